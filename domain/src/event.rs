@@ -1,0 +1,96 @@
+//! What happened to a patient.
+
+use std::fmt;
+
+use cqrs_es::DomainEvent;
+use serde::{Deserialize, Serialize};
+
+use crate::Registration;
+
+/// The type name of [`PatientEvent::PatientRegistered`], as stored.
+pub const PATIENT_REGISTERED: &str = "PatientRegistered";
+
+/// The type name of [`PatientEvent::PatientDeleted`], as stored.
+pub const PATIENT_DELETED: &str = "PatientDeleted";
+
+/// The version under which every event is written now, as stored.
+pub const EVENT_VERSION: &str = "1.0";
+
+/// A fact about one patient.
+///
+/// As JSON it is one flat object whose `type` is the event type:
+///
+/// ```
+/// # use domain::PatientEvent;
+/// let event = PatientEvent::PatientDeleted {};
+/// assert_eq!(serde_json::to_string(&event)?, r#"{"type":"PatientDeleted"}"#);
+/// # Ok::<(), serde_json::Error>(())
+/// ```
+///
+/// The fields are plain strings, not the values they were parsed from: a fact stays readable when the rules
+/// for new input change. A field that no version knows is refused, since it would otherwise be lost in
+/// silence.
+///
+/// `Debug` shows the type name alone, because it ends up in logs.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", deny_unknown_fields)]
+pub enum PatientEvent {
+    /// A patient was registered.
+    PatientRegistered {
+        /// The patient's name, trimmed.
+        name: String,
+        /// The patient's email address, trimmed and otherwise as given.
+        email: String,
+        /// The patient's phone number, trimmed and otherwise as given.
+        phone: String,
+        /// Where the photo of the patient's document is, trimmed and otherwise as given.
+        document_url: String,
+    },
+    /// The patient was deleted.
+    // With braces, so that a field can be added later without changing the JSON of the events stored before.
+    PatientDeleted {},
+}
+
+impl PatientEvent {
+    const fn type_name(&self) -> &'static str {
+        match self {
+            Self::PatientRegistered { .. } => PATIENT_REGISTERED,
+            Self::PatientDeleted {} => PATIENT_DELETED,
+        }
+    }
+}
+
+/// The version under which events of a type are written now, or `None` if there is no such type.
+pub(crate) fn current_version(event_type: &str) -> Option<&'static str> {
+    match event_type {
+        PATIENT_REGISTERED | PATIENT_DELETED => Some(EVENT_VERSION),
+        _ => None,
+    }
+}
+
+impl DomainEvent for PatientEvent {
+    fn event_type(&self) -> String {
+        self.type_name().to_owned()
+    }
+
+    fn event_version(&self) -> String {
+        EVENT_VERSION.to_owned()
+    }
+}
+
+impl From<Registration> for PatientEvent {
+    fn from(registration: Registration) -> Self {
+        Self::PatientRegistered {
+            name: registration.name.into(),
+            email: registration.email.into(),
+            phone: registration.phone.into(),
+            document_url: registration.document_url.into(),
+        }
+    }
+}
+
+impl fmt::Debug for PatientEvent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct(self.type_name()).finish_non_exhaustive()
+    }
+}

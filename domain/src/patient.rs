@@ -1,0 +1,123 @@
+//! The aggregate: what a patient is, and which commands it accepts.
+
+use std::fmt;
+
+use cqrs_es::Aggregate;
+use cqrs_es::event_sink::EventSink;
+use serde::{Deserialize, Serialize};
+
+use crate::{PatientCommand, PatientError, PatientEvent};
+
+/// One patient, as its events tell it.
+///
+/// A patient is registered once, then deleted at most once; its id is never used again. That no two active
+/// patients share an email is not decided here, since one patient does not know the others: see
+/// [`email_claim_key`](crate::email_claim_key).
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Patient {
+    state: PatientState,
+    sequence: u64,
+}
+
+/// Where a patient is in its life.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum PatientState {
+    /// Without events: nobody was registered under this id.
+    #[default]
+    Unregistered,
+    /// Registered and not deleted.
+    Active(PatientDetails),
+    /// Deleted; the details remain in the history alone.
+    Deleted,
+}
+
+/// What is known of an active patient. `Debug` shows none of it, because it ends up in logs.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PatientDetails {
+    /// The patient's name.
+    pub name: String,
+    /// The patient's email address.
+    pub email: String,
+    /// The patient's phone number.
+    pub phone: String,
+    /// Where the photo of the patient's document is.
+    pub document_url: String,
+}
+
+impl Patient {
+    /// Where the patient is in its life.
+    #[must_use]
+    pub const fn state(&self) -> &PatientState {
+        &self.state
+    }
+
+    /// The number of events applied, which is the sequence of the last one; 0 without events.
+    #[must_use]
+    pub const fn sequence(&self) -> u64 {
+        self.sequence
+    }
+
+    fn decide(&self, command: PatientCommand) -> Result<PatientEvent, PatientError> {
+        match command {
+            PatientCommand::RegisterPatient(registration) => match self.state {
+                PatientState::Unregistered => Ok(registration.into()),
+                PatientState::Active(_) => Err(PatientError::AlreadyRegistered),
+                PatientState::Deleted => Err(PatientError::Deleted),
+            },
+            PatientCommand::DeletePatient { expected_sequence } => match (&self.state, expected_sequence) {
+                (PatientState::Unregistered, _) => Err(PatientError::NotFound),
+                (PatientState::Deleted, _) => Err(PatientError::Deleted),
+                (PatientState::Active(_), Some(expected)) if expected != self.sequence => {
+                    Err(PatientError::SequenceMismatch {
+                        expected,
+                        actual: self.sequence,
+                    })
+                }
+                (PatientState::Active(_), _) => Ok(PatientEvent::PatientDeleted {}),
+            },
+        }
+    }
+}
+
+impl Aggregate for Patient {
+    const TYPE: &'static str = "patient";
+    type Command = PatientCommand;
+    type Event = PatientEvent;
+    type Error = PatientError;
+    type Services = ();
+
+    async fn handle(
+        &mut self,
+        command: Self::Command,
+        (): &Self::Services,
+        sink: &EventSink<Self>,
+    ) -> Result<(), Self::Error> {
+        let event = self.decide(command)?;
+        sink.write(event, self).await;
+        Ok(())
+    }
+
+    fn apply(&mut self, event: Self::Event) {
+        self.sequence += 1;
+        self.state = match event {
+            PatientEvent::PatientRegistered {
+                name,
+                email,
+                phone,
+                document_url,
+            } => PatientState::Active(PatientDetails {
+                name,
+                email,
+                phone,
+                document_url,
+            }),
+            PatientEvent::PatientDeleted {} => PatientState::Deleted,
+        };
+    }
+}
+
+impl fmt::Debug for PatientDetails {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PatientDetails").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,48 @@
+//! The values a patient is made of. Each is parsed once, at the border, and valid from then on.
+//!
+//! All of them refuse control characters anywhere and trim ordinary spaces at both ends; past that, what was
+//! typed is kept as it was typed. None implements `Display`, and `Debug` shows the type alone, so a value
+//! reaches a log only through a deliberate `as_str`.
+
+/// Implements what all values share, on a struct around one string.
+macro_rules! value {
+    ($value:ident) => {
+        impl $value {
+            /// The text, trimmed and otherwise as it was typed.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl AsRef<str> for $value {
+            fn as_ref(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl From<$value> for String {
+            fn from(value: $value) -> Self {
+                value.0
+            }
+        }
+
+        impl std::fmt::Debug for $value {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.debug_tuple(stringify!($value)).finish_non_exhaustive()
+            }
+        }
+    };
+}
+
+mod document_url;
+mod email;
+mod name;
+mod phone;
+mod text;
+
+pub use document_url::{DocumentUrl, DocumentUrlError};
+pub use email::{Email, EmailError, email_claim_key};
+pub use name::{Name, NameError};
+pub use phone::{Phone, PhoneError};
+pub use text::ControlCharacter;

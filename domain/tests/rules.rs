@@ -1,0 +1,153 @@
+//! The business rules of a patient, as given / when / then.
+
+use cqrs_es::Aggregate;
+use cqrs_es::test::TestFramework;
+use domain::PatientCommand::{DeletePatient, RegisterPatient};
+use domain::{Patient, PatientDetails, PatientError, PatientEvent, PatientState, Registration};
+
+type PatientTest = TestFramework<Patient>;
+
+const NAME: &str = "John Doe";
+const EMAIL: &str = "john@example.com";
+const PHONE: &str = "+1234567890";
+const DOCUMENT_URL: &str = "https://example.com/photo.jpg";
+
+fn john() -> Registration {
+    let Ok(registration) = Registration::parse(NAME, EMAIL, PHONE, DOCUMENT_URL) else {
+        unreachable!("the sample registration is valid");
+    };
+    registration
+}
+
+fn john_registered() -> PatientEvent {
+    PatientEvent::PatientRegistered {
+        name: NAME.to_owned(),
+        email: EMAIL.to_owned(),
+        phone: PHONE.to_owned(),
+        document_url: DOCUMENT_URL.to_owned(),
+    }
+}
+
+fn deleted() -> PatientEvent {
+    PatientEvent::PatientDeleted {}
+}
+
+#[test]
+fn a_new_patient_is_registered_with_what_was_given() {
+    PatientTest::with(())
+        .given_no_previous_events()
+        .when(RegisterPatient(john()))
+        .then_expect_events(vec![john_registered()]);
+}
+
+#[test]
+fn a_registered_patient_is_not_registered_again() {
+    PatientTest::with(())
+        .given(vec![john_registered()])
+        .when(RegisterPatient(john()))
+        .then_expect_error(PatientError::AlreadyRegistered);
+}
+
+#[test]
+fn the_id_of_a_deleted_patient_is_not_used_again() {
+    PatientTest::with(())
+        .given(vec![john_registered(), deleted()])
+        .when(RegisterPatient(john()))
+        .then_expect_error(PatientError::Deleted);
+}
+
+#[test]
+fn a_registered_patient_is_deleted() {
+    PatientTest::with(())
+        .given(vec![john_registered()])
+        .when(DeletePatient {
+            expected_sequence: None,
+        })
+        .then_expect_events(vec![deleted()]);
+}
+
+#[test]
+fn a_patient_is_deleted_at_the_sequence_the_caller_has_seen() {
+    PatientTest::with(())
+        .given(vec![john_registered()])
+        .when(DeletePatient {
+            expected_sequence: Some(1),
+        })
+        .then_expect_events(vec![deleted()]);
+}
+
+#[test]
+fn a_patient_is_not_deleted_at_another_sequence() {
+    for expected in [0, 2, u64::MAX] {
+        PatientTest::with(())
+            .given(vec![john_registered()])
+            .when(DeletePatient {
+                expected_sequence: Some(expected),
+            })
+            .then_expect_error(PatientError::SequenceMismatch { expected, actual: 1 });
+    }
+}
+
+#[test]
+fn a_patient_who_was_never_registered_is_not_found_whatever_sequence_was_expected() {
+    for expected_sequence in [None, Some(0), Some(7)] {
+        PatientTest::with(())
+            .given_no_previous_events()
+            .when(DeletePatient { expected_sequence })
+            .then_expect_error(PatientError::NotFound);
+    }
+}
+
+#[test]
+fn a_patient_is_deleted_once_whatever_sequence_was_expected() {
+    for expected_sequence in [None, Some(1), Some(2), Some(7)] {
+        PatientTest::with(())
+            .given(vec![john_registered(), deleted()])
+            .when(DeletePatient { expected_sequence })
+            .then_expect_error(PatientError::Deleted);
+    }
+}
+
+#[test]
+fn the_state_and_the_sequence_follow_the_events() {
+    let mut patient = Patient::default();
+    assert_eq!(
+        (patient.state(), patient.sequence()),
+        (&PatientState::Unregistered, 0)
+    );
+
+    patient.apply(john_registered());
+    let details = PatientDetails {
+        name: NAME.to_owned(),
+        email: EMAIL.to_owned(),
+        phone: PHONE.to_owned(),
+        document_url: DOCUMENT_URL.to_owned(),
+    };
+    assert_eq!(
+        (patient.state(), patient.sequence()),
+        (&PatientState::Active(details), 1)
+    );
+
+    patient.apply(deleted());
+    assert_eq!((patient.state(), patient.sequence()), (&PatientState::Deleted, 2));
+}
+
+#[test]
+fn a_patient_survives_being_serialized() {
+    let mut patient = Patient::default();
+    patient.apply(john_registered());
+    let json = serde_json::to_value(&patient).unwrap();
+    assert_eq!(serde_json::from_value::<Patient>(json).unwrap(), patient);
+}
+
+#[test]
+fn a_refusal_says_what_was_expected() {
+    let refusal = PatientError::SequenceMismatch {
+        expected: 3,
+        actual: 1,
+    };
+    assert_eq!(
+        refusal.to_string(),
+        "the patient was expected at sequence 3 but is at 1"
+    );
+}

@@ -1,0 +1,277 @@
+//! The JSON of events is fixed, and every shape ever stored can be read.
+
+use std::collections::HashMap;
+
+use cqrs_es::persist::SerializedEvent;
+use cqrs_es::{Aggregate, DomainEvent, EventEnvelope};
+use domain::{
+    EVENT_VERSION, PATIENT_DELETED, PATIENT_REGISTERED, Patient, PatientEvent, StoredEventError, upcasters,
+};
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+fn registered() -> PatientEvent {
+    PatientEvent::PatientRegistered {
+        name: "John Doe".to_owned(),
+        email: "john@example.com".to_owned(),
+        phone: "+1234567890".to_owned(),
+        document_url: "https://example.com/photo.jpg".to_owned(),
+    }
+}
+
+fn registered_1_0() -> Value {
+    json!({
+        "type": "PatientRegistered",
+        "name": "John Doe",
+        "email": "john@example.com",
+        "phone": "+1234567890",
+        "document_url": "https://example.com/photo.jpg",
+    })
+}
+
+fn registered_0_9() -> Value {
+    json!({
+        "type": "PatientRegistered",
+        "name": "John Doe",
+        "email": "john@example.com",
+        "phone": "+1234567890",
+        "document": "https://example.com/photo.jpg",
+    })
+}
+
+/// The event as cqrs-es reads it: the upcasters in their order, then the payload alone.
+fn read_by_cqrs_es(event_type: &str, event_version: &str, payload: Value) -> Option<EventEnvelope<Patient>> {
+    let stored = SerializedEvent::new(
+        "0199aabb-0000-7000-8000-000000000001".to_owned(),
+        1,
+        Patient::TYPE.to_owned(),
+        event_type.to_owned(),
+        event_version.to_owned(),
+        payload,
+        json!({ "request_id": "r-1" }),
+    );
+    let upcast = upcasters().iter().fold(stored, |event, upcaster| {
+        if upcaster.can_upcast(&event.event_type, &event.event_version) {
+            upcaster.upcast(event)
+        } else {
+            event
+        }
+    });
+    EventEnvelope::try_from(upcast).ok()
+}
+
+#[test]
+fn the_json_of_a_registration_is_fixed() {
+    let event = registered();
+    assert_eq!(
+        serde_json::to_string(&event).unwrap(),
+        concat!(
+            r#"{"type":"PatientRegistered","name":"John Doe","email":"john@example.com","#,
+            r#""phone":"+1234567890","document_url":"https://example.com/photo.jpg"}"#,
+        )
+    );
+    assert_eq!(
+        (event.event_type().as_str(), event.event_version().as_str()),
+        ("PatientRegistered", "1.0")
+    );
+}
+
+#[test]
+fn the_json_of_a_deletion_is_fixed() {
+    let event = PatientEvent::PatientDeleted {};
+    assert_eq!(
+        serde_json::to_string(&event).unwrap(),
+        r#"{"type":"PatientDeleted"}"#
+    );
+    assert_eq!(
+        (event.event_type().as_str(), event.event_version().as_str()),
+        ("PatientDeleted", "1.0")
+    );
+}
+
+#[test]
+fn the_aggregate_type_is_fixed() {
+    assert_eq!(Patient::TYPE, "patient");
+}
+
+#[test]
+fn an_event_is_read_as_it_was_written() {
+    for event in [registered(), PatientEvent::PatientDeleted {}] {
+        let (event_type, event_version) = (event.event_type(), event.event_version());
+        let payload = serde_json::to_value(&event).unwrap();
+        assert_eq!(
+            PatientEvent::from_stored(&event_type, &event_version, payload.clone()),
+            Ok(event.clone())
+        );
+        assert_eq!(
+            read_by_cqrs_es(&event_type, &event_version, payload)
+                .unwrap()
+                .payload,
+            event
+        );
+    }
+}
+
+#[test]
+fn a_registration_from_before_the_first_release_is_read_as_one_of_today() {
+    assert_eq!(
+        PatientEvent::from_stored("PatientRegistered", "0.9", registered_0_9()),
+        Ok(registered())
+    );
+}
+
+#[test]
+fn cqrs_es_reads_the_old_registration_too_with_the_rest_of_its_envelope() {
+    let envelope = read_by_cqrs_es("PatientRegistered", "0.9", registered_0_9()).unwrap();
+    assert_eq!(envelope.payload, registered());
+    assert_eq!(envelope.sequence, 1);
+    assert_eq!(
+        envelope.metadata,
+        HashMap::from([("request_id".to_owned(), "r-1".to_owned())])
+    );
+}
+
+#[test]
+fn an_old_registration_with_both_spellings_is_refused_rather_than_half_lost() {
+    let mut payload = registered_0_9();
+    payload["document_url"] = json!("https://example.com/another.jpg");
+    assert_eq!(
+        PatientEvent::from_stored("PatientRegistered", "0.9", payload.clone()),
+        Err(StoredEventError::Malformed {
+            event_type: "PatientRegistered".to_owned(),
+            event_version: "0.9".to_owned(),
+        })
+    );
+    assert!(read_by_cqrs_es("PatientRegistered", "0.9", payload).is_none());
+}
+
+#[test]
+fn an_old_payload_of_any_other_shape_is_an_error() {
+    let payloads = [
+        Value::Null,
+        json!(true),
+        json!(9),
+        json!("document"),
+        json!([]),
+        json!([["document", "https://example.com"]]),
+        json!({}),
+        json!({ "document": null }),
+        json!({ "type": "PatientRegistered", "document": { "document": [] } }),
+        json!({ "type": "PatientDeleted" }),
+    ];
+    for payload in payloads {
+        let read = PatientEvent::from_stored("PatientRegistered", "0.9", payload.clone());
+        assert!(
+            matches!(read, Err(StoredEventError::Malformed { .. })),
+            "{payload}: {read:?}"
+        );
+    }
+}
+
+#[test]
+fn an_unknown_type_is_named() {
+    let error =
+        PatientEvent::from_stored("PatientRenamed", "1.0", json!({ "type": "PatientRenamed" })).unwrap_err();
+    assert_eq!(
+        error,
+        StoredEventError::UnknownType {
+            event_type: "PatientRenamed".to_owned()
+        }
+    );
+    assert_eq!(error.to_string(), "unknown event type PatientRenamed");
+}
+
+#[test]
+fn a_version_that_no_upcaster_knows_is_named() {
+    for event_version in ["2.0", "1.1", "1.0.0", "0.8", "", "latest"] {
+        assert_eq!(
+            PatientEvent::from_stored(PATIENT_REGISTERED, event_version, registered_1_0()),
+            Err(StoredEventError::UnknownVersion {
+                event_type: PATIENT_REGISTERED.to_owned(),
+                event_version: event_version.to_owned(),
+            })
+        );
+    }
+    let deleted = PatientEvent::from_stored(PATIENT_DELETED, "0.9", json!({ "type": "PatientDeleted" }));
+    assert!(matches!(deleted, Err(StoredEventError::UnknownVersion { .. })));
+}
+
+#[test]
+fn a_payload_that_disagrees_with_its_columns_is_refused() {
+    let mut with_more = registered_1_0();
+    with_more["nickname"] = json!("Johnny");
+    for (event_type, payload) in [
+        (PATIENT_DELETED, registered_1_0()),
+        (PATIENT_REGISTERED, json!({ "type": "PatientDeleted" })),
+        (PATIENT_REGISTERED, registered_0_9()),
+        (PATIENT_REGISTERED, with_more),
+        (
+            PATIENT_DELETED,
+            json!({ "type": "PatientDeleted", "reason": "moved" }),
+        ),
+    ] {
+        let read = PatientEvent::from_stored(event_type, EVENT_VERSION, payload);
+        assert!(
+            matches!(read, Err(StoredEventError::Malformed { .. })),
+            "{read:?}"
+        );
+    }
+}
+
+#[test]
+fn an_error_never_repeats_the_payload() {
+    let mut payload = registered_1_0();
+    payload["phone"] = json!(5_550_199);
+    let error = PatientEvent::from_stored(PATIENT_REGISTERED, EVENT_VERSION, payload).unwrap_err();
+    assert!(!format!("{error} {error:?}").contains("555"));
+}
+
+fn any_json() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<String>().prop_map(Value::from),
+    ];
+    let key = prop_oneof![
+        Just("type".to_owned()),
+        Just("document".to_owned()),
+        Just("document_url".to_owned()),
+        any::<String>(),
+    ];
+    leaf.prop_recursive(3, 24, 6, move |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..6).prop_map(Value::from),
+            prop::collection::hash_map(key.clone(), inner, 0..6)
+                .prop_map(|fields| fields.into_iter().collect()),
+        ]
+    })
+}
+
+proptest! {
+    #[test]
+    fn reading_never_panics(
+        event_type in prop_oneof![
+            Just(PATIENT_REGISTERED.to_owned()),
+            Just(PATIENT_DELETED.to_owned()),
+            any::<String>(),
+        ],
+        event_version in prop_oneof![Just("0.9".to_owned()), Just("1.0".to_owned()), any::<String>()],
+        payload in any_json(),
+    ) {
+        let _ = PatientEvent::from_stored(&event_type, &event_version, payload.clone());
+        let _ = read_by_cqrs_es(&event_type, &event_version, payload);
+    }
+
+    #[test]
+    fn any_registration_is_read_as_it_was_written(
+        name in any::<String>(),
+        email in any::<String>(),
+        phone in any::<String>(),
+        document_url in any::<String>(),
+    ) {
+        let event = PatientEvent::PatientRegistered { name, email, phone, document_url };
+        let payload = serde_json::to_value(&event).unwrap();
+        prop_assert_eq!(PatientEvent::from_stored(PATIENT_REGISTERED, EVENT_VERSION, payload), Ok(event));
+    }
+}
