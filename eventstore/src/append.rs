@@ -1,0 +1,341 @@
+//! Appending: one transaction for all that wait.
+//!
+//! Numbers from an auto-increment column are given at insert and seen at commit, so a reader that passes 8 before 7
+//! commits loses 7 for ever (prooph/pdo-event-store#189, Marten#1629). Here one row, `log_head`, is locked by every
+//! append in every process until its commit, which makes positions gapless and in commit order. A lock costs one
+//! commit at a time, so the appends that wait in a process are committed together:
+//!
+//! ```text
+//! take all that wait -> lock log_head -> check expected sequences -> check claims -> insert events and claims
+//! -> move log_head -> commit -> publish the signal -> answer each caller
+//! ```
+//!
+//! A conflict or a taken claim is decided in memory ([`decide`]), before anything is written, and fails alone. If a
+//! statement fails for a reason that only one item may have (a value that the database refuses), each item is tried
+//! in a transaction of its own.
+
+mod decide;
+mod transaction;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::chain::Canonical;
+use crate::claim::ClaimChange;
+use crate::clock::{Clock, Timestamp};
+use crate::coalesce::{Batch, Coalescer, Rejected};
+use crate::database::{Connection, Database, Dialect};
+use crate::error::Error;
+use crate::event::{Hash, NewEvent, Position};
+use crate::signal::{Notice, Signal};
+
+/// The most events in one append.
+pub const MAX_EVENTS: usize = 100;
+/// The most bytes of one event in canonical form.
+pub const MAX_EVENT_BYTES: usize = 256 * 1024;
+
+/// How long one transaction may take before its connection is given up.
+const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(15);
+/// How long a batch is tried again while the database is away, counted from its first failure.
+const RETRY_FOR: Duration = Duration::from_secs(5);
+/// The pause before the second try; it doubles from there up to [`LONGEST_PAUSE`].
+const FIRST_PAUSE: Duration = Duration::from_millis(20);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// Events of one aggregate, to be appended together or not at all, with what they do to its claims.
+#[derive(Debug, Clone)]
+pub struct Append {
+    events: Vec<Prepared>,
+    claims: Vec<ClaimChange>,
+}
+
+#[derive(Debug, Clone)]
+struct Prepared {
+    event: NewEvent,
+    payload: String,
+    metadata: String,
+    canonical: Canonical,
+}
+
+impl Append {
+    /// Prepares an append. The first event's sequence says what is expected: that the aggregate has exactly
+    /// `sequence − 1` events.
+    ///
+    /// # Errors
+    ///
+    /// [`AppendError::Invalid`] if there are no events or more than [`MAX_EVENTS`], if they are not consecutive events
+    /// of one aggregate from sequence 1, or if a part of one is longer than a [`NewEvent`] may be.
+    pub fn new(events: Vec<NewEvent>, claims: Vec<ClaimChange>) -> Result<Self, AppendError> {
+        let Some(first) = events.first() else {
+            return Err(AppendError::Invalid("no events"));
+        };
+        if events.len() > MAX_EVENTS {
+            return Err(AppendError::Invalid("too many events"));
+        }
+        if first.sequence == 0 {
+            return Err(AppendError::Invalid("sequences count from 1"));
+        }
+        let same_aggregate = |event: &NewEvent| {
+            event.aggregate_id == first.aggregate_id && event.aggregate_type == first.aggregate_type
+        };
+        let consecutive = (first.sequence..)
+            .zip(&events)
+            .all(|(sequence, event)| event.sequence == sequence);
+        if !consecutive || !events.iter().all(same_aggregate) {
+            return Err(AppendError::Invalid("not consecutive events of one aggregate"));
+        }
+        let events = events.into_iter().map(Prepared::new).collect::<Result<_, _>>()?;
+        Ok(Self { events, claims })
+    }
+}
+
+impl Prepared {
+    fn new(event: NewEvent) -> Result<Self, AppendError> {
+        let short = |text: &str, most: usize| !text.is_empty() && text.len() <= most && text.is_ascii();
+        if !short(&event.aggregate_type, 64)
+            || !short(&event.aggregate_id, 64)
+            || !short(&event.event_type, 128)
+            || !short(&event.event_version, 16)
+        {
+            return Err(AppendError::Invalid(
+                "a name that is empty, too long or not ASCII",
+            ));
+        }
+        let canonical = Canonical::of(&event).map_err(|_| AppendError::Invalid("not writable as JSON"))?;
+        if canonical.len() > MAX_EVENT_BYTES {
+            return Err(AppendError::Invalid("an event that is too large"));
+        }
+        Ok(Self {
+            payload: event.payload.to_string(),
+            metadata: event.metadata.to_string(),
+            canonical,
+            event,
+        })
+    }
+}
+
+/// Where an append went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Appended {
+    /// The position of its first event.
+    pub first: Position,
+    /// The position of its last event.
+    pub last: Position,
+    /// When it was recorded.
+    pub recorded_at: Timestamp,
+}
+
+/// Why an append was not made.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum AppendError {
+    /// The aggregate has another number of events than the append expected.
+    #[error("conflict: expected {expected} events, found {actual}")]
+    Conflict {
+        /// How many events it was expected to have.
+        expected: u64,
+        /// How many it has.
+        actual: u64,
+    },
+    /// Another aggregate holds a claim that the append takes.
+    #[error("a claim is taken")]
+    ClaimTaken,
+    /// As many appends wait as may; nothing was written.
+    #[error("overloaded: too many appends wait")]
+    Overloaded,
+    /// The process is shutting down; nothing was written.
+    #[error("shutting down")]
+    ShutDown,
+    /// The database did not take it; nothing was written.
+    #[error("the log is unavailable: {0}")]
+    Unavailable(Arc<Error>),
+    /// The connection was lost at the commit and the database has not come back since: it is open whether it was
+    /// written.
+    #[error("it is unknown whether the log was written: {0}")]
+    InDoubt(Arc<Error>),
+    /// The batch ended without an answer: a defect. It is open whether it was written.
+    #[error("the append ended without an answer")]
+    Failed,
+    /// The append can never be made.
+    #[error("invalid append: {0}")]
+    Invalid(&'static str),
+}
+
+impl From<Rejected> for AppendError {
+    fn from(rejected: Rejected) -> Self {
+        match rejected {
+            Rejected::Overloaded => Self::Overloaded,
+            Rejected::ShutDown => Self::ShutDown,
+            Rejected::Failed => Self::Failed,
+        }
+    }
+}
+
+/// The process's queue of appends. Cheap to clone.
+#[derive(Clone)]
+pub struct AppendQueue {
+    coalescer: Coalescer<Appender>,
+}
+
+impl AppendQueue {
+    /// Starts the queue. At most `capacity` appends wait, at most `largest` are committed together.
+    #[must_use]
+    pub fn start(
+        database: Database,
+        signal: Signal,
+        clock: Arc<dyn Clock>,
+        capacity: usize,
+        largest: usize,
+    ) -> Self {
+        let appender = Appender {
+            database,
+            signal,
+            clock,
+            connection: None,
+            in_doubt: None,
+        };
+        Self {
+            coalescer: Coalescer::start([appender], capacity, largest),
+        }
+    }
+
+    /// Appends, and returns when it is durable.
+    ///
+    /// # Errors
+    ///
+    /// [`AppendError`].
+    pub async fn append(&self, append: Append) -> Result<Appended, AppendError> {
+        self.coalescer.ask(append).await?
+    }
+
+    /// Whether there is no room for one more.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.coalescer.waiting() >= self.coalescer.capacity()
+    }
+
+    /// Refuses new appends, finishes those that wait, and returns.
+    pub async fn shutdown(&self) {
+        self.coalescer.shutdown().await;
+    }
+}
+
+type Outcome = Result<Appended, AppendError>;
+
+/// What was about to be committed when the connection failed.
+struct InDoubt {
+    position: Position,
+    hash: Hash,
+    outcomes: Vec<Outcome>,
+    notices: Vec<Notice>,
+}
+
+struct Appender {
+    database: Database,
+    signal: Signal,
+    clock: Arc<dyn Clock>,
+    /// Kept from batch to batch on MySQL: giving it back to the pool costs a ping, and its prepared statements are
+    /// those of the batches. SQLite's one writer is shared, so it is given back.
+    connection: Option<Connection>,
+    in_doubt: Option<InDoubt>,
+}
+
+impl Batch for Appender {
+    type Item = Append;
+    type Answer = Outcome;
+
+    async fn run(&mut self, items: Vec<Append>) -> Vec<Outcome> {
+        match self.commit(&items).await {
+            Ok(outcomes) => outcomes,
+            Err(AppendError::Unavailable(error)) if items.len() > 1 && !error.is_connection() => {
+                tracing::warn!(
+                    append.batch = items.len(),
+                    error = %error,
+                    "the database refused a batch; trying each append alone"
+                );
+                let mut outcomes = Vec::with_capacity(items.len());
+                for item in items {
+                    outcomes.push(
+                        self.commit(&[item])
+                            .await
+                            .and_then(|mut alone| alone.pop().unwrap_or(Err(AppendError::Failed))),
+                    );
+                }
+                outcomes
+            }
+            Err(error) => vec![Err(error); items.len()],
+        }
+    }
+}
+
+impl Appender {
+    /// Commits `items`, again and again while the database is away, for as long as [`RETRY_FOR`].
+    async fn commit(&mut self, items: &[Append]) -> Result<Vec<Outcome>, AppendError> {
+        let mut pause = FIRST_PAUSE;
+        let mut retry_until = None;
+        loop {
+            let tried = tokio::time::timeout(TRANSACTION_TIMEOUT, self.try_commit(items)).await;
+            let error = match tried.unwrap_or(Err(Error::Timeout(TRANSACTION_TIMEOUT))) {
+                Ok((outcomes, notices)) => {
+                    if self.database.dialect() == Dialect::Sqlite {
+                        self.connection = None;
+                    }
+                    self.signal.publish(notices);
+                    return Ok(outcomes);
+                }
+                Err(error) => error,
+            };
+            if let Some(mut connection) = self.connection.take() {
+                connection.close_on_drop();
+            }
+            let now = tokio::time::Instant::now();
+            let until = *retry_until.get_or_insert(now + RETRY_FOR);
+            let again = error.is_connection() || error.is_contention() || self.in_doubt.is_some();
+            if !again || now + pause > until {
+                let error = Arc::new(error);
+                return Err(match self.in_doubt.take() {
+                    Some(_) => AppendError::InDoubt(error),
+                    None => AppendError::Unavailable(error),
+                });
+            }
+            tracing::warn!(append.batch = items.len(), error = %error, "an append failed; trying again");
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+
+    /// One try. If the one before was lost at its commit, first asks the log whether it was written after all.
+    async fn try_commit(&mut self, items: &[Append]) -> Result<(Vec<Outcome>, Vec<Notice>), Error> {
+        if self.connection.is_none() {
+            self.connection = Some(self.database.writer().await?);
+        }
+        let Some(connection) = self.connection.as_mut() else {
+            return Err(Error::NoHead);
+        };
+        if let Some(lost) = &self.in_doubt {
+            let written = transaction::holds(connection, lost.position, lost.hash).await?;
+            let lost = self.in_doubt.take();
+            if let (true, Some(lost)) = (written, lost) {
+                return Ok((lost.outcomes, lost.notices));
+            }
+        }
+        let open = transaction::write(connection, items, self.clock.as_ref()).await?;
+        let done = if let Some((position, hash)) = open.last {
+            self.in_doubt = Some(InDoubt {
+                position,
+                hash,
+                outcomes: open.outcomes,
+                notices: open.notices,
+            });
+            open.transaction.commit().await?;
+            self.in_doubt
+                .take()
+                .map(|done| (done.outcomes, done.notices))
+                .unwrap_or_default()
+        } else {
+            open.transaction.rollback().await?;
+            (open.outcomes, open.notices)
+        };
+        Ok(done)
+    }
+}

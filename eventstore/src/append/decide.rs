@@ -1,0 +1,215 @@
+//! Which appends of a batch can be made, decided in memory and in order.
+
+use std::collections::{HashMap, HashSet};
+
+use super::{Append, AppendError};
+use crate::claim::{Claim, ClaimChange};
+
+/// An aggregate: its type and its id.
+pub(super) type Aggregate<'a> = (&'a str, &'a str);
+
+/// What the log holds of the aggregates and claims of a batch.
+#[derive(Debug, Default)]
+pub(super) struct Known {
+    /// How many events each aggregate has; none if it is not here.
+    pub(super) sequences: HashMap<(String, String), u64>,
+    /// Who holds each claim; nobody if it is not here.
+    pub(super) holders: HashMap<Claim, (String, String)>,
+}
+
+/// What to do with a batch.
+#[derive(Debug, Default)]
+pub(super) struct Decision<'a> {
+    /// For each append, in order: why it cannot be made, or nothing.
+    pub(super) refusals: Vec<Option<AppendError>>,
+    /// The aggregates whose claims are deleted, before the new ones are inserted.
+    pub(super) released: HashSet<Aggregate<'a>>,
+    /// The claims to insert.
+    pub(super) taken: HashMap<Claim, Aggregate<'a>>,
+}
+
+/// Decides each append as if those before it had been made already.
+pub(super) fn decide<'a>(items: &'a [Append], known: &'a Known) -> Decision<'a> {
+    let mut sequences: HashMap<Aggregate<'a>, u64> = known
+        .sequences
+        .iter()
+        .map(|((kind, id), sequence)| ((kind.as_str(), id.as_str()), *sequence))
+        .collect();
+    let mut holders: HashMap<Claim, Aggregate<'a>> = known
+        .holders
+        .iter()
+        .map(|(claim, (kind, id))| (*claim, (kind.as_str(), id.as_str())))
+        .collect();
+    let mut decision = Decision::default();
+
+    for item in items {
+        let (Some(first), Some(last)) = (item.events.first(), item.events.last()) else {
+            decision.refusals.push(Some(AppendError::Invalid("no events")));
+            continue;
+        };
+        let aggregate = (
+            first.event.aggregate_type.as_str(),
+            first.event.aggregate_id.as_str(),
+        );
+        let expected = first.event.sequence - 1;
+        let actual = sequences.get(&aggregate).copied().unwrap_or(0);
+        if expected != actual {
+            decision
+                .refusals
+                .push(Some(AppendError::Conflict { expected, actual }));
+            continue;
+        }
+        let taken = item.claims.iter().any(|change| match change {
+            ClaimChange::Take(claim) => holders.get(claim).is_some_and(|holder| *holder != aggregate),
+            ClaimChange::ReleaseAll => false,
+        });
+        if taken {
+            decision.refusals.push(Some(AppendError::ClaimTaken));
+            continue;
+        }
+        for change in &item.claims {
+            match change {
+                ClaimChange::Take(claim) => {
+                    if holders.insert(*claim, aggregate).is_none() {
+                        decision.taken.insert(*claim, aggregate);
+                    }
+                }
+                ClaimChange::ReleaseAll => {
+                    holders.retain(|_, holder| *holder != aggregate);
+                    decision.taken.retain(|_, holder| *holder != aggregate);
+                    decision.released.insert(aggregate);
+                }
+            }
+        }
+        sequences.insert(aggregate, last.event.sequence);
+        decision.refusals.push(None);
+    }
+    decision
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::event::NewEvent;
+
+    fn append(id: &str, sequence: u64, claims: Vec<ClaimChange>) -> Append {
+        let event = NewEvent {
+            aggregate_type: "thing".into(),
+            aggregate_id: id.into(),
+            sequence,
+            event_type: "Happened".into(),
+            event_version: "1.0".into(),
+            payload: json!({}),
+            metadata: json!({}),
+        };
+        Append::new(vec![event], claims).unwrap()
+    }
+
+    fn take(value: &str) -> ClaimChange {
+        ClaimChange::Take(Claim::on("value", value))
+    }
+
+    fn known(sequences: &[(&str, u64)], holders: &[(&str, &str)]) -> Known {
+        Known {
+            sequences: sequences
+                .iter()
+                .map(|(id, n)| (("thing".into(), (*id).into()), *n))
+                .collect(),
+            holders: holders
+                .iter()
+                .map(|(value, id)| (Claim::on("value", value), ("thing".into(), (*id).into())))
+                .collect(),
+        }
+    }
+
+    fn refusals(items: &[Append], known: &Known) -> Vec<Option<String>> {
+        decide(items, known)
+            .refusals
+            .into_iter()
+            .map(|refusal| refusal.map(|error| error.to_string()))
+            .collect()
+    }
+
+    #[test]
+    fn a_conflict_and_a_taken_claim_fail_alone() {
+        let items = [
+            append("a", 1, vec![take("x")]),
+            append("b", 3, vec![]),
+            append("c", 1, vec![take("held")]),
+            append("d", 1, vec![take("y")]),
+        ];
+        assert_eq!(
+            refusals(&items, &known(&[("b", 1)], &[("held", "z")])),
+            [
+                None,
+                Some("conflict: expected 2 events, found 1".into()),
+                Some("a claim is taken".into()),
+                None
+            ]
+        );
+    }
+
+    #[test]
+    fn the_first_of_two_in_a_batch_gets_the_claim() {
+        let items = [append("a", 1, vec![take("x")]), append("b", 1, vec![take("x")])];
+        assert_eq!(
+            refusals(&items, &known(&[], &[])),
+            [None, Some("a claim is taken".into())]
+        );
+    }
+
+    #[test]
+    fn the_first_of_two_in_a_batch_gets_the_sequence() {
+        let items = [
+            append("a", 2, vec![]),
+            append("a", 2, vec![]),
+            append("a", 3, vec![]),
+        ];
+        assert_eq!(
+            refusals(&items, &known(&[("a", 1)], &[])),
+            [None, Some("conflict: expected 1 events, found 2".into()), None]
+        );
+    }
+
+    #[test]
+    fn a_released_claim_can_be_taken_later_in_the_batch() {
+        let items = [
+            append("a", 2, vec![ClaimChange::ReleaseAll]),
+            append("b", 1, vec![take("x")]),
+        ];
+        let known = known(&[("a", 1)], &[("x", "a")]);
+        let decision = decide(&items, &known);
+        assert!(decision.refusals.iter().all(Option::is_none));
+        assert_eq!(decision.released, HashSet::from([("thing", "a")]));
+        assert_eq!(
+            decision.taken,
+            HashMap::from([(Claim::on("value", "x"), ("thing", "b"))])
+        );
+    }
+
+    #[test]
+    fn what_is_taken_and_released_in_one_batch_is_not_left_behind() {
+        let items = [
+            append("a", 1, vec![take("x")]),
+            append("a", 2, vec![ClaimChange::ReleaseAll]),
+        ];
+        let known = known(&[], &[]);
+        let decision = decide(&items, &known);
+        assert!(decision.refusals.iter().all(Option::is_none));
+        assert!(decision.taken.is_empty());
+    }
+
+    #[test]
+    fn a_refused_append_takes_and_releases_nothing() {
+        let items = [
+            append("a", 9, vec![ClaimChange::ReleaseAll]),
+            append("b", 1, vec![take("x")]),
+        ];
+        let known = known(&[("a", 1)], &[("x", "a")]);
+        let decision = decide(&items, &known);
+        assert!(decision.refusals.iter().all(Option::is_some));
+        assert!(decision.released.is_empty() && decision.taken.is_empty());
+    }
+}

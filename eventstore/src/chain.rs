@@ -1,0 +1,125 @@
+//! The hash chain.
+//!
+//! `hash(n) = SHA-256(hash(n − 1) ‖ canonical(n))`, where `hash(0)` is 32 zero bytes and `canonical(n)` is the RFC 8785
+//! form of the JSON object with one member for every column of the event but `hash`: `aggregate_id`,
+//! `aggregate_type`, `event_type`, `event_version`, `metadata`, `payload`, `position`, `recorded_at` (microseconds since
+//! 1970, a number) and `sequence`. RFC 8785 makes the bytes independent of how a database keeps JSON: MySQL sorts the
+//! members by its own rule, MariaDB keeps the text.
+//!
+//! RFC 8785 reads every number as an IEEE 754 double, so integers beyond 2⁵³ would lose digits; events say such values
+//! as strings.
+
+use serde::Serialize;
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+use crate::clock::Timestamp;
+use crate::error::Result;
+use crate::event::{Hash, NewEvent, Position, RecordedEvent};
+
+/// The part of an event's canonical form that is known before its place in the log is: everything up to `position`.
+///
+/// RFC 8785 orders members by name, and the members that the append gives (`position`, `recorded_at`) and `sequence`
+/// sort last; so the costly part is made by the caller, outside the lock.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Canonical {
+    prefix: Vec<u8>,
+    sequence: u64,
+}
+
+#[derive(Serialize)]
+struct Content<'a> {
+    aggregate_id: &'a str,
+    aggregate_type: &'a str,
+    event_type: &'a str,
+    event_version: &'a str,
+    metadata: &'a Value,
+    payload: &'a Value,
+}
+
+impl Canonical {
+    /// The canonical form of an event that is about to be appended.
+    ///
+    /// # Errors
+    ///
+    /// If a value cannot be written as JSON.
+    pub fn of(event: &NewEvent) -> Result<Self> {
+        Self::new(
+            &Content {
+                aggregate_id: &event.aggregate_id,
+                aggregate_type: &event.aggregate_type,
+                event_type: &event.event_type,
+                event_version: &event.event_version,
+                metadata: &event.metadata,
+                payload: &event.payload,
+            },
+            event.sequence,
+        )
+    }
+
+    /// The canonical form of a recorded event, made anew from its columns.
+    ///
+    /// # Errors
+    ///
+    /// If a value cannot be written as JSON.
+    pub fn of_recorded(event: &RecordedEvent) -> Result<Self> {
+        Self::new(
+            &Content {
+                aggregate_id: &event.aggregate_id,
+                aggregate_type: &event.aggregate_type,
+                event_type: &event.event_type,
+                event_version: &event.event_version,
+                metadata: &event.metadata,
+                payload: &event.payload,
+            },
+            event.sequence,
+        )
+    }
+
+    fn new(content: &Content<'_>, sequence: u64) -> Result<Self> {
+        let mut prefix = serde_json_canonicalizer::to_vec(content)?;
+        // The closing brace; the members that come last are written by `bytes`.
+        prefix.pop();
+        Ok(Self { prefix, sequence })
+    }
+
+    /// How many bytes it has so far.
+    #[must_use]
+    #[expect(clippy::len_without_is_empty, reason = "it is never empty")]
+    pub fn len(&self) -> usize {
+        self.prefix.len()
+    }
+
+    /// The whole canonical form, once the event's place is known.
+    #[must_use]
+    pub fn bytes(&self, position: Position, recorded_at: Timestamp) -> Vec<u8> {
+        let tail = format!(
+            r#","position":{position},"recorded_at":{},"sequence":{}}}"#,
+            recorded_at.as_micros(),
+            self.sequence
+        );
+        [self.prefix.as_slice(), tail.as_bytes()].concat()
+    }
+
+    /// The link that follows `previous` when the event is recorded there and then.
+    #[must_use]
+    pub fn link(&self, previous: &Hash, position: Position, recorded_at: Timestamp) -> Hash {
+        let mut sha = Sha256::new();
+        sha.update(previous.0);
+        sha.update(self.bytes(position, recorded_at));
+        Hash(sha.finalize().into())
+    }
+}
+
+/// Checks one recorded event against the link before it.
+///
+/// # Errors
+///
+/// If a value cannot be written as JSON.
+pub fn follows(previous: &Hash, event: &RecordedEvent) -> Result<bool> {
+    let link = Canonical::of_recorded(event)?.link(previous, event.position, event.recorded_at);
+    Ok(link == event.hash)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,49 @@
+//! Claims: values that at most one aggregate holds at a time.
+//!
+//! A claim is taken and released in the transaction of the append that says so. The value itself is not stored, only
+//! SHA-256 over its kind and the value: enough to compare, and no second copy of personal data.
+
+use cqrs_es::persist::SerializedEvent;
+use sha2::{Digest, Sha256};
+
+/// A unique value, hashed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Claim(pub(crate) [u8; 32]);
+
+impl Claim {
+    /// The claim on `value` among the values of that `kind`. Whoever calls brings equal values into one form first.
+    #[must_use]
+    pub fn on(kind: &str, value: &str) -> Self {
+        let mut sha = Sha256::new();
+        sha.update(kind.as_bytes());
+        // A kind has no NUL byte, so no two pairs of kind and value run into the same bytes.
+        sha.update([0]);
+        sha.update(value.as_bytes());
+        Self(sha.finalize().into())
+    }
+}
+
+/// What an event does to the claims of its aggregate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClaimChange {
+    /// The aggregate takes the claim; the append fails if another one holds it.
+    Take(Claim),
+    /// The aggregate gives up all that it holds.
+    ReleaseAll,
+}
+
+/// Tells what an event does to the claims of its aggregate.
+pub trait ClaimRules: Send + Sync + 'static {
+    /// The changes that come with `event`, in order.
+    fn changes(&self, event: &SerializedEvent) -> Vec<ClaimChange>;
+}
+
+/// No event claims anything.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct NoClaims;
+
+impl ClaimRules for NoClaims {
+    fn changes(&self, _event: &SerializedEvent) -> Vec<ClaimChange> {
+        Vec::new()
+    }
+}

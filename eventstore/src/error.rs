@@ -1,0 +1,94 @@
+//! What can go wrong between the log and its database.
+
+use std::time::Duration;
+
+use crate::event::Position;
+
+/// The result of an operation on the log.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// A failure of the log or of the database under it.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The database could not be reached, or refused a statement.
+    #[error("database: {0}")]
+    Database(#[from] sqlx::Error),
+    /// The database did not answer within the time allowed.
+    #[error("database: no answer within {0:?}")]
+    Timeout(Duration),
+    /// The database URL is not one that this crate can open.
+    #[error("database URL: {0}")]
+    Url(String),
+    /// The log is not as an append left it.
+    #[error("the log is damaged at position {position}: {what}")]
+    Damaged {
+        /// Where.
+        position: Position,
+        /// What does not fit.
+        what: &'static str,
+    },
+    /// The one row of `log_head` is missing: the schema has not been migrated.
+    #[error("log_head has no row; run the migrations")]
+    NoHead,
+    /// Another owner moved the checkpoint since it was read.
+    #[error("checkpoint {name} was moved by another owner")]
+    Superseded {
+        /// The subscription.
+        name: String,
+    },
+    /// A handler could not apply an event.
+    #[error("{name} cannot apply the events after position {after}: {source}")]
+    Handler {
+        /// The subscription.
+        name: String,
+        /// The last position that it has finished.
+        after: Position,
+        /// The handler's own error.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// A value could not be written as JSON.
+    #[error("json: {0}")]
+    Json(#[from] serde_json::Error),
+    /// Redis could not be reached, or its URL is wrong.
+    #[error("redis: {0}")]
+    Redis(#[from] redis::RedisError),
+}
+
+impl Error {
+    /// Whether the connection, rather than the statement, failed: the same call may succeed on another connection.
+    #[must_use]
+    pub fn is_connection(&self) -> bool {
+        matches!(
+            self,
+            Self::Timeout(_)
+                | Self::Database(
+                    sqlx::Error::Io(_)
+                        | sqlx::Error::Tls(_)
+                        | sqlx::Error::Protocol(_)
+                        | sqlx::Error::PoolTimedOut
+                        | sqlx::Error::PoolClosed
+                        | sqlx::Error::WorkerCrashed
+                )
+        )
+    }
+
+    /// Whether the database undid the transaction for the sake of another (deadlock, lock wait, busy, a node leaving
+    /// its cluster): the same transaction may succeed when it is run again.
+    #[must_use]
+    pub fn is_contention(&self) -> bool {
+        let Self::Database(sqlx::Error::Database(error)) = self else {
+            return false;
+        };
+        if let Some(mysql) = error.try_downcast_ref::<sqlx::mysql::MySqlDatabaseError>() {
+            // ER_LOCK_WAIT_TIMEOUT, ER_LOCK_DEADLOCK, ER_SERVER_SHUTDOWN, ER_UNKNOWN_COM_ERROR (a Galera node that
+            // is not in the primary component).
+            return matches!(mysql.number(), 1205 | 1213 | 1053 | 1047);
+        }
+        // SQLITE_BUSY, SQLITE_LOCKED and their extended codes.
+        error
+            .code()
+            .and_then(|code| code.parse::<u32>().ok())
+            .is_some_and(|code| matches!(code & 0xff, 5 | 6))
+    }
+}

@@ -1,0 +1,118 @@
+//! Events: before they are recorded and after.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize, Serializer};
+use serde_json::Value;
+
+use crate::clock::Timestamp;
+use crate::error::Result;
+
+/// The number of an event in the whole log: 1 for the first, then without a gap. 0 is before the first.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize, sqlx::Type,
+)]
+#[sqlx(transparent)]
+#[serde(transparent)]
+pub struct Position(i64);
+
+impl Position {
+    /// Before the first event.
+    pub const BEGINNING: Self = Self(0);
+
+    /// The position with that number; `None` if it is larger than 2⁶³ − 1.
+    #[must_use]
+    pub fn new(number: u64) -> Option<Self> {
+        i64::try_from(number).ok().map(Self)
+    }
+
+    /// The number.
+    #[must_use]
+    pub const fn get(self) -> u64 {
+        self.0.unsigned_abs()
+    }
+
+    /// The next position.
+    #[must_use]
+    pub const fn next(self) -> Self {
+        Self(self.0 + 1)
+    }
+
+    /// How many events there are after `earlier` up to this one; 0 if `earlier` is not earlier.
+    #[must_use]
+    pub fn since(self, earlier: Self) -> u64 {
+        u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0)
+    }
+}
+
+impl fmt::Display for Position {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A link of the hash chain: 32 bytes of SHA-256, shown as 64 hexadecimal digits.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct Hash(pub [u8; 32]);
+
+impl fmt::Display for Hash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for Hash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl Serialize for Hash {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// An event that is about to be appended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewEvent {
+    /// What kind of aggregate it belongs to, such as `patient`; ASCII, at most 64 characters.
+    pub aggregate_type: String,
+    /// Which one; ASCII, at most 64 characters.
+    pub aggregate_id: String,
+    /// Its number within the aggregate, from 1.
+    pub sequence: u64,
+    /// What happened, such as `PatientRegistered`; ASCII, at most 128 characters.
+    pub event_type: String,
+    /// The version of the payload's shape; ASCII, at most 16 characters.
+    pub event_version: String,
+    /// What the event says.
+    pub payload: Value,
+    /// Who caused it and how: an object of strings.
+    pub metadata: Value,
+}
+
+/// An event as the log holds it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct RecordedEvent {
+    /// Its number in the whole log.
+    pub position: Position,
+    /// What kind of aggregate it belongs to.
+    pub aggregate_type: String,
+    /// Which one.
+    pub aggregate_id: String,
+    /// Its number within the aggregate, from 1.
+    pub sequence: u64,
+    /// What happened.
+    pub event_type: String,
+    /// The version of the payload's shape.
+    pub event_version: String,
+    /// What the event says.
+    pub payload: Value,
+    /// Who caused it and how.
+    pub metadata: Value,
+    /// When it was appended. Never earlier than the event before it.
+    pub recorded_at: Timestamp,
+    /// The chain up to and with this event.
+    pub hash: Hash,
+}

@@ -1,0 +1,186 @@
+//! Reading the log.
+
+use crate::clock::Timestamp;
+use crate::database::{Connection, Database, Row, Transaction, in_list, padded};
+use crate::error::{Error, Result};
+use crate::event::{Hash, Position, RecordedEvent};
+
+const COLUMNS: &str = "position, aggregate_type, aggregate_id, sequence, event_type, event_version, payload, metadata, \
+                       recorded_at, hash";
+
+/// The end of the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Head {
+    /// The position of the last event; [`Position::BEGINNING`] if there is none.
+    pub position: Position,
+    /// The hash of the last event; 32 zero bytes if there is none.
+    pub hash: Hash,
+    /// When the last event was recorded.
+    pub recorded_at: Timestamp,
+}
+
+impl Head {
+    /// Reads the head and keeps every other append out until the transaction ends.
+    pub(crate) async fn lock(transaction: &mut Transaction<'_>) -> Result<Self> {
+        let sql = format!(
+            "SELECT position, hash, recorded_at FROM log_head WHERE id = 1{}",
+            transaction.dialect().for_update()
+        );
+        Self::of(transaction.query(&sql).fetch_optional().await?)
+    }
+
+    fn of(row: Option<Row>) -> Result<Self> {
+        let row = row.ok_or(Error::NoHead)?;
+        let position = row.get(0)?;
+        Ok(Self {
+            position,
+            hash: hash(&row, 1, position)?,
+            recorded_at: row.get(2)?,
+        })
+    }
+}
+
+/// The log, to be read. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct EventLog {
+    database: Database,
+}
+
+impl EventLog {
+    /// The log in that database.
+    #[must_use]
+    pub const fn new(database: Database) -> Self {
+        Self { database }
+    }
+
+    /// The database that holds it.
+    #[must_use]
+    pub const fn database(&self) -> &Database {
+        &self.database
+    }
+
+    /// The end of the log.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoHead`] before the first migration, [`Error::Database`].
+    pub async fn head(&self) -> Result<Head> {
+        let mut connection = self.database.reader().await?;
+        Head::of(
+            connection
+                .query("SELECT position, hash, recorded_at FROM log_head WHERE id = 1")
+                .fetch_optional()
+                .await?,
+        )
+    }
+
+    /// The feed: at most `limit` events after `after`, in the order of their positions. Fewer than `limit` are all
+    /// that there are.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Database`]; [`Error::Damaged`] if positions are missing.
+    pub async fn feed(&self, after: Position, limit: u32) -> Result<Vec<RecordedEvent>> {
+        let mut connection = self.database.reader().await?;
+        let sql = format!("SELECT {COLUMNS} FROM events WHERE position > ? ORDER BY position LIMIT ?");
+        let rows = connection
+            .query(&sql)
+            .bind(after)
+            .bind(i64::from(limit))
+            .fetch_all()
+            .await?;
+        let events = rows.iter().map(recorded).collect::<Result<Vec<_>>>()?;
+        let mut expected = after;
+        for event in &events {
+            expected = expected.next();
+            if event.position != expected {
+                return Err(Error::Damaged {
+                    position: expected,
+                    what: "it is missing",
+                });
+            }
+        }
+        Ok(events)
+    }
+
+    /// The events at `positions`, in the order of their positions; those that are not there are left out.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Database`].
+    pub async fn at(&self, positions: &[Position]) -> Result<Vec<RecordedEvent>> {
+        if positions.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut connection = self.database.reader().await?;
+        let sql = format!(
+            "SELECT {COLUMNS} FROM events WHERE position IN ({}) ORDER BY position",
+            in_list(positions.len())
+        );
+        connection
+            .query(&sql)
+            .bind_all(padded(positions))
+            .fetch_all()
+            .await?
+            .iter()
+            .map(recorded)
+            .collect()
+    }
+
+    /// The events after `after` of some aggregates of one type, in the order of their positions, read on `connection`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Database`].
+    pub async fn events_of(
+        connection: &mut Connection,
+        aggregate_type: &str,
+        aggregate_ids: &[&str],
+        after: Position,
+    ) -> Result<Vec<RecordedEvent>> {
+        if aggregate_ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let sql = format!(
+            "SELECT {COLUMNS} FROM events WHERE aggregate_id IN ({}) AND aggregate_type = ? AND position > ? \
+             ORDER BY position",
+            in_list(aggregate_ids.len())
+        );
+        connection
+            .query(&sql)
+            .bind_all(padded(aggregate_ids))
+            .bind(aggregate_type)
+            .bind(after)
+            .fetch_all()
+            .await?
+            .iter()
+            .map(recorded)
+            .collect()
+    }
+}
+
+fn hash(row: &Row, column: usize, position: Position) -> Result<Hash> {
+    let bytes: Vec<u8> = row.get(column)?;
+    let bytes = bytes.try_into().map_err(|_| Error::Damaged {
+        position,
+        what: "its hash is not 32 bytes",
+    })?;
+    Ok(Hash(bytes))
+}
+
+fn recorded(row: &Row) -> Result<RecordedEvent> {
+    let position = row.get(0)?;
+    let sequence: i64 = row.get(3)?;
+    Ok(RecordedEvent {
+        position,
+        aggregate_type: row.get(1)?,
+        aggregate_id: row.get(2)?,
+        sequence: sequence.unsigned_abs(),
+        event_type: row.get(4)?,
+        event_version: row.get(5)?,
+        payload: row.get(6)?,
+        metadata: row.get(7)?,
+        recorded_at: row.get(8)?,
+        hash: hash(row, 9, position)?,
+    })
+}

@@ -1,0 +1,208 @@
+//! cqrs-es's view of the log.
+//!
+//! Reads go to mysql-es and sqlite-es, which find their own columns in the `events` table; `persist` goes to the
+//! [`AppendQueue`]. One repository serves one command: it takes the receipt of what the command appended.
+
+use std::sync::{Arc, OnceLock};
+
+use cqrs_es::Aggregate;
+use cqrs_es::persist::{
+    PersistedEventRepository, PersistenceError, ReplayStream, SerializedEvent, SerializedSnapshot,
+};
+use mysql_es::MysqlEventRepository;
+use serde_json::Value;
+use sqlite_es::SqliteEventRepository;
+
+use crate::append::{Append, AppendError, AppendQueue, Appended};
+use crate::claim::ClaimRules;
+use crate::database::Database;
+use crate::event::{NewEvent, Position, RecordedEvent};
+use crate::log::EventLog;
+
+/// Where a command's events went; filled when they are durable.
+#[derive(Debug, Clone, Default)]
+pub struct Receipt(Arc<OnceLock<Appended>>);
+
+impl Receipt {
+    /// What was appended; nothing if the command had no events or failed.
+    #[must_use]
+    pub fn appended(&self) -> Option<Appended> {
+        self.0.get().copied()
+    }
+}
+
+/// The repository under cqrs-es's `PersistedEventStore`, for one command.
+pub struct EventRepository {
+    log: EventLog,
+    appends: AppendQueue,
+    claims: Arc<dyn ClaimRules>,
+    receipt: Receipt,
+    fresh: bool,
+}
+
+impl EventRepository {
+    /// A repository for one command. With `fresh`, the aggregate is known to have no events (its id has just been
+    /// made), and none are asked for.
+    #[must_use]
+    pub fn new(log: EventLog, appends: AppendQueue, claims: Arc<dyn ClaimRules>, fresh: bool) -> Self {
+        Self {
+            log,
+            appends,
+            claims,
+            receipt: Receipt::default(),
+            fresh,
+        }
+    }
+
+    /// The receipt of what the command will append.
+    #[must_use]
+    pub fn receipt(&self) -> Receipt {
+        self.receipt.clone()
+    }
+}
+
+impl PersistedEventRepository for EventRepository {
+    async fn get_events<A: Aggregate>(
+        &self,
+        aggregate_id: &str,
+    ) -> Result<Vec<SerializedEvent>, PersistenceError> {
+        if self.fresh {
+            return Ok(Vec::new());
+        }
+        match reads(self.log.database())? {
+            Reads::MySql(repository) => repository.get_events::<A>(aggregate_id).await,
+            Reads::Sqlite(repository) => repository.get_events::<A>(aggregate_id).await,
+        }
+    }
+
+    async fn get_last_events<A: Aggregate>(
+        &self,
+        aggregate_id: &str,
+        last_sequence: usize,
+    ) -> Result<Vec<SerializedEvent>, PersistenceError> {
+        match reads(self.log.database())? {
+            Reads::MySql(repository) => repository.get_last_events::<A>(aggregate_id, last_sequence).await,
+            Reads::Sqlite(repository) => repository.get_last_events::<A>(aggregate_id, last_sequence).await,
+        }
+    }
+
+    /// There are no snapshots: a patient has two events at most.
+    async fn get_snapshot<A: Aggregate>(
+        &self,
+        _aggregate_id: &str,
+    ) -> Result<Option<SerializedSnapshot>, PersistenceError> {
+        Ok(None)
+    }
+
+    async fn persist<A: Aggregate>(
+        &self,
+        events: &[SerializedEvent],
+        _snapshot_update: Option<(String, Value, usize)>,
+    ) -> Result<(), PersistenceError> {
+        if events.is_empty() {
+            return Ok(());
+        }
+        let claims = events
+            .iter()
+            .flat_map(|event| self.claims.changes(event))
+            .collect();
+        let append = Append::new(events.iter().cloned().map(NewEvent::from).collect(), claims)
+            .map_err(|error| PersistenceError::UnknownError(Box::new(error)))?;
+        let appended = self.appends.append(append).await.map_err(|error| match error {
+            AppendError::Conflict { .. } => PersistenceError::OptimisticLockError,
+            // Told apart by its type at the other end: `AggregateError::UnexpectedError`, downcast.
+            other => PersistenceError::UnknownError(Box::new(other)),
+        })?;
+        // One repository serves one command, so it is empty.
+        let _ = self.receipt.0.set(appended);
+        Ok(())
+    }
+
+    async fn stream_events<A: Aggregate>(
+        &self,
+        aggregate_id: &str,
+    ) -> Result<ReplayStream, PersistenceError> {
+        let events = self.get_events::<A>(aggregate_id).await?;
+        let (mut feed, stream) = ReplayStream::new(events.len().max(1));
+        for event in events {
+            feed.push(Ok(event)).await?;
+        }
+        Ok(stream)
+    }
+
+    /// All events of that type of aggregate, in the order of their positions. (mysql-es orders by sequence alone.)
+    async fn stream_all_events<A: Aggregate>(&self) -> Result<ReplayStream, PersistenceError> {
+        const PAGE: u32 = 500;
+        let (mut feed, stream) = ReplayStream::new(PAGE as usize);
+        let log = self.log.clone();
+        tokio::spawn(async move {
+            let mut after = Position::BEGINNING;
+            loop {
+                let events = match log.feed(after, PAGE).await {
+                    Ok(events) => events,
+                    Err(error) => {
+                        // Whoever dropped the stream does not want the error either.
+                        drop(
+                            feed.push(Err(PersistenceError::UnknownError(Box::new(error))))
+                                .await,
+                        );
+                        return;
+                    }
+                };
+                let Some(last) = events.last() else { return };
+                after = last.position;
+                for event in events.into_iter().filter(|event| event.aggregate_type == A::TYPE) {
+                    if feed.push(Ok(event.into())).await.is_err() {
+                        return;
+                    }
+                }
+            }
+        });
+        Ok(stream)
+    }
+}
+
+enum Reads {
+    MySql(MysqlEventRepository),
+    Sqlite(SqliteEventRepository),
+}
+
+fn reads(database: &Database) -> Result<Reads, PersistenceError> {
+    database
+        .mysql()
+        .map(|pool| Reads::MySql(MysqlEventRepository::new(pool.clone())))
+        .or_else(|| {
+            database
+                .sqlite_readers()
+                .map(|pool| Reads::Sqlite(SqliteEventRepository::new(pool.clone())))
+        })
+        .ok_or_else(|| PersistenceError::UnknownError("no database".into()))
+}
+
+impl From<SerializedEvent> for NewEvent {
+    fn from(event: SerializedEvent) -> Self {
+        Self {
+            aggregate_type: event.aggregate_type,
+            aggregate_id: event.aggregate_id,
+            sequence: event.sequence as u64,
+            event_type: event.event_type,
+            event_version: event.event_version,
+            payload: event.payload,
+            metadata: event.metadata,
+        }
+    }
+}
+
+impl From<RecordedEvent> for SerializedEvent {
+    fn from(event: RecordedEvent) -> Self {
+        Self {
+            aggregate_id: event.aggregate_id,
+            sequence: usize::try_from(event.sequence).unwrap_or(usize::MAX),
+            aggregate_type: event.aggregate_type,
+            event_type: event.event_type,
+            event_version: event.event_version,
+            payload: event.payload,
+            metadata: event.metadata,
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! The two ends of the signal at Redis.
+
+use std::time::Duration;
+
+use futures::StreamExt;
+use redis::aio::ConnectionManagerConfig;
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+use super::{CHANNEL, Notice};
+use crate::error::Result;
+
+const TIMEOUT: Duration = Duration::from_secs(2);
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// Publishes what comes, in one round trip for all that waits; what Redis does not take is dropped.
+pub(super) async fn publish(
+    client: redis::Client,
+    mut notices: mpsc::Receiver<Vec<Notice>>,
+    shutdown: CancellationToken,
+) {
+    let config = ConnectionManagerConfig::new()
+        .set_connection_timeout(Some(TIMEOUT))
+        .set_response_timeout(Some(TIMEOUT))
+        .set_number_of_retries(1);
+    let Ok(mut connection) = client.get_connection_manager_lazy(config) else {
+        tracing::error!("the Redis publisher cannot start; subscriptions elsewhere will poll");
+        return;
+    };
+    let mut waiting = Vec::new();
+    let mut down = false;
+    loop {
+        let any = tokio::select! {
+            () = shutdown.cancelled() => return,
+            any = notices.recv_many(&mut waiting, 64) => any,
+        };
+        if any == 0 {
+            return;
+        }
+        let mut pipeline = redis::pipe();
+        for notice in waiting.drain(..).flatten() {
+            match serde_json::to_string(&notice) {
+                Ok(message) => pipeline.publish(CHANNEL, message).ignore(),
+                Err(error) => {
+                    tracing::error!(%error, "a notice could not be written as JSON");
+                    continue;
+                }
+            };
+        }
+        let published = pipeline.query_async::<()>(&mut connection).await;
+        match (published, down) {
+            (Ok(()), true) => tracing::info!("publishing to Redis again"),
+            (Err(ref error), false) => {
+                tracing::warn!(%error, "cannot publish to Redis; subscriptions elsewhere poll until it is back");
+            }
+            (Ok(()), false) | (Err(_), true) => continue,
+        }
+        down = !down;
+    }
+}
+
+/// Passes every message on as a wake-up; connects again when the connection ends.
+pub(super) async fn listen(client: redis::Client, local: watch::Sender<()>, shutdown: CancellationToken) {
+    let mut pause = FIRST_PAUSE;
+    let mut down = false;
+    loop {
+        let listened = tokio::select! {
+            () = shutdown.cancelled() => return,
+            listened = listen_once(&client, &local, down) => listened,
+        };
+        match listened {
+            // It was connected: begin again with a short pause.
+            Ok(()) => pause = FIRST_PAUSE,
+            Err(error) if !down => tracing::warn!(%error, "cannot listen to Redis; polling until it is back"),
+            Err(_) => {}
+        }
+        down = true;
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            () = tokio::time::sleep(pause) => {}
+        }
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+async fn listen_once(client: &redis::Client, local: &watch::Sender<()>, again: bool) -> Result<()> {
+    let connect = async {
+        let mut pubsub = client.get_async_pubsub().await?;
+        pubsub.subscribe(CHANNEL).await?;
+        Ok::<_, redis::RedisError>(pubsub)
+    };
+    let mut pubsub = tokio::time::timeout(TIMEOUT, connect)
+        .await
+        .map_err(|_| crate::Error::Timeout(TIMEOUT))??;
+    if again {
+        tracing::info!("listening to Redis again");
+    }
+    // What was published while nobody listened is not repeated.
+    local.send_replace(());
+    let mut messages = pubsub.on_message();
+    while messages.next().await.is_some() {
+        local.send_replace(());
+    }
+    Ok(())
+}
