@@ -1,0 +1,166 @@
+"""Load test of the patient registration API.
+
+Each user registers patients and reads, lists and deletes them, and checks the status and the body of every answer. A
+failed check counts as a failed request. No patient's data is printed or put into a failure message: messages name
+statuses and fields only.
+
+Settings, from the environment: LOADTEST_HOST (or --host), LOADTEST_WAIT_MIN and LOADTEST_WAIT_MAX (seconds between two
+tasks of one user), PATIENTS_TOKEN (sent as a bearer token, if set).
+"""
+
+import os
+import random
+import uuid
+from collections import deque
+
+from faker import Faker
+from locust import FastHttpUser, between, events, task
+from locust.runners import WorkerRunner
+
+LIST_LIMIT = 100
+PATIENTS_KEPT_PER_USER = 1000
+
+# Accents go through the whole way, too.
+fake = Faker(["es_ES", "en_US"])
+
+
+class PatientLoadTest(FastHttpUser):
+    """Someone at a registration desk, with a pause between two tasks."""
+
+    # FastHttpUser costs a fraction of HttpUser's processor time, so that the figures are the API's and not Locust's.
+
+    host = os.environ.get("LOADTEST_HOST", "http://127.0.0.1:8000")
+    wait_time = between(
+        float(os.environ.get("LOADTEST_WAIT_MIN", "3")),
+        float(os.environ.get("LOADTEST_WAIT_MAX", "5")),
+    )
+    # Certificates are checked: a token goes to the host that was named or to none.
+    insecure = False
+
+    def on_start(self):
+        # Only this user's own, so that no other user deletes what is about to be read.
+        self.patients = deque(maxlen=PATIENTS_KEPT_PER_USER)
+
+    @task(5)
+    def create_patient(self):
+        registration = new_registration()
+        patient = self.ask(
+            "POST",
+            "/patients/register",
+            status=201,
+            check=lambda body: missing_id(body) or difference(body, registration),
+            json=registration,
+        )
+        if patient is not None and self.read(patient):
+            self.patients.append(patient)
+
+    @task(4)
+    def read_patient(self):
+        if self.has_patients():
+            self.read(random.choice(self.patients))
+
+    @task(1)
+    def list_patients(self):
+        self.ask("GET", f"/getPatients?limit={LIST_LIMIT}", name="/getPatients", status=200, check=wrong_list)
+
+    @task(1)
+    def delete_patient(self):
+        if not self.has_patients():
+            return
+        path = f"/patients/{self.patients.popleft()['id']}"
+        if self.ask("DELETE", path, name="/patients/[id]", status=204) is not None:
+            self.ask("GET", path, name="/patients/[id] (deleted)", status=410)
+
+    def has_patients(self):
+        """True if there is a patient to work on; registers one if there was none."""
+        if not self.patients:
+            self.create_patient()
+        return bool(self.patients)
+
+    def read(self, patient):
+        """Reads a patient back. True if the answer was the very patient that was registered."""
+        answer = self.ask(
+            "GET",
+            f"/patients/{patient['id']}",
+            name="/patients/[id]",
+            status=200,
+            check=lambda body: difference(body, patient),
+        )
+        return answer is not None
+
+    def ask(self, method, path, *, status, name=None, check=None, json=None):
+        """Sends one request and records whether the answer is the wanted one.
+
+        `check` takes the parsed body and returns what is wrong with it, or None. Returns the parsed body (an empty
+        object where there is no `check`), or None if anything was wrong.
+        """
+        with self.client.request(
+            method, path, name=name or path, json=json, headers=authorization(), catch_response=True
+        ) as response:
+            if response.status_code == 0:
+                # Not the error's text, which can name a different port each time and so escape grouping.
+                response.failure(f"no answer: {type(response.error).__name__}")
+                return None
+            if response.status_code != status:
+                response.failure(f"status {response.status_code}, wanted {status}")
+                return None
+            body = {}
+            if check is not None:
+                try:
+                    body = response.json()
+                except (TypeError, ValueError):
+                    response.failure("body is not JSON")
+                    return None
+                if wrong := check(body):
+                    response.failure(wrong)
+                    return None
+            response.success()
+            return body
+
+
+def authorization():
+    """A new dictionary for each request, because Locust adds its own headers to the one it is given."""
+    token = os.environ.get("PATIENTS_TOKEN")
+    return {"Authorization": f"Bearer {token}"} if token else {}
+
+
+def new_registration():
+    return {
+        "name": fake.name(),
+        # Unique over all users, worker processes and runs, which fake.unique is not; example.com receives no mail.
+        "email": f"load-{uuid.uuid4().hex}@example.com",
+        "phone": fake.phone_number(),
+        "document_url": fake.url(),
+    }
+
+
+def missing_id(body):
+    if not isinstance(body, dict):
+        return "body is not an object"
+    return None if isinstance(body.get("id"), str) and body["id"] else "body has no id"
+
+
+def difference(body, wanted):
+    """The names of the fields in which `body` is not as wanted, never their values."""
+    if not isinstance(body, dict):
+        return "body is not an object"
+    fields = [field for field in wanted if body.get(field) != wanted[field]]
+    return f"body differs in {', '.join(fields)}" if fields else None
+
+
+def wrong_list(body):
+    if not isinstance(body, list):
+        return "body is not an array"
+    if len(body) > LIST_LIMIT:
+        return f"more than {LIST_LIMIT} patients"
+    if any(not isinstance(patient, dict) or set(patient) != {"id", "name", "email"} for patient in body):
+        return "a listed patient has other fields than id, name and email"
+    return None
+
+
+@events.quitting.add_listener
+def fail_empty_run(environment, **_kwargs):
+    """A run without a request has shown nothing and must not pass for a success."""
+    # A worker hands its figures to the master and has none of its own.
+    if not isinstance(environment.runner, WorkerRunner) and environment.stats.total.num_requests == 0:
+        environment.process_exit_code = 1
