@@ -1,1 +1,83 @@
-//! api
+//! HTTP.
+//!
+//! Commands go in through cqrs-es and the append queue ([`commands`]); reads come out of the read table, and of the
+//! log for what is not projected yet ([`reads`]). This crate and the projector share nothing but the table.
+//!
+//! # Guarantees
+//!
+//! - 201 and 204 are answered when the event is durable, never before.
+//! - `GET /patients/{id}` is strongly consistent, from any process.
+//! - Every error is an RFC 9457 problem ([`problem`]); none repeats somebody's data, and none is a panic.
+//! - Queues, bodies and times are bounded.
+//!
+//! # Adding a route
+//!
+//! 1. Add a file in `routes/` with the handler and what it alone needs.
+//! 2. Name it in `routes::router`.
+//! 3. Say in [`problem::ApiError`] what can go wrong that is new, with its status.
+
+mod body;
+pub mod commands;
+mod headers;
+mod observe;
+pub mod problem;
+pub mod reads;
+mod routes;
+mod server;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use eventstore::{AppendQueue, Clock, EventLog};
+
+use commands::Commands;
+use reads::PatientReads;
+
+pub use routes::router;
+pub use server::serve;
+
+/// How the API behaves.
+#[derive(Debug, Clone, Copy)]
+pub struct ApiOptions {
+    /// How long a read waits for the position in `Min-Position`.
+    pub read_wait: Duration,
+    /// How long a request may take from its headers to the answer.
+    pub request_timeout: Duration,
+}
+
+impl Default for ApiOptions {
+    fn default() -> Self {
+        Self {
+            read_wait: Duration::from_secs(2),
+            request_timeout: Duration::from_secs(20),
+        }
+    }
+}
+
+/// What the routes share. Cheap to clone.
+#[derive(Clone)]
+pub struct Api {
+    commands: Commands,
+    reads: PatientReads,
+    options: ApiOptions,
+    clock: Arc<dyn Clock>,
+}
+
+impl Api {
+    /// The API over a log and its append queue.
+    #[must_use]
+    pub fn new(log: &EventLog, appends: AppendQueue, clock: Arc<dyn Clock>, options: ApiOptions) -> Self {
+        Self {
+            commands: Commands::new(log.clone(), appends, Arc::clone(&clock)),
+            reads: PatientReads::start(log.clone()),
+            options,
+            clock,
+        }
+    }
+
+    /// Finishes what was accepted: to be called when no request is left.
+    pub async fn shutdown(&self) {
+        self.commands.shutdown().await;
+        self.reads.shutdown().await;
+    }
+}

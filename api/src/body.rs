@@ -1,0 +1,127 @@
+//! JSON request bodies.
+//!
+//! A body is read into its members one by one rather than into a struct, so that every bad field is reported at once,
+//! and so that a member that is sent twice, or that nobody reads, is reported and not dropped in silence.
+
+use std::fmt;
+
+use axum::body::Bytes;
+use axum::extract::rejection::BytesRejection;
+use axum::extract::{FromRequest, Request};
+use axum::http::{StatusCode, header};
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde_json::Value;
+
+use crate::problem::{ApiError, FieldProblem};
+
+/// The largest request body, in bytes.
+pub(crate) const MAX_BODY: usize = 64 * 1024;
+
+/// The members of a JSON object, in the order they were sent, those sent twice twice.
+#[derive(Debug)]
+pub(crate) struct JsonObject(Vec<(String, Value)>);
+
+impl<S: Send + Sync> FromRequest<S> for JsonObject {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
+        if !is_json(&request) {
+            return Err(ApiError::UnsupportedMediaType);
+        }
+        let bytes = Bytes::from_request(request, state)
+            .await
+            .map_err(|rejection| too_large(&rejection))?;
+        Self::parse(&bytes)
+    }
+}
+
+fn is_json(request: &Request) -> bool {
+    request
+        .headers()
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|value| value.split(';').next())
+        .is_some_and(|essence| essence.trim().eq_ignore_ascii_case("application/json"))
+}
+
+fn too_large(rejection: &BytesRejection) -> ApiError {
+    if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
+        ApiError::TooLarge(MAX_BODY)
+    } else {
+        ApiError::MalformedJson("it ended before its time".to_owned())
+    }
+}
+
+impl JsonObject {
+    fn parse(bytes: &[u8]) -> Result<Self, ApiError> {
+        serde_json::from_slice(bytes).map_err(|error| match error.classify() {
+            serde_json::error::Category::Data => {
+                ApiError::Invalid(vec![FieldProblem::new("", "must be a JSON object")])
+            }
+            // serde_json's own text would be safe here, but says less to most people than the place does.
+            _ => ApiError::MalformedJson(format!("see line {}, column {}", error.line(), error.column())),
+        })
+    }
+
+    /// The strings of the fields `names`, in that order.
+    ///
+    /// # Errors
+    ///
+    /// [`ApiError::Invalid`] with every field that is missing, not a string, sent twice or unknown.
+    pub(crate) fn strings<const N: usize>(self, names: [&'static str; N]) -> Result<[String; N], ApiError> {
+        let mut problems = Vec::new();
+        let mut strings: [Option<String>; N] = [const { None }; N];
+        let mut seen = [false; N];
+        for (member, value) in self.0 {
+            let Some(index) = names.iter().position(|name| *name == member) else {
+                // What a client calls its field is not ours to repeat at any length.
+                let field: String = member.chars().filter(|c| !c.is_control()).take(64).collect();
+                problems.push(FieldProblem::new(&field, "is not a field of this request"));
+                continue;
+            };
+            if std::mem::replace(&mut seen[index], true) {
+                problems.push(FieldProblem::new(names[index], "was sent more than once"));
+                continue;
+            }
+            match value {
+                Value::String(value) => strings[index] = Some(value),
+                _ => problems.push(FieldProblem::new(names[index], "must be a string")),
+            }
+        }
+        for (name, _) in names.iter().zip(seen).filter(|(_, seen)| !seen) {
+            problems.push(FieldProblem::new(name, "is required"));
+        }
+        if problems.is_empty() {
+            Ok(strings.map(Option::unwrap_or_default))
+        } else {
+            Err(ApiError::Invalid(problems))
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for JsonObject {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Members;
+
+        impl<'de> Visitor<'de> for Members {
+            type Value = JsonObject;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a JSON object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<JsonObject, A::Error> {
+                let mut members = Vec::new();
+                while let Some(member) = map.next_entry()? {
+                    members.push(member);
+                }
+                Ok(JsonObject(members))
+            }
+        }
+
+        deserializer.deserialize_map(Members)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,299 @@
+//! Commands: from a parsed request to durable events, through cqrs-es.
+
+mod claims;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use cqrs_es::persist::PersistedEventStore;
+use cqrs_es::{Aggregate, AggregateError, CqrsFramework};
+use domain::{Patient, PatientCommand, PatientDetails, PatientError, PatientEvent, Registration, upcasters};
+use eventstore::{
+    AppendError, AppendQueue, Appended, ClaimRules, Clock, EventLog, EventRepository, Position,
+};
+use uuid::Uuid;
+
+use crate::observe::new_id;
+use claims::EmailClaims;
+
+/// The namespace in which an `Idempotency-Key` names a patient (UUID version 5, RFC 9562).
+const IDEMPOTENCY_KEYS: Uuid = Uuid::from_u128(0x6f1f_0f5e_9d0c_5c3b_8a44_2f6b_7a90_31d7);
+
+/// How often a deletion starts again because another command came between.
+const TRIES: u32 = 3;
+
+/// Who asks, and in which request: the metadata of the events.
+#[derive(Debug, Clone)]
+pub struct Cause {
+    /// The id of the request.
+    pub request_id: String,
+    /// Who sent it.
+    pub actor: String,
+}
+
+impl Cause {
+    fn metadata(&self) -> HashMap<String, String> {
+        HashMap::from([
+            ("request_id".to_owned(), self.request_id.clone()),
+            ("actor".to_owned(), self.actor.clone()),
+        ])
+    }
+}
+
+/// A patient, registered.
+#[derive(Debug, Clone)]
+pub struct Registered {
+    /// The patient's id.
+    pub id: Uuid,
+    /// The position of the event.
+    pub position: Position,
+    /// What was registered.
+    pub details: PatientDetails,
+}
+
+/// Why a command was not carried out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum CommandError {
+    /// An active patient has that email.
+    #[error("the email is taken")]
+    EmailTaken,
+    /// The key was used for another registration.
+    #[error("the idempotency key was used for another registration")]
+    IdempotencyKeyReused,
+    /// No such patient.
+    #[error("no such patient")]
+    NotFound,
+    /// The patient was deleted.
+    #[error("the patient was deleted")]
+    Deleted,
+    /// The patient is at another sequence than expected.
+    #[error("the patient is at sequence {actual}")]
+    SequenceMismatch {
+        /// The sequence it is at.
+        actual: u64,
+    },
+    /// The append queue is full.
+    #[error("overloaded")]
+    Overloaded,
+    /// The process is shutting down.
+    #[error("shutting down")]
+    ShuttingDown,
+    /// The database cannot be reached; nothing was written.
+    #[error("the database cannot be reached")]
+    Unavailable,
+    /// It is open whether the event was written.
+    #[error("the outcome is unknown")]
+    OutcomeUnknown,
+    /// A defect, or a log that cannot be read; logged where it was found.
+    #[error("internal error")]
+    Internal,
+}
+
+/// Why cqrs-es did not carry a command out.
+enum Refused {
+    Business(PatientError),
+    Conflict,
+    Failed(CommandError),
+}
+
+/// Carries commands out. Cheap to clone.
+#[derive(Clone)]
+pub struct Commands {
+    log: EventLog,
+    appends: AppendQueue,
+    claims: Arc<dyn ClaimRules>,
+    clock: Arc<dyn Clock>,
+}
+
+impl Commands {
+    pub(crate) fn new(log: EventLog, appends: AppendQueue, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            log,
+            appends,
+            claims: Arc::new(EmailClaims),
+            clock,
+        }
+    }
+
+    pub(crate) async fn shutdown(&self) {
+        self.appends.shutdown().await;
+    }
+
+    /// Whether there is no room for one more command.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.appends.is_full()
+    }
+
+    /// Registers a patient. With a key, the id is derived from it, so that a retry meets its own first event and gets
+    /// the first answer, also after the patient was deleted.
+    ///
+    /// # Errors
+    ///
+    /// [`CommandError::EmailTaken`]; [`CommandError::IdempotencyKeyReused`] if the key's first registration was
+    /// another; and those of the append.
+    pub async fn register(
+        &self,
+        registration: Registration,
+        key: Option<&str>,
+        cause: &Cause,
+    ) -> Result<Registered, CommandError> {
+        let details = PatientDetails {
+            name: registration.name.as_str().to_owned(),
+            email: registration.email.as_str().to_owned(),
+            phone: registration.phone.as_str().to_owned(),
+            document_url: registration.document_url.as_str().to_owned(),
+        };
+        let id = key.map_or_else(
+            || new_id(self.clock.as_ref()),
+            |key| Uuid::new_v5(&IDEMPOTENCY_KEYS, key.as_bytes()),
+        );
+        let command = PatientCommand::RegisterPatient(registration);
+        match self.execute(id, command, cause, key.is_none()).await {
+            Ok(appended) => Ok(Registered {
+                id,
+                position: appended.last,
+                details,
+            }),
+            Err(Refused::Failed(error)) => Err(error),
+            Err(Refused::Business(_) | Refused::Conflict) if key.is_some() => self.repeat(id, details).await,
+            Err(Refused::Business(_) | Refused::Conflict) => {
+                tracing::error!(patient.id = %id, "an id that was just made is taken");
+                Err(CommandError::Internal)
+            }
+        }
+    }
+
+    /// Deletes a patient, who must be at `expected_sequence` if that is given.
+    ///
+    /// # Errors
+    ///
+    /// [`CommandError::NotFound`], [`CommandError::Deleted`], [`CommandError::SequenceMismatch`], and those of the
+    /// append.
+    pub async fn delete(
+        &self,
+        id: Uuid,
+        expected_sequence: Option<u64>,
+        cause: &Cause,
+    ) -> Result<Position, CommandError> {
+        for _ in 0..TRIES {
+            let command = PatientCommand::DeletePatient { expected_sequence };
+            match self.execute(id, command, cause, false).await {
+                Ok(appended) => return Ok(appended.last),
+                Err(Refused::Failed(error)) => return Err(error),
+                Err(Refused::Business(PatientError::NotFound)) => return Err(CommandError::NotFound),
+                Err(Refused::Business(PatientError::Deleted)) => return Err(CommandError::Deleted),
+                Err(Refused::Business(PatientError::SequenceMismatch { actual, .. })) => {
+                    return Err(CommandError::SequenceMismatch { actual });
+                }
+                Err(Refused::Business(PatientError::AlreadyRegistered)) => {
+                    return Err(CommandError::Internal);
+                }
+                // Somebody else's command was first; decide anew on what it left.
+                Err(Refused::Conflict) => {}
+            }
+        }
+        Err(CommandError::Overloaded)
+    }
+
+    async fn execute(
+        &self,
+        id: Uuid,
+        command: PatientCommand,
+        cause: &Cause,
+        fresh: bool,
+    ) -> Result<Appended, Refused> {
+        let repository = EventRepository::new(
+            self.log.clone(),
+            self.appends.clone(),
+            Arc::clone(&self.claims),
+            fresh,
+        );
+        let receipt = repository.receipt();
+        let store =
+            PersistedEventStore::<_, Patient>::new_event_store(repository).with_upcasters(upcasters());
+        CqrsFramework::new(store, Vec::new(), ())
+            .execute_with_metadata(&id.to_string(), command, cause.metadata())
+            .await
+            .map_err(|error| refused(id, error))?;
+        receipt.appended().ok_or(Refused::Failed(CommandError::Internal))
+    }
+
+    /// The first answer again, for a retry of the same registration.
+    async fn repeat(&self, id: Uuid, details: PatientDetails) -> Result<Registered, CommandError> {
+        let first = self.first_event(id).await.map_err(|error| {
+            tracing::error!(patient.id = %id, %error, "the first event of a patient could not be read");
+            CommandError::Unavailable
+        })?;
+        let Some((position, first)) = first else {
+            return Err(CommandError::Internal);
+        };
+        let same = PatientEvent::PatientRegistered {
+            name: details.name.clone(),
+            email: details.email.clone(),
+            phone: details.phone.clone(),
+            document_url: details.document_url.clone(),
+        };
+        if first == same {
+            Ok(Registered {
+                id,
+                position,
+                details,
+            })
+        } else {
+            Err(CommandError::IdempotencyKeyReused)
+        }
+    }
+
+    async fn first_event(
+        &self,
+        id: Uuid,
+    ) -> Result<Option<(Position, PatientEvent)>, Box<dyn std::error::Error + Send + Sync>> {
+        let mut connection = self.log.database().reader().await?;
+        let id = id.to_string();
+        let events = EventLog::events_of(
+            &mut connection,
+            Patient::TYPE,
+            &[id.as_str()],
+            Position::BEGINNING,
+        )
+        .await?;
+        let Some(first) = events.into_iter().next() else {
+            return Ok(None);
+        };
+        let event = PatientEvent::from_stored(&first.event_type, &first.event_version, first.payload)?;
+        Ok(Some((first.position, event)))
+    }
+}
+
+fn refused(id: Uuid, error: AggregateError<PatientError>) -> Refused {
+    let failed = |error| Refused::Failed(error);
+    match error {
+        AggregateError::UserError(error) => Refused::Business(error),
+        AggregateError::AggregateConflict => Refused::Conflict,
+        AggregateError::DatabaseConnectionError(error) => {
+            tracing::error!(patient.id = %id, %error, "a patient's events could not be read");
+            failed(CommandError::Unavailable)
+        }
+        // Its text would quote the payload.
+        AggregateError::DeserializationError(_) => {
+            tracing::error!(patient.id = %id, "a patient's events do not have the shape that this program knows");
+            failed(CommandError::Internal)
+        }
+        AggregateError::UnexpectedError(error) => failed(match error.downcast_ref::<AppendError>() {
+            Some(AppendError::ClaimTaken) => CommandError::EmailTaken,
+            Some(AppendError::Overloaded) => CommandError::Overloaded,
+            Some(AppendError::ShutDown) => CommandError::ShuttingDown,
+            Some(AppendError::Unavailable(_)) => CommandError::Unavailable,
+            Some(AppendError::InDoubt(_) | AppendError::Failed) => CommandError::OutcomeUnknown,
+            Some(error) => {
+                tracing::error!(patient.id = %id, %error, "an append was refused");
+                CommandError::Internal
+            }
+            None => {
+                tracing::error!(patient.id = %id, %error, "a patient's events could not be read");
+                CommandError::Unavailable
+            }
+        }),
+    }
+}

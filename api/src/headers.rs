@@ -1,0 +1,136 @@
+//! Request headers, parsed.
+
+use axum::http::{HeaderMap, HeaderName, header};
+use eventstore::Position;
+
+use crate::problem::{ApiError, FieldProblem};
+
+pub(crate) const EVENT_POSITION: HeaderName = HeaderName::from_static("event-position");
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+const MIN_POSITION: HeaderName = HeaderName::from_static("min-position");
+
+/// The longest `Idempotency-Key`, in bytes.
+const LONGEST_KEY: usize = 255;
+
+fn single<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Result<Option<&'h str>, ApiError> {
+    let mut values = headers.get_all(name).iter();
+    let Some(value) = values.next() else {
+        return Ok(None);
+    };
+    if values.next().is_some() {
+        return Err(invalid(name, "was sent more than once"));
+    }
+    value
+        .to_str()
+        .map(|value| Some(value.trim()))
+        .map_err(|_| invalid(name, "must be visible ASCII characters"))
+}
+
+fn invalid(name: &HeaderName, message: &str) -> ApiError {
+    ApiError::Invalid(vec![FieldProblem::new(name.as_str(), message)])
+}
+
+/// `Idempotency-Key`: 1 to 255 visible ASCII characters, in quotes (as the draft has it) or bare.
+pub(crate) fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, ApiError> {
+    let Some(value) = single(headers, &IDEMPOTENCY_KEY)? else {
+        return Ok(None);
+    };
+    let key = value
+        .strip_prefix('"')
+        .and_then(|rest| rest.strip_suffix('"'))
+        .unwrap_or(value);
+    if key.is_empty() || key.len() > LONGEST_KEY {
+        return Err(invalid(&IDEMPOTENCY_KEY, "must have 1 to 255 characters"));
+    }
+    Ok(Some(key))
+}
+
+/// `Min-Position`: a whole number from 0.
+pub(crate) fn min_position(headers: &HeaderMap) -> Result<Option<Position>, ApiError> {
+    single(headers, &MIN_POSITION)?
+        .map(|value| {
+            value.parse().ok().and_then(Position::new).ok_or_else(|| {
+                invalid(
+                    &MIN_POSITION,
+                    "must be a whole number from 0, as in Event-Position",
+                )
+            })
+        })
+        .transpose()
+}
+
+/// `If-Match` with one entity tag, as `GET` gave it; `*` matches any patient there is.
+pub(crate) fn if_match(headers: &HeaderMap) -> Result<Option<u64>, ApiError> {
+    let Some(value) = single(headers, &header::IF_MATCH)? else {
+        return Ok(None);
+    };
+    if value == "*" {
+        return Ok(None);
+    }
+    value
+        .strip_prefix('"')
+        .and_then(|rest| rest.strip_suffix('"'))
+        .and_then(|tag| tag.parse().ok())
+        .map(Some)
+        .ok_or_else(|| {
+            invalid(
+                &header::IF_MATCH,
+                "must be an ETag as GET gives it, such as \"1\", or *",
+            )
+        })
+}
+
+/// The entity tag of a patient at a sequence.
+pub(crate) fn etag(sequence: u64) -> String {
+    format!("\"{sequence}\"")
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::HeaderValue;
+
+    use super::*;
+
+    fn headers(name: HeaderName, value: &'static str) -> HeaderMap {
+        HeaderMap::from_iter([(name, HeaderValue::from_static(value))])
+    }
+
+    #[test]
+    fn an_idempotency_key_may_be_quoted_or_bare() {
+        for value in ["abc", "\"abc\"", "  abc "] {
+            assert_eq!(
+                idempotency_key(&headers(IDEMPOTENCY_KEY, value)).unwrap(),
+                Some("abc")
+            );
+        }
+        assert!(idempotency_key(&headers(IDEMPOTENCY_KEY, "")).is_err());
+        assert_eq!(idempotency_key(&HeaderMap::new()).unwrap(), None);
+    }
+
+    #[test]
+    fn a_header_sent_twice_is_refused() {
+        let mut twice = headers(IDEMPOTENCY_KEY, "a");
+        twice.append(IDEMPOTENCY_KEY, HeaderValue::from_static("b"));
+        assert!(idempotency_key(&twice).is_err());
+    }
+
+    #[test]
+    fn if_match_takes_an_etag_or_a_star() {
+        assert_eq!(if_match(&headers(header::IF_MATCH, "\"1\"")).unwrap(), Some(1));
+        assert_eq!(if_match(&headers(header::IF_MATCH, "*")).unwrap(), None);
+        for value in ["1", "W/\"1\"", "\"x\"", "\"1\", \"2\"", "\""] {
+            assert!(if_match(&headers(header::IF_MATCH, value)).is_err(), "{value}");
+        }
+    }
+
+    #[test]
+    fn min_position_is_a_whole_number() {
+        assert_eq!(
+            min_position(&headers(MIN_POSITION, "17")).unwrap(),
+            Position::new(17)
+        );
+        for value in ["-1", "1.5", "x", "18446744073709551615"] {
+            assert!(min_position(&headers(MIN_POSITION, value)).is_err(), "{value}");
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! What every request gets: an id, a time limit, and a line in the log if it failed.
+
+use std::any::Any;
+use std::time::Instant;
+
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::{HeaderName, HeaderValue};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use eventstore::Clock;
+use tracing::Instrument;
+use uuid::Uuid;
+
+use crate::Api;
+use crate::problem::ApiError;
+
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// The request's id: the client's own `X-Request-Id` if it is 1 to 128 visible ASCII characters, else a new UUID.
+#[derive(Debug, Clone)]
+pub(crate) struct RequestId(pub(crate) String);
+
+impl RequestId {
+    fn of(request: &Request, clock: &dyn Clock) -> Self {
+        let given = request
+            .headers()
+            .get(X_REQUEST_ID)
+            .and_then(|value| value.to_str().ok())
+            .filter(|id| (1..=128).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_graphic()));
+        Self(given.map_or_else(|| new_id(clock).to_string(), str::to_owned))
+    }
+}
+
+/// A UUIDv7 of the present moment: unique without asking anyone, and in the order of time.
+pub(crate) fn new_id(clock: &dyn Clock) -> Uuid {
+    let micros = clock.now().as_micros().unsigned_abs();
+    let nanos = u32::try_from(micros % 1_000_000 * 1_000).unwrap_or(0);
+    Uuid::new_v7(uuid::Timestamp::from_unix(
+        uuid::NoContext,
+        micros / 1_000_000,
+        nanos,
+    ))
+}
+
+/// The middleware. The route's template is logged, not the path: a path may hold what a client should not have put
+/// there.
+pub(crate) async fn observe(State(api): State<Api>, mut request: Request, next: Next) -> Response {
+    let id = RequestId::of(&request, api.clock.as_ref());
+    let method = request.method().clone();
+    let route = request.extensions().get::<MatchedPath>().cloned();
+    let route = route.as_ref().map_or("(none)", MatchedPath::as_str);
+    let span = tracing::info_span!("request", request.id = id.0, http.method = %method, http.route = route);
+    request.extensions_mut().insert(id.clone());
+
+    let started = Instant::now();
+    let mut response = tokio::time::timeout(
+        api.options.request_timeout,
+        next.run(request).instrument(span.clone()),
+    )
+    .await
+    .unwrap_or_else(|_| ApiError::OutcomeUnknown.into_response());
+    let (status, elapsed) = (response.status(), started.elapsed());
+    span.in_scope(|| {
+        if status.is_server_error() {
+            tracing::warn!(http.status = status.as_u16(), ?elapsed, "a request failed");
+        } else {
+            tracing::debug!(http.status = status.as_u16(), ?elapsed, "a request was answered");
+        }
+    });
+    if let Ok(id) = HeaderValue::from_str(&id.0) {
+        response.headers_mut().insert(X_REQUEST_ID, id);
+    }
+    response
+}
+
+/// The answer to a request whose handler panicked. The panic's own text stays out of the answer.
+pub(crate) fn panicked(_panic: Box<dyn Any + Send + 'static>) -> Response {
+    tracing::error!("a request handler panicked");
+    ApiError::Internal.into_response()
+}

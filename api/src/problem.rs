@@ -1,0 +1,248 @@
+//! Errors as HTTP sees them: the one place that maps them to statuses.
+
+use axum::Json;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use eventstore::Position;
+use serde::Serialize;
+
+use crate::commands::CommandError;
+
+/// A field of a request that was refused.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct FieldProblem {
+    /// The field's name; empty for the body as a whole.
+    pub field: String,
+    /// A sentence without a subject that a person can act on, such as `must be 3 to 64 characters long`.
+    pub message: String,
+}
+
+impl FieldProblem {
+    /// The field and what is wrong with it.
+    #[must_use]
+    pub fn new(field: &str, message: impl Into<String>) -> Self {
+        Self {
+            field: field.to_owned(),
+            message: message.to_string(),
+        }
+    }
+}
+
+/// What can go wrong with a request.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum ApiError {
+    /// The body is not JSON.
+    MalformedJson(String),
+    /// The body is not `application/json`.
+    UnsupportedMediaType,
+    /// The body is larger than allowed, in bytes.
+    TooLarge(usize),
+    /// Fields were refused.
+    Invalid(Vec<FieldProblem>),
+    /// An active patient has that email.
+    EmailTaken,
+    /// The `Idempotency-Key` was used for another registration.
+    IdempotencyKeyReused,
+    /// No patient has that id, nor ever had.
+    PatientNotFound,
+    /// The patient was deleted.
+    PatientDeleted,
+    /// The patient is not in the state that `If-Match` names; the state it is in.
+    PreconditionFailed(u64),
+    /// There is nothing at that path.
+    NoSuchRoute,
+    /// The path does not take that method.
+    MethodNotAllowed,
+    /// The projection has not reached `Min-Position` in time; where it is.
+    NotProjectedYet(Position),
+    /// Too much waits already.
+    Overloaded,
+    /// The process is shutting down.
+    ShuttingDown,
+    /// The database cannot be reached.
+    Unavailable,
+    /// It is open whether the write was made.
+    OutcomeUnknown,
+    /// A defect.
+    Internal,
+}
+
+/// RFC 9457 problem details.
+#[derive(Debug, Serialize)]
+struct Problem {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    title: &'static str,
+    status: u16,
+    detail: String,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    errors: Vec<FieldProblem>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    position: Option<Position>,
+}
+
+impl ApiError {
+    /// The status, the `type` and the title.
+    const fn kind(&self) -> (StatusCode, &'static str, &'static str) {
+        match self {
+            Self::MalformedJson(_) => (
+                StatusCode::BAD_REQUEST,
+                "/problems/malformed-json",
+                "Malformed JSON",
+            ),
+            Self::UnsupportedMediaType => (
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "/problems/unsupported-media-type",
+                "Unsupported media type",
+            ),
+            Self::TooLarge(_) => (
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "/problems/too-large",
+                "Body too large",
+            ),
+            Self::Invalid(_) => (
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "/problems/invalid-request",
+                "Invalid request",
+            ),
+            Self::EmailTaken => (StatusCode::CONFLICT, "/problems/email-taken", "Email taken"),
+            Self::IdempotencyKeyReused => (
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "/problems/idempotency-key-reused",
+                "Idempotency-Key reused",
+            ),
+            Self::PatientNotFound => (
+                StatusCode::NOT_FOUND,
+                "/problems/patient-not-found",
+                "No such patient",
+            ),
+            Self::PatientDeleted => (StatusCode::GONE, "/problems/patient-deleted", "Patient deleted"),
+            Self::PreconditionFailed(_) => (
+                StatusCode::PRECONDITION_FAILED,
+                "/problems/precondition-failed",
+                "Changed meanwhile",
+            ),
+            Self::NoSuchRoute => (StatusCode::NOT_FOUND, "/problems/not-found", "Not found"),
+            Self::MethodNotAllowed => (
+                StatusCode::METHOD_NOT_ALLOWED,
+                "/problems/method-not-allowed",
+                "Method not allowed",
+            ),
+            Self::NotProjectedYet(_) => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "/problems/not-projected-yet",
+                "Not there yet",
+            ),
+            Self::Overloaded => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "/problems/overloaded",
+                "Overloaded",
+            ),
+            Self::ShuttingDown => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "/problems/shutting-down",
+                "Shutting down",
+            ),
+            Self::Unavailable => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "/problems/unavailable",
+                "Unavailable",
+            ),
+            Self::OutcomeUnknown => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "/problems/outcome-unknown",
+                "Outcome unknown",
+            ),
+            Self::Internal => (
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "/problems/internal",
+                "Internal error",
+            ),
+        }
+    }
+
+    /// A sentence that a person can act on.
+    fn detail(&self) -> String {
+        let detail = match self {
+            Self::MalformedJson(place) => return format!("The body is not valid JSON: {place}."),
+            Self::TooLarge(most) => return format!("The body may have at most {most} bytes."),
+            Self::PreconditionFailed(sequence) => {
+                return format!(
+                    "The patient's present ETag is \"{sequence}\". Read it again and decide anew."
+                );
+            }
+            Self::UnsupportedMediaType => "Send the body as application/json.",
+            Self::Invalid(_) => "Some fields were refused; see errors.",
+            Self::EmailTaken => "A registered patient has this email already.",
+            Self::IdempotencyKeyReused => {
+                "This Idempotency-Key was used for another registration. Use a new key for a new one."
+            }
+            Self::PatientNotFound => {
+                "No patient has this id. Ids are UUIDs, as given in the answer to the registration."
+            }
+            Self::PatientDeleted => "The patient with this id was deleted.",
+            Self::NoSuchRoute => "There is nothing at this path.",
+            Self::MethodNotAllowed => {
+                "This path does not take this method; the Allow header names those that it takes."
+            }
+            Self::NotProjectedYet(_) => "The read table has not reached Min-Position yet. Try again.",
+            Self::Overloaded => "Too many requests wait already. Nothing was done; try again.",
+            Self::ShuttingDown => "This process is shutting down. Nothing was done; try again.",
+            Self::Unavailable => "The database cannot be reached. Nothing was done; try again.",
+            Self::OutcomeUnknown => {
+                "The request was not finished in time, and it is open whether it was done. Repeat it with the same \
+                 Idempotency-Key, or read first."
+            }
+            Self::Internal => "Something is wrong on our side. The X-Request-Id header finds it in the logs.",
+        };
+        detail.to_owned()
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let (status, kind, title) = self.kind();
+        let detail = self.detail();
+        let (errors, position) = match self {
+            Self::Invalid(errors) => (errors, None),
+            Self::NotProjectedYet(position) => (Vec::new(), Some(position)),
+            _ => (Vec::new(), None),
+        };
+        let problem = Problem {
+            kind,
+            title,
+            status: status.as_u16(),
+            detail,
+            errors,
+            position,
+        };
+        let mut response = (status, Json(problem)).into_response();
+        let headers = response.headers_mut();
+        headers.insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/problem+json"),
+        );
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        response
+    }
+}
+
+impl From<CommandError> for ApiError {
+    fn from(error: CommandError) -> Self {
+        match error {
+            CommandError::EmailTaken => Self::EmailTaken,
+            CommandError::IdempotencyKeyReused => Self::IdempotencyKeyReused,
+            CommandError::NotFound => Self::PatientNotFound,
+            CommandError::Deleted => Self::PatientDeleted,
+            CommandError::SequenceMismatch { actual } => Self::PreconditionFailed(actual),
+            CommandError::Overloaded => Self::Overloaded,
+            CommandError::ShuttingDown => Self::ShuttingDown,
+            CommandError::Unavailable => Self::Unavailable,
+            CommandError::OutcomeUnknown => Self::OutcomeUnknown,
+            CommandError::Internal => Self::Internal,
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! Reads: from the read table, and from the log for what is not projected yet.
+
+mod batch;
+mod list;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use domain::PatientDetails;
+use eventstore::{Coalescer, EventLog, Head, Position, Rejected};
+use uuid::Uuid;
+
+use batch::PatientBatch;
+pub use list::{ListedPatient, PatientPage};
+
+/// Batches of reads that are under way at a time.
+const WORKERS: usize = 2;
+/// Reads by id that may wait.
+const CAPACITY: usize = 4096;
+/// Reads by id that are answered together.
+const LARGEST: usize = 256;
+/// How often the checkpoint is looked at while a read waits for it.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// The name under which the projector keeps its checkpoint and its active generation.
+pub(crate) const PROJECTION: &str = "patient_view";
+
+/// What there is under an id.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Found {
+    /// An active patient, and the sequence of the last event.
+    Active(PatientDetails, u64),
+    /// A patient who was deleted.
+    Deleted,
+    /// Nothing, nor ever was.
+    Nothing,
+}
+
+/// Why a read was not answered.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReadError {
+    /// Too many reads wait.
+    #[error("overloaded")]
+    Overloaded,
+    /// The process is shutting down.
+    #[error("shutting down")]
+    ShuttingDown,
+    /// The database could not be read.
+    #[error(transparent)]
+    Store(Arc<eventstore::Error>),
+    /// An event of the patient cannot be read.
+    #[error("position {position}: {source}")]
+    Unreadable {
+        /// Where it is.
+        position: Position,
+        /// What is wrong with it.
+        source: domain::StoredEventError,
+    },
+    /// A defect.
+    #[error("the read ended without an answer")]
+    Failed,
+}
+
+impl From<eventstore::Error> for ReadError {
+    fn from(error: eventstore::Error) -> Self {
+        Self::Store(Arc::new(error))
+    }
+}
+
+impl From<Rejected> for ReadError {
+    fn from(rejected: Rejected) -> Self {
+        match rejected {
+            Rejected::Overloaded => Self::Overloaded,
+            Rejected::ShutDown => Self::ShuttingDown,
+            Rejected::Failed => Self::Failed,
+        }
+    }
+}
+
+/// Reads patients. Cheap to clone.
+#[derive(Clone)]
+pub struct PatientReads {
+    log: EventLog,
+    by_id: Coalescer<PatientBatch>,
+}
+
+impl PatientReads {
+    pub(crate) fn start(log: EventLog) -> Self {
+        let workers = (0..WORKERS)
+            .map(|_| PatientBatch::new(log.clone()))
+            .collect::<Vec<_>>();
+        Self {
+            log,
+            by_id: Coalescer::start(workers, CAPACITY, LARGEST),
+        }
+    }
+
+    pub(crate) async fn shutdown(&self) {
+        self.by_id.shutdown().await;
+    }
+
+    /// What there is under an id: strongly consistent, whatever process wrote it and however far the projection is.
+    /// Reads that wait are answered together.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError`].
+    pub async fn by_id(&self, id: Uuid) -> Result<Found, ReadError> {
+        self.by_id.ask(id).await?
+    }
+
+    /// The active patients after `after` in the order of their ids, at most `limit`, as far as they are projected.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError::Store`].
+    pub async fn list(&self, after: Option<Uuid>, limit: u32) -> Result<PatientPage, ReadError> {
+        Ok(list::read(self.log.database(), after, limit).await?)
+    }
+
+    /// Waits until the projection has finished `position`, at most `wait`; whether it has, and where it is.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError::Store`].
+    pub async fn wait_for(
+        &self,
+        position: Position,
+        wait: Duration,
+    ) -> Result<Result<(), Position>, ReadError> {
+        let deadline = tokio::time::Instant::now() + wait;
+        loop {
+            let projected = list::projected(self.log.database()).await?;
+            if projected >= position {
+                return Ok(Ok(()));
+            }
+            if tokio::time::Instant::now() + LOOK > deadline {
+                return Ok(Err(projected));
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    /// The end of the log.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError::Store`].
+    pub async fn head(&self) -> Result<Head, ReadError> {
+        Ok(self.log.head().await?)
+    }
+}

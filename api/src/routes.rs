@@ -1,0 +1,70 @@
+//! The routes, one file each.
+
+mod delete_patient;
+mod get_patient;
+mod health;
+mod list_patients;
+mod register;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::middleware::from_fn_with_state;
+use axum::routing::{get, post};
+use tower_http::catch_panic::CatchPanicLayer;
+
+use crate::body::MAX_BODY;
+use crate::observe::{observe, panicked};
+use crate::problem::ApiError;
+use crate::reads::ReadError;
+use crate::{Api, observe};
+
+/// All routes: the seed's, the one of its load test, and the plain REST ones.
+pub fn router(api: Api) -> Router {
+    Router::new()
+        .route("/register", post(register::register))
+        .route("/patients/register", post(register::register))
+        .route("/patients", get(list_patients::list).post(register::register))
+        .route("/getPatients", get(list_patients::list))
+        .route(
+            "/patients/{id}",
+            get(get_patient::get).delete(delete_patient::delete),
+        )
+        .route("/health/live", get(health::live))
+        .route("/health/ready", get(health::ready))
+        .fallback(async || ApiError::NoSuchRoute)
+        .method_not_allowed_fallback(async || ApiError::MethodNotAllowed)
+        .layer(DefaultBodyLimit::max(MAX_BODY))
+        .layer(CatchPanicLayer::custom(panicked))
+        .layer(from_fn_with_state(api.clone(), observe))
+        .with_state(api)
+}
+
+/// Who causes what this request does.
+fn cause(request_id: &observe::RequestId) -> crate::commands::Cause {
+    crate::commands::Cause {
+        request_id: request_id.0.clone(),
+        actor: "anonymous".to_owned(),
+    }
+}
+
+/// The patient's id in a path. What is not a UUID names no patient.
+fn patient_id(segment: &str) -> Result<uuid::Uuid, ApiError> {
+    uuid::Uuid::try_parse(segment).map_err(|_| ApiError::PatientNotFound)
+}
+
+impl From<ReadError> for ApiError {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::Overloaded => Self::Overloaded,
+            ReadError::ShuttingDown => Self::ShuttingDown,
+            ReadError::Store(error) => {
+                tracing::error!(%error, "patients could not be read");
+                Self::Unavailable
+            }
+            ReadError::Unreadable { .. } | ReadError::Failed => {
+                tracing::error!(%error, "a patient could not be read");
+                Self::Internal
+            }
+        }
+    }
+}

@@ -1,0 +1,25 @@
+//! `DELETE /patients/{id}`: deletes a patient.
+
+use axum::extract::{Extension, Path, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+
+use super::{cause, patient_id};
+use crate::Api;
+use crate::headers::{EVENT_POSITION, if_match};
+use crate::observe::RequestId;
+use crate::problem::ApiError;
+
+pub(super) async fn delete(
+    State(api): State<Api>,
+    Extension(request_id): Extension<RequestId>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    let id = patient_id(&id)?;
+    let position = api
+        .commands
+        .delete(id, if_match(&headers)?, &cause(&request_id))
+        .await?;
+    Ok((StatusCode::NO_CONTENT, [(EVENT_POSITION, position.to_string())]).into_response())
+}

@@ -1,0 +1,31 @@
+//! `GET /patients/{id}`: one patient.
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+
+use super::patient_id;
+use super::register::PatientBody;
+use crate::Api;
+use crate::headers::etag;
+use crate::problem::ApiError;
+use crate::reads::Found;
+
+pub(super) async fn get(State(api): State<Api>, Path(id): Path<String>) -> Result<Response, ApiError> {
+    let id = patient_id(&id)?;
+    match api.reads.by_id(id).await? {
+        Found::Active(details, sequence) => {
+            let body = PatientBody {
+                id,
+                name: details.name,
+                email: details.email,
+                phone: details.phone,
+                document_url: details.document_url,
+            };
+            Ok(([(header::ETAG, etag(sequence))], Json(body)).into_response())
+        }
+        Found::Deleted => Err(ApiError::PatientDeleted),
+        Found::Nothing => Err(ApiError::PatientNotFound),
+    }
+}

@@ -1,0 +1,120 @@
+//! `GET /getPatients`, `GET /patients`: the active patients, page by page, in the order of their ids.
+
+use axum::Json;
+use axum::extract::{OriginalUri, RawQuery, State};
+use axum::http::{HeaderMap, header};
+use axum::response::{IntoResponse, Response};
+use uuid::Uuid;
+
+use crate::Api;
+use crate::headers::min_position;
+use crate::problem::{ApiError, FieldProblem};
+
+const DEFAULT_LIMIT: u32 = 100;
+const LARGEST_LIMIT: u32 = 1000;
+
+pub(super) async fn list(
+    State(api): State<Api>,
+    OriginalUri(uri): OriginalUri,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    let page = PageQuery::parse(query.as_deref().unwrap_or_default())?;
+    if let Some(position) = min_position(&headers)? {
+        api.reads
+            .wait_for(position, api.options.read_wait)
+            .await?
+            .map_err(ApiError::NotProjectedYet)?;
+    }
+    let found = api.reads.list(page.after, page.limit).await?;
+    let mut response = Json(found.patients).into_response();
+    if let Some(next) = found.next {
+        let link = format!("<{}?limit={}&after={next}>; rel=\"next\"", uri.path(), page.limit);
+        if let Ok(link) = link.parse() {
+            response.headers_mut().insert(header::LINK, link);
+        }
+    }
+    Ok(response)
+}
+
+#[derive(Debug, PartialEq, Eq)]
+struct PageQuery {
+    limit: u32,
+    after: Option<Uuid>,
+}
+
+impl PageQuery {
+    /// `limit` is a whole number from 1 to 1000, `after` an id; neither needs percent-encoding.
+    fn parse(query: &str) -> Result<Self, ApiError> {
+        let mut page = Self {
+            limit: DEFAULT_LIMIT,
+            after: None,
+        };
+        let mut problems = Vec::new();
+        for (name, value) in query.split('&').filter(|pair| !pair.is_empty()).map(|pair| {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            (name, value)
+        }) {
+            match name {
+                "limit" => match value.parse() {
+                    Ok(limit) if (1..=LARGEST_LIMIT).contains(&limit) => page.limit = limit,
+                    _ => problems.push(FieldProblem::new(
+                        "limit",
+                        "must be a whole number from 1 to 1000",
+                    )),
+                },
+                "after" => match Uuid::try_parse(value) {
+                    Ok(id) => page.after = Some(id),
+                    Err(_) => problems.push(FieldProblem::new("after", "must be the id of a patient")),
+                },
+                // Parameters that are not ours (a cache buster, a campaign's tag) do no harm.
+                _ => {}
+            }
+        }
+        if problems.is_empty() {
+            Ok(page)
+        } else {
+            Err(ApiError::Invalid(problems))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limit_and_after_have_defaults_and_bounds() {
+        let id = Uuid::from_u128(7);
+        assert_eq!(
+            PageQuery::parse("").unwrap(),
+            PageQuery {
+                limit: 100,
+                after: None
+            }
+        );
+        assert_eq!(
+            PageQuery::parse(&format!("limit=1000&after={id}&x=y")).unwrap(),
+            PageQuery {
+                limit: 1000,
+                after: Some(id)
+            }
+        );
+        for bad in [
+            "limit=0",
+            "limit=1001",
+            "limit=-1",
+            "limit=x",
+            "limit=",
+            "after=",
+            "after=1",
+            "limit",
+        ] {
+            assert!(PageQuery::parse(bad).is_err(), "{bad}");
+        }
+        let Err(ApiError::Invalid(problems)) = PageQuery::parse("limit=x&after=y") else {
+            panic!("accepted")
+        };
+        assert_eq!(problems.len(), 2);
+    }
+}

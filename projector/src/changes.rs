@@ -1,0 +1,133 @@
+//! What a batch of events does to the rows of the read table.
+
+use std::collections::BTreeMap;
+
+use cqrs_es::Aggregate;
+use domain::{Patient, PatientDetails, PatientEvent, StoredEventError};
+use eventstore::{RecordedEvent, Timestamp};
+
+/// A row of `patient_view`, without its generation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct PatientRow {
+    pub(crate) id: String,
+    pub(crate) details: PatientDetails,
+    pub(crate) sequence: u64,
+    pub(crate) registered_at: Timestamp,
+}
+
+/// The rows to delete and the rows to insert, each in the order of their ids.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Changes {
+    pub(crate) deleted: Vec<String>,
+    pub(crate) inserted: Vec<PatientRow>,
+}
+
+/// Folds `events` into one change a row. A patient who is registered and deleted among them needs no change.
+pub(crate) fn changes(events: &[RecordedEvent]) -> Result<Changes, (&RecordedEvent, StoredEventError)> {
+    let mut rows: BTreeMap<&str, Option<PatientRow>> = BTreeMap::new();
+    let mut changes = Changes::default();
+    for event in events
+        .iter()
+        .filter(|event| event.aggregate_type == Patient::TYPE)
+    {
+        match PatientEvent::from_stored(&event.event_type, &event.event_version, event.payload.clone())
+            .map_err(|error| (event, error))?
+        {
+            PatientEvent::PatientRegistered {
+                name,
+                email,
+                phone,
+                document_url,
+            } => {
+                let row = PatientRow {
+                    id: event.aggregate_id.clone(),
+                    details: PatientDetails {
+                        name,
+                        email,
+                        phone,
+                        document_url,
+                    },
+                    sequence: event.sequence,
+                    registered_at: event.recorded_at,
+                };
+                rows.insert(&event.aggregate_id, Some(row));
+            }
+            PatientEvent::PatientDeleted {} => {
+                if rows.insert(&event.aggregate_id, None).is_none() {
+                    changes.deleted.push(event.aggregate_id.clone());
+                }
+            }
+        }
+    }
+    changes.deleted.sort_unstable();
+    changes.inserted = rows.into_values().flatten().collect();
+    Ok(changes)
+}
+
+#[cfg(test)]
+mod tests {
+    use eventstore::{Hash, Position};
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn event(position: u64, id: &str, event_type: &str, payload: Value) -> RecordedEvent {
+        RecordedEvent {
+            position: Position::new(position).unwrap(),
+            aggregate_type: "patient".into(),
+            aggregate_id: id.into(),
+            sequence: position,
+            event_type: event_type.into(),
+            event_version: "1.0".into(),
+            payload,
+            metadata: json!({}),
+            recorded_at: Timestamp::from_micros(1),
+            hash: Hash::default(),
+        }
+    }
+
+    fn registered(position: u64, id: &str) -> RecordedEvent {
+        let payload = json!({
+            "type": "PatientRegistered", "name": id, "email": "a@example.com", "phone": "123",
+            "document_url": "https://example.com/a",
+        });
+        event(position, id, "PatientRegistered", payload)
+    }
+
+    fn deleted(position: u64, id: &str) -> RecordedEvent {
+        event(position, id, "PatientDeleted", json!({"type": "PatientDeleted"}))
+    }
+
+    fn inserted(changes: &Changes) -> Vec<&str> {
+        changes.inserted.iter().map(|row| row.id.as_str()).collect()
+    }
+
+    #[test]
+    fn a_registration_inserts_and_a_deletion_deletes() {
+        let events = [registered(1, "b"), deleted(2, "x"), registered(3, "a")];
+        let changes = changes(&events).unwrap();
+        assert_eq!(inserted(&changes), ["a", "b"]);
+        assert_eq!(changes.deleted, ["x"]);
+    }
+
+    #[test]
+    fn a_patient_registered_and_deleted_in_one_batch_needs_no_change() {
+        let events = [registered(1, "a"), deleted(2, "a")];
+        assert_eq!(changes(&events).unwrap(), Changes::default());
+    }
+
+    #[test]
+    fn events_of_other_aggregates_are_passed_over() {
+        let mut other = registered(1, "a");
+        other.aggregate_type = "invoice".into();
+        assert_eq!(changes(&[other]).unwrap(), Changes::default());
+    }
+
+    #[test]
+    fn an_unreadable_event_of_a_patient_is_an_error_that_names_it() {
+        let events = [registered(1, "a"), event(2, "b", "PatientMoved", json!({}))];
+        let (event, error) = changes(&events).unwrap_err();
+        assert_eq!(event.position.get(), 2);
+        assert_eq!(error.to_string(), "unknown event type PatientMoved");
+    }
+}
