@@ -63,14 +63,14 @@ impl JsonObject {
         })
     }
 
-    /// The strings of the fields `names`, in that order.
-    ///
-    /// # Errors
-    ///
-    /// [`ApiError::Invalid`] with every field that is missing, not a string, sent twice or unknown.
-    pub(crate) fn strings<const N: usize>(self, names: [&'static str; N]) -> Result<[String; N], ApiError> {
+    /// The strings of the fields `names`, in that order, and what is wrong with the members: every field that is
+    /// missing, not a string, sent twice or unknown. A field that has a problem has no string.
+    pub(crate) fn strings<const N: usize>(
+        self,
+        names: [&'static str; N],
+    ) -> ([Option<String>; N], Vec<FieldProblem>) {
         let mut problems = Vec::new();
-        let mut strings: [Option<String>; N] = [const { None }; N];
+        let mut strings = [const { None }; N];
         let mut seen = [false; N];
         for (member, value) in self.0 {
             let Some(index) = names.iter().position(|name| *name == member) else {
@@ -80,6 +80,7 @@ impl JsonObject {
                 continue;
             };
             if std::mem::replace(&mut seen[index], true) {
+                strings[index] = None;
                 problems.push(FieldProblem::new(names[index], "was sent more than once"));
                 continue;
             }
@@ -91,11 +92,7 @@ impl JsonObject {
         for (name, _) in names.iter().zip(seen).filter(|(_, seen)| !seen) {
             problems.push(FieldProblem::new(name, "is required"));
         }
-        if problems.is_empty() {
-            Ok(strings.map(Option::unwrap_or_default))
-        } else {
-            Err(ApiError::Invalid(problems))
-        }
+        (strings, problems)
     }
 }
 

@@ -23,7 +23,7 @@ impl FieldProblem {
     pub fn new(field: &str, message: impl Into<String>) -> Self {
         Self {
             field: field.to_owned(),
-            message: message.to_string(),
+            message: message.into(),
         }
     }
 }

@@ -7,10 +7,12 @@ mod list_patients;
 mod register;
 
 use axum::Router;
-use axum::extract::DefaultBodyLimit;
+use axum::extract::{DefaultBodyLimit, FromRequestParts, Path};
+use axum::http::request::Parts;
 use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post};
 use tower_http::catch_panic::CatchPanicLayer;
+use uuid::Uuid;
 
 use crate::body::MAX_BODY;
 use crate::observe::{observe, panicked};
@@ -48,8 +50,17 @@ fn cause(request_id: &observe::RequestId) -> crate::commands::Cause {
 }
 
 /// The patient's id in a path. What is not a UUID names no patient.
-fn patient_id(segment: &str) -> Result<uuid::Uuid, ApiError> {
-    uuid::Uuid::try_parse(segment).map_err(|_| ApiError::PatientNotFound)
+struct PatientId(Uuid);
+
+impl<S: Send + Sync> FromRequestParts<S> for PatientId {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        Path::<Uuid>::from_request_parts(parts, state)
+            .await
+            .map(|Path(id)| Self(id))
+            .map_err(|_| ApiError::PatientNotFound)
+    }
 }
 
 impl From<ReadError> for ApiError {

@@ -1,21 +1,33 @@
 use super::*;
 
-fn strings(body: &str) -> Result<[String; 2], String> {
-    JsonObject::parse(body.as_bytes())
-        .and_then(|object| object.strings(["a", "b"]))
+fn strings(body: &str) -> Result<[Option<String>; 2], String> {
+    let (strings, problems) = JsonObject::parse(body.as_bytes())
+        .map(|object| object.strings(["a", "b"]))
         .map_err(|error| match error {
-            ApiError::Invalid(problems) => problems
-                .iter()
-                .map(|problem| format!("{}: {}", problem.field, problem.message))
-                .collect::<Vec<_>>()
-                .join("; "),
+            ApiError::Invalid(problems) => said(&problems),
             other => format!("{other:?}"),
-        })
+        })?;
+    if problems.is_empty() {
+        Ok(strings)
+    } else {
+        Err(said(&problems))
+    }
+}
+
+fn said(problems: &[FieldProblem]) -> String {
+    problems
+        .iter()
+        .map(|problem| format!("{}: {}", problem.field, problem.message))
+        .collect::<Vec<_>>()
+        .join("; ")
 }
 
 #[test]
 fn the_fields_come_out_whatever_their_order() {
-    assert_eq!(strings(r#"{"b": "2", "a": "1"}"#), Ok(["1".into(), "2".into()]));
+    assert_eq!(
+        strings(r#"{"b": "2", "a": "1"}"#),
+        Ok([Some("1".into()), Some("2".into())])
+    );
 }
 
 #[test]

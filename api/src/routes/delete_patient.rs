@@ -1,10 +1,10 @@
 //! `DELETE /patients/{id}`: deletes a patient.
 
-use axum::extract::{Extension, Path, State};
+use axum::extract::{Extension, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 
-use super::{cause, patient_id};
+use super::{PatientId, cause};
 use crate::Api;
 use crate::headers::{EVENT_POSITION, if_match};
 use crate::observe::RequestId;
@@ -13,10 +13,9 @@ use crate::problem::ApiError;
 pub(super) async fn delete(
     State(api): State<Api>,
     Extension(request_id): Extension<RequestId>,
-    Path(id): Path<String>,
+    PatientId(id): PatientId,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let id = patient_id(&id)?;
     let position = api
         .commands
         .delete(id, if_match(&headers)?, &cause(&request_id))

@@ -1,19 +1,18 @@
 //! `GET /patients/{id}`: one patient.
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 
-use super::patient_id;
+use super::PatientId;
 use super::register::PatientBody;
 use crate::Api;
 use crate::headers::etag;
 use crate::problem::ApiError;
 use crate::reads::Found;
 
-pub(super) async fn get(State(api): State<Api>, Path(id): Path<String>) -> Result<Response, ApiError> {
-    let id = patient_id(&id)?;
+pub(super) async fn get(State(api): State<Api>, PatientId(id): PatientId) -> Result<Response, ApiError> {
     match api.reads.by_id(id).await? {
         Found::Active(details, sequence) => {
             let body = PatientBody {

@@ -54,14 +54,21 @@ pub(super) async fn register(
     Ok((StatusCode::CREATED, headers, Json(body)).into_response())
 }
 
+/// Every field that is refused is reported, whether for its shape or for its value.
 fn parse(body: JsonObject) -> Result<Registration, ApiError> {
-    let [name, email, phone, document_url] = body.strings(["name", "email", "phone", "document_url"])?;
-    Registration::parse(&name, &email, &phone, &document_url).map_err(|errors| {
-        ApiError::Invalid(
-            errors
-                .into_iter()
-                .map(|refused| FieldProblem::new(refused.field, refused.error.to_string()))
-                .collect(),
-        )
-    })
+    let (strings, mut problems) = body.strings(["name", "email", "phone", "document_url"]);
+    let [name, email, phone, document_url] = strings.map(Option::unwrap_or_default);
+    match Registration::parse(&name, &email, &phone, &document_url) {
+        Ok(registration) if problems.is_empty() => Ok(registration),
+        Ok(_) => Err(ApiError::Invalid(problems)),
+        Err(refused) => {
+            for field in refused {
+                // What is missing is not to be reported as empty as well.
+                if !problems.iter().any(|problem| problem.field == field.field) {
+                    problems.push(FieldProblem::new(field.field, field.error.to_string()));
+                }
+            }
+            Err(ApiError::Invalid(problems))
+        }
+    }
 }

@@ -1,0 +1,158 @@
+//! Bad input: the status, and a sentence to act on.
+
+use axum::body::Body;
+use axum::http::{Method, Request, StatusCode};
+use serde_json::json;
+
+use crate::rig::{Rig, patient, post};
+
+#[tokio::test]
+async fn every_bad_field_is_reported_at_once() {
+    let rig = Rig::new().await;
+    let body = json!({"name": "  ", "email": "nobody", "phone": 5, "document_url": "ftp://x/y", "x": 1});
+    let refused = rig.post("/register", &body).await;
+    assert_eq!(refused.status, StatusCode::UNPROCESSABLE_ENTITY);
+    assert_eq!(refused.header("content-type"), "application/problem+json");
+    insta::assert_json_snapshot!(refused.body);
+}
+
+#[tokio::test]
+async fn a_body_that_is_not_json_or_not_said_to_be_or_too_large_is_refused() {
+    let rig = Rig::new().await;
+    let good = patient("a@example.com").to_string();
+    let too_large = format!("{good}{}", " ".repeat(64 * 1024));
+    let with_type = |content_type: &str| {
+        Request::post("/register")
+            .header("content-type", content_type)
+            .body(Body::from(good.clone()))
+            .unwrap()
+    };
+    for (request, status, kind) in [
+        (post("/register", "{"), StatusCode::BAD_REQUEST, "malformed-json"),
+        (post("/register", ""), StatusCode::BAD_REQUEST, "malformed-json"),
+        (
+            post("/register", "[]"),
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "invalid-request",
+        ),
+        (
+            post("/register", too_large),
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "too-large",
+        ),
+        (
+            with_type("text/plain"),
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "unsupported-media-type",
+        ),
+        (
+            Request::post("/register").body(Body::from(good.clone())).unwrap(),
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "unsupported-media-type",
+        ),
+    ] {
+        let answer = rig.send(request).await;
+        assert_eq!(
+            (answer.status, &answer.body["type"]),
+            (status, &json!(format!("/problems/{kind}")))
+        );
+    }
+    assert_eq!(
+        rig.send(with_type("Application/JSON; charset=utf-8"))
+            .await
+            .status,
+        StatusCode::CREATED
+    );
+}
+
+#[tokio::test]
+async fn unknown_paths_methods_ids_and_parameters_are_problems_too() {
+    let rig = Rig::new().await;
+    for (method, path, status, kind) in [
+        (Method::GET, "/nothing", StatusCode::NOT_FOUND, "not-found"),
+        (
+            Method::PUT,
+            "/patients",
+            StatusCode::METHOD_NOT_ALLOWED,
+            "method-not-allowed",
+        ),
+        (
+            Method::GET,
+            "/register",
+            StatusCode::METHOD_NOT_ALLOWED,
+            "method-not-allowed",
+        ),
+        (
+            Method::GET,
+            "/patients/1",
+            StatusCode::NOT_FOUND,
+            "patient-not-found",
+        ),
+        (
+            Method::DELETE,
+            "/patients/1",
+            StatusCode::NOT_FOUND,
+            "patient-not-found",
+        ),
+        (
+            Method::GET,
+            "/patients/%FF",
+            StatusCode::NOT_FOUND,
+            "patient-not-found",
+        ),
+        (
+            Method::GET,
+            "/patients?limit=0",
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "invalid-request",
+        ),
+        (
+            Method::GET,
+            "/getPatients?after=x",
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "invalid-request",
+        ),
+    ] {
+        let request = Request::builder()
+            .method(method.clone())
+            .uri(path)
+            .body(Body::empty())
+            .unwrap();
+        let answer = rig.send(request).await;
+        assert_eq!(
+            (answer.status, &answer.body["type"]),
+            (status, &json!(format!("/problems/{kind}"))),
+            "{method} {path}"
+        );
+        if status == StatusCode::METHOD_NOT_ALLOWED {
+            assert!(!answer.header("allow").is_empty(), "{method} {path}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_request_keeps_its_id_or_gets_one() {
+    let rig = Rig::new().await;
+    let with = |id: &str| {
+        Request::get("/health/live")
+            .header("x-request-id", id)
+            .body(Body::empty())
+            .unwrap()
+    };
+    assert_eq!(rig.send(with("trace-7")).await.header("x-request-id"), "trace-7");
+    for unusable in ["", "with space", &"x".repeat(129)] {
+        let given = rig.send(with(unusable)).await;
+        assert_eq!(given.header("x-request-id").len(), 36, "{unusable}");
+    }
+}
+
+#[tokio::test]
+async fn health_tells_live_and_ready() {
+    let rig = Rig::new().await;
+    assert_eq!(rig.get("/health/live").await.body, json!({"status": "live"}));
+    rig.register("a@example.com").await;
+    assert_eq!(
+        rig.get("/health/ready").await.body,
+        json!({"status": "ready", "database": "up", "append_queue": "open", "position": 1})
+    );
+}

@@ -1,0 +1,130 @@
+//! Retries, conflicts, preconditions.
+
+use axum::body::Body;
+use axum::http::{Request, StatusCode};
+use serde_json::Value;
+
+use crate::rig::{Answer, Rig, patient, post};
+
+async fn with_key(rig: &Rig, key: &str, body: &Value) -> Answer {
+    let mut request = post("/register", body.to_string());
+    request
+        .headers_mut()
+        .insert("idempotency-key", key.parse().unwrap());
+    rig.send(request).await
+}
+
+#[tokio::test]
+async fn the_same_key_gives_the_first_answer_again_and_never_a_second_patient() {
+    let rig = Rig::new().await;
+    let first = with_key(&rig, "key-1", &patient("a@example.com")).await;
+    assert_eq!(first.status, StatusCode::CREATED);
+    let again = with_key(&rig, "key-1", &patient("a@example.com")).await;
+    assert_eq!((again.status, &again.body), (first.status, &first.body));
+    assert_eq!(again.header("event-position"), first.header("event-position"));
+    assert_eq!(again.header("location"), first.header("location"));
+
+    let other = with_key(&rig, "key-1", &patient("b@example.com")).await;
+    assert_eq!(other.status, StatusCode::UNPROCESSABLE_ENTITY);
+    assert_eq!(other.body["type"], "/problems/idempotency-key-reused");
+
+    rig.delete(first.id()).await;
+    let after_deletion = with_key(&rig, "key-1", &patient("a@example.com")).await;
+    assert_eq!(
+        (after_deletion.status, after_deletion.body),
+        (first.status, first.body)
+    );
+    rig.project().await;
+    assert_eq!(rig.get("/patients").await.body.as_array().unwrap().len(), 0);
+}
+
+#[tokio::test]
+async fn a_hundred_copies_at_once_make_one_patient() {
+    let rig = Rig::new().await;
+    let body = patient("a@example.com");
+    let copies = (0..100).map(|_| with_key(&rig, "key", &body));
+    let answers = futures(copies).await;
+    let first = answers[0].id().to_owned();
+    for answer in &answers {
+        assert_eq!(
+            (answer.status, answer.id()),
+            (StatusCode::CREATED, first.as_str()),
+            "{}",
+            answer.body
+        );
+    }
+    rig.project().await;
+    assert_eq!(rig.get("/patients").await.body.as_array().unwrap().len(), 1);
+}
+
+/// Runs all at once, and gives their answers in order.
+async fn futures<F: Future<Output = Answer>>(all: impl Iterator<Item = F>) -> Vec<Answer> {
+    let mut running: Vec<_> = all.map(Box::pin).collect();
+    let mut answers: Vec<Option<Answer>> = running.iter().map(|_| None).collect();
+    std::future::poll_fn(|context| {
+        for (future, answer) in running.iter_mut().zip(&mut answers) {
+            if answer.is_none()
+                && let std::task::Poll::Ready(ready) = future.as_mut().poll(context)
+            {
+                *answer = Some(ready);
+            }
+        }
+        if answers.iter().all(Option::is_some) {
+            std::task::Poll::Ready(())
+        } else {
+            std::task::Poll::Pending
+        }
+    })
+    .await;
+    answers.into_iter().flatten().collect()
+}
+
+#[tokio::test]
+async fn an_email_is_taken_whatever_its_case_until_its_patient_is_deleted() {
+    let rig = Rig::new().await;
+    let first = rig.register("John@Example.com").await;
+    let taken = rig.post("/register", &patient("jOHN@example.COM")).await;
+    assert_eq!(taken.status, StatusCode::CONFLICT);
+    assert_eq!(taken.body["type"], "/problems/email-taken");
+    assert!(
+        !taken.body.to_string().to_lowercase().contains("john"),
+        "{}",
+        taken.body
+    );
+    rig.delete(first.id()).await;
+    rig.register("john@example.com").await;
+}
+
+#[tokio::test]
+async fn deleting_twice_is_gone_and_deleting_nobody_is_not_found() {
+    let rig = Rig::new().await;
+    let created = rig.register("a@example.com").await;
+    assert_eq!(rig.delete(created.id()).await.status, StatusCode::NO_CONTENT);
+    assert_eq!(rig.delete(created.id()).await.status, StatusCode::GONE);
+    assert_eq!(
+        rig.delete("0197f1a0-0000-7000-8000-000000000000").await.status,
+        StatusCode::NOT_FOUND
+    );
+}
+
+#[tokio::test]
+async fn if_match_deletes_only_the_patient_that_was_read() {
+    let rig = Rig::new().await;
+    let created = rig.register("a@example.com").await;
+    let delete = |tag: &str| {
+        Request::delete(format!("/patients/{}", created.id()))
+            .header("if-match", tag)
+            .body(Body::empty())
+            .unwrap()
+    };
+    let stale = rig.send(delete("\"7\"")).await;
+    assert_eq!(stale.status, StatusCode::PRECONDITION_FAILED);
+    assert_eq!(
+        rig.send(delete("not a tag")).await.status,
+        StatusCode::UNPROCESSABLE_ENTITY
+    );
+    assert_eq!(
+        rig.send(delete(created.header("etag"))).await.status,
+        StatusCode::NO_CONTENT
+    );
+}

@@ -1,0 +1,154 @@
+//! An API over a database of its own, with a projector that runs when it is told to.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use api::{Api, ApiOptions, router};
+use axum::Router;
+use axum::body::Body;
+use axum::http::{HeaderMap, Request, StatusCode};
+use eventstore::{AppendQueue, Database, DatabaseOptions, EventLog, Signal, Subscription, SystemClock};
+use projector::{PATIENT_VIEW, PatientView};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt;
+
+pub(crate) struct Rig {
+    router: Router,
+    log: EventLog,
+    signal: Signal,
+    _folder: TempDir,
+}
+
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Value,
+}
+
+impl Answer {
+    pub(crate) fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+    }
+
+    pub(crate) fn id(&self) -> &str {
+        self.body["id"].as_str().unwrap()
+    }
+}
+
+impl Rig {
+    pub(crate) async fn new() -> Self {
+        let folder = TempDir::new().unwrap();
+        let url = format!("sqlite://{}", folder.path().join("patients.db").display());
+        let database = Database::connect(&url, DatabaseOptions::default()).await.unwrap();
+        migrations::migrate(&database, SystemClock::shared(), "test")
+            .await
+            .unwrap();
+        let log = EventLog::new(database.clone());
+        let signal = Signal::in_process();
+        let clock = SystemClock::shared();
+        let appends = AppendQueue::start(database, signal.clone(), Arc::clone(&clock), 100, 100);
+        let options = ApiOptions {
+            read_wait: Duration::from_millis(200),
+            ..ApiOptions::default()
+        };
+        let router = router(Api::new(&log, appends, clock, options));
+        Self {
+            router,
+            log,
+            signal,
+            _folder: folder,
+        }
+    }
+
+    /// Projects all there is, and stops.
+    pub(crate) async fn project(&self) {
+        let stop = CancellationToken::new();
+        let subscription = Subscription::new(
+            PATIENT_VIEW,
+            "test",
+            self.log.clone(),
+            &self.signal,
+            SystemClock::shared(),
+            PatientView,
+        );
+        let running = tokio::spawn(subscription.run(stop.clone()));
+        let head = self.log.head().await.unwrap().position.to_string();
+        let request = Request::get("/patients")
+            .header("min-position", head)
+            .body(Body::empty())
+            .unwrap();
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(10);
+        while self.send(request_again(&request)).await.status != StatusCode::OK {
+            assert!(
+                tokio::time::Instant::now() < deadline,
+                "the projection does not keep up"
+            );
+        }
+        stop.cancel();
+        running.await.unwrap();
+    }
+
+    pub(crate) async fn send(&self, request: Request<Body>) -> Answer {
+        let response = self.router.clone().oneshot(request).await.unwrap();
+        let (parts, body) = response.into_parts();
+        let bytes = axum::body::to_bytes(body, 10_000_000).await.unwrap();
+        let body = if bytes.is_empty() {
+            Value::Null
+        } else {
+            serde_json::from_slice(&bytes).unwrap()
+        };
+        Answer {
+            status: parts.status,
+            headers: parts.headers,
+            body,
+        }
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Answer {
+        self.send(Request::get(path).body(Body::empty()).unwrap()).await
+    }
+
+    pub(crate) async fn delete(&self, id: &str) -> Answer {
+        self.send(
+            Request::delete(format!("/patients/{id}"))
+                .body(Body::empty())
+                .unwrap(),
+        )
+        .await
+    }
+
+    pub(crate) async fn post(&self, path: &str, body: &Value) -> Answer {
+        self.send(post(path, body.to_string())).await
+    }
+
+    pub(crate) async fn register(&self, email: &str) -> Answer {
+        let answer = self.post("/register", &patient(email)).await;
+        assert_eq!(answer.status, StatusCode::CREATED, "{}", answer.body);
+        answer
+    }
+}
+
+fn request_again(request: &Request<Body>) -> Request<Body> {
+    let mut again = Request::new(Body::empty());
+    *again.uri_mut() = request.uri().clone();
+    *again.headers_mut() = request.headers().clone();
+    again
+}
+
+pub(crate) fn post(path: &str, body: impl Into<Body>) -> Request<Body> {
+    Request::post(path)
+        .header("content-type", "application/json")
+        .body(body.into())
+        .unwrap()
+}
+
+pub(crate) fn patient(email: &str) -> Value {
+    json!({
+        "name": "John Doe",
+        "email": email,
+        "phone": "+1234567890",
+        "document_url": "https://example.com/photos/john.jpg",
+    })
+}
