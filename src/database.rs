@@ -1,0 +1,96 @@
+//! Opening the database: waiting for the server, and for its schema.
+
+use std::time::Duration;
+
+use anyhow::Context;
+use eventstore::{Database, DatabaseOptions, SystemClock};
+
+use crate::settings::Settings;
+
+const FIRST_PAUSE: Duration = Duration::from_millis(250);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// Opens the database, waiting for the server if it does not answer yet.
+pub(crate) async fn open(settings: &Settings, connections: u32) -> anyhow::Result<Database> {
+    let options = DatabaseOptions {
+        connections,
+        ..DatabaseOptions::default()
+    };
+    let mut pause = FIRST_PAUSE;
+    loop {
+        match Database::connect(&settings.database_url, options).await {
+            Ok(database) => return Ok(database),
+            Err(error) if error.is_connection() => {
+                tracing::warn!(%error, "waiting for the database of DATABASE_URL");
+            }
+            Err(error) => return Err(error).context("DATABASE_URL cannot be opened"),
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+/// `patients migrate`.
+pub(crate) async fn migrate(settings: &Settings) -> anyhow::Result<()> {
+    let database = open(settings, 3).await?;
+    migrations::migrate(&database, SystemClock::shared(), &owner("migrate")).await?;
+    database.close().await;
+    tracing::info!("the schema is up to date");
+    Ok(())
+}
+
+/// Waits until somebody has brought the schema up to date.
+pub(crate) async fn wait_for_schema(database: &Database) -> anyhow::Result<()> {
+    let mut pause = FIRST_PAUSE;
+    loop {
+        match migrations::check(database).await {
+            Ok(()) => return Ok(()),
+            Err(error @ migrations::Error::Behind { .. }) => tracing::warn!("waiting: {error}"),
+            Err(migrations::Error::Store(error)) if error.is_connection() => {
+                tracing::warn!(%error, "waiting for the database of DATABASE_URL");
+            }
+            Err(error) => return Err(error.into()),
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+/// A name for this process among all that run the same role: host, process and a random part, so that a name is not
+/// taken up again by a later process.
+pub(crate) fn owner(role: &str) -> String {
+    let host = hostname::get()
+        .ok()
+        .and_then(|name| name.into_string().ok())
+        .unwrap_or_default();
+    let host: String = host.chars().take(64).collect();
+    format!("{role}@{host}:{}:{:08x}", std::process::id(), fastrand::u32(..))
+}
+
+/// Where the database is, without user and password.
+pub(crate) fn place(database_url: &str) -> String {
+    let Some((scheme, rest)) = database_url.split_once("://") else {
+        return database_url.to_owned();
+    };
+    let place = rest.rsplit_once('@').map_or(rest, |(_, place)| place);
+    format!("{scheme}://{}", place.split('?').next().unwrap_or(place))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_place_of_a_database_has_no_user_and_no_password() {
+        assert_eq!(
+            place("mysql://user:p@ss@db:3306/patients?ssl-mode=required"),
+            "mysql://db:3306/patients"
+        );
+        assert_eq!(place("sqlite://data/patients.db"), "sqlite://data/patients.db");
+    }
+
+    #[test]
+    fn owners_differ() {
+        assert_ne!(owner("api"), owner("api"));
+    }
+}

@@ -1,0 +1,79 @@
+//! `patients health`: for a container's or a service manager's health check.
+
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use clap::ValueEnum;
+use eventstore::{Clock, SubscriptionStatus, SystemClock};
+
+use crate::database;
+use crate::settings::Settings;
+
+const PATIENCE: Duration = Duration::from_secs(4);
+/// How long an event may wait for a subscription that is called healthy.
+const LARGEST_LAG: Duration = Duration::from_secs(30);
+
+/// A role to ask after.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Role {
+    /// The HTTP API
+    Api,
+    /// The projector
+    Projector,
+    /// The mailer
+    Mailer,
+}
+
+/// Fails unless the role is healthy.
+pub(crate) async fn check(settings: &Settings, role: Role) -> anyhow::Result<()> {
+    let checked = match role {
+        Role::Api => tokio::time::timeout(PATIENCE, api(settings.http_addr)).await,
+        Role::Projector => {
+            tokio::time::timeout(PATIENCE, subscription(settings, projector::PATIENT_VIEW)).await
+        }
+        Role::Mailer => tokio::time::timeout(PATIENCE, subscription(settings, mailer::SUBSCRIPTION)).await,
+    };
+    checked.unwrap_or_else(|_| bail!("no answer within {PATIENCE:?}"))
+}
+
+async fn api(mut address: SocketAddr) -> anyhow::Result<()> {
+    if address.ip().is_unspecified() {
+        address.set_ip(match address {
+            SocketAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+            SocketAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+        });
+    }
+    let answer = reqwest::get(format!("http://{address}/health/ready")).await?;
+    let status = answer.status();
+    if !status.is_success() {
+        bail!(
+            "not ready ({status}): {}",
+            answer.text().await.unwrap_or_default()
+        );
+    }
+    Ok(())
+}
+
+async fn subscription(settings: &Settings, name: &str) -> anyhow::Result<()> {
+    let database = database::open(settings, 1).await?;
+    let now = SystemClock.now();
+    let status = SubscriptionStatus::of(&database, name, now)
+        .await
+        .context("the database cannot tell")?;
+    database.close().await;
+    if status.owner.is_none() {
+        bail!("no process owns the subscription {name}");
+    }
+    let lag = status
+        .waiting_since
+        .map_or(Duration::ZERO, |since| now.since(since));
+    if lag > LARGEST_LAG {
+        bail!(
+            "the subscription {name} is {lag:?} behind, at position {} of {}",
+            status.position,
+            status.head
+        );
+    }
+    Ok(())
+}

@@ -1,0 +1,43 @@
+//! The mailer's parts, from the settings.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::Context;
+use eventstore::{Clock, EventLog};
+use mailer::{Composer, MailHandler, Options, Templates, Transport, Worker};
+
+use crate::settings::Settings;
+
+/// The mailer, ready to run.
+pub(crate) struct Mail {
+    /// Its subscription's handler.
+    pub(crate) handler: MailHandler,
+    /// What sends.
+    pub(crate) worker: Worker,
+    /// Where mail goes, for people.
+    pub(crate) place: String,
+}
+
+/// Makes the mailer; every template is rendered once, so that a wrong one is found now.
+pub(crate) fn start(settings: &Settings, log: &EventLog, clock: Arc<dyn Clock>) -> anyhow::Result<Mail> {
+    let sender = settings.mail_from.parse().context("MAIL_FROM")?;
+    let languages = settings.mail_language.parse().context("MAIL_LANGUAGE")?;
+    let composer = Composer::new(Templates::built_in()?, languages, sender);
+    let transport = match settings.smtp_url() {
+        Some(url) => Transport::smtp(url).context("SMTP_URL")?,
+        None => Transport::outbox(PathBuf::from(&settings.mail_outbox)),
+    };
+    let place = transport.describe();
+    let options = Options {
+        concurrency: settings.mail_concurrency.into(),
+        ..Options::default()
+    };
+    let (handler, wake) = mailer::handler(Arc::clone(&clock));
+    let worker = Worker::new(log.clone(), clock, composer, transport, options, wake);
+    Ok(Mail {
+        handler,
+        worker,
+        place,
+    })
+}

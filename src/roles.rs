@@ -1,0 +1,258 @@
+//! The roles, composed from the crates: what runs in a process, and how it stops.
+
+use std::io::Write;
+use std::sync::Arc;
+
+use anyhow::{Context, anyhow};
+use api::{Api, ApiOptions};
+use eventstore::{AppendQueue, Clock, Database, EventLog, Handler, Signal, Subscription, SystemClock};
+use projector::{PATIENT_VIEW, PatientView};
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::settings::Settings;
+use crate::{database, mail, shutdown};
+
+/// `patients serve`.
+pub(crate) async fn serve(settings: &Settings) -> anyhow::Result<()> {
+    run(settings, "serve", Schema::BringUpToDate, async |process| {
+        process.projector();
+        process.mailer()?;
+        process.api().await
+    })
+    .await
+}
+
+/// `patients api`.
+pub(crate) async fn api(settings: &Settings) -> anyhow::Result<()> {
+    run(settings, "api", Schema::WaitFor, async |process| {
+        process.api().await
+    })
+    .await
+}
+
+/// `patients projector`.
+pub(crate) async fn projector(settings: &Settings) -> anyhow::Result<()> {
+    run(settings, "projector", Schema::WaitFor, async |process| {
+        process.projector();
+        Ok(())
+    })
+    .await
+}
+
+/// `patients mailer`.
+pub(crate) async fn mailer(settings: &Settings) -> anyhow::Result<()> {
+    run(settings, "mailer", Schema::WaitFor, async |process| {
+        process.mailer()
+    })
+    .await
+}
+
+/// What a process does about a schema that is behind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Schema {
+    BringUpToDate,
+    WaitFor,
+}
+
+async fn run(
+    settings: &Settings,
+    role: &'static str,
+    schema: Schema,
+    begin: impl AsyncFnOnce(&mut Process<'_>) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    let starting = async {
+        let mut process = Process::start(settings, role, schema).await?;
+        begin(&mut process).await?;
+        process.announce()?;
+        anyhow::Ok(process)
+    };
+    let mut process = tokio::select! {
+        started = starting => started?,
+        asked = shutdown::asked() => return asked,
+    };
+    let ended = tokio::select! {
+        asked = shutdown::asked() => asked,
+        ended = process.tasks.join_next() => Err(early_end(ended)),
+    };
+    tracing::info!("stopping: finishing what was accepted");
+    shutdown::within(settings.shutdown_timeout, process.stop()).await?;
+    tracing::info!("stopped");
+    ended
+}
+
+fn early_end(ended: Option<Result<Ended, tokio::task::JoinError>>) -> anyhow::Error {
+    match ended {
+        Some(Ok((task, Err(error)))) => error.context(format!("the {task} ended")),
+        Some(Ok((task, Ok(())))) => anyhow!("the {task} ended by itself"),
+        // A panic's text may hold anything; the panic hook has shown where it was.
+        Some(Err(_)) => anyhow!("a task panicked"),
+        None => anyhow!("there is nothing to run"),
+    }
+}
+
+/// A task, by name, and how it ended.
+type Ended = (&'static str, anyhow::Result<()>);
+
+/// What runs in this process.
+struct Process<'s> {
+    settings: &'s Settings,
+    owner: String,
+    clock: Arc<dyn Clock>,
+    database: Database,
+    log: EventLog,
+    signal: Signal,
+    tasks: JoinSet<Ended>,
+    api: Option<Api>,
+    lines: Vec<(&'static str, String)>,
+    /// Stops the API's listener.
+    stop_accepting: CancellationToken,
+    /// Is cancelled when the API has answered its last request.
+    served: CancellationToken,
+    /// Stops the subscriptions and the sending of mail.
+    stop_following: CancellationToken,
+    /// Stops the signal, last: what was appended is still to be told to other processes.
+    stop_signal: CancellationToken,
+    signal_tasks: TaskTracker,
+}
+
+impl<'s> Process<'s> {
+    async fn start(settings: &'s Settings, role: &'static str, schema: Schema) -> anyhow::Result<Self> {
+        let clock = SystemClock::shared();
+        let owner = database::owner(role);
+        let database = database::open(settings, settings.database_connections).await?;
+        match schema {
+            Schema::BringUpToDate => migrations::migrate(&database, Arc::clone(&clock), &owner).await?,
+            Schema::WaitFor => database::wait_for_schema(&database).await?,
+        }
+        let stop_signal = CancellationToken::new();
+        let signal_tasks = TaskTracker::new();
+        let signal = match settings.redis_url() {
+            Some(url) => {
+                Signal::redis(url, &signal_tasks, &stop_signal).context("REDIS_URL cannot be used")?
+            }
+            None => Signal::in_process(),
+        };
+        Ok(Self {
+            settings,
+            owner,
+            clock,
+            log: EventLog::new(database.clone()),
+            database,
+            signal,
+            tasks: JoinSet::new(),
+            api: None,
+            lines: Vec::new(),
+            stop_accepting: CancellationToken::new(),
+            served: CancellationToken::new(),
+            stop_following: CancellationToken::new(),
+            stop_signal,
+            signal_tasks,
+        })
+    }
+
+    async fn api(&mut self) -> anyhow::Result<()> {
+        let settings = self.settings;
+        let listener = TcpListener::bind(settings.http_addr)
+            .await
+            .with_context(|| format!("HTTP_ADDR {} cannot be listened on", settings.http_addr))?;
+        let appends = AppendQueue::start(
+            self.database.clone(),
+            self.signal.clone(),
+            Arc::clone(&self.clock),
+            settings.append_queue as usize,
+            settings.append_batch as usize,
+        );
+        let options = ApiOptions {
+            read_wait: settings.read_wait,
+            request_timeout: settings.request_timeout,
+        };
+        let api = Api::new(&self.log, appends, Arc::clone(&self.clock), options);
+        self.lines
+            .push(("api", format!("http://{}", listener.local_addr()?)));
+        let serving = api::serve(listener, api.clone(), self.stop_accepting.clone());
+        let served = self.served.clone().drop_guard();
+        self.tasks.spawn(async move {
+            let ended = serving.await;
+            drop(served);
+            ("API", ended.map_err(Into::into))
+        });
+        self.api = Some(api);
+        Ok(())
+    }
+
+    fn projector(&mut self) {
+        let subscription = self.subscription(PATIENT_VIEW, PatientView);
+        self.lines
+            .push(("projector", format!("keeps the read table {PATIENT_VIEW}")));
+        self.follow("projector", subscription);
+    }
+
+    fn mailer(&mut self) -> anyhow::Result<()> {
+        let mail = mail::start(self.settings, &self.log, Arc::clone(&self.clock))?;
+        self.lines.push(("mail", mail.place));
+        let subscription = self.subscription(::mailer::SUBSCRIPTION, mail.handler);
+        self.follow("mailer", subscription);
+        let sending = mail.worker.run(self.stop_following.clone());
+        self.tasks.spawn(async move {
+            sending.await;
+            ("sending of mail", Ok(()))
+        });
+        Ok(())
+    }
+
+    fn subscription<H: Handler>(&self, name: &str, handler: H) -> Subscription<H> {
+        Subscription::new(
+            name,
+            &self.owner,
+            self.log.clone(),
+            &self.signal,
+            Arc::clone(&self.clock),
+            handler,
+        )
+        .with_poll(self.settings.poll_interval)
+    }
+
+    fn follow<H: Handler>(&mut self, task: &'static str, subscription: Subscription<H>) {
+        let following = subscription.run(self.stop_following.clone());
+        self.tasks.spawn(async move {
+            following.await;
+            (task, Ok(()))
+        });
+    }
+
+    /// Says on standard output what runs and where, once it does.
+    fn announce(&self) -> anyhow::Result<()> {
+        let mut out = std::io::stdout().lock();
+        writeln!(out, "patients {}", env!("CARGO_PKG_VERSION"))?;
+        let signal = if self.settings.redis_url().is_some() {
+            "Redis"
+        } else {
+            "within this process"
+        };
+        let database = database::place(&self.settings.database_url);
+        let about = [("database", database), ("signal", signal.to_owned())];
+        for (name, value) in about.iter().chain(&self.lines) {
+            writeln!(out, "  {name:<10} {value}")?;
+        }
+        out.flush()?;
+        Ok(())
+    }
+
+    /// Stops in the order in which work flows: no more requests, then no more appends, then no more following.
+    async fn stop(&mut self) {
+        self.stop_accepting.cancel();
+        if let Some(api) = &self.api {
+            self.served.cancelled().await;
+            api.shutdown().await;
+        }
+        self.stop_following.cancel();
+        while self.tasks.join_next().await.is_some() {}
+        self.stop_signal.cancel();
+        self.signal_tasks.close();
+        self.signal_tasks.wait().await;
+        self.database.close().await;
+    }
+}

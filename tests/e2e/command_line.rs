@@ -1,0 +1,196 @@
+//! The command line: settings, exit codes, health.
+
+use std::process::{Command, Output};
+use std::time::Duration;
+
+use tempfile::TempDir;
+use testkit::{Program, SmtpMode, SmtpServer, free_port, mysql_servers, wait_until};
+
+use crate::client::Client;
+use crate::rig::{Production, SOON, patients};
+
+fn run(command: &mut Command) -> (bool, String) {
+    let Output {
+        status,
+        stdout,
+        stderr,
+    } = command.env_remove("RUST_BACKTRACE").output().unwrap();
+    (
+        status.success(),
+        [stdout, stderr]
+            .concat()
+            .iter()
+            .map(|byte| char::from(*byte))
+            .collect(),
+    )
+}
+
+#[test]
+fn a_wrong_setting_is_named_with_what_it_expects() {
+    for (setting, value, expected) in [
+        ("HTTP_ADDR", "8000", "an address and a port"),
+        (
+            "DATABASE_URL",
+            "postgres://user:hunter2@host/name",
+            "mysql://user:password@host/name",
+        ),
+        ("REDIS_URL", "localhost", "redis://host:port"),
+        ("SMTP_URL", "mail.example.com", "smtp://host:port"),
+        ("MAIL_FROM", "nobody", "expected an address"),
+        ("MAIL_LANGUAGE", "fr", "es"),
+        ("LOG", "nonsense=nonsense=nonsense", "a level such as info"),
+    ] {
+        let folder = TempDir::new().unwrap();
+        let (succeeded, said) = run(patients("serve").current_dir(folder.path()).env(setting, value));
+        assert!(!succeeded, "{setting}={value} was accepted");
+        assert!(said.contains(expected), "{setting}: {said}");
+        let flag = format!("--{}", setting.to_lowercase().replace('_', "-"));
+        assert!(said.contains(setting) || said.contains(&flag), "{said}");
+    }
+}
+
+#[test]
+fn an_unknown_flag_or_command_is_refused() {
+    for arguments in [["--nothing"], ["nothing"]] {
+        let (succeeded, said) = run(patients("").args(arguments));
+        assert!(!succeeded && said.contains("nothing"), "{said}");
+    }
+}
+
+#[test]
+fn help_lists_the_settings_without_their_values() {
+    let (succeeded, said) = run(patients("--help")
+        .env("DATABASE_URL", "mysql://u:hunter2@h/n")
+        .env("SMTP_URL", "smtp://u:hunter2@h"));
+    assert!(succeeded);
+    for setting in [
+        "DATABASE_URL",
+        "REDIS_URL",
+        "SMTP_URL",
+        "MAIL_FROM",
+        "HTTP_ADDR",
+        "SHUTDOWN_TIMEOUT",
+    ] {
+        assert!(said.contains(setting), "{setting} is missing: {said}");
+    }
+    assert!(!said.contains("hunter2"), "{said}");
+}
+
+#[tokio::test]
+async fn a_dotenv_file_is_read_and_the_environment_wins_over_it() {
+    let folder = TempDir::new().unwrap();
+    let (port, other) = (free_port(), free_port());
+    std::fs::write(
+        folder.path().join(".env"),
+        format!("HTTP_ADDR=127.0.0.1:{port}\nMAIL_OUTBOX=elsewhere\nREDIS_URL=\nSMTP_URL=\n"),
+    )
+    .unwrap();
+    let program = Program::start(patients("serve").current_dir(folder.path()));
+    wait_until(SOON, "it listens where .env says", async || {
+        Client::new(port).ready().await
+    })
+    .await;
+    assert!(program.stdout().contains("elsewhere"), "{}", program.stdout());
+    drop(program);
+    let _program = Program::start(
+        patients("serve")
+            .current_dir(folder.path())
+            .env("HTTP_ADDR", format!("127.0.0.1:{other}")),
+    );
+    wait_until(SOON, "it listens where the environment says", async || {
+        Client::new(other).ready().await
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn health_tells_by_its_exit_code() {
+    let production = Production::on(&mysql_servers()[0]).await;
+    let port = free_port();
+    let health = |role: &str| {
+        run(production
+            .command("health")
+            .args(["--role", role])
+            // As in a container, where the API listens everywhere.
+            .env("HTTP_ADDR", format!("0.0.0.0:{port}")))
+    };
+    for role in ["api", "projector", "mailer"] {
+        assert!(!health(role).0, "{role} is healthy before it runs");
+    }
+    let _api = Program::start(
+        production
+            .command("api")
+            .env("HTTP_ADDR", format!("127.0.0.1:{port}")),
+    );
+    let _projector = production.start("projector");
+    let _mailer = production.start("mailer");
+    for role in ["api", "projector", "mailer"] {
+        wait_until(SOON, "it is healthy", async || health(role).0).await;
+    }
+}
+
+#[tokio::test]
+async fn a_role_waits_for_the_schema_and_can_be_told_to_stop_meanwhile() {
+    let database = mysql_servers()[0].create_database().await;
+    let mut command = patients("projector");
+    command.env("DATABASE_URL", &database.url);
+    let program = Program::start(&command);
+    wait_until(SOON, "it says what it waits for", async || {
+        program.log().contains("patients migrate")
+    })
+    .await;
+    program.terminate();
+    assert_eq!(program.wait(Duration::from_secs(5)).await, 0, "{}", program.log());
+}
+
+#[tokio::test]
+async fn a_role_waits_for_a_database_that_is_not_up_yet() {
+    let port = free_port();
+    let mut command = patients("api");
+    command.env("DATABASE_URL", format!("mysql://root@127.0.0.1:{port}/patients"));
+    let program = Program::start(&command);
+    wait_until(SOON, "it says what it waits for", async || {
+        program.log().contains("waiting for the database")
+    })
+    .await;
+    assert!(program.is_running());
+}
+
+#[tokio::test]
+async fn a_port_that_is_taken_is_said_and_ends_the_process() {
+    let folder = TempDir::new().unwrap();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let program = Program::start(
+        patients("serve")
+            .current_dir(folder.path())
+            .env("HTTP_ADDR", &address),
+    );
+    assert_eq!(program.wait(SOON).await, 1);
+    assert!(
+        program.log().contains("HTTP_ADDR") && program.log().contains(&address),
+        "{}",
+        program.log()
+    );
+}
+
+/// The certificate's authority is the machine's own list; a test adds its own through `SSL_CERT_FILE`.
+#[tokio::test]
+async fn mail_goes_out_over_tls_and_over_starttls() {
+    for mode in [SmtpMode::Tls, SmtpMode::StartTls] {
+        let folder = TempDir::new().unwrap();
+        let smtp = SmtpServer::start(mode).await;
+        let port = free_port();
+        let _program = Program::start(
+            patients("serve")
+                .current_dir(folder.path())
+                .env("HTTP_ADDR", format!("127.0.0.1:{port}"))
+                .env("SMTP_URL", smtp.url())
+                .env("SSL_CERT_FILE", smtp.ca_file().unwrap()),
+        );
+        let client = Client::new(port);
+        wait_until(SOON, "it is ready", async || client.ready().await).await;
+        client.register("a@example.com").await.unwrap();
+        wait_until(SOON, "the mail has arrived", async || smtp.mails().len() == 1).await;
+    }
+}

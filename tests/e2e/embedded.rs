@@ -1,0 +1,111 @@
+//! The embedded default: no server, no setting.
+
+use std::path::Path;
+use std::time::Duration;
+
+use reqwest::StatusCode;
+use serde_json::Value;
+use tempfile::TempDir;
+use testkit::{Program, free_port, wait_until};
+
+use crate::client::{Client, id_of, patient};
+use crate::rig::{SOON, patients};
+
+fn serve(folder: &Path, port: u16) -> Program {
+    Program::start(
+        patients("")
+            .current_dir(folder)
+            .env("HTTP_ADDR", format!("127.0.0.1:{port}")),
+    )
+}
+
+fn mails(folder: &Path) -> Vec<String> {
+    let Ok(files) = std::fs::read_dir(folder.join("data/outbox")) else {
+        return Vec::new();
+    };
+    files
+        .map(|file| file.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "eml"))
+        .map(|path| std::fs::read_to_string(path).unwrap())
+        .collect()
+}
+
+#[tokio::test]
+async fn one_command_registers_lists_mails_and_deletes() {
+    let folder = TempDir::new().unwrap();
+    let port = free_port();
+    let program = serve(folder.path(), port);
+    let client = Client::new(port);
+    wait_until(SOON, "it is ready", async || client.ready().await).await;
+    let said = program.stdout();
+    assert!(
+        said.contains(&format!("http://127.0.0.1:{port}")) && said.contains("data/outbox"),
+        "{said}"
+    );
+
+    let answer = client.register("maria@example.com").await.unwrap();
+    assert_eq!(answer.status(), StatusCode::CREATED);
+    let created: Value = answer.json().await.unwrap();
+    let mut expected = patient("maria@example.com");
+    expected["id"] = created["id"].clone();
+    assert_eq!(created, expected);
+    wait_until(SOON, "the patient is listed", async || {
+        client.list().await.len() == 1
+    })
+    .await;
+    wait_until(SOON, "the mail is written", async || {
+        mails(folder.path()).len() == 1
+    })
+    .await;
+    assert!(
+        mails(folder.path())[0].contains("To: "),
+        "{}",
+        mails(folder.path())[0]
+    );
+    assert_eq!(
+        client.delete(id_of(&created)).await.unwrap().status(),
+        StatusCode::NO_CONTENT
+    );
+    let gone = client
+        .get(&format!("/patients/{}", id_of(&created)))
+        .await
+        .unwrap();
+    assert_eq!(gone.status(), StatusCode::GONE);
+}
+
+#[tokio::test]
+async fn what_was_answered_is_there_after_kill_9() {
+    let folder = TempDir::new().unwrap();
+    let port = free_port();
+    let mut program = serve(folder.path(), port);
+    let client = Client::new(port);
+    wait_until(SOON, "it is ready", async || client.ready().await).await;
+
+    let registering: Vec<_> = (0..200)
+        .map(|number| {
+            let client = client.clone();
+            tokio::spawn(async move { client.register_for_sure(&format!("p{number}@example.com")).await })
+        })
+        .collect();
+    for listed in [1, 50, 120] {
+        wait_until(SOON, "registrations go on", async || {
+            client.ready().await && client.list().await.len() >= listed
+        })
+        .await;
+        program.kill9().await;
+        program.restart().await;
+    }
+    for registration in registering {
+        registration.await.unwrap();
+    }
+    wait_until(SOON, "all are listed", async || {
+        client.ready().await && client.list().await.len() == 200
+    })
+    .await;
+    // A mail that was being written when the process was killed is taken over when its lease has run out; its file is
+    // named for the event, so that a repeated one is the same file.
+    wait_until(Duration::from_mins(2), "all mails are written", async || {
+        mails(folder.path()).len() == 200
+    })
+    .await;
+}

@@ -1,0 +1,84 @@
+//! Servers and processes of one test.
+
+use std::process::Command;
+use std::time::Duration;
+
+use sqlx::{Connection, MySqlConnection};
+use testkit::{
+    MysqlServer, Program, RedisServer, SmtpMode, SmtpServer, TestDatabase, free_port, mysql_servers,
+    wait_until,
+};
+
+use crate::client::Client;
+
+pub(crate) const SOON: Duration = Duration::from_secs(30);
+
+/// The program with a role and no settings but those given.
+pub(crate) fn patients(role: &str) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_patients"));
+    command.args((!role.is_empty()).then_some(role));
+    command
+}
+
+/// MySQL or MariaDB, Redis and SMTP, and what the roles need to know of them.
+pub(crate) struct Production {
+    pub(crate) database: TestDatabase,
+    pub(crate) redis: RedisServer,
+    pub(crate) smtp: SmtpServer,
+}
+
+impl Production {
+    pub(crate) async fn on(server: &MysqlServer) -> Self {
+        let production = Self {
+            database: server.create_database().await,
+            redis: RedisServer::start().await,
+            smtp: SmtpServer::start(SmtpMode::Plain).await,
+        };
+        let migrated = production.command("migrate").output().unwrap();
+        assert!(
+            migrated.status.success(),
+            "{}",
+            String::from_utf8_lossy(&migrated.stderr)
+        );
+        production
+    }
+
+    /// Runs `test` once for each MySQL and MariaDB server there is.
+    pub(crate) async fn on_each(test: impl AsyncFn(Self)) {
+        for server in mysql_servers() {
+            println!("on {}", server.flavour.name());
+            test(Self::on(server).await).await;
+        }
+    }
+
+    pub(crate) fn command(&self, role: &str) -> Command {
+        let mut command = patients(role);
+        command
+            .env("DATABASE_URL", &self.database.url)
+            .env("REDIS_URL", self.redis.url())
+            .env("SMTP_URL", self.smtp.url());
+        command
+    }
+
+    /// Starts the API on a port of its own, and waits until it is ready.
+    pub(crate) async fn api(&self) -> (Program, Client) {
+        let port = free_port();
+        let program = Program::start(self.command("api").env("HTTP_ADDR", format!("127.0.0.1:{port}")));
+        let client = Client::new(port);
+        wait_until(SOON, "the API is ready", async || client.ready().await).await;
+        (program, client)
+    }
+
+    pub(crate) fn start(&self, role: &str) -> Program {
+        Program::start(&self.command(role))
+    }
+
+    /// The number that `SELECT COUNT(*) FROM …` gives.
+    pub(crate) async fn count(&self, from: &str) -> i64 {
+        let mut connection = MySqlConnection::connect(&self.database.url).await.unwrap();
+        let sql = format!("SELECT COUNT(*) FROM {from}");
+        let count = sqlx::query_scalar(&sql).fetch_one(&mut connection).await.unwrap();
+        connection.close().await.unwrap();
+        count
+    }
+}
