@@ -1,0 +1,78 @@
+//! A received mail.
+
+/// A mail as the SMTP server stored it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mail {
+    /// Headers and body as sent, with `\n` between lines; after the sender's headers come the server's own `X-Peer`,
+    /// `X-MailFrom` and `X-RcptTo`.
+    pub raw: String,
+}
+
+impl Mail {
+    /// A header's value on one line, still encoded if it is not ASCII (RFC 2047); the first of that name, in any case.
+    pub fn header(&self, name: &str) -> Option<String> {
+        let head = self
+            .raw
+            .split_once("\n\n")
+            .map_or(self.raw.as_str(), |(head, _)| head);
+        let mut lines = head.lines().skip_while(|line| {
+            !line
+                .split_once(':')
+                .is_some_and(|(field, _)| field.trim_end().eq_ignore_ascii_case(name))
+        });
+        let (_, start) = lines.next()?.split_once(':')?;
+        // A line that begins with white space continues the one before: RFC 5322, section 2.2.3.
+        let folded = lines.take_while(|line| line.starts_with([' ', '\t']));
+        Some(
+            std::iter::once(start)
+                .chain(folded)
+                .collect::<String>()
+                .trim()
+                .to_owned(),
+        )
+    }
+
+    /// The `To` header.
+    ///
+    /// # Panics
+    /// If there is none.
+    pub fn to(&self) -> String {
+        self.header("To").expect("a mail has a To header")
+    }
+
+    /// The `Message-ID` header, with its angle brackets.
+    ///
+    /// # Panics
+    /// If there is none.
+    pub fn message_id(&self) -> String {
+        self.header("Message-ID").expect("a mail has a Message-ID header")
+    }
+
+    /// The `Subject` header, still encoded if it is not ASCII.
+    ///
+    /// # Panics
+    /// If there is none.
+    pub fn subject(&self) -> String {
+        self.header("Subject").expect("a mail has a Subject header")
+    }
+
+    /// All after the headers, still in its transfer encoding.
+    pub fn body(&self) -> &str {
+        self.raw.split_once("\n\n").map_or("", |(_, body)| body)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Mail;
+
+    #[test]
+    fn a_header_is_unfolded_and_found_in_any_case_and_never_in_the_body() {
+        let raw = "Subject: a\n b\nTO:  ana@example.com\n\nX-Body: no\n".to_owned();
+        let mail = Mail { raw };
+        assert_eq!(mail.subject(), "a b");
+        assert_eq!(mail.to(), "ana@example.com");
+        assert_eq!(mail.header("X-Body"), None);
+        assert_eq!(mail.body(), "X-Body: no\n");
+    }
+}

@@ -1,0 +1,97 @@
+//! MySQL and MariaDB servers, and databases on them.
+
+mod database;
+mod flavour;
+mod private;
+
+use std::panic::resume_unwind;
+use std::sync::OnceLock;
+
+use sqlx::{Connection, MySqlConnection};
+
+use crate::wait::block_on;
+
+pub use database::TestDatabase;
+pub use flavour::{Flavour, installed_flavours};
+pub use private::PrivateMysql;
+
+/// What to do when there is no server at all.
+const MISSING: &str = "no MySQL server for the tests: set TEST_MYSQL_URL (mysql://root@127.0.0.1:3306, or several \
+    with commas between), or install one, such as with `apt-get install mariadb-server-core` or \
+    `apt-get install mysql-server-core`";
+
+/// A running server.
+#[derive(Clone, Debug)]
+pub struct MysqlServer {
+    /// Which it is.
+    pub flavour: Flavour,
+    /// Where it is, with the user and without a database: `mysql://root@127.0.0.1:PORT`.
+    pub url: String,
+}
+
+impl MysqlServer {
+    /// The server at a URL, which it asks for its flavour.
+    async fn at(url: &str) -> Self {
+        let version: Result<String, sqlx::Error> = async {
+            let mut connection = MySqlConnection::connect(url).await?;
+            let version = sqlx::query_scalar("SELECT VERSION()")
+                .fetch_one(&mut connection)
+                .await?;
+            connection.close().await?;
+            Ok(version)
+        }
+        .await;
+        let version = version.unwrap_or_else(|error| panic!("a server of TEST_MYSQL_URL: {error}"));
+        Self {
+            flavour: Flavour::of(&version),
+            url: url.to_owned(),
+        }
+    }
+
+    /// Makes an empty database with a random name, of the server's default character set.
+    pub async fn create_database(&self) -> TestDatabase {
+        TestDatabase::create(self).await
+    }
+}
+
+/// The servers that the tests share, at least one: those of `TEST_MYSQL_URL`, or else one of each installed flavour,
+/// started once in this process.
+///
+/// # Panics
+/// If there is none, saying what to set or install.
+pub fn mysql_servers() -> &'static [MysqlServer] {
+    static SERVERS: OnceLock<Vec<MysqlServer>> = OnceLock::new();
+    SERVERS.get_or_init(|| {
+        let urls = std::env::var("TEST_MYSQL_URL").unwrap_or_default();
+        let given: Vec<_> = urls
+            .split(',')
+            .map(str::trim)
+            .filter(|url| !url.is_empty())
+            .collect();
+        if given.is_empty() {
+            own_servers().iter().map(|own| own.server().clone()).collect()
+        } else {
+            given
+                .into_iter()
+                .map(|url| block_on(MysqlServer::at(url)))
+                .collect()
+        }
+    })
+}
+
+/// One of each installed flavour, started at the same time.
+fn own_servers() -> &'static [PrivateMysql] {
+    static OWN: OnceLock<Vec<PrivateMysql>> = OnceLock::new();
+    OWN.get_or_init(|| {
+        let flavours = installed_flavours();
+        assert!(!flavours.is_empty(), "{MISSING}");
+        std::thread::scope(|scope| {
+            let start = |flavour| scope.spawn(move || block_on(PrivateMysql::start(flavour)));
+            let starts: Vec<_> = flavours.into_iter().map(start).collect();
+            starts
+                .into_iter()
+                .map(|start| start.join().unwrap_or_else(|panic| resume_unwind(panic)))
+                .collect()
+        })
+    })
+}

@@ -1,0 +1,135 @@
+//! The product's own programs, as a test runs them.
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+use tokio::time::timeout;
+
+use crate::guardian::{Folder, Process, guarded};
+use crate::service::tail;
+
+/// A program under test: the real binary, in a clean environment, with its output kept.
+pub struct Program {
+    command: Command,
+    stdout: PathBuf,
+    stderr: PathBuf,
+    process: Process,
+    _folder: Folder,
+}
+
+impl Program {
+    /// Starts what `command` says: program (an absolute path), arguments, working directory, and environment. Of this process's
+    /// own environment only `PATH` and `HOME` are passed on. Without a working directory it has an empty one of its own.
+    ///
+    /// ```no_run
+    /// # use std::process::Command;
+    /// # let folder = std::path::Path::new("/");
+    /// let mut command = Command::new("/path/to/patients"); // env!("CARGO_BIN_EXE_patients")
+    /// command.arg("serve").env("HTTP_ADDR", "127.0.0.1:8000").current_dir(folder);
+    /// let program = testkit::Program::start(&command);
+    /// ```
+    pub fn start(command: &Command) -> Self {
+        let folder = Folder::new();
+        let stdout = folder.path().join("stdout");
+        let stderr = folder.path().join("stderr");
+        let mut guarded = guarded(command.get_program(), &stdout, &stderr);
+        guarded.args(command.get_args()).env_clear();
+        let passed = ["PATH", "HOME"]
+            .into_iter()
+            .filter_map(|name| Some((name, std::env::var_os(name)?)));
+        guarded.envs(passed);
+        guarded.envs(
+            command
+                .get_envs()
+                .filter_map(|(name, value)| Some((name, value?))),
+        );
+        let own = folder.path().join("cwd");
+        std::fs::create_dir(&own).expect("the folder can be written to");
+        guarded.current_dir(command.get_current_dir().unwrap_or(&own));
+        let process = Process::start(&mut guarded);
+        Self {
+            command: guarded,
+            stdout,
+            stderr,
+            process,
+            _folder: folder,
+        }
+    }
+
+    /// The process's pid.
+    pub fn pid(&self) -> u32 {
+        self.process.pid()
+    }
+
+    /// Whether it has not ended.
+    pub fn is_running(&self) -> bool {
+        self.process.status().is_none()
+    }
+
+    /// Kills it with SIGKILL and waits until it is gone.
+    pub async fn kill9(&self) {
+        self.process.kill().await;
+    }
+
+    /// Asks it to end, with SIGTERM, and does not wait.
+    pub fn terminate(&self) {
+        self.signal("TERM");
+    }
+
+    /// Sends a signal by name, such as `INT` or `STOP`.
+    pub fn signal(&self, name: &str) {
+        self.process.signal(name);
+    }
+
+    /// Waits for its end and gives the exit status, as a shell does: 128 + the signal's number if one killed it.
+    ///
+    /// # Panics
+    /// If it has not ended after `deadline`.
+    pub async fn wait(&self, deadline: Duration) -> i32 {
+        timeout(deadline, self.process.exited())
+            .await
+            .unwrap_or_else(|_| {
+                panic!(
+                    "the program has not ended after {deadline:?}; its log:\n{}",
+                    self.log()
+                )
+            })
+    }
+
+    /// Kills it if it runs, and starts it again just as before. The output goes on in the same files.
+    pub async fn restart(&mut self) {
+        self.process.kill().await;
+        self.process = Process::start(&mut self.command);
+    }
+
+    /// Its standard output so far.
+    pub fn stdout(&self) -> String {
+        String::from_utf8_lossy(&std::fs::read(&self.stdout).unwrap_or_default()).into_owned()
+    }
+
+    /// Its standard error so far.
+    pub fn stderr(&self) -> String {
+        String::from_utf8_lossy(&std::fs::read(&self.stderr).unwrap_or_default()).into_owned()
+    }
+
+    /// Both: standard output, then standard error.
+    pub fn log(&self) -> String {
+        self.stdout() + &self.stderr()
+    }
+}
+
+impl Drop for Program {
+    #[expect(
+        clippy::print_stderr,
+        reason = "the test fails: what the program said last tells why"
+    )]
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let program = self.command.get_args().skip(5).map(|part| part.to_string_lossy());
+            let line = program.collect::<Vec<_>>().join(" ");
+            eprintln!("{line}\n-- stdout ends:\n{}", tail(&self.stdout));
+            eprintln!("-- stderr ends:\n{}\n--", tail(&self.stderr));
+        }
+    }
+}

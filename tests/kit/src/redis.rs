@@ -1,0 +1,69 @@
+//! Redis servers.
+
+use std::sync::OnceLock;
+
+use crate::guardian::Folder;
+use crate::port::free_port;
+use crate::service::{Probe, Service};
+use crate::{installed, wait};
+
+/// A Redis server of a test's own, without persistence. Ready after some 20 ms.
+pub struct RedisServer {
+    url: String,
+    service: Service,
+    _folder: Folder,
+}
+
+impl RedisServer {
+    /// Starts one, with `redis-server`.
+    pub async fn start() -> Self {
+        let program = installed::find(&["redis-server"], |_| true)
+            .expect("no redis-server is installed: `apt-get install redis-server`");
+        let folder = Folder::new();
+        let port = free_port();
+        let probe = Probe::Answers(b"PING\r\n", |answer| answer.starts_with(b"+PONG"));
+        let log = folder.path().join("log");
+        let service = Service::start("redis-server", &program, (port, probe), log, |command| {
+            command.args(["--bind", "127.0.0.1", "--port", &port.to_string()]);
+            command
+                .args(["--save", "", "--appendonly", "no", "--dir"])
+                .arg(folder.path());
+        });
+        Self {
+            url: format!("redis://127.0.0.1:{port}"),
+            service: service.await,
+            _folder: folder,
+        }
+    }
+
+    /// `redis://127.0.0.1:PORT`
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Kills it with SIGKILL and waits until it is gone.
+    pub async fn kill(&mut self) {
+        self.service.kill().await;
+    }
+
+    /// Kills it if it runs, starts it again on the same port, empty, and waits until it is ready.
+    pub async fn restart(&mut self) {
+        self.service.restart().await;
+    }
+}
+
+/// The Redis server that the tests share: that of `TEST_REDIS_URL`, or else one of this process.
+///
+/// Other tests publish on it too, and pub/sub is not confined to a numbered database: a test that counts messages takes
+/// a [`RedisServer`] of its own.
+pub fn redis_url() -> &'static str {
+    static URL: OnceLock<String> = OnceLock::new();
+    static SERVER: OnceLock<RedisServer> = OnceLock::new();
+    URL.get_or_init(|| match std::env::var("TEST_REDIS_URL") {
+        Ok(url) if !url.is_empty() => url,
+        _ => SERVER
+            .get_or_init(|| wait::block_on(RedisServer::start()))
+            .url()
+            .to_owned(),
+    })
+}
