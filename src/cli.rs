@@ -28,7 +28,7 @@ pub(crate) enum Command {
     Projector,
     /// Run the mailer only: it sends the confirmation emails
     Mailer,
-    /// Bring the database's schema up to date
+    /// Make the database if it is not there, and bring its schema up to date
     Migrate,
     /// Say by the exit code whether a role is healthy: 0 if it is, 1 if it is not
     Health {

@@ -30,13 +30,30 @@ pub(crate) async fn open(settings: &Settings, connections: u32) -> anyhow::Resul
     }
 }
 
-/// `patients migrate`.
+/// `patients migrate`: makes the database if the server has none of that name, and brings its schema up to date.
 pub(crate) async fn migrate(settings: &Settings) -> anyhow::Result<()> {
-    let database = open(settings, 3).await?;
+    let database = open_or_create(settings).await?;
     migrations::migrate(&database, SystemClock::shared(), &owner("migrate")).await?;
     database.close().await;
     tracing::info!("the schema is up to date");
     Ok(())
+}
+
+async fn open_or_create(settings: &Settings) -> anyhow::Result<Database> {
+    match open(settings, 3).await {
+        Err(error)
+            if error
+                .downcast_ref()
+                .is_some_and(eventstore::Error::is_unknown_database) =>
+        {
+            Database::create(&settings.database_url)
+                .await
+                .context("the database cannot be made")?;
+            tracing::info!("made the database of DATABASE_URL");
+            open(settings, 3).await
+        }
+        opened => opened,
+    }
 }
 
 /// Waits until somebody has brought the schema up to date.

@@ -31,7 +31,8 @@ pub(crate) fn start(settings: &Settings, log: &EventLog, clock: Arc<dyn Clock>) 
     let place = transport.describe();
     let options = Options {
         concurrency: settings.mail_concurrency.into(),
-        ..Options::default()
+        send_timeout: settings.mail_send_timeout,
+        poll: settings.poll_interval,
     };
     let (handler, wake) = mailer::handler(Arc::clone(&clock));
     let worker = Worker::new(log.clone(), clock, composer, transport, options, wake);

@@ -43,6 +43,10 @@ pub(crate) struct Settings {
     #[arg(long, env, global = true, default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=256))]
     pub(crate) mail_concurrency: u16,
 
+    /// How long sending one email may take. One whose mailer was killed is sent by another after twice as long
+    #[arg(long, env, global = true, default_value = "30s", value_parser = duration)]
+    pub(crate) mail_send_timeout: Duration,
+
     /// The address and port of the API
     #[arg(long, env, global = true, default_value = "127.0.0.1:8000", value_parser = http_addr)]
     pub(crate) http_addr: SocketAddr,

@@ -9,6 +9,7 @@
 use std::str::FromStr;
 use std::time::Duration;
 
+use sqlx::migrate::MigrateDatabase;
 use sqlx::mysql::{
     MySqlArguments, MySqlConnectOptions, MySqlConnection, MySqlPool, MySqlPoolOptions, MySqlRow,
 };
@@ -116,6 +117,15 @@ impl Database {
         Ok(Self { pools })
     }
 
+    /// Makes the database that a MySQL URL names. (An SQLite database is made when it is opened.)
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Database`], such as for a user who may not.
+    pub async fn create(url: &str) -> Result<()> {
+        Ok(MySql::create_database(url).await?)
+    }
+
     /// Which SQL it speaks.
     #[must_use]
     pub const fn dialect(&self) -> Dialect {
@@ -211,9 +221,8 @@ async fn connect_mysql(url: &str, options: DatabaseOptions) -> Result<MySqlPool>
     let pool = MySqlPoolOptions::new()
         .max_connections(options.connections)
         .acquire_timeout(options.acquire_timeout)
-        // A broken connection is found when it is used, and every caller here can run again what failed so; a ping
-        // before each use would cost every read a round trip.
-        .test_before_acquire(false)
+        // The busiest paths keep a connection of their own; the others can afford a ping to never get a stale one.
+        .test_before_acquire(true)
         .after_connect(|connection, _| {
             Box::pin(async move {
                 // Read committed: a statement sees what is committed when it starts. Under the default, repeatable

@@ -59,36 +59,62 @@ impl Error {
     /// Whether the connection, rather than the statement, failed: the same call may succeed on another connection.
     #[must_use]
     pub fn is_connection(&self) -> bool {
-        matches!(
-            self,
+        match self {
             Self::Timeout(_)
-                | Self::Database(
-                    sqlx::Error::Io(_)
-                        | sqlx::Error::Tls(_)
-                        | sqlx::Error::Protocol(_)
-                        | sqlx::Error::PoolTimedOut
-                        | sqlx::Error::PoolClosed
-                        | sqlx::Error::WorkerCrashed
-                )
-        )
+            | Self::Database(
+                sqlx::Error::Io(_)
+                | sqlx::Error::Tls(_)
+                | sqlx::Error::Protocol(_)
+                | sqlx::Error::PoolTimedOut
+                | sqlx::Error::PoolClosed
+                | sqlx::Error::WorkerCrashed,
+            ) => true,
+            // ER_CON_COUNT_ERROR, ER_SERVER_SHUTDOWN, ER_CONNECTION_KILLED (MariaDB's), ER_SESSION_WAS_KILLED,
+            // ER_CLIENT_INTERACTION_TIMEOUT (MySQL's last words to a connection that was idle for wait_timeout).
+            Self::Database(error) => matches!(mysql_number(error), Some(1040 | 1053 | 1927 | 3169 | 4031)),
+            _ => false,
+        }
+    }
+
+    /// Whether the server is there but has no database of that name.
+    #[must_use]
+    pub fn is_unknown_database(&self) -> bool {
+        let Self::Database(sqlx::Error::Database(error)) = self else {
+            return false;
+        };
+        // ER_BAD_DB_ERROR
+        error
+            .try_downcast_ref::<sqlx::mysql::MySqlDatabaseError>()
+            .is_some_and(|mysql| mysql.number() == 1049)
     }
 
     /// Whether the database undid the transaction for the sake of another (deadlock, lock wait, busy, a node leaving
     /// its cluster): the same transaction may succeed when it is run again.
     #[must_use]
     pub fn is_contention(&self) -> bool {
-        let Self::Database(sqlx::Error::Database(error)) = self else {
+        let Self::Database(error) = self else {
             return false;
         };
-        if let Some(mysql) = error.try_downcast_ref::<sqlx::mysql::MySqlDatabaseError>() {
-            // ER_LOCK_WAIT_TIMEOUT, ER_LOCK_DEADLOCK, ER_SERVER_SHUTDOWN, ER_UNKNOWN_COM_ERROR (a Galera node that
-            // is not in the primary component).
-            return matches!(mysql.number(), 1205 | 1213 | 1053 | 1047);
+        if let Some(number) = mysql_number(error) {
+            // ER_LOCK_WAIT_TIMEOUT, ER_LOCK_DEADLOCK, ER_UNKNOWN_COM_ERROR (a Galera node that is not in the primary
+            // component).
+            return matches!(number, 1205 | 1213 | 1047);
         }
         // SQLITE_BUSY, SQLITE_LOCKED and their extended codes.
         error
-            .code()
+            .as_database_error()
+            .and_then(sqlx::error::DatabaseError::code)
             .and_then(|code| code.parse::<u32>().ok())
             .is_some_and(|code| matches!(code & 0xff, 5 | 6))
     }
+}
+
+/// The number of an error that MySQL or MariaDB gave.
+fn mysql_number(error: &sqlx::Error) -> Option<u16> {
+    let error = error.as_database_error()?;
+    Some(
+        error
+            .try_downcast_ref::<sqlx::mysql::MySqlDatabaseError>()?
+            .number(),
+    )
 }

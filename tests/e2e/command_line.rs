@@ -3,6 +3,7 @@
 use std::process::{Command, Output};
 use std::time::Duration;
 
+use sqlx::Connection;
 use tempfile::TempDir;
 use testkit::{Program, SmtpMode, SmtpServer, free_port, mysql_servers, wait_until};
 
@@ -127,6 +128,21 @@ async fn health_tells_by_its_exit_code() {
     for role in ["api", "projector", "mailer"] {
         wait_until(SOON, "it is healthy", async || health(role).0).await;
     }
+}
+
+#[tokio::test]
+async fn migrate_makes_the_database_if_there_is_none_and_may_be_run_again() {
+    let database = mysql_servers()[0].create_database().await;
+    let missing = format!("{}_too", database.url);
+    for _ in 0..2 {
+        let (succeeded, said) = run(patients("migrate").env("DATABASE_URL", &missing));
+        assert!(succeeded && said.contains("up to date"), "{said}");
+    }
+    let mut connection = sqlx::MySqlConnection::connect(&missing).await.unwrap();
+    sqlx::query(&format!("DROP DATABASE {}_too", database.name))
+        .execute(&mut connection)
+        .await
+        .unwrap();
 }
 
 #[tokio::test]

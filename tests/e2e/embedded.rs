@@ -12,11 +12,13 @@ use crate::client::{Client, id_of, patient};
 use crate::rig::{SOON, patients};
 
 fn serve(folder: &Path, port: u16) -> Program {
-    Program::start(
-        patients("")
-            .current_dir(folder)
-            .env("HTTP_ADDR", format!("127.0.0.1:{port}")),
-    )
+    let mut command = patients("");
+    command
+        .current_dir(folder)
+        .env("HTTP_ADDR", format!("127.0.0.1:{port}"))
+        // A short lease, so that what a killed mailer held is soon taken over.
+        .env("MAIL_SEND_TIMEOUT", "2s");
+    Program::start(&command)
 }
 
 fn mails(folder: &Path) -> Vec<String> {
