@@ -1,1 +1,63 @@
-//! mailer
+//! Confirmation mail: a reaction to the event log.
+//!
+//! ```text
+//! PatientRegistered -> MailHandler: one row in mail_deliveries, in the checkpoint's transaction
+//!                   -> Worker: take due rows under a lease -> compose -> Transport -> record the outcome
+//! PatientDeleted    -> what has not left is cancelled
+//! ```
+//!
+//! The ledger (`mail_deliveries`) says what is to be sent and how it went, and holds no personal data: who a mail goes
+//! to is read from the event when it is sent.
+//!
+//! # Guarantees
+//!
+//! - Every registration has exactly one delivery, however often the process is killed; a rebuild of a projection makes
+//!   none.
+//! - A delivery ends as `sent`, `cancelled` or `dead`, and never silently. Temporary failures are tried again for about
+//!   17 hours ([`schedule`]); a row whose worker was killed is taken over when its lease runs out.
+//! - A mail is sent twice only if the worker dies between the server's acceptance and the record of it, and then both
+//!   copies carry the same `Message-ID`.
+//! - A patient deleted before the mail left gets none.
+//! - No log line, error or ledger row of this crate repeats a patient's data or an SMTP server's own words.
+//!
+//! # Where things are
+//!
+//! | item | what |
+//! |---|---|
+//! | [`handler`], [`MailHandler`], [`SUBSCRIPTION`] | from events to the ledger |
+//! | [`Worker`], [`Options`] | from the ledger to the transport |
+//! | [`Transport`], [`SmtpUrlError`] | SMTP, or files in a folder |
+//! | [`Composer`], [`Templates`], [`Languages`], [`Sender`] | the mail itself |
+//! | [`AttemptError`], [`Failure`] | why a mail was not sent, and whether another attempt may help |
+//!
+//! # Adding a mail
+//!
+//! 1. Add a variant to [`Template`] in `template.rs`; its name is what the ledger's `template` column says, for ever.
+//! 2. Write its three files, `NAME.subject.txt`, `NAME.txt` and `NAME.html`, in `templates/es` and `templates/en`, and
+//!    list them in `BUILT_IN` in `templates.rs`. [`Templates::built_in`] refuses to start with one missing.
+//! 3. Say in `handler.rs` which event makes its deliveries, and in `message.rs` what the templates are told of it.
+//! 4. Pin what it says in `message/tests.rs`.
+
+pub mod schedule;
+
+mod address;
+mod error;
+mod handler;
+mod language;
+mod ledger;
+mod message;
+mod sender;
+mod template;
+mod templates;
+mod transport;
+mod worker;
+
+pub use error::{AttemptError, EnhancedCode, Failure, SmtpFailure};
+pub use handler::{MailHandler, SUBSCRIPTION, handler};
+pub use language::{Language, Languages, LanguagesError};
+pub use message::{Composer, Mail};
+pub use sender::{Sender, SenderError};
+pub use template::Template;
+pub use templates::{TemplateError, Templates};
+pub use transport::{Outbox, Smtp, SmtpUrlError, Transport};
+pub use worker::{Options, Worker};

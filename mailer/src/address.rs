@@ -1,0 +1,56 @@
+//! Addresses as SMTP takes them.
+
+use lettre::Address;
+use lettre::address::AddressError;
+use url::Host;
+
+/// An address whose domain is ASCII: `ana@clínica.example` becomes `ana@xn--clnica-4va.example` (RFC 5891), which every
+/// server takes. Only a local part beyond ASCII is left to need the server's `SMTPUTF8` (RFC 6531).
+pub(crate) fn deliverable(email: &str) -> Result<Address, AddressError> {
+    let (local_part, domain) = email.rsplit_once('@').ok_or(AddressError::MissingParts)?;
+    if domain.is_ascii() {
+        return Address::new(local_part, domain);
+    }
+    match Host::parse(domain) {
+        Ok(Host::Domain(ascii)) => Address::new(local_part, ascii),
+        Ok(Host::Ipv4(_) | Host::Ipv6(_)) | Err(_) => Err(AddressError::InvalidDomain),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::deliverable;
+
+    #[test]
+    fn a_domain_beyond_ascii_is_written_as_every_server_takes_it() {
+        assert_eq!(
+            deliverable("ana@clínica.example").unwrap().to_string(),
+            "ana@xn--clnica-4va.example"
+        );
+    }
+
+    #[test]
+    fn an_ascii_address_and_any_local_part_stay_as_they_are() {
+        for email in [
+            "Ana.Ruiz+x@Example.com",
+            "peña@example.com",
+            "o'neill@example.com",
+        ] {
+            assert_eq!(deliverable(email).unwrap().to_string(), email);
+        }
+    }
+
+    #[test]
+    fn what_is_no_address_is_refused() {
+        for email in [
+            "",
+            "ana",
+            "ana@",
+            "@example.com",
+            "a b@example.com",
+            "a\r\nb@example.com",
+        ] {
+            assert!(deliverable(email).is_err(), "{email:?}");
+        }
+    }
+}

@@ -1,0 +1,41 @@
+use super::*;
+
+#[test]
+fn an_enhanced_code_is_read_from_the_beginning_of_a_reply_and_from_nowhere_else() {
+    let read = |text| EnhancedCode::leading(text).map(|code| code.to_string());
+    assert_eq!(read("5.1.1 <ana@example.com> unknown").as_deref(), Some("5.1.1"));
+    assert_eq!(read("4.7.650\nlater").as_deref(), Some("4.7.650"));
+    for text in [
+        "",
+        "no such user",
+        "5.1",
+        "5.1.1.1",
+        "3.1.1 x",
+        "5.1.ana@example.com",
+        "5..1",
+        "5.1.+1",
+        "5.1.1000",
+    ] {
+        assert_eq!(read(text), None, "{text:?}");
+    }
+}
+
+#[test]
+fn a_failure_says_stage_and_codes() {
+    let reply = SmtpFailure::Reply {
+        code: 550,
+        enhanced: EnhancedCode::leading("5.1.1 x"),
+    };
+    assert_eq!(
+        Failure::Sending(reply).to_string(),
+        "sending: the server answered 550 5.1.1"
+    );
+    let reply = SmtpFailure::Reply {
+        code: 421,
+        enhanced: None,
+    };
+    assert_eq!(
+        AttemptError::Retry(Failure::Opening(reply)).to_string(),
+        "opening an SMTP session: the server answered 421"
+    );
+}

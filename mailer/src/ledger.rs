@@ -1,0 +1,228 @@
+//! The delivery ledger: the table `mail_deliveries`. All SQL of this crate is here.
+//!
+//! ```text
+//! pending ── take ──> sending ──> sent
+//!    │                 │  ├─────> dead
+//!    │   ┌─── take ────┘  └─────> failed ── take ──> sending …
+//!    │   └ when its lease has run out            │
+//!    └──────────────> cancelled <────────────────┘
+//! ```
+//!
+//! `due_at` says when a row may be taken: at once, after a pause, or when the lease of its worker runs out. Whoever
+//! takes it puts a new `lease` on it, and only with that lease can the outcome be recorded.
+
+use eventstore::database::{in_list, padded, values_list};
+use eventstore::{Position, RecordedEvent, Result, Timestamp, Transaction};
+
+use crate::template::Template;
+
+/// A row that is due.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Delivery {
+    pub(crate) position: Position,
+    pub(crate) template: Template,
+    pub(crate) aggregate_id: String,
+    /// The attempts so far.
+    pub(crate) attempts: u32,
+}
+
+/// How a delivery is left.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum State {
+    /// Handed over.
+    Sent,
+    /// To be tried again.
+    Failed {
+        /// When.
+        due_at: Timestamp,
+        /// Why; no personal data, at most 500 characters.
+        error: String,
+    },
+    /// Given up.
+    Dead {
+        /// Why; no personal data, at most 500 characters.
+        error: String,
+    },
+}
+
+/// Adds a delivery, due now, for each of `events`; one that is there already is left alone.
+pub(crate) async fn add(
+    transaction: &mut Transaction<'_>,
+    template: Template,
+    events: &[&RecordedEvent],
+    now: Timestamp,
+) -> Result<()> {
+    if events.is_empty() {
+        return Ok(());
+    }
+    let sql = format!(
+        "{} INTO mail_deliveries (position, template, aggregate_id, state, due_at, created_at, updated_at) VALUES {}",
+        transaction.dialect().insert_ignore(),
+        values_list(events.len(), 7)
+    );
+    let mut insert = transaction.query(&sql);
+    for event in events {
+        insert = insert
+            .bind(event.position)
+            .bind(template.name())
+            .bind(event.aggregate_id.as_str())
+            .bind("pending")
+            .bind(now)
+            .bind(now)
+            .bind(now);
+    }
+    insert.execute().await?;
+    Ok(())
+}
+
+/// Cancels what waits for those aggregates. What is being sent just now is not touched.
+pub(crate) async fn cancel_for(
+    transaction: &mut Transaction<'_>,
+    aggregate_ids: &[&str],
+    now: Timestamp,
+) -> Result<()> {
+    if aggregate_ids.is_empty() {
+        return Ok(());
+    }
+    let templates = names_of(Template::ends_with_the_patient);
+    let sql = format!(
+        "UPDATE mail_deliveries SET state = 'cancelled', due_at = NULL, updated_at = ? \
+         WHERE aggregate_id IN ({}) AND state IN ('pending', 'failed') AND template IN ({})",
+        in_list(aggregate_ids.len()),
+        in_list(templates.len())
+    );
+    transaction
+        .query(&sql)
+        .bind(now)
+        .bind_all(padded(aggregate_ids))
+        .bind_all(padded(&templates))
+        .execute()
+        .await?;
+    Ok(())
+}
+
+/// At most `limit` rows that are due, the longest due first, locked until the transaction ends. Those that another
+/// transaction has locked are passed over, and so are templates that only a newer version of the program knows.
+pub(crate) async fn due(
+    transaction: &mut Transaction<'_>,
+    limit: usize,
+    now: Timestamp,
+) -> Result<Vec<Delivery>> {
+    let templates = names_of(|_| true);
+    let sql = format!(
+        "SELECT position, template, aggregate_id, attempts FROM mail_deliveries \
+         WHERE due_at <= ? AND template IN ({}) ORDER BY due_at LIMIT ?{}",
+        in_list(templates.len()),
+        transaction.dialect().for_update_skip_locked()
+    );
+    let rows = transaction
+        .query(&sql)
+        .bind(now)
+        .bind_all(padded(&templates))
+        .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+        .fetch_all()
+        .await?;
+    let mut deliveries = Vec::with_capacity(rows.len());
+    for row in &rows {
+        let Some(template) = Template::named(&row.get::<String, _>(1)?) else {
+            continue;
+        };
+        deliveries.push(Delivery {
+            position: row.get(0)?,
+            template,
+            aggregate_id: row.get(2)?,
+            attempts: u32::try_from(row.get::<i32, _>(3)?).unwrap_or(0),
+        });
+    }
+    Ok(deliveries)
+}
+
+/// Puts `lease` on rows that [`due`] has locked: they are not due again before `until`. An attempt is counted.
+pub(crate) async fn lease(
+    transaction: &mut Transaction<'_>,
+    deliveries: &[&Delivery],
+    lease: &str,
+    until: Timestamp,
+    now: Timestamp,
+) -> Result<()> {
+    if deliveries.is_empty() {
+        return Ok(());
+    }
+    let sql = format!(
+        "UPDATE mail_deliveries SET state = 'sending', due_at = ?, lease = ?, attempts = attempts + 1, updated_at = ? \
+         WHERE {}",
+        any_of(deliveries.len())
+    );
+    let mut update = transaction.query(&sql).bind(until).bind(lease).bind(now);
+    for delivery in deliveries {
+        update = update.bind(delivery.position).bind(delivery.template.name());
+    }
+    update.execute().await?;
+    Ok(())
+}
+
+/// Cancels rows that [`due`] has locked.
+pub(crate) async fn cancel(
+    transaction: &mut Transaction<'_>,
+    deliveries: &[&Delivery],
+    now: Timestamp,
+) -> Result<()> {
+    if deliveries.is_empty() {
+        return Ok(());
+    }
+    let sql = format!(
+        "UPDATE mail_deliveries SET state = 'cancelled', due_at = NULL, lease = NULL, updated_at = ? WHERE {}",
+        any_of(deliveries.len())
+    );
+    let mut update = transaction.query(&sql).bind(now);
+    for delivery in deliveries {
+        update = update.bind(delivery.position).bind(delivery.template.name());
+    }
+    update.execute().await?;
+    Ok(())
+}
+
+/// Records how an attempt under `lease` ended. Nothing is changed, and the answer is no, if the lease has passed on.
+pub(crate) async fn record(
+    transaction: &mut Transaction<'_>,
+    delivery: &Delivery,
+    lease: &str,
+    state: &State,
+    now: Timestamp,
+) -> Result<bool> {
+    let (state, due_at, error) = match state {
+        State::Sent => ("sent", None, None),
+        State::Failed { due_at, error } => ("failed", Some(*due_at), Some(error.as_str())),
+        State::Dead { error } => ("dead", None, Some(error.as_str())),
+    };
+    let recorded = transaction
+        .query(
+            "UPDATE mail_deliveries SET state = ?, due_at = ?, lease = NULL, last_error = ?, updated_at = ? \
+             WHERE position = ? AND template = ? AND lease = ?",
+        )
+        .bind(state)
+        .bind(due_at)
+        .bind(error)
+        .bind(now)
+        .bind(delivery.position)
+        .bind(delivery.template.name())
+        .bind(lease)
+        .execute()
+        .await?;
+    Ok(recorded == 1)
+}
+
+fn names_of(which: impl Fn(Template) -> bool) -> Vec<&'static str> {
+    Template::ALL
+        .into_iter()
+        .filter(|template| which(*template))
+        .map(Template::name)
+        .collect()
+}
+
+/// A condition that holds for each of so many pairs of position and template. The dialects agree on no shorter one.
+fn any_of(pairs: usize) -> String {
+    let mut condition = "(position = ? AND template = ?) OR ".repeat(pairs);
+    condition.truncate(condition.len().saturating_sub(" OR ".len()));
+    condition
+}

@@ -1,0 +1,164 @@
+//! From an event to a mail.
+
+use std::fmt;
+use std::time::{Duration, SystemTime};
+
+use domain::PatientEvent;
+use eventstore::{Position, RecordedEvent, Timestamp};
+use lettre::Message;
+use lettre::address::Envelope;
+use lettre::message::header::{HeaderName, HeaderValue};
+use lettre::message::{Mailbox, MultiPart};
+
+use crate::address::deliverable;
+use crate::error::Failure;
+use crate::language::Languages;
+use crate::sender::Sender;
+use crate::template::Template;
+use crate::templates::{Facts, Moment, Templates};
+
+const AUTO_SUBMITTED: HeaderName = HeaderName::new_from_ascii_str("Auto-Submitted");
+const CONTENT_LANGUAGE: HeaderName = HeaderName::new_from_ascii_str("Content-Language");
+const MESSAGE_ID: HeaderName = HeaderName::new_from_ascii_str("Message-ID");
+
+/// A mail, ready to be sent. `Debug` shows which one, and nothing of what it says.
+pub struct Mail {
+    /// The position of the event that it tells of.
+    pub(crate) position: Position,
+    /// What kind of mail it is.
+    pub(crate) template: Template,
+    pub(crate) envelope: Envelope,
+    /// The message in the form of RFC 5322, lines ended by CRLF.
+    pub(crate) content: String,
+}
+
+impl Mail {
+    /// Whether every server can take it; not if the address has characters before the `@` beyond ASCII.
+    pub(crate) fn is_ascii(&self) -> bool {
+        let mut addresses = self.envelope.from().into_iter().chain(self.envelope.to());
+        self.content.is_ascii()
+            && addresses.all(|address| address.user().is_ascii() && address.domain().is_ascii())
+    }
+}
+
+impl fmt::Debug for Mail {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Mail")
+            .field("position", &self.position)
+            .field("template", &self.template)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Makes mails from events.
+#[derive(Debug)]
+pub struct Composer {
+    templates: Templates,
+    languages: Languages,
+    sender: Sender,
+}
+
+impl Composer {
+    /// A composer of mails from `sender`, in every one of `languages`.
+    #[must_use]
+    pub const fn new(templates: Templates, languages: Languages, sender: Sender) -> Self {
+        Self {
+            templates,
+            languages,
+            sender,
+        }
+    }
+
+    /// The mail that tells of `event`, dated `now`.
+    ///
+    /// Its `Message-ID` is made of the event's position and aggregate and of the template: the same for every attempt,
+    /// so that a duplicate can be recognised.
+    ///
+    /// # Errors
+    ///
+    /// A [`Failure`] that no other attempt would mend: an event that cannot be read or is of another kind, an address
+    /// that mail cannot be sent to, a template that does not render.
+    pub fn compose(
+        &self,
+        template: Template,
+        event: &RecordedEvent,
+        now: Timestamp,
+    ) -> Result<Mail, Failure> {
+        let decoded =
+            PatientEvent::from_stored(&event.event_type, &event.event_version, event.payload.clone())?;
+        let (name, email) = match (template, decoded) {
+            (Template::PatientRegistered, PatientEvent::PatientRegistered { name, email, .. }) => {
+                (name, email)
+            }
+            (Template::PatientRegistered, PatientEvent::PatientDeleted {}) => {
+                return Err(Failure::EventUnexpected);
+            }
+        };
+        // The rules for names refuse control characters; an event from before them, or from elsewhere, may have one.
+        let name = name.replace(char::is_control, " ");
+        let facts = Facts {
+            name: &name,
+            patient_id: &event.aggregate_id,
+            registered_at: moment(event.recorded_at),
+        };
+        let rendered = self.templates.render(template, &self.languages, &facts)?;
+        let to = deliverable(&email).map_err(|_| Failure::Address)?;
+        let from = self.sender.mailbox().clone();
+        // Given here, or lettre would take it from the headers, and not every name can be read back from one.
+        let envelope =
+            Envelope::new(Some(from.email.clone()), vec![to.clone()]).map_err(|_| Failure::Address)?;
+        let message = Message::builder()
+            .envelope(envelope.clone())
+            .from(from)
+            .to(Mailbox::new(Some(name.clone()), to))
+            .subject(rendered.subject)
+            .date(system_time(now))
+            .raw_header(self.message_id(template, event))
+            .raw_header(HeaderValue::new(AUTO_SUBMITTED, "auto-generated".to_owned()))
+            .raw_header(HeaderValue::new(
+                CONTENT_LANGUAGE,
+                self.languages.codes().join(", "),
+            ))
+            .multipart(MultiPart::alternative_plain_html(rendered.text, rendered.html))
+            .map_err(|_| Failure::Message)?;
+        Ok(Mail {
+            position: event.position,
+            template,
+            envelope,
+            content: String::from_utf8(message.formatted()).map_err(|_| Failure::Message)?,
+        })
+    }
+
+    fn message_id(&self, template: Template, event: &RecordedEvent) -> HeaderValue {
+        let aggregate_id = event
+            .aggregate_id
+            .replace(|c: char| !c.is_ascii_alphanumeric() && c != '-', "-");
+        let id = format!(
+            "<{}.{}.{aggregate_id}@{}>",
+            event.position,
+            template.name(),
+            self.sender.domain()
+        );
+        // All of it is printable ASCII without a space, so there is nothing to encode; and an encoder would begin a new
+        // line before so long a word, which some programs do not understand in this header.
+        HeaderValue::dangerous_new_pre_encoded(MESSAGE_ID, id.clone(), id)
+    }
+}
+
+fn moment(moment: Timestamp) -> Moment {
+    use chrono::{Datelike, Timelike};
+    let moment = moment.to_datetime().unwrap_or_default();
+    Moment {
+        year: moment.year(),
+        month: moment.month(),
+        day: moment.day(),
+        time: format!("{:02}:{:02}", moment.hour(), moment.minute()),
+    }
+}
+
+fn system_time(moment: Timestamp) -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_micros(u64::try_from(moment.as_micros()).unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests;

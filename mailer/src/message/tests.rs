@@ -1,0 +1,196 @@
+use domain::{EVENT_VERSION, PATIENT_DELETED, PATIENT_REGISTERED};
+use eventstore::Hash;
+use serde_json::json;
+
+use super::*;
+
+const NOW: Timestamp = Timestamp::from_micros(1_763_999_999_000_000);
+
+fn composer(languages: &str, sender: &str) -> Composer {
+    Composer::new(
+        Templates::built_in().unwrap(),
+        languages.parse().unwrap(),
+        sender.parse().unwrap(),
+    )
+}
+
+fn registered(name: &str, email: &str) -> RecordedEvent {
+    RecordedEvent {
+        position: Position::new(42).unwrap(),
+        aggregate_type: "patient".to_owned(),
+        aggregate_id: "0193a7c2-0000-7000-8000-000000000001".to_owned(),
+        sequence: 1,
+        event_type: PATIENT_REGISTERED.to_owned(),
+        event_version: EVENT_VERSION.to_owned(),
+        payload: json!({
+            "type": PATIENT_REGISTERED,
+            "name": name,
+            "email": email,
+            "phone": "+1-555-123-4567",
+            "document_url": "https://example.com/document.jpg",
+        }),
+        metadata: json!({}),
+        recorded_at: Timestamp::from_micros(1_763_952_420_000_000),
+        hash: Hash::default(),
+    }
+}
+
+fn compose(event: &RecordedEvent) -> Result<Mail, Failure> {
+    composer("es,en", "noreply@miapp.com").compose(Template::PatientRegistered, event, NOW)
+}
+
+fn text(mail: &Mail) -> String {
+    mail.content.clone()
+}
+
+/// The lines of the header, folded ones joined.
+fn header(mail: &Mail) -> Vec<String> {
+    let text = text(mail);
+    let (header, _) = text.split_once("\r\n\r\n").unwrap();
+    header
+        .replace("\r\n ", " ")
+        .split("\r\n")
+        .map(str::to_owned)
+        .collect()
+}
+
+#[test]
+fn the_header_says_from_whom_to_whom_and_that_a_program_sent_it() {
+    let mail = compose(&registered("Ana Ruiz", "ana@example.com")).unwrap();
+    let header = header(&mail);
+    for line in [
+        "From: noreply@miapp.com",
+        "To: \"Ana Ruiz\" <ana@example.com>",
+        "Date: Mon, 24 Nov 2025 15:59:59 +0000",
+        "Message-ID: <42.patient_registered.0193a7c2-0000-7000-8000-000000000001@miapp.com>",
+        "Auto-Submitted: auto-generated",
+        "Content-Language: es, en",
+        "MIME-Version: 1.0",
+    ] {
+        assert!(
+            header.iter().any(|found| found == line),
+            "{line} is not in {header:#?}"
+        );
+    }
+    assert!(
+        header
+            .iter()
+            .any(|line| line.starts_with("Content-Type: multipart/alternative;")),
+        "{header:#?}"
+    );
+    let text = text(&mail);
+    assert!(text.find("text/plain; charset=utf-8") < text.find("text/html; charset=utf-8"));
+    assert_eq!(mail.envelope.to()[0].to_string(), "ana@example.com");
+}
+
+#[test]
+fn the_message_id_is_the_same_for_every_attempt_and_every_worker() {
+    let event = registered("Ana", "ana@example.com");
+    let id = |composer: &Composer, now| {
+        let mail = composer
+            .compose(Template::PatientRegistered, &event, now)
+            .unwrap();
+        header(&mail)
+            .into_iter()
+            .find(|line| line.starts_with("Message-ID"))
+            .unwrap()
+    };
+    let first = id(&composer("es,en", "noreply@miapp.com"), NOW);
+    assert_eq!(
+        first,
+        id(
+            &composer("en", "Clínica <other@miapp.com>"),
+            NOW + Duration::from_hours(10)
+        )
+    );
+}
+
+#[test]
+fn the_mail_says_neither_phone_nor_document() {
+    let text = text(&compose(&registered("Ana", "ana@example.com")).unwrap());
+    assert!(!text.contains("555") && !text.contains("document.jpg"));
+}
+
+#[test]
+fn no_name_can_add_a_header_or_a_recipient() {
+    for name in [
+        "a\r\nBcc: x@example.org",
+        "a\nBcc: x@example.org\n\nbody",
+        "a\0b\u{7f}c\u{85}d",
+        "\"Ana\" <x@example.org>, b",
+        "<script>alert(1)</script>",
+        "=?utf-8?q?x?=",
+        "Ñandú, \\ \"quoted\" (comment); :",
+        &"n".repeat(200),
+        &"ñ ".repeat(100),
+        "x",
+    ] {
+        let mail = compose(&registered(name, "ana@example.com")).unwrap();
+        let header = header(&mail);
+        assert!(
+            !header.iter().any(|line| line.to_lowercase().starts_with("bcc")),
+            "{header:#?}"
+        );
+        assert_eq!(header.iter().filter(|line| line.starts_with("To: ")).count(), 1);
+        assert_eq!(mail.envelope.to().len(), 1);
+        assert_eq!(mail.envelope.to()[0].to_string(), "ana@example.com");
+        let text = text(&mail);
+        assert!(text.is_ascii(), "{name:?} needs 8BITMIME");
+        assert!(
+            text.split("\r\n")
+                .all(|line| line.len() <= 998 && !line.contains(['\r', '\n']))
+        );
+    }
+}
+
+#[test]
+fn a_domain_beyond_ascii_is_encoded_and_a_local_part_kept() {
+    let mail = compose(&registered("Ana", "ana@clínica.example")).unwrap();
+    assert_eq!(mail.envelope.to()[0].to_string(), "ana@xn--clnica-4va.example");
+    let mail = compose(&registered("Ana", "peña@example.com")).unwrap();
+    assert_eq!(mail.envelope.to()[0].to_string(), "peña@example.com");
+}
+
+#[test]
+fn what_cannot_be_a_mail_is_a_failure_that_repeats_nothing_of_it() {
+    let failure = compose(&registered("Ana", "ana at example.com")).unwrap_err();
+    assert_eq!(failure, Failure::Address);
+
+    let mut event = registered("Ana", "ana@example.com");
+    event.payload["name"] = json!(42);
+    let failure = compose(&event).unwrap_err();
+    assert!(matches!(failure, Failure::EventUnreadable(_)));
+    assert!(!failure.to_string().contains("42"));
+
+    event.event_type = PATIENT_DELETED.to_owned();
+    event.payload = json!({ "type": PATIENT_DELETED });
+    assert_eq!(compose(&event).unwrap_err(), Failure::EventUnexpected);
+}
+
+#[test]
+fn every_sender_that_is_taken_can_send() {
+    for sender in [
+        "noreply@miapp.com",
+        "Mi clínica <a@b.example>",
+        "\"X, Y\" <a@b.example>",
+        "a@clínica.example",
+    ] {
+        let mail = composer("es", sender)
+            .compose(
+                Template::PatientRegistered,
+                &registered("Ana", "ana@example.com"),
+                NOW,
+            )
+            .unwrap();
+        assert!(text(&mail).is_ascii(), "{sender}");
+    }
+}
+
+#[test]
+fn debug_shows_nothing_of_what_it_says() {
+    let mail = compose(&registered("Ana", "ana@example.com")).unwrap();
+    assert_eq!(
+        format!("{mail:?}"),
+        "Mail { position: Position(42), template: PatientRegistered, .. }"
+    );
+}

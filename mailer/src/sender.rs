@@ -1,0 +1,90 @@
+//! Whom mail comes from.
+
+use std::fmt;
+use std::str::FromStr;
+
+use lettre::Address;
+use lettre::message::Mailbox;
+
+use crate::address::deliverable;
+
+/// The address that mail comes from, with or without a name: `noreply@miapp.com`, which is the default, or
+/// `Mi clínica <noreply@miapp.com>`. The address itself is ASCII, so that every server takes it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sender(Mailbox);
+
+/// A sender that is not an address.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("expected an address such as `noreply@miapp.com` or `Mi clínica <noreply@miapp.com>`")]
+pub struct SenderError;
+
+impl Sender {
+    pub(crate) const fn mailbox(&self) -> &Mailbox {
+        &self.0
+    }
+
+    /// The part after the `@`, which message ids are made in.
+    pub(crate) fn domain(&self) -> &str {
+        self.0.email.domain()
+    }
+}
+
+impl Default for Sender {
+    fn default() -> Self {
+        // "Dangerous" for what is not known to be valid.
+        Self(Mailbox::new(None, Address::new_dangerous("noreply", "miapp.com")))
+    }
+}
+
+impl FromStr for Sender {
+    type Err = SenderError;
+
+    fn from_str(sender: &str) -> Result<Self, SenderError> {
+        let mailbox: Mailbox = sender.trim().parse().map_err(|_| SenderError)?;
+        let email = deliverable(mailbox.email.as_ref()).map_err(|_| SenderError)?;
+        let control = |name: &String| name.contains(char::is_control);
+        if !email.user().is_ascii() || mailbox.name.as_ref().is_some_and(control) {
+            return Err(SenderError);
+        }
+        Ok(Self(Mailbox::new(mailbox.name, email)))
+    }
+}
+
+impl fmt::Display for Sender {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Sender;
+
+    #[test]
+    fn an_address_is_taken_with_and_without_a_name() {
+        for sender in [
+            "noreply@miapp.com",
+            "Clinica <noreply@miapp.com>",
+            "Mi clínica <a@b.example>",
+        ] {
+            let parsed: Sender = sender.parse().unwrap();
+            assert_eq!(parsed.to_string().replace('"', ""), sender);
+        }
+        assert_eq!(Sender::default(), "noreply@miapp.com".parse().unwrap());
+        assert_eq!(Sender::default().domain(), "miapp.com");
+    }
+
+    #[test]
+    fn what_is_no_address_is_refused_and_so_is_one_beyond_ascii() {
+        for sender in [
+            "",
+            "miapp.com",
+            "Clínica",
+            "a@b.example, c@d.example",
+            "peña@miapp.com",
+            "x\r\ny <a@b.example>",
+        ] {
+            assert!(sender.parse::<Sender>().is_err(), "{sender:?}");
+        }
+    }
+}

@@ -1,0 +1,35 @@
+//! The kinds of mail.
+
+/// A kind of mail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Template {
+    /// The confirmation of a registration.
+    PatientRegistered,
+}
+
+impl Template {
+    /// All of them.
+    pub const ALL: [Self; 1] = [Self::PatientRegistered];
+
+    /// Its name in the ledger, in file names and in message ids; ASCII, at most 64 characters.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::PatientRegistered => "patient_registered",
+        }
+    }
+
+    /// The kind of that name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|template| template.name() == name)
+    }
+
+    /// Whether it is not sent any more once its patient is deleted.
+    #[must_use]
+    pub const fn ends_with_the_patient(self) -> bool {
+        match self {
+            Self::PatientRegistered => true,
+        }
+    }
+}

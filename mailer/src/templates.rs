@@ -1,0 +1,194 @@
+//! The templates, and rendering them.
+//!
+//! Files in `templates/`, by [minijinja](https://docs.rs/minijinja): a layout for each part of a mail (`subject.txt`,
+//! `txt`, `html`), which includes `LANGUAGE/NAME.PART` for each language in turn. What is filled into `.html` is
+//! escaped; a variable that is not there is an error.
+
+use std::fmt;
+
+use minijinja::{Environment, UndefinedBehavior, context};
+
+use crate::language::Languages;
+use crate::template::Template;
+
+/// Every file, under the name that the templates know it by.
+const BUILT_IN: [(&str, &str); 9] = [
+    (
+        "layout.subject.txt",
+        include_str!("../templates/layout.subject.txt"),
+    ),
+    ("layout.txt", include_str!("../templates/layout.txt")),
+    ("layout.html", include_str!("../templates/layout.html")),
+    (
+        "es/patient_registered.subject.txt",
+        include_str!("../templates/es/patient_registered.subject.txt"),
+    ),
+    (
+        "es/patient_registered.txt",
+        include_str!("../templates/es/patient_registered.txt"),
+    ),
+    (
+        "es/patient_registered.html",
+        include_str!("../templates/es/patient_registered.html"),
+    ),
+    (
+        "en/patient_registered.subject.txt",
+        include_str!("../templates/en/patient_registered.subject.txt"),
+    ),
+    (
+        "en/patient_registered.txt",
+        include_str!("../templates/en/patient_registered.txt"),
+    ),
+    (
+        "en/patient_registered.html",
+        include_str!("../templates/en/patient_registered.html"),
+    ),
+];
+
+/// Templates that are known to render.
+#[derive(Debug)]
+pub struct Templates {
+    environment: Environment<'static>,
+}
+
+/// A template that is missing, or does not compile or render. It says where, and never what was filled in.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("template {name}{}: {reason}", DisplayLine(*line))]
+pub struct TemplateError {
+    name: String,
+    line: Option<usize>,
+    reason: String,
+}
+
+/// What the templates are told of a mail.
+#[derive(Debug)]
+pub(crate) struct Facts<'a> {
+    /// The patient's name, as it was given.
+    pub(crate) name: &'a str,
+    /// The id of the registration.
+    pub(crate) patient_id: &'a str,
+    /// When the patient was registered.
+    pub(crate) registered_at: Moment,
+}
+
+/// A moment in UTC, in the parts that a template puts in its language's order.
+#[derive(Debug)]
+pub(crate) struct Moment {
+    pub(crate) year: i32,
+    /// 1 to 12.
+    pub(crate) month: u32,
+    /// 1 to 31.
+    pub(crate) day: u32,
+    /// Such as `09:05`.
+    pub(crate) time: String,
+}
+
+/// The parts of a mail, rendered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Rendered {
+    pub(crate) subject: String,
+    pub(crate) text: String,
+    pub(crate) html: String,
+}
+
+impl Templates {
+    /// The templates that come with the program, each rendered once as a check.
+    ///
+    /// # Errors
+    ///
+    /// [`TemplateError`] for the first one that is missing or wrong.
+    pub fn built_in() -> Result<Self, TemplateError> {
+        Self::load(|name| {
+            BUILT_IN
+                .iter()
+                .find(|(built_in, _)| *built_in == name)
+                .map(|(_, source)| (*source).to_owned())
+        })
+    }
+
+    /// The templates that `source` finds by name, each rendered once as a check.
+    fn load(source: impl Fn(&str) -> Option<String> + Send + Sync + 'static) -> Result<Self, TemplateError> {
+        let mut environment = Environment::new();
+        environment.set_undefined_behavior(UndefinedBehavior::Strict);
+        // Otherwise an error's text would show what was filled in.
+        environment.set_debug(false);
+        environment.set_loader(move |name| Ok(source(name)));
+        let templates = Self { environment };
+        let facts = Facts {
+            name: "María José Núñez",
+            patient_id: "00000000-0000-7000-8000-000000000000",
+            registered_at: Moment {
+                year: 2000,
+                month: 12,
+                day: 31,
+                time: "23:59".to_owned(),
+            },
+        };
+        for template in Template::ALL {
+            templates.render(template, &Languages::default(), &facts)?;
+        }
+        Ok(templates)
+    }
+
+    /// Renders the three parts of a mail, in every one of `languages` in turn.
+    pub(crate) fn render(
+        &self,
+        template: Template,
+        languages: &Languages,
+        facts: &Facts<'_>,
+    ) -> Result<Rendered, TemplateError> {
+        let moment = &facts.registered_at;
+        let context = context! {
+            languages => languages.codes(),
+            mail => template.name(),
+            name => facts.name,
+            patient_id => facts.patient_id,
+            registered_at => context! {
+                year => moment.year,
+                month => moment.month,
+                day => moment.day,
+                time => moment.time.as_str(),
+            },
+        };
+        let part = |layout| {
+            self.environment
+                .get_template(layout)
+                .and_then(|layout| layout.render(context.clone()))
+                .map_err(|error| TemplateError::of(layout, &error))
+        };
+        let subject = part("layout.subject.txt")?;
+        Ok(Rendered {
+            // A header is one line.
+            subject: subject.split_whitespace().collect::<Vec<_>>().join(" "),
+            text: part("layout.txt")?,
+            html: part("layout.html")?,
+        })
+    }
+}
+
+impl TemplateError {
+    fn of(layout: &str, error: &minijinja::Error) -> Self {
+        // An error in an included file is the source of one in the layout.
+        let mut innermost = error;
+        while let Some(source) = std::error::Error::source(innermost).and_then(|source| source.downcast_ref())
+        {
+            innermost = source;
+        }
+        Self {
+            name: innermost.name().unwrap_or(layout).to_owned(),
+            line: innermost.line(),
+            reason: innermost.kind().to_string(),
+        }
+    }
+}
+
+struct DisplayLine(Option<usize>);
+
+impl fmt::Display for DisplayLine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.map_or(Ok(()), |line| write!(f, ", line {line}"))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,105 @@
+use super::*;
+
+fn facts(name: &str) -> Facts<'_> {
+    Facts {
+        name,
+        patient_id: "0193a7c2-0000-7000-8000-000000000001",
+        registered_at: Moment {
+            year: 2025,
+            month: 11,
+            day: 4,
+            time: "09:05".to_owned(),
+        },
+    }
+}
+
+fn rendered(languages: &str, name: &str) -> Rendered {
+    Templates::built_in()
+        .unwrap()
+        .render(
+            Template::PatientRegistered,
+            &languages.parse().unwrap(),
+            &facts(name),
+        )
+        .unwrap()
+}
+
+#[test]
+fn a_mail_holds_its_languages_one_after_the_other() {
+    let mail = rendered("es,en", "Ana");
+    assert_eq!(
+        mail.subject,
+        "Confirmación de su registro / Your registration is confirmed"
+    );
+    let (spanish, english) = mail
+        .text
+        .split_once("\n----------------------------------------\n\n")
+        .unwrap();
+    assert!(
+        spanish.starts_with("Hola, Ana:\n\nLe damos la bienvenida."),
+        "{spanish}"
+    );
+    assert!(english.starts_with("Hello Ana,\n\nWelcome."), "{english}");
+    assert!(mail.html.contains(r#"<html lang="es">"#));
+    assert!(mail.html.find(r#"<div lang="es">"#) < mail.html.find(r#"<div lang="en""#));
+}
+
+#[test]
+fn a_mail_in_one_language_has_nothing_of_the_other() {
+    let mail = rendered("en", "Ana");
+    assert_eq!(mail.subject, "Your registration is confirmed");
+    assert!(mail.text.starts_with("Hello Ana,"));
+    assert!(!mail.text.contains("Hola") && !mail.html.contains("Hola"));
+    assert!(!mail.text.contains("----"));
+    assert!(mail.html.contains(r#"<html lang="en">"#));
+}
+
+#[test]
+fn both_alternatives_say_number_and_date_in_the_order_of_their_language() {
+    let mail = rendered("es,en", "Ana");
+    for part in [&mail.text, &mail.html] {
+        assert!(part.contains("0193a7c2-0000-7000-8000-000000000001"));
+        assert!(part.contains("4 de noviembre de 2025, 09:05 (UTC)"));
+        assert!(part.contains("4 November 2025, 09:05 (UTC)"));
+    }
+}
+
+#[test]
+fn a_name_is_escaped_in_html_and_left_alone_in_text() {
+    let mail = rendered("es,en", r#"<script>alert("1")</script> & Co"#);
+    assert!(!mail.html.contains("<script>"));
+    assert!(mail.html.contains("&lt;script&gt;alert(&quot;1&quot;)"));
+    assert!(mail.text.contains(r#"Hola, <script>alert("1")</script> & Co:"#));
+}
+
+#[test]
+fn braces_in_a_name_are_no_template() {
+    let mail = rendered("es", "{{ patient_id }}{% if x %}");
+    assert!(mail.text.starts_with("Hola, {{ patient_id }}{% if x %}:"));
+}
+
+#[test]
+fn a_template_that_is_missing_or_wrong_stops_the_start_and_is_named() {
+    let load = |name: &'static str, source: Option<&'static str>| {
+        Templates::load(move |asked| {
+            if asked == name {
+                return source.map(str::to_owned);
+            }
+            let built_in = BUILT_IN.iter().find(|(built_in, _)| *built_in == asked);
+            built_in.map(|(_, source)| (*source).to_owned())
+        })
+        .map(|_| ())
+        .unwrap_err()
+        .to_string()
+    };
+    let name = "en/patient_registered.txt";
+    assert_eq!(
+        load(name, Some("Hello\n{{ nmae }}")),
+        "template en/patient_registered.txt, line 2: undefined value"
+    );
+    assert_eq!(
+        load(name, Some("{% if %}")),
+        "template en/patient_registered.txt, line 1: syntax error"
+    );
+    assert!(load(name, None).contains("template not found"));
+}

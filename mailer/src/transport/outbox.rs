@@ -1,0 +1,59 @@
+//! Mails as files, for those who have no SMTP server.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use tokio::fs::{self, File};
+use tokio::io::AsyncWriteExt;
+
+use crate::error::Failure;
+use crate::message::Mail;
+
+/// A folder that mails are written to, one file each: `POSITION-TEMPLATE.eml`, which any mail program opens.
+///
+/// A file appears whole or not at all, and is on the disk before the mail counts as sent. A mail that is sent twice
+/// replaces its own file.
+#[derive(Debug)]
+pub struct Outbox {
+    folder: PathBuf,
+}
+
+impl Outbox {
+    pub(super) const fn new(folder: PathBuf) -> Self {
+        Self { folder }
+    }
+
+    pub(super) fn describe(&self) -> String {
+        format!("files in {}", self.folder.display())
+    }
+
+    pub(super) async fn write(&self, mail: &Mail) -> Result<(), Failure> {
+        fs::create_dir_all(&self.folder)
+            .await
+            .map_err(|error| Failure::Outbox(error.kind()))?;
+        let name = format!("{}-{}", mail.position, mail.template.name());
+        // Random: should two workers ever write the same mail, each has its own file to write to.
+        let unfinished = self.folder.join(format!(".{name}.{:016x}", fastrand::u64(..)));
+        let finished = self.folder.join(format!("{name}.eml"));
+        let written = self
+            .write_by_rename(mail.content.as_bytes(), &unfinished, &finished)
+            .await;
+        if written.is_err() {
+            // It may not even be there.
+            drop(fs::remove_file(&unfinished).await);
+        }
+        written.map_err(|error| Failure::Outbox(error.kind()))
+    }
+
+    async fn write_by_rename(&self, content: &[u8], unfinished: &Path, finished: &Path) -> io::Result<()> {
+        let mut file = File::create_new(unfinished).await?;
+        file.write_all(content).await?;
+        file.sync_all().await?;
+        fs::rename(unfinished, finished).await?;
+        // The new name is an entry of the folder, which has a disk block of its own.
+        File::open(&self.folder).await?.sync_all().await
+    }
+}
+
+#[cfg(test)]
+mod tests;

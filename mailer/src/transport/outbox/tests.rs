@@ -1,0 +1,48 @@
+use eventstore::Position;
+use lettre::address::Envelope;
+
+use super::*;
+use crate::template::Template;
+
+fn mail(content: &str) -> Mail {
+    Mail {
+        position: Position::new(7).unwrap(),
+        template: Template::PatientRegistered,
+        envelope: Envelope::new(None, vec!["ana@example.com".parse().unwrap()]).unwrap(),
+        content: content.to_owned(),
+    }
+}
+
+fn files(folder: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(folder).unwrap();
+    entries
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect()
+}
+
+#[tokio::test]
+async fn a_mail_that_is_sent_again_replaces_its_own_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path().join("a/b");
+    let outbox = Outbox::new(folder.clone());
+    outbox.write(&mail("first")).await.unwrap();
+    outbox.write(&mail("second")).await.unwrap();
+    assert_eq!(files(&folder), ["7-patient_registered.eml"]);
+    assert_eq!(
+        std::fs::read_to_string(folder.join("7-patient_registered.eml")).unwrap(),
+        "second"
+    );
+}
+
+#[tokio::test]
+async fn a_folder_that_cannot_be_written_to_is_a_failure_and_leaves_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    // A folder in the place of the file: no rename can succeed.
+    std::fs::create_dir_all(folder.path().join("7-patient_registered.eml/x")).unwrap();
+    let failure = Outbox::new(folder.path().to_owned())
+        .write(&mail("x"))
+        .await
+        .unwrap_err();
+    assert!(matches!(failure, Failure::Outbox(_)));
+    assert_eq!(files(folder.path()), ["7-patient_registered.eml"]);
+}

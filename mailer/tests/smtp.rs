@@ -1,0 +1,135 @@
+//! Mail through a real SMTP server, in each way to encrypt.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "for tests only: whatever fails here fails the test"
+)]
+
+mod support;
+
+use std::process::Command;
+
+use mailer::Transport;
+use support::{PATIENCE, Stage};
+use testkit::{Mail, SmtpMode, SmtpServer, wait_until};
+
+/// Set for the copy of this program that a test starts, to the URL of that test's server.
+const SERVER: &str = "MAILER_TEST_SERVER";
+
+/// Sends a mail to each address by way of `url`, and gives the last state and error.
+async fn send(url: &str, addresses: &[&str]) -> (Vec<String>, String) {
+    let stage = Stage::sqlite().await;
+    for address in addresses {
+        stage.register("Ñandú <script>", address).await;
+    }
+    stage.follow().await;
+    let worker = stage.work(Transport::smtp(url).unwrap());
+    wait_until(PATIENCE, "every mail has been tried", async || {
+        let waits = |state: &String| matches!(state.as_str(), "pending" | "sending");
+        !stage.states().await.iter().any(waits)
+    })
+    .await;
+    worker.stop().await;
+    let error = stage.deliveries().await.pop().unwrap().last_error;
+    (stage.states().await, error.unwrap_or_default())
+}
+
+fn check(mails: &[Mail]) {
+    assert_eq!(mails.len(), 2);
+    for mail in mails {
+        assert_eq!(mail.header("Auto-Submitted").as_deref(), Some("auto-generated"));
+        assert_eq!(mail.header("X-MailFrom").as_deref(), Some("noreply@miapp.com"));
+        assert!(mail.message_id().ends_with("@miapp.com>"));
+        assert!(mail.body().contains("Content-Type: text/plain; charset=utf-8"));
+        assert!(mail.body().contains("Content-Type: text/html; charset=utf-8"));
+    }
+    let mut to: Vec<_> = mails
+        .iter()
+        .map(|mail| mail.header("X-RcptTo").unwrap())
+        .collect();
+    to.sort();
+    assert_eq!(to, ["ana@example.com", "bea@xn--clnica-4va.example"]);
+}
+
+const ADDRESSES: [&str; 2] = ["ana@example.com", "bea@clínica.example"];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mail_arrives_in_plain() {
+    let server = SmtpServer::start(SmtpMode::Plain).await;
+    let (states, error) = send(&server.url(), &ADDRESSES).await;
+    assert_eq!(states, ["sent", "sent"], "{error}");
+    check(&server.mails());
+}
+
+/// The environment of a process is read when the connection is set up, and a test cannot set its own without touching
+/// the others': so a copy of this program, told to run this one test, is the client.
+async fn arrives_encrypted(mode: SmtpMode, test: &str) {
+    if let Ok(url) = std::env::var(SERVER) {
+        let (states, error) = send(&url, &ADDRESSES).await;
+        assert_eq!(states, ["sent", "sent"], "{error}");
+        return;
+    }
+    let server = SmtpServer::start(mode).await;
+    let client = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", test, "--nocapture"])
+        .env(SERVER, server.url())
+        .env("SSL_CERT_FILE", server.ca_file().unwrap())
+        .output()
+        .unwrap();
+    assert!(
+        client.status.success(),
+        "{}",
+        String::from_utf8_lossy(&client.stderr)
+    );
+    check(&server.mails());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mail_arrives_over_tls_under_the_authorities_of_ssl_cert_file() {
+    let test = "mail_arrives_over_tls_under_the_authorities_of_ssl_cert_file";
+    arrives_encrypted(SmtpMode::Tls, test).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mail_arrives_over_starttls_under_the_authorities_of_ssl_cert_file() {
+    let test = "mail_arrives_over_starttls_under_the_authorities_of_ssl_cert_file";
+    arrives_encrypted(SmtpMode::StartTls, test).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_is_not_trusted_gets_no_mail_and_is_tried_again() {
+    for mode in [SmtpMode::Tls, SmtpMode::StartTls] {
+        let server = SmtpServer::start(mode).await;
+        let (states, error) = send(&server.url(), &["ana@example.com"]).await;
+        assert_eq!(states, ["failed"], "{mode:?}");
+        assert_eq!(error, "opening an SMTP session: TLS failed", "{mode:?}");
+        assert_eq!(server.mails(), []);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_without_starttls_gets_no_mail_when_it_is_required() {
+    let server = SmtpServer::start(SmtpMode::Plain).await;
+    let (states, error) = send(&format!("{}?tls=required", server.url()), &["ana@example.com"]).await;
+    assert_eq!(states, ["failed"]);
+    assert!(error.contains("does not offer STARTTLS"), "{error}");
+    assert_eq!(server.mails(), []);
+    let (states, error) = send(
+        &format!("{}?tls=opportunistic", server.url()),
+        &["ana@example.com"],
+    )
+    .await;
+    assert_eq!(states, ["sent"], "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_that_needs_smtputf8_is_dead_at_once_where_the_server_lacks_it() {
+    let server = SmtpServer::start(SmtpMode::Plain).await;
+    let (states, error) = send(&server.url(), &["ana@example.com", "peña@example.com"]).await;
+    assert_eq!(states, ["sent", "dead"]);
+    assert_eq!(
+        error,
+        "sending: the address needs SMTPUTF8, which the server does not offer"
+    );
+    assert_eq!(server.mails().len(), 1);
+}

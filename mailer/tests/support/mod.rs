@@ -1,0 +1,303 @@
+//! What the tests of this folder stand on: an event log with patients in it, the subscription, and workers.
+#![allow(
+    dead_code,
+    unreachable_pub,
+    unused_imports,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "for tests only, and each test program that includes it uses a part of it"
+)]
+
+mod scripted;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use domain::{EVENT_VERSION, PATIENT_DELETED, PATIENT_REGISTERED};
+use eventstore::{
+    Append, AppendQueue, Clock, Database, DatabaseOptions, EventLog, ManualClock, NewEvent, Position, Row,
+    Signal, Subscription, SubscriptionStatus, SystemClock, Timestamp,
+};
+use mailer::{Composer, Languages, Options, SUBSCRIPTION, Sender, Templates, Transport, Worker};
+use serde_json::json;
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+pub use scripted::{Answer, Scripted};
+
+/// How long anything here may take.
+pub const PATIENCE: Duration = Duration::from_mins(1);
+
+/// A database with the schema, and the append queue on it.
+pub struct Stage {
+    pub name: String,
+    pub log: EventLog,
+    /// What the subscription, the worker and the tests go by. The log has the system's clock.
+    pub clock: Arc<ManualClock>,
+    appends: AppendQueue,
+    signal: Signal,
+    ids: AtomicU64,
+    url: String,
+    _held: Box<dyn std::any::Any + Send + Sync>,
+}
+
+/// A row of the ledger.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Delivery {
+    pub position: Position,
+    pub state: String,
+    pub due_at: Option<Timestamp>,
+    pub attempts: i32,
+    pub lease: Option<String>,
+    pub last_error: Option<String>,
+}
+
+impl Stage {
+    /// On a new SQLite file.
+    pub async fn sqlite() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("sqlite://{}/patients.db", folder.path().display());
+        Self::on("SQLite".to_owned(), &url, Box::new(folder)).await
+    }
+
+    /// One on SQLite, and one on each MySQL and MariaDB server.
+    pub async fn on_every_backend() -> Vec<Self> {
+        let mut stages = vec![Self::sqlite().await];
+        for server in testkit::mysql_servers() {
+            let database = server.create_database().await;
+            let url = database.url.clone();
+            stages.push(Self::on(server.flavour.to_string(), &url, Box::new(database)).await);
+        }
+        stages
+    }
+
+    pub async fn on(name: String, url: &str, held: Box<dyn std::any::Any + Send + Sync>) -> Self {
+        let database = Database::connect(url, DatabaseOptions::default()).await.unwrap();
+        migrations::migrate(&database, SystemClock::shared(), "test")
+            .await
+            .unwrap();
+        let signal = Signal::in_process();
+        let appends = AppendQueue::start(database.clone(), signal.clone(), SystemClock::shared(), 1000, 100);
+        Self {
+            name,
+            log: EventLog::new(database),
+            clock: ManualClock::at(SystemClock.now()),
+            appends,
+            signal,
+            ids: AtomicU64::new(1),
+            url: url.to_owned(),
+            _held: held,
+        }
+    }
+
+    /// Registers a patient; the id and the event's position.
+    pub async fn register(&self, name: &str, email: &str) -> (String, Position) {
+        let number = self.ids.fetch_add(1, Ordering::Relaxed);
+        let id = format!("00000000-0000-7000-8000-{number:012}");
+        let payload = json!({
+            "type": PATIENT_REGISTERED,
+            "name": name,
+            "email": email,
+            "phone": "+1-555-123-4567",
+            "document_url": "https://example.com/document.jpg",
+        });
+        let position = self.append("patient", &id, 1, PATIENT_REGISTERED, payload).await;
+        (id, position)
+    }
+
+    /// Registers as many patients, `p1@example.com` and so on.
+    pub async fn register_many(&self, how_many: usize) {
+        let registrations = (1..=how_many).map(async |number| {
+            self.register(&format!("Patient {number}"), &format!("p{number}@example.com"))
+                .await
+        });
+        futures::future::join_all(registrations).await;
+    }
+
+    pub async fn delete(&self, id: &str) {
+        let payload = json!({ "type": PATIENT_DELETED });
+        self.append("patient", id, 2, PATIENT_DELETED, payload).await;
+    }
+
+    pub async fn append(
+        &self,
+        aggregate_type: &str,
+        aggregate_id: &str,
+        sequence: u64,
+        event_type: &str,
+        payload: serde_json::Value,
+    ) -> Position {
+        let event = NewEvent {
+            aggregate_type: aggregate_type.to_owned(),
+            aggregate_id: aggregate_id.to_owned(),
+            sequence,
+            event_type: event_type.to_owned(),
+            event_version: EVENT_VERSION.to_owned(),
+            payload,
+            metadata: json!({}),
+        };
+        let append = Append::new(vec![event], Vec::new()).unwrap();
+        self.appends.append(append).await.unwrap().first
+    }
+
+    /// Runs the subscription until it has finished the log.
+    pub async fn follow(&self) {
+        let (handler, _) = mailer::handler(self.clock.clone());
+        let subscription = Subscription::new(
+            SUBSCRIPTION,
+            "test",
+            self.log.clone(),
+            &self.signal,
+            SystemClock::shared(),
+            handler,
+        );
+        let shutdown = CancellationToken::new();
+        let running = tokio::spawn(subscription.run(shutdown.clone()));
+        testkit::wait_until(PATIENCE, "the subscription is at the head", async || {
+            let now = SystemClock.now();
+            let status = SubscriptionStatus::of(self.log.database(), SUBSCRIPTION, now)
+                .await
+                .unwrap();
+            status.position == status.head
+        })
+        .await;
+        shutdown.cancel();
+        running.await.unwrap();
+    }
+
+    /// Starts a worker that polls every 20 ms, by the stage's clock.
+    pub fn work(&self, transport: Transport) -> Running {
+        self.work_with(transport, Options::default())
+    }
+
+    /// Starts a worker as another process has one: with connections of its own, which a kill ends.
+    pub async fn work_apart(&self, transport: Transport) -> Running {
+        let database = Database::connect(&self.url, DatabaseOptions::default())
+            .await
+            .unwrap();
+        self.work_on(database, transport, Options::default())
+    }
+
+    /// Starts a worker with these options, but for the poll.
+    pub fn work_with(&self, transport: Transport, options: Options) -> Running {
+        self.work_on(self.log.database().clone(), transport, options)
+    }
+
+    fn work_on(&self, database: Database, transport: Transport, options: Options) -> Running {
+        let composer = Composer::new(
+            Templates::built_in().unwrap(),
+            Languages::default(),
+            Sender::default(),
+        );
+        let options = Options {
+            poll: Duration::from_millis(20),
+            ..options
+        };
+        let worker = Worker::new(
+            EventLog::new(database.clone()),
+            self.clock.clone(),
+            composer,
+            transport,
+            options,
+            Arc::new(Notify::new()),
+        );
+        let shutdown = CancellationToken::new();
+        Running {
+            task: tokio::spawn(worker.run(shutdown.clone())),
+            shutdown,
+            database,
+        }
+    }
+
+    /// The ledger, by position.
+    pub async fn deliveries(&self) -> Vec<Delivery> {
+        let mut connection = self.log.database().reader().await.unwrap();
+        let rows = connection
+            .query("SELECT position, state, due_at, attempts, lease, last_error FROM mail_deliveries ORDER BY position")
+            .fetch_all()
+            .await
+            .unwrap();
+        let delivery = |row: &Row| Delivery {
+            position: row.get(0).unwrap(),
+            state: row.get(1).unwrap(),
+            due_at: row.get(2).unwrap(),
+            attempts: row.get(3).unwrap(),
+            lease: row.get(4).unwrap(),
+            last_error: row.get(5).unwrap(),
+        };
+        rows.iter().map(delivery).collect()
+    }
+
+    pub async fn states(&self) -> Vec<String> {
+        self.deliveries()
+            .await
+            .into_iter()
+            .map(|delivery| delivery.state)
+            .collect()
+    }
+
+    /// Waits until every delivery is in `state`.
+    pub async fn until_all(&self, state: &str) {
+        let what = format!("{}: every delivery is {state}", self.name);
+        testkit::wait_until(PATIENCE, &what, async || {
+            let states = self.states().await;
+            !states.is_empty() && states.iter().all(|found| found == state)
+        })
+        .await;
+    }
+
+    /// Runs statements on the database.
+    pub async fn execute(&self, sql: &str) {
+        let mut connection = self.log.database().writer().await.unwrap();
+        connection.query(sql).execute().await.unwrap();
+    }
+}
+
+/// A worker at work.
+pub struct Running {
+    task: JoinHandle<()>,
+    shutdown: CancellationToken,
+    database: Database,
+}
+
+impl Running {
+    /// Asks it to stop.
+    pub fn ask_to_stop(&self) {
+        self.shutdown.cancel();
+    }
+
+    pub fn has_stopped(&self) -> bool {
+        self.task.is_finished()
+    }
+
+    /// Stops it and waits for its end.
+    pub async fn stop(self) {
+        self.shutdown.cancel();
+        tokio::time::timeout(PATIENCE, self.task)
+            .await
+            .expect("the worker stops")
+            .unwrap();
+    }
+
+    /// Stops it at once and ends its connections, as a kill does; for one that works apart.
+    pub async fn kill(self) {
+        self.task.abort();
+        drop(self.task.await);
+        self.database.close().await;
+    }
+}
+
+/// The names of the mails in an outbox.
+pub fn files(folder: &Path) -> Vec<String> {
+    let Ok(entries) = std::fs::read_dir(folder) else {
+        return Vec::new();
+    };
+    let mut names: Vec<_> = entries
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    names
+}

@@ -1,0 +1,115 @@
+//! An SMTP server that answers as a test says.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+
+/// What the server does when it has read something.
+pub enum Answer {
+    /// Answers.
+    Say(&'static str),
+    /// Answers when it is notified.
+    Later(Arc<Notify>, &'static str),
+    /// Never answers.
+    Stall,
+    /// Closes the connection.
+    Close,
+}
+
+/// A running server.
+pub struct Scripted {
+    pub url: String,
+    connections: Arc<AtomicUsize>,
+    mails: Arc<AtomicUsize>,
+    task: JoinHandle<()>,
+}
+
+impl Scripted {
+    /// Starts one. `script` is asked with each command line, with `.` at the end of a mail, and with `hello` for the
+    /// greeting; where it has nothing to say, the server accepts.
+    pub async fn start(script: impl Fn(&str) -> Option<Answer> + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("smtp://{}", listener.local_addr().unwrap());
+        let connections = Arc::new(AtomicUsize::new(0));
+        let mails = Arc::new(AtomicUsize::new(0));
+        let counts = (Arc::clone(&connections), Arc::clone(&mails));
+        let script = Arc::new(script);
+        let task = tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                counts.0.fetch_add(1, Ordering::SeqCst);
+                let (script, mails) = (Arc::clone(&script), Arc::clone(&counts.1));
+                tokio::spawn(async move { serve(stream, &*script, &mails).await });
+            }
+        });
+        Self {
+            url,
+            connections,
+            mails,
+            task,
+        }
+    }
+
+    /// How many connections there have been.
+    pub fn connections(&self) -> usize {
+        self.connections.load(Ordering::SeqCst)
+    }
+
+    /// How many mails have been received to their end, accepted or not.
+    pub fn mails(&self) -> usize {
+        self.mails.load(Ordering::SeqCst)
+    }
+}
+
+impl Drop for Scripted {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn serve(
+    mut stream: TcpStream,
+    script: &(dyn Fn(&str) -> Option<Answer> + Send + Sync),
+    mails: &AtomicUsize,
+) {
+    let (reader, mut writer) = stream.split();
+    let mut lines = BufReader::new(reader).lines();
+    let mut asked = "hello".to_owned();
+    loop {
+        let usual = match asked.split_whitespace().next().unwrap_or_default() {
+            "hello" => "220 scripted",
+            "EHLO" => "250-scripted\r\n250-AUTH PLAIN LOGIN\r\n250 8BITMIME",
+            "DATA" => "354 go on",
+            _ => "250 ok",
+        };
+        let say = match script(&asked).unwrap_or(Answer::Say(usual)) {
+            Answer::Say(say) => say,
+            Answer::Later(notify, say) => {
+                notify.notified().await;
+                say
+            }
+            Answer::Stall => std::future::pending().await,
+            Answer::Close => return,
+        };
+        let said = writer.write_all(format!("{say}\r\n").as_bytes()).await;
+        if said.is_err() {
+            return;
+        }
+        let Ok(Some(line)) = lines.next_line().await else {
+            return;
+        };
+        asked = line;
+        if say.starts_with("354") {
+            while asked != "." {
+                let Ok(Some(line)) = lines.next_line().await else {
+                    return;
+                };
+                asked = line;
+            }
+            mails.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+}

@@ -1,0 +1,433 @@
+//! How a worker deals with what goes wrong, against an SMTP server that does as it is told.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "for tests only: whatever fails here fails the test"
+)]
+
+mod support;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use mailer::{Options, Transport, schedule};
+use support::{Answer, Delivery, PATIENCE, Scripted, Stage};
+use testkit::wait_until;
+use tokio::sync::Notify;
+
+/// A stage with one mail to `ana@example.com` due.
+async fn one_mail() -> Stage {
+    let stage = Stage::sqlite().await;
+    stage.register("Ana", "ana@example.com").await;
+    stage.follow().await;
+    stage
+}
+
+async fn the_delivery(stage: &Stage) -> Delivery {
+    stage.deliveries().await.remove(0)
+}
+
+/// How the one mail is left after its first attempt at a server with that script.
+async fn after_one_attempt(
+    script: impl Fn(&str) -> Option<Answer> + Send + Sync + 'static,
+) -> (String, String) {
+    let server = Scripted::start(script).await;
+    after_one_attempt_at(&server.url).await
+}
+
+async fn after_one_attempt_at(url: &str) -> (String, String) {
+    let stage = one_mail().await;
+    let options = Options {
+        send_timeout: Duration::from_millis(500),
+        ..Options::default()
+    };
+    let worker = stage.work_with(Transport::smtp(url).unwrap(), options);
+    wait_until(PATIENCE, "the attempt is recorded", async || {
+        !matches!(the_delivery(&stage).await.state.as_str(), "pending" | "sending")
+    })
+    .await;
+    worker.stop().await;
+    let delivery = the_delivery(&stage).await;
+    (delivery.state, delivery.last_error.unwrap_or_default())
+}
+
+fn says(
+    command: &'static str,
+    answer: &'static str,
+) -> impl Fn(&str) -> Option<Answer> + Send + Sync + 'static {
+    move |asked| asked.starts_with(command).then_some(Answer::Say(answer))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_only_for_now_is_tried_again_by_the_schedule_until_the_mail_is_dead() {
+    let stage = one_mail().await;
+    let server = Scripted::start(says("RCPT", "451 4.7.1 greylisted, ana@example.com")).await;
+    let worker = stage.work(Transport::smtp(&server.url).unwrap());
+    for (attempt, pause) in (1..).zip(schedule::PAUSES) {
+        wait_until(PATIENCE, "the attempt has failed", async || {
+            let delivery = the_delivery(&stage).await;
+            delivery.state == "failed" && delivery.attempts == attempt
+        })
+        .await;
+        let delivery = the_delivery(&stage).await;
+        let due_in = delivery
+            .due_at
+            .unwrap()
+            .since(eventstore::Clock::now(&*stage.clock));
+        assert!(
+            pause.mul_f64(0.8) <= due_in && due_in <= pause.mul_f64(1.2),
+            "{attempt}: {due_in:?}"
+        );
+        assert_eq!(
+            delivery.last_error.as_deref(),
+            Some("sending: the server answered 451 4.7.1")
+        );
+        assert_eq!(delivery.lease, None);
+        // A moment before it is due, nothing happens; then it is tried again.
+        stage
+            .clock
+            .advance(due_in.saturating_sub(Duration::from_millis(1)));
+        tokio::time::sleep(Duration::from_millis(60)).await;
+        assert_eq!(the_delivery(&stage).await.attempts, attempt);
+        stage.clock.advance(Duration::from_millis(1));
+    }
+    stage.until_all("dead").await;
+    let delivery = the_delivery(&stage).await;
+    assert_eq!(
+        (delivery.attempts, delivery.due_at, delivery.lease),
+        (8, None, None)
+    );
+    worker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mail_that_failed_is_sent_when_the_server_takes_it_again() {
+    let stage = one_mail().await;
+    let asked = Arc::new(AtomicUsize::new(0));
+    let server = Scripted::start(move |line| {
+        let refused = line.starts_with("RCPT") && asked.fetch_add(1, Ordering::SeqCst) == 0;
+        refused.then_some(Answer::Say("450 4.2.0 try later"))
+    })
+    .await;
+    let worker = stage.work(Transport::smtp(&server.url).unwrap());
+    stage.until_all("failed").await;
+    stage.clock.advance(schedule::PAUSES[0] * 2);
+    stage.until_all("sent").await;
+    worker.stop().await;
+    let delivery = the_delivery(&stage).await;
+    assert_eq!(
+        (delivery.attempts, delivery.due_at, delivery.last_error),
+        (2, None, None)
+    );
+    assert_eq!(server.mails(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_server_refuses_for_good_is_dead_at_once() {
+    for (command, reply, error) in [
+        ("MAIL", "553 no", "sending: the server answered 553"),
+        (
+            "RCPT",
+            "550 5.1.1 <ana@example.com> unknown",
+            "sending: the server answered 550 5.1.1",
+        ),
+        ("DATA", "554 5.6.0 no", "sending: the server answered 554 5.6.0"),
+        (
+            ".",
+            "552-5.2.2 full\r\n552 ana",
+            "sending: the server answered 552 5.2.2",
+        ),
+    ] {
+        let left = after_one_attempt(says(command, reply)).await;
+        assert_eq!(left, ("dead".to_owned(), error.to_owned()), "{command}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_this_mails_fault_is_tried_again() {
+    for (command, reply, error) in [
+        (
+            "hello",
+            "554 5.3.2 closed",
+            "opening an SMTP session: the server answered 554 5.3.2",
+        ),
+        (
+            "hello",
+            "421 busy",
+            "opening an SMTP session: the server answered 421",
+        ),
+        (
+            "hello",
+            "SSH-2.0-OpenSSH_9.6",
+            "opening an SMTP session: the answer is not SMTP",
+        ),
+        (
+            "DATA",
+            "250 not what follows DATA",
+            "sending: the answer is not SMTP",
+        ),
+        (
+            "MAIL",
+            "530 5.7.0 authenticate",
+            "sending: the server answered 530 5.7.0",
+        ),
+        (
+            ".",
+            "451 4.3.0 ana@example.com",
+            "sending: the server answered 451 4.3.0",
+        ),
+    ] {
+        let left = after_one_attempt(says(command, reply)).await;
+        assert_eq!(left, ("failed".to_owned(), error.to_owned()), "{command}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_password_is_tried_again_since_every_mail_would_fail() {
+    let server = Scripted::start(says("AUTH", "535 5.7.8 bad credentials of user")).await;
+    let left = after_one_attempt_at(&server.url.replace("smtp://", "smtp://user:hunter2@")).await;
+    let error = "opening an SMTP session: the server answered 535 5.7.8";
+    assert_eq!(left, ("failed".to_owned(), error.to_owned()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_does_not_answer_closes_or_is_not_there_is_tried_again() {
+    for command in ["hello", "EHLO", "MAIL", "DATA", "."] {
+        let (state, error) =
+            after_one_attempt(move |asked| asked.starts_with(command).then_some(Answer::Stall)).await;
+        assert_eq!(
+            (state.as_str(), error.as_str()),
+            ("failed", "timeout"),
+            "{command}"
+        );
+        let (state, _) =
+            after_one_attempt(move |asked| asked.starts_with(command).then_some(Answer::Close)).await;
+        assert_eq!(state, "failed", "{command}");
+    }
+    let nobody = format!("smtp://127.0.0.1:{}", testkit::free_port());
+    let (state, error) = after_one_attempt_at(&nobody).await;
+    assert_eq!(state, "failed");
+    assert_eq!(
+        error,
+        "opening an SMTP session: connection failed (connection refused)"
+    );
+    let (state, error) = after_one_attempt_at("smtp://no-such-host.invalid").await;
+    assert_eq!(state, "failed");
+    assert!(
+        error.contains("cannot be resolved") || error == "timeout",
+        "{error}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_that_cannot_be_read_is_dead_at_once() {
+    let stage = Stage::sqlite().await;
+    let payload = serde_json::json!({ "type": "PatientRegistered", "name": 42 });
+    stage
+        .append("patient", "1", 1, "PatientRegistered", payload)
+        .await;
+    stage.follow().await;
+    let outbox = tempfile::tempdir().unwrap();
+    let worker = stage.work(Transport::outbox(outbox.path()));
+    stage.until_all("dead").await;
+    worker.stop().await;
+    assert!(
+        the_delivery(&stage)
+            .await
+            .last_error
+            .unwrap()
+            .starts_with("the event cannot be read")
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_whose_lease_has_passed_on_records_nothing() {
+    let stage = one_mail().await;
+    let answer = Arc::new(Notify::new());
+    let late = Arc::clone(&answer);
+    let server = Scripted::start(move |asked| {
+        asked
+            .starts_with("RCPT")
+            .then(|| Answer::Later(Arc::clone(&late), "550 5.1.1 no"))
+    })
+    .await;
+    let slow = stage.work(Transport::smtp(&server.url).unwrap());
+    stage.until_all("sending").await;
+    wait_until(PATIENCE, "the slow worker is at it", async || {
+        server.connections() == 1
+    })
+    .await;
+    // Only the clock of the ledger is moved: the slow worker's own timeout has not come.
+    stage.clock.advance(Options::default().send_timeout * 2);
+    let outbox = tempfile::tempdir().unwrap();
+    let other = stage.work(Transport::outbox(outbox.path()));
+    stage.until_all("sent").await;
+    let before = the_delivery(&stage).await;
+    answer.notify_one();
+    slow.stop().await;
+    other.stop().await;
+    assert_eq!(the_delivery(&stage).await, before);
+    assert_eq!((before.attempts, before.last_error), (2, None));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_is_stopped_finishes_what_it_is_sending_and_takes_no_more() {
+    let stage = Stage::sqlite().await;
+    stage.register_many(3).await;
+    stage.follow().await;
+    let answer = Arc::new(Notify::new());
+    let gate = Arc::clone(&answer);
+    let server =
+        Scripted::start(move |asked| (asked == ".").then(|| Answer::Later(Arc::clone(&gate), "250 taken")))
+            .await;
+    let options = Options {
+        concurrency: 1,
+        ..Options::default()
+    };
+    let worker = stage.work_with(Transport::smtp(&server.url).unwrap(), options);
+    wait_until(PATIENCE, "a mail is being sent", async || server.mails() == 1).await;
+    worker.ask_to_stop();
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert!(!worker.has_stopped());
+    answer.notify_one();
+    worker.stop().await;
+    assert_eq!(stage.states().await, ["sent", "pending", "pending"]);
+    assert_eq!(server.mails(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_connection_carries_many_mails_and_no_more_are_opened_than_are_allowed() {
+    let stage = Stage::sqlite().await;
+    stage.register_many(20).await;
+    stage.follow().await;
+    let server = Scripted::start(|_| None).await;
+    let options = Options {
+        concurrency: 2,
+        ..Options::default()
+    };
+    let worker = stage.work_with(Transport::smtp(&server.url).unwrap(), options);
+    stage.until_all("sent").await;
+    worker.stop().await;
+    assert_eq!(server.mails(), 20);
+    assert!(server.connections() <= 2, "{} connections", server.connections());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_was_given_up_half_way_carries_no_other_mail() {
+    let stage = Stage::sqlite().await;
+    stage.register_many(2).await;
+    stage.follow().await;
+    let asked = Arc::new(AtomicUsize::new(0));
+    let first_only = Arc::clone(&asked);
+    let server = Scripted::start(move |line| {
+        let stalls = line == "." && first_only.fetch_add(1, Ordering::SeqCst) == 0;
+        stalls.then_some(Answer::Stall)
+    })
+    .await;
+    let options = Options {
+        concurrency: 1,
+        send_timeout: Duration::from_millis(300),
+        ..Options::default()
+    };
+    let worker = stage.work_with(Transport::smtp(&server.url).unwrap(), options);
+    wait_until(PATIENCE, "both have been tried", async || {
+        stage.states().await == ["failed", "sent"]
+    })
+    .await;
+    worker.stop().await;
+    assert_eq!(server.connections(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_closes_after_each_mail_loses_none() {
+    let stage = Stage::sqlite().await;
+    stage.register_many(10).await;
+    stage.follow().await;
+    let server = Scripted::start(|asked| asked.starts_with("RSET").then_some(Answer::Close)).await;
+    let worker = stage.work(Transport::smtp(&server.url).unwrap());
+    stage.until_all("sent").await;
+    worker.stop().await;
+    assert_eq!(server.mails(), 10);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_registration_wakes_the_worker_of_its_process() {
+    use eventstore::{Signal, Subscription, SystemClock};
+    let stage = Stage::sqlite().await;
+    let outbox = tempfile::tempdir().unwrap();
+    let (handler, wake) = mailer::handler(stage.clock.clone());
+    let options = Options {
+        // Nothing but the wake-up can be in time.
+        poll: PATIENCE * 2,
+        ..Options::default()
+    };
+    let composer = mailer::Composer::new(
+        mailer::Templates::built_in().unwrap(),
+        mailer::Languages::default(),
+        mailer::Sender::default(),
+    );
+    let transport = Transport::outbox(outbox.path());
+    let worker = mailer::Worker::new(
+        stage.log.clone(),
+        stage.clock.clone(),
+        composer,
+        transport,
+        options,
+        wake,
+    );
+    let signal = Signal::in_process();
+    let subscription = Subscription::new(
+        mailer::SUBSCRIPTION,
+        "test",
+        stage.log.clone(),
+        &signal,
+        SystemClock::shared(),
+        handler,
+    )
+    .with_poll(Duration::from_millis(20));
+    let shutdown = tokio_util::sync::CancellationToken::new();
+    let tasks = [
+        tokio::spawn(worker.run(shutdown.clone())),
+        tokio::spawn(subscription.run(shutdown.clone())),
+    ];
+    // The worker has looked, found nothing, and waits.
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    stage.register("Ana", "ana@example.com").await;
+    stage.until_all("sent").await;
+    shutdown.cancel();
+    for task in tasks {
+        task.await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_goes_away_and_comes_back_loses_no_mail() {
+    let flavour = testkit::installed_flavours().pop().unwrap();
+    let mut database = testkit::PrivateMysql::start(flavour).await;
+    let schema = database.server().create_database().await;
+    let url = schema.url.clone();
+    let stage = Stage::on(flavour.to_string(), &url, Box::new(schema)).await;
+    stage.register_many(100).await;
+    stage.follow().await;
+    let server = Scripted::start(|_| None).await;
+    let worker = stage.work(Transport::smtp(&server.url).unwrap());
+    wait_until(PATIENCE, "some mails have left", async || server.mails() >= 10).await;
+    database.kill().await;
+    assert!(server.mails() < 100, "it was killed in the middle");
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let while_away = server.mails();
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert_eq!(
+        server.mails(),
+        while_away,
+        "without its ledger a worker sends nothing new"
+    );
+    database.restart().await;
+    // What was leased by a transaction whose answer was lost is due again after its lease.
+    stage.clock.advance(Options::default().send_timeout * 2);
+    stage.until_all("sent").await;
+    worker.stop().await;
+    // What had left and could not be recorded was kept until it could: none has left twice.
+    assert_eq!(server.mails(), 100);
+}
