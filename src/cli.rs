@@ -1,6 +1,7 @@
 //! The command line.
 
-use clap::{Parser, Subcommand};
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::health::Role;
 use crate::settings::Settings;
@@ -41,14 +42,16 @@ pub(crate) enum Command {
 impl Cli {
     /// Reads the command line and the environment; on an error says which setting and what it expects, and exits.
     pub(crate) fn read() -> Self {
-        Self::parse()
+        let cli = Self::parse();
+        if let Err(message) = cli.settings.check() {
+            Self::command().error(ErrorKind::ValueValidation, message).exit();
+        }
+        cli
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]
@@ -72,16 +75,6 @@ mod tests {
                 "8000",
                 "an address and a port, such as 127.0.0.1:8000",
             ),
-            (
-                "--database-url",
-                "postgres://x",
-                "mysql://user:password@host/name or sqlite://path",
-            ),
-            (
-                "--redis-url",
-                "localhost",
-                "redis://host:port or rediss://host:port",
-            ),
             ("--shutdown-timeout", "ten", "a duration, such as 10s or 500ms"),
             ("--append-batch", "0", "1..=1000"),
         ] {
@@ -89,6 +82,35 @@ mod tests {
                 .unwrap_err()
                 .to_string();
             assert!(error.contains(flag) && error.contains(expected), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_wrong_url_is_named_and_not_repeated_because_it_may_hold_a_password() {
+        for (flag, setting, expected) in [
+            (
+                "--database-url",
+                "DATABASE_URL",
+                "mysql://user:password@host/name or sqlite://path",
+            ),
+            (
+                "--redis-url",
+                "REDIS_URL",
+                "redis://host:port or rediss://host:port",
+            ),
+            (
+                "--smtp-url",
+                "SMTP_URL",
+                "smtp://host:port or smtps://user:password@host:port",
+            ),
+        ] {
+            let cli = Cli::try_parse_from(["patients", flag, "postgres://user:hunter2@host"]).unwrap();
+            let error = cli.settings.check().unwrap_err();
+            assert!(
+                error.contains(flag) && error.contains(setting) && error.contains(expected),
+                "{error}"
+            );
+            assert!(!error.contains("hunter2"), "{error}");
         }
     }
 

@@ -11,7 +11,13 @@ use clap::{Args, ValueEnum};
 #[command(next_help_heading = "Settings")]
 pub(crate) struct Settings {
     /// The database: `mysql://user:password@host:port/name` or `sqlite://path`
-    #[arg(long, env, global = true, hide_env_values = true, default_value = "sqlite://data/patients.db", value_parser = database_url)]
+    #[arg(
+        long,
+        env,
+        global = true,
+        hide_env_values = true,
+        default_value = "sqlite://data/patients.db"
+    )]
     pub(crate) database_url: String,
 
     /// The most connections to the database
@@ -19,13 +25,13 @@ pub(crate) struct Settings {
     pub(crate) database_connections: u32,
 
     /// Redis, for the signal between processes: `redis://host:port`. Without it, a signal within the process
-    #[arg(long, env, global = true, hide_env_values = true, value_parser = redis_url)]
-    pub(crate) redis_url: Option<OrNone>,
+    #[arg(long, env, global = true, hide_env_values = true)]
+    redis_url: Option<String>,
 
     /// The mail server: `smtps://user:password@host:465`, or `smtp://host:port` with `?tls=required` for STARTTLS.
     /// Without it, mail goes into files
-    #[arg(long, env, global = true, hide_env_values = true, value_parser = smtp_url)]
-    pub(crate) smtp_url: Option<OrNone>,
+    #[arg(long, env, global = true, hide_env_values = true)]
+    smtp_url: Option<String>,
 
     /// The sender of the emails
     #[arg(long, env, global = true, default_value = "noreply@miapp.com")]
@@ -93,62 +99,48 @@ pub(crate) enum LogFormat {
     Json,
 }
 
-/// A setting that is off when it is empty: compose files and `.env` have no other way to say so.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct OrNone(Option<String>);
-
-impl OrNone {
-    fn parse(text: &str, valid: bool, expected: &str) -> Result<Self, String> {
-        if text.is_empty() {
-            Ok(Self(None))
-        } else if valid {
-            Ok(Self(Some(text.to_owned())))
-        } else {
-            Err(format!("expected {expected}"))
-        }
-    }
-}
-
 impl Settings {
-    /// The URL of Redis, if there is one.
+    /// Checks the settings that may hold a password. Clap would repeat a value that it refuses, so it is not asked.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        let checks = [
+            (
+                "DATABASE_URL",
+                Some(self.database_url.as_str()),
+                &["mysql", "mariadb", "sqlite"][..],
+                "mysql://user:password@host/name or sqlite://path",
+            ),
+            (
+                "REDIS_URL",
+                self.redis_url(),
+                &["redis", "rediss"],
+                "redis://host:port or rediss://host:port",
+            ),
+            (
+                "SMTP_URL",
+                self.smtp_url(),
+                &["smtp", "smtps"],
+                "smtp://host:port or smtps://user:password@host:port",
+            ),
+        ];
+        for (setting, url, schemes, expected) in checks {
+            let scheme = url.map(|url| url.split(':').next().unwrap_or(url));
+            if scheme.is_some_and(|scheme| !schemes.contains(&scheme)) {
+                let flag = setting.to_lowercase().replace('_', "-");
+                return Err(format!("{setting} (--{flag}): expected {expected}"));
+            }
+        }
+        Ok(())
+    }
+
+    /// The URL of Redis, if there is one. Compose files and `.env` say "none" with an empty value.
     pub(crate) fn redis_url(&self) -> Option<&str> {
-        self.redis_url.as_ref()?.0.as_deref()
+        self.redis_url.as_deref().filter(|url| !url.is_empty())
     }
 
     /// The URL of the mail server, if there is one.
     pub(crate) fn smtp_url(&self) -> Option<&str> {
-        self.smtp_url.as_ref()?.0.as_deref()
+        self.smtp_url.as_deref().filter(|url| !url.is_empty())
     }
-}
-
-fn starts_with(text: &str, schemes: &[&str]) -> bool {
-    schemes
-        .iter()
-        .any(|scheme| text.starts_with(&format!("{scheme}:")))
-}
-
-fn database_url(text: &str) -> Result<String, String> {
-    if starts_with(text, &["mysql", "mariadb", "sqlite"]) {
-        Ok(text.to_owned())
-    } else {
-        Err("expected mysql://user:password@host/name or sqlite://path".to_owned())
-    }
-}
-
-fn redis_url(text: &str) -> Result<OrNone, String> {
-    OrNone::parse(
-        text,
-        starts_with(text, &["redis", "rediss"]),
-        "redis://host:port or rediss://host:port",
-    )
-}
-
-fn smtp_url(text: &str) -> Result<OrNone, String> {
-    OrNone::parse(
-        text,
-        starts_with(text, &["smtp", "smtps"]),
-        "smtp://host:port or smtps://user:password@host:port",
-    )
 }
 
 fn http_addr(text: &str) -> Result<SocketAddr, String> {

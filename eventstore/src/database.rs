@@ -19,6 +19,7 @@ use sqlx::sqlite::{
     SqlitePoolOptions, SqliteRow, SqliteSynchronous,
 };
 use sqlx::{ColumnIndex, Connection as _, Decode, Encode, Executor, MySql, Row as _, Sqlite, Type};
+use tokio::time::Instant;
 
 use crate::error::{Error, Result};
 
@@ -27,6 +28,9 @@ const PREPARED_STATEMENTS: usize = 1024;
 
 /// How long a statement waits for a lock that another connection holds.
 const LOCK_WAIT: Duration = Duration::from_secs(10);
+
+/// The pause before a busy SQLite file is opened again.
+const BUSY_PAUSE: Duration = Duration::from_millis(20);
 
 /// A kind of SQL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -165,10 +169,20 @@ impl Database {
     ///
     /// [`Error::Database`] if no connection is had within the time allowed.
     pub async fn begin(&self) -> Result<Transaction<'static>> {
-        Ok(match &self.pools {
-            Pools::MySql(pool) => Transaction::MySql(pool.begin().await?),
-            Pools::Sqlite { writer, .. } => Transaction::Sqlite(writer.begin_with(BEGIN_IMMEDIATE).await?),
-        })
+        let pools = self.pools.clone();
+        // In a task of its own, which goes on when this call is cancelled: sqlx forgets a `BEGIN` that is cancelled between
+        // the statement and its bookkeeping, and the connection would go back to the pool with a transaction open.
+        let begun = tokio::spawn(async move {
+            Ok(match pools {
+                Pools::MySql(pool) => Transaction::MySql(pool.begin().await?),
+                Pools::Sqlite { writer, .. } => {
+                    Transaction::Sqlite(writer.begin_with(BEGIN_IMMEDIATE).await?)
+                }
+            })
+        });
+        begun
+            .await
+            .unwrap_or_else(|_| Err(Error::Database(sqlx::Error::WorkerCrashed)))
     }
 
     /// The MySQL pool, if it is one.
@@ -259,13 +273,34 @@ async fn connect_sqlite(url: &str, options: DatabaseOptions) -> Result<Pools> {
             .map_err(|error| Error::Url(format!("cannot make the folder of {url} ({error})")))?;
     }
     let pool = || SqlitePoolOptions::new().acquire_timeout(options.acquire_timeout.max(LOCK_WAIT));
-    let writer = pool().max_connections(1).connect_with(connect.clone()).await?;
-    let readers = pool()
-        .max_connections(options.connections)
-        .test_before_acquire(false)
-        .connect_with(connect.create_if_missing(false))
-        .await?;
+    let writer = open_sqlite(pool().max_connections(1), connect.clone()).await?;
+    let readers = open_sqlite(
+        pool()
+            .max_connections(options.connections)
+            .test_before_acquire(false),
+        connect.create_if_missing(false),
+    )
+    .await?;
     Ok(Pools::Sqlite { writer, readers })
+}
+
+/// Opens a pool. Whoever makes a new file a WAL one needs it alone for a moment; a second process that opens it just
+/// then is told that it is busy at once, whatever the busy timeout.
+async fn open_sqlite(pool: SqlitePoolOptions, connect: SqliteConnectOptions) -> Result<SqlitePool> {
+    let until = Instant::now() + LOCK_WAIT;
+    loop {
+        match pool
+            .clone()
+            .connect_with(connect.clone())
+            .await
+            .map_err(Error::from)
+        {
+            Err(error) if error.is_contention() && Instant::now() < until => {
+                tokio::time::sleep(BUSY_PAUSE).await;
+            }
+            opened => return opened,
+        }
+    }
 }
 
 /// A connection from a pool, given back when it is dropped.

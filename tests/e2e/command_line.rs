@@ -35,8 +35,8 @@ fn a_wrong_setting_is_named_with_what_it_expects() {
             "postgres://user:hunter2@host/name",
             "mysql://user:password@host/name",
         ),
-        ("REDIS_URL", "localhost", "redis://host:port"),
-        ("SMTP_URL", "mail.example.com", "smtp://host:port"),
+        ("REDIS_URL", "http://:hunter2@localhost", "redis://host:port"),
+        ("SMTP_URL", "mail://user:hunter2@host", "smtp://host:port"),
         ("MAIL_FROM", "nobody", "expected an address"),
         ("MAIL_LANGUAGE", "fr", "es"),
         ("LOG", "nonsense=nonsense=nonsense", "a level such as info"),
@@ -45,6 +45,7 @@ fn a_wrong_setting_is_named_with_what_it_expects() {
         let (succeeded, said) = run(patients("serve").current_dir(folder.path()).env(setting, value));
         assert!(!succeeded, "{setting}={value} was accepted");
         assert!(said.contains(expected), "{setting}: {said}");
+        assert!(!said.contains("hunter2"), "a password is repeated: {said}");
         let flag = format!("--{}", setting.to_lowercase().replace('_', "-"));
         assert!(said.contains(setting) || said.contains(&flag), "{said}");
     }
