@@ -1,0 +1,68 @@
+//! Filling a log with patients, through the append queue: the chain is as it would be.
+
+use std::sync::Arc;
+
+use anyhow::Context;
+use eventstore::{
+    Append, AppendQueue, Claim, ClaimChange, Database, DatabaseOptions, NewEvent, Signal, SystemClock,
+};
+use futures::StreamExt;
+use serde_json::json;
+use uuid::Uuid;
+
+/// The id of the patient with that number, the same in every run: a UUIDv7, one millisecond after the one before.
+pub(crate) fn id(number: u64) -> Uuid {
+    let spread = number.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes();
+    let mut random = [0; 10];
+    random[..8].copy_from_slice(&spread);
+    uuid::Builder::from_unix_timestamp_millis(1_700_000_000_000 + number, &random).into_uuid()
+}
+
+/// Appends `patients` registrations, numbered from `from`.
+pub(crate) async fn patients(url: &str, from: u64, patients: u64) -> anyhow::Result<()> {
+    let database = Database::connect(url, DatabaseOptions::default()).await?;
+    migrations::migrate(&database, SystemClock::shared(), "fill").await?;
+    let appends = AppendQueue::start(
+        database.clone(),
+        Signal::in_process(),
+        SystemClock::shared(),
+        4096,
+        1000,
+    );
+    let appends = Arc::new(appends);
+    let mut appending = futures::stream::iter(from..from + patients)
+        .map(|number| {
+            let appends = Arc::clone(&appends);
+            async move { appends.append(registration(number)?).await.context("filling") }
+        })
+        .buffer_unordered(4000);
+    while let Some(appended) = appending.next().await {
+        appended?;
+    }
+    appends.shutdown().await;
+    database.close().await;
+    Ok(())
+}
+
+fn registration(number: u64) -> anyhow::Result<Append> {
+    let email = format!("filled-{number}@example.com");
+    let event = NewEvent {
+        aggregate_type: "patient".to_owned(),
+        aggregate_id: id(number).to_string(),
+        sequence: 1,
+        event_type: "PatientRegistered".to_owned(),
+        event_version: "1.0".to_owned(),
+        payload: json!({
+            "type": "PatientRegistered",
+            "name": "Maria Example",
+            "email": email,
+            "phone": "(555)123-4567x890",
+            "document_url": "https://example.com/photos/maria.jpg",
+        }),
+        metadata: json!({"actor": "anonymous", "request_id": Uuid::from_u128(u128::from(number)).to_string()}),
+    };
+    Ok(Append::new(
+        vec![event],
+        vec![ClaimChange::Take(Claim::on("patient.email", &email))],
+    )?)
+}

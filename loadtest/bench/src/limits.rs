@@ -1,0 +1,151 @@
+//! Yardsticks (b), (c) and (d): the bare statements over sqlx, without HTTP.
+
+use std::time::{Duration, Instant};
+
+use eventstore::{Database, DatabaseOptions, EventLog, Position};
+use futures::future::join_all;
+use sqlx::mysql::{MySqlConnectOptions, MySqlPoolOptions};
+use sqlx::{ConnectOptions, Connection, MySqlPool};
+
+use crate::fill;
+use crate::stats::{Notes, Stats};
+
+/// (b): the rows of registrations, `batch` of them in one `INSERT` and one commit at a time. Rows a second.
+pub(crate) async fn inserts(url: &str, batch: usize, duration: Duration) -> anyhow::Result<f64> {
+    let options: MySqlConnectOptions = url.parse()?;
+    let mut connection = options.statement_cache_capacity(1024).connect().await?;
+    sqlx::query(
+        "CREATE TABLE bare_events (position bigint NOT NULL PRIMARY KEY, \
+         aggregate_type varchar(64) CHARACTER SET ascii NOT NULL, aggregate_id varchar(64) CHARACTER SET ascii NOT NULL, \
+         sequence bigint NOT NULL, event_type varchar(128) CHARACTER SET ascii NOT NULL, \
+         event_version varchar(16) CHARACTER SET ascii NOT NULL, payload json NOT NULL, metadata json NOT NULL, \
+         recorded_at bigint NOT NULL, hash binary(32) NOT NULL, \
+         UNIQUE KEY (aggregate_id, aggregate_type, sequence)) CHARACTER SET utf8mb4",
+    )
+    .execute(&mut connection)
+    .await?;
+    let values = vec!["(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"; batch].join(", ");
+    let sql = format!("INSERT INTO bare_events VALUES {values}");
+    let (started, mut rows) = (Instant::now(), 0_u64);
+    while started.elapsed() < duration {
+        let mut query = sqlx::query(&sql);
+        for _ in 0..batch {
+            rows += 1;
+            let payload = format!(
+                r#"{{"type":"PatientRegistered","name":"Maria Example","email":"{:032x}@example.com","phone":"(555)123-4567x890","document_url":"https://example.com/photos/maria.jpg"}}"#,
+                fastrand::u128(..)
+            );
+            query = query
+                .bind(rows.cast_signed())
+                .bind("patient")
+                .bind(fill::id(rows).to_string())
+                .bind(1_i64)
+                .bind("PatientRegistered")
+                .bind("1.0")
+                .bind(payload)
+                .bind(r#"{"actor":"anonymous","request_id":"01a20b92-afbe-7b3f-8c60-27107cf6d8bc"}"#)
+                .bind(1_700_000_000_000_000_i64)
+                .bind([7_u8; 32].as_slice());
+        }
+        query.execute(&mut connection).await?;
+    }
+    let rate = rows as f64 / started.elapsed().as_secs_f64();
+    sqlx::query("DROP TABLE bare_events")
+        .execute(&mut connection)
+        .await?;
+    connection.close().await?;
+    Ok(rate)
+}
+
+/// Runs `clients` loops over `statement` for `duration`.
+async fn loops<F: Future<Output = anyhow::Result<()>>>(
+    clients: usize,
+    duration: Duration,
+    statement: impl Fn() -> F,
+) -> anyhow::Result<Stats> {
+    let started = Instant::now();
+    let all = join_all((0..clients).map(|_| async {
+        let mut notes = Notes::default();
+        while started.elapsed() < duration {
+            let began = Instant::now();
+            statement().await?;
+            notes.good.push(began.elapsed().as_micros() as u32);
+        }
+        anyhow::Ok(notes)
+    }))
+    .await
+    .into_iter()
+    .collect::<anyhow::Result<Vec<_>>>()?;
+    Ok(Notes::sum(all, started.elapsed()))
+}
+
+async fn pool(url: &str) -> anyhow::Result<MySqlPool> {
+    // As many connections as the program itself may have.
+    let pool = MySqlPoolOptions::new()
+        .max_connections(10)
+        .test_before_acquire(false);
+    Ok(pool.connect(url).await?)
+}
+
+/// (c): the rows of random patients out of `patients`, one by one, by primary key.
+pub(crate) async fn selects(
+    url: &str,
+    patients: u64,
+    clients: usize,
+    duration: Duration,
+) -> anyhow::Result<Stats> {
+    let pool = pool(url).await?;
+    loops(clients, duration, || async {
+        let id = fill::id(fastrand::u64(0..patients)).to_string();
+        let row = sqlx::query(
+            "SELECT id, name, email, phone, document_url, sequence FROM patient_view WHERE generation = 1 AND id = ?",
+        )
+        .bind(id)
+        .fetch_optional(&pool)
+        .await?;
+        anyhow::ensure!(row.is_some(), "a patient is missing");
+        Ok(())
+    })
+    .await
+}
+
+/// The bare query of a page of 100 after a random patient below `deepest`.
+pub(crate) async fn pages(
+    url: &str,
+    deepest: u64,
+    clients: usize,
+    duration: Duration,
+) -> anyhow::Result<Stats> {
+    let pool = pool(url).await?;
+    loops(clients, duration, || async {
+        let after = if deepest == 0 {
+            String::new()
+        } else {
+            fill::id(fastrand::u64(0..deepest)).to_string()
+        };
+        let rows = sqlx::query(
+            "SELECT id, name, email FROM patient_view WHERE generation = 1 AND id > ? ORDER BY id LIMIT 101",
+        )
+        .bind(after)
+        .fetch_all(&pool)
+        .await?;
+        anyhow::ensure!(!rows.is_empty(), "a page is empty");
+        Ok(())
+    })
+    .await
+}
+
+/// (d): the whole feed, read in order and thrown away. Events a second.
+pub(crate) async fn feed(url: &str) -> anyhow::Result<f64> {
+    let log = EventLog::new(Database::connect(url, DatabaseOptions::default()).await?);
+    let (started, mut after) = (Instant::now(), Position::BEGINNING);
+    loop {
+        let events = log.feed(after, 500).await?;
+        let Some(last) = events.last() else {
+            break;
+        };
+        after = last.position;
+    }
+    log.database().close().await;
+    Ok(after.get() as f64 / started.elapsed().as_secs_f64())
+}

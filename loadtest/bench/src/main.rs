@@ -1,0 +1,59 @@
+//! The benchmarks: the program against its yardsticks, on the same machine, in turn, in one run.
+//!
+//! `scripts/bench` starts private servers, builds everything for release and runs `bench run`. The yardsticks are in
+//! [`baseline`] (cqrs-es and mysql-es as shipped, behind the same HTTP) and [`limits`] (the bare statements over sqlx).
+
+#![expect(clippy::print_stdout, reason = "it prints its table")]
+#![expect(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "figures for people: a rounding in the last of many digits does no harm"
+)]
+
+mod baseline;
+mod client;
+mod fill;
+mod limits;
+mod measure;
+mod report;
+mod server;
+mod stats;
+
+use clap::{Parser, Subcommand};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+#[derive(Debug, Parser)]
+#[command(about)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the benchmarks and print the table
+    Run(measure::Options),
+    /// Serve the yardstick: cqrs-es and mysql-es as shipped
+    Baseline {
+        /// Where to listen
+        #[arg(long)]
+        address: std::net::SocketAddr,
+        /// A MySQL database, migrated
+        #[arg(long)]
+        database_url: String,
+    },
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    match Cli::parse().command {
+        Command::Run(options) => measure::run(options).await,
+        Command::Baseline {
+            address,
+            database_url,
+        } => baseline::serve(address, &database_url).await,
+    }
+}

@@ -1,0 +1,79 @@
+//! Failing requests among good ones, and more load than the machine can take.
+
+use std::time::Duration;
+
+use testkit::MysqlServer;
+
+use super::Options;
+use crate::client::{drive, register, register_as};
+use crate::report::{Goal, Line, Report};
+use crate::server::Server;
+use crate::stats::median;
+
+pub(super) async fn run(options: &Options, server: &MysqlServer, report: &mut Report) -> anyhow::Result<()> {
+    failing(options, server, report).await?;
+    overload(options, server, report).await
+}
+
+/// A tenth of the registrations is of an email that is taken.
+async fn failing(options: &Options, server: &MysqlServer, report: &mut Report) -> anyhow::Result<()> {
+    const TAKEN: &str = "taken@example.com";
+    let ours = Server::on(server, &[]).await?;
+    drive(ours.address, 64, Duration::from_secs(2), register).await?;
+    drive(ours.address, 1, Duration::from_millis(50), || register_as(TAKEN)).await?;
+    let mixed = || {
+        if fastrand::u8(0..10) == 0 {
+            register_as(TAKEN)
+        } else {
+            register()
+        }
+    };
+    let (mut with, mut without) = (Vec::new(), Vec::new());
+    for _ in 0..options.rounds {
+        without.push(drive(ours.address, 64, options.duration(), register).await?);
+        with.push(drive(ours.address, 64, options.duration(), mixed).await?);
+    }
+    let (with, without) = (median(with), median(without));
+    // What was answered: a refusal is an answer too.
+    let answered = with.rate + with.refused as f64 / options.duration().as_secs_f64();
+    report.add(Line {
+        what: "answers with 10% of emails taken, 64 clients".to_owned(),
+        ours: answered,
+        unit: "/s",
+        yardstick: Some(("without".to_owned(), without.rate)),
+        goal: Some(Goal::RatioAtLeast(0.8)),
+        notes: format!("{} refused, p99 {:.1} ms", with.refused, with.refused_p99),
+    });
+    Ok(())
+}
+
+/// Four times as many clients as the queue takes, each asking again at once.
+async fn overload(options: &Options, server: &MysqlServer, report: &mut Report) -> anyhow::Result<()> {
+    let ours = Server::on(server, &[]).await?;
+    drive(ours.address, 256, Duration::from_secs(2), register).await?;
+    let (mut peak, mut over) = (Vec::new(), Vec::new());
+    let (before, _) = ours.memory();
+    for _ in 0..options.rounds {
+        peak.push(drive(ours.address, 256, options.duration(), register).await?);
+        over.push(drive(ours.address, 4096, options.duration(), register).await?);
+    }
+    let (peak, over) = (median(peak), median(over));
+    let (after, _) = ours.memory();
+    report.add(Line {
+        what: "goodput with 4,096 clients".to_owned(),
+        ours: over.rate,
+        unit: "/s",
+        yardstick: Some(("with 256".to_owned(), peak.rate)),
+        goal: Some(Goal::RatioAtLeast(0.85)),
+        notes: format!("{} broken; peak memory {before:.0} → {after:.0} MiB", over.broken),
+    });
+    report.add(Line {
+        what: "a refusal (503) meanwhile, p99".to_owned(),
+        ours: over.refused_p99,
+        unit: "ms",
+        yardstick: None,
+        goal: Some(Goal::AtMost(100.0)),
+        notes: format!("{} refused", over.refused),
+    });
+    Ok(())
+}

@@ -1,0 +1,68 @@
+//! What was measured.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+/// The outcome of one drive.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Stats {
+    /// Successful requests a second.
+    pub(crate) rate: f64,
+    /// Latencies of the successful ones, in milliseconds.
+    pub(crate) p50: f64,
+    pub(crate) p99: f64,
+    pub(crate) p999: f64,
+    /// Requests that were answered as refused (4xx, 503), and the 99th percentile of their latencies.
+    pub(crate) refused: usize,
+    pub(crate) refused_p99: f64,
+    /// Requests that were not answered.
+    pub(crate) broken: usize,
+}
+
+/// What one client noted.
+#[derive(Debug, Default)]
+pub(crate) struct Notes {
+    /// Latencies of successful requests, in microseconds.
+    pub(crate) good: Vec<u32>,
+    /// Latencies of refused ones.
+    pub(crate) refused: Vec<u32>,
+    pub(crate) broken: usize,
+}
+
+impl Notes {
+    /// Sums up what all clients noted over `elapsed`.
+    pub(crate) fn sum(all: Vec<Self>, elapsed: Duration) -> Stats {
+        let (mut good, mut refused, mut broken) = (Vec::new(), Vec::new(), 0);
+        for notes in all {
+            good.extend(notes.good);
+            refused.extend(notes.refused);
+            broken += notes.broken;
+        }
+        good.sort_unstable();
+        refused.sort_unstable();
+        Stats {
+            rate: good.len() as f64 / elapsed.as_secs_f64(),
+            p50: quantile(&good, 0.5),
+            p99: quantile(&good, 0.99),
+            p999: quantile(&good, 0.999),
+            refused: refused.len(),
+            refused_p99: quantile(&refused, 0.99),
+            broken,
+        }
+    }
+}
+
+/// In milliseconds, of sorted microseconds; 0 of nothing.
+pub(crate) fn quantile(sorted: &[u32], q: f64) -> f64 {
+    let index = (sorted.len() as f64 * q) as usize;
+    sorted
+        .get(index.min(sorted.len().saturating_sub(1)))
+        .map_or(0.0, |micros| f64::from(*micros) / 1000.0)
+}
+
+/// The run whose rate is the median of several.
+pub(crate) fn median(mut runs: Vec<Stats>) -> Stats {
+    runs.sort_by(|a, b| a.rate.total_cmp(&b.rate));
+    runs.swap_remove(runs.len() / 2)
+}
