@@ -10,7 +10,7 @@
 //! stopped finds it moved, and what it wrote is rolled back.
 //!
 //! An event that cannot be applied stops the subscription there: it is tried again, with a pause that grows to
-//! [`LONGEST_PAUSE`], and never passed over.
+//! [`LONGEST_PAUSE`], and never passed over. A batch that fails is halved, so that the events before it are applied.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -63,6 +63,7 @@ pub struct Subscription<H> {
     clock: Arc<dyn Clock>,
     handler: H,
     poll: Duration,
+    /// How many events the next transaction takes at most.
     batch: u32,
     checkpoint: Option<Position>,
 }
@@ -173,14 +174,14 @@ impl<H: Handler> Subscription<H> {
             return Ok(Turn::UpToDate);
         };
         let mut transaction = self.log.database().begin().await?;
-        self.handler
-            .apply(&mut transaction, &events)
-            .await
-            .map_err(|source| Error::Handler {
+        if let Err(source) = self.handler.apply(&mut transaction, &events).await {
+            self.batch = u32::try_from(events.len() / 2).map_or(1, |half| half.max(1));
+            return Err(Error::Handler {
                 name: self.name.clone(),
                 after: checkpoint,
                 source: Box::new(source),
-            })?;
+            });
+        }
         advance(
             &mut transaction,
             &self.name,
@@ -191,6 +192,7 @@ impl<H: Handler> Subscription<H> {
         .await?;
         transaction.commit().await?;
         self.checkpoint = Some(last.position);
+        self.batch = (self.batch * 2).min(DEFAULT_BATCH);
         self.handler.committed();
         Ok(Turn::Applied)
     }

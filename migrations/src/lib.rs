@@ -9,17 +9,18 @@
 //! 1. Add `NNNN_name.sql` to `mysql/` and `sqlite/`, with the next number.
 //! 2. Keep what older binaries read and write: first expand, then, one release later, contract.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use eventstore::{Clock, Database, Dialect, Lease};
+use eventstore::{Clock, Connection, Database, Dialect, Lease};
 use sqlx::migrate::{MigrateError, Migrator};
 
 static MYSQL: Migrator = sqlx::migrate!("./mysql");
 static SQLITE: Migrator = sqlx::migrate!("./sqlite");
 
-/// How long a migration may take before another process may try.
-const LEASE: Duration = Duration::from_mins(10);
+/// How long a process that migrates may say nothing before another one takes over.
+const LEASE: Duration = Duration::from_secs(30);
 const PAUSE: Duration = Duration::from_millis(200);
 
 /// Why the schema is not as it should be.
@@ -63,9 +64,22 @@ pub async fn migrate(database: &Database, clock: Arc<dyn Clock>, owner: &str) ->
     while !lease.hold().await? {
         tokio::time::sleep(PAUSE).await;
     }
-    let migrated = run(database).await;
+    let migrated = tokio::select! {
+        migrated = run(database) => migrated,
+        never = renew(&mut lease) => match never {},
+    };
     lease.release().await?;
     migrated
+}
+
+/// Keeps the lease for as long as it is polled.
+async fn renew(lease: &mut Lease) -> Infallible {
+    loop {
+        tokio::time::sleep(LEASE / 3).await;
+        if let Err(error) = lease.hold().await {
+            tracing::warn!(%error, "the lease to migrate could not be renewed");
+        }
+    }
 }
 
 async fn run(database: &Database) -> Result<(), Error> {
@@ -92,10 +106,9 @@ fn without_lock(migrator: &Migrator) -> Migrator {
 }
 
 async fn forget_unfinished(database: &Database) -> Result<(), Error> {
-    if applied(database).await?.is_some() {
-        database
-            .writer()
-            .await?
+    let mut connection = database.writer().await?;
+    if has_history(&mut connection).await? {
+        connection
             .query("DELETE FROM _sqlx_migrations WHERE success = FALSE")
             .execute()
             .await?;
@@ -120,18 +133,8 @@ pub async fn check(database: &Database) -> Result<(), Error> {
 
 /// The newest migration that was applied; nothing if there has never been one.
 async fn applied(database: &Database) -> Result<Option<i64>, Error> {
-    let tables = match database.dialect() {
-        Dialect::MySql => {
-            "SELECT COUNT(*) FROM information_schema.tables \
-             WHERE table_schema = DATABASE() AND table_name = '_sqlx_migrations'"
-        }
-        Dialect::Sqlite => {
-            "SELECT COUNT(*) FROM sqlite_schema WHERE type = 'table' AND name = '_sqlx_migrations'"
-        }
-    };
     let mut connection = database.reader().await?;
-    let table = connection.query(tables).fetch_optional().await?;
-    if table.map(|row| row.get::<i64, _>(0)).transpose()? != Some(1) {
+    if !has_history(&mut connection).await? {
         return Ok(None);
     }
     let newest = connection
@@ -142,4 +145,19 @@ async fn applied(database: &Database) -> Result<Option<i64>, Error> {
         .map(|row| row.get::<Option<i64>, _>(0))
         .transpose()?
         .flatten())
+}
+
+/// Whether there is a table of migrations, which sqlx makes before the first one.
+async fn has_history(connection: &mut Connection) -> Result<bool, Error> {
+    let tables = match connection {
+        Connection::MySql(_) => {
+            "SELECT COUNT(*) FROM information_schema.tables \
+             WHERE table_schema = DATABASE() AND table_name = '_sqlx_migrations'"
+        }
+        Connection::Sqlite(_) => {
+            "SELECT COUNT(*) FROM sqlite_schema WHERE type = 'table' AND name = '_sqlx_migrations'"
+        }
+    };
+    let table = connection.query(tables).fetch_optional().await?;
+    Ok(table.map(|row| row.get::<i64, _>(0)).transpose()? == Some(1))
 }

@@ -12,6 +12,12 @@ use crate::event::{Hash, Position};
 use crate::log::Head;
 use crate::signal::Notice;
 
+/// The most events in one `INSERT`: of ten values each, where SQLite has places for 32,766 and MySQL for 65,535.
+const STATEMENT_EVENTS: usize = 1000;
+/// The most bytes of JSON in one `INSERT`. A server ends the connection on a packet that is too large (MariaDB's
+/// `max_allowed_packet` is 16 MiB by default).
+const STATEMENT_BYTES: usize = 4 * 1024 * 1024;
+
 /// A transaction that is ready to be committed.
 pub(super) struct Open<'c> {
     pub(super) transaction: Transaction<'c>,
@@ -41,7 +47,9 @@ pub(super) async fn write<'c>(
     if let Some(last) = chained.rows.last() {
         release(&mut transaction, &decision).await?;
         take(&mut transaction, &decision).await?;
-        insert(&mut transaction, &chained.rows, recorded_at).await?;
+        for rows in statements(&chained.rows) {
+            insert(&mut transaction, rows, recorded_at).await?;
+        }
         let moved = transaction
             .query(
                 "UPDATE log_head SET position = ?, hash = ?, recorded_at = ? WHERE id = 1 AND position = ?",
@@ -236,6 +244,24 @@ async fn take(transaction: &mut Transaction<'_>, decision: &Decision<'_>) -> Res
         .execute()
         .await?;
     Ok(())
+}
+
+/// Divides the events among as few statements as may be; among ordinary events, one.
+fn statements<'r, 'a>(mut rest: &'r [Link<'a>]) -> impl Iterator<Item = &'r [Link<'a>]> {
+    std::iter::from_fn(move || {
+        let mut bytes = 0;
+        let fit = rest
+            .iter()
+            .take(STATEMENT_EVENTS)
+            .take_while(|row| {
+                bytes += row.prepared.payload.len() + row.prepared.metadata.len();
+                bytes <= STATEMENT_BYTES
+            })
+            .count();
+        let (now, later) = rest.split_at(fit.max(1).min(rest.len()));
+        rest = later;
+        (!now.is_empty()).then_some(now)
+    })
 }
 
 async fn insert(transaction: &mut Transaction<'_>, rows: &[Link<'_>], recorded_at: Timestamp) -> Result<()> {

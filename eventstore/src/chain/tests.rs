@@ -70,10 +70,10 @@ fn a_change_in_any_column_breaks_the_link() {
         |e| e.recorded_at = e.recorded_at + std::time::Duration::from_micros(1),
     ];
     for (column, change) in changes.into_iter().enumerate() {
-        let mut changed = good.clone();
-        change(&mut changed);
+        let mut altered = good.clone();
+        change(&mut altered);
         assert!(
-            !follows(&previous, &changed).unwrap(),
+            !follows(&previous, &altered).unwrap(),
             "column {column} is not covered"
         );
     }

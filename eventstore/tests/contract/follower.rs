@@ -1,0 +1,92 @@
+//! A subscription's handler that writes down what it sees.
+
+use std::sync::{Arc, Mutex};
+
+use eventstore::database::values_list;
+use eventstore::{
+    EventLog, Handler, Position, RecordedEvent, Signal, Subscription, SystemClock, Transaction,
+};
+
+use crate::backend::Backend;
+
+/// Inserts the position of each event into the table `followed`, and keeps in memory what was committed.
+#[derive(Debug, Default)]
+pub(crate) struct Follower {
+    applied: Vec<Position>,
+    committed: Committed,
+}
+
+/// The positions of a [`Follower`] whose transaction was committed, in the order of their commits.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Committed(Arc<Mutex<Vec<Position>>>);
+
+impl Committed {
+    pub(crate) fn get(&self) -> Vec<Position> {
+        self.0.lock().unwrap().clone()
+    }
+
+    /// Whether it is every position from 1 to `last`, once and in order.
+    pub(crate) fn is_all_up_to(&self, last: Position) -> bool {
+        let all = (1..=last.get()).map(|number| Position::new(number).unwrap());
+        self.0.lock().unwrap().iter().copied().eq(all)
+    }
+}
+
+impl Follower {
+    /// What it will have seen.
+    pub(crate) fn seen(&self) -> Committed {
+        self.committed.clone()
+    }
+
+    /// A subscription with this handler, on the test's own database.
+    pub(crate) fn subscribe(
+        self,
+        backend: &Backend,
+        name: &str,
+        owner: &str,
+        signal: &Signal,
+    ) -> Subscription<Self> {
+        let log = EventLog::new(backend.database.clone());
+        Subscription::new(name, owner, log, signal, SystemClock::shared(), self)
+    }
+}
+
+impl Backend {
+    /// Makes the table that a [`Follower`] writes to. A position that comes twice is refused.
+    pub(crate) async fn create_followed(&self) {
+        self.execute("CREATE TABLE followed (position BIGINT NOT NULL PRIMARY KEY)")
+            .await;
+    }
+
+    /// What is in that table, in order.
+    pub(crate) async fn followed(&self) -> Vec<i64> {
+        self.numbers("SELECT position FROM followed ORDER BY position")
+            .await
+    }
+}
+
+impl Handler for Follower {
+    type Error = eventstore::Error;
+
+    async fn apply(
+        &mut self,
+        transaction: &mut Transaction<'_>,
+        events: &[RecordedEvent],
+    ) -> Result<(), eventstore::Error> {
+        let sql = format!(
+            "INSERT INTO followed (position) VALUES {}",
+            values_list(events.len(), 1)
+        );
+        transaction
+            .query(&sql)
+            .bind_all(events.iter().map(|event| event.position))
+            .execute()
+            .await?;
+        self.applied = events.iter().map(|event| event.position).collect();
+        Ok(())
+    }
+
+    fn committed(&mut self) {
+        self.committed.0.lock().unwrap().append(&mut self.applied);
+    }
+}

@@ -1,0 +1,111 @@
+//! Leases: one owner at a time.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use eventstore::{Clock, Database, Lease, ManualClock, Timestamp};
+use futures::future::join_all;
+
+use crate::backend::Backend;
+
+on_every_backend!(
+    a_lease_has_one_owner_at_a_time,
+    of_many_that_race_for_a_free_lease_one_gets_it,
+    an_owner_that_renews_in_time_keeps_the_lease,
+    an_expired_lease_passes_on_and_its_owner_notices,
+    a_released_lease_passes_on_at_once,
+    leases_of_different_names_are_apart,
+);
+
+const FOR: Duration = Duration::from_secs(10);
+
+fn clock() -> Arc<ManualClock> {
+    ManualClock::at(Timestamp::from_micros(1_000_000_000))
+}
+
+fn lease(database: &Database, clock: &Arc<ManualClock>, name: &str, owner: &str) -> Lease {
+    let clock: Arc<dyn Clock> = clock.clone();
+    Lease::new(database.clone(), clock, name.into(), owner.into(), FOR)
+}
+
+/// Two claims to one role, from two processes with one clock.
+async fn two(backend: &Backend) -> (Arc<ManualClock>, Lease, Lease) {
+    backend.migrate().await;
+    let clock = clock();
+    let a = lease(&backend.database, &clock, "role", "a");
+    let b = lease(&backend.open().await, &clock, "role", "b");
+    (clock, a, b)
+}
+
+async fn a_lease_has_one_owner_at_a_time(backend: Arc<Backend>) {
+    let (_, mut a, mut b) = two(&backend).await;
+    assert!(a.hold().await.unwrap());
+    assert!(!b.hold().await.unwrap());
+    assert!(a.hold().await.unwrap());
+    assert!(!b.hold().await.unwrap());
+}
+
+async fn of_many_that_race_for_a_free_lease_one_gets_it(backend: Arc<Backend>) {
+    backend.migrate().await;
+    let clock = clock();
+    for round in 0..5 {
+        let role = format!("role {round}");
+        let mut leases: Vec<_> = (0..8)
+            .map(|n| lease(&backend.database, &clock, &role, &format!("owner {n}")))
+            .collect();
+        let race = async |leases: &mut Vec<Lease>| {
+            let held = join_all(leases.iter_mut().map(Lease::hold)).await;
+            held.into_iter().filter(|held| *held.as_ref().unwrap()).count()
+        };
+        assert_eq!(race(&mut leases).await, 1, "when it is new");
+        clock.advance(FOR);
+        assert_eq!(race(&mut leases).await, 1, "when it has run out");
+    }
+}
+
+async fn an_owner_that_renews_in_time_keeps_the_lease(backend: Arc<Backend>) {
+    let (clock, mut a, mut b) = two(&backend).await;
+    assert!(a.hold().await.unwrap());
+    for _ in 0..10 {
+        clock.advance(FOR * 6 / 10);
+        assert!(a.hold().await.unwrap());
+        assert!(!b.hold().await.unwrap());
+    }
+}
+
+async fn an_expired_lease_passes_on_and_its_owner_notices(backend: Arc<Backend>) {
+    let (clock, mut a, mut b) = two(&backend).await;
+    assert!(a.hold().await.unwrap());
+    let end = clock.now() + FOR;
+    clock.set(end - Duration::from_micros(1));
+    assert!(!b.hold().await.unwrap(), "not a microsecond early");
+    clock.set(end);
+    assert!(b.hold().await.unwrap());
+    assert!(!a.hold().await.unwrap());
+    // Giving up what it does not have takes nothing from the new owner.
+    a.release().await.unwrap();
+    assert!(!a.hold().await.unwrap());
+    assert!(b.hold().await.unwrap());
+}
+
+async fn a_released_lease_passes_on_at_once(backend: Arc<Backend>) {
+    let (_, mut a, mut b) = two(&backend).await;
+    assert!(a.hold().await.unwrap());
+    a.release().await.unwrap();
+    assert!(b.hold().await.unwrap());
+    assert!(!a.hold().await.unwrap());
+    b.release().await.unwrap();
+    assert!(a.hold().await.unwrap());
+}
+
+async fn leases_of_different_names_are_apart(backend: Arc<Backend>) {
+    backend.migrate().await;
+    let clock = clock();
+    let mut one = lease(&backend.database, &clock, "one", "a");
+    let mut two = lease(&backend.database, &clock, "two", "b");
+    assert!(one.hold().await.unwrap());
+    assert!(two.hold().await.unwrap());
+    one.release().await.unwrap();
+    let mut other = lease(&backend.database, &clock, "two", "c");
+    assert!(!other.hold().await.unwrap());
+}

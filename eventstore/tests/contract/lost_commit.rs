@@ -1,0 +1,96 @@
+//! Connections that are lost at the commit, when it is open whether it was written.
+
+use std::str::FromStr;
+use std::sync::Arc;
+
+use eventstore::{AppendError, AppendQueue, Database, DatabaseOptions, Signal, SystemClock};
+use sqlx::ConnectOptions;
+use sqlx::mysql::{MySqlConnectOptions, MySqlSslMode};
+
+use crate::backend::{Backend, on_mysql, position};
+use crate::proxy::{Cut, Proxy};
+use crate::sample::{append, releasing, taking};
+
+/// A queue whose connections go through a proxy that can cut them.
+async fn through_a_proxy(backend: &Backend, cut: Cut) -> (Proxy, AppendQueue) {
+    let server = MySqlConnectOptions::from_str(&backend.url).unwrap();
+    let proxy = Proxy::start((server.get_host().to_owned(), server.get_port()), cut).await;
+    let url = server
+        .host("127.0.0.1")
+        .port(proxy.port)
+        // In clear, so that the proxy can read it.
+        .ssl_mode(MySqlSslMode::Disabled)
+        .to_url_lossy();
+    let database = Database::connect(url.as_str(), DatabaseOptions::default())
+        .await
+        .unwrap();
+    let queue = AppendQueue::start(database, Signal::in_process(), SystemClock::shared(), 1024, 256);
+    (proxy, queue)
+}
+
+/// Makes one batch of appends while the connection is cut, and sees that each was made or refused as if it were not.
+async fn a_batch_is_made_once(backend: &Backend, cut: Cut, times: u32) {
+    backend.migrate().await;
+    let (proxy, queue) = through_a_proxy(backend, cut).await;
+    queue.append(taking("holder", 1, "x")).await.unwrap();
+    proxy.cut_the_next(times);
+    let (released, taken, alone, refused) = tokio::join!(
+        queue.append(releasing("holder", 2)),
+        queue.append(taking("a", 1, "x")),
+        queue.append(append("b", 1)),
+        queue.append(taking("c", 1, "x")),
+    );
+    assert_eq!(proxy.left(), 0, "it was cut");
+    assert_eq!(released.unwrap().first, position(2));
+    assert_eq!(taken.unwrap().first, position(3));
+    assert_eq!(alone.unwrap().first, position(4));
+    assert!(matches!(refused, Err(AppendError::ClaimTaken)), "{refused:?}");
+    assert_eq!(backend.head().await, position(4));
+    assert_eq!(backend.number("SELECT COUNT(*) FROM events").await, 4);
+    // And it goes on.
+    assert_eq!(queue.append(append("d", 1)).await.unwrap().first, position(5));
+}
+
+#[tokio::test]
+async fn a_commit_that_never_arrived_is_made_again() {
+    on_mysql(async |backend: Arc<Backend>| a_batch_is_made_once(&backend, Cut::BeforeCommit, 3).await).await;
+}
+
+#[tokio::test]
+async fn a_commit_whose_answer_was_lost_is_found_and_not_made_again() {
+    on_mysql(async |backend: Arc<Backend>| a_batch_is_made_once(&backend, Cut::AfterCommit, 1).await).await;
+}
+
+#[tokio::test]
+async fn what_others_append_meanwhile_does_not_hide_it() {
+    on_mysql(async |backend: Arc<Backend>| {
+        backend.migrate().await;
+        let others = backend.queue();
+        let (proxy, queue) = through_a_proxy(&backend, Cut::AfterCommit).await;
+        proxy.cut_the_next(5);
+        let (ours, ()) = tokio::join!(
+            async {
+                let mut ours = Vec::new();
+                for n in 0..5 {
+                    ours.push(queue.append(append(&format!("ours {n}"), 1)).await.unwrap().first);
+                }
+                ours
+            },
+            async {
+                for n in 0..100 {
+                    others.append(append(&format!("other {n}"), 1)).await.unwrap();
+                }
+            }
+        );
+        assert_eq!(proxy.left(), 0, "they were cut");
+        assert_eq!(backend.head().await, position(105));
+        for (n, position) in ours.into_iter().enumerate() {
+            let sql = format!("SELECT position FROM events WHERE aggregate_id = 'ours {n}'");
+            assert_eq!(
+                backend.numbers(&sql).await,
+                [i64::try_from(position.get()).unwrap()]
+            );
+        }
+    })
+    .await;
+}

@@ -1,0 +1,32 @@
+//! What the log promises, held against every backend: SQLite in a temporary folder, and each MySQL flavour there is.
+//!
+//! A contract is written once, as an `async fn` over a [`backend::Backend`], and named in its module's
+//! [`on_every_backend!`]; it is then a test of its own on each: `append::sqlite::…`, `append::mysql::…`. The MySQL
+//! variant runs on one server after the other, and its failure says on which.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "whatever fails in a test fails the test, and says what"
+)]
+
+#[macro_use]
+mod backend;
+mod follower;
+mod program;
+mod proxy;
+mod sample;
+
+mod append;
+mod batch;
+mod chain;
+mod claims;
+mod faults;
+mod feed;
+mod kill;
+mod lease;
+mod lost_commit;
+mod migrations;
+mod processes;
+mod repository;
+mod signal;
+mod subscription;

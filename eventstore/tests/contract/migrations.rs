@@ -1,0 +1,150 @@
+//! The schema can be brought up to date at any time, by anyone.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ::migrations::{Error, check, migrate};
+use eventstore::{Database, DatabaseOptions, Dialect, ManualClock, SystemClock, Timestamp};
+use futures::future::join_all;
+use tokio::time::timeout;
+
+use crate::backend::{Backend, SOON, position};
+use crate::sample::append;
+
+on_every_backend!(
+    an_empty_database_is_behind_until_it_is_migrated,
+    migrating_again_changes_nothing,
+    several_that_migrate_at_once_do_not_disturb_each_other,
+    what_was_killed_half_way_is_finished,
+    one_that_was_killed_while_it_migrated_holds_others_up_for_a_minute_at_most,
+);
+
+async fn an_empty_database_is_behind_until_it_is_migrated(backend: Arc<Backend>) {
+    let behind = check(&backend.database).await;
+    assert!(
+        matches!(behind, Err(Error::Behind { found: 0, needed }) if needed > 0),
+        "{behind:?}"
+    );
+    backend.migrate().await;
+    check(&backend.database).await.unwrap();
+    backend
+        .execute("DELETE FROM _sqlx_migrations WHERE version > 1")
+        .await;
+    let behind = check(&backend.database).await;
+    assert!(
+        matches!(behind, Err(Error::Behind { found: 1, .. })),
+        "{behind:?}"
+    );
+}
+
+async fn migrating_again_changes_nothing(backend: Arc<Backend>) {
+    backend.migrate().await;
+    backend.queue().append(append("a", 1)).await.unwrap();
+    let head = backend.log.head().await.unwrap();
+    backend.migrate().await;
+    assert_eq!(backend.log.head().await.unwrap(), head);
+    assert_eq!(backend.number("SELECT COUNT(*) FROM events").await, 1);
+}
+
+async fn several_that_migrate_at_once_do_not_disturb_each_other(backend: Arc<Backend>) {
+    let others = [backend.open().await, backend.open().await, backend.open().await];
+    let migrate = |n: usize| {
+        let database = &others[n];
+        async move { migrate(database, SystemClock::shared(), &format!("process {n}")).await }
+    };
+    let (a, b, c) = tokio::join!(migrate(0), migrate(1), migrate(2));
+    for migrated in [a, b, c] {
+        migrated.unwrap();
+    }
+    check(&backend.database).await.unwrap();
+    assert_eq!(backend.number("SELECT COUNT(*) FROM log_head").await, 1);
+    backend.queue().append(append("a", 1)).await.unwrap();
+}
+
+async fn what_was_killed_half_way_is_finished(backend: Arc<Backend>) {
+    backend.migrate().await;
+    backend.queue().append(append("a", 1)).await.unwrap();
+    let versions = backend
+        .numbers("SELECT version FROM _sqlx_migrations ORDER BY version")
+        .await;
+    for version in versions {
+        if backend.database.dialect() == Dialect::Sqlite {
+            // A migration is one transaction there: it was never begun.
+            backend
+                .execute(&format!(
+                    "DELETE FROM _sqlx_migrations WHERE version >= {version}"
+                ))
+                .await;
+        } else {
+            // As a kill leaves it: marked as begun, some of its tables made, and none of those that follow.
+            backend
+                .execute(&format!("DELETE FROM _sqlx_migrations WHERE version > {version}"))
+                .await;
+            backend
+                .execute(&format!(
+                    "UPDATE _sqlx_migrations SET success = FALSE WHERE version = {version}"
+                ))
+                .await;
+        }
+        if version == 1 {
+            backend.execute("DROP TABLE checkpoints").await;
+        }
+        assert!(matches!(
+            check(&backend.database).await,
+            Err(Error::Behind { .. })
+        ));
+        backend.migrate().await;
+        check(&backend.database).await.unwrap();
+        assert_eq!(backend.number("SELECT COUNT(*) FROM checkpoints").await, 0);
+        assert_eq!(backend.head().await, position(1), "and nothing is lost");
+    }
+}
+
+async fn one_that_was_killed_while_it_migrated_holds_others_up_for_a_minute_at_most(backend: Arc<Backend>) {
+    let clock = ManualClock::at(Timestamp::from_micros(1_000_000_000));
+    {
+        let mut killed = pin!(migrate(&backend.database, clock.clone(), "killed"));
+        tokio::select! {
+            migrated = &mut killed => migrated.unwrap(),
+            () = holds_the_lease(&backend, "killed") => {}
+        }
+    }
+    clock.advance(Duration::from_mins(1));
+    let other = backend.open().await;
+    timeout(SOON, migrate(&other, clock, "another"))
+        .await
+        .unwrap()
+        .unwrap();
+    check(&other).await.unwrap();
+}
+
+async fn holds_the_lease(backend: &Backend, owner: &str) {
+    let observer = backend.open().await;
+    let mut observer = observer.reader().await.unwrap();
+    loop {
+        let lease = "SELECT COUNT(*) FROM leases WHERE name = 'migrate' AND owner = ?";
+        // At first there is no such table.
+        if let Ok(Some(row)) = observer.query(lease).bind(owner).fetch_optional().await
+            && row.get::<i64, _>(0).unwrap() == 1
+        {
+            return;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_new_sqlite_file_may_be_opened_and_migrated_by_several_at_once() {
+    for _ in 0..5 {
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("sqlite://{}", folder.path().join("new/log.db").display());
+        let openings = (0..4).map(async |n| {
+            let database = Database::connect(&url, DatabaseOptions::default()).await.unwrap();
+            migrate(&database, SystemClock::shared(), &format!("process {n}"))
+                .await
+                .unwrap();
+            database.close().await;
+        });
+        join_all(openings).await;
+    }
+}

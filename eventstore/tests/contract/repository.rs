@@ -1,0 +1,335 @@
+//! cqrs-es on the log, and its own stores reading it unchanged.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use cqrs_es::event_sink::EventSink;
+use cqrs_es::persist::{
+    PersistedEventRepository, PersistedEventStore, SemanticVersionEventUpcaster, SerializedEvent,
+};
+use cqrs_es::{Aggregate, AggregateError, CqrsFramework, DomainEvent};
+use eventstore::claim::NoClaims;
+use eventstore::{
+    Append, AppendError, AppendQueue, Claim, ClaimChange, ClaimRules, EventRepository, NewEvent, Position,
+    Receipt,
+};
+use mysql_es::MysqlEventRepository;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use sqlite_es::SqliteEventRepository;
+
+use crate::backend::{Backend, position};
+use crate::sample::append;
+
+on_every_backend!(
+    cqrs_es_drives_commands_over_the_log,
+    the_receipt_says_where_the_events_went,
+    a_conflict_is_an_optimistic_lock_error,
+    a_taken_claim_is_told_apart_by_its_type,
+    a_fresh_aggregate_is_not_asked_for,
+    old_events_go_through_the_upcasters,
+    mysql_es_and_sqlite_es_read_the_log_unchanged,
+    all_events_are_streamed_in_the_order_of_the_log,
+);
+
+/// A seat in a theatre: reserved, then freed.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Ticket {
+    seat: Option<String>,
+}
+
+enum TicketCommand {
+    Reserve { seat: &'static str },
+    Free,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+enum TicketEvent {
+    Reserved { seat: String },
+    Freed {},
+}
+
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("there is no seat, or there is one already")]
+struct TicketError;
+
+impl DomainEvent for TicketEvent {
+    fn event_type(&self) -> String {
+        match self {
+            Self::Reserved { .. } => "Reserved".into(),
+            Self::Freed {} => "Freed".into(),
+        }
+    }
+
+    fn event_version(&self) -> String {
+        "2.0.0".into()
+    }
+}
+
+impl Aggregate for Ticket {
+    const TYPE: &'static str = "ticket";
+    type Command = TicketCommand;
+    type Event = TicketEvent;
+    type Error = TicketError;
+    type Services = ();
+
+    async fn handle(
+        &mut self,
+        command: TicketCommand,
+        (): &(),
+        sink: &EventSink<Self>,
+    ) -> Result<(), TicketError> {
+        let event = match (command, &self.seat) {
+            (TicketCommand::Reserve { seat }, None) => TicketEvent::Reserved { seat: seat.into() },
+            (TicketCommand::Free, Some(_)) => TicketEvent::Freed {},
+            _ => return Err(TicketError),
+        };
+        sink.write(event, self).await;
+        Ok(())
+    }
+
+    fn apply(&mut self, event: TicketEvent) {
+        self.seat = match event {
+            TicketEvent::Reserved { seat } => Some(seat),
+            TicketEvent::Freed {} => None,
+        };
+    }
+}
+
+/// A seat is reserved once at a time.
+struct Seats;
+
+impl ClaimRules for Seats {
+    fn changes(&self, event: &SerializedEvent) -> Vec<ClaimChange> {
+        match event.event_type.as_str() {
+            "Reserved" => event.payload["Reserved"]["seat"]
+                .as_str()
+                .map(|seat| ClaimChange::Take(Claim::on("seat", seat)))
+                .into_iter()
+                .collect(),
+            _ => vec![ClaimChange::ReleaseAll],
+        }
+    }
+}
+
+/// Runs one command, as a program would.
+async fn execute(
+    backend: &Backend,
+    queue: &AppendQueue,
+    id: &str,
+    command: TicketCommand,
+) -> Result<Receipt, AggregateError<TicketError>> {
+    let repository = EventRepository::new(backend.log.clone(), queue.clone(), Arc::new(Seats), false);
+    let receipt = repository.receipt();
+    let store = PersistedEventStore::<_, Ticket>::new_event_store(repository);
+    let metadata = HashMap::from([("actor".to_owned(), "usher".to_owned())]);
+    CqrsFramework::new(store, Vec::new(), ())
+        .execute_with_metadata(id, command, metadata)
+        .await?;
+    Ok(receipt)
+}
+
+fn reserved(sequence: usize) -> SerializedEvent {
+    SerializedEvent {
+        aggregate_id: "t1".into(),
+        sequence,
+        aggregate_type: Ticket::TYPE.into(),
+        event_type: "Reserved".into(),
+        event_version: "2.0.0".into(),
+        payload: json!({"Reserved": {"seat": "7B"}}),
+        metadata: json!({"actor": "usher"}),
+    }
+}
+
+async fn cqrs_es_drives_commands_over_the_log(backend: Arc<Backend>) {
+    backend.migrate().await;
+    let queue = backend.queue();
+    let reserve = || TicketCommand::Reserve { seat: "7B" };
+    execute(&backend, &queue, "t1", reserve()).await.unwrap();
+    let refused = execute(&backend, &queue, "t1", reserve()).await;
+    assert!(
+        matches!(refused, Err(AggregateError::UserError(TicketError))),
+        "it knows its own past"
+    );
+    execute(&backend, &queue, "t1", TicketCommand::Free)
+        .await
+        .unwrap();
+    execute(&backend, &queue, "t2", reserve()).await.unwrap();
+    let feed = backend.log.feed(Position::BEGINNING, 10).await.unwrap();
+    let seen: Vec<_> = feed
+        .iter()
+        .map(|event| {
+            (
+                event.aggregate_id.as_str(),
+                event.sequence,
+                event.event_type.as_str(),
+            )
+        })
+        .collect();
+    assert_eq!(
+        seen,
+        [("t1", 1, "Reserved"), ("t1", 2, "Freed"), ("t2", 1, "Reserved")]
+    );
+    assert_eq!(feed[0].payload, reserved(1).payload);
+    assert_eq!(feed[0].metadata, reserved(1).metadata);
+}
+
+async fn the_receipt_says_where_the_events_went(backend: Arc<Backend>) {
+    backend.migrate().await;
+    let queue = backend.queue();
+    queue.append(append("other", 1)).await.unwrap();
+    let receipt = execute(&backend, &queue, "t1", TicketCommand::Reserve { seat: "7B" })
+        .await
+        .unwrap();
+    let appended = receipt.appended().unwrap();
+    assert_eq!((appended.first, appended.last), (position(2), position(2)));
+    let read = backend.log.at(&[position(2)]).await.unwrap();
+    assert_eq!(appended.recorded_at, read[0].recorded_at);
+
+    let repository = EventRepository::new(backend.log.clone(), queue.clone(), Arc::new(Seats), false);
+    let receipt = repository.receipt();
+    repository.persist::<Ticket>(&[], None).await.unwrap();
+    repository
+        .persist::<Ticket>(&[reserved(7)], None)
+        .await
+        .unwrap_err();
+    assert_eq!(receipt.appended(), None, "nothing went anywhere");
+}
+
+async fn a_conflict_is_an_optimistic_lock_error(backend: Arc<Backend>) {
+    backend.migrate().await;
+    let queue = backend.queue();
+    let repository = || EventRepository::new(backend.log.clone(), queue.clone(), Arc::new(NoClaims), false);
+    repository()
+        .persist::<Ticket>(&[reserved(1)], None)
+        .await
+        .unwrap();
+    let refused = repository()
+        .persist::<Ticket>(&[reserved(1)], None)
+        .await
+        .unwrap_err();
+    let refused: AggregateError<TicketError> = refused.into();
+    assert!(matches!(refused, AggregateError::AggregateConflict), "{refused}");
+}
+
+async fn a_taken_claim_is_told_apart_by_its_type(backend: Arc<Backend>) {
+    backend.migrate().await;
+    let queue = backend.queue();
+    let reserve = || TicketCommand::Reserve { seat: "7B" };
+    execute(&backend, &queue, "t1", reserve()).await.unwrap();
+    let Err(AggregateError::UnexpectedError(refused)) = execute(&backend, &queue, "t2", reserve()).await
+    else {
+        panic!("the seat is taken");
+    };
+    assert!(matches!(
+        refused.downcast_ref::<AppendError>(),
+        Some(AppendError::ClaimTaken)
+    ));
+    execute(&backend, &queue, "t1", TicketCommand::Free)
+        .await
+        .unwrap();
+    execute(&backend, &queue, "t2", reserve()).await.unwrap();
+}
+
+async fn a_fresh_aggregate_is_not_asked_for(backend: Arc<Backend>) {
+    backend.migrate().await;
+    let queue = backend.queue();
+    execute(&backend, &queue, "t1", TicketCommand::Reserve { seat: "7B" })
+        .await
+        .unwrap();
+    let fresh = EventRepository::new(backend.log.clone(), queue.clone(), Arc::new(NoClaims), true);
+    assert!(fresh.get_events::<Ticket>("t1").await.unwrap().is_empty());
+    // Whoever is wrong about it meets the log.
+    fresh.persist::<Ticket>(&[reserved(1)], None).await.unwrap_err();
+}
+
+async fn old_events_go_through_the_upcasters(backend: Arc<Backend>) {
+    backend.migrate().await;
+    let queue = backend.queue();
+    let old = NewEvent {
+        event_version: "1.0.0".into(),
+        payload: json!({"Reserved": {"row": 7, "letter": "B"}}),
+        ..reserved(1).into()
+    };
+    queue
+        .append(Append::new(vec![old], Vec::new()).unwrap())
+        .await
+        .unwrap();
+
+    let repository = EventRepository::new(backend.log.clone(), queue, Arc::new(Seats), false);
+    let upcaster = SemanticVersionEventUpcaster::new(
+        "Reserved",
+        "2.0.0",
+        Box::new(|payload| {
+            let old = &payload["Reserved"];
+            let seat = format!("{}{}", old["row"], old["letter"].as_str().unwrap());
+            json!({"Reserved": {"seat": seat}})
+        }),
+    );
+    let store = PersistedEventStore::<_, Ticket>::new_event_store(repository)
+        .with_upcasters(vec![Box::new(upcaster)]);
+    let events = cqrs_es::EventStore::load_events(&store, "t1").await.unwrap();
+    assert_eq!(events[0].payload, TicketEvent::Reserved { seat: "7B".into() });
+}
+
+/// Reads a ticket that was reserved and freed, through one of the repositories.
+async fn reads_both(repository: impl PersistedEventRepository) {
+    let freed = SerializedEvent {
+        event_type: "Freed".into(),
+        payload: json!({"Freed": {}}),
+        ..reserved(2)
+    };
+    let all = repository.get_events::<Ticket>("t1").await.unwrap();
+    assert_eq!(all, [reserved(1), freed.clone()]);
+    let last = repository.get_last_events::<Ticket>("t1", 1).await.unwrap();
+    assert_eq!(last, std::slice::from_ref(&freed));
+    assert!(repository.get_events::<Ticket>("t2").await.unwrap().is_empty());
+}
+
+async fn mysql_es_and_sqlite_es_read_the_log_unchanged(backend: Arc<Backend>) {
+    backend.migrate().await;
+    let queue = backend.queue();
+    queue.append(append("other", 1)).await.unwrap();
+    execute(&backend, &queue, "t1", TicketCommand::Reserve { seat: "7B" })
+        .await
+        .unwrap();
+    execute(&backend, &queue, "t1", TicketCommand::Free)
+        .await
+        .unwrap();
+
+    if let Some(pool) = backend.database.mysql() {
+        reads_both(MysqlEventRepository::new(pool.clone())).await;
+    } else {
+        let pool = backend.database.sqlite_readers().unwrap();
+        reads_both(SqliteEventRepository::new(pool.clone())).await;
+    }
+    let own = EventRepository::new(backend.log.clone(), queue, Arc::new(NoClaims), false);
+    reads_both(own).await;
+}
+
+async fn all_events_are_streamed_in_the_order_of_the_log(backend: Arc<Backend>) {
+    backend.migrate().await;
+    let queue = backend.queue();
+    // The seats are apart, so the second ticket's first event comes after the first one's second.
+    execute(&backend, &queue, "t1", TicketCommand::Reserve { seat: "1A" })
+        .await
+        .unwrap();
+    execute(&backend, &queue, "t1", TicketCommand::Free)
+        .await
+        .unwrap();
+    queue.append(append("other", 1)).await.unwrap();
+    execute(&backend, &queue, "t2", TicketCommand::Reserve { seat: "1B" })
+        .await
+        .unwrap();
+    let repository = EventRepository::new(backend.log.clone(), queue, Arc::new(NoClaims), false);
+    let mut stream = repository.stream_all_events::<Ticket>().await.unwrap();
+    let mut seen = Vec::new();
+    while let Some(event) = stream.next::<Ticket>(&[]).await {
+        let event = event.unwrap();
+        seen.push((event.aggregate_id, event.sequence));
+    }
+    assert_eq!(seen, [("t1".into(), 1), ("t1".into(), 2), ("t2".into(), 1)]);
+    let mut stream = repository.stream_events::<Ticket>("t2").await.unwrap();
+    assert_eq!(stream.next::<Ticket>(&[]).await.unwrap().unwrap().sequence, 1);
+    assert!(stream.next::<Ticket>(&[]).await.is_none());
+}

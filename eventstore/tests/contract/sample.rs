@@ -1,0 +1,37 @@
+//! Events and appends to try things with.
+
+use eventstore::{Append, Claim, ClaimChange, NewEvent};
+use serde_json::json;
+
+pub(crate) const TYPE: &str = "thing";
+
+pub(crate) fn event(id: &str, sequence: u64) -> NewEvent {
+    NewEvent {
+        aggregate_type: TYPE.into(),
+        aggregate_id: id.into(),
+        sequence,
+        event_type: "ThingHappened".into(),
+        event_version: "1.0".into(),
+        payload: json!({"what": format!("{id} happened")}),
+        metadata: json!({"request_id": "r-1", "actor": "test"}),
+    }
+}
+
+/// One event without claims.
+pub(crate) fn append(id: &str, sequence: u64) -> Append {
+    Append::new(vec![event(id, sequence)], Vec::new()).unwrap()
+}
+
+/// One event that takes the claim on `value`.
+pub(crate) fn taking(id: &str, sequence: u64, value: &str) -> Append {
+    Append::new(
+        vec![event(id, sequence)],
+        vec![ClaimChange::Take(Claim::on("value", value))],
+    )
+    .unwrap()
+}
+
+/// One event that releases every claim of its aggregate.
+pub(crate) fn releasing(id: &str, sequence: u64) -> Append {
+    Append::new(vec![event(id, sequence)], vec![ClaimChange::ReleaseAll]).unwrap()
+}

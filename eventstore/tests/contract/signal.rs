@@ -1,0 +1,213 @@
+//! The signal over Redis: a hint that usually arrives, and is never needed.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use eventstore::signal::CHANNEL;
+use eventstore::{
+    Append, AppendQueue, Error, Handler, Position, RecordedEvent, Signal, Subscription, SystemClock,
+    Transaction,
+};
+use futures::StreamExt;
+use serde_json::{Value, json};
+use testkit::{RedisServer, wait_until};
+use tokio::time::timeout;
+
+use crate::backend::{Backend, SOON, on_sqlite};
+use crate::sample::{append, event};
+
+/// Long enough to see that it was not the poll.
+const NEVER: Duration = Duration::from_hours(1);
+const OFTEN: Duration = Duration::from_millis(20);
+/// What a wake-up may take on a busy machine; far below [`NEVER`].
+const WAKE: Duration = Duration::from_secs(2);
+
+/// Two subscriptions as another process would have them: one that has only the signal, one that polls as well.
+const WOKEN: &str = "woken";
+const POLLING: &str = "polling";
+
+/// Moves its checkpoint, and does nothing else.
+struct Idle;
+
+impl Handler for Idle {
+    type Error = Error;
+
+    async fn apply(&mut self, _: &mut Transaction<'_>, _: &[RecordedEvent]) -> Result<(), Error> {
+        Ok(())
+    }
+}
+
+impl Backend {
+    /// A signal of its own, as each process has one.
+    fn signal(&self, redis: &RedisServer) -> Signal {
+        let (tasks, shutdown) = self.tasks();
+        Signal::redis(redis.url(), tasks, shutdown).unwrap()
+    }
+
+    fn follow(&self, name: &str, signal: &Signal, poll: Duration) {
+        let subscription = Subscription::new(
+            name,
+            "test",
+            self.log.clone(),
+            signal,
+            SystemClock::shared(),
+            Idle,
+        );
+        self.run(subscription.with_poll(poll));
+    }
+
+    /// Appends until wake-ups arrive one after the other: the first appends may come before anyone listens, and one
+    /// wake-up may be that of the listener itself, who has just been connected.
+    async fn append_until_woken(&self, queue: &AppendQueue, prefix: &str) {
+        let (mut number, mut woken) = (0, 0);
+        wait_until(SOON, "wake-ups arrive", async || {
+            number += 1;
+            let id = format!("{prefix}{number}");
+            let appended = queue.append(append(&id, 1)).await.unwrap();
+            let reached = timeout(WAKE, self.reached(WOKEN, appended.last)).await;
+            woken = if reached.is_ok() { woken + 1 } else { 0 };
+            woken == 3
+        })
+        .await;
+    }
+
+    async fn reached(&self, name: &str, position: Position) {
+        while self.checkpoint(name).await < Some(position) {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_wake_up_arrives_from_another_process_long_before_the_poll() {
+    on_sqlite(async |backend: Arc<Backend>| {
+        backend.migrate().await;
+        let redis = RedisServer::start().await;
+        backend.follow(WOKEN, &backend.signal(&redis), NEVER);
+        let queue = backend.queue_with(&backend.signal(&redis), SystemClock::shared());
+        backend.append_until_woken(&queue, "warm up ").await;
+        for n in 0..20 {
+            let appended = queue.append(append(&format!("a{n}"), 1)).await.unwrap();
+            timeout(WAKE, backend.reached(WOKEN, appended.last))
+                .await
+                .unwrap();
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn without_redis_appends_go_on_and_subscriptions_poll_and_when_it_is_back_wake_ups_are_too() {
+    on_sqlite(async |backend: Arc<Backend>| {
+        backend.migrate().await;
+        let mut redis = RedisServer::start().await;
+        let theirs = backend.signal(&redis);
+        backend.follow(WOKEN, &theirs, NEVER);
+        backend.follow(POLLING, &theirs, OFTEN);
+        let queue = backend.queue_with(&backend.signal(&redis), SystemClock::shared());
+        backend.append_until_woken(&queue, "before ").await;
+
+        redis.kill().await;
+        for n in 0..20 {
+            let id = format!("without {n}");
+            let appended = timeout(WAKE, queue.append(append(&id, 1)))
+                .await
+                .unwrap()
+                .unwrap();
+            timeout(WAKE, backend.reached(POLLING, appended.last))
+                .await
+                .unwrap();
+        }
+        assert!(backend.checkpoint(WOKEN).await < Some(backend.head().await));
+
+        redis.restart().await;
+        // The listener is woken when it is connected again: what was published meanwhile is not repeated.
+        backend.followed_up_to(WOKEN, backend.head().await).await;
+        backend.append_until_woken(&queue, "after ").await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_process_may_start_while_redis_is_away() {
+    on_sqlite(async |backend: Arc<Backend>| {
+        backend.migrate().await;
+        let mut redis = RedisServer::start().await;
+        redis.kill().await;
+        backend.follow(WOKEN, &backend.signal(&redis), NEVER);
+        let queue = backend.queue_with(&backend.signal(&redis), SystemClock::shared());
+        queue.append(append("a", 1)).await.unwrap();
+        redis.restart().await;
+        backend.append_until_woken(&queue, "after ").await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_message_says_what_was_appended_and_nothing_of_its_content() {
+    on_sqlite(async |backend: Arc<Backend>| {
+        assert_eq!(CHANNEL, "patients.events");
+        backend.migrate().await;
+        let redis = RedisServer::start().await;
+        let client = redis::Client::open(redis.url()).unwrap();
+        let mut listener = client.get_async_pubsub().await.unwrap();
+        listener.subscribe("patients.events").await.unwrap();
+        let queue = backend.queue_with(&backend.signal(&redis), SystemClock::shared());
+        let both = vec![event("a", 1), event("a", 2)];
+        queue
+            .append(Append::new(both, Vec::new()).unwrap())
+            .await
+            .unwrap();
+        queue.append(append("a", 2)).await.unwrap_err();
+        queue.append(append("b", 1)).await.unwrap();
+
+        let mut messages = listener.on_message();
+        for (position, id, sequence) in [(1, "a", 1), (2, "a", 2), (3, "b", 1)] {
+            let message = timeout(SOON, messages.next()).await.unwrap().unwrap();
+            let message: Value = serde_json::from_slice(message.get_payload_bytes()).unwrap();
+            let expected = json!({
+                "position": position, "event_type": "ThingHappened", "aggregate_id": id, "sequence": sequence,
+            });
+            assert_eq!(message, expected);
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_is_no_message_of_ours_wakes_and_breaks_nothing() {
+    on_sqlite(async |backend: Arc<Backend>| {
+        backend.migrate().await;
+        let redis = RedisServer::start().await;
+        backend.follow(WOKEN, &backend.signal(&redis), NEVER);
+        let ours = backend.queue_with(&backend.signal(&redis), SystemClock::shared());
+        backend.append_until_woken(&ours, "before ").await;
+        // Appended without a word, and then something is said.
+        let silent = backend.queue();
+        let appended = silent.append(append("silent", 1)).await.unwrap();
+        let client = redis::Client::open(redis.url()).unwrap();
+        let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+        let heard: i64 = redis::cmd("PUBLISH")
+            .arg("patients.events")
+            .arg("not \u{0} JSON")
+            .query_async(&mut connection)
+            .await
+            .unwrap();
+        assert!(heard > 0);
+        timeout(WAKE, backend.reached(WOKEN, appended.last))
+            .await
+            .unwrap();
+    })
+    .await;
+}
+
+#[test]
+fn a_url_of_another_kind_is_refused() {
+    let tasks = tokio_util::task::TaskTracker::new();
+    let refused = Signal::redis(
+        "http://localhost",
+        &tasks,
+        &tokio_util::sync::CancellationToken::new(),
+    );
+    assert!(matches!(refused, Err(Error::Redis(_))));
+}
