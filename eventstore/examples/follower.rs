@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use eventstore::database::values_list;
 use eventstore::{
-    Database, DatabaseOptions, EventLog, Handler, RecordedEvent, Signal, Subscription, SystemClock,
+    Database, DatabaseOptions, EventLog, Handler, RecordedEvent, Session, Signal, Subscription, SystemClock,
     Transaction,
 };
 use tokio_util::sync::CancellationToken;

@@ -52,6 +52,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 pub struct Append {
     events: Vec<Prepared>,
     claims: Vec<ClaimChange>,
+    new_aggregate: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -90,7 +91,19 @@ impl Append {
             return Err(AppendError::Invalid("not consecutive events of one aggregate"));
         }
         let events = events.into_iter().map(Prepared::new).collect::<Result<_, _>>()?;
-        Ok(Self { events, claims })
+        Ok(Self {
+            events,
+            claims,
+            new_aggregate: false,
+        })
+    }
+
+    /// Says that the aggregate's id has just been made up, so that the log need not be asked whether it has events. If it
+    /// has, the append is refused by the log's own key: [`AppendError::Unavailable`] instead of a conflict.
+    #[must_use]
+    pub const fn of_new_aggregate(mut self) -> Self {
+        self.new_aggregate = true;
+        self
     }
 }
 

@@ -303,6 +303,12 @@ async fn open_sqlite(pool: SqlitePoolOptions, connect: SqliteConnectOptions) -> 
     }
 }
 
+/// What statements run on: a connection or a transaction.
+pub trait Session: Send {
+    /// A statement to run here, with `?` where a value is to be bound.
+    fn query<'q>(&mut self, sql: &'q str) -> Query<'q, '_>;
+}
+
 /// A connection from a pool, given back when it is dropped.
 #[derive(Debug)]
 pub enum Connection {
@@ -313,14 +319,6 @@ pub enum Connection {
 }
 
 impl Connection {
-    /// A statement to run on this connection, with `?` where a value is to be bound.
-    pub fn query<'q>(&mut self, sql: &'q str) -> Query<'q, '_> {
-        match self {
-            Self::MySql(connection) => Query::MySql(connection, sqlx::query(sql)),
-            Self::Sqlite(connection) => Query::Sqlite(connection, sqlx::query(sql)),
-        }
-    }
-
     /// Ends the connection when it is dropped, instead of giving it back to its pool: whatever state it is in, its
     /// transaction ends with it.
     pub fn close_on_drop(&mut self) {
@@ -343,6 +341,15 @@ impl Connection {
     }
 }
 
+impl Session for Connection {
+    fn query<'q>(&mut self, sql: &'q str) -> Query<'q, '_> {
+        match self {
+            Self::MySql(connection) => Query::MySql(connection, sqlx::query(sql)),
+            Self::Sqlite(connection) => Query::Sqlite(connection, sqlx::query(sql)),
+        }
+    }
+}
+
 /// A transaction, rolled back when it is dropped without a commit.
 #[derive(Debug)]
 pub enum Transaction<'c> {
@@ -359,14 +366,6 @@ impl Transaction<'_> {
         match self {
             Self::MySql(_) => Dialect::MySql,
             Self::Sqlite(_) => Dialect::Sqlite,
-        }
-    }
-
-    /// A statement to run in this transaction, with `?` where a value is to be bound.
-    pub fn query<'q>(&mut self, sql: &'q str) -> Query<'q, '_> {
-        match self {
-            Self::MySql(transaction) => Query::MySql(transaction, sqlx::query(sql)),
-            Self::Sqlite(transaction) => Query::Sqlite(transaction, sqlx::query(sql)),
         }
     }
 
@@ -394,6 +393,15 @@ impl Transaction<'_> {
             Self::Sqlite(transaction) => transaction.rollback().await?,
         }
         Ok(())
+    }
+}
+
+impl Session for Transaction<'_> {
+    fn query<'q>(&mut self, sql: &'q str) -> Query<'q, '_> {
+        match self {
+            Self::MySql(transaction) => Query::MySql(transaction, sqlx::query(sql)),
+            Self::Sqlite(transaction) => Query::Sqlite(transaction, sqlx::query(sql)),
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::{Clock, Timestamp};
-use crate::database::Database;
+use crate::database::{Database, Session};
 use crate::error::Result;
 
 /// How long subscriptions hold their leases.

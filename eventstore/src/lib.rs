@@ -36,7 +36,7 @@ pub use append::{Append, AppendError, AppendQueue, Appended};
 pub use claim::{Claim, ClaimChange, ClaimRules};
 pub use clock::{Clock, ManualClock, SystemClock, Timestamp};
 pub use coalesce::{Batch, Coalescer, Rejected};
-pub use database::{Connection, Database, DatabaseOptions, Dialect, Row, Transaction};
+pub use database::{Connection, Database, DatabaseOptions, Dialect, Row, Session, Transaction};
 pub use error::{Error, Result};
 pub use event::{Hash, NewEvent, Position, RecordedEvent};
 pub use lease::Lease;

@@ -1,7 +1,7 @@
 //! Reading the log.
 
 use crate::clock::Timestamp;
-use crate::database::{Connection, Database, Row, Transaction, in_list, padded};
+use crate::database::{Database, Row, Session, Transaction, in_list, padded};
 use crate::error::{Error, Result};
 use crate::event::{Hash, Position, RecordedEvent};
 
@@ -127,13 +127,13 @@ impl EventLog {
             .collect()
     }
 
-    /// The events after `after` of some aggregates of one type, in the order of their positions, read on `connection`.
+    /// The events after `after` of some aggregates of one type, in the order of their positions, read on `session`.
     ///
     /// # Errors
     ///
     /// [`Error::Database`].
     pub async fn events_of(
-        connection: &mut Connection,
+        session: &mut impl Session,
         aggregate_type: &str,
         aggregate_ids: &[&str],
         after: Position,
@@ -146,7 +146,7 @@ impl EventLog {
              ORDER BY position",
             in_list(aggregate_ids.len())
         );
-        connection
+        session
             .query(&sql)
             .bind_all(padded(aggregate_ids))
             .bind(aggregate_type)

@@ -108,6 +108,11 @@ impl PersistedEventRepository for EventRepository {
             .collect();
         let append = Append::new(events.iter().cloned().map(NewEvent::from).collect(), claims)
             .map_err(|error| PersistenceError::UnknownError(Box::new(error)))?;
+        let append = if self.fresh {
+            append.of_new_aggregate()
+        } else {
+            append
+        };
         let appended = self.appends.append(append).await.map_err(|error| match error {
             AppendError::Conflict { .. } => PersistenceError::OptimisticLockError,
             // Told apart by its type at the other end: `AggregateError::UnexpectedError`, downcast.

@@ -12,7 +12,7 @@
 //! takes it puts a new `lease` on it, and only with that lease can the outcome be recorded.
 
 use eventstore::database::{in_list, padded, values_list};
-use eventstore::{Position, RecordedEvent, Result, Timestamp, Transaction};
+use eventstore::{Position, RecordedEvent, Result, Session, Timestamp, Transaction};
 
 use crate::template::Template;
 

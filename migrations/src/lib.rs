@@ -13,7 +13,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use eventstore::{Clock, Connection, Database, Dialect, Lease};
+use eventstore::{Clock, Connection, Database, Dialect, Lease, Session};
 use sqlx::migrate::{MigrateError, Migrator};
 
 static MYSQL: Migrator = sqlx::migrate!("./mysql");

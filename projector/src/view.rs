@@ -2,7 +2,7 @@
 
 use domain::StoredEventError;
 use eventstore::database::{in_list, padded, values_list};
-use eventstore::{Handler, Position, RecordedEvent, Transaction};
+use eventstore::{Handler, Position, RecordedEvent, Session, Transaction};
 
 use crate::PATIENT_VIEW;
 use crate::changes::{Changes, PatientRow, changes};

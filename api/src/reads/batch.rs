@@ -11,7 +11,7 @@ use std::time::Duration;
 use cqrs_es::Aggregate;
 use domain::{Patient, PatientDetails, PatientEvent};
 use eventstore::database::{in_list, padded};
-use eventstore::{Batch, Connection, Error, EventLog, Position, RecordedEvent};
+use eventstore::{Batch, Connection, Error, EventLog, Position, RecordedEvent, Session};
 use uuid::Uuid;
 
 use super::{Found, PROJECTION, ReadError};

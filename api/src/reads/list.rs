@@ -1,6 +1,6 @@
 //! The list of patients.
 
-use eventstore::{Database, Position, Result};
+use eventstore::{Database, Position, Result, Session};
 use serde::Serialize;
 use uuid::Uuid;
 

@@ -1,12 +1,12 @@
 //! The statements of one append transaction.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use super::decide::{Aggregate, Decision, Known, decide};
 use super::{Append, Appended, Outcome, Prepared};
 use crate::claim::{Claim, ClaimChange};
 use crate::clock::{Clock, Timestamp};
-use crate::database::{Connection, Transaction, in_list, padded, values_list};
+use crate::database::{Connection, Session, Transaction, in_list, padded, values_list};
 use crate::error::{Error, Result};
 use crate::event::{Hash, Position};
 use crate::log::Head;
@@ -145,12 +145,16 @@ fn chain<'a>(
 async fn sequences(
     transaction: &mut Transaction<'_>,
     items: &[Append],
-) -> Result<std::collections::HashMap<(String, String), u64>> {
+) -> Result<HashMap<(String, String), u64>> {
     let ids: Vec<&str> = items
         .iter()
+        .filter(|item| !item.new_aggregate)
         .filter_map(|item| item.events.first())
         .map(|first| first.event.aggregate_id.as_str())
         .collect();
+    if ids.is_empty() {
+        return Ok(HashMap::new());
+    }
     let sql = format!(
         "SELECT aggregate_type, aggregate_id, MAX(sequence) FROM events WHERE aggregate_id IN ({}) \
          GROUP BY aggregate_type, aggregate_id",
@@ -168,7 +172,7 @@ async fn sequences(
 async fn holders(
     transaction: &mut Transaction<'_>,
     items: &[Append],
-) -> Result<std::collections::HashMap<Claim, (String, String)>> {
+) -> Result<HashMap<Claim, (String, String)>> {
     let claims: Vec<&[u8]> = items
         .iter()
         .flat_map(|item| &item.claims)
@@ -178,7 +182,7 @@ async fn holders(
         })
         .collect();
     if claims.is_empty() {
-        return Ok(std::collections::HashMap::new());
+        return Ok(HashMap::new());
     }
     let sql = format!(
         "SELECT claim, aggregate_type, aggregate_id FROM claims WHERE claim IN ({})",

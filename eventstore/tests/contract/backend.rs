@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use eventstore::{
-    AppendQueue, Clock, Database, DatabaseOptions, EventLog, Handler, Position, Row, Signal, Subscription,
-    SystemClock, Transaction,
+    AppendQueue, Clock, Database, DatabaseOptions, EventLog, Handler, Position, Row, Session, Signal,
+    Subscription, SystemClock, Transaction,
 };
 use futures::FutureExt;
 use testkit::{MysqlServer, mysql_servers, wait_until};

@@ -5,7 +5,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use eventstore::{AppendError, AppendQueue, Database, DatabaseOptions, Position, Signal, SystemClock};
+use eventstore::{
+    AppendError, AppendQueue, Database, DatabaseOptions, Position, Session, Signal, SystemClock,
+};
 use futures::future::join_all;
 use testkit::{PrivateMysql, installed_flavours, wait_until};
 use tokio::time::Instant;

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use eventstore::database::values_list;
 use eventstore::{
-    EventLog, Handler, Position, RecordedEvent, Signal, Subscription, SystemClock, Transaction,
+    EventLog, Handler, Position, RecordedEvent, Session, Signal, Subscription, SystemClock, Transaction,
 };
 
 use crate::backend::Backend;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ::migrations::{Error, check, migrate};
-use eventstore::{Database, DatabaseOptions, Dialect, ManualClock, SystemClock, Timestamp};
+use eventstore::{Database, DatabaseOptions, Dialect, ManualClock, Session, SystemClock, Timestamp};
 use futures::future::join_all;
 use tokio::time::timeout;
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use eventstore::{EventLog, Signal};
+use eventstore::{EventLog, Session, Signal};
 use testkit::wait_until;
 use tokio_util::sync::CancellationToken;
 

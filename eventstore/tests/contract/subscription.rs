@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use eventstore::signal::Notice;
 use eventstore::{
-    AppendQueue, Clock, EventLog, Handler, ManualClock, Position, RecordedEvent, Signal, Subscription,
-    SubscriptionStatus, SystemClock, Timestamp, Transaction, lease,
+    AppendQueue, Clock, EventLog, Handler, ManualClock, Position, RecordedEvent, Session, Signal,
+    Subscription, SubscriptionStatus, SystemClock, Timestamp, Transaction, lease,
 };
 use futures::future::join_all;
 use testkit::wait_until;

@@ -18,7 +18,7 @@ use std::time::Duration;
 use domain::{EVENT_VERSION, PATIENT_DELETED, PATIENT_REGISTERED};
 use eventstore::{
     Append, AppendQueue, Clock, Database, DatabaseOptions, EventLog, ManualClock, NewEvent, Position, Row,
-    Signal, Subscription, SubscriptionStatus, SystemClock, Timestamp,
+    Session, Signal, Subscription, SubscriptionStatus, SystemClock, Timestamp,
 };
 use mailer::{Composer, Languages, Options, SUBSCRIPTION, Sender, Templates, Transport, Worker};
 use serde_json::json;
