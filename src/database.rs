@@ -40,7 +40,7 @@ pub(crate) async fn migrate(settings: &Settings) -> anyhow::Result<()> {
 }
 
 async fn open_or_create(settings: &Settings) -> anyhow::Result<Database> {
-    match open(settings, 3).await {
+    match open(settings, 2).await {
         Err(error)
             if error
                 .downcast_ref()
@@ -50,7 +50,7 @@ async fn open_or_create(settings: &Settings) -> anyhow::Result<Database> {
                 .await
                 .context("the database cannot be made")?;
             tracing::info!("made the database of DATABASE_URL");
-            open(settings, 3).await
+            open(settings, 2).await
         }
         opened => opened,
     }

@@ -1,7 +1,6 @@
 //! The log: lines on standard error, none with personal data.
 
 use std::io::{ErrorKind, IsTerminal};
-use std::path::PathBuf;
 
 use anyhow::Context;
 use tracing_subscriber::EnvFilter;
@@ -9,7 +8,7 @@ use tracing_subscriber::EnvFilter;
 use crate::settings::{LogFormat, Settings};
 
 /// Starts the log, and says there if a `.env` file could not be read.
-pub(crate) fn start(settings: &Settings, dotenv: dotenvy::Result<PathBuf>) -> anyhow::Result<()> {
+pub(crate) fn start(settings: &Settings, dotenv: dotenvy::Result<()>) -> anyhow::Result<()> {
     let filter = EnvFilter::try_new(&settings.log).with_context(|| {
         format!(
             "LOG is {:?}; expected a level such as info, or a list such as info,api=debug",
@@ -30,7 +29,7 @@ pub(crate) fn start(settings: &Settings, dotenv: dotenvy::Result<PathBuf>) -> an
     }
     filter?;
     match dotenv {
-        Ok(path) => tracing::debug!(path = %path.display(), "read .env"),
+        Ok(()) => tracing::debug!("read .env"),
         Err(dotenvy::Error::Io(error)) if error.kind() == ErrorKind::NotFound => {}
         // The error would quote the line, which may hold a password.
         Err(_) => anyhow::bail!(".env cannot be read: expected lines of the form NAME=value"),

@@ -12,28 +12,17 @@ mod shutdown;
 use std::process::ExitCode;
 
 use cli::{Cli, Command};
+use settings::Settings;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     // Before anything reads the environment, and while there is only one thread.
-    let dotenv = dotenvy::dotenv();
+    let dotenv = dotenvy::from_path(".env");
     let Cli { command, settings } = Cli::read();
-    let outcome = logging::start(&settings, dotenv)
-        .and_then(|()| runtime())
-        .and_then(|runtime| {
-            runtime.block_on(async {
-                match command.unwrap_or(Command::Serve) {
-                    Command::Serve => roles::serve(&settings).await,
-                    Command::Api => roles::api(&settings).await,
-                    Command::Projector => roles::projector(&settings).await,
-                    Command::Mailer => roles::mailer(&settings).await,
-                    Command::Migrate => database::migrate(&settings).await,
-                    Command::Health { role } => health::check(&settings, role).await,
-                }
-            })
-        });
+    let outcome =
+        logging::start(&settings, dotenv).and_then(|()| run(command.unwrap_or(Command::Serve), &settings));
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -43,6 +32,19 @@ fn main() -> ExitCode {
     }
 }
 
-fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
-    Ok(tokio::runtime::Builder::new_multi_thread().enable_all().build()?)
+fn run(command: Command, settings: &Settings) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let outcome = runtime.block_on(async {
+        match command {
+            Command::Serve => roles::serve(settings).await,
+            Command::Api => roles::api(settings).await,
+            Command::Projector => roles::projector(settings).await,
+            Command::Mailer => roles::mailer(settings).await,
+            Command::Migrate => database::migrate(settings).await,
+            Command::Health { role } => health::check(settings, role).await,
+        }
+    });
+    // A look-up of a name that never ends must not keep the process.
+    runtime.shutdown_background();
+    outcome
 }

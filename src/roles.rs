@@ -8,12 +8,13 @@ use api::{Api, ApiOptions};
 use eventstore::{AppendQueue, Clock, Database, EventLog, Handler, Signal, Subscription, SystemClock};
 use projector::{PATIENT_VIEW, PatientView};
 use tokio::net::TcpListener;
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::settings::Settings;
-use crate::{database, mail, shutdown};
+use crate::shutdown::StopSignals;
+use crate::{database, mail};
 
 /// `patients serve`.
 pub(crate) async fn serve(settings: &Settings) -> anyhow::Result<()> {
@@ -63,6 +64,7 @@ async fn run(
     schema: Schema,
     begin: impl AsyncFnOnce(&mut Process<'_>) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
+    let mut signals = StopSignals::listen()?;
     let starting = async {
         let mut process = Process::start(settings, role, schema).await?;
         begin(&mut process).await?;
@@ -71,14 +73,14 @@ async fn run(
     };
     let mut process = tokio::select! {
         started = starting => started?,
-        asked = shutdown::asked() => return asked,
+        () = signals.asked() => return Ok(()),
     };
     let ended = tokio::select! {
-        asked = shutdown::asked() => asked,
+        () = signals.asked() => Ok(()),
         ended = process.tasks.join_next() => Err(early_end(ended)),
     };
     tracing::info!("stopping: finishing what was accepted");
-    shutdown::within(settings.shutdown_timeout, process.stop()).await?;
+    signals.within(settings.shutdown_timeout, process.stop()).await?;
     tracing::info!("stopped");
     ended
 }
@@ -106,12 +108,15 @@ struct Process<'s> {
     signal: Signal,
     tasks: JoinSet<Ended>,
     api: Option<Api>,
+    listening: Option<AbortHandle>,
     lines: Vec<(&'static str, String)>,
     /// Stops the API's listener.
     stop_accepting: CancellationToken,
     /// Is cancelled when the API has answered its last request.
     served: CancellationToken,
-    /// Stops the subscriptions and the sending of mail.
+    /// Stops the taking of mail to send; what is being sent is finished.
+    stop_sending: CancellationToken,
+    /// Stops the subscriptions.
     stop_following: CancellationToken,
     /// Stops the signal, last: what was appended is still to be told to other processes.
     stop_signal: CancellationToken,
@@ -144,9 +149,11 @@ impl<'s> Process<'s> {
             signal,
             tasks: JoinSet::new(),
             api: None,
+            listening: None,
             lines: Vec::new(),
             stop_accepting: CancellationToken::new(),
             served: CancellationToken::new(),
+            stop_sending: CancellationToken::new(),
             stop_following: CancellationToken::new(),
             stop_signal,
             signal_tasks,
@@ -172,14 +179,16 @@ impl<'s> Process<'s> {
         let api = Api::new(&self.log, appends, Arc::clone(&self.clock), options);
         self.lines
             .push(("api", format!("http://{}", listener.local_addr()?)));
-        let serving = api::serve(listener, api.clone(), self.stop_accepting.clone());
+        let connections = settings.http_connections as usize;
+        let serving = api::serve(listener, api.clone(), connections, self.stop_accepting.clone());
         let served = self.served.clone().drop_guard();
-        self.tasks.spawn(async move {
+        let listening = self.tasks.spawn(async move {
             let ended = serving.await;
             drop(served);
             ("API", ended.map_err(Into::into))
         });
         self.api = Some(api);
+        self.listening = Some(listening);
         Ok(())
     }
 
@@ -195,7 +204,7 @@ impl<'s> Process<'s> {
         self.lines.push(("mail", mail.place));
         let subscription = self.subscription(::mailer::SUBSCRIPTION, mail.handler);
         self.follow("mailer", subscription);
-        let sending = mail.worker.run(self.stop_following.clone());
+        let sending = mail.worker.run(self.stop_sending.clone());
         self.tasks.spawn(async move {
             sending.await;
             ("sending of mail", Ok(()))
@@ -241,11 +250,23 @@ impl<'s> Process<'s> {
         Ok(())
     }
 
-    /// Stops in the order in which work flows: no more requests, then no more appends, then no more following.
+    /// Stops in the order in which work flows: no more requests, then no more appends, then no more following. Mail that
+    /// is being sent is finished meanwhile.
     async fn stop(&mut self) {
+        self.stop_sending.cancel();
         self.stop_accepting.cancel();
         if let Some(api) = &self.api {
-            self.served.cancelled().await;
+            // A client that never finishes its request must not keep the rest from being finished in order.
+            let patience = self.settings.shutdown_timeout / 2;
+            if tokio::time::timeout(patience, self.served.cancelled())
+                .await
+                .is_err()
+            {
+                tracing::warn!("some requests are not finished; going on without them");
+                if let Some(listening) = &self.listening {
+                    listening.abort();
+                }
+            }
             api.shutdown().await;
         }
         self.stop_following.cancel();

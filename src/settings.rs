@@ -20,8 +20,9 @@ pub(crate) struct Settings {
     )]
     pub(crate) database_url: String,
 
+    // Three are kept by the append queue and the reads by id; the rest serves the subscriptions, the mail and all other requests.
     /// The most connections to the database
-    #[arg(long, env, global = true, default_value_t = 10, value_parser = clap::value_parser!(u32).range(3..=1000))]
+    #[arg(long, env, global = true, default_value_t = 10, value_parser = clap::value_parser!(u32).range(8..=1000))]
     pub(crate) database_connections: u32,
 
     /// Redis, for the signal between processes: `redis://host:port`. Without it, a signal within the process
@@ -50,8 +51,12 @@ pub(crate) struct Settings {
     pub(crate) mail_concurrency: u16,
 
     /// How long sending one email may take. One whose mailer was killed is sent by another after twice as long
-    #[arg(long, env, global = true, default_value = "30s", value_parser = duration)]
+    #[arg(long, env, global = true, default_value = "20s", value_parser = duration)]
     pub(crate) mail_send_timeout: Duration,
+
+    /// The most connections to the API at a time; more wait to be accepted
+    #[arg(long, env, global = true, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub(crate) http_connections: u32,
 
     /// The address and port of the API
     #[arg(long, env, global = true, default_value = "127.0.0.1:8000", value_parser = http_addr)]
@@ -78,7 +83,7 @@ pub(crate) struct Settings {
     pub(crate) poll_interval: Duration,
 
     /// How long a process may take to finish what it accepted when it is told to stop
-    #[arg(long, env, global = true, default_value = "10s", value_parser = duration)]
+    #[arg(long, env, global = true, default_value = "30s", value_parser = duration)]
     pub(crate) shutdown_timeout: Duration,
 
     /// What is logged: off, error, warn, info, debug, trace, or a list such as `info,api=debug`

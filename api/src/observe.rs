@@ -53,12 +53,14 @@ pub(crate) async fn observe(State(api): State<Api>, mut request: Request, next: 
     request.extensions_mut().insert(id.clone());
 
     let started = Instant::now();
-    let mut response = tokio::time::timeout(
-        api.options.request_timeout,
-        next.run(request).instrument(span.clone()),
-    )
-    .await
-    .unwrap_or_else(|_| ApiError::OutcomeUnknown.into_response());
+    // In a task of its own, which goes on when the client goes away or the time is up: what was begun is finished, and no
+    // connection to the database is left in the middle of an answer.
+    let handling = tokio::spawn(next.run(request).instrument(span.clone()));
+    let mut response = match tokio::time::timeout(api.options.request_timeout, handling).await {
+        Ok(Ok(response)) => response,
+        Ok(Err(_)) => panicked(Box::new(())),
+        Err(_) => ApiError::OutcomeUnknown.into_response(),
+    };
     let (status, elapsed) = (response.status(), started.elapsed());
     span.in_scope(|| {
         if status.is_server_error() {

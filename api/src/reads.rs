@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use domain::PatientDetails;
 use eventstore::{Coalescer, EventLog, Head, Position, Rejected};
+use tokio::sync::Mutex;
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use batch::PatientBatch;
@@ -82,6 +84,8 @@ impl From<Rejected> for ReadError {
 #[derive(Clone)]
 pub struct PatientReads {
     log: EventLog,
+    /// Where the projection was when somebody last looked.
+    seen: Arc<Mutex<Option<(Position, Instant)>>>,
     by_id: Coalescer<PatientBatch>,
 }
 
@@ -92,6 +96,7 @@ impl PatientReads {
             .collect::<Vec<_>>();
         Self {
             log,
+            seen: Arc::default(),
             by_id: Coalescer::start(workers, CAPACITY, LARGEST),
         }
     }
@@ -129,16 +134,29 @@ impl PatientReads {
         position: Position,
         wait: Duration,
     ) -> Result<Result<(), Position>, ReadError> {
-        let deadline = tokio::time::Instant::now() + wait;
+        let deadline = Instant::now() + wait;
         loop {
-            let projected = list::projected(self.log.database()).await?;
+            let projected = self.projected().await?;
             if projected >= position {
                 return Ok(Ok(()));
             }
-            if tokio::time::Instant::now() + LOOK > deadline {
+            if Instant::now() + LOOK > deadline {
                 return Ok(Err(projected));
             }
             tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    /// How far the projection is, or was a moment ago: all who wait look together.
+    async fn projected(&self) -> Result<Position, ReadError> {
+        let mut seen = self.seen.lock().await;
+        match *seen {
+            Some((position, when)) if when.elapsed() < LOOK => Ok(position),
+            _ => {
+                let position = list::projected(self.log.database()).await?;
+                *seen = Some((position, Instant::now()));
+                Ok(position)
+            }
         }
     }
 

@@ -1,25 +1,84 @@
-//! The listener.
+//! The listener: bounded in connections, and in the time that a client may take to say what it wants.
 
-use axum::serve::ListenerExt;
-use tokio::net::TcpListener;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::{Api, router};
 
-/// Serves `api` on `listener` until `shutdown`; then takes no more connections, and returns when every request that was
-/// accepted has been answered.
+/// How long a client may take to send the head of a request, from when it connects or from its last answer.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(20);
+/// The pause after the machine refused a connection, having no more descriptors.
+const REFUSED_PAUSE: Duration = Duration::from_millis(100);
+
+/// Serves `api` on `listener` until `shutdown`, to at most `connections` connections at a time; then takes no more, and
+/// returns when every request that was accepted has been answered.
 ///
 /// # Errors
 ///
 /// If the listener breaks.
-pub async fn serve(listener: TcpListener, api: Api, shutdown: CancellationToken) -> std::io::Result<()> {
-    let listener = listener.tap_io(|connection| {
-        // An answer is one small write; waiting to fill a packet would only delay it.
-        if let Err(error) = connection.set_nodelay(true) {
-            tracing::debug!(%error, "TCP_NODELAY could not be set");
+pub async fn serve(
+    listener: TcpListener,
+    api: Api,
+    connections: usize,
+    shutdown: CancellationToken,
+) -> std::io::Result<()> {
+    let router = router(api);
+    let free = Arc::new(Semaphore::new(connections));
+    let graceful = GracefulShutdown::new();
+    let mut http = hyper::server::conn::http1::Builder::new();
+    http.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
+    loop {
+        let accepted = async {
+            let place = Arc::clone(&free)
+                .acquire_owned()
+                .await
+                .map_err(std::io::Error::other)?;
+            Ok((place, accept(&listener).await?))
+        };
+        let (place, stream) = tokio::select! {
+            () = shutdown.cancelled() => break,
+            accepted = accepted => {
+                let accepted: std::io::Result<_> = accepted;
+                accepted?
+            }
+        };
+        let service = TowerToHyperService::new(router.clone());
+        let connection = graceful.watch(http.serve_connection(TokioIo::new(stream), service));
+        tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(%error, "a connection ended early");
+            }
+            drop(place);
+        });
+    }
+    drop(listener);
+    graceful.shutdown().await;
+    Ok(())
+}
+
+/// The next connection; a client that went away before it was accepted is no fault of the listener.
+async fn accept(listener: &TcpListener) -> std::io::Result<TcpStream> {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                // An answer is one small write; waiting to fill a packet would only delay it.
+                if let Err(error) = stream.set_nodelay(true) {
+                    tracing::debug!(%error, "TCP_NODELAY could not be set");
+                }
+                return Ok(stream);
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::InvalidInput => return Err(error),
+            Err(error) => {
+                tracing::warn!(%error, "a connection could not be accepted");
+                tokio::time::sleep(REFUSED_PAUSE).await;
+            }
         }
-    });
-    axum::serve(listener, router(api))
-        .with_graceful_shutdown(shutdown.cancelled_owned())
-        .await
+    }
 }

@@ -99,7 +99,7 @@ impl Append {
     }
 
     /// Says that the aggregate's id has just been made up, so that the log need not be asked whether it has events. If it
-    /// has, the append is refused by the log's own key: [`AppendError::Unavailable`] instead of a conflict.
+    /// has, the log's own key refuses the batch, and the append is tried again alone, and asked about.
     #[must_use]
     pub const fn of_new_aggregate(mut self) -> Self {
         self.new_aggregate = true;
@@ -275,30 +275,57 @@ impl Batch for Appender {
     type Answer = Outcome;
 
     async fn run(&mut self, items: Vec<Append>) -> Vec<Outcome> {
+        // Whatever a batch that panicked left is not about this one.
+        self.in_doubt = None;
         match self.commit(&items).await {
             Ok(outcomes) => outcomes,
-            Err(AppendError::Unavailable(error)) if items.len() > 1 && !error.is_connection() => {
+            Err(AppendError::Unavailable(error)) if refused(&error) => {
                 tracing::warn!(
                     append.batch = items.len(),
                     error = %error,
                     "the database refused a batch; trying each append alone"
                 );
-                let mut outcomes = Vec::with_capacity(items.len());
-                for item in items {
-                    outcomes.push(
-                        self.commit(&[item])
-                            .await
-                            .and_then(|mut alone| alone.pop().unwrap_or(Err(AppendError::Failed))),
-                    );
-                }
-                outcomes
+                self.alone(items).await
             }
             Err(error) => vec![Err(error); items.len()],
         }
     }
 }
 
+/// Whether the database answered that it does not take what was sent, which may be the fault of one append alone.
+fn refused(error: &Error) -> bool {
+    !error.is_connection() && !error.is_contention()
+}
+
 impl Appender {
+    /// Commits each of `items` in a transaction of its own; those after one that the database could not be asked about
+    /// are not tried.
+    async fn alone(&mut self, items: Vec<Append>) -> Vec<Outcome> {
+        let mut outcomes = Vec::with_capacity(items.len());
+        let mut lost: Option<AppendError> = None;
+        for mut item in items {
+            if let Some(error) = &lost {
+                outcomes.push(Err(error.clone()));
+                continue;
+            }
+            // If its aggregate is not new after all, this try says so.
+            item.new_aggregate = false;
+            let outcome = match self.commit(&[item]).await {
+                Ok(mut alone) => alone.pop().unwrap_or(Err(AppendError::Failed)),
+                Err(error) => {
+                    if let AppendError::Unavailable(cause) = &error
+                        && !refused(cause)
+                    {
+                        lost = Some(error.clone());
+                    }
+                    Err(error)
+                }
+            };
+            outcomes.push(outcome);
+        }
+        outcomes
+    }
+
     /// Commits `items`, again and again while the database is away, for as long as [`RETRY_FOR`].
     async fn commit(&mut self, items: &[Append]) -> Result<Vec<Outcome>, AppendError> {
         let mut pause = FIRST_PAUSE;

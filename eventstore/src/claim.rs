@@ -35,7 +35,14 @@ pub enum ClaimChange {
 /// Tells what an event does to the claims of its aggregate.
 pub trait ClaimRules: Send + Sync + 'static {
     /// The changes that come with `event`, in order.
-    fn changes(&self, event: &SerializedEvent) -> Vec<ClaimChange>;
+    ///
+    /// # Errors
+    ///
+    /// If the event cannot be read; then it is not appended.
+    fn changes(
+        &self,
+        event: &SerializedEvent,
+    ) -> Result<Vec<ClaimChange>, Box<dyn std::error::Error + Send + Sync>>;
 }
 
 /// No event claims anything.
@@ -43,7 +50,10 @@ pub trait ClaimRules: Send + Sync + 'static {
 pub struct NoClaims;
 
 impl ClaimRules for NoClaims {
-    fn changes(&self, _event: &SerializedEvent) -> Vec<ClaimChange> {
-        Vec::new()
+    fn changes(
+        &self,
+        _event: &SerializedEvent,
+    ) -> Result<Vec<ClaimChange>, Box<dyn std::error::Error + Send + Sync>> {
+        Ok(Vec::new())
     }
 }

@@ -6,22 +6,25 @@
 //!
 //! SQLite has one writer at a time, so it gets two pools: one connection that writes, in turn, and some that read.
 
+mod query;
+mod session;
+
 use std::str::FromStr;
 use std::time::Duration;
 
 use sqlx::migrate::MigrateDatabase;
-use sqlx::mysql::{
-    MySqlArguments, MySqlConnectOptions, MySqlConnection, MySqlPool, MySqlPoolOptions, MySqlRow,
-};
-use sqlx::pool::PoolConnection;
+use sqlx::mysql::{MySqlConnectOptions, MySqlPool, MySqlPoolOptions};
 use sqlx::sqlite::{
-    SqliteArguments, SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool,
-    SqlitePoolOptions, SqliteRow, SqliteSynchronous,
+    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
-use sqlx::{ColumnIndex, Connection as _, Decode, Encode, Executor, MySql, Row as _, Sqlite, Type};
+use sqlx::{Executor, MySql};
 use tokio::time::Instant;
 
 use crate::error::{Error, Result};
+use session::{Held, Link};
+
+pub use query::{Bind, Column, Query, Row, in_list, padded, values_list};
+pub use session::{Connection, Session, Transaction};
 
 /// Statements kept prepared on each connection. Batches vary in length, and each length is a statement of its own.
 const PREPARED_STATEMENTS: usize = 1024;
@@ -145,10 +148,10 @@ impl Database {
     ///
     /// [`Error::Database`] if there is none within the time allowed.
     pub async fn reader(&self) -> Result<Connection> {
-        Ok(match &self.pools {
-            Pools::MySql(pool) => Connection::MySql(pool.acquire().await?),
-            Pools::Sqlite { readers, .. } => Connection::Sqlite(readers.acquire().await?),
-        })
+        Ok(Connection::new(match &self.pools {
+            Pools::MySql(pool) => Link::MySql(pool.acquire().await?),
+            Pools::Sqlite { readers, .. } => Link::Sqlite(readers.acquire().await?),
+        }))
     }
 
     /// A connection to write with.
@@ -157,10 +160,10 @@ impl Database {
     ///
     /// [`Error::Database`] if there is none within the time allowed.
     pub async fn writer(&self) -> Result<Connection> {
-        Ok(match &self.pools {
-            Pools::MySql(pool) => Connection::MySql(pool.acquire().await?),
-            Pools::Sqlite { writer, .. } => Connection::Sqlite(writer.acquire().await?),
-        })
+        Ok(Connection::new(match &self.pools {
+            Pools::MySql(pool) => Link::MySql(pool.acquire().await?),
+            Pools::Sqlite { writer, .. } => Link::Sqlite(writer.acquire().await?),
+        }))
     }
 
     /// Begins a transaction that may write. It is rolled back when it is dropped without a commit.
@@ -169,20 +172,7 @@ impl Database {
     ///
     /// [`Error::Database`] if no connection is had within the time allowed.
     pub async fn begin(&self) -> Result<Transaction<'static>> {
-        let pools = self.pools.clone();
-        // In a task of its own, which goes on when this call is cancelled: sqlx forgets a `BEGIN` that is cancelled between
-        // the statement and its bookkeeping, and the connection would go back to the pool with a transaction open.
-        let begun = tokio::spawn(async move {
-            Ok(match pools {
-                Pools::MySql(pool) => Transaction::MySql(pool.begin().await?),
-                Pools::Sqlite { writer, .. } => {
-                    Transaction::Sqlite(writer.begin_with(BEGIN_IMMEDIATE).await?)
-                }
-            })
-        });
-        begun
-            .await
-            .unwrap_or_else(|_| Err(Error::Database(sqlx::Error::WorkerCrashed)))
+        Transaction::begin(Held::Own(self.writer().await?)).await
     }
 
     /// The MySQL pool, if it is one.
@@ -223,10 +213,6 @@ impl Database {
         }
     }
 }
-
-/// Takes SQLite's write lock at once: a transaction that reads first and writes later could find, at its first write,
-/// that another one has written since, and would have to start again.
-const BEGIN_IMMEDIATE: &str = "BEGIN IMMEDIATE";
 
 async fn connect_mysql(url: &str, options: DatabaseOptions) -> Result<MySqlPool> {
     let connect = MySqlConnectOptions::from_str(url)
@@ -301,249 +287,4 @@ async fn open_sqlite(pool: SqlitePoolOptions, connect: SqliteConnectOptions) -> 
             opened => return opened,
         }
     }
-}
-
-/// What statements run on: a connection or a transaction.
-pub trait Session: Send {
-    /// A statement to run here, with `?` where a value is to be bound.
-    fn query<'q>(&mut self, sql: &'q str) -> Query<'q, '_>;
-}
-
-/// A connection from a pool, given back when it is dropped.
-#[derive(Debug)]
-pub enum Connection {
-    /// To MySQL or MariaDB.
-    MySql(PoolConnection<MySql>),
-    /// To SQLite.
-    Sqlite(PoolConnection<Sqlite>),
-}
-
-impl Connection {
-    /// Ends the connection when it is dropped, instead of giving it back to its pool: whatever state it is in, its
-    /// transaction ends with it.
-    pub fn close_on_drop(&mut self) {
-        match self {
-            Self::MySql(connection) => connection.close_on_drop(),
-            Self::Sqlite(connection) => connection.close_on_drop(),
-        }
-    }
-
-    /// Begins a transaction on this connection; on SQLite it must be one to write with.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Database`] if the connection is broken.
-    pub async fn begin(&mut self) -> Result<Transaction<'_>> {
-        Ok(match self {
-            Self::MySql(connection) => Transaction::MySql(connection.begin().await?),
-            Self::Sqlite(connection) => Transaction::Sqlite(connection.begin_with(BEGIN_IMMEDIATE).await?),
-        })
-    }
-}
-
-impl Session for Connection {
-    fn query<'q>(&mut self, sql: &'q str) -> Query<'q, '_> {
-        match self {
-            Self::MySql(connection) => Query::MySql(connection, sqlx::query(sql)),
-            Self::Sqlite(connection) => Query::Sqlite(connection, sqlx::query(sql)),
-        }
-    }
-}
-
-/// A transaction, rolled back when it is dropped without a commit.
-#[derive(Debug)]
-pub enum Transaction<'c> {
-    /// On MySQL or MariaDB.
-    MySql(sqlx::Transaction<'c, MySql>),
-    /// On SQLite.
-    Sqlite(sqlx::Transaction<'c, Sqlite>),
-}
-
-impl Transaction<'_> {
-    /// Which SQL it speaks.
-    #[must_use]
-    pub const fn dialect(&self) -> Dialect {
-        match self {
-            Self::MySql(_) => Dialect::MySql,
-            Self::Sqlite(_) => Dialect::Sqlite,
-        }
-    }
-
-    /// Makes what the transaction did durable.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Database`]: then it is open whether it was committed.
-    pub async fn commit(self) -> Result<()> {
-        match self {
-            Self::MySql(transaction) => transaction.commit().await?,
-            Self::Sqlite(transaction) => transaction.commit().await?,
-        }
-        Ok(())
-    }
-
-    /// Undoes what the transaction did.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Database`] if the connection is broken; the server undoes it then by itself.
-    pub async fn rollback(self) -> Result<()> {
-        match self {
-            Self::MySql(transaction) => transaction.rollback().await?,
-            Self::Sqlite(transaction) => transaction.rollback().await?,
-        }
-        Ok(())
-    }
-}
-
-impl Session for Transaction<'_> {
-    fn query<'q>(&mut self, sql: &'q str) -> Query<'q, '_> {
-        match self {
-            Self::MySql(transaction) => Query::MySql(transaction, sqlx::query(sql)),
-            Self::Sqlite(transaction) => Query::Sqlite(transaction, sqlx::query(sql)),
-        }
-    }
-}
-
-/// A type that can be bound to a `?` on every database.
-pub trait Bind<'q>: Send + Encode<'q, MySql> + Type<MySql> + Encode<'q, Sqlite> + Type<Sqlite> + 'q {}
-
-impl<'q, T> Bind<'q> for T where
-    T: Send + Encode<'q, MySql> + Type<MySql> + Encode<'q, Sqlite> + Type<Sqlite> + 'q
-{
-}
-
-/// A type that can be read from a column on every database.
-pub trait Column<'r>: Decode<'r, MySql> + Type<MySql> + Decode<'r, Sqlite> + Type<Sqlite> {}
-
-impl<'r, T> Column<'r> for T where T: Decode<'r, MySql> + Type<MySql> + Decode<'r, Sqlite> + Type<Sqlite> {}
-
-/// A statement with the connection that it will run on.
-pub enum Query<'q, 'c> {
-    /// On MySQL or MariaDB.
-    MySql(
-        &'c mut MySqlConnection,
-        sqlx::query::Query<'q, MySql, MySqlArguments>,
-    ),
-    /// On SQLite.
-    Sqlite(
-        &'c mut SqliteConnection,
-        sqlx::query::Query<'q, Sqlite, SqliteArguments<'q>>,
-    ),
-}
-
-impl<'q> Query<'q, '_> {
-    /// Binds the next `?`.
-    #[must_use]
-    pub fn bind<T: Bind<'q>>(self, value: T) -> Self {
-        match self {
-            Self::MySql(connection, query) => Self::MySql(connection, query.bind(value)),
-            Self::Sqlite(connection, query) => Self::Sqlite(connection, query.bind(value)),
-        }
-    }
-
-    /// Binds the next `?`s, one for each value.
-    #[must_use]
-    pub fn bind_all<T: Bind<'q>>(self, values: impl IntoIterator<Item = T>) -> Self {
-        values.into_iter().fold(self, Self::bind)
-    }
-
-    /// Runs it; the number of rows that were changed.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Database`].
-    pub async fn execute(self) -> Result<u64> {
-        Ok(match self {
-            Self::MySql(connection, query) => query.execute(connection).await?.rows_affected(),
-            Self::Sqlite(connection, query) => query.execute(connection).await?.rows_affected(),
-        })
-    }
-
-    /// Runs it; all rows.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Database`].
-    pub async fn fetch_all(self) -> Result<Vec<Row>> {
-        Ok(match self {
-            Self::MySql(connection, query) => query
-                .fetch_all(connection)
-                .await?
-                .into_iter()
-                .map(Row::MySql)
-                .collect(),
-            Self::Sqlite(connection, query) => query
-                .fetch_all(connection)
-                .await?
-                .into_iter()
-                .map(Row::Sqlite)
-                .collect(),
-        })
-    }
-
-    /// Runs it; the first row, if there is one.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Database`].
-    pub async fn fetch_optional(self) -> Result<Option<Row>> {
-        Ok(match self {
-            Self::MySql(connection, query) => query.fetch_optional(connection).await?.map(Row::MySql),
-            Self::Sqlite(connection, query) => query.fetch_optional(connection).await?.map(Row::Sqlite),
-        })
-    }
-}
-
-/// A row of an answer.
-pub enum Row {
-    /// From MySQL or MariaDB.
-    MySql(MySqlRow),
-    /// From SQLite.
-    Sqlite(SqliteRow),
-}
-
-impl Row {
-    /// The value of a column, by name or by number from 0.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Database`] if there is no such column or its value is of another type.
-    pub fn get<'r, T, I>(&'r self, column: I) -> Result<T>
-    where
-        T: Column<'r>,
-        I: ColumnIndex<MySqlRow> + ColumnIndex<SqliteRow>,
-    {
-        Ok(match self {
-            Self::MySql(row) => row.try_get(column)?,
-            Self::Sqlite(row) => row.try_get(column)?,
-        })
-    }
-}
-
-/// `?, ?, …` for the values of an `IN (…)`, and how many there are: the next power of two, so that a server sees few
-/// different statements. Bind the values, then the last one again for the rest: [`padded`].
-#[must_use]
-pub fn in_list(values: usize) -> String {
-    let mut list = "?, ".repeat(values.next_power_of_two());
-    list.truncate(list.len() - 2);
-    list
-}
-
-/// The values for an [`in_list`]: the last one again until their number is a power of two. Nothing for no value.
-pub fn padded<T: Copy>(values: &[T]) -> impl Iterator<Item = T> + '_ {
-    let rest = values
-        .last()
-        .map(|last| std::iter::repeat_n(*last, values.len().next_power_of_two() - values.len()));
-    values.iter().copied().chain(rest.into_iter().flatten())
-}
-
-/// `(?, …), (?, …), …`: a place for each of `rows` rows of `columns` columns, for an `INSERT … VALUES`.
-#[must_use]
-pub fn values_list(rows: usize, columns: usize) -> String {
-    let mut row = "?, ".repeat(columns);
-    row.truncate(row.len().saturating_sub(2));
-    let mut list = format!("({row}), ").repeat(rows);
-    list.truncate(list.len().saturating_sub(2));
-    list
 }

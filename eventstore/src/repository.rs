@@ -102,10 +102,14 @@ impl PersistedEventRepository for EventRepository {
         if events.is_empty() {
             return Ok(());
         }
-        let claims = events
-            .iter()
-            .flat_map(|event| self.claims.changes(event))
-            .collect();
+        let mut claims = Vec::new();
+        for event in events {
+            claims.extend(
+                self.claims
+                    .changes(event)
+                    .map_err(PersistenceError::UnknownError)?,
+            );
+        }
         let append = Append::new(events.iter().cloned().map(NewEvent::from).collect(), claims)
             .map_err(|error| PersistenceError::UnknownError(Box::new(error)))?;
         let append = if self.fresh {

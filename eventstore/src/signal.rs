@@ -19,8 +19,8 @@ use crate::event::Position;
 /// The Redis channel.
 pub const CHANNEL: &str = "patients.events";
 
-/// Notices that may wait for Redis; more are dropped, since the subscriptions poll anyway.
-const WAITING_NOTICES: usize = 1024;
+/// Batches of notices that may wait for Redis; more are dropped, since the subscriptions poll anyway.
+const WAITING_BATCHES: usize = 256;
 
 /// What is said of an appended event.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -61,7 +61,7 @@ impl Signal {
     pub fn redis(url: &str, tasks: &TaskTracker, shutdown: &CancellationToken) -> Result<Self> {
         let client = ::redis::Client::open(url)?;
         let local = watch::Sender::new(());
-        let (remote, notices) = mpsc::channel(WAITING_NOTICES);
+        let (remote, notices) = mpsc::channel(WAITING_BATCHES);
         tasks.spawn(redis::publish(client.clone(), notices, shutdown.clone()));
         tasks.spawn(redis::listen(client, local.clone(), shutdown.clone()));
         Ok(Self {

@@ -33,7 +33,7 @@ pub const DEFAULT_BATCH: u32 = 500;
 /// The pause after a transaction that was not full. Under load it lets events gather, so that a subscription commits a hundred
 /// times a second at most, however fast the log grows, and leaves the disk to the appends; an event that comes after a
 /// quieter time is applied at once.
-pub const GATHER: Duration = Duration::from_millis(10);
+const GATHER: Duration = Duration::from_millis(10);
 
 /// The longest pause between two tries of a transaction that failed.
 pub const LONGEST_PAUSE: Duration = Duration::from_secs(30);
@@ -125,7 +125,16 @@ impl<H: Handler> Subscription<H> {
                     }
                     continue;
                 }
-                Ok(Turn::UpToDate | Turn::StandBy) => {
+                Ok(Turn::UpToDate) => {
+                    pause = FIRST_PAUSE;
+                    tokio::select! {
+                        () = shutdown.cancelled() => {}
+                        () = self.wake.wait(self.poll) => {}
+                    }
+                    continue;
+                }
+                // The signal is for the owner; asking for the lease at every one would only be in its way.
+                Ok(Turn::StandBy) => {
                     pause = FIRST_PAUSE;
                     self.poll
                 }
@@ -140,16 +149,12 @@ impl<H: Handler> Subscription<H> {
                     self.checkpoint = None;
                     let wait = pause;
                     pause = (pause * 2).min(LONGEST_PAUSE);
-                    tokio::select! {
-                        () = shutdown.cancelled() => {}
-                        () = tokio::time::sleep(wait) => {}
-                    }
-                    continue;
+                    wait
                 }
             };
             tokio::select! {
                 () = shutdown.cancelled() => {}
-                () = self.wake.wait(wait) => {}
+                () = tokio::time::sleep(wait) => {}
             }
         }
         if let Err(error) = self.lease.release().await {

@@ -149,12 +149,12 @@ async fn applied(database: &Database) -> Result<Option<i64>, Error> {
 
 /// Whether there is a table of migrations, which sqlx makes before the first one.
 async fn has_history(connection: &mut Connection) -> Result<bool, Error> {
-    let tables = match connection {
-        Connection::MySql(_) => {
+    let tables = match connection.dialect() {
+        Dialect::MySql => {
             "SELECT COUNT(*) FROM information_schema.tables \
              WHERE table_schema = DATABASE() AND table_name = '_sqlx_migrations'"
         }
-        Connection::Sqlite(_) => {
+        Dialect::Sqlite => {
             "SELECT COUNT(*) FROM sqlite_schema WHERE type = 'table' AND name = '_sqlx_migrations'"
         }
     };

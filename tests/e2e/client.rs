@@ -13,6 +13,7 @@ pub(crate) struct Client {
 impl Client {
     pub(crate) fn new(port: u16) -> Self {
         let http = reqwest::Client::builder()
+            .no_proxy()
             .timeout(std::time::Duration::from_secs(30))
             .build()
             .unwrap();

@@ -124,3 +124,27 @@ async fn sigterm_finishes_what_was_accepted() {
     }
     assert_eq!(production.count("leases WHERE expires_at > 0").await, 0);
 }
+
+#[tokio::test]
+async fn a_client_that_never_finishes_its_request_does_not_keep_the_process() {
+    use std::io::Write;
+
+    let production = Production::on(&testkit::mysql_servers()[0]).await;
+    let port = testkit::free_port();
+    let mut serve = production.command("serve");
+    serve
+        .env("HTTP_ADDR", format!("127.0.0.1:{port}"))
+        .env("SHUTDOWN_TIMEOUT", "4s");
+    let program = testkit::Program::start(&serve);
+    let client = crate::client::Client::new(port);
+    wait_until(SOON, "it is ready", async || client.ready().await).await;
+    let mut half = std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
+    half.write_all(b"GET /health/live HT").unwrap();
+    assert_eq!(
+        client.register("a@example.com").await.unwrap().status(),
+        StatusCode::CREATED
+    );
+    program.terminate();
+    assert_eq!(program.wait(SOON).await, 0, "{}", program.log());
+    assert_eq!(production.count("leases WHERE expires_at > 0").await, 0);
+}

@@ -1,5 +1,7 @@
 //! What patients claim: the email of an active patient is unique.
 
+use std::error::Error;
+
 use cqrs_es::persist::SerializedEvent;
 use domain::{PatientEvent, email_claim_key};
 use eventstore::{Claim, ClaimChange, ClaimRules};
@@ -8,17 +10,17 @@ use eventstore::{Claim, ClaimChange, ClaimRules};
 pub(super) struct EmailClaims;
 
 impl ClaimRules for EmailClaims {
-    fn changes(&self, event: &SerializedEvent) -> Vec<ClaimChange> {
-        match PatientEvent::from_stored(&event.event_type, &event.event_version, event.payload.clone()) {
-            Ok(PatientEvent::PatientRegistered { email, .. }) => {
-                vec![ClaimChange::Take(Claim::on(
-                    "patient.email",
-                    &email_claim_key(&email),
-                ))]
+    fn changes(&self, event: &SerializedEvent) -> Result<Vec<ClaimChange>, Box<dyn Error + Send + Sync>> {
+        let change = match PatientEvent::from_stored(
+            &event.event_type,
+            &event.event_version,
+            event.payload.clone(),
+        )? {
+            PatientEvent::PatientRegistered { email, .. } => {
+                ClaimChange::Take(Claim::on("patient.email", &email_claim_key(&email)))
             }
-            Ok(PatientEvent::PatientDeleted {}) => vec![ClaimChange::ReleaseAll],
-            // The events come from the aggregate, in the shape that `from_stored` reads.
-            Err(_) => Vec::new(),
-        }
+            PatientEvent::PatientDeleted {} => ClaimChange::ReleaseAll,
+        };
+        Ok(vec![change])
     }
 }

@@ -11,6 +11,8 @@ use super::{CHANNEL, Notice};
 use crate::error::Result;
 
 const TIMEOUT: Duration = Duration::from_secs(2);
+/// How long nothing may come before the connection is tried.
+const SILENCE: Duration = Duration::from_secs(15);
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
@@ -31,12 +33,15 @@ pub(super) async fn publish(
     let mut waiting = Vec::new();
     let mut down = false;
     loop {
-        let any = tokio::select! {
+        tokio::select! {
+            biased;
+            // What waits is still published, at shutdown too.
+            any = notices.recv_many(&mut waiting, 64) => {
+                if any == 0 {
+                    return;
+                }
+            }
             () = shutdown.cancelled() => return,
-            any = notices.recv_many(&mut waiting, 64) => any,
-        };
-        if any == 0 {
-            return;
         }
         let mut pipeline = redis::pipe();
         for notice in waiting.drain(..).flatten() {
@@ -98,9 +103,18 @@ async fn listen_once(client: &redis::Client, local: &watch::Sender<()>, again: b
     }
     // What was published while nobody listened is not repeated.
     local.send_replace(());
-    let mut messages = pubsub.on_message();
-    while messages.next().await.is_some() {
-        local.send_replace(());
+    loop {
+        let message = tokio::time::timeout(SILENCE, pubsub.on_message().next()).await;
+        match message {
+            Ok(Some(_)) => {
+                local.send_replace(());
+            }
+            Ok(None) => return Ok(()),
+            // A connection that is gone without a word is as silent as a quiet night.
+            Err(_) => tokio::time::timeout(TIMEOUT, pubsub.ping::<redis::Value>())
+                .await
+                .map_err(|_| crate::Error::Timeout(TIMEOUT))?
+                .map(drop)?,
+        }
     }
-    Ok(())
 }

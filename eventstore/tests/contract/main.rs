@@ -28,5 +28,6 @@ mod lost_commit;
 mod migrations;
 mod processes;
 mod repository;
+mod session;
 mod signal;
 mod subscription;

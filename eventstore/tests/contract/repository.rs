@@ -100,15 +100,18 @@ impl Aggregate for Ticket {
 struct Seats;
 
 impl ClaimRules for Seats {
-    fn changes(&self, event: &SerializedEvent) -> Vec<ClaimChange> {
-        match event.event_type.as_str() {
+    fn changes(
+        &self,
+        event: &SerializedEvent,
+    ) -> Result<Vec<ClaimChange>, Box<dyn std::error::Error + Send + Sync>> {
+        Ok(match event.event_type.as_str() {
             "Reserved" => event.payload["Reserved"]["seat"]
                 .as_str()
                 .map(|seat| ClaimChange::Take(Claim::on("seat", seat)))
                 .into_iter()
                 .collect(),
             _ => vec![ClaimChange::ReleaseAll],
-        }
+        })
     }
 }
 

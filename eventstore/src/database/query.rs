@@ -1,0 +1,204 @@
+//! Statements, and the rows that they answer.
+
+use std::time::Duration;
+
+use sqlx::mysql::{MySqlArguments, MySqlConnection, MySqlRow};
+use sqlx::sqlite::{SqliteArguments, SqliteConnection, SqliteRow};
+use sqlx::{ColumnIndex, Decode, Encode, MySql, Row as _, Sqlite, Type};
+
+use crate::error::{Error, Result};
+
+/// How long one statement may take. A server that is gone without a word would otherwise never be noticed.
+const STATEMENT_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// A type that can be bound to a `?` on every database.
+pub trait Bind<'q>: Send + Encode<'q, MySql> + Type<MySql> + Encode<'q, Sqlite> + Type<Sqlite> + 'q {}
+
+impl<'q, T> Bind<'q> for T where
+    T: Send + Encode<'q, MySql> + Type<MySql> + Encode<'q, Sqlite> + Type<Sqlite> + 'q
+{
+}
+
+/// A type that can be read from a column on every database.
+pub trait Column<'r>: Decode<'r, MySql> + Type<MySql> + Decode<'r, Sqlite> + Type<Sqlite> {}
+
+impl<'r, T> Column<'r> for T where T: Decode<'r, MySql> + Type<MySql> + Decode<'r, Sqlite> + Type<Sqlite> {}
+
+/// A statement with the connection that it will run on.
+pub struct Query<'q, 'c> {
+    statement: Statement<'q, 'c>,
+    unfinished: &'c mut bool,
+}
+
+enum Statement<'q, 'c> {
+    MySql(
+        &'c mut MySqlConnection,
+        sqlx::query::Query<'q, MySql, MySqlArguments>,
+    ),
+    Sqlite(
+        &'c mut SqliteConnection,
+        sqlx::query::Query<'q, Sqlite, SqliteArguments<'q>>,
+    ),
+}
+
+impl<'q, 'c> Query<'q, 'c> {
+    pub(super) fn mysql(connection: &'c mut MySqlConnection, sql: &'q str, unfinished: &'c mut bool) -> Self {
+        Self {
+            statement: Statement::MySql(connection, sqlx::query(sql)),
+            unfinished,
+        }
+    }
+
+    pub(super) fn sqlite(
+        connection: &'c mut SqliteConnection,
+        sql: &'q str,
+        unfinished: &'c mut bool,
+    ) -> Self {
+        Self {
+            statement: Statement::Sqlite(connection, sqlx::query(sql)),
+            unfinished,
+        }
+    }
+
+    /// Binds the next `?`.
+    #[must_use]
+    pub fn bind<T: Bind<'q>>(mut self, value: T) -> Self {
+        self.statement = match self.statement {
+            Statement::MySql(connection, query) => Statement::MySql(connection, query.bind(value)),
+            Statement::Sqlite(connection, query) => Statement::Sqlite(connection, query.bind(value)),
+        };
+        self
+    }
+
+    /// Binds the next `?`s, one for each value.
+    #[must_use]
+    pub fn bind_all<T: Bind<'q>>(self, values: impl IntoIterator<Item = T>) -> Self {
+        values.into_iter().fold(self, Self::bind)
+    }
+
+    /// Runs it; the number of rows that were changed.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Database`], [`Error::Timeout`].
+    pub async fn execute(self) -> Result<u64> {
+        let Self {
+            statement,
+            unfinished,
+        } = self;
+        finish(unfinished, async {
+            Ok(match statement {
+                Statement::MySql(connection, query) => query.execute(connection).await?.rows_affected(),
+                Statement::Sqlite(connection, query) => query.execute(connection).await?.rows_affected(),
+            })
+        })
+        .await
+    }
+
+    /// Runs it; all rows.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Database`], [`Error::Timeout`].
+    pub async fn fetch_all(self) -> Result<Vec<Row>> {
+        let Self {
+            statement,
+            unfinished,
+        } = self;
+        finish(unfinished, async {
+            Ok(match statement {
+                Statement::MySql(connection, query) => query
+                    .fetch_all(connection)
+                    .await?
+                    .into_iter()
+                    .map(Row::MySql)
+                    .collect(),
+                Statement::Sqlite(connection, query) => query
+                    .fetch_all(connection)
+                    .await?
+                    .into_iter()
+                    .map(Row::Sqlite)
+                    .collect(),
+            })
+        })
+        .await
+    }
+
+    /// Runs it; the first row, if there is one. For statements that give one row at most.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Database`], [`Error::Timeout`].
+    pub async fn fetch_optional(self) -> Result<Option<Row>> {
+        Ok(self.fetch_all().await?.into_iter().next())
+    }
+}
+
+/// Waits for a statement, and notes whether its connection can be used on: only if the server has answered.
+pub(super) async fn finish<T>(
+    unfinished: &mut bool,
+    statement: impl Future<Output = sqlx::Result<T>>,
+) -> Result<T> {
+    let before = std::mem::replace(unfinished, true);
+    let answered = tokio::time::timeout(STATEMENT_TIMEOUT, statement)
+        .await
+        .map_err(|_| Error::Timeout(STATEMENT_TIMEOUT))?
+        .map_err(Error::from);
+    if !answered.as_ref().is_err_and(Error::is_connection) {
+        *unfinished = before;
+    }
+    answered
+}
+
+/// A row of an answer.
+pub enum Row {
+    /// From MySQL or MariaDB.
+    MySql(MySqlRow),
+    /// From SQLite.
+    Sqlite(SqliteRow),
+}
+
+impl Row {
+    /// The value of a column, by name or by number from 0.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Database`] if there is no such column or its value is of another type.
+    pub fn get<'r, T, I>(&'r self, column: I) -> Result<T>
+    where
+        T: Column<'r>,
+        I: ColumnIndex<MySqlRow> + ColumnIndex<SqliteRow>,
+    {
+        Ok(match self {
+            Self::MySql(row) => row.try_get(column)?,
+            Self::Sqlite(row) => row.try_get(column)?,
+        })
+    }
+}
+
+/// `?, ?, …` for the values of an `IN (…)`, and how many there are: the next power of two, so that a server sees few
+/// different statements. Bind the values, then the last one again for the rest: [`padded`].
+#[must_use]
+pub fn in_list(values: usize) -> String {
+    let mut list = "?, ".repeat(values.next_power_of_two());
+    list.truncate(list.len() - 2);
+    list
+}
+
+/// The values for an [`in_list`]: the last one again until their number is a power of two. Nothing for no value.
+pub fn padded<T: Copy>(values: &[T]) -> impl Iterator<Item = T> + '_ {
+    let rest = values
+        .last()
+        .map(|last| std::iter::repeat_n(*last, values.len().next_power_of_two() - values.len()));
+    values.iter().copied().chain(rest.into_iter().flatten())
+}
+
+/// `(?, …), (?, …), …`: a place for each of `rows` rows of `columns` columns, for an `INSERT … VALUES`.
+#[must_use]
+pub fn values_list(rows: usize, columns: usize) -> String {
+    let mut row = "?, ".repeat(columns);
+    row.truncate(row.len().saturating_sub(2));
+    let mut list = format!("({row}), ").repeat(rows);
+    list.truncate(list.len().saturating_sub(2));
+    list
+}

@@ -1,0 +1,184 @@
+//! Connections and transactions.
+//!
+//! A future may be dropped at any await: a client goes away, a timeout passes. A connection whose statement was dropped half-way
+//! is out of step with its server, and sqlx would give it back to its pool all the same and wait, without limit, for an
+//! answer to its ping. So a connection here knows whether something on it is unfinished, and if it is dropped then, it is
+//! closed instead: the server rolls back what was open, and the pool gets its place back. That is also why the statements
+//! that begin and end a transaction are sent here and not by `sqlx::Transaction`.
+
+use sqlx::pool::PoolConnection;
+use sqlx::{Executor, MySql, Sqlite};
+
+use super::Dialect;
+use super::query::{Query, finish};
+use crate::error::{Error, Result};
+
+#[derive(Debug)]
+pub(super) enum Link {
+    MySql(PoolConnection<MySql>),
+    Sqlite(PoolConnection<Sqlite>),
+}
+
+/// What statements run on: a connection or a transaction.
+pub trait Session: Send {
+    /// A statement to run here, with `?` where a value is to be bound.
+    fn query<'q>(&mut self, sql: &'q str) -> Query<'q, '_>;
+}
+
+/// A connection from a pool: given back when it is dropped, or closed if it was dropped in the middle of something.
+#[derive(Debug)]
+pub struct Connection {
+    link: Link,
+    unfinished: bool,
+}
+
+impl Connection {
+    pub(super) const fn new(link: Link) -> Self {
+        Self {
+            link,
+            unfinished: false,
+        }
+    }
+
+    /// Which SQL it speaks.
+    #[must_use]
+    pub const fn dialect(&self) -> Dialect {
+        match self.link {
+            Link::MySql(_) => Dialect::MySql,
+            Link::Sqlite(_) => Dialect::Sqlite,
+        }
+    }
+
+    /// Closes the connection when it is dropped, instead of giving it back to its pool.
+    pub fn close_on_drop(&mut self) {
+        self.unfinished = true;
+    }
+
+    /// Begins a transaction on this connection; on SQLite it must be one to write with.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Database`] if the connection is broken.
+    pub async fn begin(&mut self) -> Result<Transaction<'_>> {
+        Transaction::begin(Held::Lent(self)).await
+    }
+
+    /// Runs a statement without values or rows as it stands, not prepared.
+    async fn run(&mut self, sql: &'static str) -> Result<()> {
+        match &mut self.link {
+            Link::MySql(connection) => {
+                finish(&mut self.unfinished, (&mut **connection).execute(sql)).await?;
+            }
+            Link::Sqlite(connection) => {
+                finish(&mut self.unfinished, (&mut **connection).execute(sql)).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Session for Connection {
+    fn query<'q>(&mut self, sql: &'q str) -> Query<'q, '_> {
+        match &mut self.link {
+            Link::MySql(connection) => Query::mysql(connection, sql, &mut self.unfinished),
+            Link::Sqlite(connection) => Query::sqlite(connection, sql, &mut self.unfinished),
+        }
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        if self.unfinished {
+            match &mut self.link {
+                Link::MySql(connection) => connection.close_on_drop(),
+                Link::Sqlite(connection) => connection.close_on_drop(),
+            }
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(super) enum Held<'c> {
+    Own(Connection),
+    Lent(&'c mut Connection),
+}
+
+/// A transaction. If it is dropped without a commit, its connection is closed, and the server rolls it back.
+#[derive(Debug)]
+pub struct Transaction<'c> {
+    connection: Held<'c>,
+    ended: bool,
+}
+
+impl<'c> Transaction<'c> {
+    pub(super) async fn begin(connection: Held<'c>) -> Result<Self> {
+        // From here on, whoever drops this ends the connection.
+        let mut transaction = Self {
+            connection,
+            ended: false,
+        };
+        if transaction.connection().unfinished {
+            return Err(Error::Database(sqlx::Error::WorkerCrashed));
+        }
+        let begin = match transaction.dialect() {
+            Dialect::MySql => "BEGIN",
+            // Takes the write lock at once: a transaction that reads first and writes later could find, at its first write,
+            // that another one has written since, and would have to start again.
+            Dialect::Sqlite => "BEGIN IMMEDIATE",
+        };
+        transaction.connection().run(begin).await?;
+        Ok(transaction)
+    }
+
+    const fn connection(&mut self) -> &mut Connection {
+        match &mut self.connection {
+            Held::Own(connection) => connection,
+            Held::Lent(connection) => connection,
+        }
+    }
+
+    /// Which SQL it speaks.
+    #[must_use]
+    pub const fn dialect(&self) -> Dialect {
+        match &self.connection {
+            Held::Own(connection) => connection.dialect(),
+            Held::Lent(connection) => connection.dialect(),
+        }
+    }
+
+    /// Makes what the transaction did durable.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Database`], [`Error::Timeout`]: then it is open whether it was committed.
+    pub async fn commit(mut self) -> Result<()> {
+        self.connection().run("COMMIT").await?;
+        self.ended = true;
+        Ok(())
+    }
+
+    /// Undoes what the transaction did.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Database`] if the connection is broken; the server undoes it then by itself.
+    pub async fn rollback(mut self) -> Result<()> {
+        self.connection().run("ROLLBACK").await?;
+        self.ended = true;
+        Ok(())
+    }
+}
+
+impl Session for Transaction<'_> {
+    fn query<'q>(&mut self, sql: &'q str) -> Query<'q, '_> {
+        self.connection().query(sql)
+    }
+}
+
+impl Drop for Transaction<'_> {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.connection().unfinished = true;
+        }
+    }
+}
