@@ -2,10 +2,10 @@
 
 use std::fmt;
 
-use cqrs_es::DomainEvent;
+use cqrs_es::{Aggregate, DomainEvent};
 use serde::{Deserialize, Serialize};
 
-use crate::Registration;
+use crate::{Patient, PatientDetails, PatientState, Registration};
 
 /// The type name of [`PatientEvent::PatientRegistered`], as stored.
 pub const PATIENT_REGISTERED: &str = "PatientRegistered";
@@ -52,6 +52,17 @@ pub enum PatientEvent {
 }
 
 impl PatientEvent {
+    /// What a registration tells of the patient; `None` for an event that does not tell all of it.
+    #[must_use]
+    pub fn into_details(self) -> Option<PatientDetails> {
+        let mut patient = Patient::default();
+        patient.apply(self);
+        match patient.into_state() {
+            PatientState::Active(details) => Some(details),
+            PatientState::Unregistered | PatientState::Deleted => None,
+        }
+    }
+
     const fn type_name(&self) -> &'static str {
         match self {
             Self::PatientRegistered { .. } => PATIENT_REGISTERED,
@@ -80,11 +91,18 @@ impl DomainEvent for PatientEvent {
 
 impl From<Registration> for PatientEvent {
     fn from(registration: Registration) -> Self {
+        PatientDetails::from(registration).into()
+    }
+}
+
+/// The registration of a patient with these details.
+impl From<PatientDetails> for PatientEvent {
+    fn from(details: PatientDetails) -> Self {
         Self::PatientRegistered {
-            name: registration.name.into(),
-            email: registration.email.into(),
-            phone: registration.phone.into(),
-            document_url: registration.document_url.into(),
+            name: details.name,
+            email: details.email,
+            phone: details.phone,
+            document_url: details.document_url,
         }
     }
 }

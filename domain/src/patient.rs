@@ -6,7 +6,7 @@ use cqrs_es::Aggregate;
 use cqrs_es::event_sink::EventSink;
 use serde::{Deserialize, Serialize};
 
-use crate::{PatientCommand, PatientError, PatientEvent};
+use crate::{PatientCommand, PatientError, PatientEvent, Registration};
 
 /// One patient, as its events tell it.
 ///
@@ -49,6 +49,10 @@ impl Patient {
     #[must_use]
     pub const fn state(&self) -> &PatientState {
         &self.state
+    }
+
+    pub(crate) fn into_state(self) -> PatientState {
+        self.state
     }
 
     /// The number of events applied, which is the sequence of the last one; 0 without events.
@@ -113,6 +117,17 @@ impl Aggregate for Patient {
             }),
             PatientEvent::PatientDeleted {} => PatientState::Deleted,
         };
+    }
+}
+
+impl From<Registration> for PatientDetails {
+    fn from(registration: Registration) -> Self {
+        Self {
+            name: registration.name.into(),
+            email: registration.email.into(),
+            phone: registration.phone.into(),
+            document_url: registration.document_url.into(),
+        }
     }
 }
 

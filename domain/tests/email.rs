@@ -117,6 +117,37 @@ fn addresses_that_differ_in_case_alone_share_a_claim_key() {
     );
 }
 
+#[test]
+fn addresses_whose_domains_are_spellings_of_one_share_a_claim_key() {
+    for (one, other) in [
+        ("a@clínica.example", "a@xn--clnica-4va.example"),
+        ("A@CLÍNICA.EXAMPLE", "a@XN--CLNICA-4VA.example"),
+        ("a@ｅｘａｍｐｌｅ.com", "a@example.com"),
+        ("a@ＥＸＡＭＰＬＥ.com", "a@Example.com"),
+    ] {
+        let key = |email| Email::parse(email).unwrap().claim_key();
+        assert_eq!(key(one), key(other), "{one} {other}");
+        assert_ne!(one, other);
+    }
+    assert_eq!(email_claim_key("Ña@clínica.example"), "ña@xn--clnica-4va.example");
+    assert_ne!(
+        email_claim_key("a@faß.example"),
+        email_claim_key("a@fass.example")
+    );
+}
+
+#[test]
+fn what_is_no_address_is_its_own_claim_key_in_lower_case() {
+    for (text, key) in [
+        ("", ""),
+        ("CLÍNICA", "clínica"),
+        ("A@ÑÑ Ñ", "a@ññ ñ"),
+        ("A@１９２.0.2.1", "a@１９２.0.2.1"),
+    ] {
+        assert_eq!(email_claim_key(text), key);
+    }
+}
+
 fn address() -> impl Strategy<Value = String> {
     "[A-Za-z0-9.+_'-]{1,70}@[A-Za-z0-9.-]{1,60}\\.[A-Za-z]{2,12}"
 }
@@ -149,6 +180,21 @@ proptest! {
     #[test]
     fn the_case_of_an_ascii_address_never_changes_its_claim_key(email in "[ -~]{0,80}") {
         prop_assert_eq!(email_claim_key(&email), email_claim_key(&email.to_ascii_uppercase()));
+    }
+
+    #[test]
+    fn the_claim_key_of_an_ascii_address_is_the_address_in_lower_case(email in prop_oneof![address(), "[ -~]{0,80}"]) {
+        prop_assert_eq!(email_claim_key(&email), email.to_ascii_lowercase());
+    }
+
+    #[test]
+    fn a_domain_beyond_ascii_and_its_ascii_form_share_a_claim_key(
+        local in "[a-z]{1,9}", domain in "[a-zñáéíóúüßçа-я\u{4e00}-\u{4e20}]{1,12}\\.[a-z]{2,5}",
+    ) {
+        if let Ok(url::Host::Domain(ascii)) = url::Host::parse(&domain) {
+            let unicode = email_claim_key(&format!("{local}@{domain}"));
+            prop_assert_eq!(unicode, email_claim_key(&format!("{local}@{ascii}")));
+        }
     }
 
     #[test]

@@ -133,6 +133,15 @@ fn the_state_and_the_sequence_follow_the_events() {
 }
 
 #[test]
+fn a_registration_its_event_and_the_details_tell_the_same() {
+    let details = PatientDetails::from(john());
+    assert_eq!(PatientEvent::from(john()), john_registered());
+    assert_eq!(PatientEvent::from(details.clone()), john_registered());
+    assert_eq!(john_registered().into_details(), Some(details));
+    assert_eq!(deleted().into_details(), None);
+}
+
+#[test]
 fn a_patient_survives_being_serialized() {
     let mut patient = Patient::default();
     patient.apply(john_registered());

@@ -21,16 +21,6 @@ pub enum AttemptError {
     Fail(Failure),
 }
 
-impl AttemptError {
-    /// What went wrong, either way.
-    #[must_use]
-    pub const fn failure(&self) -> &Failure {
-        match self {
-            Self::Retry(failure) | Self::Fail(failure) => failure,
-        }
-    }
-}
-
 /// What went wrong.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]

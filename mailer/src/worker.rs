@@ -26,7 +26,8 @@ use self::take::Taken;
 use crate::message::Composer;
 use crate::transport::Transport;
 
-/// How long the database may take to answer.
+/// How long the database may take to answer. A transaction that is given up ends its connection, which the pool then
+/// replaces.
 const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(15);
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
@@ -99,16 +100,20 @@ impl Worker {
         }
     }
 
-    /// Sends until `shutdown`; then finishes what is being sent, records it, and returns: within the send timeout, or,
-    /// if the database is away, a little later and with a warning. A failure of the database is logged once, and tried
-    /// again with a pause that grows to 10 s.
+    /// Sends until `shutdown`, which means "take no more": from then on no mail is begun, what is being sent is finished
+    /// and recorded, and then this returns. That takes as long as the send timeout and a few seconds, or, if the database
+    /// is away, up to a minute more, and ends with a warning. It does no harm to cancel it long before the rest of the
+    /// process stops: what is due waits in the ledger. To drop the future instead, or to end the process before it has
+    /// returned, interrupts what is being sent; those mails are sent again.
+    ///
+    /// A failure of the database is logged once, and tried again with a pause that grows to 10 s.
     pub async fn run(mut self, shutdown: CancellationToken) {
         let mut pause = FIRST_PAUSE;
         let mut away = false;
         let mut give_up = None;
         loop {
             let stopping = shutdown.is_cancelled();
-            let wait = match self.turn_in_time(stopping).await {
+            let wait = match self.turn_in_time(&shutdown).await {
                 Ok(wait) => {
                     if away {
                         tracing::info!("the mail ledger is back");
@@ -144,16 +149,16 @@ impl Worker {
         self.post.transport.close().await;
     }
 
-    async fn turn_in_time(&mut self, stopping: bool) -> Result<Duration> {
-        tokio::time::timeout(TRANSACTION_TIMEOUT, self.turn(stopping))
+    async fn turn_in_time(&mut self, shutdown: &CancellationToken) -> Result<Duration> {
+        tokio::time::timeout(TRANSACTION_TIMEOUT, self.turn(shutdown))
             .await
             .unwrap_or(Err(Error::Timeout(TRANSACTION_TIMEOUT)))
     }
 
     /// Records what has ended and takes what is due, all in one transaction; how long to wait if nothing happens. If it
     /// fails, what has ended stays to be recorded.
-    async fn turn(&mut self, stopping: bool) -> Result<Duration> {
-        let free = if stopping { 0 } else { self.free() };
+    async fn turn(&mut self, shutdown: &CancellationToken) -> Result<Duration> {
+        let free = if shutdown.is_cancelled() { 0 } else { self.free() };
         if free == 0 && self.ended.is_empty() {
             return Ok(self.options.poll);
         }
@@ -164,8 +169,9 @@ impl Worker {
             recorded.push(attempt.record(&mut transaction, now).await?);
         }
         let mut taken = Taken::default();
-        if free > 0 {
-            taken = take::take(&mut transaction, &self.log, free, now, self.options.lease()).await?;
+        // Asked again, since the database may have taken its time.
+        if free > 0 && !shutdown.is_cancelled() {
+            taken = take::take(&mut transaction, free, now, self.options.lease()).await?;
         }
         transaction.commit().await?;
         for (attempt, recorded) in self.ended.drain(..).zip(recorded) {

@@ -118,7 +118,7 @@ async fn a_row_that_a_killed_worker_left_is_taken_over_when_its_lease_has_run_ou
         let outbox = tempfile::tempdir().unwrap();
         let worker = stage.work(Transport::outbox(outbox.path()));
         stage.clock.advance(Options::default().send_timeout);
-        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        worker.has_looked_again().await;
         assert_eq!(
             stage.states().await,
             ["sending"],

@@ -11,10 +11,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use eventstore::{Database, DatabaseOptions};
 use mailer::{Options, Transport, schedule};
-use support::{Answer, Delivery, PATIENCE, Scripted, Stage};
+use support::{Answer, Delivery, PATIENCE, Scripted, Stage, WatchedClock};
 use testkit::wait_until;
-use tokio::sync::Notify;
+use tokio::sync::Semaphore;
 
 /// A stage with one mail to `ana@example.com` due.
 async fn one_mail() -> Stage {
@@ -88,7 +89,7 @@ async fn what_is_only_for_now_is_tried_again_by_the_schedule_until_the_mail_is_d
         stage
             .clock
             .advance(due_in.saturating_sub(Duration::from_millis(1)));
-        tokio::time::sleep(Duration::from_millis(60)).await;
+        worker.has_looked_again().await;
         assert_eq!(the_delivery(&stage).await.attempts, attempt);
         stage.clock.advance(Duration::from_millis(1));
     }
@@ -244,7 +245,7 @@ async fn an_event_that_cannot_be_read_is_dead_at_once() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_whose_lease_has_passed_on_records_nothing() {
     let stage = one_mail().await;
-    let answer = Arc::new(Notify::new());
+    let answer = Arc::new(Semaphore::new(0));
     let late = Arc::clone(&answer);
     let server = Scripted::start(move |asked| {
         asked
@@ -264,7 +265,7 @@ async fn a_worker_whose_lease_has_passed_on_records_nothing() {
     let other = stage.work(Transport::outbox(outbox.path()));
     stage.until_all("sent").await;
     let before = the_delivery(&stage).await;
-    answer.notify_one();
+    answer.add_permits(1);
     slow.stop().await;
     other.stop().await;
     assert_eq!(the_delivery(&stage).await, before);
@@ -276,24 +277,29 @@ async fn a_worker_that_is_stopped_finishes_what_it_is_sending_and_takes_no_more(
     let stage = Stage::sqlite().await;
     stage.register_many(3).await;
     stage.follow().await;
-    let answer = Arc::new(Notify::new());
-    let gate = Arc::clone(&answer);
+    let answers = Arc::new(Semaphore::new(0));
+    let gate = Arc::clone(&answers);
     let server =
         Scripted::start(move |asked| (asked == ".").then(|| Answer::Later(Arc::clone(&gate), "250 taken")))
             .await;
     let options = Options {
-        concurrency: 1,
+        concurrency: 2,
         ..Options::default()
     };
     let worker = stage.work_with(Transport::smtp(&server.url).unwrap(), options);
-    wait_until(PATIENCE, "a mail is being sent", async || server.mails() == 1).await;
+    wait_until(PATIENCE, "two mails are being sent", async || server.mails() == 2).await;
     worker.ask_to_stop();
-    tokio::time::sleep(Duration::from_millis(100)).await;
+    // What records the first has a slot free for the third.
+    answers.add_permits(1);
+    wait_until(PATIENCE, "the first is recorded", async || {
+        stage.states().await.contains(&"sent".to_owned())
+    })
+    .await;
     assert!(!worker.has_stopped());
-    answer.notify_one();
+    answers.add_permits(1);
     worker.stop().await;
-    assert_eq!(stage.states().await, ["sent", "pending", "pending"]);
-    assert_eq!(server.mails(), 1);
+    assert_eq!(stage.states().await, ["sent", "sent", "pending"]);
+    assert_eq!(server.mails(), 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -368,9 +374,10 @@ async fn a_registration_wakes_the_worker_of_its_process() {
         mailer::Sender::default(),
     );
     let transport = Transport::outbox(outbox.path());
+    let clock = Arc::new(WatchedClock::new(stage.clock.clone()));
     let worker = mailer::Worker::new(
         stage.log.clone(),
-        stage.clock.clone(),
+        clock.clone(),
         composer,
         transport,
         options,
@@ -391,8 +398,9 @@ async fn a_registration_wakes_the_worker_of_its_process() {
         tokio::spawn(worker.run(shutdown.clone())),
         tokio::spawn(subscription.run(shutdown.clone())),
     ];
-    // The worker has looked, found nothing, and waits.
-    tokio::time::sleep(Duration::from_millis(200)).await;
+    // The worker has looked, found nothing, and waits: it has given back the one connection that writes.
+    clock.until_asked(1).await;
+    drop(stage.log.database().writer().await.unwrap());
     stage.register("Ana", "ana@example.com").await;
     stage.until_all("sent").await;
     shutdown.cancel();
@@ -403,31 +411,55 @@ async fn a_registration_wakes_the_worker_of_its_process() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_database_that_goes_away_and_comes_back_loses_no_mail() {
-    let flavour = testkit::installed_flavours().pop().unwrap();
-    let mut database = testkit::PrivateMysql::start(flavour).await;
-    let schema = database.server().create_database().await;
+    let flavour = testkit::installed_flavours().pop().expect(
+        "a MySQL server to kill: install one, such as with `apt-get install mariadb-server-core` or \
+         `apt-get install mysql-server-core`",
+    );
+    let mut server = testkit::PrivateMysql::start(flavour).await;
+    let schema = server.server().create_database().await;
     let url = schema.url.clone();
     let stage = Stage::on(flavour.to_string(), &url, Box::new(schema)).await;
     stage.register_many(100).await;
     stage.follow().await;
-    let server = Scripted::start(|_| None).await;
-    let worker = stage.work(Transport::smtp(&server.url).unwrap());
-    wait_until(PATIENCE, "some mails have left", async || server.mails() >= 10).await;
-    database.kill().await;
-    assert!(server.mails() < 100, "it was killed in the middle");
-    tokio::time::sleep(Duration::from_millis(500)).await;
-    let while_away = server.mails();
-    tokio::time::sleep(Duration::from_millis(500)).await;
+
+    // The first ten mails are accepted at once, the others through the gate.
+    let gate = Arc::new(Semaphore::new(0));
+    let (mails, held) = (AtomicUsize::new(0), Arc::clone(&gate));
+    let smtp = Scripted::start(move |asked| {
+        (asked == "." && mails.fetch_add(1, Ordering::SeqCst) >= 10)
+            .then(|| Answer::Later(Arc::clone(&held), "250 ok"))
+    })
+    .await;
+    let impatient = DatabaseOptions {
+        acquire_timeout: Duration::from_millis(500),
+        ..DatabaseOptions::default()
+    };
+    let database = Database::connect(&url, impatient).await.unwrap();
+    let options = Options::default();
+    let worker = stage.work_on(database, Transport::smtp(&smtp.url).unwrap(), options);
+    let in_flight = 10 + options.concurrency;
+    wait_until(PATIENCE, "as many mails as may be are at the gate", async || {
+        smtp.mails() == in_flight
+    })
+    .await;
+    server.kill().await;
+    let asked = worker.clock.asked();
+    gate.add_permits(100);
+    // Each of those at the gate ends, and then two transactions begin, of which the first has failed.
+    worker
+        .clock
+        .until_asked(asked + options.concurrency as u64 + 2)
+        .await;
     assert_eq!(
-        server.mails(),
-        while_away,
+        smtp.mails(),
+        in_flight,
         "without its ledger a worker sends nothing new"
     );
-    database.restart().await;
+    server.restart().await;
     // What was leased by a transaction whose answer was lost is due again after its lease.
-    stage.clock.advance(Options::default().send_timeout * 2);
+    stage.clock.advance(options.send_timeout * 2);
     stage.until_all("sent").await;
     worker.stop().await;
     // What had left and could not be recorded was kept until it could: none has left twice.
-    assert_eq!(server.mails(), 100);
+    assert_eq!(smtp.mails(), 100);
 }

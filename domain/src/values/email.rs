@@ -104,15 +104,27 @@ impl Email {
     }
 }
 
-/// The key under which two email addresses count as the same: the address in Unicode lower case.
+/// The key under which two email addresses count as the same: what is before the `@` in Unicode lower case,
+/// and the domain as mail is delivered to it, in ASCII (RFC 5891) and lower case. So `Ana@clínica.example` and
+/// `ana@xn--clnica-4va.example` have one key.
 ///
-/// For events, which carry the address as a plain string. RFC 5321 §2.4 lets a server tell `Ana@` from
-/// `ana@`; hardly any does, and people type both.
+/// For events, which carry the address as a plain string; one that is no address is its own key, in lower
+/// case. RFC 5321 §2.4 lets a server tell `Ana@` from `ana@`; hardly any does, and people type both.
 #[must_use]
 pub fn email_claim_key(email: &str) -> String {
-    // By the character: `str::to_lowercase` writes a capital sigma by its place in the word, so that an
-    // address in capitals and the same one in small letters would have different keys.
-    email.chars().flat_map(char::to_lowercase).collect()
+    match email.rsplit_once('@') {
+        Some((local_part, domain)) if !domain.is_ascii() => match Host::parse(domain) {
+            Ok(Host::Domain(ascii)) => format!("{}@{ascii}", lower_case(local_part)),
+            Ok(Host::Ipv4(_) | Host::Ipv6(_)) | Err(_) => lower_case(email),
+        },
+        _ => lower_case(email),
+    }
+}
+
+/// By the character: `str::to_lowercase` writes a capital sigma by its place in the word, so that an address
+/// in capitals and the same one in small letters would have different keys.
+fn lower_case(text: &str) -> String {
+    text.chars().flat_map(char::to_lowercase).collect()
 }
 
 /// Refuses what `email_address` lets through: it reads a domain as RFC 5322 atoms, so `a@exa$mple.com` is

@@ -33,7 +33,6 @@ pub(super) struct Taken {
 /// committed.
 pub(super) async fn take(
     transaction: &mut Transaction<'_>,
-    log: &EventLog,
     limit: usize,
     now: Timestamp,
     lease: Duration,
@@ -47,9 +46,8 @@ pub(super) async fn take(
         .iter()
         .map(|delivery| delivery.aggregate_id.as_str())
         .collect();
-    let mut reader = log.database().reader().await?;
-    let mut events = EventLog::events_of(&mut reader, Patient::TYPE, &ids, Position::BEGINNING).await?;
-    drop(reader);
+    // On the transaction itself: a second connection could be one that another worker, waiting likewise, holds.
+    let mut events = EventLog::events_of(transaction, Patient::TYPE, &ids, Position::BEGINNING).await?;
     let is_over = |delivery: &&Delivery| {
         delivery.template.ends_with_the_patient()
             && events.iter().any(|event| {

@@ -186,7 +186,8 @@ impl Stage {
         self.work_on(self.log.database().clone(), transport, options)
     }
 
-    fn work_on(&self, database: Database, transport: Transport, options: Options) -> Running {
+    /// As [`Stage::work_with`], with connections of its own.
+    pub fn work_on(&self, database: Database, transport: Transport, options: Options) -> Running {
         let composer = Composer::new(
             Templates::built_in().unwrap(),
             Languages::default(),
@@ -196,9 +197,10 @@ impl Stage {
             poll: Duration::from_millis(20),
             ..options
         };
+        let clock = Arc::new(WatchedClock::new(self.clock.clone()));
         let worker = Worker::new(
             EventLog::new(database.clone()),
-            self.clock.clone(),
+            clock.clone(),
             composer,
             transport,
             options,
@@ -209,6 +211,7 @@ impl Stage {
             task: tokio::spawn(worker.run(shutdown.clone())),
             shutdown,
             database,
+            clock,
         }
     }
 
@@ -256,14 +259,57 @@ impl Stage {
     }
 }
 
+/// A clock that counts how often it is asked. A worker asks once at the beginning of each transaction on the ledger,
+/// and an attempt once before it sends and once when it has ended.
+#[derive(Debug)]
+pub struct WatchedClock {
+    clock: Arc<ManualClock>,
+    asked: AtomicU64,
+}
+
+impl WatchedClock {
+    pub fn new(clock: Arc<ManualClock>) -> Self {
+        Self {
+            clock,
+            asked: AtomicU64::new(0),
+        }
+    }
+
+    pub fn asked(&self) -> u64 {
+        self.asked.load(Ordering::SeqCst)
+    }
+
+    /// Waits until it has been asked so many times.
+    pub async fn until_asked(&self, times: u64) {
+        let what = format!("the clock has been asked {times} times");
+        testkit::wait_until(PATIENCE, &what, async || self.asked() >= times).await;
+    }
+}
+
+impl Clock for WatchedClock {
+    fn now(&self) -> Timestamp {
+        let now = self.clock.now();
+        self.asked.fetch_add(1, Ordering::SeqCst);
+        now
+    }
+}
+
 /// A worker at work.
 pub struct Running {
     task: JoinHandle<()>,
     shutdown: CancellationToken,
     database: Database,
+    pub clock: Arc<WatchedClock>,
 }
 
 impl Running {
+    /// Waits until it has looked at the ledger once more, from the beginning of the look to its end. While nothing is
+    /// being sent: an attempt asks for the time too.
+    pub async fn has_looked_again(&self) {
+        // The one under way now may have begun before, and the next one has ended when a third begins.
+        self.clock.until_asked(self.clock.asked() + 2).await;
+    }
+
     /// Asks it to stop.
     pub fn ask_to_stop(&self) {
         self.shutdown.cancel();

@@ -5,15 +5,15 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Notify;
+use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
 /// What the server does when it has read something.
 pub enum Answer {
     /// Answers.
     Say(&'static str),
-    /// Answers when it is notified.
-    Later(Arc<Notify>, &'static str),
+    /// Answers when there is a permit for it, which it uses up.
+    Later(Arc<Semaphore>, &'static str),
     /// Never answers.
     Stall,
     /// Closes the connection.
@@ -87,8 +87,8 @@ async fn serve(
         };
         let say = match script(&asked).unwrap_or(Answer::Say(usual)) {
             Answer::Say(say) => say,
-            Answer::Later(notify, say) => {
-                notify.notified().await;
+            Answer::Later(gate, say) => {
+                gate.acquire().await.unwrap().forget();
                 say
             }
             Answer::Stall => std::future::pending().await,
