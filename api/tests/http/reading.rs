@@ -3,7 +3,7 @@
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
 
-use crate::rig::{Rig, patient};
+use crate::rig::{Rig, at_once, patient};
 
 #[tokio::test]
 async fn a_patient_is_found_before_it_is_projected_and_gone_before_its_deletion_is() {
@@ -98,26 +98,45 @@ async fn pages_follow_one_another_by_their_links_and_miss_nobody() {
 #[tokio::test]
 async fn many_reads_at_once_each_get_their_own_answer() {
     let rig = Rig::new().await;
-    let mut patients = Vec::new();
-    for number in 0..20 {
+    // Who is asked for, and the email that they have; for the deleted and the unknown, the status.
+    let mut expected = Vec::new();
+    for number in 0..40 {
         let email = format!("p{number}@example.com");
-        patients.push((rig.register(&email).await.id().to_owned(), email));
-        if number == 9 {
+        let id = rig.register(&email).await.id().to_owned();
+        // Every fourth is deleted, some of them before the projection and some after it.
+        let deleted = number % 4 == 0;
+        if deleted {
+            rig.delete(&id).await;
+        }
+        expected.push((id, if deleted { Err(StatusCode::GONE) } else { Ok(email) }));
+        if number % 10 == 3 && number < 20 {
             rig.project().await;
         }
     }
-    let reads = (0..400).map(|number| {
-        let (id, email) = &patients[number % patients.len()];
-        let rig = &rig;
-        async move {
-            let found = rig.get(&format!("/patients/{id}")).await;
-            assert_eq!(
-                (found.id(), &found.body["email"]),
-                (id.as_str(), &patient(email)["email"])
-            );
+    // Projected, and deleted since.
+    for (id, answer) in expected.iter_mut().take(3).skip(1) {
+        rig.delete(id).await;
+        *answer = Err(StatusCode::GONE);
+    }
+    for number in 0..10 {
+        let id = format!("0197f1a0-0000-7000-8000-{number:012}");
+        expected.push((id, Err(StatusCode::NOT_FOUND)));
+    }
+    // A stride that has no factor in common with their number, so that neighbours are of different kinds.
+    let asked = || (0..400).map(|number| &expected[number * 7 % expected.len()]);
+    let paths: Vec<_> = asked().map(|(id, _)| format!("/patients/{id}")).collect();
+    let answers = at_once(paths.iter().map(|path| rig.get(path))).await;
+    assert_eq!(answers.len(), 400);
+    for ((id, expected), answer) in asked().zip(&answers) {
+        match expected {
+            Ok(email) => {
+                assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
+                assert_eq!(
+                    (answer.id(), &answer.body["email"]),
+                    (id.as_str(), &patient(email)["email"])
+                );
+            }
+            Err(status) => assert_eq!(answer.status, *status, "{id}: {}", answer.body),
         }
-    });
-    for read in reads {
-        read.await;
     }
 }

@@ -4,7 +4,7 @@ use axum::body::Body;
 use axum::http::{Request, StatusCode};
 use serde_json::Value;
 
-use crate::rig::{Answer, Rig, patient, post};
+use crate::rig::{Answer, Rig, at_once, patient, post};
 
 async fn with_key(rig: &Rig, key: &str, body: &Value) -> Answer {
     let mut request = post("/register", body.to_string());
@@ -43,7 +43,7 @@ async fn a_hundred_copies_at_once_make_one_patient() {
     let rig = Rig::new().await;
     let body = patient("a@example.com");
     let copies = (0..100).map(|_| with_key(&rig, "key", &body));
-    let answers = futures(copies).await;
+    let answers = at_once(copies).await;
     let first = answers[0].id().to_owned();
     for answer in &answers {
         assert_eq!(
@@ -55,28 +55,6 @@ async fn a_hundred_copies_at_once_make_one_patient() {
     }
     rig.project().await;
     assert_eq!(rig.get("/patients").await.body.as_array().unwrap().len(), 1);
-}
-
-/// Runs all at once, and gives their answers in order.
-async fn futures<F: Future<Output = Answer>>(all: impl Iterator<Item = F>) -> Vec<Answer> {
-    let mut running: Vec<_> = all.map(Box::pin).collect();
-    let mut answers: Vec<Option<Answer>> = running.iter().map(|_| None).collect();
-    std::future::poll_fn(|context| {
-        for (future, answer) in running.iter_mut().zip(&mut answers) {
-            if answer.is_none()
-                && let std::task::Poll::Ready(ready) = future.as_mut().poll(context)
-            {
-                *answer = Some(ready);
-            }
-        }
-        if answers.iter().all(Option::is_some) {
-            std::task::Poll::Ready(())
-        } else {
-            std::task::Poll::Pending
-        }
-    })
-    .await;
-    answers.into_iter().flatten().collect()
 }
 
 #[tokio::test]

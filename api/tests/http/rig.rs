@@ -152,3 +152,25 @@ pub(crate) fn patient(email: &str) -> Value {
         "document_url": "https://example.com/photos/john.jpg",
     })
 }
+
+/// Runs all at once, and gives their answers in order.
+pub(crate) async fn at_once<F: Future<Output = Answer>>(all: impl Iterator<Item = F>) -> Vec<Answer> {
+    let mut running: Vec<_> = all.map(Box::pin).collect();
+    let mut answers: Vec<Option<Answer>> = running.iter().map(|_| None).collect();
+    std::future::poll_fn(|context| {
+        for (future, answer) in running.iter_mut().zip(&mut answers) {
+            if answer.is_none()
+                && let std::task::Poll::Ready(ready) = future.as_mut().poll(context)
+            {
+                *answer = Some(ready);
+            }
+        }
+        if answers.iter().all(Option::is_some) {
+            std::task::Poll::Ready(())
+        } else {
+            std::task::Poll::Pending
+        }
+    })
+    .await;
+    answers.into_iter().flatten().collect()
+}

@@ -58,12 +58,7 @@ async fn statements_dropped_half_way_cost_the_pool_no_connection(backend: Arc<Ba
     // All connections at once, and each answers.
     let mut connections = Vec::new();
     for _ in 0..CONNECTIONS {
-        connections.push(
-            timeout(SOON, database.reader())
-                .await
-                .unwrap()
-                .unwrap(),
-        );
+        connections.push(timeout(SOON, database.reader()).await.unwrap().unwrap());
     }
     for connection in &mut connections {
         let row = connection
@@ -98,10 +93,7 @@ async fn transactions_dropped_at_any_moment_leave_nothing_behind(backend: Arc<Ba
         writing.abort();
         drop(writing.await);
     }
-    let mut transaction = timeout(SOON, database.begin())
-        .await
-        .unwrap()
-        .unwrap();
+    let mut transaction = timeout(SOON, database.begin()).await.unwrap().unwrap();
     let row = transaction
         .query("SELECT COUNT(*) FROM leases WHERE owner = 'dropped'")
         .fetch_optional()

@@ -1,0 +1,286 @@
+//! The databases that the projection is tried on, and events to try it with.
+
+use std::panic::AssertUnwindSafe;
+use std::time::Duration;
+
+use domain::{EVENT_VERSION, PATIENT_DELETED, PATIENT_REGISTERED, PatientDetails};
+use eventstore::{
+    Append, AppendQueue, Database, DatabaseOptions, EventLog, Handler, NewEvent, Position, RecordedEvent,
+    Row, Session, Signal, Subscription, SystemClock, Transaction,
+};
+use futures::FutureExt;
+use projector::{PATIENT_VIEW, PatientView, ProjectionError};
+use serde_json::{Value, json};
+use testkit::{mysql_servers, wait_until};
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+use tokio_util::sync::CancellationToken;
+
+/// How long a test waits for what should come at once.
+const SOON: Duration = Duration::from_secs(20);
+
+/// Makes each contract a test on each backend.
+macro_rules! on_every_backend {
+    ($($contract:ident),+ $(,)?) => {
+        mod sqlite {
+            $(#[tokio::test]
+            async fn $contract() {
+                $crate::backend::on_sqlite(super::$contract).await;
+            })+
+        }
+        mod mysql {
+            $(#[tokio::test]
+            async fn $contract() {
+                $crate::backend::on_mysql(super::$contract).await;
+            })+
+        }
+    };
+}
+
+/// Holds a contract against SQLite.
+pub(crate) async fn on_sqlite(contract: impl AsyncFnOnce(Backend)) {
+    let folder = tempfile::tempdir().unwrap();
+    let url = format!("sqlite://{}", folder.path().join("patients.db").display());
+    hold("SQLite", &url, contract).await;
+}
+
+/// Holds a contract against every MySQL server there is.
+pub(crate) async fn on_mysql(contract: impl AsyncFn(Backend)) {
+    for server in mysql_servers() {
+        let database = server.create_database().await;
+        hold(server.flavour.name(), &database.url, &contract).await;
+    }
+}
+
+async fn hold(name: &str, url: &str, contract: impl AsyncFnOnce(Backend)) {
+    let test = async {
+        let backend = Backend::new(url).await;
+        let database = backend.log.database().clone();
+        contract(backend).await;
+        database.close().await;
+    };
+    if let Err(panic) = AssertUnwindSafe(test).catch_unwind().await {
+        let message = panic
+            .downcast_ref::<String>()
+            .map(String::as_str)
+            .or_else(|| panic.downcast_ref::<&str>().copied());
+        panic!("on {name}: {}", message.unwrap_or("it panicked"));
+    }
+}
+
+/// A log and a read table, both empty.
+pub(crate) struct Backend {
+    log: EventLog,
+    appends: AppendQueue,
+}
+
+/// A row of the read table.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Shown {
+    pub(crate) generation: i64,
+    pub(crate) id: String,
+    pub(crate) details: PatientDetails,
+    pub(crate) sequence: i64,
+    pub(crate) registered_at: i64,
+}
+
+impl Backend {
+    async fn new(url: &str) -> Self {
+        let database = Database::connect(url, DatabaseOptions::default()).await.unwrap();
+        migrations::migrate(&database, SystemClock::shared(), "test")
+            .await
+            .unwrap();
+        Self {
+            log: EventLog::new(database.clone()),
+            appends: AppendQueue::start(database, Signal::in_process(), SystemClock::shared(), 1024, 256),
+        }
+    }
+
+    /// Appends one event of a patient.
+    pub(crate) async fn append(&self, id: &str, sequence: u64, event_type: &str, payload: Value) -> Position {
+        let event = NewEvent {
+            aggregate_type: "patient".into(),
+            aggregate_id: id.into(),
+            sequence,
+            event_type: event_type.into(),
+            event_version: EVENT_VERSION.into(),
+            payload,
+            metadata: json!({}),
+        };
+        let append = Append::new(vec![event], Vec::new()).unwrap();
+        self.appends.append(append).await.unwrap().first
+    }
+
+    pub(crate) async fn register_as(&self, id: &str, details: &PatientDetails) -> Position {
+        let payload = json!({
+            "type": PATIENT_REGISTERED,
+            "name": details.name,
+            "email": details.email,
+            "phone": details.phone,
+            "document_url": details.document_url,
+        });
+        self.append(id, 1, PATIENT_REGISTERED, payload).await
+    }
+
+    pub(crate) async fn register(&self, id: &str) -> Position {
+        self.register_as(id, &details(id)).await
+    }
+
+    pub(crate) async fn delete(&self, id: &str) -> Position {
+        let payload = json!({ "type": PATIENT_DELETED });
+        self.append(id, 2, PATIENT_DELETED, payload).await
+    }
+
+    /// Runs the projection up to the end of the log, or until it has stopped at an event; then why.
+    pub(crate) async fn project(&self) -> Result<(), ProjectionError> {
+        match self.run(false).await {
+            None => Ok(()),
+            Some(Failure::Projection(error)) => Err(error),
+            Some(Failure::Spoiled { .. }) => unreachable!("nothing is spoiled"),
+        }
+    }
+
+    /// Runs the projection, but lets each batch fail after it has been written, until it has stopped at an event; how
+    /// many rows the transaction then held.
+    pub(crate) async fn project_and_fail(&self) -> i64 {
+        match self.run(true).await {
+            Some(Failure::Spoiled { rows }) => rows,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    async fn run(&self, spoil: bool) -> Option<Failure> {
+        let (stopped, mut failures) = unbounded_channel();
+        let watched = Watched { spoil, stopped };
+        let signal = Signal::in_process();
+        let clock = SystemClock::shared();
+        let subscription = Subscription::new(PATIENT_VIEW, "test", self.log.clone(), &signal, clock, watched);
+        let shutdown = CancellationToken::new();
+        let running = tokio::spawn(subscription.run(shutdown.clone()));
+        let head = self.log.head().await.unwrap().position;
+        let failure = tokio::select! {
+            () = wait_until(SOON, "the projection is at the head, or stopped", async || {
+                self.checkpoint().await == head
+            }) => None,
+            // The second failure with one event alone: it has not passed it over after the first.
+            failure = async {
+                failures.recv().await;
+                failures.recv().await
+            } => failure,
+        };
+        shutdown.cancel();
+        running.await.unwrap();
+        failure
+    }
+
+    /// Runs a statement.
+    pub(crate) async fn execute(&self, sql: &str) {
+        let mut connection = self.log.database().writer().await.unwrap();
+        connection.query(sql).execute().await.unwrap();
+    }
+
+    async fn query(&self, sql: &str) -> Vec<Row> {
+        let mut connection = self.log.database().reader().await.unwrap();
+        connection.query(sql).fetch_all().await.unwrap()
+    }
+
+    /// The last position that the projection has finished.
+    pub(crate) async fn checkpoint(&self) -> Position {
+        let rows = self
+            .query("SELECT position FROM checkpoints WHERE name = 'patient_view'")
+            .await;
+        rows.first()
+            .map_or(Position::BEGINNING, |row| row.get(0).unwrap())
+    }
+
+    /// The number of rows and the checkpoint, seen at one moment.
+    pub(crate) async fn rows_and_checkpoint(&self) -> (i64, i64) {
+        let sql = "SELECT (SELECT COUNT(*) FROM patient_view), \
+                   COALESCE((SELECT position FROM checkpoints WHERE name = 'patient_view'), 0)";
+        let rows = self.query(sql).await;
+        (rows[0].get(0).unwrap(), rows[0].get(1).unwrap())
+    }
+
+    /// The read table, by id.
+    pub(crate) async fn shown(&self) -> Vec<Shown> {
+        let sql = "SELECT generation, id, name, email, phone, document_url, sequence, registered_at \
+                   FROM patient_view ORDER BY generation, id";
+        let shown = |row: &Row| Shown {
+            generation: row.get(0).unwrap(),
+            id: row.get(1).unwrap(),
+            details: PatientDetails {
+                name: row.get(2).unwrap(),
+                email: row.get(3).unwrap(),
+                phone: row.get(4).unwrap(),
+                document_url: row.get(5).unwrap(),
+            },
+            sequence: row.get(6).unwrap(),
+            registered_at: row.get(7).unwrap(),
+        };
+        self.query(sql).await.iter().map(shown).collect()
+    }
+
+    /// Who is in the read table, in order.
+    pub(crate) async fn ids(&self) -> Vec<String> {
+        self.shown().await.into_iter().map(|row| row.id).collect()
+    }
+
+    /// When each event was recorded, in microseconds since 1970.
+    pub(crate) async fn recorded_at(&self) -> Vec<i64> {
+        let events = self.log.feed(Position::BEGINNING, 1000).await.unwrap();
+        events.iter().map(|event| event.recorded_at.as_micros()).collect()
+    }
+}
+
+/// The projection, whose failures with one event alone are passed on.
+struct Watched {
+    /// Whether a batch fails after it has been written.
+    spoil: bool,
+    stopped: UnboundedSender<Failure>,
+}
+
+#[derive(Debug)]
+enum Failure {
+    Projection(ProjectionError),
+    Spoiled { rows: i64 },
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("a batch failed")]
+struct Failed;
+
+impl Handler for Watched {
+    type Error = Failed;
+
+    async fn apply(
+        &mut self,
+        transaction: &mut Transaction<'_>,
+        events: &[RecordedEvent],
+    ) -> Result<(), Failed> {
+        let failure = match PatientView.apply(transaction, events).await {
+            Ok(()) if !self.spoil => return Ok(()),
+            Ok(()) => {
+                let count = transaction.query("SELECT COUNT(*) FROM patient_view");
+                let row = count.fetch_optional().await.unwrap().unwrap();
+                Failure::Spoiled {
+                    rows: row.get(0).unwrap(),
+                }
+            }
+            Err(error) => Failure::Projection(error),
+        };
+        if events.len() == 1 {
+            // Nobody listens any more when the test has seen enough.
+            let _ = self.stopped.send(failure);
+        }
+        Err(Failed)
+    }
+}
+
+/// Details that are a patient's own.
+pub(crate) fn details(id: &str) -> PatientDetails {
+    PatientDetails {
+        name: format!("Patient {id}"),
+        email: format!("{id}@example.com"),
+        phone: "+1-555-123-4567".into(),
+        document_url: format!("https://example.com/{id}.jpg"),
+    }
+}
