@@ -102,7 +102,7 @@ impl Worker {
 
     /// Sends until `shutdown`, which means "take no more": from then on no mail is begun, what is being sent is finished
     /// and recorded, and then this returns. That takes as long as the send timeout and a few seconds, or, if the database
-    /// is away, up to a minute more, and ends with a warning. It does no harm to cancel it long before the rest of the
+    /// is away, a minute or so more, and ends with a warning. It does no harm to cancel it long before the rest of the
     /// process stops: what is due waits in the ledger. To drop the future instead, or to end the process before it has
     /// returned, interrupts what is being sent; those mails are sent again.
     ///

@@ -4,6 +4,7 @@ mod support;
 
 use std::collections::BTreeSet;
 
+use eventstore::DatabaseOptions;
 use mailer::{Options, Transport};
 use serde_json::json;
 use support::{Stage, files};
@@ -167,6 +168,24 @@ async fn two_workers_share_two_hundred_deliveries_and_each_is_sent_once() {
                 .iter()
                 .all(|delivery| delivery.attempts == 1)
         );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_needs_no_more_than_one_connection() {
+    for stage in Stage::on_every_backend().await {
+        stage.register_many(3).await;
+        stage.follow().await;
+        let one = DatabaseOptions {
+            connections: 1,
+            ..DatabaseOptions::default()
+        };
+        let outbox = tempfile::tempdir().unwrap();
+        let worker = stage
+            .work_apart_with(one, Transport::outbox(outbox.path()), Options::default())
+            .await;
+        stage.until_all("sent").await;
+        worker.stop().await;
     }
 }
 

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use eventstore::{Database, DatabaseOptions};
+use eventstore::DatabaseOptions;
 use mailer::{Options, Transport, schedule};
 use support::{Answer, Delivery, PATIENCE, Scripted, Stage, WatchedClock};
 use testkit::wait_until;
@@ -434,9 +434,9 @@ async fn a_database_that_goes_away_and_comes_back_loses_no_mail() {
         acquire_timeout: Duration::from_millis(500),
         ..DatabaseOptions::default()
     };
-    let database = Database::connect(&url, impatient).await.unwrap();
     let options = Options::default();
-    let worker = stage.work_on(database, Transport::smtp(&smtp.url).unwrap(), options);
+    let transport = Transport::smtp(&smtp.url).unwrap();
+    let worker = stage.work_apart_with(impatient, transport, options).await;
     let in_flight = 10 + options.concurrency;
     wait_until(PATIENCE, "as many mails as may be are at the gate", async || {
         smtp.mails() == in_flight

@@ -175,10 +175,19 @@ impl Stage {
 
     /// Starts a worker as another process has one: with connections of its own, which a kill ends.
     pub async fn work_apart(&self, transport: Transport) -> Running {
-        let database = Database::connect(&self.url, DatabaseOptions::default())
+        self.work_apart_with(DatabaseOptions::default(), transport, Options::default())
             .await
-            .unwrap();
-        self.work_on(database, transport, Options::default())
+    }
+
+    /// As [`Stage::work_apart`], with these options, but for the poll.
+    pub async fn work_apart_with(
+        &self,
+        database: DatabaseOptions,
+        transport: Transport,
+        options: Options,
+    ) -> Running {
+        let database = Database::connect(&self.url, database).await.unwrap();
+        self.work_on(database, transport, options)
     }
 
     /// Starts a worker with these options, but for the poll.
@@ -186,8 +195,7 @@ impl Stage {
         self.work_on(self.log.database().clone(), transport, options)
     }
 
-    /// As [`Stage::work_with`], with connections of its own.
-    pub fn work_on(&self, database: Database, transport: Transport, options: Options) -> Running {
+    fn work_on(&self, database: Database, transport: Transport, options: Options) -> Running {
         let composer = Composer::new(
             Templates::built_in().unwrap(),
             Languages::default(),
