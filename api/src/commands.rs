@@ -138,12 +138,7 @@ impl Commands {
         key: Option<&str>,
         cause: &Cause,
     ) -> Result<Registered, CommandError> {
-        let details = PatientDetails {
-            name: registration.name.as_str().to_owned(),
-            email: registration.email.as_str().to_owned(),
-            phone: registration.phone.as_str().to_owned(),
-            document_url: registration.document_url.as_str().to_owned(),
-        };
+        let details = PatientDetails::from(registration.clone());
         let id = key.map_or_else(
             || new_id(self.clock.as_ref()),
             |key| Uuid::new_v5(&IDEMPOTENCY_KEYS, key.as_bytes()),
@@ -228,13 +223,7 @@ impl Commands {
         let Some((position, first)) = first else {
             return Err(CommandError::Internal);
         };
-        let same = PatientEvent::PatientRegistered {
-            name: details.name.clone(),
-            email: details.email.clone(),
-            phone: details.phone.clone(),
-            document_url: details.document_url.clone(),
-        };
-        if first == same {
+        if first.into_details().as_ref() == Some(&details) {
             Ok(Registered {
                 id,
                 position,

@@ -24,7 +24,7 @@
 //!
 //! | item | what |
 //! |---|---|
-//! | [`handler`], [`MailHandler`], [`SUBSCRIPTION`] | from events to the ledger |
+//! | [`handler()`], [`MailHandler`], [`SUBSCRIPTION`] | from events to the ledger |
 //! | [`Worker`], [`Options`] | from the ledger to the transport |
 //! | [`Transport`], [`SmtpUrlError`] | SMTP, or files in a folder |
 //! | [`Composer`], [`Templates`], [`Languages`], [`Sender`] | the mail itself |

@@ -72,7 +72,7 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// A worker on the ledger beside `log`. It is woken by `wake`, from [`crate::handler`], when the subscription runs in
+    /// A worker on the ledger beside `log`. It is woken by `wake`, from [`crate::handler()`], when the subscription runs in
     /// the same process; where it does not, a new `Notify` does, and the worker polls.
     #[must_use]
     pub fn new(

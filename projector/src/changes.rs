@@ -30,33 +30,17 @@ pub(crate) fn changes(events: &[RecordedEvent]) -> Result<Changes, (&RecordedEve
         .iter()
         .filter(|event| event.aggregate_type == Patient::TYPE)
     {
-        match PatientEvent::from_stored(&event.event_type, &event.event_version, event.payload.clone())
-            .map_err(|error| (event, error))?
-        {
-            PatientEvent::PatientRegistered {
-                name,
-                email,
-                phone,
-                document_url,
-            } => {
-                let row = PatientRow {
-                    id: event.aggregate_id.clone(),
-                    details: PatientDetails {
-                        name,
-                        email,
-                        phone,
-                        document_url,
-                    },
-                    sequence: event.sequence,
-                    registered_at: event.recorded_at,
-                };
-                rows.insert(&event.aggregate_id, Some(row));
-            }
-            PatientEvent::PatientDeleted {} => {
-                if rows.insert(&event.aggregate_id, None).is_none() {
-                    changes.deleted.push(event.aggregate_id.clone());
-                }
-            }
+        let read = PatientEvent::from_stored(&event.event_type, &event.event_version, event.payload.clone())
+            .map_err(|error| (event, error))?;
+        let row = read.into_details().map(|details| PatientRow {
+            id: event.aggregate_id.clone(),
+            details,
+            sequence: event.sequence,
+            registered_at: event.recorded_at,
+        });
+        let deletes = row.is_none();
+        if rows.insert(&event.aggregate_id, row).is_none() && deletes {
+            changes.deleted.push(event.aggregate_id.clone());
         }
     }
     changes.deleted.sort_unstable();

@@ -143,27 +143,15 @@ fn apply(patients: &mut Patients, events: Vec<RecordedEvent>) {
         {
             continue;
         }
-        let found = match PatientEvent::from_stored(&event.event_type, &event.event_version, event.payload) {
-            Ok(PatientEvent::PatientRegistered {
-                name,
-                email,
-                phone,
-                document_url,
-            }) => Ok(Found::Active(
-                PatientDetails {
-                    name,
-                    email,
-                    phone,
-                    document_url,
-                },
-                event.sequence,
-            )),
-            Ok(PatientEvent::PatientDeleted {}) => Ok(Found::Deleted),
-            Err(source) => Err(ReadError::Unreadable {
+        let found = PatientEvent::from_stored(&event.event_type, &event.event_version, event.payload)
+            .map(|read| {
+                read.into_details()
+                    .map_or(Found::Deleted, |details| Found::Active(details, event.sequence))
+            })
+            .map_err(|source| ReadError::Unreadable {
                 position: event.position,
                 source,
-            }),
-        };
+            });
         patients.insert(event.aggregate_id, found);
     }
 }

@@ -15,13 +15,7 @@ use crate::reads::Found;
 pub(super) async fn get(State(api): State<Api>, PatientId(id): PatientId) -> Result<Response, ApiError> {
     match api.reads.by_id(id).await? {
         Found::Active(details, sequence) => {
-            let body = PatientBody {
-                id,
-                name: details.name,
-                email: details.email,
-                phone: details.phone,
-                document_url: details.document_url,
-            };
+            let body = PatientBody::new(id, details);
             Ok(([(header::ETAG, etag(sequence))], Json(body)).into_response())
         }
         Found::Deleted => Err(ApiError::PatientDeleted),

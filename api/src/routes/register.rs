@@ -4,7 +4,7 @@ use axum::extract::{Extension, State};
 use axum::http::{HeaderMap, HeaderName, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::{Json, response::AppendHeaders};
-use domain::Registration;
+use domain::{PatientDetails, Registration};
 use serde::Serialize;
 use uuid::Uuid;
 
@@ -25,6 +25,24 @@ pub(super) struct PatientBody {
     pub(super) document_url: String,
 }
 
+impl PatientBody {
+    pub(super) fn new(id: Uuid, details: PatientDetails) -> Self {
+        let PatientDetails {
+            name,
+            email,
+            phone,
+            document_url,
+        } = details;
+        Self {
+            id,
+            name,
+            email,
+            phone,
+            document_url,
+        }
+    }
+}
+
 pub(super) async fn register(
     State(api): State<Api>,
     Extension(request_id): Extension<RequestId>,
@@ -43,14 +61,7 @@ pub(super) async fn register(
         (EVENT_POSITION, registered.position.to_string()),
         (header::ETAG, etag(1)),
     ]);
-    let details = registered.details;
-    let body = PatientBody {
-        id: registered.id,
-        name: details.name,
-        email: details.email,
-        phone: details.phone,
-        document_url: details.document_url,
-    };
+    let body = PatientBody::new(registered.id, registered.details);
     Ok((StatusCode::CREATED, headers, Json(body)).into_response())
 }
 
