@@ -377,22 +377,18 @@ impl Appender {
             }
         }
         let open = transaction::write(connection, items, self.clock.as_ref()).await?;
-        let done = if let Some((position, hash)) = open.last {
-            self.in_doubt = Some(InDoubt {
-                position,
-                hash,
-                outcomes: open.outcomes,
-                notices: open.notices,
-            });
-            open.transaction.commit().await?;
-            self.in_doubt
-                .take()
-                .map(|done| (done.outcomes, done.notices))
-                .unwrap_or_default()
-        } else {
+        let Some(head) = open.head else {
             open.transaction.rollback().await?;
-            (open.outcomes, open.notices)
+            return Ok((open.outcomes, open.notices));
         };
-        Ok(done)
+        self.in_doubt = Some(InDoubt {
+            position: head.position,
+            hash: head.hash,
+            outcomes: open.outcomes,
+            notices: open.notices,
+        });
+        open.transaction.commit_with(&head.advance()).await?;
+        let done = self.in_doubt.take().map(|done| (done.outcomes, done.notices));
+        Ok(done.unwrap_or_default())
     }
 }

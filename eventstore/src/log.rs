@@ -1,7 +1,7 @@
 //! Reading the log.
 
 use crate::clock::Timestamp;
-use crate::database::{Database, Row, Session, Transaction, in_list, padded};
+use crate::database::{Database, Dialect, Row, Session, in_list, padded};
 use crate::error::{Error, Result};
 use crate::event::{Hash, Position, RecordedEvent};
 
@@ -20,21 +20,29 @@ pub struct Head {
 }
 
 impl Head {
-    /// Reads the head and keeps every other append out until the transaction ends.
-    pub(crate) async fn lock(transaction: &mut Transaction<'_>) -> Result<Self> {
-        let sql = format!(
+    /// The statement that reads the head and keeps every other append out until the transaction ends.
+    pub(crate) fn lock(dialect: Dialect) -> String {
+        format!(
             "SELECT position, hash, recorded_at FROM log_head WHERE id = 1{}",
-            transaction.dialect().for_update()
-        );
-        Self::of(transaction.query(&sql).fetch_optional().await?)
+            dialect.for_update()
+        )
     }
 
-    fn of(row: Option<Row>) -> Result<Self> {
+    /// The statement that moves a locked head here.
+    pub(crate) fn advance(&self) -> String {
+        let (position, hash, recorded_at) = (self.position, self.hash, self.recorded_at.as_micros());
+        format!(
+            "UPDATE log_head SET position = {position}, hash = X'{hash}', recorded_at = {recorded_at} WHERE id = 1"
+        )
+    }
+
+    /// The head in a row of [`Head::lock`].
+    pub(crate) fn of(row: Option<&Row>) -> Result<Self> {
         let row = row.ok_or(Error::NoHead)?;
         let position = row.get(0)?;
         Ok(Self {
             position,
-            hash: hash(&row, 1, position)?,
+            hash: hash(row, 1, position)?,
             recorded_at: row.get(2)?,
         })
     }
@@ -66,12 +74,11 @@ impl EventLog {
     /// [`Error::NoHead`] before the first migration, [`Error::Database`].
     pub async fn head(&self) -> Result<Head> {
         let mut connection = self.database.reader().await?;
-        Head::of(
-            connection
-                .query("SELECT position, hash, recorded_at FROM log_head WHERE id = 1")
-                .fetch_optional()
-                .await?,
-        )
+        let row = connection
+            .query("SELECT position, hash, recorded_at FROM log_head WHERE id = 1")
+            .fetch_optional()
+            .await?;
+        Head::of(row.as_ref())
     }
 
     /// The feed: at most `limit` events after `after`, in the order of their positions. Fewer than `limit` are all

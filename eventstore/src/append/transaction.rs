@@ -6,7 +6,7 @@ use super::decide::{Aggregate, Decision, Known, decide};
 use super::{Append, Appended, Outcome, Prepared};
 use crate::claim::{Claim, ClaimChange};
 use crate::clock::{Clock, Timestamp};
-use crate::database::{Connection, Session, Transaction, in_list, padded, values_list};
+use crate::database::{Connection, Row, Session, Transaction, in_list, padded, values_list};
 use crate::error::{Error, Result};
 use crate::event::{Hash, Position};
 use crate::log::Head;
@@ -21,8 +21,8 @@ const STATEMENT_BYTES: usize = 4 * 1024 * 1024;
 /// A transaction that is ready to be committed.
 pub(super) struct Open<'c> {
     pub(super) transaction: Transaction<'c>,
-    /// The position and hash of its last event; nothing if no append could be made.
-    pub(super) last: Option<(Position, Hash)>,
+    /// Where the head moves; nowhere if no append could be made.
+    pub(super) head: Option<Head>,
     pub(super) outcomes: Vec<Outcome>,
     pub(super) notices: Vec<Notice>,
 }
@@ -33,40 +33,32 @@ pub(super) async fn write<'c>(
     items: &[Append],
     clock: &dyn Clock,
 ) -> Result<Open<'c>> {
-    let mut transaction = connection.begin().await?;
-    let head = Head::lock(&mut transaction).await?;
+    let lock = Head::lock(connection.dialect());
+    let reads = holders(items).map_or_else(|| lock.clone(), |holders| format!("{lock}; {holders}"));
+    let (mut transaction, rows) = connection.begin_with(&reads).await?;
+    let (head, holders) = rows.split_first().ok_or(Error::NoHead)?;
+    let head = Head::of(Some(head))?;
     let known = Known {
         sequences: sequences(&mut transaction, items).await?,
-        holders: holders(&mut transaction, items).await?,
+        holders: holders.iter().map(holder).collect::<Result<_>>()?,
     };
     let decision = decide(items, &known);
     // A clock may go back, and clocks of several machines differ; the log's order is the order of its times too, so
     // that "as of a moment" is always a prefix of the log.
     let recorded_at = clock.now().max(head.recorded_at);
     let chained = chain(items, &decision, &head, recorded_at);
-    if let Some(last) = chained.rows.last() {
-        release(&mut transaction, &decision).await?;
-        take(&mut transaction, &decision).await?;
-        for rows in statements(&chained.rows) {
-            insert(&mut transaction, rows, recorded_at).await?;
-        }
-        let moved = transaction
-            .query(
-                "UPDATE log_head SET position = ?, hash = ?, recorded_at = ? WHERE id = 1 AND position = ?",
-            )
-            .bind(last.position)
-            .bind(last.hash.0.to_vec())
-            .bind(recorded_at)
-            .bind(head.position)
-            .execute()
-            .await?;
-        if moved != 1 {
-            return Err(Error::NoHead);
-        }
+    release(&mut transaction, &decision).await?;
+    take(&mut transaction, &decision).await?;
+    for rows in statements(&chained.rows) {
+        insert(&mut transaction, rows, recorded_at).await?;
     }
-    let last = chained.rows.last().map(|row| (row.position, row.hash));
+    let head = chained.rows.last().map(|last| Head {
+        position: last.position,
+        hash: last.hash,
+        recorded_at,
+    });
     Ok(Open {
-        last,
+        head,
         outcomes: chained.outcomes,
         notices: chained.notices,
         transaction,
@@ -75,8 +67,8 @@ pub(super) async fn write<'c>(
 
 /// Whether the event at `position` is the one with that hash. Waits for an append that is still under way.
 pub(super) async fn holds(connection: &mut Connection, position: Position, hash: Hash) -> Result<bool> {
-    let mut transaction = connection.begin().await?;
-    Head::lock(&mut transaction).await?;
+    let lock = Head::lock(connection.dialect());
+    let (mut transaction, _) = connection.begin_with(&lock).await?;
     let row = transaction
         .query("SELECT hash FROM events WHERE position = ?")
         .bind(position)
@@ -169,39 +161,31 @@ async fn sequences(
         .collect()
 }
 
-async fn holders(
-    transaction: &mut Transaction<'_>,
-    items: &[Append],
-) -> Result<HashMap<Claim, (String, String)>> {
-    let claims: Vec<&[u8]> = items
+/// The statement that asks who holds the claims that `items` take; none if they take none.
+fn holders(items: &[Append]) -> Option<String> {
+    let claims: Vec<String> = items
         .iter()
         .flat_map(|item| &item.claims)
         .filter_map(|change| match change {
-            ClaimChange::Take(claim) => Some(claim.0.as_slice()),
+            ClaimChange::Take(claim) => Some(format!("X'{}'", Hash(claim.0))),
             ClaimChange::ReleaseAll => None,
         })
         .collect();
-    if claims.is_empty() {
-        return Ok(HashMap::new());
-    }
-    let sql = format!(
-        "SELECT claim, aggregate_type, aggregate_id FROM claims WHERE claim IN ({})",
-        in_list(claims.len())
-    );
-    let rows = transaction
-        .query(&sql)
-        .bind_all(padded(&claims))
-        .fetch_all()
-        .await?;
-    rows.iter()
-        .map(|row| {
-            let claim = row.get::<Vec<u8>, _>(0)?.try_into().map_err(|_| Error::Damaged {
-                position: Position::BEGINNING,
-                what: "a claim that is not 32 bytes",
-            })?;
-            Ok((Claim(claim), (row.get(1)?, row.get(2)?)))
-        })
-        .collect()
+    (!claims.is_empty()).then(|| {
+        format!(
+            "SELECT claim, aggregate_type, aggregate_id FROM claims WHERE claim IN ({})",
+            claims.join(", ")
+        )
+    })
+}
+
+/// A claim and its holder, in a row of [`holders`].
+fn holder(row: &Row) -> Result<(Claim, (String, String))> {
+    let claim = row.get::<Vec<u8>, _>(0)?.try_into().map_err(|_| Error::Damaged {
+        position: Position::BEGINNING,
+        what: "a claim that is not 32 bytes",
+    })?;
+    Ok((Claim(claim), (row.get(1)?, row.get(2)?)))
 }
 
 async fn release(transaction: &mut Transaction<'_>, decision: &Decision<'_>) -> Result<()> {

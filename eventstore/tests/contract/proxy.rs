@@ -8,8 +8,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::OwnedReadHalf;
 use tokio::net::{TcpListener, TcpStream};
 
-/// The bytes of a `COM_QUERY` "COMMIT" in MySQL's protocol: length, number, command, text.
-const COMMIT: &[u8] = b"\x07\x00\x00\x00\x03COMMIT";
+/// How the text of the last statement of a transaction ends.
+const COMMIT: &[u8] = b"; COMMIT";
 
 /// When a connection is cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,7 +63,7 @@ async fn pass(client: TcpStream, server: TcpStream, cut: Cut, left: Arc<AtomicU3
             some = read(&mut from_client, &mut asked) => {
                 let Some(some) = some else { return };
                 // One at a time: a client that says COMMIT says nothing else before the answer.
-                let cuts = some == COMMIT
+                let cuts = some.ends_with(COMMIT)
                     && left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok();
                 if cuts && cut == Cut::BeforeCommit {
                     return;
