@@ -96,8 +96,7 @@ enum Refused {
     Failed(CommandError),
 }
 
-/// Carries commands out. Cheap to clone.
-#[derive(Clone)]
+/// Carries commands out.
 pub struct Commands {
     log: EventLog,
     appends: AppendQueue,

@@ -25,6 +25,7 @@ pub mod reads;
 mod routes;
 mod server;
 
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -54,24 +55,40 @@ impl Default for ApiOptions {
     }
 }
 
-/// What the routes share. Cheap to clone.
+/// The API over a log. Cheap to clone.
 #[derive(Clone)]
 pub struct Api {
+    shared: Arc<Shared>,
+}
+
+/// What the routes share.
+pub struct Shared {
     commands: Commands,
     reads: PatientReads,
     options: ApiOptions,
     clock: Arc<dyn Clock>,
 }
 
+impl Deref for Api {
+    type Target = Shared;
+
+    fn deref(&self) -> &Shared {
+        &self.shared
+    }
+}
+
 impl Api {
     /// The API over a log and its append queue.
     #[must_use]
     pub fn new(log: &EventLog, appends: AppendQueue, clock: Arc<dyn Clock>, options: ApiOptions) -> Self {
-        Self {
+        let shared = Shared {
             commands: Commands::new(log.clone(), appends, Arc::clone(&clock)),
-            reads: PatientReads::start(log.clone()),
+            reads: PatientReads::start(log),
             options,
             clock,
+        };
+        Self {
+            shared: Arc::new(shared),
         }
     }
 

@@ -1,10 +1,9 @@
 //! What every request gets: an id, a time limit, and a line in the log if it failed.
 
-use std::any::Any;
 use std::time::Instant;
 
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::{HeaderName, HeaderValue};
+use axum::http::{HeaderName, HeaderValue, Method};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use eventstore::Clock;
@@ -21,13 +20,22 @@ const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 pub(crate) struct RequestId(pub(crate) String);
 
 impl RequestId {
+    /// It need not be hard to guess, so the operating system is not asked for its random bits.
+    fn fresh(clock: &dyn Clock) -> Uuid {
+        let millis = clock.now().as_micros().unsigned_abs() / 1_000;
+        let random = fastrand::u128(..).to_be_bytes();
+        let mut bits = [0; 10];
+        bits.copy_from_slice(&random[..10]);
+        uuid::Builder::from_unix_timestamp_millis(millis, &bits).into_uuid()
+    }
+
     fn of(request: &Request, clock: &dyn Clock) -> Self {
         let given = request
             .headers()
             .get(X_REQUEST_ID)
             .and_then(|value| value.to_str().ok())
             .filter(|id| (1..=128).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_graphic()));
-        Self(given.map_or_else(|| new_id(clock).to_string(), str::to_owned))
+        Self(given.map_or_else(|| Self::fresh(clock).to_string(), str::to_owned))
     }
 }
 
@@ -49,6 +57,10 @@ pub(crate) async fn observe(State(api): State<Api>, mut request: Request, next: 
     let method = request.method().clone();
     let route = request.extensions().get::<MatchedPath>().cloned();
     let route = route.as_ref().map_or("(none)", MatchedPath::as_str);
+    if is_command(&method, route) && api.commands.is_full() {
+        // The queue would refuse it; so nothing more is spent on it, and more is left for those it took.
+        return with_id(ApiError::Overloaded.into_response(), &id);
+    }
     let span = tracing::info_span!("request", request.id = id.0, http.method = %method, http.route = route);
     request.extensions_mut().insert(id.clone());
 
@@ -56,9 +68,13 @@ pub(crate) async fn observe(State(api): State<Api>, mut request: Request, next: 
     // In a task of its own, which goes on when the client goes away or the time is up: what was begun is finished, and no
     // connection to the database is left in the middle of an answer.
     let handling = tokio::spawn(next.run(request).instrument(span.clone()));
-    let mut response = match tokio::time::timeout(api.options.request_timeout, handling).await {
+    let response = match tokio::time::timeout(api.options.request_timeout, handling).await {
         Ok(Ok(response)) => response,
-        Ok(Err(_)) => panicked(Box::new(())),
+        Ok(Err(_)) => {
+            span.in_scope(|| tracing::error!("a request handler panicked"));
+            // The panic's own text stays out of the answer.
+            ApiError::Internal.into_response()
+        }
         Err(_) => ApiError::OutcomeUnknown.into_response(),
     };
     let (status, elapsed) = (response.status(), started.elapsed());
@@ -69,14 +85,20 @@ pub(crate) async fn observe(State(api): State<Api>, mut request: Request, next: 
             tracing::debug!(http.status = status.as_u16(), ?elapsed, "a request was answered");
         }
     });
+    with_id(response, &id)
+}
+
+fn with_id(mut response: Response, id: &RequestId) -> Response {
     if let Ok(id) = HeaderValue::from_str(&id.0) {
         response.headers_mut().insert(X_REQUEST_ID, id);
     }
     response
 }
 
-/// The answer to a request whose handler panicked. The panic's own text stays out of the answer.
-pub(crate) fn panicked(_panic: Box<dyn Any + Send + 'static>) -> Response {
-    tracing::error!("a request handler panicked");
-    ApiError::Internal.into_response()
+/// Whether the request goes to the append queue.
+fn is_command(method: &Method, route: &str) -> bool {
+    matches!(
+        (method.as_str(), route),
+        ("POST", "/register" | "/patients/register" | "/patients") | ("DELETE", "/patients/{id}")
+    )
 }

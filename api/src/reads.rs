@@ -1,6 +1,7 @@
 //! Reads: from the read table, and from the log for what is not projected yet.
 
-mod batch;
+mod by_id;
+mod kept;
 mod list;
 
 use std::sync::Arc;
@@ -12,8 +13,9 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use batch::PatientBatch;
-pub use list::{ListedPatient, PatientPage};
+use by_id::PatientBatch;
+use list::ListBatch;
+pub use list::{PageRequest, PatientPage};
 
 /// Batches of reads that are under way at a time.
 const WORKERS: usize = 2;
@@ -21,6 +23,10 @@ const WORKERS: usize = 2;
 const CAPACITY: usize = 4096;
 /// Reads by id that are answered together.
 const LARGEST: usize = 256;
+/// Pages that may be waited for.
+const PAGE_CAPACITY: usize = 1024;
+/// Pages that one worker takes at a time.
+const MOST_PAGES: usize = 16;
 /// How often the checkpoint is looked at while a read waits for it.
 const LOOK: Duration = Duration::from_millis(20);
 
@@ -31,7 +37,7 @@ pub(crate) const PROJECTION: &str = "patient_view";
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Found {
     /// An active patient, and the sequence of the last event.
-    Active(PatientDetails, u64),
+    Active(Arc<PatientDetails>, u64),
     /// A patient who was deleted.
     Deleted,
     /// Nothing, nor ever was.
@@ -80,29 +86,31 @@ impl From<Rejected> for ReadError {
     }
 }
 
-/// Reads patients. Cheap to clone.
-#[derive(Clone)]
+/// Reads patients.
 pub struct PatientReads {
     log: EventLog,
     /// Where the projection was when somebody last looked.
-    seen: Arc<Mutex<Option<(Position, Instant)>>>,
+    seen: Mutex<Option<(Position, Instant)>>,
     by_id: Coalescer<PatientBatch>,
+    pages: Coalescer<ListBatch>,
 }
 
 impl PatientReads {
-    pub(crate) fn start(log: EventLog) -> Self {
-        let workers = (0..WORKERS)
-            .map(|_| PatientBatch::new(log.clone()))
-            .collect::<Vec<_>>();
+    pub(crate) fn start(log: &EventLog) -> Self {
+        let database = || log.database().clone();
+        let by_id = (0..WORKERS).map(|_| PatientBatch::new(database()));
+        let pages = (0..WORKERS).map(|_| ListBatch::new(database()));
         Self {
-            log,
-            seen: Arc::default(),
-            by_id: Coalescer::start(workers, CAPACITY, LARGEST),
+            by_id: Coalescer::start(by_id, CAPACITY, LARGEST),
+            pages: Coalescer::start(pages, PAGE_CAPACITY, MOST_PAGES),
+            seen: Mutex::default(),
+            log: log.clone(),
         }
     }
 
     pub(crate) async fn shutdown(&self) {
         self.by_id.shutdown().await;
+        self.pages.shutdown().await;
     }
 
     /// What there is under an id: strongly consistent, whatever process wrote it and however far the projection is.
@@ -115,13 +123,13 @@ impl PatientReads {
         self.by_id.ask(id).await?
     }
 
-    /// The active patients after `after` in the order of their ids, at most `limit`, as far as they are projected.
+    /// The active patients of a page, as far as they are projected.
     ///
     /// # Errors
     ///
-    /// [`ReadError::Store`].
-    pub async fn list(&self, after: Option<Uuid>, limit: u32) -> Result<PatientPage, ReadError> {
-        Ok(list::read(self.log.database(), after, limit).await?)
+    /// [`ReadError`].
+    pub async fn page(&self, request: PageRequest) -> Result<PatientPage, ReadError> {
+        self.pages.ask(request).await?
     }
 
     /// Waits until the projection has finished `position`, at most `wait`; whether it has, and where it is.

@@ -11,14 +11,13 @@ use axum::extract::{DefaultBodyLimit, FromRequestParts, Path};
 use axum::http::request::Parts;
 use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post};
-use tower_http::catch_panic::CatchPanicLayer;
 use uuid::Uuid;
 
+use crate::Api;
 use crate::body::MAX_BODY;
-use crate::observe::{observe, panicked};
+use crate::observe::{RequestId, observe};
 use crate::problem::ApiError;
 use crate::reads::ReadError;
-use crate::{Api, observe};
 
 /// All routes: the seed's, the one of its load test, and the plain REST ones.
 pub fn router(api: Api) -> Router {
@@ -36,13 +35,12 @@ pub fn router(api: Api) -> Router {
         .fallback(async || ApiError::NoSuchRoute)
         .method_not_allowed_fallback(async || ApiError::MethodNotAllowed)
         .layer(DefaultBodyLimit::max(MAX_BODY))
-        .layer(CatchPanicLayer::custom(panicked))
         .layer(from_fn_with_state(api.clone(), observe))
         .with_state(api)
 }
 
 /// Who causes what this request does.
-fn cause(request_id: &observe::RequestId) -> crate::commands::Cause {
+fn cause(request_id: &RequestId) -> crate::commands::Cause {
     crate::commands::Cause {
         request_id: request_id.0.clone(),
         actor: "anonymous".to_owned(),

@@ -1,64 +1,119 @@
-//! The list of patients.
+//! The list of patients, page by page. Those who wait for the same page share one statement.
 
-use eventstore::{Database, Position, Result, Session};
+use axum::body::Bytes;
+use eventstore::{Batch, Connection, Database, Position, Result, Session};
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::PROJECTION;
+use super::kept::{KeptConnection, Read};
+use super::{PROJECTION, ReadError};
 
-/// A patient as the list shows it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct ListedPatient {
-    /// The patient's id.
-    pub id: String,
-    /// The patient's name.
-    pub name: String,
-    /// The patient's email.
-    pub email: String,
+/// Which page: the patients after an id, at most so many.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PageRequest {
+    /// The id after which the page begins; without it, the first page.
+    pub after: Option<Uuid>,
+    /// The most patients on it.
+    pub limit: u32,
 }
 
 /// A page of the list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PatientPage {
-    /// The patients, in the order of their ids.
-    pub patients: Vec<ListedPatient>,
+    /// The patients in the order of their ids: a JSON array of objects with `id`, `name` and `email`.
+    pub json: Bytes,
     /// The id after which the next page begins; nothing on the last page.
     pub next: Option<String>,
 }
 
-pub(super) async fn read(database: &Database, after: Option<Uuid>, limit: u32) -> Result<PatientPage> {
-    let after = after.map(|id| id.to_string()).unwrap_or_default();
-    let mut connection = database.reader().await?;
-    let rows = connection
-        .query(
-            "SELECT id, name, email FROM patient_view \
-             WHERE generation = (SELECT active_generation FROM projections WHERE name = ?) AND id > ? \
-             ORDER BY id LIMIT ?",
-        )
-        .bind(PROJECTION)
-        .bind(after)
-        // One more than asked for tells whether there is a next page.
-        .bind(i64::from(limit) + 1)
-        .fetch_all()
-        .await?;
-    let mut patients = rows
-        .iter()
-        .map(|row| {
-            Ok(ListedPatient {
-                id: row.get(0)?,
-                name: row.get(1)?,
-                email: row.get(2)?,
+/// A patient as the list shows it.
+#[derive(Debug, Serialize)]
+struct ListedPatient<'r> {
+    id: &'r str,
+    name: &'r str,
+    email: &'r str,
+}
+
+pub(super) struct ListBatch {
+    connection: KeptConnection,
+}
+
+impl ListBatch {
+    pub(super) const fn new(database: Database) -> Self {
+        Self {
+            connection: KeptConnection::new(database),
+        }
+    }
+}
+
+type Answer = std::result::Result<PatientPage, ReadError>;
+
+impl Batch for ListBatch {
+    type Item = PageRequest;
+    type Answer = Answer;
+
+    async fn run(&mut self, requests: Vec<PageRequest>) -> Vec<Answer> {
+        let mut read: Vec<(PageRequest, PatientPage)> = Vec::with_capacity(requests.len());
+        let mut failed: Option<ReadError> = None;
+        let mut answers = Vec::with_capacity(requests.len());
+        for request in requests {
+            let answer = if let Some((_, page)) = read.iter().find(|(known, _)| *known == request) {
+                Ok(page.clone())
+            } else if let Some(error) = &failed {
+                // A database that is away is not waited for again and again.
+                Err(error.clone())
+            } else {
+                match self.connection.read(&request).await {
+                    Ok(page) => {
+                        read.push((request, page.clone()));
+                        Ok(page)
+                    }
+                    Err(error) => Err(failed.insert(error.into()).clone()),
+                }
+            };
+            answers.push(answer);
+        }
+        answers
+    }
+}
+
+impl Read for PageRequest {
+    type Answer = PatientPage;
+
+    async fn read(&self, connection: &mut Connection) -> Result<PatientPage> {
+        let after = self.after.map(|id| id.to_string()).unwrap_or_default();
+        let mut rows = connection
+            .query(
+                "SELECT id, name, email FROM patient_view \
+                 WHERE generation = (SELECT active_generation FROM projections WHERE name = ?) AND id > ? \
+                 ORDER BY id LIMIT ?",
+            )
+            .bind(PROJECTION)
+            .bind(after)
+            // One more than asked for tells whether there is a next page.
+            .bind(i64::from(self.limit) + 1)
+            .fetch_all()
+            .await?;
+        let more = rows.len() > self.limit as usize;
+        rows.truncate(self.limit as usize);
+        let patients = rows
+            .iter()
+            .map(|row| {
+                Ok(ListedPatient {
+                    id: row.get(0)?,
+                    name: row.get(1)?,
+                    email: row.get(2)?,
+                })
             })
-        })
-        .collect::<Result<Vec<_>>>()?;
-    let more = patients.len() > limit as usize;
-    patients.truncate(limit as usize);
-    let next = if more {
-        patients.last().map(|patient| patient.id.clone())
-    } else {
-        None
-    };
-    Ok(PatientPage { patients, next })
+            .collect::<Result<Vec<_>>>()?;
+        let next = if more {
+            patients.last().map(|patient| patient.id.to_owned())
+        } else {
+            None
+        };
+        let json = serde_json::to_vec(&patients)?.into();
+        Ok(PatientPage { json, next })
+    }
 }
 
 /// How far the projection is.

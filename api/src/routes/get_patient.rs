@@ -15,7 +15,7 @@ use crate::reads::Found;
 pub(super) async fn get(State(api): State<Api>, PatientId(id): PatientId) -> Result<Response, ApiError> {
     match api.reads.by_id(id).await? {
         Found::Active(details, sequence) => {
-            let body = PatientBody::new(id, details);
+            let body = PatientBody::new(id, &details);
             Ok(([(header::ETAG, etag(sequence))], Json(body)).into_response())
         }
         Found::Deleted => Err(ApiError::PatientDeleted),

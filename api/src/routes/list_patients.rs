@@ -1,17 +1,18 @@
 //! `GET /getPatients`, `GET /patients`: the active patients, page by page, in the order of their ids.
 
-use axum::Json;
 use axum::extract::{OriginalUri, RawQuery, State};
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use uuid::Uuid;
 
 use crate::Api;
 use crate::headers::min_position;
 use crate::problem::{ApiError, FieldProblem};
+use crate::reads::PageRequest;
 
 const DEFAULT_LIMIT: u32 = 100;
 const LARGEST_LIMIT: u32 = 1000;
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 pub(super) async fn list(
     State(api): State<Api>,
@@ -19,15 +20,15 @@ pub(super) async fn list(
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let page = PageQuery::parse(query.as_deref().unwrap_or_default())?;
+    let page = parse(query.as_deref().unwrap_or_default())?;
     if let Some(position) = min_position(&headers)? {
         api.reads
             .wait_for(position, api.options.read_wait)
             .await?
             .map_err(ApiError::NotProjectedYet)?;
     }
-    let found = api.reads.list(page.after, page.limit).await?;
-    let mut response = Json(found.patients).into_response();
+    let found = api.reads.page(page).await?;
+    let mut response = ([(header::CONTENT_TYPE, JSON)], found.json).into_response();
     if let Some(next) = found.next {
         let link = format!("<{}?limit={}&after={next}>; rel=\"next\"", uri.path(), page.limit);
         if let Ok(link) = link.parse() {
@@ -37,45 +38,37 @@ pub(super) async fn list(
     Ok(response)
 }
 
-#[derive(Debug, PartialEq, Eq)]
-struct PageQuery {
-    limit: u32,
-    after: Option<Uuid>,
-}
-
-impl PageQuery {
-    /// `limit` is a whole number from 1 to 1000, `after` an id; neither needs percent-encoding.
-    fn parse(query: &str) -> Result<Self, ApiError> {
-        let mut page = Self {
-            limit: DEFAULT_LIMIT,
-            after: None,
-        };
-        let mut problems = Vec::new();
-        for (name, value) in query.split('&').filter(|pair| !pair.is_empty()).map(|pair| {
-            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            (name, value)
-        }) {
-            match name {
-                "limit" => match value.parse() {
-                    Ok(limit) if (1..=LARGEST_LIMIT).contains(&limit) => page.limit = limit,
-                    _ => problems.push(FieldProblem::new(
-                        "limit",
-                        "must be a whole number from 1 to 1000",
-                    )),
-                },
-                "after" => match Uuid::try_parse(value) {
-                    Ok(id) => page.after = Some(id),
-                    Err(_) => problems.push(FieldProblem::new("after", "must be the id of a patient")),
-                },
-                // Parameters that are not ours (a cache buster, a campaign's tag) do no harm.
-                _ => {}
-            }
+/// `limit` is a whole number from 1 to 1000, `after` an id; neither needs percent-encoding.
+fn parse(query: &str) -> Result<PageRequest, ApiError> {
+    let mut page = PageRequest {
+        limit: DEFAULT_LIMIT,
+        after: None,
+    };
+    let mut problems = Vec::new();
+    for (name, value) in query.split('&').filter(|pair| !pair.is_empty()).map(|pair| {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        (name, value)
+    }) {
+        match name {
+            "limit" => match value.parse() {
+                Ok(limit) if (1..=LARGEST_LIMIT).contains(&limit) => page.limit = limit,
+                _ => problems.push(FieldProblem::new(
+                    "limit",
+                    "must be a whole number from 1 to 1000",
+                )),
+            },
+            "after" => match Uuid::try_parse(value) {
+                Ok(id) => page.after = Some(id),
+                Err(_) => problems.push(FieldProblem::new("after", "must be the id of a patient")),
+            },
+            // Parameters that are not ours (a cache buster, a campaign's tag) do no harm.
+            _ => {}
         }
-        if problems.is_empty() {
-            Ok(page)
-        } else {
-            Err(ApiError::Invalid(problems))
-        }
+    }
+    if problems.is_empty() {
+        Ok(page)
+    } else {
+        Err(ApiError::Invalid(problems))
     }
 }
 
@@ -87,15 +80,15 @@ mod tests {
     fn limit_and_after_have_defaults_and_bounds() {
         let id = Uuid::from_u128(7);
         assert_eq!(
-            PageQuery::parse("").unwrap(),
-            PageQuery {
+            parse("").unwrap(),
+            PageRequest {
                 limit: 100,
                 after: None
             }
         );
         assert_eq!(
-            PageQuery::parse(&format!("limit=1000&after={id}&x=y")).unwrap(),
-            PageQuery {
+            parse(&format!("limit=1000&after={id}&x=y")).unwrap(),
+            PageRequest {
                 limit: 1000,
                 after: Some(id)
             }
@@ -110,9 +103,9 @@ mod tests {
             "after=1",
             "limit",
         ] {
-            assert!(PageQuery::parse(bad).is_err(), "{bad}");
+            assert!(parse(bad).is_err(), "{bad}");
         }
-        let Err(ApiError::Invalid(problems)) = PageQuery::parse("limit=x&after=y") else {
+        let Err(ApiError::Invalid(problems)) = parse("limit=x&after=y") else {
             panic!("accepted")
         };
         assert_eq!(problems.len(), 2);

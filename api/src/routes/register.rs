@@ -17,16 +17,16 @@ use crate::problem::{ApiError, FieldProblem};
 
 /// A patient with all that is known, as the seed's API shows one.
 #[derive(Debug, Serialize)]
-pub(super) struct PatientBody {
-    pub(super) id: Uuid,
-    pub(super) name: String,
-    pub(super) email: String,
-    pub(super) phone: String,
-    pub(super) document_url: String,
+pub(super) struct PatientBody<'d> {
+    id: Uuid,
+    name: &'d str,
+    email: &'d str,
+    phone: &'d str,
+    document_url: &'d str,
 }
 
-impl PatientBody {
-    pub(super) fn new(id: Uuid, details: PatientDetails) -> Self {
+impl<'d> PatientBody<'d> {
+    pub(super) fn new(id: Uuid, details: &'d PatientDetails) -> Self {
         let PatientDetails {
             name,
             email,
@@ -61,7 +61,7 @@ pub(super) async fn register(
         (EVENT_POSITION, registered.position.to_string()),
         (header::ETAG, etag(1)),
     ]);
-    let body = PatientBody::new(registered.id, registered.details);
+    let body = PatientBody::new(registered.id, &registered.details);
     Ok((StatusCode::CREATED, headers, Json(body)).into_response())
 }
 

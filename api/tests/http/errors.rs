@@ -1,10 +1,12 @@
 //! Bad input: the status, and a sentence to act on.
 
+use std::sync::Arc;
+
 use axum::body::Body;
 use axum::http::{Method, Request, StatusCode};
 use serde_json::json;
 
-use crate::rig::{Rig, patient, post};
+use crate::rig::{QUEUE, Rig, patient, post};
 
 #[tokio::test]
 async fn every_bad_field_is_reported_at_once() {
@@ -155,4 +157,35 @@ async fn health_tells_live_and_ready() {
         rig.get("/health/ready").await.body,
         json!({"status": "ready", "database": "up", "append_queue": "open", "position": 1})
     );
+}
+
+#[tokio::test]
+async fn a_full_queue_refuses_at_once_and_harms_nobody_in_it() {
+    let rig = Arc::new(Rig::new().await);
+    let transaction = rig.hold_the_database().await;
+    let mut waiting = Vec::new();
+    while rig.get("/health/ready").await.body["append_queue"] == "open" {
+        assert!(waiting.len() < 3 * QUEUE, "the queue has no bound");
+        let (rig, email) = (Arc::clone(&rig), format!("p{}@example.com", waiting.len()));
+        waiting.push(tokio::spawn(async move {
+            rig.post("/register", &patient(&email)).await.status
+        }));
+    }
+    let refused = rig.post("/register", &patient("late@example.com")).await;
+    assert_eq!(refused.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(refused.body["type"], "/problems/overloaded");
+    assert_eq!(refused.header("retry-after"), "1");
+    assert_eq!(refused.header("x-request-id").len(), 36);
+    assert_eq!(rig.get("/health/ready").await.body["append_queue"], "full");
+    assert_eq!(rig.get("/patients").await.status, StatusCode::OK);
+    drop(transaction);
+    let mut registered = 0;
+    for registration in waiting {
+        match registration.await.unwrap() {
+            StatusCode::CREATED => registered += 1,
+            // It came when the queue had just been filled.
+            status => assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE),
+        }
+    }
+    assert!(registered >= QUEUE, "{registered}");
 }

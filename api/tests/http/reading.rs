@@ -140,3 +140,34 @@ async fn many_reads_at_once_each_get_their_own_answer() {
         }
     }
 }
+
+#[tokio::test]
+async fn many_pages_at_once_each_get_their_own_answer() {
+    let rig = Rig::new().await;
+    let mut ids = Vec::new();
+    for number in 0..12 {
+        ids.push(
+            rig.register(&format!("p{number}@example.com"))
+                .await
+                .id()
+                .to_owned(),
+        );
+    }
+    rig.project().await;
+    let mut expected = Vec::new();
+    for (number, id) in ids.iter().enumerate() {
+        let path = format!("/patients?limit={}&after={id}", 1 + number % 3);
+        let page = rig.get(&path).await;
+        expected.push((path, page.body, page.headers.get("link").cloned()));
+    }
+    let asked = || (0..120).map(|number| &expected[number * 7 % expected.len()]);
+    let answers = at_once(asked().map(|(path, _, _)| rig.get(path))).await;
+    for (answer, (path, body, link)) in answers.iter().zip(asked()) {
+        assert_eq!(
+            (&answer.body, answer.headers.get("link")),
+            (body, link.as_ref()),
+            "{path}"
+        );
+        assert_eq!(answer.header("content-type"), "application/json");
+    }
+}

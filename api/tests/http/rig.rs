@@ -7,12 +7,17 @@ use api::{Api, ApiOptions, router};
 use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderMap, Request, StatusCode};
-use eventstore::{AppendQueue, Database, DatabaseOptions, EventLog, Signal, Subscription, SystemClock};
+use eventstore::{
+    AppendQueue, Database, DatabaseOptions, EventLog, Signal, Subscription, SystemClock, Transaction,
+};
 use projector::{PATIENT_VIEW, PatientView};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
+
+/// How many appends may wait.
+pub(crate) const QUEUE: usize = 100;
 
 pub(crate) struct Rig {
     router: Router,
@@ -48,7 +53,7 @@ impl Rig {
         let log = EventLog::new(database.clone());
         let signal = Signal::in_process();
         let clock = SystemClock::shared();
-        let appends = AppendQueue::start(database, signal.clone(), Arc::clone(&clock), 100, 100);
+        let appends = AppendQueue::start(database, signal.clone(), Arc::clone(&clock), QUEUE, QUEUE);
         let options = ApiOptions {
             read_wait: Duration::from_millis(200),
             ..ApiOptions::default()
@@ -60,6 +65,11 @@ impl Rig {
             signal,
             _folder: folder,
         }
+    }
+
+    /// Lets nothing be appended until the transaction is dropped.
+    pub(crate) async fn hold_the_database(&self) -> Transaction<'_> {
+        self.log.database().begin().await.unwrap()
     }
 
     /// Projects all there is, and stops.

@@ -1,41 +1,84 @@
-//! The load: clients that each send one request after the other over a connection of their own.
+//! The load: clients that each have a connection of their own. They send bytes that are ready and read no more of an
+//! answer than its status and its length, since they share the machine with what they measure.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use anyhow::Context;
-use http_body_util::{BodyExt, Full};
-use hyper::body::Bytes;
-use hyper::client::conn::http1::{SendRequest, handshake};
-use hyper::{Request, StatusCode};
-use hyper_util::rt::TokioIo;
+use anyhow::{Context, bail};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::stats::{Notes, Stats};
 
-type Sender = SendRequest<Full<Bytes>>;
+/// A request as it goes over the wire.
+pub(crate) type Ask = Vec<u8>;
 
-/// What a client asks next.
-pub(crate) type Ask = Request<Full<Bytes>>;
-
-async fn connect(address: SocketAddr) -> anyhow::Result<Sender> {
-    let stream = TcpStream::connect(address).await?;
-    stream.set_nodelay(true)?;
-    let (sender, connection) = handshake(TokioIo::new(stream)).await?;
-    tokio::spawn(connection);
-    Ok(sender)
+struct Client {
+    stream: TcpStream,
+    answer: Vec<u8>,
 }
 
-/// One request; its status and its body.
-pub(crate) async fn once(address: SocketAddr, ask: Ask) -> anyhow::Result<(StatusCode, Bytes)> {
-    send(&mut connect(address).await?, ask).await
+impl Client {
+    async fn connect(address: SocketAddr) -> anyhow::Result<Self> {
+        let stream = TcpStream::connect(address).await?;
+        stream.set_nodelay(true)?;
+        Ok(Self {
+            stream,
+            answer: Vec::with_capacity(16 * 1024),
+        })
+    }
+
+    /// Sends one request and reads its answer; the status.
+    async fn send(&mut self, ask: &[u8]) -> anyhow::Result<u16> {
+        self.stream.write_all(ask).await?;
+        self.answer.clear();
+        loop {
+            if self.stream.read_buf(&mut self.answer).await? == 0 {
+                bail!("the connection was closed");
+            }
+            if let Some((status, length)) = head(&self.answer)? {
+                while self.answer.len() < length {
+                    if self.stream.read_buf(&mut self.answer).await? == 0 {
+                        bail!("the connection was closed");
+                    }
+                }
+                return Ok(status);
+            }
+        }
+    }
 }
 
-async fn send(sender: &mut Sender, ask: Ask) -> anyhow::Result<(StatusCode, Bytes)> {
-    sender.ready().await?;
-    let response = sender.send_request(ask).await?;
-    let status = response.status();
-    Ok((status, response.into_body().collect().await?.to_bytes()))
+/// The status and the length of the whole answer, once its head is there.
+fn head(answer: &[u8]) -> anyhow::Result<Option<(u16, usize)>> {
+    let mut headers = [httparse::EMPTY_HEADER; 32];
+    let mut response = httparse::Response::new(&mut headers);
+    let httparse::Status::Complete(head) = response.parse(answer)? else {
+        return Ok(None);
+    };
+    let length = response
+        .headers
+        .iter()
+        .find(|header| header.name.eq_ignore_ascii_case("content-length"))
+        .and_then(|header| std::str::from_utf8(header.value).ok()?.parse::<usize>().ok());
+    // An answer without a body may say no length.
+    Ok(Some((
+        response.code.context("an answer without a status")?,
+        head + length.unwrap_or(0),
+    )))
+}
+
+/// One request over a connection of its own; its status.
+pub(crate) async fn once(address: SocketAddr, ask: Ask) -> anyhow::Result<u16> {
+    Client::connect(address).await?.send(&ask).await
+}
+
+/// When a client sends its next request.
+#[derive(Clone, Copy)]
+enum Pace {
+    /// As soon as it has its answer.
+    Closed,
+    /// At fixed times; if the answer came too late for one, at the next.
+    Every(Duration),
 }
 
 /// Runs `clients` clients for `duration`, each asking what `ask` says as soon as it has its answer.
@@ -45,14 +88,54 @@ pub(crate) async fn drive(
     duration: Duration,
     ask: impl Fn() -> Ask + Clone + Send + 'static,
 ) -> anyhow::Result<Stats> {
-    let mut senders = Vec::with_capacity(clients);
+    run(address, clients, Pace::Closed, duration, ask).await
+}
+
+/// Offers `rate` requests a second for `duration`, spread evenly over `clients` clients, however late the answers are.
+pub(crate) async fn offer(
+    address: SocketAddr,
+    clients: usize,
+    rate: f64,
+    duration: Duration,
+    ask: impl Fn() -> Ask + Clone + Send + 'static,
+) -> anyhow::Result<Stats> {
+    let every = Duration::from_secs_f64(clients as f64 / rate);
+    run(address, clients, Pace::Every(every), duration, ask).await
+}
+
+async fn run(
+    address: SocketAddr,
+    clients: usize,
+    pace: Pace,
+    duration: Duration,
+    ask: impl Fn() -> Ask + Clone + Send + 'static,
+) -> anyhow::Result<Stats> {
+    let mut connected = Vec::with_capacity(clients);
     for _ in 0..clients {
-        senders.push(connect(address).await.context("the server takes no connection")?);
+        connected.push(
+            Client::connect(address)
+                .await
+                .context("the server takes no connection")?,
+        );
     }
     let started = Instant::now();
-    let running: Vec<_> = senders
+    let running: Vec<_> = connected
         .into_iter()
-        .map(|sender| tokio::spawn(client(address, sender, started + duration, ask.clone())))
+        .enumerate()
+        .map(|(number, client)| {
+            let first = match pace {
+                Pace::Closed => started,
+                Pace::Every(every) => started + every.mul_f64(number as f64 / clients as f64),
+            };
+            tokio::spawn(requests(
+                address,
+                client,
+                pace,
+                first,
+                started + duration,
+                ask.clone(),
+            ))
+        })
         .collect();
     let mut notes = Vec::with_capacity(clients);
     for client in running {
@@ -61,25 +144,37 @@ pub(crate) async fn drive(
     Ok(Notes::sum(notes, started.elapsed()))
 }
 
-async fn client(address: SocketAddr, mut sender: Sender, until: Instant, ask: impl Fn() -> Ask) -> Notes {
+async fn requests(
+    address: SocketAddr,
+    mut client: Client,
+    pace: Pace,
+    first: Instant,
+    until: Instant,
+    ask: impl Fn() -> Ask,
+) -> Notes {
     let mut notes = Notes::default();
+    let mut next = first;
     loop {
+        if let Pace::Every(every) = pace {
+            while next < Instant::now() {
+                next += every;
+            }
+            tokio::time::sleep_until(next.into()).await;
+        }
         let began = Instant::now();
         if began >= until {
             return notes;
         }
-        let answered = send(&mut sender, ask()).await;
+        let answered = client.send(&ask()).await;
         let micros = began.elapsed().as_micros() as u32;
         match answered {
-            Ok((status, _)) if status.is_success() => notes.good.push(micros),
-            Ok((status, _)) if status.is_client_error() || status == StatusCode::SERVICE_UNAVAILABLE => {
-                notes.refused.push(micros);
-            }
+            Ok(200..=299) => notes.good.push(micros),
+            Ok(400..=499 | 503) => notes.refused.push(micros),
             Ok(_) => notes.broken += 1,
             Err(_) => {
                 notes.broken += 1;
-                match connect(address).await {
-                    Ok(again) => sender = again,
+                match Client::connect(address).await {
+                    Ok(again) => client = again,
                     Err(_) => return notes,
                 }
             }
@@ -89,7 +184,12 @@ async fn client(address: SocketAddr, mut sender: Sender, until: Instant, ask: im
 
 /// `GET path`.
 pub(crate) fn get(path: &str) -> Ask {
-    request("GET", path, Bytes::new())
+    format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n").into_bytes()
+}
+
+/// `GET path` once the projection has finished `position`.
+pub(crate) fn get_after(path: &str, position: u64) -> Ask {
+    format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nmin-position: {position}\r\n\r\n").into_bytes()
 }
 
 /// `POST /register` of a patient nobody else is.
@@ -102,20 +202,9 @@ pub(crate) fn register_as(email: &str) -> Ask {
     let body = format!(
         r#"{{"name":"Maria Example","email":"{email}","phone":"(555)123-4567x890","document_url":"https://example.com/photos/maria.jpg"}}"#
     );
-    request("POST", "/register", body.into())
-}
-
-fn request(method: &str, path: &str, body: Bytes) -> Ask {
-    let mut request = Request::new(Full::new(body));
-    if let (Ok(method), Ok(uri)) = (method.parse(), path.parse()) {
-        *request.method_mut() = method;
-        *request.uri_mut() = uri;
-    }
-    let headers = request.headers_mut();
-    headers.insert("host", hyper::header::HeaderValue::from_static("localhost"));
-    headers.insert(
-        "content-type",
-        hyper::header::HeaderValue::from_static("application/json"),
-    );
-    request
+    format!(
+        "POST /register HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    )
+    .into_bytes()
 }

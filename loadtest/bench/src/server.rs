@@ -111,7 +111,7 @@ async fn ready(address: SocketAddr) {
     wait_until(START, "the server is ready", async || {
         once(address, get("/health/ready"))
             .await
-            .is_ok_and(|(status, _)| status.is_success())
+            .is_ok_and(|status| status == 200)
     })
     .await;
 }

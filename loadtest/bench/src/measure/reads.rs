@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use sqlx::{Connection, MySqlConnection};
 use testkit::{MysqlServer, wait_until};
 
 use super::Options;
-use crate::client::{drive, get, once};
+use crate::client::{drive, get, get_after, once};
 use crate::report::{Goal, Line, Report};
 use crate::server::Server;
 use crate::stats::median;
@@ -29,19 +30,34 @@ pub(super) async fn filled(server: &MysqlServer, patients: u64) -> anyhow::Resul
     fill::patients(&url, 0, patients).await?;
     let ours = Server::over(url.clone(), Some(database), &[]).await?;
     projected(&ours, patients).await;
+    settled(&url).await?;
     Ok((ours, url))
 }
 
 /// Waits until the projection has finished `position`.
 pub(super) async fn projected(ours: &Server, position: u64) {
     wait_until(Duration::from_mins(10), "all is projected", async || {
-        let mut ask = get("/patients?limit=1");
-        ask.headers_mut().insert("min-position", position.into());
-        once(ours.address, ask)
+        once(ours.address, get_after("/patients?limit=1", position))
             .await
-            .is_ok_and(|(status, _)| status.is_success())
+            .is_ok_and(|status| status == 200)
     })
     .await;
+}
+
+/// Waits until every subscription is at the head: nothing else goes on.
+pub(super) async fn settled(url: &str) -> anyhow::Result<()> {
+    let mut connection = MySqlConnection::connect(url).await?;
+    loop {
+        let (behind,): (i64,) = sqlx::query_as(
+            "SELECT COUNT(*) FROM checkpoints c JOIN log_head h ON h.id = 1 WHERE c.position < h.position",
+        )
+        .fetch_one(&mut connection)
+        .await?;
+        if behind == 0 {
+            return Ok(());
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
 }
 
 async fn by_id(options: &Options, server: &MysqlServer, report: &mut Report) -> anyhow::Result<()> {

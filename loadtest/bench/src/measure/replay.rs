@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use testkit::MysqlServer;
 
 use super::Options;
-use super::reads::projected;
+use super::reads::{projected, settled};
 use crate::client::{drive, register};
 use crate::report::{Goal, Line, Report};
 use crate::server::Server;
@@ -45,10 +45,12 @@ async fn depth(options: &Options, server: &MysqlServer, report: &mut Report) -> 
     fill::patients(&url, 0, 10_000).await?;
     let ours = Server::over(url.clone(), Some(database), &[]).await?;
     projected(&ours, 10_000).await;
+    settled(&url).await?;
     let shallow = appends(options, &ours).await?;
     // The program keeps running, and projects meanwhile.
     fill::patients(&url, 10_000, options.deep).await?;
     projected(&ours, options.deep).await;
+    settled(&url).await?;
     let deep = appends(options, &ours).await?;
     report.add(Line {
         what: format!(

@@ -5,10 +5,13 @@ use std::time::Duration;
 use testkit::MysqlServer;
 
 use super::Options;
-use crate::client::{drive, register, register_as};
+use crate::client::{drive, offer, register, register_as};
 use crate::report::{Goal, Line, Report};
 use crate::server::Server;
 use crate::stats::median;
+
+/// Enough for each to be answered before its next request is due.
+const CONNECTIONS: usize = 4096;
 
 pub(super) async fn run(options: &Options, server: &MysqlServer, report: &mut Report) -> anyhow::Result<()> {
     failing(options, server, report).await?;
@@ -47,25 +50,31 @@ async fn failing(options: &Options, server: &MysqlServer, report: &mut Report) -
     Ok(())
 }
 
-/// Four times as many clients as the queue takes, each asking again at once.
+/// Four times as many registrations a second as the machine can take, whether or not they are answered.
 async fn overload(options: &Options, server: &MysqlServer, report: &mut Report) -> anyhow::Result<()> {
     let ours = Server::on(server, &[]).await?;
     drive(ours.address, 256, Duration::from_secs(2), register).await?;
     let (mut peak, mut over) = (Vec::new(), Vec::new());
     let (before, _) = ours.memory();
     for _ in 0..options.rounds {
-        peak.push(drive(ours.address, 256, options.duration(), register).await?);
-        over.push(drive(ours.address, 4096, options.duration(), register).await?);
+        let most = drive(ours.address, 256, options.duration(), register).await?;
+        let offered = 4.0 * most.rate;
+        peak.push(most);
+        over.push(offer(ours.address, CONNECTIONS, offered, options.duration(), register).await?);
     }
     let (peak, over) = (median(peak), median(over));
     let (after, _) = ours.memory();
+    let offered = over.rate + over.refused as f64 / options.duration().as_secs_f64();
     report.add(Line {
-        what: "goodput with 4,096 clients".to_owned(),
+        what: "goodput under four times the load".to_owned(),
         ours: over.rate,
         unit: "/s",
-        yardstick: Some(("with 256".to_owned(), peak.rate)),
+        yardstick: Some(("at the peak".to_owned(), peak.rate)),
         goal: Some(Goal::RatioAtLeast(0.85)),
-        notes: format!("{} broken; peak memory {before:.0} → {after:.0} MiB", over.broken),
+        notes: format!(
+            "{offered:.0}/s answered over {CONNECTIONS} connections, {} broken; peak memory {before:.0} → {after:.0} MiB",
+            over.broken
+        ),
     });
     report.add(Line {
         what: "a refusal (503) meanwhile, p99".to_owned(),

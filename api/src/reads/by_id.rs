@@ -6,30 +6,25 @@
 //! any case: it alone tells a deleted one from one that never was.
 
 use std::collections::HashMap;
-use std::time::Duration;
+use std::sync::Arc;
 
 use cqrs_es::Aggregate;
 use domain::{Patient, PatientDetails, PatientEvent};
 use eventstore::database::{in_list, padded};
-use eventstore::{Batch, Connection, Error, EventLog, Position, RecordedEvent, Session};
+use eventstore::{Batch, Connection, Database, Error, EventLog, Position, RecordedEvent, Session};
 use uuid::Uuid;
 
+use super::kept::{KeptConnection, Read};
 use super::{Found, PROJECTION, ReadError};
 
-/// How long a batch may take.
-const TIMEOUT: Duration = Duration::from_secs(5);
-
 pub(super) struct PatientBatch {
-    log: EventLog,
-    /// Kept from batch to batch: giving it back to the pool would cost a round trip.
-    connection: Option<Connection>,
+    connection: KeptConnection,
 }
 
 impl PatientBatch {
-    pub(super) const fn new(log: EventLog) -> Self {
+    pub(super) const fn new(database: Database) -> Self {
         Self {
-            log,
-            connection: None,
+            connection: KeptConnection::new(database),
         }
     }
 }
@@ -41,11 +36,7 @@ impl Batch for PatientBatch {
     type Answer = Result<Found, ReadError>;
 
     async fn run(&mut self, ids: Vec<Uuid>) -> Vec<Self::Answer> {
-        let mut read = self.try_read(&ids).await;
-        if read.as_ref().is_err_and(Error::is_connection) {
-            // The connection may have died since the last batch; a new one tells whether the database has.
-            read = self.try_read(&ids).await;
-        }
+        let read = self.connection.read(&ids).await;
         match read {
             Ok(answers) => ids
                 .iter()
@@ -59,47 +50,33 @@ impl Batch for PatientBatch {
     }
 }
 
-impl PatientBatch {
-    async fn try_read(&mut self, ids: &[Uuid]) -> Result<Answers, Error> {
-        let read = tokio::time::timeout(TIMEOUT, async {
-            let connection = match &mut self.connection {
-                Some(connection) => connection,
-                none => none.insert(self.log.database().reader().await?),
-            };
-            read(connection, ids).await
-        })
-        .await
-        .unwrap_or(Err(Error::Timeout(TIMEOUT)));
-        if read.is_err()
-            && let Some(mut connection) = self.connection.take()
-        {
-            connection.close_on_drop();
+impl Read for Vec<Uuid> {
+    type Answer = Answers;
+
+    async fn read(&self, connection: &mut Connection) -> Result<Answers, Error> {
+        let keys: Vec<String> = self.iter().map(Uuid::to_string).collect();
+        let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
+        let (mut answers, checkpoint, head) = rows(connection, &keys).await?;
+
+        let (mut present, mut absent) = (Vec::with_capacity(keys.len()), Vec::new());
+        for (id, key) in self.iter().zip(keys) {
+            if answers.contains_key(id) {
+                present.push(key);
+            } else {
+                absent.push(key);
+            }
         }
-        read
+        let mut events = EventLog::events_of(connection, Patient::TYPE, &absent, Position::BEGINNING).await?;
+        if checkpoint < head {
+            events.extend(EventLog::events_of(connection, Patient::TYPE, &present, checkpoint).await?);
+        }
+        apply(&mut answers, events);
+        Ok(answers)
     }
 }
-
-async fn read(connection: &mut Connection, ids: &[Uuid]) -> Result<Answers, Error> {
-    let keys: Vec<String> = ids.iter().map(Uuid::to_string).collect();
-    let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
-    let (mut patients, checkpoint, head) = rows(connection, &keys).await?;
-
-    let (present, absent): (Vec<&str>, Vec<&str>) = keys.iter().partition(|key| patients.contains_key(**key));
-    let mut events = EventLog::events_of(connection, Patient::TYPE, &absent, Position::BEGINNING).await?;
-    if checkpoint < head {
-        events.extend(EventLog::events_of(connection, Patient::TYPE, &present, checkpoint).await?);
-    }
-    apply(&mut patients, events);
-    Ok(ids
-        .iter()
-        .filter_map(|id| Some((*id, patients.remove(id.to_string().as_str())?)))
-        .collect())
-}
-
-type Patients = HashMap<String, Result<Found, ReadError>>;
 
 /// The projected rows by id, and how far the projection and the log are, all of one moment.
-async fn rows(connection: &mut Connection, keys: &[&str]) -> Result<(Patients, Position, Position), Error> {
+async fn rows(connection: &mut Connection, keys: &[&str]) -> Result<(Answers, Position, Position), Error> {
     let sql = format!(
         "SELECT h.position, COALESCE(c.position, 0), v.id, v.name, v.email, v.phone, v.document_url, v.sequence \
          FROM log_head h \
@@ -117,9 +94,9 @@ async fn rows(connection: &mut Connection, keys: &[&str]) -> Result<(Patients, P
         .await?;
     let first = rows.first().ok_or(Error::NoHead)?;
     let (head, checkpoint) = (first.get(0)?, first.get(1)?);
-    let mut patients = Patients::with_capacity(rows.len());
+    let mut answers = Answers::with_capacity(rows.len());
     for row in &rows {
-        let Some(id) = row.get::<Option<String>, _>(2)? else {
+        let Some(id) = row.get::<Option<&str>, _>(2)?.and_then(parse) else {
             continue;
         };
         let sequence: i64 = row.get(7)?;
@@ -129,29 +106,39 @@ async fn rows(connection: &mut Connection, keys: &[&str]) -> Result<(Patients, P
             phone: row.get(5)?,
             document_url: row.get(6)?,
         };
-        patients.insert(id, Ok(Found::Active(details, sequence.unsigned_abs())));
+        let found = Found::Active(Arc::new(details), sequence.unsigned_abs());
+        answers.insert(id, Ok(found));
     }
-    Ok((patients, checkpoint, head))
+    Ok((answers, checkpoint, head))
+}
+
+/// The ids are those of the statement, so each is one; another would be nobody's answer.
+fn parse(id: &str) -> Option<Uuid> {
+    Uuid::try_parse(id).ok()
 }
 
 /// Applies what the log says beyond the rows. A row may be newer than the checkpoint that was read with it, so an event
 /// that the row shows already is passed over.
-fn apply(patients: &mut Patients, events: Vec<RecordedEvent>) {
+fn apply(answers: &mut Answers, events: Vec<RecordedEvent>) {
     for event in events {
-        if let Some(Ok(Found::Active(_, sequence))) = patients.get(&event.aggregate_id)
+        let Some(id) = parse(&event.aggregate_id) else {
+            continue;
+        };
+        if let Some(Ok(Found::Active(_, sequence))) = answers.get(&id)
             && *sequence >= event.sequence
         {
             continue;
         }
         let found = PatientEvent::from_stored(&event.event_type, &event.event_version, event.payload)
             .map(|read| {
-                read.into_details()
-                    .map_or(Found::Deleted, |details| Found::Active(details, event.sequence))
+                read.into_details().map_or(Found::Deleted, |details| {
+                    Found::Active(Arc::new(details), event.sequence)
+                })
             })
             .map_err(|source| ReadError::Unreadable {
                 position: event.position,
                 source,
             });
-        patients.insert(event.aggregate_id, found);
+        answers.insert(id, found);
     }
 }
