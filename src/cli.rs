@@ -3,6 +3,7 @@
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand};
 
+use crate::access::TokenCommand;
 use crate::health::Role;
 use crate::settings::Settings;
 
@@ -19,7 +20,7 @@ pub(crate) struct Cli {
     pub(crate) settings: Settings,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Subcommand)]
+#[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
 pub(crate) enum Command {
     /// Run every role in one process, after bringing the schema up to date (the default)
     Serve,
@@ -31,6 +32,11 @@ pub(crate) enum Command {
     Mailer,
     /// Make the database if it is not there, and bring its schema up to date
     Migrate,
+    /// Access tokens of the API
+    Token {
+        #[command(subcommand)]
+        command: TokenCommand,
+    },
     /// Say by the exit code whether a role is healthy: 0 if it is, 1 if it is not
     Health {
         /// The role; the API is asked over HTTP, the others by what the database says of them

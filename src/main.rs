@@ -1,5 +1,6 @@
 //! `patients`: the one binary. It reads the command line and composes the crates; the logic is theirs.
 
+mod access;
 mod cli;
 mod database;
 mod health;
@@ -41,6 +42,7 @@ fn run(command: Command, settings: &Settings) -> anyhow::Result<()> {
             Command::Projector => roles::projector(settings).await,
             Command::Mailer => roles::mailer(settings).await,
             Command::Migrate => database::migrate(settings).await,
+            Command::Token { command } => access::token(command),
             Command::Health { role } => health::check(settings, role).await,
         }
     });

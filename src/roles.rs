@@ -14,7 +14,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::settings::Settings;
 use crate::shutdown::StopSignals;
-use crate::{database, mail};
+use crate::{access, database, mail};
 
 /// `patients serve`.
 pub(crate) async fn serve(settings: &Settings) -> anyhow::Result<()> {
@@ -162,6 +162,7 @@ impl<'s> Process<'s> {
 
     async fn api(&mut self) -> anyhow::Result<()> {
         let settings = self.settings;
+        let door = access::open(settings).await?;
         let listener = TcpListener::bind(settings.http_addr)
             .await
             .with_context(|| format!("HTTP_ADDR {} cannot be listened on", settings.http_addr))?;
@@ -176,9 +177,22 @@ impl<'s> Process<'s> {
             read_wait: settings.read_wait,
             request_timeout: settings.request_timeout,
         };
-        let api = Api::new(&self.log, appends, Arc::clone(&self.clock), options);
+        let api = Api::new(
+            &self.log,
+            appends,
+            Arc::clone(&self.clock),
+            door.access.clone(),
+            options,
+        );
         self.lines
             .push(("api", format!("http://{}", listener.local_addr()?)));
+        if let Some(keeping_up) = door.keep_up(self.stop_following.clone()) {
+            self.tasks.spawn(async move {
+                keeping_up.await;
+                ("watch on the access tokens", Ok(()))
+            });
+        }
+        self.lines.push(("access", door.described));
         let connections = settings.http_connections as usize;
         let serving = api::serve(listener, api.clone(), connections, self.stop_accepting.clone());
         let served = self.served.clone().drop_guard();

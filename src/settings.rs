@@ -1,7 +1,7 @@
 //! The settings: one list, for flags, environment and `.env`.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
@@ -61,6 +61,18 @@ pub(crate) struct Settings {
     /// The address and port of the API
     #[arg(long, env, global = true, default_value = "127.0.0.1:8000", value_parser = http_addr)]
     pub(crate) http_addr: SocketAddr,
+
+    /// `off` lets everybody in, also from other machines
+    #[arg(long, env, global = true, value_parser = auth)]
+    auth: Option<Auth>,
+
+    /// Who is let in: `name role hash` with commas between, as `patients token new` prints it
+    #[arg(long, env, global = true, hide_env_values = true)]
+    auth_tokens: Option<String>,
+
+    /// A file of such lines, read again whenever it changes
+    #[arg(long, env, global = true)]
+    auth_tokens_file: Option<PathBuf>,
 
     /// How long a read waits for the position in Min-Position
     #[arg(long, env, global = true, default_value = "2s", value_parser = duration)]
@@ -142,9 +154,42 @@ impl Settings {
         self.redis_url.as_deref().filter(|url| !url.is_empty())
     }
 
+    /// Whether everybody is let in, also from other machines.
+    pub(crate) fn auth_is_off(&self) -> bool {
+        self.auth == Some(Auth::Off)
+    }
+
+    /// The lines of the access tokens, if there are any.
+    pub(crate) fn auth_tokens(&self) -> Option<&str> {
+        self.auth_tokens.as_deref().filter(|lines| !lines.is_empty())
+    }
+
+    /// The file of the access tokens, if there is one.
+    pub(crate) fn auth_tokens_file(&self) -> Option<&Path> {
+        self.auth_tokens_file
+            .as_deref()
+            .filter(|file| !file.as_os_str().is_empty())
+    }
+
     /// The URL of the mail server, if there is one.
     pub(crate) fn smtp_url(&self) -> Option<&str> {
         self.smtp_url.as_deref().filter(|url| !url.is_empty())
+    }
+}
+
+/// Whether everybody is let in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Auth {
+    Off,
+    Unset,
+}
+
+/// Compose files and `.env` say "not set" with an empty value.
+fn auth(text: &str) -> Result<Auth, String> {
+    match text {
+        "off" => Ok(Auth::Off),
+        "" => Ok(Auth::Unset),
+        _ => Err("expected off, or nothing".to_owned()),
     }
 }
 

@@ -13,9 +13,10 @@
 //! # Adding a route
 //!
 //! 1. Add a file in `routes/` with the handler and what it alone needs.
-//! 2. Name it in `routes::router`.
+//! 2. Name it in `routes::router`, with the roles that it is for.
 //! 3. Say in [`problem::ApiError`] what can go wrong that is new, with its status.
 
+pub mod access;
 mod body;
 pub mod commands;
 mod headers;
@@ -31,6 +32,7 @@ use std::time::Duration;
 
 use eventstore::{AppendQueue, Clock, EventLog};
 
+use access::Access;
 use commands::Commands;
 use reads::PatientReads;
 
@@ -65,6 +67,7 @@ pub struct Api {
 pub struct Shared {
     commands: Commands,
     reads: PatientReads,
+    access: Access,
     options: ApiOptions,
     clock: Arc<dyn Clock>,
 }
@@ -78,12 +81,19 @@ impl Deref for Api {
 }
 
 impl Api {
-    /// The API over a log and its append queue.
+    /// The API over a log and its append queue, for those whom `access` lets in.
     #[must_use]
-    pub fn new(log: &EventLog, appends: AppendQueue, clock: Arc<dyn Clock>, options: ApiOptions) -> Self {
+    pub fn new(
+        log: &EventLog,
+        appends: AppendQueue,
+        clock: Arc<dyn Clock>,
+        access: Access,
+        options: ApiOptions,
+    ) -> Self {
         let shared = Shared {
             commands: Commands::new(log.clone(), appends, Arc::clone(&clock)),
             reads: PatientReads::start(log),
+            access,
             options,
             clock,
         };

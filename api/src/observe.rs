@@ -61,8 +61,13 @@ pub(crate) async fn observe(State(api): State<Api>, mut request: Request, next: 
         // The queue would refuse it; so nothing more is spent on it, and more is left for those it took.
         return with_id(ApiError::Overloaded.into_response(), &id);
     }
+    let caller = match api.access.caller(request.headers()) {
+        Ok(caller) => caller,
+        Err(error) => return with_id(error.into_response(), &id),
+    };
     let span = tracing::info_span!("request", request.id = id.0, http.method = %method, http.route = route);
     request.extensions_mut().insert(id.clone());
+    request.extensions_mut().insert(caller);
 
     let started = Instant::now();
     // In a task of its own, which goes on when the client goes away or the time is up: what was begun is finished, and no

@@ -44,6 +44,10 @@ pub enum ApiError {
     EmailTaken,
     /// The `Idempotency-Key` was used for another registration.
     IdempotencyKeyReused,
+    /// No access token, or one that is not known.
+    Unauthorized,
+    /// The token's role may not do this.
+    Forbidden,
     /// No patient has that id, nor ever had.
     PatientNotFound,
     /// The patient was deleted.
@@ -112,6 +116,12 @@ impl ApiError {
                 "/problems/idempotency-key-reused",
                 "Idempotency-Key reused",
             ),
+            Self::Unauthorized => (
+                StatusCode::UNAUTHORIZED,
+                "/problems/unauthorized",
+                "Access token needed",
+            ),
+            Self::Forbidden => (StatusCode::FORBIDDEN, "/problems/forbidden", "Not allowed"),
             Self::PatientNotFound => (
                 StatusCode::NOT_FOUND,
                 "/problems/patient-not-found",
@@ -178,6 +188,8 @@ impl ApiError {
             Self::IdempotencyKeyReused => {
                 "This Idempotency-Key was used for another registration. Use a new key for a new one."
             }
+            Self::Unauthorized => "Send an access token that is known here, as Authorization: Bearer.",
+            Self::Forbidden => "The role of this access token may not do this.",
             Self::PatientNotFound => {
                 "No patient has this id. Ids are UUIDs, as given in the answer to the registration."
             }
@@ -223,6 +235,9 @@ impl IntoResponse for ApiError {
             header::CONTENT_TYPE,
             HeaderValue::from_static("application/problem+json"),
         );
+        if status == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
         if status == StatusCode::SERVICE_UNAVAILABLE {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }

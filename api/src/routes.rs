@@ -10,10 +10,11 @@ use axum::Router;
 use axum::extract::{DefaultBodyLimit, FromRequestParts, Path};
 use axum::http::request::Parts;
 use axum::middleware::from_fn_with_state;
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
 use uuid::Uuid;
 
 use crate::Api;
+use crate::access::{CLERKS, Caller, EVERYBODY, READERS};
 use crate::body::MAX_BODY;
 use crate::observe::{RequestId, observe};
 use crate::problem::ApiError;
@@ -22,16 +23,15 @@ use crate::reads::ReadError;
 /// All routes: the seed's, the one of its load test, and the plain REST ones.
 pub fn router(api: Api) -> Router {
     Router::new()
-        .route("/register", post(register::register))
-        .route("/patients/register", post(register::register))
-        .route("/patients", get(list_patients::list).post(register::register))
-        .route("/getPatients", get(list_patients::list))
-        .route(
-            "/patients/{id}",
-            get(get_patient::get).delete(delete_patient::delete),
-        )
-        .route("/health/live", get(health::live))
-        .route("/health/ready", get(health::ready))
+        .route("/register", CLERKS.may(post(register::register)))
+        .route("/patients/register", CLERKS.may(post(register::register)))
+        .route("/patients", CLERKS.may(post(register::register)))
+        .route("/patients", READERS.may(get(list_patients::list)))
+        .route("/getPatients", READERS.may(get(list_patients::list)))
+        .route("/patients/{id}", READERS.may(get(get_patient::get)))
+        .route("/patients/{id}", CLERKS.may(delete(delete_patient::delete)))
+        .route("/health/live", EVERYBODY.may(get(health::live)))
+        .route("/health/ready", EVERYBODY.may(get(health::ready)))
         .fallback(async || ApiError::NoSuchRoute)
         .method_not_allowed_fallback(async || ApiError::MethodNotAllowed)
         .layer(DefaultBodyLimit::max(MAX_BODY))
@@ -40,10 +40,10 @@ pub fn router(api: Api) -> Router {
 }
 
 /// Who causes what this request does.
-fn cause(request_id: &RequestId) -> crate::commands::Cause {
+fn cause(request_id: &RequestId, caller: &Caller) -> crate::commands::Cause {
     crate::commands::Cause {
         request_id: request_id.0.clone(),
-        actor: "anonymous".to_owned(),
+        actor: caller.actor().to_owned(),
     }
 }
 

@@ -78,6 +78,108 @@ fn help_lists_the_settings_without_their_values() {
     assert!(!said.contains("hunter2"), "{said}");
 }
 
+/// Runs it until it has ended or listens; whether it listens, and what it said.
+async fn listens(command: &mut std::process::Command, port: u16) -> (bool, String) {
+    let program = Program::start(command);
+    let client = Client::new(port);
+    let mut ready = false;
+    wait_until(SOON, "it is ready or has ended", async || {
+        ready = client.ready().await;
+        ready || !program.is_running()
+    })
+    .await;
+    (ready, format!("{}{}", program.stdout(), program.log()))
+}
+
+#[tokio::test]
+async fn it_serves_other_machines_only_with_tokens_or_when_it_is_told_to() {
+    let folder = TempDir::new().unwrap();
+    let (_, made) = run(patients("token").args(["new", "--role", "clerk", "--name", "desk"]));
+    let line = made
+        .lines()
+        .find_map(|line| line.strip_prefix("line   "))
+        .unwrap();
+    let token = made
+        .lines()
+        .find_map(|line| line.strip_prefix("token  "))
+        .unwrap();
+    let port = free_port();
+    let serve = |settings: &[(&str, &str)]| {
+        let mut command = patients("serve");
+        command
+            .current_dir(folder.path())
+            .env("HTTP_ADDR", format!("0.0.0.0:{port}"))
+            .envs(settings.iter().copied());
+        command
+    };
+    for (settings, expected) in [
+        (&[][..], "AUTH=off"),
+        (&[("AUTH", ""), ("AUTH_TOKENS", "")], "AUTH=off"),
+        (&[("AUTH", "on")], "expected off"),
+        (&[("AUTH_TOKENS", token)], "line 1: expected a name, a role"),
+        (
+            &[("AUTH", "off"), ("AUTH_TOKENS", line)],
+            "expected one or the other",
+        ),
+        (&[("AUTH_TOKENS_FILE", "missing")], "AUTH_TOKENS_FILE missing"),
+    ] {
+        let (ready, said) = listens(&mut serve(settings), port).await;
+        assert!(!ready && said.contains(expected), "{settings:?}: {said}");
+        assert!(!said.contains(token), "{said}");
+    }
+    let (ready, said) = listens(&mut serve(&[("AUTH", "off")]), port).await;
+    assert!(ready && said.contains("open to everybody (AUTH=off)"), "{said}");
+    let (ready, said) = listens(&mut serve(&[("AUTH_TOKENS", line)]), port).await;
+    assert!(ready && said.contains("by access token; 1 known"), "{said}");
+    assert!(!said.contains(token), "{said}");
+}
+
+#[tokio::test]
+async fn the_file_of_tokens_is_read_again_when_it_changes() {
+    let folder = TempDir::new().unwrap();
+    let new = || {
+        let (_, made) = run(patients("token").args(["new", "--role", "clerk"]));
+        let of = |prefix: &str| {
+            let line = made.lines().find_map(|line| line.strip_prefix(prefix));
+            line.unwrap().to_owned()
+        };
+        (of("token  "), of("line   "))
+    };
+    let ((first, first_line), (second, second_line)) = (new(), new());
+    let (port, file) = (free_port(), folder.path().join("tokens"));
+    std::fs::write(&file, &first_line).unwrap();
+    let program = Program::start(
+        patients("serve")
+            .current_dir(folder.path())
+            .env("HTTP_ADDR", format!("127.0.0.1:{port}"))
+            .env("AUTH_TOKENS_FILE", &file),
+    );
+    let client = Client::new(port);
+    wait_until(SOON, "it is ready", async || client.ready().await).await;
+    let http = reqwest::Client::new();
+    let may = async |token: &str| {
+        let answer = http
+            .get(client.url("/patients"))
+            .bearer_auth(token)
+            .send()
+            .await
+            .unwrap();
+        answer.status() == 200
+    };
+    assert!(may(&first).await && !may(&second).await);
+    std::fs::write(&file, format!("# a note\n{second_line}\n")).unwrap();
+    wait_until(SOON, "the second is known", async || may(&second).await).await;
+    assert!(!may(&first).await);
+    // A file that is of no use changes nothing.
+    std::fs::write(&file, &second).unwrap();
+    wait_until(SOON, "it says so", async || {
+        program.log().contains("the tokens before stay")
+    })
+    .await;
+    assert!(may(&second).await);
+    assert!(!program.log().contains(&second), "{}", program.log());
+}
+
 #[tokio::test]
 async fn a_dotenv_file_is_read_and_the_environment_wins_over_it() {
     let folder = TempDir::new().unwrap();

@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use super::cause;
 use crate::Api;
+use crate::access::Caller;
 use crate::body::JsonObject;
 use crate::headers::{EVENT_POSITION, etag, idempotency_key};
 use crate::observe::RequestId;
@@ -46,6 +47,7 @@ impl<'d> PatientBody<'d> {
 pub(super) async fn register(
     State(api): State<Api>,
     Extension(request_id): Extension<RequestId>,
+    Extension(caller): Extension<Caller>,
     headers: HeaderMap,
     body: JsonObject,
 ) -> Result<Response, ApiError> {
@@ -53,7 +55,7 @@ pub(super) async fn register(
     let registration = parse(body)?;
     let registered = api
         .commands
-        .register(registration, key, &cause(&request_id))
+        .register(registration, key, &cause(&request_id, &caller))
         .await?;
 
     let headers: AppendHeaders<[(HeaderName, String); 3]> = AppendHeaders([

@@ -3,12 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use api::access::Access;
 use api::{Api, ApiOptions, router};
 use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderMap, Request, StatusCode};
 use eventstore::{
-    AppendQueue, Database, DatabaseOptions, EventLog, Signal, Subscription, SystemClock, Transaction,
+    AppendQueue, Database, DatabaseOptions, EventLog, Position, Signal, Subscription, SystemClock,
+    Transaction,
 };
 use projector::{PATIENT_VIEW, PatientView};
 use serde_json::{Value, json};
@@ -44,6 +46,11 @@ impl Answer {
 
 impl Rig {
     pub(crate) async fn new() -> Self {
+        Self::with(Access::open()).await
+    }
+
+    /// For those whom `access` lets in.
+    pub(crate) async fn with(access: Access) -> Self {
         let folder = TempDir::new().unwrap();
         let url = format!("sqlite://{}", folder.path().join("patients.db").display());
         let database = Database::connect(&url, DatabaseOptions::default()).await.unwrap();
@@ -58,13 +65,25 @@ impl Rig {
             read_wait: Duration::from_millis(200),
             ..ApiOptions::default()
         };
-        let router = router(Api::new(&log, appends, clock, options));
+        let router = router(Api::new(&log, appends, clock, access, options));
         Self {
             router,
             log,
             signal,
             _folder: folder,
         }
+    }
+
+    /// The last position of the log.
+    pub(crate) async fn head(&self) -> u64 {
+        self.log.head().await.unwrap().position.get()
+    }
+
+    /// Who caused the event at a position.
+    pub(crate) async fn actor_of(&self, position: u64) -> String {
+        let before = Position::new(position - 1).unwrap();
+        let events = self.log.feed(before, 1).await.unwrap();
+        events[0].metadata["actor"].as_str().unwrap().to_owned()
     }
 
     /// Lets nothing be appended until the transaction is dropped.

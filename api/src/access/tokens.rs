@@ -1,0 +1,223 @@
+//! Access tokens. The service knows only their hashes.
+
+use std::fmt;
+
+use sha2::{Digest, Sha256};
+use subtle::{Choice, ConditionallySelectable, ConstantTimeEq};
+
+use super::Role;
+
+/// How every token begins, so that one that leaked is recognised.
+const PREFIX: &str = "pat_";
+/// The longest token that is looked at, in bytes.
+const LONGEST: usize = 256;
+/// The most tokens: each is compared with at every request.
+const MOST: usize = 1000;
+/// The longest name, in bytes.
+const LONGEST_NAME: usize = 64;
+
+/// A new token: 256 random bits. Shown once, to whom it is for.
+pub struct Token(String);
+
+impl Token {
+    /// A token of random bits of the operating system.
+    ///
+    /// # Errors
+    ///
+    /// If the operating system gives none.
+    pub fn generate() -> Result<Self, getrandom::Error> {
+        let mut bits = [0; 32];
+        getrandom::fill(&mut bits)?;
+        Ok(Self(format!("{PREFIX}{}", hex(&bits))))
+    }
+
+    /// The token itself.
+    #[must_use]
+    pub fn secret(&self) -> &str {
+        &self.0
+    }
+
+    /// The line that lets its holder in: name, role and hash, see [`Tokens::parse`].
+    #[must_use]
+    pub fn line(&self, name: &str, role: Role) -> String {
+        format!("{name} {role} {}", hex(&hash(&self.0)))
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Token")
+    }
+}
+
+#[derive(Debug, Clone)]
+struct Holder {
+    name: String,
+    role: Role,
+    hash: [u8; 32],
+}
+
+/// The tokens that are let in.
+#[derive(Debug, Clone, Default)]
+pub struct Tokens(Vec<Holder>);
+
+/// A line of the tokens that is not one. It is not repeated: somebody may have put the token itself there.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TokenError {
+    /// A line is not of the form.
+    #[error("line {0}: expected a name, a role (clerk, auditor or operator) and the 64 digits of a hash")]
+    Line(usize),
+    /// There are none.
+    #[error("there is no token")]
+    None,
+    /// There are too many.
+    #[error("there are more than {MOST} tokens")]
+    TooMany,
+}
+
+impl Tokens {
+    /// Reads lines of `name role hash`, also with commas between; empty ones and those that begin with `#` are passed
+    /// over. The hash is SHA-256 in hexadecimal digits. Names have 1 to 64 letters, digits and `-_.@`, and several tokens
+    /// may have the same, so that one can be replaced by the next.
+    ///
+    /// # Errors
+    ///
+    /// [`TokenError`].
+    pub fn parse(text: &str) -> Result<Self, TokenError> {
+        let mut holders = Vec::new();
+        for (number, line) in text.lines().flat_map(|line| line.split(',')).enumerate() {
+            let line = line.trim();
+            if line.is_empty() || line.starts_with('#') {
+                continue;
+            }
+            if holders.len() == MOST {
+                return Err(TokenError::TooMany);
+            }
+            holders.push(holder(line).ok_or(TokenError::Line(number + 1))?);
+        }
+        if holders.is_empty() {
+            return Err(TokenError::None);
+        }
+        Ok(Self(holders))
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whose token it is. Takes the same time whichever it is, or if it is nobody's.
+    pub(super) fn find(&self, token: &str) -> Option<(&str, Role)> {
+        if token.len() > LONGEST {
+            return None;
+        }
+        let given = hash(token);
+        let (mut found, mut at) = (Choice::from(0), 0_u64);
+        for (holder, number) in self.0.iter().zip(0_u64..) {
+            let same = holder.hash.ct_eq(&given);
+            at = u64::conditional_select(&at, &number, same);
+            found |= same;
+        }
+        if !bool::from(found) {
+            return None;
+        }
+        let holder = self.0.get(usize::try_from(at).ok()?)?;
+        Some((&holder.name, holder.role))
+    }
+}
+
+fn holder(line: &str) -> Option<Holder> {
+    let mut parts = line.split_whitespace();
+    let (name, role, digits) = (parts.next()?, parts.next()?, parts.next()?);
+    let named = (1..=LONGEST_NAME).contains(&name.len())
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"-_.@".contains(&byte));
+    if !named || parts.next().is_some() || digits.len() != 64 {
+        return None;
+    }
+    let mut hash = [0; 32];
+    for (byte, pair) in hash.iter_mut().zip(digits.as_bytes().chunks(2)) {
+        let mut value = 0;
+        for digit in pair {
+            value = value * 16 + char::from(*digit).to_digit(16)?;
+        }
+        *byte = u8::try_from(value).ok()?;
+    }
+    Some(Holder {
+        name: name.to_owned(),
+        role: role.parse().ok()?,
+        hash,
+    })
+}
+
+fn hash(token: &str) -> [u8; 32] {
+    Sha256::digest(token).into()
+}
+
+fn hex(bytes: &[u8]) -> String {
+    use fmt::Write;
+    bytes.iter().fold(String::new(), |mut digits, byte| {
+        // Writing to a string does not fail.
+        let _ = write!(digits, "{byte:02x}");
+        digits
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_is_found_by_its_hash_alone() {
+        let (one, other) = (Token::generate().unwrap(), Token::generate().unwrap());
+        let text = format!(
+            "# the front desk\n{}\n\n {} , {}\n",
+            one.line("desk", Role::Clerk),
+            other.line("audit@example.com", Role::Auditor),
+            Token::generate().unwrap().line("desk", Role::Operator),
+        );
+        assert!(!text.contains(one.secret()));
+        let tokens = Tokens::parse(&text).unwrap();
+        assert_eq!(tokens.count(), 3);
+        assert_eq!(tokens.find(one.secret()), Some(("desk", Role::Clerk)));
+        assert_eq!(
+            tokens.find(other.secret()),
+            Some(("audit@example.com", Role::Auditor))
+        );
+        let known_hash = hex(&hash(one.secret()));
+        let near = format!("{}x", one.secret());
+        for wrong in ["", "pat_", "desk", &known_hash, &near, &"x".repeat(1000)] {
+            assert_eq!(tokens.find(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_line_that_is_none_is_named_and_not_repeated() {
+        let hash = "0".repeat(64);
+        for line in [
+            "desk clerk".to_owned(),
+            format!("desk king {hash}"),
+            format!("desk clerk {hash}0"),
+            format!("desk clerk {}", "g".repeat(64)),
+            format!("desk clerk {}", "é".repeat(32)),
+            format!("desk clerk {}", "+1".repeat(32)),
+            format!("desk clerk {hash} more"),
+            format!("{} clerk {hash}", "n".repeat(65)),
+            format!("de\u{7}sk clerk {hash}"),
+        ] {
+            let error = Tokens::parse(&format!("# first\n{line}")).unwrap_err();
+            assert_eq!(error, TokenError::Line(2), "{line}");
+        }
+        assert_eq!(Tokens::parse(" \n# only\n").unwrap_err(), TokenError::None);
+        let many = format!("desk clerk {hash}\n").repeat(1001);
+        assert_eq!(Tokens::parse(&many).unwrap_err(), TokenError::TooMany);
+    }
+
+    #[test]
+    fn debug_shows_no_token() {
+        let token = Token::generate().unwrap();
+        assert_eq!(format!("{token:?}"), "Token");
+    }
+}

@@ -1,0 +1,168 @@
+//! Who may do what: every route with every role.
+
+use api::access::{Access, Role, Token, Tokens};
+use axum::body::Body;
+use axum::http::{Method, Request, StatusCode};
+
+use crate::rig::{Rig, patient};
+
+struct Door {
+    rig: Rig,
+    access: Access,
+    tokens: Vec<(Role, Token)>,
+}
+
+impl Door {
+    async fn new() -> Self {
+        let tokens: Vec<_> = [Role::Clerk, Role::Auditor, Role::Operator]
+            .map(|role| (role, Token::generate().unwrap()))
+            .into();
+        let access = Access::by(lines(&tokens));
+        Self {
+            rig: Rig::with(access.clone()).await,
+            access,
+            tokens,
+        }
+    }
+
+    fn of(&self, wanted: Role) -> String {
+        let (_, token) = self.tokens.iter().find(|(role, _)| *role == wanted).unwrap();
+        format!("Bearer {}", token.secret())
+    }
+}
+
+fn lines(tokens: &[(Role, Token)]) -> Tokens {
+    let lines: Vec<_> = tokens
+        .iter()
+        .map(|(role, token)| token.line(&format!("the-{role}"), *role))
+        .collect();
+    Tokens::parse(&lines.join("\n")).unwrap()
+}
+
+/// A request that would be good but for who sends it.
+fn request(method: &str, path: &str, authorization: Option<&str>) -> Request<Body> {
+    let mut request = Request::builder()
+        .method(Method::from_bytes(method.as_bytes()).unwrap())
+        .uri(path)
+        .header("content-type", "application/json");
+    if let Some(authorization) = authorization {
+        request = request.header("authorization", authorization);
+    }
+    let body = if method == "POST" {
+        Body::from(patient("new@example.com").to_string())
+    } else {
+        Body::empty()
+    };
+    request.body(body).unwrap()
+}
+
+#[tokio::test]
+async fn every_route_is_for_its_roles_and_for_no_other() {
+    use Role::{Auditor, Clerk, Operator};
+    let nobody = "00000000-0000-7000-8000-000000000000";
+    let id = format!("/patients/{nobody}");
+    let everybody = &[Clerk, Auditor, Operator][..];
+    for (method, path, roles, open) in [
+        ("POST", "/register", &[Clerk][..], false),
+        ("POST", "/patients/register", &[Clerk], false),
+        ("POST", "/patients", &[Clerk], false),
+        ("GET", "/patients", &[Clerk, Auditor], false),
+        ("HEAD", "/patients", &[Clerk, Auditor], false),
+        ("GET", "/getPatients", &[Clerk, Auditor], false),
+        ("GET", &id, &[Clerk, Auditor], false),
+        ("DELETE", &id, &[Clerk], false),
+        ("GET", "/health/live", everybody, true),
+        ("GET", "/health/ready", everybody, true),
+    ] {
+        let door = Door::new().await;
+        for role in everybody {
+            let answer = door.rig.send(request(method, path, Some(&door.of(*role)))).await;
+            let forbidden = answer.status == StatusCode::FORBIDDEN;
+            assert_eq!(forbidden, !roles.contains(role), "{method} {path} by {role}");
+            assert_ne!(
+                answer.status,
+                StatusCode::UNAUTHORIZED,
+                "{method} {path} by {role}"
+            );
+        }
+        let answer = door.rig.send(request(method, path, None)).await;
+        assert_eq!(
+            answer.status == StatusCode::UNAUTHORIZED,
+            !open,
+            "{method} {path} without a token"
+        );
+    }
+}
+
+#[tokio::test]
+async fn without_a_known_token_nothing_is_said_and_nothing_done() {
+    let door = Door::new().await;
+    let good = door.of(Role::Clerk);
+    let unknown = format!("Bearer {}", Token::generate().unwrap().secret());
+    for authorization in [
+        "Bearer",
+        "Bearer ",
+        "Basic dXNlcjpwYXNz",
+        good.strip_prefix("Bearer ").unwrap(),
+        &unknown,
+        &format!("{good}, {good}"),
+    ] {
+        let answer = door
+            .rig
+            .send(request("POST", "/register", Some(authorization)))
+            .await;
+        assert_eq!(answer.status, StatusCode::UNAUTHORIZED, "{authorization}");
+        assert_eq!(answer.header("www-authenticate"), "Bearer");
+        assert_eq!(answer.body["type"], "/problems/unauthorized");
+        assert!(!answer.body.to_string().contains("pat_"), "{}", answer.body);
+    }
+    let mut twice = request("POST", "/register", Some(&good));
+    twice.headers_mut().append("authorization", good.parse().unwrap());
+    assert_eq!(door.rig.send(twice).await.status, StatusCode::UNAUTHORIZED);
+    assert_eq!(door.rig.head().await, 0, "nothing was appended");
+
+    let lower = good.replace("Bearer", "bearer");
+    let answer = door.rig.send(request("POST", "/register", Some(&lower))).await;
+    assert_eq!(answer.status, StatusCode::CREATED);
+}
+
+#[tokio::test]
+async fn a_token_can_be_replaced_while_both_are_good() {
+    let door = Door::new().await;
+    let next = Token::generate().unwrap();
+    let (old, new) = (door.of(Role::Clerk), format!("Bearer {}", next.secret()));
+    let get = async |authorization: &str| {
+        let list = request("GET", "/patients", Some(authorization));
+        door.rig.send(list).await.status
+    };
+    assert_eq!(get(&new).await, StatusCode::UNAUTHORIZED);
+    let (_, present) = &door.tokens[0];
+    let both = format!(
+        "{}\n{}",
+        present.line("desk", Role::Clerk),
+        next.line("desk", Role::Clerk)
+    );
+    door.access.replace(Tokens::parse(&both).unwrap());
+    assert_eq!(
+        (get(&old).await, get(&new).await),
+        (StatusCode::OK, StatusCode::OK)
+    );
+    door.access
+        .replace(Tokens::parse(&next.line("desk", Role::Clerk)).unwrap());
+    assert_eq!(
+        (get(&old).await, get(&new).await),
+        (StatusCode::UNAUTHORIZED, StatusCode::OK)
+    );
+}
+
+#[tokio::test]
+async fn the_actor_of_an_event_is_the_holder_of_the_token() {
+    let door = Door::new().await;
+    let clerk = door.of(Role::Clerk);
+    let registered = door.rig.send(request("POST", "/register", Some(&clerk))).await;
+    assert_eq!(registered.status, StatusCode::CREATED);
+    assert_eq!(door.rig.actor_of(1).await, "the-clerk");
+    let open = Rig::new().await;
+    open.register("a@example.com").await;
+    assert_eq!(open.actor_of(1).await, "anonymous");
+}
