@@ -19,6 +19,7 @@
 //! | [`Patient`], [`PatientState`], [`PatientDetails`] | the aggregate |
 //! | [`PatientCommand`], [`PatientError`] | what is asked of it, and how it refuses |
 //! | [`PatientEvent`], [`StoredEventError`] | what happened, and reading it back from the log |
+//! | [`Patient::replay`], [`Until`], [`StoredEvent`] | the patient at any point of its past |
 //! | [`upcasters`] | old shapes of events |
 //! | [`Registration`], [`FieldError`] | input parsed whole, with every bad field reported at once |
 //! | [`Name`], [`Email`], [`Phone`], [`DocumentUrl`] | one value each, with its own rules and error |
@@ -46,6 +47,7 @@ mod error;
 mod event;
 mod patient;
 mod registration;
+mod replay;
 mod stored;
 mod upcast;
 mod values;
@@ -55,6 +57,7 @@ pub use error::PatientError;
 pub use event::{EVENT_VERSION, PATIENT_DELETED, PATIENT_REGISTERED, PatientEvent};
 pub use patient::{Patient, PatientDetails, PatientState};
 pub use registration::{FieldError, Registration, ValueError};
+pub use replay::{StoredEvent, Until};
 pub use stored::StoredEventError;
 pub use upcast::upcasters;
 pub use values::{
