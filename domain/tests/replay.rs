@@ -98,3 +98,14 @@ fn the_past_can_be_told_although_a_later_event_cannot_be_read() {
         "{refused:?}"
     );
 }
+
+#[test]
+fn every_type_that_is_listed_can_be_read() {
+    for event_type in domain::EVENT_TYPES {
+        let unreadable = Patient::default().replay([event(1, 10, event_type, Value::Null)], &Until::Now);
+        assert!(
+            matches!(unreadable, Err(StoredEventError::Malformed { .. })),
+            "{unreadable:?}"
+        );
+    }
+}

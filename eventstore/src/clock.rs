@@ -5,6 +5,7 @@
 
 use std::fmt;
 use std::ops::{Add, Sub};
+use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
@@ -79,6 +80,15 @@ impl fmt::Display for Timestamp {
             Some(moment) => f.write_str(&moment.to_rfc3339_opts(SecondsFormat::Micros, true)),
             None => write!(f, "{} µs", self.0),
         }
+    }
+}
+
+/// Reads RFC 3339, in any offset; what is finer than a microsecond is cut off.
+impl FromStr for Timestamp {
+    type Err = chrono::ParseError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        DateTime::parse_from_rfc3339(text).map(|moment| moment.to_utc().into())
     }
 }
 

@@ -40,7 +40,7 @@ pub use database::{Connection, Database, DatabaseOptions, Dialect, Row, Session,
 pub use error::{Error, Result};
 pub use event::{Hash, NewEvent, Position, RecordedEvent};
 pub use lease::Lease;
-pub use log::{EventLog, Head};
+pub use log::{EventFilter, EventLog, EventPage, Head};
 pub use repository::{EventRepository, Receipt};
 pub use signal::{Signal, Wake};
 pub use subscription::{Handler, Subscription, SubscriptionStatus};

@@ -1,9 +1,13 @@
 //! Reading the log.
 
+mod pages;
+
 use crate::clock::Timestamp;
 use crate::database::{Database, Dialect, Row, Session, in_list, padded};
 use crate::error::{Error, Result};
 use crate::event::{Hash, Position, RecordedEvent};
+
+pub use pages::{EventFilter, EventPage, WINDOW};
 
 const COLUMNS: &str = "position, aggregate_type, aggregate_id, sequence, event_type, event_version, payload, metadata, \
                        recorded_at, hash";

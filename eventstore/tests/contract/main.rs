@@ -26,6 +26,7 @@ mod kill;
 mod lease;
 mod lost_commit;
 mod migrations;
+mod pages;
 mod processes;
 mod repository;
 mod session;
