@@ -1,6 +1,7 @@
 //! Events: before they are recorded and after.
 
 use std::fmt;
+use std::str::FromStr;
 
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::Value;
@@ -24,6 +25,11 @@ impl Position {
     #[must_use]
     pub fn new(number: u64) -> Option<Self> {
         i64::try_from(number).ok().map(Self)
+    }
+
+    /// The position with that number as a column holds it, whatever it is.
+    pub(crate) const fn at(number: i64) -> Self {
+        Self(number)
     }
 
     /// The number.
@@ -58,6 +64,27 @@ pub struct Hash(pub [u8; 32]);
 impl fmt::Display for Hash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+/// A text is not 64 hexadecimal digits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("expected 64 hexadecimal digits")]
+pub struct HashError;
+
+impl FromStr for Hash {
+    type Err = HashError;
+
+    fn from_str(text: &str) -> Result<Self, HashError> {
+        let digits = text.as_bytes();
+        if digits.len() != 64 || !digits.iter().all(u8::is_ascii_hexdigit) {
+            return Err(HashError);
+        }
+        let mut hash = Self::default();
+        for (byte, at) in hash.0.iter_mut().zip((0..).step_by(2)) {
+            *byte = u8::from_str_radix(&text[at..at + 2], 16).map_err(|_| HashError)?;
+        }
+        Ok(hash)
     }
 }
 

@@ -8,7 +8,8 @@
 //!
 //! - Positions are gapless and in commit order, with any number of processes appending: every append locks the one
 //!   row of `log_head` until its commit ([`append`]).
-//! - Events are chained by SHA-256, so that a change to any of them is found ([`chain`]).
+//! - Events are chained by SHA-256, so that a change to any of them is found ([`chain`], [`verify`](verify())); a Merkle
+//!   tree over the links proves single events without the log ([`merkle`]).
 //! - A subscription's checkpoint moves in the transaction of its effects, by compare-and-set ([`subscription`]).
 //! - The signal is a hint. Whoever misses every one of them is at most one poll interval late ([`signal`]).
 //!
@@ -26,11 +27,15 @@ pub mod coalesce;
 pub mod database;
 pub mod error;
 pub mod event;
+mod json;
 pub mod lease;
 pub mod log;
+pub mod merkle;
 pub mod repository;
+mod scan;
 pub mod signal;
 pub mod subscription;
+pub mod verify;
 
 pub use append::{Append, AppendError, AppendQueue, Appended};
 pub use claim::{Claim, ClaimChange, ClaimRules};
@@ -44,3 +49,4 @@ pub use log::{EventFilter, EventLog, EventPage, Head};
 pub use repository::{EventRepository, Receipt};
 pub use signal::{Signal, Wake};
 pub use subscription::{Handler, Subscription, SubscriptionStatus};
+pub use verify::{Misfit, Trusted, Verified, verify};

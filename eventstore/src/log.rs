@@ -9,7 +9,7 @@ use crate::event::{Hash, Position, RecordedEvent};
 
 pub use pages::{EventFilter, EventPage, WINDOW};
 
-const COLUMNS: &str = "position, aggregate_type, aggregate_id, sequence, event_type, event_version, payload, metadata, \
+pub(crate) const COLUMNS: &str = "position, aggregate_type, aggregate_id, sequence, event_type, event_version, payload, metadata, \
                        recorded_at, hash";
 
 /// The end of the log.

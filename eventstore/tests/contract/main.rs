@@ -32,3 +32,4 @@ mod repository;
 mod session;
 mod signal;
 mod subscription;
+mod tampering;
