@@ -3,11 +3,12 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use serde_json::Value;
 
 use crate::clock::Timestamp;
 use crate::error::Result;
+use crate::json::strict_value;
 
 /// The number of an event in the whole log: 1 for the first, then without a gap. 0 is before the first.
 #[derive(
@@ -100,6 +101,14 @@ impl Serialize for Hash {
     }
 }
 
+impl<'de> Deserialize<'de> for Hash {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?
+            .parse()
+            .map_err(de::Error::custom)
+    }
+}
+
 /// An event that is about to be appended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewEvent {
@@ -120,7 +129,8 @@ pub struct NewEvent {
 }
 
 /// An event as the log holds it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct RecordedEvent {
     /// Its number in the whole log.
     pub position: Position,
@@ -135,8 +145,10 @@ pub struct RecordedEvent {
     /// The version of the payload's shape.
     pub event_version: String,
     /// What the event says.
+    #[serde(deserialize_with = "strict_value")]
     pub payload: Value,
     /// Who caused it and how.
+    #[serde(deserialize_with = "strict_value")]
     pub metadata: Value,
     /// When it was appended. Never earlier than the event before it.
     pub recorded_at: Timestamp,

@@ -18,6 +18,7 @@ use sha2::{Digest, Sha256};
 use crate::event::Hash;
 
 pub use check::{includes, is_consistent};
+pub(crate) use leaves::for_each_link;
 pub use leaves::root;
 
 /// A leaf, of the link at its position.

@@ -28,6 +28,7 @@ mod lost_commit;
 mod migrations;
 mod pages;
 mod processes;
+mod proving;
 mod repository;
 mod session;
 mod signal;
