@@ -3,6 +3,7 @@
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand};
 
+use crate::audit::AuditCommand;
 use crate::health::Role;
 use crate::settings::Settings;
 
@@ -19,7 +20,7 @@ pub(crate) struct Cli {
     pub(crate) settings: Settings,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Subcommand)]
+#[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
 pub(crate) enum Command {
     /// Run every role in one process, after bringing the schema up to date (the default)
     Serve,
@@ -36,6 +37,11 @@ pub(crate) enum Command {
         /// The role; the API is asked over HTTP, the others by what the database says of them
         #[arg(long, value_enum, default_value_t = Role::Api)]
         role: Role,
+    },
+    /// Show, export, verify and prove what the log holds
+    Audit {
+        #[command(subcommand)]
+        command: AuditCommand,
     },
 }
 

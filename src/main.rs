@@ -1,10 +1,12 @@
 //! `patients`: the one binary. It reads the command line and composes the crates; the logic is theirs.
 
+mod audit;
 mod cli;
 mod database;
 mod health;
 mod logging;
 mod mail;
+mod progress;
 mod roles;
 mod settings;
 mod shutdown;
@@ -27,7 +29,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("{error:#}");
-            ExitCode::FAILURE
+            ExitCode::from(if error.is::<audit::NoAnswer>() { 2 } else { 1 })
         }
     }
 }
@@ -42,6 +44,7 @@ fn run(command: Command, settings: &Settings) -> anyhow::Result<()> {
             Command::Mailer => roles::mailer(settings).await,
             Command::Migrate => database::migrate(settings).await,
             Command::Health { role } => health::check(settings, role).await,
+            Command::Audit { command } => audit::run(settings, command).await,
         }
     });
     // A look-up of a name that never ends must not keep the process.

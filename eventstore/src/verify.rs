@@ -116,10 +116,13 @@ impl fmt::Display for Problem {
             Self::BehindHead => f.write_str("the event was added behind the head of the log"),
             Self::BeforeFirst => f.write_str("the event was added before the first one"),
             Self::Head => f.write_str("log_head names another hash than the event has"),
-            Self::Rewritten { after } => write!(
-                f,
-                "the log fits in itself, but not to the trusted head: it was written anew, from an event after {after} on"
-            ),
+            Self::Rewritten { after } => {
+                f.write_str("the log fits in itself, but not the trusted head: it was written anew")?;
+                if *after > Position::BEGINNING {
+                    write!(f, ", from an event after {after} on")?;
+                }
+                Ok(())
+            }
         }
     }
 }
