@@ -4,6 +4,7 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::access::TokenCommand;
+use crate::audit::AuditCommand;
 use crate::health::Role;
 use crate::settings::Settings;
 
@@ -42,6 +43,11 @@ pub(crate) enum Command {
         /// The role; the API is asked over HTTP, the others by what the database says of them
         #[arg(long, value_enum, default_value_t = Role::Api)]
         role: Role,
+    },
+    /// Show, export, verify and prove what the log holds
+    Audit {
+        #[command(subcommand)]
+        command: AuditCommand,
     },
 }
 

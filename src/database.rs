@@ -1,8 +1,9 @@
 //! Opening the database: waiting for the server, and for its schema.
 
+use std::path::Path;
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use eventstore::{Database, DatabaseOptions, SystemClock};
 
 use crate::settings::Settings;
@@ -28,6 +29,30 @@ pub(crate) async fn open(settings: &Settings, connections: u32) -> anyhow::Resul
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(LONGEST_PAUSE);
     }
+}
+
+/// Opens a database that is there, with its schema up to date; does not wait for it.
+pub(crate) async fn open_existing(settings: &Settings, connections: u32) -> anyhow::Result<Database> {
+    let options = DatabaseOptions {
+        connections,
+        ..DatabaseOptions::default()
+    };
+    if let Some(file) = sqlite_file(&settings.database_url)
+        && !Path::new(file).exists()
+    {
+        bail!("DATABASE_URL: there is no file {file}");
+    }
+    let database = Database::connect(&settings.database_url, options)
+        .await
+        .context("DATABASE_URL cannot be opened")?;
+    migrations::check(&database).await?;
+    Ok(database)
+}
+
+/// The file of an SQLite database.
+fn sqlite_file(database_url: &str) -> Option<&str> {
+    let path = database_url.strip_prefix("sqlite:")?;
+    path.strip_prefix("//").unwrap_or(path).split('?').next()
 }
 
 /// `patients migrate`: makes the database if the server has none of that name, and brings its schema up to date.

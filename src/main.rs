@@ -1,11 +1,13 @@
 //! `patients`: the one binary. It reads the command line and composes the crates; the logic is theirs.
 
 mod access;
+mod audit;
 mod cli;
 mod database;
 mod health;
 mod logging;
 mod mail;
+mod progress;
 mod roles;
 mod settings;
 mod shutdown;
@@ -28,7 +30,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("{error:#}");
-            ExitCode::FAILURE
+            ExitCode::from(if error.is::<audit::NoAnswer>() { 2 } else { 1 })
         }
     }
 }
@@ -44,6 +46,7 @@ fn run(command: Command, settings: &Settings) -> anyhow::Result<()> {
             Command::Migrate => database::migrate(settings).await,
             Command::Token { command } => access::token(command),
             Command::Health { role } => health::check(settings, role).await,
+            Command::Audit { command } => audit::run(settings, command).await,
         }
     });
     // A look-up of a name that never ends must not keep the process.

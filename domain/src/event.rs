@@ -13,6 +13,9 @@ pub const PATIENT_REGISTERED: &str = "PatientRegistered";
 /// The type name of [`PatientEvent::PatientDeleted`], as stored.
 pub const PATIENT_DELETED: &str = "PatientDeleted";
 
+/// The type names of all events, as stored.
+pub const EVENT_TYPES: [&str; 2] = [PATIENT_REGISTERED, PATIENT_DELETED];
+
 /// The version under which every event is written now, as stored.
 pub const EVENT_VERSION: &str = "1.0";
 

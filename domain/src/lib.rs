@@ -19,6 +19,7 @@
 //! | [`Patient`], [`PatientState`], [`PatientDetails`] | the aggregate |
 //! | [`PatientCommand`], [`PatientError`] | what is asked of it, and how it refuses |
 //! | [`PatientEvent`], [`StoredEventError`] | what happened, and reading it back from the log |
+//! | [`Patient::replay`], [`Until`], [`StoredEvent`] | the patient at any point of its past |
 //! | [`upcasters`] | old shapes of events |
 //! | [`Registration`], [`FieldError`] | input parsed whole, with every bad field reported at once |
 //! | [`Name`], [`Email`], [`Phone`], [`DocumentUrl`] | one value each, with its own rules and error |
@@ -27,7 +28,7 @@
 //! # Adding an event
 //!
 //! 1. Add a variant with named fields, and a constant for its type name, in `event.rs`; the compiler then
-//!    names the matches to complete. Give the type its version in `current_version`.
+//!    names the matches to complete. Name the type in `EVENT_TYPES`, and its version in `current_version`.
 //! 2. Apply it in `Patient::apply`, in `patient.rs`. Only state changes there: an event is a fact and is not
 //!    refused.
 //! 3. Add the command that causes it in `command.rs`, its rule in `Patient::decide`, and a variant in
@@ -46,15 +47,17 @@ mod error;
 mod event;
 mod patient;
 mod registration;
+mod replay;
 mod stored;
 mod upcast;
 mod values;
 
 pub use command::PatientCommand;
 pub use error::PatientError;
-pub use event::{EVENT_VERSION, PATIENT_DELETED, PATIENT_REGISTERED, PatientEvent};
+pub use event::{EVENT_TYPES, EVENT_VERSION, PATIENT_DELETED, PATIENT_REGISTERED, PatientEvent};
 pub use patient::{Patient, PatientDetails, PatientState};
 pub use registration::{FieldError, Registration, ValueError};
+pub use replay::{StoredEvent, Until};
 pub use stored::StoredEventError;
 pub use upcast::upcasters;
 pub use values::{

@@ -93,22 +93,35 @@ impl Canonical {
     /// The whole canonical form, once the event's place is known.
     #[must_use]
     pub fn bytes(&self, position: Position, recorded_at: Timestamp) -> Vec<u8> {
-        let tail = format!(
-            r#","position":{position},"recorded_at":{},"sequence":{}}}"#,
-            recorded_at.as_micros(),
-            self.sequence
-        );
-        [self.prefix.as_slice(), tail.as_bytes()].concat()
+        let mut bytes = self.prefix.clone();
+        write_tail(&mut bytes, position, recorded_at.as_micros(), self.sequence);
+        bytes
     }
 
     /// The link that follows `previous` when the event is recorded there and then.
     #[must_use]
     pub fn link(&self, previous: &Hash, position: Position, recorded_at: Timestamp) -> Hash {
-        let mut sha = Sha256::new();
-        sha.update(previous.0);
-        sha.update(self.bytes(position, recorded_at));
-        Hash(sha.finalize().into())
+        hash(previous, &self.bytes(position, recorded_at))
     }
+}
+
+/// Writes the members that come last behind those that come first.
+pub(crate) fn write_tail(
+    bytes: &mut Vec<u8>,
+    position: Position,
+    recorded_at: i64,
+    sequence: impl std::fmt::Display,
+) {
+    let tail = format!(r#","position":{position},"recorded_at":{recorded_at},"sequence":{sequence}}}"#);
+    bytes.extend_from_slice(tail.as_bytes());
+}
+
+/// The link after `previous` of an event in its whole canonical form.
+pub(crate) fn hash(previous: &Hash, canonical: &[u8]) -> Hash {
+    let mut sha = Sha256::new();
+    sha.update(previous.0);
+    sha.update(canonical);
+    Hash(sha.finalize().into())
 }
 
 /// Checks one recorded event against the link before it.

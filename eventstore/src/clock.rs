@@ -5,12 +5,13 @@
 
 use std::fmt;
 use std::ops::{Add, Sub};
+use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use chrono::{DateTime, SecondsFormat, Utc};
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 /// A moment in UTC, in whole microseconds since 1970-01-01T00:00:00Z.
 ///
@@ -82,9 +83,30 @@ impl fmt::Display for Timestamp {
     }
 }
 
+/// Reads RFC 3339, in any offset; what is finer than a microsecond is cut off.
+impl FromStr for Timestamp {
+    type Err = chrono::ParseError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        DateTime::parse_from_rfc3339(text).map(|moment| moment.to_utc().into())
+    }
+}
+
 impl Serialize for Timestamp {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
+    }
+}
+
+/// Reads what a moment is shown as, and no other spelling of it.
+impl<'de> Deserialize<'de> for Timestamp {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        DateTime::parse_from_rfc3339(&text)
+            .ok()
+            .map(|moment| Self::from(moment.to_utc()))
+            .filter(|moment| moment.to_string() == text)
+            .ok_or_else(|| de::Error::custom("expected a moment, such as 2026-11-24T06:51:04.123456Z"))
     }
 }
 

@@ -23,6 +23,7 @@ use tokio::time::Instant;
 use crate::error::{Error, Result};
 use session::{Held, Link};
 
+pub(crate) use query::BlockSize;
 pub use query::{Bind, Column, Query, Row, in_list, padded, values_list};
 pub use session::{Connection, Session, Transaction};
 

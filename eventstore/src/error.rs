@@ -50,6 +50,9 @@ pub enum Error {
     /// A value could not be written as JSON.
     #[error("json: {0}")]
     Json(#[from] serde_json::Error),
+    /// A task of the log ended without an answer: a defect, or the process is stopping.
+    #[error("interrupted")]
+    Interrupted,
     /// Redis could not be reached, or its URL is wrong.
     #[error("redis: {0}")]
     Redis(#[from] redis::RedisError),

@@ -1,12 +1,14 @@
 //! Events: before they are recorded and after.
 
 use std::fmt;
+use std::str::FromStr;
 
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use serde_json::Value;
 
 use crate::clock::Timestamp;
 use crate::error::Result;
+use crate::json::strict_value;
 
 /// The number of an event in the whole log: 1 for the first, then without a gap. 0 is before the first.
 #[derive(
@@ -24,6 +26,11 @@ impl Position {
     #[must_use]
     pub fn new(number: u64) -> Option<Self> {
         i64::try_from(number).ok().map(Self)
+    }
+
+    /// The position with that number as a column holds it, whatever it is.
+    pub(crate) const fn at(number: i64) -> Self {
+        Self(number)
     }
 
     /// The number.
@@ -61,6 +68,27 @@ impl fmt::Display for Hash {
     }
 }
 
+/// A text is not 64 hexadecimal digits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("expected 64 hexadecimal digits")]
+pub struct HashError;
+
+impl FromStr for Hash {
+    type Err = HashError;
+
+    fn from_str(text: &str) -> Result<Self, HashError> {
+        let digits = text.as_bytes();
+        if digits.len() != 64 || !digits.iter().all(u8::is_ascii_hexdigit) {
+            return Err(HashError);
+        }
+        let mut hash = Self::default();
+        for (byte, at) in hash.0.iter_mut().zip((0..).step_by(2)) {
+            *byte = u8::from_str_radix(&text[at..at + 2], 16).map_err(|_| HashError)?;
+        }
+        Ok(hash)
+    }
+}
+
 impl fmt::Debug for Hash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
@@ -70,6 +98,14 @@ impl fmt::Debug for Hash {
 impl Serialize for Hash {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Hash {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?
+            .parse()
+            .map_err(de::Error::custom)
     }
 }
 
@@ -93,7 +129,8 @@ pub struct NewEvent {
 }
 
 /// An event as the log holds it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct RecordedEvent {
     /// Its number in the whole log.
     pub position: Position,
@@ -108,8 +145,10 @@ pub struct RecordedEvent {
     /// The version of the payload's shape.
     pub event_version: String,
     /// What the event says.
+    #[serde(deserialize_with = "strict_value")]
     pub payload: Value,
     /// Who caused it and how.
+    #[serde(deserialize_with = "strict_value")]
     pub metadata: Value,
     /// When it was appended. Never earlier than the event before it.
     pub recorded_at: Timestamp,

@@ -8,7 +8,8 @@
 //!
 //! - Positions are gapless and in commit order, with any number of processes appending: every append locks the one
 //!   row of `log_head` until its commit ([`append`]).
-//! - Events are chained by SHA-256, so that a change to any of them is found ([`chain`]).
+//! - Events are chained by SHA-256, so that a change to any of them is found ([`chain`], [`verify`](verify())); a Merkle
+//!   tree over the links proves single events without the log ([`merkle`]).
 //! - A subscription's checkpoint moves in the transaction of its effects, by compare-and-set ([`subscription`]).
 //! - The signal is a hint. Whoever misses every one of them is at most one poll interval late ([`signal`]).
 //!
@@ -26,11 +27,16 @@ pub mod coalesce;
 pub mod database;
 pub mod error;
 pub mod event;
+mod json;
 pub mod lease;
 pub mod log;
+pub mod merkle;
+pub mod proof;
 pub mod repository;
+mod scan;
 pub mod signal;
 pub mod subscription;
+pub mod verify;
 
 pub use append::{Append, AppendError, AppendQueue, Appended};
 pub use claim::{Claim, ClaimChange, ClaimRules};
@@ -40,7 +46,9 @@ pub use database::{Connection, Database, DatabaseOptions, Dialect, Row, Session,
 pub use error::{Error, Result};
 pub use event::{Hash, NewEvent, Position, RecordedEvent};
 pub use lease::Lease;
-pub use log::{EventLog, Head};
+pub use log::{EventFilter, EventLog, EventPage, Head};
+pub use proof::{Proof, prove};
 pub use repository::{EventRepository, Receipt};
 pub use signal::{Signal, Wake};
 pub use subscription::{Handler, Subscription, SubscriptionStatus};
+pub use verify::{Misfit, Trusted, Verified, verify};

@@ -1,11 +1,15 @@
 //! Reading the log.
 
+mod pages;
+
 use crate::clock::Timestamp;
 use crate::database::{Database, Dialect, Row, Session, in_list, padded};
 use crate::error::{Error, Result};
 use crate::event::{Hash, Position, RecordedEvent};
 
-const COLUMNS: &str = "position, aggregate_type, aggregate_id, sequence, event_type, event_version, payload, metadata, \
+pub use pages::{EventFilter, EventPage, WINDOW};
+
+pub(crate) const COLUMNS: &str = "position, aggregate_type, aggregate_id, sequence, event_type, event_version, payload, metadata, \
                        recorded_at, hash";
 
 /// The end of the log.

@@ -7,6 +7,7 @@
     reason = "a test that cannot go on stops"
 )]
 
+mod audit;
 mod client;
 mod command_line;
 mod consistency;

@@ -2,11 +2,14 @@
 
 use std::time::Duration;
 
+use futures::{Stream, TryStreamExt};
 use sqlx::mysql::{MySqlArguments, MySqlConnection, MySqlRow};
 use sqlx::sqlite::{SqliteArguments, SqliteConnection, SqliteRow};
 use sqlx::{ColumnIndex, Decode, Encode, MySql, Row as _, Sqlite, Type};
+use tokio::sync::mpsc;
 
 use crate::error::{Error, Result};
+use crate::event::Position;
 
 /// How long one statement may take. A server that is gone without a word would otherwise never be noticed.
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(20);
@@ -124,6 +127,36 @@ impl<'q, 'c> Query<'q, 'c> {
         .await
     }
 
+    /// Runs it and sends the rows as they come, in blocks. The first column is the position; that of the last row, or
+    /// `None` if there was no row or the receiver is gone.
+    pub(crate) async fn send_blocks(
+        self,
+        size: BlockSize,
+        blocks: &mpsc::Sender<Result<Vec<Row>>>,
+    ) -> Result<Option<Position>> {
+        let Self {
+            statement,
+            unfinished,
+        } = self;
+        // Until the last row has come, the server has more to say.
+        let before = std::mem::replace(unfinished, true);
+        let sent = match statement {
+            Statement::MySql(connection, query) => {
+                send(query.fetch(connection).map_ok(Row::MySql), size, blocks).await?
+            }
+            Statement::Sqlite(connection, query) => {
+                send(query.fetch(connection).map_ok(Row::Sqlite), size, blocks).await?
+            }
+        };
+        match sent {
+            Sent::All(last) => {
+                *unfinished = before;
+                Ok(last)
+            }
+            Sent::Abandoned => Ok(None),
+        }
+    }
+
     /// Runs it; the first row, if there is one. For statements that give one row at most.
     ///
     /// # Errors
@@ -150,6 +183,54 @@ pub(super) async fn finish<T>(
     answered
 }
 
+/// How much is sent at a time.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct BlockSize {
+    /// The most rows.
+    pub(crate) rows: usize,
+    /// The bytes that end a block.
+    pub(crate) bytes: usize,
+    /// The columns whose bytes count.
+    pub(crate) counted: &'static [usize],
+}
+
+enum Sent {
+    All(Option<Position>),
+    Abandoned,
+}
+
+async fn send(
+    mut rows: impl Stream<Item = sqlx::Result<Row>> + Send + Unpin,
+    size: BlockSize,
+    blocks: &mpsc::Sender<Result<Vec<Row>>>,
+) -> Result<Sent> {
+    let mut last = None;
+    let mut block = Vec::new();
+    let mut bytes = 0;
+    loop {
+        let row = tokio::time::timeout(STATEMENT_TIMEOUT, rows.try_next())
+            .await
+            .map_err(|_| Error::Timeout(STATEMENT_TIMEOUT))??;
+        let ends = row.is_none();
+        if let Some(row) = row {
+            last = Some(row.get(0)?);
+            for column in size.counted {
+                bytes += row.bytes(*column)?.map_or(0, <[u8]>::len);
+            }
+            block.push(row);
+        }
+        if block.len() == size.rows || bytes >= size.bytes || ends && !block.is_empty() {
+            bytes = 0;
+            if blocks.send(Ok(std::mem::take(&mut block))).await.is_err() {
+                return Ok(Sent::Abandoned);
+            }
+        }
+        if ends {
+            return Ok(Sent::All(last));
+        }
+    }
+}
+
 /// A row of an answer.
 pub enum Row {
     /// From MySQL or MariaDB.
@@ -172,6 +253,15 @@ impl Row {
         Ok(match self {
             Self::MySql(row) => row.try_get(column)?,
             Self::Sqlite(row) => row.try_get(column)?,
+        })
+    }
+
+    /// The bytes of a column that holds text, JSON or bytes, as they came; `None` for NULL.
+    pub(crate) fn bytes(&self, column: usize) -> Result<Option<&[u8]>> {
+        // Unchecked, since no type of sqlx reads JSON as what it is on the wire.
+        Ok(match self {
+            Self::MySql(row) => row.try_get_unchecked(column)?,
+            Self::Sqlite(row) => row.try_get_unchecked(column)?,
         })
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use eventstore::{Append, ClaimChange, Dialect, Hash, NewEvent, Position, chain};
+use eventstore::{Append, ClaimChange, Dialect, Hash, NewEvent, Position, chain, verify};
 use futures::future::join_all;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
@@ -19,8 +19,16 @@ on_every_backend!(
     the_chain_is_one_over_batches_and_processes,
 );
 
-/// The first position that does not follow from the one before; nothing if all do, up to the head.
+/// The first position that does not fit; nothing if all do, up to the head. Found event by event and by the check of the
+/// whole log, which reads the databases' text and not their values: both must agree.
 async fn first_break(backend: &Backend) -> Option<Position> {
+    let found = first_break_of_the_feed(backend).await;
+    let verified = verify(&backend.log, Vec::new(), |_| {}).await.unwrap();
+    assert_eq!(verified.err().map(|misfit| misfit.position), found);
+    found
+}
+
+async fn first_break_of_the_feed(backend: &Backend) -> Option<Position> {
     let (mut position, mut hash) = (Position::BEGINNING, Hash::default());
     loop {
         let page = backend.log.feed(position, 100).await.unwrap();

@@ -1,0 +1,260 @@
+#!/usr/bin/env python3
+"""Verifies exports and proofs of the event log, independently of the program that wrote them. Python 3, nothing else.
+
+    verify.py export FILE [--after POSITION:HASH] [--trusted POSITION:HASH_OR_ROOT ...]
+    verify.py proof FILE [--trusted POSITION:ROOT ...]
+
+FILE is what `patients audit export` and `patients audit prove` write; docs/audit.md defines both. An export that does not
+begin with the first event needs --after, and then has no root. Exit code 0: everything fits, and every trusted head is
+met; 1: something does not.
+"""
+
+import argparse
+import hashlib
+import json
+import re
+import sys
+from datetime import datetime, timedelta, timezone
+from decimal import Decimal
+
+EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+COLUMNS = {"position", "aggregate_type", "aggregate_id", "sequence", "event_type", "event_version", "payload", "metadata",
+           "recorded_at", "hash"}
+
+
+class Misfit(Exception):
+    pass
+
+
+def fits(condition, message):
+    if not condition:
+        raise Misfit(message)
+
+
+def sha256(*parts):
+    return hashlib.sha256(b"".join(parts)).digest()
+
+
+# JSON, read strictly and written as RFC 8785 has it.
+
+def unique(pairs):
+    names = [name for name, _ in pairs]
+    fits(len(names) == len(set(names)), "an object has two members of one name")
+    return dict(pairs)
+
+
+def read_json(text):
+    def refuse(constant):
+        raise Misfit(f"{constant} is not JSON")
+    try:
+        return json.loads(text, object_pairs_hook=unique, parse_constant=refuse)
+    except (ValueError, RecursionError) as error:
+        raise Misfit(f"not JSON: {error}") from None
+
+
+def number(value):
+    """ECMAScript's Number::toString, from the shortest digits that give the double back."""
+    value = float(value)
+    if value == 0:
+        return "0"
+    sign, digits, exponent = Decimal(repr(value)).as_tuple()
+    digits = "".join(map(str, digits))
+    point = len(digits) + exponent
+    digits = digits.rstrip("0")
+    if len(digits) <= point <= 21:
+        text = digits.ljust(point, "0")
+    elif 0 < point <= 21:
+        text = digits[:point] + "." + digits[point:]
+    elif -6 < point <= 0:
+        text = "0." + "0" * -point + digits
+    else:
+        fraction = "." + digits[1:] if len(digits) > 1 else ""
+        text = f"{digits[0]}{fraction}e{point - 1:+d}"
+    return "-" * sign + text
+
+
+def canonical(value):
+    if isinstance(value, dict):
+        names = sorted(value, key=lambda name: name.encode("utf-16-be", "surrogatepass"))
+        return "{" + ",".join(canonical(name) + ":" + canonical(value[name]) for name in names) + "}"
+    if isinstance(value, list):
+        return "[" + ",".join(map(canonical, value)) + "]"
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return number(value)
+    return json.dumps(value, ensure_ascii=False)
+
+
+# The chain.
+
+def microseconds(text):
+    fits(re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", text), "recorded_at is not a time")
+    moment = datetime.strptime(text, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=timezone.utc)
+    return (moment - EPOCH) // timedelta(microseconds=1)
+
+
+def link(previous, event):
+    """The hash of an event, from the one before it."""
+    fits(isinstance(event, dict) and set(event) == COLUMNS, "an event has other columns than it should")
+    columns = {name: value for name, value in event.items() if name not in ("hash", "recorded_at")}
+    # Whole numbers stay whole: positions may have more digits than a double.
+    numbers = {"position": event["position"], "recorded_at": microseconds(event["recorded_at"]),
+               "sequence": event["sequence"]}
+    fits(all(type(value) is int for value in numbers.values()), "position and sequence are not numbers")
+    text = ",".join(f"{canonical(name)}:{numbers[name] if name in numbers else canonical(columns[name])}"
+                    for name in sorted([*columns, "recorded_at"]))
+    hash = sha256(previous, b"{", text.encode(), b"}")
+    fits(hash.hex() == event["hash"], "its columns do not give its hash")
+    return hash
+
+
+# The Merkle tree of RFC 9162, section 2.1.
+
+def leaf(hash):
+    return sha256(b"\0", hash)
+
+
+def node(left, right):
+    return sha256(b"\1", left, right)
+
+
+class Tree:
+    """The roots of the full subtrees from left to right, each with its size."""
+
+    def __init__(self):
+        self.subtrees = []
+
+    def add(self, hash):
+        size = 1
+        while self.subtrees and self.subtrees[-1][0] == size:
+            hash = node(self.subtrees.pop()[1], hash)
+            size *= 2
+        self.subtrees.append((size, hash))
+
+    def root(self):
+        if not self.subtrees:
+            return sha256()
+        *rest, (_, root) = self.subtrees
+        for _, left in reversed(rest):
+            root = node(left, root)
+        return root
+
+
+def root_of_inclusion(index, size, hash, path):
+    """Section 2.1.3.2."""
+    fits(0 <= index < size, "the event is not in a tree of that size")
+    fn, sn = index, size - 1
+    for sibling in path:
+        fits(sn > 0, "the path is too long")
+        if fn & 1 or fn == sn:
+            hash = node(sibling, hash)
+            while not fn & 1 and fn:
+                fn, sn = fn >> 1, sn >> 1
+        else:
+            hash = node(hash, sibling)
+        fn, sn = fn >> 1, sn >> 1
+    fits(sn == 0, "the path is too short")
+    return hash
+
+
+def roots_of_consistency(first, second, first_root, path):
+    """Section 2.1.4.2."""
+    fits(0 < first <= second, "the earlier log is not the shorter one")
+    if first == second:
+        fits(not path, "the path is too long")
+        return first_root, first_root
+    if first & (first - 1) == 0:
+        path = [first_root, *path]
+    fits(path, "the path is too short")
+    fn, sn = first - 1, second - 1
+    while fn & 1:
+        fn, sn = fn >> 1, sn >> 1
+    old = new = path[0]
+    for sibling in path[1:]:
+        fits(sn > 0, "the path is too long")
+        if fn & 1 or fn == sn:
+            old, new = node(sibling, old), node(sibling, new)
+            while not fn & 1 and fn:
+                fn, sn = fn >> 1, sn >> 1
+        else:
+            new = node(new, sibling)
+        fn, sn = fn >> 1, sn >> 1
+    fits(sn == 0, "the path is too short")
+    return old, new
+
+
+# The two kinds of files.
+
+def head(text):
+    match = re.fullmatch(r"(\d+):([0-9a-f]{64})", text)
+    if not match:
+        raise argparse.ArgumentTypeError("expected POSITION:HASH")
+    return int(match[1]), bytes.fromhex(match[2])
+
+
+def verify_export(file, after, trusted):
+    (position, hash), whole = after, after == (0, bytes(32))
+    tree, met = Tree(), set()
+    for number, line in enumerate(file, 1):
+        try:
+            event = read_json(line)
+            hash = link(hash, event)
+            fits(event["position"] == position + 1, f"position {event['position']} is not {position + 1}")
+        except Misfit as misfit:
+            raise Misfit(f"line {number}: {misfit}") from None
+        position += 1
+        tree.add(leaf(hash))
+        for kept in trusted:
+            if kept[0] == position:
+                fits(kept[1] == hash or whole and kept[1] == tree.root(), f"the trusted head at {position} is another")
+                met.add(kept)
+    fits(met == set(trusted), "a trusted head is not in the export")
+    print(f"fits up to {position}, hash {hash.hex()}" + (f", root {tree.root().hex()}" if whole else ""))
+
+
+def verify_proof(file, trusted):
+    proof = read_json(file.read())
+    fits(isinstance(proof, dict) and proof.get("format") == "event-log-proof-1", "not a proof")
+    fits(set(proof) <= {"format", "tree", "inclusion", "consistency"}, "something in it is not proved")
+    fits({"inclusion", "consistency"} & set(proof), "it proves nothing")
+    hashes = lambda path: [bytes.fromhex(hash) for hash in path]
+    size, root = proof["tree"]["size"], bytes.fromhex(proof["tree"]["root"])
+    heads = [(size, root)]
+    if "inclusion" in proof:
+        part = proof["inclusion"]
+        event = part["event"]
+        hash = link(bytes.fromhex(part["previous_hash"]), event)
+        reached = root_of_inclusion(event["position"] - 1, size, leaf(hash), hashes(part["path"]))
+        fits(reached == root, "the path does not lead from the event to the root")
+        heads.append((event["position"], hash))
+        print(f"event {event['position']} is in {size}:{root.hex()}")
+    if "consistency" in proof:
+        part = proof["consistency"]
+        earlier = part["size"], bytes.fromhex(part["root"])
+        reached = roots_of_consistency(earlier[0], size, earlier[1], hashes(part["path"]))
+        fits(reached == (earlier[1], root), "the path does not lead from the earlier root to the later one")
+        heads.append(earlier)
+        print(f"{size}:{root.hex()} goes on from {earlier[0]}:{earlier[1].hex()}")
+    for kept in trusted:
+        fits(kept in heads, f"the trusted head at {kept[0]} is not met")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("kind", choices=["export", "proof"])
+    parser.add_argument("file", type=argparse.FileType("r", encoding="utf-8"))
+    parser.add_argument("--after", type=head, default=(0, bytes(32)))
+    parser.add_argument("--trusted", type=head, action="append", default=[])
+    arguments = parser.parse_args()
+    try:
+        if arguments.kind == "export":
+            verify_export(arguments.file, arguments.after, arguments.trusted)
+        else:
+            verify_proof(arguments.file, arguments.trusted)
+    except Misfit as misfit:
+        sys.exit(f"does not fit: {misfit}")
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        sys.exit(f"not as docs/audit.md defines it: {error!r}")
+
+
+if __name__ == "__main__":
+    main()

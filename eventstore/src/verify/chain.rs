@@ -1,0 +1,124 @@
+//! The pass over the rows.
+
+use tokio::sync::mpsc;
+
+use super::{Misfit, Problem, Trusted};
+use crate::database::Row;
+use crate::error::Result;
+use crate::event::{Hash, Position};
+use crate::merkle::{Frontier, leaf};
+use crate::scan::StoredEvent;
+
+/// Where the chain ends that is not whole.
+pub(super) enum Broken {
+    /// What is wrong there is known.
+    At(Misfit),
+    /// The event there does not follow from the link before it.
+    Link { position: Position, previous: Hash },
+}
+
+/// The chain up to some position, and what it is to be compared with.
+pub(super) struct Chain {
+    position: Position,
+    hash: Hash,
+    tree: Frontier,
+    end: Position,
+    /// Those still to come, the last one first.
+    trusted: Vec<Trusted>,
+    /// The last position at which a trusted head fitted.
+    trusted_up_to: Position,
+    scratch: Vec<u8>,
+}
+
+impl Chain {
+    pub(super) fn new(mut trusted: Vec<Trusted>, end: Position) -> Self {
+        trusted.sort_unstable_by_key(|trusted| std::cmp::Reverse(trusted.position));
+        Self {
+            position: Position::BEGINNING,
+            hash: Hash::default(),
+            tree: Frontier::default(),
+            end,
+            trusted,
+            trusted_up_to: Position::BEGINNING,
+            scratch: Vec::new(),
+        }
+    }
+
+    /// Goes along the rows to their end; the root and the link there.
+    pub(super) fn check(
+        mut self,
+        mut blocks: mpsc::Receiver<Result<Vec<Row>>>,
+        mut progress: impl FnMut(Position),
+    ) -> Result<Result<(Hash, Hash), Broken>> {
+        if let Err(broken) = self.compare() {
+            return Ok(Err(broken));
+        }
+        while let Some(block) = blocks.blocking_recv() {
+            for row in &block? {
+                if let Err(broken) = self.add(row) {
+                    return Ok(Err(broken));
+                }
+            }
+            progress(self.position);
+        }
+        Ok(self.finish())
+    }
+
+    fn add(&mut self, row: &Row) -> Result<(), Broken> {
+        let position = self.position.next();
+        let at = |problem| Broken::At(Misfit { position, problem });
+        // The position first: an unreadable row at another one is not the first misfit.
+        match row.get::<Position, _>(0) {
+            Ok(found) if found == position => {}
+            Ok(_) => return Err(at(Problem::Missing)),
+            Err(_) => {
+                let what = "its position is not a number";
+                return Err(at(Problem::Unreadable { what }));
+            }
+        }
+        let unreadable = |what| at(Problem::Unreadable { what });
+        let event = StoredEvent::of(row).map_err(unreadable)?;
+        let link = event
+            .link(&self.hash, position, &mut self.scratch)
+            .map_err(unreadable)?;
+        if link != event.hash {
+            let previous = self.hash;
+            return Err(Broken::Link { position, previous });
+        }
+        self.position = position;
+        self.hash = link;
+        self.tree.push(leaf(&link));
+        self.compare()
+    }
+
+    /// Compares with the trusted heads at this position.
+    fn compare(&mut self) -> Result<(), Broken> {
+        while let Some(trusted) = self.trusted.pop_if(|trusted| trusted.position == self.position) {
+            if trusted.hash != self.hash && trusted.hash != self.tree.root() {
+                return Err(Broken::At(Misfit {
+                    position: self.position,
+                    problem: Problem::Rewritten {
+                        after: self.trusted_up_to,
+                    },
+                }));
+            }
+            self.trusted_up_to = self.position;
+        }
+        Ok(())
+    }
+
+    fn finish(self) -> Result<(Hash, Hash), Broken> {
+        let end = self.position;
+        let at_next = |problem| {
+            let position = end.next();
+            Err(Broken::At(Misfit { position, problem }))
+        };
+        if !self.trusted.is_empty() {
+            return at_next(Problem::CutOff { end });
+        }
+        if end < self.end {
+            return at_next(Problem::Missing);
+        }
+        Ok((self.tree.root(), self.hash))
+    }
+}

@@ -1,0 +1,72 @@
+//! What was done to an event that does not follow from the one before it.
+//!
+//! Each row still has the hash that it was recorded with, unless that was altered too. So what lies around a break tells
+//! which of several stories fits; where none does, the event is called replaced.
+
+use super::Problem;
+use crate::database::{Row, Session};
+use crate::error::Result;
+use crate::event::{Hash, Position};
+use crate::log::{COLUMNS, EventLog, Head};
+use crate::scan::StoredEvent;
+
+/// Events behind the break among which the right one is looked for.
+const LOOK: i64 = 1000;
+
+/// Finds the story of the event at `position`, which does not follow from `previous`.
+pub(super) async fn problem(
+    log: &EventLog,
+    position: Position,
+    previous: &Hash,
+    head: &Head,
+) -> Result<Problem> {
+    let sql = format!("SELECT {COLUMNS} FROM events WHERE position >= ? ORDER BY position LIMIT {LOOK}");
+    let mut connection = log.database().reader().await?;
+    let rows = connection.query(&sql).bind(position).fetch_all().await?;
+    Ok(story(&rows, position, previous, head).unwrap_or(Problem::Replaced))
+}
+
+/// `None` if no story fits, or if what would tell it cannot be read.
+fn story(rows: &[Row], position: Position, previous: &Hash, head: &Head) -> Option<Problem> {
+    let mut scratch = Vec::new();
+    let mut follows = |event: &StoredEvent<'_>, previous: &Hash, position| {
+        event
+            .link(previous, position, &mut scratch)
+            .is_ok_and(|link| link == event.hash)
+    };
+    let event = StoredEvent::of(rows.first()?).ok()?;
+    let given = event.link(previous, position, &mut Vec::new()).ok()?;
+    let later: Vec<StoredEvent<'_>> = rows[1..]
+        .iter()
+        .map_while(|row| StoredEvent::of(row).ok())
+        .collect();
+
+    let next = position.next();
+    let mut fits_what_comes = |hash: &Hash| match later.first().filter(|later| later.position == next) {
+        Some(later) => follows(later, hash, next),
+        None => position == head.position && *hash == head.hash,
+    };
+    if fits_what_comes(&given) {
+        return Some(Problem::HashAltered);
+    }
+    if fits_what_comes(&event.hash) {
+        return Some(Problem::Altered);
+    }
+
+    let (at, right) = (0..)
+        .zip(&later)
+        .find(|(_, later)| follows(later, previous, position))?;
+    // What came before the place of the right one, had the two changed places.
+    let before = if at == 0 {
+        right.hash
+    } else {
+        later.get(at - 1)?.hash
+    };
+    Some(if follows(&event, &before, right.position) {
+        Problem::Swapped { with: right.position }
+    } else if right.position == next {
+        Problem::Added
+    } else {
+        Problem::Moved { to: right.position }
+    })
+}

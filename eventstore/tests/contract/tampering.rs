@@ -1,0 +1,343 @@
+//! Whatever is done to the log behind its back is found, at the first position that does not fit, and named.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use eventstore::chain::Canonical;
+use eventstore::merkle::{Frontier, leaf, root};
+use eventstore::verify::Problem;
+use eventstore::{Dialect, Hash, Misfit, RecordedEvent, Trusted, Verified, verify};
+use futures::future::join_all;
+use serde_json::json;
+
+use crate::backend::{Backend, position};
+use crate::sample::append;
+
+on_every_backend!(
+    a_log_that_nobody_touched_fits_with_its_root_and_every_head_it_had,
+    a_changed_byte_in_any_column_is_found_and_named,
+    removed_added_and_swapped_rows_are_found_and_named,
+    a_head_that_does_not_fit_is_found_and_named,
+    a_cut_tail_and_a_log_written_anew_are_found_against_a_trusted_head,
+    a_row_that_cannot_be_read_is_found_and_named,
+    appends_may_go_on_while_the_log_is_checked,
+);
+
+const EVENTS: u64 = 600;
+
+async fn check(backend: &Backend, trusted: &[Trusted]) -> Result<Verified, Misfit> {
+    verify(&backend.log, trusted.to_vec(), |_| {}).await.unwrap()
+}
+
+/// Appends `EVENTS` events, and keeps a copy of them and of the head.
+async fn filled(backend: &Backend) {
+    backend.migrate().await;
+    let queue = backend.queue();
+    let ids: Vec<String> = (1..=EVENTS).map(|n| format!("a{n}")).collect();
+    // They queue in this order, so a7 is at position 7.
+    let appends = ids.iter().map(|id| queue.append(append(id, 1)));
+    assert!(join_all(appends).await.iter().all(Result::is_ok));
+    for table in ["events", "log_head"] {
+        let sql = format!("CREATE TABLE original_{table} AS SELECT * FROM {table}");
+        backend.execute(&sql).await;
+    }
+}
+
+async fn restore(backend: &Backend) {
+    for table in ["events", "log_head"] {
+        backend.execute(&format!("DELETE FROM {table}")).await;
+        let sql = format!("INSERT INTO {table} SELECT * FROM original_{table}");
+        backend.execute(&sql).await;
+    }
+}
+
+/// Runs the statements, checks that the log is found out, and undoes them.
+async fn finds(backend: &Backend, statements: &[&str], trusted: &[Trusted], at: u64, problem: Problem) {
+    for sql in statements {
+        assert!(backend.execute(sql).await > 0, "{sql} changed nothing");
+    }
+    let expected = Misfit {
+        position: position(at),
+        problem,
+    };
+    assert_eq!(
+        check(backend, trusted).await,
+        Err(expected),
+        "after {statements:?}"
+    );
+    restore(backend).await;
+    assert!(check(backend, trusted).await.is_ok(), "{statements:?} is undone");
+}
+
+async fn events(backend: &Backend) -> Vec<RecordedEvent> {
+    backend.log.feed(position(0), 10_000).await.unwrap()
+}
+
+fn trusting(event: &RecordedEvent) -> Trusted {
+    Trusted {
+        position: event.position,
+        hash: event.hash,
+    }
+}
+
+async fn a_log_that_nobody_touched_fits_with_its_root_and_every_head_it_had(backend: Arc<Backend>) {
+    backend.migrate().await;
+    let empty = check(&backend, &[]).await.unwrap();
+    assert_eq!((empty.position, empty.hash), (position(0), Hash::default()));
+    filled(&backend).await;
+    let events = events(&backend).await;
+    let mut tree = Frontier::default();
+    let mut trusted = vec![Trusted {
+        position: position(0),
+        hash: tree.root(),
+    }];
+    for event in &events {
+        tree.push(leaf(&event.hash));
+        trusted.push(trusting(event));
+        trusted.push(Trusted {
+            position: event.position,
+            hash: tree.root(),
+        });
+    }
+    let reached = Arc::new(AtomicU64::new(0));
+    let last = Arc::clone(&reached);
+    let progress = move |position: eventstore::Position| last.store(position.get(), Ordering::SeqCst);
+    let verified = verify(&backend.log, trusted, progress).await.unwrap().unwrap();
+    assert_eq!(verified.root, tree.root());
+    let scanned = root(&backend.log, position(EVENTS), |_| {}).await.unwrap();
+    assert_eq!(scanned, tree.root());
+    assert!(root(&backend.log, position(EVENTS + 1), |_| {}).await.is_err());
+    assert_eq!(
+        (verified.position, verified.hash),
+        (position(EVENTS), events[599].hash)
+    );
+    assert_eq!(reached.load(Ordering::SeqCst), EVENTS);
+}
+
+async fn a_changed_byte_in_any_column_is_found_and_named(backend: Arc<Backend>) {
+    filled(&backend).await;
+    let hash = match backend.database.dialect() {
+        Dialect::MySql => {
+            "hash = CONCAT(SUBSTRING(hash, 1, 31), CHAR(ASCII(SUBSTRING(hash, 32)) ^ 1 USING binary))"
+        }
+        Dialect::Sqlite => {
+            "hash = unhex(substr(hex(hash), 1, 63) || CASE substr(hex(hash), 64) WHEN '0' THEN '1' ELSE '0' END)"
+        }
+    };
+    let columns = [
+        ("aggregate_type = 'thinG'", Problem::Altered),
+        ("aggregate_id = 'b7'", Problem::Altered),
+        ("sequence = 2", Problem::Altered),
+        ("event_type = 'ThingHappenes'", Problem::Altered),
+        ("event_version = '1.1'", Problem::Altered),
+        (
+            "payload = REPLACE(payload, 'happened', 'happenes')",
+            Problem::Altered,
+        ),
+        ("payload = REPLACE(payload, 'what', 'whet')", Problem::Altered),
+        ("metadata = REPLACE(metadata, 'r-1', 'r-2')", Problem::Altered),
+        ("recorded_at = recorded_at + 1", Problem::Altered),
+        (hash, Problem::HashAltered),
+    ];
+    // The first, one on each side of where a block ends, and the last, which has no next one to compare with.
+    for at in [1, 256, 257, EVENTS] {
+        for (change, problem) in columns {
+            let sql = format!("UPDATE events SET {change} WHERE position = {at}");
+            finds(&backend, &[&sql], &[], at, problem).await;
+        }
+    }
+    finds(
+        &backend,
+        &[
+            "UPDATE events SET event_version = '1.1' WHERE position = 9",
+            "UPDATE events SET event_version = '1.1' WHERE position = 7",
+        ],
+        &[],
+        7,
+        Problem::Altered,
+    )
+    .await;
+}
+
+async fn removed_added_and_swapped_rows_are_found_and_named(backend: Arc<Backend>) {
+    filled(&backend).await;
+    let swap = |one: u64, other: u64| {
+        [(one, 9999), (other, one), (9999, other)]
+            .map(|(from, to)| format!("UPDATE events SET position = {to} WHERE position = {from}"))
+    };
+    for (one, other) in [(1, 2), (7, 8), (7, 400), (599, 600), (255, 600)] {
+        let swap = swap(one, other);
+        let statements = swap.each_ref().map(String::as_str);
+        let with = position(other);
+        finds(&backend, &statements, &[], one, Problem::Swapped { with }).await;
+    }
+    for at in [1, 7, 256, EVENTS] {
+        let sql = format!("DELETE FROM events WHERE position = {at}");
+        finds(&backend, &[&sql], &[], at, Problem::Missing).await;
+    }
+    finds(&backend, &["DELETE FROM events"], &[], 1, Problem::Missing).await;
+
+    let added = |at: i64| {
+        format!(
+            "INSERT INTO events SELECT {at}, aggregate_type, 'new', sequence, event_type, event_version, payload, \
+             metadata, recorded_at, hash FROM original_events WHERE position = 7"
+        )
+    };
+    // In two steps, so that no two rows have one position meanwhile.
+    let moved = |behind: u64, by: i64| {
+        [
+            format!("UPDATE events SET position = -position WHERE position > {behind}"),
+            format!("UPDATE events SET position = -position + {by} WHERE position < 0"),
+        ]
+    };
+    // The rest moves up to make room, and the head with it.
+    let room = moved(6, 1);
+    let one_more = "UPDATE log_head SET position = 601";
+    finds(
+        &backend,
+        &[&room[0], &room[1], one_more, &added(7)],
+        &[],
+        7,
+        Problem::Added,
+    )
+    .await;
+    // The gap is closed, and the head says so.
+    let closed = moved(7, -1);
+    let removed = "DELETE FROM events WHERE position = 7";
+    let one_less = "UPDATE log_head SET position = 599";
+    finds(
+        &backend,
+        &[removed, &closed[0], &closed[1], one_less],
+        &[],
+        7,
+        Problem::Replaced,
+    )
+    .await;
+    // One is taken out and put in elsewhere.
+    let away = "UPDATE events SET position = 9999 WHERE position = 7";
+    let back = "UPDATE events SET position = 10 WHERE position = 9999";
+    let three = [7, 8, 9].map(|at| format!("UPDATE events SET position = {at} WHERE position = {}", at + 1));
+    let to = position(10);
+    finds(
+        &backend,
+        &[away, &three[0], &three[1], &three[2], back],
+        &[],
+        7,
+        Problem::Moved { to },
+    )
+    .await;
+
+    finds(&backend, &[&added(601)], &[], 601, Problem::BehindHead).await;
+    finds(&backend, &[&added(700)], &[], 601, Problem::BehindHead).await;
+    backend.execute(&added(-3)).await;
+    let misfit = check(&backend, &[]).await.unwrap_err();
+    assert_eq!(
+        misfit.to_string(),
+        "position -3: the event was added before the first one"
+    );
+}
+
+async fn a_head_that_does_not_fit_is_found_and_named(backend: Arc<Backend>) {
+    filled(&backend).await;
+    let back = "UPDATE log_head SET position = 599";
+    finds(&backend, &[back], &[], 599, Problem::Head).await;
+    let back =
+        "UPDATE log_head SET position = 599, hash = (SELECT hash FROM original_events WHERE position = 599)";
+    finds(&backend, &[back], &[], 600, Problem::BehindHead).await;
+    let on = "UPDATE log_head SET position = 601";
+    finds(&backend, &[on], &[], 601, Problem::Missing).await;
+    let other = "UPDATE log_head SET hash = (SELECT hash FROM original_events WHERE position = 1)";
+    finds(&backend, &[other], &[], 600, Problem::Head).await;
+}
+
+async fn a_cut_tail_and_a_log_written_anew_are_found_against_a_trusted_head(backend: Arc<Backend>) {
+    filled(&backend).await;
+    let mut events = events(&backend).await;
+    let cut = [
+        "DELETE FROM events WHERE position > 500",
+        "UPDATE log_head SET position = 500, hash = (SELECT hash FROM events WHERE position = 500)",
+    ];
+    let end = position(500);
+    let trusted = [trusting(&events[399]), trusting(&events[549])];
+    finds(&backend, &cut, &trusted, 501, Problem::CutOff { end }).await;
+    for sql in cut {
+        backend.execute(sql).await;
+    }
+    assert!(
+        check(&backend, &[]).await.is_ok(),
+        "nothing in the log itself tells"
+    );
+    restore(&backend).await;
+
+    // Everything from position 100 on, with every link made again.
+    let kept = [50, 99, 150, 600].map(|at: usize| trusting(&events[at - 1]));
+    events[99].payload = json!({"what": "another thing happened"});
+    let mut previous = events[98].hash;
+    for event in &mut events[99..] {
+        event.hash =
+            Canonical::of_recorded(event)
+                .unwrap()
+                .link(&previous, event.position, event.recorded_at);
+        previous = event.hash;
+        let sql = format!(
+            "UPDATE events SET hash = X'{}', payload = '{}' WHERE position = {}",
+            event.hash, event.payload, event.position
+        );
+        backend.execute(&sql).await;
+    }
+    backend
+        .execute(&format!("UPDATE log_head SET hash = X'{previous}'"))
+        .await;
+    assert!(
+        check(&backend, &[]).await.is_ok(),
+        "nothing in the log itself tells"
+    );
+    assert!(check(&backend, &kept[..2]).await.is_ok(), "those are from before");
+    let rewritten = |at, after| Misfit {
+        position: position(at),
+        problem: Problem::Rewritten {
+            after: position(after),
+        },
+    };
+    assert_eq!(check(&backend, &kept).await, Err(rewritten(150, 99)));
+    assert_eq!(check(&backend, &kept[3..]).await, Err(rewritten(600, 0)));
+}
+
+async fn a_row_that_cannot_be_read_is_found_and_named(backend: Arc<Backend>) {
+    filled(&backend).await;
+    // MySQL takes nothing but JSON, and drops all members of one name but the last.
+    if backend.database.dialect() == Dialect::Sqlite {
+        let what = "its payload is not JSON as an append writes it";
+        for payload in ["{", "", "{\"what\":\"a7 happened\"", "nothing"] {
+            let sql = format!("UPDATE events SET payload = '{payload}' WHERE position = 7");
+            finds(&backend, &[&sql], &[], 7, Problem::Unreadable { what }).await;
+        }
+        let twice = r#"UPDATE events SET metadata = '{"actor":"x","actor":"test","request_id":"r-1"}' WHERE position = 7"#;
+        let what = "its metadata is not JSON as an append writes it";
+        finds(&backend, &[twice], &[], 7, Problem::Unreadable { what }).await;
+    }
+}
+
+async fn appends_may_go_on_while_the_log_is_checked(backend: Arc<Backend>) {
+    filled(&backend).await;
+    let queue = backend.queue();
+    let (_, stop) = backend.tasks();
+    let appending = tokio::spawn({
+        let stop = stop.clone();
+        async move {
+            let mut appended = 0;
+            while !stop.is_cancelled() {
+                queue.append(append(&format!("b{appended}"), 1)).await.unwrap();
+                appended += 1;
+            }
+            appended
+        }
+    });
+    let before = check(&backend, &[]).await.unwrap();
+    for _ in 0..20 {
+        assert_eq!(check(&backend, &[]).await.map(|_| ()), Ok(()));
+    }
+    assert!(check(&backend, &[]).await.unwrap().position > before.position);
+    stop.cancel();
+    assert!(appending.await.unwrap() > 0);
+}

@@ -1,0 +1,117 @@
+//! `patients audit …`: what auditors ask of the log.
+
+mod export;
+mod file;
+mod format;
+mod head;
+mod output;
+mod prove;
+mod verify;
+
+use std::path::PathBuf;
+
+use clap::Subcommand;
+use eventstore::{EventLog, Trusted};
+
+use crate::database;
+use crate::settings::Settings;
+use export::Export;
+use format::Format;
+use prove::Prove;
+
+/// Connections of a command: one that reads ahead, and one to look things up.
+const CONNECTIONS: u32 = 2;
+
+#[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
+pub(crate) enum AuditCommand {
+    /// Show the head of the log, for an auditor to keep
+    Head {
+        /// Compute the Merkle root as well, from every hash in the log
+        #[arg(long)]
+        root: bool,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Make the whole hash chain anew; exit code 1 if something does not fit, 2 if that cannot be told
+    Verify {
+        /// A head that was kept, with its hash or its root; may be given again
+        #[arg(long, value_name = "POSITION:HASH")]
+        trusted: Vec<Trusted>,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Write the events, in the order of their positions; an export into a file that was interrupted goes on
+    Export {
+        /// Begin after this position
+        #[arg(long, value_name = "POSITION", default_value_t = 0)]
+        after: u64,
+        /// How each event is written
+        #[arg(long, value_enum, default_value_t = Format::Ndjson)]
+        format: Format,
+        /// The file, which is there when it is whole; otherwise standard output
+        #[arg(long, value_name = "FILE")]
+        output: Option<PathBuf>,
+    },
+    /// Write a small file that proves an event, or that the log goes on from an earlier one, without the log
+    Prove {
+        /// The event
+        #[arg(required_unless_present = "from")]
+        position: Option<u64>,
+        /// The earlier log, by its last position: proves that nothing up to there was changed since
+        #[arg(long, value_name = "POSITION")]
+        from: Option<u64>,
+        /// The log that is spoken of, by its last position; otherwise the log as it is now
+        #[arg(long, value_name = "POSITION")]
+        to: Option<u64>,
+        /// The file; - for standard output
+        #[arg(long, value_name = "FILE")]
+        output: Option<PathBuf>,
+    },
+    /// Check a proof without the log; exit code 1 if it proves nothing or not what is trusted
+    Check {
+        /// The file that `prove` wrote
+        file: PathBuf,
+        /// A head that was kept, with its root; or an event's position and hash. May be given again
+        #[arg(long, value_name = "POSITION:ROOT")]
+        trusted: Vec<Trusted>,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// Why there is no answer, whichever it would have been.
+#[derive(Debug, Clone, Copy, thiserror::Error)]
+#[error("no answer")]
+pub(crate) struct NoAnswer;
+
+/// Runs a command.
+pub(crate) async fn run(settings: &Settings, command: AuditCommand) -> anyhow::Result<()> {
+    if let AuditCommand::Check { file, trusted, json } = command {
+        return prove::check(&file, &trusted, json);
+    }
+    let database = database::open_existing(settings, CONNECTIONS)
+        .await
+        .map_err(|error| error.context(NoAnswer))?;
+    let log = EventLog::new(database.clone());
+    let outcome = match command {
+        AuditCommand::Head { root, json } => head::run(&log, root, json).await,
+        AuditCommand::Verify { trusted, json } => verify::run(&log, trusted, json).await,
+        AuditCommand::Export {
+            after,
+            format,
+            output,
+        } => Export::new(after, format)?.run(&log, output.as_deref()).await,
+        AuditCommand::Prove {
+            position,
+            from,
+            to,
+            output,
+        } => Prove::new(position, from, to)?.run(&log, output).await,
+        AuditCommand::Check { .. } => Ok(()),
+    };
+    database.close().await;
+    outcome
+}

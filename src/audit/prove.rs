@@ -1,0 +1,131 @@
+//! `patients audit prove` and `patients audit check`.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use eventstore::proof::{Consistency, Inclusion, Meets, Request, Tree};
+use eventstore::{EventLog, Position, Proof, Trusted, prove};
+use serde_json::json;
+
+use super::NoAnswer;
+use super::file::PartFile;
+use super::output::{print, print_json};
+use crate::progress::Progress;
+
+/// The longest file that is taken for a proof: more than an event and two paths take.
+const LONGEST: u64 = 4 * 1024 * 1024;
+
+/// What is to be proved.
+pub(super) struct Prove(Request);
+
+impl Prove {
+    pub(super) fn new(position: Option<u64>, from: Option<u64>, to: Option<u64>) -> anyhow::Result<Self> {
+        let number = |number: Option<u64>| {
+            let position = number.map(|number| Position::new(number).context("there is no such position"));
+            position.transpose()
+        };
+        Ok(Self(Request {
+            event: number(position)?,
+            from: number(from)?,
+            tree: number(to)?,
+        }))
+    }
+
+    pub(super) async fn run(self, log: &EventLog, output: Option<PathBuf>) -> anyhow::Result<()> {
+        let all = match self.0.tree {
+            Some(position) => position.get(),
+            None => log.head().await?.position.get(),
+        };
+        let mut progress = Progress::start("events", 0, all, false);
+        let proof = prove(log, self.0, |position| progress.at(position.get(), all)).await;
+        progress.end();
+        let proof = proof?;
+        let mut text = serde_json::to_string_pretty(&proof)?;
+        if output.as_deref() == Some(Path::new("-")) {
+            return print(&text);
+        }
+        text.push('\n');
+        let path = output.unwrap_or_else(|| name(&proof));
+        PartFile::write(&path, text.as_bytes())?;
+        print(&format!("{} proves:\n{}", path.display(), claim(&proof)))
+    }
+}
+
+/// The name of a proof's file when none is given.
+fn name(proof: &Proof) -> PathBuf {
+    let size = proof.tree.size;
+    let name = match (&proof.inclusion, &proof.consistency) {
+        (Some(inclusion), _) => format!("event-{}-of-{size}", inclusion.event.position),
+        (None, Some(earlier)) => format!("log-{}-to-{size}", earlier.size),
+        (None, None) => format!("log-{size}"),
+    };
+    PathBuf::from(name + ".proof.json")
+}
+
+/// What a proof says, without personal data. A log is named by its head, as `--trusted` takes it.
+fn claim(proof: &Proof) -> String {
+    let Tree { size, root } = &proof.tree;
+    let mut claims = Vec::new();
+    if let Some(Inclusion { event, .. }) = &proof.inclusion {
+        claims.push(format!(
+            "event {} ({} of {} {}, recorded at {})\n  is in the log {size}:{root}",
+            event.position, event.event_type, event.aggregate_type, event.aggregate_id, event.recorded_at
+        ));
+    }
+    if let Some(earlier) = &proof.consistency {
+        let Consistency {
+            size: old,
+            root: old_root,
+            ..
+        } = earlier;
+        claims.push(format!("the log {size}:{root}\n  goes on from {old}:{old_root}"));
+    }
+    claims.join("\n")
+}
+
+/// Checks a proof against the heads that are trusted.
+pub(super) fn check(path: &Path, trusted: &[Trusted], json: bool) -> anyhow::Result<()> {
+    let proof = read(path).context(NoAnswer)?;
+    let outcome = proof
+        .check()
+        .map_err(anyhow::Error::from)
+        .and_then(|()| trusted.iter().try_for_each(|trusted| meet(&proof, trusted)));
+    if json {
+        print_json(&json!({
+            "proved": outcome.is_ok(),
+            "message": outcome.as_ref().err().map(ToString::to_string),
+            "trusted": !trusted.is_empty(),
+            "tree": proof.tree,
+            "from": proof.consistency.as_ref().map(|earlier| json!({"size": earlier.size, "root": earlier.root})),
+            "event": proof.inclusion.as_ref().map(|inclusion| &inclusion.event),
+        }))?;
+    } else if outcome.is_ok() {
+        print(&format!("proved:\n{}", claim(&proof)))?;
+        if trusted.is_empty() {
+            print("if the log's head is one that you have kept or had from somebody you trust: compare it")?;
+        }
+    }
+    outcome.with_context(|| format!("{} does not prove it", path.display()))
+}
+
+fn read(path: &Path) -> anyhow::Result<Proof> {
+    let length = std::fs::metadata(path)
+        .with_context(|| format!("{} cannot be read", path.display()))?
+        .len();
+    if length > LONGEST {
+        bail!("{} is too long for a proof", path.display());
+    }
+    let text = std::fs::read_to_string(path).with_context(|| format!("{} cannot be read", path.display()))?;
+    serde_json::from_str(&text).with_context(|| format!("{} is not a proof", path.display()))
+}
+
+fn meet(proof: &Proof, trusted: &Trusted) -> anyhow::Result<()> {
+    let position = trusted.position;
+    match proof.meets(trusted) {
+        Meets::Tree | Meets::Earlier | Meets::Event => Ok(()),
+        Meets::Contradicts => bail!("it leads to something else than the trusted head at {position}"),
+        Meets::Nothing => bail!(
+            "it says nothing of the trusted head at {position}; `patients audit prove … --from {position}` does"
+        ),
+    }
+}

@@ -1,0 +1,97 @@
+//! How far a long command is, on standard error: a bar on a terminal, lines elsewhere.
+
+use std::io::{IsTerminal, Write};
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::json;
+
+/// How often a line is written.
+const EVERY: Duration = Duration::from_secs(2);
+
+/// The progress of one command.
+pub(crate) struct Progress {
+    unit: &'static str,
+    shown: Shown,
+}
+
+enum Shown {
+    Bar(ProgressBar),
+    Lines {
+        json: bool,
+        done_before: u64,
+        begun: Instant,
+        last: Instant,
+    },
+}
+
+impl Progress {
+    /// Begins at `done` of `all`.
+    pub(crate) fn start(unit: &'static str, done: u64, all: u64, json: bool) -> Self {
+        let begun = Instant::now();
+        let shown = if std::io::stderr().is_terminal() && !json {
+            Shown::Bar(bar(unit, done, all))
+        } else {
+            Shown::Lines {
+                json,
+                done_before: done,
+                begun,
+                last: begun,
+            }
+        };
+        Self { unit, shown }
+    }
+
+    /// Is at `done` of `all` now.
+    pub(crate) fn at(&mut self, done: u64, all: u64) {
+        let unit = self.unit;
+        match &mut self.shown {
+            Shown::Bar(bar) => {
+                bar.set_length(all);
+                bar.set_position(done);
+            }
+            Shown::Lines {
+                json,
+                done_before,
+                begun,
+                last,
+            } if last.elapsed() >= EVERY => {
+                *last = Instant::now();
+                let rate = per_second(done.saturating_sub(*done_before), begun.elapsed());
+                let left = all.saturating_sub(done).checked_div(rate).unwrap_or_default();
+                let line = if *json {
+                    json!({"done": done, "of": all, "unit": unit, "per_second": rate, "eta_seconds": left})
+                        .to_string()
+                } else {
+                    format!("{done} of {all} {unit}, {rate}/s, {left} s left")
+                };
+                // The work goes on, whether anybody reads how far it is or not.
+                drop(writeln!(std::io::stderr().lock(), "{line}"));
+            }
+            Shown::Lines { .. } => {}
+        }
+    }
+
+    /// Is over: takes the bar away.
+    pub(crate) fn end(&self) {
+        if let Shown::Bar(bar) = &self.shown {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+fn bar(unit: &'static str, done: u64, all: u64) -> ProgressBar {
+    let bar = ProgressBar::new(all).with_position(done).with_message(unit);
+    let template = "{wide_bar} {human_pos} of {human_len} {msg}, {per_sec}, {eta} left";
+    if let Ok(style) = ProgressStyle::with_template(template) {
+        bar.set_style(style);
+    }
+    // So that the rate is that of this run.
+    bar.reset_eta();
+    bar
+}
+
+fn per_second(number: u64, time: Duration) -> u64 {
+    let millis = u64::try_from(time.as_millis()).unwrap_or(u64::MAX).max(1);
+    number.saturating_mul(1000) / millis
+}

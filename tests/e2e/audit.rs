@@ -1,0 +1,327 @@
+//! What auditors do: keep a head, verify, export, prove, and check without the database.
+
+mod verifier;
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::Command;
+
+use eventstore::{Append, AppendQueue, Database, DatabaseOptions, NewEvent, Session, Signal, SystemClock};
+use futures::future::join_all;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use testkit::{Program, TestDatabase, mysql_servers, wait_until};
+
+use crate::rig::{SOON, patients};
+
+/// A log with events that say all sorts of things.
+struct Log {
+    url: String,
+    folder: TempDir,
+    _database: Option<TestDatabase>,
+}
+
+impl Log {
+    async fn embedded(events: usize) -> Self {
+        let folder = TempDir::new().unwrap();
+        let url = format!("sqlite://{}", folder.path().join("log.db").display());
+        let log = Self {
+            url,
+            folder,
+            _database: None,
+        };
+        log.append(events).await;
+        log
+    }
+
+    async fn on(database: TestDatabase, events: usize) -> Self {
+        let log = Self {
+            url: database.url.clone(),
+            folder: TempDir::new().unwrap(),
+            _database: Some(database),
+        };
+        log.append(events).await;
+        log
+    }
+
+    /// Holds `test` against a log on every backend.
+    async fn on_each(events: usize, test: impl AsyncFn(Self)) {
+        test(Self::embedded(events).await).await;
+        for server in mysql_servers() {
+            println!("on {}", server.flavour.name());
+            test(Self::on(server.create_database().await, events).await).await;
+        }
+    }
+
+    async fn open(&self) -> Database {
+        Database::connect(&self.url, DatabaseOptions::default())
+            .await
+            .unwrap()
+    }
+
+    async fn append(&self, events: usize) {
+        let database = self.open().await;
+        migrations::migrate(&database, SystemClock::shared(), "test")
+            .await
+            .unwrap();
+        let queue = AppendQueue::start(
+            database.clone(),
+            Signal::in_process(),
+            SystemClock::shared(),
+            100_000,
+            500,
+        );
+        let sayings = sayings();
+        let appends = (0..events).map(|n| {
+            let event = NewEvent {
+                aggregate_type: "patient".into(),
+                aggregate_id: uuid::Uuid::from_u128(fastrand::u128(..)).to_string(),
+                sequence: 1,
+                event_type: "PatientRegistered".into(),
+                event_version: "1.0".into(),
+                payload: sayings[n % sayings.len()].clone(),
+                metadata: json!({"request_id": n.to_string(), "actor": "test"}),
+            };
+            queue.append(Append::new(vec![event], Vec::new()).unwrap())
+        });
+        assert!(join_all(appends).await.iter().all(Result::is_ok));
+        queue.shutdown().await;
+        database.close().await;
+    }
+
+    async fn execute(&self, sql: &str) {
+        let database = self.open().await;
+        let mut connection = database.writer().await.unwrap();
+        assert!(
+            connection.query(sql).execute().await.unwrap() > 0,
+            "{sql} changed nothing"
+        );
+        drop(connection);
+        database.close().await;
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.folder.path().join(name).display().to_string()
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = patients("audit");
+        command
+            .args(arguments)
+            .env("DATABASE_URL", &self.url)
+            .current_dir(self.folder.path());
+        command
+    }
+
+    /// Runs `patients audit …`: the exit code, standard output and standard error.
+    fn audit(&self, arguments: &[&str]) -> (i32, String, String) {
+        let output = self.command(arguments).output().unwrap();
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        (
+            output.status.code().unwrap(),
+            text(output.stdout),
+            text(output.stderr),
+        )
+    }
+
+    /// What `patients audit … --json` prints, if it succeeds.
+    fn json(&self, arguments: &[&str]) -> Value {
+        let (code, stdout, stderr) = self.audit(&[arguments, &["--json"]].concat());
+        assert_eq!(code, 0, "{arguments:?}: {stdout}{stderr}");
+        serde_json::from_str(&stdout).unwrap()
+    }
+
+    /// The head: `position:hash` and `position:root`.
+    fn head(&self) -> (String, String) {
+        let head = self.json(&["head", "--root"]);
+        let pair = |member: &str| format!("{}:{}", head["position"], head[member].as_str().unwrap());
+        (pair("hash"), pair("root"))
+    }
+}
+
+fn sayings() -> Vec<Value> {
+    vec![
+        json!({"type": "PatientRegistered", "name": "Zoë Ñandú", "email": "z@example.com"}),
+        json!({"zebra": 1, "a": 2, "Z": 3, "é": 5, "\u{20ac}": 6, "\u{1f600}": 7, "\u{fb33}": 8}),
+        json!({"quotes": "\" \\ / \u{1}\u{8}\t\n\u{c}\r\u{1f}\u{7f}\u{80}\u{2028}", "": []}),
+        json!({"numbers": [0, -1, 9_007_199_254_740_991_i64, 0.1, -0.5, 1.0, 1e21, 1e20, 123e-9, 1e-6, 1e-7]}),
+        json!({"doubles": [5e-324, 1.797_693_134_862_315_7e308, 0.1 + 0.2, 123_456_789.123_456_78, 4.35, 1e22]}),
+        json!([true, false, null, {"b": {"y": {}, "x": [[]]}}]),
+    ]
+}
+
+#[tokio::test]
+async fn an_auditor_who_kept_a_head_sees_that_nothing_was_altered_since() {
+    Log::on_each(30, async |log| {
+        let (hash, root) = log.head();
+        let empty_handed = log.json(&["verify"]);
+        assert_eq!(empty_handed["fits"], true);
+        assert_eq!(format!("30:{}", empty_handed["root"].as_str().unwrap()), root);
+        log.append(30).await;
+        let verified = log.json(&["verify", "--trusted", &hash, "--trusted", &root]);
+        assert_eq!(
+            (&verified["fits"], &verified["position"]),
+            (&json!(true), &json!(60))
+        );
+        let (code, stdout, _) = log.audit(&["verify", "--trusted", &root]);
+        assert!(
+            code == 0 && stdout.contains("all 60 events, and the trusted head"),
+            "{stdout}"
+        );
+
+        log.execute("UPDATE events SET event_version = '1.1' WHERE position = 17")
+            .await;
+        let (code, stdout, stderr) = log.audit(&["verify", "--json"]);
+        let found: Value = serde_json::from_str(&stdout).unwrap();
+        assert_eq!((code, &found["fits"]), (1, &json!(false)), "{stderr}");
+        assert_eq!(
+            (&found["position"], &found["problem"]),
+            (&json!(17), &json!("altered"))
+        );
+        let (code, stdout, _) = log.audit(&["verify"]);
+        assert_eq!(code, 1);
+        assert!(stdout.contains("position 17: the event was altered"), "{stdout}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_log_that_cannot_be_read_is_told_from_one_that_does_not_fit() {
+    let log = Log::embedded(1).await;
+    for url in ["sqlite://nowhere.db", "mysql://root@127.0.0.1:1/nothing"] {
+        let output = log
+            .command(&["verify"])
+            .env("DATABASE_URL", url)
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(2), "{url}");
+    }
+    assert!(
+        !Path::new(&log.path("nowhere.db")).exists(),
+        "it was not made either"
+    );
+    assert_eq!(log.audit(&["check", "no-such-file"]).0, 2);
+    assert_eq!(log.audit(&["verify", "--trusted", "17"]).0, 2);
+}
+
+#[tokio::test]
+async fn a_proof_is_checked_without_the_database_and_against_what_was_kept() {
+    Log::on_each(40, async |log| {
+        let (_, before) = log.head();
+        log.append(60).await;
+        let (_, after) = log.head();
+        let (code, said, stderr) = log.audit(&["prove", "7", "--from", "40"]);
+        assert_eq!(code, 0, "{stderr}");
+        assert!(
+            said.contains("event-7-of-100.proof.json") && !said.contains("example.com"),
+            "{said}"
+        );
+        let offline = |arguments: &[&str]| {
+            let mut command = log.command(&[&["check", "event-7-of-100.proof.json"], arguments].concat());
+            command.env("DATABASE_URL", "mysql://nobody@127.0.0.1:1/nothing");
+            let output = command.output().unwrap();
+            let said = [output.stdout, output.stderr].concat();
+            (output.status.code().unwrap(), String::from_utf8(said).unwrap())
+        };
+        let event = log.json(&["check", "event-7-of-100.proof.json"])["event"].clone();
+        let itself = format!("7:{}", event["hash"].as_str().unwrap());
+        let (code, said) = offline(&["--trusted", &after, "--trusted", &before, "--trusted", &itself]);
+        assert_eq!(code, 0, "{said}");
+        let (code, said) = offline(&[]);
+        assert!(code == 0 && said.contains("compare it"), "{said}");
+        for (trusted, expected) in [
+            (after.replace("100:", "40:"), "something else"),
+            (before.replace("40:", "41:"), "says nothing"),
+        ] {
+            let (code, said) = offline(&["--trusted", &trusted]);
+            assert!(code == 1 && said.contains(expected), "{said}");
+        }
+
+        let file = log.path("event-7-of-100.proof.json");
+        assert_eq!(
+            std::fs::metadata(&file).unwrap().permissions().mode() & 0o777,
+            0o600
+        );
+        let text = std::fs::read_to_string(&file).unwrap();
+        std::fs::write(&file, text.replace("\"actor\": \"test\"", "\"actor\": \"toast\"")).unwrap();
+        let (code, said) = offline(&["--trusted", &after]);
+        assert!(code == 1 && said.contains("do not give its hash"), "{said}");
+    })
+    .await;
+}
+
+/// The lines of an export.
+fn lines(path: &str) -> usize {
+    std::fs::read_to_string(path).unwrap().lines().count()
+}
+
+#[tokio::test]
+async fn an_export_that_was_killed_goes_on_and_its_file_is_there_only_when_it_is_whole() {
+    const EVENTS: usize = 20_000;
+    let log = Log::embedded(EVENTS).await;
+    for (format, heading) in [("ndjson", 0), ("csv", 1)] {
+        let (target, part, again) = (log.path("out"), log.path("out.part"), log.path("again"));
+        let arguments = ["export", "--format", format, "--output", &target];
+        let program = Program::start(&log.command(&arguments));
+        wait_until(SOON, "some of it is written", async || {
+            std::fs::metadata(&part).is_ok_and(|file| file.len() > 100_000)
+        })
+        .await;
+        program.kill9().await;
+        assert!(!Path::new(&target).exists(), "it was over before it was killed");
+        // What a crash may leave: half a line.
+        let written = std::fs::read(&part).unwrap();
+        std::fs::write(&part, &written[..written.len() - 7]).unwrap();
+        let (code, _, stderr) = log.audit(&arguments);
+        assert_eq!(code, 0, "{stderr}");
+        assert!(stderr.contains("going on after"), "{stderr}");
+        assert!(!Path::new(&part).exists());
+        assert_eq!(
+            log.audit(&["export", "--format", format, "--output", &again]).0,
+            0
+        );
+        assert_eq!(std::fs::read(&target).unwrap(), std::fs::read(&again).unwrap());
+        assert_eq!(lines(&target), EVENTS + heading);
+        let (_, stdout, _) = log.audit(&["export", "--format", format]);
+        assert_eq!(stdout, std::fs::read_to_string(&target).unwrap());
+        assert_eq!(
+            std::fs::metadata(&target).unwrap().permissions().mode() & 0o777,
+            0o600
+        );
+        std::fs::remove_file(&target).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_part_that_is_not_of_this_export_is_begun_anew() {
+    let (log, other) = (Log::embedded(20).await, Log::embedded(20).await);
+    let (target, part) = (log.path("out"), log.path("out.part"));
+    let (_, of_another_log, _) = other.audit(&["export"]);
+    let (_, later, _) = log.audit(&["export", "--after", "5"]);
+    let (_, whole, _) = log.audit(&["export"]);
+    let altered = whole.replacen("\"actor\":\"test\"", "\"actor\":\"toast\"", 1);
+    for left in [
+        of_another_log,
+        later.clone(),
+        altered,
+        "nothing".to_owned(),
+        String::new(),
+    ] {
+        std::fs::write(&part, left).unwrap();
+        assert_eq!(log.audit(&["export", "--output", &target]).0, 0);
+        assert_eq!(std::fs::read_to_string(&target).unwrap(), whole);
+    }
+    std::fs::write(&part, later.lines().next().unwrap().to_owned() + "\n").unwrap();
+    let (code, _, stderr) = log.audit(&["export", "--after", "5", "--output", &target]);
+    assert!(code == 0 && stderr.contains("going on after 6"), "{stderr}");
+    assert_eq!(std::fs::read_to_string(&target).unwrap(), later);
+}
+
+#[tokio::test]
+async fn two_exports_into_one_file_are_not_made_at_once() {
+    let log = Log::embedded(1).await;
+    let part = std::fs::File::create(log.path("out.part")).unwrap();
+    part.lock().unwrap();
+    let (code, _, stderr) = log.audit(&["export", "--output", &log.path("out")]);
+    assert!(code == 1 && stderr.contains("another process"), "{stderr}");
+}
