@@ -175,8 +175,9 @@ impl<'s> Process<'s> {
         let options = ApiOptions {
             read_wait: settings.read_wait,
             request_timeout: settings.request_timeout,
+            poll: settings.poll_interval,
         };
-        let api = Api::new(&self.log, appends, Arc::clone(&self.clock), options);
+        let api = Api::new(&self.log, appends, &self.signal, Arc::clone(&self.clock), options);
         self.lines
             .push(("api", format!("http://{}", listener.local_addr()?)));
         let connections = settings.http_connections as usize;
