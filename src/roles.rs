@@ -176,10 +176,12 @@ impl<'s> Process<'s> {
         let options = ApiOptions {
             read_wait: settings.read_wait,
             request_timeout: settings.request_timeout,
+            poll: settings.poll_interval,
         };
         let api = Api::new(
             &self.log,
             appends,
+            &self.signal,
             Arc::clone(&self.clock),
             door.access.clone(),
             options,

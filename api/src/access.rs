@@ -146,13 +146,17 @@ pub(crate) const CLERKS: Allowed = Allowed::Only(&[Role::Clerk]);
 /// Those who may see patients.
 pub(crate) const READERS: Allowed = Allowed::Only(&[Role::Clerk, Role::Auditor]);
 
+/// Those who may see what was.
+pub(crate) const AUDITORS: Allowed = Allowed::Only(&[Role::Auditor]);
+
 impl Allowed {
     /// The routes, for these callers only.
     pub(crate) fn may(self, routes: MethodRouter<Api>) -> MethodRouter<Api> {
         routes.route_layer(from_fn_with_state(self, authorize))
     }
 
-    fn check(self, caller: Option<&Caller>) -> Result<(), ApiError> {
+    /// Whether this caller is one of them.
+    pub(crate) fn check(self, caller: Option<&Caller>) -> Result<(), ApiError> {
         match (self, caller) {
             (Self::Everybody, _) | (Self::Only(_), Some(Caller::Anybody)) => Ok(()),
             (Self::Only(roles), Some(Caller::Known(_, role))) if roles.contains(role) => Ok(()),

@@ -1,6 +1,7 @@
 //! Request headers, parsed.
 
-use axum::http::{HeaderMap, HeaderName, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
+use axum::response::Response;
 use eventstore::Position;
 
 use crate::problem::{ApiError, FieldProblem};
@@ -8,6 +9,7 @@ use crate::problem::{ApiError, FieldProblem};
 pub(crate) const EVENT_POSITION: HeaderName = HeaderName::from_static("event-position");
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const MIN_POSITION: HeaderName = HeaderName::from_static("min-position");
+const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
 /// The longest `Idempotency-Key`, in bytes.
 const LONGEST_KEY: usize = 255;
@@ -57,6 +59,44 @@ pub(crate) fn min_position(headers: &HeaderMap) -> Result<Option<Position>, ApiE
             })
         })
         .transpose()
+}
+
+/// `Last-Event-ID`: the position that a stream of server-sent events gave last. Browsers send an empty one if there was
+/// none.
+pub(crate) fn last_event_id(headers: &HeaderMap) -> Result<Option<Position>, ApiError> {
+    single(headers, &LAST_EVENT_ID)?
+        .filter(|value| !value.is_empty())
+        .map(|value| {
+            value
+                .parse()
+                .ok()
+                .and_then(Position::new)
+                .ok_or_else(|| invalid(&LAST_EVENT_ID, "must be the id of an event of this stream"))
+        })
+        .transpose()
+}
+
+/// Whether `Accept` names a media type, and does not refuse it.
+pub(crate) fn accepts(headers: &HeaderMap, media_type: &str) -> bool {
+    headers
+        .get_all(header::ACCEPT)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .any(|range| {
+            let mut parts = range.split(';').map(str::trim);
+            let named = parts
+                .next()
+                .is_some_and(|name| name.eq_ignore_ascii_case(media_type));
+            named && !parts.any(|part| matches!(part, "q=0" | "q=0.0" | "q=0.00" | "q=0.000"))
+        })
+}
+
+/// Says where the next page is (RFC 8288).
+pub(crate) fn set_next(response: &mut Response, target: &str) {
+    if let Ok(link) = HeaderValue::try_from(format!("<{target}>; rel=\"next\"")) {
+        response.headers_mut().insert(header::LINK, link);
+    }
 }
 
 /// `If-Match` with one entity tag, as `GET` gave it; `*` matches any patient there is.
@@ -120,6 +160,36 @@ mod tests {
         assert_eq!(if_match(&headers(header::IF_MATCH, "*")).unwrap(), None);
         for value in ["1", "W/\"1\"", "\"x\"", "\"1\", \"2\"", "\""] {
             assert!(if_match(&headers(header::IF_MATCH, value)).is_err(), "{value}");
+        }
+    }
+
+    #[test]
+    fn a_media_type_is_accepted_if_it_is_named_and_not_refused() {
+        for value in [
+            "application/x-ndjson",
+            "text/html, Application/X-NDJSON;q=0.5",
+            "application/json;q=0, application/x-ndjson",
+        ] {
+            assert!(
+                accepts(&headers(header::ACCEPT, value), "application/x-ndjson"),
+                "{value}"
+            );
+        }
+        for value in ["", "*/*", "application/json", "application/x-ndjson;q=0"] {
+            assert!(
+                !accepts(&headers(header::ACCEPT, value), "application/x-ndjson"),
+                "{value}"
+            );
+        }
+    }
+
+    #[test]
+    fn last_event_id_is_a_position_or_empty() {
+        for (value, expected) in [("17", Position::new(17)), ("", None)] {
+            assert_eq!(last_event_id(&headers(LAST_EVENT_ID, value)).unwrap(), expected);
+        }
+        for value in ["x", "-1", "9223372036854775808"] {
+            assert!(last_event_id(&headers(LAST_EVENT_ID, value)).is_err(), "{value}");
         }
     }
 

@@ -1,7 +1,7 @@
 //! HTTP.
 //!
 //! Commands go in through cqrs-es and the append queue ([`commands`]); reads come out of the read table, and of the
-//! log for what is not projected yet ([`reads`]). This crate and the projector share nothing but the table.
+//! log for what is not projected yet ([`reads`]); the past comes out of the log alone ([`history`], `feed`). This crate and the projector share nothing but the table.
 //!
 //! # Guarantees
 //!
@@ -19,9 +19,12 @@
 pub mod access;
 mod body;
 pub mod commands;
+mod feed;
 mod headers;
+pub mod history;
 mod observe;
 pub mod problem;
+mod query;
 pub mod reads;
 mod routes;
 mod server;
@@ -30,10 +33,12 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
-use eventstore::{AppendQueue, Clock, EventLog};
+use eventstore::{AppendQueue, Clock, EventLog, Signal};
 
 use access::Access;
 use commands::Commands;
+use feed::Feed;
+use history::PatientHistory;
 use reads::PatientReads;
 
 pub use routes::router;
@@ -46,6 +51,8 @@ pub struct ApiOptions {
     pub read_wait: Duration,
     /// How long a request may take from its headers to the answer.
     pub request_timeout: Duration,
+    /// How often a live stream looks at the log when no signal comes.
+    pub poll: Duration,
 }
 
 impl Default for ApiOptions {
@@ -53,6 +60,7 @@ impl Default for ApiOptions {
         Self {
             read_wait: Duration::from_secs(2),
             request_timeout: Duration::from_secs(20),
+            poll: Duration::from_secs(1),
         }
     }
 }
@@ -68,6 +76,8 @@ pub struct Shared {
     commands: Commands,
     reads: PatientReads,
     access: Access,
+    history: PatientHistory,
+    feed: Feed,
     options: ApiOptions,
     clock: Arc<dyn Clock>,
 }
@@ -81,11 +91,12 @@ impl Deref for Api {
 }
 
 impl Api {
-    /// The API over a log and its append queue, for those whom `access` lets in.
+    /// The API over a log and its append queue, for those whom `access` lets in. Live streams are woken by `signal`.
     #[must_use]
     pub fn new(
         log: &EventLog,
         appends: AppendQueue,
+        signal: &Signal,
         clock: Arc<dyn Clock>,
         access: Access,
         options: ApiOptions,
@@ -94,6 +105,8 @@ impl Api {
             commands: Commands::new(log.clone(), appends, Arc::clone(&clock)),
             reads: PatientReads::start(log),
             access,
+            history: PatientHistory::new(log.clone()),
+            feed: Feed::new(log.clone(), signal.clone(), options.poll),
             options,
             clock,
         };

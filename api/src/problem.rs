@@ -52,6 +52,10 @@ pub enum ApiError {
     PatientNotFound,
     /// The patient was deleted.
     PatientDeleted,
+    /// The patient has no event of that sequence.
+    NoSuchSequence,
+    /// Nobody was registered under that id at that moment.
+    NotRegisteredYet,
     /// The patient is not in the state that `If-Match` names; the state it is in.
     PreconditionFailed(u64),
     /// There is nothing at that path.
@@ -62,6 +66,8 @@ pub enum ApiError {
     NotProjectedYet(Position),
     /// Too much waits already.
     Overloaded,
+    /// As many streams are open as may be.
+    TooManyStreams,
     /// The process is shutting down.
     ShuttingDown,
     /// The database cannot be reached.
@@ -128,6 +134,16 @@ impl ApiError {
                 "No such patient",
             ),
             Self::PatientDeleted => (StatusCode::GONE, "/problems/patient-deleted", "Patient deleted"),
+            Self::NoSuchSequence => (
+                StatusCode::NOT_FOUND,
+                "/problems/sequence-not-found",
+                "No such sequence",
+            ),
+            Self::NotRegisteredYet => (
+                StatusCode::NOT_FOUND,
+                "/problems/not-registered-yet",
+                "Not registered yet",
+            ),
             Self::PreconditionFailed(_) => (
                 StatusCode::PRECONDITION_FAILED,
                 "/problems/precondition-failed",
@@ -148,6 +164,11 @@ impl ApiError {
                 StatusCode::SERVICE_UNAVAILABLE,
                 "/problems/overloaded",
                 "Overloaded",
+            ),
+            Self::TooManyStreams => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "/problems/too-many-streams",
+                "Too many streams",
             ),
             Self::ShuttingDown => (
                 StatusCode::SERVICE_UNAVAILABLE,
@@ -194,12 +215,19 @@ impl ApiError {
                 "No patient has this id. Ids are UUIDs, as given in the answer to the registration."
             }
             Self::PatientDeleted => "The patient with this id was deleted.",
+            Self::NoSuchSequence => {
+                "The patient has no event with this sequence. The first has 1; the history lists them all."
+            }
+            Self::NotRegisteredYet => "At that moment nobody was registered under this id yet.",
             Self::NoSuchRoute => "There is nothing at this path.",
             Self::MethodNotAllowed => {
                 "This path does not take this method; the Allow header names those that it takes."
             }
             Self::NotProjectedYet(_) => "The read table has not reached Min-Position yet. Try again.",
             Self::Overloaded => "Too many requests wait already. Nothing was done; try again.",
+            Self::TooManyStreams => {
+                "As many streams of events are open as may be at a time. Close one, or try again."
+            }
             Self::ShuttingDown => "This process is shutting down. Nothing was done; try again.",
             Self::Unavailable => "The database cannot be reached. Nothing was done; try again.",
             Self::OutcomeUnknown => {

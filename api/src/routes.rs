@@ -1,5 +1,6 @@
 //! The routes, one file each.
 
+mod audit;
 mod delete_patient;
 mod get_patient;
 mod health;
@@ -30,6 +31,7 @@ pub fn router(api: Api) -> Router {
         .route("/getPatients", READERS.may(get(list_patients::list)))
         .route("/patients/{id}", READERS.may(get(get_patient::get)))
         .route("/patients/{id}", CLERKS.may(delete(delete_patient::delete)))
+        .merge(audit::routes())
         .route("/health/live", EVERYBODY.may(get(health::live)))
         .route("/health/ready", EVERYBODY.may(get(health::ready)))
         .fallback(async || ApiError::NoSuchRoute)
@@ -66,6 +68,10 @@ impl From<ReadError> for ApiError {
         match error {
             ReadError::Overloaded => Self::Overloaded,
             ReadError::ShuttingDown => Self::ShuttingDown,
+            ReadError::Store(error) if matches!(*error, eventstore::Error::Damaged { .. }) => {
+                tracing::error!(%error, "the log is damaged");
+                Self::Internal
+            }
             ReadError::Store(error) => {
                 tracing::error!(%error, "patients could not be read");
                 Self::Unavailable

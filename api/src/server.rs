@@ -1,4 +1,7 @@
-//! The listener: bounded in connections, and in the time that a client may take to say what it wants.
+//! The listener: bounded in connections, and in the time that a client may take to say what it wants and to take what
+//! it gets.
+
+mod stall;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,14 +14,15 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::{Api, router};
+use stall::Impatient;
 
 /// How long a client may take to send the head of a request, from when it connects or from its last answer.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(20);
 /// The pause after the machine refused a connection, having no more descriptors.
 const REFUSED_PAUSE: Duration = Duration::from_millis(100);
 
-/// Serves `api` on `listener` until `shutdown`, to at most `connections` connections at a time; then takes no more, and
-/// returns when every request that was accepted has been answered.
+/// Serves `api` on `listener` until `shutdown`, to at most `connections` connections at a time; then takes no more, ends
+/// the streams of events, and returns when every request that was accepted has been answered.
 ///
 /// # Errors
 ///
@@ -29,6 +33,7 @@ pub async fn serve(
     connections: usize,
     shutdown: CancellationToken,
 ) -> std::io::Result<()> {
+    let feed = api.feed.clone();
     let router = router(api);
     let free = Arc::new(Semaphore::new(connections));
     let graceful = GracefulShutdown::new();
@@ -50,7 +55,8 @@ pub async fn serve(
             }
         };
         let service = TowerToHyperService::new(router.clone());
-        let connection = graceful.watch(http.serve_connection(TokioIo::new(stream), service));
+        let stream = TokioIo::new(Impatient::new(stream, shutdown.clone()));
+        let connection = graceful.watch(http.serve_connection(stream, service));
         tokio::spawn(async move {
             if let Err(error) = connection.await {
                 tracing::debug!(%error, "a connection ended early");
@@ -59,6 +65,7 @@ pub async fn serve(
         });
     }
     drop(listener);
+    feed.close();
     graceful.shutdown().await;
     Ok(())
 }

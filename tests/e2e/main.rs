@@ -13,6 +13,7 @@ mod command_line;
 mod consistency;
 mod embedded;
 mod faults;
+mod feed;
 mod privacy;
 mod production;
 mod rig;

@@ -71,6 +71,11 @@ async fn every_route_is_for_its_roles_and_for_no_other() {
         ("GET", "/getPatients", &[Clerk, Auditor], false),
         ("GET", &id, &[Clerk, Auditor], false),
         ("DELETE", &id, &[Clerk], false),
+        ("GET", &format!("{id}?at=2026-01-01T00:00:00Z"), &[Auditor], false),
+        ("GET", &format!("{id}/history"), &[Auditor], false),
+        ("GET", &format!("{id}/history/1"), &[Auditor], false),
+        ("GET", "/events", &[Auditor], false),
+        ("GET", "/events/stream?after=x", &[Auditor], false),
         ("GET", "/health/live", everybody, true),
         ("GET", "/health/ready", everybody, true),
     ] {

@@ -1,10 +1,17 @@
 //! The routes, over a real SQLite database, in this process.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on stops")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test that cannot go on stops, and says where it was"
+)]
 
 mod access;
 mod errors;
+mod feed;
+mod history;
 mod reading;
 mod retries;
 mod rig;
 mod seed;
+mod streams;

@@ -7,25 +7,33 @@ use api::access::Access;
 use api::{Api, ApiOptions, router};
 use axum::Router;
 use axum::body::Body;
+use axum::http::response::Parts;
 use axum::http::{HeaderMap, Request, StatusCode};
+use axum::response::Response;
 use eventstore::{
-    AppendQueue, Database, DatabaseOptions, EventLog, Position, Signal, Subscription, SystemClock,
+    AppendQueue, Database, DatabaseOptions, EventLog, Position, Session, Signal, Subscription, SystemClock,
     Transaction,
 };
 use projector::{PATIENT_VIEW, PatientView};
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use testkit::mysql_servers;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
 /// How many appends may wait.
 pub(crate) const QUEUE: usize = 100;
 
+/// Longer than any test waits: what comes sooner was woken.
+const POLL: Duration = Duration::from_mins(10);
+
 pub(crate) struct Rig {
+    pub(crate) api: Api,
     router: Router,
-    log: EventLog,
+    pub(crate) appends: AppendQueue,
+    pub(crate) log: EventLog,
     signal: Signal,
-    _folder: TempDir,
+    _folder: Option<TempDir>,
 }
 
 pub(crate) struct Answer {
@@ -45,6 +53,7 @@ impl Answer {
 }
 
 impl Rig {
+    /// On SQLite.
     pub(crate) async fn new() -> Self {
         Self::with(Access::open()).await
     }
@@ -53,7 +62,21 @@ impl Rig {
     pub(crate) async fn with(access: Access) -> Self {
         let folder = TempDir::new().unwrap();
         let url = format!("sqlite://{}", folder.path().join("patients.db").display());
-        let database = Database::connect(&url, DatabaseOptions::default()).await.unwrap();
+        Self::over(&url, access, Some(folder)).await
+    }
+
+    /// Runs `test` on SQLite and on every MySQL and MariaDB server there is.
+    pub(crate) async fn on_each(test: impl AsyncFn(Self)) {
+        test(Self::new().await).await;
+        for server in mysql_servers() {
+            println!("on {}", server.flavour.name());
+            let database = server.create_database().await;
+            test(Self::over(&database.url, Access::open(), None).await).await;
+        }
+    }
+
+    async fn over(url: &str, access: Access, folder: Option<TempDir>) -> Self {
+        let database = Database::connect(url, DatabaseOptions::default()).await.unwrap();
         migrations::migrate(&database, SystemClock::shared(), "test")
             .await
             .unwrap();
@@ -63,11 +86,14 @@ impl Rig {
         let appends = AppendQueue::start(database, signal.clone(), Arc::clone(&clock), QUEUE, QUEUE);
         let options = ApiOptions {
             read_wait: Duration::from_millis(200),
+            poll: POLL,
             ..ApiOptions::default()
         };
-        let router = router(Api::new(&log, appends, clock, access, options));
+        let api = Api::new(&log, appends.clone(), &signal, clock, access, options);
         Self {
-            router,
+            router: router(api.clone()),
+            appends,
+            api,
             log,
             signal,
             _folder: folder,
@@ -119,14 +145,28 @@ impl Rig {
         running.await.unwrap();
     }
 
-    pub(crate) async fn send(&self, request: Request<Body>) -> Answer {
-        let response = self.router.clone().oneshot(request).await.unwrap();
-        let (parts, body) = response.into_parts();
+    pub(crate) async fn respond(&self, request: Request<Body>) -> Response {
+        self.router.clone().oneshot(request).await.unwrap()
+    }
+
+    pub(crate) async fn text(&self, request: Request<Body>) -> (Parts, String) {
+        let (parts, body) = self.respond(request).await.into_parts();
         let bytes = axum::body::to_bytes(body, 10_000_000).await.unwrap();
-        let body = if bytes.is_empty() {
+        (parts, String::from_utf8(bytes.into()).unwrap())
+    }
+
+    /// Runs a statement.
+    pub(crate) async fn execute(&self, sql: &str) {
+        let mut connection = self.log.database().writer().await.unwrap();
+        connection.query(sql).execute().await.unwrap();
+    }
+
+    pub(crate) async fn send(&self, request: Request<Body>) -> Answer {
+        let (parts, text) = self.text(request).await;
+        let body = if text.is_empty() {
             Value::Null
         } else {
-            serde_json::from_slice(&bytes).unwrap()
+            serde_json::from_str(&text).unwrap()
         };
         Answer {
             status: parts.status,

@@ -1,0 +1,112 @@
+//! The feed over HTTP: pages of the log, and streams of it.
+//!
+//! A stream holds no queue and no connection: when its client has taken what it was given, it reads the next events
+//! itself, on a connection that it gives back before it hands them on. So a client that reads slowly slows down nobody
+//! but itself, and what a stream keeps in memory is one chunk, however long the log is. A client that does not read at
+//! all is dropped by the server (`server/stall.rs`).
+//!
+//! What is bounded: how many streams there are ([`STREAMS`]), how many of them read at a time ([`READING`]), what one of
+//! them reads at a time ([`CHUNK`]) and how long that may take ([`READ_TIMEOUT`]).
+
+mod export;
+mod live;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use eventstore::{Error, EventFilter, EventLog, EventPage, Head, Position, Signal};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
+
+use crate::problem::ApiError;
+use crate::reads::ReadError;
+
+/// Streams at a time; one more is refused.
+const STREAMS: usize = 100;
+/// Streams that read the database at a time: the other connections of the pool are for everybody else.
+const READING: usize = 2;
+/// Events that a stream reads at a time.
+const CHUNK: u32 = 100;
+/// How long one read of a stream may take, with the wait for its turn.
+const READ_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The log, to be read through HTTP. Cheap to clone.
+#[derive(Debug, Clone)]
+pub(crate) struct Feed {
+    log: EventLog,
+    signal: Signal,
+    poll: Duration,
+    streams: Arc<Semaphore>,
+    reading: Arc<Semaphore>,
+    stop: CancellationToken,
+}
+
+impl Feed {
+    /// The feed of a log. Live streams are woken by `signal`, and look every `poll` when it does not come.
+    pub(crate) fn new(log: EventLog, signal: Signal, poll: Duration) -> Self {
+        Self {
+            log,
+            signal,
+            poll,
+            streams: Arc::new(Semaphore::new(STREAMS)),
+            reading: Arc::new(Semaphore::new(READING)),
+            stop: CancellationToken::new(),
+        }
+    }
+
+    pub(crate) async fn head(&self) -> Result<Head, ReadError> {
+        Ok(self.log.head().await?)
+    }
+
+    /// As [`EventLog::page`].
+    pub(crate) async fn page(
+        &self,
+        filter: &EventFilter,
+        after: Position,
+        end: Position,
+        limit: u32,
+    ) -> Result<EventPage, ReadError> {
+        Ok(self.log.page(filter, after, end, limit).await?)
+    }
+
+    /// Begins a stream of the events after `after`.
+    pub(crate) fn open(&self, filter: EventFilter, after: Position) -> Result<Reader, ApiError> {
+        if self.stop.is_cancelled() {
+            return Err(ApiError::ShuttingDown);
+        }
+        let place = Arc::clone(&self.streams)
+            .try_acquire_owned()
+            .map_err(|_| ApiError::TooManyStreams)?;
+        Ok(Reader {
+            feed: self.clone(),
+            filter,
+            after,
+            _place: place,
+        })
+    }
+
+    /// Ends every stream, and begins no more.
+    pub(crate) fn close(&self) {
+        self.stop.cancel();
+    }
+
+    /// Runs one read of a stream when it is its turn.
+    async fn read<T>(&self, read: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+        tokio::time::timeout(READ_TIMEOUT, async {
+            // It is never closed.
+            let _turn = self.reading.acquire().await.ok();
+            read.await
+        })
+        .await
+        .unwrap_or(Err(Error::Timeout(READ_TIMEOUT)))
+    }
+}
+
+/// One stream, and how far it is.
+#[derive(Debug)]
+pub(crate) struct Reader {
+    feed: Feed,
+    filter: EventFilter,
+    after: Position,
+    _place: OwnedSemaphorePermit,
+}

@@ -1,0 +1,66 @@
+//! A stream to an end that is known: newline-delimited JSON.
+
+use axum::body::Bytes;
+use eventstore::Position;
+use futures::{Stream, stream};
+
+use super::{CHUNK, Reader};
+
+/// Why a stream ended before its end. The client sees the connection break off, so that it does not take a part for
+/// the whole.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Incomplete {
+    #[error("shutting down")]
+    ShuttingDown,
+    #[error(transparent)]
+    Store(#[from] eventstore::Error),
+    #[error(transparent)]
+    Json(#[from] serde_json::Error),
+}
+
+impl Reader {
+    /// The events up to `end`, which must not be beyond the head, and at most `limit` of them if that is given: one JSON
+    /// object and a line feed each, some at a time.
+    pub(crate) fn lines(
+        self,
+        end: Position,
+        limit: Option<u32>,
+    ) -> impl Stream<Item = Result<Bytes, Incomplete>> {
+        stream::try_unfold((self, limit), move |(mut reader, mut left)| async move {
+            let read = reader.next_lines(end, &mut left).await;
+            if let Err(error) = &read {
+                tracing::warn!(feed.after = reader.after.get(), %error, "an export was broken off");
+            }
+            Ok(read?.map(|lines| (lines, (reader, left))))
+        })
+    }
+
+    async fn next_lines(
+        &mut self,
+        end: Position,
+        left: &mut Option<u32>,
+    ) -> Result<Option<Bytes>, Incomplete> {
+        let stop = self.feed.stop.clone();
+        // A chunk may have no event if there is a filter.
+        while self.after < end && *left != Some(0) {
+            let limit = left.map_or(CHUNK, |left| left.min(CHUNK));
+            let page = self.feed.log.page(&self.filter, self.after, end, limit);
+            let page = stop
+                .run_until_cancelled(self.feed.read(page))
+                .await
+                .ok_or(Incomplete::ShuttingDown)??;
+            self.after = page.reaches;
+            *left = left.map(|left| left.saturating_sub(u32::try_from(page.events.len()).unwrap_or(left)));
+            if page.events.is_empty() {
+                continue;
+            }
+            let mut lines = Vec::new();
+            for event in &page.events {
+                serde_json::to_writer(&mut lines, event)?;
+                lines.push(b'\n');
+            }
+            return Ok(Some(lines.into()));
+        }
+        Ok(None)
+    }
+}

@@ -1,0 +1,112 @@
+//! The history of one patient: its events, and the state that they tell at any point of it.
+
+use cqrs_es::Aggregate;
+use domain::{Patient, StoredEvent, Until};
+use eventstore::{EventLog, Position, RecordedEvent, Timestamp};
+use uuid::Uuid;
+
+use crate::reads::ReadError;
+
+/// Events that are read at a time when a state is told.
+const PAGE: u32 = 500;
+
+/// A patient at a point of its past.
+#[derive(Debug, Clone)]
+pub struct Past {
+    /// The patient, as the events up to there tell it.
+    pub patient: Patient,
+    /// The position of the last of these events.
+    pub position: Position,
+    /// When it was recorded.
+    pub recorded_at: Timestamp,
+}
+
+/// What there was under an id.
+#[derive(Debug, Clone)]
+pub enum Told {
+    /// A patient.
+    Patient(Past),
+    /// Nobody yet, but somebody later.
+    NobodyYet,
+    /// Nobody, to this day.
+    Nobody,
+}
+
+/// Reads histories: from the log alone, so that they include deleted patients and what is not projected yet. Cheap to
+/// clone.
+#[derive(Debug, Clone)]
+pub struct PatientHistory {
+    log: EventLog,
+}
+
+impl PatientHistory {
+    pub(crate) const fn new(log: EventLog) -> Self {
+        Self { log }
+    }
+
+    /// At most `limit` of a patient's events after the sequence `after`, in order.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError::Store`].
+    pub async fn events(&self, id: Uuid, after: u64, limit: u32) -> Result<Vec<RecordedEvent>, ReadError> {
+        let id = id.to_string();
+        Ok(self.log.history(Patient::TYPE, &id, after, limit).await?)
+    }
+
+    /// The patient just after the last event that `until` takes.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError::Store`]; [`ReadError::Unreadable`] if one of these events cannot be read.
+    pub async fn state(&self, id: Uuid, until: Until<Timestamp>) -> Result<Told, ReadError> {
+        let mut patient = Patient::default();
+        let mut last = None;
+        'replay: loop {
+            let events = self.events(id, patient.sequence(), PAGE).await?;
+            let full = events.len() >= PAGE as usize;
+            for event in events {
+                if !until.takes(event.sequence, &event.recorded_at) {
+                    if last.is_none() {
+                        return Ok(Told::NobodyYet);
+                    }
+                    break 'replay;
+                }
+                let (position, recorded_at) = (event.position, event.recorded_at);
+                patient
+                    .replay([stored(event)], &until)
+                    .map_err(|source| ReadError::Unreadable { position, source })?;
+                last = Some((position, recorded_at));
+            }
+            if !full {
+                break;
+            }
+        }
+        Ok(last.map_or(Told::Nobody, |(position, recorded_at)| {
+            Told::Patient(Past {
+                patient,
+                position,
+                recorded_at,
+            })
+        }))
+    }
+
+    /// When the log's last event was recorded.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError::Store`].
+    pub async fn last_recorded(&self) -> Result<Timestamp, ReadError> {
+        Ok(self.log.head().await?.recorded_at)
+    }
+}
+
+fn stored(event: RecordedEvent) -> StoredEvent<Timestamp> {
+    StoredEvent {
+        sequence: event.sequence,
+        recorded_at: event.recorded_at,
+        event_type: event.event_type,
+        event_version: event.event_version,
+        payload: event.payload,
+    }
+}

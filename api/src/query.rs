@@ -1,0 +1,146 @@
+//! Query strings, parsed.
+
+use std::str::FromStr;
+
+use eventstore::{Position, Timestamp};
+use url::form_urlencoded;
+use uuid::Uuid;
+
+use crate::problem::{ApiError, FieldProblem};
+
+/// The parameters of a request, decoded, and what is wrong with those that were read so far.
+///
+/// Parameters that nobody reads (a cache buster, a campaign's tag) do no harm.
+#[derive(Debug)]
+pub(crate) struct Query {
+    parameters: Vec<(String, String)>,
+    problems: Vec<FieldProblem>,
+}
+
+impl Query {
+    pub(crate) fn parse(query: Option<&str>) -> Self {
+        Self {
+            parameters: form_urlencoded::parse(query.unwrap_or_default().as_bytes())
+                .into_owned()
+                .collect(),
+            problems: Vec::new(),
+        }
+    }
+
+    /// The parameter of that name, if it was sent: as `read` reads it, or a problem that says what it `must` be.
+    pub(crate) fn read<T>(
+        &mut self,
+        name: &str,
+        must: &str,
+        read: impl FnOnce(&str) -> Option<T>,
+    ) -> Option<T> {
+        let mut values = self.parameters.iter().filter(|(parameter, _)| parameter == name);
+        let (_, value) = values.next()?;
+        let (read, message) = match values.next() {
+            Some(_) => (None, "was sent more than once"),
+            None => (read(value), must),
+        };
+        if read.is_none() {
+            self.problems.push(FieldProblem::new(name, message));
+        }
+        read
+    }
+
+    /// A whole number from 0.
+    pub(crate) fn number(&mut self, name: &str) -> Option<u64> {
+        self.read(name, "must be a whole number from 0", |value| {
+            value
+                .parse()
+                .ok()
+                .filter(|number| Position::new(*number).is_some())
+        })
+    }
+
+    /// How many of something a page has at most: 1 to 1000.
+    pub(crate) fn limit(&mut self) -> Option<u32> {
+        self.read("limit", "must be a whole number from 1 to 1000", |value| {
+            value.parse().ok().filter(|limit| (1..=1000).contains(limit))
+        })
+    }
+
+    pub(crate) fn position(&mut self, name: &str) -> Option<Position> {
+        self.number(name).and_then(Position::new)
+    }
+
+    pub(crate) fn id(&mut self, name: &str) -> Option<Uuid> {
+        self.read(name, "must be the id of a patient", |value| {
+            Uuid::try_parse(value).ok()
+        })
+    }
+
+    /// A moment, as RFC 3339 writes it.
+    pub(crate) fn moment(&mut self, name: &str) -> Option<Timestamp> {
+        let must = "must be a moment such as 2026-11-24T06:51:04Z or 2026-11-24T06:51:04.123456+01:00";
+        // A + that was not percent-encoded means a space in a query string, and there is none in a moment.
+        self.read(name, must, |value| {
+            Timestamp::from_str(&value.replace(' ', "+")).ok()
+        })
+    }
+
+    /// # Errors
+    ///
+    /// [`ApiError::Invalid`] with everything that is wrong with the parameters that were read.
+    pub(crate) fn finish(self) -> Result<(), ApiError> {
+        if self.problems.is_empty() {
+            Ok(())
+        } else {
+            Err(ApiError::Invalid(self.problems))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_parameter_is_decoded_and_may_be_left_out() {
+        let mut query = Query::parse(Some("limit=7&after=%31%30&x=y"));
+        assert_eq!((query.limit(), query.number("after")), (Some(7), Some(10)));
+        assert_eq!(query.id("id"), None);
+        query.finish().unwrap();
+        Query::parse(None).finish().unwrap();
+    }
+
+    #[test]
+    fn a_moment_is_read_whatever_its_offset_and_whether_its_plus_is_encoded() {
+        for moment in [
+            "2026-11-24T06:51:04Z",
+            "2026-11-24T07:51:04%2B01:00",
+            "2026-11-24T07:51:04+01:00",
+            "2026-11-24t06%3A51%3A04.000000z",
+            "2026-11-24T01:51:04-05:00",
+        ] {
+            let mut query = Query::parse(Some(&format!("at={moment}")));
+            let read = query.moment("at").map(Timestamp::as_micros);
+            assert_eq!(read, Some(1_795_503_064_000_000), "{moment}");
+        }
+    }
+
+    #[test]
+    fn everything_that_is_wrong_is_reported_at_once() {
+        let mut query = Query::parse(Some("limit=0&after=-1&id=7&at=yesterday&n=1&n=1"));
+        assert_eq!((query.limit(), query.number("after")), (None, None));
+        assert_eq!((query.id("id"), query.moment("at")), (None, None));
+        assert_eq!(query.number("n"), None);
+        let Err(ApiError::Invalid(problems)) = query.finish() else {
+            panic!("accepted")
+        };
+        let fields: Vec<_> = problems.iter().map(|problem| problem.field.as_str()).collect();
+        assert_eq!(fields, ["limit", "after", "id", "at", "n"]);
+    }
+
+    #[test]
+    fn numbers_that_no_position_can_have_are_refused() {
+        for value in ["9223372036854775808", "1e3", "", "%FF", "1.0", "-0"] {
+            let mut query = Query::parse(Some(&format!("after={value}")));
+            assert_eq!(query.position("after"), None, "{value}");
+            query.finish().unwrap_err();
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! `GET /events`: the feed, page by page or as one stream of lines. `GET /events/stream`: the feed, live.
+
+use std::time::Duration;
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::{OriginalUri, RawQuery, State};
+use axum::http::{HeaderMap, HeaderValue, header};
+use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::response::{IntoResponse, Response};
+use cqrs_es::Aggregate;
+use domain::{EVENT_TYPES, Patient};
+use eventstore::{EventFilter, Position, RecordedEvent};
+use futures::{StreamExt, stream};
+use url::form_urlencoded;
+use uuid::Uuid;
+
+use crate::Api;
+use crate::headers::{EVENT_POSITION, accepts, last_event_id, set_next};
+use crate::problem::ApiError;
+use crate::query::Query;
+
+const NDJSON: &str = "application/x-ndjson";
+const DEFAULT_LIMIT: u32 = 100;
+/// How often a live stream says that it is there when nothing happens.
+const HEARTBEAT: Duration = Duration::from_secs(15);
+/// How long a browser waits before it connects again.
+const RECONNECT: Duration = Duration::from_secs(1);
+
+/// What of the feed a request asks for.
+#[derive(Debug)]
+struct FeedQuery {
+    after: Option<Position>,
+    limit: Option<u32>,
+    event_type: Option<String>,
+    patient: Option<Uuid>,
+}
+
+impl FeedQuery {
+    fn parse(query: Option<&str>) -> Result<Self, ApiError> {
+        let mut query = Query::parse(query);
+        let known = format!("must be {}", EVENT_TYPES.join(" or "));
+        let parsed = Self {
+            after: query.position("after"),
+            limit: query.limit(),
+            event_type: query.read("type", &known, |value| {
+                EVENT_TYPES.contains(&value).then(|| value.to_owned())
+            }),
+            patient: query.id("aggregate_id"),
+        };
+        query.finish()?;
+        Ok(parsed)
+    }
+
+    fn filter(&self) -> EventFilter {
+        EventFilter {
+            event_type: self.event_type.clone(),
+            aggregate: self.patient.map(|id| (Patient::TYPE.to_owned(), id.to_string())),
+        }
+    }
+
+    /// The query string of the page after `reaches`.
+    fn next(&self, reaches: Position, limit: u32) -> String {
+        let mut query = form_urlencoded::Serializer::new(String::new());
+        query.append_pair("after", &reaches.to_string());
+        query.append_pair("limit", &limit.to_string());
+        query.extend_pairs(self.event_type.iter().map(|value| ("type", value)));
+        query.extend_pairs(self.patient.iter().map(|id| ("aggregate_id", id.to_string())));
+        query.finish()
+    }
+}
+
+pub(super) async fn pages(
+    State(api): State<Api>,
+    OriginalUri(uri): OriginalUri,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    let query = FeedQuery::parse(query.as_deref())?;
+    let after = query.after.unwrap_or_default();
+    let head = api.feed.head().await?.position;
+    let (mut response, reaches) = if accepts(&headers, NDJSON) {
+        let lines = api.feed.open(query.filter(), after)?.lines(head, query.limit);
+        let response = ([(header::CONTENT_TYPE, NDJSON)], Body::from_stream(lines)).into_response();
+        // With a limit, the last line says how far it reaches.
+        (response, query.limit.is_none().then_some(head.max(after)))
+    } else {
+        let limit = query.limit.unwrap_or(DEFAULT_LIMIT);
+        let page = api.feed.page(&query.filter(), after, head, limit).await?;
+        let mut response = Json(page.events).into_response();
+        if page.reaches < head {
+            let next = query.next(page.reaches, limit);
+            set_next(&mut response, &format!("{}?{next}", uri.path()));
+        }
+        (response, Some(page.reaches))
+    };
+    let headers = response.headers_mut();
+    headers.insert(header::VARY, HeaderValue::from_static("accept"));
+    if let Some(reaches) = reaches {
+        headers.insert(EVENT_POSITION, HeaderValue::from(reaches.get()));
+    }
+    Ok(response)
+}
+
+pub(super) async fn live(
+    State(api): State<Api>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    let query = FeedQuery::parse(query.as_deref())?;
+    // What a browser has seen since is later than what its page once asked for.
+    let after = last_event_id(&headers)?.or(query.after).unwrap_or_default();
+    let events = api.feed.open(query.filter(), after)?.live();
+    let hello = stream::once(async { Ok(Event::default().retry(RECONNECT)) });
+    let stream = hello.chain(events.map(|event| message(&event)));
+    let mut response = Sse::new(stream)
+        .keep_alive(KeepAlive::new().interval(HEARTBEAT))
+        .into_response();
+    // nginx would otherwise gather what it should pass on at once.
+    response
+        .headers_mut()
+        .insert("x-accel-buffering", HeaderValue::from_static("no"));
+    Ok(response)
+}
+
+fn message(event: &RecordedEvent) -> Result<Event, axum::Error> {
+    Event::default().id(event.position.to_string()).json_data(event)
+}

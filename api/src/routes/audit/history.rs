@@ -1,0 +1,43 @@
+//! `GET /patients/{id}/history`: every event of a patient.
+
+use axum::Json;
+use axum::extract::{OriginalUri, RawQuery, State};
+use axum::response::{IntoResponse, Response};
+
+use crate::Api;
+use crate::headers::set_next;
+use crate::problem::ApiError;
+use crate::query::Query;
+use crate::routes::PatientId;
+
+const DEFAULT_LIMIT: u32 = 100;
+
+pub(super) async fn list(
+    State(api): State<Api>,
+    PatientId(id): PatientId,
+    OriginalUri(uri): OriginalUri,
+    RawQuery(query): RawQuery,
+) -> Result<Response, ApiError> {
+    let mut query = Query::parse(query.as_deref());
+    let limit = query.limit().unwrap_or(DEFAULT_LIMIT);
+    let after = query.number("after").unwrap_or(0);
+    query.finish()?;
+
+    // One more than asked for tells whether there is a next page.
+    let mut events = api.history.events(id, after, limit + 1).await?;
+    // Nothing after the last event is an empty page; nothing at all is nobody's history.
+    if events.is_empty() && api.history.events(id, 0, 1).await?.is_empty() {
+        return Err(ApiError::PatientNotFound);
+    }
+    let more = events.len() > limit as usize;
+    events.truncate(limit as usize);
+    let next = events.last().filter(|_| more).map(|last| last.sequence);
+    let mut response = Json(events).into_response();
+    if let Some(after) = next {
+        set_next(
+            &mut response,
+            &format!("{}?after={after}&limit={limit}", uri.path()),
+        );
+    }
+    Ok(response)
+}

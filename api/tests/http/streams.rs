@@ -1,0 +1,206 @@
+//! Streams over real connections: clients that read slowly, and the end.
+
+use std::time::Duration;
+
+use api::serve;
+use axum::body::{Body, BodyDataStream};
+use axum::http::{Request, StatusCode};
+use domain::PatientDetails;
+use eventstore::{Append, NewEvent};
+use futures::StreamExt;
+use serde_json::json;
+use testkit::wait_until;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, timeout};
+use tokio_util::sync::CancellationToken;
+
+use crate::rig::Rig;
+
+const SOON: Duration = Duration::from_secs(20);
+
+/// A body of server-sent events, block by block.
+pub(crate) struct Blocks {
+    body: BodyDataStream,
+    text: String,
+}
+
+impl Blocks {
+    pub(crate) async fn open(rig: &Rig, path: &str, last_event_id: Option<&str>) -> Self {
+        let mut request = Request::get(path);
+        if let Some(id) = last_event_id {
+            request = request.header("last-event-id", id);
+        }
+        let response = rig.respond(request.body(Body::empty()).unwrap()).await;
+        assert_eq!(response.status(), StatusCode::OK);
+        assert_eq!(response.headers()["content-type"], "text/event-stream");
+        assert_eq!(response.headers()["cache-control"], "no-store");
+        let mut blocks = Self {
+            body: response.into_body().into_data_stream(),
+            text: String::new(),
+        };
+        assert_eq!(blocks.block().await.unwrap(), "retry:1000");
+        blocks
+    }
+
+    /// The next block; nothing at the end.
+    pub(crate) async fn block(&mut self) -> Option<String> {
+        loop {
+            if let Some((block, rest)) = self.text.split_once("\n\n") {
+                let (block, rest) = (block.to_owned(), rest.to_owned());
+                self.text = rest;
+                return Some(block.replace(": ", ":"));
+            }
+            let chunk = self.body.next().await?.unwrap();
+            self.text.push_str(std::str::from_utf8(&chunk).unwrap());
+        }
+    }
+
+    /// The positions of the next events; each event's id is its position.
+    pub(crate) async fn events(&mut self, number: usize) -> Vec<u64> {
+        let mut positions = Vec::new();
+        while positions.len() < number {
+            let block = timeout(SOON, self.block()).await.unwrap().unwrap();
+            let field = |name| block.lines().find_map(|line| line.strip_prefix(name));
+            let Some(data) = field("data:") else { continue };
+            let event: serde_json::Value = serde_json::from_str(data).unwrap();
+            assert_eq!(field("id:").unwrap(), event["position"].to_string());
+            positions.push(event["position"].as_u64().unwrap());
+        }
+        positions
+    }
+}
+
+/// The API on a port, until it is told to stop.
+struct Served {
+    address: std::net::SocketAddr,
+    stop: CancellationToken,
+    serving: JoinHandle<std::io::Result<()>>,
+}
+
+impl Served {
+    async fn start(rig: &Rig) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let stop = CancellationToken::new();
+        let serving = tokio::spawn(serve(listener, rig.api.clone(), 100, stop.clone()));
+        Self {
+            address,
+            stop,
+            serving,
+        }
+    }
+
+    /// A connection on which a path was asked for, and which holds `buffer` bytes that are not read.
+    async fn ask(&self, path: &str, buffer: u32) -> TcpStream {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(buffer).unwrap();
+        let mut connection = socket.connect(self.address).await.unwrap();
+        let request = format!("GET {path} HTTP/1.1\r\nhost: test\r\naccept: application/x-ndjson\r\n\r\n");
+        connection.write_all(request.as_bytes()).await.unwrap();
+        connection
+    }
+
+    /// How long it takes to stop.
+    async fn stop(self) -> Duration {
+        let asked = Instant::now();
+        self.stop.cancel();
+        timeout(SOON, self.serving).await.unwrap().unwrap().unwrap();
+        asked.elapsed()
+    }
+}
+
+/// Appends registrations of some 10 kB each, a hundred together.
+async fn fill(rig: &Rig, hundreds: u64) {
+    let details = PatientDetails {
+        name: "x".repeat(10_000),
+        email: "a@example.com".into(),
+        phone: "+1234567890".into(),
+        document_url: "https://example.com/a.jpg".into(),
+    };
+    for hundred in 0..hundreds {
+        let id = format!("00000000-0000-7000-8000-{hundred:012}");
+        let events = (1..=100).map(|sequence| NewEvent {
+            aggregate_type: "patient".into(),
+            aggregate_id: id.clone(),
+            sequence,
+            event_type: "PatientRegistered".into(),
+            event_version: "1.0".into(),
+            payload: serde_json::to_value(domain::PatientEvent::from(details.clone())).unwrap(),
+            metadata: json!({}),
+        });
+        let append = Append::new(events.collect(), Vec::new()).unwrap();
+        rig.appends.append(append).await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn clients_that_read_nothing_keep_nobody_from_reading() {
+    Rig::on_each(async |rig| {
+        // 5 MB: more than the sockets of a connection hold.
+        fill(&rig, 5).await;
+        let served = Served::start(&rig).await;
+        let mut late = served.ask("/events", 1_000_000).await;
+        let mut stuck = Vec::new();
+        for path in ["/events", "/events/stream"].repeat(12) {
+            stuck.push(served.ask(path, 8192).await);
+        }
+        // More than there are connections to the database: none of them is held.
+        for connection in &mut stuck {
+            connection.read_exact(&mut [0; 12]).await.unwrap();
+        }
+        let mut live = Blocks::open(&rig, "/events/stream?after=500", None).await;
+        let created = timeout(SOON, rig.register("new@example.com")).await.unwrap();
+        assert_eq!(live.events(1).await, [501]);
+        let read = timeout(SOON, rig.get(&format!("/patients/{}", created.id())))
+            .await
+            .unwrap();
+        assert_eq!(read.status, StatusCode::OK);
+
+        // One that goes on to read gets all of it.
+        let mut bytes = Vec::new();
+        let ended = b"\r\n0\r\n\r\n";
+        while !bytes.ends_with(ended) {
+            assert_ne!(
+                timeout(SOON, late.read_buf(&mut bytes)).await.unwrap().unwrap(),
+                0
+            );
+        }
+        assert!(bytes.len() > 5_000_000);
+
+        // The others do not keep the server from stopping.
+        let took = served.stop().await;
+        assert!(took < Duration::from_secs(5), "{took:?}");
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn at_the_stop_a_live_stream_ends_and_an_export_breaks_off() {
+    let rig = Rig::new().await;
+    fill(&rig, 5).await;
+    let served = Served::start(&rig).await;
+    let mut live = served.ask("/events/stream?after=500", 8192).await;
+    let mut export = served.ask("/events", 8192).await;
+    let (mut told, mut exported) = (Vec::new(), Vec::new());
+    wait_until(SOON, "both have begun", async || {
+        if told.is_empty() {
+            live.read_buf(&mut told).await.unwrap();
+        }
+        export.read_buf(&mut exported).await.unwrap();
+        exported.len() > 1000
+    })
+    .await;
+    let stopping = tokio::spawn(served.stop());
+    // The one ends as bodies do, the other in the middle.
+    live.read_to_end(&mut told).await.unwrap();
+    assert!(told.ends_with(b"0\r\n\r\n"));
+    let broken = export.read_to_end(&mut exported).await;
+    assert!(broken.is_err() || !exported.ends_with(b"0\r\n\r\n"));
+    let took = stopping.await.unwrap();
+    assert!(took < Duration::from_secs(1), "{took:?}");
+
+    let refused = rig.get("/events/stream").await;
+    assert_eq!(refused.body["type"], "/problems/shutting-down");
+}
