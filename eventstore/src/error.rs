@@ -44,6 +44,8 @@ pub enum Error {
         name: String,
         /// The last position that it has finished.
         after: Position,
+        /// How many events it was given.
+        events: usize,
         /// The handler's own error.
         source: Box<dyn std::error::Error + Send + Sync>,
     },

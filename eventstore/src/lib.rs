@@ -21,6 +21,7 @@
 
 pub mod append;
 pub mod chain;
+pub mod checkpoint;
 pub mod claim;
 pub mod clock;
 pub mod coalesce;
@@ -32,6 +33,7 @@ pub mod lease;
 pub mod log;
 pub mod merkle;
 pub mod proof;
+pub mod rebuild;
 pub mod repository;
 mod scan;
 pub mod signal;
@@ -48,7 +50,8 @@ pub use event::{Hash, NewEvent, Position, RecordedEvent};
 pub use lease::Lease;
 pub use log::{EventFilter, EventLog, EventPage, Head};
 pub use proof::{Proof, prove};
+pub use rebuild::{Rebuild, RebuildState, Runner};
 pub use repository::{EventRepository, Receipt};
 pub use signal::{Signal, Wake};
-pub use subscription::{Handler, Subscription, SubscriptionStatus};
+pub use subscription::{Failure, Handler, Subscription, SubscriptionStatus};
 pub use verify::{Misfit, Trusted, Verified, verify};

@@ -11,19 +11,27 @@
 //!
 //! An event that cannot be applied stops the subscription there: it is tried again, with a pause that grows to
 //! [`LONGEST_PAUSE`], and never passed over. A batch that fails is halved, so that the events before it are applied.
+//! Why it has stopped is kept in the database ([`Failure`]), where every process sees it.
+
+pub mod failure;
+mod status;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::clock::{Clock, Timestamp};
-use crate::database::{Database, Session, Transaction};
+use crate::checkpoint;
+use crate::clock::Clock;
+use crate::database::Transaction;
 use crate::error::{Error, Result};
 use crate::event::{Position, RecordedEvent};
 use crate::lease::{self, Lease};
 use crate::log::EventLog;
 use crate::signal::{Signal, Wake};
+
+pub use failure::Failure;
+pub use status::SubscriptionStatus;
 
 /// How often the feed is read when no signal comes.
 pub const DEFAULT_POLL: Duration = Duration::from_secs(1);
@@ -40,6 +48,8 @@ pub const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 /// How long one transaction may take before it is given up.
 const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long noting a failure may take: the database may be what failed.
+const NOTE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What a subscription does with events.
 pub trait Handler: Send + 'static {
@@ -71,6 +81,8 @@ pub struct Subscription<H> {
     /// How many events the next transaction takes at most.
     batch: u32,
     checkpoint: Option<Position>,
+    /// Whether a failure may be noted that has been got over; an earlier process may have left one.
+    failed: bool,
 }
 
 impl<H: Handler> Subscription<H> {
@@ -102,6 +114,7 @@ impl<H: Handler> Subscription<H> {
             poll: DEFAULT_POLL,
             batch: DEFAULT_BATCH,
             checkpoint: None,
+            failed: true,
         }
     }
 
@@ -139,16 +152,14 @@ impl<H: Handler> Subscription<H> {
                     self.poll
                 }
                 Err(error) => {
-                    tracing::warn!(
-                        subscription.name = self.name,
-                        subscription.retry_ms = pause.as_millis(),
-                        %error,
-                        "a subscription failed; trying again"
-                    );
                     // Where the checkpoint is now is for the database to say.
                     self.checkpoint = None;
                     let wait = pause;
-                    pause = (pause * 2).min(LONGEST_PAUSE);
+                    self.note(&error, wait).await;
+                    // Halving goes on without growing pauses: those are for the event that is at fault.
+                    if !matches!(error, Error::Handler { events, .. } if events > 1) {
+                        pause = (pause * 2).min(LONGEST_PAUSE);
+                    }
                     wait
                 }
             };
@@ -160,6 +171,49 @@ impl<H: Handler> Subscription<H> {
         if let Err(error) = self.lease.release().await {
             tracing::warn!(subscription.name = self.name, %error, "a lease could not be released; it runs out by itself");
         }
+    }
+
+    /// Says that it failed: in the log, and in the database if that can be reached.
+    async fn note(&mut self, error: &Error, pause: Duration) {
+        let text = failure::without_data(error);
+        tracing::warn!(
+            subscription.name = self.name,
+            subscription.retry_ms = pause.as_millis(),
+            error = text,
+            "a subscription failed; trying again"
+        );
+        let position = match error {
+            // Somebody else moves it.
+            Error::Superseded { .. } => return,
+            // One of several; which, is found by halving.
+            Error::Handler { events, .. } if *events > 1 => return,
+            Error::Handler { after, .. } => Some(after.next()),
+            _ => None,
+        };
+        self.failed = true;
+        let noted = failure::record(
+            self.log.database(),
+            &self.name,
+            position,
+            &text,
+            self.clock.now(),
+            pause,
+        );
+        let noted = tokio::time::timeout(NOTE_TIMEOUT, noted)
+            .await
+            .unwrap_or(Err(Error::Timeout(NOTE_TIMEOUT)));
+        if let Err(error) = noted {
+            tracing::debug!(subscription.name = self.name, %error, "the failure could not be noted");
+        }
+    }
+
+    /// Forgets a failure that it has got over.
+    async fn forget(&mut self) -> Result<()> {
+        if self.failed {
+            failure::clear(self.log.database(), &self.name).await?;
+            self.failed = false;
+        }
+        Ok(())
     }
 
     async fn turn(&mut self) -> Result<Turn> {
@@ -180,22 +234,19 @@ impl<H: Handler> Subscription<H> {
             Some(checkpoint) => checkpoint,
             None => *self
                 .checkpoint
-                .insert(load_or_create(self.log.database(), &self.name).await?),
+                .insert(checkpoint::load_or_create(self.log.database(), &self.name).await?),
         };
         let events = self.log.feed(checkpoint, self.batch).await?;
         let Some(last) = events.last() else {
+            self.forget().await?;
             return Ok(Turn::UpToDate);
         };
         let mut transaction = self.log.database().begin().await?;
         if let Err(source) = self.handler.apply(&mut transaction, &events).await {
-            self.batch = u32::try_from(events.len() / 2).map_or(1, |half| half.max(1));
-            return Err(Error::Handler {
-                name: self.name.clone(),
-                after: checkpoint,
-                source: Box::new(source),
-            });
+            drop(transaction);
+            return Err(self.refused(checkpoint, events.len(), Box::new(source)).await?);
         }
-        advance(
+        checkpoint::advance(
             &mut transaction,
             &self.name,
             checkpoint,
@@ -208,7 +259,30 @@ impl<H: Handler> Subscription<H> {
         let full = events.len() as u64 >= u64::from(self.batch);
         self.batch = (self.batch * 2).min(DEFAULT_BATCH);
         self.handler.committed();
+        self.forget().await?;
         Ok(Turn::Applied { full })
+    }
+
+    /// What it means that the handler could not apply `events` events after `checkpoint`: nothing, if the checkpoint has
+    /// been moved meanwhile, because then they were not the events that are due.
+    async fn refused(
+        &mut self,
+        checkpoint: Position,
+        events: usize,
+        source: Box<dyn std::error::Error + Send + Sync>,
+    ) -> Result<Error> {
+        if checkpoint::load_or_create(self.log.database(), &self.name).await? != checkpoint {
+            return Ok(Error::Superseded {
+                name: self.name.clone(),
+            });
+        }
+        self.batch = u32::try_from(events / 2).map_or(1, |half| half.max(1));
+        Ok(Error::Handler {
+            name: self.name.clone(),
+            after: checkpoint,
+            events,
+            source,
+        })
     }
 }
 
@@ -216,87 +290,4 @@ enum Turn {
     Applied { full: bool },
     UpToDate,
     StandBy,
-}
-
-async fn load_or_create(database: &Database, name: &str) -> Result<Position> {
-    let mut connection = database.writer().await?;
-    let sql = format!(
-        "{} INTO checkpoints (name, position, updated_at) VALUES (?, 0, 0)",
-        database.dialect().insert_ignore()
-    );
-    connection.query(&sql).bind(name).execute().await?;
-    let row = connection
-        .query("SELECT position FROM checkpoints WHERE name = ?")
-        .bind(name)
-        .fetch_optional()
-        .await?;
-    row.map_or(Ok(Position::BEGINNING), |row| row.get(0))
-}
-
-/// Moves a checkpoint, if it still is where it was read.
-async fn advance(
-    transaction: &mut Transaction<'_>,
-    name: &str,
-    from: Position,
-    to: Position,
-    now: Timestamp,
-) -> Result<()> {
-    let moved = transaction
-        .query("UPDATE checkpoints SET position = ?, updated_at = ? WHERE name = ? AND position = ?")
-        .bind(to)
-        .bind(now)
-        .bind(name)
-        .bind(from)
-        .execute()
-        .await?;
-    if moved == 1 {
-        Ok(())
-    } else {
-        Err(Error::Superseded {
-            name: name.to_owned(),
-        })
-    }
-}
-
-/// How a subscription does, as the database tells it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SubscriptionStatus {
-    /// The last position that it has finished.
-    pub position: Position,
-    /// The last position of the log.
-    pub head: Position,
-    /// Who owns it now; nobody if its lease has run out.
-    pub owner: Option<String>,
-    /// When the first event that it has not finished was recorded; nothing if it has finished all.
-    pub waiting_since: Option<Timestamp>,
-}
-
-impl SubscriptionStatus {
-    /// Asks the database.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Database`].
-    pub async fn of(database: &Database, name: &str, now: Timestamp) -> Result<Self> {
-        let mut connection = database.reader().await?;
-        let row = connection
-            .query(
-                "SELECT c.position, h.position, e.recorded_at, l.owner FROM log_head h \
-                 LEFT JOIN checkpoints c ON c.name = ? \
-                 LEFT JOIN events e ON e.position = COALESCE(c.position, 0) + 1 \
-                 LEFT JOIN leases l ON l.name = ? AND l.expires_at > ? WHERE h.id = 1",
-            )
-            .bind(name)
-            .bind(name)
-            .bind(now)
-            .fetch_optional()
-            .await?
-            .ok_or(Error::NoHead)?;
-        Ok(Self {
-            position: row.get::<Option<Position>, _>(0)?.unwrap_or(Position::BEGINNING),
-            head: row.get(1)?,
-            waiting_since: row.get(2)?,
-            owner: row.get(3)?,
-        })
-    }
 }

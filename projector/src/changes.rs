@@ -23,11 +23,13 @@ pub(crate) struct Changes {
 }
 
 /// Folds `events` into one change a row. A patient who is registered and deleted among them needs no change.
-pub(crate) fn changes(events: &[RecordedEvent]) -> Result<Changes, (&RecordedEvent, StoredEventError)> {
+pub(crate) fn changes<'e>(
+    events: impl IntoIterator<Item = &'e RecordedEvent>,
+) -> Result<Changes, (&'e RecordedEvent, StoredEventError)> {
     let mut rows: BTreeMap<&str, Option<PatientRow>> = BTreeMap::new();
     let mut changes = Changes::default();
     for event in events
-        .iter()
+        .into_iter()
         .filter(|event| event.aggregate_type == Patient::TYPE)
     {
         let read = PatientEvent::from_stored(&event.event_type, &event.event_version, event.payload.clone())

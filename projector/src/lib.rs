@@ -18,8 +18,11 @@
 //! 4. Run it as a subscription of its own, under its own name, beside this one.
 
 mod changes;
+pub mod rebuild;
+mod rows;
 mod view;
 
+pub use rebuild::{Rebuilder, run_requested};
 pub use view::{PatientView, ProjectionError};
 
 /// The name of the projection: of its subscription, its checkpoint and its table.

@@ -195,6 +195,20 @@ async fn a_failing_event_stops_the_subscription_there_and_is_tried_again(backend
     let so_far = *tries.lock().unwrap();
     tried(&tries, so_far + 2).await;
     assert_eq!(backend.checkpoint(NAME).await, Some(position(29)));
+    let failure = async || {
+        let now = SystemClock.now();
+        let status = SubscriptionStatus::of(&backend.database, NAME, now);
+        status.await.unwrap().failure
+    };
+    wait_until(SOON, "every process is told so", async || {
+        failure()
+            .await
+            .is_some_and(|failure| failure.position == Some(position(30)) && failure.attempts >= 2)
+    })
+    .await;
+    let noted = failure().await.unwrap();
+    assert!(noted.error.contains("stumbled"), "{}", noted.error);
+    assert!(noted.since < noted.last_at && noted.last_at < noted.retry_at);
     wait_until(SOON, "it is told so", async || {
         committed.is_all_up_to(position(29))
     })
@@ -203,6 +217,10 @@ async fn a_failing_event_stops_the_subscription_there_and_is_tried_again(backend
     stumbles.store(false, Ordering::SeqCst);
     backend.followed_up_to(NAME, last).await;
     wait_until(SOON, "all are committed", async || committed.is_all_up_to(last)).await;
+    wait_until(SOON, "the failure is forgotten", async || {
+        failure().await.is_none()
+    })
+    .await;
 }
 
 /// Counts its events in a row of its own, so that two owners write at the same time without waiting for each other.
@@ -384,6 +402,8 @@ async fn the_status_says_who_owns_it_and_what_waits(backend: Arc<Backend>) {
             .unwrap()
     };
     let nothing = SubscriptionStatus {
+        name: NAME.into(),
+        failure: None,
         position: Position::BEGINNING,
         head: Position::BEGINNING,
         owner: None,
@@ -407,6 +427,8 @@ async fn the_status_says_who_owns_it_and_what_waits(backend: Arc<Backend>) {
     );
     backend.followed_up_to(NAME, position(2)).await;
     let done = SubscriptionStatus {
+        name: NAME.into(),
+        failure: None,
         position: position(2),
         head: position(2),
         owner: Some("me".into()),

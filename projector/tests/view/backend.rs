@@ -16,19 +16,19 @@ use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio_util::sync::CancellationToken;
 
 /// How long a test waits for what should come at once.
-const SOON: Duration = Duration::from_secs(20);
+pub(crate) const SOON: Duration = Duration::from_secs(20);
 
 /// Makes each contract a test on each backend.
 macro_rules! on_every_backend {
     ($($contract:ident),+ $(,)?) => {
         mod sqlite {
-            $(#[tokio::test]
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $contract() {
                 $crate::backend::on_sqlite(super::$contract).await;
             })+
         }
         mod mysql {
-            $(#[tokio::test]
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $contract() {
                 $crate::backend::on_mysql(super::$contract).await;
             })+
@@ -172,13 +172,31 @@ impl Backend {
         failure
     }
 
+    pub(crate) const fn log(&self) -> &EventLog {
+        &self.log
+    }
+
+    /// The projection, to be run beside other things.
+    pub(crate) fn projector(&self) -> Subscription<PatientView> {
+        let (signal, clock) = (Signal::in_process(), SystemClock::shared());
+        Subscription::new(
+            PATIENT_VIEW,
+            "projector",
+            self.log.clone(),
+            &signal,
+            clock,
+            PatientView,
+        )
+        .with_poll(Duration::from_millis(5))
+    }
+
     /// Runs a statement.
     pub(crate) async fn execute(&self, sql: &str) {
         let mut connection = self.log.database().writer().await.unwrap();
         connection.query(sql).execute().await.unwrap();
     }
 
-    async fn query(&self, sql: &str) -> Vec<Row> {
+    pub(crate) async fn query(&self, sql: &str) -> Vec<Row> {
         let mut connection = self.log.database().reader().await.unwrap();
         connection.query(sql).fetch_all().await.unwrap()
     }

@@ -7,6 +7,7 @@
 
 #[macro_use]
 mod backend;
+mod rebuild;
 
 use domain::{PatientDetails, StoredEventError};
 use eventstore::{Error, Position};

@@ -1,0 +1,105 @@
+//! Deleting a generation that nobody reads any more.
+
+use std::time::Duration;
+
+use eventstore::{Lease, Rebuild, RebuildState, Session};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::{RebuildError, Rebuilder, Step};
+
+/// Rows that are deleted in one transaction.
+const ROWS: i64 = 1000;
+/// The shortest pause between two of them: nobody waits for this work.
+const PAUSE: Duration = Duration::from_millis(2);
+
+impl Rebuilder {
+    /// Deletes what the rebuild has left over, in small steps, and closes it.
+    pub(super) async fn clean(
+        &self,
+        rebuild: &Rebuild,
+        lease: &mut Lease,
+        stop: &CancellationToken,
+        progress: &mut (impl FnMut(Step) + Send),
+    ) -> Result<(), RebuildError> {
+        let (left_over, over) = match rebuild.state {
+            RebuildState::Cleaning => (
+                rebuild.replaced.ok_or(RebuildError::NoRebuild)?,
+                RebuildState::Done,
+            ),
+            _ => (rebuild.generation, RebuildState::Cancelled),
+        };
+        if over == RebuildState::Cancelled {
+            // Whoever still fills it finds its checkpoint gone, and can write no more.
+            self.delete_checkpoint(rebuild).await?;
+        }
+        let mut rows = 0;
+        loop {
+            if stop.is_cancelled() || !lease.hold().await? {
+                return Ok(());
+            }
+            let began = Instant::now();
+            let deleted = self.delete_some(left_over).await?;
+            if deleted == 0 {
+                break;
+            }
+            rows += deleted;
+            progress(Step::Cleaned { rows });
+            tokio::time::sleep(began.elapsed().max(PAUSE)).await;
+        }
+        self.close(rebuild, over).await?;
+        Ok(())
+    }
+
+    async fn delete_checkpoint(&self, rebuild: &Rebuild) -> Result<(), eventstore::Error> {
+        let mut connection = self.log.database().writer().await?;
+        connection
+            .query("DELETE FROM checkpoints WHERE name = ?")
+            .bind(rebuild.name.as_str())
+            .execute()
+            .await?;
+        Ok(())
+    }
+
+    /// Deletes the first rows of a generation, by key; how many.
+    async fn delete_some(&self, generation: i64) -> Result<u64, eventstore::Error> {
+        let mut connection = self.log.database().writer().await?;
+        let last = connection
+            .query(
+                "SELECT MAX(id) FROM (SELECT id FROM patient_view WHERE generation = ? ORDER BY id LIMIT ?) AS some_rows",
+            )
+            .bind(generation)
+            .bind(ROWS)
+            .fetch_optional()
+            .await?;
+        let last: Option<String> = last.map(|row| row.get(0)).transpose()?.flatten();
+        let Some(last) = last else { return Ok(0) };
+        connection
+            .query("DELETE FROM patient_view WHERE generation = ? AND id <= ?")
+            .bind(generation)
+            .bind(last)
+            .execute()
+            .await
+    }
+
+    async fn close(&self, rebuild: &Rebuild, over: RebuildState) -> Result<(), eventstore::Error> {
+        let mut transaction = self.log.database().begin().await?;
+        transaction
+            .query("DELETE FROM subscription_failures WHERE name = ?")
+            .bind(rebuild.name.as_str())
+            .execute()
+            .await?;
+        transaction
+            .query(
+                "UPDATE projection_rebuilds SET state = ?, unfinished = NULL, finished_at = ? \
+                 WHERE projection = ? AND generation = ? AND unfinished = 1",
+            )
+            .bind(over.name())
+            .bind(self.clock.now())
+            .bind(rebuild.projection.as_str())
+            .bind(rebuild.generation)
+            .execute()
+            .await?;
+        transaction.commit().await
+    }
+}

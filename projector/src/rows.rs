@@ -1,0 +1,111 @@
+//! Writing to the read table: one generation of `patient_view`.
+
+use std::collections::BTreeSet;
+
+use eventstore::database::{in_list, padded, values_list};
+use eventstore::{Position, RecordedEvent, Session, Transaction};
+
+use crate::PATIENT_VIEW;
+use crate::changes::{Changes, PatientRow, changes};
+use crate::view::ProjectionError;
+
+/// Rows in one statement: a packet of MySQL's holds them, however long their values are, and SQLite binds them.
+const ROWS: usize = 1000;
+
+/// Writes what `events` mean to `generation`.
+pub(crate) async fn write(
+    transaction: &mut Transaction<'_>,
+    generation: i64,
+    events: &[RecordedEvent],
+) -> Result<(), ProjectionError> {
+    let skipped = skipped(transaction, events).await?;
+    let folded = changes(events.iter().filter(|event| !skipped.contains(&event.position)));
+    let changes = folded.map_err(|(event, source)| ProjectionError::Unreadable {
+        position: event.position,
+        source,
+    })?;
+    write_changes(transaction, generation, &changes).await?;
+    Ok(())
+}
+
+/// Writes changes that were folded elsewhere.
+pub(crate) async fn write_changes(
+    transaction: &mut Transaction<'_>,
+    generation: i64,
+    changes: &Changes,
+) -> Result<(), eventstore::Error> {
+    for ids in changes.deleted.chunks(ROWS) {
+        delete(transaction, generation, ids).await?;
+    }
+    for rows in changes.inserted.chunks(ROWS) {
+        insert(transaction, generation, rows).await?;
+    }
+    Ok(())
+}
+
+/// Which of `events` are to be passed over because an operator said so.
+pub(crate) async fn skipped(
+    session: &mut impl Session,
+    events: &[RecordedEvent],
+) -> Result<BTreeSet<Position>, eventstore::Error> {
+    let (Some(first), Some(last)) = (events.first(), events.last()) else {
+        return Ok(BTreeSet::new());
+    };
+    session
+        .query("SELECT position FROM projection_skips WHERE projection = ? AND position BETWEEN ? AND ?")
+        .bind(PATIENT_VIEW)
+        .bind(first.position)
+        .bind(last.position)
+        .fetch_all()
+        .await?
+        .iter()
+        .map(|row| row.get(0))
+        .collect()
+}
+
+async fn delete(
+    transaction: &mut Transaction<'_>,
+    generation: i64,
+    ids: &[String],
+) -> Result<(), eventstore::Error> {
+    let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
+    let sql = format!(
+        "DELETE FROM patient_view WHERE generation = ? AND id IN ({})",
+        in_list(ids.len())
+    );
+    transaction
+        .query(&sql)
+        .bind(generation)
+        .bind_all(padded(&ids))
+        .execute()
+        .await?;
+    Ok(())
+}
+
+async fn insert(
+    transaction: &mut Transaction<'_>,
+    generation: i64,
+    rows: &[PatientRow],
+) -> Result<(), eventstore::Error> {
+    // A plain INSERT: a row that is there already would mean an event applied twice, and must not pass unseen.
+    let sql = format!(
+        "INSERT INTO patient_view (generation, id, name, email, phone, document_url, sequence, registered_at) \
+         VALUES {}",
+        values_list(rows.len(), 8)
+    );
+    rows.iter()
+        .fold(transaction.query(&sql), |query, row| {
+            query
+                .bind(generation)
+                .bind(row.id.as_str())
+                .bind(row.details.name.as_str())
+                .bind(row.details.email.as_str())
+                .bind(row.details.phone.as_str())
+                .bind(row.details.document_url.as_str())
+                .bind(row.sequence.cast_signed())
+                .bind(row.registered_at)
+        })
+        .execute()
+        .await?;
+    Ok(())
+}

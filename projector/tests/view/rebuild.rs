@@ -1,0 +1,370 @@
+//! Rebuilding, on every backend.
+
+use std::time::Duration;
+
+use eventstore::rebuild::Requested;
+use eventstore::{Clock, Lease, Position, Rebuild, RebuildState, Runner, SystemClock};
+use futures::future::join_all;
+use projector::rebuild::{Outcome, RebuildError, Rebuilder, Step};
+use projector::{PATIENT_VIEW, run_requested};
+use serde_json::json;
+use testkit::wait_until;
+use tokio_util::sync::CancellationToken;
+
+use crate::backend::{Backend, SOON};
+
+on_every_backend! {
+    a_rebuild_makes_the_same_table_again_and_leaves_no_other,
+    a_rebuild_without_a_projector_serves_all_there_is,
+    a_rebuild_that_was_stopped_goes_on_from_its_own_checkpoint,
+    a_second_rebuild_at_the_same_time_is_told_so,
+    a_rebuild_that_is_called_off_leaves_nothing,
+    what_was_called_off_writes_no_more,
+    an_event_that_cannot_be_projected_stops_the_rebuild_there_and_is_noted,
+    readers_see_every_row_and_never_go_back_while_the_table_is_rebuilt,
+    a_switch_catches_up_with_what_is_served,
+    the_projector_role_carries_out_what_was_asked_for,
+}
+
+/// More than two batches of a rebuild.
+const MANY: usize = 8500;
+
+impl Backend {
+    fn rebuilder(&self, owner: &str) -> Rebuilder {
+        Rebuilder::new(self.log().clone(), SystemClock::shared(), owner.to_owned())
+    }
+
+    async fn request(&self, runner: Runner) -> Rebuild {
+        let database = self.log().database();
+        let now = SystemClock.now();
+        match Rebuild::request(database, PATIENT_VIEW, runner, "test", now)
+            .await
+            .unwrap()
+        {
+            Requested::New(rebuild) | Requested::Unfinished(rebuild) => rebuild,
+            Requested::NoProjection => panic!("there is no projection"),
+        }
+    }
+
+    async fn rebuild(&self) -> Outcome {
+        let rebuild = self.request(Runner::Command).await;
+        let stop = CancellationToken::new();
+        self.rebuilder("rebuilder")
+            .carry_out(&rebuild, &stop, |_| {})
+            .await
+            .unwrap()
+    }
+
+    async fn now(&self, rebuild: &Rebuild) -> Rebuild {
+        Rebuild::of(
+            self.log().database(),
+            PATIENT_VIEW,
+            rebuild.generation,
+            SystemClock.now(),
+        )
+        .await
+        .unwrap()
+        .unwrap()
+    }
+
+    /// Works at a rebuild until its first batch is written.
+    async fn fill_one_batch(&self, rebuild: &Rebuild) -> Position {
+        let stop = CancellationToken::new();
+        let mut filled = Position::BEGINNING;
+        let rebuilder = self.rebuilder("first");
+        let outcome = rebuilder.carry_out(rebuild, &stop, |step| {
+            if let Step::Filled { position, .. } = step {
+                filled = position;
+                stop.cancel();
+            }
+        });
+        assert_eq!(outcome.await.unwrap(), Outcome::Stopped);
+        filled
+    }
+
+    async fn register_many(&self) {
+        let ids: Vec<_> = (0..MANY).map(|number| format!("many-{number:06}")).collect();
+        for ids in ids.chunks(1000) {
+            join_all(ids.iter().map(|id| self.register(id))).await;
+        }
+    }
+
+    /// The active generation, its rows, all rows, and the checkpoint: all of one moment.
+    async fn served(&self) -> (i64, i64, i64, i64) {
+        let sql = "SELECT p.active_generation, \
+                   (SELECT COUNT(*) FROM patient_view v WHERE v.generation = p.active_generation), \
+                   (SELECT COUNT(*) FROM patient_view), \
+                   COALESCE((SELECT c.position FROM checkpoints c WHERE c.name = p.name), 0) FROM projections p";
+        let rows = self.query(sql).await;
+        let get = |column: usize| rows[0].get(column).unwrap();
+        (get(0), get(1), get(2), get(3))
+    }
+}
+
+async fn a_rebuild_makes_the_same_table_again_and_leaves_no_other(backend: Backend) {
+    for id in ["a", "b", "c"] {
+        backend.register(id).await;
+    }
+    backend.delete("b").await;
+    backend.project().await.unwrap();
+    let mut before = backend.shown().await;
+    assert_eq!(backend.rebuild().await, Outcome::Done);
+    for row in &mut before {
+        row.generation = 2;
+    }
+    assert_eq!(backend.shown().await, before);
+    assert_eq!(backend.served().await, (2, 2, 2, 4));
+    assert!(
+        backend
+            .query("SELECT * FROM checkpoints WHERE name LIKE '%@%'")
+            .await
+            .is_empty()
+    );
+    // The projector goes on where the rebuild ended.
+    backend.delete("a").await;
+    backend.register("d").await;
+    backend.project().await.unwrap();
+    assert_eq!(backend.ids().await, ["c", "d"]);
+    // And it can be done again.
+    assert_eq!(backend.rebuild().await, Outcome::Done);
+    assert_eq!(backend.served().await, (3, 2, 2, 6));
+}
+
+async fn a_rebuild_without_a_projector_serves_all_there_is(backend: Backend) {
+    backend.register("a").await;
+    assert_eq!(backend.rebuild().await, Outcome::Done);
+    assert_eq!(backend.served().await, (2, 1, 1, 1));
+}
+
+async fn a_rebuild_that_was_stopped_goes_on_from_its_own_checkpoint(backend: Backend) {
+    backend.register_many().await;
+    backend.project().await.unwrap();
+    let all = i64::try_from(MANY).unwrap();
+    let rebuild = backend.request(Runner::Command).await;
+    let filled = backend.fill_one_batch(&rebuild).await;
+    assert!(filled > Position::BEGINNING && filled.get() < MANY as u64);
+    // What is served is whole, and what is not yet is not served.
+    let (generation, rows, ..) = backend.served().await;
+    assert_eq!((generation, rows), (1, all));
+
+    let again = backend.request(Runner::Command).await;
+    assert_eq!((again.generation, again.position), (2, Some(filled)));
+    let mut first = None;
+    let stop = CancellationToken::new();
+    let rebuilder = backend.rebuilder("second");
+    let outcome = rebuilder.carry_out(&again, &stop, |step| {
+        if let Step::Filled { position, .. } = step {
+            first.get_or_insert(position);
+        }
+    });
+    assert_eq!(outcome.await.unwrap(), Outcome::Done);
+    assert!(first.unwrap() > filled);
+    assert_eq!(backend.served().await, (2, all, all, all));
+}
+
+async fn a_second_rebuild_at_the_same_time_is_told_so(backend: Backend) {
+    backend.register("a").await;
+    backend.project().await.unwrap();
+    let rebuild = backend.request(Runner::Command).await;
+    let mut lease = Lease::new(
+        backend.log().database().clone(),
+        SystemClock::shared(),
+        rebuild.name.clone(),
+        "the first".into(),
+        Duration::from_mins(1),
+    );
+    assert!(lease.hold().await.unwrap());
+    assert_eq!(backend.rebuild().await, Outcome::Taken);
+    let seen = backend.request(Runner::Command).await;
+    assert_eq!(seen.generation, rebuild.generation);
+    assert_eq!(seen.owner.as_deref(), Some("the first"));
+    assert_eq!(backend.served().await, (1, 1, 1, 1));
+    lease.release().await.unwrap();
+    assert_eq!(backend.rebuild().await, Outcome::Done);
+    assert_eq!(backend.served().await, (2, 1, 1, 1));
+}
+
+async fn a_rebuild_that_is_called_off_leaves_nothing(backend: Backend) {
+    backend.register_many().await;
+    backend.project().await.unwrap();
+    let before = backend.served().await;
+    let rebuild = backend.request(Runner::Command).await;
+    backend.fill_one_batch(&rebuild).await;
+    assert_ne!(backend.served().await, before);
+    assert!(rebuild.cancel(backend.log().database()).await.unwrap());
+    assert_eq!(backend.rebuild().await, Outcome::Cancelled);
+    assert_eq!(backend.served().await, before);
+    let over = backend.now(&rebuild).await;
+    assert_eq!((over.state, over.position), (RebuildState::Cancelled, None));
+    assert!(!rebuild.cancel(backend.log().database()).await.unwrap());
+    // Its number is not used again.
+    assert_eq!(backend.request(Runner::Command).await.generation, 3);
+}
+
+async fn what_was_called_off_writes_no_more(backend: Backend) {
+    backend.register_many().await;
+    let rebuild = backend.request(Runner::Command).await;
+    let stop = CancellationToken::new();
+    let database = backend.log().database().clone();
+    let runtime = tokio::runtime::Handle::current();
+    let mut batches = 0;
+    let rebuilder = backend.rebuilder("rebuilder");
+    let outcome = rebuilder.carry_out(&rebuild, &stop, |step| {
+        if let Step::Filled { .. } = step {
+            batches += 1;
+            let (database, rebuild) = (database.clone(), rebuild.clone());
+            let called_off = runtime.spawn(async move { rebuild.cancel(&database).await.unwrap() });
+            // A step is told without waiting; here it must be seen before the next batch.
+            while !called_off.is_finished() {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        }
+    });
+    let outcome = tokio::task::block_in_place(|| runtime.block_on(outcome));
+    assert_eq!(outcome.unwrap(), Outcome::Cancelled);
+    assert_eq!(batches, 1);
+    assert_eq!(backend.served().await, (1, 0, 0, 0));
+}
+
+async fn an_event_that_cannot_be_projected_stops_the_rebuild_there_and_is_noted(backend: Backend) {
+    for id in ["a", "b"] {
+        backend.register(id).await;
+    }
+    let moved = json!({ "type": "PatientMoved" });
+    let unreadable = backend.append("c", 1, "PatientMoved", moved).await;
+    backend.register("d").await;
+    let rebuild = backend.request(Runner::Command).await;
+    let stop = CancellationToken::new();
+    let rebuilder = backend.rebuilder("rebuilder");
+    for attempts in 1..=2 {
+        let error = rebuilder.carry_out(&rebuild, &stop, |_| {}).await.unwrap_err();
+        assert!(
+            matches!(&error, RebuildError::Stopped { position, .. } if *position == unreadable),
+            "{error}"
+        );
+        let stopped = backend.now(&rebuild).await;
+        assert_eq!(
+            (stopped.state, stopped.position.map(Position::get)),
+            (RebuildState::Filling, Some(2))
+        );
+        let failure = stopped.failure.unwrap();
+        assert_eq!((failure.position, failure.attempts), (Some(unreadable), attempts));
+        assert!(
+            failure.error.contains("unknown event type PatientMoved"),
+            "{}",
+            failure.error
+        );
+    }
+    // It was never served.
+    assert_eq!(backend.served().await.0, 1);
+}
+
+async fn readers_see_every_row_and_never_go_back_while_the_table_is_rebuilt(backend: Backend) {
+    let stop = CancellationToken::new();
+    let projector = tokio::spawn(backend.projector().run(stop.clone()));
+    let register = async {
+        let mut number = 0;
+        while !stop.is_cancelled() {
+            let ids: Vec<_> = (0..20).map(|n| format!("p{:06}", number + n)).collect();
+            join_all(ids.iter().map(|id| backend.register(id))).await;
+            number += 20;
+        }
+    };
+    let watch = async {
+        let (mut looks, mut latest) = (0, (0, 0));
+        while !stop.is_cancelled() {
+            let (generation, rows, _, checkpoint) = backend.served().await;
+            // Each event is a registration, so there are as many rows as events were finished.
+            assert_eq!(rows, checkpoint, "generation {generation}");
+            assert!(
+                (generation, rows) >= latest && rows >= latest.1,
+                "{latest:?}, then {generation}, {rows}"
+            );
+            latest = (generation, rows);
+            looks += 1;
+        }
+        looks
+    };
+    let rebuild = async {
+        for _ in 0..8 {
+            assert_eq!(backend.rebuild().await, Outcome::Done);
+        }
+        stop.cancel();
+    };
+    let ((), looks, ()) = tokio::join!(register, watch, rebuild);
+    projector.await.unwrap();
+    assert!(looks > 20, "{looks}");
+    assert_eq!(backend.served().await.0, 9);
+    backend.project().await.unwrap();
+    let (_, rows, all, checkpoint) = backend.served().await;
+    assert_eq!((rows, all), (checkpoint, checkpoint));
+}
+
+/// The projector has finished more than the new generation has when the switch comes.
+async fn a_switch_catches_up_with_what_is_served(backend: Backend) {
+    for id in ["a", "b"] {
+        backend.register(id).await;
+    }
+    let rebuild = backend.request(Runner::Command).await;
+    let stop = CancellationToken::new();
+    let runtime = tokio::runtime::Handle::current();
+    let rebuilder = backend.rebuilder("rebuilder");
+    let mut switched = None;
+    let outcome = rebuilder.carry_out(&rebuild, &stop, |step| match step {
+        // All are in the generation, and it is about to be switched to: now the projector overtakes it.
+        Step::Filled { .. } => {
+            std::thread::scope(|scope| {
+                scope
+                    .spawn(|| {
+                        runtime.block_on(async {
+                            backend.delete("a").await;
+                            backend.register("c").await;
+                            backend.project().await.unwrap();
+                        });
+                    })
+                    .join()
+                    .unwrap();
+            });
+        }
+        Step::Switched { position } => switched = Some(position),
+        Step::Cleaned { .. } => {}
+    });
+    let outcome = tokio::task::block_in_place(|| runtime.block_on(outcome));
+    assert_eq!(outcome.unwrap(), Outcome::Done);
+    assert_eq!(switched.map(Position::get), Some(4));
+    assert_eq!(backend.ids().await, ["b", "c"]);
+    assert_eq!(backend.served().await, (2, 2, 2, 4));
+}
+
+async fn the_projector_role_carries_out_what_was_asked_for(backend: Backend) {
+    backend.register("a").await;
+    backend.project().await.unwrap();
+    let stop = CancellationToken::new();
+    let poll = Duration::from_millis(20);
+    let roles = ["one", "other"].map(|owner| {
+        let log = backend.log().clone();
+        let role = run_requested(log, SystemClock::shared(), owner.into(), poll, stop.clone());
+        tokio::spawn(role)
+    });
+    let rebuild = backend.request(Runner::Projector).await;
+    wait_until(SOON, "it is over", async || {
+        backend.now(&rebuild).await.state == RebuildState::Done
+    })
+    .await;
+    assert_eq!(backend.served().await, (2, 1, 1, 1));
+
+    // What a command began is left to commands, until it is called off.
+    let rebuild = backend.request(Runner::Command).await;
+    tokio::time::sleep(poll * 5).await;
+    assert_eq!(backend.now(&rebuild).await.position, Some(Position::BEGINNING));
+    assert!(rebuild.cancel(backend.log().database()).await.unwrap());
+    wait_until(SOON, "it is called off", async || {
+        backend.now(&rebuild).await.state == RebuildState::Cancelled
+    })
+    .await;
+    assert_eq!(backend.served().await, (2, 1, 1, 1));
+    stop.cancel();
+    for role in roles {
+        role.await.unwrap();
+    }
+}
