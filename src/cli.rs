@@ -6,6 +6,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 use crate::access::TokenCommand;
 use crate::audit::AuditCommand;
 use crate::health::Role;
+use crate::projection::ProjectionCommand;
 use crate::settings::Settings;
 
 /// Event-sourced patient registration.
@@ -48,6 +49,11 @@ pub(crate) enum Command {
     Audit {
         #[command(subcommand)]
         command: AuditCommand,
+    },
+    /// Watch, rebuild and verify the read table
+    Projection {
+        #[command(subcommand)]
+        command: ProjectionCommand,
     },
 }
 

@@ -70,9 +70,12 @@ async fn subscription(settings: &Settings, name: &str) -> anyhow::Result<()> {
     if status.owner.is_none() {
         bail!("no process owns the subscription {name}");
     }
-    let lag = status
-        .waiting_since
-        .map_or(Duration::ZERO, |since| now.since(since));
+    if let Some(position) = status.failure.as_ref().and_then(|failure| failure.position) {
+        bail!(
+            "the subscription {name} has stopped at position {position}; `patients projection status` says why"
+        );
+    }
+    let lag = status.waits(now);
     if lag > LARGEST_LAG {
         bail!(
             "the subscription {name} is {lag:?} behind, at position {} of {}",

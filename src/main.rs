@@ -8,6 +8,7 @@ mod health;
 mod logging;
 mod mail;
 mod progress;
+mod projection;
 mod roles;
 mod settings;
 mod shutdown;
@@ -47,6 +48,7 @@ fn run(command: Command, settings: &Settings) -> anyhow::Result<()> {
             Command::Token { command } => access::token(command),
             Command::Health { role } => health::check(settings, role).await,
             Command::Audit { command } => audit::run(settings, command).await,
+            Command::Projection { command } => projection::run(settings, command).await,
         }
     });
     // A look-up of a name that never ends must not keep the process.

@@ -213,6 +213,17 @@ impl<'s> Process<'s> {
         self.lines
             .push(("projector", format!("keeps the read table {PATIENT_VIEW}")));
         self.follow("projector", subscription);
+        let requested = projector::run_requested(
+            self.log.clone(),
+            Arc::clone(&self.clock),
+            self.owner.clone(),
+            self.settings.poll_interval,
+            self.stop_following.clone(),
+        );
+        self.tasks.spawn(async move {
+            requested.await;
+            ("rebuilding of the read table", Ok(()))
+        });
     }
 
     fn mailer(&mut self) -> anyhow::Result<()> {

@@ -176,6 +176,15 @@ impl Database {
         Transaction::begin(Held::Own(self.writer().await?)).await
     }
 
+    /// Begins a transaction that reads, and sees one moment of the whole database until it ends.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Database`] if no connection is had within the time allowed.
+    pub async fn snapshot(&self) -> Result<Transaction<'static>> {
+        Transaction::snapshot(Held::Own(self.reader().await?)).await
+    }
+
     /// The MySQL pool, if it is one.
     #[must_use]
     pub const fn mysql(&self) -> Option<&MySqlPool> {

@@ -178,8 +178,15 @@ impl Rebuild {
     ///
     /// [`Error::Database`].
     pub async fn unfinished(database: &Database, projection: &str, now: Timestamp) -> Result<Option<Self>> {
-        let mut connection = database.reader().await?;
-        Self::select(&mut connection, projection, UNFINISHED, 1, now).await
+        Self::unfinished_on(&mut database.reader().await?, projection, now).await
+    }
+
+    pub(crate) async fn unfinished_on(
+        session: &mut impl Session,
+        projection: &str,
+        now: Timestamp,
+    ) -> Result<Option<Self>> {
+        Self::select(session, projection, UNFINISHED, 1, now).await
     }
 
     /// The rebuild that fills, or filled, that generation.

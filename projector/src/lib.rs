@@ -20,9 +20,11 @@
 mod changes;
 pub mod rebuild;
 mod rows;
+pub mod verify;
 mod view;
 
 pub use rebuild::{Rebuilder, run_requested};
+pub use verify::verify;
 pub use view::{PatientView, ProjectionError};
 
 /// The name of the projection: of its subscription, its checkpoint and its table.

@@ -31,6 +31,18 @@ impl Client {
         self.http.get(self.url(path)).send().await
     }
 
+    /// A page of the list, once the projection has finished `position`.
+    pub(crate) async fn get_at(&self, path: &str, position: &str) -> Vec<Value> {
+        loop {
+            let request = self.http.get(self.url(path)).header("min-position", position);
+            let answer = request.send().await.unwrap();
+            if answer.status() == StatusCode::OK {
+                return answer.json().await.unwrap();
+            }
+            assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
+        }
+    }
+
     pub(crate) async fn delete(&self, id: &str) -> reqwest::Result<Response> {
         self.http
             .delete(self.url(&format!("/patients/{id}")))

@@ -16,4 +16,5 @@ mod faults;
 mod feed;
 mod privacy;
 mod production;
+mod rebuild;
 mod rig;

@@ -116,6 +116,15 @@ pub(super) enum Held<'c> {
     Lent(&'c mut Connection),
 }
 
+impl Held<'_> {
+    const fn dialect(&self) -> Dialect {
+        match self {
+            Self::Own(connection) => connection.dialect(),
+            Self::Lent(connection) => connection.dialect(),
+        }
+    }
+}
+
 /// A transaction. If it is dropped without a commit, its connection is closed, and the server rolls it back.
 #[derive(Debug)]
 pub struct Transaction<'c> {
@@ -129,6 +138,28 @@ impl<'c> Transaction<'c> {
     }
 
     async fn begin_with(connection: Held<'c>, statements: &str) -> Result<(Self, Vec<Row>)> {
+        let begin = match connection.dialect() {
+            Dialect::MySql => "BEGIN",
+            // Takes the write lock at once: a transaction that reads first and writes later could find, at its first
+            // write, that another one has written since, and would have to start again.
+            Dialect::Sqlite => "BEGIN IMMEDIATE",
+        };
+        Self::begin_by(connection, &format!("{begin}; {statements}")).await
+    }
+
+    pub(super) async fn snapshot(connection: Held<'c>) -> Result<Self> {
+        let begin = match connection.dialect() {
+            Dialect::MySql => {
+                "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ; \
+                 START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY"
+            }
+            // The moment is that of the first read.
+            Dialect::Sqlite => "BEGIN; SELECT 1 FROM sqlite_schema LIMIT 1",
+        };
+        Ok(Self::begin_by(connection, begin).await?.0)
+    }
+
+    async fn begin_by(connection: Held<'c>, statements: &str) -> Result<(Self, Vec<Row>)> {
         // From here on, whoever drops this ends the connection.
         let mut transaction = Self {
             connection,
@@ -137,16 +168,7 @@ impl<'c> Transaction<'c> {
         if transaction.connection().unfinished {
             return Err(Error::Database(sqlx::Error::WorkerCrashed));
         }
-        let begin = match transaction.dialect() {
-            Dialect::MySql => "BEGIN",
-            // Takes the write lock at once: a transaction that reads first and writes later could find, at its first
-            // write, that another one has written since, and would have to start again.
-            Dialect::Sqlite => "BEGIN IMMEDIATE",
-        };
-        let rows = transaction
-            .connection()
-            .run(&format!("{begin}; {statements}"))
-            .await?;
+        let rows = transaction.connection().run(statements).await?;
         Ok((transaction, rows))
     }
 
@@ -160,10 +182,7 @@ impl<'c> Transaction<'c> {
     /// Which SQL it speaks.
     #[must_use]
     pub const fn dialect(&self) -> Dialect {
-        match &self.connection {
-            Held::Own(connection) => connection.dialect(),
-            Held::Lent(connection) => connection.dialect(),
-        }
+        self.connection.dialect()
     }
 
     /// Makes what the transaction did durable.

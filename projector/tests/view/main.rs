@@ -8,6 +8,7 @@
 #[macro_use]
 mod backend;
 mod rebuild;
+mod verify;
 
 use domain::{PatientDetails, StoredEventError};
 use eventstore::{Error, Position};

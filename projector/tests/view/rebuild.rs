@@ -55,6 +55,10 @@ impl Backend {
             .unwrap()
     }
 
+    pub(crate) async fn rebuilt(&self) {
+        assert_eq!(self.rebuild().await, Outcome::Done);
+    }
+
     async fn now(&self, rebuild: &Rebuild) -> Rebuild {
         Rebuild::of(
             self.log().database(),

@@ -1,0 +1,273 @@
+//! Comparing the read table with a replay of the log.
+//!
+//! Both are read on one snapshot, so that both are of one moment although the projector goes on; the replay ends at the
+//! projection's checkpoint. Both are read in the order of the ids, a page at a time, so that memory does not grow with them.
+
+use std::collections::{BTreeSet, VecDeque};
+
+use cqrs_es::Aggregate;
+use domain::{Patient, PatientDetails};
+use eventstore::{EventLog, Hash, Position, RecordedEvent, Session, Skip, Transaction};
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+
+use crate::PATIENT_VIEW;
+use crate::changes::{PatientRow, changes};
+use crate::view::ProjectionError;
+
+/// Patients that are read at a time.
+const PAGE: i64 = 1000;
+/// Differences that are named.
+const NAMED: usize = 10;
+
+/// What a comparison found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Verification {
+    /// Whether the table is what the log says.
+    pub same: bool,
+    /// The position at which they were compared.
+    pub position: Position,
+    /// The generation that is served.
+    pub generation: i64,
+    /// The table.
+    pub table: Sum,
+    /// The replay of the log.
+    pub replay: Sum,
+    /// How many patients differ.
+    pub differing: u64,
+    /// The first of them.
+    pub first: Vec<Difference>,
+}
+
+/// How many rows there are, and what they come to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Sum {
+    /// How many.
+    pub rows: u64,
+    /// SHA-256 over all columns of all rows in the order of their ids.
+    pub checksum: Hash,
+}
+
+/// A patient whose row is not what the log says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Difference {
+    /// The patient's id.
+    pub id: String,
+    /// What is wrong.
+    pub what: What,
+}
+
+/// What is wrong with a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum What {
+    /// It should be there.
+    Missing,
+    /// It should not be there.
+    Unexpected,
+    /// Its values are others.
+    Different,
+}
+
+/// Compares the table that is served with a replay, and tells `progress` how many patients were compared.
+///
+/// # Errors
+///
+/// [`ProjectionError::Unreadable`] if the log cannot be replayed with this program, [`ProjectionError::Store`].
+pub async fn verify(
+    log: &EventLog,
+    mut progress: impl FnMut(u64) + Send,
+) -> Result<Verification, ProjectionError> {
+    let mut snapshot = log.database().snapshot().await?;
+    let (generation, position) = served(&mut snapshot).await?;
+    let skips = Skip::all(&mut snapshot, PATIENT_VIEW).await?;
+    let mut replay = Replay {
+        position,
+        skips: skips.iter().map(|skip| skip.position).collect(),
+        after: Some(String::new()),
+        rows: VecDeque::new(),
+    };
+    let mut table = Table {
+        generation,
+        after: Some(String::new()),
+        rows: VecDeque::new(),
+    };
+    let (mut expected, mut found) = (Adding::default(), Adding::default());
+    let (mut differing, mut first, mut compared) = (0_u64, Vec::new(), 0_u64);
+    loop {
+        replay.fill(&mut snapshot).await?;
+        table.fill(&mut snapshot).await?;
+        let (id, what) = match (replay.rows.front(), table.rows.front()) {
+            (None, None) => break,
+            (Some(due), None) => (due.id.clone(), Some(What::Missing)),
+            (None, Some(row)) => (row.id.clone(), Some(What::Unexpected)),
+            (Some(due), Some(row)) if due.id < row.id => (due.id.clone(), Some(What::Missing)),
+            (Some(due), Some(row)) if due.id > row.id => (row.id.clone(), Some(What::Unexpected)),
+            (Some(due), Some(row)) => (due.id.clone(), (due != row).then_some(What::Different)),
+        };
+        if what != Some(What::Unexpected) {
+            replay.rows.pop_front().iter().for_each(|row| expected.add(row));
+        }
+        if what != Some(What::Missing) {
+            table.rows.pop_front().iter().for_each(|row| found.add(row));
+        }
+        if let Some(what) = what {
+            differing += 1;
+            if first.len() < NAMED {
+                first.push(Difference { id, what });
+            }
+        }
+        compared += 1;
+        if compared.is_multiple_of(PAGE.unsigned_abs()) {
+            progress(compared);
+        }
+    }
+    progress(compared);
+    snapshot.rollback().await?;
+    Ok(Verification {
+        same: differing == 0,
+        position,
+        generation,
+        table: found.sum(),
+        replay: expected.sum(),
+        differing,
+        first,
+    })
+}
+
+/// The generation that is served, and how far it is.
+async fn served(snapshot: &mut Transaction<'_>) -> Result<(i64, Position), ProjectionError> {
+    let row = snapshot
+        .query(
+            "SELECT p.active_generation, COALESCE(c.position, 0) FROM projections p \
+             LEFT JOIN checkpoints c ON c.name = p.name WHERE p.name = ?",
+        )
+        .bind(PATIENT_VIEW)
+        .fetch_optional()
+        .await?
+        .ok_or(ProjectionError::NoGeneration)?;
+    Ok((row.get(0)?, row.get(1)?))
+}
+
+/// The rows that there should be.
+struct Replay {
+    position: Position,
+    skips: BTreeSet<Position>,
+    /// The id after which to go on; nothing at the end.
+    after: Option<String>,
+    rows: VecDeque<PatientRow>,
+}
+
+impl Replay {
+    async fn fill(&mut self, snapshot: &mut Transaction<'_>) -> Result<(), ProjectionError> {
+        while self.rows.is_empty()
+            && let Some(after) = self.after.take()
+        {
+            let ids: Vec<String> = snapshot
+                .query(
+                    "SELECT aggregate_id FROM events WHERE aggregate_id > ? AND aggregate_type = ? AND sequence = 1 \
+                     ORDER BY aggregate_id LIMIT ?",
+                )
+                .bind(after)
+                .bind(Patient::TYPE)
+                .bind(PAGE)
+                .fetch_all()
+                .await?
+                .iter()
+                .map(|row| row.get(0))
+                .collect::<Result<_, _>>()?;
+            let keys: Vec<&str> = ids.iter().map(String::as_str).collect();
+            let events = EventLog::events_of(snapshot, Patient::TYPE, &keys, Position::BEGINNING).await?;
+            self.replay(&events)?;
+            self.after = ids.into_iter().next_back();
+        }
+        Ok(())
+    }
+
+    fn replay(&mut self, events: &[RecordedEvent]) -> Result<(), ProjectionError> {
+        let due = events
+            .iter()
+            .filter(|event| event.position <= self.position && !self.skips.contains(&event.position));
+        let changes = changes(due).map_err(|(event, source)| ProjectionError::Unreadable {
+            position: event.position,
+            source,
+        })?;
+        self.rows.extend(changes.inserted);
+        Ok(())
+    }
+}
+
+/// The rows that there are.
+struct Table {
+    generation: i64,
+    /// The id after which to go on; nothing at the end.
+    after: Option<String>,
+    rows: VecDeque<PatientRow>,
+}
+
+impl Table {
+    async fn fill(&mut self, snapshot: &mut Transaction<'_>) -> Result<(), ProjectionError> {
+        if self.rows.is_empty()
+            && let Some(after) = self.after.take()
+        {
+            let rows = snapshot
+                .query(
+                    "SELECT id, name, email, phone, document_url, sequence, registered_at FROM patient_view \
+                     WHERE generation = ? AND id > ? ORDER BY id LIMIT ?",
+                )
+                .bind(self.generation)
+                .bind(after)
+                .bind(PAGE)
+                .fetch_all()
+                .await?;
+            for row in &rows {
+                let sequence: i64 = row.get(5)?;
+                self.rows.push_back(PatientRow {
+                    id: row.get(0)?,
+                    details: PatientDetails {
+                        name: row.get(1)?,
+                        email: row.get(2)?,
+                        phone: row.get(3)?,
+                        document_url: row.get(4)?,
+                    },
+                    sequence: sequence.unsigned_abs(),
+                    registered_at: row.get(6)?,
+                });
+            }
+            self.after = self.rows.back().map(|row| row.id.clone());
+        }
+        Ok(())
+    }
+}
+
+#[derive(Default)]
+struct Adding {
+    rows: u64,
+    hash: Sha256,
+}
+
+impl Adding {
+    fn add(&mut self, row: &PatientRow) {
+        let PatientDetails {
+            name,
+            email,
+            phone,
+            document_url,
+        } = &row.details;
+        for text in [&row.id, name, email, phone, document_url] {
+            // With its length, so that no two rows come to the same bytes.
+            self.hash.update((text.len() as u64).to_be_bytes());
+            self.hash.update(text.as_bytes());
+        }
+        self.hash.update(row.sequence.to_be_bytes());
+        self.hash.update(row.registered_at.as_micros().to_be_bytes());
+        self.rows += 1;
+    }
+
+    fn sum(self) -> Sum {
+        Sum {
+            rows: self.rows,
+            checksum: Hash(self.hash.finalize().into()),
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! `patients projection rebuild` and `cancel`: this process does the work itself, whether a projector runs or not.
+
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use eventstore::rebuild::Requested;
+use eventstore::{Clock, Database, EventLog, Position, Rebuild, RebuildState, Runner, SystemClock, lease};
+use projector::rebuild::{Outcome, Step};
+use projector::{PATIENT_VIEW, Rebuilder};
+use serde_json::json;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::progress::{Progress, rate};
+use crate::database::owner;
+use crate::shutdown::StopSignals;
+
+/// How long an owner may say nothing until it is taken for dead: its lease, and what a busy machine adds.
+const SILENCE: Duration = lease::DEFAULT_DURATION.saturating_add(Duration::from_secs(1));
+const LOOK: Duration = Duration::from_millis(100);
+
+pub(super) async fn run(database: &Database, json: bool) -> anyhow::Result<()> {
+    let stop = stop_when_asked()?;
+    let owner = owner("rebuild");
+    loop {
+        let now = SystemClock.now();
+        let requested = Rebuild::request(database, PATIENT_VIEW, Runner::Command, &owner, now).await?;
+        let (rebuild, found) = match requested {
+            Requested::New(rebuild) => (rebuild, false),
+            Requested::Unfinished(rebuild) => (free(database, rebuild).await?, true),
+            Requested::NoProjection => {
+                bail!("projections has no row for {PATIENT_VIEW}; run `patients migrate`")
+            }
+        };
+        if !json {
+            announce(&rebuild, found)?;
+        }
+        let outcome = carry_out(database, &rebuild, owner.clone(), &stop, json).await?;
+        // One that was called off before is out of the way now; what was asked for is a new one.
+        if outcome != Outcome::Cancelled || rebuild.state != RebuildState::Cancelling {
+            return tell(database, &rebuild, outcome).await;
+        }
+    }
+}
+
+pub(super) async fn cancel(database: &Database, json: bool) -> anyhow::Result<()> {
+    let stop = stop_when_asked()?;
+    let found = Rebuild::unfinished(database, PATIENT_VIEW, SystemClock.now()).await?;
+    let rebuild = found.context("no rebuild is under way")?;
+    if !rebuild.cancel(database).await? {
+        bail!("generation {} is served already", rebuild.generation);
+    }
+    // Whoever works at it stops and deletes what it has filled; if nobody does, this process deletes it.
+    let until = Instant::now() + SILENCE * 5;
+    loop {
+        let outcome = carry_out(database, &rebuild, owner("cancel"), &stop, json).await?;
+        match outcome {
+            Outcome::Cancelled if json => {
+                let over = Rebuild::of(database, PATIENT_VIEW, rebuild.generation, SystemClock.now()).await?;
+                return super::print_json(&over);
+            }
+            Outcome::Cancelled => {
+                return super::print(&format!(
+                    "generation {} was called off, and nothing is left of it",
+                    rebuild.generation
+                ));
+            }
+            Outcome::Taken if Instant::now() < until => tokio::time::sleep(LOOK).await,
+            outcome => return tell(database, &rebuild, outcome).await,
+        }
+    }
+}
+
+fn stop_when_asked() -> anyhow::Result<CancellationToken> {
+    let (mut signals, stop) = (StopSignals::listen()?, CancellationToken::new());
+    let told = stop.clone();
+    tokio::spawn(async move {
+        signals.asked().await;
+        told.cancel();
+    });
+    Ok(stop)
+}
+
+/// Waits until nobody owns a rebuild that was found: one whose process was killed is free when its lease has run out. One
+/// that moves meanwhile is somebody else's.
+async fn free(database: &Database, found: Rebuild) -> anyhow::Result<Rebuild> {
+    let until = Instant::now() + SILENCE;
+    let mut rebuild = found.clone();
+    while let Some(owner) = &rebuild.owner {
+        if rebuild.position != found.position || Instant::now() > until {
+            let (state, position) = (rebuild.state.name(), rebuild.position.unwrap_or(rebuild.head));
+            bail!(
+                "a rebuild of {PATIENT_VIEW} is under way: generation {}, {state}, at position {position} of {}, by {owner}",
+                rebuild.generation,
+                rebuild.head
+            );
+        }
+        tokio::time::sleep(LOOK).await;
+        rebuild = Rebuild::of(database, PATIENT_VIEW, found.generation, SystemClock.now())
+            .await?
+            .context("the rebuild is gone")?;
+    }
+    Ok(rebuild)
+}
+
+fn announce(rebuild: &Rebuild, found: bool) -> anyhow::Result<()> {
+    let generation = rebuild.generation;
+    super::print(&match (found, rebuild.position) {
+        (false, _) => format!("filling generation {generation} with {} events", rebuild.head),
+        (true, Some(position)) => {
+            format!(
+                "going on with generation {generation} from position {position} of {}",
+                rebuild.head
+            )
+        }
+        (true, None) => format!("going on with generation {generation}: cleaning up"),
+    })
+}
+
+async fn carry_out(
+    database: &Database,
+    rebuild: &Rebuild,
+    owner: String,
+    stop: &CancellationToken,
+    json: bool,
+) -> anyhow::Result<Outcome> {
+    let log = EventLog::new(database.clone());
+    let from = rebuild.position.unwrap_or(rebuild.head);
+    let mut progress = Progress::start("events", from.get(), rebuild.head.get(), json);
+    let (began, mut switched, mut cleaned) = (Instant::now(), None, 0);
+    let rebuilder = Rebuilder::new(log, SystemClock::shared(), owner);
+    let outcome = rebuilder
+        .carry_out(rebuild, stop, |step| match step {
+            Step::Filled { position, head } => progress.at(position.get(), head.get()),
+            Step::Switched { position } => switched = Some((position, began.elapsed())),
+            Step::Cleaned { rows } => cleaned = rows,
+        })
+        .await;
+    progress.end();
+    let outcome = outcome?;
+    if outcome == Outcome::Done {
+        done(rebuild, from, switched, cleaned, json)?;
+    }
+    Ok(outcome)
+}
+
+/// Says what was done.
+fn done(
+    rebuild: &Rebuild,
+    from: Position,
+    switched: Option<(Position, Duration)>,
+    cleaned: u64,
+    json: bool,
+) -> anyhow::Result<()> {
+    let generation = rebuild.generation;
+    let filled = switched.map(|(position, took)| (position, position.since(from), took));
+    if json {
+        return super::print_json(&json!({
+            "projection": PATIENT_VIEW,
+            "generation": generation,
+            "state": RebuildState::Done,
+            "position": filled.map(|(position, ..)| position),
+            "events": filled.map(|(_, events, _)| events),
+            "seconds": filled.map(|(.., took)| took.as_secs_f64()),
+            "events_per_second": filled.map(|(_, events, took)| rate(events, took)),
+            "rows_deleted": cleaned,
+        }));
+    }
+    if let Some((position, events, took)) = filled {
+        super::print(&format!(
+            "generation {generation} is served: {events} events up to position {position} in {:.1} s, {}/s",
+            took.as_secs_f64(),
+            rate(events, took)
+        ))?;
+    }
+    super::print(&format!(
+        "done; {cleaned} rows of the generation before were deleted"
+    ))
+}
+
+/// Fails with what the operator should know, unless it is done.
+async fn tell(database: &Database, rebuild: &Rebuild, outcome: Outcome) -> anyhow::Result<()> {
+    let generation = rebuild.generation;
+    match outcome {
+        Outcome::Done => Ok(()),
+        Outcome::Cancelled => bail!("generation {generation} was called off, and nothing is left of it"),
+        Outcome::Taken => bail!("another process works at generation {generation}"),
+        Outcome::Stopped => {
+            let now = Rebuild::of(database, PATIENT_VIEW, generation, SystemClock.now()).await?;
+            let position = now.and_then(|rebuild| rebuild.position);
+            let place = position.map_or_else(String::new, |position| format!(" at position {position}"));
+            bail!("stopped{place}; run `patients projection rebuild` again to go on")
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! `patients projection status`.
+
+use std::time::Duration;
+
+use eventstore::overview::Projection;
+use eventstore::{Clock, Database, Failure, Followed, Skip, SystemClock, overview};
+
+pub(super) async fn run(database: &Database, json: bool) -> anyhow::Result<()> {
+    let all = overview(database, SystemClock.now()).await?;
+    if json {
+        return super::print_json(&serde_json::json!({ "subscriptions": all }));
+    }
+    super::print(&table(&all).join("\n"))
+}
+
+fn table(all: &[Followed]) -> Vec<String> {
+    let mut lines = vec![format!(
+        "{:<16} {:>12} {:>12} {:>10} {:>8}  owner",
+        "subscription", "position", "head", "lag", "waits"
+    )];
+    for followed in all {
+        let waits = Duration::from_secs_f64(followed.lag_seconds.round());
+        lines.push(format!(
+            "{:<16} {:>12} {:>12} {:>10} {:>8}  {}",
+            followed.name,
+            followed.position,
+            followed.head,
+            followed.lag_events,
+            humantime::format_duration(waits).to_string(),
+            followed.owner.as_deref().unwrap_or("nobody"),
+        ));
+        lines.extend(
+            followed
+                .failure
+                .iter()
+                .flat_map(|failure| about_failure("  ", failure)),
+        );
+        lines.extend(followed.projection.iter().flat_map(about_projection));
+    }
+    lines
+}
+
+fn about_failure(indent: &str, failure: &Failure) -> [String; 2] {
+    let place = failure.position.map_or_else(
+        || "failing".to_owned(),
+        |position| format!("stopped at position {position}"),
+    );
+    let Failure {
+        since,
+        attempts,
+        retry_at,
+        error,
+        ..
+    } = failure;
+    [
+        format!("{indent}{place} since {since}, tried {attempts} times, again at {retry_at}"),
+        format!("{indent}  {error}"),
+    ]
+}
+
+fn about_projection(projection: &Projection) -> Vec<String> {
+    let mut lines = vec![format!("  generation {} is served", projection.active_generation)];
+    if let Some(rebuild) = &projection.rebuild {
+        let place = rebuild.position.map_or_else(String::new, |position| {
+            format!(" at position {position} of {}", rebuild.head)
+        });
+        lines.push(format!(
+            "  rebuild: generation {}, {}{place}, by {}",
+            rebuild.generation,
+            rebuild.state.name(),
+            rebuild.owner.as_deref().unwrap_or("nobody now"),
+        ));
+        lines.extend(
+            rebuild
+                .failure
+                .iter()
+                .flat_map(|failure| about_failure("    ", failure)),
+        );
+    }
+    lines.extend(projection.skips.iter().map(|skip| {
+        let Skip {
+            position,
+            reason,
+            skipped_by,
+            skipped_at,
+        } = skip;
+        format!("  passes over position {position}: {reason} ({skipped_by}, {skipped_at})")
+    }));
+    lines
+}

@@ -1,0 +1,48 @@
+//! `patients projection verify`.
+
+use anyhow::bail;
+use eventstore::{Database, EventLog};
+use projector::verify::{Sum, Verification, What};
+
+use super::progress::Progress;
+
+pub(super) async fn run(database: &Database, json: bool) -> anyhow::Result<()> {
+    let log = EventLog::new(database.clone());
+    // Not more patients than events: near enough to show how far it is.
+    let most = log.head().await?.position.get();
+    let mut progress = Progress::start("patients", 0, most, json);
+    let found = projector::verify(&log, |compared| progress.at(compared, most)).await?;
+    progress.end();
+    if json {
+        super::print_json(&found)?;
+    } else {
+        super::print(&table(&found))?;
+    }
+    if !found.same {
+        bail!("the read table is not what the log says; `patients projection rebuild` makes it anew");
+    }
+    Ok(())
+}
+
+fn table(found: &Verification) -> String {
+    let line = |name: &str, sum: &Sum| format!("{name:<8} {:>12} rows  {}", sum.rows, sum.checksum);
+    let mut lines = vec![
+        format!("position {}, generation {}", found.position, found.generation),
+        line("table", &found.table),
+        line("replay", &found.replay),
+    ];
+    if found.same {
+        lines.push("the same".to_owned());
+    } else {
+        lines.push(format!("{} differ, first:", found.differing));
+    }
+    lines.extend(found.first.iter().map(|difference| {
+        let what = match difference.what {
+            What::Missing => "is missing",
+            What::Unexpected => "should not be there",
+            What::Different => "has other values",
+        };
+        format!("  {} {what}", difference.id)
+    }));
+    lines.join("\n")
+}
