@@ -145,6 +145,8 @@ pub(crate) const EVERYBODY: Allowed = Allowed::Everybody;
 pub(crate) const CLERKS: Allowed = Allowed::Only(&[Role::Clerk]);
 /// Those who may see patients.
 pub(crate) const READERS: Allowed = Allowed::Only(&[Role::Clerk, Role::Auditor]);
+/// Those who look after the service.
+pub(crate) const OPERATORS: Allowed = Allowed::Only(&[Role::Operator]);
 
 /// Those who may see what was.
 pub(crate) const AUDITORS: Allowed = Allowed::Only(&[Role::Auditor]);

@@ -73,6 +73,7 @@ pub struct Api {
 
 /// What the routes share.
 pub struct Shared {
+    log: EventLog,
     commands: Commands,
     reads: PatientReads,
     access: Access,
@@ -102,6 +103,7 @@ impl Api {
         options: ApiOptions,
     ) -> Self {
         let shared = Shared {
+            log: log.clone(),
             commands: Commands::new(log.clone(), appends, Arc::clone(&clock)),
             reads: PatientReads::start(log),
             access,

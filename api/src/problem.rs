@@ -58,6 +58,14 @@ pub enum ApiError {
     NotRegisteredYet,
     /// The patient is not in the state that `If-Match` names; the state it is in.
     PreconditionFailed(u64),
+    /// There is no projection of that name.
+    NoSuchProjection,
+    /// There is no rebuild of that generation.
+    NoSuchRebuild,
+    /// The projection is being rebuilt already; where one sees how far that is.
+    RebuildUnderWay(String),
+    /// The rebuild's generation is served already, or it is over.
+    RebuildTooFar,
     /// There is nothing at that path.
     NoSuchRoute,
     /// The path does not take that method.
@@ -149,6 +157,22 @@ impl ApiError {
                 "/problems/precondition-failed",
                 "Changed meanwhile",
             ),
+            Self::NoSuchProjection => (
+                StatusCode::NOT_FOUND,
+                "/problems/projection-not-found",
+                "No such projection",
+            ),
+            Self::NoSuchRebuild => (
+                StatusCode::NOT_FOUND,
+                "/problems/rebuild-not-found",
+                "No such rebuild",
+            ),
+            Self::RebuildUnderWay(_) => (
+                StatusCode::CONFLICT,
+                "/problems/rebuild-under-way",
+                "Rebuild under way",
+            ),
+            Self::RebuildTooFar => (StatusCode::CONFLICT, "/problems/rebuild-too-far", "Too late"),
             Self::NoSuchRoute => (StatusCode::NOT_FOUND, "/problems/not-found", "Not found"),
             Self::MethodNotAllowed => (
                 StatusCode::METHOD_NOT_ALLOWED,
@@ -219,6 +243,12 @@ impl ApiError {
                 "The patient has no event with this sequence. The first has 1; the history lists them all."
             }
             Self::NotRegisteredYet => "At that moment nobody was registered under this id yet.",
+            Self::NoSuchProjection => "No projection has this name. GET /projections names them.",
+            Self::NoSuchRebuild => "The projection was never rebuilt into this generation.",
+            Self::RebuildUnderWay(_) => {
+                "The projection is being rebuilt already; the Location header says where to see how far that is."
+            }
+            Self::RebuildTooFar => "The new generation is served already, or the rebuild is over.",
             Self::NoSuchRoute => "There is nothing at this path.",
             Self::MethodNotAllowed => {
                 "This path does not take this method; the Allow header names those that it takes."
@@ -244,11 +274,13 @@ impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let (status, kind, title) = self.kind();
         let detail = self.detail();
-        let (errors, position) = match self {
-            Self::Invalid(errors) => (errors, None),
-            Self::NotProjectedYet(position) => (Vec::new(), Some(position)),
-            _ => (Vec::new(), None),
-        };
+        let (mut errors, mut position, mut location) = (Vec::new(), None, None);
+        match self {
+            Self::Invalid(problems) => errors = problems,
+            Self::NotProjectedYet(projected) => position = Some(projected),
+            Self::RebuildUnderWay(place) => location = place.parse().ok(),
+            _ => {}
+        }
         let problem = Problem {
             kind,
             title,
@@ -265,6 +297,9 @@ impl IntoResponse for ApiError {
         );
         if status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        if let Some(location) = location {
+            headers.insert(header::LOCATION, location);
         }
         if status == StatusCode::SERVICE_UNAVAILABLE {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));

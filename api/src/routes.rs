@@ -5,6 +5,7 @@ mod delete_patient;
 mod get_patient;
 mod health;
 mod list_patients;
+mod projections;
 mod register;
 
 use axum::Router;
@@ -15,7 +16,7 @@ use axum::routing::{delete, get, post};
 use uuid::Uuid;
 
 use crate::Api;
-use crate::access::{CLERKS, Caller, EVERYBODY, READERS};
+use crate::access::{CLERKS, Caller, EVERYBODY, OPERATORS, READERS};
 use crate::body::MAX_BODY;
 use crate::observe::{RequestId, observe};
 use crate::problem::ApiError;
@@ -32,6 +33,15 @@ pub fn router(api: Api) -> Router {
         .route("/patients/{id}", READERS.may(get(get_patient::get)))
         .route("/patients/{id}", CLERKS.may(delete(delete_patient::delete)))
         .merge(audit::routes())
+        .route("/projections", OPERATORS.may(get(projections::all)))
+        .route(
+            "/projections/{projection}/rebuild",
+            OPERATORS.may(post(projections::rebuild)),
+        )
+        .route(
+            "/projections/{projection}/rebuilds/{generation}",
+            OPERATORS.may(get(projections::progress).delete(projections::cancel)),
+        )
         .route("/health/live", EVERYBODY.may(get(health::live)))
         .route("/health/ready", EVERYBODY.may(get(health::ready)))
         .fallback(async || ApiError::NoSuchRoute)

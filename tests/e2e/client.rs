@@ -43,6 +43,14 @@ impl Client {
         }
     }
 
+    pub(crate) async fn post(&self, path: &str) -> reqwest::Result<Response> {
+        self.http.post(self.url(path)).send().await
+    }
+
+    pub(crate) async fn delete_at(&self, path: &str) -> reqwest::Result<Response> {
+        self.http.delete(self.url(path)).send().await
+    }
+
     pub(crate) async fn delete(&self, id: &str) -> reqwest::Result<Response> {
         self.http
             .delete(self.url(&format!("/patients/{id}")))

@@ -14,6 +14,7 @@ mod consistency;
 mod embedded;
 mod faults;
 mod feed;
+mod operators;
 mod privacy;
 mod production;
 mod rebuild;

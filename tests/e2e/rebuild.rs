@@ -18,7 +18,7 @@ use crate::client::{Client, id_of, patient};
 use crate::rig::{Production, SOON, patients};
 
 /// What a command printed on standard output, and whether it succeeded.
-fn run(command: &mut Command) -> (bool, String) {
+pub(crate) fn run(command: &mut Command) -> (bool, String) {
     let Output {
         status,
         stdout,
@@ -35,21 +35,21 @@ fn run(command: &mut Command) -> (bool, String) {
     )
 }
 
-fn json(command: &mut Command) -> Value {
+pub(crate) fn json(command: &mut Command) -> Value {
     let (succeeded, said) = run(command.arg("--json"));
     assert!(succeeded, "{said}");
     serde_json::from_str(said.trim()).unwrap()
 }
 
 impl Production {
-    fn projection(&self, arguments: &[&str]) -> Command {
+    pub(crate) fn projection(&self, arguments: &[&str]) -> Command {
         let mut command = self.command("projection");
         command.args(arguments);
         command
     }
 
     /// Fills the log and the read table with registrations, faster than they could be made.
-    async fn fill(&self, events: u32) {
+    pub(crate) async fn fill(&self, events: u32) {
         let mut connection = MySqlConnection::connect(&self.database.url).await.unwrap();
         let digits = "(SELECT 0 d UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3 UNION ALL SELECT 4 UNION ALL \
                       SELECT 5 UNION ALL SELECT 6 UNION ALL SELECT 7 UNION ALL SELECT 8 UNION ALL SELECT 9)";
@@ -81,7 +81,7 @@ impl Production {
         connection.close().await.unwrap();
     }
 
-    async fn generation(&self) -> i64 {
+    pub(crate) async fn generation(&self) -> i64 {
         let mut connection = MySqlConnection::connect(&self.database.url).await.unwrap();
         let sql = "SELECT active_generation FROM projections";
         sqlx::query_scalar(sql).fetch_one(&mut connection).await.unwrap()

@@ -155,7 +155,7 @@ async fn health_tells_live_and_ready() {
     rig.register("a@example.com").await;
     assert_eq!(
         rig.get("/health/ready").await.body,
-        json!({"status": "ready", "database": "up", "append_queue": "open", "position": 1})
+        json!({"status": "ready", "database": "up", "append_queue": "open", "position": 1, "read_table": "kept"})
     );
 }
 
