@@ -132,6 +132,7 @@ impl Rebuild {
     ) -> Result<Requested> {
         let mut transaction = database.begin().await?;
         let Some(active) = lock_active_generation(&mut transaction, projection).await? else {
+            transaction.rollback().await?;
             return Ok(Requested::NoProjection);
         };
         if let Some(unfinished) = Self::select(&mut transaction, projection, UNFINISHED, 1, now).await? {

@@ -156,8 +156,10 @@ impl Rebuilder {
                 outcome => break outcome,
             }
         };
-        if let Err(error) = &outcome {
-            self.note(rebuild, error, retry).await?;
+        if let Err(error) = &outcome
+            && let Err(error) = self.note(rebuild, error, retry).await
+        {
+            tracing::warn!(rebuild.name, %error, "a failure could not be noted");
         }
         if let Err(error) = lease.release().await {
             tracing::warn!(rebuild.name, %error, "a lease could not be released; it runs out by itself");

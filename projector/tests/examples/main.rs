@@ -1,0 +1,89 @@
+//! The worked examples of CONTRIBUTING.md, run: an event version, a projection, a column of the read table.
+#![expect(clippy::unwrap_used, reason = "whatever fails in a test fails the test")]
+
+mod event_version;
+mod new_column;
+mod new_projection;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use eventstore::{
+    Append, AppendQueue, Database, DatabaseOptions, EventLog, Handler, NewEvent, Position, Signal,
+    Subscription, SubscriptionStatus, SystemClock, Timestamp,
+};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use testkit::wait_until;
+use tokio_util::sync::CancellationToken;
+
+/// A log with the service's schema.
+struct Example {
+    log: EventLog,
+    appends: AppendQueue,
+    _folder: TempDir,
+}
+
+impl Example {
+    async fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("sqlite://{}", folder.path().join("patients.db").display());
+        let database = Database::connect(&url, DatabaseOptions::default()).await.unwrap();
+        let clock = SystemClock::shared();
+        migrations::migrate(&database, Arc::clone(&clock), "example")
+            .await
+            .unwrap();
+        Self {
+            log: EventLog::new(database.clone()),
+            appends: AppendQueue::start(database, Signal::in_process(), clock, 16, 16),
+            _folder: folder,
+        }
+    }
+
+    async fn append(&self, id: &str, sequence: u64, event_type: &str, payload: Value) -> Position {
+        let event = NewEvent {
+            aggregate_type: "patient".into(),
+            aggregate_id: id.into(),
+            sequence,
+            event_type: event_type.into(),
+            event_version: "1.0".into(),
+            payload,
+            metadata: json!({}),
+        };
+        let append = Append::new(vec![event], Vec::new()).unwrap();
+        self.appends.append(append).await.unwrap().last
+    }
+
+    async fn register(&self, id: &str) -> Position {
+        let payload = json!({
+            "type": "PatientRegistered", "name": "María", "email": format!("{id}@example.com"), "phone": "123-4567",
+            "document_url": "https://photos.example.com/maria.jpg",
+        });
+        self.append(id, 1, "PatientRegistered", payload).await
+    }
+
+    async fn delete(&self, id: &str) -> Position {
+        self.append(id, 2, "PatientDeleted", json!({ "type": "PatientDeleted" }))
+            .await
+    }
+
+    /// Runs a handler as a subscription until it has finished all there is.
+    async fn run(&self, name: &str, handler: impl Handler) {
+        let (signal, clock, stop) = (
+            Signal::in_process(),
+            SystemClock::shared(),
+            CancellationToken::new(),
+        );
+        let subscription = Subscription::new(name, "example", self.log.clone(), &signal, clock, handler);
+        let running = tokio::spawn(subscription.run(stop.clone()));
+        wait_until(Duration::from_secs(20), "all is finished", async || {
+            let status = SubscriptionStatus::of(self.log.database(), name, Timestamp::default())
+                .await
+                .unwrap();
+            status.lag() == 0
+        })
+        .await;
+        stop.cancel();
+        running.await.unwrap();
+    }
+}

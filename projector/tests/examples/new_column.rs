@@ -1,0 +1,107 @@
+//! Adding a column to the read table: the host that a patient's document is on.
+//!
+//! 1. A migration adds it with a default (*expand*), so that the programs that run, which do not know it, go on.
+//! 2. `PatientRow` in `changes.rs` gets the value and `insert` in `rows.rs` writes it: what [`NewView`] does here.
+//! 3. Start the new program everywhere, and then `patients projection rebuild`: it fills the rows of before while the
+//!    table is served.
+//! 4. Only then let the API show the column. A later release may drop the default (*contract*).
+
+use domain::{PatientDetails, PatientEvent};
+use eventstore::rebuild::lock_active_generation;
+use eventstore::{Handler, RecordedEvent, Session, Transaction};
+use projector::{PATIENT_VIEW, PatientView, ProjectionError};
+
+use crate::Example;
+
+/// `migrations/sqlite/NNNN_document_host.sql`; in `migrations/mysql/` the type is `VARCHAR(253)`.
+const MIGRATION: &str = "ALTER TABLE patient_view ADD COLUMN document_host TEXT NOT NULL DEFAULT ''";
+
+/// What the column shows. A pure function of the event, so that a rebuild comes to the same.
+fn document_host(details: &PatientDetails) -> &str {
+    let after_scheme = details
+        .document_url
+        .split_once("://")
+        .map_or("", |(_, rest)| rest);
+    after_scheme
+        .split(['/', ':', '?', '#'])
+        .next()
+        .unwrap_or_default()
+}
+
+/// The projection as the new program has it; deletions are left out, for they do not change.
+struct NewView;
+
+impl Handler for NewView {
+    type Error = ProjectionError;
+
+    async fn apply(
+        &mut self,
+        transaction: &mut Transaction<'_>,
+        events: &[RecordedEvent],
+    ) -> Result<(), ProjectionError> {
+        let generation = lock_active_generation(transaction, PATIENT_VIEW)
+            .await?
+            .ok_or(ProjectionError::NoGeneration)?;
+        for event in events {
+            let read =
+                PatientEvent::from_stored(&event.event_type, &event.event_version, event.payload.clone());
+            let read = read.map_err(|source| ProjectionError::Unreadable {
+                position: event.position,
+                source,
+            })?;
+            let Some(details) = read.into_details() else {
+                continue;
+            };
+            transaction
+                .query(
+                    "INSERT INTO patient_view (generation, id, name, email, phone, document_url, sequence, registered_at, \
+                     document_host) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                )
+                .bind(generation)
+                .bind(event.aggregate_id.as_str())
+                .bind(details.name.as_str())
+                .bind(details.email.as_str())
+                .bind(details.phone.as_str())
+                .bind(details.document_url.as_str())
+                .bind(event.sequence.cast_signed())
+                .bind(event.recorded_at)
+                .bind(document_host(&details))
+                .execute()
+                .await?;
+        }
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn a_program_that_does_not_know_the_column_goes_on_and_one_that_does_fills_it() {
+    let example = Example::new().await;
+    example.register("a").await;
+    example.run(PATIENT_VIEW, PatientView).await;
+    let database = example.log.database();
+    database
+        .writer()
+        .await
+        .unwrap()
+        .query(MIGRATION)
+        .execute()
+        .await
+        .unwrap();
+    // The old program, on the new schema.
+    example.register("b").await;
+    example.run(PATIENT_VIEW, PatientView).await;
+    // The new program takes over from its checkpoint.
+    example.register("c").await;
+    example.run(PATIENT_VIEW, NewView).await;
+    let sql = "SELECT document_host FROM patient_view ORDER BY id";
+    let rows = database
+        .reader()
+        .await
+        .unwrap()
+        .query(sql)
+        .fetch_all()
+        .await
+        .unwrap();
+    let hosts: Vec<String> = rows.iter().map(|row| row.get(0).unwrap()).collect();
+    assert_eq!(hosts, ["", "", "photos.example.com"]);
+}
