@@ -1,6 +1,5 @@
 //! `patients projection …`: what operators do about the read table.
 
-mod progress;
 mod rebuild;
 mod skip;
 mod status;

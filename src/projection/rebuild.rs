@@ -11,8 +11,8 @@ use serde_json::json;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::progress::{Progress, rate};
 use crate::database::owner;
+use crate::progress::Progress;
 use crate::shutdown::StopSignals;
 
 /// How long an owner may say nothing until it is taken for dead: its lease, and what a busy machine adds.
@@ -192,4 +192,10 @@ async fn tell(database: &Database, rebuild: &Rebuild, outcome: Outcome) -> anyho
             bail!("stopped{place}; run `patients projection rebuild` again to go on")
         }
     }
+}
+
+/// A number of things in a time, for each second.
+fn rate(number: u64, time: Duration) -> u64 {
+    let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX).max(1);
+    number.saturating_mul(1_000_000) / micros
 }

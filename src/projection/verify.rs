@@ -4,15 +4,16 @@ use anyhow::bail;
 use eventstore::{Database, EventLog};
 use projector::verify::{Sum, Verification, What};
 
-use super::progress::Progress;
+use crate::progress::Progress;
 
 pub(super) async fn run(database: &Database, json: bool) -> anyhow::Result<()> {
     let log = EventLog::new(database.clone());
     // Not more patients than events: near enough to show how far it is.
     let most = log.head().await?.position.get();
     let mut progress = Progress::start("patients", 0, most, json);
-    let found = projector::verify(&log, |compared| progress.at(compared, most)).await?;
+    let found = projector::verify(&log, |compared| progress.at(compared, most)).await;
     progress.end();
+    let found = found?;
     if json {
         super::print_json(&found)?;
     } else {

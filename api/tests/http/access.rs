@@ -76,6 +76,15 @@ async fn every_route_is_for_its_roles_and_for_no_other() {
         ("GET", &format!("{id}/history/1"), &[Auditor], false),
         ("GET", "/events", &[Auditor], false),
         ("GET", "/events/stream?after=x", &[Auditor], false),
+        ("GET", "/projections", &[Operator], false),
+        ("POST", "/projections/patient_view/rebuild", &[Operator], false),
+        ("GET", "/projections/patient_view/rebuilds/2", &[Operator], false),
+        (
+            "DELETE",
+            "/projections/patient_view/rebuilds/2",
+            &[Operator],
+            false,
+        ),
         ("GET", "/health/live", everybody, true),
         ("GET", "/health/ready", everybody, true),
     ] {
