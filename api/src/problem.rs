@@ -102,6 +102,7 @@ struct Problem {
 
 impl ApiError {
     /// The status, the `type` and the title.
+    #[expect(clippy::too_many_lines, reason = "a table")]
     const fn kind(&self) -> (StatusCode, &'static str, &'static str) {
         match self {
             Self::MalformedJson(_) => (

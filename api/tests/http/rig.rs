@@ -117,12 +117,6 @@ impl Rig {
         self.log.database().begin().await.unwrap()
     }
 
-    /// Runs a statement.
-    pub(crate) async fn execute(&self, sql: &str) {
-        let mut connection = self.log.database().writer().await.unwrap();
-        connection.query(sql).execute().await.unwrap();
-    }
-
     /// Projects all there is, and stops.
     pub(crate) async fn project(&self) {
         let stop = CancellationToken::new();
