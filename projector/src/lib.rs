@@ -8,7 +8,10 @@
 //! - A row and the checkpoint that covers it are committed together ([`eventstore::subscription`]).
 //! - Rows of a generation are written while that generation is locked in `projections`, so a switch of generations
 //!   never falls between an event and its row.
-//! - An event of a patient that cannot be read stops the projection there; it is never passed over.
+//! - An event of a patient that cannot be applied stops the projection there; it is passed over only if an operator says
+//!   so ([`eventstore::skip`]).
+//! - A rebuild is seen by readers as nothing at all ([`rebuild`]); whether the table is what the log says can be found out at
+//!   any time ([`mod@verify`]).
 //!
 //! # Adding a projection
 //!

@@ -225,7 +225,7 @@ async fn readers_and_writers_notice_nothing_of_a_rebuild() {
 /// Kill -9 at several moments, among them while the generation is filled and while the old one is deleted.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_rebuild_that_was_killed_leaves_the_table_served_and_goes_on() {
-    const EVENTS: u32 = 40_000;
+    const EVENTS: u32 = 100_000;
     Production::on_each(async |production| {
         production.fill(EVENTS).await;
         let (_api, client) = production.api().await;
@@ -292,7 +292,7 @@ async fn a_rebuild_that_was_killed_leaves_the_table_served_and_goes_on() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_second_rebuild_says_that_there_is_one_and_fails() {
     Production::on_each(async |production| {
-        production.fill(60_000).await;
+        production.fill(100_000).await;
         let first = Program::start(&production.projection(&["rebuild"]));
         let partly = "checkpoints WHERE name = 'patient_view@2' AND position > 0";
         wait_until(SOON, "the first has begun", async || {
