@@ -61,6 +61,13 @@ impl Blocks {
         }
     }
 
+    /// Makes sure that nothing comes for now: the stream then waits to be woken.
+    pub(crate) async fn wait(&mut self) {
+        timeout(Duration::from_millis(300), self.block())
+            .await
+            .unwrap_err();
+    }
+
     /// The positions of the next events; each event's id is its position.
     pub(crate) async fn events(&mut self, number: usize) -> Vec<u64> {
         let mut positions = Vec::new();
