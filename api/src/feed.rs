@@ -69,8 +69,13 @@ impl Feed {
         Ok(self.log.page(filter, after, end, limit).await?)
     }
 
-    /// Begins a stream of the events after `after`.
-    pub(crate) fn open(&self, filter: EventFilter, after: Position) -> Result<Reader, ApiError> {
+    /// Begins a stream of the events after `after`, which ends as soon as it is no longer `allowed`.
+    pub(crate) fn open(
+        &self,
+        filter: EventFilter,
+        after: Position,
+        allowed: impl Fn() -> bool + Send + Sync + 'static,
+    ) -> Result<Reader, ApiError> {
         if self.stop.is_cancelled() {
             return Err(ApiError::ShuttingDown);
         }
@@ -81,6 +86,7 @@ impl Feed {
             feed: self.clone(),
             filter,
             after,
+            allowed: Box::new(allowed),
             _place: place,
         })
     }
@@ -103,10 +109,11 @@ impl Feed {
 }
 
 /// One stream, and how far it is.
-#[derive(Debug)]
 pub(crate) struct Reader {
     feed: Feed,
     filter: EventFilter,
     after: Position,
+    /// Whether its client may read on; asked before each read.
+    allowed: Box<dyn Fn() -> bool + Send + Sync>,
     _place: OwnedSemaphorePermit,
 }

@@ -12,6 +12,8 @@ use super::{CHUNK, Reader};
 pub(crate) enum Incomplete {
     #[error("shutting down")]
     ShuttingDown,
+    #[error("the client may not read on")]
+    NotAllowed,
     #[error(transparent)]
     Store(#[from] eventstore::Error),
     #[error(transparent)]
@@ -43,6 +45,9 @@ impl Reader {
         let stop = self.feed.stop.clone();
         // A chunk may have no event if there is a filter.
         while self.after < end && *left != Some(0) {
+            if !(self.allowed)() {
+                return Err(Incomplete::NotAllowed);
+            }
             let limit = left.map_or(CHUNK, |left| left.min(CHUNK));
             let page = self.feed.log.page(&self.filter, self.after, end, limit);
             let page = stop

@@ -23,8 +23,8 @@ struct Live {
 }
 
 impl Reader {
-    /// Every event from where the reader is, each as soon as it is recorded, until the feed is closed. While the
-    /// database is away the stream waits, and nothing is passed over.
+    /// Every event from where the reader is, each as soon as it is recorded, until the feed is closed or the client
+    /// may not read on. While the database is away the stream waits, and nothing is passed over.
     pub(crate) fn live(self) -> impl Stream<Item = RecordedEvent> {
         let wake = self.feed.signal.subscribe();
         let live = Live {
@@ -35,7 +35,7 @@ impl Reader {
         };
         stream::unfold(live, |mut live| async move {
             let stop = live.reader.feed.stop.clone();
-            let events = stop.run_until_cancelled(live.next()).await?;
+            let events = stop.run_until_cancelled(live.next()).await??;
             Some((stream::iter(events), live))
         })
         .flatten()
@@ -43,9 +43,9 @@ impl Reader {
 }
 
 impl Live {
-    /// The next events; at least one.
-    async fn next(&mut self) -> Vec<RecordedEvent> {
-        loop {
+    /// The next events; at least one. Nothing if the client may not read on.
+    async fn next(&mut self) -> Option<Vec<RecordedEvent>> {
+        while (self.reader.allowed)() {
             if std::mem::take(&mut self.gather) {
                 tokio::time::sleep(GATHER).await;
             }
@@ -57,7 +57,7 @@ impl Live {
                     }
                     if !page.events.is_empty() {
                         self.gather = !more;
-                        return page.events;
+                        return Some(page.events);
                     }
                     if !more {
                         self.wake.wait(self.reader.feed.poll).await;
@@ -77,6 +77,7 @@ impl Live {
                 }
             }
         }
+        None
     }
 
     /// One read, and whether there is more already.

@@ -5,6 +5,7 @@ use axum::body::Body;
 use axum::http::{Method, Request, StatusCode};
 
 use crate::rig::{Rig, patient};
+use crate::streams::Blocks;
 
 struct Door {
     rig: Rig,
@@ -179,4 +180,25 @@ async fn the_actor_of_an_event_is_the_holder_of_the_token() {
     let open = Rig::new().await;
     open.register("a@example.com").await;
     assert_eq!(open.actor_of(1).await, "anonymous");
+}
+
+#[tokio::test]
+async fn a_stream_ends_when_its_token_is_taken_back() {
+    let door = Door::new().await;
+    let (clerk, auditor) = (door.of(Role::Clerk), door.of(Role::Auditor));
+    let register = async |email: &str| {
+        let mut request = request("POST", "/register", Some(&clerk));
+        *request.body_mut() = Body::from(patient(email).to_string());
+        assert_eq!(door.rig.send(request).await.status, StatusCode::CREATED);
+    };
+    let stream = request("GET", "/events/stream", Some(&auditor));
+    let mut stream = Blocks::of(door.rig.respond(stream).await).await;
+    register("a@example.com").await;
+    assert_eq!(stream.events(1).await, [1]);
+    let left = door.tokens.iter().filter(|(role, _)| *role == Role::Clerk);
+    let left = left.map(|(role, token)| token.line("desk", *role));
+    door.access
+        .replace(Tokens::parse(&left.collect::<String>()).unwrap());
+    register("b@example.com").await;
+    assert_eq!(stream.block().await, None);
 }

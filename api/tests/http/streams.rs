@@ -5,6 +5,7 @@ use std::time::Duration;
 use api::serve;
 use axum::body::{Body, BodyDataStream};
 use axum::http::{Request, StatusCode};
+use axum::response::Response;
 use domain::PatientDetails;
 use eventstore::{Append, NewEvent};
 use futures::StreamExt;
@@ -32,7 +33,10 @@ impl Blocks {
         if let Some(id) = last_event_id {
             request = request.header("last-event-id", id);
         }
-        let response = rig.respond(request.body(Body::empty()).unwrap()).await;
+        Self::of(rig.respond(request.body(Body::empty()).unwrap()).await).await
+    }
+
+    pub(crate) async fn of(response: Response) -> Self {
         assert_eq!(response.status(), StatusCode::OK);
         assert_eq!(response.headers()["content-type"], "text/event-stream");
         assert_eq!(response.headers()["cache-control"], "no-store");
@@ -55,6 +59,13 @@ impl Blocks {
             let chunk = self.body.next().await?.unwrap();
             self.text.push_str(std::str::from_utf8(&chunk).unwrap());
         }
+    }
+
+    /// Makes sure that nothing comes for now: the stream then waits to be woken.
+    pub(crate) async fn wait(&mut self) {
+        timeout(Duration::from_millis(300), self.block())
+            .await
+            .unwrap_err();
     }
 
     /// The positions of the next events; each event's id is its position.

@@ -16,6 +16,7 @@ use url::form_urlencoded;
 use uuid::Uuid;
 
 use crate::Api;
+use crate::access::AUDITORS;
 use crate::headers::{EVENT_POSITION, accepts, last_event_id, set_next};
 use crate::problem::ApiError;
 use crate::query::Query;
@@ -80,7 +81,10 @@ pub(super) async fn pages(
     let after = query.after.unwrap_or_default();
     let head = api.feed.head().await?.position;
     let (mut response, reaches) = if accepts(&headers, NDJSON) {
-        let lines = api.feed.open(query.filter(), after)?.lines(head, query.limit);
+        let lines = api
+            .feed
+            .open(query.filter(), after, still_allowed(&api, &headers))?
+            .lines(head, query.limit);
         let response = ([(header::CONTENT_TYPE, NDJSON)], Body::from_stream(lines)).into_response();
         // With a limit, the last line says how far it reaches.
         (response, query.limit.is_none().then_some(head.max(after)))
@@ -110,7 +114,10 @@ pub(super) async fn live(
     let query = FeedQuery::parse(query.as_deref())?;
     // What a browser has seen since is later than what its page once asked for.
     let after = last_event_id(&headers)?.or(query.after).unwrap_or_default();
-    let events = api.feed.open(query.filter(), after)?.live();
+    let events = api
+        .feed
+        .open(query.filter(), after, still_allowed(&api, &headers))?
+        .live();
     let hello = stream::once(async { Ok(Event::default().retry(RECONNECT)) });
     let stream = hello.chain(events.map(|event| message(&event)));
     let mut response = Sse::new(stream)
@@ -121,6 +128,19 @@ pub(super) async fn live(
         .headers_mut()
         .insert("x-accel-buffering", HeaderValue::from_static("no"));
     Ok(response)
+}
+
+/// Whether who sent these headers may still read: a token may be taken back while a stream goes on.
+fn still_allowed(api: &Api, headers: &HeaderMap) -> impl Fn() -> bool + Send + Sync + use<> {
+    let api = api.clone();
+    let given = headers.get_all(header::AUTHORIZATION).iter();
+    let given: HeaderMap = given
+        .map(|value| (header::AUTHORIZATION, value.clone()))
+        .collect();
+    move || {
+        let caller = api.access.caller(&given);
+        caller.is_ok_and(|caller| AUDITORS.check(Some(&caller)).is_ok())
+    }
 }
 
 fn message(event: &RecordedEvent) -> Result<Event, axum::Error> {
