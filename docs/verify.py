@@ -4,9 +4,9 @@
     verify.py export FILE [--after POSITION:HASH] [--trusted POSITION:HASH_OR_ROOT ...]
     verify.py proof FILE [--trusted POSITION:ROOT ...]
 
-FILE is what `patients audit export` and `patients audit prove` write; docs/audit.md defines both. An export that does not
-begin with the first event needs --after, and then has no root. Exit code 0: everything fits, and every trusted head is
-met; 1: something does not.
+FILE is what `patients audit export` and `patients audit prove` write; docs/audit.md defines both. An export that does
+not begin with the first event needs --after, and then has no root. Exit code 0: everything fits, and every trusted head
+is met; 1: something does not.
 """
 
 import argparse
@@ -18,8 +18,8 @@ from datetime import datetime, timedelta, timezone
 from decimal import Decimal
 
 EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
-COLUMNS = {"position", "aggregate_type", "aggregate_id", "sequence", "event_type", "event_version", "payload", "metadata",
-           "recorded_at", "hash"}
+COLUMNS = {"position", "aggregate_type", "aggregate_id", "sequence", "event_type", "event_version", "payload",
+           "metadata", "recorded_at", "hash"}
 
 
 class Misfit(Exception):
@@ -54,6 +54,7 @@ def read_json(text):
 
 def number(value):
     """ECMAScript's Number::toString, from the shortest digits that give the double back."""
+    fits(type(value) is float or abs(value) < 2 ** 53, "an integer that a double may hold for another")
     value = float(value)
     if value == 0:
         return "0"

@@ -4,6 +4,7 @@ mod export;
 mod file;
 mod format;
 mod head;
+mod history;
 mod output;
 mod prove;
 mod verify;
@@ -11,7 +12,9 @@ mod verify;
 use std::path::PathBuf;
 
 use clap::Subcommand;
-use eventstore::{EventLog, Trusted};
+use domain::Until;
+use eventstore::{EventLog, Timestamp, Trusted};
+use uuid::Uuid;
 
 use crate::database;
 use crate::settings::Settings;
@@ -38,6 +41,28 @@ pub(crate) enum AuditCommand {
         /// A head that was kept, with its hash or its root; may be given again
         #[arg(long, value_name = "POSITION:HASH")]
         trusted: Vec<Trusted>,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show every event of a patient, deleted or not
+    History {
+        /// The patient
+        id: Uuid,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show a patient as it is, or was
+    State {
+        /// The patient
+        id: Uuid,
+        /// At this moment, in RFC 3339
+        #[arg(long, value_name = "TIME", value_parser = moment)]
+        at: Option<Timestamp>,
+        /// Just after its event with this sequence
+        #[arg(long, conflicts_with = "at")]
+        sequence: Option<u64>,
         /// Print JSON
         #[arg(long)]
         json: bool,
@@ -99,6 +124,20 @@ pub(crate) async fn run(settings: &Settings, command: AuditCommand) -> anyhow::R
     let outcome = match command {
         AuditCommand::Head { root, json } => head::run(&log, root, json).await,
         AuditCommand::Verify { trusted, json } => verify::run(&log, trusted, json).await,
+        AuditCommand::History { id, json } => history::history(&log, id, json).await,
+        AuditCommand::State {
+            id,
+            at,
+            sequence,
+            json,
+        } => {
+            let until = match (at, sequence) {
+                (Some(moment), _) => Until::Moment(moment),
+                (None, Some(sequence)) => Until::Sequence(sequence),
+                (None, None) => Until::Now,
+            };
+            history::state(&log, id, until, json).await
+        }
         AuditCommand::Export {
             after,
             format,
@@ -114,4 +153,9 @@ pub(crate) async fn run(settings: &Settings, command: AuditCommand) -> anyhow::R
     };
     database.close().await;
     outcome
+}
+
+fn moment(text: &str) -> Result<Timestamp, String> {
+    text.parse()
+        .map_err(|_| "expected a moment, such as 2026-11-24T06:51:04Z".to_owned())
 }

@@ -29,6 +29,7 @@ use crate::coalesce::{Batch, Coalescer, Rejected};
 use crate::database::{Connection, Database, Dialect};
 use crate::error::Error;
 use crate::event::{Hash, NewEvent, Position};
+use crate::json::has_inexact_integer;
 use crate::signal::{Notice, Signal};
 
 /// The most events in one append.
@@ -121,6 +122,9 @@ impl Prepared {
         }
         if deeper_than(MAX_EVENT_DEPTH, &event.payload) || deeper_than(MAX_EVENT_DEPTH, &event.metadata) {
             return Err(AppendError::Invalid("an event that is nested too deeply"));
+        }
+        if has_inexact_integer(&event.payload) || has_inexact_integer(&event.metadata) {
+            return Err(AppendError::Invalid("an integer beyond 2⁵³ − 1"));
         }
         let canonical = Canonical::of(&event).map_err(|_| AppendError::Invalid("not writable as JSON"))?;
         if canonical.len() > MAX_EVENT_BYTES {

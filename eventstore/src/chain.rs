@@ -6,8 +6,8 @@
 //! 1970, a number) and `sequence`. RFC 8785 makes the bytes independent of how a database keeps JSON: MySQL sorts the
 //! members by its own rule, MariaDB keeps the text.
 //!
-//! RFC 8785 reads every number as an IEEE 754 double, so integers beyond 2⁵³ would lose digits; events say such values
-//! as strings.
+//! RFC 8785 reads every number as an IEEE 754 double, so that two integers beyond 2⁵³ − 1 could have one form; an append
+//! refuses them, and events say such values as strings.
 
 use serde::Serialize;
 use serde_json::Value;

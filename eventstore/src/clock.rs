@@ -102,10 +102,9 @@ impl Serialize for Timestamp {
 impl<'de> Deserialize<'de> for Timestamp {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        DateTime::parse_from_rfc3339(&text)
+        text.parse()
             .ok()
-            .map(|moment| Self::from(moment.to_utc()))
-            .filter(|moment| moment.to_string() == text)
+            .filter(|moment: &Self| moment.to_string() == text)
             .ok_or_else(|| de::Error::custom("expected a moment, such as 2026-11-24T06:51:04.123456Z"))
     }
 }

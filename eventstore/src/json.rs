@@ -12,6 +12,9 @@ pub(crate) use strict::strict_value;
 
 /// The arrays and objects within each other that the short way takes on.
 const DEPTH: usize = 64;
+/// The largest integer up to which a double holds each one and no other for it. RFC 8785 takes every number for a double,
+/// so that beyond, two integers could have one form.
+pub(crate) const LARGEST_INTEGER: u64 = (1 << 53) - 1;
 /// The digits of an integer that every double holds exactly.
 const DIGITS: usize = 15;
 
@@ -19,8 +22,8 @@ const DIGITS: usize = 15;
 ///
 /// # Errors
 ///
-/// If `text` is not JSON, or has an object with two members of one name: RFC 8785 rests on I-JSON (RFC 7493), which
-/// forbids them, since readers disagree about which one counts.
+/// If `text` is not JSON; if it has an object with two members of one name, of which readers disagree about which one
+/// counts, or an integer beyond [`LARGEST_INTEGER`]: what RFC 8785 rests on, I-JSON (RFC 7493), has neither.
 pub(crate) fn canonicalize(text: &str, out: &mut Vec<u8>) -> serde_json::Result<()> {
     let start = out.len();
     if ShortWay::new(text).whole(out).is_some() {
@@ -31,6 +34,19 @@ pub(crate) fn canonicalize(text: &str, out: &mut Vec<u8>) -> serde_json::Result<
     let value: Value = strict_value(&mut reader)?;
     reader.end()?;
     serde_json_canonicalizer::to_writer(&value, out)
+}
+
+/// Whether an integer in it is beyond [`LARGEST_INTEGER`].
+pub(crate) fn has_inexact_integer(value: &Value) -> bool {
+    match value {
+        Value::Number(number) => {
+            let size = number.as_i64().map(i64::unsigned_abs).or_else(|| number.as_u64());
+            size.is_some_and(|size| size > LARGEST_INTEGER)
+        }
+        Value::Array(items) => items.iter().any(has_inexact_integer),
+        Value::Object(members) => members.values().any(has_inexact_integer),
+        _ => false,
+    }
 }
 
 /// A pass over the text that gives up (`None`) at whatever it does not know.

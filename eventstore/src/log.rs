@@ -9,8 +9,8 @@ use crate::event::{Hash, Position, RecordedEvent};
 
 pub use pages::{EventFilter, EventPage, WINDOW};
 
-pub(crate) const COLUMNS: &str = "position, aggregate_type, aggregate_id, sequence, event_type, event_version, payload, metadata, \
-                       recorded_at, hash";
+pub(crate) const COLUMNS: &str = "position, aggregate_type, aggregate_id, sequence, event_type, event_version, \
+                                  payload, metadata, recorded_at, hash";
 
 /// The end of the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

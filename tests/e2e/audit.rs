@@ -1,5 +1,6 @@
 //! What auditors do: keep a head, verify, export, prove, and check without the database.
 
+mod history;
 mod verifier;
 
 use std::os::unix::fs::PermissionsExt;

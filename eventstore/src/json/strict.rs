@@ -1,17 +1,27 @@
-//! A JSON value in which no object has two members of one name.
+//! A JSON value in which no object has two members of one name, and no integer is too large for a double.
 
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
-/// Reads a value as `serde_json` does, and refuses two members of one name, of which `serde_json` keeps the last.
+use super::LARGEST_INTEGER;
+
+/// Reads a value as `serde_json` does, and refuses two members of one name, of which `serde_json` keeps the last, and an
+/// integer beyond [`LARGEST_INTEGER`].
 ///
 /// # Errors
 ///
-/// If it is not JSON, or has such members. The message repeats none of it.
+/// If it is not JSON, or has one of these. The message repeats none of it.
 pub(crate) fn strict_value<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Value, D::Error> {
     Strict.deserialize(deserializer)
+}
+
+fn exact<E: Error>(size: u64, value: impl Into<Value>) -> Result<Value, E> {
+    if size > LARGEST_INTEGER {
+        return Err(E::custom("an integer that is too large"));
+    }
+    Ok(value.into())
 }
 
 struct Strict;
@@ -39,12 +49,12 @@ impl<'de> Visitor<'de> for Strict {
         Ok(Value::Bool(value))
     }
 
-    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
-        Ok(value.into())
+    fn visit_i64<E: Error>(self, value: i64) -> Result<Value, E> {
+        exact(value.unsigned_abs(), value)
     }
 
-    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
-        Ok(value.into())
+    fn visit_u64<E: Error>(self, value: u64) -> Result<Value, E> {
+        exact(value, value)
     }
 
     fn visit_f64<E: Error>(self, value: f64) -> Result<Value, E> {

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use eventstore::append::MAX_EVENT_DEPTH;
-use eventstore::{Append, AppendError, AppendQueue, Clock, ManualClock, Signal, SystemClock, Timestamp};
+use eventstore::{
+    Append, AppendError, AppendQueue, Clock, ManualClock, NewEvent, Signal, SystemClock, Timestamp,
+};
 use futures::future::join_all;
 use serde_json::json;
 
@@ -158,4 +160,22 @@ async fn what_is_nested_as_deep_as_allowed_can_be_stored_and_read_back(backend: 
     let read = backend.log.feed(position(0), 10).await.unwrap();
     assert_eq!(read[0].payload, deepest.payload);
     assert_eq!(read[0].metadata, deepest.metadata);
+}
+
+#[test]
+fn an_integer_that_the_chain_could_not_tell_from_another_is_refused() {
+    let saying = |number: i64| NewEvent {
+        payload: json!({"numbers": [number]}),
+        ..event("a", 1)
+    };
+    let largest = (1 << 53) - 1;
+    for (number, taken) in [
+        (largest, true),
+        (-largest, true),
+        (largest + 1, false),
+        (-largest - 1, false),
+    ] {
+        let append = Append::new(vec![saying(number)], Vec::new());
+        assert_eq!(append.is_ok(), taken, "{number}");
+    }
 }

@@ -1,0 +1,158 @@
+//! `patients audit history` and `patients audit state`: one patient, deleted or not, from the log alone.
+
+use anyhow::{Context, bail};
+use cqrs_es::Aggregate;
+use domain::{Patient, PatientDetails, PatientState, StoredEvent, Until};
+use eventstore::{EventLog, Position, RecordedEvent, Timestamp};
+use serde::Serialize;
+use serde_json::Value;
+use uuid::Uuid;
+
+use super::output::{lines, print, print_json};
+
+/// Events that are read at a time.
+const PAGE: u32 = 500;
+
+/// Every event of a patient, in order.
+async fn events(log: &EventLog, id: Uuid) -> anyhow::Result<Vec<RecordedEvent>> {
+    let id = id.to_string();
+    let mut events: Vec<RecordedEvent> = Vec::new();
+    loop {
+        let after = events.last().map_or(0, |last| last.sequence);
+        let page = log.history(Patient::TYPE, &id, after, PAGE).await?;
+        let ends = page.len() < PAGE as usize;
+        events.extend(page);
+        if ends {
+            break;
+        }
+    }
+    if events.is_empty() {
+        bail!("there never was a patient {id}");
+    }
+    Ok(events)
+}
+
+/// Shows every event of a patient.
+pub(super) async fn history(log: &EventLog, id: Uuid, json: bool) -> anyhow::Result<()> {
+    let events = events(log, id).await?;
+    if json {
+        return print_json(&events);
+    }
+    let events: Vec<String> = events.iter().map(block).collect();
+    print(&events.join("\n\n"))
+}
+
+fn block(event: &RecordedEvent) -> String {
+    let heading = format!(
+        "{}  {} {}  {}",
+        event.sequence, event.event_type, event.event_version, event.recorded_at
+    );
+    let mut values = vec![("position", event.position.to_string())];
+    for said in [&event.payload, &event.metadata] {
+        let members = said.as_object().into_iter().flatten();
+        // The payload's own `type` is the event type again.
+        let members = members.filter(|(name, value)| *name != "type" || **value != event.event_type);
+        values.extend(members.map(|(name, value)| (name.as_str(), plain(value))));
+    }
+    values.push(("hash", event.hash.to_string()));
+    let body = lines(&values);
+    let body: Vec<String> = body.lines().map(|line| format!("   {line}")).collect();
+    format!("{heading}\n{}", body.join("\n"))
+}
+
+/// A value for people: text without quotes, and without what a terminal would take for commands.
+fn plain(value: &Value) -> String {
+    let text = value
+        .as_str()
+        .map_or_else(|| value.to_string(), ToOwned::to_owned);
+    text.chars()
+        .map(|c| {
+            if c.is_control() {
+                c.escape_default().to_string()
+            } else {
+                c.to_string()
+            }
+        })
+        .collect()
+}
+
+/// A patient at a point of its past; the same as `GET /patients/{id}?at=…` gives.
+#[derive(Serialize)]
+struct Past<'p> {
+    id: Uuid,
+    state: &'static str,
+    sequence: u64,
+    position: Position,
+    recorded_at: Timestamp,
+    #[serde(flatten)]
+    details: Option<&'p PatientDetails>,
+}
+
+/// Shows a patient as it was after the last event that `until` takes.
+pub(super) async fn state(
+    log: &EventLog,
+    id: Uuid,
+    until: Until<Timestamp>,
+    json: bool,
+) -> anyhow::Result<()> {
+    let events = events(log, id).await?;
+    let counting = events
+        .iter()
+        .take_while(|event| until.takes(event.sequence, &event.recorded_at));
+    let last = counting
+        .last()
+        .context("nobody was registered under this id yet")?;
+    if let Until::Sequence(sequence) = until
+        && last.sequence != sequence
+    {
+        bail!("the patient has {} events", last.sequence);
+    }
+    let (position, recorded_at) = (last.position, last.recorded_at);
+    let mut patient = Patient::default();
+    patient
+        .replay(events.into_iter().map(stored), &until)
+        .context("an event of this patient cannot be read")?;
+    let (state, details) = match patient.state() {
+        PatientState::Active(details) => ("active", Some(details)),
+        PatientState::Deleted => ("deleted", None),
+        PatientState::Unregistered => ("unregistered", None),
+    };
+    let past = Past {
+        id,
+        state,
+        sequence: patient.sequence(),
+        position,
+        recorded_at,
+        details,
+    };
+    if json {
+        return print_json(&past);
+    }
+    let mut values = vec![
+        ("id", id.to_string()),
+        ("state", past.state.to_owned()),
+        ("sequence", past.sequence.to_string()),
+        ("position", past.position.to_string()),
+        ("recorded at", past.recorded_at.to_string()),
+    ];
+    if let Some(details) = past.details {
+        let details = [
+            ("name", &details.name),
+            ("email", &details.email),
+            ("phone", &details.phone),
+            ("document_url", &details.document_url),
+        ];
+        values.extend(details.map(|(name, value)| (name, plain(&value.as_str().into()))));
+    }
+    print(&lines(&values))
+}
+
+fn stored(event: RecordedEvent) -> StoredEvent<Timestamp> {
+    StoredEvent {
+        sequence: event.sequence,
+        recorded_at: event.recorded_at,
+        event_type: event.event_type,
+        event_version: event.event_version,
+        payload: event.payload,
+    }
+}
