@@ -1,11 +1,13 @@
-//! The delivery ledger: the table `mail_deliveries`. All SQL of this crate is here.
+//! The delivery ledger: the table `mail_deliveries`, and beside it `mail_attempts`, every attempt that has ended, and
+//! `mail_workers`, who sends. All SQL of this crate is here.
 //!
 //! ```text
 //! pending ── take ──> sending ──> sent
-//!    │                 │  ├─────> dead
-//!    │   ┌─── take ────┘  └─────> failed ── take ──> sending …
-//!    │   └ when its lease has run out            │
-//!    └──────────────> cancelled <────────────────┘
+//!    │ ^               │  │ ├───> dead ── by hand ──> pending
+//!    │ └─ server away ─┼──┘ └───> failed ── take ──> sending …
+//!    │   ┌─── take ────┘           │
+//!    │   └ when its lease has run out
+//!    └──────────────> cancelled <──┘
 //! ```
 //!
 //! `due_at` says when a row may be taken: at once, after a pause, or when the lease of its worker runs out. Whoever
@@ -16,6 +18,10 @@ use eventstore::{Position, RecordedEvent, Result, Session, Timestamp, Transactio
 
 use crate::template::Template;
 
+pub(crate) mod attempts;
+pub(crate) mod inspect;
+pub(crate) mod workers;
+
 /// A row that is due.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Delivery {
@@ -24,6 +30,8 @@ pub(crate) struct Delivery {
     pub(crate) aggregate_id: String,
     /// The attempts so far.
     pub(crate) attempts: u32,
+    /// If a worker has it whose lease has run out: when that worker took it.
+    pub(crate) left_at: Option<Timestamp>,
 }
 
 /// How a delivery is left.
@@ -40,6 +48,11 @@ pub(crate) enum State {
     },
     /// Given up.
     Dead {
+        /// Why; no personal data, at most 500 characters.
+        error: String,
+    },
+    /// Not tried: no mail could have been sent. It is due again, as if it had not been taken.
+    Untried {
         /// Why; no personal data, at most 500 characters.
         error: String,
     },
@@ -110,7 +123,7 @@ pub(crate) async fn due(
 ) -> Result<Vec<Delivery>> {
     let templates = names_of(|_| true);
     let sql = format!(
-        "SELECT position, template, aggregate_id, attempts FROM mail_deliveries \
+        "SELECT position, template, aggregate_id, attempts, state, updated_at FROM mail_deliveries \
          WHERE due_at <= ? AND template IN ({}) ORDER BY due_at LIMIT ?{}",
         in_list(templates.len()),
         transaction.dialect().for_update_skip_locked()
@@ -132,6 +145,11 @@ pub(crate) async fn due(
             template,
             aggregate_id: row.get(2)?,
             attempts: u32::try_from(row.get::<i32, _>(3)?).unwrap_or(0),
+            left_at: if row.get::<String, _>(4)? == "sending" {
+                Some(row.get(5)?)
+            } else {
+                None
+            },
         });
     }
     Ok(deliveries)
@@ -190,18 +208,22 @@ pub(crate) async fn record(
     state: &State,
     now: Timestamp,
 ) -> Result<bool> {
-    let (state, due_at, error) = match state {
-        State::Sent => ("sent", None, None),
-        State::Failed { due_at, error } => ("failed", Some(*due_at), Some(error.as_str())),
-        State::Dead { error } => ("dead", None, Some(error.as_str())),
+    let tried_before = delivery.attempts > 1;
+    let (state, due_at, error, untried) = match state {
+        State::Sent => ("sent", None, None, 0),
+        State::Failed { due_at, error } => ("failed", Some(*due_at), Some(error.as_str()), 0),
+        State::Dead { error } => ("dead", None, Some(error.as_str()), 0),
+        State::Untried { error } if tried_before => ("failed", Some(now), Some(error.as_str()), 1),
+        State::Untried { error } => ("pending", Some(now), Some(error.as_str()), 1),
     };
     let recorded = transaction
         .query(
-            "UPDATE mail_deliveries SET state = ?, due_at = ?, lease = NULL, last_error = ?, updated_at = ? \
-             WHERE position = ? AND template = ? AND lease = ?",
+            "UPDATE mail_deliveries SET state = ?, due_at = ?, lease = NULL, attempts = attempts - ?, last_error = ?, \
+             updated_at = ? WHERE position = ? AND template = ? AND lease = ?",
         )
         .bind(state)
         .bind(due_at)
+        .bind(untried)
         .bind(error)
         .bind(now)
         .bind(delivery.position)

@@ -14,6 +14,7 @@ mod consistency;
 mod embedded;
 mod faults;
 mod feed;
+mod mail;
 mod privacy;
 mod production;
 mod rig;

@@ -7,6 +7,7 @@ use cqrs_es::Aggregate;
 use domain::{PATIENT_DELETED, Patient};
 use eventstore::{EventLog, Position, RecordedEvent, Result, Timestamp, Transaction};
 
+use crate::ledger::attempts::{self, Past};
 use crate::ledger::{self, Delivery};
 
 /// A delivery under a lease, with the event that it tells of.
@@ -29,7 +30,8 @@ pub(super) struct Taken {
 }
 
 /// Takes at most `limit` rows that are due, and leases them for `lease`. Those whose patient is deleted are cancelled
-/// instead, whether or not the subscription has come to the deletion yet. The jobs may begin once `transaction` is
+/// instead, whether or not the subscription has come to the deletion yet. What a worker has left unfinished goes into the
+/// history. The jobs may begin once `transaction` is
 /// committed.
 pub(super) async fn take(
     transaction: &mut Transaction<'_>,
@@ -55,6 +57,19 @@ pub(super) async fn take(
             })
     };
     let (cancelled, leased): (Vec<_>, Vec<_>) = due.iter().partition(is_over);
+    let lost: Vec<_> = due
+        .iter()
+        .filter_map(|delivery| {
+            delivery.left_at.map(|started_at| Past {
+                delivery,
+                started_at,
+                ended_at: now,
+                outcome: "lost",
+                error: Some("its mailer ended before it recorded the outcome"),
+            })
+        })
+        .collect();
+    attempts::add(transaction, &lost).await?;
     let token: Arc<str> = format!("{:032x}", fastrand::u128(..)).into();
     ledger::cancel(transaction, &cancelled, now).await?;
     ledger::lease(transaction, &leased, &token, now + lease, now).await?;
