@@ -6,6 +6,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 use crate::access::TokenCommand;
 use crate::audit::AuditCommand;
 use crate::health::Role;
+use crate::mail::MailCommand;
 use crate::settings::Settings;
 
 /// Event-sourced patient registration.
@@ -48,6 +49,11 @@ pub(crate) enum Command {
     Audit {
         #[command(subcommand)]
         command: AuditCommand,
+    },
+    /// Look after the mail: how it stands, what is in the ledger, try again, preview, test
+    Mail {
+        #[command(subcommand)]
+        command: MailCommand,
     },
 }
 

@@ -1,4 +1,11 @@
-//! The mailer's parts, from the settings.
+//! Mail: the mailer's parts, from the settings; and `patients mail`.
+
+mod command;
+mod list;
+mod preview;
+mod retry;
+mod status;
+mod test;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -8,6 +15,8 @@ use eventstore::{Clock, EventLog};
 use mailer::{Composer, MailHandler, Options, SmtpOptions, Templates, Transport, Worker};
 
 use crate::settings::Settings;
+
+pub(crate) use command::{MailCommand, run};
 
 /// The mailer, ready to run.
 pub(crate) struct Mail {
@@ -26,9 +35,7 @@ pub(crate) fn start(
     log: &EventLog,
     clock: Arc<dyn Clock>,
 ) -> anyhow::Result<Mail> {
-    let sender = settings.mail_from.parse().context("MAIL_FROM")?;
-    let languages = settings.mail_language.parse().context("MAIL_LANGUAGE")?;
-    let composer = Composer::new(Templates::built_in()?, languages, sender);
+    let composer = composer(settings, None)?;
     let transport = transport(settings)?;
     let place = transport.describe();
     let options = Options {
@@ -44,6 +51,16 @@ pub(crate) fn start(
         worker,
         place,
     })
+}
+
+/// What makes mails, in `language` or those of the settings.
+fn composer(settings: &Settings, language: Option<&str>) -> anyhow::Result<Composer> {
+    let sender = settings.mail_from.parse().context("MAIL_FROM")?;
+    let languages = match language {
+        Some(language) => language.parse().context("--language")?,
+        None => settings.mail_language.parse().context("MAIL_LANGUAGE")?,
+    };
+    Ok(Composer::new(Templates::built_in()?, languages, sender))
 }
 
 /// The way mail leaves.

@@ -65,5 +65,5 @@ pub use message::{Composer, Mail};
 pub use sender::{Sender, SenderError};
 pub use template::Template;
 pub use templates::{TemplateError, Templates};
-pub use transport::{Outbox, Smtp, SmtpOptions, SmtpUrlError, Transport};
+pub use transport::{Outbox, Smtp, SmtpOptions, SmtpUrlError, Transport, Trial, Tried};
 pub use worker::{Options, Rate, RateError, Worker};

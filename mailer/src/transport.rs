@@ -5,6 +5,7 @@ mod outbox;
 mod session;
 mod smtp;
 mod smtp_url;
+mod trial;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -12,6 +13,7 @@ use std::time::Duration;
 pub use outbox::Outbox;
 pub use smtp::{Smtp, SmtpOptions};
 pub use smtp_url::SmtpUrlError;
+pub use trial::{Trial, Tried};
 
 use crate::error::{AttemptError, Failure, Outage};
 use crate::message::Mail;
@@ -77,6 +79,21 @@ impl Transport {
                 .unwrap_or(Err(Failure::Timeout))
                 // A full disk is full for every mail.
                 .map_err(|failure| AttemptError::Outage(Outage::Down(failure))),
+        }
+    }
+
+    /// Hands over one mail to see whether that can be done; what came of each step. Of files there are no steps.
+    ///
+    /// # Errors
+    ///
+    /// [`AttemptError`], for files only.
+    pub async fn try_out(&self, mail: &Mail, within: Duration) -> Result<Trial, AttemptError> {
+        match self {
+            Self::Smtp(smtp) => Ok(smtp.try_out(mail, within).await),
+            Self::Outbox(_) => {
+                self.send(mail, within).await?;
+                Ok(Trial::new(Vec::new(), None, None))
+            }
         }
     }
 

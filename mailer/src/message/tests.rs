@@ -1,5 +1,5 @@
 use domain::{EVENT_VERSION, PATIENT_DELETED, PATIENT_REGISTERED};
-use eventstore::Hash;
+use eventstore::{Hash, Position};
 use serde_json::json;
 
 use super::*;
@@ -191,6 +191,29 @@ fn debug_shows_nothing_of_what_it_says() {
     let mail = compose(&registered("Ana", "ana@example.com")).unwrap();
     assert_eq!(
         format!("{mail:?}"),
-        "Mail { position: Position(42), template: PatientRegistered, .. }"
+        "Mail { name: \"42-patient_registered\", .. }"
     );
+}
+
+#[test]
+fn a_preview_is_the_mail_that_a_patient_gets() {
+    let mail = composer("es", "noreply@miapp.com")
+        .preview(Template::PatientRegistered, NOW)
+        .unwrap();
+    assert!(text(&mail).contains("Content-Language: es\r\n"));
+    assert!(text(&mail).contains("maria.jose@example.com"));
+}
+
+#[test]
+fn a_test_mail_goes_to_the_address_that_is_given_and_to_no_other() {
+    let composer = composer("es,en", "noreply@miapp.com");
+    let mail = composer.test(" ops@example.com ", NOW).unwrap();
+    assert!(header(&mail).contains(&"To: ops@example.com".to_owned()));
+    for wrong in ["", "ops", "ops@example.com\r\nBcc: x@example.com", "a@b, c@d"] {
+        assert_eq!(
+            composer.test(wrong, NOW).unwrap_err(),
+            Failure::Address,
+            "{wrong:?}"
+        );
+    }
 }

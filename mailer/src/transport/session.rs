@@ -3,6 +3,7 @@
 use std::error::Error as _;
 use std::fmt;
 use std::io::{self, ErrorKind};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -12,7 +13,8 @@ use lettre::transport::smtp::client::AsyncSmtpConnection;
 use lettre::transport::smtp::commands::{Data, Mail as MailFrom, Rcpt, Rset};
 use lettre::transport::smtp::extension::{Extension, MailBodyParameter, MailParameter};
 use lettre::transport::smtp::response::Severity::{self, PositiveCompletion, PositiveIntermediate};
-use tokio::net::lookup_host;
+use tokio::net::{TcpStream, lookup_host};
+use tokio::time::timeout;
 
 use super::smtp_url::{Encryption, Server};
 use crate::error::{CertificateFault, EnhancedCode, SmtpFailure, Step};
@@ -53,56 +55,99 @@ impl Drop for Counted {
 /// A step that failed, and how.
 pub(super) type Failed = (Step, SmtpFailure);
 
+/// How far a mail is on its way.
+#[derive(Debug)]
+pub(super) struct Progress {
+    /// The step that is under way, or at which it ended.
+    pub(super) step: Step,
+    /// What the server said when it refused, if that is to be kept. It may quote an address.
+    pub(super) said: Option<String>,
+    keep: bool,
+}
+
+impl Progress {
+    /// At the beginning.
+    pub(super) const fn new() -> Self {
+        Self {
+            step: Step::Resolve,
+            said: None,
+            keep: false,
+        }
+    }
+
+    /// At the beginning, for somebody who may read what the server says.
+    pub(super) const fn keeping() -> Self {
+        Self {
+            step: Step::Resolve,
+            said: None,
+            keep: true,
+        }
+    }
+
+    /// A failure at the step that is under way.
+    fn failed(&mut self, error: &Error) -> Failed {
+        if self.keep && error.status().is_some() {
+            self.said = error.source().map(ToString::to_string);
+        }
+        (self.step, failure(error))
+    }
+}
+
 impl Session {
-    /// Connects, encrypts as the server's URL says, and authenticates. `step` is always the one that is under way, so that
-    /// whoever gives up knows what did not come to an end. No timeout but for the connection.
-    pub(super) async fn open(server: &Server, count: &Count, step: &mut Step) -> Result<Self, Failed> {
-        *step = Step::Resolve;
+    /// Connects, encrypts as the server's URL says, and authenticates. No timeout but for the connection.
+    pub(super) async fn open(
+        server: &Server,
+        count: &Count,
+        progress: &mut Progress,
+    ) -> Result<Self, Failed> {
+        progress.step = Step::Resolve;
         let addresses: Vec<_> = lookup_host((server.host.as_str(), server.port))
             .await
             .map_err(|_| (Step::Resolve, SmtpFailure::Unresolved))?
             .collect();
-        *step = Step::Connect;
-        let immediate = match &server.encryption {
-            Encryption::Immediate(tls) => Some(tls.clone()),
-            Encryption::None | Encryption::StartTls(_) | Encryption::StartTlsIfOffered(_) => None,
+        progress.step = Step::Connect;
+        let mut connection = if let Encryption::Immediate(tls) = &server.encryption {
+            let timeout = Some(CONNECT_TIMEOUT);
+            AsyncSmtpConnection::connect_tokio1(
+                addresses.as_slice(),
+                timeout,
+                &server.hello,
+                Some(tls.clone()),
+                None,
+            )
+            .await
+            .map_err(|error| {
+                let (_, failure) = progress.failed(&error);
+                (in_one_go(failure), failure)
+            })?
+        } else {
+            let stream = connect(&addresses).await?;
+            progress.step = Step::Hello;
+            AsyncSmtpConnection::connect_with_transport(Box::new(stream), &server.hello)
+                .await
+                .map_err(|error| progress.failed(&error))?
         };
-        let is_immediate = immediate.is_some();
-        let mut connection = AsyncSmtpConnection::connect_tokio1(
-            addresses.as_slice(),
-            Some(CONNECT_TIMEOUT),
-            &server.hello,
-            immediate,
-            None,
-        )
-        .await
-        .map_err(|error| connecting(failure(&error), is_immediate))?;
-        *step = Step::Tls;
-        let in_tls = |error: &Error| (Step::Tls, failure(error));
+        progress.step = Step::Tls;
         match &server.encryption {
-            Encryption::StartTls(_) if !connection.can_starttls() => {
-                return Err((Step::Tls, SmtpFailure::NoStartTls));
-            }
-            // Whoever is between could take the offer away and read the password.
-            Encryption::StartTlsIfOffered(_)
-                if !connection.can_starttls() && server.credentials.is_some() && !server.is_loopback() =>
-            {
-                return Err((Step::Tls, SmtpFailure::NoStartTls));
-            }
             Encryption::StartTls(tls) | Encryption::StartTlsIfOffered(tls) if connection.can_starttls() => {
                 connection
                     .starttls(tls.clone(), &server.hello)
                     .await
-                    .map_err(|error| in_tls(&error))?;
+                    .map_err(|error| progress.failed(&error))?;
             }
-            _ => {}
+            Encryption::StartTls(_) => return Err((Step::Tls, SmtpFailure::NoStartTls)),
+            // Whoever is between could take the offer away and read the password.
+            Encryption::StartTlsIfOffered(_) if server.credentials.is_some() && !server.is_loopback() => {
+                return Err((Step::Tls, SmtpFailure::NoStartTls));
+            }
+            Encryption::None | Encryption::Immediate(_) | Encryption::StartTlsIfOffered(_) => {}
         }
-        *step = Step::Auth;
+        progress.step = Step::Auth;
         if let Some(credentials) = &server.credentials {
             connection
                 .auth(server.mechanisms, credentials)
                 .await
-                .map_err(|error| (Step::Auth, failure(&error)))?;
+                .map_err(|error| progress.failed(&error))?;
         }
         Ok(Self {
             connection,
@@ -121,9 +166,9 @@ impl Session {
         drop(self.connection.quit().await);
     }
 
-    /// Hands over one mail; `step` as in [`Session::open`].
-    pub(super) async fn hand_over(&mut self, mail: &Mail, step: &mut Step) -> Result<(), Failed> {
-        *step = Step::Mail;
+    /// Hands over one mail.
+    pub(super) async fn hand_over(&mut self, mail: &Mail, progress: &mut Progress) -> Result<(), Failed> {
+        progress.step = Step::Mail;
         let mut parameters = Vec::new();
         if !mail.is_ascii() {
             // A server that offers SMTPUTF8 also offers 8BITMIME (RFC 6531 §3.1).
@@ -138,16 +183,16 @@ impl Session {
             parameters.push(MailParameter::Body(MailBodyParameter::EightBitMime));
         }
         let from = MailFrom::new(mail.envelope.from().cloned(), parameters);
-        self.command(from, PositiveCompletion, *step).await?;
-        *step = Step::Rcpt;
+        self.command(from, PositiveCompletion, progress).await?;
+        progress.step = Step::Rcpt;
         for to in mail.envelope.to() {
-            self.command(Rcpt::new(to.clone(), Vec::new()), PositiveCompletion, *step)
+            self.command(Rcpt::new(to.clone(), Vec::new()), PositiveCompletion, progress)
                 .await?;
         }
-        *step = Step::Data;
-        self.command(Data, PositiveIntermediate, *step).await?;
-        *step = Step::Message;
-        self.command(Content(mail), PositiveCompletion, *step).await
+        progress.step = Step::Data;
+        self.command(Data, PositiveIntermediate, progress).await?;
+        progress.step = Step::Message;
+        self.command(Content(mail), PositiveCompletion, progress).await
     }
 
     /// Says `command`; a reply that is positive, but not as it is expected to be, is not SMTP.
@@ -155,19 +200,32 @@ impl Session {
         &mut self,
         command: impl fmt::Display,
         expected: Severity,
-        step: Step,
+        progress: &mut Progress,
     ) -> Result<(), Failed> {
         match self.connection.command(command).await {
             Ok(reply) if reply.code().severity == expected => Ok(()),
-            Ok(_) => Err((step, SmtpFailure::Protocol)),
-            Err(error) => Err((step, failure(&error))),
+            Ok(_) => Err((progress.step, SmtpFailure::Protocol)),
+            Err(error) => Err(progress.failed(&error)),
         }
     }
 }
 
-/// Which step a connection failed at that lettre makes in one go: TCP, TLS if it is immediate, the greetings.
-fn connecting(failure: SmtpFailure, immediate: bool) -> Failed {
-    let step = match failure {
+/// Connects to the first of `addresses` that takes the connection.
+async fn connect(addresses: &[SocketAddr]) -> Result<TcpStream, Failed> {
+    let mut failure = SmtpFailure::Unresolved;
+    for address in addresses {
+        failure = match timeout(CONNECT_TIMEOUT, TcpStream::connect(address)).await {
+            Ok(Ok(stream)) => return Ok(stream),
+            Ok(Err(error)) => SmtpFailure::Io(error.kind()),
+            Err(_) => SmtpFailure::Timeout,
+        };
+    }
+    Err((Step::Connect, failure))
+}
+
+/// Which step failed of those that lettre takes in one go if TLS is immediate: TCP, TLS, the greetings.
+const fn in_one_go(failure: SmtpFailure) -> Step {
+    match failure {
         SmtpFailure::Timeout
         | SmtpFailure::Connection
         | SmtpFailure::Io(
@@ -177,11 +235,9 @@ fn connecting(failure: SmtpFailure, immediate: bool) -> Failed {
             | ErrorKind::AddrNotAvailable
             | ErrorKind::PermissionDenied,
         ) => Step::Connect,
-        SmtpFailure::Tls | SmtpFailure::Certificate(_) => Step::Tls,
-        SmtpFailure::Io(_) if immediate => Step::Tls,
+        SmtpFailure::Tls | SmtpFailure::Certificate(_) | SmtpFailure::Io(_) => Step::Tls,
         _ => Step::Hello,
-    };
-    (step, failure)
+    }
 }
 
 /// A mail as it follows `DATA`: with its leading dots doubled (RFC 5321 §4.5.2), and a line of one dot at its end.

@@ -13,9 +13,10 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::classify::classify;
-use super::session::{Count, Failed, Session};
+use super::session::{Count, Failed, Progress, Session};
 use super::smtp_url::{Server, SmtpUrlError};
-use crate::error::{AttemptError, SmtpFailure, Step};
+use super::trial::Trial;
+use crate::error::{AttemptError, SmtpFailure};
 use crate::message::Mail;
 
 /// How long a kept session may take to show that it still works, and one that ends to say goodbye.
@@ -82,23 +83,23 @@ impl Smtp {
     }
 
     pub(super) async fn send(&self, mail: &Mail, within: Duration) -> Result<(), AttemptError> {
-        let mut step = Step::Resolve;
-        self.hand_over(mail, within, &mut step)
+        self.hand_over(mail, within, &mut Progress::new())
             .await
             .map_err(|(step, failure)| classify(step, failure, mail.is_ascii()))
     }
 
-    /// As [`Smtp::send`], saying at which step it is, and, if it fails, how.
-    pub(super) async fn hand_over(
-        &self,
-        mail: &Mail,
-        within: Duration,
-        step: &mut Step,
-    ) -> Result<(), Failed> {
+    /// As [`Smtp::send`], saying what came of each step.
+    pub(super) async fn try_out(&self, mail: &Mail, within: Duration) -> Trial {
+        let mut progress = Progress::keeping();
+        let sent = self.hand_over(mail, within, &mut progress).await;
+        Trial::new(self.server.steps(), sent.err(), progress.said)
+    }
+
+    async fn hand_over(&self, mail: &Mail, within: Duration, progress: &mut Progress) -> Result<(), Failed> {
         let until = Instant::now() + within;
-        let mut session = self.session(until, step).await?;
-        let sent = timeout_at(until, session.hand_over(mail, step)).await;
-        let sent = sent.unwrap_or(Err((*step, SmtpFailure::Timeout)));
+        let mut session = self.session(until, progress).await?;
+        let sent = timeout_at(until, session.hand_over(mail, progress)).await;
+        let sent = sent.unwrap_or(Err((progress.step, SmtpFailure::Timeout)));
         let usable = match sent {
             // 421 ends the session (RFC 5321 §3.8).
             Err((_, SmtpFailure::Reply { code, .. })) => code != 421,
@@ -115,7 +116,7 @@ impl Smtp {
     }
 
     /// A kept session that works, or else a new one.
-    async fn session(&self, until: Instant, step: &mut Step) -> Result<Session, Failed> {
+    async fn session(&self, until: Instant, progress: &mut Progress) -> Result<Session, Failed> {
         self.drop_old();
         while let Some(mut session) = self.pop() {
             if matches!(timeout(SHORT_TIMEOUT, session.reset()).await, Ok(true)) {
@@ -123,9 +124,9 @@ impl Smtp {
             }
         }
         let until = until.min(Instant::now() + self.connect_timeout);
-        timeout_at(until, Session::open(&self.server, &self.open, step))
+        timeout_at(until, Session::open(&self.server, &self.open, progress))
             .await
-            .unwrap_or(Err((*step, SmtpFailure::Timeout)))
+            .unwrap_or(Err((progress.step, SmtpFailure::Timeout)))
     }
 
     fn idle(&self) -> MutexGuard<'_, Vec<Idle>> {

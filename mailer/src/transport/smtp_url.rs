@@ -8,6 +8,8 @@ use lettre::transport::smtp::extension::ClientId;
 use lettre::transport::smtp::{SMTP_PORT, SUBMISSION_PORT, SUBMISSIONS_PORT};
 use url::{Host, Url, form_urlencoded};
 
+use crate::error::Step;
+
 /// An SMTP URL that cannot be used. None of these repeats it, since it holds a password.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -108,6 +110,19 @@ impl Server {
 
     pub(super) fn is_loopback(&self) -> bool {
         is_loopback(&self.host)
+    }
+
+    /// The steps to it, in the order in which they are taken.
+    pub(super) fn steps(&self) -> Vec<Step> {
+        let mut steps = vec![Step::Resolve, Step::Connect];
+        steps.extend(match self.encryption {
+            Encryption::None => &[Step::Hello][..],
+            Encryption::Immediate(_) => &[Step::Tls, Step::Hello],
+            Encryption::StartTls(_) | Encryption::StartTlsIfOffered(_) => &[Step::Hello, Step::Tls],
+        });
+        steps.extend(self.credentials.is_some().then_some(Step::Auth));
+        steps.extend([Step::Mail, Step::Rcpt, Step::Data, Step::Message]);
+        steps
     }
 
     /// Without secrets.
