@@ -14,7 +14,7 @@
 //! takes it puts a new `lease` on it, and only with that lease can the outcome be recorded.
 
 use eventstore::database::{in_list, padded, values_list};
-use eventstore::{Position, RecordedEvent, Result, Session, Timestamp, Transaction};
+use eventstore::{Dialect, Position, RecordedEvent, Result, Session, Timestamp, Transaction};
 
 use crate::template::Template;
 
@@ -122,12 +122,7 @@ pub(crate) async fn due(
     now: Timestamp,
 ) -> Result<Vec<Delivery>> {
     let templates = names_of(|_| true);
-    let sql = format!(
-        "SELECT position, template, aggregate_id, attempts, state, updated_at FROM mail_deliveries \
-         WHERE due_at <= ? AND template IN ({}) ORDER BY due_at LIMIT ?{}",
-        in_list(templates.len()),
-        transaction.dialect().for_update_skip_locked()
-    );
+    let sql = due_statement(transaction.dialect(), templates.len());
     let rows = transaction
         .query(&sql)
         .bind(now)
@@ -153,6 +148,16 @@ pub(crate) async fn due(
         });
     }
     Ok(deliveries)
+}
+
+/// Reads the index on `due_at` in its order and stops at the limit, however many rows are due.
+fn due_statement(dialect: Dialect, templates: usize) -> String {
+    format!(
+        "SELECT position, template, aggregate_id, attempts, state, updated_at FROM mail_deliveries \
+         WHERE due_at <= ? AND template IN ({}) ORDER BY due_at LIMIT ?{}",
+        in_list(templates),
+        dialect.for_update_skip_locked()
+    )
 }
 
 /// Puts `lease` on rows that [`due`] has locked: they are not due again before `until`. An attempt is counted.
@@ -234,6 +239,32 @@ pub(crate) async fn record(
     Ok(recorded == 1)
 }
 
+/// Records that mails were sent, all with one statement; each with the lease under which it was. The number of those whose
+/// lease has not passed on, which are changed.
+pub(crate) async fn record_sent(
+    transaction: &mut Transaction<'_>,
+    sent: &[(&Delivery, &str)],
+    now: Timestamp,
+) -> Result<u64> {
+    if sent.is_empty() {
+        return Ok(0);
+    }
+    let mut which = "(position = ? AND template = ? AND lease = ?) OR ".repeat(sent.len());
+    which.truncate(which.len() - " OR ".len());
+    let sql = format!(
+        "UPDATE mail_deliveries SET state = 'sent', due_at = NULL, lease = NULL, last_error = NULL, updated_at = ? \
+         WHERE {which}"
+    );
+    let mut update = transaction.query(&sql).bind(now);
+    for (delivery, lease) in sent {
+        update = update
+            .bind(delivery.position)
+            .bind(delivery.template.name())
+            .bind(*lease);
+    }
+    update.execute().await
+}
+
 fn names_of(which: impl Fn(Template) -> bool) -> Vec<&'static str> {
     Template::ALL
         .into_iter()
@@ -248,3 +279,6 @@ fn any_of(pairs: usize) -> String {
     condition.truncate(condition.len().saturating_sub(" OR ".len()));
     condition
 }
+
+#[cfg(test)]
+mod tests;

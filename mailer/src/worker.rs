@@ -20,7 +20,7 @@ mod take;
 use std::sync::Arc;
 use std::time::Duration;
 
-use eventstore::{Clock, Error, EventLog, Result, Timestamp};
+use eventstore::{Clock, Error, EventLog, Result, Timestamp, Transaction};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -31,8 +31,8 @@ use self::breaker::Breaker;
 use self::rate::Bucket;
 pub use self::rate::{Rate, RateError};
 use self::take::Taken;
-use crate::ledger::attempts;
 use crate::ledger::workers::{self, Standing, WorkerStatus};
+use crate::ledger::{self, attempts};
 use crate::message::Composer;
 use crate::transport::Transport;
 
@@ -224,15 +224,7 @@ impl Worker {
 
     /// The transaction of a turn; whether more may be due than was taken.
     async fn transact(&mut self, free: usize, now: Timestamp, shutdown: &CancellationToken) -> Result<bool> {
-        let mut transaction = self.log.database().begin().await?;
-        let mut recorded = Vec::with_capacity(self.ended.len());
-        let mut history = Vec::with_capacity(self.ended.len());
-        for attempt in &self.ended {
-            let counts = attempt.record(&mut transaction, now).await?;
-            recorded.push(counts);
-            history.extend(attempt.history().filter(|_| counts));
-        }
-        attempts::add(&mut transaction, &history).await?;
+        let (mut transaction, recorded) = self.record(now).await?;
         let mut taken = Taken::default();
         // Asked again, since the database may have taken its time.
         if free > 0 && !shutdown.is_cancelled() {
@@ -256,6 +248,27 @@ impl Worker {
             self.running.spawn(Arc::clone(&self.post).attempt(job));
         }
         Ok(taken.more)
+    }
+
+    /// Begins a transaction and records in it what has ended, each with its place in the history; which of them counted.
+    async fn record(&self, now: Timestamp) -> Result<(Transaction<'static>, Vec<bool>)> {
+        let mut transaction = self.log.database().begin().await?;
+        let sent: Vec<_> = self.ended.iter().filter_map(Attempt::sent).collect();
+        let all = ledger::record_sent(&mut transaction, &sent, now).await? == sent.len() as u64;
+        if !all {
+            // Some lease has passed on. Which one, only one statement for each tells.
+            transaction.rollback().await?;
+            transaction = self.log.database().begin().await?;
+        }
+        let mut recorded = Vec::with_capacity(self.ended.len());
+        for attempt in &self.ended {
+            let done = all && attempt.sent().is_some();
+            recorded.push(done || attempt.record(&mut transaction, now).await?);
+        }
+        let counted = self.ended.iter().zip(&recorded).filter(|(_, counts)| **counts);
+        let history: Vec<_> = counted.filter_map(|(attempt, _)| attempt.history()).collect();
+        attempts::add(&mut transaction, &history).await?;
+        Ok((transaction, recorded))
     }
 
     fn concurrency(&self) -> usize {

@@ -276,6 +276,28 @@ async fn one_connection_carries_many_mails_and_no_more_are_opened_than_are_allow
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn no_more_leave_than_the_rate_allows() {
+    let stage = Stage::sqlite().await;
+    stage.register_many(5).await;
+    stage.follow().await;
+    let server = Scripted::start(|_| None).await;
+    let options = Options {
+        rate: Some("1/h".parse().unwrap()),
+        ..Options::default()
+    };
+    let worker = stage.work_with(support::smtp(&server.url), options);
+    wait_until(PATIENCE, "one is sent", async || {
+        stage.states().await.contains(&"sent".to_owned())
+    })
+    .await;
+    worker.has_looked_again().await;
+    worker.stop().await;
+    let mut states = stage.states().await;
+    states.sort();
+    assert_eq!(states, ["pending", "pending", "pending", "pending", "sent"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_connection_that_was_given_up_half_way_carries_no_other_mail() {
     let stage = Stage::sqlite().await;
     stage.register_many(2).await;

@@ -10,7 +10,7 @@ use futures::FutureExt;
 use super::take::Job;
 use crate::error::{AttemptError, Failure, Outage, SmtpFailure};
 use crate::ledger::attempts::Past;
-use crate::ledger::{self, State};
+use crate::ledger::{self, Delivery, State};
 use crate::message::Composer;
 use crate::schedule;
 use crate::transport::Transport;
@@ -140,6 +140,11 @@ impl Attempt {
             outcome,
             error,
         })
+    }
+
+    /// The delivery and its lease, if it was sent.
+    pub(super) fn sent(&self) -> Option<(&Delivery, &str)> {
+        (self.state == State::Sent).then_some((&self.job.delivery, &*self.job.lease))
     }
 
     /// Records it; whether it counted, which it does not if the lease has passed on.
