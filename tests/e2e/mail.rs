@@ -5,10 +5,10 @@ use std::process::Command;
 
 use serde_json::Value;
 use tempfile::TempDir;
-use testkit::{Program, SmtpMode, SmtpServer, free_port, wait_until};
+use testkit::{Program, SmtpMode, SmtpServer, free_port, mysql_servers, wait_until};
 
 use crate::client::Client;
-use crate::rig::{SOON, patients};
+use crate::rig::{Production, SOON, patients};
 
 /// A command in `folder`, with the mail server and no other setting.
 fn command(folder: &Path, smtp: &SmtpServer, words: &[&str]) -> Command {
@@ -178,4 +178,48 @@ async fn a_test_mail_arrives_or_its_failure_is_explained() {
         let (succeeded, said) = run(command(folder.path(), &smtp, &test).env("MAIL_CA_FILE", trusted));
         assert!(succeeded && smtp.mails().len() == 1, "{said}");
     }
+}
+
+/// celery#10205: a worker that was connected to Redis when it went away consumes nothing more. Here Redis only wakes the
+/// mailer up; and it does so again after each time that it was away.
+#[tokio::test]
+async fn a_mailer_goes_on_each_time_redis_comes_back() {
+    let mut production = Production::on(&mysql_servers()[0]).await;
+    let (_api, client) = production.api().await;
+    // Nothing but Redis can be in time.
+    let mailer = Program::start(production.command("mailer").env("POLL_INTERVAL", "10m"));
+    let arrived = async |production: &Production, email: &str| {
+        let what = format!("the mail to {email} has arrived");
+        wait_until(SOON, &what, async || {
+            production
+                .smtp
+                .mails()
+                .iter()
+                .any(|mail| mail.to().contains(email))
+        })
+        .await;
+    };
+    assert!(
+        client
+            .register("first@example.com")
+            .await
+            .unwrap()
+            .status()
+            .is_success()
+    );
+    arrived(&production, "first@example.com").await;
+    for round in 1..=3 {
+        production.redis.kill().await;
+        let (away, back) = (
+            format!("away{round}@example.com"),
+            format!("back{round}@example.com"),
+        );
+        assert!(client.register(&away).await.unwrap().status().is_success());
+        production.redis.restart().await;
+        arrived(&production, &away).await;
+        assert!(client.register(&back).await.unwrap().status().is_success());
+        arrived(&production, &back).await;
+    }
+    assert_eq!(production.smtp.mails().len(), 7, "none twice");
+    assert!(mailer.is_running());
 }
