@@ -44,7 +44,7 @@ pub(crate) fn start(
         poll: settings.poll_interval,
         rate: settings.mail_rate,
     };
-    let (handler, wake) = mailer::handler(Arc::clone(&clock));
+    let (handler, wake) = mailer::handler(Arc::clone(&clock), settings.mail_on_delete);
     let worker = Worker::new(log.clone(), clock, composer, transport, options, wake).with_owner(owner);
     Ok(Mail {
         handler,
@@ -60,7 +60,11 @@ fn composer(settings: &Settings, language: Option<&str>) -> anyhow::Result<Compo
         Some(language) => language.parse().context("--language")?,
         None => settings.mail_language.parse().context("MAIL_LANGUAGE")?,
     };
-    Ok(Composer::new(Templates::built_in()?, languages, sender))
+    let templates = match &settings.mail_templates {
+        Some(folder) => Templates::in_folder(folder).context("MAIL_TEMPLATES")?,
+        None => Templates::built_in()?,
+    };
+    Ok(Composer::new(templates, languages, sender))
 }
 
 /// The way mail leaves.

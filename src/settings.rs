@@ -43,6 +43,14 @@ pub(crate) struct Settings {
     #[arg(long, env, global = true, default_value = "es,en")]
     pub(crate) mail_language: String,
 
+    /// A folder with templates to use instead of those that come with the program
+    #[arg(long, env, global = true)]
+    pub(crate) mail_templates: Option<PathBuf>,
+
+    /// Whether a deletion is confirmed by an email too
+    #[arg(long, env, global = true, default_value_t = false, num_args = 0..=1, require_equals = true, default_missing_value = "true", action = clap::ArgAction::Set)]
+    pub(crate) mail_on_delete: bool,
+
     /// The folder for emails when there is no mail server
     #[arg(long, env, global = true, default_value = "data/outbox")]
     pub(crate) mail_outbox: PathBuf,

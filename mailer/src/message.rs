@@ -74,7 +74,8 @@ impl Composer {
         }
     }
 
-    /// The mail that tells of `event`, dated `now`.
+    /// The mail that tells of `event`, to the patient as `registration` has them, dated `now`. The two are the same for
+    /// the confirmation of a registration.
     ///
     /// Its `Message-ID` is made of the event's position and aggregate and of the template: the same for every attempt,
     /// so that a duplicate can be recognised.
@@ -87,24 +88,29 @@ impl Composer {
         &self,
         template: Template,
         event: &RecordedEvent,
+        registration: &RecordedEvent,
         now: Timestamp,
     ) -> Result<Mail, Failure> {
-        let decoded =
-            PatientEvent::from_stored(&event.event_type, &event.event_version, event.payload.clone())?;
-        let (name, email) = match (template, decoded) {
-            (Template::PatientRegistered, PatientEvent::PatientRegistered { name, email, .. }) => {
-                (name, email)
-            }
-            (Template::PatientRegistered, PatientEvent::PatientDeleted {}) => {
+        let decode = |event: &RecordedEvent| {
+            PatientEvent::from_stored(&event.event_type, &event.event_version, event.payload.clone())
+        };
+        let deleted_at = match (template, decode(event)?) {
+            (Template::PatientRegistered, PatientEvent::PatientRegistered { .. }) => None,
+            (Template::PatientDeleted, PatientEvent::PatientDeleted {}) => Some(moment(event.recorded_at)),
+            (Template::PatientRegistered | Template::PatientDeleted, _) => {
                 return Err(Failure::EventUnexpected);
             }
+        };
+        let PatientEvent::PatientRegistered { name, email, .. } = decode(registration)? else {
+            return Err(Failure::EventUnexpected);
         };
         // The rules for names refuse control characters; an event from before them, or from elsewhere, may have one.
         let name = name.replace(char::is_control, " ");
         let facts = Facts {
             name: &name,
             patient_id: &event.aggregate_id,
-            registered_at: moment(event.recorded_at),
+            registered_at: moment(registration.recorded_at),
+            deleted_at,
         };
         let rendered = self.templates.render(template, &self.languages, &facts)?;
         let to = deliverable(&email).map_err(|_| Failure::Address)?;

@@ -79,6 +79,38 @@ async fn a_deletion_cancels_what_waits_and_no_mail_leaves() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_deletion_is_confirmed_if_that_is_wanted_and_the_confirmation_of_the_registration_is_cancelled() {
+    for stage in Stage::on_every_backend().await {
+        let (id, _) = stage.register("Ana", "ana@example.com").await;
+        stage.register("Bea", "bea@example.com").await;
+        stage.delete(&id).await;
+        stage.follow_with(true).await;
+        assert_eq!(
+            stage.states().await,
+            ["cancelled", "pending", "pending"],
+            "{}",
+            stage.name
+        );
+        let outbox = tempfile::tempdir().unwrap();
+        let worker = stage.work(Transport::outbox(outbox.path()));
+        testkit::wait_until(support::PATIENCE, "both mails left", async || {
+            stage.states().await[1..] == ["sent", "sent"]
+        })
+        .await;
+        worker.stop().await;
+        assert_eq!(
+            files(outbox.path()),
+            ["2-patient_registered.eml", "3-patient_deleted.eml"],
+            "{}",
+            stage.name
+        );
+        let farewell = std::fs::read_to_string(outbox.path().join("3-patient_deleted.eml")).unwrap();
+        assert!(farewell.contains("To: Ana <ana@example.com>"), "{farewell}");
+        assert!(farewell.contains(&format!("Message-ID: <3.patient_deleted.{id}@miapp.com>")));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_registration_and_its_deletion_read_together_send_no_mail() {
     for stage in Stage::on_every_backend().await {
         let (id, _) = stage.register("Ana", "ana@example.com").await;

@@ -340,7 +340,7 @@ async fn a_registration_wakes_the_worker_of_its_process() {
     use eventstore::{Signal, Subscription, SystemClock};
     let stage = Stage::sqlite().await;
     let outbox = tempfile::tempdir().unwrap();
-    let (handler, wake) = mailer::handler(stage.clock.clone());
+    let (handler, wake) = mailer::handler(stage.clock.clone(), false);
     let options = Options {
         // Nothing but the wake-up can be in time.
         poll: PATIENCE * 2,

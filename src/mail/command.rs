@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::Context;
 use clap::{Args, Subcommand, ValueEnum};
 use eventstore::{Database, Position};
-use mailer::DeliveryState;
+use mailer::{DeliveryState, Template};
 
 use super::{list, preview, retry, status, test};
 use crate::database;
@@ -50,6 +50,9 @@ pub(crate) enum MailCommand {
     },
     /// Write a mail as patients get it, about nobody real, in the form of an .eml file
     Preview {
+        /// Which mail
+        #[arg(long, value_enum, default_value_t = Kind::Registration)]
+        mail: Kind,
         /// The languages, instead of those of the settings: es, en, or both with a comma
         #[arg(long)]
         language: Option<String>,
@@ -92,6 +95,24 @@ pub(crate) enum State {
     Cancelled,
 }
 
+/// A kind of mail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Kind {
+    /// The confirmation of a registration
+    Registration,
+    /// The confirmation of a deletion
+    Deletion,
+}
+
+impl From<Kind> for Template {
+    fn from(kind: Kind) -> Self {
+        match kind {
+            Kind::Registration => Self::PatientRegistered,
+            Kind::Deletion => Self::PatientDeleted,
+        }
+    }
+}
+
 impl From<State> for DeliveryState {
     fn from(state: State) -> Self {
         match state {
@@ -123,9 +144,11 @@ pub(crate) async fn run(settings: &Settings, command: MailCommand) -> anyhow::Re
                 .collect::<anyhow::Result<Vec<_>>>()?;
             retry::retry(settings, &ids, dead, form).await
         }
-        MailCommand::Preview { language, output } => {
-            preview::preview(settings, language.as_deref(), output.as_deref())
-        }
+        MailCommand::Preview {
+            mail,
+            language,
+            output,
+        } => preview::preview(settings, mail.into(), language.as_deref(), output.as_deref()),
         MailCommand::Test { to, form } => test::test(settings, &to, form).await,
     }
 }

@@ -12,10 +12,11 @@ use crate::settings::Settings;
 
 pub(super) fn preview(
     settings: &Settings,
+    template: Template,
     language: Option<&str>,
     output: Option<&Path>,
 ) -> anyhow::Result<()> {
-    let mail = composer(settings, language)?.preview(Template::PatientRegistered, SystemClock.now())?;
+    let mail = composer(settings, language)?.preview(template, SystemClock.now())?;
     match output {
         Some(file) => std::fs::write(file, mail.content())
             .with_context(|| format!("{} cannot be written", file.display()))?,

@@ -49,12 +49,15 @@ async fn plan(database: &Database) -> String {
         Dialect::MySql => "EXPLAIN FORMAT=JSON ",
         Dialect::Sqlite => "EXPLAIN QUERY PLAN ",
     };
-    let sql = format!("{explain}{}", due_statement(database.dialect(), 1));
+    let sql = format!(
+        "{explain}{}",
+        due_statement(database.dialect(), Template::ALL.len())
+    );
     let mut reader = database.reader().await.unwrap();
     let rows = reader
         .query(&sql)
         .bind(SystemClock.now())
-        .bind("patient_registered")
+        .bind_all(Template::ALL.map(Template::name))
         .bind(8_i64)
         .fetch_all()
         .await

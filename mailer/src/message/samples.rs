@@ -32,6 +32,7 @@ impl Composer {
             name: "María José Núñez",
             patient_id: "00000000-0000-7000-8000-000000000000",
             registered_at: moment(now),
+            deleted_at: (template == Template::PatientDeleted).then(|| moment(now)),
         };
         let rendered = self.templates.render(template, &self.languages, &facts)?;
         let to = deliverable("maria.jose@example.com").map_err(|_| Failure::Address)?;

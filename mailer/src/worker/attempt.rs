@@ -67,13 +67,12 @@ impl Post {
     }
 
     async fn send(&self, job: &Job, now: Timestamp) -> Result<(), AttemptError> {
-        let event = job
-            .event
-            .as_ref()
-            .ok_or(AttemptError::Fail(Failure::EventMissing))?;
+        let (Some(event), Some(registration)) = (&job.event, &job.registration) else {
+            return Err(AttemptError::Fail(Failure::EventMissing));
+        };
         let mail = self
             .composer
-            .compose(job.delivery.template, event, now)
+            .compose(job.delivery.template, event, registration, now)
             .map_err(AttemptError::Fail)?;
         self.transport.send(&mail, self.timeout).await
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cqrs_es::Aggregate;
-use domain::{PATIENT_DELETED, Patient};
+use domain::{PATIENT_DELETED, PATIENT_REGISTERED, Patient};
 use eventstore::{EventLog, Position, RecordedEvent, Result, Timestamp, Transaction};
 
 use crate::ledger::attempts::{self, Past};
@@ -17,6 +17,8 @@ pub(super) struct Job {
     pub(super) lease: Arc<str>,
     /// Nothing if the log has none there: a damaged log.
     pub(super) event: Option<RecordedEvent>,
+    /// Where name and address are; the same for the confirmation of a registration.
+    pub(super) registration: Option<RecordedEvent>,
 }
 
 /// What was taken.
@@ -49,7 +51,7 @@ pub(super) async fn take(
         .map(|delivery| delivery.aggregate_id.as_str())
         .collect();
     // On the transaction itself: a second connection could be one that another worker, waiting likewise, holds.
-    let mut events = EventLog::events_of(transaction, Patient::TYPE, &ids, Position::BEGINNING).await?;
+    let events = EventLog::events_of(transaction, Patient::TYPE, &ids, Position::BEGINNING).await?;
     let is_over = |delivery: &&Delivery| {
         delivery.template.ends_with_the_patient()
             && events.iter().any(|event| {
@@ -78,8 +80,14 @@ pub(super) async fn take(
         .map(|delivery| Job {
             event: events
                 .iter()
-                .position(|event| event.position == delivery.position)
-                .map(|found| events.swap_remove(found)),
+                .find(|event| event.position == delivery.position)
+                .cloned(),
+            registration: events
+                .iter()
+                .find(|event| {
+                    event.aggregate_id == delivery.aggregate_id && event.event_type == PATIENT_REGISTERED
+                })
+                .cloned(),
             lease: Arc::clone(&token),
             delivery: Delivery {
                 attempts: delivery.attempts + 1,

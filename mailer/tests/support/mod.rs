@@ -152,7 +152,12 @@ impl Stage {
 
     /// Runs the subscription until it has finished the log.
     pub async fn follow(&self) {
-        let (handler, _) = mailer::handler(self.clock.clone());
+        self.follow_with(false).await;
+    }
+
+    /// The same, with or without a mail for each deletion.
+    pub async fn follow_with(&self, farewell: bool) {
+        let (handler, _) = mailer::handler(self.clock.clone(), farewell);
         let subscription = Subscription::new(
             SUBSCRIPTION,
             "test",
