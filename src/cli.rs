@@ -6,6 +6,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 use crate::access::TokenCommand;
 use crate::audit::AuditCommand;
 use crate::health::Role;
+use crate::mail::MailCommand;
 use crate::projection::ProjectionCommand;
 use crate::settings::Settings;
 
@@ -54,6 +55,11 @@ pub(crate) enum Command {
     Projection {
         #[command(subcommand)]
         command: ProjectionCommand,
+    },
+    /// Look after the mail: how it stands, what is in the ledger, try again, preview, test
+    Mail {
+        #[command(subcommand)]
+        command: MailCommand,
     },
 }
 

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use clap::ValueEnum;
-use eventstore::{Clock, SubscriptionStatus, SystemClock};
+use eventstore::{Clock, Database, SubscriptionStatus, SystemClock};
+use mailer::{Ledger, Standing};
 
 use crate::database;
 use crate::settings::Settings;
@@ -29,10 +30,8 @@ pub(crate) enum Role {
 pub(crate) async fn check(settings: &Settings, role: Role) -> anyhow::Result<()> {
     let checked = match role {
         Role::Api => tokio::time::timeout(PATIENCE, api(settings.http_addr)).await,
-        Role::Projector => {
-            tokio::time::timeout(PATIENCE, subscription(settings, projector::PATIENT_VIEW)).await
-        }
-        Role::Mailer => tokio::time::timeout(PATIENCE, subscription(settings, mailer::SUBSCRIPTION)).await,
+        Role::Projector => tokio::time::timeout(PATIENCE, projector(settings)).await,
+        Role::Mailer => tokio::time::timeout(PATIENCE, mailer(settings)).await,
     };
     checked.unwrap_or_else(|_| bail!("no answer within {PATIENCE:?}"))
 }
@@ -60,13 +59,40 @@ async fn api(mut address: SocketAddr) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn subscription(settings: &Settings, name: &str) -> anyhow::Result<()> {
+async fn projector(settings: &Settings) -> anyhow::Result<()> {
     let database = database::open(settings, 1).await?;
+    let followed = subscription(&database, projector::PATIENT_VIEW).await;
+    database.close().await;
+    followed
+}
+
+/// The mailer is not well while a mail server refuses every mail, since that needs a person. One that is down does not
+/// count: the mailer waits for it, and to start it again would mend nothing.
+async fn mailer(settings: &Settings) -> anyhow::Result<()> {
+    let database = database::open(settings, 1).await?;
+    let followed = subscription(&database, mailer::SUBSCRIPTION).await;
+    let workers = Ledger::new(database.clone()).workers(SystemClock.now()).await;
+    database.close().await;
+    followed?;
+    let refused = workers?
+        .into_iter()
+        .find(|worker| worker.standing == Standing::Refused);
+    if let Some(worker) = refused {
+        bail!(
+            "the mail server ({}) refuses every mail since {}: {}",
+            worker.place,
+            worker.since,
+            worker.error.unwrap_or_default()
+        );
+    }
+    Ok(())
+}
+
+async fn subscription(database: &Database, name: &str) -> anyhow::Result<()> {
     let now = SystemClock.now();
-    let status = SubscriptionStatus::of(&database, name, now)
+    let status = SubscriptionStatus::of(database, name, now)
         .await
         .context("the database cannot tell")?;
-    database.close().await;
     if status.owner.is_none() {
         bail!("no process owns the subscription {name}");
     }

@@ -1,13 +1,22 @@
-//! The mailer's parts, from the settings.
+//! Mail: the mailer's parts, from the settings; and `patients mail`.
+
+mod command;
+mod list;
+mod preview;
+mod retry;
+mod status;
+mod test;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context;
 use eventstore::{Clock, EventLog};
-use mailer::{Composer, MailHandler, Options, Templates, Transport, Worker};
+use mailer::{Composer, MailHandler, Options, SmtpOptions, Templates, Transport, Worker};
 
 use crate::settings::Settings;
+
+pub(crate) use command::{MailCommand, run};
 
 /// The mailer, ready to run.
 pub(crate) struct Mail {
@@ -20,25 +29,59 @@ pub(crate) struct Mail {
 }
 
 /// Makes the mailer; every template is rendered once, so that a wrong one is found now.
-pub(crate) fn start(settings: &Settings, log: &EventLog, clock: Arc<dyn Clock>) -> anyhow::Result<Mail> {
-    let sender = settings.mail_from.parse().context("MAIL_FROM")?;
-    let languages = settings.mail_language.parse().context("MAIL_LANGUAGE")?;
-    let composer = Composer::new(Templates::built_in()?, languages, sender);
-    let transport = match settings.smtp_url() {
-        Some(url) => Transport::smtp(url).context("SMTP_URL")?,
-        None => Transport::outbox(PathBuf::from(&settings.mail_outbox)),
-    };
+pub(crate) fn start(
+    settings: &Settings,
+    owner: &str,
+    log: &EventLog,
+    clock: Arc<dyn Clock>,
+) -> anyhow::Result<Mail> {
+    let composer = composer(settings, None)?;
+    let transport = transport(settings)?;
     let place = transport.describe();
     let options = Options {
         concurrency: settings.mail_concurrency.into(),
         send_timeout: settings.mail_send_timeout,
         poll: settings.poll_interval,
+        rate: settings.mail_rate,
     };
-    let (handler, wake) = mailer::handler(Arc::clone(&clock));
-    let worker = Worker::new(log.clone(), clock, composer, transport, options, wake);
+    let (handler, wake) = mailer::handler(Arc::clone(&clock), settings.mail_on_delete);
+    let worker = Worker::new(log.clone(), clock, composer, transport, options, wake).with_owner(owner);
     Ok(Mail {
         handler,
         worker,
         place,
     })
+}
+
+/// What makes mails, in `language` or those of the settings.
+fn composer(settings: &Settings, language: Option<&str>) -> anyhow::Result<Composer> {
+    let sender = settings.mail_from.parse().context("MAIL_FROM")?;
+    let languages = match language {
+        Some(language) => language.parse().context("--language")?,
+        None => settings.mail_language.parse().context("MAIL_LANGUAGE")?,
+    };
+    let templates = match &settings.mail_templates {
+        Some(folder) => Templates::in_folder(folder).context("MAIL_TEMPLATES")?,
+        None => Templates::built_in()?,
+    };
+    Ok(Composer::new(templates, languages, sender))
+}
+
+/// The way mail leaves.
+fn transport(settings: &Settings) -> anyhow::Result<Transport> {
+    let Some(url) = settings.smtp_url() else {
+        return Ok(Transport::outbox(PathBuf::from(&settings.mail_outbox)));
+    };
+    let extra_authorities = settings
+        .mail_ca_file
+        .as_ref()
+        .map(|file| {
+            std::fs::read(file).with_context(|| format!("MAIL_CA_FILE {} cannot be read", file.display()))
+        })
+        .transpose()?;
+    let options = SmtpOptions {
+        extra_authorities,
+        connect_timeout: settings.mail_connect_timeout,
+    };
+    Transport::smtp(url, &options).context("SMTP_URL")
 }

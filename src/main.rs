@@ -49,6 +49,7 @@ fn run(command: Command, settings: &Settings) -> anyhow::Result<()> {
             Command::Health { role } => health::check(settings, role).await,
             Command::Audit { command } => audit::run(settings, command).await,
             Command::Projection { command } => projection::run(settings, command).await,
+            Command::Mail { command } => mail::run(settings, command).await,
         }
     });
     // A look-up of a name that never ends must not keep the process.

@@ -227,7 +227,7 @@ impl<'s> Process<'s> {
     }
 
     fn mailer(&mut self) -> anyhow::Result<()> {
-        let mail = mail::start(self.settings, &self.log, Arc::clone(&self.clock))?;
+        let mail = mail::start(self.settings, &self.owner, &self.log, Arc::clone(&self.clock))?;
         self.lines.push(("mail", mail.place));
         let subscription = self.subscription(::mailer::SUBSCRIPTION, mail.handler);
         self.follow("mailer", subscription);

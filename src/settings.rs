@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
+use mailer::Rate;
 
 /// Where things are and how large they may grow.
 #[derive(Debug, Clone, Args)]
@@ -29,7 +30,7 @@ pub(crate) struct Settings {
     #[arg(long, env, global = true, hide_env_values = true)]
     redis_url: Option<String>,
 
-    /// The mail server: `smtps://user:password@host:465`, or `smtp://host:port` with `?tls=required` for STARTTLS.
+    /// The mail server: `smtps://user:password@host:465`, or `smtp://user:password@host:587?tls=required` for STARTTLS.
     /// Without it, mail goes into files
     #[arg(long, env, global = true, hide_env_values = true)]
     smtp_url: Option<String>,
@@ -42,6 +43,14 @@ pub(crate) struct Settings {
     #[arg(long, env, global = true, default_value = "es,en")]
     pub(crate) mail_language: String,
 
+    /// A folder with templates to use instead of those that come with the program
+    #[arg(long, env, global = true)]
+    pub(crate) mail_templates: Option<PathBuf>,
+
+    /// Whether a deletion is confirmed by an email too
+    #[arg(long, env, global = true, default_value_t = false, num_args = 0..=1, require_equals = true, default_missing_value = "true", action = clap::ArgAction::Set)]
+    pub(crate) mail_on_delete: bool,
+
     /// The folder for emails when there is no mail server
     #[arg(long, env, global = true, default_value = "data/outbox")]
     pub(crate) mail_outbox: PathBuf,
@@ -53,6 +62,19 @@ pub(crate) struct Settings {
     /// How long sending one email may take. One whose mailer was killed is sent by another after twice as long
     #[arg(long, env, global = true, default_value = "20s", value_parser = duration)]
     pub(crate) mail_send_timeout: Duration,
+
+    /// How long opening a connection to the mail server may take: name, TCP, TLS, greeting, authentication
+    #[arg(long, env, global = true, default_value = "15s", value_parser = duration)]
+    pub(crate) mail_connect_timeout: Duration,
+
+    /// The most emails that leave in a time, such as 10/s, 600/m, 5000/h or 2000/d, by each process that sends; no limit
+    /// without it
+    #[arg(long, env, global = true)]
+    pub(crate) mail_rate: Option<Rate>,
+
+    /// A file with certificates (PEM) of authorities to trust for the mail server, beside the system's
+    #[arg(long, env, global = true)]
+    pub(crate) mail_ca_file: Option<PathBuf>,
 
     /// The most connections to the API at a time; more wait to be accepted
     #[arg(long, env, global = true, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]

@@ -1,6 +1,6 @@
 //! Who may do what: bearer tokens, and the roles that each route is for.
 //!
-//! A route names the roles it is for where it is added ([`Allowed::may`]), so that none can be forgotten. Who sends a
+//! A route names the roles it is for where it is added (`Allowed::may`), so that none can be forgotten. Who sends a
 //! request is found out before, in `observe`; the token's name becomes the actor in the metadata of the events.
 
 mod tokens;

@@ -19,6 +19,21 @@ pub enum AttemptError {
     /// No other attempt can succeed: not without a person's help.
     #[error(transparent)]
     Fail(Failure),
+    /// No mail can be sent at present; this one is not to blame, and has not been tried.
+    #[error(transparent)]
+    Outage(Outage),
+}
+
+/// Why no mail can be sent at all.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Outage {
+    /// The server is away, or asks to be left alone for a while: it may come back by itself.
+    #[error(transparent)]
+    Down(Failure),
+    /// The server does not take us as we are: the password, the certificate or the sender is wrong, on either side. It
+    /// needs a person.
+    #[error(transparent)]
+    Refused(Failure),
 }
 
 /// What went wrong.
@@ -43,12 +58,9 @@ pub enum Failure {
     /// The mail could not be put together.
     #[error("the message cannot be put together")]
     Message,
-    /// No session with the server came about; every mail would have failed so.
-    #[error("opening an SMTP session: {0}")]
-    Opening(SmtpFailure),
-    /// The server did not take this mail.
-    #[error("sending: {0}")]
-    Sending(SmtpFailure),
+    /// A step of the way to the server, or of the talk with it, failed.
+    #[error("{0}: {1}")]
+    Smtp(Step, SmtpFailure),
     /// The attempt took longer than one may.
     #[error("timeout")]
     Timeout,
@@ -58,6 +70,66 @@ pub enum Failure {
     /// The attempt panicked: a defect.
     #[error("internal error")]
     Internal,
+}
+
+/// The steps from a server's name to a mail that it has taken, in order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Step {
+    /// Looking the server's name up.
+    Resolve,
+    /// Connecting to one of its addresses.
+    Connect,
+    /// Encrypting the connection, at once or by STARTTLS.
+    Tls,
+    /// The server's greeting, and its answer to ours.
+    Hello,
+    /// Saying who we are.
+    Auth,
+    /// Naming the sender.
+    Mail,
+    /// Naming the recipient.
+    Rcpt,
+    /// Asking to send the message.
+    Data,
+    /// The message itself.
+    Message,
+}
+
+impl Step {
+    /// All of them, in order.
+    pub const ALL: [Self; 9] = [
+        Self::Resolve,
+        Self::Connect,
+        Self::Tls,
+        Self::Hello,
+        Self::Auth,
+        Self::Mail,
+        Self::Rcpt,
+        Self::Data,
+        Self::Message,
+    ];
+
+    /// Whether it comes before there is a session that mails can be sent over.
+    #[must_use]
+    pub fn opens(self) -> bool {
+        self <= Self::Auth
+    }
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Resolve => "resolve",
+            Self::Connect => "connect",
+            Self::Tls => "TLS",
+            Self::Hello => "EHLO",
+            Self::Auth => "AUTH",
+            Self::Mail => "MAIL",
+            Self::Rcpt => "RCPT",
+            Self::Data => "DATA",
+            Self::Message => "message",
+        })
+    }
 }
 
 /// How an SMTP server, or the way to it, failed.
@@ -84,18 +156,47 @@ pub enum SmtpFailure {
     /// The server's name has no address.
     #[error("the host name cannot be resolved")]
     Unresolved,
-    /// TLS failed: most often a certificate that is not trusted, or TLS where the server speaks none.
+    /// TLS failed: most often TLS where the server speaks none.
     #[error("TLS failed")]
     Tls,
-    /// The server lacks what was asked for: STARTTLS, or a way to authenticate that we know.
-    #[error("the server does not offer STARTTLS, or no known way to authenticate")]
-    NotOffered,
+    /// The server's certificate is not accepted.
+    #[error("the certificate {0}")]
+    Certificate(CertificateFault),
+    /// The server lacks STARTTLS, which is required.
+    #[error("the server does not offer STARTTLS")]
+    NoStartTls,
+    /// The server takes none of the ways to authenticate that we know.
+    #[error("the server offers no known way to authenticate")]
+    NoAuth,
     /// The address has characters before the `@` beyond ASCII, and the server lacks SMTPUTF8 (RFC 6531).
     #[error("the address needs SMTPUTF8, which the server does not offer")]
     NoSmtpUtf8,
     /// The server's answer is not SMTP.
     #[error("the answer is not SMTP")]
     Protocol,
+}
+
+/// What is wrong with a certificate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum CertificateFault {
+    /// No authority that we trust has signed it.
+    #[error("is not signed by a trusted authority")]
+    Untrusted,
+    /// It has run out.
+    #[error("has expired")]
+    Expired,
+    /// It is not valid yet; or our clock is slow.
+    #[error("is not valid yet")]
+    NotYetValid,
+    /// It is for another host name.
+    #[error("is for another host name")]
+    OtherName,
+    /// It has been revoked.
+    #[error("is revoked")]
+    Revoked,
+    /// Something else.
+    #[error("is not valid")]
+    Invalid,
 }
 
 /// An enhanced mail system status code (RFC 3463), such as `5.1.1`.

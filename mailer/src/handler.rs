@@ -13,22 +13,26 @@ use crate::template::Template;
 /// The name of the subscription, under which its checkpoint is kept.
 pub const SUBSCRIPTION: &str = "mailer";
 
-/// Writes what is to be sent into the ledger: a row for each registration; and cancels what a deletion has overtaken.
+/// Writes what is to be sent into the ledger: a row for each registration, and if wanted for each deletion; and
+/// cancels what a deletion has overtaken.
 /// Events of other aggregates, and of types that no mail tells of, are passed over.
 #[derive(Debug)]
 pub struct MailHandler {
     clock: Arc<dyn Clock>,
     wake: Arc<Notify>,
+    farewell: bool,
     due: bool,
 }
 
-/// The handler for the subscription [`SUBSCRIPTION`], and what it wakes a [`crate::Worker`] of the same process with.
+/// The handler for the subscription [`SUBSCRIPTION`], and what it wakes a [`crate::Worker`] of the same process with. With
+/// `farewell`, a deletion is confirmed too.
 #[must_use]
-pub fn handler(clock: Arc<dyn Clock>) -> (MailHandler, Arc<Notify>) {
+pub fn handler(clock: Arc<dyn Clock>, farewell: bool) -> (MailHandler, Arc<Notify>) {
     let wake = Arc::new(Notify::new());
     let handler = MailHandler {
         clock,
         wake: Arc::clone(&wake),
+        farewell,
         due: false,
     };
     (handler, wake)
@@ -48,14 +52,17 @@ impl Handler for MailHandler {
                 .filter(move |event| event.aggregate_type == Patient::TYPE && event.event_type == event_type)
         };
         let registered: Vec<_> = of_type(PATIENT_REGISTERED).collect();
-        let deleted: Vec<_> = of_type(PATIENT_DELETED)
-            .map(|event| event.aggregate_id.as_str())
-            .collect();
+        let deleted: Vec<_> = of_type(PATIENT_DELETED).collect();
+        let ids: Vec<_> = deleted.iter().map(|event| event.aggregate_id.as_str()).collect();
         let now = self.clock.now();
-        self.due = !registered.is_empty();
+        self.due = !registered.is_empty() || (self.farewell && !deleted.is_empty());
         ledger::add(transaction, Template::PatientRegistered, &registered, now).await?;
         // After the additions: an id is never used again, so a deletion follows its registration.
-        ledger::cancel_for(transaction, &deleted, now).await
+        ledger::cancel_for(transaction, &ids, now).await?;
+        if self.farewell {
+            ledger::add(transaction, Template::PatientDeleted, &deleted, now).await?;
+        }
+        Ok(())
     }
 
     fn committed(&mut self) {

@@ -1,20 +1,26 @@
-//! The delivery ledger: the table `mail_deliveries`. All SQL of this crate is here.
+//! The delivery ledger: the table `mail_deliveries`, and beside it `mail_attempts`, every attempt that has ended, and
+//! `mail_workers`, who sends. All SQL of this crate is here.
 //!
 //! ```text
 //! pending ── take ──> sending ──> sent
-//!    │                 │  ├─────> dead
-//!    │   ┌─── take ────┘  └─────> failed ── take ──> sending …
-//!    │   └ when its lease has run out            │
-//!    └──────────────> cancelled <────────────────┘
+//!    │ ^               │  │ ├───> dead ── by hand ──> pending
+//!    │ └─ server away ─┼──┘ └───> failed ── take ──> sending …
+//!    │   ┌─── take ────┘           │
+//!    │   └ when its lease has run out
+//!    └──────────────> cancelled <──┘
 //! ```
 //!
 //! `due_at` says when a row may be taken: at once, after a pause, or when the lease of its worker runs out. Whoever
 //! takes it puts a new `lease` on it, and only with that lease can the outcome be recorded.
 
 use eventstore::database::{in_list, padded, values_list};
-use eventstore::{Position, RecordedEvent, Result, Session, Timestamp, Transaction};
+use eventstore::{Dialect, Position, RecordedEvent, Result, Session, Timestamp, Transaction};
 
 use crate::template::Template;
+
+pub(crate) mod attempts;
+pub(crate) mod inspect;
+pub(crate) mod workers;
 
 /// A row that is due.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,6 +30,8 @@ pub(crate) struct Delivery {
     pub(crate) aggregate_id: String,
     /// The attempts so far.
     pub(crate) attempts: u32,
+    /// If a worker has it whose lease has run out: when that worker took it.
+    pub(crate) left_at: Option<Timestamp>,
 }
 
 /// How a delivery is left.
@@ -40,6 +48,11 @@ pub(crate) enum State {
     },
     /// Given up.
     Dead {
+        /// Why; no personal data, at most 500 characters.
+        error: String,
+    },
+    /// Not tried: no mail could have been sent. It is due again, as if it had not been taken.
+    Untried {
         /// Why; no personal data, at most 500 characters.
         error: String,
     },
@@ -109,12 +122,7 @@ pub(crate) async fn due(
     now: Timestamp,
 ) -> Result<Vec<Delivery>> {
     let templates = names_of(|_| true);
-    let sql = format!(
-        "SELECT position, template, aggregate_id, attempts FROM mail_deliveries \
-         WHERE due_at <= ? AND template IN ({}) ORDER BY due_at LIMIT ?{}",
-        in_list(templates.len()),
-        transaction.dialect().for_update_skip_locked()
-    );
+    let sql = due_statement(transaction.dialect(), templates.len());
     let rows = transaction
         .query(&sql)
         .bind(now)
@@ -132,9 +140,24 @@ pub(crate) async fn due(
             template,
             aggregate_id: row.get(2)?,
             attempts: u32::try_from(row.get::<i32, _>(3)?).unwrap_or(0),
+            left_at: if row.get::<String, _>(4)? == "sending" {
+                Some(row.get(5)?)
+            } else {
+                None
+            },
         });
     }
     Ok(deliveries)
+}
+
+/// Reads the index on `due_at` in its order and stops at the limit, however many rows are due.
+fn due_statement(dialect: Dialect, templates: usize) -> String {
+    format!(
+        "SELECT position, template, aggregate_id, attempts, state, updated_at FROM mail_deliveries \
+         WHERE due_at <= ? AND template IN ({}) ORDER BY due_at LIMIT ?{}",
+        in_list(templates),
+        dialect.for_update_skip_locked()
+    )
 }
 
 /// Puts `lease` on rows that [`due`] has locked: they are not due again before `until`. An attempt is counted.
@@ -190,18 +213,22 @@ pub(crate) async fn record(
     state: &State,
     now: Timestamp,
 ) -> Result<bool> {
-    let (state, due_at, error) = match state {
-        State::Sent => ("sent", None, None),
-        State::Failed { due_at, error } => ("failed", Some(*due_at), Some(error.as_str())),
-        State::Dead { error } => ("dead", None, Some(error.as_str())),
+    let tried_before = delivery.attempts > 1;
+    let (state, due_at, error, untried) = match state {
+        State::Sent => ("sent", None, None, 0),
+        State::Failed { due_at, error } => ("failed", Some(*due_at), Some(error.as_str()), 0),
+        State::Dead { error } => ("dead", None, Some(error.as_str()), 0),
+        State::Untried { error } if tried_before => ("failed", Some(now), Some(error.as_str()), 1),
+        State::Untried { error } => ("pending", Some(now), Some(error.as_str()), 1),
     };
     let recorded = transaction
         .query(
-            "UPDATE mail_deliveries SET state = ?, due_at = ?, lease = NULL, last_error = ?, updated_at = ? \
-             WHERE position = ? AND template = ? AND lease = ?",
+            "UPDATE mail_deliveries SET state = ?, due_at = ?, lease = NULL, attempts = attempts - ?, last_error = ?, \
+             updated_at = ? WHERE position = ? AND template = ? AND lease = ?",
         )
         .bind(state)
         .bind(due_at)
+        .bind(untried)
         .bind(error)
         .bind(now)
         .bind(delivery.position)
@@ -210,6 +237,32 @@ pub(crate) async fn record(
         .execute()
         .await?;
     Ok(recorded == 1)
+}
+
+/// Records that mails were sent, all with one statement; each with the lease under which it was. The number of those whose
+/// lease has not passed on, which are changed.
+pub(crate) async fn record_sent(
+    transaction: &mut Transaction<'_>,
+    sent: &[(&Delivery, &str)],
+    now: Timestamp,
+) -> Result<u64> {
+    if sent.is_empty() {
+        return Ok(0);
+    }
+    let mut which = "(position = ? AND template = ? AND lease = ?) OR ".repeat(sent.len());
+    which.truncate(which.len() - " OR ".len());
+    let sql = format!(
+        "UPDATE mail_deliveries SET state = 'sent', due_at = NULL, lease = NULL, last_error = NULL, updated_at = ? \
+         WHERE {which}"
+    );
+    let mut update = transaction.query(&sql).bind(now);
+    for (delivery, lease) in sent {
+        update = update
+            .bind(delivery.position)
+            .bind(delivery.template.name())
+            .bind(*lease);
+    }
+    update.execute().await
 }
 
 fn names_of(which: impl Fn(Template) -> bool) -> Vec<&'static str> {
@@ -226,3 +279,6 @@ fn any_of(pairs: usize) -> String {
     condition.truncate(condition.len().saturating_sub(" OR ".len()));
     condition
 }
+
+#[cfg(test)]
+mod tests;

@@ -13,8 +13,11 @@
 //!
 //! - Every registration has exactly one delivery, however often the process is killed; a rebuild of a projection makes
 //!   none.
-//! - A delivery ends as `sent`, `cancelled` or `dead`, and never silently. Temporary failures are tried again for about
+//! - A delivery ends as `sent`, `cancelled` or `dead`, and never silently. What fails for one mail is tried again for about
 //!   17 hours ([`schedule`]); a row whose worker was killed is taken over when its lease runs out.
+//! - A server that is away, or refuses every mail, costs one try now and then, and no mail an attempt; that is told to
+//!   other processes in `mail_workers`.
+//! - Every attempt is kept in `mail_attempts`, written with its outcome.
 //! - A mail is sent twice only if the worker dies between the server's acceptance and the record of it, and then both
 //!   copies carry the same `Message-ID`.
 //! - A patient deleted before the mail left gets none.
@@ -28,7 +31,8 @@
 //! | [`Worker`], [`Options`] | from the ledger to the transport |
 //! | [`Transport`], [`SmtpUrlError`] | SMTP, or files in a folder |
 //! | [`Composer`], [`Templates`], [`Languages`], [`Sender`] | the mail itself |
-//! | [`AttemptError`], [`Failure`] | why a mail was not sent, and whether another attempt may help |
+//! | [`AttemptError`], [`Failure`], [`Outage`] | why a mail was not sent, and whether another attempt may help |
+//! | [`Ledger`] | how it stands, for operators, and trying again by hand |
 //!
 //! # Adding a mail
 //!
@@ -52,12 +56,14 @@ mod templates;
 mod transport;
 mod worker;
 
-pub use error::{AttemptError, EnhancedCode, Failure, SmtpFailure};
+pub use error::{AttemptError, CertificateFault, EnhancedCode, Failure, Outage, SmtpFailure, Step};
 pub use handler::{MailHandler, SUBSCRIPTION, handler};
 pub use language::{Language, Languages, LanguagesError};
+pub use ledger::inspect::{AttemptRecord, DeliveryRecord, DeliveryState, Ledger, LedgerStatus, Retried};
+pub use ledger::workers::{Standing, WorkerStatus};
 pub use message::{Composer, Mail};
 pub use sender::{Sender, SenderError};
 pub use template::Template;
 pub use templates::{TemplateError, Templates};
-pub use transport::{Outbox, Smtp, SmtpUrlError, Transport};
-pub use worker::{Options, Worker};
+pub use transport::{Outbox, Smtp, SmtpOptions, SmtpUrlError, Transport, Trial, Tried};
+pub use worker::{Options, Rate, RateError, Worker};

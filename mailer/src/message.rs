@@ -4,18 +4,20 @@ use std::fmt;
 use std::time::{Duration, SystemTime};
 
 use domain::PatientEvent;
-use eventstore::{Position, RecordedEvent, Timestamp};
+use eventstore::{RecordedEvent, Timestamp};
 use lettre::Message;
 use lettre::address::Envelope;
 use lettre::message::header::{HeaderName, HeaderValue};
 use lettre::message::{Mailbox, MultiPart};
+
+mod samples;
 
 use crate::address::deliverable;
 use crate::error::Failure;
 use crate::language::Languages;
 use crate::sender::Sender;
 use crate::template::Template;
-use crate::templates::{Facts, Moment, Templates};
+use crate::templates::{Facts, Moment, Rendered, Templates};
 
 const AUTO_SUBMITTED: HeaderName = HeaderName::new_from_ascii_str("Auto-Submitted");
 const CONTENT_LANGUAGE: HeaderName = HeaderName::new_from_ascii_str("Content-Language");
@@ -23,16 +25,20 @@ const MESSAGE_ID: HeaderName = HeaderName::new_from_ascii_str("Message-ID");
 
 /// A mail, ready to be sent. `Debug` shows which one, and nothing of what it says.
 pub struct Mail {
-    /// The position of the event that it tells of.
-    pub(crate) position: Position,
-    /// What kind of mail it is.
-    pub(crate) template: Template,
+    /// Which one it is, as a file name has it: the event's position and the kind of mail.
+    pub(crate) name: String,
     pub(crate) envelope: Envelope,
     /// The message in the form of RFC 5322, lines ended by CRLF.
     pub(crate) content: String,
 }
 
 impl Mail {
+    /// The message in the form of RFC 5322, lines ended by CRLF: what an `.eml` file holds.
+    #[must_use]
+    pub fn content(&self) -> &str {
+        &self.content
+    }
+
     /// Whether every server can take it; not if the address has characters before the `@` beyond ASCII.
     pub(crate) fn is_ascii(&self) -> bool {
         let mut addresses = self.envelope.from().into_iter().chain(self.envelope.to());
@@ -44,8 +50,7 @@ impl Mail {
 impl fmt::Debug for Mail {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Mail")
-            .field("position", &self.position)
-            .field("template", &self.template)
+            .field("name", &self.name)
             .finish_non_exhaustive()
     }
 }
@@ -69,7 +74,8 @@ impl Composer {
         }
     }
 
-    /// The mail that tells of `event`, dated `now`.
+    /// The mail that tells of `event`, to the patient as `registration` has them, dated `now`. The two are the same for
+    /// the confirmation of a registration.
     ///
     /// Its `Message-ID` is made of the event's position and aggregate and of the template: the same for every attempt,
     /// so that a duplicate can be recognised.
@@ -82,38 +88,66 @@ impl Composer {
         &self,
         template: Template,
         event: &RecordedEvent,
+        registration: &RecordedEvent,
         now: Timestamp,
     ) -> Result<Mail, Failure> {
-        let decoded =
-            PatientEvent::from_stored(&event.event_type, &event.event_version, event.payload.clone())?;
-        let (name, email) = match (template, decoded) {
-            (Template::PatientRegistered, PatientEvent::PatientRegistered { name, email, .. }) => {
-                (name, email)
-            }
-            (Template::PatientRegistered, PatientEvent::PatientDeleted {}) => {
+        let decode = |event: &RecordedEvent| {
+            PatientEvent::from_stored(&event.event_type, &event.event_version, event.payload.clone())
+        };
+        let deleted_at = match (template, decode(event)?) {
+            (Template::PatientRegistered, PatientEvent::PatientRegistered { .. }) => None,
+            (Template::PatientDeleted, PatientEvent::PatientDeleted {}) => Some(moment(event.recorded_at)),
+            (Template::PatientRegistered | Template::PatientDeleted, _) => {
                 return Err(Failure::EventUnexpected);
             }
+        };
+        let PatientEvent::PatientRegistered { name, email, .. } = decode(registration)? else {
+            return Err(Failure::EventUnexpected);
         };
         // The rules for names refuse control characters; an event from before them, or from elsewhere, may have one.
         let name = name.replace(char::is_control, " ");
         let facts = Facts {
             name: &name,
             patient_id: &event.aggregate_id,
-            registered_at: moment(event.recorded_at),
+            registered_at: moment(registration.recorded_at),
+            deleted_at,
         };
         let rendered = self.templates.render(template, &self.languages, &facts)?;
         let to = deliverable(&email).map_err(|_| Failure::Address)?;
+        self.assemble(
+            format!("{}-{}", event.position, template.name()),
+            &self.message_id(template, event),
+            Mailbox::new(Some(name.clone()), to),
+            rendered,
+            now,
+        )
+    }
+
+    fn assemble(
+        &self,
+        name: String,
+        id: &str,
+        to: Mailbox,
+        rendered: Rendered,
+        now: Timestamp,
+    ) -> Result<Mail, Failure> {
         let from = self.sender.mailbox().clone();
         // Given here, or lettre would take it from the headers, and not every name can be read back from one.
         let envelope =
-            Envelope::new(Some(from.email.clone()), vec![to.clone()]).map_err(|_| Failure::Address)?;
+            Envelope::new(Some(from.email.clone()), vec![to.email.clone()]).map_err(|_| Failure::Address)?;
         let message = Message::builder()
             .envelope(envelope.clone())
             .from(from)
-            .to(Mailbox::new(Some(name.clone()), to))
+            .to(to)
             .subject(rendered.subject)
             .date(system_time(now))
-            .raw_header(self.message_id(template, event))
+            // All of it is printable ASCII without a space, so there is nothing to encode; and an encoder would begin a
+            // new line before so long a word, which some programs do not understand in this header.
+            .raw_header(HeaderValue::dangerous_new_pre_encoded(
+                MESSAGE_ID,
+                id.to_owned(),
+                id.to_owned(),
+            ))
             .raw_header(HeaderValue::new(AUTO_SUBMITTED, "auto-generated".to_owned()))
             .raw_header(HeaderValue::new(
                 CONTENT_LANGUAGE,
@@ -122,26 +156,22 @@ impl Composer {
             .multipart(MultiPart::alternative_plain_html(rendered.text, rendered.html))
             .map_err(|_| Failure::Message)?;
         Ok(Mail {
-            position: event.position,
-            template,
+            name,
             envelope,
             content: String::from_utf8(message.formatted()).map_err(|_| Failure::Message)?,
         })
     }
 
-    fn message_id(&self, template: Template, event: &RecordedEvent) -> HeaderValue {
+    fn message_id(&self, template: Template, event: &RecordedEvent) -> String {
         let aggregate_id = event
             .aggregate_id
             .replace(|c: char| !c.is_ascii_alphanumeric() && c != '-', "-");
-        let id = format!(
+        format!(
             "<{}.{}.{aggregate_id}@{}>",
             event.position,
             template.name(),
             self.sender.domain()
-        );
-        // All of it is printable ASCII without a space, so there is nothing to encode; and an encoder would begin a new
-        // line before so long a word, which some programs do not understand in this header.
-        HeaderValue::dangerous_new_pre_encoded(MESSAGE_ID, id.clone(), id)
+        )
     }
 }
 

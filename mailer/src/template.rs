@@ -5,17 +5,20 @@
 pub enum Template {
     /// The confirmation of a registration.
     PatientRegistered,
+    /// The confirmation of a deletion.
+    PatientDeleted,
 }
 
 impl Template {
     /// All of them.
-    pub const ALL: [Self; 1] = [Self::PatientRegistered];
+    pub const ALL: [Self; 2] = [Self::PatientRegistered, Self::PatientDeleted];
 
     /// Its name in the ledger, in file names and in message ids; ASCII, at most 64 characters.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::PatientRegistered => "patient_registered",
+            Self::PatientDeleted => "patient_deleted",
         }
     }
 
@@ -30,6 +33,7 @@ impl Template {
     pub const fn ends_with_the_patient(self) -> bool {
         match self {
             Self::PatientRegistered => true,
+            Self::PatientDeleted => false,
         }
     }
 }

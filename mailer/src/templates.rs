@@ -4,7 +4,10 @@
 //! `txt`, `html`), which includes `LANGUAGE/NAME.PART` for each language in turn. What is filled into `.html` is
 //! escaped; a variable that is not there is an error.
 
+mod folder;
+
 use std::fmt;
+use std::path::Path;
 
 use minijinja::{Environment, UndefinedBehavior, context};
 
@@ -12,7 +15,7 @@ use crate::language::Languages;
 use crate::template::Template;
 
 /// Every file, under the name that the templates know it by.
-const BUILT_IN: [(&str, &str); 9] = [
+const BUILT_IN: [(&str, &str); 15] = [
     (
         "layout.subject.txt",
         include_str!("../templates/layout.subject.txt"),
@@ -43,6 +46,30 @@ const BUILT_IN: [(&str, &str); 9] = [
         "en/patient_registered.html",
         include_str!("../templates/en/patient_registered.html"),
     ),
+    (
+        "es/patient_deleted.subject.txt",
+        include_str!("../templates/es/patient_deleted.subject.txt"),
+    ),
+    (
+        "es/patient_deleted.txt",
+        include_str!("../templates/es/patient_deleted.txt"),
+    ),
+    (
+        "es/patient_deleted.html",
+        include_str!("../templates/es/patient_deleted.html"),
+    ),
+    (
+        "en/patient_deleted.subject.txt",
+        include_str!("../templates/en/patient_deleted.subject.txt"),
+    ),
+    (
+        "en/patient_deleted.txt",
+        include_str!("../templates/en/patient_deleted.txt"),
+    ),
+    (
+        "en/patient_deleted.html",
+        include_str!("../templates/en/patient_deleted.html"),
+    ),
 ];
 
 /// Templates that are known to render.
@@ -69,10 +96,12 @@ pub(crate) struct Facts<'a> {
     pub(crate) patient_id: &'a str,
     /// When the patient was registered.
     pub(crate) registered_at: Moment,
+    /// When the patient was deleted, for a mail that tells of it.
+    pub(crate) deleted_at: Option<Moment>,
 }
 
 /// A moment in UTC, in the parts that a template puts in its language's order.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Moment {
     pub(crate) year: i32,
     /// 1 to 12.
@@ -98,12 +127,23 @@ impl Templates {
     ///
     /// [`TemplateError`] for the first one that is missing or wrong.
     pub fn built_in() -> Result<Self, TemplateError> {
-        Self::load(|name| {
-            BUILT_IN
-                .iter()
-                .find(|(built_in, _)| *built_in == name)
-                .map(|(_, source)| (*source).to_owned())
-        })
+        Self::load(built_in)
+    }
+
+    /// Those in `folder`, laid out as the ones that come with the program, and of these whichever has none there. Each is
+    /// rendered once as a check, and read only now. A file whose name begins with `_` may be included by others.
+    ///
+    /// # Errors
+    ///
+    /// [`TemplateError`] for the first one that is wrong or cannot be read, or whose name is not that of a part of a mail.
+    pub fn in_folder(folder: &Path) -> Result<Self, TemplateError> {
+        let own = folder::read(folder)?;
+        let known = |name: &str| BUILT_IN.iter().any(|(built_in, _)| *built_in == name);
+        let included = |name: &str| name.rsplit('/').next().is_some_and(|file| file.starts_with('_'));
+        if let Some(name) = own.keys().find(|name| !known(name) && !included(name)) {
+            return Err(TemplateError::in_file(name, "is no part of a mail"));
+        }
+        Self::load(move |name| own.get(name).cloned().or_else(|| built_in(name)))
     }
 
     /// The templates that `source` finds by name, each rendered once as a check.
@@ -114,17 +154,19 @@ impl Templates {
         environment.set_debug(false);
         environment.set_loader(move |name| Ok(source(name)));
         let templates = Self { environment };
-        let facts = Facts {
-            name: "María José Núñez",
-            patient_id: "00000000-0000-7000-8000-000000000000",
-            registered_at: Moment {
-                year: 2000,
-                month: 12,
-                day: 31,
-                time: "23:59".to_owned(),
-            },
+        let moment = Moment {
+            year: 2000,
+            month: 12,
+            day: 31,
+            time: "23:59".to_owned(),
         };
         for template in Template::ALL {
+            let facts = Facts {
+                name: "María José Núñez",
+                patient_id: "00000000-0000-7000-8000-000000000000",
+                registered_at: moment.clone(),
+                deleted_at: (template == Template::PatientDeleted).then(|| moment.clone()),
+            };
             templates.render(template, &Languages::default(), &facts)?;
         }
         Ok(templates)
@@ -137,18 +179,24 @@ impl Templates {
         languages: &Languages,
         facts: &Facts<'_>,
     ) -> Result<Rendered, TemplateError> {
-        let moment = &facts.registered_at;
+        let moment = |moment: &Moment| {
+            context! {
+                year => moment.year,
+                month => moment.month,
+                day => moment.day,
+                time => moment.time.as_str(),
+            }
+        };
         let context = context! {
             languages => languages.codes(),
             mail => template.name(),
             name => facts.name,
             patient_id => facts.patient_id,
-            registered_at => context! {
-                year => moment.year,
-                month => moment.month,
-                day => moment.day,
-                time => moment.time.as_str(),
-            },
+            registered_at => moment(&facts.registered_at),
+            ..match &facts.deleted_at {
+                Some(deleted_at) => context! { deleted_at => moment(deleted_at) },
+                None => context! {},
+            }
         };
         let part = |layout| {
             self.environment
@@ -166,7 +214,22 @@ impl Templates {
     }
 }
 
+fn built_in(name: &str) -> Option<String> {
+    BUILT_IN
+        .iter()
+        .find(|(built_in, _)| *built_in == name)
+        .map(|(_, source)| (*source).to_owned())
+}
+
 impl TemplateError {
+    fn in_file(name: &str, reason: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            line: None,
+            reason: reason.to_owned(),
+        }
+    }
+
     fn of(layout: &str, error: &minijinja::Error) -> Self {
         // An error in an included file is the source of one in the layout.
         let mut innermost = error;

@@ -1,17 +1,21 @@
 //! How mails leave: to an SMTP server, or into files.
 
+mod classify;
 mod outbox;
 mod session;
 mod smtp;
 mod smtp_url;
+mod trial;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 pub use outbox::Outbox;
-pub use smtp::Smtp;
+pub use smtp::{Smtp, SmtpOptions};
 pub use smtp_url::SmtpUrlError;
+pub use trial::{Trial, Tried};
 
-use crate::error::AttemptError;
+use crate::error::{AttemptError, Failure, Outage};
 use crate::message::Mail;
 
 /// A way for mails to leave.
@@ -31,17 +35,19 @@ impl Transport {
     /// | `smtps://user:password@host` | TLS from the start (RFC 8314) | 465 |
     /// | `smtp://user:password@host?tls=required` | STARTTLS, or nothing is sent | 587 |
     /// | `smtp://user:password@host?tls=opportunistic` | STARTTLS if it is offered | 587 |
-    /// | `smtp://host` | none | 25 |
+    /// | `smtp://host?tls=none` | none; may be left out where the host is this machine | 25 |
     ///
-    /// User and password may be left out. A path, as in `smtp://host/mail.example.com`, is the name to introduce
-    /// oneself by; without one it is the machine's. Certificates are checked against the system's authorities, or those
-    /// of the environment variable `SSL_CERT_FILE`. No connection is made yet.
+    /// User and password may be left out. `auth=plain`, `auth=login` or `auth=xoauth2` (then the password is an access
+    /// token) sets the way to authenticate; without it PLAIN is used, or LOGIN where there is no PLAIN. A path, as in
+    /// `smtp://host/mail.example.com`, is the name to introduce oneself by; without one it is the machine's. Certificates
+    /// are checked against the system's authorities, or those of the environment variable `SSL_CERT_FILE`, and those of
+    /// [`SmtpOptions`]. No connection is made yet.
     ///
     /// # Errors
     ///
     /// [`SmtpUrlError`], which says what was expected and never repeats the URL, since it holds a password.
-    pub fn smtp(url: &str) -> Result<Self, SmtpUrlError> {
-        Smtp::new(url).map(Self::Smtp)
+    pub fn smtp(url: &str, options: &SmtpOptions) -> Result<Self, SmtpUrlError> {
+        Smtp::new(url, options).map(Self::Smtp)
     }
 
     /// Into files in `folder`, which is made when the first one is written.
@@ -59,16 +65,43 @@ impl Transport {
         }
     }
 
-    /// Hands over one mail. It may be given up at any moment by dropping the future; whether the mail was taken is then
-    /// open.
+    /// Hands over one mail, or gives up when `within` has passed; whether the mail was taken is then open. So it is if the
+    /// future is dropped.
     ///
     /// # Errors
     ///
     /// [`AttemptError`], which says whether another attempt may help.
-    pub async fn send(&self, mail: &Mail) -> Result<(), AttemptError> {
+    pub async fn send(&self, mail: &Mail, within: Duration) -> Result<(), AttemptError> {
         match self {
-            Self::Smtp(smtp) => smtp.send(mail).await,
-            Self::Outbox(outbox) => outbox.write(mail).await.map_err(AttemptError::Retry),
+            Self::Smtp(smtp) => smtp.send(mail, within).await,
+            Self::Outbox(outbox) => tokio::time::timeout(within, outbox.write(mail))
+                .await
+                .unwrap_or(Err(Failure::Timeout))
+                // A full disk is full for every mail.
+                .map_err(|failure| AttemptError::Outage(Outage::Down(failure))),
+        }
+    }
+
+    /// Hands over one mail to see whether that can be done; what came of each step. Of files there are no steps.
+    ///
+    /// # Errors
+    ///
+    /// [`AttemptError`], for files only.
+    pub async fn try_out(&self, mail: &Mail, within: Duration) -> Result<Trial, AttemptError> {
+        match self {
+            Self::Smtp(smtp) => Ok(smtp.try_out(mail, within).await),
+            Self::Outbox(_) => {
+                self.send(mail, within).await?;
+                Ok(Trial::new(Vec::new(), None, None))
+            }
+        }
+    }
+
+    /// Whether the next mail has somewhere to go without anything being opened first.
+    pub(crate) fn is_open(&self) -> bool {
+        match self {
+            Self::Smtp(smtp) => smtp.is_open(),
+            Self::Outbox(_) => true,
         }
     }
 

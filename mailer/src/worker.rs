@@ -5,24 +5,34 @@
 //! -> wait for one to end, a wake-up, the poll interval, or shutdown -> again
 //! ```
 //!
+//! While no session with the server is open, one mail goes first, and the others follow when it has got through; so a
+//! server that is away costs one try, and [`breaker`] says when the next one is made. No attempt is counted for it.
+//!
 //! Any number of workers in any number of processes share the ledger: each takes rows under a lease that is twice as
 //! long as an attempt may take. What has ended is kept until it is recorded, and holds its slot until then; so a
 //! database that is away stops the sending, and nothing grows.
 
 mod attempt;
+mod breaker;
+mod rate;
 mod take;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use eventstore::{Clock, Error, EventLog, Result};
+use eventstore::{Clock, Error, EventLog, Result, Timestamp, Transaction};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use self::attempt::{Attempt, Post};
+use self::attempt::{Attempt, News, Post};
+use self::breaker::Breaker;
+use self::rate::Bucket;
+pub use self::rate::{Rate, RateError};
 use self::take::Taken;
+use crate::ledger::workers::{self, Standing, WorkerStatus};
+use crate::ledger::{self, attempts};
 use crate::message::Composer;
 use crate::transport::Transport;
 
@@ -41,6 +51,8 @@ pub struct Options {
     pub send_timeout: Duration,
     /// How often the ledger is asked when nobody wakes the worker.
     pub poll: Duration,
+    /// The most mails that leave in a time; no limit if there is none.
+    pub rate: Option<Rate>,
 }
 
 impl Default for Options {
@@ -49,6 +61,7 @@ impl Default for Options {
             concurrency: 8,
             send_timeout: Duration::from_secs(30),
             poll: Duration::from_secs(1),
+            rate: None,
         }
     }
 }
@@ -69,6 +82,12 @@ pub struct Worker {
     wake: Arc<Notify>,
     running: JoinSet<Attempt>,
     ended: Vec<Attempt>,
+    breaker: Breaker,
+    bucket: Option<Bucket>,
+    owner: String,
+    /// What was last said of this worker, and when.
+    told: Option<(Standing, Instant)>,
+    ready_since: Option<Timestamp>,
 }
 
 impl Worker {
@@ -97,7 +116,19 @@ impl Worker {
             wake,
             running: JoinSet::new(),
             ended: Vec::new(),
+            breaker: Breaker::default(),
+            bucket: options.rate.map(|rate| Bucket::new(rate, Instant::now())),
+            owner: format!("mailer:{:016x}", fastrand::u64(..)),
+            told: None,
+            ready_since: None,
         }
+    }
+
+    /// Sets its name among all workers, at most 128 bytes, instead of a random one.
+    #[must_use]
+    pub fn with_owner(mut self, owner: &str) -> Self {
+        owner.clone_into(&mut self.owner);
+        self
     }
 
     /// Sends until `shutdown`, which means "take no more": from then on no mail is begun, what is being sent is finished
@@ -147,6 +178,14 @@ impl Worker {
             );
         }
         self.post.transport.close().await;
+        let leaving = tokio::time::timeout(
+            TRANSACTION_TIMEOUT,
+            workers::leave(self.log.database(), &self.owner),
+        );
+        if !away && leaving.await.is_ok_and(|left| left.is_ok()) {
+            return;
+        }
+        tracing::debug!("this worker is shown for some seconds more");
     }
 
     async fn turn_in_time(&mut self, shutdown: &CancellationToken) -> Result<Duration> {
@@ -158,16 +197,34 @@ impl Worker {
     /// Records what has ended and takes what is due, all in one transaction; how long to wait if nothing happens. If it
     /// fails, what has ended stays to be recorded.
     async fn turn(&mut self, shutdown: &CancellationToken) -> Result<Duration> {
-        let free = if shutdown.is_cancelled() { 0 } else { self.free() };
-        if free == 0 && self.ended.is_empty() {
+        let stopping = shutdown.is_cancelled();
+        let nothing = self.ended.is_empty() && (stopping || self.running.len() >= self.concurrency());
+        if nothing && !self.is_to_tell() {
             return Ok(self.options.poll);
         }
         let now = self.clock.now();
-        let mut transaction = self.log.database().begin().await?;
-        let mut recorded = Vec::with_capacity(self.ended.len());
-        for attempt in &self.ended {
-            recorded.push(attempt.record(&mut transaction, now).await?);
+        self.ready_since.get_or_insert(now);
+        let free = if stopping { 0 } else { self.free(now) };
+        let mut more = false;
+        if free > 0 || !self.ended.is_empty() {
+            more = self.transact(free, now, shutdown).await?;
         }
+        if self.running.is_empty() {
+            self.post.transport.tidy();
+        }
+        if self.is_to_tell() {
+            self.tell(now).await?;
+        }
+        Ok(if more {
+            Duration::ZERO
+        } else {
+            self.options.poll.min(self.pause(now))
+        })
+    }
+
+    /// The transaction of a turn; whether more may be due than was taken.
+    async fn transact(&mut self, free: usize, now: Timestamp, shutdown: &CancellationToken) -> Result<bool> {
+        let (mut transaction, recorded) = self.record(now).await?;
         let mut taken = Taken::default();
         // Asked again, since the database may have taken its time.
         if free > 0 && !shutdown.is_cancelled() {
@@ -184,37 +241,117 @@ impl Worker {
                 "a mail was cancelled: its patient was deleted"
             );
         }
+        if let Some(bucket) = &mut self.bucket {
+            bucket.take(taken.jobs.len());
+        }
         for job in taken.jobs {
             self.running.spawn(Arc::clone(&self.post).attempt(job));
         }
-        if self.running.is_empty() {
-            self.post.transport.tidy();
+        Ok(taken.more)
+    }
+
+    /// Begins a transaction and records in it what has ended, each with its place in the history; which of them counted.
+    async fn record(&self, now: Timestamp) -> Result<(Transaction<'static>, Vec<bool>)> {
+        let mut transaction = self.log.database().begin().await?;
+        let sent: Vec<_> = self.ended.iter().filter_map(Attempt::sent).collect();
+        let all = ledger::record_sent(&mut transaction, &sent, now).await? == sent.len() as u64;
+        if !all {
+            // Some lease has passed on. Which one, only one statement for each tells.
+            transaction.rollback().await?;
+            transaction = self.log.database().begin().await?;
         }
-        Ok(if taken.more {
-            Duration::ZERO
-        } else {
-            self.options.poll
-        })
+        let mut recorded = Vec::with_capacity(self.ended.len());
+        for attempt in &self.ended {
+            let done = all && attempt.sent().is_some();
+            recorded.push(done || attempt.record(&mut transaction, now).await?);
+        }
+        let counted = self.ended.iter().zip(&recorded).filter(|(_, counts)| **counts);
+        let history: Vec<_> = counted.filter_map(|(attempt, _)| attempt.history()).collect();
+        attempts::add(&mut transaction, &history).await?;
+        Ok((transaction, recorded))
+    }
+
+    fn concurrency(&self) -> usize {
+        self.options.concurrency.max(1)
     }
 
     /// How many more may run. What has ended is about to be recorded, and then holds no slot.
-    fn free(&self) -> usize {
-        self.options.concurrency.max(1).saturating_sub(self.running.len())
+    fn free(&mut self, now: Timestamp) -> usize {
+        let most = match self.breaker.pause(now) {
+            None if self.post.transport.is_open() => self.concurrency(),
+            None | Some(Duration::ZERO) => 1,
+            Some(_) => 0,
+        };
+        let free = most.saturating_sub(self.running.len());
+        match &mut self.bucket {
+            None => free,
+            Some(bucket) => free.min(bucket.available(Instant::now())),
+        }
+    }
+
+    /// How long until more may run, if only time is wanting.
+    fn pause(&self, now: Timestamp) -> Duration {
+        let waits = [self.breaker.pause(now), self.bucket.as_ref().map(Bucket::wait)];
+        let longest = waits.into_iter().flatten().max();
+        longest.filter(|wait| !wait.is_zero()).unwrap_or(Duration::MAX)
+    }
+
+    /// Whether others are to be told how this worker stands: when that has changed, and now and then.
+    fn is_to_tell(&self) -> bool {
+        let (standing, _, _) = self.breaker.standing();
+        self.told
+            .is_none_or(|(told, at)| told != standing || at.elapsed() >= workers::BEAT)
+    }
+
+    async fn tell(&mut self, now: Timestamp) -> Result<()> {
+        let (standing, since, error) = self.breaker.standing();
+        let place: String = self.post.transport.describe().chars().take(300).collect();
+        if standing == Standing::Ready && self.told.is_some_and(|(told, _)| told != standing) {
+            self.ready_since = Some(now);
+        }
+        let status = WorkerStatus {
+            owner: self.owner.clone(),
+            place,
+            standing,
+            error: error.map(str::to_owned),
+            since: since.or(self.ready_since).unwrap_or(now),
+            seen_at: now,
+        };
+        let database = self.log.database();
+        let insert = database.dialect().insert_ignore();
+        workers::beat(&mut database.writer().await?, &status, insert).await?;
+        self.told = Some((standing, Instant::now()));
+        Ok(())
+    }
+
+    fn has_ended(&mut self, attempt: Attempt) {
+        match attempt.news() {
+            News::Well => self.breaker.close(),
+            News::None => {}
+            News::Outage(outage) => self.breaker.open(outage, attempt.ended_at(), fastrand::f64()),
+        }
+        self.ended.push(attempt);
     }
 
     /// Waits for something to do. While the database is away there is nothing to do before `longest` has passed.
     async fn wait(&mut self, longest: Duration, away: bool, shutdown: &CancellationToken) {
         let stopping = shutdown.is_cancelled();
-        let all_busy = self.free() == 0;
+        let all_busy = self.running.len() >= self.concurrency() || self.breaker.is_open();
         tokio::select! {
             // An error would be a panic, and an attempt never panics.
-            Some(ended) = self.running.join_next(), if !away => self.ended.extend(ended.ok()),
+            Some(ended) = self.running.join_next(), if !away => {
+                if let Ok(ended) = ended {
+                    self.has_ended(ended);
+                }
+            }
             () = self.wake.notified(), if !away && !stopping && !all_busy => {}
             () = shutdown.cancelled(), if !stopping => {}
             () = tokio::time::sleep(longest) => {}
         }
         while let Some(ended) = self.running.try_join_next() {
-            self.ended.extend(ended.ok());
+            if let Ok(ended) = ended {
+                self.has_ended(ended);
+            }
         }
     }
 }

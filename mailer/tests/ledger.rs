@@ -3,11 +3,12 @@
 mod support;
 
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use eventstore::DatabaseOptions;
-use mailer::{Options, Transport};
+use eventstore::{Clock, DatabaseOptions, Position};
+use mailer::{DeliveryState, Ledger, Options, Retried, Transport};
 use serde_json::json;
-use support::{Stage, files};
+use support::{Answer, Stage, files};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_registration_has_one_row_even_if_the_log_is_followed_again() {
@@ -78,6 +79,38 @@ async fn a_deletion_cancels_what_waits_and_no_mail_leaves() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_deletion_is_confirmed_if_that_is_wanted_and_the_confirmation_of_the_registration_is_cancelled() {
+    for stage in Stage::on_every_backend().await {
+        let (id, _) = stage.register("Ana", "ana@example.com").await;
+        stage.register("Bea", "bea@example.com").await;
+        stage.delete(&id).await;
+        stage.follow_with(true).await;
+        assert_eq!(
+            stage.states().await,
+            ["cancelled", "pending", "pending"],
+            "{}",
+            stage.name
+        );
+        let outbox = tempfile::tempdir().unwrap();
+        let worker = stage.work(Transport::outbox(outbox.path()));
+        testkit::wait_until(support::PATIENCE, "both mails left", async || {
+            stage.states().await[1..] == ["sent", "sent"]
+        })
+        .await;
+        worker.stop().await;
+        assert_eq!(
+            files(outbox.path()),
+            ["2-patient_registered.eml", "3-patient_deleted.eml"],
+            "{}",
+            stage.name
+        );
+        let farewell = std::fs::read_to_string(outbox.path().join("3-patient_deleted.eml")).unwrap();
+        assert!(farewell.contains("To: Ana <ana@example.com>"), "{farewell}");
+        assert!(farewell.contains(&format!("Message-ID: <3.patient_deleted.{id}@miapp.com>")));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_registration_and_its_deletion_read_together_send_no_mail() {
     for stage in Stage::on_every_backend().await {
         let (id, _) = stage.register("Ana", "ana@example.com").await;
@@ -112,7 +145,7 @@ async fn a_row_that_a_killed_worker_left_is_taken_over_when_its_lease_has_run_ou
         let stalled =
             support::Scripted::start(|asked| asked.starts_with("MAIL").then_some(support::Answer::Stall))
                 .await;
-        let killed = stage.work_apart(Transport::smtp(&stalled.url).unwrap()).await;
+        let killed = stage.work_apart(support::smtp(&stalled.url)).await;
         stage.until_all("sending").await;
         killed.kill().await;
 
@@ -134,6 +167,101 @@ async fn a_row_that_a_killed_worker_left_is_taken_over_when_its_lease_has_run_ou
             (delivery.attempts, delivery.due_at, &delivery.lease),
             (2, None, &None)
         );
+        let lost = "its mailer ended before it recorded the outcome".to_owned();
+        assert_eq!(
+            stage.history(1).await,
+            [(1, "lost".to_owned(), Some(lost)), (2, "sent".to_owned(), None)],
+            "{}",
+            stage.name
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_attempt_is_kept_and_a_retry_by_hand_begins_anew() {
+    for stage in Stage::on_every_backend().await {
+        stage.register("Ana", "ana@example.com").await;
+        stage.follow().await;
+        let replies = AtomicUsize::new(0);
+        let server = support::Scripted::start(move |asked| {
+            let replies = asked
+                .starts_with("RCPT")
+                .then(|| replies.fetch_add(1, Ordering::SeqCst));
+            Some(Answer::Say(match replies? {
+                0 => "451 4.7.1 later, ana@example.com",
+                1 => "550 5.1.1 <ana@example.com> unknown",
+                _ => return None,
+            }))
+        })
+        .await;
+        let worker = stage.work(support::smtp(&server.url));
+        stage.until_all("failed").await;
+        stage.clock.advance(mailer::schedule::PAUSES[0] * 2);
+        stage.until_all("dead").await;
+        let ledger = Ledger::new(stage.log.database().clone());
+        let first = Position::new(1).unwrap();
+        stage.clock.advance(std::time::Duration::from_secs(1));
+        let retried = ledger.retry(first, stage.clock.now()).await.unwrap();
+        assert_eq!(retried, Retried::Due);
+        stage.until_all("sent").await;
+        worker.stop().await;
+        let ended = |attempt, outcome: &str, error: Option<&str>| {
+            (attempt, outcome.to_owned(), error.map(str::to_owned))
+        };
+        assert_eq!(
+            stage.history(1).await,
+            [
+                ended(1, "failed", Some("RCPT: the server answered 451 4.7.1")),
+                ended(2, "dead", Some("RCPT: the server answered 550 5.1.1")),
+                ended(1, "sent", None),
+            ],
+            "{}",
+            stage.name
+        );
+        let sent = ledger.retry(first, stage.clock.now()).await.unwrap();
+        assert_eq!(sent, Retried::Not(DeliveryState::Sent));
+        let unknown = Position::new(99).unwrap();
+        assert_eq!(
+            ledger.retry(unknown, stage.clock.now()).await.unwrap(),
+            Retried::Unknown
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn all_that_is_dead_is_tried_again_in_one_go_and_nothing_else() {
+    for stage in Stage::on_every_backend().await {
+        stage.register_many(600).await;
+        stage.register_many(603).await;
+        stage.follow().await;
+        stage
+            .execute("UPDATE mail_deliveries SET state = 'dead', due_at = NULL, attempts = 8 WHERE position <= 1200")
+            .await;
+        stage
+            .execute("UPDATE mail_deliveries SET state = 'sent', due_at = NULL WHERE position > 1200")
+            .await;
+        let ledger = Ledger::new(stage.log.database().clone());
+        let now = stage.clock.now();
+        let page = ledger
+            .list(Some(DeliveryState::Dead), Position::new(10).unwrap(), 3)
+            .await
+            .unwrap();
+        let positions: Vec<_> = page.iter().map(|row| row.position.to_string()).collect();
+        assert_eq!(positions, ["11", "12", "13"]);
+        assert_eq!(ledger.retry_dead(now).await.unwrap(), 1200, "{}", stage.name);
+        let status = ledger.status(now).await.unwrap();
+        let count = |state| status.counts.iter().find(|(of, _)| *of == state).unwrap().1;
+        assert_eq!(
+            (
+                count(DeliveryState::Pending),
+                count(DeliveryState::Dead),
+                count(DeliveryState::Sent)
+            ),
+            (1200, 0, 3)
+        );
+        assert!(status.oldest_waiting.is_some());
+        let delivery = &stage.deliveries().await[0];
+        assert_eq!((delivery.attempts, delivery.due_at), (0, Some(now)));
     }
 }
 

@@ -39,6 +39,9 @@ fn a_wrong_setting_is_named_with_what_it_expects() {
         ("SMTP_URL", "mail://user:hunter2@host", "smtp://host:port"),
         ("MAIL_FROM", "nobody", "expected an address"),
         ("MAIL_LANGUAGE", "fr", "es"),
+        ("MAIL_TEMPLATES", "nowhere", "MAIL_TEMPLATES"),
+        ("MAIL_ON_DELETE", "perhaps", "true"),
+        ("MAIL_RATE", "10/week", "such as 10/s"),
         ("LOG", "nonsense=nonsense=nonsense", "a level such as info"),
     ] {
         let folder = TempDir::new().unwrap();

@@ -14,6 +14,7 @@ mod consistency;
 mod embedded;
 mod faults;
 mod feed;
+mod mail;
 mod operators;
 mod privacy;
 mod production;

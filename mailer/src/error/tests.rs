@@ -21,21 +21,21 @@ fn an_enhanced_code_is_read_from_the_beginning_of_a_reply_and_from_nowhere_else(
 }
 
 #[test]
-fn a_failure_says_stage_and_codes() {
+fn a_failure_says_step_and_codes() {
     let reply = SmtpFailure::Reply {
         code: 550,
         enhanced: EnhancedCode::leading("5.1.1 x"),
     };
     assert_eq!(
-        Failure::Sending(reply).to_string(),
-        "sending: the server answered 550 5.1.1"
+        Failure::Smtp(Step::Rcpt, reply).to_string(),
+        "RCPT: the server answered 550 5.1.1"
     );
     let reply = SmtpFailure::Reply {
         code: 421,
         enhanced: None,
     };
     assert_eq!(
-        AttemptError::Retry(Failure::Opening(reply)).to_string(),
-        "opening an SMTP session: the server answered 421"
+        AttemptError::Outage(Outage::Down(Failure::Smtp(Step::Hello, reply))).to_string(),
+        "EHLO: the server answered 421"
     );
 }

@@ -1,5 +1,5 @@
 use domain::{EVENT_VERSION, PATIENT_DELETED, PATIENT_REGISTERED};
-use eventstore::Hash;
+use eventstore::{Hash, Position};
 use serde_json::json;
 
 use super::*;
@@ -36,7 +36,7 @@ fn registered(name: &str, email: &str) -> RecordedEvent {
 }
 
 fn compose(event: &RecordedEvent) -> Result<Mail, Failure> {
-    composer("es,en", "noreply@miapp.com").compose(Template::PatientRegistered, event, NOW)
+    composer("es,en", "noreply@miapp.com").compose(Template::PatientRegistered, event, event, NOW)
 }
 
 fn text(mail: &Mail) -> String {
@@ -88,7 +88,7 @@ fn the_message_id_is_the_same_for_every_attempt_and_every_worker() {
     let event = registered("Ana", "ana@example.com");
     let id = |composer: &Composer, now| {
         let mail = composer
-            .compose(Template::PatientRegistered, &event, now)
+            .compose(Template::PatientRegistered, &event, &event, now)
             .unwrap();
         header(&mail)
             .into_iter()
@@ -175,12 +175,9 @@ fn every_sender_that_is_taken_can_send() {
         "\"X, Y\" <a@b.example>",
         "a@clínica.example",
     ] {
+        let event = registered("Ana", "ana@example.com");
         let mail = composer("es", sender)
-            .compose(
-                Template::PatientRegistered,
-                &registered("Ana", "ana@example.com"),
-                NOW,
-            )
+            .compose(Template::PatientRegistered, &event, &event, NOW)
             .unwrap();
         assert!(text(&mail).is_ascii(), "{sender}");
     }
@@ -191,6 +188,29 @@ fn debug_shows_nothing_of_what_it_says() {
     let mail = compose(&registered("Ana", "ana@example.com")).unwrap();
     assert_eq!(
         format!("{mail:?}"),
-        "Mail { position: Position(42), template: PatientRegistered, .. }"
+        "Mail { name: \"42-patient_registered\", .. }"
     );
+}
+
+#[test]
+fn a_preview_is_the_mail_that_a_patient_gets() {
+    let mail = composer("es", "noreply@miapp.com")
+        .preview(Template::PatientRegistered, NOW)
+        .unwrap();
+    assert!(text(&mail).contains("Content-Language: es\r\n"));
+    assert!(text(&mail).contains("maria.jose@example.com"));
+}
+
+#[test]
+fn a_test_mail_goes_to_the_address_that_is_given_and_to_no_other() {
+    let composer = composer("es,en", "noreply@miapp.com");
+    let mail = composer.test(" ops@example.com ", NOW).unwrap();
+    assert!(header(&mail).contains(&"To: ops@example.com".to_owned()));
+    for wrong in ["", "ops", "ops@example.com\r\nBcc: x@example.com", "a@b, c@d"] {
+        assert_eq!(
+            composer.test(wrong, NOW).unwrap_err(),
+            Failure::Address,
+            "{wrong:?}"
+        );
+    }
 }

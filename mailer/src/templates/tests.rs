@@ -10,6 +10,7 @@ fn facts(name: &str) -> Facts<'_> {
             day: 4,
             time: "09:05".to_owned(),
         },
+        deleted_at: None,
     }
 }
 
@@ -102,4 +103,79 @@ fn a_template_that_is_missing_or_wrong_stops_the_start_and_is_named() {
         "template en/patient_registered.txt, line 1: syntax error"
     );
     assert!(load(name, None).contains("template not found"));
+}
+
+/// What a folder with those files gives.
+fn in_folder(files: &[(&str, &str)]) -> Result<Templates, String> {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, text) in files {
+        let file = folder.path().join(name);
+        std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+        std::fs::write(file, text).unwrap();
+    }
+    Templates::in_folder(folder.path()).map_err(|error| error.to_string())
+}
+
+#[test]
+fn a_folder_replaces_the_parts_that_it_has_and_no_others() {
+    let templates = in_folder(&[
+        ("en/patient_registered.subject.txt", "Welcome, {{ name }}\n"),
+        (
+            "en/patient_registered.html",
+            r#"<p>{{ name }}</p>{% include "_footer.html" %}"#,
+        ),
+        ("_footer.html", "<p>The clinic</p>"),
+        ("..data/ignored", "what begins with a dot is passed over"),
+    ])
+    .unwrap();
+    let mail = templates
+        .render(Template::PatientRegistered, &"en".parse().unwrap(), &facts("<b>"))
+        .unwrap();
+    assert_eq!(mail.subject, "Welcome, <b>");
+    assert!(
+        mail.html.contains("<p>&lt;b&gt;</p><p>The clinic</p>"),
+        "{}",
+        mail.html
+    );
+    assert!(mail.text.contains("Your registration as a patient is complete"));
+}
+
+#[test]
+fn a_folder_with_a_wrong_file_stops_the_start_and_names_it() {
+    for (file, text, expected) in [
+        (
+            "en/patient_registered.txt",
+            "{{ nome }}",
+            "en/patient_registered.txt, line 1",
+        ),
+        (
+            "es/patient_registered.html",
+            "a\n{% if %}",
+            "es/patient_registered.html, line 2",
+        ),
+        (
+            "es/patient_registred.html",
+            "a typo",
+            "es/patient_registred.html: is no part of a mail",
+        ),
+        (
+            "fr/patient_registered.txt",
+            "Bonjour",
+            "fr/patient_registered.txt: is no part of a mail",
+        ),
+        ("es/deep/a.txt", "", "es/deep: is no part of a mail"),
+        (
+            "en/patient_registered.html",
+            r#"{% include "/etc/passwd" %}"#,
+            "template",
+        ),
+    ] {
+        let error = in_folder(&[(file, text)]).unwrap_err();
+        assert!(error.contains(expected), "{file}: {error}");
+    }
+    let long = "x".repeat(1024 * 1024 + 1);
+    let error = in_folder(&[("en/patient_registered.txt", long.as_str())]).unwrap_err();
+    assert!(error.contains("cannot be read"), "{error}");
+    let error = Templates::in_folder(Path::new("/no/such/folder")).unwrap_err();
+    assert!(error.to_string().contains("MAIL_TEMPLATES"), "{error}");
 }

@@ -31,7 +31,7 @@ impl Outbox {
         fs::create_dir_all(&self.folder)
             .await
             .map_err(|error| Failure::Outbox(error.kind()))?;
-        let name = format!("{}-{}", mail.position, mail.template.name());
+        let name = &mail.name;
         // Random: should two workers ever write the same mail, each has its own file to write to.
         let unfinished = self.folder.join(format!(".{name}.{:016x}", fastrand::u64(..)));
         let finished = self.folder.join(format!("{name}.eml"));

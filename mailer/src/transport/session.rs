@@ -2,110 +2,241 @@
 
 use std::error::Error as _;
 use std::fmt;
-use std::io;
+use std::io::{self, ErrorKind};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use lettre::transport::smtp::Error;
-use lettre::transport::smtp::authentication::DEFAULT_MECHANISMS;
 use lettre::transport::smtp::client::AsyncSmtpConnection;
 use lettre::transport::smtp::commands::{Data, Mail as MailFrom, Rcpt, Rset};
 use lettre::transport::smtp::extension::{Extension, MailBodyParameter, MailParameter};
 use lettre::transport::smtp::response::Severity::{self, PositiveCompletion, PositiveIntermediate};
-use tokio::net::lookup_host;
+use tokio::net::{TcpStream, lookup_host};
+use tokio::time::timeout;
 
 use super::smtp_url::{Encryption, Server};
-use crate::error::{EnhancedCode, SmtpFailure};
+use crate::error::{CertificateFault, EnhancedCode, SmtpFailure, Step};
 use crate::message::Mail;
 
 /// How long one address of the server may take to accept a connection, before the next one is tried.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A session that is open. Closed without a word when it is dropped.
-pub(super) struct Session(AsyncSmtpConnection);
+pub(super) struct Session {
+    connection: AsyncSmtpConnection,
+    _counted: Counted,
+}
+
+/// How many sessions are open.
+#[derive(Debug, Default, Clone)]
+pub(super) struct Count(Arc<AtomicUsize>);
+
+impl Count {
+    pub(super) fn get(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    fn one_more(&self) -> Counted {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        Counted(self.clone())
+    }
+}
+
+struct Counted(Count);
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A step that failed, and how.
+pub(super) type Failed = (Step, SmtpFailure);
+
+/// How far a mail is on its way.
+#[derive(Debug)]
+pub(super) struct Progress {
+    /// The step that is under way, or at which it ended.
+    pub(super) step: Step,
+    /// What the server said when it refused, if that is to be kept. It may quote an address.
+    pub(super) said: Option<String>,
+    keep: bool,
+}
+
+impl Progress {
+    /// At the beginning.
+    pub(super) const fn new() -> Self {
+        Self {
+            step: Step::Resolve,
+            said: None,
+            keep: false,
+        }
+    }
+
+    /// At the beginning, for somebody who may read what the server says.
+    pub(super) const fn keeping() -> Self {
+        Self {
+            step: Step::Resolve,
+            said: None,
+            keep: true,
+        }
+    }
+
+    /// A failure at the step that is under way.
+    fn failed(&mut self, error: &Error) -> Failed {
+        if self.keep && error.status().is_some() {
+            self.said = error.source().map(ToString::to_string);
+        }
+        (self.step, failure(error))
+    }
+}
 
 impl Session {
     /// Connects, encrypts as the server's URL says, and authenticates. No timeout but for the connection.
-    pub(super) async fn open(server: &Server) -> Result<Self, SmtpFailure> {
+    pub(super) async fn open(
+        server: &Server,
+        count: &Count,
+        progress: &mut Progress,
+    ) -> Result<Self, Failed> {
+        progress.step = Step::Resolve;
         let addresses: Vec<_> = lookup_host((server.host.as_str(), server.port))
             .await
-            .map_err(|_| SmtpFailure::Unresolved)?
+            .map_err(|_| (Step::Resolve, SmtpFailure::Unresolved))?
             .collect();
-        let encrypted = async {
-            let immediate = match &server.encryption {
-                Encryption::Immediate(tls) => Some(tls.clone()),
-                Encryption::None | Encryption::StartTls(_) | Encryption::StartTlsIfOffered(_) => None,
-            };
-            let mut connection = AsyncSmtpConnection::connect_tokio1(
+        progress.step = Step::Connect;
+        let mut connection = if let Encryption::Immediate(tls) = &server.encryption {
+            let timeout = Some(CONNECT_TIMEOUT);
+            AsyncSmtpConnection::connect_tokio1(
                 addresses.as_slice(),
-                Some(CONNECT_TIMEOUT),
+                timeout,
                 &server.hello,
-                immediate,
+                Some(tls.clone()),
                 None,
             )
-            .await?;
-            match &server.encryption {
-                Encryption::StartTls(tls) => connection.starttls(tls.clone(), &server.hello).await?,
-                Encryption::StartTlsIfOffered(tls) if connection.can_starttls() => {
-                    connection.starttls(tls.clone(), &server.hello).await?;
-                }
-                Encryption::None | Encryption::Immediate(_) | Encryption::StartTlsIfOffered(_) => {}
-            }
-            Ok::<_, Error>(connection)
+            .await
+            .map_err(|error| {
+                let (_, failure) = progress.failed(&error);
+                (in_one_go(failure), failure)
+            })?
+        } else {
+            let stream = connect(&addresses).await?;
+            progress.step = Step::Hello;
+            AsyncSmtpConnection::connect_with_transport(Box::new(stream), &server.hello)
+                .await
+                .map_err(|error| progress.failed(&error))?
         };
-        let mut connection = encrypted.await.map_err(|error| match failure(&error) {
-            // rustls says so when it does not trust a certificate; lettre shows no more of it.
-            SmtpFailure::Io(io::ErrorKind::InvalidData) => SmtpFailure::Tls,
-            failure => failure,
-        })?;
+        progress.step = Step::Tls;
+        match &server.encryption {
+            Encryption::StartTls(tls) | Encryption::StartTlsIfOffered(tls) if connection.can_starttls() => {
+                connection
+                    .starttls(tls.clone(), &server.hello)
+                    .await
+                    .map_err(|error| progress.failed(&error))?;
+            }
+            Encryption::StartTls(_) => return Err((Step::Tls, SmtpFailure::NoStartTls)),
+            // Whoever is between could take the offer away and read the password.
+            Encryption::StartTlsIfOffered(_) if server.credentials.is_some() && !server.is_loopback() => {
+                return Err((Step::Tls, SmtpFailure::NoStartTls));
+            }
+            Encryption::None | Encryption::Immediate(_) | Encryption::StartTlsIfOffered(_) => {}
+        }
+        progress.step = Step::Auth;
         if let Some(credentials) = &server.credentials {
             connection
-                .auth(DEFAULT_MECHANISMS, credentials)
+                .auth(server.mechanisms, credentials)
                 .await
-                .map_err(|error| failure(&error))?;
+                .map_err(|error| progress.failed(&error))?;
         }
-        Ok(Self(connection))
+        Ok(Self {
+            connection,
+            _counted: count.one_more(),
+        })
     }
 
     /// Forgets what was begun; whether the server still answers as it should.
     pub(super) async fn reset(&mut self) -> bool {
-        self.0.command(Rset).await.is_ok()
+        self.connection.command(Rset).await.is_ok()
     }
 
     /// Says goodbye.
     pub(super) async fn quit(mut self) {
         // Whatever it answers, the session ends here.
-        drop(self.0.quit().await);
+        drop(self.connection.quit().await);
     }
 
     /// Hands over one mail.
-    pub(super) async fn hand_over(&mut self, mail: &Mail) -> Result<(), SmtpFailure> {
+    pub(super) async fn hand_over(&mut self, mail: &Mail, progress: &mut Progress) -> Result<(), Failed> {
+        progress.step = Step::Mail;
         let mut parameters = Vec::new();
         if !mail.is_ascii() {
             // A server that offers SMTPUTF8 also offers 8BITMIME (RFC 6531 §3.1).
-            if !self.0.server_info().supports_feature(Extension::SmtpUtfEight) {
-                return Err(SmtpFailure::NoSmtpUtf8);
+            if !self
+                .connection
+                .server_info()
+                .supports_feature(Extension::SmtpUtfEight)
+            {
+                return Err((Step::Rcpt, SmtpFailure::NoSmtpUtf8));
             }
             parameters.push(MailParameter::SmtpUtfEight);
             parameters.push(MailParameter::Body(MailBodyParameter::EightBitMime));
         }
         let from = MailFrom::new(mail.envelope.from().cloned(), parameters);
-        self.command(from, PositiveCompletion).await?;
+        self.command(from, PositiveCompletion, progress).await?;
+        progress.step = Step::Rcpt;
         for to in mail.envelope.to() {
-            self.command(Rcpt::new(to.clone(), Vec::new()), PositiveCompletion)
+            self.command(Rcpt::new(to.clone(), Vec::new()), PositiveCompletion, progress)
                 .await?;
         }
-        self.command(Data, PositiveIntermediate).await?;
-        self.command(Content(mail), PositiveCompletion).await
+        progress.step = Step::Data;
+        self.command(Data, PositiveIntermediate, progress).await?;
+        progress.step = Step::Message;
+        self.command(Content(mail), PositiveCompletion, progress).await
     }
 
     /// Says `command`; a reply that is positive, but not as it is expected to be, is not SMTP.
-    async fn command(&mut self, command: impl fmt::Display, expected: Severity) -> Result<(), SmtpFailure> {
-        let reply = self.0.command(command).await.map_err(|error| failure(&error))?;
-        if reply.code().severity == expected {
-            Ok(())
-        } else {
-            Err(SmtpFailure::Protocol)
+    async fn command(
+        &mut self,
+        command: impl fmt::Display,
+        expected: Severity,
+        progress: &mut Progress,
+    ) -> Result<(), Failed> {
+        match self.connection.command(command).await {
+            Ok(reply) if reply.code().severity == expected => Ok(()),
+            Ok(_) => Err((progress.step, SmtpFailure::Protocol)),
+            Err(error) => Err(progress.failed(&error)),
         }
+    }
+}
+
+/// Connects to the first of `addresses` that takes the connection.
+async fn connect(addresses: &[SocketAddr]) -> Result<TcpStream, Failed> {
+    let mut failure = SmtpFailure::Unresolved;
+    for address in addresses {
+        failure = match timeout(CONNECT_TIMEOUT, TcpStream::connect(address)).await {
+            Ok(Ok(stream)) => return Ok(stream),
+            Ok(Err(error)) => SmtpFailure::Io(error.kind()),
+            Err(_) => SmtpFailure::Timeout,
+        };
+    }
+    Err((Step::Connect, failure))
+}
+
+/// Which step failed of those that lettre takes in one go if TLS is immediate: TCP, TLS, the greetings.
+const fn in_one_go(failure: SmtpFailure) -> Step {
+    match failure {
+        SmtpFailure::Timeout
+        | SmtpFailure::Connection
+        | SmtpFailure::Io(
+            ErrorKind::ConnectionRefused
+            | ErrorKind::HostUnreachable
+            | ErrorKind::NetworkUnreachable
+            | ErrorKind::AddrNotAvailable
+            | ErrorKind::PermissionDenied,
+        ) => Step::Connect,
+        SmtpFailure::Tls | SmtpFailure::Certificate(_) | SmtpFailure::Io(_) => Step::Tls,
+        _ => Step::Hello,
     }
 }
 
@@ -136,7 +267,8 @@ fn failure(error: &Error) -> SmtpFailure {
             enhanced: EnhancedCode::leading(&text),
         }
     } else if error.is_client() {
-        SmtpFailure::NotOffered
+        // The one thing that is left to fail before anything is said.
+        SmtpFailure::NoAuth
     } else if error.is_tls() {
         SmtpFailure::Tls
     } else if error.is_response() {
@@ -144,15 +276,38 @@ fn failure(error: &Error) -> SmtpFailure {
     } else if error.is_timeout() {
         SmtpFailure::Timeout
     } else {
-        io_kind(error).map_or(SmtpFailure::Connection, SmtpFailure::Io)
+        io_error(error).map_or(SmtpFailure::Connection, of_io)
     }
 }
 
-fn io_kind(error: &Error) -> Option<io::ErrorKind> {
+fn of_io(error: &io::Error) -> SmtpFailure {
+    let tls = error
+        .get_ref()
+        .and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    match tls {
+        Some(rustls::Error::InvalidCertificate(invalid)) => SmtpFailure::Certificate(fault(invalid)),
+        Some(_) => SmtpFailure::Tls,
+        None => SmtpFailure::Io(error.kind()),
+    }
+}
+
+const fn fault(error: &rustls::CertificateError) -> CertificateFault {
+    use rustls::CertificateError as E;
+    match error {
+        E::UnknownIssuer => CertificateFault::Untrusted,
+        E::Expired | E::ExpiredContext { .. } => CertificateFault::Expired,
+        E::NotValidYet | E::NotValidYetContext { .. } => CertificateFault::NotYetValid,
+        E::NotValidForName | E::NotValidForNameContext { .. } => CertificateFault::OtherName,
+        E::Revoked => CertificateFault::Revoked,
+        _ => CertificateFault::Invalid,
+    }
+}
+
+fn io_error(error: &Error) -> Option<&io::Error> {
     let mut source = error.source();
     while let Some(error) = source {
         if let Some(error) = error.downcast_ref::<io::Error>() {
-            return Some(error.kind());
+            return Some(error);
         }
         source = error.source();
     }

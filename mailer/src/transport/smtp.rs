@@ -10,24 +10,44 @@ use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout, timeout_at};
 
-use super::session::Session;
+use super::classify::classify;
+use super::session::{Count, Failed, Progress, Session};
 use super::smtp_url::{Server, SmtpUrlError};
-use crate::error::{AttemptError, Failure, SmtpFailure};
+use super::trial::Trial;
+use crate::error::{AttemptError, SmtpFailure};
 use crate::message::Mail;
 
-/// How long a session may take to open: name, TCP, TLS, greeting, authentication.
-const OPEN_TIMEOUT: Duration = Duration::from_secs(15);
 /// How long a kept session may take to show that it still works, and one that ends to say goodbye.
 const SHORT_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long a session is kept unused. Servers end them after some minutes.
 const IDLE: Duration = Duration::from_secs(30);
 
+/// How to reach an SMTP server, beside its URL.
+#[derive(Debug, Clone)]
+pub struct SmtpOptions {
+    /// Authorities to trust beside the system's: certificates in PEM.
+    pub extra_authorities: Option<Vec<u8>>,
+    /// How long a session may take to open: name, TCP, TLS, greeting, authentication.
+    pub connect_timeout: Duration,
+}
+
+impl Default for SmtpOptions {
+    fn default() -> Self {
+        Self {
+            extra_authorities: None,
+            connect_timeout: Duration::from_secs(15),
+        }
+    }
+}
+
 /// An SMTP server, and the sessions with it.
 pub struct Smtp {
     server: Server,
+    connect_timeout: Duration,
     idle: Mutex<Vec<Idle>>,
+    open: Count,
 }
 
 struct Idle {
@@ -44,10 +64,12 @@ impl fmt::Debug for Smtp {
 }
 
 impl Smtp {
-    pub(super) fn new(url: &str) -> Result<Self, SmtpUrlError> {
+    pub(super) fn new(url: &str, options: &SmtpOptions) -> Result<Self, SmtpUrlError> {
         Ok(Self {
-            server: Server::parse(url)?,
+            server: Server::parse(url, options.extra_authorities.as_deref())?,
+            connect_timeout: options.connect_timeout,
             idle: Mutex::default(),
+            open: Count::default(),
         })
     }
 
@@ -55,32 +77,56 @@ impl Smtp {
         self.server.describe()
     }
 
-    pub(super) async fn send(&self, mail: &Mail) -> Result<(), AttemptError> {
-        let mut session = self.session().await.map_err(opening)?;
-        let sent = session.hand_over(mail).await;
-        if matches!(
-            sent,
-            Ok(()) | Err(SmtpFailure::Reply { .. } | SmtpFailure::NoSmtpUtf8)
-        ) {
+    /// Whether a session is open, so that another mail has somewhere to go.
+    pub(super) fn is_open(&self) -> bool {
+        self.open.get() > 0
+    }
+
+    pub(super) async fn send(&self, mail: &Mail, within: Duration) -> Result<(), AttemptError> {
+        self.hand_over(mail, within, &mut Progress::new())
+            .await
+            .map_err(|(step, failure)| classify(step, failure, mail.is_ascii()))
+    }
+
+    /// As [`Smtp::send`], saying what came of each step.
+    pub(super) async fn try_out(&self, mail: &Mail, within: Duration) -> Trial {
+        let mut progress = Progress::keeping();
+        let sent = self.hand_over(mail, within, &mut progress).await;
+        Trial::new(self.server.steps(), sent.err(), progress.said)
+    }
+
+    async fn hand_over(&self, mail: &Mail, within: Duration, progress: &mut Progress) -> Result<(), Failed> {
+        let until = Instant::now() + within;
+        let mut session = self.session(until, progress).await?;
+        let sent = timeout_at(until, session.hand_over(mail, progress)).await;
+        let sent = sent.unwrap_or(Err((progress.step, SmtpFailure::Timeout)));
+        let usable = match sent {
+            // 421 ends the session (RFC 5321 §3.8).
+            Err((_, SmtpFailure::Reply { code, .. })) => code != 421,
+            Ok(()) | Err((_, SmtpFailure::NoSmtpUtf8)) => true,
+            Err(_) => false,
+        };
+        if usable {
             self.idle().push(Idle {
                 session,
                 since: Instant::now(),
             });
         }
-        sent.map_err(sending)
+        sent
     }
 
     /// A kept session that works, or else a new one.
-    async fn session(&self) -> Result<Session, SmtpFailure> {
+    async fn session(&self, until: Instant, progress: &mut Progress) -> Result<Session, Failed> {
         self.drop_old();
         while let Some(mut session) = self.pop() {
             if matches!(timeout(SHORT_TIMEOUT, session.reset()).await, Ok(true)) {
                 return Ok(session);
             }
         }
-        timeout(OPEN_TIMEOUT, Session::open(&self.server))
+        let until = until.min(Instant::now() + self.connect_timeout);
+        timeout_at(until, Session::open(&self.server, &self.open, progress))
             .await
-            .unwrap_or(Err(SmtpFailure::Timeout))
+            .unwrap_or(Err((progress.step, SmtpFailure::Timeout)))
     }
 
     fn idle(&self) -> MutexGuard<'_, Vec<Idle>> {
@@ -102,23 +148,5 @@ impl Smtp {
             .into_iter()
             .map(|idle| timeout(SHORT_TIMEOUT, idle.session.quit()));
         futures::future::join_all(goodbyes).await;
-    }
-}
-
-/// No session came about. That is the server's affair, or the operator's, and not this mail's: whatever it was, another
-/// attempt may find it mended.
-const fn opening(failure: SmtpFailure) -> AttemptError {
-    AttemptError::Retry(Failure::Opening(failure))
-}
-
-/// The session failed on this mail: for good, if the server said so by a reply of 5xx (RFC 5321 §4.2.1).
-const fn sending(failure: SmtpFailure) -> AttemptError {
-    match failure {
-        // 530 and 538 (RFC 4954 §6) ask for authentication or encryption, which is the same for every mail.
-        SmtpFailure::Reply { code: 530 | 538, .. } => AttemptError::Retry(Failure::Sending(failure)),
-        SmtpFailure::Reply { code: 500..=599, .. } | SmtpFailure::NoSmtpUtf8 => {
-            AttemptError::Fail(Failure::Sending(failure))
-        }
-        _ => AttemptError::Retry(Failure::Sending(failure)),
     }
 }

@@ -1,10 +1,14 @@
 //! What an SMTP URL says.
 
-use lettre::transport::smtp::authentication::Credentials;
-use lettre::transport::smtp::client::TlsParameters;
+use std::net::IpAddr;
+
+use lettre::transport::smtp::authentication::{Credentials, DEFAULT_MECHANISMS, Mechanism};
+use lettre::transport::smtp::client::{Certificate, TlsParameters};
 use lettre::transport::smtp::extension::ClientId;
 use lettre::transport::smtp::{SMTP_PORT, SUBMISSION_PORT, SUBMISSIONS_PORT};
 use url::{Host, Url, form_urlencoded};
+
+use crate::error::Step;
 
 /// An SMTP URL that cannot be used. None of these repeats it, since it holds a password.
 #[derive(Debug, thiserror::Error)]
@@ -17,13 +21,21 @@ pub enum SmtpUrlError {
     Form,
     /// It goes on after the host with what no SMTP URL has; most often because of a character in the password.
     #[error(
-        "expected nothing after the host but a port and ?tls=required or ?tls=opportunistic; \
-         in a user name or password write / ? # @ : and % as %2F %3F %23 %40 %3A and %25"
+        "expected nothing after the host but a port, ?tls= required, opportunistic or none, and &auth= plain, login or \
+         xoauth2; in a user name or password write / ? # @ : and % as %2F %3F %23 %40 %3A and %25"
     )]
     Rest,
     /// There is a user without a password, or a password without a user.
     #[error("expected both a user and a password before the @, or neither")]
     Credentials,
+    /// Mail would go over a network for all to read.
+    #[error(
+        "expected ?tls=required after the host, since it is not this machine; or ?tls=none to send without encryption"
+    )]
+    Plain,
+    /// The extra authorities are no certificates.
+    #[error("the extra authorities cannot be read: expected certificates in PEM")]
+    Authorities(#[source] lettre::transport::smtp::Error),
     /// TLS could not be set up.
     #[error("TLS cannot be set up for this host")]
     Tls(#[source] lettre::transport::smtp::Error),
@@ -49,11 +61,13 @@ pub(super) struct Server {
     pub(super) port: u16,
     pub(super) encryption: Encryption,
     pub(super) credentials: Option<Credentials>,
+    /// The ways to authenticate, the first that the server offers.
+    pub(super) mechanisms: &'static [Mechanism],
     pub(super) hello: ClientId,
 }
 
 impl Server {
-    pub(super) fn parse(url: &str) -> Result<Self, SmtpUrlError> {
+    pub(super) fn parse(url: &str, extra_authorities: Option<&[u8]>) -> Result<Self, SmtpUrlError> {
         let url = Url::parse(url.trim()).map_err(|_| SmtpUrlError::Form)?;
         let host = match url.host() {
             Some(Host::Domain(name)) if !name.is_empty() => name.to_owned(),
@@ -61,30 +75,54 @@ impl Server {
             Some(Host::Ipv6(address)) => address.to_string(),
             Some(Host::Domain(_)) | None => return Err(SmtpUrlError::Form),
         };
-        let queries: Vec<_> = url.query_pairs().collect();
-        let tls = match queries.as_slice() {
-            [] => None,
-            [(name, value)] if name == "tls" => Some(value.as_ref()),
-            _ => return Err(SmtpUrlError::Rest),
-        };
-        let parameters = || TlsParameters::new(host.clone()).map_err(SmtpUrlError::Tls);
-        let (encryption, port) = match (url.scheme(), tls) {
+        let (mut tls, mut mechanisms) = (None, None);
+        for (name, value) in url.query_pairs() {
+            match (name.as_ref(), value.as_ref()) {
+                ("tls", value) if tls.is_none() => tls = Some(value.to_owned()),
+                ("auth", "plain") if mechanisms.is_none() => mechanisms = Some(&[Mechanism::Plain][..]),
+                ("auth", "login") if mechanisms.is_none() => mechanisms = Some(&[Mechanism::Login][..]),
+                ("auth", "xoauth2") if mechanisms.is_none() => mechanisms = Some(&[Mechanism::Xoauth2][..]),
+                _ => return Err(SmtpUrlError::Rest),
+            }
+        }
+        let credentials = credentials(&url)?;
+        let parameters = || tls_parameters(&host, extra_authorities);
+        let (encryption, port) = match (url.scheme(), tls.as_deref()) {
             ("smtps", None) => (Encryption::Immediate(parameters()?), SUBMISSIONS_PORT),
             ("smtp", Some("required")) => (Encryption::StartTls(parameters()?), SUBMISSION_PORT),
             ("smtp", Some("opportunistic")) => {
                 (Encryption::StartTlsIfOffered(parameters()?), SUBMISSION_PORT)
             }
-            ("smtp", None) => (Encryption::None, SMTP_PORT),
+            ("smtp", None) if !is_loopback(&host) => return Err(SmtpUrlError::Plain),
+            ("smtp", None | Some("none")) => (Encryption::None, SMTP_PORT),
             ("smtp" | "smtps", Some(_)) => return Err(SmtpUrlError::Rest),
             _ => return Err(SmtpUrlError::Form),
         };
         Ok(Self {
             port: url.port().unwrap_or(port),
             encryption,
-            credentials: credentials(&url)?,
+            credentials,
+            mechanisms: mechanisms.unwrap_or(DEFAULT_MECHANISMS),
             hello: hello(&url)?,
             host,
         })
+    }
+
+    pub(super) fn is_loopback(&self) -> bool {
+        is_loopback(&self.host)
+    }
+
+    /// The steps to it, in the order in which they are taken.
+    pub(super) fn steps(&self) -> Vec<Step> {
+        let mut steps = vec![Step::Resolve, Step::Connect];
+        steps.extend(match self.encryption {
+            Encryption::None => &[Step::Hello][..],
+            Encryption::Immediate(_) => &[Step::Tls, Step::Hello],
+            Encryption::StartTls(_) | Encryption::StartTlsIfOffered(_) => &[Step::Hello, Step::Tls],
+        });
+        steps.extend(self.credentials.is_some().then_some(Step::Auth));
+        steps.extend([Step::Mail, Step::Rcpt, Step::Data, Step::Message]);
+        steps
     }
 
     /// Without secrets.
@@ -101,6 +139,20 @@ impl Server {
             format!("{}:{} {how}", self.host, self.port)
         }
     }
+}
+
+fn is_loopback(host: &str) -> bool {
+    host.eq_ignore_ascii_case("localhost")
+        || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+fn tls_parameters(host: &str, extra_authorities: Option<&[u8]>) -> Result<TlsParameters, SmtpUrlError> {
+    let mut parameters = TlsParameters::builder(host.to_owned());
+    if let Some(pem) = extra_authorities {
+        parameters =
+            parameters.add_root_certificate(Certificate::from_pem(pem).map_err(SmtpUrlError::Authorities)?);
+    }
+    parameters.build().map_err(SmtpUrlError::Tls)
 }
 
 fn credentials(url: &Url) -> Result<Option<Credentials>, SmtpUrlError> {

@@ -8,8 +8,9 @@ use eventstore::{Clock, Result, Timestamp, Transaction};
 use futures::FutureExt;
 
 use super::take::Job;
-use crate::error::{AttemptError, Failure};
-use crate::ledger::{self, State};
+use crate::error::{AttemptError, Failure, Outage, SmtpFailure};
+use crate::ledger::attempts::Past;
+use crate::ledger::{self, Delivery, State};
 use crate::message::Composer;
 use crate::schedule;
 use crate::transport::Transport;
@@ -28,31 +29,64 @@ pub(super) struct Post {
 pub(super) struct Attempt {
     job: Job,
     state: State,
+    news: News,
+    started_at: Timestamp,
+    ended_at: Timestamp,
+}
+
+/// What an attempt tells of the server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum News {
+    /// It has dealt with a mail, whether it took it or not.
+    Well,
+    /// Nothing.
+    None,
+    /// It takes no mail.
+    Outage(Outage),
 }
 
 impl Post {
     /// Makes the attempt, within the timeout, and says how to leave the delivery. Never panics.
     pub(super) async fn attempt(self: Arc<Self>, job: Job) -> Attempt {
-        let sent = tokio::time::timeout(self.timeout, self.send(&job));
-        let sent = AssertUnwindSafe(sent).catch_unwind().await.unwrap_or_else(|_| {
-            tracing::error!(mail.position = %job.delivery.position, "an attempt to send a mail panicked");
-            Ok(Err(AttemptError::Retry(Failure::Internal)))
-        });
-        let sent = sent.unwrap_or(Err(AttemptError::Retry(Failure::Timeout)));
-        let state = leave(sent, job.delivery.attempts, self.clock.now(), fastrand::f64());
-        Attempt { job, state }
+        let started_at = self.clock.now();
+        let sent = AssertUnwindSafe(self.send(&job, started_at))
+            .catch_unwind()
+            .await
+            .unwrap_or_else(|_| {
+                tracing::error!(mail.position = %job.delivery.position, "an attempt to send a mail panicked");
+                Err(AttemptError::Retry(Failure::Internal))
+            });
+        let ended_at = self.clock.now();
+        Attempt {
+            news: news(&sent),
+            state: leave(sent, job.delivery.attempts, ended_at, fastrand::f64()),
+            job,
+            started_at,
+            ended_at,
+        }
     }
 
-    async fn send(&self, job: &Job) -> Result<(), AttemptError> {
-        let event = job
-            .event
-            .as_ref()
-            .ok_or(AttemptError::Fail(Failure::EventMissing))?;
+    async fn send(&self, job: &Job, now: Timestamp) -> Result<(), AttemptError> {
+        let (Some(event), Some(registration)) = (&job.event, &job.registration) else {
+            return Err(AttemptError::Fail(Failure::EventMissing));
+        };
         let mail = self
             .composer
-            .compose(job.delivery.template, event, self.clock.now())
+            .compose(job.delivery.template, event, registration, now)
             .map_err(AttemptError::Fail)?;
-        self.transport.send(&mail).await
+        self.transport.send(&mail, self.timeout).await
+    }
+}
+
+fn news(sent: &Result<(), AttemptError>) -> News {
+    match sent {
+        Ok(())
+        | Err(
+            AttemptError::Retry(Failure::Smtp(_, SmtpFailure::Reply { .. }))
+            | AttemptError::Fail(Failure::Smtp(..)),
+        ) => News::Well,
+        Err(AttemptError::Outage(outage)) => News::Outage(outage.clone()),
+        Err(AttemptError::Retry(_) | AttemptError::Fail(_)) => News::None,
     }
 }
 
@@ -62,6 +96,9 @@ fn leave(sent: Result<(), AttemptError>, attempts: u32, now: Timestamp, random: 
         Ok(()) => State::Sent,
         Err(AttemptError::Fail(failure)) => State::Dead {
             error: failure.to_string(),
+        },
+        Err(AttemptError::Outage(outage)) => State::Untried {
+            error: outage.to_string(),
         },
         Err(AttemptError::Retry(failure)) => {
             let error = failure.to_string();
@@ -77,6 +114,38 @@ fn leave(sent: Result<(), AttemptError>, attempts: u32, now: Timestamp, random: 
 }
 
 impl Attempt {
+    /// What it tells of the server.
+    pub(super) const fn news(&self) -> &News {
+        &self.news
+    }
+
+    /// When it ended.
+    pub(super) const fn ended_at(&self) -> Timestamp {
+        self.ended_at
+    }
+
+    /// What the history says of it; nothing if it was none.
+    pub(super) fn history(&self) -> Option<Past<'_>> {
+        let (outcome, error) = match &self.state {
+            State::Sent => ("sent", None),
+            State::Failed { error, .. } => ("failed", Some(error.as_str())),
+            State::Dead { error } => ("dead", Some(error.as_str())),
+            State::Untried { .. } => return None,
+        };
+        Some(Past {
+            delivery: &self.job.delivery,
+            started_at: self.started_at,
+            ended_at: self.ended_at,
+            outcome,
+            error,
+        })
+    }
+
+    /// The delivery and its lease, if it was sent.
+    pub(super) fn sent(&self) -> Option<(&Delivery, &str)> {
+        (self.state == State::Sent).then_some((&self.job.delivery, &*self.job.lease))
+    }
+
     /// Records it; whether it counted, which it does not if the lease has passed on.
     pub(super) async fn record(&self, transaction: &mut Transaction<'_>, now: Timestamp) -> Result<bool> {
         ledger::record(transaction, &self.job.delivery, &self.job.lease, &self.state, now).await
@@ -101,6 +170,13 @@ impl Attempt {
                 mail.template = template,
                 mail.attempt = attempt,
                 "a mail was sent"
+            ),
+            // The circuit breaker has said it for all.
+            State::Untried { error } => tracing::debug!(
+                mail.position = %position,
+                mail.template = template,
+                mail.error = error,
+                "a mail waits for the server"
             ),
             State::Failed { due_at, error } => tracing::info!(
                 mail.position = %position,

@@ -20,13 +20,20 @@ use eventstore::{
     Append, AppendQueue, Clock, Database, DatabaseOptions, EventLog, ManualClock, NewEvent, Position, Row,
     Session, Signal, Subscription, SubscriptionStatus, SystemClock, Timestamp,
 };
-use mailer::{Composer, Languages, Options, SUBSCRIPTION, Sender, Templates, Transport, Worker};
+use mailer::{
+    Composer, Languages, Ledger, Options, SUBSCRIPTION, Sender, SmtpOptions, Templates, Transport, Worker,
+};
 use serde_json::json;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 pub use scripted::{Answer, Scripted};
+
+/// To the server at `url`.
+pub fn smtp(url: &str) -> Transport {
+    Transport::smtp(url, &SmtpOptions::default()).unwrap()
+}
 
 /// How long anything here may take.
 pub const PATIENCE: Duration = Duration::from_mins(1);
@@ -145,7 +152,12 @@ impl Stage {
 
     /// Runs the subscription until it has finished the log.
     pub async fn follow(&self) {
-        let (handler, _) = mailer::handler(self.clock.clone());
+        self.follow_with(false).await;
+    }
+
+    /// The same, with or without a mail for each deletion.
+    pub async fn follow_with(&self, farewell: bool) {
+        let (handler, _) = mailer::handler(self.clock.clone(), farewell);
         let subscription = Subscription::new(
             SUBSCRIPTION,
             "test",
@@ -258,6 +270,17 @@ impl Stage {
             !states.is_empty() && states.iter().all(|found| found == state)
         })
         .await;
+    }
+
+    /// Every attempt at the delivery at that position that has ended: its number, outcome and error, in order.
+    pub async fn history(&self, position: u64) -> Vec<(u32, String, Option<String>)> {
+        let ledger = Ledger::new(self.log.database().clone());
+        let position = Position::new(position).unwrap();
+        let (_, attempts) = ledger.at(position).await.unwrap();
+        attempts
+            .into_iter()
+            .map(|attempt| (attempt.attempt, attempt.outcome, attempt.error))
+            .collect()
     }
 
     /// Runs statements on the database.

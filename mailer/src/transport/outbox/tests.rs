@@ -1,13 +1,10 @@
-use eventstore::Position;
 use lettre::address::Envelope;
 
 use super::*;
-use crate::template::Template;
 
 fn mail(content: &str) -> Mail {
     Mail {
-        position: Position::new(7).unwrap(),
-        template: Template::PatientRegistered,
+        name: "7-patient_registered".to_owned(),
         envelope: Envelope::new(None, vec!["ana@example.com".parse().unwrap()]).unwrap(),
         content: content.to_owned(),
     }

@@ -1,13 +1,10 @@
-use eventstore::Position;
 use lettre::address::Envelope;
 
 use super::*;
-use crate::template::Template;
 
 fn sent(content: &str) -> String {
     let mail = Mail {
-        position: Position::BEGINNING,
-        template: Template::PatientRegistered,
+        name: "1-patient_registered".to_owned(),
         envelope: Envelope::new(None, vec!["ana@example.com".parse().unwrap()]).unwrap(),
         content: content.to_owned(),
     };

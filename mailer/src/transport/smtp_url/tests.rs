@@ -1,7 +1,7 @@
 use super::*;
 
 fn parsed(url: &str) -> Server {
-    Server::parse(url).unwrap()
+    Server::parse(url, None).unwrap()
 }
 
 #[test]
@@ -41,10 +41,10 @@ fn user_and_password_are_percent_decoded() {
 #[test]
 fn a_path_is_the_name_to_introduce_oneself_by() {
     assert_eq!(
-        parsed("smtp://h/mail.example.com").hello,
+        parsed("smtp://localhost/mail.example.com").hello,
         ClientId::Domain("mail.example.com".to_owned())
     );
-    assert_eq!(parsed("smtp://h").hello, ClientId::default());
+    assert_eq!(parsed("smtp://localhost").hello, ClientId::default());
 }
 
 #[test]
@@ -70,8 +70,14 @@ fn what_is_wrong_says_what_was_expected_and_never_the_password() {
         ("smtps://u:hunter2/x@h", "expected"),
         ("smtp://hunter2@h", "expected both a user and a password"),
         ("smtp://:hunter2@h", "expected both a user and a password"),
+        ("smtp://u:hunter2@h", "expected ?tls=required"),
+        ("smtp://u:hunter2@h?auth=ntlm", "expected nothing after the host"),
+        (
+            "smtps://u:hunter2@h?auth=plain&auth=login",
+            "expected nothing after the host",
+        ),
     ] {
-        let Err(error) = Server::parse(url) else {
+        let Err(error) = Server::parse(url, None) else {
             panic!("{url} was taken")
         };
         let said = format!("{error} {error:?}");
@@ -81,8 +87,53 @@ fn what_is_wrong_says_what_was_expected_and_never_the_password() {
 }
 
 #[test]
+fn only_this_machine_is_written_to_without_encryption_unless_that_is_asked_for() {
+    for url in [
+        "smtp://localhost",
+        "smtp://127.0.0.9",
+        "smtp://[::1]",
+        "smtp://mail:1025?tls=none",
+    ] {
+        assert!(matches!(parsed(url).encryption, Encryption::None), "{url}");
+    }
+    for url in [
+        "smtp://mail:1025",
+        "smtp://10.0.0.1",
+        "smtp://localhost.example.com",
+    ] {
+        assert!(
+            matches!(Server::parse(url, None), Err(SmtpUrlError::Plain)),
+            "{url}"
+        );
+    }
+}
+
+#[test]
+fn the_way_to_authenticate_is_the_servers_choice_unless_it_is_set() {
+    assert_eq!(parsed("smtps://u:p@h").mechanisms, DEFAULT_MECHANISMS);
+    for (url, mechanism) in [
+        ("smtps://u:p@h?auth=plain", Mechanism::Plain),
+        ("smtp://u:p@h?tls=required&auth=login", Mechanism::Login),
+        ("smtps://u:token@h?auth=xoauth2", Mechanism::Xoauth2),
+    ] {
+        assert_eq!(parsed(url).mechanisms, [mechanism], "{url}");
+    }
+}
+
+#[test]
+fn an_extra_authority_is_a_certificate() {
+    let wrong = b"-----BEGIN CERTIFICATE-----\nx\n-----END CERTIFICATE-----\n";
+    let parsed = Server::parse("smtps://h", Some(wrong));
+    assert!(matches!(parsed, Err(SmtpUrlError::Authorities(_))));
+}
+
+#[test]
 fn a_transport_shows_no_secret() {
-    let transport = crate::Transport::smtp("smtps://user:hunter2@smtp.gmail.com:465").unwrap();
+    let transport = crate::Transport::smtp(
+        "smtps://user:hunter2@smtp.gmail.com:465",
+        &crate::SmtpOptions::default(),
+    )
+    .unwrap();
     assert_eq!(transport.describe(), "smtp.gmail.com:465 over TLS");
     assert!(!format!("{transport:?}").contains("hunter2"));
     assert_eq!(

@@ -1,0 +1,68 @@
+//! Mails that tell of no event: to look at, and to try a server with.
+
+use eventstore::Timestamp;
+use lettre::message::Mailbox;
+
+use super::{Composer, Mail, moment};
+use crate::address::deliverable;
+use crate::error::Failure;
+use crate::template::Template;
+use crate::templates::{Facts, Rendered};
+
+const SUBJECT: &str = "Correo de prueba / Test mail";
+const TEXT: &str = "\
+Este es un correo de prueba del servicio de registro de pacientes. Si lo recibe, el envío de correo funciona.
+
+This is a test mail of the patient registration service. If you receive it, mail can be sent.
+";
+const HTML: &str = "\
+<!doctype html>
+<p lang=\"es\">Este es un correo de prueba del servicio de registro de pacientes. Si lo recibe, el envío de correo funciona.</p>
+<p lang=\"en\">This is a test mail of the patient registration service. If you receive it, mail can be sent.</p>
+";
+
+impl Composer {
+    /// A mail of that kind as a patient gets it, about somebody who does not exist.
+    ///
+    /// # Errors
+    ///
+    /// A template that does not render.
+    pub fn preview(&self, template: Template, now: Timestamp) -> Result<Mail, Failure> {
+        let facts = Facts {
+            name: "María José Núñez",
+            patient_id: "00000000-0000-7000-8000-000000000000",
+            registered_at: moment(now),
+            deleted_at: (template == Template::PatientDeleted).then(|| moment(now)),
+        };
+        let rendered = self.templates.render(template, &self.languages, &facts)?;
+        let to = deliverable("maria.jose@example.com").map_err(|_| Failure::Address)?;
+        self.assemble(
+            format!("preview-{}", template.name()),
+            &format!("<preview.{}@{}>", template.name(), self.sender.domain()),
+            Mailbox::new(Some(facts.name.to_owned()), to),
+            rendered,
+            now,
+        )
+    }
+
+    /// A mail to that address which says that it is a test.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::Address`] if it is none that mail can be sent to.
+    pub fn test(&self, to: &str, now: Timestamp) -> Result<Mail, Failure> {
+        let to = deliverable(to.trim()).map_err(|_| Failure::Address)?;
+        let rendered = Rendered {
+            subject: SUBJECT.to_owned(),
+            text: TEXT.to_owned(),
+            html: HTML.to_owned(),
+        };
+        self.assemble(
+            "test".to_owned(),
+            &format!("<test.{:016x}@{}>", fastrand::u64(..), self.sender.domain()),
+            Mailbox::new(None, to),
+            rendered,
+            now,
+        )
+    }
+}

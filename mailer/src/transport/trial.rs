@@ -1,0 +1,140 @@
+//! A mail that is sent to see whether mail can be sent.
+
+use std::io::ErrorKind;
+
+use super::session::Failed;
+use crate::error::{CertificateFault, SmtpFailure, Step};
+
+/// What came of each step of a mail's way to its server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trial {
+    /// The steps, in order, with what came of them.
+    pub steps: Vec<(Step, Tried)>,
+    /// What the server said when it refused. It may quote the address; it is for whoever asked, and for no log.
+    pub said: Option<String>,
+    /// What to do about it.
+    pub advice: Option<&'static str>,
+}
+
+/// What came of a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tried {
+    /// It was taken.
+    Passed,
+    /// It failed.
+    Failed(SmtpFailure),
+    /// One before it failed.
+    NotReached,
+}
+
+impl Trial {
+    pub(super) fn new(steps: Vec<Step>, failed: Option<Failed>, said: Option<String>) -> Self {
+        let at = failed.and_then(|(failed, _)| steps.iter().position(|step| *step == failed));
+        let tried = |(number, step)| {
+            let tried = match (at, failed) {
+                (Some(at), Some((_, failure))) if number == at => Tried::Failed(failure),
+                (Some(at), _) if number > at => Tried::NotReached,
+                _ => Tried::Passed,
+            };
+            (step, tried)
+        };
+        Self {
+            steps: steps.into_iter().enumerate().map(tried).collect(),
+            said,
+            advice: failed.map(|(step, failure)| advice(step, failure)),
+        }
+    }
+
+    /// Whether the server has taken the mail.
+    #[must_use]
+    pub fn passed(&self) -> bool {
+        self.steps.iter().all(|(_, tried)| *tried == Tried::Passed)
+    }
+}
+
+/// What to do about a failure.
+const fn advice(step: Step, failure: SmtpFailure) -> &'static str {
+    match (step, failure) {
+        (Step::Resolve, _) => "Check the host in SMTP_URL, and that this machine can look names up.",
+        (Step::Connect, SmtpFailure::Io(ErrorKind::ConnectionRefused)) => {
+            "Nothing listens there. Check host and port in SMTP_URL, and that the server runs."
+        }
+        (Step::Connect, _) => {
+            "The server does not answer. Check host and port in SMTP_URL, and firewalls; many networks block port 25."
+        }
+        (Step::Tls, SmtpFailure::Certificate(CertificateFault::Untrusted)) => {
+            "If the server has an authority of its own, give its certificate in MAIL_CA_FILE."
+        }
+        (Step::Tls, SmtpFailure::Certificate(CertificateFault::OtherName)) => {
+            "Write the host in SMTP_URL as the certificate names it."
+        }
+        (Step::Tls, SmtpFailure::Certificate(_)) => {
+            "The server needs another certificate; and check this machine's clock."
+        }
+        (Step::Tls, SmtpFailure::NoStartTls) => {
+            "Use smtps:// if the port is for TLS from the start; or ?tls=none if the network is your own."
+        }
+        (Step::Tls, _) => {
+            "Use smtp://…?tls=required if the port is for STARTTLS (587), smtps:// if it is for TLS from the start (465)."
+        }
+        (Step::Hello, SmtpFailure::Protocol | SmtpFailure::Timeout) => {
+            "What answers there is no SMTP server in plain: use smtps:// if the port is for TLS from the start (465)."
+        }
+        (Step::Hello, _) => "The server takes no mail from this machine, or not now. Ask whoever runs it.",
+        (Step::Auth, SmtpFailure::NoAuth) => {
+            "The server may authenticate only over TLS: use smtps:// or ?tls=required; or leave user and password out."
+        }
+        (Step::Auth, SmtpFailure::Reply { code: 500..=599, .. }) => {
+            "Check user and password in SMTP_URL. Gmail and others want an app password, or &auth=xoauth2 with a token."
+        }
+        (Step::Auth, _) => "The server cannot authenticate at the moment.",
+        (Step::Mail, _) => {
+            "The server does not take the sender. Check MAIL_FROM, and that this user may send for it."
+        }
+        (Step::Rcpt, SmtpFailure::NoSmtpUtf8) => {
+            "The address has characters beyond ASCII before the @, which this server cannot deliver to."
+        }
+        (Step::Rcpt, SmtpFailure::Reply { code: 400..=499, .. }) => {
+            "The server asks to try later (greylisting, a full mailbox, a limit); the mailer does so by itself."
+        }
+        (Step::Rcpt, _) => {
+            "There is no such mailbox, or the server does not relay to it without authentication."
+        }
+        (Step::Data | Step::Message, SmtpFailure::Reply { code: 500..=599, .. }) => {
+            "The server refuses what the mail says or who sends it: look at SPF, DKIM and DMARC of MAIL_FROM's domain."
+        }
+        (Step::Data | Step::Message, _) => {
+            "The server did not finish; whether it took the mail is open. The mailer would try again."
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_comes_before_a_failure_passed_and_what_comes_after_was_not_reached() {
+        let steps = vec![Step::Resolve, Step::Connect, Step::Hello, Step::Tls, Step::Mail];
+        let trial = Trial::new(steps, Some((Step::Tls, SmtpFailure::NoStartTls)), None);
+        let tried: Vec<_> = trial.steps.iter().map(|(_, tried)| *tried).collect();
+        let failed = Tried::Failed(SmtpFailure::NoStartTls);
+        assert_eq!(
+            tried,
+            [
+                Tried::Passed,
+                Tried::Passed,
+                Tried::Passed,
+                failed,
+                Tried::NotReached
+            ]
+        );
+        assert!(!trial.passed() && trial.advice.unwrap().contains("smtps://"));
+    }
+
+    #[test]
+    fn a_mail_that_was_taken_passed_every_step() {
+        let trial = Trial::new(vec![Step::Resolve, Step::Message], None, None);
+        assert!(trial.passed() && trial.advice.is_none());
+    }
+}

@@ -1,0 +1,283 @@
+//! A server that is away, or refuses every mail: it costs one try now and then, no mail loses an attempt, all is sent
+//! when it is back, and operators can see it.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "for tests only: whatever fails here fails the test"
+)]
+
+mod support;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use eventstore::{Clock, Timestamp};
+use mailer::{Ledger, Options, Standing, WorkerStatus};
+use support::{Answer, PATIENCE, Scripted, Stage};
+use testkit::{SmtpMode, SmtpServer, wait_until};
+
+fn options() -> Options {
+    Options {
+        send_timeout: Duration::from_millis(500),
+        ..Options::default()
+    }
+}
+
+/// What the stage's workers say of themselves.
+async fn told(stage: &Stage) -> Vec<WorkerStatus> {
+    let ledger = Ledger::new(stage.log.database().clone());
+    ledger.workers(stage.clock.now()).await.unwrap()
+}
+
+async fn until_told(stage: &Stage, standing: Standing) -> WorkerStatus {
+    let what = format!("{}: the worker is {}", stage.name, standing.name());
+    wait_until(PATIENCE, &what, async || {
+        told(stage)
+            .await
+            .first()
+            .is_some_and(|worker| worker.standing == standing)
+    })
+    .await;
+    told(stage).await.remove(0)
+}
+
+/// A server that works once `works` is set, and until then does as `script` says.
+async fn broken(
+    script: impl Fn(&str) -> Option<Answer> + Send + Sync + 'static,
+    works: &Arc<AtomicBool>,
+) -> Scripted {
+    let works = Arc::clone(works);
+    Scripted::start(move |asked| {
+        if works.load(Ordering::SeqCst) {
+            None
+        } else {
+            script(asked)
+        }
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_is_down_costs_one_try_and_no_mail_an_attempt() {
+    for stage in Stage::on_every_backend().await {
+        stage.register_many(100).await;
+        stage.follow().await;
+        let works = Arc::new(AtomicBool::new(false));
+        let server = broken(
+            |asked| (asked == "hello").then_some(Answer::Say("421 4.3.2 down")),
+            &works,
+        )
+        .await;
+        let worker = stage.work_with(support::smtp(&server.url), options());
+        let status = until_told(&stage, Standing::Down).await;
+        assert_eq!(
+            status.error.as_deref(),
+            Some("EHLO: the server answered 421 4.3.2")
+        );
+        assert_eq!(status.since, stage.clock.now());
+        worker.has_looked_again().await;
+        assert_eq!(server.connections(), 1, "{}", stage.name);
+
+        // Each pause that passes costs one more.
+        for tried in 2..=4 {
+            stage.clock.advance(Duration::from_secs(40));
+            wait_until(PATIENCE, "it is tried", async || server.connections() == tried).await;
+            wait_until(PATIENCE, "that is recorded", async || {
+                !stage.states().await.contains(&"sending".to_owned())
+            })
+            .await;
+            worker.has_looked_again().await;
+            assert_eq!(server.connections(), tried, "{}", stage.name);
+        }
+        let deliveries = stage.deliveries().await;
+        assert!(
+            deliveries
+                .iter()
+                .all(|delivery| delivery.state == "pending" && delivery.attempts == 0),
+            "{deliveries:?}"
+        );
+
+        works.store(true, Ordering::SeqCst);
+        stage.clock.advance(Duration::from_secs(40));
+        stage.until_all("sent").await;
+        assert_eq!(until_told(&stage, Standing::Ready).await.error, None);
+        worker.stop().await;
+        assert_eq!(server.mails(), 100, "{}", stage.name);
+        assert!(
+            stage
+                .deliveries()
+                .await
+                .iter()
+                .all(|delivery| delivery.attempts == 1)
+        );
+        assert_eq!(
+            told(&stage).await,
+            [],
+            "{}: one that has stopped is gone",
+            stage.name
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_way_to_be_down_and_to_refuse_is_told_from_the_other() {
+    use Standing::{Down, Refused};
+    for (command, reply, standing, error) in [
+        (
+            "hello",
+            "554 5.3.2 closed",
+            Refused,
+            "EHLO: the server answered 554 5.3.2",
+        ),
+        ("hello", "421 busy", Down, "EHLO: the server answered 421"),
+        (
+            "hello",
+            "SSH-2.0-OpenSSH_9.6",
+            Down,
+            "EHLO: the answer is not SMTP",
+        ),
+        (
+            "EHLO",
+            "250-scripted\r\n250 AUTH GSSAPI",
+            Refused,
+            "AUTH: the server offers no known way to authenticate",
+        ),
+        (
+            "AUTH",
+            "535 5.7.8 bad credentials of user",
+            Refused,
+            "AUTH: the server answered 535 5.7.8",
+        ),
+        (
+            "AUTH",
+            "454 4.7.0 try later",
+            Down,
+            "AUTH: the server answered 454 4.7.0",
+        ),
+        (
+            "MAIL",
+            "530 5.7.0 authenticate",
+            Refused,
+            "MAIL: the server answered 530 5.7.0",
+        ),
+        (
+            "MAIL",
+            "553 5.7.1 not your sender",
+            Refused,
+            "MAIL: the server answered 553 5.7.1",
+        ),
+    ] {
+        let stage = Stage::sqlite().await;
+        stage.register_many(3).await;
+        stage.follow().await;
+        let works = Arc::new(AtomicBool::new(false));
+        let server = broken(
+            move |asked| asked.starts_with(command).then_some(Answer::Say(reply)),
+            &works,
+        )
+        .await;
+        let url = server.url.replace("smtp://", "smtp://user:hunter2@");
+        let worker = stage.work_with(support::smtp(&url), options());
+        let status = until_told(&stage, standing).await;
+        assert_eq!(status.error.as_deref(), Some(error), "{reply}");
+        assert!(!format!("{status:?}").contains("hunter2"), "{status:?}");
+        works.store(true, Ordering::SeqCst);
+        stage.clock.advance(Duration::from_mins(1));
+        stage.until_all("sent").await;
+        worker.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_does_not_answer_closes_or_is_not_there_is_down() {
+    for command in ["hello", "EHLO"] {
+        for answer in ["stall", "close"] {
+            let stage = Stage::sqlite().await;
+            stage.register_many(3).await;
+            stage.follow().await;
+            let server = Scripted::start(move |asked| {
+                asked.starts_with(command).then_some(match answer {
+                    "stall" => Answer::Stall,
+                    _ => Answer::Close,
+                })
+            })
+            .await;
+            let worker = stage.work_with(support::smtp(&server.url), options());
+            until_told(&stage, Standing::Down).await;
+            worker.stop().await;
+        }
+    }
+    let nobody = format!("smtp://127.0.0.1:{}", testkit::free_port());
+    for (url, errors) in [
+        (
+            nobody.as_str(),
+            ["connect: connection failed (connection refused)"].as_slice(),
+        ),
+        (
+            "smtp://no-such-host.invalid?tls=required",
+            &["resolve: the host name cannot be resolved", "resolve: timeout"],
+        ),
+    ] {
+        let stage = Stage::sqlite().await;
+        stage.register_many(3).await;
+        stage.follow().await;
+        let worker = stage.work_with(support::smtp(url), options());
+        let error = until_told(&stage, Standing::Down).await.error.unwrap();
+        assert!(errors.contains(&error.as_str()), "{error}");
+        worker.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_real_server_that_is_killed_and_comes_back_gets_all_mail_with_one_attempt_each() {
+    let stage = Stage::sqlite().await;
+    stage.register_many(200).await;
+    stage.follow().await;
+    let mut server = SmtpServer::start(SmtpMode::Plain).await;
+    server.kill().await;
+    let worker = stage.work(support::smtp(&server.url()));
+    until_told(&stage, Standing::Down).await;
+    server.restart().await;
+    stage.clock.advance(Duration::from_secs(2));
+    stage.until_all("sent").await;
+    worker.stop().await;
+    assert_eq!(server.mails().len(), 200);
+    assert!(
+        stage
+            .deliveries()
+            .await
+            .iter()
+            .all(|delivery| delivery.attempts == 1)
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_outbox_that_cannot_be_written_to_costs_no_mail_an_attempt() {
+    let stage = Stage::sqlite().await;
+    stage.register_many(3).await;
+    stage.follow().await;
+    let folder = tempfile::tempdir().unwrap();
+    let blocked = folder.path().join("outbox");
+    std::fs::write(&blocked, "a file where the folder should be").unwrap();
+    let worker = stage.work(mailer::Transport::outbox(&blocked));
+    until_told(&stage, Standing::Down).await;
+    std::fs::remove_file(&blocked).unwrap();
+    stage.clock.advance(Duration::from_secs(2));
+    stage.until_all("sent").await;
+    worker.stop().await;
+    assert_eq!(support::files(&blocked).len(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_says_nothing_any_more_is_not_there() {
+    let stage = Stage::sqlite().await;
+    let outbox = tempfile::tempdir().unwrap();
+    let worker = stage.work_apart(mailer::Transport::outbox(outbox.path())).await;
+    until_told(&stage, Standing::Ready).await;
+    worker.kill().await;
+    assert_eq!(told(&stage).await.len(), 1);
+    let later: Timestamp = stage.clock.now() + Duration::from_mins(1);
+    let ledger = Ledger::new(stage.log.database().clone());
+    assert_eq!(ledger.workers(later).await.unwrap(), []);
+}

@@ -1,0 +1,165 @@
+//! `patients mail …`.
+
+use std::path::PathBuf;
+
+use anyhow::Context;
+use clap::{Args, Subcommand, ValueEnum};
+use eventstore::{Database, Position};
+use mailer::{DeliveryState, Template};
+
+use super::{list, preview, retry, status, test};
+use crate::database;
+use crate::settings::Settings;
+
+/// What operators do with mail.
+#[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
+pub(crate) enum MailCommand {
+    /// Say how many mails are in each state, how long the oldest has waited, and how the mail servers stand
+    Status(Form),
+    /// List mails of the ledger, by position
+    List {
+        /// Only those in this state
+        #[arg(long, value_enum)]
+        state: Option<State>,
+        /// Only those after this position
+        #[arg(long, default_value_t = 0)]
+        after: u64,
+        /// At most so many
+        #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+        limit: u32,
+        #[command(flatten)]
+        form: Form,
+    },
+    /// Show one mail with every attempt to send it
+    Show {
+        /// Its number, as the list shows it
+        id: u64,
+        #[command(flatten)]
+        form: Form,
+    },
+    /// Try mails again that are dead, or that wait to be tried again
+    Retry {
+        /// Their numbers, as the list shows them
+        #[arg(required_unless_present = "dead", conflicts_with = "dead")]
+        ids: Vec<u64>,
+        /// All that are dead
+        #[arg(long)]
+        dead: bool,
+        #[command(flatten)]
+        form: Form,
+    },
+    /// Write a mail as patients get it, about nobody real, in the form of an .eml file
+    Preview {
+        /// Which mail
+        #[arg(long, value_enum, default_value_t = Kind::Registration)]
+        mail: Kind,
+        /// The languages, instead of those of the settings: es, en, or both with a comma
+        #[arg(long)]
+        language: Option<String>,
+        /// The file to write; standard output without it
+        #[arg(long)]
+        output: Option<PathBuf>,
+    },
+    /// Send one real test mail, and say of each step whether it worked and what to do if not
+    Test {
+        /// Whom to
+        #[arg(long)]
+        to: String,
+        #[command(flatten)]
+        form: Form,
+    },
+}
+
+/// For people or for programs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Args)]
+pub(crate) struct Form {
+    /// As JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// A state of the ledger.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum State {
+    /// To be sent
+    Pending,
+    /// Being sent
+    Sending,
+    /// Handed over
+    Sent,
+    /// To be tried again
+    Failed,
+    /// Given up
+    Dead,
+    /// Not to be sent any more: the patient was deleted
+    Cancelled,
+}
+
+/// A kind of mail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Kind {
+    /// The confirmation of a registration
+    Registration,
+    /// The confirmation of a deletion
+    Deletion,
+}
+
+impl From<Kind> for Template {
+    fn from(kind: Kind) -> Self {
+        match kind {
+            Kind::Registration => Self::PatientRegistered,
+            Kind::Deletion => Self::PatientDeleted,
+        }
+    }
+}
+
+impl From<State> for DeliveryState {
+    fn from(state: State) -> Self {
+        match state {
+            State::Pending => Self::Pending,
+            State::Sending => Self::Sending,
+            State::Sent => Self::Sent,
+            State::Failed => Self::Failed,
+            State::Dead => Self::Dead,
+            State::Cancelled => Self::Cancelled,
+        }
+    }
+}
+
+/// Runs one of them.
+pub(crate) async fn run(settings: &Settings, command: MailCommand) -> anyhow::Result<()> {
+    match command {
+        MailCommand::Status(form) => status::status(settings, form).await,
+        MailCommand::List {
+            state,
+            after,
+            limit,
+            form,
+        } => list::list(settings, state.map(Into::into), position(after)?, limit, form).await,
+        MailCommand::Show { id, form } => list::show(settings, position(id)?, form).await,
+        MailCommand::Retry { ids, dead, form } => {
+            let ids = ids
+                .into_iter()
+                .map(position)
+                .collect::<anyhow::Result<Vec<_>>>()?;
+            retry::retry(settings, &ids, dead, form).await
+        }
+        MailCommand::Preview {
+            mail,
+            language,
+            output,
+        } => preview::preview(settings, mail.into(), language.as_deref(), output.as_deref()),
+        MailCommand::Test { to, form } => test::test(settings, &to, form).await,
+    }
+}
+
+fn position(number: u64) -> anyhow::Result<Position> {
+    Position::new(number).context("there is no such number")
+}
+
+/// The database, with a schema as new as this program.
+pub(super) async fn open(settings: &Settings) -> anyhow::Result<Database> {
+    let database = database::open(settings, 2).await?;
+    migrations::check(&database).await?;
+    Ok(database)
+}

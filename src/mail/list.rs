@@ -1,0 +1,125 @@
+//! `patients mail list`, `patients mail show`.
+
+use std::io::Write;
+
+use anyhow::bail;
+use eventstore::{Position, Timestamp};
+use mailer::{AttemptRecord, DeliveryRecord, DeliveryState, Ledger};
+use serde_json::{Value, json};
+
+use super::command::{Form, open};
+use crate::settings::Settings;
+
+pub(super) async fn list(
+    settings: &Settings,
+    state: Option<DeliveryState>,
+    after: Position,
+    limit: u32,
+    form: Form,
+) -> anyhow::Result<()> {
+    let database = open(settings).await?;
+    let deliveries = Ledger::new(database.clone()).list(state, after, limit).await?;
+    database.close().await;
+    let mut out = std::io::stdout().lock();
+    if form.json {
+        let deliveries: Vec<_> = deliveries.iter().map(delivery).collect();
+        writeln!(out, "{:#}", Value::from(deliveries))?;
+        return Ok(());
+    }
+    head(&mut out)?;
+    for delivery in &deliveries {
+        line(&mut out, delivery)?;
+    }
+    if let (Some(last), true) = (deliveries.last(), deliveries.len() == limit as usize) {
+        writeln!(out, "there may be more: --after {}", last.position)?;
+    }
+    Ok(())
+}
+
+pub(super) async fn show(settings: &Settings, id: Position, form: Form) -> anyhow::Result<()> {
+    let database = open(settings).await?;
+    let (deliveries, attempts) = Ledger::new(database.clone()).at(id).await?;
+    database.close().await;
+    if deliveries.is_empty() {
+        bail!("there is no mail {id}");
+    }
+    let mut out = std::io::stdout().lock();
+    if form.json {
+        let mails: Vec<_> = deliveries.iter().map(delivery).collect();
+        let attempts: Vec<_> = attempts.iter().map(attempt).collect();
+        writeln!(out, "{:#}", json!({ "mails": mails, "attempts": attempts }))?;
+        return Ok(());
+    }
+    head(&mut out)?;
+    for delivery in &deliveries {
+        line(&mut out, delivery)?;
+    }
+    writeln!(
+        out,
+        "\n{:<8}{:<29}{:>9}  {:<9}error",
+        "attempt", "began", "took", "outcome"
+    )?;
+    for attempt in &attempts {
+        writeln!(
+            out,
+            "{:<8}{:<29}{:>6} ms  {:<9}{}",
+            attempt.attempt,
+            attempt.started_at.to_string(),
+            attempt.ended_at.since(attempt.started_at).as_millis(),
+            attempt.outcome,
+            attempt.error.as_deref().unwrap_or("")
+        )?;
+    }
+    Ok(())
+}
+
+fn head(out: &mut impl Write) -> std::io::Result<()> {
+    writeln!(
+        out,
+        "{:<10}{:<20}{:<11}{:<9}{:<29}last error",
+        "id", "mail", "state", "attempts", "next"
+    )
+}
+
+fn line(out: &mut impl Write, delivery: &DeliveryRecord) -> std::io::Result<()> {
+    writeln!(
+        out,
+        "{:<10}{:<20}{:<11}{:<9}{:<29}{}",
+        delivery.position.get(),
+        delivery.template,
+        delivery.state,
+        delivery.attempts,
+        delivery
+            .due_at
+            .as_ref()
+            .map(Timestamp::to_string)
+            .unwrap_or_default(),
+        delivery.last_error.as_deref().unwrap_or("")
+    )
+}
+
+fn delivery(delivery: &DeliveryRecord) -> Value {
+    json!({
+        "id": delivery.position,
+        "mail": delivery.template,
+        "patient_id": delivery.aggregate_id,
+        "state": delivery.state,
+        "attempts": delivery.attempts,
+        "next": delivery.due_at,
+        "last_error": delivery.last_error,
+        "created_at": delivery.created_at,
+        "updated_at": delivery.updated_at,
+    })
+}
+
+fn attempt(attempt: &AttemptRecord) -> Value {
+    json!({
+        "id": attempt.position,
+        "mail": attempt.template,
+        "attempt": attempt.attempt,
+        "started_at": attempt.started_at,
+        "ended_at": attempt.ended_at,
+        "outcome": attempt.outcome,
+        "error": attempt.error,
+    })
+}

@@ -1,0 +1,57 @@
+//! `patients mail retry`.
+
+use std::io::Write;
+
+use anyhow::bail;
+use eventstore::{Clock, Position, SystemClock};
+use mailer::{Ledger, Retried};
+use serde_json::json;
+
+use super::command::{Form, open};
+use crate::settings::Settings;
+
+/// Fails if one of `ids` could not be made due, after all have been seen to.
+pub(super) async fn retry(
+    settings: &Settings,
+    ids: &[Position],
+    dead: bool,
+    form: Form,
+) -> anyhow::Result<()> {
+    let database = open(settings).await?;
+    let ledger = Ledger::new(database.clone());
+    let now = SystemClock.now();
+    let mut due = 0;
+    let mut refused = Vec::new();
+    if dead {
+        due = ledger.retry_dead(now).await?;
+    }
+    for id in ids {
+        match ledger.retry(*id, now).await? {
+            Retried::Due => due += 1,
+            Retried::Not(state) => refused.push((*id, state.name())),
+            Retried::Unknown => refused.push((*id, "unknown")),
+        }
+    }
+    database.close().await;
+    let mut out = std::io::stdout().lock();
+    if form.json {
+        let refused: Vec<_> = refused
+            .iter()
+            .map(|(id, state)| json!({ "id": id, "state": state }))
+            .collect();
+        writeln!(out, "{:#}", json!({ "due": due, "refused": refused }))?;
+    } else {
+        writeln!(out, "{due} to be sent now")?;
+        for (id, state) in &refused {
+            writeln!(
+                out,
+                "{id} is {state}: only what is dead or failed can be tried again"
+            )?;
+        }
+    }
+    if refused.is_empty() {
+        Ok(())
+    } else {
+        bail!("{} could not be tried again", refused.len())
+    }
+}

@@ -1,0 +1,225 @@
+//! Mail for operators: health while a server refuses, and the commands.
+
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::Value;
+use tempfile::TempDir;
+use testkit::{Program, SmtpMode, SmtpServer, free_port, mysql_servers, wait_until};
+
+use crate::client::Client;
+use crate::rig::{Production, SOON, patients};
+
+/// A command in `folder`, with the mail server and no other setting.
+fn command(folder: &Path, smtp: &SmtpServer, words: &[&str]) -> Command {
+    let mut command = patients("");
+    command
+        .args(words)
+        .current_dir(folder)
+        .env("SMTP_URL", smtp.url())
+        .env_remove("RUST_BACKTRACE");
+    command
+}
+
+/// Whether it succeeds, and what it says.
+fn run(command: &mut Command) -> (bool, String) {
+    let output = command.output().unwrap();
+    let said = [output.stdout, output.stderr].concat();
+    (
+        output.status.success(),
+        String::from_utf8_lossy(&said).into_owned(),
+    )
+}
+
+async fn serve(command: &mut Command) -> (Program, Client) {
+    let port = free_port();
+    let program = Program::start(command.env("HTTP_ADDR", format!("127.0.0.1:{port}")));
+    let client = Client::new(port);
+    wait_until(SOON, "it is ready", async || client.ready().await).await;
+    (program, client)
+}
+
+#[tokio::test]
+async fn a_server_that_is_not_trusted_makes_the_mailer_unhealthy_until_its_authority_is_given() {
+    let folder = TempDir::new().unwrap();
+    let smtp = SmtpServer::start(SmtpMode::Tls).await;
+    let health = || {
+        run(&mut command(
+            folder.path(),
+            &smtp,
+            &["health", "--role", "mailer"],
+        ))
+    };
+    let (program, client) = serve(&mut command(folder.path(), &smtp, &["serve"])).await;
+    wait_until(SOON, "the mailer is healthy", async || health().0).await;
+    for number in 0..20 {
+        let answer = client.register(&format!("p{number}@example.com")).await.unwrap();
+        assert!(answer.status().is_success());
+    }
+    wait_until(SOON, "another process sees why no mail leaves", async || {
+        let (healthy, said) = health();
+        !healthy && said.contains("TLS: the certificate is not signed by a trusted authority")
+    })
+    .await;
+    program.terminate();
+    program.wait(SOON).await;
+
+    let authority = smtp.ca_file().unwrap().to_owned();
+    let (_program, _) = serve(command(folder.path(), &smtp, &["serve"]).env("MAIL_CA_FILE", authority)).await;
+    wait_until(SOON, "all mail has arrived", async || smtp.mails().len() == 20).await;
+    wait_until(SOON, "the mailer is healthy again", async || health().0).await;
+}
+
+#[tokio::test]
+async fn the_commands_tell_how_mail_stands_and_try_it_again() {
+    let folder = TempDir::new().unwrap();
+    // One that does not know SMTPUTF8: an address beyond ASCII is dead at once.
+    let smtp = SmtpServer::start(SmtpMode::Plain).await;
+    let (_program, client) = serve(&mut command(folder.path(), &smtp, &["serve"])).await;
+    for email in ["ana@example.com", "bea@example.com", "peña@example.com"] {
+        assert!(client.register(email).await.unwrap().status().is_success());
+    }
+    let mail = |words: &[&str]| {
+        let words = [&["mail"], words].concat();
+        run(&mut command(folder.path(), &smtp, &words))
+    };
+    let json = |words: &[&str]| -> Value { serde_json::from_str(&mail(words).1).unwrap() };
+    wait_until(SOON, "every mail is dealt with", async || {
+        let mails = json(&["status", "--json"])["mails"].clone();
+        mails["sent"] == 2 && mails["dead"] == 1
+    })
+    .await;
+    let (_, status) = mail(&["status"]);
+    assert!(
+        status.contains("ready since") && status.contains("127.0.0.1"),
+        "{status}"
+    );
+
+    let dead = json(&["list", "--state", "dead", "--json"]);
+    assert_eq!(dead.as_array().unwrap().len(), 1);
+    assert_eq!(
+        (dead[0]["id"].as_u64(), dead[0]["attempts"].as_u64()),
+        (Some(3), Some(1))
+    );
+    let (_, listed) = mail(&["list", "--limit", "2"]);
+    assert!(listed.contains("--after 2") && !listed.contains('@'), "{listed}");
+
+    let (succeeded, said) = mail(&["retry", "1", "3", "99"]);
+    assert!(!succeeded && said.contains("1 to be sent now"), "{said}");
+    assert!(
+        said.contains("1 is sent") && said.contains("99 is unknown"),
+        "{said}"
+    );
+    wait_until(SOON, "it is dead again", async || {
+        let shown = json(&["show", "3", "--json"]);
+        shown["attempts"].as_array().unwrap().len() == 2 && shown["mails"][0]["state"] == "dead"
+    })
+    .await;
+    let (succeeded, said) = mail(&["retry", "--dead"]);
+    assert!(succeeded && said.contains("1 to be sent now"), "{said}");
+    wait_until(SOON, "it is dead once more", async || {
+        let (_, shown) = mail(&["show", "3"]);
+        shown.matches("SMTPUTF8").count() == 4
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_preview_is_written_as_a_mail_program_opens_it() {
+    let folder = TempDir::new().unwrap();
+    let preview = |words: &[&str]| {
+        let mut command = patients("mail");
+        run(command.arg("preview").args(words).current_dir(folder.path()))
+    };
+    let (succeeded, said) = preview(&["--language", "en", "--output", "mail.eml"]);
+    assert!(succeeded, "{said}");
+    let written = std::fs::read_to_string(folder.path().join("mail.eml")).unwrap();
+    assert!(
+        written.contains("Subject: Your registration is confirmed\r\n"),
+        "{written}"
+    );
+    let (succeeded, said) = preview(&["--language", "fr"]);
+    assert!(!succeeded && said.contains("`es`, `en`"), "{said}");
+}
+
+#[tokio::test]
+async fn a_test_mail_arrives_or_its_failure_is_explained() {
+    let folder = TempDir::new().unwrap();
+    let plain = SmtpServer::start(SmtpMode::Plain).await;
+    let test = ["mail", "test", "--to", "ops@example.com"];
+    let (succeeded, said) = run(&mut command(folder.path(), &plain, &test));
+    assert!(succeeded && said.contains("ok      message"), "{said}");
+    assert_eq!(plain.mails()[0].to(), "ops@example.com");
+
+    let (succeeded, said) =
+        run(command(folder.path(), &plain, &test).env("SMTP_URL", plain.url() + "?tls=required"));
+    assert!(
+        !succeeded && said.contains("FAILED  TLS: the server does not offer STARTTLS"),
+        "{said}"
+    );
+    let login = plain.url().replace("smtp://", "smtp://user:hunter2@");
+    let (succeeded, said) = run(command(folder.path(), &plain, &test).env("SMTP_URL", login));
+    assert!(
+        !succeeded && said.contains("FAILED  AUTH") && !said.contains("hunter2"),
+        "{said}"
+    );
+    let nobody = format!("smtp://127.0.0.1:{}", free_port());
+    let (succeeded, said) = run(command(folder.path(), &plain, &test).env("SMTP_URL", nobody));
+    assert!(
+        !succeeded && said.contains("FAILED  connect") && said.contains("Nothing listens"),
+        "{said}"
+    );
+
+    for mode in [SmtpMode::Tls, SmtpMode::StartTls] {
+        let smtp = SmtpServer::start(mode).await;
+        let (succeeded, said) = run(&mut command(folder.path(), &smtp, &test));
+        assert!(!succeeded && said.contains("MAIL_CA_FILE"), "{said}");
+        let trusted = smtp.ca_file().unwrap();
+        let (succeeded, said) = run(command(folder.path(), &smtp, &test).env("MAIL_CA_FILE", trusted));
+        assert!(succeeded && smtp.mails().len() == 1, "{said}");
+    }
+}
+
+/// celery#10205: a worker that was connected to Redis when it went away consumes nothing more. Here Redis only wakes the
+/// mailer up; and it does so again after each time that it was away.
+#[tokio::test]
+async fn a_mailer_goes_on_each_time_redis_comes_back() {
+    let mut production = Production::on(&mysql_servers()[0]).await;
+    let (_api, client) = production.api().await;
+    // Nothing but Redis can be in time.
+    let mailer = Program::start(production.command("mailer").env("POLL_INTERVAL", "10m"));
+    let arrived = async |production: &Production, email: &str| {
+        let what = format!("the mail to {email} has arrived");
+        wait_until(SOON, &what, async || {
+            production
+                .smtp
+                .mails()
+                .iter()
+                .any(|mail| mail.to().contains(email))
+        })
+        .await;
+    };
+    assert!(
+        client
+            .register("first@example.com")
+            .await
+            .unwrap()
+            .status()
+            .is_success()
+    );
+    arrived(&production, "first@example.com").await;
+    for round in 1..=3 {
+        production.redis.kill().await;
+        let (away, back) = (
+            format!("away{round}@example.com"),
+            format!("back{round}@example.com"),
+        );
+        assert!(client.register(&away).await.unwrap().status().is_success());
+        production.redis.restart().await;
+        arrived(&production, &away).await;
+        assert!(client.register(&back).await.unwrap().status().is_success());
+        arrived(&production, &back).await;
+    }
+    assert_eq!(production.smtp.mails().len(), 7, "none twice");
+    assert!(mailer.is_running());
+}
