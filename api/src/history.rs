@@ -1,8 +1,9 @@
 //! The history of one patient: its events, and the state that they tell at any point of it.
 
 use cqrs_es::Aggregate;
-use domain::{Patient, StoredEvent, Until};
+use domain::{Patient, PatientDetails, PatientState, StoredEvent, Until};
 use eventstore::{EventLog, Position, RecordedEvent, Timestamp};
+use serde::Serialize;
 use uuid::Uuid;
 
 use crate::reads::ReadError;
@@ -21,6 +22,44 @@ pub struct Past {
     pub recorded_at: Timestamp,
 }
 
+impl Past {
+    /// As the API and the command line show it.
+    #[must_use]
+    pub fn shown(&self, id: Uuid) -> ShownPast<'_> {
+        let (state, details) = match self.patient.state() {
+            PatientState::Active(details) => ("active", Some(details)),
+            PatientState::Deleted => ("deleted", None),
+            PatientState::Unregistered => ("unregistered", None),
+        };
+        ShownPast {
+            id,
+            state,
+            sequence: self.patient.sequence(),
+            position: self.position,
+            recorded_at: self.recorded_at,
+            details,
+        }
+    }
+}
+
+/// A patient at a point of its past; the details if it was active then.
+#[derive(Debug, Serialize)]
+pub struct ShownPast<'p> {
+    /// The patient's id.
+    pub id: Uuid,
+    /// `active` or `deleted`.
+    pub state: &'static str,
+    /// The number of the patient's last event up to there.
+    pub sequence: u64,
+    /// The position of that event.
+    pub position: Position,
+    /// When it was recorded.
+    pub recorded_at: Timestamp,
+    /// What was known of the patient.
+    #[serde(flatten)]
+    pub details: Option<&'p PatientDetails>,
+}
+
 /// What there was under an id.
 #[derive(Debug, Clone)]
 pub enum Told {
@@ -30,6 +69,8 @@ pub enum Told {
     NobodyYet,
     /// Nobody, to this day.
     Nobody,
+    /// The moment is still to come, and what will be recorded until then is not known.
+    Future,
 }
 
 /// Reads histories: from the log alone, so that they include deleted patients and what is not projected yet. Cheap to
@@ -40,7 +81,9 @@ pub struct PatientHistory {
 }
 
 impl PatientHistory {
-    pub(crate) const fn new(log: EventLog) -> Self {
+    /// The histories in that log.
+    #[must_use]
+    pub const fn new(log: EventLog) -> Self {
         Self { log }
     }
 
@@ -91,13 +134,17 @@ impl PatientHistory {
         }))
     }
 
-    /// When the log's last event was recorded.
+    /// The patient as it was at `moment`, asked at `now`.
     ///
     /// # Errors
     ///
-    /// [`ReadError::Store`].
-    pub async fn last_recorded(&self) -> Result<Timestamp, ReadError> {
-        Ok(self.log.head().await?.recorded_at)
+    /// As [`PatientHistory::state`].
+    pub async fn at(&self, id: Uuid, moment: Timestamp, now: Timestamp) -> Result<Told, ReadError> {
+        // Another process's clock may be ahead of this one's.
+        if moment > now && moment > self.log.head().await?.recorded_at {
+            return Ok(Told::Future);
+        }
+        self.state(id, Until::Moment(moment)).await
     }
 }
 

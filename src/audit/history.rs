@@ -1,10 +1,9 @@
 //! `patients audit history` and `patients audit state`: one patient, deleted or not, from the log alone.
 
-use anyhow::{Context, bail};
-use cqrs_es::Aggregate;
-use domain::{Patient, PatientDetails, PatientState, StoredEvent, Until};
-use eventstore::{EventLog, Position, RecordedEvent, Timestamp};
-use serde::Serialize;
+use anyhow::bail;
+use api::history::{PatientHistory, Told};
+use domain::Until;
+use eventstore::{Clock, EventLog, RecordedEvent, SystemClock, Timestamp};
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -15,11 +14,11 @@ const PAGE: u32 = 500;
 
 /// Every event of a patient, in order.
 async fn events(log: &EventLog, id: Uuid) -> anyhow::Result<Vec<RecordedEvent>> {
-    let id = id.to_string();
+    let histories = PatientHistory::new(log.clone());
     let mut events: Vec<RecordedEvent> = Vec::new();
     loop {
         let after = events.last().map_or(0, |last| last.sequence);
-        let page = log.history(Patient::TYPE, &id, after, PAGE).await?;
+        let page = histories.events(id, after, PAGE).await?;
         let ends = page.len() < PAGE as usize;
         events.extend(page);
         if ends {
@@ -76,55 +75,30 @@ fn plain(value: &Value) -> String {
         .collect()
 }
 
-/// A patient at a point of its past; the same as `GET /patients/{id}?at=…` gives.
-#[derive(Serialize)]
-struct Past<'p> {
-    id: Uuid,
-    state: &'static str,
-    sequence: u64,
-    position: Position,
-    recorded_at: Timestamp,
-    #[serde(flatten)]
-    details: Option<&'p PatientDetails>,
-}
-
-/// Shows a patient as it was after the last event that `until` takes.
+/// Shows a patient as it was after the last event that `until` takes; the same as `GET /patients/{id}?at=…` gives.
 pub(super) async fn state(
     log: &EventLog,
     id: Uuid,
     until: Until<Timestamp>,
     json: bool,
 ) -> anyhow::Result<()> {
-    let events = events(log, id).await?;
-    let counting = events
-        .iter()
-        .take_while(|event| until.takes(event.sequence, &event.recorded_at));
-    let last = counting
-        .last()
-        .context("nobody was registered under this id yet")?;
+    let histories = PatientHistory::new(log.clone());
+    let told = match until {
+        Until::Moment(moment) => histories.at(id, moment, SystemClock.now()).await?,
+        until => histories.state(id, until).await?,
+    };
+    let past = match told {
+        Told::Patient(past) => past,
+        Told::NobodyYet => bail!("nobody was registered under this id yet"),
+        Told::Nobody => bail!("there never was a patient {id}"),
+        Told::Future => bail!("--at is in the future"),
+    };
+    let past = past.shown(id);
     if let Until::Sequence(sequence) = until
-        && last.sequence != sequence
+        && past.sequence != sequence
     {
-        bail!("the patient has {} events", last.sequence);
+        bail!("the patient has {} events", past.sequence);
     }
-    let (position, recorded_at) = (last.position, last.recorded_at);
-    let mut patient = Patient::default();
-    patient
-        .replay(events.into_iter().map(stored), &until)
-        .context("an event of this patient cannot be read")?;
-    let (state, details) = match patient.state() {
-        PatientState::Active(details) => ("active", Some(details)),
-        PatientState::Deleted => ("deleted", None),
-        PatientState::Unregistered => ("unregistered", None),
-    };
-    let past = Past {
-        id,
-        state,
-        sequence: patient.sequence(),
-        position,
-        recorded_at,
-        details,
-    };
     if json {
         return print_json(&past);
     }
@@ -145,14 +119,4 @@ pub(super) async fn state(
         values.extend(details.map(|(name, value)| (name, plain(&value.as_str().into()))));
     }
     print(&lines(&values))
-}
-
-fn stored(event: RecordedEvent) -> StoredEvent<Timestamp> {
-    StoredEvent {
-        sequence: event.sequence,
-        recorded_at: event.recorded_at,
-        event_type: event.event_type,
-        event_version: event.event_version,
-        payload: event.payload,
-    }
 }

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::Context;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Subcommand, ValueEnum};
 use eventstore::{Database, Position};
 use mailer::{DeliveryState, Template};
@@ -19,8 +20,8 @@ pub(crate) enum MailCommand {
     /// List mails of the ledger, by position
     List {
         /// Only those in this state
-        #[arg(long, value_enum)]
-        state: Option<State>,
+        #[arg(long, value_parser = state())]
+        state: Option<DeliveryState>,
         /// Only those after this position
         #[arg(long, default_value_t = 0)]
         after: u64,
@@ -78,21 +79,10 @@ pub(crate) struct Form {
     pub(crate) json: bool,
 }
 
-/// A state of the ledger.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum State {
-    /// To be sent
-    Pending,
-    /// Being sent
-    Sending,
-    /// Handed over
-    Sent,
-    /// To be tried again
-    Failed,
-    /// Given up
-    Dead,
-    /// Not to be sent any more: the patient was deleted
-    Cancelled,
+/// The states of the ledger, by name.
+fn state() -> impl TypedValueParser<Value = DeliveryState> {
+    PossibleValuesParser::new(DeliveryState::ALL.map(DeliveryState::name))
+        .try_map(|name| DeliveryState::named(&name).ok_or("there is no such state"))
 }
 
 /// A kind of mail.
@@ -113,19 +103,6 @@ impl From<Kind> for Template {
     }
 }
 
-impl From<State> for DeliveryState {
-    fn from(state: State) -> Self {
-        match state {
-            State::Pending => Self::Pending,
-            State::Sending => Self::Sending,
-            State::Sent => Self::Sent,
-            State::Failed => Self::Failed,
-            State::Dead => Self::Dead,
-            State::Cancelled => Self::Cancelled,
-        }
-    }
-}
-
 /// Runs one of them.
 pub(crate) async fn run(settings: &Settings, command: MailCommand) -> anyhow::Result<()> {
     match command {
@@ -135,7 +112,7 @@ pub(crate) async fn run(settings: &Settings, command: MailCommand) -> anyhow::Re
             after,
             limit,
             form,
-        } => list::list(settings, state.map(Into::into), position(after)?, limit, form).await,
+        } => list::list(settings, state, position(after)?, limit, form).await,
         MailCommand::Show { id, form } => list::show(settings, position(id)?, form).await,
         MailCommand::Retry { ids, dead, form } => {
             let ids = ids

@@ -55,7 +55,9 @@ impl DeliveryState {
         }
     }
 
-    fn named(name: &str) -> Option<Self> {
+    /// The state with that name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|state| state.name() == name)
     }
 }

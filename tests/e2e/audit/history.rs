@@ -98,6 +98,7 @@ async fn a_deleted_patient_is_told_as_it_was_at_every_moment() {
 
     for (arguments, expected) in [
         (["state", id, "--at", "2020-01-01T00:00:00Z"].as_slice(), "yet"),
+        (&["state", id, "--at", "2999-01-01T00:00:00Z"], "in the future"),
         (&["state", id, "--sequence", "3"], "has 2 events"),
         (&["state", id, "--at", "yesterday"], "expected a moment"),
         (
