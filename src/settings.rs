@@ -21,7 +21,7 @@ pub(crate) struct Settings {
     )]
     pub(crate) database_url: String,
 
-    // Three are kept by the append queue and the reads by id; the rest serves the subscriptions, the mail and all other requests.
+    // Five are kept by the append queue and the reads; the rest serves the subscriptions, the mail and all other requests.
     /// The most connections to the database
     #[arg(long, env, global = true, default_value_t = 10, value_parser = clap::value_parser!(u32).range(8..=1000))]
     pub(crate) database_connections: u32,
