@@ -111,7 +111,7 @@ async fn a_live_stream_waits_for_a_database_that_is_away_and_then_goes_on() {
     }
 }
 
-/// An SQLite database with 20,000 events, a hundred a patient.
+/// An SQLite database with 60,000 events, a hundred a patient.
 async fn filled(folder: &Path) -> String {
     let url = format!("sqlite://{}", folder.join("patients.db").display());
     let database = Database::connect(&url, DatabaseOptions::default()).await.unwrap();
@@ -125,7 +125,7 @@ async fn filled(folder: &Path) -> String {
         100,
         100,
     );
-    for patient in 0..200 {
+    for patient in 0..600 {
         let events = (1..=100).map(|sequence| NewEvent {
             aggregate_type: "patient".into(),
             aggregate_id: format!("00000000-0000-7000-8000-{patient:012}"),
@@ -185,14 +185,15 @@ async fn an_export_takes_no_more_memory_for_a_longer_log() {
     wait_until(SOON, "it is ready", async || client.ready().await).await;
 
     let idle = peak_memory(&api);
-    let (some, _) = export(&client, "?after=15000").await;
+    let (some, _) = export(&client, "?after=55000").await;
     let before = peak_memory(&api);
     let (all, bytes) = export(&client, "").await;
     let after = peak_memory(&api);
     println!("peak memory: {idle} bytes, {before} after {some} events, {after} after {all} ({bytes} bytes)");
-    assert_eq!((some, all), (5_000, 20_000));
-    assert!(bytes > 40_000_000, "{bytes}");
-    assert!(after - before < 8_000_000, "it grew with the log");
+    assert_eq!((some, all), (5_000, 60_000));
+    // What is under way is a few pages and the sockets' buffers; what the allocator keeps beside it varies by megabytes.
+    assert!(bytes > 120_000_000, "{bytes}");
+    assert!(after - before < bytes / 4, "it grew with the log");
 }
 
 #[tokio::test]

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::client::{Client, id_of, patient};
-use crate::rig::{Production, SOON, patients};
+use crate::rig::{Barrier, Production, SOON, patients};
 
 /// What a command printed on standard output, and whether it succeeded.
 pub(crate) fn run(command: &mut Command) -> (bool, String) {
@@ -41,6 +41,11 @@ pub(crate) fn json(command: &mut Command) -> Value {
     serde_json::from_str(said.trim()).unwrap()
 }
 
+/// SQL for the id of the patient whom event `number` of [`Production::fill`] registers.
+fn filled_id(number: &str) -> String {
+    format!("CONCAT('01900000-0000-7000-8000-', LPAD({number}, 12, '0'))")
+}
+
 impl Production {
     pub(crate) fn projection(&self, arguments: &[&str]) -> Command {
         let mut command = self.command("projection");
@@ -57,7 +62,7 @@ impl Production {
             "SELECT a.d + 10 * b.d + 100 * c.d + 1000 * e.d + 10000 * f.d + 1 AS n \
              FROM {digits} a, {digits} b, {digits} c, {digits} e, {digits} f"
         );
-        let id = "CONCAT('01900000-0000-7000-8000-', LPAD(n, 12, '0'))";
+        let id = filled_id("n");
         for sql in [
             format!(
                 "INSERT INTO events (position, aggregate_type, aggregate_id, sequence, event_type, event_version, payload, \
@@ -79,6 +84,16 @@ impl Production {
             sqlx::query(&sql).execute(&mut connection).await.unwrap();
         }
         connection.close().await.unwrap();
+    }
+
+    /// Keeps generation 2 from being filled as far as the patient of event `number`.
+    async fn no_further_than(&self, number: u32) -> Barrier {
+        self.barrier(&format!(
+            "INSERT INTO patient_view (generation, id, name, email, phone, document_url, sequence, registered_at) \
+             VALUES (2, {}, '', '', '', '', 1, 1)",
+            filled_id(&number.to_string())
+        ))
+        .await
     }
 
     pub(crate) async fn generation(&self) -> i64 {
@@ -231,10 +246,10 @@ async fn a_rebuild_that_was_killed_leaves_the_table_served_and_goes_on() {
         let (_api, client) = production.api().await;
         let _projector = production.start("projector");
         let rebuild = || Program::start(&production.projection(&["rebuild"]));
-        let partly = "checkpoints WHERE name = 'patient_view@2' AND position > 0";
-        let being_deleted = format!("patient_view WHERE generation = 1 HAVING COUNT(*) < {EVENTS}");
 
+        let barrier = production.no_further_than(30_000).await;
         let killed = rebuild();
+        let partly = "checkpoints WHERE name = 'patient_view@2' AND position > 0";
         wait_until(SOON, "a part is filled", async || {
             production.count(partly).await == 1
         })
@@ -250,15 +265,18 @@ async fn a_rebuild_that_was_killed_leaves_the_table_served_and_goes_on() {
             i64::from(EVENTS)
         );
         let filled = production.count("patient_view WHERE generation = 2").await;
-        assert!(filled > 0 && filled < i64::from(EVENTS), "{filled}");
+        assert!(filled > 0 && filled < 30_000, "{filled}");
+        barrier.lift().await;
 
         // One that was told to stop stops too, and says how to go on.
+        let barrier = production.no_further_than(60_000).await;
         let stopped = rebuild();
         wait_until(SOON, "it goes on", async || {
             production.count("patient_view WHERE generation = 2").await > filled
         })
         .await;
         stopped.signal("INT");
+        barrier.lift().await;
         assert_eq!(stopped.wait(SOON).await, 1);
         assert!(stopped.log().contains("again to go on"), "{}", stopped.log());
         assert!(
@@ -269,17 +287,25 @@ async fn a_rebuild_that_was_killed_leaves_the_table_served_and_goes_on() {
             stopped.log()
         );
 
+        let barrier = production
+            .barrier(&format!(
+                "SELECT id FROM patient_view WHERE generation = 1 AND id = {} FOR UPDATE",
+                filled_id("50000")
+            ))
+            .await;
         let killed = rebuild();
         wait_until(SOON, "the old one is being deleted", async || {
-            production.generation().await == 2 && production.count(&being_deleted).await > 0
+            production.count("patient_view WHERE generation = 1").await < i64::from(EVENTS)
         })
         .await;
         killed.kill9().await;
+        assert_eq!(production.generation().await, 2);
         assert!(production.count("patient_view WHERE generation = 1").await > 0);
         assert_eq!(
             production.count("patient_view WHERE generation = 2").await,
             i64::from(EVENTS)
         );
+        barrier.lift().await;
 
         let last = rebuild();
         assert_eq!(last.wait(SOON).await, 0, "{}", last.log());
@@ -293,6 +319,7 @@ async fn a_rebuild_that_was_killed_leaves_the_table_served_and_goes_on() {
 async fn a_second_rebuild_says_that_there_is_one_and_fails() {
     Production::on_each(async |production| {
         production.fill(100_000).await;
+        let barrier = production.no_further_than(50_000).await;
         let first = Program::start(&production.projection(&["rebuild"]));
         let partly = "checkpoints WHERE name = 'patient_view@2' AND position > 0";
         wait_until(SOON, "the first has begun", async || {
@@ -304,6 +331,7 @@ async fn a_second_rebuild_says_that_there_is_one_and_fails() {
             !succeeded && said.contains("is under way: generation 2"),
             "{said}"
         );
+        barrier.lift().await;
         assert_eq!(first.wait(SOON).await, 0, "{}", first.log());
         assert_eq!(production.generation().await, 2);
     })

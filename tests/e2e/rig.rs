@@ -81,4 +81,26 @@ impl Production {
         connection.close().await.unwrap();
         count
     }
+
+    /// Runs `sql` in a transaction that stays open: whoever writes the rows that it locks waits until it is let go.
+    pub(crate) async fn barrier(&self, sql: &str) -> Barrier {
+        let mut connection = MySqlConnection::connect(&self.database.url).await.unwrap();
+        sqlx::raw_sql("START TRANSACTION")
+            .execute(&mut connection)
+            .await
+            .unwrap();
+        sqlx::raw_sql(sql).execute(&mut connection).await.unwrap();
+        Barrier(connection)
+    }
+}
+
+/// Rows that nobody else can write.
+pub(crate) struct Barrier(MySqlConnection);
+
+impl Barrier {
+    /// Lets the rows go, as they were.
+    pub(crate) async fn lift(mut self) {
+        sqlx::raw_sql("ROLLBACK").execute(&mut self.0).await.unwrap();
+        self.0.close().await.unwrap();
+    }
 }
