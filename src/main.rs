@@ -7,6 +7,7 @@ mod database;
 mod health;
 mod logging;
 mod mail;
+mod metrics;
 mod progress;
 mod projection;
 mod roles;

@@ -4,6 +4,7 @@ use std::io::Write;
 use std::sync::Arc;
 
 use anyhow::{Context, anyhow};
+use api::metrics::Metrics;
 use api::{Api, ApiOptions};
 use eventstore::{AppendQueue, Clock, Database, EventLog, Handler, Signal, Subscription, SystemClock};
 use projector::{PATIENT_VIEW, PatientView};
@@ -14,7 +15,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::settings::Settings;
 use crate::shutdown::StopSignals;
-use crate::{access, database, mail};
+use crate::{access, database, mail, metrics};
 
 /// `patients serve`.
 pub(crate) async fn serve(settings: &Settings) -> anyhow::Result<()> {
@@ -38,7 +39,7 @@ pub(crate) async fn api(settings: &Settings) -> anyhow::Result<()> {
 pub(crate) async fn projector(settings: &Settings) -> anyhow::Result<()> {
     run(settings, "projector", Schema::WaitFor, async |process| {
         process.projector();
-        Ok(())
+        process.metrics(None).await.map(drop)
     })
     .await
 }
@@ -46,7 +47,8 @@ pub(crate) async fn projector(settings: &Settings) -> anyhow::Result<()> {
 /// `patients mailer`.
 pub(crate) async fn mailer(settings: &Settings) -> anyhow::Result<()> {
     run(settings, "mailer", Schema::WaitFor, async |process| {
-        process.mailer()
+        process.mailer()?;
+        process.metrics(None).await.map(drop)
     })
     .await
 }
@@ -101,6 +103,7 @@ type Ended = (&'static str, anyhow::Result<()>);
 /// What runs in this process.
 struct Process<'s> {
     settings: &'s Settings,
+    role: &'static str,
     owner: String,
     clock: Arc<dyn Clock>,
     database: Database,
@@ -142,6 +145,7 @@ impl<'s> Process<'s> {
         };
         Ok(Self {
             settings,
+            role,
             owner,
             clock,
             log: EventLog::new(database.clone()),
@@ -173,6 +177,7 @@ impl<'s> Process<'s> {
             settings.append_queue as usize,
             settings.append_batch as usize,
         );
+        let metrics = self.metrics(Some(appends.clone())).await?;
         let options = ApiOptions {
             read_wait: settings.read_wait,
             request_timeout: settings.request_timeout,
@@ -184,6 +189,7 @@ impl<'s> Process<'s> {
             &self.signal,
             Arc::clone(&self.clock),
             door.access.clone(),
+            metrics,
             options,
         );
         self.lines
@@ -206,6 +212,22 @@ impl<'s> Process<'s> {
         self.api = Some(api);
         self.listening = Some(listening);
         Ok(())
+    }
+
+    /// The page of metrics, which is also served on its own address if it has one.
+    async fn metrics(&mut self, appends: Option<AppendQueue>) -> anyhow::Result<Metrics> {
+        let page = metrics::page(self.role, &self.database, Arc::clone(&self.clock), appends);
+        if let Some(address) = self.settings.metrics_addr {
+            let listener = TcpListener::bind(address)
+                .await
+                .with_context(|| format!("METRICS_ADDR {address} cannot be listened on"))?;
+            self.lines
+                .push(("metrics", format!("http://{}/metrics", listener.local_addr()?)));
+            let serving = api::serve_metrics(listener, page.clone(), self.stop_following.clone());
+            self.tasks
+                .spawn(async move { ("metrics", serving.await.map_err(Into::into)) });
+        }
+        Ok(page)
     }
 
     fn projector(&mut self) {

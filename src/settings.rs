@@ -84,6 +84,11 @@ pub(crate) struct Settings {
     #[arg(long, env, global = true, default_value = "127.0.0.1:8000", value_parser = http_addr)]
     pub(crate) http_addr: SocketAddr,
 
+    /// Where the page of metrics is served beside the API, or by a role without one, such as 127.0.0.1:9100; no access
+    /// token is asked for there
+    #[arg(long, env, global = true, value_parser = metrics_addr)]
+    pub(crate) metrics_addr: Option<SocketAddr>,
+
     /// `off` lets everybody in, also from other machines
     #[arg(long, env, global = true, value_parser = auth)]
     auth: Option<Auth>,
@@ -218,6 +223,11 @@ fn auth(text: &str) -> Result<Auth, String> {
 fn http_addr(text: &str) -> Result<SocketAddr, String> {
     text.parse()
         .map_err(|_| "expected an address and a port, such as 127.0.0.1:8000".to_owned())
+}
+
+fn metrics_addr(text: &str) -> Result<SocketAddr, String> {
+    text.parse()
+        .map_err(|_| "expected an address and a port, such as 127.0.0.1:9100".to_owned())
 }
 
 fn duration(text: &str) -> Result<Duration, String> {

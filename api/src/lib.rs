@@ -22,6 +22,7 @@ pub mod commands;
 mod feed;
 mod headers;
 pub mod history;
+pub mod metrics;
 mod observe;
 pub mod problem;
 mod query;
@@ -39,8 +40,10 @@ use access::Access;
 use commands::Commands;
 use feed::Feed;
 use history::PatientHistory;
+use metrics::Metrics;
 use reads::PatientReads;
 
+pub use metrics::serve_metrics;
 pub use routes::router;
 pub use server::serve;
 
@@ -79,6 +82,7 @@ pub struct Shared {
     access: Access,
     history: PatientHistory,
     feed: Feed,
+    metrics: Metrics,
     options: ApiOptions,
     clock: Arc<dyn Clock>,
 }
@@ -92,7 +96,8 @@ impl Deref for Api {
 }
 
 impl Api {
-    /// The API over a log and its append queue, for those whom `access` lets in. Live streams are woken by `signal`.
+    /// The API over a log and its append queue, for those whom `access` lets in, with the page of `metrics`. Live
+    /// streams are woken by `signal`.
     #[must_use]
     pub fn new(
         log: &EventLog,
@@ -100,6 +105,7 @@ impl Api {
         signal: &Signal,
         clock: Arc<dyn Clock>,
         access: Access,
+        metrics: Metrics,
         options: ApiOptions,
     ) -> Self {
         let shared = Shared {
@@ -109,6 +115,7 @@ impl Api {
             access,
             history: PatientHistory::new(log.clone()),
             feed: Feed::new(log.clone(), signal.clone(), options.poll),
+            metrics,
             options,
             clock,
         };

@@ -11,6 +11,7 @@ use tracing::Instrument;
 use uuid::Uuid;
 
 use crate::Api;
+use crate::metrics::{self, InFlight};
 use crate::problem::ApiError;
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -57,19 +58,24 @@ pub(crate) async fn observe(State(api): State<Api>, mut request: Request, next: 
     let method = request.method().clone();
     let route = request.extensions().get::<MatchedPath>().cloned();
     let route = route.as_ref().map_or("(none)", MatchedPath::as_str);
+    let (started, _in_flight) = (Instant::now(), InFlight::begin());
+    let refuse = |error: ApiError| {
+        let response = error.into_response();
+        metrics::answered(&method, route, response.status(), started.elapsed());
+        with_id(response, &id)
+    };
     if is_command(&method, route) && api.commands.is_full() {
         // The queue would refuse it; so nothing more is spent on it, and more is left for those it took.
-        return with_id(ApiError::Overloaded.into_response(), &id);
+        return refuse(ApiError::Overloaded);
     }
     let caller = match api.access.caller(request.headers()) {
         Ok(caller) => caller,
-        Err(error) => return with_id(error.into_response(), &id),
+        Err(error) => return refuse(error),
     };
     let span = tracing::info_span!("request", request.id = id.0, http.method = %method, http.route = route);
     request.extensions_mut().insert(id.clone());
     request.extensions_mut().insert(caller);
 
-    let started = Instant::now();
     // In a task of its own, which goes on when the client goes away or the time is up: what was begun is finished, and no
     // connection to the database is left in the middle of an answer.
     let handling = tokio::spawn(next.run(request).instrument(span.clone()));
@@ -83,6 +89,7 @@ pub(crate) async fn observe(State(api): State<Api>, mut request: Request, next: 
         Err(_) => ApiError::OutcomeUnknown.into_response(),
     };
     let (status, elapsed) = (response.status(), started.elapsed());
+    metrics::answered(&method, route, status, elapsed);
     span.in_scope(|| {
         if status.is_server_error() {
             tracing::warn!(http.status = status.as_u16(), ?elapsed, "a request failed");

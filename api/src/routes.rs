@@ -9,9 +9,10 @@ mod projections;
 mod register;
 
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, FromRequestParts, Path};
+use axum::extract::{DefaultBodyLimit, FromRequestParts, Path, State};
 use axum::http::request::Parts;
 use axum::middleware::from_fn_with_state;
+use axum::response::Response;
 use axum::routing::{delete, get, post};
 use uuid::Uuid;
 
@@ -44,11 +45,17 @@ pub fn router(api: Api) -> Router {
         )
         .route("/health/live", EVERYBODY.may(get(health::live)))
         .route("/health/ready", EVERYBODY.may(get(health::ready)))
+        .route("/metrics", OPERATORS.may(get(metrics)))
         .fallback(async || ApiError::NoSuchRoute)
         .method_not_allowed_fallback(async || ApiError::MethodNotAllowed)
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .layer(from_fn_with_state(api.clone(), observe))
         .with_state(api)
+}
+
+/// `GET /metrics`.
+async fn metrics(State(api): State<Api>) -> Response {
+    api.metrics.page().await
 }
 
 /// Who causes what this request does.

@@ -6,6 +6,7 @@ mod stall;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Router;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
@@ -34,7 +35,17 @@ pub async fn serve(
     shutdown: CancellationToken,
 ) -> std::io::Result<()> {
     let feed = api.feed.clone();
-    let router = router(api);
+    listen(listener, router(api), connections, shutdown, move || feed.close()).await
+}
+
+/// Serves `router`, as [`serve`] does; `stopping` is called when no more connections are taken.
+pub(crate) async fn listen(
+    listener: TcpListener,
+    router: Router,
+    connections: usize,
+    shutdown: CancellationToken,
+    stopping: impl FnOnce(),
+) -> std::io::Result<()> {
     let free = Arc::new(Semaphore::new(connections));
     let graceful = GracefulShutdown::new();
     let mut http = hyper::server::conn::http1::Builder::new();
@@ -65,7 +76,7 @@ pub async fn serve(
         });
     }
     drop(listener);
-    feed.close();
+    stopping();
     graceful.shutdown().await;
     Ok(())
 }

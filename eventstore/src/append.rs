@@ -30,6 +30,7 @@ use crate::database::{Connection, Database, Dialect};
 use crate::error::Error;
 use crate::event::{Hash, NewEvent, Position};
 use crate::json::has_inexact_integer;
+use crate::metrics::METRICS;
 use crate::signal::{Notice, Signal};
 
 /// The most events in one append.
@@ -195,6 +196,23 @@ pub enum AppendError {
     Invalid(&'static str),
 }
 
+impl AppendError {
+    /// A word for it, for those who count.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Conflict { .. } => "conflict",
+            Self::ClaimTaken => "claim_taken",
+            Self::Overloaded => "overloaded",
+            Self::ShutDown => "shutting_down",
+            Self::Unavailable(_) => "unavailable",
+            Self::InDoubt(_) => "in_doubt",
+            Self::Failed => "failed",
+            Self::Invalid(_) => "invalid",
+        }
+    }
+}
+
 impl From<Rejected> for AppendError {
     fn from(rejected: Rejected) -> Self {
         match rejected {
@@ -239,7 +257,16 @@ impl AppendQueue {
     ///
     /// [`AppendError`].
     pub async fn append(&self, append: Append) -> Result<Appended, AppendError> {
-        self.coalescer.ask(append).await?
+        let answer = self.coalescer.ask(append).await;
+        let answer = answer.unwrap_or_else(|rejected| Err(rejected.into()));
+        METRICS.append(&answer);
+        answer
+    }
+
+    /// How many wait to be written, and how many may.
+    #[must_use]
+    pub fn depth(&self) -> (usize, usize) {
+        (self.coalescer.waiting(), self.coalescer.capacity())
     }
 
     /// Whether there is no room for one more.
@@ -281,6 +308,16 @@ impl Batch for Appender {
     async fn run(&mut self, items: Vec<Append>) -> Vec<Outcome> {
         // Whatever a batch that panicked left is not about this one.
         self.in_doubt = None;
+        let (began, appends) = (tokio::time::Instant::now(), items.len());
+        let outcomes = self.answer(items).await;
+        METRICS.batch(appends, began.elapsed().as_secs_f64());
+        outcomes
+    }
+}
+
+impl Appender {
+    /// Commits `items` together, or, if the database refuses that, each alone.
+    async fn answer(&mut self, items: Vec<Append>) -> Vec<Outcome> {
         match self.commit(&items).await {
             Ok(outcomes) => outcomes,
             Err(AppendError::Unavailable(error)) if refused(&error) => {

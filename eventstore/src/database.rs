@@ -106,6 +106,21 @@ enum Pools {
 }
 
 impl Database {
+    /// The connections that are open, by pool: its name, how many of them are in use, and how many there are.
+    #[must_use]
+    pub fn connections(&self) -> Vec<(&'static str, usize, usize)> {
+        fn of<D: sqlx::Database>(name: &'static str, pool: &sqlx::Pool<D>) -> (&'static str, usize, usize) {
+            let open = pool.size() as usize;
+            (name, open.saturating_sub(pool.num_idle()), open)
+        }
+        match &self.pools {
+            Pools::MySql(pool) => vec![of("mysql", pool)],
+            Pools::Sqlite { writer, readers } => {
+                vec![of("sqlite-writer", writer), of("sqlite-readers", readers)]
+            }
+        }
+    }
+
     /// Opens the database at `url`: `mysql://user:password@host:port/name` or `sqlite://path`. An SQLite file and its
     /// folder are made if they are not there.
     ///

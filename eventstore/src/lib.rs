@@ -32,6 +32,7 @@ mod json;
 pub mod lease;
 pub mod log;
 pub mod merkle;
+pub mod metrics;
 pub mod overview;
 pub mod proof;
 pub mod rebuild;

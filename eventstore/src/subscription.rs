@@ -28,6 +28,7 @@ use crate::error::{Error, Result};
 use crate::event::{Position, RecordedEvent};
 use crate::lease::{self, Lease};
 use crate::log::EventLog;
+use crate::metrics::METRICS;
 use crate::signal::{Signal, Wake};
 
 pub use failure::Failure;
@@ -191,6 +192,7 @@ impl<H: Handler> Subscription<H> {
             _ => None,
         };
         self.failed = true;
+        METRICS.failed(&self.name);
         let noted = failure::record(
             self.log.database(),
             &self.name,
@@ -259,6 +261,7 @@ impl<H: Handler> Subscription<H> {
         let full = events.len() as u64 >= u64::from(self.batch);
         self.batch = (self.batch * 2).min(DEFAULT_BATCH);
         self.handler.committed();
+        METRICS.followed(&self.name, events.len());
         self.forget().await?;
         Ok(Turn::Applied { full })
     }

@@ -42,6 +42,7 @@
 //! 3. Say in `handler.rs` which event makes its deliveries, and in `message.rs` what the templates are told of it.
 //! 4. Pin what it says in `message/tests.rs`.
 
+pub mod metrics;
 pub mod schedule;
 
 mod address;
@@ -59,7 +60,9 @@ mod worker;
 pub use error::{AttemptError, CertificateFault, EnhancedCode, Failure, Outage, SmtpFailure, Step};
 pub use handler::{MailHandler, SUBSCRIPTION, handler};
 pub use language::{Language, Languages, LanguagesError};
-pub use ledger::inspect::{AttemptRecord, DeliveryRecord, DeliveryState, Ledger, LedgerStatus, Retried};
+pub use ledger::inspect::{
+    AttemptRecord, DeliveryRecord, DeliveryState, Ledger, LedgerStatus, Retried, Waiting,
+};
 pub use ledger::workers::{Standing, WorkerStatus};
 pub use message::{Composer, Mail};
 pub use sender::{Sender, SenderError};

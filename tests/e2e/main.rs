@@ -15,6 +15,7 @@ mod embedded;
 mod faults;
 mod feed;
 mod mail;
+mod metrics;
 mod operators;
 mod privacy;
 mod production;

@@ -8,6 +8,7 @@ use sqlx::{Connection, MySqlConnection};
 use testkit::wait_until;
 
 use crate::client::Client;
+use crate::metrics::Page;
 use crate::rebuild::{json as ask, run};
 use crate::rig::{Production, SOON};
 
@@ -127,6 +128,8 @@ async fn an_event_that_cannot_be_projected_is_told_everywhere_until_it_is_skippe
             "{said}"
         );
         assert_eq!(client.list().await.len(), 1);
+        let stopped = "patients_subscription_stopped{subscription=\"patient_view\"}";
+        assert_eq!(Page::of(&client).await.value(stopped), Some(1.0));
 
         // A rebuild stops there as well, and the table that is served stays.
         let (succeeded, said) = run(&mut production.projection(&["rebuild", "--json"]));
@@ -154,6 +157,7 @@ async fn an_event_that_cannot_be_projected_is_told_everywhere_until_it_is_skippe
         })
         .await;
         wait_until(SOON, "it is healthy", async || health().status.success()).await;
+        assert_eq!(Page::of(&client).await.value(stopped), Some(0.0));
         let moving = view().await;
         assert_eq!(
             (&moving["failure"], &moving["lag_events"]),

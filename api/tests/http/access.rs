@@ -86,6 +86,7 @@ async fn every_route_is_for_its_roles_and_for_no_other() {
             &[Operator],
             false,
         ),
+        ("GET", "/metrics", &[Operator], false),
         ("GET", "/health/live", everybody, true),
         ("GET", "/health/ready", everybody, true),
     ] {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use api::access::Access;
+use api::metrics::Metrics;
 use api::{Api, ApiOptions, router};
 use axum::Router;
 use axum::body::Body;
@@ -14,6 +15,7 @@ use eventstore::{
     AppendQueue, Database, DatabaseOptions, EventLog, Position, Session, Signal, Subscription, SystemClock,
     Transaction,
 };
+use futures::FutureExt;
 use projector::{PATIENT_VIEW, PatientView};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -89,7 +91,8 @@ impl Rig {
             poll: POLL,
             ..ApiOptions::default()
         };
-        let api = Api::new(&log, appends.clone(), &signal, clock, access, options);
+        let metrics = Metrics::new(|| async { "# EOF\n".to_owned() }.boxed());
+        let api = Api::new(&log, appends.clone(), &signal, clock, access, metrics, options);
         Self {
             router: router(api.clone()),
             appends,
@@ -163,10 +166,11 @@ impl Rig {
 
     pub(crate) async fn send(&self, request: Request<Body>) -> Answer {
         let (parts, text) = self.text(request).await;
-        let body = if text.is_empty() {
-            Value::Null
-        } else {
+        let kind = parts.headers.get("content-type");
+        let body = if !text.is_empty() && kind.is_some_and(|kind| kind.to_str().unwrap().contains("json")) {
             serde_json::from_str(&text).unwrap()
+        } else {
+            Value::Null
         };
         Answer {
             status: parts.status,

@@ -73,6 +73,15 @@ pub struct LedgerStatus {
     pub workers: Vec<WorkerStatus>,
 }
 
+/// The deliveries that have not left.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Waiting {
+    /// How many there are in each state that is not the last.
+    pub counts: [(DeliveryState, u64); 3],
+    /// When the oldest of them was made.
+    pub oldest: Option<Timestamp>,
+}
+
 /// A delivery, as operators see it; no personal data.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeliveryRecord {
@@ -133,6 +142,34 @@ impl Ledger {
         Self { database }
     }
 
+    /// What has not left. Reads no row of what has.
+    ///
+    /// # Errors
+    ///
+    /// As [`Ledger::status`].
+    pub async fn waiting(&self) -> Result<Waiting> {
+        let mut connection = self.database.reader().await?;
+        let rows = connection
+            .query(
+                "SELECT state, COUNT(*), MIN(created_at) FROM mail_deliveries WHERE due_at IS NOT NULL GROUP BY state",
+            )
+            .fetch_all()
+            .await?;
+        let waiting = [
+            DeliveryState::Pending,
+            DeliveryState::Sending,
+            DeliveryState::Failed,
+        ];
+        let mut counts = waiting.map(|state| (state, 0));
+        count(&rows, &mut counts)?;
+        let mut oldest = None;
+        for row in &rows {
+            let first: Timestamp = row.get(2)?;
+            oldest = Some(oldest.map_or(first, |oldest: Timestamp| oldest.min(first)));
+        }
+        Ok(Waiting { counts, oldest })
+    }
+
     /// How it stands at `now`. Counts every row.
     ///
     /// # Errors
@@ -145,12 +182,7 @@ impl Ledger {
             .fetch_all()
             .await?;
         let mut counts = DeliveryState::ALL.map(|state| (state, 0));
-        for row in &rows {
-            let state = DeliveryState::named(&row.get::<String, _>(0)?);
-            for (_, count) in counts.iter_mut().filter(|(counted, _)| Some(*counted) == state) {
-                *count = u64::try_from(row.get::<i64, _>(1)?).unwrap_or(0);
-            }
-        }
+        count(&rows, &mut counts)?;
         let oldest = connection
             .query("SELECT MIN(created_at) FROM mail_deliveries WHERE due_at IS NOT NULL")
             .fetch_optional()
@@ -324,4 +356,15 @@ fn attempt(row: &Row) -> Result<AttemptRecord> {
         outcome: row.get(5)?,
         error: row.get(6)?,
     })
+}
+
+/// Puts what `rows` count, a state and a number each, where it belongs.
+fn count(rows: &[Row], counts: &mut [(DeliveryState, u64)]) -> Result<()> {
+    for row in rows {
+        let state = DeliveryState::named(&row.get::<String, _>(0)?);
+        for (_, count) in counts.iter_mut().filter(|(counted, _)| Some(*counted) == state) {
+            *count = u64::try_from(row.get::<i64, _>(1)?).unwrap_or(0);
+        }
+    }
+    Ok(())
 }

@@ -12,6 +12,7 @@ use crate::error::{AttemptError, Failure, Outage, SmtpFailure};
 use crate::ledger::attempts::Past;
 use crate::ledger::{self, Delivery, State};
 use crate::message::Composer;
+use crate::metrics::METRICS;
 use crate::schedule;
 use crate::transport::Transport;
 
@@ -154,6 +155,11 @@ impl Attempt {
     /// Logs it, once it is recorded.
     pub(super) fn report(&self, recorded: bool) {
         let delivery = &self.job.delivery;
+        let outcome = self.history().map_or("untried", |past| past.outcome);
+        METRICS.attempt(
+            if recorded { outcome } else { "late" },
+            self.ended_at.since(self.started_at).as_secs_f64(),
+        );
         let (position, template, attempt) = (delivery.position, delivery.template.name(), delivery.attempts);
         if !recorded {
             tracing::warn!(

@@ -1,0 +1,139 @@
+//! Requests, counted and timed by route for Prometheus, and the page that shows what a process measures.
+
+use std::fmt;
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
+
+use axum::Router;
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{Method, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use futures::future::BoxFuture;
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::{Registry, Unit};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+/// `OpenMetrics` 1.0, which Prometheus asks for first.
+const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// Upper bounds in seconds: from a read out of the database's memory to the longest that a request may take by default.
+const BUCKETS: [f64; 13] = [
+    0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 20.0,
+];
+
+static REQUESTS: LazyLock<Requests> = LazyLock::new(|| Requests {
+    durations: Family::new_with_constructor(|| Histogram::new(BUCKETS)),
+    in_flight: Gauge::default(),
+});
+
+struct Requests {
+    durations: Family<Answered, Histogram, fn() -> Histogram>,
+    in_flight: Gauge,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Answered {
+    method: &'static str,
+    route: String,
+    status: u16,
+}
+
+/// A request that has not been answered yet.
+pub(crate) struct InFlight;
+
+impl InFlight {
+    pub(crate) fn begin() -> Self {
+        REQUESTS.in_flight.inc();
+        Self
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        REQUESTS.in_flight.dec();
+    }
+}
+
+/// A request has been answered. Its route is a template, so that there are few; so are its methods.
+pub(crate) fn answered(method: &Method, route: &str, status: StatusCode, took: Duration) {
+    let method = match method.as_str() {
+        "GET" => "GET",
+        "HEAD" => "HEAD",
+        "POST" => "POST",
+        "DELETE" => "DELETE",
+        "OPTIONS" => "OPTIONS",
+        _ => "other",
+    };
+    let labels = Answered {
+        method,
+        route: route.to_owned(),
+        status: status.as_u16(),
+    };
+    REQUESTS
+        .durations
+        .get_or_create(&labels)
+        .observe(took.as_secs_f64());
+}
+
+/// Adds them to what a process shows.
+pub fn register(registry: &mut Registry) {
+    registry.register_with_unit(
+        "http_request_duration",
+        "How long requests took to be answered, by method, template of the route and status",
+        Unit::Seconds,
+        REQUESTS.durations.clone(),
+    );
+    registry.register(
+        "http_requests_in_flight",
+        "Requests that have not been answered yet",
+        REQUESTS.in_flight.clone(),
+    );
+}
+
+/// The page of metrics. Cheap to clone.
+#[derive(Clone)]
+pub struct Metrics(Arc<dyn Fn() -> BoxFuture<'static, String> + Send + Sync>);
+
+impl fmt::Debug for Metrics {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Metrics").finish_non_exhaustive()
+    }
+}
+
+impl Metrics {
+    /// The page whose text, in the format of `OpenMetrics`, `text` writes anew for each who asks.
+    pub fn new(text: impl Fn() -> BoxFuture<'static, String> + Send + Sync + 'static) -> Self {
+        Self(Arc::new(text))
+    }
+
+    pub(crate) async fn page(&self) -> Response {
+        ([(CONTENT_TYPE, OPEN_METRICS)], (self.0)().await).into_response()
+    }
+}
+
+/// Serves the page alone, at `/metrics` of `listener`, until `shutdown`: for processes without an API, and for those who
+/// keep it off the API's address. No access token is asked for.
+///
+/// # Errors
+///
+/// If the listener breaks.
+pub async fn serve_metrics(
+    listener: TcpListener,
+    metrics: Metrics,
+    shutdown: CancellationToken,
+) -> std::io::Result<()> {
+    let page = move || {
+        let metrics = metrics.clone();
+        async move { metrics.page().await }
+    };
+    let router = Router::new().route("/metrics", get(page));
+    crate::server::listen(listener, router, CONNECTIONS, shutdown, || {}).await
+}
+
+/// The most connections to the page alone.
+const CONNECTIONS: usize = 64;

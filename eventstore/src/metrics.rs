@@ -1,0 +1,108 @@
+//! What is counted and timed of appends and subscriptions, for Prometheus.
+
+use std::sync::LazyLock;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::{Registry, Unit};
+
+use crate::append::AppendError;
+
+/// Of this process.
+pub(crate) static METRICS: LazyLock<Metrics> = LazyLock::new(Metrics::new);
+
+pub(crate) struct Metrics {
+    appends: Family<Outcome, Counter>,
+    batch: Histogram,
+    batch_duration: Histogram,
+    followed: Family<Name, Counter>,
+    failed: Family<Name, Counter>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Outcome {
+    outcome: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Name {
+    subscription: String,
+}
+
+impl Metrics {
+    fn new() -> Self {
+        Self {
+            appends: Family::default(),
+            // 1 to 1,024, the most that may be set.
+            batch: Histogram::new(exponential_buckets(1.0, 2.0, 11)),
+            // 0.5 ms to 16 s, about the most that a transaction may take.
+            batch_duration: Histogram::new(exponential_buckets(0.000_5, 2.0, 16)),
+            followed: Family::default(),
+            failed: Family::default(),
+        }
+    }
+
+    /// An append has been answered.
+    pub(crate) fn append<T>(&self, answer: &Result<T, AppendError>) {
+        let outcome = answer.as_ref().map_or_else(AppendError::name, |_| "appended");
+        self.appends.get_or_create(&Outcome { outcome }).inc();
+    }
+
+    /// So many appends were committed together, or failed together, in so many seconds.
+    pub(crate) fn batch(&self, appends: usize, seconds: f64) {
+        self.batch
+            .observe(u32::try_from(appends).map_or(f64::INFINITY, f64::from));
+        self.batch_duration.observe(seconds);
+    }
+
+    /// A subscription has finished so many events.
+    pub(crate) fn followed(&self, subscription: &str, events: usize) {
+        self.followed
+            .get_or_create(&name(subscription))
+            .inc_by(events as u64);
+    }
+
+    /// A subscription has failed, once.
+    pub(crate) fn failed(&self, subscription: &str) {
+        self.failed.get_or_create(&name(subscription)).inc();
+    }
+}
+
+fn name(subscription: &str) -> Name {
+    Name {
+        subscription: subscription.to_owned(),
+    }
+}
+
+/// Adds them to what a process shows.
+pub fn register(registry: &mut Registry) {
+    let metrics = &*METRICS;
+    registry.register(
+        "append",
+        "Appends that this process has answered, by outcome",
+        metrics.appends.clone(),
+    );
+    registry.register(
+        "append_batch_size",
+        "Appends that were committed together",
+        metrics.batch.clone(),
+    );
+    registry.register_with_unit(
+        "append_batch_duration",
+        "How long a batch of appends took, with its retries",
+        Unit::Seconds,
+        metrics.batch_duration.clone(),
+    );
+    registry.register(
+        "subscription_events",
+        "Events that a subscription has finished in this process",
+        metrics.followed.clone(),
+    );
+    registry.register(
+        "subscription_failures",
+        "How often a subscription has failed in this process",
+        metrics.failed.clone(),
+    );
+}

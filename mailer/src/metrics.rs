@@ -1,0 +1,49 @@
+//! What is counted and timed of sending, for Prometheus.
+
+use std::sync::LazyLock;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::{Registry, Unit};
+
+/// Of this process.
+pub(crate) static METRICS: LazyLock<Metrics> = LazyLock::new(|| Metrics {
+    attempts: Family::default(),
+    // 5 ms to 82 s.
+    duration: Histogram::new(exponential_buckets(0.005, 2.0, 15)),
+});
+
+pub(crate) struct Metrics {
+    attempts: Family<Outcome, Counter>,
+    duration: Histogram,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Outcome {
+    outcome: &'static str,
+}
+
+impl Metrics {
+    /// An attempt has ended with that outcome after so many seconds.
+    pub(crate) fn attempt(&self, outcome: &'static str, seconds: f64) {
+        self.attempts.get_or_create(&Outcome { outcome }).inc();
+        self.duration.observe(seconds);
+    }
+}
+
+/// Adds them to what a process shows.
+pub fn register(registry: &mut Registry) {
+    registry.register(
+        "mail_attempts",
+        "Attempts to send a mail that have ended in this process, by outcome",
+        METRICS.attempts.clone(),
+    );
+    registry.register_with_unit(
+        "mail_attempt_duration",
+        "How long an attempt to send a mail took",
+        Unit::Seconds,
+        METRICS.duration.clone(),
+    );
+}

@@ -1,0 +1,131 @@
+//! The page of metrics: what the crates counted in this process, and how the database stands when somebody asks.
+
+mod stand;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use api::metrics::Metrics;
+use eventstore::{AppendQueue, Clock, Database};
+use futures::FutureExt;
+use mailer::Ledger;
+use prometheus_client::encoding::text::{encode_eof, encode_registry};
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::Registry;
+use tokio::sync::Mutex;
+
+use stand::{Finished, Stand};
+
+/// Begins every name.
+const PREFIX: &str = "patients";
+/// How long the database may take to say how it stands. Without its answer the page shows the rest.
+const PATIENCE: Duration = Duration::from_secs(4);
+
+/// Writes the page.
+struct Page {
+    process: Registry,
+    database: Database,
+    clock: Arc<dyn Clock>,
+    appends: Option<AppendQueue>,
+    /// One asks at a time: more pages at once would not be more true.
+    finished: Mutex<Option<Finished>>,
+}
+
+/// The page of a process, which appends through `appends` if it serves the API.
+pub(crate) fn page(
+    role: &'static str,
+    database: &Database,
+    clock: Arc<dyn Clock>,
+    appends: Option<AppendQueue>,
+) -> Metrics {
+    let mut process = Registry::with_prefix(PREFIX);
+    process.register(
+        "build",
+        "The program, and what runs in this process",
+        Info::new([("version", env!("CARGO_PKG_VERSION")), ("role", role)]),
+    );
+    eventstore::metrics::register(&mut process);
+    api::metrics::register(&mut process);
+    mailer::metrics::register(&mut process);
+    let page = Arc::new(Page {
+        process,
+        database: database.clone(),
+        clock,
+        appends,
+        finished: Mutex::new(None),
+    });
+    Metrics::new(move || {
+        let page = Arc::clone(&page);
+        async move { page.write().await }.boxed()
+    })
+}
+
+impl Page {
+    async fn write(&self) -> String {
+        let mut now = Registry::with_prefix(PREFIX);
+        self.pools(&mut now);
+        let stands = tokio::time::timeout(PATIENCE, self.ask()).await;
+        let answered = match stands {
+            Ok(Ok(stand)) => {
+                stand.register(&mut now);
+                true
+            }
+            Ok(Err(error)) => {
+                tracing::debug!(%error, "the metrics of the database could not be read");
+                false
+            }
+            Err(_) => false,
+        };
+        stand::gauge(
+            &mut now,
+            "database_up",
+            "Whether the database has answered",
+            f64::from(answered),
+        );
+        let mut text = String::new();
+        let written = encode_registry(&mut text, &self.process)
+            .and_then(|()| encode_registry(&mut text, &now))
+            .and_then(|()| encode_eof(&mut text));
+        if let Err(error) = written {
+            tracing::error!(%error, "the page of metrics could not be written");
+        }
+        text
+    }
+
+    async fn ask(&self) -> eventstore::Result<Stand> {
+        let now = self.clock.now();
+        let mut finished = self.finished.lock().await;
+        let ledger = Ledger::new(self.database.clone());
+        if finished.as_ref().is_none_or(|finished| finished.is_old(now)) {
+            *finished = Some(Finished::count(&ledger, now).await?);
+        }
+        Stand::of(&self.database, &ledger, finished.as_ref(), now).await
+    }
+
+    /// What this process holds: its connections, and its queue.
+    fn pools(&self, registry: &mut Registry) {
+        let connections = stand::family(
+            registry,
+            "database_connections",
+            "Connections to the database that are open, by pool and use",
+        );
+        for (pool, used, open) in self.database.connections() {
+            for (state, count) in [("used", used), ("idle", open.saturating_sub(used))] {
+                stand::set(
+                    &connections,
+                    &[("pool", pool), ("state", state)],
+                    stand::number(count),
+                );
+            }
+        }
+        if let Some(appends) = &self.appends {
+            let (waiting, capacity) = appends.depth();
+            for (name, help, value) in [
+                ("append_queue_waiting", "Appends that wait to be written", waiting),
+                ("append_queue_capacity", "Appends that may wait", capacity),
+            ] {
+                stand::gauge(registry, name, help, stand::number(value));
+            }
+        }
+    }
+}

@@ -1,0 +1,227 @@
+//! How the log, what follows it, and the mail ledger stand: from the database, and so for all processes together.
+
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use eventstore::{Database, EventLog, Followed, Position, Timestamp, overview};
+use mailer::{DeliveryState, Ledger, Standing, Waiting, WorkerStatus};
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+
+/// How long the deliveries that are over are not counted again: that reads every row of the ledger.
+const COUNT_EVERY: Duration = Duration::from_mins(1);
+
+type Labels = Vec<(&'static str, String)>;
+type Gauges = Family<Labels, Gauge<f64, AtomicU64>>;
+
+/// Gauges under one name in `registry`.
+pub(super) fn family(registry: &mut Registry, name: &str, help: &str) -> Gauges {
+    let family = Gauges::default();
+    registry.register(name, help, family.clone());
+    family
+}
+
+/// The one gauge under a name in `registry`.
+pub(super) fn gauge(registry: &mut Registry, name: &str, help: &str, value: f64) {
+    let gauge = Gauge::<f64, AtomicU64>::default();
+    gauge.set(value);
+    registry.register(name, help, gauge);
+}
+
+/// Sets the gauge with these labels.
+pub(super) fn set(family: &Gauges, labels: &[(&'static str, &str)], value: f64) {
+    let labels: Labels = labels
+        .iter()
+        .map(|(name, value)| (*name, (*value).to_owned()))
+        .collect();
+    family.get_or_create(&labels).set(value);
+}
+
+/// A count for a gauge: Prometheus knows floating-point numbers only.
+pub(super) fn number(count: impl TryInto<u64>) -> f64 {
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "exact to 2⁵³, beyond which no log comes"
+    )]
+    count.try_into().map_or(f64::NAN, |count| count as f64)
+}
+
+/// The deliveries that are over, and when they were counted.
+pub(super) struct Finished {
+    counts: Vec<(DeliveryState, u64)>,
+    at: Timestamp,
+}
+
+impl Finished {
+    pub(super) async fn count(ledger: &Ledger, now: Timestamp) -> eventstore::Result<Self> {
+        let over = [DeliveryState::Sent, DeliveryState::Dead, DeliveryState::Cancelled];
+        let counts = ledger.status(now).await?.counts;
+        Ok(Self {
+            counts: counts
+                .into_iter()
+                .filter(|(state, _)| over.contains(state))
+                .collect(),
+            at: now,
+        })
+    }
+
+    pub(super) fn is_old(&self, now: Timestamp) -> bool {
+        now.since(self.at) > COUNT_EVERY
+    }
+}
+
+/// What the database says.
+pub(super) struct Stand {
+    head: Position,
+    followed: Vec<Followed>,
+    deliveries: Vec<(DeliveryState, u64)>,
+    oldest_waiting: Duration,
+    workers: Vec<WorkerStatus>,
+}
+
+impl Stand {
+    pub(super) async fn of(
+        database: &Database,
+        ledger: &Ledger,
+        finished: Option<&Finished>,
+        now: Timestamp,
+    ) -> eventstore::Result<Self> {
+        let Waiting { counts, oldest } = ledger.waiting().await?;
+        let over = finished.into_iter().flat_map(|finished| finished.counts.clone());
+        Ok(Self {
+            head: EventLog::new(database.clone()).head().await?.position,
+            followed: overview(database, now).await?,
+            deliveries: counts.into_iter().chain(over).collect(),
+            oldest_waiting: oldest.map_or(Duration::ZERO, |oldest| now.since(oldest)),
+            workers: ledger.workers(now).await?,
+        })
+    }
+
+    pub(super) fn register(&self, registry: &mut Registry) {
+        self.subscriptions(registry);
+        self.projections(registry);
+        self.mail(registry);
+    }
+
+    fn subscriptions(&self, registry: &mut Registry) {
+        gauge(
+            registry,
+            "log_position",
+            "The position of the log's last event",
+            number(self.head.get()),
+        );
+        let position = family(
+            registry,
+            "subscription_position",
+            "The last event that a subscription has finished",
+        );
+        let events = family(
+            registry,
+            "subscription_lag_events",
+            "Events that a subscription has not finished",
+        );
+        let seconds = family(
+            registry,
+            "subscription_lag_seconds",
+            "How long the first event that a subscription has not finished has waited",
+        );
+        let owned = family(
+            registry,
+            "subscription_owned",
+            "Whether a process owns the subscription",
+        );
+        let stopped = family(
+            registry,
+            "subscription_stopped",
+            "Whether the subscription stands still at an event that it cannot apply",
+        );
+        let attempts = family(
+            registry,
+            "subscription_failing_attempts",
+            "How often in a row the subscription has failed",
+        );
+        for followed in &self.followed {
+            let name = &[("subscription", followed.name.as_str())];
+            let failure = followed.failure.as_ref();
+            set(&position, name, number(followed.position.get()));
+            set(&events, name, number(followed.lag_events));
+            set(&seconds, name, followed.lag_seconds);
+            set(&owned, name, f64::from(followed.owner.is_some()));
+            let stands = failure.is_some_and(|failure| failure.position.is_some());
+            set(&stopped, name, f64::from(stands));
+            set(
+                &attempts,
+                name,
+                failure.map_or(0.0, |failure| number(failure.attempts)),
+            );
+        }
+    }
+
+    fn projections(&self, registry: &mut Registry) {
+        let active = family(
+            registry,
+            "projection_active_generation",
+            "The generation of the read table that is served",
+        );
+        let skips = family(
+            registry,
+            "projection_skipped_events",
+            "Events that the projection passes over because somebody said so",
+        );
+        let rebuild = family(
+            registry,
+            "projection_rebuild_position",
+            "How far a rebuild that is not over has come",
+        );
+        let stopped = family(
+            registry,
+            "projection_rebuild_stopped",
+            "Whether a rebuild stands still at an event that it cannot apply",
+        );
+        for (name, projection) in self
+            .followed
+            .iter()
+            .filter_map(|followed| Some((followed.name.as_str(), followed.projection.as_ref()?)))
+        {
+            let label = &[("projection", name)];
+            set(&active, label, number(projection.active_generation));
+            set(&skips, label, number(projection.skips.len()));
+            if let Some(under_way) = &projection.rebuild {
+                let position = under_way.position.map_or(0.0, |position| number(position.get()));
+                set(&rebuild, label, position);
+                set(&stopped, label, f64::from(under_way.failure.is_some()));
+            }
+        }
+    }
+
+    fn mail(&self, registry: &mut Registry) {
+        let deliveries = family(
+            registry,
+            "mail_deliveries",
+            "Mails in each state; those that are over are counted once a minute",
+        );
+        for (state, count) in &self.deliveries {
+            set(&deliveries, &[("state", state.name())], number(*count));
+        }
+        gauge(
+            registry,
+            "mail_oldest_waiting_seconds",
+            "How long the oldest mail that has not left has waited",
+            self.oldest_waiting.as_secs_f64(),
+        );
+        let workers = family(
+            registry,
+            "mail_workers",
+            "Processes that send, by how they stand with their server",
+        );
+        for standing in [Standing::Ready, Standing::Down, Standing::Refused] {
+            let count = self
+                .workers
+                .iter()
+                .filter(|worker| worker.standing == standing)
+                .count();
+            set(&workers, &[("state", standing.name())], number(count));
+        }
+    }
+}
