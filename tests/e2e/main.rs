@@ -16,6 +16,7 @@ mod faults;
 mod feed;
 mod mail;
 mod metrics;
+mod mta;
 mod operators;
 mod privacy;
 mod production;

@@ -7,6 +7,7 @@
 //! | Redis | [`redis_url`] |
 //! | a Redis server to kill and restart, or with nobody else's messages | [`RedisServer`] |
 //! | an SMTP server that keeps what it receives | [`SmtpServer`] |
+//! | a mail transfer agent that wants a password | [`Postfix`] |
 //! | the product's own binary | [`Program`] |
 //! | a moment that will come | [`wait_until`] |
 //!
@@ -29,11 +30,13 @@
     reason = "for tests only: whatever fails here fails the test, and says what"
 )]
 
+mod certificates;
 mod guardian;
 mod installed;
 mod mail;
 mod mysql;
 mod port;
+mod postfix;
 mod program;
 mod redis;
 mod service;
@@ -43,6 +46,7 @@ mod wait;
 pub use mail::Mail;
 pub use mysql::{Flavour, MysqlServer, PrivateMysql, TestDatabase, installed_flavours, mysql_servers};
 pub use port::free_port;
+pub use postfix::Postfix;
 pub use program::Program;
 pub use redis::{RedisServer, redis_url};
 pub use smtp::{SmtpMode, SmtpServer};

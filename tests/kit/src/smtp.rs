@@ -1,8 +1,8 @@
 //! An SMTP server that keeps what it receives.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
+use crate::certificates;
 use crate::guardian::Folder;
 use crate::installed;
 use crate::mail::Mail;
@@ -11,23 +11,6 @@ use crate::service::{Probe, Service};
 
 /// What to do when there is no server program.
 const MISSING: &str = "no aiosmtpd is installed: `apt-get install python3-aiosmtpd`";
-
-/// An authority that signs a certificate for localhost. The whole configuration, so that the system's adds nothing.
-const CERTIFICATES: &str = "
-[req]
-prompt = no
-distinguished_name = name
-[name]
-CN = localhost
-[authority]
-basicConstraints = critical, CA:TRUE
-keyUsage = critical, keyCertSign
-subjectKeyIdentifier = hash
-[server]
-basicConstraints = CA:FALSE
-extendedKeyUsage = serverAuth
-subjectAltName = DNS:localhost, IP:127.0.0.1
-";
 
 /// Where encryption begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,7 +41,7 @@ impl SmtpServer {
         let mails = folder.path().join("mails");
         let port = free_port();
         if mode != SmtpMode::Plain {
-            make_certificates(folder.path());
+            certificates::make(folder.path());
         }
         let log = folder.path().join("log");
         let service = Service::start("aiosmtpd", &program, (port, Probe::Connects), log, |command| {
@@ -139,30 +122,4 @@ fn arrival(file: &Path) -> Option<(u64, u64)> {
     let (seconds, rest) = name.split_once(".M")?;
     let (microseconds, _) = rest.split_once('P')?;
     Some((seconds.parse().ok()?, microseconds.parse().ok()?))
-}
-
-/// Makes `ca.pem`, and `server.pem` with `server.key`, in `folder`.
-fn make_certificates(folder: &Path) {
-    std::fs::write(folder.join("certificates"), CERTIFICATES).expect("the folder can be written to");
-    let openssl = |arguments: &str| {
-        let output = Command::new("openssl")
-            .args(arguments.split_whitespace())
-            .current_dir(folder)
-            .stdin(Stdio::null())
-            .output()
-            .expect("no openssl is installed: `apt-get install openssl`");
-        let errors = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "openssl {arguments}: {errors}");
-    };
-    let key = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes";
-    openssl(&format!(
-        "req -config certificates -x509 -days 365 -extensions authority -subj /CN=tests {key} -keyout ca.key -out ca.pem"
-    ));
-    openssl(&format!(
-        "req -config certificates {key} -keyout server.key -out server.csr"
-    ));
-    openssl(
-        "x509 -req -days 365 -in server.csr -CA ca.pem -CAkey ca.key -set_serial 1 \
-         -extfile certificates -extensions server -out server.pem",
-    );
 }

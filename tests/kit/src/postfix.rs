@@ -1,0 +1,180 @@
+//! Postfix: a real mail transfer agent that takes mail from who knows the password only, and relays it.
+
+use std::fs::{Permissions, set_permissions};
+use std::io::Write;
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use crate::certificates;
+use crate::guardian::Folder;
+use crate::installed;
+use crate::mail::Mail;
+use crate::port::free_port;
+use crate::service::{Probe, Service};
+use crate::smtp::{SmtpMode, SmtpServer};
+
+const USER: &str = "clinic";
+
+/// Debian's place for the program that runs the others.
+const MASTER: &str = "/usr/lib/postfix/sbin/master";
+
+/// What Debian's Postfix runs, all outside of its usual folders and on ports of its own.
+const SERVICES: &str = "
+pickup    unix  n  -  n  60    1  pickup
+cleanup   unix  n  -  n  -     0  cleanup
+qmgr      unix  n  -  n  300   1  qmgr
+tlsmgr    unix  -  -  n  1000? 1  tlsmgr
+rewrite   unix  -  -  n  -     -  trivial-rewrite
+bounce    unix  -  -  n  -     0  bounce
+defer     unix  -  -  n  -     0  bounce
+trace     unix  -  -  n  -     0  bounce
+verify    unix  -  -  n  -     1  verify
+proxymap  unix  -  -  n  -     -  proxymap
+smtp      unix  -  -  n  -     -  smtp
+showq     unix  n  -  n  -     -  showq
+error     unix  -  -  n  -     -  error
+retry     unix  -  -  n  -     -  error
+anvil     unix  -  -  n  -     1  anvil
+scache    unix  -  -  n  -     1  scache
+postlog   unix-dgram n - n -   1  postlogd
+";
+
+/// Postfix with TLS and passwords, which relays to an [`SmtpServer`] of its own.
+pub struct Postfix {
+    tls: u16,
+    starttls: u16,
+    next: SmtpServer,
+    _service: Service,
+    folder: Folder,
+}
+
+impl Postfix {
+    /// The one password that it knows.
+    pub const PASSWORD: &str = "not-so-secret";
+
+    /// Starts it; nothing where it is not installed with `saslpasswd2`, or this process is not root, which Postfix has to be.
+    /// Where `TEST_POSTFIX` is `required`, as in the project's own check, that is a failure.
+    pub async fn start() -> Option<Self> {
+        let program = installed::find(&["postfix"], |_| true);
+        let passwords = installed::find(&["saslpasswd2"], |_| true);
+        let (Some(program), Some(passwords), 0) = (program, passwords, id("-u", None)) else {
+            let required = std::env::var("TEST_POSTFIX").is_ok_and(|value| value == "required");
+            assert!(!required, "no Postfix: `scripts/install postfix`, and be root");
+            return None;
+        };
+        let next = SmtpServer::start(SmtpMode::Plain).await;
+        let folder = Folder::new();
+        let (tls, starttls) = (free_port(), free_port());
+        certificates::make(folder.path());
+        configure(folder.path(), (tls, starttls), &next);
+        add_user(folder.path(), &passwords);
+        let conf = folder.path().join("conf");
+        // It makes the folders of the queue.
+        let checked = Command::new(&program).arg("-c").arg(&conf).arg("check").status();
+        assert!(
+            checked.expect("Postfix can be run").success(),
+            "the settings are good"
+        );
+        let log = folder.path().join("output");
+        // `postfix start` and `start-fg` would put it into a session of its own, out of the guardian's reach.
+        let service = Service::start(
+            "Postfix",
+            Path::new(MASTER),
+            (tls, Probe::Connects),
+            log,
+            |command| {
+                command.arg("-c").arg(&conf).arg("-d").env("MAIL_CONFIG", &conf);
+            },
+        )
+        .await;
+        Some(Self {
+            tls,
+            starttls,
+            next,
+            _service: service,
+            folder,
+        })
+    }
+
+    /// Where it takes mail over TLS, and where after STARTTLS, for who gives `password`.
+    pub fn urls(&self, password: &str) -> [String; 2] {
+        [
+            format!("smtps://{USER}:{password}@localhost:{}", self.tls),
+            format!(
+                "smtp://{USER}:{password}@localhost:{}?tls=required",
+                self.starttls
+            ),
+        ]
+    }
+
+    /// The certificate, in PEM, of the authority to trust.
+    pub fn ca_file(&self) -> PathBuf {
+        self.folder.path().join("ca.pem")
+    }
+
+    /// All mails that it has relayed, in the order of their arrival.
+    pub fn relayed(&self) -> Vec<Mail> {
+        self.next.mails()
+    }
+}
+
+fn configure(folder: &Path, (tls, starttls): (u16, u16), next: &SmtpServer) {
+    // Its processes run as another user, who must get at what is theirs.
+    set_permissions(folder, Permissions::from_mode(0o755)).expect("the folder is ours");
+    for name in ["conf/sasl", "queue", "data"] {
+        std::fs::create_dir_all(folder.join(name)).expect("the folder can be written to");
+    }
+    let (user, group) = (id("-u", Some("postfix")), id("-g", Some("postfix")));
+    chown(folder.join("data"), Some(user), Some(group)).expect("this is root");
+    let next = next.url().replace("smtp://127.0.0.1:", "[127.0.0.1]:");
+    let place = folder.display();
+    let settings = format!(
+        "compatibility_level = 3.6\nqueue_directory = {place}/queue\ndata_directory = {place}/data\n\
+         maillog_file = {place}/log\nmaillog_file_prefixes = {place}\nmyhostname = localhost\nmydestination =\n\
+         inet_interfaces = loopback-only\ninet_protocols = ipv4\nmynetworks =\nrelayhost = {next}\n\
+         smtp_host_lookup = native\nalias_maps =\nalias_database =\n\
+         smtpd_tls_chain_files = {place}/server.key, {place}/server.pem\nsmtpd_tls_auth_only = yes\n\
+         smtpd_sasl_auth_enable = yes\nsmtpd_relay_restrictions = permit_sasl_authenticated, reject\n"
+    );
+    let services = format!(
+        "{tls} inet n - n - - smtpd -o smtpd_tls_wrappermode=yes\n\
+         {starttls} inet n - n - - smtpd -o smtpd_tls_security_level=encrypt\n{SERVICES}"
+    );
+    let passwords = format!(
+        "pwcheck_method: auxprop\nauxprop_plugin: sasldb\nsasldb_path: {place}/sasldb2\nmech_list: PLAIN LOGIN\n"
+    );
+    for (file, text) in [
+        ("main.cf", settings),
+        ("master.cf", services),
+        ("sasl/smtpd.conf", passwords),
+    ] {
+        std::fs::write(folder.join("conf").join(file), text).expect("the folder can be written to");
+    }
+}
+
+fn add_user(folder: &Path, program: &Path) {
+    let database = folder.join("sasldb2");
+    let mut adding = Command::new(program)
+        .args(["-p", "-c", "-u", "localhost", "-f"])
+        .arg(&database)
+        .arg(USER)
+        .stdin(Stdio::piped())
+        .spawn()
+        .expect("saslpasswd2 can be run");
+    let mut input = adding.stdin.take().expect("it was piped");
+    writeln!(input, "{}", Postfix::PASSWORD).expect("saslpasswd2 takes a password");
+    drop(input);
+    assert!(
+        adding.wait().expect("it ends").success(),
+        "saslpasswd2 has added {USER}"
+    );
+    set_permissions(&database, Permissions::from_mode(0o644)).expect("the file is ours");
+}
+
+/// The number of a user, or of this one.
+fn id(which: &str, user: Option<&str>) -> u32 {
+    let arguments: Vec<_> = std::iter::once(which).chain(user).collect();
+    let printed = installed::output(Path::new("id"), &arguments);
+    printed.trim().parse().expect("`id` prints a number")
+}
