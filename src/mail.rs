@@ -1,6 +1,7 @@
 //! Mail: the mailer's parts, from the settings; and `patients mail`.
 
 mod command;
+mod desk;
 mod list;
 mod preview;
 mod retry;
@@ -17,6 +18,7 @@ use mailer::{Composer, MailHandler, Options, SmtpOptions, Templates, Transport, 
 use crate::settings::Settings;
 
 pub(crate) use command::{MailCommand, run};
+pub(crate) use desk::desk;
 
 /// The mailer, ready to run.
 pub(crate) struct Mail {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, anyhow};
 use api::metrics::Metrics;
-use api::{Api, ApiOptions};
+use api::{Api, ApiOptions, ApiParts};
 use eventstore::{AppendQueue, Clock, Database, EventLog, Handler, Signal, Subscription, SystemClock};
 use projector::{PATIENT_VIEW, PatientView};
 use tokio::net::TcpListener;
@@ -183,15 +183,16 @@ impl<'s> Process<'s> {
             request_timeout: settings.request_timeout,
             poll: settings.poll_interval,
         };
-        let api = Api::new(
-            &self.log,
+        let api = Api::new(ApiParts {
+            log: self.log.clone(),
             appends,
-            &self.signal,
-            Arc::clone(&self.clock),
-            door.access.clone(),
+            signal: self.signal.clone(),
+            clock: Arc::clone(&self.clock),
+            access: door.access.clone(),
             metrics,
+            mail: mail::desk(&self.database, Arc::clone(&self.clock)),
             options,
-        );
+        });
         self.lines
             .push(("api", format!("http://{}", listener.local_addr()?)));
         if let Some(keeping_up) = door.keep_up(self.stop_following.clone()) {

@@ -22,6 +22,7 @@ pub mod commands;
 mod feed;
 mod headers;
 pub mod history;
+pub mod mail;
 pub mod metrics;
 mod observe;
 pub mod problem;
@@ -40,6 +41,7 @@ use access::Access;
 use commands::Commands;
 use feed::Feed;
 use history::PatientHistory;
+use mail::MailDesk;
 use metrics::Metrics;
 use reads::PatientReads;
 
@@ -68,6 +70,26 @@ impl Default for ApiOptions {
     }
 }
 
+/// What an API is made of.
+pub struct ApiParts {
+    /// The log, beside which the read table is.
+    pub log: EventLog,
+    /// The queue that writes to the log.
+    pub appends: AppendQueue,
+    /// What wakes live streams.
+    pub signal: Signal,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Who is let in.
+    pub access: Access,
+    /// The page of metrics.
+    pub metrics: Metrics,
+    /// The mail ledger.
+    pub mail: Arc<dyn MailDesk>,
+    /// How the API behaves.
+    pub options: ApiOptions,
+}
+
 /// The API over a log. Cheap to clone.
 #[derive(Clone)]
 pub struct Api {
@@ -83,6 +105,7 @@ pub struct Shared {
     history: PatientHistory,
     feed: Feed,
     metrics: Metrics,
+    mail: Arc<dyn MailDesk>,
     options: ApiOptions,
     clock: Arc<dyn Clock>,
 }
@@ -96,26 +119,28 @@ impl Deref for Api {
 }
 
 impl Api {
-    /// The API over a log and its append queue, for those whom `access` lets in, with the page of `metrics`. Live
-    /// streams are woken by `signal`.
+    /// The API made of these parts.
     #[must_use]
-    pub fn new(
-        log: &EventLog,
-        appends: AppendQueue,
-        signal: &Signal,
-        clock: Arc<dyn Clock>,
-        access: Access,
-        metrics: Metrics,
-        options: ApiOptions,
-    ) -> Self {
+    pub fn new(parts: ApiParts) -> Self {
+        let ApiParts {
+            log,
+            appends,
+            signal,
+            clock,
+            access,
+            metrics,
+            mail,
+            options,
+        } = parts;
         let shared = Shared {
-            log: log.clone(),
             commands: Commands::new(log.clone(), appends, Arc::clone(&clock)),
-            reads: PatientReads::start(log),
+            reads: PatientReads::start(&log),
             access,
             history: PatientHistory::new(log.clone()),
-            feed: Feed::new(log.clone(), signal.clone(), options.poll),
+            feed: Feed::new(log.clone(), signal, options.poll),
+            log,
             metrics,
+            mail,
             options,
             clock,
         };

@@ -66,6 +66,10 @@ pub enum ApiError {
     RebuildUnderWay(String),
     /// The rebuild's generation is served already, or it is over.
     RebuildTooFar,
+    /// No mail was ever to tell of that event.
+    NoSuchMail,
+    /// The mail is in this state, which is none to be tried again from.
+    NotToBeRetried(&'static str),
     /// There is nothing at that path.
     NoSuchRoute,
     /// The path does not take that method.
@@ -174,6 +178,12 @@ impl ApiError {
                 "Rebuild under way",
             ),
             Self::RebuildTooFar => (StatusCode::CONFLICT, "/problems/rebuild-too-far", "Too late"),
+            Self::NoSuchMail => (StatusCode::NOT_FOUND, "/problems/mail-not-found", "No such mail"),
+            Self::NotToBeRetried(_) => (
+                StatusCode::CONFLICT,
+                "/problems/mail-not-to-be-retried",
+                "Not to be tried again",
+            ),
             Self::NoSuchRoute => (StatusCode::NOT_FOUND, "/problems/not-found", "Not found"),
             Self::MethodNotAllowed => (
                 StatusCode::METHOD_NOT_ALLOWED,
@@ -228,6 +238,9 @@ impl ApiError {
                     "The patient's present ETag is \"{sequence}\". Read it again and decide anew."
                 );
             }
+            Self::NotToBeRetried(state) => {
+                return format!("The mail is {state}; only one that is dead or failed can be tried again.");
+            }
             Self::UnsupportedMediaType => "Send the body as application/json.",
             Self::Invalid(_) => "Some fields were refused; see errors.",
             Self::EmailTaken => "A registered patient has this email already.",
@@ -250,6 +263,9 @@ impl ApiError {
                 "The projection is being rebuilt already; the Location header says where to see how far that is."
             }
             Self::RebuildTooFar => "The new generation is served already, or the rebuild is over.",
+            Self::NoSuchMail => {
+                "No mail was ever to tell of this event. GET /mail/deliveries lists those that are."
+            }
             Self::NoSuchRoute => "There is nothing at this path.",
             Self::MethodNotAllowed => {
                 "This path does not take this method; the Allow header names those that it takes."

@@ -5,6 +5,7 @@ mod delete_patient;
 mod get_patient;
 mod health;
 mod list_patients;
+mod mail;
 mod projections;
 mod register;
 
@@ -43,6 +44,11 @@ pub fn router(api: Api) -> Router {
             "/projections/{projection}/rebuilds/{generation}",
             OPERATORS.may(get(projections::progress).delete(projections::cancel)),
         )
+        .route("/mail", OPERATORS.may(get(mail::status)))
+        .route("/mail/deliveries", OPERATORS.may(get(mail::list)))
+        .route("/mail/deliveries/{id}", OPERATORS.may(get(mail::show)))
+        .route("/mail/deliveries/{id}/retry", OPERATORS.may(post(mail::retry)))
+        .route("/mail/dead/retry", OPERATORS.may(post(mail::retry_dead)))
         .route("/health/live", EVERYBODY.may(get(health::live)))
         .route("/health/ready", EVERYBODY.may(get(health::ready)))
         .route("/metrics", OPERATORS.may(get(metrics)))

@@ -4,10 +4,10 @@ use std::io::Write;
 
 use anyhow::bail;
 use eventstore::{Position, Timestamp};
-use mailer::{AttemptRecord, DeliveryRecord, DeliveryState, Ledger};
-use serde_json::{Value, json};
+use mailer::{DeliveryRecord, DeliveryState, Ledger};
 
 use super::command::{Form, open};
+use super::desk;
 use crate::settings::Settings;
 
 pub(super) async fn list(
@@ -22,8 +22,8 @@ pub(super) async fn list(
     database.close().await;
     let mut out = std::io::stdout().lock();
     if form.json {
-        let deliveries: Vec<_> = deliveries.iter().map(delivery).collect();
-        writeln!(out, "{:#}", Value::from(deliveries))?;
+        let deliveries: Vec<_> = deliveries.into_iter().map(desk::delivery).collect();
+        writeln!(out, "{}", serde_json::to_string_pretty(&deliveries)?)?;
         return Ok(());
     }
     head(&mut out)?;
@@ -45,9 +45,8 @@ pub(super) async fn show(settings: &Settings, id: Position, form: Form) -> anyho
     }
     let mut out = std::io::stdout().lock();
     if form.json {
-        let mails: Vec<_> = deliveries.iter().map(delivery).collect();
-        let attempts: Vec<_> = attempts.iter().map(attempt).collect();
-        writeln!(out, "{:#}", json!({ "mails": mails, "attempts": attempts }))?;
+        let shown = desk::shown((deliveries, attempts));
+        writeln!(out, "{}", serde_json::to_string_pretty(&shown)?)?;
         return Ok(());
     }
     head(&mut out)?;
@@ -96,30 +95,4 @@ fn line(out: &mut impl Write, delivery: &DeliveryRecord) -> std::io::Result<()> 
             .unwrap_or_default(),
         delivery.last_error.as_deref().unwrap_or("")
     )
-}
-
-fn delivery(delivery: &DeliveryRecord) -> Value {
-    json!({
-        "id": delivery.position,
-        "mail": delivery.template,
-        "patient_id": delivery.aggregate_id,
-        "state": delivery.state,
-        "attempts": delivery.attempts,
-        "next": delivery.due_at,
-        "last_error": delivery.last_error,
-        "created_at": delivery.created_at,
-        "updated_at": delivery.updated_at,
-    })
-}
-
-fn attempt(attempt: &AttemptRecord) -> Value {
-    json!({
-        "id": attempt.position,
-        "mail": attempt.template,
-        "attempt": attempt.attempt,
-        "started_at": attempt.started_at,
-        "ended_at": attempt.ended_at,
-        "outcome": attempt.outcome,
-        "error": attempt.error,
-    })
 }

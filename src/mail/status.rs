@@ -4,9 +4,9 @@ use std::io::Write;
 
 use eventstore::{Clock, SystemClock};
 use mailer::Ledger;
-use serde_json::{Map, json};
 
 use super::command::{Form, open};
+use super::desk;
 use crate::settings::Settings;
 
 pub(super) async fn status(settings: &Settings, form: Form) -> anyhow::Result<()> {
@@ -16,23 +16,7 @@ pub(super) async fn status(settings: &Settings, form: Form) -> anyhow::Result<()
     database.close().await;
     let mut out = std::io::stdout().lock();
     if form.json {
-        let counts: Map<_, _> = status
-            .counts
-            .iter()
-            .map(|(state, count)| (state.name().to_owned(), json!(count)))
-            .collect();
-        let mailers: Vec<_> = status
-            .workers
-            .iter()
-            .map(|worker| {
-                json!({
-                    "name": worker.owner, "server": worker.place, "state": worker.standing.name(),
-                    "error": worker.error, "since": worker.since, "seen_at": worker.seen_at,
-                })
-            })
-            .collect();
-        let status = json!({ "mails": counts, "oldest_waiting": status.oldest_waiting, "mailers": mailers });
-        writeln!(out, "{status:#}")?;
+        writeln!(out, "{}", serde_json::to_string_pretty(&desk::status(status))?)?;
         return Ok(());
     }
     for (state, count) in &status.counts {

@@ -124,6 +124,115 @@ async fn the_commands_tell_how_mail_stands_and_try_it_again() {
     .await;
 }
 
+/// The same as the commands show, and the same that they can do.
+#[tokio::test]
+async fn operators_see_the_ledger_over_http_and_have_mails_tried_again() {
+    let folder = TempDir::new().unwrap();
+    let smtp = SmtpServer::start(SmtpMode::Plain).await;
+    let (_program, client) = serve(&mut command(folder.path(), &smtp, &["serve"])).await;
+    for email in ["ana@example.com", "peña@example.com", "núñez@example.com"] {
+        assert_eq!(client.register(email).await.unwrap().status(), 201);
+    }
+    let get = async |path: &str| -> Value { client.get(path).await.unwrap().json().await.unwrap() };
+    let dead = async || get("/mail").await["mails"]["dead"].clone();
+    wait_until(SOON, "every mail is dealt with", async || {
+        let mails = get("/mail").await["mails"].clone();
+        mails["sent"] == 1 && mails["dead"] == 2
+    })
+    .await;
+    let by_command = |words: &[&str]| -> Value {
+        let words = [&["mail"], words, &["--json"]].concat();
+        serde_json::from_str(&run(&mut command(folder.path(), &smtp, &words)).1).unwrap()
+    };
+    assert_eq!(get("/mail").await["mails"], by_command(&["status"])["mails"]);
+    assert_eq!(get("/mail").await["mailers"][0]["state"], "ready");
+    assert_eq!(get("/mail/deliveries").await, by_command(&["list"]));
+    assert_eq!(
+        get("/mail/deliveries?state=dead").await,
+        by_command(&["list", "--state", "dead"])
+    );
+    assert_eq!(get("/mail/deliveries/2").await, by_command(&["show", "2"]));
+
+    // Page by page, by the links.
+    let mut next = Some("/mail/deliveries?limit=1&state=dead".to_owned());
+    let mut listed = Vec::new();
+    while let Some(path) = next {
+        let answer = client.get(&path).await.unwrap();
+        let link = answer
+            .headers()
+            .get("link")
+            .map(|link| link.to_str().unwrap().to_owned());
+        next = link.and_then(|link| Some(link.strip_prefix('<')?.split_once('>')?.0.to_owned()));
+        let page: Vec<Value> = answer.json().await.unwrap();
+        listed.extend(page.iter().map(|mail| mail["id"].as_u64().unwrap()));
+    }
+    assert_eq!(listed, [2, 3]);
+
+    let answer = client.post("/mail/deliveries/2/retry").await.unwrap();
+    assert_eq!(answer.status(), 202);
+    assert_eq!(answer.headers()["location"], "/mail/deliveries/2");
+    wait_until(SOON, "it is dead again", async || {
+        get("/mail/deliveries/2").await["attempts"]
+            .as_array()
+            .unwrap()
+            .len()
+            == 2
+    })
+    .await;
+    let answer = client.post("/mail/dead/retry").await.unwrap();
+    assert_eq!(answer.status(), 202);
+    assert_eq!(answer.json::<Value>().await.unwrap()["due"], 2);
+    wait_until(SOON, "both are dead again", async || {
+        get("/mail/deliveries/2").await["attempts"]
+            .as_array()
+            .unwrap()
+            .len()
+            == 3
+            && dead().await == 2
+    })
+    .await;
+
+    for (method, path, status, kind) in [
+        (
+            "POST",
+            "/mail/deliveries/1/retry",
+            409,
+            "/problems/mail-not-to-be-retried",
+        ),
+        (
+            "POST",
+            "/mail/deliveries/99/retry",
+            404,
+            "/problems/mail-not-found",
+        ),
+        (
+            "POST",
+            "/mail/deliveries/x/retry",
+            404,
+            "/problems/mail-not-found",
+        ),
+        ("GET", "/mail/deliveries/99", 404, "/problems/mail-not-found"),
+        ("GET", "/mail/deliveries/%FF", 404, "/problems/mail-not-found"),
+        (
+            "GET",
+            "/mail/deliveries?state=lost&limit=0",
+            422,
+            "/problems/invalid-request",
+        ),
+    ] {
+        let answer = match method {
+            "POST" => client.post(path).await.unwrap(),
+            _ => client.get(path).await.unwrap(),
+        };
+        assert_eq!(answer.status(), status, "{method} {path}");
+        assert_eq!(
+            answer.json::<Value>().await.unwrap()["type"],
+            kind,
+            "{method} {path}"
+        );
+    }
+}
+
 #[tokio::test]
 async fn a_preview_is_written_as_a_mail_program_opens_it() {
     let folder = TempDir::new().unwrap();

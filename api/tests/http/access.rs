@@ -87,6 +87,11 @@ async fn every_route_is_for_its_roles_and_for_no_other() {
             false,
         ),
         ("GET", "/metrics", &[Operator], false),
+        ("GET", "/mail", &[Operator], false),
+        ("GET", "/mail/deliveries", &[Operator], false),
+        ("GET", "/mail/deliveries/1", &[Operator], false),
+        ("POST", "/mail/deliveries/1/retry", &[Operator], false),
+        ("POST", "/mail/dead/retry", &[Operator], false),
         ("GET", "/health/live", everybody, true),
         ("GET", "/health/ready", everybody, true),
     ] {

@@ -7,6 +7,7 @@
 )]
 
 mod access;
+mod desk;
 mod errors;
 mod feed;
 mod history;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use api::access::Access;
 use api::metrics::Metrics;
-use api::{Api, ApiOptions, router};
+use api::{Api, ApiOptions, ApiParts, router};
 use axum::Router;
 use axum::body::Body;
 use axum::http::response::Parts;
@@ -22,6 +22,8 @@ use tempfile::TempDir;
 use testkit::mysql_servers;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
+
+use crate::desk::NoMail;
 
 /// How many appends may wait.
 pub(crate) const QUEUE: usize = 100;
@@ -92,7 +94,16 @@ impl Rig {
             ..ApiOptions::default()
         };
         let metrics = Metrics::new(|| async { "# EOF\n".to_owned() }.boxed());
-        let api = Api::new(&log, appends.clone(), &signal, clock, access, metrics, options);
+        let api = Api::new(ApiParts {
+            log: log.clone(),
+            appends: appends.clone(),
+            signal: signal.clone(),
+            clock,
+            access,
+            metrics,
+            mail: Arc::new(NoMail),
+            options,
+        });
         Self {
             router: router(api.clone()),
             appends,

@@ -1,0 +1,140 @@
+//! The mail ledger, as operators see it over HTTP.
+//!
+//! This crate does not know the mailer. Who composes the two gives it a [`MailDesk`].
+
+use std::fmt::Debug;
+
+use eventstore::{Position, Timestamp};
+use futures::future::BoxFuture;
+use serde::Serialize;
+
+/// The states that a delivery can be in.
+pub const STATES: [&str; 6] = ["pending", "sending", "sent", "failed", "dead", "cancelled"];
+
+/// What the ledger answers.
+pub type Answer<'a, T> = BoxFuture<'a, Result<T, eventstore::Error>>;
+
+/// The ledger.
+pub trait MailDesk: Debug + Send + Sync {
+    /// How mail stands.
+    fn status(&self) -> Answer<'_, MailStatus>;
+
+    /// At most `limit` deliveries after `after`, in any state or in one of [`STATES`], by id.
+    fn list(&self, state: Option<&'static str>, after: Position, limit: u32) -> Answer<'_, Vec<Delivery>>;
+
+    /// The mails about the event at a position, and every attempt at them; no mails if there are none.
+    fn show(&self, id: Position) -> Answer<'_, Shown>;
+
+    /// Makes a delivery due now.
+    fn retry(&self, id: Position) -> Answer<'_, Retried>;
+
+    /// Makes every dead delivery due now; how many.
+    fn retry_dead(&self) -> Answer<'_, u64>;
+}
+
+/// How mail stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct MailStatus {
+    /// How many deliveries are in each state.
+    pub mails: Counts,
+    /// When the oldest that has not left was made.
+    pub oldest_waiting: Option<Timestamp>,
+    /// The processes that send.
+    pub mailers: Vec<Mailer>,
+}
+
+/// Deliveries in each state.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Counts {
+    /// To be sent.
+    pub pending: u64,
+    /// Being sent.
+    pub sending: u64,
+    /// Handed over.
+    pub sent: u64,
+    /// To be tried again.
+    pub failed: u64,
+    /// Given up.
+    pub dead: u64,
+    /// Not to be sent any more.
+    pub cancelled: u64,
+}
+
+/// A process that sends.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Mailer {
+    /// Its name among all.
+    pub name: String,
+    /// Where its mail goes, without secrets.
+    pub server: String,
+    /// `ready`, `down` (the server is away) or `refused` (it refuses every mail).
+    pub state: &'static str,
+    /// Why it cannot send.
+    pub error: Option<String>,
+    /// Since when it stands so.
+    pub since: Timestamp,
+    /// When it last said so.
+    pub seen_at: Timestamp,
+}
+
+/// One mail; no personal data.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Delivery {
+    /// The position of the event that it tells of.
+    pub id: Position,
+    /// `patient_registered` or `patient_deleted`.
+    pub mail: String,
+    /// Whom it is about.
+    pub patient_id: String,
+    /// One of [`STATES`].
+    pub state: String,
+    /// How often it was tried, since the last retry by hand.
+    pub attempts: u32,
+    /// When it may be tried next.
+    pub next: Option<Timestamp>,
+    /// Why it was not sent last time.
+    pub last_error: Option<String>,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it was last changed.
+    pub updated_at: Timestamp,
+}
+
+/// An attempt that has ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Attempt {
+    /// The position of the event that the mail tells of.
+    pub id: Position,
+    /// Which mail.
+    pub mail: String,
+    /// Its number, from 1, since the last retry by hand.
+    pub attempt: u32,
+    /// When it began.
+    pub started_at: Timestamp,
+    /// When it ended.
+    pub ended_at: Timestamp,
+    /// What came of it.
+    pub outcome: String,
+    /// Why it failed.
+    pub error: Option<String>,
+}
+
+/// The mails about one event.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Shown {
+    /// Each of them.
+    pub mails: Vec<Delivery>,
+    /// Every attempt at them that has ended, in the order in which they began.
+    pub attempts: Vec<Attempt>,
+}
+
+/// What came of a request to try a delivery again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Retried {
+    /// It is due now.
+    Due,
+    /// It is in this state, which is none to be tried again from.
+    Not(&'static str),
+    /// There is none.
+    Unknown,
+}
