@@ -10,6 +10,8 @@ mod trial;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use tokio::time::timeout;
+
 pub use outbox::Outbox;
 pub use smtp::{Smtp, SmtpOptions};
 pub use smtp_url::SmtpUrlError;
@@ -17,6 +19,32 @@ pub use trial::{Trial, Tried};
 
 use crate::error::{AttemptError, Failure, Outage};
 use crate::message::Mail;
+
+/// How long handing over one mail may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Timeouts {
+    /// From the beginning until the server asks for the message; of a file, until it is on the disk.
+    pub send: Duration,
+    /// From then until the server has answered for the message. RFC 5321 §4.5.3.2.6 wants 10 minutes here: a server that
+    /// is slow to answer has most often taken the mail, and whoever gives up makes a duplicate.
+    pub answer: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            send: Duration::from_secs(20),
+            answer: Duration::from_mins(10),
+        }
+    }
+}
+
+impl Timeouts {
+    /// Both together.
+    pub(crate) fn total(self) -> Duration {
+        self.send + self.answer
+    }
+}
 
 /// A way for mails to leave.
 #[derive(Debug)]
@@ -65,16 +93,15 @@ impl Transport {
         }
     }
 
-    /// Hands over one mail, or gives up when `within` has passed; whether the mail was taken is then open. So it is if the
-    /// future is dropped.
+    /// Hands over one mail, or gives up when its time is up. If the future is dropped, whether the mail was taken is open.
     ///
     /// # Errors
     ///
     /// [`AttemptError`], which says whether another attempt may help.
-    pub async fn send(&self, mail: &Mail, within: Duration) -> Result<(), AttemptError> {
+    pub async fn send(&self, mail: &Mail, within: Timeouts) -> Result<(), AttemptError> {
         match self {
             Self::Smtp(smtp) => smtp.send(mail, within).await,
-            Self::Outbox(outbox) => tokio::time::timeout(within, outbox.write(mail))
+            Self::Outbox(outbox) => timeout(within.send, outbox.write(mail))
                 .await
                 .unwrap_or(Err(Failure::Timeout))
                 // A full disk is full for every mail.
@@ -87,7 +114,7 @@ impl Transport {
     /// # Errors
     ///
     /// [`AttemptError`], for files only.
-    pub async fn try_out(&self, mail: &Mail, within: Duration) -> Result<Trial, AttemptError> {
+    pub async fn try_out(&self, mail: &Mail, within: Timeouts) -> Result<Trial, AttemptError> {
         match self {
             Self::Smtp(smtp) => Ok(smtp.try_out(mail, within).await),
             Self::Outbox(_) => {
@@ -102,6 +129,14 @@ impl Transport {
         match self {
             Self::Smtp(smtp) => smtp.is_open(),
             Self::Outbox(_) => true,
+        }
+    }
+
+    /// Uses no connection for another mail that is open now: it may still serve although no new one would.
+    pub(crate) fn renew(&self) {
+        match self {
+            Self::Smtp(smtp) => smtp.renew(),
+            Self::Outbox(_) => {}
         }
     }
 

@@ -16,7 +16,7 @@ pub(super) async fn test(settings: &Settings, to: &str, form: Form) -> anyhow::R
     let mail = composer(settings, None)?.test(to, SystemClock.now())?;
     let transport = transport(settings)?;
     let place = transport.describe();
-    let trial = transport.try_out(&mail, settings.mail_send_timeout).await?;
+    let trial = transport.try_out(&mail, settings.mail_timeouts()).await?;
     let mut out = std::io::stdout().lock();
     if form.json {
         let steps: Vec<_> = trial

@@ -166,8 +166,8 @@ impl Session {
         drop(self.connection.quit().await);
     }
 
-    /// Hands over one mail.
-    pub(super) async fn hand_over(&mut self, mail: &Mail, progress: &mut Progress) -> Result<(), Failed> {
+    /// Says whom a mail is from and to; then the server waits for the message.
+    pub(super) async fn announce(&mut self, mail: &Mail, progress: &mut Progress) -> Result<(), Failed> {
         progress.step = Step::Mail;
         let mut parameters = Vec::new();
         if !mail.is_ascii() {
@@ -190,7 +190,11 @@ impl Session {
                 .await?;
         }
         progress.step = Step::Data;
-        self.command(Data, PositiveIntermediate, progress).await?;
+        self.command(Data, PositiveIntermediate, progress).await
+    }
+
+    /// Hands over the message. If that fails without a reply, nobody knows whether the server has it.
+    pub(super) async fn content(&mut self, mail: &Mail, progress: &mut Progress) -> Result<(), Failed> {
         progress.step = Step::Message;
         self.command(Content(mail), PositiveCompletion, progress).await
     }

@@ -7,16 +7,18 @@
 //! async.)
 
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout, timeout_at};
 
+use super::Timeouts;
 use super::classify::classify;
 use super::session::{Count, Failed, Progress, Session};
 use super::smtp_url::{Server, SmtpUrlError};
 use super::trial::Trial;
-use crate::error::{AttemptError, SmtpFailure};
+use crate::error::{AttemptError, SmtpFailure, Step};
 use crate::message::Mail;
 
 /// How long a kept session may take to show that it still works, and one that ends to say goodbye.
@@ -48,6 +50,8 @@ pub struct Smtp {
     connect_timeout: Duration,
     idle: Mutex<Vec<Idle>>,
     open: Count,
+    /// How often all sessions have been given up.
+    generation: AtomicU64,
 }
 
 struct Idle {
@@ -70,6 +74,7 @@ impl Smtp {
             connect_timeout: options.connect_timeout,
             idle: Mutex::default(),
             open: Count::default(),
+            generation: AtomicU64::default(),
         })
     }
 
@@ -82,36 +87,48 @@ impl Smtp {
         self.open.get() > 0
     }
 
-    pub(super) async fn send(&self, mail: &Mail, within: Duration) -> Result<(), AttemptError> {
+    pub(super) async fn send(&self, mail: &Mail, within: Timeouts) -> Result<(), AttemptError> {
         self.hand_over(mail, within, &mut Progress::new())
             .await
             .map_err(|(step, failure)| classify(step, failure, mail.is_ascii()))
     }
 
     /// As [`Smtp::send`], saying what came of each step.
-    pub(super) async fn try_out(&self, mail: &Mail, within: Duration) -> Trial {
+    pub(super) async fn try_out(&self, mail: &Mail, within: Timeouts) -> Trial {
         let mut progress = Progress::keeping();
         let sent = self.hand_over(mail, within, &mut progress).await;
         Trial::new(self.server.steps(), sent.err(), progress.said)
     }
 
-    async fn hand_over(&self, mail: &Mail, within: Duration, progress: &mut Progress) -> Result<(), Failed> {
-        let until = Instant::now() + within;
+    async fn hand_over(&self, mail: &Mail, within: Timeouts, progress: &mut Progress) -> Result<(), Failed> {
+        let until = Instant::now() + within.send;
+        let generation = self.generation.load(Ordering::SeqCst);
         let mut session = self.session(until, progress).await?;
-        let sent = timeout_at(until, session.hand_over(mail, progress)).await;
-        let sent = sent.unwrap_or(Err((progress.step, SmtpFailure::Timeout)));
+        let announced = timeout_at(until, session.announce(mail, progress)).await;
+        let sent = match announced {
+            // A process that was stopped for a while has no more time than another one.
+            Ok(Ok(())) if Instant::now() < until => {
+                let answered = timeout(within.answer, session.content(mail, progress)).await;
+                answered.unwrap_or(Err((progress.step, SmtpFailure::Timeout)))
+            }
+            Ok(Ok(())) => Err((Step::Data, SmtpFailure::Timeout)),
+            Ok(Err(failed)) => Err(failed),
+            Err(_) => Err((progress.step, SmtpFailure::Timeout)),
+        };
         let usable = match sent {
             // 421 ends the session (RFC 5321 §3.8).
             Err((_, SmtpFailure::Reply { code, .. })) => code != 421,
             Ok(()) | Err((_, SmtpFailure::NoSmtpUtf8)) => true,
             Err(_) => false,
         };
-        if usable {
-            self.idle().push(Idle {
+        let mut idle = self.idle();
+        if usable && self.generation.load(Ordering::SeqCst) == generation {
+            idle.push(Idle {
                 session,
                 since: Instant::now(),
             });
         }
+        drop(idle);
         sent
     }
 
@@ -136,6 +153,12 @@ impl Smtp {
     /// The one used last, so that those not needed grow old.
     fn pop(&self) -> Option<Session> {
         self.idle().pop().map(|idle| idle.session)
+    }
+
+    pub(super) fn renew(&self) {
+        let mut idle = self.idle();
+        self.generation.fetch_add(1, Ordering::SeqCst);
+        idle.clear();
     }
 
     pub(super) fn drop_old(&self) {
