@@ -185,6 +185,9 @@ pub enum SmtpFailure {
     /// The server lacks STARTTLS, which is required.
     #[error("the server does not offer STARTTLS")]
     NoStartTls,
+    /// Something came in plain before it was asked for, or behind an answer: an attack, or a server that is broken.
+    #[error("something was sent out of turn before encryption began")]
+    OutOfTurn,
     /// The server takes none of the ways to authenticate that we know.
     #[error("the server offers no known way to authenticate")]
     NoAuth,

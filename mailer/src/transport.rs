@@ -1,6 +1,7 @@
 //! How mails leave: to an SMTP server, or into files.
 
 mod classify;
+mod in_turn;
 mod outbox;
 mod session;
 mod smtp;
@@ -62,7 +63,7 @@ impl Transport {
     /// |---|---|---|
     /// | `smtps://user:password@host` | TLS from the start (RFC 8314) | 465 |
     /// | `smtp://user:password@host?tls=required` | STARTTLS, or nothing is sent | 587 |
-    /// | `smtp://user:password@host?tls=opportunistic` | STARTTLS if it is offered | 587 |
+    /// | `smtp://user:password@host?tls=opportunistic` | STARTTLS if it is offered; without it a password is sent to this machine only | 587 |
     /// | `smtp://host?tls=none` | none; may be left out where the host is this machine | 25 |
     ///
     /// User and password may be left out. `auth=plain`, `auth=login` or `auth=xoauth2` (then the password is an access
@@ -119,7 +120,7 @@ impl Transport {
             Self::Smtp(smtp) => Ok(smtp.try_out(mail, within).await),
             Self::Outbox(_) => {
                 self.send(mail, within).await?;
-                Ok(Trial::new(Vec::new(), None, None))
+                Ok(Trial::new(Vec::new(), None, session::Progress::new()))
             }
         }
     }

@@ -418,6 +418,41 @@ async fn a_server_that_closes_after_each_mail_loses_none() {
     assert_eq!(server.mails(), 10);
 }
 
+/// A firewall that has forgotten the connections: each would be waited for.
+#[tokio::test(flavor = "multi_thread")]
+async fn kept_sessions_that_have_died_do_not_use_up_the_time_of_the_next_mail() {
+    let stage = Stage::sqlite().await;
+    stage.register_many(8).await;
+    stage.follow().await;
+    let gate = Arc::new(Semaphore::new(0));
+    let held = Arc::clone(&gate);
+    let server = Scripted::start(move |asked| match asked {
+        "." => Some(Answer::Later(Arc::clone(&held), "250 ok")),
+        "RSET" => Some(Answer::Stall),
+        _ => None,
+    })
+    .await;
+    let options = Options {
+        timeouts: mailer::Timeouts {
+            send: Duration::from_secs(2),
+            answer: PATIENCE,
+        },
+        ..Options::default()
+    };
+    let worker = stage.work_with(support::smtp(&server.url), options);
+    wait_until(PATIENCE, "eight sessions are open", async || server.mails() == 8).await;
+    gate.add_permits(100);
+    stage.until_all("sent").await;
+    stage.register_many(1).await;
+    stage.follow().await;
+    stage.until_all("sent").await;
+    worker.stop().await;
+    let deliveries = stage.deliveries().await;
+    assert!(deliveries.iter().all(|delivery| delivery.attempts == 1));
+    assert_eq!(stage.history(9).await, [(1, "sent".to_owned(), None)]);
+    assert_eq!(server.connections(), 9, "no other session was tried");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_registration_wakes_the_worker_of_its_process() {
     use eventstore::{Signal, Subscription, SystemClock};

@@ -3,7 +3,7 @@
 //! | step | failure | meaning |
 //! |---|---|---|
 //! | before a session is open | no answer, no connection, a reply of 4xx | the server is down |
-//! | before a session is open | certificate, TLS, no STARTTLS, no way to authenticate, a reply of 5xx | it refuses us |
+//! | before a session is open | certificate, TLS, no STARTTLS, speech out of turn, no way to authenticate, a reply of 5xx | it refuses us |
 //! | MAIL | a reply of 5xx | it refuses us: every mail has this sender |
 //! | MAIL, RCPT, DATA | 421 (RFC 5321 §3.8), unless it is about the address or its mailbox | the server is down |
 //! | any | 530, 538 (RFC 4954 §6): authenticate, or encrypt, first | it refuses us |
@@ -27,6 +27,7 @@ pub(super) fn classify(step: Step, failure: SmtpFailure, plain: bool) -> Attempt
             | SmtpFailure::Tls
             | SmtpFailure::Certificate(_)
             | SmtpFailure::NoStartTls
+            | SmtpFailure::OutOfTurn
             | SmtpFailure::NoAuth => refused(why),
             _ => down(why),
         };
@@ -46,7 +47,8 @@ pub(super) fn classify(step: Step, failure: SmtpFailure, plain: bool) -> Attempt
             Blame::Mail => AttemptError::Fail(why),
         },
         SmtpFailure::NoSmtpUtf8 => AttemptError::Fail(why),
-        SmtpFailure::Reply { .. } => AttemptError::Retry(why),
+        // Nothing was written then.
+        SmtpFailure::Reply { .. } | SmtpFailure::OutOfTurn => AttemptError::Retry(why),
         _ if step == Step::Message => AttemptError::Unknown(why),
         _ => AttemptError::Retry(why),
     }

@@ -21,7 +21,7 @@ use super::trial::Trial;
 use crate::error::{AttemptError, SmtpFailure, Step};
 use crate::message::Mail;
 
-/// How long a kept session may take to show that it still works, and one that ends to say goodbye.
+/// How long kept sessions may take to show that they still work, and one that ends to say goodbye.
 const SHORT_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long a session is kept unused. Servers end them after some minutes.
 const IDLE: Duration = Duration::from_secs(30);
@@ -97,13 +97,13 @@ impl Smtp {
     pub(super) async fn try_out(&self, mail: &Mail, within: Timeouts) -> Trial {
         let mut progress = Progress::keeping();
         let sent = self.hand_over(mail, within, &mut progress).await;
-        Trial::new(self.server.steps(), sent.err(), progress.said)
+        Trial::new(self.server.steps(), sent.err(), progress)
     }
 
     async fn hand_over(&self, mail: &Mail, within: Timeouts, progress: &mut Progress) -> Result<(), Failed> {
         let until = Instant::now() + within.send;
         let generation = self.generation.load(Ordering::SeqCst);
-        let mut session = self.session(until, progress).await?;
+        let mut session = self.session(within.send, progress).await?;
         let announced = timeout_at(until, session.announce(mail, progress)).await;
         let sent = match announced {
             // A process that was stopped for a while has no more time than another one.
@@ -133,11 +133,17 @@ impl Smtp {
     }
 
     /// A kept session that works, or else a new one.
-    async fn session(&self, until: Instant, progress: &mut Progress) -> Result<Session, Failed> {
+    async fn session(&self, within: Duration, progress: &mut Progress) -> Result<Session, Failed> {
         self.drop_old();
+        let until = Instant::now() + within;
+        // Most of the time is for a new one.
+        let checked_until = Instant::now() + SHORT_TIMEOUT.min(within / 4);
         while let Some(mut session) = self.pop() {
-            if matches!(timeout(SHORT_TIMEOUT, session.reset()).await, Ok(true)) {
-                return Ok(session);
+            match timeout_at(checked_until, session.reset()).await {
+                Ok(true) => return Ok(session),
+                Ok(false) => {}
+                // Whatever has become of the server has become of the others too.
+                Err(_) => self.idle().clear(),
             }
         }
         let until = until.min(Instant::now() + self.connect_timeout);
