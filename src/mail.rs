@@ -42,7 +42,7 @@ pub(crate) fn start(
     let place = transport.describe();
     let options = Options {
         concurrency: settings.mail_concurrency.into(),
-        send_timeout: settings.mail_send_timeout,
+        timeouts: settings.mail_timeouts(),
         poll: settings.poll_interval,
         rate: settings.mail_rate,
     };

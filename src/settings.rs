@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use mailer::Rate;
+use mailer::{Rate, Timeouts};
 
 /// Where things are and how large they may grow.
 #[derive(Debug, Clone, Args)]
@@ -59,12 +59,16 @@ pub(crate) struct Settings {
     #[arg(long, env, global = true, default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=256))]
     pub(crate) mail_concurrency: u16,
 
-    /// How long sending one email may take. One whose mailer was killed is sent by another after twice as long
-    #[arg(long, env, global = true, default_value = "20s", value_parser = duration)]
+    /// How long handing one email to the mail server may take, 1s to 1h, without the answer to it
+    #[arg(long, env, global = true, default_value = "20s", value_parser = mail_timeout)]
     pub(crate) mail_send_timeout: Duration,
 
-    /// How long opening a connection to the mail server may take: name, TCP, TLS, greeting, authentication
-    #[arg(long, env, global = true, default_value = "15s", value_parser = duration)]
+    /// How long the mail server may take to answer for an email, 1s to 1h. Whoever gives up early sends emails twice
+    #[arg(long, env, global = true, default_value = "10m", value_parser = mail_timeout)]
+    pub(crate) mail_answer_timeout: Duration,
+
+    /// How long opening a connection to the mail server may take, 1s to 1h: name, TCP, TLS, greeting, authentication
+    #[arg(long, env, global = true, default_value = "15s", value_parser = mail_timeout)]
     pub(crate) mail_connect_timeout: Duration,
 
     /// The most emails that leave in a time, such as 10/s, 600/m, 5000/h or 2000/d, by each process that sends; no limit
@@ -144,6 +148,17 @@ pub(crate) enum LogFormat {
 }
 
 impl Settings {
+    /// How long an email may take.
+    pub(crate) fn mail_timeouts(&self) -> Timeouts {
+        Timeouts {
+            send: self.mail_send_timeout,
+            // A file needs no answer, and is the sooner taken over from a process that was killed.
+            answer: self
+                .smtp_url()
+                .map_or(Duration::ZERO, |_| self.mail_answer_timeout),
+        }
+    }
+
     /// Checks the settings that may hold a password. Clap would repeat a value that it refuses, so it is not asked.
     pub(crate) fn check(&self) -> Result<(), String> {
         let checks = [
@@ -232,4 +247,15 @@ fn metrics_addr(text: &str) -> Result<SocketAddr, String> {
 
 fn duration(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text).map_err(|_| "expected a duration, such as 10s or 500ms".to_owned())
+}
+
+/// Less than a second no mail server keeps to; and for as long as both timeouts nobody takes over from a mailer that was
+/// killed.
+fn mail_timeout(text: &str) -> Result<Duration, String> {
+    duration(text).and_then(|duration| {
+        (Duration::from_secs(1)..=Duration::from_hours(1))
+            .contains(&duration)
+            .then_some(duration)
+            .ok_or_else(|| "expected 1s to 1h".to_owned())
+    })
 }

@@ -6,9 +6,9 @@
 use std::fmt;
 use std::ops::{Add, Sub};
 use std::str::FromStr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::Duration;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock};
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
@@ -113,6 +113,12 @@ impl<'de> Deserialize<'de> for Timestamp {
 pub trait Clock: fmt::Debug + Send + Sync + 'static {
     /// The current time.
     fn now(&self) -> Timestamp;
+
+    /// The time since some moment of this process, by a clock that is never set: what pauses are measured by.
+    fn monotonic(&self) -> Duration {
+        static BEGINNING: LazyLock<Instant> = LazyLock::new(Instant::now);
+        BEGINNING.elapsed()
+    }
 }
 
 /// The operating system's clock.
@@ -139,28 +145,39 @@ impl Clock for SystemClock {
 
 /// A clock that stands still until it is moved, for tests.
 #[derive(Debug, Default)]
-pub struct ManualClock(AtomicI64);
+pub struct ManualClock {
+    now: AtomicI64,
+    advanced: AtomicU64,
+}
 
 impl ManualClock {
     /// A clock that stands at `now`.
     #[must_use]
     pub fn at(now: Timestamp) -> Arc<Self> {
-        Arc::new(Self(AtomicI64::new(now.0)))
+        let clock = Self::default();
+        clock.set(now);
+        Arc::new(clock)
     }
 
-    /// Sets the clock, forwards or backwards.
+    /// Sets the clock, forwards or backwards. No time passes.
     pub fn set(&self, now: Timestamp) {
-        self.0.store(now.0, Ordering::SeqCst);
+        self.now.store(now.0, Ordering::SeqCst);
     }
 
-    /// Moves the clock forwards.
+    /// Lets time pass.
     pub fn advance(&self, by: Duration) {
         self.set(self.now() + by);
+        let by = u64::try_from(by.as_micros()).unwrap_or(u64::MAX);
+        self.advanced.fetch_add(by, Ordering::SeqCst);
     }
 }
 
 impl Clock for ManualClock {
     fn now(&self) -> Timestamp {
-        Timestamp(self.0.load(Ordering::SeqCst))
+        Timestamp(self.now.load(Ordering::SeqCst))
+    }
+
+    fn monotonic(&self) -> Duration {
+        Duration::from_micros(self.advanced.load(Ordering::SeqCst))
     }
 }

@@ -19,7 +19,14 @@ pub enum AttemptError {
     /// No other attempt can succeed: not without a person's help.
     #[error(transparent)]
     Fail(Failure),
-    /// No mail can be sent at present; this one is not to blame, and has not been tried.
+    /// The server refused this mail, perhaps for what it refuses every mail for; what becomes of others tells. Until that is
+    /// known, as [`AttemptError::Retry`].
+    #[error(transparent)]
+    Suspect(Failure),
+    /// The mail was handed over whole, and no answer to it came: nobody knows whether the server has it.
+    #[error(transparent)]
+    Unknown(Failure),
+    /// No mail can be sent at present; this one is not to blame, and no attempt is counted for it.
     #[error(transparent)]
     Outage(Outage),
 }
@@ -64,12 +71,25 @@ pub enum Failure {
     /// The attempt took longer than one may.
     #[error("timeout")]
     Timeout,
+    /// So much time had passed since the mail was taken that its lease could have run out while it was being sent.
+    #[error("it was too late to send it under its lease")]
+    Late,
     /// The file could not be written.
     #[error("writing to the outbox: {0}")]
     Outbox(io::ErrorKind),
     /// The attempt panicked: a defect.
     #[error("internal error")]
     Internal,
+}
+
+impl Failure {
+    /// The step of the talk with the server that failed, if it is one.
+    pub(crate) const fn step(&self) -> Option<Step> {
+        match self {
+            Self::Smtp(step, _) => Some(*step),
+            _ => None,
+        }
+    }
 }
 
 /// The steps from a server's name to a mail that it has taken, in order.
@@ -165,6 +185,9 @@ pub enum SmtpFailure {
     /// The server lacks STARTTLS, which is required.
     #[error("the server does not offer STARTTLS")]
     NoStartTls,
+    /// Something came in plain before it was asked for, or behind an answer: an attack, or a server that is broken.
+    #[error("something was sent out of turn before encryption began")]
+    OutOfTurn,
     /// The server takes none of the ways to authenticate that we know.
     #[error("the server offers no known way to authenticate")]
     NoAuth,

@@ -174,7 +174,7 @@ pub(crate) async fn lease(
     let sql = format!(
         "UPDATE mail_deliveries SET state = 'sending', due_at = ?, lease = ?, attempts = attempts + 1, updated_at = ? \
          WHERE {}",
-        any_of(deliveries.len())
+        any_of(THIS_ONE, deliveries.len())
     );
     let mut update = transaction.query(&sql).bind(until).bind(lease).bind(now);
     for delivery in deliveries {
@@ -195,7 +195,7 @@ pub(crate) async fn cancel(
     }
     let sql = format!(
         "UPDATE mail_deliveries SET state = 'cancelled', due_at = NULL, lease = NULL, updated_at = ? WHERE {}",
-        any_of(deliveries.len())
+        any_of(THIS_ONE, deliveries.len())
     );
     let mut update = transaction.query(&sql).bind(now);
     for delivery in deliveries {
@@ -249,11 +249,10 @@ pub(crate) async fn record_sent(
     if sent.is_empty() {
         return Ok(0);
     }
-    let mut which = "(position = ? AND template = ? AND lease = ?) OR ".repeat(sent.len());
-    which.truncate(which.len() - " OR ".len());
     let sql = format!(
         "UPDATE mail_deliveries SET state = 'sent', due_at = NULL, lease = NULL, last_error = NULL, updated_at = ? \
-         WHERE {which}"
+         WHERE {}",
+        any_of("position = ? AND template = ? AND lease = ?", sent.len())
     );
     let mut update = transaction.query(&sql).bind(now);
     for (delivery, lease) in sent {
@@ -273,11 +272,12 @@ fn names_of(which: impl Fn(Template) -> bool) -> Vec<&'static str> {
         .collect()
 }
 
-/// A condition that holds for each of so many pairs of position and template. The dialects agree on no shorter one.
-fn any_of(pairs: usize) -> String {
-    let mut condition = "(position = ? AND template = ?) OR ".repeat(pairs);
-    condition.truncate(condition.len().saturating_sub(" OR ".len()));
-    condition
+const THIS_ONE: &str = "position = ? AND template = ?";
+
+/// A condition that holds for each row of which `condition` holds, with so many sets of values for it. The dialects agree on
+/// no shorter one.
+fn any_of(condition: &str, times: usize) -> String {
+    vec![format!("({condition})"); times].join(" OR ")
 }
 
 #[cfg(test)]

@@ -18,8 +18,9 @@
 //! - A server that is away, or refuses every mail, costs one try now and then, and no mail an attempt; that is told to
 //!   other processes in `mail_workers`.
 //! - Every attempt is kept in `mail_attempts`, written with its outcome.
-//! - A mail is sent twice only if the worker dies between the server's acceptance and the record of it, and then both
-//!   copies carry the same `Message-ID`.
+//! - A mail is sent twice only if the worker dies, or a connection is lost, between the server's acceptance and the record
+//!   of it, and then both copies carry the same `Message-ID`. Where a worker has lived to see that nobody knows, it makes one
+//!   more attempt, and no third one.
 //! - A patient deleted before the mail left gets none.
 //! - No log line, error or ledger row of this crate repeats a patient's data or an SMTP server's own words.
 //!
@@ -29,7 +30,7 @@
 //! |---|---|
 //! | [`handler()`], [`MailHandler`], [`SUBSCRIPTION`] | from events to the ledger |
 //! | [`Worker`], [`Options`] | from the ledger to the transport |
-//! | [`Transport`], [`SmtpUrlError`] | SMTP, or files in a folder |
+//! | [`Transport`], [`Timeouts`], [`SmtpUrlError`] | SMTP, or files in a folder |
 //! | [`Composer`], [`Templates`], [`Languages`], [`Sender`] | the mail itself |
 //! | [`AttemptError`], [`Failure`], [`Outage`] | why a mail was not sent, and whether another attempt may help |
 //! | [`Ledger`] | how it stands, for operators, and trying again by hand |
@@ -68,5 +69,5 @@ pub use message::{Composer, Mail};
 pub use sender::{Sender, SenderError};
 pub use template::Template;
 pub use templates::{TemplateError, Templates};
-pub use transport::{Outbox, Smtp, SmtpOptions, SmtpUrlError, Transport, Trial, Tried};
+pub use transport::{Outbox, Smtp, SmtpOptions, SmtpUrlError, Timeouts, Transport, Trial, Tried};
 pub use worker::{Options, Rate, RateError, Worker};

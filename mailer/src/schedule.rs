@@ -13,6 +13,9 @@ pub const PAUSES: [Duration; 7] = [
     Duration::from_hours(10),
 ];
 
+/// The shortest pause after an attempt whose outcome is unknown: the server may be busy with the mail still.
+pub const PAUSE_AFTER_UNKNOWN: Duration = Duration::from_mins(5);
+
 /// How far a pause is drawn out or cut short at most, as a part of it: what failed together is not tried again together.
 pub const JITTER: f64 = 0.2;
 

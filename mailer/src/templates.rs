@@ -100,6 +100,18 @@ pub(crate) struct Facts<'a> {
     pub(crate) deleted_at: Option<Moment>,
 }
 
+impl Facts<'static> {
+    /// Those of somebody who does not exist, and has a name to test a template with.
+    pub(crate) fn of_nobody(template: Template, at: &Moment) -> Self {
+        Self {
+            name: "María José Núñez",
+            patient_id: "00000000-0000-7000-8000-000000000000",
+            registered_at: at.clone(),
+            deleted_at: (template == Template::PatientDeleted).then(|| at.clone()),
+        }
+    }
+}
+
 /// A moment in UTC, in the parts that a template puts in its language's order.
 #[derive(Debug, Clone)]
 pub(crate) struct Moment {
@@ -161,12 +173,7 @@ impl Templates {
             time: "23:59".to_owned(),
         };
         for template in Template::ALL {
-            let facts = Facts {
-                name: "María José Núñez",
-                patient_id: "00000000-0000-7000-8000-000000000000",
-                registered_at: moment.clone(),
-                deleted_at: (template == Template::PatientDeleted).then(|| moment.clone()),
-            };
+            let facts = Facts::of_nobody(template, &moment);
             templates.render(template, &Languages::default(), &facts)?;
         }
         Ok(templates)

@@ -1,6 +1,7 @@
 //! How mails leave: to an SMTP server, or into files.
 
 mod classify;
+mod in_turn;
 mod outbox;
 mod session;
 mod smtp;
@@ -10,6 +11,8 @@ mod trial;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use tokio::time::timeout;
+
 pub use outbox::Outbox;
 pub use smtp::{Smtp, SmtpOptions};
 pub use smtp_url::SmtpUrlError;
@@ -17,6 +20,32 @@ pub use trial::{Trial, Tried};
 
 use crate::error::{AttemptError, Failure, Outage};
 use crate::message::Mail;
+
+/// How long handing over one mail may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Timeouts {
+    /// From the beginning until the server asks for the message; of a file, until it is on the disk.
+    pub send: Duration,
+    /// From then until the server has answered for the message. RFC 5321 §4.5.3.2.6 wants 10 minutes here: a server that
+    /// is slow to answer has most often taken the mail, and whoever gives up makes a duplicate.
+    pub answer: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            send: Duration::from_secs(20),
+            answer: Duration::from_mins(10),
+        }
+    }
+}
+
+impl Timeouts {
+    /// Both together.
+    pub(crate) fn total(self) -> Duration {
+        self.send + self.answer
+    }
+}
 
 /// A way for mails to leave.
 #[derive(Debug)]
@@ -34,7 +63,7 @@ impl Transport {
     /// |---|---|---|
     /// | `smtps://user:password@host` | TLS from the start (RFC 8314) | 465 |
     /// | `smtp://user:password@host?tls=required` | STARTTLS, or nothing is sent | 587 |
-    /// | `smtp://user:password@host?tls=opportunistic` | STARTTLS if it is offered | 587 |
+    /// | `smtp://user:password@host?tls=opportunistic` | STARTTLS if it is offered; without it a password is sent to this machine only | 587 |
     /// | `smtp://host?tls=none` | none; may be left out where the host is this machine | 25 |
     ///
     /// User and password may be left out. `auth=plain`, `auth=login` or `auth=xoauth2` (then the password is an access
@@ -65,16 +94,15 @@ impl Transport {
         }
     }
 
-    /// Hands over one mail, or gives up when `within` has passed; whether the mail was taken is then open. So it is if the
-    /// future is dropped.
+    /// Hands over one mail, or gives up when its time is up. If the future is dropped, whether the mail was taken is open.
     ///
     /// # Errors
     ///
     /// [`AttemptError`], which says whether another attempt may help.
-    pub async fn send(&self, mail: &Mail, within: Duration) -> Result<(), AttemptError> {
+    pub async fn send(&self, mail: &Mail, within: Timeouts) -> Result<(), AttemptError> {
         match self {
             Self::Smtp(smtp) => smtp.send(mail, within).await,
-            Self::Outbox(outbox) => tokio::time::timeout(within, outbox.write(mail))
+            Self::Outbox(outbox) => timeout(within.send, outbox.write(mail))
                 .await
                 .unwrap_or(Err(Failure::Timeout))
                 // A full disk is full for every mail.
@@ -87,12 +115,12 @@ impl Transport {
     /// # Errors
     ///
     /// [`AttemptError`], for files only.
-    pub async fn try_out(&self, mail: &Mail, within: Duration) -> Result<Trial, AttemptError> {
+    pub async fn try_out(&self, mail: &Mail, within: Timeouts) -> Result<Trial, AttemptError> {
         match self {
             Self::Smtp(smtp) => Ok(smtp.try_out(mail, within).await),
             Self::Outbox(_) => {
                 self.send(mail, within).await?;
-                Ok(Trial::new(Vec::new(), None, None))
+                Ok(Trial::new(Vec::new(), None, session::Progress::new()))
             }
         }
     }
@@ -102,6 +130,14 @@ impl Transport {
         match self {
             Self::Smtp(smtp) => smtp.is_open(),
             Self::Outbox(_) => true,
+        }
+    }
+
+    /// Uses no connection for another mail that is open now: it may still serve although no new one would.
+    pub(crate) fn renew(&self) {
+        match self {
+            Self::Smtp(smtp) => smtp.renew(),
+            Self::Outbox(_) => {}
         }
     }
 

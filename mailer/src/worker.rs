@@ -8,9 +8,9 @@
 //! While no session with the server is open, one mail goes first, and the others follow when it has got through; so a
 //! server that is away costs one try, and [`breaker`] says when the next one is made. No attempt is counted for it.
 //!
-//! Any number of workers in any number of processes share the ledger: each takes rows under a lease that is twice as
-//! long as an attempt may take. What has ended is kept until it is recorded, and holds its slot until then; so a
-//! database that is away stops the sending, and nothing grows.
+//! Any number of workers in any number of processes share the ledger: each takes rows under a lease that outlasts all
+//! that an attempt may take, with [`GRACE`] to begin it and to record it. What has ended is kept until it is recorded, and
+//! holds its slot until then; so a database that is away stops the sending, and nothing grows.
 
 mod attempt;
 mod breaker;
@@ -26,19 +26,22 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use self::attempt::{Attempt, News, Post};
-use self::breaker::Breaker;
+use self::attempt::{Attempt, Post};
+use self::breaker::{Breaker, Now};
 use self::rate::Bucket;
 pub use self::rate::{Rate, RateError};
-use self::take::Taken;
+use self::take::{Taken, Terms};
 use crate::ledger::workers::{self, Standing, WorkerStatus};
 use crate::ledger::{self, attempts};
 use crate::message::Composer;
-use crate::transport::Transport;
+use crate::transport::{Timeouts, Transport};
 
 /// How long the database may take to answer. A transaction that is given up ends its connection, which the pool then
 /// replaces.
 const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(15);
+/// How long a row may have been leased before its attempt begins, and how long is left of the lease when the attempt has
+/// ended: to record it, and for the clocks of two machines to differ.
+const GRACE: Duration = TRANSACTION_TIMEOUT;
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
@@ -47,9 +50,9 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 pub struct Options {
     /// The most mails that are being sent at a time, 1 or more.
     pub concurrency: usize,
-    /// How long one attempt may take. A row is leased for twice as long.
-    pub send_timeout: Duration,
-    /// How often the ledger is asked when nobody wakes the worker.
+    /// How long one attempt may take.
+    pub timeouts: Timeouts,
+    /// How often the ledger is asked, at least, when nobody wakes the worker.
     pub poll: Duration,
     /// The most mails that leave in a time; no limit if there is none.
     pub rate: Option<Rate>,
@@ -59,7 +62,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             concurrency: 8,
-            send_timeout: Duration::from_secs(30),
+            timeouts: Timeouts::default(),
             poll: Duration::from_secs(1),
             rate: None,
         }
@@ -67,8 +70,11 @@ impl Default for Options {
 }
 
 impl Options {
-    fn lease(&self) -> Duration {
-        self.send_timeout * 2
+    /// How long a row is leased: for as long as both timeouts, and 30 s. If a worker is killed, others take its rows over
+    /// then.
+    #[must_use]
+    pub fn lease(&self) -> Duration {
+        self.timeouts.total() + 2 * GRACE
     }
 }
 
@@ -106,7 +112,7 @@ impl Worker {
             composer,
             transport,
             clock: Arc::clone(&clock),
-            timeout: options.send_timeout,
+            timeouts: options.timeouts,
         };
         Self {
             log,
@@ -132,8 +138,8 @@ impl Worker {
     }
 
     /// Sends until `shutdown`, which means "take no more": from then on no mail is begun, what is being sent is finished
-    /// and recorded, and then this returns. That takes as long as the send timeout and a few seconds, or, if the database
-    /// is away, a minute or so more, and ends with a warning. It does no harm to cancel it long before the rest of the
+    /// and recorded, and then this returns. That takes as long as the timeouts of a mail and a few seconds, or, if the
+    /// database is away, a minute or so more, and ends with a warning. It does no harm to cancel it long before the rest of the
     /// process stops: what is due waits in the ledger. To drop the future instead, or to end the process before it has
     /// returned, interrupts what is being sent; those mails are sent again.
     ///
@@ -164,7 +170,7 @@ impl Worker {
             };
             if stopping {
                 let now = Instant::now();
-                let until = *give_up.get_or_insert(now + self.options.send_timeout + TRANSACTION_TIMEOUT);
+                let until = *give_up.get_or_insert(now + self.options.timeouts.total() + TRANSACTION_TIMEOUT);
                 if self.running.is_empty() && (self.ended.is_empty() || now > until) {
                     break;
                 }
@@ -200,11 +206,14 @@ impl Worker {
         let stopping = shutdown.is_cancelled();
         let nothing = self.ended.is_empty() && (stopping || self.running.len() >= self.concurrency());
         if nothing && !self.is_to_tell() {
-            return Ok(self.options.poll);
+            return Ok(self.options.poll.min(workers::BEAT));
         }
-        let now = self.clock.now();
-        self.ready_since.get_or_insert(now);
-        let free = if stopping { 0 } else { self.free(now) };
+        let now = Now {
+            wall: self.clock.now(),
+            monotonic: self.clock.monotonic(),
+        };
+        self.ready_since.get_or_insert(now.wall);
+        let free = if stopping { 0 } else { self.free(now.monotonic) };
         let mut more = false;
         if free > 0 || !self.ended.is_empty() {
             more = self.transact(free, now, shutdown).await?;
@@ -213,22 +222,31 @@ impl Worker {
             self.post.transport.tidy();
         }
         if self.is_to_tell() {
-            self.tell(now).await?;
+            self.tell(now.wall).await?;
         }
         Ok(if more {
             Duration::ZERO
         } else {
-            self.options.poll.min(self.pause(now))
+            self.options
+                .poll
+                .min(workers::BEAT)
+                .min(self.pause(now.monotonic))
         })
     }
 
     /// The transaction of a turn; whether more may be due than was taken.
-    async fn transact(&mut self, free: usize, now: Timestamp, shutdown: &CancellationToken) -> Result<bool> {
-        let (mut transaction, recorded) = self.record(now).await?;
+    async fn transact(&mut self, free: usize, now: Now, shutdown: &CancellationToken) -> Result<bool> {
+        let (mut transaction, recorded) = self.record(now.wall).await?;
         let mut taken = Taken::default();
         // Asked again, since the database may have taken its time.
         if free > 0 && !shutdown.is_cancelled() {
-            taken = take::take(&mut transaction, free, now, self.options.lease()).await?;
+            let terms = Terms {
+                now: now.wall,
+                lease: self.options.lease(),
+                begin_by: now.monotonic + GRACE,
+                epoch: self.breaker.epoch(),
+            };
+            taken = take::take(&mut transaction, free, terms).await?;
         }
         transaction.commit().await?;
         for (attempt, recorded) in self.ended.drain(..).zip(recorded) {
@@ -245,6 +263,7 @@ impl Worker {
             bucket.take(taken.jobs.len());
         }
         for job in taken.jobs {
+            self.breaker.begin();
             self.running.spawn(Arc::clone(&self.post).attempt(job));
         }
         Ok(taken.more)
@@ -276,13 +295,16 @@ impl Worker {
     }
 
     /// How many more may run. What has ended is about to be recorded, and then holds no slot.
-    fn free(&mut self, now: Timestamp) -> usize {
-        let most = match self.breaker.pause(now) {
-            None if self.post.transport.is_open() => self.concurrency(),
-            None | Some(Duration::ZERO) => 1,
-            Some(_) => 0,
+    fn free(&mut self, now: Duration) -> usize {
+        let idle = self.concurrency().saturating_sub(self.running.len());
+        let free = if self.breaker.is_open() {
+            // Those that began before it opened may take long, and are not waited for.
+            idle.min(usize::from(self.breaker.may_try(now)))
+        } else if self.post.transport.is_open() {
+            idle
+        } else {
+            1_usize.saturating_sub(self.running.len())
         };
-        let free = most.saturating_sub(self.running.len());
         match &mut self.bucket {
             None => free,
             Some(bucket) => free.min(bucket.available(Instant::now())),
@@ -290,7 +312,7 @@ impl Worker {
     }
 
     /// How long until more may run, if only time is wanting.
-    fn pause(&self, now: Timestamp) -> Duration {
+    fn pause(&self, now: Duration) -> Duration {
         let waits = [self.breaker.pause(now), self.bucket.as_ref().map(Bucket::wait)];
         let longest = waits.into_iter().flatten().max();
         longest.filter(|wait| !wait.is_zero()).unwrap_or(Duration::MAX)
@@ -324,11 +346,20 @@ impl Worker {
         Ok(())
     }
 
-    fn has_ended(&mut self, attempt: Attempt) {
-        match attempt.news() {
-            News::Well => self.breaker.close(),
-            News::None => {}
-            News::Outage(outage) => self.breaker.open(outage, attempt.ended_at(), fastrand::f64()),
+    fn has_ended(&mut self, mut attempt: Attempt) {
+        let now = Now {
+            wall: attempt.ended_at(),
+            monotonic: self.clock.monotonic(),
+        };
+        let epoch = self.breaker.epoch();
+        if self
+            .breaker
+            .hear(attempt.news(), attempt.witness(), now, fastrand::f64())
+        {
+            attempt.absolve();
+        }
+        if self.breaker.epoch() != epoch {
+            self.post.transport.renew();
         }
         self.ended.push(attempt);
     }

@@ -37,7 +37,7 @@ async fn mails_that_wait_for_longer_than_a_lease_are_sent_once() {
         for done in 0..MAILS {
             let what = format!("{}: mail {done} is at the server", stage.name);
             wait_until(PATIENCE, &what, async || server.mails() > done).await;
-            stage.clock.advance(options.send_timeout / 5);
+            stage.clock.advance(options.lease() / 10);
             gate.add_permits(1);
             wait_until(PATIENCE, "it is recorded", async || {
                 let states = stage.states().await;
@@ -77,7 +77,7 @@ async fn workers_that_are_killed_again_and_again_lose_nothing() {
             })
             .await;
             worker.kill().await;
-            stage.clock.advance(Options::default().send_timeout * 2);
+            stage.clock.advance(Options::default().lease());
         }
         let worker = stage.work(support::smtp(&server.url()));
         stage.until_all("sent").await;

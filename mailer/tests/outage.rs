@@ -9,17 +9,18 @@
 mod support;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use eventstore::{Clock, Timestamp};
 use mailer::{Ledger, Options, Standing, WorkerStatus};
 use support::{Answer, PATIENCE, Scripted, Stage};
 use testkit::{SmtpMode, SmtpServer, wait_until};
+use tokio::sync::Semaphore;
 
 fn options() -> Options {
     Options {
-        send_timeout: Duration::from_millis(500),
+        timeouts: support::timeouts(Duration::from_millis(500)),
         ..Options::default()
     }
 }
@@ -161,6 +162,26 @@ async fn each_way_to_be_down_and_to_refuse_is_told_from_the_other() {
             Refused,
             "MAIL: the server answered 553 5.7.1",
         ),
+        (
+            "MAIL",
+            "421 4.3.2 going down",
+            Down,
+            "MAIL: the server answered 421 4.3.2",
+        ),
+        ("RCPT", "421 going down", Down, "RCPT: the server answered 421"),
+        ("DATA", "421 going down", Down, "DATA: the server answered 421"),
+        (
+            "RCPT",
+            "550 5.1.8 no such domain: miapp.com",
+            Refused,
+            "RCPT: the server answered 550 5.1.8",
+        ),
+        (
+            ".",
+            "550-5.7.26 unauthenticated\r\n550 5.7.26 see SPF and DKIM",
+            Refused,
+            "message: the server answered 550 5.7.26",
+        ),
     ] {
         let stage = Stage::sqlite().await;
         stage.register_many(3).await;
@@ -176,11 +197,152 @@ async fn each_way_to_be_down_and_to_refuse_is_told_from_the_other() {
         let status = until_told(&stage, standing).await;
         assert_eq!(status.error.as_deref(), Some(error), "{reply}");
         assert!(!format!("{status:?}").contains("hunter2"), "{status:?}");
+        worker.has_looked_again().await;
+        let left = stage.states().await;
+        assert!(!left.contains(&"dead".to_owned()), "{reply}: {left:?}");
         works.store(true, Ordering::SeqCst);
         stage.clock.advance(Duration::from_mins(1));
         stage.until_all("sent").await;
         worker.stop().await;
+        assert_one_attempt_each(&stage).await;
     }
+}
+
+/// Postfix says so of every recipient to who may not relay, and of a recipient that is blocked to everybody.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_policy_that_a_second_mail_meets_too_is_taken_for_a_server_that_refuses_and_kills_no_mail() {
+    for (command, reply) in [
+        ("RCPT", "554 5.7.1 <ana@example.com>: Relay access denied"),
+        ("RCPT", "553 5.7.1 no"),
+        (".", "550 5.7.1 no"),
+    ] {
+        let stage = Stage::sqlite().await;
+        stage.register_many(30).await;
+        stage.follow().await;
+        let works = Arc::new(AtomicBool::new(false));
+        let server = broken(
+            move |asked| asked.starts_with(command).then_some(Answer::Say(reply)),
+            &works,
+        )
+        .await;
+        let worker = stage.work_with(support::smtp(&server.url), options());
+        until_told(&stage, Standing::Down).await;
+        stage.clock.advance(Duration::from_secs(2));
+        until_told(&stage, Standing::Refused).await;
+        // However often it is tried.
+        for _ in 0..20 {
+            stage.clock.advance(Duration::from_mins(15));
+            worker.has_looked_again().await;
+        }
+        let deliveries = stage.deliveries().await;
+        let attempts = |which: &str| {
+            let all = deliveries.iter().filter(|delivery| delivery.state == which);
+            all.map(|delivery| delivery.attempts).collect::<Vec<_>>()
+        };
+        assert_eq!(attempts("dead"), [0; 0], "{reply}");
+        assert_eq!(attempts("failed"), [1], "{reply}: the first that met it");
+        works.store(true, Ordering::SeqCst);
+        stage.clock.advance(Duration::from_mins(15));
+        stage.until_all("sent").await;
+        until_told(&stage, Standing::Ready).await;
+        worker.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_mail_that_is_refused_by_a_policy_does_not_hold_up_the_others() {
+    let stage = Stage::sqlite().await;
+    stage.register_many(30).await;
+    stage.follow().await;
+    let server = Scripted::start(|asked| {
+        (asked.starts_with("RCPT") && asked.contains("<p7@example.com>"))
+            .then_some(Answer::Say("554 5.7.1 blocked"))
+    })
+    .await;
+    let worker = stage.work_with(support::smtp(&server.url), options());
+    wait_until(PATIENCE, "all others are sent", async || {
+        stage.clock.advance(Duration::from_millis(100));
+        let states = stage.states().await;
+        states.iter().filter(|state| *state == "sent").count() == 29
+    })
+    .await;
+    wait_until(PATIENCE, "it is given up in the end", async || {
+        stage.clock.advance(Duration::from_mins(10));
+        stage.states().await.contains(&"dead".to_owned())
+    })
+    .await;
+    worker.stop().await;
+    let refused = stage
+        .deliveries()
+        .await
+        .into_iter()
+        .find(|one| one.state == "dead");
+    assert_eq!(refused.unwrap().attempts, 8);
+}
+
+/// A password that was changed: sessions that are open work, and no new one does.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_that_is_still_open_does_not_bring_others_to_try_a_wrong_password() {
+    let stage = Stage::sqlite().await;
+    stage.register_many(4).await;
+    stage.follow().await;
+    let gate = Arc::new(Semaphore::new(0));
+    let tried = Arc::new(AtomicUsize::new(0));
+    let (held, auths, valid) = (Arc::clone(&gate), Arc::clone(&tried), AtomicBool::new(true));
+    let server = Scripted::start(move |asked| {
+        if asked.starts_with("AUTH") {
+            auths.fetch_add(1, Ordering::SeqCst);
+            return (!valid.load(Ordering::SeqCst)).then_some(Answer::Say("535 5.7.8 no"));
+        }
+        (asked == ".").then(|| {
+            // The first session is in, and every other one is too late.
+            valid.store(false, Ordering::SeqCst);
+            Answer::Later(Arc::clone(&held), "250 ok")
+        })
+    })
+    .await;
+    let url = server.url.replace("smtp://", "smtp://user:hunter2@");
+    let options = Options {
+        concurrency: 2,
+        ..Options::default()
+    };
+    let worker = stage.work_with(support::smtp(&url), options);
+    until_told(&stage, Standing::Refused).await;
+    assert_eq!(tried.load(Ordering::SeqCst), 2);
+    gate.add_permits(100);
+    wait_until(PATIENCE, "the first is sent", async || {
+        stage.states().await.contains(&"sent".to_owned())
+    })
+    .await;
+    worker.has_looked_again().await;
+    until_told(&stage, Standing::Refused).await;
+    assert_eq!(tried.load(Ordering::SeqCst), 2, "nobody has tried the password");
+    // What is tried next tries the password, although the first session is open still.
+    stage.clock.advance(Duration::from_secs(40));
+    wait_until(PATIENCE, "it is tried", async || {
+        tried.load(Ordering::SeqCst) == 3
+    })
+    .await;
+    until_told(&stage, Standing::Refused).await;
+    worker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_polls_seldom_still_says_that_it_is_there() {
+    let stage = Stage::sqlite().await;
+    let outbox = tempfile::tempdir().unwrap();
+    let options = Options {
+        poll: Duration::from_hours(1),
+        ..Options::default()
+    };
+    let worker = stage.work_with(mailer::Transport::outbox(outbox.path()), options);
+    let first = until_told(&stage, Standing::Ready).await;
+    stage.clock.advance(Duration::from_secs(1));
+    wait_until(PATIENCE, "it says so again", async || {
+        told(&stage).await[0].seen_at > first.seen_at
+    })
+    .await;
+    worker.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -256,8 +418,14 @@ async fn an_outbox_that_cannot_be_written_to_costs_no_mail_an_attempt() {
     std::fs::write(&blocked, "a file where the folder should be").unwrap();
     let worker = stage.work(mailer::Transport::outbox(&blocked));
     until_told(&stage, Standing::Down).await;
-    std::fs::remove_file(&blocked).unwrap();
     stage.clock.advance(Duration::from_secs(2));
+    worker.has_looked_again().await;
+    for delivery in stage.deliveries().await {
+        assert_eq!((delivery.state.as_str(), delivery.attempts), ("pending", 0));
+        assert_eq!(stage.history(delivery.position.get()).await, []);
+    }
+    std::fs::remove_file(&blocked).unwrap();
+    stage.clock.advance(Duration::from_secs(4));
     stage.until_all("sent").await;
     worker.stop().await;
     assert_eq!(support::files(&blocked).len(), 3);

@@ -9,7 +9,7 @@ mod support;
 
 use std::process::Command;
 
-use support::{PATIENCE, Stage};
+use support::{Answer, PATIENCE, Scripted, Stage};
 use testkit::{Mail, SmtpMode, SmtpServer, wait_until};
 
 /// Set for the copy of this program that a test starts, to the URL of that test's server.
@@ -109,6 +109,32 @@ async fn a_server_that_is_not_trusted_gets_no_mail_and_all_mail_waits() {
             "{mode:?}"
         );
         assert_eq!(server.mails(), []);
+    }
+}
+
+/// CVE-2011-0411: what is sent in plain behind the answer to STARTTLS, or before it, would be read as if it were encrypted.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_comes_out_of_turn_before_encryption_begins_ends_the_session() {
+    for (at, said) in [
+        ("STARTTLS", "220 go on\r\n250-evil\r\n250 AUTH PLAIN"),
+        ("EHLO", "250-scripted\r\n250 STARTTLS\r\n220 go on"),
+        ("EHLO", "250-scripted\r\n250 STARTTLS\r\n220 go on\r\n250 evil"),
+    ] {
+        for tls in ["required", "opportunistic"] {
+            let server = Scripted::start(move |asked| match asked {
+                _ if asked.starts_with(at) => Some(Answer::Say(said)),
+                _ if asked.starts_with("EHLO") => Some(Answer::Say("250-scripted\r\n250 STARTTLS")),
+                _ => None,
+            })
+            .await;
+            let url = format!("{}?tls={tls}", server.url);
+            let (states, error) = send(&url, &["ana@example.com"]).await;
+            assert_eq!(states, ["pending"], "{said:?}");
+            assert_eq!(
+                error, "TLS: something was sent out of turn before encryption began",
+                "{said:?}"
+            );
+        }
     }
 }
 

@@ -35,7 +35,7 @@ async fn after_one_attempt(
 async fn after_one_attempt_at(url: &str) -> (String, String) {
     let stage = one_mail().await;
     let options = Options {
-        send_timeout: Duration::from_millis(500),
+        timeouts: support::timeouts(Duration::from_millis(500)),
         ..Options::default()
     };
     let worker = stage.work_with(support::smtp(url), options);
@@ -145,8 +145,8 @@ async fn what_may_pass_is_tried_again() {
         ("MAIL", "451 4.3.0 later", "MAIL: the server answered 451 4.3.0"),
         (
             "RCPT",
-            "421 4.7.0 too many",
-            "RCPT: the server answered 421 4.7.0",
+            "421 4.2.1 too many for this mailbox",
+            "RCPT: the server answered 421 4.2.1",
         ),
         (
             "DATA",
@@ -162,14 +162,92 @@ async fn what_may_pass_is_tried_again() {
         let left = after_one_attempt(says(command, reply)).await;
         assert_eq!(left, ("failed".to_owned(), error.to_owned()), "{command}");
     }
-    for (command, step) in [("MAIL", "MAIL"), ("DATA", "DATA"), (".", "message")] {
-        let left = after_one_attempt(move |asked| asked.starts_with(command).then_some(Answer::Stall)).await;
+    for step in ["MAIL", "RCPT", "DATA"] {
+        let left = after_one_attempt(move |asked| asked.starts_with(step).then_some(Answer::Stall)).await;
         assert_eq!(left, ("failed".to_owned(), format!("{step}: timeout")));
         let (state, error) =
-            after_one_attempt(move |asked| asked.starts_with(command).then_some(Answer::Close)).await;
+            after_one_attempt(move |asked| asked.starts_with(step).then_some(Answer::Close)).await;
         assert_eq!(state, "failed");
         assert!(error.starts_with(step), "{error}");
     }
+}
+
+/// A server that stalls or goes away after the message may have it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mail_that_nobody_answered_for_is_sent_once_more_and_then_left_for_a_person() {
+    for (stalls, fault) in [
+        (true, "message: timeout"),
+        (false, "message: the answer is not SMTP"),
+    ] {
+        for stage in Stage::on_every_backend().await {
+            stage.register("Ana", "ana@example.com").await;
+            stage.follow().await;
+            let server = Scripted::start(move |asked| {
+                (asked == ".").then_some(if stalls { Answer::Stall } else { Answer::Close })
+            })
+            .await;
+            let options = Options {
+                timeouts: support::timeouts(Duration::from_millis(500)),
+                ..Options::default()
+            };
+            let worker = stage.work_with(support::smtp(&server.url), options);
+            stage.until_all("failed").await;
+            // Nobody hurries to make a duplicate.
+            stage
+                .clock
+                .advance(schedule::PAUSE_AFTER_UNKNOWN.saturating_sub(Duration::from_secs(1)));
+            worker.has_looked_again().await;
+            assert_eq!(server.mails(), 1, "{}", stage.name);
+            stage.clock.advance(Duration::from_secs(2));
+            stage.until_all("dead").await;
+            stage.clock.advance(Duration::from_hours(100));
+            worker.has_looked_again().await;
+            worker.stop().await;
+            assert_eq!(server.mails(), 2, "{}", stage.name);
+            let error = |end: &str| Some(format!("{fault}; it may have arrived{end}"));
+            assert_eq!(
+                stage.history(1).await,
+                [
+                    (1, "unknown".to_owned(), error("")),
+                    (2, "unknown".to_owned(), error(", once or twice"))
+                ],
+                "{}",
+                stage.name
+            );
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_is_slow_to_answer_for_a_message_gets_it_once() {
+    let stage = one_mail().await;
+    let gate = Arc::new(Semaphore::new(0));
+    let held = Arc::clone(&gate);
+    let server =
+        Scripted::start(move |asked| (asked == ".").then(|| Answer::Later(Arc::clone(&held), "250 ok")))
+            .await;
+    let send = Duration::from_millis(300);
+    let options = Options {
+        timeouts: mailer::Timeouts {
+            send,
+            answer: PATIENCE,
+        },
+        ..Options::default()
+    };
+    let worker = stage.work_with(support::smtp(&server.url), options);
+    wait_until(PATIENCE, "the message is at the server", async || {
+        server.mails() == 1
+    })
+    .await;
+    let since = std::time::Instant::now();
+    wait_until(PATIENCE, "the time for all other steps is over", async || {
+        since.elapsed() > 2 * send
+    })
+    .await;
+    gate.add_permits(1);
+    stage.until_all("sent").await;
+    worker.stop().await;
+    assert_eq!((server.mails(), the_delivery(&stage).await.attempts), (1, 1));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -216,7 +294,7 @@ async fn a_worker_whose_lease_has_passed_on_records_nothing() {
     })
     .await;
     // Only the clock of the ledger is moved: the slow worker's own timeout has not come.
-    stage.clock.advance(Options::default().send_timeout * 2);
+    stage.clock.advance(Options::default().lease());
     let outbox = tempfile::tempdir().unwrap();
     let other = stage.work(Transport::outbox(outbox.path()));
     stage.until_all("sent").await;
@@ -311,10 +389,15 @@ async fn a_connection_that_was_given_up_half_way_carries_no_other_mail() {
     .await;
     let options = Options {
         concurrency: 1,
-        send_timeout: Duration::from_millis(300),
+        timeouts: support::timeouts(Duration::from_millis(300)),
         ..Options::default()
     };
     let worker = stage.work_with(support::smtp(&server.url), options);
+    wait_until(PATIENCE, "the first has been tried", async || {
+        stage.states().await.contains(&"failed".to_owned())
+    })
+    .await;
+    stage.clock.advance(Duration::from_secs(2));
     wait_until(PATIENCE, "both have been tried", async || {
         stage.states().await == ["failed", "sent"]
     })
@@ -333,6 +416,41 @@ async fn a_server_that_closes_after_each_mail_loses_none() {
     stage.until_all("sent").await;
     worker.stop().await;
     assert_eq!(server.mails(), 10);
+}
+
+/// A firewall that has forgotten the connections: each would be waited for.
+#[tokio::test(flavor = "multi_thread")]
+async fn kept_sessions_that_have_died_do_not_use_up_the_time_of_the_next_mail() {
+    let stage = Stage::sqlite().await;
+    stage.register_many(8).await;
+    stage.follow().await;
+    let gate = Arc::new(Semaphore::new(0));
+    let held = Arc::clone(&gate);
+    let server = Scripted::start(move |asked| match asked {
+        "." => Some(Answer::Later(Arc::clone(&held), "250 ok")),
+        "RSET" => Some(Answer::Stall),
+        _ => None,
+    })
+    .await;
+    let options = Options {
+        timeouts: mailer::Timeouts {
+            send: Duration::from_secs(2),
+            answer: PATIENCE,
+        },
+        ..Options::default()
+    };
+    let worker = stage.work_with(support::smtp(&server.url), options);
+    wait_until(PATIENCE, "eight sessions are open", async || server.mails() == 8).await;
+    gate.add_permits(100);
+    stage.until_all("sent").await;
+    stage.register_many(1).await;
+    stage.follow().await;
+    stage.until_all("sent").await;
+    worker.stop().await;
+    let deliveries = stage.deliveries().await;
+    assert!(deliveries.iter().all(|delivery| delivery.attempts == 1));
+    assert_eq!(stage.history(9).await, [(1, "sent".to_owned(), None)]);
+    assert_eq!(server.connections(), 9, "no other session was tried");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -435,7 +553,7 @@ async fn a_database_that_goes_away_and_comes_back_loses_no_mail() {
     );
     server.restart().await;
     // What was leased by a transaction whose answer was lost is due again after its lease.
-    stage.clock.advance(options.send_timeout * 2);
+    stage.clock.advance(options.lease());
     stage.until_all("sent").await;
     worker.stop().await;
     // What had left and could not be recorded was kept until it could: none has left twice.

@@ -16,7 +16,7 @@ pub(super) async fn test(settings: &Settings, to: &str, form: Form) -> anyhow::R
     let mail = composer(settings, None)?.test(to, SystemClock.now())?;
     let transport = transport(settings)?;
     let place = transport.describe();
-    let trial = transport.try_out(&mail, settings.mail_send_timeout).await?;
+    let trial = transport.try_out(&mail, settings.mail_timeouts()).await?;
     let mut out = std::io::stdout().lock();
     if form.json {
         let steps: Vec<_> = trial
@@ -26,6 +26,7 @@ pub(super) async fn test(settings: &Settings, to: &str, form: Form) -> anyhow::R
                 let (result, error) = match tried {
                     Tried::Passed => ("passed", None),
                     Tried::Failed(failure) => ("failed", Some(failure.to_string())),
+                    Tried::NotOffered => ("not offered", None),
                     Tried::NotReached => ("not reached", None),
                 };
                 json!({ "step": step.to_string(), "result": result, "error": error })
@@ -50,6 +51,9 @@ pub(super) async fn test(settings: &Settings, to: &str, form: Form) -> anyhow::R
                     if let Some(advice) = trial.advice {
                         writeln!(out, "          {advice}")?;
                     }
+                }
+                Tried::NotOffered => {
+                    writeln!(out, "  none    {step}: not offered, so the mail went in plain")?;
                 }
                 Tried::NotReached => writeln!(out, "  -       {step}")?,
             }

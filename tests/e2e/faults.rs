@@ -122,7 +122,12 @@ async fn kill_9_of_any_role_loses_and_doubles_nothing() {
         let (mut api, client) = production.api().await;
         let mut projector = production.start("projector");
         // A short lease, so that what a killed mailer held is soon taken over.
-        let mut mailer = Program::start(production.command("mailer").env("MAIL_SEND_TIMEOUT", "2s"));
+        let mut mailer = Program::start(
+            production
+                .command("mailer")
+                .env("MAIL_SEND_TIMEOUT", "2s")
+                .env("MAIL_ANSWER_TIMEOUT", "2s"),
+        );
         let clerks = Clerks::start(&client);
 
         production.more_in(&EVERYTHING).await;

@@ -266,6 +266,12 @@ async fn a_test_mail_arrives_or_its_failure_is_explained() {
         !succeeded && said.contains("FAILED  TLS: the server does not offer STARTTLS"),
         "{said}"
     );
+    let (succeeded, said) =
+        run(command(folder.path(), &plain, &test).env("SMTP_URL", plain.url() + "?tls=opportunistic"));
+    assert!(
+        succeeded && said.contains("none    TLS: not offered, so the mail went in plain"),
+        "{said}"
+    );
     let login = plain.url().replace("smtp://", "smtp://user:hunter2@");
     let (succeeded, said) = run(command(folder.path(), &plain, &test).env("SMTP_URL", login));
     assert!(

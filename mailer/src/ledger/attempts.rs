@@ -1,7 +1,7 @@
 //! The history: the table `mail_attempts`.
 
-use eventstore::database::values_list;
-use eventstore::{Result, Session, Timestamp, Transaction};
+use eventstore::database::{in_list, padded, values_list};
+use eventstore::{Position, Result, Session, Timestamp, Transaction};
 
 use super::Delivery;
 
@@ -12,7 +12,7 @@ pub(crate) struct Past<'a> {
     pub(crate) delivery: &'a Delivery,
     pub(crate) started_at: Timestamp,
     pub(crate) ended_at: Timestamp,
-    /// `sent`, `failed`, `dead` or `lost`.
+    /// `sent`, `failed`, `dead`, `unknown` or `lost`.
     pub(crate) outcome: &'static str,
     /// No personal data, at most 500 characters.
     pub(crate) error: Option<&'a str>,
@@ -41,4 +41,30 @@ pub(crate) async fn add(transaction: &mut Transaction<'_>, ended: &[Past<'_>]) -
     }
     insert.execute().await?;
     Ok(())
+}
+
+/// Which of `deliveries` have an attempt whose outcome nobody knows, though its mailer waited for one. Those that have not
+/// been tried, or not since they were tried again by hand, are not looked up.
+pub(crate) async fn unknown(
+    transaction: &mut Transaction<'_>,
+    deliveries: &[&Delivery],
+) -> Result<Vec<(Position, String)>> {
+    let tried: Vec<_> = deliveries
+        .iter()
+        .filter(|delivery| delivery.attempts > 0)
+        .map(|delivery| delivery.position)
+        .collect();
+    if tried.is_empty() {
+        return Ok(Vec::new());
+    }
+    let sql = format!(
+        "SELECT position, template FROM mail_attempts WHERE outcome = 'unknown' AND position IN ({})",
+        in_list(tried.len())
+    );
+    let rows = transaction
+        .query(&sql)
+        .bind_all(padded(&tried))
+        .fetch_all()
+        .await?;
+    rows.iter().map(|row| Ok((row.get(0)?, row.get(1)?))).collect()
 }

@@ -118,7 +118,7 @@ pub struct AttemptRecord {
     pub started_at: Timestamp,
     /// When it ended.
     pub ended_at: Timestamp,
-    /// `sent`, `failed`, `dead` or `lost`.
+    /// `sent`, `failed`, `dead`, `unknown` or `lost`.
     pub outcome: String,
     /// Why it failed.
     pub error: Option<String>,

@@ -33,7 +33,8 @@ pub struct WorkerStatus {
 pub enum Standing {
     /// It sends what is due.
     Ready,
-    /// The server is away. It is tried now and then, and may come back by itself.
+    /// The server is away, or has refused or not answered one mail in a way that may concern all. It is tried now and then,
+    /// and may come back by itself.
     Down,
     /// The server refuses every mail: the password, the certificate or the sender needs a person. It is tried now and
     /// then.

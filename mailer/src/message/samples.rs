@@ -28,12 +28,7 @@ impl Composer {
     ///
     /// A template that does not render.
     pub fn preview(&self, template: Template, now: Timestamp) -> Result<Mail, Failure> {
-        let facts = Facts {
-            name: "María José Núñez",
-            patient_id: "00000000-0000-7000-8000-000000000000",
-            registered_at: moment(now),
-            deleted_at: (template == Template::PatientDeleted).then(|| moment(now)),
-        };
+        let facts = Facts::of_nobody(template, &moment(now));
         let rendered = self.templates.render(template, &self.languages, &facts)?;
         let to = deliverable("maria.jose@example.com").map_err(|_| Failure::Address)?;
         self.assemble(

@@ -9,13 +9,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use lettre::transport::smtp::Error;
-use lettre::transport::smtp::client::AsyncSmtpConnection;
+use lettre::transport::smtp::client::{AsyncSmtpConnection, AsyncTokioStream};
 use lettre::transport::smtp::commands::{Data, Mail as MailFrom, Rcpt, Rset};
 use lettre::transport::smtp::extension::{Extension, MailBodyParameter, MailParameter};
 use lettre::transport::smtp::response::Severity::{self, PositiveCompletion, PositiveIntermediate};
 use tokio::net::{TcpStream, lookup_host};
 use tokio::time::timeout;
 
+use super::in_turn::{InTurn, OutOfTurn};
 use super::smtp_url::{Encryption, Server};
 use crate::error::{CertificateFault, EnhancedCode, SmtpFailure, Step};
 use crate::message::Mail;
@@ -62,6 +63,8 @@ pub(super) struct Progress {
     pub(super) step: Step,
     /// What the server said when it refused, if that is to be kept. It may quote an address.
     pub(super) said: Option<String>,
+    /// Whether encryption was wanted and not offered.
+    pub(super) in_plain: bool,
     keep: bool,
 }
 
@@ -71,16 +74,16 @@ impl Progress {
         Self {
             step: Step::Resolve,
             said: None,
+            in_plain: false,
             keep: false,
         }
     }
 
     /// At the beginning, for somebody who may read what the server says.
-    pub(super) const fn keeping() -> Self {
+    pub(super) fn keeping() -> Self {
         Self {
-            step: Step::Resolve,
-            said: None,
             keep: true,
+            ..Self::new()
         }
     }
 
@@ -122,8 +125,13 @@ impl Session {
             })?
         } else {
             let stream = connect(&addresses).await?;
+            let stream: Box<dyn AsyncTokioStream> = if matches!(server.encryption, Encryption::None) {
+                Box::new(stream)
+            } else {
+                Box::new(InTurn::new(stream))
+            };
             progress.step = Step::Hello;
-            AsyncSmtpConnection::connect_with_transport(Box::new(stream), &server.hello)
+            AsyncSmtpConnection::connect_with_transport(stream, &server.hello)
                 .await
                 .map_err(|error| progress.failed(&error))?
         };
@@ -140,7 +148,8 @@ impl Session {
             Encryption::StartTlsIfOffered(_) if server.credentials.is_some() && !server.is_loopback() => {
                 return Err((Step::Tls, SmtpFailure::NoStartTls));
             }
-            Encryption::None | Encryption::Immediate(_) | Encryption::StartTlsIfOffered(_) => {}
+            Encryption::StartTlsIfOffered(_) => progress.in_plain = true,
+            Encryption::None | Encryption::Immediate(_) => {}
         }
         progress.step = Step::Auth;
         if let Some(credentials) = &server.credentials {
@@ -166,8 +175,8 @@ impl Session {
         drop(self.connection.quit().await);
     }
 
-    /// Hands over one mail.
-    pub(super) async fn hand_over(&mut self, mail: &Mail, progress: &mut Progress) -> Result<(), Failed> {
+    /// Says whom a mail is from and to; then the server waits for the message.
+    pub(super) async fn announce(&mut self, mail: &Mail, progress: &mut Progress) -> Result<(), Failed> {
         progress.step = Step::Mail;
         let mut parameters = Vec::new();
         if !mail.is_ascii() {
@@ -190,7 +199,11 @@ impl Session {
                 .await?;
         }
         progress.step = Step::Data;
-        self.command(Data, PositiveIntermediate, progress).await?;
+        self.command(Data, PositiveIntermediate, progress).await
+    }
+
+    /// Hands over the message. If that fails without a reply, nobody knows whether the server has it.
+    pub(super) async fn content(&mut self, mail: &Mail, progress: &mut Progress) -> Result<(), Failed> {
         progress.step = Step::Message;
         self.command(Content(mail), PositiveCompletion, progress).await
     }
@@ -281,10 +294,14 @@ fn failure(error: &Error) -> SmtpFailure {
 }
 
 fn of_io(error: &io::Error) -> SmtpFailure {
-    let tls = error
-        .get_ref()
-        .and_then(|inner| inner.downcast_ref::<rustls::Error>());
-    match tls {
+    let inner = error.get_ref();
+    if inner
+        .and_then(|inner| inner.downcast_ref::<OutOfTurn>())
+        .is_some()
+    {
+        return SmtpFailure::OutOfTurn;
+    }
+    match inner.and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
         Some(rustls::Error::InvalidCertificate(invalid)) => SmtpFailure::Certificate(fault(invalid)),
         Some(_) => SmtpFailure::Tls,
         None => SmtpFailure::Io(error.kind()),

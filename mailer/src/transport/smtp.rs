@@ -7,19 +7,21 @@
 //! async.)
 
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout, timeout_at};
 
+use super::Timeouts;
 use super::classify::classify;
 use super::session::{Count, Failed, Progress, Session};
 use super::smtp_url::{Server, SmtpUrlError};
 use super::trial::Trial;
-use crate::error::{AttemptError, SmtpFailure};
+use crate::error::{AttemptError, SmtpFailure, Step};
 use crate::message::Mail;
 
-/// How long a kept session may take to show that it still works, and one that ends to say goodbye.
+/// How long kept sessions may take to show that they still work, and one that ends to say goodbye.
 const SHORT_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long a session is kept unused. Servers end them after some minutes.
 const IDLE: Duration = Duration::from_secs(30);
@@ -48,6 +50,8 @@ pub struct Smtp {
     connect_timeout: Duration,
     idle: Mutex<Vec<Idle>>,
     open: Count,
+    /// How often all sessions have been given up.
+    generation: AtomicU64,
 }
 
 struct Idle {
@@ -70,6 +74,7 @@ impl Smtp {
             connect_timeout: options.connect_timeout,
             idle: Mutex::default(),
             open: Count::default(),
+            generation: AtomicU64::default(),
         })
     }
 
@@ -82,45 +87,63 @@ impl Smtp {
         self.open.get() > 0
     }
 
-    pub(super) async fn send(&self, mail: &Mail, within: Duration) -> Result<(), AttemptError> {
+    pub(super) async fn send(&self, mail: &Mail, within: Timeouts) -> Result<(), AttemptError> {
         self.hand_over(mail, within, &mut Progress::new())
             .await
             .map_err(|(step, failure)| classify(step, failure, mail.is_ascii()))
     }
 
     /// As [`Smtp::send`], saying what came of each step.
-    pub(super) async fn try_out(&self, mail: &Mail, within: Duration) -> Trial {
+    pub(super) async fn try_out(&self, mail: &Mail, within: Timeouts) -> Trial {
         let mut progress = Progress::keeping();
         let sent = self.hand_over(mail, within, &mut progress).await;
-        Trial::new(self.server.steps(), sent.err(), progress.said)
+        Trial::new(self.server.steps(), sent.err(), progress)
     }
 
-    async fn hand_over(&self, mail: &Mail, within: Duration, progress: &mut Progress) -> Result<(), Failed> {
-        let until = Instant::now() + within;
-        let mut session = self.session(until, progress).await?;
-        let sent = timeout_at(until, session.hand_over(mail, progress)).await;
-        let sent = sent.unwrap_or(Err((progress.step, SmtpFailure::Timeout)));
+    async fn hand_over(&self, mail: &Mail, within: Timeouts, progress: &mut Progress) -> Result<(), Failed> {
+        let until = Instant::now() + within.send;
+        let generation = self.generation.load(Ordering::SeqCst);
+        let mut session = self.session(within.send, progress).await?;
+        let announced = timeout_at(until, session.announce(mail, progress)).await;
+        let sent = match announced {
+            // A process that was stopped for a while has no more time than another one.
+            Ok(Ok(())) if Instant::now() < until => {
+                let answered = timeout(within.answer, session.content(mail, progress)).await;
+                answered.unwrap_or(Err((progress.step, SmtpFailure::Timeout)))
+            }
+            Ok(Ok(())) => Err((Step::Data, SmtpFailure::Timeout)),
+            Ok(Err(failed)) => Err(failed),
+            Err(_) => Err((progress.step, SmtpFailure::Timeout)),
+        };
         let usable = match sent {
             // 421 ends the session (RFC 5321 §3.8).
             Err((_, SmtpFailure::Reply { code, .. })) => code != 421,
             Ok(()) | Err((_, SmtpFailure::NoSmtpUtf8)) => true,
             Err(_) => false,
         };
-        if usable {
-            self.idle().push(Idle {
+        let mut idle = self.idle();
+        if usable && self.generation.load(Ordering::SeqCst) == generation {
+            idle.push(Idle {
                 session,
                 since: Instant::now(),
             });
         }
+        drop(idle);
         sent
     }
 
     /// A kept session that works, or else a new one.
-    async fn session(&self, until: Instant, progress: &mut Progress) -> Result<Session, Failed> {
+    async fn session(&self, within: Duration, progress: &mut Progress) -> Result<Session, Failed> {
         self.drop_old();
+        let until = Instant::now() + within;
+        // Most of the time is for a new one.
+        let checked_until = Instant::now() + SHORT_TIMEOUT.min(within / 4);
         while let Some(mut session) = self.pop() {
-            if matches!(timeout(SHORT_TIMEOUT, session.reset()).await, Ok(true)) {
-                return Ok(session);
+            match timeout_at(checked_until, session.reset()).await {
+                Ok(true) => return Ok(session),
+                Ok(false) => {}
+                // Whatever has become of the server has become of the others too.
+                Err(_) => self.idle().clear(),
             }
         }
         let until = until.min(Instant::now() + self.connect_timeout);
@@ -136,6 +159,12 @@ impl Smtp {
     /// The one used last, so that those not needed grow old.
     fn pop(&self) -> Option<Session> {
         self.idle().pop().map(|idle| idle.session)
+    }
+
+    pub(super) fn renew(&self) {
+        let mut idle = self.idle();
+        self.generation.fetch_add(1, Ordering::SeqCst);
+        idle.clear();
     }
 
     pub(super) fn drop_old(&self) {

@@ -6,6 +6,8 @@ use lettre::transport::smtp::authentication::{Credentials, DEFAULT_MECHANISMS, M
 use lettre::transport::smtp::client::{Certificate, TlsParameters};
 use lettre::transport::smtp::extension::ClientId;
 use lettre::transport::smtp::{SMTP_PORT, SUBMISSION_PORT, SUBMISSIONS_PORT};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
 use url::{Host, Url, form_urlencoded};
 
 use crate::error::Step;
@@ -36,6 +38,9 @@ pub enum SmtpUrlError {
     /// The extra authorities are no certificates.
     #[error("the extra authorities cannot be read: expected certificates in PEM")]
     Authorities(#[source] lettre::transport::smtp::Error),
+    /// There is no certificate among the extra authorities.
+    #[error("the extra authorities have no certificate: expected -----BEGIN CERTIFICATE-----")]
+    NoAuthority,
     /// TLS could not be set up.
     #[error("TLS cannot be set up for this host")]
     Tls(#[source] lettre::transport::smtp::Error),
@@ -86,7 +91,9 @@ impl Server {
             }
         }
         let credentials = credentials(&url)?;
-        let parameters = || tls_parameters(&host, extra_authorities);
+        // Also where they are not used: whoever gives them means to.
+        let authorities = extra_authorities.map(authorities).transpose()?;
+        let parameters = || tls_parameters(&host, authorities.as_ref());
         let (encryption, port) = match (url.scheme(), tls.as_deref()) {
             ("smtps", None) => (Encryption::Immediate(parameters()?), SUBMISSIONS_PORT),
             ("smtp", Some("required")) => (Encryption::StartTls(parameters()?), SUBMISSION_PORT),
@@ -146,11 +153,18 @@ fn is_loopback(host: &str) -> bool {
         || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
-fn tls_parameters(host: &str, extra_authorities: Option<&[u8]>) -> Result<TlsParameters, SmtpUrlError> {
+/// The certificates in a PEM file, at least one.
+fn authorities(pem: &[u8]) -> Result<Certificate, SmtpUrlError> {
+    if CertificateDer::pem_slice_iter(pem).next().is_none() {
+        return Err(SmtpUrlError::NoAuthority);
+    }
+    Certificate::from_pem(pem).map_err(SmtpUrlError::Authorities)
+}
+
+fn tls_parameters(host: &str, authorities: Option<&Certificate>) -> Result<TlsParameters, SmtpUrlError> {
     let mut parameters = TlsParameters::builder(host.to_owned());
-    if let Some(pem) = extra_authorities {
-        parameters =
-            parameters.add_root_certificate(Certificate::from_pem(pem).map_err(SmtpUrlError::Authorities)?);
+    if let Some(authorities) = authorities {
+        parameters = parameters.add_root_certificate(authorities.clone());
     }
     parameters.build().map_err(SmtpUrlError::Tls)
 }

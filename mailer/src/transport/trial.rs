@@ -2,7 +2,7 @@
 
 use std::io::ErrorKind;
 
-use super::session::Failed;
+use super::session::{Failed, Progress};
 use crate::error::{CertificateFault, SmtpFailure, Step};
 
 /// What came of each step of a mail's way to its server.
@@ -21,6 +21,8 @@ pub struct Trial {
 pub enum Tried {
     /// It was taken.
     Passed,
+    /// It was left out: the server does not offer encryption, and it is not required. The mail went in plain.
+    NotOffered,
     /// It failed.
     Failed(SmtpFailure),
     /// One before it failed.
@@ -28,19 +30,20 @@ pub enum Tried {
 }
 
 impl Trial {
-    pub(super) fn new(steps: Vec<Step>, failed: Option<Failed>, said: Option<String>) -> Self {
+    pub(super) fn new(steps: Vec<Step>, failed: Option<Failed>, progress: Progress) -> Self {
         let at = failed.and_then(|(failed, _)| steps.iter().position(|step| *step == failed));
         let tried = |(number, step)| {
             let tried = match (at, failed) {
                 (Some(at), Some((_, failure))) if number == at => Tried::Failed(failure),
                 (Some(at), _) if number > at => Tried::NotReached,
+                _ if step == Step::Tls && progress.in_plain => Tried::NotOffered,
                 _ => Tried::Passed,
             };
             (step, tried)
         };
         Self {
             steps: steps.into_iter().enumerate().map(tried).collect(),
-            said,
+            said: progress.said,
             advice: failed.map(|(step, failure)| advice(step, failure)),
         }
     }
@@ -48,7 +51,9 @@ impl Trial {
     /// Whether the server has taken the mail.
     #[must_use]
     pub fn passed(&self) -> bool {
-        self.steps.iter().all(|(_, tried)| *tried == Tried::Passed)
+        self.steps
+            .iter()
+            .all(|(_, tried)| matches!(tried, Tried::Passed | Tried::NotOffered))
     }
 }
 
@@ -73,6 +78,9 @@ const fn advice(step: Step, failure: SmtpFailure) -> &'static str {
         }
         (Step::Tls, SmtpFailure::NoStartTls) => {
             "Use smtps:// if the port is for TLS from the start; or ?tls=none if the network is your own."
+        }
+        (Step::Tls, SmtpFailure::OutOfTurn) => {
+            "The server is broken, or somebody between it and this machine tampers with the connection. Use smtps://."
         }
         (Step::Tls, _) => {
             "Use smtp://…?tls=required if the port is for STARTTLS (587), smtps:// if it is for TLS from the start (465)."
@@ -104,7 +112,7 @@ const fn advice(step: Step, failure: SmtpFailure) -> &'static str {
             "The server refuses what the mail says or who sends it: look at SPF, DKIM and DMARC of MAIL_FROM's domain."
         }
         (Step::Data | Step::Message, _) => {
-            "The server did not finish; whether it took the mail is open. The mailer would try again."
+            "No answer came. After DATA the mail may have arrived; the mailer would send it once more."
         }
     }
 }
@@ -116,7 +124,7 @@ mod tests {
     #[test]
     fn what_comes_before_a_failure_passed_and_what_comes_after_was_not_reached() {
         let steps = vec![Step::Resolve, Step::Connect, Step::Hello, Step::Tls, Step::Mail];
-        let trial = Trial::new(steps, Some((Step::Tls, SmtpFailure::NoStartTls)), None);
+        let trial = Trial::new(steps, Some((Step::Tls, SmtpFailure::NoStartTls)), Progress::new());
         let tried: Vec<_> = trial.steps.iter().map(|(_, tried)| *tried).collect();
         let failed = Tried::Failed(SmtpFailure::NoStartTls);
         assert_eq!(
@@ -133,8 +141,18 @@ mod tests {
     }
 
     #[test]
+    fn encryption_that_was_not_offered_did_not_pass() {
+        let mut progress = Progress::new();
+        progress.in_plain = true;
+        let trial = Trial::new(vec![Step::Hello, Step::Tls, Step::Message], None, progress);
+        let tried: Vec<_> = trial.steps.iter().map(|(_, tried)| *tried).collect();
+        assert_eq!(tried, [Tried::Passed, Tried::NotOffered, Tried::Passed]);
+        assert!(trial.passed());
+    }
+
+    #[test]
     fn a_mail_that_was_taken_passed_every_step() {
-        let trial = Trial::new(vec![Step::Resolve, Step::Message], None, None);
+        let trial = Trial::new(vec![Step::Resolve, Step::Message], None, Progress::new());
         assert!(trial.passed() && trial.advice.is_none());
     }
 }

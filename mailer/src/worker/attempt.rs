@@ -7,14 +7,15 @@ use std::time::Duration;
 use eventstore::{Clock, Result, Timestamp, Transaction};
 use futures::FutureExt;
 
+use super::breaker::{News, Witness};
 use super::take::Job;
-use crate::error::{AttemptError, Failure, Outage, SmtpFailure};
+use crate::error::{AttemptError, Failure, Outage, SmtpFailure, Step};
 use crate::ledger::attempts::Past;
 use crate::ledger::{self, Delivery, State};
 use crate::message::Composer;
 use crate::metrics::METRICS;
 use crate::schedule;
-use crate::transport::Transport;
+use crate::transport::{Timeouts, Transport};
 
 /// What an attempt needs.
 #[derive(Debug)]
@@ -22,7 +23,7 @@ pub(super) struct Post {
     pub(super) composer: Composer,
     pub(super) transport: Transport,
     pub(super) clock: Arc<dyn Clock>,
-    pub(super) timeout: Duration,
+    pub(super) timeouts: Timeouts,
 }
 
 /// An attempt that has ended.
@@ -30,37 +31,33 @@ pub(super) struct Post {
 pub(super) struct Attempt {
     job: Job,
     state: State,
+    /// Whether the mail may have left although it does not count as sent.
+    unknown: bool,
     news: News,
     started_at: Timestamp,
     ended_at: Timestamp,
-}
-
-/// What an attempt tells of the server.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum News {
-    /// It has dealt with a mail, whether it took it or not.
-    Well,
-    /// Nothing.
-    None,
-    /// It takes no mail.
-    Outage(Outage),
 }
 
 impl Post {
     /// Makes the attempt, within the timeout, and says how to leave the delivery. Never panics.
     pub(super) async fn attempt(self: Arc<Self>, job: Job) -> Attempt {
         let started_at = self.clock.now();
-        let sent = AssertUnwindSafe(self.send(&job, started_at))
-            .catch_unwind()
-            .await
-            .unwrap_or_else(|_| {
-                tracing::error!(mail.position = %job.delivery.position, "an attempt to send a mail panicked");
-                Err(AttemptError::Retry(Failure::Internal))
-            });
+        let sent = if self.clock.monotonic() > job.begin_by {
+            Err(AttemptError::Outage(Outage::Down(Failure::Late)))
+        } else {
+            AssertUnwindSafe(self.send(&job, started_at))
+                .catch_unwind()
+                .await
+                .unwrap_or_else(|_| {
+                    tracing::error!(mail.position = %job.delivery.position, "an attempt to send a mail panicked");
+                    Err(AttemptError::Retry(Failure::Internal))
+                })
+        };
         let ended_at = self.clock.now();
         Attempt {
             news: news(&sent),
-            state: leave(sent, job.delivery.attempts, ended_at, fastrand::f64()),
+            unknown: matches!(sent, Err(AttemptError::Unknown(_))),
+            state: leave(sent, &job, ended_at, fastrand::f64()),
             job,
             started_at,
             ended_at,
@@ -75,24 +72,41 @@ impl Post {
             .composer
             .compose(job.delivery.template, event, registration, now)
             .map_err(AttemptError::Fail)?;
-        self.transport.send(&mail, self.timeout).await
+        self.transport.send(&mail, self.timeouts).await
     }
 }
 
 fn news(sent: &Result<(), AttemptError>) -> News {
     match sent {
-        Ok(())
-        | Err(
-            AttemptError::Retry(Failure::Smtp(_, SmtpFailure::Reply { .. }))
-            | AttemptError::Fail(Failure::Smtp(..)),
-        ) => News::Well,
-        Err(AttemptError::Outage(outage)) => News::Outage(outage.clone()),
-        Err(AttemptError::Retry(_) | AttemptError::Fail(_)) => News::None,
+        Ok(()) => News::Sent,
+        Err(AttemptError::Retry(failure) | AttemptError::Fail(failure)) => match failure {
+            // With 421 it goes away; and at MAIL it does not know yet whom the mail is to.
+            Failure::Smtp(step, SmtpFailure::Reply { code, .. }) if *step > Step::Mail && *code != 421 => {
+                News::Dealt(*step)
+            }
+            // Among them what was refused on our side, and never reached the server.
+            _ => News::None,
+        },
+        Err(AttemptError::Suspect(failure)) => News::Suspicion(failure.clone()),
+        // Not to hand it more mails of which nobody knows what becomes of them.
+        Err(AttemptError::Unknown(failure)) => News::Outage(Outage::Down(failure.clone())),
+        Err(AttemptError::Outage(outage)) => match outage {
+            Outage::Down(Failure::Late) => News::None,
+            outage => News::Outage(outage.clone()),
+        },
     }
 }
 
-/// How to leave a delivery after its attempt of that number, from 1. `random`, from 0 to 1, draws the pause.
-fn leave(sent: Result<(), AttemptError>, attempts: u32, now: Timestamp, random: f64) -> State {
+/// How to leave a delivery after an attempt. `random`, from 0 to 1, draws the pause.
+fn leave(sent: Result<(), AttemptError>, job: &Job, now: Timestamp, random: f64) -> State {
+    let later = |error: String, at_least: Duration| match schedule::pause_after(job.delivery.attempts, random)
+    {
+        Some(pause) => State::Failed {
+            due_at: now + pause.max(at_least),
+            error,
+        },
+        None => State::Dead { error },
+    };
     match sent {
         Ok(()) => State::Sent,
         Err(AttemptError::Fail(failure)) => State::Dead {
@@ -101,16 +115,17 @@ fn leave(sent: Result<(), AttemptError>, attempts: u32, now: Timestamp, random: 
         Err(AttemptError::Outage(outage)) => State::Untried {
             error: outage.to_string(),
         },
-        Err(AttemptError::Retry(failure)) => {
-            let error = failure.to_string();
-            match schedule::pause_after(attempts, random) {
-                Some(pause) => State::Failed {
-                    due_at: now + pause,
-                    error,
-                },
-                None => State::Dead { error },
-            }
+        Err(AttemptError::Retry(failure) | AttemptError::Suspect(failure)) => {
+            later(failure.to_string(), Duration::ZERO)
         }
+        // A duplicate does less harm than a mail that never comes; but two are enough for a program to risk.
+        Err(AttemptError::Unknown(failure)) if job.unknown_before => State::Dead {
+            error: format!("{failure}; it may have arrived, once or twice"),
+        },
+        Err(AttemptError::Unknown(failure)) => later(
+            format!("{failure}; it may have arrived"),
+            schedule::PAUSE_AFTER_UNKNOWN,
+        ),
     }
 }
 
@@ -120,15 +135,35 @@ impl Attempt {
         &self.news
     }
 
+    /// Who tells it.
+    pub(super) const fn witness(&self) -> Witness {
+        Witness {
+            mail: (self.job.delivery.position, self.job.delivery.template),
+            epoch: self.job.epoch,
+        }
+    }
+
     /// When it ended.
     pub(super) const fn ended_at(&self) -> Timestamp {
         self.ended_at
+    }
+
+    /// Takes the blame from it: what it was refused for, every mail is.
+    pub(super) fn absolve(&mut self) {
+        if let State::Failed { error, .. } | State::Dead { error } = &mut self.state {
+            self.state = State::Untried {
+                error: std::mem::take(error),
+            };
+        }
     }
 
     /// What the history says of it; nothing if it was none.
     pub(super) fn history(&self) -> Option<Past<'_>> {
         let (outcome, error) = match &self.state {
             State::Sent => ("sent", None),
+            State::Failed { error, .. } | State::Dead { error } if self.unknown => {
+                ("unknown", Some(error.as_str()))
+            }
             State::Failed { error, .. } => ("failed", Some(error.as_str())),
             State::Dead { error } => ("dead", Some(error.as_str())),
             State::Untried { .. } => return None,

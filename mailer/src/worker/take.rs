@@ -15,6 +15,12 @@ use crate::ledger::{self, Delivery};
 pub(super) struct Job {
     pub(super) delivery: Delivery,
     pub(super) lease: Arc<str>,
+    /// When it must have begun, by the clock that is never set; or its lease could run out before it has ended.
+    pub(super) begin_by: Duration,
+    /// The breaker's epoch in which it begins.
+    pub(super) epoch: u64,
+    /// Whether an earlier attempt may have sent the mail, though no answer came.
+    pub(super) unknown_before: bool,
     /// Nothing if the log has none there: a damaged log.
     pub(super) event: Option<RecordedEvent>,
     /// Where name and address are; the same for the confirmation of a registration.
@@ -31,16 +37,21 @@ pub(super) struct Taken {
     pub(super) more: bool,
 }
 
-/// Takes at most `limit` rows that are due, and leases them for `lease`. Those whose patient is deleted are cancelled
+/// For how long rows are taken.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Terms {
+    pub(super) now: Timestamp,
+    /// From `now`.
+    pub(super) lease: Duration,
+    pub(super) begin_by: Duration,
+    pub(super) epoch: u64,
+}
+
+/// Takes at most `limit` rows that are due, and leases them. Those whose patient is deleted are cancelled
 /// instead, whether or not the subscription has come to the deletion yet. What a worker has left unfinished goes into the
-/// history. The jobs may begin once `transaction` is
-/// committed.
-pub(super) async fn take(
-    transaction: &mut Transaction<'_>,
-    limit: usize,
-    now: Timestamp,
-    lease: Duration,
-) -> Result<Taken> {
+/// history. The jobs may begin once `transaction` is committed.
+pub(super) async fn take(transaction: &mut Transaction<'_>, limit: usize, terms: Terms) -> Result<Taken> {
+    let now = terms.now;
     let due = ledger::due(transaction, limit, now).await?;
     if due.is_empty() {
         return Ok(Taken::default());
@@ -67,14 +78,15 @@ pub(super) async fn take(
                 started_at,
                 ended_at: now,
                 outcome: "lost",
-                error: Some("its mailer ended before it recorded the outcome"),
+                error: Some("no outcome was recorded before the lease ran out; it may have arrived"),
             })
         })
         .collect();
     attempts::add(transaction, &lost).await?;
+    let unknown = attempts::unknown(transaction, &leased).await?;
     let token: Arc<str> = format!("{:032x}", fastrand::u128(..)).into();
     ledger::cancel(transaction, &cancelled, now).await?;
-    ledger::lease(transaction, &leased, &token, now + lease, now).await?;
+    ledger::lease(transaction, &leased, &token, now + terms.lease, now).await?;
     let jobs = leased
         .into_iter()
         .map(|delivery| Job {
@@ -89,6 +101,11 @@ pub(super) async fn take(
                 })
                 .cloned(),
             lease: Arc::clone(&token),
+            begin_by: terms.begin_by,
+            epoch: terms.epoch,
+            unknown_before: unknown.iter().any(|(position, template)| {
+                *position == delivery.position && template == delivery.template.name()
+            }),
             delivery: Delivery {
                 attempts: delivery.attempts + 1,
                 ..delivery.clone()

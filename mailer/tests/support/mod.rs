@@ -21,7 +21,8 @@ use eventstore::{
     Session, Signal, Subscription, SubscriptionStatus, SystemClock, Timestamp,
 };
 use mailer::{
-    Composer, Languages, Ledger, Options, SUBSCRIPTION, Sender, SmtpOptions, Templates, Transport, Worker,
+    Composer, Languages, Ledger, Options, SUBSCRIPTION, Sender, SmtpOptions, Templates, Timeouts, Transport,
+    Worker,
 };
 use serde_json::json;
 use tokio::sync::Notify;
@@ -33,6 +34,14 @@ pub use scripted::{Answer, Scripted};
 /// To the server at `url`.
 pub fn smtp(url: &str) -> Transport {
     Transport::smtp(url, &SmtpOptions::default()).unwrap()
+}
+
+/// So long for each.
+pub fn timeouts(each: Duration) -> Timeouts {
+    Timeouts {
+        send: each,
+        answer: each,
+    }
 }
 
 /// How long anything here may take.
@@ -202,7 +211,7 @@ impl Stage {
         self.work_on(database, transport, options)
     }
 
-    /// Starts a worker with these options, but for the poll.
+    /// Starts a worker with these options; if they do not say how often it polls, often.
     pub fn work_with(&self, transport: Transport, options: Options) -> Running {
         self.work_on(self.log.database().clone(), transport, options)
     }
@@ -213,8 +222,13 @@ impl Stage {
             Languages::default(),
             Sender::default(),
         );
+        let seldom = options.poll != Options::default().poll;
         let options = Options {
-            poll: Duration::from_millis(20),
+            poll: if seldom {
+                options.poll
+            } else {
+                Duration::from_millis(20)
+            },
             ..options
         };
         let clock = Arc::new(WatchedClock::new(self.clock.clone()));
@@ -322,6 +336,10 @@ impl Clock for WatchedClock {
         let now = self.clock.now();
         self.asked.fetch_add(1, Ordering::SeqCst);
         now
+    }
+
+    fn monotonic(&self) -> Duration {
+        self.clock.monotonic()
     }
 }
 

@@ -128,6 +128,17 @@ fn an_extra_authority_is_a_certificate() {
 }
 
 #[test]
+fn a_file_of_authorities_without_a_certificate_is_refused_however_mail_leaves() {
+    let key = b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n";
+    for file in [&b""[..], b"a certificate in DER, or another file", key] {
+        for url in ["smtps://h", "smtp://h?tls=required", "smtp://127.0.0.1"] {
+            let parsed = Server::parse(url, Some(file));
+            assert!(matches!(parsed, Err(SmtpUrlError::NoAuthority)), "{url}");
+        }
+    }
+}
+
+#[test]
 fn a_transport_shows_no_secret() {
     let transport = crate::Transport::smtp(
         "smtps://user:hunter2@smtp.gmail.com:465",

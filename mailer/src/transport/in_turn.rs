@@ -1,0 +1,98 @@
+//! A connection on which nobody may speak out of turn until it is encrypted.
+//!
+//! What somebody between sends in plain behind the server's answer to STARTTLS must not be taken for something that came
+//! encrypted (CVE-2011-0411, RFC 3207 §6). lettre reads ahead, and keeps what it has read when TLS begins. So it is given
+//! one line at a time here, and when it writes nothing may be left that was sent before.
+
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use lettre::transport::smtp::client::AsyncTokioStream;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+/// A TCP connection that may be encrypted by STARTTLS.
+#[derive(Debug)]
+pub(super) struct InTurn {
+    stream: TcpStream,
+    phase: Phase,
+    /// What was received and not read yet.
+    ahead: Vec<u8>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Plain,
+    /// STARTTLS was said; what is written next is TLS.
+    Upgrading,
+    Encrypted,
+}
+
+/// Something was received before it was asked for, or behind the answer that was.
+#[derive(Debug, thiserror::Error)]
+#[error("the server spoke out of turn")]
+pub(super) struct OutOfTurn;
+
+impl InTurn {
+    pub(super) const fn new(stream: TcpStream) -> Self {
+        Self {
+            stream,
+            phase: Phase::Plain,
+            ahead: Vec::new(),
+        }
+    }
+}
+
+impl AsyncRead for InTurn {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.phase == Phase::Encrypted {
+            return Pin::new(&mut self.stream).poll_read(cx, buf);
+        }
+        if self.ahead.is_empty() {
+            let mut bytes = [0; 1024];
+            let mut received = ReadBuf::new(&mut bytes);
+            ready!(Pin::new(&mut self.stream).poll_read(cx, &mut received))?;
+            self.ahead.extend_from_slice(received.filled());
+        }
+        let line = self.ahead.iter().position(|byte| *byte == b'\n');
+        let line = line.map_or(self.ahead.len(), |end| end + 1).min(buf.remaining());
+        buf.put_slice(&self.ahead[..line]);
+        self.ahead.drain(..line);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for InTurn {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        if !self.ahead.is_empty() {
+            return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, OutOfTurn)));
+        }
+        let written = ready!(Pin::new(&mut self.stream).poll_write(cx, buf))?;
+        self.phase = match self.phase {
+            Phase::Plain if buf.starts_with(b"STARTTLS") => Phase::Upgrading,
+            Phase::Plain => Phase::Plain,
+            Phase::Upgrading | Phase::Encrypted => Phase::Encrypted,
+        };
+        Poll::Ready(Ok(written))
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+impl AsyncTokioStream for InTurn {
+    fn peer_addr(&self) -> io::Result<SocketAddr> {
+        self.stream.peer_addr()
+    }
+}
