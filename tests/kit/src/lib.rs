@@ -9,6 +9,7 @@
 //! | an SMTP server that keeps what it receives | [`SmtpServer`] |
 //! | the product's own binary | [`Program`] |
 //! | a moment that will come | [`wait_until`] |
+//! | each value of a JSON document, to be altered | [`leaves`] |
 //!
 //! The guarantee: whatever is started here dies, and its folder is removed, when its value is dropped or when the
 //! test process ends, however that ends; `kill -9` is no exception. `guardian.rs` says how.
@@ -31,6 +32,7 @@
 
 mod guardian;
 mod installed;
+mod json;
 mod mail;
 mod mysql;
 mod port;
@@ -40,6 +42,7 @@ mod service;
 mod smtp;
 mod wait;
 
+pub use json::leaves;
 pub use mail::Mail;
 pub use mysql::{Flavour, MysqlServer, PrivateMysql, TestDatabase, installed_flavours, mysql_servers};
 pub use port::free_port;
