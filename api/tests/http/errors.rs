@@ -104,6 +104,42 @@ async fn unknown_paths_methods_ids_and_parameters_are_problems_too() {
         ),
         (
             Method::GET,
+            "/patients/%FF?at=2026-01-01T00:00:00Z",
+            StatusCode::NOT_FOUND,
+            "patient-not-found",
+        ),
+        (
+            Method::GET,
+            "/patients/%FF/history",
+            StatusCode::NOT_FOUND,
+            "patient-not-found",
+        ),
+        (
+            Method::GET,
+            "/patients/%FF/history/1",
+            StatusCode::NOT_FOUND,
+            "not-found",
+        ),
+        (
+            Method::POST,
+            "/projections/%FF/rebuild",
+            StatusCode::NOT_FOUND,
+            "projection-not-found",
+        ),
+        (
+            Method::GET,
+            "/projections/%FF/rebuilds/2",
+            StatusCode::NOT_FOUND,
+            "rebuild-not-found",
+        ),
+        (
+            Method::DELETE,
+            "/projections/patient_view/rebuilds/%FF",
+            StatusCode::NOT_FOUND,
+            "rebuild-not-found",
+        ),
+        (
+            Method::GET,
             "/patients?limit=0",
             StatusCode::UNPROCESSABLE_ENTITY,
             "invalid-request",
@@ -124,6 +160,11 @@ async fn unknown_paths_methods_ids_and_parameters_are_problems_too() {
         assert_eq!(
             (answer.status, &answer.body["type"]),
             (status, &json!(format!("/problems/{kind}"))),
+            "{method} {path}"
+        );
+        assert_eq!(
+            answer.header("content-type"),
+            "application/problem+json",
             "{method} {path}"
         );
         if status == StatusCode::METHOD_NOT_ALLOWED {
