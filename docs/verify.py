@@ -4,9 +4,9 @@
     verify.py export FILE [--after POSITION:HASH] [--trusted POSITION:HASH_OR_ROOT ...]
     verify.py proof FILE [--trusted POSITION:ROOT ...]
 
-FILE is what `patients audit export` and `patients audit prove` write; docs/audit.md defines both. An export that does
-not begin with the first event needs --after, and then has no root. Exit code 0: everything fits, and every trusted head
-is met; 1: something does not.
+FILE is what `patients audit export` (NDJSON, not CSV) and `patients audit prove` write; docs/audit.md defines both. An
+export that does not begin with the first event needs --after, and then has no root. Exit code 0: everything fits, and
+every trusted head is met; 1: something does not.
 """
 
 import argparse
@@ -20,6 +20,7 @@ from decimal import Decimal
 EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 COLUMNS = {"position", "aggregate_type", "aggregate_id", "sequence", "event_type", "event_version", "payload",
            "metadata", "recorded_at", "hash"}
+TEXTS = {"aggregate_type", "aggregate_id", "event_type", "event_version", "recorded_at"}
 
 
 class Misfit(Exception):
@@ -33,6 +34,29 @@ def fits(condition, message):
 
 def sha256(*parts):
     return hashlib.sha256(b"".join(parts)).digest()
+
+
+# Values as docs/audit.md has them, and no other spelling of them.
+
+def members(value, required, optional=frozenset()):
+    fits(isinstance(value, dict) and required <= set(value) <= required | optional,
+         f"other members than {', '.join(sorted(required | optional))}")
+    return value
+
+
+def digest(text):
+    fits(isinstance(text, str) and re.fullmatch("[0-9a-f]{64}", text), "a hash is not 64 hexadecimal digits")
+    return bytes.fromhex(text)
+
+
+def digests(path):
+    fits(isinstance(path, list), "a path is not a list")
+    return [digest(hash) for hash in path]
+
+
+def whole(value, most=2 ** 64 - 1):
+    fits(type(value) is int and 0 <= value <= most, "a size, position or sequence is not a whole number")
+    return value
 
 
 # JSON, read strictly and written as RFC 8785 has it.
@@ -88,23 +112,23 @@ def canonical(value):
 # The chain.
 
 def microseconds(text):
-    fits(re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", text), "recorded_at is not a time")
+    fits(re.fullmatch("[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}[.][0-9]{6}Z", text),
+         "recorded_at is not a time")
     moment = datetime.strptime(text, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=timezone.utc)
     return (moment - EPOCH) // timedelta(microseconds=1)
 
 
 def link(previous, event):
     """The hash of an event, from the one before it."""
-    fits(isinstance(event, dict) and set(event) == COLUMNS, "an event has other columns than it should")
-    columns = {name: value for name, value in event.items() if name not in ("hash", "recorded_at")}
+    members(event, COLUMNS)
+    fits(all(isinstance(event[name], str) for name in TEXTS), "a column is not a text")
     # Whole numbers stay whole: positions may have more digits than a double.
-    numbers = {"position": event["position"], "recorded_at": microseconds(event["recorded_at"]),
-               "sequence": event["sequence"]}
-    fits(all(type(value) is int for value in numbers.values()), "position and sequence are not numbers")
-    text = ",".join(f"{canonical(name)}:{numbers[name] if name in numbers else canonical(columns[name])}"
-                    for name in sorted([*columns, "recorded_at"]))
+    numbers = {"position": whole(event["position"], 2 ** 63 - 1), "recorded_at": microseconds(event["recorded_at"]),
+               "sequence": whole(event["sequence"])}
+    text = ",".join(f"{canonical(name)}:{numbers[name] if name in numbers else canonical(event[name])}"
+                    for name in sorted(COLUMNS - {"hash"}))
     hash = sha256(previous, b"{", text.encode(), b"}")
-    fits(hash.hex() == event["hash"], "its columns do not give its hash")
+    fits(hash == digest(event["hash"]), "its columns do not give its hash")
     return hash
 
 
@@ -186,7 +210,7 @@ def roots_of_consistency(first, second, first_root, path):
 # The two kinds of files.
 
 def head(text):
-    match = re.fullmatch(r"(\d+):([0-9a-f]{64})", text)
+    match = re.fullmatch("([0-9]+):([0-9a-f]{64})", text)
     if not match:
         raise argparse.ArgumentTypeError("expected POSITION:HASH")
     return int(match[1]), bytes.fromhex(match[2])
@@ -213,30 +237,31 @@ def verify_export(file, after, trusted):
 
 
 def verify_proof(file, trusted):
-    proof = read_json(file.read())
-    fits(isinstance(proof, dict) and proof.get("format") == "event-log-proof-1", "not a proof")
-    fits(set(proof) <= {"format", "tree", "inclusion", "consistency"}, "something in it is not proved")
+    proof = members(read_json(file.read()), {"format", "tree"}, {"inclusion", "consistency"})
+    fits(proof["format"] == "event-log-proof-1", "not a proof")
     fits({"inclusion", "consistency"} & set(proof), "it proves nothing")
-    hashes = lambda path: [bytes.fromhex(hash) for hash in path]
-    size, root = proof["tree"]["size"], bytes.fromhex(proof["tree"]["root"])
-    heads = [(size, root)]
+    tree = members(proof["tree"], {"size", "root"})
+    size, root = whole(tree["size"]), digest(tree["root"])
+    logs, events = [(size, root)], []
     if "inclusion" in proof:
-        part = proof["inclusion"]
+        part = members(proof["inclusion"], {"event", "previous_hash", "path"})
         event = part["event"]
-        hash = link(bytes.fromhex(part["previous_hash"]), event)
-        reached = root_of_inclusion(event["position"] - 1, size, leaf(hash), hashes(part["path"]))
+        hash = link(digest(part["previous_hash"]), event)
+        reached = root_of_inclusion(event["position"] - 1, size, leaf(hash), digests(part["path"]))
         fits(reached == root, "the path does not lead from the event to the root")
-        heads.append((event["position"], hash))
+        events.append((event["position"], hash))
         print(f"event {event['position']} is in {size}:{root.hex()}")
     if "consistency" in proof:
-        part = proof["consistency"]
-        earlier = part["size"], bytes.fromhex(part["root"])
-        reached = roots_of_consistency(earlier[0], size, earlier[1], hashes(part["path"]))
+        part = members(proof["consistency"], {"size", "root", "path"})
+        earlier = whole(part["size"]), digest(part["root"])
+        reached = roots_of_consistency(earlier[0], size, earlier[1], digests(part["path"]))
         fits(reached == (earlier[1], root), "the path does not lead from the earlier root to the later one")
-        heads.append(earlier)
+        logs.append(earlier)
         print(f"{size}:{root.hex()} goes on from {earlier[0]}:{earlier[1].hex()}")
     for kept in trusted:
-        fits(kept in heads, f"the trusted head at {kept[0]} is not met")
+        fits(kept in logs + events, f"the trusted head at {kept[0]} is not met")
+    if not set(logs) & set(trusted):
+        print("if the log's head is one that you have kept or had from somebody you trust: compare it")
 
 
 def main():

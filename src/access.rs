@@ -1,9 +1,9 @@
 //! Who is let in, from the settings; and new tokens.
 
+mod file;
+
 use std::io::Write;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use anyhow::{Context, bail};
 use api::access::{Access, Role, Token, Tokens};
@@ -11,11 +11,7 @@ use clap::Subcommand;
 use tokio_util::sync::CancellationToken;
 
 use crate::settings::Settings;
-
-/// How often the file of tokens is looked at.
-const LOOK: Duration = Duration::from_secs(2);
-/// The largest file of tokens that is read, in bytes.
-const LARGEST_FILE: u64 = 1024 * 1024;
+use file::TokenFile;
 
 #[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
 pub(crate) enum TokenCommand {
@@ -36,7 +32,9 @@ pub(crate) fn token(command: TokenCommand) -> anyhow::Result<()> {
     let token = Token::generate().context("the operating system gives no random bits")?;
     let name = name.unwrap_or_else(|| role.name().to_owned());
     let line = token.line(&name, role);
-    Tokens::parse(&line).context("--name: expected 1 to 64 letters, digits and -_.@")?;
+    if !Tokens::parse(&line).is_ok_and(|tokens| tokens.count() == 1) {
+        bail!("--name: expected 1 to 64 letters, digits and -_.@");
+    }
     let mut out = std::io::stdout().lock();
     writeln!(out, "token  {}", token.secret())?;
     writeln!(out, "line   {line}")?;
@@ -47,32 +45,30 @@ pub(crate) fn token(command: TokenCommand) -> anyhow::Result<()> {
 pub(crate) struct Door {
     pub(crate) access: Access,
     pub(crate) described: String,
-    file: Option<PathBuf>,
+    file: Option<TokenFile>,
 }
 
 /// What the settings say of access. Whoever names no tokens serves this machine only, or says `AUTH=off`.
 pub(crate) async fn open(settings: &Settings) -> anyhow::Result<Door> {
-    let file = settings.auth_tokens_file();
-    let text = match (settings.auth_tokens(), file) {
+    let (tokens, file) = match (settings.auth_tokens(), settings.auth_tokens_file()) {
         (Some(_), Some(_)) => bail!("AUTH_TOKENS and AUTH_TOKENS_FILE are both set: expected one"),
-        (Some(text), None) => Some(text.to_owned()),
-        (None, Some(file)) => Some(read(file).await?),
-        (None, None) => None,
-    };
-    let Some(text) = text else {
-        return without_tokens(settings.http_addr, settings.auth_is_off());
+        (Some(text), None) => (Tokens::parse(text).context("AUTH_TOKENS")?, None),
+        (None, Some(path)) => {
+            let (file, tokens) = TokenFile::open(path).await?;
+            (tokens, Some(file))
+        }
+        (None, None) => return without_tokens(settings.http_addr, settings.auth_is_off()),
     };
     if settings.auth_is_off() {
         bail!("AUTH is off, and there are access tokens: expected one or the other");
     }
-    let tokens = Tokens::parse(&text).with_context(|| match file {
-        Some(file) => format!("AUTH_TOKENS_FILE {}", file.display()),
-        None => "AUTH_TOKENS".to_owned(),
-    })?;
+    if tokens.count() == 0 {
+        bail!("AUTH_TOKENS or AUTH_TOKENS_FILE is set, and there is no token: nobody could do anything");
+    }
     Ok(Door {
         described: format!("by access token; {} known", tokens.count()),
         access: Access::by(tokens),
-        file: file.map(Path::to_path_buf),
+        file,
     })
 }
 
@@ -92,51 +88,12 @@ fn without_tokens(address: SocketAddr, off: bool) -> anyhow::Result<Door> {
 }
 
 impl Door {
-    /// Takes the tokens of the file anew whenever it has changed, until `shutdown`. A file that cannot be read or used
-    /// changes nothing.
+    /// Keeps the tokens as the file has them until `shutdown`; `None` if they are not from a file.
     pub(crate) fn keep_up(
-        &self,
+        &mut self,
         shutdown: CancellationToken,
     ) -> Option<impl Future<Output = ()> + Send + use<>> {
-        let (file, access) = (self.file.clone()?, self.access.clone());
-        Some(async move {
-            let mut known = read(&file).await.ok();
-            while shutdown
-                .run_until_cancelled(tokio::time::sleep(LOOK))
-                .await
-                .is_some()
-            {
-                let now = read(&file).await;
-                if now.as_ref().ok() == known.as_ref() {
-                    continue;
-                }
-                let tokens = now
-                    .as_ref()
-                    .map_err(|error| format!("{error:#}"))
-                    .and_then(|text| Tokens::parse(text).map_err(|error| error.to_string()));
-                match tokens {
-                    Ok(tokens) => {
-                        tracing::info!(access.tokens = tokens.count(), "the access tokens have changed");
-                        access.replace(tokens);
-                    }
-                    Err(error) => {
-                        tracing::error!(error, "AUTH_TOKENS_FILE cannot be used; the tokens before stay");
-                    }
-                }
-                known = now.ok();
-            }
-        })
+        let access = self.access.clone();
+        self.file.take().map(|file| file.keep_up(access, shutdown))
     }
-}
-
-async fn read(file: &Path) -> anyhow::Result<String> {
-    let context = || format!("AUTH_TOKENS_FILE {} cannot be read", file.display());
-    let length = tokio::fs::metadata(file).await.with_context(context)?.len();
-    if length > LARGEST_FILE {
-        bail!(
-            "AUTH_TOKENS_FILE {} has more than {LARGEST_FILE} bytes",
-            file.display()
-        );
-    }
-    tokio::fs::read_to_string(file).await.with_context(context)
 }

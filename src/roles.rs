@@ -166,7 +166,7 @@ impl<'s> Process<'s> {
 
     async fn api(&mut self) -> anyhow::Result<()> {
         let settings = self.settings;
-        let door = access::open(settings).await?;
+        let mut door = access::open(settings).await?;
         let listener = TcpListener::bind(settings.http_addr)
             .await
             .with_context(|| format!("HTTP_ADDR {} cannot be listened on", settings.http_addr))?;

@@ -109,7 +109,7 @@ pub(crate) struct Settings {
     #[arg(long, env, global = true, default_value = "2s", value_parser = duration)]
     pub(crate) read_wait: Duration,
 
-    /// How long a request may take
+    /// How long a request may take; its body must be there within half of it
     #[arg(long, env, global = true, default_value = "20s", value_parser = duration)]
     pub(crate) request_timeout: Duration,
 

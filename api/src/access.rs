@@ -89,25 +89,25 @@ impl Access {
         }
     }
 
-    /// Who sends a request with these headers.
-    pub(crate) fn caller(&self, headers: &HeaderMap) -> Result<Caller, ApiError> {
+    /// Who sends a request with these headers. A token that is not known makes nobody of them, as none does.
+    pub(crate) fn caller(&self, headers: &HeaderMap) -> Caller {
         let Some(tokens) = &self.0 else {
-            return Ok(Caller::Anybody);
+            return Caller::Anybody;
         };
-        let mut given = headers.get_all(header::AUTHORIZATION).iter();
-        let Some(given_once) = given.next() else {
-            return Ok(Caller::Nobody);
-        };
-        let bearer = given_once.to_str().ok().and_then(|value| {
-            let (scheme, token) = value.split_once(' ')?;
-            scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
-        });
         let tokens = Arc::clone(&tokens.read().unwrap_or_else(PoisonError::into_inner));
-        match bearer.and_then(|token| tokens.find(token)) {
-            Some((name, role)) if given.next().is_none() => Ok(Caller::Known(name.to_owned(), role)),
-            _ => Err(ApiError::Unauthorized),
+        match bearer(headers).and_then(|token| tokens.find(token)) {
+            Some((name, role)) => Caller::Known(name.to_owned(), role),
+            None => Caller::Nobody,
         }
     }
+}
+
+/// The bearer token in these headers, if they have just one.
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let mut given = headers.get_all(header::AUTHORIZATION).iter();
+    let (scheme, token) = given.next()?.to_str().ok()?.split_once(' ')?;
+    let only = given.next().is_none() && scheme.eq_ignore_ascii_case("bearer");
+    only.then(|| token.trim())
 }
 
 /// Who sent a request.

@@ -12,6 +12,7 @@ use axum::http::{StatusCode, header};
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::Value;
 
+use crate::Api;
 use crate::problem::{ApiError, FieldProblem};
 
 /// The largest request body, in bytes.
@@ -21,15 +22,19 @@ pub(crate) const MAX_BODY: usize = 64 * 1024;
 #[derive(Debug)]
 pub(crate) struct JsonObject(Vec<(String, Value)>);
 
-impl<S: Send + Sync> FromRequest<S> for JsonObject {
+impl FromRequest<Api> for JsonObject {
     type Rejection = ApiError;
 
-    async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
+    /// Reads a body, which must be there within half of the time that a request has: a client that never finishes it would
+    /// otherwise keep its connection for ever, and an answer that comes later than that would be about the work.
+    async fn from_request(request: Request, api: &Api) -> Result<Self, ApiError> {
         if !is_json(&request) {
             return Err(ApiError::UnsupportedMediaType);
         }
-        let bytes = Bytes::from_request(request, state)
+        let reading = Bytes::from_request(request, api);
+        let bytes = tokio::time::timeout(api.options.request_timeout / 2, reading)
             .await
+            .map_err(|_| ApiError::BodyTooSlow)?
             .map_err(|rejection| too_large(&rejection))?;
         Self::parse(&bytes)
     }

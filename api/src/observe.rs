@@ -1,4 +1,5 @@
-//! What every request gets: an id, a time limit, and a line in the log if it failed.
+//! What every request gets: an id, a time limit, and a line in the log if it failed on our side. What is refused because
+//! too much waits already gets the id alone.
 
 use std::time::Instant;
 
@@ -51,7 +52,7 @@ pub(crate) fn new_id(clock: &dyn Clock) -> Uuid {
     ))
 }
 
-/// The middleware. The route's template is logged, not the path: a path may hold what a client should not have put
+/// The middleware. 5xx are logged as warnings, the rest at the level `debug`. The route's template is logged, not the path: a path may hold what a client should not have put
 /// there.
 pub(crate) async fn observe(State(api): State<Api>, mut request: Request, next: Next) -> Response {
     let id = RequestId::of(&request, api.clock.as_ref());
@@ -59,19 +60,13 @@ pub(crate) async fn observe(State(api): State<Api>, mut request: Request, next: 
     let route = request.extensions().get::<MatchedPath>().cloned();
     let route = route.as_ref().map_or("(none)", MatchedPath::as_str);
     let (started, _in_flight) = (Instant::now(), InFlight::begin());
-    let refuse = |error: ApiError| {
-        let response = error.into_response();
-        metrics::answered(&method, route, response.status(), started.elapsed());
-        with_id(response, &id)
-    };
     if is_command(&method, route) && api.commands.is_full() {
         // The queue would refuse it; so nothing more is spent on it, and more is left for those it took.
-        return refuse(ApiError::Overloaded);
+        let response = ApiError::Overloaded.into_response();
+        metrics::answered(&method, route, response.status(), started.elapsed());
+        return with_id(response, &id);
     }
-    let caller = match api.access.caller(request.headers()) {
-        Ok(caller) => caller,
-        Err(error) => return refuse(error),
-    };
+    let caller = api.access.caller(request.headers());
     let span = tracing::info_span!("request", request.id = id.0, http.method = %method, http.route = route);
     request.extensions_mut().insert(id.clone());
     request.extensions_mut().insert(caller);

@@ -38,6 +38,8 @@ pub enum ApiError {
     UnsupportedMediaType,
     /// The body is larger than allowed, in bytes.
     TooLarge(usize),
+    /// The body was not there in time.
+    BodyTooSlow,
     /// Fields were refused.
     Invalid(Vec<FieldProblem>),
     /// An active patient has that email.
@@ -123,6 +125,11 @@ impl ApiError {
                 StatusCode::PAYLOAD_TOO_LARGE,
                 "/problems/too-large",
                 "Body too large",
+            ),
+            Self::BodyTooSlow => (
+                StatusCode::REQUEST_TIMEOUT,
+                "/problems/body-too-slow",
+                "Body too slow",
             ),
             Self::Invalid(_) => (
                 StatusCode::UNPROCESSABLE_ENTITY,
@@ -242,6 +249,7 @@ impl ApiError {
                 return format!("The mail is {state}; only one that is dead or failed can be tried again.");
             }
             Self::UnsupportedMediaType => "Send the body as application/json.",
+            Self::BodyTooSlow => "The body did not arrive in time. Nothing was done; try again.",
             Self::Invalid(_) => "Some fields were refused; see errors.",
             Self::EmailTaken => "A registered patient has this email already.",
             Self::IdempotencyKeyReused => {
@@ -312,6 +320,10 @@ impl IntoResponse for ApiError {
             header::CONTENT_TYPE,
             HeaderValue::from_static("application/problem+json"),
         );
+        if status == StatusCode::REQUEST_TIMEOUT {
+            // What is left of the body may never come (RFC 9110, section 15.5.9).
+            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
         if status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }

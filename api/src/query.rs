@@ -8,6 +8,9 @@ use uuid::Uuid;
 
 use crate::problem::{ApiError, FieldProblem};
 
+/// How many of something a page has if its request does not say.
+pub(crate) const DEFAULT_LIMIT: u32 = 100;
+
 /// The parameters of a request, decoded, and what is wrong with those that were read so far.
 ///
 /// Parameters that nobody reads (a cache buster, a campaign's tag) do no harm.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::PatientDetails;
-use eventstore::{Coalescer, EventLog, Head, Position, Rejected};
+use eventstore::{Coalescer, EventLog, Position, Rejected};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -166,14 +166,5 @@ impl PatientReads {
                 Ok(position)
             }
         }
-    }
-
-    /// The end of the log.
-    ///
-    /// # Errors
-    ///
-    /// [`ReadError::Store`].
-    pub async fn head(&self) -> Result<Head, ReadError> {
-        Ok(self.log.head().await?)
     }
 }

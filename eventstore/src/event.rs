@@ -101,11 +101,14 @@ impl Serialize for Hash {
     }
 }
 
+/// Reads what a hash is shown as, and no other spelling of it.
 impl<'de> Deserialize<'de> for Hash {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?
-            .parse()
-            .map_err(de::Error::custom)
+        let text = String::deserialize(deserializer)?;
+        if text.bytes().any(|digit| digit.is_ascii_uppercase()) {
+            return Err(de::Error::custom(HashError));
+        }
+        text.parse().map_err(de::Error::custom)
     }
 }
 

@@ -8,6 +8,7 @@ mod strict;
 
 use serde_json::Value;
 
+use strict::strict_text;
 pub(crate) use strict::strict_value;
 
 /// The arrays and objects within each other that the short way takes on.
@@ -30,13 +31,11 @@ pub(crate) fn canonicalize(text: &str, out: &mut Vec<u8>) -> serde_json::Result<
         return Ok(());
     }
     out.truncate(start);
-    let mut reader = serde_json::Deserializer::from_str(text);
-    let value: Value = strict_value(&mut reader)?;
-    reader.end()?;
-    serde_json_canonicalizer::to_writer(&value, out)
+    serde_json_canonicalizer::to_writer(&strict_text(text)?, out)
 }
 
-/// Whether an integer in it is beyond [`LARGEST_INTEGER`].
+/// Whether an integer in it is beyond [`LARGEST_INTEGER`]. One beyond 64 bits, `serde_json` has made a double of; as such it
+/// is written, with a point or an exponent, and kept.
 pub(crate) fn has_inexact_integer(value: &Value) -> bool {
     match value {
         Value::Number(number) => {

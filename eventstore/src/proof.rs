@@ -9,7 +9,7 @@
 
 mod make;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::chain;
 use crate::event::{Hash, Position, RecordedEvent};
@@ -27,11 +27,24 @@ pub struct Proof {
     /// The log that is spoken of.
     pub tree: Tree,
     /// That it holds an event.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "present"
+    )]
     pub inclusion: Option<Inclusion>,
     /// That it goes on from an earlier one.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "present"
+    )]
     pub consistency: Option<Consistency>,
+}
+
+/// Reads a member that is there: `null` is not the same as none.
+fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
 }
 
 /// The kinds of proof files.

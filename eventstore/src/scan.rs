@@ -109,7 +109,7 @@ pub(crate) struct StoredEvent<'a> {
     event_version: &'a str,
     payload: &'a str,
     metadata: &'a str,
-    recorded_at: i64,
+    pub(crate) recorded_at: i64,
 }
 
 /// What cannot be read of a row.

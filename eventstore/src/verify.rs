@@ -89,6 +89,10 @@ pub enum Problem {
     BeforeFirst,
     /// `log_head` names another hash than that of the event it points to.
     Head,
+    /// `log_head` names another time than that of the event it points to. The next event would be recorded at that time.
+    HeadTime,
+    /// `log_head` has no row.
+    NoHead,
     /// Everything fits in itself but not the trusted head: the log was written anew.
     Rewritten {
         /// The last position at which another trusted head fits; 0 if there is none.
@@ -116,6 +120,8 @@ impl fmt::Display for Problem {
             Self::BehindHead => f.write_str("the event was added behind the head of the log"),
             Self::BeforeFirst => f.write_str("the event was added before the first one"),
             Self::Head => f.write_str("log_head names another hash than the event has"),
+            Self::HeadTime => f.write_str("log_head names another time than the event was recorded at"),
+            Self::NoHead => f.write_str("log_head has no row: nothing says that the log ends here"),
             Self::Rewritten { after } => {
                 f.write_str("the log fits in itself, but not the trusted head: it was written anew")?;
                 if *after > Position::BEGINNING {
@@ -134,8 +140,7 @@ impl fmt::Display for Problem {
 ///
 /// # Errors
 ///
-/// [`Error::Database`], [`Error::Timeout`], [`Error::NoHead`]: it could not be checked. What does not fit is no error
-/// but a [`Misfit`].
+/// [`Error::Database`], [`Error::Timeout`]: it could not be checked. What does not fit is no error but a [`Misfit`].
 pub async fn verify(
     log: &EventLog,
     trusted: Vec<Trusted>,
@@ -145,38 +150,26 @@ pub async fn verify(
     if let Some(misfit) = bounds.before_first() {
         return Ok(Err(misfit));
     }
-    let head = bounds.head;
-    let blocks = scan(log.database(), Columns::All, Position::BEGINNING, head.position);
-    let chain = Chain::new(trusted, head.position);
+    let end = bounds.end();
+    let blocks = scan(log.database(), Columns::All, Position::BEGINNING, end);
+    let chain = Chain::new(trusted, end);
     let checked = tokio::task::spawn_blocking(move || chain.check(blocks, progress))
         .await
         .map_err(|_| Error::Interrupted)??;
-    let (root, hash) = match checked {
-        Ok(end) => end,
+    let whole = match checked {
+        Ok(whole) => whole,
         Err(Broken::At(misfit)) => return Ok(Err(misfit)),
         Err(Broken::Link { position, previous }) => {
-            let problem = diagnosis::problem(log, position, &previous, &head).await?;
+            let problem = diagnosis::problem(log, position, &previous, bounds.head.as_ref()).await?;
             return Ok(Err(Misfit { position, problem }));
         }
     };
-    if hash != head.hash {
-        let (position, problem) = (head.position, Problem::Head);
-        return Ok(Err(Misfit { position, problem }));
-    }
-    if let Some(misfit) = bounds.behind_head() {
-        return Ok(Err(misfit));
-    }
-    Ok(Ok(Verified {
-        position: head.position,
-        hash,
-        root,
-        recorded_at: head.recorded_at,
-    }))
+    Ok(bounds.misfit_of_head(&whole).map_or(Ok(whole), Err))
 }
 
 /// The head, and the ends of the table, all of one moment.
 struct Bounds {
-    head: Head,
+    head: Option<Head>,
     first: Option<i64>,
     last: Option<i64>,
 }
@@ -184,16 +177,30 @@ struct Bounds {
 impl Bounds {
     async fn read(log: &EventLog) -> Result<Self> {
         let mut connection = log.database().reader().await?;
-        let sql = "SELECT position, hash, recorded_at, (SELECT MIN(position) FROM events), \
-                   (SELECT MAX(position) FROM events) FROM log_head WHERE id = 1";
-        let row = connection.query(sql).fetch_optional().await?;
-        let head = Head::of(row.as_ref())?;
-        let row = row.ok_or(Error::NoHead)?;
+        let sql = "SELECT h.position, h.hash, h.recorded_at, e.first_position, e.last_position \
+                   FROM (SELECT MIN(position) AS first_position, MAX(position) AS last_position FROM events) e \
+                   LEFT JOIN log_head h ON h.id = 1";
+        // An aggregate gives a row, whatever there is.
+        let row = connection
+            .query(sql)
+            .fetch_optional()
+            .await?
+            .ok_or(Error::NoHead)?;
+        let head = match row.get::<Option<i64>, _>(0)? {
+            Some(_) => Some(Head::of(Some(&row))?),
+            None => None,
+        };
         Ok(Self {
             head,
             first: row.get(3)?,
             last: row.get(4)?,
         })
+    }
+
+    /// The last position that there should be.
+    fn end(&self) -> Position {
+        let last = Position::at(self.last.unwrap_or_default());
+        self.head.map_or(last, |head| head.position)
     }
 
     fn before_first(&self) -> Option<Misfit> {
@@ -203,11 +210,22 @@ impl Bounds {
         })
     }
 
-    fn behind_head(&self) -> Option<Misfit> {
-        let last = Position::at(self.last?);
-        (last > self.head.position).then(|| Misfit {
-            position: self.head.position.next(),
-            problem: Problem::BehindHead,
-        })
+    /// What does not fit of `log_head`, beside the chain of all events up to it.
+    fn misfit_of_head(&self, whole: &Verified) -> Option<Misfit> {
+        let position = whole.position;
+        let misfit = |position, problem| Some(Misfit { position, problem });
+        let Some(head) = self.head else {
+            return misfit(position, Problem::NoHead);
+        };
+        if whole.hash != head.hash {
+            return misfit(position, Problem::Head);
+        }
+        if self.last.is_some_and(|last| Position::at(last) > position) {
+            return misfit(position.next(), Problem::BehindHead);
+        }
+        if whole.recorded_at != head.recorded_at {
+            return misfit(position, Problem::HeadTime);
+        }
+        None
     }
 }

@@ -1,12 +1,12 @@
 //! `patients audit export`.
 //!
-//! One task reads pages, another writes them, so memory does not grow with the log. An export into a file goes on from
-//! what an interrupted one has left, as far as that is a chain that the log has too.
+//! One task reads pages, another checks that they go on the chain and writes them, so memory does not grow with the log. An
+//! export into a file goes on from what an interrupted one has left, as far as that is a chain that the log has too.
 
 use std::io::{BufRead, BufReader, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use eventstore::{EventLog, Hash, Position, RecordedEvent, chain};
 use tokio::sync::mpsc;
 
@@ -35,6 +35,18 @@ struct Place {
     hash: Hash,
 }
 
+impl Place {
+    /// The place of the event that comes next; `None` if `event` does not follow from what is here.
+    fn next(self, event: &RecordedEvent) -> Option<Self> {
+        let follows =
+            event.position == self.position.next() && chain::follows(&self.hash, event).unwrap_or(false);
+        follows.then_some(Self {
+            position: event.position,
+            hash: event.hash,
+        })
+    }
+}
+
 impl Export {
     pub(super) fn new(after: u64, format: Format) -> anyhow::Result<Self> {
         let after = Position::new(after).context("there is no such position")?;
@@ -44,47 +56,51 @@ impl Export {
     /// Writes all events up to the head of this moment.
     pub(super) async fn run(self, log: &EventLog, output: Option<&Path>) -> anyhow::Result<()> {
         let head = log.head().await?;
+        if self.after > head.position {
+            bail!(
+                "there is no position {}: the log ends at {}",
+                self.after,
+                head.position
+            );
+        }
+        let end = Place {
+            position: head.position,
+            hash: head.hash,
+        };
+        let start = self.start(log).await?;
         let Some(path) = output else {
             let mut out = std::io::stdout();
-            return match self.write(log, self.after, head.position, &mut out, true).await {
+            return match self.write(log, start, end, &mut out, true).await {
                 // A reader that has gone away has read enough.
                 Err(error) if is_broken_pipe(&error) => Ok(()),
                 written => written,
             };
         };
         let mut part = PartFile::open(path)?;
-        let from = self.resume(log, part.file()).await?;
-        self.write(
-            log,
-            from.position,
-            head.position,
-            part.file(),
-            from.position == self.after,
-        )
-        .await?;
+        let from = self.resume(log, start, part.file()).await?;
+        self.write(log, from, end, part.file(), from == start).await?;
         part.finish()?;
         tracing::info!(
             "{} holds the events after {} up to {}:{}",
             path.display(),
             self.after,
-            head.position.max(self.after),
+            head.position,
             head.hash
         );
         Ok(())
     }
 
-    /// Finds how far the file holds what the log does, cuts off the rest, and goes to its end.
-    async fn resume(self, log: &EventLog, file: &mut std::fs::File) -> anyhow::Result<Place> {
-        let hash_at = async |position| match position {
-            Position::BEGINNING => Ok(Some(Hash::default())),
-            position => anyhow::Ok(log.at(&[position]).await?.first().map(|event| event.hash)),
-        };
-        let start = Place {
-            position: self.after,
-            hash: hash_at(self.after).await?.unwrap_or_default(),
-        };
+    /// Where it begins.
+    async fn start(self, log: &EventLog) -> anyhow::Result<Place> {
+        let (position, hash) = (self.after, hash_at(log, self.after).await?);
+        let hash = hash.with_context(|| format!("the event at position {position} is missing"))?;
+        Ok(Place { position, hash })
+    }
+
+    /// Finds how far the file holds what the log does from `start` on, cuts off the rest, and goes to its end.
+    async fn resume(self, log: &EventLog, start: Place, file: &mut std::fs::File) -> anyhow::Result<Place> {
         let (place, length) = self.chained(file, start)?;
-        let kept = place != start && hash_at(place.position).await? == Some(place.hash);
+        let kept = place != start && hash_at(log, place.position).await? == Some(place.hash);
         let (place, length) = if kept { (place, length) } else { (start, 0) };
         file.set_len(length)?;
         file.seek(SeekFrom::End(0))?;
@@ -115,30 +131,28 @@ impl Export {
             line.clear();
             reader.by_ref().take(LONGEST_LINE).read_until(b'\n', &mut line)?;
             let event = line.ends_with(b"\n").then(|| self.format.read(&line)).flatten();
-            let Some(event) = event.filter(|event| {
-                event.position == place.position.next() && chain::follows(&place.hash, event).unwrap_or(false)
-            }) else {
+            let Some(next) = event.and_then(|event| place.next(&event)) else {
                 return Ok((place, length));
             };
             length += line.len() as u64;
-            place = Place {
-                position: event.position,
-                hash: event.hash,
-            };
+            place = next;
         }
     }
 
+    /// Writes the events after `from` up to `end`, as long as each follows from the one before it.
     async fn write(
         self,
         log: &EventLog,
-        after: Position,
-        end: Position,
+        from: Place,
+        end: Place,
         out: &mut (impl Write + Send),
         heading: bool,
     ) -> anyhow::Result<()> {
-        let (done, all) = (after.since(self.after), end.since(self.after));
-        let mut progress = Progress::start("events", done, all, false);
-        let mut pages = pages(log.clone(), after, end);
+        let count = |position: Position| position.since(self.after);
+        let all = count(end.position);
+        let mut progress = Progress::start("events", count(from.position), all, false);
+        let mut pages = pages(log.clone(), from.position, end.position);
+        let mut place = from;
         let mut lines = Vec::new();
         if heading {
             lines.extend_from_slice(self.format.heading().as_bytes());
@@ -147,21 +161,43 @@ impl Export {
             while let Some(page) = pages.recv().await {
                 let page = page?;
                 for event in &page {
+                    place = place.next(event).with_context(|| unfit(event.position))?;
                     self.format.write(event, &mut lines)?;
                 }
                 out.write_all(&lines)?;
                 lines.clear();
-                if let Some(last) = page.last() {
-                    progress.at(last.position.since(self.after), all);
-                }
+                progress.at(count(place.position), all);
             }
             out.write_all(&lines)?;
-            anyhow::Ok(out.flush()?)
+            out.flush()?;
+            if place.position < end.position {
+                bail!(unfit(place.position.next()));
+            }
+            if place != end {
+                bail!(
+                    "log_head names another hash than the event at position {} has",
+                    end.position
+                );
+            }
+            Ok(())
         }
         .await;
         progress.end();
         written
     }
+}
+
+/// What to say of a position where the log does not go on.
+fn unfit(position: Position) -> String {
+    format!("the log does not fit at position {position}: `patients audit verify` says how")
+}
+
+/// The link at a position; `None` if there is no event.
+async fn hash_at(log: &EventLog, position: Position) -> eventstore::Result<Option<Hash>> {
+    if position == Position::BEGINNING {
+        return Ok(Some(Hash::default()));
+    }
+    Ok(log.at(&[position]).await?.first().map(|event| event.hash))
 }
 
 /// The events after `after` up to `end`, page by page, read ahead. An error is the last item.

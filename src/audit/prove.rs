@@ -90,18 +90,21 @@ pub(super) fn check(path: &Path, trusted: &[Trusted], json: bool) -> anyhow::Res
         .check()
         .map_err(anyhow::Error::from)
         .and_then(|()| trusted.iter().try_for_each(|trusted| meet(&proof, trusted)));
+    // The event's own link says nothing of the log that is spoken of: anybody can make a tree around it.
+    let is_head = |trusted| matches!(proof.meets(trusted), Meets::Tree | Meets::Earlier);
+    let head_is_trusted = outcome.is_ok() && trusted.iter().any(is_head);
     if json {
         print_json(&json!({
             "proved": outcome.is_ok(),
             "message": outcome.as_ref().err().map(ToString::to_string),
-            "trusted": !trusted.is_empty(),
+            "trusted": head_is_trusted,
             "tree": proof.tree,
             "from": proof.consistency.as_ref().map(|earlier| json!({"size": earlier.size, "root": earlier.root})),
             "event": proof.inclusion.as_ref().map(|inclusion| &inclusion.event),
         }))?;
     } else if outcome.is_ok() {
         print(&format!("proved:\n{}", claim(&proof)))?;
-        if trusted.is_empty() {
+        if !head_is_trusted {
             print("if the log's head is one that you have kept or had from somebody you trust: compare it")?;
         }
     }

@@ -7,12 +7,12 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
-use eventstore::{Append, AppendQueue, Database, DatabaseOptions, NewEvent, Session, Signal, SystemClock};
-use futures::future::join_all;
+use eventstore::{Append, Database, DatabaseOptions, NewEvent, Session};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use testkit::{Program, TestDatabase, mysql_servers, wait_until};
 
+use crate::log::fill;
 use crate::rig::{SOON, patients};
 
 /// A log with events that say all sorts of things.
@@ -61,17 +61,6 @@ impl Log {
     }
 
     async fn append(&self, events: usize) {
-        let database = self.open().await;
-        migrations::migrate(&database, SystemClock::shared(), "test")
-            .await
-            .unwrap();
-        let queue = AppendQueue::start(
-            database.clone(),
-            Signal::in_process(),
-            SystemClock::shared(),
-            100_000,
-            500,
-        );
         let sayings = sayings();
         let appends = (0..events).map(|n| {
             let event = NewEvent {
@@ -83,11 +72,9 @@ impl Log {
                 payload: sayings[n % sayings.len()].clone(),
                 metadata: json!({"request_id": n.to_string(), "actor": "test"}),
             };
-            queue.append(Append::new(vec![event], Vec::new()).unwrap())
+            Append::new(vec![event], Vec::new()).unwrap()
         });
-        assert!(join_all(appends).await.iter().all(Result::is_ok));
-        queue.shutdown().await;
-        database.close().await;
+        fill(&self.url, appends).await;
     }
 
     async fn execute(&self, sql: &str) {
@@ -228,8 +215,23 @@ async fn a_proof_is_checked_without_the_database_and_against_what_was_kept() {
         let itself = format!("7:{}", event["hash"].as_str().unwrap());
         let (code, said) = offline(&["--trusted", &after, "--trusted", &before, "--trusted", &itself]);
         assert_eq!(code, 0, "{said}");
-        let (code, said) = offline(&[]);
-        assert!(code == 0 && said.contains("compare it"), "{said}");
+        // The event's own hash says nothing of the log around it.
+        for (trusted, head_is_trusted) in [
+            (&[][..], false),
+            (&["--trusted", &itself], false),
+            (&["--trusted", &after], true),
+            (&["--trusted", &before], true),
+            (&["--trusted", &itself, "--trusted", &before], true),
+        ] {
+            let (code, said) = offline(trusted);
+            assert_eq!(
+                (code, said.contains("compare it")),
+                (0, !head_is_trusted),
+                "{trusted:?}: {said}"
+            );
+            let checked = log.json(&[&["check", "event-7-of-100.proof.json"], trusted].concat());
+            assert_eq!(checked["trusted"], head_is_trusted, "{trusted:?}");
+        }
         for (trusted, expected) in [
             (after.replace("100:", "40:"), "something else"),
             (before.replace("40:", "41:"), "says nothing"),
@@ -249,6 +251,57 @@ async fn a_proof_is_checked_without_the_database_and_against_what_was_kept() {
         assert!(code == 1 && said.contains("do not give its hash"), "{said}");
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_log_whose_head_was_removed_or_moved_does_not_fit() {
+    Log::on_each(30, async |log| {
+        let (code, _, stderr) = log.audit(&["export", "--after", "30"]);
+        assert_eq!(code, 0, "{stderr}");
+        let (code, stdout, stderr) = log.audit(&["export", "--after", "31"]);
+        assert_eq!((code, stdout.as_str()), (1, ""), "{stderr}");
+        assert!(stderr.contains("the log ends at 30"), "{stderr}");
+
+        log.execute("UPDATE log_head SET recorded_at = recorded_at + 1")
+            .await;
+        let (code, stdout, _) = log.audit(&["verify"]);
+        assert!(code == 1 && stdout.contains("another time"), "{stdout}");
+        log.execute("DELETE FROM log_head").await;
+        let (code, stdout, stderr) = log.audit(&["verify", "--json"]);
+        assert_eq!(code, 1, "{stderr}");
+        let found: Value = serde_json::from_str(&stdout).unwrap();
+        assert_eq!(
+            (&found["position"], &found["problem"]),
+            (&json!(30), &json!("no_head"))
+        );
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_export_of_a_log_that_does_not_fit_fails_and_names_where() {
+    for (altered, expected) in [
+        (
+            "UPDATE events SET event_version = '1.1' WHERE position = 17",
+            "position 17",
+        ),
+        (
+            "UPDATE events SET hash = zeroblob(32) WHERE position = 17",
+            "position 17",
+        ),
+        ("DELETE FROM events WHERE position = 17", "position 17"),
+        ("DELETE FROM events WHERE position = 30", "position 30"),
+        ("UPDATE log_head SET hash = zeroblob(32)", "position 30"),
+    ] {
+        let log = Log::embedded(30).await;
+        log.execute(altered).await;
+        let target = log.path("out");
+        for arguments in [&["export"][..], &["export", "--after", "10", "--output", &target]] {
+            let (code, _, stderr) = log.audit(arguments);
+            assert!(code == 1 && stderr.contains(expected), "{altered}: {stderr}");
+        }
+        assert!(!Path::new(&target).exists(), "{altered}");
+    }
 }
 
 /// The lines of an export.

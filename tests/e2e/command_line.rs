@@ -98,6 +98,10 @@ async fn listens(command: &mut std::process::Command, port: u16) -> (bool, Strin
 async fn it_serves_other_machines_only_with_tokens_or_when_it_is_told_to() {
     let folder = TempDir::new().unwrap();
     let (_, made) = run(patients("token").args(["new", "--role", "clerk", "--name", "desk"]));
+    for name in ["", "#desk", "a,b", "a b"] {
+        let (made, said) = run(patients("token").args(["new", "--role", "clerk", "--name", name]));
+        assert!(!made && said.contains("--name: expected"), "{name}: {said}");
+    }
     let line = made
         .lines()
         .find_map(|line| line.strip_prefix("line   "))
@@ -120,6 +124,7 @@ async fn it_serves_other_machines_only_with_tokens_or_when_it_is_told_to() {
         (&[("AUTH", ""), ("AUTH_TOKENS", "")], "AUTH=off"),
         (&[("AUTH", "on")], "expected off"),
         (&[("AUTH_TOKENS", token)], "line 1: expected a name, a role"),
+        (&[("AUTH_TOKENS", "# nobody, yet")], "there is no token"),
         (
             &[("AUTH", "off"), ("AUTH_TOKENS", line)],
             "expected one or the other",
@@ -181,6 +186,9 @@ async fn the_file_of_tokens_is_read_again_when_it_changes() {
     .await;
     assert!(may(&second).await);
     assert!(!program.log().contains(&second), "{}", program.log());
+    // The last token is taken back like any other.
+    std::fs::write(&file, "# nobody any more, for now\n").unwrap();
+    wait_until(SOON, "nobody is let in", async || !may(&second).await).await;
 }
 
 #[tokio::test]

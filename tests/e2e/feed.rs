@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use eventstore::{Append, AppendQueue, Database, DatabaseOptions, NewEvent, Signal, SystemClock};
+use eventstore::{Append, NewEvent};
 use reqwest::{Response, StatusCode};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -11,6 +11,7 @@ use testkit::{PrivateMysql, Program, free_port, installed_flavours, wait_until};
 use tokio::time::timeout;
 
 use crate::client::Client;
+use crate::log::fill;
 use crate::rig::{Production, SOON, patients};
 
 /// A reader of a live stream.
@@ -114,18 +115,7 @@ async fn a_live_stream_waits_for_a_database_that_is_away_and_then_goes_on() {
 /// An SQLite database with 60,000 events, a hundred a patient.
 async fn filled(folder: &Path) -> String {
     let url = format!("sqlite://{}", folder.join("patients.db").display());
-    let database = Database::connect(&url, DatabaseOptions::default()).await.unwrap();
-    migrations::migrate(&database, SystemClock::shared(), "test")
-        .await
-        .unwrap();
-    let queue = AppendQueue::start(
-        database.clone(),
-        Signal::in_process(),
-        SystemClock::shared(),
-        100,
-        100,
-    );
-    for patient in 0..600 {
+    let appends = (0..600).map(|patient| {
         let events = (1..=100).map(|sequence| NewEvent {
             aggregate_type: "patient".into(),
             aggregate_id: format!("00000000-0000-7000-8000-{patient:012}"),
@@ -135,13 +125,9 @@ async fn filled(folder: &Path) -> String {
             payload: json!({"type": "PatientRegistered", "name": "x".repeat(2_000)}),
             metadata: json!({}),
         });
-        queue
-            .append(Append::new(events.collect(), Vec::new()).unwrap())
-            .await
-            .unwrap();
-    }
-    queue.shutdown().await;
-    database.close().await;
+        Append::new(events.collect(), Vec::new()).unwrap()
+    });
+    fill(&url, appends).await;
     url
 }
 

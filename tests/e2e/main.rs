@@ -14,6 +14,7 @@ mod consistency;
 mod embedded;
 mod faults;
 mod feed;
+mod log;
 mod mail;
 mod metrics;
 mod mta;

@@ -67,17 +67,13 @@ pub enum TokenError {
     /// A line is not of the form.
     #[error("line {0}: expected a name, a role (clerk, auditor or operator) and the 64 digits of a hash")]
     Line(usize),
-    /// There are none.
-    #[error("there is no token")]
-    None,
     /// There are too many.
     #[error("there are more than {MOST} tokens")]
     TooMany,
 }
 
 impl Tokens {
-    /// Reads lines of `name role hash`, also with commas between; empty ones and those that begin with `#` are passed
-    /// over. The hash is SHA-256 in hexadecimal digits. Names have 1 to 64 letters, digits and `-_.@`, and several tokens
+    /// Reads lines of `name role hash`, also with commas between. What follows a `#` on a line is a comment. The hash is SHA-256 in hexadecimal digits. Names have 1 to 64 letters, digits and `-_.@`, and several tokens
     /// may have the same, so that one can be replaced by the next.
     ///
     /// # Errors
@@ -85,18 +81,14 @@ impl Tokens {
     /// [`TokenError`].
     pub fn parse(text: &str) -> Result<Self, TokenError> {
         let mut holders = Vec::new();
-        for (number, line) in text.lines().flat_map(|line| line.split(',')).enumerate() {
-            let line = line.trim();
-            if line.is_empty() || line.starts_with('#') {
-                continue;
+        for (number, line) in (1..).zip(text.lines()) {
+            let said = line.split_once('#').map_or(line, |(said, _)| said);
+            for entry in said.split(',').filter(|entry| !entry.trim().is_empty()) {
+                if holders.len() == MOST {
+                    return Err(TokenError::TooMany);
+                }
+                holders.push(holder(entry).ok_or(TokenError::Line(number))?);
             }
-            if holders.len() == MOST {
-                return Err(TokenError::TooMany);
-            }
-            holders.push(holder(line).ok_or(TokenError::Line(number + 1))?);
-        }
-        if holders.is_empty() {
-            return Err(TokenError::None);
         }
         Ok(Self(holders))
     }
@@ -173,7 +165,7 @@ mod tests {
     fn a_token_is_found_by_its_hash_alone() {
         let (one, other) = (Token::generate().unwrap(), Token::generate().unwrap());
         let text = format!(
-            "# the front desk\n{}\n\n {} , {}\n",
+            "# the front desk, since May\n{}# by the door, left\n\n {} , {}\n",
             one.line("desk", Role::Clerk),
             other.line("audit@example.com", Role::Auditor),
             Token::generate().unwrap().line("desk", Role::Operator),
@@ -207,10 +199,11 @@ mod tests {
             format!("{} clerk {hash}", "n".repeat(65)),
             format!("de\u{7}sk clerk {hash}"),
         ] {
-            let error = Tokens::parse(&format!("# first\n{line}")).unwrap_err();
-            assert_eq!(error, TokenError::Line(2), "{line}");
+            let good = format!("desk clerk {hash}");
+            let error = Tokens::parse(&format!("# first, of two\n{good}, {good}\n{line}")).unwrap_err();
+            assert_eq!(error, TokenError::Line(3), "{line}");
         }
-        assert_eq!(Tokens::parse(" \n# only\n").unwrap_err(), TokenError::None);
+        assert_eq!(Tokens::parse(" \n# only\n,").unwrap().count(), 0);
         let many = format!("desk clerk {hash}\n").repeat(1001);
         assert_eq!(Tokens::parse(&many).unwrap_err(), TokenError::TooMany);
     }

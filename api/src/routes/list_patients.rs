@@ -3,15 +3,13 @@
 use axum::extract::{OriginalUri, RawQuery, State};
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
-use uuid::Uuid;
 
 use crate::Api;
-use crate::headers::min_position;
-use crate::problem::{ApiError, FieldProblem};
+use crate::headers::{min_position, set_next};
+use crate::problem::ApiError;
+use crate::query::{DEFAULT_LIMIT, Query};
 use crate::reads::PageRequest;
 
-const DEFAULT_LIMIT: u32 = 100;
-const LARGEST_LIMIT: u32 = 1000;
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 pub(super) async fn list(
@@ -20,7 +18,7 @@ pub(super) async fn list(
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let page = parse(query.as_deref().unwrap_or_default())?;
+    let page = parse(query.as_deref())?;
     if let Some(position) = min_position(&headers)? {
         api.reads
             .wait_for(position, api.options.read_wait)
@@ -30,64 +28,40 @@ pub(super) async fn list(
     let found = api.reads.page(page).await?;
     let mut response = ([(header::CONTENT_TYPE, JSON)], found.json).into_response();
     if let Some(next) = found.next {
-        let link = format!("<{}?limit={}&after={next}>; rel=\"next\"", uri.path(), page.limit);
-        if let Ok(link) = link.parse() {
-            response.headers_mut().insert(header::LINK, link);
-        }
+        let target = format!("{}?limit={}&after={next}", uri.path(), page.limit);
+        set_next(&mut response, &target);
     }
     Ok(response)
 }
 
-/// `limit` is a whole number from 1 to 1000, `after` an id; neither needs percent-encoding.
-fn parse(query: &str) -> Result<PageRequest, ApiError> {
-    let mut page = PageRequest {
-        limit: DEFAULT_LIMIT,
-        after: None,
+fn parse(query: Option<&str>) -> Result<PageRequest, ApiError> {
+    let mut query = Query::parse(query);
+    let page = PageRequest {
+        limit: query.limit().unwrap_or(DEFAULT_LIMIT),
+        after: query.id("after"),
     };
-    let mut problems = Vec::new();
-    for (name, value) in query.split('&').filter(|pair| !pair.is_empty()).map(|pair| {
-        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        (name, value)
-    }) {
-        match name {
-            "limit" => match value.parse() {
-                Ok(limit) if (1..=LARGEST_LIMIT).contains(&limit) => page.limit = limit,
-                _ => problems.push(FieldProblem::new(
-                    "limit",
-                    "must be a whole number from 1 to 1000",
-                )),
-            },
-            "after" => match Uuid::try_parse(value) {
-                Ok(id) => page.after = Some(id),
-                Err(_) => problems.push(FieldProblem::new("after", "must be the id of a patient")),
-            },
-            // Parameters that are not ours (a cache buster, a campaign's tag) do no harm.
-            _ => {}
-        }
-    }
-    if problems.is_empty() {
-        Ok(page)
-    } else {
-        Err(ApiError::Invalid(problems))
-    }
+    query.finish()?;
+    Ok(page)
 }
 
 #[cfg(test)]
 mod tests {
+    use uuid::Uuid;
+
     use super::*;
 
     #[test]
     fn limit_and_after_have_defaults_and_bounds() {
         let id = Uuid::from_u128(7);
         assert_eq!(
-            parse("").unwrap(),
+            parse(None).unwrap(),
             PageRequest {
                 limit: 100,
                 after: None
             }
         );
         assert_eq!(
-            parse(&format!("limit=1000&after={id}&x=y")).unwrap(),
+            parse(Some(&format!("limit=1000&after={id}&x=y"))).unwrap(),
             PageRequest {
                 limit: 1000,
                 after: Some(id)
@@ -102,10 +76,11 @@ mod tests {
             "after=",
             "after=1",
             "limit",
+            "limit=1&limit=2",
         ] {
-            assert!(parse(bad).is_err(), "{bad}");
+            assert!(parse(Some(bad)).is_err(), "{bad}");
         }
-        let Err(ApiError::Invalid(problems)) = parse("limit=x&after=y") else {
+        let Err(ApiError::Invalid(problems)) = parse(Some("limit=x&after=y")) else {
             panic!("accepted")
         };
         assert_eq!(problems.len(), 2);

@@ -30,8 +30,9 @@ pub(super) async fn all(State(api): State<Api>) -> Result<Json<Overview>, ApiErr
 pub(super) async fn rebuild(
     State(api): State<Api>,
     Extension(caller): Extension<Caller>,
-    Path(projection): Path<String>,
+    path: Result<Path<String>, PathRejection>,
 ) -> Result<Response, ApiError> {
+    let Path(projection) = path.map_err(|_| ApiError::NoSuchProjection)?;
     let (database, by) = (api.log.database(), caller.actor());
     let requested = Rebuild::request(database, &projection, Runner::Projector, by, api.clock.now());
     match requested.await.map_err(unavailable)? {

@@ -106,12 +106,15 @@ async fn every_route_is_for_its_roles_and_for_no_other() {
                 "{method} {path} by {role}"
             );
         }
-        let answer = door.rig.send(request(method, path, None)).await;
-        assert_eq!(
-            answer.status == StatusCode::UNAUTHORIZED,
-            !open,
-            "{method} {path} without a token"
-        );
+        let unknown = format!("Bearer {}", Token::generate().unwrap().secret());
+        for nobodys in [None, Some(unknown.as_str())] {
+            let answer = door.rig.send(request(method, path, nobodys)).await;
+            assert_eq!(
+                answer.status == StatusCode::UNAUTHORIZED,
+                !open,
+                "{method} {path} without a token that is known"
+            );
+        }
     }
 }
 
@@ -174,6 +177,22 @@ async fn a_token_can_be_replaced_while_both_are_good() {
         (get(&old).await, get(&new).await),
         (StatusCode::UNAUTHORIZED, StatusCode::OK)
     );
+}
+
+#[tokio::test]
+async fn no_token_lets_nobody_in() {
+    let door = Door::new().await;
+    door.access.replace(Tokens::parse("# nobody\n").unwrap());
+    for (role, token) in &door.tokens {
+        let authorization = format!("Bearer {}", token.secret());
+        let answer = door
+            .rig
+            .send(request("GET", "/patients", Some(&authorization)))
+            .await;
+        assert_eq!(answer.status, StatusCode::UNAUTHORIZED, "{role}");
+    }
+    let health = door.rig.send(request("GET", "/health/live", None)).await;
+    assert_eq!(health.status, StatusCode::OK);
 }
 
 #[tokio::test]

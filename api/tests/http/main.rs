@@ -16,4 +16,5 @@ mod reading;
 mod retries;
 mod rig;
 mod seed;
+mod slow_bodies;
 mod streams;

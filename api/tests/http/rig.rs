@@ -64,9 +64,14 @@ impl Rig {
 
     /// For those whom `access` lets in.
     pub(crate) async fn with(access: Access) -> Self {
+        Self::with_timeout(access, ApiOptions::default().request_timeout).await
+    }
+
+    /// With as much time for a request.
+    pub(crate) async fn with_timeout(access: Access, request_timeout: Duration) -> Self {
         let folder = TempDir::new().unwrap();
         let url = format!("sqlite://{}", folder.path().join("patients.db").display());
-        Self::over(&url, access, Some(folder)).await
+        Self::over(&url, access, request_timeout, Some(folder)).await
     }
 
     /// Runs `test` on SQLite and on every MySQL and MariaDB server there is.
@@ -75,11 +80,12 @@ impl Rig {
         for server in mysql_servers() {
             println!("on {}", server.flavour.name());
             let database = server.create_database().await;
-            test(Self::over(&database.url, Access::open(), None).await).await;
+            let request_timeout = ApiOptions::default().request_timeout;
+            test(Self::over(&database.url, Access::open(), request_timeout, None).await).await;
         }
     }
 
-    async fn over(url: &str, access: Access, folder: Option<TempDir>) -> Self {
+    async fn over(url: &str, access: Access, request_timeout: Duration, folder: Option<TempDir>) -> Self {
         let database = Database::connect(url, DatabaseOptions::default()).await.unwrap();
         migrations::migrate(&database, SystemClock::shared(), "test")
             .await
@@ -90,8 +96,8 @@ impl Rig {
         let appends = AppendQueue::start(database, signal.clone(), Arc::clone(&clock), QUEUE, QUEUE);
         let options = ApiOptions {
             read_wait: Duration::from_millis(200),
+            request_timeout,
             poll: POLL,
-            ..ApiOptions::default()
         };
         let metrics = Metrics::new(|| async { "# EOF\n".to_owned() }.boxed());
         let api = Api::new(ApiParts {

@@ -1,8 +1,9 @@
-//! A JSON value in which no object has two members of one name, and no integer is too large for a double.
+//! A JSON value in which no object has two members of one name, and no integer is beyond those that a double tells apart.
 
 use std::fmt;
 
-use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde_json::value::RawValue;
 use serde_json::{Map, Number, Value};
 
 use super::LARGEST_INTEGER;
@@ -14,14 +15,49 @@ use super::LARGEST_INTEGER;
 ///
 /// If it is not JSON, or has one of these. The message repeats none of it.
 pub(crate) fn strict_value<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Value, D::Error> {
-    Strict.deserialize(deserializer)
+    let text = Box::<RawValue>::deserialize(deserializer)?;
+    strict_text(text.get()).map_err(D::Error::custom)
 }
 
-fn exact<E: Error>(size: u64, value: impl Into<Value>) -> Result<Value, E> {
-    if size > LARGEST_INTEGER {
-        return Err(E::custom("an integer that is too large"));
+/// The same from a text that holds nothing else.
+///
+/// # Errors
+///
+/// Those of [`strict_value`].
+pub(crate) fn strict_text(text: &str) -> serde_json::Result<Value> {
+    let mut reader = serde_json::Deserializer::from_str(text);
+    let value = Strict.deserialize(&mut reader)?;
+    reader.end()?;
+    // `serde_json` makes a double of an integer beyond 64 bits, so that the value no longer tells how it was written.
+    if numbers(text).any(is_inexact_integer) {
+        return Err(serde_json::Error::custom("an integer that is too large"));
     }
-    Ok(value.into())
+    Ok(value)
+}
+
+/// The numbers in a text that is JSON, as they are written.
+fn numbers(text: &str) -> impl Iterator<Item = &str> {
+    let mut quoted = false;
+    let mut escaped = false;
+    text.split(move |character| {
+        if escaped {
+            escaped = false;
+        } else if quoted && character == '\\' {
+            escaped = true;
+        } else if character == '"' {
+            quoted = !quoted;
+            return true;
+        }
+        quoted || !matches!(character, '0'..='9' | '-' | '+' | '.' | 'e' | 'E')
+    })
+    .filter(|number| number.starts_with(|character: char| character == '-' || character.is_ascii_digit()))
+}
+
+fn is_inexact_integer(number: &str) -> bool {
+    !number.contains(['.', 'e', 'E'])
+        && number
+            .parse::<i64>()
+            .map_or(true, |number| number.unsigned_abs() > LARGEST_INTEGER)
 }
 
 struct Strict;
@@ -49,12 +85,12 @@ impl<'de> Visitor<'de> for Strict {
         Ok(Value::Bool(value))
     }
 
-    fn visit_i64<E: Error>(self, value: i64) -> Result<Value, E> {
-        exact(value.unsigned_abs(), value)
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(value.into())
     }
 
-    fn visit_u64<E: Error>(self, value: u64) -> Result<Value, E> {
-        exact(value, value)
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(value.into())
     }
 
     fn visit_f64<E: Error>(self, value: f64) -> Result<Value, E> {

@@ -90,6 +90,28 @@ fn an_integer_that_a_double_may_hold_for_another_is_refused() {
         assert_eq!(canonical(inexact), None, "{inexact}");
         assert!(has_inexact_integer(&serde_json::from_str(inexact).unwrap()));
     }
+    // Beyond 64 bits serde_json takes them for doubles.
+    for inexact in [
+        "18446744073709551616",
+        "-9223372036854775809",
+        r#"{"a\"": [1, {"n" :123456789012345678901234567890}]}"#,
+        "1000000000000000000000",
+    ] {
+        assert_eq!(canonical(inexact), None, "{inexact}");
+        let read = strict_value(&mut serde_json::Deserializer::from_str(inexact));
+        read.unwrap_err();
+        let value: Value = serde_json::from_str(inexact).unwrap();
+        assert!(
+            canonical(&value.to_string()).is_some(),
+            "as a double it is written so that it is read again"
+        );
+    }
+    for text in [
+        r#""18446744073709551616""#,
+        r#"{"18446744073709551616": "\\\"18446744073709551616"}"#,
+    ] {
+        assert!(canonical(text).is_some(), "{text}");
+    }
 }
 
 fn any_json() -> impl Strategy<Value = Value> {

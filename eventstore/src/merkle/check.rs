@@ -31,15 +31,15 @@ pub fn includes(root: &Hash, size: u64, index: u64, leaf: &Hash, path: &[Hash]) 
 }
 
 /// Whether `path` proves that the tree of `new_size` leaves with `new_root` goes on from the tree of `old_size` leaves
-/// with `old_root`: RFC 9162, section 2.1.4.2. Every tree goes on from itself and from the empty one, with an empty path.
+/// with `old_root`: RFC 9162, section 2.1.4.2. Every tree goes on from itself, with an empty path. From the empty tree
+/// every tree goes on, so that nothing would be proved: it is refused.
 #[must_use]
 pub fn is_consistent(old_root: &Hash, old_size: u64, new_root: &Hash, new_size: u64, path: &[Hash]) -> bool {
-    if old_size == 0 || old_size == new_size {
-        let empty = old_size == 0 && *old_root == super::Frontier::default().root();
-        return path.is_empty() && (empty || old_size > 0 && old_root == new_root);
-    }
-    if old_size > new_size {
+    if old_size == 0 || old_size > new_size {
         return false;
+    }
+    if old_size == new_size {
+        return path.is_empty() && old_root == new_root;
     }
     // An old tree that is full is itself the first subtree, and is not repeated in the path.
     let (first, path) = if old_size.is_power_of_two() {

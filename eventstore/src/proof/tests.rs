@@ -1,4 +1,5 @@
 use serde_json::{Value, json};
+use testkit::leaves;
 
 use super::*;
 use crate::clock::Timestamp;
@@ -84,28 +85,10 @@ fn a_proof_is_read_from_its_file_as_it_was_written() {
     assert_eq!(read.check(), Ok(()));
 }
 
-/// Every value in the file at any depth, by its path.
-fn leaves(value: &Value, pointer: &str, found: &mut Vec<String>) {
-    match value {
-        Value::Object(members) => {
-            for (name, value) in members {
-                leaves(value, &format!("{pointer}/{name}"), found);
-            }
-        }
-        Value::Array(items) => {
-            for (n, value) in items.iter().enumerate() {
-                leaves(value, &format!("{pointer}/{n}"), found);
-            }
-        }
-        _ => found.push(pointer.to_owned()),
-    }
-}
-
 #[test]
 fn no_value_in_the_file_can_be_altered() {
     let file = serde_json::to_value(proof()).unwrap();
-    let mut pointers = Vec::new();
-    leaves(&file, "", &mut pointers);
+    let pointers = leaves(&file);
     assert!(pointers.len() > 20, "{pointers:?}");
     for pointer in pointers {
         let mut altered = file.clone();
@@ -145,12 +128,35 @@ fn what_is_not_proved_is_not_read() {
         assert_ne!(altered, text);
         assert!(serde_json::from_str::<Proof>(&altered).is_err(), "{to}");
     }
+    let file = serde_json::to_value(proof()).unwrap();
+    for (pointer, value) in [
+        ("/inclusion", Value::Null),
+        (
+            "/tree/root",
+            file["tree"]["root"].as_str().unwrap().to_uppercase().into(),
+        ),
+    ] {
+        let mut altered = file.clone();
+        *altered.pointer_mut(pointer).unwrap() = value;
+        assert!(serde_json::from_value::<Proof>(altered).is_err(), "{pointer}");
+    }
     let empty = Proof {
         inclusion: None,
         consistency: None,
         ..proof()
     };
     assert_eq!(empty.check(), Err(ProofError::Empty));
+    // Whatever a log is, it goes on from none.
+    let from_nothing = Proof {
+        inclusion: None,
+        consistency: Some(Consistency {
+            size: 0,
+            root: root(&[]),
+            path: Vec::new(),
+        }),
+        ..proof()
+    };
+    assert_eq!(from_nothing.check(), Err(ProofError::Consistency));
 }
 
 #[test]

@@ -2,7 +2,8 @@
 
 use tokio::sync::mpsc;
 
-use super::{Misfit, Problem, Trusted};
+use super::{Misfit, Problem, Trusted, Verified};
+use crate::clock::Timestamp;
 use crate::database::Row;
 use crate::error::Result;
 use crate::event::{Hash, Position};
@@ -21,6 +22,7 @@ pub(super) enum Broken {
 pub(super) struct Chain {
     position: Position,
     hash: Hash,
+    recorded_at: Timestamp,
     tree: Frontier,
     end: Position,
     /// Those still to come, the last one first.
@@ -36,6 +38,7 @@ impl Chain {
         Self {
             position: Position::BEGINNING,
             hash: Hash::default(),
+            recorded_at: Timestamp::default(),
             tree: Frontier::default(),
             end,
             trusted,
@@ -44,12 +47,12 @@ impl Chain {
         }
     }
 
-    /// Goes along the rows to their end; the root and the link there.
+    /// Goes along the rows to their end.
     pub(super) fn check(
         mut self,
         mut blocks: mpsc::Receiver<Result<Vec<Row>>>,
         mut progress: impl FnMut(Position),
-    ) -> Result<Result<(Hash, Hash), Broken>> {
+    ) -> Result<Result<Verified, Broken>> {
         if let Err(broken) = self.compare() {
             return Ok(Err(broken));
         }
@@ -87,6 +90,7 @@ impl Chain {
         }
         self.position = position;
         self.hash = link;
+        self.recorded_at = Timestamp::from_micros(event.recorded_at);
         self.tree.push(leaf(&link));
         self.compare()
     }
@@ -107,7 +111,7 @@ impl Chain {
         Ok(())
     }
 
-    fn finish(self) -> Result<(Hash, Hash), Broken> {
+    fn finish(self) -> Result<Verified, Broken> {
         let end = self.position;
         let at_next = |problem| {
             let position = end.next();
@@ -119,6 +123,11 @@ impl Chain {
         if end < self.end {
             return at_next(Problem::Missing);
         }
-        Ok((self.tree.root(), self.hash))
+        Ok(Verified {
+            position: end,
+            hash: self.hash,
+            root: self.tree.root(),
+            recorded_at: self.recorded_at,
+        })
     }
 }

@@ -18,7 +18,7 @@ pub(super) async fn problem(
     log: &EventLog,
     position: Position,
     previous: &Hash,
-    head: &Head,
+    head: Option<&Head>,
 ) -> Result<Problem> {
     let sql = format!("SELECT {COLUMNS} FROM events WHERE position >= ? ORDER BY position LIMIT {LOOK}");
     let mut connection = log.database().reader().await?;
@@ -27,7 +27,7 @@ pub(super) async fn problem(
 }
 
 /// `None` if no story fits, or if what would tell it cannot be read.
-fn story(rows: &[Row], position: Position, previous: &Hash, head: &Head) -> Option<Problem> {
+fn story(rows: &[Row], position: Position, previous: &Hash, head: Option<&Head>) -> Option<Problem> {
     let mut scratch = Vec::new();
     let mut follows = |event: &StoredEvent<'_>, previous: &Hash, position| {
         event
@@ -44,7 +44,7 @@ fn story(rows: &[Row], position: Position, previous: &Hash, head: &Head) -> Opti
     let next = position.next();
     let mut fits_what_comes = |hash: &Hash| match later.first().filter(|later| later.position == next) {
         Some(later) => follows(later, hash, next),
-        None => position == head.position && *hash == head.hash,
+        None => head.is_some_and(|head| position == head.position && *hash == head.hash),
     };
     if fits_what_comes(&given) {
         return Some(Problem::HashAltered);

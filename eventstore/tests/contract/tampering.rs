@@ -248,6 +248,14 @@ async fn a_head_that_does_not_fit_is_found_and_named(backend: Arc<Backend>) {
     finds(&backend, &[on], &[], 601, Problem::Missing).await;
     let other = "UPDATE log_head SET hash = (SELECT hash FROM original_events WHERE position = 1)";
     finds(&backend, &[other], &[], 600, Problem::Head).await;
+    // The next event would be stamped with it.
+    let later = "UPDATE log_head SET recorded_at = recorded_at + 1";
+    finds(&backend, &[later], &[], 600, Problem::HeadTime).await;
+    let gone = "DELETE FROM log_head";
+    finds(&backend, &[gone], &[], 600, Problem::NoHead).await;
+    let altered = "UPDATE events SET event_version = '1.1' WHERE position = 7";
+    finds(&backend, &[gone, altered], &[], 7, Problem::Altered).await;
+    finds(&backend, &[gone, "DELETE FROM events"], &[], 0, Problem::NoHead).await;
 }
 
 async fn a_cut_tail_and_a_log_written_anew_are_found_against_a_trusted_head(backend: Arc<Backend>) {
@@ -255,7 +263,8 @@ async fn a_cut_tail_and_a_log_written_anew_are_found_against_a_trusted_head(back
     let mut events = events(&backend).await;
     let cut = [
         "DELETE FROM events WHERE position > 500",
-        "UPDATE log_head SET position = 500, hash = (SELECT hash FROM events WHERE position = 500)",
+        "UPDATE log_head SET position = 500, hash = (SELECT hash FROM events WHERE position = 500), \
+         recorded_at = (SELECT recorded_at FROM events WHERE position = 500)",
     ];
     let end = position(500);
     let trusted = [trusting(&events[399]), trusting(&events[549])];

@@ -3,7 +3,8 @@
 use std::path::Path;
 use std::process::Command;
 
-use serde_json::Value;
+use serde_json::{Value, json};
+use testkit::leaves;
 
 use super::Log;
 
@@ -52,10 +53,20 @@ async fn a_verifier_in_another_language_refuses_a_tampered_export() {
     let tampered = |altered: Vec<&str>| altered.join("\n") + "\n";
     let swapped = [&lines[..6], &[lines[7], lines[6]], &lines[8..]].concat();
     let twice = whole.replacen("\"actor\":\"test\"", "\"actor\":\"x\",\"actor\":\"test\"", 1);
+    // Its columns and the hashes made from them still fit: only the comparison of the two finds it.
+    let mut event: Value = serde_json::from_str(lines[6]).unwrap();
+    event["hash"] = serde_json::from_str::<Value>(lines[7]).unwrap()["hash"].clone();
+    let of_another = event.to_string();
+    let hash_of_another = [&lines[..6], &[of_another.as_str()], &lines[7..]].concat();
+    event["hash"] = event["hash"].as_str().unwrap()[..62].into();
+    let short = event.to_string();
+    let short_hash = [&lines[..6], &[short.as_str()], &lines[7..]].concat();
     for (what, text) in [
         ("nothing is", whole.clone()),
         ("a byte", whole.replacen("Zoë", "Zoe", 1)),
         ("a time", whole.replacen("Z\",\"hash\"", "1Z\",\"hash\"", 1)),
+        ("a hash", tampered(hash_of_another)),
+        ("a hash's length", tampered(short_hash)),
         ("a removed event", tampered([&lines[..6], &lines[7..]].concat())),
         ("a swapped pair", tampered(swapped)),
         ("an added event", tampered([&lines[..7], &lines[6..]].concat())),
@@ -67,23 +78,13 @@ async fn a_verifier_in_another_language_refuses_a_tampered_export() {
         std::fs::write(&file, text).unwrap();
         let (fits, said) = verifier(&["export", &file, "--trusted", &hash]);
         assert_eq!(fits, what == "nothing is", "{what}: {said}");
-    }
-}
-
-/// Every text and number in a file, by its path.
-fn leaves(value: &Value, pointer: &str, found: &mut Vec<String>) {
-    match value {
-        Value::Object(members) => {
-            for (name, value) in members {
-                leaves(value, &format!("{pointer}/{name}"), found);
-            }
-        }
-        Value::Array(items) => {
-            for (n, value) in items.iter().enumerate() {
-                leaves(value, &format!("{pointer}/{n}"), found);
-            }
-        }
-        _ => found.push(pointer.to_owned()),
+        // All but a cut tail is found without a trusted head too.
+        let (fits, said) = verifier(&["export", &file]);
+        assert_eq!(
+            fits,
+            ["nothing is", "a cut tail"].contains(&what),
+            "{what}: {said}"
+        );
     }
 }
 
@@ -112,8 +113,7 @@ async fn a_verifier_in_another_language_agrees_about_proofs_and_refuses_tampered
     // Event 1 has texts only, so that each can be altered in the same way.
     assert_eq!(log.audit(&["prove", "1", "--from", "23", "--output", &file]).0, 0);
     let proof: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
-    let mut pointers = Vec::new();
-    leaves(&proof, "", &mut pointers);
+    let pointers = leaves(&proof);
     assert!(pointers.len() > 20);
     for pointer in pointers {
         let mut altered = proof.clone();
@@ -134,4 +134,68 @@ async fn a_verifier_in_another_language_agrees_about_proofs_and_refuses_tampered
         let arguments = ["check", &file, "--trusted", &before, "--trusted", &after];
         assert_ne!(log.audit(&arguments).0, 0, "{pointer} can be altered for us");
     }
+}
+
+#[tokio::test]
+async fn both_verifiers_refuse_what_is_not_as_a_proof_is_defined() {
+    let log = Log::embedded(23).await;
+    let file = log.path("a.json");
+    let arguments = ["prove", "7", "--from", "16", "--output", &file];
+    assert_eq!(log.audit(&arguments).0, 0);
+    let proof: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+    let text = |pointer: &str| proof.pointer(pointer).unwrap().as_str().unwrap().to_owned();
+    let nothing = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+    let of_itself = |size: u64, root: &str| json!({"size": size, "root": root, "path": []});
+    let mut altered = vec![("", proof.clone())];
+    for within in ["", "/tree", "/inclusion", "/inclusion/event", "/consistency"] {
+        let mut proof = proof.clone();
+        proof.pointer_mut(within).unwrap()["note"] = "true".into();
+        altered.push((within, proof));
+    }
+    for (pointer, value) in [
+        ("/format", "event-log-proof-2".into()),
+        ("/tree/size", json!(23.0)),
+        ("/tree/root", text("/tree/root").to_uppercase().into()),
+        ("/tree/root", text("/tree/root")[..62].into()),
+        ("/inclusion", Value::Null),
+        ("/inclusion/event/aggregate_id", json!(7)),
+        (
+            "/inclusion/event/hash",
+            text("/inclusion/event/hash").to_uppercase().into(),
+        ),
+        (
+            "/inclusion/previous_hash",
+            (text("/inclusion/previous_hash") + "00").into(),
+        ),
+        ("/inclusion/path", Value::Null),
+        (
+            "/consistency/path/0",
+            text("/consistency/path/0").to_uppercase().into(),
+        ),
+        ("/consistency", of_itself(0, nothing)),
+        ("/consistency", of_itself(0, &text("/tree/root"))),
+    ] {
+        let mut proof = proof.clone();
+        *proof.pointer_mut(pointer).unwrap() = value;
+        altered.push((pointer, proof));
+    }
+    // Both roots are the same, and no digits at all.
+    let short = json!({"format": proof["format"], "tree": {"size": 7, "root": "0f"}, "consistency": of_itself(7, "0f")});
+    altered.push(("roots", short));
+    for (n, (what, altered)) in altered.iter().enumerate() {
+        std::fs::write(&file, altered.to_string()).unwrap();
+        let (fits, said) = verifier(&["proof", &file]);
+        assert_eq!(fits, n == 0, "{what}: {altered}: {said}");
+        let (code, said, stderr) = log.audit(&["check", &file]);
+        assert_eq!(code == 0, n == 0, "{what}: {altered}: {said}{stderr}");
+    }
+    // Beyond 64 bits a number would be kept as a double, and two of them as one.
+    let written = proof.to_string();
+    let large = written.replacen("\"metadata\":{", "\"metadata\":{\"n\":18446744073709551617,", 1);
+    assert_ne!(large, written);
+    std::fs::write(&file, large).unwrap();
+    let (fits, said) = verifier(&["proof", &file]);
+    assert!(!fits && said.contains("an integer"), "{said}");
+    let (code, _, said) = log.audit(&["check", &file]);
+    assert!(code != 0 && said.contains("an integer"), "{said}");
 }

@@ -10,6 +10,7 @@
 //! | a mail transfer agent that wants a password | [`Postfix`] |
 //! | the product's own binary | [`Program`] |
 //! | a moment that will come | [`wait_until`] |
+//! | each value of a JSON document, to be altered | [`leaves`] |
 //!
 //! The guarantee: whatever is started here dies, and its folder is removed, when its value is dropped or when the
 //! test process ends, however that ends; `kill -9` is no exception. `guardian.rs` says how.
@@ -33,6 +34,7 @@
 mod certificates;
 mod guardian;
 mod installed;
+mod json;
 mod mail;
 mod mysql;
 mod port;
@@ -43,6 +45,7 @@ mod service;
 mod smtp;
 mod wait;
 
+pub use json::leaves;
 pub use mail::Mail;
 pub use mysql::{Flavour, MysqlServer, PrivateMysql, TestDatabase, installed_flavours, mysql_servers};
 pub use port::free_port;

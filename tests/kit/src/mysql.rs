@@ -15,11 +15,6 @@ pub use database::TestDatabase;
 pub use flavour::{Flavour, installed_flavours};
 pub use private::PrivateMysql;
 
-/// What to do when there is no server at all.
-const MISSING: &str = "no MySQL server for the tests: set TEST_MYSQL_URL (mysql://root@127.0.0.1:3306, or several \
-    with commas between), or install one, such as with `apt-get install mariadb-server-core` or \
-    `apt-get install mysql-server-core`";
-
 /// A running server.
 #[derive(Clone, Debug)]
 pub struct MysqlServer {
@@ -84,7 +79,6 @@ fn own_servers() -> &'static [PrivateMysql] {
     static OWN: OnceLock<Vec<PrivateMysql>> = OnceLock::new();
     OWN.get_or_init(|| {
         let flavours = installed_flavours();
-        assert!(!flavours.is_empty(), "{MISSING}");
         std::thread::scope(|scope| {
             let start = |flavour| scope.spawn(move || block_on(PrivateMysql::start(flavour)));
             let starts: Vec<_> = flavours.into_iter().map(start).collect();

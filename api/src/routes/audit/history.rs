@@ -7,10 +7,8 @@ use axum::response::{IntoResponse, Response};
 use crate::Api;
 use crate::headers::set_next;
 use crate::problem::ApiError;
-use crate::query::Query;
+use crate::query::{DEFAULT_LIMIT, Query};
 use crate::routes::PatientId;
-
-const DEFAULT_LIMIT: u32 = 100;
 
 pub(super) async fn list(
     State(api): State<Api>,

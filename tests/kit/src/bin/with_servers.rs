@@ -9,7 +9,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::{ExitCode, ExitStatus, Stdio};
 use std::time::Duration;
 
-use testkit::{PrivateMysql, RedisServer, installed_flavours, mysql_servers};
+use testkit::{PrivateMysql, RedisServer, installed_flavours};
 use tokio::process::{Child, Command};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::timeout;
@@ -81,12 +81,7 @@ impl Servers {
         let mysql_url = if let Some(url) = given("TEST_MYSQL_URL") {
             url
         } else {
-            let flavours = installed_flavours();
-            if flavours.is_empty() {
-                // Says what to do, and ends.
-                mysql_servers();
-            }
-            let starts: Vec<_> = flavours
+            let starts: Vec<_> = installed_flavours()
                 .into_iter()
                 .map(|f| tokio::spawn(PrivateMysql::start(f)))
                 .collect();

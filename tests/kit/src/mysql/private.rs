@@ -4,7 +4,8 @@ use std::ffi::OsString;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use super::{Flavour, MISSING, MysqlServer};
+use super::flavour::MISSING;
+use super::{Flavour, MysqlServer};
 use crate::guardian::{Folder, Process, guarded};
 use crate::installed;
 use crate::port::free_port;

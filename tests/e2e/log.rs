@@ -1,0 +1,31 @@
+//! A log that is filled without the API.
+
+use eventstore::{Append, AppendQueue, Database, DatabaseOptions, Signal, SystemClock};
+use futures::{StreamExt, stream};
+
+/// Appends that wait at a time.
+const AT_ONCE: usize = 500;
+
+/// Makes the schema of the database at `url` if there is none, and appends to its log, in this order.
+pub(crate) async fn fill(url: &str, appends: impl IntoIterator<Item = Append>) {
+    let database = Database::connect(url, DatabaseOptions::default()).await.unwrap();
+    migrations::migrate(&database, SystemClock::shared(), "test")
+        .await
+        .unwrap();
+    let queue = AppendQueue::start(
+        database.clone(),
+        Signal::in_process(),
+        SystemClock::shared(),
+        AT_ONCE,
+        AT_ONCE,
+    );
+    let mut appending = stream::iter(appends)
+        .map(|append| queue.append(append))
+        .buffered(AT_ONCE);
+    while let Some(appended) = appending.next().await {
+        appended.unwrap();
+    }
+    drop(appending);
+    queue.shutdown().await;
+    database.close().await;
+}
