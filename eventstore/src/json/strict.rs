@@ -29,7 +29,7 @@ pub(crate) fn strict_text(text: &str) -> serde_json::Result<Value> {
     let value = Strict.deserialize(&mut reader)?;
     reader.end()?;
     // `serde_json` makes a double of an integer beyond 64 bits, so that the value no longer tells how it was written.
-    if numbers(text).any(|number| is_inexact_integer(number)) {
+    if numbers(text).any(is_inexact_integer) {
         return Err(serde_json::Error::custom("an integer that is too large"));
     }
     Ok(value)
