@@ -28,8 +28,8 @@ pub enum Error {
         /// What does not fit.
         what: &'static str,
     },
-    /// The one row of `log_head` is missing: the schema has not been migrated.
-    #[error("log_head has no row; run the migrations")]
+    /// The one row of `log_head` is missing: the schema has not been migrated, or somebody has removed it.
+    #[error("log_head has no row: the migrations have not been run, or it was removed")]
     NoHead,
     /// Another owner moved the checkpoint since it was read.
     #[error("checkpoint {name} was moved by another owner")]

@@ -3,8 +3,8 @@
 use eventstore::{Append, AppendQueue, Database, DatabaseOptions, Signal, SystemClock};
 use futures::{StreamExt, stream};
 
-/// Appends that wait at a time.
-const AT_ONCE: usize = 500;
+/// Appends that wait at a time; some have a hundred large events.
+const AT_ONCE: usize = 100;
 
 /// Makes the schema of the database at `url` if there is none, and appends to its log, in this order.
 pub(crate) async fn fill(url: &str, appends: impl IntoIterator<Item = Append>) {
