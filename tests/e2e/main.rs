@@ -16,6 +16,7 @@ mod faults;
 mod feed;
 mod log;
 mod mail;
+mod mail_faults;
 mod metrics;
 mod mta;
 mod operators;

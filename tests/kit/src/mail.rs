@@ -1,11 +1,15 @@
 //! A received mail.
 
+use std::time::Duration;
+
 /// A mail as the SMTP server stored it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mail {
     /// Headers and body as sent, with `\n` between lines; after the sender's headers come the server's own `X-Peer`,
     /// `X-MailFrom` and `X-RcptTo`.
     pub raw: String,
+    /// When the server had stored it, since 1970.
+    pub arrived: Duration,
 }
 
 impl Mail {
@@ -40,6 +44,15 @@ impl Mail {
         self.header("To").expect("a mail has a To header")
     }
 
+    /// The address that the server was told to deliver it to.
+    ///
+    /// # Panics
+    /// If there is none.
+    pub fn recipient(&self) -> String {
+        self.header("X-RcptTo")
+            .expect("the server adds an X-RcptTo header")
+    }
+
     /// The `Message-ID` header, with its angle brackets.
     ///
     /// # Panics
@@ -69,7 +82,10 @@ mod tests {
     #[test]
     fn a_header_is_unfolded_and_found_in_any_case_and_never_in_the_body() {
         let raw = "Subject: a\n b\nTO:  ana@example.com\n\nX-Body: no\n".to_owned();
-        let mail = Mail { raw };
+        let mail = Mail {
+            raw,
+            arrived: std::time::Duration::ZERO,
+        };
         assert_eq!(mail.subject(), "a b");
         assert_eq!(mail.to(), "ana@example.com");
         assert_eq!(mail.header("X-Body"), None);

@@ -1,6 +1,7 @@
 //! An SMTP server that keeps what it receives.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::certificates;
 use crate::guardian::Folder;
@@ -96,11 +97,13 @@ impl SmtpServer {
             .map(|entry| entry.expect("the mails are listed").path())
             .collect();
         files.sort_by_key(|file| arrival(file));
+        let arrived = |file| arrival(file).expect("a Maildir file says when it was written");
         let read = |file| std::fs::read(file).expect("a mail can be read");
         files
             .iter()
             .map(|file| Mail {
                 raw: String::from_utf8_lossy(&read(file)).into_owned(),
+                arrived: arrived(file),
             })
             .collect()
     }
@@ -116,10 +119,10 @@ impl SmtpServer {
     }
 }
 
-/// Seconds and microseconds of a Maildir file name such as `1700000000.M42P7Q1.host`.
-fn arrival(file: &Path) -> Option<(u64, u64)> {
+/// Since 1970, from a Maildir file name such as `1700000000.M42P7Q1.host`.
+fn arrival(file: &Path) -> Option<Duration> {
     let name = file.file_name()?.to_str()?;
     let (seconds, rest) = name.split_once(".M")?;
     let (microseconds, _) = rest.split_once('P')?;
-    Some((seconds.parse().ok()?, microseconds.parse().ok()?))
+    Some(Duration::from_secs(seconds.parse().ok()?) + Duration::from_micros(microseconds.parse().ok()?))
 }
