@@ -7,6 +7,7 @@ mod database;
 mod health;
 mod logging;
 mod mail;
+mod openapi;
 mod progress;
 mod projection;
 mod roles;
@@ -49,6 +50,7 @@ fn run(command: Command, settings: &Settings) -> anyhow::Result<()> {
             Command::Health { role } => health::check(settings, role).await,
             Command::Audit { command } => audit::run(settings, command).await,
             Command::Projection { command } => projection::run(settings, command).await,
+            Command::Openapi => openapi::print(),
             Command::Mail { command } => mail::run(settings, command).await,
         }
     });

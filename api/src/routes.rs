@@ -1,5 +1,6 @@
 //! The routes, one file each.
 
+mod about;
 mod audit;
 mod delete_patient;
 mod get_patient;
@@ -7,48 +8,80 @@ mod health;
 mod list_patients;
 mod projections;
 mod register;
+mod table;
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, FromRequestParts, Path};
 use axum::http::request::Parts;
 use axum::middleware::from_fn_with_state;
-use axum::routing::{delete, get, post};
+use utoipa::openapi::OpenApi;
 use uuid::Uuid;
 
 use crate::Api;
-use crate::access::{CLERKS, Caller, EVERYBODY, OPERATORS, READERS};
+use crate::access::{CLERKS, Caller, EVERYBODY, READERS};
 use crate::body::MAX_BODY;
 use crate::observe::{RequestId, observe};
 use crate::problem::ApiError;
 use crate::reads::ReadError;
+use table::Routes;
 
 /// All routes: the seed's, the one of its load test, and the plain REST ones.
-pub fn router(api: Api) -> Router {
-    Router::new()
-        .route("/register", CLERKS.may(post(register::register)))
-        .route("/patients/register", CLERKS.may(post(register::register)))
-        .route("/patients", CLERKS.may(post(register::register)))
-        .route("/patients", READERS.may(get(list_patients::list)))
-        .route("/getPatients", READERS.may(get(list_patients::list)))
-        .route("/patients/{id}", READERS.may(get(get_patient::get)))
-        .route("/patients/{id}", CLERKS.may(delete(delete_patient::delete)))
+fn routes() -> Routes {
+    Routes::new()
+        .post("/register", CLERKS, register::register, register::described)
+        .post(
+            "/patients/register",
+            CLERKS,
+            register::register,
+            register::described,
+        )
+        .post("/patients", CLERKS, register::register, register::described)
+        .get(
+            "/getPatients",
+            READERS,
+            list_patients::list,
+            list_patients::described,
+        )
+        .get(
+            "/patients",
+            READERS,
+            list_patients::list,
+            list_patients::described,
+        )
+        .get(
+            "/patients/{id}",
+            READERS,
+            get_patient::get,
+            get_patient::described,
+        )
+        .delete(
+            "/patients/{id}",
+            CLERKS,
+            delete_patient::delete,
+            delete_patient::described,
+        )
         .merge(audit::routes())
-        .route("/projections", OPERATORS.may(get(projections::all)))
-        .route(
-            "/projections/{projection}/rebuild",
-            OPERATORS.may(post(projections::rebuild)),
-        )
-        .route(
-            "/projections/{projection}/rebuilds/{generation}",
-            OPERATORS.may(get(projections::progress).delete(projections::cancel)),
-        )
-        .route("/health/live", EVERYBODY.may(get(health::live)))
-        .route("/health/ready", EVERYBODY.may(get(health::ready)))
+        .merge(projections::routes())
+        .get("/health/live", EVERYBODY, health::live, health::live_described)
+        .get("/health/ready", EVERYBODY, health::ready, health::ready_described)
+        .merge(about::routes())
+}
+
+/// The routes over an API.
+pub fn router(api: Api) -> Router {
+    routes()
+        .into_router()
         .fallback(async || ApiError::NoSuchRoute)
         .method_not_allowed_fallback(async || ApiError::MethodNotAllowed)
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .layer(from_fn_with_state(api.clone(), observe))
         .with_state(api)
+}
+
+/// The OpenAPI document about the routes.
+#[must_use]
+pub fn openapi() -> OpenApi {
+    routes().into_document()
 }
 
 /// Who causes what this request does.

@@ -10,6 +10,7 @@ mod access;
 mod errors;
 mod feed;
 mod history;
+mod openapi;
 mod projections;
 mod reading;
 mod retries;
