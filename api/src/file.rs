@@ -40,7 +40,10 @@ impl File {
 
     fn new(media_type: &'static str, gzip: Cow<'static, [u8]>) -> Self {
         let digest = Sha256::digest(&gzip);
-        let etag = digest[..12].iter().map(|byte| format!("{byte:02x}")).collect();
+        let start = digest
+            .first_chunk()
+            .map_or(0, |start| u128::from_be_bytes(*start));
+        let etag = format!("{start:032x}");
         Self {
             media_type,
             gzip,

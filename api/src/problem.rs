@@ -22,6 +22,10 @@ pub struct FieldProblem {
     /// A sentence without a subject that a person can act on, such as `must be 3 to 64 characters long`.
     #[schema(example = "must not be empty")]
     pub message: String,
+    /// Where in the body it is, as a JSON pointer (RFC 6901); nothing if it is not in the body.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, example = "/email")]
+    pub pointer: Option<String>,
 }
 
 impl FieldProblem {
@@ -31,6 +35,20 @@ impl FieldProblem {
         Self {
             field: field.to_owned(),
             message: message.into(),
+            pointer: None,
+        }
+    }
+
+    /// The member of the body and what is wrong with it; an empty name is that of the body as a whole.
+    #[must_use]
+    pub fn in_body(member: &str, message: impl Into<String>) -> Self {
+        let pointer = match member {
+            "" => String::new(),
+            _ => format!("/{}", member.replace('~', "~0").replace('/', "~1")),
+        };
+        Self {
+            pointer: Some(pointer),
+            ..Self::new(member, message)
         }
     }
 }

@@ -48,7 +48,7 @@ impl Method {
 
 /// A body or an answer of some media type.
 pub(crate) struct Media {
-    media_type: &'static str,
+    name: &'static str,
     content: Content,
     schemas: Vec<(String, RefOr<Schema>)>,
 }
@@ -59,7 +59,7 @@ impl Media {
         let mut schemas = vec![(T::name().into_owned(), T::schema())];
         T::schemas(&mut schemas);
         Self {
-            media_type: "application/json",
+            name: "application/json",
             content: content(Ref::from_schema_name(T::name()), Some(example)),
             schemas,
         }
@@ -94,13 +94,9 @@ impl Media {
     }
 
     /// Anything else, of that schema.
-    pub(crate) fn of(
-        media_type: &'static str,
-        schema: impl Into<RefOr<Schema>>,
-        example: Option<Value>,
-    ) -> Self {
+    pub(crate) fn of(name: &'static str, schema: impl Into<RefOr<Schema>>, example: Option<Value>) -> Self {
         Self {
-            media_type,
+            name,
             content: content(schema, example),
             schemas: Vec::new(),
         }
@@ -151,7 +147,7 @@ impl Described {
         self.body = Some(
             RequestBodyBuilder::new()
                 .required(Some(Required::True))
-                .content(media.media_type, media.content)
+                .content(media.name, media.content)
                 .build(),
         );
         self
@@ -168,7 +164,7 @@ impl Described {
         let mut response = ResponseBuilder::new();
         for media in media {
             self.schemas.extend(media.schemas);
-            response = response.content(media.media_type, media.content);
+            response = response.content(media.name, media.content);
         }
         for (name, header) in headers {
             response = response.header(name, header);

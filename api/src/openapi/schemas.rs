@@ -3,6 +3,10 @@
 //! They are never made: they only describe. `tests/http/openapi.rs` compares them with answers.
 
 #![expect(dead_code, reason = "they describe, and are never made")]
+#![expect(
+    clippy::struct_field_names,
+    reason = "the fields have the names that they have in JSON"
+)]
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,7 @@
-//! `GET /openapi.json`: the API about itself.
+//! The API about itself: its description, the pages that show it, and what its problems mean.
+
+mod pages;
+mod problems;
 
 use std::sync::LazyLock;
 
@@ -22,7 +25,28 @@ static OPENAPI: LazyLock<File> = LazyLock::new(|| {
 });
 
 pub(super) fn routes() -> Routes {
-    Routes::new().get("/openapi.json", EVERYBODY, openapi, openapi_described)
+    Routes::new()
+        .get("/openapi.json", EVERYBODY, openapi, openapi_described)
+        .get("/docs", EVERYBODY, pages::docs, pages::docs_described)
+        .get("/redoc", EVERYBODY, pages::redoc, pages::redoc_described)
+        .get(
+            "/docs/assets/{file}",
+            EVERYBODY,
+            pages::asset,
+            pages::asset_described,
+        )
+        .get("/problems", EVERYBODY, problems::all, problems::all_described)
+        .get(
+            "/problems/{slug}",
+            EVERYBODY,
+            problems::one,
+            problems::one_described,
+        )
+}
+
+/// A page, as the document has one.
+fn sample_page() -> Media {
+    Media::of("text/html", fields::string(), None)
 }
 
 /// The headers that a file of the binary comes with.

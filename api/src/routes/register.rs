@@ -168,7 +168,7 @@ fn parse(body: JsonObject) -> Result<Registration, ApiError> {
             for field in refused {
                 // What is missing is not to be reported as empty as well.
                 if !problems.iter().any(|problem| problem.field == field.field) {
-                    problems.push(FieldProblem::new(field.field, field.error.to_string()));
+                    problems.push(FieldProblem::in_body(field.field, field.error.to_string()));
                 }
             }
             Err(ApiError::Invalid(problems))

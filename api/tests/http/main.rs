@@ -6,6 +6,7 @@
     reason = "a test that cannot go on stops, and says where it was"
 )]
 
+mod about;
 mod access;
 mod errors;
 mod feed;
@@ -13,6 +14,7 @@ mod history;
 mod openapi;
 mod projections;
 mod reading;
+mod refusals;
 mod retries;
 mod rig;
 mod seed;
