@@ -56,6 +56,8 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: ProjectionCommand,
     },
+    /// Print the API's description, in OpenAPI 3.1
+    Openapi,
     /// Look after the mail: how it stands, what is in the ledger, try again, preview, test
     Mail {
         #[command(subcommand)]

@@ -8,6 +8,7 @@ mod health;
 mod logging;
 mod mail;
 mod metrics;
+mod openapi;
 mod progress;
 mod projection;
 mod roles;
@@ -50,6 +51,7 @@ fn run(command: Command, settings: &Settings) -> anyhow::Result<()> {
             Command::Health { role } => health::check(settings, role).await,
             Command::Audit { command } => audit::run(settings, command).await,
             Command::Projection { command } => projection::run(settings, command).await,
+            Command::Openapi => openapi::print(),
             Command::Mail { command } => mail::run(settings, command).await,
         }
     });

@@ -61,7 +61,10 @@ impl JsonObject {
     fn parse(bytes: &[u8]) -> Result<Self, ApiError> {
         serde_json::from_slice(bytes).map_err(|error| match error.classify() {
             serde_json::error::Category::Data => {
-                ApiError::Invalid(vec![FieldProblem::new("", "must be a JSON object")])
+                ApiError::Invalid(vec![FieldProblem::in_body("", "must be a JSON object")])
+            }
+            _ if error.to_string().starts_with("recursion limit exceeded") => {
+                ApiError::MalformedJson("it is nested too deeply".to_owned())
             }
             // serde_json's own text would be safe here, but says less to most people than the place does.
             _ => ApiError::MalformedJson(format!("see line {}, column {}", error.line(), error.column())),
@@ -81,21 +84,21 @@ impl JsonObject {
             let Some(index) = names.iter().position(|name| *name == member) else {
                 // What a client calls its field is not ours to repeat at any length.
                 let field: String = member.chars().filter(|c| !c.is_control()).take(64).collect();
-                problems.push(FieldProblem::new(&field, "is not a field of this request"));
+                problems.push(FieldProblem::in_body(&field, "is not a field of this request"));
                 continue;
             };
             if std::mem::replace(&mut seen[index], true) {
                 strings[index] = None;
-                problems.push(FieldProblem::new(names[index], "was sent more than once"));
+                problems.push(FieldProblem::in_body(names[index], "was sent more than once"));
                 continue;
             }
             match value {
                 Value::String(value) => strings[index] = Some(value),
-                _ => problems.push(FieldProblem::new(names[index], "must be a string")),
+                _ => problems.push(FieldProblem::in_body(names[index], "must be a string")),
             }
         }
         for (name, _) in names.iter().zip(seen).filter(|(_, seen)| !seen) {
-            problems.push(FieldProblem::new(name, "is required"));
+            problems.push(FieldProblem::in_body(name, "is required"));
         }
         (strings, problems)
     }

@@ -78,18 +78,26 @@ pub(crate) fn last_event_id(headers: &HeaderMap) -> Result<Option<Position>, Api
 
 /// Whether `Accept` names a media type, and does not refuse it.
 pub(crate) fn accepts(headers: &HeaderMap, media_type: &str) -> bool {
+    listed(headers, &header::ACCEPT, media_type)
+}
+
+/// Whether a header that lists what a client takes names `wanted`, and does not refuse it.
+fn listed(headers: &HeaderMap, header: &HeaderName, wanted: &str) -> bool {
     headers
-        .get_all(header::ACCEPT)
+        .get_all(header)
         .iter()
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(','))
         .any(|range| {
             let mut parts = range.split(';').map(str::trim);
-            let named = parts
-                .next()
-                .is_some_and(|name| name.eq_ignore_ascii_case(media_type));
+            let named = parts.next().is_some_and(|name| name.eq_ignore_ascii_case(wanted));
             named && !parts.any(|part| matches!(part, "q=0" | "q=0.0" | "q=0.00" | "q=0.000"))
         })
+}
+
+/// Whether `Accept-Encoding` allows gzip.
+pub(crate) fn accepts_gzip(headers: &HeaderMap) -> bool {
+    listed(headers, &header::ACCEPT_ENCODING, "gzip")
 }
 
 /// Says where the next page is (RFC 8288).

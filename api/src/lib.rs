@@ -12,19 +12,22 @@
 //!
 //! # Adding a route
 //!
-//! 1. Add a file in `routes/` with the handler and what it alone needs.
-//! 2. Name it in `routes::router`, with the roles that it is for.
-//! 3. Say in [`problem::ApiError`] what can go wrong that is new, with its status.
+//! 1. Add a file in `routes/` with the handler, its OpenAPI text (`described`) and what it alone needs.
+//! 2. Name it in the table, `routes::routes`, with the roles that it is for, and in the table of `tests/http/access.rs`.
+//! 3. Say in [`problem::ApiError`] what can go wrong that is new, and in `problem/kinds.rs` what it means.
+//! 4. Write the document anew: `cargo run -- openapi > docs/openapi.json`.
 
 pub mod access;
 mod body;
 pub mod commands;
 mod feed;
+mod file;
 mod headers;
 pub mod history;
 pub mod mail;
 pub mod metrics;
 mod observe;
+mod openapi;
 pub mod problem;
 mod query;
 pub mod reads;
@@ -46,7 +49,7 @@ use metrics::Metrics;
 use reads::PatientReads;
 
 pub use metrics::serve_metrics;
-pub use routes::router;
+pub use routes::{openapi, router};
 pub use server::serve;
 
 /// How the API behaves.

@@ -7,6 +7,7 @@ use std::fmt::Debug;
 use eventstore::{Position, Timestamp};
 use futures::future::BoxFuture;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 /// The states that a delivery can be in.
 pub const STATES: [&str; 6] = ["pending", "sending", "sent", "failed", "dead", "cancelled"];
@@ -33,18 +34,19 @@ pub trait MailDesk: Debug + Send + Sync {
 }
 
 /// How mail stands.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct MailStatus {
     /// How many deliveries are in each state.
     pub mails: Counts,
     /// When the oldest that has not left was made.
+    #[schema(required, value_type = Option<String>, format = DateTime)]
     pub oldest_waiting: Option<Timestamp>,
     /// The processes that send.
     pub mailers: Vec<Mailer>,
 }
 
 /// Deliveries in each state.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Counts {
     /// To be sent.
     pub pending: u64,
@@ -61,66 +63,83 @@ pub struct Counts {
 }
 
 /// A process that sends.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Mailer {
     /// Its name among all.
     pub name: String,
     /// Where its mail goes, without secrets.
     pub server: String,
     /// `ready`, `down` (the server is away) or `refused` (it refuses every mail).
+    #[schema(example = "ready")]
     pub state: &'static str,
     /// Why it cannot send.
+    #[schema(required)]
     pub error: Option<String>,
     /// Since when it stands so.
+    #[schema(value_type = String, format = DateTime)]
     pub since: Timestamp,
     /// When it last said so.
+    #[schema(value_type = String, format = DateTime)]
     pub seen_at: Timestamp,
 }
 
 /// One mail; no personal data.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Delivery {
     /// The position of the event that it tells of.
+    #[schema(value_type = i64, minimum = 1, example = 17)]
     pub id: Position,
     /// `patient_registered` or `patient_deleted`.
+    #[schema(example = "patient_registered")]
     pub mail: String,
     /// Whom it is about.
+    #[schema(format = Uuid, example = "01a20c52-84f4-752b-9b94-14a23061549a")]
     pub patient_id: String,
     /// One of [`STATES`].
+    #[schema(example = "sent")]
     pub state: String,
     /// How often it was tried, since the last retry by hand.
     pub attempts: u32,
     /// When it may be tried next.
+    #[schema(required, value_type = Option<String>, format = DateTime)]
     pub next: Option<Timestamp>,
     /// Why it was not sent last time.
+    #[schema(required)]
     pub last_error: Option<String>,
     /// When it was made.
+    #[schema(value_type = String, format = DateTime)]
     pub created_at: Timestamp,
     /// When it was last changed.
+    #[schema(value_type = String, format = DateTime)]
     pub updated_at: Timestamp,
 }
 
 /// An attempt that has ended.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Attempt {
     /// The position of the event that the mail tells of.
+    #[schema(value_type = i64, minimum = 1, example = 17)]
     pub id: Position,
     /// Which mail.
+    #[schema(example = "patient_registered")]
     pub mail: String,
     /// Its number, from 1, since the last retry by hand.
     pub attempt: u32,
     /// When it began.
+    #[schema(value_type = String, format = DateTime)]
     pub started_at: Timestamp,
     /// When it ended.
+    #[schema(value_type = String, format = DateTime)]
     pub ended_at: Timestamp,
     /// What came of it.
     pub outcome: String,
     /// Why it failed.
+    #[schema(required)]
     pub error: Option<String>,
 }
 
 /// The mails about one event.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Shown {
     /// Each of them.
     pub mails: Vec<Delivery>,

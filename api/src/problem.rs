@@ -1,20 +1,31 @@
-//! Errors as HTTP sees them: the one place that maps them to statuses.
+//! Errors as HTTP sees them: the one place that maps them to kinds of problems, and so to statuses.
+
+pub(crate) mod kinds;
 
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use eventstore::Position;
 use serde::Serialize;
+use utoipa::ToSchema;
+
+pub(crate) use kinds::Kind;
 
 use crate::commands::CommandError;
 
 /// A field of a request that was refused.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct FieldProblem {
     /// The field's name; empty for the body as a whole.
+    #[schema(example = "email")]
     pub field: String,
     /// A sentence without a subject that a person can act on, such as `must be 3 to 64 characters long`.
+    #[schema(example = "must not be empty")]
     pub message: String,
+    /// Where in the body it is, as a JSON pointer (RFC 6901); nothing if it is not in the body.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, example = "/email")]
+    pub pointer: Option<String>,
 }
 
 impl FieldProblem {
@@ -24,6 +35,20 @@ impl FieldProblem {
         Self {
             field: field.to_owned(),
             message: message.into(),
+            pointer: None,
+        }
+    }
+
+    /// The member of the body and what is wrong with it; an empty name is that of the body as a whole.
+    #[must_use]
+    pub fn in_body(member: &str, message: impl Into<String>) -> Self {
+        let pointer = match member {
+            "" => String::new(),
+            _ => format!("/{}", member.replace('~', "~0").replace('/', "~1")),
+        };
+        Self {
+            pointer: Some(pointer),
+            ..Self::new(member, message)
         }
     }
 }
@@ -96,7 +121,7 @@ pub enum ApiError {
 #[derive(Debug, Serialize)]
 struct Problem {
     #[serde(rename = "type")]
-    kind: &'static str,
+    kind: String,
     title: &'static str,
     status: u16,
     detail: String,
@@ -107,197 +132,60 @@ struct Problem {
 }
 
 impl ApiError {
-    /// The status, the `type` and the title.
-    #[expect(clippy::too_many_lines, reason = "a table")]
-    const fn kind(&self) -> (StatusCode, &'static str, &'static str) {
+    const fn kind(&self) -> &'static Kind {
         match self {
-            Self::MalformedJson(_) => (
-                StatusCode::BAD_REQUEST,
-                "/problems/malformed-json",
-                "Malformed JSON",
-            ),
-            Self::UnsupportedMediaType => (
-                StatusCode::UNSUPPORTED_MEDIA_TYPE,
-                "/problems/unsupported-media-type",
-                "Unsupported media type",
-            ),
-            Self::TooLarge(_) => (
-                StatusCode::PAYLOAD_TOO_LARGE,
-                "/problems/too-large",
-                "Body too large",
-            ),
-            Self::BodyTooSlow => (
-                StatusCode::REQUEST_TIMEOUT,
-                "/problems/body-too-slow",
-                "Body too slow",
-            ),
-            Self::Invalid(_) => (
-                StatusCode::UNPROCESSABLE_ENTITY,
-                "/problems/invalid-request",
-                "Invalid request",
-            ),
-            Self::EmailTaken => (StatusCode::CONFLICT, "/problems/email-taken", "Email taken"),
-            Self::IdempotencyKeyReused => (
-                StatusCode::UNPROCESSABLE_ENTITY,
-                "/problems/idempotency-key-reused",
-                "Idempotency-Key reused",
-            ),
-            Self::Unauthorized => (
-                StatusCode::UNAUTHORIZED,
-                "/problems/unauthorized",
-                "Access token needed",
-            ),
-            Self::Forbidden => (StatusCode::FORBIDDEN, "/problems/forbidden", "Not allowed"),
-            Self::PatientNotFound => (
-                StatusCode::NOT_FOUND,
-                "/problems/patient-not-found",
-                "No such patient",
-            ),
-            Self::PatientDeleted => (StatusCode::GONE, "/problems/patient-deleted", "Patient deleted"),
-            Self::NoSuchSequence => (
-                StatusCode::NOT_FOUND,
-                "/problems/sequence-not-found",
-                "No such sequence",
-            ),
-            Self::NotRegisteredYet => (
-                StatusCode::NOT_FOUND,
-                "/problems/not-registered-yet",
-                "Not registered yet",
-            ),
-            Self::PreconditionFailed(_) => (
-                StatusCode::PRECONDITION_FAILED,
-                "/problems/precondition-failed",
-                "Changed meanwhile",
-            ),
-            Self::NoSuchProjection => (
-                StatusCode::NOT_FOUND,
-                "/problems/projection-not-found",
-                "No such projection",
-            ),
-            Self::NoSuchRebuild => (
-                StatusCode::NOT_FOUND,
-                "/problems/rebuild-not-found",
-                "No such rebuild",
-            ),
-            Self::RebuildUnderWay(_) => (
-                StatusCode::CONFLICT,
-                "/problems/rebuild-under-way",
-                "Rebuild under way",
-            ),
-            Self::RebuildTooFar => (StatusCode::CONFLICT, "/problems/rebuild-too-far", "Too late"),
-            Self::NoSuchMail => (StatusCode::NOT_FOUND, "/problems/mail-not-found", "No such mail"),
-            Self::NotToBeRetried(_) => (
-                StatusCode::CONFLICT,
-                "/problems/mail-not-to-be-retried",
-                "Not to be tried again",
-            ),
-            Self::NoSuchRoute => (StatusCode::NOT_FOUND, "/problems/not-found", "Not found"),
-            Self::MethodNotAllowed => (
-                StatusCode::METHOD_NOT_ALLOWED,
-                "/problems/method-not-allowed",
-                "Method not allowed",
-            ),
-            Self::NotProjectedYet(_) => (
-                StatusCode::SERVICE_UNAVAILABLE,
-                "/problems/not-projected-yet",
-                "Not there yet",
-            ),
-            Self::Overloaded => (
-                StatusCode::SERVICE_UNAVAILABLE,
-                "/problems/overloaded",
-                "Overloaded",
-            ),
-            Self::TooManyStreams => (
-                StatusCode::SERVICE_UNAVAILABLE,
-                "/problems/too-many-streams",
-                "Too many streams",
-            ),
-            Self::ShuttingDown => (
-                StatusCode::SERVICE_UNAVAILABLE,
-                "/problems/shutting-down",
-                "Shutting down",
-            ),
-            Self::Unavailable => (
-                StatusCode::SERVICE_UNAVAILABLE,
-                "/problems/unavailable",
-                "Unavailable",
-            ),
-            Self::OutcomeUnknown => (
-                StatusCode::SERVICE_UNAVAILABLE,
-                "/problems/outcome-unknown",
-                "Outcome unknown",
-            ),
-            Self::Internal => (
-                StatusCode::INTERNAL_SERVER_ERROR,
-                "/problems/internal",
-                "Internal error",
-            ),
+            Self::MalformedJson(_) => &kinds::MALFORMED_JSON,
+            Self::UnsupportedMediaType => &kinds::UNSUPPORTED_MEDIA_TYPE,
+            Self::TooLarge(_) => &kinds::TOO_LARGE,
+            Self::BodyTooSlow => &kinds::BODY_TOO_SLOW,
+            Self::Invalid(_) => &kinds::INVALID_REQUEST,
+            Self::EmailTaken => &kinds::EMAIL_TAKEN,
+            Self::IdempotencyKeyReused => &kinds::IDEMPOTENCY_KEY_REUSED,
+            Self::Unauthorized => &kinds::UNAUTHORIZED,
+            Self::Forbidden => &kinds::FORBIDDEN,
+            Self::PatientNotFound => &kinds::PATIENT_NOT_FOUND,
+            Self::PatientDeleted => &kinds::PATIENT_DELETED,
+            Self::NoSuchSequence => &kinds::SEQUENCE_NOT_FOUND,
+            Self::NotRegisteredYet => &kinds::NOT_REGISTERED_YET,
+            Self::PreconditionFailed(_) => &kinds::PRECONDITION_FAILED,
+            Self::NoSuchProjection => &kinds::PROJECTION_NOT_FOUND,
+            Self::NoSuchRebuild => &kinds::REBUILD_NOT_FOUND,
+            Self::RebuildUnderWay(_) => &kinds::REBUILD_UNDER_WAY,
+            Self::RebuildTooFar => &kinds::REBUILD_TOO_FAR,
+            Self::NoSuchMail => &kinds::MAIL_NOT_FOUND,
+            Self::NotToBeRetried(_) => &kinds::MAIL_NOT_TO_BE_RETRIED,
+            Self::NoSuchRoute => &kinds::NOT_FOUND,
+            Self::MethodNotAllowed => &kinds::METHOD_NOT_ALLOWED,
+            Self::NotProjectedYet(_) => &kinds::NOT_PROJECTED_YET,
+            Self::Overloaded => &kinds::OVERLOADED,
+            Self::TooManyStreams => &kinds::TOO_MANY_STREAMS,
+            Self::ShuttingDown => &kinds::SHUTTING_DOWN,
+            Self::Unavailable => &kinds::UNAVAILABLE,
+            Self::OutcomeUnknown => &kinds::OUTCOME_UNKNOWN,
+            Self::Internal => &kinds::INTERNAL,
         }
     }
 
     /// A sentence that a person can act on.
     fn detail(&self) -> String {
-        let detail = match self {
-            Self::MalformedJson(place) => return format!("The body is not valid JSON: {place}."),
-            Self::TooLarge(most) => return format!("The body may have at most {most} bytes."),
+        match self {
+            Self::MalformedJson(place) => format!("The body is not valid JSON: {place}."),
+            Self::TooLarge(most) => format!("The body may have at most {most} bytes."),
             Self::PreconditionFailed(sequence) => {
-                return format!(
-                    "The patient's present ETag is \"{sequence}\". Read it again and decide anew."
-                );
+                format!("The patient's present ETag is \"{sequence}\". Read it again and decide anew.")
             }
             Self::NotToBeRetried(state) => {
-                return format!("The mail is {state}; only one that is dead or failed can be tried again.");
+                format!("The mail is {state}; only one that is dead or failed can be tried again.")
             }
-            Self::UnsupportedMediaType => "Send the body as application/json.",
-            Self::BodyTooSlow => "The body did not arrive in time. Nothing was done; try again.",
-            Self::Invalid(_) => "Some fields were refused; see errors.",
-            Self::EmailTaken => "A registered patient has this email already.",
-            Self::IdempotencyKeyReused => {
-                "This Idempotency-Key was used for another registration. Use a new key for a new one."
-            }
-            Self::Unauthorized => "Send an access token that is known here, as Authorization: Bearer.",
-            Self::Forbidden => "The role of this access token may not do this.",
-            Self::PatientNotFound => {
-                "No patient has this id. Ids are UUIDs, as given in the answer to the registration."
-            }
-            Self::PatientDeleted => "The patient with this id was deleted.",
-            Self::NoSuchSequence => {
-                "The patient has no event with this sequence. The first has 1; the history lists them all."
-            }
-            Self::NotRegisteredYet => "At that moment nobody was registered under this id yet.",
-            Self::NoSuchProjection => "No projection has this name. GET /projections names them.",
-            Self::NoSuchRebuild => "The projection was never rebuilt into this generation.",
-            Self::RebuildUnderWay(_) => {
-                "The projection is being rebuilt already; the Location header says where to see how far that is."
-            }
-            Self::RebuildTooFar => "The new generation is served already, or the rebuild is over.",
-            Self::NoSuchMail => {
-                "No mail was ever to tell of this event. GET /mail/deliveries lists those that are."
-            }
-            Self::NoSuchRoute => "There is nothing at this path.",
-            Self::MethodNotAllowed => {
-                "This path does not take this method; the Allow header names those that it takes."
-            }
-            Self::NotProjectedYet(_) => "The read table has not reached Min-Position yet. Try again.",
-            Self::Overloaded => "Too many requests wait already. Nothing was done; try again.",
-            Self::TooManyStreams => {
-                "As many streams of events are open as may be at a time. Close one, or try again."
-            }
-            Self::ShuttingDown => "This process is shutting down. Nothing was done; try again.",
-            Self::Unavailable => "The database cannot be reached. Nothing was done; try again.",
-            Self::OutcomeUnknown => {
-                "The request was not finished in time, and it is open whether it was done. Repeat it with the same \
-                 Idempotency-Key, or read first."
-            }
-            Self::Internal => "Something is wrong on our side. The X-Request-Id header finds it in the logs.",
-        };
-        detail.to_owned()
+            _ => self.kind().detail.to_owned(),
+        }
     }
 }
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        let (status, kind, title) = self.kind();
+        let kind = self.kind();
+        let status = kind.status;
         let detail = self.detail();
         let (mut errors, mut position, mut location) = (Vec::new(), None, None);
         match self {
@@ -307,8 +195,8 @@ impl IntoResponse for ApiError {
             _ => {}
         }
         let problem = Problem {
-            kind,
-            title,
+            kind: kind.path(),
+            title: kind.title,
             status: status.as_u16(),
             detail,
             errors,

@@ -1,5 +1,6 @@
 //! The routes, one file each.
 
+mod about;
 mod audit;
 mod delete_patient;
 mod get_patient;
@@ -8,55 +9,101 @@ mod list_patients;
 mod mail;
 mod projections;
 mod register;
+mod table;
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, FromRequestParts, Path, State};
 use axum::http::request::Parts;
 use axum::middleware::from_fn_with_state;
 use axum::response::Response;
-use axum::routing::{delete, get, post};
+use serde_json::json;
+use utoipa::openapi::OpenApi;
 use uuid::Uuid;
 
 use crate::Api;
 use crate::access::{CLERKS, Caller, EVERYBODY, OPERATORS, READERS};
 use crate::body::MAX_BODY;
+use crate::metrics::OPEN_METRICS;
 use crate::observe::{RequestId, observe};
+use crate::openapi::{Described, Media, OPERATIONS, fields};
 use crate::problem::ApiError;
 use crate::reads::ReadError;
+use table::Routes;
 
 /// All routes: the seed's, the one of its load test, and the plain REST ones.
-pub fn router(api: Api) -> Router {
-    Router::new()
-        .route("/register", CLERKS.may(post(register::register)))
-        .route("/patients/register", CLERKS.may(post(register::register)))
-        .route("/patients", CLERKS.may(post(register::register)))
-        .route("/patients", READERS.may(get(list_patients::list)))
-        .route("/getPatients", READERS.may(get(list_patients::list)))
-        .route("/patients/{id}", READERS.may(get(get_patient::get)))
-        .route("/patients/{id}", CLERKS.may(delete(delete_patient::delete)))
+fn routes() -> Routes {
+    Routes::new()
+        .post("/register", CLERKS, register::register, register::described)
+        .post(
+            "/patients/register",
+            CLERKS,
+            register::register,
+            register::described,
+        )
+        .post("/patients", CLERKS, register::register, register::described)
+        .get(
+            "/getPatients",
+            READERS,
+            list_patients::list,
+            list_patients::described,
+        )
+        .get(
+            "/patients",
+            READERS,
+            list_patients::list,
+            list_patients::described,
+        )
+        .get(
+            "/patients/{id}",
+            READERS,
+            get_patient::get,
+            get_patient::described,
+        )
+        .delete(
+            "/patients/{id}",
+            CLERKS,
+            delete_patient::delete,
+            delete_patient::described,
+        )
         .merge(audit::routes())
-        .route("/projections", OPERATORS.may(get(projections::all)))
-        .route(
-            "/projections/{projection}/rebuild",
-            OPERATORS.may(post(projections::rebuild)),
-        )
-        .route(
-            "/projections/{projection}/rebuilds/{generation}",
-            OPERATORS.may(get(projections::progress).delete(projections::cancel)),
-        )
-        .route("/mail", OPERATORS.may(get(mail::status)))
-        .route("/mail/deliveries", OPERATORS.may(get(mail::list)))
-        .route("/mail/deliveries/{id}", OPERATORS.may(get(mail::show)))
-        .route("/mail/deliveries/{id}/retry", OPERATORS.may(post(mail::retry)))
-        .route("/mail/dead/retry", OPERATORS.may(post(mail::retry_dead)))
-        .route("/health/live", EVERYBODY.may(get(health::live)))
-        .route("/health/ready", EVERYBODY.may(get(health::ready)))
-        .route("/metrics", OPERATORS.may(get(metrics)))
+        .merge(projections::routes())
+        .merge(mail::routes())
+        .get("/metrics", OPERATORS, metrics, metrics_described)
+        .get("/health/live", EVERYBODY, health::live, health::live_described)
+        .get("/health/ready", EVERYBODY, health::ready, health::ready_described)
+        .merge(about::routes())
+}
+
+/// The routes over an API.
+pub fn router(api: Api) -> Router {
+    routes()
+        .into_router()
         .fallback(async || ApiError::NoSuchRoute)
         .method_not_allowed_fallback(async || ApiError::MethodNotAllowed)
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .layer(from_fn_with_state(api.clone(), observe))
         .with_state(api)
+}
+
+/// The OpenAPI document about the routes.
+#[must_use]
+pub fn openapi() -> OpenApi {
+    routes().into_document()
+}
+
+fn metrics_described() -> Described {
+    Described::new(
+        OPERATIONS,
+        "Metrics for Prometheus",
+        "What this process counted, and how the log, what follows it and the mail stand, in the format OpenMetrics 1.0. The same \
+         page is on `METRICS_ADDR`, if that is set.",
+    )
+    .answers(
+        200,
+        "The page.",
+        [Media::of(OPEN_METRICS, fields::string(), Some(json!("# EOF\n")))],
+        [],
+    )
 }
 
 /// `GET /metrics`.

@@ -7,27 +7,31 @@ mod events;
 mod history;
 mod state;
 
-use axum::Router;
 use axum::http::{HeaderValue, header};
-use axum::middleware::map_response;
 use axum::response::Response;
-use axum::routing::get;
 
-use crate::Api;
+use super::table::Routes;
 use crate::access::AUDITORS;
 
-pub(super) use state::at;
+pub(super) use state::{at, example as past_example};
 
-pub(super) fn routes() -> Router<Api> {
-    Router::new()
-        .route("/patients/{id}/history", AUDITORS.may(get(history::list)))
-        .route(
-            "/patients/{id}/history/{sequence}",
-            AUDITORS.may(get(state::after)),
+pub(super) fn routes() -> Routes {
+    Routes::new()
+        .get(
+            "/patients/{id}/history",
+            AUDITORS,
+            history::list,
+            history::described,
         )
-        .route("/events", AUDITORS.may(get(events::pages)))
-        .route("/events/stream", AUDITORS.may(get(events::live)))
-        .route_layer(map_response(async |response| not_kept(response)))
+        .get(
+            "/patients/{id}/history/{sequence}",
+            AUDITORS,
+            state::after,
+            state::described,
+        )
+        .get("/events", AUDITORS, events::pages, events::pages_described)
+        .get("/events/stream", AUDITORS, events::live, events::live_described)
+        .map_response(not_kept)
 }
 
 /// Personal data is not for caches.

@@ -9,7 +9,34 @@ use crate::Api;
 use crate::access::Caller;
 use crate::headers::{EVENT_POSITION, if_match};
 use crate::observe::RequestId;
-use crate::problem::ApiError;
+use crate::openapi::{Described, PATIENTS, fields};
+use crate::problem::{ApiError, kinds};
+
+pub(super) fn described() -> Described {
+    Described::new(
+        PATIENTS,
+        "Delete a patient",
+        "Answered when the deletion is durable. The email is free again; auditors still see the history.",
+    )
+    .takes([fields::patient_id(), fields::if_match()])
+    .answers(
+        204,
+        "Deleted.",
+        [],
+        [fields::event_position(
+            "The position of the deletion in the log, for Min-Position.",
+        )],
+    )
+    .problems([
+        kinds::PATIENT_NOT_FOUND,
+        kinds::PATIENT_DELETED,
+        kinds::PRECONDITION_FAILED,
+        kinds::INVALID_REQUEST,
+        kinds::OVERLOADED,
+        kinds::SHUTTING_DOWN,
+        kinds::UNAVAILABLE,
+    ])
+}
 
 pub(super) async fn delete(
     State(api): State<Api>,

@@ -6,13 +6,42 @@ use axum::http::header;
 use axum::response::{IntoResponse, Response};
 
 use super::register::PatientBody;
-use super::{PatientId, audit};
+use super::{PatientId, audit, register};
 use crate::Api;
 use crate::access::{AUDITORS, Caller};
 use crate::headers::etag;
-use crate::problem::ApiError;
+use crate::openapi::schemas::PastPatient;
+use crate::openapi::{Described, Media, PATIENTS, fields};
+use crate::problem::{ApiError, kinds};
 use crate::query::Query;
 use crate::reads::Found;
+
+pub(super) fn described() -> Described {
+    Described::new(
+        PATIENTS,
+        "Read a patient",
+        "Always up to date, whichever process wrote it. With `at`, as it was at that moment: for auditors only.",
+    )
+    .takes([fields::patient_id(), fields::at()])
+    .answers(
+        200,
+        "The patient; with `at`, as it was.",
+        [Media::either::<PatientBody<'_>, PastPatient>([
+            ("now", register::example()),
+            ("at", audit::past_example()),
+        ])],
+        [fields::etag()],
+    )
+    .problems([
+        kinds::PATIENT_NOT_FOUND,
+        kinds::PATIENT_DELETED,
+        kinds::NOT_REGISTERED_YET,
+        kinds::INVALID_REQUEST,
+        kinds::OVERLOADED,
+        kinds::SHUTTING_DOWN,
+        kinds::UNAVAILABLE,
+    ])
+}
 
 pub(super) async fn get(
     State(api): State<Api>,

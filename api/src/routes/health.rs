@@ -8,24 +8,64 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use eventstore::{Position, SubscriptionStatus};
 use serde::Serialize;
+use serde_json::json;
+use utoipa::ToSchema;
 
 use crate::Api;
+use crate::openapi::{Described, Media, OPERATIONS};
 use crate::reads::PROJECTION;
 
 /// How long the database may take to say that it is there.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-#[derive(Debug, Serialize)]
+/// How the process is.
+#[derive(Debug, Serialize, ToSchema)]
 struct Health {
+    /// `live`; `ready` or `unavailable`.
+    #[schema(example = "ready")]
     status: &'static str,
+    /// `up` or `down`.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, example = "up")]
     database: Option<&'static str>,
+    /// `open` or `full`.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, example = "open")]
     append_queue: Option<&'static str>,
+    /// The end of the log.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, value_type = i64, required = false, minimum = 0, example = 17)]
     position: Option<Position>,
+    /// `kept`, or `stopped` at an event.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, example = "kept")]
     read_table: Option<&'static str>,
+}
+
+pub(super) fn live_described() -> Described {
+    Described::new(OPERATIONS, "Whether the process runs", "It answers, so it does.").answers(
+        200,
+        "It runs.",
+        [Media::json::<Health>(json!({"status": "live"}))],
+        [],
+    )
+}
+
+pub(super) fn ready_described() -> Described {
+    let health = |status, database| {
+        let example = json!({
+            "status": status, "database": database, "append_queue": "open", "position": 17, "read_table": "kept",
+        });
+        [Media::json::<Health>(example)]
+    };
+    Described::new(
+        OPERATIONS,
+        "Whether the process can serve",
+        "It can if the database answers and there is room in the append queue. A read table that has stopped is told of, and \
+         is no reason to send clients elsewhere.",
+    )
+    .answers(200, "It can serve.", health("ready", "up"), [])
+    .answers(503, "It cannot serve now.", health("unavailable", "down"), [])
 }
 
 /// The process runs.

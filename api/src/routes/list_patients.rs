@@ -3,14 +3,61 @@
 use axum::extract::{OriginalUri, RawQuery, State};
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
+use serde_json::json;
+use utoipa::ToSchema;
+use uuid::Uuid;
 
 use crate::Api;
 use crate::headers::{min_position, set_next};
-use crate::problem::ApiError;
+use crate::openapi::{Described, Media, PATIENTS, fields};
+use crate::problem::{ApiError, kinds};
 use crate::query::{DEFAULT_LIMIT, Query};
 use crate::reads::PageRequest;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
+
+/// A patient in the list.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "it describes; the list comes as JSON from the database")]
+struct ListedPatient {
+    id: Uuid,
+    #[schema(example = "John Doe")]
+    name: String,
+    #[schema(example = "john@example.com")]
+    email: String,
+}
+
+pub(super) fn described() -> Described {
+    let example = json!([{"id": fields::AN_ID, "name": "John Doe", "email": "john@example.com"}]);
+    let id = json!(fields::AN_ID);
+    Described::new(
+        PATIENTS,
+        "List patients",
+        "The active ones, in the order of their ids, which is about that of their registrations. The list follows what was \
+         written by some milliseconds, unless `Min-Position` is sent. `GET /patients` and `GET /getPatients` are the same.",
+    )
+    .takes([
+        fields::limit(),
+        fields::query("after", fields::uuid(), id, "The id that the page comes after."),
+        fields::min_position(),
+    ])
+    .answers(
+        200,
+        "A page.",
+        [Media::json_list::<ListedPatient>(example)],
+        [fields::link(&format!(
+            "</patients?limit=100&after={}>; rel=\"next\"",
+            fields::AN_ID
+        ))],
+    )
+    .problems([
+        kinds::INVALID_REQUEST,
+        kinds::NOT_PROJECTED_YET,
+        kinds::OVERLOADED,
+        kinds::SHUTTING_DOWN,
+        kinds::UNAVAILABLE,
+    ])
+}
 
 pub(super) async fn list(
     State(api): State<Api>,

@@ -7,22 +7,160 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use eventstore::Position;
 use serde::Serialize;
+use serde_json::{Value, json};
+use utoipa::ToSchema;
+use utoipa::openapi::path::Parameter;
 
+use super::table::Routes;
 use crate::Api;
+use crate::access::OPERATORS;
 use crate::headers::set_next;
-use crate::mail::{MailStatus, Retried, STATES, Shown};
-use crate::problem::ApiError;
-use crate::query::Query;
+use crate::mail::{Delivery, MailStatus, Retried, STATES, Shown};
+use crate::openapi::{Described, Media, OPERATIONS, fields};
+use crate::problem::{ApiError, kinds};
+use crate::query::{DEFAULT_LIMIT, Query};
 
-const DEFAULT_LIMIT: u32 = 100;
+pub(super) fn routes() -> Routes {
+    Routes::new()
+        .get("/mail", OPERATORS, status, status_described)
+        .get("/mail/deliveries", OPERATORS, list, list_described)
+        .get("/mail/deliveries/{id}", OPERATORS, show, show_described)
+        .post("/mail/deliveries/{id}/retry", OPERATORS, retry, retry_described)
+        .post("/mail/dead/retry", OPERATORS, retry_dead, retry_dead_described)
+}
+
+fn mail_id() -> Parameter {
+    fields::path(
+        "id",
+        fields::whole_number(1),
+        json!(17),
+        "The position of the event that the mail tells of.",
+    )
+}
+
+fn example() -> Value {
+    json!({
+        "id": 17, "mail": "patient_registered", "patient_id": fields::AN_ID, "state": "sent", "attempts": 1, "next": null,
+        "last_error": null, "created_at": "2026-11-24T08:38:47.323577Z", "updated_at": "2026-11-24T08:38:47.501244Z",
+    })
+}
+
+fn status_described() -> Described {
+    let example = json!({
+        "mails": {"pending": 0, "sending": 0, "sent": 612, "failed": 0, "dead": 0, "cancelled": 3}, "oldest_waiting": null,
+        "mailers": [{
+            "name": "mailer@clinic:4711:5c1f03aa", "server": "smtp.gmail.com:465 over TLS", "state": "ready", "error": null,
+            "since": "2026-11-24T08:00:00.000000Z", "seen_at": "2026-11-24T08:38:47.323577Z",
+        }],
+    });
+    Described::new(
+        OPERATIONS,
+        "How mail stands",
+        "How many mails are in each state, how long the oldest has waited, and how each mailer stands with its server.",
+    )
+    .answers(200, "How it stands.", [Media::json::<MailStatus>(example)], [])
+    .problems([kinds::UNAVAILABLE])
+}
+
+fn list_described() -> Described {
+    Described::new(
+        OPERATIONS,
+        "List mails",
+        "By the position of the event that each tells of. No personal data: the address is in the event.",
+    )
+    .takes([
+        fields::query(
+            "state",
+            fields::string().enum_values(Some(STATES)),
+            json!("dead"),
+            "Only those in this state.",
+        ),
+        fields::query(
+            "after",
+            fields::whole_number(0),
+            json!(0),
+            "The id that the page comes after.",
+        ),
+        fields::limit(),
+    ])
+    .answers(
+        200,
+        "A page.",
+        [Media::json_list::<Delivery>(json!([example()]))],
+        [fields::link(
+            "</mail/deliveries?after=117&limit=100>; rel=\"next\"",
+        )],
+    )
+    .problems([kinds::INVALID_REQUEST, kinds::UNAVAILABLE])
+}
+
+fn show_described() -> Described {
+    let attempt = json!({
+        "id": 17, "mail": "patient_registered", "attempt": 1, "started_at": "2026-11-24T08:38:47.400000Z",
+        "ended_at": "2026-11-24T08:38:47.500000Z", "outcome": "sent", "error": null,
+    });
+    Described::new(
+        OPERATIONS,
+        "The mails about an event",
+        "With every attempt to send them that has ended.",
+    )
+    .takes([mail_id()])
+    .answers(
+        200,
+        "The mails.",
+        [Media::json::<Shown>(
+            json!({"mails": [example()], "attempts": [attempt]}),
+        )],
+        [],
+    )
+    .problems([kinds::MAIL_NOT_FOUND, kinds::UNAVAILABLE])
+}
+
+fn retry_described() -> Described {
+    Described::new(
+        OPERATIONS,
+        "Try a mail again",
+        "Now, with the whole schedule before it. Only one that is dead or failed.",
+    )
+    .takes([mail_id()])
+    .answers(
+        202,
+        "It is to be sent now.",
+        [Media::json::<Due>(json!({"due": 1}))],
+        [fields::location(
+            "/mail/deliveries/17",
+            "Where to see what comes of it.",
+        )],
+    )
+    .problems([
+        kinds::MAIL_NOT_FOUND,
+        kinds::MAIL_NOT_TO_BE_RETRIED,
+        kinds::UNAVAILABLE,
+    ])
+}
+
+fn retry_dead_described() -> Described {
+    Described::new(
+        OPERATIONS,
+        "Try every dead mail again",
+        "Now, each with the whole schedule before it.",
+    )
+    .answers(
+        202,
+        "They are to be sent now.",
+        [Media::json::<Due>(json!({"due": 2}))],
+        [],
+    )
+    .problems([kinds::UNAVAILABLE])
+}
 
 /// How mail stands.
-pub(super) async fn status(State(api): State<Api>) -> Result<Json<MailStatus>, ApiError> {
+async fn status(State(api): State<Api>) -> Result<Json<MailStatus>, ApiError> {
     Ok(Json(api.mail.status().await.map_err(unavailable)?))
 }
 
 /// The deliveries, page by page.
-pub(super) async fn list(State(api): State<Api>, RawQuery(query): RawQuery) -> Result<Response, ApiError> {
+async fn list(State(api): State<Api>, RawQuery(query): RawQuery) -> Result<Response, ApiError> {
     let mut query = Query::parse(query.as_deref());
     let must = format!("must be one of {}", STATES.join(", "));
     let state = query.read("state", &must, |value| {
@@ -44,7 +182,7 @@ pub(super) async fn list(State(api): State<Api>, RawQuery(query): RawQuery) -> R
 }
 
 /// The mails about one event, with every attempt.
-pub(super) async fn show(
+async fn show(
     State(api): State<Api>,
     path: Result<Path<u64>, PathRejection>,
 ) -> Result<Json<Shown>, ApiError> {
@@ -56,10 +194,7 @@ pub(super) async fn show(
 }
 
 /// Makes one due.
-pub(super) async fn retry(
-    State(api): State<Api>,
-    path: Result<Path<u64>, PathRejection>,
-) -> Result<Response, ApiError> {
+async fn retry(State(api): State<Api>, path: Result<Path<u64>, PathRejection>) -> Result<Response, ApiError> {
     let id = id(path)?;
     match api.mail.retry(id).await.map_err(unavailable)? {
         Retried::Due => {
@@ -72,14 +207,15 @@ pub(super) async fn retry(
 }
 
 /// Makes all that are dead due.
-pub(super) async fn retry_dead(State(api): State<Api>) -> Result<Response, ApiError> {
+async fn retry_dead(State(api): State<Api>) -> Result<Response, ApiError> {
     let due = api.mail.retry_dead().await.map_err(unavailable)?;
     Ok((StatusCode::ACCEPTED, Json(Due { due })).into_response())
 }
 
 /// How many mails are to be sent now.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct Due {
+    #[schema(example = 2)]
     due: u64,
 }
 

@@ -8,18 +8,138 @@ use axum::response::{IntoResponse, Response};
 use eventstore::rebuild::Requested;
 use eventstore::{Followed, Rebuild, RebuildState, Runner, overview};
 use serde::Serialize;
+use serde_json::{Value, json};
+use utoipa::ToSchema;
+use utoipa::openapi::path::Parameter;
 
+use super::table::Routes;
 use crate::Api;
-use crate::access::Caller;
-use crate::problem::ApiError;
+use crate::access::{Caller, OPERATORS};
+use crate::openapi::{Described, Media, OPERATIONS, fields, schemas};
+use crate::problem::{ApiError, kinds};
 
-#[derive(Debug, Serialize)]
-pub(super) struct Overview {
+pub(super) fn routes() -> Routes {
+    Routes::new()
+        .get("/projections", OPERATORS, all, all_described)
+        .post(
+            "/projections/{projection}/rebuild",
+            OPERATORS,
+            rebuild,
+            rebuild_described,
+        )
+        .get(
+            "/projections/{projection}/rebuilds/{generation}",
+            OPERATORS,
+            progress,
+            progress_described,
+        )
+        .delete(
+            "/projections/{projection}/rebuilds/{generation}",
+            OPERATORS,
+            cancel,
+            cancel_described,
+        )
+}
+
+/// Every subscription.
+#[derive(Debug, Serialize, ToSchema)]
+struct Overview {
+    #[schema(value_type = Vec<schemas::Subscription>)]
     subscriptions: Vec<Followed>,
 }
 
+fn example() -> Value {
+    json!({
+        "projection": "patient_view", "generation": 2, "state": "filling", "runner": "projector", "replaced": null,
+        "position": 9, "head": 17, "owner": null, "failure": null, "requested_by": "ops",
+        "requested_at": "2026-11-24T08:38:47.323577Z", "finished_at": null,
+    })
+}
+
+fn projection() -> Parameter {
+    fields::path(
+        "projection",
+        fields::string(),
+        json!("patient_view"),
+        "The projection's name.",
+    )
+}
+
+fn generation() -> Parameter {
+    fields::path(
+        "generation",
+        fields::whole_number(1),
+        json!(2),
+        "The generation that the rebuild fills.",
+    )
+}
+
+fn accepted_as(described: Described, text: &str) -> Described {
+    let place = "/projections/patient_view/rebuilds/2";
+    described.answers(
+        202,
+        text,
+        [Media::json::<schemas::Rebuild>(example())],
+        [fields::location(place, "Where to see how far the rebuild is.")],
+    )
+}
+
+fn all_described() -> Described {
+    let example = json!({"subscriptions": [{
+        "name": "patient_view", "position": 17, "head": 17, "lag_events": 0, "lag_seconds": 0.0, "owner": null,
+        "failure": null, "projection": {"active_generation": 1, "rebuild": null, "skips": []},
+    }]});
+    Described::new(
+        OPERATIONS,
+        "How far every subscription is",
+        "The read table, the mail, and a rebuild if there is one: how far, how far behind, and why it does not move if it does \
+         not.",
+    )
+    .answers(200, "All subscriptions.", [Media::json::<Overview>(example)], [])
+    .problems([kinds::UNAVAILABLE])
+}
+
+fn rebuild_described() -> Described {
+    let described = Described::new(
+        OPERATIONS,
+        "Rebuild a projection",
+        "A projector process fills a new generation of the table from the log, while the present one is served, and then \
+         switches.",
+    )
+    .takes([projection()])
+    .problems([kinds::PROJECTION_NOT_FOUND, kinds::REBUILD_UNDER_WAY, kinds::UNAVAILABLE]);
+    accepted_as(described, "Asked for.")
+}
+
+fn progress_described() -> Described {
+    Described::new(OPERATIONS, "How far a rebuild is", "Also when it is over.")
+        .takes([projection(), generation()])
+        .answers(
+            200,
+            "The rebuild.",
+            [Media::json::<schemas::Rebuild>(example())],
+            [],
+        )
+        .problems([kinds::REBUILD_NOT_FOUND, kinds::UNAVAILABLE])
+}
+
+fn cancel_described() -> Described {
+    let described = Described::new(
+        OPERATIONS,
+        "Call a rebuild off",
+        "Until its generation is served. What it has filled is deleted.",
+    )
+    .takes([projection(), generation()])
+    .problems([
+        kinds::REBUILD_NOT_FOUND,
+        kinds::REBUILD_TOO_FAR,
+        kinds::UNAVAILABLE,
+    ]);
+    accepted_as(described, "Called off.")
+}
+
 /// How far every subscription is.
-pub(super) async fn all(State(api): State<Api>) -> Result<Json<Overview>, ApiError> {
+async fn all(State(api): State<Api>) -> Result<Json<Overview>, ApiError> {
     let subscriptions = overview(api.log.database(), api.clock.now())
         .await
         .map_err(unavailable)?;
@@ -27,7 +147,7 @@ pub(super) async fn all(State(api): State<Api>) -> Result<Json<Overview>, ApiErr
 }
 
 /// Asks for a rebuild.
-pub(super) async fn rebuild(
+async fn rebuild(
     State(api): State<Api>,
     Extension(caller): Extension<Caller>,
     path: Result<Path<String>, PathRejection>,
@@ -50,7 +170,7 @@ pub(super) async fn rebuild(
 }
 
 /// How far a rebuild is.
-pub(super) async fn progress(
+async fn progress(
     State(api): State<Api>,
     path: Result<Path<(String, i64)>, PathRejection>,
 ) -> Result<Json<Rebuild>, ApiError> {
@@ -58,7 +178,7 @@ pub(super) async fn progress(
 }
 
 /// Calls a rebuild off.
-pub(super) async fn cancel(
+async fn cancel(
     State(api): State<Api>,
     path: Result<Path<(String, i64)>, PathRejection>,
 ) -> Result<Response, ApiError> {

@@ -6,6 +6,8 @@ use axum::response::{IntoResponse, Response};
 use axum::{Json, response::AppendHeaders};
 use domain::{PatientDetails, Registration};
 use serde::Serialize;
+use serde_json::{Value, json};
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::cause;
@@ -14,16 +16,66 @@ use crate::access::Caller;
 use crate::body::JsonObject;
 use crate::headers::{EVENT_POSITION, etag, idempotency_key};
 use crate::observe::RequestId;
-use crate::problem::{ApiError, FieldProblem};
+use crate::openapi::{Described, Media, PATIENTS, fields};
+use crate::problem::{ApiError, FieldProblem, kinds};
+
+/// What a registration says. Spaces around a value are dropped; control characters are refused.
+#[derive(ToSchema)]
+#[serde(deny_unknown_fields)]
+#[expect(
+    dead_code,
+    reason = "it describes; bodies are read member by member, see `body`"
+)]
+struct NewPatient {
+    /// At least one letter or digit, in any script.
+    #[schema(min_length = 1, max_length = 200, example = "John Doe")]
+    name: String,
+    /// Unique among active patients, whatever its case. A plain address with a full domain.
+    #[schema(format = Email, max_length = 254, example = "john@example.com")]
+    email: String,
+    /// As people write it, extension included, with at least three digits.
+    #[schema(
+        min_length = 3,
+        max_length = 64,
+        pattern = r"^ *(\(?\+)?([ ()./-]*[0-9]){3}[0-9 ()./-]*(([xX#]|[eE][xX][tT]\.?) *[0-9]+)? *$",
+        example = "+1234567890"
+    )]
+    phone: String,
+    /// Where the photo of the document is: an absolute URL. It is never fetched.
+    #[schema(
+        format = "uri",
+        max_length = 2048,
+        pattern = r#"^https?://[^\s/?#@"<>\\]+([/?#][^\s"<>\\]*)?$"#,
+        example = "https://example.com/photos/john.jpg"
+    )]
+    document_url: String,
+}
 
 /// A patient with all that is known, as the seed's API shows one.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Patient)]
 pub(super) struct PatientBody<'d> {
+    #[schema(example = "01a20c52-84f4-752b-9b94-14a23061549a")]
     id: Uuid,
+    #[schema(example = "John Doe")]
     name: &'d str,
+    #[schema(example = "john@example.com")]
     email: &'d str,
+    #[schema(example = "+1234567890")]
     phone: &'d str,
+    #[schema(example = "https://example.com/photos/john.jpg")]
     document_url: &'d str,
+}
+
+/// The seed's example, with the id it gets here.
+pub(super) fn example() -> Value {
+    json!({
+        "id": fields::AN_ID,
+        "name": "John Doe",
+        "email": "john@example.com",
+        "phone": "+1234567890",
+        "document_url": "https://example.com/photos/john.jpg",
+    })
 }
 
 impl<'d> PatientBody<'d> {
@@ -42,6 +94,45 @@ impl<'d> PatientBody<'d> {
             document_url,
         }
     }
+}
+
+pub(super) fn described() -> Described {
+    let sample = json!({
+        "name": "John Doe",
+        "email": "john@example.com",
+        "phone": "+1234567890",
+        "document_url": "https://example.com/photos/john.jpg",
+    });
+    Described::new(
+        PATIENTS,
+        "Register a patient",
+        "Answered when the registration is durable. The confirmation is mailed afterwards. `POST /patients`, `POST /register` \
+         and `POST /patients/register` are the same.",
+    )
+    .takes([fields::idempotency_key()])
+    .body(Media::json::<NewPatient>(sample))
+    .answers(
+        201,
+        "Registered, now or by an earlier request with the same Idempotency-Key.",
+        [Media::json::<PatientBody<'_>>(example())],
+        [
+            fields::location(&format!("/patients/{}", fields::AN_ID), "Where the patient is."),
+            fields::event_position("The position of the registration in the log, for Min-Position."),
+            fields::etag(),
+        ],
+    )
+    .problems([
+        kinds::MALFORMED_JSON,
+        kinds::TOO_LARGE,
+        kinds::UNSUPPORTED_MEDIA_TYPE,
+        kinds::INVALID_REQUEST,
+        kinds::IDEMPOTENCY_KEY_REUSED,
+        kinds::EMAIL_TAKEN,
+        kinds::BODY_TOO_SLOW,
+        kinds::OVERLOADED,
+        kinds::SHUTTING_DOWN,
+        kinds::UNAVAILABLE,
+    ])
 }
 
 pub(super) async fn register(
@@ -78,7 +169,7 @@ fn parse(body: JsonObject) -> Result<Registration, ApiError> {
             for field in refused {
                 // What is missing is not to be reported as empty as well.
                 if !problems.iter().any(|problem| problem.field == field.field) {
-                    problems.push(FieldProblem::new(field.field, field.error.to_string()));
+                    problems.push(FieldProblem::in_body(field.field, field.error.to_string()));
                 }
             }
             Err(ApiError::Invalid(problems))

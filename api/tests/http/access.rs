@@ -1,11 +1,16 @@
 //! Who may do what: every route with every role.
 
+use std::collections::BTreeSet;
+
 use api::access::{Access, Role, Token, Tokens};
 use axum::body::Body;
 use axum::http::{Method, Request, StatusCode};
 
+use crate::openapi::methods;
 use crate::rig::{Rig, patient};
 use crate::streams::Blocks;
+
+const NOBODY: &str = "00000000-0000-7000-8000-000000000000";
 
 struct Door {
     rig: Rig,
@@ -57,13 +62,24 @@ fn request(method: &str, path: &str, authorization: Option<&str>) -> Request<Bod
     request.body(body).unwrap()
 }
 
+/// The path as the document has it.
+fn template(path: &str) -> String {
+    let path = path.split('?').next().unwrap();
+    path.replace(NOBODY, "{id}")
+        .replace("/history/1", "/history/{sequence}")
+        .replace("/projections/patient_view", "/projections/{projection}")
+        .replace("/deliveries/1", "/deliveries/{id}")
+        .replace("/docs.js", "/{file}")
+        .replace("/email-taken", "/{slug}")
+        .replace("/rebuilds/2", "/rebuilds/{generation}")
+}
+
 #[tokio::test]
 async fn every_route_is_for_its_roles_and_for_no_other() {
     use Role::{Auditor, Clerk, Operator};
-    let nobody = "00000000-0000-7000-8000-000000000000";
-    let id = format!("/patients/{nobody}");
+    let id = format!("/patients/{NOBODY}");
     let everybody = &[Clerk, Auditor, Operator][..];
-    for (method, path, roles, open) in [
+    let routes = [
         ("POST", "/register", &[Clerk][..], false),
         ("POST", "/patients/register", &[Clerk], false),
         ("POST", "/patients", &[Clerk], false),
@@ -94,23 +110,43 @@ async fn every_route_is_for_its_roles_and_for_no_other() {
         ("POST", "/mail/dead/retry", &[Operator], false),
         ("GET", "/health/live", everybody, true),
         ("GET", "/health/ready", everybody, true),
-    ] {
+        ("GET", "/openapi.json", everybody, true),
+        ("GET", "/docs", everybody, true),
+        ("GET", "/redoc", everybody, true),
+        ("GET", "/docs/assets/docs.js", everybody, true),
+        ("GET", "/problems", everybody, true),
+        ("GET", "/problems/email-taken", everybody, true),
+    ];
+    let tried: BTreeSet<_> = routes
+        .iter()
+        .filter(|(method, ..)| *method != "HEAD")
+        .map(|(method, path, ..)| (template(path), (*method).to_owned()))
+        .collect();
+    let documented: BTreeSet<_> = methods()
+        .into_iter()
+        .flat_map(|(path, methods)| methods.into_iter().map(move |method| (path.clone(), method)))
+        .collect();
+    assert_eq!(tried, documented, "this table, and the OpenAPI document");
+    for (method, path, roles, open) in routes {
         let door = Door::new().await;
         for role in everybody {
-            let answer = door.rig.send(request(method, path, Some(&door.of(*role)))).await;
-            let forbidden = answer.status == StatusCode::FORBIDDEN;
+            let answer = door
+                .rig
+                .respond(request(method, path, Some(&door.of(*role))))
+                .await;
+            let forbidden = answer.status() == StatusCode::FORBIDDEN;
             assert_eq!(forbidden, !roles.contains(role), "{method} {path} by {role}");
             assert_ne!(
-                answer.status,
+                answer.status(),
                 StatusCode::UNAUTHORIZED,
                 "{method} {path} by {role}"
             );
         }
         let unknown = format!("Bearer {}", Token::generate().unwrap().secret());
         for nobodys in [None, Some(unknown.as_str())] {
-            let answer = door.rig.send(request(method, path, nobodys)).await;
+            let answer = door.rig.respond(request(method, path, nobodys)).await;
             assert_eq!(
-                answer.status == StatusCode::UNAUTHORIZED,
+                answer.status() == StatusCode::UNAUTHORIZED,
                 !open,
                 "{method} {path} without a token that is known"
             );

@@ -6,13 +6,16 @@
     reason = "a test that cannot go on stops, and says where it was"
 )]
 
+mod about;
 mod access;
 mod desk;
 mod errors;
 mod feed;
 mod history;
+mod openapi;
 mod projections;
 mod reading;
+mod refusals;
 mod retries;
 mod rig;
 mod seed;

@@ -12,13 +12,17 @@ use cqrs_es::Aggregate;
 use domain::{EVENT_TYPES, Patient};
 use eventstore::{EventFilter, Position, RecordedEvent};
 use futures::{StreamExt, stream};
+use serde_json::{Value, json};
 use url::form_urlencoded;
+use utoipa::openapi::path::Parameter;
 use uuid::Uuid;
 
 use crate::Api;
 use crate::access::AUDITORS;
 use crate::headers::{EVENT_POSITION, accepts, last_event_id, set_next};
-use crate::problem::ApiError;
+use crate::openapi::fields::Named;
+use crate::openapi::{AUDIT, Described, Media, fields, schemas};
+use crate::problem::{ApiError, Kind, kinds};
 use crate::query::{DEFAULT_LIMIT, Query};
 
 const NDJSON: &str = "application/x-ndjson";
@@ -26,6 +30,98 @@ const NDJSON: &str = "application/x-ndjson";
 const HEARTBEAT: Duration = Duration::from_secs(15);
 /// How long a browser waits before it connects again.
 const RECONNECT: Duration = Duration::from_secs(1);
+
+pub(super) fn example() -> Value {
+    json!({
+        "position": 1, "aggregate_type": "patient", "aggregate_id": fields::AN_ID, "sequence": 1,
+        "event_type": "PatientRegistered", "event_version": "1.0",
+        "payload": {
+            "document_url": "https://example.com/photos/john.jpg", "email": "john@example.com", "name": "John Doe",
+            "phone": "+1234567890", "type": "PatientRegistered",
+        },
+        "metadata": {"actor": "front-desk", "request_id": "01a20cb5-231a-78b4-a848-3c6052b0186b"},
+        "recorded_at": "2026-11-24T08:38:47.323577Z",
+        "hash": "6ebb206010f848c5300dfeea80f40da414930b57e4bd0e72f46a2de7275e70ef",
+    })
+}
+
+fn filters() -> [Parameter; 3] {
+    let types = fields::string().enum_values(Some(EVENT_TYPES));
+    [
+        fields::query(
+            "after",
+            fields::whole_number(0),
+            json!(0),
+            "The position that the events come after.",
+        ),
+        fields::query("type", types, json!(EVENT_TYPES[0]), "Only events of this type."),
+        fields::query(
+            "aggregate_id",
+            fields::uuid(),
+            json!(fields::AN_ID),
+            "Only the events of this patient.",
+        ),
+    ]
+}
+
+fn no_store() -> Named {
+    fields::cache_control("no-store")
+}
+
+pub(super) fn pages_described() -> Described {
+    let line = format!("{}\n", example());
+    Described::new(
+        AUDIT,
+        "The feed of events",
+        "The events of all patients, in the order of their positions: as pages of JSON, or with \
+         `Accept: application/x-ndjson` as lines, up to the end of the log or to `limit`.",
+    )
+    .takes(filters())
+    .takes([fields::limit()])
+    .answers(
+        200,
+        "A page, or a stream of lines.",
+        [
+            Media::json_list::<schemas::Event>(json!([example()])),
+            Media::of(NDJSON, fields::string(), Some(line.into())),
+        ],
+        [
+            fields::event_position("How far the answer reaches; not with lines and `limit`."),
+            fields::link("</events?after=100&limit=100>; rel=\"next\""),
+            fields::vary("accept"),
+            no_store(),
+        ],
+    )
+    .problems(refused())
+}
+
+pub(super) fn live_described() -> Described {
+    let text = format!("retry: 1000\n\nid: 1\ndata: {}\n\n", example());
+    Described::new(
+        AUDIT,
+        "The feed, live",
+        "Server-sent events: first those there are after `after`, then each one as soon as it is recorded; `id` is the \
+         position, `data` the event. A comment comes every 15 s when nothing else does. The stream does not end by itself.",
+    )
+    .takes(filters())
+    .takes([fields::last_event_id()])
+    .answers(
+        200,
+        "A stream of events.",
+        [Media::of("text/event-stream", fields::string(), Some(text.into()))],
+        [no_store()],
+    )
+    .problems(refused())
+}
+
+fn refused() -> [Kind; 4] {
+    [
+        kinds::INVALID_REQUEST,
+        kinds::TOO_MANY_STREAMS,
+        kinds::SHUTTING_DOWN,
+        kinds::UNAVAILABLE,
+    ]
+}
 
 /// What of the feed a request asks for.
 #[derive(Debug)]

@@ -3,12 +3,50 @@
 use axum::Json;
 use axum::extract::{OriginalUri, RawQuery, State};
 use axum::response::{IntoResponse, Response};
+use serde_json::json;
 
+use super::events;
 use crate::Api;
 use crate::headers::set_next;
-use crate::problem::ApiError;
+use crate::openapi::{AUDIT, Described, Media, fields, schemas};
+use crate::problem::{ApiError, kinds};
 use crate::query::{DEFAULT_LIMIT, Query};
 use crate::routes::PatientId;
+
+pub(super) fn described() -> Described {
+    Described::new(
+        AUDIT,
+        "A patient's history",
+        "Every event of the patient, in order, deleted or not.",
+    )
+    .takes([
+        fields::patient_id(),
+        fields::limit(),
+        fields::query(
+            "after",
+            fields::whole_number(0),
+            json!(0),
+            "The sequence that the page comes after.",
+        ),
+    ])
+    .answers(
+        200,
+        "A page of events.",
+        [Media::json_list::<schemas::Event>(json!([events::example()]))],
+        [
+            fields::link(&format!(
+                "</patients/{}/history?after=100&limit=100>; rel=\"next\"",
+                fields::AN_ID
+            )),
+            fields::cache_control("no-store"),
+        ],
+    )
+    .problems([
+        kinds::PATIENT_NOT_FOUND,
+        kinds::INVALID_REQUEST,
+        kinds::UNAVAILABLE,
+    ])
+}
 
 pub(super) async fn list(
     State(api): State<Api>,

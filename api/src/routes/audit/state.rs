@@ -6,12 +6,50 @@ use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use domain::Until;
 use eventstore::Timestamp;
+use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::not_kept;
 use crate::Api;
 use crate::history::Told;
-use crate::problem::{ApiError, FieldProblem};
+use crate::openapi::{AUDIT, Described, Media, fields, schemas};
+use crate::problem::{ApiError, FieldProblem, kinds};
+
+pub(in crate::routes) fn example() -> Value {
+    json!({
+        "id": fields::AN_ID, "state": "active", "sequence": 1, "position": 1,
+        "recorded_at": "2026-11-24T08:38:47.323577Z", "name": "John Doe", "email": "john@example.com",
+        "phone": "+1234567890", "document_url": "https://example.com/photos/john.jpg",
+    })
+}
+
+pub(super) fn described() -> Described {
+    Described::new(
+        AUDIT,
+        "A patient just after an event",
+        "As the patient's events up to and with this one tell it.",
+    )
+    .takes([
+        fields::patient_id(),
+        fields::path(
+            "sequence",
+            fields::whole_number(1),
+            json!(1),
+            "The number of the event in the history.",
+        ),
+    ])
+    .answers(
+        200,
+        "The patient as it was.",
+        [Media::json::<schemas::PastPatient>(example())],
+        [fields::cache_control("no-store")],
+    )
+    .problems([
+        kinds::PATIENT_NOT_FOUND,
+        kinds::SEQUENCE_NOT_FOUND,
+        kinds::UNAVAILABLE,
+    ])
+}
 
 /// The patient just after an event. What is not a number is the sequence of no event.
 pub(super) async fn after(

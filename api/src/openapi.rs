@@ -1,0 +1,83 @@
+//! The description of the API, in OpenAPI 3.1, made from the table of routes.
+//!
+//! Each route's file has its own text ([`Described`]); what all of them share (the request's id, the access token, the
+//! problems that any request can meet) is added when the route is ([`Described::into_operation`]).
+
+pub(crate) mod fields;
+mod operation;
+pub(crate) mod schemas;
+
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::openapi::tag::TagBuilder;
+use utoipa::openapi::{
+    Components, ComponentsBuilder, InfoBuilder, LicenseBuilder, OpenApi, OpenApiBuilder, Paths,
+};
+use utoipa::{PartialSchema, ToSchema};
+
+pub(crate) use operation::{Described, Media, Method};
+
+/// The name of the security scheme.
+const BEARER: &str = "bearer";
+
+pub(crate) const PATIENTS: &str = "patients";
+pub(crate) const AUDIT: &str = "audit";
+pub(crate) const OPERATIONS: &str = "operations";
+pub(crate) const ABOUT: &str = "about";
+
+const DESCRIPTION: &str = "Registers patients. Every registration and every deletion is an event in an ordered, \
+hash-chained log.\n\n\
+**Errors** are problems (RFC 9457); `type` is stable, and is the address of a page that explains it: [/problems](/problems). \
+\n\n**Retries**: a registration with an `Idempotency-Key` can be repeated as often as you like, and makes one patient. \
+\n\n**Reading what you wrote**: `GET /patients/{id}` is always up to date; the list follows some milliseconds behind, and waits \
+for `Min-Position` if you send the `Event-Position` of your write.\n\n**Access**: a service that was set up with access tokens \
+needs one in each request but those about its health and about the API itself. Without any it is open.";
+
+const TAGS: [(&str, &str); 4] = [
+    (
+        PATIENTS,
+        "Register, list, read and delete. For clerks; auditors read.",
+    ),
+    (AUDIT, "Histories and the feed of events. For auditors."),
+    (
+        OPERATIONS,
+        "Health, the read table, the mail and metrics. For operators.",
+    ),
+    (ABOUT, "The API about itself. For everybody."),
+];
+
+/// The document about these paths.
+pub(crate) fn document(paths: Paths, components: Components) -> OpenApi {
+    let info = InfoBuilder::new()
+        .title("Patient registration")
+        .version(env!("CARGO_PKG_VERSION"))
+        .description(Some(DESCRIPTION))
+        .license(Some(
+            LicenseBuilder::new()
+                .name(env!("CARGO_PKG_LICENSE"))
+                .identifier(Some(env!("CARGO_PKG_LICENSE")))
+                .build(),
+        ));
+    let tags = TAGS.map(|(name, text)| TagBuilder::new().name(name).description(Some(text)).build());
+    let scheme = HttpBuilder::new()
+        .scheme(HttpAuthScheme::Bearer)
+        .bearer_format("pat_…")
+        .description(Some(
+            "A token as `patients token new` makes it. A service without tokens asks for none.",
+        ))
+        .build();
+    let mut components = components;
+    components.add_security_scheme(BEARER, SecurityScheme::Http(scheme));
+    OpenApiBuilder::new()
+        .info(info.build())
+        .paths(paths)
+        .components(Some(components))
+        .tags(Some(tags))
+        .build()
+}
+
+/// The schemas that no single route is the owner of.
+pub(crate) fn components() -> Components {
+    let mut schemas = vec![(schemas::Problem::name().into_owned(), schemas::Problem::schema())];
+    schemas::Problem::schemas(&mut schemas);
+    ComponentsBuilder::new().schemas_from_iter(schemas).build()
+}

@@ -1,0 +1,249 @@
+//! The parameters and headers, each described once.
+
+use serde_json::{Value, json};
+use utoipa::openapi::path::{Parameter, ParameterBuilder, ParameterIn};
+use utoipa::openapi::schema::SchemaType;
+use utoipa::openapi::{
+    Header, HeaderBuilder, KnownFormat, Object, ObjectBuilder, RefOr, Required, Schema, SchemaFormat, Type,
+};
+
+/// The largest position, sequence or generation: what a signed 64-bit number holds.
+const MOST: u64 = i64::MAX as u64;
+
+fn parameter(
+    kind: ParameterIn,
+    name: &str,
+    schema: impl Into<RefOr<Schema>>,
+    example: Value,
+    text: &str,
+) -> Parameter {
+    let required = if kind == ParameterIn::Path {
+        Required::True
+    } else {
+        Required::False
+    };
+    ParameterBuilder::new()
+        .name(name)
+        .parameter_in(kind)
+        .required(required)
+        .schema(Some(schema))
+        .example(Some(example))
+        .description(Some(text))
+        .build()
+}
+
+pub(crate) fn path(name: &str, schema: impl Into<RefOr<Schema>>, example: Value, text: &str) -> Parameter {
+    parameter(ParameterIn::Path, name, schema, example, text)
+}
+
+pub(crate) fn query(name: &str, schema: impl Into<RefOr<Schema>>, example: Value, text: &str) -> Parameter {
+    parameter(ParameterIn::Query, name, schema, example, text)
+}
+
+fn request_header(name: &str, schema: impl Into<RefOr<Schema>>, example: Value, text: &str) -> Parameter {
+    parameter(ParameterIn::Header, name, schema, example, text)
+}
+
+pub(crate) fn string() -> ObjectBuilder {
+    ObjectBuilder::new().schema_type(SchemaType::new(Type::String))
+}
+
+/// A whole number of at least `least`, as positions, sequences and generations are.
+pub(crate) fn whole_number(least: u64) -> ObjectBuilder {
+    ObjectBuilder::new()
+        .schema_type(SchemaType::new(Type::Integer))
+        .format(Some(SchemaFormat::KnownFormat(KnownFormat::Int64)))
+        .minimum(Some(least))
+        .maximum(Some(MOST))
+}
+
+pub(crate) fn uuid() -> Object {
+    string()
+        .format(Some(SchemaFormat::KnownFormat(KnownFormat::Uuid)))
+        .build()
+}
+
+fn moment() -> Object {
+    string()
+        .format(Some(SchemaFormat::KnownFormat(KnownFormat::DateTime)))
+        .build()
+}
+
+pub(crate) const AN_ID: &str = "01a20c52-84f4-752b-9b94-14a23061549a";
+
+/// `id` in a path.
+pub(crate) fn patient_id() -> Parameter {
+    path(
+        "id",
+        uuid(),
+        json!(AN_ID),
+        "The patient's id, as the registration gave it.",
+    )
+}
+
+pub(crate) fn limit() -> Parameter {
+    let schema = whole_number(1).maximum(Some(1000)).default(Some(json!(100)));
+    query("limit", schema, json!(100), "How many a page has at most.")
+}
+
+pub(crate) fn at() -> Parameter {
+    query(
+        "at",
+        moment(),
+        json!("2026-11-24T08:38:50.699142Z"),
+        "A moment (RFC 3339), not in the future: the patient as it was then, deleted or not. For auditors only.",
+    )
+}
+
+pub(crate) fn idempotency_key() -> Parameter {
+    request_header(
+        "Idempotency-Key",
+        string()
+            .min_length(Some(1))
+            .max_length(Some(255))
+            .pattern(Some("^[!-~]+$")),
+        json!("6f1c7a52-2b2c-4f5e-9d0b-4f6d3a1c9e77"),
+        "Anything unique, in visible ASCII. With it the registration can be repeated: it makes one patient, and gives the \
+         first answer again.",
+    )
+}
+
+pub(crate) fn if_match() -> Parameter {
+    request_header(
+        "If-Match",
+        string().pattern(Some("^(\\*|\"[0-9]{1,19}\")$")),
+        json!("\"1\""),
+        "The ETag that the patient must still have; `*` for any.",
+    )
+}
+
+pub(crate) fn min_position() -> Parameter {
+    request_header(
+        "Min-Position",
+        whole_number(0),
+        json!(1),
+        "An Event-Position: the answer waits until the list has got so far, for some seconds at most.",
+    )
+}
+
+pub(crate) fn last_event_id() -> Parameter {
+    request_header(
+        "Last-Event-ID",
+        whole_number(0),
+        json!(17),
+        "The id of the last event that was received, as browsers send it when they connect again. Comes before `after`.",
+    )
+}
+
+pub(crate) fn request_id() -> Parameter {
+    request_header(
+        "X-Request-Id",
+        string()
+            .min_length(Some(1))
+            .max_length(Some(128))
+            .pattern(Some("^[!-~]+$")),
+        json!("front-desk-7-000123"),
+        "Your own name for this request, for the logs and the event. Anything but 1 to 128 visible ASCII characters is \
+         replaced.",
+    )
+}
+
+/// A header of an answer: its name and its description.
+pub(crate) type Named = (&'static str, Header);
+
+fn answer_header(name: &'static str, schema: impl Into<RefOr<Schema>>, example: Value, text: &str) -> Named {
+    let header = HeaderBuilder::new()
+        .schema(Some(schema))
+        .example(Some(example))
+        .description(Some(text));
+    (name, header.build())
+}
+
+pub(crate) fn given_request_id() -> Named {
+    answer_header(
+        "X-Request-Id",
+        string(),
+        json!("01a20c52-84f4-7444-83a5-f001d7d34c61"),
+        "The request's name in the logs.",
+    )
+}
+
+pub(crate) fn location(example: &str, text: &str) -> Named {
+    answer_header("Location", string(), json!(example), text)
+}
+
+pub(crate) fn event_position(text: &str) -> Named {
+    answer_header("Event-Position", whole_number(0), json!(1), text)
+}
+
+pub(crate) fn etag() -> Named {
+    answer_header(
+        "ETag",
+        string(),
+        json!("\"1\""),
+        "The state that the patient is in, for If-Match.",
+    )
+}
+
+pub(crate) fn file_etag() -> Named {
+    answer_header(
+        "ETag",
+        string(),
+        json!("\"0f343b0931126a20f133d67c5a0e2b91\""),
+        "What the file is, for If-None-Match.",
+    )
+}
+
+pub(crate) fn if_none_match() -> Parameter {
+    request_header(
+        "If-None-Match",
+        string(),
+        json!("\"0f343b0931126a20f133d67c5a0e2b91\""),
+        "An ETag as an earlier answer gave it: if it is still the file's, the answer is 304.",
+    )
+}
+
+pub(crate) fn link(example: &str) -> Named {
+    answer_header(
+        "Link",
+        string(),
+        json!(example),
+        "Where the next page is (RFC 8288), as long as there is one.",
+    )
+}
+
+pub(crate) fn retry_after() -> Named {
+    answer_header(
+        "Retry-After",
+        whole_number(0),
+        json!(1),
+        "After how many seconds to try again.",
+    )
+}
+
+pub(crate) fn www_authenticate() -> Named {
+    answer_header(
+        "WWW-Authenticate",
+        string(),
+        json!("Bearer"),
+        "How to authenticate.",
+    )
+}
+
+pub(crate) fn cache_control(value: &str) -> Named {
+    answer_header(
+        "Cache-Control",
+        string(),
+        json!(value),
+        "What caches may do with it.",
+    )
+}
+
+pub(crate) fn vary(value: &str) -> Named {
+    answer_header(
+        "Vary",
+        string(),
+        json!(value),
+        "The request headers that the answer depends on.",
+    )
+}

@@ -1,0 +1,273 @@
+//! What one route does, in the words of OpenAPI.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+use utoipa::ToSchema;
+use utoipa::openapi::example::ExampleBuilder;
+use utoipa::openapi::path::{Operation, OperationBuilder, Parameter};
+use utoipa::openapi::request_body::{RequestBody, RequestBodyBuilder};
+use utoipa::openapi::response::ResponseBuilder;
+use utoipa::openapi::schema::AnyOfBuilder;
+use utoipa::openapi::security::SecurityRequirement;
+use utoipa::openapi::{ArrayBuilder, Content, ContentBuilder, HttpMethod, Ref, RefOr, Required, Schema};
+
+use super::fields::{self, Named};
+use super::{BEARER, schemas};
+use crate::access::Allowed;
+use crate::problem::{Kind, kinds};
+
+/// What any request can meet: a token that is not known, a limit on its time, a defect.
+const ANY: [Kind; 3] = [kinds::UNAUTHORIZED, kinds::OUTCOME_UNKNOWN, kinds::INTERNAL];
+
+/// The methods that routes take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Method {
+    Get,
+    Post,
+    Delete,
+}
+
+impl Method {
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Get => "get",
+            Self::Post => "post",
+            Self::Delete => "delete",
+        }
+    }
+
+    pub(crate) const fn in_openapi(self) -> HttpMethod {
+        match self {
+            Self::Get => HttpMethod::Get,
+            Self::Post => HttpMethod::Post,
+            Self::Delete => HttpMethod::Delete,
+        }
+    }
+}
+
+/// A body or an answer of some media type.
+pub(crate) struct Media {
+    name: &'static str,
+    content: Content,
+    schemas: Vec<(String, RefOr<Schema>)>,
+}
+
+impl Media {
+    /// JSON that a component of the document describes.
+    pub(crate) fn json<T: ToSchema>(example: Value) -> Self {
+        let mut schemas = vec![(T::name().into_owned(), T::schema())];
+        T::schemas(&mut schemas);
+        Self {
+            name: "application/json",
+            content: content(Ref::from_schema_name(T::name()), Some(example)),
+            schemas,
+        }
+    }
+
+    /// A JSON array of what a component describes.
+    pub(crate) fn json_list<T: ToSchema>(example: Value) -> Self {
+        let one = Self::json::<T>(Value::Null);
+        let list = ArrayBuilder::new().items(Ref::from_schema_name(T::name()));
+        Self {
+            content: content(list, Some(example)),
+            ..one
+        }
+    }
+
+    /// JSON that either of two components describes, with an example of each.
+    pub(crate) fn either<A: ToSchema, B: ToSchema>(examples: [(&'static str, Value); 2]) -> Self {
+        let (a, b) = (Self::json::<A>(Value::Null), Self::json::<B>(Value::Null));
+        let either = AnyOfBuilder::new()
+            .item(Ref::from_schema_name(A::name()))
+            .item(Ref::from_schema_name(B::name()));
+        let examples =
+            examples.map(|(name, example)| (name, ExampleBuilder::new().value(Some(example)).build()));
+        Self {
+            content: ContentBuilder::new()
+                .schema(Some(either))
+                .examples_from_iter(examples)
+                .build(),
+            schemas: a.schemas.into_iter().chain(b.schemas).collect(),
+            ..a
+        }
+    }
+
+    /// Anything else, of that schema.
+    pub(crate) fn of(name: &'static str, schema: impl Into<RefOr<Schema>>, example: Option<Value>) -> Self {
+        Self {
+            name,
+            content: content(schema, example),
+            schemas: Vec::new(),
+        }
+    }
+}
+
+fn content(schema: impl Into<RefOr<Schema>>, example: Option<Value>) -> Content {
+    ContentBuilder::new()
+        .schema(Some(schema))
+        .example(example)
+        .build()
+}
+
+/// A route, described: what it is for, what it takes, and how it answers.
+#[must_use]
+pub(crate) struct Described {
+    tag: &'static str,
+    summary: &'static str,
+    text: String,
+    parameters: Vec<Parameter>,
+    body: Option<RequestBody>,
+    answers: BTreeMap<u16, (String, ResponseBuilder)>,
+    problems: Vec<Kind>,
+    schemas: Vec<(String, RefOr<Schema>)>,
+}
+
+impl Described {
+    pub(crate) fn new(tag: &'static str, summary: &'static str, text: &str) -> Self {
+        Self {
+            tag,
+            summary,
+            text: text.to_owned(),
+            parameters: Vec::new(),
+            body: None,
+            answers: BTreeMap::new(),
+            problems: Vec::new(),
+            schemas: Vec::new(),
+        }
+    }
+
+    pub(crate) fn takes(mut self, parameters: impl IntoIterator<Item = Parameter>) -> Self {
+        self.parameters.extend(parameters);
+        self
+    }
+
+    pub(crate) fn body(mut self, media: Media) -> Self {
+        self.schemas.extend(media.schemas);
+        self.body = Some(
+            RequestBodyBuilder::new()
+                .required(Some(Required::True))
+                .content(media.name, media.content)
+                .build(),
+        );
+        self
+    }
+
+    /// One answer, with as many media types as it can have.
+    pub(crate) fn answers(
+        mut self,
+        status: u16,
+        text: &str,
+        media: impl IntoIterator<Item = Media>,
+        headers: impl IntoIterator<Item = Named>,
+    ) -> Self {
+        let mut response = ResponseBuilder::new();
+        for media in media {
+            self.schemas.extend(media.schemas);
+            response = response.content(media.name, media.content);
+        }
+        for (name, header) in headers {
+            response = response.header(name, header);
+        }
+        self.answers.insert(status, (text.to_owned(), response));
+        self
+    }
+
+    pub(crate) fn problems(mut self, kinds: impl IntoIterator<Item = Kind>) -> Self {
+        self.problems.extend(kinds);
+        self
+    }
+
+    /// The operation, and the schemas that it names.
+    pub(crate) fn into_operation(
+        self,
+        method: Method,
+        path: &str,
+        allowed: Allowed,
+    ) -> (Operation, Vec<(String, RefOr<Schema>)>) {
+        let mut problems = self.problems;
+        problems.extend(ANY);
+        let mut operation = OperationBuilder::new()
+            .operation_id(Some(operation_id(method, path)))
+            .tag(self.tag)
+            .summary(Some(self.summary))
+            .parameters(Some(self.parameters))
+            .parameter(fields::request_id())
+            .request_body(self.body);
+        let text = match allowed {
+            Allowed::Everybody => {
+                operation = operation.securities(Some([SecurityRequirement::default()]));
+                self.text
+            }
+            Allowed::Only(roles) => {
+                problems.push(kinds::FORBIDDEN);
+                operation = operation.security(SecurityRequirement::new::<_, [&str; 0], &str>(BEARER, []));
+                let roles: Vec<_> = roles.iter().map(|role| role.name()).collect();
+                format!("{}\n\nFor the roles: {}.", self.text, roles.join(", "))
+            }
+        };
+        let mut answers = self.answers;
+        problems.sort_by_key(|kind| kind.status);
+        for kinds in problems.chunk_by(|a, b| a.status == b.status) {
+            let (text, response) = answers.entry(kinds[0].status.as_u16()).or_default();
+            *response = refusal(std::mem::take(response), kinds);
+            let lines = kinds
+                .iter()
+                .map(|kind| format!("[{}]({}): {}", kind.slug, kind.path(), kind.detail));
+            *text = std::iter::once(std::mem::take(text))
+                .filter(|text| !text.is_empty())
+                .chain(lines)
+                .collect::<Vec<_>>()
+                .join("\n\n");
+        }
+        for (status, (text, response)) in answers {
+            let (request_id, header) = fields::given_request_id();
+            let response = response.description(text).header(request_id, header);
+            operation = operation.response(status.to_string(), response.build());
+        }
+        (operation.description(Some(text)).build(), self.schemas)
+    }
+}
+
+/// Unique, since a path has each method once: `get_patients_id`.
+fn operation_id(method: Method, path: &str) -> String {
+    let words = path.split(|c: char| !c.is_ascii_alphanumeric());
+    let words = std::iter::once(method.name()).chain(words.filter(|word| !word.is_empty()));
+    words.collect::<Vec<_>>().join("_")
+}
+
+/// The answer, which may also be any of these problems, all of one status.
+fn refusal(response: ResponseBuilder, kinds: &[Kind]) -> ResponseBuilder {
+    let examples = kinds.iter().map(|kind| {
+        let example = ExampleBuilder::new()
+            .summary(kind.title)
+            .value(Some(example(kind)));
+        (kind.slug, example.build())
+    });
+    let content = ContentBuilder::new()
+        .schema(Some(Ref::from_schema_name(schemas::Problem::name())))
+        .examples_from_iter(examples);
+    let response = response.content("application/problem+json", content.build());
+    let own = match kinds[0].status.as_u16() {
+        401 => fields::www_authenticate(),
+        503 => fields::retry_after(),
+        _ => return response,
+    };
+    response.header(own.0, own.1)
+}
+
+fn example(kind: &Kind) -> Value {
+    let mut example = json!({
+        "type": kind.path(),
+        "title": kind.title,
+        "status": kind.status.as_u16(),
+        "detail": kind.detail,
+    });
+    if *kind == kinds::INVALID_REQUEST {
+        example["errors"] = json!([{"field": "limit", "message": "must be a whole number from 1 to 1000"}]);
+    }
+    if *kind == kinds::NOT_PROJECTED_YET {
+        example["position"] = json!(16);
+    }
+    example
+}

@@ -1,0 +1,165 @@
+//! Every kind of problem that an answer can name: the one table that the answers, the pages at `/problems` and the
+//! OpenAPI document are made from.
+
+use axum::http::StatusCode;
+
+/// A kind of problem, as RFC 9457 has them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Kind {
+    /// The last part of the `type`: stable, and never used for anything else.
+    pub(crate) slug: &'static str,
+    pub(crate) status: StatusCode,
+    pub(crate) title: &'static str,
+    /// The `detail` of an answer that has nothing more exact to say: a sentence that a person can act on.
+    pub(crate) detail: &'static str,
+    /// What it means and what to do, at more length.
+    pub(crate) meaning: &'static str,
+}
+
+impl Kind {
+    /// The `type`: where its page is.
+    pub(crate) fn path(&self) -> String {
+        format!("/problems/{}", self.slug)
+    }
+
+    /// The kind with that slug.
+    pub(crate) fn named(slug: &str) -> Option<&'static Self> {
+        ALL.iter().find(|kind| kind.slug == slug)
+    }
+}
+
+/// Makes a constant of each kind, and the list of them all, so that none is left out of it.
+macro_rules! kinds {
+    ($($name:ident, $status:ident, $slug:literal, $title:literal, $detail:literal, $meaning:literal;)+) => {
+        $(pub(crate) const $name: Kind = Kind {
+            slug: $slug,
+            status: StatusCode::$status,
+            title: $title,
+            detail: $detail,
+            meaning: $meaning,
+        };)+
+
+        /// All kinds.
+        pub(crate) const ALL: &[Kind] = &[$($name),+];
+    };
+}
+
+kinds! {
+    MALFORMED_JSON, BAD_REQUEST, "malformed-json", "Malformed JSON",
+        "The body is not valid JSON.",
+        "The body is not JSON (RFC 8259), is not UTF-8, is nested too deeply, or was cut off. The detail says at which line and \
+         column it stops making sense. Have a JSON library write it.";
+    UNSUPPORTED_MEDIA_TYPE, UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", "Unsupported media type",
+        "Send the body as application/json.",
+        "The body is not said to be JSON. Send the header Content-Type: application/json.";
+    TOO_LARGE, PAYLOAD_TOO_LARGE, "too-large", "Body too large",
+        "The body is larger than is allowed.",
+        "The body has more bytes than any registration needs; the detail says how many are allowed. A document is not sent \
+         along: document_url says where it is.";
+    BODY_TOO_SLOW, REQUEST_TIMEOUT, "body-too-slow", "Body too slow",
+        "The body did not arrive in time. Nothing was done; try again.",
+        "The head of the request arrived, and its body did not within the time that a request may take. Nothing was done, and \
+         the connection is closed. Send the request again, over a connection that works.";
+    INVALID_REQUEST, UNPROCESSABLE_ENTITY, "invalid-request", "Invalid request",
+        "Some fields were refused; see errors.",
+        "The request was understood, but some of its values are not allowed. The member errors lists each of them: field is \
+         its name (of a member of the body, a query parameter or a header), message says what it must be, and pointer, where \
+         it is a member of the body, is its JSON pointer (RFC 6901). Correct them all and send the request again.";
+    EMAIL_TAKEN, CONFLICT, "email-taken", "Email taken",
+        "A registered patient has this email already.",
+        "Two patients who are registered at the same time never share an email; upper and lower case count as the same. \
+         Either the patient is registered already, or the address has a mistake. When the other patient is deleted, the \
+         address is free again. If this was meant to repeat a registration, repeat it with its own Idempotency-Key.";
+    IDEMPOTENCY_KEY_REUSED, UNPROCESSABLE_ENTITY, "idempotency-key-reused", "Idempotency-Key reused",
+        "This Idempotency-Key was used for another registration. Use a new key for a new one.",
+        "An Idempotency-Key names one registration for ever, and this one names a registration with other values. To repeat \
+         that one, send the same values; for another patient, send a new key, such as a random UUID.";
+    UNAUTHORIZED, UNAUTHORIZED, "unauthorized", "Access token needed",
+        "Send an access token that is known here, as Authorization: Bearer.",
+        "No access token was sent, or one that is not known, or no longer. Whoever runs this service makes them with patients \
+         token new. Send it in the header Authorization: Bearer pat_….";
+    FORBIDDEN, FORBIDDEN, "forbidden", "Not allowed",
+        "The role of this access token may not do this.",
+        "The token is known, but this is not for its role: clerks register, read and delete patients; auditors read patients, \
+         histories and events; operators look after the service. Ask for a token of the right role.";
+    PATIENT_NOT_FOUND, NOT_FOUND, "patient-not-found", "No such patient",
+        "No patient has this id. Ids are UUIDs, as given in the answer to the registration.",
+        "No patient has this id, nor ever had. The id is in the answer to the registration, as id and in the header Location.";
+    PATIENT_DELETED, GONE, "patient-deleted", "Patient deleted",
+        "The patient with this id was deleted.",
+        "There was a patient with this id, who was deleted, and whose id is never given to anybody else. An auditor still sees \
+         the history.";
+    SEQUENCE_NOT_FOUND, NOT_FOUND, "sequence-not-found", "No such sequence",
+        "The patient has no event with this sequence. The first has 1; the history lists them all.",
+        "The events of a patient are numbered from 1 without gaps, and this one has none with that number (yet). \
+         GET /patients/{id}/history lists those there are.";
+    NOT_REGISTERED_YET, NOT_FOUND, "not-registered-yet", "Not registered yet",
+        "At that moment nobody was registered under this id yet.",
+        "The patient exists, but was registered after the moment that at names. Ask for a later one.";
+    PRECONDITION_FAILED, PRECONDITION_FAILED, "precondition-failed", "Changed meanwhile",
+        "The patient was changed meanwhile. Read it again and decide anew.",
+        "The header If-Match names a state that the patient is no longer in; the detail names the present one. Nothing was \
+         done. Read the patient again, see whether what you are about to do is still right, and send its ETag.";
+    PROJECTION_NOT_FOUND, NOT_FOUND, "projection-not-found", "No such projection",
+        "No projection has this name. GET /projections names them.",
+        "The path names a projection that there is none of. GET /projections names those there are; the read table of \
+         patients is patient_view.";
+    REBUILD_NOT_FOUND, NOT_FOUND, "rebuild-not-found", "No such rebuild",
+        "The projection was never rebuilt into this generation.",
+        "The path names a rebuild that there never was. The header Location of the answer to the request for a rebuild leads \
+         to it.";
+    REBUILD_UNDER_WAY, CONFLICT, "rebuild-under-way", "Rebuild under way",
+        "The projection is being rebuilt already; the Location header says where to see how far that is.",
+        "A projection is rebuilt by one at a time. Wait for the one under way, whose address is in the header Location, or \
+         call it off with DELETE there.";
+    REBUILD_TOO_FAR, CONFLICT, "rebuild-too-far", "Too late",
+        "The new generation is served already, or the rebuild is over.",
+        "A rebuild can be called off until its generation is served. This one is past that; there is nothing to call off. To \
+         make the table anew once more, ask for another rebuild.";
+    MAIL_NOT_FOUND, NOT_FOUND, "mail-not-found", "No such mail",
+        "No mail was ever to tell of this event. GET /mail/deliveries lists those that are.",
+        "Mails are named by the position of the event that they tell of. The mailer makes them when it reaches that event: a \
+         mail of a moment ago may not be there yet.";
+    MAIL_NOT_TO_BE_RETRIED, CONFLICT, "mail-not-to-be-retried", "Not to be tried again",
+        "Only a mail that is dead or failed can be tried again.",
+        "The mail is about to be sent anyway, has been sent, or is not to be sent because its patient was deleted. The detail says \
+         in which state it is.";
+    NOT_FOUND, NOT_FOUND, "not-found", "Not found",
+        "There is nothing at this path.",
+        "The service has nothing at this path. GET /docs shows all there is.";
+    METHOD_NOT_ALLOWED, METHOD_NOT_ALLOWED, "method-not-allowed", "Method not allowed",
+        "This path does not take this method; the Allow header names those that it takes.",
+        "The path is right, the method is not. The header Allow names those that it takes.";
+    NOT_PROJECTED_YET, SERVICE_UNAVAILABLE, "not-projected-yet", "Not there yet",
+        "The read table has not reached Min-Position yet. Try again.",
+        "The list is answered from a table that follows the log, and the table had not reached the Min-Position that was asked \
+         for in the time that a request waits; the member position says how far it is. Try again, or ask without Min-Position \
+         for what is there. An operator sees in GET /projections why it is behind.";
+    OVERLOADED, SERVICE_UNAVAILABLE, "overloaded", "Overloaded",
+        "Too many requests wait already. Nothing was done; try again.",
+        "More is asked of this process than it can do, and rather than let requests wait without an end it refuses some. \
+         Nothing was done. Try again after the seconds that Retry-After names, and then with growing pauses.";
+    TOO_MANY_STREAMS, SERVICE_UNAVAILABLE, "too-many-streams", "Too many streams",
+        "As many streams of events are open as may be at a time. Close one, or try again.",
+        "A process serves a limited number of streams, live ones and those of lines together. Close one that is no longer \
+         needed, ask another process, or read pages, which have no such limit.";
+    SHUTTING_DOWN, SERVICE_UNAVAILABLE, "shutting-down", "Shutting down",
+        "This process is shutting down. Nothing was done; try again.",
+        "The process is being stopped, as when a new version is put in place. Nothing was done. Try again; another process or \
+         the next one answers.";
+    UNAVAILABLE, SERVICE_UNAVAILABLE, "unavailable", "Unavailable",
+        "The database cannot be reached. Nothing was done; try again.",
+        "The database does not answer this process. Nothing was done. Try again after the seconds that Retry-After names; \
+         GET /health/ready says when it is back.";
+    OUTCOME_UNKNOWN, SERVICE_UNAVAILABLE, "outcome-unknown", "Outcome unknown",
+        "The request was not finished in time, and it is open whether it was done. Repeat it with the same Idempotency-Key, or \
+         read first.",
+        "The time for the request was over, or the database was lost, before anybody knew whether it was done. A read is simply \
+         repeated. A registration is repeated with the same Idempotency-Key, which never registers anybody twice; without a \
+         key, a repetition that is answered 409 email-taken means that the first one was done. A deletion is repeated: 410 \
+         means that it was done.";
+    INTERNAL, INTERNAL_SERVER_ERROR, "internal", "Internal error",
+        "Something is wrong on our side. The X-Request-Id header finds it in the logs.",
+        "A defect of the service, or something it stores cannot be read. Tell those who run it the value of the header \
+         X-Request-Id, by which they find it in the logs.";
+}

@@ -1,0 +1,130 @@
+//! `GET /docs` (Swagger UI), `GET /redoc` (Redoc), and the files that they are made of, all of them in the binary.
+
+use std::sync::LazyLock;
+
+use axum::extract::Path;
+use axum::extract::rejection::PathRejection;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
+use axum::response::{IntoResponse, Response};
+use serde_json::json;
+
+use super::{file_headers, sample_page};
+use crate::file::File;
+use crate::openapi::{ABOUT, Described, Media, fields};
+use crate::problem::{ApiError, kinds};
+
+const HTML: &str = "text/html; charset=utf-8";
+const SCRIPT: &str = "text/javascript; charset=utf-8";
+const STYLE: &str = "text/css; charset=utf-8";
+
+/// Scripts, styles and data from here alone, none of them in the page itself. Swagger UI's icons are `data:`.
+const DOCS_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
+     connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+/// As above, and the least that Redoc needs besides. Its search runs in a worker, which it makes of a part of itself
+/// (`blob:`). Its styles are put rule by rule into `<style>` elements that have no text: the first hash is that of nothing.
+/// The style sheet of its scroll bars is one that has: the second hash. A newer Redoc may have another one; the browser test
+/// then fails, and the browser's message names the hash that it wants.
+const REDOC_POLICY: &str = "default-src 'none'; script-src 'self'; \
+     style-src 'self' 'sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=' \
+     'sha256-QMIg+bpjm3JdElJ388KYke01izlUW0UoNOeKjpMxdgc='; img-src 'self' data:; connect-src 'self'; \
+     worker-src blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+macro_rules! plain {
+    ($media_type:expr, $name:literal) => {
+        File::plain($media_type, include_bytes!(concat!("../../../assets/", $name)))
+    };
+}
+
+macro_rules! vendored {
+    ($media_type:expr, $name:literal) => {
+        File::compressed(
+            $media_type,
+            include_bytes!(concat!("../../../assets/vendor/", $name, ".gz")),
+        )
+    };
+}
+
+static DOCS: LazyLock<File> = LazyLock::new(|| plain!(HTML, "docs.html"));
+static REDOC: LazyLock<File> = LazyLock::new(|| plain!(HTML, "redoc.html"));
+
+/// By name.
+static ASSETS: LazyLock<[(&str, File); 6]> = LazyLock::new(|| {
+    [
+        ("docs.js", plain!(SCRIPT, "docs.js")),
+        ("redoc.js", plain!(SCRIPT, "redoc.js")),
+        ("redoc.css", plain!(STYLE, "redoc.css")),
+        ("swagger-ui-bundle.js", vendored!(SCRIPT, "swagger-ui-bundle.js")),
+        ("swagger-ui.css", vendored!(STYLE, "swagger-ui.css")),
+        ("redoc.standalone.js", vendored!(SCRIPT, "redoc.standalone.js")),
+    ]
+});
+
+pub(super) fn docs_described() -> Described {
+    page_described(
+        "The API, to try out",
+        "Swagger UI: reads, and sends requests from the browser.",
+    )
+}
+
+pub(super) async fn docs(headers: HeaderMap) -> Response {
+    guarded(DOCS.answer(&headers), DOCS_POLICY)
+}
+
+pub(super) fn redoc_described() -> Described {
+    page_described("The API, to read", "Redoc: the whole description on one page.")
+}
+
+pub(super) async fn redoc(headers: HeaderMap) -> Response {
+    guarded(REDOC.answer(&headers), REDOC_POLICY)
+}
+
+fn page_described(summary: &'static str, text: &str) -> Described {
+    Described::new(ABOUT, summary, text)
+        .takes([fields::if_none_match()])
+        .answers(200, "The page.", [sample_page()], file_headers())
+        .answers(304, "The client has it already.", [], file_headers())
+}
+
+pub(super) fn asset_described() -> Described {
+    let names = fields::string().enum_values(Some(ASSETS.iter().map(|(name, _)| *name)));
+    Described::new(ABOUT, "A file of these pages", "A script or a style sheet.")
+        .takes([
+            fields::path("file", names, json!("docs.js"), "The file's name."),
+            fields::if_none_match(),
+        ])
+        .answers(
+            200,
+            "The file.",
+            [
+                Media::of("text/javascript", fields::string(), None),
+                Media::of("text/css", fields::string(), None),
+            ],
+            file_headers(),
+        )
+        .answers(304, "The client has it already.", [], file_headers())
+        .problems([kinds::NOT_FOUND])
+}
+
+pub(super) async fn asset(
+    path: Result<Path<String>, PathRejection>,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    let Path(wanted) = path.map_err(|_| ApiError::NoSuchRoute)?;
+    let (_, file) = ASSETS
+        .iter()
+        .find(|(name, _)| *name == wanted)
+        .ok_or(ApiError::NoSuchRoute)?;
+    Ok(guarded(file.answer(&headers), "default-src 'none'"))
+}
+
+/// The answer, under a policy that its browser keeps it to.
+pub(super) fn guarded(answer: impl IntoResponse, policy: &'static str) -> Response {
+    let mut response = answer.into_response();
+    let headers = response.headers_mut();
+    let mut set = |name: HeaderName, value| headers.insert(name, HeaderValue::from_static(value));
+    set(header::CONTENT_SECURITY_POLICY, policy);
+    set(header::X_CONTENT_TYPE_OPTIONS, "nosniff");
+    set(header::REFERRER_POLICY, "no-referrer");
+    response
+}

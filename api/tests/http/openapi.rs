@@ -1,0 +1,202 @@
+//! The OpenAPI document: complete, true, and the one that is committed.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use axum::body::Body;
+use axum::http::{Method, Request, StatusCode};
+use serde_json::{Value, json};
+
+use crate::rig::Rig;
+
+fn document() -> Value {
+    serde_json::to_value(api::openapi()).unwrap()
+}
+
+/// The operations of the document: path, method, operation.
+pub(crate) fn operations(document: &Value) -> Vec<(String, String, Value)> {
+    let paths = document["paths"].as_object().unwrap();
+    let operations = paths.iter().flat_map(|(path, item)| {
+        let item = item.as_object().unwrap();
+        item.iter()
+            .map(|(method, operation)| (path.clone(), method.to_uppercase(), operation.clone()))
+    });
+    operations.collect()
+}
+
+/// The methods of each path.
+pub(crate) fn methods() -> BTreeMap<String, BTreeSet<String>> {
+    let mut methods = BTreeMap::<_, BTreeSet<_>>::new();
+    for (path, method, _) in operations(&document()) {
+        methods.entry(path).or_default().insert(method);
+    }
+    methods
+}
+
+#[test]
+fn the_committed_document_is_what_the_program_says() {
+    let committed = include_str!("../../../docs/openapi.json");
+    let said = api::openapi().to_pretty_json().unwrap();
+    assert!(
+        committed.trim_end() == said,
+        "docs/openapi.json is stale; write it anew: cargo run -- openapi > docs/openapi.json"
+    );
+}
+
+#[tokio::test]
+async fn the_router_takes_exactly_the_methods_that_the_document_names() {
+    let rig = Rig::new().await;
+    for (path, mut methods) in methods() {
+        if methods.contains("GET") {
+            methods.insert("HEAD".to_owned());
+        }
+        let request = Request::builder()
+            .method(Method::PATCH)
+            .uri(filled(&path))
+            .body(Body::empty())
+            .unwrap();
+        let refused = rig.send(request).await;
+        assert_eq!(refused.status, StatusCode::METHOD_NOT_ALLOWED, "{path}");
+        let taken: BTreeSet<_> = refused.header("allow").split(',').map(str::to_owned).collect();
+        assert_eq!(taken, methods, "{path}");
+    }
+}
+
+fn filled(template: &str) -> String {
+    template
+        .replace("{id}", "00000000-0000-7000-8000-000000000000")
+        .replace("{projection}", "patient_view")
+        .replace(['{', '}'], "")
+}
+
+#[test]
+fn every_reference_leads_somewhere_and_every_operation_says_what_it_does() {
+    let document = document();
+    assert_eq!(document["openapi"], "3.1.0");
+    let mut references = Vec::new();
+    collect_references(&document, &mut references);
+    assert!(references.len() > 50);
+    for reference in references {
+        let pointer = reference.strip_prefix('#').unwrap();
+        assert!(document.pointer(pointer).is_some(), "{reference}");
+    }
+    let mut ids = BTreeSet::new();
+    for (path, method, operation) in operations(&document) {
+        let place = format!("{method} {path}");
+        assert!(
+            ids.insert(operation["operationId"].as_str().unwrap().to_owned()),
+            "{place}"
+        );
+        for text in ["summary", "description"] {
+            assert!(!operation[text].as_str().unwrap().is_empty(), "{place}");
+        }
+        for (status, response) in operation["responses"].as_object().unwrap() {
+            assert!(
+                response["headers"]["X-Request-Id"].is_object(),
+                "{place} {status}"
+            );
+            assert!(
+                !response["description"].as_str().unwrap().is_empty(),
+                "{place} {status}"
+            );
+        }
+        let named: BTreeSet<_> = path
+            .split('/')
+            .filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'))
+            .collect();
+        let parameters = operation["parameters"].as_array().unwrap();
+        let described: BTreeSet<_> = parameters
+            .iter()
+            .filter(|parameter| parameter["in"] == "path")
+            .map(|parameter| parameter["name"].as_str().unwrap())
+            .collect();
+        assert_eq!(named, described, "{place}");
+    }
+}
+
+fn collect_references(value: &Value, references: &mut Vec<String>) {
+    match value {
+        Value::Object(members) => {
+            for (name, value) in members {
+                match value {
+                    Value::String(reference) if name == "$ref" => references.push(reference.clone()),
+                    _ => collect_references(value, references),
+                }
+            }
+        }
+        Value::Array(items) => items.iter().for_each(|item| collect_references(item, references)),
+        _ => {}
+    }
+}
+
+#[tokio::test]
+async fn answers_have_the_members_that_their_schemas_name() {
+    let rig = Rig::new().await;
+    let created = rig.register("a@example.com").await;
+    let path = format!("/patients/{}", created.id());
+    rig.project().await;
+    let rebuild = rig.post("/projections/patient_view/rebuild", &json!(null)).await;
+    let at = format!("{path}?at=2999-01-01T00:00:00Z");
+    for (schema, answer) in [
+        ("Patient", &created.body),
+        ("Patient", &rig.get(&path).await.body),
+        ("ListedPatient", &rig.get("/patients").await.body[0]),
+        ("Event", &rig.get("/events").await.body[0]),
+        ("PastPatient", &rig.get(&format!("{path}/history/1")).await.body),
+        ("Health", &rig.get("/health/ready").await.body),
+        ("Overview", &rig.get("/projections").await.body),
+        (
+            "Subscription",
+            &rig.get("/projections").await.body["subscriptions"][0],
+        ),
+        (
+            "Projection",
+            &rig.get("/projections").await.body["subscriptions"][0]["projection"],
+        ),
+        ("Rebuild", &rebuild.body),
+        ("Problem", &rig.get(&at).await.body),
+        ("FieldProblem", &rig.get(&at).await.body["errors"][0]),
+    ] {
+        let schema_of = &document()["components"]["schemas"][schema];
+        let has: BTreeSet<_> = answer.as_object().unwrap().keys().cloned().collect();
+        let known: BTreeSet<_> = schema_of["properties"]
+            .as_object()
+            .unwrap()
+            .keys()
+            .cloned()
+            .collect();
+        let required = schema_of["required"].as_array().unwrap();
+        assert!(has.is_subset(&known), "{schema}: {answer}");
+        for member in required {
+            assert!(
+                has.contains(member.as_str().unwrap()),
+                "{schema}: {member} in {answer}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_document_is_served_compressed_and_only_when_it_has_changed() {
+    let rig = Rig::new().await;
+    let get = |headers: &[(&str, &str)]| {
+        let mut request = Request::get("/openapi.json");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        rig.respond(request.body(Body::empty()).unwrap())
+    };
+    assert_eq!(rig.get("/openapi.json").await.body, document());
+    let packed = get(&[("accept-encoding", "br, gzip")]).await;
+    assert_eq!(packed.headers()["content-encoding"], "gzip");
+    assert_eq!(packed.headers()["vary"], "accept-encoding");
+    let etag = packed.headers()["etag"].to_str().unwrap();
+    let again = get(&[("accept-encoding", "gzip"), ("if-none-match", etag)]).await;
+    assert_eq!(again.status(), StatusCode::NOT_MODIFIED);
+    let other = get(&[("if-none-match", etag)]).await;
+    assert_eq!(
+        other.status(),
+        StatusCode::OK,
+        "the entity tag is of another form of it"
+    );
+    assert!(other.headers().get("content-encoding").is_none());
+}
