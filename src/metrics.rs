@@ -12,7 +12,6 @@ use mailer::Ledger;
 use prometheus_client::encoding::text::{encode_eof, encode_registry};
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
-use tokio::sync::Mutex;
 
 use stand::{Finished, Stand};
 
@@ -27,8 +26,7 @@ struct Page {
     database: Database,
     clock: Arc<dyn Clock>,
     appends: Option<AppendQueue>,
-    /// One asks at a time: more pages at once would not be more true.
-    finished: Mutex<Option<Finished>>,
+    finished: Finished,
 }
 
 /// The page of a process, which appends through `appends` if it serves the API.
@@ -52,7 +50,7 @@ pub(crate) fn page(
         database: database.clone(),
         clock,
         appends,
-        finished: Mutex::new(None),
+        finished: Finished::default(),
     });
     Metrics::new(move || {
         let page = Arc::clone(&page);
@@ -94,12 +92,9 @@ impl Page {
 
     async fn ask(&self) -> eventstore::Result<Stand> {
         let now = self.clock.now();
-        let mut finished = self.finished.lock().await;
         let ledger = Ledger::new(self.database.clone());
-        if finished.as_ref().is_none_or(|finished| finished.is_old(now)) {
-            *finished = Some(Finished::count(&ledger, now).await?);
-        }
-        Stand::of(&self.database, &ledger, finished.as_ref(), now).await
+        let finished = self.finished.counted(&ledger, now);
+        Stand::of(&self.database, &ledger, finished, now).await
     }
 
     /// What this process holds: its connections, and its queue.

@@ -41,6 +41,10 @@ pub const MAX_EVENT_BYTES: usize = 256 * 1024;
 /// takes even what `serde_json` then does not read back.
 pub const MAX_EVENT_DEPTH: usize = 31;
 
+/// How long the connection is kept without a batch: shorter than the server keeps one that says nothing. The pool looks
+/// whether one that was given back is still there.
+const KEPT: Duration = Duration::from_secs(15);
+
 /// How long one transaction may take before its connection is given up.
 const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(15);
 /// How long a batch is tried again while the database is away, counted from its first failure.
@@ -244,6 +248,7 @@ impl AppendQueue {
             signal,
             clock,
             connection: None,
+            used_at: tokio::time::Instant::now(),
             in_doubt: None,
         };
         Self {
@@ -298,6 +303,8 @@ struct Appender {
     /// Kept from batch to batch on MySQL: giving it back to the pool costs a ping, and its prepared statements are
     /// those of the batches. SQLite's one writer is shared, so it is given back.
     connection: Option<Connection>,
+    /// When the last batch ended.
+    used_at: tokio::time::Instant,
     in_doubt: Option<InDoubt>,
 }
 
@@ -309,7 +316,11 @@ impl Batch for Appender {
         // Whatever a batch that panicked left is not about this one.
         self.in_doubt = None;
         let (began, appends) = (tokio::time::Instant::now(), items.len());
+        if self.used_at.elapsed() > KEPT {
+            self.connection = None;
+        }
         let outcomes = self.answer(items).await;
+        self.used_at = tokio::time::Instant::now();
         METRICS.batch(appends, began.elapsed().as_secs_f64());
         outcomes
     }

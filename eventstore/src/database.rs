@@ -17,7 +17,7 @@ use sqlx::mysql::{MySqlConnectOptions, MySqlPool, MySqlPoolOptions};
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
-use sqlx::{Executor, MySql};
+use sqlx::{ConnectOptions, Executor, MySql};
 use tokio::time::Instant;
 
 use crate::error::{Error, Result};
@@ -82,6 +82,10 @@ pub struct DatabaseOptions {
     pub connections: u32,
     /// How long to wait for a free connection, or for a new one.
     pub acquire_timeout: Duration,
+    /// How long MySQL keeps a connection that says nothing, in whole seconds from 1. A process that is gone without a word (a
+    /// machine without power, a network cut in two, a suspended process) would otherwise hold the locks of its transaction
+    /// for hours, and `log_head`'s stops every append everywhere.
+    pub silence: Duration,
 }
 
 impl Default for DatabaseOptions {
@@ -89,6 +93,7 @@ impl Default for DatabaseOptions {
         Self {
             connections: 10,
             acquire_timeout: Duration::from_secs(5),
+            silence: Duration::from_secs(30),
         }
     }
 }
@@ -242,24 +247,30 @@ impl Database {
 async fn connect_mysql(url: &str, options: DatabaseOptions) -> Result<MySqlPool> {
     let connect = MySqlConnectOptions::from_str(url)
         .map_err(|error| Error::Url(format!("expected mysql://user:password@host/name ({error})")))?
-        .statement_cache_capacity(PREPARED_STATEMENTS);
+        .statement_cache_capacity(PREPARED_STATEMENTS)
+        // It would log slow statements whole, and some have hashes of emails in their text.
+        .disable_statement_logging();
     let pool = MySqlPoolOptions::new()
         .max_connections(options.connections)
+        // Sooner than the server would.
+        .idle_timeout(options.silence / 2)
         .acquire_timeout(options.acquire_timeout)
         // The busiest paths keep a connection of their own; the others can afford a ping to never get a stale one.
         .test_before_acquire(true)
-        .after_connect(|connection, _| {
+        .after_connect(move |connection, _| {
             Box::pin(async move {
                 // Read committed: a statement sees what is committed when it starts. Under the default, repeatable
                 // read, range conditions would also lock gaps, and neighbours would deadlock.
                 connection
                     .execute("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED")
                     .await?;
-                connection
-                    .execute(
-                        format!("SET SESSION innodb_lock_wait_timeout = {}", LOCK_WAIT.as_secs()).as_str(),
-                    )
-                    .await?;
+                for (variable, limit) in [
+                    ("innodb_lock_wait_timeout", LOCK_WAIT),
+                    ("wait_timeout", options.silence),
+                ] {
+                    let set = format!("SET SESSION {variable} = {}", limit.as_secs());
+                    connection.execute(set.as_str()).await?;
+                }
                 Ok(())
             })
         })
@@ -277,7 +288,8 @@ async fn connect_sqlite(url: &str, options: DatabaseOptions) -> Result<Pools> {
         .synchronous(SqliteSynchronous::Full)
         .foreign_keys(true)
         .busy_timeout(LOCK_WAIT)
-        .statement_cache_capacity(PREPARED_STATEMENTS);
+        .statement_cache_capacity(PREPARED_STATEMENTS)
+        .disable_statement_logging();
     if let Some(folder) = connect.get_filename().parent() {
         tokio::fs::create_dir_all(folder)
             .await

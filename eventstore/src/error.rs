@@ -49,6 +49,14 @@ pub enum Error {
         /// The handler's own error.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// A handler could not write what events mean, and it is not the events that are at fault.
+    #[error("{name} could not write: {source}")]
+    NotWritten {
+        /// The subscription.
+        name: String,
+        /// The handler's own error.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// A value could not be written as JSON.
     #[error("json: {0}")]
     Json(#[from] serde_json::Error),
@@ -79,6 +87,26 @@ impl Error {
             Self::Database(error) => matches!(mysql_number(error), Some(1040 | 1053 | 1927 | 3169 | 4031)),
             _ => false,
         }
+    }
+
+    /// Whether the database did not take a value for what it is (a constraint, a length, a type), rather than for how the
+    /// database is: the same statement would be refused on any other day.
+    #[must_use]
+    pub fn is_of_data(&self) -> bool {
+        let Self::Database(sqlx::Error::Database(error)) = self else {
+            return false;
+        };
+        let code = error.code().unwrap_or_default();
+        if error
+            .try_downcast_ref::<sqlx::mysql::MySqlDatabaseError>()
+            .is_some()
+        {
+            // SQLSTATE's classes: data exception, integrity constraint violation.
+            return code.starts_with("22") || code.starts_with("23");
+        }
+        // SQLITE_TOOBIG, SQLITE_CONSTRAINT, SQLITE_MISMATCH and their extended codes.
+        code.parse::<u32>()
+            .is_ok_and(|code| matches!(code & 0xff, 18..=20))
     }
 
     /// Whether the server is there but has no database of that name.

@@ -14,6 +14,10 @@ use crate::clock::{Clock, Timestamp};
 use crate::database::{Database, Session};
 use crate::error::Result;
 
+/// How far apart the clocks of two machines may be. A lease that runs longer than its owner could have made it by such a
+/// clock was made by one that has been set back since, and anybody may take it.
+const CLOCKS_APART: Duration = Duration::from_secs(15);
+
 /// How long subscriptions hold their leases.
 pub const DEFAULT_DURATION: Duration = Duration::from_secs(5);
 
@@ -55,9 +59,11 @@ impl Lease {
     /// [`crate::Error::Database`]; then it is not held.
     pub async fn hold(&mut self) -> Result<bool> {
         let now = self.clock.now();
+        // Beyond that, the clock has been set back since, and what the row says would hold for as long as it was ahead.
+        let believable = now + self.duration;
         if self
             .expires_at
-            .is_some_and(|expires_at| now + self.duration / 2 < expires_at)
+            .is_some_and(|expires_at| now + self.duration / 2 < expires_at && expires_at <= believable)
         {
             return Ok(true);
         }
@@ -65,12 +71,16 @@ impl Lease {
         let expires_at = now + self.duration;
         let mut connection = self.database.writer().await?;
         let taken = connection
-            .query("UPDATE leases SET owner = ?, expires_at = ? WHERE name = ? AND (owner = ? OR expires_at <= ?)")
+            .query(
+                "UPDATE leases SET owner = ?, expires_at = ? WHERE name = ? \
+                 AND (owner = ? OR expires_at <= ? OR expires_at > ?)",
+            )
             .bind(self.owner.as_str())
             .bind(expires_at)
             .bind(self.name.as_str())
             .bind(self.owner.as_str())
             .bind(now)
+            .bind(believable + CLOCKS_APART)
             .execute()
             .await?;
         let taken = taken == 1 || {

@@ -13,6 +13,9 @@ use crate::event::Position;
 /// The longest reason, in characters.
 pub const LONGEST_REASON: usize = 500;
 
+/// The longest name of who says so, in characters.
+pub const LONGEST_NAME: usize = 128;
+
 /// An event that is passed over.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Skip {
@@ -43,6 +46,9 @@ pub enum SkipError {
     /// The reason is empty or too long.
     #[error("a reason has 1 to {LONGEST_REASON} characters")]
     Reason,
+    /// The name of who says so is empty or too long.
+    #[error("who says so has 1 to {LONGEST_NAME} characters")]
+    By,
     /// The database failed.
     #[error(transparent)]
     Store(#[from] Error),
@@ -68,6 +74,9 @@ impl Skip {
         let reason = reason.trim();
         if reason.is_empty() || reason.chars().count() > LONGEST_REASON {
             return Err(SkipError::Reason);
+        }
+        if skipped_by.is_empty() || skipped_by.chars().count() > LONGEST_NAME {
+            return Err(SkipError::By);
         }
         let mut transaction = database.begin().await?;
         let stopped: Vec<Position> = transaction

@@ -65,6 +65,13 @@ pub trait Handler: Send + 'static {
         events: &[RecordedEvent],
     ) -> impl Future<Output = Result<(), Self::Error>> + Send;
 
+    /// Whether the events are at fault. If so the subscription stops at the first that is, says which, and an operator may
+    /// have it skipped; if not, it is tried again and no event is blamed.
+    fn is_of_events(error: &Self::Error) -> bool {
+        let _ = error;
+        true
+    }
+
     /// Is called after the transaction of an [`Handler::apply`] has been committed.
     fn committed(&mut self) {}
 }
@@ -246,7 +253,10 @@ impl<H: Handler> Subscription<H> {
         let mut transaction = self.log.database().begin().await?;
         if let Err(source) = self.handler.apply(&mut transaction, &events).await {
             drop(transaction);
-            return Err(self.refused(checkpoint, events.len(), Box::new(source)).await?);
+            let of_events = H::is_of_events(&source);
+            return Err(self
+                .refused(checkpoint, events.len(), of_events, Box::new(source))
+                .await?);
         }
         checkpoint::advance(
             &mut transaction,
@@ -272,12 +282,17 @@ impl<H: Handler> Subscription<H> {
         &mut self,
         checkpoint: Position,
         events: usize,
+        of_events: bool,
         source: Box<dyn std::error::Error + Send + Sync>,
     ) -> Result<Error> {
         if checkpoint::load_or_create(self.log.database(), &self.name).await? != checkpoint {
             return Ok(Error::Superseded {
                 name: self.name.clone(),
             });
+        }
+        if !of_events {
+            let name = self.name.clone();
+            return Ok(Error::NotWritten { name, source });
         }
         self.batch = u32::try_from(events / 2).map_or(1, |half| half.max(1));
         Ok(Error::Handler {

@@ -41,6 +41,10 @@ pub fn handler(clock: Arc<dyn Clock>, farewell: bool) -> (MailHandler, Arc<Notif
 impl Handler for MailHandler {
     type Error = eventstore::Error;
 
+    fn is_of_events(error: &eventstore::Error) -> bool {
+        error.is_of_data()
+    }
+
     async fn apply(
         &mut self,
         transaction: &mut Transaction<'_>,

@@ -73,7 +73,7 @@ pub(crate) async fn add(
         transaction.dialect().insert_ignore(),
         values_list(events.len(), 7)
     );
-    let mut insert = transaction.query(&sql);
+    let mut insert = transaction.query(&sql).once();
     for event in events {
         insert = insert
             .bind(event.position)

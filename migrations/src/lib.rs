@@ -101,6 +101,8 @@ fn without_lock(migrator: &Migrator) -> Migrator {
     Migrator {
         migrations: migrator.migrations.clone(),
         locking: false,
+        // A newer program has added some; it keeps what older ones read and write.
+        ignore_missing: true,
         ..Migrator::DEFAULT
     }
 }

@@ -93,8 +93,10 @@ async fn insert(
          VALUES {}",
         values_list(rows.len(), 8)
     );
+    let insert = transaction.query(&sql);
+    let insert = if rows.len() == ROWS { insert } else { insert.once() };
     rows.iter()
-        .fold(transaction.query(&sql), |query, row| {
+        .fold(insert, |query, row| {
             query
                 .bind(generation)
                 .bind(row.id.as_str())

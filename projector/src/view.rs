@@ -26,12 +26,28 @@ pub enum ProjectionError {
     Store(#[from] eventstore::Error),
 }
 
+impl ProjectionError {
+    /// Whether an event is at fault, rather than the database.
+    #[must_use]
+    pub fn is_of_events(&self) -> bool {
+        match self {
+            Self::Unreadable { .. } => true,
+            Self::NoGeneration => false,
+            Self::Store(error) => error.is_of_data(),
+        }
+    }
+}
+
 /// Keeps the active generation of `patient_view` up to date.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct PatientView;
 
 impl Handler for PatientView {
     type Error = ProjectionError;
+
+    fn is_of_events(error: &ProjectionError) -> bool {
+        error.is_of_events()
+    }
 
     async fn apply(
         &mut self,

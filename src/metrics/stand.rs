@@ -1,9 +1,10 @@
 //! How the log, what follows it, and the mail ledger stand: from the database, and so for all processes together.
 
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use eventstore::{Database, EventLog, Followed, Position, Timestamp, overview};
+use eventstore::{Database, EventLog, Failure, Followed, Position, Timestamp, overview};
 use mailer::{DeliveryState, Ledger, Standing, Waiting, WorkerStatus};
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
@@ -47,27 +48,47 @@ pub(super) fn number(count: impl TryInto<u64>) -> f64 {
     count.try_into().map_or(f64::NAN, |count| count as f64)
 }
 
-/// The deliveries that are over, and when they were counted.
-pub(super) struct Finished {
+/// Whether it is an event that is at fault.
+fn stands_still(failure: Option<&Failure>) -> bool {
+    failure.is_some_and(|failure| failure.position.is_some())
+}
+
+/// How many deliveries are over, as they were counted last. Counting reads every row of the ledger, which may take longer than
+/// anybody waits for a page; so it is done beside the pages.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Finished(Arc<Mutex<Counted>>);
+
+#[derive(Debug, Default)]
+struct Counted {
     counts: Vec<(DeliveryState, u64)>,
-    at: Timestamp,
+    /// When counting began last. A statement takes less than [`COUNT_EVERY`], so that no two count at a time.
+    began: Option<Timestamp>,
 }
 
 impl Finished {
-    pub(super) async fn count(ledger: &Ledger, now: Timestamp) -> eventstore::Result<Self> {
-        let over = [DeliveryState::Sent, DeliveryState::Dead, DeliveryState::Cancelled];
-        let counts = ledger.status(now).await?.counts;
-        Ok(Self {
-            counts: counts
-                .into_iter()
-                .filter(|(state, _)| over.contains(state))
-                .collect(),
-            at: now,
-        })
+    /// What was counted last; begins to count anew if that was long ago.
+    pub(super) fn counted(&self, ledger: &Ledger, now: Timestamp) -> Vec<(DeliveryState, u64)> {
+        let mut counted = self.lock();
+        if counted.began.is_none_or(|began| now.since(began) > COUNT_EVERY) {
+            counted.began = Some(now);
+            tokio::spawn(self.clone().count(ledger.clone(), now));
+        }
+        counted.counts.clone()
     }
 
-    pub(super) fn is_old(&self, now: Timestamp) -> bool {
-        now.since(self.at) > COUNT_EVERY
+    async fn count(self, ledger: Ledger, now: Timestamp) {
+        let over = [DeliveryState::Sent, DeliveryState::Dead, DeliveryState::Cancelled];
+        match ledger.status(now).await {
+            Ok(status) => {
+                let counts = status.counts.into_iter();
+                self.lock().counts = counts.filter(|(state, _)| over.contains(state)).collect();
+            }
+            Err(error) => tracing::debug!(%error, "the mails could not be counted"),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Counted> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -84,15 +105,14 @@ impl Stand {
     pub(super) async fn of(
         database: &Database,
         ledger: &Ledger,
-        finished: Option<&Finished>,
+        finished: Vec<(DeliveryState, u64)>,
         now: Timestamp,
     ) -> eventstore::Result<Self> {
         let Waiting { counts, oldest } = ledger.waiting().await?;
-        let over = finished.into_iter().flat_map(|finished| finished.counts.clone());
         Ok(Self {
             head: EventLog::new(database.clone()).head().await?.position,
             followed: overview(database, now).await?,
-            deliveries: counts.into_iter().chain(over).collect(),
+            deliveries: counts.into_iter().chain(finished).collect(),
             oldest_waiting: oldest.map_or(Duration::ZERO, |oldest| now.since(oldest)),
             workers: ledger.workers(now).await?,
         })
@@ -148,8 +168,7 @@ impl Stand {
             set(&events, name, number(followed.lag_events));
             set(&seconds, name, followed.lag_seconds);
             set(&owned, name, f64::from(followed.owner.is_some()));
-            let stands = failure.is_some_and(|failure| failure.position.is_some());
-            set(&stopped, name, f64::from(stands));
+            set(&stopped, name, f64::from(stands_still(failure)));
             set(
                 &attempts,
                 name,
@@ -190,7 +209,11 @@ impl Stand {
             if let Some(under_way) = &projection.rebuild {
                 let position = under_way.position.map_or(0.0, |position| number(position.get()));
                 set(&rebuild, label, position);
-                set(&stopped, label, f64::from(under_way.failure.is_some()));
+                set(
+                    &stopped,
+                    label,
+                    f64::from(stands_still(under_way.failure.as_ref())),
+                );
             }
         }
     }

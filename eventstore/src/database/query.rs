@@ -63,6 +63,17 @@ impl<'q, 'c> Query<'q, 'c> {
         }
     }
 
+    /// Does not keep it prepared on the connection: for a statement of a shape that seldom comes again, of which each would
+    /// count against what the server keeps for all (`max_prepared_stmt_count`).
+    #[must_use]
+    pub fn once(mut self) -> Self {
+        self.statement = match self.statement {
+            Statement::MySql(connection, query) => Statement::MySql(connection, query.persistent(false)),
+            Statement::Sqlite(connection, query) => Statement::Sqlite(connection, query.persistent(false)),
+        };
+        self
+    }
+
     /// Binds the next `?`.
     #[must_use]
     pub fn bind<T: Bind<'q>>(mut self, value: T) -> Self {

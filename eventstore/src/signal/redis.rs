@@ -72,13 +72,15 @@ pub(super) async fn listen(client: redis::Client, local: watch::Sender<()>, shut
     loop {
         let listened = tokio::select! {
             () = shutdown.cancelled() => return,
-            listened = listen_once(&client, &local, down) => listened,
+            listened = listen_once(&client, &local, &mut down) => listened,
         };
-        match listened {
+        if !down {
             // It was connected: begin again with a short pause.
-            Ok(()) => pause = FIRST_PAUSE,
-            Err(error) if !down => tracing::warn!(%error, "cannot listen to Redis; polling until it is back"),
-            Err(_) => {}
+            pause = FIRST_PAUSE;
+            match listened {
+                Ok(()) => tracing::warn!("the connection to Redis has ended; polling until it is back"),
+                Err(error) => tracing::warn!(%error, "cannot listen to Redis; polling until it is back"),
+            }
         }
         down = true;
         tokio::select! {
@@ -89,7 +91,8 @@ pub(super) async fn listen(client: redis::Client, local: watch::Sender<()>, shut
     }
 }
 
-async fn listen_once(client: &redis::Client, local: &watch::Sender<()>, again: bool) -> Result<()> {
+/// Listens until the connection ends. `down` says whether it was said that nobody listens, and is told when somebody does.
+async fn listen_once(client: &redis::Client, local: &watch::Sender<()>, down: &mut bool) -> Result<()> {
     let connect = async {
         let mut pubsub = client.get_async_pubsub().await?;
         pubsub.subscribe(CHANNEL).await?;
@@ -98,7 +101,7 @@ async fn listen_once(client: &redis::Client, local: &watch::Sender<()>, again: b
     let mut pubsub = tokio::time::timeout(TIMEOUT, connect)
         .await
         .map_err(|_| crate::Error::Timeout(TIMEOUT))??;
-    if again {
+    if std::mem::take(down) {
         tracing::info!("listening to Redis again");
     }
     // What was published while nobody listened is not repeated.

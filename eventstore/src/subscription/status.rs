@@ -21,6 +21,8 @@ pub struct SubscriptionStatus {
     pub owner: Option<String>,
     /// When the first event that it has not finished was recorded; nothing if it has finished all.
     pub waiting_since: Option<Timestamp>,
+    /// When its checkpoint was last moved; nothing before the first time.
+    pub moved_at: Option<Timestamp>,
     /// Why it does not move; nothing while it does.
     pub failure: Option<Failure>,
 }
@@ -55,7 +57,7 @@ impl SubscriptionStatus {
 
     fn sql(names: &str) -> String {
         format!(
-            "SELECT n.name, c.position, h.position, e.recorded_at, l.owner, {} FROM ({names}) n \
+            "SELECT n.name, c.position, h.position, e.recorded_at, l.owner, c.updated_at, {} FROM ({names}) n \
              JOIN log_head h ON h.id = 1 \
              LEFT JOIN checkpoints c ON c.name = n.name \
              LEFT JOIN events e ON e.position = COALESCE(c.position, 0) + 1 \
@@ -72,7 +74,8 @@ impl SubscriptionStatus {
             head: row.get(2)?,
             waiting_since: row.get(3)?,
             owner: row.get(4)?,
-            failure: Failure::of_row(row, 5)?,
+            moved_at: row.get(5)?,
+            failure: Failure::of_row(row, 6)?,
         })
     }
 
@@ -82,10 +85,14 @@ impl SubscriptionStatus {
         self.head.since(self.position)
     }
 
-    /// How long the first of them has waited.
+    /// How long the first of them has waited. If that was recorded by a clock that is ahead, as the log's times then are for
+    /// some time, how long the checkpoint has not moved.
     #[must_use]
     pub fn waits(&self, now: Timestamp) -> Duration {
-        self.waiting_since
-            .map_or(Duration::ZERO, |since| now.since(since))
+        let Some(since) = self.waiting_since else {
+            return Duration::ZERO;
+        };
+        let ahead = (since > now).then_some(self.moved_at).flatten();
+        now.since(ahead.unwrap_or(since))
     }
 }

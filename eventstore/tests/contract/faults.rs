@@ -157,6 +157,31 @@ async fn connections_that_idled_over_a_restart_fail_nobody() {
     .await;
 }
 
+const SOON_SILENT: DatabaseOptions = DatabaseOptions {
+    connections: 5,
+    acquire_timeout: Duration::from_secs(5),
+    silence: Duration::from_secs(1),
+};
+
+/// A machine without power, as far as the server can tell: it holds the lock of the log, and says nothing any more.
+#[tokio::test]
+async fn one_that_falls_silent_in_an_append_holds_the_others_up_for_a_while_only() {
+    on_mysql(async |backend: Arc<Backend>| {
+        backend.migrate().await;
+        let silent = Database::connect(&backend.url, SOON_SILENT).await.unwrap();
+        let mut transaction = silent.begin().await.unwrap();
+        transaction
+            .query("SELECT position FROM log_head FOR UPDATE")
+            .fetch_all()
+            .await
+            .unwrap();
+        backend.queue().append(append("other", 1)).await.unwrap();
+        assert_eq!(backend.head().await, position(1));
+        drop(transaction);
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn connections_that_the_server_ended_for_idleness_fail_nobody() {
     on_private_servers(async |backend, server| {
@@ -164,14 +189,8 @@ async fn connections_that_the_server_ended_for_idleness_fail_nobody() {
             .await
             .unwrap();
         let mut observer = observer.writer().await.unwrap();
-        observer
-            .query("SET GLOBAL wait_timeout = 1")
-            .execute()
-            .await
-            .unwrap();
         backend.migrate().await;
-        let database = backend.open().await;
-        // Its connections are older than the setting.
+        let database = Database::connect(&backend.url, SOON_SILENT).await.unwrap();
         backend.database.close().await;
         let queue = AppendQueue::start(
             database.clone(),

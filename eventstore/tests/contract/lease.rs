@@ -14,6 +14,7 @@ on_every_backend!(
     an_owner_that_renews_in_time_keeps_the_lease,
     an_expired_lease_passes_on_and_its_owner_notices,
     a_released_lease_passes_on_at_once,
+    a_lease_of_a_clock_that_was_set_back_does_not_hold,
     leases_of_different_names_are_apart,
 );
 
@@ -43,6 +44,25 @@ async fn a_lease_has_one_owner_at_a_time(backend: Arc<Backend>) {
     assert!(!b.hold().await.unwrap());
     assert!(a.hold().await.unwrap());
     assert!(!b.hold().await.unwrap());
+}
+
+async fn a_lease_of_a_clock_that_was_set_back_does_not_hold(backend: Arc<Backend>) {
+    let (clock, mut a, mut b) = two(&backend).await;
+    let right = clock.now();
+    clock.advance(Duration::from_hours(2));
+    assert!(a.hold().await.unwrap());
+    // As far apart as the clocks of two machines may be, it holds.
+    clock.set(right + Duration::from_hours(2) - Duration::from_secs(15));
+    assert!(!b.hold().await.unwrap());
+    clock.set(right);
+    assert!(
+        b.hold().await.unwrap(),
+        "the owner may be gone, and nobody can wait for 2 h"
+    );
+    assert!(
+        !a.hold().await.unwrap(),
+        "what it remembers is from the wrong time too"
+    );
 }
 
 async fn of_many_that_race_for_a_free_lease_one_gets_it(backend: Arc<Backend>) {

@@ -17,6 +17,7 @@ on_every_backend!(
     migrating_again_changes_nothing,
     several_that_migrate_at_once_do_not_disturb_each_other,
     what_was_killed_half_way_is_finished,
+    an_older_program_takes_the_schema_of_a_newer_one,
     one_that_was_killed_while_it_migrated_holds_others_up_for_a_minute_at_most,
 );
 
@@ -36,6 +37,19 @@ async fn an_empty_database_is_behind_until_it_is_migrated(backend: Arc<Backend>)
         matches!(behind, Err(Error::Behind { found: 1, .. })),
         "{behind:?}"
     );
+}
+
+/// As in an upgrade of one process after the other, or when the newer program is taken back.
+async fn an_older_program_takes_the_schema_of_a_newer_one(backend: Arc<Backend>) {
+    backend.migrate().await;
+    backend
+        .execute(
+            "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) \
+             VALUES (9999, 'newer', TRUE, X'00', 0)",
+        )
+        .await;
+    backend.migrate().await;
+    check(&backend.database).await.unwrap();
 }
 
 async fn migrating_again_changes_nothing(backend: Arc<Backend>) {

@@ -408,6 +408,7 @@ async fn the_status_says_who_owns_it_and_what_waits(backend: Arc<Backend>) {
         head: Position::BEGINNING,
         owner: None,
         waiting_since: None,
+        moved_at: None,
     };
     assert_eq!(status().await, nothing);
     let queue = backend.queue();
@@ -433,8 +434,19 @@ async fn the_status_says_who_owns_it_and_what_waits(backend: Arc<Backend>) {
         head: position(2),
         owner: Some("me".into()),
         waiting_since: None,
+        moved_at: status().await.moved_at,
     };
     assert_eq!(status().await, done);
+    let now = SystemClock.now();
+    let moved_at = done.moved_at.unwrap();
+    assert!(now.since(moved_at) < SOON);
+    // The log's time is ahead: the checkpoint tells how long nothing has moved.
+    let ahead = SubscriptionStatus {
+        waiting_since: Some(now + Duration::from_hours(24)),
+        ..done
+    };
+    let later = moved_at + Duration::from_mins(5);
+    assert_eq!(ahead.waits(later), Duration::from_mins(5));
     stop.cancel();
     wait_until(SOON, "the lease is released", async || {
         status().await.owner.is_none()

@@ -28,7 +28,7 @@ pub(crate) async fn add(transaction: &mut Transaction<'_>, ended: &[Past<'_>]) -
         transaction.dialect().insert_ignore(),
         values_list(ended.len(), 7)
     );
-    let mut insert = transaction.query(&sql);
+    let mut insert = transaction.query(&sql).once();
     for attempt in ended {
         insert = insert
             .bind(attempt.delivery.position)

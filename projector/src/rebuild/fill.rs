@@ -124,9 +124,7 @@ impl Rebuilder {
         };
         match written {
             Ok(()) => Ok(transaction.commit().await?),
-            Err(ProjectionError::Store(error)) if error.is_connection() || error.is_contention() => {
-                Err(error.into())
-            }
+            Err(ProjectionError::Store(error)) if !error.is_of_data() => Err(error.into()),
             Err(source) => Err(RebuildError::Stopped {
                 position: first.position,
                 source,

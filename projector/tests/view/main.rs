@@ -11,12 +11,14 @@ mod rebuild;
 mod verify;
 
 use domain::{PatientDetails, StoredEventError};
-use eventstore::{Error, Position};
+use eventstore::{Clock, Error, Position, SubscriptionStatus, SystemClock};
 use futures::future::join_all;
-use projector::ProjectionError;
+use projector::{PATIENT_VIEW, ProjectionError};
 use serde_json::json;
+use testkit::wait_until;
+use tokio_util::sync::CancellationToken;
 
-use backend::{Backend, Shown, details};
+use backend::{Backend, SOON, Shown, details};
 
 on_every_backend! {
     a_batch_that_fails_after_it_was_written_leaves_neither_rows_nor_checkpoint,
@@ -28,7 +30,40 @@ on_every_backend! {
     an_unreadable_event_stops_the_projection_there,
     rows_are_written_to_the_active_generation,
     values_come_out_as_they_went_in,
+    a_table_that_cannot_be_written_is_no_events_fault,
     a_full_batch_of_the_longest_values_is_one_transaction,
+}
+
+/// Otherwise an operator would be told to skip an event that nothing is wrong with, for good.
+async fn a_table_that_cannot_be_written_is_no_events_fault(backend: Backend) {
+    backend.register("a").await;
+    backend.execute("ALTER TABLE patient_view RENAME TO away").await;
+    let stop = CancellationToken::new();
+    let running = tokio::spawn(backend.projector().run(stop.clone()));
+    let failure = async || {
+        let status = SubscriptionStatus::of(backend.log().database(), PATIENT_VIEW, SystemClock.now());
+        status.await.unwrap().failure
+    };
+    wait_until(SOON, "the failure is noted", async || failure().await.is_some()).await;
+    assert_eq!(failure().await.unwrap().position, None);
+    backend.execute("ALTER TABLE away RENAME TO patient_view").await;
+    wait_until(SOON, "it goes on", async || backend.ids().await == ["a"]).await;
+    stop.cancel();
+    running.await.unwrap();
+
+    // A value that the table does not take is one.
+    backend.register("b").await;
+    backend
+        .execute("UPDATE checkpoints SET position = 0 WHERE name = 'patient_view'")
+        .await;
+    let stop = CancellationToken::new();
+    let running = tokio::spawn(backend.projector().run(stop.clone()));
+    wait_until(SOON, "the event is named", async || {
+        failure().await.and_then(|failure| failure.position) == Position::new(1)
+    })
+    .await;
+    stop.cancel();
+    running.await.unwrap();
 }
 
 async fn a_batch_that_fails_after_it_was_written_leaves_neither_rows_nor_checkpoint(backend: Backend) {
