@@ -11,9 +11,9 @@ mod test;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use eventstore::{Clock, EventLog};
-use mailer::{Composer, MailHandler, Options, SmtpOptions, Templates, Transport, Worker};
+use mailer::{Composer, Dkim, MailHandler, Options, Sender, SmtpOptions, Templates, Transport, Worker};
 
 use crate::settings::Settings;
 
@@ -57,7 +57,8 @@ pub(crate) fn start(
 
 /// What makes mails, in `language` or those of the settings.
 fn composer(settings: &Settings, language: Option<&str>) -> anyhow::Result<Composer> {
-    let sender = settings.mail_from.parse().context("MAIL_FROM")?;
+    let sender: Sender = settings.mail_from.parse().context("MAIL_FROM")?;
+    let dkim = dkim(settings, &sender)?;
     let languages = match language {
         Some(language) => language.parse().context("--language")?,
         None => settings.mail_language.parse().context("MAIL_LANGUAGE")?,
@@ -66,7 +67,35 @@ fn composer(settings: &Settings, language: Option<&str>) -> anyhow::Result<Compo
         Some(folder) => Templates::in_folder(folder).context("MAIL_TEMPLATES")?,
         None => Templates::built_in()?,
     };
-    Ok(Composer::new(templates, languages, sender))
+    let composer = Composer::new(templates, languages, sender);
+    Ok(match dkim {
+        Some(dkim) => composer.with_dkim(dkim),
+        None => composer,
+    })
+}
+
+/// What mails are signed with, if they are.
+fn dkim(settings: &Settings, sender: &Sender) -> anyhow::Result<Option<Dkim>> {
+    // Compose files say "not set" with an empty value.
+    let given = |setting: &Option<String>| setting.clone().filter(|value| !value.is_empty());
+    let domain = given(&settings.mail_dkim_domain);
+    match (&settings.mail_dkim_key_file, given(&settings.mail_dkim_selector)) {
+        (None, None) if domain.is_none() => Ok(None),
+        (None, _) => {
+            bail!("MAIL_DKIM_KEY_FILE: expected the file of the key, since the rest of MAIL_DKIM_… is set")
+        }
+        (Some(_), None) => {
+            bail!("MAIL_DKIM_SELECTOR: expected the selector of the key in MAIL_DKIM_KEY_FILE")
+        }
+        (Some(file), Some(selector)) => {
+            let pem = std::fs::read_to_string(file)
+                .with_context(|| format!("MAIL_DKIM_KEY_FILE {} cannot be read", file.display()))?;
+            let domain = domain.unwrap_or_else(|| sender.domain().to_owned());
+            Dkim::new(&pem, &selector, &domain)
+                .map(Some)
+                .context("MAIL_DKIM_…")
+        }
+    }
 }
 
 /// The way mail leaves.

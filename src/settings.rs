@@ -80,6 +80,18 @@ pub(crate) struct Settings {
     #[arg(long, env, global = true)]
     pub(crate) mail_ca_file: Option<PathBuf>,
 
+    /// A file with the private key (PEM, RSA or Ed25519) to sign emails with by DKIM
+    #[arg(long, env, global = true)]
+    pub(crate) mail_dkim_key_file: Option<PathBuf>,
+
+    /// The selector under which its public key is found in DNS, such as mail2026
+    #[arg(long, env, global = true)]
+    pub(crate) mail_dkim_selector: Option<String>,
+
+    /// The domain of DNS that it is found in; without it that of the sender
+    #[arg(long, env, global = true)]
+    pub(crate) mail_dkim_domain: Option<String>,
+
     /// The most connections to the API at a time; more wait to be accepted
     #[arg(long, env, global = true, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub(crate) http_connections: u32,

@@ -32,6 +32,7 @@
 //! | [`Worker`], [`Options`] | from the ledger to the transport |
 //! | [`Transport`], [`Timeouts`], [`SmtpUrlError`] | SMTP, or files in a folder |
 //! | [`Composer`], [`Templates`], [`Languages`], [`Sender`] | the mail itself |
+//! | [`Dkim`], [`DkimError`] | signing it |
 //! | [`AttemptError`], [`Failure`], [`Outage`] | why a mail was not sent, and whether another attempt may help |
 //! | [`Ledger`] | how it stands, for operators, and trying again by hand |
 //!
@@ -47,6 +48,7 @@ pub mod metrics;
 pub mod schedule;
 
 mod address;
+mod dkim;
 mod error;
 mod handler;
 mod language;
@@ -58,6 +60,7 @@ mod templates;
 mod transport;
 mod worker;
 
+pub use dkim::{Dkim, DkimError};
 pub use error::{AttemptError, CertificateFault, EnhancedCode, Failure, Outage, SmtpFailure, Step};
 pub use handler::{MailHandler, SUBSCRIPTION, handler};
 pub use language::{Language, Languages, LanguagesError};

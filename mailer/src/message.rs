@@ -13,6 +13,7 @@ use lettre::message::{Mailbox, MultiPart};
 mod samples;
 
 use crate::address::deliverable;
+use crate::dkim::Dkim;
 use crate::error::Failure;
 use crate::language::Languages;
 use crate::sender::Sender;
@@ -61,6 +62,7 @@ pub struct Composer {
     templates: Templates,
     languages: Languages,
     sender: Sender,
+    dkim: Option<Dkim>,
 }
 
 impl Composer {
@@ -71,7 +73,15 @@ impl Composer {
             templates,
             languages,
             sender,
+            dkim: None,
         }
+    }
+
+    /// Signs each mail.
+    #[must_use]
+    pub fn with_dkim(mut self, dkim: Dkim) -> Self {
+        self.dkim = Some(dkim);
+        self
     }
 
     /// The mail that tells of `event`, to the patient as `registration` has them, dated `now`. The two are the same for
@@ -135,7 +145,7 @@ impl Composer {
         // Given here, or lettre would take it from the headers, and not every name can be read back from one.
         let envelope =
             Envelope::new(Some(from.email.clone()), vec![to.email.clone()]).map_err(|_| Failure::Address)?;
-        let message = Message::builder()
+        let mut message = Message::builder()
             .envelope(envelope.clone())
             .from(from)
             .to(to)
@@ -155,6 +165,9 @@ impl Composer {
             ))
             .multipart(MultiPart::alternative_plain_html(rendered.text, rendered.html))
             .map_err(|_| Failure::Message)?;
+        if let Some(dkim) = &self.dkim {
+            dkim.sign(&mut message);
+        }
         Ok(Mail {
             name,
             envelope,

@@ -24,7 +24,8 @@ impl Sender {
     }
 
     /// The part after the `@`, which message ids are made in.
-    pub(crate) fn domain(&self) -> &str {
+    #[must_use]
+    pub fn domain(&self) -> &str {
         self.0.email.domain()
     }
 }

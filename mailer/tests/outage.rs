@@ -280,51 +280,65 @@ async fn one_mail_that_is_refused_by_a_policy_does_not_hold_up_the_others() {
     assert_eq!(refused.unwrap().attempts, 8);
 }
 
-/// A password that was changed: sessions that are open work, and no new one does.
+/// A password that was changed: a session that is open works, whether a mail is on its way over it when another session
+/// is refused, or none; and no new one does.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_session_that_is_still_open_does_not_bring_others_to_try_a_wrong_password() {
-    let stage = Stage::sqlite().await;
-    stage.register_many(4).await;
-    stage.follow().await;
-    let gate = Arc::new(Semaphore::new(0));
-    let tried = Arc::new(AtomicUsize::new(0));
-    let (held, auths, valid) = (Arc::clone(&gate), Arc::clone(&tried), AtomicBool::new(true));
-    let server = Scripted::start(move |asked| {
-        if asked.starts_with("AUTH") {
-            auths.fetch_add(1, Ordering::SeqCst);
-            return (!valid.load(Ordering::SeqCst)).then_some(Answer::Say("535 5.7.8 no"));
+    for busy in [true, false] {
+        let stage = Stage::sqlite().await;
+        stage.register_many(4).await;
+        stage.follow().await;
+        let (sending, refusing) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
+        if busy {
+            refusing.add_permits(100);
         }
-        (asked == ".").then(|| {
-            // The first session is in, and every other one is too late.
-            valid.store(false, Ordering::SeqCst);
-            Answer::Later(Arc::clone(&held), "250 ok")
+        let tried = Arc::new(AtomicUsize::new(0));
+        let (sends, refuses, auths) = (Arc::clone(&sending), Arc::clone(&refusing), Arc::clone(&tried));
+        let server = Scripted::start(move |asked| match asked {
+            "." => Some(Answer::Later(Arc::clone(&sends), "250 ok")),
+            _ if asked.starts_with("AUTH") => (auths.fetch_add(1, Ordering::SeqCst) > 0)
+                .then(|| Answer::Later(Arc::clone(&refuses), "535 5.7.8 no")),
+            _ => None,
         })
-    })
-    .await;
-    let url = server.url.replace("smtp://", "smtp://user:hunter2@");
-    let options = Options {
-        concurrency: 2,
-        ..Options::default()
-    };
-    let worker = stage.work_with(support::smtp(&url), options);
-    until_told(&stage, Standing::Refused).await;
-    assert_eq!(tried.load(Ordering::SeqCst), 2);
-    gate.add_permits(100);
-    wait_until(PATIENCE, "the first is sent", async || {
-        stage.states().await.contains(&"sent".to_owned())
-    })
-    .await;
-    worker.has_looked_again().await;
-    until_told(&stage, Standing::Refused).await;
-    assert_eq!(tried.load(Ordering::SeqCst), 2, "nobody has tried the password");
-    // What is tried next tries the password, although the first session is open still.
-    stage.clock.advance(Duration::from_secs(40));
-    wait_until(PATIENCE, "it is tried", async || {
-        tried.load(Ordering::SeqCst) == 3
-    })
-    .await;
-    until_told(&stage, Standing::Refused).await;
-    worker.stop().await;
+        .await;
+        let url = server.url.replace("smtp://", "smtp://user:hunter2@");
+        let options = Options {
+            concurrency: 2,
+            ..Options::default()
+        };
+        let worker = stage.work_with(support::smtp(&url), options);
+        let sent = async || {
+            let states = stage.states().await;
+            states.iter().filter(|state| *state == "sent").count()
+        };
+        wait_until(PATIENCE, "a second session is begun", async || {
+            tried.load(Ordering::SeqCst) == 2
+        })
+        .await;
+        if busy {
+            until_told(&stage, Standing::Refused).await;
+            sending.add_permits(100);
+            wait_until(PATIENCE, "what was on its way is sent", async || {
+                sent().await == 1
+            })
+            .await;
+        } else {
+            sending.add_permits(100);
+            wait_until(PATIENCE, "all others are sent", async || sent().await == 3).await;
+            refusing.add_permits(100);
+        }
+        until_told(&stage, Standing::Refused).await;
+        worker.has_looked_again().await;
+        assert_eq!(tried.load(Ordering::SeqCst), 2, "nobody has tried it again");
+        // What is tried next tries the password, although the first session is open still.
+        stage.clock.advance(Duration::from_secs(40));
+        wait_until(PATIENCE, "it is tried", async || {
+            tried.load(Ordering::SeqCst) == 3
+        })
+        .await;
+        until_told(&stage, Standing::Refused).await;
+        worker.stop().await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

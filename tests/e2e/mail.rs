@@ -252,6 +252,57 @@ async fn a_preview_is_written_as_a_mail_program_opens_it() {
 }
 
 #[tokio::test]
+async fn mail_is_signed_when_there_is_a_key_and_a_wrong_key_is_found_at_the_start() {
+    let folder = TempDir::new().unwrap();
+    let made = Command::new("openssl")
+        .args(["genrsa", "-out", "dkim.pem", "2048"])
+        .current_dir(folder.path())
+        .output()
+        .unwrap();
+    assert!(made.status.success());
+    std::fs::write(folder.path().join("other.pem"), "hunter2").unwrap();
+    let with = |command: &str, settings: &[(&str, &str)]| {
+        let mut program = patients(command);
+        if command == "mail" {
+            program.arg("preview");
+        }
+        program.current_dir(folder.path()).envs(settings.iter().copied());
+        run(&mut program)
+    };
+    let (key, selector) = (("MAIL_DKIM_KEY_FILE", "dkim.pem"), ("MAIL_DKIM_SELECTOR", "s1"));
+    let (succeeded, said) = with("mail", &[key, selector]);
+    let unfolded = said.replace("\r\n ", " ");
+    assert!(
+        succeeded && unfolded.contains("d=miapp.com; s=s1; c=relaxed/relaxed"),
+        "{said}"
+    );
+    let (_, said) = with("mail", &[key, selector, ("MAIL_DKIM_DOMAIN", "clinica.example")]);
+    assert!(said.contains("d=clinica.example;"), "{said}");
+    let (_, said) = with("mail", &[("MAIL_DKIM_SELECTOR", "")]);
+    assert!(said.contains("Subject:") && !said.contains("DKIM"), "{said}");
+
+    for command in ["mail", "serve"] {
+        for (settings, expected) in [
+            (vec![key], "MAIL_DKIM_SELECTOR: expected"),
+            (vec![selector], "MAIL_DKIM_KEY_FILE: expected"),
+            (
+                vec![("MAIL_DKIM_KEY_FILE", "other.pem"), selector],
+                "expected a private key in PEM",
+            ),
+            (
+                vec![("MAIL_DKIM_KEY_FILE", "none.pem"), selector],
+                "none.pem cannot be read",
+            ),
+            (vec![key, ("MAIL_DKIM_SELECTOR", "s 1")], "expected a selector"),
+        ] {
+            let (succeeded, said) = with(command, &settings);
+            assert!(!succeeded && said.contains(expected), "{command}: {said}");
+            assert!(!said.contains("hunter2"), "{said}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_test_mail_arrives_or_its_failure_is_explained() {
     let folder = TempDir::new().unwrap();
     let plain = SmtpServer::start(SmtpMode::Plain).await;
