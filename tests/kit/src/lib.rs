@@ -7,6 +7,7 @@
 //! | Redis | [`redis_url`] |
 //! | a Redis server to kill and restart, or with nobody else's messages | [`RedisServer`] |
 //! | an SMTP server that keeps what it receives | [`SmtpServer`] |
+//! | a browser to be driven | [`WebDriver`] |
 //! | the product's own binary | [`Program`] |
 //! | a moment that will come | [`wait_until`] |
 //!
@@ -29,6 +30,7 @@
     reason = "for tests only: whatever fails here fails the test, and says what"
 )]
 
+mod browser;
 mod guardian;
 mod installed;
 mod mail;
@@ -40,6 +42,7 @@ mod service;
 mod smtp;
 mod wait;
 
+pub use browser::WebDriver;
 pub use mail::Mail;
 pub use mysql::{Flavour, MysqlServer, PrivateMysql, TestDatabase, installed_flavours, mysql_servers};
 pub use port::free_port;
