@@ -27,6 +27,13 @@ fn run(command: &mut Command) -> (bool, String) {
 }
 
 #[test]
+fn the_description_of_the_api_is_printed_as_it_is_committed() {
+    let Output { status, stdout, .. } = patients("openapi").output().unwrap();
+    assert!(status.success());
+    assert!(stdout == include_bytes!("../../docs/openapi.json"));
+}
+
+#[test]
 fn a_wrong_setting_is_named_with_what_it_expects() {
     for (setting, value, expected) in [
         ("HTTP_ADDR", "8000", "an address and a port"),

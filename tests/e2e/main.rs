@@ -8,6 +8,7 @@
 )]
 
 mod audit;
+mod browser;
 mod client;
 mod command_line;
 mod consistency;

@@ -178,6 +178,13 @@ impl Described {
         self
     }
 
+    /// A header that the answers of that status have, or some of them.
+    pub(crate) fn header(mut self, status: u16, (name, header): Named) -> Self {
+        let (_, response) = self.answers.entry(status).or_default();
+        *response = std::mem::take(response).header(name, header);
+        self
+    }
+
     /// The operation, and the schemas that it names.
     pub(crate) fn into_operation(
         self,

@@ -30,7 +30,7 @@ pub(super) fn described() -> Described {
             ("now", register::example()),
             ("at", audit::past_example()),
         ])],
-        [fields::etag()],
+        [fields::etag(), fields::cache_control("no-store")],
     )
     .problems([
         kinds::PATIENT_NOT_FOUND,

@@ -48,6 +48,8 @@ struct Overview {
     subscriptions: Vec<Followed>,
 }
 
+const PLACE: &str = "/projections/patient_view/rebuilds/2";
+
 fn example() -> Value {
     json!({
         "projection": "patient_view", "generation": 2, "state": "filling", "runner": "projector", "replaced": null,
@@ -75,12 +77,11 @@ fn generation() -> Parameter {
 }
 
 fn accepted_as(described: Described, text: &str) -> Described {
-    let place = "/projections/patient_view/rebuilds/2";
     described.answers(
         202,
         text,
         [Media::json::<schemas::Rebuild>(example())],
-        [fields::location(place, "Where to see how far the rebuild is.")],
+        [fields::location(PLACE, "Where to see how far the rebuild is.")],
     )
 }
 
@@ -107,7 +108,8 @@ fn rebuild_described() -> Described {
          switches.",
     )
     .takes([projection()])
-    .problems([kinds::PROJECTION_NOT_FOUND, kinds::REBUILD_UNDER_WAY, kinds::UNAVAILABLE]);
+    .problems([kinds::PROJECTION_NOT_FOUND, kinds::REBUILD_UNDER_WAY, kinds::UNAVAILABLE])
+    .header(409, fields::location(PLACE, "Where to see how far the one under way is."));
     accepted_as(described, "Asked for.")
 }
 

@@ -7,6 +7,7 @@
 //! | Redis | [`redis_url`] |
 //! | a Redis server to kill and restart, or with nobody else's messages | [`RedisServer`] |
 //! | an SMTP server that keeps what it receives | [`SmtpServer`] |
+//! | a browser to be driven | [`WebDriver`] |
 //! | a mail transfer agent that wants a password | [`Postfix`] |
 //! | the product's own binary | [`Program`] |
 //! | a moment that will come | [`wait_until`] |
@@ -31,6 +32,7 @@
     reason = "for tests only: whatever fails here fails the test, and says what"
 )]
 
+mod browser;
 mod certificates;
 mod guardian;
 mod installed;
@@ -45,6 +47,7 @@ mod service;
 mod smtp;
 mod wait;
 
+pub use browser::WebDriver;
 pub use json::leaves;
 pub use mail::Mail;
 pub use mysql::{Flavour, MysqlServer, PrivateMysql, TestDatabase, installed_flavours, mysql_servers};

@@ -1,0 +1,76 @@
+//! A browser that a test drives.
+
+use std::path::{Path, PathBuf};
+
+use crate::guardian::Folder;
+use crate::installed;
+use crate::port::free_port;
+use crate::service::{Probe, Service};
+
+/// Chromium's `WebDriver` server. The browser itself starts with a session, and ends with it.
+pub struct WebDriver {
+    url: String,
+    browser: PathBuf,
+    profile: PathBuf,
+    _service: Service,
+    _folder: Folder,
+}
+
+impl WebDriver {
+    /// Starts one, with `chromedriver`.
+    pub async fn start() -> Self {
+        let found = |name| {
+            installed::find(&[name], |_| true)
+                .expect("no Chromium is installed: `apt-get install chromium chromium-driver`")
+        };
+        let (program, browser) = (found("chromedriver"), found("chromium"));
+        let folder = Folder::new();
+        let port = free_port();
+        let log = folder.path().join("log");
+        let service = Service::start(
+            "chromedriver",
+            &program,
+            (port, Probe::Connects),
+            log,
+            |command| {
+                command.arg(format!("--port={port}"));
+            },
+        );
+        Self {
+            url: format!("http://127.0.0.1:{port}"),
+            browser,
+            profile: folder.path().join("profile"),
+            _service: service.await,
+            _folder: folder,
+        }
+    }
+
+    /// `http://127.0.0.1:PORT`
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// The browser's program.
+    pub fn browser(&self) -> &Path {
+        &self.browser
+    }
+
+    /// The options of a browser without a window and without a life of its own: it calls nobody, and keeps nothing.
+    pub fn options(&self) -> Vec<String> {
+        let fixed = [
+            "--headless",
+            // In containers, and as root, there are no rights to make a sandbox with.
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-quic",
+            "--disable-dev-shm-usage",
+            "--no-first-run",
+            "--disable-background-networking",
+            "--disable-component-update",
+            "--disable-sync",
+            "--window-size=1400,1000",
+        ];
+        let profile = format!("--user-data-dir={}", self.profile.display());
+        fixed.into_iter().map(str::to_owned).chain([profile]).collect()
+    }
+}
