@@ -156,7 +156,8 @@ kinds! {
          read first.",
         "The time for the request was over, or the database was lost, before anybody knew whether it was done. A read is simply \
          repeated. A registration is repeated with the same Idempotency-Key, which never registers anybody twice; without a \
-         key, a repetition that is answered 409 email-taken means that the first one was done. A deletion is repeated: 410 \
+         key, a repetition that is answered 409 email-taken means that the first one was done, or that somebody else has the \
+         email. A deletion is repeated: 410 \
          means that it was done.";
     INTERNAL, INTERNAL_SERVER_ERROR, "internal", "Internal error",
         "Something is wrong on our side. The X-Request-Id header finds it in the logs.",
