@@ -49,6 +49,10 @@ fn a_wrong_setting_is_named_with_what_it_expects() {
         ("MAIL_TEMPLATES", "nowhere", "MAIL_TEMPLATES"),
         ("MAIL_ON_DELETE", "perhaps", "true"),
         ("MAIL_RATE", "10/week", "such as 10/s"),
+        // Nothing could be sent in so little time, or taken over before so much has passed.
+        ("MAIL_SEND_TIMEOUT", "10ms", "expected 1s to 1h"),
+        ("MAIL_ANSWER_TIMEOUT", "2h", "expected 1s to 1h"),
+        ("MAIL_CONNECT_TIMEOUT", "0s", "expected 1s to 1h"),
         ("LOG", "nonsense=nonsense=nonsense", "a level such as info"),
     ] {
         let folder = TempDir::new().unwrap();

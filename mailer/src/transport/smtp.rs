@@ -136,14 +136,11 @@ impl Smtp {
     async fn session(&self, within: Duration, progress: &mut Progress) -> Result<Session, Failed> {
         self.drop_old();
         let until = Instant::now() + within;
-        // Most of the time is for a new one.
+        // For all of them together, since they most often die together: most of the time is for a new one.
         let checked_until = Instant::now() + SHORT_TIMEOUT.min(within / 4);
         while let Some(mut session) = self.pop() {
-            match timeout_at(checked_until, session.reset()).await {
-                Ok(true) => return Ok(session),
-                Ok(false) => {}
-                // Whatever has become of the server has become of the others too.
-                Err(_) => self.idle().clear(),
+            if matches!(timeout_at(checked_until, session.reset()).await, Ok(true)) {
+                return Ok(session);
             }
         }
         let until = until.min(Instant::now() + self.connect_timeout);
