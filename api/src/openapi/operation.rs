@@ -17,8 +17,8 @@ use super::{BEARER, schemas};
 use crate::access::Allowed;
 use crate::problem::{Kind, kinds};
 
-/// What any request can meet: a token that is not known, a limit on its time, a defect.
-const ANY: [Kind; 3] = [kinds::UNAUTHORIZED, kinds::OUTCOME_UNKNOWN, kinds::INTERNAL];
+/// What any request can meet: a limit on its time, a defect.
+const ANY: [Kind; 2] = [kinds::OUTCOME_UNKNOWN, kinds::INTERNAL];
 
 /// The methods that routes take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -207,7 +207,7 @@ impl Described {
                 self.text
             }
             Allowed::Only(roles) => {
-                problems.push(kinds::FORBIDDEN);
+                problems.extend([kinds::UNAUTHORIZED, kinds::FORBIDDEN]);
                 operation = operation.security(SecurityRequirement::new::<_, [&str; 0], &str>(BEARER, []));
                 let roles: Vec<_> = roles.iter().map(|role| role.name()).collect();
                 format!("{}\n\nFor the roles: {}.", self.text, roles.join(", "))
