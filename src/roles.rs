@@ -190,7 +190,7 @@ impl<'s> Process<'s> {
             clock: Arc::clone(&self.clock),
             access: door.access.clone(),
             metrics,
-            mail: mail::desk(&self.database, Arc::clone(&self.clock)),
+            mail: mail::desk(settings, &self.database, Arc::clone(&self.clock)),
             options,
         });
         self.lines

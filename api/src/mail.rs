@@ -12,6 +12,9 @@ use utoipa::ToSchema;
 /// The states that a delivery can be in.
 pub const STATES: [&str; 6] = ["pending", "sending", "sent", "failed", "dead", "cancelled"];
 
+/// The mails that there are.
+pub const MAILS: [&str; 2] = ["patient_registered", "patient_deleted"];
+
 /// What the ledger answers.
 pub type Answer<'a, T> = BoxFuture<'a, Result<T, eventstore::Error>>;
 
@@ -31,6 +34,26 @@ pub trait MailDesk: Debug + Send + Sync {
 
     /// Makes every dead delivery due now; how many.
     fn retry_dead(&self) -> Answer<'_, u64>;
+
+    /// A mail as patients get it, about nobody real, in the form of an `.eml` file. `mail` is one of [`MAILS`]; `languages` are
+    /// those of the settings if there are none.
+    ///
+    /// # Errors
+    ///
+    /// [`DeskError`].
+    fn preview(&self, mail: &'static str, languages: Option<&str>) -> Result<String, DeskError>;
+
+    /// Sends one real mail that says that it is a test; what came of each step.
+    fn test(&self, to: String) -> BoxFuture<'_, Result<MailTrial, DeskError>>;
+}
+
+/// Why there is no mail to be seen or sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DeskError {
+    /// What was asked for is not allowed: a sentence without a subject that a person can act on.
+    Refused(String),
+    /// The mail settings of this process cannot be used.
+    Settings(String),
 }
 
 /// How mail stands.
@@ -145,6 +168,38 @@ pub struct Shown {
     pub mails: Vec<Delivery>,
     /// Every attempt at them that has ended, in the order in which they began.
     pub attempts: Vec<Attempt>,
+}
+
+/// What came of a test mail.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct MailTrial {
+    /// Where it went, without secrets.
+    #[schema(example = "smtp.gmail.com:465 over TLS")]
+    pub server: String,
+    /// Whether the server has taken it.
+    pub sent: bool,
+    /// The steps on its way, in order.
+    pub steps: Vec<TrialStep>,
+    /// What the server said when it refused. It may quote the address.
+    #[schema(required)]
+    pub said: Option<String>,
+    /// What to do about it.
+    #[schema(required)]
+    pub advice: Option<&'static str>,
+}
+
+/// A step on the way of a test mail.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct TrialStep {
+    /// `resolve`, `connect`, `EHLO`, `TLS`, `AUTH`, `MAIL`, `RCPT`, `DATA`, `message`; one only of a file.
+    #[schema(example = "TLS")]
+    pub step: String,
+    /// `passed`, `failed`, `not offered` or `not reached`.
+    #[schema(example = "passed")]
+    pub result: &'static str,
+    /// Why it failed.
+    #[schema(required)]
+    pub error: Option<String>,
 }
 
 /// What came of a request to try a delivery again.

@@ -1,24 +1,43 @@
 //! The ledger as the API and `--json` show it.
 
+use std::fmt;
 use std::sync::Arc;
 
-use api::mail::{Answer, Attempt, Counts, Delivery, MailDesk, MailStatus, Mailer, Retried, Shown};
+use api::mail::{
+    Answer, Attempt, Counts, Delivery, DeskError, MailDesk, MailStatus, MailTrial, Mailer, Retried, Shown,
+    TrialStep,
+};
 use eventstore::{Clock, Database, Position};
+use futures::future::BoxFuture;
 use futures::{FutureExt, TryFutureExt};
-use mailer::{AttemptRecord, DeliveryRecord, DeliveryState, Ledger, LedgerStatus, WorkerStatus};
+use mailer::{
+    AttemptRecord, DeliveryRecord, DeliveryState, Failure, Languages, LanguagesError, Ledger, LedgerStatus,
+    Step, Template, Timeouts, Trial, Tried, WorkerStatus,
+};
+
+use super::{composer, transport};
+use crate::settings::Settings;
 
 /// The ledger in `database`, for the API.
-pub(crate) fn desk(database: &Database, clock: Arc<dyn Clock>) -> Arc<dyn MailDesk> {
+pub(crate) fn desk(settings: &Settings, database: &Database, clock: Arc<dyn Clock>) -> Arc<dyn MailDesk> {
     Arc::new(Desk {
         ledger: Ledger::new(database.clone()),
         clock,
+        settings: settings.clone(),
     })
 }
 
-#[derive(Debug)]
 struct Desk {
     ledger: Ledger,
     clock: Arc<dyn Clock>,
+    settings: Settings,
+}
+
+impl fmt::Debug for Desk {
+    /// The settings have passwords.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Desk").finish_non_exhaustive()
+    }
 }
 
 impl MailDesk for Desk {
@@ -51,6 +70,75 @@ impl MailDesk for Desk {
 
     fn retry_dead(&self) -> Answer<'_, u64> {
         self.ledger.retry_dead(self.clock.now()).boxed()
+    }
+
+    fn preview(&self, mail: &'static str, languages: Option<&str>) -> Result<String, DeskError> {
+        if let Some(languages) = languages {
+            let wrong = |error: LanguagesError| DeskError::Refused(error.to_string());
+            languages.parse::<Languages>().map_err(wrong)?;
+        }
+        let template = Template::named(mail).ok_or_else(|| DeskError::Refused("is no mail".to_owned()))?;
+        let composer = composer(&self.settings, languages).map_err(unusable)?;
+        let mail = composer.preview(template, self.clock.now());
+        Ok(mail
+            .map_err(|failure| DeskError::Settings(failure.to_string()))?
+            .content()
+            .to_owned())
+    }
+
+    fn test(&self, to: String) -> BoxFuture<'_, Result<MailTrial, DeskError>> {
+        async move {
+            let composer = composer(&self.settings, None).map_err(unusable)?;
+            let mail = composer
+                .test(&to, self.clock.now())
+                .map_err(|failure| match failure {
+                    Failure::Address => {
+                        DeskError::Refused("must be an address that mail can be sent to".to_owned())
+                    }
+                    failure => DeskError::Settings(failure.to_string()),
+                })?;
+            let transport = transport(&self.settings).map_err(unusable)?;
+            // Both within the time of the request: somebody waits for the answer.
+            let each = self.settings.request_timeout * 2 / 5;
+            let timeouts = self.settings.mail_timeouts();
+            let timeouts = Timeouts {
+                send: timeouts.send.min(each),
+                answer: timeouts.answer.min(each),
+            };
+            let place = transport.describe();
+            match transport.try_out(&mail, timeouts).await {
+                Ok(tried) => Ok(trial(place, tried)),
+                Err(error) => Err(DeskError::Settings(error.to_string())),
+            }
+        }
+        .boxed()
+    }
+}
+
+fn unusable(error: anyhow::Error) -> DeskError {
+    DeskError::Settings(format!("{error:#}"))
+}
+
+pub(super) fn trial(server: String, trial: Trial) -> MailTrial {
+    let step = |(step, tried): &(Step, Tried)| {
+        let (result, error) = match tried {
+            Tried::Passed => ("passed", None),
+            Tried::Failed(failure) => ("failed", Some(failure.to_string())),
+            Tried::NotOffered => ("not offered", None),
+            Tried::NotReached => ("not reached", None),
+        };
+        TrialStep {
+            step: step.to_string(),
+            result,
+            error,
+        }
+    };
+    MailTrial {
+        server,
+        sent: trial.passed(),
+        steps: trial.steps.iter().map(step).collect(),
+        said: trial.said,
+        advice: trial.advice,
     }
 }
 

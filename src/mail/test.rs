@@ -5,10 +5,9 @@ use std::io::Write;
 use anyhow::bail;
 use eventstore::{Clock, SystemClock};
 use mailer::Tried;
-use serde_json::{Value, json};
 
 use super::command::Form;
-use super::{composer, transport};
+use super::{composer, desk, transport};
 use crate::settings::Settings;
 
 /// Sends one test mail; fails if the server did not take it.
@@ -17,26 +16,14 @@ pub(super) async fn test(settings: &Settings, to: &str, form: Form) -> anyhow::R
     let transport = transport(settings)?;
     let place = transport.describe();
     let trial = transport.try_out(&mail, settings.mail_timeouts()).await?;
+    let passed = trial.passed();
     let mut out = std::io::stdout().lock();
     if form.json {
-        let steps: Vec<_> = trial
-            .steps
-            .iter()
-            .map(|(step, tried)| {
-                let (result, error) = match tried {
-                    Tried::Passed => ("passed", None),
-                    Tried::Failed(failure) => ("failed", Some(failure.to_string())),
-                    Tried::NotOffered => ("not offered", None),
-                    Tried::NotReached => ("not reached", None),
-                };
-                json!({ "step": step.to_string(), "result": result, "error": error })
-            })
-            .collect();
-        let answer = json!({
-            "server": place, "sent": trial.passed(), "steps": Value::from(steps),
-            "said": trial.said, "advice": trial.advice,
-        });
-        writeln!(out, "{answer:#}")?;
+        writeln!(
+            out,
+            "{}",
+            serde_json::to_string_pretty(&desk::trial(place, trial))?
+        )?;
     } else {
         writeln!(out, "{place}")?;
         for (step, tried) in &trial.steps {
@@ -58,11 +45,11 @@ pub(super) async fn test(settings: &Settings, to: &str, form: Form) -> anyhow::R
                 Tried::NotReached => writeln!(out, "  -       {step}")?,
             }
         }
-        if trial.passed() {
+        if passed {
             writeln!(out, "sent to {to}")?;
         }
     }
-    if trial.passed() {
+    if passed {
         Ok(())
     } else {
         bail!("the test mail was not sent")

@@ -47,6 +47,10 @@ impl Client {
         self.http.post(self.url(path)).send().await
     }
 
+    pub(crate) async fn post_json(&self, path: &str, body: &Value) -> Response {
+        self.http.post(self.url(path)).json(body).send().await.unwrap()
+    }
+
     pub(crate) async fn delete_at(&self, path: &str) -> reqwest::Result<Response> {
         self.http.delete(self.url(path)).send().await
     }

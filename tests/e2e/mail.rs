@@ -192,6 +192,50 @@ async fn operators_see_the_ledger_over_http_and_have_mails_tried_again() {
     })
     .await;
 
+    let preview = client
+        .get("/mail/preview?language=en&mail=patient_deleted")
+        .await
+        .unwrap();
+    assert_eq!(preview.headers()["content-type"], "message/rfc822");
+    let preview = preview.text().await.unwrap();
+    let words = ["mail", "preview", "--language", "en", "--mail", "deletion"];
+    let (_, said) = run(&mut command(folder.path(), &smtp, &words));
+    let undated = |mail: &str| -> Vec<String> {
+        let lines = mail.lines().filter(|line| {
+            !line.starts_with("Date:") && !line.contains("boundary") && !line.starts_with("--")
+        });
+        lines.map(str::to_owned).collect()
+    };
+    assert_eq!(undated(&preview), undated(&said));
+    let answer = client.get("/mail/preview?language=fr").await.unwrap();
+    assert_eq!(answer.status(), 422);
+
+    let tested = client
+        .post_json("/mail/test", &serde_json::json!({"to": "ops@example.com"}))
+        .await;
+    assert_eq!(tested.status(), 200);
+    let tested: Value = tested.json().await.unwrap();
+    assert_eq!(
+        (&tested["sent"], &tested["steps"][0]["result"]),
+        (&Value::Bool(true), &Value::from("passed"))
+    );
+    assert!(
+        smtp.mails()
+            .iter()
+            .any(|mail| mail.recipient() == "ops@example.com")
+    );
+    for body in [
+        serde_json::json!({"to": "nobody"}),
+        serde_json::json!({}),
+        serde_json::json!({"to": 1, "cc": "x"}),
+    ] {
+        assert_eq!(
+            client.post_json("/mail/test", &body).await.status(),
+            422,
+            "{body}"
+        );
+    }
+
     for (method, path, status, kind) in [
         (
             "POST",

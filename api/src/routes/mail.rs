@@ -8,17 +8,22 @@ use axum::response::{IntoResponse, Response};
 use eventstore::Position;
 use serde::Serialize;
 use serde_json::{Value, json};
+use tokio::sync::Semaphore;
 use utoipa::ToSchema;
 use utoipa::openapi::path::Parameter;
 
 use super::table::Routes;
 use crate::Api;
 use crate::access::OPERATORS;
+use crate::body::JsonObject;
 use crate::headers::set_next;
-use crate::mail::{Delivery, MailStatus, Retried, STATES, Shown};
+use crate::mail::{Delivery, DeskError, MAILS, MailStatus, MailTrial, Retried, STATES, Shown};
 use crate::openapi::{Described, Media, OPERATIONS, fields};
-use crate::problem::{ApiError, kinds};
+use crate::problem::{ApiError, FieldProblem, kinds};
 use crate::query::{DEFAULT_LIMIT, Query};
+
+/// A mail as a file (RFC 5322, RFC 2046).
+const EML: &str = "message/rfc822";
 
 pub(super) fn routes() -> Routes {
     Routes::new()
@@ -26,6 +31,8 @@ pub(super) fn routes() -> Routes {
         .get("/mail/deliveries", OPERATORS, list, list_described)
         .get("/mail/deliveries/{id}", OPERATORS, show, show_described)
         .post("/mail/deliveries/{id}/retry", OPERATORS, retry, retry_described)
+        .get("/mail/preview", OPERATORS, preview, preview_described)
+        .post("/mail/test", OPERATORS, test, test_described)
         .post("/mail/dead/retry", OPERATORS, retry_dead, retry_dead_described)
 }
 
@@ -152,6 +159,109 @@ fn retry_dead_described() -> Described {
         [],
     )
     .problems([kinds::UNAVAILABLE])
+}
+
+fn preview_described() -> Described {
+    Described::new(
+        OPERATIONS,
+        "See a mail",
+        "As patients get it, about nobody real, in the form in which mail programs open it.",
+    )
+    .takes([
+        fields::query(
+            "mail",
+            fields::string().enum_values(Some(MAILS)),
+            json!("patient_registered"),
+            "Which mail; that of a registration unless it is said.",
+        ),
+        fields::query(
+            "language",
+            fields::string(),
+            json!("es,en"),
+            "`es`, `en`, or both with a comma; those of the settings unless it is said.",
+        ),
+    ])
+    .answers(200, "The mail.", [Media::of(EML, fields::string(), None)], [])
+    .problems([kinds::INVALID_REQUEST])
+}
+
+fn test_described() -> Described {
+    let step = |step| json!({"step": step, "result": "passed", "error": null});
+    let example = json!({
+        "server": "smtp.gmail.com:465 over TLS", "sent": true, "said": null, "advice": null,
+        "steps": [step("resolve"), step("connect"), step("TLS"), step("EHLO"), step("AUTH"), step("MAIL"), step("RCPT"), step("DATA"), step("message")],
+    });
+    Described::new(
+        OPERATIONS,
+        "Send a test mail",
+        "One real mail that says that it is a test, by the mail settings of the process that answers; what came of each step, and \
+         what to do if one failed. One at a time.",
+    )
+    .body(Media::json::<TestMail>(json!({"to": "ops@example.com"})))
+    .answers(200, "What came of it.", [Media::json::<MailTrial>(example)], [])
+    .problems([
+        kinds::MALFORMED_JSON,
+        kinds::TOO_LARGE,
+        kinds::UNSUPPORTED_MEDIA_TYPE,
+        kinds::INVALID_REQUEST,
+        kinds::BODY_TOO_SLOW,
+        kinds::OVERLOADED,
+    ])
+}
+
+/// Whom a test mail is for.
+#[derive(ToSchema)]
+#[serde(deny_unknown_fields)]
+#[expect(
+    dead_code,
+    reason = "it describes; bodies are read member by member, see `body`"
+)]
+struct TestMail {
+    #[schema(format = Email, max_length = 254, example = "ops@example.com")]
+    to: String,
+}
+
+/// A mail about nobody.
+async fn preview(State(api): State<Api>, RawQuery(query): RawQuery) -> Result<Response, ApiError> {
+    let mut query = Query::parse(query.as_deref());
+    let must = format!("must be one of {}", MAILS.join(", "));
+    let mail = query.read("mail", &must, |value| {
+        MAILS.into_iter().find(|mail| *mail == value)
+    });
+    let language = query.read("language", "", |value| Some(value.to_owned()));
+    query.finish()?;
+    let mail = mail.unwrap_or(MAILS[0]);
+    let eml = api
+        .mail
+        .preview(mail, language.as_deref())
+        .map_err(|error| not_composed(error, |message| FieldProblem::new("language", message)))?;
+    Ok(([(header::CONTENT_TYPE, EML)], eml).into_response())
+}
+
+/// Test mails are sent one at a time: each is for a person who waits, and its address is anybody's.
+static TURN: Semaphore = Semaphore::const_new(1);
+
+/// Sends a test mail.
+async fn test(State(api): State<Api>, body: JsonObject) -> Result<Json<MailTrial>, ApiError> {
+    let ([to], problems) = body.strings(["to"]);
+    let Some(to) = to.filter(|_| problems.is_empty()) else {
+        return Err(ApiError::Invalid(problems));
+    };
+    let _turn = TURN.try_acquire().map_err(|_| ApiError::Overloaded)?;
+    let trial = api.mail.test(to).await;
+    trial
+        .map(Json)
+        .map_err(|error| not_composed(error, |message| FieldProblem::in_body("to", message)))
+}
+
+fn not_composed(error: DeskError, problem: impl FnOnce(String) -> FieldProblem) -> ApiError {
+    match error {
+        DeskError::Refused(message) => ApiError::Invalid(vec![problem(message)]),
+        DeskError::Settings(error) => {
+            tracing::error!(error, "the mail settings of this process cannot be used");
+            ApiError::Internal
+        }
+    }
 }
 
 /// How mail stands.

@@ -108,6 +108,8 @@ async fn every_route_is_for_its_roles_and_for_no_other() {
         ("GET", "/mail/deliveries/1", &[Operator], false),
         ("POST", "/mail/deliveries/1/retry", &[Operator], false),
         ("POST", "/mail/dead/retry", &[Operator], false),
+        ("GET", "/mail/preview", &[Operator], false),
+        ("POST", "/mail/test", &[Operator], false),
         ("GET", "/health/live", everybody, true),
         ("GET", "/health/ready", everybody, true),
         ("GET", "/openapi.json", everybody, true),

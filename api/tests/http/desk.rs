@@ -1,9 +1,9 @@
 //! A ledger without a mail, for those who ask for something else. The real one is in the tests of the whole program.
 
-use api::mail::{Answer, Counts, Delivery, MailDesk, MailStatus, Retried, Shown};
+use api::mail::{Answer, Counts, Delivery, DeskError, MailDesk, MailStatus, MailTrial, Retried, Shown};
 use eventstore::Position;
 use futures::FutureExt;
-use futures::future::ready;
+use futures::future::{BoxFuture, ready};
 
 #[derive(Debug)]
 pub(crate) struct NoMail;
@@ -36,5 +36,13 @@ impl MailDesk for NoMail {
 
     fn retry_dead(&self) -> Answer<'_, u64> {
         ready(Ok(0)).boxed()
+    }
+
+    fn preview(&self, _: &'static str, _: Option<&str>) -> Result<String, DeskError> {
+        Err(DeskError::Refused("is not written".to_owned()))
+    }
+
+    fn test(&self, _: String) -> BoxFuture<'_, Result<MailTrial, DeskError>> {
+        ready(Err(DeskError::Refused("has no mailbox".to_owned()))).boxed()
     }
 }
