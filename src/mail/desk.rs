@@ -115,6 +115,7 @@ impl MailDesk for Desk {
     }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
 fn unusable(error: anyhow::Error) -> DeskError {
     DeskError::Settings(format!("{error:#}"))
 }

@@ -192,6 +192,52 @@ async fn operators_see_the_ledger_over_http_and_have_mails_tried_again() {
     })
     .await;
 
+    for (method, path, status, kind) in [
+        (
+            "POST",
+            "/mail/deliveries/1/retry",
+            409,
+            "/problems/mail-not-to-be-retried",
+        ),
+        (
+            "POST",
+            "/mail/deliveries/99/retry",
+            404,
+            "/problems/mail-not-found",
+        ),
+        (
+            "POST",
+            "/mail/deliveries/x/retry",
+            404,
+            "/problems/mail-not-found",
+        ),
+        ("GET", "/mail/deliveries/99", 404, "/problems/mail-not-found"),
+        ("GET", "/mail/deliveries/%FF", 404, "/problems/mail-not-found"),
+        (
+            "GET",
+            "/mail/deliveries?state=lost&limit=0",
+            422,
+            "/problems/invalid-request",
+        ),
+    ] {
+        let answer = match method {
+            "POST" => client.post(path).await.unwrap(),
+            _ => client.get(path).await.unwrap(),
+        };
+        assert_eq!(answer.status(), status, "{method} {path}");
+        assert_eq!(
+            answer.json::<Value>().await.unwrap()["type"],
+            kind,
+            "{method} {path}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn operators_see_a_mail_and_send_a_test_over_http() {
+    let folder = TempDir::new().unwrap();
+    let smtp = SmtpServer::start(SmtpMode::Plain).await;
+    let (_program, client) = serve(&mut command(folder.path(), &smtp, &["serve"])).await;
     let preview = client
         .get("/mail/preview?language=en&mail=patient_deleted")
         .await
@@ -233,46 +279,6 @@ async fn operators_see_the_ledger_over_http_and_have_mails_tried_again() {
             client.post_json("/mail/test", &body).await.status(),
             422,
             "{body}"
-        );
-    }
-
-    for (method, path, status, kind) in [
-        (
-            "POST",
-            "/mail/deliveries/1/retry",
-            409,
-            "/problems/mail-not-to-be-retried",
-        ),
-        (
-            "POST",
-            "/mail/deliveries/99/retry",
-            404,
-            "/problems/mail-not-found",
-        ),
-        (
-            "POST",
-            "/mail/deliveries/x/retry",
-            404,
-            "/problems/mail-not-found",
-        ),
-        ("GET", "/mail/deliveries/99", 404, "/problems/mail-not-found"),
-        ("GET", "/mail/deliveries/%FF", 404, "/problems/mail-not-found"),
-        (
-            "GET",
-            "/mail/deliveries?state=lost&limit=0",
-            422,
-            "/problems/invalid-request",
-        ),
-    ] {
-        let answer = match method {
-            "POST" => client.post(path).await.unwrap(),
-            _ => client.get(path).await.unwrap(),
-        };
-        assert_eq!(answer.status(), status, "{method} {path}");
-        assert_eq!(
-            answer.json::<Value>().await.unwrap()["type"],
-            kind,
-            "{method} {path}"
         );
     }
 }
