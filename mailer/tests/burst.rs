@@ -4,7 +4,7 @@ mod support;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use mailer::Options;
 use support::{Answer, Scripted, Stage};
@@ -53,13 +53,11 @@ async fn a_burst_waits_in_the_ledger_while_the_server_is_down_and_drains_when_it
     }
 
     works.store(true, Ordering::SeqCst);
-    let begun = Instant::now();
     stage.clock.advance(Duration::from_secs(40));
     wait_until(support::PATIENCE, "all mail has left", async || {
         server.mails() >= MAILS
     })
     .await;
-    let took = begun.elapsed();
     worker.stop().await;
     let deliveries = stage.deliveries().await;
     assert!(
@@ -73,6 +71,4 @@ async fn a_burst_waits_in_the_ledger_while_the_server_is_down_and_drains_when_it
         let grown = after.saturating_sub(before);
         assert!(grown < 64 * 1024, "{grown} KiB more after {MAILS} mails");
     }
-    // Far below what a machine that does nothing else achieves.
-    assert!(took < Duration::from_secs(50), "{MAILS} mails took {took:?}");
 }

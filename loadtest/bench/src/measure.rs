@@ -1,6 +1,7 @@
 //! What is measured, in which order.
 
 mod appends;
+mod mail;
 mod reads;
 mod replay;
 mod strain;
@@ -30,7 +31,7 @@ pub(crate) struct Options {
     /// Events in the log for the append rate at depth
     #[arg(long, default_value_t = 3_000_000)]
     deep: u64,
-    /// Which measurements: appends, reads, replay, strain; all without
+    /// Which measurements: appends, reads, replay, strain, mail; all without
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
     /// Where the JSON goes
@@ -64,6 +65,9 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
     }
     if options.wants("strain") {
         strain::run(&options, server, &mut report).await?;
+    }
+    if options.wants("mail") {
+        mail::run(server, &mut report).await?;
     }
     std::fs::write(&options.json, serde_json::to_vec_pretty(&report)?)?;
     Ok(())

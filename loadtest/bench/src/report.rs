@@ -23,6 +23,7 @@ pub(crate) enum Goal {
     RatioAtLeast(f64),
     RatioAtMost(f64),
     AtMost(f64),
+    AtLeast(f64),
 }
 
 impl Line {
@@ -37,6 +38,7 @@ impl Line {
             Goal::RatioAtLeast(goal) => self.ratio()? >= goal,
             Goal::RatioAtMost(goal) => self.ratio()? <= goal,
             Goal::AtMost(goal) => self.ours <= goal,
+            Goal::AtLeast(goal) => self.ours >= goal,
         })
     }
 }
@@ -75,6 +77,7 @@ impl Report {
             Some(Goal::RatioAtLeast(goal)) => format!("≥ {goal} ×"),
             Some(Goal::RatioAtMost(goal)) => format!("≤ {goal} ×"),
             Some(Goal::AtMost(goal)) => format!("≤ {}", figure(goal)),
+            Some(Goal::AtLeast(goal)) => format!("≥ {}", figure(goal)),
             None => String::new(),
         };
         let reached = line
