@@ -175,7 +175,7 @@ async fn a_second_rebuild_at_the_same_time_is_told_so(backend: Backend) {
         SystemClock::shared(),
         rebuild.name.clone(),
         "the first".into(),
-        Duration::from_mins(1),
+        Duration::from_secs(15),
     );
     assert!(lease.hold().await.unwrap());
     assert_eq!(backend.rebuild().await, Outcome::Taken);
