@@ -15,6 +15,9 @@ pub const STATES: [&str; 6] = ["pending", "sending", "sent", "failed", "dead", "
 /// The mails that there are.
 pub const MAILS: [&str; 2] = ["patient_registered", "patient_deleted"];
 
+/// The languages that a mail can be seen in.
+pub const LANGUAGES: [&str; 4] = ["es", "en", "es,en", "en,es"];
+
 /// What the ledger answers.
 pub type Answer<'a, T> = BoxFuture<'a, Result<T, eventstore::Error>>;
 
@@ -35,13 +38,13 @@ pub trait MailDesk: Debug + Send + Sync {
     /// Makes every dead delivery due now; how many.
     fn retry_dead(&self) -> Answer<'_, u64>;
 
-    /// A mail as patients get it, about nobody real, in the form of an `.eml` file. `mail` is one of [`MAILS`]; `languages` are
-    /// those of the settings if there are none.
+    /// A mail as patients get it, about nobody real, in the form of an `.eml` file. `mail` is one of [`MAILS`]; `languages` is one
+    /// of [`LANGUAGES`], or nothing for those of the settings.
     ///
     /// # Errors
     ///
     /// [`DeskError`].
-    fn preview(&self, mail: &'static str, languages: Option<&str>) -> Result<String, DeskError>;
+    fn preview(&self, mail: &'static str, languages: Option<&'static str>) -> Result<String, DeskError>;
 
     /// Sends one real mail that says that it is a test; what came of each step.
     fn test(&self, to: String) -> BoxFuture<'_, Result<MailTrial, DeskError>>;
@@ -178,7 +181,7 @@ pub struct MailTrial {
     pub server: String,
     /// Whether the server has taken it.
     pub sent: bool,
-    /// The steps on its way, in order.
+    /// The steps on its way, in order; none of a file.
     pub steps: Vec<TrialStep>,
     /// What the server said when it refused. It may quote the address.
     #[schema(required)]
@@ -191,7 +194,7 @@ pub struct MailTrial {
 /// A step on the way of a test mail.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct TrialStep {
-    /// `resolve`, `connect`, `EHLO`, `TLS`, `AUTH`, `MAIL`, `RCPT`, `DATA`, `message`; one only of a file.
+    /// `resolve`, `connect`, `EHLO`, `TLS`, `AUTH`, `MAIL`, `RCPT`, `DATA`, `message`.
     #[schema(example = "TLS")]
     pub step: String,
     /// `passed`, `failed`, `not offered` or `not reached`.

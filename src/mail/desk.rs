@@ -11,8 +11,8 @@ use eventstore::{Clock, Database, Position};
 use futures::future::BoxFuture;
 use futures::{FutureExt, TryFutureExt};
 use mailer::{
-    AttemptRecord, DeliveryRecord, DeliveryState, Failure, Languages, LanguagesError, Ledger, LedgerStatus,
-    Step, Template, Timeouts, Trial, Tried, WorkerStatus,
+    AttemptRecord, DeliveryRecord, DeliveryState, Failure, Ledger, LedgerStatus, Step, Template, Timeouts,
+    Trial, Tried, WorkerStatus,
 };
 
 use super::{composer, transport};
@@ -72,11 +72,7 @@ impl MailDesk for Desk {
         self.ledger.retry_dead(self.clock.now()).boxed()
     }
 
-    fn preview(&self, mail: &'static str, languages: Option<&str>) -> Result<String, DeskError> {
-        if let Some(languages) = languages {
-            let wrong = |error: LanguagesError| DeskError::Refused(error.to_string());
-            languages.parse::<Languages>().map_err(wrong)?;
-        }
+    fn preview(&self, mail: &'static str, languages: Option<&'static str>) -> Result<String, DeskError> {
         let template = Template::named(mail).ok_or_else(|| DeskError::Refused("is no mail".to_owned()))?;
         let composer = composer(&self.settings, languages).map_err(unusable)?;
         let mail = composer.preview(template, self.clock.now());

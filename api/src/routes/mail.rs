@@ -17,7 +17,7 @@ use crate::Api;
 use crate::access::OPERATORS;
 use crate::body::JsonObject;
 use crate::headers::set_next;
-use crate::mail::{Delivery, DeskError, MAILS, MailStatus, MailTrial, Retried, STATES, Shown};
+use crate::mail::{Delivery, DeskError, LANGUAGES, MAILS, MailStatus, MailTrial, Retried, STATES, Shown};
 use crate::openapi::{Described, Media, OPERATIONS, fields};
 use crate::problem::{ApiError, FieldProblem, kinds};
 use crate::query::{DEFAULT_LIMIT, Query};
@@ -176,9 +176,9 @@ fn preview_described() -> Described {
         ),
         fields::query(
             "language",
-            fields::string(),
+            fields::string().enum_values(Some(LANGUAGES)),
             json!("es,en"),
-            "`es`, `en`, or both with a comma; those of the settings unless it is said.",
+            "In which language, or languages, in this order; in those of the settings unless it is said.",
         ),
     ])
     .answers(200, "The mail.", [Media::of(EML, fields::string(), None)], [])
@@ -228,15 +228,21 @@ async fn preview(State(api): State<Api>, RawQuery(query): RawQuery) -> Result<Re
     let mail = query.read("mail", &must, |value| {
         MAILS.into_iter().find(|mail| *mail == value)
     });
-    let language = query.read("language", "", |value| Some(value.to_owned()));
+    let must = format!("must be one of {}", LANGUAGES.join("; "));
+    let language = query.read("language", &must, |value| {
+        LANGUAGES.into_iter().find(|language| *language == value)
+    });
     query.finish()?;
     let mail = mail.unwrap_or(MAILS[0]);
     let eml = api
         .mail
-        .preview(mail, language.as_deref())
+        .preview(mail, language)
         .map_err(|error| not_composed(error, |message| FieldProblem::new("language", message)))?;
     Ok(([(header::CONTENT_TYPE, EML)], eml).into_response())
 }
+
+/// The most characters of an address (RFC 5321, section 4.5.3.1.3, without the angle brackets).
+const LONGEST_EMAIL: usize = 254;
 
 /// Test mails are sent one at a time: each is for a person who waits, and its address is anybody's.
 static TURN: Semaphore = Semaphore::const_new(1);
@@ -247,6 +253,10 @@ async fn test(State(api): State<Api>, body: JsonObject) -> Result<Json<MailTrial
     let Some(to) = to.filter(|_| problems.is_empty()) else {
         return Err(ApiError::Invalid(problems));
     };
+    if to.chars().count() > LONGEST_EMAIL {
+        let message = format!("must have at most {LONGEST_EMAIL} characters");
+        return Err(ApiError::Invalid(vec![FieldProblem::in_body("to", message)]));
+    }
     let _turn = TURN.try_acquire().map_err(|_| ApiError::Overloaded)?;
     let trial = api.mail.test(to).await;
     trial

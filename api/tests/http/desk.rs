@@ -38,7 +38,7 @@ impl MailDesk for NoMail {
         ready(Ok(0)).boxed()
     }
 
-    fn preview(&self, _: &'static str, _: Option<&str>) -> Result<String, DeskError> {
+    fn preview(&self, _: &'static str, _: Option<&'static str>) -> Result<String, DeskError> {
         Err(DeskError::Refused("is not written".to_owned()))
     }
 

@@ -36,6 +36,18 @@ struct Cli {
 enum Command {
     /// Run the benchmarks and print the table
     Run(measure::Options),
+    /// Register many patients in a database, to try something on a long log
+    Fill {
+        /// The database; it is brought up to date
+        #[arg(long)]
+        database_url: String,
+        /// How many
+        #[arg(long)]
+        patients: u64,
+        /// The number of the first one
+        #[arg(long, default_value_t = 1)]
+        from: u64,
+    },
     /// Serve the yardstick: cqrs-es and mysql-es as shipped
     Baseline {
         /// Where to listen
@@ -51,6 +63,11 @@ enum Command {
 async fn main() -> anyhow::Result<()> {
     match Cli::parse().command {
         Command::Run(options) => measure::run(options).await,
+        Command::Fill {
+            database_url,
+            patients,
+            from,
+        } => fill::patients(&database_url, from, patients).await,
         Command::Baseline {
             address,
             database_url,
