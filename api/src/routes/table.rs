@@ -6,7 +6,7 @@ use axum::handler::Handler;
 use axum::middleware::map_response;
 use axum::response::Response;
 use axum::routing::{delete, get, post};
-use utoipa::openapi::{Components, OpenApi, Paths};
+use utoipa::openapi::{OpenApi, Paths};
 
 use crate::Api;
 use crate::access::Allowed;
@@ -15,16 +15,22 @@ use crate::openapi::{self, Described, Method};
 /// Routes, each with whom it is for and its description.
 pub(super) struct Routes {
     router: Router<Api>,
-    paths: Paths,
-    components: Components,
+    /// Described only when the document is made: it is some megabytes, and few ask for it.
+    entries: Vec<Entry>,
+}
+
+struct Entry {
+    method: Method,
+    path: String,
+    allowed: Allowed,
+    described: fn() -> Described,
 }
 
 impl Routes {
     pub(super) fn new() -> Self {
         Self {
             router: Router::new(),
-            paths: Paths::new(),
-            components: openapi::components(),
+            entries: Vec::new(),
         }
     }
 
@@ -35,7 +41,7 @@ impl Routes {
         handler: H,
         described: fn() -> Described,
     ) -> Self {
-        self.route(Method::Get, path, allowed, handler, described())
+        self.route(Method::Get, path, allowed, handler, described)
     }
 
     pub(super) fn post<H: Handler<T, Api>, T: 'static>(
@@ -45,7 +51,7 @@ impl Routes {
         handler: H,
         described: fn() -> Described,
     ) -> Self {
-        self.route(Method::Post, path, allowed, handler, described())
+        self.route(Method::Post, path, allowed, handler, described)
     }
 
     pub(super) fn delete<H: Handler<T, Api>, T: 'static>(
@@ -55,7 +61,7 @@ impl Routes {
         handler: H,
         described: fn() -> Described,
     ) -> Self {
-        self.route(Method::Delete, path, allowed, handler, described())
+        self.route(Method::Delete, path, allowed, handler, described)
     }
 
     fn route<H: Handler<T, Api>, T: 'static>(
@@ -64,7 +70,7 @@ impl Routes {
         path: &str,
         allowed: Allowed,
         handler: H,
-        described: Described,
+        described: fn() -> Described,
     ) -> Self {
         let routed = match method {
             Method::Get => get(handler),
@@ -72,18 +78,19 @@ impl Routes {
             Method::Delete => delete(handler),
         };
         self.router = self.router.route(path, allowed.may(routed));
-        let (operation, schemas) = described.into_operation(method, path, allowed);
-        self.paths
-            .add_path_operation(path, vec![method.in_openapi()], operation);
-        self.components.schemas.extend(schemas);
+        self.entries.push(Entry {
+            method,
+            path: path.to_owned(),
+            allowed,
+            described,
+        });
         self
     }
 
     /// Adds those routes to these.
     pub(super) fn merge(mut self, other: Self) -> Self {
         self.router = self.router.merge(other.router);
-        self.paths.merge(other.paths);
-        self.components.schemas.extend(other.components.schemas);
+        self.entries.extend(other.entries);
         self
     }
 
@@ -100,6 +107,13 @@ impl Routes {
     }
 
     pub(super) fn into_document(self) -> OpenApi {
-        openapi::document(self.paths, self.components)
+        let (mut paths, mut components) = (Paths::new(), openapi::components());
+        for entry in self.entries {
+            let Entry { method, path, .. } = entry;
+            let (operation, schemas) = (entry.described)().into_operation(method, &path, entry.allowed);
+            paths.add_path_operation(path, vec![method.in_openapi()], operation);
+            components.schemas.extend(schemas);
+        }
+        openapi::document(paths, components)
     }
 }
