@@ -73,7 +73,7 @@ pub(crate) async fn add(
         transaction.dialect().insert_ignore(),
         values_list(events.len(), 7)
     );
-    let mut insert = transaction.query(&sql).once();
+    let mut insert = transaction.query(&sql).of_rows(events.len());
     for event in events {
         insert = insert
             .bind(event.position)

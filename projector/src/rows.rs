@@ -93,8 +93,7 @@ async fn insert(
          VALUES {}",
         values_list(rows.len(), 8)
     );
-    let insert = transaction.query(&sql);
-    let insert = if rows.len() == ROWS { insert } else { insert.once() };
+    let insert = transaction.query(&sql).of_rows(rows.len());
     rows.iter()
         .fold(insert, |query, row| {
             query

@@ -63,10 +63,14 @@ impl<'q, 'c> Query<'q, 'c> {
         }
     }
 
-    /// Does not keep it prepared on the connection: for a statement of a shape that seldom comes again, of which each would
-    /// count against what the server keeps for all (`max_prepared_stmt_count`).
+    /// For an insert of so many rows: keeps it prepared only if that is a number that comes again, as full batches do (hundreds).
+    /// Each other length is a statement of its own, and counts against what the server keeps for all connections together
+    /// (`max_prepared_stmt_count`).
     #[must_use]
-    pub fn once(mut self) -> Self {
+    pub fn of_rows(mut self, rows: usize) -> Self {
+        if rows.is_multiple_of(100) {
+            return self;
+        }
         self.statement = match self.statement {
             Statement::MySql(connection, query) => Statement::MySql(connection, query.persistent(false)),
             Statement::Sqlite(connection, query) => Statement::Sqlite(connection, query.persistent(false)),

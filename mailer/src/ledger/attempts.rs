@@ -28,7 +28,7 @@ pub(crate) async fn add(transaction: &mut Transaction<'_>, ended: &[Past<'_>]) -
         transaction.dialect().insert_ignore(),
         values_list(ended.len(), 7)
     );
-    let mut insert = transaction.query(&sql).once();
+    let mut insert = transaction.query(&sql).of_rows(ended.len());
     for attempt in ended {
         insert = insert
             .bind(attempt.delivery.position)
