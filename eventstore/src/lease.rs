@@ -5,7 +5,9 @@
 //! the work safe: an owner that was stopped may wake after its lease has passed on, so what it writes is guarded by
 //! compare-and-set as well (see [`crate::subscription`]).
 //!
-//! Expiry is judged by the clocks of the processes, which must agree to within a fraction of the lease.
+//! Expiry is judged by the clocks of the processes, which should agree to within a fraction of the lease: one that is ahead
+//! takes leases over early. A lease that runs for longer than any owner could have made it, by a clock up to [`CLOCKS_APART`]
+//! ahead, is not believed.
 
 use std::sync::Arc;
 use std::time::Duration;

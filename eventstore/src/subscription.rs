@@ -67,8 +67,7 @@ pub trait Handler: Send + 'static {
 
     /// Whether the events are at fault. If so the subscription stops at the first that is, says which, and an operator may
     /// have it skipped; if not, it is tried again and no event is blamed.
-    fn is_of_events(error: &Self::Error) -> bool {
-        let _ = error;
+    fn is_of_events(_error: &Self::Error) -> bool {
         true
     }
 
