@@ -6,7 +6,7 @@
 //! compare-and-set as well (see [`crate::subscription`]).
 //!
 //! Expiry is judged by the clocks of the processes, which should agree to within a fraction of the lease: one that is ahead
-//! takes leases over early. A lease that runs for longer than any owner could have made it, by a clock up to [`CLOCKS_APART`]
+//! takes leases over early. A lease that runs for longer than any owner could have made it, by a clock up to 15 s
 //! ahead, is not believed.
 
 use std::sync::Arc;
