@@ -1,5 +1,5 @@
-//! What every request gets: an id, a time limit, and a line in the log if it failed on our side. What is refused because
-//! too much waits already gets the id alone.
+//! What every request gets: an id, a time limit, a place in the metrics, and a line in the log if it failed on our side.
+//! What is refused because too much waits already gets the id and is counted, and no more.
 
 use std::time::Instant;
 
@@ -52,8 +52,8 @@ pub(crate) fn new_id(clock: &dyn Clock) -> Uuid {
     ))
 }
 
-/// The middleware. 5xx are logged as warnings, the rest at the level `debug`. The route's template is logged, not the path: a path may hold what a client should not have put
-/// there.
+/// The middleware. 5xx are logged as warnings, the rest at the level `debug`. The route's template is logged and counted,
+/// not the path: a path may hold what a client should not have put there.
 pub(crate) async fn observe(State(api): State<Api>, mut request: Request, next: Next) -> Response {
     let id = RequestId::of(&request, api.clock.as_ref());
     let method = request.method().clone();
