@@ -45,7 +45,7 @@ impl Server {
         settings: Settings<'_>,
     ) -> anyhow::Result<Self> {
         let mail = MailSink::start().await?;
-        let mut command = Command::new(own_folder()?.join("patients"));
+        let mut command = patients()?;
         command
             .arg("serve")
             .env("DATABASE_URL", url)
@@ -114,6 +114,11 @@ async fn ready(address: SocketAddr) {
             .is_ok_and(|status| status == 200)
     })
     .await;
+}
+
+/// The program, built beside this one.
+pub(crate) fn patients() -> anyhow::Result<Command> {
+    Ok(Command::new(own_folder()?.join("patients")))
 }
 
 fn own_folder() -> anyhow::Result<PathBuf> {

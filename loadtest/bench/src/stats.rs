@@ -66,3 +66,9 @@ pub(crate) fn median(mut runs: Vec<Stats>) -> Stats {
     runs.sort_by(|a, b| a.rate.total_cmp(&b.rate));
     runs.swap_remove(runs.len() / 2)
 }
+
+/// The median of values, which are some.
+pub(crate) fn middle(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}

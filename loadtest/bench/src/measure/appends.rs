@@ -10,7 +10,7 @@ use crate::client::{drive, register};
 use crate::limits;
 use crate::report::{Goal, Line, Report};
 use crate::server::{Server, memory};
-use crate::stats::{Stats, median, quantile};
+use crate::stats::{Stats, median, middle, quantile};
 
 const WARM_UP: Duration = Duration::from_secs(2);
 
@@ -28,10 +28,6 @@ pub(super) async fn run(options: &Options, server: &MysqlServer, report: &mut Re
             theirs.push(baseline(options, server, clients).await?);
         }
         let (ours, theirs) = (median(ours), median(theirs));
-        let middle = |mut values: Vec<f64>| {
-            values.sort_by(f64::total_cmp);
-            values[values.len() / 2]
-        };
         report.add(Line {
             what: format!("registrations, {clients} clients"),
             ours: ours.rate,
