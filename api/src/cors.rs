@@ -62,7 +62,8 @@ impl FromStr for Origin {
         let text = text.trim();
         let origin = Url::parse(text).map_err(|_| NoOrigin)?.origin();
         let exact = matches!(&origin, Parsed::Tuple(scheme, ..) if ["http", "https"].contains(&scheme.as_str()))
-            && origin.ascii_serialization() == text;
+            && origin.ascii_serialization() == text
+            && !text.contains('*');
         if !exact {
             return Err(NoOrigin);
         }
