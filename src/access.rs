@@ -1,7 +1,5 @@
 //! Who is let in, from the settings; and new tokens.
 
-mod file;
-
 use std::io::Write;
 use std::net::SocketAddr;
 
@@ -11,7 +9,7 @@ use clap::Subcommand;
 use tokio_util::sync::CancellationToken;
 
 use crate::settings::Settings;
-use file::TokenFile;
+use crate::watch::Watched;
 
 #[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
 pub(crate) enum TokenCommand {
@@ -45,7 +43,7 @@ pub(crate) fn token(command: TokenCommand) -> anyhow::Result<()> {
 pub(crate) struct Door {
     pub(crate) access: Access,
     pub(crate) described: String,
-    file: Option<TokenFile>,
+    file: Option<Watched<Tokens>>,
 }
 
 /// What the settings say of access. Whoever names no tokens serves this machine only, or says `AUTH=off`.
@@ -54,7 +52,11 @@ pub(crate) async fn open(settings: &Settings) -> anyhow::Result<Door> {
         (Some(_), Some(_)) => bail!("AUTH_TOKENS and AUTH_TOKENS_FILE are both set: expected one"),
         (Some(text), None) => (Tokens::parse(text).context("AUTH_TOKENS")?, None),
         (None, Some(path)) => {
-            let (file, tokens) = TokenFile::open(path).await?;
+            let named = vec![("AUTH_TOKENS_FILE", path.to_owned())];
+            let (file, tokens) = Watched::open(named, |contents| {
+                Ok(Tokens::parse(std::str::from_utf8(&contents.concat())?)?)
+            })
+            .await?;
             (tokens, Some(file))
         }
         (None, None) => return without_tokens(settings.http_addr, settings.auth_is_off()),
@@ -94,6 +96,10 @@ impl Door {
         shutdown: CancellationToken,
     ) -> Option<impl Future<Output = ()> + Send + use<>> {
         let access = self.access.clone();
-        self.file.take().map(|file| file.keep_up(access, shutdown))
+        let take = move |tokens: Tokens| {
+            tracing::info!(access.tokens = tokens.count(), "the access tokens have changed");
+            access.replace(tokens);
+        };
+        self.file.take().map(|file| file.keep_up(take, shutdown))
     }
 }

@@ -1,5 +1,7 @@
 //! `patients health`: for a container's or a service manager's health check.
 
+mod tls;
+
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
@@ -7,10 +9,14 @@ use anyhow::{Context, bail};
 use clap::ValueEnum;
 use eventstore::{Clock, Database, SubscriptionStatus, SystemClock};
 use mailer::{Ledger, Standing};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 use crate::database;
 use crate::settings::Settings;
 
+/// The longest answer of the API that is read, in bytes.
+const LONGEST: u64 = 64 * 1024;
 const PATIENCE: Duration = Duration::from_secs(4);
 /// How long an event may wait for a subscription that is called healthy.
 const LARGEST_LAG: Duration = Duration::from_secs(30);
@@ -29,34 +35,52 @@ pub(crate) enum Role {
 /// Fails unless the role is healthy.
 pub(crate) async fn check(settings: &Settings, role: Role) -> anyhow::Result<()> {
     let checked = match role {
-        Role::Api => tokio::time::timeout(PATIENCE, api(settings.http_addr)).await,
+        Role::Api => tokio::time::timeout(PATIENCE, api(settings)).await,
         Role::Projector => tokio::time::timeout(PATIENCE, projector(settings)).await,
         Role::Mailer => tokio::time::timeout(PATIENCE, mailer(settings)).await,
     };
     checked.unwrap_or_else(|_| bail!("no answer within {PATIENCE:?}"))
 }
 
-async fn api(mut address: SocketAddr) -> anyhow::Result<()> {
+async fn api(settings: &Settings) -> anyhow::Result<()> {
+    let mut address = settings.http_addr;
     if address.ip().is_unspecified() {
         address.set_ip(match address {
             SocketAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
             SocketAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
         });
     }
-    // A proxy for the outside has nothing to say about this host.
-    let client = reqwest::Client::builder().no_proxy().build()?;
-    let answer = client
-        .get(format!("http://{address}/health/ready"))
-        .send()
-        .await?;
-    let status = answer.status();
-    if !status.is_success() {
-        bail!(
-            "not ready ({status}): {}",
-            answer.text().await.unwrap_or_default()
-        );
+    let stream = TcpStream::connect(address)
+        .await
+        .with_context(|| format!("nothing listens on {address}"))?;
+    let answer = if settings.tls_cert_file().is_some() {
+        let stream = tls::connect(stream, address.ip()).await;
+        ask(stream.context("the API does not agree on TLS")?, address).await
+    } else {
+        ask(stream, address).await
+    };
+    let answer = answer.context("the API does not answer")?;
+    let (head, body) = answer
+        .split_once("\r\n\r\n")
+        .context("the API does not answer with HTTP")?;
+    let status = head.split(' ').nth(1).unwrap_or_default();
+    if status != "200" {
+        bail!("not ready ({status}): {body}");
     }
     Ok(())
+}
+
+/// What the API says to whether it is ready. It is asked without a client library: one request, to this machine.
+async fn ask(
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
+    address: SocketAddr,
+) -> std::io::Result<String> {
+    let request = format!("GET /health/ready HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await?;
+    stream.flush().await?;
+    let mut answer = String::new();
+    stream.take(LONGEST).read_to_string(&mut answer).await?;
+    Ok(answer)
 }
 
 async fn projector(settings: &Settings) -> anyhow::Result<()> {

@@ -14,6 +14,8 @@ mod projection;
 mod roles;
 mod settings;
 mod shutdown;
+mod tls;
+mod watch;
 
 use std::process::ExitCode;
 

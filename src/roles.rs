@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, anyhow};
 use api::metrics::Metrics;
-use api::{Api, ApiOptions, ApiParts};
+use api::{Api, ApiOptions, ApiParts, Listening};
 use eventstore::{AppendQueue, Clock, Database, EventLog, Handler, Signal, Subscription, SystemClock};
 use projector::{PATIENT_VIEW, PatientView};
 use tokio::net::TcpListener;
@@ -15,7 +15,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::settings::Settings;
 use crate::shutdown::StopSignals;
-use crate::{access, database, mail, metrics};
+use crate::{access, database, mail, metrics, tls};
 
 /// `patients serve`.
 pub(crate) async fn serve(settings: &Settings) -> anyhow::Result<()> {
@@ -167,6 +167,7 @@ impl<'s> Process<'s> {
     async fn api(&mut self) -> anyhow::Result<()> {
         let settings = self.settings;
         let mut door = access::open(settings).await?;
+        let served = tls::open(settings, Arc::clone(&self.clock)).await?;
         let listener = TcpListener::bind(settings.http_addr)
             .await
             .with_context(|| format!("HTTP_ADDR {} cannot be listened on", settings.http_addr))?;
@@ -182,7 +183,17 @@ impl<'s> Process<'s> {
             read_wait: settings.read_wait,
             request_timeout: settings.request_timeout,
             poll: settings.poll_interval,
+            rate_limit: settings.rate_limit(),
+            proxies: settings.proxies(),
+            cors: settings.cors(),
+            over_tls: served.is_some(),
         };
+        let listening = Listening {
+            connections: settings.http_connections as usize,
+            head_timeout: settings.head_timeout,
+            tls: served.as_ref().map(|served| served.tls.clone()),
+        };
+        let scheme = if served.is_some() { "https" } else { "http" };
         let api = Api::new(ApiParts {
             log: self.log.clone(),
             appends,
@@ -194,7 +205,14 @@ impl<'s> Process<'s> {
             options,
         });
         self.lines
-            .push(("api", format!("http://{}", listener.local_addr()?)));
+            .push(("api", format!("{scheme}://{}", listener.local_addr()?)));
+        if let Some(served) = served {
+            let keeping_up = served.keep_up(self.stop_following.clone());
+            self.tasks.spawn(async move {
+                keeping_up.await;
+                ("watch on the certificate", Ok(()))
+            });
+        }
         if let Some(keeping_up) = door.keep_up(self.stop_following.clone()) {
             self.tasks.spawn(async move {
                 keeping_up.await;
@@ -202,8 +220,7 @@ impl<'s> Process<'s> {
             });
         }
         self.lines.push(("access", door.described));
-        let connections = settings.http_connections as usize;
-        let serving = api::serve(listener, api.clone(), connections, self.stop_accepting.clone());
+        let serving = api::serve(listener, api.clone(), listening, self.stop_accepting.clone());
         let served = self.served.clone().drop_guard();
         let listening = self.tasks.spawn(async move {
             let ended = serving.await;

@@ -1,11 +1,19 @@
 //! The settings: one list, for flags, environment and `.env`.
 
+mod list;
+mod rate;
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use api::clients::{Network, Proxies, ProxyHeader};
+use api::{Cors, Origin, RateLimit};
 use clap::{Args, ValueEnum};
 use mailer::{Rate, Timeouts};
+
+use list::{List, list};
+use rate::rate;
 
 /// Where things are and how large they may grow.
 #[derive(Debug, Clone, Args)]
@@ -73,7 +81,7 @@ pub(crate) struct Settings {
 
     /// The most emails that leave in a time, such as 10/s, 600/m, 5000/h or 2000/d, by each process that sends; no limit
     /// without it
-    #[arg(long, env, global = true)]
+    #[arg(long, env, global = true, value_parser = mail_rate)]
     pub(crate) mail_rate: Option<Rate>,
 
     /// A file with certificates (PEM) of authorities to trust for the mail server, beside the system's
@@ -95,6 +103,37 @@ pub(crate) struct Settings {
     /// The most connections to the API at a time; more wait to be accepted
     #[arg(long, env, global = true, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub(crate) http_connections: u32,
+
+    /// How long a client may take to send the head of a request, and before it to agree on TLS; a quarter of it when fewer
+    /// than a quarter of the connections are free
+    #[arg(long, env, global = true, default_value = "20s", value_parser = head_timeout)]
+    pub(crate) head_timeout: Duration,
+
+    /// A file with the certificate (PEM) to serve the API with over TLS, its own first, then those between it and the
+    /// authority; read again whenever it changes
+    #[arg(long, env, global = true)]
+    tls_cert_file: Option<PathBuf>,
+
+    /// A file with its private key (PEM)
+    #[arg(long, env, global = true)]
+    tls_key_file: Option<PathBuf>,
+
+    /// The most requests of each client in a time, such as 1000/s or 6000/m, or `off`. A client is the holder of an access
+    /// token or, without one, an address; it may use them all at once, and they come back evenly
+    #[arg(long, env, global = true, default_value = "1000/s", value_parser = rate_limit)]
+    rate_limit: Ceiling,
+
+    /// The reverse proxies, as networks with commas between, whose word is taken for the address of a client
+    #[arg(long, env, global = true, value_parser = list::<Network>)]
+    trusted_proxies: Option<List<Network>>,
+
+    /// The header in which they say it; they must not pass it on as a client sent it
+    #[arg(long, env, global = true, value_enum, default_value_t = Header::XForwardedFor)]
+    proxy_header: Header,
+
+    /// The origins, with commas between, whose pages may use the API, such as https://app.example.com
+    #[arg(long, env, global = true, value_parser = list::<Origin>)]
+    cors_origins: Option<List<Origin>>,
 
     /// The address and port of the API
     #[arg(long, env, global = true, default_value = "127.0.0.1:8000", value_parser = http_addr)]
@@ -148,6 +187,22 @@ pub(crate) struct Settings {
     /// How it is logged
     #[arg(long, env, global = true, value_enum, default_value_t = LogFormat::Pretty)]
     pub(crate) log_format: LogFormat,
+}
+
+/// The header in which proxies name the address of a client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Header {
+    /// Addresses with commas between
+    XForwardedFor,
+    /// RFC 7239
+    Forwarded,
+}
+
+/// The most of something, if there is a most.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ceiling {
+    Off,
+    Of(RateLimit),
 }
 
 /// How lines of the log look.
@@ -220,15 +275,52 @@ impl Settings {
 
     /// The file of the access tokens, if there is one.
     pub(crate) fn auth_tokens_file(&self) -> Option<&Path> {
-        self.auth_tokens_file
-            .as_deref()
-            .filter(|file| !file.as_os_str().is_empty())
+        file(self.auth_tokens_file.as_deref())
+    }
+
+    /// The file of the API's certificate, if there is one.
+    pub(crate) fn tls_cert_file(&self) -> Option<&Path> {
+        file(self.tls_cert_file.as_deref())
+    }
+
+    /// The file of its key, if there is one.
+    pub(crate) fn tls_key_file(&self) -> Option<&Path> {
+        file(self.tls_key_file.as_deref())
+    }
+
+    /// How much each client may ask for.
+    pub(crate) const fn rate_limit(&self) -> Option<RateLimit> {
+        match self.rate_limit {
+            Ceiling::Off => None,
+            Ceiling::Of(limit) => Some(limit),
+        }
+    }
+
+    /// Whose word is taken for the address of a client.
+    pub(crate) fn proxies(&self) -> Proxies {
+        let List(networks) = self.trusted_proxies.clone().unwrap_or(List(Vec::new()));
+        let header = match self.proxy_header {
+            Header::XForwardedFor => ProxyHeader::XForwardedFor,
+            Header::Forwarded => ProxyHeader::Forwarded,
+        };
+        Proxies::new(networks, header)
+    }
+
+    /// The pages that may use the API, if there are any.
+    pub(crate) fn cors(&self) -> Option<Cors> {
+        let List(origins) = self.cors_origins.clone()?;
+        (!origins.is_empty()).then(|| Cors::of(origins))
     }
 
     /// The URL of the mail server, if there is one.
     pub(crate) fn smtp_url(&self) -> Option<&str> {
         self.smtp_url.as_deref().filter(|url| !url.is_empty())
     }
+}
+
+/// Compose files and `.env` say "none" with an empty value.
+fn file(path: Option<&Path>) -> Option<&Path> {
+    path.filter(|file| !file.as_os_str().is_empty())
 }
 
 /// Whether everybody is let in.
@@ -259,6 +351,37 @@ fn metrics_addr(text: &str) -> Result<SocketAddr, String> {
 
 fn duration(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text).map_err(|_| "expected a duration, such as 10s or 500ms".to_owned())
+}
+
+fn mail_rate(text: &str) -> Result<Rate, String> {
+    rate(text)
+        .and_then(|(mails, time)| Rate::new(mails, time))
+        .ok_or_else(|| {
+            "expected a number of mails and a time, such as 10/s, 600/m, 5000/h or 2000/d".to_owned()
+        })
+}
+
+fn rate_limit(text: &str) -> Result<Ceiling, String> {
+    if text == "off" {
+        return Ok(Ceiling::Off);
+    }
+    rate(text)
+        .and_then(|(requests, time)| RateLimit::new(requests, time))
+        .map(Ceiling::Of)
+        .ok_or_else(|| {
+            let most = RateLimit::MOST;
+            format!("expected 1 to {most} requests and a time, such as 1000/s or 6000/m, or off")
+        })
+}
+
+/// A client far away needs some time, and one that takes an hour is none.
+fn head_timeout(text: &str) -> Result<Duration, String> {
+    duration(text).and_then(|duration| {
+        (Duration::from_millis(100)..=Duration::from_hours(1))
+            .contains(&duration)
+            .then_some(duration)
+            .ok_or_else(|| "expected 100ms to 1h".to_owned())
+    })
 }
 
 /// Less than a second no mail server keeps to; and for as long as both timeouts nobody takes over from a mailer that was

@@ -19,11 +19,14 @@
 
 pub mod access;
 mod body;
+pub mod clients;
 pub mod commands;
+mod cors;
 mod feed;
 mod file;
 mod headers;
 pub mod history;
+mod limit;
 pub mod mail;
 pub mod metrics;
 mod observe;
@@ -32,7 +35,9 @@ pub mod problem;
 mod query;
 pub mod reads;
 mod routes;
+mod secure;
 mod server;
+mod tls;
 
 use std::ops::Deref;
 use std::sync::Arc;
@@ -41,19 +46,24 @@ use std::time::Duration;
 use eventstore::{AppendQueue, Clock, EventLog, Signal};
 
 use access::Access;
+use clients::Proxies;
 use commands::Commands;
 use feed::Feed;
 use history::PatientHistory;
+use limit::Limits;
 use mail::MailDesk;
 use metrics::Metrics;
 use reads::PatientReads;
 
+pub use cors::{Cors, NoOrigin, Origin};
+pub use limit::RateLimit;
 pub use metrics::serve_metrics;
 pub use routes::{openapi, router};
-pub use server::serve;
+pub use server::{Listening, serve};
+pub use tls::{Certificate, Tls, TlsError};
 
 /// How the API behaves.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct ApiOptions {
     /// How long a read waits for the position in `Min-Position`.
     pub read_wait: Duration,
@@ -61,6 +71,14 @@ pub struct ApiOptions {
     pub request_timeout: Duration,
     /// How often a live stream looks at the log when no signal comes.
     pub poll: Duration,
+    /// How much each client may ask for; `None` for no limit.
+    pub rate_limit: Option<RateLimit>,
+    /// Whose word is taken for where a request comes from.
+    pub proxies: Proxies,
+    /// The pages that may use the API from other origins; `None` for none.
+    pub cors: Option<Cors>,
+    /// Whether browsers are told to come over TLS only.
+    pub over_tls: bool,
 }
 
 impl Default for ApiOptions {
@@ -69,6 +87,10 @@ impl Default for ApiOptions {
             read_wait: Duration::from_secs(2),
             request_timeout: Duration::from_secs(20),
             poll: Duration::from_secs(1),
+            rate_limit: None,
+            proxies: Proxies::default(),
+            cors: None,
+            over_tls: false,
         }
     }
 }
@@ -109,6 +131,7 @@ pub struct Shared {
     feed: Feed,
     metrics: Metrics,
     mail: Arc<dyn MailDesk>,
+    limits: Limits,
     options: ApiOptions,
     clock: Arc<dyn Clock>,
 }
@@ -144,6 +167,7 @@ impl Api {
             log,
             metrics,
             mail,
+            limits: Limits::new(options.rate_limit, options.proxies.clone()),
             options,
             clock,
         };

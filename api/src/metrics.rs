@@ -7,8 +7,10 @@ use std::time::Duration;
 use axum::Router;
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{Method, StatusCode};
+use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use eventstore::Timestamp;
 use futures::future::BoxFuture;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::family::Family;
@@ -17,6 +19,9 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+
+use crate::secure::{OverTls, secure};
+use crate::server::Listening;
 
 /// `OpenMetrics` 1.0, which Prometheus asks for first.
 pub(crate) const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -29,11 +34,14 @@ const BUCKETS: [f64; 13] = [
 static REQUESTS: LazyLock<Requests> = LazyLock::new(|| Requests {
     durations: Family::new_with_constructor(|| Histogram::new(BUCKETS)),
     in_flight: Gauge::default(),
+    certificate_ends: Family::default(),
 });
 
 struct Requests {
     durations: Family<Answered, Histogram, fn() -> Histogram>,
     in_flight: Gauge,
+    /// Without labels; and not there without a certificate.
+    certificate_ends: Family<[(&'static str, &'static str); 0], Gauge>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -80,6 +88,14 @@ pub(crate) fn answered(method: &Method, route: &str, status: StatusCode, took: D
         .observe(took.as_secs_f64());
 }
 
+/// The certificate that new connections are given ends then.
+pub(crate) fn certificate_ends(moment: Timestamp) {
+    REQUESTS
+        .certificate_ends
+        .get_or_create(&[])
+        .set(moment.as_micros() / 1_000_000);
+}
+
 /// Adds them to what a process shows.
 pub fn register(registry: &mut Registry) {
     registry.register_with_unit(
@@ -92,6 +108,11 @@ pub fn register(registry: &mut Registry) {
         "http_requests_in_flight",
         "Requests that have not been answered yet",
         REQUESTS.in_flight.clone(),
+    );
+    registry.register(
+        "tls_certificate_expiry_timestamp_seconds",
+        "When the certificate of the API ends, in seconds since 1970",
+        REQUESTS.certificate_ends.clone(),
     );
 }
 
@@ -131,8 +152,14 @@ pub async fn serve_metrics(
         let metrics = metrics.clone();
         async move { metrics.page().await }
     };
-    let router = Router::new().route("/metrics", get(page));
-    crate::server::listen(listener, router, CONNECTIONS, shutdown, || {}).await
+    let router = Router::new()
+        .route("/metrics", get(page))
+        .layer(from_fn_with_state(OverTls(false), secure));
+    let listening = Listening {
+        connections: CONNECTIONS,
+        ..Listening::default()
+    };
+    crate::server::listen(listener, router, listening, shutdown, || {}).await
 }
 
 /// The most connections to the page alone.

@@ -4,7 +4,7 @@
 use std::time::Instant;
 
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::{HeaderName, HeaderValue, Method};
+use axum::http::{HeaderName, HeaderValue, Method, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use eventstore::Clock;
@@ -12,6 +12,8 @@ use tracing::Instrument;
 use uuid::Uuid;
 
 use crate::Api;
+use crate::access::Caller;
+use crate::limit::Standing;
 use crate::metrics::{self, InFlight};
 use crate::problem::ApiError;
 
@@ -60,13 +62,23 @@ pub(crate) async fn observe(State(api): State<Api>, mut request: Request, next: 
     let route = request.extensions().get::<MatchedPath>().cloned();
     let route = route.as_ref().map_or("(none)", MatchedPath::as_str);
     let (started, _in_flight) = (Instant::now(), InFlight::begin());
-    if is_command(&method, route) && api.commands.is_full() {
-        // The queue would refuse it; so nothing more is spent on it, and more is left for those it took.
-        let response = ApiError::Overloaded.into_response();
+    let caller = api.access.caller(request.headers());
+    let (standing, admitted) = admit(&api, route, &caller, &request);
+    // Nothing more is spent on what is refused here, and more is left for the others.
+    let admitted = admitted.and_then(|()| {
+        let hopeless = is_command(&method, route) && api.commands.is_full();
+        if hopeless {
+            Err(ApiError::Overloaded)
+        } else {
+            Ok(())
+        }
+    });
+    if let Err(refusal) = admitted {
+        let mut response = refusal.into_response();
         metrics::answered(&method, route, response.status(), started.elapsed());
+        standing.tell(response.headers_mut());
         return with_id(response, &id);
     }
-    let caller = api.access.caller(request.headers());
     let span = tracing::info_span!("request", request.id = id.0, http.method = %method, http.route = route);
     request.extensions_mut().insert(id.clone());
     request.extensions_mut().insert(caller);
@@ -74,7 +86,7 @@ pub(crate) async fn observe(State(api): State<Api>, mut request: Request, next: 
     // In a task of its own, which goes on when the client goes away or the time is up: what was begun is finished, and no
     // connection to the database is left in the middle of an answer.
     let handling = tokio::spawn(next.run(request).instrument(span.clone()));
-    let response = match tokio::time::timeout(api.options.request_timeout, handling).await {
+    let mut response = match tokio::time::timeout(api.options.request_timeout, handling).await {
         Ok(Ok(response)) => response,
         Ok(Err(_)) => {
             span.in_scope(|| tracing::error!("a request handler panicked"));
@@ -92,7 +104,24 @@ pub(crate) async fn observe(State(api): State<Api>, mut request: Request, next: 
             tracing::debug!(http.status = status.as_u16(), ?elapsed, "a request was answered");
         }
     });
+    standing.tell(response.headers_mut());
     with_id(response, &id)
+}
+
+/// Counts the request against what its client may ask for, and says whether it may go on. Who looks after the health of the
+/// service may ask for it at any time.
+fn admit(api: &Api, route: &str, caller: &Caller, request: &Request) -> (Standing, Result<(), ApiError>) {
+    if is_unlimited(route) {
+        return (Standing::default(), Ok(()));
+    }
+    let with_token = request.headers().contains_key(header::AUTHORIZATION);
+    api.limits
+        .count(caller, with_token, request.extensions(), request.headers())
+}
+
+/// Whether as many requests may come as there are.
+pub(crate) fn is_unlimited(route: &str) -> bool {
+    matches!(route, "/health/live" | "/health/ready")
 }
 
 fn with_id(mut response: Response, id: &RequestId) -> Response {

@@ -29,7 +29,8 @@ hash-chained log.\n\n\
 **Errors** are problems (RFC 9457); `type` is stable, and is the address of a page that explains it: [/problems](/problems). \
 \n\n**Retries**: a registration with an `Idempotency-Key` can be repeated as often as you like, and makes one patient. \
 \n\n**Reading what you wrote**: `GET /patients/{id}` is always up to date; the list follows some milliseconds behind, and waits \
-for `Min-Position` if you send the `Event-Position` of your write.\n\n**Access**: a service that was set up with access tokens \
+for `Min-Position` if you send the `Event-Position` of your write.\n\n**Limits**: each client has a quota; `RateLimit` says what \
+is left of it, and an answer 429 when to go on.\n\n**Access**: a service that was set up with access tokens \
 needs one in each request but those about its health and about the API itself. Without any it is open.";
 
 const TAGS: [(&str, &str); 4] = [

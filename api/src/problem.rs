@@ -103,6 +103,8 @@ pub enum ApiError {
     MethodNotAllowed,
     /// The projection has not reached `Min-Position` in time; where it is.
     NotProjectedYet(Position),
+    /// The client has used its quota; in how many seconds there is some again.
+    TooManyRequests(u64),
     /// Too much waits already.
     Overloaded,
     /// As many streams are open as may be.
@@ -157,6 +159,7 @@ impl ApiError {
             Self::NoSuchRoute => &kinds::NOT_FOUND,
             Self::MethodNotAllowed => &kinds::METHOD_NOT_ALLOWED,
             Self::NotProjectedYet(_) => &kinds::NOT_PROJECTED_YET,
+            Self::TooManyRequests(_) => &kinds::TOO_MANY_REQUESTS,
             Self::Overloaded => &kinds::OVERLOADED,
             Self::TooManyStreams => &kinds::TOO_MANY_STREAMS,
             Self::ShuttingDown => &kinds::SHUTTING_DOWN,
@@ -188,9 +191,11 @@ impl IntoResponse for ApiError {
         let status = kind.status;
         let detail = self.detail();
         let (mut errors, mut position, mut location) = (Vec::new(), None, None);
+        let mut wait = (status == StatusCode::SERVICE_UNAVAILABLE).then_some(1);
         match self {
             Self::Invalid(problems) => errors = problems,
             Self::NotProjectedYet(projected) => position = Some(projected),
+            Self::TooManyRequests(seconds) => wait = Some(seconds),
             Self::RebuildUnderWay(place) => location = place.parse().ok(),
             _ => {}
         }
@@ -218,8 +223,8 @@ impl IntoResponse for ApiError {
         if let Some(location) = location {
             headers.insert(header::LOCATION, location);
         }
-        if status == StatusCode::SERVICE_UNAVAILABLE {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        if let Some(seconds) = wait {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         response
     }

@@ -23,11 +23,13 @@ use uuid::Uuid;
 use crate::Api;
 use crate::access::{CLERKS, Caller, EVERYBODY, OPERATORS, READERS};
 use crate::body::MAX_BODY;
+use crate::cors::share;
 use crate::metrics::OPEN_METRICS;
 use crate::observe::{RequestId, observe};
 use crate::openapi::{Described, Media, OPERATIONS, fields};
 use crate::problem::ApiError;
 use crate::reads::ReadError;
+use crate::secure::{OverTls, secure};
 use table::Routes;
 
 /// All routes: the seed's, the one of its load test, and the plain REST ones.
@@ -76,12 +78,19 @@ fn routes() -> Routes {
 
 /// The routes over an API.
 pub fn router(api: Api) -> Router {
-    routes()
+    let router = routes()
         .into_router()
         .fallback(async || ApiError::NoSuchRoute)
         .method_not_allowed_fallback(async || ApiError::MethodNotAllowed)
         .layer(DefaultBodyLimit::max(MAX_BODY))
-        .layer(from_fn_with_state(api.clone(), observe))
+        .layer(from_fn_with_state(api.clone(), observe));
+    // In front of all that: a preflight is neither authenticated nor counted.
+    let router = match api.options.cors.clone() {
+        Some(cors) => router.layer(from_fn_with_state(cors, share)),
+        None => router,
+    };
+    router
+        .layer(from_fn_with_state(OverTls(api.options.over_tls), secure))
         .with_state(api)
 }
 

@@ -1,29 +1,71 @@
-//! The listener: bounded in connections, and in the time that a client may take to say what it wants and to take what
-//! it gets.
+//! The listener: bounded in connections, in what a client may send before it is understood, and in the time that it may
+//! take to say what it wants and to take what it gets.
 
 mod stall;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::extract::{ConnectInfo, Request};
+use hyper::body::Incoming;
+use hyper::server::conn::http1::Builder;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
+use tower::ServiceExt;
 
-use crate::{Api, router};
+use crate::{Api, Tls, router};
 use stall::Impatient;
 
-/// How long a client may take to send the head of a request, from when it connects or from its last answer.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(20);
+/// The largest head of a request, and the most that is read ahead of a body, in bytes. hyper answers more by 431. It does so
+/// too for more than 100 headers, its default, which is left as it is since another number would cost an allocation a request.
+const LARGEST_HEAD: usize = 32 * 1024;
 /// The pause after the machine refused a connection, having no more descriptors.
 const REFUSED_PAUSE: Duration = Duration::from_millis(100);
 
-/// Serves `api` on `listener` until `shutdown`, to at most `connections` connections at a time; then takes no more, ends
-/// the streams of events, and returns when every request that was accepted has been answered.
+/// How a listener behaves.
+#[derive(Debug, Clone)]
+pub struct Listening {
+    /// The most connections at a time; more wait to be accepted.
+    pub connections: usize,
+    /// How long a client may take to send the head of a request, from when it connects or from its last answer; and, before
+    /// that, to agree on TLS. A client that comes when fewer than a quarter of the connections are free has a
+    /// quarter of it, so that those who say nothing make way the sooner the more there are of them.
+    pub head_timeout: Duration,
+    /// The certificate, if clients are to come over TLS.
+    pub tls: Option<Tls>,
+}
+
+impl Default for Listening {
+    fn default() -> Self {
+        Self {
+            connections: 10_000,
+            head_timeout: Duration::from_secs(20),
+            tls: None,
+        }
+    }
+}
+
+impl Listening {
+    /// The time for a head while so many connections are free.
+    fn head_timeout(&self, free: usize) -> Duration {
+        if free < self.connections / 4 {
+            self.head_timeout / 4
+        } else {
+            self.head_timeout
+        }
+    }
+}
+
+/// Serves `api` on `listener` until `shutdown`; then takes no more connections, ends the streams of events, and returns when
+/// every request that was accepted has been answered.
 ///
 /// # Errors
 ///
@@ -31,25 +73,24 @@ const REFUSED_PAUSE: Duration = Duration::from_millis(100);
 pub async fn serve(
     listener: TcpListener,
     api: Api,
-    connections: usize,
+    listening: Listening,
     shutdown: CancellationToken,
 ) -> std::io::Result<()> {
     let feed = api.feed.clone();
-    listen(listener, router(api), connections, shutdown, move || feed.close()).await
+    listen(listener, router(api), listening, shutdown, move || feed.close()).await
 }
 
 /// Serves `router`, as [`serve`] does; `stopping` is called when no more connections are taken.
 pub(crate) async fn listen(
     listener: TcpListener,
     router: Router,
-    connections: usize,
+    listening: Listening,
     shutdown: CancellationToken,
     stopping: impl FnOnce(),
 ) -> std::io::Result<()> {
-    let free = Arc::new(Semaphore::new(connections));
+    let free = Arc::new(Semaphore::new(listening.connections));
     let graceful = GracefulShutdown::new();
-    let mut http = hyper::server::conn::http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
+    let acceptor = listening.tls.as_ref().map(Tls::acceptor);
     loop {
         let accepted = async {
             let place = Arc::clone(&free)
@@ -58,20 +99,23 @@ pub(crate) async fn listen(
                 .map_err(std::io::Error::other)?;
             Ok((place, accept(&listener).await?))
         };
-        let (place, stream) = tokio::select! {
+        let (place, (stream, peer)) = tokio::select! {
             () = shutdown.cancelled() => break,
             accepted = accepted => {
                 let accepted: std::io::Result<_> = accepted;
                 accepted?
             }
         };
-        let service = TowerToHyperService::new(router.clone());
-        let stream = TokioIo::new(Impatient::new(stream, shutdown.clone()));
-        let connection = graceful.watch(http.serve_connection(stream, service));
+        let connection = Connection {
+            peer,
+            router: router.clone(),
+            head_timeout: listening.head_timeout(free.available_permits()),
+            acceptor: acceptor.clone(),
+            shutdown: shutdown.clone(),
+            watcher: graceful.watcher(),
+        };
         tokio::spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(%error, "a connection ended early");
-            }
+            connection.serve(stream).await;
             drop(place);
         });
     }
@@ -82,21 +126,63 @@ pub(crate) async fn listen(
 }
 
 /// The next connection; a client that went away before it was accepted is no fault of the listener.
-async fn accept(listener: &TcpListener) -> std::io::Result<TcpStream> {
+async fn accept(listener: &TcpListener) -> std::io::Result<(TcpStream, SocketAddr)> {
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => {
+            Ok((stream, peer)) => {
                 // An answer is one small write; waiting to fill a packet would only delay it.
                 if let Err(error) = stream.set_nodelay(true) {
                     tracing::debug!(%error, "TCP_NODELAY could not be set");
                 }
-                return Ok(stream);
+                return Ok((stream, peer));
             }
             Err(error) if error.kind() == std::io::ErrorKind::InvalidInput => return Err(error),
             Err(error) => {
                 tracing::warn!(%error, "a connection could not be accepted");
                 tokio::time::sleep(REFUSED_PAUSE).await;
             }
+        }
+    }
+}
+
+/// A connection that was accepted.
+struct Connection {
+    peer: SocketAddr,
+    router: Router,
+    head_timeout: Duration,
+    acceptor: Option<TlsAcceptor>,
+    shutdown: CancellationToken,
+    watcher: Watcher,
+}
+
+impl Connection {
+    async fn serve(self, stream: TcpStream) {
+        let stream = Impatient::new(stream, self.shutdown.clone());
+        let Some(acceptor) = self.acceptor.clone() else {
+            return self.answer(stream).await;
+        };
+        let agreeing = tokio::time::timeout(self.head_timeout, acceptor.accept(stream));
+        match self.shutdown.run_until_cancelled(agreeing).await {
+            Some(Ok(Ok(stream))) => self.answer(stream).await,
+            Some(Ok(Err(error))) => tracing::debug!(%error, "a client did not agree on TLS"),
+            Some(Err(_)) => tracing::debug!("a client took too long to agree on TLS"),
+            None => {}
+        }
+    }
+
+    async fn answer(self, stream: impl AsyncRead + AsyncWrite + Unpin + 'static) {
+        let Self { peer, watcher, .. } = self;
+        let service = self.router.map_request(move |mut request: Request<Incoming>| {
+            request.extensions_mut().insert(ConnectInfo(peer));
+            request
+        });
+        let connection = Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(self.head_timeout)
+            .max_buf_size(LARGEST_HEAD)
+            .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
+        if let Err(error) = watcher.watch(connection).await {
+            tracing::debug!(%error, "a connection ended early");
         }
     }
 }

@@ -73,4 +73,4 @@ pub use sender::{Sender, SenderError};
 pub use template::Template;
 pub use templates::{TemplateError, Templates};
 pub use transport::{Outbox, Smtp, SmtpOptions, SmtpUrlError, Timeouts, Transport, Trial, Tried};
-pub use worker::{Options, Rate, RateError, Worker};
+pub use worker::{Options, Rate, Worker};

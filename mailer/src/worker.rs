@@ -29,7 +29,7 @@ use tokio_util::sync::CancellationToken;
 use self::attempt::{Attempt, Post};
 use self::breaker::{Breaker, Now};
 use self::rate::Bucket;
-pub use self::rate::{Rate, RateError};
+pub use self::rate::Rate;
 use self::take::{Taken, Terms};
 use crate::ledger::workers::{self, Standing, WorkerStatus};
 use crate::ledger::{self, attempts};

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use eventstore::DatabaseOptions;
-use mailer::{Options, Transport, schedule};
+use mailer::{Options, Rate, Transport, schedule};
 use support::{Answer, Delivery, PATIENCE, Scripted, Stage, WatchedClock};
 use testkit::wait_until;
 use tokio::sync::Semaphore;
@@ -360,7 +360,7 @@ async fn no_more_leave_than_the_rate_allows() {
     stage.follow().await;
     let server = Scripted::start(|_| None).await;
     let options = Options {
-        rate: Some("1/h".parse().unwrap()),
+        rate: Some(Rate::new(1, Duration::from_hours(1)).unwrap()),
         ..Options::default()
     };
     let worker = stage.work_with(support::smtp(&server.url), options);

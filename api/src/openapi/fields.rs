@@ -218,6 +218,25 @@ pub(crate) fn retry_after() -> Named {
     )
 }
 
+pub(crate) fn rate_limit() -> Named {
+    answer_header(
+        "RateLimit",
+        string(),
+        json!("\"default\";r=999;t=1"),
+        "How many requests are left to this client (r), and in how many seconds its quota is whole again or, with none left, \
+         there is one more (t). Not there if the service has no limit.",
+    )
+}
+
+pub(crate) fn rate_limit_policy() -> Named {
+    answer_header(
+        "RateLimit-Policy",
+        string(),
+        json!("\"default\";q=1000;w=1"),
+        "How many requests a client may make (q) in how many seconds (w).",
+    )
+}
+
 pub(crate) fn www_authenticate() -> Named {
     answer_header(
         "WWW-Authenticate",

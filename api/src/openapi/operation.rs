@@ -15,6 +15,7 @@ use utoipa::openapi::{ArrayBuilder, Content, ContentBuilder, HttpMethod, Ref, Re
 use super::fields::{self, Named};
 use super::{BEARER, schemas};
 use crate::access::Allowed;
+use crate::observe::is_unlimited;
 use crate::problem::{Kind, kinds};
 
 /// What any request can meet: a limit on its time, a defect.
@@ -194,6 +195,8 @@ impl Described {
     ) -> (Operation, Vec<(String, RefOr<Schema>)>) {
         let mut problems = self.problems;
         problems.extend(ANY);
+        let limited = !is_unlimited(path);
+        problems.extend(limited.then_some(kinds::TOO_MANY_REQUESTS));
         let mut operation = OperationBuilder::new()
             .operation_id(Some(operation_id(method, path)))
             .tag(self.tag)
@@ -229,7 +232,13 @@ impl Described {
         }
         for (status, (text, response)) in answers {
             let (request_id, header) = fields::given_request_id();
-            let response = response.description(text).header(request_id, header);
+            let mut response = response.description(text).header(request_id, header);
+            // Others may have them too; here is where clients look.
+            if limited && (status < 300 || status == 429) {
+                for (name, header) in [fields::rate_limit(), fields::rate_limit_policy()] {
+                    response = response.header(name, header);
+                }
+            }
             operation = operation.response(status.to_string(), response.build());
         }
         (operation.description(Some(text)).build(), self.schemas)
@@ -257,7 +266,7 @@ fn refusal(response: ResponseBuilder, kinds: &[Kind]) -> ResponseBuilder {
     let response = response.content("application/problem+json", content.build());
     let own = match kinds[0].status.as_u16() {
         401 => fields::www_authenticate(),
-        503 => fields::retry_after(),
+        429 | 503 => fields::retry_after(),
         _ => return response,
     };
     response.header(own.0, own.1)

@@ -135,6 +135,12 @@ kinds! {
         "The list is answered from a table that follows the log, and the table had not reached the Min-Position that was asked \
          for in the time that a request waits; the member position says how far it is. Try again, or ask without Min-Position \
          for what is there. An operator sees in GET /projections why it is behind.";
+    TOO_MANY_REQUESTS, TOO_MANY_REQUESTS, "too-many-requests", "Too many requests",
+        "This client has asked for as much as it may in a time. Nothing was done; try again after the seconds in Retry-After.",
+        "Each client may make so many requests in a time; the header RateLimit-Policy says how many (q) in how many seconds (w), and \
+         RateLimit how many are left (r). A client is the holder of an access token or, without one, an address. The quota \
+         comes back evenly: wait for the seconds that Retry-After names, and then ask more slowly. An address that sends many \
+         access tokens that are not known gets this answer too.";
     OVERLOADED, SERVICE_UNAVAILABLE, "overloaded", "Overloaded",
         "Too many requests wait already. Nothing was done; try again.",
         "More is asked of this process than it can do, and rather than let requests wait without an end it refuses some. \

@@ -8,16 +8,20 @@
 
 mod about;
 mod access;
+mod cors;
 mod desk;
 mod errors;
 mod feed;
+mod heads;
 mod history;
+mod limits;
 mod openapi;
 mod projections;
 mod reading;
 mod refusals;
 mod retries;
 mod rig;
+mod secure;
 mod seed;
 mod slow_bodies;
 mod streams;

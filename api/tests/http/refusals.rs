@@ -4,7 +4,7 @@ mod cases;
 
 use std::time::Duration;
 
-use api::serve;
+use api::{Listening, serve};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -45,7 +45,12 @@ async fn every_refusal_is_a_problem_that_a_person_can_act_on() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let stop = CancellationToken::new();
-    let serving = tokio::spawn(serve(listener, rig.api.clone(), 10, stop.clone()));
+    let serving = tokio::spawn(serve(
+        listener,
+        rig.api.clone(),
+        Listening::default(),
+        stop.clone(),
+    ));
     for case in cases() {
         let (head, body) = exchange(address, &case).await;
         let place = format!("{}: {head}\n{body}", case.what);

@@ -1,11 +1,12 @@
 //! An API over a database of its own, with a projector that runs when it is told to.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use api::access::Access;
 use api::metrics::Metrics;
-use api::{Api, ApiOptions, ApiParts, router};
+use api::{Api, ApiOptions, ApiParts, Listening, router, serve};
 use axum::Router;
 use axum::body::Body;
 use axum::http::response::Parts;
@@ -20,6 +21,7 @@ use projector::{PATIENT_VIEW, PatientView};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use testkit::mysql_servers;
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
@@ -69,9 +71,31 @@ impl Rig {
 
     /// With as much time for a request.
     pub(crate) async fn with_timeout(access: Access, request_timeout: Duration) -> Self {
+        let options = ApiOptions {
+            request_timeout,
+            ..ApiOptions::default()
+        };
+        Self::with_options(access, options).await
+    }
+
+    /// As it behaves with these options, but for how long it waits.
+    pub(crate) async fn with_options(access: Access, options: ApiOptions) -> Self {
         let folder = TempDir::new().unwrap();
         let url = format!("sqlite://{}", folder.path().join("patients.db").display());
-        Self::over(&url, access, request_timeout, Some(folder)).await
+        Self::over(&url, access, options, Some(folder)).await
+    }
+
+    /// Listens until the test ends.
+    pub(crate) async fn listen(&self, listening: Listening) -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(serve(
+            listener,
+            self.api.clone(),
+            listening,
+            CancellationToken::new(),
+        ));
+        address
     }
 
     /// Runs `test` on SQLite and on every MySQL and MariaDB server there is.
@@ -80,12 +104,12 @@ impl Rig {
         for server in mysql_servers() {
             println!("on {}", server.flavour.name());
             let database = server.create_database().await;
-            let request_timeout = ApiOptions::default().request_timeout;
-            test(Self::over(&database.url, Access::open(), request_timeout, None).await).await;
+            let options = ApiOptions::default();
+            test(Self::over(&database.url, Access::open(), options, None).await).await;
         }
     }
 
-    async fn over(url: &str, access: Access, request_timeout: Duration, folder: Option<TempDir>) -> Self {
+    async fn over(url: &str, access: Access, options: ApiOptions, folder: Option<TempDir>) -> Self {
         let database = Database::connect(url, DatabaseOptions::default()).await.unwrap();
         migrations::migrate(&database, SystemClock::shared(), "test")
             .await
@@ -96,8 +120,8 @@ impl Rig {
         let appends = AppendQueue::start(database, signal.clone(), Arc::clone(&clock), QUEUE, QUEUE);
         let options = ApiOptions {
             read_wait: Duration::from_millis(200),
-            request_timeout,
             poll: POLL,
+            ..options
         };
         let metrics = Metrics::new(|| async { "# EOF\n".to_owned() }.boxed());
         let api = Api::new(ApiParts {

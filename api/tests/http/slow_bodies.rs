@@ -2,12 +2,11 @@
 
 use std::time::Duration;
 
+use api::Listening;
 use api::access::Access;
-use api::serve;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
-use tokio_util::sync::CancellationToken;
 
 use crate::rig::{Rig, patient};
 
@@ -16,11 +15,12 @@ const SOON: Duration = Duration::from_secs(20);
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_body_that_does_not_come_is_given_up_and_its_connection_is_free_again() {
     let rig = Rig::with_timeout(Access::open(), Duration::from_secs(1)).await;
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
     // One connection at a time: the next client is served when the one before it is gone.
-    let serving = serve(listener, rig.api.clone(), 1, CancellationToken::new());
-    tokio::spawn(serving);
+    let listening = Listening {
+        connections: 1,
+        ..Listening::default()
+    };
+    let address = rig.listen(listening).await;
     let body = patient("a@example.com").to_string();
     for trickles in [false, true] {
         let (mut answers, mut slow) = TcpStream::connect(address).await.unwrap().into_split();

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use api::serve;
+use api::{Listening, serve};
 use axum::body::{Body, BodyDataStream};
 use axum::http::{Request, StatusCode};
 use axum::response::Response;
@@ -95,7 +95,12 @@ impl Served {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let stop = CancellationToken::new();
-        let serving = tokio::spawn(serve(listener, rig.api.clone(), 100, stop.clone()));
+        let serving = tokio::spawn(serve(
+            listener,
+            rig.api.clone(),
+            Listening::default(),
+            stop.clone(),
+        ));
         Self {
             address,
             stop,

@@ -51,6 +51,8 @@ impl Server {
             .env("DATABASE_URL", url)
             .env("SMTP_URL", format!("smtp://{}", mail.address))
             .env("LOG", "warn")
+            // All the load comes from one address.
+            .env("RATE_LIMIT", "off")
             .envs(settings.iter().copied());
         let (address, program) = listen(command).await;
         Ok(Self {

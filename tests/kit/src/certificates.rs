@@ -1,7 +1,36 @@
 //! Certificates for servers on this machine.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+
+use crate::guardian::Folder;
+
+/// A certificate for localhost and 127.0.0.1, its key, and the authority that signed it.
+pub struct Certificates(Folder);
+
+impl Certificates {
+    /// New ones, of an authority of their own, valid for as many days.
+    pub fn lasting(days: u32) -> Self {
+        let folder = Folder::new();
+        make_lasting(folder.path(), days);
+        Self(folder)
+    }
+
+    /// The authority to trust.
+    pub fn authority(&self) -> PathBuf {
+        self.0.path().join("ca.pem")
+    }
+
+    /// The certificate.
+    pub fn certificate(&self) -> PathBuf {
+        self.0.path().join("server.pem")
+    }
+
+    /// Its key.
+    pub fn key(&self) -> PathBuf {
+        self.0.path().join("server.key")
+    }
+}
 
 /// An authority that signs a certificate for localhost. The whole configuration, so that the system's adds nothing.
 const CERTIFICATES: &str = "
@@ -22,6 +51,10 @@ subjectAltName = DNS:localhost, IP:127.0.0.1
 
 /// Makes `ca.pem`, and `server.pem` with `server.key`, in `folder`: for localhost and 127.0.0.1.
 pub(crate) fn make(folder: &Path) {
+    make_lasting(folder, 365);
+}
+
+fn make_lasting(folder: &Path, days: u32) {
     std::fs::write(folder.join("certificates"), CERTIFICATES).expect("the folder can be written to");
     let openssl = |arguments: &str| {
         let output = Command::new("openssl")
@@ -40,8 +73,8 @@ pub(crate) fn make(folder: &Path) {
     openssl(&format!(
         "req -config certificates {key} -keyout server.key -out server.csr"
     ));
-    openssl(
-        "x509 -req -days 365 -in server.csr -CA ca.pem -CAkey ca.key -set_serial 1 \
+    openssl(&format!(
+        "x509 -req -days {days} -in server.csr -CA ca.pem -CAkey ca.key -set_serial 1 \
          -extfile certificates -extensions server -out server.pem",
-    );
+    ));
 }

@@ -9,6 +9,7 @@
 //! | an SMTP server that keeps what it receives | [`SmtpServer`] |
 //! | a browser to be driven | [`WebDriver`] |
 //! | a mail transfer agent that wants a password | [`Postfix`] |
+//! | a certificate for this machine | [`Certificates`] |
 //! | the product's own binary | [`Program`] |
 //! | a moment that will come | [`wait_until`] |
 //! | each value of a JSON document, to be altered | [`leaves`] |
@@ -48,6 +49,7 @@ mod smtp;
 mod wait;
 
 pub use browser::WebDriver;
+pub use certificates::Certificates;
 pub use json::leaves;
 pub use mail::Mail;
 pub use mysql::{Flavour, MysqlServer, PrivateMysql, TestDatabase, installed_flavours, mysql_servers};

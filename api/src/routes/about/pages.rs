@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use axum::extract::Path;
 use axum::extract::rejection::PathRejection;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
+use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
@@ -121,10 +121,9 @@ pub(super) async fn asset(
 /// The answer, under a policy that its browser keeps it to.
 pub(super) fn guarded(answer: impl IntoResponse, policy: &'static str) -> Response {
     let mut response = answer.into_response();
-    let headers = response.headers_mut();
-    let mut set = |name: HeaderName, value| headers.insert(name, HeaderValue::from_static(value));
-    set(header::CONTENT_SECURITY_POLICY, policy);
-    set(header::X_CONTENT_TYPE_OPTIONS, "nosniff");
-    set(header::REFERRER_POLICY, "no-referrer");
+    let policy = HeaderValue::from_static(policy);
+    response
+        .headers_mut()
+        .insert(header::CONTENT_SECURITY_POLICY, policy);
     response
 }

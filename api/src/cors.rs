@@ -1,0 +1,141 @@
+//! Cross-origin requests: off unless origins are named, and then for those alone.
+//!
+//! No cookie means anything here, so no credentials are allowed for; a page sends its access token itself.
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use axum::extract::{Request, State};
+use axum::http::{HeaderName, HeaderValue, Method, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use tower::{Layer, ServiceExt};
+use tower_http::cors::CorsLayer;
+use url::{Origin as Parsed, Url};
+
+/// How long a browser may keep what a preflight said.
+const MAX_AGE: Duration = Duration::from_hours(1);
+
+const METHODS: [Method; 4] = [Method::GET, Method::HEAD, Method::POST, Method::DELETE];
+
+/// What a page may send.
+const ALLOWED: [HeaderName; 9] = [
+    header::AUTHORIZATION,
+    header::CONTENT_TYPE,
+    header::IF_MATCH,
+    header::IF_NONE_MATCH,
+    HeaderName::from_static("idempotency-key"),
+    HeaderName::from_static("last-event-id"),
+    HeaderName::from_static("min-position"),
+    HeaderName::from_static("traceparent"),
+    HeaderName::from_static("x-request-id"),
+];
+
+/// What a page may see.
+const EXPOSED: [HeaderName; 9] = [
+    header::ETAG,
+    header::LINK,
+    header::LOCATION,
+    header::RETRY_AFTER,
+    header::WWW_AUTHENTICATE,
+    HeaderName::from_static("event-position"),
+    HeaderName::from_static("ratelimit"),
+    HeaderName::from_static("ratelimit-policy"),
+    HeaderName::from_static("x-request-id"),
+];
+
+/// An origin (RFC 6454) as browsers send it: `https://app.example.com`, with a port if it is not the scheme's own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Origin(HeaderValue);
+
+/// The text is no origin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "expected an origin as browsers send it, such as https://app.example.com or http://localhost:3000; * is none"
+)]
+pub struct NoOrigin;
+
+impl FromStr for Origin {
+    type Err = NoOrigin;
+
+    fn from_str(text: &str) -> Result<Self, NoOrigin> {
+        let text = text.trim();
+        let origin = Url::parse(text).map_err(|_| NoOrigin)?.origin();
+        let exact = matches!(&origin, Parsed::Tuple(scheme, ..) if ["http", "https"].contains(&scheme.as_str()))
+            && origin.ascii_serialization() == text
+            && !text.contains('*');
+        if !exact {
+            return Err(NoOrigin);
+        }
+        HeaderValue::from_str(text).map(Self).map_err(|_| NoOrigin)
+    }
+}
+
+/// Which pages may use the API.
+#[derive(Debug, Clone)]
+pub struct Cors(CorsLayer);
+
+impl Cors {
+    /// Pages of these origins.
+    #[must_use]
+    pub fn of(origins: impl IntoIterator<Item = Origin>) -> Self {
+        let origins: Vec<_> = origins.into_iter().map(|Origin(origin)| origin).collect();
+        Self(
+            CorsLayer::new()
+                .allow_origin(origins)
+                .allow_methods(METHODS)
+                .allow_headers(ALLOWED)
+                .expose_headers(EXPOSED)
+                .max_age(MAX_AGE),
+        )
+    }
+}
+
+/// The middleware: answers preflights itself, and tells browsers who may see the other answers.
+pub(crate) async fn share(State(Cors(layer)): State<Cors>, request: Request, next: Next) -> Response {
+    // The layer takes every OPTIONS for a preflight; others are for the routes to answer.
+    if request.method() == Method::OPTIONS && !is_preflight(&request) {
+        return next.run(request).await;
+    }
+    match layer.layer(next).oneshot(request).await {
+        Ok(response) => response.into_response(),
+        Err(never) => match never {},
+    }
+}
+
+/// As the Fetch standard has it: a browser asks on behalf of a page before it sends.
+fn is_preflight(request: &Request) -> bool {
+    let headers = request.headers();
+    headers.contains_key(header::ORIGIN) && headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_origin_is_what_browsers_send_and_nothing_else() {
+        for text in [
+            "https://app.example.com",
+            " http://localhost:3000 ",
+            "https://[::1]:8443",
+        ] {
+            text.parse::<Origin>().unwrap();
+        }
+        for text in [
+            "",
+            "*",
+            "null",
+            "app.example.com",
+            "https://app.example.com/",
+            "https://app.example.com:443",
+            "https://APP.example.com",
+            "https://*.example.com",
+            "https://me@app.example.com",
+            "ftp://app.example.com",
+            "file:///tmp",
+        ] {
+            assert!(text.parse::<Origin>().is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! How much of its quota each client has used: a table of a fixed size.
+//!
+//! The algorithm is GCRA (ITU-T I.371, annex B): all there is to know of a client is the moment at which its quota will be
+//! whole again. Each request moves that moment on by one step, the window divided by the quota, and is refused if it would
+//! then be further away than a window.
+//!
+//! A client has its place in one of eight slots, which its hash leads to. A client whose quota is whole needs none. If there
+//! is no slot for a new client, it takes that of the one whose quota is whole the soonest: it is forgiven the little
+//! that it has used, and those who ask most stay known. So a flood of clients costs neither memory nor time.
+
+use std::hash::{BuildHasher, Hash, RandomState};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+const SLOTS: usize = 8;
+
+/// A client, and when its quota is whole again.
+#[derive(Debug, Clone, Copy, Default)]
+struct Slot {
+    /// The hash of the client. Nobody can make two clients have the same, since the hash has a random key.
+    client: u64,
+    /// In nanoseconds from when the table was made.
+    whole_at: u64,
+}
+
+pub(super) struct Table {
+    buckets: Box<[Mutex<[Slot; SLOTS]>]>,
+    hasher: RandomState,
+    /// What one request costs, in nanoseconds.
+    step: u64,
+    /// How far away the moment may be, in nanoseconds.
+    most: u64,
+    made: Instant,
+}
+
+/// What comes of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Answer {
+    Allowed { remaining: u64, whole_in: Duration },
+    Refused { wait: Duration },
+}
+
+impl Table {
+    /// A table for so many clients, of whom each may make so many requests in a window.
+    pub(super) fn new(requests: u32, window: Duration, clients: usize, now: Instant) -> Self {
+        let buckets = (clients / SLOTS).max(1).next_power_of_two();
+        let step = (nanos(window) / u64::from(requests)).max(1);
+        Self {
+            buckets: std::iter::repeat_with(Mutex::default).take(buckets).collect(),
+            hasher: RandomState::new(),
+            step,
+            most: step * u64::from(requests),
+            made: now,
+        }
+    }
+
+    /// Counts a request of a client.
+    pub(super) fn count(&self, client: &impl Hash, now: Instant) -> Answer {
+        let now = nanos(now.saturating_duration_since(self.made));
+        let hash = self.hasher.hash_one(client);
+        let mut slots = self.bucket(hash).lock().unwrap_or_else(PoisonError::into_inner);
+        let at = slots
+            .iter()
+            .position(|slot| slot.client == hash)
+            .or_else(|| (0..SLOTS).min_by_key(|at| slots[*at].whole_at))
+            .unwrap_or(0);
+        let slot = &mut slots[at];
+        if slot.client != hash {
+            *slot = Slot {
+                client: hash,
+                whole_at: 0,
+            };
+        }
+        let whole_at = slot.whole_at.max(now) + self.step;
+        let whole_in = whole_at - now;
+        if whole_in > self.most {
+            return Answer::Refused {
+                wait: Duration::from_nanos(whole_in - self.most),
+            };
+        }
+        slot.whole_at = whole_at;
+        Answer::Allowed {
+            remaining: (self.most - whole_in) / self.step,
+            whole_in: Duration::from_nanos(whole_in),
+        }
+    }
+
+    fn bucket(&self, hash: u64) -> &Mutex<[Slot; SLOTS]> {
+        // The number of buckets is a power of two, so what is left of the mask is an index.
+        let mask = self.buckets.len() - 1;
+        &self.buckets[usize::try_from(hash & u64::MAX >> 1).unwrap_or(0) & mask]
+    }
+}
+
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX / 4)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn allowed(answer: Answer) -> bool {
+        matches!(answer, Answer::Allowed { .. })
+    }
+
+    #[test]
+    fn a_quota_may_be_used_at_once_and_comes_back_evenly() {
+        let start = Instant::now();
+        let table = Table::new(10, Duration::from_mins(1), 100, start);
+        for remaining in (0..10).rev() {
+            let whole_in = Duration::from_secs(6 * (10 - remaining));
+            let expected = Answer::Allowed { remaining, whole_in };
+            assert_eq!(table.count(&"a", start), expected);
+        }
+        let wait = Duration::from_secs(6);
+        assert_eq!(table.count(&"a", start), Answer::Refused { wait });
+        assert!(allowed(table.count(&"b", start)), "another client");
+        let soon = start + Duration::from_millis(5_999);
+        let wait = Duration::from_millis(1);
+        assert_eq!(
+            table.count(&"a", soon),
+            Answer::Refused { wait },
+            "and a refusal costs nothing"
+        );
+        assert!(allowed(table.count(&"a", start + Duration::from_secs(6))));
+        assert!(!allowed(table.count(&"a", start + Duration::from_secs(6))));
+        let rested = start + Duration::from_hours(1);
+        let used = (0..20).filter(|_| allowed(table.count(&"a", rested))).count();
+        assert_eq!(used, 10, "nothing is saved up");
+    }
+
+    #[test]
+    fn over_a_long_time_the_rate_is_kept() {
+        let start = Instant::now();
+        let table = Table::new(100, Duration::from_secs(1), 100, start);
+        let asked = (0..100_000).map(|i| start + Duration::from_micros(100 * i));
+        let used = asked.filter(|now| allowed(table.count(&"a", *now))).count();
+        assert!((1_099..=1_101).contains(&used), "{used} in 10 s");
+    }
+
+    #[test]
+    fn a_hundred_thousand_clients_take_the_memory_of_none_and_each_has_its_quota() {
+        let start = Instant::now();
+        let table = Table::new(2, Duration::from_mins(1), super::super::CLIENTS, start);
+        let size = table.buckets.len() * size_of::<Mutex<[Slot; SLOTS]>>();
+        assert!(size < 3 << 20, "{size} bytes");
+        let mut forgiven = 0;
+        for expected in [true, true, false] {
+            for client in 0..100_000_u32 {
+                let answer = allowed(table.count(&client, start));
+                assert!(answer || !expected, "{client} has a quota of its own");
+                forgiven += u32::from(answer && !expected);
+            }
+        }
+        // Where more than eight are led to the same bucket.
+        assert!(forgiven < 20_000, "{forgiven} were forgotten");
+        assert_eq!(
+            table.buckets.len() * size_of::<Mutex<[Slot; SLOTS]>>(),
+            size,
+            "nothing grows"
+        );
+    }
+
+    #[test]
+    fn a_flood_of_clients_does_not_make_the_busiest_forgotten() {
+        let start = Instant::now();
+        let table = Table::new(100, Duration::from_mins(1), 64, start);
+        while allowed(table.count(&"busy", start)) {}
+        for client in 0..10_000_u32 {
+            table.count(&client, start);
+        }
+        assert!(!allowed(table.count(&"busy", start)));
+    }
+}

@@ -1,0 +1,57 @@
+//! Headers that every answer has, whatever became of the request: what a browser must not do with it.
+
+use axum::extract::{Request, State};
+use axum::http::header::{self, Entry};
+use axum::http::{HeaderName, HeaderValue};
+use axum::middleware::Next;
+use axum::response::Response;
+
+/// An answer says these itself if they are to be otherwise: pages load scripts, and files may be kept.
+const UNLESS_SAID: [(HeaderName, HeaderValue); 2] = [
+    (
+        header::CONTENT_SECURITY_POLICY,
+        HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'"),
+    ),
+    // Most answers hold personal data, and none of the others is worth keeping.
+    (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
+];
+
+const ALWAYS: [(HeaderName, HeaderValue); 4] = [
+    (
+        header::X_CONTENT_TYPE_OPTIONS,
+        HeaderValue::from_static("nosniff"),
+    ),
+    (header::REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
+    // For browsers that do not know `frame-ancestors`.
+    (header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY")),
+    (
+        HeaderName::from_static("cross-origin-resource-policy"),
+        HeaderValue::from_static("same-origin"),
+    ),
+];
+
+/// A year, this host alone: its neighbours may have no TLS.
+const HSTS: HeaderValue = HeaderValue::from_static("max-age=31536000");
+
+/// Whether the API is served over TLS by this process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct OverTls(pub(crate) bool);
+
+/// The middleware.
+pub(crate) async fn secure(State(OverTls(tls)): State<OverTls>, request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    let headers = response.headers_mut();
+    headers.reserve(ALWAYS.len() + UNLESS_SAID.len() + 1);
+    for (name, value) in ALWAYS {
+        headers.insert(name, value);
+    }
+    for (name, value) in UNLESS_SAID {
+        if let Entry::Vacant(vacant) = headers.entry(name) {
+            vacant.insert(value);
+        }
+    }
+    if tls {
+        headers.insert(header::STRICT_TRANSPORT_SECURITY, HSTS);
+    }
+    response
+}

@@ -1,0 +1,168 @@
+//! What clients may send before a request is understood, and how long they may take, over real connections.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use api::{Certificate, Listening, Tls};
+use testkit::Certificates;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout};
+
+use crate::rig::Rig;
+
+const SOON: Duration = Duration::from_secs(30);
+
+/// Everything that is answered to `sent`, until the connection ends.
+async fn answer(address: SocketAddr, sent: &[u8]) -> String {
+    let (mut answers, mut requests) = TcpStream::connect(address).await.unwrap().into_split();
+    // A server that has refused already may have closed.
+    let _end = requests.write_all(sent).await;
+    let mut answer = Vec::new();
+    let _end = timeout(SOON, answers.read_to_end(&mut answer)).await.unwrap();
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+async fn is_live(address: SocketAddr) -> bool {
+    let request = b"GET /health/live HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n";
+    answer(address, request).await.starts_with("HTTP/1.1 200 ")
+}
+
+#[tokio::test]
+async fn a_head_is_bounded_in_headers_and_in_bytes() {
+    let rig = Rig::new().await;
+    let address = rig.listen(Listening::default()).await;
+    let head = |headers: usize, length: usize| {
+        let mut head = "GET /health/live HTTP/1.1\r\nhost: test\r\nconnection: close\r\n".to_owned();
+        for number in 2..headers {
+            head += &format!("x-{number}: {}\r\n", "x".repeat(length));
+        }
+        head + "\r\n"
+    };
+    for (headers, length, status) in [(100, 1, 200), (101, 1, 431), (3, 30_000, 200), (3, 100_000, 431)] {
+        let answer = answer(address, head(headers, length).as_bytes()).await;
+        let expected = format!("HTTP/1.1 {status} ");
+        assert!(answer.starts_with(&expected), "{headers} of {length}: {answer}");
+    }
+    let long = format!("GET /{} HTTP/1.1\r\nhost: test\r\n\r\n", "x".repeat(100_000));
+    let answer = answer(address, long.as_bytes()).await;
+    assert!(answer.starts_with("HTTP/1.1 4"), "{answer}");
+    assert!(is_live(address).await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn clients_that_never_finish_a_head_make_way_for_one_that_does() {
+    let rig = Rig::new().await;
+    let listening = Listening {
+        connections: 50,
+        head_timeout: Duration::from_secs(4),
+        tls: None,
+    };
+    let address = rig.listen(listening).await;
+    let mut slow = Vec::new();
+    for number in 0..200 {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        // Some say nothing, some begin, some have been answered and stay.
+        let said: &[u8] = match number % 3 {
+            0 => b"",
+            1 => b"GET /health/live HTTP/1.1\r\nx-slow: ",
+            _ => b"GET /health/live HTTP/1.1\r\nhost: test\r\n\r\n",
+        };
+        stream.write_all(said).await.unwrap();
+        slow.push(stream);
+    }
+    let asked = Instant::now();
+    assert!(timeout(SOON, is_live(address)).await.unwrap());
+    // Four times as many as there are places: after the first of them, those that came when places were few have a second.
+    println!("answered after {:?}", asked.elapsed());
+    for mut stream in slow {
+        let mut rest = Vec::new();
+        let _end = timeout(SOON, stream.read_to_end(&mut rest))
+            .await
+            .expect("it is cut");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_trickles_a_head_is_cut_all_the_same() {
+    let rig = Rig::new().await;
+    let listening = Listening {
+        connections: 1,
+        head_timeout: Duration::from_secs(1),
+        tls: None,
+    };
+    let address = rig.listen(listening).await;
+    let mut slow = TcpStream::connect(address).await.unwrap();
+    slow.write_all(b"GET / HTTP/1.1\r\nx-slow: ").await.unwrap();
+    let trickling = async {
+        let mut pause = tokio::time::interval(Duration::from_millis(20));
+        while slow.write_all(b"x").await.is_ok() {
+            pause.tick().await;
+        }
+    };
+    timeout(SOON, trickling).await.expect("it is cut");
+    assert!(timeout(SOON, is_live(address)).await.unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn clients_that_do_not_agree_on_tls_are_cut_and_keep_nobody_waiting() {
+    let made = Certificates::lasting(1);
+    let read = |path| std::fs::read(path).unwrap();
+    let certificate = Certificate::from_pem(&read(made.certificate()), &read(made.key())).unwrap();
+    let rig = Rig::new().await;
+    let listening = Listening {
+        connections: 4,
+        head_timeout: Duration::from_secs(2),
+        tls: Some(Tls::with(certificate).unwrap()),
+    };
+    let address = rig.listen(listening).await;
+    let plain = answer(address, b"GET /health/live HTTP/1.1\r\nhost: test\r\n\r\n").await;
+    assert!(!plain.contains("HTTP/1.1 200"), "{plain}");
+    // As many as there are places; the first bytes of a handshake, or none.
+    let mut silent = Vec::new();
+    for said in [&b""[..], b"\x16\x03\x01\x02\x00\x01", b"", b"\x16"] {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(said).await.unwrap();
+        silent.push(stream);
+    }
+    let connector = connector(&made);
+    let name = "localhost".try_into().unwrap();
+    let stream = TcpStream::connect(address).await.unwrap();
+    let mut agreed = timeout(SOON, connector.connect(name, stream))
+        .await
+        .unwrap()
+        .unwrap();
+    agreed
+        .write_all(b"GET /health/live HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n")
+        .await
+        .unwrap();
+    let mut said = String::new();
+    timeout(SOON, agreed.read_to_string(&mut said))
+        .await
+        .unwrap()
+        .unwrap();
+    assert!(said.starts_with("HTTP/1.1 200 "), "{said}");
+    for mut stream in silent {
+        let _end = timeout(SOON, stream.read_to_end(&mut Vec::new()))
+            .await
+            .expect("it is cut");
+    }
+}
+
+/// Trusts the authority of `made` alone.
+fn connector(made: &Certificates) -> tokio_rustls::TlsConnector {
+    use tokio_rustls::rustls::crypto::ring::default_provider;
+    use tokio_rustls::rustls::pki_types::CertificateDer;
+    use tokio_rustls::rustls::pki_types::pem::PemObject;
+    use tokio_rustls::rustls::{ClientConfig, RootCertStore};
+    let mut roots = RootCertStore::empty();
+    roots
+        .add(CertificateDer::from_pem_file(made.authority()).unwrap())
+        .unwrap();
+    let config = ClientConfig::builder_with_provider(default_provider().into())
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    std::sync::Arc::new(config).into()
+}
