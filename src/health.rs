@@ -44,7 +44,7 @@ async fn api(mut address: SocketAddr) -> anyhow::Result<()> {
         });
     }
     // A proxy for the outside has nothing to say about this host.
-    let client = reqwest::Client::builder().no_proxy().build()?;
+    let client = crate::http::client().no_proxy().build()?;
     let answer = client
         .get(format!("http://{address}/health/ready"))
         .send()

@@ -166,7 +166,7 @@ impl<'s> Process<'s> {
 
     async fn api(&mut self) -> anyhow::Result<()> {
         let settings = self.settings;
-        let mut door = access::open(settings).await?;
+        let mut door = access::open(settings, &self.clock).await?;
         let listener = TcpListener::bind(settings.http_addr)
             .await
             .with_context(|| format!("HTTP_ADDR {} cannot be listened on", settings.http_addr))?;
@@ -195,13 +195,14 @@ impl<'s> Process<'s> {
         });
         self.lines
             .push(("api", format!("http://{}", listener.local_addr()?)));
-        if let Some(keeping_up) = door.keep_up(self.stop_following.clone()) {
+        for keeping_up in door.keep_up(&self.stop_following) {
             self.tasks.spawn(async move {
                 keeping_up.await;
-                ("watch on the access tokens", Ok(()))
+                ("watch on who is let in", Ok(()))
             });
         }
-        self.lines.push(("access", door.described));
+        let described = door.described.drain(..);
+        self.lines.extend(described.map(|line| ("access", line)));
         let connections = settings.http_connections as usize;
         let serving = api::serve(listener, api.clone(), connections, self.stop_accepting.clone());
         let served = self.served.clone().drop_guard();

@@ -66,7 +66,7 @@ pub(crate) async fn observe(State(api): State<Api>, mut request: Request, next: 
         metrics::answered(&method, route, response.status(), started.elapsed());
         return with_id(response, &id);
     }
-    let caller = api.access.caller(request.headers());
+    let caller = api.access.caller_with_newest_keys(request.headers()).await;
     let span = tracing::info_span!("request", request.id = id.0, http.method = %method, http.route = route);
     request.extensions_mut().insert(id.clone());
     request.extensions_mut().insert(caller);

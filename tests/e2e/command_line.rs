@@ -175,7 +175,7 @@ async fn the_file_of_tokens_is_read_again_when_it_changes() {
     );
     let client = Client::new(port);
     wait_until(SOON, "it is ready", async || client.ready().await).await;
-    let http = reqwest::Client::new();
+    let http = crate::client::http().build().unwrap();
     let may = async |token: &str| {
         let answer = http
             .get(client.url("/patients"))
@@ -192,7 +192,7 @@ async fn the_file_of_tokens_is_read_again_when_it_changes() {
     // A file that is of no use changes nothing.
     std::fs::write(&file, &second).unwrap();
     wait_until(SOON, "it says so", async || {
-        program.log().contains("the tokens before stay")
+        program.log().contains("what it held before stays")
     })
     .await;
     assert!(may(&second).await);

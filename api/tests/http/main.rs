@@ -8,10 +8,12 @@
 
 mod about;
 mod access;
+mod audit_reads;
 mod desk;
 mod errors;
 mod feed;
 mod history;
+mod jwt;
 mod openapi;
 mod projections;
 mod reading;
