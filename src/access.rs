@@ -1,11 +1,18 @@
 //! Who is let in, from the settings; and new tokens.
 
+mod issuer;
+mod jwks;
+
 use std::io::Write;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use api::access::{Access, Role, Token, Tokens};
 use clap::Subcommand;
+use eventstore::Clock;
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 
 use crate::settings::Settings;
@@ -39,38 +46,51 @@ pub(crate) fn token(command: TokenCommand) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Who is let in, and how to say so in a line.
+/// Who is let in, and how to say so in lines.
 pub(crate) struct Door {
     pub(crate) access: Access,
-    pub(crate) described: String,
+    pub(crate) described: Vec<String>,
     file: Option<Watched<Tokens>>,
+    issuer: Option<issuer::Opened>,
 }
 
-/// What the settings say of access. Whoever names no tokens serves this machine only, or says `AUTH=off`.
-pub(crate) async fn open(settings: &Settings) -> anyhow::Result<Door> {
+/// What the settings say of access. Whoever names neither tokens nor an issuer serves this machine only, or says
+/// `AUTH=off`.
+pub(crate) async fn open(settings: &Settings, clock: &Arc<dyn Clock>) -> anyhow::Result<Door> {
     let (tokens, file) = match (settings.auth_tokens(), settings.auth_tokens_file()) {
         (Some(_), Some(_)) => bail!("AUTH_TOKENS and AUTH_TOKENS_FILE are both set: expected one"),
-        (Some(text), None) => (Tokens::parse(text).context("AUTH_TOKENS")?, None),
+        (Some(text), None) => (Some(Tokens::parse(text).context("AUTH_TOKENS")?), None),
         (None, Some(path)) => {
             let named = vec![("AUTH_TOKENS_FILE", path.to_owned())];
             let (file, tokens) = Watched::open(named, |contents| {
                 Ok(Tokens::parse(std::str::from_utf8(&contents.concat())?)?)
             })
             .await?;
-            (tokens, Some(file))
+            (Some(tokens), Some(file))
         }
-        (None, None) => return without_tokens(settings.http_addr, settings.auth_is_off()),
+        (None, None) => (None, None),
     };
-    if settings.auth_is_off() {
-        bail!("AUTH is off, and there are access tokens: expected one or the other");
-    }
-    if tokens.count() == 0 {
+    if tokens.as_ref().is_some_and(|tokens| tokens.count() == 0) {
         bail!("AUTH_TOKENS or AUTH_TOKENS_FILE is set, and there is no token: nobody could do anything");
     }
+    let issuer = issuer::open(&settings.issuer, clock).await?;
+    if tokens.is_none() && issuer.is_none() {
+        return without_tokens(settings.http_addr, settings.auth_is_off());
+    }
+    if settings.auth_is_off() {
+        bail!("AUTH is off, and there are access tokens or an issuer of them: expected one or the other");
+    }
+    let known = tokens.as_ref().map(Tokens::count);
+    let by_token = known.map(|known| format!("by access token; {known} known"));
+    let by_jwt = issuer.as_ref().map(|issuer| issuer.described.clone());
     Ok(Door {
-        described: format!("by access token; {} known", tokens.count()),
-        access: Access::by(tokens),
+        described: by_token.into_iter().chain(by_jwt).collect(),
+        access: Access::by_either(
+            tokens.unwrap_or_default(),
+            issuer.as_ref().map(|opened| opened.issuer.clone()),
+        ),
         file,
+        issuer,
     })
 }
 
@@ -78,28 +98,29 @@ fn without_tokens(address: SocketAddr, off: bool) -> anyhow::Result<Door> {
     if !off && !address.ip().is_loopback() {
         bail!(
             "HTTP_ADDR {address} can be reached from other machines, and there are no access tokens: expected \
-             AUTH_TOKENS_FILE or AUTH_TOKENS (see `patients token new`), or AUTH=off to let everybody in"
+             AUTH_TOKENS_FILE or AUTH_TOKENS (see `patients token new`), AUTH_JWT_ISSUER, or AUTH=off to let everybody in"
         );
     }
     let reach = if off { "AUTH=off" } else { "this machine only" };
     Ok(Door {
         access: Access::open(),
-        described: format!("open to everybody ({reach})"),
+        described: vec![format!("open to everybody ({reach})")],
         file: None,
+        issuer: None,
     })
 }
 
 impl Door {
-    /// Keeps the tokens as the file has them until `shutdown`; `None` if they are not from a file.
-    pub(crate) fn keep_up(
-        &mut self,
-        shutdown: CancellationToken,
-    ) -> Option<impl Future<Output = ()> + Send + use<>> {
+    /// What keeps tokens and keys as their files, or the issuer, have them until `shutdown`.
+    pub(crate) fn keep_up(&mut self, shutdown: &CancellationToken) -> Vec<BoxFuture<'static, ()>> {
         let access = self.access.clone();
         let take = move |tokens: Tokens| {
             tracing::info!(access.tokens = tokens.count(), "the access tokens have changed");
             access.replace(tokens);
         };
-        self.file.take().map(|file| file.keep_up(take, shutdown))
+        let file = self.file.take();
+        let tokens = file.map(|file| file.keep_up(take, shutdown.clone()).boxed());
+        let keys = self.issuer.take().map(|issuer| issuer.keep_up(shutdown.clone()));
+        tokens.into_iter().chain(keys).collect()
     }
 }

@@ -7,10 +7,13 @@ mod head;
 mod history;
 mod output;
 mod prove;
+mod reads;
+mod recorder;
 mod verify;
 
 use std::path::PathBuf;
 
+use api::read_log::ReadsWanted;
 use clap::Subcommand;
 use domain::Until;
 use eventstore::{EventLog, Timestamp, Trusted};
@@ -21,6 +24,7 @@ use crate::settings::Settings;
 use export::Export;
 use format::Format;
 use prove::Prove;
+use recorder::Recorder;
 
 /// Connections of a command: one that reads ahead, and one to look things up.
 const CONNECTIONS: u32 = 2;
@@ -94,6 +98,24 @@ pub(crate) enum AuditCommand {
         #[arg(long, value_name = "FILE")]
         output: Option<PathBuf>,
     },
+    /// Show who read histories, states and events, over HTTP and by these commands
+    Reads {
+        /// Only what comes after the entry with this id
+        #[arg(long, value_name = "ID")]
+        after: Option<Uuid>,
+        /// At most as many
+        #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+        limit: u32,
+        /// Only the reads of this patient alone
+        #[arg(long, value_name = "ID")]
+        patient: Option<Uuid>,
+        /// Only the reads by this actor
+        #[arg(long)]
+        actor: Option<String>,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// Check a proof without the log; exit code 1 if it proves nothing or not what is trusted
     Check {
         /// The file that `prove` wrote
@@ -121,10 +143,11 @@ pub(crate) async fn run(settings: &Settings, command: AuditCommand) -> anyhow::R
         .await
         .map_err(|error| error.context(NoAnswer))?;
     let log = EventLog::new(database.clone());
+    let recorder = Recorder::start(&database);
     let outcome = match command {
         AuditCommand::Head { root, json } => head::run(&log, root, json).await,
         AuditCommand::Verify { trusted, json } => verify::run(&log, trusted, json).await,
-        AuditCommand::History { id, json } => history::history(&log, id, json).await,
+        AuditCommand::History { id, json } => history::history(&log, &recorder, id, json).await,
         AuditCommand::State {
             id,
             at,
@@ -136,21 +159,42 @@ pub(crate) async fn run(settings: &Settings, command: AuditCommand) -> anyhow::R
                 (None, Some(sequence)) => Until::Sequence(sequence),
                 (None, None) => Until::Now,
             };
-            history::state(&log, id, until, json).await
+            history::state(&log, &recorder, id, until, json).await
         }
         AuditCommand::Export {
             after,
             format,
             output,
-        } => Export::new(after, format)?.run(&log, output.as_deref()).await,
+        } => {
+            let export = Export::new(after, format)?;
+            export.run(&log, &recorder, output.as_deref()).await
+        }
         AuditCommand::Prove {
             position,
             from,
             to,
             output,
-        } => Prove::new(position, from, to)?.run(&log, output).await,
+        } => {
+            let prove = Prove::new(position, from, to)?;
+            prove.run(&log, &recorder, output).await
+        }
+        AuditCommand::Reads {
+            after,
+            limit,
+            patient,
+            actor,
+            json,
+        } => {
+            let wanted = ReadsWanted {
+                after,
+                patient,
+                actor,
+            };
+            reads::run(&database, wanted, limit, json).await
+        }
         AuditCommand::Check { .. } => Ok(()),
     };
+    recorder.finish().await;
     database.close().await;
     outcome
 }

@@ -5,6 +5,7 @@ mod audit;
 mod cli;
 mod database;
 mod health;
+mod http;
 mod logging;
 mod mail;
 mod metrics;

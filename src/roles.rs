@@ -166,7 +166,7 @@ impl<'s> Process<'s> {
 
     async fn api(&mut self) -> anyhow::Result<()> {
         let settings = self.settings;
-        let mut door = access::open(settings).await?;
+        let mut door = access::open(settings, &self.clock).await?;
         let served = tls::open(settings, Arc::clone(&self.clock)).await?;
         let listener = TcpListener::bind(settings.http_addr)
             .await
@@ -213,13 +213,14 @@ impl<'s> Process<'s> {
                 ("watch on the certificate", Ok(()))
             });
         }
-        if let Some(keeping_up) = door.keep_up(self.stop_following.clone()) {
+        for keeping_up in door.keep_up(&self.stop_following) {
             self.tasks.spawn(async move {
                 keeping_up.await;
-                ("watch on the access tokens", Ok(()))
+                ("watch on who is let in", Ok(()))
             });
         }
-        self.lines.push(("access", door.described));
+        let described = door.described.drain(..);
+        self.lines.extend(described.map(|line| ("access", line)));
         let serving = api::serve(listener, api.clone(), listening, self.stop_accepting.clone());
         let served = self.served.clone().drop_guard();
         let listening = self.tasks.spawn(async move {

@@ -156,6 +156,9 @@ pub(crate) struct Settings {
     #[arg(long, env, global = true)]
     auth_tokens_file: Option<PathBuf>,
 
+    #[command(flatten)]
+    pub(crate) issuer: IssuerSettings,
+
     /// How long a read waits for the position in Min-Position
     #[arg(long, env, global = true, default_value = "2s", value_parser = duration)]
     pub(crate) read_wait: Duration,
@@ -203,6 +206,34 @@ enum Header {
 enum Ceiling {
     Off,
     Of(RateLimit),
+}
+
+/// The issuer whose JWTs let their holders in.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct IssuerSettings {
+    /// The issuer whose JWTs are access tokens too: its iss, to the letter
+    #[arg(long, env, global = true)]
+    pub(crate) auth_jwt_issuer: Option<String>,
+
+    /// What the aud of its tokens must be, or have in it
+    #[arg(long, env, global = true)]
+    pub(crate) auth_jwt_audience: Option<String>,
+
+    /// A file with its keys (a JWK set), read again whenever it changes
+    #[arg(long, env, global = true)]
+    pub(crate) auth_jwks_file: Option<PathBuf>,
+
+    /// Or where its keys are fetched from: https, or http to this machine
+    #[arg(long, env, global = true)]
+    pub(crate) auth_jwks_url: Option<String>,
+
+    /// What its tokens may be signed with: RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, EdDSA
+    #[arg(long, env, global = true, default_value = "RS256,PS256,ES256,EdDSA")]
+    pub(crate) auth_jwt_algorithms: String,
+
+    /// The claim that holds the roles: an array, or a text with spaces; points lead into objects, as in realm_access.roles
+    #[arg(long, env, global = true, default_value = "roles")]
+    pub(crate) auth_jwt_roles_claim: String,
 }
 
 /// How lines of the log look.

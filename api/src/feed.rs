@@ -87,6 +87,7 @@ impl Feed {
             filter,
             after,
             allowed: Box::new(allowed),
+            ended: None,
             _place: place,
         })
     }
@@ -115,5 +116,23 @@ pub(crate) struct Reader {
     after: Position,
     /// Whether its client may read on; asked before each read.
     allowed: Box<dyn Fn() -> bool + Send + Sync>,
+    /// What to do when it ends, however it ends: it is told how far the stream has read.
+    ended: Option<Box<dyn FnOnce(Position) + Send + Sync>>,
     _place: OwnedSemaphorePermit,
+}
+
+impl Reader {
+    /// Calls `ended` when the stream has ended, with the last position that its client may have been given.
+    pub(crate) fn at_end(mut self, ended: impl FnOnce(Position) + Send + Sync + 'static) -> Self {
+        self.ended = Some(Box::new(ended));
+        self
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        if let Some(ended) = self.ended.take() {
+            ended(self.after);
+        }
+    }
 }

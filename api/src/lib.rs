@@ -1,7 +1,8 @@
 //! HTTP.
 //!
 //! Commands go in through cqrs-es and the append queue ([`commands`]); reads come out of the read table, and of the
-//! log for what is not projected yet ([`reads`]); the past comes out of the log alone ([`history`], `feed`). This crate and the projector share nothing but the table.
+//! log for what is not projected yet ([`reads`]); the past comes out of the log alone ([`history`], `feed`), and who
+//! reads it is recorded first ([`read_log`]). This crate and the projector share nothing but the table.
 //!
 //! # Guarantees
 //!
@@ -33,6 +34,7 @@ mod observe;
 mod openapi;
 pub mod problem;
 mod query;
+pub mod read_log;
 pub mod reads;
 mod routes;
 mod secure;
@@ -53,6 +55,7 @@ use history::PatientHistory;
 use limit::Limits;
 use mail::MailDesk;
 use metrics::Metrics;
+use read_log::ReadLog;
 use reads::PatientReads;
 
 pub use cors::{Cors, NoOrigin, Origin};
@@ -129,6 +132,7 @@ pub struct Shared {
     access: Access,
     history: PatientHistory,
     feed: Feed,
+    read_log: ReadLog,
     metrics: Metrics,
     mail: Arc<dyn MailDesk>,
     limits: Limits,
@@ -163,6 +167,7 @@ impl Api {
             reads: PatientReads::start(&log),
             access,
             history: PatientHistory::new(log.clone()),
+            read_log: ReadLog::start(log.database().clone(), Arc::clone(&clock)),
             feed: Feed::new(log.clone(), signal, options.poll),
             log,
             metrics,
@@ -180,5 +185,6 @@ impl Api {
     pub async fn shutdown(&self) {
         self.commands.shutdown().await;
         self.reads.shutdown().await;
+        self.read_log.shutdown().await;
     }
 }

@@ -123,18 +123,16 @@ impl Limits {
         }
     }
 
-    /// Counts a request of `caller`, which came with an access token or without.
+    /// Counts a request of `caller`.
     pub(crate) fn count(
         &self,
         caller: &Caller,
-        with_token: bool,
         extensions: &axum::http::Extensions,
         headers: &HeaderMap,
     ) -> (Standing, Result<(), ApiError>) {
         let address = || peer(extensions).map(|peer| subscriber(self.proxies.client(peer, headers)));
         let now = Instant::now();
-        if *caller == Caller::Nobody
-            && with_token
+        if *caller == Caller::Refused
             && let Some(address) = address()
         {
             let answer = self.unknown_tokens.table.count(&Client::Address(address), now);
@@ -146,8 +144,8 @@ impl Limits {
             return (Standing::default(), Ok(()));
         };
         let client = match caller {
-            Caller::Known(name, _) => Some(Client::Holder(name)),
-            Caller::Anybody | Caller::Nobody => address().map(Client::Address),
+            Caller::Known { actor, .. } => Some(Client::Holder(actor)),
+            Caller::Anybody | Caller::Nobody | Caller::Refused => address().map(Client::Address),
         };
         let Some(client) = client else {
             return (Standing::default(), Ok(()));

@@ -4,7 +4,7 @@
 use std::time::Instant;
 
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::{HeaderName, HeaderValue, Method, header};
+use axum::http::{HeaderName, HeaderValue, Method};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use eventstore::Clock;
@@ -62,7 +62,7 @@ pub(crate) async fn observe(State(api): State<Api>, mut request: Request, next: 
     let route = request.extensions().get::<MatchedPath>().cloned();
     let route = route.as_ref().map_or("(none)", MatchedPath::as_str);
     let (started, _in_flight) = (Instant::now(), InFlight::begin());
-    let caller = api.access.caller(request.headers());
+    let caller = api.access.caller_with_newest_keys(request.headers()).await;
     let (standing, admitted) = admit(&api, route, &caller, &request);
     // Nothing more is spent on what is refused here, and more is left for the others.
     let admitted = admitted.and_then(|()| {
@@ -114,9 +114,7 @@ fn admit(api: &Api, route: &str, caller: &Caller, request: &Request) -> (Standin
     if is_unlimited(route) {
         return (Standing::default(), Ok(()));
     }
-    let with_token = request.headers().contains_key(header::AUTHORIZATION);
-    api.limits
-        .count(caller, with_token, request.extensions(), request.headers())
+    api.limits.count(caller, request.extensions(), request.headers())
 }
 
 /// Whether as many requests may come as there are.

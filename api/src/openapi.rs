@@ -30,15 +30,18 @@ hash-chained log.\n\n\
 \n\n**Retries**: a registration with an `Idempotency-Key` can be repeated as often as you like, and makes one patient. \
 \n\n**Reading what you wrote**: `GET /patients/{id}` is always up to date; the list follows some milliseconds behind, and waits \
 for `Min-Position` if you send the `Event-Position` of your write.\n\n**Limits**: each client has a quota; `RateLimit` says what \
-is left of it, and an answer 429 when to go on.\n\n**Access**: a service that was set up with access tokens \
-needs one in each request but those about its health and about the API itself. Without any it is open.";
+is left of it, and an answer 429 when to go on.\n\n**Access**: a service that was set up with access tokens, or with an \
+issuer of JWTs, needs one in each request but those about its health and about the API itself. Without any it is open.";
 
 const TAGS: [(&str, &str); 4] = [
     (
         PATIENTS,
         "Register, list, read and delete. For clerks; auditors read.",
     ),
-    (AUDIT, "Histories and the feed of events. For auditors."),
+    (
+        AUDIT,
+        "Histories, the feed of events, and who read them. For auditors.",
+    ),
     (
         OPERATIONS,
         "Health, the read table, the mail and metrics. For operators.",
@@ -61,9 +64,11 @@ pub(crate) fn document(paths: Paths, components: Components) -> OpenApi {
     let tags = TAGS.map(|(name, text)| TagBuilder::new().name(name).description(Some(text)).build());
     let scheme = HttpBuilder::new()
         .scheme(HttpAuthScheme::Bearer)
-        .bearer_format("pat_…")
+        .bearer_format("pat_… or JWT")
         .description(Some(
-            "A token as `patients token new` makes it. A service without tokens asks for none.",
+            "Either a token as `patients token new` makes it, or, if the service was set up with an issuer, a JWT of that \
+             issuer: an access token whose `aud` is this service, and which holds the roles. A service with neither asks for \
+             none.",
         ))
         .build();
     let mut components = components;

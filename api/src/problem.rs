@@ -71,8 +71,10 @@ pub enum ApiError {
     EmailTaken,
     /// The `Idempotency-Key` was used for another registration.
     IdempotencyKeyReused,
-    /// No access token, or one that is not known.
+    /// No access token.
     Unauthorized,
+    /// An access token that is not known, or is not good, or no longer.
+    InvalidToken,
     /// The token's role may not do this.
     Forbidden,
     /// No patient has that id, nor ever had.
@@ -143,7 +145,7 @@ impl ApiError {
             Self::Invalid(_) => &kinds::INVALID_REQUEST,
             Self::EmailTaken => &kinds::EMAIL_TAKEN,
             Self::IdempotencyKeyReused => &kinds::IDEMPOTENCY_KEY_REUSED,
-            Self::Unauthorized => &kinds::UNAUTHORIZED,
+            Self::Unauthorized | Self::InvalidToken => &kinds::UNAUTHORIZED,
             Self::Forbidden => &kinds::FORBIDDEN,
             Self::PatientNotFound => &kinds::PATIENT_NOT_FOUND,
             Self::PatientDeleted => &kinds::PATIENT_DELETED,
@@ -166,6 +168,15 @@ impl ApiError {
             Self::Unavailable => &kinds::UNAVAILABLE,
             Self::OutcomeUnknown => &kinds::OUTCOME_UNKNOWN,
             Self::Internal => &kinds::INTERNAL,
+        }
+    }
+
+    /// How to authenticate (RFC 6750, section 3), if that is what is missing.
+    const fn challenge(&self) -> Option<&'static str> {
+        match self {
+            Self::Unauthorized => Some("Bearer"),
+            Self::InvalidToken => Some("Bearer error=\"invalid_token\""),
+            _ => None,
         }
     }
 
@@ -192,6 +203,7 @@ impl IntoResponse for ApiError {
         let detail = self.detail();
         let (mut errors, mut position, mut location) = (Vec::new(), None, None);
         let mut wait = (status == StatusCode::SERVICE_UNAVAILABLE).then_some(1);
+        let challenge = self.challenge();
         match self {
             Self::Invalid(problems) => errors = problems,
             Self::NotProjectedYet(projected) => position = Some(projected),
@@ -217,8 +229,8 @@ impl IntoResponse for ApiError {
             // What is left of the body may never come (RFC 9110, section 15.5.9).
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
-        if status == StatusCode::UNAUTHORIZED {
-            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        if let Some(challenge) = challenge {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
         }
         if let Some(location) = location {
             headers.insert(header::LOCATION, location);

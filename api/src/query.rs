@@ -76,6 +76,15 @@ impl Query {
         })
     }
 
+    /// A text of 1 to `most` characters, none of them a control character.
+    pub(crate) fn text(&mut self, name: &str, most: usize) -> Option<String> {
+        let must = format!("must have 1 to {most} characters, none of them a control character");
+        self.read(name, &must, |value| {
+            let fits = (1..=most).contains(&value.chars().count()) && !value.chars().any(char::is_control);
+            fits.then(|| value.to_owned())
+        })
+    }
+
     /// A moment, as RFC 3339 writes it.
     pub(crate) fn moment(&mut self, name: &str) -> Option<Timestamp> {
         let must = "must be a moment such as 2026-11-24T06:51:04Z or 2026-11-24T06:51:04.123456+01:00";

@@ -8,7 +8,7 @@ mod strict;
 
 use serde_json::Value;
 
-use strict::strict_text;
+pub use strict::strict_json;
 pub(crate) use strict::strict_value;
 
 /// The arrays and objects within each other that the short way takes on.
@@ -31,7 +31,7 @@ pub(crate) fn canonicalize(text: &str, out: &mut Vec<u8>) -> serde_json::Result<
         return Ok(());
     }
     out.truncate(start);
-    serde_json_canonicalizer::to_writer(&strict_text(text)?, out)
+    serde_json_canonicalizer::to_writer(&strict_json(text)?, out)
 }
 
 /// Whether an integer in it is beyond [`LARGEST_INTEGER`]. One beyond 64 bits, `serde_json` has made a double of; as such it

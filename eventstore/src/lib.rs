@@ -50,6 +50,7 @@ pub use coalesce::{Batch, Coalescer, Rejected};
 pub use database::{Connection, Database, DatabaseOptions, Dialect, Row, Session, Transaction};
 pub use error::{Error, Result};
 pub use event::{Hash, NewEvent, Position, RecordedEvent};
+pub use json::strict_json;
 pub use lease::Lease;
 pub use log::{EventFilter, EventLog, EventPage, Head};
 pub use overview::{Followed, overview};

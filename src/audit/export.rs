@@ -7,11 +7,13 @@ use std::io::{BufRead, BufReader, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
 use anyhow::{Context, bail};
+use api::read_log::{ReadKind, ReadOutcome};
 use eventstore::{EventLog, Hash, Position, RecordedEvent, chain};
 use tokio::sync::mpsc;
 
 use super::file::PartFile;
 use super::format::Format;
+use super::recorder::{Range, Recorder};
 use crate::progress::Progress;
 
 /// Events that are read at a time.
@@ -54,7 +56,12 @@ impl Export {
     }
 
     /// Writes all events up to the head of this moment.
-    pub(super) async fn run(self, log: &EventLog, output: Option<&Path>) -> anyhow::Result<()> {
+    pub(super) async fn run(
+        self,
+        log: &EventLog,
+        recorder: &Recorder,
+        output: Option<&Path>,
+    ) -> anyhow::Result<()> {
         let head = log.head().await?;
         if self.after > head.position {
             bail!(
@@ -67,6 +74,20 @@ impl Export {
             position: head.position,
             hash: head.hash,
         };
+        let range = Range {
+            after: Some(self.after.get()),
+            to: Some(end.position.get()),
+            ..Range::default()
+        };
+        recorder
+            .record(ReadKind::Export, ReadOutcome::Begun, range)
+            .await?;
+        self.write_out(log, end, output).await?;
+        recorder.record(ReadKind::Export, ReadOutcome::Ended, range).await
+    }
+
+    /// Writes all events up to `end` where they are to go.
+    async fn write_out(self, log: &EventLog, end: Place, output: Option<&Path>) -> anyhow::Result<()> {
         let start = self.start(log).await?;
         let Some(path) = output else {
             let mut out = std::io::stdout();
@@ -84,8 +105,8 @@ impl Export {
             "{} holds the events after {} up to {}:{}",
             path.display(),
             self.after,
-            head.position,
-            head.hash
+            end.position,
+            end.hash
         );
         Ok(())
     }

@@ -2,12 +2,14 @@
 
 use anyhow::bail;
 use api::history::{PatientHistory, Told};
+use api::read_log::{ReadKind, ReadOutcome};
 use domain::Until;
 use eventstore::{Clock, EventLog, RecordedEvent, SystemClock, Timestamp};
 use serde_json::Value;
 use uuid::Uuid;
 
 use super::output::{lines, print, print_json};
+use super::recorder::{Range, Recorder};
 
 /// Events that are read at a time.
 const PAGE: u32 = 500;
@@ -25,20 +27,41 @@ async fn events(log: &EventLog, id: Uuid) -> anyhow::Result<Vec<RecordedEvent>> 
             break;
         }
     }
-    if events.is_empty() {
-        bail!("there never was a patient {id}");
-    }
     Ok(events)
 }
 
 /// Shows every event of a patient.
-pub(super) async fn history(log: &EventLog, id: Uuid, json: bool) -> anyhow::Result<()> {
+pub(super) async fn history(log: &EventLog, recorder: &Recorder, id: Uuid, json: bool) -> anyhow::Result<()> {
     let events = events(log, id).await?;
+    let to = events.last().map(|last| last.sequence);
+    record(recorder, ReadKind::History, id, to.map(|to| (0, to))).await?;
+    if events.is_empty() {
+        bail!("there never was a patient {id}");
+    }
     if json {
         return print_json(&events);
     }
     let events: Vec<String> = events.iter().map(block).collect();
     print(&events.join("\n\n"))
+}
+
+/// Records that a patient is read, from after a sequence up to another; or that there was nothing to read.
+async fn record(
+    recorder: &Recorder,
+    kind: ReadKind,
+    id: Uuid,
+    sequences: Option<(u64, u64)>,
+) -> anyhow::Result<()> {
+    let outcome = match sequences {
+        Some(_) => ReadOutcome::Given,
+        None => ReadOutcome::NotFound,
+    };
+    let range = Range {
+        patient: Some(id),
+        after: sequences.map(|(after, _)| after),
+        to: sequences.map(|(_, to)| to),
+    };
+    recorder.record(kind, outcome, range).await
 }
 
 fn block(event: &RecordedEvent) -> String {
@@ -78,6 +101,7 @@ fn plain(value: &Value) -> String {
 /// Shows a patient as it was after the last event that `until` takes; the same as `GET /patients/{id}?at=…` gives.
 pub(super) async fn state(
     log: &EventLog,
+    recorder: &Recorder,
     id: Uuid,
     until: Until<Timestamp>,
     json: bool,
@@ -87,6 +111,12 @@ pub(super) async fn state(
         Until::Moment(moment) => histories.at(id, moment, SystemClock.now()).await?,
         until => histories.state(id, until).await?,
     };
+    let sequence = match &told {
+        Told::Patient(past) => Some(past.patient.sequence()),
+        _ => None,
+    };
+    let sequences = sequence.map(|sequence| (sequence.saturating_sub(1), sequence));
+    record(recorder, ReadKind::State, id, sequences).await?;
     let past = match told {
         Told::Patient(past) => past,
         Told::NobodyYet => bail!("nobody was registered under this id yet"),

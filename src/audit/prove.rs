@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
+use api::read_log::{ReadKind, ReadOutcome};
 use eventstore::proof::{Consistency, Inclusion, Meets, Request, Tree};
 use eventstore::{EventLog, Position, Proof, Trusted, prove};
 use serde_json::json;
@@ -10,6 +11,7 @@ use serde_json::json;
 use super::NoAnswer;
 use super::file::PartFile;
 use super::output::{print, print_json};
+use super::recorder::{Range, Recorder};
 use crate::progress::Progress;
 
 /// The longest file that is taken for a proof: more than an event and two paths take.
@@ -31,7 +33,12 @@ impl Prove {
         }))
     }
 
-    pub(super) async fn run(self, log: &EventLog, output: Option<PathBuf>) -> anyhow::Result<()> {
+    pub(super) async fn run(
+        self,
+        log: &EventLog,
+        recorder: &Recorder,
+        output: Option<PathBuf>,
+    ) -> anyhow::Result<()> {
         let all = match self.0.tree {
             Some(position) => position.get(),
             None => log.head().await?.position.get(),
@@ -40,6 +47,17 @@ impl Prove {
         let proof = prove(log, self.0, |position| progress.at(position.get(), all)).await;
         progress.end();
         let proof = proof?;
+        if let Some(Inclusion { event, .. }) = &proof.inclusion {
+            let position = event.position.get();
+            let range = Range {
+                patient: event.aggregate_id.parse().ok(),
+                after: Some(position.saturating_sub(1)),
+                to: Some(position),
+            };
+            recorder
+                .record(ReadKind::Proof, ReadOutcome::Given, range)
+                .await?;
+        }
         let mut text = serde_json::to_string_pretty(&proof)?;
         if output.as_deref() == Some(Path::new("-")) {
             return print(&text);

@@ -3,6 +3,13 @@
 use reqwest::{Response, StatusCode};
 use serde_json::{Value, json};
 
+/// A client to be, with ring for TLS and without a proxy.
+pub(crate) fn http() -> reqwest::ClientBuilder {
+    // Whoever was first has installed the same one.
+    drop(rustls::crypto::ring::default_provider().install_default());
+    reqwest::Client::builder().no_proxy()
+}
+
 /// Speaks to one API process.
 #[derive(Clone)]
 pub(crate) struct Client {
@@ -12,8 +19,7 @@ pub(crate) struct Client {
 
 impl Client {
     pub(crate) fn new(port: u16) -> Self {
-        let http = reqwest::Client::builder()
-            .no_proxy()
+        let http = http()
             .timeout(std::time::Duration::from_secs(30))
             .build()
             .unwrap();

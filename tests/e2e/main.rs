@@ -15,6 +15,7 @@ mod consistency;
 mod embedded;
 mod faults;
 mod feed;
+mod issuer;
 mod log;
 mod mail;
 mod mail_faults;

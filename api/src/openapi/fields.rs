@@ -241,8 +241,8 @@ pub(crate) fn www_authenticate() -> Named {
     answer_header(
         "WWW-Authenticate",
         string(),
-        json!("Bearer"),
-        "How to authenticate.",
+        json!("Bearer error=\"invalid_token\""),
+        "How to authenticate (RFC 6750): with `error` if a token was sent and is not good, or no longer.",
     )
 }
 

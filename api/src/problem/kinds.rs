@@ -76,8 +76,9 @@ kinds! {
          that one, send the same values; for another patient, send a new key, such as a random UUID.";
     UNAUTHORIZED, UNAUTHORIZED, "unauthorized", "Access token needed",
         "Send an access token that is known here, as Authorization: Bearer.",
-        "No access token was sent, or one that is not known, or no longer. Whoever runs this service makes them with patients \
-         token new. Send it in the header Authorization: Bearer pat_….";
+        "No access token was sent, or one that is not good, or no longer. Whoever runs this service makes them with patients \
+         token new, or names an issuer of JWTs. Send it in the header Authorization: Bearer. If it is a JWT that was good, it \
+         has probably expired: get a new one.";
     FORBIDDEN, FORBIDDEN, "forbidden", "Not allowed",
         "The role of this access token may not do this.",
         "The token is known, but this is not for its role: clerks register, read and delete patients; auditors read patients, \

@@ -5,13 +5,22 @@
 
 mod events;
 mod history;
+mod reads;
 mod state;
 
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
 use axum::http::{HeaderValue, header};
 use axum::response::Response;
 
+use uuid::Uuid;
+
 use super::table::Routes;
-use crate::access::AUDITORS;
+use crate::Api;
+use crate::access::{AUDITORS, Caller};
+use crate::observe::RequestId;
+use crate::problem::ApiError;
+use crate::read_log::{NotRecorded, Read, ReadKind, ReadOutcome, Via};
 
 pub(super) use state::{at, example as past_example};
 
@@ -31,7 +40,78 @@ pub(super) fn routes() -> Routes {
         )
         .get("/events", AUDITORS, events::pages, events::pages_described)
         .get("/events/stream", AUDITORS, events::live, events::live_described)
+        .get("/audit/reads", AUDITORS, reads::list, reads::described)
         .map_response(not_kept)
+}
+
+/// Who reads, in which request: what the record of reads says of it.
+#[derive(Debug, Clone)]
+pub(super) struct Reader {
+    actor: String,
+    request_id: String,
+}
+
+impl<S: Sync> FromRequestParts<S> for Reader {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
+        let caller = parts.extensions.get::<Caller>().ok_or(ApiError::Internal)?;
+        let request_id = parts.extensions.get::<RequestId>().ok_or(ApiError::Internal)?;
+        Ok(Self {
+            actor: caller.actor().to_owned(),
+            request_id: request_id.0.clone(),
+        })
+    }
+}
+
+impl Reader {
+    /// What is to be recorded of a read of this kind.
+    fn reads(&self, kind: ReadKind, outcome: ReadOutcome) -> Read {
+        Read {
+            actor: self.actor.clone(),
+            via: Via::Http {
+                request_id: self.request_id.clone(),
+            },
+            kind,
+            outcome,
+            patient: None,
+            event_type: None,
+            after: None,
+            to: None,
+        }
+    }
+
+    /// Records a read of one patient, from after a sequence up to another, before it is handed out.
+    async fn reads_patient(
+        &self,
+        api: &Api,
+        kind: ReadKind,
+        id: Uuid,
+        sequences: Option<(u64, u64)>,
+    ) -> Result<(), ApiError> {
+        let outcome = match sequences {
+            Some(_) => ReadOutcome::Given,
+            None => ReadOutcome::NotFound,
+        };
+        let read = Read {
+            patient: Some(id),
+            after: sequences.map(|(after, _)| after),
+            to: sequences.map(|(_, to)| to),
+            ..self.reads(kind, outcome)
+        };
+        Ok(api.read_log.record(read).await?)
+    }
+}
+
+impl From<NotRecorded> for ApiError {
+    fn from(error: NotRecorded) -> Self {
+        match error {
+            NotRecorded::Overloaded => Self::Overloaded,
+            NotRecorded::ShuttingDown => Self::ShuttingDown,
+            // The log has the cause already.
+            NotRecorded::Failed | NotRecorded::Store(_) => Self::Unavailable,
+        }
+    }
 }
 
 /// Personal data is not for caches.

@@ -46,6 +46,7 @@ pub(super) fn described() -> Described {
 pub(super) async fn get(
     State(api): State<Api>,
     Extension(caller): Extension<Caller>,
+    reader: audit::Reader,
     PatientId(id): PatientId,
     RawQuery(query): RawQuery,
 ) -> Result<Response, ApiError> {
@@ -55,7 +56,7 @@ pub(super) async fn get(
         query.finish()?;
         if let Some(moment) = moment {
             AUDITORS.check(Some(&caller))?;
-            return audit::at(&api, id, moment).await;
+            return audit::at(&api, &reader, id, moment).await;
         }
     }
     match api.reads.by_id(id).await? {

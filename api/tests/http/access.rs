@@ -93,6 +93,7 @@ async fn every_route_is_for_its_roles_and_for_no_other() {
         ("GET", &format!("{id}/history/1"), &[Auditor], false),
         ("GET", "/events", &[Auditor], false),
         ("GET", "/events/stream?after=x", &[Auditor], false),
+        ("GET", "/audit/reads", &[Auditor], false),
         ("GET", "/projections", &[Operator], false),
         ("POST", "/projections/patient_view/rebuild", &[Operator], false),
         ("GET", "/projections/patient_view/rebuilds/2", &[Operator], false),
@@ -161,20 +162,21 @@ async fn without_a_known_token_nothing_is_said_and_nothing_done() {
     let door = Door::new().await;
     let good = door.of(Role::Clerk);
     let unknown = format!("Bearer {}", Token::generate().unwrap().secret());
-    for authorization in [
-        "Bearer",
-        "Bearer ",
-        "Basic dXNlcjpwYXNz",
-        good.strip_prefix("Bearer ").unwrap(),
-        &unknown,
-        &format!("{good}, {good}"),
+    let (none, refused) = ("Bearer", "Bearer error=\"invalid_token\"");
+    for (authorization, challenge) in [
+        ("Bearer", none),
+        ("Bearer ", none),
+        ("Basic dXNlcjpwYXNz", none),
+        (good.strip_prefix("Bearer ").unwrap(), none),
+        (&unknown, refused),
+        (&format!("{good}, {good}"), refused),
     ] {
         let answer = door
             .rig
             .send(request("POST", "/register", Some(authorization)))
             .await;
         assert_eq!(answer.status, StatusCode::UNAUTHORIZED, "{authorization}");
-        assert_eq!(answer.header("www-authenticate"), "Bearer");
+        assert_eq!(answer.header("www-authenticate"), challenge, "{authorization}");
         assert_eq!(answer.body["type"], "/problems/unauthorized");
         assert!(!answer.body.to_string().contains("pat_"), "{}", answer.body);
     }

@@ -8,12 +8,14 @@
 
 mod about;
 mod access;
+mod audit_reads;
 mod cors;
 mod desk;
 mod errors;
 mod feed;
 mod heads;
 mod history;
+mod jwt;
 mod limits;
 mod openapi;
 mod projections;

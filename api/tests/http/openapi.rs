@@ -152,6 +152,7 @@ async fn answers_have_the_members_that_their_schemas_name() {
             "Projection",
             &rig.get("/projections").await.body["subscriptions"][0]["projection"],
         ),
+        ("RecordedRead", &rig.get("/audit/reads").await.body[0]),
         ("Rebuild", &rebuild.body),
         ("Problem", &rig.get(&at).await.body),
         ("FieldProblem", &rig.get(&at).await.body["errors"][0]),

@@ -16,15 +16,16 @@ use super::LARGEST_INTEGER;
 /// If it is not JSON, or has one of these. The message repeats none of it.
 pub(crate) fn strict_value<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Value, D::Error> {
     let text = Box::<RawValue>::deserialize(deserializer)?;
-    strict_text(text.get()).map_err(D::Error::custom)
+    strict_json(text.get()).map_err(D::Error::custom)
 }
 
-/// The same from a text that holds nothing else.
+/// Reads a text that is one JSON value, as `serde_json` does, and refuses two members of one name, of which `serde_json`
+/// keeps the last, and an integer beyond 2⁵³ − 1.
 ///
 /// # Errors
 ///
-/// Those of [`strict_value`].
-pub(crate) fn strict_text(text: &str) -> serde_json::Result<Value> {
+/// If it is not JSON, or has one of these. The message repeats none of it.
+pub fn strict_json(text: &str) -> serde_json::Result<Value> {
     let mut reader = serde_json::Deserializer::from_str(text);
     let value = Strict.deserialize(&mut reader)?;
     reader.end()?;

@@ -96,6 +96,27 @@ async fn a_deleted_patient_is_told_as_it_was_at_every_moment() {
         "deleted"
     );
 
+    let reads = told(folder, &["reads", "--patient", id]);
+    let reads = reads.as_array().unwrap();
+    let kinds: Vec<_> = reads.iter().map(|read| read["kind"].as_str().unwrap()).collect();
+    assert_eq!(
+        kinds,
+        ["history", "history", "state", "state", "state", "state"],
+        "what was shown so far"
+    );
+    for read in reads {
+        assert_eq!(
+            (&read["via"], &read["outcome"]),
+            (&json!("command"), &json!("given"))
+        );
+        assert!(read["actor"].as_str().unwrap().contains('@'), "{read}");
+    }
+    let (_, listed) = audit(folder, &["reads", "--limit", "1"]);
+    assert!(
+        listed.contains("history") && listed.contains("there may be more"),
+        "{listed}"
+    );
+
     for (arguments, expected) in [
         (["state", id, "--at", "2020-01-01T00:00:00Z"].as_slice(), "yet"),
         (&["state", id, "--at", "2999-01-01T00:00:00Z"], "in the future"),

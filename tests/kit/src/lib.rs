@@ -7,6 +7,7 @@
 //! | Redis | [`redis_url`] |
 //! | a Redis server to kill and restart, or with nobody else's messages | [`RedisServer`] |
 //! | an SMTP server that keeps what it receives | [`SmtpServer`] |
+//! | an issuer of JWTs, with real keys | [`Signer`] |
 //! | a browser to be driven | [`WebDriver`] |
 //! | a mail transfer agent that wants a password | [`Postfix`] |
 //! | a certificate for this machine | [`Certificates`] |
@@ -45,6 +46,7 @@ mod postfix;
 mod program;
 mod redis;
 mod service;
+mod signer;
 mod smtp;
 mod wait;
 
@@ -57,5 +59,6 @@ pub use port::free_port;
 pub use postfix::Postfix;
 pub use program::Program;
 pub use redis::{RedisServer, redis_url};
+pub use signer::{Signer, encode as base64url};
 pub use smtp::{SmtpMode, SmtpServer};
 pub use wait::wait_until;

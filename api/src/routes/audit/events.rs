@@ -17,6 +17,7 @@ use url::form_urlencoded;
 use utoipa::openapi::path::Parameter;
 use uuid::Uuid;
 
+use super::Reader;
 use crate::Api;
 use crate::access::AUDITORS;
 use crate::headers::{EVENT_POSITION, accepts, last_event_id, set_next};
@@ -24,6 +25,7 @@ use crate::openapi::fields::Named;
 use crate::openapi::{AUDIT, Described, Media, fields, schemas};
 use crate::problem::{ApiError, Kind, kinds};
 use crate::query::{DEFAULT_LIMIT, Query};
+use crate::read_log::{Read, ReadKind, ReadOutcome};
 
 const NDJSON: &str = "application/x-ndjson";
 /// How often a live stream says that it is there when nothing happens.
@@ -114,9 +116,10 @@ pub(super) fn live_described() -> Described {
     .problems(refused())
 }
 
-fn refused() -> [Kind; 4] {
+fn refused() -> [Kind; 5] {
     [
         kinds::INVALID_REQUEST,
+        kinds::OVERLOADED,
         kinds::TOO_MANY_STREAMS,
         kinds::SHUTTING_DOWN,
         kinds::UNAVAILABLE,
@@ -155,6 +158,21 @@ impl FeedQuery {
         }
     }
 
+    /// What the record says of it.
+    fn read(&self, reader: &Reader, kind: ReadKind, after: Position, to: Option<Position>) -> Read {
+        let outcome = match kind {
+            ReadKind::Events => ReadOutcome::Given,
+            _ => ReadOutcome::Begun,
+        };
+        Read {
+            patient: self.patient,
+            event_type: self.event_type.clone(),
+            after: Some(after.get()),
+            to: to.map(Position::get),
+            ..reader.reads(kind, outcome)
+        }
+    }
+
     /// The query string of the page after `reaches`.
     fn next(&self, reaches: Position, limit: u32) -> String {
         let mut query = form_urlencoded::Serializer::new(String::new());
@@ -168,6 +186,7 @@ impl FeedQuery {
 
 pub(super) async fn pages(
     State(api): State<Api>,
+    reader: Reader,
     OriginalUri(uri): OriginalUri,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
@@ -176,16 +195,24 @@ pub(super) async fn pages(
     let after = query.after.unwrap_or_default();
     let head = api.feed.head().await?.position;
     let (mut response, reaches) = if accepts(&headers, NDJSON) {
-        let lines = api
+        let opened = api
             .feed
-            .open(query.filter(), after, still_allowed(&api, &headers))?
-            .lines(head, query.limit);
+            .open(query.filter(), after, still_allowed(&api, &headers))?;
+        let read = query.read(&reader, ReadKind::Lines, after, Some(head));
+        api.read_log.record(read.clone()).await?;
+        let lines = opened.at_end(api.read_log.at_end(read)).lines(head, query.limit);
         let response = ([(header::CONTENT_TYPE, NDJSON)], Body::from_stream(lines)).into_response();
         // With a limit, the last line says how far it reaches.
         (response, query.limit.is_none().then_some(head.max(after)))
     } else {
         let limit = query.limit.unwrap_or(DEFAULT_LIMIT);
         let page = api.feed.page(&query.filter(), after, head, limit).await?;
+        // Whoever polls at the end of the log, and is given nothing, has read nothing: unless it is of one patient that there
+        // is nothing.
+        if !page.events.is_empty() || query.patient.is_some() {
+            let read = query.read(&reader, ReadKind::Events, after, Some(page.reaches));
+            api.read_log.record(read).await?;
+        }
         let mut response = Json(page.events).into_response();
         if page.reaches < head {
             let next = query.next(page.reaches, limit);
@@ -203,16 +230,19 @@ pub(super) async fn pages(
 
 pub(super) async fn live(
     State(api): State<Api>,
+    reader: Reader,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let query = FeedQuery::parse(query.as_deref())?;
     // What a browser has seen since is later than what its page once asked for.
     let after = last_event_id(&headers)?.or(query.after).unwrap_or_default();
-    let events = api
+    let opened = api
         .feed
-        .open(query.filter(), after, still_allowed(&api, &headers))?
-        .live();
+        .open(query.filter(), after, still_allowed(&api, &headers))?;
+    let read = query.read(&reader, ReadKind::Stream, after, None);
+    api.read_log.record(read.clone()).await?;
+    let events = opened.at_end(api.read_log.at_end(read)).live();
     let hello = stream::once(async { Ok(Event::default().retry(RECONNECT)) });
     let stream = hello.chain(events.map(|event| message(&event)));
     let mut response = Sse::new(stream)

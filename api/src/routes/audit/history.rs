@@ -5,12 +5,13 @@ use axum::extract::{OriginalUri, RawQuery, State};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
-use super::events;
+use super::{Reader, events};
 use crate::Api;
 use crate::headers::set_next;
 use crate::openapi::{AUDIT, Described, Media, fields, schemas};
 use crate::problem::{ApiError, kinds};
 use crate::query::{DEFAULT_LIMIT, Query};
+use crate::read_log::ReadKind;
 use crate::routes::PatientId;
 
 pub(super) fn described() -> Described {
@@ -44,12 +45,15 @@ pub(super) fn described() -> Described {
     .problems([
         kinds::PATIENT_NOT_FOUND,
         kinds::INVALID_REQUEST,
+        kinds::OVERLOADED,
+        kinds::SHUTTING_DOWN,
         kinds::UNAVAILABLE,
     ])
 }
 
 pub(super) async fn list(
     State(api): State<Api>,
+    reader: Reader,
     PatientId(id): PatientId,
     OriginalUri(uri): OriginalUri,
     RawQuery(query): RawQuery,
@@ -63,10 +67,15 @@ pub(super) async fn list(
     let mut events = api.history.events(id, after, limit + 1).await?;
     // Nothing after the last event is an empty page; nothing at all is nobody's history.
     if events.is_empty() && api.history.events(id, 0, 1).await?.is_empty() {
+        reader.reads_patient(&api, ReadKind::History, id, None).await?;
         return Err(ApiError::PatientNotFound);
     }
     let more = events.len() > limit as usize;
     events.truncate(limit as usize);
+    let reaches = events.last().map_or(after, |last| last.sequence);
+    reader
+        .reads_patient(&api, ReadKind::History, id, Some((after, reaches)))
+        .await?;
     let next = events.last().filter(|_| more).map(|last| last.sequence);
     let mut response = Json(events).into_response();
     if let Some(after) = next {

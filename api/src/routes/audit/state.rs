@@ -9,11 +9,12 @@ use eventstore::Timestamp;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::not_kept;
+use super::{Reader, not_kept};
 use crate::Api;
 use crate::history::Told;
 use crate::openapi::{AUDIT, Described, Media, fields, schemas};
 use crate::problem::{ApiError, FieldProblem, kinds};
+use crate::read_log::ReadKind;
 
 pub(in crate::routes) fn example() -> Value {
     json!({
@@ -47,6 +48,8 @@ pub(super) fn described() -> Described {
     .problems([
         kinds::PATIENT_NOT_FOUND,
         kinds::SEQUENCE_NOT_FOUND,
+        kinds::OVERLOADED,
+        kinds::SHUTTING_DOWN,
         kinds::UNAVAILABLE,
     ])
 }
@@ -54,12 +57,16 @@ pub(super) fn described() -> Described {
 /// The patient just after an event. What is not a number is the sequence of no event.
 pub(super) async fn after(
     State(api): State<Api>,
+    reader: Reader,
     path: Result<Path<(String, String)>, PathRejection>,
 ) -> Result<Response, ApiError> {
     let Path((id, sequence)) = path.map_err(|_| ApiError::NoSuchRoute)?;
     let id = Uuid::try_parse(&id).map_err(|_| ApiError::PatientNotFound)?;
     let sequence = sequence.parse().unwrap_or(0);
-    match api.history.state(id, Until::Sequence(sequence)).await? {
+    let told = api.history.state(id, Until::Sequence(sequence)).await?;
+    let found = matches!(&told, Told::Patient(past) if past.patient.sequence() == sequence);
+    told_of(&api, &reader, id, found.then_some(sequence)).await?;
+    match told {
         Told::Patient(past) if past.patient.sequence() == sequence => {
             Ok(Json(past.shown(id)).into_response())
         }
@@ -68,9 +75,26 @@ pub(super) async fn after(
     }
 }
 
+/// Records that a patient's state just after an event is read, or that there is none to read.
+async fn told_of(api: &Api, reader: &Reader, id: Uuid, sequence: Option<u64>) -> Result<(), ApiError> {
+    let sequences = sequence.map(|sequence| (sequence.saturating_sub(1), sequence));
+    reader.reads_patient(api, ReadKind::State, id, sequences).await
+}
+
 /// The patient as it was at `moment`.
-pub(in crate::routes) async fn at(api: &Api, id: Uuid, moment: Timestamp) -> Result<Response, ApiError> {
-    match api.history.at(id, moment, api.clock.now()).await? {
+pub(in crate::routes) async fn at(
+    api: &Api,
+    reader: &Reader,
+    id: Uuid,
+    moment: Timestamp,
+) -> Result<Response, ApiError> {
+    let told = api.history.at(id, moment, api.clock.now()).await?;
+    match &told {
+        Told::Patient(past) => told_of(api, reader, id, Some(past.patient.sequence())).await?,
+        Told::NobodyYet | Told::Nobody => told_of(api, reader, id, None).await?,
+        Told::Future => {}
+    }
+    match told {
         Told::Patient(past) => Ok(not_kept(Json(past.shown(id)).into_response())),
         Told::Future => {
             let problem = FieldProblem::new("at", "must not be in the future");

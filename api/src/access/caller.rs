@@ -1,0 +1,84 @@
+//! Who sends a request, and whom a route is for.
+
+use axum::extract::{Request, State};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::Response;
+use axum::routing::MethodRouter;
+
+use super::{Role, Roles};
+use crate::Api;
+use crate::problem::ApiError;
+
+/// Who sent a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Caller {
+    /// Access is open.
+    Anybody,
+    /// Nobody: no token was sent.
+    Nobody,
+    /// Nobody we know: a token was sent, and is not good, or no longer.
+    Refused,
+    /// Somebody we know.
+    Known {
+        /// Who.
+        actor: String,
+        /// What they are there for.
+        roles: Roles,
+    },
+}
+
+impl Caller {
+    /// The actor in the metadata of events, and in the record of reads.
+    pub(crate) fn actor(&self) -> &str {
+        match self {
+            Self::Anybody | Self::Nobody | Self::Refused => "anonymous",
+            Self::Known { actor, .. } => actor,
+        }
+    }
+}
+
+/// Whom a route is for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Allowed {
+    /// Everybody, with or without a token.
+    Everybody,
+    /// Those with one of the roles.
+    Only(&'static [Role]),
+}
+
+pub(crate) const EVERYBODY: Allowed = Allowed::Everybody;
+/// Those who register and delete.
+pub(crate) const CLERKS: Allowed = Allowed::Only(&[Role::Clerk]);
+/// Those who may see patients.
+pub(crate) const READERS: Allowed = Allowed::Only(&[Role::Clerk, Role::Auditor]);
+/// Those who look after the service.
+pub(crate) const OPERATORS: Allowed = Allowed::Only(&[Role::Operator]);
+/// Those who may see what was.
+pub(crate) const AUDITORS: Allowed = Allowed::Only(&[Role::Auditor]);
+
+impl Allowed {
+    /// The routes, for these callers only.
+    pub(crate) fn may(self, routes: MethodRouter<Api>) -> MethodRouter<Api> {
+        routes.route_layer(from_fn_with_state(self, authorize))
+    }
+
+    /// Whether this caller is one of them.
+    pub(crate) fn check(self, caller: Option<&Caller>) -> Result<(), ApiError> {
+        match (self, caller) {
+            (Self::Everybody, _) | (Self::Only(_), Some(Caller::Anybody)) => Ok(()),
+            (Self::Only(wanted), Some(Caller::Known { roles, .. })) if roles.any_of(wanted) => Ok(()),
+            (Self::Only(_), Some(Caller::Known { .. })) => Err(ApiError::Forbidden),
+            (Self::Only(_), Some(Caller::Refused)) => Err(ApiError::InvalidToken),
+            (Self::Only(_), Some(Caller::Nobody) | None) => Err(ApiError::Unauthorized),
+        }
+    }
+}
+
+async fn authorize(
+    State(allowed): State<Allowed>,
+    request: Request,
+    next: Next,
+) -> Result<Response, ApiError> {
+    allowed.check(request.extensions().get::<Caller>())?;
+    Ok(next.run(request).await)
+}

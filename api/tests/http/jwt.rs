@@ -1,0 +1,245 @@
+//! JWTs of an issuer: who gets in with one, and who does not.
+
+mod forged;
+mod keys;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use api::access::{Access, Issuer, IssuerOptions, Keys, Role, Token, Tokens};
+use axum::body::Body;
+use axum::http::{Request, StatusCode};
+use eventstore::{ManualClock, Timestamp};
+use futures::FutureExt;
+use serde_json::{Value, json};
+use testkit::Signer;
+use tokio::time::timeout;
+
+use crate::rig::{Answer, Rig, patient};
+use crate::streams::Blocks;
+
+const ISSUER: &str = "https://id.example.com/realms/clinic";
+const AUDIENCE: &str = "patients-api";
+/// Seconds since 1970, by the clock of these tests.
+const NOW: i64 = 1_800_000_000;
+const SOON: Duration = Duration::from_secs(20);
+
+fn at(seconds: i64) -> Timestamp {
+    Timestamp::from_micros(seconds * 1_000_000)
+}
+
+/// What a good token says.
+fn claims(roles: &Value) -> Value {
+    json!({"iss": ISSUER, "aud": AUDIENCE, "sub": "7f3c", "exp": NOW + 300, "roles": roles})
+}
+
+/// An API that lets in whom the issuer does, and one clerk with a token of our own.
+struct Clinic {
+    rig: Rig,
+    clock: Arc<ManualClock>,
+    issuer: Issuer,
+    clerk: Token,
+}
+
+impl Clinic {
+    async fn with(signers: &[&Signer]) -> Self {
+        Self::allowing("RS256,PS256,ES256,ES384,EdDSA", signers).await
+    }
+
+    async fn allowing(algorithms: &str, signers: &[&Signer]) -> Self {
+        let clock = ManualClock::at(at(NOW));
+        let options = IssuerOptions {
+            issuer: ISSUER.to_owned(),
+            audience: AUDIENCE.to_owned(),
+            algorithms: algorithms.parse().unwrap(),
+            roles_claim: "roles".to_owned(),
+        };
+        let clerk = Token::generate().unwrap();
+        let tokens = Tokens::parse(&clerk.line("desk", Role::Clerk)).unwrap();
+        let issuer = Issuer::new(options, set(signers), clock.clone()).unwrap();
+        Self {
+            rig: Rig::with(Access::by_either(tokens, Some(issuer.clone()))).await,
+            clock,
+            issuer,
+            clerk,
+        }
+    }
+
+    async fn get(&self, path: &str, token: &str) -> Answer {
+        self.rig.send(get(path, token)).await
+    }
+
+    async fn register(&self, email: &str, token: &str) -> StatusCode {
+        let request = Request::post("/register")
+            .header("content-type", "application/json")
+            .header("authorization", format!("Bearer {token}"))
+            .body(Body::from(patient(email).to_string()));
+        self.rig.send(request.unwrap()).await.status
+    }
+}
+
+/// The set of the public keys.
+fn set(signers: &[&Signer]) -> Keys {
+    let keys: Vec<_> = signers.iter().map(|signer| signer.jwk()).collect();
+    Keys::parse(&json!({"keys": keys}).to_string()).unwrap()
+}
+
+fn get(path: &str, token: &str) -> Request<Body> {
+    let request = Request::get(path).header("authorization", format!("Bearer {token}"));
+    request.body(Body::empty()).unwrap()
+}
+
+#[tokio::test]
+async fn a_token_lets_in_whatever_key_of_the_issuer_signed_it() {
+    let signers = Signer::of_each_kind();
+    let clinic = Clinic::with(&signers.iter().collect::<Vec<_>>()).await;
+    for signer in &signers {
+        let token = signer.token(&claims(&json!(["clerk"])));
+        // The second time it is remembered.
+        for _ in 0..2 {
+            let answer = clinic.get("/patients", &token).await;
+            assert_eq!(answer.status, StatusCode::OK, "{}", signer.algorithm);
+        }
+    }
+}
+
+#[tokio::test]
+async fn each_may_do_what_one_of_their_roles_may() {
+    let signer = Signer::ed("one");
+    let clinic = Clinic::with(&[&signer]).await;
+    let (ok, no) = (StatusCode::OK, StatusCode::FORBIDDEN);
+    for (roles, expected) in [
+        (json!(["clerk"]), [ok, no, no]),
+        (json!("auditor"), [ok, ok, no]),
+        (json!(["operator"]), [no, no, ok]),
+        (json!(["clerk", "operator", "offline_access"]), [ok, no, ok]),
+        (json!("clerk auditor operator"), [ok, ok, ok]),
+        (json!([]), [no, no, no]),
+        (json!({"clerk": true}), [no, no, no]),
+    ] {
+        let token = signer.token(&claims(&roles));
+        let mut found = Vec::new();
+        for path in ["/patients", "/events", "/metrics"] {
+            found.push(clinic.rig.respond(get(path, &token)).await.status());
+        }
+        assert_eq!(found, expected, "{roles}");
+    }
+}
+
+#[tokio::test]
+async fn the_actor_is_the_subject_of_that_issuer_and_never_the_name_of_a_token() {
+    let signer = Signer::ed("one");
+    let clinic = Clinic::with(&[&signer]).await;
+    let mut claims = claims(&json!(["clerk"]));
+    claims["sub"] = json!("desk");
+    let token = signer.token(&claims);
+    assert_eq!(
+        clinic.register("a@example.com", &token).await,
+        StatusCode::CREATED
+    );
+    let own = clinic.register("b@example.com", clinic.clerk.secret()).await;
+    assert_eq!(own, StatusCode::CREATED, "both ways in are open");
+    assert_eq!(
+        [clinic.rig.actor_of(1).await, clinic.rig.actor_of(2).await],
+        [format!("{ISSUER}#desk"), "desk".to_owned()]
+    );
+}
+
+#[tokio::test]
+async fn a_token_is_good_until_it_expires_and_not_before_it_begins() {
+    let signer = Signer::ed("one");
+    let clinic = Clinic::with(&[&signer]).await;
+    let mut claims = claims(&json!(["clerk"]));
+    claims["nbf"] = json!(NOW + 60);
+    let token = signer.token(&claims);
+    // 30 s are allowed for clocks that differ.
+    for (seconds, expected) in [
+        (0, StatusCode::UNAUTHORIZED),
+        (29, StatusCode::UNAUTHORIZED),
+        (30, StatusCode::OK),
+        (329, StatusCode::OK),
+        (330, StatusCode::UNAUTHORIZED),
+        (1_000_000, StatusCode::UNAUTHORIZED),
+    ] {
+        clinic.clock.set(at(NOW + seconds));
+        let status = clinic.get("/patients", &token).await.status;
+        assert_eq!(status, expected, "after {seconds} s");
+    }
+}
+
+#[tokio::test]
+async fn keys_are_replaced_and_a_token_of_a_withdrawn_one_is_good_no_longer() {
+    let (old, new) = (Signer::ec("old"), Signer::ec("new"));
+    let clinic = Clinic::with(&[&old]).await;
+    let tokens = [&old, &new].map(|signer| signer.token(&claims(&json!("clerk"))));
+    for (keys, expected) in [
+        (vec![&old], [StatusCode::OK, StatusCode::UNAUTHORIZED]),
+        (vec![&old, &new], [StatusCode::OK, StatusCode::OK]),
+        (vec![&new], [StatusCode::UNAUTHORIZED, StatusCode::OK]),
+        (vec![], [StatusCode::UNAUTHORIZED; 2]),
+    ] {
+        clinic.issuer.replace(set(&keys));
+        for (token, expected) in tokens.iter().zip(expected) {
+            assert_eq!(clinic.get("/patients", token).await.status, expected);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_key_that_is_not_known_is_asked_for_once_however_many_tokens_name_one() {
+    let (old, new) = (Signer::ed("old"), Signer::ed("new"));
+    let clinic = Clinic::with(&[&old]).await;
+    let token = new.token(&claims(&json!("clerk")));
+    let refused = clinic.get("/patients", &token).await.status;
+    assert_eq!(
+        refused,
+        StatusCode::UNAUTHORIZED,
+        "nobody fetches keys from a file"
+    );
+
+    clinic.issuer.tried();
+    assert!(clinic.issuer.wish().now_or_never().is_none());
+    let refused = clinic.get("/patients", &token).await.status;
+    assert_eq!(refused, StatusCode::UNAUTHORIZED, "keys were asked for just now");
+    assert!(clinic.issuer.wish().now_or_never().is_none());
+
+    clinic.clock.advance(Duration::from_secs(10));
+    let fetching = async {
+        timeout(SOON, clinic.issuer.wish()).await.unwrap();
+        clinic.issuer.replace(set(&[&old, &new]));
+        clinic.issuer.tried();
+    };
+    let (answer, ()) = futures::join!(clinic.get("/patients", &token), fetching);
+    assert_eq!(answer.status, StatusCode::OK, "the same request");
+    for number in 0..100 {
+        let made_up = Signer::ed(&format!("made-up-{number}")).token(&claims(&json!("clerk")));
+        let refused = clinic.get("/patients", &made_up).await.status;
+        assert_eq!(refused, StatusCode::UNAUTHORIZED);
+    }
+    assert!(
+        clinic.issuer.wish().now_or_never().is_none(),
+        "no storm of fetches"
+    );
+}
+
+#[tokio::test]
+async fn a_stream_ends_when_its_token_expires_and_when_its_key_is_withdrawn() {
+    let signer = Signer::ed("one");
+    for withdrawn in [false, true] {
+        let clinic = Clinic::with(&[&signer]).await;
+        let token = signer.token(&claims(&json!("auditor")));
+        let opened = clinic.rig.respond(get("/events/stream", &token)).await;
+        let mut stream = Blocks::of(opened).await;
+        let clerk = clinic.clerk.secret();
+        clinic.register("a@example.com", clerk).await;
+        assert_eq!(stream.events(1).await, [1]);
+        if withdrawn {
+            clinic.issuer.replace(set(&[]));
+        } else {
+            clinic.clock.set(at(NOW + 330));
+        }
+        clinic.register("b@example.com", clerk).await;
+        let end = timeout(SOON, stream.block()).await.unwrap();
+        assert_eq!(end, None, "withdrawn: {withdrawn}");
+    }
+}

@@ -1,0 +1,185 @@
+//! Tokens that are not good, each for one reason.
+
+use axum::http::StatusCode;
+use serde_json::{Value, json};
+use testkit::{Signer, base64url as encode};
+
+use super::{Clinic, NOW, claims};
+
+/// A token signed with the public key as if that were a secret: what an algorithm of the token's own choice leads to.
+fn hs256(key: &Value) -> String {
+    let head = json!({"alg": "HS256", "kid": key["kid"]}).to_string();
+    let message = format!("{}.{}", encode(head), encode(claims(&json!("clerk")).to_string()));
+    let secret = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, key.to_string().as_bytes());
+    let tag = ring::hmac::sign(&secret, message.as_bytes());
+    format!("{message}.{}", encode(tag))
+}
+
+/// A token as the signer makes it, but for some members of header and claims; `null` leaves one out.
+fn altered(signer: &Signer, header: &Value, changed: &Value) -> String {
+    let merge = |mut whole: Value, changes: &Value| {
+        let whole_object = whole.as_object_mut().unwrap();
+        for (name, value) in changes.as_object().unwrap() {
+            if value.is_null() {
+                whole_object.remove(name);
+            } else {
+                whole_object.insert(name.clone(), value.clone());
+            }
+        }
+        whole.to_string()
+    };
+    let claims = merge(claims(&json!("clerk")), changed);
+    signer.token_of(&merge(signer.header(), header), &claims)
+}
+
+#[tokio::test]
+async fn no_forged_token_lets_anybody_in_and_none_is_told_why() {
+    let [rsa, pss, ec, ed] = Signer::of_each_kind();
+    let clinic = Clinic::with(&[&rsa, &pss, &ec, &ed]).await;
+    let good = ed.token(&claims(&json!("clerk")));
+    let parts: Vec<&str> = good.split('.').collect();
+    let [head, payload, signature] = parts[..] else {
+        panic!("not three parts")
+    };
+    let none = json!({});
+    let with = |changed: &Value| altered(&ed, &none, changed);
+    let headed = |header: &Value| altered(&ed, header, &none);
+    let other_payload = encode(claims(&json!("clerk auditor operator")).to_string());
+    let unsigned = |alg: &str| format!("{}.{payload}.", encode(json!({"alg": alg}).to_string()));
+    let text = claims(&json!("clerk")).to_string();
+    let twice = text.replacen('{', r#"{"sub":"somebody-else","#, 1);
+    let nested = text.replacen('{', r#"{"realm_access":{"roles":[],"roles":[]},"#, 1);
+    let header = ed.header().to_string();
+    let header_twice = header.replacen('{', r#"{"kid":"ed","#, 1);
+    let flipped = if signature.starts_with('A') { "B" } else { "A" };
+    for (why, token) in [
+        ("alg none", unsigned("none")),
+        ("alg None", unsigned("None")),
+        ("no alg", format!("{}.{payload}.{signature}", encode("{}"))),
+        ("HS256 with the public RSA key", hs256(&rsa.jwk())),
+        ("HS256 with the public Ed25519 key", hs256(&ed.jwk())),
+        (
+            "another algorithm of the same key",
+            headed(&json!({"alg": "ES256"})),
+        ),
+        (
+            "RS256 signature said to be PS256",
+            altered(&rsa, &json!({"alg": "PS256"}), &none),
+        ),
+        (
+            "an algorithm that is not allowed",
+            altered(&rsa, &json!({"alg": "RS512"}), &none),
+        ),
+        ("a key that nobody knows", headed(&json!({"kid": "unknown"}))),
+        (
+            "no kid, and two keys that it could be",
+            altered(&rsa, &json!({"kid": null}), &none),
+        ),
+        ("the kid of another key", headed(&json!({"kid": "ec"}))),
+        (
+            "the key of somebody else",
+            Signer::ed("ed").token(&claims(&json!("clerk"))),
+        ),
+        ("its own key along", {
+            let thief = Signer::ed("thief");
+            altered(&thief, &json!({"kid": null, "jwk": thief.jwk()}), &none)
+        }),
+        ("critical", headed(&json!({"crit": ["exp"]}))),
+        ("critical, of nothing", headed(&json!({"crit": []}))),
+        ("another type", headed(&json!({"typ": "logout+jwt"}))),
+        ("two members in the header", ed.token_of(&header_twice, &text)),
+        ("two subjects", ed.token_of(&header, &twice)),
+        ("two members deep inside", ed.token_of(&header, &nested)),
+        ("not an object", ed.token_of(&header, "[]")),
+        ("not JSON", ed.token_of(&header, "clerk")),
+        ("another payload", format!("{head}.{other_payload}.{signature}")),
+        (
+            "another signature",
+            format!("{head}.{payload}.{flipped}{}", &signature[1..]),
+        ),
+        (
+            "half a signature",
+            format!("{head}.{payload}.{}", &signature[..40]),
+        ),
+        ("no signature", format!("{head}.{payload}.")),
+        ("padding", format!("{head}.{payload}.{signature}==")),
+        ("four parts", format!("{good}.{signature}")),
+        ("two parts", format!("{head}.{payload}")),
+        ("no parts", "..".to_owned()),
+        ("oversized", with(&json!({"filler": "x".repeat(10_000)}))),
+        (
+            "another issuer",
+            with(&json!({"iss": "https://id.example.com/realms/other"})),
+        ),
+        (
+            "an issuer with a slash",
+            with(&json!({"iss": format!("{}/", super::ISSUER)})),
+        ),
+        ("issuers", with(&json!({"iss": [super::ISSUER]}))),
+        ("no issuer", with(&json!({"iss": null}))),
+        ("another audience", with(&json!({"aud": "billing"}))),
+        ("other audiences", with(&json!({"aud": ["billing", "patients"]}))),
+        ("no audience", with(&json!({"aud": null}))),
+        ("expired", with(&json!({"exp": NOW - 30}))),
+        ("no expiry", with(&json!({"exp": null}))),
+        (
+            "an expiry that is a text",
+            with(&json!({"exp": (NOW + 300).to_string()})),
+        ),
+        ("an expiry before time began", with(&json!({"exp": -1}))),
+        ("not valid yet", with(&json!({"nbf": NOW + 31}))),
+        (
+            "a beginning that is a text",
+            with(&json!({"nbf": NOW.to_string()})),
+        ),
+        ("no subject", with(&json!({"sub": null}))),
+        ("an empty subject", with(&json!({"sub": ""}))),
+        ("a subject with a line break", with(&json!({"sub": "a\nb"}))),
+        ("a long subject", with(&json!({"sub": "a".repeat(256)}))),
+    ] {
+        let answer = clinic.get("/patients", &token).await;
+        assert_eq!(answer.status, StatusCode::UNAUTHORIZED, "{why}");
+        assert_eq!(
+            answer.header("www-authenticate"),
+            "Bearer error=\"invalid_token\"",
+            "{why}"
+        );
+        let known = clinic.get("/patients", "pat_unknown").await.body;
+        assert_eq!(answer.body, known, "{why}: the same is said of all");
+        let status = clinic.register("a@example.com", &token).await;
+        assert_eq!(status, StatusCode::UNAUTHORIZED, "{why}");
+    }
+    assert_eq!(clinic.rig.head().await, 0, "nothing was appended");
+    for (why, token) in [
+        ("it is good", good),
+        (
+            "one of its audiences is ours",
+            with(&json!({"aud": ["billing", super::AUDIENCE]})),
+        ),
+        ("it has no type", headed(&json!({"typ": null}))),
+        ("its type is JWT", headed(&json!({"typ": "JWT"}))),
+        ("there is one key that it can mean", headed(&json!({"kid": null}))),
+        ("a longest subject", with(&json!({"sub": "a".repeat(255)}))),
+    ] {
+        assert_eq!(
+            clinic.get("/patients", &token).await.status,
+            StatusCode::OK,
+            "{why}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn an_algorithm_that_is_not_in_the_list_is_refused_though_the_key_is_there() {
+    let [rsa, pss, ec, ed] = Signer::of_each_kind();
+    let clinic = Clinic::allowing("ES256", &[&rsa, &pss, &ec, &ed]).await;
+    for (signer, expected) in [
+        (&rsa, StatusCode::UNAUTHORIZED),
+        (&pss, StatusCode::UNAUTHORIZED),
+        (&ed, StatusCode::UNAUTHORIZED),
+        (&ec, StatusCode::OK),
+    ] {
+        let token = signer.token(&claims(&json!("clerk")));
+        assert_eq!(clinic.get("/patients", &token).await.status, expected);
+    }
+}

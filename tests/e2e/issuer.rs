@@ -1,0 +1,206 @@
+//! JWTs, with the keys of an issuer that comes and goes.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use testkit::{Program, Signer, free_port, wait_until};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+
+use crate::client::{Client, http};
+use crate::rig::{SOON, patients};
+
+const ISSUER: &str = "https://id.example.com";
+
+/// A server that says which keys there are.
+struct Jwks {
+    port: u16,
+    keys: Arc<Mutex<Value>>,
+    serving: Option<JoinHandle<()>>,
+}
+
+impl Jwks {
+    fn new() -> Self {
+        Self {
+            port: free_port(),
+            keys: Arc::default(),
+            serving: None,
+        }
+    }
+
+    fn url(&self) -> String {
+        format!("http://127.0.0.1:{}/keys", self.port)
+    }
+
+    async fn serve(&mut self, signers: &[&Signer]) {
+        *self.keys.lock().unwrap() = set(signers);
+        if self.serving.is_some() {
+            return;
+        }
+        let listener = TcpListener::bind(("127.0.0.1", self.port)).await.unwrap();
+        let keys = Arc::clone(&self.keys);
+        self.serving = Some(tokio::spawn(async move {
+            loop {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let mut head = [0; 4096];
+                let _ = stream.read(&mut head).await;
+                let body = keys.lock().unwrap().to_string();
+                let length = body.len();
+                let answer =
+                    format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}");
+                let _ = stream.write_all(answer.as_bytes()).await;
+            }
+        }));
+    }
+
+    fn go_away(&mut self) {
+        self.serving.take().unwrap().abort();
+    }
+}
+
+fn set(signers: &[&Signer]) -> Value {
+    let keys: Vec<_> = signers.iter().map(|signer| signer.jwk()).collect();
+    json!({"keys": keys})
+}
+
+/// A token that is good for a long time by any clock.
+fn token(signer: &Signer) -> String {
+    signer.token(&json!({
+        "iss": ISSUER, "aud": "patients", "sub": "7f3c", "exp": 4_000_000_000_u64,
+        "realm_access": {"roles": ["auditor", "clerk"]},
+    }))
+}
+
+fn serve(folder: &TempDir, port: u16, setting: (&str, &str)) -> Program {
+    Program::start(
+        patients("serve")
+            .current_dir(folder.path())
+            .env("HTTP_ADDR", format!("127.0.0.1:{port}"))
+            .env("AUTH_JWT_ISSUER", ISSUER)
+            .env("AUTH_JWT_AUDIENCE", "patients")
+            .env("AUTH_JWT_ROLES_CLAIM", "realm_access.roles")
+            .env(setting.0, setting.1),
+    )
+}
+
+async fn status(client: &Client, path: &str, token: &str) -> u16 {
+    let request = http().build().unwrap().get(client.url(path)).bearer_auth(token);
+    request.send().await.unwrap().status().as_u16()
+}
+
+#[tokio::test]
+async fn keys_are_waited_for_kept_while_the_issuer_is_away_and_fetched_when_one_is_new() {
+    let folder = TempDir::new().unwrap();
+    let (old, new) = (Signer::ed("old"), Signer::rsa("new", "RS256"));
+    let mut issuer = Jwks::new();
+    let port = free_port();
+    let program = serve(&folder, port, ("AUTH_JWKS_URL", &issuer.url()));
+    wait_until(SOON, "it says what it waits for", async || {
+        program.log().contains("waiting for the keys of AUTH_JWKS_URL")
+    })
+    .await;
+    issuer.serve(&[&old]).await;
+    let client = Client::new(port);
+    wait_until(SOON, "it is ready", async || client.ready().await).await;
+    assert!(
+        program
+            .stdout()
+            .contains("by JWT of https://id.example.com; 1 of its keys known")
+    );
+    let (first, second) = (token(&old), token(&new));
+    assert_eq!(status(&client, "/events", &first).await, 200);
+    assert_eq!(status(&client, "/metrics", &first).await, 403);
+
+    issuer.go_away();
+    assert_eq!(status(&client, "/patients", &first).await, 200);
+    assert_eq!(status(&client, "/patients", &second).await, 401);
+
+    issuer.serve(&[&new]).await;
+    wait_until(SOON, "the new key is known", async || {
+        status(&client, "/patients", &second).await == 200
+    })
+    .await;
+    assert_eq!(status(&client, "/patients", &first).await, 401);
+    let log = program.log();
+    for part in [&first, &second]
+        .into_iter()
+        .flat_map(|token| token.split('.'))
+        .collect::<HashSet<_>>()
+    {
+        assert!(!log.contains(part), "{log}");
+    }
+}
+
+#[tokio::test]
+async fn the_file_of_keys_is_read_again_when_it_changes() {
+    let folder = TempDir::new().unwrap();
+    let (old, new) = (Signer::ec("old"), Signer::ed("new"));
+    let file = folder.path().join("jwks.json");
+    let write = |text: String| std::fs::write(&file, text).unwrap();
+    write(set(&[&old]).to_string());
+    let port = free_port();
+    let program = serve(&folder, port, ("AUTH_JWKS_FILE", file.to_str().unwrap()));
+    let client = Client::new(port);
+    wait_until(SOON, "it is ready", async || client.ready().await).await;
+    let (first, second) = (token(&old), token(&new));
+    assert_eq!(status(&client, "/patients", &first).await, 200);
+    write("nonsense".to_owned());
+    wait_until(SOON, "it says so", async || {
+        program.log().contains("what was there before stays")
+    })
+    .await;
+    assert_eq!(status(&client, "/patients", &first).await, 200);
+    write(set(&[&new]).to_string());
+    wait_until(SOON, "the new key is known", async || {
+        status(&client, "/patients", &second).await == 200
+    })
+    .await;
+    assert_eq!(status(&client, "/patients", &first).await, 401);
+}
+
+#[tokio::test]
+async fn settings_for_jwts_that_let_in_too_many_or_nobody_are_refused() {
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("jwks.json");
+    std::fs::write(&file, r#"{"keys": [{"kty": "oct", "k": "AAAA"}]}"#).unwrap();
+    let empty = file.to_str().unwrap();
+    let issuer = ("AUTH_JWT_ISSUER", ISSUER);
+    let audience = ("AUTH_JWT_AUDIENCE", "patients");
+    for (settings, expected) in [
+        (&[issuer][..], "AUTH_JWT_AUDIENCE is not"),
+        (
+            &[issuer, audience],
+            "expected one of AUTH_JWKS_URL and AUTH_JWKS_FILE",
+        ),
+        (&[audience], "AUTH_JWT_ISSUER is not set"),
+        (
+            &[issuer, audience, ("AUTH_JWKS_URL", "http://id.example.com/keys")],
+            "expected https://",
+        ),
+        (
+            &[issuer, audience, ("AUTH_JWKS_FILE", empty)],
+            "it is a secret or a private key",
+        ),
+        (
+            &[
+                issuer,
+                audience,
+                ("AUTH_JWKS_FILE", empty),
+                ("AUTH_JWKS_URL", "https://id.example.com"),
+            ],
+            "expected one of",
+        ),
+    ] {
+        let mut command = patients("serve");
+        command
+            .current_dir(folder.path())
+            .env("HTTP_ADDR", format!("127.0.0.1:{}", free_port()))
+            .envs(settings.iter().copied());
+        let program = Program::start(&command);
+        assert_eq!(program.wait(SOON).await, 1, "{expected}");
+        assert!(program.log().contains(expected), "{}", program.log());
+    }
+}
