@@ -78,8 +78,8 @@ impl Query {
 
     /// A text of 1 to `most` characters, none of them a control character.
     pub(crate) fn text(&mut self, name: &str, most: usize) -> Option<String> {
-        let must = format!("must have 1 to {most} characters, none of them a control character");
-        self.read(name, &must, |value| {
+        let wanted = format!("must have 1 to {most} characters, none of them a control character");
+        self.read(name, &wanted, |value| {
             let fits = (1..=most).contains(&value.chars().count()) && !value.chars().any(char::is_control);
             fits.then(|| value.to_owned())
         })

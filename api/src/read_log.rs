@@ -271,7 +271,7 @@ impl ReadLog {
             ("actor", wanted.actor.is_some()),
         ] {
             if given {
-                sql.push_str(&format!(" AND {column} = ?"));
+                sql.extend([" AND ", column, " = ?"]);
             }
         }
         sql.push_str(" ORDER BY id LIMIT ?");

@@ -42,7 +42,7 @@ fn line(read: &RecordedRead) -> String {
         ("request", read.request_id.clone()),
     ] {
         if let Some(value) = value {
-            said.push_str(&format!("  {name} {value}"));
+            said.extend(["  ", name, " ", value.as_str()]);
         }
     }
     said

@@ -1,4 +1,4 @@
-//! JWTs of an OpenID Connect issuer, as RFC 9068 has access tokens and RFC 8725 wants them checked.
+//! JWTs of an `OpenID` Connect issuer, as RFC 9068 has access tokens and RFC 8725 wants them checked.
 //!
 //! `jsonwebtoken` reads keys and checks signatures, with ring underneath (`provider`). What is around that is here, because
 //! it has to be stricter: the time comes from our clock, no member may be there twice, nothing that is critical is passed

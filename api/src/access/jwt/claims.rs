@@ -10,7 +10,7 @@ use crate::access::{Role, Roles};
 
 /// How far the issuer's clock and ours may differ.
 const LEEWAY: Duration = Duration::from_secs(30);
-/// The longest subject (OpenID Connect Core 1.0, section 2).
+/// The longest subject (`OpenID` Connect Core 1.0, section 2).
 const LONGEST_SUBJECT: usize = 255;
 
 /// Who holds a token, and how long it is good.

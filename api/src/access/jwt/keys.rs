@@ -23,7 +23,7 @@ struct Key {
     id: Option<String>,
     /// What it may be used with: what its type allows, or of that what the key itself says.
     algorithms: Vec<Algorithm>,
-    key: DecodingKey,
+    decoded: DecodingKey,
 }
 
 /// The text is not a JWK set. Nothing of it is repeated.
@@ -86,7 +86,7 @@ impl Keys {
             .iter()
             .filter(|key| key.algorithms.contains(&algorithm) && (id.is_none() || key.id.as_deref() == id));
         let found = fitting.next()?;
-        (id.is_some() || fitting.next().is_none()).then_some(&found.key)
+        (id.is_some() || fitting.next().is_none()).then_some(&found.decoded)
     }
 }
 
@@ -112,7 +112,7 @@ impl Key {
         Ok(Self {
             id: key.common.key_id,
             algorithms,
-            key: decoded,
+            decoded,
         })
     }
 }
