@@ -71,6 +71,8 @@ pub enum ApiError {
     EmailTaken,
     /// The `Idempotency-Key` was used for another registration.
     IdempotencyKeyReused,
+    /// A registration with the same `Idempotency-Key` is under way.
+    InProgress,
     /// No access token, or one that is not known.
     Unauthorized,
     /// The token's role may not do this.
@@ -103,6 +105,8 @@ pub enum ApiError {
     MethodNotAllowed,
     /// The projection has not reached `Min-Position` in time; where it is.
     NotProjectedYet(Position),
+    /// The read table was made before names could be searched.
+    RebuildNeeded,
     /// Too much waits already.
     Overloaded,
     /// As many streams are open as may be.
@@ -141,6 +145,8 @@ impl ApiError {
             Self::Invalid(_) => &kinds::INVALID_REQUEST,
             Self::EmailTaken => &kinds::EMAIL_TAKEN,
             Self::IdempotencyKeyReused => &kinds::IDEMPOTENCY_KEY_REUSED,
+            Self::InProgress => &kinds::REQUEST_IN_PROGRESS,
+            Self::RebuildNeeded => &kinds::REBUILD_NEEDED,
             Self::Unauthorized => &kinds::UNAUTHORIZED,
             Self::Forbidden => &kinds::FORBIDDEN,
             Self::PatientNotFound => &kinds::PATIENT_NOT_FOUND,
@@ -218,7 +224,7 @@ impl IntoResponse for ApiError {
         if let Some(location) = location {
             headers.insert(header::LOCATION, location);
         }
-        if status == StatusCode::SERVICE_UNAVAILABLE {
+        if kind.is_to_be_retried() {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }
         response
@@ -230,6 +236,7 @@ impl From<CommandError> for ApiError {
         match error {
             CommandError::EmailTaken => Self::EmailTaken,
             CommandError::IdempotencyKeyReused => Self::IdempotencyKeyReused,
+            CommandError::InProgress => Self::InProgress,
             CommandError::NotFound => Self::PatientNotFound,
             CommandError::Deleted => Self::PatientDeleted,
             CommandError::SequenceMismatch { actual } => Self::PreconditionFailed(actual),

@@ -8,9 +8,11 @@
 
 mod about;
 mod access;
+mod conditional;
 mod desk;
 mod errors;
 mod feed;
+mod filters;
 mod history;
 mod openapi;
 mod projections;
