@@ -210,9 +210,10 @@ impl Table {
         if self.rows.is_empty()
             && let Some(after) = self.after.take()
         {
+            // Of a column with a binary collation sqlx reads bytes only.
             let rows = snapshot
                 .query(
-                    "SELECT id, name, email, phone, document_url, sequence, registered_at, name_key \
+                    "SELECT id, name, email, phone, document_url, sequence, registered_at, CAST(name_key AS CHAR) \
                      FROM patient_view WHERE generation = ? AND id > ? ORDER BY id LIMIT ?",
                 )
                 .bind(self.generation)

@@ -127,6 +127,7 @@ async fn every_row_that_is_not_is_named(backend: Backend) {
         ("a", What::Missing),
         ("b", What::Different),
         ("bb", What::Unexpected),
+        ("c", What::Different),
         ("d", What::Missing),
     ];
     assert_eq!(named, expected.map(|(id, what)| (id.to_owned(), what)));
