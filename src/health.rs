@@ -50,7 +50,11 @@ async fn api(settings: &Settings) -> anyhow::Result<()> {
         .no_proxy()
         .danger_accept_invalid_certs(true)
         .build()?;
-    let scheme = if settings.tls_cert_file().is_some() { "https" } else { "http" };
+    let scheme = if settings.tls_cert_file().is_some() {
+        "https"
+    } else {
+        "http"
+    };
     let answer = client
         .get(format!("{scheme}://{address}/health/ready"))
         .send()

@@ -1,6 +1,7 @@
 //! Commands: from a parsed request to durable events, through cqrs-es.
 
 mod claims;
+mod running;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -15,6 +16,8 @@ use uuid::Uuid;
 
 use crate::observe::new_id;
 use claims::EmailClaims;
+pub(crate) use claims::email_claim;
+use running::Running;
 
 /// The namespace in which an `Idempotency-Key` names a patient (UUID version 5, RFC 9562).
 const IDEMPOTENCY_KEYS: Uuid = Uuid::from_u128(0x6f1f_0f5e_9d0c_5c3b_8a44_2f6b_7a90_31d7);
@@ -60,6 +63,9 @@ pub enum CommandError {
     /// The key was used for another registration.
     #[error("the idempotency key was used for another registration")]
     IdempotencyKeyReused,
+    /// A registration with that key is under way.
+    #[error("a registration with this key is under way")]
+    InProgress,
     /// No such patient.
     #[error("no such patient")]
     NotFound,
@@ -102,6 +108,8 @@ pub struct Commands {
     appends: AppendQueue,
     claims: Arc<dyn ClaimRules>,
     clock: Arc<dyn Clock>,
+    /// Those with an idempotency key.
+    running: Running,
 }
 
 impl Commands {
@@ -111,6 +119,7 @@ impl Commands {
             appends,
             claims: Arc::new(EmailClaims),
             clock,
+            running: Running::default(),
         }
     }
 
@@ -125,12 +134,13 @@ impl Commands {
     }
 
     /// Registers a patient. With a key, the id is derived from it, so that a retry meets its own first event and gets
-    /// the first answer, also after the patient was deleted.
+    /// the first answer, also after the patient was deleted. While the first is under way in this process, a retry is refused;
+    /// one in another process waits for it at the lock that every append takes.
     ///
     /// # Errors
     ///
     /// [`CommandError::EmailTaken`]; [`CommandError::IdempotencyKeyReused`] if the key's first registration was
-    /// another; and those of the append.
+    /// another; [`CommandError::InProgress`]; and those of the append.
     pub async fn register(
         &self,
         registration: Registration,
@@ -142,6 +152,10 @@ impl Commands {
             || new_id(self.clock.as_ref()),
             |key| Uuid::new_v5(&IDEMPOTENCY_KEYS, key.as_bytes()),
         );
+        let _turn = match key {
+            Some(_) => Some(self.running.begin(id).ok_or(CommandError::InProgress)?),
+            None => None,
+        };
         let command = PatientCommand::RegisterPatient(registration);
         match self.execute(id, command, cause, key.is_none()).await {
             Ok(appended) => Ok(Registered {

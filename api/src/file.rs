@@ -9,7 +9,7 @@ use flate2::Compression;
 use flate2::read::{GzDecoder, GzEncoder};
 use sha2::{Digest, Sha256};
 
-use crate::headers::accepts_gzip;
+use crate::headers::{accepts_gzip, none_match};
 use crate::problem::ApiError;
 
 /// A file, as gzip has it.
@@ -56,12 +56,7 @@ impl File {
         let gzip = accepts_gzip(request);
         // The two forms are two representations, and a strong entity tag names one of them.
         let etag = format!("\"{}{}\"", self.etag, if gzip { "-gzip" } else { "" });
-        let known = request
-            .get_all(header::IF_NONE_MATCH)
-            .iter()
-            .filter_map(|value| value.to_str().ok())
-            .flat_map(|value| value.split(','))
-            .any(|tag| matches!(tag.trim(), "*") || tag.trim().trim_start_matches("W/") == etag);
+        let known = none_match(request, &etag);
         let body = match (known, gzip) {
             (true, _) => None,
             (false, true) => Some(Cow::Borrowed(self.gzip.as_ref())),

@@ -100,11 +100,25 @@ pub(crate) fn accepts_gzip(headers: &HeaderMap) -> bool {
     listed(headers, &header::ACCEPT_ENCODING, "gzip")
 }
 
-/// Says where the next page is (RFC 8288).
-pub(crate) fn set_next(response: &mut Response, target: &str) {
-    if let Ok(link) = HeaderValue::try_from(format!("<{target}>; rel=\"next\"")) {
-        response.headers_mut().insert(header::LINK, link);
+/// Says where the next page is, if there is one, and where the first (RFC 8288).
+pub(crate) fn set_links(response: &mut Response, first: &str, next: Option<&str>) {
+    let next = next.map_or_else(String::new, |next| format!("<{next}>; rel=\"next\", "));
+    if let Ok(links) = HeaderValue::try_from(format!("{next}<{first}>; rel=\"first\"")) {
+        response.headers_mut().insert(header::LINK, links);
     }
+}
+
+/// Whether `If-None-Match` names `etag`, by weak comparison (RFC 9110, section 13.1.2), or is `*`. What is no entity tag
+/// is the tag of nothing.
+pub(crate) fn none_match(headers: &HeaderMap, etag: &str) -> bool {
+    headers
+        .get_all(header::IF_NONE_MATCH)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        // A comma within a tag does no harm: what is between two commas has no quotes on both sides then.
+        .flat_map(|value| value.split(','))
+        .map(str::trim)
+        .any(|tag| tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == etag)
 }
 
 /// `If-Match` with one entity tag, as `GET` gave it; `*` matches any patient there is.
@@ -169,6 +183,42 @@ mod tests {
         for value in ["1", "W/\"1\"", "\"x\"", "\"1\", \"2\"", "\""] {
             assert!(if_match(&headers(header::IF_MATCH, value)).is_err(), "{value}");
         }
+    }
+
+    #[test]
+    fn if_none_match_takes_lists_and_weak_tags_and_a_star() {
+        for value in [
+            "\"1\"",
+            "W/\"1\"",
+            "*",
+            "\"7\", W/\"1\"",
+            "\"a,b\",\"1\"",
+            "  \"1\" ,",
+        ] {
+            assert!(
+                none_match(&headers(header::IF_NONE_MATCH, value), "\"1\""),
+                "{value}"
+            );
+        }
+        for value in [
+            "",
+            "1",
+            "\"11\"",
+            "w/\"1\"",
+            "W/W/\"1\"",
+            "\"1",
+            "\"a,1\"",
+            "\"*\"",
+        ] {
+            assert!(
+                !none_match(&headers(header::IF_NONE_MATCH, value), "\"1\""),
+                "{value}"
+            );
+        }
+        let mut two = headers(header::IF_NONE_MATCH, "\"7\"");
+        assert!(!none_match(&two, "\"1\""));
+        two.append(header::IF_NONE_MATCH, HeaderValue::from_static("\"1\""));
+        assert!(none_match(&two, "\"1\""));
     }
 
     #[test]

@@ -71,6 +71,8 @@ pub enum ApiError {
     EmailTaken,
     /// The `Idempotency-Key` was used for another registration.
     IdempotencyKeyReused,
+    /// A registration with the same `Idempotency-Key` is under way.
+    InProgress,
     /// No access token.
     Unauthorized,
     /// An access token that is not known, or is not good, or no longer.
@@ -107,6 +109,8 @@ pub enum ApiError {
     NotProjectedYet(Position),
     /// The client has used its quota; in how many seconds there is some again.
     TooManyRequests(u64),
+    /// The read table was made before names could be searched.
+    RebuildNeeded,
     /// Too much waits already.
     Overloaded,
     /// As many streams are open as may be.
@@ -145,6 +149,8 @@ impl ApiError {
             Self::Invalid(_) => &kinds::INVALID_REQUEST,
             Self::EmailTaken => &kinds::EMAIL_TAKEN,
             Self::IdempotencyKeyReused => &kinds::IDEMPOTENCY_KEY_REUSED,
+            Self::InProgress => &kinds::REQUEST_IN_PROGRESS,
+            Self::RebuildNeeded => &kinds::REBUILD_NEEDED,
             Self::Unauthorized | Self::InvalidToken => &kinds::UNAUTHORIZED,
             Self::Forbidden => &kinds::FORBIDDEN,
             Self::PatientNotFound => &kinds::PATIENT_NOT_FOUND,
@@ -202,7 +208,7 @@ impl IntoResponse for ApiError {
         let status = kind.status;
         let detail = self.detail();
         let (mut errors, mut position, mut location) = (Vec::new(), None, None);
-        let mut wait = (status == StatusCode::SERVICE_UNAVAILABLE).then_some(1);
+        let mut wait = kind.is_to_be_retried().then_some(1);
         let challenge = self.challenge();
         match self {
             Self::Invalid(problems) => errors = problems,
@@ -247,6 +253,7 @@ impl From<CommandError> for ApiError {
         match error {
             CommandError::EmailTaken => Self::EmailTaken,
             CommandError::IdempotencyKeyReused => Self::IdempotencyKeyReused,
+            CommandError::InProgress => Self::InProgress,
             CommandError::NotFound => Self::PatientNotFound,
             CommandError::Deleted => Self::PatientDeleted,
             CommandError::SequenceMismatch { actual } => Self::PreconditionFailed(actual),

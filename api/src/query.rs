@@ -1,5 +1,6 @@
 //! Query strings, parsed.
 
+use std::fmt::Display;
 use std::str::FromStr;
 
 use eventstore::{Position, Timestamp};
@@ -37,16 +38,34 @@ impl Query {
         must: &str,
         read: impl FnOnce(&str) -> Option<T>,
     ) -> Option<T> {
+        self.parse_one(name, |value| read(value).ok_or_else(|| must.to_owned()))
+    }
+
+    /// Text that `parse` makes a value of, or a problem that says why it did not.
+    pub(crate) fn text<T, E: Display>(
+        &mut self,
+        name: &str,
+        parse: impl FnOnce(&str) -> Result<T, E>,
+    ) -> Option<T> {
+        self.parse_one(name, |value| {
+            // It stands for what was no UTF-8.
+            if value.contains(char::REPLACEMENT_CHARACTER) {
+                return Err("must be UTF-8, percent-encoded".to_owned());
+            }
+            parse(value).map_err(|error| error.to_string())
+        })
+    }
+
+    fn parse_one<T>(&mut self, name: &str, parse: impl FnOnce(&str) -> Result<T, String>) -> Option<T> {
         let mut values = self.parameters.iter().filter(|(parameter, _)| parameter == name);
         let (_, value) = values.next()?;
-        let (read, message) = match values.next() {
-            Some(_) => (None, "was sent more than once"),
-            None => (read(value), must),
+        let parsed = match values.next() {
+            Some(_) => Err("was sent more than once".to_owned()),
+            None => parse(value),
         };
-        if read.is_none() {
-            self.problems.push(FieldProblem::new(name, message));
-        }
-        read
+        parsed
+            .map_err(|message| self.problems.push(FieldProblem::new(name, message)))
+            .ok()
     }
 
     /// A whole number from 0.
@@ -77,11 +96,11 @@ impl Query {
     }
 
     /// A text of 1 to `most` characters, none of them a control character.
-    pub(crate) fn text(&mut self, name: &str, most: usize) -> Option<String> {
-        let wanted = format!("must have 1 to {most} characters, none of them a control character");
-        self.read(name, &wanted, |value| {
+    pub(crate) fn short_text(&mut self, name: &str, most: usize) -> Option<String> {
+        self.text(name, |value| {
             let fits = (1..=most).contains(&value.chars().count()) && !value.chars().any(char::is_control);
             fits.then(|| value.to_owned())
+                .ok_or_else(|| format!("must have 1 to {most} characters, none of them a control character"))
         })
     }
 

@@ -1,24 +1,29 @@
 //! Reads: from the read table, and from the log for what is not projected yet.
 
 mod by_id;
+mod by_name;
 mod kept;
 mod list;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::PatientDetails;
+use domain::{Email, PatientDetails};
 use eventstore::{Coalescer, EventLog, Position, Rejected};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 use uuid::Uuid;
 
+use crate::commands::email_claim;
 use by_id::PatientBatch;
+pub use by_name::NameRange;
 use list::ListBatch;
 pub use list::{PageRequest, PatientPage};
 
-/// Batches of reads that are under way at a time.
+/// Batches of reads by id that are under way at a time.
 const WORKERS: usize = 2;
+/// Pages that are read at a time. More than of those by id: a page far behind the first waits for the disk.
+const PAGE_WORKERS: usize = 4;
 /// Reads by id that may wait.
 const CAPACITY: usize = 4096;
 /// Reads by id that are answered together.
@@ -65,6 +70,9 @@ pub enum ReadError {
         /// What is wrong with it.
         source: domain::StoredEventError,
     },
+    /// The read table has rows that an earlier version wrote, which are not found by name.
+    #[error("the read table is to be rebuilt before names can be searched")]
+    RebuildNeeded,
     /// A defect.
     #[error("the read ended without an answer")]
     Failed,
@@ -99,7 +107,7 @@ impl PatientReads {
     pub(crate) fn start(log: &EventLog) -> Self {
         let database = || log.database().clone();
         let by_id = (0..WORKERS).map(|_| PatientBatch::new(database()));
-        let pages = (0..WORKERS).map(|_| ListBatch::new(database()));
+        let pages = (0..PAGE_WORKERS).map(|_| ListBatch::new(database()));
         Self {
             by_id: Coalescer::start(by_id, CAPACITY, LARGEST),
             pages: Coalescer::start(pages, PAGE_CAPACITY, MOST_PAGES),
@@ -121,6 +129,25 @@ impl PatientReads {
     /// [`ReadError`].
     pub async fn by_id(&self, id: Uuid) -> Result<Found, ReadError> {
         self.by_id.ask(id).await?
+    }
+
+    /// The active patient with that email, and what is known of them: strongly consistent, as the reads by id are.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError`].
+    pub async fn by_email(&self, email: &Email) -> Result<Option<(Uuid, Arc<PatientDetails>)>, ReadError> {
+        let mut connection = self.log.database().reader().await?;
+        let holder = email_claim(email.as_str()).holder(&mut connection).await?;
+        drop(connection);
+        let Some(id) = holder.and_then(|id| Uuid::try_parse(&id).ok()) else {
+            return Ok(None);
+        };
+        match self.by_id(id).await? {
+            Found::Active(details, _) => Ok(Some((id, details))),
+            // Deleted since: at that moment nobody had the email.
+            Found::Deleted | Found::Nothing => Ok(None),
+        }
     }
 
     /// The active patients of a page, as far as they are projected.

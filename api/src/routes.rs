@@ -147,6 +147,7 @@ impl From<ReadError> for ApiError {
         match error {
             ReadError::Overloaded => Self::Overloaded,
             ReadError::ShuttingDown => Self::ShuttingDown,
+            ReadError::RebuildNeeded => Self::RebuildNeeded,
             ReadError::Store(error) if matches!(*error, eventstore::Error::Damaged { .. }) => {
                 tracing::error!(%error, "the log is damaged");
                 Self::Internal

@@ -24,6 +24,7 @@
 //! | [`Registration`], [`FieldError`] | input parsed whole, with every bad field reported at once |
 //! | [`Name`], [`Email`], [`Phone`], [`DocumentUrl`] | one value each, with its own rules and error |
 //! | [`email_claim_key`] | when two emails count as the same |
+//! | [`name_key`], [`NamePrefix`] | how names are searched: without case and accents |
 //!
 //! # Adding an event
 //!
@@ -61,6 +62,6 @@ pub use replay::{StoredEvent, Until};
 pub use stored::StoredEventError;
 pub use upcast::upcasters;
 pub use values::{
-    ControlCharacter, DocumentUrl, DocumentUrlError, Email, EmailError, Name, NameError, Phone, PhoneError,
-    email_claim_key,
+    ControlCharacter, DocumentUrl, DocumentUrlError, Email, EmailError, Name, NameError, NamePrefix,
+    NamePrefixError, Phone, PhoneError, email_claim_key, name_key,
 };

@@ -38,11 +38,13 @@ macro_rules! value {
 mod document_url;
 mod email;
 mod name;
+mod name_key;
 mod phone;
 mod text;
 
 pub use document_url::{DocumentUrl, DocumentUrlError};
 pub use email::{Email, EmailError, email_claim_key};
 pub use name::{Name, NameError};
+pub use name_key::{NamePrefix, NamePrefixError, name_key};
 pub use phone::{Phone, PhoneError};
 pub use text::ControlCharacter;

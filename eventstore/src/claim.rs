@@ -6,6 +6,9 @@
 use cqrs_es::persist::SerializedEvent;
 use sha2::{Digest, Sha256};
 
+use crate::database::Session;
+use crate::error::Result;
+
 /// A unique value, hashed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Claim(pub(crate) [u8; 32]);
@@ -20,6 +23,21 @@ impl Claim {
         sha.update([0]);
         sha.update(value.as_bytes());
         Self(sha.finalize().into())
+    }
+
+    /// The id of the aggregate that holds it at the moment, if one does.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Database`](crate::Error::Database).
+    pub async fn holder(&self, session: &mut impl Session) -> Result<Option<String>> {
+        session
+            .query("SELECT aggregate_id FROM claims WHERE claim = ?")
+            .bind(self.0.as_slice())
+            .fetch_optional()
+            .await?
+            .map(|row| row.get(0))
+            .transpose()
     }
 }
 
@@ -42,7 +60,7 @@ pub trait ClaimRules: Send + Sync + 'static {
     fn changes(
         &self,
         event: &SerializedEvent,
-    ) -> Result<Vec<ClaimChange>, Box<dyn std::error::Error + Send + Sync>>;
+    ) -> std::result::Result<Vec<ClaimChange>, Box<dyn std::error::Error + Send + Sync>>;
 }
 
 /// No event claims anything.
@@ -53,7 +71,7 @@ impl ClaimRules for NoClaims {
     fn changes(
         &self,
         _event: &SerializedEvent,
-    ) -> Result<Vec<ClaimChange>, Box<dyn std::error::Error + Send + Sync>> {
+    ) -> std::result::Result<Vec<ClaimChange>, Box<dyn std::error::Error + Send + Sync>> {
         Ok(Vec::new())
     }
 }

@@ -3,13 +3,15 @@
 use std::collections::BTreeMap;
 
 use cqrs_es::Aggregate;
-use domain::{Patient, PatientDetails, PatientEvent, StoredEventError};
+use domain::{Patient, PatientDetails, PatientEvent, StoredEventError, name_key};
 use eventstore::{RecordedEvent, Timestamp};
 
 /// A row of `patient_view`, without its generation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct PatientRow {
     pub(crate) id: String,
+    /// By which the patient is found by name.
+    pub(crate) name_key: String,
     pub(crate) details: PatientDetails,
     pub(crate) sequence: u64,
     pub(crate) registered_at: Timestamp,
@@ -36,6 +38,7 @@ pub(crate) fn changes<'e>(
             .map_err(|error| (event, error))?;
         let row = read.into_details().map(|details| PatientRow {
             id: event.aggregate_id.clone(),
+            name_key: name_key(&details.name),
             details,
             sequence: event.sequence,
             registered_at: event.recorded_at,

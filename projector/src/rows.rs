@@ -89,9 +89,9 @@ async fn insert(
 ) -> Result<(), eventstore::Error> {
     // A plain INSERT: a row that is there already would mean an event applied twice, and must not pass unseen.
     let sql = format!(
-        "INSERT INTO patient_view (generation, id, name, email, phone, document_url, sequence, registered_at) \
-         VALUES {}",
-        values_list(rows.len(), 8)
+        "INSERT INTO patient_view \
+         (generation, id, name_key, name, email, phone, document_url, sequence, registered_at) VALUES {}",
+        values_list(rows.len(), 9)
     );
     let insert = transaction.query(&sql).of_rows(rows.len());
     rows.iter()
@@ -99,6 +99,7 @@ async fn insert(
             query
                 .bind(generation)
                 .bind(row.id.as_str())
+                .bind(row.name_key.as_str())
                 .bind(row.details.name.as_str())
                 .bind(row.details.email.as_str())
                 .bind(row.details.phone.as_str())

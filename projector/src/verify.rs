@@ -210,10 +210,11 @@ impl Table {
         if self.rows.is_empty()
             && let Some(after) = self.after.take()
         {
+            // Of a column with a binary collation sqlx reads bytes only.
             let rows = snapshot
                 .query(
-                    "SELECT id, name, email, phone, document_url, sequence, registered_at FROM patient_view \
-                     WHERE generation = ? AND id > ? ORDER BY id LIMIT ?",
+                    "SELECT id, name, email, phone, document_url, sequence, registered_at, CAST(name_key AS CHAR) \
+                     FROM patient_view WHERE generation = ? AND id > ? ORDER BY id LIMIT ?",
                 )
                 .bind(self.generation)
                 .bind(after)
@@ -224,6 +225,7 @@ impl Table {
                 let sequence: i64 = row.get(5)?;
                 self.rows.push_back(PatientRow {
                     id: row.get(0)?,
+                    name_key: row.get(7)?,
                     details: PatientDetails {
                         name: row.get(1)?,
                         email: row.get(2)?,
@@ -254,7 +256,7 @@ impl Adding {
             phone,
             document_url,
         } = &row.details;
-        for text in [&row.id, name, email, phone, document_url] {
+        for text in [&row.id, &row.name_key, name, email, phone, document_url] {
             // With its length, so that no two rows come to the same bytes.
             self.hash.update((text.len() as u64).to_be_bytes());
             self.hash.update(text.as_bytes());

@@ -2,6 +2,7 @@
 
 use reqwest::{Response, StatusCode};
 use serde_json::{Value, json};
+use testkit::link_target;
 
 /// A client to be, with ring for TLS and without a proxy.
 pub(crate) fn http() -> reqwest::ClientBuilder {
@@ -76,26 +77,35 @@ impl Client {
             .await
     }
 
+    /// Registers under a key, once.
+    pub(crate) async fn register_under(&self, key: &str, email: &str) -> reqwest::Result<Response> {
+        let request = self.http.post(self.url("/register"));
+        let request = request.header("idempotency-key", key);
+        request.json(&patient(email)).send().await
+    }
+
     /// Registers under a key, again and again until it is answered, as a client that must not lose a patient does.
     pub(crate) async fn register_for_sure(&self, email: &str) -> Value {
+        self.register_for_sure_under(email, email).await
+    }
+
+    /// The same, under a key of its own.
+    pub(crate) async fn register_for_sure_under(&self, key: &str, email: &str) -> Value {
         loop {
-            let request = self
-                .http
-                .post(self.url("/register"))
-                .header("idempotency-key", email)
-                .json(&patient(email));
-            match request.send().await {
+            match self.register_under(key, email).await {
                 Ok(answer) if answer.status() == StatusCode::CREATED => {
                     if let Ok(body) = answer.json().await {
                         return body;
                     }
                 }
                 Ok(answer) if answer.status() != StatusCode::SERVICE_UNAVAILABLE => {
-                    panic!(
-                        "{email}: {}: {}",
-                        answer.status(),
-                        answer.text().await.unwrap_or_default()
-                    )
+                    let status = answer.status();
+                    let said = answer.text().await.unwrap_or_default();
+                    // What the request before began goes on although its connection is gone.
+                    assert!(
+                        said.contains("/problems/request-in-progress"),
+                        "{email}: {status}: {said}"
+                    );
                 }
                 Ok(_) | Err(_) => {}
             }
@@ -115,17 +125,20 @@ impl Client {
         let mut path = "/getPatients?limit=1000".to_owned();
         loop {
             let answer = self.get(&path).await.unwrap();
-            let next = answer
-                .headers()
-                .get("link")
-                .map(|link| link.to_str().unwrap().to_owned());
+            let next = next_page(&answer);
             all.extend(answer.json::<Vec<Value>>().await.unwrap());
             match next {
-                Some(link) => path = link[1..link.find('>').unwrap()].to_string(),
+                Some(next) => path = next,
                 None => return all,
             }
         }
     }
+}
+
+/// Where the next page is.
+pub(crate) fn next_page(answer: &Response) -> Option<String> {
+    let links = answer.headers().get("link")?;
+    link_target(links.to_str().unwrap(), "next")
 }
 
 pub(crate) fn patient(email: &str) -> Value {

@@ -2,34 +2,83 @@
 
 use reqwest::StatusCode;
 use serde_json::Value;
+use tokio::task::JoinSet;
 
-use crate::client::id_of;
+use crate::client::{Client, id_of};
 use crate::rig::Production;
 
-/// With no projector at all, so that the log alone can tell.
+/// Patients of the test below.
+const PATIENTS: usize = 2000;
+/// Clients at a time.
+const CLIENTS: usize = 20;
+
+/// With no projector at all, so that the log alone can tell. Every other client writes through the one process and reads
+/// through the other, and the rest the other way round.
 #[tokio::test]
 async fn a_read_after_a_write_through_another_process_tells_the_truth() {
     Production::on_each(async |production| {
-        let (_writing, writer) = production.api().await;
-        let (_reading, reader) = production.api().await;
-        for number in 0..200 {
-            let created: Value = writer
-                .register(&format!("p{number}@example.com"))
-                .await
-                .unwrap()
-                .json()
-                .await
-                .unwrap();
-            let path = format!("/patients/{}", id_of(&created));
-            let read = reader.get(&path).await.unwrap();
-            assert_eq!(read.status(), StatusCode::OK);
-            assert_eq!(read.json::<Value>().await.unwrap(), created);
-            assert_eq!(
-                reader.delete(id_of(&created)).await.unwrap().status(),
-                StatusCode::NO_CONTENT
-            );
-            assert_eq!(writer.get(&path).await.unwrap().status(), StatusCode::GONE);
+        let (_one, one) = production.api().await;
+        let (_other, other) = production.api().await;
+        let mut clients = JoinSet::new();
+        for number in 0..CLIENTS {
+            let (writer, reader) = match number % 2 {
+                0 => (one.clone(), other.clone()),
+                _ => (other.clone(), one.clone()),
+            };
+            clients.spawn(async move {
+                for patient in 0..PATIENTS / CLIENTS {
+                    let email = format!("p{number}-{patient}@example.com");
+                    write_and_read(&writer, &reader, &email).await;
+                }
+            });
         }
+        while let Some(client) = clients.join_next().await {
+            client.unwrap();
+        }
+        assert_eq!(
+            production.count("events").await,
+            2 * i64::try_from(PATIENTS).unwrap()
+        );
+        assert_eq!(production.count("patient_view").await, 0);
+    })
+    .await;
+}
+
+async fn write_and_read(writer: &Client, reader: &Client, email: &str) {
+    let created = writer.register(email).await.unwrap();
+    let created: Value = created.json().await.unwrap();
+    let path = format!("/patients/{}", id_of(&created));
+    let read = reader.get(&path).await.unwrap();
+    assert_eq!(read.status(), StatusCode::OK);
+    assert_eq!(read.json::<Value>().await.unwrap(), created);
+    let deleted = writer.delete(id_of(&created)).await.unwrap();
+    assert_eq!(deleted.status(), StatusCode::NO_CONTENT);
+    assert_eq!(reader.get(&path).await.unwrap().status(), StatusCode::GONE);
+}
+
+/// Copies of one request, through two processes at once: one patient, and in the end one answer for all.
+#[tokio::test]
+async fn a_hundred_copies_of_one_request_through_two_processes_make_one_patient() {
+    Production::on_each(async |production| {
+        let (_one, one) = production.api().await;
+        let (_other, other) = production.api().await;
+        let mut copies = JoinSet::new();
+        for client in [one.clone(), other.clone()].into_iter().cycle().take(100) {
+            copies.spawn(async move { client.register_under("the-key", "a@example.com").await.unwrap() });
+        }
+        let first = one.register_for_sure_under("the-key", "a@example.com").await;
+        while let Some(answer) = copies.join_next().await {
+            let answer = answer.unwrap();
+            let (status, body): (_, Value) = (answer.status(), answer.json().await.unwrap());
+            if status == StatusCode::CREATED {
+                assert_eq!(body, first);
+            } else {
+                assert_eq!(body["type"], "/problems/request-in-progress", "{body}");
+            }
+        }
+        let other = other.register_under("the-key", "a@example.com").await.unwrap();
+        assert_eq!(other.json::<Value>().await.unwrap(), first);
+        assert_eq!(production.count("events").await, 1);
     })
     .await;
 }

@@ -6,6 +6,11 @@ use cqrs_es::persist::SerializedEvent;
 use domain::{PatientEvent, email_claim_key};
 use eventstore::{Claim, ClaimChange, ClaimRules};
 
+/// The claim on an email.
+pub(crate) fn email_claim(email: &str) -> Claim {
+    Claim::on("patient.email", &email_claim_key(email))
+}
+
 /// A registration takes the claim on its email, a deletion gives it back.
 pub(super) struct EmailClaims;
 
@@ -16,9 +21,7 @@ impl ClaimRules for EmailClaims {
             &event.event_version,
             event.payload.clone(),
         )? {
-            PatientEvent::PatientRegistered { email, .. } => {
-                ClaimChange::Take(Claim::on("patient.email", &email_claim_key(&email)))
-            }
+            PatientEvent::PatientRegistered { email, .. } => ClaimChange::Take(email_claim(&email)),
             PatientEvent::PatientDeleted {} => ClaimChange::ReleaseAll,
         };
         Ok(vec![change])

@@ -178,25 +178,28 @@ pub(crate) fn etag() -> Named {
         "ETag",
         string(),
         json!("\"1\""),
-        "The state that the patient is in, for If-Match.",
+        "The state that the patient is in, for If-Match and If-None-Match.",
     )
 }
+
+pub(crate) fn if_none_match(etag: &str) -> Parameter {
+    request_header(
+        "If-None-Match",
+        string(),
+        json!(etag),
+        "An ETag as an earlier answer gave it, or several with commas between: if it is still the present one, the answer is 304.",
+    )
+}
+
+/// The `ETag` of a file.
+pub(crate) const A_FILE: &str = "\"0f343b0931126a20f133d67c5a0e2b91\"";
 
 pub(crate) fn file_etag() -> Named {
     answer_header(
         "ETag",
         string(),
-        json!("\"0f343b0931126a20f133d67c5a0e2b91\""),
+        json!(A_FILE),
         "What the file is, for If-None-Match.",
-    )
-}
-
-pub(crate) fn if_none_match() -> Parameter {
-    request_header(
-        "If-None-Match",
-        string(),
-        json!("\"0f343b0931126a20f133d67c5a0e2b91\""),
-        "An ETag as an earlier answer gave it: if it is still the file's, the answer is 304.",
     )
 }
 
@@ -205,7 +208,7 @@ pub(crate) fn link(example: &str) -> Named {
         "Link",
         string(),
         json!(example),
-        "Where the next page is (RFC 8288), as long as there is one.",
+        "Where the next page is, as long as there is one, and where the first is (RFC 8288).",
     )
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use axum::http::StatusCode;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 use utoipa::openapi::example::ExampleBuilder;
@@ -35,6 +36,15 @@ impl Method {
             Self::Get => "get",
             Self::Post => "post",
             Self::Delete => "delete",
+        }
+    }
+
+    /// What a path that takes it says in `Allow`, with a comma after each.
+    pub(crate) const fn allowed(self) -> &'static str {
+        match self {
+            Self::Get => "GET,HEAD,",
+            Self::Post => "POST,",
+            Self::Delete => "DELETE,",
         }
     }
 
@@ -264,12 +274,14 @@ fn refusal(response: ResponseBuilder, kinds: &[Kind]) -> ResponseBuilder {
         .schema(Some(Ref::from_schema_name(schemas::Problem::name())))
         .examples_from_iter(examples);
     let response = response.content("application/problem+json", content.build());
-    let own = match kinds[0].status.as_u16() {
-        401 => fields::www_authenticate(),
-        429 | 503 => fields::retry_after(),
-        _ => return response,
+    let (name, header) = if kinds[0].status == StatusCode::UNAUTHORIZED {
+        fields::www_authenticate()
+    } else if kinds.iter().any(Kind::is_to_be_retried) {
+        fields::retry_after()
+    } else {
+        return response;
     };
-    response.header(own.0, own.1)
+    response.header(name, header)
 }
 
 fn example(kind: &Kind) -> Value {

@@ -22,6 +22,14 @@ impl Kind {
         format!("/problems/{}", self.slug)
     }
 
+    /// Whether the same request is likely to succeed in a moment, so that answers say when.
+    pub(crate) fn is_to_be_retried(&self) -> bool {
+        matches!(
+            self.status,
+            StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS
+        ) || *self == REQUEST_IN_PROGRESS
+    }
+
     /// The kind with that slug.
     pub(crate) fn named(slug: &str) -> Option<&'static Self> {
         ALL.iter().find(|kind| kind.slug == slug)
@@ -74,6 +82,11 @@ kinds! {
         "This Idempotency-Key was used for another registration. Use a new key for a new one.",
         "An Idempotency-Key names one registration for ever, and this one names a registration with other values. To repeat \
          that one, send the same values; for another patient, send a new key, such as a random UUID.";
+    REQUEST_IN_PROGRESS, CONFLICT, "request-in-progress", "Still in progress",
+        "A registration with this Idempotency-Key is under way. Repeat it in a moment, and get its answer.",
+        "The same Idempotency-Key was sent a moment ago, and that registration has not come to its end yet. Nobody is registered \
+         twice. Repeat the request after the seconds that Retry-After names: then it gets the answer of the first, or, if that \
+         failed, is carried out itself.";
     UNAUTHORIZED, UNAUTHORIZED, "unauthorized", "Access token needed",
         "Send an access token that is known here, as Authorization: Bearer.",
         "No access token was sent, or one that is not good, or no longer. Whoever runs this service makes them with patients \
@@ -142,6 +155,11 @@ kinds! {
          RateLimit how many are left (r). A client is the holder of an access token or, without one, an address. The quota \
          comes back evenly: wait for the seconds that Retry-After names, and then ask more slowly. An address that sends many \
          access tokens that are not known gets this answer too.";
+    REBUILD_NEEDED, SERVICE_UNAVAILABLE, "rebuild-needed", "Rebuild needed",
+        "The read table has to be rebuilt once before names can be searched. Whoever runs this service does it.",
+        "The read table was filled by an earlier version of this service, which did not prepare it for a search by name, and a \
+         part of the patients would not be found. An operator rebuilds it once, with patients projection rebuild, or POST \
+         /projections/patient_view/rebuild; everything else works meanwhile.";
     OVERLOADED, SERVICE_UNAVAILABLE, "overloaded", "Overloaded",
         "Too many requests wait already. Nothing was done; try again.",
         "More is asked of this process than it can do, and rather than let requests wait without an end it refuses some. \

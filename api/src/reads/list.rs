@@ -1,26 +1,30 @@
 //! The list of patients, page by page. Those who wait for the same page share one statement.
 
 use axum::body::Bytes;
+use eventstore::database::Row;
 use eventstore::{Batch, Connection, Database, Position, Result, Session};
 use serde::Serialize;
 use uuid::Uuid;
 
+use super::by_name::NameRange;
 use super::kept::{KeptConnection, Read};
 use super::{PROJECTION, ReadError};
 
 /// Which page: the patients after an id, at most so many.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PageRequest {
     /// The id after which the page begins; without it, the first page.
     pub after: Option<Uuid>,
     /// The most patients on it.
     pub limit: u32,
+    /// Only these, in the order of their names.
+    pub named: Option<NameRange>,
 }
 
 /// A page of the list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PatientPage {
-    /// The patients in the order of their ids: a JSON array of objects with `id`, `name` and `email`.
+    /// The patients in their order: a JSON array of objects with `id`, `name` and `email`.
     pub json: Bytes,
     /// The id after which the next page begins; nothing on the last page.
     pub next: Option<String>,
@@ -28,10 +32,10 @@ pub struct PatientPage {
 
 /// A patient as the list shows it.
 #[derive(Debug, Serialize)]
-struct ListedPatient<'r> {
-    id: &'r str,
-    name: &'r str,
-    email: &'r str,
+pub(crate) struct ListedPatient<'r> {
+    pub(crate) id: &'r str,
+    pub(crate) name: &'r str,
+    pub(crate) email: &'r str,
 }
 
 pub(super) struct ListBatch {
@@ -64,10 +68,11 @@ impl Batch for ListBatch {
                 Err(error.clone())
             } else {
                 match self.connection.read(&request).await {
-                    Ok(page) => {
+                    Ok(Some(page)) => {
                         read.push((request, page.clone()));
                         Ok(page)
                     }
+                    Ok(None) => Err(ReadError::RebuildNeeded),
                     Err(error) => Err(failed.insert(error.into()).clone()),
                 }
             };
@@ -78,22 +83,20 @@ impl Batch for ListBatch {
 }
 
 impl Read for PageRequest {
-    type Answer = PatientPage;
+    /// Nothing if the names cannot be searched yet.
+    type Answer = Option<PatientPage>;
 
-    async fn read(&self, connection: &mut Connection) -> Result<PatientPage> {
+    async fn read(&self, connection: &mut Connection) -> Result<Option<PatientPage>> {
+        // One more than asked for tells whether there is a next page.
+        let most = i64::from(self.limit) + 1;
         let after = self.after.map(|id| id.to_string()).unwrap_or_default();
-        let mut rows = connection
-            .query(
-                "SELECT id, name, email FROM patient_view \
-                 WHERE generation = (SELECT active_generation FROM projections WHERE name = ?) AND id > ? \
-                 ORDER BY id LIMIT ?",
-            )
-            .bind(PROJECTION)
-            .bind(after)
-            // One more than asked for tells whether there is a next page.
-            .bind(i64::from(self.limit) + 1)
-            .fetch_all()
-            .await?;
+        let mut rows = match &self.named {
+            None => of_all(connection, &after, most).await?,
+            Some(range) => match range.rows(connection, &after, most).await? {
+                Some(rows) => rows,
+                None => return Ok(None),
+            },
+        };
         let more = rows.len() > self.limit as usize;
         rows.truncate(self.limit as usize);
         let patients = rows
@@ -112,8 +115,23 @@ impl Read for PageRequest {
             None
         };
         let json = serde_json::to_vec(&patients)?.into();
-        Ok(PatientPage { json, next })
+        Ok(Some(PatientPage { json, next }))
     }
+}
+
+/// At most so many patients after an id.
+async fn of_all(connection: &mut Connection, after: &str, most: i64) -> Result<Vec<Row>> {
+    connection
+        .query(
+            "SELECT id, name, email FROM patient_view \
+             WHERE generation = (SELECT active_generation FROM projections WHERE name = ?) AND id > ? \
+             ORDER BY id LIMIT ?",
+        )
+        .bind(PROJECTION)
+        .bind(after)
+        .bind(most)
+        .fetch_all()
+        .await
 }
 
 /// How far the projection is.

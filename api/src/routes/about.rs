@@ -65,7 +65,7 @@ fn openapi_described() -> Described {
         "This document",
         "OpenAPI 3.1. Compressed if the client takes gzip.",
     )
-    .takes([fields::if_none_match()])
+    .takes([fields::if_none_match(fields::A_FILE)])
     .answers(
         200,
         "The document.",

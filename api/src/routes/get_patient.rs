@@ -2,14 +2,14 @@
 
 use axum::Json;
 use axum::extract::{Extension, RawQuery, State};
-use axum::http::header;
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 use super::register::PatientBody;
 use super::{PatientId, audit, register};
 use crate::Api;
 use crate::access::{AUDITORS, Caller};
-use crate::headers::etag;
+use crate::headers::{etag, none_match};
 use crate::openapi::schemas::PastPatient;
 use crate::openapi::{Described, Media, PATIENTS, fields};
 use crate::problem::{ApiError, kinds};
@@ -22,7 +22,11 @@ pub(super) fn described() -> Described {
         "Read a patient",
         "Always up to date, whichever process wrote it. With `at`, as it was at that moment: for auditors only.",
     )
-    .takes([fields::patient_id(), fields::at()])
+    .takes([
+        fields::patient_id(),
+        fields::at(),
+        fields::if_none_match("\"1\""),
+    ])
     .answers(
         200,
         "The patient; with `at`, as it was.",
@@ -31,6 +35,12 @@ pub(super) fn described() -> Described {
             ("at", audit::past_example()),
         ])],
         [fields::etag(), fields::cache_control("no-store")],
+    )
+    .answers(
+        304,
+        "Nothing has changed since `If-None-Match`; never with `at`.",
+        [],
+        [fields::etag()],
     )
     .problems([
         kinds::PATIENT_NOT_FOUND,
@@ -49,6 +59,7 @@ pub(super) async fn get(
     reader: audit::Reader,
     PatientId(id): PatientId,
     RawQuery(query): RawQuery,
+    headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     if let Some(query) = query {
         let mut query = Query::parse(Some(&query));
@@ -61,8 +72,12 @@ pub(super) async fn get(
     }
     match api.reads.by_id(id).await? {
         Found::Active(details, sequence) => {
+            let etag = etag(sequence);
+            if none_match(&headers, &etag) {
+                return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, etag)]).into_response());
+            }
             let body = PatientBody::new(id, &details);
-            Ok(([(header::ETAG, etag(sequence))], Json(body)).into_response())
+            Ok(([(header::ETAG, etag)], Json(body)).into_response())
         }
         Found::Deleted => Err(ApiError::PatientDeleted),
         Found::Nothing => Err(ApiError::PatientNotFound),

@@ -1,58 +1,81 @@
 //! `GET /getPatients`, `GET /patients`: the active patients, page by page, in the order of their ids.
 
+use axum::body::Bytes;
 use axum::extract::{OriginalUri, RawQuery, State};
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
+use domain::{Email, NamePrefix, PatientState, Until, name_key};
+use serde::Serialize;
 use serde_json::json;
+use url::form_urlencoded;
 use utoipa::ToSchema;
+use utoipa::openapi::{KnownFormat, SchemaFormat};
 use uuid::Uuid;
 
 use crate::Api;
-use crate::headers::{min_position, set_next};
+use crate::headers::{min_position, set_links};
+use crate::history::Told;
 use crate::openapi::{Described, Media, PATIENTS, fields};
-use crate::problem::{ApiError, kinds};
+use crate::problem::{ApiError, FieldProblem, kinds};
 use crate::query::{DEFAULT_LIMIT, Query};
-use crate::reads::PageRequest;
+use crate::reads::{NameRange, PageRequest};
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// A patient in the list.
-#[derive(ToSchema)]
-#[expect(dead_code, reason = "it describes; the list comes as JSON from the database")]
-struct ListedPatient {
+#[derive(Serialize, ToSchema)]
+struct ListedPatient<'d> {
     id: Uuid,
     #[schema(example = "John Doe")]
-    name: String,
+    name: &'d str,
     #[schema(example = "john@example.com")]
-    email: String,
+    email: &'d str,
 }
 
 pub(super) fn described() -> Described {
     let example = json!([{"id": fields::AN_ID, "name": "John Doe", "email": "john@example.com"}]);
     let id = json!(fields::AN_ID);
+    let email = fields::string()
+        .format(Some(SchemaFormat::KnownFormat(KnownFormat::Email)))
+        .max_length(Some(254));
+    let name = fields::string().min_length(Some(1)).max_length(Some(64));
     Described::new(
         PATIENTS,
         "List patients",
-        "The active ones, in the order of their ids, which is about that of their registrations. The list follows what was \
-         written by some milliseconds, unless `Min-Position` is sent. `GET /patients` and `GET /getPatients` are the same.",
+        "The active ones, in the order of their ids, which is about that of their registrations; with `name` in the order of \
+         their names. The list follows what was written by some milliseconds, unless `Min-Position` is sent; with `email` it is \
+         always up to date. `GET /patients` and `GET /getPatients` are the same.",
     )
     .takes([
         fields::limit(),
-        fields::query("after", fields::uuid(), id, "The id that the page comes after."),
+        fields::query("after", fields::uuid(), id, "The id of the patient that the page comes after."),
+        fields::query(
+            "email",
+            email,
+            json!("john@example.com"),
+            "Only the patient with this email, whatever its case: one, or none.",
+        ),
+        fields::query(
+            "name",
+            name,
+            json!("joh"),
+            "Only those whose names begin with this, whatever the case and the accents.",
+        ),
         fields::min_position(),
     ])
     .answers(
         200,
         "A page.",
-        [Media::json_list::<ListedPatient>(example)],
+        [Media::json_list::<ListedPatient<'_>>(example)],
         [fields::link(&format!(
-            "</patients?limit=100&after={}>; rel=\"next\"",
+            "</patients?limit=100&after={}>; rel=\"next\", </patients?limit=100>; rel=\"first\"",
             fields::AN_ID
         ))],
     )
     .problems([
         kinds::INVALID_REQUEST,
         kinds::NOT_PROJECTED_YET,
+        kinds::REBUILD_NEEDED,
         kinds::OVERLOADED,
         kinds::SHUTTING_DOWN,
         kinds::UNAVAILABLE,
@@ -65,55 +88,134 @@ pub(super) async fn list(
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let page = parse(query.as_deref())?;
-    if let Some(position) = min_position(&headers)? {
-        api.reads
-            .wait_for(position, api.options.read_wait)
-            .await?
-            .map_err(ApiError::NotProjectedYet)?;
-    }
-    let found = api.reads.page(page).await?;
-    let mut response = ([(header::CONTENT_TYPE, JSON)], found.json).into_response();
-    if let Some(next) = found.next {
-        let target = format!("{}?limit={}&after={next}", uri.path(), page.limit);
-        set_next(&mut response, &target);
-    }
+    let query = ListQuery::parse(query.as_deref())?;
+    let min_position = min_position(&headers)?;
+    let (json, next) = if let Some(email) = &query.email {
+        // The log itself tells, and there is nothing to wait for.
+        (with_email(&api, &query, email).await?, None)
+    } else {
+        if let Some(position) = min_position {
+            api.reads
+                .wait_for(position, api.options.read_wait)
+                .await?
+                .map_err(ApiError::NotProjectedYet)?;
+        }
+        let page = api.reads.page(query.page(&api).await?).await?;
+        (page.json, page.next)
+    };
+    let mut response = ([(header::CONTENT_TYPE, JSON)], json).into_response();
+    let page_after = |after| format!("{}?{}", uri.path(), query.page_after(after));
+    let next = next.as_deref().map(|next| page_after(Some(next)));
+    set_links(&mut response, &page_after(None), next.as_deref());
     Ok(response)
 }
 
-fn parse(query: Option<&str>) -> Result<PageRequest, ApiError> {
-    let mut query = Query::parse(query);
-    let page = PageRequest {
-        limit: query.limit().unwrap_or(DEFAULT_LIMIT),
-        after: query.id("after"),
+/// The page of the patient with that email.
+async fn with_email(api: &Api, query: &ListQuery, email: &Email) -> Result<Bytes, ApiError> {
+    let found = api.reads.by_email(email).await?;
+    let listed: Vec<_> = found
+        .iter()
+        .filter(|(id, _)| query.after.is_none_or(|after| *id > after))
+        .filter(|(_, details)| {
+            let name = query.name.as_ref();
+            name.is_none_or(|prefix| prefix.begins(&details.name))
+        })
+        .map(|(id, details)| ListedPatient {
+            id: *id,
+            name: &details.name,
+            email: &details.email,
+        })
+        .collect();
+    serde_json::to_vec(&listed)
+        .map(Bytes::from)
+        .map_err(|_| ApiError::Internal)
+}
+
+/// Which of the patients a request asks for.
+#[derive(Debug, PartialEq, Eq)]
+struct ListQuery {
+    limit: u32,
+    after: Option<Uuid>,
+    email: Option<Email>,
+    name: Option<NamePrefix>,
+}
+
+impl ListQuery {
+    fn parse(query: Option<&str>) -> Result<Self, ApiError> {
+        let mut query = Query::parse(query);
+        let parsed = Self {
+            limit: query.limit().unwrap_or(DEFAULT_LIMIT),
+            after: query.id("after"),
+            // A + that was not percent-encoded means a space in a query string, and there is none in an email.
+            email: query.text("email", |email| Email::parse(&email.trim().replace(' ', "+"))),
+            name: query.text("name", NamePrefix::parse),
+        };
+        query.finish()?;
+        Ok(parsed)
+    }
+
+    async fn page(&self, api: &Api) -> Result<PageRequest, ApiError> {
+        let named = match (&self.name, self.after) {
+            (None, _) => None,
+            (Some(prefix), after) => Some(NameRange {
+                prefix: prefix.clone(),
+                after: match after {
+                    Some(id) => Some(key_of(api, id).await?),
+                    None => None,
+                },
+            }),
+        };
+        Ok(PageRequest {
+            after: self.after,
+            limit: self.limit,
+            named,
+        })
+    }
+
+    /// The query string of the page after that id, or of the first page.
+    fn page_after(&self, after: Option<&str>) -> String {
+        let mut query = form_urlencoded::Serializer::new(String::new());
+        query.append_pair("limit", &self.limit.to_string());
+        query.extend_pairs(after.iter().map(|after| ("after", after)));
+        query.extend_pairs(self.email.iter().map(|email| ("email", email.as_str())));
+        query.extend_pairs(self.name.iter().map(|name| ("name", name.as_str())));
+        query.finish()
+    }
+}
+
+/// Where a patient is in the order of the names, deleted or not: the log knows, so that the page after one who was deleted
+/// since is the same as before.
+async fn key_of(api: &Api, id: Uuid) -> Result<String, ApiError> {
+    let Told::Patient(past) = api.history.state(id, Until::Sequence(1)).await? else {
+        return Err(unknown_after());
     };
-    query.finish()?;
-    Ok(page)
+    match past.patient.state() {
+        PatientState::Active(details) => Ok(name_key(&details.name)),
+        PatientState::Deleted | PatientState::Unregistered => Err(unknown_after()),
+    }
+}
+
+fn unknown_after() -> ApiError {
+    ApiError::Invalid(vec![FieldProblem::new(
+        "after",
+        "must be the id of a patient who is or was registered",
+    )])
 }
 
 #[cfg(test)]
 mod tests {
-    use uuid::Uuid;
-
     use super::*;
+
+    fn query(query: Option<&str>) -> ListQuery {
+        ListQuery::parse(query).unwrap()
+    }
 
     #[test]
     fn limit_and_after_have_defaults_and_bounds() {
         let id = Uuid::from_u128(7);
-        assert_eq!(
-            parse(None).unwrap(),
-            PageRequest {
-                limit: 100,
-                after: None
-            }
-        );
-        assert_eq!(
-            parse(Some(&format!("limit=1000&after={id}&x=y"))).unwrap(),
-            PageRequest {
-                limit: 1000,
-                after: Some(id)
-            }
-        );
+        assert_eq!((query(None).limit, query(None).after), (100, None));
+        let asked = query(Some(&format!("limit=1000&after={id}&x=y")));
+        assert_eq!((asked.limit, asked.after), (1000, Some(id)));
         for bad in [
             "limit=0",
             "limit=1001",
@@ -125,11 +227,33 @@ mod tests {
             "limit",
             "limit=1&limit=2",
         ] {
-            assert!(parse(Some(bad)).is_err(), "{bad}");
+            assert!(ListQuery::parse(Some(bad)).is_err(), "{bad}");
         }
-        let Err(ApiError::Invalid(problems)) = parse(Some("limit=x&after=y")) else {
+        let Err(ApiError::Invalid(problems)) = ListQuery::parse(Some("limit=x&after=y&email=z&name=")) else {
             panic!("accepted")
         };
-        assert_eq!(problems.len(), 2);
+        assert_eq!(problems.len(), 4);
+    }
+
+    #[test]
+    fn filters_are_values_and_are_repeated_in_links() {
+        let asked = query(Some("email=a%2Bb@example.com&name=Jos%C3%A9%20&limit=7"));
+        assert_eq!(asked, query(Some("email=a+b@example.com&name=jose&limit=7")));
+        let again = asked.page_after(None);
+        assert_eq!(again, "limit=7&email=a%2Bb%40example.com&name=jose");
+        assert_eq!(query(Some(&again)), asked);
+        let next = asked.page_after(Some("7"));
+        assert_eq!(next, "limit=7&after=7&email=a%2Bb%40example.com&name=jose");
+        for bad in [
+            "email=",
+            "email=a",
+            "email=%FF@example.com",
+            "name=",
+            "name=%FF",
+            "name=a%0A",
+        ] {
+            assert!(ListQuery::parse(Some(bad)).is_err(), "{bad}");
+        }
+        assert!(ListQuery::parse(Some(&format!("name={}", "a".repeat(65)))).is_err());
     }
 }

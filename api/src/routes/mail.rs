@@ -16,7 +16,7 @@ use super::table::Routes;
 use crate::Api;
 use crate::access::OPERATORS;
 use crate::body::JsonObject;
-use crate::headers::set_next;
+use crate::headers::set_links;
 use crate::mail::{Delivery, DeskError, LANGUAGES, MAILS, MailStatus, MailTrial, Retried, STATES, Shown};
 use crate::openapi::{Described, Media, OPERATIONS, fields};
 use crate::problem::{ApiError, FieldProblem, kinds};
@@ -95,7 +95,7 @@ fn list_described() -> Described {
         "A page.",
         [Media::json_list::<Delivery>(json!([example()]))],
         [fields::link(
-            "</mail/deliveries?after=117&limit=100>; rel=\"next\"",
+            "</mail/deliveries?after=117&limit=100>; rel=\"next\", </mail/deliveries?limit=100>; rel=\"first\"",
         )],
     )
     .problems([kinds::INVALID_REQUEST, kinds::UNAVAILABLE])
@@ -290,14 +290,12 @@ async fn list(State(api): State<Api>, RawQuery(query): RawQuery) -> Result<Respo
     let limit = query.limit().unwrap_or(DEFAULT_LIMIT);
     query.finish()?;
     let page = api.mail.list(state, after, limit).await.map_err(unavailable)?;
-    let next = page.last().filter(|_| page.len() == limit as usize).map(|last| {
-        let state = state.map_or_else(String::new, |state| format!("&state={state}"));
-        format!("/mail/deliveries?after={}&limit={limit}{state}", last.id)
-    });
+    let state = state.map_or_else(String::new, |state| format!("&state={state}"));
+    let first = format!("/mail/deliveries?limit={limit}{state}");
+    let next = page.last().filter(|_| page.len() == limit as usize);
+    let next = next.map(|last| format!("/mail/deliveries?after={}&limit={limit}{state}", last.id));
     let mut response = Json(page).into_response();
-    if let Some(next) = next {
-        set_next(&mut response, &next);
-    }
+    set_links(&mut response, &first, next.as_deref());
     Ok(response)
 }
 

@@ -128,6 +128,7 @@ pub(super) fn described() -> Described {
         kinds::INVALID_REQUEST,
         kinds::IDEMPOTENCY_KEY_REUSED,
         kinds::EMAIL_TAKEN,
+        kinds::REQUEST_IN_PROGRESS,
         kinds::BODY_TOO_SLOW,
         kinds::OVERLOADED,
         kinds::SHUTTING_DOWN,

@@ -1,11 +1,14 @@
 //! The table of routes: the router and the OpenAPI document are both made from it, so that neither can have a route that
 //! the other has not.
 
+use std::collections::BTreeMap;
+
 use axum::Router;
 use axum::handler::Handler;
+use axum::http::{StatusCode, header};
 use axum::middleware::map_response;
 use axum::response::Response;
-use axum::routing::{delete, get, post};
+use axum::routing::{delete, get, options, post};
 use utoipa::openapi::{OpenApi, Paths};
 
 use crate::Api;
@@ -102,8 +105,19 @@ impl Routes {
         self
     }
 
+    /// The router, which also answers `OPTIONS`: with what the path takes, whoever asks.
     pub(super) fn into_router(self) -> Router<Api> {
-        self.router
+        let mut taken: BTreeMap<&str, String> = BTreeMap::new();
+        for entry in &self.entries {
+            taken
+                .entry(&entry.path)
+                .or_default()
+                .push_str(entry.method.allowed());
+        }
+        taken.into_iter().fold(self.router, |router, (path, allow)| {
+            let answer = [(header::ALLOW, allow + "OPTIONS")];
+            router.route(path, options(|| async { (StatusCode::NO_CONTENT, answer) }))
+        })
     }
 
     pub(super) fn into_document(self) -> OpenApi {

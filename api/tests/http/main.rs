@@ -9,10 +9,12 @@
 mod about;
 mod access;
 mod audit_reads;
+mod conditional;
 mod cors;
 mod desk;
 mod errors;
 mod feed;
+mod filters;
 mod heads;
 mod history;
 mod jwt;

@@ -49,15 +49,17 @@ async fn the_router_takes_exactly_the_methods_that_the_document_names() {
         if methods.contains("GET") {
             methods.insert("HEAD".to_owned());
         }
-        let request = Request::builder()
-            .method(Method::PATCH)
-            .uri(filled(&path))
-            .body(Body::empty())
-            .unwrap();
-        let refused = rig.send(request).await;
-        assert_eq!(refused.status, StatusCode::METHOD_NOT_ALLOWED, "{path}");
-        let taken: BTreeSet<_> = refused.header("allow").split(',').map(str::to_owned).collect();
-        assert_eq!(taken, methods, "{path}");
+        methods.insert("OPTIONS".to_owned());
+        for (method, status) in [
+            (Method::PATCH, StatusCode::METHOD_NOT_ALLOWED),
+            (Method::OPTIONS, StatusCode::NO_CONTENT),
+        ] {
+            let request = Request::builder().method(method).uri(filled(&path));
+            let answer = rig.send(request.body(Body::empty()).unwrap()).await;
+            assert_eq!(answer.status, status, "{path}");
+            let taken: BTreeSet<_> = answer.header("allow").split(',').map(str::to_owned).collect();
+            assert_eq!(taken, methods, "{path}");
+        }
     }
 }
 

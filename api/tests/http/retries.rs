@@ -2,6 +2,7 @@
 
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
+use futures::future::select;
 use serde_json::Value;
 
 use crate::rig::{Answer, Rig, at_once, patient, post};
@@ -44,17 +45,49 @@ async fn a_hundred_copies_at_once_make_one_patient() {
     let body = patient("a@example.com");
     let copies = (0..100).map(|_| with_key(&rig, "key", &body));
     let answers = at_once(copies).await;
-    let first = answers[0].id().to_owned();
+    let first = with_key(&rig, "key", &body).await;
+    assert_eq!(first.status, StatusCode::CREATED);
     for answer in &answers {
-        assert_eq!(
-            (answer.status, answer.id()),
-            (StatusCode::CREATED, first.as_str()),
-            "{}",
-            answer.body
-        );
+        if answer.status == StatusCode::CREATED {
+            assert_eq!(answer.body, first.body);
+        } else {
+            assert_eq!(answer.body["type"], "/problems/request-in-progress");
+        }
     }
-    rig.project().await;
-    assert_eq!(rig.get("/patients").await.body.as_array().unwrap().len(), 1);
+    assert!(answers.iter().any(|answer| answer.status == StatusCode::CREATED));
+    assert_eq!(rig.head().await, 1);
+}
+
+#[tokio::test]
+async fn while_the_first_is_under_way_a_copy_is_refused_and_its_own_answer_waits() {
+    let rig = Rig::new().await;
+    let held = rig.hold_the_database().await;
+    let body = patient("a@example.com");
+    // Whichever of them comes first waits for the database.
+    let one = Box::pin(with_key(&rig, "key", &body));
+    let other = Box::pin(with_key(&rig, "key", &body));
+    let (refused, first) = select(one, other).await.factor_first();
+    assert_eq!(refused.status, StatusCode::CONFLICT);
+    assert_eq!(refused.body["type"], "/problems/request-in-progress");
+    assert_eq!(refused.header("retry-after"), "1");
+    drop(held);
+    let first = first.await;
+    assert_eq!(first.status, StatusCode::CREATED);
+    let again = with_key(&rig, "key", &body).await;
+    assert_eq!((again.status, again.body), (first.status, first.body));
+}
+
+#[tokio::test]
+async fn a_key_whose_registration_failed_can_be_used_again() {
+    let rig = Rig::new().await;
+    let taken = rig.register("a@example.com").await;
+    let body = patient("a@example.com");
+    assert_eq!(
+        with_key(&rig, "key", &body).await.body["type"],
+        "/problems/email-taken"
+    );
+    rig.delete(taken.id()).await;
+    assert_eq!(with_key(&rig, "key", &body).await.status, StatusCode::CREATED);
 }
 
 #[tokio::test]

@@ -13,14 +13,14 @@ use axum::http::response::Parts;
 use axum::http::{HeaderMap, Request, StatusCode};
 use axum::response::Response;
 use eventstore::{
-    AppendQueue, Database, DatabaseOptions, EventLog, Position, Session, Signal, Subscription, SystemClock,
-    Transaction,
+    AppendQueue, Database, DatabaseOptions, Dialect, EventLog, Position, Session, Signal, Subscription,
+    SystemClock, Transaction,
 };
 use futures::FutureExt;
 use projector::{PATIENT_VIEW, PatientView};
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use testkit::mysql_servers;
+use testkit::{link_target, mysql_servers};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
@@ -51,6 +51,11 @@ pub(crate) struct Answer {
 impl Answer {
     pub(crate) fn header(&self, name: &str) -> &str {
         self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+    }
+
+    /// Where the link of that relation leads.
+    pub(crate) fn link(&self, relation: &str) -> Option<String> {
+        link_target(self.header("link"), relation)
     }
 
     pub(crate) fn id(&self) -> &str {
@@ -203,6 +208,19 @@ impl Rig {
     pub(crate) async fn execute(&self, sql: &str) {
         let mut connection = self.log.database().writer().await.unwrap();
         connection.query(sql).execute().await.unwrap();
+    }
+
+    /// How the database would carry a query out.
+    pub(crate) async fn plan(&self, sql: &str) -> String {
+        let (explain, column) = match self.log.database().dialect() {
+            Dialect::MySql => ("EXPLAIN FORMAT=JSON", 0),
+            Dialect::Sqlite => ("EXPLAIN QUERY PLAN", 3),
+        };
+        let mut connection = self.log.database().reader().await.unwrap();
+        let sql = format!("{explain} {sql}");
+        let rows = connection.query(&sql).fetch_all().await.unwrap();
+        let lines: Vec<String> = rows.iter().map(|row| row.get(column).unwrap()).collect();
+        lines.join("\n")
     }
 
     pub(crate) async fn send(&self, request: Request<Body>) -> Answer {

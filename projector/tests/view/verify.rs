@@ -99,6 +99,11 @@ async fn every_row_that_is_not_is_named(backend: Backend) {
             "UPDATE patient_view SET sequence = 2 WHERE id = 'b'",
             What::Different,
         ),
+        // As a program that knows no keys writes it.
+        (
+            "UPDATE patient_view SET name_key = '' WHERE id = 'c'",
+            What::Different,
+        ),
         ("UPDATE patient_view SET id = 'bb' WHERE id = 'a'", What::Missing),
         ("DELETE FROM patient_view WHERE id = 'd'", What::Missing),
     ] {
@@ -122,6 +127,7 @@ async fn every_row_that_is_not_is_named(backend: Backend) {
         ("a", What::Missing),
         ("b", What::Different),
         ("bb", What::Unexpected),
+        ("c", What::Different),
         ("d", What::Missing),
     ];
     assert_eq!(named, expected.map(|(id, what)| (id.to_owned(), what)));

@@ -5,6 +5,7 @@ use tempfile::TempDir;
 use testkit::{SmtpMode, SmtpServer, wait_until};
 
 use super::{command, run, serve};
+use crate::client::next_page;
 use crate::rig::SOON;
 
 /// The same as the commands show, and the same that they can do.
@@ -41,11 +42,7 @@ async fn operators_see_the_ledger_over_http_and_have_mails_tried_again() {
     let mut listed = Vec::new();
     while let Some(path) = next {
         let answer = client.get(&path).await.unwrap();
-        let link = answer
-            .headers()
-            .get("link")
-            .map(|link| link.to_str().unwrap().to_owned());
-        next = link.and_then(|link| Some(link.strip_prefix('<')?.split_once('>')?.0.to_owned()));
+        next = next_page(&answer);
         let page: Vec<Value> = answer.json().await.unwrap();
         listed.extend(page.iter().map(|mail| mail["id"].as_u64().unwrap()));
     }

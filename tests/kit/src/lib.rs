@@ -14,6 +14,7 @@
 //! | the product's own binary | [`Program`] |
 //! | a moment that will come | [`wait_until`] |
 //! | each value of a JSON document, to be altered | [`leaves`] |
+//! | where a `Link` header leads | [`link_target`] |
 //!
 //! The guarantee: whatever is started here dies, and its folder is removed, when its value is dropped or when the
 //! test process ends, however that ends; `kill -9` is no exception. `guardian.rs` says how.
@@ -39,6 +40,7 @@ mod certificates;
 mod guardian;
 mod installed;
 mod json;
+mod link;
 mod mail;
 mod mysql;
 mod port;
@@ -53,6 +55,7 @@ mod wait;
 pub use browser::WebDriver;
 pub use certificates::Certificates;
 pub use json::leaves;
+pub use link::link_target;
 pub use mail::Mail;
 pub use mysql::{Flavour, MysqlServer, PrivateMysql, TestDatabase, installed_flavours, mysql_servers};
 pub use port::free_port;

@@ -81,7 +81,7 @@ pub(super) async fn redoc(headers: HeaderMap) -> Response {
 
 fn page_described(summary: &'static str, text: &str) -> Described {
     Described::new(ABOUT, summary, text)
-        .takes([fields::if_none_match()])
+        .takes([fields::if_none_match(fields::A_FILE)])
         .answers(200, "The page.", [sample_page()], file_headers())
         .answers(304, "The client has it already.", [], file_headers())
 }
@@ -91,7 +91,7 @@ pub(super) fn asset_described() -> Described {
     Described::new(ABOUT, "A file of these pages", "A script or a style sheet.")
         .takes([
             fields::path("file", names, json!("docs.js"), "The file's name."),
-            fields::if_none_match(),
+            fields::if_none_match(fields::A_FILE),
         ])
         .answers(
             200,

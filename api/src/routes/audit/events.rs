@@ -20,7 +20,7 @@ use uuid::Uuid;
 use super::Reader;
 use crate::Api;
 use crate::access::AUDITORS;
-use crate::headers::{EVENT_POSITION, accepts, last_event_id, set_next};
+use crate::headers::{EVENT_POSITION, accepts, last_event_id, set_links};
 use crate::openapi::fields::Named;
 use crate::openapi::{AUDIT, Described, Media, fields, schemas};
 use crate::problem::{ApiError, Kind, kinds};
@@ -89,7 +89,9 @@ pub(super) fn pages_described() -> Described {
         ],
         [
             fields::event_position("How far the answer reaches; not with lines and `limit`."),
-            fields::link("</events?after=100&limit=100>; rel=\"next\""),
+            fields::link(
+                "</events?after=100&limit=100>; rel=\"next\", </events?after=0&limit=100>; rel=\"first\"",
+            ),
             fields::vary("accept"),
             no_store(),
         ],
@@ -173,10 +175,10 @@ impl FeedQuery {
         }
     }
 
-    /// The query string of the page after `reaches`.
-    fn next(&self, reaches: Position, limit: u32) -> String {
+    /// The query string of the page after `position`.
+    fn after(&self, position: Position, limit: u32) -> String {
         let mut query = form_urlencoded::Serializer::new(String::new());
-        query.append_pair("after", &reaches.to_string());
+        query.append_pair("after", &position.to_string());
         query.append_pair("limit", &limit.to_string());
         query.extend_pairs(self.event_type.iter().map(|value| ("type", value)));
         query.extend_pairs(self.patient.iter().map(|id| ("aggregate_id", id.to_string())));
@@ -214,10 +216,9 @@ pub(super) async fn pages(
             api.read_log.record(read).await?;
         }
         let mut response = Json(page.events).into_response();
-        if page.reaches < head {
-            let next = query.next(page.reaches, limit);
-            set_next(&mut response, &format!("{}?{next}", uri.path()));
-        }
+        let page_after = |after| format!("{}?{}", uri.path(), query.after(after, limit));
+        let next = (page.reaches < head).then(|| page_after(page.reaches));
+        set_links(&mut response, &page_after(Position::BEGINNING), next.as_deref());
         (response, Some(page.reaches))
     };
     let headers = response.headers_mut();

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::{Reader, events};
 use crate::Api;
-use crate::headers::set_next;
+use crate::headers::set_links;
 use crate::openapi::{AUDIT, Described, Media, fields, schemas};
 use crate::problem::{ApiError, kinds};
 use crate::query::{DEFAULT_LIMIT, Query};
@@ -36,8 +36,8 @@ pub(super) fn described() -> Described {
         [Media::json_list::<schemas::Event>(json!([events::example()]))],
         [
             fields::link(&format!(
-                "</patients/{}/history?after=100&limit=100>; rel=\"next\"",
-                fields::AN_ID
+                "</patients/{id}/history?after=100&limit=100>; rel=\"next\", </patients/{id}/history?limit=100>; rel=\"first\"",
+                id = fields::AN_ID
             )),
             fields::cache_control("no-store"),
         ],
@@ -78,11 +78,8 @@ pub(super) async fn list(
         .await?;
     let next = events.last().filter(|_| more).map(|last| last.sequence);
     let mut response = Json(events).into_response();
-    if let Some(after) = next {
-        set_next(
-            &mut response,
-            &format!("{}?after={after}&limit={limit}", uri.path()),
-        );
-    }
+    let first = format!("{}?limit={limit}", uri.path());
+    let next = next.map(|after| format!("{}?after={after}&limit={limit}", uri.path()));
+    set_links(&mut response, &first, next.as_deref());
     Ok(response)
 }

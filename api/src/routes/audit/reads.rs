@@ -8,7 +8,7 @@ use url::form_urlencoded;
 use uuid::Uuid;
 
 use crate::Api;
-use crate::headers::set_next;
+use crate::headers::set_links;
 use crate::openapi::{AUDIT, Described, Media, fields};
 use crate::problem::{ApiError, kinds};
 use crate::query::{DEFAULT_LIMIT, Query};
@@ -62,7 +62,7 @@ pub(super) fn described() -> Described {
         [Media::json_list::<RecordedRead>(json!([example()]))],
         [
             fields::link(
-                "</audit/reads?after=01a20cb5-3049-75e2-a5d3-40cf90fe63b4&limit=100>; rel=\"next\"",
+                "</audit/reads?after=01a20cb5-3049-75e2-a5d3-40cf90fe63b4&limit=100>; rel=\"next\", </audit/reads?limit=100>; rel=\"first\"",
             ),
             fields::cache_control("no-store"),
         ],
@@ -79,7 +79,7 @@ pub(super) async fn list(State(api): State<Api>, RawQuery(query): RawQuery) -> R
     let wanted = ReadsWanted {
         after,
         patient: query.id("patient_id"),
-        actor: query.text("actor", LONGEST_ACTOR),
+        actor: query.short_text("actor", LONGEST_ACTOR),
     };
     query.finish()?;
     // One more than asked for tells whether there is a next page.
@@ -92,18 +92,16 @@ pub(super) async fn list(State(api): State<Api>, RawQuery(query): RawQuery) -> R
     let next = page
         .last()
         .filter(|_| more)
-        .map(|last| next(&wanted, &last.id, limit));
+        .map(|last| page_after(&wanted, Some(&last.id), limit));
     let mut response = Json(page).into_response();
-    if let Some(next) = next {
-        set_next(&mut response, &next);
-    }
+    set_links(&mut response, &page_after(&wanted, None, limit), next.as_deref());
     Ok(response)
 }
 
-/// Where the page after the entry with that id is.
-fn next(wanted: &ReadsWanted, last: &str, limit: u32) -> String {
+/// Where the page after the entry with that id is; without one, the first.
+fn page_after(wanted: &ReadsWanted, last: Option<&str>, limit: u32) -> String {
     let mut query = form_urlencoded::Serializer::new(String::new());
-    query.append_pair("after", last);
+    query.extend_pairs(last.map(|last| ("after", last)));
     query.append_pair("limit", &limit.to_string());
     query.extend_pairs(wanted.patient.iter().map(|id| ("patient_id", id.to_string())));
     query.extend_pairs(wanted.actor.iter().map(|actor| ("actor", actor)));

@@ -1,0 +1,10 @@
+//! `Link` headers.
+
+/// Where the link of that relation leads (RFC 8288), if the header has one.
+#[must_use]
+pub fn link_target(header: &str, relation: &str) -> Option<String> {
+    header.split(", ").find_map(|link| {
+        let (target, parameters) = link.strip_prefix('<')?.split_once('>')?;
+        (parameters == format!("; rel=\"{relation}\"")).then(|| target.to_owned())
+    })
+}
