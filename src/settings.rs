@@ -131,7 +131,7 @@ pub(crate) struct Settings {
     #[arg(long, env, global = true, value_enum, default_value_t = Header::XForwardedFor)]
     proxy_header: Header,
 
-    /// The origins, with commas between, whose pages may use the API, such as https://app.example.com
+    /// The origins, with commas between, whose pages may use the API, such as `https://app.example.com`
     #[arg(long, env, global = true, value_parser = list::<Origin>)]
     cors_origins: Option<List<Origin>>,
 

@@ -14,15 +14,18 @@ const LARGEST: u64 = 1024 * 1024;
 /// What files hold, one after the other.
 type Contents = Vec<Vec<u8>>;
 
+/// What was there at one look; `None` if it could not be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Seen(Option<Contents>);
+
 /// Files that settings name, what is made of them together, and what they held when they were last looked at.
 pub(crate) struct Watched<T> {
     /// Each with the setting that names it.
     files: Vec<(&'static str, PathBuf)>,
     parse: fn(&[Vec<u8>]) -> anyhow::Result<T>,
-    /// `None` if they could not be read.
-    known: Option<Contents>,
+    known: Seen,
     /// What could not be used when it was last looked at, and has not been complained of.
-    doubted: Option<Option<Contents>>,
+    doubted: Option<Seen>,
 }
 
 impl<T> Watched<T> {
@@ -42,7 +45,7 @@ impl<T> Watched<T> {
         let watched = Self {
             files,
             parse,
-            known: Some(contents),
+            known: Seen(Some(contents)),
             doubted: None,
         };
         Ok((watched, value))
@@ -75,7 +78,7 @@ impl<T> Watched<T> {
     /// written, or one of two files that belong together: it is an error only if it is the same at the next look.
     async fn look(&mut self) -> Option<anyhow::Result<T>> {
         let read = read(&self.files).await;
-        let now = read.as_ref().ok().cloned();
+        let now = Seen(read.as_ref().ok().cloned());
         if now == self.known {
             self.doubted = None;
             return None;

@@ -1,5 +1,6 @@
 //! What clients may send before a request is understood, and how long they may take, over real connections.
 
+use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -35,7 +36,7 @@ async fn a_head_is_bounded_in_headers_and_in_bytes() {
     let head = |headers: usize, length: usize| {
         let mut head = "GET /health/live HTTP/1.1\r\nhost: test\r\nconnection: close\r\n".to_owned();
         for number in 2..headers {
-            head += &format!("x-{number}: {}\r\n", "x".repeat(length));
+            write!(head, "x-{number}: {}\r\n", "x".repeat(length)).unwrap();
         }
         head + "\r\n"
     };
