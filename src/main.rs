@@ -14,6 +14,7 @@ mod projection;
 mod roles;
 mod settings;
 mod shutdown;
+mod traces;
 
 use std::process::ExitCode;
 
@@ -27,8 +28,8 @@ fn main() -> ExitCode {
     // Before anything reads the environment, and while there is only one thread.
     let dotenv = dotenvy::from_path(".env");
     let Cli { command, settings } = Cli::read();
-    let outcome =
-        logging::start(&settings, dotenv).and_then(|()| run(command.unwrap_or(Command::Serve), &settings));
+    let outcome = logging::start(&settings, command.as_ref(), dotenv)
+        .and_then(|()| run(command.unwrap_or(Command::Serve), &settings));
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

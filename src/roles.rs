@@ -10,12 +10,13 @@ use eventstore::{AppendQueue, Clock, Database, EventLog, Handler, Signal, Subscr
 use projector::{PATIENT_VIEW, PatientView};
 use tokio::net::TcpListener;
 use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::settings::Settings;
 use crate::shutdown::StopSignals;
-use crate::{access, database, mail, metrics};
+use crate::{access, database, mail, metrics, traces};
 
 /// `patients serve`.
 pub(crate) async fn serve(settings: &Settings) -> anyhow::Result<()> {
@@ -303,6 +304,7 @@ impl<'s> Process<'s> {
     /// Stops in the order in which work flows: no more requests, then no more appends, then no more following. Mail that
     /// is being sent is finished meanwhile.
     async fn stop(&mut self) {
+        let began = Instant::now();
         self.stop_sending.cancel();
         self.stop_accepting.cancel();
         if let Some(api) = &self.api {
@@ -325,5 +327,7 @@ impl<'s> Process<'s> {
         self.signal_tasks.close();
         self.signal_tasks.wait().await;
         self.database.close().await;
+        let left = self.settings.shutdown_timeout.saturating_sub(began.elapsed());
+        traces::finish(left).await;
     }
 }

@@ -1,5 +1,7 @@
-//! What every request gets: an id, a time limit, a place in the metrics, and a line in the log if it failed on our side.
-//! What is refused because too much waits already gets the id and is counted, and no more.
+//! What every request gets: an id, a time limit, a place in the metrics and in a trace, and a line in the log if it failed on
+//! our side. What is refused because too much waits already gets the id and is counted, and no more.
+
+mod trace;
 
 use std::time::Instant;
 
@@ -8,12 +10,14 @@ use axum::http::{HeaderName, HeaderValue, Method};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use eventstore::Clock;
-use tracing::Instrument;
+use tracing::{Instrument, field};
 use uuid::Uuid;
 
 use crate::Api;
 use crate::metrics::{self, InFlight};
 use crate::problem::ApiError;
+
+pub(crate) use trace::RequestTrace;
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -58,22 +62,31 @@ pub(crate) async fn observe(State(api): State<Api>, mut request: Request, next: 
     let id = RequestId::of(&request, api.clock.as_ref());
     let method = request.method().clone();
     let route = request.extensions().get::<MatchedPath>().cloned();
-    let route = route.as_ref().map_or("(none)", MatchedPath::as_str);
+    let template = route.as_ref().map(MatchedPath::as_str);
+    let route = template.unwrap_or("(none)");
     let (started, _in_flight) = (Instant::now(), InFlight::begin());
     if is_command(&method, route) && api.commands.is_full() {
         // The queue would refuse it; so nothing more is spent on it, and more is left for those it took.
         let response = ApiError::Overloaded.into_response();
         metrics::answered(&method, route, response.status(), started.elapsed());
-        return with_id(response, &id);
+        return with_names(response, &id, &RequestTrace::given(request.headers()));
     }
+    let trace = RequestTrace::begin(request.headers(), &method, template, &id);
     let caller = api.access.caller(request.headers());
-    let span = tracing::info_span!("request", request.id = id.0, http.method = %method, http.route = route);
+    let span = tracing::info_span!(
+        "request", request.id = id.0, http.method = %method, http.route = route, trace_id = field::Empty
+    );
+    if let Some(context) = trace.context() {
+        span.record("trace_id", format_args!("{:032x}", context.trace()));
+    }
     request.extensions_mut().insert(id.clone());
     request.extensions_mut().insert(caller);
+    request.extensions_mut().insert(trace.clone());
 
     // In a task of its own, which goes on when the client goes away or the time is up: what was begun is finished, and no
     // connection to the database is left in the middle of an answer.
-    let handling = tokio::spawn(next.run(request).instrument(span.clone()));
+    let handling = next.run(request).instrument(span.clone());
+    let handling = tokio::spawn(handling.instrument(trace.span().clone()));
     let response = match tokio::time::timeout(api.options.request_timeout, handling).await {
         Ok(Ok(response)) => response,
         Ok(Err(_)) => {
@@ -85,6 +98,7 @@ pub(crate) async fn observe(State(api): State<Api>, mut request: Request, next: 
     };
     let (status, elapsed) = (response.status(), started.elapsed());
     metrics::answered(&method, route, status, elapsed);
+    trace.answered(status);
     span.in_scope(|| {
         if status.is_server_error() {
             tracing::warn!(http.status = status.as_u16(), ?elapsed, "a request failed");
@@ -92,13 +106,15 @@ pub(crate) async fn observe(State(api): State<Api>, mut request: Request, next: 
             tracing::debug!(http.status = status.as_u16(), ?elapsed, "a request was answered");
         }
     });
-    with_id(response, &id)
+    with_names(response, &id, &trace)
 }
 
-fn with_id(mut response: Response, id: &RequestId) -> Response {
+/// Adds the headers by which the request is found again.
+fn with_names(mut response: Response, id: &RequestId, trace: &RequestTrace) -> Response {
     if let Ok(id) = HeaderValue::from_str(&id.0) {
         response.headers_mut().insert(X_REQUEST_ID, id);
     }
+    trace.tell(response.headers_mut());
     response
 }
 

@@ -25,3 +25,4 @@ mod privacy;
 mod production;
 mod rebuild;
 mod rig;
+mod traces;
