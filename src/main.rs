@@ -16,6 +16,7 @@ mod roles;
 mod settings;
 mod shutdown;
 mod tls;
+mod traces;
 mod watch;
 
 use std::process::ExitCode;
@@ -30,8 +31,8 @@ fn main() -> ExitCode {
     // Before anything reads the environment, and while there is only one thread.
     let dotenv = dotenvy::from_path(".env");
     let Cli { command, settings } = Cli::read();
-    let outcome =
-        logging::start(&settings, dotenv).and_then(|()| run(command.unwrap_or(Command::Serve), &settings));
+    let outcome = logging::start(&settings, command.as_ref(), dotenv)
+        .and_then(|()| run(command.unwrap_or(Command::Serve), &settings));
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

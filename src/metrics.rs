@@ -45,6 +45,7 @@ pub(crate) fn page(
     eventstore::metrics::register(&mut process);
     api::metrics::register(&mut process);
     mailer::metrics::register(&mut process);
+    crate::traces::register(&mut process);
     let page = Arc::new(Page {
         process,
         database: database.clone(),

@@ -10,12 +10,13 @@ use eventstore::{AppendQueue, Clock, Database, EventLog, Handler, Signal, Subscr
 use projector::{PATIENT_VIEW, PatientView};
 use tokio::net::TcpListener;
 use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::settings::Settings;
 use crate::shutdown::StopSignals;
-use crate::{access, database, mail, metrics, tls};
+use crate::{access, database, mail, metrics, tls, traces};
 
 /// `patients serve`.
 pub(crate) async fn serve(settings: &Settings) -> anyhow::Result<()> {
@@ -321,6 +322,7 @@ impl<'s> Process<'s> {
     /// Stops in the order in which work flows: no more requests, then no more appends, then no more following. Mail that
     /// is being sent is finished meanwhile.
     async fn stop(&mut self) {
+        let began = Instant::now();
         self.stop_sending.cancel();
         self.stop_accepting.cancel();
         if let Some(api) = &self.api {
@@ -343,5 +345,7 @@ impl<'s> Process<'s> {
         self.signal_tasks.close();
         self.signal_tasks.wait().await;
         self.database.close().await;
+        let left = self.settings.shutdown_timeout.saturating_sub(began.elapsed());
+        traces::finish(left).await;
     }
 }

@@ -144,6 +144,11 @@ pub(crate) struct Settings {
     #[arg(long, env, global = true, value_parser = metrics_addr)]
     pub(crate) metrics_addr: Option<SocketAddr>,
 
+    /// Where traces are sent by OTLP (http/protobuf): the base address of an OpenTelemetry collector, such as
+    /// `http://127.0.0.1:4318`. Without it there are none
+    #[arg(long, env, global = true, hide_env_values = true)]
+    otel_exporter_otlp_endpoint: Option<String>,
+
     /// `off` lets everybody in, also from other machines
     #[arg(long, env, global = true, value_parser = auth)]
     auth: Option<Auth>,
@@ -293,6 +298,13 @@ impl Settings {
     /// The URL of Redis, if there is one. Compose files and `.env` say "none" with an empty value.
     pub(crate) fn redis_url(&self) -> Option<&str> {
         self.redis_url.as_deref().filter(|url| !url.is_empty())
+    }
+
+    /// The address of the collector of traces, if there is one.
+    pub(crate) fn otlp_endpoint(&self) -> Option<&str> {
+        self.otel_exporter_otlp_endpoint
+            .as_deref()
+            .filter(|url| !url.is_empty())
     }
 
     /// Whether everybody is let in, also from other machines.

@@ -67,16 +67,16 @@ impl Drop for InFlight {
     }
 }
 
+/// The name of a method that the routes have.
+pub(crate) fn method(method: &Method) -> Option<&'static str> {
+    ["GET", "HEAD", "POST", "DELETE", "OPTIONS"]
+        .into_iter()
+        .find(|known| *known == method.as_str())
+}
+
 /// A request has been answered. Its route is a template, so that there are few; so are its methods.
 pub(crate) fn answered(method: &Method, route: &str, status: StatusCode, took: Duration) {
-    let method = match method.as_str() {
-        "GET" => "GET",
-        "HEAD" => "HEAD",
-        "POST" => "POST",
-        "DELETE" => "DELETE",
-        "OPTIONS" => "OPTIONS",
-        _ => "other",
-    };
+    let method = self::method(method).unwrap_or("other");
     let labels = Answered {
         method,
         route: route.to_owned(),

@@ -1,5 +1,7 @@
-//! What every request gets: an id, a time limit, a place in the metrics, and a line in the log if it failed on our side.
-//! What is refused because too much waits already gets the id and is counted, and no more.
+//! What every request gets: an id, a time limit, a place in the metrics and in a trace, and a line in the log if it failed on
+//! our side. What is refused because too much waits already gets the id and is counted, and no more.
+
+mod trace;
 
 use std::time::Instant;
 
@@ -8,7 +10,7 @@ use axum::http::{HeaderName, HeaderValue, Method};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use eventstore::Clock;
-use tracing::Instrument;
+use tracing::{Instrument, field};
 use uuid::Uuid;
 
 use crate::Api;
@@ -16,6 +18,8 @@ use crate::access::Caller;
 use crate::limit::Standing;
 use crate::metrics::{self, InFlight};
 use crate::problem::ApiError;
+
+pub(crate) use trace::RequestTrace;
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -60,7 +64,8 @@ pub(crate) async fn observe(State(api): State<Api>, mut request: Request, next: 
     let id = RequestId::of(&request, api.clock.as_ref());
     let method = request.method().clone();
     let route = request.extensions().get::<MatchedPath>().cloned();
-    let route = route.as_ref().map_or("(none)", MatchedPath::as_str);
+    let template = route.as_ref().map(MatchedPath::as_str);
+    let route = template.unwrap_or("(none)");
     let (started, _in_flight) = (Instant::now(), InFlight::begin());
     let caller = api.access.caller_with_newest_keys(request.headers()).await;
     let (standing, admitted) = admit(&api, route, &caller, &request);
@@ -77,15 +82,23 @@ pub(crate) async fn observe(State(api): State<Api>, mut request: Request, next: 
         let mut response = refusal.into_response();
         metrics::answered(&method, route, response.status(), started.elapsed());
         standing.tell(response.headers_mut());
-        return with_id(response, &id);
+        return with_names(response, &id, &RequestTrace::given(request.headers()));
     }
-    let span = tracing::info_span!("request", request.id = id.0, http.method = %method, http.route = route);
+    let trace = RequestTrace::begin(request.headers(), &method, template, &id);
+    let span = tracing::info_span!(
+        "request", request.id = id.0, http.method = %method, http.route = route, trace_id = field::Empty
+    );
+    if let Some(context) = trace.context() {
+        span.record("trace_id", format_args!("{:032x}", context.trace()));
+    }
     request.extensions_mut().insert(id.clone());
     request.extensions_mut().insert(caller);
+    request.extensions_mut().insert(trace.clone());
 
     // In a task of its own, which goes on when the client goes away or the time is up: what was begun is finished, and no
     // connection to the database is left in the middle of an answer.
-    let handling = tokio::spawn(next.run(request).instrument(span.clone()));
+    let handling = next.run(request).instrument(span.clone());
+    let handling = tokio::spawn(handling.instrument(trace.span().clone()));
     let mut response = match tokio::time::timeout(api.options.request_timeout, handling).await {
         Ok(Ok(response)) => response,
         Ok(Err(_)) => {
@@ -97,6 +110,7 @@ pub(crate) async fn observe(State(api): State<Api>, mut request: Request, next: 
     };
     let (status, elapsed) = (response.status(), started.elapsed());
     metrics::answered(&method, route, status, elapsed);
+    trace.answered(status);
     span.in_scope(|| {
         if status.is_server_error() {
             tracing::warn!(http.status = status.as_u16(), ?elapsed, "a request failed");
@@ -105,7 +119,7 @@ pub(crate) async fn observe(State(api): State<Api>, mut request: Request, next: 
         }
     });
     standing.tell(response.headers_mut());
-    with_id(response, &id)
+    with_names(response, &id, &trace)
 }
 
 /// Counts the request against what its client may ask for, and says whether it may go on. Who looks after the health of the
@@ -122,10 +136,12 @@ pub(crate) fn is_unlimited(route: &str) -> bool {
     matches!(route, "/health/live" | "/health/ready")
 }
 
-fn with_id(mut response: Response, id: &RequestId) -> Response {
+/// Adds the headers by which the request is found again.
+fn with_names(mut response: Response, id: &RequestId, trace: &RequestTrace) -> Response {
     if let Ok(id) = HeaderValue::from_str(&id.0) {
         response.headers_mut().insert(X_REQUEST_ID, id);
     }
+    trace.tell(response.headers_mut());
     response
 }
 

@@ -25,7 +25,7 @@ use crate::access::{CLERKS, Caller, EVERYBODY, OPERATORS, READERS};
 use crate::body::MAX_BODY;
 use crate::cors::share;
 use crate::metrics::OPEN_METRICS;
-use crate::observe::{RequestId, observe};
+use crate::observe::{RequestId, RequestTrace, observe};
 use crate::openapi::{Described, Media, OPERATIONS, fields};
 use crate::problem::ApiError;
 use crate::reads::ReadError;
@@ -121,10 +121,11 @@ async fn metrics(State(api): State<Api>) -> Response {
 }
 
 /// Who causes what this request does.
-fn cause(request_id: &RequestId, caller: &Caller) -> crate::commands::Cause {
+fn cause(request_id: &RequestId, caller: &Caller, trace: &RequestTrace) -> crate::commands::Cause {
     crate::commands::Cause {
         request_id: request_id.0.clone(),
         actor: caller.actor().to_owned(),
+        trace: trace.context(),
     }
 }
 

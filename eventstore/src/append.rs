@@ -16,12 +16,14 @@
 
 mod decide;
 mod error;
+mod traced;
 mod transaction;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
+use tracing::Instrument;
 
 use crate::chain::Canonical;
 use crate::claim::ClaimChange;
@@ -33,6 +35,8 @@ use crate::event::{Hash, NewEvent, Position};
 use crate::json::has_inexact_integer;
 use crate::metrics::METRICS;
 use crate::signal::{Notice, Signal};
+
+use traced::Traced;
 
 pub use error::AppendError;
 
@@ -62,6 +66,7 @@ pub struct Append {
     events: Vec<Prepared>,
     claims: Vec<ClaimChange>,
     new_aggregate: bool,
+    traced: Traced,
 }
 
 #[derive(Debug, Clone)]
@@ -104,6 +109,7 @@ impl Append {
             events,
             claims,
             new_aggregate: false,
+            traced: Traced::default(),
         })
     }
 
@@ -201,7 +207,8 @@ impl AppendQueue {
     /// # Errors
     ///
     /// [`AppendError`].
-    pub async fn append(&self, append: Append) -> Result<Appended, AppendError> {
+    pub async fn append(&self, mut append: Append) -> Result<Appended, AppendError> {
+        append.traced = Traced::queued();
         let answer = self.coalescer.ask(append).await;
         let answer = answer.unwrap_or_else(|rejected| Err(rejected.into()));
         METRICS.append(&answer);
@@ -260,7 +267,8 @@ impl Batch for Appender {
         if self.used_at.elapsed() > KEPT {
             self.connection = None;
         }
-        let outcomes = self.answer(items).await;
+        let span = traced::batch(items.iter().map(|item| &item.traced));
+        let outcomes = self.answer(items).instrument(span).await;
         self.used_at = tokio::time::Instant::now();
         METRICS.batch(appends, began.elapsed().as_secs_f64());
         outcomes

@@ -41,6 +41,7 @@ mod scan;
 pub mod signal;
 pub mod skip;
 pub mod subscription;
+pub mod trace;
 pub mod verify;
 
 pub use append::{Append, AppendError, AppendQueue, Appended};
@@ -60,4 +61,5 @@ pub use repository::{EventRepository, Receipt};
 pub use signal::{Signal, Wake};
 pub use skip::{Skip, SkipError};
 pub use subscription::{Failure, Handler, Subscription, SubscriptionStatus};
+pub use trace::TraceContext;
 pub use verify::{Misfit, Trusted, Verified, verify};

@@ -15,6 +15,7 @@
 
 pub mod failure;
 mod status;
+mod traced;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,6 +31,8 @@ use crate::lease::{self, Lease};
 use crate::log::EventLog;
 use crate::metrics::METRICS;
 use crate::signal::{Signal, Wake};
+
+use traced::Traced;
 
 pub use failure::Failure;
 pub use status::SubscriptionStatus;
@@ -249,23 +252,12 @@ impl<H: Handler> Subscription<H> {
             self.forget().await?;
             return Ok(Turn::UpToDate);
         };
-        let mut transaction = self.log.database().begin().await?;
-        if let Err(source) = self.handler.apply(&mut transaction, &events).await {
-            drop(transaction);
-            let of_events = H::is_of_events(&source);
-            return Err(self
-                .refused(checkpoint, events.len(), of_events, Box::new(source))
-                .await?);
+        let traced = Traced::begin(&self.name, &events);
+        if let Err(error) = self.apply(checkpoint, &events, last.position).await {
+            traced.failed();
+            return Err(error);
         }
-        checkpoint::advance(
-            &mut transaction,
-            &self.name,
-            checkpoint,
-            last.position,
-            self.clock.now(),
-        )
-        .await?;
-        transaction.commit().await?;
+        drop(traced);
         self.checkpoint = Some(last.position);
         let full = events.len() as u64 >= u64::from(self.batch);
         self.batch = (self.batch * 2).min(DEFAULT_BATCH);
@@ -273,6 +265,20 @@ impl<H: Handler> Subscription<H> {
         METRICS.followed(&self.name, events.len());
         self.forget().await?;
         Ok(Turn::Applied { full })
+    }
+
+    /// The transaction of a step: what the events mean, and the checkpoint after the last of them.
+    async fn apply(&mut self, checkpoint: Position, events: &[RecordedEvent], last: Position) -> Result<()> {
+        let mut transaction = self.log.database().begin().await?;
+        if let Err(source) = self.handler.apply(&mut transaction, events).await {
+            drop(transaction);
+            let of_events = H::is_of_events(&source);
+            return Err(self
+                .refused(checkpoint, events.len(), of_events, Box::new(source))
+                .await?);
+        }
+        checkpoint::advance(&mut transaction, &self.name, checkpoint, last, self.clock.now()).await?;
+        transaction.commit().await
     }
 
     /// What it means that the handler could not apply `events` events after `checkpoint`: nothing, if the checkpoint has

@@ -16,6 +16,7 @@ mod attempt;
 mod breaker;
 mod rate;
 mod take;
+mod traced;
 
 use std::sync::Arc;
 use std::time::Duration;

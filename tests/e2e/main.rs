@@ -26,3 +26,4 @@ mod production;
 mod rebuild;
 mod rig;
 mod tls;
+mod traces;

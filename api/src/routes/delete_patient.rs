@@ -8,7 +8,7 @@ use super::{PatientId, cause};
 use crate::Api;
 use crate::access::Caller;
 use crate::headers::{EVENT_POSITION, if_match};
-use crate::observe::RequestId;
+use crate::observe::{RequestId, RequestTrace};
 use crate::openapi::{Described, PATIENTS, fields};
 use crate::problem::{ApiError, kinds};
 
@@ -42,12 +42,13 @@ pub(super) async fn delete(
     State(api): State<Api>,
     Extension(request_id): Extension<RequestId>,
     Extension(caller): Extension<Caller>,
+    Extension(trace): Extension<RequestTrace>,
     PatientId(id): PatientId,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let position = api
         .commands
-        .delete(id, if_match(&headers)?, &cause(&request_id, &caller))
+        .delete(id, if_match(&headers)?, &cause(&request_id, &caller, &trace))
         .await?;
     Ok((StatusCode::NO_CONTENT, [(EVENT_POSITION, position.to_string())]).into_response())
 }

@@ -15,7 +15,7 @@ use crate::Api;
 use crate::access::Caller;
 use crate::body::JsonObject;
 use crate::headers::{EVENT_POSITION, etag, idempotency_key};
-use crate::observe::RequestId;
+use crate::observe::{RequestId, RequestTrace};
 use crate::openapi::{Described, Media, PATIENTS, fields};
 use crate::problem::{ApiError, FieldProblem, kinds};
 
@@ -140,6 +140,7 @@ pub(super) async fn register(
     State(api): State<Api>,
     Extension(request_id): Extension<RequestId>,
     Extension(caller): Extension<Caller>,
+    Extension(trace): Extension<RequestTrace>,
     headers: HeaderMap,
     body: JsonObject,
 ) -> Result<Response, ApiError> {
@@ -147,7 +148,7 @@ pub(super) async fn register(
     let registration = parse(body)?;
     let registered = api
         .commands
-        .register(registration, key, &cause(&request_id, &caller))
+        .register(registration, key, &cause(&request_id, &caller, &trace))
         .await?;
 
     let headers: AppendHeaders<[(HeaderName, String); 3]> = AppendHeaders([

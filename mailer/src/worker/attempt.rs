@@ -6,9 +6,11 @@ use std::time::Duration;
 
 use eventstore::{Clock, Result, Timestamp, Transaction};
 use futures::FutureExt;
+use tracing::Instrument;
 
 use super::breaker::{News, Witness};
 use super::take::Job;
+use super::traced;
 use crate::error::{AttemptError, Failure, Outage, SmtpFailure, Step};
 use crate::ledger::attempts::Past;
 use crate::ledger::{self, Delivery, State};
@@ -42,10 +44,11 @@ impl Post {
     /// Makes the attempt, within the timeout, and says how to leave the delivery. Never panics.
     pub(super) async fn attempt(self: Arc<Self>, job: Job) -> Attempt {
         let started_at = self.clock.now();
+        let span = traced::begin(&job);
         let sent = if self.clock.monotonic() > job.begin_by {
             Err(AttemptError::Outage(Outage::Down(Failure::Late)))
         } else {
-            AssertUnwindSafe(self.send(&job, started_at))
+            AssertUnwindSafe(self.send(&job, started_at).instrument(span.clone()))
                 .catch_unwind()
                 .await
                 .unwrap_or_else(|_| {
@@ -53,6 +56,7 @@ impl Post {
                     Err(AttemptError::Retry(Failure::Internal))
                 })
         };
+        traced::end(&span, &sent);
         let ended_at = self.clock.now();
         Attempt {
             news: news(&sent),

@@ -1,0 +1,161 @@
+//! Traces, sent to an OpenTelemetry collector by OTLP.
+//!
+//! Spans that have ended wait in a bounded queue; a thread of its own sends them, many at a time, as protobuf over HTTP. Nothing
+//! that is served waits for it: what does not fit into the queue, or cannot be delivered, is dropped and counted.
+
+mod exporter;
+
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use eventstore::TraceContext;
+use eventstore::trace::{TARGET, Tracer};
+use opentelemetry::trace::{
+    SpanContext, SpanId, TraceContextExt, TraceFlags, TraceId, TraceState, TracerProvider,
+};
+use opentelemetry::{Context, KeyValue};
+use opentelemetry_otlp::{Protocol, SpanExporter, WithExportConfig};
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::trace::{BatchSpanProcessor, SdkTracer, SdkTracerProvider};
+use tracing::{Metadata, Span, Subscriber};
+use tracing_opentelemetry::OpenTelemetrySpanExt;
+use tracing_subscriber::Layer;
+use tracing_subscriber::filter::{LevelFilter, filter_fn};
+use tracing_subscriber::registry::LookupSpan;
+
+use crate::cli::Command;
+use crate::settings::Settings;
+
+pub(crate) use exporter::register;
+
+/// How long the last spans may take to be delivered, if so much time is left.
+const LAST_DELIVERY: Duration = Duration::from_secs(5);
+/// As many links as a batch of appends can have: one to each. (The SDK's own limit is 128.)
+const LINKS: u32 = 1000;
+
+static PROVIDER: OnceLock<SdkTracerProvider> = OnceLock::new();
+
+/// Begins to export the traces of a role, if a collector is named; what makes its spans. To be called before anything else runs.
+pub(crate) fn start(settings: &Settings, command: Option<&Command>) -> anyhow::Result<Option<SdkTracer>> {
+    let Some(endpoint) = settings.otlp_endpoint() else {
+        return Ok(None);
+    };
+    let name = match command {
+        None | Some(Command::Serve) => "patients",
+        Some(Command::Api) => "patients-api",
+        Some(Command::Projector) => "patients-projector",
+        Some(Command::Mailer) => "patients-mailer",
+        Some(_) => return Ok(None),
+    };
+    if is("OTEL_SDK_DISABLED", "true") || is("OTEL_TRACES_EXPORTER", "none") {
+        return Ok(None);
+    }
+    // The client that sends is built without TLS.
+    if !endpoint.starts_with("http://") {
+        bail!(
+            "OTEL_EXPORTER_OTLP_ENDPOINT: expected http://host:port, such as that of a collector beside this process"
+        );
+    }
+    let protocol = std::env::var("OTEL_EXPORTER_OTLP_PROTOCOL").unwrap_or_default();
+    if !matches!(protocol.as_str(), "" | "http/protobuf") {
+        bail!("OTEL_EXPORTER_OTLP_PROTOCOL: expected http/protobuf");
+    }
+    crate::http::install_tls();
+    let exporter = SpanExporter::builder()
+        .with_http()
+        .with_protocol(Protocol::HttpBinary)
+        .with_endpoint(format!("{}/v1/traces", endpoint.trim_end_matches('/')))
+        .build()
+        .context("OTEL_EXPORTER_OTLP_ENDPOINT cannot be used")?;
+    let batches = BatchSpanProcessor::builder(exporter::Watched::new(exporter)).build();
+    let provider = SdkTracerProvider::builder()
+        .with_max_links_per_span(LINKS)
+        .with_resource(resource(name))
+        .with_span_processor(exporter::Counted(batches))
+        .build();
+    let tracer = provider.tracer("patients");
+    let first = PROVIDER.set(provider).is_ok() && eventstore::trace::install(OpenTelemetry);
+    Ok(first.then_some(tracer))
+}
+
+/// What makes the spans of `tracing` that are for export those of OpenTelemetry: only them, and with what they say and no more.
+pub(crate) fn layer<S>(tracer: SdkTracer) -> impl Layer<S> + Send + Sync
+where
+    S: Subscriber + Send + Sync + for<'s> LookupSpan<'s>,
+{
+    tracing_opentelemetry::layer()
+        .with_tracer(tracer)
+        .with_location(false)
+        .with_threads(false)
+        .with_target(false)
+        .with_level(false)
+        .with_tracked_inactivity(false)
+        .with_context_activation(false)
+        .with_filter(filter_fn(is_for_export).with_max_level_hint(LevelFilter::INFO))
+}
+
+/// Whether a span is for export, and so not for the lines of the log.
+pub(crate) fn is_for_export(metadata: &Metadata<'_>) -> bool {
+    metadata.target() == TARGET
+}
+
+/// Delivers what is left, if `left` is long enough.
+pub(crate) async fn finish(left: Duration) {
+    let Some(provider) = PROVIDER.get() else { return };
+    let limit = LAST_DELIVERY.min(left / 2);
+    // It blocks; and a delivery that hangs is left behind with its thread.
+    let delivering = tokio::task::spawn_blocking(move || provider.shutdown_with_timeout(limit));
+    if !matches!(tokio::time::timeout(limit, delivering).await, Ok(Ok(Ok(())))) {
+        tracing::warn!("the last traces could not be delivered in time");
+    }
+}
+
+fn is(variable: &str, value: &str) -> bool {
+    std::env::var(variable).is_ok_and(|found| found.eq_ignore_ascii_case(value))
+}
+
+/// What the spans are of: named by `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES`, which the SDK reads, or by the role.
+fn resource(name: &'static str) -> Resource {
+    let version = KeyValue::new("service.version", env!("CARGO_PKG_VERSION"));
+    let resource = Resource::builder().with_attribute(version);
+    let named = |variable: &str, by: fn(&str) -> bool| std::env::var(variable).is_ok_and(|value| by(&value));
+    let is_named = named("OTEL_SERVICE_NAME", |value| !value.is_empty())
+        || named("OTEL_RESOURCE_ATTRIBUTES", |value| {
+            value.contains("service.name=")
+        });
+    if is_named {
+        resource.build()
+    } else {
+        resource.with_service_name(name).build()
+    }
+}
+
+/// Ties the spans of `tracing` to contexts from elsewhere.
+struct OpenTelemetry;
+
+impl Tracer for OpenTelemetry {
+    fn context(&self, span: &Span) -> Option<TraceContext> {
+        let context = span.context();
+        let span = context.span();
+        let span = span.span_context();
+        TraceContext::new(
+            u128::from_be_bytes(span.trace_id().to_bytes()),
+            u64::from_be_bytes(span.span_id().to_bytes()),
+            span.trace_flags().to_u8(),
+        )
+    }
+
+    fn continue_from(&self, span: &Span, parent: &TraceContext) {
+        let parent = SpanContext::new(
+            TraceId::from(parent.trace()),
+            SpanId::from(parent.span()),
+            TraceFlags::new(parent.flags()),
+            true,
+            TraceState::NONE,
+        );
+        if let Err(error) = span.set_parent(Context::new().with_remote_span_context(parent)) {
+            tracing::debug!(%error, "a span could not be made part of a trace");
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! What becomes of spans: counted, and told in the log when they cannot be delivered.
+
+use std::sync::{LazyLock, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use opentelemetry::Context;
+use opentelemetry_otlp::SpanExporter as Otlp;
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::error::OTelSdkResult;
+use opentelemetry_sdk::trace::{BatchSpanProcessor, Span, SpanData, SpanExporter, SpanProcessor};
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::registry::Registry;
+
+/// How often the log says that spans cannot be delivered.
+const SAY_AGAIN: Duration = Duration::from_mins(5);
+
+static SPANS: LazyLock<Family<Stage, Counter>> = LazyLock::new(Family::default);
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Stage {
+    stage: &'static str,
+}
+
+fn count(stage: &'static str, spans: usize) {
+    SPANS.get_or_create(&Stage { stage }).inc_by(spans as u64);
+}
+
+/// Adds them to what a process shows, if it exports traces.
+pub(crate) fn register(registry: &mut Registry) {
+    if eventstore::trace::is_on() {
+        registry.register(
+            "trace_spans",
+            "Spans that have ended, and of them those that were delivered or could not be; the rest waits or was dropped",
+            SPANS.clone(),
+        );
+    }
+}
+
+/// The queue of spans; each is counted as it comes.
+#[derive(Debug)]
+pub(super) struct Counted(pub(super) BatchSpanProcessor);
+
+impl SpanProcessor for Counted {
+    fn on_start(&self, span: &mut Span, context: &Context) {
+        self.0.on_start(span, context);
+    }
+
+    fn on_end(&self, span: SpanData) {
+        if span.span_context.is_sampled() {
+            count("ended", 1);
+        }
+        self.0.on_end(span);
+    }
+
+    fn force_flush(&self) -> OTelSdkResult {
+        self.0.force_flush()
+    }
+
+    fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
+        self.0.shutdown_with_timeout(timeout)
+    }
+
+    fn set_resource(&mut self, resource: &Resource) {
+        self.0.set_resource(resource);
+    }
+}
+
+/// The delivery of spans; a collector that is away costs a line in the log now and then.
+#[derive(Debug)]
+pub(super) struct Watched {
+    otlp: Otlp,
+    said: Mutex<Option<Instant>>,
+}
+
+impl Watched {
+    pub(super) fn new(otlp: Otlp) -> Self {
+        Self {
+            otlp,
+            said: Mutex::new(None),
+        }
+    }
+
+    /// The first failure after a delivery is said at once, those after it now and then.
+    fn failed(&self, error: &str) {
+        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        if said.is_none_or(|said| said.elapsed() >= SAY_AGAIN) {
+            *said = Some(Instant::now());
+            tracing::warn!(
+                error,
+                "traces could not be delivered to OTEL_EXPORTER_OTLP_ENDPOINT"
+            );
+        }
+    }
+
+    fn delivered(&self) {
+        let said = self.said.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if said.is_some() {
+            tracing::info!("traces are delivered again");
+        }
+    }
+}
+
+impl SpanExporter for Watched {
+    /// Never fails: the queue would say so each time.
+    async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
+        let spans = batch.len();
+        match self.otlp.export(batch).await {
+            Ok(()) => {
+                count("delivered", spans);
+                self.delivered();
+            }
+            Err(error) => {
+                count("failed", spans);
+                self.failed(&error.to_string());
+            }
+        }
+        Ok(())
+    }
+
+    fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
+        self.otlp.shutdown_with_timeout(timeout)
+    }
+
+    fn set_resource(&mut self, resource: &Resource) {
+        self.otlp.set_resource(resource);
+    }
+}

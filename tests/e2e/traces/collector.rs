@@ -1,0 +1,172 @@
+//! A collector of traces: takes OTLP over HTTP, and keeps what it is sent.
+
+use std::fmt::Write as _;
+use std::process::Command;
+use std::sync::{Arc, Mutex};
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::routing::post;
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use opentelemetry_proto::tonic::common::v1::any_value::Value;
+use opentelemetry_proto::tonic::trace::v1::Span;
+use prost::Message;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+
+/// A span, and the service that made it.
+#[derive(Debug, Clone)]
+pub(super) struct Made {
+    pub(super) service: String,
+    pub(super) span: Span,
+}
+
+impl Made {
+    pub(super) fn trace(&self) -> String {
+        hex(&self.span.trace_id)
+    }
+
+    pub(super) fn id(&self) -> String {
+        hex(&self.span.span_id)
+    }
+
+    pub(super) fn parent(&self) -> String {
+        hex(&self.span.parent_span_id)
+    }
+
+    pub(super) fn is_linked_with(&self, other: &Self) -> bool {
+        self.span
+            .links
+            .iter()
+            .any(|link| (hex(&link.trace_id), hex(&link.span_id)) == (other.trace(), other.id()))
+    }
+
+    /// An attribute, as text.
+    pub(super) fn attribute(&self, key: &str) -> Option<String> {
+        let attribute = self
+            .span
+            .attributes
+            .iter()
+            .find(|attribute| attribute.key == key)?;
+        text(attribute.value.as_ref()?.value.as_ref()?)
+    }
+
+    pub(super) fn attributes(&self) -> Vec<&str> {
+        let mut keys: Vec<_> = self
+            .span
+            .attributes
+            .iter()
+            .map(|attribute| attribute.key.as_str())
+            .collect();
+        keys.sort_unstable();
+        keys
+    }
+}
+
+fn text(value: &Value) -> Option<String> {
+    match value {
+        Value::StringValue(text) => Some(text.clone()),
+        Value::IntValue(number) => Some(number.to_string()),
+        Value::DoubleValue(number) => Some(number.to_string()),
+        _ => None,
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        write!(text, "{byte:02x}").unwrap();
+        text
+    })
+}
+
+/// A collector on a port of its own.
+pub(super) struct Collector {
+    port: u16,
+    made: Arc<Mutex<Vec<Made>>>,
+    serving: JoinHandle<()>,
+}
+
+impl Drop for Collector {
+    fn drop(&mut self) {
+        self.serving.abort();
+    }
+}
+
+impl Collector {
+    pub(super) async fn start() -> Self {
+        let (listener, port) = listen().await;
+        let made = Arc::new(Mutex::new(Vec::new()));
+        let router = Router::new()
+            .route("/v1/traces", post(take))
+            .with_state(Arc::clone(&made));
+        let serving = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+        Self { port, made, serving }
+    }
+
+    /// One that accepts connections and never says anything.
+    pub(super) async fn that_hangs() -> Self {
+        let (listener, port) = listen().await;
+        let serving = tokio::spawn(async move {
+            let mut connections = Vec::new();
+            loop {
+                connections.push(listener.accept().await.unwrap());
+            }
+        });
+        Self {
+            port,
+            made: Arc::default(),
+            serving,
+        }
+    }
+
+    /// Makes a role send its traces here, and soon.
+    pub(super) fn watch<'c>(&self, role: &'c mut Command) -> &'c mut Command {
+        send_to(self.port, role)
+    }
+
+    /// All spans so far.
+    pub(super) fn made(&self) -> Vec<Made> {
+        self.made.lock().unwrap().clone()
+    }
+
+    /// Those of a trace.
+    pub(super) fn of(&self, trace: &str) -> Vec<Made> {
+        let mut made = self.made();
+        made.retain(|made| made.trace() == trace);
+        made
+    }
+}
+
+/// Makes a role send its traces to a port, and soon.
+pub(super) fn send_to(port: u16, role: &mut Command) -> &mut Command {
+    role.env("OTEL_EXPORTER_OTLP_ENDPOINT", format!("http://127.0.0.1:{port}"))
+        .env("OTEL_BSP_SCHEDULE_DELAY", "100")
+}
+
+async fn listen() -> (TcpListener, u16) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    (listener, port)
+}
+
+async fn take(State(made): State<Arc<Mutex<Vec<Made>>>>, body: Bytes) {
+    let request = ExportTraceServiceRequest::decode(body).unwrap();
+    let mut made = made.lock().unwrap();
+    for of_service in request.resource_spans {
+        let resource = of_service.resource.unwrap();
+        let name = resource
+            .attributes
+            .iter()
+            .find(|attribute| attribute.key == "service.name");
+        let service = name
+            .and_then(|name| text(name.value.as_ref()?.value.as_ref()?))
+            .unwrap();
+        for span in of_service.scope_spans.into_iter().flat_map(|scope| scope.spans) {
+            made.push(Made {
+                service: service.clone(),
+                span,
+            });
+        }
+    }
+}
