@@ -10,6 +10,7 @@
 //! | a browser to be driven | [`WebDriver`] |
 //! | a mail transfer agent that wants a password | [`Postfix`] |
 //! | the product's own binary | [`Program`] |
+//! | a connection to break | [`Proxy`] |
 //! | a moment that will come | [`wait_until`] |
 //! | each value of a JSON document, to be altered | [`leaves`] |
 //!
@@ -42,6 +43,7 @@ mod mysql;
 mod port;
 mod postfix;
 mod program;
+mod proxy;
 mod redis;
 mod service;
 mod smtp;
@@ -54,6 +56,7 @@ pub use mysql::{Flavour, MysqlServer, PrivateMysql, TestDatabase, installed_flav
 pub use port::free_port;
 pub use postfix::Postfix;
 pub use program::Program;
+pub use proxy::Proxy;
 pub use redis::{RedisServer, redis_url};
 pub use smtp::{SmtpMode, SmtpServer};
 pub use wait::wait_until;
