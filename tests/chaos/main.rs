@@ -17,6 +17,7 @@
 
 mod clients;
 mod evidence;
+mod full_disk;
 mod oracle;
 mod plan;
 mod record;

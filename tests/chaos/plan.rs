@@ -108,7 +108,7 @@ impl Plan {
     /// Draws a plan for a production with so many links.
     pub(crate) fn draw(seed: u64, time: Duration, links: usize) -> Self {
         let mut rng = Rng::with_seed(seed);
-        let mut faults: Vec<Fault> = Vec::new();
+        let mut faults: Vec<_> = finale(&mut rng, time).into_iter().collect();
         let mut deck = Vec::new();
         let mut at = WARM_UP;
         while at + Duration::from_secs(1) < time {
@@ -125,7 +125,7 @@ impl Plan {
                 kind,
                 lasts,
             };
-            if faults.iter().all(|earlier| leaves_room(earlier, &fault)) && settles(&fault, time) {
+            if faults.iter().all(|other| leaves_room(other, &fault)) && settles(&fault, time) {
                 faults.push(fault);
                 at += Duration::from_millis(rng.u64(400..1_800));
             } else {
@@ -135,8 +135,21 @@ impl Plan {
                 at += Duration::from_millis(200);
             }
         }
+        faults.sort_by_key(|fault| fault.at);
         Self { faults }
     }
+}
+
+/// What a long run ends with: a server that is away for so long that whoever waits for it has begun to wait long.
+fn finale(rng: &mut Rng, time: Duration) -> Option<Fault> {
+    let target = if rng.u8(0..4) == 0 { Target::Redis } else { Target::Mysql };
+    let lasts = Duration::from_millis(rng.u64(13_000..28_000));
+    (time >= LONG).then(|| Fault {
+        at: time - lasts,
+        target,
+        kind: Kind::Kill,
+        lasts,
+    })
 }
 
 /// A kind of fault, before its target is chosen.
@@ -219,7 +232,8 @@ fn rest(target: Target) -> Duration {
     })
 }
 
-fn leaves_room(earlier: &Fault, later: &Fault) -> bool {
+fn leaves_room(one: &Fault, other: &Fault) -> bool {
+    let (earlier, later) = if one.at <= other.at { (one, other) } else { (other, one) };
     earlier.target != later.target || earlier.end() + rest(earlier.target) <= later.at
 }
 

@@ -28,14 +28,12 @@ pub(crate) fn patients() -> PathBuf {
     std::env::var_os("CHAOS_PATIENTS").map_or_else(|| env!("CARGO_BIN_EXE_patients").into(), PathBuf::from)
 }
 
-/// The connections that a process has, in the order of the links.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What a process is connected to.
+#[derive(Debug, Clone, Copy)]
 enum End {
     Mysql,
     Redis,
     Smtp,
-    /// Clients of an API.
-    Clients(usize),
 }
 
 /// Two APIs, two projectors, two mailers, and what they need.
@@ -111,13 +109,12 @@ impl World {
                     End::Mysql => ("DATABASE_URL", ports[0]),
                     End::Redis => ("REDIS_URL", ports[1]),
                     End::Smtp => ("SMTP_URL", ports[2]),
-                    End::Clients(_) => continue,
                 };
                 let link = Proxy::start(port).await;
                 let url = match end {
                     End::Mysql => database(link.port()),
                     End::Redis => format!("redis://127.0.0.1:{}", link.port()),
-                    End::Smtp | End::Clients(_) => format!("smtp://127.0.0.1:{}", link.port()),
+                    End::Smtp => format!("smtp://127.0.0.1:{}", link.port()),
                 };
                 command.env(variable, url);
                 links.push(link);
