@@ -52,7 +52,9 @@ impl Disk {
     /// Where this process sees what is on it.
     fn path(&self, name: &str) -> PathBuf {
         let root = format!("/proc/{}/root", self.holder.pid());
-        Path::new(&root).join(self.folder.path().strip_prefix("/").unwrap()).join(name)
+        Path::new(&root)
+            .join(self.folder.path().strip_prefix("/").unwrap())
+            .join(name)
     }
 
     /// Leaves no byte free.
@@ -70,7 +72,10 @@ impl Disk {
     /// Runs `patients serve` on it.
     fn serve(&self, port: u16) -> Program {
         let folder = self.folder.path().display();
-        let script = format!("exec nsenter --mount=/proc/{}/ns/mnt \"$0\" serve", self.holder.pid());
+        let script = format!(
+            "exec nsenter --mount=/proc/{}/ns/mnt \"$0\" serve",
+            self.holder.pid()
+        );
         let mut command = Command::new("/bin/sh");
         command
             .args(["-c", &script])
@@ -84,7 +89,8 @@ impl Disk {
 
     /// Whether the mail of the event at that position is there.
     fn has_mail(&self, position: u64) -> bool {
-        self.path(&format!("outbox/{position}-patient_registered.eml")).exists()
+        self.path(&format!("outbox/{position}-patient_registered.eml"))
+            .exists()
     }
 
     /// What is in the database, which nobody may have open. SQLite finds no way to the disk itself.
@@ -100,12 +106,17 @@ impl Disk {
     }
 
     fn mails(&self) -> Vec<Arrived> {
-        let files = std::fs::read_dir(self.path("outbox")).unwrap().map(|file| file.unwrap().path());
+        let files = std::fs::read_dir(self.path("outbox"))
+            .unwrap()
+            .map(|file| file.unwrap().path());
         let mails = files.filter(|path| path.extension().is_some_and(|extension| extension == "eml"));
         mails
             .map(|path| {
                 let raw = std::fs::read_to_string(path).unwrap();
-                let mail = Mail { raw, arrived: Duration::ZERO };
+                let mail = Mail {
+                    raw,
+                    arrived: Duration::ZERO,
+                };
                 // Of a mail that is not whole, nothing may be there.
                 let to = mail.header("To").unwrap_or_default();
                 let address = to.rsplit_once('<').map_or(to.as_str(), |(_, address)| address);
@@ -159,7 +170,10 @@ async fn nothing_is_lost_or_made_up_when_the_disk_is_full() {
         }
     }
     observations.extend(probe.leave());
-    wait_until(MAIL_PATIENCE, "every mail is dealt with", async || no_mail_waits(&api).await).await;
+    wait_until(MAIL_PATIENCE, "every mail is dealt with", async || {
+        no_mail_waits(&api).await
+    })
+    .await;
     program.terminate();
     assert_eq!(program.wait(SOON).await, 0, "{}", program.log());
     let refused = |seen: &Observation| seen.answer.is_problem("unavailable") || seen.answer.is_open();
@@ -185,14 +199,22 @@ async fn nothing_is_lost_or_made_up_when_the_disk_is_full() {
 
 async fn no_mail_waits(api: &str) -> bool {
     let http = reqwest::Client::builder().no_proxy().build().unwrap();
-    let Ok(answer) = http.get(format!("{api}/mail")).send().await else { return false };
+    let Ok(answer) = http.get(format!("{api}/mail")).send().await else {
+        return false;
+    };
     let mail: Value = answer.json().await.unwrap_or_default();
-    ["pending", "sending", "failed", "dead"].iter().all(|state| mail["mails"][state] == 0)
+    ["pending", "sending", "failed", "dead"]
+        .iter()
+        .all(|state| mail["mails"][state] == 0)
 }
 
 /// The process was started again: there is nothing to compare.
 fn without_usage(evidence: &mut Evidence) {
-    let same = crate::evidence::Usage { role: "serve".to_owned(), memory: 0, descriptors: 0 };
+    let same = crate::evidence::Usage {
+        role: "serve".to_owned(),
+        memory: 0,
+        descriptors: 0,
+    };
     evidence.before = vec![same.clone()];
     evidence.after = vec![same];
 }

@@ -142,7 +142,11 @@ impl Plan {
 
 /// What a long run ends with: a server that is away for so long that whoever waits for it has begun to wait long.
 fn finale(rng: &mut Rng, time: Duration) -> Option<Fault> {
-    let target = if rng.u8(0..4) == 0 { Target::Redis } else { Target::Mysql };
+    let target = if rng.u8(0..4) == 0 {
+        Target::Redis
+    } else {
+        Target::Mysql
+    };
     let lasts = Duration::from_millis(rng.u64(13_000..28_000));
     (time >= LONG).then(|| Fault {
         at: time - lasts,
@@ -233,7 +237,11 @@ fn rest(target: Target) -> Duration {
 }
 
 fn leaves_room(one: &Fault, other: &Fault) -> bool {
-    let (earlier, later) = if one.at <= other.at { (one, other) } else { (other, one) };
+    let (earlier, later) = if one.at <= other.at {
+        (one, other)
+    } else {
+        (other, one)
+    };
     earlier.target != later.target || earlier.end() + rest(earlier.target) <= later.at
 }
 

@@ -43,7 +43,16 @@ fn registered(request_id: &str, began: u64, id: Uuid, email: &str, position: u64
         details: details.clone(),
         key: None,
     };
-    observation(request_id, began, request, Answer::Registered { id, position, details })
+    observation(
+        request_id,
+        began,
+        request,
+        Answer::Registered {
+            id,
+            position,
+            details,
+        },
+    )
 }
 
 fn problem(status: u16, slug: &str) -> Answer {
@@ -143,7 +152,11 @@ fn usage(memory: u64, descriptors: usize) -> Vec<Usage> {
 
 /// Ana and Eva are registered, Ana is deleted, and Luz takes Ana's email; it is all as promised.
 fn evidence() -> Evidence {
-    let ids = |page: &[(Uuid, &str)]| page.iter().map(|(id, email)| (*id, (*email).to_owned())).collect();
+    let ids = |page: &[(Uuid, &str)]| {
+        page.iter()
+            .map(|(id, email)| (*id, (*email).to_owned()))
+            .collect()
+    };
     let list = |min_position| Request::List {
         after: Uuid::nil(),
         limit: 10,
@@ -164,10 +177,30 @@ fn evidence() -> Evidence {
             list(Some(2)),
             Answer::Page(ids(&[(ANA, "a@example.com"), (EVA, "e@example.com")])),
         ),
-        observation("taken", 4, registered("", 0, LUZ, "A@example.com", 0).request, problem(409, "email-taken")),
-        observation("gone", 5, Request::Delete { id: ANA }, Answer::Deleted { position: 3 }),
-        observation("again", 6, Request::Delete { id: ANA }, problem(410, "patient-deleted")),
-        observation("read", 7, Request::Read { id: ANA }, problem(410, "patient-deleted")),
+        observation(
+            "taken",
+            4,
+            registered("", 0, LUZ, "A@example.com", 0).request,
+            problem(409, "email-taken"),
+        ),
+        observation(
+            "gone",
+            5,
+            Request::Delete { id: ANA },
+            Answer::Deleted { position: 3 },
+        ),
+        observation(
+            "again",
+            6,
+            Request::Delete { id: ANA },
+            problem(410, "patient-deleted"),
+        ),
+        observation(
+            "read",
+            7,
+            Request::Read { id: ANA },
+            problem(410, "patient-deleted"),
+        ),
         registered("luz", 8, LUZ, "A@example.com", 4),
         observation(
             "list again",
@@ -194,7 +227,11 @@ fn evidence() -> Evidence {
         checkpoints: vec![checkpoint("mailer"), checkpoint("patient_view")],
         leases: vec![lease("mailer"), lease("patient_view")],
         failures: Vec::new(),
-        deliveries: vec![delivery(1, ANA, "cancelled"), delivery(2, EVA, "sent"), delivery(4, LUZ, "sent")],
+        deliveries: vec![
+            delivery(1, ANA, "cancelled"),
+            delivery(2, EVA, "sent"),
+            delivery(4, LUZ, "sent"),
+        ],
         attempts: vec![attempt(2, "sent"), attempt(4, "lost"), attempt(4, "sent")],
         mails: vec![
             arrived(2, EVA, "e@example.com"),
@@ -213,7 +250,10 @@ fn evidence() -> Evidence {
 fn objects(doctor: impl FnOnce(&mut Evidence)) -> Vec<&'static str> {
     let mut evidence = evidence();
     doctor(&mut evidence);
-    let mut claims: Vec<_> = judge(&evidence).into_iter().map(|anomaly| anomaly.claim).collect();
+    let mut claims: Vec<_> = judge(&evidence)
+        .into_iter()
+        .map(|anomaly| anomaly.claim)
+        .collect();
     claims.dedup();
     claims
 }
@@ -224,7 +264,8 @@ fn rechain(evidence: &mut Evidence) {
 
 fn seen<'e>(evidence: &'e mut Evidence, request_id: &str) -> &'e mut Observation {
     let mut all = evidence.observations.iter_mut();
-    all.find(|observation| observation.request_id == request_id).unwrap()
+    all.find(|observation| observation.request_id == request_id)
+        .unwrap()
 }
 
 #[test]
@@ -256,7 +297,9 @@ fn an_event_that_nobody_asked_for_is_found() {
 #[test]
 fn a_request_that_was_written_twice_is_found() {
     let claims = objects(|evidence| {
-        evidence.log.push(registration("luz", Uuid::from_u128(4), "new@example.com"));
+        evidence
+            .log
+            .push(registration("luz", Uuid::from_u128(4), "new@example.com"));
         rechain(evidence);
     });
     assert!(claims.contains(&"writes"), "{claims:?}");
@@ -268,15 +311,23 @@ fn an_error_that_hides_a_success_is_found_unless_it_says_that_the_outcome_is_ope
         let claims = objects(|evidence| seen(evidence, "luz").answer = problem(503, slug));
         assert_eq!(claims, ["writes"], "{slug}");
     }
-    assert_eq!(objects(|evidence| seen(evidence, "luz").answer = problem(503, "outcome-unknown")), [""; 0]);
-    assert_eq!(objects(|evidence| seen(evidence, "luz").answer = Answer::Nothing), [""; 0]);
+    assert_eq!(
+        objects(|evidence| seen(evidence, "luz").answer = problem(503, "outcome-unknown")),
+        [""; 0]
+    );
+    assert_eq!(
+        objects(|evidence| seen(evidence, "luz").answer = Answer::Nothing),
+        [""; 0]
+    );
 }
 
 #[test]
 fn a_key_that_makes_two_patients_is_found() {
     let claims = objects(|evidence| {
         for id in ["ana", "eva"] {
-            let Request::Register { key, .. } = &mut seen(evidence, id).request else { panic!() };
+            let Request::Register { key, .. } = &mut seen(evidence, id).request else {
+                panic!()
+            };
             *key = Some("key".to_owned());
         }
     });
@@ -304,7 +355,10 @@ fn an_email_that_is_refused_though_nobody_has_it_is_found() {
 #[test]
 fn a_gap_and_an_altered_event_are_found() {
     assert!(objects(|evidence| evidence.log[1].position = 9).contains(&"chain"));
-    assert_eq!(objects(|evidence| evidence.log[0].event_version = "1.1".to_owned()), ["chain"]);
+    assert_eq!(
+        objects(|evidence| evidence.log[0].event_version = "1.1".to_owned()),
+        ["chain"]
+    );
     assert!(objects(|evidence| evidence.log[3].recorded_at = 6).contains(&"chain"));
     assert_eq!(objects(|evidence| evidence.head = None), ["chain"]);
 }
@@ -312,9 +366,18 @@ fn a_gap_and_an_altered_event_are_found() {
 #[test]
 fn a_row_too_many_too_few_or_altered_is_found() {
     assert_eq!(objects(|evidence| drop(evidence.rows.pop())), ["table"]);
-    assert_eq!(objects(|evidence| evidence.rows.push(row(ANA, "a@example.com"))), ["table"]);
-    assert_eq!(objects(|evidence| evidence.rows[0].details.phone = "456".to_owned()), ["table"]);
-    assert_eq!(objects(|evidence| evidence.rows.push(row(Uuid::from_u128(9), "x@example.com"))), ["table"]);
+    assert_eq!(
+        objects(|evidence| evidence.rows.push(row(ANA, "a@example.com"))),
+        ["table"]
+    );
+    assert_eq!(
+        objects(|evidence| evidence.rows[0].details.phone = "456".to_owned()),
+        ["table"]
+    );
+    assert_eq!(
+        objects(|evidence| evidence.rows.push(row(Uuid::from_u128(9), "x@example.com"))),
+        ["table"]
+    );
 }
 
 #[test]
@@ -335,9 +398,15 @@ fn a_read_of_another_time_is_found() {
     let shown = Answer::Patient {
         details: details("a@example.com"),
     };
-    assert_eq!(objects(|evidence| seen(evidence, "read").answer = shown), ["reads"]);
+    assert_eq!(
+        objects(|evidence| seen(evidence, "read").answer = shown),
+        ["reads"]
+    );
     let missing = problem(404, "patient-not-found");
-    assert_eq!(objects(|evidence| seen(evidence, "read").answer = missing), ["reads"]);
+    assert_eq!(
+        objects(|evidence| seen(evidence, "read").answer = missing),
+        ["reads"]
+    );
     // Deleted before anybody asked for that.
     let claims = objects(|evidence| {
         let read = seen(evidence, "read");
@@ -370,9 +439,18 @@ fn a_list_that_goes_back_in_time_is_found() {
 
 #[test]
 fn a_follower_that_is_behind_or_has_stopped_is_found() {
-    assert_eq!(objects(|evidence| evidence.checkpoints[1].position = 3), ["followers"]);
-    assert_eq!(objects(|evidence| drop(evidence.checkpoints.pop())), ["followers"]);
-    assert_eq!(objects(|evidence| evidence.failures.push("mailer".to_owned())), ["followers"]);
+    assert_eq!(
+        objects(|evidence| evidence.checkpoints[1].position = 3),
+        ["followers"]
+    );
+    assert_eq!(
+        objects(|evidence| drop(evidence.checkpoints.pop())),
+        ["followers"]
+    );
+    assert_eq!(
+        objects(|evidence| evidence.failures.push("mailer".to_owned())),
+        ["followers"]
+    );
 }
 
 #[test]
@@ -385,22 +463,52 @@ fn a_lease_that_nobody_who_runs_holds_is_found() {
 fn mail_that_is_lost_doubled_or_misdirected_is_found() {
     assert_eq!(objects(|evidence| drop(evidence.mails.remove(0))), ["mail"]);
     // Once more than there were attempts of which nobody knows how they ended.
-    assert_eq!(objects(|evidence| evidence.mails.push(arrived(2, EVA, "e@example.com"))), ["mail"]);
+    assert_eq!(
+        objects(|evidence| evidence.mails.push(arrived(2, EVA, "e@example.com"))),
+        ["mail"]
+    );
     assert_eq!(objects(|evidence| drop(evidence.attempts.remove(1))), ["mail"]);
-    assert_eq!(objects(|evidence| evidence.mails[0].recipient = "a@example.com".to_owned()), ["mail"]);
-    assert_eq!(objects(|evidence| evidence.mails.push(arrived(9, EVA, "e@example.com"))), ["mail"]);
-    assert_eq!(objects(|evidence| evidence.deliveries[1].state = "sending".to_owned()), ["mail"]);
-    assert_eq!(objects(|evidence| evidence.deliveries[1].state = "cancelled".to_owned()), ["mail"]);
+    assert_eq!(
+        objects(|evidence| evidence.mails[0].recipient = "a@example.com".to_owned()),
+        ["mail"]
+    );
+    assert_eq!(
+        objects(|evidence| evidence.mails.push(arrived(9, EVA, "e@example.com"))),
+        ["mail"]
+    );
+    assert_eq!(
+        objects(|evidence| evidence.deliveries[1].state = "sending".to_owned()),
+        ["mail"]
+    );
+    assert_eq!(
+        objects(|evidence| evidence.deliveries[1].state = "cancelled".to_owned()),
+        ["mail"]
+    );
     assert_eq!(objects(|evidence| drop(evidence.deliveries.remove(0))), ["mail"]);
-    assert_eq!(objects(|evidence| evidence.attempts.push(attempt(2, "sent"))), ["mail"]);
+    assert_eq!(
+        objects(|evidence| evidence.attempts.push(attempt(2, "sent"))),
+        ["mail"]
+    );
 }
 
 #[test]
 fn a_slow_recovery_and_what_is_not_given_back_are_found() {
-    assert_eq!(objects(|evidence| evidence.recovered_after = Some(15.1)), ["recovery"]);
+    assert_eq!(
+        objects(|evidence| evidence.recovered_after = Some(15.1)),
+        ["recovery"]
+    );
     assert_eq!(objects(|evidence| evidence.recovered_after = None), ["recovery"]);
-    assert_eq!(objects(|evidence| evidence.after = usage(100 << 20, 20)), ["recovery"]);
-    assert_eq!(objects(|evidence| evidence.after = usage(20 << 20, 60)), ["recovery"]);
+    assert_eq!(
+        objects(|evidence| evidence.after = usage(100 << 20, 20)),
+        ["recovery"]
+    );
+    assert_eq!(
+        objects(|evidence| evidence.after = usage(20 << 20, 60)),
+        ["recovery"]
+    );
     assert_eq!(objects(|evidence| evidence.after.clear()), ["recovery"]);
-    assert_eq!(objects(|evidence| evidence.incidents.push("api 1 ended".to_owned())), ["recovery"]);
+    assert_eq!(
+        objects(|evidence| evidence.incidents.push("api 1 ended".to_owned())),
+        ["recovery"]
+    );
 }
