@@ -26,7 +26,7 @@ async fn open(driver: &WebDriver) -> Browser {
 /// What the browser's console says: errors of scripts, and what the page's policy has stopped.
 async fn console(driver: &WebDriver, browser: &Browser) -> Vec<String> {
     let session = browser.session_id().await.unwrap().unwrap();
-    let client = crate::client::http().build().unwrap();
+    let client = testkit::http_client().build().unwrap();
     let request = client
         .post(format!("{}/session/{session}/se/log", driver.url()))
         .json(&json!({"type": "browser"}));

@@ -2,14 +2,7 @@
 
 use reqwest::{Response, StatusCode};
 use serde_json::{Value, json};
-use testkit::link_target;
-
-/// A client to be, with ring for TLS and without a proxy.
-pub(crate) fn http() -> reqwest::ClientBuilder {
-    // Whoever was first has installed the same one.
-    drop(rustls::crypto::ring::default_provider().install_default());
-    reqwest::Client::builder().no_proxy()
-}
+use testkit::{http_client, link_target};
 
 /// Speaks to one API process.
 #[derive(Clone)]
@@ -20,7 +13,7 @@ pub(crate) struct Client {
 
 impl Client {
     pub(crate) fn new(port: u16) -> Self {
-        let http = http()
+        let http = http_client()
             .timeout(std::time::Duration::from_secs(30))
             .build()
             .unwrap();

@@ -175,7 +175,7 @@ async fn the_file_of_tokens_is_read_again_when_it_changes() {
     );
     let client = Client::new(port);
     wait_until(SOON, "it is ready", async || client.ready().await).await;
-    let http = crate::client::http().build().unwrap();
+    let http = testkit::http_client().build().unwrap();
     let may = async |token: &str| {
         let answer = http
             .get(client.url("/patients"))

@@ -22,7 +22,7 @@ struct Follower {
 
 impl Follower {
     async fn after(client: &Client, last_seen: Option<u64>) -> Self {
-        let mut request = crate::client::http()
+        let mut request = testkit::http_client()
             .build()
             .unwrap()
             .get(client.url("/events/stream"));
@@ -141,7 +141,7 @@ fn peak_memory(program: &Program) -> u64 {
 }
 
 async fn export(client: &Client, limit: &str) -> (usize, u64) {
-    let http = crate::client::http().build().unwrap();
+    let http = testkit::http_client().build().unwrap();
     let request = http.get(client.url(&format!("/events{limit}")));
     let mut response = request
         .header("accept", "application/x-ndjson")

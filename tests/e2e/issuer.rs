@@ -5,12 +5,12 @@ use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use testkit::{Program, Signer, free_port, wait_until};
+use testkit::{Program, Signer, free_port, http_client, wait_until};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
-use crate::client::{Client, http};
+use crate::client::Client;
 use crate::rig::{SOON, patients};
 
 const ISSUER: &str = "https://id.example.com";
@@ -87,7 +87,11 @@ fn serve(folder: &TempDir, port: u16, setting: (&str, &str)) -> Program {
 }
 
 async fn status(client: &Client, path: &str, token: &str) -> u16 {
-    let request = http().build().unwrap().get(client.url(path)).bearer_auth(token);
+    let request = http_client()
+        .build()
+        .unwrap()
+        .get(client.url(path))
+        .bearer_auth(token);
     request.send().await.unwrap().status().as_u16()
 }
 

@@ -40,7 +40,7 @@ async fn no_log_line_at_any_level_holds_personal_data() {
     client.delete(id_of(&created)).await.unwrap();
     let bad =
         json!({"name": "Secreto\u{7}", "email": "secreto@", "phone": "secreto", "document_url": "secreto"});
-    let refused = crate::client::http()
+    let refused = testkit::http_client()
         .build()
         .unwrap()
         .post(client.url("/register"))

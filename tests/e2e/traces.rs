@@ -31,7 +31,7 @@ async fn api(role: &mut Command) -> (Program, Client) {
 }
 
 async fn register(client: &Client, email: &str, traceparent: &str) -> Response {
-    let answer = crate::client::http()
+    let answer = testkit::http_client()
         .build()
         .unwrap()
         .post(client.url("/register"))

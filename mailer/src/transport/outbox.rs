@@ -46,13 +46,19 @@ impl Outbox {
     }
 
     async fn write_by_rename(&self, content: &[u8], unfinished: &Path, finished: &Path) -> io::Result<()> {
-        let mut file = File::create_new(unfinished).await?;
-        file.write_all(content).await?;
-        file.sync_all().await?;
+        put(File::create_new(unfinished).await?, content).await?;
         fs::rename(unfinished, finished).await?;
         // The new name is an entry of the folder, which has a disk block of its own.
         File::open(&self.folder).await?.sync_all().await
     }
+}
+
+/// Writes `content`, and returns when it is on the disk.
+async fn put(mut file: File, content: &[u8]) -> io::Result<()> {
+    file.write_all(content).await?;
+    // Tokio writes in the background; how that ended is told here, and not by `sync_all`.
+    file.flush().await?;
+    file.sync_all().await
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@
 //! | a mail transfer agent that wants a password | [`Postfix`] |
 //! | a certificate for this machine | [`Certificates`] |
 //! | the product's own binary | [`Program`] |
+//! | a connection to break | [`Proxy`] |
 //! | a moment that will come | [`wait_until`] |
 //! | each value of a JSON document, to be altered | [`leaves`] |
 //! | where a `Link` header leads | [`link_target`] |
@@ -38,6 +39,7 @@
 mod browser;
 mod certificates;
 mod guardian;
+mod http;
 mod installed;
 mod json;
 mod link;
@@ -46,6 +48,7 @@ mod mysql;
 mod port;
 mod postfix;
 mod program;
+mod proxy;
 mod redis;
 mod service;
 mod signer;
@@ -54,6 +57,7 @@ mod wait;
 
 pub use browser::WebDriver;
 pub use certificates::Certificates;
+pub use http::http_client;
 pub use json::leaves;
 pub use link::link_target;
 pub use mail::Mail;
@@ -61,6 +65,7 @@ pub use mysql::{Flavour, MysqlServer, PrivateMysql, TestDatabase, installed_flav
 pub use port::free_port;
 pub use postfix::Postfix;
 pub use program::Program;
+pub use proxy::Proxy;
 pub use redis::{RedisServer, redis_url};
 pub use signer::{Signer, encode as base64url};
 pub use smtp::{SmtpMode, SmtpServer};

@@ -83,6 +83,23 @@ impl Service {
         }
     }
 
+    /// Asks it to end, with SIGTERM, and waits until it has; kills it after a minute.
+    pub(crate) async fn terminate(&mut self) {
+        if let Some(process) = self.process.take() {
+            process.signal("TERM");
+            if timeout(READY, process.exited()).await.is_err() {
+                process.kill().await;
+            }
+        }
+    }
+
+    /// Sends a signal by name, such as `STOP`.
+    pub(crate) fn signal(&self, name: &str) {
+        if let Some(process) = &self.process {
+            process.signal(name);
+        }
+    }
+
     /// Kills it if it runs, starts it again and waits until it is ready.
     pub(crate) async fn restart(&mut self) {
         self.kill().await;

@@ -43,3 +43,10 @@ async fn a_folder_that_cannot_be_written_to_is_a_failure_and_leaves_nothing() {
     assert!(matches!(failure, Failure::Outbox(_)));
     assert_eq!(files(folder.path()), ["7-patient_registered.eml"]);
 }
+
+#[tokio::test]
+async fn a_disk_that_is_full_is_a_failure() {
+    let full = File::options().write(true).open("/dev/full").await.unwrap();
+    let error = put(full, b"x").await.unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::StorageFull);
+}

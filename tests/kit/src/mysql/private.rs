@@ -70,6 +70,16 @@ impl PrivateMysql {
         self.service.kill().await;
     }
 
+    /// Asks it to end, with SIGTERM, and waits until it has.
+    pub async fn terminate(&mut self) {
+        self.service.terminate().await;
+    }
+
+    /// Sends a signal by name, such as `STOP`.
+    pub fn signal(&self, name: &str) {
+        self.service.signal(name);
+    }
+
     /// Kills it if it runs, starts it again on the same port and data, and waits until it is ready.
     pub async fn restart(&mut self) {
         self.service.restart().await;

@@ -1,0 +1,361 @@
+//! The load: clerks who register, delete, read and list, and keep what they saw.
+
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use fastrand::Rng;
+use reqwest::{Method, RequestBuilder, Response, StatusCode};
+use serde::Deserialize;
+use serde_json::Value;
+use uuid::Uuid;
+
+use crate::record::{Answer, Details, Observation, Request};
+
+/// How long a client waits for an answer. Roles may take longer, and do what they were asked all the same.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// The pause between two requests of a client, in milliseconds.
+const PAUSE: std::ops::Range<u64> = 10..70;
+/// Emails that all clients want.
+const SHARED_EMAILS: usize = 12;
+/// How often a registration with a key is repeated.
+const TRIES: usize = 60;
+
+/// What clients share.
+#[derive(Clone)]
+pub(crate) struct Office {
+    /// Where each API is.
+    pub(crate) apis: [String; 2],
+    pub(crate) began: Instant,
+    pub(crate) stop: Arc<AtomicBool>,
+    /// Ids that somebody was given.
+    pub(crate) known: Arc<Mutex<Vec<Uuid>>>,
+}
+
+/// One client of both APIs.
+pub(crate) struct Clerk {
+    office: Office,
+    number: usize,
+    rng: Rng,
+    http: reqwest::Client,
+    /// Own patients who are not deleted as far as this clerk knows.
+    own: Vec<Uuid>,
+    /// Ids that this clerk has asked to be deleted.
+    deleting: HashSet<Uuid>,
+    /// The last position that an answer told of.
+    seen: u64,
+    requests: usize,
+    observed: Vec<Observation>,
+}
+
+impl Clerk {
+    pub(crate) fn new(office: Office, number: usize, seed: u64) -> Self {
+        let http = testkit::http_client().timeout(PATIENCE).build().unwrap();
+        Self {
+            office,
+            number,
+            rng: Rng::with_seed(seed.wrapping_mul(1_000).wrapping_add(number as u64)),
+            http,
+            own: Vec::new(),
+            deleting: HashSet::new(),
+            seen: 0,
+            requests: 0,
+            observed: Vec::new(),
+        }
+    }
+
+    /// Works until it is told to stop; everything that was seen.
+    pub(crate) async fn work(mut self) -> Vec<Observation> {
+        while !self.office.stop.load(Ordering::SeqCst) {
+            match self.rng.u8(0..100) {
+                0..28 => self.register().await,
+                28..45 => self.register_with_a_key().await,
+                45..55 => self.register_what_others_want().await,
+                55..68 => self.delete().await,
+                68..84 => self.read().await,
+                _ => self.list().await,
+            }
+            tokio::time::sleep(Duration::from_millis(self.rng.u64(PAUSE))).await;
+        }
+        self.observed
+    }
+
+    /// Everything that was seen so far.
+    pub(crate) fn leave(self) -> Vec<Observation> {
+        self.observed
+    }
+
+    fn details(&mut self, email: Option<String>) -> Details {
+        let name = format!("María {}-{}", self.number, self.requests);
+        Details {
+            email: email.unwrap_or_else(|| format!("p{}.{}@example.com", self.number, self.requests)),
+            phone: "(555)123-4567x890".to_owned(),
+            document_url: format!("https://example.com/photos/{}/{}.jpg", self.number, self.requests),
+            name,
+        }
+    }
+
+    async fn register(&mut self) {
+        let details = self.details(None);
+        let api = self.any_api();
+        self.ask(api, Request::Register { details, key: None }).await;
+    }
+
+    /// Again and again until it is answered, at any API; and sometimes once more after that.
+    async fn register_with_a_key(&mut self) {
+        let details = self.details(None);
+        self.insist(details).await;
+    }
+
+    async fn insist(&mut self, details: Details) -> Option<(Uuid, u64)> {
+        let key = Some(details.document_url.clone());
+        let mut answered = None;
+        for _ in 0..TRIES {
+            let api = self.any_api();
+            let request = Request::Register {
+                details: details.clone(),
+                key: key.clone(),
+            };
+            match self.ask(api, request).await {
+                Answer::Registered { id, position, .. } => {
+                    let first = answered.is_none();
+                    answered = Some((id, position));
+                    if !first || self.rng.u8(0..4) > 0 {
+                        break;
+                    }
+                }
+                answer
+                    if answer.is_problem("request-in-progress")
+                        || matches!(answer, Answer::Problem { status: 503, .. } | Answer::Nothing) =>
+                {
+                    if self.office.stop.load(Ordering::SeqCst) {
+                        break;
+                    }
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+                _ => break,
+            }
+        }
+        answered
+    }
+
+    async fn register_what_others_want(&mut self) {
+        let shared = self.rng.usize(0..SHARED_EMAILS);
+        let email = if self.rng.bool() {
+            format!("shared{shared}@example.com")
+        } else {
+            format!("Shared{shared}@Example.com")
+        };
+        let details = self.details(Some(email));
+        let api = self.any_api();
+        let answer = self.ask(api, Request::Register { details, key: None }).await;
+        // It is soon free again for others.
+        if let Answer::Registered { id, .. } = answer
+            && self.rng.u8(0..4) > 0
+        {
+            self.delete_one(id).await;
+        }
+    }
+
+    async fn delete(&mut self) {
+        if self.own.is_empty() {
+            return;
+        }
+        let index = self.rng.usize(0..self.own.len());
+        let id = self.own[index];
+        self.delete_one(id).await;
+    }
+
+    async fn delete_one(&mut self, id: Uuid) {
+        self.deleting.insert(id);
+        let api = self.any_api();
+        let answer = self.ask(api, Request::Delete { id }).await;
+        if matches!(answer, Answer::Deleted { .. }) || answer.is_problem("patient-deleted") {
+            self.own.retain(|own| *own != id);
+        }
+    }
+
+    async fn read(&mut self) {
+        let own = self.rng.bool();
+        let Some(id) = (if own {
+            self.rng.choice(&self.own).copied()
+        } else {
+            self.somebody()
+        }) else {
+            return;
+        };
+        let api = self.any_api();
+        self.ask(api, Request::Read { id }).await;
+    }
+
+    async fn list(&mut self) {
+        let min_position = (self.rng.u8(0..4) > 0).then_some(self.seen);
+        let own = self.rng.bool();
+        let own = if own {
+            self.rng.choice(&self.own).copied()
+        } else {
+            None
+        };
+        let (after, limit) = match own {
+            // A page of that patient alone.
+            Some(id) => (Uuid::from_u128(id.as_u128().saturating_sub(1)), 1),
+            None => (self.somebody().unwrap_or_default(), 20),
+        };
+        let api = self.any_api();
+        self.ask(
+            api,
+            Request::List {
+                after,
+                limit,
+                min_position,
+            },
+        )
+        .await;
+    }
+
+    /// Registers, insisting, and reads the list until it shows that, at one API; the position.
+    pub(crate) async fn probe(&mut self, api: usize) -> Option<u64> {
+        let details = self.details(None);
+        let answer = self.ask(api, Request::Register { details, key: None }).await;
+        let Answer::Registered { id, position, .. } = answer else {
+            return None;
+        };
+        let after = Uuid::from_u128(id.as_u128().saturating_sub(1));
+        let min_position = Some(position);
+        let answer = self
+            .ask(
+                api,
+                Request::List {
+                    after,
+                    limit: 1,
+                    min_position,
+                },
+            )
+            .await;
+        matches!(answer, Answer::Page(_)).then_some(position)
+    }
+
+    fn somebody(&mut self) -> Option<Uuid> {
+        let known = self.office.known.lock().unwrap();
+        // The latest ones are the most interesting: what is known of them is on its way.
+        let latest = known.len().saturating_sub(40);
+        let from = if self.rng.bool() { latest } else { 0 };
+        self.rng.choice(&known[from..]).copied()
+    }
+
+    fn any_api(&mut self) -> usize {
+        self.rng.usize(0..2)
+    }
+
+    /// Asks, and keeps what came of it.
+    async fn ask(&mut self, api: usize, request: Request) -> Answer {
+        let request_id = format!("c{}-{}", self.number, self.requests);
+        self.requests += 1;
+        let sent = self.build(api, &request).header("x-request-id", &request_id);
+        let began = self.office.began.elapsed();
+        let answer = match sent.send().await {
+            Ok(response) => understand(&request, response).await,
+            Err(_) => Answer::Nothing,
+        };
+        let observation = Observation {
+            request_id,
+            client: self.number,
+            began,
+            ended: self.office.began.elapsed(),
+            request,
+            answer: answer.clone(),
+        };
+        if let Some(position) = observation.position() {
+            self.seen = self.seen.max(position);
+        }
+        if let Answer::Registered { id, .. } = answer
+            && !self.deleting.contains(&id)
+        {
+            self.own.push(id);
+            self.own.dedup();
+            self.office.known.lock().unwrap().push(id);
+        }
+        self.observed.push(observation);
+        answer
+    }
+
+    fn build(&self, api: usize, request: &Request) -> RequestBuilder {
+        let base = &self.office.apis[api];
+        let to = |method, path: &str| self.http.request(method, format!("{base}{path}"));
+        match request {
+            Request::Register { details, key } => {
+                let register = to(Method::POST, "/register").json(details);
+                match key {
+                    Some(key) => register.header("idempotency-key", key),
+                    None => register,
+                }
+            }
+            Request::Delete { id } => to(Method::DELETE, &format!("/patients/{id}")),
+            Request::Read { id } => to(Method::GET, &format!("/patients/{id}")),
+            Request::List {
+                after,
+                limit,
+                min_position,
+            } => {
+                let list = to(Method::GET, &format!("/patients?limit={limit}&after={after}"));
+                match min_position {
+                    Some(position) => list.header("min-position", position.to_string()),
+                    None => list,
+                }
+            }
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct Body {
+    id: Uuid,
+    #[serde(flatten)]
+    details: Details,
+}
+
+#[derive(Deserialize)]
+struct Listed {
+    id: Uuid,
+    email: String,
+}
+
+async fn understand(request: &Request, response: Response) -> Answer {
+    let status = response.status();
+    let header = response.headers().get("event-position").cloned();
+    let position = header.and_then(|value| value.to_str().ok()?.parse().ok());
+    // An answer that is not whole is none.
+    let Ok(body) = response.bytes().await else {
+        return Answer::Nothing;
+    };
+    let understood = match (request, status) {
+        (Request::Register { .. }, StatusCode::CREATED) => serde_json::from_slice(&body)
+            .ok()
+            .zip(position)
+            .map(|(Body { id, details }, position)| Answer::Registered {
+                id,
+                position,
+                details,
+            }),
+        (Request::Delete { .. }, StatusCode::NO_CONTENT) => {
+            position.map(|position| Answer::Deleted { position })
+        }
+        (Request::Read { .. }, StatusCode::OK) => serde_json::from_slice(&body)
+            .ok()
+            .map(|Body { details, .. }| Answer::Patient { details }),
+        (Request::List { .. }, StatusCode::OK) => {
+            serde_json::from_slice(&body).ok().map(|page: Vec<Listed>| {
+                Answer::Page(page.into_iter().map(|listed| (listed.id, listed.email)).collect())
+            })
+        }
+        _ => serde_json::from_slice(&body).ok().and_then(|problem: Value| {
+            let slug = problem["type"].as_str()?.strip_prefix("/problems/")?.to_owned();
+            Some(Answer::Problem {
+                status: status.as_u16(),
+                slug,
+            })
+        }),
+    };
+    understood.unwrap_or_else(|| Answer::Nonsense(format!("{status} {}", String::from_utf8_lossy(&body))))
+}

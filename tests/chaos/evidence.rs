@@ -1,0 +1,274 @@
+//! What the oracle judges by: what clients saw, and what plain SQL and the mail sink tell afterwards.
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use sqlx::{Connection, MySqlConnection, SqliteConnection};
+use uuid::Uuid;
+
+use crate::record::{Details, Observation};
+
+/// A row of the log.
+#[expect(clippy::struct_field_names, reason = "the columns' names")]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub(crate) struct Event {
+    pub(crate) position: u64,
+    pub(crate) aggregate_type: String,
+    pub(crate) aggregate_id: String,
+    pub(crate) sequence: u64,
+    pub(crate) event_type: String,
+    pub(crate) event_version: String,
+    /// JSON texts, as the database gives them.
+    pub(crate) payload: String,
+    pub(crate) metadata: String,
+    pub(crate) recorded_at: i64,
+    /// In hexadecimal.
+    pub(crate) hash: String,
+}
+
+impl Event {
+    pub(crate) fn id(&self) -> Option<Uuid> {
+        self.aggregate_id.parse().ok()
+    }
+
+    /// What it registers a patient with, if it does.
+    pub(crate) fn registers(&self) -> Option<Details> {
+        (self.event_type == "PatientRegistered").then(|| serde_json::from_str(&self.payload).ok())?
+    }
+
+    pub(crate) fn deletes(&self) -> bool {
+        self.event_type == "PatientDeleted"
+    }
+
+    /// The request that wrote it.
+    pub(crate) fn request_id(&self) -> Option<String> {
+        let metadata: Value = serde_json::from_str(&self.metadata).ok()?;
+        Some(metadata["request_id"].as_str()?.to_owned())
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub(crate) struct Head {
+    pub(crate) position: u64,
+    pub(crate) hash: String,
+    pub(crate) recorded_at: i64,
+}
+
+/// A row of the read table.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub(crate) struct Row {
+    pub(crate) id: Uuid,
+    #[serde(flatten)]
+    pub(crate) details: Details,
+    pub(crate) sequence: u64,
+    pub(crate) registered_at: i64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub(crate) struct Claim {
+    pub(crate) claim: String,
+    pub(crate) aggregate_id: Uuid,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub(crate) struct Checkpoint {
+    pub(crate) name: String,
+    pub(crate) position: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub(crate) struct Lease {
+    pub(crate) name: String,
+    /// ROLE@HOST:PID:RANDOM
+    pub(crate) owner: String,
+    /// Seconds from when it was read, below zero if it has run out.
+    pub(crate) left: f64,
+}
+
+/// A row of the mail ledger, with what became of each attempt.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub(crate) struct Delivery {
+    pub(crate) position: u64,
+    pub(crate) template: String,
+    pub(crate) aggregate_id: String,
+    pub(crate) state: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub(crate) struct Attempt {
+    pub(crate) position: u64,
+    pub(crate) outcome: String,
+}
+
+/// A mail in the sink.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Arrived {
+    pub(crate) recipient: String,
+    pub(crate) message_id: String,
+}
+
+/// How a process of a role was, under load before the first fault and at rest after the last.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Usage {
+    pub(crate) role: String,
+    pub(crate) memory: u64,
+    pub(crate) descriptors: usize,
+}
+
+/// Everything there is to judge by.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Evidence {
+    pub(crate) observations: Vec<Observation>,
+    pub(crate) log: Vec<Event>,
+    pub(crate) head: Option<Head>,
+    pub(crate) rows: Vec<Row>,
+    pub(crate) claims: Vec<Claim>,
+    pub(crate) checkpoints: Vec<Checkpoint>,
+    pub(crate) leases: Vec<Lease>,
+    /// Names of subscriptions that have a failure noted.
+    pub(crate) failures: Vec<String>,
+    pub(crate) deliveries: Vec<Delivery>,
+    pub(crate) attempts: Vec<Attempt>,
+    pub(crate) mails: Vec<Arrived>,
+    /// Pids of the processes that run.
+    pub(crate) running: Vec<u32>,
+    pub(crate) before: Vec<Usage>,
+    pub(crate) after: Vec<Usage>,
+    /// Seconds from the end of the last fault until everything worked; nothing if it never did.
+    pub(crate) recovered_after: Option<f64>,
+    /// What the rig itself saw go wrong: a process that ended by itself, or did not end when it was told to.
+    pub(crate) incidents: Vec<String>,
+}
+
+/// A connection to the database itself, past every proxy.
+pub(crate) enum Sql {
+    Mysql(MySqlConnection),
+    Sqlite(SqliteConnection),
+}
+
+impl Sql {
+    pub(crate) async fn mysql(url: &str) -> Self {
+        Self::Mysql(MySqlConnection::connect(url).await.unwrap())
+    }
+
+    pub(crate) async fn sqlite(url: &str) -> Self {
+        Self::Sqlite(SqliteConnection::connect(url).await.unwrap())
+    }
+
+    /// Rows of `SELECT … FROM from`, with those columns. `JSON_OBJECT` is the same on all three databases.
+    async fn rows<T: DeserializeOwned>(&mut self, columns: &[(&str, &str)], from: &str) -> Vec<T> {
+        let members: Vec<_> = columns
+            .iter()
+            .map(|(name, sql)| format!("'{name}', {sql}"))
+            .collect();
+        let sql = format!(
+            "SELECT CAST(JSON_OBJECT({}) AS CHAR) FROM {from}",
+            members.join(", ")
+        );
+        let rows: Vec<String> = match self {
+            Self::Mysql(connection) => sqlx::query_scalar(&sql).fetch_all(connection).await.unwrap(),
+            Self::Sqlite(connection) => sqlx::query_scalar(&sql).fetch_all(connection).await.unwrap(),
+        };
+        rows.iter()
+            .map(|row| serde_json::from_str(row).unwrap())
+            .collect()
+    }
+
+    /// Everything that the database tells.
+    pub(crate) async fn ask(&mut self, now: i64) -> Evidence {
+        let same = |names: &[&'static str]| names.iter().map(|name| (*name, *name)).collect::<Vec<_>>();
+        let with = |names: &[&'static str], more: &[(&'static str, &'static str)]| {
+            let mut columns = same(names);
+            columns.extend_from_slice(more);
+            columns
+        };
+        let text = |name| -> (&'static str, &'static str) {
+            match name {
+                "payload" => ("payload", "CAST(payload AS CHAR)"),
+                _ => ("metadata", "CAST(metadata AS CHAR)"),
+            }
+        };
+        let event = with(
+            &[
+                "position",
+                "aggregate_type",
+                "aggregate_id",
+                "sequence",
+                "event_type",
+                "event_version",
+                "recorded_at",
+            ],
+            &[text("payload"), text("metadata"), ("hash", "HEX(hash)")],
+        );
+        let head = with(&["position", "recorded_at"], &[("hash", "HEX(hash)")]);
+        let row = same(&[
+            "id",
+            "name",
+            "email",
+            "phone",
+            "document_url",
+            "sequence",
+            "registered_at",
+        ]);
+        let active = "patient_view WHERE generation = (SELECT active_generation FROM projections \
+                      WHERE name = 'patient_view')";
+        let left = format!("(expires_at - {now}) / 1000000.0");
+        let leases = [("name", "name"), ("owner", "owner"), ("left", left.as_str())];
+        let failures: Vec<Value> = self.rows(&same(&["name"]), "subscription_failures").await;
+        Evidence {
+            log: self.rows(&event, "events ORDER BY position").await,
+            head: self.rows(&head, "log_head").await.pop(),
+            rows: self.rows(&row, active).await,
+            claims: self
+                .rows(&with(&["aggregate_id"], &[("claim", "HEX(claim)")]), "claims")
+                .await,
+            checkpoints: self.rows(&same(&["name", "position"]), "checkpoints").await,
+            leases: self.rows(&leases, "leases").await,
+            failures: failures
+                .iter()
+                .map(|failure| failure["name"].to_string())
+                .collect(),
+            deliveries: self
+                .rows(
+                    &same(&["position", "template", "aggregate_id", "state"]),
+                    "mail_deliveries",
+                )
+                .await,
+            attempts: self.rows(&same(&["position", "outcome"]), "mail_attempts").await,
+            ..Evidence::default()
+        }
+    }
+
+    /// Whether every subscription has finished the log.
+    pub(crate) async fn has_caught_up(&mut self, position: u64) -> bool {
+        let all: Vec<Checkpoint> = self
+            .rows(&[("name", "name"), ("position", "position")], "checkpoints")
+            .await;
+        all.len() >= 2 && all.iter().all(|checkpoint| checkpoint.position >= position)
+    }
+
+    /// Whether the mails of these positions have been sent, or need not be.
+    pub(crate) async fn has_left(&mut self, positions: &[u64]) -> bool {
+        let columns = [("position", "position")];
+        let left: Vec<Value> = self
+            .rows(&columns, "mail_deliveries WHERE state IN ('sent', 'cancelled')")
+            .await;
+        let left: Vec<_> = left
+            .iter()
+            .filter_map(|delivery| delivery["position"].as_u64())
+            .collect();
+        positions.iter().all(|position| left.contains(position))
+    }
+
+    /// Deliveries that are neither sent nor cancelled.
+    pub(crate) async fn unfinished(&mut self) -> Vec<Delivery> {
+        let columns: Vec<_> = ["position", "template", "aggregate_id", "state"]
+            .map(|name| (name, name))
+            .to_vec();
+        self.rows(
+            &columns,
+            "mail_deliveries WHERE state NOT IN ('sent', 'cancelled')",
+        )
+        .await
+    }
+}

@@ -1,0 +1,220 @@
+//! The embedded database on a disk that is full now and then, for real: a small file system in memory, in a mount namespace of
+//! its own, so that it is gone when this test is.
+
+use std::fs::File;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tempfile::TempDir;
+use testkit::{Mail, Program, free_port, wait_until};
+
+use crate::evidence::{Arrived, Evidence, Sql};
+use crate::oracle::judge;
+use crate::record::Observation;
+use crate::run::{Load, now};
+use crate::world::{is_ready, patients};
+
+const SOON: Duration = Duration::from_secs(30);
+const SIZE: &str = "24m";
+const SEED: u64 = 1;
+const CLIENTS: usize = 6;
+/// How long the disk is full, each time, and how long it is not: an append is tried again for 5 s.
+const FULL: Duration = Duration::from_secs(7);
+/// What is written when a process is killed has its lease to wait for: 31 s.
+const MAIL_PATIENCE: Duration = Duration::from_mins(1);
+
+/// A file system of a few MiB.
+struct Disk {
+    /// Where the processes that have it see it.
+    folder: TempDir,
+    holder: Program,
+}
+
+impl Disk {
+    /// Makes one; nothing where that is not allowed.
+    async fn new() -> Option<Self> {
+        let folder = TempDir::new().unwrap();
+        let script = format!(
+            "exec unshare --mount sh -c 'mount -t tmpfs -o size={SIZE} none {} && echo mounted && exec sleep 3600'",
+            folder.path().display()
+        );
+        let holder = Program::start(Command::new("/bin/sh").args(["-c", &script]));
+        wait_until(SOON, "it is mounted or not", async || {
+            holder.stdout().contains("mounted") || !holder.is_running()
+        })
+        .await;
+        holder.is_running().then_some(Self { folder, holder })
+    }
+
+    /// Where this process sees what is on it.
+    fn path(&self, name: &str) -> PathBuf {
+        let root = format!("/proc/{}/root", self.holder.pid());
+        Path::new(&root)
+            .join(self.folder.path().strip_prefix("/").unwrap())
+            .join(name)
+    }
+
+    /// Leaves no byte free.
+    fn fill(&self) {
+        let mut file = File::create(self.path("filler")).unwrap();
+        for size in [1 << 20, 1 << 12, 1] {
+            while file.write_all(&vec![0; size]).is_ok() {}
+        }
+    }
+
+    fn free(&self) {
+        std::fs::remove_file(self.path("filler")).unwrap();
+    }
+
+    /// Runs `patients serve` on it.
+    fn serve(&self, port: u16) -> Program {
+        let folder = self.folder.path().display();
+        let script = format!(
+            "exec nsenter --mount=/proc/{}/ns/mnt \"$0\" serve",
+            self.holder.pid()
+        );
+        let mut command = Command::new("/bin/sh");
+        command
+            .args(["-c", &script])
+            .arg(patients())
+            .env("DATABASE_URL", format!("sqlite://{folder}/patients.db"))
+            .env("MAIL_OUTBOX", format!("{folder}/outbox"))
+            .env("MAIL_SEND_TIMEOUT", "1s")
+            .env("HTTP_ADDR", format!("127.0.0.1:{port}"));
+        Program::start(&command)
+    }
+
+    /// Whether the mail of the event at that position is there.
+    fn has_mail(&self, position: u64) -> bool {
+        self.path(&format!("outbox/{position}-patient_registered.eml"))
+            .exists()
+    }
+
+    /// What is in the database, which nobody may have open. SQLite finds no way to the disk itself.
+    async fn evidence(&self) -> Evidence {
+        let copy = TempDir::new().unwrap();
+        for name in ["patients.db", "patients.db-wal"] {
+            if self.path(name).exists() {
+                std::fs::copy(self.path(name), copy.path().join(name)).unwrap();
+            }
+        }
+        let url = format!("sqlite://{}", copy.path().join("patients.db").display());
+        Sql::sqlite(&url).await.ask(now()).await
+    }
+
+    fn mails(&self) -> Vec<Arrived> {
+        let files = std::fs::read_dir(self.path("outbox"))
+            .unwrap()
+            .map(|file| file.unwrap().path());
+        let mails = files.filter(|path| path.extension().is_some_and(|extension| extension == "eml"));
+        mails
+            .map(|path| {
+                let raw = std::fs::read_to_string(path).unwrap();
+                let mail = Mail {
+                    raw,
+                    arrived: Duration::ZERO,
+                };
+                // Of a mail that is not whole, nothing may be there.
+                let to = mail.header("To").unwrap_or_default();
+                let address = to.rsplit_once('<').map_or(to.as_str(), |(_, address)| address);
+                Arrived {
+                    recipient: address.trim_end_matches('>').to_owned(),
+                    message_id: mail.header("Message-ID").unwrap_or_default(),
+                }
+            })
+            .collect()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_lost_or_made_up_when_the_disk_is_full() {
+    let Some(disk) = Disk::new().await else {
+        println!("skipped: mounting a small file system needs root, and unshare and nsenter");
+        return;
+    };
+    let port = free_port();
+    let api = format!("http://127.0.0.1:{port}");
+    let mut program = disk.serve(port);
+    wait_until(SOON, "it is ready", async || is_ready(&api).await).await;
+    let load = Load::on([api.clone(), api.clone()], SEED, CLIENTS);
+    let mut healed = Instant::now();
+    // Once it is killed while the disk is full, and once it ends in good order before, which leaves it no write-ahead log.
+    for kill in [true, false] {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        disk.fill();
+        tokio::time::sleep(FULL).await;
+        if kill {
+            program.kill9().await;
+        }
+        disk.free();
+        healed = Instant::now();
+        if kill {
+            program.restart().await;
+            tokio::time::sleep(FULL).await;
+            program.terminate();
+            assert_eq!(program.wait(SOON).await, 0, "{}", program.log());
+            program.restart().await;
+            wait_until(SOON, "it is ready", async || is_ready(&api).await).await;
+        }
+    }
+    wait_until(SOON, "it is ready", async || is_ready(&api).await).await;
+    let (mut observations, mut probe) = load.stop().await;
+    let mut recovered_after = None;
+    while recovered_after.is_none() && healed.elapsed() < SOON {
+        if let Some(position) = probe.probe(0).await {
+            wait_until(SOON, "its mail is written", async || disk.has_mail(position)).await;
+            recovered_after = Some(healed.elapsed().as_secs_f64());
+        }
+    }
+    observations.extend(probe.leave());
+    wait_until(MAIL_PATIENCE, "every mail is dealt with", async || {
+        no_mail_waits(&api).await
+    })
+    .await;
+    program.terminate();
+    assert_eq!(program.wait(SOON).await, 0, "{}", program.log());
+    let refused = |seen: &Observation| seen.answer.is_problem("unavailable") || seen.answer.is_open();
+    let refusals = observations.iter().filter(|seen| refused(seen)).count();
+    let mut evidence = disk.evidence().await;
+    evidence.observations = observations;
+    evidence.recovered_after = recovered_after;
+    evidence.mails = disk.mails();
+    without_usage(&mut evidence);
+    println!(
+        "{} requests, {refusals} refused, {} events, {} mails",
+        evidence.observations.len(),
+        evidence.log.len(),
+        evidence.mails.len()
+    );
+    let anomalies = judge(&evidence);
+    for anomaly in anomalies.iter().take(10) {
+        println!("ANOMALY {}: {}", anomaly.claim, anomaly.what);
+    }
+    assert!(anomalies.is_empty(), "{} anomalies, see above", anomalies.len());
+    assert!(refusals > 0, "the disk was not full");
+}
+
+async fn no_mail_waits(api: &str) -> bool {
+    let http = testkit::http_client().build().unwrap();
+    let Ok(answer) = http.get(format!("{api}/mail")).send().await else {
+        return false;
+    };
+    let mail: Value = answer.json().await.unwrap_or_default();
+    ["pending", "sending", "failed", "dead"]
+        .iter()
+        .all(|state| mail["mails"][state] == 0)
+}
+
+/// The process was started again: there is nothing to compare.
+fn without_usage(evidence: &mut Evidence) {
+    let same = crate::evidence::Usage {
+        role: "serve".to_owned(),
+        memory: 0,
+        descriptors: 0,
+    };
+    evidence.before = vec![same.clone()];
+    evidence.after = vec![same];
+}

@@ -1,0 +1,43 @@
+//! Every checkpoint is at the head, no subscription has stopped, and no lease is held by nobody.
+
+use super::Objections;
+use super::history::History;
+use crate::evidence::{Evidence, Lease};
+
+/// The subscriptions there are.
+const SUBSCRIPTIONS: [&str; 2] = ["mailer", "patient_view"];
+/// How long they hold a lease, and a little.
+const LONGEST: f64 = 5.5;
+
+pub(super) fn objections(evidence: &Evidence, history: &History) -> Objections {
+    let mut objections = Vec::new();
+    for name in SUBSCRIPTIONS {
+        let checkpoint = evidence
+            .checkpoints
+            .iter()
+            .find(|checkpoint| checkpoint.name == name);
+        if checkpoint.map(|checkpoint| checkpoint.position) != Some(history.head) {
+            objections.push(format!(
+                "{name} is at {checkpoint:?}, and the head at {}",
+                history.head
+            ));
+        }
+        match evidence.leases.iter().find(|lease| lease.name == name) {
+            Some(lease) if is_held(lease, &evidence.running) => {}
+            lease => objections.push(format!(
+                "the lease of {name}: {lease:?}, running: {:?}",
+                evidence.running
+            )),
+        }
+    }
+    for name in &evidence.failures {
+        objections.push(format!("{name} has a failure noted"));
+    }
+    objections
+}
+
+/// Whether a process that runs holds it, or anybody may take it.
+fn is_held(lease: &Lease, running: &[u32]) -> bool {
+    let pid = lease.owner.split(':').nth(1).and_then(|pid| pid.parse().ok());
+    lease.left <= 0.0 || (lease.left <= LONGEST && pid.is_some_and(|pid| running.contains(&pid)))
+}

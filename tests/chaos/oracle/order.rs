@@ -1,0 +1,100 @@
+//! The log's order is one that clients can have seen: what was answered before something else was asked for comes first; and
+//! whoever was refused was refused for a reason that there was.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use super::Objections;
+use super::history::{History, Patient};
+use crate::evidence::Evidence;
+use crate::record::{Answer, Observation, Request};
+
+pub(super) fn objections(evidence: &Evidence, history: &History) -> Objections {
+    let mut objections = out_of_order(evidence);
+    let mut by_email: HashMap<String, Vec<&Patient>> = HashMap::new();
+    for patient in history.patients.values() {
+        by_email
+            .entry(patient.details.email.to_lowercase())
+            .or_default()
+            .push(patient);
+    }
+    for observation in &evidence.observations {
+        let reason = match &observation.request {
+            Request::Register { details, .. } => {
+                let same = by_email.get(&details.email.to_lowercase());
+                reason_for_registration(observation, history, same.map_or(&[], Vec::as_slice))
+            }
+            Request::Delete { id } => reason_for_deletion(observation, history, history.patients.get(id)),
+            Request::Read { .. } | Request::List { .. } => true,
+        };
+        if !reason {
+            objections.push(format!(
+                "{}: answered {:?} without a reason",
+                observation.request_id, observation.answer
+            ));
+        }
+    }
+    objections
+}
+
+/// Whether a later position was answered before an earlier one was asked for.
+fn out_of_order(evidence: &Evidence) -> Objections {
+    let times: HashMap<_, _> = evidence
+        .observations
+        .iter()
+        .map(|observation| {
+            let answered = observation.position().map(|_| observation.ended);
+            (
+                observation.request_id.as_str(),
+                (observation.began, answered.unwrap_or(Duration::MAX)),
+            )
+        })
+        .collect();
+    let mut objections = Vec::new();
+    let mut earliest = (Duration::MAX, 0);
+    for event in evidence.log.iter().rev() {
+        let request_id = event.request_id().unwrap_or_default();
+        let Some((began, answered)) = times.get(request_id.as_str()) else {
+            continue;
+        };
+        if earliest.0 < *began {
+            objections.push(format!(
+                "position {} was asked for after position {} had been answered",
+                event.position, earliest.1
+            ));
+        }
+        earliest = earliest.min((*answered, event.position));
+    }
+    objections
+}
+
+/// Whether the answer to a registration could be given at some moment between question and answer.
+fn reason_for_registration(observation: &Observation, history: &History, same_email: &[&Patient]) -> bool {
+    match &observation.answer {
+        answer if answer.is_problem("email-taken") => {
+            let (from, to) = (
+                history.at_least(observation.began),
+                history.at_most(observation.ended),
+            );
+            same_email
+                .iter()
+                .any(|patient| patient.registered <= to && patient.deleted > from)
+        }
+        // Of what clerks send, nothing is invalid and no key is used twice.
+        Answer::Problem { status, .. } => *status == 503,
+        _ => true,
+    }
+}
+
+fn reason_for_deletion(observation: &Observation, history: &History, patient: Option<&Patient>) -> bool {
+    let Some(patient) = patient else { return false };
+    match &observation.answer {
+        answer if answer.is_problem("patient-deleted") => {
+            patient.deleted <= history.at_most(observation.ended)
+        }
+        Answer::Deleted { .. } => patient.deleted > history.at_least(observation.began),
+        // Patients are only deleted once they are known.
+        Answer::Problem { status, .. } => *status == 503,
+        _ => true,
+    }
+}

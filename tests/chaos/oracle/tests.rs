@@ -1,0 +1,514 @@
+//! Each claim objects when what it is about has gone wrong, and to nothing else.
+
+use std::time::Duration;
+
+use serde_json::json;
+use uuid::Uuid;
+
+use super::chain::{hex, link};
+use super::judge;
+use crate::evidence::{
+    Arrived, Attempt, Checkpoint, Claim, Delivery, Event, Evidence, Head, Lease, Row, Usage,
+};
+use crate::record::{Answer, Details, Observation, Request};
+
+const ANA: Uuid = Uuid::from_u128(1);
+const EVA: Uuid = Uuid::from_u128(2);
+const LUZ: Uuid = Uuid::from_u128(3);
+
+fn details(email: &str) -> Details {
+    Details {
+        name: "María".to_owned(),
+        email: email.to_owned(),
+        phone: "123".to_owned(),
+        document_url: "https://example.com".to_owned(),
+    }
+}
+
+/// A request that was under way from `began` for half a second.
+fn observation(request_id: &str, began: u64, request: Request, answer: Answer) -> Observation {
+    Observation {
+        request_id: request_id.to_owned(),
+        client: 0,
+        began: Duration::from_secs(began),
+        ended: Duration::from_millis(began * 1000 + 500),
+        request,
+        answer,
+    }
+}
+
+fn registered(request_id: &str, began: u64, id: Uuid, email: &str, position: u64) -> Observation {
+    let details = details(email);
+    let request = Request::Register {
+        details: details.clone(),
+        key: None,
+    };
+    observation(
+        request_id,
+        began,
+        request,
+        Answer::Registered {
+            id,
+            position,
+            details,
+        },
+    )
+}
+
+fn problem(status: u16, slug: &str) -> Answer {
+    Answer::Problem {
+        status,
+        slug: slug.to_owned(),
+    }
+}
+
+fn event(request_id: &str, id: Uuid, sequence: u64, payload: &serde_json::Value) -> Event {
+    Event {
+        position: 0,
+        aggregate_type: "patient".to_owned(),
+        aggregate_id: id.to_string(),
+        sequence,
+        event_type: payload["type"].as_str().unwrap().to_owned(),
+        event_version: "1.0".to_owned(),
+        payload: payload.to_string(),
+        metadata: json!({"request_id": request_id, "actor": "anonymous"}).to_string(),
+        recorded_at: 7,
+        hash: String::new(),
+    }
+}
+
+fn registration(request_id: &str, id: Uuid, email: &str) -> Event {
+    let mut payload = serde_json::to_value(details(email)).unwrap();
+    payload["type"] = json!("PatientRegistered");
+    event(request_id, id, 1, &payload)
+}
+
+fn deletion(request_id: &str, id: Uuid) -> Event {
+    event(request_id, id, 2, &json!({"type": "PatientDeleted"}))
+}
+
+/// Positions and links anew, for a log that may have been altered.
+fn chained(mut log: Vec<Event>) -> (Vec<Event>, Option<Head>) {
+    let mut hash = [0; 32];
+    for (position, event) in (1..).zip(&mut log) {
+        event.position = position;
+        hash = link(&hash, event);
+        event.hash = hex(&hash);
+    }
+    let head = Head {
+        position: log.len() as u64,
+        hash: hex(&hash),
+        recorded_at: 7,
+    };
+    (log, Some(head))
+}
+
+fn row(id: Uuid, email: &str) -> Row {
+    Row {
+        id,
+        details: details(email),
+        sequence: 1,
+        registered_at: 7,
+    }
+}
+
+fn delivery(position: u64, id: Uuid, state: &str) -> Delivery {
+    Delivery {
+        position,
+        template: "patient_registered".to_owned(),
+        aggregate_id: id.to_string(),
+        state: state.to_owned(),
+    }
+}
+
+fn attempt(position: u64, outcome: &str) -> Attempt {
+    Attempt {
+        position,
+        outcome: outcome.to_owned(),
+    }
+}
+
+fn arrived(position: u64, id: Uuid, email: &str) -> Arrived {
+    Arrived {
+        recipient: email.to_owned(),
+        message_id: format!("<{position}.patient_registered.{id}@miapp.com>"),
+    }
+}
+
+fn claim(id: Uuid, email: &str) -> Claim {
+    Claim {
+        claim: super::table::claim(email),
+        aggregate_id: id,
+    }
+}
+
+fn usage(memory: u64, descriptors: usize) -> Vec<Usage> {
+    vec![Usage {
+        role: "api 1".to_owned(),
+        memory,
+        descriptors,
+    }]
+}
+
+/// Ana and Eva are registered, Ana is deleted, and Luz takes Ana's email; it is all as promised.
+fn evidence() -> Evidence {
+    let ids = |page: &[(Uuid, &str)]| {
+        page.iter()
+            .map(|(id, email)| (*id, (*email).to_owned()))
+            .collect()
+    };
+    let list = |min_position| Request::List {
+        after: Uuid::nil(),
+        limit: 10,
+        min_position,
+    };
+    let (log, head) = chained(vec![
+        registration("ana", ANA, "a@example.com"),
+        registration("eva", EVA, "e@example.com"),
+        deletion("gone", ANA),
+        registration("luz", LUZ, "A@example.com"),
+    ]);
+    let observations = vec![
+        registered("ana", 1, ANA, "a@example.com", 1),
+        registered("eva", 2, EVA, "e@example.com", 2),
+        observation(
+            "list",
+            3,
+            list(Some(2)),
+            Answer::Page(ids(&[(ANA, "a@example.com"), (EVA, "e@example.com")])),
+        ),
+        observation(
+            "taken",
+            4,
+            registered("", 0, LUZ, "A@example.com", 0).request,
+            problem(409, "email-taken"),
+        ),
+        observation(
+            "gone",
+            5,
+            Request::Delete { id: ANA },
+            Answer::Deleted { position: 3 },
+        ),
+        observation(
+            "again",
+            6,
+            Request::Delete { id: ANA },
+            problem(410, "patient-deleted"),
+        ),
+        observation(
+            "read",
+            7,
+            Request::Read { id: ANA },
+            problem(410, "patient-deleted"),
+        ),
+        registered("luz", 8, LUZ, "A@example.com", 4),
+        observation(
+            "list again",
+            9,
+            list(Some(4)),
+            Answer::Page(ids(&[(EVA, "e@example.com"), (LUZ, "A@example.com")])),
+        ),
+    ];
+    let lease = |name: &str| Lease {
+        name: name.to_owned(),
+        owner: "projector@host:42:0".to_owned(),
+        left: 3.0,
+    };
+    let checkpoint = |name: &str| Checkpoint {
+        name: name.to_owned(),
+        position: 4,
+    };
+    Evidence {
+        observations,
+        log,
+        head,
+        rows: vec![row(EVA, "e@example.com"), row(LUZ, "A@example.com")],
+        claims: vec![claim(EVA, "e@example.com"), claim(LUZ, "a@example.com")],
+        checkpoints: vec![checkpoint("mailer"), checkpoint("patient_view")],
+        leases: vec![lease("mailer"), lease("patient_view")],
+        failures: Vec::new(),
+        deliveries: vec![
+            delivery(1, ANA, "cancelled"),
+            delivery(2, EVA, "sent"),
+            delivery(4, LUZ, "sent"),
+        ],
+        attempts: vec![attempt(2, "sent"), attempt(4, "lost"), attempt(4, "sent")],
+        mails: vec![
+            arrived(2, EVA, "e@example.com"),
+            arrived(4, LUZ, "A@example.com"),
+            arrived(4, LUZ, "A@example.com"),
+        ],
+        running: vec![42],
+        before: usage(20 << 20, 20),
+        after: usage(21 << 20, 19),
+        recovered_after: Some(2.0),
+        incidents: Vec::new(),
+    }
+}
+
+/// The claims that object, once each.
+fn objects(doctor: impl FnOnce(&mut Evidence)) -> Vec<&'static str> {
+    let mut evidence = evidence();
+    doctor(&mut evidence);
+    let mut claims: Vec<_> = judge(&evidence)
+        .into_iter()
+        .map(|anomaly| anomaly.claim)
+        .collect();
+    claims.dedup();
+    claims
+}
+
+fn rechain(evidence: &mut Evidence) {
+    (evidence.log, evidence.head) = chained(std::mem::take(&mut evidence.log));
+}
+
+fn seen<'e>(evidence: &'e mut Evidence, request_id: &str) -> &'e mut Observation {
+    let mut all = evidence.observations.iter_mut();
+    all.find(|observation| observation.request_id == request_id)
+        .unwrap()
+}
+
+#[test]
+fn nothing_is_wrong_with_what_is_as_promised() {
+    assert_eq!(judge(&evidence()), []);
+}
+
+#[test]
+fn an_answered_registration_that_is_not_in_the_log_is_found() {
+    let claims = objects(|evidence| {
+        evidence.log.pop();
+        rechain(evidence);
+    });
+    assert!(claims.contains(&"writes"), "{claims:?}");
+}
+
+#[test]
+fn an_answered_deletion_that_is_not_in_the_log_is_found() {
+    let claims = objects(|evidence| seen(evidence, "again").answer = Answer::Deleted { position: 3 });
+    assert!(claims.contains(&"writes"), "{claims:?}");
+}
+
+#[test]
+fn an_event_that_nobody_asked_for_is_found() {
+    let claims = objects(|evidence| seen(evidence, "luz").request_id = "somebody else".to_owned());
+    assert!(claims.contains(&"writes"), "{claims:?}");
+}
+
+#[test]
+fn a_request_that_was_written_twice_is_found() {
+    let claims = objects(|evidence| {
+        evidence
+            .log
+            .push(registration("luz", Uuid::from_u128(4), "new@example.com"));
+        rechain(evidence);
+    });
+    assert!(claims.contains(&"writes"), "{claims:?}");
+}
+
+#[test]
+fn an_error_that_hides_a_success_is_found_unless_it_says_that_the_outcome_is_open() {
+    for slug in ["unavailable", "overloaded", "shutting-down"] {
+        let claims = objects(|evidence| seen(evidence, "luz").answer = problem(503, slug));
+        assert_eq!(claims, ["writes"], "{slug}");
+    }
+    assert_eq!(
+        objects(|evidence| seen(evidence, "luz").answer = problem(503, "outcome-unknown")),
+        [""; 0]
+    );
+    assert_eq!(
+        objects(|evidence| seen(evidence, "luz").answer = Answer::Nothing),
+        [""; 0]
+    );
+}
+
+#[test]
+fn a_key_that_makes_two_patients_is_found() {
+    let claims = objects(|evidence| {
+        for id in ["ana", "eva"] {
+            let Request::Register { key, .. } = &mut seen(evidence, id).request else {
+                panic!()
+            };
+            *key = Some("key".to_owned());
+        }
+    });
+    assert_eq!(claims, ["writes"]);
+}
+
+#[test]
+fn an_order_that_no_client_can_have_seen_is_found() {
+    let claims = objects(|evidence| {
+        let eva = seen(evidence, "eva");
+        (eva.began, eva.ended) = (Duration::ZERO, Duration::from_millis(1));
+    });
+    assert_eq!(claims, ["order"]);
+}
+
+#[test]
+fn an_email_that_is_refused_though_nobody_has_it_is_found() {
+    let claims = objects(|evidence| {
+        let taken = seen(evidence, "taken");
+        (taken.began, taken.ended) = (Duration::from_millis(6600), Duration::from_millis(6700));
+    });
+    assert_eq!(claims, ["order"]);
+}
+
+#[test]
+fn a_gap_and_an_altered_event_are_found() {
+    assert!(objects(|evidence| evidence.log[1].position = 9).contains(&"chain"));
+    assert_eq!(
+        objects(|evidence| evidence.log[0].event_version = "1.1".to_owned()),
+        ["chain"]
+    );
+    assert!(objects(|evidence| evidence.log[3].recorded_at = 6).contains(&"chain"));
+    assert_eq!(objects(|evidence| evidence.head = None), ["chain"]);
+}
+
+#[test]
+fn a_row_too_many_too_few_or_altered_is_found() {
+    assert_eq!(objects(|evidence| drop(evidence.rows.pop())), ["table"]);
+    assert_eq!(
+        objects(|evidence| evidence.rows.push(row(ANA, "a@example.com"))),
+        ["table"]
+    );
+    assert_eq!(
+        objects(|evidence| evidence.rows[0].details.phone = "456".to_owned()),
+        ["table"]
+    );
+    assert_eq!(
+        objects(|evidence| evidence.rows.push(row(Uuid::from_u128(9), "x@example.com"))),
+        ["table"]
+    );
+}
+
+#[test]
+fn two_active_patients_with_one_email_are_found() {
+    let claims = objects(|evidence| {
+        for email in ["E@example.com", "e@example.com"] {
+            let index = usize::from(email.starts_with('e'));
+            evidence.log[index] = registration(["ana", "eva"][index], [ANA, EVA][index], email);
+        }
+        rechain(evidence);
+    });
+    assert!(claims.contains(&"emails"), "{claims:?}");
+    assert_eq!(objects(|evidence| drop(evidence.claims.pop())), ["emails"]);
+}
+
+#[test]
+fn a_read_of_another_time_is_found() {
+    let shown = Answer::Patient {
+        details: details("a@example.com"),
+    };
+    assert_eq!(
+        objects(|evidence| seen(evidence, "read").answer = shown),
+        ["reads"]
+    );
+    let missing = problem(404, "patient-not-found");
+    assert_eq!(
+        objects(|evidence| seen(evidence, "read").answer = missing),
+        ["reads"]
+    );
+    // Deleted before anybody asked for that.
+    let claims = objects(|evidence| {
+        let read = seen(evidence, "read");
+        (read.began, read.ended) = (Duration::from_secs(3), Duration::from_secs(4));
+    });
+    assert!(claims.contains(&"reads"), "{claims:?}");
+}
+
+#[test]
+fn a_list_that_goes_back_in_time_is_found() {
+    let before = |evidence: &mut Evidence| seen(evidence, "list").answer.clone();
+    let claims = objects(|evidence| {
+        let old = before(evidence);
+        seen(evidence, "list again").answer = old;
+    });
+    assert_eq!(claims, ["reads"]);
+    // A client that does not ask for a position may see an old list.
+    let claims = objects(|evidence| {
+        let old = before(evidence);
+        let again = seen(evidence, "list again");
+        again.answer = old;
+        again.request = Request::List {
+            after: Uuid::nil(),
+            limit: 10,
+            min_position: None,
+        };
+    });
+    assert_eq!(claims, [""; 0]);
+}
+
+#[test]
+fn a_follower_that_is_behind_or_has_stopped_is_found() {
+    assert_eq!(
+        objects(|evidence| evidence.checkpoints[1].position = 3),
+        ["followers"]
+    );
+    assert_eq!(
+        objects(|evidence| drop(evidence.checkpoints.pop())),
+        ["followers"]
+    );
+    assert_eq!(
+        objects(|evidence| evidence.failures.push("mailer".to_owned())),
+        ["followers"]
+    );
+}
+
+#[test]
+fn a_lease_that_nobody_who_runs_holds_is_found() {
+    assert_eq!(objects(|evidence| evidence.running = vec![43]), ["followers"]);
+    assert_eq!(objects(|evidence| evidence.leases[0].left = 60.0), ["followers"]);
+}
+
+#[test]
+fn mail_that_is_lost_doubled_or_misdirected_is_found() {
+    assert_eq!(objects(|evidence| drop(evidence.mails.remove(0))), ["mail"]);
+    // Once more than there were attempts of which nobody knows how they ended.
+    assert_eq!(
+        objects(|evidence| evidence.mails.push(arrived(2, EVA, "e@example.com"))),
+        ["mail"]
+    );
+    assert_eq!(objects(|evidence| drop(evidence.attempts.remove(1))), ["mail"]);
+    assert_eq!(
+        objects(|evidence| evidence.mails[0].recipient = "a@example.com".to_owned()),
+        ["mail"]
+    );
+    assert_eq!(
+        objects(|evidence| evidence.mails.push(arrived(9, EVA, "e@example.com"))),
+        ["mail"]
+    );
+    assert_eq!(
+        objects(|evidence| evidence.deliveries[1].state = "sending".to_owned()),
+        ["mail"]
+    );
+    assert_eq!(
+        objects(|evidence| evidence.deliveries[1].state = "cancelled".to_owned()),
+        ["mail"]
+    );
+    assert_eq!(objects(|evidence| drop(evidence.deliveries.remove(0))), ["mail"]);
+    assert_eq!(
+        objects(|evidence| evidence.attempts.push(attempt(2, "sent"))),
+        ["mail"]
+    );
+}
+
+#[test]
+fn a_slow_recovery_and_what_is_not_given_back_are_found() {
+    assert_eq!(
+        objects(|evidence| evidence.recovered_after = Some(15.1)),
+        ["recovery"]
+    );
+    assert_eq!(objects(|evidence| evidence.recovered_after = None), ["recovery"]);
+    assert_eq!(
+        objects(|evidence| evidence.after = usage(100 << 20, 20)),
+        ["recovery"]
+    );
+    assert_eq!(
+        objects(|evidence| evidence.after = usage(20 << 20, 60)),
+        ["recovery"]
+    );
+    assert_eq!(objects(|evidence| evidence.after.clear()), ["recovery"]);
+    assert_eq!(
+        objects(|evidence| evidence.incidents.push("api 1 ended".to_owned())),
+        ["recovery"]
+    );
+}

@@ -1,0 +1,296 @@
+//! What is broken and when: drawn from a seed, so that the same seed breaks the same things at the same times.
+
+use std::fmt;
+use std::time::Duration;
+
+use fastrand::Rng;
+
+/// The roles of a production, by the number of the process.
+pub(crate) const ROLES: [&str; 6] = ["api", "api", "projector", "projector", "mailer", "mailer"];
+/// The first mailer in [`ROLES`].
+const MAILER: usize = 4;
+/// Leases of subscriptions last 5 s; whoever is stopped for longer wakes to find that another has taken over.
+const STOPPED: std::ops::Range<u64> = 6_000..9_000;
+/// As long for the lease of a mail, with the timeouts that the rig gives mailers: 32 s.
+const MAIL_LEASE: Duration = Duration::from_secs(34);
+/// From here on a run has time for faults that last half a minute.
+const LONG: Duration = Duration::from_mins(2);
+/// How long before the end nothing is done that makes a mail wait for its lease.
+const MAIL_SETTLES: Duration = Duration::from_secs(12);
+/// Before the first fault, memory and descriptors are measured under load.
+pub(crate) const WARM_UP: Duration = Duration::from_secs(3);
+
+/// What something is done to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Target {
+    /// A process, by its number in [`ROLES`].
+    Role(usize),
+    Mysql,
+    Redis,
+    Smtp,
+    /// A connection, by its number among all of the world.
+    Link(usize),
+}
+
+/// What is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Kind {
+    /// SIGKILL, and started again after a while.
+    Kill,
+    /// SIGTERM, and started again after a while.
+    Terminate,
+    /// SIGSTOP, and SIGCONT after a while.
+    Stop,
+    /// Every connection of a link ends with a reset.
+    Reset,
+    /// Everything said over a link waits.
+    Delay,
+    /// Nobody gets through a link.
+    Refuse,
+}
+
+/// One thing that goes wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Fault {
+    /// Since the beginning of the plan.
+    pub(crate) at: Duration,
+    pub(crate) target: Target,
+    pub(crate) kind: Kind,
+    /// How long it stays so.
+    pub(crate) lasts: Duration,
+}
+
+impl Fault {
+    pub(crate) fn end(&self) -> Duration {
+        self.at + self.lasts
+    }
+
+    /// A word for its kind, by which faults are counted.
+    pub(crate) fn name(&self) -> String {
+        let target = match self.target {
+            Target::Role(role) => ROLES[role],
+            Target::Mysql => "database",
+            Target::Redis => "Redis",
+            Target::Smtp => "mail server",
+            Target::Link(_) => "connections",
+        };
+        let kind = match self.kind {
+            Kind::Kill => "kill -9",
+            Kind::Terminate => "SIGTERM",
+            Kind::Stop => "SIGSTOP",
+            Kind::Reset => "reset",
+            Kind::Delay => "delay",
+            Kind::Refuse => "refuse",
+        };
+        format!("{kind} {target}")
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (at, lasts) = (self.at.as_secs_f64(), self.lasts.as_secs_f64());
+        write!(
+            f,
+            "{at:7.2} s  {} {:?} for {lasts:.2} s",
+            self.name(),
+            self.target
+        )
+    }
+}
+
+/// Every fault of a run, in the order of their beginnings.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Plan {
+    pub(crate) faults: Vec<Fault>,
+}
+
+impl Plan {
+    /// Draws a plan for a production with so many links.
+    pub(crate) fn draw(seed: u64, time: Duration, links: usize) -> Self {
+        let mut rng = Rng::with_seed(seed);
+        let mut faults: Vec<_> = finale(&mut rng, time).into_iter().collect();
+        let mut deck = Vec::new();
+        let mut at = WARM_UP;
+        while at + Duration::from_secs(1) < time {
+            if deck.is_empty() {
+                deck = cards();
+                rng.shuffle(&mut deck);
+            }
+            let card = deck.pop().unwrap_or(Card::Reset);
+            let (target, kind) = card.deal(&mut rng, links);
+            let lasts = lasts(&mut rng, target, kind, time).min(time.saturating_sub(at));
+            let fault = Fault {
+                at,
+                target,
+                kind,
+                lasts,
+            };
+            if faults.iter().all(|other| leaves_room(other, &fault)) && settles(&fault, time) {
+                faults.push(fault);
+                at += Duration::from_millis(rng.u64(400..1_800));
+            } else {
+                // The card comes again, later.
+                let place = rng.usize(0..=deck.len() / 2);
+                deck.insert(place, card);
+                at += Duration::from_millis(200);
+            }
+        }
+        faults.sort_by_key(|fault| fault.at);
+        Self { faults }
+    }
+}
+
+/// What a long run ends with: a server that is away for so long that whoever waits for it has begun to wait long.
+fn finale(rng: &mut Rng, time: Duration) -> Option<Fault> {
+    let target = if rng.u8(0..4) == 0 {
+        Target::Redis
+    } else {
+        Target::Mysql
+    };
+    let lasts = Duration::from_millis(rng.u64(13_000..28_000));
+    (time >= LONG).then(|| Fault {
+        at: time.saturating_sub(lasts),
+        target,
+        kind: Kind::Kill,
+        lasts,
+    })
+}
+
+/// A kind of fault, before its target is chosen.
+#[derive(Debug, Clone, Copy)]
+enum Card {
+    KillRole,
+    KillMailer,
+    EndRole,
+    StopRole,
+    KillMysql,
+    EndMysql,
+    StopMysql,
+    KillRedis,
+    EndRedis,
+    KillSmtp,
+    Reset,
+    Delay,
+    Refuse,
+}
+
+/// Every kind of fault, those often met more often.
+fn cards() -> Vec<Card> {
+    use Card::{
+        Delay, EndMysql, EndRedis, EndRole, KillMailer, KillMysql, KillRedis, KillRole, KillSmtp, Refuse,
+        Reset, StopMysql, StopRole,
+    };
+    vec![
+        KillRole, KillRole, KillMailer, EndRole, EndRole, StopRole, StopRole, KillMysql, EndMysql, StopMysql,
+        KillRedis, EndRedis, KillSmtp, Reset, Reset, Reset, Delay, Refuse,
+    ]
+}
+
+impl Card {
+    fn deal(self, rng: &mut Rng, links: usize) -> (Target, Kind) {
+        let any_role = Target::Role(rng.usize(0..ROLES.len()));
+        let serving = Target::Role(rng.usize(0..MAILER));
+        let mailer = Target::Role(rng.usize(MAILER..ROLES.len()));
+        let link = Target::Link(rng.usize(0..links));
+        match self {
+            Self::KillRole => (serving, Kind::Kill),
+            Self::KillMailer => (mailer, Kind::Kill),
+            Self::EndRole => (any_role, Kind::Terminate),
+            Self::StopRole => (any_role, Kind::Stop),
+            Self::KillMysql => (Target::Mysql, Kind::Kill),
+            Self::EndMysql => (Target::Mysql, Kind::Terminate),
+            Self::StopMysql => (Target::Mysql, Kind::Stop),
+            Self::KillRedis => (Target::Redis, Kind::Kill),
+            Self::EndRedis => (Target::Redis, Kind::Terminate),
+            Self::KillSmtp => (Target::Smtp, Kind::Kill),
+            Self::Reset => (link, Kind::Reset),
+            Self::Delay => (link, Kind::Delay),
+            Self::Refuse => (link, Kind::Refuse),
+        }
+    }
+}
+
+fn lasts(rng: &mut Rng, target: Target, kind: Kind, time: Duration) -> Duration {
+    let rare = rng.u8(0..4) == 0 && time >= LONG;
+    Duration::from_millis(match (target, kind) {
+        // A server's own start comes on top.
+        (Target::Mysql, Kind::Kill) if rare => rng.u64(8_000..20_000),
+        (Target::Mysql, Kind::Stop) => rng.u64(1_000..7_000),
+        (Target::Role(role), Kind::Stop) if role >= MAILER && rare => {
+            return MAIL_LEASE + Duration::from_millis(rng.u64(0..4_000));
+        }
+        (_, Kind::Stop) => rng.u64(STOPPED),
+        (_, Kind::Reset) => 0,
+        (_, Kind::Delay | Kind::Refuse) => rng.u64(1_000..4_000),
+        (_, Kind::Kill | Kind::Terminate) => rng.u64(0..1_500),
+    })
+}
+
+/// How long something is left alone after a fault: until it works again, and for work to get done.
+fn rest(target: Target) -> Duration {
+    Duration::from_millis(match target {
+        Target::Mysql => 5_000,
+        Target::Role(_) | Target::Smtp => 2_500,
+        Target::Redis => 1_000,
+        Target::Link(_) => 300,
+    })
+}
+
+fn leaves_room(one: &Fault, other: &Fault) -> bool {
+    let (earlier, later) = if one.at <= other.at {
+        (one, other)
+    } else {
+        (other, one)
+    };
+    earlier.target != later.target || earlier.end() + rest(earlier.target) <= later.at
+}
+
+/// Whether what the fault does to mail is over when the run is: whoever is killed holds his mails' leases.
+fn settles(fault: &Fault, time: Duration) -> bool {
+    let of_mail = match fault.target {
+        Target::Role(role) => role >= MAILER && fault.kind != Kind::Terminate,
+        Target::Smtp => true,
+        Target::Mysql | Target::Redis | Target::Link(_) => false,
+    };
+    !of_mail || fault.at + MAIL_SETTLES <= time
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    const HALF_A_MINUTE: Duration = Duration::from_secs(30);
+
+    #[test]
+    fn a_seed_gives_one_plan_and_another_seed_another() {
+        let plan = Plan::draw(7, HALF_A_MINUTE, 16);
+        assert_eq!(plan, Plan::draw(7, HALF_A_MINUTE, 16));
+        assert_ne!(plan, Plan::draw(8, HALF_A_MINUTE, 16));
+    }
+
+    #[test]
+    fn every_fault_ends_within_the_run_and_nothing_is_broken_twice_at_a_time() {
+        for seed in 0..50 {
+            let plan = Plan::draw(seed, Duration::from_mins(5), 16);
+            assert!(plan.faults.len() > 100, "{}", plan.faults.len());
+            for (index, fault) in plan.faults.iter().enumerate() {
+                assert!(fault.end() <= Duration::from_mins(5));
+                assert!(
+                    plan.faults[..index]
+                        .iter()
+                        .all(|earlier| leaves_room(earlier, fault))
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn minutes_have_every_kind_of_fault_also_stops_for_longer_than_the_lease_of_a_mail() {
+        let plan = Plan::draw(1, Duration::from_mins(6), 16);
+        let kinds: BTreeSet<_> = plan.faults.iter().map(Fault::name).collect();
+        assert_eq!(kinds.len(), 18, "{kinds:?}");
+        assert!(plan.faults.iter().any(|fault| fault.lasts >= MAIL_LEASE));
+    }
+}

@@ -1,0 +1,194 @@
+//! One run: load, faults, recovery, evidence, judgement.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use eventstore::{Clock, SystemClock};
+use testkit::Mail;
+use tokio::task::JoinHandle;
+
+use crate::clients::{Clerk, Office};
+use crate::evidence::{Arrived, Evidence, Sql};
+use crate::oracle::judge;
+use crate::plan::{Plan, WARM_UP};
+use crate::record::Observation;
+use crate::report::Report;
+use crate::world::{LINKS, World};
+
+/// Of the run that every check of the project has.
+const SEED: u64 = 1;
+const SECONDS: u64 = 30;
+const CLIENTS: usize = 8;
+/// How long recovery is waited for; the oracle objects long before.
+const PATIENCE: Duration = Duration::from_mins(1);
+/// How long mails are waited for: a mailer's lease, and what it takes to send what has gathered.
+const MAIL_PATIENCE: Duration = Duration::from_secs(90);
+/// How long memory and descriptors may take to come back.
+const REST: Duration = Duration::from_secs(10);
+
+/// `CHAOS_SEED` and `CHAOS_SECONDS`, or those of the project's check.
+fn settings() -> (u64, Duration) {
+    let number = |name| std::env::var(name).ok().and_then(|value| value.parse().ok());
+    let seconds = number("CHAOS_SECONDS").unwrap_or(SECONDS);
+    (number("CHAOS_SEED").unwrap_or(SEED), Duration::from_secs(seconds))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_lost_doubled_or_made_up_whatever_is_broken() {
+    let (seed, time) = settings();
+    let plan = Plan::draw(seed, time, LINKS);
+    println!("CHAOS_SEED={seed} CHAOS_SECONDS={}", time.as_secs());
+    for fault in &plan.faults {
+        println!("{fault}");
+    }
+    let mut world = World::start().await;
+    let load = Load::start(&world, seed, CLIENTS);
+    tokio::time::sleep(WARM_UP.saturating_sub(Duration::from_millis(500))).await;
+    let before = world.usage();
+    let mut incidents = world.suffer(&plan.faults).await;
+    let healed = Instant::now();
+    let (mut observations, probe) = load.stop().await;
+    let recovery = recover(&world, probe, healed).await;
+    observations.extend(recovery.observations);
+    deal_with_mail(&world).await;
+    let after = settle(&world, &before).await;
+    let mut evidence = gather(&world).await;
+    evidence.running = world.running();
+    evidence.recovered_after = recovery.after;
+    evidence.observations = observations;
+    (evidence.before, evidence.after) = (before, after);
+    incidents.extend(world.end().await);
+    evidence.incidents = incidents;
+
+    let anomalies = judge(&evidence);
+    let report = Report::new(seed, time, world.flavour, &plan, &evidence, &anomalies);
+    report.print();
+    report.keep(&world.logs());
+    // Before it fails: its programs would repeat their logs.
+    drop(world);
+    assert!(report.is_fine(), "{} anomalies, see above", anomalies.len());
+}
+
+/// Clients at work.
+pub(crate) struct Load {
+    office: Office,
+    seed: u64,
+    clerks: Vec<JoinHandle<Vec<Observation>>>,
+}
+
+impl Load {
+    fn start(world: &World, seed: u64, clients: usize) -> Self {
+        Self::on(world.apis.clone(), seed, clients)
+    }
+
+    /// Starts so many clients of these APIs.
+    pub(crate) fn on(apis: [String; 2], seed: u64, clients: usize) -> Self {
+        let office = Office {
+            apis,
+            began: Instant::now(),
+            stop: Arc::new(AtomicBool::new(false)),
+            known: Arc::new(Mutex::new(Vec::new())),
+        };
+        let clerk = |number| tokio::spawn(Clerk::new(office.clone(), number, seed).work());
+        let clerks = (0..clients).map(clerk).collect();
+        Self { office, seed, clerks }
+    }
+
+    /// What everybody saw, and one more clerk, to see whether it works again.
+    pub(crate) async fn stop(self) -> (Vec<Observation>, Clerk) {
+        self.office.stop.store(true, Ordering::SeqCst);
+        let number = self.clerks.len();
+        let mut observations = Vec::new();
+        for clerk in self.clerks {
+            observations.extend(clerk.await.unwrap());
+        }
+        (observations, Clerk::new(self.office, number, self.seed))
+    }
+}
+
+struct Recovery {
+    after: Option<f64>,
+    observations: Vec<Observation>,
+}
+
+/// Waits until both APIs write and show what they wrote, every subscription has finished it, and mail leaves again.
+async fn recover(world: &World, mut probe: Clerk, healed: Instant) -> Recovery {
+    let mut sql = Sql::mysql(&world.database()).await;
+    let mut after = None;
+    while after.is_none() && healed.elapsed() < PATIENCE {
+        let (one, other) = (probe.probe(0).await, probe.probe(1).await);
+        if let (Some(one), Some(other)) = (one, other) {
+            let worked = async {
+                while !sql.has_caught_up(one.max(other)).await || !sql.has_left(&[one, other]).await {
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+            };
+            if tokio::time::timeout(PATIENCE, worked).await.is_ok() {
+                after = Some(healed.elapsed().as_secs_f64());
+            }
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    Recovery {
+        after,
+        observations: probe.leave(),
+    }
+}
+
+/// Waits until every mail is sent or cancelled. What nobody knows to have left is tried again after minutes only; an operator
+/// need not wait so long.
+async fn deal_with_mail(world: &World) {
+    let http = testkit::http_client()
+        .timeout(Duration::from_secs(5))
+        .build()
+        .unwrap();
+    let mut sql = Sql::mysql(&world.database()).await;
+    let began = Instant::now();
+    while began.elapsed() < MAIL_PATIENCE {
+        let left = sql.unfinished().await;
+        if left.is_empty() {
+            return;
+        }
+        for delivery in left
+            .iter()
+            .filter(|left| left.state == "failed" || left.state == "dead")
+        {
+            let path = format!("{}/mail/deliveries/{}/retry", world.apis[0], delivery.position);
+            // If it fails, it is asked for again.
+            let _ = http.post(path).send().await;
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
+
+/// Gives memory and descriptors some time to come back to where they were.
+async fn settle(world: &World, before: &[crate::evidence::Usage]) -> Vec<crate::evidence::Usage> {
+    let began = Instant::now();
+    loop {
+        let after = world.usage();
+        let back = before
+            .iter()
+            .zip(&after)
+            .all(|(before, after)| after.memory <= before.memory && after.descriptors <= before.descriptors);
+        if back || began.elapsed() > REST {
+            return after;
+        }
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+}
+
+/// Microseconds since 1970.
+pub(crate) fn now() -> i64 {
+    SystemClock.now().as_micros()
+}
+
+async fn gather(world: &World) -> Evidence {
+    let mut evidence = Sql::mysql(&world.database()).await.ask(now()).await;
+    let arrived = |mail: &Mail| Arrived {
+        recipient: mail.recipient(),
+        message_id: mail.message_id(),
+    };
+    evidence.mails = world.smtp.mails().iter().map(arrived).collect();
+    evidence
+}

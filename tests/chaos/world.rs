@@ -1,0 +1,346 @@
+//! Processes, servers and the connections between them, and how each is broken.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use futures::future::join_all;
+use testkit::{
+    Flavour, PrivateMysql, Program, Proxy, RedisServer, SmtpMode, SmtpServer, free_port, installed_flavours,
+    wait_until,
+};
+
+use crate::evidence::Usage;
+use crate::plan::{Fault, Kind, ROLES, Target};
+
+const SOON: Duration = Duration::from_secs(30);
+/// `SHUTDOWN_TIMEOUT` of every role: one that takes longer may end with 1.
+const SHUTDOWN: Duration = Duration::from_secs(10);
+/// One that was started this long ago hears SIGTERM.
+const LISTENS: Duration = Duration::from_secs(3);
+/// How often it is looked whether a process still runs.
+const WATCH: Duration = Duration::from_millis(200);
+const DATABASE: &str = "chaos";
+
+/// The program under test; a copy of it if the environment names one, for long runs beside other builds.
+pub(crate) fn patients() -> PathBuf {
+    std::env::var_os("CHAOS_PATIENTS").map_or_else(|| env!("CARGO_BIN_EXE_patients").into(), PathBuf::from)
+}
+
+/// What a process is connected to.
+#[derive(Debug, Clone, Copy)]
+enum End {
+    Mysql,
+    Redis,
+    Smtp,
+}
+
+/// Two APIs, two projectors, two mailers, and what they need.
+pub(crate) struct World {
+    pub(crate) flavour: Flavour,
+    pub(crate) mysql: PrivateMysql,
+    redis: RedisServer,
+    pub(crate) smtp: SmtpServer,
+    roles: Vec<Role>,
+    links: Vec<Proxy>,
+    /// Where clients find the APIs.
+    pub(crate) apis: [String; 2],
+}
+
+/// A process that is started again when it has ended.
+struct Role {
+    name: String,
+    program: Program,
+    started: Instant,
+}
+
+/// How many links a world has: each role's to the database and to Redis, each mailer's to the mail server, the clients' to
+/// each API.
+pub(crate) const LINKS: usize = 2 * ROLES.len() + 2 + 2;
+
+fn port_of(url: &str) -> u16 {
+    url.rsplit(':')
+        .next()
+        .unwrap()
+        .trim_end_matches('/')
+        .parse()
+        .unwrap()
+}
+
+impl World {
+    pub(crate) async fn start() -> Self {
+        let flavour = installed_flavours()[0];
+        let (mysql, redis, smtp) = tokio::join!(
+            PrivateMysql::start(flavour),
+            RedisServer::start(),
+            SmtpServer::start(SmtpMode::Plain)
+        );
+        let ports = [
+            port_of(&mysql.server().url),
+            port_of(redis.url()),
+            port_of(&smtp.url()),
+        ];
+        let api_ports = [free_port(), free_port()];
+        let mut links = Vec::with_capacity(LINKS);
+        let mut roles = Vec::new();
+        let database = |port: u16| format!("mysql://root@127.0.0.1:{port}/{DATABASE}");
+        let migrated = Command::new(patients())
+            .arg("migrate")
+            .env("DATABASE_URL", database(ports[0]))
+            .output()
+            .unwrap();
+        assert!(
+            migrated.status.success(),
+            "{}",
+            String::from_utf8_lossy(&migrated.stderr)
+        );
+        for (number, role) in ROLES.iter().enumerate() {
+            let mut command = Command::new(patients());
+            command
+                .arg(role)
+                .env("SHUTDOWN_TIMEOUT", format!("{}s", SHUTDOWN.as_secs()))
+                .env("HTTP_ADDR", format!("127.0.0.1:{}", api_ports[number % 2]))
+                .env("MAIL_SEND_TIMEOUT", "1s")
+                .env("MAIL_ANSWER_TIMEOUT", "1s")
+                .env("MAIL_CONNECT_TIMEOUT", "2s");
+            for end in ends(role) {
+                let (variable, port) = match end {
+                    End::Mysql => ("DATABASE_URL", ports[0]),
+                    End::Redis => ("REDIS_URL", ports[1]),
+                    End::Smtp => ("SMTP_URL", ports[2]),
+                };
+                let link = Proxy::start(port).await;
+                let url = match end {
+                    End::Mysql => database(link.port()),
+                    End::Redis => format!("redis://127.0.0.1:{}", link.port()),
+                    End::Smtp => format!("smtp://127.0.0.1:{}", link.port()),
+                };
+                command.env(variable, url);
+                links.push(link);
+            }
+            roles.push(Role {
+                name: format!("{role} {}", number % 2 + 1),
+                program: Program::start(&command),
+                started: Instant::now(),
+            });
+        }
+        let mut apis = Vec::new();
+        for port in api_ports {
+            let link = Proxy::start(port).await;
+            apis.push(format!("http://127.0.0.1:{}", link.port()));
+            links.push(link);
+        }
+        assert_eq!(links.len(), LINKS);
+        let apis = [apis.remove(0), apis.remove(0)];
+        for api in &apis {
+            wait_until(SOON, "the API is ready", async || is_ready(api).await).await;
+        }
+        Self {
+            flavour,
+            mysql,
+            redis,
+            smtp,
+            roles,
+            links,
+            apis,
+        }
+    }
+
+    /// The database itself.
+    pub(crate) fn database(&self) -> String {
+        format!("{}/{DATABASE}", self.mysql.server().url)
+    }
+
+    /// Breaks what the plan says when it says so; what went wrong that must not.
+    pub(crate) async fn suffer(&mut self, faults: &[Fault]) -> Vec<String> {
+        let mut by_target: BTreeMap<Target, Vec<Fault>> = BTreeMap::new();
+        for fault in faults {
+            by_target.entry(fault.target).or_default().push(*fault);
+        }
+        let of = |target| by_target.get(&target).cloned().unwrap_or_default();
+        let began = Instant::now();
+        let end = began + faults.iter().map(Fault::end).max().unwrap_or_default();
+        let roles = self.roles.iter_mut().enumerate();
+        let roles = join_all(roles.map(|(number, role)| role.suffer(began, end, of(Target::Role(number)))));
+        let links = self.links.iter().enumerate();
+        let links = join_all(links.map(|(number, link)| suffer_link(link, began, of(Target::Link(number)))));
+        let (roles, _, (), (), ()) = tokio::join!(
+            roles,
+            links,
+            suffer_mysql(&mut self.mysql, began, of(Target::Mysql)),
+            suffer_redis(&mut self.redis, began, of(Target::Redis)),
+            suffer_smtp(&mut self.smtp, began, of(Target::Smtp))
+        );
+        roles.into_iter().flatten().collect()
+    }
+
+    /// Memory and descriptors of every role.
+    pub(crate) fn usage(&self) -> Vec<Usage> {
+        self.roles.iter().map(Role::usage).collect()
+    }
+
+    /// The pids of the roles that run.
+    pub(crate) fn running(&self) -> Vec<u32> {
+        let running = self.roles.iter().filter(|role| role.program.is_running());
+        running.map(|role| role.program.pid()).collect()
+    }
+
+    /// The logs of all roles.
+    pub(crate) fn logs(&self) -> String {
+        let logs = self
+            .roles
+            .iter()
+            .map(|role| format!("== {}\n{}\n", role.name, role.program.log()));
+        logs.collect()
+    }
+
+    /// Asks every role to end; what went wrong that must not.
+    pub(crate) async fn end(&mut self) -> Vec<String> {
+        join_all(self.roles.iter_mut().map(Role::terminate))
+            .await
+            .into_iter()
+            .flatten()
+            .collect()
+    }
+}
+
+fn ends(role: &str) -> Vec<End> {
+    let mut ends = vec![End::Mysql, End::Redis];
+    if role == "mailer" {
+        ends.push(End::Smtp);
+    }
+    ends
+}
+
+pub(crate) async fn is_ready(api: &str) -> bool {
+    let http = testkit::http_client()
+        .timeout(Duration::from_secs(5))
+        .build()
+        .unwrap();
+    let answer = http.get(format!("{api}/health/ready")).send().await;
+    answer.is_ok_and(|answer| answer.status().is_success())
+}
+
+async fn until(moment: Instant) {
+    tokio::time::sleep_until(moment.into()).await;
+}
+
+impl Role {
+    async fn suffer(&mut self, began: Instant, end: Instant, faults: Vec<Fault>) -> Vec<String> {
+        let mut incidents = Vec::new();
+        for fault in faults {
+            self.watch_until(began + fault.at, &mut incidents).await;
+            match fault.kind {
+                Kind::Kill => self.program.kill9().await,
+                Kind::Terminate => incidents.extend(self.terminate().await),
+                _ => self.program.signal("STOP"),
+            }
+            until(began + fault.end()).await;
+            if fault.kind == Kind::Stop {
+                self.program.signal("CONT");
+            } else {
+                self.start().await;
+            }
+        }
+        self.watch_until(end, &mut incidents).await;
+        incidents
+    }
+
+    async fn start(&mut self) {
+        self.program.restart().await;
+        self.started = Instant::now();
+    }
+
+    /// Starts it again should it end by itself, as whoever runs it does.
+    async fn watch_until(&mut self, moment: Instant, incidents: &mut Vec<String>) {
+        while Instant::now() < moment {
+            if !self.program.is_running() {
+                let status = self.program.wait(WATCH).await;
+                let log = self.program.stderr();
+                let last: Vec<_> = log.lines().rev().take(3).collect();
+                incidents.push(format!("{} ended by itself with {status}: {last:?}", self.name));
+                self.start().await;
+            }
+            until(moment.min(Instant::now() + WATCH)).await;
+        }
+    }
+
+    /// Asks it to end. It has to, with 0, or with 1 if its time was over.
+    async fn terminate(&mut self) -> Option<String> {
+        let hears = self.started.elapsed() > LISTENS;
+        let began = Instant::now();
+        self.program.terminate();
+        while self.program.is_running() {
+            if began.elapsed() > SHUTDOWN + Duration::from_secs(5) {
+                self.program.kill9().await;
+                return Some(format!("{} did not end when it was asked to", self.name));
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        let status = self.program.wait(WATCH).await;
+        let in_time = began.elapsed() < SHUTDOWN;
+        (status != 0 && hears && (in_time || status != 1)).then(|| {
+            format!(
+                "{} ended with {status} when it was asked to, after {:?}",
+                self.name,
+                began.elapsed()
+            )
+        })
+    }
+
+    fn usage(&self) -> Usage {
+        let folder = format!("/proc/{}", self.program.pid());
+        let status = std::fs::read_to_string(format!("{folder}/status")).unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kibibytes: u64 = line
+            .and_then(|line| line.trim().trim_end_matches(" kB").parse().ok())
+            .unwrap_or_default();
+        let descriptors = std::fs::read_dir(format!("{folder}/fd")).map_or(0, Iterator::count);
+        Usage {
+            role: self.name.clone(),
+            memory: kibibytes * 1024,
+            descriptors,
+        }
+    }
+}
+
+async fn suffer_link(link: &Proxy, began: Instant, faults: Vec<Fault>) {
+    for fault in faults {
+        until(began + fault.at).await;
+        match fault.kind {
+            Kind::Reset => link.reset(),
+            Kind::Delay => link.delay(fault.lasts / 10),
+            _ => link.refuse(true),
+        }
+        until(began + fault.end()).await;
+        link.delay(Duration::ZERO);
+        link.refuse(false);
+    }
+}
+
+/// The faults of a server; each has the same methods.
+macro_rules! suffer {
+    ($name:ident, $server:ty) => {
+        async fn $name(server: &mut $server, began: Instant, faults: Vec<Fault>) {
+            for fault in faults {
+                until(began + fault.at).await;
+                match fault.kind {
+                    Kind::Kill => server.kill().await,
+                    Kind::Terminate => server.terminate().await,
+                    _ => server.signal("STOP"),
+                }
+                until(began + fault.end()).await;
+                if fault.kind == Kind::Stop {
+                    server.signal("CONT");
+                } else {
+                    server.restart().await;
+                }
+            }
+        }
+    };
+}
+
+suffer!(suffer_mysql, PrivateMysql);
+suffer!(suffer_redis, RedisServer);
+suffer!(suffer_smtp, SmtpServer);
