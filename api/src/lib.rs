@@ -22,6 +22,9 @@ mod body;
 pub mod commands;
 mod feed;
 mod file;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod headers;
 pub mod history;
 pub mod mail;
