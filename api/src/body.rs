@@ -58,7 +58,7 @@ fn too_large(rejection: &BytesRejection) -> ApiError {
 }
 
 impl JsonObject {
-    fn parse(bytes: &[u8]) -> Result<Self, ApiError> {
+    pub(crate) fn parse(bytes: &[u8]) -> Result<Self, ApiError> {
         serde_json::from_slice(bytes).map_err(|error| match error.classify() {
             serde_json::error::Category::Data => {
                 ApiError::Invalid(vec![FieldProblem::in_body("", "must be a JSON object")])

@@ -51,7 +51,7 @@ pub(crate) fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, ApiEr
 pub(crate) fn min_position(headers: &HeaderMap) -> Result<Option<Position>, ApiError> {
     single(headers, &MIN_POSITION)?
         .map(|value| {
-            value.parse().ok().and_then(Position::new).ok_or_else(|| {
+            value.parse().map_err(|_| {
                 invalid(
                     &MIN_POSITION,
                     "must be a whole number from 0, as in Event-Position",
@@ -69,9 +69,7 @@ pub(crate) fn last_event_id(headers: &HeaderMap) -> Result<Option<Position>, Api
         .map(|value| {
             value
                 .parse()
-                .ok()
-                .and_then(Position::new)
-                .ok_or_else(|| invalid(&LAST_EVENT_ID, "must be the id of an event of this stream"))
+                .map_err(|_| invalid(&LAST_EVENT_ID, "must be the id of an event of this stream"))
         })
         .transpose()
 }
@@ -133,6 +131,8 @@ pub(crate) fn if_match(headers: &HeaderMap) -> Result<Option<u64>, ApiError> {
         .strip_prefix('"')
         .and_then(|rest| rest.strip_suffix('"'))
         .and_then(|tag| tag.parse().ok())
+        // Entity tags are compared byte by byte (RFC 9110, section 8.8.3.2): "01" and "+1" are others than "1".
+        .filter(|sequence| etag(*sequence) == value)
         .map(Some)
         .ok_or_else(|| {
             invalid(
@@ -180,7 +180,7 @@ mod tests {
     fn if_match_takes_an_etag_or_a_star() {
         assert_eq!(if_match(&headers(header::IF_MATCH, "\"1\"")).unwrap(), Some(1));
         assert_eq!(if_match(&headers(header::IF_MATCH, "*")).unwrap(), None);
-        for value in ["1", "W/\"1\"", "\"x\"", "\"1\", \"2\"", "\""] {
+        for value in ["1", "W/\"1\"", "\"x\"", "\"01\"", "\"+1\"", "\"1\", \"2\"", "\""] {
             assert!(if_match(&headers(header::IF_MATCH, value)).is_err(), "{value}");
         }
     }
@@ -246,7 +246,7 @@ mod tests {
         for (value, expected) in [("17", Position::new(17)), ("", None)] {
             assert_eq!(last_event_id(&headers(LAST_EVENT_ID, value)).unwrap(), expected);
         }
-        for value in ["x", "-1", "9223372036854775808"] {
+        for value in ["x", "-1", "+1", "9223372036854775808"] {
             assert!(last_event_id(&headers(LAST_EVENT_ID, value)).is_err(), "{value}");
         }
     }
@@ -257,7 +257,7 @@ mod tests {
             min_position(&headers(MIN_POSITION, "17")).unwrap(),
             Position::new(17)
         );
-        for value in ["-1", "1.5", "x", "18446744073709551615"] {
+        for value in ["-1", "+1", "1.5", "x", "18446744073709551615"] {
             assert!(min_position(&headers(MIN_POSITION, value)).is_err(), "{value}");
         }
     }

@@ -25,6 +25,9 @@ pub mod commands;
 mod cors;
 mod feed;
 mod file;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod headers;
 pub mod history;
 mod limit;

@@ -70,23 +70,21 @@ impl Query {
 
     /// A whole number from 0.
     pub(crate) fn number(&mut self, name: &str) -> Option<u64> {
-        self.read(name, "must be a whole number from 0", |value| {
-            value
-                .parse()
-                .ok()
-                .filter(|number| Position::new(*number).is_some())
-        })
+        self.position(name).map(Position::get)
     }
 
     /// How many of something a page has at most: 1 to 1000.
     pub(crate) fn limit(&mut self) -> Option<u32> {
         self.read("limit", "must be a whole number from 1 to 1000", |value| {
-            value.parse().ok().filter(|limit| (1..=1000).contains(limit))
+            let number: Position = value.parse().ok()?;
+            u32::try_from(number.get())
+                .ok()
+                .filter(|limit| (1..=1000).contains(limit))
         })
     }
 
     pub(crate) fn position(&mut self, name: &str) -> Option<Position> {
-        self.number(name).and_then(Position::new)
+        self.read(name, "must be a whole number from 0", |value| value.parse().ok())
     }
 
     pub(crate) fn id(&mut self, name: &str) -> Option<Uuid> {
@@ -168,10 +166,12 @@ mod tests {
 
     #[test]
     fn numbers_that_no_position_can_have_are_refused() {
-        for value in ["9223372036854775808", "1e3", "", "%FF", "1.0", "-0"] {
+        for value in ["9223372036854775808", "1e3", "", "%FF", "1.0", "-0", "%2B1"] {
             let mut query = Query::parse(Some(&format!("after={value}")));
             assert_eq!(query.position("after"), None, "{value}");
             query.finish().unwrap_err();
+            let mut query = Query::parse(Some(&format!("limit={value}")));
+            assert_eq!(query.limit(), None, "{value}");
         }
     }
 }

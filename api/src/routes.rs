@@ -32,6 +32,9 @@ use crate::reads::ReadError;
 use crate::secure::{OverTls, secure};
 use table::Routes;
 
+#[cfg(feature = "fuzzing")]
+pub(crate) use register::parse as registration;
+
 /// All routes: the seed's, the one of its load test, and the plain REST ones.
 fn routes() -> Routes {
     Routes::new()

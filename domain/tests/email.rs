@@ -65,6 +65,8 @@ fn a_domain_is_a_full_domain_name() {
         ("a@exa$mple.com", EmailError::InvalidDomain),
         ("a@exa_mple.com", EmailError::InvalidDomain),
         ("a@xn--a.com", EmailError::InvalidDomain),
+        // IDNA makes a digit in parentheses of it.
+        ("a@ex\u{2477}ample.com", EmailError::InvalidDomain),
     ] {
         assert_eq!(Email::parse(email), Err(error), "{email}");
     }

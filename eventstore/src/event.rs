@@ -58,6 +58,26 @@ impl fmt::Display for Position {
     }
 }
 
+/// A text is not a position.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("expected a whole number from 0 to 9223372036854775807")]
+pub struct PositionError;
+
+/// Reads digits and nothing else: no sign, no space.
+impl FromStr for Position {
+    type Err = PositionError;
+
+    fn from_str(text: &str) -> Result<Self, PositionError> {
+        // What integers read by themselves may have a plus.
+        let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+        text.parse()
+            .ok()
+            .filter(|_| digits)
+            .map(Self)
+            .ok_or(PositionError)
+    }
+}
+
 /// A link of the hash chain: 32 bytes of SHA-256, shown as 64 hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct Hash(pub [u8; 32]);

@@ -28,6 +28,9 @@ pub mod coalesce;
 pub mod database;
 pub mod error;
 pub mod event;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod json;
 pub mod lease;
 pub mod log;
@@ -50,7 +53,7 @@ pub use clock::{Clock, ManualClock, SystemClock, Timestamp};
 pub use coalesce::{Batch, Coalescer, Rejected};
 pub use database::{Connection, Database, DatabaseOptions, Dialect, Row, Session, Transaction};
 pub use error::{Error, Result};
-pub use event::{Hash, NewEvent, Position, RecordedEvent};
+pub use event::{Hash, NewEvent, Position, PositionError, RecordedEvent};
 pub use json::strict_json;
 pub use lease::Lease;
 pub use log::{EventFilter, EventLog, EventPage, Head};

@@ -44,6 +44,9 @@
 //! 3. Say in `handler.rs` which event makes its deliveries, and in `message.rs` what the templates are told of it.
 //! 4. Pin what it says in `message/tests.rs`.
 
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod metrics;
 pub mod schedule;
 

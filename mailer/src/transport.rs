@@ -3,6 +3,8 @@
 mod classify;
 mod in_turn;
 mod outbox;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod scripted;
 mod session;
 mod smtp;
 mod smtp_url;

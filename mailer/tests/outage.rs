@@ -132,6 +132,13 @@ async fn each_way_to_be_down_and_to_refuse_is_told_from_the_other() {
             Down,
             "EHLO: the answer is not SMTP",
         ),
+        // lettre panics at the second line.
+        (
+            "EHLO",
+            "250-scripted\r\n250-  \r\n250 SIZE",
+            Down,
+            "EHLO: the answer is not SMTP",
+        ),
         (
             "EHLO",
             "250-scripted\r\n250 AUTH GSSAPI",

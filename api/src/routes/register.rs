@@ -161,7 +161,7 @@ pub(super) async fn register(
 }
 
 /// Every field that is refused is reported, whether for its shape or for its value.
-fn parse(body: JsonObject) -> Result<Registration, ApiError> {
+pub(crate) fn parse(body: JsonObject) -> Result<Registration, ApiError> {
     let (strings, mut problems) = body.strings(["name", "email", "phone", "document_url"]);
     let [name, email, phone, document_url] = strings.map(Option::unwrap_or_default);
     match Registration::parse(&name, &email, &phone, &document_url) {

@@ -1,63 +1,110 @@
 //! What is wrong with a request, through a real socket: the status, the kind of problem, and a sentence to act on.
 
 mod cases;
+mod shapes;
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use api::{Listening, serve};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::rig::Rig;
-use cases::{Case, JSON, cases};
+use cases::{JSON, cases};
+use shapes::{LAST, shapes};
 
-/// The head of the answer, and its body.
-async fn exchange(address: std::net::SocketAddr, case: &Case) -> (String, String) {
-    let mut lines = case.head.lines();
-    let mut request = vec![
-        format!("{} HTTP/1.1", lines.next().unwrap()),
-        "host: test".to_owned(),
-        "connection: close".to_owned(),
-    ];
-    request.extend(lines.map(str::to_owned));
-    if !case.body.is_empty() || case.head.contains(JSON) {
-        request.push(format!("content-length: {}", case.body.len()));
+const SOON: Duration = Duration::from_secs(30);
+
+/// An API that listens, until it is dropped.
+struct Server {
+    rig: Rig,
+    address: SocketAddr,
+    stop: CancellationToken,
+    serving: JoinHandle<std::io::Result<()>>,
+}
+
+impl Server {
+    async fn start() -> Self {
+        let rig = Rig::new().await;
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let stop = CancellationToken::new();
+        let serving = tokio::spawn(serve(listener, rig.api.clone(), Listening::default(), stop.clone()));
+        Self {
+            rig,
+            address,
+            stop,
+            serving,
+        }
     }
-    let request = request.join("\r\n") + "\r\n\r\n";
-    let mut stream = TcpStream::connect(address).await.unwrap();
-    let whole = [request.as_bytes(), &case.body].concat();
-    stream.write_all(&whole).await.unwrap();
-    let mut answer = Vec::new();
-    tokio::time::timeout(Duration::from_secs(10), stream.read_to_end(&mut answer))
-        .await
-        .unwrap()
-        .unwrap();
-    let answer = String::from_utf8(answer).unwrap();
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-    (head.to_owned(), body.to_owned())
+
+    /// Sends bytes, and gives every answer until the server closes the connection.
+    async fn exchange(&self, what: &str, bytes: &[u8]) -> Vec<Answer> {
+        let (mut reading, mut writing) = TcpStream::connect(self.address).await.unwrap().into_split();
+        let mut answers = Vec::new();
+        let exchange = async {
+            // A server that has heard enough closes; what it answered before is there all the same.
+            let (_sent, _end) = tokio::join!(writing.write_all(bytes), reading.read_to_end(&mut answers));
+        };
+        let closed = tokio::time::timeout(SOON, exchange).await;
+        assert!(closed.is_ok(), "{what}: the connection is left open");
+        Answer::all(&answers)
+    }
+
+    async fn stop(self) -> Rig {
+        self.stop.cancel();
+        self.serving.await.unwrap().unwrap();
+        self.rig
+    }
+}
+
+#[derive(Debug)]
+struct Answer {
+    status: u16,
+    head: String,
+    body: String,
+}
+
+impl Answer {
+    fn all(mut bytes: &[u8]) -> Vec<Self> {
+        let mut answers = Vec::new();
+        while let Some(end) = bytes.windows(4).position(|four| four == b"\r\n\r\n") {
+            let (head, rest) = bytes.split_at(end + 4);
+            let head = String::from_utf8(head.to_vec()).unwrap();
+            let length = head
+                .lines()
+                .find_map(|line| line.strip_prefix("content-length: "))
+                .map_or(0, |length| length.parse().unwrap());
+            let (body, rest) = rest.split_at(length);
+            answers.push(Self {
+                status: head[9..12].parse().unwrap(),
+                body: String::from_utf8(body.to_vec()).unwrap(),
+                head,
+            });
+            bytes = rest;
+        }
+        assert!(bytes.is_empty(), "{}", String::from_utf8_lossy(bytes));
+        answers
+    }
 }
 
 #[tokio::test]
 async fn every_refusal_is_a_problem_that_a_person_can_act_on() {
-    let rig = Rig::new().await;
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let stop = CancellationToken::new();
-    let serving = tokio::spawn(serve(
-        listener,
-        rig.api.clone(),
-        Listening::default(),
-        stop.clone(),
-    ));
+    let server = Server::start().await;
     for case in cases() {
-        let (head, body) = exchange(address, &case).await;
+        let answers = server.exchange(case.what, &case.bytes()).await;
+        let [Answer { status, head, body }] = &answers[..] else {
+            panic!("{}: {answers:?}", case.what)
+        };
         let place = format!("{}: {head}\n{body}", case.what);
-        assert!(head.starts_with(&format!("HTTP/1.1 {} ", case.status)), "{place}");
+        assert_eq!(*status, case.status, "{place}");
         assert!(head.contains("content-type: application/problem+json"), "{place}");
         assert!(head.contains("x-request-id: "), "{place}");
-        let problem: Value = serde_json::from_str(&body).unwrap();
+        let problem: Value = serde_json::from_str(body).unwrap();
         assert_eq!(problem["type"], format!("/problems/{}", case.kind), "{place}");
         assert_eq!(problem["status"], case.status, "{place}");
         assert!(!problem["title"].as_str().unwrap().is_empty(), "{place}");
@@ -69,9 +116,30 @@ async fn every_refusal_is_a_problem_that_a_person_can_act_on() {
             assert_eq!(error["pointer"].is_string(), in_body, "{place}");
         }
     }
-    assert_eq!(rig.head().await, 0, "nobody was registered");
-    stop.cancel();
-    serving.await.unwrap().unwrap();
+    assert_eq!(server.stop().await.head().await, 0, "nobody was registered");
+}
+
+#[tokio::test]
+async fn what_is_no_good_http_is_refused_and_nothing_behind_it_is_taken_for_a_request() {
+    let server = Server::start().await;
+    let mut wrong = Vec::new();
+    for shape in shapes() {
+        let answers = server.exchange(shape.what, &shape.sent).await;
+        let statuses: Vec<u16> = answers.iter().map(|answer| answer.status).collect();
+        if statuses != shape.statuses {
+            wrong.push(format!("{}: {statuses:?}, not {:?}", shape.what, shape.statuses));
+        }
+        for answer in answers {
+            for injected in ["set-cookie", "x-injected"] {
+                assert!(!answer.head.contains(injected), "{}: {}", shape.what, answer.head);
+            }
+        }
+        let after = server.exchange("a good request", LAST).await;
+        assert_eq!(after.len(), 1, "after {}", shape.what);
+        assert_eq!(after[0].status, 200, "after {}", shape.what);
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    assert_eq!(server.stop().await.head().await, 0, "nothing was recorded");
 }
 
 #[tokio::test]

@@ -137,10 +137,22 @@ fn check_domain(domain: &str) -> Result<(), EmailError> {
         return Err(EmailError::InvalidDomain);
     }
     match Host::parse(domain) {
-        Ok(Host::Domain(_)) => Ok(()),
+        Ok(Host::Domain(ascii)) if is_host_name(&ascii) => Ok(()),
         Ok(Host::Ipv4(_) | Host::Ipv6(_)) => Err(EmailError::IpAddress),
-        Err(_) => Err(EmailError::InvalidDomain),
+        Ok(Host::Domain(_)) | Err(_) => Err(EmailError::InvalidDomain),
     }
+}
+
+/// Whether a name is one of RFC 1123, section 2.1. Of some characters that are letters or digits to Unicode, IDNA makes several
+/// that are not, as `(4)` of U+2477, and does not count how many.
+fn is_host_name(ascii: &str) -> bool {
+    let is_label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && label
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+    };
+    ascii.len() <= 253 && ascii.split('.').all(is_label)
 }
 
 value!(Email);

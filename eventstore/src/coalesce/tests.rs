@@ -1,3 +1,5 @@
+mod any_order;
+
 use std::time::Duration;
 
 use tokio::sync::Semaphore;

@@ -1,3 +1,5 @@
+mod spelling;
+
 use proptest::prelude::*;
 
 use super::*;

@@ -26,11 +26,7 @@ impl FromStr for Trusted {
     fn from_str(text: &str) -> Result<Self, TrustedError> {
         let (position, hash) = text.trim().split_once(':').ok_or(TrustedError)?;
         Ok(Self {
-            position: position
-                .parse()
-                .ok()
-                .and_then(Position::new)
-                .ok_or(TrustedError)?,
+            position: position.parse().map_err(|_| TrustedError)?,
             hash: hash.parse().map_err(|_| TrustedError)?,
         })
     }
@@ -50,6 +46,7 @@ mod tests {
             String::new(),
             hash.clone(),
             format!("-1:{hash}"),
+            format!("+1:{hash}"),
             format!("9223372036854775808:{hash}"),
             format!("17:{}", &hash[1..]),
             format!("17:{hash}0"),

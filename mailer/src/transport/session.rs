@@ -4,10 +4,12 @@ use std::error::Error as _;
 use std::fmt;
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use futures::FutureExt;
 use lettre::transport::smtp::Error;
 use lettre::transport::smtp::client::{AsyncSmtpConnection, AsyncTokioStream};
 use lettre::transport::smtp::commands::{Data, Mail as MailFrom, Rcpt, Rset};
@@ -103,13 +105,17 @@ impl Session {
         count: &Count,
         progress: &mut Progress,
     ) -> Result<Self, Failed> {
+        greeted(Self::to(server, count, progress)).await
+    }
+
+    async fn to(server: &Server, count: &Count, progress: &mut Progress) -> Result<Self, Failed> {
         progress.step = Step::Resolve;
         let addresses: Vec<_> = lookup_host((server.host.as_str(), server.port))
             .await
             .map_err(|_| (Step::Resolve, SmtpFailure::Unresolved))?
             .collect();
         progress.step = Step::Connect;
-        let mut connection = if let Encryption::Immediate(tls) = &server.encryption {
+        let connection = if let Encryption::Immediate(tls) = &server.encryption {
             let timeout = Some(CONNECT_TIMEOUT);
             AsyncSmtpConnection::connect_tokio1(
                 addresses.as_slice(),
@@ -135,6 +141,16 @@ impl Session {
                 .await
                 .map_err(|error| progress.failed(&error))?
         };
+        Self::over(connection, server, count, progress).await
+    }
+
+    /// Encrypts a connection whose server has been greeted, if that is still to be done, and authenticates.
+    async fn over(
+        mut connection: AsyncSmtpConnection,
+        server: &Server,
+        count: &Count,
+        progress: &mut Progress,
+    ) -> Result<Self, Failed> {
         progress.step = Step::Tls;
         match &server.encryption {
             Encryption::StartTls(tls) | Encryption::StartTlsIfOffered(tls) if connection.can_starttls() => {
@@ -162,6 +178,20 @@ impl Session {
             connection,
             _counted: count.one_more(),
         })
+    }
+
+    /// Opens one to whoever is at the other end of `stream`.
+    #[cfg(feature = "fuzzing")]
+    pub(super) async fn with(
+        stream: Box<dyn AsyncTokioStream>,
+        server: &Server,
+        progress: &mut Progress,
+    ) -> Result<Self, Failed> {
+        progress.step = Step::Hello;
+        let connection = AsyncSmtpConnection::connect_with_transport(stream, &server.hello)
+            .await
+            .map_err(|error| progress.failed(&error))?;
+        Self::over(connection, server, &Count::default(), progress).await
     }
 
     /// Forgets what was begun; whether the server still answers as it should.
@@ -221,6 +251,15 @@ impl Session {
             Err(error) => Err(progress.failed(&error)),
         }
     }
+}
+
+/// Opens a session, whatever the server answers to EHLO: lettre (0.11) panics where a line of that answer is nothing but white
+/// space. No mail is to blame for it, so it must not count as an attempt.
+async fn greeted(opening: impl Future<Output = Result<Session, Failed>>) -> Result<Session, Failed> {
+    AssertUnwindSafe(opening)
+        .catch_unwind()
+        .await
+        .unwrap_or(Err((Step::Hello, SmtpFailure::Protocol)))
 }
 
 /// Connects to the first of `addresses` that takes the connection.

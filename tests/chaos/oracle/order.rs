@@ -80,8 +80,8 @@ fn reason_for_registration(observation: &Observation, history: &History, same_em
                 .iter()
                 .any(|patient| patient.registered <= to && patient.deleted > from)
         }
-        // Of what clerks send, nothing is invalid and no key is used twice.
-        Answer::Problem { status, .. } => *status == 503,
+        // Of what clerks send, nothing is invalid and no key is used twice; but a copy may come while the first is under way.
+        Answer::Problem { status, slug } => *status == 503 || slug == "request-in-progress",
         _ => true,
     }
 }

@@ -15,6 +15,24 @@ pub(super) struct Case {
     pub(super) says: &'static str,
 }
 
+impl Case {
+    /// The request.
+    pub(super) fn bytes(&self) -> Vec<u8> {
+        let mut lines = self.head.lines();
+        let mut request = vec![
+            format!("{} HTTP/1.1", lines.next().unwrap()),
+            "host: test".to_owned(),
+            "connection: close".to_owned(),
+        ];
+        request.extend(lines.map(str::to_owned));
+        if !self.body.is_empty() || self.head.contains(JSON) {
+            request.push(format!("content-length: {}", self.body.len()));
+        }
+        let request = request.join("\r\n") + "\r\n\r\n";
+        [request.as_bytes(), &self.body].concat()
+    }
+}
+
 pub(super) const JSON: &str = "content-type: application/json";
 
 fn case(what: &'static str, head: &'static str, status: u16, kind: &'static str, says: &'static str) -> Case {

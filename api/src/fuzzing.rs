@@ -1,0 +1,87 @@
+//! An entrance to what is private otherwise, for the fuzz targets (`tests/fuzz`).
+
+use axum::http::HeaderMap;
+use domain::Registration;
+use eventstore::{Position, Timestamp};
+use uuid::Uuid;
+
+use crate::access::Access;
+use crate::body::JsonObject;
+use crate::headers;
+use crate::problem::ApiError;
+use crate::query::Query;
+use crate::routes;
+
+/// The registration that a body asks for.
+///
+/// # Errors
+///
+/// [`ApiError`].
+pub fn registration(body: &[u8]) -> Result<Registration, ApiError> {
+    routes::registration(JsonObject::parse(body)?)
+}
+
+/// What of a query string is read, whatever route it is for.
+#[derive(Debug)]
+pub struct Parameters {
+    /// `after`, as a position.
+    pub after: Option<Position>,
+    /// `limit`.
+    pub limit: Option<u32>,
+    /// `at`.
+    pub at: Option<Timestamp>,
+    /// `aggregate_id`.
+    pub id: Option<Uuid>,
+}
+
+/// Reads a query string.
+///
+/// # Errors
+///
+/// [`ApiError`].
+pub fn parameters(query: &str) -> Result<Parameters, ApiError> {
+    let mut query = Query::parse(Some(query));
+    let parameters = Parameters {
+        after: query.position("after"),
+        limit: query.limit(),
+        at: query.moment("at"),
+        id: query.id("aggregate_id"),
+    };
+    query.finish().map(|()| parameters)
+}
+
+/// What of a request's headers is read, whatever route they are for.
+#[derive(Debug)]
+pub struct Headers<'h> {
+    /// `Idempotency-Key`.
+    pub idempotency_key: Result<Option<&'h str>, ApiError>,
+    /// `Min-Position`.
+    pub min_position: Result<Option<Position>, ApiError>,
+    /// `Last-Event-ID`.
+    pub last_event_id: Result<Option<Position>, ApiError>,
+    /// `If-Match`.
+    pub if_match: Result<Option<u64>, ApiError>,
+    /// Whether `Accept` names NDJSON.
+    pub ndjson: bool,
+    /// Whether `Accept-Encoding` names gzip.
+    pub gzip: bool,
+}
+
+/// Reads the headers of a request.
+#[must_use]
+pub fn headers(headers: &HeaderMap) -> Headers<'_> {
+    Headers {
+        idempotency_key: headers::idempotency_key(headers),
+        min_position: headers::min_position(headers),
+        last_event_id: headers::last_event_id(headers),
+        if_match: headers::if_match(headers),
+        ndjson: headers::accepts(headers, "application/x-ndjson"),
+        gzip: headers::accepts_gzip(headers),
+    }
+}
+
+/// The actor that these headers make of who sends them.
+#[must_use]
+pub fn actor(access: &Access, headers: &HeaderMap) -> String {
+    access.caller(headers).actor().to_owned()
+}

@@ -1,0 +1,151 @@
+//! One value, spelled in the ways that JSON has for it.
+
+use super::*;
+
+/// The text of a value, with what may be written in several ways written in any of them.
+fn spell(value: &Value, by: &mut fastrand::Rng) -> String {
+    let text = match value {
+        Value::Number(number) => number.as_i64().map_or_else(
+            || of_double(number.as_f64().unwrap(), by),
+            |number| of_integer(number, by),
+        ),
+        Value::String(text) => of_text(text, by),
+        Value::Array(items) => {
+            let items: Vec<String> = items.iter().map(|item| spell(item, by)).collect();
+            format!("[{}]", items.join(","))
+        }
+        Value::Object(members) => {
+            let mut members: Vec<String> = members
+                .iter()
+                .map(|(name, value)| format!("{}:{}", of_text(name, by), spell(value, by)))
+                .collect();
+            by.shuffle(&mut members);
+            format!("{{{}}}", members.join(","))
+        }
+        other => other.to_string(),
+    };
+    let space = by.choice(["", " ", "\t", "\r\n", " \n "]).unwrap();
+    format!("{space}{text}{space}")
+}
+
+fn of_integer(number: i64, by: &mut fastrand::Rng) -> String {
+    if number == 0 {
+        let zero = ["0", "-0", "0.0", "-0.0", "0e9", "0E-9", "-0.00e+7"];
+        return (*by.choice(&zero).unwrap()).to_owned();
+    }
+    match by.u8(0..7) {
+        0 => format!("{number}.0"),
+        1 => format!("{number}.000"),
+        2 => format!("{number}e0"),
+        3 => format!("{number}E+0"),
+        4 => format!("{number}0e-1"),
+        5 => format!("{number}000000.0E-06"),
+        _ => number.to_string(),
+    }
+}
+
+fn of_double(number: f64, by: &mut fastrand::Rng) -> String {
+    match by.u8(0..4) {
+        0 => format!("{number:e}"),
+        1 => format!("{number:E}"),
+        // All its digits; without an exponent that may be hundreds, which no reader need keep apart from an integer.
+        2 if number.fract() != 0.0 && number.abs() > 1e-5 => format!("{number:.60}"),
+        _ => Value::from(number).to_string(),
+    }
+}
+
+fn of_text(text: &str, by: &mut fastrand::Rng) -> String {
+    let mut spelled = String::from("\"");
+    for character in text.chars() {
+        let short = match character {
+            '"' => Some("\\\""),
+            '\\' => Some("\\\\"),
+            '/' => Some("\\/"),
+            '\u{8}' => Some("\\b"),
+            '\u{c}' => Some("\\f"),
+            '\n' => Some("\\n"),
+            '\r' => Some("\\r"),
+            '\t' => Some("\\t"),
+            _ => None,
+        };
+        let must = matches!(character, '"' | '\\' | '\0'..='\u{1f}');
+        match short {
+            Some(short) if by.bool() => spelled.push_str(short),
+            _ if must || by.u8(0..4) == 0 => {
+                for unit in character.encode_utf16(&mut [0; 2]) {
+                    let escape = format!("\\u{unit:04x}");
+                    spelled.push_str(&if by.bool() {
+                        escape
+                    } else {
+                        format!("\\u{unit:04X}")
+                    });
+                }
+            }
+            _ => spelled.push(character),
+        }
+    }
+    spelled.push('"');
+    spelled
+}
+
+proptest! {
+    #[test]
+    fn a_value_has_one_form_however_it_is_spelled(value in any_json(), seed in any::<u64>()) {
+        let spelled = spell(&value, &mut fastrand::Rng::with_seed(seed));
+        prop_assert_eq!(canonical(&spelled), canonical(&value.to_string()), "{}", spelled);
+    }
+}
+
+#[test]
+fn texts_that_look_the_same_are_not_the_same() {
+    // Composed and decomposed: to mend one into the other would alter what was said.
+    assert_ne!(canonical("\"\u{e9}\""), canonical("\"e\u{301}\""));
+    assert_eq!(canonical(r#""\u00e9""#), canonical("\"\u{e9}\""));
+    assert_eq!(canonical(r#""e\u0301""#), canonical("\"e\u{301}\""));
+    // Two members, of two names.
+    let names = canonical("{\"e\u{301}\":1,\"\u{e9}\":2}");
+    assert_eq!(names.as_deref(), Some("{\"e\u{301}\":1,\"\u{e9}\":2}"));
+}
+
+#[test]
+fn half_a_surrogate_is_no_text_and_a_pair_is_one_character() {
+    for half in [
+        r#""\ud83d""#,
+        r#""\ude00""#,
+        r#""\ude00\ud83d""#,
+        r#""\ud83dx""#,
+        r#"{"\ud800":1}"#,
+    ] {
+        assert_eq!(canonical(half), None, "{half}");
+    }
+    assert_eq!(canonical(r#""\ud83d\ude00""#).as_deref(), Some("\"\u{1f600}\""));
+}
+
+#[test]
+fn numbers_have_the_form_of_their_double() {
+    for (spelled, form) in [
+        ("-0", Some("0")),
+        ("1.0", Some("1")),
+        ("1e0", Some("1")),
+        ("100e-2", Some("1")),
+        ("1e21", Some("1e+21")),
+        ("0.0000001", Some("1e-7")),
+        ("0.1000000000000000055511151231257827", Some("0.1")),
+        ("5e-324", Some("5e-324")),
+        ("1e-400", Some("0")),
+        ("1e400", None),
+        ("-1e400", None),
+    ] {
+        assert_eq!(canonical(spelled).as_deref(), form, "{spelled}");
+    }
+}
+
+#[test]
+fn what_is_nested_too_deeply_is_refused_and_not_a_stack_that_overflows() {
+    let nested = |depth: usize| "[".repeat(depth) + &"]".repeat(depth);
+    assert!(canonical(&nested(DEPTH)).is_some());
+    assert!(canonical(&nested(DEPTH + 1)).is_some(), "by way of the tree");
+    for depth in [128, 1_000_000] {
+        assert_eq!(canonical(&nested(depth)), None);
+    }
+}

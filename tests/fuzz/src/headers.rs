@@ -1,0 +1,96 @@
+//! Request headers.
+
+use api::access::{Access, Tokens};
+use api::fuzzing;
+use api::problem::ApiError;
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use axum::response::IntoResponse;
+use eventstore::Position;
+
+/// The token of the one who is let in.
+const TOKEN: &str = "pat_0123456789";
+/// Its line, with its SHA-256.
+const LINE: &str = "desk clerk 314f755e4dcdea38e7eeca7aac526239d4c5a7f1fafdb97c51cafe5fc851511a";
+
+/// Reads headers, one a line. What is taken is within its bounds, and is read the same when it is written as the service
+/// would; and nobody is known without the token.
+pub fn headers(data: &[u8]) {
+    let mut headers = HeaderMap::new();
+    for line in data.split(|byte| *byte == b'\n') {
+        let Some(colon) = line.iter().position(|byte| *byte == b':') else {
+            continue;
+        };
+        let name = HeaderName::from_bytes(&line[..colon]);
+        let value = HeaderValue::from_bytes(line[colon + 1..].trim_ascii());
+        if let (Ok(name), Ok(value)) = (name, value) {
+            headers.append(name, value);
+        }
+    }
+    let read = fuzzing::headers(&headers);
+    if let Some(key) = taken(read.idempotency_key) {
+        assert!((1..=255).contains(&key.len()));
+        let again = only("idempotency-key", &format!("\"{key}\""));
+        assert_eq!(fuzzing::headers(&again).idempotency_key.unwrap(), Some(key));
+    }
+    if let Some(position) = taken(read.min_position) {
+        whole_number(&headers, "min-position");
+        let again = only("min-position", &position.to_string());
+        assert_eq!(fuzzing::headers(&again).min_position.unwrap(), Some(position));
+    }
+    if let Some(position) = taken(read.last_event_id) {
+        whole_number(&headers, "last-event-id");
+        assert!(position >= Position::BEGINNING);
+        let again = only("last-event-id", &position.to_string());
+        assert_eq!(fuzzing::headers(&again).last_event_id.unwrap(), Some(position));
+    }
+    if let Some(sequence) = taken(read.if_match) {
+        // An entity tag is compared byte by byte (RFC 9110, section 8.8.3.2).
+        let sent = headers["if-match"].to_str().unwrap().trim();
+        assert_eq!(sent, format!("\"{sequence}\""));
+    }
+    assert!(!read.ndjson || named(&headers, "accept", "application/x-ndjson"));
+    assert!(!read.gzip || named(&headers, "accept-encoding", "gzip"));
+    known(&headers);
+}
+
+/// What a header says, if it was sent and could be taken.
+fn taken<T>(read: Result<Option<T>, ApiError>) -> Option<T> {
+    read.unwrap_or_else(|error| {
+        assert_eq!(error.into_response().status(), 422);
+        None
+    })
+}
+
+fn only(name: &'static str, value: &str) -> HeaderMap {
+    HeaderMap::from_iter([(
+        HeaderName::from_static(name),
+        HeaderValue::from_str(value).unwrap(),
+    )])
+}
+
+fn whole_number(headers: &HeaderMap, name: &str) {
+    let sent = headers[name].to_str().unwrap().trim();
+    assert!(sent.bytes().all(|byte| byte.is_ascii_digit()), "{sent}");
+}
+
+fn named(headers: &HeaderMap, header: &str, what: &str) -> bool {
+    let values = headers.get_all(header).iter();
+    values
+        .filter_map(|value| value.to_str().ok())
+        .any(|value| value.to_ascii_lowercase().contains(what))
+}
+
+fn known(headers: &HeaderMap) {
+    let access = Access::by(Tokens::parse(LINE).unwrap());
+    let known = fuzzing::actor(&access, headers) == "desk";
+    let mut given = headers.get_all("authorization").iter();
+    let only = match (given.next(), given.next()) {
+        (Some(only), None) => only.to_str().unwrap_or_default(),
+        _ => "",
+    };
+    let with_token = only
+        .split_once(' ')
+        .is_some_and(|(scheme, token)| scheme.eq_ignore_ascii_case("bearer") && token.trim() == TOKEN);
+    assert_eq!(known, with_token);
+    assert_eq!(fuzzing::actor(&Access::open(), headers), "anonymous");
+}

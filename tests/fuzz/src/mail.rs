@@ -1,0 +1,97 @@
+//! The mail that a registration leads to.
+
+use std::sync::LazyLock;
+
+use domain::{EVENT_VERSION, Email, Name, PATIENT_REGISTERED};
+use eventstore::{Hash, Position, RecordedEvent, Timestamp};
+use mailer::{Composer, Languages, Mail, Sender, Template, Templates};
+use serde_json::json;
+
+static COMPOSER: LazyLock<Composer> = LazyLock::new(|| {
+    Composer::new(
+        Templates::built_in().unwrap(),
+        Languages::default(),
+        Sender::default(),
+    )
+});
+
+/// The header fields of a mail, in order; none may be added, and none may be missing.
+const FIELDS: [&str; 9] = [
+    "From",
+    "To",
+    "Subject",
+    "Date",
+    "Message-ID",
+    "Auto-Submitted",
+    "Content-Language",
+    "MIME-Version",
+    "Content-Type",
+];
+
+/// Writes the mail to the address on the first line, for somebody whose name is all the rest. Whoever can be registered can be
+/// written to; and neither name nor address changes what the mail is or where it goes, whether rules allow them or not.
+pub fn mail(data: &[u8]) {
+    let Ok(text) = str::from_utf8(data) else { return };
+    let (email, name) = crate::first_line(text);
+    match registered(name, email) {
+        Ok(mail) => well_formed(mail.content(), email),
+        Err(_) => assert!(
+            Name::parse(name).is_err() || Email::parse(email).is_err(),
+            "somebody who can be registered cannot be written to"
+        ),
+    }
+}
+
+/// The mail about the registration of somebody of that name.
+pub(crate) fn registered(name: &str, email: &str) -> Result<Mail, mailer::Failure> {
+    let event = RecordedEvent {
+        position: Position::BEGINNING.next(),
+        aggregate_type: "patient".to_owned(),
+        aggregate_id: "01a20c52-84f4-752b-9b94-14a23061549a".to_owned(),
+        sequence: 1,
+        event_type: PATIENT_REGISTERED.to_owned(),
+        event_version: EVENT_VERSION.to_owned(),
+        payload: json!({
+            "type": PATIENT_REGISTERED,
+            "name": name.trim_matches(' '),
+            "email": email.trim_matches(' '),
+            "phone": "112",
+            "document_url": "https://example.com/",
+        }),
+        metadata: json!({}),
+        recorded_at: Timestamp::from_micros(1_763_952_420_000_000),
+        hash: Hash::default(),
+    };
+    COMPOSER.compose(
+        Template::PatientRegistered,
+        &event,
+        &event,
+        Timestamp::from_micros(1_763_999_999_000_000),
+    )
+}
+
+fn well_formed(content: &str, email: &str) {
+    for line in content.split("\r\n") {
+        assert!(line.len() <= 998, "RFC 5322, section 2.1.1");
+        assert!(
+            !line.contains(['\r', '\n', '\0']),
+            "a server may see a line break where there is none"
+        );
+    }
+    let (head, _) = content.split_once("\r\n\r\n").unwrap();
+    let fields: Vec<&str> = head
+        .split("\r\n")
+        .filter(|line| !line.starts_with([' ', '\t']))
+        .map(|line| line.split_once(':').expect("a header field").0)
+        .collect();
+    assert_eq!(fields, FIELDS);
+    // Of the address, what is before the @ stays as it is.
+    let local_part = email.trim_matches(' ').rsplit_once('@').unwrap().0;
+    let head = head.replace("\r\n ", " ");
+    let to = head
+        .split("\r\n")
+        .find_map(|line| line.strip_prefix("To: "))
+        .unwrap();
+    assert!(to.contains(local_part), "{to}");
+    assert!(content.is_ascii() || !local_part.is_ascii());
+}
