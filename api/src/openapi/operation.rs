@@ -200,6 +200,7 @@ impl Described {
             .summary(Some(self.summary))
             .parameters(Some(self.parameters))
             .parameter(fields::request_id())
+            .parameter(fields::traceparent())
             .request_body(self.body);
         let text = match allowed {
             Allowed::Everybody => {
@@ -228,8 +229,11 @@ impl Described {
                 .join("\n\n");
         }
         for (status, (text, response)) in answers {
-            let (request_id, header) = fields::given_request_id();
-            let response = response.description(text).header(request_id, header);
+            let response = [fields::given_request_id(), fields::given_traceparent()]
+                .into_iter()
+                .fold(response.description(text), |response, (name, header)| {
+                    response.header(name, header)
+                });
             operation = operation.response(status.to_string(), response.build());
         }
         (operation.description(Some(text)).build(), self.schemas)
