@@ -135,6 +135,9 @@ pub(crate) fn last_event_id() -> Parameter {
     )
 }
 
+/// The example of the standard.
+const A_TRACEPARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+
 pub(crate) fn request_id() -> Parameter {
     request_header(
         "X-Request-Id",
@@ -142,6 +145,15 @@ pub(crate) fn request_id() -> Parameter {
         json!("front-desk-7-000123"),
         "Your own name for this request, for the logs and the event: 1 to 128 visible ASCII characters. Anything else is \
          replaced.",
+    )
+}
+
+pub(crate) fn traceparent() -> Parameter {
+    request_header(
+        "traceparent",
+        string(),
+        json!(A_TRACEPARENT),
+        "The trace that this request is part of (W3C Trace Context). What is not valid is passed over.",
     )
 }
 
@@ -162,6 +174,15 @@ pub(crate) fn given_request_id() -> Named {
         string(),
         json!("01a20c52-84f4-7444-83a5-f001d7d34c61"),
         "The request's name in the logs.",
+    )
+}
+
+pub(crate) fn given_traceparent() -> Named {
+    answer_header(
+        "traceparent",
+        string(),
+        json!(A_TRACEPARENT),
+        "The request's place in its trace; absent if it is part of none.",
     )
 }
 

@@ -213,6 +213,7 @@ impl Described {
             .summary(Some(self.summary))
             .parameters(Some(self.parameters))
             .parameter(fields::request_id())
+            .parameter(fields::traceparent())
             .request_body(self.body);
         let text = match allowed {
             Allowed::Everybody => {
@@ -241,14 +242,15 @@ impl Described {
                 .join("\n\n");
         }
         for (status, (text, response)) in answers {
-            let (request_id, header) = fields::given_request_id();
-            let mut response = response.description(text).header(request_id, header);
-            // Others may have them too; here is where clients look.
-            if limited && (status < 300 || status == 429) {
-                for (name, header) in [fields::rate_limit(), fields::rate_limit_policy()] {
-                    response = response.header(name, header);
-                }
-            }
+            // Others may have the quota too; 2xx and 429 are where clients look.
+            let quota = (limited && (status < 300 || status == 429))
+                .then(|| [fields::rate_limit(), fields::rate_limit_policy()]);
+            let response = [fields::given_request_id(), fields::given_traceparent()]
+                .into_iter()
+                .chain(quota.into_iter().flatten())
+                .fold(response.description(text), |response, (name, header)| {
+                    response.header(name, header)
+                });
             operation = operation.response(status.to_string(), response.build());
         }
         (operation.description(Some(text)).build(), self.schemas)

@@ -33,7 +33,12 @@ impl Server {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let stop = CancellationToken::new();
-        let serving = tokio::spawn(serve(listener, rig.api.clone(), Listening::default(), stop.clone()));
+        let serving = tokio::spawn(serve(
+            listener,
+            rig.api.clone(),
+            Listening::default(),
+            stop.clone(),
+        ));
         Self {
             rig,
             address,
