@@ -71,7 +71,7 @@ fn means(step: Step, failure: SmtpFailure, error: &AttemptError) {
     let refused = matches!(failure, SmtpFailure::Reply { code: 500..=599, .. });
     match error {
         AttemptError::Fail(_) | AttemptError::Suspect(_) => {
-            assert!(refused || failure == SmtpFailure::NoSmtpUtf8)
+            assert!(refused || failure == SmtpFailure::NoSmtpUtf8);
         }
         AttemptError::Unknown(_) => {
             assert_eq!(step, Step::Message);
