@@ -54,6 +54,18 @@ impl Lease {
         }
     }
 
+    /// Who claims it.
+    #[must_use]
+    pub fn owner(&self) -> &str {
+        &self.owner
+    }
+
+    /// Until when it is held, if it is; it changes whenever it is taken or renewed.
+    #[must_use]
+    pub const fn expires_at(&self) -> Option<Timestamp> {
+        self.expires_at
+    }
+
     /// Takes the lease if it is free, renews it if it is ours and at least half used up; whether it is held.
     ///
     /// # Errors

@@ -209,6 +209,7 @@ impl<H: Handler> Subscription<H> {
             &text,
             self.clock.now(),
             pause,
+            Some(self.lease.owner()),
         );
         let noted = tokio::time::timeout(NOTE_TIMEOUT, noted)
             .await
@@ -229,11 +230,14 @@ impl<H: Handler> Subscription<H> {
 
     async fn turn(&mut self) -> Result<Turn> {
         tokio::time::timeout(TRANSACTION_TIMEOUT, async {
+            let until = self.lease.expires_at();
             if !self.lease.hold().await? {
                 // Another owner moves the checkpoint.
                 self.checkpoint = None;
                 return Ok(Turn::StandBy);
             }
+            // Another may have held it meanwhile, and have left a failure.
+            self.failed |= self.lease.expires_at() != until;
             self.step().await
         })
         .await

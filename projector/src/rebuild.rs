@@ -186,6 +186,7 @@ impl Rebuilder {
             &failure::without_data(error),
             now,
             retry,
+            None,
         )
         .await
     }

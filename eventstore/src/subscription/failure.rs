@@ -51,7 +51,8 @@ impl Failure {
 }
 
 /// Notes that `name` failed, why ([`without_data`]), and in how long it tries again. A failure at the same place counts
-/// on.
+/// on. If an `owner` is named, only while the lease of that name is its own: what one that is not, or no longer, in charge
+/// has met is not why it does not move, and nobody would forget it.
 ///
 /// # Errors
 ///
@@ -63,9 +64,22 @@ pub async fn record(
     error: &str,
     now: Timestamp,
     pause: Duration,
+    owner: Option<&str>,
 ) -> Result<()> {
     let error: String = error.chars().take(LONGEST).collect();
     let mut transaction = database.begin().await?;
+    if let Some(owner) = owner {
+        // Whoever takes the lease over waits for this transaction, and then forgets the failure.
+        let sql = format!(
+            "SELECT owner FROM leases WHERE name = ?{}",
+            database.dialect().for_update()
+        );
+        let row = transaction.query(&sql).bind(name).fetch_optional().await?;
+        let present = row.map(|row| row.get::<String, _>(0)).transpose()?;
+        if present.as_deref() != Some(owner) {
+            return transaction.rollback().await;
+        }
+    }
     let before = transaction
         .query("SELECT position, attempts, since FROM subscription_failures WHERE name = ?")
         .bind(name)

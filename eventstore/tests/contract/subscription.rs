@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use eventstore::signal::Notice;
+use eventstore::subscription::failure;
 use eventstore::{
     AppendQueue, Clock, EventLog, Handler, ManualClock, Position, RecordedEvent, Session, Signal,
     Subscription, SubscriptionStatus, SystemClock, Timestamp, Transaction, lease,
@@ -27,6 +28,7 @@ on_every_backend!(
     an_owner_that_wakes_with_an_old_checkpoint_is_rolled_back,
     a_stand_by_takes_over_at_once_when_the_owner_is_shut_down,
     a_stand_by_takes_over_after_the_lease_when_the_owner_is_gone,
+    a_failure_of_an_owner_before_is_forgotten_and_of_one_that_is_none_not_noted,
     the_status_says_who_owns_it_and_what_waits,
 );
 
@@ -352,6 +354,55 @@ async fn a_stand_by_takes_over_at_once_when_the_owner_is_shut_down(backend: Arc<
     })
     .await;
     assert!(backend.followed().await.into_iter().eq(1..=15));
+}
+
+async fn a_failure_of_an_owner_before_is_forgotten_and_of_one_that_is_none_not_noted(backend: Arc<Backend>) {
+    backend.migrate().await;
+    backend.create_followed().await;
+    let queue = backend.queue();
+    let clock = ManualClock::at(Timestamp::from_micros(1_000_000_000));
+    let shared: Arc<dyn Clock> = clock.clone();
+    let signal = Signal::in_process();
+    let (log, follower) = (backend.log.clone(), Follower::default());
+    let subscription = Subscription::new(NAME, "owner", log.clone(), &signal, Arc::clone(&shared), follower);
+    backend.run(subscription.with_poll(OFTEN));
+    backend
+        .followed_up_to(NAME, append_all(&queue, "a", 5).await)
+        .await;
+
+    let noted = async || {
+        let mut connection = log.database().reader().await.unwrap();
+        let query = connection.query("SELECT error FROM subscription_failures");
+        query.fetch_optional().await.unwrap().is_some()
+    };
+    let fail_as = async |owner: &str| {
+        let (now, pause) = (shared.now(), Duration::from_secs(1));
+        failure::record(log.database(), NAME, None, "away", now, pause, Some(owner))
+            .await
+            .unwrap();
+    };
+    fail_as("nobody").await;
+    assert!(!noted().await, "it is not in charge");
+
+    // Another has taken over, fails, and is gone.
+    let set = async |owner: &str, expires_at: Timestamp| {
+        let mut connection = log.database().writer().await.unwrap();
+        let query = connection.query("UPDATE leases SET owner = ?, expires_at = ? WHERE name = ?");
+        let query = query.bind(owner).bind(expires_at).bind(NAME);
+        assert_eq!(query.execute().await.unwrap(), 1);
+    };
+    set("other", shared.now() + lease::DEFAULT_DURATION * 2).await;
+    clock.advance(lease::DEFAULT_DURATION);
+    append_all(&queue, "b", 5).await;
+    fail_as("other").await;
+    assert!(noted().await);
+    set("other", Timestamp::from_micros(0)).await;
+    wait_until(
+        SOON,
+        "the owner goes on, and nothing is noted any more",
+        async || backend.checkpoint(NAME).await == Some(position(10)) && !noted().await,
+    )
+    .await;
 }
 
 async fn a_stand_by_takes_over_after_the_lease_when_the_owner_is_gone(backend: Arc<Backend>) {

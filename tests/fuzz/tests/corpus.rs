@@ -1,11 +1,5 @@
 //! Every input that is kept, through its target.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::print_stderr,
-    reason = "a test that cannot go on stops, and says where it was"
-)]
-
 use std::fs;
 use std::path::Path;
 

@@ -5,10 +5,10 @@ use super::*;
 /// The text of a value, with what may be written in several ways written in any of them.
 fn spell(value: &Value, by: &mut fastrand::Rng) -> String {
     let text = match value {
-        Value::Number(number) => number.as_i64().map_or_else(
-            || of_double(number.as_f64().unwrap(), by),
-            |number| of_integer(number, by),
-        ),
+        Value::Number(number) => match number.as_i64() {
+            Some(number) => of_integer(number, by),
+            None => of_double(number.as_f64().unwrap(), by),
+        },
         Value::String(text) => of_text(text, by),
         Value::Array(items) => {
             let items: Vec<String> = items.iter().map(|item| spell(item, by)).collect();
