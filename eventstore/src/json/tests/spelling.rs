@@ -73,12 +73,8 @@ fn of_text(text: &str, by: &mut fastrand::Rng) -> String {
             Some(short) if by.bool() => spelled.push_str(short),
             _ if must || by.u8(0..4) == 0 => {
                 for unit in character.encode_utf16(&mut [0; 2]) {
-                    let escape = format!("\\u{unit:04x}");
-                    spelled.push_str(&if by.bool() {
-                        escape
-                    } else {
-                        format!("\\u{unit:04X}")
-                    });
+                    let (lower, upper) = (format!("\\u{unit:04x}"), format!("\\u{unit:04X}"));
+                    spelled.push_str(if by.bool() { &lower } else { &upper });
                 }
             }
             _ => spelled.push(character),
