@@ -47,8 +47,10 @@ pub const DEFAULT_BATCH: u32 = 500;
 /// quieter time is applied at once.
 const GATHER: Duration = Duration::from_millis(10);
 
-/// The longest pause between two tries of a transaction that failed.
+/// The longest pause between two tries of an event that cannot be applied.
 pub const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// The longest pause when no event is at fault, but the database: it may be back at any moment.
+const LONGEST_OUTAGE_PAUSE: Duration = Duration::from_secs(5);
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 /// How long one transaction may take before it is given up.
 const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(30);
@@ -168,7 +170,7 @@ impl<H: Handler> Subscription<H> {
                     self.note(&error, wait).await;
                     // Halving goes on without growing pauses: those are for the event that is at fault.
                     if !matches!(error, Error::Handler { events, .. } if events > 1) {
-                        pause = (pause * 2).min(LONGEST_PAUSE);
+                        pause = longer(pause, &error);
                     }
                     wait
                 }
@@ -313,8 +315,45 @@ impl<H: Handler> Subscription<H> {
     }
 }
 
+/// The pause that follows `pause` when a try has failed again.
+fn longer(pause: Duration, error: &Error) -> Duration {
+    let longest = match error {
+        Error::Handler { .. } => LONGEST_PAUSE,
+        _ => LONGEST_OUTAGE_PAUSE,
+    };
+    (pause * 2).min(longest)
+}
+
 enum Turn {
     Applied { full: bool },
     UpToDate,
     StandBy,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pauses(error: &Error) -> Vec<Duration> {
+        std::iter::successors(Some(FIRST_PAUSE), |pause| Some(longer(*pause, error)))
+            .take(20)
+            .collect()
+    }
+
+    #[test]
+    fn a_database_that_is_away_is_asked_again_soon_however_long_it_has_been_away() {
+        let away = pauses(&Error::Timeout(TRANSACTION_TIMEOUT));
+        assert_eq!(away.iter().max(), Some(&LONGEST_OUTAGE_PAUSE));
+    }
+
+    #[test]
+    fn an_event_that_cannot_be_applied_is_tried_less_and_less_often() {
+        let refused = pauses(&Error::Handler {
+            name: "x".to_owned(),
+            after: Position::BEGINNING,
+            events: 1,
+            source: "no".into(),
+        });
+        assert_eq!(refused.iter().max(), Some(&LONGEST_PAUSE));
+    }
 }
