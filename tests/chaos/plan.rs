@@ -41,7 +41,8 @@ pub(crate) enum Kind {
     Terminate,
     /// SIGSTOP, and SIGCONT after a while.
     Stop,
-    /// Every connection of a link ends with a reset.
+    /// What is said over a link waits for a while, and then every connection of it ends with a reset, so that commits are made
+    /// and their answers lost.
     Reset,
     /// Everything said over a link waits.
     Delay,
@@ -220,7 +221,7 @@ fn lasts(rng: &mut Rng, target: Target, kind: Kind, time: Duration) -> Duration 
             return MAIL_LEASE + Duration::from_millis(rng.u64(0..4_000));
         }
         (_, Kind::Stop) => rng.u64(STOPPED),
-        (_, Kind::Reset) => 0,
+        (_, Kind::Reset) => rng.u64(300..800),
         (_, Kind::Delay | Kind::Refuse) => rng.u64(1_000..4_000),
         (_, Kind::Kill | Kind::Terminate) => rng.u64(0..1_500),
     })

@@ -309,11 +309,14 @@ async fn suffer_link(link: &Proxy, began: Instant, faults: Vec<Fault>) {
     for fault in faults {
         until(began + fault.at).await;
         match fault.kind {
-            Kind::Reset => link.reset(),
+            Kind::Reset => link.delay(fault.lasts / 4),
             Kind::Delay => link.delay(fault.lasts / 10),
             _ => link.refuse(true),
         }
         until(began + fault.end()).await;
+        if fault.kind == Kind::Reset {
+            link.reset();
+        }
         link.delay(Duration::ZERO);
         link.refuse(false);
     }

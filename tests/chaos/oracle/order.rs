@@ -4,6 +4,8 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use uuid::Uuid;
+
 use super::Objections;
 use super::history::{History, Patient};
 use crate::evidence::Evidence;
@@ -11,18 +13,22 @@ use crate::record::{Answer, Observation, Request};
 
 pub(super) fn objections(evidence: &Evidence, history: &History) -> Objections {
     let mut objections = out_of_order(evidence);
-    let mut by_email: HashMap<String, Vec<&Patient>> = HashMap::new();
-    for patient in history.patients.values() {
+    let keys = keys(evidence, history);
+    let mut by_email: HashMap<String, Vec<Uuid>> = HashMap::new();
+    for (id, patient) in &history.patients {
         by_email
             .entry(patient.details.email.to_lowercase())
             .or_default()
-            .push(patient);
+            .push(*id);
     }
     for observation in &evidence.observations {
         let reason = match &observation.request {
-            Request::Register { details, .. } => {
-                let same = by_email.get(&details.email.to_lowercase());
-                reason_for_registration(observation, history, same.map_or(&[], Vec::as_slice))
+            Request::Register { details, key } => {
+                // Whom an earlier try has registered is no reason to refuse the next one with the same key.
+                let same_email = by_email.get(&details.email.to_lowercase()).into_iter().flatten();
+                let others = same_email.filter(|id| key.is_none() || keys.get(id).copied() != key.as_deref());
+                let others: Vec<_> = others.filter_map(|id| history.patients.get(id)).collect();
+                reason_for_registration(observation, history, &others)
             }
             Request::Delete { id } => reason_for_deletion(observation, history, history.patients.get(id)),
             Request::Read { .. } | Request::List { .. } => true,
@@ -35,6 +41,18 @@ pub(super) fn objections(evidence: &Evidence, history: &History) -> Objections {
         }
     }
     objections
+}
+
+/// The key with which each patient was registered, if it was with one.
+fn keys<'e>(evidence: &'e Evidence, history: &History) -> HashMap<Uuid, &'e str> {
+    let keyed = evidence.observations.iter().filter_map(|observation| {
+        let Request::Register { key: Some(key), .. } = &observation.request else {
+            return None;
+        };
+        let event = history.events.get(&observation.request_id)?;
+        Some((event.id()?, key.as_str()))
+    });
+    keyed.collect()
 }
 
 /// Whether a later position was answered before an earlier one was asked for.

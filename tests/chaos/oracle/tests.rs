@@ -335,6 +335,27 @@ fn a_key_that_makes_two_patients_is_found() {
 }
 
 #[test]
+fn a_retry_with_its_key_that_is_refused_for_its_own_email_is_found() {
+    let again = |key: &str| {
+        let key = Some(key.to_owned());
+        move |evidence: &mut Evidence| {
+            let Request::Register { key: first, .. } = &mut seen(evidence, "ana").request else {
+                return;
+            };
+            *first = Some("key".to_owned());
+            let details = details("a@example.com");
+            let request = Request::Register { details, key };
+            let answer = problem(409, "email-taken");
+            evidence
+                .observations
+                .push(observation("again", 2, request, answer));
+        }
+    };
+    assert_eq!(objects(again("key")), ["order"]);
+    assert_eq!(objects(again("another key")), [""; 0]);
+}
+
+#[test]
 fn an_order_that_no_client_can_have_seen_is_found() {
     let claims = objects(|evidence| {
         let eva = seen(evidence, "eva");
