@@ -8,7 +8,7 @@ use axum::http::{Request, StatusCode};
 use eventstore::Session;
 use futures::StreamExt;
 use serde_json::{Value, json};
-use testkit::wait_until;
+use testkit::{link_target, wait_until};
 
 use crate::rig::{Answer, Rig};
 use crate::streams::Blocks;
@@ -95,8 +95,7 @@ async fn each_read_of_the_past_is_recorded_with_who_what_and_how_far() {
         while !next.is_empty() {
             let page = get(&rig, &next).await;
             paged.extend(page.body.as_array().unwrap().clone());
-            let link = page.header("link").split_once('>');
-            next = link.map_or(String::new(), |(link, _)| link[1..].to_owned());
+            next = link_target(page.header("link"), "next").unwrap_or_default();
         }
         assert_eq!(paged, all, "page by page");
     })
