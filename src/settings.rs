@@ -111,11 +111,11 @@ pub(crate) struct Settings {
 
     /// A file with the certificate (PEM) to serve the API with over TLS, its own first, then those between it and the
     /// authority; read again whenever it changes
-    #[arg(long, env, global = true)]
+    #[arg(long, env, global = true, value_parser = path)]
     tls_cert_file: Option<PathBuf>,
 
     /// A file with its private key (PEM)
-    #[arg(long, env, global = true)]
+    #[arg(long, env, global = true, value_parser = path)]
     tls_key_file: Option<PathBuf>,
 
     /// The most requests of each client in a time, such as 1000/s or 6000/m, or `off`. A client is the holder of an access
@@ -158,7 +158,7 @@ pub(crate) struct Settings {
     auth_tokens: Option<String>,
 
     /// A file of such lines, read again whenever it changes
-    #[arg(long, env, global = true)]
+    #[arg(long, env, global = true, value_parser = path)]
     auth_tokens_file: Option<PathBuf>,
 
     #[command(flatten)]
@@ -226,7 +226,7 @@ pub(crate) struct IssuerSettings {
     pub(crate) auth_jwt_audience: Option<String>,
 
     /// A file with its keys (a JWK set), read again whenever it changes
-    #[arg(long, env, global = true)]
+    #[arg(long, env, global = true, value_parser = path)]
     pub(crate) auth_jwks_file: Option<PathBuf>,
 
     /// Or where its keys are fetched from: https, or http to this machine
@@ -372,6 +372,12 @@ fn file(path: Option<&Path>) -> Option<&Path> {
 enum Auth {
     Off,
     Unset,
+}
+
+/// A path; an empty one, as compose files and `.env` say "not set", is for whoever asks for it to leave out.
+#[expect(clippy::unnecessary_wraps, reason = "clap wants a Result")]
+fn path(text: &str) -> Result<PathBuf, String> {
+    Ok(PathBuf::from(text))
 }
 
 /// Compose files and `.env` say "not set" with an empty value.
