@@ -46,7 +46,7 @@ async fn a_rebuild_that_is_asked_for_over_http_outlives_the_projector_that_began
         assert!(owner.contains(&pid(index)), "{owner}");
         projectors[index].kill9().await;
         assert_eq!(production.generation().await, 1);
-        wait_until(SOON * 3, "the other one has finished it", async || {
+        wait_until(SOON, "the other one has finished it", async || {
             client.json(&location).await["state"] == "done"
         })
         .await;

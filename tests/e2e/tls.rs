@@ -2,18 +2,12 @@
 
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::sync::Arc;
 
 use tempfile::TempDir;
 use testkit::{Certificates, Program, free_port, wait_until};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
-use tokio_rustls::rustls::crypto::ring::default_provider;
-use tokio_rustls::rustls::pki_types::CertificateDer;
-use tokio_rustls::rustls::pki_types::pem::PemObject;
-use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
 use crate::rig::{SOON, patients};
 
@@ -61,17 +55,8 @@ impl Server {
 
     /// A connection, if the server's certificate is one of `made`'s authority.
     async fn connect(&self, made: &Certificates) -> std::io::Result<TlsStream<TcpStream>> {
-        let mut roots = RootCertStore::empty();
-        roots
-            .add(CertificateDer::from_pem_file(made.authority()).unwrap())
-            .unwrap();
-        let config = ClientConfig::builder_with_provider(default_provider().into())
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_root_certificates(roots)
-            .with_no_client_auth();
         let stream = TcpStream::connect(("127.0.0.1", self.port)).await?;
-        TlsConnector::from(Arc::new(config))
+        made.connector()
             .connect("localhost".try_into().unwrap(), stream)
             .await
     }

@@ -126,7 +126,7 @@ async fn clients_that_do_not_agree_on_tls_are_cut_and_keep_nobody_waiting() {
         stream.write_all(said).await.unwrap();
         silent.push(stream);
     }
-    let connector = connector(&made);
+    let connector = made.connector();
     let name = "localhost".try_into().unwrap();
     let stream = TcpStream::connect(address).await.unwrap();
     let mut agreed = timeout(SOON, connector.connect(name, stream))
@@ -148,22 +148,4 @@ async fn clients_that_do_not_agree_on_tls_are_cut_and_keep_nobody_waiting() {
             .await
             .expect("it is cut");
     }
-}
-
-/// Trusts the authority of `made` alone.
-fn connector(made: &Certificates) -> tokio_rustls::TlsConnector {
-    use tokio_rustls::rustls::crypto::ring::default_provider;
-    use tokio_rustls::rustls::pki_types::CertificateDer;
-    use tokio_rustls::rustls::pki_types::pem::PemObject;
-    use tokio_rustls::rustls::{ClientConfig, RootCertStore};
-    let mut roots = RootCertStore::empty();
-    roots
-        .add(CertificateDer::from_pem_file(made.authority()).unwrap())
-        .unwrap();
-    let config = ClientConfig::builder_with_provider(default_provider().into())
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    std::sync::Arc::new(config).into()
 }

@@ -3,53 +3,38 @@
 mod cases;
 mod shapes;
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
-use api::{Listening, serve};
+use api::Listening;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
+use tokio::net::TcpStream;
 
-use crate::rig::Rig;
+use crate::rig::{Rig, Served};
 use cases::{JSON, cases};
 use shapes::{LAST, shapes};
 
 const SOON: Duration = Duration::from_secs(30);
 
-/// An API that listens, until it is dropped.
+/// An API that listens, and what it writes to.
 struct Server {
     rig: Rig,
-    address: SocketAddr,
-    stop: CancellationToken,
-    serving: JoinHandle<std::io::Result<()>>,
+    served: Served,
 }
 
 impl Server {
     async fn start() -> Self {
         let rig = Rig::new().await;
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let stop = CancellationToken::new();
-        let serving = tokio::spawn(serve(
-            listener,
-            rig.api.clone(),
-            Listening::default(),
-            stop.clone(),
-        ));
-        Self {
-            rig,
-            address,
-            stop,
-            serving,
-        }
+        let served = Served::start(&rig, Listening::default()).await;
+        Self { rig, served }
     }
 
     /// Sends bytes, and gives every answer until the server closes the connection.
     async fn exchange(&self, what: &str, bytes: &[u8]) -> Vec<Answer> {
-        let (mut reading, mut writing) = TcpStream::connect(self.address).await.unwrap().into_split();
+        let (mut reading, mut writing) = TcpStream::connect(self.served.address)
+            .await
+            .unwrap()
+            .into_split();
         let mut answers = Vec::new();
         let exchange = async {
             // A server that has heard enough closes; what it answered before is there all the same.
@@ -61,8 +46,7 @@ impl Server {
     }
 
     async fn stop(self) -> Rig {
-        self.stop.cancel();
-        self.serving.await.unwrap().unwrap();
+        self.served.stop().await;
         self.rig
     }
 }

@@ -22,6 +22,8 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use testkit::{link_target, mysql_servers};
 use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
@@ -92,15 +94,7 @@ impl Rig {
 
     /// Listens until the test ends.
     pub(crate) async fn listen(&self, listening: Listening) -> SocketAddr {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        tokio::spawn(serve(
-            listener,
-            self.api.clone(),
-            listening,
-            CancellationToken::new(),
-        ));
-        address
+        Served::start(self, listening).await.address
     }
 
     /// Runs `test` on SQLite and on every MySQL and MariaDB server there is.
@@ -305,4 +299,37 @@ pub(crate) async fn at_once<F: Future<Output = Answer>>(all: impl Iterator<Item 
     })
     .await;
     answers.into_iter().flatten().collect()
+}
+
+/// The API on a port, until it is told to stop.
+pub(crate) struct Served {
+    pub(crate) address: SocketAddr,
+    stop: CancellationToken,
+    serving: JoinHandle<std::io::Result<()>>,
+}
+
+impl Served {
+    pub(crate) async fn start(rig: &Rig, listening: Listening) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let stop = CancellationToken::new();
+        let serving = tokio::spawn(serve(listener, rig.api.clone(), listening, stop.clone()));
+        Self {
+            address,
+            stop,
+            serving,
+        }
+    }
+
+    /// How long it takes to stop.
+    pub(crate) async fn stop(self) -> Duration {
+        let asked = Instant::now();
+        self.stop.cancel();
+        timeout(Duration::from_secs(30), self.serving)
+            .await
+            .unwrap()
+            .unwrap()
+            .unwrap();
+        asked.elapsed()
+    }
 }

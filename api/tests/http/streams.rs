@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use api::{Listening, serve};
+use api::Listening;
 use axum::body::{Body, BodyDataStream};
 use axum::http::{Request, StatusCode};
 use axum::response::Response;
@@ -12,12 +12,10 @@ use futures::StreamExt;
 use serde_json::json;
 use testkit::wait_until;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio::task::JoinHandle;
-use tokio::time::{Instant, timeout};
-use tokio_util::sync::CancellationToken;
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::time::timeout;
 
-use crate::rig::Rig;
+use crate::rig::{Rig, Served};
 
 const SOON: Duration = Duration::from_secs(20);
 
@@ -83,31 +81,7 @@ impl Blocks {
     }
 }
 
-/// The API on a port, until it is told to stop.
-struct Served {
-    address: std::net::SocketAddr,
-    stop: CancellationToken,
-    serving: JoinHandle<std::io::Result<()>>,
-}
-
 impl Served {
-    async fn start(rig: &Rig) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let stop = CancellationToken::new();
-        let serving = tokio::spawn(serve(
-            listener,
-            rig.api.clone(),
-            Listening::default(),
-            stop.clone(),
-        ));
-        Self {
-            address,
-            stop,
-            serving,
-        }
-    }
-
     /// A connection on which a path was asked for, and which holds `buffer` bytes that are not read.
     async fn ask(&self, path: &str, buffer: u32) -> TcpStream {
         let socket = TcpSocket::new_v4().unwrap();
@@ -116,14 +90,6 @@ impl Served {
         let request = format!("GET {path} HTTP/1.1\r\nhost: test\r\naccept: application/x-ndjson\r\n\r\n");
         connection.write_all(request.as_bytes()).await.unwrap();
         connection
-    }
-
-    /// How long it takes to stop.
-    async fn stop(self) -> Duration {
-        let asked = Instant::now();
-        self.stop.cancel();
-        timeout(SOON, self.serving).await.unwrap().unwrap().unwrap();
-        asked.elapsed()
     }
 }
 
@@ -156,7 +122,7 @@ async fn clients_that_read_nothing_keep_nobody_from_reading() {
     Rig::on_each(async |rig| {
         // 5 MB: more than the sockets of a connection hold.
         fill(&rig, 5).await;
-        let served = Served::start(&rig).await;
+        let served = Served::start(&rig, Listening::default()).await;
         let mut late = served.ask("/events", 1_000_000).await;
         let mut stuck = Vec::new();
         for path in ["/events", "/events/stream"].repeat(12) {
@@ -196,7 +162,7 @@ async fn clients_that_read_nothing_keep_nobody_from_reading() {
 async fn at_the_stop_a_live_stream_ends_and_an_export_breaks_off() {
     let rig = Rig::new().await;
     fill(&rig, 5).await;
-    let served = Served::start(&rig).await;
+    let served = Served::start(&rig, Listening::default()).await;
     let mut live = served.ask("/events/stream?after=500", 8192).await;
     let mut export = served.ask("/events", 8192).await;
     let (mut told, mut exported) = (Vec::new(), Vec::new());

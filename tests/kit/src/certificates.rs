@@ -2,6 +2,13 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
+
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::crypto::ring::default_provider;
+use tokio_rustls::rustls::pki_types::CertificateDer;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
 use crate::guardian::Folder;
 
@@ -29,6 +36,19 @@ impl Certificates {
     /// Its key.
     pub fn key(&self) -> PathBuf {
         self.0.path().join("server.key")
+    }
+
+    /// A client that trusts the authority and no other.
+    pub fn connector(&self) -> TlsConnector {
+        let mut roots = RootCertStore::empty();
+        let authority = CertificateDer::from_pem_file(self.authority()).expect("it is a certificate");
+        roots.add(authority).expect("it is an authority");
+        let config = ClientConfig::builder_with_provider(default_provider().into())
+            .with_safe_default_protocol_versions()
+            .expect("ring has them")
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        TlsConnector::from(Arc::new(config))
     }
 }
 

@@ -3,6 +3,6 @@
 /// A client to be, with ring for TLS and without a proxy.
 pub fn http_client() -> reqwest::ClientBuilder {
     // Whoever was first has installed the same one.
-    drop(rustls::crypto::ring::default_provider().install_default());
+    drop(tokio_rustls::rustls::crypto::ring::default_provider().install_default());
     reqwest::Client::builder().no_proxy()
 }
