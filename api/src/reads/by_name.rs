@@ -39,7 +39,8 @@ impl NameRange {
         };
         let mut rows = Vec::new();
         if key.starts_with(prefix) {
-            let same_name = "name_key = ? AND id > ? ORDER BY name_key, id LIMIT ?";
+            // By id alone: a name_key that is given as text in another collation is no constant to MariaDB, which would sort.
+            let same_name = "name_key = ? AND id > ? ORDER BY id LIMIT ?";
             rows = select(connection, same_name, &[key, after], most).await?;
         }
         let rest = most - i64::try_from(rows.len()).unwrap_or(most);

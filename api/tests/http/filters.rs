@@ -195,18 +195,19 @@ async fn names_are_not_searched_while_some_are_not_prepared_for_it() {
 async fn a_page_by_name_is_a_range_of_the_index_and_sorts_nothing() {
     Rig::on_each(async |rig| {
         for number in 0..300 {
-            named(&rig, &format!("N{number}"), &format!("p{number}@example.com")).await;
+            let name = format!("N{}", number % 5);
+            named(&rig, &name, &format!("p{number}@example.com")).await;
         }
         rig.project().await;
         for condition in [
-            "name_key >= 'n1' AND name_key < 'n2'",
-            "name_key = 'n1' AND id > '0'",
+            "name_key >= 'n1' AND name_key < 'n2' ORDER BY name_key, id",
+            "name_key = 'n1' AND id > '0' ORDER BY id",
         ] {
             let plan = rig
                 .plan(&format!(
                     "SELECT id, name, email FROM patient_view \
                      WHERE generation = (SELECT active_generation FROM projections WHERE name = 'patient_view') \
-                     AND {condition} ORDER BY name_key, id LIMIT 101"
+                     AND {condition} LIMIT 101"
                 ))
                 .await;
             println!("{plan}");
