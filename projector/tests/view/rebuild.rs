@@ -16,6 +16,7 @@ use crate::backend::{Backend, SOON};
 on_every_backend! {
     a_rebuild_makes_the_same_table_again_and_leaves_no_other,
     a_rebuild_without_a_projector_serves_all_there_is,
+    a_deletion_finds_the_row_that_the_batch_before_writes,
     a_rebuild_that_was_stopped_goes_on_from_its_own_checkpoint,
     a_second_rebuild_at_the_same_time_is_told_so,
     a_rebuild_that_is_called_off_leaves_nothing,
@@ -87,7 +88,11 @@ impl Backend {
     }
 
     async fn register_many(&self) {
-        let ids: Vec<_> = (0..MANY).map(|number| format!("many-{number:06}")).collect();
+        self.register_numbered(MANY).await;
+    }
+
+    async fn register_numbered(&self, many: usize) {
+        let ids: Vec<_> = (0..many).map(|number| format!("many-{number:06}")).collect();
         for ids in ids.chunks(1000) {
             join_all(ids.iter().map(|id| self.register(id))).await;
         }
@@ -138,6 +143,14 @@ async fn a_rebuild_without_a_projector_serves_all_there_is(backend: Backend) {
     backend.register("a").await;
     assert_eq!(backend.rebuild().await, Outcome::Done);
     assert_eq!(backend.served().await, (2, 1, 1, 1));
+}
+
+async fn a_deletion_finds_the_row_that_the_batch_before_writes(backend: Backend) {
+    // The last row of a batch; what deletes it is the first event of the next.
+    backend.register_numbered(4000).await;
+    backend.delete("many-003999").await;
+    assert_eq!(backend.rebuild().await, Outcome::Done);
+    assert_eq!(backend.served().await, (2, 3999, 3999, 4001));
 }
 
 async fn a_rebuild_that_was_stopped_goes_on_from_its_own_checkpoint(backend: Backend) {
