@@ -6,15 +6,18 @@
 //!
 //! A client has its place in one of eight slots, which its hash leads to. A client whose quota is whole needs none. If there
 //! is no slot for a new client, it takes that of the one whose quota is whole the soonest: it is forgiven the little
-//! that it has used, and those who ask most stay known. So a flood of clients costs neither memory nor time.
+//! that it has used, and those who ask most stay known. So a flood of clients costs neither memory nor time. Parts of the
+//! table are made when a client first comes to them, so few clients take little memory.
 
 use std::hash::{BuildHasher, Hash, RandomState};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 const SLOTS: usize = 8;
+/// The most parts that a table has.
+const PARTS: usize = 64;
 
 /// A client, and when its quota is whole again.
 #[derive(Debug, Clone, Copy, Default)]
@@ -25,8 +28,12 @@ struct Slot {
     whole_at: u64,
 }
 
+type Bucket = Mutex<[Slot; SLOTS]>;
+
 pub(super) struct Table {
-    buckets: Box<[Mutex<[Slot; SLOTS]>]>,
+    parts: Box<[OnceLock<Box<[Bucket]>>]>,
+    /// In each part. Both numbers are powers of two.
+    buckets: usize,
     hasher: RandomState,
     /// What one request costs, in nanoseconds.
     step: u64,
@@ -46,9 +53,11 @@ impl Table {
     /// A table for so many clients, of whom each may make so many requests in a window.
     pub(super) fn new(requests: u32, window: Duration, clients: usize, now: Instant) -> Self {
         let buckets = (clients / SLOTS).max(1).next_power_of_two();
+        let parts = buckets.min(PARTS);
         let step = (nanos(window) / u64::from(requests)).max(1);
         Self {
-            buckets: std::iter::repeat_with(Mutex::default).take(buckets).collect(),
+            parts: std::iter::repeat_with(OnceLock::new).take(parts).collect(),
+            buckets: buckets / parts,
             hasher: RandomState::new(),
             step,
             most: step * u64::from(requests),
@@ -87,10 +96,16 @@ impl Table {
         }
     }
 
-    fn bucket(&self, hash: u64) -> &Mutex<[Slot; SLOTS]> {
-        // The number of buckets is a power of two, so what is left of the mask is an index.
-        let mask = self.buckets.len() - 1;
-        &self.buckets[usize::try_from(hash & u64::MAX >> 1).unwrap_or(0) & mask]
+    fn bucket(&self, hash: u64) -> &Bucket {
+        // What is left of a mask is an index.
+        let hash = usize::try_from(hash & u64::MAX >> 1).unwrap_or(0);
+        let (part, bucket) = (hash / self.buckets, hash);
+        let part = self.parts[part & (self.parts.len() - 1)].get_or_init(|| {
+            std::iter::repeat_with(Bucket::default)
+                .take(self.buckets)
+                .collect()
+        });
+        &part[bucket & (self.buckets - 1)]
     }
 }
 
@@ -141,12 +156,19 @@ mod tests {
         assert!((1_099..=1_101).contains(&used), "{used} in 10 s");
     }
 
+    /// The bytes of the buckets that have been made.
+    fn size(table: &Table) -> usize {
+        let made = table.parts.iter().filter_map(OnceLock::get);
+        made.map(|part| part.len() * size_of::<Bucket>()).sum()
+    }
+
     #[test]
     fn a_hundred_thousand_clients_take_the_memory_of_none_and_each_has_its_quota() {
         let start = Instant::now();
         let table = Table::new(2, Duration::from_mins(1), super::super::CLIENTS, start);
-        let size = table.buckets.len() * size_of::<Mutex<[Slot; SLOTS]>>();
-        assert!(size < 3 << 20, "{size} bytes");
+        assert_eq!(size(&table), 0);
+        assert!(allowed(table.count(&"one", start)));
+        assert!(size(&table) < 64 << 10, "{} bytes for one", size(&table));
         let mut forgiven = 0;
         for expected in [true, true, false] {
             for client in 0..100_000_u32 {
@@ -157,10 +179,11 @@ mod tests {
         }
         // Where more than eight are led to the same bucket.
         assert!(forgiven < 20_000, "{forgiven} were forgotten");
+        assert!(size(&table) < 3 << 20, "{} bytes", size(&table));
         assert_eq!(
-            table.buckets.len() * size_of::<Mutex<[Slot; SLOTS]>>(),
-            size,
-            "nothing grows"
+            size(&table),
+            table.parts.len() * table.buckets * size_of::<Bucket>(),
+            "and no more"
         );
     }
 
