@@ -271,7 +271,9 @@ impl<'s> Process<'s> {
     fn mailer(&mut self) -> anyhow::Result<()> {
         let mail = mail::start(self.settings, &self.owner, &self.log, Arc::clone(&self.clock))?;
         self.lines.push(("mail", mail.place));
-        let subscription = self.subscription(::mailer::SUBSCRIPTION, mail.handler);
+        let subscription = self
+            .subscription(::mailer::SUBSCRIPTION, mail.handler)
+            .with_gather(::mailer::GATHER);
         self.follow("mailer", subscription);
         let sending = mail.worker.run(self.stop_sending.clone());
         self.tasks.spawn(async move {

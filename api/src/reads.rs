@@ -23,7 +23,7 @@ pub use list::{PageRequest, PatientPage};
 /// Batches of reads by id that are under way at a time.
 const WORKERS: usize = 2;
 /// Pages that are read at a time. More than of those by id: a page far behind the first waits for the disk.
-const PAGE_WORKERS: usize = 4;
+const PAGE_WORKERS: usize = 8;
 /// Reads by id that may wait.
 const CAPACITY: usize = 4096;
 /// Reads by id that are answered together.

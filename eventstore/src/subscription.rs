@@ -45,7 +45,7 @@ pub const DEFAULT_BATCH: u32 = 500;
 /// The pause after a transaction that was not full. Under load it lets events gather, so that a subscription commits a hundred
 /// times a second at most, however fast the log grows, and leaves the disk to the appends; an event that comes after a
 /// quieter time is applied at once.
-const GATHER: Duration = Duration::from_millis(10);
+pub const DEFAULT_GATHER: Duration = Duration::from_millis(10);
 
 /// The longest pause between two tries of an event that cannot be applied.
 pub const LONGEST_PAUSE: Duration = Duration::from_secs(30);
@@ -90,6 +90,7 @@ pub struct Subscription<H> {
     clock: Arc<dyn Clock>,
     handler: H,
     poll: Duration,
+    gather: Duration,
     /// How many events the next transaction takes at most.
     batch: u32,
     checkpoint: Option<Position>,
@@ -124,6 +125,7 @@ impl<H: Handler> Subscription<H> {
             clock,
             handler,
             poll: DEFAULT_POLL,
+            gather: DEFAULT_GATHER,
             batch: DEFAULT_BATCH,
             checkpoint: None,
             failed: true,
@@ -137,6 +139,13 @@ impl<H: Handler> Subscription<H> {
         self
     }
 
+    /// Sets how long events gather after a transaction that was not full.
+    #[must_use]
+    pub const fn with_gather(mut self, gather: Duration) -> Self {
+        self.gather = gather;
+        self
+    }
+
     /// Follows the log until `shutdown`. A failure is logged, and tried again after a pause.
     pub async fn run(mut self, shutdown: CancellationToken) {
         let mut pause = FIRST_PAUSE;
@@ -146,7 +155,10 @@ impl<H: Handler> Subscription<H> {
                 Ok(Turn::Applied { full }) => {
                     pause = FIRST_PAUSE;
                     if !full {
-                        tokio::time::sleep(GATHER).await;
+                        tokio::select! {
+                            () = shutdown.cancelled() => {}
+                            () = tokio::time::sleep(self.gather) => {}
+                        }
                     }
                     continue;
                 }

@@ -1,6 +1,7 @@
 //! From events to the ledger.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use cqrs_es::Aggregate;
 use domain::{PATIENT_DELETED, PATIENT_REGISTERED, Patient};
@@ -12,6 +13,9 @@ use crate::template::Template;
 
 /// The name of the subscription, under which its checkpoint is kept.
 pub const SUBSCRIPTION: &str = "mailer";
+/// How long events gather under load before what they mean for the mail is written: mail may leave a moment later, and each
+/// transaction costs the appends a flush.
+pub const GATHER: Duration = Duration::from_millis(100);
 
 /// Writes what is to be sent into the ledger: a row for each registration, and if wanted for each deletion; and
 /// cancels what a deletion has overtaken.

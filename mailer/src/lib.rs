@@ -65,7 +65,7 @@ mod worker;
 
 pub use dkim::{Dkim, DkimError};
 pub use error::{AttemptError, CertificateFault, EnhancedCode, Failure, Outage, SmtpFailure, Step};
-pub use handler::{MailHandler, SUBSCRIPTION, handler};
+pub use handler::{GATHER, MailHandler, SUBSCRIPTION, handler};
 pub use language::{Language, Languages, LanguagesError};
 pub use ledger::inspect::{
     AttemptRecord, DeliveryRecord, DeliveryState, Ledger, LedgerStatus, Retried, Waiting,
