@@ -43,6 +43,20 @@ pub enum Error {
     },
 }
 
+impl Error {
+    /// Whether the connection to the database failed: the same may succeed on another one.
+    #[must_use]
+    pub fn is_connection(&self) -> bool {
+        match self {
+            Self::Store(error) => error.is_connection(),
+            Self::Migrate(MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _)) => {
+                eventstore::Error::is_lost_connection(error)
+            }
+            Self::Migrate(_) | Self::Behind { .. } => false,
+        }
+    }
+}
+
 /// Brings the schema up to date. `owner` names this process; another one that migrates at the moment is waited for.
 ///
 /// # Errors
@@ -61,7 +75,11 @@ pub async fn migrate(database: &Database, clock: Arc<dyn Clock>, owner: &str) ->
         owner.to_owned(),
         LEASE,
     );
+    let mut said = false;
     while !lease.hold().await? {
+        if !std::mem::replace(&mut said, true) {
+            tracing::info!("waiting for another process, which brings the schema up to date");
+        }
         tokio::time::sleep(PAUSE).await;
     }
     let migrated = tokio::select! {

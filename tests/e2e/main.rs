@@ -25,5 +25,6 @@ mod privacy;
 mod production;
 mod rebuild;
 mod rig;
+mod starting;
 mod tls;
 mod traces;
