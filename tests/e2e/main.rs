@@ -28,3 +28,4 @@ mod rig;
 mod starting;
 mod tls;
 mod traces;
+mod upgrade;
