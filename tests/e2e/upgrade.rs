@@ -189,8 +189,16 @@ impl Upgrade {
         let clients = Clients::start(&apis);
         production.more_in(&EVERYTHING).await;
 
-        let (migrated, said) = self.newer(&["migrate"]);
-        assert!(migrated, "{said}");
+        // Somebody reads for long, so that the table cannot be altered; the others must not wait for that.
+        let reader = production.barrier("SELECT COUNT(*) FROM patient_view").await;
+        let migrating = production.start("migrate");
+        wait_until(SOON, "it says what it waits for", async || {
+            migrating.log().contains("waiting for transactions that are open")
+        })
+        .await;
+        production.more_in(&EVERYTHING).await;
+        reader.lift().await;
+        assert_eq!(migrating.wait(SOON).await, 0, "{}", migrating.log());
         assert!(self.migration().await > before, "there was nothing to migrate");
         production.more_in(&EVERYTHING).await;
         // An older program that is started again waits for nothing.
