@@ -53,6 +53,11 @@ fn a_wrong_setting_is_named_with_what_it_expects() {
         ("MAIL_ANSWER_TIMEOUT", "2h", "expected 1s to 1h"),
         ("MAIL_CONNECT_TIMEOUT", "0s", "expected 1s to 1h"),
         ("LOG", "nonsense=nonsense=nonsense", "a level such as info"),
+        (
+            "MAIL_DKIM_KEY_FILE",
+            "-----BEGIN PRIVATE KEY-----\nhunter2",
+            "the path of a file",
+        ),
     ] {
         let folder = TempDir::new().unwrap();
         let (succeeded, said) = run(patients("serve").current_dir(folder.path()).env(setting, value));
