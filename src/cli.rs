@@ -1,7 +1,8 @@
 //! The command line.
 
 use clap::error::ErrorKind;
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::parser::ValueSource;
+use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::access::TokenCommand;
 use crate::audit::AuditCommand;
@@ -21,6 +22,9 @@ pub(crate) struct Cli {
     pub(crate) command: Option<Command>,
     #[command(flatten)]
     pub(crate) settings: Settings,
+    /// The flags that hold a password.
+    #[arg(skip)]
+    pub(crate) passwords_in_flags: Vec<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
@@ -68,12 +72,52 @@ pub(crate) enum Command {
 impl Cli {
     /// Reads the command line and the environment; on an error says which setting and what it expects, and exits.
     pub(crate) fn read() -> Self {
-        let cli = Self::parse();
+        let matches = Self::command().get_matches();
+        let cli = match Self::from_arg_matches(&matches) {
+            Ok(cli) => cli,
+            Err(error) => error.format(&mut Self::command()).exit(),
+        };
         if let Err(message) = cli.settings.check() {
             Self::command().error(ErrorKind::ValueValidation, message).exit();
         }
-        cli
+        Self {
+            passwords_in_flags: passwords_in_flags(&matches),
+            ..cli
+        }
     }
+
+    /// Says which flags should not have been used. They cannot be taken back: whoever lists processes sees them.
+    pub(crate) fn warn(&self) {
+        for flag in &self.passwords_in_flags {
+            let setting = flag.to_uppercase().replace('-', "_");
+            tracing::warn!(
+                "every user of this machine can read the password in --{flag}: put it into {setting}, in the environment \
+                 or in .env, and use another password from now on"
+            );
+        }
+    }
+}
+
+/// The flags, without the dashes, whose value has a password in it.
+fn passwords_in_flags(matches: &ArgMatches) -> Vec<String> {
+    [
+        "database_url",
+        "redis_url",
+        "smtp_url",
+        "otel_exporter_otlp_endpoint",
+    ]
+    .into_iter()
+    .filter(|id| matches.value_source(id) == Some(ValueSource::CommandLine))
+    .filter(|id| matches.get_one::<String>(id).is_some_and(|url| has_password(url)))
+    .map(|id| id.replace('_', "-"))
+    .collect()
+}
+
+fn has_password(url: &str) -> bool {
+    url.split_once("://")
+        .and_then(|(_, rest)| rest.rsplit_once('@'))
+        .and_then(|(user, _)| user.split_once(':'))
+        .is_some_and(|(_, password)| !password.is_empty())
 }
 
 #[cfg(test)]
@@ -142,11 +186,43 @@ mod tests {
 
     #[test]
     fn secrets_in_the_environment_are_not_shown_in_help() {
-        let help = Cli::command().render_long_help().to_string();
-        for setting in ["DATABASE_URL", "REDIS_URL", "SMTP_URL"] {
+        let named_for_secrets = ["URL", "ENDPOINT", "TOKEN", "KEY_FILE", "PASSWORD", "SECRET"];
+        let command = Cli::command();
+        let secret: Vec<_> = command
+            .get_arguments()
+            .filter(|arg| {
+                let setting = arg.get_env().unwrap_or_default().to_string_lossy();
+                named_for_secrets.iter().any(|part| setting.contains(part))
+            })
+            .collect();
+        assert!(secret.len() >= 9, "{secret:?}");
+        for arg in secret {
             assert!(
-                help.contains(&format!("[env: {setting}]")),
-                "{setting} is shown with its value"
+                arg.is_hide_env_values_set(),
+                "{} is shown with its value",
+                arg.get_id()
+            );
+        }
+    }
+
+    #[test]
+    fn a_password_in_a_flag_is_noticed_before_and_after_the_command_and_one_in_the_environment_is_fine() {
+        let noticed = |arguments: &[&str]| {
+            let arguments = ["patients"].iter().chain(arguments);
+            passwords_in_flags(&Cli::command().try_get_matches_from(arguments).unwrap())
+        };
+        let url = "mysql://user:hunter2@host/name";
+        assert_eq!(noticed(&["--database-url", url, "api"]), ["database-url"]);
+        assert_eq!(noticed(&["mailer", "--smtp-url=smtps://u:p@h"]), ["smtp-url"]);
+        assert_eq!(noticed(&["api", "--redis-url", "redis://:p@h:1"]), ["redis-url"]);
+        for harmless in [
+            "mysql://root@host/name",
+            "sqlite://a:b",
+            "mysql://root:@host/name",
+        ] {
+            assert!(
+                noticed(&["api", "--database-url", harmless]).is_empty(),
+                "{harmless}"
             );
         }
     }

@@ -1,33 +1,80 @@
 //! Opening the database: waiting for the server, and for its schema.
 
+use std::fmt::Display;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use eventstore::{Database, DatabaseOptions, SystemClock};
+use eventstore::{Clock, Database, DatabaseOptions, SystemClock};
 
 use crate::settings::Settings;
 
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
+/// What is done about a server that has no database of that name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Missing {
+    /// It is an error.
+    Refuse,
+    /// Somebody else will make it.
+    WaitFor,
+}
+
 /// Opens the database, waiting for the server if it does not answer yet.
-pub(crate) async fn open(settings: &Settings, connections: u32) -> anyhow::Result<Database> {
+pub(crate) async fn open(
+    settings: &Settings,
+    connections: u32,
+    missing: Missing,
+) -> anyhow::Result<Database> {
     let options = DatabaseOptions {
         connections,
         ..DatabaseOptions::default()
     };
-    let mut pause = FIRST_PAUSE;
+    let mut waiting = Waiting::new(settings);
     loop {
         match Database::connect(&settings.database_url, options).await {
-            Ok(database) => return Ok(database),
-            Err(error) if error.is_connection() => {
-                tracing::warn!(%error, "waiting for the database of DATABASE_URL");
+            Ok(database) => {
+                waiting.is_over();
+                return Ok(database);
+            }
+            Err(error) if error.is_connection() => waiting.pause(&error).await,
+            Err(error) if error.is_unknown_database() && missing == Missing::WaitFor => {
+                waiting.pause(&"it is not there: run `patients migrate`").await;
             }
             Err(error) => return Err(error).context("DATABASE_URL cannot be opened"),
         }
-        tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+/// The wait for a database: with longer and longer pauses, before each of which the log says why.
+struct Waiting {
+    database: String,
+    pause: Duration,
+    has_waited: bool,
+}
+
+impl Waiting {
+    fn new(settings: &Settings) -> Self {
+        Self {
+            database: place(&settings.database_url),
+            pause: FIRST_PAUSE,
+            has_waited: false,
+        }
+    }
+
+    async fn pause(&mut self, why: &(dyn Display + Sync)) {
+        tracing::warn!(database = self.database, error = %why, "waiting for the database of DATABASE_URL");
+        tokio::time::sleep(self.pause).await;
+        self.pause = (self.pause * 2).min(LONGEST_PAUSE);
+        self.has_waited = true;
+    }
+
+    fn is_over(&self) {
+        if self.has_waited {
+            tracing::info!(database = self.database, "the database of DATABASE_URL is there");
+        }
     }
 }
 
@@ -65,7 +112,7 @@ pub(crate) async fn migrate(settings: &Settings) -> anyhow::Result<()> {
 }
 
 async fn open_or_create(settings: &Settings) -> anyhow::Result<Database> {
-    match open(settings, 2).await {
+    match open(settings, 2, Missing::Refuse).await {
         Err(error)
             if error
                 .downcast_ref()
@@ -75,26 +122,42 @@ async fn open_or_create(settings: &Settings) -> anyhow::Result<Database> {
                 .await
                 .context("the database cannot be made")?;
             tracing::info!("made the database of DATABASE_URL");
-            open(settings, 2).await
+            open(settings, 2, Missing::Refuse).await
         }
         opened => opened,
     }
 }
 
+/// Brings the schema up to date, again if the database is lost meanwhile.
+pub(crate) async fn bring_up_to_date(
+    settings: &Settings,
+    database: &Database,
+    clock: &Arc<dyn Clock>,
+    owner: &str,
+) -> anyhow::Result<()> {
+    let mut waiting = Waiting::new(settings);
+    loop {
+        match migrations::migrate(database, Arc::clone(clock), owner).await {
+            Err(error) if error.is_connection() => waiting.pause(&error).await,
+            ended => return Ok(ended?),
+        }
+    }
+}
+
 /// Waits until somebody has brought the schema up to date.
-pub(crate) async fn wait_for_schema(database: &Database) -> anyhow::Result<()> {
-    let mut pause = FIRST_PAUSE;
+pub(crate) async fn wait_for_schema(settings: &Settings, database: &Database) -> anyhow::Result<()> {
+    let mut waiting = Waiting::new(settings);
     loop {
         match migrations::check(database).await {
-            Ok(()) => return Ok(()),
-            Err(error @ migrations::Error::Behind { .. }) => tracing::warn!("waiting: {error}"),
-            Err(migrations::Error::Store(error)) if error.is_connection() => {
-                tracing::warn!(%error, "waiting for the database of DATABASE_URL");
+            Ok(()) => {
+                waiting.is_over();
+                return Ok(());
+            }
+            Err(error) if error.is_connection() || matches!(error, migrations::Error::Behind { .. }) => {
+                waiting.pause(&error).await;
             }
             Err(error) => return Err(error.into()),
         }
-        tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(LONGEST_PAUSE);
     }
 }
 

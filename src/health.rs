@@ -8,7 +8,7 @@ use clap::ValueEnum;
 use eventstore::{Clock, Database, SubscriptionStatus, SystemClock};
 use mailer::{Ledger, Standing};
 
-use crate::database;
+use crate::database::{self, Missing};
 use crate::settings::Settings;
 
 const PATIENCE: Duration = Duration::from_secs(4);
@@ -70,7 +70,7 @@ async fn api(settings: &Settings) -> anyhow::Result<()> {
 }
 
 async fn projector(settings: &Settings) -> anyhow::Result<()> {
-    let database = database::open(settings, 1).await?;
+    let database = database::open(settings, 1, Missing::Refuse).await?;
     let followed = subscription(&database, projector::PATIENT_VIEW).await;
     database.close().await;
     followed
@@ -79,7 +79,7 @@ async fn projector(settings: &Settings) -> anyhow::Result<()> {
 /// The mailer is not well while a mail server refuses every mail, since that needs a person. One that is down does not
 /// count: the mailer waits for it, and to start it again would mend nothing.
 async fn mailer(settings: &Settings) -> anyhow::Result<()> {
-    let database = database::open(settings, 1).await?;
+    let database = database::open(settings, 1, Missing::Refuse).await?;
     let followed = subscription(&database, mailer::SUBSCRIPTION).await;
     let workers = Ledger::new(database.clone()).workers(SystemClock.now()).await;
     database.close().await;

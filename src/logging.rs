@@ -1,9 +1,10 @@
-//! The log: lines on standard error, none with personal data.
+//! The log: lines on standard error, none with personal data or a secret.
 
 use std::io::{ErrorKind, IsTerminal};
 
 use anyhow::Context;
-use tracing_subscriber::filter::{FilterExt, filter_fn};
+use tracing::{Level, Metadata};
+use tracing_subscriber::filter::{FilterExt, LevelFilter, filter_fn};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, Registry, fmt};
@@ -11,6 +12,17 @@ use tracing_subscriber::{EnvFilter, Layer, Registry, fmt};
 use crate::cli::Command;
 use crate::settings::{LogFormat, Settings};
 use crate::traces;
+
+/// The crates of this project, as the targets of their lines begin.
+const OURS: [&str; 7] = [
+    "api",
+    "domain",
+    "eventstore",
+    "mailer",
+    "migrations",
+    "patients",
+    "projector",
+];
 
 /// Starts the log, and the traces of a role; says in the log if a `.env` file could not be read.
 pub(crate) fn start(
@@ -34,6 +46,10 @@ pub(crate) fn start(
     let wanted = filter
         .as_ref()
         .map_or_else(|_| EnvFilter::new("info"), Clone::clone);
+    let more_than_info = wanted
+        .max_level_hint()
+        .is_none_or(|level| level > LevelFilter::INFO);
+    let wanted = wanted.and(filter_fn(may_be_said).with_max_level_hint(LevelFilter::TRACE));
     let traces = traces::start(settings, command);
     let registry = tracing_subscriber::registry();
     match traces {
@@ -44,13 +60,18 @@ pub(crate) fn start(
                 .with(traces::layer(exporter))
                 .init();
         }
-        Ok(None) => registry.with(lines).with(wanted).init(),
+        Ok(None) => registry.with(lines.with_filter(wanted)).init(),
         Err(error) => {
-            registry.with(lines).with(wanted).init();
+            registry.with(lines.with_filter(wanted)).init();
             return Err(error);
         }
     }
     filter?;
+    if more_than_info {
+        tracing::info!(
+            "LOG: libraries say no more than at info, since they would say passwords and personal data"
+        );
+    }
     match dotenv {
         Ok(()) => tracing::debug!("read .env"),
         Err(dotenvy::Error::Io(error)) if error.kind() == ErrorKind::NotFound => {}
@@ -58,4 +79,12 @@ pub(crate) fn start(
         Err(_) => anyhow::bail!(".env cannot be read: expected lines of the form NAME=value"),
     }
     Ok(())
+}
+
+/// Whether a line may be written, whatever LOG says. Drivers and libraries, those of the next version too, are free to
+/// write below info what goes over their wires; what ours write is ours to see to.
+fn may_be_said(metadata: &Metadata<'_>) -> bool {
+    let target = metadata.target();
+    let of = target.split_once("::").map_or(target, |(of, _)| of);
+    *metadata.level() <= Level::INFO || OURS.contains(&of)
 }

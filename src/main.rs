@@ -30,9 +30,11 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 fn main() -> ExitCode {
     // Before anything reads the environment, and while there is only one thread.
     let dotenv = dotenvy::from_path(".env");
-    let Cli { command, settings } = Cli::read();
-    let outcome = logging::start(&settings, command.as_ref(), dotenv)
-        .and_then(|()| run(command.unwrap_or(Command::Serve), &settings));
+    let cli = Cli::read();
+    let outcome = logging::start(&cli.settings, cli.command.as_ref(), dotenv).and_then(|()| {
+        cli.warn();
+        run(cli.command.unwrap_or(Command::Serve), &cli.settings)
+    });
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -11,7 +11,7 @@ use clap::Subcommand;
 use eventstore::Database;
 use serde::Serialize;
 
-use crate::database;
+use crate::database::{self, Missing};
 use crate::settings::Settings;
 
 /// Connections of a command: one that reads ahead, one that writes, and some to look.
@@ -61,7 +61,7 @@ pub(crate) enum ProjectionCommand {
 
 /// Runs a command on a database whose schema is up to date.
 pub(crate) async fn run(settings: &Settings, command: ProjectionCommand) -> anyhow::Result<()> {
-    let database = database::open(settings, CONNECTIONS).await?;
+    let database = database::open(settings, CONNECTIONS, Missing::Refuse).await?;
     migrations::check(&database).await?;
     let outcome = match command {
         ProjectionCommand::Status { json } => status::run(&database, json).await,

@@ -14,9 +14,10 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::database::{self, Missing};
 use crate::settings::Settings;
 use crate::shutdown::StopSignals;
-use crate::{access, database, mail, metrics, tls, traces};
+use crate::{access, mail, metrics, tls, traces};
 
 /// `patients serve`.
 pub(crate) async fn serve(settings: &Settings) -> anyhow::Result<()> {
@@ -131,10 +132,14 @@ impl<'s> Process<'s> {
     async fn start(settings: &'s Settings, role: &'static str, schema: Schema) -> anyhow::Result<Self> {
         let clock = SystemClock::shared();
         let owner = database::owner(role);
-        let database = database::open(settings, settings.database_connections).await?;
+        let missing = match schema {
+            Schema::BringUpToDate => Missing::Refuse,
+            Schema::WaitFor => Missing::WaitFor,
+        };
+        let database = database::open(settings, settings.database_connections, missing).await?;
         match schema {
-            Schema::BringUpToDate => migrations::migrate(&database, Arc::clone(&clock), &owner).await?,
-            Schema::WaitFor => database::wait_for_schema(&database).await?,
+            Schema::BringUpToDate => database::bring_up_to_date(settings, &database, &clock, &owner).await?,
+            Schema::WaitFor => database::wait_for_schema(settings, &database).await?,
         }
         let stop_signal = CancellationToken::new();
         let signal_tasks = TaskTracker::new();

@@ -91,7 +91,7 @@ pub(crate) struct Settings {
     pub(crate) mail_ca_file: Option<PathBuf>,
 
     /// A file with the private key (PEM, RSA or Ed25519) to sign emails with by DKIM
-    #[arg(long, env, global = true)]
+    #[arg(long, env, global = true, hide_env_values = true)]
     pub(crate) mail_dkim_key_file: Option<PathBuf>,
 
     /// The selector under which its public key is found in DNS, such as mail2026
@@ -117,7 +117,7 @@ pub(crate) struct Settings {
     tls_cert_file: Option<PathBuf>,
 
     /// A file with its private key (PEM)
-    #[arg(long, env, global = true, value_parser = path)]
+    #[arg(long, env, global = true, hide_env_values = true, value_parser = path)]
     tls_key_file: Option<PathBuf>,
 
     /// The most requests of each client in a time, such as 1000/s or 6000/m, or `off`. A client is the holder of an access
@@ -160,7 +160,7 @@ pub(crate) struct Settings {
     auth_tokens: Option<String>,
 
     /// A file of such lines, read again whenever it changes
-    #[arg(long, env, global = true, value_parser = path)]
+    #[arg(long, env, global = true, hide_env_values = true, value_parser = path)]
     auth_tokens_file: Option<PathBuf>,
 
     #[command(flatten)]
@@ -190,7 +190,8 @@ pub(crate) struct Settings {
     #[arg(long, env, global = true, default_value = "30s", value_parser = duration)]
     pub(crate) shutdown_timeout: Duration,
 
-    /// What is logged: off, error, warn, info, debug, trace, or a list such as `info,api=debug`
+    /// What is logged: off, error, warn, info, debug, trace, or a list such as `info,api=debug`. Libraries say no more than at
+    /// info
     #[arg(long, env, global = true, default_value = "info")]
     pub(crate) log: String,
 
@@ -263,6 +264,18 @@ impl Settings {
             if scheme.is_some_and(|scheme| !schemes.contains(&scheme)) {
                 let flag = setting.to_lowercase().replace('_', "-");
                 return Err(format!("{setting} (--{flag}): expected {expected}"));
+            }
+        }
+        let key_files = [
+            ("MAIL_DKIM_KEY_FILE", &self.mail_dkim_key_file),
+            ("TLS_KEY_FILE", &self.tls_key_file),
+        ];
+        for (setting, path) in key_files {
+            let path = path.as_deref().map(Path::to_string_lossy).unwrap_or_default();
+            if path.contains("-----BEGIN") {
+                return Err(format!(
+                    "{setting}: expected the path of a file, not what is in it"
+                ));
             }
         }
         Ok(())

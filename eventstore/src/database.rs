@@ -17,7 +17,7 @@ use sqlx::mysql::{MySqlConnectOptions, MySqlPool, MySqlPoolOptions};
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
-use sqlx::{ConnectOptions, Executor, MySql};
+use sqlx::{ConnectOptions, Connection as _, Executor, MySql};
 use tokio::time::Instant;
 
 use crate::error::{Error, Result};
@@ -250,6 +250,12 @@ async fn connect_mysql(url: &str, options: DatabaseOptions) -> Result<MySqlPool>
         .statement_cache_capacity(PREPARED_STATEMENTS)
         // It would log slow statements whole, and some have hashes of emails in their text.
         .disable_statement_logging();
+    // Why there is no connection: the pool would ask on where it is refused, and say only that its time is up.
+    tokio::time::timeout(options.acquire_timeout, connect.connect())
+        .await
+        .map_err(|_| Error::Timeout(options.acquire_timeout))??
+        .close()
+        .await?;
     let pool = MySqlPoolOptions::new()
         .max_connections(options.connections)
         // Sooner than the server would.

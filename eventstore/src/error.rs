@@ -73,19 +73,25 @@ impl Error {
     #[must_use]
     pub fn is_connection(&self) -> bool {
         match self {
-            Self::Timeout(_)
-            | Self::Database(
-                sqlx::Error::Io(_)
-                | sqlx::Error::Tls(_)
-                | sqlx::Error::Protocol(_)
-                | sqlx::Error::PoolTimedOut
-                | sqlx::Error::PoolClosed
-                | sqlx::Error::WorkerCrashed,
-            ) => true,
+            Self::Timeout(_) => true,
+            Self::Database(error) => Self::is_lost_connection(error),
+            _ => false,
+        }
+    }
+
+    /// The same of an error as the driver gives it.
+    #[must_use]
+    pub fn is_lost_connection(error: &sqlx::Error) -> bool {
+        match error {
+            sqlx::Error::Io(_)
+            | sqlx::Error::Tls(_)
+            | sqlx::Error::Protocol(_)
+            | sqlx::Error::PoolTimedOut
+            | sqlx::Error::PoolClosed
+            | sqlx::Error::WorkerCrashed => true,
             // ER_CON_COUNT_ERROR, ER_SERVER_SHUTDOWN, ER_CONNECTION_KILLED (MariaDB's), ER_SESSION_WAS_KILLED,
             // ER_CLIENT_INTERACTION_TIMEOUT (MySQL's last words to a connection that was idle for wait_timeout).
-            Self::Database(error) => matches!(mysql_number(error), Some(1040 | 1053 | 1927 | 3169 | 4031)),
-            _ => false,
+            error => matches!(mysql_number(error), Some(1040 | 1053 | 1927 | 3169 | 4031)),
         }
     }
 

@@ -7,7 +7,16 @@
 //! # Adding a migration
 //!
 //! 1. Add `NNNN_name.sql` to `mysql/` and `sqlite/`, with the next number.
-//! 2. Keep what older binaries read and write: first expand, then, one release later, contract.
+//! 2. Keep what older binaries read and write: first expand, then, one release later, contract. While an upgrade is under way,
+//!    the older program works on the newer schema (docs/operations.md, "Upgrading"):
+//!
+//!    | expand: at any time | contract: when no program of before runs any more |
+//!    |---|---|
+//!    | a table; a column that may be null or has a default; an index | drop or rename any of them |
+//!    | a `CHECK` that takes more | a `CHECK` that takes less, `NOT NULL` without a default |
+//!    | a new value, if older programs pass over it | a value that older programs stop at |
+//!
+//!    `scripts/upgrade` runs an older program on the newer schema.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -15,6 +24,7 @@ use std::time::Duration;
 
 use eventstore::{Clock, Connection, Database, Dialect, Lease, Session};
 use sqlx::migrate::{MigrateError, Migrator};
+use sqlx::mysql::MySqlDatabaseError;
 
 static MYSQL: Migrator = sqlx::migrate!("./mysql");
 static SQLITE: Migrator = sqlx::migrate!("./sqlite");
@@ -22,6 +32,11 @@ static SQLITE: Migrator = sqlx::migrate!("./sqlite");
 /// How long a process that migrates may say nothing before another one takes over.
 const LEASE: Duration = Duration::from_secs(30);
 const PAUSE: Duration = Duration::from_millis(200);
+
+/// While an `ALTER TABLE` waits for open transactions, every other statement on that table waits behind it. So it waits for
+/// two seconds, and lets the others go on before it tries again.
+const SHORT_LOCK_WAIT: &str = "SET SESSION lock_wait_timeout = 2";
+const BETWEEN_LOCK_WAITS: Duration = Duration::from_secs(3);
 
 /// Why the schema is not as it should be.
 #[derive(Debug, thiserror::Error)]
@@ -43,6 +58,20 @@ pub enum Error {
     },
 }
 
+impl Error {
+    /// Whether the connection to the database failed: the same may succeed on another one.
+    #[must_use]
+    pub fn is_connection(&self) -> bool {
+        match self {
+            Self::Store(error) => error.is_connection(),
+            Self::Migrate(MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _)) => {
+                eventstore::Error::is_lost_connection(error)
+            }
+            Self::Migrate(_) | Self::Behind { .. } => false,
+        }
+    }
+}
+
 /// Brings the schema up to date. `owner` names this process; another one that migrates at the moment is waited for.
 ///
 /// # Errors
@@ -61,7 +90,11 @@ pub async fn migrate(database: &Database, clock: Arc<dyn Clock>, owner: &str) ->
         owner.to_owned(),
         LEASE,
     );
+    let mut said = false;
     while !lease.hold().await? {
+        if !std::mem::replace(&mut said, true) {
+            tracing::info!("waiting for another process, which brings the schema up to date");
+        }
         tokio::time::sleep(PAUSE).await;
     }
     let migrated = tokio::select! {
@@ -88,13 +121,42 @@ async fn run(database: &Database) -> Result<(), Error> {
         Dialect::Sqlite => &SQLITE,
     });
     if let Some(pool) = database.mysql() {
-        // A migration that was killed half-way is marked as begun. Its statements can be run again.
-        forget_unfinished(database).await?;
-        migrator.run(pool).await?;
+        loop {
+            // A migration that was killed half-way is marked as begun. Its statements can be run again.
+            forget_unfinished(database).await?;
+            let mut connection = pool.acquire().await.map_err(eventstore::Error::from)?;
+            // It has a setting that is for nobody else.
+            connection.close_on_drop();
+            sqlx::query(SHORT_LOCK_WAIT)
+                .execute(&mut *connection)
+                .await
+                .map_err(eventstore::Error::from)?;
+            match migrator.run(&mut *connection).await {
+                Err(error) if is_lock_wait(&error) => {
+                    tracing::warn!(
+                        "waiting for transactions that are open, such as those of `patients projection verify`: {error}"
+                    );
+                }
+                ended => return Ok(ended?),
+            }
+            tokio::time::sleep(BETWEEN_LOCK_WAITS).await;
+        }
     } else if let Some(pool) = database.sqlite_writer() {
         migrator.run(pool).await?;
     }
     Ok(())
+}
+
+/// Whether a table could not be locked in time.
+fn is_lock_wait(error: &MigrateError) -> bool {
+    let (MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _)) = error else {
+        return false;
+    };
+    // ER_LOCK_WAIT_TIMEOUT
+    error
+        .as_database_error()
+        .and_then(|error| error.try_downcast_ref::<MySqlDatabaseError>())
+        .is_some_and(|error| error.number() == 1205)
 }
 
 fn without_lock(migrator: &Migrator) -> Migrator {

@@ -9,7 +9,7 @@ use eventstore::{Database, Position};
 use mailer::{DeliveryState, Template};
 
 use super::{list, preview, retry, status, test};
-use crate::database;
+use crate::database::{self, Missing};
 use crate::settings::Settings;
 
 /// What operators do with mail.
@@ -136,7 +136,7 @@ fn position(number: u64) -> anyhow::Result<Position> {
 
 /// The database, with a schema as new as this program.
 pub(super) async fn open(settings: &Settings) -> anyhow::Result<Database> {
-    let database = database::open(settings, 2).await?;
+    let database = database::open(settings, 2, Missing::Refuse).await?;
     migrations::check(&database).await?;
     Ok(database)
 }

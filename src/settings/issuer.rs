@@ -23,7 +23,7 @@ pub(crate) struct IssuerSettings {
     pub(crate) auth_jwks_file: Option<PathBuf>,
 
     /// Or where its keys are fetched from: https, or http to this machine
-    #[arg(long, env, global = true)]
+    #[arg(long, env, global = true, hide_env_values = true)]
     pub(crate) auth_jwks_url: Option<String>,
 
     /// What its tokens may be signed with: RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, `EdDSA`

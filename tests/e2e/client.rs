@@ -1,5 +1,6 @@
 //! A client of the API, as users write them.
 
+use reqwest::header::{AUTHORIZATION, HeaderMap};
 use reqwest::{Response, StatusCode};
 use serde_json::{Value, json};
 use testkit::{http_client, link_target};
@@ -8,23 +9,35 @@ use testkit::{http_client, link_target};
 #[derive(Clone)]
 pub(crate) struct Client {
     http: reqwest::Client,
-    base: String,
+    port: u16,
 }
 
 impl Client {
     pub(crate) fn new(port: u16) -> Self {
+        Self::with_headers(port, HeaderMap::new())
+    }
+
+    /// One who holds this access token.
+    pub(crate) fn holding(port: u16, token: &str) -> Self {
+        let bearer = format!("Bearer {token}").parse().unwrap();
+        Self::with_headers(port, HeaderMap::from_iter([(AUTHORIZATION, bearer)]))
+    }
+
+    fn with_headers(port: u16, headers: HeaderMap) -> Self {
         let http = http_client()
             .timeout(std::time::Duration::from_secs(30))
+            .default_headers(headers)
             .build()
             .unwrap();
-        Self {
-            http,
-            base: format!("http://127.0.0.1:{port}"),
-        }
+        Self { http, port }
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.port
     }
 
     pub(crate) fn url(&self, path: &str) -> String {
-        format!("{}{path}", self.base)
+        format!("http://127.0.0.1:{}{path}", self.port)
     }
 
     pub(crate) async fn get(&self, path: &str) -> reqwest::Result<Response> {

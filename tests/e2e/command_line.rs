@@ -1,7 +1,6 @@
 //! The command line: settings, exit codes, health.
 
 use std::process::{Command, Output};
-use std::time::Duration;
 
 use sqlx::Connection;
 use tempfile::TempDir;
@@ -54,6 +53,11 @@ fn a_wrong_setting_is_named_with_what_it_expects() {
         ("MAIL_ANSWER_TIMEOUT", "2h", "expected 1s to 1h"),
         ("MAIL_CONNECT_TIMEOUT", "0s", "expected 1s to 1h"),
         ("LOG", "nonsense=nonsense=nonsense", "a level such as info"),
+        (
+            "MAIL_DKIM_KEY_FILE",
+            "-----BEGIN PRIVATE KEY-----\nhunter2",
+            "the path of a file",
+        ),
     ] {
         let folder = TempDir::new().unwrap();
         let (succeeded, said) = run(patients("serve").current_dir(folder.path()).env(setting, value));
@@ -268,33 +272,6 @@ async fn migrate_makes_the_database_if_there_is_none_and_may_be_run_again() {
         .execute(&mut connection)
         .await
         .unwrap();
-}
-
-#[tokio::test]
-async fn a_role_waits_for_the_schema_and_can_be_told_to_stop_meanwhile() {
-    let database = mysql_servers()[0].create_database().await;
-    let mut command = patients("projector");
-    command.env("DATABASE_URL", &database.url);
-    let program = Program::start(&command);
-    wait_until(SOON, "it says what it waits for", async || {
-        program.log().contains("patients migrate")
-    })
-    .await;
-    program.terminate();
-    assert_eq!(program.wait(Duration::from_secs(5)).await, 0, "{}", program.log());
-}
-
-#[tokio::test]
-async fn a_role_waits_for_a_database_that_is_not_up_yet() {
-    let port = free_port();
-    let mut command = patients("api");
-    command.env("DATABASE_URL", format!("mysql://root@127.0.0.1:{port}/patients"));
-    let program = Program::start(&command);
-    wait_until(SOON, "it says what it waits for", async || {
-        program.log().contains("waiting for the database")
-    })
-    .await;
-    assert!(program.is_running());
 }
 
 #[tokio::test]

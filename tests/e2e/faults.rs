@@ -63,7 +63,7 @@ impl Clerks {
 
 impl Production {
     /// Waits until some more rows than now are in each of these.
-    async fn more_in(&self, tables: &[&str]) {
+    pub(crate) async fn more_in(&self, tables: &[&str]) {
         for table in tables {
             let enough = self.count(table).await + 10;
             wait_until(SOON, &format!("more rows are in {table}"), async || {

@@ -25,5 +25,7 @@ mod privacy;
 mod production;
 mod rebuild;
 mod rig;
+mod starting;
 mod tls;
 mod traces;
+mod upgrade;

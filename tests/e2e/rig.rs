@@ -31,11 +31,7 @@ pub(crate) struct Production {
 
 impl Production {
     pub(crate) async fn on(server: &MysqlServer) -> Self {
-        let production = Self {
-            database: server.create_database().await,
-            redis: RedisServer::start().await,
-            smtp: SmtpServer::start(SmtpMode::Plain).await,
-        };
+        let production = Self::without_schema_on(server).await;
         let migrated = production.command("migrate").output().unwrap();
         assert!(
             migrated.status.success(),
@@ -43,6 +39,15 @@ impl Production {
             String::from_utf8_lossy(&migrated.stderr)
         );
         production
+    }
+
+    /// With an empty database.
+    pub(crate) async fn without_schema_on(server: &MysqlServer) -> Self {
+        Self {
+            database: server.create_database().await,
+            redis: RedisServer::start().await,
+            smtp: SmtpServer::start(SmtpMode::Plain).await,
+        }
     }
 
     /// Runs `test` once for each MySQL and MariaDB server there is.

@@ -17,26 +17,43 @@ pub struct RedisServer {
 impl RedisServer {
     /// Starts one, with `redis-server`.
     pub async fn start() -> Self {
+        Self::start_with(None).await
+    }
+
+    /// Starts one that wants this password.
+    pub async fn start_with_password(password: &str) -> Self {
+        Self::start_with(Some(password)).await
+    }
+
+    async fn start_with(password: Option<&str>) -> Self {
         let program = installed::find(&["redis-server"], |_| true)
             .expect("no redis-server is installed: `apt-get install redis-server`");
         let folder = Folder::new();
         let port = free_port();
-        let probe = Probe::Answers(b"PING\r\n", |answer| answer.starts_with(b"+PONG"));
+        let probe = Probe::Answers(b"PING\r\n", |answer| {
+            answer.starts_with(b"+PONG") || answer.starts_with(b"-NOAUTH")
+        });
         let log = folder.path().join("log");
         let service = Service::start("redis-server", &program, (port, probe), log, |command| {
             command.args(["--bind", "127.0.0.1", "--port", &port.to_string()]);
             command
                 .args(["--save", "", "--appendonly", "no", "--dir"])
                 .arg(folder.path());
+            if let Some(password) = password {
+                command.args(["--requirepass", password]);
+            }
         });
+        let user = password
+            .map(|password| format!(":{password}@"))
+            .unwrap_or_default();
         Self {
-            url: format!("redis://127.0.0.1:{port}"),
+            url: format!("redis://{user}127.0.0.1:{port}"),
             service: service.await,
             _folder: folder,
         }
     }
 
-    /// `redis://127.0.0.1:PORT`
+    /// `redis://127.0.0.1:PORT`, with the password before the host if it wants one.
     pub fn url(&self) -> &str {
         &self.url
     }

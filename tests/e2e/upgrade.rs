@@ -1,0 +1,312 @@
+//! A newer program takes over from an older one, while patients are registered and deleted.
+//!
+//! `scripts/upgrade` makes the older program from the history of this repository, and names it by `UPGRADE_FROM`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use reqwest::{Response, StatusCode};
+use serde_json::Value;
+use testkit::{Mail, Program, free_port, mysql_servers, wait_until};
+use tokio::task::JoinHandle;
+
+use crate::client::{Client, id_of};
+use crate::rebuild::run;
+use crate::rig::{Production, SOON};
+
+const SENT: &str = "mail_deliveries WHERE state = 'sent'";
+const EVERYTHING: [&str; 3] = ["events", "patient_view", SENT];
+
+/// The APIs that a load balancer knows.
+type Balanced = Arc<Mutex<Vec<Client>>>;
+
+/// What clients saw.
+#[derive(Default)]
+struct Seen {
+    /// Each email with the id that it was given.
+    registered: BTreeMap<String, String>,
+    deleted: BTreeSet<String>,
+    /// Answers 503, which say to try again.
+    unavailable: usize,
+}
+
+/// What a client asks for.
+enum Request<'r> {
+    Register(&'r str),
+    Read(&'r str),
+    List,
+    Delete(&'r str),
+}
+
+impl Request<'_> {
+    async fn send(&self, api: &Client) -> reqwest::Result<Response> {
+        match self {
+            Self::Register(email) => api.register_under(email, email).await,
+            Self::Read(id) => api.get(&format!("/patients/{id}")).await,
+            Self::List => api.get("/getPatients?limit=5").await,
+            Self::Delete(id) => api.delete(id).await,
+        }
+    }
+}
+
+impl Seen {
+    /// Asks one API after the other until one answers with one of `expected`, as clients behind a load balancer do. An API that
+    /// has just been stopped refuses the connection; 503 and a request that is under way elsewhere are worth another try;
+    /// anything else is a failure.
+    async fn ask(&mut self, apis: &Balanced, request: Request<'_>, expected: &[StatusCode]) -> String {
+        loop {
+            let api = {
+                let mut apis = apis.lock().unwrap();
+                apis.rotate_left(1);
+                apis[0].clone()
+            };
+            if let Ok(answer) = request.send(&api).await {
+                let status = answer.status();
+                if let Ok(said) = answer.text().await {
+                    match status {
+                        status if expected.contains(&status) => return said,
+                        StatusCode::SERVICE_UNAVAILABLE => self.unavailable += 1,
+                        _ => assert!(said.contains("/problems/request-in-progress"), "{status}: {said}"),
+                    }
+                }
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Registers a patient, reads what it is told at any API, and deletes every fourth.
+    async fn work(&mut self, apis: &Balanced, email: String) {
+        const DELETED: [StatusCode; 2] = [StatusCode::NO_CONTENT, StatusCode::GONE];
+        let said = self
+            .ask(apis, Request::Register(&email), &[StatusCode::CREATED])
+            .await;
+        let id = id_of(&serde_json::from_str(&said).unwrap()).to_owned();
+        let read = self.ask(apis, Request::Read(&id), &[StatusCode::OK]).await;
+        assert!(read.contains(&email), "{read}");
+        self.ask(apis, Request::List, &[StatusCode::OK]).await;
+        if self.registered.len() % 4 == 3 {
+            // One whose answer was lost has been made all the same.
+            self.ask(apis, Request::Delete(&id), &DELETED).await;
+            self.ask(apis, Request::Read(&id), &[StatusCode::GONE]).await;
+            self.deleted.insert(id.clone());
+        }
+        let before = self.registered.insert(email, id);
+        assert_eq!(before, None);
+    }
+}
+
+/// Clients at work until they are told to stop.
+struct Clients {
+    stop: Arc<AtomicBool>,
+    at_work: Vec<JoinHandle<Seen>>,
+}
+
+impl Clients {
+    fn start(apis: &Balanced) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let at_work = (0..4).map(|client| {
+            let (apis, stop) = (Arc::clone(apis), Arc::clone(&stop));
+            tokio::spawn(async move {
+                let mut seen = Seen::default();
+                while !stop.load(Ordering::SeqCst) {
+                    let email = format!("p{}.{client}@example.com", seen.registered.len());
+                    seen.work(&apis, email).await;
+                }
+                seen
+            })
+        });
+        Self {
+            at_work: at_work.collect(),
+            stop,
+        }
+    }
+
+    async fn stop(self) -> Seen {
+        self.stop.store(true, Ordering::SeqCst);
+        let mut all = Seen::default();
+        for client in self.at_work {
+            let seen = client.await.unwrap();
+            all.registered.extend(seen.registered);
+            all.deleted.extend(seen.deleted);
+            all.unavailable += seen.unavailable;
+        }
+        all
+    }
+}
+
+fn rows(count: usize) -> i64 {
+    i64::try_from(count).unwrap()
+}
+
+/// The older and the newer program, on the same servers.
+struct Upgrade {
+    production: Production,
+    older: String,
+}
+
+impl Upgrade {
+    fn older(&self, role: &str) -> Command {
+        let newer = self.production.command(role);
+        let mut older = Command::new(&self.older);
+        older.args(newer.get_args());
+        older.envs(newer.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        older
+    }
+
+    async fn api(mut command: Command) -> (Program, Client) {
+        let port = free_port();
+        let program = Program::start(command.env("HTTP_ADDR", format!("127.0.0.1:{port}")));
+        let client = Client::new(port);
+        wait_until(SOON, "the API is ready", async || client.ready().await).await;
+        (program, client)
+    }
+
+    fn newer(&self, words: &[&str]) -> (bool, String) {
+        run(self.production.command("").args(words))
+    }
+
+    async fn migration(&self) -> i64 {
+        self.production.count("_sqlx_migrations WHERE success").await
+    }
+
+    async fn ends(program: Program) {
+        program.terminate();
+        assert_eq!(program.wait(SOON).await, 0, "{}", program.log());
+    }
+
+    async fn rolls(self) {
+        let production = &self.production;
+        let (migrated, said) = run(&mut self.older("migrate"));
+        assert!(migrated, "{said}");
+        let before = self.migration().await;
+        let (mut old_api, old_client) = Self::api(self.older("api")).await;
+        let old_projector = Program::start(&self.older("projector"));
+        let old_mailer = Program::start(&self.older("mailer"));
+        let apis = Balanced::new(Mutex::new(vec![old_client.clone()]));
+        let clients = Clients::start(&apis);
+        production.more_in(&EVERYTHING).await;
+
+        // Somebody reads for long, so that the table cannot be altered; the others must not wait for that.
+        let reader = production.barrier("SELECT COUNT(*) FROM patient_view").await;
+        let migrating = production.start("migrate");
+        wait_until(SOON, "it says what it waits for", async || {
+            migrating.log().contains("waiting for transactions that are open")
+        })
+        .await;
+        production.more_in(&EVERYTHING).await;
+        reader.lift().await;
+        assert_eq!(migrating.wait(SOON).await, 0, "{}", migrating.log());
+        assert!(self.migration().await > before, "there was nothing to migrate");
+        production.more_in(&EVERYTHING).await;
+        // An older program that is started again waits for nothing.
+        old_api.kill9().await;
+        old_api.restart().await;
+        production.more_in(&EVERYTHING).await;
+
+        let (new_api, new_client) = Self::api(production.command("api")).await;
+        let new_projector = production.start("projector");
+        let new_mailer = production.start("mailer");
+        apis.lock().unwrap().push(new_client.clone());
+        production.more_in(&EVERYTHING).await;
+        Self::ends(old_mailer).await;
+        production.more_in(&EVERYTHING).await;
+        Self::ends(old_projector).await;
+        production.more_in(&EVERYTHING).await;
+        Self::ends(old_api).await;
+        apis.lock().unwrap().retain(|api| api.port() != old_client.port());
+        production.more_in(&EVERYTHING).await;
+        let seen = clients.stop().await;
+
+        self.nothing_is_lost_or_doubled(&seen, &new_client).await;
+        self.names_are_found_after_a_rebuild(&seen, &new_client).await;
+        for program in [new_api, new_projector, new_mailer] {
+            Self::ends(program).await;
+        }
+        println!(
+            "{} registered, {} deleted; answered 503: {}",
+            seen.registered.len(),
+            seen.deleted.len(),
+            seen.unavailable
+        );
+    }
+
+    async fn nothing_is_lost_or_doubled(&self, seen: &Seen, client: &Client) {
+        let production = &self.production;
+        let events = rows(seen.registered.len() + seen.deleted.len());
+        assert_eq!(production.count("events").await, events);
+        let head = format!("log_head WHERE position = {events}");
+        assert_eq!(production.count(&head).await, 1, "positions have gaps");
+        let active: BTreeSet<String> = seen
+            .registered
+            .values()
+            .filter(|id| !seen.deleted.contains(*id))
+            .cloned()
+            .collect();
+        wait_until(SOON, "all are projected", async || {
+            let listed = client.list().await;
+            listed
+                .iter()
+                .map(|patient| id_of(patient).to_owned())
+                .collect::<BTreeSet<_>>()
+                == active
+        })
+        .await;
+        // One whose patient was deleted first is cancelled.
+        let finished = "mail_deliveries WHERE state IN ('sent', 'cancelled')";
+        wait_until(2 * SOON, "all mail is finished", async || {
+            production.count(finished).await == rows(seen.registered.len())
+        })
+        .await;
+        assert_eq!(
+            production.count("mail_deliveries").await,
+            rows(seen.registered.len())
+        );
+        let mails = production.smtp.mails();
+        assert_eq!(production.count(SENT).await, rows(mails.len()));
+        let recipients: BTreeSet<String> = mails.iter().map(Mail::recipient).collect();
+        assert_eq!(recipients.len(), mails.len(), "a mail came twice");
+        for (email, id) in &seen.registered {
+            assert!(
+                recipients.contains(email) || seen.deleted.contains(id),
+                "{email} has no mail"
+            );
+        }
+        let (sound, said) = self.newer(&["audit", "verify"]);
+        assert!(sound, "{said}");
+        // The older one reads what the newer one wrote.
+        let (sound, said) = run(self.older("").args(["audit", "verify"]));
+        assert!(sound, "{said}");
+    }
+
+    async fn names_are_found_after_a_rebuild(&self, seen: &Seen, client: &Client) {
+        const SEARCH: &str = "/patients?name=maria-jose&limit=1000";
+        let refused = client.get(SEARCH).await.unwrap();
+        assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
+        let (rebuilt, said) = self.newer(&["projection", "rebuild"]);
+        assert!(rebuilt, "{said}");
+        let (same, said) = self.newer(&["projection", "verify"]);
+        assert!(same && said.contains("the same"), "{said}");
+        let found: Vec<Value> = client.get(SEARCH).await.unwrap().json().await.unwrap();
+        let active = seen.registered.len() - seen.deleted.len();
+        assert_eq!(found.len(), active.min(1000));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_newer_program_takes_over_from_an_older_one_and_nothing_is_lost() {
+    let Ok(older) = std::env::var("UPGRADE_FROM") else {
+        println!("not tested: UPGRADE_FROM names no older program; `scripts/upgrade` makes one");
+        return;
+    };
+    for server in mysql_servers() {
+        println!("on {}", server.flavour.name());
+        let upgrade = Upgrade {
+            production: Production::without_schema_on(server).await,
+            older: older.clone(),
+        };
+        upgrade.rolls().await;
+    }
+}
