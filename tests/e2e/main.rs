@@ -21,6 +21,7 @@ mod mail_faults;
 mod metrics;
 mod mta;
 mod operators;
+mod over_tls;
 mod privacy;
 mod production;
 mod rebuild;
