@@ -19,6 +19,7 @@ mod log;
 mod mail;
 mod mail_faults;
 mod metrics;
+mod monitoring;
 mod mta;
 mod operators;
 mod over_tls;
