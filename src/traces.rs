@@ -51,11 +51,8 @@ pub(crate) fn start(settings: &Settings, command: Option<&Command>) -> anyhow::R
     if is("OTEL_SDK_DISABLED", "true") || is("OTEL_TRACES_EXPORTER", "none") {
         return Ok(None);
     }
-    // The client that sends is built without TLS.
-    if !endpoint.starts_with("http://") {
-        bail!(
-            "OTEL_EXPORTER_OTLP_ENDPOINT: expected http://host:port, such as that of a collector beside this process"
-        );
+    if !(endpoint.starts_with("https://") || endpoint.starts_with("http://")) {
+        bail!("OTEL_EXPORTER_OTLP_ENDPOINT: expected https://host:port or http://host:port");
     }
     let protocol = std::env::var("OTEL_EXPORTER_OTLP_PROTOCOL").unwrap_or_default();
     if !matches!(protocol.as_str(), "" | "http/protobuf") {

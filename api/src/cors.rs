@@ -13,6 +13,8 @@ use tower::{Layer, ServiceExt};
 use tower_http::cors::CorsLayer;
 use url::{Origin as Parsed, Url};
 
+use crate::host;
+
 /// How long a browser may keep what a preflight said.
 const MAX_AGE: Duration = Duration::from_hours(1);
 
@@ -93,8 +95,8 @@ impl Cors {
 
 /// The middleware: answers preflights itself, and tells browsers who may see the other answers.
 pub(crate) async fn share(State(Cors(layer)): State<Cors>, request: Request, next: Next) -> Response {
-    // The layer takes every OPTIONS for a preflight; others are for the routes to answer.
-    if request.method() == Method::OPTIONS && !is_preflight(&request) {
+    // The layer takes every OPTIONS for a preflight; others are for the routes to answer, and bad requests to be refused there.
+    if request.method() == Method::OPTIONS && !(is_preflight(&request) && host::check(&request).is_ok()) {
         return next.run(request).await;
     }
     match layer.layer(next).oneshot(request).await {

@@ -30,6 +30,7 @@ mod file;
 pub mod fuzzing;
 mod headers;
 pub mod history;
+mod host;
 mod limit;
 pub mod mail;
 pub mod metrics;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{Method, StatusCode};
-use axum::middleware::from_fn_with_state;
+use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use eventstore::Timestamp;
@@ -20,6 +20,7 @@ use prometheus_client::registry::{Registry, Unit};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use crate::host;
 use crate::secure::{OverTls, secure};
 use crate::server::Listening;
 
@@ -154,6 +155,7 @@ pub async fn serve_metrics(
     };
     let router = Router::new()
         .route("/metrics", get(page))
+        .layer(from_fn(host::checked))
         .layer(from_fn_with_state(OverTls(false), secure));
     let listening = Listening {
         connections: CONNECTIONS,

@@ -15,6 +15,7 @@ use uuid::Uuid;
 
 use crate::Api;
 use crate::access::Caller;
+use crate::host;
 use crate::limit::Standing;
 use crate::metrics::{self, InFlight};
 use crate::problem::ApiError;
@@ -70,7 +71,7 @@ pub(crate) async fn observe(State(api): State<Api>, mut request: Request, next: 
     let caller = api.access.caller_with_newest_keys(request.headers()).await;
     let (standing, admitted) = admit(&api, route, &caller, &request);
     // Nothing more is spent on what is refused here, and more is left for the others.
-    let admitted = admitted.and_then(|()| {
+    let admitted = admitted.and_then(|()| host::check(&request)).and_then(|()| {
         let hopeless = is_command(&method, route) && api.commands.is_full();
         if hopeless {
             Err(ApiError::Overloaded)

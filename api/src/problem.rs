@@ -65,6 +65,8 @@ pub enum ApiError {
     TooLarge(usize),
     /// The body was not there in time.
     BodyTooSlow,
+    /// No `Host`, more than one, or one that is none.
+    InvalidHost,
     /// Fields were refused.
     Invalid(Vec<FieldProblem>),
     /// An active patient has that email.
@@ -146,6 +148,7 @@ impl ApiError {
             Self::UnsupportedMediaType => &kinds::UNSUPPORTED_MEDIA_TYPE,
             Self::TooLarge(_) => &kinds::TOO_LARGE,
             Self::BodyTooSlow => &kinds::BODY_TOO_SLOW,
+            Self::InvalidHost => &kinds::INVALID_HOST,
             Self::Invalid(_) => &kinds::INVALID_REQUEST,
             Self::EmailTaken => &kinds::EMAIL_TAKEN,
             Self::IdempotencyKeyReused => &kinds::IDEMPOTENCY_KEY_REUSED,

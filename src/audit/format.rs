@@ -89,6 +89,21 @@ impl Format {
 mod tests {
     use super::*;
 
+    /// The cells of its line of CSV that a spreadsheet would take for a formula
+    /// (<https://owasp.org/www-community/attacks/CSV_Injection>).
+    fn cells_of_formulas(event: &RecordedEvent) -> usize {
+        let mut line = Vec::new();
+        Format::Csv.write(event, &mut line).unwrap();
+        let mut reader = csv::ReaderBuilder::new()
+            .has_headers(false)
+            .from_reader(&line[..]);
+        let record = reader.records().next().unwrap().unwrap();
+        record
+            .iter()
+            .filter(|cell| cell.starts_with(['=', '+', '-', '@', '\t', '\r', '\n']))
+            .count()
+    }
+
     #[test]
     fn an_event_is_read_as_it_was_written_whatever_it_says() {
         let event: RecordedEvent = serde_json::from_value(json!({
@@ -98,12 +113,17 @@ mod tests {
             "sequence": 1,
             "event_type": "PatientRegistered",
             "event_version": "1.0",
-            "payload": {"name": "Zoë, \"Z\"\n=1+1", "n": [1, 0.5, null]},
+            "payload": {"=1+1": "=1+1", "name": "Zoë, \"Z\"\n=1+1", "n": [1, 0.5, null]},
             "metadata": {},
             "recorded_at": "2026-11-24T06:51:04.123456Z",
             "hash": "0f".repeat(32),
         }))
         .unwrap();
+        assert_eq!(
+            cells_of_formulas(&event),
+            0,
+            "what somebody sent is in objects, which no spreadsheet reckons"
+        );
         for format in [Format::Ndjson, Format::Csv] {
             let mut line = Vec::new();
             format.write(&event, &mut line).unwrap();

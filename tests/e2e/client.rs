@@ -3,7 +3,7 @@
 use reqwest::header::{AUTHORIZATION, HeaderMap};
 use reqwest::{Response, StatusCode};
 use serde_json::{Value, json};
-use testkit::{http_client, link_target};
+use testkit::{Certificates, http_client, link_target};
 
 /// Speaks to one API process.
 #[derive(Clone)]
@@ -34,6 +34,21 @@ impl Client {
 
     pub(crate) fn port(&self) -> u16 {
         self.port
+    }
+
+    /// Over TLS, trusting the authority of these and no other.
+    pub(crate) fn over_tls(port: u16, made: &Certificates) -> Self {
+        let authority = std::fs::read(made.authority()).unwrap();
+        let authority = reqwest::Certificate::from_pem(&authority).unwrap();
+        let http = http_client()
+            .timeout(std::time::Duration::from_secs(30))
+            .tls_certs_only([authority])
+            .build()
+            .unwrap();
+        Self {
+            http,
+            base: format!("https://127.0.0.1:{port}"),
+        }
     }
 
     pub(crate) fn url(&self, path: &str) -> String {

@@ -1,16 +1,19 @@
 //! JWTs, with the keys of an issuer that comes and goes.
 
 use std::collections::HashSet;
+use std::process::Command;
 use std::sync::{Arc, Mutex};
 
+use axum::serve::Listener;
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use testkit::{Program, Signer, free_port, http_client, wait_until};
+use testkit::{Certificates, Program, Signer, free_port, http_client, wait_until};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 use crate::client::Client;
+use crate::over_tls::TlsListener;
 use crate::rig::{SOON, patients};
 
 const ISSUER: &str = "https://id.example.com";
@@ -18,6 +21,8 @@ const ISSUER: &str = "https://id.example.com";
 /// A server that says which keys there are.
 struct Jwks {
     port: u16,
+    /// What it speaks TLS with.
+    certificates: Option<Certificates>,
     keys: Arc<Mutex<Value>>,
     serving: Option<JoinHandle<()>>,
 }
@@ -26,13 +31,19 @@ impl Jwks {
     fn new() -> Self {
         Self {
             port: free_port(),
+            certificates: None,
             keys: Arc::default(),
             serving: None,
         }
     }
 
     fn url(&self) -> String {
-        format!("http://127.0.0.1:{}/keys", self.port)
+        let scheme = if self.certificates.is_some() {
+            "https"
+        } else {
+            "http"
+        };
+        format!("{scheme}://127.0.0.1:{}/keys", self.port)
     }
 
     async fn serve(&mut self, signers: &[&Signer]) {
@@ -42,22 +53,29 @@ impl Jwks {
         }
         let listener = TcpListener::bind(("127.0.0.1", self.port)).await.unwrap();
         let keys = Arc::clone(&self.keys);
-        self.serving = Some(tokio::spawn(async move {
-            loop {
-                let (mut stream, _) = listener.accept().await.unwrap();
-                let mut head = [0; 4096];
-                let _ = stream.read(&mut head).await;
-                let body = keys.lock().unwrap().to_string();
-                let length = body.len();
-                let answer =
-                    format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}");
-                let _ = stream.write_all(answer.as_bytes()).await;
-            }
-        }));
+        self.serving = Some(match &self.certificates {
+            Some(made) => tokio::spawn(tell(TlsListener::new(listener, made), keys)),
+            None => tokio::spawn(tell(listener, keys)),
+        });
     }
 
     fn go_away(&mut self) {
         self.serving.take().unwrap().abort();
+    }
+}
+
+/// Answers each client with the keys.
+async fn tell(mut listener: impl Listener, keys: Arc<Mutex<Value>>) {
+    loop {
+        let (mut stream, _) = listener.accept().await;
+        let mut head = [0; 4096];
+        let _ = stream.read(&mut head).await;
+        let body = keys.lock().unwrap().to_string();
+        let length = body.len();
+        let answer =
+            format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}");
+        let _ = stream.write_all(answer.as_bytes()).await;
+        let _ = stream.shutdown().await;
     }
 }
 
@@ -75,15 +93,19 @@ fn token(signer: &Signer) -> String {
 }
 
 fn serve(folder: &TempDir, port: u16, setting: (&str, &str)) -> Program {
-    Program::start(
-        patients("serve")
-            .current_dir(folder.path())
-            .env("HTTP_ADDR", format!("127.0.0.1:{port}"))
-            .env("AUTH_JWT_ISSUER", ISSUER)
-            .env("AUTH_JWT_AUDIENCE", "patients")
-            .env("AUTH_JWT_ROLES_CLAIM", "realm_access.roles")
-            .env(setting.0, setting.1),
-    )
+    Program::start(&command(folder, port, setting))
+}
+
+fn command(folder: &TempDir, port: u16, setting: (&str, &str)) -> Command {
+    let mut command = patients("serve");
+    command
+        .current_dir(folder.path())
+        .env("HTTP_ADDR", format!("127.0.0.1:{port}"))
+        .env("AUTH_JWT_ISSUER", ISSUER)
+        .env("AUTH_JWT_AUDIENCE", "patients")
+        .env("AUTH_JWT_ROLES_CLAIM", "realm_access.roles")
+        .env(setting.0, setting.1);
+    command
 }
 
 async fn status(client: &Client, path: &str, token: &str) -> u16 {
@@ -141,6 +163,35 @@ async fn keys_are_waited_for_kept_while_the_issuer_is_away_and_fetched_when_one_
 }
 
 #[tokio::test]
+async fn keys_are_fetched_over_tls_from_an_issuer_whose_certificate_is_trusted() {
+    let (made, other) = (Certificates::lasting(30), Certificates::lasting(30));
+    let authorities = [other.authority(), made.authority()];
+    let signer = Signer::ed("key");
+    let mut issuer = Jwks::new();
+    issuer.certificates = Some(made);
+    issuer.serve(&[&signer]).await;
+    for (trusted, authority) in [false, true].into_iter().zip(authorities) {
+        let folder = TempDir::new().unwrap();
+        let port = free_port();
+        let mut command = command(&folder, port, ("AUTH_JWKS_URL", &issuer.url()));
+        let program = Program::start(command.env("SSL_CERT_FILE", authority));
+        let client = Client::new(port);
+        if trusted {
+            wait_until(SOON, "it is ready", async || client.ready().await).await;
+            assert_eq!(status(&client, "/events", &token(&signer)).await, 200);
+        } else {
+            wait_until(SOON, "it says why it waits", async || {
+                let log = program.log();
+                log.contains("waiting for the keys of AUTH_JWKS_URL")
+                    && log.contains("invalid peer certificate")
+            })
+            .await;
+            assert!(!client.ready().await);
+        }
+    }
+}
+
+#[tokio::test]
 async fn the_file_of_keys_is_read_again_when_it_changes() {
     let folder = TempDir::new().unwrap();
     let (old, new) = (Signer::ec("old"), Signer::ed("new"));
@@ -161,6 +212,8 @@ async fn the_file_of_keys_is_read_again_when_it_changes() {
     assert_eq!(status(&client, "/patients", &first).await, 200);
     write(set(&[&new]).to_string());
     wait_until(SOON, "the new key is known", async || {
+        // As above.
+        tokio::time::sleep(std::time::Duration::from_millis(600)).await;
         status(&client, "/patients", &second).await == 200
     })
     .await;

@@ -3,12 +3,15 @@
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use eventstore::Timestamp;
 use tempfile::TempDir;
 use testkit::{Certificates, Program, free_port, wait_until};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
+use crate::client::Client;
+use crate::metrics::Page;
 use crate::rig::{SOON, patients};
 
 struct Server {
@@ -76,6 +79,19 @@ async fn live(connection: &mut TlsStream<TcpStream>) -> String {
         answer.extend_from_slice(&part[..length]);
     }
     String::from_utf8(answer).unwrap()
+}
+
+/// When a certificate ends, in seconds since 1970, by OpenSSL.
+fn not_after(made: &Certificates) -> f64 {
+    let output = Command::new("openssl")
+        .args(["x509", "-noout", "-enddate", "-dateopt", "iso_8601", "-in"])
+        .arg(made.certificate())
+        .output()
+        .unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    let moment = said.trim().strip_prefix("notAfter=").unwrap().replace(' ', "T");
+    let micros = moment.parse::<Timestamp>().unwrap().as_micros();
+    f64::from(u32::try_from(micros / 1_000_000).unwrap())
 }
 
 /// What `openssl s_client` says of the server, and the server to it.
@@ -151,9 +167,14 @@ async fn a_given_certificate_is_served_and_nothing_in_plain() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_new_certificate_is_taken_while_connections_are_open_and_a_broken_one_is_not() {
-    let (old, new) = (Certificates::lasting(30), Certificates::lasting(30));
+    let (old, new) = (Certificates::lasting(30), Certificates::lasting(60));
     let server = Server::with(&old);
     let program = server.start().await;
+    let end = async |made: &Certificates| {
+        let page = Page::of(&Client::over_tls(server.port, made)).await;
+        page.value("patients_tls_certificate_expiry_timestamp_seconds{}")
+    };
+    assert_eq!(end(&old).await, Some(not_after(&old)));
     let mut open = server.connect(&old).await.unwrap();
     live(&mut open).await;
     assert!(server.connect(&new).await.is_err());
@@ -170,6 +191,10 @@ async fn a_new_certificate_is_taken_while_connections_are_open_and_a_broken_one_
         live(&mut open).await.starts_with("HTTP/1.1 200 "),
         "an open connection goes on"
     );
+    wait_until(SOON, "its end is shown", async || {
+        end(&new).await == Some(not_after(&new))
+    })
+    .await;
 
     server.put("key.pem", &old.key());
     wait_until(SOON, "it complains", async || {
@@ -179,6 +204,7 @@ async fn a_new_certificate_is_taken_while_connections_are_open_and_a_broken_one_
     })
     .await;
     assert!(server.connect(&new).await.is_ok());
+    assert_eq!(end(&new).await, Some(not_after(&new)));
     assert!(live(&mut open).await.starts_with("HTTP/1.1 200 "));
     assert!(program.is_running());
 }

@@ -8,11 +8,12 @@ use std::time::{Duration, Instant};
 use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
 use reqwest::Response;
 use serde_json::Value;
-use testkit::{Program, free_port, wait_until};
+use tempfile::TempDir;
+use testkit::{Certificates, Program, free_port, wait_until};
 
 use crate::client::{Client, patient};
-use crate::rig::{Production, SOON};
-use collector::{Collector, Made, send_to};
+use crate::rig::{Production, SOON, patients};
+use collector::{Collector, Made, http, send_to};
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 const PARENT: &str = "00f067aa0ba902b7";
@@ -249,7 +250,7 @@ async fn a_collector_that_is_away_or_hangs_neither_fails_nor_keeps_anything() {
         let production = Production::on(&testkit::mysql_servers()[0]).await;
         let mut serve = production.command("serve");
         if away {
-            send_to(free_port(), &mut serve);
+            send_to(&http(free_port()), &mut serve);
         } else {
             hanging.watch(&mut serve);
         }
@@ -281,6 +282,40 @@ async fn a_collector_that_is_away_or_hangs_neither_fails_nor_keeps_anything() {
         assert_eq!(program.wait(Duration::from_secs(9)).await, 0, "{}", program.log());
         let said = program.log().matches("traces could not be delivered to").count();
         assert!(said <= 1, "{}", program.log());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_collector_is_spoken_to_over_tls_if_its_certificate_is_trusted() {
+    let (made, other) = (Certificates::lasting(30), Certificates::lasting(30));
+    let collector = Collector::with(&made).await;
+    for (trusted, authority) in [(false, &other), (true, &made)] {
+        let folder = TempDir::new().unwrap();
+        let mut serve = patients("serve");
+        serve
+            .current_dir(folder.path())
+            .env("SSL_CERT_FILE", authority.authority());
+        let (program, client) = api(collector.watch(&mut serve)).await;
+        register(&client, "a@example.com", &traceparent("01")).await;
+        if trusted {
+            wait_until(SOON, "all spans have come", async || {
+                collector.of(TRACE).len() == 6
+            })
+            .await;
+            assert!(
+                !program.log().contains("could not be delivered"),
+                "{}",
+                program.log()
+            );
+        } else {
+            wait_until(SOON, "the log says so", async || {
+                program
+                    .log()
+                    .contains("traces could not be delivered to OTEL_EXPORTER_OTLP_ENDPOINT")
+            })
+            .await;
+            assert!(collector.made().is_empty());
+        }
     }
 }
 

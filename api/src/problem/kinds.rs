@@ -68,6 +68,11 @@ kinds! {
         "The body did not arrive in time. Nothing was done; try again.",
         "The head of the request arrived, and its body did not within the time that a request may take. Nothing was done, and \
          the connection is closed. Send the request again, over a connection that works.";
+    INVALID_HOST, BAD_REQUEST, "invalid-host", "Invalid Host",
+        "Send one header Host: the name or the address that the request goes to, and its port if it is not the usual one.",
+        "A request over HTTP/1.1 names the host that it goes to in one header Host (RFC 9112, section 3.2), such as Host: \
+         api.example.com:8443. This one has none, several, or one that is no host. HTTP libraries write it themselves: leave it \
+         to them, and see what a proxy in between makes of it.";
     INVALID_REQUEST, UNPROCESSABLE_ENTITY, "invalid-request", "Invalid request",
         "Some fields were refused; see errors.",
         "The request was understood, but some of its values are not allowed. The member errors lists each of them: field is \

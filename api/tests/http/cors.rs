@@ -52,6 +52,9 @@ async fn a_preflight_of_a_named_origin_is_answered_without_a_token() {
     let [method, headers] = PREFLIGHT;
     let answer = ask(&rig, "OPTIONS", "/patients", &[("origin", PAGE), method, headers]).await;
     assert_eq!(answer.status, StatusCode::OK);
+    let two_hosts = [("origin", PAGE), method, headers, ("host", "a"), ("host", "b")];
+    let refused = ask(&rig, "OPTIONS", "/patients", &two_hosts).await;
+    assert_eq!(refused.status, StatusCode::BAD_REQUEST);
     assert_eq!(answer.header("access-control-allow-origin"), PAGE);
     assert_eq!(
         answer.header("access-control-allow-methods"),

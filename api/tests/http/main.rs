@@ -19,6 +19,7 @@ mod heads;
 mod history;
 mod jwt;
 mod limits;
+mod odd_values;
 mod openapi;
 mod projections;
 mod reading;

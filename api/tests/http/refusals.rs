@@ -1,8 +1,10 @@
 //! What is wrong with a request, through a real socket: the status, the kind of problem, and a sentence to act on.
 
 mod cases;
+mod hosts;
 mod shapes;
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use api::Listening;
@@ -29,20 +31,8 @@ impl Server {
         Self { rig, served }
     }
 
-    /// Sends bytes, and gives every answer until the server closes the connection.
     async fn exchange(&self, what: &str, bytes: &[u8]) -> Vec<Answer> {
-        let (mut reading, mut writing) = TcpStream::connect(self.served.address)
-            .await
-            .unwrap()
-            .into_split();
-        let mut answers = Vec::new();
-        let exchange = async {
-            // A server that has heard enough closes; what it answered before is there all the same.
-            let (_sent, _end) = tokio::join!(writing.write_all(bytes), reading.read_to_end(&mut answers));
-        };
-        let closed = tokio::time::timeout(SOON, exchange).await;
-        assert!(closed.is_ok(), "{what}: the connection is left open");
-        Answer::all(&answers)
+        exchange(self.served.address, what, bytes).await
     }
 
     async fn stop(self) -> Rig {
@@ -51,11 +41,24 @@ impl Server {
     }
 }
 
+/// Sends bytes, and gives every answer until the server closes the connection.
+pub(crate) async fn exchange(address: SocketAddr, what: &str, bytes: &[u8]) -> Vec<Answer> {
+    let (mut reading, mut writing) = TcpStream::connect(address).await.unwrap().into_split();
+    let mut answers = Vec::new();
+    let exchange = async {
+        // A server that has heard enough closes; what it answered before is there all the same.
+        let (_sent, _end) = tokio::join!(writing.write_all(bytes), reading.read_to_end(&mut answers));
+    };
+    let closed = tokio::time::timeout(SOON, exchange).await;
+    assert!(closed.is_ok(), "{what}: the connection is left open");
+    Answer::all(&answers)
+}
+
 #[derive(Debug)]
-struct Answer {
-    status: u16,
-    head: String,
-    body: String,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) head: String,
+    pub(crate) body: String,
 }
 
 impl Answer {

@@ -9,8 +9,9 @@ use api::metrics::Metrics;
 use api::{Api, ApiOptions, ApiParts, Listening, router, serve};
 use axum::Router;
 use axum::body::Body;
+use axum::http::header::HOST;
 use axum::http::response::Parts;
-use axum::http::{HeaderMap, Request, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, Request, StatusCode};
 use axum::response::Response;
 use eventstore::{
     AppendQueue, Database, DatabaseOptions, Dialect, EventLog, Position, Session, Signal, Subscription,
@@ -188,7 +189,12 @@ impl Rig {
         running.await.unwrap();
     }
 
-    pub(crate) async fn respond(&self, request: Request<Body>) -> Response {
+    pub(crate) async fn respond(&self, mut request: Request<Body>) -> Response {
+        // As every client does.
+        request
+            .headers_mut()
+            .entry(HOST)
+            .or_insert(HeaderValue::from_static("test"));
         self.router.clone().oneshot(request).await.unwrap()
     }
 

@@ -1,6 +1,6 @@
 //! A collector of traces: takes OTLP over HTTP, and keeps what it is sent.
 
-use std::fmt::Write as _;
+use std::fmt::{Debug, Write as _};
 use std::process::Command;
 use std::sync::{Arc, Mutex};
 
@@ -8,12 +8,16 @@ use axum::Router;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::routing::post;
+use axum::serve::Listener;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message;
+use testkit::Certificates;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
+
+use crate::over_tls::TlsListener;
 
 /// A span, and the service that made it.
 #[derive(Debug, Clone)]
@@ -82,7 +86,7 @@ fn hex(bytes: &[u8]) -> String {
 
 /// A collector on a port of its own.
 pub(super) struct Collector {
-    port: u16,
+    url: String,
     made: Arc<Mutex<Vec<Made>>>,
     serving: JoinHandle<()>,
 }
@@ -96,12 +100,23 @@ impl Drop for Collector {
 impl Collector {
     pub(super) async fn start() -> Self {
         let (listener, port) = listen().await;
+        Self::on(listener, http(port))
+    }
+
+    /// One that speaks TLS.
+    pub(super) async fn with(certificates: &Certificates) -> Self {
+        let (listener, port) = listen().await;
+        let listener = TlsListener::new(listener, certificates);
+        Self::on(listener, format!("https://127.0.0.1:{port}"))
+    }
+
+    fn on<L: Listener<Addr: Debug>>(listener: L, url: String) -> Self {
         let made = Arc::new(Mutex::new(Vec::new()));
         let router = Router::new()
             .route("/v1/traces", post(take))
             .with_state(Arc::clone(&made));
         let serving = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
-        Self { port, made, serving }
+        Self { url, made, serving }
     }
 
     /// One that accepts connections and never says anything.
@@ -114,7 +129,7 @@ impl Collector {
             }
         });
         Self {
-            port,
+            url: http(port),
             made: Arc::default(),
             serving,
         }
@@ -122,7 +137,7 @@ impl Collector {
 
     /// Makes a role send its traces here, and soon.
     pub(super) fn watch<'c>(&self, role: &'c mut Command) -> &'c mut Command {
-        send_to(self.port, role)
+        send_to(&self.url, role)
     }
 
     /// All spans so far.
@@ -138,9 +153,14 @@ impl Collector {
     }
 }
 
-/// Makes a role send its traces to a port, and soon.
-pub(super) fn send_to(port: u16, role: &mut Command) -> &mut Command {
-    role.env("OTEL_EXPORTER_OTLP_ENDPOINT", format!("http://127.0.0.1:{port}"))
+/// The address of a collector on this machine, in plain.
+pub(super) fn http(port: u16) -> String {
+    format!("http://127.0.0.1:{port}")
+}
+
+/// Makes a role send its traces there, and soon.
+pub(super) fn send_to<'c>(url: &str, role: &'c mut Command) -> &'c mut Command {
+    role.env("OTEL_EXPORTER_OTLP_ENDPOINT", url)
         .env("OTEL_BSP_SCHEDULE_DELAY", "100")
 }
 

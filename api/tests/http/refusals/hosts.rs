@@ -1,0 +1,105 @@
+//! Which host a request goes to (RFC 9112, section 3.2).
+
+use api::metrics::Metrics;
+use api::serve_metrics;
+use futures::FutureExt;
+use serde_json::Value;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use super::shapes::LAST;
+use super::{Answer, Server, exchange};
+
+/// The version, the headers, and the status.
+const HOSTS: [(&str, &str, u16); 23] = [
+    ("1.1", "host: test", 200),
+    ("1.1", "host: clinic.example.com:8443", 200),
+    ("1.1", "HOST:\t127.0.0.1:8000 ", 200),
+    ("1.1", "host: [::1]:8000", 200),
+    ("1.1", "x-a: b", 400),
+    ("1.1", "x-forwarded-host: test", 400),
+    ("1.1", "host:", 400),
+    ("1.1", "host: ", 400),
+    ("1.1", "host: a\r\nhost: b", 400),
+    ("1.1", "host: a\r\nhost: a", 400),
+    ("1.1", "host: a\r\nHost:", 400),
+    ("1.1", "host: a, b", 400),
+    ("1.1", "host: a b", 400),
+    ("1.1", "host: a@b", 400),
+    ("1.1", "host: a/b", 400),
+    ("1.1", "host: http://a", 400),
+    ("1.1", "host: a:http", 400),
+    ("1.1", "host: [::1", 400),
+    ("1.1", "host: b\u{fc}cher.example", 400),
+    ("1.0", "x-a: b", 200),
+    ("1.0", "host: test", 200),
+    ("1.0", "host: a\r\nhost: b", 400),
+    ("1.0", "host: a b", 400),
+];
+
+/// A request with these headers.
+fn request(line: &str, version: &str, headers: &str) -> Vec<u8> {
+    format!("{line} HTTP/{version}\r\n{headers}\r\nconnection: close\r\n\r\n").into()
+}
+
+fn only(what: &str, answers: Vec<Answer>) -> Answer {
+    let [answer] = <[Answer; 1]>::try_from(answers).unwrap_or_else(|all| panic!("{what}: {all:?}"));
+    answer
+}
+
+#[tokio::test]
+async fn a_request_names_one_host_whatever_it_asks_for() {
+    let server = Server::start().await;
+    for (version, headers, status) in HOSTS {
+        for line in [
+            "GET /health/live",
+            "GET /patients",
+            "GET http://test/patients",
+            "OPTIONS /register",
+        ] {
+            let what = format!("{line} of {version} with {headers:?}");
+            let answer = only(
+                &what,
+                server.exchange(&what, &request(line, version, headers)).await,
+            );
+            let expected = if status == 200 && line.starts_with("OPTIONS") {
+                204
+            } else {
+                status
+            };
+            assert_eq!(answer.status, expected, "{what}: {answer:?}");
+            assert!(answer.head.contains("x-request-id: "), "{what}: {answer:?}");
+            if status == 400 {
+                let problem: Value = serde_json::from_str(&answer.body).unwrap();
+                assert_eq!(problem["type"], "/problems/invalid-host", "{what}");
+                assert_eq!(problem["status"], 400, "{what}");
+            }
+        }
+    }
+    // A command is not carried out, and the connection is good for the next request.
+    let posted = [
+        b"POST /register HTTP/1.1\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}",
+        LAST,
+    ];
+    let answers = server.exchange("no host", &posted.concat()).await;
+    let statuses: Vec<u16> = answers.iter().map(|answer| answer.status).collect();
+    assert_eq!(statuses, [400, 200]);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn the_page_of_metrics_asks_for_a_host_too() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let metrics = Metrics::new(|| async { "# EOF\n".to_owned() }.boxed());
+    let stop = CancellationToken::new();
+    let serving = tokio::spawn(serve_metrics(listener, metrics, stop.clone()));
+    for (version, headers, status) in HOSTS {
+        let what = format!("{version} with {headers:?}");
+        let sent = request("GET /metrics", version, headers);
+        let answer = only(&what, exchange(address, &what, &sent).await);
+        assert_eq!(answer.status, status, "{what}: {answer:?}");
+    }
+    stop.cancel();
+    serving.await.unwrap().unwrap();
+}

@@ -1,0 +1,105 @@
+//! As much of PromQL as it takes to see which series an expression names; whether it is one, `promtool` says.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The words that a list of labels follows.
+const BEFORE_LABELS: [&str; 6] = ["by", "without", "on", "ignoring", "group_left", "group_right"];
+
+/// What an expression names.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Expression {
+    /// The series that are this program's, and `up`, with the labels that they are chosen by.
+    pub(super) series: BTreeMap<String, BTreeSet<String>>,
+    /// The labels that it groups and matches by.
+    pub(super) grouping: BTreeSet<String>,
+}
+
+impl Expression {
+    pub(super) fn parse(text: &str) -> Self {
+        let mut found = Self::default();
+        let text = without_strings(text);
+        let mut rest = text.as_str();
+        while let Some(start) = rest.find(is_first) {
+            rest = &rest[start..];
+            let (word, after) = rest.split_at(rest.find(|c| !is_next(c)).unwrap_or(rest.len()));
+            rest = after;
+            if word == "up" || word.starts_with("patients_") {
+                let labels = found.series.entry(word.to_owned()).or_default();
+                if let Some((chosen, after)) = enclosed(after, '{', '}') {
+                    labels.extend(chosen.split(',').filter_map(label));
+                    rest = after;
+                }
+            } else if BEFORE_LABELS.contains(&word)
+                && let Some((labels, after)) = enclosed(after, '(', ')')
+            {
+                found.grouping.extend(labels.split(',').filter_map(label));
+                rest = after;
+            }
+        }
+        found
+    }
+
+    /// The labels that a series is chosen by.
+    pub(super) fn labels_of(&self, series: &str) -> BTreeSet<String> {
+        self.series.get(series).cloned().unwrap_or_default()
+    }
+}
+
+fn is_first(character: char) -> bool {
+    character.is_ascii_alphabetic() || character == '_' || character == ':'
+}
+
+fn is_next(character: char) -> bool {
+    is_first(character) || character.is_ascii_digit()
+}
+
+/// The name before what a label must be.
+fn label(matcher: &str) -> Option<String> {
+    let name: String = matcher.trim().chars().take_while(|c| is_next(*c)).collect();
+    (!name.is_empty()).then_some(name)
+}
+
+/// What is between these, if that comes next, and what comes after.
+fn enclosed(text: &str, open: char, close: char) -> Option<(&str, &str)> {
+    text.trim_start().strip_prefix(open)?.split_once(close)
+}
+
+/// Each string becomes an empty one: what is in it names nothing.
+fn without_strings(text: &str) -> String {
+    let mut outside = String::new();
+    let mut characters = text.chars();
+    let mut inside = false;
+    while let Some(character) = characters.next() {
+        match character {
+            '\\' if inside => drop(characters.next()),
+            '"' => {
+                inside = !inside;
+                outside.push(character);
+            }
+            _ if inside => {}
+            _ => outside.push(character),
+        }
+    }
+    outside
+}
+
+#[test]
+fn the_series_and_labels_of_an_expression_are_found() {
+    let found = Expression::parse(
+        r#"sum by (le, route) (rate(patients_a_bucket{status=~"5..|}\"", x!="patients_b"}[5m])) / on(z) group_left up > 1e3"#,
+    );
+    let names = |labels: &[&str]| {
+        labels
+            .iter()
+            .map(|label| (*label).to_owned())
+            .collect::<BTreeSet<_>>()
+    };
+    assert_eq!(found.grouping, names(&["le", "route", "z"]));
+    assert_eq!(
+        found.series,
+        BTreeMap::from([
+            ("patients_a_bucket".to_owned(), names(&["status", "x"])),
+            ("up".to_owned(), names(&[])),
+        ])
+    );
+}

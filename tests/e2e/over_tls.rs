@@ -1,0 +1,43 @@
+//! A server of another's, over TLS.
+
+use std::io::Result;
+use std::net::SocketAddr;
+
+use axum::serve::Listener;
+use testkit::Certificates;
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+
+/// Accepts clients that trust its certificate; others are heard no further.
+pub(crate) struct TlsListener {
+    listener: TcpListener,
+    acceptor: TlsAcceptor,
+}
+
+impl TlsListener {
+    pub(crate) fn new(listener: TcpListener, made: &Certificates) -> Self {
+        Self {
+            listener,
+            acceptor: made.acceptor(),
+        }
+    }
+}
+
+impl Listener for TlsListener {
+    type Io = TlsStream<TcpStream>;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (Self::Io, Self::Addr) {
+        loop {
+            let (stream, address) = self.listener.accept().await.unwrap();
+            if let Ok(stream) = self.acceptor.accept(stream).await {
+                return (stream, address);
+            }
+        }
+    }
+
+    fn local_addr(&self) -> Result<Self::Addr> {
+        self.listener.local_addr()
+    }
+}
