@@ -8,7 +8,7 @@ use crate::problem::{ApiError, FieldProblem};
 
 pub(crate) const EVENT_POSITION: HeaderName = HeaderName::from_static("event-position");
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
-const MIN_POSITION: HeaderName = HeaderName::from_static("min-position");
+pub(crate) const MIN_POSITION: HeaderName = HeaderName::from_static("min-position");
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
 /// The longest `Idempotency-Key`, in bytes.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{Method, StatusCode};
-use axum::middleware::{from_fn, from_fn_with_state};
+use axum::middleware::from_fn;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use eventstore::Timestamp;
@@ -19,6 +19,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+use tower::util::MapResponseLayer;
 
 use crate::host;
 use crate::secure::{OverTls, secure};
@@ -156,7 +157,7 @@ pub async fn serve_metrics(
     let router = Router::new()
         .route("/metrics", get(page))
         .layer(from_fn(host::checked))
-        .layer(from_fn_with_state(OverTls(false), secure));
+        .layer(MapResponseLayer::new(|response| secure(response, OverTls(false))));
     let listening = Listening {
         connections: CONNECTIONS,
         ..Listening::default()

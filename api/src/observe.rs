@@ -3,18 +3,21 @@
 
 mod trace;
 
+use std::panic::AssertUnwindSafe;
 use std::time::Instant;
 
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::{HeaderName, HeaderValue, Method};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use eventstore::Clock;
+use futures::FutureExt;
 use tracing::{Instrument, field};
 use uuid::Uuid;
 
 use crate::Api;
 use crate::access::Caller;
+use crate::headers::MIN_POSITION;
 use crate::host;
 use crate::limit::Standing;
 use crate::metrics::{self, InFlight};
@@ -92,17 +95,25 @@ pub(crate) async fn observe(State(api): State<Api>, mut request: Request, next: 
     if let Some(context) = trace.context() {
         span.record("trace_id", format_args!("{:032x}", context.trace()));
     }
+    let shared = is_shared_read(&method, route, request.headers());
     request.extensions_mut().insert(id.clone());
     request.extensions_mut().insert(caller);
     request.extensions_mut().insert(trace.clone());
 
-    // In a task of its own, which goes on when the client goes away or the time is up: what was begun is finished, and no
-    // connection to the database is left in the middle of an answer.
     let handling = next.run(request).instrument(span.clone());
-    let handling = tokio::spawn(handling.instrument(trace.span().clone()));
+    let handling = handling.instrument(trace.span().clone());
+    let handling = async {
+        if shared {
+            AssertUnwindSafe(handling).catch_unwind().await.ok()
+        } else {
+            // In a task of its own, which goes on when the client goes away or the time is up: what was begun is finished,
+            // and no connection to the database is left in the middle of an answer.
+            tokio::spawn(handling).await.ok()
+        }
+    };
     let mut response = match tokio::time::timeout(api.options.request_timeout, handling).await {
-        Ok(Ok(response)) => response,
-        Ok(Err(_)) => {
+        Ok(Some(response)) => response,
+        Ok(None) => {
             span.in_scope(|| tracing::error!("a request handler panicked"));
             // The panic's own text stays out of the answer.
             ApiError::Internal.into_response()
@@ -144,6 +155,12 @@ fn with_names(mut response: Response, id: &RequestId, trace: &RequestTrace) -> R
     }
     trace.tell(response.headers_mut());
     response
+}
+
+/// Whether the request is a read that others share, and that has no connection of its own: it may be dropped at any moment.
+fn is_shared_read(method: &Method, route: &str, headers: &HeaderMap) -> bool {
+    matches!((method, route), (&Method::GET | &Method::HEAD, "/patients/{id}"))
+        && !headers.contains_key(MIN_POSITION)
 }
 
 /// Whether the request goes to the append queue.

@@ -17,6 +17,7 @@ use axum::http::request::Parts;
 use axum::middleware::from_fn_with_state;
 use axum::response::Response;
 use serde_json::json;
+use tower::ServiceBuilder;
 use utoipa::openapi::OpenApi;
 use uuid::Uuid;
 
@@ -81,19 +82,21 @@ fn routes() -> Routes {
 
 /// The routes over an API.
 pub fn router(api: Api) -> Router {
-    let router = routes()
+    let tls = OverTls(api.options.over_tls);
+    // In front of what observes: a preflight is neither authenticated nor counted.
+    let cors = api.options.cors.clone();
+    let cors = cors.map(|cors| from_fn_with_state(cors, share));
+    // Together, since each that a router is given alone costs every request an allocation.
+    let layers = ServiceBuilder::new()
+        .map_response(move |response| secure(response, tls))
+        .option_layer(cors)
+        .layer(from_fn_with_state(api.clone(), observe))
+        .layer(DefaultBodyLimit::max(MAX_BODY));
+    routes()
         .into_router()
         .fallback(async || ApiError::NoSuchRoute)
         .method_not_allowed_fallback(async || ApiError::MethodNotAllowed)
-        .layer(DefaultBodyLimit::max(MAX_BODY))
-        .layer(from_fn_with_state(api.clone(), observe));
-    // In front of all that: a preflight is neither authenticated nor counted.
-    let router = match api.options.cors.clone() {
-        Some(cors) => router.layer(from_fn_with_state(cors, share)),
-        None => router,
-    };
-    router
-        .layer(from_fn_with_state(OverTls(api.options.over_tls), secure))
+        .layer(layers)
         .with_state(api)
 }
 

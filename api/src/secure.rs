@@ -1,9 +1,7 @@
 //! Headers that every answer has, whatever became of the request: what a browser must not do with it.
 
-use axum::extract::{Request, State};
 use axum::http::header::{self, Entry};
 use axum::http::{HeaderName, HeaderValue};
-use axum::middleware::Next;
 use axum::response::Response;
 
 /// An answer says these itself if they are to be otherwise: pages load scripts, and files may be kept.
@@ -37,9 +35,8 @@ const HSTS: HeaderValue = HeaderValue::from_static("max-age=31536000");
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct OverTls(pub(crate) bool);
 
-/// The middleware.
-pub(crate) async fn secure(State(OverTls(tls)): State<OverTls>, request: Request, next: Next) -> Response {
-    let mut response = next.run(request).await;
+/// Adds them to an answer.
+pub(crate) fn secure(mut response: Response, OverTls(tls): OverTls) -> Response {
     let headers = response.headers_mut();
     headers.reserve(ALWAYS.len() + UNLESS_SAID.len() + 1);
     for (name, value) in ALWAYS {
