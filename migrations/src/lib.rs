@@ -8,6 +8,8 @@
 //!
 //! 1. Add `NNNN_name.sql` to `mysql/` and `sqlite/`, with the next number.
 //! 2. Keep what older binaries read and write: first expand, then, one release later, contract.
+//! 3. Who needs a new table gets it in `users/grant.sql`, and in the table of rights in docs/operations.md; a test holds them
+//!    together.
 
 use std::convert::Infallible;
 use std::sync::Arc;

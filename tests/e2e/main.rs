@@ -11,6 +11,7 @@ mod browser;
 mod client;
 mod command_line;
 mod consistency;
+mod database_users;
 mod embedded;
 mod faults;
 mod feed;
