@@ -7,6 +7,7 @@
 )]
 
 mod audit;
+mod backup;
 mod browser;
 mod client;
 mod command_line;
