@@ -17,6 +17,8 @@
 //!    | a new value, if older programs pass over it | a value that older programs stop at |
 //!
 //!    `scripts/upgrade` runs an older program on the newer schema.
+//! 3. Who needs a new table gets it in `users/grant.sql`, and in the table of rights in docs/operations.md; a test holds them
+//!    together.
 
 use std::convert::Infallible;
 use std::sync::Arc;

@@ -11,7 +11,7 @@ use testkit::{Program, free_port, wait_until};
 use crate::client::{Client, id_of, patient};
 use crate::rig::{SOON, patients};
 
-fn serve(folder: &Path, port: u16) -> Program {
+pub(crate) fn serve(folder: &Path, port: u16) -> Program {
     let mut command = patients("");
     command
         .current_dir(folder)
@@ -21,7 +21,7 @@ fn serve(folder: &Path, port: u16) -> Program {
     Program::start(&command)
 }
 
-fn mails(folder: &Path) -> Vec<String> {
+pub(crate) fn mails(folder: &Path) -> Vec<String> {
     let Ok(files) = std::fs::read_dir(folder.join("data/outbox")) else {
         return Vec::new();
     };

@@ -7,10 +7,12 @@
 )]
 
 mod audit;
+mod backup;
 mod browser;
 mod client;
 mod command_line;
 mod consistency;
+mod database_users;
 mod embedded;
 mod faults;
 mod feed;

@@ -67,7 +67,7 @@ async fn a_rebuild_that_is_asked_for_over_http_outlives_the_projector_that_began
 }
 
 /// As if a newer program had written it: in its place in the log, of a type that this one does not know.
-async fn append_unreadable(production: &Production) -> u64 {
+pub(crate) async fn append_unreadable(production: &Production) -> u64 {
     let mut connection = MySqlConnection::connect(&production.database.url).await.unwrap();
     let mut transaction = connection.begin().await.unwrap();
     let position: i64 = sqlx::query_scalar("SELECT position + 1 FROM log_head FOR UPDATE")

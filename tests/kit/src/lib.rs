@@ -4,6 +4,7 @@
 //! |---|---|
 //! | a fresh database on every MySQL flavour there is | [`mysql_servers`], [`MysqlServer::create_database`] |
 //! | a MySQL or MariaDB server to kill and restart | [`PrivateMysql`], [`installed_flavours`] |
+//! | `mysql` and `mysqldump` | [`MysqlServer::client`] |
 //! | Redis | [`redis_url`] |
 //! | a Redis server to kill and restart, or with nobody else's messages | [`RedisServer`] |
 //! | an SMTP server that keeps what it receives | [`SmtpServer`] |
@@ -61,7 +62,9 @@ pub use http::http_client;
 pub use json::leaves;
 pub use link::link_target;
 pub use mail::Mail;
-pub use mysql::{Flavour, MysqlServer, PrivateMysql, TestDatabase, installed_flavours, mysql_servers};
+pub use mysql::{
+    Flavour, MysqlClient, MysqlServer, PrivateMysql, TestDatabase, installed_flavours, mysql_servers,
+};
 pub use port::free_port;
 pub use postfix::Postfix;
 pub use program::Program;

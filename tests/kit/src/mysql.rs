@@ -1,5 +1,6 @@
 //! MySQL and MariaDB servers, and databases on them.
 
+mod client;
 mod database;
 mod flavour;
 mod private;
@@ -11,6 +12,7 @@ use sqlx::{Connection, MySqlConnection};
 
 use crate::wait::block_on;
 
+pub use client::MysqlClient;
 pub use database::TestDatabase;
 pub use flavour::{Flavour, installed_flavours};
 pub use private::PrivateMysql;

@@ -1,0 +1,75 @@
+-- What each user may do to each table, and nothing besides. Run by an administrator after every `patients migrate`:
+--
+--   mysql patients < migrations/users/grant.sql
+--
+-- The users are those of create.sql. The same on MySQL 8.4 and later and on MariaDB 10.6 and later; may be run again,
+-- while the service runs too. UPDATE is also what SELECT … FOR UPDATE needs.
+
+-- `patients api`. It adds to the log and never changes what is in it.
+GRANT SELECT ON _sqlx_migrations TO patients_api;
+GRANT SELECT, INSERT ON events TO patients_api;
+GRANT SELECT, UPDATE ON log_head TO patients_api;
+GRANT SELECT, INSERT, DELETE ON claims TO patients_api;
+GRANT SELECT ON patient_view TO patients_api;
+GRANT SELECT, INSERT ON audit_reads TO patients_api;
+-- What operators see and do over HTTP.
+GRANT SELECT, INSERT ON checkpoints TO patients_api;
+GRANT SELECT ON leases TO patients_api;
+GRANT SELECT ON subscription_failures TO patients_api;
+GRANT SELECT, UPDATE ON projections TO patients_api;
+GRANT SELECT, INSERT, UPDATE ON projection_rebuilds TO patients_api;
+GRANT SELECT ON projection_skips TO patients_api;
+GRANT SELECT, UPDATE ON mail_deliveries TO patients_api;
+GRANT SELECT ON mail_attempts TO patients_api;
+GRANT SELECT ON mail_workers TO patients_api;
+
+-- `patients projector`.
+GRANT SELECT ON _sqlx_migrations TO patients_projector;
+GRANT SELECT ON events TO patients_projector;
+GRANT SELECT ON log_head TO patients_projector;
+GRANT SELECT, INSERT, DELETE ON patient_view TO patients_projector;
+GRANT SELECT, INSERT, UPDATE, DELETE ON checkpoints TO patients_projector;
+GRANT SELECT, INSERT, UPDATE ON leases TO patients_projector;
+GRANT SELECT, INSERT, DELETE ON subscription_failures TO patients_projector;
+GRANT SELECT, UPDATE ON projections TO patients_projector;
+GRANT SELECT, UPDATE ON projection_rebuilds TO patients_projector;
+GRANT SELECT ON projection_skips TO patients_projector;
+-- For its page of metrics.
+GRANT SELECT ON mail_deliveries TO patients_projector;
+GRANT SELECT ON mail_workers TO patients_projector;
+
+-- `patients mailer`. It reads events, for whom a mail goes to, and neither the read table nor claims.
+GRANT SELECT ON _sqlx_migrations TO patients_mailer;
+GRANT SELECT ON events TO patients_mailer;
+GRANT SELECT ON log_head TO patients_mailer;
+GRANT SELECT, INSERT, UPDATE ON checkpoints TO patients_mailer;
+GRANT SELECT, INSERT, UPDATE ON leases TO patients_mailer;
+GRANT SELECT, INSERT, DELETE ON subscription_failures TO patients_mailer;
+GRANT SELECT, INSERT, UPDATE ON mail_deliveries TO patients_mailer;
+GRANT SELECT, INSERT ON mail_attempts TO patients_mailer;
+GRANT SELECT, INSERT, UPDATE, DELETE ON mail_workers TO patients_mailer;
+-- For its page of metrics.
+GRANT SELECT ON projections TO patients_mailer;
+GRANT SELECT ON projection_rebuilds TO patients_mailer;
+GRANT SELECT ON projection_skips TO patients_mailer;
+
+-- `patients audit …`. Reads are recorded before they are answered.
+GRANT SELECT ON _sqlx_migrations TO patients_auditor;
+GRANT SELECT ON events TO patients_auditor;
+GRANT SELECT ON log_head TO patients_auditor;
+GRANT SELECT, INSERT ON audit_reads TO patients_auditor;
+
+-- `patients projection …` and `patients mail …`.
+GRANT SELECT ON _sqlx_migrations TO patients_operator;
+GRANT SELECT ON events TO patients_operator;
+GRANT SELECT ON log_head TO patients_operator;
+GRANT SELECT, INSERT, DELETE ON patient_view TO patients_operator;
+GRANT SELECT, INSERT, UPDATE, DELETE ON checkpoints TO patients_operator;
+GRANT SELECT, INSERT, UPDATE ON leases TO patients_operator;
+GRANT SELECT, INSERT, DELETE ON subscription_failures TO patients_operator;
+GRANT SELECT, UPDATE ON projections TO patients_operator;
+GRANT SELECT, INSERT, UPDATE ON projection_rebuilds TO patients_operator;
+GRANT SELECT, INSERT ON projection_skips TO patients_operator;
+GRANT SELECT, UPDATE ON mail_deliveries TO patients_operator;
+GRANT SELECT ON mail_attempts TO patients_operator;
+GRANT SELECT ON mail_workers TO patients_operator;

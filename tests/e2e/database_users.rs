@@ -1,0 +1,410 @@
+//! A user of the database for each role, as `migrations/users/` makes them: it can do its work, and nothing besides.
+
+use std::collections::BTreeSet;
+use std::process::Command;
+
+use reqwest::StatusCode;
+use serde_json::Value;
+use sqlx::mysql::MySqlDatabaseError;
+use sqlx::{Connection, MySqlConnection};
+use tempfile::TempDir;
+use testkit::{
+    Flavour, PrivateMysql, Program, RedisServer, SmtpMode, SmtpServer, free_port, installed_flavours,
+    wait_until,
+};
+
+use crate::client::{Client, id_of};
+use crate::metrics::Page;
+use crate::operators::append_unreadable;
+use crate::rebuild::{json, run};
+use crate::rig::{Production, SOON};
+
+const CREATE: &str = include_str!("../../migrations/users/create.sql");
+const GRANT: &str = include_str!("../../migrations/users/grant.sql");
+const DOCS: &str = include_str!("../../docs/operations.md");
+
+pub(crate) const PASSWORD: &str = "of-a-test";
+
+/// A server whose users are those of the two files; it is the test's own, since users are the whole server's.
+pub(crate) struct Users {
+    pub(crate) production: Production,
+    pub(crate) server: PrivateMysql,
+}
+
+impl Users {
+    async fn on_each(test: impl AsyncFn(&Self)) {
+        for flavour in installed_flavours() {
+            println!("on {flavour}");
+            let users = Self::new_server(flavour, SmtpServer::start(SmtpMode::Plain).await).await;
+            users.make_schema().await;
+            test(&users).await;
+        }
+    }
+
+    /// A server with an empty database, and the users, who can do nothing yet.
+    pub(crate) async fn new_server(flavour: Flavour, smtp: SmtpServer) -> Self {
+        let server = PrivateMysql::start(flavour).await;
+        let production = Production {
+            database: server.server().create_database().await,
+            redis: RedisServer::start().await,
+            smtp,
+        };
+        let users = Self { production, server };
+        users.administrate(CREATE).await;
+        let unlock = CREATE.lines().filter_map(|line| {
+            let user = line.strip_prefix("CREATE USER IF NOT EXISTS ")?;
+            let user = user.strip_suffix(" ACCOUNT LOCK;")?;
+            Some(format!(
+                "ALTER USER {user} IDENTIFIED BY '{PASSWORD}' ACCOUNT UNLOCK;"
+            ))
+        });
+        let unlock: String = unlock.collect();
+        users.administrate(&unlock).await;
+        users
+    }
+
+    /// Makes the tables and lets the users in, as docs/operations.md says; and again, as at an upgrade.
+    pub(crate) async fn make_schema(&self) {
+        let migrate = || run(&mut self.command("migrate", &["migrate"]));
+        assert!(migrate().0);
+        self.grant().await;
+        let (again, said) = migrate();
+        assert!(again, "{said}");
+        self.administrate(CREATE).await;
+        self.grant().await;
+    }
+
+    pub(crate) async fn grant(&self) {
+        self.administrate(GRANT).await;
+    }
+
+    async fn administrate(&self, sql: &str) {
+        let mut connection = MySqlConnection::connect(&self.production.database.url)
+            .await
+            .unwrap();
+        sqlx::raw_sql(sql).execute(&mut connection).await.unwrap();
+        connection.close().await.unwrap();
+    }
+
+    fn url(&self, user: &str) -> String {
+        let login = format!("//patients_{user}:{PASSWORD}@");
+        self.production.database.url.replacen("//root@", &login, 1)
+    }
+
+    pub(crate) fn command(&self, user: &str, words: &[&str]) -> Command {
+        let mut command = self.production.command("");
+        command
+            .args(words)
+            .env("DATABASE_URL", self.url(user))
+            // Where a page of metrics says why it could not be made.
+            .env("LOG", "info,patients=debug")
+            .env_remove("RUST_BACKTRACE");
+        command
+    }
+
+    /// Starts a role as its user, with an address of its own for HTTP or metrics.
+    pub(crate) fn start(&self, role: &str) -> (Program, Client, u16) {
+        let port = free_port();
+        let setting = if role == "api" {
+            "HTTP_ADDR"
+        } else {
+            "METRICS_ADDR"
+        };
+        let mut command = self.command(role, &[role]);
+        let program = Program::start(command.env(setting, format!("127.0.0.1:{port}")));
+        (program, Client::new(port), port)
+    }
+
+    async fn connect(&self, user: &str) -> MySqlConnection {
+        MySqlConnection::connect(&self.url(user)).await.unwrap()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_role_and_command_does_all_its_work_with_a_user_of_its_own() {
+    Users::on_each(async |users| {
+        let roles = ["api", "projector", "mailer"].map(|role| (role, users.start(role)));
+        let [
+            (_, (_, client, port)),
+            (_, (_, projector, _)),
+            (_, (_, mailer, _)),
+        ] = &roles;
+        wait_until(SOON, "the API is ready", async || client.ready().await).await;
+
+        let deleted = clerks(client).await;
+        auditors_over_http(client, &deleted).await;
+        operators_over_http(client).await;
+        auditors(users, &deleted);
+        for page in [client, projector, mailer] {
+            assert_eq!(Page::of(page).await.value("patients_database_up"), Some(1.0));
+        }
+        for (role, _) in &roles {
+            wait_until(SOON, "the role is healthy", async || {
+                let mut health = users.command(role, &["health", "--role", role]);
+                run(health.env("HTTP_ADDR", format!("127.0.0.1:{port}"))).0
+            })
+            .await;
+        }
+        operators(users, client).await;
+        for (role, (program, _, _)) in &roles {
+            program.terminate();
+            assert_eq!(program.wait(SOON).await, 0);
+            let said = program.log();
+            assert!(!said.contains("denied"), "{role}: {said}");
+        }
+    })
+    .await;
+}
+
+/// Registers, reads and deletes; the id of who was deleted.
+async fn clerks(client: &Client) -> String {
+    let created = client.register("first@example.com").await.unwrap();
+    assert_eq!(created.status(), StatusCode::CREATED);
+    let created: Value = created.json().await.unwrap();
+    let under_key = client.register_for_sure("second@example.com").await;
+    assert_eq!(client.register_for_sure("second@example.com").await, under_key);
+    let taken = client.register("first@example.com").await.unwrap();
+    assert_eq!(taken.status(), StatusCode::CONFLICT);
+    // A mail that cannot be sent, for operators to look after.
+    let last = client.register("peña@example.com").await.unwrap();
+    let position = last.headers()["event-position"].to_str().unwrap().to_owned();
+    for (path, listed) in [
+        ("/patients", 3),
+        ("/patients?name=maria", 3),
+        ("/patients?email=first@example.com", 1),
+    ] {
+        assert_eq!(client.get_at(path, &position).await.len(), listed, "{path}");
+    }
+    let id = id_of(&created);
+    assert_eq!(
+        client.get(&format!("/patients/{id}")).await.unwrap().status(),
+        200
+    );
+    assert_eq!(client.delete(id).await.unwrap().status(), StatusCode::NO_CONTENT);
+    assert_eq!(
+        client.get(&format!("/patients/{id}")).await.unwrap().status(),
+        410
+    );
+    // The email is free again.
+    client.register_for_sure("first@example.com").await;
+    id.to_owned()
+}
+
+async fn auditors_over_http(client: &Client, id: &str) {
+    for path in [
+        format!("/patients/{id}/history"),
+        format!("/patients/{id}/history/1"),
+        "/events?limit=10".to_owned(),
+        "/audit/reads".to_owned(),
+    ] {
+        assert_eq!(client.get(&path).await.unwrap().status(), 200, "{path}");
+    }
+}
+
+/// Looks after mail and projection, until all of it has been dealt with.
+async fn operators_over_http(client: &Client) {
+    let get = async |path: &str| -> Value { client.get(path).await.unwrap().json().await.unwrap() };
+    wait_until(SOON, "every mail is dealt with", async || {
+        let mails = get("/mail").await["mails"].clone();
+        mails["sent"] == 3 && mails["dead"] == 1
+    })
+    .await;
+    let dead = get("/mail/deliveries?state=dead").await[0]["id"].clone();
+    for path in [
+        format!("/mail/deliveries/{dead}/retry"),
+        "/mail/dead/retry".to_owned(),
+    ] {
+        wait_until(SOON, "the mail is dead again", async || {
+            get("/mail").await["mails"]["dead"] == 1
+        })
+        .await;
+        assert_eq!(
+            client.post(&path).await.unwrap().status(),
+            StatusCode::ACCEPTED,
+            "{path}"
+        );
+    }
+
+    for (call_off, end) in [(false, "done"), (true, "cancelled")] {
+        let asked = client.post("/projections/patient_view/rebuild").await.unwrap();
+        assert_eq!(asked.status(), StatusCode::ACCEPTED);
+        let rebuild = asked.headers()["location"].to_str().unwrap().to_owned();
+        let called_off = call_off && client.delete_at(&rebuild).await.unwrap().status() == 202;
+        wait_until(SOON, "the rebuild is over", async || {
+            let state = get(&rebuild).await["state"].clone();
+            // The projector may have been faster.
+            state == end || (call_off && !called_off && state == "done")
+        })
+        .await;
+    }
+    assert_eq!(get("/projections").await["subscriptions"][0]["name"], "mailer");
+}
+
+/// What auditors do on the command line.
+fn auditors(users: &Users, id: &str) {
+    // A proof is a file.
+    let folder = TempDir::new().unwrap();
+    for words in [
+        &["head"] as &[&str],
+        &["verify"],
+        &["export"],
+        &["history", id],
+        &["state", id, "--sequence", "1"],
+        &["prove", "1"],
+        &["reads"],
+    ] {
+        let mut command = users.command("auditor", &[&["audit"], words].concat());
+        let (succeeded, said) = run(command.current_dir(folder.path()));
+        assert!(succeeded, "{words:?}: {said}");
+    }
+}
+
+/// What operators do on the command line; at last about an event that nobody can read.
+async fn operators(users: &Users, client: &Client) {
+    let ask = |words: &[&str]| json(&mut users.command("operator", words));
+    let dead = ask(&["mail", "list", "--state", "dead"])[0]["id"].to_string();
+    for words in [
+        &["mail", "status"] as &[&str],
+        &["mail", "show", &dead],
+        &["mail", "retry", &dead],
+        &["mail", "retry", "--dead"],
+        &["projection", "status"],
+        &["projection", "rebuild"],
+        &["projection", "verify"],
+    ] {
+        let (succeeded, said) = run(&mut users.command("operator", words));
+        assert!(succeeded, "{words:?}: {said}");
+    }
+    let position = append_unreadable(&users.production).await;
+    let stopped = async || {
+        let status = ask(&["projection", "status"]);
+        status["subscriptions"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .any(|followed| followed["name"] == "patient_view" && followed["failure"]["position"] == position)
+    };
+    wait_until(SOON, "the projection has stopped", stopped).await;
+    // A rebuild stops there too, and is then called off.
+    let mut rebuild = users.command("operator", &["projection", "rebuild"]);
+    assert!(!run(&mut rebuild).0);
+    let (cancelled, said) = run(&mut users.command("operator", &["projection", "cancel"]));
+    assert!(cancelled, "{said}");
+    let position = position.to_string();
+    let skip = ["projection", "skip", &position, "--reason", "a test wrote it"];
+    let (skipped, said) = run(&mut users.command("operator", &skip));
+    assert!(skipped, "{said}");
+    let after = client.register("after@example.com").await.unwrap();
+    let position = after.headers()["event-position"].to_str().unwrap();
+    assert_eq!(client.get_at("/patients", position).await.len(), 4);
+}
+
+/// Whether the server lets a user do that. None of these statements changes a row.
+async fn allowed(connection: &mut MySqlConnection, sql: &str) -> bool {
+    let done = sqlx::raw_sql(sql).execute(connection).await;
+    if let Err(error) = &done {
+        // ER_TABLEACCESS_DENIED_ERROR, ER_SPECIFIC_ACCESS_DENIED_ERROR.
+        let number = error
+            .as_database_error()
+            .and_then(|error| error.try_downcast_ref::<MySqlDatabaseError>())
+            .map(MySqlDatabaseError::number);
+        assert!(matches!(number, Some(1142 | 1227)), "{sql}: {error}");
+    }
+    done.is_ok()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_server_lets_each_user_do_what_the_documentation_says_and_nothing_besides() {
+    let documented = documented();
+    Users::on_each(async |users| {
+        let mut root = MySqlConnection::connect(&users.production.database.url)
+            .await
+            .unwrap();
+        let tables: Vec<(String, String)> = sqlx::query_as(
+            "SELECT CAST(table_name AS CHAR), CAST(column_name AS CHAR) FROM information_schema.columns \
+             WHERE table_schema = DATABASE() AND ordinal_position = 1",
+        )
+        .fetch_all(&mut root)
+        .await
+        .unwrap();
+        let mut found = BTreeSet::new();
+        for user in USERS {
+            let mut connection = users.connect(user).await;
+            for (table, column) in &tables {
+                for (right, sql) in [
+                    ("S", format!("SELECT {column} FROM {table} WHERE FALSE")),
+                    (
+                        "I",
+                        format!("INSERT IGNORE INTO {table} ({column}) SELECT 1 FROM DUAL WHERE FALSE"),
+                    ),
+                    ("U", format!("UPDATE {table} SET {column} = 1 WHERE FALSE")),
+                    ("D", format!("DELETE FROM {table} WHERE FALSE")),
+                ] {
+                    if allowed(&mut connection, &sql).await {
+                        found.insert(format!("{table}: {user} {right}"));
+                    }
+                }
+            }
+            // Tables are changed by one user, and nobody can make them empty or do away with them.
+            let alter = "ALTER TABLE events COMMENT 'x'";
+            assert_eq!(
+                allowed(&mut connection, alter).await,
+                user == "migrate",
+                "{user}: {alter}"
+            );
+            for sql in [
+                "DROP TABLE events",
+                "TRUNCATE TABLE events",
+                "CREATE USER x",
+                "GRANT SELECT ON events TO x",
+            ] {
+                assert!(!allowed(&mut connection, sql).await, "{user}: {sql}");
+            }
+        }
+        let differing: Vec<_> = found.symmetric_difference(&documented).collect();
+        assert!(
+            differing.is_empty(),
+            "documented or found, not both: {differing:?}"
+        );
+        // Whatever the documentation says.
+        for right in ["U", "D"] {
+            for table in ["events", "audit_reads"] {
+                let may = found
+                    .iter()
+                    .find(|may| may.starts_with(&format!("{table}:")) && may.ends_with(&format!(" {right}")));
+                assert_eq!(may, None);
+            }
+        }
+    })
+    .await;
+}
+
+const USERS: [&str; 7] = [
+    "api",
+    "projector",
+    "mailer",
+    "auditor",
+    "operator",
+    "migrate",
+    "backup",
+];
+
+/// The table of rights in docs/operations.md.
+fn documented() -> BTreeSet<String> {
+    let head = format!("| table | `{}` |\n", USERS.join("` | `"));
+    let (_, table) = DOCS.split_once(&head).unwrap();
+    let rows = table.lines().skip(1).take_while(|line| line.starts_with('|'));
+    rows.flat_map(|row| {
+        let cells: Vec<_> = row.trim_matches('|').split('|').map(str::trim).collect();
+        let (table, rights) = cells.split_first().unwrap();
+        assert_eq!(rights.len(), USERS.len(), "{row}");
+        let table = table.trim_matches('`');
+        let of_user = USERS.iter().zip(rights.iter()).flat_map(move |(user, rights)| {
+            rights
+                .split_whitespace()
+                .map(move |right| format!("{table}: {user} {right}"))
+        });
+        of_user.collect::<Vec<_>>()
+    })
+    .collect()
+}

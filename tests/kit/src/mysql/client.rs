@@ -1,0 +1,52 @@
+//! The programs that come with MySQL and MariaDB, for whoever administers a server.
+
+use std::process::Command;
+
+use url::Url;
+
+use super::{Flavour, MysqlServer};
+use crate::installed;
+
+/// A program to administer a server with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MysqlClient {
+    /// `mysql`: runs SQL from its standard input.
+    Shell,
+    /// `mysqldump`: writes a database as SQL.
+    Dump,
+}
+
+impl MysqlClient {
+    /// Its names: the one that comes with the server first, since both makers' programs work with either server.
+    fn names(self, flavour: Flavour) -> [&'static str; 2] {
+        let mut names = match self {
+            Self::Shell => ["mysql", "mariadb"],
+            Self::Dump => ["mysqldump", "mariadb-dump"],
+        };
+        if flavour == Flavour::MariaDb {
+            names.reverse();
+        }
+        names
+    }
+}
+
+impl MysqlServer {
+    /// A client program that will connect to this server, as a user.
+    ///
+    /// # Panics
+    /// If it is not installed.
+    pub fn client(&self, client: MysqlClient, user: &str, password: &str) -> Command {
+        let names = client.names(self.flavour);
+        let program = installed::find(&names, |_| true);
+        let program = program.unwrap_or_else(|| panic!("no {}: `apt-get install mariadb-client`", names[0]));
+        let url = Url::parse(&self.url).expect("the server's URL is one");
+        let mut command = Command::new(program);
+        command
+            // No option file of this machine's has a say.
+            .arg("--no-defaults")
+            .arg(format!("--host={}", url.host_str().unwrap_or_default()))
+            .arg(format!("--port={}", url.port().unwrap_or(3306)))
+            .args([format!("--user={user}"), format!("--password={password}")]);
+        command
+    }
+}
