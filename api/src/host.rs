@@ -39,17 +39,14 @@ fn is_good(version: Version, headers: &HeaderMap) -> bool {
 
 /// Whether it is `uri-host [ ":" port ]` (RFC 9110, section 7.2), with a host, which `http` and `https` need (section 4.2.1).
 fn is_host(value: &str) -> bool {
-    let (is_named, port) = match value.strip_prefix('[') {
-        Some(rest) => match rest.split_once(']') {
-            Some((address, port)) => (address.parse::<Ipv6Addr>().is_ok(), port),
-            None => return false,
-        },
-        None => {
-            let (name, port) = value.split_at(value.find(':').unwrap_or(value.len()));
-            (is_name(name.as_bytes()), port)
-        }
+    let port = if let Some(rest) = value.strip_prefix('[') {
+        let closed = rest.split_once(']');
+        closed.and_then(|(address, port)| address.parse::<Ipv6Addr>().is_ok().then_some(port))
+    } else {
+        let (name, port) = value.split_at(value.find(':').unwrap_or(value.len()));
+        is_name(name.as_bytes()).then_some(port)
     };
-    is_named && (port.is_empty() || port.strip_prefix(':').is_some_and(is_port))
+    port.is_some_and(|port| port.is_empty() || port.strip_prefix(':').is_some_and(is_port))
 }
 
 /// `reg-name`, which an IPv4 address is too (RFC 3986, section 3.2.2), of one character and more.
