@@ -42,10 +42,10 @@ pub const DEFAULT_POLL: Duration = Duration::from_secs(1);
 /// The most events in one transaction.
 pub const DEFAULT_BATCH: u32 = 500;
 
-/// The pause after a transaction that was not full. Under load it lets events gather, so that a subscription commits a hundred
-/// times a second at most, however fast the log grows, and leaves the disk to the appends; an event that comes after a
+/// The pause after a transaction that was not full. Under load it lets events gather, so that a subscription commits some
+/// thirty times a second at most, however fast the log grows, and leaves the disk to the appends; an event that comes after a
 /// quieter time is applied at once.
-pub const DEFAULT_GATHER: Duration = Duration::from_millis(10);
+pub const DEFAULT_GATHER: Duration = Duration::from_millis(30);
 
 /// The longest pause between two tries of an event that cannot be applied.
 pub const LONGEST_PAUSE: Duration = Duration::from_secs(30);
