@@ -5,10 +5,15 @@ use reqwest::{Response, StatusCode};
 use serde_json::{Value, json};
 use testkit::{Certificates, http_client, link_target};
 
+fn http() -> reqwest::ClientBuilder {
+    http_client().timeout(std::time::Duration::from_secs(30))
+}
+
 /// Speaks to one API process.
 #[derive(Clone)]
 pub(crate) struct Client {
     http: reqwest::Client,
+    scheme: &'static str,
     port: u16,
 }
 
@@ -24,12 +29,11 @@ impl Client {
     }
 
     fn with_headers(port: u16, headers: HeaderMap) -> Self {
-        let http = http_client()
-            .timeout(std::time::Duration::from_secs(30))
-            .default_headers(headers)
-            .build()
-            .unwrap();
-        Self { http, port }
+        Self {
+            http: http().default_headers(headers).build().unwrap(),
+            scheme: "http",
+            port,
+        }
     }
 
     pub(crate) fn port(&self) -> u16 {
@@ -40,19 +44,15 @@ impl Client {
     pub(crate) fn over_tls(port: u16, made: &Certificates) -> Self {
         let authority = std::fs::read(made.authority()).unwrap();
         let authority = reqwest::Certificate::from_pem(&authority).unwrap();
-        let http = http_client()
-            .timeout(std::time::Duration::from_secs(30))
-            .tls_certs_only([authority])
-            .build()
-            .unwrap();
         Self {
-            http,
-            base: format!("https://127.0.0.1:{port}"),
+            http: http().tls_certs_only([authority]).build().unwrap(),
+            scheme: "https",
+            port,
         }
     }
 
     pub(crate) fn url(&self, path: &str) -> String {
-        format!("http://127.0.0.1:{}{path}", self.port)
+        format!("{}://127.0.0.1:{}{path}", self.scheme, self.port)
     }
 
     pub(crate) async fn get(&self, path: &str) -> reqwest::Result<Response> {
