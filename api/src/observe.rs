@@ -13,7 +13,7 @@ use axum::response::{IntoResponse, Response};
 use eventstore::Clock;
 use futures::FutureExt;
 use tracing::{Instrument, field};
-use uuid::Uuid;
+use uuid::{ClockSequence, NoContext, Uuid};
 
 use crate::Api;
 use crate::access::Caller;
@@ -51,15 +51,19 @@ impl RequestId {
     }
 }
 
-/// A UUIDv7 of the present moment: unique without asking anyone, and in the order of time.
+/// A UUIDv7 of the present moment: unique without asking anyone, and in the order of time, to the millisecond.
 pub(crate) fn new_id(clock: &dyn Clock) -> Uuid {
+    new_id_in_order(clock, NoContext)
+}
+
+/// The same in the order in which they are asked of `order`.
+pub(crate) fn new_id_in_order(
+    clock: &dyn Clock,
+    order: impl ClockSequence<Output = impl Into<u128>>,
+) -> Uuid {
     let micros = clock.now().as_micros().unsigned_abs();
     let nanos = u32::try_from(micros % 1_000_000 * 1_000).unwrap_or(0);
-    Uuid::new_v7(uuid::Timestamp::from_unix(
-        uuid::NoContext,
-        micros / 1_000_000,
-        nanos,
-    ))
+    Uuid::new_v7(uuid::Timestamp::from_unix(order, micros / 1_000_000, nanos))
 }
 
 /// The middleware. 5xx are logged as warnings, the rest at the level `debug`. The route's template is logged and counted,

@@ -5,16 +5,16 @@
 //!
 //! Entries are added and never changed: a stream has one when it begins, and one when it ends that says how far it came.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use eventstore::database::values_list;
 use eventstore::{Batch, Clock, Coalescer, Database, Position, Rejected, Row, Session, Timestamp};
 use serde::Serialize;
 use tokio_util::task::TaskTracker;
 use utoipa::ToSchema;
-use uuid::Uuid;
+use uuid::{ContextV7, Uuid};
 
-use crate::observe::new_id;
+use crate::observe::new_id_in_order;
 
 /// Entries that may wait to be written.
 const CAPACITY: usize = 1024;
@@ -22,6 +22,8 @@ const CAPACITY: usize = 1024;
 const LARGEST: usize = 100;
 const COLUMNS: &str = "id, recorded_at, actor, via, request_id, kind, outcome, patient_id, event_type, \
                        after_position, to_position";
+/// The bits of a UUIDv7 that tell the microseconds of its millisecond apart.
+const MICROSECONDS: usize = 10;
 /// How many columns those are.
 const WIDTH: usize = 11;
 
@@ -196,6 +198,8 @@ pub struct ReadsWanted {
 pub struct ReadLog {
     database: Database,
     clock: Arc<dyn Clock>,
+    /// The order of this process's entries, which may come faster than one a millisecond.
+    order: Arc<Mutex<ContextV7>>,
     queue: Coalescer<Inserts>,
     ending: TaskTracker,
 }
@@ -208,6 +212,9 @@ impl ReadLog {
         Self {
             database,
             clock,
+            order: Arc::new(Mutex::new(
+                ContextV7::new().with_additional_precision_bits(MICROSECONDS),
+            )),
             queue: Coalescer::start([inserts], CAPACITY, LARGEST),
             ending: TaskTracker::new(),
         }
@@ -220,7 +227,7 @@ impl ReadLog {
     /// [`NotRecorded`].
     pub async fn record(&self, read: Read) -> Result<(), NotRecorded> {
         let entry = Entry {
-            id: new_id(self.clock.as_ref()),
+            id: new_id_in_order(self.clock.as_ref(), self.order.as_ref()),
             at: self.clock.now(),
             read,
         };

@@ -91,7 +91,7 @@ pub struct DatabaseOptions {
 impl Default for DatabaseOptions {
     fn default() -> Self {
         Self {
-            connections: 10,
+            connections: 16,
             acquire_timeout: Duration::from_secs(5),
             silence: Duration::from_secs(30),
         }
