@@ -14,8 +14,8 @@ use serde::Serialize;
 use crate::database::{self, Missing};
 use crate::settings::Settings;
 
-/// Connections of a command: one that reads ahead, one that writes, and some to look.
-const CONNECTIONS: u32 = 4;
+/// Connections of a command: one that reads ahead, two that write, and some to look.
+const CONNECTIONS: u32 = 5;
 
 #[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
 pub(crate) enum ProjectionCommand {

@@ -7,7 +7,7 @@ use std::panic::AssertUnwindSafe;
 use std::time::Instant;
 
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
+use axum::http::{HeaderName, HeaderValue, Method};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use eventstore::Clock;
@@ -99,7 +99,7 @@ pub(crate) async fn observe(State(api): State<Api>, mut request: Request, next: 
     if let Some(context) = trace.context() {
         span.record("trace_id", format_args!("{:032x}", context.trace()));
     }
-    let shared = is_shared_read(&method, route, request.headers());
+    let shared = is_shared_read(&method, route, &request);
     request.extensions_mut().insert(id.clone());
     request.extensions_mut().insert(caller);
     request.extensions_mut().insert(trace.clone());
@@ -161,10 +161,12 @@ fn with_names(mut response: Response, id: &RequestId, trace: &RequestTrace) -> R
     response
 }
 
-/// Whether the request is a read that others share, and that has no connection of its own: it may be dropped at any moment.
-fn is_shared_read(method: &Method, route: &str, headers: &HeaderMap) -> bool {
+/// Whether the request is a read that others share, and that has no connection of its own: it may be dropped at any moment. One
+/// with `?at=` reads the past, and one with `Min-Position` waits.
+fn is_shared_read(method: &Method, route: &str, request: &Request) -> bool {
     matches!((method, route), (&Method::GET | &Method::HEAD, "/patients/{id}"))
-        && !headers.contains_key(MIN_POSITION)
+        && request.uri().query().is_none()
+        && !request.headers().contains_key(MIN_POSITION)
 }
 
 /// Whether the request goes to the append queue.

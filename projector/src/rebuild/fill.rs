@@ -20,7 +20,7 @@ use crate::view::ProjectionError;
 
 /// Events that are read and written at a time.
 const BATCH: u32 = 4000;
-/// Batches that are read ahead. With those that are written and the one that is being read, memory holds so many and three.
+/// Batches that are read ahead. With those that are written and the one that is being read, memory holds so many and four.
 const AHEAD: usize = 2;
 /// Batches that are written at a time on MySQL, where one connection keeps no more than one core busy.
 const AT_A_TIME: usize = 2;
@@ -33,7 +33,7 @@ struct Batch {
 }
 
 impl Batch {
-    /// Whether it may be written before the one before is committed: only what deletes must find earlier rows.
+    /// Whether it may be written beside another one: it takes no rows away.
     fn only_inserts(&self) -> bool {
         let deletes = |changes: &Changes| !changes.deleted.is_empty();
         self.changes.as_ref().is_some_and(|changes| !deletes(changes))
@@ -91,12 +91,13 @@ impl Rebuilder {
         let reading = read_ahead(self.log.clone(), filling.position, sender);
         let _reader = AbortOnDropHandle::new(tokio::spawn(reading));
         let mut writing = FuturesOrdered::new();
+        // Nothing is written beside a batch that deletes: neither the rows that it must find, nor others that a scan would meet.
+        let mut alone = false;
         loop {
             let batch = batches.recv().await.transpose()?;
-            let most = match &batch {
-                Some(batch) if batch.only_inserts() => self.at_a_time() - 1,
-                _ => 0,
-            };
+            let beside = batch.as_ref().is_some_and(Batch::only_inserts);
+            let most = if beside && !alone { self.at_a_time() - 1 } else { 0 };
+            alone = !beside;
             while writing.len() > most {
                 // Asked while SQLite's writer is free: what is written is begun below.
                 if !self.may_go_on(filling.rebuild, lease, stop).await? {
