@@ -176,3 +176,29 @@ fn is_command(method: &Method, route: &str) -> bool {
         ("POST", "/register" | "/patients/register" | "/patients") | ("DELETE", "/patients/{id}")
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+
+    use super::*;
+
+    #[test]
+    fn what_reads_the_past_or_waits_or_writes_is_no_shared_read() {
+        let shared = |request: Request| is_shared_read(&request.method().clone(), "/patients/{id}", &request);
+        let ask = |method: Method, uri: &str| {
+            Request::builder()
+                .method(method)
+                .uri(uri)
+                .body(Body::empty())
+                .unwrap()
+        };
+        assert!(shared(ask(Method::GET, "/patients/1")));
+        assert!(shared(ask(Method::HEAD, "/patients/1")));
+        assert!(!shared(ask(Method::GET, "/patients/1?at=2026-01-01T00:00:00Z")));
+        assert!(!shared(ask(Method::DELETE, "/patients/1")));
+        let mut waits = ask(Method::GET, "/patients/1");
+        waits.headers_mut().insert(MIN_POSITION, HeaderValue::from(1));
+        assert!(!shared(waits));
+    }
+}
