@@ -3,6 +3,7 @@
 mod issuer;
 mod list;
 mod rate;
+mod values;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -15,7 +16,10 @@ use mailer::{Rate, Timeouts};
 
 pub(crate) use issuer::IssuerSettings;
 use list::{List, list};
-use rate::rate;
+use values::{
+    Auth, Ceiling, auth, duration, head_timeout, http_addr, mail_rate, mail_timeout, metrics_addr, path,
+    rate_limit,
+};
 
 /// Where things are and how large they may grow.
 #[derive(Debug, Clone, Args)]
@@ -210,13 +214,6 @@ enum Header {
     Forwarded,
 }
 
-/// The most of something, if there is a most.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Ceiling {
-    Off,
-    Of(RateLimit),
-}
-
 /// How lines of the log look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum LogFormat {
@@ -352,82 +349,4 @@ impl Settings {
 /// Compose files and `.env` say "none" with an empty value.
 fn file(path: Option<&Path>) -> Option<&Path> {
     path.filter(|file| !file.as_os_str().is_empty())
-}
-
-/// Whether everybody is let in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Auth {
-    Off,
-    Unset,
-}
-
-/// A path; an empty one, as compose files and `.env` say "not set", is for whoever asks for it to leave out.
-#[expect(clippy::unnecessary_wraps, reason = "clap wants a Result")]
-fn path(text: &str) -> Result<PathBuf, String> {
-    Ok(PathBuf::from(text))
-}
-
-/// Compose files and `.env` say "not set" with an empty value.
-fn auth(text: &str) -> Result<Auth, String> {
-    match text {
-        "off" => Ok(Auth::Off),
-        "" => Ok(Auth::Unset),
-        _ => Err("expected off, or nothing".to_owned()),
-    }
-}
-
-fn http_addr(text: &str) -> Result<SocketAddr, String> {
-    text.parse()
-        .map_err(|_| "expected an address and a port, such as 127.0.0.1:8000".to_owned())
-}
-
-fn metrics_addr(text: &str) -> Result<SocketAddr, String> {
-    text.parse()
-        .map_err(|_| "expected an address and a port, such as 127.0.0.1:9100".to_owned())
-}
-
-fn duration(text: &str) -> Result<Duration, String> {
-    humantime::parse_duration(text).map_err(|_| "expected a duration, such as 10s or 500ms".to_owned())
-}
-
-fn mail_rate(text: &str) -> Result<Rate, String> {
-    rate(text)
-        .and_then(|(mails, time)| Rate::new(mails, time))
-        .ok_or_else(|| {
-            "expected a number of mails and a time, such as 10/s, 600/m, 5000/h or 2000/d".to_owned()
-        })
-}
-
-fn rate_limit(text: &str) -> Result<Ceiling, String> {
-    if text == "off" {
-        return Ok(Ceiling::Off);
-    }
-    rate(text)
-        .and_then(|(requests, time)| RateLimit::new(requests, time))
-        .map(Ceiling::Of)
-        .ok_or_else(|| {
-            let most = RateLimit::MOST;
-            format!("expected 1 to {most} requests and a time, such as 1000/s or 6000/m, or off")
-        })
-}
-
-/// A client far away needs some time, and one that takes an hour is none.
-fn head_timeout(text: &str) -> Result<Duration, String> {
-    duration(text).and_then(|duration| {
-        (Duration::from_millis(100)..=Duration::from_hours(1))
-            .contains(&duration)
-            .then_some(duration)
-            .ok_or_else(|| "expected 100ms to 1h".to_owned())
-    })
-}
-
-/// Less than a second no mail server keeps to; and for as long as both timeouts nobody takes over from a mailer that was
-/// killed.
-fn mail_timeout(text: &str) -> Result<Duration, String> {
-    duration(text).and_then(|duration| {
-        (Duration::from_secs(1)..=Duration::from_hours(1))
-            .contains(&duration)
-            .then_some(duration)
-            .ok_or_else(|| "expected 1s to 1h".to_owned())
-    })
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::path;
+use super::values::path;
 
 /// The issuer whose JWTs let their holders in.
 #[derive(Debug, Clone, Args)]

@@ -1,0 +1,96 @@
+//! What single settings may be, and what is said of those that are not.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use api::RateLimit;
+use mailer::Rate;
+
+use super::rate::rate;
+
+/// Whether everybody is let in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Auth {
+    Off,
+    Unset,
+}
+
+/// The most of something, if there is a most.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ceiling {
+    Off,
+    Of(RateLimit),
+}
+
+/// A path; an empty one, as compose files and `.env` say "not set", is for whoever asks for it to leave out.
+#[expect(clippy::unnecessary_wraps, reason = "clap wants a Result")]
+pub(super) fn path(text: &str) -> Result<PathBuf, String> {
+    Ok(PathBuf::from(text))
+}
+
+/// Compose files and `.env` say "not set" with an empty value.
+pub(super) fn auth(text: &str) -> Result<Auth, String> {
+    match text {
+        "off" => Ok(Auth::Off),
+        "" => Ok(Auth::Unset),
+        _ => Err("expected off, or nothing".to_owned()),
+    }
+}
+
+pub(super) fn http_addr(text: &str) -> Result<SocketAddr, String> {
+    text.parse()
+        .map_err(|_| "expected an address and a port, such as 127.0.0.1:8000".to_owned())
+}
+
+pub(super) fn metrics_addr(text: &str) -> Result<SocketAddr, String> {
+    text.parse()
+        .map_err(|_| "expected an address and a port, such as 127.0.0.1:9100".to_owned())
+}
+
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
+    humantime::parse_duration(text).map_err(|_| "expected a duration, such as 10s or 500ms".to_owned())
+}
+
+pub(super) fn mail_rate(text: &str) -> Result<Rate, String> {
+    rate(text)
+        .and_then(|(mails, time)| Rate::new(mails, time))
+        .ok_or_else(|| {
+            "expected a number of mails and a time, such as 10/s, 600/m, 5000/h or 2000/d".to_owned()
+        })
+}
+
+pub(super) fn rate_limit(text: &str) -> Result<Ceiling, String> {
+    if text == "off" {
+        return Ok(Ceiling::Off);
+    }
+    rate(text)
+        .and_then(|(requests, time)| RateLimit::new(requests, time))
+        .map(Ceiling::Of)
+        .ok_or_else(|| {
+            let most = RateLimit::MOST;
+            format!("expected 1 to {most} requests and a time, such as 1000/s or 6000/m, or off")
+        })
+}
+
+/// A client far away needs some time, and one that takes an hour is none.
+pub(super) fn head_timeout(text: &str) -> Result<Duration, String> {
+    duration_from(Duration::from_millis(100), "expected 100ms to 1h", text)
+}
+
+/// Less than a second no mail server keeps to; and for as long as both timeouts nobody takes over from a mailer that was
+/// killed.
+pub(super) fn mail_timeout(text: &str) -> Result<Duration, String> {
+    duration_from(Duration::from_secs(1), "expected 1s to 1h", text)
+}
+
+/// A duration from `shortest` to an hour.
+fn duration_from(shortest: Duration, expected: &str, text: &str) -> Result<Duration, String> {
+    let allowed = shortest..=Duration::from_hours(1);
+    let duration = duration(text)?;
+    if allowed.contains(&duration) {
+        Ok(duration)
+    } else {
+        Err(expected.to_owned())
+    }
+}
