@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::{Duration, SystemTime};
 
-use domain::PatientEvent;
+use domain::{Name, PatientEvent};
 use eventstore::{RecordedEvent, Timestamp};
 use lettre::Message;
 use lettre::address::Envelope;
@@ -114,7 +114,9 @@ impl Composer {
         let PatientEvent::PatientRegistered { name, email, .. } = decode(registration)? else {
             return Err(Failure::EventUnexpected);
         };
-        // The rules for names refuse control characters; an event from before them, or from elsewhere, may have one.
+        // The rules for names refuse control characters and more characters than this; an event from before them, or from
+        // elsewhere, may have such a name, and a line of a mail has at most 998 bytes, for which no word is broken.
+        let name: String = name.chars().take(Name::MAX_CHARS).collect();
         let name = name.replace(char::is_control, " ");
         let facts = Facts {
             name: &name,

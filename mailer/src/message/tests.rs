@@ -122,6 +122,7 @@ fn no_name_can_add_a_header_or_a_recipient() {
         "=?utf-8?q?x?=",
         "Ñandú, \\ \"quoted\" (comment); :",
         &"n".repeat(200),
+        &"n".repeat(1200),
         &"ñ ".repeat(100),
         "x",
     ] {
