@@ -79,10 +79,10 @@ async fn loops<F: Future<Output = anyhow::Result<()>>>(
     Ok(Notes::sum(all, started.elapsed()))
 }
 
+/// As many connections as the program itself may have.
 async fn pool(url: &str) -> anyhow::Result<MySqlPool> {
-    // As many connections as the program itself may have.
     let pool = MySqlPoolOptions::new()
-        .max_connections(10)
+        .max_connections(DatabaseOptions::default().connections)
         .test_before_acquire(false);
     Ok(pool.connect(url).await?)
 }

@@ -20,6 +20,8 @@ mod report;
 mod server;
 mod stats;
 
+use std::time::Duration;
+
 use clap::{Parser, Subcommand};
 
 #[global_allocator]
@@ -48,6 +50,18 @@ enum Command {
         #[arg(long, default_value_t = 1)]
         from: u64,
     },
+    /// Register patients at a program that runs already, to watch it meanwhile
+    Drive {
+        /// Where it listens
+        #[arg(long)]
+        address: std::net::SocketAddr,
+        /// Clients that each ask again as soon as they are answered
+        #[arg(long, default_value_t = 64)]
+        clients: usize,
+        /// For how many seconds
+        #[arg(long, default_value_t = 10)]
+        seconds: u64,
+    },
     /// Serve the yardstick: cqrs-es and mysql-es as shipped
     Baseline {
         /// Where to listen
@@ -68,6 +82,16 @@ async fn main() -> anyhow::Result<()> {
             patients,
             from,
         } => fill::patients(&database_url, from, patients).await,
+        Command::Drive {
+            address,
+            clients,
+            seconds,
+        } => {
+            let duration = Duration::from_secs(seconds);
+            let stats = client::drive(address, clients, duration, client::register).await?;
+            println!("{stats:?}");
+            Ok(())
+        }
         Command::Baseline {
             address,
             database_url,

@@ -31,7 +31,7 @@ pub(crate) struct Options {
     /// Events in the log for the append rate at depth
     #[arg(long, default_value_t = 3_000_000)]
     deep: u64,
-    /// Which measurements: appends, reads, replay, strain, mail; all without
+    /// Which measurements: appends, reads, replay, depth, strain, mail; all without
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
     /// Where the JSON goes
@@ -61,7 +61,10 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
         reads::run(&options, server, &mut report).await?;
     }
     if options.wants("replay") {
-        replay::run(&options, server, &mut report).await?;
+        replay::rebuild(&options, server, &mut report).await?;
+    }
+    if options.wants("depth") {
+        replay::depth(&options, server, &mut report).await?;
     }
     if options.wants("strain") {
         strain::run(&options, server, &mut report).await?;
