@@ -124,58 +124,102 @@ async fn carry_out(
     stop: &CancellationToken,
     json: bool,
 ) -> anyhow::Result<Outcome> {
-    let log = EventLog::new(database.clone());
-    let from = rebuild.position.unwrap_or(rebuild.head);
-    let mut progress = Progress::start("events", from.get(), rebuild.head.get(), json);
-    let (began, mut switched, mut cleaned) = (Instant::now(), None, 0);
-    let rebuilder = Rebuilder::new(log, SystemClock::shared(), owner);
-    let outcome = rebuilder
-        .carry_out(rebuild, stop, |step| match step {
-            Step::Filled { position, head } => progress.at(position.get(), head.get()),
-            Step::Switched { position } => switched = Some((position, began.elapsed())),
-            Step::Cleaned { rows } => cleaned = rows,
-        })
-        .await;
-    progress.end();
+    let rebuilder = Rebuilder::new(EventLog::new(database.clone()), SystemClock::shared(), owner);
+    let mut account = Account::begin(rebuild, json);
+    let outcome = rebuilder.carry_out(rebuild, stop, |step| account.note(step)).await;
+    account.progress.end();
     let outcome = outcome?;
     if outcome == Outcome::Done {
-        done(rebuild, from, switched, cleaned, json)?;
+        account.close()?;
     }
     Ok(outcome)
 }
 
-/// Says what was done.
-fn done(
-    rebuild: &Rebuild,
-    from: Position,
-    switched: Option<(Position, Duration)>,
-    cleaned: u64,
+/// What is said of a rebuild while it goes on, and of what it did.
+struct Account {
+    generation: i64,
     json: bool,
-) -> anyhow::Result<()> {
-    let generation = rebuild.generation;
-    let filled = switched.map(|(position, took)| (position, position.since(from), took));
-    if json {
-        return super::print_json(&json!({
-            "projection": PATIENT_VIEW,
-            "generation": generation,
-            "state": RebuildState::Done,
-            "position": filled.map(|(position, ..)| position),
-            "events": filled.map(|(_, events, _)| events),
-            "seconds": filled.map(|(.., took)| took.as_secs_f64()),
-            "events_per_second": filled.map(|(_, events, took)| rate(events, took)),
-            "rows_deleted": cleaned,
-        }));
+    from: Position,
+    began: Instant,
+    progress: Progress,
+    switched: Option<Filled>,
+    cleaned: u64,
+}
+
+/// What the new generation had in it when it was first served.
+#[derive(Clone, Copy)]
+struct Filled {
+    position: Position,
+    events: u64,
+    took: Duration,
+}
+
+impl Account {
+    fn begin(rebuild: &Rebuild, json: bool) -> Self {
+        let from = rebuild.position.unwrap_or(rebuild.head);
+        Self {
+            generation: rebuild.generation,
+            json,
+            from,
+            began: Instant::now(),
+            progress: Progress::start("events", from.get(), rebuild.head.get(), json),
+            switched: None,
+            cleaned: 0,
+        }
     }
-    if let Some((position, events, took)) = filled {
+
+    fn note(&mut self, step: Step) {
+        match step {
+            Step::Filled { position, head } => self.progress.at(position.get(), head.get()),
+            Step::Switched { position } => {
+                let filled = Filled {
+                    position,
+                    events: position.since(self.from),
+                    took: self.began.elapsed(),
+                };
+                self.switched = Some(filled);
+                self.progress.end();
+                if !self.json {
+                    // The work goes on, whether anybody reads how far it is or not.
+                    drop(self.is_served(filled));
+                }
+            }
+            Step::Cleaned { rows } => self.cleaned = rows,
+        }
+    }
+
+    /// Said at once: to delete the generation before takes longer than to fill this one.
+    fn is_served(&self, filled: Filled) -> anyhow::Result<()> {
         super::print(&format!(
-            "generation {generation} is served: {events} events up to position {position} in {:.1} s, {}/s",
-            took.as_secs_f64(),
-            rate(events, took)
-        ))?;
+            "generation {} is served: {} events up to position {} in {:.1} s, {}/s",
+            self.generation,
+            filled.events,
+            filled.position,
+            filled.took.as_secs_f64(),
+            rate(filled.events, filled.took)
+        ))
     }
-    super::print(&format!(
-        "done; {cleaned} rows of the generation before were deleted"
-    ))
+
+    /// Says what was done.
+    fn close(&self) -> anyhow::Result<()> {
+        if !self.json {
+            return super::print(&format!(
+                "done; {} rows of the generation before were deleted",
+                self.cleaned
+            ));
+        }
+        let filled = self.switched;
+        super::print_json(&json!({
+            "projection": PATIENT_VIEW,
+            "generation": self.generation,
+            "state": RebuildState::Done,
+            "position": filled.map(|filled| filled.position),
+            "events": filled.map(|filled| filled.events),
+            "seconds": filled.map(|filled| filled.took.as_secs_f64()),
+            "events_per_second": filled.map(|filled| rate(filled.events, filled.took)),
+            "rows_deleted": self.cleaned,
+        }))
+    }
 }
 
 /// Fails with what the operator should know, unless it is done.

@@ -10,9 +10,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use testkit::{Flavour, MysqlServer, mysql_servers};
+use sqlx::{Connection, Executor, MySqlConnection};
+use testkit::{Flavour, MysqlServer, mysql_servers, wait_until};
 
 use crate::report::Report;
+
+/// For a server to change the size of its buffer pool.
+const RESIZE: Duration = Duration::from_mins(1);
 
 #[derive(Debug, Args)]
 pub(crate) struct Options {
@@ -31,6 +35,9 @@ pub(crate) struct Options {
     /// Events in the log for the append rate at depth
     #[arg(long, default_value_t = 3_000_000)]
     deep: u64,
+    /// MySQL's buffer pool in MiB, for the program and its yardsticks alike; 0 for the server's own default
+    #[arg(long, default_value_t = 2048)]
+    buffer_pool: u64,
     /// Which measurements: appends, reads, replay, depth, strain, mail; all without
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
@@ -51,6 +58,9 @@ impl Options {
 
 pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
     let server = server();
+    if options.buffer_pool > 0 {
+        resize(server, options.buffer_pool).await?;
+    }
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
     let machine = format!("{cores} cores shared by the program, the database and the load");
     let mut report = Report::begin(machine, version(server).await?);
@@ -85,16 +95,31 @@ fn server() -> &'static MysqlServer {
         .unwrap_or(&servers[0])
 }
 
+/// Gives the server a buffer pool of so many MiB.
+async fn resize(server: &MysqlServer, mebibytes: u64) -> anyhow::Result<()> {
+    let mut connection = MySqlConnection::connect(&server.url).await?;
+    let resize = format!("SET GLOBAL innodb_buffer_pool_size = {}", mebibytes << 20);
+    connection.execute(resize.as_str()).await?;
+    wait_until(RESIZE, "the buffer pool has its size", async || {
+        let status = sqlx::query_as("SHOW GLOBAL STATUS LIKE 'Innodb_buffer_pool_resize_status'")
+            .fetch_one(&mut connection)
+            .await;
+        status.is_ok_and(|(_, status): (String, String)| status.is_empty() || status.starts_with("Completed"))
+    })
+    .await;
+    Ok(())
+}
+
 async fn version(server: &MysqlServer) -> anyhow::Result<String> {
-    use sqlx::Connection;
-    let mut connection = sqlx::MySqlConnection::connect(&server.url).await?;
-    let (version, flush, sync): (String, i64, i64) = sqlx::query_as(
-        "SELECT VERSION(), CAST(@@innodb_flush_log_at_trx_commit AS SIGNED), CAST(@@sync_binlog AS SIGNED)",
+    let mut connection = MySqlConnection::connect(&server.url).await?;
+    let (version, flush, sync, pool): (String, i64, i64, i64) = sqlx::query_as(
+        "SELECT VERSION(), CAST(@@innodb_flush_log_at_trx_commit AS SIGNED), CAST(@@sync_binlog AS SIGNED), \
+         CAST(@@innodb_buffer_pool_size DIV 1048576 AS SIGNED)",
     )
     .fetch_one(&mut connection)
     .await?;
     Ok(format!(
-        "{} {version}, innodb_flush_log_at_trx_commit={flush}, sync_binlog={sync}",
+        "{} {version}, innodb_flush_log_at_trx_commit={flush}, sync_binlog={sync}, a buffer pool of {pool} MiB",
         server.flavour.name()
     ))
 }
