@@ -211,11 +211,13 @@ impl Table {
             && let Some(after) = self.after.take()
         {
             // Of a column with a binary collation sqlx reads bytes only.
+            let sql = format!(
+                "SELECT id, name, email, phone, document_url, sequence, registered_at, CAST(name_key AS CHAR) \
+                 FROM patient_view{} WHERE generation = ? AND id > ? ORDER BY id LIMIT ?",
+                snapshot.dialect().by_primary_key()
+            );
             let rows = snapshot
-                .query(
-                    "SELECT id, name, email, phone, document_url, sequence, registered_at, CAST(name_key AS CHAR) \
-                     FROM patient_view WHERE generation = ? AND id > ? ORDER BY id LIMIT ?",
-                )
+                .query(&sql)
                 .bind(self.generation)
                 .bind(after)
                 .bind(PAGE)

@@ -126,7 +126,9 @@ async fn carry_out(
 ) -> anyhow::Result<Outcome> {
     let rebuilder = Rebuilder::new(EventLog::new(database.clone()), SystemClock::shared(), owner);
     let mut account = Account::begin(rebuild, json);
-    let outcome = rebuilder.carry_out(rebuild, stop, |step| account.note(step)).await;
+    let outcome = rebuilder
+        .carry_out(rebuild, stop, |step| account.note(step))
+        .await;
     account.progress.end();
     let outcome = outcome?;
     if outcome == Outcome::Done {

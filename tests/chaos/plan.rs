@@ -50,6 +50,36 @@ pub(crate) enum Kind {
     Refuse,
 }
 
+impl Kind {
+    pub(crate) const ALL: [Self; 6] = [
+        Self::Kill,
+        Self::Terminate,
+        Self::Stop,
+        Self::Reset,
+        Self::Delay,
+        Self::Refuse,
+    ];
+
+    /// A word for it.
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Kill => "kill -9",
+            Self::Terminate => "SIGTERM",
+            Self::Stop => "SIGSTOP",
+            Self::Reset => "reset",
+            Self::Delay => "delay",
+            Self::Refuse => "refuse",
+        }
+    }
+
+    /// The kind whose name begins with that word.
+    pub(crate) fn named(word: &str) -> Option<Self> {
+        Self::ALL
+            .into_iter()
+            .find(|kind| kind.name().split(' ').next() == Some(word))
+    }
+}
+
 /// One thing that goes wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Fault {
@@ -75,15 +105,7 @@ impl Fault {
             Target::Smtp => "mail server",
             Target::Link(_) => "connections",
         };
-        let kind = match self.kind {
-            Kind::Kill => "kill -9",
-            Kind::Terminate => "SIGTERM",
-            Kind::Stop => "SIGSTOP",
-            Kind::Reset => "reset",
-            Kind::Delay => "delay",
-            Kind::Refuse => "refuse",
-        };
-        format!("{kind} {target}")
+        format!("{} {target}", self.kind.name())
     }
 }
 
@@ -106,19 +128,20 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    /// Draws a plan for a production with so many links.
-    pub(crate) fn draw(seed: u64, time: Duration, links: usize) -> Self {
+    /// Draws a plan for a production with so many links, of faults of these kinds only.
+    pub(crate) fn draw(seed: u64, time: Duration, links: usize, kinds: &[Kind]) -> Self {
         let mut rng = Rng::with_seed(seed);
-        let mut faults: Vec<_> = finale(&mut rng, time).into_iter().collect();
+        let finale = finale(&mut rng, time).filter(|finale| kinds.contains(&finale.kind));
+        let mut faults: Vec<_> = finale.into_iter().collect();
         let mut deck = Vec::new();
         let mut at = WARM_UP;
-        while at + Duration::from_secs(1) < time {
+        while !kinds.is_empty() && at + Duration::from_secs(1) < time {
             if deck.is_empty() {
-                deck = cards();
+                deck = cards(kinds);
                 rng.shuffle(&mut deck);
             }
             let card = deck.pop().unwrap_or(Card::Reset);
-            let (target, kind) = card.deal(&mut rng, links);
+            let (target, kind) = (card.target(&mut rng, links), card.kind());
             let lasts = lasts(&mut rng, target, kind, time).min(time.saturating_sub(at));
             let fault = Fault {
                 at,
@@ -175,38 +198,47 @@ enum Card {
     Refuse,
 }
 
-/// Every kind of fault, those often met more often.
-fn cards() -> Vec<Card> {
+/// Every fault of these kinds, those often met more often.
+fn cards(kinds: &[Kind]) -> Vec<Card> {
     use Card::{
         Delay, EndMysql, EndRedis, EndRole, KillMailer, KillMysql, KillRedis, KillRole, KillSmtp, Refuse,
         Reset, StopMysql, StopRole,
     };
-    vec![
+    let mut cards = vec![
         KillRole, KillRole, KillMailer, EndRole, EndRole, StopRole, StopRole, KillMysql, EndMysql, StopMysql,
         KillRedis, EndRedis, KillSmtp, Reset, Reset, Reset, Delay, Refuse,
-    ]
+    ];
+    cards.retain(|card| kinds.contains(&card.kind()));
+    cards
 }
 
 impl Card {
-    fn deal(self, rng: &mut Rng, links: usize) -> (Target, Kind) {
+    const fn kind(self) -> Kind {
+        match self {
+            Self::KillRole | Self::KillMailer | Self::KillMysql | Self::KillRedis | Self::KillSmtp => {
+                Kind::Kill
+            }
+            Self::EndRole | Self::EndMysql | Self::EndRedis => Kind::Terminate,
+            Self::StopRole | Self::StopMysql => Kind::Stop,
+            Self::Reset => Kind::Reset,
+            Self::Delay => Kind::Delay,
+            Self::Refuse => Kind::Refuse,
+        }
+    }
+
+    fn target(self, rng: &mut Rng, links: usize) -> Target {
         let any_role = Target::Role(rng.usize(0..ROLES.len()));
         let serving = Target::Role(rng.usize(0..MAILER));
         let mailer = Target::Role(rng.usize(MAILER..ROLES.len()));
         let link = Target::Link(rng.usize(0..links));
         match self {
-            Self::KillRole => (serving, Kind::Kill),
-            Self::KillMailer => (mailer, Kind::Kill),
-            Self::EndRole => (any_role, Kind::Terminate),
-            Self::StopRole => (any_role, Kind::Stop),
-            Self::KillMysql => (Target::Mysql, Kind::Kill),
-            Self::EndMysql => (Target::Mysql, Kind::Terminate),
-            Self::StopMysql => (Target::Mysql, Kind::Stop),
-            Self::KillRedis => (Target::Redis, Kind::Kill),
-            Self::EndRedis => (Target::Redis, Kind::Terminate),
-            Self::KillSmtp => (Target::Smtp, Kind::Kill),
-            Self::Reset => (link, Kind::Reset),
-            Self::Delay => (link, Kind::Delay),
-            Self::Refuse => (link, Kind::Refuse),
+            Self::KillRole => serving,
+            Self::KillMailer => mailer,
+            Self::EndRole | Self::StopRole => any_role,
+            Self::KillMysql | Self::EndMysql | Self::StopMysql => Target::Mysql,
+            Self::KillRedis | Self::EndRedis => Target::Redis,
+            Self::KillSmtp => Target::Smtp,
+            Self::Reset | Self::Delay | Self::Refuse => link,
         }
     }
 }
@@ -266,15 +298,15 @@ mod tests {
 
     #[test]
     fn a_seed_gives_one_plan_and_another_seed_another() {
-        let plan = Plan::draw(7, HALF_A_MINUTE, 16);
-        assert_eq!(plan, Plan::draw(7, HALF_A_MINUTE, 16));
-        assert_ne!(plan, Plan::draw(8, HALF_A_MINUTE, 16));
+        let plan = Plan::draw(7, HALF_A_MINUTE, 16, &Kind::ALL);
+        assert_eq!(plan, Plan::draw(7, HALF_A_MINUTE, 16, &Kind::ALL));
+        assert_ne!(plan, Plan::draw(8, HALF_A_MINUTE, 16, &Kind::ALL));
     }
 
     #[test]
     fn every_fault_ends_within_the_run_and_nothing_is_broken_twice_at_a_time() {
         for seed in 0..50 {
-            let plan = Plan::draw(seed, Duration::from_mins(5), 16);
+            let plan = Plan::draw(seed, Duration::from_mins(5), 16, &Kind::ALL);
             assert!(plan.faults.len() > 100, "{}", plan.faults.len());
             for (index, fault) in plan.faults.iter().enumerate() {
                 assert!(fault.end() <= Duration::from_mins(5));
@@ -289,9 +321,20 @@ mod tests {
 
     #[test]
     fn minutes_have_every_kind_of_fault_also_stops_for_longer_than_the_lease_of_a_mail() {
-        let plan = Plan::draw(1, Duration::from_mins(6), 16);
+        let plan = Plan::draw(1, Duration::from_mins(6), 16, &Kind::ALL);
         let kinds: BTreeSet<_> = plan.faults.iter().map(Fault::name).collect();
         assert_eq!(kinds.len(), 18, "{kinds:?}");
         assert!(plan.faults.iter().any(|fault| fault.lasts >= MAIL_LEASE));
+    }
+
+    #[test]
+    fn a_plan_of_some_kinds_has_no_others() {
+        for kind in Kind::ALL {
+            let plan = Plan::draw(1, Duration::from_mins(3), 16, &[kind]);
+            assert!(!plan.faults.is_empty() && plan.faults.iter().all(|fault| fault.kind == kind));
+        }
+        assert_eq!(Plan::draw(1, HALF_A_MINUTE, 16, &[]).faults, []);
+        assert_eq!(Kind::named("kill"), Some(Kind::Kill));
+        assert_eq!(Kind::named(""), None);
     }
 }

@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 use crate::clients::{Clerk, Office};
 use crate::evidence::{Arrived, Evidence, Sql};
 use crate::oracle::judge;
-use crate::plan::{Plan, WARM_UP};
+use crate::plan::{Kind, Plan, WARM_UP};
 use crate::record::Observation;
 use crate::report::Report;
 use crate::world::{LINKS, World};
@@ -27,17 +27,28 @@ const MAIL_PATIENCE: Duration = Duration::from_secs(90);
 /// How long memory and descriptors may take to come back.
 const REST: Duration = Duration::from_secs(10);
 
-/// `CHAOS_SEED` and `CHAOS_SECONDS`, or those of the project's check.
-fn settings() -> (u64, Duration) {
+/// `CHAOS_SEED`, `CHAOS_SECONDS`, and the kinds of faults in `CHAOS_FAULTS`, or those of the project's check.
+fn settings() -> (u64, Duration, Vec<Kind>) {
     let number = |name| std::env::var(name).ok().and_then(|value| value.parse().ok());
-    let seconds = number("CHAOS_SECONDS").unwrap_or(SECONDS);
-    (number("CHAOS_SEED").unwrap_or(SEED), Duration::from_secs(seconds))
+    let seed = number("CHAOS_SEED").unwrap_or(SEED);
+    let time = Duration::from_secs(number("CHAOS_SECONDS").unwrap_or(SECONDS));
+    let kinds = match std::env::var("CHAOS_FAULTS") {
+        Ok(words) => words
+            .split(',')
+            .filter(|word| *word != "none")
+            .map(|word| {
+                Kind::named(word).unwrap_or_else(|| panic!("CHAOS_FAULTS: no kind is called {word:?}"))
+            })
+            .collect(),
+        Err(_) => Kind::ALL.to_vec(),
+    };
+    (seed, time, kinds)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_lost_doubled_or_made_up_whatever_is_broken() {
-    let (seed, time) = settings();
-    let plan = Plan::draw(seed, time, LINKS);
+    let (seed, time, kinds) = settings();
+    let plan = Plan::draw(seed, time, LINKS, &kinds);
     println!("CHAOS_SEED={seed} CHAOS_SECONDS={}", time.as_secs());
     for fault in &plan.faults {
         println!("{fault}");

@@ -121,12 +121,14 @@ impl Read for PageRequest {
 
 /// At most so many patients after an id.
 async fn of_all(connection: &mut Connection, after: &str, most: i64) -> Result<Vec<Row>> {
+    let sql = format!(
+        "SELECT id, name, email FROM patient_view{} \
+         WHERE generation = (SELECT active_generation FROM projections WHERE name = ?) AND id > ? \
+         ORDER BY id LIMIT ?",
+        connection.dialect().by_primary_key()
+    );
     connection
-        .query(
-            "SELECT id, name, email FROM patient_view \
-             WHERE generation = (SELECT active_generation FROM projections WHERE name = ?) AND id > ? \
-             ORDER BY id LIMIT ?",
-        )
+        .query(&sql)
         .bind(PROJECTION)
         .bind(after)
         .bind(most)

@@ -109,7 +109,7 @@ pub(crate) async fn selects(
     .await
 }
 
-/// The bare query of a page of 100 after a random patient below `deepest`.
+/// The bare query of a page of 100 after a random patient below `deepest`, with the plan that the program asks for.
 pub(crate) async fn pages(
     url: &str,
     deepest: u64,
@@ -124,7 +124,7 @@ pub(crate) async fn pages(
             fill::id(fastrand::u64(0..deepest)).to_string()
         };
         let rows = sqlx::query(
-            "SELECT id, name, email FROM patient_view WHERE generation = 1 AND id > ? ORDER BY id LIMIT 101",
+            "SELECT id, name, email FROM patient_view FORCE INDEX (PRIMARY) WHERE generation = 1 AND id > ? ORDER BY id LIMIT 101",
         )
         .bind(after)
         .fetch_all(&pool)

@@ -64,10 +64,12 @@ impl Rebuilder {
     /// Deletes the first rows of a generation, by key; how many.
     async fn delete_some(&self, generation: i64) -> Result<u64, eventstore::Error> {
         let mut connection = self.log.database().writer().await?;
+        let sql = format!(
+            "SELECT MAX(id) FROM (SELECT id FROM patient_view{} WHERE generation = ? ORDER BY id LIMIT ?) AS some_rows",
+            connection.dialect().by_primary_key()
+        );
         let last = connection
-            .query(
-                "SELECT MAX(id) FROM (SELECT id FROM patient_view WHERE generation = ? ORDER BY id LIMIT ?) AS some_rows",
-            )
+            .query(&sql)
             .bind(generation)
             .bind(ROWS)
             .fetch_optional()

@@ -15,7 +15,11 @@ use crate::{fill, limits};
 /// Events a second that a rebuild is to reach.
 const REBUILD: f64 = 80_000.0;
 
-pub(super) async fn rebuild(options: &Options, server: &MysqlServer, report: &mut Report) -> anyhow::Result<()> {
+pub(super) async fn rebuild(
+    options: &Options,
+    server: &MysqlServer,
+    report: &mut Report,
+) -> anyhow::Result<()> {
     let events = options.replayed;
     let database = server.create_database().await;
     let url = database.url.clone();
@@ -76,7 +80,11 @@ async fn rebuilt(url: &str, events: u64) -> anyhow::Result<(f64, f64)> {
     Ok((events as f64 / served.as_secs_f64(), peak))
 }
 
-pub(super) async fn depth(options: &Options, server: &MysqlServer, report: &mut Report) -> anyhow::Result<()> {
+pub(super) async fn depth(
+    options: &Options,
+    server: &MysqlServer,
+    report: &mut Report,
+) -> anyhow::Result<()> {
     let database = server.create_database().await;
     let url = database.url.clone();
     fill::patients(&url, 0, 10_000).await?;
