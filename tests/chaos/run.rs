@@ -57,6 +57,9 @@ async fn nothing_is_lost_doubled_or_made_up_whatever_is_broken() {
     let load = Load::start(&world, seed, CLIENTS);
     tokio::time::sleep(WARM_UP.saturating_sub(Duration::from_millis(500))).await;
     let before = world.usage();
+    if plan.faults.is_empty() {
+        tokio::time::sleep(time).await;
+    }
     let mut incidents = world.suffer(&plan.faults).await;
     let healed = Instant::now();
     let (mut observations, probe) = load.stop().await;
