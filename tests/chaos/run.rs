@@ -36,10 +36,9 @@ fn settings() -> (u64, Duration, Vec<Kind>) {
         Ok(words) => words
             .split(',')
             .filter(|word| *word != "none")
-            .map(|word| {
-                Kind::named(word).unwrap_or_else(|| panic!("CHAOS_FAULTS: no kind is called {word:?}"))
-            })
-            .collect(),
+            .map(|word| Kind::named(word).ok_or(word))
+            .collect::<Result<_, _>>()
+            .expect("CHAOS_FAULTS names kinds of faults"),
         Err(_) => Kind::ALL.to_vec(),
     };
     (seed, time, kinds)
