@@ -2,6 +2,8 @@
 
 use serde::Serialize;
 
+use crate::stats::Stats;
+
 /// One line: what was measured, against what.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Line {
@@ -13,6 +15,8 @@ pub(crate) struct Line {
     pub(crate) yardstick: Option<(String, f64)>,
     /// What is to be reached, as a ratio of the yardstick or as a value.
     pub(crate) goal: Option<Goal>,
+    /// The median run, if it was one of requests.
+    pub(crate) stats: Option<Stats>,
     /// More of interest.
     pub(crate) notes: String,
 }

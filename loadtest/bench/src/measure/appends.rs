@@ -1,5 +1,6 @@
 //! Registrations over HTTP.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use sqlx::{Connection, MySqlConnection};
@@ -17,7 +18,8 @@ const WARM_UP: Duration = Duration::from_secs(2);
 pub(super) async fn run(options: &Options, server: &MysqlServer, report: &mut Report) -> anyhow::Result<()> {
     for (clients, goal) in [(64, 4.0), (256, 6.0)] {
         let (mut ours, mut theirs, mut bare) = (Vec::new(), Vec::new(), Vec::new());
-        let (mut batches, mut lags, mut peak) = (Vec::new(), Vec::new(), 0.0_f64);
+        let (mut batches, mut lags) = (Vec::new(), Vec::new());
+        let (mut peak, mut baseline_peak) = (0.0_f64, 0.0_f64);
         for _ in 0..options.rounds {
             let run = registrations(options, server, clients).await?;
             bare.push(limits::inserts(&run.url, run.batch.round() as usize, options.duration()).await?);
@@ -25,7 +27,9 @@ pub(super) async fn run(options: &Options, server: &MysqlServer, report: &mut Re
             lags.push(run.lag);
             peak = peak.max(run.peak);
             ours.push(run.stats);
-            theirs.push(baseline(options, server, clients).await?);
+            let (stats, most) = baseline(options, server, clients).await?;
+            theirs.push(stats);
+            baseline_peak = baseline_peak.max(most);
         }
         let (ours, theirs) = (median(ours), median(theirs));
         report.add(Line {
@@ -35,6 +39,7 @@ pub(super) async fn run(options: &Options, server: &MysqlServer, report: &mut Re
             yardstick: Some(("(a)".to_owned(), theirs.rate)),
             goal: Some(Goal::RatioAtLeast(goal)),
             notes: format!("{}; (a): {}", latencies(&ours), latencies(&theirs)),
+            stats: Some(ours.clone()),
         });
         report.add(Line {
             what: format!("the same against bare inserts of {:.0} rows", middle(batches)),
@@ -42,6 +47,7 @@ pub(super) async fn run(options: &Options, server: &MysqlServer, report: &mut Re
             unit: "/s",
             yardstick: Some(("(b)".to_owned(), middle(bare))),
             goal: (clients == 64).then_some(Goal::RatioAtLeast(0.45)),
+            stats: None,
             notes: String::new(),
         });
         report.add(Line {
@@ -50,6 +56,7 @@ pub(super) async fn run(options: &Options, server: &MysqlServer, report: &mut Re
             unit: "ms",
             yardstick: None,
             goal: Some(Goal::AtMost(150.0)),
+            stats: None,
             notes: String::new(),
         });
         report.add(Line {
@@ -58,14 +65,19 @@ pub(super) async fn run(options: &Options, server: &MysqlServer, report: &mut Re
             unit: "MiB",
             yardstick: None,
             goal: Some(Goal::AtMost(80.0)),
-            notes: "the API, the projector and the mailer in one process".to_owned(),
+            stats: None,
+            notes: format!(
+                "the API, the projector and the mailer in one process; {}(a) {baseline_peak:.0}, the load generator {:.0} MiB",
+                database_memory(server).await.unwrap_or_default(),
+                memory(std::process::id()).0
+            ),
         });
     }
     one_client(options, server, report).await?;
     sqlite(options, server, report).await
 }
 
-fn latencies(stats: &Stats) -> String {
+pub(super) fn latencies(stats: &Stats) -> String {
     format!(
         "p50 {:.1} ms, p99 {:.1} ms, p99.9 {:.1} ms",
         stats.p50, stats.p99, stats.p999
@@ -135,10 +147,24 @@ async fn lag(url: String, duration: Duration) -> anyhow::Result<f64> {
     Ok(quantile(&lags, 0.99))
 }
 
-async fn baseline(options: &Options, server: &MysqlServer, clients: usize) -> anyhow::Result<Stats> {
-    let (address, _program, _database) = Server::baseline(server).await?;
+/// (a), and its most memory in MiB.
+async fn baseline(options: &Options, server: &MysqlServer, clients: usize) -> anyhow::Result<(Stats, f64)> {
+    let (address, program, _database) = Server::baseline(server).await?;
     drive(address, clients, WARM_UP, register).await?;
-    drive(address, clients, options.duration(), register).await
+    let stats = drive(address, clients, options.duration(), register).await?;
+    Ok((stats, memory(program.pid()).0))
+}
+
+/// The most memory of the server so far, if it runs on this machine.
+async fn database_memory(server: &MysqlServer) -> Option<String> {
+    let mut connection = MySqlConnection::connect(&server.url).await.ok()?;
+    let (folder, file): (String, String) = sqlx::query_as("SELECT @@datadir, @@pid_file")
+        .fetch_one(&mut connection)
+        .await
+        .ok()?;
+    let pid = std::fs::read_to_string(Path::new(&folder).join(file)).ok()?;
+    let (peak, _) = memory(pid.trim().parse().ok()?);
+    Some(format!("{} {peak:.0}, ", server.flavour.name()))
 }
 
 async fn one_client(options: &Options, server: &MysqlServer, report: &mut Report) -> anyhow::Result<()> {
@@ -158,6 +184,7 @@ async fn one_client(options: &Options, server: &MysqlServer, report: &mut Report
         yardstick: Some(("(a)".to_owned(), their_run.p50)),
         goal: Some(Goal::RatioAtMost(0.8)),
         notes: format!("p99 {:.1} ms; (a): p99 {:.1} ms", our_run.p99, their_run.p99),
+        stats: Some(our_run),
     });
     report.add(Line {
         what: "memory, idle".to_owned(),
@@ -165,6 +192,7 @@ async fn one_client(options: &Options, server: &MysqlServer, report: &mut Report
         unit: "MiB",
         yardstick: None,
         goal: Some(Goal::AtMost(25.0)),
+        stats: None,
         notes: String::new(),
     });
     Ok(())
@@ -187,6 +215,7 @@ async fn sqlite(options: &Options, server: &MysqlServer, report: &mut Report) ->
         yardstick: Some(("on MySQL".to_owned(), on_mysql.rate)),
         goal: Some(Goal::RatioAtLeast(1.0)),
         notes: latencies(&on_sqlite),
+        stats: Some(on_sqlite),
     });
     Ok(())
 }

@@ -47,6 +47,7 @@ pub(super) async fn run(server: &MysqlServer, report: &mut Report) -> anyhow::Re
         unit: "/s",
         yardstick: None,
         goal: Some(Goal::AtLeast(500.0)),
+        stats: None,
         notes: format!("{waiting:.0} MiB while they wait, {peak:.0} MiB at most in all"),
     });
     Ok(())

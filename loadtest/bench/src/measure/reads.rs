@@ -6,6 +6,7 @@ use sqlx::{Connection, MySqlConnection};
 use testkit::{MysqlServer, wait_until};
 
 use super::Options;
+use super::appends::latencies;
 use crate::client::{drive, get, get_after, once};
 use crate::report::{Goal, Line, Report};
 use crate::server::Server;
@@ -81,10 +82,8 @@ async fn by_id(options: &Options, server: &MysqlServer, report: &mut Report) -> 
         unit: "/s",
         yardstick: Some(("(c)".to_owned(), bare.rate)),
         goal: Some(Goal::RatioAtLeast(3.0)),
-        notes: format!(
-            "p50 {:.1} ms, p99 {:.1} ms, p99.9 {:.1} ms",
-            our_run.p50, our_run.p99, our_run.p999
-        ),
+        notes: latencies(&our_run),
+        stats: Some(our_run),
     });
     Ok(())
 }
@@ -121,7 +120,8 @@ async fn list(
             unit: "/s",
             yardstick: Some(("bare query".to_owned(), bare.rate)),
             goal: Some(Goal::RatioAtLeast(0.8)),
-            notes: format!("p50 {:.1} ms, p99 {:.1} ms", our_run.p50, our_run.p99),
+            notes: latencies(&our_run),
+            stats: Some(our_run),
         });
     }
     Ok(())

@@ -36,6 +36,7 @@ pub(super) async fn rebuild(
         unit: "/s",
         yardstick: Some(("(d)".to_owned(), bare)),
         goal: None,
+        stats: None,
         notes: format!("peak memory {peak:.0} MiB; by the projector, while the mailer's ledger is written"),
     });
     settled(&url).await?;
@@ -54,6 +55,7 @@ pub(super) async fn rebuild(
         unit: "/s",
         yardstick: Some(("(d)".to_owned(), bare)),
         goal: Some(Goal::AtLeast(REBUILD)),
+        stats: None,
         notes: format!("`patients projection rebuild` beside a running server; peak memory {peak:.0} MiB"),
     });
     Ok(())
@@ -106,6 +108,7 @@ pub(super) async fn depth(
         unit: "/s",
         yardstick: Some(("with 10,000".to_owned(), shallow)),
         goal: Some(Goal::RatioAtLeast(0.9)),
+        stats: None,
         notes: String::new(),
     });
     Ok(())

@@ -46,6 +46,7 @@ async fn failing(options: &Options, server: &MysqlServer, report: &mut Report) -
         yardstick: Some(("without".to_owned(), without.rate)),
         goal: Some(Goal::RatioAtLeast(0.8)),
         notes: format!("{} refused, p99 {:.1} ms", with.refused, with.refused_p99),
+        stats: Some(with),
     });
     Ok(())
 }
@@ -71,6 +72,7 @@ async fn overload(options: &Options, server: &MysqlServer, report: &mut Report) 
         unit: "/s",
         yardstick: Some(("at the peak".to_owned(), peak.rate)),
         goal: Some(Goal::RatioAtLeast(0.85)),
+        stats: Some(over.clone()),
         notes: format!(
             "{offered:.0}/s answered over {CONNECTIONS} connections, {} broken; peak memory {before:.0} → {after:.0} MiB",
             over.broken
@@ -82,6 +84,7 @@ async fn overload(options: &Options, server: &MysqlServer, report: &mut Report) 
         unit: "ms",
         yardstick: None,
         goal: Some(Goal::AtMost(100.0)),
+        stats: None,
         notes: format!("{} refused", over.refused),
     });
     Ok(())
