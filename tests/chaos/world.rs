@@ -68,9 +68,18 @@ fn port_of(url: &str) -> u16 {
         .unwrap()
 }
 
+/// `CHAOS_DATABASE`, or the first that is installed.
+fn flavour() -> Flavour {
+    let mut installed = installed_flavours().into_iter();
+    let named = std::env::var("CHAOS_DATABASE").ok();
+    installed
+        .find(|flavour| named.as_ref().is_none_or(|name| name == flavour.name()))
+        .expect("CHAOS_DATABASE names a server that is installed")
+}
+
 impl World {
     pub(crate) async fn start() -> Self {
-        let flavour = installed_flavours()[0];
+        let flavour = flavour();
         let (mysql, redis, smtp) = tokio::join!(
             PrivateMysql::start(flavour),
             RedisServer::start(),

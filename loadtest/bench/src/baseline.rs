@@ -66,10 +66,10 @@ pub(crate) async fn serve(address: SocketAddr, database_url: &str) -> anyhow::Re
         .await?;
     for table in [
         "CREATE TABLE events (aggregate_type varchar(255) NOT NULL, aggregate_id varchar(255) NOT NULL, \
-         sequence bigint CHECK (sequence >= 0) NOT NULL, event_type text NOT NULL, event_version text NOT NULL, \
+         sequence bigint NOT NULL CHECK (sequence >= 0), event_type text NOT NULL, event_version text NOT NULL, \
          payload json NOT NULL, metadata json NOT NULL, \
          CONSTRAINT events_pk PRIMARY KEY (aggregate_type, aggregate_id, sequence))",
-        "CREATE TABLE patient_view (view_id varchar(255) NOT NULL, version bigint CHECK (version >= 0) NOT NULL, \
+        "CREATE TABLE patient_view (view_id varchar(255) NOT NULL, version bigint NOT NULL CHECK (version >= 0), \
          payload json NOT NULL, CONSTRAINT patient_view_pk PRIMARY KEY (view_id))",
     ] {
         sqlx::query(table).execute(&pool).await?;
