@@ -284,7 +284,7 @@ impl Commands {
         let Some(first) = events.into_iter().next() else {
             return Ok(None);
         };
-        let event = PatientEvent::from_stored(&first.event_type, &first.event_version, first.payload)?;
+        let event = PatientEvent::from_stored(&first.event_type, &first.event_version, &first.payload)?;
         Ok(Some((first.position, event)))
     }
 }

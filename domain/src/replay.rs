@@ -66,7 +66,7 @@ impl Patient {
             self.apply(PatientEvent::from_stored(
                 &event.event_type,
                 &event.event_version,
-                event.payload,
+                &event.payload,
             )?);
         }
         Ok(())

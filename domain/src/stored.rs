@@ -3,6 +3,7 @@
 use cqrs_es::Aggregate;
 use cqrs_es::DomainEvent;
 use cqrs_es::persist::SerializedEvent;
+use serde::Deserialize;
 use serde_json::Value;
 
 use crate::event::current_version;
@@ -53,19 +54,19 @@ impl PatientEvent {
     pub fn from_stored(
         event_type: &str,
         event_version: &str,
-        payload: Value,
+        payload: &Value,
     ) -> Result<PatientEvent, StoredEventError> {
         // Nearly every event is of the present version: those skip the envelope that upcasters work on.
         if current_version(event_type) == Some(event_version) {
             return deserialize(event_type, event_type, event_version, payload);
         }
-        let upcast = upcast(event_type, event_version, payload);
+        let upcast = upcast(event_type, event_version, payload.clone());
         match current_version(&upcast.event_type) {
             None => Err(StoredEventError::UnknownType {
                 event_type: event_type.to_owned(),
             }),
             Some(current) if current == upcast.event_version => {
-                deserialize(&upcast.event_type, event_type, event_version, upcast.payload)
+                deserialize(&upcast.event_type, event_type, event_version, &upcast.payload)
             }
             Some(_) => Err(StoredEventError::UnknownVersion {
                 event_type: event_type.to_owned(),
@@ -98,9 +99,9 @@ fn deserialize(
     expected_type: &str,
     stored_type: &str,
     stored_version: &str,
-    payload: Value,
+    payload: &Value,
 ) -> Result<PatientEvent, StoredEventError> {
-    serde_json::from_value::<PatientEvent>(payload)
+    PatientEvent::deserialize(payload)
         .ok()
         .filter(|event| event.event_type() == expected_type)
         .ok_or_else(|| StoredEventError::Malformed {

@@ -25,7 +25,7 @@ use std::time::Duration;
 use serde_json::Value;
 use tracing::Instrument;
 
-use crate::chain::Canonical;
+use crate::chain::{Canonical, Texts};
 use crate::claim::ClaimChange;
 use crate::clock::{Clock, Timestamp};
 use crate::coalesce::{Batch, Coalescer};
@@ -140,15 +140,25 @@ impl Prepared {
         if has_inexact_integer(&event.payload) || has_inexact_integer(&event.metadata) {
             return Err(AppendError::Invalid("an integer beyond 2⁵³ − 1"));
         }
-        let canonical = Canonical::of(&event).map_err(|_| AppendError::Invalid("not writable as JSON"))?;
+        let (payload, metadata) = (event.payload.to_string(), event.metadata.to_string());
+        let texts = Texts {
+            aggregate_id: &event.aggregate_id,
+            aggregate_type: &event.aggregate_type,
+            event_type: &event.event_type,
+            event_version: &event.event_version,
+            metadata: &metadata,
+            payload: &payload,
+        };
+        let canonical = Canonical::of(&texts, event.sequence)
+            .map_err(|_| AppendError::Invalid("JSON without a canonical form"))?;
         if canonical.len() > MAX_EVENT_BYTES {
             return Err(AppendError::Invalid("an event that is too large"));
         }
         Ok(Self {
-            payload: event.payload.to_string(),
-            metadata: event.metadata.to_string(),
-            canonical,
             event,
+            payload,
+            metadata,
+            canonical,
         })
     }
 }

@@ -14,8 +14,11 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::clock::Timestamp;
-use crate::error::Result;
-use crate::event::{Hash, NewEvent, Position, RecordedEvent};
+use crate::event::{Hash, Position, RecordedEvent};
+use crate::json::canonicalize;
+
+/// About how many bytes the names of an event take, and of its members.
+const NAMES: usize = 256;
 
 /// The part of an event's canonical form that is known before its place in the log is: everything up to `position`.
 ///
@@ -27,6 +30,49 @@ pub struct Canonical {
     sequence: u64,
 }
 
+/// The columns that the caller of an append gives, as text.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Texts<'a> {
+    pub(crate) aggregate_id: &'a str,
+    pub(crate) aggregate_type: &'a str,
+    pub(crate) event_type: &'a str,
+    pub(crate) event_version: &'a str,
+    /// JSON.
+    pub(crate) metadata: &'a str,
+    /// JSON.
+    pub(crate) payload: &'a str,
+}
+
+/// A column that has no canonical form.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NotCanonical {
+    Name,
+    Metadata,
+    Payload,
+}
+
+impl Texts<'_> {
+    /// Writes the members that come first, and the brace before them.
+    pub(crate) fn write(&self, out: &mut Vec<u8>) -> Result<(), NotCanonical> {
+        let names = [
+            (r#"{"aggregate_id":"#, self.aggregate_id),
+            (r#","aggregate_type":"#, self.aggregate_type),
+            (r#","event_type":"#, self.event_type),
+            (r#","event_version":"#, self.event_version),
+        ];
+        for (member, name) in names {
+            out.extend_from_slice(member.as_bytes());
+            // RFC 8785 escapes in a string what `serde_json` does, in the same way.
+            serde_json::to_writer(&mut *out, name).map_err(|_| NotCanonical::Name)?;
+        }
+        out.extend_from_slice(br#","metadata":"#);
+        canonicalize(self.metadata, out).map_err(|_| NotCanonical::Metadata)?;
+        out.extend_from_slice(br#","payload":"#);
+        canonicalize(self.payload, out).map_err(|_| NotCanonical::Payload)
+    }
+}
+
+/// The same as values, of an event that was read.
 #[derive(Serialize)]
 struct Content<'a> {
     aggregate_id: &'a str,
@@ -38,23 +84,11 @@ struct Content<'a> {
 }
 
 impl Canonical {
-    /// The canonical form of an event that is about to be appended.
-    ///
-    /// # Errors
-    ///
-    /// If a value cannot be written as JSON.
-    pub fn of(event: &NewEvent) -> Result<Self> {
-        Self::new(
-            &Content {
-                aggregate_id: &event.aggregate_id,
-                aggregate_type: &event.aggregate_type,
-                event_type: &event.event_type,
-                event_version: &event.event_version,
-                metadata: &event.metadata,
-                payload: &event.payload,
-            },
-            event.sequence,
-        )
+    /// The canonical form of an event that is about to be appended, from the texts that the log will hold.
+    pub(crate) fn of(texts: &Texts<'_>, sequence: u64) -> Result<Self, NotCanonical> {
+        let mut prefix = Vec::with_capacity(texts.metadata.len() + texts.payload.len() + NAMES);
+        texts.write(&mut prefix)?;
+        Ok(Self { prefix, sequence })
     }
 
     /// The canonical form of a recorded event, made anew from its columns.
@@ -62,25 +96,21 @@ impl Canonical {
     /// # Errors
     ///
     /// If a value cannot be written as JSON.
-    pub fn of_recorded(event: &RecordedEvent) -> Result<Self> {
-        Self::new(
-            &Content {
-                aggregate_id: &event.aggregate_id,
-                aggregate_type: &event.aggregate_type,
-                event_type: &event.event_type,
-                event_version: &event.event_version,
-                metadata: &event.metadata,
-                payload: &event.payload,
-            },
-            event.sequence,
-        )
-    }
-
-    fn new(content: &Content<'_>, sequence: u64) -> Result<Self> {
-        let mut prefix = serde_json_canonicalizer::to_vec(content)?;
+    pub fn of_recorded(event: &RecordedEvent) -> crate::Result<Self> {
+        let mut prefix = serde_json_canonicalizer::to_vec(&Content {
+            aggregate_id: &event.aggregate_id,
+            aggregate_type: &event.aggregate_type,
+            event_type: &event.event_type,
+            event_version: &event.event_version,
+            metadata: &event.metadata,
+            payload: &event.payload,
+        })?;
         // The closing brace; the members that come last are written by `bytes`.
         prefix.pop();
-        Ok(Self { prefix, sequence })
+        Ok(Self {
+            prefix,
+            sequence: event.sequence,
+        })
     }
 
     /// How many bytes it has so far.
@@ -129,7 +159,7 @@ pub(crate) fn hash(previous: &Hash, canonical: &[u8]) -> Hash {
 /// # Errors
 ///
 /// If a value cannot be written as JSON.
-pub fn follows(previous: &Hash, event: &RecordedEvent) -> Result<bool> {
+pub fn follows(previous: &Hash, event: &RecordedEvent) -> crate::Result<bool> {
     let link = Canonical::of_recorded(event)?.link(previous, event.position, event.recorded_at);
     Ok(link == event.hash)
 }

@@ -6,11 +6,10 @@
 
 use tokio::sync::mpsc;
 
-use crate::chain;
+use crate::chain::{self, NotCanonical, Texts};
 use crate::database::{BlockSize, Database, Row, Session};
 use crate::error::Result;
 use crate::event::{Hash, Position};
-use crate::json::canonicalize;
 
 /// Events that one statement reads.
 const PAGE: i64 = 8192;
@@ -102,13 +101,8 @@ async fn pages(
 pub(crate) struct StoredEvent<'a> {
     pub(crate) position: Position,
     pub(crate) hash: Hash,
-    aggregate_type: &'a str,
-    aggregate_id: &'a str,
+    texts: Texts<'a>,
     sequence: i64,
-    event_type: &'a str,
-    event_version: &'a str,
-    payload: &'a str,
-    metadata: &'a str,
     pub(crate) recorded_at: i64,
 }
 
@@ -123,13 +117,15 @@ impl<'a> StoredEvent<'a> {
         };
         Ok(Self {
             position: row.get(0).map_err(|_| "its position is not a number")?,
-            aggregate_type: text(1, "its aggregate_type is not a text")?,
-            aggregate_id: text(2, "its aggregate_id is not a text")?,
+            texts: Texts {
+                aggregate_type: text(1, "its aggregate_type is not a text")?,
+                aggregate_id: text(2, "its aggregate_id is not a text")?,
+                event_type: text(4, "its event_type is not a text")?,
+                event_version: text(5, "its event_version is not a text")?,
+                payload: text(6, "its payload is not a text")?,
+                metadata: text(7, "its metadata is not a text")?,
+            },
             sequence: row.get(3).map_err(|_| "its sequence is not a number")?,
-            event_type: text(4, "its event_type is not a text")?,
-            event_version: text(5, "its event_version is not a text")?,
-            payload: text(6, "its payload is not a text")?,
-            metadata: text(7, "its metadata is not a text")?,
             recorded_at: row.get(8).map_err(|_| "its recorded_at is not a number")?,
             hash: link(row, 9)?,
         })
@@ -144,22 +140,11 @@ impl<'a> StoredEvent<'a> {
         scratch: &mut Vec<u8>,
     ) -> Result<Hash, Unreadable> {
         scratch.clear();
-        let names = [
-            (r#"{"aggregate_id":"#, self.aggregate_id),
-            (r#","aggregate_type":"#, self.aggregate_type),
-            (r#","event_type":"#, self.event_type),
-            (r#","event_version":"#, self.event_version),
-        ];
-        for (member, value) in names {
-            scratch.extend_from_slice(member.as_bytes());
-            serde_json_canonicalizer::to_writer(&value, scratch)
-                .map_err(|_| "it cannot be written as JSON")?;
-        }
-        scratch.extend_from_slice(br#","metadata":"#);
-        canonicalize(self.metadata, scratch)
-            .map_err(|_| "its metadata is not JSON as an append writes it")?;
-        scratch.extend_from_slice(br#","payload":"#);
-        canonicalize(self.payload, scratch).map_err(|_| "its payload is not JSON as an append writes it")?;
+        self.texts.write(scratch).map_err(|column| match column {
+            NotCanonical::Name => "it cannot be written as JSON",
+            NotCanonical::Metadata => "its metadata is not JSON as an append writes it",
+            NotCanonical::Payload => "its payload is not JSON as an append writes it",
+        })?;
         chain::write_tail(scratch, position, self.recorded_at, self.sequence);
         Ok(chain::hash(previous, scratch))
     }

@@ -102,7 +102,7 @@ impl Composer {
         now: Timestamp,
     ) -> Result<Mail, Failure> {
         let decode = |event: &RecordedEvent| {
-            PatientEvent::from_stored(&event.event_type, &event.event_version, event.payload.clone())
+            PatientEvent::from_stored(&event.event_type, &event.event_version, &event.payload)
         };
         let deleted_at = match (template, decode(event)?) {
             (Template::PatientRegistered, PatientEvent::PatientRegistered { .. }) => None,

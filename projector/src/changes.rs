@@ -34,7 +34,7 @@ pub(crate) fn changes<'e>(
         .into_iter()
         .filter(|event| event.aggregate_type == Patient::TYPE)
     {
-        let read = PatientEvent::from_stored(&event.event_type, &event.event_version, event.payload.clone())
+        let read = PatientEvent::from_stored(&event.event_type, &event.event_version, &event.payload)
             .map_err(|error| (event, error))?;
         let row = read.into_details().map(|details| PatientRow {
             id: event.aggregate_id.clone(),

@@ -16,11 +16,8 @@ pub(super) struct EmailClaims;
 
 impl ClaimRules for EmailClaims {
     fn changes(&self, event: &SerializedEvent) -> Result<Vec<ClaimChange>, Box<dyn Error + Send + Sync>> {
-        let change = match PatientEvent::from_stored(
-            &event.event_type,
-            &event.event_version,
-            event.payload.clone(),
-        )? {
+        let change = match PatientEvent::from_stored(&event.event_type, &event.event_version, &event.payload)?
+        {
             PatientEvent::PatientRegistered { email, .. } => ClaimChange::Take(email_claim(&email)),
             PatientEvent::PatientDeleted {} => ClaimChange::ReleaseAll,
         };

@@ -129,7 +129,7 @@ fn apply(answers: &mut Answers, events: Vec<RecordedEvent>) {
         {
             continue;
         }
-        let found = PatientEvent::from_stored(&event.event_type, &event.event_version, event.payload)
+        let found = PatientEvent::from_stored(&event.event_type, &event.event_version, &event.payload)
             .map(|read| {
                 read.into_details().map_or(Found::Deleted, |details| {
                     Found::Active(Arc::new(details), event.sequence)

@@ -53,7 +53,7 @@ async fn write(
     events: &[RecordedEvent],
 ) -> Result<(), ProjectionError> {
     for event in events {
-        let read = PatientEvent::from_stored(&event.event_type, &event.event_version, event.payload.clone());
+        let read = PatientEvent::from_stored(&event.event_type, &event.event_version, &event.payload);
         let read = read.map_err(|source| ProjectionError::Unreadable {
             position: event.position,
             source,

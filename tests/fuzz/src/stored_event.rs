@@ -33,7 +33,7 @@ pub fn stored_event(data: &[u8]) {
 }
 
 fn read(event_type: &str, event_version: &str, payload: &Value) {
-    let event = match PatientEvent::from_stored(event_type, event_version, payload.clone()) {
+    let event = match PatientEvent::from_stored(event_type, event_version, payload) {
         Ok(event) => event,
         Err(error) => {
             // The columns are the service's own; the payload is somebody's.
@@ -42,7 +42,7 @@ fn read(event_type: &str, event_version: &str, payload: &Value) {
         }
     };
     let today = serde_json::to_value(&event).unwrap();
-    let again = PatientEvent::from_stored(&event.event_type(), &event.event_version(), today);
+    let again = PatientEvent::from_stored(&event.event_type(), &event.event_version(), &today);
     assert_eq!(again.as_ref(), Ok(&event));
     assert_eq!(
         by_cqrs_es(event_type, event_version, payload.clone()).as_ref(),
