@@ -35,6 +35,14 @@ struct Disk {
     holder: Program,
 }
 
+/// A folder for the database.
+struct Folder {
+    /// Where the program finds it.
+    inside: PathBuf,
+    /// Where this process does.
+    here: PathBuf,
+}
+
 impl Disk {
     /// Makes one; nothing where that is not allowed.
     async fn new() -> Option<Self> {
@@ -59,6 +67,13 @@ impl Disk {
             .join(name)
     }
 
+    fn folder(&self) -> Folder {
+        Folder {
+            inside: self.folder.path().to_owned(),
+            here: self.path(""),
+        }
+    }
+
     /// Leaves no byte free.
     fn fill(&self) {
         let mut file = File::create(self.path("filler")).unwrap();
@@ -72,7 +87,7 @@ impl Disk {
     }
 
     /// Runs `patients serve` with the outbox on it, and the database in `database`.
-    fn serve(&self, port: u16, database: &Path) -> Program {
+    fn serve(&self, port: u16, database: &Folder) -> Program {
         let folder = self.folder.path().display();
         let script = format!(
             "exec nsenter --mount=/proc/{}/ns/mnt \"$0\" serve",
@@ -84,7 +99,7 @@ impl Disk {
             .arg(patients())
             .env(
                 "DATABASE_URL",
-                format!("sqlite://{}/patients.db", database.display()),
+                format!("sqlite://{}/patients.db", database.inside.display()),
             )
             .env("MAIL_OUTBOX", format!("{folder}/outbox"))
             .env("MAIL_SEND_TIMEOUT", "1s")
@@ -96,24 +111,6 @@ impl Disk {
     fn has_mail(&self, position: u64) -> bool {
         self.path(&format!("outbox/{position}-patient_registered.eml"))
             .exists()
-    }
-
-    /// What is in the database in `folder`, which nobody may have open. SQLite finds no way to the disk itself.
-    async fn evidence(&self, folder: &Path) -> Evidence {
-        let copy = TempDir::new().unwrap();
-        for name in ["patients.db", "patients.db-wal"] {
-            let on_disk = self.path(name);
-            let file = if on_disk.exists() {
-                on_disk
-            } else {
-                folder.join(name)
-            };
-            if file.exists() {
-                std::fs::copy(file, copy.path().join(name)).unwrap();
-            }
-        }
-        let url = format!("sqlite://{}", copy.path().join("patients.db").display());
-        Sql::sqlite(&url).await.ask(now()).await
     }
 
     fn mails(&self) -> Vec<Arrived> {
@@ -146,11 +143,24 @@ async fn nothing_is_lost_or_made_up_when_the_disk_is_full() {
         println!("{SKIPPED}");
         return;
     };
-    let evidence = suffer(&disk, disk.folder.path()).await;
+    let evidence = suffer(&disk, &disk.folder()).await;
     let refused = |seen: &&Observation| seen.answer.is_problem("unavailable") || seen.answer.is_open();
     let refusals = evidence.observations.iter().filter(refused).count();
     assert!(refusals > 0, "the disk was not full");
     approve(&evidence);
+}
+
+/// What is in the database in `folder`, which nobody may have open. It is asked of a copy: SQLite finds no way to the disk.
+async fn evidence(folder: &Folder) -> Evidence {
+    let copy = TempDir::new().unwrap();
+    for name in ["patients.db", "patients.db-wal"] {
+        let file = folder.here.join(name);
+        if file.exists() {
+            std::fs::copy(file, copy.path().join(name)).unwrap();
+        }
+    }
+    let url = format!("sqlite://{}", copy.path().join("patients.db").display());
+    Sql::sqlite(&url).await.ask(now()).await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -160,7 +170,11 @@ async fn a_mail_for_which_there_is_no_room_is_written_later() {
         return;
     };
     let elsewhere = TempDir::new().unwrap();
-    let evidence = suffer(&disk, elsewhere.path()).await;
+    let folder = Folder {
+        inside: elsewhere.path().to_owned(),
+        here: elsewhere.path().to_owned(),
+    };
+    let evidence = suffer(&disk, &folder).await;
     assert!(
         evidence
             .observations
@@ -172,7 +186,7 @@ async fn a_mail_for_which_there_is_no_room_is_written_later() {
 }
 
 /// Registers and deletes patients while the disk is full now and then, until all works again.
-async fn suffer(disk: &Disk, database: &Path) -> Evidence {
+async fn suffer(disk: &Disk, database: &Folder) -> Evidence {
     let port = free_port();
     let api = format!("http://127.0.0.1:{port}");
     let mut program = disk.serve(port, database);
@@ -214,7 +228,7 @@ async fn suffer(disk: &Disk, database: &Path) -> Evidence {
     .await;
     program.terminate();
     assert_eq!(program.wait(SOON).await, 0, "{}", program.log());
-    let mut evidence = disk.evidence(database).await;
+    let mut evidence = evidence(database).await;
     evidence.observations = observations;
     evidence.recovered_after = recovered_after;
     evidence.mails = disk.mails();

@@ -109,7 +109,12 @@ impl Rig {
         }
     }
 
-    async fn over(url: &str, access: Access, options: ApiOptions, folder: Option<TempDir>) -> Self {
+    pub(crate) async fn over(
+        url: &str,
+        access: Access,
+        options: ApiOptions,
+        folder: Option<TempDir>,
+    ) -> Self {
         let database = Database::connect(url, DatabaseOptions::default()).await.unwrap();
         migrations::migrate(&database, SystemClock::shared(), "test")
             .await

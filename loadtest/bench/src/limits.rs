@@ -109,6 +109,29 @@ pub(crate) async fn selects(
     .await
 }
 
+/// The events of random patients out of `patients`, one patient at a time.
+pub(crate) async fn histories(
+    url: &str,
+    patients: u64,
+    clients: usize,
+    duration: Duration,
+) -> anyhow::Result<Stats> {
+    let pool = pool(url).await?;
+    loops(clients, duration, || async {
+        let id = fill::id(fastrand::u64(0..patients)).to_string();
+        let rows = sqlx::query(
+            "SELECT position, aggregate_type, aggregate_id, sequence, event_type, event_version, payload, metadata, \
+             recorded_at, hash FROM events WHERE aggregate_id = ? AND aggregate_type = 'patient' ORDER BY sequence",
+        )
+        .bind(id)
+        .fetch_all(&pool)
+        .await?;
+        anyhow::ensure!(!rows.is_empty(), "a patient is missing");
+        Ok(())
+    })
+    .await
+}
+
 /// The bare query of a page of 100 after a random patient below `deepest`, with the plan that the program asks for.
 pub(crate) async fn pages(
     url: &str,

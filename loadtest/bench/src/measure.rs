@@ -1,6 +1,7 @@
 //! What is measured, in which order.
 
 mod appends;
+mod costs;
 mod mail;
 mod reads;
 mod replay;
@@ -38,7 +39,7 @@ pub(crate) struct Options {
     /// MySQL's buffer pool in MiB, for the program and its yardsticks alike; 0 for the server's own default
     #[arg(long, default_value_t = 2048)]
     buffer_pool: u64,
-    /// Which measurements: appends, reads, replay, depth, strain, mail; all without
+    /// Which measurements: appends, reads, replay, depth, strain, mail, costs; all without
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
     /// Where the JSON goes
@@ -81,6 +82,9 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
     }
     if options.wants("mail") {
         mail::run(server, &mut report).await?;
+    }
+    if options.wants("costs") {
+        costs::run(&options, server, &mut report).await?;
     }
     std::fs::write(&options.json, serde_json::to_vec_pretty(&report)?)?;
     Ok(())
