@@ -6,8 +6,8 @@
 //! commit at a time, so the appends that wait in a process are committed together:
 //!
 //! ```text
-//! take all that wait -> lock log_head -> check expected sequences -> check claims -> insert events and claims
-//! -> move log_head -> commit -> publish the signal -> answer each caller
+//! take all that wait -> begin, lock log_head, read expected sequences and claims (one round trip) -> decide
+//! -> insert events and claims, move log_head, commit (one round trip) -> publish the signal -> answer each caller
 //! ```
 //!
 //! A conflict or a taken claim is decided in memory (`decide`), before anything is written, and fails alone. If a
@@ -246,12 +246,14 @@ impl AppendQueue {
 
 type Outcome = Result<Appended, AppendError>;
 
-/// What was about to be committed when the connection failed.
+/// What was about to be committed when it failed.
 struct InDoubt {
     position: Position,
     hash: Hash,
     outcomes: Vec<Outcome>,
     notices: Vec<Notice>,
+    /// What the database said, if it refused what travelled with the commit: no reason to try again if nothing was written.
+    refusal: Option<Arc<Error>>,
 }
 
 struct Appender {
@@ -343,7 +345,7 @@ impl Appender {
         let mut retry_until = None;
         loop {
             let tried = tokio::time::timeout(TRANSACTION_TIMEOUT, self.try_commit(items)).await;
-            let error = match tried.unwrap_or(Err(Error::Timeout(TRANSACTION_TIMEOUT))) {
+            let error = match tried.unwrap_or(Err(Error::Timeout(TRANSACTION_TIMEOUT).into())) {
                 Ok((outcomes, notices)) => {
                     if self.database.dialect() == Dialect::Sqlite {
                         self.connection = None;
@@ -356,11 +358,13 @@ impl Appender {
             if let Some(mut connection) = self.connection.take() {
                 connection.close_on_drop();
             }
+            if let Some(doubt) = self.in_doubt.as_mut().filter(|_| refused(&error)) {
+                doubt.refusal = Some(Arc::clone(&error));
+            }
             let now = tokio::time::Instant::now();
             let until = *retry_until.get_or_insert(now + RETRY_FOR);
-            let again = error.is_connection() || error.is_contention() || self.in_doubt.is_some();
+            let again = !refused(&error) || self.in_doubt.is_some();
             if !again || now + pause > until {
-                let error = Arc::new(error);
                 return Err(match self.in_doubt.take() {
                     Some(_) => AppendError::InDoubt(error),
                     None => AppendError::Unavailable(error),
@@ -372,22 +376,26 @@ impl Appender {
         }
     }
 
-    /// One try. If the one before was lost at its commit, first asks the log whether it was written after all.
-    async fn try_commit(&mut self, items: &[Append]) -> Result<(Vec<Outcome>, Vec<Notice>), Error> {
+    /// One try. If the one before was lost at its commit, first asks the log whether it was written after all; if it was not, and
+    /// the database had refused it, that is what came of it.
+    async fn try_commit(&mut self, items: &[Append]) -> Result<(Vec<Outcome>, Vec<Notice>), Arc<Error>> {
         if self.connection.is_none() {
             self.connection = Some(self.database.writer().await?);
         }
         let Some(connection) = self.connection.as_mut() else {
-            return Err(Error::NoHead);
+            return Err(Error::NoHead.into());
         };
         if let Some(lost) = &self.in_doubt {
             let written = transaction::holds(connection, lost.position, lost.hash).await?;
-            let lost = self.in_doubt.take();
-            if let (true, Some(lost)) = (written, lost) {
-                return Ok((lost.outcomes, lost.notices));
+            match self.in_doubt.take() {
+                Some(lost) if written => return Ok((lost.outcomes, lost.notices)),
+                Some(InDoubt {
+                    refusal: Some(refusal), ..
+                }) => return Err(refusal),
+                _ => {}
             }
         }
-        let open = transaction::write(connection, items, self.clock.as_ref()).await?;
+        let open = transaction::open(connection, items, self.clock.as_ref()).await?;
         let Some(head) = open.head else {
             open.transaction.rollback().await?;
             return Ok((open.outcomes, open.notices));
@@ -397,8 +405,9 @@ impl Appender {
             hash: head.hash,
             outcomes: open.outcomes,
             notices: open.notices,
+            refusal: None,
         });
-        open.transaction.commit_with(&head.advance()).await?;
+        open.transaction.commit_with(open.rest).await?;
         let done = self.in_doubt.take().map(|done| (done.outcomes, done.notices));
         Ok(done.unwrap_or_default())
     }

@@ -7,6 +7,7 @@
 //! SQLite has one writer at a time, so it gets two pools: one connection that writes, in turn, and some that read.
 
 mod query;
+mod script;
 mod session;
 
 use std::str::FromStr;
@@ -25,6 +26,7 @@ use session::{Held, Link};
 
 pub(crate) use query::BlockSize;
 pub use query::{Bind, Column, Query, Row, in_list, padded, values_list};
+pub use script::{Script, Value};
 pub use session::{Connection, Session, Transaction};
 
 /// Statements kept prepared on each connection. Batches vary in length, and each length is a statement of its own.

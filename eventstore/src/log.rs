@@ -3,7 +3,7 @@
 mod pages;
 
 use crate::clock::Timestamp;
-use crate::database::{Database, Dialect, Row, Session, in_list, padded};
+use crate::database::{Database, Dialect, Row, Script, Session, in_list, padded};
 use crate::error::{Error, Result};
 use crate::event::{Hash, Position, RecordedEvent};
 
@@ -32,12 +32,16 @@ impl Head {
         )
     }
 
-    /// The statement that moves a locked head here.
-    pub(crate) fn advance(&self) -> String {
-        let (position, hash, recorded_at) = (self.position, self.hash, self.recorded_at.as_micros());
-        format!(
-            "UPDATE log_head SET position = {position}, hash = X'{hash}', recorded_at = {recorded_at} WHERE id = 1"
-        )
+    /// Adds the statement that moves a locked head here.
+    pub(crate) fn advance(&self, script: &mut Script) {
+        script
+            .statement("UPDATE log_head SET position = ")
+            .value(self.position)
+            .sql(", hash = ")
+            .value(&self.hash.0)
+            .sql(", recorded_at = ")
+            .value(self.recorded_at)
+            .sql(" WHERE id = 1");
     }
 
     /// The head in a row of [`Head::lock`].

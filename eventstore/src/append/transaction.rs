@@ -1,12 +1,12 @@
 //! The statements of one append transaction.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use super::decide::{Aggregate, Decision, Known, decide};
 use super::{Append, Appended, Outcome, Prepared};
 use crate::claim::{Claim, ClaimChange};
 use crate::clock::{Clock, Timestamp};
-use crate::database::{Connection, Row, Session, Transaction, in_list, padded, values_list};
+use crate::database::{Connection, Row, Script, Session, Transaction};
 use crate::error::{Error, Result};
 use crate::event::{Hash, Position};
 use crate::log::Head;
@@ -14,61 +14,80 @@ use crate::signal::Notice;
 
 /// The most events in one `INSERT`: of ten values each, where SQLite has places for 32,766 and MySQL for 65,535.
 const STATEMENT_EVENTS: usize = 1000;
-/// The most bytes of JSON in one `INSERT`. A server ends the connection on a packet that is too large (MariaDB's
-/// `max_allowed_packet` is 16 MiB by default).
+/// The most bytes of JSON in one `INSERT`, which are twice as many in hexadecimal digits. A server ends the connection on a packet
+/// that is too large (MariaDB's `max_allowed_packet` is 16 MiB by default).
 const STATEMENT_BYTES: usize = 4 * 1024 * 1024;
 
 /// A transaction that is ready to be committed.
 pub(super) struct Open<'c> {
     pub(super) transaction: Transaction<'c>,
+    /// What is still to be run in it.
+    pub(super) rest: Script,
     /// Where the head moves; nowhere if no append could be made.
     pub(super) head: Option<Head>,
     pub(super) outcomes: Vec<Outcome>,
     pub(super) notices: Vec<Notice>,
 }
 
-/// Writes all of `items` that can be, in a new transaction that is left open.
-pub(super) async fn write<'c>(
+/// Begins a transaction, locks the head, and decides which of `items` can be made. What they write is left to be run together
+/// with the commit, but for what is too large for one packet.
+pub(super) async fn open<'c>(
     connection: &'c mut Connection,
     items: &[Append],
     clock: &dyn Clock,
 ) -> Result<Open<'c>> {
-    let lock = Head::lock(connection.dialect());
-    let reads = holders(items).map_or_else(|| lock.clone(), |holders| format!("{lock}; {holders}"));
-    let (mut transaction, rows) = connection.begin_with(&reads).await?;
-    let (head, holders) = rows.split_first().ok_or(Error::NoHead)?;
+    let dialect = connection.dialect();
+    let (mut transaction, rows) = connection
+        .begin_with(|script| {
+            script.statement(&Head::lock(dialect));
+            ask_for_holders(script, items);
+            ask_for_sequences(script, items);
+        })
+        .await?;
+    let (head, rows) = rows.split_first().ok_or(Error::NoHead)?;
     let head = Head::of(Some(head))?;
-    let known = Known {
-        sequences: sequences(&mut transaction, items).await?,
-        holders: holders.iter().map(holder).collect::<Result<_>>()?,
-    };
+    let known = known(rows)?;
     let decision = decide(items, &known);
     // A clock may go back, and clocks of several machines differ; the log's order is the order of its times too, so
     // that "as of a moment" is always a prefix of the log.
     let recorded_at = clock.now().max(head.recorded_at);
     let chained = chain(items, &decision, &head, recorded_at);
-    release(&mut transaction, &decision).await?;
-    take(&mut transaction, &decision).await?;
-    for rows in statements(&chained.rows) {
-        insert(&mut transaction, rows, recorded_at).await?;
+    let mut script = Script::new(dialect);
+    release(&mut script, &decision);
+    take(&mut script, &decision);
+    let mut inserts = statements(&chained.rows).peekable();
+    while let Some(rows) = inserts.next() {
+        insert(&mut script, rows, recorded_at);
+        if inserts.peek().is_some() {
+            let filled = std::mem::replace(&mut script, Script::new(dialect));
+            transaction.run(filled).await?;
+        }
     }
     let head = chained.rows.last().map(|last| Head {
         position: last.position,
         hash: last.hash,
         recorded_at,
     });
+    if let Some(head) = &head {
+        head.advance(&mut script);
+    }
     Ok(Open {
+        transaction,
+        rest: script,
         head,
         outcomes: chained.outcomes,
         notices: chained.notices,
-        transaction,
     })
 }
 
 /// Whether the event at `position` is the one with that hash. Waits for an append that is still under way.
 pub(super) async fn holds(connection: &mut Connection, position: Position, hash: Hash) -> Result<bool> {
     let lock = Head::lock(connection.dialect());
-    let (mut transaction, _) = connection.begin_with(&lock).await?;
+    let (mut transaction, _) = connection
+        .begin_with(|script| {
+            script.statement(&lock);
+        })
+        .await?;
     let row = transaction
         .query("SELECT hash FROM events WHERE position = ?")
         .bind(position)
@@ -134,104 +153,88 @@ fn chain<'a>(
     chained
 }
 
-async fn sequences(
-    transaction: &mut Transaction<'_>,
-    items: &[Append],
-) -> Result<HashMap<(String, String), u64>> {
-    let ids: Vec<&str> = items
-        .iter()
-        .filter(|item| !item.new_aggregate)
-        .filter_map(|item| item.events.first())
-        .map(|first| first.event.aggregate_id.as_str())
-        .collect();
-    if ids.is_empty() {
-        return Ok(HashMap::new());
-    }
-    let sql = format!(
-        "SELECT aggregate_type, aggregate_id, MAX(sequence) FROM events WHERE aggregate_id IN ({}) \
-         GROUP BY aggregate_type, aggregate_id",
-        in_list(ids.len())
-    );
-    let rows = transaction.query(&sql).bind_all(padded(&ids)).fetch_all().await?;
-    rows.iter()
-        .map(|row| {
-            let sequence: i64 = row.get(2)?;
-            Ok(((row.get(0)?, row.get(1)?), sequence.unsigned_abs()))
-        })
-        .collect()
-}
-
-/// The statement that asks who holds the claims that `items` take; none if they take none.
-fn holders(items: &[Append]) -> Option<String> {
-    let claims: Vec<String> = items
+/// Adds the statement that asks who holds the claims that `items` take. Its rows, and those of [`ask_for_sequences`], are claim,
+/// aggregate type, aggregate id, sequence.
+fn ask_for_holders(script: &mut Script, items: &[Append]) {
+    let mut claims = items
         .iter()
         .flat_map(|item| &item.claims)
         .filter_map(|change| match change {
-            ClaimChange::Take(claim) => Some(format!("X'{}'", Hash(claim.0))),
+            ClaimChange::Take(claim) => Some(&claim.0),
             ClaimChange::ReleaseAll => None,
         })
-        .collect();
-    (!claims.is_empty()).then(|| {
-        format!(
-            "SELECT claim, aggregate_type, aggregate_id FROM claims WHERE claim IN ({})",
-            claims.join(", ")
-        )
-    })
+        .peekable();
+    if claims.peek().is_some() {
+        script
+            .statement("SELECT claim, aggregate_type, aggregate_id, NULL FROM claims WHERE claim IN ")
+            .list(claims);
+    }
 }
 
-/// A claim and its holder, in a row of [`holders`].
-fn holder(row: &Row) -> Result<(Claim, (String, String))> {
-    let claim = row.get::<Vec<u8>, _>(0)?.try_into().map_err(|_| Error::Damaged {
-        position: Position::BEGINNING,
-        what: "a claim that is not 32 bytes",
-    })?;
-    Ok((Claim(claim), (row.get(1)?, row.get(2)?)))
+/// Adds the statement that asks how many events the aggregates of `items` have, but for those that are known to be new.
+fn ask_for_sequences(script: &mut Script, items: &[Append]) {
+    let mut ids = items
+        .iter()
+        .filter(|item| !item.new_aggregate)
+        .filter_map(|item| item.events.first())
+        .map(|first| &first.event.aggregate_id)
+        .peekable();
+    if ids.peek().is_some() {
+        script
+            .statement("SELECT NULL, aggregate_type, aggregate_id, MAX(sequence) FROM events WHERE aggregate_id IN ")
+            .list(ids)
+            .sql(" GROUP BY aggregate_type, aggregate_id");
+    }
 }
 
-async fn release(transaction: &mut Transaction<'_>, decision: &Decision<'_>) -> Result<()> {
+/// What the rows of [`ask_for_holders`] and [`ask_for_sequences`] say.
+fn known(rows: &[Row]) -> Result<Known> {
+    let mut known = Known::default();
+    for row in rows {
+        let aggregate = (row.get(1)?, row.get(2)?);
+        if let Some(claim) = row.get::<Option<Vec<u8>>, _>(0)? {
+            let claim = claim.try_into().map_err(|_| Error::Damaged {
+                position: Position::BEGINNING,
+                what: "a claim that is not 32 bytes",
+            })?;
+            known.holders.insert(Claim(claim), aggregate);
+        } else {
+            let sequence: i64 = row.get(3)?;
+            known.sequences.insert(aggregate, sequence.unsigned_abs());
+        }
+    }
+    Ok(known)
+}
+
+fn release(script: &mut Script, decision: &Decision<'_>) {
     let mut by_type: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for (aggregate_type, aggregate_id) in &decision.released {
         by_type.entry(aggregate_type).or_default().push(aggregate_id);
     }
     for (aggregate_type, ids) in by_type {
-        let sql = format!(
-            "DELETE FROM claims WHERE aggregate_type = ? AND aggregate_id IN ({})",
-            in_list(ids.len())
-        );
-        transaction
-            .query(&sql)
-            .bind(aggregate_type)
-            .bind_all(padded(&ids))
-            .execute()
-            .await?;
+        script
+            .statement("DELETE FROM claims WHERE aggregate_type = ")
+            .value(aggregate_type)
+            .sql(" AND aggregate_id IN ")
+            .list(ids);
     }
-    Ok(())
 }
 
-async fn take(transaction: &mut Transaction<'_>, decision: &Decision<'_>) -> Result<()> {
+fn take(script: &mut Script, decision: &Decision<'_>) {
     if decision.taken.is_empty() {
-        return Ok(());
+        return;
     }
     // In the order of their bytes, as the index has them.
     let taken: BTreeMap<&Claim, &Aggregate<'_>> = decision.taken.iter().collect();
-    let sql = format!(
-        "INSERT INTO claims (claim, aggregate_type, aggregate_id) VALUES {}",
-        values_list(taken.len(), 3)
-    );
-    taken
-        .into_iter()
-        .fold(
-            transaction.query(&sql),
-            |query, (claim, (aggregate_type, aggregate_id))| {
-                query
-                    .bind(claim.0.as_slice())
-                    .bind(*aggregate_type)
-                    .bind(*aggregate_id)
-            },
-        )
-        .execute()
-        .await?;
-    Ok(())
+    script
+        .statement("INSERT INTO claims (claim, aggregate_type, aggregate_id) VALUES ")
+        .rows(taken.into_iter().map(|(claim, (aggregate_type, aggregate_id))| {
+            [
+                (&claim.0).into(),
+                (*aggregate_type).into(),
+                (*aggregate_id).into(),
+            ]
+        }));
 }
 
 /// Divides the events among as few statements as may be; among ordinary events, one.
@@ -252,28 +255,25 @@ fn statements<'r, 'a>(mut rest: &'r [Link<'a>]) -> impl Iterator<Item = &'r [Lin
     })
 }
 
-async fn insert(transaction: &mut Transaction<'_>, rows: &[Link<'_>], recorded_at: Timestamp) -> Result<()> {
-    let sql = format!(
-        "INSERT INTO events (position, aggregate_type, aggregate_id, sequence, event_type, event_version, payload, \
-         metadata, recorded_at, hash) VALUES {}",
-        values_list(rows.len(), 10)
-    );
-    rows.iter()
-        .fold(transaction.query(&sql), |query, row| {
+fn insert(script: &mut Script, rows: &[Link<'_>], recorded_at: Timestamp) {
+    script
+        .statement(
+            "INSERT INTO events (position, aggregate_type, aggregate_id, sequence, event_type, event_version, payload, \
+             metadata, recorded_at, hash) VALUES ",
+        )
+        .rows(rows.iter().map(|row| {
             let event = &row.prepared.event;
-            query
-                .bind(row.position)
-                .bind(event.aggregate_type.as_str())
-                .bind(event.aggregate_id.as_str())
-                .bind(event.sequence.cast_signed())
-                .bind(event.event_type.as_str())
-                .bind(event.event_version.as_str())
-                .bind(row.prepared.payload.as_str())
-                .bind(row.prepared.metadata.as_str())
-                .bind(recorded_at)
-                .bind(row.hash.0.as_slice())
-        })
-        .execute()
-        .await?;
-    Ok(())
+            [
+                row.position.into(),
+                (&event.aggregate_type).into(),
+                (&event.aggregate_id).into(),
+                event.sequence.cast_signed().into(),
+                (&event.event_type).into(),
+                (&event.event_version).into(),
+                (&row.prepared.payload).into(),
+                (&row.prepared.metadata).into(),
+                recorded_at.into(),
+                (&row.hash.0).into(),
+            ]
+        }));
 }

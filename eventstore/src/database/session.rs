@@ -11,6 +11,7 @@ use sqlx::{Executor, MySql, Sqlite};
 
 use super::Dialect;
 use super::query::{Query, Row, finish};
+use super::script::Script;
 use crate::error::{Error, Result};
 
 #[derive(Debug)]
@@ -63,27 +64,29 @@ impl Connection {
         Transaction::begin(Held::Lent(self)).await
     }
 
-    /// Begins a transaction and runs `statements` in it, all in one round trip; the rows of all, in order.
+    /// Begins a transaction and runs what `fill` adds to a script in it, all in one round trip; the rows of all statements, in
+    /// order.
     ///
     /// # Errors
     ///
     /// [`Error::Database`], [`Error::Timeout`].
-    pub async fn begin_with(&mut self, statements: &str) -> Result<(Transaction<'_>, Vec<Row>)> {
-        Transaction::begin_with(Held::Lent(self), statements).await
+    pub async fn begin_with(
+        &mut self,
+        fill: impl FnOnce(&mut Script),
+    ) -> Result<(Transaction<'_>, Vec<Row>)> {
+        Transaction::begin_with(Held::Lent(self), fill).await
     }
 
-    /// Runs statements as they stand, not prepared, in one round trip.
-    ///
-    /// A round trip costs more than the network: on a busy machine the answer waits for its turn on a core. So statements
-    /// that nobody decides between travel together.
-    async fn run(&mut self, statements: &str) -> Result<Vec<Row>> {
+    /// Runs a script, in one round trip.
+    async fn run(&mut self, script: Script) -> Result<Vec<Row>> {
         Ok(match &mut self.link {
             Link::MySql(connection) => {
-                let rows = finish(&mut self.unfinished, (&mut **connection).fetch_all(statements)).await?;
+                let text = script.text().unwrap_or_default();
+                let rows = finish(&mut self.unfinished, (&mut **connection).fetch_all(text)).await?;
                 rows.into_iter().map(Row::MySql).collect()
             }
             Link::Sqlite(connection) => {
-                let rows = finish(&mut self.unfinished, (&mut **connection).fetch_all(statements)).await?;
+                let rows = finish(&mut self.unfinished, script.run_prepared(connection)).await?;
                 rows.into_iter().map(Row::Sqlite).collect()
             }
         })
@@ -134,32 +137,39 @@ pub struct Transaction<'c> {
 
 impl<'c> Transaction<'c> {
     pub(super) async fn begin(connection: Held<'c>) -> Result<Self> {
-        Ok(Self::begin_with(connection, "").await?.0)
+        Ok(Self::begin_with(connection, |_| ()).await?.0)
     }
 
-    async fn begin_with(connection: Held<'c>, statements: &str) -> Result<(Self, Vec<Row>)> {
+    async fn begin_with(connection: Held<'c>, fill: impl FnOnce(&mut Script)) -> Result<(Self, Vec<Row>)> {
         let begin = match connection.dialect() {
             Dialect::MySql => "BEGIN",
             // Takes the write lock at once: a transaction that reads first and writes later could find, at its first
             // write, that another one has written since, and would have to start again.
             Dialect::Sqlite => "BEGIN IMMEDIATE",
         };
-        Self::begin_by(connection, &format!("{begin}; {statements}")).await
+        let mut script = Script::new(connection.dialect());
+        script.statement(begin);
+        fill(&mut script);
+        Self::begin_by(connection, script).await
     }
 
     pub(super) async fn snapshot(connection: Held<'c>) -> Result<Self> {
         let begin = match connection.dialect() {
-            Dialect::MySql => {
-                "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ; \
-                 START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY"
-            }
+            Dialect::MySql => [
+                "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ",
+                "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY",
+            ],
             // The moment is that of the first read.
-            Dialect::Sqlite => "BEGIN; SELECT 1 FROM sqlite_schema LIMIT 1",
+            Dialect::Sqlite => ["BEGIN", "SELECT 1 FROM sqlite_schema LIMIT 1"],
         };
-        Ok(Self::begin_by(connection, begin).await?.0)
+        let mut script = Script::new(connection.dialect());
+        for statement in begin {
+            script.statement(statement);
+        }
+        Ok(Self::begin_by(connection, script).await?.0)
     }
 
-    async fn begin_by(connection: Held<'c>, statements: &str) -> Result<(Self, Vec<Row>)> {
+    async fn begin_by(connection: Held<'c>, script: Script) -> Result<(Self, Vec<Row>)> {
         // From here on, whoever drops this ends the connection.
         let mut transaction = Self {
             connection,
@@ -168,7 +178,7 @@ impl<'c> Transaction<'c> {
         if transaction.connection().unfinished {
             return Err(Error::Database(sqlx::Error::WorkerCrashed));
         }
-        let rows = transaction.connection().run(statements).await?;
+        let rows = transaction.connection().run(script).await?;
         Ok((transaction, rows))
     }
 
@@ -190,21 +200,28 @@ impl<'c> Transaction<'c> {
     /// # Errors
     ///
     /// [`Error::Database`], [`Error::Timeout`]: then it is open whether it was committed.
-    pub async fn commit(mut self) -> Result<()> {
-        self.connection().run("COMMIT").await?;
-        self.ended = true;
-        Ok(())
+    pub async fn commit(self) -> Result<()> {
+        let none = Script::new(self.dialect());
+        self.commit_with(none).await
     }
 
-    /// Runs one last `statement` and commits, in one round trip. If the statement fails, nothing is committed.
+    /// Runs one last script and commits, in one round trip. If a statement fails, nothing is committed.
     ///
     /// # Errors
     ///
     /// As [`Transaction::commit`].
-    pub async fn commit_with(mut self, statement: &str) -> Result<()> {
-        self.connection().run(&format!("{statement}; COMMIT")).await?;
-        self.ended = true;
-        Ok(())
+    pub async fn commit_with(self, mut script: Script) -> Result<()> {
+        script.statement("COMMIT");
+        self.end(script).await
+    }
+
+    /// Runs a script, in one round trip; the rows of all its statements, in order.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Database`], [`Error::Timeout`].
+    pub async fn run(&mut self, script: Script) -> Result<Vec<Row>> {
+        self.connection().run(script).await
     }
 
     /// Undoes what the transaction did.
@@ -212,8 +229,14 @@ impl<'c> Transaction<'c> {
     /// # Errors
     ///
     /// [`Error::Database`] if the connection is broken; the server undoes it then by itself.
-    pub async fn rollback(mut self) -> Result<()> {
-        self.connection().run("ROLLBACK").await?;
+    pub async fn rollback(self) -> Result<()> {
+        let mut script = Script::new(self.dialect());
+        script.statement("ROLLBACK");
+        self.end(script).await
+    }
+
+    async fn end(mut self, script: Script) -> Result<()> {
+        self.connection().run(script).await?;
         self.ended = true;
         Ok(())
     }
