@@ -7,7 +7,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use eventstore::database::values_list;
+use eventstore::database::{Script, Value};
 use eventstore::{Batch, Clock, Coalescer, Database, Position, Rejected, Row, Session, Timestamp};
 use serde::Serialize;
 use tokio_util::task::TaskTracker;
@@ -24,8 +24,6 @@ const COLUMNS: &str = "id, recorded_at, actor, via, request_id, kind, outcome, p
                        after_position, to_position";
 /// The bits of a UUIDv7 that tell the microseconds of its millisecond apart.
 const MICROSECONDS: usize = 10;
-/// How many columns those are.
-const WIDTH: usize = 11;
 
 /// How a read came about.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -343,32 +341,35 @@ impl Batch for Inserts {
 
 impl Inserts {
     async fn insert(&self, entries: &[Entry]) -> eventstore::Result<()> {
-        let sql = format!(
-            "INSERT INTO audit_reads ({COLUMNS}) VALUES {}",
-            values_list(entries.len(), WIDTH)
-        );
         let number = |number: Option<u64>| number.map(|number| i64::try_from(number).unwrap_or(i64::MAX));
-        let mut connection = self.0.writer().await?;
-        let mut insert = connection.query(&sql).of_rows(entries.len());
-        for Entry { id, at, read } in entries {
+        let mut script = Script::new(self.0.dialect());
+        script
+            .statement("INSERT INTO audit_reads (")
+            .sql(COLUMNS)
+            .sql(") VALUES ");
+        for (place, Entry { id, at, read }) in entries.iter().enumerate() {
             let (via, request_id) = match &read.via {
                 Via::Http { request_id } => ("http", Some(request_id.as_str())),
                 Via::Command => ("command", None),
             };
-            insert = insert
-                .bind(id.to_string())
-                .bind(*at)
-                .bind(read.actor.as_str())
-                .bind(via)
-                .bind(request_id)
-                .bind(read.kind.name())
-                .bind(read.outcome.name())
-                .bind(read.patient.map(|id| id.to_string()))
-                .bind(read.event_type.as_deref())
-                .bind(number(read.after))
-                .bind(number(read.to));
+            if place > 0 {
+                script.sql(", ");
+            }
+            script.list([
+                Value::from(&id.to_string()),
+                (*at).into(),
+                (&read.actor).into(),
+                via.into(),
+                request_id.into(),
+                read.kind.name().into(),
+                read.outcome.name().into(),
+                read.patient.map(|id| id.to_string()).as_ref().into(),
+                read.event_type.as_ref().into(),
+                number(read.after).into(),
+                number(read.to).into(),
+            ]);
         }
-        insert.execute().await?;
+        self.0.writer().await?.run(script).await?;
         Ok(())
     }
 }

@@ -20,8 +20,11 @@ pub use by_name::NameRange;
 use list::ListBatch;
 pub use list::{PageRequest, PatientPage};
 
-/// Batches of reads by id that are under way at a time.
-const WORKERS: usize = 2;
+/// Batches of reads by id that are under way at a time: one for every two cores, and two at most. A statement costs MySQL as much as
+/// some ten more ids in one, so on few cores a second one beside it only makes both smaller.
+fn workers() -> usize {
+    std::thread::available_parallelism().map_or(1, |cores| (cores.get() / 2).clamp(1, 2))
+}
 /// Pages that are read at a time. More than of those by id: a page far behind the first waits for the disk.
 const PAGE_WORKERS: usize = 8;
 /// Reads by id that may wait.
@@ -106,7 +109,7 @@ pub struct PatientReads {
 impl PatientReads {
     pub(crate) fn start(log: &EventLog) -> Self {
         let database = || log.database().clone();
-        let by_id = (0..WORKERS).map(|_| PatientBatch::new(database()));
+        let by_id = (0..workers()).map(|_| PatientBatch::new(database()));
         let pages = (0..PAGE_WORKERS).map(|_| ListBatch::new(database()));
         Self {
             by_id: Coalescer::start(by_id, CAPACITY, LARGEST),

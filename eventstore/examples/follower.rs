@@ -13,7 +13,7 @@ use std::error::Error;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use eventstore::database::values_list;
+use eventstore::database::Script;
 use eventstore::{
     Database, DatabaseOptions, EventLog, Handler, RecordedEvent, Session, Signal, Subscription, SystemClock,
     Transaction,
@@ -37,15 +37,11 @@ impl Handler for Followed {
     ) -> Result<(), eventstore::Error> {
         // Everything is written through the transaction that is passed in. A plain INSERT: a position that came
         // twice would be refused.
-        let sql = format!(
-            "INSERT INTO followed (position) VALUES {}",
-            values_list(events.len(), 1)
-        );
-        transaction
-            .query(&sql)
-            .bind_all(events.iter().map(|event| event.position))
-            .execute()
-            .await?;
+        let mut script = Script::new(transaction.dialect());
+        script
+            .statement("INSERT INTO followed (position) VALUES ")
+            .rows(events.iter().map(|event| [event.position.into()]));
+        transaction.run(script).await?;
         Ok(())
     }
 }

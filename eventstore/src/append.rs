@@ -390,7 +390,8 @@ impl Appender {
             match self.in_doubt.take() {
                 Some(lost) if written => return Ok((lost.outcomes, lost.notices)),
                 Some(InDoubt {
-                    refusal: Some(refusal), ..
+                    refusal: Some(refusal),
+                    ..
                 }) => return Err(refusal),
                 _ => {}
             }

@@ -25,7 +25,7 @@ use crate::error::{Error, Result};
 use session::{Held, Link};
 
 pub(crate) use query::BlockSize;
-pub use query::{Bind, Column, Query, Row, in_list, padded, values_list};
+pub use query::{Bind, Column, Query, Row, in_list, padded};
 pub use script::{Script, Value};
 pub use session::{Connection, Session, Transaction};
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use eventstore::database::{in_list, padded, values_list};
+use eventstore::database::{Script, in_list, padded};
 use eventstore::{Position, RecordedEvent, Session, Transaction};
 
 use crate::PATIENT_VIEW;
@@ -88,26 +88,25 @@ async fn insert(
     rows: &[PatientRow],
 ) -> Result<(), eventstore::Error> {
     // A plain INSERT: a row that is there already would mean an event applied twice, and must not pass unseen.
-    let sql = format!(
-        "INSERT INTO patient_view \
-         (generation, id, name_key, name, email, phone, document_url, sequence, registered_at) VALUES {}",
-        values_list(rows.len(), 9)
-    );
-    let insert = transaction.query(&sql).of_rows(rows.len());
-    rows.iter()
-        .fold(insert, |query, row| {
-            query
-                .bind(generation)
-                .bind(row.id.as_str())
-                .bind(row.name_key.as_str())
-                .bind(row.details.name.as_str())
-                .bind(row.details.email.as_str())
-                .bind(row.details.phone.as_str())
-                .bind(row.details.document_url.as_str())
-                .bind(row.sequence.cast_signed())
-                .bind(row.registered_at)
-        })
-        .execute()
-        .await?;
+    let mut script = Script::new(transaction.dialect());
+    script
+        .statement(
+            "INSERT INTO patient_view \
+             (generation, id, name_key, name, email, phone, document_url, sequence, registered_at) VALUES ",
+        )
+        .rows(rows.iter().map(|row| {
+            [
+                generation.into(),
+                (&row.id).into(),
+                (&row.name_key).into(),
+                (&row.details.name).into(),
+                (&row.details.email).into(),
+                (&row.details.phone).into(),
+                (&row.details.document_url).into(),
+                row.sequence.cast_signed().into(),
+                row.registered_at.into(),
+            ]
+        }));
+    transaction.run(script).await?;
     Ok(())
 }

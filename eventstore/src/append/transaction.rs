@@ -181,7 +181,9 @@ fn ask_for_sequences(script: &mut Script, items: &[Append]) {
         .peekable();
     if ids.peek().is_some() {
         script
-            .statement("SELECT NULL, aggregate_type, aggregate_id, MAX(sequence) FROM events WHERE aggregate_id IN ")
+            .statement(
+                "SELECT NULL, aggregate_type, aggregate_id, MAX(sequence) FROM events WHERE aggregate_id IN ",
+            )
             .list(ids)
             .sql(" GROUP BY aggregate_type, aggregate_id");
     }

@@ -86,6 +86,24 @@ async fn what_waits_is_answered_together_in_order_and_up_to_the_bound() {
 }
 
 #[tokio::test]
+async fn who_can_ask_at_this_moment_is_let_in_before_a_batch_is_closed() {
+    let rig = Rig::new(10, 3);
+    rig.permits.add_permits(2);
+    // The worker is woken by the first, and is in front of the others.
+    let mut first = std::pin::pin!(rig.coalescer.ask(1));
+    assert!(futures::poll!(first.as_mut()).is_pending());
+    let others = [2, 3, 4].map(|item| {
+        let coalescer = rig.coalescer.clone();
+        tokio::spawn(async move { coalescer.ask(item).await })
+    });
+    assert_eq!(first.await, Ok(2));
+    for (item, answer) in [2, 3, 4].into_iter().zip(others) {
+        assert_eq!(answer.await.unwrap(), Ok(item * 2));
+    }
+    assert_eq!(*rig.batches.lock().unwrap(), [vec![1, 2, 3], vec![4]]);
+}
+
+#[tokio::test]
 async fn a_full_queue_refuses_at_once() {
     let rig = Rig::new(2, 1);
     let taken = rig.ask(1).await;

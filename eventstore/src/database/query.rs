@@ -63,21 +63,6 @@ impl<'q, 'c> Query<'q, 'c> {
         }
     }
 
-    /// For an insert of so many rows: keeps it prepared only if that is a number that comes again, as full batches do (hundreds).
-    /// Each other length is a statement of its own, and counts against what the server keeps for all connections together
-    /// (`max_prepared_stmt_count`).
-    #[must_use]
-    pub fn of_rows(mut self, rows: usize) -> Self {
-        if rows.is_multiple_of(100) {
-            return self;
-        }
-        self.statement = match self.statement {
-            Statement::MySql(connection, query) => Statement::MySql(connection, query.persistent(false)),
-            Statement::Sqlite(connection, query) => Statement::Sqlite(connection, query.persistent(false)),
-        };
-        self
-    }
-
     /// Binds the next `?`.
     #[must_use]
     pub fn bind<T: Bind<'q>>(mut self, value: T) -> Self {
@@ -296,14 +281,4 @@ pub fn padded<T: Copy>(values: &[T]) -> impl Iterator<Item = T> + '_ {
         .last()
         .map(|last| std::iter::repeat_n(*last, values.len().next_power_of_two() - values.len()));
     values.iter().copied().chain(rest.into_iter().flatten())
-}
-
-/// `(?, …), (?, …), …`: a place for each of `rows` rows of `columns` columns, for an `INSERT … VALUES`.
-#[must_use]
-pub fn values_list(rows: usize, columns: usize) -> String {
-    let mut row = "?, ".repeat(columns);
-    row.truncate(row.len().saturating_sub(2));
-    let mut list = format!("({row}), ").repeat(rows);
-    list.truncate(list.len().saturating_sub(2));
-    list
 }

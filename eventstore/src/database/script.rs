@@ -39,6 +39,7 @@ enum Owned {
     Integer(i64),
     Text(String),
     Digest([u8; 32]),
+    Null,
 }
 
 /// A value in a statement.
@@ -50,6 +51,14 @@ pub enum Value<'v> {
     Text(&'v str),
     /// 32 bytes of SHA-256.
     Digest(&'v [u8; 32]),
+    /// NULL.
+    Null,
+}
+
+impl<T: Into<Self>> From<Option<T>> for Value<'_> {
+    fn from(value: Option<T>) -> Self {
+        value.map_or(Self::Null, Into::into)
+    }
 }
 
 impl From<i64> for Value<'_> {
@@ -130,6 +139,7 @@ impl Script {
                     Value::Integer(number) => Owned::Integer(number),
                     Value::Text(text) => Owned::Text(text.to_owned()),
                     Value::Digest(digest) => Owned::Digest(*digest),
+                    Value::Null => Owned::Null,
                 });
             }
         }
@@ -149,10 +159,7 @@ impl Script {
     }
 
     /// `(…), (…)`: the rows of an `INSERT … VALUES`, which are some.
-    pub fn rows<'v, const N: usize>(
-        &mut self,
-        rows: impl IntoIterator<Item = [Value<'v>; N]>,
-    ) -> &mut Self {
+    pub fn rows<'v, const N: usize>(&mut self, rows: impl IntoIterator<Item = [Value<'v>; N]>) -> &mut Self {
         for (number, row) in rows.into_iter().enumerate() {
             if number > 0 {
                 self.sql(", ");
@@ -171,7 +178,10 @@ impl Script {
     }
 
     /// Runs it on SQLite; the rows of all statements, in order.
-    pub(super) async fn run_prepared(self, connection: &mut SqliteConnection) -> sqlx::Result<Vec<SqliteRow>> {
+    pub(super) async fn run_prepared(
+        self,
+        connection: &mut SqliteConnection,
+    ) -> sqlx::Result<Vec<SqliteRow>> {
         let mut rows = Vec::new();
         if let Spelt::Sqlite(statements) = self.0 {
             for Prepared { sql, values } in statements {
@@ -181,6 +191,7 @@ impl Script {
                         Owned::Integer(number) => query.bind(number),
                         Owned::Text(text) => query.bind(text),
                         Owned::Digest(digest) => query.bind(digest.to_vec()),
+                        Owned::Null => query.bind(None::<i64>),
                     },
                 );
                 rows.extend(connection.fetch_all(bound).await?);
@@ -216,6 +227,7 @@ fn spell(text: &mut String, value: Value<'_>) {
             spell_bytes(text, digest);
             text.push('\'');
         }
+        Value::Null => text.push_str("NULL"),
     }
 }
 

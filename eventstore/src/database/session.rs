@@ -77,8 +77,12 @@ impl Connection {
         Transaction::begin_with(Held::Lent(self), fill).await
     }
 
-    /// Runs a script, in one round trip.
-    async fn run(&mut self, script: Script) -> Result<Vec<Row>> {
+    /// Runs a script, in one round trip; the rows of all its statements, in order.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Database`], [`Error::Timeout`].
+    pub async fn run(&mut self, script: Script) -> Result<Vec<Row>> {
         Ok(match &mut self.link {
             Link::MySql(connection) => {
                 let text = script.text().unwrap_or_default();
@@ -215,7 +219,7 @@ impl<'c> Transaction<'c> {
         self.end(script).await
     }
 
-    /// Runs a script, in one round trip; the rows of all its statements, in order.
+    /// As [`Connection::run`].
     ///
     /// # Errors
     ///

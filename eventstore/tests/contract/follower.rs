@@ -2,9 +2,9 @@
 
 use std::sync::{Arc, Mutex};
 
-use eventstore::database::values_list;
+use eventstore::database::Script;
 use eventstore::{
-    EventLog, Handler, Position, RecordedEvent, Session, Signal, Subscription, SystemClock, Transaction,
+    EventLog, Handler, Position, RecordedEvent, Signal, Subscription, SystemClock, Transaction,
 };
 
 use crate::backend::Backend;
@@ -73,15 +73,11 @@ impl Handler for Follower {
         transaction: &mut Transaction<'_>,
         events: &[RecordedEvent],
     ) -> Result<(), eventstore::Error> {
-        let sql = format!(
-            "INSERT INTO followed (position) VALUES {}",
-            values_list(events.len(), 1)
-        );
-        transaction
-            .query(&sql)
-            .bind_all(events.iter().map(|event| event.position))
-            .execute()
-            .await?;
+        let mut script = Script::new(transaction.dialect());
+        script
+            .statement("INSERT INTO followed (position) VALUES ")
+            .rows(events.iter().map(|event| [event.position.into()]));
+        transaction.run(script).await?;
         self.applied = events.iter().map(|event| event.position).collect();
         Ok(())
     }

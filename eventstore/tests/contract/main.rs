@@ -30,6 +30,7 @@ mod pages;
 mod processes;
 mod proving;
 mod repository;
+mod script;
 mod session;
 mod signal;
 mod subscription;

@@ -50,7 +50,7 @@ enum Command {
         #[arg(long, default_value_t = 1)]
         from: u64,
     },
-    /// Register patients at a program that runs already, to watch it meanwhile
+    /// Register patients at a program that runs already, or read them, to watch it meanwhile
     Drive {
         /// Where it listens
         #[arg(long)]
@@ -61,6 +61,12 @@ enum Command {
         /// For how many seconds
         #[arg(long, default_value_t = 10)]
         seconds: u64,
+        /// Read random ones by id, out of so many that `fill` has registered from number 0
+        #[arg(long)]
+        reads: Option<u64>,
+        /// Offer so many requests a second, however late the answers are
+        #[arg(long)]
+        rate: Option<f64>,
     },
     /// Serve the yardstick: cqrs-es and mysql-es as shipped
     Baseline {
@@ -86,9 +92,19 @@ async fn main() -> anyhow::Result<()> {
             address,
             clients,
             seconds,
+            reads,
+            rate,
         } => {
+            let ask = move || {
+                reads.map_or_else(client::register, |patients| {
+                    client::get(&format!("/patients/{}", fill::id(fastrand::u64(0..patients))))
+                })
+            };
             let duration = Duration::from_secs(seconds);
-            let stats = client::drive(address, clients, duration, client::register).await?;
+            let stats = match rate {
+                Some(rate) => client::offer(address, clients, rate, duration, ask).await?,
+                None => client::drive(address, clients, duration, ask).await?,
+            };
             println!("{stats:?}");
             Ok(())
         }

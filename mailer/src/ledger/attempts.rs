@@ -1,6 +1,6 @@
 //! The history: the table `mail_attempts`.
 
-use eventstore::database::{in_list, padded, values_list};
+use eventstore::database::{Script, in_list, padded};
 use eventstore::{Position, Result, Session, Timestamp, Transaction};
 
 use super::Delivery;
@@ -23,23 +23,25 @@ pub(crate) async fn add(transaction: &mut Transaction<'_>, ended: &[Past<'_>]) -
     if ended.is_empty() {
         return Ok(());
     }
-    let sql = format!(
-        "{} INTO mail_attempts (position, template, started_at, attempt, ended_at, outcome, error) VALUES {}",
-        transaction.dialect().insert_ignore(),
-        values_list(ended.len(), 7)
-    );
-    let mut insert = transaction.query(&sql).of_rows(ended.len());
-    for attempt in ended {
-        insert = insert
-            .bind(attempt.delivery.position)
-            .bind(attempt.delivery.template.name())
-            .bind(attempt.started_at)
-            .bind(i32::try_from(attempt.delivery.attempts).unwrap_or(i32::MAX))
-            .bind(attempt.ended_at)
-            .bind(attempt.outcome)
-            .bind(attempt.error);
-    }
-    insert.execute().await?;
+    let dialect = transaction.dialect();
+    let mut script = Script::new(dialect);
+    script
+        .statement(dialect.insert_ignore())
+        .sql(
+            " INTO mail_attempts (position, template, started_at, attempt, ended_at, outcome, error) VALUES ",
+        )
+        .rows(ended.iter().map(|attempt| {
+            [
+                attempt.delivery.position.into(),
+                attempt.delivery.template.name().into(),
+                attempt.started_at.into(),
+                i64::from(attempt.delivery.attempts).into(),
+                attempt.ended_at.into(),
+                attempt.outcome.into(),
+                attempt.error.into(),
+            ]
+        }));
+    transaction.run(script).await?;
     Ok(())
 }
 
