@@ -2,9 +2,9 @@
 //!
 //! A round trip costs more than the network: on a busy machine either side waits for its turn on a core, and a transaction holds
 //! its locks meanwhile. So statements between which nobody decides go to the server as one text. MySQL takes values apart
-//! from the text for one statement at a time only; here they are spelt out, in a way that leaves nothing to be escaped: numbers
-//! in digits, all else in hexadecimal digits. (With a binary log, MySQL writes the values of prepared statements into
-//! their text too, before it runs them.)
+//! from the text for one statement at a time only; here they are spelt out, and nothing is escaped: numbers stand in digits, texts
+//! without quotes, backslashes and control characters between quotes, and all else in hexadecimal digits. (With a binary log, MySQL
+//! writes the values of prepared statements into their text too, before it runs them.)
 //!
 //! SQLite is in the process and has no round trips: there the statements are run one after the other, prepared.
 
@@ -217,6 +217,11 @@ fn spell(text: &mut String, value: Value<'_>) {
             // Writing to a String does not fail.
             let _ = write!(text, "{number}");
         }
+        Value::Text(value) if is_plain(value) => {
+            text.push('\'');
+            text.push_str(value);
+            text.push('\'');
+        }
         Value::Text(value) => {
             text.push_str("_utf8mb4 X'");
             spell_bytes(text, value.as_bytes());
@@ -229,6 +234,14 @@ fn spell(text: &mut String, value: Value<'_>) {
         }
         Value::Null => text.push_str("NULL"),
     }
+}
+
+/// Whether a text means itself between quotes, with `NO_BACKSLASH_ESCAPES` and without. The connection is in UTF-8, no character of
+/// which has a byte of another one's in it.
+fn is_plain(text: &str) -> bool {
+    !text
+        .bytes()
+        .any(|byte| byte == b'\'' || byte == b'\\' || byte < b' ')
 }
 
 fn spell_bytes(text: &mut String, bytes: &[u8]) {
