@@ -35,9 +35,8 @@ pub(crate) struct Settings {
     )]
     pub(crate) database_url: String,
 
-    // Eleven are kept by the append queue and the reads, and a rebuild has four; the rest serves the subscriptions, the mail
-    // and all other requests.
-    /// The most connections to the database
+    // Ten are kept by the reads, and a rebuild has four; the rest serves the subscriptions, the mail and all other requests.
+    /// The most connections to the database, besides the one that an API process appends with on MySQL
     #[arg(long, env, global = true, default_value_t = 16, value_parser = clap::value_parser!(u32).range(16..=1000))]
     pub(crate) database_connections: u32,
 

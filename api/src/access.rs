@@ -65,6 +65,11 @@ impl Access {
         self.look(headers).unwrap_or(Caller::Refused)
     }
 
+    /// As [`Access::caller`]; nothing if that depends on keys that would have to be asked for.
+    pub(crate) fn caller_at_once(&self, headers: &HeaderMap) -> Option<Caller> {
+        self.look(headers).ok()
+    }
+
     /// As [`Access::caller`], but a token of a key that is not known is looked at again if newer keys can be had soon.
     pub(crate) async fn caller_with_newest_keys(&self, headers: &HeaderMap) -> Caller {
         match self.look(headers) {

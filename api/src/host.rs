@@ -4,15 +4,15 @@
 
 use std::net::Ipv6Addr;
 
-use axum::extract::Request;
-use axum::http::{HeaderMap, Version, header};
+use axum::body::Body;
+use axum::http::{HeaderMap, Request, Version, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use crate::problem::ApiError;
 
 /// Refuses a request without a good `Host`. HTTP/1.0 does without any.
-pub(crate) fn check(request: &Request) -> Result<(), ApiError> {
+pub(crate) fn check<B>(request: &Request<B>) -> Result<(), ApiError> {
     if is_good(request.version(), request.headers()) {
         Ok(())
     } else {
@@ -21,7 +21,7 @@ pub(crate) fn check(request: &Request) -> Result<(), ApiError> {
 }
 
 /// The middleware, where nothing else looks at requests.
-pub(crate) async fn checked(request: Request, next: Next) -> Response {
+pub(crate) async fn checked(request: Request<Body>, next: Next) -> Response {
     match check(&request) {
         Ok(()) => next.run(request).await,
         Err(refusal) => refusal.into_response(),

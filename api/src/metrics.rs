@@ -162,7 +162,7 @@ pub async fn serve_metrics(
         connections: CONNECTIONS,
         ..Listening::default()
     };
-    crate::server::listen(listener, router, listening, shutdown, || {}).await
+    crate::server::listen(listener, router.into(), listening, shutdown, || {}).await
 }
 
 /// The most connections to the page alone.

@@ -6,8 +6,9 @@ mod trace;
 use std::panic::AssertUnwindSafe;
 use std::time::Instant;
 
-use axum::extract::{MatchedPath, Request, State};
-use axum::http::{HeaderName, HeaderValue, Method};
+use axum::body::Body;
+use axum::extract::{MatchedPath, State};
+use axum::http::{HeaderName, HeaderValue, Method, Request};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use eventstore::Clock;
@@ -22,6 +23,7 @@ use crate::host;
 use crate::limit::Standing;
 use crate::metrics::{self, InFlight};
 use crate::problem::ApiError;
+use crate::secure::{OverTls, secure};
 
 pub(crate) use trace::RequestTrace;
 
@@ -41,7 +43,7 @@ impl RequestId {
         uuid::Builder::from_unix_timestamp_millis(millis, &bits).into_uuid()
     }
 
-    fn of(request: &Request, clock: &dyn Clock) -> Self {
+    fn of<B>(request: &Request<B>, clock: &dyn Clock) -> Self {
         let given = request
             .headers()
             .get(X_REQUEST_ID)
@@ -68,7 +70,7 @@ pub(crate) fn new_id_in_order(
 
 /// The middleware. 5xx are logged as warnings, the rest at the level `debug`. The route's template is logged and counted,
 /// not the path: a path may hold what a client should not have put there.
-pub(crate) async fn observe(State(api): State<Api>, mut request: Request, next: Next) -> Response {
+pub(crate) async fn observe(State(api): State<Api>, mut request: Request<Body>, next: Next) -> Response {
     let id = RequestId::of(&request, api.clock.as_ref());
     let method = request.method().clone();
     let route = request.extensions().get::<MatchedPath>().cloned();
@@ -87,10 +89,8 @@ pub(crate) async fn observe(State(api): State<Api>, mut request: Request, next: 
         }
     });
     if let Err(refusal) = admitted {
-        let mut response = refusal.into_response();
-        metrics::answered(&method, route, response.status(), started.elapsed());
-        standing.tell(response.headers_mut());
-        return with_names(response, &id, &RequestTrace::given(request.headers()));
+        let response = refuse(refusal, &method, route, started);
+        return told(response, standing, &id, &RequestTrace::given(request.headers()));
     }
     let trace = RequestTrace::begin(request.headers(), &method, template, &id);
     let span = tracing::info_span!(
@@ -115,7 +115,7 @@ pub(crate) async fn observe(State(api): State<Api>, mut request: Request, next: 
             tokio::spawn(handling).await.ok()
         }
     };
-    let mut response = match tokio::time::timeout(api.options.request_timeout, handling).await {
+    let response = match tokio::time::timeout(api.options.request_timeout, handling).await {
         Ok(Some(response)) => response,
         Ok(None) => {
             span.in_scope(|| tracing::error!("a request handler panicked"));
@@ -134,13 +134,47 @@ pub(crate) async fn observe(State(api): State<Api>, mut request: Request, next: 
             tracing::debug!(http.status = status.as_u16(), ?elapsed, "a request was answered");
         }
     });
+    told(response, standing, &id, &trace)
+}
+
+/// Turns a command away that would find the queue full, before it is routed: where most of what comes is to be refused, what that
+/// costs is taken from those who are not. Nothing if it may go on, or is not that simple to refuse.
+pub(crate) fn turn_away<B>(api: &Api, request: &Request<B>) -> Option<Response> {
+    let (method, path) = (request.method(), request.uri().path());
+    if !is_command(method, path) || !api.commands.is_full() || api.options.cors.is_some() {
+        return None;
+    }
+    let caller = api.access.caller_at_once(request.headers())?;
+    let (started, _in_flight) = (Instant::now(), InFlight::begin());
+    let id = RequestId::of(request, api.clock.as_ref());
+    let (standing, admitted) = api.limits.count(&caller, request.extensions(), request.headers());
+    let refusal = admitted.and_then(|()| host::check(request)).err();
+    let response = refuse(refusal.unwrap_or(ApiError::Overloaded), method, path, started);
+    let response = told(response, standing, &id, &RequestTrace::given(request.headers()));
+    Some(secure(response, OverTls(api.options.over_tls)))
+}
+
+/// The answer to a request that is refused as it comes, which is counted and no more.
+fn refuse(refusal: ApiError, method: &Method, route: &str, started: Instant) -> Response {
+    let response = refusal.into_response();
+    metrics::answered(method, route, response.status(), started.elapsed());
+    response
+}
+
+/// Tells with an answer how the client stands, and by what its request is found again.
+fn told(mut response: Response, standing: Standing, id: &RequestId, trace: &RequestTrace) -> Response {
     standing.tell(response.headers_mut());
-    with_names(response, &id, &trace)
+    with_names(response, id, trace)
 }
 
 /// Counts the request against what its client may ask for, and says whether it may go on. Who looks after the health of the
 /// service may ask for it at any time.
-fn admit(api: &Api, route: &str, caller: &Caller, request: &Request) -> (Standing, Result<(), ApiError>) {
+fn admit(
+    api: &Api,
+    route: &str,
+    caller: &Caller,
+    request: &Request<Body>,
+) -> (Standing, Result<(), ApiError>) {
     if is_unlimited(route) {
         return (Standing::default(), Ok(()));
     }
@@ -163,7 +197,7 @@ fn with_names(mut response: Response, id: &RequestId, trace: &RequestTrace) -> R
 
 /// Whether the request is a read that others share, and that has no connection of its own: it may be dropped at any moment. One
 /// with `?at=` reads the past, and one with `Min-Position` waits.
-fn is_shared_read(method: &Method, route: &str, request: &Request) -> bool {
+fn is_shared_read(method: &Method, route: &str, request: &Request<Body>) -> bool {
     matches!((method, route), (&Method::GET | &Method::HEAD, "/patients/{id}"))
         && request.uri().query().is_none()
         && !request.headers().contains_key(MIN_POSITION)
@@ -179,13 +213,12 @@ fn is_command(method: &Method, route: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use axum::body::Body;
-
     use super::*;
 
     #[test]
     fn what_reads_the_past_or_waits_or_writes_is_no_shared_read() {
-        let shared = |request: Request| is_shared_read(&request.method().clone(), "/patients/{id}", &request);
+        let shared =
+            |request: Request<Body>| is_shared_read(&request.method().clone(), "/patients/{id}", &request);
         let ask = |method: Method, uri: &str| {
             Request::builder()
                 .method(method)

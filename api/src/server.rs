@@ -3,24 +3,29 @@
 
 mod stall;
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{ConnectInfo, Request};
+use axum::extract::ConnectInfo;
+use axum::http::Request;
+use axum::response::Response;
+use futures::future::{Either, ready};
 use hyper::body::Incoming;
 use hyper::server::conn::http1::Builder;
+use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
-use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
-use tower::ServiceExt;
+use tower::Service;
 
+use crate::observe::turn_away;
 use crate::{Api, Tls, router};
 use stall::Impatient;
 
@@ -77,13 +82,45 @@ pub async fn serve(
     shutdown: CancellationToken,
 ) -> std::io::Result<()> {
     let feed = api.feed.clone();
-    listen(listener, router(api), listening, shutdown, move || feed.close()).await
+    let front = Front {
+        router: router(api.clone()),
+        api: Some(api),
+    };
+    listen(listener, front, listening, shutdown, move || feed.close()).await
 }
 
-/// Serves `router`, as [`serve`] does; `stopping` is called when no more connections are taken.
+/// What requests come to first.
+#[derive(Clone)]
+pub(crate) struct Front {
+    router: Router,
+    /// Whose commands are turned away here when it can take no more.
+    api: Option<Api>,
+}
+
+impl From<Router> for Front {
+    fn from(router: Router) -> Self {
+        Self { router, api: None }
+    }
+}
+
+impl Front {
+    fn answer(
+        &mut self,
+        peer: SocketAddr,
+        mut request: Request<Incoming>,
+    ) -> impl Future<Output = Result<Response, Infallible>> + use<> {
+        request.extensions_mut().insert(ConnectInfo(peer));
+        match self.api.as_ref().and_then(|api| turn_away(api, &request)) {
+            Some(response) => Either::Left(ready(Ok(response))),
+            None => Either::Right(self.router.call(request)),
+        }
+    }
+}
+
+/// Serves what is behind `front`, as [`serve`] does; `stopping` is called when no more connections are taken.
 pub(crate) async fn listen(
     listener: TcpListener,
-    router: Router,
+    front: Front,
     listening: Listening,
     shutdown: CancellationToken,
     stopping: impl FnOnce(),
@@ -108,7 +145,7 @@ pub(crate) async fn listen(
         };
         let connection = Connection {
             peer,
-            router: router.clone(),
+            front: front.clone(),
             head_timeout: listening.head_timeout(free.available_permits()),
             acceptor: acceptor.clone(),
             shutdown: shutdown.clone(),
@@ -148,7 +185,7 @@ async fn accept(listener: &TcpListener) -> std::io::Result<(TcpStream, SocketAdd
 /// A connection that was accepted.
 struct Connection {
     peer: SocketAddr,
-    router: Router,
+    front: Front,
     head_timeout: Duration,
     acceptor: Option<TlsAcceptor>,
     shutdown: CancellationToken,
@@ -171,16 +208,15 @@ impl Connection {
     }
 
     async fn answer(self, stream: impl AsyncRead + AsyncWrite + Unpin + 'static) {
-        let Self { peer, watcher, .. } = self;
-        let service = self.router.map_request(move |mut request: Request<Incoming>| {
-            request.extensions_mut().insert(ConnectInfo(peer));
-            request
-        });
+        let Self {
+            peer, watcher, front, ..
+        } = self;
+        let service = service_fn(move |request| front.clone().answer(peer, request));
         let connection = Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(self.head_timeout)
             .max_buf_size(LARGEST_HEAD)
-            .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
+            .serve_connection(TokioIo::new(stream), service);
         if let Err(error) = watcher.watch(connection).await {
             tracing::debug!(%error, "a connection ended early");
         }

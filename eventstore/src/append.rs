@@ -16,6 +16,7 @@
 
 mod decide;
 mod error;
+mod thread;
 mod traced;
 mod transaction;
 
@@ -23,6 +24,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
+use tokio::runtime::Handle;
 use tracing::Instrument;
 
 use crate::chain::{Canonical, Texts};
@@ -36,6 +38,7 @@ use crate::json::has_inexact_integer;
 use crate::metrics::METRICS;
 use crate::signal::{Notice, Signal};
 
+use thread::Thread;
 use traced::Traced;
 
 pub use error::AppendError;
@@ -51,6 +54,9 @@ pub const MAX_EVENT_DEPTH: usize = 31;
 /// How long the connection is kept without a batch: shorter than the server keeps one that says nothing. The pool looks
 /// whether one that was given back is still there.
 const KEPT: Duration = Duration::from_secs(15);
+
+/// The connections of a queue on MySQL: one, and one in its place while a broken one is being closed.
+const CONNECTIONS: u32 = 2;
 
 /// How long one transaction may take before its connection is given up.
 const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(15);
@@ -187,6 +193,8 @@ pub struct Appended {
 #[derive(Clone)]
 pub struct AppendQueue {
     coalescer: Coalescer<Appender>,
+    /// Kept for as long as anybody may append.
+    _thread: Option<Thread>,
 }
 
 impl AppendQueue {
@@ -199,6 +207,16 @@ impl AppendQueue {
         capacity: usize,
         largest: usize,
     ) -> Self {
+        // SQLite works on threads of its own anyway, and has one writer for all.
+        let (thread, database) = match database.dialect() {
+            Dialect::MySql => {
+                let thread = Thread::start();
+                let _entered = thread.handle().enter();
+                (Some(thread.clone()), database.apart(CONNECTIONS))
+            }
+            Dialect::Sqlite => (None, database),
+        };
+        let runtime = thread.as_ref().map_or_else(Handle::current, Thread::handle);
         let appender = Appender {
             database,
             signal,
@@ -208,7 +226,8 @@ impl AppendQueue {
             in_doubt: None,
         };
         Self {
-            coalescer: Coalescer::start([appender], capacity, largest),
+            coalescer: Coalescer::start_on(&runtime, [appender], capacity, largest),
+            _thread: thread,
         }
     }
 
@@ -260,8 +279,8 @@ struct Appender {
     database: Database,
     signal: Signal,
     clock: Arc<dyn Clock>,
-    /// Kept from batch to batch on MySQL: giving it back to the pool costs a ping, and its prepared statements are
-    /// those of the batches. SQLite's one writer is shared, so it is given back.
+    /// Kept from batch to batch on MySQL: giving it back to the pool costs a ping. SQLite's one writer is shared, so it is given
+    /// back.
     connection: Option<Connection>,
     /// When the last batch ended.
     used_at: tokio::time::Instant,

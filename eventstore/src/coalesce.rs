@@ -15,6 +15,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use futures::FutureExt;
+use tokio::runtime::Handle;
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -65,16 +66,28 @@ impl<B: Batch> Clone for Coalescer<B> {
 }
 
 impl<B: Batch> Coalescer<B> {
-    /// Starts one worker for each of `batches`. At most `capacity` items wait (1 or more), and at most `largest` (1 or
-    /// more) are answered together.
+    /// As [`Coalescer::start_on`], on the present runtime.
     #[must_use]
     pub fn start(batches: impl IntoIterator<Item = B>, capacity: usize, largest: usize) -> Self {
+        Self::start_on(&Handle::current(), batches, capacity, largest)
+    }
+
+    /// Starts one worker for each of `batches` on that runtime. At most `capacity` items wait (1 or more), and at most `largest` (1 or
+    /// more) are answered together.
+    #[must_use]
+    pub fn start_on(
+        runtime: &Handle,
+        batches: impl IntoIterator<Item = B>,
+        capacity: usize,
+        largest: usize,
+    ) -> Self {
         let (queue, items) = mpsc::channel(capacity.max(1));
         let items = Arc::new(Mutex::new(items));
         let stop = CancellationToken::new();
         let workers = TaskTracker::new();
         for batch in batches {
-            workers.spawn(work(batch, Arc::clone(&items), largest.max(1), stop.clone()));
+            let work = work(batch, Arc::clone(&items), largest.max(1), stop.clone());
+            workers.spawn_on(work, runtime);
         }
         workers.close();
         Self { queue, stop, workers }
@@ -141,8 +154,10 @@ async fn work<B: Batch>(
                 return;
             }
             // The tasks that can run now do so before this one goes on, and some of them are about to ask. Without that, a worker
-            // that is woken by the first of many takes it alone.
-            tokio::task::yield_now().await;
+            // that is woken by the first of many takes it alone. A full batch has no room for them.
+            if taken.len() < largest {
+                tokio::task::yield_now().await;
+            }
             while taken.len() < largest
                 && let Ok(item) = items.try_recv()
             {

@@ -166,6 +166,22 @@ impl Database {
         Ok(MySql::create_database(url).await?)
     }
 
+    /// The same database with so many connections apart from the others, each of which is opened in the runtime that first uses it.
+    /// SQLite has one writer, and so nothing apart.
+    #[must_use]
+    pub fn apart(&self, connections: u32) -> Self {
+        let pools = match &self.pools {
+            Pools::MySql(pool) => Pools::MySql(
+                pool.options()
+                    .clone()
+                    .max_connections(connections)
+                    .connect_lazy_with(pool.connect_options().as_ref().clone()),
+            ),
+            sqlite @ Pools::Sqlite { .. } => sqlite.clone(),
+        };
+        Self { pools }
+    }
+
     /// Which SQL it speaks.
     #[must_use]
     pub const fn dialect(&self) -> Dialect {

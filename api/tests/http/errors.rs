@@ -1,10 +1,15 @@
 //! Bad input: the status, and a sentence to act on.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use api::Listening;
 use axum::body::Body;
 use axum::http::{Method, Request, StatusCode};
 use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::task::JoinHandle;
 
 use crate::rig::{QUEUE, Rig, patient, post};
 
@@ -195,18 +200,24 @@ async fn health_tells_live_and_ready() {
     );
 }
 
-#[tokio::test]
-async fn a_full_queue_refuses_at_once_and_harms_nobody_in_it() {
-    let rig = Arc::new(Rig::new().await);
-    let transaction = rig.hold_the_database().await;
+/// Registers until the queue is full; what becomes of those who wait in it.
+async fn fill_the_queue(rig: &Arc<Rig>) -> Vec<JoinHandle<StatusCode>> {
     let mut waiting = Vec::new();
     while rig.get("/health/ready").await.body["append_queue"] == "open" {
         assert!(waiting.len() < 3 * QUEUE, "the queue has no bound");
-        let (rig, email) = (Arc::clone(&rig), format!("p{}@example.com", waiting.len()));
+        let (rig, email) = (Arc::clone(rig), format!("p{}@example.com", waiting.len()));
         waiting.push(tokio::spawn(async move {
             rig.post("/register", &patient(&email)).await.status
         }));
     }
+    waiting
+}
+
+#[tokio::test]
+async fn a_full_queue_refuses_at_once_and_harms_nobody_in_it() {
+    let rig = Arc::new(Rig::new().await);
+    let transaction = rig.hold_the_database().await;
+    let waiting = fill_the_queue(&rig).await;
     let refused = rig.post("/register", &patient("late@example.com")).await;
     assert_eq!(refused.status, StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(refused.body["type"], "/problems/overloaded");
@@ -224,4 +235,73 @@ async fn a_full_queue_refuses_at_once_and_harms_nobody_in_it() {
         }
     }
     assert!(registered >= QUEUE, "{registered}");
+}
+
+/// Sends a request as it stands, and reads the answer: its first line, its headers, its body.
+async fn exchange(stream: &mut TcpStream, bytes: &str) -> (String, BTreeMap<String, String>, String) {
+    stream.write_all(bytes.as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    loop {
+        assert!(stream.read_buf(&mut answer).await.unwrap() > 0, "it hung up");
+        let text = String::from_utf8_lossy(&answer).into_owned();
+        let Some((head, body)) = text.split_once("\r\n\r\n") else {
+            continue;
+        };
+        let (status, headers) = head.split_once("\r\n").unwrap();
+        let headers: BTreeMap<String, String> = headers
+            .lines()
+            .filter_map(|line| line.split_once(": "))
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect();
+        if body.len().to_string() == headers["content-length"] {
+            return (status.to_owned(), headers, body.to_owned());
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_turned_away_in_front_of_the_routes_gets_the_answer_that_it_would_get_behind_them() {
+    let rig = Arc::new(Rig::new().await);
+    let address = rig.listen(Listening::default()).await;
+    let transaction = rig.hold_the_database().await;
+    let waiting = fill_the_queue(&rig).await;
+    let body = patient("late@example.com").to_string();
+    let length = body.len();
+    let head =
+        "x-request-id: one\r\ntraceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\r\n";
+    let ask = |path: &str, host: &str| {
+        format!(
+            "POST {path} HTTP/1.1\r\n{host}{head}content-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}"
+        )
+    };
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    for path in ["/register", "/patients/register", "/patients?x=1"] {
+        let (status, mut headers, told) = exchange(&mut stream, &ask(path, "host: test\r\n")).await;
+        assert_eq!(status, "HTTP/1.1 503 Service Unavailable");
+        let mut request = post(path, body.clone());
+        for line in head.lines() {
+            let (name, value) = line.split_once(": ").unwrap();
+            request.headers_mut().insert(name, value.parse().unwrap());
+        }
+        let (behind, text) = rig.text(request).await;
+        let expected: BTreeMap<String, String> = behind
+            .headers
+            .iter()
+            .filter(|(name, _)| *name != "content-length")
+            .map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned()))
+            .collect();
+        // What the server itself adds.
+        headers.retain(|name, _| name != "date" && name != "content-length");
+        assert_eq!(headers, expected);
+        assert_eq!(told, text);
+    }
+    let (status, ..) = exchange(&mut stream, &ask("/register", "")).await;
+    assert_eq!(status, "HTTP/1.1 400 Bad Request");
+    // The bodies that nobody has read are not taken for requests.
+    let (status, ..) = exchange(&mut stream, "GET /health/live HTTP/1.1\r\nhost: test\r\n\r\n").await;
+    assert_eq!(status, "HTTP/1.1 200 OK");
+    drop(transaction);
+    for registration in waiting {
+        registration.await.unwrap();
+    }
 }
