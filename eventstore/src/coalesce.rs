@@ -2,8 +2,8 @@
 //!
 //! Callers queue items; a worker takes all that wait, up to a bound, answers them in one go, and takes again. Nobody
 //! waits for a batch to fill: under light load a batch is one item, under heavy load it grows to what arrived while
-//! the one before was at work, and the fixed cost of a batch (a commit, a round trip) is shared by more and more. Only those who
-//! could ask at this very moment, if they had a core, are let in first.
+//! the one before was at work, and the fixed cost of a batch (a commit, a round trip) is shared by more and more. Only those tasks
+//! of the worker's own runtime that could ask at this very moment, if they had a core, are let in first.
 //!
 //! - Order: items are taken in the order they came. With one worker they are also answered in it.
 //! - Bounds: at most `capacity` items wait; one more is refused at once with [`Rejected::Overloaded`].
