@@ -17,6 +17,10 @@ use super::Dialect;
 use crate::clock::Timestamp;
 use crate::event::Position;
 
+/// The most values of a statement that SQLite keeps prepared. Each number of rows is a statement of its own, a prepared one grows with its
+/// values, and a connection keeps many: large ones are made anew each time, so that memory stays bounded.
+const KEPT_VALUES: usize = 500;
+
 /// Statements with their values, in the order in which they run. A failure of one ends the script there.
 #[derive(Debug)]
 pub struct Script(Spelt);
@@ -185,8 +189,9 @@ impl Script {
         let mut rows = Vec::new();
         if let Spelt::Sqlite(statements) = self.0 {
             for Prepared { sql, values } in statements {
+                let kept = values.len() <= KEPT_VALUES;
                 let bound = values.into_iter().fold(
-                    sqlx::query(&sql),
+                    sqlx::query(&sql).persistent(kept),
                     |query: sqlx::query::Query<'_, Sqlite, SqliteArguments<'_>>, value| match value {
                         Owned::Integer(number) => query.bind(number),
                         Owned::Text(text) => query.bind(text),
