@@ -25,6 +25,7 @@ pub use list::{PageRequest, PatientPage};
 fn workers() -> usize {
     std::thread::available_parallelism().map_or(1, |cores| (cores.get() / 2).clamp(1, 2))
 }
+
 /// Pages that are read at a time. More than of those by id: a page far behind the first waits for the disk.
 const PAGE_WORKERS: usize = 8;
 /// Reads by id that may wait.

@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
-use api::Listening;
+use api::access::Access;
+use api::{ApiOptions, Listening, RateLimit};
 use axum::body::Body;
 use axum::http::{Method, Request, StatusCode};
 use serde_json::json;
@@ -300,6 +302,34 @@ async fn what_is_turned_away_in_front_of_the_routes_gets_the_answer_that_it_woul
     // The bodies that nobody has read are not taken for requests.
     let (status, ..) = exchange(&mut stream, "GET /health/live HTTP/1.1\r\nhost: test\r\n\r\n").await;
     assert_eq!(status, "HTTP/1.1 200 OK");
+    drop(transaction);
+    for registration in waiting {
+        registration.await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn what_is_turned_away_is_counted_once_and_refused_for_the_quota_first() {
+    let quota = RateLimit::new(2, Duration::from_hours(1)).unwrap();
+    let options = ApiOptions {
+        rate_limit: Some(quota),
+        ..ApiOptions::default()
+    };
+    let rig = Arc::new(Rig::with_options(Access::open(), options).await);
+    let address = rig.listen(Listening::default()).await;
+    let transaction = rig.hold_the_database().await;
+    let waiting = fill_the_queue(&rig).await;
+    let body = patient("late@example.com").to_string();
+    let ask = format!(
+        "POST /register HTTP/1.1\r\nhost: test\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    for (expected, left) in [("503", "r=1"), ("503", "r=0"), ("429", "r=0")] {
+        let (status, headers, _) = exchange(&mut stream, &ask).await;
+        assert!(status.contains(expected), "{status}");
+        assert!(headers["ratelimit"].contains(left), "{headers:?}");
+    }
     drop(transaction);
     for registration in waiting {
         registration.await.unwrap();
