@@ -21,7 +21,7 @@ use list::ListBatch;
 pub use list::{PageRequest, PatientPage};
 
 /// Batches of reads by id that are under way at a time: one for every two cores, and two at most. A statement costs MySQL as much as
-/// some ten more ids in one, so on few cores a second one beside it only makes both smaller.
+/// some twenty more ids in one, so on few cores a second one beside it only makes both smaller.
 fn workers() -> usize {
     std::thread::available_parallelism().map_or(1, |cores| (cores.get() / 2).clamp(1, 2))
 }
