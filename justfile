@@ -1,0 +1,49 @@
+# The commands of CONTRIBUTING.md, by name. `just` lists them.
+
+_list:
+    @just --list --unsorted
+
+# Serves on http://127.0.0.1:8000 with SQLite, the in-process signal and mail as files
+run *arguments:
+    cargo run -- {{ arguments }}
+
+# Runs everything that CI runs
+ci:
+    .ci/run
+
+# Runs every test, or what the arguments select: `just test -p eventstore`
+test *arguments:
+    scripts/test {{ arguments }}
+
+# Checks format and lints
+lint:
+    cargo fmt --all --check
+    cargo clippy --workspace --all-targets --locked -- -D warnings
+
+# Checks licenses and sources of the dependencies
+deny:
+    scripts/deny
+
+# Tests the API against its OpenAPI document
+schemathesis *arguments:
+    scripts/schemathesis {{ arguments }}
+
+# Breaks everything at random and checks what an oracle claims: docs/reliability.md
+chaos *arguments='--minutes 6':
+    scripts/chaos {{ arguments }}
+
+# Upgrades from an older program under load
+upgrade:
+    scripts/upgrade
+
+# Measures the program against its yardsticks: docs/performance.md
+bench *arguments:
+    scripts/bench {{ arguments }}
+
+# Runs the fuzz targets
+fuzz *arguments:
+    scripts/fuzz {{ arguments }}
+
+# Regenerates docs/openapi.json
+openapi:
+    cargo run -- openapi > docs/openapi.json
