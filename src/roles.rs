@@ -193,6 +193,7 @@ impl<'s> Process<'s> {
             proxies: settings.proxies(),
             cors: settings.cors(),
             over_tls: served.is_some(),
+            public_url: settings.public_url(),
         };
         let listening = Listening {
             connections: settings.http_connections as usize,

@@ -10,15 +10,15 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use api::clients::{Network, Proxies, ProxyHeader};
-use api::{Cors, Origin, RateLimit};
+use api::{Cors, Origin, PublicUrl, RateLimit};
 use clap::{Args, ValueEnum};
 use mailer::{Rate, Timeouts};
 
 pub(crate) use issuer::IssuerSettings;
 use list::{List, list};
 use values::{
-    Auth, Ceiling, auth, duration, head_timeout, http_addr, mail_rate, mail_timeout, metrics_addr, path,
-    rate_limit,
+    Auth, Ceiling, Optional, auth, duration, head_timeout, http_addr, mail_rate, mail_timeout, metrics_addr,
+    optional, path, rate_limit,
 };
 
 /// Where things are and how large they may grow.
@@ -144,6 +144,11 @@ pub(crate) struct Settings {
     /// The address and port of the API
     #[arg(long, env, global = true, default_value = "127.0.0.1:8000", value_parser = http_addr)]
     pub(crate) http_addr: SocketAddr,
+
+    /// The URL under which clients reach the API, such as `https://api.example.com`, with a path if a proxy serves it under
+    /// one. With it, the addresses in `Link` and `Location` are absolute
+    #[arg(long, env, global = true, value_parser = optional::<PublicUrl>)]
+    public_url: Option<Optional<PublicUrl>>,
 
     /// Where the page of metrics is served beside the API, or by a role without one, such as 127.0.0.1:9100; no access
     /// token is asked for there
@@ -331,6 +336,12 @@ impl Settings {
             Header::Forwarded => ProxyHeader::Forwarded,
         };
         Proxies::new(networks, header)
+    }
+
+    /// The URL under which clients reach the API, if it is set.
+    pub(crate) fn public_url(&self) -> Option<PublicUrl> {
+        let Optional(url) = self.public_url.clone()?;
+        url
     }
 
     /// The pages that may use the API, if there are any.

@@ -37,6 +37,7 @@ pub mod metrics;
 mod observe;
 mod openapi;
 pub mod problem;
+mod public_url;
 mod query;
 pub mod read_log;
 pub mod reads;
@@ -65,6 +66,7 @@ use reads::PatientReads;
 pub use cors::{Cors, NoOrigin, Origin};
 pub use limit::RateLimit;
 pub use metrics::serve_metrics;
+pub use public_url::{NotPublicUrl, PublicUrl};
 pub use routes::{openapi, router};
 pub use server::{Listening, serve};
 pub use tls::{Certificate, Tls, TlsError};
@@ -86,6 +88,8 @@ pub struct ApiOptions {
     pub cors: Option<Cors>,
     /// Whether browsers are told to come over TLS only.
     pub over_tls: bool,
+    /// The URL under which clients reach the API. With it, the addresses in answers are absolute.
+    pub public_url: Option<PublicUrl>,
 }
 
 impl Default for ApiOptions {
@@ -98,6 +102,7 @@ impl Default for ApiOptions {
             proxies: Proxies::default(),
             cors: None,
             over_tls: false,
+            public_url: None,
         }
     }
 }

@@ -82,13 +82,15 @@ fn routes() -> Routes {
 
 /// The routes over an API.
 pub fn router(api: Api) -> Router {
-    let tls = OverTls(api.options.over_tls);
     // In front of what observes: a preflight is neither authenticated nor counted.
     let cors = api.options.cors.clone();
     let cors = cors.map(|cors| from_fn_with_state(cors, share));
     // Together, since each that a router is given alone costs every request an allocation.
     let layers = ServiceBuilder::new()
-        .map_response(move |response| secure(response, tls))
+        .map_response({
+            let api = api.clone();
+            move |response| finish(&api, response)
+        })
         .option_layer(cors)
         .layer(from_fn_with_state(api.clone(), observe))
         .layer(DefaultBodyLimit::max(MAX_BODY));
@@ -98,6 +100,14 @@ pub fn router(api: Api) -> Router {
         .method_not_allowed_fallback(async || ApiError::MethodNotAllowed)
         .layer(layers)
         .with_state(api)
+}
+
+/// What every answer gets last.
+fn finish(api: &Api, mut response: Response) -> Response {
+    if let Some(url) = &api.options.public_url {
+        url.complete(response.headers_mut());
+    }
+    secure(response, OverTls(api.options.over_tls))
 }
 
 /// The OpenAPI document about the routes.

@@ -1,7 +1,9 @@
 //! What single settings may be, and what is said of those that are not.
 
+use std::fmt::Display;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
 use api::RateLimit;
@@ -21,6 +23,18 @@ pub(super) enum Auth {
 pub(super) enum Ceiling {
     Off,
     Of(RateLimit),
+}
+
+/// A value, or none: compose files and `.env` say "not set" with an empty value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Optional<T>(pub(super) Option<T>);
+
+pub(super) fn optional<T: FromStr<Err: Display>>(text: &str) -> Result<Optional<T>, String> {
+    if text.trim().is_empty() {
+        return Ok(Optional(None));
+    }
+    let value = text.parse().map_err(|error: T::Err| error.to_string())?;
+    Ok(Optional(Some(value)))
 }
 
 /// A path; an empty one, as compose files and `.env` say "not set", is for whoever asks for it to leave out.

@@ -22,6 +22,7 @@ mod limits;
 mod odd_values;
 mod openapi;
 mod projections;
+mod public_url;
 mod reading;
 mod refusals;
 mod retries;
