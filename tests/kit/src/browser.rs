@@ -7,7 +7,7 @@ use crate::installed;
 use crate::port::free_port;
 use crate::service::{Probe, Service};
 
-/// Chromium's `WebDriver` server. The browser itself starts with a session, and ends with it.
+/// Chromium's `WebDriver` server. The browser starts and ends with a session.
 pub struct WebDriver {
     url: String,
     browser: PathBuf,
@@ -17,7 +17,7 @@ pub struct WebDriver {
 }
 
 impl WebDriver {
-    /// Starts one, with `chromedriver`.
+    /// Starts `chromedriver`.
     pub async fn start() -> Self {
         let found = |name| {
             installed::find(&[name], |_| true)
@@ -50,16 +50,16 @@ impl WebDriver {
         &self.url
     }
 
-    /// The browser's program.
+    /// The path of the browser.
     pub fn browser(&self) -> &Path {
         &self.browser
     }
 
-    /// The options of a browser without a window and without a life of its own: it calls nobody, and keeps nothing.
+    /// The options of a headless browser that makes no connections of its own and stores nothing.
     pub fn options(&self) -> Vec<String> {
         let fixed = [
             "--headless",
-            // In containers, and as root, there are no rights to make a sandbox with.
+            // In containers, and as root, the browser has no permission to create a sandbox.
             "--no-sandbox",
             "--disable-gpu",
             "--disable-quic",

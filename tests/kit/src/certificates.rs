@@ -12,33 +12,33 @@ use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use crate::guardian::Folder;
 
-/// A certificate for localhost and 127.0.0.1, its key, and the authority that signed it.
+/// A certificate for localhost and 127.0.0.1, its key, and the certificate authority that signed it.
 pub struct Certificates(Folder);
 
 impl Certificates {
-    /// New ones, of an authority of their own, valid for as many days.
+    /// Creates a certificate and an authority that are valid for `days`.
     pub fn lasting(days: u32) -> Self {
         let folder = Folder::new();
         make_lasting(folder.path(), days);
         Self(folder)
     }
 
-    /// The authority to trust.
+    /// The certificate of the authority, in PEM.
     pub fn authority(&self) -> PathBuf {
         self.0.path().join("ca.pem")
     }
 
-    /// The certificate.
+    /// The certificate, in PEM.
     pub fn certificate(&self) -> PathBuf {
         self.0.path().join("server.pem")
     }
 
-    /// Its key.
+    /// The private key of the certificate, in PEM.
     pub fn key(&self) -> PathBuf {
         self.0.path().join("server.key")
     }
 
-    /// A server with the certificate.
+    /// A TLS server configuration with this certificate.
     pub fn acceptor(&self) -> TlsAcceptor {
         let certificate = CertificateDer::from_pem_file(self.certificate()).expect("it is a certificate");
         let key = PrivateKeyDer::from_pem_file(self.key()).expect("it is a key");
@@ -51,7 +51,7 @@ impl Certificates {
         TlsAcceptor::from(Arc::new(config))
     }
 
-    /// A client that trusts the authority and no other.
+    /// A TLS client configuration that trusts only this authority.
     pub fn connector(&self) -> TlsConnector {
         let mut roots = RootCertStore::empty();
         let authority = CertificateDer::from_pem_file(self.authority()).expect("it is a certificate");
@@ -65,7 +65,8 @@ impl Certificates {
     }
 }
 
-/// An authority that signs a certificate for localhost. The whole configuration, so that the system's adds nothing.
+/// An authority that signs a certificate for localhost. The configuration is complete, so the system's
+/// configuration adds nothing.
 const CERTIFICATES: &str = "
 [req]
 prompt = no
@@ -82,7 +83,7 @@ extendedKeyUsage = serverAuth
 subjectAltName = DNS:localhost, IP:127.0.0.1
 ";
 
-/// Makes `ca.pem`, and `server.pem` with `server.key`, in `folder`: for localhost and 127.0.0.1.
+/// Creates `ca.pem`, and `server.pem` with `server.key`, in `folder`, for localhost and 127.0.0.1.
 pub(crate) fn make(folder: &Path) {
     make_lasting(folder, 365);
 }

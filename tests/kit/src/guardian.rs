@@ -1,9 +1,10 @@
 //! Processes and folders that do not outlive the test process.
 //!
-//! Each has a guardian: a small shell whose standard input is a pipe that only the test process holds. When that
-//! process ends, by whatever means, the kernel closes the pipe; the guardian reads end of file and kills its process,
-//! or removes its folder. A guardian has a process group of its own, so that neither Ctrl-C nor a test runner that
-//! kills the test's group reaches it first. Dropping the value closes the pipe too, and waits until the work is done.
+//! Each process and each folder has a guardian: a small shell whose standard input is a pipe that only the
+//! test process holds. When the test process ends, for any reason, the kernel closes the pipe. The guardian
+//! then reads end of file and kills its process, or removes its folder. A guardian has its own process group,
+//! so neither Ctrl-C nor a test runner that kills the test's group reaches the guardian first. Dropping the
+//! value also closes the pipe, and waits until the guardian is done.
 
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read};
@@ -14,11 +15,12 @@ use std::thread::JoinHandle;
 
 use tokio::sync::watch;
 
-/// Runs the command of its arguments 3 and on, with output appended to the files of arguments 1 and 2.
+/// Runs the command in arguments 3 and up, and appends its output to the files in arguments 1 and 2.
 ///
-/// Reports the command's pid, then its exit status, on descriptor 4. The command keeps that descriptor, so its end of file
-/// means that the command and all that it started are gone. It runs in the foreground, because a shell makes its
-/// background commands ignore SIGINT. `kill -KILL 0` ends the whole group, the guardian included.
+/// Reports the pid of the command, and later its exit status, on descriptor 4. The command inherits that
+/// descriptor, so its end of file means that the command and all its children have exited. The command runs
+/// in the foreground, because a shell makes background commands ignore SIGINT. `kill -KILL 0` ends the whole
+/// group, including the guardian.
 const PROCESS: &str = r#"
 exec 3<&0 4>&1 </dev/null >/dev/null 2>&1
 out=$1 err=$2
@@ -29,8 +31,8 @@ echo $? >&4
 kill -KILL 0
 "#;
 
-/// Makes a folder, reports its path, and removes it at the end; again until it is gone, because at the end of the
-/// test process a server in it is being killed by its own guardian at the same time.
+/// Creates a folder, reports its path, and removes it at the end. It retries the removal, because at the end
+/// of the test process another guardian may still be killing a server in the folder.
 const FOLDER: &str = r#"
 folder=$(mktemp -d "${TMPDIR:-/tmp}/patients-test.XXXXXX") || exit 1
 echo "$folder"
@@ -44,7 +46,7 @@ until rm -rf "$folder" && [ ! -e "$folder" ]; do
 done
 "#;
 
-/// The exit status of a process that was killed with its guardian, as a shell gives it: 128 + SIGKILL.
+/// The exit status of a process that was killed together with its guardian, in a shell's form: 128 + SIGKILL.
 const KILLED: i32 = 128 + 9;
 
 /// A temporary folder, removed when dropped or when this process ends.
@@ -54,7 +56,7 @@ pub(crate) struct Folder {
 }
 
 impl Folder {
-    /// Makes an empty one, in the system's temporary folder.
+    /// Creates an empty folder in the system's temporary folder.
     pub(crate) fn new() -> Self {
         let (guardian, mut report) = spawn(Command::new("/bin/sh").args(["-c", FOLDER, "guardian"]));
         let path = PathBuf::from(read_line(&mut report).expect("a temporary folder can be made"));
@@ -72,8 +74,8 @@ impl Drop for Folder {
     }
 }
 
-/// A command that a [`Process`] can be started from, any number of times: `program` with standard output and error
-/// appended to files. The caller adds arguments, environment and working directory.
+/// A command from which a [`Process`] can be started any number of times: `program`, with standard output and
+/// error appended to files. The caller adds arguments, environment and working directory.
 pub(crate) fn guarded(program: impl AsRef<OsStr>, stdout: &Path, stderr: &Path) -> Command {
     let mut command = Command::new("/bin/sh");
     command
@@ -87,14 +89,14 @@ pub(crate) fn guarded(program: impl AsRef<OsStr>, stdout: &Path, stderr: &Path) 
 /// A running process, killed when dropped or when this process ends.
 pub(crate) struct Process {
     pid: u32,
-    /// The exit status, once there is one.
+    /// The exit status, once the process has exited.
     status: watch::Receiver<Option<i32>>,
     guardian: Child,
     reader: Option<JoinHandle<()>>,
 }
 
 impl Process {
-    /// Starts what [`guarded`] made.
+    /// Starts a command made by [`guarded`].
     pub(crate) fn start(command: &mut Command) -> Self {
         let (guardian, mut report) = spawn(command);
         let pid = read_line(&mut report)
@@ -119,12 +121,13 @@ impl Process {
         self.pid
     }
 
-    /// The exit status if it has ended, as a shell gives it: 128 + the signal's number if one killed it.
+    /// The exit status if the process has exited, in a shell's form: 128 + the signal number if a signal
+    /// killed it.
     pub(crate) fn status(&self) -> Option<i32> {
         *self.status.borrow()
     }
 
-    /// Waits for the end and gives the exit status, as [`Process::status`] does.
+    /// Waits for the exit and returns the status, as [`Process::status`] does.
     pub(crate) async fn exited(&self) -> i32 {
         let mut status = self.status.clone();
         status
@@ -135,10 +138,11 @@ impl Process {
             .unwrap_or(KILLED)
     }
 
-    /// Sends a signal by name, such as `TERM`. Does nothing if the process has ended.
+    /// Sends a signal by name, such as `TERM`. Does nothing if the process has exited.
     pub(crate) fn signal(&self, name: &str) {
         if self.status().is_none() {
-            // The shell's own `kill`: minimal systems have no other. It may fail only because the process has just ended.
+            // The shell's built-in `kill`, because minimal systems have no other. It fails only if the
+            // process has just exited.
             let _ = Command::new("/bin/sh")
                 .args(["-c", r#"kill -s "$1" "$2""#, "kill", name, &self.pid.to_string()])
                 .stderr(Stdio::null())
@@ -146,7 +150,7 @@ impl Process {
         }
     }
 
-    /// Kills it with SIGKILL and waits until it is gone.
+    /// Kills the process with SIGKILL and waits until it is gone.
     pub(crate) async fn kill(&self) {
         self.signal("KILL");
         self.exited().await;
@@ -162,7 +166,7 @@ impl Drop for Process {
     }
 }
 
-/// Starts a guardian, and gives what it reports.
+/// Starts a guardian and returns what it reports.
 fn spawn(command: &mut Command) -> (Child, BufReader<ChildStdout>) {
     let mut guardian = command
         .process_group(0)
@@ -175,7 +179,7 @@ fn spawn(command: &mut Command) -> (Child, BufReader<ChildStdout>) {
     (guardian, report)
 }
 
-/// Lets a guardian do its work, and waits until it has.
+/// Makes a guardian do its work, and waits until it is done.
 fn release(guardian: &mut Child) {
     drop(guardian.stdin.take());
     let _ = guardian.wait();

@@ -1,8 +1,8 @@
-//! The client with which the tests speak HTTP.
+//! The HTTP client of the tests.
 
-/// A client to be, with ring for TLS and without a proxy.
+/// A builder for a client with ring for TLS and without a proxy.
 pub fn http_client() -> reqwest::ClientBuilder {
-    // Whoever was first has installed the same one.
+    // An error means that the same provider is already installed.
     drop(tokio_rustls::rustls::crypto::ring::default_provider().install_default());
     reqwest::Client::builder().no_proxy()
 }

@@ -1,12 +1,13 @@
-//! Which server programs this machine has.
+//! Which server programs are installed on this machine.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// Where distributions put servers that are not on the `PATH` of everyone.
+/// Folders in which distributions install servers and which may not be on `PATH`.
 const SERVER_FOLDERS: [&str; 3] = ["/usr/local/sbin", "/usr/sbin", "/sbin"];
 
-/// The first program of one of these names that `accept` says yes to, on `PATH` or where servers are.
+/// Finds the first program with one of these names that `accept` returns true for, on `PATH` or in the
+/// folders for servers.
 pub(crate) fn find(names: &[&str], accept: impl Fn(&Path) -> bool) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let folders: Vec<_> = std::env::split_paths(&path)
@@ -20,7 +21,7 @@ pub(crate) fn find(names: &[&str], accept: impl Fn(&Path) -> bool) -> Option<Pat
         .find(|program| accept(program))
 }
 
-/// What a program prints, on either output, for `arguments`; nothing if it cannot be run.
+/// The combined output of a program with `arguments`, or nothing if the program cannot be run.
 pub(crate) fn output(program: &Path, arguments: &[&str]) -> String {
     let output = Command::new(program)
         .args(arguments)

@@ -1,33 +1,33 @@
-//! Real servers and programs for tests, gone when the test process is.
+//! Real servers and programs for tests, stopped when the test process ends.
 //!
-//! | for | take |
+//! | for | use |
 //! |---|---|
-//! | a fresh database on every MySQL flavour there is | [`mysql_servers`], [`MysqlServer::create_database`] |
-//! | a MySQL or MariaDB server to kill and restart | [`PrivateMysql`], [`installed_flavours`] |
+//! | an empty database on each available MySQL flavour | [`mysql_servers`], [`MysqlServer::create_database`] |
+//! | a MySQL or MariaDB server that a test kills and restarts | [`PrivateMysql`], [`installed_flavours`] |
 //! | `mysql` and `mysqldump` | [`MysqlServer::client`] |
 //! | Redis | [`redis_url`] |
-//! | a Redis server to kill and restart, or with nobody else's messages | [`RedisServer`] |
+//! | a Redis server that a test kills and restarts, or that carries no other messages | [`RedisServer`] |
 //! | an SMTP server that keeps what it receives | [`SmtpServer`] |
-//! | an issuer of JWTs, with real keys | [`Signer`] |
-//! | a browser to be driven | [`WebDriver`] |
-//! | a mail transfer agent that wants a password | [`Postfix`] |
+//! | an issuer of JWTs with real keys | [`Signer`] |
+//! | a browser under remote control | [`WebDriver`] |
+//! | a mail transfer agent that requires a password | [`Postfix`] |
 //! | a certificate for this machine | [`Certificates`] |
 //! | the product's own binary | [`Program`] |
-//! | a connection to break | [`Proxy`] |
-//! | a moment that will come | [`wait_until`] |
-//! | each value of a JSON document, to be altered | [`leaves`] |
-//! | where a `Link` header leads | [`link_target`] |
+//! | a connection that a test breaks | [`Proxy`] |
+//! | waiting for a condition | [`wait_until`] |
+//! | each value of a JSON document, to be changed | [`leaves`] |
+//! | the target of a `Link` header | [`link_target`] |
 //!
-//! The guarantee: whatever is started here dies, and its folder is removed, when its value is dropped or when the
-//! test process ends, however that ends; `kill -9` is no exception. `guardian.rs` says how.
+//! The guarantee: every process started here ends, and its folder is removed, when its value is dropped or
+//! when the test process ends for any reason, including `kill -9`. `guardian.rs` describes how.
 //!
-//! The same servers for a whole test run, rather than one set a test process: the program `with-servers`, which
-//! `scripts/servers` and `scripts/test` run.
+//! The program `with-servers`, which `scripts/servers` and `scripts/test` run, shares one set of servers
+//! between all processes of a test run.
 //!
 //! # Adding a server
 //! 1. Find its program with `installed::find`, and name the package to install in the panic.
-//! 2. Give it a `Folder`, a port of [`free_port`] and a `Service` with its `Probe`.
-//! 3. Offer `url`, `kill` and `restart` as the others do, and extend `tests/death.rs`.
+//! 2. Give the server a `Folder`, a port from [`free_port`], and a `Service` with its `Probe`.
+//! 3. Offer `url`, `kill` and `restart` as the other servers do, and extend `tests/death.rs`.
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,

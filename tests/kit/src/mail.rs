@@ -5,15 +5,16 @@ use std::time::Duration;
 /// A mail as the SMTP server stored it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mail {
-    /// Headers and body as sent, with `\n` between lines; after the sender's headers come the server's own `X-Peer`,
-    /// `X-MailFrom` and `X-RcptTo`.
+    /// Headers and body as sent, with `\n` between lines. The server's own `X-Peer`, `X-MailFrom` and
+    /// `X-RcptTo` follow the sender's headers.
     pub raw: String,
-    /// When the server had stored it, since 1970.
+    /// The time at which the server stored the mail, since 1970.
     pub arrived: Duration,
 }
 
 impl Mail {
-    /// A header's value on one line, still encoded if it is not ASCII (RFC 2047); the first of that name, in any case.
+    /// The value of the first header with that name (in any case) on one line, still encoded if it is not
+    /// ASCII (RFC 2047).
     pub fn header(&self, name: &str) -> Option<String> {
         let head = self
             .raw
@@ -25,7 +26,7 @@ impl Mail {
                 .is_some_and(|(field, _)| field.trim_end().eq_ignore_ascii_case(name))
         });
         let (_, start) = lines.next()?.split_once(':')?;
-        // A line that begins with white space continues the one before: RFC 5322, section 2.2.3.
+        // A line that begins with white space continues the previous line: RFC 5322, section 2.2.3.
         let folded = lines.take_while(|line| line.starts_with([' ', '\t']));
         Some(
             std::iter::once(start)
@@ -39,15 +40,15 @@ impl Mail {
     /// The `To` header.
     ///
     /// # Panics
-    /// If there is none.
+    /// If the header is missing.
     pub fn to(&self) -> String {
         self.header("To").expect("a mail has a To header")
     }
 
-    /// The address that the server was told to deliver it to.
+    /// The envelope recipient.
     ///
     /// # Panics
-    /// If there is none.
+    /// If the header is missing.
     pub fn recipient(&self) -> String {
         self.header("X-RcptTo")
             .expect("the server adds an X-RcptTo header")
@@ -56,7 +57,7 @@ impl Mail {
     /// The `Message-ID` header, with its angle brackets.
     ///
     /// # Panics
-    /// If there is none.
+    /// If the header is missing.
     pub fn message_id(&self) -> String {
         self.header("Message-ID").expect("a mail has a Message-ID header")
     }
@@ -64,12 +65,12 @@ impl Mail {
     /// The `Subject` header, still encoded if it is not ASCII.
     ///
     /// # Panics
-    /// If there is none.
+    /// If the header is missing.
     pub fn subject(&self) -> String {
         self.header("Subject").expect("a mail has a Subject header")
     }
 
-    /// All after the headers, still in its transfer encoding.
+    /// Everything after the headers, still in its transfer encoding.
     pub fn body(&self) -> &str {
         self.raw.split_once("\n\n").map_or("", |(_, body)| body)
     }

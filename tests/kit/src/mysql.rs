@@ -20,14 +20,14 @@ pub use private::PrivateMysql;
 /// A running server.
 #[derive(Clone, Debug)]
 pub struct MysqlServer {
-    /// Which it is.
+    /// The flavour of the server.
     pub flavour: Flavour,
-    /// Where it is, with the user and without a database: `mysql://root@127.0.0.1:PORT`.
+    /// The server's URL, with the user and without a database: `mysql://root@127.0.0.1:PORT`.
     pub url: String,
 }
 
 impl MysqlServer {
-    /// The server at a URL, which it asks for its flavour.
+    /// Connects to the server at a URL and asks for its flavour.
     async fn at(url: &str) -> Self {
         let version: Result<String, sqlx::Error> = async {
             let mut connection = MySqlConnection::connect(url).await?;
@@ -45,17 +45,17 @@ impl MysqlServer {
         }
     }
 
-    /// Makes an empty database with a random name, of the server's default character set.
+    /// Creates an empty database with a random name and the server's default character set.
     pub async fn create_database(&self) -> TestDatabase {
         TestDatabase::create(self).await
     }
 }
 
-/// The servers that the tests share, at least one: those of `TEST_MYSQL_URL`, or else one of each installed flavour,
-/// started once in this process.
+/// The servers that the tests share, at least one: those in `TEST_MYSQL_URL`, or else one of each installed
+/// flavour, started once per process.
 ///
 /// # Panics
-/// If there is none, saying what to set or install.
+/// If there is no server. The message says what to set or install.
 pub fn mysql_servers() -> &'static [MysqlServer] {
     static SERVERS: OnceLock<Vec<MysqlServer>> = OnceLock::new();
     SERVERS.get_or_init(|| {
@@ -76,7 +76,7 @@ pub fn mysql_servers() -> &'static [MysqlServer] {
     })
 }
 
-/// One of each installed flavour, started at the same time.
+/// Starts one server of each installed flavour at the same time.
 fn own_servers() -> &'static [PrivateMysql] {
     static OWN: OnceLock<Vec<PrivateMysql>> = OnceLock::new();
     OWN.get_or_init(|| {

@@ -4,16 +4,16 @@ use std::net::{Ipv4Addr, TcpListener, UdpSocket};
 use std::ops::Range;
 use std::sync::Mutex;
 
-/// Below the ports that systems give to outgoing connections (Linux: from 32768), so that none of those can take the
-/// port of a server while it is being restarted.
+/// Below the ephemeral ports (from 32768 on Linux), so that no outgoing connection takes a server's port
+/// during a restart.
 const PORTS: Range<u16> = 10_000..30_000;
 
-/// Reservations, held until this process ends.
+/// Reservations, which last until this process exits.
 static RESERVED: Mutex<Vec<UdpSocket>> = Mutex::new(Vec::new());
 
-/// A free TCP port on 127.0.0.1, given to nobody else while this process lives.
+/// Returns a free TCP port on 127.0.0.1 that no other caller gets while this process lives.
 ///
-/// Test processes that run at the same time agree on it without a file: whoever takes a TCP port here first binds the
+/// Concurrent test processes agree on ports without a file: a process that wants a TCP port first binds the
 /// UDP port of the same number.
 pub fn free_port() -> u16 {
     for _ in 0..1000 {

@@ -1,4 +1,4 @@
-//! Postfix: a real mail transfer agent that takes mail from who knows the password only, and relays it.
+//! Postfix: a real mail transfer agent that accepts mail only from authenticated clients and relays it.
 
 use std::fs::{Permissions, set_permissions};
 use std::io::Write;
@@ -16,10 +16,10 @@ use crate::smtp::{SmtpMode, SmtpServer};
 
 const USER: &str = "clinic";
 
-/// Debian's place for the program that runs the others.
+/// The path of Postfix's master program on Debian.
 const MASTER: &str = "/usr/lib/postfix/sbin/master";
 
-/// What Debian's Postfix runs, all outside of its usual folders and on ports of its own.
+/// Debian's Postfix services, moved out of their usual folders and onto private ports.
 const SERVICES: &str = "
 pickup    unix  n  -  n  60    1  pickup
 cleanup   unix  n  -  n  -     0  cleanup
@@ -40,7 +40,7 @@ scache    unix  -  -  n  -     1  scache
 postlog   unix-dgram n - n -   1  postlogd
 ";
 
-/// Postfix with TLS and passwords, which relays to an [`SmtpServer`] of its own.
+/// Postfix with TLS and passwords. It relays to its own [`SmtpServer`].
 pub struct Postfix {
     tls: u16,
     starttls: u16,
@@ -50,11 +50,12 @@ pub struct Postfix {
 }
 
 impl Postfix {
-    /// The one password that it knows.
+    /// The only valid password.
     pub const PASSWORD: &str = "not-so-secret";
 
-    /// Starts it; nothing where it is not installed with `saslpasswd2`, or this process is not root, which Postfix has to be.
-    /// Where `TEST_POSTFIX` is `required`, as in the project's own check, that is a failure.
+    /// Starts Postfix. Returns nothing if Postfix or `saslpasswd2` is not installed, or if this process does
+    /// not run as root, which Postfix requires. If `TEST_POSTFIX` is `required`, as in the project's own
+    /// check, this is a failure.
     pub async fn start() -> Option<Self> {
         let program = installed::find(&["postfix"], |_| true);
         let passwords = installed::find(&["saslpasswd2"], |_| true);
@@ -70,14 +71,14 @@ impl Postfix {
         configure(folder.path(), (tls, starttls), &next);
         add_user(folder.path(), &passwords);
         let conf = folder.path().join("conf");
-        // It makes the folders of the queue.
+        // Creates the folders of the queue.
         let checked = Command::new(&program).arg("-c").arg(&conf).arg("check").status();
         assert!(
             checked.expect("Postfix can be run").success(),
             "the settings are good"
         );
         let log = folder.path().join("output");
-        // `postfix start` and `start-fg` would put it into a session of its own, out of the guardian's reach.
+        // `postfix start` and `start-fg` would create a new session, out of the guardian's reach.
         let service = Service::start(
             "Postfix",
             Path::new(MASTER),
@@ -97,7 +98,7 @@ impl Postfix {
         })
     }
 
-    /// Where it takes mail over TLS, and where after STARTTLS, for who gives `password`.
+    /// The URLs for implicit TLS and for STARTTLS, with `password`.
     pub fn urls(&self, password: &str) -> [String; 2] {
         [
             format!("smtps://{USER}:{password}@localhost:{}", self.tls),
@@ -108,19 +109,19 @@ impl Postfix {
         ]
     }
 
-    /// The certificate, in PEM, of the authority to trust.
+    /// The certificate of the authority, in PEM.
     pub fn ca_file(&self) -> PathBuf {
         self.folder.path().join("ca.pem")
     }
 
-    /// All mails that it has relayed, in the order of their arrival.
+    /// All relayed mails, in the order of their arrival.
     pub fn relayed(&self) -> Vec<Mail> {
         self.next.mails()
     }
 }
 
 fn configure(folder: &Path, (tls, starttls): (u16, u16), next: &SmtpServer) {
-    // Its processes run as another user, who must get at what is theirs.
+    // Postfix's processes run as another user, which needs access to its files.
     set_permissions(folder, Permissions::from_mode(0o755)).expect("the folder is ours");
     for name in ["conf/sasl", "queue", "data"] {
         std::fs::create_dir_all(folder.join(name)).expect("the folder can be written to");
@@ -172,7 +173,7 @@ fn add_user(folder: &Path, program: &Path) {
     set_permissions(&database, Permissions::from_mode(0o644)).expect("the file is ours");
 }
 
-/// The number of a user, or of this one.
+/// The uid of a user, or of the current user.
 fn id(which: &str, user: Option<&str>) -> u32 {
     let arguments: Vec<_> = std::iter::once(which).chain(user).collect();
     let printed = installed::output(Path::new("id"), &arguments);

@@ -1,4 +1,4 @@
-//! The product's own programs, as a test runs them.
+//! The product's own programs, as tests run them.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -9,7 +9,7 @@ use tokio::time::timeout;
 use crate::guardian::{Folder, Process, guarded};
 use crate::service::tail;
 
-/// A program under test: the real binary, in a clean environment, with its output kept.
+/// A program under test: the real binary in a clean environment, with its output kept.
 pub struct Program {
     command: Command,
     stdout: PathBuf,
@@ -19,8 +19,9 @@ pub struct Program {
 }
 
 impl Program {
-    /// Starts what `command` says: program (an absolute path), arguments, working directory, and environment. Of this process's
-    /// own environment only `PATH` and `HOME` are passed on. Without a working directory it has an empty one of its own.
+    /// Starts a command with its program (an absolute path), arguments, working directory and environment.
+    /// Only `PATH` and `HOME` of this process's environment are inherited. Without a working directory, the
+    /// program gets an empty one.
     ///
     /// ```no_run
     /// # use std::process::Command;
@@ -57,22 +58,22 @@ impl Program {
         }
     }
 
-    /// The process's pid.
+    /// The pid of the process.
     pub fn pid(&self) -> u32 {
         self.process.pid()
     }
 
-    /// Whether it has not ended.
+    /// Whether the process is still running.
     pub fn is_running(&self) -> bool {
         self.process.status().is_none()
     }
 
-    /// Kills it with SIGKILL and waits until it is gone.
+    /// Kills the process with SIGKILL and waits until it is gone.
     pub async fn kill9(&self) {
         self.process.kill().await;
     }
 
-    /// Asks it to end, with SIGTERM, and does not wait.
+    /// Sends SIGTERM and does not wait.
     pub fn terminate(&self) {
         self.signal("TERM");
     }
@@ -82,10 +83,11 @@ impl Program {
         self.process.signal(name);
     }
 
-    /// Waits for its end and gives the exit status, as a shell does: 128 + the signal's number if one killed it.
+    /// Waits for the exit and returns the status in a shell's form: 128 + the signal number if a signal
+    /// killed the process.
     ///
     /// # Panics
-    /// If it has not ended after `deadline`.
+    /// If the process has not exited after `deadline`.
     pub async fn wait(&self, deadline: Duration) -> i32 {
         timeout(deadline, self.process.exited())
             .await
@@ -97,23 +99,24 @@ impl Program {
             })
     }
 
-    /// Kills it if it runs, and starts it again just as before. The output goes on in the same files.
+    /// Kills the process if it runs, and starts it again with the same command. The output continues in the
+    /// same files.
     pub async fn restart(&mut self) {
         self.process.kill().await;
         self.process = Process::start(&mut self.command);
     }
 
-    /// Its standard output so far.
+    /// The standard output so far.
     pub fn stdout(&self) -> String {
         String::from_utf8_lossy(&std::fs::read(&self.stdout).unwrap_or_default()).into_owned()
     }
 
-    /// Its standard error so far.
+    /// The standard error so far.
     pub fn stderr(&self) -> String {
         String::from_utf8_lossy(&std::fs::read(&self.stderr).unwrap_or_default()).into_owned()
     }
 
-    /// Both: standard output, then standard error.
+    /// The standard output so far, followed by the standard error.
     pub fn log(&self) -> String {
         self.stdout() + &self.stderr()
     }

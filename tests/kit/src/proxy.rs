@@ -1,4 +1,4 @@
-//! A TCP connection that goes wrong when a test says so.
+//! A TCP proxy whose connections a test can break.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -13,33 +13,33 @@ use tokio::task::JoinHandle;
 
 use crate::port::free_port;
 
-/// The most bytes that are passed on at a time.
+/// Maximum number of bytes forwarded at a time.
 const CHUNK: usize = 1 << 16;
 
-/// Stands between clients and a server on 127.0.0.1, and passes on what both say until it is told to break that.
+/// Forwards bytes between clients and a server on 127.0.0.1 until a test breaks the connections.
 ///
-/// The server need not be there: then clients are refused, as they would be without the proxy, and once it is back they get
-/// through again.
+/// The server may be down. Clients are then refused, as without the proxy. Once the server is back, clients
+/// can connect again.
 pub struct Proxy {
     port: u16,
     faults: Arc<Faults>,
-    /// Counts the resets: each connection ends when it changes.
+    /// Number of resets. Each connection ends when this number changes.
     resets: watch::Sender<u64>,
     listening: JoinHandle<()>,
 }
 
 #[derive(Default)]
 struct Faults {
-    /// Milliseconds that each chunk waits.
+    /// Delay of each chunk, in milliseconds.
     delay: AtomicU64,
     refuses: AtomicBool,
 }
 
 impl Proxy {
-    /// Listens on a port of its own for clients of the server on `port`.
+    /// Listens on a new port for clients of the server on `port`.
     ///
     /// # Panics
-    /// If it cannot listen.
+    /// If listening fails.
     pub async fn start(port: u16) -> Self {
         let own = free_port();
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, own))
@@ -57,23 +57,23 @@ impl Proxy {
         }
     }
 
-    /// Where clients connect to.
+    /// The port for clients.
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// Ends every connection with a reset (RST), so that what was under way is lost in both directions.
+    /// Resets every connection (RST), so that data in transit is lost in both directions.
     pub fn reset(&self) {
         self.resets.send_modify(|count| *count += 1);
     }
 
-    /// Lets everything that is said, in both directions, wait for so long; [`Duration::ZERO`] ends that.
+    /// Delays all data in both directions. [`Duration::ZERO`] ends the delay.
     pub fn delay(&self, by: Duration) {
         let milliseconds = u64::try_from(by.as_millis()).unwrap_or(u64::MAX);
         self.faults.delay.store(milliseconds, Ordering::SeqCst);
     }
 
-    /// Ends every connection, and every new one at once, until it is told otherwise.
+    /// Ends every connection, and every new connection at once, until refusing is turned off.
     pub fn refuse(&self, refuses: bool) {
         self.faults.refuses.store(refuses, Ordering::SeqCst);
         if refuses {
@@ -110,8 +110,8 @@ async fn listen(
     }
 }
 
-/// Passes on what both sides say until both have ended, or a reset. When the streams are dropped with something unread or
-/// unsaid, the system resets them.
+/// Forwards data until both sides have closed or a reset happens. If the streams are dropped with unread or
+/// unsent data, the system resets them.
 async fn pass(
     mut client: TcpStream,
     mut server: TcpStream,
@@ -123,7 +123,7 @@ async fn pass(
     let (from_client, to_client) = client.split();
     let (from_server, to_server) = server.split();
     let both = async {
-        // When one side has ended, the other may still have something to say.
+        // After one side has closed, the other side may still send data.
         tokio::join!(
             one_way(from_client, to_server, faults),
             one_way(from_server, to_client, faults)

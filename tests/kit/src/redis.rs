@@ -7,7 +7,7 @@ use crate::port::free_port;
 use crate::service::{Probe, Service};
 use crate::{installed, wait};
 
-/// A Redis server of a test's own, without persistence. Ready after some 20 ms.
+/// A private Redis server without persistence. It is ready after about 20 ms.
 pub struct RedisServer {
     url: String,
     service: Service,
@@ -15,12 +15,12 @@ pub struct RedisServer {
 }
 
 impl RedisServer {
-    /// Starts one, with `redis-server`.
+    /// Starts `redis-server`.
     pub async fn start() -> Self {
         Self::start_with(None).await
     }
 
-    /// Starts one that wants this password.
+    /// Starts a server that requires this password.
     pub async fn start_with_password(password: &str) -> Self {
         Self::start_with(Some(password)).await
     }
@@ -53,17 +53,17 @@ impl RedisServer {
         }
     }
 
-    /// `redis://127.0.0.1:PORT`, with the password before the host if it wants one.
+    /// `redis://127.0.0.1:PORT`, with the password before the host if the server requires one.
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// Kills it with SIGKILL and waits until it is gone.
+    /// Kills the server with SIGKILL and waits until it is gone.
     pub async fn kill(&mut self) {
         self.service.kill().await;
     }
 
-    /// Asks it to end, with SIGTERM, and waits until it has.
+    /// Stops the server with SIGTERM and waits until it has exited.
     pub async fn terminate(&mut self) {
         self.service.terminate().await;
     }
@@ -73,16 +73,16 @@ impl RedisServer {
         self.service.signal(name);
     }
 
-    /// Kills it if it runs, starts it again on the same port, empty, and waits until it is ready.
+    /// Kills the server if it runs, starts it again on the same port, empty, and waits until it is ready.
     pub async fn restart(&mut self) {
         self.service.restart().await;
     }
 }
 
-/// The Redis server that the tests share: that of `TEST_REDIS_URL`, or else one of this process.
+/// The Redis server that the tests share: the one in `TEST_REDIS_URL`, or else one per process.
 ///
-/// Other tests publish on it too, and pub/sub is not confined to a numbered database: a test that counts messages takes
-/// a [`RedisServer`] of its own.
+/// Other tests publish on this server too, and pub/sub ignores numbered databases. A test that counts
+/// messages uses its own [`RedisServer`].
 pub fn redis_url() -> &'static str {
     static URL: OnceLock<String> = OnceLock::new();
     static SERVER: OnceLock<RedisServer> = OnceLock::new();

@@ -1,4 +1,4 @@
-//! A guarded server on a loopback port: started, ready, killed, restarted.
+//! A guarded server on a loopback port, which can be killed and restarted.
 
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
@@ -11,15 +11,15 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::guardian::{Process, guarded};
 
-/// How long a server may take until it answers.
+/// Maximum time until a server answers.
 const READY: Duration = Duration::from_mins(1);
 
-/// How one sees that a server on a port is ready.
+/// A test of whether a server on a port is ready.
 #[derive(Clone, Copy)]
 pub(crate) enum Probe {
-    /// It accepts a connection.
+    /// The server accepts a connection.
     Connects,
-    /// It accepts a connection, is sent these bytes, and its first answer is accepted.
+    /// The server accepts a connection and these bytes, and its first answer passes a check.
     Answers(&'static [u8], fn(&[u8]) -> bool),
 }
 
@@ -54,7 +54,7 @@ pub(crate) struct Service {
 }
 
 impl Service {
-    /// Starts `program`, as `configure` completes it, and waits until it is ready.
+    /// Starts `program`, configured by `configure`, and waits until it is ready.
     pub(crate) async fn start(
         name: &'static str,
         program: &Path,
@@ -76,14 +76,14 @@ impl Service {
         service
     }
 
-    /// Kills it with SIGKILL and waits until it is gone.
+    /// Kills the server with SIGKILL and waits until it is gone.
     pub(crate) async fn kill(&mut self) {
         if let Some(process) = self.process.take() {
             process.kill().await;
         }
     }
 
-    /// Asks it to end, with SIGTERM, and waits until it has; kills it after a minute.
+    /// Stops the server with SIGTERM and waits until it has exited. Kills it after a minute.
     pub(crate) async fn terminate(&mut self) {
         if let Some(process) = self.process.take() {
             process.signal("TERM");
@@ -100,7 +100,7 @@ impl Service {
         }
     }
 
-    /// Kills it if it runs, starts it again and waits until it is ready.
+    /// Kills the server if it runs, starts it again and waits until it is ready.
     pub(crate) async fn restart(&mut self) {
         self.kill().await;
         let process = self.process.insert(Process::start(&mut self.command));

@@ -1,4 +1,4 @@
-//! Real keys, and JWTs that are signed with them.
+//! Real keys, and JWTs signed with them.
 
 use std::process::Command;
 use std::sync::LazyLock;
@@ -13,14 +13,14 @@ use ring::signature::{
 };
 use serde_json::{Value, json};
 
-/// Made once: it takes a while.
+/// Generated once, because generating an RSA key is slow.
 static RSA: LazyLock<Vec<u8>> = LazyLock::new(|| rsa_der(2048));
 
-/// Who signs tokens: a key with its name, and the algorithm it is used with.
+/// A signer of tokens: a named key with its algorithm.
 pub struct Signer {
-    /// The name of the key, `kid`.
+    /// The key id, `kid`.
     pub id: String,
-    /// `alg`.
+    /// The algorithm, `alg`.
     pub algorithm: &'static str,
     key: Key,
 }
@@ -32,12 +32,12 @@ enum Key {
 }
 
 impl Signer {
-    /// With an RSA key, the same for all, for `RS256` or `PS256`.
+    /// A signer with an RSA key, which all signers share, for `RS256` or `PS256`.
     pub fn rsa(id: &str, algorithm: &'static str) -> Self {
         Self::new(id, algorithm, Key::Rsa(rsa_pair(&RSA)))
     }
 
-    /// With a new key on P-256.
+    /// A signer with a new key on P-256.
     pub fn ec(id: &str) -> Self {
         let random = SystemRandom::new();
         let der = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &random).unwrap();
@@ -45,7 +45,7 @@ impl Signer {
         Self::new(id, "ES256", Key::Ec(pair))
     }
 
-    /// With a new Ed25519 key.
+    /// A signer with a new Ed25519 key.
     pub fn ed(id: &str) -> Self {
         let der = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new()).unwrap();
         Self::new(
@@ -55,7 +55,7 @@ impl Signer {
         )
     }
 
-    /// One of each kind, each with another name.
+    /// One signer per algorithm, each with its own key id.
     pub fn of_each_kind() -> [Self; 4] {
         [
             Self::rsa("rsa", "RS256"),
@@ -73,7 +73,7 @@ impl Signer {
         }
     }
 
-    /// The public key, as an issuer publishes it.
+    /// The public key as a JWK.
     pub fn jwk(&self) -> Value {
         let mut jwk = match &self.key {
             Key::Rsa(pair) => {
@@ -91,17 +91,17 @@ impl Signer {
         jwk
     }
 
-    /// The header of its tokens.
+    /// The header of the signer's tokens.
     pub fn header(&self) -> Value {
         json!({"alg": self.algorithm, "kid": self.id, "typ": "at+jwt"})
     }
 
-    /// A token that says this.
+    /// A token with these claims.
     pub fn token(&self, claims: &Value) -> String {
         self.token_of(&self.header().to_string(), &claims.to_string())
     }
 
-    /// A token of these texts.
+    /// A token with this header and these claims, as text.
     pub fn token_of(&self, header: &str, claims: &str) -> String {
         let message = format!("{}.{}", encode(header), encode(claims));
         format!("{message}.{}", encode(self.sign(message.as_bytes())))
@@ -126,12 +126,12 @@ impl Signer {
     }
 }
 
-/// base64url without padding.
+/// Encodes bytes as base64url without padding.
 pub fn encode(bytes: impl AsRef<[u8]>) -> String {
     URL_SAFE_NO_PAD.encode(bytes)
 }
 
-/// A new private key.
+/// Generates a private key.
 fn rsa_der(bits: u32) -> Vec<u8> {
     let output = Command::new("openssl")
         .args(["genpkey", "-algorithm", "RSA", "-outform", "DER", "-pkeyopt"])
@@ -140,7 +140,7 @@ fn rsa_der(bits: u32) -> Vec<u8> {
     output.unwrap().stdout
 }
 
-/// Older and newer openssl write it in different forms.
+/// Older and newer versions of openssl write different formats.
 fn rsa_pair(der: &[u8]) -> RsaKeyPair {
     RsaKeyPair::from_pkcs8(der)
         .or_else(|_| RsaKeyPair::from_der(der))

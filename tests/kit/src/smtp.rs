@@ -10,21 +10,21 @@ use crate::mail::Mail;
 use crate::port::free_port;
 use crate::service::{Probe, Service};
 
-/// What to do when there is no server program.
+/// The advice for a machine without the server program.
 const MISSING: &str = "no aiosmtpd is installed: `apt-get install python3-aiosmtpd`";
 
-/// Where encryption begins.
+/// When encryption begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SmtpMode {
-    /// Nowhere.
+    /// Never.
     Plain,
     /// With the connection (RFC 8314): `smtps`.
     Tls,
-    /// With the STARTTLS command (RFC 3207), without which the server takes no mail.
+    /// With the STARTTLS command (RFC 3207), which the server requires before mail.
     StartTls,
 }
 
-/// A real SMTP server, Debian's `aiosmtpd`, that accepts every mail and keeps it.
+/// A real SMTP server, Debian's `aiosmtpd`, which accepts and keeps every mail.
 pub struct SmtpServer {
     mode: SmtpMode,
     port: u16,
@@ -35,7 +35,7 @@ pub struct SmtpServer {
 }
 
 impl SmtpServer {
-    /// Starts one; with TLS, it has a certificate for localhost and 127.0.0.1 from an authority made for it.
+    /// Starts a server. With TLS, it has a certificate for localhost and 127.0.0.1 from a new authority.
     pub async fn start(mode: SmtpMode) -> Self {
         let program = installed::find(&["aiosmtpd"], |_| true).expect(MISSING);
         let folder = Folder::new();
@@ -72,7 +72,7 @@ impl SmtpServer {
         }
     }
 
-    /// Where it is, as lettre takes it: `smtp://127.0.0.1:PORT`, `smtps://localhost:PORT` or
+    /// The server's URL in lettre's form: `smtp://127.0.0.1:PORT`, `smtps://localhost:PORT` or
     /// `smtp://localhost:PORT?tls=required`.
     pub fn url(&self) -> String {
         match self.mode {
@@ -82,14 +82,14 @@ impl SmtpServer {
         }
     }
 
-    /// The certificate, in PEM, of the authority to trust; none in [`SmtpMode::Plain`].
+    /// The certificate of the authority, in PEM; nothing in [`SmtpMode::Plain`].
     pub fn ca_file(&self) -> Option<&Path> {
         self.ca_file.as_deref()
     }
 
-    /// All mails so far, in the order of their arrival, those from before a restart too.
+    /// All mails so far, in the order of their arrival, including those from before a restart.
     pub fn mails(&self) -> Vec<Mail> {
-        // Maildir: a mail appears in `new` complete, under `SECONDS.MmicrosecondsP…`.
+        // In a maildir, a complete mail appears in `new` as `SECONDS.MmicrosecondsP…`.
         let Ok(entries) = std::fs::read_dir(self.mails.join("new")) else {
             return Vec::new();
         };
@@ -108,12 +108,12 @@ impl SmtpServer {
             .collect()
     }
 
-    /// Kills it with SIGKILL and waits until it is gone.
+    /// Kills the server with SIGKILL and waits until it is gone.
     pub async fn kill(&mut self) {
         self.service.kill().await;
     }
 
-    /// Asks it to end, with SIGTERM, and waits until it has.
+    /// Stops the server with SIGTERM and waits until it has exited.
     pub async fn terminate(&mut self) {
         self.service.terminate().await;
     }
@@ -123,13 +123,14 @@ impl SmtpServer {
         self.service.signal(name);
     }
 
-    /// Kills it if it runs, starts it again on the same port with the same mails, and waits until it is ready.
+    /// Kills the server if it runs, starts it again on the same port with the same mails, and waits until it
+    /// is ready.
     pub async fn restart(&mut self) {
         self.service.restart().await;
     }
 }
 
-/// Since 1970, from a Maildir file name such as `1700000000.M42P7Q1.host`.
+/// The time since 1970 in a maildir file name such as `1700000000.M42P7Q1.host`.
 fn arrival(file: &Path) -> Option<Duration> {
     let name = file.file_name()?.to_str()?;
     let (seconds, rest) = name.split_once(".M")?;

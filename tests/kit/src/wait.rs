@@ -1,13 +1,14 @@
-//! Waiting for a moment that will come.
+//! Waiting for a condition.
 
 use std::time::Duration;
 
 use tokio::time::{sleep, timeout};
 
-/// Asks `predicate` every 20 ms until it says yes.
+/// Calls `predicate` every 20 ms until it returns true.
 ///
 /// # Panics
-/// With `what`, the moment waited for, if it has not come after `deadline`; also if `predicate` itself hangs.
+/// If the condition does not hold after `deadline`, or if `predicate` itself hangs. The message names `what`
+/// was waited for.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() {
@@ -31,7 +32,7 @@ pub async fn wait_until(deadline: Duration, what: &str, mut predicate: impl Asyn
     );
 }
 
-/// Runs a future on a thread of its own: for places that cannot wait, whether in a runtime or not.
+/// Runs a future on a separate thread, for callers that cannot await, inside or outside a runtime.
 pub(crate) fn block_on<T: Send>(future: impl Future<Output = T> + Send) -> T {
     let run = || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();

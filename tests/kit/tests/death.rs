@@ -1,4 +1,4 @@
-//! Nothing outlives the test process, however that ends.
+//! Nothing outlives the test process, for whatever reason it ends.
 #![expect(clippy::unwrap_used, reason = "a test fails where it finds something amiss")]
 
 use std::io::{BufRead, BufReader};
@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use testkit::{PrivateMysql, Program, RedisServer, SmtpMode, SmtpServer, installed_flavours, wait_until};
 
-/// Set for the process that this test kills.
+/// Set for the process that the test kills.
 const VICTIM: &str = "TESTKIT_VICTIM";
 
-/// Not a test: what the process to be killed does.
+/// Not a test: the work of the process that is killed.
 #[tokio::test]
 #[ignore = "run by the tests below, in a process of its own"]
 async fn victim() {
@@ -43,7 +43,7 @@ async fn victim() {
     std::future::pending::<()>().await;
 }
 
-/// Starts the victim, and gives it with the lines it printed.
+/// Starts the process, and returns it with the lines it printed.
 fn start_victim() -> (Child, Vec<String>) {
     let mut victim = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "victim", "--ignored", "--nocapture"])

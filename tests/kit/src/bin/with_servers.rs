@@ -1,8 +1,9 @@
-//! `with-servers COMMAND…` runs a command with servers to test on: one of each MySQL flavour that is installed, and
-//! Redis, told by `TEST_MYSQL_URL` and `TEST_REDIS_URL`. Where these are set already, the servers they name are used.
+//! `with-servers COMMAND…` runs a command with servers for tests: one server per installed MySQL flavour, and
+//! Redis. The command finds them in `TEST_MYSQL_URL` and `TEST_REDIS_URL`. If these variables are already
+//! set, the command gets them unchanged.
 //!
-//! The servers are gone when it returns, also after SIGINT or SIGTERM, which it passes on to the command; and soon
-//! after it is killed. Its exit status is the command's.
+//! The servers stop when the program returns, also after SIGINT or SIGTERM, which it forwards to the command.
+//! If the program is killed, the servers stop soon after. Its exit status is that of the command.
 #![expect(clippy::print_stderr, reason = "a command line tool")]
 
 use std::os::unix::process::ExitStatusExt;
@@ -14,7 +15,7 @@ use tokio::process::{Child, Command};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::timeout;
 
-/// How long the command may take to end after a signal.
+/// Maximum time for the command to exit after a signal.
 const GRACE: Duration = Duration::from_secs(10);
 
 #[tokio::main(flavor = "current_thread")]
@@ -33,7 +34,8 @@ async fn main() -> std::io::Result<ExitCode> {
         servers = Servers::start() => servers,
         number = signals.next() => return Ok(exit_code(128 + number)),
     };
-    // A process group of its own: a Ctrl-C reaches it once, from here. Hence no terminal to read from, either.
+    // The command has its own process group, so that Ctrl-C reaches it once, from here. It therefore has no
+    // terminal to read from.
     let child = Command::new(program)
         .args(arguments)
         .env("TEST_MYSQL_URL", &servers.mysql_url)
@@ -51,14 +53,14 @@ async fn main() -> std::io::Result<ExitCode> {
     }
 }
 
-/// The signals that ask for the end.
+/// The signals that request a shutdown.
 struct Signals {
     int: Signal,
     term: Signal,
 }
 
 impl Signals {
-    /// Waits for one, and gives its number.
+    /// Waits for a signal and returns its number.
     async fn next(&mut self) -> i32 {
         tokio::select! {
             _ = self.int.recv() => SignalKind::interrupt().as_raw_value(),
@@ -67,7 +69,7 @@ impl Signals {
     }
 }
 
-/// The servers, those of our own with their handles.
+/// The servers, with the handles of those that this process started.
 struct Servers {
     mysql_url: String,
     redis_url: String,
@@ -118,7 +120,7 @@ fn given(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
-/// Passes a signal on to the command's process group, and kills what is left of it after [`GRACE`].
+/// Forwards a signal to the command's process group, and kills what remains of the group after [`GRACE`].
 async fn end(child: &mut Child, signal: i32) -> std::io::Result<()> {
     let Some(group) = child.id() else { return Ok(()) };
     let send = async |signal: i32| {

@@ -1,4 +1,4 @@
-//! The programs that come with MySQL and MariaDB, for whoever administers a server.
+//! The client programs of MySQL and MariaDB, for administering a server.
 
 use std::process::Command;
 
@@ -7,17 +7,18 @@ use url::Url;
 use super::{Flavour, MysqlServer};
 use crate::installed;
 
-/// A program to administer a server with.
+/// A program that administers a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MysqlClient {
-    /// `mysql`: runs SQL from its standard input.
+    /// `mysql`, which runs SQL from its standard input.
     Shell,
-    /// `mysqldump`: writes a database as SQL.
+    /// `mysqldump`, which writes a database as SQL.
     Dump,
 }
 
 impl MysqlClient {
-    /// Its names: the one that comes with the server first, since both makers' programs work with either server.
+    /// The program's names, beginning with the one that ships with the server. The programs of both vendors
+    /// work with both servers.
     fn names(self, flavour: Flavour) -> [&'static str; 2] {
         let mut names = match self {
             Self::Shell => ["mysql", "mariadb"],
@@ -31,10 +32,10 @@ impl MysqlClient {
 }
 
 impl MysqlServer {
-    /// A client program that will connect to this server, as a user.
+    /// A client program that connects to this server as a user.
     ///
     /// # Panics
-    /// If it is not installed.
+    /// If the program is not installed.
     pub fn client(&self, client: MysqlClient, user: &str, password: &str) -> Command {
         let names = client.names(self.flavour);
         let program = installed::find(&names, |_| true);
@@ -42,7 +43,7 @@ impl MysqlServer {
         let url = Url::parse(&self.url).expect("the server's URL is one");
         let mut command = Command::new(program);
         command
-            // No option file of this machine's has a say.
+            // Ignores every option file on this machine.
             .arg("--no-defaults")
             .arg(format!("--host={}", url.host_str().unwrap_or_default()))
             .arg(format!("--port={}", url.port().unwrap_or(3306)))

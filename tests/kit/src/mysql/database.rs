@@ -1,4 +1,4 @@
-//! A database of one test.
+//! A database for one test.
 
 use std::time::Duration;
 
@@ -9,17 +9,17 @@ use url::Url;
 use super::MysqlServer;
 use crate::wait::block_on;
 
-/// How long dropping one may take, which is only a courtesy to a server that lives on.
+/// Maximum time for dropping a database. Dropping only keeps a shared server clean.
 const DROP: Duration = Duration::from_secs(10);
 
-/// An empty database of one test, dropped when this value is.
+/// An empty database for one test, dropped with this value.
 #[derive(Debug)]
 pub struct TestDatabase {
-    /// The server's URL with the database's name: `mysql://root@127.0.0.1:PORT/NAME`.
+    /// The server's URL with the name of the database: `mysql://root@127.0.0.1:PORT/NAME`.
     pub url: String,
-    /// The database's name, of letters, digits and `_`.
+    /// The name of the database, made of letters, digits and `_`.
     pub name: String,
-    /// The server it is on.
+    /// The database's server.
     pub server: MysqlServer,
 }
 
@@ -46,11 +46,11 @@ impl TestDatabase {
 }
 
 impl Drop for TestDatabase {
-    /// Drops the database, if the server answers and nobody holds a lock on it.
+    /// Drops the database if the server answers and no lock blocks it.
     fn drop(&mut self) {
         let drop_it = async {
             let mut connection = MySqlConnection::connect(&self.server.url).await?;
-            // A test's pool may still have a transaction open, and may wait for this very thread.
+            // A test's pool may still have an open transaction, and may be waiting for this thread.
             connection.execute("SET SESSION lock_wait_timeout = 1").await?;
             connection
                 .execute(format!("DROP DATABASE {}", self.name).as_str())

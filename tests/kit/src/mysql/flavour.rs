@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use crate::installed;
 
-/// Which of the two servers that speak MySQL's protocol.
+/// One of the two servers that use MySQL's protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Flavour {
     /// Oracle's MySQL.
@@ -15,7 +15,7 @@ pub enum Flavour {
 }
 
 impl Flavour {
-    /// Its name as its makers write it.
+    /// The name as its vendor writes it.
     pub fn name(self) -> &'static str {
         match self {
             Self::MySql => "MySQL",
@@ -23,7 +23,7 @@ impl Flavour {
         }
     }
 
-    /// Tells it from a version text, of `mysqld --version` or `SELECT VERSION()`.
+    /// Recognizes the flavour in a version text from `mysqld --version` or `SELECT VERSION()`.
     pub(super) fn of(version: &str) -> Self {
         if version.contains("MariaDB") {
             Self::MariaDb
@@ -32,7 +32,8 @@ impl Flavour {
         }
     }
 
-    /// The server program, if it is installed. MariaDB's packages install a `mysqld` too, so the name tells nothing.
+    /// The server program, if it is installed. MariaDB's packages also install a `mysqld`, so the name alone
+    /// is not enough.
     pub(super) fn program(self) -> Option<PathBuf> {
         installed::find(&["mysqld", "mariadbd"], |program| {
             let version = installed::output(program, &["--version"]);
@@ -47,15 +48,16 @@ impl fmt::Display for Flavour {
     }
 }
 
-/// What to do when there is no server at all.
+/// The advice for a machine without a server.
 pub(super) const MISSING: &str = "no MySQL server to start for the tests: install one, such as with `apt-get install \
     mariadb-server-core` or `apt-get install mysql-server-core`; those that kill none take running ones too, which \
     TEST_MYSQL_URL names (mysql://root@127.0.0.1:3306, or several with commas between)";
 
-/// The flavours that this machine has a server program of, at least one: a test for each would pass with none.
+/// The flavours whose server program is installed, at least one, because a test for each flavour would pass
+/// with none.
 ///
 /// # Panics
-/// If there is none, saying what to install.
+/// If no flavour is installed. The message says what to install.
 pub fn installed_flavours() -> Vec<Flavour> {
     let mut flavours = vec![Flavour::MySql, Flavour::MariaDb];
     flavours.retain(|flavour| flavour.program().is_some());

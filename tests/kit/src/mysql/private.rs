@@ -1,4 +1,4 @@
-//! A MySQL or MariaDB server of a test's own.
+//! A private MySQL or MariaDB server for one test.
 
 use std::ffi::OsString;
 use std::os::unix::fs::MetadataExt;
@@ -11,12 +11,12 @@ use crate::installed;
 use crate::port::free_port;
 use crate::service::{Probe, Service, tail};
 
-/// The fifth byte of a server's greeting is the protocol's version; an error has 255 there.
+/// The fifth byte of a server's greeting is the protocol version. In an error packet it is 255.
 const GREETS: Probe = Probe::Answers(b"", |greeting| greeting.get(4) == Some(&10));
 
-/// A server of a test's own, with default durability, that it can kill and restart on the same port and data.
+/// A private server with default durability. A test can kill it and restart it on the same port and data.
 ///
-/// Ready after some 4 s (MySQL) or 1 s (MariaDB), most of it for making the data folder.
+/// It is ready after about 4 s (MySQL) or 1 s (MariaDB). Most of that time initializes the data folder.
 pub struct PrivateMysql {
     server: MysqlServer,
     service: Service,
@@ -24,11 +24,11 @@ pub struct PrivateMysql {
 }
 
 impl PrivateMysql {
-    /// Starts an empty one: user `root` without password, on loopback only.
+    /// Starts an empty server: user `root` without password, on loopback only.
     ///
     /// # Panics
-    /// If it is not installed (see [`installed_flavours`](crate::installed_flavours)) or does not start; then with the
-    /// end of its log.
+    /// If the server is not installed (see [`installed_flavours`](crate::installed_flavours)) or does not
+    /// start. The message then has the end of its log.
     pub async fn start(flavour: Flavour) -> Self {
         let program = flavour
             .program()
@@ -47,7 +47,8 @@ impl PrivateMysql {
                 "--max-connections=500",
             ]);
             if flavour == Flavour::MySql {
-                // The performance schema costs half of the start-up time and of the memory; MariaDB's is off anyway.
+                // The performance schema costs half of the start-up time and memory. MariaDB disables it by
+                // default.
                 command.args(["--mysqlx=OFF", "--performance-schema=OFF"]);
             }
         })
@@ -60,17 +61,17 @@ impl PrivateMysql {
         }
     }
 
-    /// Where it is, and databases on it.
+    /// The server's address, and databases on it.
     pub fn server(&self) -> &MysqlServer {
         &self.server
     }
 
-    /// Kills it with SIGKILL and waits until it is gone.
+    /// Kills the server with SIGKILL and waits until it is gone.
     pub async fn kill(&mut self) {
         self.service.kill().await;
     }
 
-    /// Asks it to end, with SIGTERM, and waits until it has.
+    /// Stops the server with SIGTERM and waits until it has exited.
     pub async fn terminate(&mut self) {
         self.service.terminate().await;
     }
@@ -80,13 +81,13 @@ impl PrivateMysql {
         self.service.signal(name);
     }
 
-    /// Kills it if it runs, starts it again on the same port and data, and waits until it is ready.
+    /// Kills the server if it runs, starts it again on the same port and data, and waits until it is ready.
     pub async fn restart(&mut self) {
         self.service.restart().await;
     }
 }
 
-/// Makes the data folder, with user `root` without password.
+/// Initializes the data folder, with user `root` without password.
 async fn initialise(flavour: Flavour, server: &Path, common: &[OsString], log: &Path) {
     let names = ["mariadb-install-db", "mysql_install_db"];
     let (program, options): (PathBuf, &[&str]) = match flavour {
@@ -106,19 +107,19 @@ async fn initialise(flavour: Flavour, server: &Path, common: &[OsString], log: &
     );
 }
 
-/// The options for making the data folder and for serving it alike.
+/// The options for both initializing and serving.
 fn common_options(flavour: Flavour, program: &Path, folder: &Path) -> Vec<OsString> {
     let mut options = Vec::new();
     if flavour == Flavour::MariaDb || accepts_no_defaults(program) {
         options.push("--no-defaults".into());
     }
-    // The folder is ours: as root, the server must be told that it may run as root.
+    // The folder belongs to this user. A server that runs as root needs to be told so.
     if folder.metadata().is_ok_and(|metadata| metadata.uid() == 0) {
         options.push("--user=root".into());
     }
     let temporary = folder.join("tmp");
     std::fs::create_dir(&temporary).expect("the folder can be written to");
-    // A MariaDB server that starts removes every temporary table in its tmpdir, those of running servers too.
+    // At start, MariaDB removes every temporary table in its tmpdir, including those of running servers.
     for (name, path) in [("--datadir=", folder.join("data")), ("--tmpdir=", temporary)] {
         let mut option = OsString::from(name);
         option.push(path);
@@ -127,8 +128,8 @@ fn common_options(flavour: Flavour, program: &Path, folder: &Path) -> Vec<OsStri
     options
 }
 
-/// Whether a `mysqld` can be told to read no option files. A wrapper script may have told it already, and the option
-/// must come first and only once: the second is an error.
+/// Whether this `mysqld` accepts the option to ignore option files. A wrapper script may already pass that
+/// option, which must come first and only once: a second one is an error.
 fn accepts_no_defaults(program: &Path) -> bool {
     let answer = installed::output(program, &["--no-defaults", "--validate-config"]);
     !answer.contains("unknown option '--no-defaults'")
