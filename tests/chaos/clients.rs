@@ -1,4 +1,4 @@
-//! The load: clerks who register, delete, read and list, and keep what they saw.
+//! The load: clerks who register, delete, read and list patients, and record what they see.
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,23 +13,23 @@ use uuid::Uuid;
 
 use crate::record::{Answer, Details, Observation, Request};
 
-/// How long a client waits for an answer. Roles may take longer, and do what they were asked all the same.
+/// How long a client waits for an answer. A role may take longer, and still completes the request.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// The pause between two requests of a client, in milliseconds.
 const PAUSE: std::ops::Range<u64> = 10..70;
-/// Emails that all clients want.
+/// Emails that all clients compete for.
 const SHARED_EMAILS: usize = 12;
-/// How often a registration with a key is repeated.
+/// How many times a registration with a key is repeated.
 const TRIES: usize = 60;
 
-/// What clients share.
+/// State that the clients share.
 #[derive(Clone)]
 pub(crate) struct Office {
-    /// Where each API is.
+    /// The address of each API.
     pub(crate) apis: [String; 2],
     pub(crate) began: Instant,
     pub(crate) stop: Arc<AtomicBool>,
-    /// Ids that somebody was given.
+    /// Ids that any client has received.
     pub(crate) known: Arc<Mutex<Vec<Uuid>>>,
 }
 
@@ -39,11 +39,11 @@ pub(crate) struct Clerk {
     number: usize,
     rng: Rng,
     http: reqwest::Client,
-    /// Own patients who are not deleted as far as this clerk knows.
+    /// This clerk's patients that are not deleted as far as the clerk knows.
     own: Vec<Uuid>,
-    /// Ids that this clerk has asked to be deleted.
+    /// Ids whose deletion this clerk has requested.
     deleting: HashSet<Uuid>,
-    /// The last position that an answer told of.
+    /// The last position seen in an answer.
     seen: u64,
     requests: usize,
     observed: Vec<Observation>,
@@ -65,7 +65,7 @@ impl Clerk {
         }
     }
 
-    /// Works until it is told to stop; everything that was seen.
+    /// Works until told to stop, and returns everything that was seen.
     pub(crate) async fn work(mut self) -> Vec<Observation> {
         while !self.office.stop.load(Ordering::SeqCst) {
             match self.rng.u8(0..100) {
@@ -81,7 +81,7 @@ impl Clerk {
         self.observed
     }
 
-    /// Everything that was seen so far.
+    /// Returns everything seen so far.
     pub(crate) fn leave(self) -> Vec<Observation> {
         self.observed
     }
@@ -102,7 +102,7 @@ impl Clerk {
         self.ask(api, Request::Register { details, key: None }).await;
     }
 
-    /// Again and again until it is answered, at any API; and sometimes once more after that.
+    /// Repeats the registration at any API until there is an answer, and sometimes once more.
     async fn register_with_a_key(&mut self) {
         let details = self.details(None);
         self.insist(details).await;
@@ -150,7 +150,7 @@ impl Clerk {
         let details = self.details(Some(email));
         let api = self.any_api();
         let answer = self.ask(api, Request::Register { details, key: None }).await;
-        // It is soon free again for others.
+        // The email becomes free for others soon.
         if let Answer::Registered { id, .. } = answer
             && self.rng.u8(0..4) > 0
         {
@@ -198,7 +198,7 @@ impl Clerk {
             None
         };
         let (after, limit) = match own {
-            // A page of that patient alone.
+            // A page with only that patient.
             Some(id) => (Uuid::from_u128(id.as_u128().saturating_sub(1)), 1),
             None => (self.somebody().unwrap_or_default(), 20),
         };
@@ -214,7 +214,8 @@ impl Clerk {
         .await;
     }
 
-    /// Registers, insisting, and reads the list until it shows that, at one API; the position.
+    /// Registers a patient, retrying until it succeeds, and reads the list at one API until the patient
+    /// appears. Returns the position.
     pub(crate) async fn probe(&mut self, api: usize) -> Option<u64> {
         let details = self.details(None);
         let answer = self.ask(api, Request::Register { details, key: None }).await;
@@ -238,7 +239,7 @@ impl Clerk {
 
     fn somebody(&mut self) -> Option<Uuid> {
         let known = self.office.known.lock().unwrap();
-        // The latest ones are the most interesting: what is known of them is on its way.
+        // The newest patients are the most interesting, because their events are still being processed.
         let latest = known.len().saturating_sub(40);
         let from = if self.rng.bool() { latest } else { 0 };
         self.rng.choice(&known[from..]).copied()
@@ -248,7 +249,7 @@ impl Clerk {
         self.rng.usize(0..2)
     }
 
-    /// Asks, and keeps what came of it.
+    /// Sends a request and records the outcome.
     async fn ask(&mut self, api: usize, request: Request) -> Answer {
         let request_id = format!("c{}-{}", self.number, self.requests);
         self.requests += 1;
@@ -325,7 +326,7 @@ async fn understand(request: &Request, response: Response) -> Answer {
     let status = response.status();
     let header = response.headers().get("event-position").cloned();
     let position = header.and_then(|value| value.to_str().ok()?.parse().ok());
-    // An answer that is not whole is none.
+    // A truncated answer counts as none.
     let Ok(body) = response.bytes().await else {
         return Answer::Nothing;
     };

@@ -1,4 +1,4 @@
-//! What the oracle judges by: what clients saw, and what plain SQL and the mail sink tell afterwards.
+//! The oracle's evidence: what clients saw, and what plain SQL and the mail sink show afterwards.
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -18,7 +18,7 @@ pub(crate) struct Event {
     pub(crate) sequence: u64,
     pub(crate) event_type: String,
     pub(crate) event_version: String,
-    /// JSON texts, as the database gives them.
+    /// JSON texts as the database returns them.
     pub(crate) payload: String,
     pub(crate) metadata: String,
     pub(crate) recorded_at: i64,
@@ -31,7 +31,7 @@ impl Event {
         self.aggregate_id.parse().ok()
     }
 
-    /// What it registers a patient with, if it does.
+    /// The details in the event, if it is a registration.
     pub(crate) fn registers(&self) -> Option<Details> {
         (self.event_type == "PatientRegistered").then(|| serde_json::from_str(&self.payload).ok())?
     }
@@ -40,7 +40,7 @@ impl Event {
         self.event_type == "PatientDeleted"
     }
 
-    /// The request that wrote it.
+    /// The id of the request that wrote the event.
     pub(crate) fn request_id(&self) -> Option<String> {
         let metadata: Value = serde_json::from_str(&self.metadata).ok()?;
         Some(metadata["request_id"].as_str()?.to_owned())
@@ -81,11 +81,11 @@ pub(crate) struct Lease {
     pub(crate) name: String,
     /// ROLE@HOST:PID:RANDOM
     pub(crate) owner: String,
-    /// Seconds from when it was read, below zero if it has run out.
+    /// Seconds until expiry at the time of the read, negative if the lease has expired.
     pub(crate) left: f64,
 }
 
-/// A row of the mail ledger, with what became of each attempt.
+/// A row of the mail ledger, with the outcome of each attempt.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub(crate) struct Delivery {
     pub(crate) position: u64,
@@ -107,7 +107,8 @@ pub(crate) struct Arrived {
     pub(crate) message_id: String,
 }
 
-/// How a process of a role was, under load before the first fault and at rest after the last.
+/// Memory and descriptors of a role's process, under load before the first fault and at rest after the last
+/// one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Usage {
     pub(crate) role: String,
@@ -115,7 +116,7 @@ pub(crate) struct Usage {
     pub(crate) descriptors: usize,
 }
 
-/// Everything there is to judge by.
+/// All evidence.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Evidence {
     pub(crate) observations: Vec<Observation>,
@@ -125,22 +126,22 @@ pub(crate) struct Evidence {
     pub(crate) claims: Vec<Claim>,
     pub(crate) checkpoints: Vec<Checkpoint>,
     pub(crate) leases: Vec<Lease>,
-    /// Names of subscriptions that have a failure noted.
+    /// Names of subscriptions with a recorded failure.
     pub(crate) failures: Vec<String>,
     pub(crate) deliveries: Vec<Delivery>,
     pub(crate) attempts: Vec<Attempt>,
     pub(crate) mails: Vec<Arrived>,
-    /// Pids of the processes that run.
+    /// Pids of the running processes.
     pub(crate) running: Vec<u32>,
     pub(crate) before: Vec<Usage>,
     pub(crate) after: Vec<Usage>,
-    /// Seconds from the end of the last fault until everything worked; nothing if it never did.
+    /// Seconds from the end of the last fault until everything worked; nothing if that never happened.
     pub(crate) recovered_after: Option<f64>,
-    /// What the rig itself saw go wrong: a process that ended by itself, or did not end when it was told to.
+    /// Violations that the rig saw itself: a process that exited by itself, or did not exit when told to.
     pub(crate) incidents: Vec<String>,
 }
 
-/// A connection to the database itself, past every proxy.
+/// A direct connection to the database, without a proxy.
 pub(crate) enum Sql {
     Mysql(MySqlConnection),
     Sqlite(SqliteConnection),
@@ -155,7 +156,7 @@ impl Sql {
         Self::Sqlite(SqliteConnection::connect(url).await.unwrap())
     }
 
-    /// Rows of `SELECT … FROM from`, with those columns. `JSON_OBJECT` is the same on all three databases.
+    /// Rows of `SELECT … FROM from` with these columns. `JSON_OBJECT` works the same on all three databases.
     async fn rows<T: DeserializeOwned>(&mut self, columns: &[(&str, &str)], from: &str) -> Vec<T> {
         let members: Vec<_> = columns
             .iter()
@@ -174,7 +175,7 @@ impl Sql {
             .collect()
     }
 
-    /// Everything that the database tells.
+    /// Reads all evidence from the database.
     pub(crate) async fn ask(&mut self, now: i64) -> Evidence {
         let same = |names: &[&'static str]| names.iter().map(|name| (*name, *name)).collect::<Vec<_>>();
         let with = |names: &[&'static str], more: &[(&'static str, &'static str)]| {
@@ -247,7 +248,7 @@ impl Sql {
         all.len() >= 2 && all.iter().all(|checkpoint| checkpoint.position >= position)
     }
 
-    /// Whether the mails of these positions have been sent, or need not be.
+    /// Whether the mails of these positions have been sent or cancelled.
     pub(crate) async fn has_left(&mut self, positions: &[u64]) -> bool {
         let columns = [("position", "position")];
         let left: Vec<Value> = self

@@ -1,5 +1,5 @@
-//! The embedded database, or only the mail's outbox, on a disk that is full now and then, for real: a small file system in memory, in a mount namespace of
-//! its own, so that it is gone when this test is.
+//! The embedded database, or only the mail outbox, on a disk that is full from time to time. The disk is a
+//! small file system in memory, in a mount namespace of its own, so it disappears with the test.
 
 use std::fs::File;
 use std::io::Write;
@@ -21,30 +21,30 @@ const SOON: Duration = Duration::from_secs(30);
 const SIZE: &str = "24m";
 const SEED: u64 = 1;
 const CLIENTS: usize = 6;
-/// How long the disk is full, each time, and how long it is not: an append is tried again for 5 s.
+/// How long the disk is full each time, and how long it has room. An append is retried for 5 s.
 const FULL: Duration = Duration::from_secs(7);
-/// What is written when a process is killed has its lease to wait for: 31 s.
+/// A mail that was being written when a process was killed waits for its lease: 31 s.
 const MAIL_PATIENCE: Duration = Duration::from_mins(1);
 
 const SKIPPED: &str = "skipped: mounting a small file system needs root, and unshare and nsenter";
 
 /// A file system of a few MiB.
 struct Disk {
-    /// Where the processes that have it see it.
+    /// The mount point that the processes in the namespace see.
     folder: TempDir,
     holder: Program,
 }
 
 /// A folder for the database.
 struct Folder {
-    /// Where the program finds it.
+    /// The path for the program.
     inside: PathBuf,
-    /// Where this process does.
+    /// The path for this process.
     here: PathBuf,
 }
 
 impl Disk {
-    /// Makes one; nothing where that is not allowed.
+    /// Creates the file system; returns nothing without the permission to do so.
     async fn new() -> Option<Self> {
         let folder = TempDir::new().unwrap();
         let script = format!(
@@ -59,7 +59,7 @@ impl Disk {
         holder.is_running().then_some(Self { folder, holder })
     }
 
-    /// Where this process sees what is on it.
+    /// The path by which this process sees the files.
     fn path(&self, name: &str) -> PathBuf {
         let root = format!("/proc/{}/root", self.holder.pid());
         Path::new(&root)
@@ -74,7 +74,7 @@ impl Disk {
         }
     }
 
-    /// Leaves no byte free.
+    /// Fills the disk to the last byte.
     fn fill(&self) {
         let mut file = File::create(self.path("filler")).unwrap();
         for size in [1 << 20, 1 << 12, 1] {
@@ -86,7 +86,7 @@ impl Disk {
         std::fs::remove_file(self.path("filler")).unwrap();
     }
 
-    /// Runs `patients serve` with the outbox on it, and the database in `database`.
+    /// Runs `patients serve` with the outbox on the disk, and the database in `database`.
     fn serve(&self, port: u16, database: &Folder) -> Program {
         let folder = self.folder.path().display();
         let script = format!(
@@ -107,7 +107,7 @@ impl Disk {
         Program::start(&command)
     }
 
-    /// Whether the mail of the event at that position is there.
+    /// Whether the mail of the event at that position exists.
     fn has_mail(&self, position: u64) -> bool {
         self.path(&format!("outbox/{position}-patient_registered.eml"))
             .exists()
@@ -125,7 +125,7 @@ impl Disk {
                     raw,
                     arrived: Duration::ZERO,
                 };
-                // Of a mail that is not whole, nothing may be there.
+                // An incomplete mail must leave no file.
                 let to = mail.header("To").unwrap_or_default();
                 let address = to.rsplit_once('<').map_or(to.as_str(), |(_, address)| address);
                 Arrived {
@@ -150,7 +150,8 @@ async fn nothing_is_lost_or_made_up_when_the_disk_is_full() {
     approve(&evidence);
 }
 
-/// What is in the database in `folder`, which nobody may have open. It is asked of a copy: SQLite finds no way to the disk.
+/// Reads the database in `folder`, which no process may have open, through a copy, because SQLite cannot
+/// reach the disk.
 async fn evidence(folder: &Folder) -> Evidence {
     let copy = TempDir::new().unwrap();
     for name in ["patients.db", "patients.db-wal"] {
@@ -185,7 +186,7 @@ async fn a_mail_for_which_there_is_no_room_is_written_later() {
     approve(&evidence);
 }
 
-/// Registers and deletes patients while the disk is full now and then, until all works again.
+/// Registers and deletes patients while the disk is full from time to time, until everything works again.
 async fn suffer(disk: &Disk, database: &Folder) -> Evidence {
     let port = free_port();
     let api = format!("http://127.0.0.1:{port}");
@@ -193,7 +194,8 @@ async fn suffer(disk: &Disk, database: &Folder) -> Evidence {
     wait_until(SOON, "it is ready", async || is_ready(&api).await).await;
     let load = Load::on([api.clone(), api.clone()], SEED, CLIENTS);
     let mut healed = Instant::now();
-    // Once it is killed while the disk is full, and once it ends in good order before, which leaves it no write-ahead log.
+    // The process is killed once while the disk is full, and shut down once before, so that no write-ahead
+    // log remains.
     for kill in [true, false] {
         tokio::time::sleep(Duration::from_millis(500)).await;
         disk.fill();
@@ -262,7 +264,7 @@ async fn no_mail_waits(api: &str) -> bool {
         .all(|state| mail["mails"][state] == 0)
 }
 
-/// The process was started again: there is nothing to compare.
+/// The process was restarted, so there is nothing to compare.
 fn without_usage(evidence: &mut Evidence) {
     let same = crate::evidence::Usage {
         role: "serve".to_owned(),

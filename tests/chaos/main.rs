@@ -1,4 +1,5 @@
-//! Everything is broken at random, and an oracle outside the product says whether anything was lost, doubled or made up.
+//! Breaks everything at random, while an oracle outside the product checks whether anything was lost,
+//! duplicated or invented.
 //!
 //! ```text
 //! plan (from a seed)  ->  world: two of each role, MySQL, Redis, SMTP, a proxy on every connection
@@ -6,7 +7,7 @@
 //!                         evidence: plain SQL and the mail sink, afterwards  ->  oracle
 //! ```
 //!
-//! `scripts/chaos` runs it for longer. docs/reliability.md says what is broken, what is claimed, and what was measured.
+//! `scripts/chaos` runs the rig for longer. docs/reliability.md lists the faults, the claims and the results.
 
 #![expect(
     clippy::unwrap_used,

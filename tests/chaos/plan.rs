@@ -1,52 +1,53 @@
-//! What is broken and when: drawn from a seed, so that the same seed breaks the same things at the same times.
+//! The plan of faults, drawn from a seed: the same seed breaks the same parts at the same times.
 
 use std::fmt;
 use std::time::Duration;
 
 use fastrand::Rng;
 
-/// The roles of a production, by the number of the process.
+/// The roles of a deployment, by process number.
 pub(crate) const ROLES: [&str; 6] = ["api", "api", "projector", "projector", "mailer", "mailer"];
 /// The first mailer in [`ROLES`].
 const MAILER: usize = 4;
-/// Leases of subscriptions last 5 s; whoever is stopped for longer wakes to find that another has taken over.
+/// Leases of subscriptions last 5 s. A process that is stopped for longer finds that another one has taken
+/// over.
 const STOPPED: std::ops::Range<u64> = 6_000..9_000;
-/// As long for the lease of a mail, with the timeouts that the rig gives mailers: 32 s.
+/// The same for the lease of a mail, which lasts 32 s with the timeouts that the rig sets.
 const MAIL_LEASE: Duration = Duration::from_secs(34);
-/// From here on a run has time for faults that last half a minute.
+/// Runs of this length or more have time for faults that last half a minute.
 const LONG: Duration = Duration::from_mins(2);
-/// How long before the end nothing is done that makes a mail wait for its lease.
+/// The last part of a run, without faults that make a mail wait for its lease.
 const MAIL_SETTLES: Duration = Duration::from_secs(12);
-/// Before the first fault, memory and descriptors are measured under load.
+/// The time before the first fault, in which memory and descriptors are measured under load.
 pub(crate) const WARM_UP: Duration = Duration::from_secs(3);
 
-/// What something is done to.
+/// The target of a fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Target {
-    /// A process, by its number in [`ROLES`].
+    /// A process, by its index in [`ROLES`].
     Role(usize),
     Mysql,
     Redis,
     Smtp,
-    /// A connection, by its number among all of the world.
+    /// A connection, by its index in the world.
     Link(usize),
 }
 
-/// What is done.
+/// The kind of a fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Kind {
-    /// SIGKILL, and started again after a while.
+    /// SIGKILL, and a restart after a while.
     Kill,
-    /// SIGTERM, and started again after a while.
+    /// SIGTERM, and a restart after a while.
     Terminate,
     /// SIGSTOP, and SIGCONT after a while.
     Stop,
-    /// What is said over a link waits for a while, and then every connection of it ends with a reset, so that commits are made
-    /// and their answers lost.
+    /// Data on a link is held back for a while, and then every connection of the link is reset, so that
+    /// commits happen and their answers are lost.
     Reset,
-    /// Everything said over a link waits.
+    /// All data on a link is delayed.
     Delay,
-    /// Nobody gets through a link.
+    /// A link refuses connections.
     Refuse,
 }
 
@@ -60,7 +61,7 @@ impl Kind {
         Self::Refuse,
     ];
 
-    /// A word for it.
+    /// The name of the kind.
     const fn name(self) -> &'static str {
         match self {
             Self::Kill => "kill -9",
@@ -80,14 +81,14 @@ impl Kind {
     }
 }
 
-/// One thing that goes wrong.
+/// A planned fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Fault {
-    /// Since the beginning of the plan.
+    /// Start time, from the beginning of the plan.
     pub(crate) at: Duration,
     pub(crate) target: Target,
     pub(crate) kind: Kind,
-    /// How long it stays so.
+    /// Duration.
     pub(crate) lasts: Duration,
 }
 
@@ -96,7 +97,7 @@ impl Fault {
         self.at + self.lasts
     }
 
-    /// A word for its kind, by which faults are counted.
+    /// The name under which faults of this kind are counted.
     pub(crate) fn name(&self) -> String {
         let target = match self.target {
             Target::Role(role) => ROLES[role],
@@ -121,14 +122,14 @@ impl fmt::Display for Fault {
     }
 }
 
-/// Every fault of a run, in the order of their beginnings.
+/// Every fault of a run, ordered by start time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Plan {
     pub(crate) faults: Vec<Fault>,
 }
 
 impl Plan {
-    /// Draws a plan for a production with so many links, of faults of these kinds only.
+    /// Draws a plan for a deployment with this number of links, with faults of these kinds only.
     pub(crate) fn draw(seed: u64, time: Duration, links: usize, kinds: &[Kind]) -> Self {
         let mut rng = Rng::with_seed(seed);
         let finale = finale(&mut rng, time).filter(|finale| kinds.contains(&finale.kind));
@@ -153,7 +154,7 @@ impl Plan {
                 faults.push(fault);
                 at += Duration::from_millis(rng.u64(400..1_800));
             } else {
-                // The card comes again, later.
+                // The fault is drawn again later.
                 let place = rng.usize(0..=deck.len() / 2);
                 deck.insert(place, card);
                 at += Duration::from_millis(200);
@@ -164,7 +165,7 @@ impl Plan {
     }
 }
 
-/// What a long run ends with: a server that is away for so long that whoever waits for it has begun to wait long.
+/// The last fault of a long run: a server is away long enough for the pauses between retries to have grown.
 fn finale(rng: &mut Rng, time: Duration) -> Option<Fault> {
     let target = if rng.u8(0..4) == 0 {
         Target::Redis
@@ -180,7 +181,7 @@ fn finale(rng: &mut Rng, time: Duration) -> Option<Fault> {
     })
 }
 
-/// A kind of fault, before its target is chosen.
+/// A kind of fault without its target.
 #[derive(Debug, Clone, Copy)]
 enum Card {
     KillRole,
@@ -198,7 +199,7 @@ enum Card {
     Refuse,
 }
 
-/// Every fault of these kinds, those often met more often.
+/// Every fault of these kinds. Frequent faults occur several times.
 fn cards(kinds: &[Kind]) -> Vec<Card> {
     use Card::{
         Delay, EndMysql, EndRedis, EndRole, KillMailer, KillMysql, KillRedis, KillRole, KillSmtp, Refuse,
@@ -246,7 +247,7 @@ impl Card {
 fn lasts(rng: &mut Rng, target: Target, kind: Kind, time: Duration) -> Duration {
     let rare = rng.u8(0..4) == 0 && time >= LONG;
     Duration::from_millis(match (target, kind) {
-        // A server's own start comes on top.
+        // The server's own start-up time is added.
         (Target::Mysql, Kind::Kill) if rare => rng.u64(8_000..20_000),
         (Target::Mysql, Kind::Stop) => rng.u64(1_000..7_000),
         (Target::Role(role), Kind::Stop) if role >= MAILER && rare => {
@@ -259,7 +260,7 @@ fn lasts(rng: &mut Rng, target: Target, kind: Kind, time: Duration) -> Duration 
     })
 }
 
-/// How long something is left alone after a fault: until it works again, and for work to get done.
+/// The pause of a target after a fault: until it works again, plus time for some work.
 fn rest(target: Target) -> Duration {
     Duration::from_millis(match target {
         Target::Mysql => 5_000,
@@ -278,7 +279,7 @@ fn leaves_room(one: &Fault, other: &Fault) -> bool {
     earlier.target != later.target || earlier.end() + rest(earlier.target) <= later.at
 }
 
-/// Whether what the fault does to mail is over when the run is: whoever is killed holds his mails' leases.
+/// Whether the fault's effect on mail ends before the run. The leases of a killed mailer must expire first.
 fn settles(fault: &Fault, time: Duration) -> bool {
     let of_mail = match fault.target {
         Target::Role(role) => role >= MAILER && fault.kind != Kind::Terminate,

@@ -1,11 +1,11 @@
-//! What clients saw: every request and its answer, with the times of a clock that is never set.
+//! What clients saw: every request and its answer, with the times of a monotonic clock.
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-/// What a patient is registered with. The name tells patients apart.
+/// The details of a registration. The name is unique.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Details {
     pub(crate) name: String,
@@ -14,10 +14,10 @@ pub(crate) struct Details {
     pub(crate) document_url: String,
 }
 
-/// What was asked.
+/// The content of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Request {
-    /// With an `Idempotency-Key`, or without.
+    /// With or without an `Idempotency-Key`.
     Register {
         details: Details,
         key: Option<String>,
@@ -35,7 +35,7 @@ pub(crate) enum Request {
     },
 }
 
-/// What was answered.
+/// The content of an answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Answer {
     /// 201
@@ -46,20 +46,20 @@ pub(crate) enum Answer {
     },
     /// 204
     Deleted { position: u64 },
-    /// 200, of one patient
+    /// 200 for a patient.
     Patient { details: Details },
-    /// 200, of the list: ids and emails
+    /// 200 for the list: ids and emails.
     Page(Vec<(Uuid, String)>),
-    /// A problem, by the last part of its type.
+    /// A problem, by the last part of its `type`.
     Problem { status: u16, slug: String },
-    /// None: the connection ended, or it took too long.
+    /// No answer: the connection was lost, or the client gave up.
     Nothing,
-    /// Something that no client can make sense of.
+    /// An answer that a client cannot interpret.
     Nonsense(String),
 }
 
 impl Answer {
-    /// Whether it is open what was done.
+    /// Whether the effect of the request is unknown.
     pub(crate) fn is_open(&self) -> bool {
         match self {
             Self::Nothing => true,
@@ -73,13 +73,13 @@ impl Answer {
     }
 }
 
-/// One request and what came of it.
+/// A request and its outcome.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Observation {
-    /// The request's own id, which the log keeps with the event.
+    /// The request id, which the log keeps with the event.
     pub(crate) request_id: String,
     pub(crate) client: usize,
-    /// When it was sent, and when its answer was there; since the beginning of the run.
+    /// The times of the request and of its answer, from the beginning of the run.
     pub(crate) began: Duration,
     pub(crate) ended: Duration,
     pub(crate) request: Request,
@@ -87,7 +87,7 @@ pub(crate) struct Observation {
 }
 
 impl Observation {
-    /// Whether something was written: 201 or 204.
+    /// Whether the answer confirms a write: 201 or 204.
     pub(crate) fn position(&self) -> Option<u64> {
         match self.answer {
             Answer::Registered { position, .. } | Answer::Deleted { position } => Some(position),

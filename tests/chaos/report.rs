@@ -1,4 +1,4 @@
-//! What a run came to: for people, for the table in docs/reliability.md, and as JSON.
+//! The report of a run: for people, for the table in docs/reliability.md, and as JSON.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -12,10 +12,10 @@ use crate::oracle::{Anomaly, copies};
 use crate::plan::Plan;
 use crate::record::{Answer, Request};
 
-/// The most anomalies that are printed of each claim.
+/// Maximum number of violations printed for each claim.
 const PRINTED: usize = 8;
 
-/// One run, counted.
+/// The counts of one run.
 pub(crate) struct Report {
     json: Value,
     row: String,
@@ -97,7 +97,8 @@ impl Report {
         println!("{}", self.row);
     }
 
-    /// Adds the run to the file that `CHAOS_JSON` names, a line a run; if something is wrong, with the roles' logs beside it.
+    /// Appends the run as a line to the file that `CHAOS_JSON` names. After a violation, it also writes the
+    /// roles' logs beside that file.
     pub(crate) fn keep(&self, logs: &str) {
         let Ok(path) = std::env::var("CHAOS_JSON") else {
             return;
@@ -114,7 +115,7 @@ impl Report {
     }
 }
 
-/// How often each request was answered how.
+/// The number of answers of each kind for each request.
 fn answers(evidence: &Evidence) -> BTreeMap<String, usize> {
     let mut answers = BTreeMap::new();
     for observation in &evidence.observations {

@@ -16,18 +16,19 @@ use crate::record::Observation;
 use crate::report::Report;
 use crate::world::{LINKS, World};
 
-/// Of the run that every check of the project has.
+/// The run that is part of the project's own check.
 const SEED: u64 = 1;
 const SECONDS: u64 = 30;
 const CLIENTS: usize = 8;
-/// How long recovery is waited for; the oracle objects long before.
+/// How long the rig waits for recovery. The oracle's limit is much shorter.
 const PATIENCE: Duration = Duration::from_mins(1);
-/// How long mails are waited for: a mailer's lease, and what it takes to send what has gathered.
+/// How long the rig waits for mails: a mailer's lease, plus the time to send what has accumulated.
 const MAIL_PATIENCE: Duration = Duration::from_secs(90);
-/// How long memory and descriptors may take to come back.
+/// How long memory and descriptors may take to return to normal.
 const REST: Duration = Duration::from_secs(10);
 
-/// `CHAOS_SEED`, `CHAOS_SECONDS`, and the kinds of faults in `CHAOS_FAULTS`, or those of the project's check.
+/// `CHAOS_SEED`, `CHAOS_SECONDS`, and the kinds of faults in `CHAOS_FAULTS`, or the values of the project's
+/// own check.
 fn settings() -> (u64, Duration, Vec<Kind>) {
     let number = |name| std::env::var(name).ok().and_then(|value| value.parse().ok());
     let seed = number("CHAOS_SEED").unwrap_or(SEED);
@@ -78,12 +79,12 @@ async fn nothing_is_lost_doubled_or_made_up_whatever_is_broken() {
     let report = Report::new(seed, time, world.flavour, &plan, &evidence, &anomalies);
     report.print();
     report.keep(&world.logs());
-    // Before it fails: its programs would repeat their logs.
+    // Stops the programs before the test fails, because a failing test prints their logs.
     drop(world);
     assert!(report.is_fine(), "{} anomalies, see above", anomalies.len());
 }
 
-/// Clients at work.
+/// Working clients.
 pub(crate) struct Load {
     office: Office,
     seed: u64,
@@ -95,7 +96,7 @@ impl Load {
         Self::on(world.apis.clone(), seed, clients)
     }
 
-    /// Starts so many clients of these APIs.
+    /// Starts `count` clients of these APIs.
     pub(crate) fn on(apis: [String; 2], seed: u64, clients: usize) -> Self {
         let office = Office {
             apis,
@@ -108,7 +109,7 @@ impl Load {
         Self { office, seed, clerks }
     }
 
-    /// What everybody saw, and one more clerk, to see whether it works again.
+    /// Everything that the clients saw, and one more clerk that tests whether the system works again.
     pub(crate) async fn stop(self) -> (Vec<Observation>, Clerk) {
         self.office.stop.store(true, Ordering::SeqCst);
         let number = self.clerks.len();
@@ -125,7 +126,8 @@ struct Recovery {
     observations: Vec<Observation>,
 }
 
-/// Waits until both APIs write and show what they wrote, every subscription has finished it, and mail leaves again.
+/// Waits until both APIs write and show their writes, every subscription has processed them, and mail is sent
+/// again.
 async fn recover(world: &World, mut probe: Clerk, healed: Instant) -> Recovery {
     let mut sql = Sql::mysql(&world.database()).await;
     let mut after = None;
@@ -149,8 +151,8 @@ async fn recover(world: &World, mut probe: Clerk, healed: Instant) -> Recovery {
     }
 }
 
-/// Waits until every mail is sent or cancelled. What nobody knows to have left is tried again after minutes only; an operator
-/// need not wait so long.
+/// Waits until every mail is sent or cancelled. A mail with an unknown outcome is retried only after minutes,
+/// so the rig retries it as an operator would.
 async fn deal_with_mail(world: &World) {
     let http = testkit::http_client()
         .timeout(Duration::from_secs(5))
@@ -168,14 +170,14 @@ async fn deal_with_mail(world: &World) {
             .filter(|left| left.state == "failed" || left.state == "dead")
         {
             let path = format!("{}/mail/deliveries/{}/retry", world.apis[0], delivery.position);
-            // If it fails, it is asked for again.
+            // A failed request is repeated.
             let _ = http.post(path).send().await;
         }
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
 }
 
-/// Gives memory and descriptors some time to come back to where they were.
+/// Gives memory and descriptors time to return to normal.
 async fn settle(world: &World, before: &[crate::evidence::Usage]) -> Vec<crate::evidence::Usage> {
     let began = Instant::now();
     loop {

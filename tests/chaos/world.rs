@@ -15,20 +15,20 @@ use crate::evidence::Usage;
 use crate::plan::{Fault, Kind, ROLES, Target};
 
 const SOON: Duration = Duration::from_secs(30);
-/// `SHUTDOWN_TIMEOUT` of every role: one that takes longer may end with 1.
+/// `SHUTDOWN_TIMEOUT` of every role. A role that takes longer may exit with 1.
 const SHUTDOWN: Duration = Duration::from_secs(10);
-/// One that was started this long ago hears SIGTERM.
+/// After this time, a process handles SIGTERM.
 const LISTENS: Duration = Duration::from_secs(3);
-/// How often it is looked whether a process still runs.
+/// The interval of checks that a process still runs.
 const WATCH: Duration = Duration::from_millis(200);
 const DATABASE: &str = "chaos";
 
-/// The program under test; a copy of it if the environment names one, for long runs beside other builds.
+/// The program under test, or the copy that the environment names, for long runs beside other builds.
 pub(crate) fn patients() -> PathBuf {
     std::env::var_os("CHAOS_PATIENTS").map_or_else(|| env!("CARGO_BIN_EXE_patients").into(), PathBuf::from)
 }
 
-/// What a process is connected to.
+/// The other end of a process's connection.
 #[derive(Debug, Clone, Copy)]
 enum End {
     Mysql,
@@ -36,7 +36,7 @@ enum End {
     Smtp,
 }
 
-/// Two APIs, two projectors, two mailers, and what they need.
+/// Two APIs, two projectors, two mailers, and the servers that they need.
 pub(crate) struct World {
     pub(crate) flavour: Flavour,
     pub(crate) mysql: PrivateMysql,
@@ -44,19 +44,19 @@ pub(crate) struct World {
     pub(crate) smtp: SmtpServer,
     roles: Vec<Role>,
     links: Vec<Proxy>,
-    /// Where clients find the APIs.
+    /// The addresses of the APIs for clients.
     pub(crate) apis: [String; 2],
 }
 
-/// A process that is started again when it has ended.
+/// A process that is restarted when it exits.
 struct Role {
     name: String,
     program: Program,
     started: Instant,
 }
 
-/// How many links a world has: each role's to the database and to Redis, each mailer's to the mail server, the clients' to
-/// each API.
+/// The number of links in a world: from each role to the database and to Redis, from each mailer to the mail
+/// server, and from the clients to each API.
 pub(crate) const LINKS: usize = 2 * ROLES.len() + 2 + 2;
 
 fn port_of(url: &str) -> u16 {
@@ -68,7 +68,7 @@ fn port_of(url: &str) -> u16 {
         .unwrap()
 }
 
-/// `CHAOS_DATABASE`, or the first that is installed.
+/// The database in `CHAOS_DATABASE`, or the first one that is installed.
 fn flavour() -> Flavour {
     let mut installed = installed_flavours().into_iter();
     let named = std::env::var("CHAOS_DATABASE").ok();
@@ -156,12 +156,12 @@ impl World {
         }
     }
 
-    /// The database itself.
+    /// The URL of the database itself.
     pub(crate) fn database(&self) -> String {
         format!("{}/{DATABASE}", self.mysql.server().url)
     }
 
-    /// Breaks what the plan says when it says so; what went wrong that must not.
+    /// Carries out the plan, and returns violations.
     pub(crate) async fn suffer(&mut self, faults: &[Fault]) -> Vec<String> {
         let mut by_target: BTreeMap<Target, Vec<Fault>> = BTreeMap::new();
         for fault in faults {
@@ -189,7 +189,7 @@ impl World {
         self.roles.iter().map(Role::usage).collect()
     }
 
-    /// The pids of the roles that run.
+    /// The pids of the running roles.
     pub(crate) fn running(&self) -> Vec<u32> {
         let running = self.roles.iter().filter(|role| role.program.is_running());
         running.map(|role| role.program.pid()).collect()
@@ -204,7 +204,7 @@ impl World {
         logs.collect()
     }
 
-    /// Asks every role to end; what went wrong that must not.
+    /// Stops every role, and returns violations.
     pub(crate) async fn end(&mut self) -> Vec<String> {
         join_all(self.roles.iter_mut().map(Role::terminate))
             .await
@@ -261,7 +261,7 @@ impl Role {
         self.started = Instant::now();
     }
 
-    /// Starts it again should it end by itself, as whoever runs it does.
+    /// Restarts the process if it exits by itself, as its supervisor would.
     async fn watch_until(&mut self, moment: Instant, incidents: &mut Vec<String>) {
         while Instant::now() < moment {
             if !self.program.is_running() {
@@ -275,7 +275,7 @@ impl Role {
         }
     }
 
-    /// Asks it to end. It has to, with 0, or with 1 if its time was over.
+    /// Stops the process. It must exit with 0, or with 1 if its time is over.
     async fn terminate(&mut self) -> Option<String> {
         let hears = self.started.elapsed() > LISTENS;
         let began = Instant::now();
@@ -331,7 +331,7 @@ async fn suffer_link(link: &Proxy, began: Instant, faults: Vec<Fault>) {
     }
 }
 
-/// The faults of a server; each has the same methods.
+/// The faults of a server. Each server type has the same methods.
 macro_rules! suffer {
     ($name:ident, $server:ty) => {
         async fn $name(server: &mut $server, began: Instant, faults: Vec<Fault>) {

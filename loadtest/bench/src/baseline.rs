@@ -1,5 +1,6 @@
-//! Yardstick (a): cqrs-es and mysql-es as shipped, behind the same HTTP, with mysql-es's own view repository for the read
-//! side. One transaction a command, no order across aggregates, no chain, no claims, no mail.
+//! Yardstick (a): cqrs-es and mysql-es as published, behind the same HTTP, with mysql-es's own view
+//! repository for reads. It has one transaction per command, and no order across aggregates, chain, claims or
+//! mail.
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -1,5 +1,5 @@
-//! The load: clients that each have a connection of their own. They send bytes that are ready and read no more of an
-//! answer than its status and its length, since they share the machine with what they measure.
+//! The load: clients with one connection each. They send prepared bytes and read only the status and length
+//! of an answer, because they share the machine with what they measure.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 
 use crate::stats::{Notes, Stats};
 
-/// A request as it goes over the wire.
+/// The bytes of a request.
 pub(crate) type Ask = Vec<u8>;
 
 struct Client {
@@ -28,7 +28,7 @@ impl Client {
         })
     }
 
-    /// Sends one request and reads its answer; the status.
+    /// Sends a request, reads the answer, and returns its status.
     async fn send(&mut self, ask: &[u8]) -> anyhow::Result<u16> {
         self.stream.write_all(ask).await?;
         self.answer.clear();
@@ -48,7 +48,7 @@ impl Client {
     }
 }
 
-/// The status and the length of the whole answer, once its head is there.
+/// The status and the length of the whole answer, once its headers are complete.
 fn head(answer: &[u8]) -> anyhow::Result<Option<(u16, usize)>> {
     let mut headers = [httparse::EMPTY_HEADER; 32];
     let mut response = httparse::Response::new(&mut headers);
@@ -60,14 +60,14 @@ fn head(answer: &[u8]) -> anyhow::Result<Option<(u16, usize)>> {
         .iter()
         .find(|header| header.name.eq_ignore_ascii_case("content-length"))
         .and_then(|header| std::str::from_utf8(header.value).ok()?.parse::<usize>().ok());
-    // An answer without a body may say no length.
+    // An answer without a body may have no `Content-Length`.
     Ok(Some((
         response.code.context("an answer without a status")?,
         head + length.unwrap_or(0),
     )))
 }
 
-/// One request over a connection of its own; its status.
+/// Sends a request over a new connection and returns the status.
 pub(crate) async fn once(address: SocketAddr, ask: Ask) -> anyhow::Result<u16> {
     Client::connect(address).await?.send(&ask).await
 }
@@ -75,13 +75,14 @@ pub(crate) async fn once(address: SocketAddr, ask: Ask) -> anyhow::Result<u16> {
 /// When a client sends its next request.
 #[derive(Clone, Copy)]
 enum Pace {
-    /// As soon as it has its answer.
+    /// Immediately after the previous answer.
     Closed,
-    /// At fixed times; if the answer came too late for one, at the next.
+    /// At fixed times. A client skips the times that pass while it waits for an answer.
     Every(Duration),
 }
 
-/// Runs `clients` clients for `duration`, each asking what `ask` says as soon as it has its answer.
+/// Runs `clients` clients for `duration`. Each sends the next request that `ask` returns as soon as it has an
+/// answer.
 pub(crate) async fn drive(
     address: SocketAddr,
     clients: usize,
@@ -91,7 +92,8 @@ pub(crate) async fn drive(
     run(address, clients, Pace::Closed, duration, ask).await
 }
 
-/// Offers `rate` requests a second for `duration`, spread evenly over `clients` clients, however late the answers are.
+/// Offers `rate` requests per second for `duration`, spread evenly over `clients` clients, regardless of how
+/// late the answers are.
 pub(crate) async fn offer(
     address: SocketAddr,
     clients: usize,
@@ -187,12 +189,12 @@ pub(crate) fn get(path: &str) -> Ask {
     format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n").into_bytes()
 }
 
-/// `GET path` once the projection has finished `position`.
+/// `GET path` with `Min-Position`.
 pub(crate) fn get_after(path: &str, position: u64) -> Ask {
     format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nmin-position: {position}\r\n\r\n").into_bytes()
 }
 
-/// `POST /register` of a patient nobody else is.
+/// `POST /register` of a new patient.
 pub(crate) fn register() -> Ask {
     register_as(&format!("{:032x}@example.com", fastrand::u128(..)))
 }

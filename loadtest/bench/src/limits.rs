@@ -10,7 +10,8 @@ use sqlx::{ConnectOptions, Connection, MySqlPool};
 use crate::fill;
 use crate::stats::{Notes, Stats};
 
-/// (b): the rows of registrations, `batch` of them in one `INSERT` and one commit at a time. Rows a second.
+/// (b): inserts the rows of registrations, `batch` rows per `INSERT` and one commit at a time. Returns rows
+/// per second.
 pub(crate) async fn inserts(url: &str, batch: usize, duration: Duration) -> anyhow::Result<f64> {
     let options: MySqlConnectOptions = url.parse()?;
     let mut connection = options.statement_cache_capacity(1024).connect().await?;
@@ -79,7 +80,7 @@ async fn loops<F: Future<Output = anyhow::Result<()>>>(
     Ok(Notes::sum(all, started.elapsed()))
 }
 
-/// As many connections as the program itself may have.
+/// The same number of connections as the program.
 async fn pool(url: &str) -> anyhow::Result<MySqlPool> {
     let pool = MySqlPoolOptions::new()
         .max_connections(DatabaseOptions::default().connections)
@@ -87,7 +88,7 @@ async fn pool(url: &str) -> anyhow::Result<MySqlPool> {
     Ok(pool.connect(url).await?)
 }
 
-/// (c): the rows of random patients out of `patients`, one by one, by primary key.
+/// (c): reads the rows of random patients, one by one, by primary key.
 pub(crate) async fn selects(
     url: &str,
     patients: u64,
@@ -109,7 +110,7 @@ pub(crate) async fn selects(
     .await
 }
 
-/// The events of random patients out of `patients`, one patient at a time.
+/// Reads the events of random patients, one patient at a time.
 pub(crate) async fn histories(
     url: &str,
     patients: u64,
@@ -132,7 +133,7 @@ pub(crate) async fn histories(
     .await
 }
 
-/// The bare query of a page of 100 after a random patient below `deepest`, with the plan that the program asks for.
+/// Reads a page of 100 after a random patient below `deepest`, with the same plan as the program.
 pub(crate) async fn pages(
     url: &str,
     deepest: u64,
@@ -158,7 +159,7 @@ pub(crate) async fn pages(
     .await
 }
 
-/// (d): the whole feed, read in order and thrown away. Events a second.
+/// (d): reads the whole feed in order and discards it. Returns events per second.
 pub(crate) async fn feed(url: &str) -> anyhow::Result<f64> {
     let log = EventLog::new(Database::connect(url, DatabaseOptions::default()).await?);
     let (started, mut after) = (Instant::now(), Position::BEGINNING);

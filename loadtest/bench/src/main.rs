@@ -1,7 +1,8 @@
-//! The benchmarks: the program against its yardsticks, on the same machine, in turn, in one run.
+//! The benchmarks: the program and its yardsticks, on the same machine, in turn, in one run.
 //!
-//! `scripts/bench` starts private servers, builds everything for release and runs `bench run`. The yardsticks are in
-//! [`baseline`] (cqrs-es and mysql-es as shipped, behind the same HTTP) and [`limits`] (the bare statements over sqlx).
+//! `scripts/bench` starts private servers, builds everything for release and runs `bench run`. The yardsticks
+//! are in [`baseline`] (cqrs-es and mysql-es as published, behind the same HTTP) and [`limits`] (the bare
+//! statements over sqlx).
 
 #![expect(clippy::print_stdout, reason = "it prints its table")]
 #![expect(
@@ -38,42 +39,42 @@ struct Cli {
 enum Command {
     /// Run the benchmarks and print the table
     Run(measure::Options),
-    /// Register many patients in a database, to try something on a long log
+    /// Register many patients in a database, to prepare a long log
     Fill {
-        /// The database; it is brought up to date
+        /// The database, which is migrated first
         #[arg(long)]
         database_url: String,
-        /// How many
+        /// Number of patients
         #[arg(long)]
         patients: u64,
-        /// The number of the first one
+        /// The number of the first patient
         #[arg(long, default_value_t = 1)]
         from: u64,
     },
-    /// Register patients at a program that runs already, or read them, to watch it meanwhile
+    /// Send registrations or reads to a running program, to observe it under load
     Drive {
-        /// Where it listens
+        /// The address of the program
         #[arg(long)]
         address: std::net::SocketAddr,
-        /// Clients that each ask again as soon as they are answered
+        /// Number of clients, each of which sends its next request after its answer
         #[arg(long, default_value_t = 64)]
         clients: usize,
-        /// For how many seconds
+        /// Duration in seconds
         #[arg(long, default_value_t = 10)]
         seconds: u64,
-        /// Read random ones by id, out of so many that `fill` has registered from number 0
+        /// Read random patients by id, out of this number of patients that `fill` registered from number 0
         #[arg(long)]
         reads: Option<u64>,
-        /// Offer so many requests a second, however late the answers are
+        /// Offer this number of requests per second, regardless of how late the answers are
         #[arg(long)]
         rate: Option<f64>,
     },
     /// Serve the yardstick: cqrs-es and mysql-es as shipped
     Baseline {
-        /// Where to listen
+        /// The address to listen on
         #[arg(long)]
         address: std::net::SocketAddr,
-        /// A MySQL database, migrated
+        /// A migrated MySQL database
         #[arg(long)]
         database_url: String,
     },

@@ -1,4 +1,4 @@
-//! What is measured, in which order.
+//! The measurements, in their order.
 
 mod appends;
 mod costs;
@@ -16,33 +16,33 @@ use testkit::{Flavour, MysqlServer, mysql_servers, wait_until};
 
 use crate::report::Report;
 
-/// For a server to change the size of its buffer pool.
+/// Maximum time for a server to resize its buffer pool.
 const RESIZE: Duration = Duration::from_mins(1);
 
 #[derive(Debug, Args)]
 pub(crate) struct Options {
-    /// How long each drive takes, in seconds
+    /// Duration of each drive, in seconds
     #[arg(long, default_value_t = 8)]
     seconds: u64,
-    /// How many drives of each kind; the median counts
+    /// Number of drives of each kind; the median counts
     #[arg(long, default_value_t = 3)]
     rounds: usize,
-    /// Patients in the table for reads by id
+    /// Number of patients for reads by id
     #[arg(long, default_value_t = 300_000)]
     patients: u64,
-    /// Events for the rebuild, and patients for the deep pages
+    /// Number of events for the rebuild, and of patients for deep pages
     #[arg(long, default_value_t = 1_000_000)]
     replayed: u64,
-    /// Events in the log for the append rate at depth
+    /// Number of events in the log for the rate on a long log
     #[arg(long, default_value_t = 3_000_000)]
     deep: u64,
-    /// MySQL's buffer pool in MiB, for the program and its yardsticks alike; 0 for the server's own default
+    /// MySQL's buffer pool in MiB, for the program and its yardsticks; 0 for the server's default
     #[arg(long, default_value_t = 2048)]
     buffer_pool: u64,
-    /// Which measurements: appends, reads, replay, depth, strain, mail, costs; all without
+    /// The measurements to run: appends, reads, replay, depth, strain, mail, costs. Default: all
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
-    /// Where the JSON goes
+    /// The JSON file to write
     #[arg(long, default_value = "bench.json")]
     json: PathBuf,
 }
@@ -90,7 +90,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// MySQL if it is there, else MariaDB.
+/// MySQL if it is installed, else MariaDB.
 fn server() -> &'static MysqlServer {
     let servers = mysql_servers();
     servers
@@ -99,14 +99,14 @@ fn server() -> &'static MysqlServer {
         .unwrap_or(&servers[0])
 }
 
-/// Gives the server a buffer pool of so many MiB.
+/// Resizes the server's buffer pool to `mib` MiB.
 async fn resize(server: &MysqlServer, mebibytes: u64) -> anyhow::Result<()> {
     let mut connection = MySqlConnection::connect(&server.url).await?;
     let (size,): (i64,) = sqlx::query_as("SELECT CAST(@@innodb_buffer_pool_size DIV 1048576 AS SIGNED)")
         .fetch_one(&mut connection)
         .await?;
     if size.unsigned_abs() == mebibytes {
-        // The server would not say that it has completed what it had no need to begin.
+        // A server that already has this size would never report a completed resize.
         return Ok(());
     }
     let resize = format!("SET GLOBAL innodb_buffer_pool_size = {}", mebibytes << 20);

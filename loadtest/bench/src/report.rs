@@ -1,27 +1,27 @@
-//! The table, and the JSON beside it.
+//! The table and the JSON file.
 
 use serde::Serialize;
 
 use crate::stats::Stats;
 
-/// One line: what was measured, against what.
+/// A line of the table: a measurement and its yardstick.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Line {
     pub(crate) what: String,
-    /// What the program reached.
+    /// The result of the program.
     pub(crate) ours: f64,
     pub(crate) unit: &'static str,
-    /// What it is compared with, and what that reached.
+    /// The yardstick and its result.
     pub(crate) yardstick: Option<(String, f64)>,
-    /// What is to be reached, as a ratio of the yardstick or as a value.
+    /// The goal, as a ratio to the yardstick or as a value.
     pub(crate) goal: Option<Goal>,
-    /// The median run, if it was one of requests.
+    /// The median run, if requests were measured.
     pub(crate) stats: Option<Stats>,
-    /// More of interest.
+    /// Details.
     pub(crate) notes: String,
 }
 
-/// What is to be reached.
+/// A goal.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub(crate) enum Goal {
     RatioAtLeast(f64),
@@ -47,7 +47,7 @@ impl Line {
     }
 }
 
-/// All lines so far, each printed as soon as it is there.
+/// All lines so far. Each line is printed immediately.
 #[derive(Debug, Default, Serialize)]
 pub(crate) struct Report {
     pub(crate) machine: String,

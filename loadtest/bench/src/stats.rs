@@ -1,37 +1,37 @@
-//! What was measured.
+//! The results of measurements.
 
 use std::time::Duration;
 
 use serde::Serialize;
 
-/// The outcome of one drive.
+/// The result of one drive.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Stats {
-    /// Successful requests a second.
+    /// Successful requests per second.
     pub(crate) rate: f64,
-    /// Latencies of the successful ones, in milliseconds.
+    /// Latencies of successful requests, in milliseconds.
     pub(crate) p50: f64,
     pub(crate) p99: f64,
     pub(crate) p999: f64,
-    /// Requests that were answered as refused (4xx, 503), and the 99th percentile of their latencies.
+    /// Requests that were rejected (4xx, 503), and the 99th percentile of their latencies.
     pub(crate) refused: usize,
     pub(crate) refused_p99: f64,
-    /// Requests that were not answered.
+    /// Requests without an answer.
     pub(crate) broken: usize,
 }
 
-/// What one client noted.
+/// The observations of one client.
 #[derive(Debug, Default)]
 pub(crate) struct Notes {
     /// Latencies of successful requests, in microseconds.
     pub(crate) good: Vec<u32>,
-    /// Latencies of refused ones.
+    /// Latencies of rejected requests.
     pub(crate) refused: Vec<u32>,
     pub(crate) broken: usize,
 }
 
 impl Notes {
-    /// Sums up what all clients noted over `elapsed`.
+    /// Combines the observations of all clients over `elapsed`.
     pub(crate) fn sum(all: Vec<Self>, elapsed: Duration) -> Stats {
         let (mut good, mut refused, mut broken) = (Vec::new(), Vec::new(), 0);
         for notes in all {
@@ -53,7 +53,7 @@ impl Notes {
     }
 }
 
-/// In milliseconds, of sorted microseconds; 0 of nothing.
+/// A percentile of sorted microseconds, in milliseconds; 0 if there are none.
 pub(crate) fn quantile(sorted: &[u32], q: f64) -> f64 {
     let index = (sorted.len() as f64 * q) as usize;
     sorted
@@ -61,13 +61,13 @@ pub(crate) fn quantile(sorted: &[u32], q: f64) -> f64 {
         .map_or(0.0, |micros| f64::from(*micros) / 1000.0)
 }
 
-/// The run whose rate is the median of several.
+/// The run with the median rate.
 pub(crate) fn median(mut runs: Vec<Stats>) -> Stats {
     runs.sort_by(|a, b| a.rate.total_cmp(&b.rate));
     runs.swap_remove(runs.len() / 2)
 }
 
-/// The median of values, which are some.
+/// The median of at least one value.
 pub(crate) fn middle(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values[values.len() / 2]

@@ -1,4 +1,4 @@
-//! Positions are gapless, every link of the chain is right, and the head is the last event.
+//! Positions are gapless, every link of the chain is correct, and the head is the last event.
 
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -41,7 +41,7 @@ pub(super) fn objections(evidence: &Evidence, _: &History) -> Objections {
     objections
 }
 
-/// SHA-256 over the previous link and the event in RFC 8785's form, as docs/audit.md defines it.
+/// SHA-256 over the previous link and the event in the form of RFC 8785, as docs/audit.md defines it.
 pub(super) fn link(previous: &[u8; 32], event: &Event) -> [u8; 32] {
     let parse = |text: &str| serde_json::from_str::<Value>(text).unwrap_or(Value::Null);
     let text = |text: &str| Value::from(text).to_string();
@@ -64,7 +64,7 @@ pub(super) fn link(previous: &[u8; 32], event: &Event) -> [u8; 32] {
     sha.finalize().into()
 }
 
-/// RFC 8785's form of a value that has no numbers and ASCII names, as all events here.
+/// The RFC 8785 form of a value without numbers and with ASCII names, like all events here.
 fn canonical(value: &Value) -> String {
     match value {
         Value::Object(members) => {

@@ -1,12 +1,12 @@
-//! Every checkpoint is at the head, no subscription has stopped, and no lease is held by nobody.
+//! Every checkpoint is at the head, no subscription has stopped, and no dead process holds a lease.
 
 use super::Objections;
 use super::history::History;
 use crate::evidence::{Evidence, Lease};
 
-/// The subscriptions there are.
+/// The existing subscriptions.
 const SUBSCRIPTIONS: [&str; 2] = ["mailer", "patient_view"];
-/// How long they hold a lease, and a little.
+/// The duration of their leases, plus a margin.
 const LONGEST: f64 = 5.5;
 
 pub(super) fn objections(evidence: &Evidence, history: &History) -> Objections {
@@ -36,7 +36,7 @@ pub(super) fn objections(evidence: &Evidence, history: &History) -> Objections {
     objections
 }
 
-/// Whether a process that runs holds it, or anybody may take it.
+/// Whether a running process holds the lease, or the lease has expired.
 fn is_held(lease: &Lease, running: &[u32]) -> bool {
     let pid = lease.owner.split(':').nth(1).and_then(|pid| pid.parse().ok());
     lease.left <= 0.0 || (lease.left <= LONGEST && pid.is_some_and(|pid| running.contains(&pid)))

@@ -1,4 +1,4 @@
-//! When each position came to be, as far as clients can tell, and what happened to each patient.
+//! When each position was written, as far as clients can know, and what happened to each patient.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
@@ -8,25 +8,25 @@ use uuid::Uuid;
 use crate::evidence::{Event, Evidence};
 use crate::record::{Answer, Details, Observation, Request};
 
-/// A patient, as the log has it.
+/// A patient according to the log.
 #[derive(Debug, Clone)]
 pub(super) struct Patient {
     pub(super) details: Details,
     pub(super) registered: u64,
     pub(super) registered_at: i64,
-    /// [`u64::MAX`] if never.
+    /// [`u64::MAX`] if the patient was never deleted.
     pub(super) deleted: u64,
 }
 
-/// What can be told from the log and the times of the requests.
+/// What follows from the log and the times of the requests.
 pub(super) struct History {
     pub(super) patients: BTreeMap<Uuid, Patient>,
-    /// The event that each request wrote, by its id.
+    /// The event that each request wrote, by request id.
     pub(super) events: HashMap<String, Event>,
     pub(super) head: u64,
-    /// When positions were known to be there, each with the highest known by then.
+    /// Moments at which positions were known to exist, each with the highest known position.
     known: Vec<(Duration, u64)>,
-    /// When each position, and all before it, had been asked for.
+    /// When each position, and every position before it, had been requested.
     asked: Vec<Duration>,
 }
 
@@ -65,7 +65,7 @@ impl History {
         history
     }
 
-    /// The position that an answer shows to be there.
+    /// The position that an answer proves to exist.
     fn shown_by(&self, observation: &Observation) -> Option<u64> {
         let Request::Read { id } = observation.request else {
             return observation.position();
@@ -80,13 +80,13 @@ impl History {
         }
     }
 
-    /// The log had at least this position at that time.
+    /// The lowest possible head at that time.
     pub(super) fn at_least(&self, time: Duration) -> u64 {
         let before = self.known.partition_point(|(ended, _)| *ended < time);
         before.checked_sub(1).map_or(0, |last| self.known[last].1)
     }
 
-    /// The log had at most this position at that time.
+    /// The highest possible head at that time.
     pub(super) fn at_most(&self, time: Duration) -> u64 {
         self.asked.partition_point(|asked| *asked <= time) as u64
     }

@@ -1,5 +1,5 @@
-//! Whoever was registered has one mail, or none if they were deleted; a second one only as docs/mail.md allows: with the same
-//! `Message-ID`, and an attempt in the ledger of which nobody knows how it ended.
+//! Each registered patient has one mail, or none if the patient was deleted. A second mail exists only as
+//! docs/mail.md allows: with the same `Message-ID`, and an attempt in the ledger whose outcome is unknown.
 
 use std::collections::HashMap;
 
@@ -73,7 +73,7 @@ pub(super) fn objections(evidence: &Evidence, history: &History) -> Objections {
     objections
 }
 
-/// How many mails came more than once, beyond the first.
+/// The number of mails that were sent again.
 pub(crate) fn copies(evidence: &Evidence) -> usize {
     let different: std::collections::HashSet<_> =
         evidence.mails.iter().map(|mail| &mail.message_id).collect();

@@ -1,5 +1,5 @@
-//! The oracle: says whether what is there is what clients were told. It knows nothing of the product but what its
-//! documentation promises, and computes everything itself: the chain, the replay, who held which email when.
+//! The oracle: checks that the data is what clients were told. It knows only the promises in the product's
+//! documentation, and computes everything itself: the chain, the replay, who held which email when.
 
 mod chain;
 mod followers;
@@ -18,18 +18,18 @@ use crate::evidence::Evidence;
 use history::History;
 pub(crate) use mail::copies;
 
-/// Something that must not be.
+/// A violation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Anomaly {
-    /// The claim that it breaks: a file of this folder.
+    /// The violated claim: a file of this folder.
     pub(crate) claim: &'static str,
     pub(crate) what: String,
 }
 
-/// What a claim objects to.
+/// The violations of a claim.
 type Objections = Vec<String>;
 
-/// How a claim is judged.
+/// The function that checks a claim.
 type Judge = fn(&Evidence, &History) -> Objections;
 
 /// Every claim, by name.
@@ -45,7 +45,7 @@ const CLAIMS: [(&str, Judge); 9] = [
     ("recovery", recovery::objections),
 ];
 
-/// Everything that is not as promised.
+/// Every violation.
 pub(crate) fn judge(evidence: &Evidence) -> Vec<Anomaly> {
     let history = History::of(evidence);
     CLAIMS

@@ -1,5 +1,5 @@
-//! The log's order is one that clients can have seen: what was answered before something else was asked for comes first; and
-//! whoever was refused was refused for a reason that there was.
+//! The log has an order that clients can have seen: a write that was answered before another one was sent
+//! comes first. A rejected write was rejected for a reason that existed.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -24,7 +24,8 @@ pub(super) fn objections(evidence: &Evidence, history: &History) -> Objections {
     for observation in &evidence.observations {
         let reason = match &observation.request {
             Request::Register { details, key } => {
-                // Whom an earlier try has registered is no reason to refuse the next one with the same key.
+                // A patient registered by an earlier try is no reason to reject the next try with the same
+                // key.
                 let same_email = by_email.get(&details.email.to_lowercase()).into_iter().flatten();
                 let others = same_email.filter(|id| key.is_none() || keys.get(id).copied() != key.as_deref());
                 let others: Vec<_> = others.filter_map(|id| history.patients.get(id)).collect();
@@ -43,7 +44,7 @@ pub(super) fn objections(evidence: &Evidence, history: &History) -> Objections {
     objections
 }
 
-/// The key with which each patient was registered, if it was with one.
+/// The key of each patient that was registered with one.
 fn keys<'e>(evidence: &'e Evidence, history: &History) -> HashMap<Uuid, &'e str> {
     let keyed = evidence.observations.iter().filter_map(|observation| {
         let Request::Register { key: Some(key), .. } = &observation.request else {
@@ -55,7 +56,7 @@ fn keys<'e>(evidence: &'e Evidence, history: &History) -> HashMap<Uuid, &'e str>
     keyed.collect()
 }
 
-/// Whether a later position was answered before an earlier one was asked for.
+/// Whether a later position was answered before an earlier one was requested.
 fn out_of_order(evidence: &Evidence) -> Objections {
     let times: HashMap<_, _> = evidence
         .observations
@@ -86,7 +87,7 @@ fn out_of_order(evidence: &Evidence) -> Objections {
     objections
 }
 
-/// Whether the answer to a registration could be given at some moment between question and answer.
+/// Whether the answer to a registration was correct at some moment between request and answer.
 fn reason_for_registration(observation: &Observation, history: &History, same_email: &[&Patient]) -> bool {
     match &observation.answer {
         answer if answer.is_problem("email-taken") => {
@@ -98,7 +99,8 @@ fn reason_for_registration(observation: &Observation, history: &History, same_em
                 .iter()
                 .any(|patient| patient.registered <= to && patient.deleted > from)
         }
-        // Of what clerks send, nothing is invalid and no key is used twice; but a copy may come while the first is under way.
+        // Clerks send only valid requests and use no key twice. A repetition may arrive while the first
+        // request is in progress.
         Answer::Problem { status, slug } => *status == 503 || slug == "request-in-progress",
         _ => true,
     }
@@ -111,7 +113,7 @@ fn reason_for_deletion(observation: &Observation, history: &History, patient: Op
             patient.deleted <= history.at_most(observation.ended)
         }
         Answer::Deleted { .. } => patient.deleted > history.at_least(observation.began),
-        // Patients are only deleted once they are known.
+        // Clerks delete only patients whose id is known.
         Answer::Problem { status, .. } => *status == 503,
         _ => true,
     }

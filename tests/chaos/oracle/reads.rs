@@ -1,5 +1,6 @@
-//! A read by id tells the truth of a moment between question and answer. A page of the list is that of some position, which is
-//! at least the `Min-Position` that was asked for, and never before that of an earlier page that the same client has seen.
+//! A read by id is correct at some moment between request and answer. A page of the list shows a single
+//! position, at or after the requested `Min-Position`, and never before that of an earlier page of the same
+//! client.
 
 use std::collections::HashMap;
 use std::ops::Bound;
@@ -60,7 +61,7 @@ fn is_of_its_time(id: Uuid, observation: &Observation, history: &History) -> boo
         history.at_most(observation.ended),
     );
     let Some(patient) = history.patients.get(&id) else {
-        // Ids are only read once they are known.
+        // Clients read only ids that are known.
         return false;
     };
     match &observation.answer {
@@ -82,13 +83,13 @@ struct Page<'p> {
 }
 
 impl Page<'_> {
-    /// The first position in that range of which this was the page.
+    /// The first position in the range at which this was the page.
     fn earliest(&self, history: &History, mut from: u64, mut to: u64) -> Option<u64> {
         let ids: Vec<_> = self.shown.iter().map(|(id, _)| *id).collect();
         if !ids.is_sorted() || ids.len() > self.limit {
             return None;
         }
-        // A full page says nothing of what comes after it.
+        // A full page says nothing about the patients after it.
         let end = match ids.last() {
             Some(last) if ids.len() == self.limit => Bound::Included(*last),
             _ => Bound::Unbounded,
@@ -111,7 +112,7 @@ impl Page<'_> {
         if found != ids.len() {
             return None;
         }
-        // While one who is not on the page was active, it was not the page.
+        // While an active patient is missing from the page, the page is not from that position.
         absent.sort_unstable();
         for (registered, deleted) in absent {
             if registered <= from && from < deleted {

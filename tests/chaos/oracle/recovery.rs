@@ -1,12 +1,12 @@
-//! The system recovered by itself, and nothing that it held stays held.
+//! The system recovered by itself and released its resources.
 
 use super::Objections;
 use super::history::History;
 use crate::evidence::Evidence;
 
-/// How long it may take until everything works again.
+/// Maximum time until everything works again.
 const RECOVERY: f64 = 15.0;
-/// What a process may hold more at rest than it held under load before the first fault.
+/// How much more a process may hold at rest than under load before the first fault.
 const MORE_MEMORY: u64 = 48 << 20;
 const MORE_DESCRIPTORS: usize = 16;
 

@@ -1,4 +1,4 @@
-//! The read table is what a replay of the log gives, and an email belongs to one active patient at most.
+//! The read table equals a replay of the log, and at most one active patient has an email.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -36,7 +36,7 @@ pub(super) fn objections(evidence: &Evidence, history: &History) -> Objections {
     objections
 }
 
-/// At no position do two active patients share an email; and the claims are those of the active patients.
+/// At no position do two active patients share an email, and the claims are those of the active patients.
 pub(super) fn objections_to_emails(evidence: &Evidence, history: &History) -> Objections {
     let mut objections = Vec::new();
     let (mut holders, mut emails) = (HashMap::new(), HashMap::new());

@@ -1,4 +1,4 @@
-//! Each claim objects when what it is about has gone wrong, and to nothing else.
+//! Each claim fails if what it describes is violated, and only then.
 
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ fn details(email: &str) -> Details {
     }
 }
 
-/// A request that was under way from `began` for half a second.
+/// A request that took half a second from `began`.
 fn observation(request_id: &str, began: u64, request: Request, answer: Answer) -> Observation {
     Observation {
         request_id: request_id.to_owned(),
@@ -87,7 +87,7 @@ fn deletion(request_id: &str, id: Uuid) -> Event {
     event(request_id, id, 2, &json!({"type": "PatientDeleted"}))
 }
 
-/// Positions and links anew, for a log that may have been altered.
+/// Recomputes positions and links of a log that a test has changed.
 fn chained(mut log: Vec<Event>) -> (Vec<Event>, Option<Head>) {
     let mut hash = [0; 32];
     for (position, event) in (1..).zip(&mut log) {
@@ -150,7 +150,7 @@ fn usage(memory: u64, descriptors: usize) -> Vec<Usage> {
     }]
 }
 
-/// Ana and Eva are registered, Ana is deleted, and Luz takes Ana's email; it is all as promised.
+/// Ana and Eva are registered, Ana is deleted, and Luz takes Ana's email. Nothing is violated.
 fn evidence() -> Evidence {
     let ids = |page: &[(Uuid, &str)]| {
         page.iter()
@@ -246,7 +246,7 @@ fn evidence() -> Evidence {
     }
 }
 
-/// The claims that object, once each.
+/// The failing claims, once each.
 fn objects(doctor: impl FnOnce(&mut Evidence)) -> Vec<&'static str> {
     let mut evidence = evidence();
     doctor(&mut evidence);
@@ -428,7 +428,7 @@ fn a_read_of_another_time_is_found() {
         objects(|evidence| seen(evidence, "read").answer = missing),
         ["reads"]
     );
-    // Deleted before anybody asked for that.
+    // Deleted before any client requested it.
     let claims = objects(|evidence| {
         let read = seen(evidence, "read");
         (read.began, read.ended) = (Duration::from_secs(3), Duration::from_secs(4));
@@ -444,7 +444,7 @@ fn a_list_that_goes_back_in_time_is_found() {
         seen(evidence, "list again").answer = old;
     });
     assert_eq!(claims, ["reads"]);
-    // A client that does not ask for a position may see an old list.
+    // A client that sends no `Min-Position` may see an old list.
     let claims = objects(|evidence| {
         let old = before(evidence);
         let again = seen(evidence, "list again");
@@ -483,7 +483,7 @@ fn a_lease_that_nobody_who_runs_holds_is_found() {
 #[test]
 fn mail_that_is_lost_doubled_or_misdirected_is_found() {
     assert_eq!(objects(|evidence| drop(evidence.mails.remove(0))), ["mail"]);
-    // Once more than there were attempts of which nobody knows how they ended.
+    // One more than the number of attempts with an unknown outcome.
     assert_eq!(
         objects(|evidence| evidence.mails.push(arrived(2, EVA, "e@example.com"))),
         ["mail"]

@@ -1,5 +1,5 @@
-//! Every 2xx write is in the log exactly once; an unanswered one at most once; one that was refused not at all; and nothing
-//! else is there.
+//! Every write answered 2xx is in the log exactly once, a write without an answer at most once, and a
+//! rejected write not at all. The log holds nothing else.
 
 use std::collections::{HashMap, HashSet};
 
@@ -38,7 +38,7 @@ pub(super) fn objections(evidence: &Evidence, history: &History) -> Objections {
     objections
 }
 
-/// A patient is registered once and deleted once at most; a request writes one event at most.
+/// A patient is registered at most once and deleted at most once. A request writes at most one event.
 fn twice(evidence: &Evidence) -> Objections {
     let mut objections = Vec::new();
     let (mut requests, mut events) = (HashSet::new(), HashMap::new());
@@ -66,7 +66,7 @@ fn twice(evidence: &Evidence) -> Objections {
     objections
 }
 
-/// Whether an event is not what its request asked for, or was answered.
+/// Whether an event differs from its request or from the answer.
 fn misfit(observation: &Observation, event: &Event) -> Option<String> {
     let asked = match &observation.request {
         Request::Register { details, .. } => event.registers().as_ref() == Some(details),
@@ -76,7 +76,7 @@ fn misfit(observation: &Observation, event: &Event) -> Option<String> {
     let answered = match &observation.answer {
         Answer::Registered { id, position, .. } => event.id() == Some(*id) && event.position == *position,
         Answer::Deleted { position } => event.position == *position,
-        // The answer to a deletion that met its own event, after the first try had lost its connection.
+        // The answer to a deletion that found its own event, after its first try had lost the connection.
         answer => answer.is_open(),
     };
     (!asked || !answered).then(|| {
@@ -87,7 +87,7 @@ fn misfit(observation: &Observation, event: &Event) -> Option<String> {
     })
 }
 
-/// Whether a write was answered and is not there.
+/// Whether a write was answered but is missing.
 fn lost(observation: &Observation, history: &History) -> Option<String> {
     let id = &observation.request_id;
     match (&observation.request, &observation.answer) {
@@ -102,7 +102,7 @@ fn lost(observation: &Observation, history: &History) -> Option<String> {
             let there = history.patients.get(patient).is_some_and(|found| {
                 found.registered == *position && found.details == *details && answered == details
             });
-            // A repeated registration was written by an earlier request with the same key.
+            // An earlier request with the same key wrote a repeated registration.
             let by_this = key.is_some() || history.events.contains_key(id);
             (!there || !by_this).then(|| format!("{id}: answered 201 at {position}, and not there"))
         }

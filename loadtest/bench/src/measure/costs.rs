@@ -1,4 +1,4 @@
-//! What is done beside the main thing: traces, and the record of who read what.
+//! The cost of optional work: traces, and the record of reads.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -29,7 +29,7 @@ pub(super) async fn run(options: &Options, server: &MysqlServer, report: &mut Re
     record_of_reads(options, server, report).await
 }
 
-/// Registrations with every request traced, and without.
+/// Registrations with every request traced, and without traces.
 async fn traces(options: &Options, server: &MysqlServer, report: &mut Report) -> anyhow::Result<()> {
     let collector = Collector::start().await?;
     let endpoint = format!("http://{}", collector.address);
@@ -64,7 +64,7 @@ async fn traces(options: &Options, server: &MysqlServer, report: &mut Report) ->
     Ok(())
 }
 
-/// Histories, each of which is on record before it is answered, against their rows one by one.
+/// Histories, each recorded before its answer, compared with reads of their rows one by one.
 async fn record_of_reads(options: &Options, server: &MysqlServer, report: &mut Report) -> anyhow::Result<()> {
     let patients = options.patients;
     let (ours, url) = filled(server, patients).await?;
@@ -97,7 +97,7 @@ async fn record_of_reads(options: &Options, server: &MysqlServer, report: &mut R
     Ok(())
 }
 
-/// A collector that takes whatever is sent, and throws it away.
+/// A collector that accepts and discards everything.
 struct Collector {
     address: SocketAddr,
     bytes: Arc<AtomicU64>,

@@ -1,4 +1,4 @@
-//! A burst of mail: it waits while its server is away, and leaves when that is back.
+//! A burst of mail that waits while its server is away, and is sent when the server returns.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -53,7 +53,7 @@ pub(super) async fn run(server: &MysqlServer, report: &mut Report) -> anyhow::Re
     Ok(())
 }
 
-/// A mail server that takes every mail at once and keeps none.
+/// A mail server that accepts and discards every mail.
 struct Sink {
     taken: Arc<AtomicU64>,
 }
@@ -72,7 +72,7 @@ impl Sink {
         Ok(Self { taken })
     }
 
-    /// How many mails a second it took, from the first to the last.
+    /// The number of mails per second, from the first to the last.
     async fn drained(&self) -> anyhow::Result<f64> {
         let (waiting, mut first) = (Instant::now(), None);
         loop {

@@ -24,7 +24,7 @@ pub(super) async fn run(options: &Options, server: &MysqlServer, report: &mut Re
     Ok(())
 }
 
-/// The program over a database of `patients` patients, all projected.
+/// The program on a database of `patients` patients, all projected.
 pub(super) async fn filled(server: &MysqlServer, patients: u64) -> anyhow::Result<(Server, String)> {
     let database = server.create_database().await;
     let url = database.url.clone();
@@ -45,7 +45,7 @@ pub(super) async fn projected(ours: &Server, position: u64) {
     .await;
 }
 
-/// Waits until every subscription is at the head: nothing else goes on.
+/// Waits until every subscription is at the head, so that no background work remains.
 pub(super) async fn settled(url: &str) -> anyhow::Result<()> {
     let mut connection = MySqlConnection::connect(url).await?;
     loop {

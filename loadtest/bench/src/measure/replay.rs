@@ -1,4 +1,4 @@
-//! Replaying the log into the read table, and appending to a long log.
+//! Replay of the log into the read table, and appends to a long log.
 
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,7 @@ use crate::server::{Server, memory, patients};
 use crate::stats::{median, middle};
 use crate::{fill, limits};
 
-/// Events a second that a rebuild is to reach.
+/// The goal for a rebuild, in events per second.
 const REBUILD: f64 = 80_000.0;
 
 pub(super) async fn rebuild(
@@ -61,8 +61,8 @@ pub(super) async fn rebuild(
     Ok(())
 }
 
-/// Runs `patients projection rebuild`, until the new table is served and the old one gone: events a second until it is
-/// served, and the most memory in MiB.
+/// Runs `patients projection rebuild` until the new table is served and the old one is deleted. Returns
+/// events per second until the new table is served, and the peak memory in MiB.
 async fn rebuilt(url: &str, events: u64) -> anyhow::Result<(f64, f64)> {
     let mut command = patients()?;
     command.args(["projection", "rebuild"]).env("DATABASE_URL", url);
@@ -94,7 +94,7 @@ pub(super) async fn depth(
     projected(&ours, 10_000).await;
     settled(&url).await?;
     let shallow = appends(options, &ours).await?;
-    // The program keeps running, and projects meanwhile.
+    // The program keeps running and projecting.
     fill::patients(&url, 10_000, options.deep).await?;
     projected(&ours, options.deep).await;
     settled(&url).await?;

@@ -1,4 +1,4 @@
-//! Failing requests among good ones, and more load than the machine can take.
+//! Failing requests among successful ones, and more load than the machine can handle.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::report::{Goal, Line, Report};
 use crate::server::Server;
 use crate::stats::median;
 
-/// Enough for each to be answered before its next request is due.
+/// Enough clients for each to have its answer before its next request is due.
 const CONNECTIONS: usize = 4096;
 
 pub(super) async fn run(options: &Options, server: &MysqlServer, report: &mut Report) -> anyhow::Result<()> {
@@ -18,7 +18,7 @@ pub(super) async fn run(options: &Options, server: &MysqlServer, report: &mut Re
     overload(options, server, report).await
 }
 
-/// A tenth of the registrations is of an email that is taken.
+/// A tenth of the registrations use an email that is taken.
 async fn failing(options: &Options, server: &MysqlServer, report: &mut Report) -> anyhow::Result<()> {
     const TAKEN: &str = "taken@example.com";
     let ours = Server::on(server, &[]).await?;
@@ -37,7 +37,7 @@ async fn failing(options: &Options, server: &MysqlServer, report: &mut Report) -
         with.push(drive(ours.address, 64, options.duration(), mixed).await?);
     }
     let (with, without) = (median(with), median(without));
-    // What was answered: a refusal is an answer too.
+    // Counts all answers, including rejections.
     let answered = with.rate + with.refused as f64 / options.duration().as_secs_f64();
     report.add(Line {
         what: "answers with 10% of emails taken, 64 clients".to_owned(),
@@ -51,7 +51,8 @@ async fn failing(options: &Options, server: &MysqlServer, report: &mut Report) -
     Ok(())
 }
 
-/// Four times as many registrations a second as the machine can take, whether or not they are answered.
+/// Offers four times the number of registrations per second that the machine can handle, whether or not they
+/// are answered.
 async fn overload(options: &Options, server: &MysqlServer, report: &mut Report) -> anyhow::Result<()> {
     let ours = Server::on(server, &[]).await?;
     drive(ours.address, 256, Duration::from_secs(2), register).await?;
