@@ -20,25 +20,25 @@ from locust.runners import WorkerRunner
 LIST_LIMIT = 100
 PATIENTS_KEPT_PER_USER = 1000
 
-# Accents go through the whole way, too.
+# Names with accents test the whole path.
 fake = Faker(["es_ES", "en_US"])
 
 
 class PatientLoadTest(FastHttpUser):
     """Someone at a registration desk, with a pause between two tasks."""
 
-    # FastHttpUser costs a fraction of HttpUser's processor time, so that the figures are the API's and not Locust's.
+    # FastHttpUser costs a fraction of HttpUser's processor time, so the figures are those of the API and not of Locust.
 
     host = os.environ.get("LOADTEST_HOST", "http://127.0.0.1:8000")
     wait_time = between(
         float(os.environ.get("LOADTEST_WAIT_MIN", "3")),
         float(os.environ.get("LOADTEST_WAIT_MAX", "5")),
     )
-    # Certificates are checked: a token goes to the host that was named or to none.
+    # Certificates are verified, so a token goes only to the named host.
     insecure = False
 
     def on_start(self):
-        # Only this user's own, so that no other user deletes what is about to be read.
+        # Only this user's own patients, so that no other user deletes a patient who is about to be read.
         self.patients = deque(maxlen=PATIENTS_KEPT_PER_USER)
 
     @task(5)
@@ -98,7 +98,7 @@ class PatientLoadTest(FastHttpUser):
             method, path, name=name or path, json=json, headers=authorization(), catch_response=True
         ) as response:
             if response.status_code == 0:
-                # Not the error's text, which can name a different port each time and so escape grouping.
+                # Not the error's text: it can name a different port each time, which would defeat grouping.
                 response.failure(f"no answer: {type(response.error).__name__}")
                 return None
             if response.status_code != status:
@@ -127,7 +127,7 @@ def authorization():
 def new_registration():
     return {
         "name": fake.name(),
-        # Unique over all users, worker processes and runs, which fake.unique is not; example.com receives no mail.
+        # Unique across all users, worker processes and runs, unlike fake.unique. example.com receives no mail.
         "email": f"load-{uuid.uuid4().hex}@example.com",
         "phone": fake.phone_number(),
         "document_url": fake.url(),
@@ -161,6 +161,6 @@ def wrong_list(body):
 @events.quitting.add_listener
 def fail_empty_run(environment, **_kwargs):
     """A run without a request has shown nothing and must not pass for a success."""
-    # A worker hands its figures to the master and has none of its own.
+    # A worker reports its figures to the master and keeps none.
     if not isinstance(environment.runner, WorkerRunner) and environment.stats.total.num_requests == 0:
         environment.process_exit_code = 1
