@@ -1,11 +1,10 @@
 //! Opening the database: waiting for the server, and for its schema.
 
 use std::fmt::Display;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use eventstore::{Clock, Database, DatabaseOptions, SystemClock};
 
 use crate::settings::Settings;
@@ -13,9 +12,11 @@ use crate::settings::Settings;
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
-/// What is done about a server that has no database of that name.
+/// What is done about a server that has no database of that name, or an SQLite file that does not exist.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Missing {
+    /// The file is created with its folder; on a server it is an error.
+    Create,
     /// It is an error.
     Refuse,
     /// Somebody else will make it.
@@ -30,6 +31,7 @@ pub(crate) async fn open(
 ) -> anyhow::Result<Database> {
     let options = DatabaseOptions {
         connections,
+        create: missing == Missing::Create,
         ..DatabaseOptions::default()
     };
     let mut waiting = Waiting::new(settings);
@@ -82,24 +84,14 @@ impl Waiting {
 pub(crate) async fn open_existing(settings: &Settings, connections: u32) -> anyhow::Result<Database> {
     let options = DatabaseOptions {
         connections,
+        create: false,
         ..DatabaseOptions::default()
     };
-    if let Some(file) = sqlite_file(&settings.database_url)
-        && !Path::new(file).exists()
-    {
-        bail!("DATABASE_URL: there is no file {file}");
-    }
     let database = Database::connect(&settings.database_url, options)
         .await
         .context("DATABASE_URL cannot be opened")?;
     migrations::check(&database).await?;
     Ok(database)
-}
-
-/// The file of an SQLite database.
-fn sqlite_file(database_url: &str) -> Option<&str> {
-    let path = database_url.strip_prefix("sqlite:")?;
-    path.strip_prefix("//").unwrap_or(path).split('?').next()
 }
 
 /// `patients migrate`: makes the database if the server has none of that name, and brings its schema up to date.
@@ -112,7 +104,7 @@ pub(crate) async fn migrate(settings: &Settings) -> anyhow::Result<()> {
 }
 
 async fn open_or_create(settings: &Settings) -> anyhow::Result<Database> {
-    match open(settings, 2, Missing::Refuse).await {
+    match open(settings, 2, Missing::Create).await {
         Err(error)
             if error
                 .downcast_ref()
@@ -122,7 +114,7 @@ async fn open_or_create(settings: &Settings) -> anyhow::Result<Database> {
                 .await
                 .context("the database cannot be made")?;
             tracing::info!("made the database of DATABASE_URL");
-            open(settings, 2, Missing::Refuse).await
+            open(settings, 2, Missing::Create).await
         }
         opened => opened,
     }

@@ -133,7 +133,7 @@ impl<'s> Process<'s> {
         let clock = SystemClock::shared();
         let owner = database::owner(role);
         let missing = match schema {
-            Schema::BringUpToDate => Missing::Refuse,
+            Schema::BringUpToDate => Missing::Create,
             Schema::WaitFor => Missing::WaitFor,
         };
         let database = database::open(settings, settings.database_connections, missing).await?;

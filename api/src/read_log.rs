@@ -7,7 +7,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use eventstore::database::{Script, Value};
+use eventstore::database::Value;
 use eventstore::{Batch, Clock, Coalescer, Database, Position, Rejected, Row, Session, Timestamp};
 use serde::Serialize;
 use tokio_util::task::TaskTracker;
@@ -342,34 +342,33 @@ impl Batch for Inserts {
 impl Inserts {
     async fn insert(&self, entries: &[Entry]) -> eventstore::Result<()> {
         let number = |number: Option<u64>| number.map(|number| i64::try_from(number).unwrap_or(i64::MAX));
-        let mut script = Script::new(self.0.dialect());
-        script
-            .statement("INSERT INTO audit_reads (")
-            .sql(COLUMNS)
-            .sql(") VALUES ");
-        for (place, Entry { id, at, read }) in entries.iter().enumerate() {
-            let (via, request_id) = match &read.via {
-                Via::Http { request_id } => ("http", Some(request_id.as_str())),
-                Via::Command => ("command", None),
-            };
-            if place > 0 {
-                script.sql(", ");
-            }
-            script.list([
-                Value::from(&id.to_string()),
-                (*at).into(),
-                (&read.actor).into(),
-                via.into(),
-                request_id.into(),
-                read.kind.name().into(),
-                read.outcome.name().into(),
-                read.patient.map(|id| id.to_string()).as_ref().into(),
-                read.event_type.as_ref().into(),
-                number(read.after).into(),
-                number(read.to).into(),
-            ]);
-        }
-        self.0.writer().await?.run(script).await?;
-        Ok(())
+        let ids: Vec<_> = entries
+            .iter()
+            .map(|entry| (entry.id.to_string(), entry.read.patient.map(|id| id.to_string())))
+            .collect();
+        let rows = entries
+            .iter()
+            .zip(&ids)
+            .map(|(Entry { at, read, .. }, (id, patient))| {
+                let (via, request_id) = match &read.via {
+                    Via::Http { request_id } => ("http", Some(request_id.as_str())),
+                    Via::Command => ("command", None),
+                };
+                [
+                    Value::from(id),
+                    (*at).into(),
+                    (&read.actor).into(),
+                    via.into(),
+                    request_id.into(),
+                    read.kind.name().into(),
+                    read.outcome.name().into(),
+                    patient.as_ref().into(),
+                    read.event_type.as_ref().into(),
+                    number(read.after).into(),
+                    number(read.to).into(),
+                ]
+            });
+        let insert = format!("INSERT INTO audit_reads ({COLUMNS}) VALUES");
+        self.0.writer().await?.insert(&insert, rows).await
     }
 }

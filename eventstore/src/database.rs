@@ -6,24 +6,28 @@
 //!
 //! SQLite has one writer at a time, so it gets two pools: one connection that writes, in turn, and some that read.
 
+mod lent;
+mod mysql;
+mod mysql_url;
 mod query;
+mod rows;
 mod script;
 mod session;
+mod sqlite;
 
-use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
-use sqlx::migrate::MigrateDatabase;
-use sqlx::mysql::{MySqlConnectOptions, MySqlPool, MySqlPoolOptions};
-use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
-};
-use sqlx::{ConnectOptions, Connection as _, Executor, MySql};
-use tokio::time::Instant;
+use sqlx::mysql::MySqlPool;
+use sqlx::sqlite::SqlitePool;
 
 use crate::error::{Error, Result};
+use lent::Lent;
+use mysql::Packet;
 use session::{Held, Link};
+use sqlite::DatabaseFile;
 
+pub(crate) use lent::LentPool;
 pub(crate) use query::BlockSize;
 pub use query::{Bind, Column, Query, Row, in_list, padded};
 pub use script::{Script, Value};
@@ -37,6 +41,10 @@ const LOCK_WAIT: Duration = Duration::from_secs(10);
 
 /// The pause before a busy SQLite file is opened again.
 const BUSY_PAUSE: Duration = Duration::from_millis(20);
+
+/// How long connections that are in use are waited for when a database is closed, and how often they are looked at.
+const CLOSING: Duration = Duration::from_secs(10);
+const CLOSING_PAUSE: Duration = Duration::from_millis(2);
 
 /// A kind of SQL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,6 +106,8 @@ pub struct DatabaseOptions {
     /// machine without power, a network cut in two, a suspended process) would otherwise hold the locks of its transaction
     /// for hours, and `log_head`'s stops every append everywhere.
     pub silence: Duration,
+    /// Whether an SQLite file and its folder are created if they do not exist.
+    pub create: bool,
 }
 
 impl Default for DatabaseOptions {
@@ -106,6 +116,7 @@ impl Default for DatabaseOptions {
             connections: 16,
             acquire_timeout: Duration::from_secs(5),
             silence: Duration::from_secs(30),
+            create: true,
         }
     }
 }
@@ -114,12 +125,21 @@ impl Default for DatabaseOptions {
 #[derive(Debug, Clone)]
 pub struct Database {
     pools: Pools,
+    lent: Arc<Lent>,
 }
 
 #[derive(Debug, Clone)]
 enum Pools {
-    MySql(MySqlPool),
-    Sqlite { writer: SqlitePool, readers: SqlitePool },
+    MySql {
+        pool: MySqlPool,
+        packet: Packet,
+    },
+    Sqlite {
+        writer: SqlitePool,
+        readers: SqlitePool,
+        /// None for a database in memory.
+        file: Option<Arc<DatabaseFile>>,
+    },
 }
 
 impl Database {
@@ -131,39 +151,53 @@ impl Database {
             (name, open.saturating_sub(pool.num_idle()), open)
         }
         match &self.pools {
-            Pools::MySql(pool) => vec![of("mysql", pool)],
-            Pools::Sqlite { writer, readers } => {
+            Pools::MySql { pool, .. } => vec![of("mysql", pool)],
+            Pools::Sqlite { writer, readers, .. } => {
                 vec![of("sqlite-writer", writer), of("sqlite-readers", readers)]
             }
         }
     }
 
-    /// Opens the database at `url`: `mysql://user:password@host:port/name` or `sqlite://path`. An SQLite file and its
-    /// folder are made if they are not there.
+    /// Opens the database at `url`: `mysql://user:password@host:port/name` or `sqlite://path`.
     ///
     /// # Errors
     ///
-    /// [`Error::Url`] if the URL is of neither kind; [`Error::Database`] if the database cannot be reached.
+    /// Waiting does not fix [`Error::Url`], if the URL is of neither kind or has an option that is not known, nor [`Error::Tls`], if the
+    /// server's certificate is not trusted. [`Error::NoFile`] if an SQLite file does not exist and is not to be created;
+    /// [`Error::Database`] and [`Error::Timeout`] if the database cannot be reached.
     pub async fn connect(url: &str, options: DatabaseOptions) -> Result<Self> {
         let pools = if url.starts_with("mysql:") || url.starts_with("mariadb:") {
-            Pools::MySql(connect_mysql(url, options).await?)
+            let (pool, packet) = mysql::connect(url, options).await?;
+            Pools::MySql { pool, packet }
         } else if url.starts_with("sqlite:") {
-            connect_sqlite(url, options).await?
+            let sqlite::Opened {
+                writer,
+                readers,
+                file,
+            } = sqlite::connect(url, options).await?;
+            Pools::Sqlite {
+                writer,
+                readers,
+                file,
+            }
         } else {
             return Err(Error::Url(
                 "expected mysql://user:password@host/name or sqlite://path".into(),
             ));
         };
-        Ok(Self { pools })
+        Ok(Self {
+            pools,
+            lent: Arc::default(),
+        })
     }
 
-    /// Makes the database that a MySQL URL names. (An SQLite database is made when it is opened.)
+    /// Creates the database that a MySQL URL names, if it does not exist. (An SQLite database is created when it is opened.)
     ///
     /// # Errors
     ///
-    /// [`Error::Database`], such as for a user who may not.
+    /// [`Error::Database`], such as for a user without the right to; those of [`Database::connect`].
     pub async fn create(url: &str) -> Result<()> {
-        Ok(MySql::create_database(url).await?)
+        mysql::create(url, DatabaseOptions::default()).await
     }
 
     /// The same database with so many connections apart from the others, each of which is opened in the runtime that first uses it.
@@ -171,22 +205,27 @@ impl Database {
     #[must_use]
     pub fn apart(&self, connections: u32) -> Self {
         let pools = match &self.pools {
-            Pools::MySql(pool) => Pools::MySql(
-                pool.options()
+            Pools::MySql { pool, packet } => Pools::MySql {
+                pool: pool
+                    .options()
                     .clone()
                     .max_connections(connections)
                     .connect_lazy_with(pool.connect_options().as_ref().clone()),
-            ),
+                packet: packet.clone(),
+            },
             sqlite @ Pools::Sqlite { .. } => sqlite.clone(),
         };
-        Self { pools }
+        Self {
+            pools,
+            lent: Arc::clone(&self.lent),
+        }
     }
 
     /// Which SQL it speaks.
     #[must_use]
     pub const fn dialect(&self) -> Dialect {
         match self.pools {
-            Pools::MySql(_) => Dialect::MySql,
+            Pools::MySql { .. } => Dialect::MySql,
             Pools::Sqlite { .. } => Dialect::Sqlite,
         }
     }
@@ -195,24 +234,40 @@ impl Database {
     ///
     /// # Errors
     ///
-    /// [`Error::Database`] if there is none within the time allowed.
+    /// [`Error::Database`] if there is none within the time allowed; [`Error::FileLost`].
     pub async fn reader(&self) -> Result<Connection> {
-        Ok(Connection::new(match &self.pools {
-            Pools::MySql(pool) => Link::MySql(pool.acquire().await?),
-            Pools::Sqlite { readers, .. } => Link::Sqlite(readers.acquire().await?),
-        }))
+        Ok(match &self.pools {
+            Pools::MySql { pool, packet } => {
+                Connection::new(Link::MySql(pool.acquire().await?, packet.script_limit()))
+            }
+            Pools::Sqlite { readers, file, .. } => {
+                Connection::new(sqlite::acquire(readers, file.as_ref()).await?)
+            }
+        })
     }
 
     /// A connection to write with.
     ///
     /// # Errors
     ///
-    /// [`Error::Database`] if there is none within the time allowed.
+    /// [`Error::Database`] if there is none within the time allowed; [`Error::FileLost`].
     pub async fn writer(&self) -> Result<Connection> {
-        Ok(Connection::new(match &self.pools {
-            Pools::MySql(pool) => Link::MySql(pool.acquire().await?),
-            Pools::Sqlite { writer, .. } => Link::Sqlite(writer.acquire().await?),
-        }))
+        match &self.pools {
+            Pools::MySql { .. } => self.reader().await,
+            Pools::Sqlite { writer, file, .. } => {
+                Ok(Connection::new(sqlite::acquire(writer, file.as_ref()).await?))
+            }
+        }
+    }
+
+    /// Lends connections to a library that wants a pool: what it does takes as long as a statement may, and a connection that it
+    /// leaves in the middle of something is used by nobody again.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Timeout`], [`Error::FileLost`].
+    pub(crate) async fn lend<T>(&self, work: impl AsyncFnOnce(LentPool) -> T) -> Result<T> {
+        self.lent.lend(&self.pools, work).await
     }
 
     /// Begins a transaction that may write. It is rolled back when it is dropped without a commit.
@@ -237,7 +292,7 @@ impl Database {
     #[must_use]
     pub const fn mysql(&self) -> Option<&MySqlPool> {
         match &self.pools {
-            Pools::MySql(pool) => Some(pool),
+            Pools::MySql { pool, .. } => Some(pool),
             Pools::Sqlite { .. } => None,
         }
     }
@@ -246,7 +301,7 @@ impl Database {
     #[must_use]
     pub const fn sqlite_readers(&self) -> Option<&SqlitePool> {
         match &self.pools {
-            Pools::MySql(_) => None,
+            Pools::MySql { .. } => None,
             Pools::Sqlite { readers, .. } => Some(readers),
         }
     }
@@ -255,107 +310,41 @@ impl Database {
     #[must_use]
     pub const fn sqlite_writer(&self) -> Option<&SqlitePool> {
         match &self.pools {
-            Pools::MySql(_) => None,
+            Pools::MySql { .. } => None,
             Pools::Sqlite { writer, .. } => Some(writer),
         }
     }
 
-    /// Closes every connection, those in use as soon as they are given back.
+    /// Closes every connection, those in use as soon as they are given back. The last one that closes an SQLite file moves the
+    /// write-ahead log into it.
     pub async fn close(&self) {
+        self.lent.close().await;
         match &self.pools {
-            Pools::MySql(pool) => pool.close().await,
-            Pools::Sqlite { writer, readers } => {
-                readers.close().await;
-                writer.close().await;
+            Pools::MySql { pool, .. } => close(pool).await,
+            Pools::Sqlite { writer, readers, .. } => {
+                close(readers).await;
+                close(writer).await;
             }
         }
     }
 }
 
-async fn connect_mysql(url: &str, options: DatabaseOptions) -> Result<MySqlPool> {
-    let connect = MySqlConnectOptions::from_str(url)
-        .map_err(|error| Error::Url(format!("expected mysql://user:password@host/name ({error})")))?
-        .statement_cache_capacity(PREPARED_STATEMENTS)
-        // It would log slow statements whole, and some have hashes of emails in their text.
-        .disable_statement_logging();
-    // Why there is no connection: the pool would ask on where it is refused, and say only that its time is up.
-    tokio::time::timeout(options.acquire_timeout, connect.connect())
-        .await
-        .map_err(|_| Error::Timeout(options.acquire_timeout))??
-        .close()
-        .await?;
-    let pool = MySqlPoolOptions::new()
-        .max_connections(options.connections)
-        // Sooner than the server would.
-        .idle_timeout(options.silence / 2)
-        .acquire_timeout(options.acquire_timeout)
-        // The busiest paths keep a connection of their own; the others can afford a ping to never get a stale one.
-        .test_before_acquire(true)
-        .after_connect(move |connection, _| {
-            Box::pin(async move {
-                // Read committed: a statement sees what is committed when it starts. Under the default, repeatable
-                // read, range conditions would also lock gaps, and neighbours would deadlock.
-                connection
-                    .execute("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED")
-                    .await?;
-                for (variable, limit) in [
-                    ("innodb_lock_wait_timeout", LOCK_WAIT),
-                    ("wait_timeout", options.silence),
-                ] {
-                    let set = format!("SET SESSION {variable} = {}", limit.as_secs());
-                    connection.execute(set.as_str()).await?;
-                }
-                Ok(())
-            })
-        })
-        .connect_with(connect)
-        .await?;
-    Ok(pool)
-}
-
-async fn connect_sqlite(url: &str, options: DatabaseOptions) -> Result<Pools> {
-    let connect = SqliteConnectOptions::from_str(url)
-        .map_err(|error| Error::Url(format!("expected sqlite://path ({error})")))?
-        .create_if_missing(true)
-        .journal_mode(SqliteJournalMode::Wal)
-        // FULL: a commit is on the disk when it returns, as with MySQL's defaults.
-        .synchronous(SqliteSynchronous::Full)
-        .foreign_keys(true)
-        .busy_timeout(LOCK_WAIT)
-        .statement_cache_capacity(PREPARED_STATEMENTS)
-        .disable_statement_logging();
-    if let Some(folder) = connect.get_filename().parent() {
-        tokio::fs::create_dir_all(folder)
-            .await
-            .map_err(|error| Error::Url(format!("cannot make the folder of {url} ({error})")))?;
-    }
-    let pool = || SqlitePoolOptions::new().acquire_timeout(options.acquire_timeout.max(LOCK_WAIT));
-    let writer = open_sqlite(pool().max_connections(1), connect.clone()).await?;
-    let readers = open_sqlite(
-        pool()
-            .max_connections(options.connections)
-            .test_before_acquire(false),
-        connect.create_if_missing(false),
-    )
-    .await?;
-    Ok(Pools::Sqlite { writer, readers })
-}
-
-/// Opens a pool. Whoever makes a new file a WAL one needs it alone for a moment; a second process that opens it just
-/// then is told that it is busy at once, whatever the busy timeout.
-async fn open_sqlite(pool: SqlitePoolOptions, connect: SqliteConnectOptions) -> Result<SqlitePool> {
-    let until = Instant::now() + LOCK_WAIT;
-    loop {
-        match pool
-            .clone()
-            .connect_with(connect.clone())
-            .await
-            .map_err(Error::from)
-        {
-            Err(error) if error.is_contention() && Instant::now() < until => {
-                tokio::time::sleep(BUSY_PAUSE).await;
+/// Closes a pool, and waits until its connections are closed. The driver's own `close` counts a place twice for each connection that
+/// was idle, and so may return while others are in use or are being given back.
+async fn close<D: sqlx::Database>(pool: &sqlx::Pool<D>) {
+    let closing = async {
+        loop {
+            pool.close().await;
+            if pool.size() == 0 {
+                return;
             }
-            opened => return opened,
+            tokio::time::sleep(CLOSING_PAUSE).await;
         }
+    };
+    if tokio::time::timeout(CLOSING, closing).await.is_err() {
+        tracing::warn!(
+            connections = pool.size(),
+            "connections to the database are still in use, and are left open"
+        );
     }
 }

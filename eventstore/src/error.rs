@@ -1,5 +1,6 @@
 //! What can go wrong between the log and its database.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::event::Position;
@@ -13,7 +14,38 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 pub enum Error {
     /// The database could not be reached, or refused a statement.
     #[error("database: {0}")]
-    Database(#[from] sqlx::Error),
+    Database(#[source] sqlx::Error),
+    /// The database accepts no writes: a replica, or one that its administrator has locked.
+    #[error("the database is read-only: {0}")]
+    ReadOnly(#[source] sqlx::Error),
+    /// The file of an SQLite database does not exist, and was not to be created.
+    #[error("there is no database file {}", path.display())]
+    NoFile {
+        /// Where it should be.
+        path: PathBuf,
+    },
+    /// The file of an SQLite database was deleted or replaced while it was open: what is written is lost.
+    #[error(
+        "the database file {} was deleted or replaced while it was open: put it back, or restart this process",
+        path.display()
+    )]
+    FileLost {
+        /// Where it was.
+        path: PathBuf,
+    },
+    /// A row is larger than what the server accepts in one packet.
+    #[error(
+        "a row of {bytes} bytes does not fit into {limit} bytes, which the server's max_allowed_packet leaves: raise it"
+    )]
+    RowTooLarge {
+        /// Its size in a statement.
+        bytes: usize,
+        /// The largest that is possible.
+        limit: usize,
+    },
+    /// No TLS connection to the database server is possible, and waiting does not change that.
+    #[error("TLS to the database server: {0}")]
+    Tls(String),
     /// The database did not answer within the time allowed.
     #[error("database: no answer within {0:?}")]
     Timeout(Duration),
@@ -66,6 +98,19 @@ pub enum Error {
     /// Redis could not be reached, or its URL is wrong.
     #[error("redis: {0}")]
     Redis(#[from] redis::RedisError),
+    /// Redis did not answer within the time allowed.
+    #[error("redis: no answer within {0:?}")]
+    RedisTimeout(Duration),
+}
+
+impl From<sqlx::Error> for Error {
+    fn from(error: sqlx::Error) -> Self {
+        if is_read_only(&error) {
+            Self::ReadOnly(error)
+        } else {
+            Self::Database(error)
+        }
+    }
 }
 
 impl Error {
@@ -95,6 +140,15 @@ impl Error {
         }
     }
 
+    /// Whether it is the database as a whole that fails, until somebody changes that: no statement is at fault.
+    #[must_use]
+    pub const fn is_of_the_whole_database(&self) -> bool {
+        matches!(
+            self,
+            Self::ReadOnly(_) | Self::FileLost { .. } | Self::NoFile { .. }
+        )
+    }
+
     /// Whether the database did not take a value for what it is (a constraint, a length, a type), rather than for how the
     /// database is: the same statement would be refused on any other day.
     #[must_use]
@@ -115,9 +169,12 @@ impl Error {
             .is_ok_and(|code| matches!(code & 0xff, 18..=20))
     }
 
-    /// Whether the server is there but has no database of that name.
+    /// Whether the server is there but has no database of that name, or there is no such file.
     #[must_use]
     pub fn is_unknown_database(&self) -> bool {
+        if matches!(self, Self::NoFile { .. }) {
+            return true;
+        }
         let Self::Database(sqlx::Error::Database(error)) = self else {
             return false;
         };
@@ -139,13 +196,27 @@ impl Error {
             // component).
             return matches!(number, 1205 | 1213 | 1047);
         }
-        // SQLITE_BUSY, SQLITE_LOCKED and their extended codes.
-        error
-            .as_database_error()
-            .and_then(sqlx::error::DatabaseError::code)
-            .and_then(|code| code.parse::<u32>().ok())
-            .is_some_and(|code| matches!(code & 0xff, 5 | 6))
+        // SQLITE_BUSY, SQLITE_LOCKED.
+        matches!(sqlite_code(error), Some(5 | 6))
     }
+}
+
+/// Whether the database said that it accepts no writes.
+fn is_read_only(error: &sqlx::Error) -> bool {
+    if let Some(number) = mysql_number(error) {
+        // ER_OPTION_PREVENTS_STATEMENT (read_only, super_read_only), ER_CANT_EXECUTE_IN_READ_ONLY_TRANSACTION,
+        // ER_READ_ONLY_MODE (innodb_read_only), ER_INNODB_READ_ONLY, ER_SCHEMA_READ_ONLY, and MariaDB's ER_OPEN_AS_READONLY.
+        return matches!(number, 1290 | 1792 | 1836 | 1874 | 3989 | 1036);
+    }
+    // SQLITE_READONLY and its extended codes.
+    sqlite_code(error) == Some(8)
+}
+
+/// The primary code of an error of SQLite.
+fn sqlite_code(error: &sqlx::Error) -> Option<u32> {
+    let error = error.as_database_error()?;
+    error.try_downcast_ref::<sqlx::sqlite::SqliteError>()?;
+    Some(error.code()?.parse::<u32>().ok()? & 0xff)
 }
 
 /// The number of an error that MySQL or MariaDB gave.

@@ -89,6 +89,28 @@ impl EventLog {
         Head::of(row.as_ref())
     }
 
+    /// Whether the log can be written. Asks MySQL with an update that changes no row; an SQLite file is one that this process writes, so
+    /// a failed append tells.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Database`], other than that the database is read-only.
+    pub async fn is_writable(&self) -> Result<bool> {
+        if self.database.dialect() == Dialect::Sqlite {
+            return Ok(true);
+        }
+        let mut connection = self.database.writer().await?;
+        let updated = connection
+            .query("UPDATE log_head SET position = position WHERE id = 0")
+            .execute()
+            .await;
+        match updated {
+            Ok(_) => Ok(true),
+            Err(Error::ReadOnly(_)) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
     /// The feed: at most `limit` events after `after`, in the order of their positions. Fewer than `limit` are all
     /// that there are.
     ///

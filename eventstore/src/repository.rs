@@ -15,7 +15,7 @@ use sqlite_es::SqliteEventRepository;
 
 use crate::append::{Append, AppendError, AppendQueue, Appended};
 use crate::claim::ClaimRules;
-use crate::database::Database;
+use crate::database::LentPool;
 use crate::event::{NewEvent, Position, RecordedEvent};
 use crate::log::EventLog;
 
@@ -59,6 +59,15 @@ impl EventRepository {
     pub fn receipt(&self) -> Receipt {
         self.receipt.clone()
     }
+
+    /// Lets mysql-es or sqlite-es read, with connections that are lent for that.
+    async fn read(
+        &self,
+        read: impl AsyncFnOnce(LentPool) -> Result<Vec<SerializedEvent>, PersistenceError>,
+    ) -> Result<Vec<SerializedEvent>, PersistenceError> {
+        let lent = self.log.database().lend(read).await;
+        lent.map_err(|error| PersistenceError::ConnectionError(Box::new(error)))?
+    }
 }
 
 impl PersistedEventRepository for EventRepository {
@@ -69,10 +78,19 @@ impl PersistedEventRepository for EventRepository {
         if self.fresh {
             return Ok(Vec::new());
         }
-        match reads(self.log.database())? {
-            Reads::MySql(repository) => repository.get_events::<A>(aggregate_id).await,
-            Reads::Sqlite(repository) => repository.get_events::<A>(aggregate_id).await,
-        }
+        self.read(async |pool| match pool {
+            LentPool::MySql(pool) => {
+                MysqlEventRepository::new(pool)
+                    .get_events::<A>(aggregate_id)
+                    .await
+            }
+            LentPool::Sqlite(pool) => {
+                SqliteEventRepository::new(pool)
+                    .get_events::<A>(aggregate_id)
+                    .await
+            }
+        })
+        .await
     }
 
     async fn get_last_events<A: Aggregate>(
@@ -80,10 +98,19 @@ impl PersistedEventRepository for EventRepository {
         aggregate_id: &str,
         last_sequence: usize,
     ) -> Result<Vec<SerializedEvent>, PersistenceError> {
-        match reads(self.log.database())? {
-            Reads::MySql(repository) => repository.get_last_events::<A>(aggregate_id, last_sequence).await,
-            Reads::Sqlite(repository) => repository.get_last_events::<A>(aggregate_id, last_sequence).await,
-        }
+        self.read(async |pool| match pool {
+            LentPool::MySql(pool) => {
+                MysqlEventRepository::new(pool)
+                    .get_last_events::<A>(aggregate_id, last_sequence)
+                    .await
+            }
+            LentPool::Sqlite(pool) => {
+                SqliteEventRepository::new(pool)
+                    .get_last_events::<A>(aggregate_id, last_sequence)
+                    .await
+            }
+        })
+        .await
     }
 
     /// There are no snapshots: a patient has two events at most.
@@ -169,23 +196,6 @@ impl PersistedEventRepository for EventRepository {
         });
         Ok(stream)
     }
-}
-
-enum Reads {
-    MySql(MysqlEventRepository),
-    Sqlite(SqliteEventRepository),
-}
-
-fn reads(database: &Database) -> Result<Reads, PersistenceError> {
-    database
-        .mysql()
-        .map(|pool| Reads::MySql(MysqlEventRepository::new(pool.clone())))
-        .or_else(|| {
-            database
-                .sqlite_readers()
-                .map(|pool| Reads::Sqlite(SqliteEventRepository::new(pool.clone())))
-        })
-        .ok_or_else(|| PersistenceError::UnknownError("no database".into()))
 }
 
 impl From<SerializedEvent> for NewEvent {

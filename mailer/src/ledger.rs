@@ -13,7 +13,7 @@
 //! `due_at` says when a row may be taken: at once, after a pause, or when the lease of its worker runs out. Whoever
 //! takes it puts a new `lease` on it, and only with that lease can the outcome be recorded.
 
-use eventstore::database::{Script, in_list, padded};
+use eventstore::database::{in_list, padded};
 use eventstore::{Dialect, Position, RecordedEvent, Result, Session, Timestamp, Transaction};
 
 use crate::template::Template;
@@ -65,27 +65,22 @@ pub(crate) async fn add(
     events: &[&RecordedEvent],
     now: Timestamp,
 ) -> Result<()> {
-    if events.is_empty() {
-        return Ok(());
-    }
-    let dialect = transaction.dialect();
-    let mut script = Script::new(dialect);
-    script
-        .statement(dialect.insert_ignore())
-        .sql(" INTO mail_deliveries (position, template, aggregate_id, state, due_at, created_at, updated_at) VALUES ")
-        .rows(events.iter().map(|event| {
-            [
-                event.position.into(),
-                template.name().into(),
-                (&event.aggregate_id).into(),
-                "pending".into(),
-                now.into(),
-                now.into(),
-                now.into(),
-            ]
-        }));
-    transaction.run(script).await?;
-    Ok(())
+    let insert = format!(
+        "{} INTO mail_deliveries (position, template, aggregate_id, state, due_at, created_at, updated_at) VALUES",
+        transaction.dialect().insert_ignore()
+    );
+    let rows = events.iter().map(|event| {
+        [
+            event.position.into(),
+            template.name().into(),
+            (&event.aggregate_id).into(),
+            "pending".into(),
+            now.into(),
+            now.into(),
+            now.into(),
+        ]
+    });
+    transaction.insert(&insert, rows).await
 }
 
 /// Cancels what waits for those aggregates. What is being sent just now is not touched.

@@ -17,8 +17,12 @@
 //!    | a new value, if older programs pass over it | a value that older programs stop at |
 //!
 //!    `scripts/upgrade` runs an older program on the newer schema.
-//! 3. Who needs a new table gets it in `users/grant.sql`, and in the table of rights in docs/operations.md; a test holds them
+//! 3. On MySQL, `CREATE TABLE` names `ENGINE=InnoDB`. The program refuses to run while one of its tables has another engine; it finds their
+//!    names after `CREATE TABLE IF NOT EXISTS`.
+//! 4. Who needs a new table gets it in `users/grant.sql`, and in the table of rights in docs/operations.md; a test holds them
 //!    together.
+
+mod engine;
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -58,6 +62,18 @@ pub enum Error {
         /// The newest that this program has.
         needed: i64,
     },
+    /// Tables have a storage engine without transactions, or one that was never tested.
+    #[error("{} not InnoDB, without which committed data is lost; with every process stopped, run:{}", engine::tables(.0), engine::mend(.0))]
+    Engine(Vec<OtherEngine>),
+}
+
+/// A table with another storage engine than InnoDB.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OtherEngine {
+    /// The table's name.
+    pub table: String,
+    /// Its storage engine.
+    pub engine: String,
 }
 
 impl Error {
@@ -69,7 +85,7 @@ impl Error {
             Self::Migrate(MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _)) => {
                 eventstore::Error::is_lost_connection(error)
             }
-            Self::Migrate(_) | Self::Behind { .. } => false,
+            Self::Migrate(_) | Self::Behind { .. } | Self::Engine(_) => false,
         }
     }
 }
@@ -80,6 +96,7 @@ impl Error {
 ///
 /// [`Error::Store`], [`Error::Migrate`].
 pub async fn migrate(database: &Database, clock: Arc<dyn Clock>, owner: &str) -> Result<(), Error> {
+    engine::check(database).await?;
     let leases = match database.dialect() {
         Dialect::MySql => include_str!("../mysql/leases.sql"),
         Dialect::Sqlite => include_str!("../sqlite/leases.sql"),
@@ -182,12 +199,13 @@ async fn forget_unfinished(database: &Database) -> Result<(), Error> {
     Ok(())
 }
 
-/// Whether the schema is as new as this program.
+/// Whether the schema is as new as this program, and its tables have transactions.
 ///
 /// # Errors
 ///
-/// [`Error::Behind`] if it is not, [`Error::Store`].
+/// [`Error::Behind`] or [`Error::Engine`] if that is not so, [`Error::Store`].
 pub async fn check(database: &Database) -> Result<(), Error> {
+    engine::check(database).await?;
     let needed = MYSQL.iter().map(|migration| migration.version).max().unwrap_or(0);
     let found = applied(database).await?.unwrap_or(0);
     if found < needed {

@@ -2,15 +2,17 @@
 
 use std::collections::BTreeSet;
 
-use eventstore::database::{Script, in_list, padded};
+use eventstore::database::{in_list, padded};
 use eventstore::{Position, RecordedEvent, Session, Transaction};
 
 use crate::PATIENT_VIEW;
 use crate::changes::{Changes, PatientRow, changes};
 use crate::view::ProjectionError;
 
-/// Rows in one statement: a packet of MySQL's holds them, however long their values are, and SQLite binds them.
-const ROWS: usize = 1000;
+/// Maximum number of ids in one statement.
+const IDS: usize = 1000;
+const INSERT: &str = "INSERT INTO patient_view \
+                      (generation, id, name_key, name, email, phone, document_url, sequence, registered_at) VALUES";
 
 /// Writes what `events` mean to `generation`.
 pub(crate) async fn write(
@@ -34,13 +36,10 @@ pub(crate) async fn write_changes(
     generation: i64,
     changes: &Changes,
 ) -> Result<(), eventstore::Error> {
-    for ids in changes.deleted.chunks(ROWS) {
+    for ids in changes.deleted.chunks(IDS) {
         delete(transaction, generation, ids).await?;
     }
-    for rows in changes.inserted.chunks(ROWS) {
-        insert(transaction, generation, rows).await?;
-    }
-    Ok(())
+    insert(transaction, generation, &changes.inserted).await
 }
 
 /// Which of `events` are to be passed over because an operator said so.
@@ -88,25 +87,18 @@ async fn insert(
     rows: &[PatientRow],
 ) -> Result<(), eventstore::Error> {
     // A plain INSERT: a row that is there already would mean an event applied twice, and must not pass unseen.
-    let mut script = Script::new(transaction.dialect());
-    script
-        .statement(
-            "INSERT INTO patient_view \
-             (generation, id, name_key, name, email, phone, document_url, sequence, registered_at) VALUES ",
-        )
-        .rows(rows.iter().map(|row| {
-            [
-                generation.into(),
-                (&row.id).into(),
-                (&row.name_key).into(),
-                (&row.details.name).into(),
-                (&row.details.email).into(),
-                (&row.details.phone).into(),
-                (&row.details.document_url).into(),
-                row.sequence.cast_signed().into(),
-                row.registered_at.into(),
-            ]
-        }));
-    transaction.run(script).await?;
-    Ok(())
+    let rows = rows.iter().map(|row| {
+        [
+            generation.into(),
+            (&row.id).into(),
+            (&row.name_key).into(),
+            (&row.details.name).into(),
+            (&row.details.email).into(),
+            (&row.details.phone).into(),
+            (&row.details.document_url).into(),
+            row.sequence.cast_signed().into(),
+            row.registered_at.into(),
+        ]
+    });
+    transaction.insert(INSERT, rows).await
 }

@@ -13,6 +13,7 @@ mod client;
 mod command_line;
 mod consistency;
 mod database_users;
+mod databases;
 mod embedded;
 mod faults;
 mod feed;

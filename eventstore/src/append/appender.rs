@@ -86,7 +86,7 @@ impl Appender {
     async fn answer(&mut self, items: Vec<Append>) -> Vec<Outcome> {
         match self.commit(&items).await {
             Ok(outcomes) => outcomes,
-            Err(AppendError::Unavailable(error)) if refused(&error) => {
+            Err(AppendError::Unavailable(error)) if refused(&error) && !error.is_of_the_whole_database() => {
                 tracing::warn!(
                     append.batch = items.len(),
                     error = %error,

@@ -12,11 +12,8 @@ use crate::event::{Hash, Position};
 use crate::log::Head;
 use crate::signal::Notice;
 
-/// The most events in one `INSERT`: of ten values each, where SQLite has places for 32,766 and MySQL for 65,535.
-const STATEMENT_EVENTS: usize = 1000;
-/// The most bytes of JSON in one `INSERT`, which are twice as many in hexadecimal digits. A server ends the connection on a packet
-/// that is too large (MariaDB's `max_allowed_packet` is 16 MiB by default).
-const STATEMENT_BYTES: usize = 4 * 1024 * 1024;
+const INSERT_EVENTS: &str = "INSERT INTO events (position, aggregate_type, aggregate_id, sequence, event_type, event_version, payload, \
+                             metadata, recorded_at, hash) VALUES";
 
 /// A transaction that is ready to be committed.
 pub(super) struct Open<'c> {
@@ -52,16 +49,13 @@ pub(super) async fn open<'c>(
     // that "as of a moment" is always a prefix of the log.
     let recorded_at = clock.now().max(head.recorded_at);
     let chained = chain(items, &decision, &head, recorded_at);
-    let mut script = Script::new(dialect);
+    let (mut full, mut script) = (Vec::new(), Script::new(dialect));
+    let limit = transaction.script_limit();
     release(&mut script, &decision);
-    take(&mut script, &decision);
-    let mut inserts = statements(&chained.rows).peekable();
-    while let Some(rows) = inserts.next() {
-        insert(&mut script, rows, recorded_at);
-        if inserts.peek().is_some() {
-            let filled = std::mem::replace(&mut script, Script::new(dialect));
-            transaction.run(filled).await?;
-        }
+    take(&mut script, &decision, limit, &mut full)?;
+    insert(&mut script, &chained.rows, recorded_at, limit, &mut full)?;
+    for script in full {
+        transaction.run(script).await?;
     }
     let head = chained.rows.last().map(|last| Head {
         position: last.position,
@@ -222,60 +216,41 @@ fn release(script: &mut Script, decision: &Decision<'_>) {
     }
 }
 
-fn take(script: &mut Script, decision: &Decision<'_>) {
-    if decision.taken.is_empty() {
-        return;
-    }
+fn take(script: &mut Script, decision: &Decision<'_>, limit: usize, full: &mut Vec<Script>) -> Result<()> {
     // In the order of their bytes, as the index has them.
     let taken: BTreeMap<&Claim, &Aggregate<'_>> = decision.taken.iter().collect();
-    script
-        .statement("INSERT INTO claims (claim, aggregate_type, aggregate_id) VALUES ")
-        .rows(taken.into_iter().map(|(claim, (aggregate_type, aggregate_id))| {
-            [
-                (&claim.0).into(),
-                (*aggregate_type).into(),
-                (*aggregate_id).into(),
-            ]
-        }));
+    let rows = taken.into_iter().map(|(claim, (aggregate_type, aggregate_id))| {
+        [
+            (&claim.0).into(),
+            (*aggregate_type).into(),
+            (*aggregate_id).into(),
+        ]
+    });
+    let insert = "INSERT INTO claims (claim, aggregate_type, aggregate_id) VALUES";
+    script.insert(insert, rows, limit, full)
 }
 
-/// Divides the events among as few statements as may be; among ordinary events, one.
-fn statements<'r, 'a>(mut rest: &'r [Link<'a>]) -> impl Iterator<Item = &'r [Link<'a>]> {
-    std::iter::from_fn(move || {
-        let mut bytes = 0;
-        let fit = rest
-            .iter()
-            .take(STATEMENT_EVENTS)
-            .take_while(|row| {
-                bytes += row.prepared.payload.len() + row.prepared.metadata.len();
-                bytes <= STATEMENT_BYTES
-            })
-            .count();
-        let (now, later) = rest.split_at(fit.max(1).min(rest.len()));
-        rest = later;
-        (!now.is_empty()).then_some(now)
-    })
-}
-
-fn insert(script: &mut Script, rows: &[Link<'_>], recorded_at: Timestamp) {
-    script
-        .statement(
-            "INSERT INTO events (position, aggregate_type, aggregate_id, sequence, event_type, event_version, payload, \
-             metadata, recorded_at, hash) VALUES ",
-        )
-        .rows(rows.iter().map(|row| {
-            let event = &row.prepared.event;
-            [
-                row.position.into(),
-                (&event.aggregate_type).into(),
-                (&event.aggregate_id).into(),
-                event.sequence.cast_signed().into(),
-                (&event.event_type).into(),
-                (&event.event_version).into(),
-                (&row.prepared.payload).into(),
-                (&row.prepared.metadata).into(),
-                recorded_at.into(),
-                (&row.hash.0).into(),
-            ]
-        }));
+fn insert(
+    script: &mut Script,
+    rows: &[Link<'_>],
+    recorded_at: Timestamp,
+    limit: usize,
+    full: &mut Vec<Script>,
+) -> Result<()> {
+    let rows = rows.iter().map(|row| {
+        let event = &row.prepared.event;
+        [
+            row.position.into(),
+            (&event.aggregate_type).into(),
+            (&event.aggregate_id).into(),
+            event.sequence.cast_signed().into(),
+            (&event.event_type).into(),
+            (&event.event_version).into(),
+            (&row.prepared.payload).into(),
+            (&row.prepared.metadata).into(),
+            recorded_at.into(),
+            (&row.hash.0).into(),
+        ]
+    });
+    script.insert(INSERT_EVENTS, rows, limit, full)
 }

@@ -8,11 +8,12 @@ use sqlx::sqlite::{SqliteArguments, SqliteConnection, SqliteRow};
 use sqlx::{ColumnIndex, Decode, Encode, MySql, Row as _, Sqlite, Type};
 use tokio::sync::mpsc;
 
+use super::sqlite::{self, DatabaseFile};
 use crate::error::{Error, Result};
 use crate::event::Position;
 
 /// How long one statement may take. A server that is gone without a word would otherwise never be noticed.
-const STATEMENT_TIMEOUT: Duration = Duration::from_secs(20);
+pub(super) const STATEMENT_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// A type that can be bound to a `?` on every database.
 pub trait Bind<'q>: Send + Encode<'q, MySql> + Type<MySql> + Encode<'q, Sqlite> + Type<Sqlite> + 'q {}
@@ -31,6 +32,7 @@ impl<'r, T> Column<'r> for T where T: Decode<'r, MySql> + Type<MySql> + Decode<'
 pub struct Query<'q, 'c> {
     statement: Statement<'q, 'c>,
     unfinished: &'c mut bool,
+    file: Option<&'c DatabaseFile>,
 }
 
 enum Statement<'q, 'c> {
@@ -49,6 +51,7 @@ impl<'q, 'c> Query<'q, 'c> {
         Self {
             statement: Statement::MySql(connection, sqlx::query(sql)),
             unfinished,
+            file: None,
         }
     }
 
@@ -56,10 +59,12 @@ impl<'q, 'c> Query<'q, 'c> {
         connection: &'c mut SqliteConnection,
         sql: &'q str,
         unfinished: &'c mut bool,
+        file: Option<&'c DatabaseFile>,
     ) -> Self {
         Self {
             statement: Statement::Sqlite(connection, sqlx::query(sql)),
             unfinished,
+            file,
         }
     }
 
@@ -88,8 +93,9 @@ impl<'q, 'c> Query<'q, 'c> {
         let Self {
             statement,
             unfinished,
+            file,
         } = self;
-        finish(unfinished, async {
+        finish(unfinished, file, async {
             Ok(match statement {
                 Statement::MySql(connection, query) => query.execute(connection).await?.rows_affected(),
                 Statement::Sqlite(connection, query) => query.execute(connection).await?.rows_affected(),
@@ -107,8 +113,9 @@ impl<'q, 'c> Query<'q, 'c> {
         let Self {
             statement,
             unfinished,
+            file,
         } = self;
-        finish(unfinished, async {
+        finish(unfinished, file, async {
             Ok(match statement {
                 Statement::MySql(connection, query) => query
                     .fetch_all(connection)
@@ -137,6 +144,7 @@ impl<'q, 'c> Query<'q, 'c> {
         let Self {
             statement,
             unfinished,
+            file,
         } = self;
         // Until the last row has come, the server has more to say.
         let before = std::mem::replace(unfinished, true);
@@ -148,6 +156,7 @@ impl<'q, 'c> Query<'q, 'c> {
                 send(query.fetch(connection).map_ok(Row::Sqlite), size, blocks).await?
             }
         };
+        sqlite::check(file)?;
         match sent {
             Sent::All(last) => {
                 *unfinished = before;
@@ -167,9 +176,11 @@ impl<'q, 'c> Query<'q, 'c> {
     }
 }
 
-/// Waits for a statement, and notes whether its connection can be used on: only if the server has answered.
+/// Waits for a statement, and notes whether its connection can be used on: only if the server has answered. What an SQLite file
+/// answers counts only if it still is the database's file.
 pub(super) async fn finish<T>(
     unfinished: &mut bool,
+    file: Option<&DatabaseFile>,
     statement: impl Future<Output = sqlx::Result<T>>,
 ) -> Result<T> {
     let before = std::mem::replace(unfinished, true);
@@ -180,6 +191,8 @@ pub(super) async fn finish<T>(
     if !answered.as_ref().is_err_and(Error::is_connection) {
         *unfinished = before;
     }
+    // First: a file that is gone makes statements fail in many ways.
+    file.map_or(Ok(()), DatabaseFile::check_open)?;
     answered
 }
 

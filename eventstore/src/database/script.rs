@@ -111,8 +111,8 @@ impl Script {
         })
     }
 
-    /// Begins a statement, which goes on with [`Script::sql`], [`Script::value`], [`Script::list`] and [`Script::rows`]. Values are
-    /// never a part of `sql`.
+    /// Begins a statement, which goes on with [`Script::sql`], [`Script::value`] and [`Script::list`]. Values are never a part of
+    /// `sql`.
     pub fn statement(&mut self, sql: &str) -> &mut Self {
         match &mut self.0 {
             Spelt::MySql(text) if !text.is_empty() => text.push_str("; "),
@@ -171,6 +171,35 @@ impl Script {
             self.list(row);
         }
         self
+    }
+
+    /// Which SQL it is in.
+    pub(super) const fn dialect(&self) -> Dialect {
+        match self.0 {
+            Spelt::MySql(_) => Dialect::MySql,
+            Spelt::Sqlite(_) => Dialect::Sqlite,
+        }
+    }
+
+    /// The bytes that go to MySQL; 0 for SQLite, which is in this process.
+    pub(super) fn len(&self) -> usize {
+        self.text().map_or(0, str::len)
+    }
+
+    /// Whether it has no statement.
+    pub(super) fn is_empty(&self) -> bool {
+        match &self.0 {
+            Spelt::MySql(text) => text.is_empty(),
+            Spelt::Sqlite(statements) => statements.is_empty(),
+        }
+    }
+
+    /// Takes away what follows the first `length` bytes.
+    pub(super) fn cut(&mut self, length: usize) -> String {
+        match &mut self.0 {
+            Spelt::MySql(text) => text.split_off(length),
+            Spelt::Sqlite(_) => String::new(),
+        }
     }
 
     /// What goes to MySQL; nothing to SQLite.

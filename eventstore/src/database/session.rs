@@ -9,15 +9,19 @@
 use sqlx::pool::PoolConnection;
 use sqlx::{Executor, MySql, Sqlite};
 
+use std::sync::Arc;
+
 use super::Dialect;
 use super::query::{Query, Row, finish};
-use super::script::Script;
+use super::script::{Script, Value};
+use super::sqlite::DatabaseFile;
 use crate::error::{Error, Result};
 
 #[derive(Debug)]
 pub(super) enum Link {
-    MySql(PoolConnection<MySql>),
-    Sqlite(PoolConnection<Sqlite>),
+    /// With the maximum number of bytes of a script up to its last row.
+    MySql(PoolConnection<MySql>, usize),
+    Sqlite(PoolConnection<Sqlite>, Option<Arc<DatabaseFile>>),
 }
 
 /// What statements run on: a connection or a transaction.
@@ -45,8 +49,8 @@ impl Connection {
     #[must_use]
     pub const fn dialect(&self) -> Dialect {
         match self.link {
-            Link::MySql(_) => Dialect::MySql,
-            Link::Sqlite(_) => Dialect::Sqlite,
+            Link::MySql(..) => Dialect::MySql,
+            Link::Sqlite(..) => Dialect::Sqlite,
         }
     }
 
@@ -77,6 +81,36 @@ impl Connection {
         Transaction::begin_with(Held::Lent(self), fill).await
     }
 
+    /// Maximum number of bytes of a script up to its last row, so that the server accepts it.
+    #[must_use]
+    pub const fn script_limit(&self) -> usize {
+        match self.link {
+            Link::MySql(_, limit) => limit,
+            Link::Sqlite(..) => usize::MAX,
+        }
+    }
+
+    /// Inserts rows, in as many statements as the server accepts: `insert`, which ends with `VALUES`, and then the rows.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::RowTooLarge`]; [`Error::Database`], [`Error::Timeout`].
+    pub async fn insert<'v, const N: usize>(
+        &mut self,
+        insert: &str,
+        rows: impl IntoIterator<Item = [Value<'v>; N]>,
+    ) -> Result<()> {
+        let (mut full, mut last) = (Vec::new(), Script::new(self.dialect()));
+        last.insert(insert, rows, self.script_limit(), &mut full)?;
+        for script in full {
+            self.run(script).await?;
+        }
+        if !last.is_empty() {
+            self.run(last).await?;
+        }
+        Ok(())
+    }
+
     /// Runs a script, in one round trip; the rows of all its statements, in order.
     ///
     /// # Errors
@@ -84,13 +118,14 @@ impl Connection {
     /// [`Error::Database`], [`Error::Timeout`].
     pub async fn run(&mut self, script: Script) -> Result<Vec<Row>> {
         Ok(match &mut self.link {
-            Link::MySql(connection) => {
+            Link::MySql(connection, _) => {
                 let text = script.text().unwrap_or_default();
-                let rows = finish(&mut self.unfinished, (&mut **connection).fetch_all(text)).await?;
+                let rows = finish(&mut self.unfinished, None, (&mut **connection).fetch_all(text)).await?;
                 rows.into_iter().map(Row::MySql).collect()
             }
-            Link::Sqlite(connection) => {
-                let rows = finish(&mut self.unfinished, script.run_prepared(connection)).await?;
+            Link::Sqlite(connection, file) => {
+                let running = script.run_prepared(connection);
+                let rows = finish(&mut self.unfinished, file.as_deref(), running).await?;
                 rows.into_iter().map(Row::Sqlite).collect()
             }
         })
@@ -100,8 +135,10 @@ impl Connection {
 impl Session for Connection {
     fn query<'q>(&mut self, sql: &'q str) -> Query<'q, '_> {
         match &mut self.link {
-            Link::MySql(connection) => Query::mysql(connection, sql, &mut self.unfinished),
-            Link::Sqlite(connection) => Query::sqlite(connection, sql, &mut self.unfinished),
+            Link::MySql(connection, _) => Query::mysql(connection, sql, &mut self.unfinished),
+            Link::Sqlite(connection, file) => {
+                Query::sqlite(connection, sql, &mut self.unfinished, file.as_deref())
+            }
         }
     }
 }
@@ -110,8 +147,8 @@ impl Drop for Connection {
     fn drop(&mut self) {
         if self.unfinished {
             match &mut self.link {
-                Link::MySql(connection) => connection.close_on_drop(),
-                Link::Sqlite(connection) => connection.close_on_drop(),
+                Link::MySql(connection, _) => connection.close_on_drop(),
+                Link::Sqlite(connection, _) => connection.close_on_drop(),
             }
         }
     }
@@ -226,6 +263,25 @@ impl<'c> Transaction<'c> {
     /// [`Error::Database`], [`Error::Timeout`].
     pub async fn run(&mut self, script: Script) -> Result<Vec<Row>> {
         self.connection().run(script).await
+    }
+
+    /// As [`Connection::insert`].
+    ///
+    /// # Errors
+    ///
+    /// [`Error::RowTooLarge`]; [`Error::Database`], [`Error::Timeout`].
+    pub async fn insert<'v, const N: usize>(
+        &mut self,
+        insert: &str,
+        rows: impl IntoIterator<Item = [Value<'v>; N]>,
+    ) -> Result<()> {
+        self.connection().insert(insert, rows).await
+    }
+
+    /// As [`Connection::script_limit`].
+    #[must_use]
+    pub const fn script_limit(&mut self) -> usize {
+        self.connection().script_limit()
     }
 
     /// Undoes what the transaction did.

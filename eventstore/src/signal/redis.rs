@@ -100,7 +100,7 @@ async fn listen_once(client: &redis::Client, local: &watch::Sender<()>, down: &m
     };
     let mut pubsub = tokio::time::timeout(TIMEOUT, connect)
         .await
-        .map_err(|_| crate::Error::Timeout(TIMEOUT))??;
+        .map_err(|_| crate::Error::RedisTimeout(TIMEOUT))??;
     if std::mem::take(down) {
         tracing::info!("listening to Redis again");
     }
@@ -116,7 +116,7 @@ async fn listen_once(client: &redis::Client, local: &watch::Sender<()>, down: &m
             // A connection that is gone without a word is as silent as a quiet night.
             Err(_) => tokio::time::timeout(TIMEOUT, pubsub.ping::<redis::Value>())
                 .await
-                .map_err(|_| crate::Error::Timeout(TIMEOUT))?
+                .map_err(|_| crate::Error::RedisTimeout(TIMEOUT))?
                 .map(drop)?,
         }
     }

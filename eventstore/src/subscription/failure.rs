@@ -135,6 +135,9 @@ pub async fn clear(database: &Database, name: &str) -> Result<()> {
 pub fn without_data(error: &(dyn std::error::Error + 'static)) -> String {
     let mut cause = Some(error);
     while let Some(error) = cause {
+        if let Some(Error::ReadOnly(_)) = error.downcast_ref() {
+            return error.to_string();
+        }
         let refused = match (error.downcast_ref::<sqlx::Error>(), error.downcast_ref::<Error>()) {
             (Some(refused), _) | (_, Some(Error::Database(refused))) => refused.as_database_error(),
             _ => None,

@@ -161,6 +161,7 @@ const SOON_SILENT: DatabaseOptions = DatabaseOptions {
     connections: 5,
     acquire_timeout: Duration::from_secs(5),
     silence: Duration::from_secs(1),
+    create: true,
 };
 
 /// A machine without power, as far as the server can tell: it holds the lock of the log, and says nothing any more.

@@ -34,24 +34,24 @@ on_every_backend!(
 
 /// A seat in a theatre: reserved, then freed.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-struct Ticket {
+pub(crate) struct Ticket {
     seat: Option<String>,
 }
 
-enum TicketCommand {
+pub(crate) enum TicketCommand {
     Reserve { seat: &'static str },
     Free,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-enum TicketEvent {
+pub(crate) enum TicketEvent {
     Reserved { seat: String },
     Freed {},
 }
 
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("there is no seat, or there is one already")]
-struct TicketError;
+pub(crate) struct TicketError;
 
 impl DomainEvent for TicketEvent {
     fn event_type(&self) -> String {

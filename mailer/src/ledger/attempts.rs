@@ -1,6 +1,6 @@
 //! The history: the table `mail_attempts`.
 
-use eventstore::database::{Script, in_list, padded};
+use eventstore::database::{in_list, padded};
 use eventstore::{Position, Result, Session, Timestamp, Transaction};
 
 use super::Delivery;
@@ -20,29 +20,22 @@ pub(crate) struct Past<'a> {
 
 /// Adds attempts to the history. One that is there already is left alone.
 pub(crate) async fn add(transaction: &mut Transaction<'_>, ended: &[Past<'_>]) -> Result<()> {
-    if ended.is_empty() {
-        return Ok(());
-    }
-    let dialect = transaction.dialect();
-    let mut script = Script::new(dialect);
-    script
-        .statement(dialect.insert_ignore())
-        .sql(
-            " INTO mail_attempts (position, template, started_at, attempt, ended_at, outcome, error) VALUES ",
-        )
-        .rows(ended.iter().map(|attempt| {
-            [
-                attempt.delivery.position.into(),
-                attempt.delivery.template.name().into(),
-                attempt.started_at.into(),
-                i64::from(attempt.delivery.attempts).into(),
-                attempt.ended_at.into(),
-                attempt.outcome.into(),
-                attempt.error.into(),
-            ]
-        }));
-    transaction.run(script).await?;
-    Ok(())
+    let insert = format!(
+        "{} INTO mail_attempts (position, template, started_at, attempt, ended_at, outcome, error) VALUES",
+        transaction.dialect().insert_ignore()
+    );
+    let rows = ended.iter().map(|attempt| {
+        [
+            attempt.delivery.position.into(),
+            attempt.delivery.template.name().into(),
+            attempt.started_at.into(),
+            i64::from(attempt.delivery.attempts).into(),
+            attempt.ended_at.into(),
+            attempt.outcome.into(),
+            attempt.error.into(),
+        ]
+    });
+    transaction.insert(&insert, rows).await
 }
 
 /// Which of `deliveries` have an attempt whose outcome nobody knows, though its mailer waited for one. Those that have not

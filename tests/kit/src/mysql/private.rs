@@ -4,6 +4,8 @@ use std::ffi::OsString;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use sqlx::{Connection, MySqlConnection};
+
 use super::flavour::MISSING;
 use super::{Flavour, MysqlServer};
 use crate::guardian::{Folder, Process, guarded};
@@ -20,7 +22,7 @@ const GREETS: Probe = Probe::Answers(b"", |greeting| greeting.get(4) == Some(&10
 pub struct PrivateMysql {
     server: MysqlServer,
     service: Service,
-    _folder: Folder,
+    folder: Folder,
 }
 
 impl PrivateMysql {
@@ -57,13 +59,51 @@ impl PrivateMysql {
         Self {
             server: MysqlServer { flavour, url },
             service,
-            _folder: folder,
+            folder,
         }
     }
 
     /// The server's address, and databases on it.
     pub fn server(&self) -> &MysqlServer {
         &self.server
+    }
+
+    /// Returns its data folder, with the certificates that MySQL makes for itself.
+    pub fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    /// Returns the path of its Unix socket.
+    pub fn socket(&self) -> PathBuf {
+        self.data().join("socket")
+    }
+
+    /// Runs statements as root.
+    ///
+    /// # Panics
+    /// If the server refuses one.
+    pub async fn run(&self, sql: &str) {
+        let mut connection = MySqlConnection::connect(&self.server.url)
+            .await
+            .expect("the server answers");
+        sqlx::raw_sql(sql)
+            .execute(&mut connection)
+            .await
+            .unwrap_or_else(|error| panic!("{sql}: {error}"));
+        connection.close().await.expect("the connection closes");
+    }
+
+    /// Creates a user with every right on a database and none on the server, and returns the database's URL for that user.
+    ///
+    /// # Panics
+    /// If the server refuses it.
+    pub async fn ordinary_user(&self, database: &str) -> String {
+        self.run(&format!(
+            "CREATE USER 'ordinary'@'127.0.0.1' IDENTIFIED BY 'p@ss:/#?%'; GRANT ALL ON `{database}`.* TO 'ordinary'@'127.0.0.1'"
+        ))
+        .await;
+        let place = self.server.url.rsplit_once('@').map_or("", |(_, place)| place);
+        format!("mysql://ordinary:p%40ss%3A%2F%23%3F%25@{place}/{database}")
     }
 
     /// Kills the server with SIGKILL and waits until it is gone.

@@ -1,0 +1,189 @@
+//! Connecting to MySQL and MariaDB: what every session sets, and what ends a start.
+
+use std::io::ErrorKind;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use rustls::{CertificateError, Error as TlsError};
+use sqlx::mysql::{MySqlConnectOptions, MySqlConnection, MySqlPool, MySqlPoolOptions, MySqlSslMode};
+use sqlx::{ConnectOptions as _, Connection as _, Executor as _, Row as _};
+
+use super::mysql_url::Target;
+use super::{DatabaseOptions, LOCK_WAIT};
+use crate::error::{Error, Result};
+
+/// The smallest `max_allowed_packet` that is accepted: the questions of the largest batch of appends take 110 KiB.
+const SMALLEST_PACKET: usize = 256 * 1024;
+/// Bytes of a packet that are left for what surrounds rows in a script.
+const SURROUNDINGS: usize = 4096;
+/// The largest script, whatever the server takes: larger ones would only take memory.
+const LARGEST_SCRIPT: usize = 8 * 1024 * 1024;
+
+/// How long a server may take to close a connection.
+const GOODBYE: Duration = Duration::from_secs(1);
+
+/// The number of bytes that the server accepts in one packet, as the newest connection found it. Cheap to clone.
+#[derive(Debug, Clone)]
+pub(super) struct Packet(Arc<AtomicUsize>);
+
+impl Packet {
+    fn unknown() -> Self {
+        Self(Arc::new(AtomicUsize::new(SMALLEST_PACKET)))
+    }
+
+    /// Maximum number of bytes of a script up to its last row.
+    pub(super) fn script_limit(&self) -> usize {
+        script_limit(self.0.load(Ordering::Relaxed))
+    }
+}
+
+fn script_limit(packet: usize) -> usize {
+    packet.saturating_sub(SURROUNDINGS).min(LARGEST_SCRIPT)
+}
+
+/// Opens a pool, after one connection has shown why there might be none: a pool tries again where it is refused, and only
+/// reports that its time is up.
+pub(super) async fn connect(url: &str, options: DatabaseOptions) -> Result<(MySqlPool, Packet)> {
+    let target = Target::parse(url)?;
+    let probe = async {
+        target.read_files().await?;
+        let mut connection = open(&target).await?;
+        let packet = pin(&mut connection, options).await?;
+        say_goodbye(connection).await;
+        Ok::<_, Error>(packet)
+    };
+    let packet = tokio::time::timeout(options.acquire_timeout, probe)
+        .await
+        .map_err(|_| Error::Timeout(options.acquire_timeout))??;
+    if packet < SMALLEST_PACKET {
+        return Err(Error::Url(format!(
+            "the server's max_allowed_packet is {packet} bytes, and at least {SMALLEST_PACKET} are needed: \
+             SET GLOBAL max_allowed_packet = 16777216"
+        )));
+    }
+    for option in &target.without_effect {
+        tracing::warn!("the option {option} of the database URL has no effect: every session sets its own");
+    }
+    let found = Packet::unknown();
+    found.0.store(packet, Ordering::Relaxed);
+    let known = found.clone();
+    let pool = MySqlPoolOptions::new()
+        .max_connections(options.connections)
+        // Sooner than the server would.
+        .idle_timeout(options.silence / 2)
+        .acquire_timeout(options.acquire_timeout)
+        // The busiest paths keep a connection of their own; the others can afford a ping to never get a stale one.
+        .test_before_acquire(true)
+        .after_connect(move |connection, _| {
+            let known = known.clone();
+            Box::pin(async move {
+                known.0.store(pin(connection, options).await?, Ordering::Relaxed);
+                Ok(())
+            })
+        })
+        .connect_lazy_with(target.options);
+    Ok((pool, found))
+}
+
+/// Creates the database that the URL names.
+pub(super) async fn create(url: &str, options: DatabaseOptions) -> Result<()> {
+    let target = Target::parse(url)?;
+    let name = target
+        .options
+        .get_database()
+        .unwrap_or_default()
+        .replace('`', "``");
+    let server = target.without_database()?;
+    let creating = async {
+        let mut connection = open(&server).await?;
+        pin(&mut connection, options).await?;
+        connection
+            .execute(format!("CREATE DATABASE IF NOT EXISTS `{name}` CHARACTER SET utf8mb4").as_str())
+            .await?;
+        say_goodbye(connection).await;
+        Ok(())
+    };
+    tokio::time::timeout(options.acquire_timeout, creating)
+        .await
+        .map_err(|_| Error::Timeout(options.acquire_timeout))?
+}
+
+/// Sets, in one round trip, everything of a session that the statements rely on, whatever the server, its `init_connect` and the
+/// URL have made of it; the server's `max_allowed_packet`.
+async fn pin(connection: &mut MySqlConnection, options: DatabaseOptions) -> sqlx::Result<usize> {
+    let session = session(options);
+    let rows = connection.fetch_all(session.as_str()).await?;
+    let packet: u64 = rows.first().ok_or(sqlx::Error::RowNotFound)?.try_get(0)?;
+    Ok(usize::try_from(packet).unwrap_or(usize::MAX))
+}
+
+/// The statements that begin a session. Explicit values throughout: `DEFAULT` would mean the server's global value.
+fn session(options: DatabaseOptions) -> String {
+    let (lock_wait, silence) = (LOCK_WAIT.as_secs(), options.silence.as_secs());
+    format!(
+        // Texts are in UTF-8. A binary collation would make the driver read text as bytes.
+        "SET NAMES utf8mb4 COLLATE utf8mb4_unicode_ci; \
+         SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED, READ WRITE; \
+         SET SESSION autocommit = 1, completion_type = 0, \
+         sql_mode = 'PIPES_AS_CONCAT,STRICT_TRANS_TABLES,STRICT_ALL_TABLES,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION', \
+         time_zone = '+00:00', foreign_key_checks = 1, unique_checks = 1, sql_auto_is_null = 0, \
+         sql_safe_updates = 0, sql_select_limit = 18446744073709551615, sql_big_selects = 1, \
+         /*!80000 max_execution_time = 0, */ /*M! max_statement_time = 0, */ \
+         default_storage_engine = InnoDB, net_read_timeout = 30, net_write_timeout = 60, \
+         innodb_lock_wait_timeout = {lock_wait}, wait_timeout = {silence}; \
+         SELECT CAST(@@max_allowed_packet AS UNSIGNED)"
+    )
+}
+
+/// Closes a connection. Over TLS the driver waits for the server to close its end, which it may never do.
+async fn say_goodbye(connection: MySqlConnection) {
+    drop(tokio::time::timeout(GOODBYE, connection.close()).await);
+}
+
+async fn open(target: &Target) -> Result<MySqlConnection> {
+    target
+        .options
+        .connect()
+        .await
+        .map_err(|error| refusal(error, &target.options))
+}
+
+/// Tells a failure that waiting cannot fix, such as a certificate that is not trusted, from those that it can.
+fn refusal(error: sqlx::Error, options: &MySqlConnectOptions) -> Error {
+    match error {
+        sqlx::Error::Tls(error) => Error::Tls(error.to_string()),
+        sqlx::Error::Configuration(error) => Error::Url(error.to_string()),
+        // So rustls reports that it has ended a handshake.
+        sqlx::Error::Io(error) if error.kind() == ErrorKind::InvalidData => {
+            let cause = error.get_ref().and_then(|error| error.downcast_ref::<TlsError>());
+            let of_the_name = matches!(
+                cause,
+                Some(TlsError::InvalidCertificate(
+                    CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. }
+                ))
+            );
+            let hint = match options.get_ssl_mode() {
+                MySqlSslMode::VerifyCa if of_the_name => {
+                    ". VERIFY_CA checks the name too, as VERIFY_IDENTITY does: connect by a name that the certificate has, or \
+                     give the server a certificate for this one"
+                }
+                _ => "",
+            };
+            Error::Tls(format!("{error}{hint}"))
+        }
+        error => error.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_script_leaves_room_in_the_servers_packet() {
+        assert_eq!(script_limit(1024 * 1024), 1024 * 1024 - SURROUNDINGS);
+        assert_eq!(script_limit(usize::MAX), LARGEST_SCRIPT);
+        assert_eq!(script_limit(0), 0);
+    }
+}
