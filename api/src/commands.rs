@@ -97,6 +97,12 @@ pub enum CommandError {
     /// The database cannot be reached; nothing was written.
     #[error("the database cannot be reached")]
     Unavailable,
+    /// The database accepts no writes; nothing was written.
+    #[error("the database is read-only")]
+    ReadOnly,
+    /// The file of the database was deleted or replaced; nothing was written.
+    #[error("the file of the database is lost")]
+    DatabaseFileLost,
     /// It is open whether the event was written.
     #[error("the outcome is unknown")]
     OutcomeUnknown,
@@ -296,7 +302,8 @@ fn refused(id: Uuid, error: AggregateError<PatientError>) -> Refused {
         AggregateError::AggregateConflict => Refused::Conflict,
         AggregateError::DatabaseConnectionError(error) => {
             tracing::error!(patient.id = %id, %error, "a patient's events could not be read");
-            failed(CommandError::Unavailable)
+            let store = error.downcast_ref::<eventstore::Error>();
+            failed(store.map_or(CommandError::Unavailable, unavailable))
         }
         // Its text would quote the payload.
         AggregateError::DeserializationError(_) => {
@@ -307,7 +314,7 @@ fn refused(id: Uuid, error: AggregateError<PatientError>) -> Refused {
             Some(AppendError::ClaimTaken) => CommandError::EmailTaken,
             Some(AppendError::Overloaded) => CommandError::Overloaded,
             Some(AppendError::ShutDown) => CommandError::ShuttingDown,
-            Some(AppendError::Unavailable(_)) => CommandError::Unavailable,
+            Some(AppendError::Unavailable(error)) => unavailable(error),
             Some(AppendError::InDoubt(_) | AppendError::Failed) => CommandError::OutcomeUnknown,
             Some(error) => {
                 tracing::error!(patient.id = %id, %error, "an append was refused");
@@ -318,5 +325,13 @@ fn refused(id: Uuid, error: AggregateError<PatientError>) -> Refused {
                 CommandError::Unavailable
             }
         }),
+    }
+}
+
+const fn unavailable(error: &eventstore::Error) -> CommandError {
+    match error {
+        eventstore::Error::ReadOnly(_) => CommandError::ReadOnly,
+        eventstore::Error::FileLost { .. } => CommandError::DatabaseFileLost,
+        _ => CommandError::Unavailable,
     }
 }

@@ -121,6 +121,10 @@ pub enum ApiError {
     ShuttingDown,
     /// The database cannot be reached.
     Unavailable,
+    /// The database accepts no writes.
+    ReadOnly,
+    /// The file of the database was deleted or replaced.
+    DatabaseFileLost,
     /// It is open whether the write was made.
     OutcomeUnknown,
     /// A defect.
@@ -175,6 +179,8 @@ impl ApiError {
             Self::TooManyStreams => &kinds::TOO_MANY_STREAMS,
             Self::ShuttingDown => &kinds::SHUTTING_DOWN,
             Self::Unavailable => &kinds::UNAVAILABLE,
+            Self::ReadOnly => &kinds::DATABASE_READ_ONLY,
+            Self::DatabaseFileLost => &kinds::DATABASE_FILE_LOST,
             Self::OutcomeUnknown => &kinds::OUTCOME_UNKNOWN,
             Self::Internal => &kinds::INTERNAL,
         }
@@ -251,6 +257,17 @@ impl IntoResponse for ApiError {
     }
 }
 
+/// What a failure of the database means to a client. Whoever calls this has logged it.
+impl From<&eventstore::Error> for ApiError {
+    fn from(error: &eventstore::Error) -> Self {
+        match error {
+            eventstore::Error::ReadOnly(_) => Self::ReadOnly,
+            eventstore::Error::FileLost { .. } => Self::DatabaseFileLost,
+            _ => Self::Unavailable,
+        }
+    }
+}
+
 impl From<CommandError> for ApiError {
     fn from(error: CommandError) -> Self {
         match error {
@@ -263,6 +280,8 @@ impl From<CommandError> for ApiError {
             CommandError::Overloaded => Self::Overloaded,
             CommandError::ShuttingDown => Self::ShuttingDown,
             CommandError::Unavailable => Self::Unavailable,
+            CommandError::ReadOnly => Self::ReadOnly,
+            CommandError::DatabaseFileLost => Self::DatabaseFileLost,
             CommandError::OutcomeUnknown => Self::OutcomeUnknown,
             CommandError::Internal => Self::Internal,
         }

@@ -171,7 +171,7 @@ impl From<ReadError> for ApiError {
             }
             ReadError::Store(error) => {
                 tracing::error!(%error, "patients could not be read");
-                Self::Unavailable
+                Self::from(error.as_ref())
             }
             ReadError::Unreadable { .. } | ReadError::Failed => {
                 tracing::error!(%error, "a patient could not be read");

@@ -181,6 +181,16 @@ kinds! {
         "The database cannot be reached. Nothing was done; try again.",
         "The database does not answer this process. Nothing was done. Try again after the seconds that Retry-After names; \
          GET /health/ready says when it is back.";
+    DATABASE_READ_ONLY, SERVICE_UNAVAILABLE, "database-read-only", "Database read-only",
+        "The database accepts no writes at present. Nothing was done; try again later.",
+        "The database answers, but accepts no writes: it is a replica, its administrator has locked it, or its disk is read-only. \
+         Nothing was done. Patients can still be read. An operator makes the database writable again, or points DATABASE_URL to \
+         the one that is; GET /health/ready reports when it is.";
+    DATABASE_FILE_LOST, SERVICE_UNAVAILABLE, "database-file-lost", "Database file lost",
+        "The file of the database was deleted or replaced while it was open. An operator has to put it back or restart the service.",
+        "The service keeps its data in a file, and that file is no longer the one that it opened. What it would write now would \
+         be lost, so it neither reads nor writes. An operator puts the file back where it was, or restarts the service with \
+         the file that is there now.";
     OUTCOME_UNKNOWN, SERVICE_UNAVAILABLE, "outcome-unknown", "Outcome unknown",
         "The request was not finished in time, and it is open whether it was done. Repeat it with the same Idempotency-Key, or \
          read first.",

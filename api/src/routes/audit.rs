@@ -109,7 +109,8 @@ impl From<NotRecorded> for ApiError {
             NotRecorded::Overloaded => Self::Overloaded,
             NotRecorded::ShuttingDown => Self::ShuttingDown,
             // The log has the cause already.
-            NotRecorded::Failed | NotRecorded::Store(_) => Self::Unavailable,
+            NotRecorded::Failed => Self::Unavailable,
+            NotRecorded::Store(error) => Self::from(error.as_ref()),
         }
     }
 }

@@ -24,7 +24,7 @@ struct Health {
     /// `live`; `ready` or `unavailable`.
     #[schema(example = "ready")]
     status: &'static str,
-    /// `up` or `down`.
+    /// `up`; `read_only` if it accepts no writes; `down`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false, example = "up")]
     database: Option<&'static str>,
@@ -61,7 +61,7 @@ pub(super) fn ready_described() -> Described {
     Described::new(
         OPERATIONS,
         "Whether the process can serve",
-        "It can if the database answers and there is room in the append queue. A read table that has stopped is told of, and \
+        "It can if the database answers and accepts writes, and there is room in the append queue. A read table that has stopped is told of, and \
          is no reason to send clients elsewhere.",
     )
     .answers(200, "It can serve.", health("ready", "up"), [])
@@ -80,21 +80,30 @@ pub(super) async fn live() -> Response {
     .into_response()
 }
 
-/// The process can serve: the database answers and there is room in the append queue.
+/// The process can serve: the database answers and accepts writes, and there is room in the append queue.
 ///
 /// A projection that has stopped at an event is told of, but is no reason to send clients elsewhere: reads by id and writes
 /// do not need it, and no other process would do better.
 pub(super) async fn ready(State(api): State<Api>) -> Response {
-    let view = SubscriptionStatus::of(api.log.database(), PROJECTION, api.clock.now());
-    let view = tokio::time::timeout(PATIENCE, view)
+    let asked = async {
+        let view = SubscriptionStatus::of(api.log.database(), PROJECTION, api.clock.now()).await?;
+        Ok::<_, eventstore::Error>((view, api.log.is_writable().await?))
+    };
+    let answer = tokio::time::timeout(PATIENCE, asked)
         .await
         .ok()
         .and_then(Result::ok);
+    let database = match answer {
+        Some((_, true)) => "up",
+        Some((_, false)) => "read_only",
+        None => "down",
+    };
+    let view = answer.map(|(view, _)| view);
     let full = api.commands.is_full();
-    let ready = view.is_some() && !full;
+    let ready = database == "up" && !full;
     let health = Health {
         status: if ready { "ready" } else { "unavailable" },
-        database: Some(if view.is_some() { "up" } else { "down" }),
+        database: Some(database),
         append_queue: Some(if full { "full" } else { "open" }),
         position: view.as_ref().map(|view| view.head),
         read_table: view.map(|view| {

@@ -346,5 +346,5 @@ fn id(path: Result<Path<u64>, PathRejection>) -> Result<Position, ApiError> {
 #[expect(clippy::needless_pass_by_value, reason = "for map_err")]
 fn unavailable(error: eventstore::Error) -> ApiError {
     tracing::error!(%error, "the mail ledger could not be asked");
-    ApiError::Unavailable
+    ApiError::from(&error)
 }

@@ -219,5 +219,5 @@ fn location(rebuild: &Rebuild) -> String {
 #[expect(clippy::needless_pass_by_value, reason = "for map_err")]
 fn unavailable(error: eventstore::Error) -> ApiError {
     tracing::error!(%error, "what the database knows of projections could not be had");
-    ApiError::Unavailable
+    ApiError::from(&error)
 }

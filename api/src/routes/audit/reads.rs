@@ -85,7 +85,7 @@ pub(super) async fn list(State(api): State<Api>, RawQuery(query): RawQuery) -> R
     // One more than asked for tells whether there is a next page.
     let mut page = api.read_log.list(&wanted, limit + 1).await.map_err(|error| {
         tracing::error!(%error, "the record of reads could not be read");
-        ApiError::Unavailable
+        ApiError::from(&error)
     })?;
     let more = page.len() > limit as usize;
     page.truncate(limit as usize);
