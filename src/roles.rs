@@ -194,6 +194,7 @@ impl<'s> Process<'s> {
             cors: settings.cors(),
             over_tls: served.is_some(),
             public_url: settings.public_url(),
+            document_url_schemes: settings.document_url_schemes.clone(),
         };
         let listening = Listening {
             connections: settings.http_connections as usize,

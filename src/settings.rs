@@ -12,13 +12,14 @@ use std::time::Duration;
 use api::clients::{Network, Proxies, ProxyHeader};
 use api::{Cors, Origin, PublicUrl, RateLimit};
 use clap::{Args, ValueEnum};
+use domain::UrlSchemes;
 use mailer::{Rate, Timeouts};
 
 pub(crate) use issuer::IssuerSettings;
 use list::{List, list};
 use values::{
-    Auth, Ceiling, Optional, auth, duration, head_timeout, http_addr, mail_rate, mail_timeout, metrics_addr,
-    optional, path, rate_limit,
+    Auth, Ceiling, Optional, auth, document_url_schemes, duration, head_timeout, http_addr, mail_rate,
+    mail_timeout, metrics_addr, optional, path, rate_limit,
 };
 
 /// Where things are and how large they may grow.
@@ -140,6 +141,10 @@ pub(crate) struct Settings {
     /// The origins, with commas between, whose pages may use the API, such as `https://app.example.com`
     #[arg(long, env, global = true, value_parser = list::<Origin>)]
     cors_origins: Option<List<Origin>>,
+
+    /// The schemes, with commas between, that the URL of a patient's document may have
+    #[arg(long, env, global = true, default_value = "http,https", value_parser = document_url_schemes)]
+    pub(crate) document_url_schemes: UrlSchemes,
 
     /// The address and port of the API
     #[arg(long, env, global = true, default_value = "127.0.0.1:8000", value_parser = http_addr)]

@@ -1,7 +1,7 @@
 //! An entrance to what is private otherwise, for the fuzz targets (`tests/fuzz`).
 
 use axum::http::HeaderMap;
-use domain::Registration;
+use domain::{Registration, UrlSchemes};
 use eventstore::{Position, Timestamp};
 use uuid::Uuid;
 
@@ -18,7 +18,7 @@ use crate::routes;
 ///
 /// [`ApiError`].
 pub fn registration(body: &[u8]) -> Result<Registration, ApiError> {
-    routes::registration(JsonObject::parse(body)?)
+    routes::registration(JsonObject::parse(body)?, &UrlSchemes::default())
 }
 
 /// What of a query string is read, whatever route it is for.

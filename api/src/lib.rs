@@ -50,6 +50,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
+use domain::UrlSchemes;
 use eventstore::{AppendQueue, Clock, EventLog, Signal};
 
 use access::Access;
@@ -90,6 +91,8 @@ pub struct ApiOptions {
     pub over_tls: bool,
     /// The URL under which clients reach the API. With it, the addresses in answers are absolute.
     pub public_url: Option<PublicUrl>,
+    /// The schemes that the URL of a patient's document may have.
+    pub document_url_schemes: UrlSchemes,
 }
 
 impl Default for ApiOptions {
@@ -103,6 +106,7 @@ impl Default for ApiOptions {
             cors: None,
             over_tls: false,
             public_url: None,
+            document_url_schemes: UrlSchemes::default(),
         }
     }
 }

@@ -14,7 +14,7 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use crate::commands::email_claim;
+use crate::commands::{email_claim, older_email_claim};
 use by_id::PatientBatch;
 pub use by_name::NameRange;
 use list::ListBatch;
@@ -142,7 +142,11 @@ impl PatientReads {
     /// [`ReadError`].
     pub async fn by_email(&self, email: &Email) -> Result<Option<(Uuid, Arc<PatientDetails>)>, ReadError> {
         let mut connection = self.log.database().reader().await?;
-        let holder = email_claim(email.as_str()).holder(&mut connection).await?;
+        let email = email.as_str();
+        let mut holder = email_claim(email).holder(&mut connection).await?;
+        if let (None, Some(older)) = (&holder, older_email_claim(email)) {
+            holder = older.holder(&mut connection).await?;
+        }
         drop(connection);
         let Some(id) = holder.and_then(|id| Uuid::try_parse(&id).ok()) else {
             return Ok(None);

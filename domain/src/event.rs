@@ -40,13 +40,13 @@ pub const EVENT_VERSION: &str = "1.0";
 pub enum PatientEvent {
     /// A patient was registered.
     PatientRegistered {
-        /// The patient's name, trimmed.
+        /// The patient's name, as [`Name`](crate::Name) keeps it.
         name: String,
-        /// The patient's email address, trimmed and otherwise as given.
+        /// The patient's email address, as [`Email`](crate::Email) keeps it.
         email: String,
-        /// The patient's phone number, trimmed and otherwise as given.
+        /// The patient's phone number, as [`Phone`](crate::Phone) keeps it.
         phone: String,
-        /// Where the photo of the patient's document is, trimmed and otherwise as given.
+        /// Where the photo of the patient's document is, as [`DocumentUrl`](crate::DocumentUrl) keeps it.
         document_url: String,
     },
     /// The patient was deleted.

@@ -23,6 +23,7 @@
 //! | [`upcasters`] | old shapes of events |
 //! | [`Registration`], [`FieldError`] | input parsed whole, with every bad field reported at once |
 //! | [`Name`], [`Email`], [`Phone`], [`DocumentUrl`] | one value each, with its own rules and error |
+//! | [`UrlSchemes`] | the schemes that the URL of a document may have |
 //! | [`email_claim_key`] | when two emails count as the same |
 //! | [`name_key`], [`NamePrefix`] | how names are searched: without case and accents |
 //!
@@ -63,5 +64,6 @@ pub use stored::StoredEventError;
 pub use upcast::upcasters;
 pub use values::{
     ControlCharacter, DocumentUrl, DocumentUrlError, Email, EmailError, Name, NameError, NamePrefix,
-    NamePrefixError, Phone, PhoneError, email_claim_key, name_key,
+    NamePrefixError, Phone, PhoneError, UrlSchemes, UrlSchemesError, email_claim_key, name_key,
+    older_email_claim_key,
 };

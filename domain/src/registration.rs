@@ -1,6 +1,8 @@
 //! A registration, parsed whole from what a person typed.
 
-use crate::{DocumentUrl, DocumentUrlError, Email, EmailError, Name, NameError, Phone, PhoneError};
+use crate::{
+    DocumentUrl, DocumentUrlError, Email, EmailError, Name, NameError, Phone, PhoneError, UrlSchemes,
+};
 
 /// What a patient is registered with.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -17,7 +19,7 @@ pub struct Registration {
 
 /// One field that was refused, and why.
 ///
-/// Displayed as a sentence that starts with the field, such as `phone must be 3 to 64 characters long`;
+/// Displayed as a sentence that starts with the field, such as `phone must be at most 64 characters long`;
 /// `error` alone is the same without the field. Neither repeats what was typed.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[error("{field} {error}")]
@@ -46,22 +48,41 @@ pub enum ValueError {
 }
 
 impl Registration {
-    /// Parses the four fields.
+    /// Parses the four fields, the URL with a default scheme.
     ///
     /// # Errors
     ///
-    /// One [`FieldError`] for every field that its value's `parse` refuses, in the order of the parameters.
+    /// As [`Registration::parse_with`].
     pub fn parse(
         name: &str,
         email: &str,
         phone: &str,
         document_url: &str,
     ) -> Result<Registration, Vec<FieldError>> {
+        Self::parse_with(name, email, phone, document_url, &UrlSchemes::default())
+    }
+
+    /// Parses the four fields, the URL with one of `schemes`.
+    ///
+    /// # Errors
+    ///
+    /// One [`FieldError`] for every field that its value's `parse` refuses, in the order of the parameters.
+    pub fn parse_with(
+        name: &str,
+        email: &str,
+        phone: &str,
+        document_url: &str,
+        schemes: &UrlSchemes,
+    ) -> Result<Registration, Vec<FieldError>> {
         let mut errors = Vec::new();
         let name = keep_error("name", Name::parse(name), &mut errors);
         let email = keep_error("email", Email::parse(email), &mut errors);
         let phone = keep_error("phone", Phone::parse(phone), &mut errors);
-        let document_url = keep_error("document_url", DocumentUrl::parse(document_url), &mut errors);
+        let document_url = keep_error(
+            "document_url",
+            DocumentUrl::parse_with(document_url, schemes),
+            &mut errors,
+        );
         match (name, email, phone, document_url) {
             (Some(name), Some(email), Some(phone), Some(document_url)) => Ok(Registration {
                 name,

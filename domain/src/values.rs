@@ -1,14 +1,14 @@
 //! The values a patient is made of. Each is parsed once, at the border, and valid from then on.
 //!
-//! All of them refuse control characters anywhere and trim ordinary spaces at both ends; past that, what was
-//! typed is kept as it was typed. None implements `Display`, and `Debug` shows the type alone, so a value
-//! reaches a log only through a deliberate `as_str`.
+//! All of them drop white space and invisible characters of every kind around the text, and refuse control characters and
+//! line breaks inside. Names, phone numbers and email addresses are kept in Normalization Form C. None implements `Display`,
+//! and `Debug` shows the type alone, so a value reaches a log only through a deliberate `as_str`.
 
 /// Implements what all values share, on a struct around one string.
 macro_rules! value {
     ($value:ident) => {
         impl $value {
-            /// The text, trimmed and otherwise as it was typed.
+            /// The text, as it is kept.
             #[must_use]
             pub fn as_str(&self) -> &str {
                 &self.0
@@ -35,15 +35,17 @@ macro_rules! value {
     };
 }
 
+mod direction;
 mod document_url;
 mod email;
+mod host;
 mod name;
 mod name_key;
 mod phone;
 mod text;
 
-pub use document_url::{DocumentUrl, DocumentUrlError};
-pub use email::{Email, EmailError, email_claim_key};
+pub use document_url::{DocumentUrl, DocumentUrlError, UrlSchemes, UrlSchemesError};
+pub use email::{Email, EmailError, email_claim_key, older_email_claim_key};
 pub use name::{Name, NameError};
 pub use name_key::{NamePrefix, NamePrefixError, name_key};
 pub use phone::{Phone, PhoneError};

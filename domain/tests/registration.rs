@@ -2,16 +2,16 @@
 
 use domain::{
     ControlCharacter, DocumentUrlError, EmailError, NameError, Patient, PatientCommand, PatientEvent,
-    PhoneError, Registration, ValueError,
+    PhoneError, Registration, UrlSchemes, ValueError,
 };
 
 #[test]
 fn the_values_are_trimmed_and_otherwise_kept_as_typed() {
     let registration = Registration::parse(
-        "  José  Núñez ",
-        " Jose@Example.COM ",
-        " (555)123-4567x890 ",
-        " HTTP://example.com ",
+        "  José  Núñez \t",
+        "\u{feff}Jose@Example.COM ",
+        " (555)123-4567x890\u{202c}",
+        "\u{a0}HTTP://example.com\n",
     )
     .unwrap();
     assert_eq!(registration.name.as_str(), "José  Núñez");
@@ -32,8 +32,11 @@ fn every_bad_field_is_reported_at_once_and_in_order() {
         [
             ("name", ValueError::Name(NameError::Empty)),
             ("email", ValueError::Email(EmailError::IncompleteDomain)),
-            ("phone", ValueError::Phone(PhoneError::UnexpectedCharacter)),
-            ("document_url", ValueError::DocumentUrl(DocumentUrlError::NotHttp)),
+            ("phone", ValueError::Phone(PhoneError::TooFewDigits)),
+            (
+                "document_url",
+                ValueError::DocumentUrl(DocumentUrlError::Scheme(UrlSchemes::default()))
+            ),
         ]
     );
 }
@@ -41,19 +44,17 @@ fn every_bad_field_is_reported_at_once_and_in_order() {
 #[test]
 fn good_fields_are_not_reported_beside_a_bad_one() {
     let errors =
-        Registration::parse("Ana", "ana@example.com", "12", "https://example.com/photo.jpg").unwrap_err();
+        Registration::parse("Ana", "ana@example.com", "1", "https://example.com/photo.jpg").unwrap_err();
     assert_eq!(errors.len(), 1);
-    assert_eq!(errors[0].to_string(), "phone must be 3 to 64 characters long");
-    assert_eq!(errors[0].error.to_string(), "must be 3 to 64 characters long");
+    assert_eq!(errors[0].to_string(), "phone must contain at least 2 digits");
+    assert_eq!(errors[0].error.to_string(), "must contain at least 2 digits");
 }
 
 #[test]
-fn a_control_character_is_refused_in_every_field_and_at_every_place() {
-    let controls = ['\0', '\t', '\n', '\r', '\u{7f}', '\u{85}', '\u{2028}', '\u{2029}']
-        .into_iter()
-        .chain('\u{202a}'..='\u{202e}')
-        .chain('\u{2066}'..='\u{2069}');
-    for control in controls {
+fn a_control_character_is_refused_in_every_field_and_white_space_is_dropped_around_it() {
+    for control in [
+        '\0', '\t', '\n', '\r', '\u{1b}', '\u{7f}', '\u{85}', '\u{2028}', '\u{2029}',
+    ] {
         let hide_in = |text: &str| {
             let (start, end) = text.split_at(3);
             [
@@ -65,8 +66,12 @@ fn a_control_character_is_refused_in_every_field_and_at_every_place() {
         let [names, emails, phones, urls] =
             ["Ana Ruiz", "ana@example.com", "5551234567", "https://example.com"].map(hide_in);
         for place in 0..3 {
-            let errors =
-                Registration::parse(&names[place], &emails[place], &phones[place], &urls[place]).unwrap_err();
+            let parsed = Registration::parse(&names[place], &emails[place], &phones[place], &urls[place]);
+            if control.is_whitespace() && place < 2 {
+                assert!(parsed.is_ok(), "U+{:04X}", u32::from(control));
+                continue;
+            }
+            let errors = parsed.unwrap_err();
             let reported: Vec<_> = errors.into_iter().map(|error| error.error).collect();
             assert_eq!(
                 reported,

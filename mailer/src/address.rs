@@ -1,5 +1,6 @@
 //! Addresses as SMTP takes them.
 
+use domain::Email;
 use lettre::Address;
 use lettre::address::AddressError;
 use url::Host;
@@ -9,11 +10,22 @@ use url::Host;
 pub(crate) fn deliverable(email: &str) -> Result<Address, AddressError> {
     let (local_part, domain) = email.rsplit_once('@').ok_or(AddressError::MissingParts)?;
     if domain.is_ascii() {
-        return Address::new(local_part, domain);
+        return with_local_part(email, local_part, domain);
     }
     match Host::parse(domain) {
-        Ok(Host::Domain(ascii)) => Address::new(local_part, ascii),
+        Ok(Host::Domain(ascii)) => with_local_part(email, local_part, &ascii),
         Ok(Host::Ipv4(_) | Host::Ipv6(_)) | Err(_) => Err(AddressError::InvalidDomain),
+    }
+}
+
+/// lettre refuses most marks and symbols beyond ASCII before the `@`, which RFC 6531 allows: of such an address the rules for
+/// a patient's email decide.
+fn with_local_part(email: &str, local_part: &str, domain: &str) -> Result<Address, AddressError> {
+    match Address::new(local_part, domain) {
+        Err(AddressError::InvalidUser) if Email::parse(email).is_ok_and(|known| known.as_str() == email) => {
+            Ok(Address::new_dangerous(local_part, domain))
+        }
+        made => made,
     }
 }
 
@@ -35,6 +47,9 @@ mod tests {
             "Ana.Ruiz+x@Example.com",
             "peña@example.com",
             "o'neill@example.com",
+            "संपर्क@example.com",
+            "ผู้ใช้@example.com",
+            "★@example.com",
         ] {
             assert_eq!(deliverable(email).unwrap().to_string(), email);
         }

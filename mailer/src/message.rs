@@ -116,7 +116,7 @@ impl Composer {
         };
         // The rules for names refuse control characters and more characters than this; an event from before them, or from
         // elsewhere, may have such a name, and a line of a mail has at most 998 bytes, for which no word is broken.
-        let name: String = name.chars().take(Name::MAX_CHARS).collect();
+        let name: String = name.chars().take(Name::MAX_CODE_POINTS).collect();
         let name = name.replace(char::is_control, " ");
         let facts = Facts {
             name: &name,

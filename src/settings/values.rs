@@ -7,6 +7,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use api::RateLimit;
+use domain::{UrlSchemes, UrlSchemesError};
 use mailer::Rate;
 
 use super::rate::rate;
@@ -50,6 +51,14 @@ pub(super) fn auth(text: &str) -> Result<Auth, String> {
         "" => Ok(Auth::Unset),
         _ => Err("expected off, or nothing".to_owned()),
     }
+}
+
+/// Compose files and `.env` say "the default" with an empty value.
+pub(super) fn document_url_schemes(text: &str) -> Result<UrlSchemes, UrlSchemesError> {
+    if text.is_empty() {
+        return Ok(UrlSchemes::default());
+    }
+    text.parse()
 }
 
 pub(super) fn http_addr(text: &str) -> Result<SocketAddr, String> {

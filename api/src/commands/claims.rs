@@ -3,12 +3,20 @@
 use std::error::Error;
 
 use cqrs_es::persist::SerializedEvent;
-use domain::{PatientEvent, email_claim_key};
+use domain::{PatientEvent, email_claim_key, older_email_claim_key};
 use eventstore::{Claim, ClaimChange, ClaimRules};
+
+/// The kind of claim.
+const EMAIL: &str = "patient.email";
 
 /// The claim on an email.
 pub(crate) fn email_claim(email: &str) -> Claim {
-    Claim::on("patient.email", &email_claim_key(email))
+    Claim::on(EMAIL, &email_claim_key(email))
+}
+
+/// The claim on an email that an older program may have made, where it is another one than today.
+pub(crate) fn older_email_claim(email: &str) -> Option<Claim> {
+    older_email_claim_key(email).map(|key| Claim::on(EMAIL, &key))
 }
 
 /// A registration takes the claim on its email, a deletion gives it back.

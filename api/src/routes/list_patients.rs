@@ -9,7 +9,6 @@ use serde::Serialize;
 use serde_json::json;
 use url::form_urlencoded;
 use utoipa::ToSchema;
-use utoipa::openapi::{KnownFormat, SchemaFormat};
 use uuid::Uuid;
 
 use crate::Api;
@@ -35,9 +34,7 @@ struct ListedPatient<'d> {
 pub(super) fn described() -> Described {
     let example = json!([{"id": fields::AN_ID, "name": "John Doe", "email": "john@example.com"}]);
     let id = json!(fields::AN_ID);
-    let email = fields::string()
-        .format(Some(SchemaFormat::KnownFormat(KnownFormat::Email)))
-        .max_length(Some(254));
+    let email = fields::string().max_length(Some(254));
     let name = fields::string().min_length(Some(1)).max_length(Some(64));
     Described::new(
         PATIENTS,

@@ -4,7 +4,7 @@ use axum::extract::{Extension, State};
 use axum::http::{HeaderMap, HeaderName, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::{Json, response::AppendHeaders};
-use domain::{PatientDetails, Registration};
+use domain::{PatientDetails, Registration, UrlSchemes};
 use serde::Serialize;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
@@ -19,7 +19,9 @@ use crate::observe::{RequestId, RequestTrace};
 use crate::openapi::{Described, Media, PATIENTS, fields};
 use crate::problem::{ApiError, FieldProblem, kinds};
 
-/// What a registration says. Spaces around a value are dropped; control characters are refused.
+/// The fields of a registration. White space and invisible characters around a value are dropped. Line breaks, tabs and other
+/// control characters inside are refused. Lengths are in code points, after that. Names, emails and phone numbers are
+/// returned in Unicode Normalization Form C.
 #[derive(ToSchema)]
 #[serde(deny_unknown_fields)]
 #[expect(
@@ -27,25 +29,22 @@ use crate::problem::{ApiError, FieldProblem, kinds};
     reason = "it describes; bodies are read member by member, see `body`"
 )]
 struct NewPatient {
-    /// At least one letter or digit, in any script.
-    #[schema(min_length = 1, max_length = 200, example = "John Doe")]
+    /// At most 200 characters as people count them (extended grapheme clusters), with at least one letter or digit in any
+    /// script. Directional overrides are refused, and so are directional embeddings and isolates that are not closed.
+    #[schema(min_length = 1, max_length = 800, example = "John Doe")]
     name: String,
-    /// Unique among active patients, whatever its case. A plain address with a full domain.
-    #[schema(format = Email, max_length = 254, example = "john@example.com")]
+    /// A plain address, international ones (RFC 6531) included, with a full domain; at most 254 bytes. Unique among active
+    /// patients, whatever its case.
+    #[schema(max_length = 254, example = "john@example.com")]
     email: String,
-    /// As people write it, extension included, with at least three digits.
-    #[schema(
-        min_length = 3,
-        max_length = 64,
-        pattern = r"^ *(\(?\+)?([ ()./-]*[0-9]){3}[0-9 ()./-]*(([xX#]|[eE][xX][tT]\.?) *[0-9]+)? *$",
-        example = "+1234567890"
-    )]
+    /// As people write it, with at least two digits of any script. Invisible characters inside are dropped.
+    #[schema(min_length = 2, max_length = 64, example = "+1234567890")]
     phone: String,
-    /// Where the photo of the document is: an absolute URL. It is never fetched.
+    /// The address of the photo of the document: an absolute URL with a host, without a user name or password, kept as
+    /// written. Its scheme is `http` or `https`, in any case, unless the service is set up for others. It is never fetched.
     #[schema(
-        format = "uri",
-        max_length = 2048,
-        pattern = r#"^https?://[^\s/?#@"<>\\]+([/?#][^\s"<>\\]*)?$"#,
+        max_length = 4096,
+        pattern = "://",
         example = "https://example.com/photos/john.jpg"
     )]
     document_url: String,
@@ -145,7 +144,7 @@ pub(super) async fn register(
     body: JsonObject,
 ) -> Result<Response, ApiError> {
     let key = idempotency_key(&headers)?;
-    let registration = parse(body)?;
+    let registration = parse(body, &api.options.document_url_schemes)?;
     let registered = api
         .commands
         .register(registration, key, &cause(&request_id, &caller, &trace))
@@ -161,10 +160,10 @@ pub(super) async fn register(
 }
 
 /// Every field that is refused is reported, whether for its shape or for its value.
-pub(crate) fn parse(body: JsonObject) -> Result<Registration, ApiError> {
+pub(crate) fn parse(body: JsonObject, schemes: &UrlSchemes) -> Result<Registration, ApiError> {
     let (strings, mut problems) = body.strings(["name", "email", "phone", "document_url"]);
     let [name, email, phone, document_url] = strings.map(Option::unwrap_or_default);
-    match Registration::parse(&name, &email, &phone, &document_url) {
+    match Registration::parse_with(&name, &email, &phone, &document_url, schemes) {
         Ok(registration) if problems.is_empty() => Ok(registration),
         Ok(_) => Err(ApiError::Invalid(problems)),
         Err(refused) => {

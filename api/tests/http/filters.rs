@@ -95,9 +95,9 @@ async fn a_name_is_found_by_its_beginning_whatever_its_case_and_accents() {
         }
         rig.project().await;
         for (prefix, expected) in [
-            ("josé", &["JOSE", "jose\u{301} b", "José Ñandú", "Josefa"][..]),
+            ("josé", &["JOSE", "josé b", "José Ñandú", "Josefa"][..]),
             ("jose n", &["José Ñandú"]),
-            ("JOS", &["Jos", "JOSE", "jose\u{301} b", "José Ñandú", "Josefa"]),
+            ("JOS", &["Jos", "JOSE", "josé b", "José Ñandú", "Josefa"]),
             ("joa%", &["Joa%"]),
             ("joa_", &["Joa_"]),
             ("joa\\", &["Joa\\"]),

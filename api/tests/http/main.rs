@@ -31,3 +31,4 @@ mod secure;
 mod seed;
 mod slow_bodies;
 mod streams;
+mod values;

@@ -1,38 +1,43 @@
 //! A patient's email address, and when two of them count as the same.
 
-use email_address::{EmailAddress, Options};
+use std::borrow::Cow;
+
+use icu_normalizer::DecomposingNormalizerBorrowed;
 use url::Host;
 
+use super::host;
 use super::text::{self, ControlCharacter};
 
-/// An email address that a confirmation can be sent to, at most 254 bytes (RFC 5321 §4.5.3.1.3, less the
-/// brackets).
+/// An email address that a confirmation can be sent to, at most 254 bytes (RFC 5321 §4.5.3.1.3, less the brackets), as it is
+/// written and as it is sent.
 ///
-/// The syntax is that of RFC 5322 and RFC 6531 (international addresses) as the `email_address` crate reads
-/// it, less what no patient has and much of the world's mail refuses:
+/// The syntax is that of RFC 5321 and RFC 6531 (international addresses), less what no patient has and much of the world's
+/// mail refuses:
 ///
 /// - no display name: `Ana <ana@example.com>` is a header, not an address;
-/// - no quoted local part: `"ana"@example.com` and `ana@example.com` are one mailbox, and would be two
-///   patients;
-/// - a domain name with a dot, of letters, digits and hyphens, valid under IDNA: neither `ana@localhost` nor
-///   `ana@[192.0.2.1]` nor `ana@192.0.2.1` can be reached from everywhere.
+/// - no quoted local part: `"ana"@example.com` and `ana@example.com` are one mailbox, and would be two patients;
+/// - no white space, and of the invisible characters only those that are spelling (joiners, variation selectors);
+/// - a domain name with a dot that IDNA (UTS #46) turns into a host name: neither `ana@localhost` nor `ana@[192.0.2.1]` nor
+///   `ana@192.0.2.1` can be reached from everywhere.
+///
+/// White space and invisible characters around it are dropped; it is kept in Normalization Form C.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Email(String);
 
 /// Why an email address was refused.
-#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum EmailError {
     /// It has a control character.
     #[error(transparent)]
     ControlCharacter(#[from] ControlCharacter),
-    /// It is empty, or spaces only.
+    /// It is empty, or has only characters that show nothing.
     #[error("must not be empty")]
     Empty,
-    /// It has more than [`Email::MAX_BYTES`] bytes.
+    /// It has more than [`Email::MAX_BYTES`] bytes, with its domain as written or in ASCII.
     #[error("must be at most {} bytes long", Email::MAX_BYTES)]
     TooLong,
-    /// The part before the `@` has more than 64 bytes (RFC 5321 §4.5.3.1.1).
-    #[error("must have at most 64 bytes before the @")]
+    /// The part before the `@` has more than [`Email::MAX_LOCAL_PART_BYTES`] bytes.
+    #[error("must have at most {} bytes before the @", Email::MAX_LOCAL_PART_BYTES)]
     LocalPartTooLong,
     /// The part before the `@` is in quotes.
     #[error("must not have quotes before the @")]
@@ -48,33 +53,14 @@ pub enum EmailError {
     InvalidDomain,
     /// It is not an email address.
     #[error("must be a plain email address such as name@example.com")]
-    Malformed(#[source] email_address::Error),
+    Malformed,
 }
-
-impl From<email_address::Error> for EmailError {
-    fn from(error: email_address::Error) -> Self {
-        use email_address::Error;
-        match error {
-            Error::LocalPartTooLong => Self::LocalPartTooLong,
-            Error::DomainTooFew => Self::IncompleteDomain,
-            Error::UnsupportedDomainLiteral => Self::IpAddress,
-            Error::DomainEmpty | Error::DomainTooLong | Error::SubDomainEmpty | Error::SubDomainTooLong => {
-                Self::InvalidDomain
-            }
-            error => Self::Malformed(error),
-        }
-    }
-}
-
-const OPTIONS: Options = Options {
-    minimum_sub_domains: 2,
-    allow_domain_literal: false,
-    allow_display_text: false,
-};
 
 impl Email {
-    /// The most bytes (in UTF-8) in an email address.
+    /// The maximum number of bytes (in UTF-8).
     pub const MAX_BYTES: usize = 254;
+    /// The maximum number of bytes (in UTF-8) before the `@` (RFC 5321 §4.5.3.1.1).
+    pub const MAX_LOCAL_PART_BYTES: usize = 64;
 
     /// Parses an email address.
     ///
@@ -82,19 +68,24 @@ impl Email {
     ///
     /// [`EmailError`], one variant for each rule.
     pub fn parse(input: &str) -> Result<Self, EmailError> {
-        let email = text::trimmed(input)?;
+        let input = text::composed(input);
+        let email = text::trimmed(&input);
+        text::check_controls(email)?;
         if email.is_empty() {
             return Err(EmailError::Empty);
+        }
+        if email.contains(text::is_directional) {
+            return Err(ControlCharacter.into());
         }
         if email.len() > Self::MAX_BYTES {
             return Err(EmailError::TooLong);
         }
-        if email.starts_with('"') {
-            return Err(EmailError::Quoted);
+        let (local_part, domain) = email.rsplit_once('@').ok_or(EmailError::Malformed)?;
+        check_local_part(local_part)?;
+        if local_part.len() + 1 + mail_domain(domain)?.len() > Self::MAX_BYTES {
+            return Err(EmailError::TooLong);
         }
-        let address = EmailAddress::parse_with_options(email, OPTIONS)?;
-        check_domain(address.domain())?;
-        Ok(Self(address.into()))
+        Ok(Self(email.to_owned()))
     }
 
     /// The key under which this address counts as the same as another: see [`email_claim_key`].
@@ -104,14 +95,35 @@ impl Email {
     }
 }
 
-/// The key under which two email addresses count as the same: what is before the `@` in Unicode lower case,
-/// and the domain as mail is delivered to it, in ASCII (RFC 5891) and lower case. So `Ana@clínica.example` and
-/// `ana@xn--clnica-4va.example` have one key.
+/// The key under which two email addresses count as the same: what is before the `@` in Unicode lower case and
+/// Normalization Form C, and the domain as mail is delivered to it, in ASCII (RFC 5891) and lower case. So
+/// `Ana@clínica.example` and `ana@xn--clnica-4va.example` have one key.
 ///
 /// For events, which carry the address as a plain string; one that is no address is its own key, in lower
 /// case. RFC 5321 §2.4 lets a server tell `Ana@` from `ana@`; hardly any does, and people type both.
 #[must_use]
 pub fn email_claim_key(email: &str) -> String {
+    let key = uncomposed_claim_key(email);
+    match text::composed(&key) {
+        Cow::Borrowed(_) => key,
+        Cow::Owned(composed) => composed,
+    }
+}
+
+/// The key under which a program that did not normalize addresses has the claim of a patient who was registered with this
+/// address in decomposed form (NFD); `None` if it is the key of today.
+///
+/// Of that claim, the log has the address as it was sent, so that its release needs no key.
+#[must_use]
+pub fn older_email_claim_key(email: &str) -> Option<String> {
+    if email.is_ascii() {
+        return None;
+    }
+    let older = uncomposed_claim_key(&DecomposingNormalizerBorrowed::new_nfd().normalize(email));
+    (older != email_claim_key(email)).then_some(older)
+}
+
+fn uncomposed_claim_key(email: &str) -> String {
     match email.rsplit_once('@') {
         Some((local_part, domain)) if !domain.is_ascii() => match Host::parse(domain) {
             Ok(Host::Domain(ascii)) => format!("{}@{ascii}", lower_case(local_part)),
@@ -127,32 +139,51 @@ fn lower_case(text: &str) -> String {
     text.chars().flat_map(char::to_lowercase).collect()
 }
 
-/// Refuses what `email_address` lets through: it reads a domain as RFC 5322 atoms, so `a@exa$mple.com` is
-/// fine there.
-fn check_domain(domain: &str) -> Result<(), EmailError> {
-    if !domain
-        .chars()
-        .all(|c| c.is_alphanumeric() || matches!(c, '-' | '.'))
-    {
-        return Err(EmailError::InvalidDomain);
+/// `Dot-string` of RFC 5321 §4.1.2, whose atoms RFC 6531 §3.3 extends by every character beyond ASCII.
+fn check_local_part(local_part: &str) -> Result<(), EmailError> {
+    if local_part.len() > 1 && local_part.starts_with('"') && local_part.ends_with('"') {
+        return Err(EmailError::Quoted);
     }
-    match Host::parse(domain) {
-        Ok(Host::Domain(ascii)) if is_host_name(&ascii) => Ok(()),
-        Ok(Host::Ipv4(_) | Host::Ipv6(_)) => Err(EmailError::IpAddress),
-        Ok(Host::Domain(_)) | Err(_) => Err(EmailError::InvalidDomain),
+    if !local_part
+        .split('.')
+        .all(|atom| !atom.is_empty() && atom.chars().all(is_atom_character))
+    {
+        return Err(EmailError::Malformed);
+    }
+    if local_part.len() > Email::MAX_LOCAL_PART_BYTES {
+        return Err(EmailError::LocalPartTooLong);
+    }
+    Ok(())
+}
+
+fn is_atom_character(c: char) -> bool {
+    if c.is_ascii() {
+        c.is_ascii_alphanumeric() || "!#$%&'*+-/=?^_`{|}~".contains(c)
+    } else {
+        !c.is_whitespace() && !text::is_invisible(c)
     }
 }
 
-/// Whether a name is one of RFC 1123, section 2.1. Of some characters that are letters or digits to Unicode, IDNA makes several
-/// that are not, as `(4)` of U+2477, and does not count how many.
-fn is_host_name(ascii: &str) -> bool {
-    let is_label = |label: &str| {
-        (1..=63).contains(&label.len())
-            && label
-                .bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
-    };
-    ascii.len() <= 253 && ascii.split('.').all(is_label)
+/// The domain as mail is delivered to it.
+fn mail_domain(domain: &str) -> Result<String, EmailError> {
+    if domain.starts_with('[') && domain.ends_with(']') {
+        return Err(EmailError::IpAddress);
+    }
+    // Beyond ASCII, IDNA decides what is a letter; it drops what is invisible, and undoes percent-encoding.
+    if domain.contains(|c: char| match c {
+        '-' | '.' => false,
+        c if c.is_ascii() => !c.is_ascii_alphanumeric(),
+        c => c.is_whitespace() || text::is_invisible(c),
+    }) {
+        return Err(EmailError::InvalidDomain);
+    }
+    match Host::parse(domain) {
+        Ok(Host::Domain(ascii)) if !host::is_strict(&ascii) => Err(EmailError::InvalidDomain),
+        Ok(Host::Domain(ascii)) if !ascii.contains('.') => Err(EmailError::IncompleteDomain),
+        Ok(Host::Domain(ascii)) => Ok(ascii),
+        Ok(Host::Ipv4(_) | Host::Ipv6(_)) => Err(EmailError::IpAddress),
+        Err(_) => Err(EmailError::InvalidDomain),
+    }
 }
 
 value!(Email);

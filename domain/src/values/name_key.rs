@@ -2,6 +2,7 @@
 
 use icu_normalizer::DecomposingNormalizerBorrowed;
 
+use super::direction;
 use super::text::{self, ControlCharacter};
 
 /// The most characters in the key of a name; what comes after them is not searched.
@@ -12,16 +13,29 @@ const MAX_KEY_CHARS: usize = 64;
 /// one key. Marks of other scripts stay, since there they are letters rather than accents.
 ///
 /// A pure function of the name, and the same whatever the database: a read table that is made anew has the same keys. It
-/// never ends with a space, and is empty only if the name is.
+/// never ends with a space and is never empty, whatever the name is: the read table has empty keys only in rows of a program
+/// that knew none.
 #[must_use]
 pub fn name_key(name: &str) -> String {
-    let kept = || folded(name).filter(|c| !is_accent(*c));
-    let key: String = if kept().next().is_some() {
-        kept().take(MAX_KEY_CHARS).collect()
-    } else {
-        folded(name).take(MAX_KEY_CHARS).collect()
+    key(name).unwrap_or_else(|| UNSEARCHABLE.to_owned())
+}
+
+/// The key of a name that has nothing but spaces, as only a log of other rules can have. No search leads to it, since it
+/// stands for malformed text, which queries cannot have.
+const UNSEARCHABLE: &str = "\u{fffd}";
+
+/// What there is to search for in a text: its first characters; those after the spaces if so many spaces come first; its
+/// accents if there is nothing else.
+fn key(text: &str) -> Option<String> {
+    let kept = || folded(text).filter(|c| !is_accent(*c));
+    let first = |characters: &mut dyn Iterator<Item = char>| {
+        let key: String = characters.take(MAX_KEY_CHARS).collect();
+        let key = key.trim_end_matches(' ');
+        (!key.is_empty()).then(|| key.to_owned())
     };
-    key.trim_end_matches(' ').to_owned()
+    first(&mut kept())
+        .or_else(|| first(&mut kept().skip_while(|c| *c == ' ')))
+        .or_else(|| first(&mut folded(text).skip_while(|c| *c == ' ')))
 }
 
 /// Upper case first: it brings together what has two small letters, such as both sigmas, and `ß` and `ss`.
@@ -55,21 +69,20 @@ pub enum NamePrefixError {
 }
 
 impl NamePrefix {
-    /// Parses the beginning of a name. Spaces around it are dropped, as those around a name are.
+    /// Parses the beginning of a name. White space and invisible characters around it are dropped, as those around a name
+    /// are.
     ///
     /// # Errors
     ///
     /// [`NamePrefixError`].
     pub fn parse(input: &str) -> Result<Self, NamePrefixError> {
-        let prefix = text::trimmed(input)?;
-        if prefix.chars().count() > MAX_KEY_CHARS || folded(prefix).nth(MAX_KEY_CHARS).is_some() {
+        let input = text::composed(input);
+        let prefix = direction::trimmed(&input)?;
+        text::check_controls(&prefix)?;
+        if prefix.chars().nth(MAX_KEY_CHARS).is_some() || folded(&prefix).nth(MAX_KEY_CHARS).is_some() {
             return Err(NamePrefixError::TooLong);
         }
-        let key = name_key(prefix);
-        if key.is_empty() {
-            return Err(NamePrefixError::Empty);
-        }
-        Ok(Self(key))
+        key(&prefix).map(Self).ok_or(NamePrefixError::Empty)
     }
 
     /// Whether a name begins with it.

@@ -2,17 +2,15 @@
 
 use super::text::{self, ControlCharacter};
 
-/// A phone number as people write it, 3 to 64 characters, kept as written.
+/// A phone number as people and their programs write it: printable text of at most 64 characters (Unicode scalar values)
+/// with at least two digits of any script.
 ///
-/// ```text
-/// phone     = [ "+" / "(+" ] number [ extension ]
-/// number    = digits 0-9 and the separators  space ( ) - . /   with at least 3 digits
-/// extension = ( "x" / "ext" / "ext." / "#" ) digits     in either case, spaces allowed around the mark
-/// ```
+/// So extensions in any language, `tel:` URIs (RFC 3966), two numbers, vanity numbers and service codes are taken, and what
+/// is around a number is kept as it was written. Whether the number exists is not checked: numbering plans differ by country
+/// and change.
 ///
-/// Such as `+34 600 123 456`, `(555)123-4567x890` or `001-555-123-4567 ext. 12`. No other letters, and no
-/// digits of other scripts. Whether the number exists is not asked: numbering plans differ by country and
-/// change.
+/// Invisible characters, which phones and office programs paste along with a number, are dropped; joiners are spelling and
+/// stay. It is kept in Normalization Form C.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Phone(String);
 
@@ -22,30 +20,22 @@ pub enum PhoneError {
     /// It has a control character.
     #[error(transparent)]
     ControlCharacter(#[from] ControlCharacter),
-    /// It has fewer than [`Phone::MIN_CHARS`] or more than [`Phone::MAX_CHARS`] characters.
-    #[error("must be {} to {} characters long", Phone::MIN_CHARS, Phone::MAX_CHARS)]
-    Length,
-    /// It has a character that belongs to no phone number.
-    #[error("must have only digits, spaces and ( ) - . / besides a leading + and an extension such as x123")]
-    UnexpectedCharacter,
-    /// It has a `+` that is not at the start.
-    #[error("must have a + only at the start")]
-    MisplacedPlus,
-    /// It has fewer than [`Phone::MIN_DIGITS`] digits, those of the extension not counted.
-    #[error("must have at least {} digits, not counting an extension", Phone::MIN_DIGITS)]
+    /// It is empty, or has only characters that show nothing.
+    #[error("must not be empty")]
+    Empty,
+    /// It has more than [`Phone::MAX_CHARS`] characters.
+    #[error("must be at most {} characters long", Phone::MAX_CHARS)]
+    TooLong,
+    /// It has fewer than [`Phone::MIN_DIGITS`] digits.
+    #[error("must contain at least {} digits", Phone::MIN_DIGITS)]
     TooFewDigits,
-    /// What follows `x`, `ext` or `#` is not digits alone.
-    #[error("must have digits, and nothing else, after the mark of an extension")]
-    InvalidExtension,
 }
 
 impl Phone {
-    /// The fewest characters in a phone number.
-    pub const MIN_CHARS: usize = 3;
-    /// The most characters in a phone number.
+    /// The maximum number of characters (Unicode scalar values).
     pub const MAX_CHARS: usize = 64;
-    /// The fewest digits in a phone number, those of the extension not counted: `112` is one.
-    pub const MIN_DIGITS: usize = 3;
+    /// The minimum number of digits.
+    pub const MIN_DIGITS: usize = 2;
 
     /// Parses a phone number.
     ///
@@ -53,50 +43,23 @@ impl Phone {
     ///
     /// [`PhoneError`], one variant for each rule.
     pub fn parse(input: &str) -> Result<Self, PhoneError> {
-        let phone = text::trimmed(input)?;
-        if !(Self::MIN_CHARS..=Self::MAX_CHARS).contains(&phone.chars().count()) {
-            return Err(PhoneError::Length);
+        let input = text::composed(input);
+        let phone = text::trimmed(&input);
+        text::check_controls(phone)?;
+        let visible: String = phone.chars().filter(|c| !text::is_invisible(*c)).collect();
+        // Once more: what was dropped may have kept a letter from its accent.
+        let phone = text::composed(&visible).into_owned();
+        if phone.is_empty() {
+            return Err(PhoneError::Empty);
         }
-        let lower = phone.to_ascii_lowercase();
-        let (number, extension) = lower.split_at(lower.find(['x', 'e', '#']).unwrap_or(lower.len()));
-        check_number(number)?;
-        if !extension.is_empty() {
-            check_extension(extension)?;
+        if phone.chars().nth(Self::MAX_CHARS).is_some() {
+            return Err(PhoneError::TooLong);
         }
-        Ok(Self(phone.to_owned()))
+        if phone.chars().filter(|c| text::is_digit(*c)).count() < Self::MIN_DIGITS {
+            return Err(PhoneError::TooFewDigits);
+        }
+        Ok(Self(phone))
     }
-}
-
-fn check_number(number: &str) -> Result<(), PhoneError> {
-    let national = number
-        .strip_prefix("(+")
-        .or_else(|| number.strip_prefix('+'))
-        .unwrap_or(number);
-    if national.contains('+') {
-        return Err(PhoneError::MisplacedPlus);
-    }
-    if !national
-        .chars()
-        .all(|c| c.is_ascii_digit() || matches!(c, ' ' | '(' | ')' | '-' | '.' | '/'))
-    {
-        return Err(PhoneError::UnexpectedCharacter);
-    }
-    if national.chars().filter(char::is_ascii_digit).count() < Phone::MIN_DIGITS {
-        return Err(PhoneError::TooFewDigits);
-    }
-    Ok(())
-}
-
-fn check_extension(extension: &str) -> Result<(), PhoneError> {
-    let digits = ["ext.", "ext", "x", "#"]
-        .iter()
-        .find_map(|mark| extension.strip_prefix(mark))
-        .ok_or(PhoneError::UnexpectedCharacter)?
-        .trim_start_matches(' ');
-    if digits.is_empty() || !digits.chars().all(|c| c.is_ascii_digit()) {
-        return Err(PhoneError::InvalidExtension);
-    }
-    Ok(())
 }
 
 value!(Phone);

@@ -124,6 +124,9 @@ fn no_name_can_add_a_header_or_a_recipient() {
         &"n".repeat(200),
         &"n".repeat(1200),
         &"ñ ".repeat(100),
+        &"\u{1112a}\u{1112b}\u{1112c}\u{11100}".repeat(200),
+        &"n\u{5b0}\u{5b1}\u{5b2}".repeat(200),
+        &"علی\u{200c}رضا \u{202b}x\u{202c} ".repeat(50),
         "x",
     ] {
         let mail = compose(&registered(name, "ana@example.com")).unwrap();
@@ -148,8 +151,25 @@ fn no_name_can_add_a_header_or_a_recipient() {
 fn a_domain_beyond_ascii_is_encoded_and_a_local_part_kept() {
     let mail = compose(&registered("Ana", "ana@clínica.example")).unwrap();
     assert_eq!(mail.envelope.to()[0].to_string(), "ana@xn--clnica-4va.example");
-    let mail = compose(&registered("Ana", "peña@example.com")).unwrap();
-    assert_eq!(mail.envelope.to()[0].to_string(), "peña@example.com");
+    for (email, sent) in [
+        ("peña@example.com", "peña@example.com"),
+        ("info@ตัวอย่าง.ไทย", "info@xn--72c1a1bt4awk9o.xn--o3cw4h"),
+        ("संपर्क@डाटामेल.भारत", "संपर्क@xn--c2bd4bq1db8d.xn--h2brj9c"),
+        (
+            "علی\u{200c}رضا@مثال.ایران",
+            "علی\u{200c}رضا@xn--mgbh0fb.xn--mgba3a4f16a",
+        ),
+        ("❤\u{fe0f}@example.com", "❤\u{fe0f}@example.com"),
+    ] {
+        let mail = compose(&registered("Ana", email)).unwrap();
+        assert_eq!(mail.envelope.to()[0].to_string(), sent);
+        let head = header(&mail).join("\n");
+        assert!(
+            head.contains(&format!("To: \"Ana\" <{sent}>")) || head.contains(&format!("To: Ana <{sent}>")),
+            "{head}"
+        );
+        assert_eq!(mail.is_ascii(), sent.is_ascii());
+    }
 }
 
 #[test]

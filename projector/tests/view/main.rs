@@ -10,7 +10,7 @@ mod backend;
 mod rebuild;
 mod verify;
 
-use domain::{PatientDetails, StoredEventError};
+use domain::{DocumentUrl, Name, PatientDetails, StoredEventError};
 use eventstore::{Clock, Error, Position, SubscriptionStatus, SystemClock};
 use futures::future::join_all;
 use projector::{PATIENT_VIEW, ProjectionError};
@@ -255,14 +255,14 @@ async fn a_full_batch_of_the_longest_values_is_one_transaction(backend: Backend)
     assert_eq!(backend.rows_and_checkpoint().await, (0, 1000));
 }
 
-/// As long as the rules for input allow: 200 characters, 254 bytes, and 2,048 characters.
+/// As long as the rules for input allow: 800 code points, 254 bytes, and 4,096 characters.
 fn longest(letter: &str) -> PatientDetails {
     let url = "https://example.com/";
     let domain = "@example.com";
     PatientDetails {
-        name: "😀".repeat(200),
+        name: "😀".repeat(Name::MAX_CODE_POINTS),
         email: letter.repeat(254 - domain.len()) + domain,
         phone: "5".repeat(64),
-        document_url: url.to_owned() + &letter.repeat(2048 - url.len()),
+        document_url: url.to_owned() + &letter.repeat(DocumentUrl::MAX_CHARS - url.len()),
     }
 }

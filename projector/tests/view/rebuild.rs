@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use domain::PatientDetails;
 use eventstore::rebuild::Requested;
 use eventstore::{Clock, Lease, Position, Rebuild, RebuildState, Runner, SystemClock};
 use futures::future::join_all;
@@ -11,11 +12,12 @@ use serde_json::json;
 use testkit::wait_until;
 use tokio_util::sync::CancellationToken;
 
-use crate::backend::{Backend, SOON};
+use crate::backend::{Backend, SOON, details};
 
 on_every_backend! {
     a_rebuild_makes_the_same_table_again_and_leaves_no_other,
     a_rebuild_without_a_projector_serves_all_there_is,
+    a_rebuild_gives_every_name_a_key,
     a_deletion_finds_the_row_that_the_batch_before_writes,
     a_rebuild_that_was_stopped_goes_on_from_its_own_checkpoint,
     a_second_rebuild_at_the_same_time_is_told_so,
@@ -143,6 +145,24 @@ async fn a_rebuild_without_a_projector_serves_all_there_is(backend: Backend) {
     backend.register("a").await;
     assert_eq!(backend.rebuild().await, Outcome::Done);
     assert_eq!(backend.served().await, (2, 1, 1, 1));
+}
+
+async fn a_rebuild_gives_every_name_a_key(backend: Backend) {
+    let spaces = "\u{a0}".repeat(64);
+    for (id, name) in [("a", spaces.clone() + "a"), ("b", spaces), ("c", String::new())] {
+        let details = PatientDetails { name, ..details(id) };
+        backend.register_as(id, &details).await;
+    }
+    backend.project().await.unwrap();
+    // As a program of before wrote the keys of such names.
+    backend.execute("UPDATE patient_view SET name_key = ''").await;
+    assert!(!backend.verify().await.same);
+    backend.rebuilt().await;
+    assert!(backend.verify().await.same);
+    let unknown = backend
+        .query("SELECT id FROM patient_view WHERE name_key = ''")
+        .await;
+    assert!(unknown.is_empty());
 }
 
 async fn a_deletion_finds_the_row_that_the_batch_before_writes(backend: Backend) {

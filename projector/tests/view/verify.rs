@@ -27,7 +27,7 @@ impl Backend {
         }
     }
 
-    async fn verify(&self) -> Verification {
+    pub(crate) async fn verify(&self) -> Verification {
         verify(self.log(), |_| {}).await.unwrap()
     }
 

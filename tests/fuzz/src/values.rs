@@ -1,6 +1,6 @@
 //! The values that a patient is made of.
 
-use domain::{DocumentUrl, Email, Name, Phone, Registration, email_claim_key};
+use domain::{DocumentUrl, Email, Name, NamePrefix, Phone, Registration, email_claim_key, name_key};
 use url::Url;
 
 /// Parses a text as each of the values. One that is taken is within its bounds, holds nothing that changes what is around it,
@@ -14,13 +14,14 @@ pub fn values(data: &[u8]) {
         DocumentUrl::parse(text),
     );
     if let Ok(name) = &parsed.0 {
-        kept(text, name.as_str());
+        kept(name.as_str());
         assert_eq!(Name::parse(name.as_str()).as_ref(), Ok(name));
-        assert!((1..=Name::MAX_CHARS).contains(&name.as_str().chars().count()));
+        assert!((1..=Name::MAX_CODE_POINTS).contains(&name.as_str().chars().count()));
+        found(name);
         assert_eq!(format!("{name:?}"), "Name(..)");
     }
     if let Ok(email) = &parsed.1 {
-        kept(text, email.as_str());
+        kept(email.as_str());
         assert_eq!(Email::parse(email.as_str()).as_ref(), Ok(email));
         assert!(email.as_str().len() <= Email::MAX_BYTES);
         assert_eq!(email.as_str().matches('@').count(), 1);
@@ -28,31 +29,46 @@ pub fn values(data: &[u8]) {
         claimed(email);
     }
     if let Ok(phone) = &parsed.2 {
-        kept(text, phone.as_str());
+        kept(phone.as_str());
         assert_eq!(Phone::parse(phone.as_str()).as_ref(), Ok(phone));
-        assert!(phone.as_str().is_ascii());
-        assert!((Phone::MIN_CHARS..=Phone::MAX_CHARS).contains(&phone.as_str().len()));
+        assert!((Phone::MIN_DIGITS..=Phone::MAX_CHARS).contains(&phone.as_str().chars().count()));
+        assert!(!phone.as_str().contains(is_directional));
         assert_eq!(format!("{phone:?}"), "Phone(..)");
     }
     if let Ok(url) = &parsed.3 {
-        kept(text, url.as_str());
+        kept(url.as_str());
+        assert!(text.contains(url.as_str()) && !url.as_str().contains(is_directional));
         assert_eq!(DocumentUrl::parse(url.as_str()).as_ref(), Ok(url));
         assert!(url.as_str().chars().count() <= DocumentUrl::MAX_CHARS);
         assert_eq!(format!("{url:?}"), "DocumentUrl(..)");
         leads_to_a_host(url);
     }
+    let key = name_key(text);
+    assert!((1..=64).contains(&key.chars().count()) && !key.ends_with(' '));
     let as_all = Registration::parse(text, text, text, text);
     let good = parsed.0.is_ok() && parsed.1.is_ok() && parsed.2.is_ok() && parsed.3.is_ok();
     assert_eq!(as_all.is_ok(), good);
 }
 
-/// Only spaces around it were dropped, and what is left shows all there is.
-fn kept(given: &str, value: &str) {
-    assert_eq!(given.trim_matches(' '), value);
+/// Nothing of it can break a line or turn what follows round, and no white space is around it.
+fn kept(value: &str) {
     assert!(!value.is_empty() && !value.contains(char::is_control));
-    assert!(!value.contains(
-        |c| matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-    ));
+    assert!(!value.contains(['\u{2028}', '\u{2029}', '\u{202d}', '\u{202e}']));
+    assert_eq!(value.trim(), value);
+    let count = |characters: &[char]| value.matches(characters).count();
+    assert_eq!(count(&['\u{202a}', '\u{202b}']), count(&['\u{202c}']));
+    assert_eq!(count(&['\u{2066}', '\u{2067}', '\u{2068}']), count(&['\u{2069}']));
+}
+
+fn is_directional(c: char) -> bool {
+    matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// A patient is found by the whole name, if it is short enough to search for.
+fn found(name: &Name) {
+    if let Ok(prefix) = NamePrefix::parse(name.as_str()) {
+        assert!(prefix.begins(name.as_str()));
+    }
 }
 
 /// One mailbox has one key.

@@ -1,0 +1,52 @@
+//! Values as people and other programs write them, and what comes of each: `cases/values.jsonl`, one a line.
+#![expect(
+    clippy::panic,
+    reason = "whatever fails in a test fails the test, and says what"
+)]
+
+use domain::{DocumentUrl, Email, Name, Phone};
+use serde_json::Value;
+
+fn parse(field: &str, value: &str) -> Result<String, String> {
+    match field {
+        "name" => Name::parse(value)
+            .map(String::from)
+            .map_err(|error| error.to_string()),
+        "email" => Email::parse(value)
+            .map(String::from)
+            .map_err(|error| error.to_string()),
+        "phone" => Phone::parse(value)
+            .map(String::from)
+            .map_err(|error| error.to_string()),
+        "document_url" => DocumentUrl::parse(value)
+            .map(String::from)
+            .map_err(|error| error.to_string()),
+        _ => panic!("{field} is no field"),
+    }
+}
+
+#[test]
+fn every_value_is_kept_or_refused_as_its_case_says() {
+    let mut values = 0;
+    for line in include_str!("cases/values.jsonl").lines() {
+        let case: Value = serde_json::from_str(line).unwrap();
+        match case["kind"].as_str().unwrap() {
+            "value" => values += 1,
+            // Which emails are one mailbox, and what a search finds, is for the tests of those.
+            "mailbox" | "search" => continue,
+            kind => panic!("{kind} is no kind of case"),
+        }
+        let (value, why) = (case["value"].as_str().unwrap(), &case["why"]);
+        let parsed = parse(case["field"].as_str().unwrap(), value);
+        match case["expect"].as_u64().unwrap() {
+            201 => assert_eq!(
+                parsed.as_deref(),
+                Ok(case["stored"].as_str().unwrap_or(value)),
+                "{why}"
+            ),
+            422 => assert!(parsed.is_err(), "{why}: {parsed:?}"),
+            status => panic!("{status} is no outcome"),
+        }
+    }
+    assert!(values > 30, "{values}");
+}

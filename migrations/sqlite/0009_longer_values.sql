@@ -1,0 +1,2 @@
+-- Longer names and URLs, which MySQL needs wider columns for; SQLite's have no width.
+SELECT 1;
