@@ -10,6 +10,7 @@ tasks of one user), PATIENTS_TOKEN (sent as a bearer token, if set).
 
 import os
 import random
+import unicodedata
 import uuid
 from collections import deque
 
@@ -20,8 +21,9 @@ from locust.runners import WorkerRunner
 LIST_LIMIT = 100
 PATIENTS_KEPT_PER_USER = 1000
 
-# Names with accents test the whole path.
-fake = Faker(["es_ES", "en_US"])
+# Several scripts and their digits, to test the whole path with them.
+fake = Faker(["es_ES", "en_US", "bn_BD", "fa_IR", "hi_IN", "ja_JP", "th_TH"])
+EMAIL_DOMAINS = ["example.com", "clínica.example", "उदाहरण.example"]
 
 
 class PatientLoadTest(FastHttpUser):
@@ -126,12 +128,17 @@ def authorization():
 
 def new_registration():
     return {
-        "name": fake.name(),
-        # Unique across all users, worker processes and runs, unlike fake.unique. example.com receives no mail.
-        "email": f"load-{uuid.uuid4().hex}@example.com",
-        "phone": fake.phone_number(),
+        "name": as_kept(fake.name()),
+        # Unique across all users, worker processes and runs, unlike fake.unique. These domains receive no mail.
+        "email": f"load-{uuid.uuid4().hex}@{random.choice(EMAIL_DOMAINS)}",
+        "phone": as_kept(fake.phone_number()),
         "document_url": fake.url(),
     }
+
+
+def as_kept(value):
+    """Returns a value in the form in which the service answers with it."""
+    return unicodedata.normalize("NFC", value).strip()
 
 
 def missing_id(body):

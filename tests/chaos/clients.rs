@@ -21,6 +21,16 @@ const PAUSE: std::ops::Range<u64> = 10..70;
 const SHARED_EMAILS: usize = 12;
 /// How many times a registration with a key is repeated.
 const TRIES: usize = 60;
+/// Names that are answered as they were sent, in several scripts.
+const NAMES: [&str; 5] = ["María", "علی\u{200c}رضا", "नेहा", "山田 太郎", "O’Hara"];
+/// Phone numbers that are answered as they were sent: with extensions, letters, and digits and dashes beyond ASCII.
+const PHONES: [&str; 5] = [
+    "(555)123-4567x890",
+    "tel:+1-201-555-0123;ext=22",
+    "০১৭১২৩৪৫৬৭৮",
+    "03\u{2013}331\u{2013}6005 anexo 12",
+    "1-800-FLOWERS",
+];
 
 /// State that the clients share.
 #[derive(Clone)]
@@ -87,13 +97,17 @@ impl Clerk {
     }
 
     fn details(&mut self, email: Option<String>) -> Details {
-        let name = format!("María {}-{}", self.number, self.requests);
+        let name = format!("{} {}-{}", self.one_of(&NAMES), self.number, self.requests);
         Details {
             email: email.unwrap_or_else(|| format!("p{}.{}@example.com", self.number, self.requests)),
-            phone: "(555)123-4567x890".to_owned(),
+            phone: self.one_of(&PHONES).to_owned(),
             document_url: format!("https://example.com/photos/{}/{}.jpg", self.number, self.requests),
             name,
         }
+    }
+
+    fn one_of(&mut self, values: &[&'static str]) -> &'static str {
+        values[self.rng.usize(..values.len())]
     }
 
     async fn register(&mut self) {
