@@ -59,7 +59,8 @@ async fn every_value_is_stored_or_refused_as_its_case_says() {
 
 /// JSON without a character beyond ASCII, as many programs write it.
 fn escaped(text: &str) -> String {
-    text.encode_utf16().map(|unit| format!("\\u{unit:04x}")).collect()
+    let units: Vec<_> = text.encode_utf16().map(|unit| format!("\\u{unit:04x}")).collect();
+    units.concat()
 }
 
 #[tokio::test]
