@@ -1,8 +1,9 @@
 //! Who may do what: bearer tokens, and the roles that each route is for.
 //!
-//! A bearer token is one of our own ([`Tokens`]) or a JWT of an issuer ([`Issuer`]); both ways in may be open at once. A
-//! route names the roles it is for where it is added (`Allowed::may`), so that none can be forgotten. Who sends a request
-//! is found out before, in `observe`, and becomes the actor in the metadata of the events.
+//! A bearer token is one of our own ([`Tokens`]) or a JWT of an issuer ([`Issuer`]); both ways in may be open
+//! at once. A route names the roles it is for where it is added (`routes/table.rs`), so that none can be
+//! forgotten. Who sends a request is found out before, in `observe`, and becomes the actor in the metadata of
+//! the events.
 
 mod caller;
 mod jwt;
@@ -51,6 +52,11 @@ impl Access {
             tokens: RwLock::new(Arc::new(tokens)),
             issuer,
         })))
+    }
+
+    /// Whether everybody may do everything.
+    pub(crate) const fn is_open(&self) -> bool {
+        self.0.is_none()
     }
 
     /// Takes these tokens from now on instead of those before. Nothing if access is open.

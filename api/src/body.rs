@@ -8,15 +8,18 @@ use std::fmt;
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{FromRequest, Request};
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::Value;
 
 use crate::Api;
-use crate::problem::{ApiError, FieldProblem};
+use crate::problem::{ApiError, FieldProblem, shown_name};
 
 /// The largest request body, in bytes.
 pub(crate) const MAX_BODY: usize = 64 * 1024;
+
+/// U+FEFF in UTF-8.
+const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
 /// The members of a JSON object, in the order they were sent, those sent twice twice.
 #[derive(Debug)]
@@ -30,6 +33,9 @@ impl FromRequest<Api> for JsonObject {
     async fn from_request(request: Request, api: &Api) -> Result<Self, ApiError> {
         if !is_json(&request) {
             return Err(ApiError::UnsupportedMediaType);
+        }
+        if !is_uncoded(request.headers()) {
+            return Err(ApiError::UnsupportedContentEncoding);
         }
         let reading = Bytes::from_request(request, api);
         let bytes = tokio::time::timeout(api.options.request_timeout / 2, reading)
@@ -49,6 +55,17 @@ fn is_json(request: &Request) -> bool {
         .is_some_and(|essence| essence.trim().eq_ignore_ascii_case("application/json"))
 }
 
+/// Whether the body has no content coding, such as gzip.
+fn is_uncoded(headers: &HeaderMap) -> bool {
+    let mut values = headers.get_all(header::CONTENT_ENCODING).iter();
+    values.all(|value| {
+        let codings = value.to_str().map(|codings| codings.split(',').map(str::trim));
+        codings.is_ok_and(|mut codings| {
+            codings.all(|coding| coding.is_empty() || coding.eq_ignore_ascii_case("identity"))
+        })
+    })
+}
+
 fn too_large(rejection: &BytesRejection) -> ApiError {
     if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
         ApiError::TooLarge(MAX_BODY)
@@ -59,6 +76,9 @@ fn too_large(rejection: &BytesRejection) -> ApiError {
 
 impl JsonObject {
     pub(crate) fn parse(bytes: &[u8]) -> Result<Self, ApiError> {
+        // Parsers may ignore a byte order mark (RFC 8259, section 8.1), which programs on Windows like to
+        // write.
+        let bytes = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes);
         serde_json::from_slice(bytes).map_err(|error| match error.classify() {
             serde_json::error::Category::Data => {
                 ApiError::Invalid(vec![FieldProblem::in_body("", "must be a JSON object")])
@@ -82,8 +102,7 @@ impl JsonObject {
         let mut seen = [false; N];
         for (member, value) in self.0 {
             let Some(index) = names.iter().position(|name| *name == member) else {
-                // What a client calls its field is not ours to repeat at any length.
-                let field: String = member.chars().filter(|c| !c.is_control()).take(64).collect();
+                let field = shown_name(&member);
                 problems.push(FieldProblem::in_body(&field, "is not a field of this request"));
                 continue;
             };

@@ -14,11 +14,10 @@ use tower_http::cors::CorsLayer;
 use url::{Origin as Parsed, Url};
 
 use crate::host;
+use crate::method::taken;
 
 /// How long a browser may keep what a preflight said.
 const MAX_AGE: Duration = Duration::from_hours(1);
-
-const METHODS: [Method; 4] = [Method::GET, Method::HEAD, Method::POST, Method::DELETE];
 
 /// What a page may send.
 const ALLOWED: [HeaderName; 9] = [
@@ -81,11 +80,12 @@ impl Cors {
     /// Pages of these origins.
     #[must_use]
     pub fn of(origins: impl IntoIterator<Item = Origin>) -> Self {
+        let methods: Vec<Method> = taken().filter_map(|name| name.parse().ok()).collect();
         let origins: Vec<_> = origins.into_iter().map(|Origin(origin)| origin).collect();
         Self(
             CorsLayer::new()
                 .allow_origin(origins)
-                .allow_methods(METHODS)
+                .allow_methods(methods)
                 .allow_headers(ALLOWED)
                 .expose_headers(EXPOSED)
                 .max_age(MAX_AGE),

@@ -10,6 +10,7 @@
 
 mod export;
 mod live;
+mod sse;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,6 +21,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::problem::ApiError;
 use crate::reads::ReadError;
+
+pub(crate) use sse::frames;
 
 /// Streams at a time; one more is refused.
 const STREAMS: usize = 100;

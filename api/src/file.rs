@@ -1,29 +1,30 @@
 //! Files that are part of the binary: kept compressed, and given again only when they have changed.
 
-use std::borrow::Cow;
 use std::io::Read;
 
+use axum::body::Bytes;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use flate2::Compression;
 use flate2::read::{GzDecoder, GzEncoder};
 use sha2::{Digest, Sha256};
 
-use crate::headers::{accepts_gzip, none_match};
+use crate::accept::prefers_gzip;
+use crate::headers::none_match;
 use crate::problem::ApiError;
 
 /// A file, as gzip has it.
 #[derive(Debug)]
 pub(crate) struct File {
     media_type: &'static str,
-    gzip: Cow<'static, [u8]>,
+    gzip: Bytes,
     etag: String,
 }
 
 impl File {
     /// One that is compressed already.
     pub(crate) fn compressed(media_type: &'static str, gzip: &'static [u8]) -> Self {
-        Self::new(media_type, Cow::Borrowed(gzip))
+        Self::new(media_type, Bytes::from_static(gzip))
     }
 
     /// One that is not; empty if it cannot be compressed, which memory cannot refuse.
@@ -35,10 +36,10 @@ impl File {
         {
             gzip.clear();
         }
-        Self::new(media_type, Cow::Owned(gzip))
+        Self::new(media_type, Bytes::from(gzip))
     }
 
-    fn new(media_type: &'static str, gzip: Cow<'static, [u8]>) -> Self {
+    fn new(media_type: &'static str, gzip: Bytes) -> Self {
         let digest = Sha256::digest(&gzip);
         let start = digest
             .first_chunk()
@@ -52,16 +53,16 @@ impl File {
     }
 
     /// The answer to a request with these headers.
-    pub(crate) fn answer(&'static self, request: &HeaderMap) -> Response {
-        let gzip = accepts_gzip(request);
+    pub(crate) fn answer(&self, request: &HeaderMap) -> Response {
+        let gzip = prefers_gzip(request);
         // The two forms are two representations, and a strong entity tag names one of them.
         let etag = format!("\"{}{}\"", self.etag, if gzip { "-gzip" } else { "" });
         let known = none_match(request, &etag);
         let body = match (known, gzip) {
             (true, _) => None,
-            (false, true) => Some(Cow::Borrowed(self.gzip.as_ref())),
+            (false, true) => Some(self.gzip.clone()),
             (false, false) => match self.unpacked() {
-                Ok(bytes) => Some(Cow::Owned(bytes)),
+                Ok(bytes) => Some(Bytes::from(bytes)),
                 Err(error) => {
                     tracing::error!(%error, "a file of the binary could not be unpacked");
                     return ApiError::Internal.into_response();
@@ -70,8 +71,7 @@ impl File {
         };
         let mut response = match body {
             None => StatusCode::NOT_MODIFIED.into_response(),
-            Some(Cow::Borrowed(bytes)) => axum::body::Bytes::from_static(bytes).into_response(),
-            Some(Cow::Owned(bytes)) => bytes.into_response(),
+            Some(bytes) => bytes.into_response(),
         };
         let headers = response.headers_mut();
         let mut set = |name: HeaderName, value: &str| {

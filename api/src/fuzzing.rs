@@ -5,12 +5,15 @@ use domain::{Registration, UrlSchemes};
 use eventstore::{Position, Timestamp};
 use uuid::Uuid;
 
+use crate::accept::{preferred, prefers_gzip};
 use crate::access::Access;
 use crate::body::JsonObject;
 use crate::headers;
 use crate::problem::ApiError;
 use crate::query::Query;
 use crate::routes;
+
+const NDJSON: &str = "application/x-ndjson";
 
 /// The registration that a body asks for.
 ///
@@ -61,9 +64,9 @@ pub struct Headers<'h> {
     pub last_event_id: Result<Option<Position>, ApiError>,
     /// `If-Match`.
     pub if_match: Result<Option<u64>, ApiError>,
-    /// Whether `Accept` names NDJSON.
+    /// Whether `Accept` prefers NDJSON to JSON.
     pub ndjson: bool,
-    /// Whether `Accept-Encoding` names gzip.
+    /// Whether `Accept-Encoding` prefers gzip.
     pub gzip: bool,
 }
 
@@ -75,8 +78,8 @@ pub fn headers(headers: &HeaderMap) -> Headers<'_> {
         min_position: headers::min_position(headers),
         last_event_id: headers::last_event_id(headers),
         if_match: headers::if_match(headers),
-        ndjson: headers::accepts(headers, "application/x-ndjson"),
-        gzip: headers::accepts_gzip(headers),
+        ndjson: preferred(headers, "application/json", &[NDJSON]) == NDJSON,
+        gzip: prefers_gzip(headers),
     }
 }
 

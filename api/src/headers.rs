@@ -74,30 +74,6 @@ pub(crate) fn last_event_id(headers: &HeaderMap) -> Result<Option<Position>, Api
         .transpose()
 }
 
-/// Whether `Accept` names a media type, and does not refuse it.
-pub(crate) fn accepts(headers: &HeaderMap, media_type: &str) -> bool {
-    listed(headers, &header::ACCEPT, media_type)
-}
-
-/// Whether a header that lists what a client takes names `wanted`, and does not refuse it.
-fn listed(headers: &HeaderMap, header: &HeaderName, wanted: &str) -> bool {
-    headers
-        .get_all(header)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .any(|range| {
-            let mut parts = range.split(';').map(str::trim);
-            let named = parts.next().is_some_and(|name| name.eq_ignore_ascii_case(wanted));
-            named && !parts.any(|part| matches!(part, "q=0" | "q=0.0" | "q=0.00" | "q=0.000"))
-        })
-}
-
-/// Whether `Accept-Encoding` allows gzip.
-pub(crate) fn accepts_gzip(headers: &HeaderMap) -> bool {
-    listed(headers, &header::ACCEPT_ENCODING, "gzip")
-}
-
 /// Says where the next page is, if there is one, and where the first (RFC 8288).
 pub(crate) fn set_links(response: &mut Response, first: &str, next: Option<&str>) {
     let next = next.map_or_else(String::new, |next| format!("<{next}>; rel=\"next\", "));
@@ -219,26 +195,6 @@ mod tests {
         assert!(!none_match(&two, "\"1\""));
         two.append(header::IF_NONE_MATCH, HeaderValue::from_static("\"1\""));
         assert!(none_match(&two, "\"1\""));
-    }
-
-    #[test]
-    fn a_media_type_is_accepted_if_it_is_named_and_not_refused() {
-        for value in [
-            "application/x-ndjson",
-            "text/html, Application/X-NDJSON;q=0.5",
-            "application/json;q=0, application/x-ndjson",
-        ] {
-            assert!(
-                accepts(&headers(header::ACCEPT, value), "application/x-ndjson"),
-                "{value}"
-            );
-        }
-        for value in ["", "*/*", "application/json", "application/x-ndjson;q=0"] {
-            assert!(
-                !accepts(&headers(header::ACCEPT, value), "application/x-ndjson"),
-                "{value}"
-            );
-        }
     }
 
     #[test]

@@ -14,10 +14,13 @@
 //! # Adding a route
 //!
 //! 1. Add a file in `routes/` with the handler, its OpenAPI text (`described`) and what it alone needs.
+//!    Describe every query parameter: a route with none refuses all of them, and a handler that reads some by `Query`
+//!    refuses the others.
 //! 2. Name it in the table, `routes::routes`, with the roles that it is for, and in the table of `tests/http/access.rs`.
 //! 3. Say in [`problem::ApiError`] what can go wrong that is new, and in `problem/kinds.rs` what it means.
 //! 4. Write the document anew: `cargo run -- openapi > docs/openapi.json`.
 
+mod accept;
 pub mod access;
 mod body;
 pub mod clients;
@@ -33,9 +36,11 @@ pub mod history;
 mod host;
 mod limit;
 pub mod mail;
+mod method;
 pub mod metrics;
 mod observe;
 mod openapi;
+mod paths;
 pub mod problem;
 mod public_url;
 mod query;
@@ -47,7 +52,7 @@ mod server;
 mod tls;
 
 use std::ops::Deref;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use domain::UrlSchemes;
@@ -57,6 +62,7 @@ use access::Access;
 use clients::Proxies;
 use commands::Commands;
 use feed::Feed;
+use file::File;
 use history::PatientHistory;
 use limit::Limits;
 use mail::MailDesk;
@@ -151,6 +157,8 @@ pub struct Shared {
     limits: Limits,
     options: ApiOptions,
     clock: Arc<dyn Clock>,
+    /// The OpenAPI document, once it was asked for.
+    document: OnceLock<File>,
 }
 
 impl Deref for Api {
@@ -188,6 +196,7 @@ impl Api {
             limits: Limits::new(options.rate_limit, options.proxies.clone()),
             options,
             clock,
+            document: OnceLock::new(),
         };
         Self {
             shared: Arc::new(shared),

@@ -22,6 +22,8 @@ use tokio_util::sync::CancellationToken;
 use tower::util::MapResponseLayer;
 
 use crate::host;
+use crate::method::name_of;
+use crate::paths::METRICS;
 use crate::secure::{OverTls, secure};
 use crate::server::Listening;
 
@@ -69,16 +71,9 @@ impl Drop for InFlight {
     }
 }
 
-/// The name of a method that the routes have.
-pub(crate) fn method(method: &Method) -> Option<&'static str> {
-    ["GET", "HEAD", "POST", "DELETE", "OPTIONS"]
-        .into_iter()
-        .find(|known| *known == method.as_str())
-}
-
 /// A request has been answered. Its route is a template, so that there are few; so are its methods.
 pub(crate) fn answered(method: &Method, route: &str, status: StatusCode, took: Duration) {
-    let method = self::method(method).unwrap_or("other");
+    let method = name_of(method).unwrap_or("other");
     let labels = Answered {
         method,
         route: route.to_owned(),
@@ -155,7 +150,7 @@ pub async fn serve_metrics(
         async move { metrics.page().await }
     };
     let router = Router::new()
-        .route("/metrics", get(page))
+        .route(METRICS, get(page))
         .layer(from_fn(host::checked))
         .layer(MapResponseLayer::new(|response| secure(response, OverTls(false))));
     let listening = Listening {

@@ -22,6 +22,7 @@ use crate::headers::MIN_POSITION;
 use crate::host;
 use crate::limit::Standing;
 use crate::metrics::{self, InFlight};
+use crate::paths::{is_command, is_read_of_a_patient, is_unlimited};
 use crate::problem::ApiError;
 use crate::secure::{OverTls, secure};
 
@@ -181,11 +182,6 @@ fn admit(
     api.limits.count(caller, request.extensions(), request.headers())
 }
 
-/// Whether as many requests may come as there are.
-pub(crate) fn is_unlimited(route: &str) -> bool {
-    matches!(route, "/health/live" | "/health/ready")
-}
-
 /// Adds the headers by which the request is found again.
 fn with_names(mut response: Response, id: &RequestId, trace: &RequestTrace) -> Response {
     if let Ok(id) = HeaderValue::from_str(&id.0) {
@@ -198,17 +194,9 @@ fn with_names(mut response: Response, id: &RequestId, trace: &RequestTrace) -> R
 /// Whether the request is a read that others share, and that has no connection of its own: it may be dropped at any moment. One
 /// with `?at=` reads the past, and one with `Min-Position` waits.
 fn is_shared_read(method: &Method, route: &str, request: &Request<Body>) -> bool {
-    matches!((method, route), (&Method::GET | &Method::HEAD, "/patients/{id}"))
+    is_read_of_a_patient(method, route)
         && request.uri().query().is_none()
         && !request.headers().contains_key(MIN_POSITION)
-}
-
-/// Whether the request goes to the append queue.
-fn is_command(method: &Method, route: &str) -> bool {
-    matches!(
-        (method.as_str(), route),
-        ("POST", "/register" | "/patients/register" | "/patients") | ("DELETE", "/patients/{id}")
-    )
 }
 
 #[cfg(test)]

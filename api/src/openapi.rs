@@ -7,14 +7,17 @@ pub(crate) mod fields;
 mod operation;
 pub(crate) mod schemas;
 
-use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
+use utoipa::openapi::server::ServerBuilder;
 use utoipa::openapi::tag::TagBuilder;
 use utoipa::openapi::{
     Components, ComponentsBuilder, InfoBuilder, LicenseBuilder, OpenApi, OpenApiBuilder, Paths,
 };
 use utoipa::{PartialSchema, ToSchema};
 
-pub(crate) use operation::{Described, Media, Method};
+pub(crate) use operation::{Described, Endpoint, Media};
+
+use crate::PublicUrl;
 
 /// The name of the security scheme.
 const BEARER: &str = "bearer";
@@ -29,7 +32,9 @@ hash-chained log.\n\n\
 **Errors** are problems (RFC 9457); `type` is stable, and is the address of a page that explains it: [/problems](/problems). \
 \n\n**Retries**: a registration with an `Idempotency-Key` can be repeated as often as you like, and makes one patient. \
 \n\n**Reading what you wrote**: `GET /patients/{id}` is always up to date; the list follows some milliseconds behind, and waits \
-for `Min-Position` if you send the `Event-Position` of your write.\n\n**Limits**: each client has a quota; `RateLimit` says what \
+for `Min-Position` if you send the `Event-Position` of your write.\n\n**Parameters**: a query parameter that an operation does not \
+have is refused (422), and so is one that is sent twice. Health checks, metrics and the pages about the API ignore those that they do not have. \
+\n\n**Paths** have no slash at the end: a path with one is redirected (308).\n\n**Limits**: each client has a quota; `RateLimit` says what \
 is left of it, and an answer 429 when to go on.\n\n**Access**: a service that was set up with access tokens, or with an \
 issuer of JWTs, needs one in each request but those about its health and about the API itself. Without any it is open.";
 
@@ -49,8 +54,48 @@ const TAGS: [(&str, &str); 4] = [
     (ABOUT, "The API about itself. For everybody."),
 ];
 
+/// The service that a document describes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Service<'u> {
+    /// The URL under which clients reach it. Without it, the service is where the document comes from.
+    pub(crate) url: Option<&'u PublicUrl>,
+    pub(crate) tokens: Tokens,
+}
+
+impl Service<'_> {
+    /// Any service, for the document that `patients openapi` prints.
+    pub(crate) const ANY: Self = Self {
+        url: None,
+        tokens: Tokens::Optional,
+    };
+}
+
+/// Whether a service asks for access tokens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Tokens {
+    Required,
+    /// Some services ask for a token, some do not.
+    Optional,
+    /// Access is open.
+    Ignored,
+}
+
+impl Tokens {
+    /// The `security` of an operation with roles. An empty requirement is met without a token. Some
+    /// generators demand a token if there is any requirement, even an empty one, so an open service lists
+    /// none.
+    fn requirements(self) -> Vec<SecurityRequirement> {
+        let token = SecurityRequirement::new::<_, [&str; 0], &str>(BEARER, []);
+        match self {
+            Self::Required => vec![token],
+            Self::Optional => vec![SecurityRequirement::default(), token],
+            Self::Ignored => Vec::new(),
+        }
+    }
+}
+
 /// The document about these paths.
-pub(crate) fn document(paths: Paths, components: Components) -> OpenApi {
+pub(crate) fn document(paths: Paths, components: Components, service: Service<'_>) -> OpenApi {
     let info = InfoBuilder::new()
         .title("Patient registration")
         .version(env!("CARGO_PKG_VERSION"))
@@ -73,8 +118,10 @@ pub(crate) fn document(paths: Paths, components: Components) -> OpenApi {
         .build();
     let mut components = components;
     components.add_security_scheme(BEARER, SecurityScheme::Http(scheme));
+    let server = ServerBuilder::new().url(service.url.map_or("/", PublicUrl::as_str));
     OpenApiBuilder::new()
         .info(info.build())
+        .servers(Some([server.build()]))
         .paths(paths)
         .components(Some(components))
         .tags(Some(tags))

@@ -53,6 +53,11 @@ impl FieldProblem {
     }
 }
 
+/// The name of something that a client should not have sent, as far as an answer repeats it.
+pub(crate) fn shown_name(name: &str) -> String {
+    name.chars().filter(|c| !c.is_control()).take(64).collect()
+}
+
 /// What can go wrong with a request.
 #[derive(Debug)]
 #[non_exhaustive]
@@ -61,6 +66,8 @@ pub enum ApiError {
     MalformedJson(String),
     /// The body is not `application/json`.
     UnsupportedMediaType,
+    /// The body has a content coding, such as gzip.
+    UnsupportedContentEncoding,
     /// The body is larger than allowed, in bytes.
     TooLarge(usize),
     /// The body was not there in time.
@@ -150,6 +157,7 @@ impl ApiError {
         match self {
             Self::MalformedJson(_) => &kinds::MALFORMED_JSON,
             Self::UnsupportedMediaType => &kinds::UNSUPPORTED_MEDIA_TYPE,
+            Self::UnsupportedContentEncoding => &kinds::UNSUPPORTED_CONTENT_ENCODING,
             Self::TooLarge(_) => &kinds::TOO_LARGE,
             Self::BodyTooSlow => &kinds::BODY_TOO_SLOW,
             Self::InvalidHost => &kinds::INVALID_HOST,
@@ -240,6 +248,9 @@ impl IntoResponse for ApiError {
             header::CONTENT_TYPE,
             HeaderValue::from_static("application/problem+json"),
         );
+        if *kind == kinds::UNSUPPORTED_CONTENT_ENCODING {
+            headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        }
         if status == StatusCode::REQUEST_TIMEOUT {
             // What is left of the body may never come (RFC 9110, section 15.5.9).
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));

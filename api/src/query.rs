@@ -1,5 +1,6 @@
 //! Query strings, parsed.
 
+use std::collections::BTreeSet;
 use std::fmt::Display;
 use std::str::FromStr;
 
@@ -7,25 +8,40 @@ use eventstore::{Position, Timestamp};
 use url::form_urlencoded;
 use uuid::Uuid;
 
-use crate::problem::{ApiError, FieldProblem};
+use crate::problem::{ApiError, FieldProblem, shown_name};
 
 /// How many of something a page has if its request does not say.
 pub(crate) const DEFAULT_LIMIT: u32 = 100;
 
+/// How many unknown parameters an answer names.
+const UNKNOWN_NAMED: usize = 20;
+
 /// The parameters of a request, decoded, and what is wrong with those that were read so far.
 ///
-/// Parameters that nobody reads (a cache buster, a campaign's tag) do no harm.
+/// A parameter that the route does not read is refused: a client that sends `skip` to a route that pages by
+/// `after` would otherwise get the first page again and again.
 #[derive(Debug)]
 pub(crate) struct Query {
-    parameters: Vec<(String, String)>,
+    parameters: Vec<Parameter>,
     problems: Vec<FieldProblem>,
+}
+
+#[derive(Debug)]
+struct Parameter {
+    name: String,
+    value: String,
+    read: bool,
 }
 
 impl Query {
     pub(crate) fn parse(query: Option<&str>) -> Self {
         Self {
             parameters: form_urlencoded::parse(query.unwrap_or_default().as_bytes())
-                .into_owned()
+                .map(|(name, value)| Parameter {
+                    name: name.into_owned(),
+                    value: value.into_owned(),
+                    read: false,
+                })
                 .collect(),
             problems: Vec::new(),
         }
@@ -57,11 +73,21 @@ impl Query {
     }
 
     fn parse_one<T>(&mut self, name: &str, parse: impl FnOnce(&str) -> Result<T, String>) -> Option<T> {
-        let mut values = self.parameters.iter().filter(|(parameter, _)| parameter == name);
-        let (_, value) = values.next()?;
-        let parsed = match values.next() {
-            Some(_) => Err("was sent more than once".to_owned()),
-            None => parse(value),
+        let mut sent = self
+            .parameters
+            .iter_mut()
+            .filter(|parameter| parameter.name == name);
+        let first = sent.next()?;
+        first.read = true;
+        let mut repeated = false;
+        for parameter in sent {
+            parameter.read = true;
+            repeated = true;
+        }
+        let parsed = if repeated {
+            Err("was sent more than once".to_owned())
+        } else {
+            parse(&first.value)
         };
         parsed
             .map_err(|message| self.problems.push(FieldProblem::new(name, message)))
@@ -113,12 +139,25 @@ impl Query {
 
     /// # Errors
     ///
-    /// [`ApiError::Invalid`] with everything that is wrong with the parameters that were read.
+    /// [`ApiError::Invalid`] with every problem of the parameters that were read, and the names of those that
+    /// were not.
     pub(crate) fn finish(self) -> Result<(), ApiError> {
-        if self.problems.is_empty() {
+        let Self {
+            parameters,
+            mut problems,
+        } = self;
+        let unknown = parameters.iter().filter(|parameter| !parameter.read);
+        let unknown: BTreeSet<_> = unknown.map(|parameter| &parameter.name).collect();
+        problems.extend(
+            unknown
+                .into_iter()
+                .take(UNKNOWN_NAMED)
+                .map(|name| FieldProblem::new(&shown_name(name), "is not a parameter of this request")),
+        );
+        if problems.is_empty() {
             Ok(())
         } else {
-            Err(ApiError::Invalid(self.problems))
+            Err(ApiError::Invalid(problems))
         }
     }
 }
@@ -129,7 +168,7 @@ mod tests {
 
     #[test]
     fn a_parameter_is_decoded_and_may_be_left_out() {
-        let mut query = Query::parse(Some("limit=7&after=%31%30&x=y"));
+        let mut query = Query::parse(Some("limit=7&after=%31%30"));
         assert_eq!((query.limit(), query.number("after")), (Some(7), Some(10)));
         assert_eq!(query.id("id"), None);
         query.finish().unwrap();
@@ -162,6 +201,34 @@ mod tests {
         };
         let fields: Vec<_> = problems.iter().map(|problem| problem.field.as_str()).collect();
         assert_eq!(fields, ["limit", "after", "id", "at", "n"]);
+    }
+
+    #[test]
+    fn a_parameter_that_nobody_reads_is_named_and_refused() {
+        let unknown = |sent: &str| {
+            let mut query = Query::parse(Some(sent));
+            query.limit();
+            match query.finish() {
+                Ok(()) => Vec::new(),
+                Err(ApiError::Invalid(problems)) => {
+                    problems.into_iter().map(|problem| problem.field).collect()
+                }
+                Err(other) => panic!("{other:?}"),
+            }
+        };
+        assert_eq!(unknown("limit=7"), [""; 0]);
+        assert_eq!(unknown("&&"), [""; 0]);
+        assert_eq!(unknown("skip=100"), ["skip"]);
+        assert_eq!(
+            unknown("limit=0&page=2&offset&%73kip=1&page=2"),
+            ["limit", "offset", "page", "skip"]
+        );
+        assert_eq!(unknown("Limit=7&limit%20=7"), ["Limit", "limit "]);
+        assert_eq!(unknown("=7"), [""]);
+        assert_eq!(unknown("%00a%0Ab=7"), ["ab"]);
+        assert_eq!(unknown(&format!("{}=7", "ñ".repeat(100))), ["ñ".repeat(64)]);
+        let many: String = (0..1000).map(|number| format!("p{number:04}&")).collect();
+        assert_eq!(unknown(&many).len(), UNKNOWN_NAMED);
     }
 
     #[test]

@@ -9,6 +9,7 @@ mod list_patients;
 mod mail;
 mod projections;
 mod register;
+mod slash;
 mod table;
 
 use axum::Router;
@@ -27,7 +28,8 @@ use crate::body::MAX_BODY;
 use crate::cors::share;
 use crate::metrics::OPEN_METRICS;
 use crate::observe::{RequestId, RequestTrace, observe};
-use crate::openapi::{Described, Media, OPERATIONS, fields};
+use crate::openapi::{Described, Media, OPERATIONS, Service, Tokens, fields};
+use crate::paths::{LIVE, METRICS, PATIENT, READY, REGISTER};
 use crate::problem::ApiError;
 use crate::reads::ReadError;
 use crate::secure::{OverTls, secure};
@@ -38,15 +40,11 @@ pub(crate) use register::parse as registration;
 
 /// All routes: the seed's, the one of its load test, and the plain REST ones.
 fn routes() -> Routes {
-    Routes::new()
-        .post("/register", CLERKS, register::register, register::described)
-        .post(
-            "/patients/register",
-            CLERKS,
-            register::register,
-            register::described,
-        )
-        .post("/patients", CLERKS, register::register, register::described)
+    REGISTER
+        .into_iter()
+        .fold(Routes::new(), |routes, path| {
+            routes.post(path, CLERKS, register::register, register::described)
+        })
         .get(
             "/getPatients",
             READERS,
@@ -59,24 +57,14 @@ fn routes() -> Routes {
             list_patients::list,
             list_patients::described,
         )
-        .get(
-            "/patients/{id}",
-            READERS,
-            get_patient::get,
-            get_patient::described,
-        )
-        .delete(
-            "/patients/{id}",
-            CLERKS,
-            delete_patient::delete,
-            delete_patient::described,
-        )
+        .get(PATIENT, READERS, get_patient::get, get_patient::described)
+        .delete(PATIENT, CLERKS, delete_patient::delete, delete_patient::described)
         .merge(audit::routes())
         .merge(projections::routes())
         .merge(mail::routes())
-        .get("/metrics", OPERATORS, metrics, metrics_described)
-        .get("/health/live", EVERYBODY, health::live, health::live_described)
-        .get("/health/ready", EVERYBODY, health::ready, health::ready_described)
+        .get(METRICS, OPERATORS, metrics, metrics_described)
+        .get(LIVE, EVERYBODY, health::live, health::live_described)
+        .get(READY, EVERYBODY, health::ready, health::ready_described)
         .merge(about::routes())
 }
 
@@ -94,12 +82,7 @@ pub fn router(api: Api) -> Router {
         .option_layer(cors)
         .layer(from_fn_with_state(api.clone(), observe))
         .layer(DefaultBodyLimit::max(MAX_BODY));
-    routes()
-        .into_router()
-        .fallback(async || ApiError::NoSuchRoute)
-        .method_not_allowed_fallback(async || ApiError::MethodNotAllowed)
-        .layer(layers)
-        .with_state(api)
+    routes().into_router().layer(layers).with_state(api)
 }
 
 /// What every answer gets last.
@@ -110,10 +93,22 @@ fn finish(api: &Api, mut response: Response) -> Response {
     secure(response, OverTls(api.options.over_tls))
 }
 
-/// The OpenAPI document about the routes.
+/// The OpenAPI document about the routes of any service.
 #[must_use]
 pub fn openapi() -> OpenApi {
-    routes().into_document()
+    routes().into_document(Service::ANY)
+}
+
+/// The OpenAPI document about the routes of this service.
+fn document_of(api: &Api) -> OpenApi {
+    routes().into_document(Service {
+        url: api.options.public_url.as_ref(),
+        tokens: if api.access.is_open() {
+            Tokens::Ignored
+        } else {
+            Tokens::Required
+        },
+    })
 }
 
 fn metrics_described() -> Described {

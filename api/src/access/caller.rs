@@ -1,12 +1,6 @@
 //! Who sends a request, and whom a route is for.
 
-use axum::extract::{Request, State};
-use axum::middleware::{Next, from_fn_with_state};
-use axum::response::Response;
-use axum::routing::MethodRouter;
-
 use super::{Role, Roles};
-use crate::Api;
 use crate::problem::ApiError;
 
 /// Who sent a request.
@@ -57,11 +51,6 @@ pub(crate) const OPERATORS: Allowed = Allowed::Only(&[Role::Operator]);
 pub(crate) const AUDITORS: Allowed = Allowed::Only(&[Role::Auditor]);
 
 impl Allowed {
-    /// The routes, for these callers only.
-    pub(crate) fn may(self, routes: MethodRouter<Api>) -> MethodRouter<Api> {
-        routes.route_layer(from_fn_with_state(self, authorize))
-    }
-
     /// Whether this caller is one of them.
     pub(crate) fn check(self, caller: Option<&Caller>) -> Result<(), ApiError> {
         match (self, caller) {
@@ -72,13 +61,4 @@ impl Allowed {
             (Self::Only(_), Some(Caller::Nobody) | None) => Err(ApiError::Unauthorized),
         }
     }
-}
-
-async fn authorize(
-    State(allowed): State<Allowed>,
-    request: Request,
-    next: Next,
-) -> Result<Response, ApiError> {
-    allowed.check(request.extensions().get::<Caller>())?;
-    Ok(next.run(request).await)
 }

@@ -6,7 +6,8 @@ use eventstore::trace::{self, TARGET};
 use tracing::{Span, field};
 
 use super::RequestId;
-use crate::metrics;
+use crate::method::name_of;
+use crate::paths::is_watched_by_machines;
 
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
@@ -31,6 +32,7 @@ impl RequestTrace {
     /// Begins the request's span: part of the client's trace, or of a new one.
     pub(super) fn begin(headers: &HeaderMap, method: &Method, route: Option<&str>, id: &RequestId) -> Self {
         let given = given(headers);
+        // What machines ask for every few seconds is worth no trace, unless its client wants one.
         if given.is_none() && route.is_some_and(is_watched_by_machines) {
             return Self {
                 span: Span::none(),
@@ -38,7 +40,7 @@ impl RequestTrace {
             };
         }
         let span = trace::span(given.as_ref(), || {
-            let method = metrics::method(method).unwrap_or("_OTHER");
+            let method = name_of(method).unwrap_or("_OTHER");
             let name = route.map_or_else(|| method.to_owned(), |route| format!("{method} {route}"));
             tracing::info_span!(
                 target: TARGET,
@@ -94,9 +96,4 @@ fn given(headers: &HeaderMap) -> Option<TraceContext> {
     let mut values = headers.get_all(TRACEPARENT).iter();
     let context = values.next()?.to_str().ok()?.parse().ok()?;
     values.next().is_none().then_some(context)
-}
-
-/// What is asked for every few seconds is worth no trace, unless its client wants one.
-fn is_watched_by_machines(route: &str) -> bool {
-    route == "/metrics" || route.starts_with("/health/")
 }

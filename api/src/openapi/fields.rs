@@ -270,6 +270,15 @@ pub(crate) fn www_authenticate() -> Named {
     )
 }
 
+pub(crate) fn accept_encoding() -> Named {
+    answer_header(
+        "Accept-Encoding",
+        string(),
+        json!("identity"),
+        "With the problem unsupported-content-encoding: the content codings that a body may have.",
+    )
+}
+
 pub(crate) fn cache_control(value: &str) -> Named {
     answer_header(
         "Cache-Control",

@@ -6,55 +6,29 @@ use axum::http::StatusCode;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 use utoipa::openapi::example::ExampleBuilder;
-use utoipa::openapi::path::{Operation, OperationBuilder, Parameter};
+use utoipa::openapi::path::{Operation, OperationBuilder, Parameter, ParameterIn};
 use utoipa::openapi::request_body::{RequestBody, RequestBodyBuilder};
 use utoipa::openapi::response::ResponseBuilder;
-use utoipa::openapi::schema::AnyOfBuilder;
-use utoipa::openapi::security::SecurityRequirement;
-use utoipa::openapi::{ArrayBuilder, Content, ContentBuilder, HttpMethod, Ref, RefOr, Required, Schema};
+use utoipa::openapi::{ArrayBuilder, Content, ContentBuilder, Ref, RefOr, Required, Schema};
 
 use super::fields::{self, Named};
-use super::{BEARER, schemas};
+use super::{Tokens, schemas};
 use crate::access::Allowed;
-use crate::observe::is_unlimited;
+use crate::method::Method;
+use crate::paths::is_unlimited;
 use crate::problem::{Kind, kinds};
 
 /// What any request can meet: a limit on its time, a defect.
 const ANY: [Kind; 2] = [kinds::OUTCOME_UNKNOWN, kinds::INTERNAL];
 
-/// The methods that routes take.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Method {
-    Get,
-    Post,
-    Delete,
-}
-
-impl Method {
-    pub(crate) const fn name(self) -> &'static str {
-        match self {
-            Self::Get => "get",
-            Self::Post => "post",
-            Self::Delete => "delete",
-        }
-    }
-
-    /// What a path that takes it says in `Allow`, with a comma after each.
-    pub(crate) const fn allowed(self) -> &'static str {
-        match self {
-            Self::Get => "GET,HEAD,",
-            Self::Post => "POST,",
-            Self::Delete => "DELETE,",
-        }
-    }
-
-    pub(crate) const fn in_openapi(self) -> HttpMethod {
-        match self {
-            Self::Get => HttpMethod::Get,
-            Self::Post => HttpMethod::Post,
-            Self::Delete => HttpMethod::Delete,
-        }
-    }
+/// A route, as far as the document is concerned.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Endpoint {
+    pub(crate) method: Method,
+    pub(crate) path: &'static str,
+    pub(crate) allowed: Allowed,
+    /// Whether query parameters that it does not know are ignored, and not refused.
+    pub(crate) ignores_query: bool,
 }
 
 /// A body or an answer of some media type.
@@ -86,21 +60,16 @@ impl Media {
         }
     }
 
-    /// JSON that either of two components describes, with an example of each.
-    pub(crate) fn either<A: ToSchema, B: ToSchema>(examples: [(&'static str, Value); 2]) -> Self {
-        let (a, b) = (Self::json::<A>(Value::Null), Self::json::<B>(Value::Null));
-        let either = AnyOfBuilder::new()
-            .item(Ref::from_schema_name(A::name()))
-            .item(Ref::from_schema_name(B::name()));
+    /// JSON that a component describes, with several examples.
+    pub(crate) fn json_with<T: ToSchema>(examples: [(&'static str, Value); 2]) -> Self {
         let examples =
             examples.map(|(name, example)| (name, ExampleBuilder::new().value(Some(example)).build()));
         Self {
             content: ContentBuilder::new()
-                .schema(Some(either))
+                .schema(Some(Ref::from_schema_name(T::name())))
                 .examples_from_iter(examples)
                 .build(),
-            schemas: a.schemas.into_iter().chain(b.schemas).collect(),
-            ..a
+            ..Self::json::<T>(Value::Null)
         }
     }
 
@@ -164,6 +133,12 @@ impl Described {
         self
     }
 
+    /// Whether it has query parameters.
+    pub(crate) fn has_query(&self) -> bool {
+        let mut parameters = self.parameters.iter();
+        parameters.any(|parameter| parameter.parameter_in == ParameterIn::Query)
+    }
+
     /// One answer, with as many media types as it can have.
     pub(crate) fn answers(
         mut self,
@@ -199,14 +174,15 @@ impl Described {
     /// The operation, and the schemas that it names.
     pub(crate) fn into_operation(
         self,
-        method: Method,
-        path: &str,
-        allowed: Allowed,
+        endpoint: Endpoint,
+        tokens: Tokens,
     ) -> (Operation, Vec<(String, RefOr<Schema>)>) {
+        let Endpoint { method, path, .. } = endpoint;
         let mut problems = self.problems;
         problems.extend(ANY);
         let limited = !is_unlimited(path);
         problems.extend(limited.then_some(kinds::TOO_MANY_REQUESTS));
+        problems.extend((!endpoint.ignores_query).then_some(kinds::INVALID_REQUEST));
         let mut operation = OperationBuilder::new()
             .operation_id(Some(operation_id(method, path)))
             .tag(self.tag)
@@ -215,20 +191,21 @@ impl Described {
             .parameter(fields::request_id())
             .parameter(fields::traceparent())
             .request_body(self.body);
-        let text = match allowed {
+        let text = match endpoint.allowed {
             Allowed::Everybody => {
-                operation = operation.securities(Some([SecurityRequirement::default()]));
+                operation = operation.securities(Some([]));
                 self.text
             }
             Allowed::Only(roles) => {
                 problems.extend([kinds::UNAUTHORIZED, kinds::FORBIDDEN]);
-                operation = operation.security(SecurityRequirement::new::<_, [&str; 0], &str>(BEARER, []));
+                operation = operation.securities(Some(tokens.requirements()));
                 let roles: Vec<_> = roles.iter().map(|role| role.name()).collect();
                 format!("{}\n\nFor the roles: {}.", self.text, roles.join(", "))
             }
         };
         let mut answers = self.answers;
-        problems.sort_by_key(|kind| kind.status);
+        problems.sort_by_key(|kind| (kind.status, kind.slug));
+        problems.dedup();
         for kinds in problems.chunk_by(|a, b| a.status == b.status) {
             let (text, response) = answers.entry(kinds[0].status.as_u16()).or_default();
             *response = refusal(std::mem::take(response), kinds);
@@ -259,8 +236,11 @@ impl Described {
 
 /// Unique, since a path has each method once: `get_patients_id`.
 fn operation_id(method: Method, path: &str) -> String {
+    if path == "/" {
+        return format!("{}_root", method.in_ids());
+    }
     let words = path.split(|c: char| !c.is_ascii_alphanumeric());
-    let words = std::iter::once(method.name()).chain(words.filter(|word| !word.is_empty()));
+    let words = std::iter::once(method.in_ids()).chain(words.filter(|word| !word.is_empty()));
     words.collect::<Vec<_>>().join("_")
 }
 
@@ -278,6 +258,8 @@ fn refusal(response: ResponseBuilder, kinds: &[Kind]) -> ResponseBuilder {
     let response = response.content("application/problem+json", content.build());
     let (name, header) = if kinds[0].status == StatusCode::UNAUTHORIZED {
         fields::www_authenticate()
+    } else if kinds.contains(&kinds::UNSUPPORTED_CONTENT_ENCODING) {
+        fields::accept_encoding()
     } else if kinds.iter().any(Kind::is_to_be_retried) {
         fields::retry_after()
     } else {

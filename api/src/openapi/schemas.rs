@@ -100,6 +100,37 @@ pub(crate) struct PastPatient {
     document_url: String,
 }
 
+/// A patient as it is; with `at`, as it was at that moment.
+#[derive(ToSchema)]
+pub(crate) struct ReadPatient {
+    #[schema(format = Uuid, example = "01a20c52-84f4-752b-9b94-14a23061549a")]
+    id: String,
+    /// Absent only with `at`, if the patient was deleted then.
+    #[schema(required = false, example = "John Doe")]
+    name: String,
+    /// Absent only with `at`, if the patient was deleted then.
+    #[schema(required = false, example = "john@example.com")]
+    email: String,
+    /// Absent only with `at`, if the patient was deleted then.
+    #[schema(required = false, example = "+1234567890")]
+    phone: String,
+    /// Absent only with `at`, if the patient was deleted then.
+    #[schema(required = false, example = "https://example.com/photos/john.jpg")]
+    document_url: String,
+    /// Only with `at`.
+    #[schema(required = false, example = "active")]
+    state: PatientState,
+    /// Only with `at`: the sequence of the last event that counts.
+    #[schema(required = false, minimum = 1, example = 1)]
+    sequence: i64,
+    /// Only with `at`: the position of that event.
+    #[schema(required = false, minimum = 1, example = 1)]
+    position: i64,
+    /// Only with `at`: when that event was recorded.
+    #[schema(required = false, format = DateTime, example = "2026-11-24T08:38:47.323577Z")]
+    recorded_at: String,
+}
+
 /// Whether a patient is there.
 #[derive(ToSchema)]
 #[schema(rename_all = "snake_case")]

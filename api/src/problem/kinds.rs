@@ -60,6 +60,10 @@ kinds! {
     UNSUPPORTED_MEDIA_TYPE, UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", "Unsupported media type",
         "Send the body as application/json.",
         "The body is not said to be JSON. Send the header Content-Type: application/json.";
+    UNSUPPORTED_CONTENT_ENCODING, UNSUPPORTED_MEDIA_TYPE, "unsupported-content-encoding", "Unsupported content encoding",
+        "Send the body without Content-Encoding.",
+        "The header Content-Encoding says that the body is compressed or coded in another way. Bodies are at most 64 KiB, and are \
+         read only as they are: configure the client not to compress requests. Answers may still be compressed.";
     TOO_LARGE, PAYLOAD_TOO_LARGE, "too-large", "Body too large",
         "The body is larger than is allowed.",
         "The body has more bytes than any registration needs; the detail says how many are allowed. A document is not sent \
@@ -75,7 +79,8 @@ kinds! {
          to them, and see what a proxy in between makes of it.";
     INVALID_REQUEST, UNPROCESSABLE_ENTITY, "invalid-request", "Invalid request",
         "Some fields were refused; see errors.",
-        "The request was understood, but some of its values are not allowed. The member errors lists each of them: field is \
+        "The request was understood, but some of its values are not allowed, or it has a member or a query parameter that there is \
+         not, or one of them twice. The member errors lists each of them: field is \
          its name (of a member of the body, a query parameter or a header), message says what it must be, and pointer, where \
          it is a member of the body, is its JSON pointer (RFC 6901). Correct them all and send the request again.";
     EMAIL_TAKEN, CONFLICT, "email-taken", "Email taken",

@@ -10,7 +10,7 @@ use super::{PatientId, audit, register};
 use crate::Api;
 use crate::access::{AUDITORS, Caller};
 use crate::headers::{etag, none_match};
-use crate::openapi::schemas::PastPatient;
+use crate::openapi::schemas::ReadPatient;
 use crate::openapi::{Described, Media, PATIENTS, fields};
 use crate::problem::{ApiError, kinds};
 use crate::query::Query;
@@ -30,7 +30,7 @@ pub(super) fn described() -> Described {
     .answers(
         200,
         "The patient; with `at`, as it was.",
-        [Media::either::<PatientBody<'_>, PastPatient>([
+        [Media::json_with::<ReadPatient>([
             ("now", register::example()),
             ("at", audit::past_example()),
         ])],

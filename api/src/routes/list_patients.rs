@@ -211,7 +211,7 @@ mod tests {
     fn limit_and_after_have_defaults_and_bounds() {
         let id = Uuid::from_u128(7);
         assert_eq!((query(None).limit, query(None).after), (100, None));
-        let asked = query(Some(&format!("limit=1000&after={id}&x=y")));
+        let asked = query(Some(&format!("limit=1000&after={id}")));
         assert_eq!((asked.limit, asked.after), (1000, Some(id)));
         for bad in [
             "limit=0",
@@ -223,6 +223,8 @@ mod tests {
             "after=1",
             "limit",
             "limit=1&limit=2",
+            "skip=100",
+            "after_id=1",
         ] {
             assert!(ListQuery::parse(Some(bad)).is_err(), "{bad}");
         }

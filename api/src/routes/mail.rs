@@ -203,6 +203,7 @@ fn test_described() -> Described {
         kinds::MALFORMED_JSON,
         kinds::TOO_LARGE,
         kinds::UNSUPPORTED_MEDIA_TYPE,
+        kinds::UNSUPPORTED_CONTENT_ENCODING,
         kinds::INVALID_REQUEST,
         kinds::BODY_TOO_SLOW,
         kinds::OVERLOADED,

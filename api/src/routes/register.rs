@@ -124,6 +124,7 @@ pub(super) fn described() -> Described {
         kinds::MALFORMED_JSON,
         kinds::TOO_LARGE,
         kinds::UNSUPPORTED_MEDIA_TYPE,
+        kinds::UNSUPPORTED_CONTENT_ENCODING,
         kinds::INVALID_REQUEST,
         kinds::IDEMPOTENCY_KEY_REUSED,
         kinds::EMAIL_TAKEN,

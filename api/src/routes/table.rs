@@ -4,28 +4,32 @@
 use std::collections::BTreeMap;
 
 use axum::Router;
+use axum::extract::{Request, State};
 use axum::handler::Handler;
-use axum::http::{StatusCode, header};
-use axum::middleware::map_response;
+use axum::http::{StatusCode, Uri, header};
+use axum::middleware::{Next, from_fn_with_state, map_response};
 use axum::response::Response;
-use axum::routing::{delete, get, options, post};
+use axum::routing::{on, options};
 use utoipa::openapi::{OpenApi, Paths};
 
+use super::slash::without_slash;
 use crate::Api;
-use crate::access::Allowed;
-use crate::openapi::{self, Described, Method};
+use crate::access::{Allowed, Caller};
+use crate::method::Method;
+use crate::openapi::{self, Described, Endpoint, Service};
+use crate::paths::METRICS;
+use crate::problem::ApiError;
+use crate::query::Query;
 
 /// Routes, each with whom it is for and its description.
 pub(super) struct Routes {
     router: Router<Api>,
-    /// Described only when the document is made: it is some megabytes, and few ask for it.
+    /// The descriptions are made again for the document: they are some megabytes, and few clients ask for it.
     entries: Vec<Entry>,
 }
 
 struct Entry {
-    method: Method,
-    path: String,
-    allowed: Allowed,
+    endpoint: Endpoint,
     described: fn() -> Described,
 }
 
@@ -39,7 +43,7 @@ impl Routes {
 
     pub(super) fn get<H: Handler<T, Api>, T: 'static>(
         self,
-        path: &str,
+        path: &'static str,
         allowed: Allowed,
         handler: H,
         described: fn() -> Described,
@@ -49,7 +53,7 @@ impl Routes {
 
     pub(super) fn post<H: Handler<T, Api>, T: 'static>(
         self,
-        path: &str,
+        path: &'static str,
         allowed: Allowed,
         handler: H,
         described: fn() -> Described,
@@ -59,7 +63,7 @@ impl Routes {
 
     pub(super) fn delete<H: Handler<T, Api>, T: 'static>(
         self,
-        path: &str,
+        path: &'static str,
         allowed: Allowed,
         handler: H,
         described: fn() -> Described,
@@ -70,21 +74,25 @@ impl Routes {
     fn route<H: Handler<T, Api>, T: 'static>(
         mut self,
         method: Method,
-        path: &str,
+        path: &'static str,
         allowed: Allowed,
         handler: H,
         described: fn() -> Described,
     ) -> Self {
-        let routed = match method {
-            Method::Get => get(handler),
-            Method::Post => post(handler),
-            Method::Delete => delete(handler),
-        };
-        self.router = self.router.route(path, allowed.may(routed));
-        self.entries.push(Entry {
-            method,
-            path: path.to_owned(),
+        let ignores_query = ignores_query(allowed, path);
+        let gate = Gate {
             allowed,
+            takes_no_query: !ignores_query && !described().has_query(),
+        };
+        let routed = on(method.filter(), handler).route_layer(from_fn_with_state(gate, pass));
+        self.router = self.router.route(path, routed);
+        self.entries.push(Entry {
+            endpoint: Endpoint {
+                method,
+                path,
+                allowed,
+                ignores_query,
+            },
             described,
         });
         self
@@ -105,29 +113,58 @@ impl Routes {
         self
     }
 
-    /// The router, which also answers `OPTIONS`: with what the path takes, whoever asks.
+    /// The router. It also answers `OPTIONS`, with the methods that the path takes, and requests to unknown
+    /// paths.
     pub(super) fn into_router(self) -> Router<Api> {
-        let mut taken: BTreeMap<&str, String> = BTreeMap::new();
-        for entry in &self.entries {
-            taken
-                .entry(&entry.path)
-                .or_default()
-                .push_str(entry.method.allowed());
+        let mut taken: BTreeMap<&'static str, Vec<&'static str>> = BTreeMap::new();
+        for Entry { endpoint, .. } in &self.entries {
+            let names = endpoint.method.names();
+            taken.entry(endpoint.path).or_default().extend(names);
         }
-        taken.into_iter().fold(self.router, |router, (path, allow)| {
-            let answer = [(header::ALLOW, allow + "OPTIONS")];
+        let paths: Vec<_> = taken.keys().copied().collect();
+        let router = taken.into_iter().fold(self.router, |router, (path, mut names)| {
+            names.push("OPTIONS");
+            let answer = [(header::ALLOW, names.join(","))];
             router.route(path, options(|| async { (StatusCode::NO_CONTENT, answer) }))
-        })
+        });
+        router
+            .fallback(move |uri: Uri| {
+                let redirect = without_slash(&paths, &uri);
+                async { redirect.ok_or(ApiError::NoSuchRoute) }
+            })
+            .method_not_allowed_fallback(async || ApiError::MethodNotAllowed)
     }
 
-    pub(super) fn into_document(self) -> OpenApi {
+    /// The document about these routes of a service.
+    pub(super) fn into_document(self, service: Service<'_>) -> OpenApi {
         let (mut paths, mut components) = (Paths::new(), openapi::components());
-        for entry in self.entries {
-            let Entry { method, path, .. } = entry;
-            let (operation, schemas) = (entry.described)().into_operation(method, &path, entry.allowed);
-            paths.add_path_operation(path, vec![method.in_openapi()], operation);
+        for Entry { endpoint, described } in self.entries {
+            let (operation, schemas) = described().into_operation(endpoint, service.tokens);
+            paths.add_path_operation(endpoint.path, vec![endpoint.method.in_openapi()], operation);
             components.schemas.extend(schemas);
         }
-        openapi::document(paths, components)
+        openapi::document(paths, components, service)
     }
+}
+
+/// Whether a route ignores unknown query parameters: probes, scrapers and links in mails add some, and the
+/// answers of these routes depend on none.
+fn ignores_query(allowed: Allowed, path: &str) -> bool {
+    matches!(allowed, Allowed::Everybody) || path == METRICS
+}
+
+/// The checks of a request before a route's handler.
+#[derive(Debug, Clone, Copy)]
+struct Gate {
+    allowed: Allowed,
+    /// A route with parameters checks them in its handler, so that every problem is reported at once.
+    takes_no_query: bool,
+}
+
+async fn pass(State(gate): State<Gate>, request: Request, next: Next) -> Result<Response, ApiError> {
+    gate.allowed.check(request.extensions().get::<Caller>())?;
+    if gate.takes_no_query {
+        Query::parse(request.uri().query()).finish()?;
+    }
+    Ok(next.run(request).await)
 }

@@ -59,6 +59,8 @@ async fn the_type_of_a_problem_is_the_address_of_a_page_about_it() {
     assert!(types.len() > 20, "{list}");
     let refused = rig.get("/patients?limit=0").await;
     assert!(types.contains(&refused.body["type"].as_str().unwrap()));
+    let (_, html) = page(&rig, "/problems", "text/html").await;
+    assert!(html.contains("href=\"problems/email-taken\""), "{html}");
     for path in types {
         let (parts, html) = page(&rig, path, "text/html").await;
         assert_eq!(parts.status, StatusCode::OK, "{path}");
@@ -75,4 +77,52 @@ async fn the_type_of_a_problem_is_the_address_of_a_page_about_it() {
         rig.get("/problems/no-such").await.body["type"],
         "/problems/not-found"
     );
+}
+
+#[tokio::test]
+async fn the_first_page_leads_to_everything_that_is_there_to_look_at() {
+    let rig = Rig::new().await;
+    let (parts, html) = page(&rig, "/", "text/html").await;
+    assert_eq!(parts.status, StatusCode::OK);
+    assert_eq!(parts.headers["content-type"], "text/html; charset=utf-8");
+    let policy = parts.headers["content-security-policy"].to_str().unwrap();
+    assert!(
+        policy.starts_with("default-src 'none'") && !policy.contains("unsafe"),
+        "{policy}"
+    );
+    assert!(
+        html.contains("name=\"viewport\"") && html.contains("content=\"light dark\""),
+        "{html}"
+    );
+    let (_, text) = page(&rig, "/", "text/plain").await;
+    let json = Request::get("/").header("accept", "application/json");
+    let json = rig.send(json.body(Body::empty()).unwrap()).await.body;
+    let told: Vec<_> = json["links"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|link| link["href"].as_str().unwrap())
+        .collect();
+    let leads: Vec<_> = html
+        .split("href=\"")
+        .skip(1)
+        .map(|rest| rest.split('"').next().unwrap())
+        .collect();
+    for path in [
+        "/docs",
+        "/redoc",
+        "/openapi.json",
+        "/problems",
+        "/health/live",
+        "/health/ready",
+        "/metrics",
+    ] {
+        assert!(leads.contains(&&path[1..]), "{path}: {html}");
+        assert!(text.lines().any(|line| line == path), "{path}: {text}");
+        assert!(told.contains(&path), "{path}: {told:?}");
+        assert_eq!(rig.get(path).await.status, StatusCode::OK, "{path}");
+    }
+    let head = Request::head("/").body(Body::empty()).unwrap();
+    let (parts, body) = rig.text(head).await;
+    assert_eq!((parts.status, body.as_str()), (StatusCode::OK, ""));
 }

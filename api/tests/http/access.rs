@@ -113,6 +113,7 @@ async fn every_route_is_for_its_roles_and_for_no_other() {
         ("POST", "/mail/test", &[Operator], false),
         ("GET", "/health/live", everybody, true),
         ("GET", "/health/ready", everybody, true),
+        ("GET", "/", everybody, true),
         ("GET", "/openapi.json", everybody, true),
         ("GET", "/docs", everybody, true),
         ("GET", "/redoc", everybody, true),

@@ -2,13 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use api::ApiOptions;
+use api::access::{Access, Tokens};
 use axum::body::Body;
 use axum::http::{Method, Request, StatusCode};
 use serde_json::{Value, json};
 
 use crate::rig::Rig;
 
-fn document() -> Value {
+pub(crate) fn document() -> Value {
     serde_json::to_value(api::openapi()).unwrap()
 }
 
@@ -63,7 +65,7 @@ async fn the_router_takes_exactly_the_methods_that_the_document_names() {
     }
 }
 
-fn filled(template: &str) -> String {
+pub(crate) fn filled(template: &str) -> String {
     template
         .replace("{id}", "00000000-0000-7000-8000-000000000000")
         .replace("{projection}", "patient_view")
@@ -138,9 +140,16 @@ async fn answers_have_the_members_that_their_schemas_name() {
     rig.project().await;
     let rebuild = rig.post("/projections/patient_view/rebuild", &json!(null)).await;
     let at = format!("{path}?at=2999-01-01T00:00:00Z");
+    let now = rig.get(&format!("{path}/history/1")).await.body;
+    let now = now["recorded_at"].as_str().unwrap();
+    let home = Request::get("/").header("accept", "application/json");
+    let home = rig.send(home.body(Body::empty()).unwrap()).await.body;
     for (schema, answer) in [
         ("Patient", &created.body),
-        ("Patient", &rig.get(&path).await.body),
+        ("ReadPatient", &rig.get(&path).await.body),
+        ("ReadPatient", &rig.get(&format!("{path}?at={now}")).await.body),
+        ("Home", &home),
+        ("HomeLink", &home["links"][0]),
         ("ListedPatient", &rig.get("/patients").await.body[0]),
         ("Event", &rig.get("/events").await.body[0]),
         ("PastPatient", &rig.get(&format!("{path}/history/1")).await.body),
@@ -178,6 +187,62 @@ async fn answers_have_the_members_that_their_schemas_name() {
     }
 }
 
+fn without_security(document: &mut Value) {
+    for item in document["paths"].as_object_mut().unwrap().values_mut() {
+        for operation in item.as_object_mut().unwrap().values_mut() {
+            operation.as_object_mut().unwrap().remove("security");
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_document_says_where_the_service_is_and_whether_it_asks_for_a_token() {
+    let tokens = || Access::by(Tokens::default());
+    let url = "https://example.com/api";
+    let token = json!({"bearer": []});
+    for (access, public_url, server, security) in [
+        (Access::open(), None, "/", json!([])),
+        (tokens(), None, "/", json!([token])),
+        (Access::open(), Some(url), url, json!([])),
+        (tokens(), Some("https://example.com/api/"), url, json!([token])),
+    ] {
+        let options = ApiOptions {
+            public_url: public_url.map(|url| url.parse().unwrap()),
+            ..ApiOptions::default()
+        };
+        let rig = Rig::with_options(access, options).await;
+        let document = rig.get("/openapi.json").await.body;
+        assert_eq!(document["servers"], json!([{"url": server}]));
+        for (path, method, operation) in operations(&document) {
+            let has_roles = operation["responses"].get("403").is_some();
+            let expected = if has_roles { &security } else { &json!([]) };
+            assert_eq!(&operation["security"], expected, "{method} {path}");
+        }
+    }
+    // The document that comes from no server.
+    assert_eq!(document()["servers"], json!([{"url": "/"}]));
+    let register = &document()["paths"]["/register"]["post"]["security"];
+    assert_eq!(*register, json!([{}, token]));
+}
+
+#[test]
+fn every_answer_has_one_schema_that_is_no_choice_between_several() {
+    let document = document();
+    for (path, method, operation) in operations(&document) {
+        for (status, response) in operation["responses"].as_object().unwrap() {
+            let content = response["content"].as_object();
+            for (media_type, content) in content.into_iter().flatten() {
+                let place = format!("{method} {path} {status} {media_type}");
+                let mut schema = &content["schema"];
+                if let Some(reference) = schema["$ref"].as_str() {
+                    schema = document.pointer(&reference[1..]).unwrap();
+                }
+                assert!(schema["type"].is_string(), "{place}: {schema}");
+            }
+        }
+    }
+}
+
 #[tokio::test]
 async fn the_document_is_served_compressed_and_only_when_it_has_changed() {
     let rig = Rig::new().await;
@@ -188,7 +253,12 @@ async fn the_document_is_served_compressed_and_only_when_it_has_changed() {
         }
         rig.respond(request.body(Body::empty()).unwrap())
     };
-    assert_eq!(rig.get("/openapi.json").await.body, document());
+    let mut served = rig.get("/openapi.json").await.body;
+    let mut printed = document();
+    for document in [&mut served, &mut printed] {
+        without_security(document);
+    }
+    assert_eq!(served, printed);
     let packed = get(&[("accept-encoding", "br, gzip")]).await;
     assert_eq!(packed.headers()["content-encoding"], "gzip");
     assert_eq!(packed.headers()["vary"], "accept-encoding");

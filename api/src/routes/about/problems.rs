@@ -2,17 +2,15 @@
 
 use axum::extract::Path;
 use axum::extract::rejection::PathRejection;
-use axum::http::{HeaderMap, HeaderValue, header};
-use axum::response::{IntoResponse, Response};
+use axum::http::HeaderMap;
+use axum::response::Response;
 use serde_json::json;
 
-use super::pages::guarded;
+use super::readable::{CACHE, HTML, TEXT, escaped, html, text};
 use super::sample_page;
-use crate::headers::accepts;
+use crate::accept::preferred;
 use crate::openapi::{ABOUT, Described, Media, fields};
 use crate::problem::{ApiError, Kind, kinds};
-
-const CACHE: &str = "max-age=3600";
 
 pub(super) fn all_described() -> Described {
     described(
@@ -23,11 +21,10 @@ pub(super) fn all_described() -> Described {
 
 pub(super) async fn all(headers: HeaderMap) -> Response {
     let lines = kinds::ALL.iter().map(|kind| (kind, kind.detail));
-    if accepts(&headers, "text/html") {
+    if wants_html(&headers) {
         let items = lines.map(|(kind, detail)| {
             format!(
-                "<dt><a href=\"{}\">{}</a> ({})</dt>\n<dd>{}</dd>\n",
-                kind.path(),
+                "<dt><a href=\"problems/{0}\">{0}</a> ({1})</dt>\n<dd>{2}</dd>\n",
                 kind.slug,
                 kind.status.as_u16(),
                 escaped(detail)
@@ -60,11 +57,11 @@ pub(super) async fn one(
     let Path(slug) = path.map_err(|_| ApiError::NoSuchRoute)?;
     let kind = Kind::named(&slug).ok_or(ApiError::NoSuchRoute)?;
     let status = kind.status.as_u16();
-    Ok(if accepts(&headers, "text/html") {
+    Ok(if wants_html(&headers) {
         html(
             kind.title,
             &format!(
-                "<p><code>{}</code>, HTTP status {status}</p>\n<p>{}</p>\n<p>{}</p>\n<p><a href=\"/problems\">All problems</a></p>\n",
+                "<p><code>{}</code>, HTTP status {status}</p>\n<p>{}</p>\n<p>{}</p>\n<p><a href=\"../problems\">All problems</a></p>\n",
                 kind.path(),
                 escaped(kind.detail),
                 escaped(kind.meaning)
@@ -81,12 +78,16 @@ pub(super) async fn one(
     })
 }
 
+fn wants_html(headers: &HeaderMap) -> bool {
+    preferred(headers, TEXT, &[HTML]) == HTML
+}
+
 fn described(summary: &'static str, says: &str) -> Described {
-    let media = [Media::of("text/plain", fields::string(), None), sample_page()];
+    let media = [Media::of(TEXT, fields::string(), None), sample_page()];
     Described::new(
         ABOUT,
         summary,
-        &format!("{says} A page with `Accept: text/html`, else text."),
+        &format!("{says} HTML if `Accept` prefers it, else text."),
     )
     .answers(
         200,
@@ -94,33 +95,4 @@ fn described(summary: &'static str, says: &str) -> Described {
         media,
         [fields::vary("accept"), fields::cache_control(CACHE)],
     )
-}
-
-fn html(title: &str, body: &str) -> Response {
-    let page = format!(
-        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<meta name=\"viewport\" \
-         content=\"width=device-width, initial-scale=1\">\n<title>{title}</title>\n<link rel=\"icon\" href=\"data:,\">\n\
-         </head>\n<body>\n<h1>{title}</h1>\n{body}</body>\n</html>\n"
-    );
-    finished("text/html; charset=utf-8", page)
-}
-
-fn text(text: String) -> Response {
-    finished("text/plain; charset=utf-8", text)
-}
-
-fn finished(media_type: &'static str, page: String) -> Response {
-    let headers = [
-        (header::CONTENT_TYPE, HeaderValue::from_static(media_type)),
-        (header::VARY, HeaderValue::from_static("accept")),
-        (header::CACHE_CONTROL, HeaderValue::from_static(CACHE)),
-    ];
-    guarded(
-        (headers, page).into_response(),
-        "default-src 'none'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-    )
-}
-
-fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;")
 }

@@ -1,17 +1,14 @@
 //! `GET /events`: the feed, page by page or as one stream of lines. `GET /events/stream`: the feed, live.
 
-use std::time::Duration;
-
 use axum::Json;
 use axum::body::Body;
 use axum::extract::{OriginalUri, RawQuery, State};
-use axum::http::{HeaderMap, HeaderValue, header};
-use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use cqrs_es::Aggregate;
 use domain::{EVENT_TYPES, Patient};
-use eventstore::{EventFilter, Position, RecordedEvent};
-use futures::{StreamExt, stream};
+use eventstore::{EventFilter, Position};
+use futures::StreamExt;
 use serde_json::{Value, json};
 use url::form_urlencoded;
 use utoipa::openapi::path::Parameter;
@@ -19,19 +16,19 @@ use uuid::Uuid;
 
 use super::Reader;
 use crate::Api;
+use crate::accept::preferred;
 use crate::access::AUDITORS;
-use crate::headers::{EVENT_POSITION, accepts, last_event_id, set_links};
+use crate::feed::frames;
+use crate::headers::{EVENT_POSITION, last_event_id, set_links};
 use crate::openapi::fields::Named;
 use crate::openapi::{AUDIT, Described, Media, fields, schemas};
 use crate::problem::{ApiError, Kind, kinds};
 use crate::query::{DEFAULT_LIMIT, Query};
 use crate::read_log::{Read, ReadKind, ReadOutcome};
 
+const JSON: &str = "application/json";
 const NDJSON: &str = "application/x-ndjson";
-/// How often a live stream says that it is there when nothing happens.
-const HEARTBEAT: Duration = Duration::from_secs(15);
-/// How long a browser waits before it connects again.
-const RECONNECT: Duration = Duration::from_secs(1);
+const EVENT_STREAM: &str = "text/event-stream";
 
 pub(super) fn example() -> Value {
     json!({
@@ -75,8 +72,8 @@ pub(super) fn pages_described() -> Described {
     Described::new(
         AUDIT,
         "The feed of events",
-        "The events of all patients, in the order of their positions: as pages of JSON, or with \
-         `Accept: application/x-ndjson` as lines, up to the end of the log or to `limit`.",
+        "The events of all patients, in the order of their positions: as pages of JSON, or, if `Accept` \
+         prefers `application/x-ndjson`, as lines, up to the end of the log or to `limit`.",
     )
     .takes(filters())
     .takes([fields::limit()])
@@ -100,7 +97,7 @@ pub(super) fn pages_described() -> Described {
 }
 
 pub(super) fn live_described() -> Described {
-    let text = format!("retry: 1000\n\nid: 1\ndata: {}\n\n", example());
+    let text = format!("retry: 1000\nid: 1\ndata: {}\n\n", example());
     Described::new(
         AUDIT,
         "The feed, live",
@@ -112,7 +109,7 @@ pub(super) fn live_described() -> Described {
     .answers(
         200,
         "A stream of events.",
-        [Media::of("text/event-stream", fields::string(), Some(text.into()))],
+        [Media::of(EVENT_STREAM, fields::string(), Some(text.into()))],
         [no_store()],
     )
     .problems(refused())
@@ -138,12 +135,23 @@ struct FeedQuery {
 }
 
 impl FeedQuery {
+    /// Reads the query of a page.
     fn parse(query: Option<&str>) -> Result<Self, ApiError> {
         let mut query = Query::parse(query);
+        let limit = query.limit();
+        Self::finish(query, limit)
+    }
+
+    /// Reads the query of a live stream, which has no limit.
+    fn parse_live(query: Option<&str>) -> Result<Self, ApiError> {
+        Self::finish(Query::parse(query), None)
+    }
+
+    fn finish(mut query: Query, limit: Option<u32>) -> Result<Self, ApiError> {
         let known = format!("must be {}", EVENT_TYPES.join(" or "));
         let parsed = Self {
             after: query.position("after"),
-            limit: query.limit(),
+            limit,
             event_type: query.read("type", &known, |value| {
                 EVENT_TYPES.contains(&value).then(|| value.to_owned())
             }),
@@ -196,7 +204,7 @@ pub(super) async fn pages(
     let query = FeedQuery::parse(query.as_deref())?;
     let after = query.after.unwrap_or_default();
     let head = api.feed.head().await?.position;
-    let (mut response, reaches) = if accepts(&headers, NDJSON) {
+    let (mut response, reaches) = if preferred(&headers, JSON, &[NDJSON]) == NDJSON {
         let opened = api
             .feed
             .open(query.filter(), after, still_allowed(&api, &headers))?;
@@ -235,7 +243,7 @@ pub(super) async fn live(
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let query = FeedQuery::parse(query.as_deref())?;
+    let query = FeedQuery::parse_live(query.as_deref())?;
     // What a browser has seen since is later than what its page once asked for.
     let after = last_event_id(&headers)?.or(query.after).unwrap_or_default();
     let opened = api
@@ -244,16 +252,16 @@ pub(super) async fn live(
     let read = query.read(&reader, ReadKind::Stream, after, None);
     api.read_log.record(read.clone()).await?;
     let events = opened.at_end(api.read_log.at_end(read)).live();
-    let hello = stream::once(async { Ok(Event::default().retry(RECONNECT)) });
-    let stream = hello.chain(events.map(|event| message(&event)));
-    let mut response = Sse::new(stream)
-        .keep_alive(KeepAlive::new().interval(HEARTBEAT))
-        .into_response();
-    // nginx would otherwise gather what it should pass on at once.
-    response
-        .headers_mut()
-        .insert("x-accel-buffering", HeaderValue::from_static("no"));
-    Ok(response)
+    let frames = frames(events.map(|event| (event.position, event)));
+    let headers = [
+        (header::CONTENT_TYPE, HeaderValue::from_static(EVENT_STREAM)),
+        // nginx would otherwise gather what it should pass on at once.
+        (
+            HeaderName::from_static("x-accel-buffering"),
+            HeaderValue::from_static("no"),
+        ),
+    ];
+    Ok((headers, Body::from_stream(frames)).into_response())
 }
 
 /// Whether who sent these headers may still read: a token may be taken back while a stream goes on.
@@ -264,8 +272,4 @@ fn still_allowed(api: &Api, headers: &HeaderMap) -> impl Fn() -> bool + Send + S
         .map(|value| (header::AUTHORIZATION, value.clone()))
         .collect();
     move || AUDITORS.check(Some(&api.access.caller(&given))).is_ok()
-}
-
-fn message(event: &RecordedEvent) -> Result<Event, axum::Error> {
-    Event::default().id(event.position.to_string()).json_data(event)
 }

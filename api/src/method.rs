@@ -1,0 +1,61 @@
+//! The methods that routes take: the one list for the router, the OpenAPI document, CORS and the metrics.
+
+use axum::http;
+use axum::routing::MethodFilter;
+use utoipa::openapi::HttpMethod;
+
+/// A method that routes take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Method {
+    Get,
+    Post,
+    Delete,
+}
+
+impl Method {
+    pub(crate) const ALL: [Self; 3] = [Self::Get, Self::Post, Self::Delete];
+
+    /// The methods of requests that a route with this one answers.
+    pub(crate) const fn names(self) -> &'static [&'static str] {
+        match self {
+            Self::Get => &["GET", "HEAD"],
+            Self::Post => &["POST"],
+            Self::Delete => &["DELETE"],
+        }
+    }
+
+    /// The name, as ids of operations have it.
+    pub(crate) const fn in_ids(self) -> &'static str {
+        match self {
+            Self::Get => "get",
+            Self::Post => "post",
+            Self::Delete => "delete",
+        }
+    }
+
+    pub(crate) const fn filter(self) -> MethodFilter {
+        match self {
+            Self::Get => MethodFilter::GET,
+            Self::Post => MethodFilter::POST,
+            Self::Delete => MethodFilter::DELETE,
+        }
+    }
+
+    pub(crate) const fn in_openapi(self) -> HttpMethod {
+        match self {
+            Self::Get => HttpMethod::Get,
+            Self::Post => HttpMethod::Post,
+            Self::Delete => HttpMethod::Delete,
+        }
+    }
+}
+
+/// The names of all methods that some route takes.
+pub(crate) fn taken() -> impl Iterator<Item = &'static str> {
+    Method::ALL.into_iter().flat_map(Method::names).copied()
+}
+
+/// The name of the method of a request, if it is one that paths take. Every path takes `OPTIONS`.
+pub(crate) fn name_of(method: &http::Method) -> Option<&'static str> {
+    taken().chain(["OPTIONS"]).find(|known| *known == method.as_str())
+}

@@ -1,0 +1,36 @@
+//! Paths with a slash at the end, as FastAPI and many clients write them: redirected to the path without it.
+
+use axum::http::{HeaderValue, StatusCode, Uri, header};
+use axum::response::{IntoResponse, Response};
+
+/// Returns the redirect to the same path without slashes at its end, with the same query. `None` if no route
+/// has that path.
+///
+/// `Location` begins with the first segment of a route, so it never leads to another host.
+pub(super) fn without_slash(routes: &[&str], uri: &Uri) -> Option<Response> {
+    let path = uri.path();
+    let wanted = path.trim_end_matches('/');
+    if wanted == path || !routes.iter().any(|route| matches(route, wanted)) {
+        return None;
+    }
+    let location = match uri.query() {
+        Some(query) => format!("{wanted}?{query}"),
+        None => wanted.to_owned(),
+    };
+    let location = HeaderValue::try_from(location).ok()?;
+    // 308 keeps the method and the body.
+    Some((StatusCode::PERMANENT_REDIRECT, [(header::LOCATION, location)]).into_response())
+}
+
+/// Whether a route's template has this path.
+fn matches(route: &str, path: &str) -> bool {
+    let (mut template, mut path) = (route.split('/'), path.split('/'));
+    loop {
+        match (template.next(), path.next()) {
+            (None, None) => return true,
+            (Some(wanted), Some(given)) if wanted == given => {}
+            (Some(wanted), Some(given)) if wanted.starts_with('{') && !given.is_empty() => {}
+            _ => return false,
+        }
+    }
+}
