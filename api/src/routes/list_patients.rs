@@ -249,7 +249,7 @@ mod tests {
             "email=%FF@example.com",
             "name=",
             "name=%FF",
-            "name=a%0A",
+            "name=a%0Ab",
         ] {
             assert!(ListQuery::parse(Some(bad)).is_err(), "{bad}");
         }
