@@ -1,4 +1,4 @@
-//! The storage engine of the tables. MyISAM has no transactions: half of an append would stay when the other half fails.
+//! The storage engine of the tables. `MyISAM` has no transactions: half of an append would stay when the other half fails.
 
 use eventstore::{Database, Dialect, Session};
 
@@ -7,7 +7,7 @@ use super::{Error, MYSQL, OtherEngine};
 /// What precedes the name of each table in the migrations.
 const CREATE: &str = "CREATE TABLE IF NOT EXISTS ";
 
-/// Checks that the tables that exist are InnoDB's.
+/// Checks that every existing table uses `InnoDB`.
 pub(super) async fn check(database: &Database) -> Result<(), Error> {
     if database.dialect() != Dialect::MySql {
         return Ok(());
@@ -68,10 +68,11 @@ pub(super) fn tables(others: &[OtherEngine]) -> String {
 
 /// The statements that change the engines.
 pub(super) fn mend(others: &[OtherEngine]) -> String {
-    others
+    let statements: Vec<_> = others
         .iter()
         .map(|OtherEngine { table, .. }| format!(" ALTER TABLE `{table}` ENGINE=InnoDB;"))
-        .collect()
+        .collect();
+    statements.concat()
 }
 
 #[cfg(test)]

@@ -67,7 +67,7 @@ pub enum Error {
     Engine(Vec<OtherEngine>),
 }
 
-/// A table with another storage engine than InnoDB.
+/// A table with a storage engine other than `InnoDB`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OtherEngine {
     /// The table's name.

@@ -70,7 +70,7 @@ async fn reads_of_an_aggregate_that_are_dropped_leave_no_connection_unfinished()
                 std::future::pending::<()>().await;
             });
             if round % 2 == 0 {
-                proxy.delay(Duration::from_secs(60));
+                proxy.delay(Duration::from_mins(1));
             }
             tokio::time::sleep(Duration::from_millis(round)).await;
             reading.abort();
