@@ -193,6 +193,7 @@ impl<'s> Process<'s> {
             proxies: settings.proxies(),
             cors: settings.cors(),
             over_tls: served.is_some(),
+            access_log: settings.access_log(),
             public_url: settings.public_url(),
             document_url_schemes: settings.document_url_schemes.clone(),
         };

@@ -209,6 +209,11 @@ pub(crate) struct Settings {
     #[arg(long, env, global = true, default_value = "info")]
     pub(crate) log: String,
 
+    /// Whether each answer of the API has a line in the log, at info: method, route, status, size, duration,
+    /// request id and trace id
+    #[arg(long, env, global = true, value_enum, default_value_t = Switch::Off)]
+    access_log: Switch,
+
     /// How it is logged
     #[arg(long, env, global = true, value_enum, default_value_t = LogFormat::Pretty)]
     pub(crate) log_format: LogFormat,
@@ -221,6 +226,17 @@ enum Header {
     XForwardedFor,
     /// RFC 7239
     Forwarded,
+}
+
+/// On or off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Switch {
+    /// Yes
+    #[value(alias = "true")]
+    On,
+    /// No
+    #[value(alias = "false")]
+    Off,
 }
 
 /// How lines of the log look.
@@ -298,6 +314,11 @@ impl Settings {
         self.otel_exporter_otlp_endpoint
             .as_deref()
             .filter(|url| !url.is_empty())
+    }
+
+    /// Whether each answer of the API has a line in the log.
+    pub(crate) fn access_log(&self) -> bool {
+        self.access_log == Switch::On
     }
 
     /// Whether everybody is let in, also from other machines.

@@ -95,6 +95,8 @@ pub struct ApiOptions {
     pub cors: Option<Cors>,
     /// Whether browsers are told to come over TLS only.
     pub over_tls: bool,
+    /// Whether each answer has a line in the log.
+    pub access_log: bool,
     /// The URL under which clients reach the API. With it, the addresses in answers are absolute.
     pub public_url: Option<PublicUrl>,
     /// The schemes that the URL of a patient's document may have.
@@ -111,6 +113,7 @@ impl Default for ApiOptions {
             proxies: Proxies::default(),
             cors: None,
             over_tls: false,
+            access_log: false,
             public_url: None,
             document_url_schemes: UrlSchemes::default(),
         }

@@ -1,6 +1,7 @@
 //! What every request gets: an id, a time limit, a place in the metrics and in a trace, and a line in the log if it failed on
 //! our side. What is refused because too much waits already gets the id and is counted, and no more.
 
+mod access_log;
 mod trace;
 
 use std::panic::AssertUnwindSafe;
@@ -26,6 +27,7 @@ use crate::paths::{is_command, is_read_of_a_patient, is_unlimited};
 use crate::problem::ApiError;
 use crate::secure::{OverTls, secure};
 
+use access_log::Asked;
 pub(crate) use trace::RequestTrace;
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -78,6 +80,11 @@ pub(crate) async fn observe(State(api): State<Api>, mut request: Request<Body>, 
     let template = route.as_ref().map(MatchedPath::as_str);
     let route = template.unwrap_or("(none)");
     let (started, _in_flight) = (Instant::now(), InFlight::begin());
+    let asked = Asked {
+        method: &method,
+        route,
+        started,
+    };
     let caller = api.access.caller_with_newest_keys(request.headers()).await;
     let (standing, admitted) = admit(&api, route, &caller, &request);
     // Nothing more is spent on what is refused here, and more is left for the others.
@@ -90,8 +97,8 @@ pub(crate) async fn observe(State(api): State<Api>, mut request: Request<Body>, 
         }
     });
     if let Err(refusal) = admitted {
-        let response = refuse(refusal, &method, route, started);
-        return told(response, standing, &id, &RequestTrace::given(request.headers()));
+        let trace = RequestTrace::given(request.headers());
+        return told(&api, asked, refuse(refusal, asked), standing, &id, &trace);
     }
     let trace = RequestTrace::begin(request.headers(), &method, template, &id);
     let span = tracing::info_span!(
@@ -135,7 +142,7 @@ pub(crate) async fn observe(State(api): State<Api>, mut request: Request<Body>, 
             tracing::debug!(http.status = status.as_u16(), ?elapsed, "a request was answered");
         }
     });
-    told(response, standing, &id, &trace)
+    told(&api, asked, response, standing, &id, &trace)
 }
 
 /// Turns a command away that would find the queue full, before it is routed: where most of what comes is to be refused, what that
@@ -150,20 +157,41 @@ pub(crate) fn turn_away<B>(api: &Api, request: &Request<B>) -> Option<Response> 
     let id = RequestId::of(request, api.clock.as_ref());
     let (standing, admitted) = api.limits.count(&caller, request.extensions(), request.headers());
     let refusal = admitted.and_then(|()| host::check(request)).err();
-    let response = refuse(refusal.unwrap_or(ApiError::Overloaded), method, path, started);
-    let response = told(response, standing, &id, &RequestTrace::given(request.headers()));
+    let asked = Asked {
+        method,
+        route: path,
+        started,
+    };
+    let response = refuse(refusal.unwrap_or(ApiError::Overloaded), asked);
+    let trace = RequestTrace::given(request.headers());
+    let response = told(api, asked, response, standing, &id, &trace);
     Some(secure(response, OverTls(api.options.over_tls)))
 }
 
 /// The answer to a request that is refused as it comes, which is counted and no more.
-fn refuse(refusal: ApiError, method: &Method, route: &str, started: Instant) -> Response {
+fn refuse(refusal: ApiError, asked: Asked<'_>) -> Response {
     let response = refusal.into_response();
-    metrics::answered(method, route, response.status(), started.elapsed());
+    metrics::answered(
+        asked.method,
+        asked.route,
+        response.status(),
+        asked.started.elapsed(),
+    );
     response
 }
 
 /// Tells with an answer how the client stands, and by what its request is found again.
-fn told(mut response: Response, standing: Standing, id: &RequestId, trace: &RequestTrace) -> Response {
+fn told(
+    api: &Api,
+    asked: Asked<'_>,
+    mut response: Response,
+    standing: Standing,
+    id: &RequestId,
+    trace: &RequestTrace,
+) -> Response {
+    if api.options.access_log {
+        access_log::log(asked, &response, id, trace);
+    }
     standing.tell(response.headers_mut());
     with_names(response, id, trace)
 }

@@ -6,6 +6,7 @@
     reason = "a test that cannot go on stops"
 )]
 
+mod access_log;
 mod audit;
 mod backup;
 mod browser;
