@@ -22,6 +22,6 @@ WORKDIR /
 VOLUME /data
 ENV HTTP_ADDR=0.0.0.0:8000
 EXPOSE 8000
-HEALTHCHECK --interval=10s --timeout=5s --start-period=30s --retries=3 CMD ["patients", "health"]
+HEALTHCHECK --interval=10s --timeout=5s --start-period=30s --retries=3 CMD ["patients", "health", "--wait", "3s"]
 ENTRYPOINT ["patients"]
 CMD ["serve"]

@@ -3,7 +3,6 @@
 mod issuer;
 mod jwks;
 
-use std::io::Write;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -13,8 +12,10 @@ use clap::Subcommand;
 use eventstore::Clock;
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
+use crate::output;
 use crate::settings::Settings;
 use crate::watch::Watched;
 
@@ -28,22 +29,27 @@ pub(crate) enum TokenCommand {
         /// Who holds it: the actor in the metadata of events. Letters, digits and -_.@
         #[arg(long)]
         name: Option<String>,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
     },
 }
 
 /// `patients token`.
 pub(crate) fn token(command: TokenCommand) -> anyhow::Result<()> {
-    let TokenCommand::New { role, name } = command;
+    let TokenCommand::New { role, name, json } = command;
     let token = Token::generate().context("the operating system gives no random bits")?;
     let name = name.unwrap_or_else(|| role.name().to_owned());
     let line = token.line(&name, role);
     if !Tokens::parse(&line).is_ok_and(|tokens| tokens.count() == 1) {
         bail!("--name: expected 1 to 64 letters, digits and -_.@");
     }
-    let mut out = std::io::stdout().lock();
-    writeln!(out, "token  {}", token.secret())?;
-    writeln!(out, "line   {line}")?;
-    Ok(())
+    if json {
+        return output::print_json(
+            &json!({ "token": token.secret(), "line": line, "name": name, "role": role.name() }),
+        );
+    }
+    output::print(&format!("token  {}\nline   {line}", token.secret()))
 }
 
 /// Who is let in, and how to say so in lines.

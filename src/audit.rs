@@ -5,7 +5,6 @@ mod file;
 mod format;
 mod head;
 mod history;
-mod output;
 mod prove;
 mod reads;
 mod recorder;

@@ -1,35 +1,49 @@
 //! The command line.
 
+use std::ffi::OsStr;
+use std::path::Path;
+use std::time::Duration;
+
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
-use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{Arg, ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::access::TokenCommand;
 use crate::audit::AuditCommand;
+use crate::dotenv::{self, Entry};
 use crate::health::Role;
 use crate::mail::MailCommand;
 use crate::projection::ProjectionCommand;
-use crate::settings::Settings;
+use crate::settings::{self, Settings};
 
 /// Event-sourced patient registration.
 ///
-/// Without a command it serves: the API, the projector and the mailer in one process, on SQLite, with mail into files.
-/// Every setting is a flag and an environment variable; a file .env in the working directory is read first.
+/// Without a command, patients runs all roles in one process: API, projector and
+/// mailer, on SQLite, with mail written to files.
 #[derive(Debug, Parser)]
-#[command(name = "patients", version, max_term_width = 110)]
+#[command(
+    name = "patients",
+    version,
+    term_width = 80,
+    after_help = "Settings are flags, environment variables or lines of a file .env in the working\n\
+                  directory. List them with: patients settings"
+)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Option<Command>,
+    /// How long a command tries to reach the database; 0 tries once
+    #[arg(long, global = true, value_name = "DURATION", default_value = "10s", value_parser = settings::wait)]
+    wait: Duration,
     #[command(flatten)]
     pub(crate) settings: Settings,
-    /// The flags that hold a password.
+    /// What the user should know, and is no error.
     #[arg(skip)]
-    pub(crate) passwords_in_flags: Vec<String>,
+    warnings: Vec<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
 pub(crate) enum Command {
-    /// Run every role in one process, after bringing the schema up to date (the default)
+    /// Run every role in one process, after migrating the schema (the default)
     Serve,
     /// Run the HTTP API only
     Api,
@@ -37,68 +51,171 @@ pub(crate) enum Command {
     Projector,
     /// Run the mailer only: it sends the confirmation emails
     Mailer,
-    /// Make the database if it is not there, and bring its schema up to date
-    Migrate,
-    /// Access tokens of the API
+    /// Create the database if it does not exist, and migrate its schema
+    Migrate {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Make access tokens for the API
     Token {
         #[command(subcommand)]
         command: TokenCommand,
     },
-    /// Say by the exit code whether a role is healthy: 0 if it is, 1 if it is not
+    /// Check whether a role is healthy: exit code 0 if it is, 1 if it is not
     Health {
-        /// The role; the API is asked over HTTP, the others by what the database says of them
+        /// The role. The API is asked over HTTP, the others through the database
         #[arg(long, value_enum, default_value_t = Role::Api)]
         role: Role,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
     },
-    /// Show, export, verify and prove what the log holds
+    /// Show, export, verify and prove what the log contains
     Audit {
         #[command(subcommand)]
         command: AuditCommand,
     },
-    /// Watch, rebuild and verify the read table
+    /// Show, rebuild and verify the read table
     Projection {
         #[command(subcommand)]
         command: ProjectionCommand,
     },
     /// Print the API's description, in OpenAPI 3.1
     Openapi,
-    /// Look after the mail: how it stands, what is in the ledger, try again, preview, test
+    /// Show, retry, preview and test the mail
     Mail {
         #[command(subcommand)]
         command: MailCommand,
     },
+    /// List every setting: variable, flag, default and what it does
+    Settings {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+impl Command {
+    /// Whether the command runs until it is told to stop.
+    pub(crate) const fn is_role(&self) -> bool {
+        matches!(self, Self::Serve | Self::Api | Self::Projector | Self::Mailer)
+    }
 }
 
 impl Cli {
-    /// Reads the command line and the environment; on an error says which setting and what it expects, and exits.
+    /// Reads `.env`, the command line and the environment. On an error, prints what is wrong and what was
+    /// expected, and exits with code 2.
     pub(crate) fn read() -> Self {
-        let matches = Self::command().get_matches();
-        let cli = match Self::from_arg_matches(&matches) {
-            Ok(cli) => cli,
-            Err(error) => error.format(&mut Self::command()).exit(),
+        let dotenv = dotenv::load(Path::new(".env"));
+        let parsed = parser().try_get_matches().and_then(|matches| {
+            let cli = Self::from_arg_matches(&matches).map_err(|error| error.format(&mut parser()))?;
+            Ok((cli, matches))
+        });
+        if let Err(error) = &parsed
+            && !error.use_stderr()
+        {
+            error.exit();
+        }
+        let dotenv = dotenv.unwrap_or_else(|error| refuse(error));
+        let (mut cli, matches) = match parsed {
+            Ok(parsed) => parsed,
+            Err(error) if error.kind() == ErrorKind::InvalidUtf8 => refuse(not_utf8()),
+            Err(error) => error.exit(),
         };
         if let Err(message) = cli.settings.check() {
-            Self::command().error(ErrorKind::ValueValidation, message).exit();
+            refuse(message);
         }
-        Self {
-            passwords_in_flags: passwords_in_flags(&matches),
-            ..cli
+        let is_role = cli.command.as_ref().is_none_or(Command::is_role);
+        if is_role && matches.value_source("wait") == Some(ValueSource::CommandLine) {
+            refuse("--wait is for commands; a role waits for its database until it is stopped");
         }
+        cli.settings.wait = cli.wait;
+        let passwords = passwords_in_flags(&matches).into_iter().map(|flag| {
+            let setting = flag.to_uppercase().replace('-', "_");
+            format!(
+                "every local user can read the password in --{flag}: set {setting} in the environment or in .env instead, \
+                 and change the password"
+            )
+        });
+        let environment = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+        cli.warnings = passwords.chain(misspelt(&dotenv, environment)).collect();
+        cli
     }
 
-    /// Says which flags should not have been used. They cannot be taken back: whoever lists processes sees them.
+    /// Logs what the user should know.
     pub(crate) fn warn(&self) {
-        for flag in &self.passwords_in_flags {
-            let setting = flag.to_uppercase().replace('-', "_");
-            tracing::warn!(
-                "every user of this machine can read the password in --{flag}: put it into {setting}, in the environment \
-                 or in .env, and use another password from now on"
-            );
+        for warning in &self.warnings {
+            tracing::warn!("{warning}");
         }
     }
 }
 
-/// The flags, without the dashes, whose value has a password in it.
+/// The command line as it is parsed: settings are not in the help, and an empty variable is not set.
+fn parser() -> clap::Command {
+    Cli::command().mut_args(|arg| match arg.get_env().map(std::env::var_os) {
+        Some(Some(value)) if value.is_empty() => arg.env(None::<&'static str>).hide(true),
+        Some(_) => arg.hide(true),
+        None => arg,
+    })
+}
+
+/// Prints an error and exits with code 2.
+fn refuse(message: impl std::fmt::Display) -> ! {
+    parser().error(ErrorKind::ValueValidation, message).exit()
+}
+
+/// Says which variable or argument is not UTF-8, without repeating it: it may be a password.
+fn not_utf8() -> String {
+    let is_wrong = |value: &OsStr| value.to_str().is_none();
+    let arguments = settings::arguments();
+    let mut variables = arguments.iter().filter_map(Arg::get_env);
+    if let Some(name) = variables.find(|name| std::env::var_os(name).is_some_and(|value| is_wrong(&value))) {
+        return format!("the value of {} is not UTF-8", name.to_string_lossy());
+    }
+    let argument = std::env::args_os().position(|argument| is_wrong(&argument));
+    format!("argument {} is not UTF-8", argument.unwrap_or_default())
+}
+
+/// Warnings about names, in `.env` and in the environment, that look like settings and are not. Other
+/// programs have variables of their own in the environment, so only those count there that are a slip away
+/// from a setting.
+fn misspelt(dotenv: &[Entry], environment: impl Iterator<Item = String>) -> Vec<String> {
+    let settings = settings::variables();
+    let in_file = |name: &str| dotenv.iter().any(|entry| entry.name == name);
+    let mut warnings: Vec<String> = Vec::new();
+    for (index, Entry { line, name, .. }) in dotenv.iter().enumerate() {
+        if let Some(meant) = settings::close(name, &settings) {
+            warnings.push(format!(
+                ".env, line {line}: {name} is not a setting; did you mean {meant}?"
+            ));
+        } else if settings::looks_like_a_setting(name, &settings) {
+            warnings.push(format!(
+                ".env, line {line}: {name} is not a setting; `patients settings` lists them"
+            ));
+        }
+        if let Some(first) = dotenv[..index].iter().find(|entry| entry.name == *name) {
+            warnings.push(format!(
+                ".env, line {line}: {name} is ignored, because line {} sets it",
+                first.line
+            ));
+        }
+    }
+    let mut elsewhere: Vec<String> = environment
+        .filter(|name| !in_file(name))
+        .filter_map(|name| {
+            let meant = settings::close(&name, &settings)?;
+            Some(format!(
+                "the variable {name} is not a setting; did you mean {meant}?"
+            ))
+        })
+        .collect();
+    elsewhere.sort();
+    warnings.extend(elsewhere);
+    warnings
+}
+
+/// The flags, without the dashes, whose value contains a password.
 fn passwords_in_flags(matches: &ArgMatches) -> Vec<String> {
     [
         "database_url",
@@ -121,109 +238,4 @@ fn has_password(url: &str) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_command_line_is_sound() {
-        Cli::command().debug_assert();
-    }
-
-    #[test]
-    fn serving_is_the_default_and_settings_may_follow_the_command() {
-        assert_eq!(Cli::try_parse_from(["patients"]).unwrap().command, None);
-        let cli = Cli::try_parse_from(["patients", "api", "--http-addr", "127.0.0.1:9"]).unwrap();
-        assert_eq!(cli.command, Some(Command::Api));
-        assert_eq!(cli.settings.http_addr.port(), 9);
-    }
-
-    #[test]
-    fn a_wrong_setting_is_named_with_what_it_expects() {
-        for (flag, value, expected) in [
-            (
-                "--http-addr",
-                "8000",
-                "an address and a port, such as 127.0.0.1:8000",
-            ),
-            ("--shutdown-timeout", "ten", "a duration, such as 10s or 500ms"),
-            ("--append-batch", "0", "1..=1000"),
-        ] {
-            let error = Cli::try_parse_from(["patients", flag, value])
-                .unwrap_err()
-                .to_string();
-            assert!(error.contains(flag) && error.contains(expected), "{error}");
-        }
-    }
-
-    #[test]
-    fn a_wrong_url_is_named_and_not_repeated_because_it_may_hold_a_password() {
-        for (flag, setting, expected) in [
-            (
-                "--database-url",
-                "DATABASE_URL",
-                "mysql://user:password@host/name or sqlite://path",
-            ),
-            (
-                "--redis-url",
-                "REDIS_URL",
-                "redis://host:port or rediss://host:port",
-            ),
-            (
-                "--smtp-url",
-                "SMTP_URL",
-                "smtp://host:port or smtps://user:password@host:port",
-            ),
-        ] {
-            let cli = Cli::try_parse_from(["patients", flag, "postgres://user:hunter2@host"]).unwrap();
-            let error = cli.settings.check().unwrap_err();
-            assert!(
-                error.contains(flag) && error.contains(setting) && error.contains(expected),
-                "{error}"
-            );
-            assert!(!error.contains("hunter2"), "{error}");
-        }
-    }
-
-    #[test]
-    fn secrets_in_the_environment_are_not_shown_in_help() {
-        let named_for_secrets = ["URL", "ENDPOINT", "TOKEN", "KEY_FILE", "PASSWORD", "SECRET"];
-        let command = Cli::command();
-        let secret: Vec<_> = command
-            .get_arguments()
-            .filter(|arg| {
-                let setting = arg.get_env().unwrap_or_default().to_string_lossy();
-                named_for_secrets.iter().any(|part| setting.contains(part))
-            })
-            .collect();
-        assert!(secret.len() >= 9, "{secret:?}");
-        for arg in secret {
-            assert!(
-                arg.is_hide_env_values_set(),
-                "{} is shown with its value",
-                arg.get_id()
-            );
-        }
-    }
-
-    #[test]
-    fn a_password_in_a_flag_is_noticed_before_and_after_the_command_and_one_in_the_environment_is_fine() {
-        let noticed = |arguments: &[&str]| {
-            let arguments = ["patients"].iter().chain(arguments);
-            passwords_in_flags(&Cli::command().try_get_matches_from(arguments).unwrap())
-        };
-        let url = "mysql://user:hunter2@host/name";
-        assert_eq!(noticed(&["--database-url", url, "api"]), ["database-url"]);
-        assert_eq!(noticed(&["mailer", "--smtp-url=smtps://u:p@h"]), ["smtp-url"]);
-        assert_eq!(noticed(&["api", "--redis-url", "redis://:p@h:1"]), ["redis-url"]);
-        for harmless in [
-            "mysql://root@host/name",
-            "sqlite://a:b",
-            "mysql://root:@host/name",
-        ] {
-            assert!(
-                noticed(&["api", "--database-url", harmless]).is_empty(),
-                "{harmless}"
-            );
-        }
-    }
-}
+mod tests;

@@ -1,29 +1,34 @@
 //! Opening the database: waiting for the server, and for its schema.
 
 use std::fmt::Display;
+use std::io::ErrorKind;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, anyhow, bail};
 use eventstore::{Clock, Database, DatabaseOptions, SystemClock};
+use serde_json::json;
+use tokio::time::Instant;
 
+use crate::output;
 use crate::settings::Settings;
 
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// Somebody waits for a command.
+const LONGEST_PAUSE_OF_A_COMMAND: Duration = Duration::from_secs(1);
 
 /// What is done about a server that has no database of that name, or an SQLite file that does not exist.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Missing {
     /// The file is created with its folder; on a server it is an error.
     Create,
-    /// It is an error.
-    Refuse,
     /// Somebody else will make it.
     WaitFor,
 }
 
-/// Opens the database, waiting for the server if it does not answer yet.
+/// Opens the database for a role, waiting for the server for as long as it does not answer.
 pub(crate) async fn open(
     settings: &Settings,
     connections: u32,
@@ -45,7 +50,7 @@ pub(crate) async fn open(
             Err(error) if error.is_unknown_database() && missing == Missing::WaitFor => {
                 waiting.pause(&"it is not there: run `patients migrate`").await;
             }
-            Err(error) => return Err(error).context("DATABASE_URL cannot be opened"),
+            Err(error) => return Err(error).with_context(|| cannot_be_opened(settings)),
         }
     }
 }
@@ -80,43 +85,105 @@ impl Waiting {
     }
 }
 
-/// Opens a database that is there, with its schema up to date; does not wait for it.
+/// Opens a database that exists, with its schema up to date, for a command: tries for [`Settings::wait`].
 pub(crate) async fn open_existing(settings: &Settings, connections: u32) -> anyhow::Result<Database> {
-    let options = DatabaseOptions {
-        connections,
-        create: false,
-        ..DatabaseOptions::default()
+    let place = place(&settings.database_url);
+    let missing = || anyhow!("{place} does not exist: `patients migrate` creates it");
+    if let Some(file) = sqlite_file(&settings.database_url) {
+        match std::fs::metadata(file) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Err(missing()),
+            Err(error) => return Err(error).with_context(|| cannot_be_opened(settings)),
+            Ok(found) if found.is_dir() => bail!("{}: it is a folder", cannot_be_opened(settings)),
+            Ok(_) => {}
+        }
+    }
+    let database = match try_to_open(settings, connections, false).await {
+        Err(error) if error.is_unknown_database() => return Err(missing()),
+        opened => opened.with_context(|| cannot_be_opened(settings))?,
     };
-    let database = Database::connect(&settings.database_url, options)
-        .await
-        .context("DATABASE_URL cannot be opened")?;
-    migrations::check(&database).await?;
+    if let Err(error) = migrations::check(&database).await {
+        database.close().await;
+        return Err(error).with_context(|| format!("{place} cannot be used"));
+    }
     Ok(database)
 }
 
-/// `patients migrate`: makes the database if the server has none of that name, and brings its schema up to date.
-pub(crate) async fn migrate(settings: &Settings) -> anyhow::Result<()> {
-    let database = open_or_create(settings).await?;
-    migrations::migrate(&database, SystemClock::shared(), &owner("migrate")).await?;
+/// Opens the database, trying for [`Settings::wait`] if the server cannot be reached.
+async fn try_to_open(settings: &Settings, connections: u32, create: bool) -> eventstore::Result<Database> {
+    let options = DatabaseOptions {
+        connections,
+        create,
+        ..DatabaseOptions::default()
+    };
+    let until = (!settings.wait.is_zero()).then(|| Instant::now() + settings.wait);
+    let (mut pause, mut last) = (FIRST_PAUSE, None);
+    loop {
+        let attempt = Database::connect(&settings.database_url, options);
+        let attempted = match until {
+            None => attempt.await,
+            Some(until) => match tokio::time::timeout_at(until, attempt).await {
+                Ok(attempted) => attempted,
+                Err(_) => return Err(last.unwrap_or(eventstore::Error::Timeout(settings.wait))),
+            },
+        };
+        let left = until.map_or(Duration::ZERO, |until| until.duration_since(Instant::now()));
+        match attempted {
+            Err(error) if error.is_connection() && !left.is_zero() => {
+                if last.is_none() {
+                    let (database, wait) = (place(&settings.database_url), settings.wait);
+                    tracing::info!(database, "waiting for the database, for {wait:?} at most");
+                }
+                last = Some(error);
+                tokio::time::sleep(pause.min(left)).await;
+                pause = (pause * 2).min(LONGEST_PAUSE_OF_A_COMMAND);
+            }
+            attempted => return attempted,
+        }
+    }
+}
+
+fn cannot_be_opened(settings: &Settings) -> String {
+    format!(
+        "DATABASE_URL cannot be opened ({})",
+        place(&settings.database_url)
+    )
+}
+
+/// The file of an SQLite database.
+fn sqlite_file(database_url: &str) -> Option<&str> {
+    let path = database_url.strip_prefix("sqlite:")?;
+    path.strip_prefix("//").unwrap_or(path).split('?').next()
+}
+
+/// `patients migrate`: creates the database if the server has none of that name, and brings its schema up to
+/// date.
+pub(crate) async fn migrate(settings: &Settings, json: bool) -> anyhow::Result<()> {
+    let (database, created) = open_or_create(settings).await?;
+    let migrated = migrations::migrate(&database, SystemClock::shared(), &owner("migrate")).await;
     database.close().await;
+    let place = place(&settings.database_url);
+    migrated.with_context(|| format!("{place} cannot be migrated"))?;
     tracing::info!("the schema is up to date");
+    if json {
+        return output::print_json(&json!({ "database": place, "created": created }));
+    }
     Ok(())
 }
 
-async fn open_or_create(settings: &Settings) -> anyhow::Result<Database> {
-    match open(settings, 2, Missing::Create).await {
-        Err(error)
-            if error
-                .downcast_ref()
-                .is_some_and(eventstore::Error::is_unknown_database) =>
-        {
+/// Opens the database, or creates it; the second value says which.
+async fn open_or_create(settings: &Settings) -> anyhow::Result<(Database, bool)> {
+    let is_new = sqlite_file(&settings.database_url).is_some_and(|file| !Path::new(file).exists());
+    match try_to_open(settings, 2, true).await {
+        Err(error) if error.is_unknown_database() => {
+            let place = place(&settings.database_url);
             Database::create(&settings.database_url)
                 .await
-                .context("the database cannot be made")?;
-            tracing::info!("made the database of DATABASE_URL");
-            open(settings, 2, Missing::Create).await
+                .with_context(|| format!("{place} cannot be created"))?;
+            tracing::info!("created the database of DATABASE_URL");
+            let database = try_to_open(settings, 2, true).await;
+            Ok((database.with_context(|| cannot_be_opened(settings))?, true))
         }
-        opened => opened,
+        opened => Ok((opened.with_context(|| cannot_be_opened(settings))?, is_new)),
     }
 }
 
@@ -153,8 +220,8 @@ pub(crate) async fn wait_for_schema(settings: &Settings, database: &Database) ->
     }
 }
 
-/// A name for this process among all that run the same role: host, process and a random part, so that a name is not
-/// taken up again by a later process.
+/// A name for this process among all that run the same role: host, process and a random part, so that a name
+/// is not taken up again by a later process.
 pub(crate) fn owner(role: &str) -> String {
     let host = hostname::get()
         .ok()
@@ -166,10 +233,14 @@ pub(crate) fn owner(role: &str) -> String {
 
 /// Where the database is, without user and password.
 pub(crate) fn place(database_url: &str) -> String {
-    let Some((scheme, rest)) = database_url.split_once("://") else {
+    let Some((scheme, rest)) = database_url.split_once(':') else {
         return database_url.to_owned();
     };
-    let place = rest.rsplit_once('@').map_or(rest, |(_, place)| place);
+    let rest = rest.strip_prefix("//").unwrap_or(rest);
+    let place = match scheme {
+        "sqlite" => rest,
+        _ => rest.rsplit_once('@').map_or(rest, |(_, place)| place),
+    };
     format!("{scheme}://{}", place.split('?').next().unwrap_or(place))
 }
 
@@ -183,7 +254,10 @@ mod tests {
             place("mysql://user:p@ss@db:3306/patients?ssl-mode=required"),
             "mysql://db:3306/patients"
         );
-        assert_eq!(place("sqlite://data/patients.db"), "sqlite://data/patients.db");
+        assert_eq!(place("mysql:user:p@ss@db/patients"), "mysql://db/patients");
+        for file in ["sqlite://data/patients.db", "sqlite://data/a@b.db"] {
+            assert_eq!(place(file), file);
+        }
     }
 
     #[test]

@@ -7,10 +7,13 @@ use anyhow::{Context, bail};
 use clap::ValueEnum;
 use eventstore::{Clock, Database, SubscriptionStatus, SystemClock};
 use mailer::{Ledger, Standing};
+use serde_json::json;
 
-use crate::database::{self, Missing};
+use crate::database;
+use crate::output;
 use crate::settings::Settings;
 
+/// How long a role or its database may take to answer.
 const PATIENCE: Duration = Duration::from_secs(4);
 /// How long an event may wait for a subscription that is called healthy.
 const LARGEST_LAG: Duration = Duration::from_secs(30);
@@ -27,13 +30,27 @@ pub(crate) enum Role {
 }
 
 /// Fails unless the role is healthy.
-pub(crate) async fn check(settings: &Settings, role: Role) -> anyhow::Result<()> {
-    let checked = match role {
-        Role::Api => tokio::time::timeout(PATIENCE, api(settings)).await,
-        Role::Projector => tokio::time::timeout(PATIENCE, projector(settings)).await,
-        Role::Mailer => tokio::time::timeout(PATIENCE, mailer(settings)).await,
+pub(crate) async fn check(settings: &Settings, role: Role, json: bool) -> anyhow::Result<()> {
+    // The wait for a database is over by then; what is added is for its answers.
+    let patience = settings.wait + PATIENCE;
+    let checked = async {
+        match role {
+            Role::Api => api(settings).await,
+            Role::Projector => projector(settings).await,
+            Role::Mailer => mailer(settings).await,
+        }
     };
-    checked.unwrap_or_else(|_| bail!("no answer within {PATIENCE:?}"))
+    let checked = tokio::time::timeout(patience, checked)
+        .await
+        .unwrap_or_else(|_| bail!("no answer within {patience:?}"));
+    if json {
+        output::print_json(&json!({
+            "role": role.to_possible_value().map(|role| role.get_name().to_owned()),
+            "healthy": checked.is_ok(),
+            "reason": checked.as_ref().err().map(output::causes),
+        }))?;
+    }
+    checked
 }
 
 async fn api(settings: &Settings) -> anyhow::Result<()> {
@@ -44,8 +61,9 @@ async fn api(settings: &Settings) -> anyhow::Result<()> {
             SocketAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
         });
     }
-    // A proxy for the outside has nothing to say about this host. The certificate is made out to the service's name, which is
-    // not the address that is asked here; nothing secret is sent, and a false answer would only spoil a health check.
+    // A proxy for the outside has nothing to say about this host. The certificate is made out to the
+    // service's name, which is not the address that is asked here; nothing secret is sent, and a false answer
+    // would only spoil a health check.
     let client = crate::http::client()
         .no_proxy()
         .danger_accept_invalid_certs(true)
@@ -55,10 +73,14 @@ async fn api(settings: &Settings) -> anyhow::Result<()> {
     } else {
         "http"
     };
+    let url = format!("{scheme}://{address}/health/ready");
     let answer = client
-        .get(format!("{scheme}://{address}/health/ready"))
+        .get(&url)
+        .timeout(settings.wait.max(PATIENCE))
         .send()
-        .await?;
+        .await
+        .map_err(reqwest::Error::without_url)
+        .with_context(|| format!("{url} does not answer"))?;
     let status = answer.status();
     if !status.is_success() {
         bail!(
@@ -70,16 +92,16 @@ async fn api(settings: &Settings) -> anyhow::Result<()> {
 }
 
 async fn projector(settings: &Settings) -> anyhow::Result<()> {
-    let database = database::open(settings, 1, Missing::Refuse).await?;
+    let database = database::open_existing(settings, 1).await?;
     let followed = subscription(&database, projector::PATIENT_VIEW).await;
     database.close().await;
     followed
 }
 
-/// The mailer is not well while a mail server refuses every mail, since that needs a person. One that is down does not
-/// count: the mailer waits for it, and to start it again would mend nothing.
+/// The mailer is not well while a mail server refuses every mail, since that needs a person. One that is down
+/// does not count: the mailer waits for it, and to start it again would mend nothing.
 async fn mailer(settings: &Settings) -> anyhow::Result<()> {
-    let database = database::open(settings, 1, Missing::Refuse).await?;
+    let database = database::open_existing(settings, 1).await?;
     let followed = subscription(&database, mailer::SUBSCRIPTION).await;
     let workers = Ledger::new(database.clone()).workers(SystemClock.now()).await;
     database.close().await;

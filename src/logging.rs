@@ -1,7 +1,6 @@
 //! The log: lines on standard error, none with personal data or a secret.
 
-use std::io::{ErrorKind, IsTerminal};
-
+use anstream::{AutoStream, ColorChoice};
 use anyhow::Context;
 use tracing::{Level, Metadata};
 use tracing_subscriber::filter::{FilterExt, LevelFilter, filter_fn};
@@ -24,12 +23,8 @@ const OURS: [&str; 7] = [
     "projector",
 ];
 
-/// Starts the log, and the traces of a role; says in the log if a `.env` file could not be read.
-pub(crate) fn start(
-    settings: &Settings,
-    command: Option<&Command>,
-    dotenv: dotenvy::Result<()>,
-) -> anyhow::Result<()> {
+/// Starts the log, and the traces of a role.
+pub(crate) fn start(settings: &Settings, command: Option<&Command>) -> anyhow::Result<()> {
     let filter = EnvFilter::try_new(&settings.log).with_context(|| {
         format!(
             "LOG is {:?}; expected a level such as info, or a list such as info,api=debug",
@@ -37,7 +32,10 @@ pub(crate) fn start(
         )
     });
     let lines = fmt::layer()
-        .with_ansi(std::io::stderr().is_terminal())
+        // Colours on a terminal only, and as NO_COLOR, CLICOLOR, CLICOLOR_FORCE and TERM ask for.
+        .with_ansi(AutoStream::choice(&std::io::stderr()) != ColorChoice::Never)
+        // The layer would report a closed standard error to standard error, and panic.
+        .log_internal_errors(false)
         .with_writer(std::io::stderr);
     let lines: Box<dyn Layer<Registry> + Send + Sync> = match settings.log_format {
         LogFormat::Pretty => lines.compact().boxed(),
@@ -72,17 +70,11 @@ pub(crate) fn start(
             "LOG: libraries say no more than at info, since they would say passwords and personal data"
         );
     }
-    match dotenv {
-        Ok(()) => tracing::debug!("read .env"),
-        Err(dotenvy::Error::Io(error)) if error.kind() == ErrorKind::NotFound => {}
-        // The error would quote the line, which may hold a password.
-        Err(_) => anyhow::bail!(".env cannot be read: expected lines of the form NAME=value"),
-    }
     Ok(())
 }
 
-/// Whether a line may be written, whatever LOG says. Drivers and libraries, those of the next version too, are free to
-/// write below info what goes over their wires; what ours write is ours to see to.
+/// Whether a line may be written, whatever LOG says. Drivers and libraries, those of the next version too,
+/// are free to write below info what goes over their wires; what ours write is ours to see to.
 fn may_be_said(metadata: &Metadata<'_>) -> bool {
     let target = metadata.target();
     let of = target.split_once("::").map_or(target, |(of, _)| of);

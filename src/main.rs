@@ -1,15 +1,18 @@
 //! `patients`: the one binary. It reads the command line and composes the crates; the logic is theirs.
 
 mod access;
+mod actor;
 mod audit;
 mod cli;
 mod database;
+mod dotenv;
 mod health;
 mod http;
 mod logging;
 mod mail;
 mod metrics;
 mod openapi;
+mod output;
 mod progress;
 mod projection;
 mod roles;
@@ -28,17 +31,16 @@ use settings::Settings;
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
-    // Before anything reads the environment, and while there is only one thread.
-    let dotenv = dotenvy::from_path(".env");
+    // Before anything else reads the environment, and while there is only one thread.
     let cli = Cli::read();
-    let outcome = logging::start(&cli.settings, cli.command.as_ref(), dotenv).and_then(|()| {
+    let outcome = logging::start(&cli.settings, cli.command.as_ref()).and_then(|()| {
         cli.warn();
         run(cli.command.unwrap_or(Command::Serve), &cli.settings)
     });
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            tracing::error!("{error:#}");
+            tracing::error!("{}", output::causes(&error));
             ExitCode::from(if error.is::<audit::NoAnswer>() { 2 } else { 1 })
         }
     }
@@ -52,13 +54,14 @@ fn run(command: Command, settings: &Settings) -> anyhow::Result<()> {
             Command::Api => roles::api(settings).await,
             Command::Projector => roles::projector(settings).await,
             Command::Mailer => roles::mailer(settings).await,
-            Command::Migrate => database::migrate(settings).await,
+            Command::Migrate { json } => database::migrate(settings, json).await,
             Command::Token { command } => access::token(command),
-            Command::Health { role } => health::check(settings, role).await,
+            Command::Health { role, json } => health::check(settings, role, json).await,
             Command::Audit { command } => audit::run(settings, command).await,
             Command::Projection { command } => projection::run(settings, command).await,
             Command::Openapi => openapi::print(),
             Command::Mail { command } => mail::run(settings, command).await,
+            Command::Settings { json } => settings::print(json),
         }
     });
     // A look-up of a name that never ends must not keep the process.

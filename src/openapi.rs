@@ -1,9 +1,8 @@
 //! `patients openapi`: the API's description.
 
-use std::io::Write;
+use crate::output;
 
 /// Prints it.
 pub(crate) fn print() -> anyhow::Result<()> {
-    writeln!(std::io::stdout().lock(), "{}", api::openapi().to_pretty_json()?)?;
-    Ok(())
+    output::print(&api::openapi().to_pretty_json()?)
 }

@@ -1,9 +1,10 @@
 //! How far a long command is, on standard error: a bar on a terminal, lines elsewhere.
 
+use std::fmt;
 use std::io::{IsTerminal, Write};
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{HumanFloatCount, ProgressBar, ProgressState, ProgressStyle};
 use serde_json::json;
 
 /// How often a line is written.
@@ -29,7 +30,7 @@ impl Progress {
     /// Begins at `done` of `all`.
     pub(crate) fn start(unit: &'static str, done: u64, all: u64, json: bool) -> Self {
         let begun = Instant::now();
-        let shown = if std::io::stderr().is_terminal() && !json {
+        let shown = if !json && shows_bars() {
             Shown::Bar(bar(unit, done, all))
         } else {
             Shown::Lines {
@@ -82,16 +83,43 @@ impl Progress {
 
 fn bar(unit: &'static str, done: u64, all: u64) -> ProgressBar {
     let bar = ProgressBar::new(all).with_position(done).with_message(unit);
-    let template = "{wide_bar} {human_pos} of {human_len} {msg}, {per_sec}, {eta} left";
+    let template = "{wide_bar} {human_pos} of {human_len} {msg}, {rate}/s, {eta} left";
     if let Ok(style) = ProgressStyle::with_template(template) {
-        bar.set_style(style);
+        bar.set_style(
+            style.with_key("rate", |state: &ProgressState, out: &mut dyn fmt::Write| {
+                // The bar is for people, and the next drawing makes up for what could not be formatted.
+                let _ = write!(out, "{}", whole(state.per_sec()));
+            }),
+        );
     }
     // So that the rate is that of this run.
     bar.reset_eta();
     bar
 }
 
+/// Whether standard error is a terminal that can draw a bar.
+fn shows_bars() -> bool {
+    std::io::stderr().is_terminal() && std::env::var_os("TERM").is_some_and(|term| term != "dumb")
+}
+
+/// A rate without a fraction, with commas.
+fn whole(rate: f64) -> HumanFloatCount {
+    HumanFloatCount(rate.round())
+}
+
 fn per_second(number: u64, time: Duration) -> u64 {
     let millis = u64::try_from(time.as_millis()).unwrap_or(u64::MAX).max(1);
     number.saturating_mul(1000) / millis
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rate_has_no_fraction() {
+        for (rate, shown) in [(2551.1306, "2,551"), (0.4, "0"), (999_999.7, "1,000,000")] {
+            assert_eq!(whole(rate).to_string(), shown);
+        }
+    }
 }

@@ -5,13 +5,13 @@ mod skip;
 mod status;
 mod verify;
 
-use std::io::Write;
-
+use anyhow::Context;
 use clap::Subcommand;
 use eventstore::Database;
-use serde::Serialize;
 
-use crate::database::{self, Missing};
+use crate::audit::NoAnswer;
+use crate::database;
+use crate::output::{print, print_json};
 use crate::settings::Settings;
 
 /// Connections of a command: one that reads ahead, two that write, and some to look.
@@ -50,9 +50,9 @@ pub(crate) enum ProjectionCommand {
         /// Why, for those who come after; without personal data
         #[arg(long)]
         reason: String,
-        /// Who says so
-        #[arg(long, env = "USER", default_value = "unknown")]
-        by: String,
+        /// Who decided it; the user that runs the command is recorded as well
+        #[arg(long, value_name = "NAME")]
+        by: Option<String>,
         /// Print JSON
         #[arg(long)]
         json: bool,
@@ -61,8 +61,12 @@ pub(crate) enum ProjectionCommand {
 
 /// Runs a command on a database whose schema is up to date.
 pub(crate) async fn run(settings: &Settings, command: ProjectionCommand) -> anyhow::Result<()> {
-    let database = database::open(settings, CONNECTIONS, Missing::Refuse).await?;
-    migrations::check(&database).await?;
+    let database = database::open_existing(settings, CONNECTIONS).await;
+    let database = match command {
+        // The exit code tells a table that differs from one that could not be compared.
+        ProjectionCommand::Verify { .. } => database.context(NoAnswer)?,
+        _ => database?,
+    };
     let outcome = match command {
         ProjectionCommand::Status { json } => status::run(&database, json).await,
         ProjectionCommand::Rebuild { json } => rebuild::run(&database, json).await,
@@ -77,13 +81,4 @@ pub(crate) async fn run(settings: &Settings, command: ProjectionCommand) -> anyh
     };
     Database::close(&database).await;
     outcome
-}
-
-/// Prints a value as JSON on one line.
-fn print_json(value: &impl Serialize) -> anyhow::Result<()> {
-    print(&serde_json::to_string(value)?)
-}
-
-fn print(line: &str) -> anyhow::Result<()> {
-    Ok(writeln!(std::io::stdout().lock(), "{line}")?)
 }

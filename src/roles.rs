@@ -1,6 +1,5 @@
 //! The roles, composed from the crates: what runs in a process, and how it stops.
 
-use std::io::Write;
 use std::sync::Arc;
 
 use anyhow::{Context, anyhow};
@@ -17,7 +16,7 @@ use tokio_util::task::TaskTracker;
 use crate::database::{self, Missing};
 use crate::settings::Settings;
 use crate::shutdown::StopSignals;
-use crate::{access, mail, metrics, tls, traces};
+use crate::{access, mail, metrics, output, tls, traces};
 
 /// `patients serve`.
 pub(crate) async fn serve(settings: &Settings) -> anyhow::Result<()> {
@@ -313,8 +312,7 @@ impl<'s> Process<'s> {
 
     /// Says on standard output what runs and where, once it does.
     fn announce(&self) -> anyhow::Result<()> {
-        let mut out = std::io::stdout().lock();
-        writeln!(out, "patients {}", env!("CARGO_PKG_VERSION"))?;
+        let mut lines = vec![format!("patients {}", env!("CARGO_PKG_VERSION"))];
         let signal = if self.settings.redis_url().is_some() {
             "Redis"
         } else {
@@ -323,10 +321,9 @@ impl<'s> Process<'s> {
         let database = database::place(&self.settings.database_url);
         let about = [("database", database), ("signal", signal.to_owned())];
         for (name, value) in about.iter().chain(&self.lines) {
-            writeln!(out, "  {name:<10} {value}")?;
+            lines.push(format!("  {name:<10} {value}"));
         }
-        out.flush()?;
-        Ok(())
+        output::print(&lines.join("\n"))
     }
 
     /// Stops in the order in which work flows: no more requests, then no more appends, then no more following. Mail that

@@ -1,7 +1,18 @@
 //! The settings: one list, for flags, environment and `.env`.
+//!
+//! # Adding a setting
+//!
+//! 1. Add a field with `#[arg(long, env, global = true, …)]`, and a doc comment of one paragraph that says
+//!    what the setting does, with units and range: `patients settings` shows it. Add `hide_env_values = true`
+//!    if the value may be a secret. An empty variable counts as not set for every setting, so no parser sees
+//!    one; only a flag can be empty.
+//! 2. Add a row to the table in README.md and a line `# NAME=default` to `.env.example`. A test
+//!    (`tests/e2e/settings.rs`) compares names and defaults of both with this list.
 
+mod describe;
 mod issuer;
 mod list;
+mod misspelt;
 mod rate;
 mod values;
 
@@ -15,8 +26,11 @@ use clap::{Args, ValueEnum};
 use domain::UrlSchemes;
 use mailer::{Rate, Timeouts};
 
+pub(crate) use describe::{arguments, print, variables};
 pub(crate) use issuer::IssuerSettings;
 use list::{List, list};
+pub(crate) use misspelt::{close, looks_like_a_setting};
+pub(crate) use values::wait;
 use values::{
     Auth, Ceiling, Optional, auth, document_url_schemes, duration, head_timeout, http_addr, mail_rate,
     mail_timeout, metrics_addr, optional, path, rate_limit,
@@ -26,6 +40,10 @@ use values::{
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Settings")]
 pub(crate) struct Settings {
+    /// How long a command tries to reach the database. A flag only, of all commands that are not roles.
+    #[arg(skip)]
+    pub(crate) wait: Duration,
+
     /// The database: `mysql://user:password@host:port/name` or `sqlite://path`
     #[arg(
         long,
@@ -36,7 +54,8 @@ pub(crate) struct Settings {
     )]
     pub(crate) database_url: String,
 
-    // Ten are kept by the reads, and a rebuild has four; the rest serves the subscriptions, the mail and all other requests.
+    // Ten are kept by the reads, and a rebuild has four; the rest serves the subscriptions, the mail and all
+    // other requests.
     /// The most connections to the database, besides the one that an API process appends with on MySQL
     #[arg(long, env, global = true, default_value_t = 16, value_parser = clap::value_parser!(u32).range(16..=1000))]
     pub(crate) database_connections: u32,
@@ -78,16 +97,18 @@ pub(crate) struct Settings {
     #[arg(long, env, global = true, default_value = "20s", value_parser = mail_timeout)]
     pub(crate) mail_send_timeout: Duration,
 
-    /// How long the mail server may take to answer for an email, 1s to 1h. Whoever gives up early sends emails twice
+    /// How long the mail server may take to answer for an email, 1s to 1h. Whoever gives up early sends
+    /// emails twice
     #[arg(long, env, global = true, default_value = "10m", value_parser = mail_timeout)]
     pub(crate) mail_answer_timeout: Duration,
 
-    /// How long opening a connection to the mail server may take, 1s to 1h: name, TCP, TLS, greeting, authentication
+    /// How long opening a connection to the mail server may take, 1s to 1h: name, TCP, TLS, greeting,
+    /// authentication
     #[arg(long, env, global = true, default_value = "15s", value_parser = mail_timeout)]
     pub(crate) mail_connect_timeout: Duration,
 
-    /// The most emails that leave in a time, such as 10/s, 600/m, 5000/h or 2000/d, by each process that sends; no limit
-    /// without it
+    /// The most emails that leave in a time, such as 10/s, 600/m, 5000/h or 2000/d, by each process that
+    /// sends; no limit without it
     #[arg(long, env, global = true, value_parser = mail_rate)]
     pub(crate) mail_rate: Option<Rate>,
 
@@ -111,13 +132,13 @@ pub(crate) struct Settings {
     #[arg(long, env, global = true, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub(crate) http_connections: u32,
 
-    /// How long a client may take to send the head of a request, and before it to agree on TLS; a quarter of it when fewer
-    /// than a quarter of the connections are free
+    /// How long a client may take to send the head of a request, and before it to agree on TLS; a quarter of
+    /// it when fewer than a quarter of the connections are free
     #[arg(long, env, global = true, default_value = "20s", value_parser = head_timeout)]
     pub(crate) head_timeout: Duration,
 
-    /// A file with the certificate (PEM) to serve the API with over TLS, its own first, then those between it and the
-    /// authority; read again whenever it changes
+    /// A file with the certificate (PEM) to serve the API with over TLS, its own first, then those between it
+    /// and the authority; read again whenever it changes
     #[arg(long, env, global = true, value_parser = path)]
     tls_cert_file: Option<PathBuf>,
 
@@ -125,8 +146,8 @@ pub(crate) struct Settings {
     #[arg(long, env, global = true, hide_env_values = true, value_parser = path)]
     tls_key_file: Option<PathBuf>,
 
-    /// The most requests of each client in a time, such as 1000/s or 6000/m, or `off`. A client is the holder of an access
-    /// token or, without one, an address; it may use them all at once, and they come back evenly
+    /// The most requests of each client in a time, such as 1000/s or 6000/m, or `off`. A client is the holder
+    /// of an access token or, without one, an address; it may use them all at once, and they come back evenly
     #[arg(long, env, global = true, default_value = "1000/s", value_parser = rate_limit)]
     rate_limit: Ceiling,
 
@@ -152,11 +173,11 @@ pub(crate) struct Settings {
 
     /// The URL under which clients reach the API, such as `https://api.example.com`, with a path if a proxy serves it under
     /// one. With it, the addresses in `Link` and `Location` are absolute
-    #[arg(long, env, global = true, value_parser = optional::<PublicUrl>)]
+    #[arg(long, env, global = true, hide_env_values = true, value_parser = optional::<PublicUrl>)]
     public_url: Option<Optional<PublicUrl>>,
 
-    /// Where the page of metrics is served beside the API, or by a role without one, such as 127.0.0.1:9100; no access
-    /// token is asked for there
+    /// Where the page of metrics is served beside the API, or by a role without one, such as 127.0.0.1:9100;
+    /// no access token is asked for there
     #[arg(long, env, global = true, value_parser = metrics_addr)]
     pub(crate) metrics_addr: Option<SocketAddr>,
 
@@ -204,8 +225,8 @@ pub(crate) struct Settings {
     #[arg(long, env, global = true, default_value = "30s", value_parser = duration)]
     pub(crate) shutdown_timeout: Duration,
 
-    /// What is logged: off, error, warn, info, debug, trace, or a list such as `info,api=debug`. Libraries say no more than at
-    /// info
+    /// What is logged: off, error, warn, info, debug, trace, or a list such as `info,api=debug`. Libraries
+    /// say no more than at info
     #[arg(long, env, global = true, default_value = "info")]
     pub(crate) log: String,
 
@@ -260,7 +281,8 @@ impl Settings {
         }
     }
 
-    /// Checks the settings that may hold a password. Clap would repeat a value that it refuses, so it is not asked.
+    /// Checks the settings that may hold a password. Clap would repeat a value that it refuses, so it is not
+    /// asked.
     pub(crate) fn check(&self) -> Result<(), String> {
         let checks = [
             (

@@ -67,7 +67,7 @@ impl<T> Watched<T> {
                 Some(Ok(value)) => take(value),
                 Some(Err(error)) => {
                     let names: Vec<_> = self.files.iter().map(|(name, _)| *name).collect();
-                    let (error, names) = (format!("{error:#}"), names.join(", "));
+                    let (error, names) = (crate::output::causes(&error), names.join(", "));
                     tracing::error!(error, "{names} cannot be used; what was there before stays");
                 }
             }

@@ -71,7 +71,7 @@ impl KeySource {
                 }
                 Ok(_) => tracing::warn!("waiting for AUTH_JWKS_URL: it has no key that can be used"),
                 Err(error) => {
-                    let error = format!("{error:#}");
+                    let error = crate::output::causes(&error);
                     tracing::warn!(error, "waiting for the keys of AUTH_JWKS_URL");
                 }
             }
@@ -106,7 +106,7 @@ impl KeySource {
                     pause = REFRESH;
                 }
                 Err(error) => {
-                    let error = format!("{error:#}");
+                    let error = crate::output::causes(&error);
                     tracing::warn!(error, "AUTH_JWKS_URL cannot be used; the keys before stay");
                     if self.clock.monotonic().saturating_sub(confirmed) > LONGEST_AWAY
                         && !self.known.is_empty()

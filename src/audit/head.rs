@@ -3,7 +3,7 @@
 use eventstore::{EventLog, Hash, Position, Timestamp, merkle};
 use serde::Serialize;
 
-use super::output::{lines, print, print_json};
+use crate::output::{lines, print, print_json};
 use crate::progress::Progress;
 
 #[derive(Serialize)]

@@ -8,8 +8,8 @@ use eventstore::{Clock, EventLog, RecordedEvent, SystemClock, Timestamp};
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::output::{lines, print, print_json};
 use super::recorder::{Range, Recorder};
+use crate::output::{lines, print, print_json};
 
 /// Events that are read at a time.
 const PAGE: u32 = 500;

@@ -10,8 +10,8 @@ use serde_json::json;
 
 use super::NoAnswer;
 use super::file::PartFile;
-use super::output::{print, print_json};
 use super::recorder::{Range, Recorder};
+use crate::output::{print, print_json};
 use crate::progress::Progress;
 
 /// The longest file that is taken for a proof: more than an event and two paths take.

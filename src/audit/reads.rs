@@ -3,7 +3,7 @@
 use api::read_log::{ReadLog, ReadsWanted, RecordedRead};
 use eventstore::{Database, SystemClock};
 
-use super::output::{print, print_json};
+use crate::output::{print, print_json};
 
 pub(super) async fn run(
     database: &Database,
@@ -18,7 +18,7 @@ pub(super) async fn run(
     if json {
         return print_json(&reads);
     }
-    let mut said: Vec<String> = reads.iter().map(line).collect();
+    let mut said: Vec<String> = reads.iter().map(entry).collect();
     if let (Some(last), true) = (reads.last(), reads.len() == limit as usize) {
         said.push(format!("there may be more: --after {}", last.id));
     }
@@ -28,22 +28,24 @@ pub(super) async fn run(
     print(&said.join("\n"))
 }
 
-fn line(read: &RecordedRead) -> String {
-    let mut said = format!(
-        "{}  {:<8}{:<10}{}  {}",
-        read.recorded_at, read.kind, read.outcome, read.via, read.actor
-    );
-    let number = |number: Option<i64>| number.map(|number| number.to_string());
-    for (name, value) in [
-        ("patient", read.patient_id.clone()),
-        ("type", read.event_type.clone()),
-        ("after", number(read.after)),
-        ("to", number(read.to)),
-        ("request", read.request_id.clone()),
-    ] {
-        if let Some(value) = value {
-            said.extend(["  ", name, " ", value.as_str()]);
-        }
+fn entry(read: &RecordedRead) -> String {
+    let mut lines = vec![
+        format!(
+            "{}  {:<8}{:<10}{}",
+            read.recorded_at, read.kind, read.outcome, read.via
+        ),
+        format!("  by {}", read.actor),
+    ];
+    lines.extend(read.patient_id.iter().map(|id| format!("  patient {id}")));
+    lines.extend(read.event_type.iter().map(|name| format!("  type {name}")));
+    let number = |name: &str, number: Option<i64>| number.map(|number| format!("{name} {number}"));
+    let range: Vec<_> = [number("after", read.after), number("to", read.to)]
+        .into_iter()
+        .flatten()
+        .collect();
+    if !range.is_empty() {
+        lines.push(format!("  {}", range.join(" ")));
     }
-    said
+    lines.extend(read.request_id.iter().map(|id| format!("  request {id}")));
+    lines.join("\n")
 }

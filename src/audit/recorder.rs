@@ -5,8 +5,7 @@ use api::read_log::{Read, ReadKind, ReadLog, ReadOutcome, Via};
 use eventstore::{Database, SystemClock};
 use uuid::Uuid;
 
-/// The longest part of an actor's name, in characters.
-const LONGEST: usize = 128;
+use crate::actor::actor;
 
 /// The record, and who reads.
 pub(super) struct Recorder {
@@ -56,17 +55,4 @@ impl Recorder {
     pub(super) async fn finish(self) {
         self.log.shutdown().await;
     }
-}
-
-/// Who the operating system says it is, and where: `user@host`.
-fn actor() -> String {
-    let user = ["USER", "LOGNAME"]
-        .iter()
-        .find_map(|name| std::env::var(name).ok().filter(|user| !user.is_empty()));
-    let host = hostname::get().ok().and_then(|name| name.into_string().ok());
-    let part = |text: Option<String>| -> String {
-        let text = text.unwrap_or_else(|| "unknown".to_owned());
-        text.chars().filter(|c| !c.is_control()).take(LONGEST).collect()
-    };
-    format!("{}@{}", part(user), part(host))
 }

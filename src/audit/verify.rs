@@ -5,7 +5,7 @@ use eventstore::{Error, EventLog, Trusted, verify};
 use serde_json::json;
 
 use super::NoAnswer;
-use super::output::{lines, print, print_json};
+use crate::output::{lines, print, print_json};
 use crate::progress::Progress;
 
 pub(super) async fn run(log: &EventLog, trusted: Vec<Trusted>, json: bool) -> anyhow::Result<()> {

@@ -9,7 +9,7 @@ use eventstore::{Database, Position};
 use mailer::{DeliveryState, Template};
 
 use super::{list, preview, retry, status, test};
-use crate::database::{self, Missing};
+use crate::database;
 use crate::settings::Settings;
 
 /// What operators do with mail.
@@ -60,6 +60,8 @@ pub(crate) enum MailCommand {
         /// The file to write; standard output without it
         #[arg(long)]
         output: Option<PathBuf>,
+        #[command(flatten)]
+        form: Form,
     },
     /// Send one real test mail, and say of each step whether it worked and what to do if not
     Test {
@@ -125,7 +127,14 @@ pub(crate) async fn run(settings: &Settings, command: MailCommand) -> anyhow::Re
             mail,
             language,
             output,
-        } => preview::preview(settings, mail.into(), language.as_deref(), output.as_deref()),
+            form,
+        } => preview::preview(
+            settings,
+            mail.into(),
+            language.as_deref(),
+            output.as_deref(),
+            form,
+        ),
         MailCommand::Test { to, form } => test::test(settings, &to, form).await,
     }
 }
@@ -136,7 +145,5 @@ fn position(number: u64) -> anyhow::Result<Position> {
 
 /// The database, with a schema as new as this program.
 pub(super) async fn open(settings: &Settings) -> anyhow::Result<Database> {
-    let database = database::open(settings, 2, Missing::Refuse).await?;
-    migrations::check(&database).await?;
-    Ok(database)
+    database::open_existing(settings, 2).await
 }

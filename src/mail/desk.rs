@@ -113,7 +113,7 @@ impl MailDesk for Desk {
 
 #[expect(clippy::needless_pass_by_value, reason = "for map_err")]
 fn unusable(error: anyhow::Error) -> DeskError {
-    DeskError::Settings(format!("{error:#}"))
+    DeskError::Settings(crate::output::causes(&error))
 }
 
 pub(super) fn trial(server: String, trial: Trial) -> MailTrial {

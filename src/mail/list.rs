@@ -8,6 +8,7 @@ use mailer::{DeliveryRecord, DeliveryState, Ledger};
 
 use super::command::{Form, open};
 use super::desk;
+use crate::output;
 use crate::settings::Settings;
 
 pub(super) async fn list(
@@ -20,11 +21,10 @@ pub(super) async fn list(
     let database = open(settings).await?;
     let deliveries = Ledger::new(database.clone()).list(state, after, limit).await?;
     database.close().await;
-    let mut out = std::io::stdout().lock();
+    let mut out = Vec::new();
     if form.json {
         let deliveries: Vec<_> = deliveries.into_iter().map(desk::delivery).collect();
-        writeln!(out, "{}", serde_json::to_string_pretty(&deliveries)?)?;
-        return Ok(());
+        return output::print_pretty_json(&deliveries);
     }
     head(&mut out)?;
     for delivery in &deliveries {
@@ -33,7 +33,7 @@ pub(super) async fn list(
     if let (Some(last), true) = (deliveries.last(), deliveries.len() == limit as usize) {
         writeln!(out, "there may be more: --after {}", last.position)?;
     }
-    Ok(())
+    output::write(&out)
 }
 
 pub(super) async fn show(settings: &Settings, id: Position, form: Form) -> anyhow::Result<()> {
@@ -43,11 +43,10 @@ pub(super) async fn show(settings: &Settings, id: Position, form: Form) -> anyho
     if deliveries.is_empty() {
         bail!("there is no mail {id}");
     }
-    let mut out = std::io::stdout().lock();
+    let mut out = Vec::new();
     if form.json {
         let shown = desk::shown((deliveries, attempts));
-        writeln!(out, "{}", serde_json::to_string_pretty(&shown)?)?;
-        return Ok(());
+        return output::print_pretty_json(&shown);
     }
     head(&mut out)?;
     for delivery in &deliveries {
@@ -69,7 +68,7 @@ pub(super) async fn show(settings: &Settings, id: Position, form: Form) -> anyho
             attempt.error.as_deref().unwrap_or("")
         )?;
     }
-    Ok(())
+    output::write(&out)
 }
 
 fn head(out: &mut impl Write) -> std::io::Result<()> {

@@ -1,13 +1,15 @@
 //! `patients mail preview`.
 
-use std::io::Write;
 use std::path::Path;
 
 use anyhow::Context;
 use eventstore::{Clock, SystemClock};
 use mailer::Template;
+use serde_json::json;
 
+use super::command::Form;
 use super::composer;
+use crate::output;
 use crate::settings::Settings;
 
 pub(super) fn preview(
@@ -15,12 +17,17 @@ pub(super) fn preview(
     template: Template,
     language: Option<&str>,
     output: Option<&Path>,
+    form: Form,
 ) -> anyhow::Result<()> {
     let mail = composer(settings, language)?.preview(template, SystemClock.now())?;
+    if let Some(file) = output {
+        std::fs::write(file, mail.content())
+            .with_context(|| format!("{} cannot be written", file.display()))?;
+    }
     match output {
-        Some(file) => std::fs::write(file, mail.content())
-            .with_context(|| format!("{} cannot be written", file.display()))?,
-        None => std::io::stdout().lock().write_all(mail.content().as_bytes())?,
+        _ if form.json => output::print_json(&json!({ "file": output, "mail": mail.content() }))?,
+        Some(_) => {}
+        None => output::write(mail.content().as_bytes())?,
     }
     Ok(())
 }

@@ -8,6 +8,7 @@ use mailer::{Ledger, Retried};
 use serde_json::json;
 
 use super::command::{Form, open};
+use crate::output;
 use crate::settings::Settings;
 
 /// Fails if one of `ids` could not be made due, after all have been seen to.
@@ -33,7 +34,7 @@ pub(super) async fn retry(
         }
     }
     database.close().await;
-    let mut out = std::io::stdout().lock();
+    let mut out = Vec::new();
     if form.json {
         let refused: Vec<_> = refused
             .iter()
@@ -49,6 +50,7 @@ pub(super) async fn retry(
             )?;
         }
     }
+    output::write(&out)?;
     if refused.is_empty() {
         Ok(())
     } else {

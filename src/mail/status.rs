@@ -7,6 +7,7 @@ use mailer::Ledger;
 
 use super::command::{Form, open};
 use super::desk;
+use crate::output;
 use crate::settings::Settings;
 
 pub(super) async fn status(settings: &Settings, form: Form) -> anyhow::Result<()> {
@@ -14,10 +15,9 @@ pub(super) async fn status(settings: &Settings, form: Form) -> anyhow::Result<()
     let now = SystemClock.now();
     let status = Ledger::new(database.clone()).status(now).await?;
     database.close().await;
-    let mut out = std::io::stdout().lock();
+    let mut out = Vec::new();
     if form.json {
-        writeln!(out, "{}", serde_json::to_string_pretty(&desk::status(status))?)?;
-        return Ok(());
+        return output::print_pretty_json(&desk::status(status));
     }
     for (state, count) in &status.counts {
         writeln!(out, "{:<10}{count:>10}", state.name())?;
@@ -42,5 +42,5 @@ pub(super) async fn status(settings: &Settings, form: Form) -> anyhow::Result<()
             None => writeln!(out)?,
         }
     }
-    Ok(())
+    output::write(&out)
 }

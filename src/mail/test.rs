@@ -8,6 +8,7 @@ use mailer::Tried;
 
 use super::command::Form;
 use super::{composer, desk, transport};
+use crate::output;
 use crate::settings::Settings;
 
 /// Sends one test mail; fails if the server did not take it.
@@ -17,7 +18,7 @@ pub(super) async fn test(settings: &Settings, to: &str, form: Form) -> anyhow::R
     let place = transport.describe();
     let trial = transport.try_out(&mail, settings.mail_timeouts()).await?;
     let passed = trial.passed();
-    let mut out = std::io::stdout().lock();
+    let mut out = Vec::new();
     if form.json {
         writeln!(
             out,
@@ -49,6 +50,7 @@ pub(super) async fn test(settings: &Settings, to: &str, form: Form) -> anyhow::R
             writeln!(out, "sent to {to}")?;
         }
     }
+    output::write(&out)?;
     if passed {
         Ok(())
     } else {

@@ -4,18 +4,25 @@ use anyhow::Context;
 use eventstore::{Clock, Database, Position, Skip, SystemClock};
 use projector::PATIENT_VIEW;
 
+use crate::actor::actor;
+
 pub(super) async fn run(
     database: &Database,
     position: u64,
     reason: String,
-    by: String,
+    by: Option<String>,
     json: bool,
 ) -> anyhow::Result<()> {
     let position = Position::new(position).context("there is no such position")?;
+    let actor = actor();
+    let skipped_by = match by {
+        Some(by) => format!("{by} ({actor})"),
+        None => actor,
+    };
     let skip = Skip {
         position,
         reason,
-        skipped_by: by,
+        skipped_by,
         skipped_at: SystemClock.now(),
     };
     skip.clone().record(database, PATIENT_VIEW).await?;

@@ -5,6 +5,8 @@ use std::time::Duration;
 use eventstore::overview::Projection;
 use eventstore::{Clock, Database, Failure, Followed, Skip, SystemClock, overview};
 
+use crate::output;
+
 pub(super) async fn run(database: &Database, json: bool) -> anyhow::Result<()> {
     let all = overview(database, SystemClock.now()).await?;
     if json {
@@ -15,19 +17,22 @@ pub(super) async fn run(database: &Database, json: bool) -> anyhow::Result<()> {
 
 fn table(all: &[Followed]) -> Vec<String> {
     let mut lines = vec![format!(
-        "{:<16} {:>12} {:>12} {:>10} {:>8}  owner",
+        "{:<16} {:>14} {:>14} {:>12} {:>12}",
         "subscription", "position", "head", "lag", "waits"
     )];
     for followed in all {
         let waits = Duration::from_secs_f64(followed.lag_seconds.round());
         lines.push(format!(
-            "{:<16} {:>12} {:>12} {:>10} {:>8}  {}",
+            "{:<16} {:>14} {:>14} {:>12} {:>12}",
             followed.name,
             followed.position,
             followed.head,
             followed.lag_events,
-            humantime::format_duration(waits).to_string(),
-            followed.owner.as_deref().unwrap_or("nobody"),
+            output::short(waits),
+        ));
+        lines.push(format!(
+            "  owner: {}",
+            followed.owner.as_deref().unwrap_or("nobody")
         ));
         lines.extend(
             followed
@@ -40,7 +45,7 @@ fn table(all: &[Followed]) -> Vec<String> {
     lines
 }
 
-fn about_failure(indent: &str, failure: &Failure) -> [String; 2] {
+fn about_failure(indent: &str, failure: &Failure) -> [String; 3] {
     let place = failure.position.map_or_else(
         || "failing".to_owned(),
         |position| format!("stopped at position {position}"),
@@ -53,7 +58,8 @@ fn about_failure(indent: &str, failure: &Failure) -> [String; 2] {
         ..
     } = failure;
     [
-        format!("{indent}{place} since {since}, tried {attempts} times, again at {retry_at}"),
+        format!("{indent}{place} since {since}"),
+        format!("{indent}  tried {attempts} times, again at {retry_at}"),
         format!("{indent}  {error}"),
     ]
 }
@@ -65,10 +71,13 @@ fn about_projection(projection: &Projection) -> Vec<String> {
             format!(" at position {position} of {}", rebuild.head)
         });
         lines.push(format!(
-            "  rebuild: generation {}, {}{place}, by {}",
+            "  rebuild: generation {}, {}{place}",
             rebuild.generation,
             rebuild.state.name(),
-            rebuild.owner.as_deref().unwrap_or("nobody now"),
+        ));
+        lines.push(format!(
+            "    owner: {}",
+            rebuild.owner.as_deref().unwrap_or("nobody")
         ));
         lines.extend(
             rebuild
@@ -84,7 +93,7 @@ fn about_projection(projection: &Projection) -> Vec<String> {
             skipped_by,
             skipped_at,
         } = skip;
-        format!("  passes over position {position}: {reason} ({skipped_by}, {skipped_at})")
+        format!("  skips position {position}: {reason}\n    by {skipped_by}, {skipped_at}")
     }));
     lines
 }

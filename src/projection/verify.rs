@@ -1,19 +1,20 @@
 //! `patients projection verify`.
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 use eventstore::{Database, EventLog};
 use projector::verify::{Sum, Verification, What};
 
+use crate::audit::NoAnswer;
 use crate::progress::Progress;
 
 pub(super) async fn run(database: &Database, json: bool) -> anyhow::Result<()> {
     let log = EventLog::new(database.clone());
     // Not more patients than events: near enough to show how far it is.
-    let most = log.head().await?.position.get();
+    let most = log.head().await.context(NoAnswer)?.position.get();
     let mut progress = Progress::start("patients", 0, most, json);
     let found = projector::verify(&log, |compared| progress.at(compared, most)).await;
     progress.end();
-    let found = found?;
+    let found = found.context(NoAnswer)?;
     if json {
         super::print_json(&found)?;
     } else {
@@ -26,7 +27,7 @@ pub(super) async fn run(database: &Database, json: bool) -> anyhow::Result<()> {
 }
 
 fn table(found: &Verification) -> String {
-    let line = |name: &str, sum: &Sum| format!("{name:<8} {:>12} rows  {}", sum.rows, sum.checksum);
+    let line = |name: &str, sum: &Sum| format!("{name:<8} {:>12} rows\n  {}", sum.rows, sum.checksum);
     let mut lines = vec![
         format!("position {}, generation {}", found.position, found.generation),
         line("table", &found.table),

@@ -30,7 +30,8 @@ pub(crate) struct IssuerSettings {
     #[arg(long, env, global = true, default_value = "RS256,PS256,ES256,EdDSA")]
     pub(crate) auth_jwt_algorithms: String,
 
-    /// The claim that holds the roles: an array, or a text with spaces; points lead into objects, as in `realm_access.roles`
+    /// The claim that holds the roles: an array, or a text with spaces; points lead into objects, as in
+    /// `realm_access.roles`
     #[arg(long, env, global = true, default_value = "roles")]
     pub(crate) auth_jwt_roles_claim: String,
 }

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-/// A number of things and the time in which that many may be: `10/s`, `600/m`, `5000/h`, `2000/d`, or `10`, which is by the
-/// second.
+/// A number of things and the time in which that many may be: `10/s`, `600/m`, `5000/h`, `2000/d`, or `10`,
+/// which is by the second.
 pub(super) fn rate(text: &str) -> Option<(u32, Duration)> {
     let (number, unit) = text.split_once('/').unwrap_or((text, "s"));
     let seconds = match unit.trim() {

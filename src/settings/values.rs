@@ -75,6 +75,16 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text).map_err(|_| "expected a duration, such as 10s or 500ms".to_owned())
 }
 
+/// How long a command tries to reach the database.
+pub(crate) fn wait(text: &str) -> Result<Duration, String> {
+    if text == "0" {
+        return Ok(Duration::ZERO);
+    }
+    let longest = Duration::from_hours(24);
+    let wait = duration(text).ok().filter(|wait| *wait <= longest);
+    wait.ok_or_else(|| "expected 0 or a duration of at most a day, such as 500ms, 10s or 2m".to_owned())
+}
+
 pub(super) fn mail_rate(text: &str) -> Result<Rate, String> {
     rate(text)
         .and_then(|(mails, time)| Rate::new(mails, time))
@@ -101,8 +111,8 @@ pub(super) fn head_timeout(text: &str) -> Result<Duration, String> {
     duration_from(Duration::from_millis(100), "expected 100ms to 1h", text)
 }
 
-/// Less than a second no mail server keeps to; and for as long as both timeouts nobody takes over from a mailer that was
-/// killed.
+/// Less than a second no mail server keeps to; and for as long as both timeouts nobody takes over from a
+/// mailer that was killed.
 pub(super) fn mail_timeout(text: &str) -> Result<Duration, String> {
     duration_from(Duration::from_secs(1), "expected 1s to 1h", text)
 }

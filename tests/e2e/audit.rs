@@ -178,7 +178,7 @@ async fn a_log_that_cannot_be_read_is_told_from_one_that_does_not_fit() {
     let log = Log::embedded(1).await;
     for url in ["sqlite://nowhere.db", "mysql://root@127.0.0.1:1/nothing"] {
         let output = log
-            .command(&["verify"])
+            .command(&["verify", "--wait", "0"])
             .env("DATABASE_URL", url)
             .output()
             .unwrap();

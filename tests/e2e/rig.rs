@@ -22,6 +22,15 @@ pub(crate) fn patients(role: &str) -> Command {
     command
 }
 
+/// Who runs the tests, as the operating system knows it.
+pub(crate) fn os_user() -> String {
+    let said = |program: &str, arguments: &[&str]| {
+        let output = Command::new(program).args(arguments).output().unwrap();
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    };
+    format!("{}@{}", said("id", &["-un"]), said("uname", &["-n"]))
+}
+
 /// MySQL or MariaDB, Redis and SMTP, and what the roles need to know of them.
 pub(crate) struct Production {
     pub(crate) database: TestDatabase,

@@ -1,0 +1,88 @@
+//! Printing the answers of commands on standard output, and errors once.
+
+use std::io::{ErrorKind, Write};
+use std::time::Duration;
+
+use serde::Serialize;
+
+/// Standard output cannot be written to.
+#[derive(Debug, thiserror::Error)]
+#[error("standard output cannot be written: {0}")]
+struct NotPrinted(#[source] std::io::Error);
+
+/// Prints a value as JSON on one line.
+pub(crate) fn print_json(value: &impl Serialize) -> anyhow::Result<()> {
+    print(&serde_json::to_string(value)?)
+}
+
+/// Prints a value as JSON for people.
+pub(crate) fn print_pretty_json(value: &impl Serialize) -> anyhow::Result<()> {
+    print(&serde_json::to_string_pretty(value)?)
+}
+
+/// Prints a text and ends the line.
+pub(crate) fn print(text: &str) -> anyhow::Result<()> {
+    let text = text.trim_end_matches('\n');
+    write(format!("{text}\n").as_bytes())
+}
+
+/// Writes bytes as they are. A reader that has closed the pipe has read enough, which is no error.
+pub(crate) fn write(bytes: &[u8]) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(bytes).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        written => Ok(written.map_err(NotPrinted)?),
+    }
+}
+
+/// Names and values, below each other.
+pub(crate) fn lines(values: &[(&str, String)]) -> String {
+    let width = values.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+    let lines: Vec<String> = values
+        .iter()
+        .map(|(name, value)| format!("{name:<width$}  {value}"))
+        .collect();
+    lines.join("\n")
+}
+
+/// A duration in its two largest units, such as `3days 4h`: short enough for a column.
+pub(crate) fn short(duration: Duration) -> String {
+    let text = humantime::format_duration(duration).to_string();
+    text.split(' ').take(2).collect::<Vec<_>>().join(" ")
+}
+
+/// An error and its causes on one line. Many errors end with the text of their cause, which is then not
+/// repeated.
+pub(crate) fn causes(error: &anyhow::Error) -> String {
+    let mut line = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if line.is_empty() {
+            line = cause;
+        } else if !line.ends_with(&cause) {
+            line = format!("{line}: {cause}");
+        }
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::Context;
+
+    use super::*;
+
+    #[test]
+    fn every_cause_is_named_once() {
+        let refused = std::io::Error::from(ErrorKind::ConnectionRefused);
+        let store = eventstore::Error::Database(sqlx::Error::Io(refused));
+        let error = Err::<(), _>(store)
+            .context("mysql://host/name cannot be opened")
+            .unwrap_err();
+        assert_eq!(
+            causes(&error),
+            "mysql://host/name cannot be opened: database: error communicating with database: connection refused"
+        );
+        let error = anyhow::anyhow!("c").context("b").context("a");
+        assert_eq!(causes(&error), "a: b: c");
+    }
+}
