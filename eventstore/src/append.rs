@@ -6,7 +6,8 @@
 //! commit at a time, so the appends that wait in a process are committed together:
 //!
 //! ```text
-//! take all that wait -> begin, lock log_head, read expected sequences and claims (one round trip) -> decide
+//! take all that wait -> begin, lock log_head, read the event that it names, expected sequences and claims (one round trip)
+//! -> check the head and the clock, decide
 //! -> insert events and claims, move log_head, commit (one round trip) -> publish the signal -> answer each caller
 //! ```
 //!
@@ -15,8 +16,10 @@
 //! in a transaction of its own.
 
 mod appender;
+mod clock;
 mod decide;
 mod error;
+mod head;
 mod thread;
 mod traced;
 mod transaction;
@@ -40,6 +43,7 @@ use appender::Appender;
 use thread::Thread;
 use traced::Traced;
 
+pub use clock::CLOCKS_APART;
 pub use error::AppendError;
 
 /// The most events in one append.

@@ -3,6 +3,10 @@
 //! A claim is taken and released in the transaction of the append that says so. The value itself is not stored, only
 //! SHA-256 over its kind and the value: enough to compare, and no second copy of personal data.
 
+pub mod table;
+
+use std::collections::BTreeSet;
+
 use cqrs_es::persist::SerializedEvent;
 use sha2::{Digest, Sha256};
 
@@ -46,6 +50,8 @@ impl Claim {
 pub enum ClaimChange {
     /// The aggregate takes the claim; the append fails if another one holds it.
     Take(Claim),
+    /// The aggregate gives up that claim, if it holds it.
+    Release(Claim),
     /// The aggregate gives up all that it holds.
     ReleaseAll,
 }
@@ -74,4 +80,45 @@ impl ClaimRules for NoClaims {
     ) -> std::result::Result<Vec<ClaimChange>, Box<dyn std::error::Error + Send + Sync>> {
         Ok(Vec::new())
     }
+}
+
+/// The claims that an aggregate holds after `changes`, the first of them from when it had none.
+#[must_use]
+pub fn held<'c>(changes: impl IntoIterator<Item = &'c ClaimChange>) -> BTreeSet<Claim> {
+    let mut held = BTreeSet::new();
+    for change in changes {
+        match change {
+            ClaimChange::Take(claim) => {
+                held.insert(*claim);
+            }
+            ClaimChange::Release(claim) => {
+                held.remove(claim);
+            }
+            ClaimChange::ReleaseAll => held.clear(),
+        }
+    }
+    held
+}
+
+/// `changes`, with each claim named that is given up, since the changes `before` say which the aggregate has taken. Another claim
+/// that the table shows as the aggregate's is not its own, and not given up.
+pub(crate) fn exactly(before: &[ClaimChange], changes: Vec<ClaimChange>) -> Vec<ClaimChange> {
+    let mut held = held(before);
+    let mut exact = Vec::with_capacity(changes.len());
+    for change in changes {
+        match change {
+            ClaimChange::Take(claim) => {
+                held.insert(claim);
+                exact.push(change);
+            }
+            ClaimChange::Release(claim) => {
+                held.remove(&claim);
+                exact.push(change);
+            }
+            ClaimChange::ReleaseAll => {
+                exact.extend(std::mem::take(&mut held).into_iter().map(ClaimChange::Release));
+            }
+        }
+    }
+    exact
 }

@@ -39,6 +39,12 @@ impl Timestamp {
         DateTime::from_timestamp_micros(self.0)
     }
 
+    /// How many microseconds after `other` this moment is; negative if it is before it.
+    #[must_use]
+    pub const fn micros_after(self, other: Self) -> i64 {
+        self.0.saturating_sub(other.0)
+    }
+
     /// How long after `earlier` this moment is; zero if it is not after it.
     #[must_use]
     pub fn since(self, earlier: Self) -> Duration {

@@ -60,6 +60,32 @@ pub enum Error {
         /// What does not fit.
         what: &'static str,
     },
+    /// The clock of this process cannot be right, so nothing may be recorded by it.
+    #[error("the clock of this process is {} s {} {of}", seconds.unsigned_abs(), if *seconds < 0 { "behind" } else { "ahead of" })]
+    ClockWrong {
+        /// How far it is ahead; negative if it is behind.
+        seconds: i64,
+        /// What it was compared with.
+        of: &'static str,
+    },
+    /// A checkpoint names a position that the log does not have.
+    #[error("checkpoint {name} is at {position}, {}: it was altered, or the log was cut off", beside(*.position, *.head))]
+    BadCheckpoint {
+        /// Of whom.
+        name: String,
+        /// Where it is.
+        position: Position,
+        /// The end of the log.
+        head: Position,
+    },
+    /// A projection serves a generation that was never built.
+    #[error("{projection} serves generation {generation}, which was never built; a rebuild makes one")]
+    NoSuchGeneration {
+        /// The projection.
+        projection: String,
+        /// The generation.
+        generation: i64,
+    },
     /// The one row of `log_head` is missing: the schema has not been migrated, or somebody has removed it.
     #[error("log_head has no row: the migrations have not been run, or it was removed")]
     NoHead,
@@ -113,7 +139,24 @@ impl From<sqlx::Error> for Error {
     }
 }
 
+fn beside(position: Position, head: Position) -> String {
+    if position > head {
+        format!("beyond the end of the log at {head}")
+    } else {
+        "before the beginning of the log".to_owned()
+    }
+}
+
 impl Error {
+    /// Whether the log, or what is kept beside it, is not as this program left it: a retry does not help.
+    #[must_use]
+    pub const fn is_damage(&self) -> bool {
+        matches!(
+            self,
+            Self::Damaged { .. } | Self::NoHead | Self::BadCheckpoint { .. } | Self::NoSuchGeneration { .. }
+        )
+    }
+
     /// Whether the connection, rather than the statement, failed: the same call may succeed on another connection.
     #[must_use]
     pub fn is_connection(&self) -> bool {

@@ -32,6 +32,21 @@ impl Head {
         )
     }
 
+    /// The statement that reads what a locked head must agree with: the hash and the time of the event at its position, the last
+    /// position that has an event, and the database's clock in microseconds, which SQLite does not have.
+    ///
+    /// A statement of its own, since a statement may look at the log before it waits for the lock.
+    pub(crate) fn evidence(dialect: Dialect) -> String {
+        let clock = match dialect {
+            Dialect::MySql => "TIMESTAMPDIFF(MICROSECOND, '1970-01-01 00:00:00', UTC_TIMESTAMP(6))",
+            Dialect::Sqlite => "NULL",
+        };
+        format!(
+            "SELECT e.hash, e.recorded_at, (SELECT MAX(position) FROM events), {clock} FROM log_head h \
+             LEFT JOIN events e ON e.position = h.position WHERE h.id = 1"
+        )
+    }
+
     /// Adds the statement that moves a locked head here.
     pub(crate) fn advance(&self, script: &mut Script) {
         script
@@ -164,6 +179,35 @@ impl EventLog {
             .collect()
     }
 
+    /// The first event after `after`, read on `session`.
+    pub(crate) async fn first_after(
+        session: &mut impl Session,
+        after: Position,
+    ) -> Result<Option<RecordedEvent>> {
+        let sql = format!("SELECT {COLUMNS} FROM events WHERE position > ? ORDER BY position LIMIT 1");
+        let row = session.query(&sql).bind(after).fetch_optional().await?;
+        row.as_ref().map(recorded).transpose()
+    }
+
+    /// When the first event after `position` was recorded that is not in the future of `now`; nothing if all of them are. Events
+    /// before it that are in the future were recorded by a wrong clock, and happened before it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Database`], [`Error::Timeout`].
+    pub async fn right_time(&self, position: Position, now: Timestamp) -> Result<Option<Timestamp>> {
+        let mut connection = self.database.reader().await?;
+        let row = connection
+            .query(
+                "SELECT recorded_at FROM events WHERE position > ? AND recorded_at <= ? ORDER BY position LIMIT 1",
+            )
+            .bind(position)
+            .bind(now)
+            .fetch_optional()
+            .await?;
+        row.map(|row| row.get(0)).transpose()
+    }
+
     /// The events after `after` of some aggregates of one type, in the order of their positions, read on `session`.
     ///
     /// # Errors
@@ -196,7 +240,7 @@ impl EventLog {
     }
 }
 
-fn hash(row: &Row, column: usize, position: Position) -> Result<Hash> {
+pub(crate) fn hash(row: &Row, column: usize, position: Position) -> Result<Hash> {
     let bytes: Vec<u8> = row.get(column)?;
     let bytes = bytes.try_into().map_err(|_| Error::Damaged {
         position,

@@ -1,10 +1,12 @@
 //! What is counted and timed of appends and subscriptions, for Prometheus.
 
 use std::sync::LazyLock;
+use std::sync::atomic::AtomicU64;
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
@@ -17,6 +19,7 @@ pub(crate) struct Metrics {
     appends: Family<Outcome, Counter>,
     batch: Histogram,
     batch_duration: Histogram,
+    clock_offset: Gauge<f64, AtomicU64>,
     followed: Family<Name, Counter>,
     failed: Family<Name, Counter>,
 }
@@ -33,12 +36,18 @@ struct Name {
 
 impl Metrics {
     fn new() -> Self {
+        let appends = Family::<Outcome, Counter>::default();
+        // Alerts ask how much they have grown, so they are there from the beginning.
+        for outcome in ["damaged", "clock_wrong"] {
+            drop(appends.get_or_create(&Outcome { outcome }));
+        }
         Self {
-            appends: Family::default(),
+            appends,
             // 1 to 1,024, the most that may be set.
             batch: Histogram::new(exponential_buckets(1.0, 2.0, 11)),
             // 0.5 ms to 16 s, about the most that a transaction may take.
             batch_duration: Histogram::new(exponential_buckets(0.000_5, 2.0, 16)),
+            clock_offset: Gauge::default(),
             followed: Family::default(),
             failed: Family::default(),
         }
@@ -55,6 +64,12 @@ impl Metrics {
         self.batch
             .observe(u32::try_from(appends).map_or(f64::INFINITY, f64::from));
         self.batch_duration.observe(seconds);
+    }
+
+    /// The clock of this process is so many microseconds ahead of the one that it was checked against.
+    pub(crate) fn clock_offset(&self, micros: i64) {
+        #[expect(clippy::cast_precision_loss, reason = "exact to 2⁵³ µs, which is 285 years")]
+        self.clock_offset.set(micros as f64 / 1e6);
     }
 
     /// A subscription has finished so many events.
@@ -94,6 +109,12 @@ pub fn register(registry: &mut Registry) {
         "How long a batch of appends took, with its retries",
         Unit::Seconds,
         metrics.batch_duration.clone(),
+    );
+    registry.register_with_unit(
+        "clock_offset",
+        "How far the clock of this process was ahead at its last append",
+        Unit::Seconds,
+        metrics.clock_offset.clone(),
     );
     registry.register(
         "subscription_events",

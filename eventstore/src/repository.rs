@@ -14,7 +14,7 @@ use serde_json::Value;
 use sqlite_es::SqliteEventRepository;
 
 use crate::append::{Append, AppendError, AppendQueue, Appended};
-use crate::claim::ClaimRules;
+use crate::claim::{self, ClaimChange, ClaimRules};
 use crate::database::LentPool;
 use crate::event::{NewEvent, Position, RecordedEvent};
 use crate::log::EventLog;
@@ -38,6 +38,8 @@ pub struct EventRepository {
     claims: Arc<dyn ClaimRules>,
     receipt: Receipt,
     fresh: bool,
+    /// What the events that were read say about claims.
+    claimed: OnceLock<Vec<ClaimChange>>,
 }
 
 impl EventRepository {
@@ -51,7 +53,20 @@ impl EventRepository {
             claims,
             receipt: Receipt::default(),
             fresh,
+            claimed: OnceLock::new(),
         }
+    }
+
+    /// What events say about claims, in order.
+    fn changes(
+        &self,
+        events: &[SerializedEvent],
+    ) -> Result<Vec<ClaimChange>, Box<dyn std::error::Error + Send + Sync>> {
+        let mut changes = Vec::new();
+        for event in events {
+            changes.extend(self.claims.changes(event)?);
+        }
+        Ok(changes)
     }
 
     /// The receipt of what the command will append.
@@ -78,19 +93,26 @@ impl PersistedEventRepository for EventRepository {
         if self.fresh {
             return Ok(Vec::new());
         }
-        self.read(async |pool| match pool {
-            LentPool::MySql(pool) => {
-                MysqlEventRepository::new(pool)
-                    .get_events::<A>(aggregate_id)
-                    .await
-            }
-            LentPool::Sqlite(pool) => {
-                SqliteEventRepository::new(pool)
-                    .get_events::<A>(aggregate_id)
-                    .await
-            }
-        })
-        .await
+        let events = self
+            .read(async |pool| match pool {
+                LentPool::MySql(pool) => {
+                    MysqlEventRepository::new(pool)
+                        .get_events::<A>(aggregate_id)
+                        .await
+                }
+                LentPool::Sqlite(pool) => {
+                    SqliteEventRepository::new(pool)
+                        .get_events::<A>(aggregate_id)
+                        .await
+                }
+            })
+            .await?;
+        // An event that cannot be read is for the aggregate to refuse; until then, all that is held may be given back.
+        if let Ok(changes) = self.changes(&events) {
+            // One repository serves one command, which reads the events once.
+            let _ = self.claimed.set(changes);
+        }
+        Ok(events)
     }
 
     async fn get_last_events<A: Aggregate>(
@@ -129,14 +151,11 @@ impl PersistedEventRepository for EventRepository {
         if events.is_empty() {
             return Ok(());
         }
-        let mut claims = Vec::new();
-        for event in events {
-            claims.extend(
-                self.claims
-                    .changes(event)
-                    .map_err(PersistenceError::UnknownError)?,
-            );
-        }
+        let claims = self.changes(events).map_err(PersistenceError::UnknownError)?;
+        let claims = match self.claimed.get() {
+            Some(before) => claim::exactly(before, claims),
+            None => claims,
+        };
         let append = Append::new(events.iter().cloned().map(NewEvent::from).collect(), claims)
             .map_err(|error| PersistenceError::UnknownError(Box::new(error)))?;
         let append = if self.fresh {

@@ -26,7 +26,7 @@ use chain::{Broken, Chain};
 pub use trusted::{Trusted, TrustedError};
 
 /// A log in which everything fits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Verified {
     /// The last position that was checked, which is how many events there are.
     pub position: Position,
@@ -36,6 +36,41 @@ pub struct Verified {
     pub root: Hash,
     /// When the last event was recorded.
     pub recorded_at: Timestamp,
+    /// Where the times go back because the one before was wrong.
+    pub breaks: TimeBreaks,
+}
+
+/// The breaks in a log's times.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+pub struct TimeBreaks {
+    /// How many there are.
+    pub count: u64,
+    /// The first of them, [`TimeBreaks::NAMED`] at most.
+    pub first: Vec<TimeBreak>,
+}
+
+impl TimeBreaks {
+    /// How many are named.
+    pub const NAMED: usize = 10;
+
+    fn add(&mut self, found: TimeBreak) {
+        self.count += 1;
+        if self.first.len() < Self::NAMED {
+            self.first.push(found);
+        }
+    }
+}
+
+/// A step back of the times by more than [`CLOCKS_APART`](crate::append::CLOCKS_APART): the events before it were recorded by a
+/// wrong clock, and the log goes on with the right time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct TimeBreak {
+    /// The first event with the right time.
+    pub position: Position,
+    /// The time of the event before it.
+    pub before: Timestamp,
+    /// The time of the event.
+    pub after: Timestamp,
 }
 
 /// The first place where a log does not fit.
@@ -91,6 +126,8 @@ pub enum Problem {
     Head,
     /// `log_head` names another time than that of the event it points to. The next event would be recorded at that time.
     HeadTime,
+    /// The event's time is before that of the event before it, by less than an append goes back after a wrong clock.
+    TimeBack,
     /// `log_head` has no row.
     NoHead,
     /// Everything fits in itself but not the trusted head: the log was written anew.
@@ -121,6 +158,7 @@ impl fmt::Display for Problem {
             Self::BeforeFirst => f.write_str("the event was added before the first one"),
             Self::Head => f.write_str("log_head names another hash than the event has"),
             Self::HeadTime => f.write_str("log_head names another time than the event was recorded at"),
+            Self::TimeBack => f.write_str("the event has an earlier time than the one before it"),
             Self::NoHead => f.write_str("log_head has no row: nothing says that the log ends here"),
             Self::Rewritten { after } => {
                 f.write_str("the log fits in itself, but not the trusted head: it was written anew")?;

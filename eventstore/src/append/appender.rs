@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tracing::Instrument;
 
+use super::clock::CheckedClock;
 use super::{Append, AppendError, Outcome, traced, transaction};
 use crate::clock::Clock;
 use crate::coalesce::Batch;
@@ -42,7 +43,9 @@ struct InDoubt {
 pub(super) struct Appender {
     database: Database,
     signal: Signal,
-    clock: Arc<dyn Clock>,
+    clock: CheckedClock,
+    /// Whether appends are rejected because of the log or the clock, which is said once.
+    alarmed: bool,
     /// Kept from batch to batch on MySQL: giving it back to the pool costs a ping. SQLite's one writer is shared, so it is given
     /// back.
     connection: Option<Connection>,
@@ -75,7 +78,8 @@ impl Appender {
         Self {
             database,
             signal,
-            clock,
+            clock: CheckedClock::new(clock),
+            alarmed: false,
             connection: None,
             used_at: Instant::now(),
             in_doubt: None,
@@ -145,6 +149,9 @@ impl Appender {
                         self.connection = None;
                     }
                     self.signal.publish(notices);
+                    if std::mem::take(&mut self.alarmed) {
+                        tracing::info!("appends are made again");
+                    }
                     return Ok(outcomes);
                 }
                 Err(error) => error,
@@ -161,13 +168,24 @@ impl Appender {
             if !again || now + pause > until {
                 return Err(match self.in_doubt.take() {
                     Some(_) => AppendError::InDoubt(error),
-                    None => AppendError::Unavailable(error),
+                    None => self.unwritten(error),
                 });
             }
             tracing::warn!(append.batch = items.len(), error = %error, "an append failed; trying again");
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
+    }
+
+    /// Why nothing was written; what a person has to set right is said once.
+    fn unwritten(&mut self, error: Arc<Error>) -> AppendError {
+        let unwritten = AppendError::unwritten(error);
+        if matches!(unwritten, AppendError::Damaged(_) | AppendError::ClockWrong(_))
+            && !std::mem::replace(&mut self.alarmed, true)
+        {
+            tracing::error!(error = %unwritten, "every append is rejected until this is set right");
+        }
+        unwritten
     }
 
     /// One try. If the one before was lost at its commit, first asks the log whether it was written after all; if it was not, and
@@ -177,7 +195,7 @@ impl Appender {
             self.connection = Some(self.database.writer().await?);
         }
         let Some(connection) = self.connection.as_mut() else {
-            return Err(Error::NoHead.into());
+            return Err(Error::Interrupted.into());
         };
         if let Some(lost) = &self.in_doubt {
             let written = transaction::holds(connection, lost.position, lost.hash).await?;
@@ -190,7 +208,7 @@ impl Appender {
                 _ => {}
             }
         }
-        let open = transaction::open(connection, items, self.clock.as_ref()).await?;
+        let open = transaction::open(connection, items, &mut self.clock).await?;
         let Some(head) = open.head else {
             open.transaction.rollback().await?;
             return Ok((open.outcomes, open.notices));

@@ -1,9 +1,12 @@
 //! Which appends of a batch can be made, decided in memory and in order.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use super::{Append, AppendError};
 use crate::claim::{Claim, ClaimChange};
+use crate::error::Error;
+use crate::event::Position;
 
 /// An aggregate: its type and its id.
 pub(super) type Aggregate<'a> = (&'a str, &'a str);
@@ -11,10 +14,26 @@ pub(super) type Aggregate<'a> = (&'a str, &'a str);
 /// What the log holds of the aggregates and claims of a batch.
 #[derive(Debug, Default)]
 pub(super) struct Known {
-    /// How many events each aggregate has; none if it is not here.
-    pub(super) sequences: HashMap<(String, String), u64>,
+    /// How many events each aggregate has, and where the first is; none if it is not here.
+    pub(super) sequences: HashMap<(String, String), (u64, Position)>,
     /// Who holds each claim; nobody if it is not here.
     pub(super) holders: HashMap<Claim, (String, String)>,
+}
+
+impl Known {
+    /// What is wrong with an aggregate whose events the database finds by an id that is not quite theirs: MySQL takes no notice
+    /// of case, nor of spaces at the end.
+    fn damage(&self, (kind, id): Aggregate<'_>) -> Option<Error> {
+        let same = |found: &str, asked: &str| found.trim_end_matches(' ').eq_ignore_ascii_case(asked);
+        self.sequences
+            .iter()
+            .filter(|((found_kind, found), _)| (found_kind.as_str(), found.as_str()) != (kind, id))
+            .find(|((found_kind, found), _)| same(found, id) && same(found_kind, kind))
+            .map(|(_, (_, position))| Error::Damaged {
+                position: *position,
+                what: "its aggregate is spelled in another case, or with a space at the end",
+            })
+    }
 }
 
 /// What to do with a batch.
@@ -24,6 +43,8 @@ pub(super) struct Decision<'a> {
     pub(super) refusals: Vec<Option<AppendError>>,
     /// The aggregates whose claims are deleted, before the new ones are inserted.
     pub(super) released: HashSet<Aggregate<'a>>,
+    /// The claims that are deleted if their aggregate holds them, before the new ones are inserted.
+    pub(super) given_back: HashSet<(Claim, Aggregate<'a>)>,
     /// The claims to insert.
     pub(super) taken: HashMap<Claim, Aggregate<'a>>,
 }
@@ -33,7 +54,7 @@ pub(super) fn decide<'a>(items: &'a [Append], known: &'a Known) -> Decision<'a> 
     let mut sequences: HashMap<Aggregate<'a>, u64> = known
         .sequences
         .iter()
-        .map(|((kind, id), sequence)| ((kind.as_str(), id.as_str()), *sequence))
+        .map(|((kind, id), (sequence, _))| ((kind.as_str(), id.as_str()), *sequence))
         .collect();
     let mut holders: HashMap<Claim, Aggregate<'a>> = known
         .holders
@@ -54,14 +75,16 @@ pub(super) fn decide<'a>(items: &'a [Append], known: &'a Known) -> Decision<'a> 
         let expected = first.event.sequence - 1;
         let actual = sequences.get(&aggregate).copied().unwrap_or(0);
         if expected != actual {
-            decision
-                .refusals
-                .push(Some(AppendError::Conflict { expected, actual }));
+            let refusal = known.damage(aggregate).map_or_else(
+                || AppendError::Conflict { expected, actual },
+                |error| AppendError::Damaged(Arc::new(error)),
+            );
+            decision.refusals.push(Some(refusal));
             continue;
         }
         let taken = item.claims.iter().any(|change| match change {
             ClaimChange::Take(claim) => holders.get(claim).is_some_and(|holder| *holder != aggregate),
-            ClaimChange::ReleaseAll => false,
+            ClaimChange::Release(_) | ClaimChange::ReleaseAll => false,
         });
         if taken {
             decision.refusals.push(Some(AppendError::ClaimTaken));
@@ -73,6 +96,15 @@ pub(super) fn decide<'a>(items: &'a [Append], known: &'a Known) -> Decision<'a> 
                     if holders.insert(*claim, aggregate).is_none() {
                         decision.taken.insert(*claim, aggregate);
                     }
+                }
+                ClaimChange::Release(claim) => {
+                    if holders.get(claim) == Some(&aggregate) {
+                        holders.remove(claim);
+                    }
+                    if decision.taken.get(claim) == Some(&aggregate) {
+                        decision.taken.remove(claim);
+                    }
+                    decision.given_back.insert((*claim, aggregate));
                 }
                 ClaimChange::ReleaseAll => {
                     holders.retain(|_, holder| *holder != aggregate);
@@ -115,7 +147,7 @@ mod tests {
         Known {
             sequences: sequences
                 .iter()
-                .map(|(id, n)| (("thing".into(), (*id).into()), *n))
+                .map(|(id, n)| (("thing".into(), (*id).into()), (*n, Position::at(7))))
                 .collect(),
             holders: holders
                 .iter()
@@ -199,6 +231,32 @@ mod tests {
         let decision = decide(&items, &known);
         assert!(decision.refusals.iter().all(Option::is_none));
         assert!(decision.taken.is_empty());
+    }
+
+    #[test]
+    fn a_claim_that_is_given_back_can_be_taken_later_in_the_batch_and_no_other() {
+        let release = |value| ClaimChange::Release(Claim::on("value", value));
+        let items = [
+            append("a", 2, vec![release("x"), release("of b")]),
+            append("c", 1, vec![take("x")]),
+            append("d", 1, vec![take("of b")]),
+        ];
+        let known = known(&[("a", 1)], &[("x", "a"), ("of b", "b")]);
+        let decision = decide(&items, &known);
+        let refused: Vec<_> = decision.refusals.iter().map(Option::is_some).collect();
+        assert_eq!(refused, [false, false, true]);
+        assert!(decision.released.is_empty());
+    }
+
+    #[test]
+    fn events_that_are_found_under_another_spelling_of_the_id_are_damage_and_no_conflict() {
+        for spelled in ["A", "a ", "A  "] {
+            let items = [append("a", 2, vec![]), append("b", 2, vec![])];
+            let refusals = refusals(&items, &known(&[(spelled, 1), ("b", 1)], &[]));
+            let said = refusals[0].as_deref().unwrap_or_default();
+            assert!(said.contains("damaged at position 7"), "{said}");
+            assert_eq!(refusals[1], None);
+        }
     }
 
     #[test]

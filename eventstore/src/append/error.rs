@@ -26,6 +26,12 @@ pub enum AppendError {
     /// The process is shutting down; nothing was written.
     #[error("shutting down")]
     ShutDown,
+    /// The log is damaged where the append would have gone on; nothing was written.
+    #[error("the append was rejected: {0}")]
+    Damaged(Arc<Error>),
+    /// The clock of this process is wrong; nothing was written.
+    #[error("the append was rejected: {0}")]
+    ClockWrong(Arc<Error>),
     /// The database did not take it; nothing was written.
     #[error("the log is unavailable: {0}")]
     Unavailable(Arc<Error>),
@@ -50,10 +56,23 @@ impl AppendError {
             Self::ClaimTaken => "claim_taken",
             Self::Overloaded => "overloaded",
             Self::ShutDown => "shutting_down",
+            Self::Damaged(_) => "damaged",
+            Self::ClockWrong(_) => "clock_wrong",
             Self::Unavailable(_) => "unavailable",
             Self::InDoubt(_) => "in_doubt",
             Self::Failed => "failed",
             Self::Invalid(_) => "invalid",
+        }
+    }
+}
+
+impl AppendError {
+    /// What an error of the log means for an append of which nothing was written.
+    pub(super) fn unwritten(error: Arc<Error>) -> Self {
+        match &*error {
+            Error::ClockWrong { .. } => Self::ClockWrong(error),
+            error_of_log if error_of_log.is_damage() => Self::Damaged(error),
+            _ => Self::Unavailable(error),
         }
     }
 }

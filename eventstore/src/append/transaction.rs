@@ -1,11 +1,13 @@
 //! The statements of one append transaction.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use super::clock::CheckedClock;
 use super::decide::{Aggregate, Decision, Known, decide};
+use super::head::LockedHead;
 use super::{Append, Appended, Outcome, Prepared};
 use crate::claim::{Claim, ClaimChange};
-use crate::clock::{Clock, Timestamp};
+use crate::clock::Timestamp;
 use crate::database::{Connection, Row, Script, Session, Transaction};
 use crate::error::{Error, Result};
 use crate::event::{Hash, Position};
@@ -31,23 +33,26 @@ pub(super) struct Open<'c> {
 pub(super) async fn open<'c>(
     connection: &'c mut Connection,
     items: &[Append],
-    clock: &dyn Clock,
+    clock: &mut CheckedClock,
 ) -> Result<Open<'c>> {
     let dialect = connection.dialect();
     let (mut transaction, rows) = connection
         .begin_with(|script| {
             script.statement(&Head::lock(dialect));
+            script.statement(&Head::evidence(dialect));
             ask_for_holders(script, items);
             ask_for_sequences(script, items);
         })
         .await?;
-    let (head, rows) = rows.split_first().ok_or(Error::NoHead)?;
-    let head = Head::of(Some(head))?;
+    let (head, recorded_at, rows) = match begin_after(&mut transaction, &rows, clock).await {
+        Ok(begun) => begun,
+        Err(error) => {
+            transaction.rollback().await?;
+            return Err(error);
+        }
+    };
     let known = known(rows)?;
     let decision = decide(items, &known);
-    // A clock may go back, and clocks of several machines differ; the log's order is the order of its times too, so
-    // that "as of a moment" is always a prefix of the log.
-    let recorded_at = clock.now().max(head.recorded_at);
     let chained = chain(items, &decision, &head, recorded_at);
     let (mut full, mut script) = (Vec::new(), Script::new(dialect));
     let limit = transaction.script_limit();
@@ -72,6 +77,22 @@ pub(super) async fn open<'c>(
         outcomes: chained.outcomes,
         notices: chained.notices,
     })
+}
+
+/// The head that the appends follow and the time that they are recorded at, if the head is the end of the log and the clock can be
+/// right; and the rows about the appends.
+///
+/// The order of the log is the order of its times too, so that "as of a moment" is a prefix of the log: unless the head is too far
+/// ahead, no event is before it.
+async fn begin_after<'r>(
+    transaction: &mut Transaction<'_>,
+    rows: &'r [Row],
+    clock: &mut CheckedClock,
+) -> Result<(Head, Timestamp, &'r [Row])> {
+    let (locked, rows) = LockedHead::of(rows)?;
+    let head = locked.check(transaction).await?;
+    let now = clock.now(locked.database_clock, head.recorded_at)?;
+    Ok((head, now.after(head.recorded_at), rows))
 }
 
 /// Whether the event at `position` is the one with that hash. Waits for an append that is still under way.
@@ -148,19 +169,19 @@ fn chain<'a>(
 }
 
 /// Adds the statement that asks who holds the claims that `items` take. Its rows, and those of [`ask_for_sequences`], are claim,
-/// aggregate type, aggregate id, sequence.
+/// aggregate type, aggregate id, sequence, first position.
 fn ask_for_holders(script: &mut Script, items: &[Append]) {
     let mut claims = items
         .iter()
         .flat_map(|item| &item.claims)
         .filter_map(|change| match change {
             ClaimChange::Take(claim) => Some(&claim.0),
-            ClaimChange::ReleaseAll => None,
+            ClaimChange::Release(_) | ClaimChange::ReleaseAll => None,
         })
         .peekable();
     if claims.peek().is_some() {
         script
-            .statement("SELECT claim, aggregate_type, aggregate_id, NULL FROM claims WHERE claim IN ")
+            .statement("SELECT claim, aggregate_type, aggregate_id, NULL, NULL FROM claims WHERE claim IN ")
             .list(claims);
     }
 }
@@ -176,7 +197,7 @@ fn ask_for_sequences(script: &mut Script, items: &[Append]) {
     if ids.peek().is_some() {
         script
             .statement(
-                "SELECT NULL, aggregate_type, aggregate_id, MAX(sequence) FROM events WHERE aggregate_id IN ",
+                "SELECT NULL, aggregate_type, aggregate_id, MAX(sequence), MIN(position) FROM events WHERE aggregate_id IN ",
             )
             .list(ids)
             .sql(" GROUP BY aggregate_type, aggregate_id");
@@ -196,13 +217,30 @@ fn known(rows: &[Row]) -> Result<Known> {
             known.holders.insert(Claim(claim), aggregate);
         } else {
             let sequence: i64 = row.get(3)?;
-            known.sequences.insert(aggregate, sequence.unsigned_abs());
+            known
+                .sequences
+                .insert(aggregate, (sequence.unsigned_abs(), row.get(4)?));
         }
     }
     Ok(known)
 }
 
 fn release(script: &mut Script, decision: &Decision<'_>) {
+    let mut given_back: BTreeMap<&str, BTreeSet<(&Claim, &str)>> = BTreeMap::new();
+    for (claim, (aggregate_type, aggregate_id)) in &decision.given_back {
+        let of_type = given_back.entry(aggregate_type).or_default();
+        of_type.insert((claim, aggregate_id));
+    }
+    for (aggregate_type, pairs) in given_back {
+        // A claim is deleted only if one of those who give something back holds it.
+        script
+            .statement("DELETE FROM claims WHERE claim IN ")
+            .list(pairs.iter().map(|(claim, _)| &claim.0))
+            .sql(" AND aggregate_type = ")
+            .value(aggregate_type)
+            .sql(" AND aggregate_id IN ")
+            .list(pairs.iter().map(|(_, id)| *id));
+    }
     let mut by_type: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for (aggregate_type, aggregate_id) in &decision.released {
         by_type.entry(aggregate_type).or_default().push(aggregate_id);

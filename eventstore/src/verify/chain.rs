@@ -2,7 +2,8 @@
 
 use tokio::sync::mpsc;
 
-use super::{Misfit, Problem, Trusted, Verified};
+use super::{Misfit, Problem, TimeBreak, TimeBreaks, Trusted, Verified};
+use crate::append::CLOCKS_APART;
 use crate::clock::Timestamp;
 use crate::database::Row;
 use crate::error::Result;
@@ -24,6 +25,7 @@ pub(super) struct Chain {
     hash: Hash,
     recorded_at: Timestamp,
     tree: Frontier,
+    breaks: TimeBreaks,
     end: Position,
     /// Those still to come, the last one first.
     trusted: Vec<Trusted>,
@@ -40,6 +42,7 @@ impl Chain {
             hash: Hash::default(),
             recorded_at: Timestamp::default(),
             tree: Frontier::default(),
+            breaks: TimeBreaks::default(),
             end,
             trusted,
             trusted_up_to: Position::BEGINNING,
@@ -88,9 +91,20 @@ impl Chain {
             let previous = self.hash;
             return Err(Broken::Link { position, previous });
         }
+        let recorded_at = Timestamp::from_micros(event.recorded_at);
+        if recorded_at < self.recorded_at && position > Position::BEGINNING.next() {
+            if self.recorded_at.since(recorded_at) <= CLOCKS_APART {
+                return Err(at(Problem::TimeBack));
+            }
+            self.breaks.add(TimeBreak {
+                position,
+                before: self.recorded_at,
+                after: recorded_at,
+            });
+        }
         self.position = position;
         self.hash = link;
-        self.recorded_at = Timestamp::from_micros(event.recorded_at);
+        self.recorded_at = recorded_at;
         self.tree.push(leaf(&link));
         self.compare()
     }
@@ -128,6 +142,7 @@ impl Chain {
             hash: self.hash,
             root: self.tree.root(),
             recorded_at: self.recorded_at,
+            breaks: self.breaks,
         })
     }
 }

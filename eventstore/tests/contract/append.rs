@@ -92,18 +92,17 @@ async fn an_unexpected_sequence_is_a_conflict_that_says_what_was_found(backend: 
 
 async fn recorded_at_never_goes_back_even_when_the_clock_does(backend: Arc<Backend>) {
     backend.migrate().await;
-    let clock = ManualClock::at(Timestamp::from_micros(2_000_000));
+    let start = SystemClock.now();
+    let clock = ManualClock::at(start);
     let queue = backend.queue_with(&Signal::in_process(), clock.clone());
+    let second = |n: i64| Timestamp::from_micros(start.as_micros() + n * 1_000_000);
     let mut recorded = Vec::new();
-    for (n, now) in [2_000_000, 1_000_000, 1_999_999, 3_000_000]
-        .into_iter()
-        .enumerate()
-    {
-        clock.set(Timestamp::from_micros(now));
+    for (n, now) in [0, -100, -1, 60].into_iter().enumerate() {
+        clock.set(second(now));
         let appended = queue.append(append(&format!("a{n}"), 1)).await.unwrap();
-        recorded.push(appended.recorded_at.as_micros());
+        recorded.push(appended.recorded_at);
     }
-    assert_eq!(recorded, [2_000_000, 2_000_000, 2_000_000, 3_000_000]);
+    assert_eq!(recorded, [second(0), second(0), second(0), second(60)]);
     // Nor between processes whose clocks differ.
     let late = ManualClock::at(clock.now() - Duration::from_secs(1));
     let other = AppendQueue::start(backend.open().await, Signal::in_process(), late, 10, 10);
@@ -112,7 +111,8 @@ async fn recorded_at_never_goes_back_even_when_the_clock_does(backend: Arc<Backe
     let stored = backend
         .numbers("SELECT recorded_at FROM events ORDER BY position")
         .await;
-    assert_eq!(stored, [2_000_000, 2_000_000, 2_000_000, 3_000_000, 3_000_000]);
+    let expected = [0, 0, 0, 60, 60].map(|n| second(n).as_micros());
+    assert_eq!(stored, expected);
     assert_eq!(backend.log.head().await.unwrap().recorded_at, clock.now());
 }
 

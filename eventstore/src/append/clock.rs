@@ -1,0 +1,240 @@
+//! The clock that appends are recorded by, and how it is checked.
+//!
+//! A wrong clock must not get into the log: each later event would inherit its time. MySQL and MariaDB tell the time of the
+//! database in the round trip that locks the head. An SQLite database has no clock but that of this machine, so there the clock
+//! is compared with the monotonic clock of the process, which nobody can set.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::clock::{Clock, Timestamp};
+use crate::error::{Error, Result};
+use crate::metrics::METRICS;
+
+/// How far a clock may be from the one that it is checked against, and how far ahead of the clock the head may be.
+pub const CLOCKS_APART: Duration = Duration::from_mins(5);
+
+/// How long a clock that was set must agree with the monotonic clock again before it is believed. A machine that was suspended
+/// looks as if its clock had been set, and no clock may stop the appends for ever.
+const SETTLED_AFTER: Duration = Duration::from_mins(5);
+/// The largest step of a clock that is believed after that time: more than a time zone, less than a wrong year. After a larger
+/// one, the clock must be set right or the process restarted.
+const LARGEST_STEP: Duration = Duration::from_hours(24 * 31);
+
+/// A time that was checked.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Checked {
+    /// The time of this process.
+    now: Timestamp,
+    /// The time that it was checked against.
+    reference: Timestamp,
+}
+
+impl Checked {
+    /// The time of the event that follows one recorded at `head`: not before it, unless `head` is too far ahead to be right.
+    pub(super) fn after(self, head: Timestamp) -> Timestamp {
+        if head <= self.reference + CLOCKS_APART {
+            self.now.max(head)
+        } else {
+            self.now.min(self.reference)
+        }
+    }
+}
+
+/// The clock of a queue of appends.
+#[derive(Debug)]
+pub(super) struct CheckedClock {
+    clock: Arc<dyn Clock>,
+    monotonic: Option<Monotonic>,
+}
+
+impl CheckedClock {
+    pub(super) const fn new(clock: Arc<dyn Clock>) -> Self {
+        Self {
+            clock,
+            monotonic: None,
+        }
+    }
+
+    /// The time, checked against that of the database or, if it has none, against the monotonic clock. `head` is when the last
+    /// event was recorded.
+    pub(super) fn now(&mut self, database: Option<Timestamp>, head: Timestamp) -> Result<Checked> {
+        let now = self.clock.now();
+        let Some(database) = database else {
+            return self.against_monotonic(now, head);
+        };
+        let ahead = now.micros_after(database);
+        METRICS.clock_offset(ahead);
+        if is_apart(ahead) {
+            return Err(wrong(ahead, "the database's clock"));
+        }
+        Ok(Checked {
+            now,
+            reference: database,
+        })
+    }
+
+    fn against_monotonic(&mut self, now: Timestamp, head: Timestamp) -> Result<Checked> {
+        let elapsed = self.clock.monotonic();
+        let start = now - elapsed;
+        let monotonic = self.monotonic.get_or_insert(Monotonic {
+            start,
+            earliest: head - elapsed,
+            set: None,
+        });
+        let ahead = start.micros_after(monotonic.start);
+        METRICS.clock_offset(ahead);
+        if is_apart(ahead) && !monotonic.believes(start, elapsed) {
+            return Err(wrong(ahead, "this process's monotonic clock"));
+        }
+        monotonic.start = start;
+        monotonic.set = None;
+        Ok(Checked { now, reference: now })
+    }
+}
+
+/// What the monotonic clock says of the other one. As both go on at the same pace, the time at which the monotonic clock was zero
+/// stays the same until the clock is set.
+#[derive(Debug)]
+struct Monotonic {
+    /// That time, by the clock as it was at the last append.
+    start: Timestamp,
+    /// The earliest that it can have been: the log had an event before the first append of this process.
+    earliest: Timestamp,
+    /// That time by a clock that has been set since, and when that was noticed.
+    set: Option<(Timestamp, Duration)>,
+}
+
+impl Monotonic {
+    /// Whether a clock that was set is the right one now.
+    fn believes(&mut self, start: Timestamp, elapsed: Duration) -> bool {
+        let ahead = start.micros_after(self.start);
+        // A clock that was ahead when the process started has been set right.
+        if ahead < 0 && !is_apart(self.earliest.micros_after(start).max(0)) {
+            return true;
+        }
+        match self.set {
+            Some((settled, since)) if !is_apart(start.micros_after(settled)) => {
+                elapsed.saturating_sub(since) >= SETTLED_AFTER
+                    && Duration::from_micros(ahead.unsigned_abs()) <= LARGEST_STEP
+            }
+            _ => {
+                self.set = Some((start, elapsed));
+                false
+            }
+        }
+    }
+}
+
+fn is_apart(micros: i64) -> bool {
+    Duration::from_micros(micros.unsigned_abs()) > CLOCKS_APART
+}
+
+fn wrong(ahead: i64, of: &'static str) -> Error {
+    Error::ClockWrong {
+        seconds: ahead / 1_000_000,
+        of,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::ManualClock;
+
+    const MINUTE: Duration = Duration::from_mins(1);
+    const DAY: Duration = Duration::from_hours(24);
+    const YEAR: Duration = Duration::from_hours(24 * 365);
+
+    fn noon() -> Timestamp {
+        "2026-11-27T12:00:00Z".parse().unwrap()
+    }
+
+    fn clock_at(now: Timestamp) -> (Arc<ManualClock>, CheckedClock) {
+        let clock = ManualClock::at(now);
+        (Arc::clone(&clock), CheckedClock::new(clock))
+    }
+
+    #[test]
+    fn a_clock_is_right_up_to_five_minutes_from_that_of_the_database() {
+        let (clock, mut checked) = clock_at(noon());
+        for (now, right) in [
+            (noon() + CLOCKS_APART, true),
+            (noon() - CLOCKS_APART, true),
+            (noon() + CLOCKS_APART + Duration::from_micros(1), false),
+            (noon() - CLOCKS_APART - Duration::from_micros(1), false),
+            (noon() + YEAR * 10, false),
+            (Timestamp::from_micros(0), false),
+            (Timestamp::from_micros(i64::MAX), false),
+            (Timestamp::from_micros(i64::MIN), false),
+            (noon(), true),
+        ] {
+            clock.set(now);
+            let outcome = checked.now(Some(noon()), Timestamp::default());
+            assert_eq!(outcome.is_ok(), right, "{now}: {outcome:?}");
+        }
+    }
+
+    #[test]
+    fn an_event_inherits_five_minutes_at_most_and_after_more_time_goes_back_to_the_right_one() {
+        for (now, reference) in [
+            (noon(), noon()),
+            (noon() - CLOCKS_APART, noon()),
+            (noon() + MINUTE, noon()),
+        ] {
+            let checked = Checked { now, reference };
+            assert_eq!(checked.after(noon() - MINUTE * 9), now);
+            assert_eq!(checked.after(noon() + CLOCKS_APART), noon() + CLOCKS_APART);
+            for head in [
+                noon() + CLOCKS_APART + Duration::from_micros(1),
+                noon() + YEAR * 10,
+            ] {
+                let recorded = checked.after(head);
+                assert!(
+                    recorded <= noon() && head.since(recorded) > CLOCKS_APART,
+                    "{head}: {recorded}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn without_a_clock_of_the_database_a_step_is_not_believed_until_it_is_undone() {
+        for step in [Duration::from_hours(1), YEAR * 10] {
+            let (clock, mut checked) = clock_at(noon());
+            checked.now(None, noon() - MINUTE).unwrap();
+            clock.set(noon() + step);
+            assert!(checked.now(None, noon()).is_err(), "forward by {step:?}");
+            clock.set(noon() - step);
+            assert!(checked.now(None, noon()).is_err(), "back by {step:?}");
+            clock.set(noon() + MINUTE);
+            assert!(checked.now(None, noon()).is_ok());
+        }
+    }
+
+    #[test]
+    fn a_step_as_of_a_machine_that_slept_is_believed_when_it_has_lasted_and_another_year_never() {
+        for (step, believed) in [(Duration::from_hours(12), true), (DAY * 3, true), (YEAR, false)] {
+            let (clock, mut checked) = clock_at(noon());
+            checked.now(None, noon()).unwrap();
+            clock.set(noon() + step);
+            assert!(checked.now(None, noon()).is_err());
+            clock.advance(SETTLED_AFTER - MINUTE);
+            assert!(checked.now(None, noon()).is_err());
+            clock.advance(MINUTE);
+            assert_eq!(checked.now(None, noon()).is_ok(), believed, "{step:?}");
+        }
+    }
+
+    #[test]
+    fn a_process_that_started_with_a_clock_ahead_goes_on_as_soon_as_that_is_set_right() {
+        for head in [Timestamp::default(), noon() - MINUTE] {
+            let (clock, mut checked) = clock_at(noon() + YEAR * 10);
+            let stained = checked.now(None, head).unwrap().after(head);
+            assert_eq!(stained, noon() + YEAR * 10);
+            clock.set(noon());
+            assert_eq!(checked.now(None, stained).unwrap().after(stained), noon());
+            assert!(checked.now(None, noon()).is_ok());
+        }
+    }
+}

@@ -1,0 +1,217 @@
+//! A page of aggregates: what they have taken, and what the table says.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use cqrs_es::persist::SerializedEvent;
+
+use super::{ClaimMisfit, ClaimProblem, PAGE};
+use crate::claim::{Claim, ClaimChange, ClaimRules, held};
+use crate::database::{Row, Session, in_list, padded};
+use crate::error::{Error, Result};
+use crate::event::Position;
+use crate::log::EventLog;
+
+/// What an aggregate has taken, unless an event of it cannot be read.
+type Taken = BTreeMap<String, Option<BTreeSet<Claim>>>;
+
+/// The aggregates of one page.
+pub(super) struct Page {
+    pub(super) ids: Vec<String>,
+    taken: Taken,
+    /// What the table says that they hold.
+    held: BTreeSet<(Claim, String)>,
+}
+
+/// A claim that is wrong.
+pub(super) struct Wrong {
+    pub(super) claim: Claim,
+    pub(super) misfit: ClaimMisfit,
+}
+
+impl Page {
+    /// The aggregates of that type after `after`, in the order of their ids.
+    pub(super) async fn read(
+        session: &mut impl Session,
+        rules: &dyn ClaimRules,
+        aggregate_type: &str,
+        after: &str,
+    ) -> Result<Self> {
+        let rows = session
+            .query(
+                "SELECT aggregate_id FROM events WHERE aggregate_id > ? AND aggregate_type = ? AND sequence = 1 \
+                 ORDER BY aggregate_id LIMIT ?",
+            )
+            .bind(after)
+            .bind(aggregate_type)
+            .bind(i64::from(PAGE))
+            .fetch_all()
+            .await?;
+        let ids = rows
+            .iter()
+            .map(|row| row.get(0))
+            .collect::<Result<Vec<String>>>()?;
+        let taken = taken(session, rules, aggregate_type, &ids).await?;
+        let held = held_by(session, aggregate_type, &ids).await?;
+        Ok(Self { ids, taken, held })
+    }
+
+    /// How many claims the table says that these aggregates hold.
+    pub(super) fn held(&self) -> usize {
+        self.held.len()
+    }
+
+    /// How many aggregates have an event that cannot be read, so that it is not known what they have taken.
+    pub(super) fn unreadable(&self) -> usize {
+        self.taken.values().filter(|taken| taken.is_none()).count()
+    }
+
+    /// The claims that are wrong, those that the table has too many first.
+    pub(super) async fn wrong(
+        &self,
+        session: &mut impl Session,
+        rules: &dyn ClaimRules,
+        aggregate_type: &str,
+    ) -> Result<Vec<Wrong>> {
+        let mut wrong: Vec<Wrong> = self
+            .held
+            .iter()
+            .filter(|(claim, id)| match self.taken.get(id) {
+                Some(Some(taken)) => !taken.contains(claim),
+                // What it has taken is not known.
+                Some(None) => false,
+                None => true,
+            })
+            .map(|(claim, id)| wrong_claim(*claim, id, ClaimProblem::Unexpected))
+            .collect();
+        let missing: Vec<(Claim, &String)> = self
+            .taken
+            .iter()
+            .filter_map(|(id, taken)| Some((id, taken.as_ref()?)))
+            .flat_map(|(id, taken)| taken.iter().map(move |claim| (*claim, id)))
+            .filter(|(claim, id)| !self.held.contains(&(*claim, (*id).clone())))
+            .collect();
+        if missing.is_empty() {
+            return Ok(wrong);
+        }
+        let holders = holders(session, missing.iter().map(|(claim, _)| *claim)).await?;
+        let others: Vec<String> = holders
+            .values()
+            .filter(|(kind, _)| kind == aggregate_type)
+            .map(|(_, id)| id.clone())
+            .collect();
+        let of_others = taken(session, rules, aggregate_type, &others).await?;
+        let has_taken = |id: &str, claim: &Claim| {
+            // Of whom nothing is known, nothing is taken away.
+            of_others
+                .get(id)
+                .is_some_and(|taken| taken.as_ref().is_none_or(|taken| taken.contains(claim)))
+        };
+        let mut first: BTreeMap<Claim, &String> = BTreeMap::new();
+        for (claim, id) in missing {
+            let problem = match (holders.get(&claim), first.get(&claim)) {
+                (Some((kind, other)), _) if kind == aggregate_type && has_taken(other, &claim) => {
+                    ClaimProblem::Shared { with: other.clone() }
+                }
+                (_, Some(other)) => ClaimProblem::Shared {
+                    with: (*other).clone(),
+                },
+                (Some((_, other)), None) => ClaimProblem::HeldBy {
+                    holder: other.clone(),
+                },
+                (None, None) => ClaimProblem::Missing,
+            };
+            first.entry(claim).or_insert(id);
+            wrong.push(wrong_claim(claim, id, problem));
+        }
+        Ok(wrong)
+    }
+}
+
+fn wrong_claim(claim: Claim, id: &str, problem: ClaimProblem) -> Wrong {
+    Wrong {
+        claim,
+        misfit: ClaimMisfit {
+            aggregate_id: id.to_owned(),
+            problem,
+        },
+    }
+}
+
+/// What the events of some aggregates say that they have taken and not given up.
+async fn taken(
+    session: &mut impl Session,
+    rules: &dyn ClaimRules,
+    aggregate_type: &str,
+    ids: &[String],
+) -> Result<Taken> {
+    let mut changes: BTreeMap<String, Option<Vec<ClaimChange>>> = BTreeMap::new();
+    let keys: Vec<&str> = ids.iter().map(String::as_str).collect();
+    for event in EventLog::events_of(session, aggregate_type, &keys, Position::BEGINNING).await? {
+        let so_far = changes
+            .entry(event.aggregate_id.clone())
+            .or_insert_with(|| Some(Vec::new()));
+        match (so_far.as_mut(), rules.changes(&SerializedEvent::from(event))) {
+            (Some(so_far), Ok(said)) => so_far.extend(said),
+            (Some(_), Err(_)) => *so_far = None,
+            (None, _) => {}
+        }
+    }
+    let held = |changes: Option<Vec<ClaimChange>>| changes.map(|changes| held(&changes));
+    Ok(changes
+        .into_iter()
+        .map(|(id, changes)| (id, held(changes)))
+        .collect())
+}
+
+async fn held_by(
+    session: &mut impl Session,
+    aggregate_type: &str,
+    ids: &[String],
+) -> Result<BTreeSet<(Claim, String)>> {
+    if ids.is_empty() {
+        return Ok(BTreeSet::new());
+    }
+    let keys: Vec<&str> = ids.iter().map(String::as_str).collect();
+    let sql = format!(
+        "SELECT claim, aggregate_id FROM claims WHERE aggregate_id IN ({}) AND aggregate_type = ?",
+        in_list(keys.len())
+    );
+    let rows = session
+        .query(&sql)
+        .bind_all(padded(&keys))
+        .bind(aggregate_type)
+        .fetch_all()
+        .await?;
+    rows.iter().map(|row| Ok((claim(row)?, row.get(1)?))).collect()
+}
+
+/// Who holds some claims: the type of the aggregate and its id.
+async fn holders(
+    session: &mut impl Session,
+    claims: impl Iterator<Item = Claim>,
+) -> Result<BTreeMap<Claim, (String, String)>> {
+    let claims: Vec<Vec<u8>> = claims.map(|claim| claim.0.to_vec()).collect();
+    let claims: Vec<&[u8]> = claims.iter().map(Vec::as_slice).collect();
+    let mut holders = BTreeMap::new();
+    for claims in claims.chunks(PAGE as usize) {
+        let sql = format!(
+            "SELECT claim, aggregate_type, aggregate_id FROM claims WHERE claim IN ({})",
+            in_list(claims.len())
+        );
+        let rows = session.query(&sql).bind_all(padded(claims)).fetch_all().await?;
+        for row in &rows {
+            holders.insert(claim(row)?, (row.get(1)?, row.get(2)?));
+        }
+    }
+    Ok(holders)
+}
+
+/// The claim in the first column.
+pub(super) fn claim(row: &Row) -> Result<Claim> {
+    let bytes: Vec<u8> = row.get(0)?;
+    let digest = bytes.try_into().map_err(|_| Error::Damaged {
+        position: Position::BEGINNING,
+        what: "a claim that is not 32 bytes",
+    })?;
+    Ok(Claim(digest))
+}

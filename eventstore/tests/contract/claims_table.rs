@@ -1,0 +1,173 @@
+//! The table of claims, held against the log and repaired from it.
+
+use std::sync::Arc;
+
+use cqrs_es::persist::SerializedEvent;
+use eventstore::claim::table::{ClaimProblem, rebuild, verify};
+use eventstore::{Append, Claim, ClaimChange, ClaimRules, NewEvent};
+use serde_json::json;
+
+use crate::backend::Backend;
+use crate::sample::{TYPE, event};
+
+on_every_backend!(
+    every_difference_between_claims_and_log_is_named_and_repaired,
+    two_who_have_the_same_value_are_named_and_stay,
+    the_claims_are_repaired_while_appends_go_on,
+);
+
+/// An event takes the value that it says; one without a value gives up all.
+struct Values;
+
+impl ClaimRules for Values {
+    fn changes(
+        &self,
+        event: &SerializedEvent,
+    ) -> Result<Vec<ClaimChange>, Box<dyn std::error::Error + Send + Sync>> {
+        Ok(match &event.payload["value"] {
+            serde_json::Value::String(value) => vec![ClaimChange::Take(Claim::on("value", value))],
+            serde_json::Value::Null => vec![ClaimChange::ReleaseAll],
+            _ => return Err("no value".into()),
+        })
+    }
+}
+
+fn saying(id: &str, sequence: u64, value: Option<&str>) -> Append {
+    let event = NewEvent {
+        payload: json!({ "value": value }),
+        ..event(id, sequence)
+    };
+    let change = value.map_or(ClaimChange::ReleaseAll, |value| {
+        ClaimChange::Take(Claim::on("value", value))
+    });
+    Append::new(vec![event], vec![change]).unwrap()
+}
+
+async fn filled(backend: &Backend) {
+    backend.migrate().await;
+    let queue = backend.queue();
+    for id in ["a", "b", "c", "d"] {
+        queue
+            .append(saying(id, 1, Some(&format!("of {id}"))))
+            .await
+            .unwrap();
+    }
+    queue.append(saying("d", 2, None)).await.unwrap();
+}
+
+async fn problems(backend: &Backend) -> Vec<(String, ClaimProblem)> {
+    let found = verify(&backend.log, &Values, TYPE, |_| {}).await.unwrap();
+    assert_eq!(found.fits, found.misfits.first.is_empty());
+    assert_eq!(found.misfits.count as usize, found.misfits.first.len());
+    let misfits = found.misfits.first.into_iter();
+    misfits
+        .map(|misfit| (misfit.aggregate_id, misfit.problem))
+        .collect()
+}
+
+async fn every_difference_between_claims_and_log_is_named_and_repaired(backend: Arc<Backend>) {
+    filled(&backend).await;
+    assert_eq!(problems(&backend).await, []);
+    let held_by_b = ClaimProblem::HeldBy { holder: "b".into() };
+    let held_by_nobody = ClaimProblem::HeldBy { holder: "x".into() };
+    let of = |id: &str, problem: &ClaimProblem| (id.to_owned(), problem.clone());
+    for (sql, expected) in [
+        (
+            "DELETE FROM claims WHERE aggregate_id = 'a'",
+            vec![of("a", &ClaimProblem::Missing)],
+        ),
+        (
+            "UPDATE claims SET aggregate_id = 'b' WHERE aggregate_id = 'a'",
+            vec![of("a", &held_by_b), of("b", &ClaimProblem::Unexpected)],
+        ),
+        (
+            "UPDATE claims SET aggregate_id = 'x' WHERE aggregate_id = 'c'",
+            vec![of("c", &held_by_nobody), of("x", &ClaimProblem::Unexpected)],
+        ),
+        (
+            "UPDATE claims SET aggregate_type = 'other' WHERE aggregate_id = 'c'",
+            vec![
+                of("c", &ClaimProblem::HeldBy { holder: "c".into() }),
+                of("c", &ClaimProblem::Unexpected),
+            ],
+        ),
+        (
+            "INSERT INTO claims SELECT X'0000000000000000000000000000000000000000000000000000000000000000', \
+             aggregate_type, 'd' FROM claims WHERE aggregate_id = 'a'",
+            vec![of("d", &ClaimProblem::Unexpected)],
+        ),
+        (
+            "DELETE FROM claims",
+            ["a", "b", "c"].map(|id| of(id, &ClaimProblem::Missing)).to_vec(),
+        ),
+    ] {
+        assert!(backend.execute(sql).await > 0, "{sql}");
+        let mut found = problems(&backend).await;
+        found.sort_by(|a, b| a.0.cmp(&b.0));
+        assert_eq!(found, expected, "{sql}");
+        let rebuilt = rebuild(&backend.log, &Values, TYPE, |_| {}).await.unwrap();
+        assert!(rebuilt.inserted + rebuilt.deleted > 0, "{sql}");
+        assert_eq!(rebuilt.misfits.count, 0, "{sql}");
+        assert_eq!(problems(&backend).await, [], "{sql}");
+        assert_eq!(backend.number("SELECT COUNT(*) FROM claims").await, 3, "{sql}");
+    }
+}
+
+async fn two_who_have_the_same_value_are_named_and_stay(backend: Arc<Backend>) {
+    filled(&backend).await;
+    backend
+        .execute("DELETE FROM claims WHERE aggregate_id = 'a'")
+        .await;
+    backend
+        .queue()
+        .append(saying("e", 1, Some("of a")))
+        .await
+        .unwrap();
+    let shared = |id: &str, with: &str| (id.to_owned(), ClaimProblem::Shared { with: with.into() });
+    assert_eq!(problems(&backend).await, [shared("a", "e")]);
+    let rebuilt = rebuild(&backend.log, &Values, TYPE, |_| {}).await.unwrap();
+    assert_eq!(
+        (rebuilt.inserted, rebuilt.deleted, rebuilt.misfits.count),
+        (0, 0, 1)
+    );
+    // If neither holds it, one of them gets it.
+    backend
+        .execute("DELETE FROM claims WHERE aggregate_id = 'e'")
+        .await;
+    let rebuilt = rebuild(&backend.log, &Values, TYPE, |_| {}).await.unwrap();
+    assert_eq!(
+        (rebuilt.inserted, rebuilt.deleted, rebuilt.misfits.count),
+        (1, 0, 1)
+    );
+    assert_eq!(problems(&backend).await, [shared("e", "a")]);
+}
+
+async fn the_claims_are_repaired_while_appends_go_on(backend: Arc<Backend>) {
+    filled(&backend).await;
+    let queue = backend.queue();
+    let (_, stop) = backend.tasks();
+    let appending = tokio::spawn({
+        let stop = stop.clone();
+        async move {
+            let mut n = 0;
+            while !stop.is_cancelled() {
+                let id = format!("n{n}");
+                queue.append(saying(&id, 1, Some(&id))).await.unwrap();
+                if n % 2 == 0 {
+                    queue.append(saying(&id, 2, None)).await.unwrap();
+                }
+                n += 1;
+            }
+        }
+    });
+    for _ in 0..10 {
+        backend
+            .execute("DELETE FROM claims WHERE aggregate_id IN ('a', 'b', 'c')")
+            .await;
+        let rebuilt = rebuild(&backend.log, &Values, TYPE, |_| {}).await.unwrap();
+        assert_eq!(rebuilt.misfits.count, 0);
+        assert_eq!(problems(&backend).await, []);
+    }
+    stop.cancel();
+    appending.await.unwrap();
+}

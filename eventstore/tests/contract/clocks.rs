@@ -1,0 +1,135 @@
+//! A wrong clock gets nothing into the log, and a log that has wrong times goes on with right ones.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use eventstore::append::CLOCKS_APART;
+use eventstore::chain::Canonical;
+use eventstore::verify::{Problem, TimeBreak};
+use eventstore::{
+    AppendError, Clock, Dialect, ManualClock, RecordedEvent, Signal, SystemClock, Timestamp, verify,
+};
+
+use crate::backend::{Backend, position};
+use crate::sample::append;
+
+on_every_backend!(
+    an_append_by_a_clock_that_was_set_is_rejected_until_it_is_right_again,
+    a_log_that_is_years_ahead_goes_on_with_right_times_and_shows_the_break,
+    a_small_step_back_is_damage,
+);
+
+const YEAR: Duration = Duration::from_hours(24 * 365);
+
+async fn an_append_by_a_clock_that_was_set_is_rejected_until_it_is_right_again(backend: Arc<Backend>) {
+    backend.migrate().await;
+    // SQLite knows no time but that of the events before.
+    backend.queue().append(append("before", 1)).await.unwrap();
+    let right = SystemClock.now();
+    let clock = ManualClock::at(right);
+    let queue = backend.queue_with(&Signal::in_process(), clock.clone());
+    queue.append(append("a", 1)).await.unwrap();
+    let past = CLOCKS_APART + Duration::from_mins(2);
+    for wrong in [
+        right + YEAR * 10,
+        right + past,
+        right - past,
+        right - YEAR * 10,
+        Timestamp::from_micros(i64::MAX),
+    ] {
+        clock.set(wrong);
+        let refused = queue.append(append("b", 1)).await;
+        assert!(
+            matches!(refused, Err(AppendError::ClockWrong(_))),
+            "{wrong}: {refused:?}"
+        );
+        assert_eq!(backend.head().await, position(2));
+    }
+    clock.set(right);
+    let appended = queue.append(append("b", 1)).await.unwrap();
+    assert_eq!((appended.first, appended.recorded_at), (position(3), right));
+    // Another process whose clock was never right.
+    if backend.database.dialect() == Dialect::MySql {
+        let queue = backend.queue_with(&Signal::in_process(), ManualClock::at(right + YEAR));
+        let refused = queue.append(append("c", 1)).await;
+        assert!(matches!(refused, Err(AppendError::ClockWrong(_))), "{refused:?}");
+    }
+}
+
+/// Writes the log anew so that the events from `from` on have other times.
+async fn stain(backend: &Backend, from: usize, time: impl Fn(Timestamp) -> Timestamp) -> Vec<RecordedEvent> {
+    let mut events = backend.log.feed(position(0), 100).await.unwrap();
+    let mut previous = events[from - 2].hash;
+    for event in &mut events[from - 1..] {
+        event.recorded_at = time(event.recorded_at);
+        event.hash =
+            Canonical::of_recorded(event)
+                .unwrap()
+                .link(&previous, event.position, event.recorded_at);
+        previous = event.hash;
+        let (hash, at, place) = (event.hash, event.recorded_at.as_micros(), event.position);
+        for sql in [
+            format!("UPDATE events SET hash = X'{hash}', recorded_at = {at} WHERE position = {place}"),
+            format!("UPDATE log_head SET hash = X'{hash}', recorded_at = {at}"),
+        ] {
+            backend.execute(&sql).await;
+        }
+    }
+    events
+}
+
+async fn a_log_that_is_years_ahead_goes_on_with_right_times_and_shows_the_break(backend: Arc<Backend>) {
+    backend.migrate().await;
+    let queue = backend.queue();
+    for id in ["a", "b", "c"] {
+        queue.append(append(id, 1)).await.unwrap();
+    }
+    let stained = stain(&backend, 2, |time| time + YEAR * 10).await;
+    let before = SystemClock.now();
+    let appended = backend.queue().append(append("d", 1)).await.unwrap();
+    assert!((before..=SystemClock.now()).contains(&appended.recorded_at));
+    let next = queue.append(append("e", 1)).await.unwrap();
+    assert!((appended.recorded_at..=SystemClock.now()).contains(&next.recorded_at));
+
+    let verified = verify(&backend.log, Vec::new(), |_| {}).await.unwrap().unwrap();
+    assert_eq!(verified.breaks.count, 1);
+    let found = TimeBreak {
+        position: position(4),
+        before: stained[2].recorded_at,
+        after: appended.recorded_at,
+    };
+    assert_eq!(verified.breaks.first, [found]);
+    let log = &backend.log;
+    let now = SystemClock.now();
+    assert_eq!(
+        log.right_time(position(2), now).await.unwrap(),
+        Some(appended.recorded_at)
+    );
+    assert_eq!(log.right_time(position(5), now).await.unwrap(), None);
+}
+
+async fn a_small_step_back_is_damage(backend: Arc<Backend>) {
+    backend.migrate().await;
+    let queue = backend.queue();
+    for id in ["a", "b", "c"] {
+        queue.append(append(id, 1)).await.unwrap();
+    }
+    for (back, is_break) in [
+        (Duration::from_micros(1), false),
+        (CLOCKS_APART, false),
+        (CLOCKS_APART + Duration::from_micros(1), true),
+    ] {
+        let first = backend.log.feed(position(0), 1).await.unwrap()[0].recorded_at;
+        stain(&backend, 2, |_| first - back).await;
+        match verify(&backend.log, Vec::new(), |_| {}).await.unwrap() {
+            Ok(verified) => assert!(is_break && verified.breaks.count == 1, "{back:?}"),
+            Err(misfit) => {
+                assert_eq!(
+                    (misfit.position, misfit.problem),
+                    (position(2), Problem::TimeBack)
+                );
+                assert!(!is_break, "{back:?}");
+            }
+        }
+    }
+}
