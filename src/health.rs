@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use clap::ValueEnum;
+use eventstore::rebuild::ActiveGeneration;
 use eventstore::{Clock, Database, SubscriptionStatus, SystemClock};
 use mailer::{Ledger, Standing};
 use serde_json::json;
@@ -125,6 +126,9 @@ async fn subscription(database: &Database, name: &str) -> anyhow::Result<()> {
     let status = SubscriptionStatus::of(database, name, now)
         .await
         .context("the database cannot tell")?;
+    status.check()?;
+    let generation = ActiveGeneration::of(&mut database.reader().await?, name).await?;
+    generation.map_or(Ok(0), |generation| generation.check(name))?;
     if status.owner.is_none() {
         bail!("no process owns the subscription {name}");
     }

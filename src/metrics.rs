@@ -94,7 +94,7 @@ impl Page {
     async fn ask(&self) -> eventstore::Result<Stand> {
         let now = self.clock.now();
         let ledger = Ledger::new(self.database.clone());
-        let finished = self.finished.counted(&ledger, now);
+        let finished = self.finished.counted(&ledger, self.clock.as_ref());
         Stand::of(&self.database, &ledger, finished, now).await
     }
 

@@ -38,6 +38,23 @@ pub async fn load(session: &mut impl Session, name: &str) -> Result<Option<Posit
     row.map(|row| row.get(0)).transpose()
 }
 
+/// Whether a checkpoint can be true: it is not before the beginning of the log, nor beyond its end. One that is elsewhere was
+/// altered, and nothing counts as finished.
+///
+/// # Errors
+///
+/// [`Error::BadCheckpoint`].
+pub fn check(name: &str, position: Position, head: Position) -> Result<()> {
+    if (Position::BEGINNING..=head).contains(&position) {
+        return Ok(());
+    }
+    Err(Error::BadCheckpoint {
+        name: name.to_owned(),
+        position,
+        head,
+    })
+}
+
 /// Moves a checkpoint, if it still is where it was read.
 ///
 /// # Errors

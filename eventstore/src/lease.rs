@@ -20,6 +20,12 @@ use crate::error::Result;
 /// clock was made by one that has been set back since, and anybody may take it.
 const CLOCKS_APART: Duration = Duration::from_secs(15);
 
+/// The latest expiry at `now` of a lease that is held for `duration`: beyond it, nobody holds the lease.
+#[must_use]
+pub fn latest_expiry(now: Timestamp, duration: Duration) -> Timestamp {
+    now + duration + CLOCKS_APART
+}
+
 /// How long subscriptions hold their leases.
 pub const DEFAULT_DURATION: Duration = Duration::from_secs(5);
 
@@ -94,7 +100,7 @@ impl Lease {
             .bind(self.name.as_str())
             .bind(self.owner.as_str())
             .bind(now)
-            .bind(believable + CLOCKS_APART)
+            .bind(latest_expiry(now, self.duration))
             .execute()
             .await?;
         let taken = taken == 1 || {

@@ -5,10 +5,10 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::clock::Timestamp;
-use crate::database::{Database, Session};
+use crate::database::Database;
 use crate::error::Result;
 use crate::event::Position;
-use crate::rebuild::Rebuild;
+use crate::rebuild::{ActiveGeneration, Rebuild};
 use crate::skip::Skip;
 use crate::subscription::{Failure, SubscriptionStatus};
 
@@ -29,6 +29,9 @@ pub struct Followed {
     pub owner: Option<String>,
     /// Why it does not move; nothing while it does.
     pub failure: Option<Failure>,
+    /// Why what the database says of it cannot be true; nothing if it can.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub damage: Option<String>,
     /// Its table, if it is a projection.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub projection: Option<Projection>,
@@ -53,7 +56,9 @@ pub struct Projection {
 pub async fn overview(database: &Database, now: Timestamp) -> Result<Vec<Followed>> {
     let mut all = Vec::new();
     for status in SubscriptionStatus::all(database, now).await? {
-        let projection = projection(database, &status.name, now).await?;
+        let (projection, generation) = projection(database, &status.name, now).await?.unzip();
+        let generation = generation.map_or(Ok(0), |generation| generation.check(&status.name));
+        let damage = status.check().and(generation).err();
         all.push(Followed {
             lag_events: status.lag(),
             lag_seconds: seconds(status.waits(now)),
@@ -62,6 +67,7 @@ pub async fn overview(database: &Database, now: Timestamp) -> Result<Vec<Followe
             head: status.head,
             owner: status.owner,
             failure: status.failure,
+            damage: damage.map(|damage| damage.to_string()),
             projection,
         });
     }
@@ -73,17 +79,19 @@ fn seconds(duration: Duration) -> f64 {
     Duration::from_millis(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)).as_secs_f64()
 }
 
-async fn projection(database: &Database, name: &str, now: Timestamp) -> Result<Option<Projection>> {
+async fn projection(
+    database: &Database,
+    name: &str,
+    now: Timestamp,
+) -> Result<Option<(Projection, ActiveGeneration)>> {
     let mut connection = database.reader().await?;
-    let row = connection
-        .query("SELECT active_generation FROM projections WHERE name = ?")
-        .bind(name)
-        .fetch_optional()
-        .await?;
-    let Some(row) = row else { return Ok(None) };
-    Ok(Some(Projection {
-        active_generation: row.get(0)?,
+    let Some(generation) = ActiveGeneration::of(&mut connection, name).await? else {
+        return Ok(None);
+    };
+    let projection = Projection {
+        active_generation: generation.named,
         skips: Skip::all(&mut connection, name).await?,
         rebuild: Rebuild::unfinished_on(&mut connection, name, now).await?,
-    }))
+    };
+    Ok(Some((projection, generation)))
 }

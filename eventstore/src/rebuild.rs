@@ -9,6 +9,7 @@ use crate::clock::Timestamp;
 use crate::database::{Database, Row, Session, Transaction};
 use crate::error::{Error, Result};
 use crate::event::Position;
+use crate::lease;
 use crate::subscription::Failure;
 
 /// What a rebuild is at.
@@ -170,6 +171,7 @@ impl Rebuild {
             .await?;
         let new = Self::select(&mut transaction, projection, BY_GENERATION, generation, now).await?;
         transaction.commit().await?;
+        // It has just been written, and is read together with the head.
         new.map_or(Err(Error::NoHead), |new| Ok(Requested::New(new)))
     }
 
@@ -256,13 +258,14 @@ impl Rebuild {
              r.requested_by, r.requested_at, r.finished_at, {} FROM projection_rebuilds r \
              JOIN log_head h ON h.id = 1 \
              LEFT JOIN checkpoints c ON c.name = r.name \
-             LEFT JOIN leases l ON l.name = r.name AND l.expires_at > ? \
+             LEFT JOIN leases l ON l.name = r.name AND l.expires_at > ? AND l.expires_at <= ? \
              LEFT JOIN subscription_failures f ON f.name = r.name WHERE r.projection = ? AND {which}",
             Failure::COLUMNS
         );
         let row = session
             .query(&sql)
             .bind(now)
+            .bind(lease::latest_expiry(now, lease::DEFAULT_DURATION))
             .bind(projection)
             .bind(key)
             .fetch_optional()
@@ -315,4 +318,56 @@ pub async fn lock_active_generation(
     );
     let row = transaction.query(&sql).bind(projection).fetch_optional().await?;
     row.map(|row| row.get(0)).transpose()
+}
+
+/// The generation that a projection's row names before its first rebuild.
+pub const FIRST_GENERATION: i64 = 1;
+
+/// The generation of a projection that is served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ActiveGeneration {
+    /// The one that `projections` names.
+    pub named: i64,
+    /// The last one that was built.
+    pub built: i64,
+}
+
+impl ActiveGeneration {
+    /// Asks the database; nothing if there is no such projection.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Database`].
+    pub async fn of(session: &mut impl Session, projection: &str) -> Result<Option<Self>> {
+        let row = session
+            .query(
+                "SELECT p.active_generation, (SELECT MAX(r.generation) FROM projection_rebuilds r \
+                 WHERE r.projection = p.name AND r.state IN ('cleaning', 'done')) FROM projections p WHERE p.name = ?",
+            )
+            .bind(projection)
+            .fetch_optional()
+            .await?;
+        let read = |row: Row| {
+            Ok(Self {
+                named: row.get(0)?,
+                built: row.get::<Option<i64>, _>(1)?.unwrap_or(FIRST_GENERATION),
+            })
+        };
+        row.map(read).transpose()
+    }
+
+    /// Whether the generation that is named has been built, and is the last.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoSuchGeneration`].
+    pub fn check(self, projection: &str) -> Result<i64> {
+        if self.named == self.built {
+            return Ok(self.named);
+        }
+        Err(Error::NoSuchGeneration {
+            projection: projection.to_owned(),
+            generation: self.named,
+        })
+    }
 }

@@ -265,8 +265,14 @@ impl<H: Handler> Subscription<H> {
                 .checkpoint
                 .insert(checkpoint::load_or_create(self.log.database(), &self.name).await?),
         };
-        let events = self.log.feed(checkpoint, self.batch).await?;
+        let events = if checkpoint < Position::BEGINNING {
+            Vec::new()
+        } else {
+            self.log.feed(checkpoint, self.batch).await?
+        };
         let Some(last) = events.last() else {
+            // Nothing is left only if this is the end of the log.
+            checkpoint::check(&self.name, checkpoint, self.log.head().await?.position)?;
             self.forget().await?;
             return Ok(Turn::UpToDate);
         };

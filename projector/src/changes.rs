@@ -34,9 +34,10 @@ pub(crate) fn changes<'e>(
         .into_iter()
         .filter(|event| event.aggregate_type == Patient::TYPE)
     {
-        let read = PatientEvent::from_stored(&event.event_type, &event.event_version, &event.payload)
+        let row = PatientEvent::from_stored(&event.event_type, &event.event_version, &event.payload)
+            .and_then(PatientEvent::into_row)
             .map_err(|error| (event, error))?;
-        let row = read.into_details().map(|details| PatientRow {
+        let row = row.map(|details| PatientRow {
             id: event.aggregate_id.clone(),
             name_key: name_key(&details.name),
             details,

@@ -57,6 +57,9 @@ pub enum RebuildError {
     /// The row of `projections` or of the rebuild is missing.
     #[error("there is no such rebuild")]
     NoRebuild,
+    /// The row that says how far the rebuild is is missing.
+    #[error("the checkpoint of the rebuild is gone: cancel the rebuild and request another")]
+    NoCheckpoint,
     /// The database failed.
     #[error(transparent)]
     Store(#[from] eventstore::Error),

@@ -4,7 +4,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use eventstore::{Database, EventLog, Failure, Followed, Position, Timestamp, overview};
+use eventstore::{Clock, Database, EventLog, Failure, Followed, Position, Timestamp, overview};
 use mailer::{DeliveryState, Ledger, Standing, Waiting, WorkerStatus};
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
@@ -61,17 +61,21 @@ pub(super) struct Finished(Arc<Mutex<Counted>>);
 #[derive(Debug, Default)]
 struct Counted {
     counts: Vec<(DeliveryState, u64)>,
-    /// When counting began last. A statement takes less than [`COUNT_EVERY`], so that no two count at a time.
-    began: Option<Timestamp>,
+    /// When counting began last, by the monotonic clock. A statement takes less than [`COUNT_EVERY`], so that no two count at a time.
+    began: Option<Duration>,
 }
 
 impl Finished {
     /// What was counted last; begins to count anew if that was long ago.
-    pub(super) fn counted(&self, ledger: &Ledger, now: Timestamp) -> Vec<(DeliveryState, u64)> {
+    pub(super) fn counted(&self, ledger: &Ledger, clock: &dyn Clock) -> Vec<(DeliveryState, u64)> {
         let mut counted = self.lock();
-        if counted.began.is_none_or(|began| now.since(began) > COUNT_EVERY) {
+        let now = clock.monotonic();
+        if counted
+            .began
+            .is_none_or(|began| now.saturating_sub(began) > COUNT_EVERY)
+        {
             counted.began = Some(now);
-            tokio::spawn(self.clone().count(ledger.clone(), now));
+            tokio::spawn(self.clone().count(ledger.clone(), clock.now()));
         }
         counted.counts.clone()
     }
@@ -154,7 +158,7 @@ impl Stand {
         let stopped = family(
             registry,
             "subscription_stopped",
-            "Whether the subscription stands still at an event that it cannot apply",
+            "Whether the subscription stands still at an event that it cannot apply, or is damaged",
         );
         let attempts = family(
             registry,
@@ -168,7 +172,8 @@ impl Stand {
             set(&events, name, number(followed.lag_events));
             set(&seconds, name, followed.lag_seconds);
             set(&owned, name, f64::from(followed.owner.is_some()));
-            set(&stopped, name, f64::from(stands_still(failure)));
+            let stands = stands_still(failure) || followed.damage.is_some();
+            set(&stopped, name, f64::from(stands));
             set(
                 &attempts,
                 name,

@@ -40,6 +40,12 @@ fn table(all: &[Followed]) -> Vec<String> {
                 .iter()
                 .flat_map(|failure| about_failure("  ", failure)),
         );
+        lines.extend(
+            followed
+                .damage
+                .iter()
+                .map(|damage| format!("  damaged: {damage}")),
+        );
         lines.extend(followed.projection.iter().flat_map(about_projection));
     }
     lines

@@ -7,6 +7,9 @@ use projector::verify::{Sum, Verification, What};
 use crate::audit::NoAnswer;
 use crate::progress::Progress;
 
+/// Skipped events that are named.
+const NAMED: usize = 10;
+
 pub(super) async fn run(database: &Database, json: bool) -> anyhow::Result<()> {
     let log = EventLog::new(database.clone());
     // Not more patients than events: near enough to show how far it is.
@@ -37,6 +40,24 @@ fn table(found: &Verification) -> String {
         lines.push("the same".to_owned());
     } else {
         lines.push(format!("{} differ, first:", found.differing));
+    }
+    if !found.skipped.is_empty() {
+        let positions: Vec<String> = found
+            .skipped
+            .iter()
+            .take(NAMED)
+            .map(ToString::to_string)
+            .collect();
+        let more = found.skipped.len() - positions.len();
+        let more = if more > 0 {
+            format!(" and {more} more")
+        } else {
+            String::new()
+        };
+        lines.push(format!(
+            "not compared: the patients of the skipped events at {}{more}",
+            positions.join(", ")
+        ));
     }
     lines.extend(found.first.iter().map(|difference| {
         let what = match difference.what {

@@ -90,7 +90,8 @@ pub async fn record(
         && before.get::<Option<Position>, _>(0)? == position
     {
         attempts = before.get(1)?;
-        since = before.get(2)?;
+        // A clock that was ahead may have noted it.
+        since = before.get::<Timestamp, _>(2)?.min(now);
     }
     transaction
         .query("DELETE FROM subscription_failures WHERE name = ?")

@@ -30,6 +30,8 @@ on_every_backend!(
     a_stand_by_takes_over_after_the_lease_when_the_owner_is_gone,
     a_failure_of_an_owner_before_is_forgotten_and_of_one_that_is_none_not_noted,
     the_status_says_who_owns_it_and_what_waits,
+    a_checkpoint_that_cannot_be_true_stops_the_subscription_and_is_never_no_lag,
+    a_lease_or_a_failure_noted_by_a_clock_that_was_ahead_hides_nothing,
 );
 
 const NAME: &str = "follower";
@@ -503,4 +505,102 @@ async fn the_status_says_who_owns_it_and_what_waits(backend: Arc<Backend>) {
         status().await.owner.is_none()
     })
     .await;
+}
+
+async fn a_checkpoint_that_cannot_be_true_stops_the_subscription_and_is_never_no_lag(backend: Arc<Backend>) {
+    backend.migrate().await;
+    backend.create_followed().await;
+    let queue = backend.queue();
+    let last = append_all(&queue, "a", 3).await;
+    let status = async || {
+        let now = SystemClock.now();
+        SubscriptionStatus::of(&backend.database, NAME, now)
+            .await
+            .unwrap()
+    };
+    let signal = Signal::in_process();
+    backend.run(
+        Follower::default()
+            .subscribe(&backend, NAME, "me", &signal)
+            .with_poll(OFTEN),
+    );
+    backend.followed_up_to(NAME, last).await;
+    status().await.check().unwrap();
+    for wrong in [4, 1000, i64::MAX, -1, i64::MIN] {
+        backend
+            .execute(&format!(
+                "UPDATE checkpoints SET position = {wrong} WHERE name = '{NAME}'"
+            ))
+            .await;
+        append_all(&queue, &format!("b{wrong}"), 1).await;
+        let damaged = status().await;
+        // What was appended has made it possible again.
+        if wrong > 4 || wrong < 0 {
+            assert!(damaged.check().is_err(), "{wrong}");
+            assert_eq!(damaged.lag(), damaged.head.get(), "{wrong}");
+            assert!(damaged.waiting_since.is_some(), "{wrong}");
+            let noted = "it says that it has stopped, and why";
+            wait_until(SOON, noted, async || {
+                let failure = status().await.failure;
+                failure.is_some_and(|failure| failure.error.contains("is at") && failure.position.is_none())
+            })
+            .await;
+        }
+        let head = backend.head().await;
+        backend.execute("DELETE FROM followed").await;
+        backend
+            .execute(&format!(
+                "UPDATE checkpoints SET position = {head} WHERE name = '{NAME}'"
+            ))
+            .await;
+        wait_until(SOON, "it goes on", async || status().await.failure.is_none()).await;
+    }
+    let last = append_all(&queue, "c", 2).await;
+    backend.followed_up_to(NAME, last).await;
+}
+
+async fn a_lease_or_a_failure_noted_by_a_clock_that_was_ahead_hides_nothing(backend: Arc<Backend>) {
+    backend.migrate().await;
+    let queue = backend.queue();
+    let last = append_all(&queue, "a", 1).await;
+    let years = Duration::from_hours(24 * 365 * 10);
+    let now = SystemClock.now();
+    let ahead = (now + years).as_micros();
+    for sql in [
+        format!("INSERT INTO leases (name, owner, expires_at) VALUES ('{NAME}', 'gone', {ahead})"),
+        format!("INSERT INTO checkpoints (name, position, updated_at) VALUES ('{NAME}', 0, {ahead})"),
+        format!("UPDATE events SET recorded_at = {ahead} WHERE position = {last}"),
+    ] {
+        backend.execute(&sql).await;
+    }
+    failure::record(
+        &backend.database,
+        NAME,
+        Some(last),
+        "no",
+        now + years,
+        Duration::ZERO,
+        None,
+    )
+    .await
+    .unwrap();
+    let status = async || {
+        SubscriptionStatus::of(&backend.database, NAME, now)
+            .await
+            .unwrap()
+    };
+    assert_eq!(status().await.owner, None);
+    failure::record(
+        &backend.database,
+        NAME,
+        Some(last),
+        "no",
+        now,
+        Duration::ZERO,
+        None,
+    )
+    .await
+    .unwrap();
+    let minute = Duration::from_mins(1);
+    assert_eq!(status().await.waits(now + minute), minute);
 }

@@ -66,9 +66,11 @@ impl Rebuilder {
         stop: &CancellationToken,
         progress: &mut (impl FnMut(Step) + Send),
     ) -> Result<Filled, RebuildError> {
+        let position = rebuild.position.ok_or(RebuildError::NoCheckpoint)?;
+        checkpoint::check(&rebuild.name, position, rebuild.head)?;
         let filling = Filling {
             rebuild,
-            position: rebuild.position.ok_or(RebuildError::NoRebuild)?,
+            position,
             failed: rebuild.failure.is_some(),
             progress,
         };

@@ -24,8 +24,12 @@ impl Rebuilder {
         let active = lock_active_generation(&mut transaction, PATIENT_VIEW)
             .await?
             .ok_or(RebuildError::NoRebuild)?;
-        let served = load(&mut transaction, PATIENT_VIEW).await?;
         let filled = load(&mut transaction, &rebuild.name).await?;
+        let head = self.log.head().await?.position;
+        checkpoint::check(&rebuild.name, filled, head)?;
+        let served = load(&mut transaction, PATIENT_VIEW).await?;
+        // A checkpoint that cannot be true is not to be reached: the rebuild puts its own in the place.
+        let served = checkpoint::check(PATIENT_VIEW, served, head).map_or(filled, |()| served);
         let missing = served.since(filled);
         if missing > LAST_EVENTS {
             return Ok(transaction.rollback().await?);

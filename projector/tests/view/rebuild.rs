@@ -27,6 +27,8 @@ on_every_backend! {
     readers_see_every_row_and_never_go_back_while_the_table_is_rebuilt,
     a_switch_catches_up_with_what_is_served,
     the_projector_role_carries_out_what_was_asked_for,
+    a_rebuild_aims_at_the_end_of_the_log_and_not_at_a_checkpoint_beyond_it,
+    a_rebuild_whose_own_checkpoint_is_beyond_the_log_ends_with_an_error,
 }
 
 /// More than two batches of a rebuild.
@@ -404,4 +406,48 @@ async fn the_projector_role_carries_out_what_was_asked_for(backend: Backend) {
     for role in roles {
         role.await.unwrap();
     }
+}
+
+async fn a_rebuild_aims_at_the_end_of_the_log_and_not_at_a_checkpoint_beyond_it(backend: Backend) {
+    for id in ["a", "b", "c"] {
+        backend.register(id).await;
+    }
+    backend.project().await.unwrap();
+    for position in [4, 300, 1000, -1] {
+        backend
+            .execute(&format!("UPDATE checkpoints SET position = {position}"))
+            .await;
+        assert!(
+            projector::verify(backend.log(), |_| {}).await.is_err(),
+            "{position}"
+        );
+        let rebuilt = tokio::time::timeout(SOON, backend.rebuild()).await;
+        assert_eq!(rebuilt.unwrap(), Outcome::Done, "{position}");
+        assert_eq!(backend.checkpoint().await.get(), 3, "{position}");
+        assert_eq!(backend.ids().await, ["a", "b", "c"]);
+        assert!(backend.verify().await.same);
+    }
+}
+
+async fn a_rebuild_whose_own_checkpoint_is_beyond_the_log_ends_with_an_error(backend: Backend) {
+    backend.register("a").await;
+    backend.project().await.unwrap();
+    let rebuild = backend.request(Runner::Command).await;
+    let stop = CancellationToken::new();
+    let sql = format!(
+        "UPDATE checkpoints SET position = 99 WHERE name = '{}'",
+        rebuild.name
+    );
+    backend.execute(&sql).await;
+    let rebuilder = backend.rebuilder("rebuilder");
+    let carried_out = tokio::time::timeout(SOON, rebuilder.carry_out(&rebuild, &stop, |_| {})).await;
+    let error = carried_out.unwrap().unwrap_err().to_string();
+    assert!(error.contains("beyond the end of the log"), "{error}");
+    let sql = format!("DELETE FROM checkpoints WHERE name = '{}'", rebuild.name);
+    backend.execute(&sql).await;
+    let carried_out = tokio::time::timeout(SOON, rebuilder.carry_out(&rebuild, &stop, |_| {})).await;
+    assert!(matches!(carried_out, Ok(Err(RebuildError::NoCheckpoint))));
+    assert!(rebuild.cancel(backend.log().database()).await.unwrap());
+    let carried_out = rebuilder.carry_out(&rebuild, &stop, |_| {}).await.unwrap();
+    assert_eq!(carried_out, Outcome::Cancelled);
 }

@@ -211,7 +211,9 @@ async fn an_event_is_skipped_only_where_the_projection_has_stopped_and_is_passed
         (skip.position, skip.reason.as_str(), skip.skipped_by.as_str()),
         (unreadable, "because", "operator")
     );
-    assert!(backend.verify().await.same);
+    let found = backend.verify().await;
+    assert!(found.same);
+    assert_eq!(found.skipped, [unreadable], "a skip is named");
     backend.rebuilt().await;
     assert_eq!(backend.ids().await, ["a", "c"]);
     assert!(backend.verify().await.same);
