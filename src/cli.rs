@@ -10,6 +10,7 @@ use clap::{Arg, ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::access::TokenCommand;
 use crate::audit::AuditCommand;
+use crate::claims::ClaimsCommand;
 use crate::dotenv::{self, Entry};
 use crate::health::Role;
 use crate::mail::MailCommand;
@@ -75,6 +76,11 @@ pub(crate) enum Command {
     Audit {
         #[command(subcommand)]
         command: AuditCommand,
+    },
+    /// Verify and rebuild the table that says who has which email
+    Claims {
+        #[command(subcommand)]
+        command: ClaimsCommand,
     },
     /// Show, rebuild and verify the read table
     Projection {

@@ -3,6 +3,7 @@
 mod access;
 mod actor;
 mod audit;
+mod claims;
 mod cli;
 mod database;
 mod dotenv;
@@ -58,6 +59,7 @@ fn run(command: Command, settings: &Settings) -> anyhow::Result<()> {
             Command::Token { command } => access::token(command),
             Command::Health { role, json } => health::check(settings, role, json).await,
             Command::Audit { command } => audit::run(settings, command).await,
+            Command::Claims { command } => claims::run(settings, command).await,
             Command::Projection { command } => projection::run(settings, command).await,
             Command::Openapi => openapi::print(),
             Command::Mail { command } => mail::run(settings, command).await,

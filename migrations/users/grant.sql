@@ -58,11 +58,13 @@ GRANT SELECT ON _sqlx_migrations TO patients_auditor;
 GRANT SELECT ON events TO patients_auditor;
 GRANT SELECT ON log_head TO patients_auditor;
 GRANT SELECT, INSERT ON audit_reads TO patients_auditor;
+GRANT SELECT ON claims TO patients_auditor;
 
--- `patients projection …` and `patients mail …`.
+-- `patients projection …`, `patients mail …` and `patients claims …`. The last locks log_head to repair claims.
 GRANT SELECT ON _sqlx_migrations TO patients_operator;
 GRANT SELECT ON events TO patients_operator;
-GRANT SELECT ON log_head TO patients_operator;
+GRANT SELECT, UPDATE ON log_head TO patients_operator;
+GRANT SELECT, INSERT, DELETE ON claims TO patients_operator;
 GRANT SELECT, INSERT, DELETE ON patient_view TO patients_operator;
 GRANT SELECT, INSERT, UPDATE, DELETE ON checkpoints TO patients_operator;
 GRANT SELECT, INSERT, UPDATE ON leases TO patients_operator;

@@ -1,10 +1,13 @@
 //! `patients audit verify`.
 
 use anyhow::{Context, bail};
-use eventstore::{Error, EventLog, Trusted, verify};
+use eventstore::claim::table::ClaimsVerified;
+use eventstore::verify::TimeBreak;
+use eventstore::{Error, EventLog, Trusted, Verified, verify};
 use serde_json::json;
 
 use super::NoAnswer;
+use crate::claims;
 use crate::output::{lines, print, print_json};
 use crate::progress::Progress;
 
@@ -26,23 +29,23 @@ pub(super) async fn run(log: &EventLog, trusted: Vec<Trusted>, json: bool) -> an
     .await
     .context(NoAnswer)?;
     match checked {
-        Ok(verified) if json => {
-            let mut answer = serde_json::to_value(verified)?;
-            answer["fits"] = true.into();
-            print_json(&answer)
-        }
         Ok(verified) => {
-            let trusted = match heads {
-                0 => String::new(),
-                1 => ", and the trusted head".to_owned(),
-                heads => format!(", and the {heads} trusted heads"),
-            };
-            print(&lines(&[
-                ("fits", format!("all {} events{trusted}", verified.position)),
-                ("hash", verified.hash.to_string()),
-                ("root", verified.root.to_string()),
-                ("recorded at", verified.recorded_at.to_string()),
-            ]))
+            let claims = claims::compare(log, json).await;
+            if json {
+                let mut answer = serde_json::to_value(&verified)?;
+                answer["fits"] = true.into();
+                answer["claims"] = serde_json::to_value(claims.as_ref().ok())?;
+                print_json(&answer)?;
+            } else {
+                print(&table(&verified, heads, claims.as_ref().ok()))?;
+            }
+            if !claims
+                .context("the log fits; its claims could not be compared")?
+                .fits
+            {
+                bail!("the log fits, but the claims beside it do not: see `patients claims verify`");
+            }
+            Ok(())
         }
         Err(misfit) => {
             if json {
@@ -56,4 +59,35 @@ pub(super) async fn run(log: &EventLog, trusted: Vec<Trusted>, json: bool) -> an
             bail!("the log does not fit at position {}", misfit.position)
         }
     }
+}
+
+/// What fits, for people.
+fn table(verified: &Verified, heads: usize, claims: Option<&ClaimsVerified>) -> String {
+    let trusted = match heads {
+        0 => String::new(),
+        1 => ", and the trusted head".to_owned(),
+        heads => format!(", and the {heads} trusted heads"),
+    };
+    let mut values = vec![
+        ("fits", format!("all {} events{trusted}", verified.position)),
+        ("hash", verified.hash.to_string()),
+        ("root", verified.root.to_string()),
+        ("recorded at", verified.recorded_at.to_string()),
+    ];
+    if verified.breaks.count > 0 {
+        values.push(("time breaks", verified.breaks.count.to_string()));
+    }
+    values.extend(verified.breaks.first.iter().map(|found| {
+        let TimeBreak {
+            position,
+            before,
+            after,
+        } = found;
+        ("", format!("at {position}, from {before} back to {after}"))
+    }));
+    values.push((
+        "claims",
+        claims.map_or_else(|| "not compared".to_owned(), claims::summary),
+    ));
+    lines(&values)
 }

@@ -10,6 +10,7 @@ mod access_log;
 mod audit;
 mod backup;
 mod browser;
+mod claims;
 mod client;
 mod command_line;
 mod commands;

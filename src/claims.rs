@@ -1,0 +1,141 @@
+//! `patients claims …`: who has which email, held against the log.
+
+use anyhow::{Context, bail};
+use api::commands::{AGGREGATE_TYPE, EmailClaims};
+use clap::Subcommand;
+use eventstore::claim::table::{self, ClaimMisfits, ClaimsVerified, Rebuilt};
+use eventstore::{Database, EventLog};
+use serde_json::json;
+
+use crate::audit::NoAnswer;
+use crate::database;
+use crate::output::{print, print_json};
+use crate::progress::Progress;
+use crate::settings::Settings;
+
+/// Connections of a command.
+const CONNECTIONS: u32 = 2;
+
+#[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
+pub(crate) enum ClaimsCommand {
+    /// Compare the table of claims with the log; exit code 1 if they differ, 2 if that cannot be told
+    Verify {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Repair the table of claims from the log while the service runs; exit code 1 if something is left
+    Rebuild {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// Runs a command.
+pub(crate) async fn run(settings: &Settings, command: ClaimsCommand) -> anyhow::Result<()> {
+    let database = database::open_existing(settings, CONNECTIONS)
+        .await
+        .map_err(|error| error.context(NoAnswer))?;
+    let log = EventLog::new(database.clone());
+    let outcome = match command {
+        ClaimsCommand::Verify { json } => verify(&log, json).await,
+        ClaimsCommand::Rebuild { json } => rebuild(&log, json).await,
+    };
+    Database::close(&database).await;
+    outcome
+}
+
+/// Compares the claims of all patients with the log. `json` is how the progress is written.
+pub(crate) async fn compare(log: &EventLog, json: bool) -> anyhow::Result<ClaimsVerified> {
+    // Not more patients than events: near enough to show the progress.
+    let most = log.head().await.context(NoAnswer)?.position.get();
+    let mut progress = Progress::start("patients", 0, most, json);
+    let found = table::verify(log, &EmailClaims, AGGREGATE_TYPE, |compared| {
+        progress.at(compared, most)
+    })
+    .await;
+    progress.end();
+    found.context(NoAnswer)
+}
+
+/// What a comparison found, on one line, without what does not fit.
+pub(crate) fn summary(found: &ClaimsVerified) -> String {
+    if found.fits {
+        let unreadable = match found.unreadable {
+            0 => String::new(),
+            unreadable => format!("; {unreadable} patients have events that cannot be read"),
+        };
+        format!(
+            "all {} claims of {} patients{unreadable}",
+            found.claims, found.aggregates
+        )
+    } else {
+        format!(
+            "{} do not fit; `patients claims verify` names them",
+            found.misfits.count
+        )
+    }
+}
+
+async fn verify(log: &EventLog, json: bool) -> anyhow::Result<()> {
+    let found = compare(log, json).await?;
+    if json {
+        print_json(&found)?;
+    } else if found.fits {
+        print(&format!("fits  {}", summary(&found)))?;
+    } else {
+        print(&named("does not fit", &found.misfits))?;
+    }
+    if !found.fits {
+        bail!("the claims are not what the log says; `patients claims rebuild` repairs them");
+    }
+    Ok(())
+}
+
+async fn rebuild(log: &EventLog, json: bool) -> anyhow::Result<()> {
+    let most = log.head().await.context(NoAnswer)?.position.get();
+    let mut progress = Progress::start("patients", 0, most, json);
+    let done = table::rebuild(log, &EmailClaims, AGGREGATE_TYPE, |done| progress.at(done, most)).await;
+    progress.end();
+    let done = done.context(NoAnswer)?;
+    let Rebuilt {
+        aggregates,
+        inserted,
+        deleted,
+        unreadable,
+        misfits,
+    } = &done;
+    if json {
+        let mut answer = serde_json::to_value(&done)?;
+        answer["fits"] = json!(misfits.count == 0);
+        print_json(&answer)?;
+    } else {
+        print(&format!(
+            "{aggregates} patients: {inserted} claims inserted, {deleted} deleted"
+        ))?;
+        if *unreadable > 0 {
+            print(&format!(
+                "{unreadable} patients have events that cannot be read: their claims stay"
+            ))?;
+        }
+        if misfits.count > 0 {
+            print(&named("cannot be repaired", misfits))?;
+        }
+    }
+    if misfits.count > 0 {
+        bail!("{} claims cannot be repaired from the log", misfits.count);
+    }
+    Ok(())
+}
+
+fn named(what: &str, misfits: &ClaimMisfits) -> String {
+    let mut lines = vec![format!("{what}: {}, the first:", misfits.count)];
+    lines.extend(
+        misfits
+            .first
+            .iter()
+            .map(|misfit| format!("  {} {}", misfit.aggregate_id, misfit.problem)),
+    );
+    lines.join("\n")
+}
