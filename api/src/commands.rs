@@ -10,19 +10,22 @@ use cqrs_es::persist::PersistedEventStore;
 use cqrs_es::{Aggregate, AggregateError, CqrsFramework};
 use domain::{Patient, PatientCommand, PatientDetails, PatientError, PatientEvent, Registration, upcasters};
 use eventstore::{
-    AppendError, AppendQueue, Appended, ClaimRules, Clock, EventLog, EventRepository, Position, TraceContext,
-    trace,
+    AppendError, AppendQueue, Appended, ClaimRules, Clock, EventLog, EventRepository, Position,
+    RecordedEvent, TraceContext, trace,
 };
 use tracing::{Instrument, Span, field};
 use uuid::Uuid;
 
 use crate::observe::new_id;
-use claims::EmailClaims;
+pub use claims::EmailClaims;
 pub(crate) use claims::{email_claim, older_email_claim};
 use running::Running;
 
 /// The namespace in which an `Idempotency-Key` names a patient (UUID version 5, RFC 9562).
 const IDEMPOTENCY_KEYS: Uuid = Uuid::from_u128(0x6f1f_0f5e_9d0c_5c3b_8a44_2f6b_7a90_31d7);
+
+/// The type of the aggregates, as stored.
+pub const AGGREGATE_TYPE: &str = Patient::TYPE;
 
 /// How often a deletion starts again because another command came between.
 const TRIES: u32 = 3;
@@ -94,6 +97,18 @@ pub enum CommandError {
     /// The process is shutting down.
     #[error("shutting down")]
     ShuttingDown,
+    /// Other commands for the same patient came first, each time that it was tried.
+    #[error("other commands for the patient came first, {TRIES} times")]
+    Contended,
+    /// The clock of this process is wrong; nothing was written.
+    #[error("the clock of this process is wrong")]
+    ClockWrong,
+    /// The log is damaged; nothing was written.
+    #[error("the log is damaged")]
+    LogDamaged,
+    /// An event of the patient cannot be read; nothing was written.
+    #[error("an event of the patient cannot be read")]
+    Unreadable,
     /// The database cannot be reached; nothing was written.
     #[error("the database cannot be reached")]
     Unavailable,
@@ -238,7 +253,7 @@ impl Commands {
                 Err(Refused::Conflict) => {}
             }
         }
-        Err(CommandError::Overloaded)
+        Err(CommandError::Contended)
     }
 
     async fn execute(
@@ -277,10 +292,7 @@ impl Commands {
 
     /// The first answer again, for a retry of the same registration.
     async fn repeat(&self, id: Uuid, details: PatientDetails) -> Result<Registered, CommandError> {
-        let first = self.first_event(id).await.map_err(|error| {
-            tracing::error!(patient.id = %id, %error, "the first event of a patient could not be read");
-            CommandError::Unavailable
-        })?;
+        let first = self.first_event(id).await?;
         let Some((position, first)) = first else {
             return Err(CommandError::Internal);
         };
@@ -298,23 +310,31 @@ impl Commands {
         }
     }
 
-    async fn first_event(
-        &self,
-        id: Uuid,
-    ) -> Result<Option<(Position, PatientEvent)>, Box<dyn std::error::Error + Send + Sync>> {
+    async fn events(&self, id: Uuid) -> eventstore::Result<Vec<RecordedEvent>> {
         let mut connection = self.log.database().reader().await?;
         let id = id.to_string();
-        let events = EventLog::events_of(
+        EventLog::events_of(
             &mut connection,
             Patient::TYPE,
             &[id.as_str()],
             Position::BEGINNING,
         )
-        .await?;
+        .await
+    }
+
+    async fn first_event(&self, id: Uuid) -> Result<Option<(Position, PatientEvent)>, CommandError> {
+        let events = self.events(id).await.map_err(|error| {
+            tracing::error!(patient.id = %id, %error, "the first event of a patient could not be read");
+            unavailable(&error)
+        })?;
         let Some(first) = events.into_iter().next() else {
             return Ok(None);
         };
-        let event = PatientEvent::from_stored(&first.event_type, &first.event_version, &first.payload)?;
+        let event = PatientEvent::from_stored(&first.event_type, &first.event_version, &first.payload);
+        let event = event.map_err(|error| {
+            tracing::error!(patient.id = %id, %error, "the first event of a patient cannot be read");
+            CommandError::Unreadable
+        })?;
         Ok(Some((first.position, event)))
     }
 }
@@ -345,13 +365,19 @@ fn refused(id: Uuid, error: AggregateError<PatientError>) -> Refused {
         // Its text would quote the payload.
         AggregateError::DeserializationError(_) => {
             tracing::error!(patient.id = %id, "a patient's events do not have the shape that this program knows");
-            failed(CommandError::Internal)
+            failed(CommandError::Unreadable)
         }
         AggregateError::UnexpectedError(error) => failed(match error.downcast_ref::<AppendError>() {
             Some(AppendError::ClaimTaken) => CommandError::EmailTaken,
             Some(AppendError::Overloaded) => CommandError::Overloaded,
             Some(AppendError::ShutDown) => CommandError::ShuttingDown,
             Some(AppendError::Unavailable(error)) => unavailable(error),
+            Some(AppendError::ClockWrong(_)) => CommandError::ClockWrong,
+            Some(AppendError::Damaged(cause)) => {
+                // Said once for the whole log, but not which patients meet it.
+                tracing::error!(patient.id = %id, error = %cause, "an append was refused");
+                CommandError::LogDamaged
+            }
             Some(AppendError::InDoubt(_) | AppendError::Failed) => CommandError::OutcomeUnknown,
             Some(error) => {
                 tracing::error!(patient.id = %id, %error, "an append was refused");
@@ -369,6 +395,7 @@ const fn unavailable(error: &eventstore::Error) -> CommandError {
     match error {
         eventstore::Error::ReadOnly(_) => CommandError::ReadOnly,
         eventstore::Error::FileLost { .. } => CommandError::DatabaseFileLost,
+        eventstore::Error::Damaged { .. } | eventstore::Error::NoHead => CommandError::LogDamaged,
         _ => CommandError::Unavailable,
     }
 }

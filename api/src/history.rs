@@ -2,6 +2,7 @@
 
 use cqrs_es::Aggregate;
 use domain::{Patient, PatientDetails, PatientState, StoredEvent, Until};
+use eventstore::append::CLOCKS_APART;
 use eventstore::{EventLog, Position, RecordedEvent, Timestamp};
 use serde::Serialize;
 use uuid::Uuid;
@@ -103,13 +104,28 @@ impl PatientHistory {
     ///
     /// [`ReadError::Store`]; [`ReadError::Unreadable`] if one of these events cannot be read.
     pub async fn state(&self, id: Uuid, until: Until<Timestamp>) -> Result<Told, ReadError> {
+        self.state_as_of(id, until, None).await
+    }
+
+    /// As [`PatientHistory::state`]. If the time is given, an event that was recorded in its future, which is by a wrong clock,
+    /// counts from when the log had the right time again.
+    async fn state_as_of(
+        &self,
+        id: Uuid,
+        until: Until<Timestamp>,
+        now: Option<Timestamp>,
+    ) -> Result<Told, ReadError> {
         let mut patient = Patient::default();
         let mut last = None;
         'replay: loop {
             let events = self.events(id, patient.sequence(), PAGE).await?;
             let full = events.len() >= PAGE as usize;
             for event in events {
-                if !until.takes(event.sequence, &event.recorded_at) {
+                let happened_at = match now {
+                    Some(now) if event.recorded_at > now => self.log.right_time(event.position, now).await?,
+                    _ => None,
+                };
+                if !until.takes(event.sequence, &happened_at.unwrap_or(event.recorded_at)) {
                     if last.is_none() {
                         return Ok(Told::NobodyYet);
                     }
@@ -117,7 +133,7 @@ impl PatientHistory {
                 }
                 let (position, recorded_at) = (event.position, event.recorded_at);
                 patient
-                    .replay([stored(event)], &until)
+                    .replay([stored(event)], &Until::Now)
                     .map_err(|source| ReadError::Unreadable { position, source })?;
                 last = Some((position, recorded_at));
             }
@@ -141,10 +157,10 @@ impl PatientHistory {
     /// As [`PatientHistory::state`].
     pub async fn at(&self, id: Uuid, moment: Timestamp, now: Timestamp) -> Result<Told, ReadError> {
         // Another process's clock may be ahead of this one's.
-        if moment > now && moment > self.log.head().await?.recorded_at {
+        if moment > now && (moment > now + CLOCKS_APART || moment > self.log.head().await?.recorded_at) {
             return Ok(Told::Future);
         }
-        self.state(id, Until::Moment(moment)).await
+        self.state_as_of(id, Until::Moment(moment), Some(now)).await
     }
 }
 

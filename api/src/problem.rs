@@ -126,6 +126,18 @@ pub enum ApiError {
     TooManyStreams,
     /// The process is shutting down.
     ShuttingDown,
+    /// The clock of the process is wrong, so nothing is recorded.
+    ClockWrong,
+    /// The log, or the row that says where it ends, was altered.
+    LogDamaged,
+    /// What says how far the read table is, or which generation is served, was altered.
+    ReadTableDamaged,
+    /// The table of claims names the wrong patient.
+    ClaimsDamaged,
+    /// An event of the patient cannot be read.
+    PatientUnreadable,
+    /// Other commands for the same patient came first, again and again.
+    Contended,
     /// The database cannot be reached.
     Unavailable,
     /// The database accepts no writes.
@@ -186,6 +198,12 @@ impl ApiError {
             Self::Overloaded => &kinds::OVERLOADED,
             Self::TooManyStreams => &kinds::TOO_MANY_STREAMS,
             Self::ShuttingDown => &kinds::SHUTTING_DOWN,
+            Self::ClockWrong => &kinds::CLOCK_WRONG,
+            Self::LogDamaged => &kinds::LOG_DAMAGED,
+            Self::ReadTableDamaged => &kinds::READ_TABLE_DAMAGED,
+            Self::ClaimsDamaged => &kinds::CLAIMS_DAMAGED,
+            Self::PatientUnreadable => &kinds::PATIENT_UNREADABLE,
+            Self::Contended => &kinds::CONTENDED,
             Self::Unavailable => &kinds::UNAVAILABLE,
             Self::ReadOnly => &kinds::DATABASE_READ_ONLY,
             Self::DatabaseFileLost => &kinds::DATABASE_FILE_LOST,
@@ -225,7 +243,7 @@ impl IntoResponse for ApiError {
         let status = kind.status;
         let detail = self.detail();
         let (mut errors, mut position, mut location) = (Vec::new(), None, None);
-        let mut wait = kind.is_to_be_retried().then_some(1);
+        let mut wait = kind.retry_after();
         let challenge = self.challenge();
         match self {
             Self::Invalid(problems) => errors = problems,
@@ -274,6 +292,11 @@ impl From<&eventstore::Error> for ApiError {
         match error {
             eventstore::Error::ReadOnly(_) => Self::ReadOnly,
             eventstore::Error::FileLost { .. } => Self::DatabaseFileLost,
+            eventstore::Error::Damaged { .. } | eventstore::Error::NoHead => Self::LogDamaged,
+            eventstore::Error::BadCheckpoint { .. } | eventstore::Error::NoSuchGeneration { .. } => {
+                Self::ReadTableDamaged
+            }
+            eventstore::Error::ClockWrong { .. } => Self::ClockWrong,
             _ => Self::Unavailable,
         }
     }
@@ -290,6 +313,10 @@ impl From<CommandError> for ApiError {
             CommandError::SequenceMismatch { actual } => Self::PreconditionFailed(actual),
             CommandError::Overloaded => Self::Overloaded,
             CommandError::ShuttingDown => Self::ShuttingDown,
+            CommandError::Contended => Self::Contended,
+            CommandError::ClockWrong => Self::ClockWrong,
+            CommandError::LogDamaged => Self::LogDamaged,
+            CommandError::Unreadable => Self::PatientUnreadable,
             CommandError::Unavailable => Self::Unavailable,
             CommandError::ReadOnly => Self::ReadOnly,
             CommandError::DatabaseFileLost => Self::DatabaseFileLost,

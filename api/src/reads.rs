@@ -4,12 +4,13 @@ mod by_id;
 mod by_name;
 mod kept;
 mod list;
+mod trust;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use domain::{Email, PatientDetails};
-use eventstore::{Coalescer, EventLog, Position, Rejected};
+use eventstore::{Claim, Coalescer, EventLog, Position, Rejected};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -19,6 +20,7 @@ use by_id::PatientBatch;
 pub use by_name::NameRange;
 use list::ListBatch;
 pub use list::{PageRequest, PatientPage};
+use trust::Trust;
 
 /// Batches of reads by id that are under way at a time: one for every two cores, and two at most. A statement costs MySQL as much as
 /// some twenty more ids in one, so on few cores a second one beside it only makes both smaller.
@@ -74,6 +76,12 @@ pub enum ReadError {
         /// What is wrong with it.
         source: domain::StoredEventError,
     },
+    /// The patient who holds the claim on an email does not have that email.
+    #[error("the claim on an email is held by {holder}, who does not have that email")]
+    ClaimsDamaged {
+        /// The aggregate id in the table of claims.
+        holder: String,
+    },
     /// The read table has rows that an earlier version wrote, which are not found by name.
     #[error("the read table is to be rebuilt before names can be searched")]
     RebuildNeeded,
@@ -110,8 +118,9 @@ pub struct PatientReads {
 impl PatientReads {
     pub(crate) fn start(log: &EventLog) -> Self {
         let database = || log.database().clone();
-        let by_id = (0..workers()).map(|_| PatientBatch::new(database()));
-        let pages = (0..PAGE_WORKERS).map(|_| ListBatch::new(database()));
+        let trust = Arc::new(Trust::default());
+        let by_id = (0..workers()).map(|_| PatientBatch::new(database(), Arc::clone(&trust)));
+        let pages = (0..PAGE_WORKERS).map(|_| ListBatch::new(database(), Arc::clone(&trust)));
         Self {
             by_id: Coalescer::start(by_id, CAPACITY, LARGEST),
             pages: Coalescer::start(pages, PAGE_CAPACITY, MOST_PAGES),
@@ -141,21 +150,34 @@ impl PatientReads {
     ///
     /// [`ReadError`].
     pub async fn by_email(&self, email: &Email) -> Result<Option<(Uuid, Arc<PatientDetails>)>, ReadError> {
-        let mut connection = self.log.database().reader().await?;
-        let email = email.as_str();
-        let mut holder = email_claim(email).holder(&mut connection).await?;
-        if let (None, Some(older)) = (&holder, older_email_claim(email)) {
-            holder = older.holder(&mut connection).await?;
+        let asked = email_claim(email.as_str());
+        let mut claim = asked;
+        let mut holder = self.holder(claim).await?;
+        if let (None, Some(older)) = (&holder, older_email_claim(email.as_str())) {
+            claim = older;
+            holder = self.holder(claim).await?;
         }
-        drop(connection);
-        let Some(id) = holder.and_then(|id| Uuid::try_parse(&id).ok()) else {
+        let Some(holder) = holder else {
             return Ok(None);
         };
+        let damaged = |holder| Err(ReadError::ClaimsDamaged { holder });
+        let Ok(id) = Uuid::try_parse(&holder) else {
+            return damaged(holder);
+        };
         match self.by_id(id).await? {
-            Found::Active(details, _) => Ok(Some((id, details))),
-            // Deleted since: at that moment nobody had the email.
-            Found::Deleted | Found::Nothing => Ok(None),
+            Found::Active(details, _) if email_claim(&details.email) == asked => Ok(Some((id, details))),
+            Found::Active(..) => damaged(holder),
+            // Deleted since, and then the claim is gone: at that moment nobody had the email.
+            Found::Deleted | Found::Nothing => match self.holder(claim).await? {
+                Some(still) if still == holder => damaged(holder),
+                _ => Ok(None),
+            },
         }
+    }
+
+    async fn holder(&self, claim: Claim) -> Result<Option<String>, ReadError> {
+        let mut connection = self.log.database().reader().await?;
+        Ok(claim.holder(&mut connection).await?)
     }
 
     /// The active patients of a page, as far as they are projected.
@@ -171,7 +193,7 @@ impl PatientReads {
     ///
     /// # Errors
     ///
-    /// [`ReadError::Store`].
+    /// [`ReadError::Store`], also if the checkpoint cannot be true: then nothing is finished for certain.
     pub async fn wait_for(
         &self,
         position: Position,

@@ -160,15 +160,19 @@ impl From<ReadError> for ApiError {
             ReadError::Overloaded => Self::Overloaded,
             ReadError::ShuttingDown => Self::ShuttingDown,
             ReadError::RebuildNeeded => Self::RebuildNeeded,
-            ReadError::Store(error) if matches!(*error, eventstore::Error::Damaged { .. }) => {
-                tracing::error!(%error, "the log is damaged");
-                Self::Internal
-            }
             ReadError::Store(error) => {
                 tracing::error!(%error, "patients could not be read");
                 Self::from(error.as_ref())
             }
-            ReadError::Unreadable { .. } | ReadError::Failed => {
+            ReadError::ClaimsDamaged { .. } => {
+                tracing::error!(%error, "a search by email found a damaged claim");
+                Self::ClaimsDamaged
+            }
+            ReadError::Unreadable { .. } => {
+                tracing::error!(%error, "an event of a patient cannot be read");
+                Self::PatientUnreadable
+            }
+            ReadError::Failed => {
                 tracing::error!(%error, "a patient could not be read");
                 Self::Internal
             }

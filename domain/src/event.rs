@@ -5,7 +5,7 @@ use std::fmt;
 use cqrs_es::{Aggregate, DomainEvent};
 use serde::{Deserialize, Serialize};
 
-use crate::{Patient, PatientDetails, PatientState, Registration};
+use crate::{Patient, PatientDetails, PatientState, Registration, StoredEventError};
 
 /// The type name of [`PatientEvent::PatientRegistered`], as stored.
 pub const PATIENT_REGISTERED: &str = "PatientRegistered";
@@ -63,6 +63,25 @@ impl PatientEvent {
         match patient.into_state() {
             PatientState::Active(details) => Some(details),
             PatientState::Unregistered | PatientState::Deleted => None,
+        }
+    }
+
+    /// What is known of the patient after this event, for a reader that keeps one row a patient: its details, or nothing if it was
+    /// deleted.
+    ///
+    /// # Errors
+    ///
+    /// [`StoredEventError::Partial`] if the event tells only a part of its patient.
+    pub fn into_row(self) -> Result<Option<PatientDetails>, StoredEventError> {
+        let event_type = self.type_name();
+        let mut patient = Patient::default();
+        patient.apply(self);
+        match patient.into_state() {
+            PatientState::Active(details) => Ok(Some(details)),
+            PatientState::Deleted => Ok(None),
+            PatientState::Unregistered => Err(StoredEventError::Partial {
+                event_type: event_type.to_owned(),
+            }),
         }
     }
 

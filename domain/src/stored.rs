@@ -28,6 +28,12 @@ pub enum StoredEventError {
         /// The version, as stored.
         event_version: String,
     },
+    /// The event tells only a part of its patient, and its reader needs all of it.
+    #[error("{event_type} tells only a part of its patient")]
+    Partial {
+        /// The type, as stored.
+        event_type: String,
+    },
     /// The payload does not have the shape that its type and version promise.
     #[error("the payload does not have the shape of {event_type} version {event_version}")]
     Malformed {

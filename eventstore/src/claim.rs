@@ -67,6 +67,12 @@ pub trait ClaimRules: Send + Sync + 'static {
         &self,
         event: &SerializedEvent,
     ) -> std::result::Result<Vec<ClaimChange>, Box<dyn std::error::Error + Send + Sync>>;
+
+    /// The claim that an older version of the rules took with `event`, where it is another one than today: the aggregate may hold
+    /// either.
+    fn older(&self, _event: &SerializedEvent) -> Option<Claim> {
+        None
+    }
 }
 
 /// No event claims anything.

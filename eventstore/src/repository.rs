@@ -108,7 +108,9 @@ impl PersistedEventRepository for EventRepository {
             })
             .await?;
         // An event that cannot be read is for the aggregate to refuse; until then, all that is held may be given back.
-        if let Ok(changes) = self.changes(&events) {
+        if let Ok(mut changes) = self.changes(&events) {
+            let older = events.iter().filter_map(|event| self.claims.older(event));
+            changes.extend(older.map(ClaimChange::Take));
             // One repository serves one command, which reads the events once.
             let _ = self.claimed.set(changes);
         }

@@ -20,7 +20,8 @@ pub(crate) fn older_email_claim(email: &str) -> Option<Claim> {
 }
 
 /// A registration takes the claim on its email, a deletion gives it back.
-pub(super) struct EmailClaims;
+#[derive(Debug, Clone, Copy, Default)]
+pub struct EmailClaims;
 
 impl ClaimRules for EmailClaims {
     fn changes(&self, event: &SerializedEvent) -> Result<Vec<ClaimChange>, Box<dyn Error + Send + Sync>> {
@@ -30,5 +31,12 @@ impl ClaimRules for EmailClaims {
             PatientEvent::PatientDeleted {} => ClaimChange::ReleaseAll,
         };
         Ok(vec![change])
+    }
+
+    fn older(&self, event: &SerializedEvent) -> Option<Claim> {
+        match PatientEvent::from_stored(&event.event_type, &event.event_version, &event.payload).ok()? {
+            PatientEvent::PatientRegistered { email, .. } => older_email_claim(&email),
+            PatientEvent::PatientDeleted {} => None,
+        }
     }
 }

@@ -162,6 +162,9 @@ pub(crate) struct Subscription {
     /// Why it does not move, if it does not.
     #[schema(required)]
     failure: Option<Failure>,
+    /// Why what the database says of it cannot be true: its checkpoint, or the generation that is served, was altered.
+    #[schema(required = false)]
+    damage: String,
     /// Its table, if it is a projection.
     #[schema(required = false)]
     projection: Projection,

@@ -30,6 +30,20 @@ impl Kind {
         ) || *self == REQUEST_IN_PROGRESS
     }
 
+    /// How many seconds a client waits before it retries; nothing if a retry does not help. What a person has to repair takes
+    /// longer than a moment.
+    pub(crate) fn retry_after(&self) -> Option<u64> {
+        let to_repair = [
+            CLOCK_WRONG,
+            LOG_DAMAGED,
+            READ_TABLE_DAMAGED,
+            CLAIMS_DAMAGED,
+            PATIENT_UNREADABLE,
+        ];
+        let seconds = if to_repair.contains(self) { 30 } else { 1 };
+        self.is_to_be_retried().then_some(seconds)
+    }
+
     /// The kind with that slug.
     pub(crate) fn named(slug: &str) -> Option<&'static Self> {
         ALL.iter().find(|kind| kind.slug == slug)
@@ -182,6 +196,35 @@ kinds! {
         "This process is shutting down. Nothing was done; try again.",
         "The process is being stopped, as when a new version is put in place. Nothing was done. Try again; another process or \
          the next one answers.";
+    CLOCK_WRONG, SERVICE_UNAVAILABLE, "clock-wrong", "Wrong clock",
+        "The clock of this process is wrong. Nothing was done; try another process, or later.",
+        "Every event is recorded with the time of the process that writes it. The clock of this process differs from the clock of \
+         the database by more than five minutes, or was set while the process was running. Nothing was done. An operator sets the \
+         clock right; if it is right already, the operator restarts the process.";
+    LOG_DAMAGED, SERVICE_UNAVAILABLE, "log-damaged", "Log damaged",
+        "The log of events was altered, and the request needs the damaged part. Nothing was done.",
+        "The log of events, or the row that records where it ends, is not as this service left it: somebody changed the database. \
+         Nothing was done, and a retry does not help. An operator runs patients audit verify, which names the damaged position, \
+         and restores the log.";
+    READ_TABLE_DAMAGED, SERVICE_UNAVAILABLE, "read-table-damaged", "Read table damaged",
+        "The database says something impossible about the read table, which therefore is not read.",
+        "The row that records how far the read table follows the log, or which generation of it is served, was altered. Reads by \
+         id and writes still work. An operator sees the reason in patients projection status, and rebuilds the table with \
+         patients projection rebuild.";
+    CLAIMS_DAMAGED, SERVICE_UNAVAILABLE, "claims-damaged", "Claims damaged",
+        "The table that records who has which email names the wrong patient.",
+        "A search by email looks up the patient in the table of claims. The patient that was found does not have this email, so \
+         the table was altered. An operator runs patients claims verify, and then patients claims rebuild, which makes the table \
+         from the log.";
+    PATIENT_UNREADABLE, SERVICE_UNAVAILABLE, "patient-unreadable", "Patient unreadable",
+        "An event of this patient cannot be read, so the state of the patient is not known.",
+        "The log has an event of this patient that this version of the service does not understand, such as one from a newer \
+         version. What the event changed is not known: the patient may have been deleted. Other patients are not affected. An \
+         operator sees the event in patients projection status or the service's own log, and runs a version that can read it.";
+    CONTENDED, SERVICE_UNAVAILABLE, "contended", "Other commands came first",
+        "Other commands for this patient came first, several times. Nothing was done; try again.",
+        "Each time the command was about to be carried out, another command for the same patient was recorded before it. Nothing \
+         was done. Read the patient again, and retry if the command is still right.";
     UNAVAILABLE, SERVICE_UNAVAILABLE, "unavailable", "Unavailable",
         "The database cannot be reached. Nothing was done; try again.",
         "The database does not answer this process. Nothing was done. Try again after the seconds that Retry-After names; \

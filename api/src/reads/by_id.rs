@@ -3,7 +3,8 @@
 //! One statement asks for the rows of all ids, the projection's checkpoint and the log's head. A statement sees one
 //! moment, so if the checkpoint is at the head, a row is the whole truth about its patient, and needs nothing more.
 //! Otherwise the log is asked for what came after the checkpoint. A patient without a row is looked up in the log in
-//! any case: it alone tells a deleted one from one that never was.
+//! any case: it alone tells a deleted one from one that never was. So is a patient with an event that the projection skips, since
+//! the row does not show that event.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -11,22 +12,33 @@ use std::sync::Arc;
 use cqrs_es::Aggregate;
 use domain::{Patient, PatientDetails, PatientEvent};
 use eventstore::database::{in_list, padded};
-use eventstore::{Batch, Connection, Database, Error, EventLog, Position, RecordedEvent, Session};
+use eventstore::{
+    Batch, Connection, Database, Error, EventLog, Position, RecordedEvent, Session, checkpoint,
+};
 use uuid::Uuid;
 
 use super::kept::{KeptConnection, Read};
+use super::trust::Trust;
 use super::{Found, PROJECTION, ReadError};
 
 pub(super) struct PatientBatch {
     connection: KeptConnection,
+    trust: Arc<Trust>,
 }
 
 impl PatientBatch {
-    pub(super) const fn new(database: Database) -> Self {
+    pub(super) const fn new(database: Database, trust: Arc<Trust>) -> Self {
         Self {
             connection: KeptConnection::new(database),
+            trust,
         }
     }
+}
+
+/// The patients to read.
+struct Patients<'p> {
+    ids: &'p [Uuid],
+    trust: &'p Trust,
 }
 
 type Answers = HashMap<Uuid, Result<Found, ReadError>>;
@@ -36,8 +48,11 @@ impl Batch for PatientBatch {
     type Answer = Result<Found, ReadError>;
 
     async fn run(&mut self, ids: Vec<Uuid>) -> Vec<Self::Answer> {
-        let read = self.connection.read(&ids).await;
-        match read {
+        let patients = Patients {
+            ids: &ids,
+            trust: &self.trust,
+        };
+        match self.connection.read(&patients).await {
             Ok(answers) => ids
                 .iter()
                 .map(|id| answers.get(id).cloned().unwrap_or(Ok(Found::Nothing)))
@@ -50,23 +65,32 @@ impl Batch for PatientBatch {
     }
 }
 
-impl Read for Vec<Uuid> {
+impl Read for Patients<'_> {
     type Answer = Answers;
 
     async fn read(&self, connection: &mut Connection) -> Result<Answers, Error> {
-        let keys: Vec<String> = self.iter().map(Uuid::to_string).collect();
+        let keys: Vec<String> = self.ids.iter().map(Uuid::to_string).collect();
         let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
-        let (mut answers, checkpoint, head) = rows(connection, &keys).await?;
+        let Rows {
+            mut answers,
+            checkpoint,
+            head,
+            skips,
+        } = rows(connection, &keys).await?;
+        let doubtful = self.trust.doubtful(connection, skips).await?;
+        // A checkpoint that cannot be true says nothing of any row.
+        let checkpoint =
+            checkpoint::check(PROJECTION, checkpoint, head).map_or(Position::BEGINNING, |()| checkpoint);
 
-        let (mut present, mut absent) = (Vec::with_capacity(keys.len()), Vec::new());
-        for (id, key) in self.iter().zip(keys) {
-            if answers.contains_key(id) {
+        let (mut present, mut whole) = (Vec::with_capacity(keys.len()), Vec::new());
+        for (id, key) in self.ids.iter().zip(keys) {
+            if answers.contains_key(id) && !doubtful.contains(id) {
                 present.push(key);
             } else {
-                absent.push(key);
+                whole.push(key);
             }
         }
-        let mut events = EventLog::events_of(connection, Patient::TYPE, &absent, Position::BEGINNING).await?;
+        let mut events = EventLog::events_of(connection, Patient::TYPE, &whole, Position::BEGINNING).await?;
         if checkpoint < head {
             events.extend(EventLog::events_of(connection, Patient::TYPE, &present, checkpoint).await?);
         }
@@ -75,10 +99,22 @@ impl Read for Vec<Uuid> {
     }
 }
 
-/// The projected rows by id, and how far the projection and the log are, all of one moment.
-async fn rows(connection: &mut Connection, keys: &[&str]) -> Result<(Answers, Position, Position), Error> {
+/// What one statement says, all of one moment.
+struct Rows {
+    /// The projected rows by id.
+    answers: Answers,
+    /// How far the projection is.
+    checkpoint: Position,
+    /// How far the log is.
+    head: Position,
+    /// How many events the projection passes over.
+    skips: i64,
+}
+
+async fn rows(connection: &mut Connection, keys: &[&str]) -> Result<Rows, Error> {
     let sql = format!(
-        "SELECT h.position, COALESCE(c.position, 0), v.id, v.name, v.email, v.phone, v.document_url, v.sequence \
+        "SELECT h.position, COALESCE(c.position, 0), v.id, v.name, v.email, v.phone, v.document_url, v.sequence, \
+         (SELECT COUNT(*) FROM projection_skips WHERE projection = ?) \
          FROM log_head h \
          JOIN projections p ON p.name = ? \
          LEFT JOIN checkpoints c ON c.name = p.name \
@@ -89,11 +125,12 @@ async fn rows(connection: &mut Connection, keys: &[&str]) -> Result<(Answers, Po
     let rows = connection
         .query(&sql)
         .bind(PROJECTION)
+        .bind(PROJECTION)
         .bind_all(padded(keys))
         .fetch_all()
         .await?;
     let first = rows.first().ok_or(Error::NoHead)?;
-    let (head, checkpoint) = (first.get(0)?, first.get(1)?);
+    let (head, checkpoint, skips) = (first.get(0)?, first.get(1)?, first.get(8)?);
     let mut answers = Answers::with_capacity(rows.len());
     for row in &rows {
         let Some(id) = row.get::<Option<&str>, _>(2)?.and_then(parse) else {
@@ -109,7 +146,12 @@ async fn rows(connection: &mut Connection, keys: &[&str]) -> Result<(Answers, Po
         let found = Found::Active(Arc::new(details), sequence.unsigned_abs());
         answers.insert(id, Ok(found));
     }
-    Ok((answers, checkpoint, head))
+    Ok(Rows {
+        answers,
+        checkpoint,
+        head,
+        skips,
+    })
 }
 
 /// The ids are those of the statement, so each is one; another would be nobody's answer.
@@ -121,17 +163,29 @@ fn parse(id: &str) -> Option<Uuid> {
 /// that the row shows already is passed over.
 fn apply(answers: &mut Answers, events: Vec<RecordedEvent>) {
     for event in events {
-        let Some(id) = parse(&event.aggregate_id) else {
+        // MySQL finds an id whatever its case, and with spaces at its end.
+        let Some(id) = parse(event.aggregate_id.trim_end()) else {
             continue;
         };
-        if let Some(Ok(Found::Active(_, sequence))) = answers.get(&id)
-            && *sequence >= event.sequence
-        {
+        let mut spelled = Uuid::encode_buffer();
+        if *id.hyphenated().encode_lower(&mut spelled) != *event.aggregate_id {
+            let damage = Error::Damaged {
+                position: event.position,
+                what: "its aggregate is spelled in another case, or with a space at the end",
+            };
+            answers.insert(id, Err(damage.into()));
             continue;
         }
+        match answers.get(&id) {
+            Some(Ok(Found::Active(_, sequence))) if *sequence >= event.sequence => continue,
+            // What came after an event that cannot be read is not known.
+            Some(Err(_)) => continue,
+            _ => {}
+        }
         let found = PatientEvent::from_stored(&event.event_type, &event.event_version, &event.payload)
-            .map(|read| {
-                read.into_details().map_or(Found::Deleted, |details| {
+            .and_then(PatientEvent::into_row)
+            .map(|details| {
+                details.map_or(Found::Deleted, |details| {
                     Found::Active(Arc::new(details), event.sequence)
                 })
             })

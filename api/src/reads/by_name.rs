@@ -8,6 +8,7 @@ use eventstore::database::Row;
 use eventstore::{Connection, Result, Session};
 
 use super::PROJECTION;
+use super::list::COLUMNS;
 
 /// Those whose names begin with something.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,11 +61,12 @@ async fn select(
     most: i64,
 ) -> Result<Vec<Row>> {
     let sql = format!(
-        "SELECT id, name, email FROM patient_view \
+        "SELECT {COLUMNS} FROM patient_view \
          WHERE generation = (SELECT active_generation FROM projections WHERE name = ?) AND {condition}"
     );
     connection
         .query(&sql)
+        .bind(PROJECTION)
         .bind(PROJECTION)
         .bind_all(values.iter().copied())
         .bind(most)

@@ -1,13 +1,16 @@
 //! The list of patients, page by page. Those who wait for the same page share one statement.
 
+use std::sync::Arc;
+
 use axum::body::Bytes;
 use eventstore::database::Row;
-use eventstore::{Batch, Connection, Database, Position, Result, Session};
+use eventstore::{Batch, Connection, Database, Error, Position, Result, Session, checkpoint};
 use serde::Serialize;
 use uuid::Uuid;
 
 use super::by_name::NameRange;
 use super::kept::{KeptConnection, Read};
+use super::trust::Trust;
 use super::{PROJECTION, ReadError};
 
 /// Which page: the patients after an id, at most so many.
@@ -38,14 +41,20 @@ pub(crate) struct ListedPatient<'r> {
     pub(crate) email: &'r str,
 }
 
+/// The columns of a page's statement, which binds the projection first. The last two are what [`Trust`] needs.
+pub(super) const COLUMNS: &str = "id, name, email, generation, \
+    (SELECT COUNT(*) FROM projection_skips WHERE projection = ?)";
+
 pub(super) struct ListBatch {
     connection: KeptConnection,
+    trust: Arc<Trust>,
 }
 
 impl ListBatch {
-    pub(super) const fn new(database: Database) -> Self {
+    pub(super) const fn new(database: Database, trust: Arc<Trust>) -> Self {
         Self {
             connection: KeptConnection::new(database),
+            trust,
         }
     }
 }
@@ -67,7 +76,11 @@ impl Batch for ListBatch {
                 // A database that is away is not waited for again and again.
                 Err(error.clone())
             } else {
-                match self.connection.read(&request).await {
+                let page = Page {
+                    request: &request,
+                    trust: &self.trust,
+                };
+                match self.connection.read(&page).await {
                     Ok(Some(page)) => {
                         read.push((request, page.clone()));
                         Ok(page)
@@ -82,24 +95,37 @@ impl Batch for ListBatch {
     }
 }
 
-impl Read for PageRequest {
+/// A page to read.
+struct Page<'p> {
+    request: &'p PageRequest,
+    trust: &'p Trust,
+}
+
+impl Read for Page<'_> {
     /// Nothing if the names cannot be searched yet.
     type Answer = Option<PatientPage>;
 
     async fn read(&self, connection: &mut Connection) -> Result<Option<PatientPage>> {
+        let PageRequest { after, limit, named } = self.request;
         // One more than asked for tells whether there is a next page.
-        let most = i64::from(self.limit) + 1;
-        let after = self.after.map(|id| id.to_string()).unwrap_or_default();
-        let mut rows = match &self.named {
+        let most = i64::from(*limit) + 1;
+        let after = after.map(|id| id.to_string()).unwrap_or_default();
+        let mut rows = match named {
             None => of_all(connection, &after, most).await?,
             Some(range) => match range.rows(connection, &after, most).await? {
                 Some(rows) => rows,
                 None => return Ok(None),
             },
         };
-        let more = rows.len() > self.limit as usize;
-        rows.truncate(self.limit as usize);
-        let patients = rows
+        let (generation, skips) = match rows.first() {
+            Some(row) => (Some(row.get(3)?), row.get(4)?),
+            None => (None, 0),
+        };
+        self.trust.check_generation(connection, generation).await?;
+        let doubtful = self.trust.doubtful(connection, skips).await?;
+        let more = rows.len() > *limit as usize;
+        rows.truncate(*limit as usize);
+        let mut patients = rows
             .iter()
             .map(|row| {
                 Ok(ListedPatient {
@@ -114,6 +140,10 @@ impl Read for PageRequest {
         } else {
             None
         };
+        // Their rows may be wrong, and show a patient who was deleted. A read by id says why.
+        if !doubtful.is_empty() {
+            patients.retain(|patient| Uuid::try_parse(patient.id).is_ok_and(|id| !doubtful.contains(&id)));
+        }
         let json = serde_json::to_vec(&patients)?.into();
         Ok(Some(PatientPage { json, next }))
     }
@@ -122,13 +152,14 @@ impl Read for PageRequest {
 /// At most so many patients after an id.
 async fn of_all(connection: &mut Connection, after: &str, most: i64) -> Result<Vec<Row>> {
     let sql = format!(
-        "SELECT id, name, email FROM patient_view{} \
+        "SELECT {COLUMNS} FROM patient_view{} \
          WHERE generation = (SELECT active_generation FROM projections WHERE name = ?) AND id > ? \
          ORDER BY id LIMIT ?",
         connection.dialect().by_primary_key()
     );
     connection
         .query(&sql)
+        .bind(PROJECTION)
         .bind(PROJECTION)
         .bind(after)
         .bind(most)
@@ -140,9 +171,15 @@ async fn of_all(connection: &mut Connection, after: &str, most: i64) -> Result<V
 pub(super) async fn projected(database: &Database) -> Result<Position> {
     let mut connection = database.reader().await?;
     let row = connection
-        .query("SELECT position FROM checkpoints WHERE name = ?")
+        .query(
+            "SELECT COALESCE(c.position, 0), h.position FROM log_head h LEFT JOIN checkpoints c ON c.name = ? \
+             WHERE h.id = 1",
+        )
         .bind(PROJECTION)
         .fetch_optional()
-        .await?;
-    row.map_or(Ok(Position::BEGINNING), |row| row.get(0))
+        .await?
+        .ok_or(Error::NoHead)?;
+    let position = row.get(0)?;
+    checkpoint::check(PROJECTION, position, row.get(1)?)?;
+    Ok(position)
 }

@@ -35,6 +35,10 @@ pub(super) fn described() -> Described {
         kinds::OVERLOADED,
         kinds::SHUTTING_DOWN,
         kinds::UNAVAILABLE,
+        kinds::CLOCK_WRONG,
+        kinds::LOG_DAMAGED,
+        kinds::PATIENT_UNREADABLE,
+        kinds::CONTENDED,
     ])
 }
 

@@ -50,6 +50,8 @@ pub(super) fn described() -> Described {
         kinds::OVERLOADED,
         kinds::SHUTTING_DOWN,
         kinds::UNAVAILABLE,
+        kinds::LOG_DAMAGED,
+        kinds::PATIENT_UNREADABLE,
     ])
 }
 

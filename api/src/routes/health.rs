@@ -6,6 +6,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
+use eventstore::rebuild::ActiveGeneration;
 use eventstore::{Position, SubscriptionStatus};
 use serde::Serialize;
 use serde_json::json;
@@ -36,7 +37,7 @@ struct Health {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false, value_type = i64, required = false, minimum = 0, example = 17)]
     position: Option<Position>,
-    /// `kept`, or `stopped` at an event.
+    /// `kept`, `stopped` at an event, or `damaged`: what the database says of it cannot be true.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false, example = "kept")]
     read_table: Option<&'static str>,
@@ -61,8 +62,8 @@ pub(super) fn ready_described() -> Described {
     Described::new(
         OPERATIONS,
         "Whether the process can serve",
-        "It can if the database answers and accepts writes, and there is room in the append queue. A read table that has stopped is told of, and \
-         is no reason to send clients elsewhere.",
+        "It can if the database answers and accepts writes, there is room in the append queue, and what the database says of the \
+         read table can be true. A read table that has stopped is reported, and is no reason to send clients elsewhere.",
     )
     .answers(200, "It can serve.", health("ready", "up"), [])
     .answers(503, "It cannot serve now.", health("unavailable", "down"), [])
@@ -80,13 +81,14 @@ pub(super) async fn live() -> Response {
     .into_response()
 }
 
-/// The process can serve: the database answers and accepts writes, and there is room in the append queue.
+/// The process can serve: the database answers and accepts writes, there is room in the append queue, and the read table is not
+/// damaged.
 ///
 /// A projection that has stopped at an event is told of, but is no reason to send clients elsewhere: reads by id and writes
 /// do not need it, and no other process would do better.
 pub(super) async fn ready(State(api): State<Api>) -> Response {
     let asked = async {
-        let view = SubscriptionStatus::of(api.log.database(), PROJECTION, api.clock.now()).await?;
+        let view = read_table(&api).await?;
         Ok::<_, eventstore::Error>((view, api.log.is_writable().await?))
     };
     let answer = tokio::time::timeout(PATIENCE, asked)
@@ -100,15 +102,20 @@ pub(super) async fn ready(State(api): State<Api>) -> Response {
     };
     let view = answer.map(|(view, _)| view);
     let full = api.commands.is_full();
-    let ready = database == "up" && !full;
+    let damaged = view.as_ref().is_some_and(|(_, damaged)| *damaged);
+    let ready = database == "up" && !full && !damaged;
     let health = Health {
         status: if ready { "ready" } else { "unavailable" },
         database: Some(database),
         append_queue: Some(if full { "full" } else { "open" }),
-        position: view.as_ref().map(|view| view.head),
-        read_table: view.map(|view| {
+        position: view.as_ref().map(|(view, _)| view.head),
+        read_table: view.map(|(view, damaged)| {
             let stopped = view.failure.is_some_and(|failure| failure.position.is_some());
-            if stopped { "stopped" } else { "kept" }
+            match (damaged, stopped) {
+                (true, _) => "damaged",
+                (false, true) => "stopped",
+                (false, false) => "kept",
+            }
         }),
     };
     let status = if ready {
@@ -117,4 +124,14 @@ pub(super) async fn ready(State(api): State<Api>) -> Response {
         StatusCode::SERVICE_UNAVAILABLE
     };
     (status, Json(health)).into_response()
+}
+
+/// How the read table is, and whether what the database says of it cannot be true.
+async fn read_table(api: &Api) -> eventstore::Result<(SubscriptionStatus, bool)> {
+    let database = api.log.database();
+    let view = SubscriptionStatus::of(database, PROJECTION, api.clock.now()).await?;
+    let generation = ActiveGeneration::of(&mut database.reader().await?, PROJECTION).await?;
+    let served = generation.is_some_and(|generation| generation.check(PROJECTION).is_ok());
+    let damaged = !served || view.check().is_err();
+    Ok((view, damaged))
 }

@@ -76,6 +76,10 @@ pub(super) fn described() -> Described {
         kinds::OVERLOADED,
         kinds::SHUTTING_DOWN,
         kinds::UNAVAILABLE,
+        kinds::LOG_DAMAGED,
+        kinds::READ_TABLE_DAMAGED,
+        kinds::CLAIMS_DAMAGED,
+        kinds::PATIENT_UNREADABLE,
     ])
 }
 

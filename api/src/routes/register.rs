@@ -133,6 +133,9 @@ pub(super) fn described() -> Described {
         kinds::OVERLOADED,
         kinds::SHUTTING_DOWN,
         kinds::UNAVAILABLE,
+        kinds::CLOCK_WRONG,
+        kinds::LOG_DAMAGED,
+        kinds::PATIENT_UNREADABLE,
     ])
 }
 

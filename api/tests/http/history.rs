@@ -207,6 +207,33 @@ async fn a_history_that_was_tampered_with_is_not_told_as_if_it_were_whole() {
         format!("/patients/{id}/history/2"),
     ] {
         let answer = rig.get(&path).await;
-        assert_eq!(answer.body["type"], "/problems/internal", "{path}");
+        assert_eq!(answer.body["type"], "/problems/log-damaged", "{path}");
     }
+}
+
+#[tokio::test]
+async fn a_patient_registered_by_a_clock_that_was_ahead_is_there_from_when_the_time_was_right_again() {
+    Rig::on_each(async |rig| {
+        let id = rig.register("a@example.com").await.id().to_owned();
+        let other = rig.register("b@example.com").await.id().to_owned();
+        let history = rig.get(&format!("/patients/{other}/history")).await;
+        let right = &history.body[0];
+        rig.execute("UPDATE events SET recorded_at = 4102444800000000 WHERE position = 1")
+            .await;
+        let at = async |moment: &str| rig.get(&format!("/patients/{id}?at={moment}")).await;
+        let found = at(&moved(right, 0)).await;
+        assert_eq!(
+            (found.status, &found.body["state"]),
+            (StatusCode::OK, &json!("active"))
+        );
+        assert_eq!(
+            at(&moved(right, -1)).await.body["type"],
+            "/problems/not-registered-yet"
+        );
+        assert_eq!(
+            at("2090-01-01T00:00:00Z").await.status,
+            StatusCode::UNPROCESSABLE_ENTITY
+        );
+    })
+    .await;
 }

@@ -11,6 +11,7 @@ mod access;
 mod audit_reads;
 mod conditional;
 mod cors;
+mod damage;
 mod desk;
 mod errors;
 mod feed;

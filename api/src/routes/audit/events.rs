@@ -115,13 +115,14 @@ pub(super) fn live_described() -> Described {
     .problems(refused())
 }
 
-fn refused() -> [Kind; 5] {
+fn refused() -> [Kind; 6] {
     [
         kinds::INVALID_REQUEST,
         kinds::OVERLOADED,
         kinds::TOO_MANY_STREAMS,
         kinds::SHUTTING_DOWN,
         kinds::UNAVAILABLE,
+        kinds::LOG_DAMAGED,
     ]
 }
 

@@ -48,6 +48,7 @@ pub(super) fn described() -> Described {
         kinds::OVERLOADED,
         kinds::SHUTTING_DOWN,
         kinds::UNAVAILABLE,
+        kinds::LOG_DAMAGED,
     ])
 }
 

@@ -11,8 +11,23 @@ use crate::error::{Error, Result};
 use crate::event::Position;
 use crate::log::EventLog;
 
-/// What an aggregate has taken, unless an event of it cannot be read.
-type Taken = BTreeMap<String, Option<BTreeSet<Claim>>>;
+/// What each aggregate has taken, unless an event of it cannot be read.
+type Taken = BTreeMap<String, Option<Claims>>;
+
+/// The claims that an aggregate has taken.
+#[derive(Default)]
+struct Claims {
+    taken: BTreeSet<Claim>,
+    /// What an older version of the rules took in the place of some.
+    older: BTreeMap<Claim, Claim>,
+}
+
+impl Claims {
+    /// Whether the table may show the claim as the aggregate's.
+    fn contains(&self, claim: &Claim) -> bool {
+        self.taken.contains(claim) || self.older.values().any(|older| older == claim)
+    }
+}
 
 /// The aggregates of one page.
 pub(super) struct Page {
@@ -87,8 +102,12 @@ impl Page {
             .taken
             .iter()
             .filter_map(|(id, taken)| Some((id, taken.as_ref()?)))
-            .flat_map(|(id, taken)| taken.iter().map(move |claim| (*claim, id)))
-            .filter(|(claim, id)| !self.held.contains(&(*claim, (*id).clone())))
+            .flat_map(|(id, claims)| claims.taken.iter().map(move |claim| (claim, id, claims)))
+            .filter(|(claim, id, claims)| {
+                let holds = |claim: &Claim| self.held.contains(&(*claim, (*id).clone()));
+                !holds(claim) && !claims.older.get(claim).is_some_and(holds)
+            })
+            .map(|(claim, id, _)| (*claim, id))
             .collect();
         if missing.is_empty() {
             return Ok(wrong);
@@ -144,22 +163,32 @@ async fn taken(
     aggregate_type: &str,
     ids: &[String],
 ) -> Result<Taken> {
-    let mut changes: BTreeMap<String, Option<Vec<ClaimChange>>> = BTreeMap::new();
+    let mut said: BTreeMap<String, Option<(Vec<ClaimChange>, BTreeMap<Claim, Claim>)>> = BTreeMap::new();
     let keys: Vec<&str> = ids.iter().map(String::as_str).collect();
     for event in EventLog::events_of(session, aggregate_type, &keys, Position::BEGINNING).await? {
-        let so_far = changes
+        let so_far = said
             .entry(event.aggregate_id.clone())
-            .or_insert_with(|| Some(Vec::new()));
-        match (so_far.as_mut(), rules.changes(&SerializedEvent::from(event))) {
-            (Some(so_far), Ok(said)) => so_far.extend(said),
+            .or_insert_with(|| Some((Vec::new(), BTreeMap::new())));
+        let event = SerializedEvent::from(event);
+        match (so_far.as_mut(), rules.changes(&event)) {
+            (Some((changes, older)), Ok(said)) => {
+                if let (Some(ClaimChange::Take(claim)), Some(before)) = (said.first(), rules.older(&event)) {
+                    older.insert(*claim, before);
+                }
+                changes.extend(said);
+            }
             (Some(_), Err(_)) => *so_far = None,
             (None, _) => {}
         }
     }
-    let held = |changes: Option<Vec<ClaimChange>>| changes.map(|changes| held(&changes));
-    Ok(changes
+    let claims = |(changes, mut older): (Vec<ClaimChange>, BTreeMap<Claim, Claim>)| {
+        let taken = held(&changes);
+        older.retain(|claim, _| taken.contains(claim));
+        Claims { taken, older }
+    };
+    Ok(said
         .into_iter()
-        .map(|(id, changes)| (id, held(changes)))
+        .map(|(id, said)| (id, said.map(claims)))
         .collect())
 }
 
