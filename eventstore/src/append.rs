@@ -44,6 +44,7 @@ use thread::Thread;
 use traced::Traced;
 
 pub use clock::CLOCKS_APART;
+pub(crate) use clock::check as check_clock;
 pub use error::AppendError;
 
 /// The most events in one append.

@@ -2,7 +2,8 @@
 
 mod pages;
 
-use crate::clock::Timestamp;
+use crate::append;
+use crate::clock::{Clock, Timestamp};
 use crate::database::{Database, Dialect, Row, Script, Session, in_list, padded};
 use crate::error::{Error, Result};
 use crate::event::{Hash, Position, RecordedEvent};
@@ -37,10 +38,7 @@ impl Head {
     ///
     /// A statement of its own, since a statement may look at the log before it waits for the lock.
     pub(crate) fn evidence(dialect: Dialect) -> String {
-        let clock = match dialect {
-            Dialect::MySql => "TIMESTAMPDIFF(MICROSECOND, '1970-01-01 00:00:00', UTC_TIMESTAMP(6))",
-            Dialect::Sqlite => "NULL",
-        };
+        let clock = clock_of(dialect);
         format!(
             "SELECT e.hash, e.recorded_at, (SELECT MAX(position) FROM events), {clock} FROM log_head h \
              LEFT JOIN events e ON e.position = h.position WHERE h.id = 1"
@@ -68,6 +66,14 @@ impl Head {
             hash: hash(row, 1, position)?,
             recorded_at: row.get(2)?,
         })
+    }
+}
+
+/// The database's clock in microseconds since 1970, whatever the time zone of the session; SQLite has none.
+const fn clock_of(dialect: Dialect) -> &'static str {
+    match dialect {
+        Dialect::MySql => "TIMESTAMPDIFF(MICROSECOND, '1970-01-01 00:00:00', UTC_TIMESTAMP(6))",
+        Dialect::Sqlite => "NULL",
     }
 }
 
@@ -187,6 +193,22 @@ impl EventLog {
         let sql = format!("SELECT {COLUMNS} FROM events WHERE position > ? ORDER BY position LIMIT 1");
         let row = session.query(&sql).bind(after).fetch_optional().await?;
         row.as_ref().map(recorded).transpose()
+    }
+
+    /// Whether `clock` agrees with the clock of the database, so that an append by it would be accepted. SQLite has no clock to
+    /// compare it with.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::ClockWrong`] if it does not agree, [`Error::Database`], [`Error::Timeout`].
+    pub async fn check_clock(&self, clock: &dyn Clock) -> Result<()> {
+        if self.database.dialect() == Dialect::Sqlite {
+            return Ok(());
+        }
+        let sql = format!("SELECT {}", clock_of(self.database.dialect()));
+        let row = self.database.reader().await?.query(&sql).fetch_optional().await?;
+        let database = row.map(|row| row.get::<Timestamp, _>(0)).transpose()?;
+        database.map_or(Ok(()), |database| append::check_clock(clock.now(), database))
     }
 
     /// When the first event after `position` was recorded that is not in the future of `now`; nothing if all of them are. Events

@@ -7,7 +7,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use eventstore::rebuild::ActiveGeneration;
-use eventstore::{Position, SubscriptionStatus};
+use eventstore::{Error, Position, SubscriptionStatus};
 use serde::Serialize;
 use serde_json::json;
 use utoipa::ToSchema;
@@ -41,6 +41,10 @@ struct Health {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false, example = "kept")]
     read_table: Option<&'static str>,
+    /// `wrong`, if the clock of the process differs from the database's, so that nothing can be written.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, example = "wrong")]
+    clock: Option<&'static str>,
 }
 
 pub(super) fn live_described() -> Described {
@@ -62,8 +66,9 @@ pub(super) fn ready_described() -> Described {
     Described::new(
         OPERATIONS,
         "Whether the process can serve",
-        "It can if the database answers and accepts writes, there is room in the append queue, and what the database says of the \
-         read table can be true. A read table that has stopped is reported, and is no reason to send clients elsewhere.",
+        "It can if the database answers and accepts writes, there is room in the append queue, what the database says of the \
+         read table can be true, and the clock of the process agrees with the database's. A read table that has stopped is \
+         reported, and is no reason to send clients elsewhere.",
     )
     .answers(200, "It can serve.", health("ready", "up"), [])
     .answers(503, "It cannot serve now.", health("unavailable", "down"), [])
@@ -77,12 +82,13 @@ pub(super) async fn live() -> Response {
         append_queue: None,
         position: None,
         read_table: None,
+        clock: None,
     })
     .into_response()
 }
 
-/// The process can serve: the database answers and accepts writes, there is room in the append queue, and the read table is not
-/// damaged.
+/// The process can serve: the database answers and accepts writes, there is room in the append queue, the read table is not damaged,
+/// and the clock is right.
 ///
 /// A projection that has stopped at an event is told of, but is no reason to send clients elsewhere: reads by id and writes
 /// do not need it, and no other process would do better.
@@ -103,7 +109,14 @@ pub(super) async fn ready(State(api): State<Api>) -> Response {
     let view = answer.map(|(view, _)| view);
     let full = api.commands.is_full();
     let damaged = view.as_ref().is_some_and(|(_, damaged)| *damaged);
-    let ready = database == "up" && !full && !damaged;
+    let wrong_clock = match &view {
+        Some(_) => {
+            let clock = tokio::time::timeout(PATIENCE, api.log.check_clock(api.clock.as_ref())).await;
+            matches!(clock, Ok(Err(Error::ClockWrong { .. })))
+        }
+        None => false,
+    };
+    let ready = database == "up" && !full && !damaged && !wrong_clock;
     let health = Health {
         status: if ready { "ready" } else { "unavailable" },
         database: Some(database),
@@ -117,6 +130,7 @@ pub(super) async fn ready(State(api): State<Api>) -> Response {
                 (false, false) => "kept",
             }
         }),
+        clock: wrong_clock.then_some("wrong"),
     };
     let status = if ready {
         StatusCode::OK

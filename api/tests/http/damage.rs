@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
+use api::ApiOptions;
+use api::access::Access;
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
-use eventstore::{Clock, NewEvent, Position, Skip, SystemClock};
+use eventstore::{Clock, ManualClock, NewEvent, Position, Skip, SystemClock};
 use serde_json::json;
-use testkit::wait_until;
+use testkit::{mysql_servers, wait_until};
 
 use crate::rig::{Answer, Rig, patient};
 
@@ -265,4 +267,36 @@ async fn a_patient_with_a_skipped_event_is_not_shown_as_if_it_had_not_happened()
         );
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_process_whose_clock_is_not_the_databases_writes_nothing_and_is_not_ready() {
+    for server in mysql_servers() {
+        let database = server.create_database().await;
+        let right = SystemClock.now();
+        let clock = ManualClock::at(right);
+        let options = ApiOptions::default();
+        let rig = Rig::by_clock(&database.url, Access::open(), options, None, clock.clone()).await;
+        let first = rig.register("a@example.com").await;
+        for wrong in [
+            right + Duration::from_hours(24 * 3650),
+            right - Duration::from_mins(10),
+        ] {
+            clock.set(wrong);
+            is_problem(
+                &rig.post("/register", &patient("b@example.com")).await,
+                "clock-wrong",
+            );
+            is_problem(&rig.delete(first.id()).await, "clock-wrong");
+            let ready = rig.get("/health/ready").await;
+            assert_eq!(ready.status, StatusCode::SERVICE_UNAVAILABLE);
+            assert_eq!(ready.body["clock"], "wrong");
+            let read = rig.get(&format!("/patients/{}", first.id())).await;
+            assert_eq!(read.status, StatusCode::OK, "reads go on");
+        }
+        clock.set(right);
+        let second = rig.register("b@example.com").await;
+        assert_eq!(second.header("event-position"), "2");
+        assert_eq!(rig.get("/health/ready").await.status, StatusCode::OK);
+    }
 }

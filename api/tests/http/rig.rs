@@ -14,8 +14,8 @@ use axum::http::response::Parts;
 use axum::http::{HeaderMap, HeaderValue, Request, StatusCode};
 use axum::response::Response;
 use eventstore::{
-    AppendQueue, Database, DatabaseOptions, Dialect, EventLog, Position, Session, Signal, Subscription,
-    SystemClock, Transaction,
+    AppendQueue, Clock, Database, DatabaseOptions, Dialect, EventLog, Position, Session, Signal,
+    Subscription, SystemClock, Transaction,
 };
 use futures::FutureExt;
 use projector::{PATIENT_VIEW, PatientView};
@@ -115,13 +115,23 @@ impl Rig {
         options: ApiOptions,
         folder: Option<TempDir>,
     ) -> Self {
+        Self::by_clock(url, access, options, folder, SystemClock::shared()).await
+    }
+
+    /// With a clock of the test's own for the API and its appends.
+    pub(crate) async fn by_clock(
+        url: &str,
+        access: Access,
+        options: ApiOptions,
+        folder: Option<TempDir>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
         let database = Database::connect(url, DatabaseOptions::default()).await.unwrap();
         migrations::migrate(&database, SystemClock::shared(), "test")
             .await
             .unwrap();
         let log = EventLog::new(database.clone());
         let signal = Signal::in_process();
-        let clock = SystemClock::shared();
         let appends = AppendQueue::start(database, signal.clone(), Arc::clone(&clock), QUEUE, QUEUE);
         let options = ApiOptions {
             read_wait: Duration::from_millis(200),

@@ -63,11 +63,8 @@ impl CheckedClock {
         let Some(database) = database else {
             return self.against_monotonic(now, head);
         };
-        let ahead = now.micros_after(database);
-        METRICS.clock_offset(ahead);
-        if is_apart(ahead) {
-            return Err(wrong(ahead, "the database's clock"));
-        }
+        METRICS.clock_offset(now.micros_after(database));
+        check(now, database)?;
         Ok(Checked {
             now,
             reference: database,
@@ -124,6 +121,15 @@ impl Monotonic {
             }
         }
     }
+}
+
+/// Whether `now` is near enough to the time of the database.
+pub(crate) fn check(now: Timestamp, database: Timestamp) -> Result<()> {
+    let ahead = now.micros_after(database);
+    if is_apart(ahead) {
+        return Err(wrong(ahead, "the database's clock"));
+    }
+    Ok(())
 }
 
 fn is_apart(micros: i64) -> bool {
