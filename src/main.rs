@@ -39,7 +39,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("{error:#}");
-            ExitCode::from(if error.is::<audit::NoAnswer>() { 2 } else { 1 })
+            ExitCode::from(audit::exit_code(&error))
         }
     }
 }
