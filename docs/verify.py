@@ -6,17 +6,23 @@
 
 FILE is what `patients audit export` (NDJSON, not CSV) and `patients audit prove` write; docs/audit.md defines both. An
 export that does not begin with the first event needs --after, and then has no root. Exit code 0: everything fits, and
-every trusted head is met; 1: something does not.
+every trusted head is met; 1: something does not; 2: the file cannot be read; 3: a proof is consistent, but proves nothing,
+since no head is trusted.
 """
 
 import argparse
 import hashlib
+import io
 import json
+import math
 import re
 import sys
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal
 
+DEPTH = 31  # nested arrays and objects in a payload or metadata
+STEP_BACK = 300_000_000  # microseconds: a longer step back of the times is a break, a shorter one does not fit
+NAMED_BREAKS = 10
 EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 COLUMNS = {"position", "aggregate_type", "aggregate_id", "sequence", "event_type", "event_version", "payload",
            "metadata", "recorded_at", "hash"}
@@ -54,9 +60,14 @@ def digests(path):
     return [digest(hash) for hash in path]
 
 
-def whole(value, most=2 ** 64 - 1):
-    fits(type(value) is int and 0 <= value <= most, "a size, position or sequence is not a whole number")
+def whole(value, least=0, most=2 ** 64 - 1):
+    fits(type(value) is int and least <= value <= most, "a size, position or sequence is not a whole number")
     return value
+
+
+def counted(value):
+    """A position or sequence: from 1, as a column of 64 bits holds it."""
+    return whole(value, 1, 2 ** 63 - 1)
 
 
 # JSON, read strictly and written as RFC 8785 has it.
@@ -67,13 +78,33 @@ def unique(pairs):
     return dict(pairs)
 
 
+def double(text):
+    """A number with a fraction or an exponent: no other than the shortest one that gives its double."""
+    value = float(text)
+    if not re.search("[1-9]", re.split("[eE]", text)[0]):
+        return value
+    try:
+        exact = math.isfinite(value) and Decimal(text) == Decimal(repr(value))
+    except ArithmeticError:
+        exact = False
+    fits(exact, "a number that loses precision as a double")
+    return value
+
+
 def read_json(text):
     def refuse(constant):
         raise Misfit(f"{constant} is not JSON")
     try:
-        return json.loads(text, object_pairs_hook=unique, parse_constant=refuse)
+        return json.loads(text, object_pairs_hook=unique, parse_constant=refuse, parse_float=double)
     except (ValueError, RecursionError) as error:
         raise Misfit(f"not JSON: {error}") from None
+
+
+def too_deep(value, levels=DEPTH):
+    if not isinstance(value, (dict, list)):
+        return False
+    inner = value.values() if isinstance(value, dict) else value
+    return levels == 0 or any(too_deep(item, levels - 1) for item in inner)
 
 
 def number(value):
@@ -98,23 +129,32 @@ def number(value):
     return "-" * sign + text
 
 
+def string(value):
+    fits(not re.search("[\ud800-\udfff]", value), "a text has half a surrogate pair")
+    return json.dumps(value, ensure_ascii=False)
+
+
 def canonical(value):
     if isinstance(value, dict):
         names = sorted(value, key=lambda name: name.encode("utf-16-be", "surrogatepass"))
-        return "{" + ",".join(canonical(name) + ":" + canonical(value[name]) for name in names) + "}"
+        return "{" + ",".join(string(name) + ":" + canonical(value[name]) for name in names) + "}"
     if isinstance(value, list):
         return "[" + ",".join(map(canonical, value)) + "]"
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         return number(value)
-    return json.dumps(value, ensure_ascii=False)
+    return string(value) if isinstance(value, str) else json.dumps(value)
 
 
 # The chain.
 
 def microseconds(text):
+    """RFC 3339 in UTC with six decimals, in the years 0001 to 9999."""
     fits(re.fullmatch("[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}[.][0-9]{6}Z", text),
          "recorded_at is not a time")
-    moment = datetime.strptime(text, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=timezone.utc)
+    try:
+        moment = datetime.strptime(text, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=timezone.utc)
+    except ValueError:
+        raise Misfit("recorded_at is not a time") from None
     return (moment - EPOCH) // timedelta(microseconds=1)
 
 
@@ -122,9 +162,10 @@ def link(previous, event):
     """The hash of an event, from the one before it."""
     members(event, COLUMNS)
     fits(all(isinstance(event[name], str) for name in TEXTS), "a column is not a text")
+    fits(not too_deep(event["payload"]) and not too_deep(event["metadata"]), "an event is nested too deeply")
     # Whole numbers stay whole: positions may have more digits than a double.
-    numbers = {"position": whole(event["position"], 2 ** 63 - 1), "recorded_at": microseconds(event["recorded_at"]),
-               "sequence": whole(event["sequence"])}
+    numbers = {"position": counted(event["position"]), "recorded_at": microseconds(event["recorded_at"]),
+               "sequence": counted(event["sequence"])}
     text = ",".join(f"{canonical(name)}:{numbers[name] if name in numbers else canonical(event[name])}"
                     for name in sorted(COLUMNS - {"hash"}))
     hash = sha256(previous, b"{", text.encode(), b"}")
@@ -218,22 +259,36 @@ def head(text):
 
 def verify_export(file, after, trusted):
     (position, hash), whole = after, after == (0, bytes(32))
-    tree, met = Tree(), set()
+    tree, met, time, breaks = Tree(), set(), None, []
+
+    def compare():
+        for kept in trusted:
+            if kept[0] == position:
+                fits(kept[1] == hash or whole and kept[1] == tree.root(),
+                     f"another hash and another root at {position} than the trusted head")
+                met.add(kept)
+
+    compare()
     for number, line in enumerate(file, 1):
         try:
             event = read_json(line)
             hash = link(hash, event)
             fits(event["position"] == position + 1, f"position {event['position']} is not {position + 1}")
+            before, time = time, event["recorded_at"]
+            back = microseconds(before) - microseconds(time) if before else 0
+            if back > 0:
+                fits(back > STEP_BACK, "an earlier time than that of the event before it")
+                breaks.append(f"at {event['position']}, from {before} back to {time}")
         except Misfit as misfit:
             raise Misfit(f"line {number}: {misfit}") from None
         position += 1
         tree.add(leaf(hash))
-        for kept in trusted:
-            if kept[0] == position:
-                fits(kept[1] == hash or whole and kept[1] == tree.root(), f"the trusted head at {position} is another")
-                met.add(kept)
-    fits(met == set(trusted), "a trusted head is not in the export")
+        compare()
+    for kept in trusted:
+        fits(kept in met, f"the trusted head at {kept[0]} is not in the export, which ends at {position}")
     print(f"fits up to {position}, hash {hash.hex()}" + (f", root {tree.root().hex()}" if whole else ""))
+    if breaks:
+        print(f"time breaks: {len(breaks)}", *breaks[:NAMED_BREAKS], sep="\n")
 
 
 def verify_proof(file, trusted):
@@ -261,21 +316,33 @@ def verify_proof(file, trusted):
     for kept in trusted:
         fits(kept in logs + events, f"the trusted head at {kept[0]} is not met")
     if not set(logs) & set(trusted):
-        print("if the log's head is one that you have kept or had from somebody you trust: compare it")
+        print("not proved: that this log is the true one. Compare its head with one that you have kept or had from somebody "
+              "you trust: --trusted")
+    return 0 if trusted else 3
+
+
+def read(path):
+    """UTF-8 with lines that end in a line feed and nothing else."""
+    if path == "-":
+        return io.TextIOWrapper(sys.stdin.buffer, encoding="utf-8", newline="\n")
+    return open(path, encoding="utf-8", newline="\n")
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("kind", choices=["export", "proof"])
-    parser.add_argument("file", type=argparse.FileType("r", encoding="utf-8"))
+    parser.add_argument("file")
     parser.add_argument("--after", type=head, default=(0, bytes(32)))
     parser.add_argument("--trusted", type=head, action="append", default=[])
     arguments = parser.parse_args()
     try:
-        if arguments.kind == "export":
-            verify_export(arguments.file, arguments.after, arguments.trusted)
-        else:
-            verify_proof(arguments.file, arguments.trusted)
+        with read(arguments.file) as file:
+            if arguments.kind == "export":
+                verify_export(file, arguments.after, arguments.trusted)
+            else:
+                sys.exit(verify_proof(file, arguments.trusted))
+    except OSError as error:
+        parser.error(f"{arguments.file} cannot be read: {error.strerror}")
     except Misfit as misfit:
         sys.exit(f"does not fit: {misfit}")
     except (KeyError, TypeError, ValueError, AttributeError) as error:

@@ -5,6 +5,7 @@ mod file;
 mod format;
 mod head;
 mod history;
+mod mark;
 mod prove;
 mod reads;
 mod recorder;
@@ -61,7 +62,7 @@ pub(crate) enum AuditCommand {
         /// The patient
         id: Uuid,
         /// At this moment, in RFC 3339
-        #[arg(long, value_name = "TIME", value_parser = moment)]
+        #[arg(long, value_name = "TIME")]
         at: Option<Timestamp>,
         /// Just after its event with this sequence
         #[arg(long, conflicts_with = "at")]
@@ -78,7 +79,7 @@ pub(crate) enum AuditCommand {
         /// How each event is written
         #[arg(long, value_enum, default_value_t = Format::Ndjson)]
         format: Format,
-        /// The file, which is there when it is whole; otherwise standard output
+        /// The file, which appears when it is whole; - or nothing for standard output
         #[arg(long, value_name = "FILE")]
         output: Option<PathBuf>,
     },
@@ -115,7 +116,7 @@ pub(crate) enum AuditCommand {
         #[arg(long)]
         json: bool,
     },
-    /// Check a proof without the log; exit code 1 if it proves nothing or not what is trusted
+    /// Check a proof without the log; exit code 1 if it is not consistent or contradicts a trusted head, 3 if no head is trusted
     Check {
         /// The file that `prove` wrote
         file: PathBuf,
@@ -132,6 +133,22 @@ pub(crate) enum AuditCommand {
 #[derive(Debug, Clone, Copy, thiserror::Error)]
 #[error("no answer")]
 pub(crate) struct NoAnswer;
+
+/// A proof that is consistent in itself, without a trusted head to compare it with.
+#[derive(Debug, Clone, Copy, thiserror::Error)]
+#[error("nothing is proved without a trusted head: give one with --trusted")]
+pub(crate) struct NothingTrusted;
+
+/// The exit code of a command that ended with this error.
+pub(crate) fn exit_code(error: &anyhow::Error) -> u8 {
+    if error.is::<NoAnswer>() {
+        2
+    } else if error.is::<NothingTrusted>() {
+        3
+    } else {
+        1
+    }
+}
 
 /// Runs a command.
 pub(crate) async fn run(settings: &Settings, command: AuditCommand) -> anyhow::Result<()> {
@@ -196,9 +213,4 @@ pub(crate) async fn run(settings: &Settings, command: AuditCommand) -> anyhow::R
     recorder.finish().await;
     database.close().await;
     outcome
-}
-
-fn moment(text: &str) -> Result<Timestamp, String> {
-    text.parse()
-        .map_err(|_| "expected a moment, such as 2026-11-24T06:51:04Z".to_owned())
 }

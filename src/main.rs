@@ -42,7 +42,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("{}", output::causes(&error));
-            ExitCode::from(if error.is::<audit::NoAnswer>() { 2 } else { 1 })
+            ExitCode::from(audit::exit_code(&error))
         }
     }
 }

@@ -70,8 +70,47 @@ pub enum Told {
     NobodyYet,
     /// Nobody, to this day.
     Nobody,
+    /// A patient, who has no event with the sequence that was asked for.
+    NoSuchSequence {
+        /// The sequence of the patient's last event up to there; 0 if there is none.
+        last: u64,
+    },
     /// The moment is still to come, and what will be recorded until then is not known.
     Future,
+}
+
+/// What the record of reads says of an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ToldEntry {
+    /// No entry: the request was refused.
+    None,
+    /// There was nothing to read.
+    NotFound,
+    /// The state just after the event with this sequence was given.
+    Given(u64),
+}
+
+impl ToldEntry {
+    /// The sequences that were read: after the first, up to the second.
+    #[must_use]
+    pub const fn sequences(self) -> Option<(u64, u64)> {
+        match self {
+            Self::Given(sequence) => Some((sequence.saturating_sub(1), sequence)),
+            Self::None | Self::NotFound => None,
+        }
+    }
+}
+
+impl Told {
+    /// What the record of reads says of this answer, over HTTP and from the command line alike.
+    #[must_use]
+    pub const fn entry(&self) -> ToldEntry {
+        match self {
+            Self::Patient(past) => ToldEntry::Given(past.patient.sequence()),
+            Self::NobodyYet | Self::Nobody | Self::NoSuchSequence { .. } => ToldEntry::NotFound,
+            Self::Future => ToldEntry::None,
+        }
+    }
 }
 
 /// Reads histories: from the log alone, so that they include deleted patients and what is not projected yet. Cheap to
@@ -148,6 +187,21 @@ impl PatientHistory {
                 recorded_at,
             })
         }))
+    }
+
+    /// The patient just after its event with that sequence.
+    ///
+    /// # Errors
+    ///
+    /// As [`PatientHistory::state`].
+    pub async fn after(&self, id: Uuid, sequence: u64) -> Result<Told, ReadError> {
+        Ok(match self.state(id, Until::Sequence(sequence)).await? {
+            Told::Patient(past) if past.patient.sequence() != sequence => Told::NoSuchSequence {
+                last: past.patient.sequence(),
+            },
+            Told::NobodyYet => Told::NoSuchSequence { last: 0 },
+            told => told,
+        })
     }
 
     /// The patient as it was at `moment`, asked at `now`.

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Display;
-use std::str::FromStr;
 
 use eventstore::{Position, Timestamp};
 use url::form_urlencoded;
@@ -128,13 +127,10 @@ impl Query {
         })
     }
 
-    /// A moment, as RFC 3339 writes it.
+    /// A moment, in every spelling that [`Timestamp`] reads.
     pub(crate) fn moment(&mut self, name: &str) -> Option<Timestamp> {
         let must = "must be a moment such as 2026-11-24T06:51:04Z or 2026-11-24T06:51:04.123456+01:00";
-        // A + that was not percent-encoded means a space in a query string, and there is none in a moment.
-        self.read(name, must, |value| {
-            Timestamp::from_str(&value.replace(' ', "+")).ok()
-        })
+        self.read(name, must, |value| value.parse().ok())
     }
 
     /// # Errors

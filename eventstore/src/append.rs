@@ -35,7 +35,7 @@ use crate::clock::{Clock, Timestamp};
 use crate::coalesce::Coalescer;
 use crate::database::{Database, Dialect};
 use crate::event::{NewEvent, Position};
-use crate::json::has_inexact_integer;
+use crate::json::DEPTH;
 use crate::metrics::METRICS;
 use crate::signal::Signal;
 
@@ -51,9 +51,8 @@ pub use error::AppendError;
 pub const MAX_EVENTS: usize = 100;
 /// The most bytes of one event in canonical form.
 pub const MAX_EVENT_BYTES: usize = 256 * 1024;
-/// The most arrays and objects within each other in an event. MariaDB takes no more; MySQL takes 100, and SQLite
-/// takes even what `serde_json` then does not read back.
-pub const MAX_EVENT_DEPTH: usize = 31;
+/// Maximum number of nested arrays and objects in an event's payload or metadata.
+pub const MAX_EVENT_DEPTH: usize = DEPTH;
 
 /// The connections of a queue on MySQL: one, and one in its place while a broken one is being closed.
 const CONNECTIONS: u32 = 2;
@@ -135,9 +134,6 @@ impl Prepared {
         if deeper_than(MAX_EVENT_DEPTH, &event.payload) || deeper_than(MAX_EVENT_DEPTH, &event.metadata) {
             return Err(AppendError::Invalid("an event that is nested too deeply"));
         }
-        if has_inexact_integer(&event.payload) || has_inexact_integer(&event.metadata) {
-            return Err(AppendError::Invalid("an integer beyond 2⁵³ − 1"));
-        }
         let (payload, metadata) = (event.payload.to_string(), event.metadata.to_string());
         let texts = Texts {
             aggregate_id: &event.aggregate_id,
@@ -147,8 +143,9 @@ impl Prepared {
             metadata: &metadata,
             payload: &payload,
         };
-        let canonical = Canonical::of(&texts, event.sequence)
-            .map_err(|_| AppendError::Invalid("JSON without a canonical form"))?;
+        let canonical = Canonical::of(&texts, event.sequence).map_err(|_| {
+            AppendError::Invalid("JSON that the log does not hold, such as an integer beyond 2⁵³ − 1")
+        })?;
         if canonical.len() > MAX_EVENT_BYTES {
             return Err(AppendError::Invalid("an event that is too large"));
         }

@@ -124,7 +124,7 @@ impl Canonical {
     #[must_use]
     pub fn bytes(&self, position: Position, recorded_at: Timestamp) -> Vec<u8> {
         let mut bytes = self.prefix.clone();
-        write_tail(&mut bytes, position, recorded_at.as_micros(), self.sequence);
+        write_tail(&mut bytes, position, recorded_at, self.sequence);
         bytes
     }
 
@@ -136,12 +136,8 @@ impl Canonical {
 }
 
 /// Writes the members that come last behind those that come first.
-pub(crate) fn write_tail(
-    bytes: &mut Vec<u8>,
-    position: Position,
-    recorded_at: i64,
-    sequence: impl std::fmt::Display,
-) {
+pub(crate) fn write_tail(bytes: &mut Vec<u8>, position: Position, recorded_at: Timestamp, sequence: u64) {
+    let recorded_at = recorded_at.as_micros();
     let tail = format!(r#","position":{position},"recorded_at":{recorded_at},"sequence":{sequence}}}"#);
     bytes.extend_from_slice(tail.as_bytes());
 }

@@ -10,17 +10,23 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, SecondsFormat, Timelike, Utc};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 /// A moment in UTC, in whole microseconds since 1970-01-01T00:00:00Z.
 ///
-/// Stored as a `BIGINT`, the same on every database, and shown as RFC 3339 with six decimals.
+/// Stored as a `BIGINT`, the same on every database, and shown as RFC 3339 with six decimals. Events are recorded from
+/// [`Timestamp::EARLIEST`] to [`Timestamp::LATEST`], the years that RFC 3339 can write and every reader can read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, sqlx::Type)]
 #[sqlx(transparent)]
 pub struct Timestamp(i64);
 
 impl Timestamp {
+    /// 0001-01-01T00:00:00Z, the earliest moment at which an event can be recorded.
+    pub const EARLIEST: Self = Self(-62_135_596_800_000_000);
+    /// 9999-12-31T23:59:59.999999Z, the latest moment at which an event can be recorded.
+    pub const LATEST: Self = Self(253_402_300_799_999_999);
+
     /// The moment that many microseconds after 1970-01-01T00:00:00Z.
     #[must_use]
     pub const fn from_micros(micros: i64) -> Self {
@@ -43,6 +49,12 @@ impl Timestamp {
     #[must_use]
     pub const fn micros_after(self, other: Self) -> i64 {
         self.0.saturating_sub(other.0)
+    }
+
+    /// Whether an event can be recorded at this moment: whether it is within the years 1 to 9999.
+    #[must_use]
+    pub fn is_recordable(self) -> bool {
+        (Self::EARLIEST..=Self::LATEST).contains(&self)
     }
 
     /// How long after `earlier` this moment is; zero if it is not after it.
@@ -89,12 +101,37 @@ impl fmt::Display for Timestamp {
     }
 }
 
-/// Reads RFC 3339, in any offset; what is finer than a microsecond is cut off.
+/// A text is not a moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "expected a moment in the years 0001 to 9999, such as 2026-11-24T06:51:04Z or 2026-11-24T07:51:04.123456+01:00"
+)]
+pub struct TimestampError;
+
+/// Reads RFC 3339 as people and query strings write it, in any offset. Digits beyond microseconds are cut off.
+///
+/// - Date and time are separated by `T`, `t`, a space or `+`, which is how a query string encodes a space.
+/// - The offset is `Z`, `z` or hours and minutes after `+`, `-`, a minus sign (U+2212) or a space, which is how a query
+///   string decodes a `+`.
+/// - A leap second, 23:59:60 in UTC, is read as the second after it, as POSIX counts time.
 impl FromStr for Timestamp {
-    type Err = chrono::ParseError;
+    type Err = TimestampError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        DateTime::parse_from_rfc3339(text).map(|moment| moment.to_utc().into())
+        let (date, rest) = text.split_at_checked("0001-01-01".len()).ok_or(TimestampError)?;
+        let time = rest.strip_prefix(['T', 't', ' ', '+']).ok_or(TimestampError)?;
+        let time = time.replace(' ', "+");
+        let moment = DateTime::parse_from_rfc3339(&format!("{date}T{time}"))
+            .map_err(|_| TimestampError)?
+            .to_utc();
+        // chrono takes second 60 of every minute, as nanoseconds beyond a second.
+        let is_leap_second = moment.nanosecond() >= 1_000_000_000;
+        if is_leap_second && (moment.hour(), moment.minute()) != (23, 59) {
+            return Err(TimestampError);
+        }
+        Some(Self::from(moment))
+            .filter(|moment| moment.is_recordable())
+            .ok_or(TimestampError)
     }
 }
 
@@ -104,7 +141,7 @@ impl Serialize for Timestamp {
     }
 }
 
-/// Reads what a moment is shown as, and no other spelling of it.
+/// Reads a moment as it is shown, and in no other spelling.
 impl<'de> Deserialize<'de> for Timestamp {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
@@ -187,3 +224,6 @@ impl Clock for ManualClock {
         Duration::from_micros(self.advanced.load(Ordering::SeqCst))
     }
 }
+
+#[cfg(test)]
+mod tests;

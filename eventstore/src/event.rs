@@ -15,7 +15,7 @@ use crate::json::strict_value;
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize, sqlx::Type,
 )]
 #[sqlx(transparent)]
-#[serde(transparent)]
+#[serde(try_from = "u64")]
 pub struct Position(i64);
 
 impl Position {
@@ -28,11 +28,6 @@ impl Position {
         i64::try_from(number).ok().map(Self)
     }
 
-    /// The position with that number as a column holds it, whatever it is.
-    pub(crate) const fn at(number: i64) -> Self {
-        Self(number)
-    }
-
     /// The number.
     #[must_use]
     pub const fn get(self) -> u64 {
@@ -42,7 +37,7 @@ impl Position {
     /// The next position.
     #[must_use]
     pub const fn next(self) -> Self {
-        Self(self.0 + 1)
+        Self(self.0.saturating_add(1))
     }
 
     /// How many events there are after `earlier` up to this one; 0 if `earlier` is not earlier.
@@ -58,7 +53,15 @@ impl fmt::Display for Position {
     }
 }
 
-/// A text is not a position.
+impl TryFrom<u64> for Position {
+    type Error = PositionError;
+
+    fn try_from(number: u64) -> Result<Self, PositionError> {
+        Self::new(number).ok_or(PositionError)
+    }
+}
+
+/// A text or number is not a position.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("expected a whole number from 0 to 9223372036854775807")]
 pub struct PositionError;
@@ -157,7 +160,7 @@ pub struct NewEvent {
     pub metadata: Value,
 }
 
-/// An event as the log holds it.
+/// An event as the log holds it. It is read from JSON as strictly as from the log.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RecordedEvent {
@@ -167,7 +170,8 @@ pub struct RecordedEvent {
     pub aggregate_type: String,
     /// Which one.
     pub aggregate_id: String,
-    /// Its number within the aggregate, from 1.
+    /// Its number within the aggregate, from 1 to 2⁶³ − 1.
+    #[serde(deserialize_with = "sequence")]
     pub sequence: u64,
     /// What happened.
     pub event_type: String,
@@ -183,4 +187,15 @@ pub struct RecordedEvent {
     pub recorded_at: Timestamp,
     /// The chain up to and with this event.
     pub hash: Hash,
+}
+
+/// Reads a sequence that a column can hold.
+fn sequence<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    let sequence = u64::deserialize(deserializer)?;
+    if sequence == 0 || i64::try_from(sequence).is_err() {
+        return Err(de::Error::custom(
+            "expected a sequence from 1 to 9223372036854775807",
+        ));
+    }
+    Ok(sequence)
 }

@@ -1,30 +1,31 @@
-//! JSON text as the databases give it back, into its RFC 8785 form.
+//! The one strict reader of JSON for everything that the log holds, and the RFC 8785 form of what it reads.
 //!
-//! Whoever checks a whole log makes this form of every event. By way of a tree of values it costs several times what
-//! SHA-256 does, so the common case goes from text to text: strings without escapes, integers that a double holds,
-//! members with ASCII names. Everything else takes the way of the tree, with the same result.
+//! Appends, verification, exports, proofs and the feed accept the same texts: I-JSON (RFC 7493) nested at most [`DEPTH`]
+//! levels deep. No object has two members with the same name, no string has half a surrogate pair, no integer is beyond
+//! [`LARGEST_INTEGER`], and no other number has more precision than a double keeps.
+//!
+//! Verification makes the canonical form of every event. Through a tree of values this costs several times as much as
+//! SHA-256, so common texts are converted directly: strings without escapes, integers that a double holds, and members
+//! with ASCII names. All other texts are read into a tree ([`strict_json`]), with the same result.
 
 mod strict;
-
-use serde_json::Value;
 
 pub use strict::strict_json;
 pub(crate) use strict::strict_value;
 
-/// The arrays and objects within each other that the short way takes on.
-const DEPTH: usize = 64;
-/// The largest integer up to which a double holds each one and no other for it. RFC 8785 takes every number for a double,
-/// so that beyond, two integers could have one form.
+/// Maximum number of nested arrays and objects. MariaDB stores no more; MySQL stores 100, and SQLite any number.
+pub(crate) const DEPTH: usize = 31;
+/// Largest integer up to which each integer has a double of its own. RFC 8785 treats every number as a double, so two
+/// larger integers could have the same canonical form.
 pub(crate) const LARGEST_INTEGER: u64 = (1 << 53) - 1;
 /// The digits of an integer that every double holds exactly.
 const DIGITS: usize = 15;
 
-/// Writes the RFC 8785 form of `text` behind what `out` holds. `out` is of no use after an error.
+/// Appends the RFC 8785 form of `text` to `out`. The contents of `out` are undefined after an error.
 ///
 /// # Errors
 ///
-/// If `text` is not JSON; if it has an object with two members of one name, of which readers disagree about which one
-/// counts, or an integer beyond [`LARGEST_INTEGER`]: what RFC 8785 rests on, I-JSON (RFC 7493), has neither.
+/// If [`strict_json`] rejects the text.
 pub(crate) fn canonicalize(text: &str, out: &mut Vec<u8>) -> serde_json::Result<()> {
     let start = out.len();
     if ShortWay::new(text).whole(out).is_some() {
@@ -32,20 +33,6 @@ pub(crate) fn canonicalize(text: &str, out: &mut Vec<u8>) -> serde_json::Result<
     }
     out.truncate(start);
     serde_json_canonicalizer::to_writer(&strict_json(text)?, out)
-}
-
-/// Whether an integer in it is beyond [`LARGEST_INTEGER`]. One beyond 64 bits, `serde_json` has made a double of; as such it
-/// is written, with a point or an exponent, and kept.
-pub(crate) fn has_inexact_integer(value: &Value) -> bool {
-    match value {
-        Value::Number(number) => {
-            let size = number.as_i64().map(i64::unsigned_abs).or_else(|| number.as_u64());
-            size.is_some_and(|size| size > LARGEST_INTEGER)
-        }
-        Value::Array(items) => items.iter().any(has_inexact_integer),
-        Value::Object(members) => members.values().any(has_inexact_integer),
-        _ => false,
-    }
 }
 
 /// A pass over the text that gives up (`None`) at whatever it does not know.

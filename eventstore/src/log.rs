@@ -7,6 +7,7 @@ use crate::clock::{Clock, Timestamp};
 use crate::database::{Database, Dialect, Row, Script, Session, in_list, padded};
 use crate::error::{Error, Result};
 use crate::event::{Hash, Position, RecordedEvent};
+use crate::scan::StoredEvent;
 
 pub use pages::{EventFilter, EventPage, WINDOW};
 
@@ -137,7 +138,7 @@ impl EventLog {
     ///
     /// # Errors
     ///
-    /// [`Error::Database`]; [`Error::Damaged`] if positions are missing.
+    /// [`Error::Database`]; [`Error::Damaged`] if positions are missing or an event cannot be read.
     pub async fn feed(&self, after: Position, limit: u32) -> Result<Vec<RecordedEvent>> {
         let mut connection = self.database.reader().await?;
         let sql = format!("SELECT {COLUMNS} FROM events WHERE position > ? ORDER BY position LIMIT ?");
@@ -165,7 +166,7 @@ impl EventLog {
     ///
     /// # Errors
     ///
-    /// [`Error::Database`].
+    /// [`Error::Database`]; [`Error::Damaged`] if an event cannot be read.
     pub async fn at(&self, positions: &[Position]) -> Result<Vec<RecordedEvent>> {
         if positions.is_empty() {
             return Ok(Vec::new());
@@ -234,7 +235,7 @@ impl EventLog {
     ///
     /// # Errors
     ///
-    /// [`Error::Database`].
+    /// [`Error::Database`]; [`Error::Damaged`] if an event cannot be read.
     pub async fn events_of(
         session: &mut impl Session,
         aggregate_type: &str,
@@ -271,19 +272,12 @@ pub(crate) fn hash(row: &Row, column: usize, position: Position) -> Result<Hash>
     Ok(Hash(bytes))
 }
 
+/// The event in a row of [`COLUMNS`].
 fn recorded(row: &Row) -> Result<RecordedEvent> {
-    let position = row.get(0)?;
-    let sequence: i64 = row.get(3)?;
-    Ok(RecordedEvent {
-        position,
-        aggregate_type: row.get(1)?,
-        aggregate_id: row.get(2)?,
-        sequence: sequence.unsigned_abs(),
-        event_type: row.get(4)?,
-        event_version: row.get(5)?,
-        payload: row.get(6)?,
-        metadata: row.get(7)?,
-        recorded_at: row.get(8)?,
-        hash: hash(row, 9, position)?,
-    })
+    StoredEvent::of(row)
+        .and_then(|event| event.read())
+        .map_err(|what| Error::Damaged {
+            position: row.get(0).unwrap_or_default(),
+            what,
+        })
 }

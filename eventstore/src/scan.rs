@@ -7,9 +7,11 @@
 use tokio::sync::mpsc;
 
 use crate::chain::{self, NotCanonical, Texts};
+use crate::clock::Timestamp;
 use crate::database::{BlockSize, Database, Row, Session};
 use crate::error::Result;
-use crate::event::{Hash, Position};
+use crate::event::{Hash, Position, RecordedEvent};
+use crate::json::strict_json;
 
 /// Events that one statement reads.
 const PAGE: i64 = 8192;
@@ -96,18 +98,22 @@ async fn pages(
     Ok(())
 }
 
-/// An event as its row holds it, borrowed and not yet taken for JSON.
+/// An event as its row holds it: borrowed, with its JSON not read yet. The only way from a row to an event, so that all
+/// readers accept the same rows.
 #[derive(Debug)]
 pub(crate) struct StoredEvent<'a> {
     pub(crate) position: Position,
     pub(crate) hash: Hash,
     texts: Texts<'a>,
-    sequence: i64,
-    pub(crate) recorded_at: i64,
+    sequence: u64,
+    pub(crate) recorded_at: Timestamp,
 }
 
-/// What cannot be read of a row.
+/// What is unreadable in a row.
 pub(crate) type Unreadable = &'static str;
+
+const PAYLOAD: Unreadable = "its payload is not JSON as an append writes it";
+const METADATA: Unreadable = "its metadata is not JSON as an append writes it";
 
 impl<'a> StoredEvent<'a> {
     pub(crate) fn of(row: &'a Row) -> Result<Self, Unreadable> {
@@ -115,6 +121,11 @@ impl<'a> StoredEvent<'a> {
             let bytes = row.bytes(column).ok().flatten().ok_or(unreadable)?;
             std::str::from_utf8(bytes).map_err(|_| unreadable)
         };
+        let sequence: i64 = row.get(3).map_err(|_| "its sequence is not a number")?;
+        let recorded_at: Timestamp = row.get(8).map_err(|_| "its recorded_at is not a number")?;
+        if !recorded_at.is_recordable() {
+            return Err("its recorded_at is not within the years 1 to 9999");
+        }
         Ok(Self {
             position: row.get(0).map_err(|_| "its position is not a number")?,
             texts: Texts {
@@ -125,14 +136,34 @@ impl<'a> StoredEvent<'a> {
                 payload: text(6, "its payload is not a text")?,
                 metadata: text(7, "its metadata is not a text")?,
             },
-            sequence: row.get(3).map_err(|_| "its sequence is not a number")?,
-            recorded_at: row.get(8).map_err(|_| "its recorded_at is not a number")?,
+            sequence: u64::try_from(sequence)
+                .ok()
+                .filter(|sequence| *sequence > 0)
+                .ok_or("its sequence is not a number from 1")?,
+            recorded_at,
             hash: link(row, 9)?,
         })
     }
 
-    /// The link that follows `previous` if the event is recorded at `position`: what [`chain::Canonical`] makes of it,
-    /// from text to text.
+    /// The event itself, with its JSON read.
+    pub(crate) fn read(&self) -> Result<RecordedEvent, Unreadable> {
+        let texts = &self.texts;
+        Ok(RecordedEvent {
+            position: self.position,
+            aggregate_type: texts.aggregate_type.to_owned(),
+            aggregate_id: texts.aggregate_id.to_owned(),
+            sequence: self.sequence,
+            event_type: texts.event_type.to_owned(),
+            event_version: texts.event_version.to_owned(),
+            payload: strict_json(texts.payload).map_err(|_| PAYLOAD)?,
+            metadata: strict_json(texts.metadata).map_err(|_| METADATA)?,
+            recorded_at: self.recorded_at,
+            hash: self.hash,
+        })
+    }
+
+    /// The link that follows `previous` if the event is recorded at `position`: the same as [`chain::Canonical`] gives, from
+    /// text to text.
     pub(crate) fn link(
         &self,
         previous: &Hash,
@@ -142,8 +173,8 @@ impl<'a> StoredEvent<'a> {
         scratch.clear();
         self.texts.write(scratch).map_err(|column| match column {
             NotCanonical::Name => "it cannot be written as JSON",
-            NotCanonical::Metadata => "its metadata is not JSON as an append writes it",
-            NotCanonical::Payload => "its payload is not JSON as an append writes it",
+            NotCanonical::Metadata => METADATA,
+            NotCanonical::Payload => PAYLOAD,
         })?;
         chain::write_tail(scratch, position, self.recorded_at, self.sequence);
         Ok(chain::hash(previous, scratch))

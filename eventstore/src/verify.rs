@@ -4,11 +4,12 @@
 //! first event to `log_head`. What does not fit is named: the first position, and as far as the log itself can tell,
 //! what was done there.
 //!
-//! A log that fits in itself may still have been written anew from some event on, with every link made again. Only
-//! whoever has kept an earlier head finds that: see [`Trusted`].
+//! A log that is consistent in itself may still have been rewritten from some event on, with every link made again. Only a
+//! comparison with a head that was kept earlier shows this: see [`Trusted`].
 
 mod chain;
 mod diagnosis;
+mod ends;
 mod trusted;
 
 use std::fmt;
@@ -16,12 +17,12 @@ use std::fmt;
 use serde::Serialize;
 
 use crate::clock::Timestamp;
-use crate::database::Session;
 use crate::error::{Error, Result};
 use crate::event::{Hash, Position};
 use crate::log::{EventLog, Head};
 use crate::scan::{Columns, scan};
 use chain::{Broken, Chain};
+use ends::Ends;
 
 pub use trusted::{Trusted, TrustedError};
 
@@ -90,9 +91,11 @@ pub struct Misfit {
 pub enum Problem {
     /// There is no event, although there are later ones or `log_head` says so.
     Missing,
-    /// The log ends before an event that a trusted head names.
-    CutOff {
-        /// Where the log ends now.
+    /// Everything fits, but the log ends before a trusted head: its end was removed, or the head is not of this log.
+    TrustedBeyond {
+        /// The position of the trusted head.
+        trusted: Position,
+        /// Where the log ends.
         end: Position,
     },
     /// A column cannot be read as what it should be.
@@ -118,8 +121,14 @@ pub enum Problem {
     },
     /// The event does not follow from the one before it, nor the next one from it.
     Replaced,
-    /// The event was added behind `log_head`.
+    /// The event is behind `log_head` and does not follow from the event before it: it was added.
     BehindHead,
+    /// `log_head` is before the end of a log that goes on consistently: `log_head` was moved back, or events were added
+    /// without it.
+    HeadBehind {
+        /// The last position that has an event.
+        last: Position,
+    },
     /// The event has a position before the first.
     BeforeFirst,
     /// `log_head` names another hash than that of the event it points to.
@@ -130,8 +139,9 @@ pub enum Problem {
     TimeBack,
     /// `log_head` has no row.
     NoHead,
-    /// Everything fits in itself but not the trusted head: the log was written anew.
-    Rewritten {
+    /// The log is consistent up to here, but has another hash and another root than the trusted head: the log was rewritten,
+    /// or the head is not of this log.
+    TrustedDiffers {
         /// The last position at which another trusted head fits; 0 if there is none.
         after: Position,
     },
@@ -141,12 +151,11 @@ impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Missing => f.write_str("the event is missing"),
-            Self::CutOff { end } => {
-                write!(
-                    f,
-                    "the event is missing: the log ends at {end}, before the trusted head"
-                )
-            }
+            Self::TrustedBeyond { trusted, end } => write!(
+                f,
+                "the log ends at {end}, before the trusted head at {trusted}: either events were removed from its end, \
+                 or that head is not of this log or is mistyped"
+            ),
             Self::Unreadable { what } => write!(f, "the event cannot be read: {what}"),
             Self::Altered => f.write_str("the event was altered: its columns do not give its hash"),
             Self::HashAltered => f.write_str("the event's hash was altered: its other columns fit"),
@@ -155,17 +164,22 @@ impl fmt::Display for Problem {
             Self::Moved { to } => write!(f, "the event that was recorded there is now at {to}"),
             Self::Replaced => f.write_str("the event is not the one that was recorded there"),
             Self::BehindHead => f.write_str("the event was added behind the head of the log"),
+            Self::HeadBehind { last } => write!(
+                f,
+                "log_head is before the end of the log at {last}: either log_head was moved back, or events were added \
+                 without it"
+            ),
             Self::BeforeFirst => f.write_str("the event was added before the first one"),
             Self::Head => f.write_str("log_head names another hash than the event has"),
             Self::HeadTime => f.write_str("log_head names another time than the event was recorded at"),
             Self::TimeBack => f.write_str("the event has an earlier time than the one before it"),
             Self::NoHead => f.write_str("log_head has no row: nothing says that the log ends here"),
-            Self::Rewritten { after } => {
-                f.write_str("the log fits in itself, but not the trusted head: it was written anew")?;
+            Self::TrustedDiffers { after } => {
+                f.write_str("the log has another hash and another root here than the trusted head: either the log was rewritten")?;
                 if *after > Position::BEGINNING {
-                    write!(f, ", from an event after {after} on")?;
+                    write!(f, " after {after}")?;
                 }
-                Ok(())
+                f.write_str(", or that head is not of this log or is mistyped")
             }
         }
     }
@@ -184,86 +198,52 @@ pub async fn verify(
     trusted: Vec<Trusted>,
     progress: impl FnMut(Position) + Send + 'static,
 ) -> Result<Result<Verified, Misfit>> {
-    let bounds = Bounds::read(log).await?;
-    if let Some(misfit) = bounds.before_first() {
+    let ends = Ends::read(log).await?;
+    if let Some(misfit) = ends.before_first() {
         return Ok(Err(misfit));
     }
-    let end = bounds.end();
+    let end = ends.end();
     let blocks = scan(log.database(), Columns::All, Position::BEGINNING, end);
     let chain = Chain::new(trusted, end);
     let checked = tokio::task::spawn_blocking(move || chain.check(blocks, progress))
         .await
         .map_err(|_| Error::Interrupted)??;
-    let whole = match checked {
-        Ok(whole) => whole,
+    let (whole, beyond) = match checked {
+        Ok(checked) => checked,
         Err(Broken::At(misfit)) => return Ok(Err(misfit)),
         Err(Broken::Link { position, previous }) => {
-            let problem = diagnosis::problem(log, position, &previous, bounds.head.as_ref()).await?;
+            let problem = diagnosis::problem(log, position, &previous, ends.head.as_ref()).await?;
             return Ok(Err(Misfit { position, problem }));
         }
     };
-    Ok(bounds.misfit_of_head(&whole).map_or(Ok(whole), Err))
+    // A trusted head beyond `log_head` says nothing if `log_head` itself does not fit.
+    let misfit = ends.misfit(log).await?.or_else(|| {
+        beyond.map(|trusted| Misfit {
+            position: whole.position.next(),
+            problem: Problem::TrustedBeyond {
+                trusted: trusted.position,
+                end: whole.position,
+            },
+        })
+    });
+    Ok(misfit.map_or(Ok(whole), Err))
 }
 
-/// The head, and the ends of the table, all of one moment.
-struct Bounds {
-    head: Option<Head>,
-    first: Option<i64>,
-    last: Option<i64>,
-}
-
-impl Bounds {
-    async fn read(log: &EventLog) -> Result<Self> {
-        let mut connection = log.database().reader().await?;
-        let sql = "SELECT h.position, h.hash, h.recorded_at, e.first_position, e.last_position \
-                   FROM (SELECT MIN(position) AS first_position, MAX(position) AS last_position FROM events) e \
-                   LEFT JOIN log_head h ON h.id = 1";
-        // An aggregate gives a row, whatever there is.
-        let row = connection
-            .query(sql)
-            .fetch_optional()
-            .await?
-            .ok_or(Error::NoHead)?;
-        let head = match row.get::<Option<i64>, _>(0)? {
-            Some(_) => Some(Head::of(Some(&row))?),
-            None => None,
-        };
-        Ok(Self {
-            head,
-            first: row.get(3)?,
-            last: row.get(4)?,
-        })
-    }
-
-    /// The last position that there should be.
-    fn end(&self) -> Position {
-        let last = Position::at(self.last.unwrap_or_default());
-        self.head.map_or(last, |head| head.position)
-    }
-
-    fn before_first(&self) -> Option<Misfit> {
-        self.first.filter(|first| *first < 1).map(|first| Misfit {
-            position: Position::at(first),
-            problem: Problem::BeforeFirst,
-        })
-    }
-
-    /// What does not fit of `log_head`, beside the chain of all events up to it.
-    fn misfit_of_head(&self, whole: &Verified) -> Option<Misfit> {
-        let position = whole.position;
-        let misfit = |position, problem| Some(Misfit { position, problem });
-        let Some(head) = self.head else {
-            return misfit(position, Problem::NoHead);
-        };
-        if whole.hash != head.hash {
-            return misfit(position, Problem::Head);
-        }
-        if self.last.is_some_and(|last| Position::at(last) > position) {
-            return misfit(position.next(), Problem::BehindHead);
-        }
-        if whole.recorded_at != head.recorded_at {
-            return misfit(position, Problem::HeadTime);
-        }
-        None
+/// The head of the log, if it agrees with the ends of the log and with the event that it names. What is before that event is not
+/// checked. For everything that goes up to the head: proofs, exports, and heads to be kept.
+///
+/// # Errors
+///
+/// [`Error::Database`], [`Error::Timeout`]: it could not be checked.
+pub async fn head(log: &EventLog) -> Result<Result<Head, Misfit>> {
+    let ends = Ends::read(log).await?;
+    let misfit = match ends.before_first() {
+        None => ends.misfit(log).await?,
+        misfit => misfit,
+    };
+    match (misfit, ends.head) {
+        (Some(misfit), _) => Ok(Err(misfit)),
+        (None, Some(head)) => Ok(Ok(head)),
+        (None, None) => Err(Error::NoHead),
     }
 }

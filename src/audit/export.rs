@@ -1,18 +1,19 @@
 //! `patients audit export`.
 //!
-//! One task reads pages, another checks that they go on the chain and writes them, so memory does not grow with the log. An
+//! One task reads pages, another checks that they continue the chain and writes them, so memory does not grow with the log. An
 //! export into a file goes on from what an interrupted one has left, as far as that is a chain that the log has too.
 
-use std::io::{BufRead, BufReader, ErrorKind, Read, Seek, SeekFrom, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Seek, SeekFrom, Stdout, Write};
 use std::path::Path;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use api::read_log::{ReadKind, ReadOutcome};
-use eventstore::{EventLog, Hash, Position, RecordedEvent, chain};
+use eventstore::{EventLog, Hash, Misfit, Position, RecordedEvent, chain, verify};
 use tokio::sync::mpsc;
 
 use super::file::PartFile;
 use super::format::Format;
+use super::mark::{Marks, Written};
 use super::recorder::{Range, Recorder};
 use crate::progress::Progress;
 
@@ -62,7 +63,7 @@ impl Export {
         recorder: &Recorder,
         output: Option<&Path>,
     ) -> anyhow::Result<()> {
-        let head = log.head().await?;
+        let head = verify::head(log).await?.map_err(unfit)?;
         if self.after > head.position {
             bail!(
                 "there is no position {}: the log ends at {}",
@@ -89,18 +90,23 @@ impl Export {
     /// Writes all events up to `end` where they are to go.
     async fn write_out(self, log: &EventLog, end: Place, output: Option<&Path>) -> anyhow::Result<()> {
         let start = self.start(log).await?;
-        let Some(path) = output else {
-            let mut out = std::io::stdout();
-            return match self.write(log, start, end, &mut out, true).await {
+        let Some(path) = output.filter(|path| *path != Path::new("-")) else {
+            return match self.write(log, start, end, &mut std::io::stdout(), true).await {
                 // A reader that has gone away has read enough.
                 Err(error) if is_broken_pipe(&error) => Ok(()),
                 written => written,
             };
         };
-        let mut part = PartFile::open(path)?;
-        let from = self.resume(log, start, part.file()).await?;
-        self.write(log, from, end, part.file(), from == start).await?;
-        part.finish()?;
+        let mut out = FileSink {
+            export: self,
+            part: PartFile::open(path)?,
+            marks: Marks::open(path)?,
+            written: Written::default(),
+        };
+        let from = out.resume(log, start).await?;
+        self.write(log, from, end, &mut out, from == start).await?;
+        out.part.finish()?;
+        out.marks.remove()?;
         tracing::info!(
             "{} holds the events after {} up to {}:{}",
             path.display(),
@@ -118,55 +124,13 @@ impl Export {
         Ok(Place { position, hash })
     }
 
-    /// Finds how far the file holds what the log does from `start` on, cuts off the rest, and goes to its end.
-    async fn resume(self, log: &EventLog, start: Place, file: &mut std::fs::File) -> anyhow::Result<Place> {
-        let (place, length) = self.chained(file, start)?;
-        let kept = place != start && hash_at(log, place.position).await? == Some(place.hash);
-        let (place, length) = if kept { (place, length) } else { (start, 0) };
-        file.set_len(length)?;
-        file.seek(SeekFrom::End(0))?;
-        if kept {
-            tracing::info!(
-                "going on after {}, where an export was interrupted",
-                place.position
-            );
-        }
-        Ok(place)
-    }
-
-    /// How far the lines of a file are a chain from `start`, and how long they are.
-    fn chained(self, file: &mut std::fs::File, start: Place) -> anyhow::Result<(Place, u64)> {
-        file.seek(SeekFrom::Start(0))?;
-        let mut reader = BufReader::new(file);
-        let (mut place, mut length) = (start, 0);
-        let mut line = Vec::new();
-        let heading = self.format.heading();
-        if !heading.is_empty() {
-            reader.by_ref().take(LONGEST_LINE).read_until(b'\n', &mut line)?;
-            if line != heading.as_bytes() {
-                return Ok((start, 0));
-            }
-            length += line.len() as u64;
-        }
-        loop {
-            line.clear();
-            reader.by_ref().take(LONGEST_LINE).read_until(b'\n', &mut line)?;
-            let event = line.ends_with(b"\n").then(|| self.format.read(&line)).flatten();
-            let Some(next) = event.and_then(|event| place.next(&event)) else {
-                return Ok((place, length));
-            };
-            length += line.len() as u64;
-            place = next;
-        }
-    }
-
     /// Writes the events after `from` up to `end`, as long as each follows from the one before it.
     async fn write(
         self,
         log: &EventLog,
         from: Place,
         end: Place,
-        out: &mut (impl Write + Send),
+        out: &mut (impl Sink + Send),
         heading: bool,
     ) -> anyhow::Result<()> {
         let count = |position: Position| position.since(self.after);
@@ -182,17 +146,16 @@ impl Export {
             while let Some(page) = pages.recv().await {
                 let page = page?;
                 for event in &page {
-                    place = place.next(event).with_context(|| unfit(event.position))?;
+                    place = place.next(event).with_context(|| broken(event.position))?;
                     self.format.write(event, &mut lines)?;
                 }
-                out.write_all(&lines)?;
+                out.write(&lines, place)?;
                 lines.clear();
                 progress.at(count(place.position), all);
             }
-            out.write_all(&lines)?;
-            out.flush()?;
+            out.write(&lines, place)?;
             if place.position < end.position {
-                bail!(unfit(place.position.next()));
+                bail!(broken(place.position.next()));
             }
             if place != end {
                 bail!(
@@ -208,8 +171,122 @@ impl Export {
     }
 }
 
+/// Where an export is written.
+trait Sink {
+    /// Writes the lines of some events, the last of which is at `reaches`.
+    fn write(&mut self, lines: &[u8], reaches: Place) -> anyhow::Result<()>;
+}
+
+impl Sink for Stdout {
+    fn write(&mut self, lines: &[u8], _: Place) -> anyhow::Result<()> {
+        self.write_all(lines)?;
+        Ok(self.flush()?)
+    }
+}
+
+/// A file, which may hold what an interrupted export has written.
+struct FileSink {
+    export: Export,
+    part: PartFile,
+    marks: Marks,
+    written: Written,
+}
+
+impl Sink for FileSink {
+    fn write(&mut self, lines: &[u8], reaches: Place) -> anyhow::Result<()> {
+        let Export { after, format } = self.export;
+        let file = self.part.file();
+        file.write_all(lines)?;
+        self.written.add(lines);
+        let last = (reaches.position, reaches.hash);
+        self.marks.make(file, &self.written, (after, format), last)
+    }
+}
+
+impl FileSink {
+    /// Finds how far the file holds what the log does from `start` on, cuts off the rest, and goes to its end.
+    async fn resume(&mut self, log: &EventLog, start: Place) -> anyhow::Result<Place> {
+        let marked = self.marked(log).await?;
+        let from = marked.unwrap_or(start);
+        let mut place = self.chained(from, start)?;
+        if place != from && hash_at(log, place.position).await? != Some(place.hash) {
+            place = start;
+        }
+        if place == start {
+            self.written = Written::default();
+        }
+        let file = self.part.file();
+        file.set_len(self.written.length)?;
+        file.seek(SeekFrom::End(0))?;
+        if place != start {
+            tracing::info!(
+                "going on after {}, where an export was interrupted",
+                place.position
+            );
+        }
+        Ok(place)
+    }
+
+    /// The place of the last mark, if it is of this export, of what the file holds, and of the log.
+    async fn marked(&mut self, log: &EventLog) -> anyhow::Result<Option<Place>> {
+        let Export { after, format } = self.export;
+        let Some((mark, written)) = self.marks.last(self.part.file())? else {
+            return Ok(None);
+        };
+        if (mark.after, mark.format) != (after, format)
+            || mark.position <= after
+            || hash_at(log, mark.position).await? != Some(mark.hash)
+        {
+            return Ok(None);
+        }
+        self.written = written;
+        Ok(Some(Place {
+            position: mark.position,
+            hash: mark.hash,
+        }))
+    }
+
+    /// How far the lines of the file go on the chain, behind those that are known to reach `from`.
+    fn chained(&mut self, from: Place, start: Place) -> anyhow::Result<Place> {
+        let Self {
+            export: Export { format, .. },
+            part,
+            written,
+            ..
+        } = self;
+        let file = part.file();
+        file.seek(SeekFrom::Start(written.length))?;
+        let mut reader = BufReader::new(file);
+        let mut line = Vec::new();
+        let heading = format.heading();
+        if from == start && !heading.is_empty() {
+            reader.by_ref().take(LONGEST_LINE).read_until(b'\n', &mut line)?;
+            if line != heading.as_bytes() {
+                return Ok(start);
+            }
+            written.add(&line);
+        }
+        let mut place = from;
+        loop {
+            line.clear();
+            reader.by_ref().take(LONGEST_LINE).read_until(b'\n', &mut line)?;
+            let event = line.ends_with(b"\n").then(|| format.read(&line)).flatten();
+            let Some(next) = event.and_then(|event| place.next(&event)) else {
+                return Ok(place);
+            };
+            written.add(&line);
+            place = next;
+        }
+    }
+}
+
+/// What to say of a log that does not fit.
+fn unfit(misfit: Misfit) -> anyhow::Error {
+    anyhow!("the log does not fit at {misfit}")
+}
+
 /// What to say of a position where the log does not go on.
-fn unfit(position: Position) -> String {
+fn broken(position: Position) -> String {
     format!("the log does not fit at position {position}: `patients audit verify` says how")
 }
 

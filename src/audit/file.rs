@@ -1,14 +1,16 @@
-//! A file that is there when it is whole.
+//! Files that appear under their name when they are whole.
 
-use std::fs::{File, OpenOptions, TryLockError};
-use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs::{File, FileType, Metadata, OpenOptions, Permissions, TryLockError};
+use std::io::{ErrorKind, Write};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 
-/// A file under another name, `NAME.part`, until it is finished. What an interrupted run has written stays there, for the
-/// next one to go on from. Only its owner may read it: it holds personal data.
+/// A file named `NAME.part` until it is finished. What an interrupted run has written stays there, for the next run to go on
+/// from. Only its owner may read it, because it holds personal data.
+///
+/// Only regular files are written and replaced: no link, device, pipe or directory, and none of their targets.
 #[derive(Debug)]
 pub(super) struct PartFile {
     part: PathBuf,
@@ -17,19 +19,11 @@ pub(super) struct PartFile {
 }
 
 impl PartFile {
-    /// Opens the part of `target` as it is, and keeps other processes from it.
+    /// Opens the part of `target` as it is, and locks it against other processes.
     pub(super) fn open(target: &Path) -> anyhow::Result<Self> {
-        let mut part = target.as_os_str().to_owned();
-        part.push(".part");
-        let part = PathBuf::from(part);
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(&part)
-            .with_context(|| format!("{} cannot be written", part.display()))?;
+        check_target(target)?;
+        let part = beside(target, ".part");
+        let file = open_private(&part)?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => bail!("another process writes {}", part.display()),
@@ -49,8 +43,9 @@ impl PartFile {
         &mut self.file
     }
 
-    /// Makes it durable and gives it its name.
+    /// Makes the file durable and gives it its name.
     pub(super) fn finish(self) -> anyhow::Result<()> {
+        check_target(&self.target)?;
         let finish = || {
             self.file.sync_all()?;
             std::fs::rename(&self.part, &self.target)?;
@@ -66,8 +61,81 @@ impl PartFile {
     /// Writes a whole file at once.
     pub(super) fn write(target: &Path, content: &[u8]) -> anyhow::Result<()> {
         let mut part = Self::open(target)?;
-        part.file.set_len(0)?;
-        part.file.write_all(content)?;
+        let cannot = || format!("{} cannot be written", target.display());
+        part.file.set_len(0).with_context(cannot)?;
+        part.file.write_all(content).with_context(cannot)?;
         part.finish()
+    }
+}
+
+/// The path with something added to its last name.
+pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    PathBuf::from(name)
+}
+
+/// Opens a file of ours to be read and written, and creates it if there is none. Only its owner may read it.
+pub(super) fn open_private(path: &Path) -> anyhow::Result<File> {
+    let cannot = || format!("{} cannot be written", path.display());
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).mode(0o600);
+    // An exclusive creation follows no link.
+    match options.clone().create_new(true).open(path) {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+        created => return created.with_context(cannot),
+    }
+    let found = std::fs::symlink_metadata(path).with_context(cannot)?;
+    check_regular(path, &found)?;
+    let file = options.open(path).with_context(cannot)?;
+    let opened = file.metadata().with_context(cannot)?;
+    if (opened.dev(), opened.ino()) != (found.dev(), found.ino()) {
+        bail!("{} was replaced while it was opened", path.display());
+    }
+    if opened.nlink() > 1 {
+        bail!(
+            "{} has a second name (a hard link); remove one of them",
+            path.display()
+        );
+    }
+    if opened.uid() != uzers::get_effective_uid() {
+        bail!("{} belongs to another user", path.display());
+    }
+    file.set_permissions(Permissions::from_mode(0o600))
+        .with_context(cannot)?;
+    Ok(file)
+}
+
+/// Checks that a target is a regular file or does not exist.
+fn check_target(path: &Path) -> anyhow::Result<()> {
+    match std::fs::symlink_metadata(path) {
+        Ok(found) => check_regular(path, &found),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error).with_context(|| format!("{} cannot be written", path.display())),
+    }
+}
+
+fn check_regular(path: &Path, found: &Metadata) -> anyhow::Result<()> {
+    if !found.is_file() {
+        bail!(
+            "{} is {}; only a regular file can be replaced",
+            path.display(),
+            kind(found.file_type())
+        );
+    }
+    Ok(())
+}
+
+fn kind(found: FileType) -> &'static str {
+    if found.is_symlink() {
+        "a symbolic link"
+    } else if found.is_dir() {
+        "a directory"
+    } else if found.is_fifo() {
+        "a named pipe"
+    } else if found.is_socket() {
+        "a socket"
+    } else {
+        "a device"
     }
 }

@@ -1,8 +1,9 @@
 //! How an export writes an event on a line, and reads it back when it goes on.
 
 use clap::ValueEnum;
-use eventstore::RecordedEvent;
-use serde_json::{Value, json};
+use eventstore::{RecordedEvent, strict_json};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 /// The columns of CSV, in their order.
 const COLUMNS: [&str; 10] = [
@@ -18,7 +19,8 @@ const COLUMNS: [&str; 10] = [
     "hash",
 ];
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub(crate) enum Format {
     /// A JSON object a line, the same as GET /events gives
     Ndjson,
@@ -66,7 +68,7 @@ impl Format {
                 let mut reader = csv::ReaderBuilder::new().has_headers(false).from_reader(line);
                 let record = reader.records().next()?.ok()?;
                 let number = |column: usize| record.get(column)?.parse::<u64>().ok();
-                let value = |column: usize| serde_json::from_str::<Value>(record.get(column)?).ok();
+                let value = |column: usize| strict_json(record.get(column)?).ok();
                 serde_json::from_value(json!({
                     "position": number(0)?,
                     "aggregate_type": record.get(1)?,

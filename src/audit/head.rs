@@ -1,6 +1,7 @@
 //! `patients audit head`.
 
-use eventstore::{EventLog, Hash, Position, Timestamp, merkle};
+use anyhow::anyhow;
+use eventstore::{EventLog, Hash, Position, Timestamp, merkle, verify};
 use serde::Serialize;
 
 use crate::output::{lines, print, print_json};
@@ -16,7 +17,9 @@ struct Head {
 }
 
 pub(super) async fn run(log: &EventLog, root: bool, json: bool) -> anyhow::Result<()> {
-    let head = log.head().await?;
+    let head = verify::head(log)
+        .await?
+        .map_err(|misfit| anyhow!("the log does not fit at {misfit}"))?;
     let root = if root {
         let all = head.position.get();
         let mut progress = Progress::start("events", 0, all, json);

@@ -1,7 +1,7 @@
 //! `patients audit history` and `patients audit state`: one patient, deleted or not, from the log alone.
 
 use anyhow::bail;
-use api::history::{PatientHistory, Told};
+use api::history::{PatientHistory, Told, ToldEntry};
 use api::read_log::{ReadKind, ReadOutcome};
 use domain::Until;
 use eventstore::{Clock, EventLog, RecordedEvent, SystemClock, Timestamp};
@@ -109,26 +109,22 @@ pub(super) async fn state(
     let histories = PatientHistory::new(log.clone());
     let told = match until {
         Until::Moment(moment) => histories.at(id, moment, SystemClock.now()).await?,
-        until => histories.state(id, until).await?,
+        Until::Sequence(sequence) => histories.after(id, sequence).await?,
+        Until::Now => histories.state(id, until).await?,
     };
-    let sequence = match &told {
-        Told::Patient(past) => Some(past.patient.sequence()),
-        _ => None,
-    };
-    let sequences = sequence.map(|sequence| (sequence.saturating_sub(1), sequence));
-    record(recorder, ReadKind::State, id, sequences).await?;
+    let entry = told.entry();
+    if entry != ToldEntry::None {
+        record(recorder, ReadKind::State, id, entry.sequences()).await?;
+    }
     let past = match told {
         Told::Patient(past) => past,
         Told::NobodyYet => bail!("nobody was registered under this id yet"),
         Told::Nobody => bail!("there never was a patient {id}"),
+        Told::NoSuchSequence { last: 0 } => bail!("sequences count from 1"),
+        Told::NoSuchSequence { last } => bail!("the patient has {last} events"),
         Told::Future => bail!("--at is in the future"),
     };
     let past = past.shown(id);
-    if let Until::Sequence(sequence) = until
-        && past.sequence != sequence
-    {
-        bail!("the patient has {} events", past.sequence);
-    }
     if json {
         return print_json(&past);
     }

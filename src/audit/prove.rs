@@ -8,9 +8,9 @@ use eventstore::proof::{Consistency, Inclusion, Meets, Request, Tree};
 use eventstore::{EventLog, Position, Proof, Trusted, prove};
 use serde_json::json;
 
-use super::NoAnswer;
 use super::file::PartFile;
 use super::recorder::{Range, Recorder};
+use super::{NoAnswer, NothingTrusted};
 use crate::output::{print, print_json};
 use crate::progress::Progress;
 
@@ -101,32 +101,85 @@ fn claim(proof: &Proof) -> String {
     claims.join("\n")
 }
 
-/// Checks a proof against the heads that are trusted.
+/// Checks a proof against the heads that are trusted. Without one, nothing is proved: anybody can make a tree around an event.
 pub(super) fn check(path: &Path, trusted: &[Trusted], json: bool) -> anyhow::Result<()> {
     let proof = read(path).context(NoAnswer)?;
     let outcome = proof
         .check()
         .map_err(anyhow::Error::from)
         .and_then(|()| trusted.iter().try_for_each(|trusted| meet(&proof, trusted)));
-    // The event's own link says nothing of the log that is spoken of: anybody can make a tree around it.
-    let is_head = |trusted| matches!(proof.meets(trusted), Meets::Tree | Meets::Earlier);
-    let head_is_trusted = outcome.is_ok() && trusted.iter().any(is_head);
+    let known = Known::of(&proof, trusted);
     if json {
         print_json(&json!({
-            "proved": outcome.is_ok(),
+            "consistent": proof.check().is_ok(),
+            "proved": outcome.is_ok() && known.tree,
             "message": outcome.as_ref().err().map(ToString::to_string),
-            "trusted": head_is_trusted,
+            "trusted": outcome.is_ok() && known.head,
+            "event_trusted": outcome.is_ok() && known.event,
             "tree": proof.tree,
             "from": proof.consistency.as_ref().map(|earlier| json!({"size": earlier.size, "root": earlier.root})),
             "event": proof.inclusion.as_ref().map(|inclusion| &inclusion.event),
         }))?;
     } else if outcome.is_ok() {
-        print(&format!("proved:\n{}", claim(&proof)))?;
-        if !head_is_trusted {
-            print("if the log's head is one that you have kept or had from somebody you trust: compare it")?;
+        print(&known.said(&proof))?;
+    }
+    outcome.with_context(|| format!("{} does not prove it", path.display()))?;
+    if trusted.is_empty() {
+        bail!(NothingTrusted);
+    }
+    Ok(())
+}
+
+/// What is known of a consistent proof, by the heads that are trusted.
+#[derive(Debug, Clone, Copy)]
+struct Known {
+    /// The log that is spoken of is trusted, or nothing is said of it beyond an earlier log that is trusted.
+    tree: bool,
+    /// One of the two logs is trusted.
+    head: bool,
+    /// The event itself is trusted, by its own hash, which says nothing of the log around it.
+    event: bool,
+}
+
+impl Known {
+    fn of(proof: &Proof, trusted: &[Trusted]) -> Self {
+        let is = |meets| trusted.iter().any(|trusted| proof.meets(trusted) == meets);
+        let (tree, earlier) = (is(Meets::Tree), is(Meets::Earlier));
+        let size = proof.consistency.as_ref().map_or(0, |earlier| earlier.size);
+        let covers = |inclusion: &Inclusion| inclusion.event.position.get() <= size;
+        Self {
+            tree: tree || earlier && proof.inclusion.as_ref().is_none_or(covers),
+            head: tree || earlier,
+            event: is(Meets::Event),
         }
     }
-    outcome.with_context(|| format!("{} does not prove it", path.display()))
+
+    fn said(self, proof: &Proof) -> String {
+        let Tree { size, root } = &proof.tree;
+        let compare = format!(
+            "compare the head {size}:{root}\nwith one that you have kept or had from somebody you trust: --trusted {size}:ROOT"
+        );
+        let claim = claim(proof);
+        let mut said = if self.tree {
+            format!("proved:\n{claim}")
+        } else if self.head {
+            format!(
+                "proved only if the later log is the true one, which goes on from the trusted head:\n{claim}"
+            )
+        } else {
+            format!("consistent, but no trusted head says that this log is the true one:\n{claim}")
+        };
+        if let (true, Some(Inclusion { event, .. })) = (self.event, &proof.inclusion) {
+            said += &format!(
+                "\nknown: event {} is the one whose hash is trusted",
+                event.position
+            );
+        }
+        if !self.tree {
+            said += &format!("\n{compare}");
+        }
+        said
+    }
 }
 
 fn read(path: &Path) -> anyhow::Result<Proof> {

@@ -1,6 +1,8 @@
 //! What auditors do: keep a head, verify, export, prove, and check without the database.
 
 mod history;
+mod output;
+mod tampering;
 mod verifier;
 
 use std::os::unix::fs::PermissionsExt;
@@ -174,6 +176,53 @@ async fn an_auditor_who_kept_a_head_sees_that_nothing_was_altered_since() {
 }
 
 #[tokio::test]
+async fn a_trusted_head_that_does_not_fit_is_not_called_a_rewritten_log() {
+    let log = Log::embedded(30).await;
+    let (hash, _) = log.head();
+    let other = format!("17:{}", &hash[3..]);
+    let beyond = format!("31:{}", &hash[3..]);
+    for (trusted, problem, expected) in [
+        (
+            &other,
+            "trusted_differs",
+            "position 17: the log has another hash and another root here",
+        ),
+        (
+            &beyond,
+            "trusted_beyond",
+            "the log ends at 30, before the trusted head at 31",
+        ),
+    ] {
+        let (code, said, _) = log.audit(&["verify", "--trusted", trusted]);
+        assert!(code == 1 && said.contains(expected), "{said}");
+        assert!(
+            said.contains("either") && said.contains("is not of this log or is mistyped"),
+            "{said}"
+        );
+        let (_, said, _) = log.audit(&["verify", "--trusted", trusted, "--json"]);
+        let found: Value = serde_json::from_str(&said).unwrap();
+        assert_eq!(found["problem"], problem);
+    }
+    // Where the head was moved back, the event that is trusted is not missing.
+    log.execute("UPDATE log_head SET position = 20, hash = (SELECT hash FROM events WHERE position = 20)")
+        .await;
+    let (code, said, _) = log.audit(&["verify", "--trusted", &hash]);
+    assert!(code == 1 && !said.contains("missing"), "{said}");
+    assert!(
+        said.contains("log_head was moved back, or events were added without it"),
+        "{said}"
+    );
+    for arguments in [&["head"][..], &["export"], &["prove", "7", "--output", "-"]] {
+        let (code, said, stderr) = log.audit(arguments);
+        assert_eq!((code, said.as_str()), (1, ""), "{arguments:?}: {stderr}");
+        assert!(
+            stderr.contains("position 21: log_head is before the end of the log at 30"),
+            "{stderr}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn a_log_that_cannot_be_read_is_told_from_one_that_does_not_fit() {
     let log = Log::embedded(1).await;
     for url in ["sqlite://nowhere.db", "mysql://root@127.0.0.1:1/nothing"] {
@@ -211,26 +260,42 @@ async fn a_proof_is_checked_without_the_database_and_against_what_was_kept() {
             let said = [output.stdout, output.stderr].concat();
             (output.status.code().unwrap(), String::from_utf8(said).unwrap())
         };
-        let event = log.json(&["check", "event-7-of-100.proof.json"])["event"].clone();
+        let (_, checked, _) = log.audit(&["check", "event-7-of-100.proof.json", "--json"]);
+        let event = serde_json::from_str::<Value>(&checked).unwrap()["event"].clone();
         let itself = format!("7:{}", event["hash"].as_str().unwrap());
         let (code, said) = offline(&["--trusted", &after, "--trusted", &before, "--trusted", &itself]);
         assert_eq!(code, 0, "{said}");
         // The event's own hash says nothing of the log around it.
-        for (trusted, head_is_trusted) in [
-            (&[][..], false),
-            (&["--trusted", &itself], false),
-            (&["--trusted", &after], true),
-            (&["--trusted", &before], true),
-            (&["--trusted", &itself, "--trusted", &before], true),
+        for (trusted, expected_code, head_is_trusted) in [
+            (&[][..], 3, false),
+            (&["--trusted", &itself], 0, false),
+            (&["--trusted", &after], 0, true),
+            (&["--trusted", &before], 0, true),
+            (&["--trusted", &itself, "--trusted", &before], 0, true),
         ] {
             let (code, said) = offline(trusted);
+            assert_eq!(code, expected_code, "{trusted:?}: {said}");
             assert_eq!(
-                (code, said.contains("compare it")),
-                (0, !head_is_trusted),
+                said.contains("compare the head"),
+                !head_is_trusted,
                 "{trusted:?}: {said}"
             );
-            let checked = log.json(&[&["check", "event-7-of-100.proof.json"], trusted].concat());
+            assert_eq!(
+                said.starts_with("proved:"),
+                head_is_trusted,
+                "{trusted:?}: {said}"
+            );
+            let arguments = [&["check", "event-7-of-100.proof.json", "--json"], trusted].concat();
+            let (code, checked, _) = log.audit(&arguments);
+            let checked: Value = serde_json::from_str(&checked).unwrap();
+            assert_eq!((code, &checked["consistent"]), (expected_code, &json!(true)));
             assert_eq!(checked["trusted"], head_is_trusted, "{trusted:?}");
+            assert_eq!(checked["proved"], head_is_trusted, "{trusted:?}");
+            assert_eq!(
+                checked["event_trusted"],
+                trusted.contains(&itself.as_str()),
+                "{trusted:?}"
+            );
         }
         for (trusted, expected) in [
             (after.replace("100:", "40:"), "something else"),

@@ -1,39 +1,62 @@
-//! A JSON value in which no object has two members of one name, and no integer is beyond those that a double tells apart.
+//! Reading JSON strictly.
 
+use std::cell::Cell;
 use std::fmt;
 
 use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 use serde_json::{Map, Number, Value};
 
-use super::LARGEST_INTEGER;
+use super::{DEPTH, LARGEST_INTEGER};
 
-/// Reads a value as `serde_json` does, and refuses two members of one name, of which `serde_json` keeps the last, and an
-/// integer beyond [`LARGEST_INTEGER`].
+/// Reads a value as [`strict_json`] does.
 ///
 /// # Errors
 ///
-/// If it is not JSON, or has one of these. The message repeats none of it.
+/// As [`strict_json`].
 pub(crate) fn strict_value<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Value, D::Error> {
     let text = Box::<RawValue>::deserialize(deserializer)?;
     strict_json(text.get()).map_err(D::Error::custom)
 }
 
-/// Reads a text that is one JSON value, as `serde_json` does, and refuses two members of one name, of which `serde_json`
-/// keeps the last, and an integer beyond 2⁵³ − 1.
+/// Reads a text that is one JSON value (RFC 8259) within I-JSON (RFC 7493).
 ///
 /// # Errors
 ///
-/// If it is not JSON, or has one of these. The message repeats none of it.
+/// If the text is not JSON; if an object has two members with the same name, which `serde_json` would reduce to the last
+/// one; if arrays and objects are nested more than 31 levels deep; if an integer is beyond ±(2⁵³ − 1); or if a number with a
+/// fraction or an exponent is not exactly the shortest decimal number of its double, so that reading it would lose
+/// precision. The message repeats nothing of the text.
 pub fn strict_json(text: &str) -> serde_json::Result<Value> {
     let mut reader = serde_json::Deserializer::from_str(text);
-    let value = Strict.deserialize(&mut reader)?;
+    let doubles = Cell::new(false);
+    let strict = Strict {
+        depth: DEPTH,
+        doubles: &doubles,
+    };
+    let value = strict.deserialize(&mut reader)?;
     reader.end()?;
-    // `serde_json` makes a double of an integer beyond 64 bits, so that the value no longer tells how it was written.
-    if numbers(text).any(is_inexact_integer) {
-        return Err(serde_json::Error::custom("an integer that is too large"));
+    // A double no longer tells how it was written; `serde_json` also makes doubles of integers beyond 64 bits.
+    if doubles.get() {
+        for number in numbers(text) {
+            if number.contains(['.', 'e', 'E']) {
+                if !is_exact(number) {
+                    return Err(serde_json::Error::custom(
+                        "a number that loses precision as a double",
+                    ));
+                }
+            } else if !number.parse::<i64>().is_ok_and(is_small) {
+                return Err(serde_json::Error::custom(TOO_LARGE));
+            }
+        }
     }
     Ok(value)
+}
+
+const TOO_LARGE: &str = "an integer beyond 2^53 - 1";
+
+fn is_small(integer: i64) -> bool {
+    integer.unsigned_abs() <= LARGEST_INTEGER
 }
 
 /// The numbers in a text that is JSON, as they are written.
@@ -54,16 +77,54 @@ fn numbers(text: &str) -> impl Iterator<Item = &str> {
     .filter(|number| number.starts_with(|character: char| character == '-' || character.is_ascii_digit()))
 }
 
-fn is_inexact_integer(number: &str) -> bool {
-    !number.contains(['.', 'e', 'E'])
-        && number
-            .parse::<i64>()
-            .map_or(true, |number| number.unsigned_abs() > LARGEST_INTEGER)
+/// Whether a number is exactly the shortest decimal number that reads as its double: the number that RFC 8785 writes.
+fn is_exact(number: &str) -> bool {
+    let Ok(double) = number.parse::<f64>() else {
+        return false;
+    };
+    let written = decimal(number);
+    double.is_finite() && written.is_some() && written == decimal(&format!("{double:e}"))
 }
 
-struct Strict;
+/// A decimal number: whether it is negative, its digits without zeros at either end, and the power of ten of the last digit.
+fn decimal(number: &str) -> Option<(bool, String, i64)> {
+    let (mantissa, exponent) = number.split_once(['e', 'E']).unwrap_or((number, "0"));
+    let unsigned = mantissa.trim_start_matches('-');
+    let (whole, fraction) = unsigned.split_once('.').unwrap_or((unsigned, ""));
+    let digits = [whole, fraction].concat();
+    let significant = digits.trim_end_matches('0');
+    let zeros = digits.len() - significant.len();
+    let significant = significant.trim_start_matches('0');
+    if significant.is_empty() {
+        return Some((false, String::new(), 0));
+    }
+    let exponent = exponent
+        .parse::<i64>()
+        .ok()?
+        .checked_sub(i64::try_from(fraction.len()).ok()?)?
+        .checked_add(i64::try_from(zeros).ok()?)?;
+    Some((unsigned.len() < mantissa.len(), significant.to_owned(), exponent))
+}
 
-impl<'de> DeserializeSeed<'de> for Strict {
+/// A value at some depth.
+#[derive(Clone, Copy)]
+struct Strict<'a> {
+    /// How many more arrays and objects may be within each other.
+    depth: usize,
+    /// Set if a number was read as a double.
+    doubles: &'a Cell<bool>,
+}
+
+impl Strict<'_> {
+    /// The values inside an array or object.
+    fn inner<E: Error>(self) -> Result<Self, E> {
+        let depth = self.depth.checked_sub(1);
+        let depth = depth.ok_or_else(|| E::custom("arrays and objects that are nested too deeply"))?;
+        Ok(Self { depth, ..self })
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Strict<'_> {
     type Value = Value;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
@@ -71,7 +132,7 @@ impl<'de> DeserializeSeed<'de> for Strict {
     }
 }
 
-impl<'de> Visitor<'de> for Strict {
+impl<'de> Visitor<'de> for Strict<'_> {
     type Value = Value;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -86,15 +147,24 @@ impl<'de> Visitor<'de> for Strict {
         Ok(Value::Bool(value))
     }
 
-    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
-        Ok(value.into())
+    fn visit_i64<E: Error>(self, value: i64) -> Result<Value, E> {
+        if is_small(value) {
+            Ok(value.into())
+        } else {
+            Err(E::custom(TOO_LARGE))
+        }
     }
 
-    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
-        Ok(value.into())
+    fn visit_u64<E: Error>(self, value: u64) -> Result<Value, E> {
+        if value <= LARGEST_INTEGER {
+            Ok(value.into())
+        } else {
+            Err(E::custom(TOO_LARGE))
+        }
     }
 
     fn visit_f64<E: Error>(self, value: f64) -> Result<Value, E> {
+        self.doubles.set(true);
         Number::from_f64(value)
             .map(Value::Number)
             .ok_or_else(|| E::custom("a number that is too large"))
@@ -109,17 +179,19 @@ impl<'de> Visitor<'de> for Strict {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
+        let inner = self.inner()?;
         let mut array = Vec::new();
-        while let Some(item) = items.next_element_seed(Strict)? {
+        while let Some(item) = items.next_element_seed(inner)? {
             array.push(item);
         }
         Ok(array.into())
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Value, A::Error> {
+        let inner = self.inner()?;
         let mut object = Map::new();
         while let Some(name) = members.next_key::<String>()? {
-            let value = members.next_value_seed(Strict)?;
+            let value = members.next_value_seed(inner)?;
             if object.insert(name, value).is_some() {
                 return Err(A::Error::custom("two members of one name"));
             }

@@ -34,7 +34,8 @@ impl EventLog {
     ///
     /// # Errors
     ///
-    /// [`Error::Database`], [`Error::Timeout`]; without a filter, [`Error::Damaged`] if positions are missing.
+    /// [`Error::Database`], [`Error::Timeout`]; [`Error::Damaged`] if an event cannot be read or, without a filter, if
+    /// positions are missing.
     pub async fn page(
         &self,
         filter: &EventFilter,
@@ -102,7 +103,7 @@ impl EventLog {
     ///
     /// # Errors
     ///
-    /// [`Error::Database`], [`Error::Timeout`]; [`Error::Damaged`] if an event is missing between two.
+    /// [`Error::Database`], [`Error::Timeout`]; [`Error::Damaged`] if an event cannot be read, or is missing between two.
     pub async fn history(
         &self,
         aggregate_type: &str,

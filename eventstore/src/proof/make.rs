@@ -5,6 +5,7 @@ use crate::error::Error;
 use crate::event::{Hash, Position, RecordedEvent};
 use crate::log::EventLog;
 use crate::merkle::{Frontier, Path, for_each_link, leaf};
+use crate::verify::{self, Misfit};
 
 /// What is to be proved.
 #[derive(Debug, Clone, Copy, Default)]
@@ -24,6 +25,9 @@ pub enum ProveError {
     /// The log could not be read, or is damaged.
     #[error(transparent)]
     Log(#[from] Error),
+    /// `log_head` does not fit the log.
+    #[error("the log does not fit at {0}")]
+    Misfit(#[from] Misfit),
     /// The log that is spoken of does not reach that far.
     #[error("there is no position {position}: the log ends at {end}")]
     Beyond {
@@ -50,7 +54,7 @@ pub async fn prove(
     request: Request,
     progress: impl FnMut(Position),
 ) -> Result<Proof, ProveError> {
-    let head = log.head().await?.position;
+    let head = verify::head(log).await??.position;
     let end = request.tree.unwrap_or(head);
     for (asked, end) in [(request.tree, head), (request.event, end), (request.from, end)] {
         match asked {

@@ -11,6 +11,9 @@ use crate::event::{Hash, Position};
 use crate::merkle::{Frontier, leaf};
 use crate::scan::StoredEvent;
 
+/// A chain that is whole, and the first trusted head beyond its end, if there is one.
+pub(super) type Checked = (Verified, Option<Trusted>);
+
 /// Where the chain ends that is not whole.
 pub(super) enum Broken {
     /// What is wrong there is known.
@@ -55,7 +58,7 @@ impl Chain {
         mut self,
         mut blocks: mpsc::Receiver<Result<Vec<Row>>>,
         mut progress: impl FnMut(Position),
-    ) -> Result<Result<Verified, Broken>> {
+    ) -> Result<Result<Checked, Broken>> {
         if let Err(broken) = self.compare() {
             return Ok(Err(broken));
         }
@@ -91,7 +94,7 @@ impl Chain {
             let previous = self.hash;
             return Err(Broken::Link { position, previous });
         }
-        let recorded_at = Timestamp::from_micros(event.recorded_at);
+        let recorded_at = event.recorded_at;
         if recorded_at < self.recorded_at && position > Position::BEGINNING.next() {
             if self.recorded_at.since(recorded_at) <= CLOCKS_APART {
                 return Err(at(Problem::TimeBack));
@@ -115,7 +118,7 @@ impl Chain {
             if trusted.hash != self.hash && trusted.hash != self.tree.root() {
                 return Err(Broken::At(Misfit {
                     position: self.position,
-                    problem: Problem::Rewritten {
+                    problem: Problem::TrustedDiffers {
                         after: self.trusted_up_to,
                     },
                 }));
@@ -125,24 +128,21 @@ impl Chain {
         Ok(())
     }
 
-    fn finish(self) -> Result<Verified, Broken> {
-        let end = self.position;
-        let at_next = |problem| {
-            let position = end.next();
-            Err(Broken::At(Misfit { position, problem }))
-        };
-        if !self.trusted.is_empty() {
-            return at_next(Problem::CutOff { end });
+    fn finish(self) -> Result<Checked, Broken> {
+        if self.position < self.end {
+            return Err(Broken::At(Misfit {
+                position: self.position.next(),
+                problem: Problem::Missing,
+            }));
         }
-        if end < self.end {
-            return at_next(Problem::Missing);
-        }
-        Ok(Verified {
-            position: end,
+        let beyond = self.trusted.last().copied();
+        let whole = Verified {
+            position: self.position,
             hash: self.hash,
             root: self.tree.root(),
             recorded_at: self.recorded_at,
             breaks: self.breaks,
-        })
+        };
+        Ok((whole, beyond))
     }
 }

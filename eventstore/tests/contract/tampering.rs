@@ -6,12 +6,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use eventstore::chain::Canonical;
 use eventstore::merkle::{Frontier, leaf, root};
 use eventstore::verify::Problem;
-use eventstore::{Dialect, Hash, Misfit, RecordedEvent, Trusted, Verified, verify};
+use eventstore::{Append, Dialect, Error, Hash, Misfit, RecordedEvent, Trusted, Verified, verify};
 use futures::future::join_all;
 use serde_json::json;
 
 use crate::backend::{Backend, position};
-use crate::sample::append;
+use crate::sample::{append, event};
 
 on_every_backend!(
     a_log_that_nobody_touched_fits_with_its_root_and_every_head_it_had,
@@ -21,6 +21,7 @@ on_every_backend!(
     a_cut_tail_and_a_log_written_anew_are_found_against_a_trusted_head,
     a_row_that_cannot_be_read_is_found_and_named,
     appends_may_go_on_while_the_log_is_checked,
+    a_double_comes_back_as_the_number_that_was_appended,
 );
 
 const EVENTS: u64 = 600;
@@ -240,10 +241,22 @@ async fn removed_added_and_swapped_rows_are_found_and_named(backend: Arc<Backend
 async fn a_head_that_does_not_fit_is_found_and_named(backend: Arc<Backend>) {
     filled(&backend).await;
     let back = "UPDATE log_head SET position = 599";
-    finds(&backend, &[back], &[], 599, Problem::Head).await;
+    let behind = Problem::HeadBehind { last: position(600) };
+    finds(&backend, &[back], &[], 600, behind).await;
     let back =
         "UPDATE log_head SET position = 599, hash = (SELECT hash FROM original_events WHERE position = 599)";
-    finds(&backend, &[back], &[], 600, Problem::BehindHead).await;
+    // Although the trusted head is beyond `log_head`, its event is there.
+    let trusted = [trusting(&events(&backend).await[599])];
+    finds(&backend, &[back], &trusted, 600, behind).await;
+    for back in [0, -1, i64::MIN] {
+        let sql = format!("UPDATE log_head SET position = {back}");
+        backend.execute(&sql).await;
+        let misfit = check(&backend, &trusted).await.unwrap_err();
+        assert_eq!(misfit.problem, behind, "{sql}");
+        restore(&backend).await;
+    }
+    let far = format!("UPDATE log_head SET position = {}", i64::MAX);
+    finds(&backend, &[&far], &trusted, 601, Problem::Missing).await;
     let on = "UPDATE log_head SET position = 601";
     finds(&backend, &[on], &[], 601, Problem::Missing).await;
     let other = "UPDATE log_head SET hash = (SELECT hash FROM original_events WHERE position = 1)";
@@ -268,7 +281,11 @@ async fn a_cut_tail_and_a_log_written_anew_are_found_against_a_trusted_head(back
     ];
     let end = position(500);
     let trusted = [trusting(&events[399]), trusting(&events[549])];
-    finds(&backend, &cut, &trusted, 501, Problem::CutOff { end }).await;
+    let beyond = Problem::TrustedBeyond {
+        trusted: position(550),
+        end,
+    };
+    finds(&backend, &cut, &trusted, 501, beyond).await;
     for sql in cut {
         backend.execute(sql).await;
     }
@@ -302,22 +319,47 @@ async fn a_cut_tail_and_a_log_written_anew_are_found_against_a_trusted_head(back
         "nothing in the log itself tells"
     );
     assert!(check(&backend, &kept[..2]).await.is_ok(), "those are from before");
-    let rewritten = |at, after| Misfit {
+    let differs = |at, after| Misfit {
         position: position(at),
-        problem: Problem::Rewritten {
+        problem: Problem::TrustedDiffers {
             after: position(after),
         },
     };
-    assert_eq!(check(&backend, &kept).await, Err(rewritten(150, 99)));
-    assert_eq!(check(&backend, &kept[3..]).await, Err(rewritten(600, 0)));
+    assert_eq!(check(&backend, &kept).await, Err(differs(150, 99)));
+    assert_eq!(check(&backend, &kept[3..]).await, Err(differs(600, 0)));
 }
 
 async fn a_row_that_cannot_be_read_is_found_and_named(backend: Arc<Backend>) {
     filled(&backend).await;
+    let what = "its recorded_at is not within the years 1 to 9999";
+    for recorded_at in [
+        -62_135_596_800_000_001,
+        253_402_300_800_000_000,
+        i64::MIN,
+        i64::MAX,
+    ] {
+        let sql = format!("UPDATE events SET recorded_at = {recorded_at} WHERE position = 7");
+        backend.execute(&sql).await;
+        let read = backend.log.feed(position(0), 100).await;
+        assert!(
+            matches!(&read, Err(Error::Damaged { position: p, .. }) if *p == position(7)),
+            "{read:?}"
+        );
+        restore(&backend).await;
+        finds(&backend, &[&sql], &[], 7, Problem::Unreadable { what }).await;
+    }
     // MySQL takes nothing but JSON, and drops all members of one name but the last.
     if backend.database.dialect() == Dialect::Sqlite {
         let what = "its payload is not JSON as an append writes it";
-        for payload in ["{", "", "{\"what\":\"a7 happened\"", "nothing"] {
+        for payload in [
+            "{",
+            "",
+            "{\"what\":\"a7 happened\"",
+            "nothing",
+            "[9007199254740992]",
+            "[123456789012345678901234567890]",
+            "[0.10000000000000001]",
+        ] {
             let sql = format!("UPDATE events SET payload = '{payload}' WHERE position = 7");
             finds(&backend, &[&sql], &[], 7, Problem::Unreadable { what }).await;
         }
@@ -349,4 +391,27 @@ async fn appends_may_go_on_while_the_log_is_checked(backend: Arc<Backend>) {
     assert!(check(&backend, &[]).await.unwrap().position > before.position);
     stop.cancel();
     assert!(appending.await.unwrap() > 0);
+}
+
+/// A database that wrote a double in other digits than its shortest would make the log unreadable.
+async fn a_double_comes_back_as_the_number_that_was_appended(backend: Arc<Backend>) {
+    backend.migrate().await;
+    let queue = backend.queue();
+    let powers_of_two = (-1074..1024).map(|power| f64::from(power).exp2());
+    let of_all_sorts = (0..2000).map(|_| f64::from_bits(fastrand::u64(..)));
+    let doubles: Vec<f64> = powers_of_two
+        .chain(of_all_sorts)
+        .filter(|double| double.is_finite())
+        .collect();
+    for (n, some) in doubles.chunks(500).enumerate() {
+        let mut event = event(&format!("a{n}"), 1);
+        event.payload = json!({ "doubles": some });
+        queue
+            .append(Append::new(vec![event.clone()], Vec::new()).unwrap())
+            .await
+            .unwrap();
+        let read = backend.log.feed(position(n as u64), 1).await.unwrap();
+        assert_eq!(read[0].payload, event.payload);
+    }
+    check(&backend, &[]).await.unwrap();
 }

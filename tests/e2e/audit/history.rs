@@ -117,6 +117,76 @@ async fn a_deleted_patient_is_told_as_it_was_at_every_moment() {
         "{listed}"
     );
 
+    // The same is recorded as over HTTP where there is no such event, or the moment is refused.
+    let recorded = told(folder, &["reads", "--patient", id])
+        .as_array()
+        .unwrap()
+        .len();
+    for sequence in ["3", "0"] {
+        assert!(!audit(folder, &["state", id, "--sequence", sequence]).0);
+        let over_http = client
+            .get(&format!("/patients/{id}/history/{sequence}"))
+            .await
+            .unwrap();
+        assert_eq!(over_http.status(), StatusCode::NOT_FOUND);
+    }
+    assert!(!audit(folder, &["state", id, "--at", "2999-01-01T00:00:00Z"]).0);
+    let over_http = client
+        .get(&format!("/patients/{id}?at=2999-01-01T00:00:00Z"))
+        .await
+        .unwrap();
+    assert_eq!(over_http.status(), StatusCode::UNPROCESSABLE_ENTITY);
+    let reads = told(folder, &["reads", "--patient", id]);
+    let entries: Vec<_> = reads.as_array().unwrap()[recorded..]
+        .iter()
+        .map(|read| {
+            (
+                read["via"].as_str().unwrap(),
+                read["outcome"].as_str().unwrap(),
+                &read["to"],
+            )
+        })
+        .collect();
+    let nothing = &Value::Null;
+    let both = [("command", "not_found", nothing), ("http", "not_found", nothing)];
+    assert_eq!(entries, [both, both].concat());
+
+    // And a moment is read alike, however it is spelled.
+    for (spelled, in_query) in [
+        ("2020-01-01 00:00:00Z", "2020-01-01+00:00:00Z"),
+        ("2020-01-01T00:00:00 01:00", "2020-01-01T00:00:00+01:00"),
+        ("2020-01-01t00:00:00z", "2020-01-01t00:00:00z"),
+        (
+            "2020-01-01T00:00:00\u{2212}01:00",
+            "2020-01-01T00:00:00%E2%88%9201:00",
+        ),
+        ("2016-12-31T23:59:60Z", "2016-12-31T23:59:60Z"),
+    ] {
+        let (_, said) = audit(folder, &["state", id, "--at", spelled]);
+        assert!(
+            said.contains("nobody was registered under this id yet"),
+            "{spelled}: {said}"
+        );
+        let over_http = client
+            .get(&format!("/patients/{id}?at={in_query}"))
+            .await
+            .unwrap();
+        assert_eq!(over_http.status(), StatusCode::NOT_FOUND, "{in_query}");
+    }
+    for (spelled, in_query) in [
+        ("2016-12-31T12:00:60Z", "2016-12-31T12:00:60Z"),
+        ("0000-12-31T23:59:59Z", "0000-12-31T23:59:59Z"),
+        ("2020-01-01T00:00:00 +01:00", "2020-01-01T00:00:00%20%2B01:00"),
+    ] {
+        let (_, said) = audit(folder, &["state", id, "--at", spelled]);
+        assert!(said.contains("expected a moment"), "{spelled}: {said}");
+        let over_http = client
+            .get(&format!("/patients/{id}?at={in_query}"))
+            .await
+            .unwrap();
+        assert_eq!(over_http.status(), StatusCode::UNPROCESSABLE_ENTITY, "{in_query}");
+    }
+
     for (arguments, expected) in [
         (["state", id, "--at", "2020-01-01T00:00:00Z"].as_slice(), "yet"),
         (&["state", id, "--at", "2999-01-01T00:00:00Z"], "in the future"),

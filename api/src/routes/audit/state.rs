@@ -4,14 +4,13 @@ use axum::Json;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
-use domain::Until;
 use eventstore::Timestamp;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::{Reader, not_kept};
 use crate::Api;
-use crate::history::Told;
+use crate::history::{Told, ToldEntry};
 use crate::openapi::{AUDIT, Described, Media, fields, schemas};
 use crate::problem::{ApiError, FieldProblem, kinds};
 use crate::read_log::ReadKind;
@@ -65,22 +64,8 @@ pub(super) async fn after(
     let Path((id, sequence)) = path.map_err(|_| ApiError::NoSuchRoute)?;
     let id = Uuid::try_parse(&id).map_err(|_| ApiError::PatientNotFound)?;
     let sequence = sequence.parse().unwrap_or(0);
-    let told = api.history.state(id, Until::Sequence(sequence)).await?;
-    let found = matches!(&told, Told::Patient(past) if past.patient.sequence() == sequence);
-    told_of(&api, &reader, id, found.then_some(sequence)).await?;
-    match told {
-        Told::Patient(past) if past.patient.sequence() == sequence => {
-            Ok(Json(past.shown(id)).into_response())
-        }
-        Told::Patient(_) | Told::NobodyYet | Told::Future => Err(ApiError::NoSuchSequence),
-        Told::Nobody => Err(ApiError::PatientNotFound),
-    }
-}
-
-/// Records that a patient's state just after an event is read, or that there is none to read.
-async fn told_of(api: &Api, reader: &Reader, id: Uuid, sequence: Option<u64>) -> Result<(), ApiError> {
-    let sequences = sequence.map(|sequence| (sequence.saturating_sub(1), sequence));
-    reader.reads_patient(api, ReadKind::State, id, sequences).await
+    let told = api.history.after(id, sequence).await?;
+    answer(&api, &reader, id, told).await
 }
 
 /// The patient as it was at `moment`.
@@ -91,18 +76,26 @@ pub(in crate::routes) async fn at(
     moment: Timestamp,
 ) -> Result<Response, ApiError> {
     let told = api.history.at(id, moment, api.clock.now()).await?;
-    match &told {
-        Told::Patient(past) => told_of(api, reader, id, Some(past.patient.sequence())).await?,
-        Told::NobodyYet | Told::Nobody => told_of(api, reader, id, None).await?,
-        Told::Future => {}
+    let response = answer(api, reader, id, told).await?;
+    Ok(not_kept(response))
+}
+
+/// Records what is told, and then tells it.
+async fn answer(api: &Api, reader: &Reader, id: Uuid, told: Told) -> Result<Response, ApiError> {
+    let entry = told.entry();
+    if entry != ToldEntry::None {
+        reader
+            .reads_patient(api, ReadKind::State, id, entry.sequences())
+            .await?;
     }
     match told {
-        Told::Patient(past) => Ok(not_kept(Json(past.shown(id)).into_response())),
+        Told::Patient(past) => Ok(Json(past.shown(id)).into_response()),
+        Told::NoSuchSequence { .. } => Err(ApiError::NoSuchSequence),
+        Told::NobodyYet => Err(ApiError::NotRegisteredYet),
+        Told::Nobody => Err(ApiError::PatientNotFound),
         Told::Future => {
             let problem = FieldProblem::new("at", "must not be in the future");
             Err(ApiError::Invalid(vec![problem]))
         }
-        Told::NobodyYet => Err(ApiError::NotRegisteredYet),
-        Told::Nobody => Err(ApiError::PatientNotFound),
     }
 }

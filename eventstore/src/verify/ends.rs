@@ -1,0 +1,95 @@
+//! What `log_head` says, against the ends of the log.
+
+use super::{Misfit, Problem};
+use crate::clock::Timestamp;
+use crate::database::Session;
+use crate::error::{Error, Result};
+use crate::event::{Hash, Position};
+use crate::log::{COLUMNS, EventLog, Head};
+use crate::scan::{StoredEvent, link};
+
+/// The head, the event that it names, and the ends of the table, all of one moment.
+pub(super) struct Ends {
+    pub(super) head: Option<Head>,
+    /// The hash and the time of the event at the head's position.
+    named: (Option<Hash>, Option<Timestamp>),
+    first: Option<Position>,
+    last: Position,
+}
+
+impl Ends {
+    pub(super) async fn read(log: &EventLog) -> Result<Self> {
+        let mut connection = log.database().reader().await?;
+        let sql = "SELECT h.position, h.hash, h.recorded_at, n.recorded_at, n.hash, e.first_position, e.last_position \
+                   FROM (SELECT MIN(position) AS first_position, MAX(position) AS last_position FROM events) e \
+                   LEFT JOIN log_head h ON h.id = 1 LEFT JOIN events n ON n.position = h.position";
+        // An aggregate gives a row, whatever there is.
+        let row = connection
+            .query(sql)
+            .fetch_optional()
+            .await?
+            .ok_or(Error::NoHead)?;
+        let head = match row.get::<Option<Position>, _>(0)? {
+            Some(_) => Some(Head::of(Some(&row))?),
+            None => None,
+        };
+        let named = match head {
+            Some(Head {
+                position: Position::BEGINNING,
+                ..
+            }) => (Some(Hash::default()), Some(Timestamp::default())),
+            _ => (link(&row, 4).ok(), row.get(3)?),
+        };
+        Ok(Self {
+            head,
+            named,
+            first: row.get(5)?,
+            last: row.get::<Option<Position>, _>(6)?.unwrap_or_default(),
+        })
+    }
+
+    /// The last position that there should be.
+    pub(super) fn end(&self) -> Position {
+        self.head.map_or(self.last, |head| head.position)
+    }
+
+    pub(super) fn before_first(&self) -> Option<Misfit> {
+        let position = self.first.filter(|first| *first <= Position::BEGINNING)?;
+        Some(Misfit {
+            position,
+            problem: Problem::BeforeFirst,
+        })
+    }
+
+    /// How `log_head` does not fit the log, whatever is before the event that it names.
+    pub(super) async fn misfit(&self, log: &EventLog) -> Result<Option<Misfit>> {
+        let last = self.last;
+        let (position, problem) = match self.head {
+            None => (last, Problem::NoHead),
+            Some(head) if head.position > last => (last.next(), Problem::Missing),
+            Some(head) if head.position < last => (head.position.next(), self.behind(log, head).await?),
+            Some(head) if self.named.0 != Some(head.hash) => (last, Problem::Head),
+            Some(head) if self.named.1 != Some(head.recorded_at) => (last, Problem::HeadTime),
+            Some(_) => return Ok(None),
+        };
+        Ok(Some(Misfit { position, problem }))
+    }
+
+    /// What there is behind a head that is before the last event.
+    async fn behind(&self, log: &EventLog, head: Head) -> Result<Problem> {
+        let head_behind = Problem::HeadBehind { last: self.last };
+        if head.position < Position::BEGINNING {
+            return Ok(head_behind);
+        }
+        let next = head.position.next();
+        let sql = format!("SELECT {COLUMNS} FROM events WHERE position = ?");
+        let mut connection = log.database().reader().await?;
+        let row = connection.query(&sql).bind(next).fetch_optional().await?;
+        let event = row.as_ref().and_then(|row| StoredEvent::of(row).ok());
+        let follows = event.zip(self.named.0).is_some_and(|(event, previous)| {
+            let link = event.link(&previous, next, &mut Vec::new());
+            link == Ok(event.hash)
+        });
+        Ok(if follows { head_behind } else { Problem::BehindHead })
+    }
+}

@@ -1,0 +1,606 @@
+//! Whatever is done to a log behind its back: the program and `docs/verify.py`, which share no code, say the same of it.
+
+use std::path::Path;
+use std::process::Command;
+
+use eventstore::chain::Canonical;
+use eventstore::merkle::{Frontier, leaf};
+use eventstore::proof::{Format, Inclusion, Request, Tree};
+use eventstore::{
+    Append, Database, Dialect, EventLog, Hash, NewEvent, Position, Proof, RecordedEvent, Session, Timestamp,
+    Trusted, prove, verify,
+};
+use serde_json::{Value, json};
+
+use super::Log;
+use crate::log::fill;
+
+const EVENTS: u64 = 6;
+/// Where the log is tampered with.
+const AT: u64 = 2;
+
+/// What is tampered with, and so who can see it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Of {
+    /// A column of an event; the links stay as they were.
+    Event,
+    /// A column of an event; its link and all after it are made again, so that only a strict reader sees it.
+    Relinked,
+    /// Which events there are.
+    Rows,
+    /// `log_head`: the events alone are whole.
+    Head,
+    /// The end of the log, with `log_head` moved: only a head that was kept tells.
+    Cut,
+}
+use Of::{Cut, Event, Head, Relinked, Rows};
+
+/// Each tampering, as statements with `;` between. `{0}` stands for 32 zero bytes, and a text is between `«` and `»`.
+const TAMPERINGS: &[(&str, Of, &str)] = &[
+    (
+        "payload altered",
+        Event,
+        r#"UPDATE events SET payload = «{"n":8,"name":"Zoë"}» WHERE position = 2"#,
+    ),
+    (
+        "payload not JSON",
+        Event,
+        "UPDATE events SET payload = «nothing» WHERE position = 2",
+    ),
+    (
+        "payload empty",
+        Event,
+        "UPDATE events SET payload = «» WHERE position = 2",
+    ),
+    (
+        "payload cut off",
+        Event,
+        r#"UPDATE events SET payload = «{"n":7,"na» WHERE position = 2"#,
+    ),
+    (
+        "half a surrogate pair",
+        Event,
+        r#"UPDATE events SET payload = «{"n":7,"name":"\ud83d"}» WHERE position = 2"#,
+    ),
+    (
+        "number too large",
+        Event,
+        r#"UPDATE events SET payload = «{"n":1e400}» WHERE position = 2"#,
+    ),
+    (
+        "metadata altered",
+        Event,
+        r#"UPDATE events SET metadata = «{"actor":"other"}» WHERE position = 2"#,
+    ),
+    (
+        "aggregate type",
+        Event,
+        "UPDATE events SET aggregate_type = 'other' WHERE position = 2",
+    ),
+    (
+        "aggregate type's case",
+        Event,
+        "UPDATE events SET aggregate_type = 'Patient' WHERE position = 2",
+    ),
+    (
+        "id",
+        Event,
+        "UPDATE events SET aggregate_id = 'other' WHERE position = 2",
+    ),
+    (
+        "id's case",
+        Event,
+        "UPDATE events SET aggregate_id = UPPER(aggregate_id) WHERE position = 2",
+    ),
+    (
+        "id with a space",
+        Event,
+        "UPDATE events SET aggregate_id = CONCAT(aggregate_id, ' ') WHERE position = 2",
+    ),
+    (
+        "sequence",
+        Event,
+        "UPDATE events SET sequence = 2 WHERE position = 2",
+    ),
+    (
+        "type",
+        Event,
+        "UPDATE events SET event_type = 'PatientDeleted' WHERE position = 2",
+    ),
+    (
+        "type with a space",
+        Event,
+        "UPDATE events SET event_type = 'PatientRegistered ' WHERE position = 2",
+    ),
+    (
+        "version",
+        Event,
+        "UPDATE events SET event_version = '1.1' WHERE position = 2",
+    ),
+    (
+        "time",
+        Event,
+        "UPDATE events SET recorded_at = recorded_at + 1 WHERE position = 2",
+    ),
+    ("hash", Event, "UPDATE events SET hash = {0} WHERE position = 2"),
+    (
+        "hash of the last",
+        Rows,
+        "UPDATE events SET hash = {0} WHERE position = 6",
+    ),
+    (
+        "member twice",
+        Relinked,
+        r#"UPDATE events SET payload = «{"n":7,"n":7,"name":"Zoë"}» WHERE position = 2"#,
+    ),
+    (
+        "member twice, escaped",
+        Relinked,
+        r#"UPDATE events SET payload = «{"n":7,"\u006e":7}» WHERE position = 2"#,
+    ),
+    (
+        "member twice, inside",
+        Relinked,
+        r#"UPDATE events SET payload = «{"n":[{"a":1,"a":2}]}» WHERE position = 2"#,
+    ),
+    (
+        "member twice in metadata",
+        Relinked,
+        r#"UPDATE events SET metadata = «{"actor":"x","actor":"test"}» WHERE position = 2"#,
+    ),
+    (
+        "2^53",
+        Relinked,
+        r#"UPDATE events SET payload = «{"n":9007199254740992}» WHERE position = 2"#,
+    ),
+    (
+        "-2^53",
+        Relinked,
+        r#"UPDATE events SET payload = «{"n":-9007199254740992}» WHERE position = 2"#,
+    ),
+    (
+        "2^64",
+        Relinked,
+        r#"UPDATE events SET payload = «{"n":18446744073709551616}» WHERE position = 2"#,
+    ),
+    (
+        "30 digits",
+        Relinked,
+        r#"UPDATE events SET payload = «{"n":123456789012345678901234567890}» WHERE position = 2"#,
+    ),
+    (
+        "precision",
+        Relinked,
+        r#"UPDATE events SET payload = «{"n":0.10000000000000001}» WHERE position = 2"#,
+    ),
+    (
+        "precision of an integer",
+        Relinked,
+        r#"UPDATE events SET payload = «{"n":9007199254740993.0}» WHERE position = 2"#,
+    ),
+    (
+        "nested 32 deep",
+        Relinked,
+        "UPDATE events SET payload = «[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]» WHERE position = 2",
+    ),
+    (
+        "year 10000",
+        Relinked,
+        "UPDATE events SET recorded_at = 253402300800000000 WHERE position >= 2",
+    ),
+    (
+        "year 0",
+        Relinked,
+        "UPDATE events SET recorded_at = -62135596800000001 WHERE position <= 2",
+    ),
+    (
+        "last time of all",
+        Relinked,
+        "UPDATE events SET recorded_at = 9223372036854775807 WHERE position >= 2",
+    ),
+    (
+        "first time of all",
+        Relinked,
+        "UPDATE events SET recorded_at = -9223372036854775808 WHERE position <= 2",
+    ),
+    ("removed first", Rows, "DELETE FROM events WHERE position = 1"),
+    ("removed", Rows, "DELETE FROM events WHERE position = 2"),
+    ("removed last", Rows, "DELETE FROM events WHERE position = 6"),
+    (
+        "cut off",
+        Cut,
+        "DELETE FROM events WHERE position = 6; UPDATE log_head SET position = 5, \
+        hash = (SELECT hash FROM events WHERE position = 5), recorded_at = (SELECT recorded_at FROM events WHERE position = 5)",
+    ),
+    ("removed all", Rows, "DELETE FROM events"),
+    (
+        "swapped",
+        Rows,
+        "UPDATE events SET position = 99 WHERE position = 2; UPDATE events SET position = 2 WHERE position = 3; \
+        UPDATE events SET position = 3 WHERE position = 99",
+    ),
+    (
+        "moved before the first",
+        Rows,
+        "UPDATE events SET position = -2 WHERE position = 2",
+    ),
+    (
+        "added before the first",
+        Rows,
+        "INSERT INTO events SELECT 0, aggregate_type, 'new', sequence, event_type, event_version, \
+        payload, metadata, recorded_at, hash FROM original_events WHERE position = 2",
+    ),
+    (
+        "added behind the head",
+        Rows,
+        "INSERT INTO events SELECT 7, aggregate_type, 'new', sequence, event_type, event_version, \
+        payload, metadata, recorded_at, hash FROM original_events WHERE position = 2",
+    ),
+    (
+        "added far behind the head",
+        Rows,
+        "INSERT INTO events SELECT 9223372036854775807, aggregate_type, 'new', sequence, \
+        event_type, event_version, payload, metadata, recorded_at, hash FROM original_events WHERE position = 2",
+    ),
+    (
+        "head's time",
+        Head,
+        "UPDATE log_head SET recorded_at = recorded_at + 1",
+    ),
+    (
+        "head's time, far ahead",
+        Head,
+        "UPDATE log_head SET recorded_at = 4102444800000000",
+    ),
+    (
+        "head's time, in the year 10000",
+        Head,
+        "UPDATE log_head SET recorded_at = 253402300800000000",
+    ),
+    ("head's hash", Head, "UPDATE log_head SET hash = {0}"),
+    ("head moved on", Head, "UPDATE log_head SET position = 7"),
+    (
+        "head moved far on",
+        Head,
+        "UPDATE log_head SET position = 9223372036854775807",
+    ),
+    (
+        "head moved back, with its hash",
+        Head,
+        "UPDATE log_head SET position = 5",
+    ),
+    (
+        "head moved back",
+        Head,
+        "UPDATE log_head SET position = 5, hash = (SELECT hash FROM events WHERE position = 5), \
+        recorded_at = (SELECT recorded_at FROM events WHERE position = 5)",
+    ),
+    (
+        "head moved back to the beginning",
+        Head,
+        "UPDATE log_head SET position = 0, hash = {0}, recorded_at = 0",
+    ),
+    (
+        "head before the beginning",
+        Head,
+        "UPDATE log_head SET position = -1",
+    ),
+    ("head removed", Head, "DELETE FROM log_head"),
+];
+
+/// What a database makes of a text before it stores it, so that there is nothing left to be found.
+const MENDED_BY_MYSQL: &[&str] = &[
+    "member twice",
+    "member twice, escaped",
+    "member twice, inside",
+    "member twice in metadata",
+    "2^64",
+    "30 digits",
+    "precision",
+    "precision of an integer",
+];
+
+/// One log, with copies of its tables.
+struct Tampered<'l> {
+    log: &'l Log,
+    database: Database,
+    trusted: Trusted,
+}
+
+/// Whether each judge accepts a log.
+#[derive(Debug, PartialEq, Eq)]
+struct Verdicts {
+    verify: bool,
+    export: bool,
+    prove: bool,
+    /// `verify.py` of all rows as they are, if they alone tell.
+    script_of_rows: Option<bool>,
+    /// The program and `verify.py`, of a proof of the event that was tampered with, made around the row as it is.
+    check: Option<bool>,
+    script_of_proof: Option<bool>,
+}
+
+impl Verdicts {
+    fn all(fits: bool, of: Of) -> Self {
+        let rows = (of != Head).then_some(fits);
+        let proof = matches!(of, Event | Relinked).then_some(fits);
+        Self {
+            verify: fits,
+            export: fits,
+            prove: fits || of == Cut,
+            script_of_rows: rows,
+            check: proof,
+            script_of_proof: proof,
+        }
+    }
+}
+
+impl<'l> Tampered<'l> {
+    async fn new(log: &'l Log) -> Self {
+        let appends = (1..=EVENTS).map(|n| {
+            let event = NewEvent {
+                aggregate_type: "patient".into(),
+                aggregate_id: format!("0190abcd-0000-7000-8000-00000000000{n}"),
+                sequence: 1,
+                event_type: "PatientRegistered".into(),
+                event_version: "1.0".into(),
+                payload: json!({"n": 7, "name": "Zoë"}),
+                metadata: json!({"actor": "test"}),
+            };
+            Append::new(vec![event], Vec::new()).unwrap()
+        });
+        fill(&log.url, appends).await;
+        let database = log.open().await;
+        for table in ["events", "log_head"] {
+            let sql = format!("CREATE TABLE original_{table} AS SELECT * FROM {table}");
+            execute(&database, &sql).await.unwrap();
+        }
+        let head = EventLog::new(database.clone()).head().await.unwrap();
+        Self {
+            log,
+            database,
+            trusted: Trusted {
+                position: head.position,
+                hash: head.hash,
+            },
+        }
+    }
+
+    async fn restore(&self) {
+        for table in ["events", "log_head"] {
+            execute(&self.database, &format!("DELETE FROM {table}"))
+                .await
+                .unwrap();
+            let sql = format!("INSERT INTO {table} SELECT * FROM original_{table}");
+            execute(&self.database, &sql).await.unwrap();
+        }
+    }
+
+    /// The rows as they are, as JSON that nothing has read.
+    async fn rows(&self) -> Vec<Stored> {
+        let mut connection = self.database.reader().await.unwrap();
+        let sql = "SELECT position, aggregate_type, aggregate_id, sequence, event_type, event_version, \
+                   CAST(payload AS CHAR), CAST(metadata AS CHAR), recorded_at, hash FROM events ORDER BY position";
+        let rows = connection.query(sql).fetch_all().await.unwrap();
+        let text = |row: &eventstore::Row, column: usize| row.get::<String, _>(column).unwrap();
+        rows.iter()
+            .map(|row| {
+                let hash: Vec<u8> = row.get(9).unwrap();
+                let (payload, metadata) = (text(row, 6), text(row, 7));
+                let event = RecordedEvent {
+                    position: row.get(0).unwrap(),
+                    aggregate_type: text(row, 1),
+                    aggregate_id: text(row, 2),
+                    sequence: row.get::<i64, _>(3).unwrap().unsigned_abs(),
+                    event_type: text(row, 4),
+                    event_version: text(row, 5),
+                    payload: serde_json::from_str(&payload).unwrap_or_default(),
+                    metadata: serde_json::from_str(&metadata).unwrap_or_default(),
+                    recorded_at: row.get::<Timestamp, _>(8).unwrap(),
+                    hash: Hash(hash.try_into().unwrap()),
+                };
+                Stored {
+                    event,
+                    payload,
+                    metadata,
+                }
+            })
+            .collect()
+    }
+
+    /// Makes every link again, and moves the head.
+    async fn relink(&self) {
+        let mut previous = Hash::default();
+        for Stored { event, .. } in self.rows().await {
+            let (position, recorded_at) = (event.position, event.recorded_at);
+            previous = Canonical::of_recorded(&event)
+                .unwrap()
+                .link(&previous, position, recorded_at);
+            let sql = format!("UPDATE events SET hash = X'{previous}' WHERE position = {position}");
+            execute(&self.database, &sql).await.unwrap();
+            let recorded_at = recorded_at.as_micros();
+            let sql = format!("UPDATE log_head SET hash = X'{previous}', recorded_at = {recorded_at}");
+            execute(&self.database, &sql).await.unwrap();
+        }
+    }
+
+    async fn verdicts(&self, of: Of) -> Verdicts {
+        let log = EventLog::new(self.database.clone());
+        // Where every link was made again, a head that was kept would tell.
+        let trusted = (of != Relinked).then_some(self.trusted);
+        let kept = trusted.map(|trusted| format!("{}:{}", trusted.position, trusted.hash));
+        let kept: Vec<&str> = kept.iter().flat_map(|kept| ["--trusted", kept]).collect();
+        let trusted = Vec::from_iter(trusted);
+        let checked = verify(&log, trusted, |_| {}).await.unwrap();
+        let wanted = Request {
+            event: Position::new(AT),
+            ..Request::default()
+        };
+        let proved = prove(&log, wanted, |_| {}).await;
+        let export = self.log.path("export.ndjson");
+        let (code, _, stderr) = self.log.audit(&["export", "--output", &export]);
+        assert!(code == 0 || code == 1, "{stderr}");
+        let exported = code == 0 && script(&[&["export", &export], &kept[..]].concat()) == 0;
+        let rows = self.rows().await;
+        let script_of_rows = (of != Head).then(|| {
+            let file = self.log.path("rows.ndjson");
+            let lines: String = rows.iter().map(|row| row.line() + "\n").collect();
+            std::fs::write(&file, lines).unwrap();
+            script(&[&["export", &file], &kept[..]].concat()) == 0
+        });
+        let proof = matches!(of, Event | Relinked).then(|| {
+            let text = proof_around(&rows[0], &rows[1]);
+            let file = self.log.path("proof.json");
+            std::fs::write(&file, &text).unwrap();
+            let program = serde_json::from_str::<Proof>(&text).is_ok_and(|proof| proof.check().is_ok());
+            // Consistent, but nobody said which head to trust.
+            (program, script(&["proof", &file]) == 3)
+        });
+        Verdicts {
+            verify: checked.is_ok(),
+            export: exported,
+            prove: proved.is_ok(),
+            script_of_rows,
+            check: proof.map(|(program, _)| program),
+            script_of_proof: proof.map(|(_, script)| script),
+        }
+    }
+}
+
+/// A row, with its JSON as it is.
+struct Stored {
+    event: RecordedEvent,
+    payload: String,
+    metadata: String,
+}
+
+impl Stored {
+    /// As an export has it.
+    fn line(&self) -> String {
+        let mut rest = serde_json::to_value(&self.event).unwrap();
+        let members = rest.as_object_mut().unwrap();
+        members.remove("payload");
+        members.remove("metadata");
+        let rest = rest.to_string();
+        format!(
+            "{},\"payload\":{},\"metadata\":{}}}",
+            &rest[..rest.len() - 1],
+            self.payload,
+            self.metadata
+        )
+    }
+}
+
+/// A proof that the second of two events is in a log of these two.
+fn proof_around(first: &Stored, second: &Stored) -> String {
+    let mut tree = Frontier::default();
+    for stored in [first, second] {
+        tree.push(leaf(&stored.event.hash));
+    }
+    let proof = Proof {
+        format: Format::V1,
+        tree: Tree {
+            size: 2,
+            root: tree.root(),
+        },
+        inclusion: Some(Inclusion {
+            event: second.event.clone(),
+            previous_hash: first.event.hash,
+            path: vec![leaf(&first.event.hash)],
+        }),
+        consistency: None,
+    };
+    let mut proof = serde_json::to_value(proof).unwrap();
+    proof["inclusion"]["event"] = Value::from("here");
+    proof.to_string().replace("\"here\"", &second.line())
+}
+
+/// Runs `docs/verify.py`: its exit code.
+fn script(arguments: &[&str]) -> i32 {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/verify.py");
+    let output = Command::new("python3")
+        .arg(script)
+        .args(arguments)
+        .output()
+        .unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(!said.contains("Traceback"), "{said}");
+    output.status.code().unwrap()
+}
+
+/// A statement of the table, as the database reads it: texts in hexadecimal, so that none is escaped.
+fn in_dialect(sql: &str, is_sqlite: bool) -> String {
+    let zeros = if is_sqlite {
+        "zeroblob(32)"
+    } else {
+        "REPEAT(X'00', 32)"
+    };
+    let sql = sql.replace("{0}", zeros);
+    let Some((before, rest)) = sql.split_once('«') else {
+        return sql;
+    };
+    let (text, after) = rest.split_once('»').unwrap();
+    let hex: String = text.bytes().map(|byte| format!("{byte:02x}")).collect();
+    if is_sqlite {
+        format!("{before}CAST(X'{hex}' AS TEXT){after}")
+    } else {
+        format!("{before}CONVERT(X'{hex}' USING utf8mb4){after}")
+    }
+}
+
+async fn execute(database: &Database, sql: &str) -> eventstore::Result<u64> {
+    let mut connection = database.writer().await?;
+    connection.query(sql).execute().await
+}
+
+#[tokio::test]
+async fn whatever_is_done_to_a_log_both_verifiers_and_every_reader_say_the_same_of_it() {
+    Log::on_each(0, async |log| {
+        let tampered = Tampered::new(&log).await;
+        let is_sqlite = tampered.database.dialect() == Dialect::Sqlite;
+        for of in [Event, Relinked, Rows, Head, Cut] {
+            assert_eq!(
+                tampered.verdicts(of).await,
+                Verdicts::all(true, of),
+                "nothing, {of:?}"
+            );
+        }
+        let (mut mended, mut refused) = (Vec::new(), Vec::new());
+        for (what, of, statements) in TAMPERINGS {
+            let mut stored = true;
+            for sql in statements.split("; ") {
+                match execute(&tampered.database, &in_dialect(sql, is_sqlite)).await {
+                    Ok(changed) => assert!(changed > 0 || *of == Relinked, "{what} changed nothing"),
+                    Err(_) => stored = false,
+                }
+            }
+            if !stored {
+                refused.push(*what);
+                tampered.restore().await;
+                continue;
+            }
+            if *of == Relinked {
+                tampered.relink().await;
+            }
+            let verdicts = tampered.verdicts(*of).await;
+            if verdicts == Verdicts::all(true, *of) {
+                mended.push(*what);
+            } else {
+                assert_eq!(verdicts, Verdicts::all(false, *of), "{what}");
+            }
+            tampered.restore().await;
+        }
+        println!("not stored: {refused:?}; mended by the database: {mended:?}");
+        assert!(
+            mended.iter().all(|what| MENDED_BY_MYSQL.contains(what)),
+            "{mended:?}"
+        );
+        if is_sqlite {
+            assert!(mended.is_empty() && refused.is_empty(), "{mended:?} {refused:?}");
+        }
+        // What MySQL and MariaDB refuse to store as JSON.
+        assert!(refused.len() <= 7, "{refused:?}");
+        tampered.database.close().await;
+    })
+    .await;
+}
