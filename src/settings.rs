@@ -13,7 +13,7 @@ use api::clients::{Network, Proxies, ProxyHeader};
 use api::{Cors, Origin, PublicUrl, RateLimit};
 use clap::{Args, ValueEnum};
 use domain::UrlSchemes;
-use mailer::{Rate, Timeouts};
+use mailer::{EhloName, Rate, Sender, Timeouts};
 
 pub(crate) use issuer::IssuerSettings;
 use list::{List, list};
@@ -21,6 +21,9 @@ use values::{
     Auth, Ceiling, Optional, auth, document_url_schemes, duration, head_timeout, http_addr, mail_rate,
     mail_timeout, metrics_addr, optional, path, rate_limit,
 };
+
+/// How long writing an email to a file may take.
+const FILE_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Where things are and how large they may grow.
 #[derive(Debug, Clone, Args)]
@@ -36,7 +39,8 @@ pub(crate) struct Settings {
     )]
     pub(crate) database_url: String,
 
-    // Ten are kept by the reads, and a rebuild has four; the rest serves the subscriptions, the mail and all other requests.
+    // Ten are kept by the reads, and a rebuild has four; the rest serves the subscriptions, the mail and all
+    // other requests.
     /// The most connections to the database, besides the one that an API process appends with on MySQL
     #[arg(long, env, global = true, default_value_t = 16, value_parser = clap::value_parser!(u32).range(16..=1000))]
     pub(crate) database_connections: u32,
@@ -53,6 +57,19 @@ pub(crate) struct Settings {
     /// The sender of the emails
     #[arg(long, env, global = true, default_value = "noreply@miapp.com")]
     pub(crate) mail_from: String,
+
+    /// The address that answers to the emails go to; without it, to the sender
+    #[arg(long, env, global = true, value_parser = optional::<Sender>)]
+    mail_reply_to: Option<Optional<Sender>>,
+
+    /// The address that bounces go to (`MAIL FROM`); without it, to the sender
+    #[arg(long, env, global = true, value_parser = optional::<Sender>)]
+    mail_envelope_from: Option<Optional<Sender>>,
+
+    /// The name for EHLO, such as `mail.example.com`; without it the machine's if it has a dot, or the domain
+    /// of the sender
+    #[arg(long, env, global = true, value_parser = optional::<EhloName>)]
+    mail_ehlo_name: Option<Optional<EhloName>>,
 
     /// The languages of the emails, in order: es, en, or both with a comma
     #[arg(long, env, global = true, default_value = "es,en")]
@@ -74,24 +91,27 @@ pub(crate) struct Settings {
     #[arg(long, env, global = true, default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=256))]
     pub(crate) mail_concurrency: u16,
 
-    /// How long handing one email to the mail server may take, 1s to 1h, without the answer to it
-    #[arg(long, env, global = true, default_value = "20s", value_parser = mail_timeout)]
+    /// How long naming sender and recipient of one email to the mail server may take, 1s to 1h
+    #[arg(long, env, global = true, default_value = "12m", value_parser = mail_timeout)]
     pub(crate) mail_send_timeout: Duration,
 
-    /// How long the mail server may take to answer for an email, 1s to 1h. Whoever gives up early sends emails twice
+    /// How long the mail server may take to answer for an email, 1s to 1h. Whoever gives up early sends
+    /// emails twice
     #[arg(long, env, global = true, default_value = "10m", value_parser = mail_timeout)]
     pub(crate) mail_answer_timeout: Duration,
 
-    /// How long opening a connection to the mail server may take, 1s to 1h: name, TCP, TLS, greeting, authentication
-    #[arg(long, env, global = true, default_value = "15s", value_parser = mail_timeout)]
+    /// How long opening a connection to the mail server may take, 1s to 1h: name, TCP, TLS, greeting,
+    /// authentication
+    #[arg(long, env, global = true, default_value = "5m", value_parser = mail_timeout)]
     pub(crate) mail_connect_timeout: Duration,
 
-    /// The most emails that leave in a time, such as 10/s, 600/m, 5000/h or 2000/d, by each process that sends; no limit
-    /// without it
+    /// The most emails that leave in a time, such as 10/s, 600/m, 5000/h or 2000/d, by each process that
+    /// sends; no limit without it
     #[arg(long, env, global = true, value_parser = mail_rate)]
     pub(crate) mail_rate: Option<Rate>,
 
-    /// A file with certificates (PEM) of authorities to trust for the mail server, beside the system's
+    /// A file with certificates (PEM) to trust for the mail server, beside the system's authorities: of
+    /// authorities, or the server's own
     #[arg(long, env, global = true)]
     pub(crate) mail_ca_file: Option<PathBuf>,
 
@@ -111,13 +131,13 @@ pub(crate) struct Settings {
     #[arg(long, env, global = true, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub(crate) http_connections: u32,
 
-    /// How long a client may take to send the head of a request, and before it to agree on TLS; a quarter of it when fewer
-    /// than a quarter of the connections are free
+    /// How long a client may take to send the head of a request, and before it to agree on TLS; a quarter of
+    /// it when fewer than a quarter of the connections are free
     #[arg(long, env, global = true, default_value = "20s", value_parser = head_timeout)]
     pub(crate) head_timeout: Duration,
 
-    /// A file with the certificate (PEM) to serve the API with over TLS, its own first, then those between it and the
-    /// authority; read again whenever it changes
+    /// A file with the certificate (PEM) to serve the API with over TLS, its own first, then those between it
+    /// and the authority; read again whenever it changes
     #[arg(long, env, global = true, value_parser = path)]
     tls_cert_file: Option<PathBuf>,
 
@@ -125,8 +145,8 @@ pub(crate) struct Settings {
     #[arg(long, env, global = true, hide_env_values = true, value_parser = path)]
     tls_key_file: Option<PathBuf>,
 
-    /// The most requests of each client in a time, such as 1000/s or 6000/m, or `off`. A client is the holder of an access
-    /// token or, without one, an address; it may use them all at once, and they come back evenly
+    /// The most requests of each client in a time, such as 1000/s or 6000/m, or `off`. A client is the holder
+    /// of an access token or, without one, an address; it may use them all at once, and they come back evenly
     #[arg(long, env, global = true, default_value = "1000/s", value_parser = rate_limit)]
     rate_limit: Ceiling,
 
@@ -155,8 +175,8 @@ pub(crate) struct Settings {
     #[arg(long, env, global = true, value_parser = optional::<PublicUrl>)]
     public_url: Option<Optional<PublicUrl>>,
 
-    /// Where the page of metrics is served beside the API, or by a role without one, such as 127.0.0.1:9100; no access
-    /// token is asked for there
+    /// Where the page of metrics is served beside the API, or by a role without one, such as 127.0.0.1:9100;
+    /// no access token is asked for there
     #[arg(long, env, global = true, value_parser = metrics_addr)]
     pub(crate) metrics_addr: Option<SocketAddr>,
 
@@ -204,8 +224,8 @@ pub(crate) struct Settings {
     #[arg(long, env, global = true, default_value = "30s", value_parser = duration)]
     pub(crate) shutdown_timeout: Duration,
 
-    /// What is logged: off, error, warn, info, debug, trace, or a list such as `info,api=debug`. Libraries say no more than at
-    /// info
+    /// What is logged: off, error, warn, info, debug, trace, or a list such as `info,api=debug`. Libraries
+    /// say no more than at info
     #[arg(long, env, global = true, default_value = "info")]
     pub(crate) log: String,
 
@@ -233,18 +253,42 @@ pub(crate) enum LogFormat {
 }
 
 impl Settings {
-    /// How long an email may take.
+    /// How long an email may take. A file needs neither connection nor answer, and is the sooner taken over
+    /// from a process that was killed.
     pub(crate) fn mail_timeouts(&self) -> Timeouts {
-        Timeouts {
-            send: self.mail_send_timeout,
-            // A file needs no answer, and is the sooner taken over from a process that was killed.
-            answer: self
-                .smtp_url()
-                .map_or(Duration::ZERO, |_| self.mail_answer_timeout),
+        match self.smtp_url() {
+            Some(_) => Timeouts {
+                connect: self.mail_connect_timeout,
+                send: self.mail_send_timeout,
+                answer: self.mail_answer_timeout,
+            },
+            None => Timeouts {
+                connect: Duration::ZERO,
+                send: self.mail_send_timeout.min(FILE_TIMEOUT),
+                answer: Duration::ZERO,
+            },
         }
     }
 
-    /// Checks the settings that may hold a password. Clap would repeat a value that it refuses, so it is not asked.
+    /// Where answers to emails go, if that is set.
+    pub(crate) fn mail_reply_to(&self) -> Option<Sender> {
+        self.mail_reply_to.clone().and_then(|Optional(address)| address)
+    }
+
+    /// Where bounces go, if that is set.
+    pub(crate) fn mail_envelope_from(&self) -> Option<Sender> {
+        self.mail_envelope_from
+            .clone()
+            .and_then(|Optional(address)| address)
+    }
+
+    /// The name for EHLO, if it is set.
+    pub(crate) fn mail_ehlo_name(&self) -> Option<EhloName> {
+        self.mail_ehlo_name.clone().and_then(|Optional(name)| name)
+    }
+
+    /// Checks the settings that may hold a password. Clap would repeat a value that it refuses, so it is not
+    /// asked.
     pub(crate) fn check(&self) -> Result<(), String> {
         let checks = [
             (

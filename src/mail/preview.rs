@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::Context;
 use eventstore::{Clock, SystemClock};
-use mailer::Template;
+use mailer::{Languages, Template};
 
 use super::composer;
 use crate::settings::Settings;
@@ -16,7 +16,8 @@ pub(super) fn preview(
     language: Option<&str>,
     output: Option<&Path>,
 ) -> anyhow::Result<()> {
-    let mail = composer(settings, language)?.preview(template, SystemClock.now())?;
+    let languages: Option<Languages> = language.map(str::parse).transpose().context("--language")?;
+    let mail = composer(settings)?.preview(template, languages.as_ref(), SystemClock.now())?;
     match output {
         Some(file) => std::fs::write(file, mail.content())
             .with_context(|| format!("{} cannot be written", file.display()))?,
