@@ -6,8 +6,8 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use clap::ValueEnum;
 use eventstore::rebuild::ActiveGeneration;
-use eventstore::{Clock, Database, SubscriptionStatus, SystemClock};
-use mailer::{Ledger, Standing};
+use eventstore::{Clock, Database, SubscriptionStatus, SystemClock, Timestamp};
+use mailer::{Ledger, Standing, WorkerStatus};
 use serde_json::json;
 
 use crate::database;
@@ -18,6 +18,11 @@ use crate::settings::Settings;
 const PATIENCE: Duration = Duration::from_secs(4);
 /// How long an event may wait for a subscription that is called healthy.
 const LARGEST_LAG: Duration = Duration::from_secs(30);
+
+/// How long a mail may be due while no mailer can send.
+const LONGEST_DUE: Duration = Duration::from_mins(5);
+/// How long it may be due while one can: longer than a slow mail server may take for the mails before it.
+const LONGEST_DUE_IF_READY: Duration = Duration::from_mins(30);
 
 /// A role to ask after.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -99,26 +104,77 @@ async fn projector(settings: &Settings) -> anyhow::Result<()> {
     followed
 }
 
-/// The mailer is not well while a mail server refuses every mail, since that needs a person. One that is down
-/// does not count: the mailer waits for it, and to start it again would mend nothing.
+/// The mailer is unhealthy while a mail server refuses every mail, and while the queue does not move: mail
+/// has been due for [`LONGEST_DUE`] and no mailer can send, or for [`LONGEST_DUE_IF_READY`] though one could;
+/// and while a wrong clock has put mail off. A server that has been away for a shorter time does not count:
+/// the mailer waits for it, and to start it again would help nobody.
 async fn mailer(settings: &Settings) -> anyhow::Result<()> {
     let database = database::open_existing(settings, 1).await?;
     let followed = subscription(&database, mailer::SUBSCRIPTION).await;
-    let workers = Ledger::new(database.clone()).workers(SystemClock.now()).await;
+    let stands = MailStands::of(&database, SystemClock.now()).await;
     database.close().await;
     followed?;
-    let refused = workers?
-        .into_iter()
-        .find(|worker| worker.standing == Standing::Refused);
-    if let Some(worker) = refused {
-        bail!(
-            "the mail server ({}) refuses every mail since {}: {}",
-            worker.place,
-            worker.since,
-            worker.error.unwrap_or_default()
-        );
+    let stands = stands.context("the database cannot tell how mail stands")?;
+    stands.check(settings.mail_rate.is_some())
+}
+
+/// How mail stands, as far as its health depends on it.
+struct MailStands {
+    now: Timestamp,
+    workers: Vec<WorkerStatus>,
+    oldest_due: Option<Timestamp>,
+    due_too_late: u64,
+}
+
+impl MailStands {
+    async fn of(database: &Database, now: Timestamp) -> eventstore::Result<Self> {
+        let ledger = Ledger::new(database.clone());
+        Ok(Self {
+            now,
+            workers: ledger.workers(now).await?,
+            oldest_due: ledger.oldest_due(now).await?,
+            due_too_late: ledger.ahead(now).await?,
+        })
     }
-    Ok(())
+
+    /// `limited` says that the settings limit how fast mail leaves, so that mail may be due for long.
+    fn check(self, limited: bool) -> anyhow::Result<()> {
+        let Self {
+            now,
+            workers,
+            oldest_due,
+            due_too_late,
+        } = self;
+        let by_standing = |standing| workers.iter().find(|worker| worker.standing == standing);
+        if let Some(worker) = by_standing(Standing::Refused) {
+            bail!(
+                "the mail server ({}) refuses every mail since {}: {}",
+                worker.place,
+                worker.since,
+                worker.error.as_deref().unwrap_or_default()
+            );
+        }
+        if due_too_late > 0 {
+            bail!("{due_too_late} mails are due later than the schedule allows, because a clock was wrong");
+        }
+        let due = oldest_due.map_or(Duration::ZERO, |oldest| now.since(oldest));
+        let shown = humantime::format_duration(Duration::from_secs(due.as_secs()));
+        match by_standing(Standing::Ready) {
+            None if due > LONGEST_DUE => match by_standing(Standing::Down) {
+                Some(worker) => bail!(
+                    "no mail is sent: a mail has been due for {shown}, and the mail server ({}) is away since {}: {}",
+                    worker.place,
+                    worker.since,
+                    worker.error.as_deref().unwrap_or_default()
+                ),
+                None => bail!("no mail is sent: a mail has been due for {shown}, and no mailer runs"),
+            },
+            Some(worker) if due > LONGEST_DUE_IF_READY && !limited && worker.error.is_none() => {
+                bail!("the mail queue does not move: a mail has been due for {shown}")
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 async fn subscription(database: &Database, name: &str) -> anyhow::Result<()> {
@@ -146,4 +202,56 @@ async fn subscription(database: &Database, name: &str) -> anyhow::Result<()> {
         );
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::from_micros(1_800_000_000_000_000);
+
+    fn stands(standing: Option<Standing>, due_for: u64, due_too_late: u64) -> MailStands {
+        let worker = |standing| WorkerStatus {
+            owner: "mailer".to_owned(),
+            place: "mx:25".to_owned(),
+            standing,
+            error: (standing != Standing::Ready).then(|| "RCPT: timeout".to_owned()),
+            since: NOW,
+            seen_at: NOW,
+        };
+        MailStands {
+            now: NOW,
+            workers: standing.map(worker).into_iter().collect(),
+            oldest_due: (due_for > 0).then(|| NOW - Duration::from_mins(due_for)),
+            due_too_late,
+        }
+    }
+
+    #[test]
+    fn a_queue_that_does_not_move_is_unhealthy_and_one_that_waits_for_a_moment_is_not() {
+        use Standing::{Down, Ready, Refused};
+        for (standing, due_for, due_too_late, expected) in [
+            (Some(Ready), 0, 0, None),
+            (Some(Ready), 20, 0, None),
+            (Some(Ready), 31, 0, Some("does not move")),
+            (Some(Down), 0, 0, None),
+            (Some(Down), 4, 0, None),
+            (Some(Down), 6, 0, Some("is away since")),
+            (Some(Refused), 0, 0, Some("refuses every mail")),
+            (None, 4, 0, None),
+            (None, 6, 0, Some("no mailer runs")),
+            (Some(Ready), 0, 1, Some("a clock was wrong")),
+        ] {
+            let checked = stands(standing, due_for, due_too_late).check(false);
+            let said = checked.err().map(|error| error.to_string());
+            match expected {
+                None => assert_eq!(said, None, "{standing:?} {due_for}"),
+                Some(expected) => assert!(said.unwrap().contains(expected), "{standing:?} {due_for}"),
+            }
+        }
+        assert!(
+            stands(Some(Ready), 300, 0).check(true).is_ok(),
+            "MAIL_RATE makes mail wait"
+        );
+    }
 }

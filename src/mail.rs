@@ -13,7 +13,9 @@ use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use eventstore::{Clock, EventLog};
-use mailer::{Composer, Dkim, MailHandler, Options, Sender, SmtpOptions, Templates, Transport, Worker};
+use mailer::{
+    Composer, Dkim, EhloName, MailHandler, Options, Sender, SmtpOptions, Templates, Transport, Worker,
+};
 
 use crate::settings::Settings;
 
@@ -30,15 +32,44 @@ pub(crate) struct Mail {
     pub(crate) place: String,
 }
 
-/// Makes the mailer; every template is rendered once, so that a wrong one is found now.
+/// What mail is made with, and how it leaves: everything that the settings name was read when this was made,
+/// and each template was rendered once.
+#[derive(Clone)]
+pub(crate) struct Parts {
+    composer: Arc<Composer>,
+    smtp: Option<SmtpOptions>,
+}
+
+impl Parts {
+    /// Reads what the settings name. Blocks.
+    pub(crate) fn load(settings: &Settings) -> anyhow::Result<Self> {
+        let parts = Self {
+            composer: Arc::new(composer(settings)?),
+            smtp: settings.smtp_url().map(|_| smtp_options(settings)).transpose()?,
+        };
+        // A URL that is wrong is found now.
+        parts.transport(settings)?;
+        Ok(parts)
+    }
+
+    /// The way mail leaves, with connections of its own.
+    fn transport(&self, settings: &Settings) -> anyhow::Result<Transport> {
+        match (settings.smtp_url(), &self.smtp) {
+            (Some(url), Some(options)) => Transport::smtp(url, options).context("SMTP_URL"),
+            _ => Ok(Transport::outbox(PathBuf::from(&settings.mail_outbox))),
+        }
+    }
+}
+
+/// Makes the mailer.
 pub(crate) fn start(
     settings: &Settings,
+    parts: &Parts,
     owner: &str,
     log: &EventLog,
     clock: Arc<dyn Clock>,
 ) -> anyhow::Result<Mail> {
-    let composer = composer(settings, None)?;
-    let transport = transport(settings)?;
+    let transport = parts.transport(settings)?;
     let place = transport.describe();
     let options = Options {
         concurrency: settings.mail_concurrency.into(),
@@ -47,6 +78,7 @@ pub(crate) fn start(
         rate: settings.mail_rate,
     };
     let (handler, wake) = mailer::handler(Arc::clone(&clock), settings.mail_on_delete);
+    let composer = Arc::clone(&parts.composer);
     let worker = Worker::new(log.clone(), clock, composer, transport, options, wake).with_owner(owner);
     Ok(Mail {
         handler,
@@ -55,19 +87,22 @@ pub(crate) fn start(
     })
 }
 
-/// What makes mails, in `language` or those of the settings.
-fn composer(settings: &Settings, language: Option<&str>) -> anyhow::Result<Composer> {
+/// What makes mails.
+fn composer(settings: &Settings) -> anyhow::Result<Composer> {
     let sender: Sender = settings.mail_from.parse().context("MAIL_FROM")?;
     let dkim = dkim(settings, &sender)?;
-    let languages = match language {
-        Some(language) => language.parse().context("--language")?,
-        None => settings.mail_language.parse().context("MAIL_LANGUAGE")?,
-    };
+    let languages = settings.mail_language.parse().context("MAIL_LANGUAGE")?;
     let templates = match &settings.mail_templates {
         Some(folder) => Templates::in_folder(folder).context("MAIL_TEMPLATES")?,
         None => Templates::built_in()?,
     };
-    let composer = Composer::new(templates, languages, sender);
+    let mut composer = Composer::new(templates, languages, sender);
+    if let Some(reply_to) = settings.mail_reply_to() {
+        composer = composer.with_reply_to(reply_to);
+    }
+    if let Some(envelope_from) = settings.mail_envelope_from() {
+        composer = composer.with_envelope_from(envelope_from);
+    }
     Ok(match dkim {
         Some(dkim) => composer.with_dkim(dkim),
         None => composer,
@@ -98,11 +133,8 @@ fn dkim(settings: &Settings, sender: &Sender) -> anyhow::Result<Option<Dkim>> {
     }
 }
 
-/// The way mail leaves.
-fn transport(settings: &Settings) -> anyhow::Result<Transport> {
-    let Some(url) = settings.smtp_url() else {
-        return Ok(Transport::outbox(PathBuf::from(&settings.mail_outbox)));
-    };
+/// How to reach the mail server, beside its URL.
+fn smtp_options(settings: &Settings) -> anyhow::Result<SmtpOptions> {
     let extra_authorities = settings
         .mail_ca_file
         .as_ref()
@@ -110,9 +142,16 @@ fn transport(settings: &Settings) -> anyhow::Result<Transport> {
             std::fs::read(file).with_context(|| format!("MAIL_CA_FILE {} cannot be read", file.display()))
         })
         .transpose()?;
-    let options = SmtpOptions {
-        extra_authorities,
-        connect_timeout: settings.mail_connect_timeout,
+    let ehlo = match settings.mail_ehlo_name() {
+        Some(name) => name,
+        None => {
+            let sender: Sender = settings.mail_from.parse().context("MAIL_FROM")?;
+            let host = hostname::get().ok().and_then(|host| host.into_string().ok());
+            EhloName::of_machine(host.as_deref(), sender.domain())
+        }
     };
-    Transport::smtp(url, &options).context("SMTP_URL")
+    Ok(SmtpOptions {
+        extra_authorities,
+        ehlo,
+    })
 }

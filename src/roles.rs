@@ -22,7 +22,7 @@ use crate::{access, mail, metrics, output, tls, traces};
 pub(crate) async fn serve(settings: &Settings) -> anyhow::Result<()> {
     run(settings, "serve", Schema::BringUpToDate, async |process| {
         process.projector();
-        process.mailer()?;
+        process.mailer().await?;
         process.api().await
     })
     .await
@@ -48,7 +48,7 @@ pub(crate) async fn projector(settings: &Settings) -> anyhow::Result<()> {
 /// `patients mailer`.
 pub(crate) async fn mailer(settings: &Settings) -> anyhow::Result<()> {
     run(settings, "mailer", Schema::WaitFor, async |process| {
-        process.mailer()?;
+        process.mailer().await?;
         process.metrics(None).await.map(drop)
     })
     .await
@@ -113,6 +113,7 @@ struct Process<'s> {
     tasks: JoinSet<Ended>,
     api: Option<Api>,
     listening: Option<AbortHandle>,
+    mail_parts: Option<mail::Parts>,
     lines: Vec<(&'static str, String)>,
     /// Stops the API's listener.
     stop_accepting: CancellationToken,
@@ -159,6 +160,7 @@ impl<'s> Process<'s> {
             tasks: JoinSet::new(),
             api: None,
             listening: None,
+            mail_parts: None,
             lines: Vec::new(),
             stop_accepting: CancellationToken::new(),
             served: CancellationToken::new(),
@@ -209,7 +211,12 @@ impl<'s> Process<'s> {
             clock: Arc::clone(&self.clock),
             access: door.access.clone(),
             metrics,
-            mail: mail::desk(settings, &self.database, Arc::clone(&self.clock)),
+            mail: mail::desk(
+                settings,
+                self.mail_parts().await,
+                &self.database,
+                Arc::clone(&self.clock),
+            ),
             options,
         });
         self.lines
@@ -275,8 +282,26 @@ impl<'s> Process<'s> {
         });
     }
 
-    fn mailer(&mut self) -> anyhow::Result<()> {
-        let mail = mail::start(self.settings, &self.owner, &self.log, Arc::clone(&self.clock))?;
+    /// What mail is made with, read once for all that use it in this process.
+    async fn mail_parts(&mut self) -> anyhow::Result<mail::Parts> {
+        if let Some(parts) = &self.mail_parts {
+            return Ok(parts.clone());
+        }
+        let settings = self.settings.clone();
+        let parts = tokio::task::spawn_blocking(move || mail::Parts::load(&settings)).await??;
+        self.mail_parts = Some(parts.clone());
+        Ok(parts)
+    }
+
+    async fn mailer(&mut self) -> anyhow::Result<()> {
+        let parts = self.mail_parts().await?;
+        let mail = mail::start(
+            self.settings,
+            &parts,
+            &self.owner,
+            &self.log,
+            Arc::clone(&self.clock),
+        )?;
         self.lines.push(("mail", mail.place));
         let subscription = self
             .subscription(::mailer::SUBSCRIPTION, mail.handler)
@@ -326,8 +351,8 @@ impl<'s> Process<'s> {
         output::print(&lines.join("\n"))
     }
 
-    /// Stops in the order in which work flows: no more requests, then no more appends, then no more following. Mail that
-    /// is being sent is finished meanwhile.
+    /// Stops in the order in which work flows: no more requests, then no more appends, then no more
+    /// following. Mail that is being sent is finished meanwhile.
     async fn stop(&mut self) {
         let began = Instant::now();
         self.stop_sending.cancel();

@@ -24,7 +24,7 @@ use api::clients::{Network, Proxies, ProxyHeader};
 use api::{Cors, Origin, PublicUrl, RateLimit};
 use clap::{Args, ValueEnum};
 use domain::UrlSchemes;
-use mailer::{Rate, Timeouts};
+use mailer::{EhloName, Rate, Sender, Timeouts};
 
 pub(crate) use describe::{arguments, print, variables};
 pub(crate) use issuer::IssuerSettings;
@@ -35,6 +35,9 @@ use values::{
     Auth, Ceiling, Optional, auth, document_url_schemes, duration, head_timeout, http_addr, mail_rate,
     mail_timeout, metrics_addr, optional, path, rate_limit,
 };
+
+/// How long writing an email to a file may take.
+const FILE_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Where things are and how large they may grow.
 #[derive(Debug, Clone, Args)]
@@ -73,6 +76,19 @@ pub(crate) struct Settings {
     #[arg(long, env, global = true, default_value = "noreply@miapp.com")]
     pub(crate) mail_from: String,
 
+    /// The address that answers to the emails go to; without it, to the sender
+    #[arg(long, env, global = true, value_parser = optional::<Sender>)]
+    mail_reply_to: Option<Optional<Sender>>,
+
+    /// The address that bounces go to (`MAIL FROM`); without it, to the sender
+    #[arg(long, env, global = true, value_parser = optional::<Sender>)]
+    mail_envelope_from: Option<Optional<Sender>>,
+
+    /// The name for EHLO, such as `mail.example.com`; without it the machine's if it has a dot, or the domain
+    /// of the sender
+    #[arg(long, env, global = true, value_parser = optional::<EhloName>)]
+    mail_ehlo_name: Option<Optional<EhloName>>,
+
     /// The languages of the emails, in order: es, en, or both with a comma
     #[arg(long, env, global = true, default_value = "es,en")]
     pub(crate) mail_language: String,
@@ -93,8 +109,8 @@ pub(crate) struct Settings {
     #[arg(long, env, global = true, default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=256))]
     pub(crate) mail_concurrency: u16,
 
-    /// How long handing one email to the mail server may take, 1s to 1h, without the answer to it
-    #[arg(long, env, global = true, default_value = "20s", value_parser = mail_timeout)]
+    /// How long naming sender and recipient of one email to the mail server may take, 1s to 1h
+    #[arg(long, env, global = true, default_value = "12m", value_parser = mail_timeout)]
     pub(crate) mail_send_timeout: Duration,
 
     /// How long the mail server may take to answer for an email, 1s to 1h. Whoever gives up early sends
@@ -104,7 +120,7 @@ pub(crate) struct Settings {
 
     /// How long opening a connection to the mail server may take, 1s to 1h: name, TCP, TLS, greeting,
     /// authentication
-    #[arg(long, env, global = true, default_value = "15s", value_parser = mail_timeout)]
+    #[arg(long, env, global = true, default_value = "5m", value_parser = mail_timeout)]
     pub(crate) mail_connect_timeout: Duration,
 
     /// The most emails that leave in a time, such as 10/s, 600/m, 5000/h or 2000/d, by each process that
@@ -112,7 +128,8 @@ pub(crate) struct Settings {
     #[arg(long, env, global = true, value_parser = mail_rate)]
     pub(crate) mail_rate: Option<Rate>,
 
-    /// A file with certificates (PEM) of authorities to trust for the mail server, beside the system's
+    /// A file with certificates (PEM) to trust for the mail server, beside the system's authorities: of
+    /// authorities, or the server's own
     #[arg(long, env, global = true)]
     pub(crate) mail_ca_file: Option<PathBuf>,
 
@@ -270,15 +287,38 @@ pub(crate) enum LogFormat {
 }
 
 impl Settings {
-    /// How long an email may take.
+    /// How long an email may take. A file needs neither connection nor answer, and is the sooner taken over
+    /// from a process that was killed.
     pub(crate) fn mail_timeouts(&self) -> Timeouts {
-        Timeouts {
-            send: self.mail_send_timeout,
-            // A file needs no answer, and is the sooner taken over from a process that was killed.
-            answer: self
-                .smtp_url()
-                .map_or(Duration::ZERO, |_| self.mail_answer_timeout),
+        match self.smtp_url() {
+            Some(_) => Timeouts {
+                connect: self.mail_connect_timeout,
+                send: self.mail_send_timeout,
+                answer: self.mail_answer_timeout,
+            },
+            None => Timeouts {
+                connect: Duration::ZERO,
+                send: self.mail_send_timeout.min(FILE_TIMEOUT),
+                answer: Duration::ZERO,
+            },
         }
+    }
+
+    /// Where answers to emails go, if that is set.
+    pub(crate) fn mail_reply_to(&self) -> Option<Sender> {
+        self.mail_reply_to.clone().and_then(|Optional(address)| address)
+    }
+
+    /// Where bounces go, if that is set.
+    pub(crate) fn mail_envelope_from(&self) -> Option<Sender> {
+        self.mail_envelope_from
+            .clone()
+            .and_then(|Optional(address)| address)
+    }
+
+    /// The name for EHLO, if it is set.
+    pub(crate) fn mail_ehlo_name(&self) -> Option<EhloName> {
+        self.mail_ehlo_name.clone().and_then(|Optional(name)| name)
     }
 
     /// Checks the settings that may hold a password. Clap would repeat a value that it refuses, so it is not

@@ -38,8 +38,8 @@ pub trait MailDesk: Debug + Send + Sync {
     /// Makes every dead delivery due now; how many.
     fn retry_dead(&self) -> Answer<'_, u64>;
 
-    /// A mail as patients get it, about nobody real, in the form of an `.eml` file. `mail` is one of [`MAILS`]; `languages` is one
-    /// of [`LANGUAGES`], or nothing for those of the settings.
+    /// A mail as patients get it, about nobody real, in the form of an `.eml` file. `mail` is one of
+    /// [`MAILS`]; `languages` is one of [`LANGUAGES`], or nothing for those of the settings.
     ///
     /// # Errors
     ///
@@ -67,6 +67,12 @@ pub struct MailStatus {
     /// When the oldest that has not left was made.
     #[schema(required, value_type = Option<String>, format = DateTime)]
     pub oldest_waiting: Option<Timestamp>,
+    /// Since when the mail is due that has been due for longest and is not being sent.
+    #[schema(required, value_type = Option<String>, format = DateTime)]
+    pub oldest_due: Option<Timestamp>,
+    /// How many mails are due later than the schedule allows, because a clock was wrong. A mailer makes them
+    /// due now.
+    pub due_too_late: u64,
     /// The processes that send.
     pub mailers: Vec<Mailer>,
 }
@@ -95,10 +101,10 @@ pub struct Mailer {
     pub name: String,
     /// Where its mail goes, without secrets.
     pub server: String,
-    /// `ready`, `down` (the server is away) or `refused` (it refuses every mail).
+    /// `ready`, `down` (the server is away, or puts mail off) or `refused` (it refuses every mail).
     #[schema(example = "ready")]
     pub state: &'static str,
-    /// Why it cannot send.
+    /// Why it cannot send, or sends more slowly than it could.
     #[schema(required)]
     pub error: Option<String>,
     /// Since when it stands so.

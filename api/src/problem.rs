@@ -230,7 +230,7 @@ impl ApiError {
                 format!("The patient's present ETag is \"{sequence}\". Read it again and decide anew.")
             }
             Self::NotToBeRetried(state) => {
-                format!("The mail is {state}; only one that is dead or failed can be tried again.")
+                format!("The mail is {state}; only one that is pending, failed or dead can be tried again.")
             }
             _ => self.kind().detail.to_owned(),
         }

@@ -1,7 +1,7 @@
 //! Why a mail was not sent, and whether another attempt may help.
 //!
-//! None of these repeats a patient's data or a server's own words, which quote addresses; so each can be logged and kept
-//! in the ledger's `last_error`.
+//! None of these repeats a patient's data or a server's own words, which quote addresses; so each can be
+//! logged and kept in the ledger's `last_error`.
 
 use std::fmt;
 use std::io;
@@ -19,10 +19,14 @@ pub enum AttemptError {
     /// No other attempt can succeed: not without a person's help.
     #[error(transparent)]
     Fail(Failure),
-    /// The server refused this mail, perhaps for what it refuses every mail for; what becomes of others tells. Until that is
-    /// known, as [`AttemptError::Retry`].
+    /// The server refused this mail for good, perhaps for a reason that holds for every mail. Other mails
+    /// decide; until they do, as [`AttemptError::Retry`].
     #[error(transparent)]
     Suspect(Failure),
+    /// The server put this mail off, perhaps because it puts every mail off. Other mails decide; until they
+    /// do, as [`AttemptError::Retry`].
+    #[error(transparent)]
+    Busy(Failure),
     /// The mail was handed over whole, and no answer to it came: nobody knows whether the server has it.
     #[error(transparent)]
     Unknown(Failure),
@@ -37,10 +41,13 @@ pub enum Outage {
     /// The server is away, or asks to be left alone for a while: it may come back by itself.
     #[error(transparent)]
     Down(Failure),
-    /// The server does not take us as we are: the password, the certificate or the sender is wrong, on either side. It
-    /// needs a person.
+    /// The server does not take us as we are: the password, the certificate or the sender is wrong, on either
+    /// side. It needs a person.
     #[error(transparent)]
     Refused(Failure),
+    /// The server serves other sessions of this process and accepts no further one.
+    #[error(transparent)]
+    Crowded(Failure),
 }
 
 /// What went wrong.
@@ -71,7 +78,8 @@ pub enum Failure {
     /// The attempt took longer than one may.
     #[error("timeout")]
     Timeout,
-    /// So much time had passed since the mail was taken that its lease could have run out while it was being sent.
+    /// So much time had passed since the mail was taken that its lease could have run out while it was being
+    /// sent.
     #[error("it was too late to send it under its lease")]
     Late,
     /// The file could not be written.
@@ -131,8 +139,11 @@ impl Step {
 
     /// Whether it comes before there is a session that mails can be sent over.
     #[must_use]
-    pub fn opens(self) -> bool {
-        self <= Self::Auth
+    pub const fn opens(self) -> bool {
+        matches!(
+            self,
+            Self::Resolve | Self::Connect | Self::Tls | Self::Hello | Self::Auth
+        )
     }
 }
 
@@ -164,9 +175,20 @@ pub enum SmtpFailure {
         /// The enhanced status code (RFC 3463), if the server gave one.
         enhanced: Option<EnhancedCode>,
     },
+    /// The server puts off recipients that it does not know yet, and says so (greylisting).
+    #[error("the server answered {code}{}", DisplayEnhanced(*enhanced))]
+    Greylisted {
+        /// As in [`SmtpFailure::Reply`].
+        code: u16,
+        /// As in [`SmtpFailure::Reply`].
+        enhanced: Option<EnhancedCode>,
+    },
     /// The server did not answer in time.
     #[error("timeout")]
     Timeout,
+    /// The mailer stops or has lost its lease, and the message had not been handed over yet.
+    #[error("given up before the message")]
+    GivenUp,
     /// The connection failed.
     #[error("connection failed ({0})")]
     Io(io::ErrorKind),
@@ -185,7 +207,8 @@ pub enum SmtpFailure {
     /// The server lacks STARTTLS, which is required.
     #[error("the server does not offer STARTTLS")]
     NoStartTls,
-    /// Something came in plain before it was asked for, or behind an answer: an attack, or a server that is broken.
+    /// Something came in plain before it was asked for, or behind an answer: an attack, or a server that is
+    /// broken.
     #[error("something was sent out of turn before encryption began")]
     OutOfTurn,
     /// The server takes none of the ways to authenticate that we know.
@@ -227,13 +250,22 @@ pub enum CertificateFault {
 pub struct EnhancedCode {
     /// 2, 4 or 5.
     pub class: u8,
-    /// What it is about: 1 addresses, 2 mailboxes, 3 mail systems, 4 network, 5 protocol, 6 content, 7 security.
+    /// What it is about: 1 addresses, 2 mailboxes, 3 mail systems, 4 network, 5 protocol, 6 content, 7
+    /// security.
     pub subject: u16,
     /// What exactly.
     pub detail: u16,
 }
 
 impl EnhancedCode {
+    /// Whether the code is about the recipient's address or mailbox, and so about one mail (RFC 3463 §3.2,
+    /// §3.3, RFC 7505). `x.1.7` and `x.1.8` are about the sender, `x.1.0` and `x.2.0` name nobody, and
+    /// providers use large numbers for anything.
+    #[must_use]
+    pub const fn names_recipient(self) -> bool {
+        matches!((self.subject, self.detail), (1, 1..=4 | 6 | 10) | (2, 1 | 2))
+    }
+
     /// The code at the beginning of a reply's text, if there is one.
     #[must_use]
     pub fn leading(text: &str) -> Option<Self> {

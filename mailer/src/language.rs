@@ -33,6 +33,12 @@ impl Language {
 pub struct Languages(Vec<Language>);
 
 impl Languages {
+    /// That one.
+    #[must_use]
+    pub fn only(language: Language) -> Self {
+        Self(vec![language])
+    }
+
     /// The languages, in the order in which a mail holds them.
     pub fn iter(&self) -> impl Iterator<Item = Language> + '_ {
         self.0.iter().copied()

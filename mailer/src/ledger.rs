@@ -1,5 +1,5 @@
-//! The delivery ledger: the table `mail_deliveries`, and beside it `mail_attempts`, every attempt that has ended, and
-//! `mail_workers`, who sends. All SQL of this crate is here.
+//! The delivery ledger: the table `mail_deliveries`, and beside it `mail_attempts`, every attempt that has
+//! ended, and `mail_workers`, who sends. All SQL of this crate is here.
 //!
 //! ```text
 //! pending ── take ──> sending ──> sent
@@ -10,14 +10,15 @@
 //!    └──────────────> cancelled <──┘
 //! ```
 //!
-//! `due_at` says when a row may be taken: at once, after a pause, or when the lease of its worker runs out. Whoever
-//! takes it puts a new `lease` on it, and only with that lease can the outcome be recorded.
+//! `due_at` says when a row may be taken: at once, after a pause, or when the lease of its worker runs out.
+//! Whoever takes it puts a new `lease` on it, and only with that lease can the outcome be recorded.
 
 use eventstore::database::{in_list, padded};
 use eventstore::{Dialect, Position, RecordedEvent, Result, Session, Timestamp, Transaction};
 
 use crate::template::Template;
 
+pub(crate) mod ahead;
 pub(crate) mod attempts;
 pub(crate) mod inspect;
 pub(crate) mod workers;
@@ -30,8 +31,19 @@ pub(crate) struct Delivery {
     pub(crate) aggregate_id: String,
     /// The attempts so far.
     pub(crate) attempts: u32,
+    /// Since when it is due.
+    pub(crate) due_at: Timestamp,
     /// If a worker has it whose lease has run out: when that worker took it.
     pub(crate) left_at: Option<Timestamp>,
+}
+
+/// Which of the rows that are due.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Order {
+    /// Those that have been due for longest.
+    FirstDue,
+    /// Those that became due last.
+    LastDue,
 }
 
 /// How a delivery is left.
@@ -51,7 +63,8 @@ pub(crate) enum State {
         /// Why; no personal data, at most 500 characters.
         error: String,
     },
-    /// Not tried: no mail could have been sent. It is due again, as if it had not been taken.
+    /// Not tried: no mail could have been sent. It is due since when it was, as if it had not been taken, so
+    /// that it shows how long it waits.
     Untried {
         /// Why; no personal data, at most 500 characters.
         error: String,
@@ -109,15 +122,17 @@ pub(crate) async fn cancel_for(
     Ok(())
 }
 
-/// At most `limit` rows that are due, the longest due first, locked until the transaction ends. Those that another
-/// transaction has locked are passed over, and so are templates that only a newer version of the program knows.
+/// At most `limit` rows that are due, in that order, locked until the transaction ends. Those that another
+/// transaction has locked are passed over, and so are templates that only a newer version of the program
+/// knows.
 pub(crate) async fn due(
     transaction: &mut Transaction<'_>,
     limit: usize,
     now: Timestamp,
+    order: Order,
 ) -> Result<Vec<Delivery>> {
     let templates = names_of(|_| true);
-    let sql = due_statement(transaction.dialect(), templates.len());
+    let sql = due_statement(transaction.dialect(), templates.len(), order);
     let rows = transaction
         .query(&sql)
         .bind(now)
@@ -135,6 +150,7 @@ pub(crate) async fn due(
             template,
             aggregate_id: row.get(2)?,
             attempts: u32::try_from(row.get::<i32, _>(3)?).unwrap_or(0),
+            due_at: row.get(6)?,
             left_at: if row.get::<String, _>(4)? == "sending" {
                 Some(row.get(5)?)
             } else {
@@ -146,16 +162,21 @@ pub(crate) async fn due(
 }
 
 /// Reads the index on `due_at` in its order and stops at the limit, however many rows are due.
-fn due_statement(dialect: Dialect, templates: usize) -> String {
+fn due_statement(dialect: Dialect, templates: usize, order: Order) -> String {
     format!(
-        "SELECT position, template, aggregate_id, attempts, state, updated_at FROM mail_deliveries \
-         WHERE due_at <= ? AND template IN ({}) ORDER BY due_at LIMIT ?{}",
+        "SELECT position, template, aggregate_id, attempts, state, updated_at, due_at FROM mail_deliveries \
+         WHERE due_at <= ? AND template IN ({}) ORDER BY due_at{} LIMIT ?{}",
         in_list(templates),
+        match order {
+            Order::FirstDue => "",
+            Order::LastDue => " DESC",
+        },
         dialect.for_update_skip_locked()
     )
 }
 
-/// Puts `lease` on rows that [`due`] has locked: they are not due again before `until`. An attempt is counted.
+/// Puts `lease` on rows that [`due`] has locked: they are not due again before `until`. An attempt is
+/// counted.
 pub(crate) async fn lease(
     transaction: &mut Transaction<'_>,
     deliveries: &[&Delivery],
@@ -179,6 +200,27 @@ pub(crate) async fn lease(
     Ok(())
 }
 
+/// Makes a lease last until `until`; no if it has passed on.
+pub(crate) async fn renew(
+    session: &mut impl Session,
+    delivery: &Delivery,
+    lease: &str,
+    until: Timestamp,
+) -> Result<bool> {
+    let renewed = session
+        .query(
+            "UPDATE mail_deliveries SET due_at = ? WHERE position = ? AND template = ? AND lease = ? \
+             AND state = 'sending'",
+        )
+        .bind(until)
+        .bind(delivery.position)
+        .bind(delivery.template.name())
+        .bind(lease)
+        .execute()
+        .await?;
+    Ok(renewed == 1)
+}
+
 /// Cancels rows that [`due`] has locked.
 pub(crate) async fn cancel(
     transaction: &mut Transaction<'_>,
@@ -200,7 +242,8 @@ pub(crate) async fn cancel(
     Ok(())
 }
 
-/// Records how an attempt under `lease` ended. Nothing is changed, and the answer is no, if the lease has passed on.
+/// Records how an attempt under `lease` ended. Nothing is changed, and the answer is no, if the lease has
+/// passed on.
 pub(crate) async fn record(
     transaction: &mut Transaction<'_>,
     delivery: &Delivery,
@@ -213,8 +256,10 @@ pub(crate) async fn record(
         State::Sent => ("sent", None, None, 0),
         State::Failed { due_at, error } => ("failed", Some(*due_at), Some(error.as_str()), 0),
         State::Dead { error } => ("dead", None, Some(error.as_str()), 0),
-        State::Untried { error } if tried_before => ("failed", Some(now), Some(error.as_str()), 1),
-        State::Untried { error } => ("pending", Some(now), Some(error.as_str()), 1),
+        State::Untried { error } if tried_before => {
+            ("failed", Some(delivery.due_at.min(now)), Some(error.as_str()), 1)
+        }
+        State::Untried { error } => ("pending", Some(delivery.due_at.min(now)), Some(error.as_str()), 1),
     };
     let recorded = transaction
         .query(
@@ -234,8 +279,8 @@ pub(crate) async fn record(
     Ok(recorded == 1)
 }
 
-/// Records that mails were sent, all with one statement; each with the lease under which it was. The number of those whose
-/// lease has not passed on, which are changed.
+/// Records that mails were sent, all with one statement; each with the lease under which it was. The number
+/// of those whose lease has not passed on, which are changed.
 pub(crate) async fn record_sent(
     transaction: &mut Transaction<'_>,
     sent: &[(&Delivery, &str)],
@@ -269,8 +314,8 @@ fn names_of(which: impl Fn(Template) -> bool) -> Vec<&'static str> {
 
 const THIS_ONE: &str = "position = ? AND template = ?";
 
-/// A condition that holds for each row of which `condition` holds, with so many sets of values for it. The dialects agree on
-/// no shorter one.
+/// A condition that holds for each row of which `condition` holds, with so many sets of values for it. The
+/// dialects agree on no shorter one.
 fn any_of(condition: &str, times: usize) -> String {
     vec![format!("({condition})"); times].join(" OR ")
 }

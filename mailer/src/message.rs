@@ -10,6 +10,7 @@ use lettre::address::Envelope;
 use lettre::message::header::{HeaderName, HeaderValue};
 use lettre::message::{Mailbox, MultiPart};
 
+mod header;
 mod samples;
 
 use crate::address::deliverable;
@@ -22,6 +23,10 @@ use crate::templates::{Facts, Moment, Rendered, Templates};
 
 const AUTO_SUBMITTED: HeaderName = HeaderName::new_from_ascii_str("Auto-Submitted");
 const CONTENT_LANGUAGE: HeaderName = HeaderName::new_from_ascii_str("Content-Language");
+const FROM: HeaderName = HeaderName::new_from_ascii_str("From");
+const TO: HeaderName = HeaderName::new_from_ascii_str("To");
+const REPLY_TO: HeaderName = HeaderName::new_from_ascii_str("Reply-To");
+const SUBJECT: HeaderName = HeaderName::new_from_ascii_str("Subject");
 const MESSAGE_ID: HeaderName = HeaderName::new_from_ascii_str("Message-ID");
 
 /// A mail, ready to be sent. `Debug` shows which one, and nothing of what it says.
@@ -62,6 +67,8 @@ pub struct Composer {
     templates: Templates,
     languages: Languages,
     sender: Sender,
+    reply_to: Option<Sender>,
+    envelope_from: Option<Sender>,
     dkim: Option<Dkim>,
 }
 
@@ -73,8 +80,24 @@ impl Composer {
             templates,
             languages,
             sender,
+            reply_to: None,
+            envelope_from: None,
             dkim: None,
         }
+    }
+
+    /// Sets where answers to the mails go.
+    #[must_use]
+    pub fn with_reply_to(mut self, reply_to: Sender) -> Self {
+        self.reply_to = Some(reply_to);
+        self
+    }
+
+    /// Sets where bounces go, instead of to the sender: its address is that of `MAIL FROM`.
+    #[must_use]
+    pub fn with_envelope_from(mut self, envelope_from: Sender) -> Self {
+        self.envelope_from = Some(envelope_from);
+        self
     }
 
     /// Signs each mail.
@@ -84,16 +107,16 @@ impl Composer {
         self
     }
 
-    /// The mail that tells of `event`, to the patient as `registration` has them, dated `now`. The two are the same for
-    /// the confirmation of a registration.
+    /// The mail that tells of `event`, to the patient as `registration` has them, dated `now`. The two are
+    /// the same for the confirmation of a registration.
     ///
-    /// Its `Message-ID` is made of the event's position and aggregate and of the template: the same for every attempt,
-    /// so that a duplicate can be recognised.
+    /// Its `Message-ID` is made of the event's position and aggregate and of the template: the same for every
+    /// attempt, so that a duplicate can be recognised.
     ///
     /// # Errors
     ///
-    /// A [`Failure`] that no other attempt would mend: an event that cannot be read or is of another kind, an address
-    /// that mail cannot be sent to, a template that does not render.
+    /// A [`Failure`] that no other attempt would mend: an event that cannot be read or is of another kind, an
+    /// address that mail cannot be sent to, a template that does not render.
     pub fn compose(
         &self,
         template: Template,
@@ -114,8 +137,9 @@ impl Composer {
         let PatientEvent::PatientRegistered { name, email, .. } = decode(registration)? else {
             return Err(Failure::EventUnexpected);
         };
-        // The rules for names refuse control characters and more characters than this; an event from before them, or from
-        // elsewhere, may have such a name, and a line of a mail has at most 998 bytes, for which no word is broken.
+        // The rules for names refuse control characters and more characters than this; an event from before
+        // them, or from elsewhere, may have such a name, and a line of a mail has at most 998 bytes, for
+        // which no word is broken.
         let name: String = name.chars().take(Name::MAX_CODE_POINTS).collect();
         let name = name.replace(char::is_control, " ");
         let facts = Facts {
@@ -123,6 +147,8 @@ impl Composer {
             patient_id: &event.aggregate_id,
             registered_at: moment(registration.recorded_at),
             deleted_at,
+            clinic: self.clinic(),
+            reply_to: self.reply_to(),
         };
         let rendered = self.templates.render(template, &self.languages, &facts)?;
         let to = deliverable(&email).map_err(|_| Failure::Address)?;
@@ -130,9 +156,21 @@ impl Composer {
             format!("{}-{}", event.position, template.name()),
             &self.message_id(template, event),
             Mailbox::new(Some(name.clone()), to),
+            &self.languages,
             rendered,
             now,
         )
+    }
+
+    /// What the clinic calls itself: the name beside the sender's address.
+    fn clinic(&self) -> Option<&str> {
+        self.sender.mailbox().name.as_deref()
+    }
+
+    fn reply_to(&self) -> Option<&str> {
+        self.reply_to
+            .as_ref()
+            .map(|reply_to| reply_to.mailbox().email.as_ref())
     }
 
     fn assemble(
@@ -140,31 +178,35 @@ impl Composer {
         name: String,
         id: &str,
         to: Mailbox,
+        languages: &Languages,
         rendered: Rendered,
         now: Timestamp,
     ) -> Result<Mail, Failure> {
-        let from = self.sender.mailbox().clone();
-        // Given here, or lettre would take it from the headers, and not every name can be read back from one.
-        let envelope =
-            Envelope::new(Some(from.email.clone()), vec![to.email.clone()]).map_err(|_| Failure::Address)?;
-        let mut message = Message::builder()
+        let from = self.sender.mailbox();
+        let return_path = self.envelope_from.as_ref().unwrap_or(&self.sender).mailbox();
+        // Given here, or lettre would take it from the headers.
+        let envelope = Envelope::new(Some(return_path.email.clone()), vec![to.email.clone()])
+            .map_err(|_| Failure::Address)?;
+        let mut builder = Message::builder()
             .envelope(envelope.clone())
-            .from(from)
-            .to(to)
-            .subject(rendered.subject)
+            .raw_header(header::mailbox(FROM, from))
+            .raw_header(header::mailbox(TO, &to));
+        if let Some(reply_to) = &self.reply_to {
+            builder = builder.raw_header(header::mailbox(REPLY_TO, reply_to.mailbox()));
+        }
+        let mut message = builder
+            .raw_header(header::text(SUBJECT, &rendered.subject))
             .date(system_time(now))
-            // All of it is printable ASCII without a space, so there is nothing to encode; and an encoder would begin a
-            // new line before so long a word, which some programs do not understand in this header.
+            // All of it is printable ASCII without a space, so there is nothing to encode; and an encoder
+            // would begin a new line before so long a word, which some programs do not understand in this
+            // header.
             .raw_header(HeaderValue::dangerous_new_pre_encoded(
                 MESSAGE_ID,
                 id.to_owned(),
                 id.to_owned(),
             ))
             .raw_header(HeaderValue::new(AUTO_SUBMITTED, "auto-generated".to_owned()))
-            .raw_header(HeaderValue::new(
-                CONTENT_LANGUAGE,
-                self.languages.codes().join(", "),
-            ))
+            .raw_header(HeaderValue::new(CONTENT_LANGUAGE, languages.codes().join(", ")))
             .multipart(MultiPart::alternative_plain_html(rendered.text, rendered.html))
             .map_err(|_| Failure::Message)?;
         if let Some(dkim) = &self.dkim {

@@ -1,8 +1,8 @@
 //! The templates, and rendering them.
 //!
-//! Files in `templates/`, by [minijinja](https://docs.rs/minijinja): a layout for each part of a mail (`subject.txt`,
-//! `txt`, `html`), which includes `LANGUAGE/NAME.PART` for each language in turn. What is filled into `.html` is
-//! escaped; a variable that is not there is an error.
+//! Files in `templates/`, by [minijinja](https://docs.rs/minijinja): a layout for each part of a mail
+//! (`subject.txt`, `txt`, `html`), which includes `LANGUAGE/NAME.PART` for each language in turn. What is
+//! filled into `.html` is escaped; a variable that is not there is an error.
 
 mod folder;
 
@@ -11,7 +11,7 @@ use std::path::Path;
 
 use minijinja::{Environment, UndefinedBehavior, context};
 
-use crate::language::Languages;
+use crate::language::{Language, Languages};
 use crate::template::Template;
 
 /// Every file, under the name that the templates know it by.
@@ -98,16 +98,27 @@ pub(crate) struct Facts<'a> {
     pub(crate) registered_at: Moment,
     /// When the patient was deleted, for a mail that tells of it.
     pub(crate) deleted_at: Option<Moment>,
+    /// What the clinic calls itself, if it does.
+    pub(crate) clinic: Option<&'a str>,
+    /// Where an answer to the mail goes, if somebody reads it.
+    pub(crate) reply_to: Option<&'a str>,
 }
 
-impl Facts<'static> {
+impl<'a> Facts<'a> {
     /// Those of somebody who does not exist, and has a name to test a template with.
-    pub(crate) fn of_nobody(template: Template, at: &Moment) -> Self {
+    pub(crate) fn of_nobody(
+        template: Template,
+        at: &Moment,
+        clinic: Option<&'a str>,
+        reply_to: Option<&'a str>,
+    ) -> Self {
         Self {
             name: "María José Núñez",
             patient_id: "00000000-0000-7000-8000-000000000000",
             registered_at: at.clone(),
             deleted_at: (template == Template::PatientDeleted).then(|| at.clone()),
+            clinic,
+            reply_to,
         }
     }
 }
@@ -142,12 +153,14 @@ impl Templates {
         Self::load(built_in)
     }
 
-    /// Those in `folder`, laid out as the ones that come with the program, and of these whichever has none there. Each is
-    /// rendered once as a check, and read only now. A file whose name begins with `_` may be included by others.
+    /// Those in `folder`, laid out as the ones that come with the program, and of these whichever has none
+    /// there. Each is rendered once as a check, and read only now. A file whose name begins with `_` may be
+    /// included by others.
     ///
     /// # Errors
     ///
-    /// [`TemplateError`] for the first one that is wrong or cannot be read, or whose name is not that of a part of a mail.
+    /// [`TemplateError`] for the first one that is wrong or cannot be read, or whose name is not that of a
+    /// part of a mail.
     pub fn in_folder(folder: &Path) -> Result<Self, TemplateError> {
         let own = folder::read(folder)?;
         let known = |name: &str| BUILT_IN.iter().any(|(built_in, _)| *built_in == name);
@@ -173,10 +186,30 @@ impl Templates {
             time: "23:59".to_owned(),
         };
         for template in Template::ALL {
-            let facts = Facts::of_nobody(template, &moment);
-            templates.render(template, &Languages::default(), &facts)?;
+            for (clinic, reply_to) in [(None, None), (Some("Clínica"), Some("clinic@example.com"))] {
+                let facts = Facts::of_nobody(template, &moment, clinic, reply_to);
+                templates.render(template, &Languages::default(), &facts)?;
+                for language in Language::ALL {
+                    templates.subject_is_there(template, language, &facts)?;
+                }
+            }
         }
         Ok(templates)
+    }
+
+    /// A mail without a subject looks like spam, and the layout would hide that one language has none.
+    fn subject_is_there(
+        &self,
+        template: Template,
+        language: Language,
+        facts: &Facts<'_>,
+    ) -> Result<(), TemplateError> {
+        let rendered = self.render(template, &Languages::only(language), facts)?;
+        if rendered.subject.is_empty() {
+            let name = format!("{}/{}.subject.txt", language.code(), template.name());
+            return Err(TemplateError::in_file(&name, "is empty"));
+        }
+        Ok(())
     }
 
     /// Renders the three parts of a mail, in every one of `languages` in turn.
@@ -199,6 +232,8 @@ impl Templates {
             mail => template.name(),
             name => facts.name,
             patient_id => facts.patient_id,
+            clinic => facts.clinic,
+            reply_to => facts.reply_to,
             registered_at => moment(&facts.registered_at),
             ..match &facts.deleted_at {
                 Some(deleted_at) => context! { deleted_at => moment(deleted_at) },

@@ -335,3 +335,115 @@ async fn a_template_that_only_a_newer_version_knows_is_left_for_it() {
         assert_eq!(stage.states().await, ["pending", "sent"], "{}", stage.name);
     }
 }
+
+/// An RTC in local time, or a step of ten years: what was written meanwhile is due hours or years ahead.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_wrong_clock_made_due_much_later_is_seen_and_sent_now() {
+    for stage in Stage::on_every_backend().await {
+        stage.register_many(6).await;
+        stage.follow().await;
+        let now = stage.clock.now();
+        let hour = std::time::Duration::from_hours(1);
+        for (position, state, attempts, due_in) in [
+            (1, "pending", 0, hour),
+            (2, "pending", 0, 87_600 * hour),
+            (3, "failed", 1, hour),
+            (4, "sending", 1, 4 * hour),
+            // These may be due so late.
+            (5, "failed", 6, 5 * hour),
+            (6, "sending", 1, hour / 4),
+        ] {
+            let due_at = (now + due_in).as_micros();
+            stage
+                .execute(&format!(
+                    "UPDATE mail_deliveries SET state = '{state}', attempts = {attempts}, due_at = {due_at}, \
+                     lease = CASE WHEN '{state}' = 'sending' THEN 'x' END WHERE position = {position}"
+                ))
+                .await;
+        }
+        let ledger = Ledger::new(stage.log.database().clone());
+        assert_eq!(ledger.ahead(now).await.unwrap(), 4, "{}", stage.name);
+        assert_eq!(ledger.status(now).await.unwrap().ahead, 4);
+        assert_eq!(ledger.waiting(now).await.unwrap().ahead, 4);
+        let outbox = tempfile::tempdir().unwrap();
+        let worker = stage.work(Transport::outbox(outbox.path()));
+        testkit::wait_until(support::PATIENCE, "they are sent", async || {
+            stage.states().await[..4] == ["sent"; 4]
+        })
+        .await;
+        worker.stop().await;
+        assert_eq!(stage.states().await[4..], ["failed", "sending"], "{}", stage.name);
+        assert_eq!(ledger.ahead(now).await.unwrap(), 0);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_person_may_retry_whatever_is_not_sent() {
+    for stage in Stage::on_every_backend().await {
+        stage.register_many(8).await;
+        stage.follow().await;
+        let now = stage.clock.now();
+        let years = std::time::Duration::from_hours(87_600);
+        let (later, before) = ((now + years).as_micros(), now.as_micros() - 1);
+        let soon = (now + std::time::Duration::from_mins(5)).as_micros();
+        for (position, change) in [
+            (1, format!("state = 'pending', due_at = {later}")),
+            (2, format!("state = 'failed', attempts = 3, due_at = {later}")),
+            (3, "state = 'dead', attempts = 8, due_at = NULL".to_owned()),
+            (4, format!("state = 'sending', lease = 'x', due_at = {later}")),
+            (5, format!("state = 'sending', lease = 'x', due_at = {before}")),
+            (6, format!("state = 'sending', lease = 'x', due_at = {soon}")),
+            (7, "state = 'sent', due_at = NULL".to_owned()),
+            (8, "state = 'cancelled', due_at = NULL".to_owned()),
+        ] {
+            stage
+                .execute(&format!(
+                    "UPDATE mail_deliveries SET {change} WHERE position = {position}"
+                ))
+                .await;
+        }
+        let ledger = Ledger::new(stage.log.database().clone());
+        let oldest = ledger.oldest_due(now).await.unwrap();
+        assert_eq!(
+            oldest.map(eventstore::Timestamp::as_micros),
+            Some(before),
+            "{}",
+            stage.name
+        );
+        for (position, expected) in [
+            (1, Retried::Due),
+            (2, Retried::Due),
+            (3, Retried::Due),
+            (4, Retried::Due),
+            (5, Retried::Due),
+            (6, Retried::Not(DeliveryState::Sending)),
+            (7, Retried::Not(DeliveryState::Sent)),
+            (8, Retried::Not(DeliveryState::Cancelled)),
+        ] {
+            let retried = ledger.retry(Position::new(position).unwrap(), now).await.unwrap();
+            assert_eq!(retried, expected, "{}: {position}", stage.name);
+        }
+        for delivery in &stage.deliveries().await[..5] {
+            let left = (
+                delivery.state.as_str(),
+                delivery.attempts,
+                delivery.due_at,
+                delivery.lease.as_deref(),
+            );
+            assert_eq!(left, ("pending", 0, Some(now), None), "{}", stage.name);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_a_wrong_clock_made_seen_in_the_future_is_not_there() {
+    let stage = Stage::sqlite().await;
+    let seen_at = (stage.clock.now() + std::time::Duration::from_hours(87_600)).as_micros();
+    stage
+        .execute(&format!(
+            "INSERT INTO mail_workers (owner, place, state, since, seen_at) VALUES ('x', 'mx:25', 'ready', 1, {seen_at})"
+        ))
+        .await;
+    let ledger = Ledger::new(stage.log.database().clone());
+    assert_eq!(ledger.workers(stage.clock.now()).await.unwrap(), []);
+}

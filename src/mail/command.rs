@@ -38,7 +38,7 @@ pub(crate) enum MailCommand {
         #[command(flatten)]
         form: Form,
     },
-    /// Try mails again that are dead, or that wait to be tried again
+    /// Try mails again that are dead, or make those due now that wait
     Retry {
         /// Their numbers, as the list shows them
         #[arg(required_unless_present = "dead", conflicts_with = "dead")]

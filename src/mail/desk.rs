@@ -11,30 +11,51 @@ use eventstore::{Clock, Database, Position};
 use futures::future::BoxFuture;
 use futures::{FutureExt, TryFutureExt};
 use mailer::{
-    AttemptRecord, DeliveryRecord, DeliveryState, Failure, Ledger, LedgerStatus, Step, Template, Timeouts,
-    Trial, Tried, WorkerStatus,
+    AttemptRecord, Composer, DeliveryRecord, DeliveryState, Failure, Languages, LanguagesError, Ledger,
+    LedgerStatus, Step, Template, Timeouts, Transport, Trial, Tried, WorkerStatus,
 };
 
-use super::{composer, transport};
+use super::Parts;
 use crate::settings::Settings;
 
-/// The ledger in `database`, for the API.
-pub(crate) fn desk(settings: &Settings, database: &Database, clock: Arc<dyn Clock>) -> Arc<dyn MailDesk> {
+/// The ledger in `database`, for the API; with what the mailer of this process uses, or why it cannot be
+/// used.
+pub(crate) fn desk(
+    settings: &Settings,
+    parts: anyhow::Result<Parts>,
+    database: &Database,
+    clock: Arc<dyn Clock>,
+) -> Arc<dyn MailDesk> {
+    let used = parts.and_then(|parts| {
+        let transport = parts.transport(settings)?;
+        Ok((parts.composer, transport))
+    });
     Arc::new(Desk {
         ledger: Ledger::new(database.clone()),
         clock,
-        settings: settings.clone(),
+        used: used.map_err(|error| DeskError::Settings(crate::output::causes(&error))),
+        // All within the time of a request: somebody waits for the answer.
+        timeouts: settings
+            .mail_timeouts()
+            .each_at_most(settings.request_timeout * 3 / 10),
     })
 }
 
 struct Desk {
     ledger: Ledger,
     clock: Arc<dyn Clock>,
-    settings: Settings,
+    used: Result<(Arc<Composer>, Transport), DeskError>,
+    timeouts: Timeouts,
+}
+
+impl Desk {
+    fn used(&self) -> Result<&(Arc<Composer>, Transport), DeskError> {
+        self.used.as_ref().map_err(Clone::clone)
+    }
 }
 
 impl fmt::Debug for Desk {
-    /// The settings have passwords.
+    /// The transport knows a password.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("Desk").finish_non_exhaustive()
     }
@@ -74,8 +95,12 @@ impl MailDesk for Desk {
 
     fn preview(&self, mail: &'static str, languages: Option<&'static str>) -> Result<String, DeskError> {
         let template = Template::named(mail).ok_or_else(|| DeskError::Refused("is no mail".to_owned()))?;
-        let composer = composer(&self.settings, languages).map_err(unusable)?;
-        let mail = composer.preview(template, self.clock.now());
+        let languages: Option<Languages> = languages
+            .map(str::parse)
+            .transpose()
+            .map_err(|error: LanguagesError| DeskError::Refused(error.to_string()))?;
+        let (composer, _) = self.used()?;
+        let mail = composer.preview(template, languages.as_ref(), self.clock.now());
         Ok(mail
             .map_err(|failure| DeskError::Settings(failure.to_string()))?
             .content()
@@ -84,7 +109,7 @@ impl MailDesk for Desk {
 
     fn test(&self, to: String) -> BoxFuture<'_, Result<MailTrial, DeskError>> {
         async move {
-            let composer = composer(&self.settings, None).map_err(unusable)?;
+            let (composer, transport) = self.used()?;
             let mail = composer
                 .test(&to, self.clock.now())
                 .map_err(|failure| match failure {
@@ -93,27 +118,15 @@ impl MailDesk for Desk {
                     }
                     failure => DeskError::Settings(failure.to_string()),
                 })?;
-            let transport = transport(&self.settings).map_err(unusable)?;
-            // Both within the time of the request: somebody waits for the answer.
-            let each = self.settings.request_timeout * 2 / 5;
-            let timeouts = self.settings.mail_timeouts();
-            let timeouts = Timeouts {
-                send: timeouts.send.min(each),
-                answer: timeouts.answer.min(each),
-            };
-            let place = transport.describe();
-            match transport.try_out(&mail, timeouts).await {
-                Ok(tried) => Ok(trial(place, tried)),
+            let tried = transport.try_out(&mail, self.timeouts).await;
+            transport.close().await;
+            match tried {
+                Ok(tried) => Ok(trial(transport.describe(), tried)),
                 Err(error) => Err(DeskError::Settings(error.to_string())),
             }
         }
         .boxed()
     }
-}
-
-#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
-fn unusable(error: anyhow::Error) -> DeskError {
-    DeskError::Settings(crate::output::causes(&error))
 }
 
 pub(super) fn trial(server: String, trial: Trial) -> MailTrial {
@@ -154,6 +167,8 @@ pub(super) fn status(status: LedgerStatus) -> MailStatus {
     MailStatus {
         mails,
         oldest_waiting: status.oldest_waiting,
+        oldest_due: status.oldest_due,
+        due_too_late: status.ahead,
         mailers: status.workers.into_iter().map(worker).collect(),
     }
 }

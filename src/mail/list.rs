@@ -52,46 +52,92 @@ pub(super) async fn show(settings: &Settings, id: Position, form: Form) -> anyho
     for delivery in &deliveries {
         line(&mut out, delivery)?;
     }
-    writeln!(
-        out,
-        "\n{:<8}{:<29}{:>9}  {:<9}error",
-        "attempt", "began", "took", "outcome"
-    )?;
+    writeln!(out, "\n{:<9}{:<29}{:>9}  outcome", "attempt", "began", "took")?;
     for attempt in &attempts {
         writeln!(
             out,
-            "{:<8}{:<29}{:>6} ms  {:<9}{}",
+            "{:<9}{:<29}{:>6} ms  {}",
             attempt.attempt,
             attempt.started_at.to_string(),
             attempt.ended_at.since(attempt.started_at).as_millis(),
             attempt.outcome,
-            attempt.error.as_deref().unwrap_or("")
         )?;
+        if let Some(error) = &attempt.error {
+            writeln!(out, "{:<9}{error}", "")?;
+        }
     }
     output::write(&out)
 }
 
+/// Times are in UTC, to the minute; a line is at most [`WIDTH`] wide, and the error has one of its own.
 fn head(out: &mut impl Write) -> std::io::Result<()> {
     writeln!(
         out,
-        "{:<10}{:<20}{:<11}{:<9}{:<29}last error",
-        "id", "mail", "state", "attempts", "next"
+        "{:<9}{:<19}{:<10}{:>5}  {:<18}next (UTC)",
+        "id", "mail", "state", "tries", "made (UTC)"
     )
 }
 
 fn line(out: &mut impl Write, delivery: &DeliveryRecord) -> std::io::Result<()> {
     writeln!(
         out,
-        "{:<10}{:<20}{:<11}{:<9}{:<29}{}",
+        "{:<9}{:<19}{:<10}{:>5}  {:<18}{}",
         delivery.position.get(),
         delivery.template,
         delivery.state,
         delivery.attempts,
-        delivery
-            .due_at
-            .as_ref()
-            .map(Timestamp::to_string)
-            .unwrap_or_default(),
-        delivery.last_error.as_deref().unwrap_or("")
-    )
+        minute(delivery.created_at),
+        delivery.due_at.map(minute).unwrap_or_default()
+    )?;
+    match &delivery.last_error {
+        Some(error) => writeln!(out, "{:<9}{}", "", shortened(error, WIDTH - 9)),
+        None => Ok(()),
+    }
+}
+
+const WIDTH: usize = 80;
+
+/// Such as `2026-11-24 08:38`.
+fn minute(moment: Timestamp) -> String {
+    let shown = moment.to_string();
+    let minute = shown.get(..16).unwrap_or(&shown);
+    minute.replace('T', " ")
+}
+
+/// The whole of it is in `show` and in JSON.
+fn shortened(text: &str, most: usize) -> String {
+    if text.chars().count() <= most {
+        return text.to_owned();
+    }
+    text.chars().take(most - 1).chain(['…']).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_shows_both_times_and_fits_a_terminal() {
+        let delivery = DeliveryRecord {
+            position: Position::new(12_345_678).unwrap(),
+            template: "patient_registered".to_owned(),
+            aggregate_id: "01a20c52-84f4-752b-9b94-14a23061549a".to_owned(),
+            state: "cancelled".to_owned(),
+            attempts: 8,
+            due_at: Some("2026-11-24T08:38:47Z".parse().unwrap()),
+            last_error: Some("é".repeat(500)),
+            created_at: "2026-11-23T07:05:00Z".parse().unwrap(),
+            updated_at: "2026-11-23T07:05:00Z".parse().unwrap(),
+        };
+        let mut written = Vec::new();
+        head(&mut written).unwrap();
+        line(&mut written, &delivery).unwrap();
+        let written = String::from_utf8(written).unwrap();
+        assert!(
+            written.contains("2026-11-23 07:05  2026-11-24 08:38"),
+            "{written}"
+        );
+        let widest = written.lines().map(|line| line.chars().count()).max();
+        assert!(widest <= Some(WIDTH), "{widest:?}: {written}");
+    }
 }

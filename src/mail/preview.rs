@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::Context;
 use eventstore::{Clock, SystemClock};
-use mailer::Template;
+use mailer::{Languages, Template};
 use serde_json::json;
 
 use super::command::Form;
@@ -19,7 +19,8 @@ pub(super) fn preview(
     output: Option<&Path>,
     form: Form,
 ) -> anyhow::Result<()> {
-    let mail = composer(settings, language)?.preview(template, SystemClock.now())?;
+    let languages: Option<Languages> = language.map(str::parse).transpose().context("--language")?;
+    let mail = composer(settings)?.preview(template, languages.as_ref(), SystemClock.now())?;
     if let Some(file) = output {
         std::fs::write(file, mail.content())
             .with_context(|| format!("{} cannot be written", file.display()))?;

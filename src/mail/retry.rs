@@ -46,7 +46,7 @@ pub(super) async fn retry(
         for (id, state) in &refused {
             writeln!(
                 out,
-                "{id} is {state}: only what is dead or failed can be tried again"
+                "{id} is {state}: only a mail that is pending, failed or dead can be tried again"
             )?;
         }
     }

@@ -30,6 +30,21 @@ pub(super) async fn status(settings: &Settings, form: Form) -> anyhow::Result<()
             humantime::format_duration(waited)
         )?;
     }
+    if let Some(due) = status.oldest_due {
+        let due = std::time::Duration::from_secs(now.since(due).as_secs());
+        writeln!(
+            out,
+            "the mail that has been due for longest: for {}",
+            humantime::format_duration(due)
+        )?;
+    }
+    if status.ahead > 0 {
+        writeln!(
+            out,
+            "{} are due later than the schedule allows, because a clock was wrong; a mailer makes them due now",
+            status.ahead
+        )?;
+    }
     writeln!(out)?;
     if status.workers.is_empty() {
         writeln!(out, "no mailer runs")?;

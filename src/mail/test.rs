@@ -7,14 +7,15 @@ use eventstore::{Clock, SystemClock};
 use mailer::Tried;
 
 use super::command::Form;
-use super::{composer, desk, transport};
+use super::{Parts, desk};
 use crate::output;
 use crate::settings::Settings;
 
 /// Sends one test mail; fails if the server did not take it.
 pub(super) async fn test(settings: &Settings, to: &str, form: Form) -> anyhow::Result<()> {
-    let mail = composer(settings, None)?.test(to, SystemClock.now())?;
-    let transport = transport(settings)?;
+    let parts = Parts::load(settings)?;
+    let mail = parts.composer.test(to, SystemClock.now())?;
+    let transport = parts.transport(settings)?;
     let place = transport.describe();
     let trial = transport.try_out(&mail, settings.mail_timeouts()).await?;
     let passed = trial.passed();

@@ -1,4 +1,5 @@
-//! How the log, what follows it, and the mail ledger stand: from the database, and so for all processes together.
+//! How the log, what follows it, and the mail ledger stand: from the database, and so for all processes
+//! together.
 
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -53,8 +54,8 @@ fn stands_still(failure: Option<&Failure>) -> bool {
     failure.is_some_and(|failure| failure.position.is_some())
 }
 
-/// How many deliveries are over, as they were counted last. Counting reads every row of the ledger, which may take longer than
-/// anybody waits for a page; so it is done beside the pages.
+/// How many deliveries are over, as they were counted last. Counting reads every row of the ledger, which may
+/// take longer than anybody waits for a page; so it is done beside the pages.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Finished(Arc<Mutex<Counted>>);
 
@@ -102,6 +103,8 @@ pub(super) struct Stand {
     followed: Vec<Followed>,
     deliveries: Vec<(DeliveryState, u64)>,
     oldest_waiting: Duration,
+    oldest_due: Duration,
+    due_too_late: u64,
     workers: Vec<WorkerStatus>,
 }
 
@@ -112,12 +115,19 @@ impl Stand {
         finished: Vec<(DeliveryState, u64)>,
         now: Timestamp,
     ) -> eventstore::Result<Self> {
-        let Waiting { counts, oldest } = ledger.waiting().await?;
+        let Waiting {
+            counts,
+            oldest,
+            oldest_due,
+            ahead,
+        } = ledger.waiting(now).await?;
         Ok(Self {
             head: EventLog::new(database.clone()).head().await?.position,
             followed: overview(database, now).await?,
             deliveries: counts.into_iter().chain(finished).collect(),
             oldest_waiting: oldest.map_or(Duration::ZERO, |oldest| now.since(oldest)),
+            oldest_due: oldest_due.map_or(Duration::ZERO, |oldest| now.since(oldest)),
+            due_too_late: ahead,
             workers: ledger.workers(now).await?,
         })
     }
@@ -237,6 +247,18 @@ impl Stand {
             "mail_oldest_waiting_seconds",
             "How long the oldest mail that has not left has waited",
             self.oldest_waiting.as_secs_f64(),
+        );
+        gauge(
+            registry,
+            "mail_oldest_due_seconds",
+            "How long the mail that has been due for longest has been due",
+            self.oldest_due.as_secs_f64(),
+        );
+        gauge(
+            registry,
+            "mail_due_too_late",
+            "Mails that are due later than the schedule allows, because a clock was wrong",
+            number(self.due_too_late),
         );
         let workers = family(
             registry,

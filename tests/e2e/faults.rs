@@ -12,7 +12,8 @@ use tokio::task::JoinHandle;
 use crate::client::Client;
 use crate::rig::{Production, SOON};
 
-/// How long a killed owner keeps its subscription, how often a stand-by asks for it, and what a busy machine adds.
+/// How long a killed owner keeps its subscription, how often a stand-by asks for it, and what a busy machine
+/// adds.
 const TAKEN_OVER: Duration = Duration::from_secs(5 + 1 + 2);
 
 /// Patients who are registered one after another, until it is told to stop.
@@ -111,9 +112,9 @@ fn rows(ids: &BTreeSet<String>) -> i64 {
     i64::try_from(ids.len()).unwrap()
 }
 
-/// Kill -9 of each role by itself, and then of all, while patients are registered: as many events, rows and mails as
-/// patients. A mail may come twice only if the mailer was killed between the server's acceptance and the record of it,
-/// and then both say so.
+/// Kill -9 of each role by itself, and then of all, while patients are registered: as many events, rows and
+/// mails as patients. A mail may come twice only if the mailer was killed between the server's acceptance and
+/// the record of it, and then both say so.
 #[tokio::test]
 async fn kill_9_of_any_role_loses_and_doubles_nothing() {
     const SENT: &str = "mail_deliveries WHERE state = 'sent'";
@@ -125,6 +126,7 @@ async fn kill_9_of_any_role_loses_and_doubles_nothing() {
         let mut mailer = Program::start(
             production
                 .command("mailer")
+                .env("MAIL_CONNECT_TIMEOUT", "2s")
                 .env("MAIL_SEND_TIMEOUT", "2s")
                 .env("MAIL_ANSWER_TIMEOUT", "2s"),
         );
@@ -182,7 +184,8 @@ async fn kill_9_of_any_role_loses_and_doubles_nothing() {
     .await;
 }
 
-/// The one that was killed is started again and is then the stand-by, so that each of the two takes over once.
+/// The one that was killed is started again and is then the stand-by, so that each of the two takes over
+/// once.
 #[tokio::test]
 async fn a_stand_by_projector_takes_over_from_one_that_is_killed() {
     Production::on_each(async |production| {

@@ -105,6 +105,10 @@ async fn the_commands_tell_how_mail_stands_and_try_it_again() {
     );
     let (_, listed) = mail(&["list", "--limit", "2"]);
     assert!(listed.contains("--after 2") && !listed.contains('@'), "{listed}");
+    assert!(
+        listed.contains("made (UTC)") && listed.lines().all(|line| line.len() <= 80),
+        "{listed}"
+    );
 
     let (succeeded, said) = mail(&["retry", "1", "3", "99"]);
     assert!(!succeeded && said.contains("1 to be sent now"), "{said}");
@@ -142,6 +146,83 @@ async fn a_preview_is_written_as_a_mail_program_opens_it() {
     );
     let (succeeded, said) = preview(&["--language", "fr"]);
     assert!(!succeeded && said.contains("`es`, `en`"), "{said}");
+}
+
+/// A mail that a wrong clock made due in years is seen by whoever looks, and a person may send it now.
+#[tokio::test]
+async fn a_mail_that_is_due_in_years_is_seen_and_sent_by_hand() {
+    let folder = TempDir::new().unwrap();
+    let smtp = SmtpServer::start(SmtpMode::Plain).await;
+    let run = |words: &[&str]| run(&mut command(folder.path(), &smtp, words));
+    {
+        let (_program, client) = serve(
+            command(folder.path(), &smtp, &["serve"])
+                .env("SMTP_URL", format!("smtp://127.0.0.1:{}", free_port())),
+        )
+        .await;
+        assert!(
+            client
+                .register("ana@example.com")
+                .await
+                .unwrap()
+                .status()
+                .is_success()
+        );
+        wait_until(SOON, "the mail is made", async || {
+            run(&["mail", "list"]).1.contains("pending")
+        })
+        .await;
+    }
+    let database = folder.path().join("data/patients.db");
+    let changed = Command::new("sqlite3")
+        .arg(&database)
+        .arg("UPDATE mail_deliveries SET due_at = due_at + 315360000000000")
+        .status()
+        .unwrap();
+    assert!(changed.success());
+    let (_, status) = run(&["mail", "status"]);
+    assert!(
+        status.contains("1 are due later than the schedule allows"),
+        "{status}"
+    );
+    let (succeeded, said) = run(&["mail", "retry", "1"]);
+    assert!(succeeded && said.contains("1 to be sent now"), "{said}");
+    let (_program, _) = serve(&mut command(folder.path(), &smtp, &["serve"])).await;
+    wait_until(SOON, "it has arrived", async || smtp.mails().len() == 1).await;
+}
+
+/// What the mailer was started with is what is shown, and not what has been put on the disk since.
+#[tokio::test]
+async fn preview_and_test_over_http_use_what_the_mailer_uses() {
+    let folder = TempDir::new().unwrap();
+    let smtp = SmtpServer::start(SmtpMode::Plain).await;
+    let subject = folder.path().join("templates/en/patient_registered.subject.txt");
+    std::fs::create_dir_all(subject.parent().unwrap()).unwrap();
+    std::fs::write(&subject, "Loaded at the start").unwrap();
+    let mut serving = command(folder.path(), &smtp, &["serve"]);
+    serving
+        .env("MAIL_TEMPLATES", "templates")
+        .env("MAIL_FROM", "Mi clínica <noreply@miapp.com>")
+        .env("MAIL_REPLY_TO", "Desk <desk@miapp.com>")
+        .env("MAIL_ENVELOPE_FROM", "bounces@miapp.com")
+        .env("MAIL_EHLO_NAME", "mail.miapp.com");
+    let (_program, client) = serve(&mut serving).await;
+    std::fs::write(&subject, "{{ changed since").unwrap();
+    let preview = client.get("/mail/preview?language=en").await.unwrap();
+    let mail = preview.text().await.unwrap();
+    assert!(mail.contains("Subject: Loaded at the start\r\n"), "{mail}");
+    assert!(mail.contains("Reply-To: Desk <desk@miapp.com>\r\n"), "{mail}");
+    assert!(
+        client
+            .register("ana@example.com")
+            .await
+            .unwrap()
+            .status()
+            .is_success()
+    );
+    wait_until(SOON, "it has arrived", async || smtp.mails().len() == 1).await;
+    let raw = &smtp.mails()[0].raw;
+    assert!(raw.contains("X-MailFrom: bounces@miapp.com"), "{raw}");
 }
 
 #[tokio::test]
@@ -230,6 +311,20 @@ async fn a_test_mail_arrives_or_its_failure_is_explained() {
     );
 
     for mode in [SmtpMode::Tls, SmtpMode::StartTls] {
+        // Who gives another certificate of its own trusts this one no more.
+        let other = SmtpServer::self_signed(mode).await;
+        let smtp = SmtpServer::self_signed(mode).await;
+        let trusted = smtp.ca_file().unwrap();
+        let (succeeded, said) = run(command(folder.path(), &smtp, &test).env("MAIL_CA_FILE", trusted));
+        assert!(succeeded && smtp.mails().len() == 1, "{said}");
+        let trusted = other.ca_file().unwrap();
+        let (succeeded, said) = run(command(folder.path(), &smtp, &test).env("MAIL_CA_FILE", trusted));
+        assert!(
+            !succeeded && said.contains("FAILED  TLS: the certificate"),
+            "{said}"
+        );
+        assert_eq!(smtp.mails().len(), 1);
+
         let smtp = SmtpServer::start(mode).await;
         let (succeeded, said) = run(&mut command(folder.path(), &smtp, &test));
         assert!(!succeeded && said.contains("MAIL_CA_FILE"), "{said}");
@@ -239,8 +334,8 @@ async fn a_test_mail_arrives_or_its_failure_is_explained() {
     }
 }
 
-/// celery#10205: a worker that was connected to Redis when it went away consumes nothing more. Here Redis only wakes the
-/// mailer up; and it does so again after each time that it was away.
+/// celery#10205: a worker that was connected to Redis when it went away consumes nothing more. Here Redis
+/// only wakes the mailer up; and it does so again after each time that it was away.
 #[tokio::test]
 async fn a_mailer_goes_on_each_time_redis_comes_back() {
     let mut production = Production::on(&mysql_servers()[0]).await;

@@ -15,7 +15,8 @@ use crate::rig::{Production, SOON};
 
 /// How long things are killed, unless `FAULT_SECONDS` says.
 const FAULTS: Duration = Duration::from_secs(20);
-/// How long a mail may be on its way when its patient is deleted: both timeouts of the mailers here, and a busy machine.
+/// How long a mail may be on its way when its patient is deleted: both timeouts of the mailers here, and a
+/// busy machine.
 const ON_ITS_WAY: Duration = Duration::from_secs(10);
 /// What each mailer may have between the server's acceptance and the record: `MAIL_CONCURRENCY`.
 const IN_THE_WINDOW: usize = 8;
@@ -28,7 +29,8 @@ struct Registered {
     deleted: Option<Duration>,
 }
 
-/// Registers patients one after another, and deletes every third at once or a little later, until it is told to stop.
+/// Registers patients one after another, and deletes every third at once or a little later, until it is told
+/// to stop.
 async fn clerk(client: Client, number: usize, stop: Arc<AtomicBool>) -> Vec<Registered> {
     let mut all = Vec::new();
     while !stop.load(Ordering::SeqCst) {
@@ -107,8 +109,8 @@ async fn break_things(
     killed
 }
 
-/// Everybody who was not deleted gets their mail; one that comes twice carries the same `Message-ID` and its history says
-/// why; nobody who was deleted in time gets one.
+/// Everybody who was not deleted gets their mail; one that comes twice carries the same `Message-ID` and its
+/// history says why; nobody who was deleted in time gets one.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn mail_survives_what_is_killed_at_random() {
     let seconds = std::env::var("FAULT_SECONDS")
@@ -126,6 +128,7 @@ async fn mail_survives_what_is_killed_at_random() {
         let mut command = production.command("mailer");
         Program::start(
             command
+                .env("MAIL_CONNECT_TIMEOUT", "2s")
                 .env("MAIL_SEND_TIMEOUT", "2s")
                 .env("MAIL_ANSWER_TIMEOUT", "2s"),
         )

@@ -1,5 +1,5 @@
-//! Every kind of problem that an answer can name: the one table that the answers, the pages at `/problems` and the
-//! OpenAPI document are made from.
+//! Every kind of problem that an answer can name: the one table that the answers, the pages at `/problems`
+//! and the OpenAPI document are made from.
 
 use axum::http::StatusCode;
 
@@ -159,8 +159,8 @@ kinds! {
         "Mails are named by the position of the event that they tell of. The mailer makes them when it reaches that event: a \
          mail of a moment ago may not be there yet.";
     MAIL_NOT_TO_BE_RETRIED, CONFLICT, "mail-not-to-be-retried", "Not to be tried again",
-        "Only a mail that is dead or failed can be tried again.",
-        "The mail is about to be sent anyway, has been sent, or is not to be sent because its patient was deleted. The detail says \
+        "Only a mail that is pending, failed or dead can be tried again.",
+        "The mail is being sent, has been sent, or is not to be sent because its patient was deleted. The detail says \
          in which state it is.";
     NOT_FOUND, NOT_FOUND, "not-found", "Not found",
         "There is nothing at this path.",

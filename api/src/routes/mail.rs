@@ -55,6 +55,7 @@ fn example() -> Value {
 fn status_described() -> Described {
     let example = json!({
         "mails": {"pending": 0, "sending": 0, "sent": 612, "failed": 0, "dead": 0, "cancelled": 3}, "oldest_waiting": null,
+        "oldest_due": null, "due_too_late": 0,
         "mailers": [{
             "name": "mailer@clinic:4711:5c1f03aa", "server": "smtp.gmail.com:465 over TLS", "state": "ready", "error": null,
             "since": "2026-11-24T08:00:00.000000Z", "seen_at": "2026-11-24T08:38:47.323577Z",
@@ -127,7 +128,7 @@ fn retry_described() -> Described {
     Described::new(
         OPERATIONS,
         "Try a mail again",
-        "Now, with the whole schedule before it. Only one that is dead or failed.",
+        "Now, with the whole schedule before it. Any mail that is not sent, being sent or cancelled.",
     )
     .takes([mail_id()])
     .answers(

@@ -1,4 +1,5 @@
-//! A ledger without a mail, for those who ask for something else. The real one is in the tests of the whole program.
+//! A ledger without a mail, for those who ask for something else. The real one is in the tests of the whole
+//! program.
 
 use api::mail::{Answer, Counts, Delivery, DeskError, MailDesk, MailStatus, MailTrial, Retried, Shown};
 use eventstore::Position;
@@ -13,6 +14,8 @@ impl MailDesk for NoMail {
         let status = MailStatus {
             mails: Counts::default(),
             oldest_waiting: None,
+            oldest_due: None,
+            due_too_late: 0,
             mailers: Vec::new(),
         };
         ready(Ok(status)).boxed()

@@ -42,7 +42,7 @@ fn signed(dkim: Dkim) -> String {
     )
     .with_dkim(dkim);
     let mail = composer
-        .preview(Template::PatientRegistered, SystemClock.now())
+        .preview(Template::PatientRegistered, None, SystemClock.now())
         .unwrap();
     mail.content().to_owned()
 }

@@ -3,6 +3,7 @@
 use eventstore::database::{in_list, padded};
 use eventstore::{Database, Position, Result, Row, Session, Timestamp};
 
+use super::ahead;
 use super::workers::{self, WorkerStatus};
 
 /// How many rows one statement changes when many are tried again.
@@ -69,6 +70,10 @@ pub struct LedgerStatus {
     pub counts: [(DeliveryState, u64); 6],
     /// When the oldest delivery was made of those that wait or are being sent.
     pub oldest_waiting: Option<Timestamp>,
+    /// Since when the delivery is due that has been due for longest.
+    pub oldest_due: Option<Timestamp>,
+    /// How many are due further ahead than the longest pause before them: a clock was wrong.
+    pub ahead: u64,
     /// The workers that are there.
     pub workers: Vec<WorkerStatus>,
 }
@@ -80,6 +85,10 @@ pub struct Waiting {
     pub counts: [(DeliveryState, u64); 3],
     /// When the oldest of them was made.
     pub oldest: Option<Timestamp>,
+    /// Since when the one is due that has been due for longest.
+    pub oldest_due: Option<Timestamp>,
+    /// How many are due further ahead than the longest pause before them: a clock was wrong.
+    pub ahead: u64,
 }
 
 /// A delivery, as operators see it; no personal data.
@@ -142,12 +151,12 @@ impl Ledger {
         Self { database }
     }
 
-    /// What has not left. Reads no row of what has.
+    /// What has not left at `now`. Reads no row of what has.
     ///
     /// # Errors
     ///
     /// As [`Ledger::status`].
-    pub async fn waiting(&self) -> Result<Waiting> {
+    pub async fn waiting(&self, now: Timestamp) -> Result<Waiting> {
         let mut connection = self.database.reader().await?;
         let rows = connection
             .query(
@@ -167,7 +176,30 @@ impl Ledger {
             let first: Timestamp = row.get(2)?;
             oldest = Some(oldest.map_or(first, |oldest: Timestamp| oldest.min(first)));
         }
-        Ok(Waiting { counts, oldest })
+        Ok(Waiting {
+            counts,
+            oldest,
+            oldest_due: oldest_due(&mut connection, now).await?,
+            ahead: ahead::count(&mut connection, now).await?,
+        })
+    }
+
+    /// Since when the delivery is due that has been due for longest at `now`. Reads one row.
+    ///
+    /// # Errors
+    ///
+    /// As [`Ledger::status`].
+    pub async fn oldest_due(&self, now: Timestamp) -> Result<Option<Timestamp>> {
+        oldest_due(&mut self.database.reader().await?, now).await
+    }
+
+    /// How many deliveries are due further ahead than the longest pause before them at `now`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Ledger::status`].
+    pub async fn ahead(&self, now: Timestamp) -> Result<u64> {
+        ahead::count(&mut self.database.reader().await?, now).await
     }
 
     /// How it stands at `now`. Counts every row.
@@ -188,10 +220,14 @@ impl Ledger {
             .fetch_optional()
             .await?;
         let oldest_waiting = oldest.map(|row| row.get(0)).transpose()?.flatten();
+        let oldest_due = oldest_due(&mut connection, now).await?;
+        let ahead = ahead::count(&mut connection, now).await?;
         drop(connection);
         Ok(LedgerStatus {
             counts,
             oldest_waiting,
+            oldest_due,
+            ahead,
             workers: self.workers(now).await?,
         })
     }
@@ -231,7 +267,8 @@ impl Ledger {
         rows.iter().map(delivery).collect()
     }
 
-    /// The deliveries at `position`, and every attempt at them that has ended, in the order in which they began.
+    /// The deliveries at `position`, and every attempt at them that has ended, in the order in which they
+    /// began.
     ///
     /// # Errors
     ///
@@ -256,7 +293,9 @@ impl Ledger {
         Ok((deliveries, attempts))
     }
 
-    /// Makes the delivery at `position` due now, if it is dead or waits to be tried again; its attempts are counted anew.
+    /// Makes the deliveries at `position` due now that are not sent, being sent or cancelled; their attempts
+    /// are counted anew. One is not being sent if its lease has run out, or lasts for longer than a lease
+    /// can.
     ///
     /// # Errors
     ///
@@ -265,11 +304,14 @@ impl Ledger {
         let mut transaction = self.database.begin().await?;
         let due = transaction
             .query(&format!(
-                "{RETRY} WHERE position = ? AND state IN ('dead', 'failed')"
+                "{RETRY} WHERE position = ? AND (state IN ('pending', 'failed', 'dead') \
+                 OR (state = 'sending' AND (due_at <= ? OR due_at > ?)))"
             ))
             .bind(now)
             .bind(now)
             .bind(position)
+            .bind(now)
+            .bind(now + ahead::LONGEST_LEASE)
             .execute()
             .await?;
         let found = transaction
@@ -325,6 +367,16 @@ impl Ledger {
                 .await?;
         }
     }
+}
+
+/// Since when the delivery is due that has been due for longest.
+async fn oldest_due(session: &mut impl Session, now: Timestamp) -> Result<Option<Timestamp>> {
+    let row = session
+        .query("SELECT MIN(due_at) FROM mail_deliveries WHERE due_at <= ?")
+        .bind(now)
+        .fetch_optional()
+        .await?;
+    Ok(row.map(|row| row.get(0)).transpose()?.flatten())
 }
 
 const SELECT: &str = "SELECT position, template, aggregate_id, state, attempts, due_at, last_error, created_at, \

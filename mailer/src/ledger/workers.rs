@@ -8,6 +8,9 @@ use eventstore::{Database, Result, Session, Timestamp};
 pub(crate) const BEAT: Duration = Duration::from_secs(10);
 /// How long after its last word a worker is taken to be there.
 const PRESENT: Duration = Duration::from_secs(45);
+/// How much later than now the last word of a worker may be: clocks differ. What is later was said under a
+/// wrong clock.
+const CLOCKS_DIFFER: Duration = Duration::from_mins(5);
 /// How long after its last word a worker is forgotten.
 const FORGOTTEN: Duration = Duration::from_hours(1);
 
@@ -20,7 +23,7 @@ pub struct WorkerStatus {
     pub place: String,
     /// How it stands with its server.
     pub standing: Standing,
-    /// Why it cannot send; no personal data.
+    /// Why it cannot send, or sends more slowly than it could; no personal data.
     pub error: Option<String>,
     /// Since when it stands so.
     pub since: Timestamp,
@@ -33,11 +36,11 @@ pub struct WorkerStatus {
 pub enum Standing {
     /// It sends what is due.
     Ready,
-    /// The server is away, or has refused or not answered one mail in a way that may concern all. It is tried now and then,
-    /// and may come back by itself.
+    /// The server is away, or puts unrelated mails off. It is tried now and then, and may come back by
+    /// itself.
     Down,
-    /// The server refuses every mail: the password, the certificate or the sender needs a person. It is tried now and
-    /// then.
+    /// The server refuses unrelated mails, and has accepted none since: the password, the certificate or the
+    /// sender needs a person. It is tried now and then.
     Refused,
 }
 
@@ -65,8 +68,12 @@ impl Standing {
 pub(crate) async fn present(database: &Database, now: Timestamp) -> Result<Vec<WorkerStatus>> {
     let mut connection = database.reader().await?;
     let rows = connection
-        .query("SELECT owner, place, state, error, since, seen_at FROM mail_workers WHERE seen_at > ? ORDER BY owner")
+        .query(
+            "SELECT owner, place, state, error, since, seen_at FROM mail_workers WHERE seen_at > ? AND seen_at < ? \
+             ORDER BY owner",
+        )
         .bind(now - PRESENT)
+        .bind(now + CLOCKS_DIFFER)
         .fetch_all()
         .await?;
     rows.iter()
@@ -101,8 +108,9 @@ pub(crate) async fn beat(session: &mut impl Session, worker: &WorkerStatus, inse
         return Ok(());
     }
     session
-        .query("DELETE FROM mail_workers WHERE seen_at < ?")
+        .query("DELETE FROM mail_workers WHERE seen_at < ? OR seen_at > ?")
         .bind(worker.seen_at - FORGOTTEN)
+        .bind(worker.seen_at + FORGOTTEN)
         .execute()
         .await?;
     let sql = format!(

@@ -6,6 +6,7 @@ use lettre::message::Mailbox;
 use super::{Composer, Mail, moment};
 use crate::address::deliverable;
 use crate::error::Failure;
+use crate::language::Languages;
 use crate::template::Template;
 use crate::templates::{Facts, Rendered};
 
@@ -22,19 +23,27 @@ const HTML: &str = "\
 ";
 
 impl Composer {
-    /// A mail of that kind as a patient gets it, about somebody who does not exist.
+    /// A mail of that kind as a patient gets it, about somebody who does not exist; in `languages` instead of
+    /// the composer's if there are any.
     ///
     /// # Errors
     ///
     /// A template that does not render.
-    pub fn preview(&self, template: Template, now: Timestamp) -> Result<Mail, Failure> {
-        let facts = Facts::of_nobody(template, &moment(now));
-        let rendered = self.templates.render(template, &self.languages, &facts)?;
+    pub fn preview(
+        &self,
+        template: Template,
+        languages: Option<&Languages>,
+        now: Timestamp,
+    ) -> Result<Mail, Failure> {
+        let languages = languages.unwrap_or(&self.languages);
+        let facts = Facts::of_nobody(template, &moment(now), self.clinic(), self.reply_to());
+        let rendered = self.templates.render(template, languages, &facts)?;
         let to = deliverable("maria.jose@example.com").map_err(|_| Failure::Address)?;
         self.assemble(
             format!("preview-{}", template.name()),
             &format!("<preview.{}@{}>", template.name(), self.sender.domain()),
             Mailbox::new(Some(facts.name.to_owned()), to),
+            languages,
             rendered,
             now,
         )
@@ -56,6 +65,7 @@ impl Composer {
             "test".to_owned(),
             &format!("<test.{:016x}@{}>", fastrand::u64(..), self.sender.domain()),
             Mailbox::new(None, to),
+            &self.languages,
             rendered,
             now,
         )

@@ -216,7 +216,7 @@ fn debug_shows_nothing_of_what_it_says() {
 #[test]
 fn a_preview_is_the_mail_that_a_patient_gets() {
     let mail = composer("es", "noreply@miapp.com")
-        .preview(Template::PatientRegistered, NOW)
+        .preview(Template::PatientRegistered, None, NOW)
         .unwrap();
     assert!(text(&mail).contains("Content-Language: es\r\n"));
     assert!(text(&mail).contains("maria.jose@example.com"));
@@ -234,4 +234,20 @@ fn a_test_mail_goes_to_the_address_that_is_given_and_to_no_other() {
             "{wrong:?}"
         );
     }
+}
+
+#[test]
+fn answers_and_bounces_go_where_the_settings_say() {
+    let event = registered("Ana", "ana@example.com");
+    let mail = composer("es,en", "Mi clínica <noreply@miapp.com>")
+        .with_reply_to("Recepción <desk@miapp.com>".parse().unwrap())
+        .with_envelope_from("bounces@miapp.com".parse().unwrap())
+        .compose(Template::PatientRegistered, &event, &event, NOW)
+        .unwrap();
+    assert_eq!(mail.envelope.from().unwrap().to_string(), "bounces@miapp.com");
+    let header = header(&mail);
+    let from = header.iter().find(|line| line.starts_with("From: ")).unwrap();
+    assert!(from.ends_with(" <noreply@miapp.com>"), "{from}");
+    let reply_to = "Reply-To: =?utf-8?b?UmVjZXBjacOzbg==?= <desk@miapp.com>";
+    assert!(header.iter().any(|line| line == reply_to), "{header:#?}");
 }

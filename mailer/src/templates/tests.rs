@@ -11,6 +11,8 @@ fn facts(name: &str) -> Facts<'_> {
             time: "09:05".to_owned(),
         },
         deleted_at: None,
+        clinic: None,
+        reply_to: None,
     }
 }
 
@@ -178,4 +180,100 @@ fn a_folder_with_a_wrong_file_stops_the_start_and_names_it() {
     assert!(error.contains("cannot be read"), "{error}");
     let error = Templates::in_folder(Path::new("/no/such/folder")).unwrap_err();
     assert!(error.to_string().contains("MAIL_TEMPLATES"), "{error}");
+}
+
+#[test]
+fn a_language_without_a_subject_is_refused_although_the_layout_would_hide_it() {
+    for (file, text) in [
+        ("es/patient_registered.subject.txt", ""),
+        ("en/patient_deleted.subject.txt", " \n\t"),
+        (
+            "en/patient_registered.subject.txt",
+            "{% if clinic %}{{ clinic }}{% endif %}",
+        ),
+    ] {
+        let refused = in_folder(&[(file, text)]).map(drop).unwrap_err();
+        assert_eq!(refused, format!("template {file}: is empty"));
+    }
+}
+
+#[test]
+fn the_clinic_and_where_answers_go_are_said_if_they_are_known() {
+    let facts = Facts {
+        clinic: Some("Clínica <Sol>"),
+        reply_to: Some("desk@miapp.com"),
+        ..facts("Ana")
+    };
+    let templates = Templates::built_in().unwrap();
+    let mail = templates
+        .render(Template::PatientRegistered, &Languages::default(), &facts)
+        .unwrap();
+    assert!(
+        mail.text.contains("Gracias por su confianza.\nClínica <Sol>\n"),
+        "{}",
+        mail.text
+    );
+    assert!(
+        mail.html
+            .contains("Thank you for your trust.<br>Clínica &lt;Sol&gt;</p>"),
+        "{}",
+        mail.html
+    );
+    for part in [&mail.text, &mail.html] {
+        assert!(
+            part.contains("Si responde, su mensaje llegará a desk@miapp.com."),
+            "{part}"
+        );
+        assert!(!part.contains("no recibe respuestas"), "{part}");
+    }
+    let without = rendered("es,en", "Ana");
+    for part in [&without.text, &without.html] {
+        assert!(
+            part.contains("no recibe respuestas") && !part.contains("Si responde"),
+            "{part}"
+        );
+    }
+}
+
+/// The relative luminance of `#rrggbb` (WCAG 2.1).
+fn luminance(colour: &str) -> f64 {
+    let channel = |at: usize| {
+        let value = f64::from(u8::from_str_radix(&colour[at..at + 2], 16).unwrap()) / 255.0;
+        if value <= 0.04045 {
+            value / 12.92
+        } else {
+            ((value + 0.055) / 1.055).powf(2.4)
+        }
+    };
+    0.2126 * channel(1) + 0.7152 * channel(3) + 0.0722 * channel(5)
+}
+
+fn contrast(one: &str, other: &str) -> f64 {
+    let (one, other) = (luminance(one), luminance(other));
+    (one.max(other) + 0.05) / (one.min(other) + 0.05)
+}
+
+#[test]
+fn small_print_can_be_read_in_the_light_and_in_the_dark() {
+    let html = rendered("es,en", "Ana").html;
+    let colours: Vec<_> = html
+        .match_indices(" color: #")
+        .map(|(at, found)| &html[at + found.len() - 1..at + found.len() + 6])
+        .collect();
+    let [light, dark] = colours.as_slice() else {
+        panic!("one colour for each: {colours:?}")
+    };
+    assert!(
+        html.contains(&format!("dark) {{ .small {{ color: {dark};")),
+        "{html}"
+    );
+    // What programs show mail on: white and light greys; black and dark greys.
+    for background in ["#ffffff", "#f6f8fa"] {
+        let ratio = contrast(light, background);
+        assert!(ratio >= 4.5, "{light} on {background}: {ratio}");
+    }
+    for background in ["#000000", "#121212", "#1c1b22", "#2b2b2b"] {
+        let ratio = contrast(dark, background);
+        assert!(ratio >= 4.5, "{dark} on {background}: {ratio}");
+    }
 }

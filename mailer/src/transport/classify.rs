@@ -2,28 +2,35 @@
 //!
 //! | step | failure | meaning |
 //! |---|---|---|
-//! | before a session is open | no answer, no connection, a reply of 4xx | the server is down |
-//! | before a session is open | certificate, TLS, no STARTTLS, speech out of turn, no way to authenticate, a reply of 5xx | it refuses us |
-//! | MAIL | a reply of 5xx | it refuses us: every mail has this sender |
-//! | MAIL, RCPT, DATA | 421 (RFC 5321 §3.8), unless it is about the address or its mailbox | the server is down |
-//! | any | 530, 538 (RFC 4954 §6): authenticate, or encrypt, first | it refuses us |
-//! | any | 5xx with an enhanced code about the sender or its authentication | it refuses us |
-//! | any later | 5xx with 5.7.x besides: such as 5.7.1, which "relay access denied" has | this mail, or all: others will tell |
-//! | RCPT, DATA, the message | any other 5xx (RFC 5321 §4.2.1), no SMTPUTF8 | this mail cannot be sent |
-//! | the message | no answer, a connection that ends | whether it was taken is unknown |
-//! | MAIL and later | all else: a reply of 4xx, no answer, a connection that ends | this mail is tried again |
+//! | before RCPT | no answer, no connection, a reply of 4xx | the server is down: it does not know yet which mail it is |
+//! | before RCPT | certificate, TLS, no STARTTLS, speech out of turn, no way to authenticate, a reply of 5xx | it refuses us |
+//! | RCPT and later | 530, 538 (RFC 4954 §6): authenticate, or encrypt, first | it refuses us |
+//! | RCPT and later | 5xx with an enhanced code about the sender or its authentication | it refuses us |
+//! | RCPT and later | 5xx that names the recipient's address or mailbox, no SMTPUTF8 | this mail cannot be sent |
+//! | RCPT and later | any other 5xx | this mail, or all: other mails decide |
+//! | RCPT and later | 4xx that names the recipient's address or mailbox, greylisting | this mail is tried again |
+//! | RCPT and later | any other 4xx, 421 too; before the message: no answer, a connection that ends | this mail, or all: other mails decide |
+//! | the message | no answer, a connection that ends | whether it was accepted is unknown |
+//!
+//! Relays pass the words of remote servers on, so an address decides what is said at RCPT and later.
+//! Therefore what is said there stops the queue only as [`super::super::worker`] allows.
 
 use crate::error::{AttemptError, EnhancedCode, Failure, Outage, SmtpFailure, Step};
 
-/// What it means that `step` failed. `plain` says of the mail that every server can take it: what a server says of the
-/// sender of one that is not may be meant for that mail alone.
+/// What it means that `step` failed. `plain` says of the mail that every server can take it: what a server
+/// says of the sender of one that is not may be meant for that mail alone.
 pub(super) fn classify(step: Step, failure: SmtpFailure, plain: bool) -> AttemptError {
+    use SmtpFailure::{Greylisted, NoSmtpUtf8, OutOfTurn, Reply};
+
     let why = Failure::Smtp(step, failure);
     let refused = |why| AttemptError::Outage(Outage::Refused(why));
     let down = |why| AttemptError::Outage(Outage::Down(why));
-    if step.opens() {
+    if failure == SmtpFailure::GivenUp {
+        return down(why);
+    }
+    if step.opens() || (step == Step::Mail && plain) {
         return match failure {
-            SmtpFailure::Reply { code: 500..=599, .. }
+            Reply { code: 500..=599, .. }
             | SmtpFailure::Tls
             | SmtpFailure::Certificate(_)
             | SmtpFailure::NoStartTls
@@ -33,58 +40,37 @@ pub(super) fn classify(step: Step, failure: SmtpFailure, plain: bool) -> Attempt
         };
     }
     match failure {
-        SmtpFailure::Reply { code: 530 | 538, .. } => refused(why),
-        SmtpFailure::Reply { code: 421, enhanced } if step != Step::Message && !is_of_recipient(enhanced) => {
-            down(why)
-        }
-        SmtpFailure::Reply { code: 500..=599, .. } if step == Step::Mail && plain => refused(why),
-        SmtpFailure::Reply {
+        Reply { code: 530 | 538, .. } => refused(why),
+        Reply {
             code: 500..=599,
             enhanced,
-        } => match enhanced.map_or(Blame::Mail, blame) {
-            Blame::Us => refused(why),
-            Blame::Either => AttemptError::Suspect(why),
-            Blame::Mail => AttemptError::Fail(why),
+        } => match enhanced {
+            Some(code) if is_of_us(code) => refused(why),
+            Some(code) if code.names_recipient() => AttemptError::Fail(why),
+            _ => AttemptError::Suspect(why),
         },
-        SmtpFailure::NoSmtpUtf8 => AttemptError::Fail(why),
-        // Nothing was written then.
-        SmtpFailure::Reply { .. } | SmtpFailure::OutOfTurn => AttemptError::Retry(why),
+        NoSmtpUtf8 => AttemptError::Fail(why),
+        Greylisted { .. } | OutOfTurn => AttemptError::Retry(why),
+        Reply { enhanced, .. } if enhanced.is_some_and(EnhancedCode::names_recipient) => {
+            AttemptError::Retry(why)
+        }
+        Reply { .. } => AttemptError::Busy(why),
         _ if step == Step::Message => AttemptError::Unknown(why),
-        _ => AttemptError::Retry(why),
+        _ => AttemptError::Busy(why),
     }
 }
 
-/// What a refusal is for.
-enum Blame {
-    /// The sender, or how we stand with the server: the same for every mail.
-    Us,
-    /// This mail: its recipient, or what it says.
-    Mail,
-    /// One of the two.
-    Either,
-}
-
-/// What the code of a refusal says of it, by the IANA registry of enhanced status codes.
-#[expect(clippy::match_same_arms, reason = "each says where its codes come from")]
-const fn blame(code: EnhancedCode) -> Blame {
+/// Whether a code is about the sender, or how we stand with the server, by the IANA registry of enhanced
+/// status codes.
+const fn is_of_us(code: EnhancedCode) -> bool {
     match (code.subject, code.detail) {
         // The sender's address or its domain (RFC 3463 §3.2).
-        (1, 7 | 8) => Blame::Us,
-        // Credentials, mechanisms, encryption, the account (RFC 4954 §6, RFC 5248); and DKIM, SPF, reverse DNS, several of
-        // them, a sender whose domain takes no mail (RFC 7372, RFC 7505).
-        (7, 8..=14 | 20..=27) => Blame::Us,
-        // Mailing lists (RFC 3463 §3.8), the mail's priority (RFC 6710), the mailbox's owner (RFC 7293).
-        (7, 2 | 15..=19) => Blame::Mail,
-        // "Delivery not authorized" is what Postfix says to who may not relay, for a recipient that is blocked, and for
-        // a message that its filters stop; and every provider has codes of its own.
-        (7, _) => Blame::Either,
-        _ => Blame::Mail,
+        (1, 7 | 8)
+        // Credentials, mechanisms, encryption, the account (RFC 4954 §6, RFC 5248); DKIM, SPF, reverse DNS,
+        // several of them, a sender whose domain takes no mail (RFC 7372, RFC 7505).
+        | (7, 8..=14 | 20..=27) => true,
+        _ => false,
     }
-}
-
-/// Whether a code is about the recipient's address or mailbox.
-const fn is_of_recipient(code: Option<EnhancedCode>) -> bool {
-    matches!(code, Some(EnhancedCode { subject: 1 | 2, .. }))
 }
 
 #[cfg(test)]

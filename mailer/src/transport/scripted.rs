@@ -11,6 +11,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::classify::classify;
 use super::session::{Failed, Progress, Session};
+use super::smtp::SmtpOptions;
 use super::smtp_url::{Encryption, Server};
 use crate::error::{AttemptError, SmtpFailure, Step};
 use crate::message::Mail;
@@ -67,7 +68,7 @@ pub(crate) async fn deliver(
     mail: &Mail,
     said: &mut Vec<u8>,
 ) -> Option<Result<(), (Step, SmtpFailure, AttemptError)>> {
-    let server = Server::parse(url, None).ok()?;
+    let server = Server::parse(url, &SmtpOptions::default()).ok()?;
     if !matches!(server.encryption, Encryption::None) {
         return None;
     }

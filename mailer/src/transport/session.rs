@@ -3,7 +3,7 @@
 use std::error::Error as _;
 use std::fmt;
 use std::io::{self, ErrorKind};
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,9 +13,9 @@ use futures::FutureExt;
 use lettre::transport::smtp::Error;
 use lettre::transport::smtp::client::{AsyncSmtpConnection, AsyncTokioStream};
 use lettre::transport::smtp::commands::{Data, Mail as MailFrom, Rcpt, Rset};
-use lettre::transport::smtp::extension::{Extension, MailBodyParameter, MailParameter};
+use lettre::transport::smtp::extension::{ClientId, Extension, MailBodyParameter, MailParameter};
 use lettre::transport::smtp::response::Severity::{self, PositiveCompletion, PositiveIntermediate};
-use tokio::net::{TcpStream, lookup_host};
+use tokio::net::{TcpStream, UdpSocket, lookup_host};
 use tokio::time::timeout;
 
 use super::in_turn::{InTurn, OutOfTurn};
@@ -24,7 +24,7 @@ use crate::error::{CertificateFault, EnhancedCode, SmtpFailure, Step};
 use crate::message::Mail;
 
 /// How long one address of the server may take to accept a connection, before the next one is tried.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A session that is open. Closed without a word when it is dropped.
 pub(super) struct Session {
@@ -105,30 +105,47 @@ impl Session {
         count: &Count,
         progress: &mut Progress,
     ) -> Result<Self, Failed> {
-        greeted(Self::to(server, count, progress)).await
+        match greeted(Self::to(server, false, count, progress)).await {
+            // What is said of a certificate of the server's own that claims to be an authority's, as OpenSSL
+            // makes it.
+            Err((Step::Tls, SmtpFailure::Certificate(CertificateFault::Invalid))) if server.has_pins() => {
+                greeted(Self::to(server, true, count, progress)).await
+            }
+            opened => opened,
+        }
     }
 
-    async fn to(server: &Server, count: &Count, progress: &mut Progress) -> Result<Self, Failed> {
+    /// With `pinned`, the server's certificate has to be one of those that are given, and need not be signed
+    /// by one.
+    async fn to(
+        server: &Server,
+        pinned: bool,
+        count: &Count,
+        progress: &mut Progress,
+    ) -> Result<Self, Failed> {
         progress.step = Step::Resolve;
         let addresses: Vec<_> = lookup_host((server.host.as_str(), server.port))
             .await
             .map_err(|_| (Step::Resolve, SmtpFailure::Unresolved))?
             .collect();
+        let hello = server.hello.client_id(local_address(&addresses).await);
         progress.step = Step::Connect;
         let connection = if let Encryption::Immediate(tls) = &server.encryption {
             let timeout = Some(CONNECT_TIMEOUT);
-            AsyncSmtpConnection::connect_tokio1(
+            let connection = AsyncSmtpConnection::connect_tokio1(
                 addresses.as_slice(),
                 timeout,
-                &server.hello,
-                Some(tls.clone()),
+                &hello,
+                Some(tls.parameters(pinned)),
                 None,
             )
             .await
             .map_err(|error| {
                 let (_, failure) = progress.failed(&error);
                 (in_one_go(failure), failure)
-            })?
+            })?;
+            tls.check(&connection, pinned)?;
+            connection
         } else {
             let stream = connect(&addresses).await?;
             let stream: Box<dyn AsyncTokioStream> = if matches!(server.encryption, Encryption::None) {
@@ -137,17 +154,19 @@ impl Session {
                 Box::new(InTurn::new(stream))
             };
             progress.step = Step::Hello;
-            AsyncSmtpConnection::connect_with_transport(stream, &server.hello)
+            AsyncSmtpConnection::connect_with_transport(stream, &hello)
                 .await
                 .map_err(|error| progress.failed(&error))?
         };
-        Self::over(connection, server, count, progress).await
+        Self::over(connection, server, &hello, pinned, count, progress).await
     }
 
     /// Encrypts a connection whose server has been greeted, if that is still to be done, and authenticates.
     async fn over(
         mut connection: AsyncSmtpConnection,
         server: &Server,
+        hello: &ClientId,
+        pinned: bool,
         count: &Count,
         progress: &mut Progress,
     ) -> Result<Self, Failed> {
@@ -155,9 +174,10 @@ impl Session {
         match &server.encryption {
             Encryption::StartTls(tls) | Encryption::StartTlsIfOffered(tls) if connection.can_starttls() => {
                 connection
-                    .starttls(tls.clone(), &server.hello)
+                    .starttls(tls.parameters(pinned), hello)
                     .await
                     .map_err(|error| progress.failed(&error))?;
+                tls.check(&connection, pinned)?;
             }
             Encryption::StartTls(_) => return Err((Step::Tls, SmtpFailure::NoStartTls)),
             // Whoever is between could take the offer away and read the password.
@@ -188,10 +208,11 @@ impl Session {
         progress: &mut Progress,
     ) -> Result<Self, Failed> {
         progress.step = Step::Hello;
-        let connection = AsyncSmtpConnection::connect_with_transport(stream, &server.hello)
+        let hello = server.hello.client_id(None);
+        let connection = AsyncSmtpConnection::connect_with_transport(stream, &hello)
             .await
             .map_err(|error| progress.failed(&error))?;
-        Self::over(connection, server, &Count::default(), progress).await
+        Self::over(connection, server, &hello, false, &Count::default(), progress).await
     }
 
     /// Forgets what was begun; whether the server still answers as it should.
@@ -253,13 +274,25 @@ impl Session {
     }
 }
 
-/// Opens a session, whatever the server answers to EHLO: lettre (0.11) panics where a line of that answer is nothing but white
-/// space. No mail is to blame for it, so it must not count as an attempt.
+/// Opens a session, whatever the server answers to EHLO: lettre (0.11) panics where a line of that answer is
+/// nothing but white space. No mail is to blame for it, so it must not count as an attempt.
 async fn greeted(opening: impl Future<Output = Result<Session, Failed>>) -> Result<Session, Failed> {
     AssertUnwindSafe(opening)
         .catch_unwind()
         .await
         .unwrap_or(Err((Step::Hello, SmtpFailure::Protocol)))
+}
+
+/// The address that a connection to the first of `addresses` comes from. Nothing is sent.
+async fn local_address(addresses: &[SocketAddr]) -> Option<IpAddr> {
+    let to = addresses.first()?;
+    let any: IpAddr = match to {
+        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    let socket = UdpSocket::bind((any, 0)).await.ok()?;
+    socket.connect(to).await.ok()?;
+    Some(socket.local_addr().ok()?.ip())
 }
 
 /// Connects to the first of `addresses` that takes the connection.
@@ -292,10 +325,12 @@ const fn in_one_go(failure: SmtpFailure) -> Step {
     }
 }
 
-/// A mail as it follows `DATA`: with its leading dots doubled (RFC 5321 §4.5.2), and a line of one dot at its end.
+/// A mail as it follows `DATA`: with its leading dots doubled (RFC 5321 §4.5.2), and a line of one dot at its
+/// end.
 ///
-/// Sent as if it were a command, so that it is one write. lettre's own way writes the end by itself, which then waits
-/// for the acknowledgement of the rest (Nagle's algorithm) that the other side delays: 40 ms for each mail.
+/// Sent as if it were a command, so that it is one write. lettre's own way writes the end by itself, which
+/// then waits for the acknowledgement of the rest (Nagle's algorithm) that the other side delays: 40 ms for
+/// each mail.
 struct Content<'a>(&'a Mail);
 
 impl fmt::Display for Content<'_> {
@@ -314,10 +349,11 @@ impl fmt::Display for Content<'_> {
 fn failure(error: &Error) -> SmtpFailure {
     if let Some(code) = error.status() {
         let text = error.source().map(ToString::to_string).unwrap_or_default();
-        SmtpFailure::Reply {
-            code: code.into(),
-            enhanced: EnhancedCode::leading(&text),
+        let (code, enhanced) = (u16::from(code), EnhancedCode::leading(&text));
+        if (400..500).contains(&code) && is_greylisted(&text) {
+            return SmtpFailure::Greylisted { code, enhanced };
         }
+        SmtpFailure::Reply { code, enhanced }
     } else if error.is_client() {
         // The one thing that is left to fail before anything is said.
         SmtpFailure::NoAuth
@@ -330,6 +366,13 @@ fn failure(error: &Error) -> SmtpFailure {
     } else {
         io_error(error).map_or(SmtpFailure::Connection, of_io)
     }
+}
+
+/// Whether a server says that it puts a recipient off whom it does not know yet. There is no code for that.
+fn is_greylisted(text: &str) -> bool {
+    let letters: String = text.chars().filter(|c| c.is_ascii_alphabetic()).collect();
+    let letters = letters.to_ascii_lowercase();
+    letters.contains("greylist") || letters.contains("graylist")
 }
 
 fn of_io(error: &io::Error) -> SmtpFailure {

@@ -1,10 +1,10 @@
 //! Mails to an SMTP server, over sessions that are kept and used again.
 //!
-//! lettre speaks the protocol; the sessions are pooled here. lettre's own async pool takes a connection back when a
-//! send is given up half-way, with the server's answers still to come: the next mail would read them as its own, and
-//! could count as accepted when it was not. Here a session is kept only when the server has answered all that it was
-//! asked, and one that is given up is closed. (lettre's timeout, too, covers no more than the TCP connection when
-//! async.)
+//! lettre speaks the protocol; the sessions are pooled here. lettre's own async pool takes a connection back
+//! when a send is given up half-way, with the server's answers still to come: the next mail would read them
+//! as its own, and could count as accepted when it was not. Here a session is kept only when the server has
+//! answered all that it was asked, and one that is given up is closed. (lettre's timeout, too, covers no more
+//! than the TCP connection when async.)
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,12 +13,13 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::Timeouts;
 use super::classify::classify;
+use super::ehlo::EhloName;
 use super::session::{Count, Failed, Progress, Session};
 use super::smtp_url::{Server, SmtpUrlError};
 use super::trial::Trial;
-use crate::error::{AttemptError, SmtpFailure, Step};
+use super::{Permit, Timeouts};
+use crate::error::{AttemptError, Failure, Outage, SmtpFailure, Step};
 use crate::message::Mail;
 
 /// How long kept sessions may take to show that they still work, and one that ends to say goodbye.
@@ -26,28 +27,21 @@ const SHORT_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long a session is kept unused. Servers end them after some minutes.
 const IDLE: Duration = Duration::from_secs(30);
 
-/// How to reach an SMTP server, beside its URL.
-#[derive(Debug, Clone)]
-pub struct SmtpOptions {
-    /// Authorities to trust beside the system's: certificates in PEM.
-    pub extra_authorities: Option<Vec<u8>>,
-    /// How long a session may take to open: name, TCP, TLS, greeting, authentication.
-    pub connect_timeout: Duration,
-}
+/// How long an attempt may go on before its message when the mailer stops.
+const STOPPING: Duration = Duration::from_secs(5);
 
-impl Default for SmtpOptions {
-    fn default() -> Self {
-        Self {
-            extra_authorities: None,
-            connect_timeout: Duration::from_secs(15),
-        }
-    }
+/// How to reach an SMTP server, beside its URL.
+#[derive(Debug, Clone, Default)]
+pub struct SmtpOptions {
+    /// Authorities to trust beside the system's, or the server's own certificate: certificates in PEM.
+    pub extra_authorities: Option<Vec<u8>>,
+    /// The name for EHLO, unless the URL has one.
+    pub ehlo: EhloName,
 }
 
 /// An SMTP server, and the sessions with it.
 pub struct Smtp {
     server: Server,
-    connect_timeout: Duration,
     idle: Mutex<Vec<Idle>>,
     open: Count,
     /// How often all sessions have been given up.
@@ -70,8 +64,7 @@ impl fmt::Debug for Smtp {
 impl Smtp {
     pub(super) fn new(url: &str, options: &SmtpOptions) -> Result<Self, SmtpUrlError> {
         Ok(Self {
-            server: Server::parse(url, options.extra_authorities.as_deref())?,
-            connect_timeout: options.connect_timeout,
+            server: Server::parse(url, options)?,
             idle: Mutex::default(),
             open: Count::default(),
             generation: AtomicU64::default(),
@@ -82,31 +75,62 @@ impl Smtp {
         self.server.describe()
     }
 
-    /// Whether a session is open, so that another mail has somewhere to go.
-    pub(super) fn is_open(&self) -> bool {
-        self.open.get() > 0
+    /// How many sessions are open.
+    pub(super) fn sessions(&self) -> usize {
+        self.open.get()
     }
 
-    pub(super) async fn send(&self, mail: &Mail, within: Timeouts) -> Result<(), AttemptError> {
-        self.hand_over(mail, within, &mut Progress::new())
-            .await
-            .map_err(|(step, failure)| classify(step, failure, mail.is_ascii()))
+    pub(super) async fn send(
+        &self,
+        mail: &Mail,
+        within: Timeouts,
+        permit: &Permit,
+    ) -> Result<(), AttemptError> {
+        let sent = self.hand_over(mail, within, permit, &mut Progress::new()).await;
+        sent.map_err(|(step, failure)| {
+            if is_crowded(step, failure) && self.sessions() > 0 {
+                return AttemptError::Outage(Outage::Crowded(Failure::Smtp(step, failure)));
+            }
+            classify(step, failure, mail.is_ascii())
+        })
     }
 
     /// As [`Smtp::send`], saying what came of each step.
     pub(super) async fn try_out(&self, mail: &Mail, within: Timeouts) -> Trial {
         let mut progress = Progress::keeping();
-        let sent = self.hand_over(mail, within, &mut progress).await;
+        let sent = self
+            .hand_over(mail, within, &Permit::default(), &mut progress)
+            .await;
         Trial::new(self.server.steps(), sent.err(), progress)
     }
 
-    async fn hand_over(&self, mail: &Mail, within: Timeouts, progress: &mut Progress) -> Result<(), Failed> {
-        let until = Instant::now() + within.send;
+    async fn hand_over(
+        &self,
+        mail: &Mail,
+        within: Timeouts,
+        permit: &Permit,
+        progress: &mut Progress,
+    ) -> Result<(), Failed> {
+        let until = Instant::now() + within.connect + within.send;
         let generation = self.generation.load(Ordering::SeqCst);
-        let mut session = self.session(within.send, progress).await?;
-        let announced = timeout_at(until, session.announce(mail, progress)).await;
+        let opening = async {
+            let mut session = self.session(within.connect, progress).await?;
+            let until = until.min(Instant::now() + within.send);
+            let announced = timeout_at(until, session.announce(mail, progress)).await;
+            Ok((session, announced))
+        };
+        let hurried = async {
+            permit.stop.cancelled().await;
+            tokio::time::sleep(STOPPING).await;
+        };
+        let opened = tokio::select! {
+            opened = opening => opened?,
+            () = hurried => return Err((Step::Connect, SmtpFailure::GivenUp)),
+        };
+        let (mut session, announced) = opened;
         let sent = match announced {
             // A process that was stopped for a while has no more time than another one.
+            Ok(Ok(())) if !permit.holds() => Err((Step::Data, SmtpFailure::GivenUp)),
             Ok(Ok(())) if Instant::now() < until => {
                 let answered = timeout(within.answer, session.content(mail, progress)).await;
                 answered.unwrap_or(Err((progress.step, SmtpFailure::Timeout)))
@@ -117,7 +141,7 @@ impl Smtp {
         };
         let usable = match sent {
             // 421 ends the session (RFC 5321 §3.8).
-            Err((_, SmtpFailure::Reply { code, .. })) => code != 421,
+            Err((_, SmtpFailure::Reply { code, .. } | SmtpFailure::Greylisted { code, .. })) => code != 421,
             Ok(()) | Err((_, SmtpFailure::NoSmtpUtf8)) => true,
             Err(_) => false,
         };
@@ -143,7 +167,6 @@ impl Smtp {
                 return Ok(session);
             }
         }
-        let until = until.min(Instant::now() + self.connect_timeout);
         timeout_at(until, Session::open(&self.server, &self.open, progress))
             .await
             .unwrap_or(Err((progress.step, SmtpFailure::Timeout)))
@@ -175,4 +198,18 @@ impl Smtp {
             .map(|idle| timeout(SHORT_TIMEOUT, idle.session.quit()));
         futures::future::join_all(goodbyes).await;
     }
+}
+
+/// Whether a server may say or do so to one connection too many.
+const fn is_crowded(step: Step, failure: SmtpFailure) -> bool {
+    step.opens()
+        && matches!(
+            failure,
+            SmtpFailure::Reply { code: 400..=499, .. }
+                | SmtpFailure::Timeout
+                | SmtpFailure::Io(_)
+                | SmtpFailure::Connection
+                // A connection that is closed without a word.
+                | SmtpFailure::Protocol
+        )
 }

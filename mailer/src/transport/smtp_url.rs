@@ -3,14 +3,16 @@
 use std::net::IpAddr;
 
 use lettre::transport::smtp::authentication::{Credentials, DEFAULT_MECHANISMS, Mechanism};
-use lettre::transport::smtp::client::{Certificate, TlsParameters};
-use lettre::transport::smtp::extension::ClientId;
+use lettre::transport::smtp::client::{AsyncSmtpConnection, Certificate, CertificateStore, TlsParameters};
 use lettre::transport::smtp::{SMTP_PORT, SUBMISSION_PORT, SUBMISSIONS_PORT};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use url::{Host, Url, form_urlencoded};
 
-use crate::error::Step;
+use super::ehlo::EhloName;
+use super::session::Failed;
+use super::smtp::SmtpOptions;
+use crate::error::{CertificateFault, SmtpFailure, Step};
 
 /// An SMTP URL that cannot be used. None of these repeats it, since it holds a password.
 #[derive(Debug, thiserror::Error)]
@@ -21,7 +23,8 @@ pub enum SmtpUrlError {
         "expected smtps://user:password@host:465, smtp://user:password@host:587?tls=required, or smtp://host:25"
     )]
     Form,
-    /// It goes on after the host with what no SMTP URL has; most often because of a character in the password.
+    /// It goes on after the host with what no SMTP URL has; most often because of a character in the
+    /// password.
     #[error(
         "expected nothing after the host but a port, ?tls= required, opportunistic or none, and &auth= plain, login or \
          xoauth2; in a user name or password write / ? # @ : and % as %2F %3F %23 %40 %3A and %25"
@@ -51,11 +54,58 @@ pub enum SmtpUrlError {
 pub(super) enum Encryption {
     None,
     /// Before anything is said.
-    Immediate(TlsParameters),
+    Immediate(Tls),
     /// By STARTTLS, or nothing is sent.
-    StartTls(TlsParameters),
+    StartTls(Tls),
     /// By STARTTLS if it is offered.
-    StartTlsIfOffered(TlsParameters),
+    StartTlsIfOffered(Tls),
+}
+
+/// How the server's certificate is checked.
+#[derive(Clone)]
+pub(super) struct Tls {
+    /// Against authorities.
+    signed: TlsParameters,
+    /// Its name and signature alone.
+    unsigned: TlsParameters,
+    /// The certificates that were given (DER).
+    given: Vec<CertificateDer<'static>>,
+}
+
+impl Tls {
+    fn new(host: &str, pem: Option<&[u8]>) -> Result<Self, SmtpUrlError> {
+        let given = pem.map(certificates).transpose()?.unwrap_or_default();
+        let mut signed = TlsParameters::builder(host.to_owned());
+        if let Some(pem) = pem {
+            signed =
+                signed.add_root_certificate(Certificate::from_pem(pem).map_err(SmtpUrlError::Authorities)?);
+        }
+        let unsigned = TlsParameters::builder(host.to_owned())
+            .certificate_store(CertificateStore::None)
+            .dangerous_accept_invalid_certs(true);
+        Ok(Self {
+            signed: signed.build().map_err(SmtpUrlError::Tls)?,
+            unsigned: unsigned.build().map_err(SmtpUrlError::Tls)?,
+            given,
+        })
+    }
+
+    /// With `pinned`, [`Tls::check`] has to follow before anything is said that matters.
+    pub(super) fn parameters(&self, pinned: bool) -> TlsParameters {
+        if pinned { &self.unsigned } else { &self.signed }.clone()
+    }
+
+    /// If `pinned`, whether the server's certificate is one of those that were given.
+    pub(super) fn check(&self, connection: &AsyncSmtpConnection, pinned: bool) -> Result<(), Failed> {
+        let is_given = || {
+            let shown = connection.peer_certificate().ok();
+            shown.is_some_and(|shown| self.given.iter().any(|given| given.as_ref() == shown))
+        };
+        if pinned && !is_given() {
+            return Err((Step::Tls, SmtpFailure::Certificate(CertificateFault::Untrusted)));
+        }
+        Ok(())
+    }
 }
 
 /// An SMTP server, and how to greet it.
@@ -68,11 +118,11 @@ pub(super) struct Server {
     pub(super) credentials: Option<Credentials>,
     /// The ways to authenticate, the first that the server offers.
     pub(super) mechanisms: &'static [Mechanism],
-    pub(super) hello: ClientId,
+    pub(super) hello: EhloName,
 }
 
 impl Server {
-    pub(super) fn parse(url: &str, extra_authorities: Option<&[u8]>) -> Result<Self, SmtpUrlError> {
+    pub(super) fn parse(url: &str, options: &SmtpOptions) -> Result<Self, SmtpUrlError> {
         let url = Url::parse(url.trim()).map_err(|_| SmtpUrlError::Form)?;
         let host = match url.host() {
             Some(Host::Domain(name)) if !name.is_empty() => name.to_owned(),
@@ -91,9 +141,10 @@ impl Server {
             }
         }
         let credentials = credentials(&url)?;
+        let authorities = options.extra_authorities.as_deref();
         // Also where they are not used: whoever gives them means to.
-        let authorities = extra_authorities.map(authorities).transpose()?;
-        let parameters = || tls_parameters(&host, authorities.as_ref());
+        authorities.map(certificates).transpose()?;
+        let parameters = || Tls::new(&host, authorities);
         let (encryption, port) = match (url.scheme(), tls.as_deref()) {
             ("smtps", None) => (Encryption::Immediate(parameters()?), SUBMISSIONS_PORT),
             ("smtp", Some("required")) => (Encryption::StartTls(parameters()?), SUBMISSION_PORT),
@@ -110,13 +161,23 @@ impl Server {
             encryption,
             credentials,
             mechanisms: mechanisms.unwrap_or(DEFAULT_MECHANISMS),
-            hello: hello(&url)?,
+            hello: hello(&url)?.unwrap_or_else(|| options.ehlo.clone()),
             host,
         })
     }
 
     pub(super) fn is_loopback(&self) -> bool {
         is_loopback(&self.host)
+    }
+
+    /// Whether certificates were given that the server's may be one of.
+    pub(super) fn has_pins(&self) -> bool {
+        match &self.encryption {
+            Encryption::None => false,
+            Encryption::Immediate(tls) | Encryption::StartTls(tls) | Encryption::StartTlsIfOffered(tls) => {
+                !tls.given.is_empty()
+            }
+        }
     }
 
     /// The steps to it, in the order in which they are taken.
@@ -154,19 +215,14 @@ fn is_loopback(host: &str) -> bool {
 }
 
 /// The certificates in a PEM file, at least one.
-fn authorities(pem: &[u8]) -> Result<Certificate, SmtpUrlError> {
+fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, SmtpUrlError> {
     if CertificateDer::pem_slice_iter(pem).next().is_none() {
         return Err(SmtpUrlError::NoAuthority);
     }
-    Certificate::from_pem(pem).map_err(SmtpUrlError::Authorities)
-}
-
-fn tls_parameters(host: &str, authorities: Option<&Certificate>) -> Result<TlsParameters, SmtpUrlError> {
-    let mut parameters = TlsParameters::builder(host.to_owned());
-    if let Some(authorities) = authorities {
-        parameters = parameters.add_root_certificate(authorities.clone());
-    }
-    parameters.build().map_err(SmtpUrlError::Tls)
+    // A certificate that cannot be decoded is an error where the authorities are read.
+    Ok(CertificateDer::pem_slice_iter(pem)
+        .filter_map(Result::ok)
+        .collect())
 }
 
 fn credentials(url: &Url) -> Result<Option<Credentials>, SmtpUrlError> {
@@ -185,19 +241,16 @@ fn decoded(part: &str) -> String {
         .collect()
 }
 
-fn hello(url: &Url) -> Result<ClientId, SmtpUrlError> {
+/// The name for EHLO that is the URL's path.
+fn hello(url: &Url) -> Result<Option<EhloName>, SmtpUrlError> {
     let name = url.path().trim_matches('/');
-    let is_name = name
-        .bytes()
-        .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-'));
-    if !is_name || url.fragment().is_some() {
+    if url.fragment().is_some() {
         return Err(SmtpUrlError::Rest);
     }
-    Ok(if name.is_empty() {
-        ClientId::default()
-    } else {
-        ClientId::Domain(name.to_owned())
-    })
+    if name.is_empty() {
+        return Ok(None);
+    }
+    name.parse().map(Some).map_err(|_| SmtpUrlError::Rest)
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use futures::FutureExt;
 use tracing::Instrument;
 
 use super::breaker::{News, Witness};
+use super::suspects::Kind;
 use super::take::Job;
 use super::traced;
 use crate::error::{AttemptError, Failure, Outage, SmtpFailure, Step};
@@ -17,12 +18,12 @@ use crate::ledger::{self, Delivery, State};
 use crate::message::Composer;
 use crate::metrics::METRICS;
 use crate::schedule;
-use crate::transport::{Timeouts, Transport};
+use crate::transport::{Permit, Timeouts, Transport};
 
 /// What an attempt needs.
 #[derive(Debug)]
 pub(super) struct Post {
-    pub(super) composer: Composer,
+    pub(super) composer: Arc<Composer>,
     pub(super) transport: Transport,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) timeouts: Timeouts,
@@ -32,23 +33,22 @@ pub(super) struct Post {
 #[derive(Debug)]
 pub(super) struct Attempt {
     job: Job,
+    sent: Result<(), AttemptError>,
+    /// How the delivery is left; settled when the breaker has heard of it.
     state: State,
-    /// Whether the mail may have left although it does not count as sent.
-    unknown: bool,
-    news: News,
     started_at: Timestamp,
     ended_at: Timestamp,
 }
 
 impl Post {
-    /// Makes the attempt, within the timeout, and says how to leave the delivery. Never panics.
-    pub(super) async fn attempt(self: Arc<Self>, job: Job) -> Attempt {
+    /// Makes the attempt, within the timeouts and as `permit` allows. Never panics.
+    pub(super) async fn attempt(self: Arc<Self>, job: Job, permit: Permit) -> Attempt {
         let started_at = self.clock.now();
         let span = traced::begin(&job);
         let sent = if self.clock.monotonic() > job.begin_by {
             Err(AttemptError::Outage(Outage::Down(Failure::Late)))
         } else {
-            AssertUnwindSafe(self.send(&job, started_at).instrument(span.clone()))
+            AssertUnwindSafe(self.send(&job, started_at, &permit).instrument(span.clone()))
                 .catch_unwind()
                 .await
                 .unwrap_or_else(|_| {
@@ -59,16 +59,15 @@ impl Post {
         traced::end(&span, &sent);
         let ended_at = self.clock.now();
         Attempt {
-            news: news(&sent),
-            unknown: matches!(sent, Err(AttemptError::Unknown(_))),
-            state: leave(sent, &job, ended_at, fastrand::f64()),
+            state: leave(&sent, true, &job, ended_at, fastrand::f64()),
+            sent,
             job,
             started_at,
             ended_at,
         }
     }
 
-    async fn send(&self, job: &Job, now: Timestamp) -> Result<(), AttemptError> {
+    async fn send(&self, job: &Job, now: Timestamp, permit: &Permit) -> Result<(), AttemptError> {
         let (Some(event), Some(registration)) = (&job.event, &job.registration) else {
             return Err(AttemptError::Fail(Failure::EventMissing));
         };
@@ -76,7 +75,7 @@ impl Post {
             .composer
             .compose(job.delivery.template, event, registration, now)
             .map_err(AttemptError::Fail)?;
-        self.transport.send(&mail, self.timeouts).await
+        self.transport.send(&mail, self.timeouts, permit).await
     }
 }
 
@@ -85,24 +84,28 @@ fn news(sent: &Result<(), AttemptError>) -> News {
         Ok(()) => News::Sent,
         Err(AttemptError::Retry(failure) | AttemptError::Fail(failure)) => match failure {
             // With 421 it goes away; and at MAIL it does not know yet whom the mail is to.
-            Failure::Smtp(step, SmtpFailure::Reply { code, .. }) if *step > Step::Mail && *code != 421 => {
+            Failure::Smtp(step, SmtpFailure::Reply { code, .. } | SmtpFailure::Greylisted { code, .. })
+                if *step > Step::Mail && *code != 421 =>
+            {
                 News::Dealt(*step)
             }
             // Among them what was refused on our side, and never reached the server.
             _ => News::None,
         },
-        Err(AttemptError::Suspect(failure)) => News::Suspicion(failure.clone()),
+        Err(AttemptError::Suspect(failure)) => News::Suspicion(Kind::Refused, failure.clone()),
+        Err(AttemptError::Busy(failure)) => News::Suspicion(Kind::PutOff, failure.clone()),
         // Not to hand it more mails of which nobody knows what becomes of them.
         Err(AttemptError::Unknown(failure)) => News::Outage(Outage::Down(failure.clone())),
         Err(AttemptError::Outage(outage)) => match outage {
-            Outage::Down(Failure::Late) => News::None,
+            Outage::Down(Failure::Late | Failure::Smtp(_, SmtpFailure::GivenUp)) => News::None,
             outage => News::Outage(outage.clone()),
         },
     }
 }
 
-/// How to leave a delivery after an attempt. `random`, from 0 to 1, draws the pause.
-fn leave(sent: Result<(), AttemptError>, job: &Job, now: Timestamp, random: f64) -> State {
+/// How to leave a delivery after an attempt. `blameless` says that what the server said to it is said to
+/// every mail. `random`, from 0 to 1, draws the pause.
+fn leave(sent: &Result<(), AttemptError>, blameless: bool, job: &Job, now: Timestamp, random: f64) -> State {
     let later = |error: String, at_least: Duration| match schedule::pause_after(job.delivery.attempts, random)
     {
         Some(pause) => State::Failed {
@@ -116,11 +119,14 @@ fn leave(sent: Result<(), AttemptError>, job: &Job, now: Timestamp, random: f64)
         Err(AttemptError::Fail(failure)) => State::Dead {
             error: failure.to_string(),
         },
-        Err(AttemptError::Outage(outage)) => State::Untried {
-            error: outage.to_string(),
-        },
-        Err(AttemptError::Retry(failure) | AttemptError::Suspect(failure)) => {
-            later(failure.to_string(), Duration::ZERO)
+        Err(AttemptError::Retry(failure)) => later(failure.to_string(), Duration::ZERO),
+        Err(error @ (AttemptError::Outage(_) | AttemptError::Suspect(_) | AttemptError::Busy(_))) => {
+            let error = error.to_string();
+            if blameless {
+                State::Untried { error }
+            } else {
+                later(error, Duration::ZERO)
+            }
         }
         // A duplicate does less harm than a mail that never comes; but two are enough for a program to risk.
         Err(AttemptError::Unknown(failure)) if job.unknown_before => State::Dead {
@@ -135,16 +141,22 @@ fn leave(sent: Result<(), AttemptError>, job: &Job, now: Timestamp, random: f64)
 
 impl Attempt {
     /// What it tells of the server.
-    pub(super) const fn news(&self) -> &News {
-        &self.news
+    pub(super) fn news(&self) -> News {
+        news(&self.sent)
     }
 
     /// Who tells it.
-    pub(super) const fn witness(&self) -> Witness {
+    pub(super) fn witness(&self) -> Witness {
         Witness {
             mail: (self.job.delivery.position, self.job.delivery.template),
+            domain: Arc::clone(&self.job.domain),
             epoch: self.job.epoch,
         }
+    }
+
+    /// Whether it is the attempt at that delivery under that lease.
+    pub(super) fn is_under(&self, delivery: &Delivery, lease: &str) -> bool {
+        self.job.delivery == *delivery && *self.job.lease == *lease
     }
 
     /// When it ended.
@@ -152,20 +164,18 @@ impl Attempt {
         self.ended_at
     }
 
-    /// Takes the blame from it: what it was refused for, every mail is.
-    pub(super) fn absolve(&mut self) {
-        if let State::Failed { error, .. } | State::Dead { error } = &mut self.state {
-            self.state = State::Untried {
-                error: std::mem::take(error),
-            };
-        }
+    /// Settles how the delivery is left: whether the server says to every mail what it said to this one.
+    pub(super) fn settle(&mut self, blameless: bool) {
+        self.state = leave(&self.sent, blameless, &self.job, self.ended_at, fastrand::f64());
     }
 
     /// What the history says of it; nothing if it was none.
     pub(super) fn history(&self) -> Option<Past<'_>> {
         let (outcome, error) = match &self.state {
             State::Sent => ("sent", None),
-            State::Failed { error, .. } | State::Dead { error } if self.unknown => {
+            State::Failed { error, .. } | State::Dead { error }
+                if matches!(self.sent, Err(AttemptError::Unknown(_))) =>
+            {
                 ("unknown", Some(error.as_str()))
             }
             State::Failed { error, .. } => ("failed", Some(error.as_str())),

@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use tokio::time::Instant;
-
 /// So many mails in so much time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rate {
@@ -26,22 +24,44 @@ impl Rate {
     }
 }
 
-/// Gives out as many tokens as the rate allows: at most those of one second at once, or one.
+/// Gives out as many tokens as the rate allows: at most those of one second at once, or one. It goes by a
+/// clock that is never set.
 #[derive(Debug)]
 pub(super) struct Bucket {
     per_second: f64,
     tokens: f64,
-    at: Instant,
+    at: Duration,
 }
 
 impl Bucket {
-    pub(super) fn new(rate: Rate, now: Instant) -> Self {
-        let per_second = rate.per_second();
+    pub(super) fn new(rate: Rate, now: Duration) -> Self {
+        Self::of(rate.per_second(), now)
+    }
+
+    /// One with a second's tokens, of a rate above zero.
+    pub(super) fn of(per_second: f64, now: Duration) -> Self {
         Self {
             per_second,
             tokens: per_second.max(1.0),
             at: now,
         }
+    }
+
+    /// The tokens of a second.
+    pub(super) const fn rate(&self) -> f64 {
+        self.per_second
+    }
+
+    /// From now on, at another rate above zero.
+    pub(super) fn set_rate(&mut self, per_second: f64, now: Duration) {
+        self.fill(now);
+        self.per_second = per_second;
+    }
+
+    fn fill(&mut self, now: Duration) {
+        let since = now.saturating_sub(self.at).as_secs_f64();
+        self.tokens = (self.tokens + since * self.per_second).min(self.per_second.max(1.0));
+        self.at = now;
     }
 
     /// How many there are.
@@ -50,10 +70,8 @@ impl Bucket {
         clippy::cast_sign_loss,
         reason = "from 0 to what a u32 holds"
     )]
-    pub(super) fn available(&mut self, now: Instant) -> usize {
-        let since = now.saturating_duration_since(self.at).as_secs_f64();
-        self.tokens = (self.tokens + since * self.per_second).min(self.per_second.max(1.0));
-        self.at = now;
+    pub(super) fn available(&mut self, now: Duration) -> usize {
+        self.fill(now);
         self.tokens as usize
     }
 
@@ -79,7 +97,7 @@ mod tests {
 
     #[test]
     fn a_bucket_gives_a_second_at_once_and_then_by_the_rate() {
-        let start = Instant::now();
+        let start = Duration::from_secs(5);
         let mut bucket = Bucket::new(rate(10, 1), start);
         assert_eq!(bucket.available(start), 10);
         bucket.take(10);
@@ -95,7 +113,7 @@ mod tests {
 
     #[test]
     fn a_rate_below_one_a_second_gives_one_at_a_time() {
-        let start = Instant::now();
+        let start = Duration::from_secs(5);
         let mut bucket = Bucket::new(rate(6, 60), start);
         assert_eq!(bucket.available(start), 1);
         bucket.take(1);

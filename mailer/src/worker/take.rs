@@ -7,15 +7,21 @@ use cqrs_es::Aggregate;
 use domain::{PATIENT_DELETED, PATIENT_REGISTERED, Patient};
 use eventstore::{EventLog, Position, RecordedEvent, Result, Timestamp, Transaction};
 
+use super::breaker::{Breaker, Try};
+use super::suspects::registrable;
 use crate::ledger::attempts::{self, Past};
-use crate::ledger::{self, Delivery};
+use crate::ledger::{self, Delivery, Order};
+
+/// Of how many due deliveries one is chosen to ask a server with that refuses mails.
+const CHOICE: usize = 64;
 
 /// A delivery under a lease, with the event that it tells of.
 #[derive(Debug)]
 pub(super) struct Job {
     pub(super) delivery: Delivery,
     pub(super) lease: Arc<str>,
-    /// When it must have begun, by the clock that is never set; or its lease could run out before it has ended.
+    /// When it must have begun, by the clock that is never set; or its lease could run out before it has
+    /// ended.
     pub(super) begin_by: Duration,
     /// The breaker's epoch in which it begins.
     pub(super) epoch: u64,
@@ -25,6 +31,8 @@ pub(super) struct Job {
     pub(super) event: Option<RecordedEvent>,
     /// Where name and address are; the same for the confirmation of a registration.
     pub(super) registration: Option<RecordedEvent>,
+    /// The domain of the recipient, as [`registrable`] has it; personal data.
+    pub(super) domain: Arc<str>,
 }
 
 /// What was taken.
@@ -43,25 +51,48 @@ pub(super) struct Terms {
     pub(super) now: Timestamp,
     /// From `now`.
     pub(super) lease: Duration,
+    /// Now, by the clock that is never set.
+    pub(super) monotonic: Duration,
     pub(super) begin_by: Duration,
     pub(super) epoch: u64,
 }
 
 /// Takes at most `limit` rows that are due, and leases them. Those whose patient is deleted are cancelled
-/// instead, whether or not the subscription has come to the deletion yet. What a worker has left unfinished goes into the
-/// history. The jobs may begin once `transaction` is committed.
-pub(super) async fn take(transaction: &mut Transaction<'_>, limit: usize, terms: Terms) -> Result<Taken> {
+/// instead, whether or not the subscription has come to the deletion yet. What a worker has left unfinished
+/// goes into the history. The jobs may begin once `transaction` is committed.
+///
+/// While `breaker` wants mails to other domains, one is chosen from among the first or the last that are due.
+pub(super) async fn take(
+    transaction: &mut Transaction<'_>,
+    limit: usize,
+    breaker: &Breaker,
+    terms: Terms,
+) -> Result<Taken> {
     let now = terms.now;
-    let due = ledger::due(transaction, limit, now).await?;
+    let wanted = breaker.may_try(terms.monotonic);
+    let chooses = matches!(wanted, Try::PreferOthers | Try::OnlyOthers);
+    let (rows, order) = if chooses {
+        // Whoever fills one end of the queue does not fill the other.
+        let order = if fastrand::bool() {
+            Order::FirstDue
+        } else {
+            Order::LastDue
+        };
+        (CHOICE, order)
+    } else {
+        (limit, Order::FirstDue)
+    };
+    let due = ledger::due(transaction, rows, now, order).await?;
     if due.is_empty() {
         return Ok(Taken::default());
     }
-    let more = due.len() == limit;
+    let more = !chooses && due.len() == limit;
     let ids: Vec<_> = due
         .iter()
         .map(|delivery| delivery.aggregate_id.as_str())
         .collect();
-    // On the transaction itself: a second connection could be one that another worker, waiting likewise, holds.
+    // On the transaction itself: a second connection could be one that another worker, waiting likewise,
+    // holds.
     let events = EventLog::events_of(transaction, Patient::TYPE, &ids, Position::BEGINNING).await?;
     let is_over = |delivery: &&Delivery| {
         delivery.template.ends_with_the_patient()
@@ -69,9 +100,27 @@ pub(super) async fn take(transaction: &mut Transaction<'_>, limit: usize, terms:
                 event.event_type == PATIENT_DELETED && event.aggregate_id == delivery.aggregate_id
             })
     };
-    let (cancelled, leased): (Vec<_>, Vec<_>) = due.iter().partition(is_over);
-    let lost: Vec<_> = due
+    let registration = |delivery: &Delivery| {
+        events.iter().find(|event| {
+            event.aggregate_id == delivery.aggregate_id && event.event_type == PATIENT_REGISTERED
+        })
+    };
+    let domain = |delivery: &Delivery| {
+        let email = registration(delivery).and_then(|event| event.payload.get("email"));
+        registrable(email.and_then(|email| email.as_str()).unwrap_or_default())
+    };
+    let (cancelled, mut leased): (Vec<_>, Vec<_>) = due.iter().partition(is_over);
+    if chooses {
+        let other = leased
+            .iter()
+            .position(|delivery| !breaker.is_suspect(&domain(delivery)));
+        let any =
+            (wanted == Try::PreferOthers && !leased.is_empty()).then(|| fastrand::usize(..leased.len()));
+        leased = other.or(any).map(|chosen| leased[chosen]).into_iter().collect();
+    }
+    let lost: Vec<_> = leased
         .iter()
+        .chain(&cancelled)
         .filter_map(|delivery| {
             delivery.left_at.map(|started_at| Past {
                 delivery,
@@ -94,12 +143,8 @@ pub(super) async fn take(transaction: &mut Transaction<'_>, limit: usize, terms:
                 .iter()
                 .find(|event| event.position == delivery.position)
                 .cloned(),
-            registration: events
-                .iter()
-                .find(|event| {
-                    event.aggregate_id == delivery.aggregate_id && event.event_type == PATIENT_REGISTERED
-                })
-                .cloned(),
+            registration: registration(delivery).cloned(),
+            domain: domain(delivery),
             lease: Arc::clone(&token),
             begin_by: terms.begin_by,
             epoch: terms.epoch,

@@ -1,5 +1,5 @@
-//! The span of an attempt to send a mail. It continues the trace of the request that the mail is about, however long ago
-//! that was.
+//! The span of an attempt to send a mail. It continues the trace of the request that the mail is about,
+//! however long ago that was.
 
 use eventstore::trace::{self, TARGET};
 use tracing::{Span, field};
@@ -36,6 +36,7 @@ pub(super) fn end(span: &Span, sent: &Result<(), AttemptError>) {
         Err(AttemptError::Fail(_)) => "refused",
         Err(AttemptError::Outage(_)) => "server away",
         Err(AttemptError::Suspect(_)) => "suspect",
+        Err(AttemptError::Busy(_)) => "put off",
         Err(AttemptError::Unknown(_)) => "unknown",
     };
     span.record("mail.outcome", outcome);

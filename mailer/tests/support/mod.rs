@@ -39,6 +39,7 @@ pub fn smtp(url: &str) -> Transport {
 /// So long for each.
 pub fn timeouts(each: Duration) -> Timeouts {
     Timeouts {
+        connect: each,
         send: each,
         answer: each,
     }
@@ -286,7 +287,8 @@ impl Stage {
         .await;
     }
 
-    /// Every attempt at the delivery at that position that has ended: its number, outcome and error, in order.
+    /// Every attempt at the delivery at that position that has ended: its number, outcome and error, in
+    /// order.
     pub async fn history(&self, position: u64) -> Vec<(u32, String, Option<String>)> {
         let ledger = Ledger::new(self.log.database().clone());
         let position = Position::new(position).unwrap();
@@ -304,8 +306,8 @@ impl Stage {
     }
 }
 
-/// A clock that counts how often it is asked. A worker asks once at the beginning of each transaction on the ledger,
-/// and an attempt once before it sends and once when it has ended.
+/// A clock that counts how often it is asked. A worker asks once at the beginning of each transaction on the
+/// ledger, and an attempt once before it sends and once when it has ended.
 #[derive(Debug)]
 pub struct WatchedClock {
     clock: Arc<ManualClock>,
@@ -352,8 +354,8 @@ pub struct Running {
 }
 
 impl Running {
-    /// Waits until it has looked at the ledger once more, from the beginning of the look to its end. While nothing is
-    /// being sent: an attempt asks for the time too.
+    /// Waits until it has looked at the ledger once more, from the beginning of the look to its end. While
+    /// nothing is being sent: an attempt asks for the time too.
     pub async fn has_looked_again(&self) {
         // The one under way now may have begun before, and the next one has ended when a third begins.
         self.clock.until_asked(self.clock.asked() + 2).await;

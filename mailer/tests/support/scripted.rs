@@ -29,20 +29,36 @@ pub struct Scripted {
 }
 
 impl Scripted {
-    /// Starts one. `script` is asked with each command line, with `.` at the end of a mail, and with `hello` for the
-    /// greeting; where it has nothing to say, the server accepts.
+    /// Starts one. `script` is asked with each command line, with `.` at the end of a mail, and with `hello`
+    /// for the greeting; where it has nothing to say, the server accepts.
     pub async fn start(script: impl Fn(&str) -> Option<Answer> + Send + Sync + 'static) -> Self {
+        Self::allowing(usize::MAX, script).await
+    }
+
+    /// The same, but one that turns a connection down while so many are open, as Postfix does.
+    pub async fn allowing(
+        connections_at_a_time: usize,
+        script: impl Fn(&str) -> Option<Answer> + Send + Sync + 'static,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("smtp://{}", listener.local_addr().unwrap());
         let connections = Arc::new(AtomicUsize::new(0));
         let mails = Arc::new(AtomicUsize::new(0));
         let counts = (Arc::clone(&connections), Arc::clone(&mails));
         let script = Arc::new(script);
+        let places = Arc::new(Semaphore::new(connections_at_a_time.min(Semaphore::MAX_PERMITS)));
         let task = tokio::spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
+            while let Ok((mut stream, _)) = listener.accept().await {
                 counts.0.fetch_add(1, Ordering::SeqCst);
                 let (script, mails) = (Arc::clone(&script), Arc::clone(&counts.1));
-                tokio::spawn(async move { serve(stream, &*script, &mails).await });
+                let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
+                    drop(stream.write_all(b"421 4.7.0 too many connections\r\n").await);
+                    continue;
+                };
+                tokio::spawn(async move {
+                    serve(stream, &*script, &mails).await;
+                    drop(place);
+                });
             }
         });
         Self {

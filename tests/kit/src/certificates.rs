@@ -88,24 +88,40 @@ pub(crate) fn make(folder: &Path) {
     make_lasting(folder, 365);
 }
 
+/// Creates `server.pem` with `server.key` in `folder`, self-signed with OpenSSL's own settings, and `ca.pem`,
+/// the same certificate.
+pub(crate) fn make_self_signed(folder: &Path) {
+    openssl(
+        folder,
+        &format!(
+            "req -x509 -days 365 -subj /CN=localhost -addext subjectAltName=DNS:localhost,IP:127.0.0.1 {KEY} \
+             -keyout server.key -out server.pem"
+        ),
+    );
+    std::fs::copy(folder.join("server.pem"), folder.join("ca.pem")).expect("the folder can be written to");
+}
+
+const KEY: &str = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes";
+
+fn openssl(folder: &Path, arguments: &str) {
+    let output = Command::new("openssl")
+        .args(arguments.split_whitespace())
+        .current_dir(folder)
+        .stdin(Stdio::null())
+        .output()
+        .expect("no openssl is installed: `apt-get install openssl`");
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "openssl {arguments}: {errors}");
+}
+
 fn make_lasting(folder: &Path, days: u32) {
     std::fs::write(folder.join("certificates"), CERTIFICATES).expect("the folder can be written to");
-    let openssl = |arguments: &str| {
-        let output = Command::new("openssl")
-            .args(arguments.split_whitespace())
-            .current_dir(folder)
-            .stdin(Stdio::null())
-            .output()
-            .expect("no openssl is installed: `apt-get install openssl`");
-        let errors = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "openssl {arguments}: {errors}");
-    };
-    let key = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes";
+    let openssl = |arguments: &str| openssl(folder, arguments);
     openssl(&format!(
-        "req -config certificates -x509 -days 365 -extensions authority -subj /CN=tests {key} -keyout ca.key -out ca.pem"
+        "req -config certificates -x509 -days 365 -extensions authority -subj /CN=tests {KEY} -keyout ca.key -out ca.pem"
     ));
     openssl(&format!(
-        "req -config certificates {key} -keyout server.key -out server.csr"
+        "req -config certificates {KEY} -keyout server.key -out server.csr"
     ));
     openssl(&format!(
         "x509 -req -days {days} -in server.csr -CA ca.pem -CAkey ca.key -set_serial 1 \

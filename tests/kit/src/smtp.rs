@@ -37,12 +37,22 @@ pub struct SmtpServer {
 impl SmtpServer {
     /// Starts a server. With TLS, it has a certificate for localhost and 127.0.0.1 from a new authority.
     pub async fn start(mode: SmtpMode) -> Self {
+        Self::with_certificate(mode, certificates::make).await
+    }
+
+    /// Starts a server whose certificate is self-signed, as `openssl req -x509` makes it by default: it
+    /// claims to be an authority. The certificate is also the file to trust.
+    pub async fn self_signed(mode: SmtpMode) -> Self {
+        Self::with_certificate(mode, certificates::make_self_signed).await
+    }
+
+    async fn with_certificate(mode: SmtpMode, make: fn(&Path)) -> Self {
         let program = installed::find(&["aiosmtpd"], |_| true).expect(MISSING);
         let folder = Folder::new();
         let mails = folder.path().join("mails");
         let port = free_port();
         if mode != SmtpMode::Plain {
-            certificates::make(folder.path());
+            make(folder.path());
         }
         let log = folder.path().join("log");
         let service = Service::start("aiosmtpd", &program, (port, Probe::Connects), log, |command| {

@@ -1,7 +1,15 @@
 use super::*;
 
 fn parsed(url: &str) -> Server {
-    Server::parse(url, None).unwrap()
+    parse(url, None).unwrap()
+}
+
+fn parse(url: &str, authorities: Option<&[u8]>) -> Result<Server, SmtpUrlError> {
+    let options = SmtpOptions {
+        extra_authorities: authorities.map(<[u8]>::to_vec),
+        ehlo: "clinic.example".parse().unwrap(),
+    };
+    Server::parse(url, &options)
 }
 
 #[test]
@@ -40,11 +48,9 @@ fn user_and_password_are_percent_decoded() {
 
 #[test]
 fn a_path_is_the_name_to_introduce_oneself_by() {
-    assert_eq!(
-        parsed("smtp://localhost/mail.example.com").hello,
-        ClientId::Domain("mail.example.com".to_owned())
-    );
-    assert_eq!(parsed("smtp://localhost").hello, ClientId::default());
+    let named = |url| parsed(url).hello.client_id(None).to_string();
+    assert_eq!(named("smtp://localhost/mail.example.com"), "mail.example.com");
+    assert_eq!(named("smtp://localhost"), "clinic.example");
 }
 
 #[test]
@@ -77,7 +83,7 @@ fn what_is_wrong_says_what_was_expected_and_never_the_password() {
             "expected nothing after the host",
         ),
     ] {
-        let Err(error) = Server::parse(url, None) else {
+        let Err(error) = parse(url, None) else {
             panic!("{url} was taken")
         };
         let said = format!("{error} {error:?}");
@@ -101,10 +107,7 @@ fn only_this_machine_is_written_to_without_encryption_unless_that_is_asked_for()
         "smtp://10.0.0.1",
         "smtp://localhost.example.com",
     ] {
-        assert!(
-            matches!(Server::parse(url, None), Err(SmtpUrlError::Plain)),
-            "{url}"
-        );
+        assert!(matches!(parse(url, None), Err(SmtpUrlError::Plain)), "{url}");
     }
 }
 
@@ -123,7 +126,7 @@ fn the_way_to_authenticate_is_the_servers_choice_unless_it_is_set() {
 #[test]
 fn an_extra_authority_is_a_certificate() {
     let wrong = b"-----BEGIN CERTIFICATE-----\nx\n-----END CERTIFICATE-----\n";
-    let parsed = Server::parse("smtps://h", Some(wrong));
+    let parsed = parse("smtps://h", Some(wrong));
     assert!(matches!(parsed, Err(SmtpUrlError::Authorities(_))));
 }
 
@@ -132,7 +135,7 @@ fn a_file_of_authorities_without_a_certificate_is_refused_however_mail_leaves() 
     let key = b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n";
     for file in [&b""[..], b"a certificate in DER, or another file", key] {
         for url in ["smtps://h", "smtp://h?tls=required", "smtp://127.0.0.1"] {
-            let parsed = Server::parse(url, Some(file));
+            let parsed = parse(url, Some(file));
             assert!(matches!(parsed, Err(SmtpUrlError::NoAuthority)), "{url}");
         }
     }

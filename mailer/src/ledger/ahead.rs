@@ -1,0 +1,87 @@
+//! Deliveries that are due further ahead than they can be: a clock was wrong when that was written. They are
+//! due now.
+
+use std::time::Duration;
+
+use eventstore::{Database, Position, Result, Session, Timestamp};
+
+use crate::schedule;
+
+/// How far the clocks of two machines may differ.
+const TOLERANCE: Duration = Duration::from_mins(1);
+/// The longest that a row can be leased: each of the three timeouts of an attempt is at most an hour, and a
+/// minute for the rest.
+pub(crate) const LONGEST_LEASE: Duration = Duration::from_mins(3 * 60 + 1);
+/// How many rows one statement finds.
+const STEP: i64 = 500;
+
+/// The condition for such a row, with a place for each of [`limits`].
+const IS_AHEAD: &str = "due_at > ? AND due_at > CASE WHEN state = 'pending' THEN ? WHEN state = 'sending' THEN ? \
+     WHEN attempts <= 1 THEN ? WHEN attempts = 2 THEN ? WHEN attempts = 3 THEN ? WHEN attempts = 4 THEN ? \
+     WHEN attempts = 5 THEN ? WHEN attempts = 6 THEN ? ELSE ? END";
+
+/// When a row can be due at the latest: any, one that waits, one that is being sent, and one that has failed
+/// so often, from once to seven times.
+fn limits(now: Timestamp) -> [Timestamp; 10] {
+    let [first, second, third, fourth, fifth, sixth, seventh] = schedule::PAUSES.map(|pause| {
+        let pause = pause.max(schedule::PAUSE_AFTER_UNKNOWN);
+        now + pause.mul_f64(1.0 + schedule::JITTER) + TOLERANCE
+    });
+    let waits = now + TOLERANCE;
+    [
+        waits,
+        waits,
+        now + LONGEST_LEASE + TOLERANCE,
+        first,
+        second,
+        third,
+        fourth,
+        fifth,
+        sixth,
+        seventh,
+    ]
+}
+
+/// Makes every delivery due that is due further ahead than the longest pause before it; how many.
+pub(crate) async fn bring_back(database: &Database, now: Timestamp) -> Result<u64> {
+    let limits = limits(now);
+    let mut brought = 0;
+    loop {
+        let mut session = database.writer().await?;
+        // Without locks first: nearly always there is none.
+        let rows = session
+            .query(&format!(
+                "SELECT position, template FROM mail_deliveries WHERE {IS_AHEAD} LIMIT ?"
+            ))
+            .bind_all(limits)
+            .bind(STEP)
+            .fetch_all()
+            .await?;
+        for row in &rows {
+            brought += session
+                .query(&format!(
+                    "UPDATE mail_deliveries SET due_at = ? WHERE position = ? AND template = ? AND {IS_AHEAD}"
+                ))
+                .bind(now)
+                .bind(row.get::<Position, _>(0)?)
+                .bind(row.get::<String, _>(1)?)
+                .bind_all(limits)
+                .execute()
+                .await?;
+        }
+        if rows.len() < usize::try_from(STEP).unwrap_or(usize::MAX) {
+            return Ok(brought);
+        }
+    }
+}
+
+/// The number of deliveries that are due further ahead than they can be.
+pub(crate) async fn count(session: &mut impl Session, now: Timestamp) -> Result<u64> {
+    let row = session
+        .query(&format!("SELECT COUNT(*) FROM mail_deliveries WHERE {IS_AHEAD}"))
+        .bind_all(limits(now))
+        .fetch_optional()
+        .await?;
+    let count = row.map(|row| row.get::<i64, _>(0)).transpose()?;
+    Ok(count.and_then(|count| u64::try_from(count).ok()).unwrap_or(0))
+}

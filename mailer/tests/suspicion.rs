@@ -1,0 +1,364 @@
+//! What a server says to some mails: it holds up no others, and what it says to all costs no mail anything.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "for tests only: whatever fails here fails the test"
+)]
+
+mod support;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use eventstore::Clock;
+use mailer::{Ledger, Options, SmtpOptions, Standing, Timeouts, Transport, WorkerStatus};
+use support::{Answer, PATIENCE, Running, Scripted, Stage};
+use testkit::wait_until;
+use tokio::sync::Semaphore;
+
+/// Registers somebody at each address, and has a mail made for each.
+async fn with(addresses: impl IntoIterator<Item = String>) -> Stage {
+    let stage = Stage::sqlite().await;
+    for address in addresses {
+        stage.register("Ana", &address).await;
+    }
+    stage.follow().await;
+    stage
+}
+
+fn some(how_many: usize, domain: &str) -> impl Iterator<Item = String> {
+    let domain = domain.to_owned();
+    (0..how_many).map(move |number| format!("p{number}@{domain}"))
+}
+
+fn unrelated(how_many: usize) -> impl Iterator<Item = String> {
+    (0..how_many).map(|number| format!("ana@clinic{number}.example"))
+}
+
+async fn told(stage: &Stage) -> Option<WorkerStatus> {
+    let ledger = Ledger::new(stage.log.database().clone());
+    ledger
+        .workers(stage.clock.now())
+        .await
+        .unwrap()
+        .into_iter()
+        .next()
+}
+
+async fn until_told(stage: &Stage, standing: Standing) -> WorkerStatus {
+    let what = format!("the worker is {}", standing.name());
+    wait_until(PATIENCE, &what, async || {
+        told(stage)
+            .await
+            .is_some_and(|worker| worker.standing == standing)
+    })
+    .await;
+    told(stage).await.unwrap()
+}
+
+async fn count(stage: &Stage, state: &str) -> usize {
+    stage
+        .states()
+        .await
+        .iter()
+        .filter(|found| *found == state)
+        .count()
+}
+
+/// The attempts at the deliveries in that state.
+async fn attempts(stage: &Stage, state: &str) -> Vec<i32> {
+    let deliveries = stage.deliveries().await.into_iter();
+    deliveries
+        .filter(|delivery| delivery.state == state)
+        .map(|delivery| delivery.attempts)
+        .collect()
+}
+
+fn rcpt_to(domain: &'static str, reply: &'static str) -> impl Fn(&str) -> Option<Answer> + Send + Sync {
+    move |asked| (asked.starts_with("RCPT") && asked.contains(domain)).then_some(Answer::Say(reply))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn recipients_of_one_domain_that_are_turned_down_hold_up_nobody_and_each_attempt_counts() {
+    for reply in [
+        "550 5.7.1 no",
+        "554 no",
+        "421 4.7.0 try later",
+        "421 go away",
+        "451 4.3.0 later",
+    ] {
+        for how_many in [1, 6, 30] {
+            let stage = with(some(how_many, "evil.example").chain(unrelated(16))).await;
+            let server = Scripted::start(rcpt_to("@evil.example", reply)).await;
+            let worker = stage.work(support::smtp(&server.url));
+            // Without a moment passing.
+            wait_until(PATIENCE, "all others are sent", async || {
+                count(&stage, "sent").await == 16
+            })
+            .await;
+            until_told(&stage, Standing::Ready).await;
+            wait_until(PATIENCE, "each that was turned down is counted", async || {
+                attempts(&stage, "failed").await == vec![1; how_many]
+            })
+            .await;
+            // And in the end.
+            wait_until(PATIENCE, "they are given up", async || {
+                stage.clock.advance(Duration::from_hours(1));
+                count(&stage, "dead").await == how_many
+            })
+            .await;
+            worker.stop().await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_concerns_the_sender_stops_the_queue_with_an_alarm_and_loses_nothing() {
+    for (command, reply) in [
+        (
+            "RCPT",
+            "504 5.5.2 <1f0c9d>: Helo command rejected: need fully-qualified hostname",
+        ),
+        ("RCPT", "550 Invalid HELO"),
+        (".", "550 5.4.5 Daily user sending limit exceeded"),
+        (
+            "DATA",
+            "550 The from address does not match a verified Sender Identity",
+        ),
+        (".", "554 Message rejected: Email address is not verified"),
+        (".", "554 5.2.252 SendAsDenied"),
+        ("RCPT", "550 relay not permitted"),
+        ("RCPT", "554 5.7.1 <ana@example.com>: Relay access denied"),
+    ] {
+        for addresses in [
+            some(20, "example.com").collect::<Vec<_>>(),
+            unrelated(20).collect(),
+        ] {
+            let stage = with(addresses).await;
+            let works = Arc::new(AtomicBool::new(false));
+            let mended = Arc::clone(&works);
+            let server = Scripted::start(move |asked| {
+                (!mended.load(Ordering::SeqCst) && asked.starts_with(command)).then_some(Answer::Say(reply))
+            })
+            .await;
+            let worker = stage.work(support::smtp(&server.url));
+            let told = until_told(&stage, Standing::Refused).await;
+            assert!(told.error.unwrap().contains(&reply[..3]), "{reply}");
+            // However often it is tried.
+            for _ in 0..20 {
+                stage.clock.advance(Duration::from_hours(1));
+                worker.has_looked_again().await;
+            }
+            assert_eq!(count(&stage, "dead").await, 0, "{reply}");
+            let failed = attempts(&stage, "failed").await;
+            assert!(
+                failed.len() <= 4 && failed.iter().all(|attempts| *attempts == 1),
+                "{failed:?}"
+            );
+            works.store(true, Ordering::SeqCst);
+            stage.clock.advance(Duration::from_mins(3));
+            stage.until_all("sent").await;
+            until_told(&stage, Standing::Ready).await;
+            worker.stop().await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_puts_every_mail_off_slows_the_queue_down_and_burns_no_attempts() {
+    for (command, reply) in [
+        ("MAIL", "450 4.1.8 sender domain not found"),
+        ("MAIL", "421 4.7.0 slow down"),
+        ("RCPT", "450 4.1.8 sender domain not found"),
+        ("RCPT", "450 4.7.1 too much mail"),
+        ("RCPT", "454 Throttling failure: maximum sending rate exceeded"),
+        ("DATA", "432 4.3.2 throttled"),
+        (".", "452 4.3.1 insufficient system storage"),
+        ("RCPT", "421 too many messages in this session"),
+    ] {
+        for addresses in [
+            some(30, "example.com").collect::<Vec<_>>(),
+            unrelated(30).collect(),
+        ] {
+            let stage = with(addresses).await;
+            let works = Arc::new(AtomicBool::new(false));
+            let mended = Arc::clone(&works);
+            let server = Scripted::start(move |asked| {
+                (!mended.load(Ordering::SeqCst) && asked.starts_with(command)).then_some(Answer::Say(reply))
+            })
+            .await;
+            let worker = stage.work(support::smtp(&server.url));
+            let told = until_told(&stage, Standing::Down).await;
+            assert!(told.error.unwrap().contains(&reply[..3]), "{reply}");
+            for _ in 0..50 {
+                stage.clock.advance(Duration::from_mins(1));
+                worker.has_looked_again().await;
+            }
+            let burnt: i32 = stage
+                .deliveries()
+                .await
+                .iter()
+                .map(|delivery| delivery.attempts)
+                .sum();
+            assert!(burnt <= 3, "{reply}: {burnt} attempts");
+            works.store(true, Ordering::SeqCst);
+            wait_until(PATIENCE, "all are sent", async || {
+                stage.clock.advance(Duration::from_secs(10));
+                count(&stage, "sent").await == 30
+            })
+            .await;
+            worker.stop().await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn greylisting_delays_each_mail_by_itself_and_slows_nothing_down() {
+    for reply in [
+        "450 4.2.0 <ana@example.com>: Recipient address rejected: Greylisted",
+        "451 4.7.1 Greylisting in action, please come back later",
+    ] {
+        let stage = with(unrelated(40)).await;
+        let seen = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&seen);
+        let server = Scripted::start(move |asked| {
+            let is_new = asked.starts_with("RCPT") && counted.fetch_add(1, Ordering::SeqCst) < 40;
+            is_new.then_some(Answer::Say(reply))
+        })
+        .await;
+        let worker = stage.work(support::smtp(&server.url));
+        stage.until_all("failed").await;
+        assert_eq!(attempts(&stage, "failed").await, [1; 40], "{reply}");
+        assert_eq!(until_told(&stage, Standing::Ready).await.error, None);
+        stage.clock.advance(Duration::from_secs(10));
+        stage.until_all("sent").await;
+        worker.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_allows_two_connections_gets_two() {
+    let stage = with(unrelated(50)).await;
+    let server = Scripted::allowing(2, |_| None).await;
+    let worker = stage.work(support::smtp(&server.url));
+    stage.until_all("sent").await;
+    let told = until_told(&stage, Standing::Ready).await;
+    worker.stop().await;
+    assert_eq!(attempts(&stage, "sent").await, [1; 50]);
+    assert!(server.connections() <= 12, "{} connections", server.connections());
+    let error = told.error.unwrap_or_default();
+    assert!(
+        error.is_empty() || error.contains("accepts no more connections"),
+        "{error}"
+    );
+}
+
+/// Some servers greet slowly on purpose, for longer than the mail may take after that.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_greets_slowly_gets_its_mail_and_the_lease_lasts_as_long() {
+    let stage = with(unrelated(1)).await;
+    let gate = Arc::new(Semaphore::new(0));
+    let held = Arc::clone(&gate);
+    let server = Scripted::start(move |asked| {
+        (asked == "hello").then(|| Answer::Later(Arc::clone(&held), "220 at last"))
+    })
+    .await;
+    let options = Options {
+        timeouts: Timeouts {
+            connect: PATIENCE,
+            send: Duration::from_secs(1),
+            answer: Duration::from_secs(1),
+        },
+        ..Options::default()
+    };
+    let begun = std::time::Instant::now();
+    let worker = stage.work_with(support::smtp(&server.url), options);
+    wait_until(PATIENCE, "it waits for the greeting", async || {
+        server.connections() == 1
+    })
+    .await;
+    let other = stage.work_with(support::smtp(&server.url), options);
+    // Longer than a lease, by steps in which it is renewed.
+    let due = async || stage.deliveries().await[0].due_at.unwrap();
+    for _ in 0..10 {
+        let before = due().await;
+        stage.clock.advance(Duration::from_secs(11));
+        wait_until(PATIENCE, "the lease is renewed", async || due().await > before).await;
+    }
+    wait_until(PATIENCE, "the time for all else is over", async || {
+        begun.elapsed() > Duration::from_secs(2)
+    })
+    .await;
+    gate.add_permits(10);
+    stage.until_all("sent").await;
+    worker.stop().await;
+    other.stop().await;
+    assert_eq!((server.connections(), server.mails()), (1, 1));
+    assert_eq!(attempts(&stage, "sent").await, [1]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_is_stopped_does_not_wait_for_a_server_that_says_nothing() {
+    for command in ["hello", "RCPT"] {
+        let stage = with(unrelated(1)).await;
+        let stalled = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&stalled);
+        let server = Scripted::start(move |asked| {
+            asked.starts_with(command).then(|| {
+                counted.fetch_add(1, Ordering::SeqCst);
+                Answer::Stall
+            })
+        })
+        .await;
+        let worker: Running = stage.work(support::smtp(&server.url));
+        wait_until(PATIENCE, "it is being sent", async || {
+            stalled.load(Ordering::SeqCst) == 1
+        })
+        .await;
+        worker.stop().await;
+        let delivery = stage.deliveries().await.remove(0);
+        assert_eq!((delivery.state.as_str(), delivery.attempts), ("pending", 0));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_strict_server_is_told_a_name_with_a_dot() {
+    for (ehlo, path, expected) in [
+        (
+            mailer::EhloName::of_machine(Some("1f0c9d3a5b77"), "miapp.com"),
+            "",
+            "EHLO miapp.com",
+        ),
+        (
+            mailer::EhloName::of_machine(Some("clinic"), "localhost"),
+            "",
+            "EHLO [127.0.0.1]",
+        ),
+        (
+            "mail.clinic.example".parse().unwrap(),
+            "",
+            "EHLO mail.clinic.example",
+        ),
+        (
+            "mail.clinic.example".parse().unwrap(),
+            "/other.example",
+            "EHLO other.example",
+        ),
+    ] {
+        let stage = with(unrelated(1)).await;
+        let server = Scripted::start(move |asked| {
+            (asked.starts_with("EHLO") && asked != expected)
+                .then_some(Answer::Say("504 5.5.2 need a fully-qualified hostname"))
+        })
+        .await;
+        let options = SmtpOptions {
+            ehlo,
+            ..SmtpOptions::default()
+        };
+        let url = format!("{}{path}", server.url);
+        let worker = stage.work(Transport::smtp(&url, &options).unwrap());
+        stage.until_all("sent").await;
+        worker.stop().await;
+    }
+}
