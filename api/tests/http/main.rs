@@ -18,6 +18,7 @@ mod feed;
 mod filters;
 mod heads;
 mod history;
+mod hosts;
 mod jwt;
 mod limits;
 mod negotiation;
