@@ -62,11 +62,6 @@ impl Access {
         })))
     }
 
-    /// Whether everybody may do everything.
-    pub(crate) const fn is_open(&self) -> bool {
-        self.0.is_none()
-    }
-
     /// Takes these tokens from now on instead of those before. Nothing if access is open.
     pub fn replace(&self, tokens: Tokens) {
         if let Some(doors) = &self.0 {

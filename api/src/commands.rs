@@ -11,8 +11,8 @@ use cqrs_es::persist::PersistedEventStore;
 use cqrs_es::{Aggregate, AggregateError, CqrsFramework};
 use domain::{Patient, PatientCommand, PatientDetails, PatientError, PatientEvent, Registration, upcasters};
 use eventstore::{
-    AppendError, AppendQueue, Appended, ClaimRules, Clock, EventLog, EventRepository, Position,
-    TraceContext, trace,
+    AppendError, AppendQueue, Appended, ClaimRules, Clock, EventLog, EventRepository, Position, TraceContext,
+    trace,
 };
 use tracing::{Instrument, Span, field};
 use uuid::Uuid;

@@ -147,7 +147,7 @@ mod tests {
         Known {
             sequences: sequences
                 .iter()
-                .map(|(id, n)| (("thing".into(), (*id).into()), (*n, Position::at(7))))
+                .map(|(id, n)| (("thing".into(), (*id).into()), (*n, Position::new(7).unwrap())))
                 .collect(),
             holders: holders
                 .iter()

@@ -115,7 +115,7 @@ pub(super) fn live_described() -> Described {
     .problems(refused())
 }
 
-fn refused() -> [Kind; 6] {
+fn refused() -> [Kind; 7] {
     [
         kinds::INVALID_REQUEST,
         kinds::OVERLOADED,
