@@ -5,9 +5,11 @@ mod jwks;
 
 use std::io::Write;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
+use api::AllowedHost;
 use api::access::{Access, Role, Token, Tokens};
 use clap::Subcommand;
 use eventstore::Clock;
@@ -38,7 +40,7 @@ pub(crate) fn token(command: TokenCommand) -> anyhow::Result<()> {
     let name = name.unwrap_or_else(|| role.name().to_owned());
     let line = token.line(&name, role);
     if !Tokens::parse(&line).is_ok_and(|tokens| tokens.count() == 1) {
-        bail!("--name: expected 1 to 64 letters, digits and -_.@");
+        bail!("--name: expected 1 to 64 letters, digits and -_.@, and not anonymous");
     }
     let mut out = std::io::stdout().lock();
     writeln!(out, "token  {}", token.secret())?;
@@ -54,60 +56,119 @@ pub(crate) struct Door {
     issuer: Option<issuer::Opened>,
 }
 
-/// What the settings say of access. Whoever names neither tokens nor an issuer serves this machine only, or says
-/// `AUTH=off`.
-pub(crate) async fn open(settings: &Settings, clock: &Arc<dyn Clock>) -> anyhow::Result<Door> {
-    let (tokens, file) = match (settings.auth_tokens(), settings.auth_tokens_file()) {
-        (Some(_), Some(_)) => bail!("AUTH_TOKENS and AUTH_TOKENS_FILE are both set: expected one"),
-        (Some(text), None) => (Some(Tokens::parse(text).context("AUTH_TOKENS")?), None),
-        (None, Some(path)) => {
-            let named = vec![("AUTH_TOKENS_FILE", path.to_owned())];
-            let (file, tokens) = Watched::open(named, |contents| {
-                Ok(Tokens::parse(std::str::from_utf8(&contents.concat())?)?)
-            })
-            .await?;
-            (Some(tokens), Some(file))
-        }
-        (None, None) => (None, None),
-    };
-    if tokens.as_ref().is_some_and(|tokens| tokens.count() == 0) {
-        bail!("AUTH_TOKENS or AUTH_TOKENS_FILE is set, and there is no token: nobody could do anything");
-    }
-    let issuer = issuer::open(&settings.issuer, clock).await?;
-    if tokens.is_none() && issuer.is_none() {
-        return without_tokens(settings.http_addr, settings.auth_is_off());
-    }
-    if settings.auth_is_off() {
-        bail!("AUTH is off, and there are access tokens or an issuer of them: expected one or the other");
-    }
-    let known = tokens.as_ref().map(Tokens::count);
-    let by_token = known.map(|known| format!("by access token; {known} known"));
-    let by_jwt = issuer.as_ref().map(|issuer| issuer.described.clone());
-    Ok(Door {
-        described: by_token.into_iter().chain(by_jwt).collect(),
-        access: Access::by_either(
-            tokens.unwrap_or_default(),
-            issuer.as_ref().map(|opened| opened.issuer.clone()),
-        ),
-        file,
-        issuer,
-    })
+/// What the settings say of access, as far as it can be said before anything else is there. Whoever names neither tokens nor an
+/// issuer serves this machine only, or says `AUTH=off`.
+pub(crate) struct Plan {
+    tokens: Option<TokensFrom>,
+    issuer: Option<issuer::Plan>,
+    /// Of an API that is open to everybody: how far.
+    open: Option<&'static str>,
 }
 
-fn without_tokens(address: SocketAddr, off: bool) -> anyhow::Result<Door> {
+enum TokensFrom {
+    Text(Tokens),
+    File(PathBuf),
+}
+
+impl Plan {
+    /// # Errors
+    ///
+    /// Settings that can never work, however long one waits.
+    pub(crate) fn of(settings: &Settings, clock: &Arc<dyn Clock>) -> anyhow::Result<Self> {
+        let tokens = match (settings.auth_tokens(), settings.auth_tokens_file()) {
+            (Some(_), Some(_)) => bail!("AUTH_TOKENS and AUTH_TOKENS_FILE are both set: expected one"),
+            (Some(text), None) => Some(TokensFrom::Text(Tokens::parse(text).context("AUTH_TOKENS")?)),
+            (None, Some(path)) => Some(TokensFrom::File(path.to_owned())),
+            (None, None) => None,
+        };
+        let issuer = issuer::Plan::of(&settings.issuer, clock)?;
+        let open = if tokens.is_none() && issuer.is_none() {
+            Some(without_tokens(settings.http_addr, settings.auth_is_off())?)
+        } else {
+            None
+        };
+        if open.is_none() && settings.auth_is_off() {
+            bail!("AUTH is off, and there are access tokens or an issuer of them: expected one or the other");
+        }
+        Ok(Self { tokens, issuer, open })
+    }
+
+    /// Who is let in. Waits for the keys of an issuer.
+    pub(crate) async fn open(self, clock: &Arc<dyn Clock>) -> anyhow::Result<Door> {
+        if let Some(reach) = self.open {
+            return Ok(Door {
+                access: Access::open(),
+                described: vec![format!("open to everybody ({reach})")],
+                file: None,
+                issuer: None,
+            });
+        }
+        let (tokens, file) = match self.tokens {
+            Some(TokensFrom::Text(tokens)) => (Some(tokens), None),
+            Some(TokensFrom::File(path)) => {
+                let named = vec![("AUTH_TOKENS_FILE", path)];
+                let (file, tokens) = Watched::open(named, |contents| {
+                    Ok(Tokens::parse(std::str::from_utf8(&contents.concat())?)?)
+                })
+                .await?;
+                (Some(tokens), Some(file))
+            }
+            None => (None, None),
+        };
+        if tokens.as_ref().is_some_and(|tokens| tokens.count() == 0) {
+            bail!("AUTH_TOKENS or AUTH_TOKENS_FILE is set, and there is no token: nobody could do anything");
+        }
+        let issuer = match self.issuer {
+            Some(issuer) => Some(issuer.open(clock).await?),
+            None => None,
+        };
+        let known = tokens.as_ref().map(Tokens::count);
+        let by_token = known.map(|known| format!("by access token; {known} known"));
+        let by_jwt = issuer.as_ref().map(|issuer| issuer.described.clone());
+        Ok(Door {
+            described: by_token.into_iter().chain(by_jwt).collect(),
+            access: Access::by_either(
+                tokens.unwrap_or_default(),
+                issuer.as_ref().map(|opened| opened.issuer.clone()),
+            ),
+            file,
+            issuer,
+        })
+    }
+}
+
+/// How far an API reaches that is open to everybody.
+fn without_tokens(address: SocketAddr, off: bool) -> anyhow::Result<&'static str> {
     if !off && !address.ip().is_loopback() {
         bail!(
             "HTTP_ADDR {address} can be reached from other machines, and there are no access tokens: expected \
              AUTH_TOKENS_FILE or AUTH_TOKENS (see `patients token new`), AUTH_JWT_ISSUER, or AUTH=off to let everybody in"
         );
     }
-    let reach = if off { "AUTH=off" } else { "this machine only" };
-    Ok(Door {
-        access: Access::open(),
-        described: vec![format!("open to everybody ({reach})")],
-        file: None,
-        issuer: None,
-    })
+    Ok(if off { "AUTH=off" } else { "this machine only" })
+}
+
+/// The hosts that the API answers to, beside loopback names. One that is open to everybody on an address of its own answers to
+/// that address too: no name leads a browser to it under the name of somebody else's page.
+pub(crate) fn hosts(settings: &Settings, open: bool) -> Vec<AllowedHost> {
+    let mut hosts = settings.allowed_hosts();
+    let address = settings.http_addr.ip();
+    if !open {
+        return hosts;
+    }
+    if hosts.iter().any(AllowedHost::is_every) {
+        tracing::warn!(
+            "ALLOWED_HOSTS=* and no access tokens: a web page that somebody looks at on this machine can use the API"
+        );
+    } else if hosts.is_empty() && settings.public_url().is_none() && address.is_unspecified() {
+        tracing::warn!(
+            "only requests to loopback names are answered, such as http://localhost: name the others in ALLOWED_HOSTS"
+        );
+    }
+    if !address.is_unspecified() {
+        hosts.push(address.into());
+    }
+    hosts
 }
 
 impl Door {

@@ -21,18 +21,20 @@ use crate::{access, mail, metrics, tls, traces};
 
 /// `patients serve`.
 pub(crate) async fn serve(settings: &Settings) -> anyhow::Result<()> {
+    let access = access::Plan::of(settings, &SystemClock::shared())?;
     run(settings, "serve", Schema::BringUpToDate, async |process| {
         process.projector();
         process.mailer()?;
-        process.api().await
+        process.api(access).await
     })
     .await
 }
 
 /// `patients api`.
 pub(crate) async fn api(settings: &Settings) -> anyhow::Result<()> {
+    let access = access::Plan::of(settings, &SystemClock::shared())?;
     run(settings, "api", Schema::WaitFor, async |process| {
-        process.api().await
+        process.api(access).await
     })
     .await
 }
@@ -170,10 +172,11 @@ impl<'s> Process<'s> {
         })
     }
 
-    async fn api(&mut self) -> anyhow::Result<()> {
+    async fn api(&mut self, access: access::Plan) -> anyhow::Result<()> {
         let settings = self.settings;
-        let mut door = access::open(settings, &self.clock).await?;
+        // Before the issuer is waited for: what is wrong here, no waiting makes right.
         let served = tls::open(settings, Arc::clone(&self.clock)).await?;
+        let mut door = access.open(&self.clock).await?;
         let listener = TcpListener::bind(settings.http_addr)
             .await
             .with_context(|| format!("HTTP_ADDR {} cannot be listened on", settings.http_addr))?;
@@ -192,6 +195,7 @@ impl<'s> Process<'s> {
             rate_limit: settings.rate_limit(),
             proxies: settings.proxies(),
             cors: settings.cors(),
+            allowed_hosts: access::hosts(settings, door.access.is_open()),
             over_tls: served.is_some(),
             public_url: settings.public_url(),
             document_url_schemes: settings.document_url_schemes.clone(),

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use api::clients::{Network, Proxies, ProxyHeader};
-use api::{Cors, Origin, PublicUrl, RateLimit};
+use api::{AllowedHost, Cors, Origin, PublicUrl, RateLimit};
 use clap::{Args, ValueEnum};
 use domain::UrlSchemes;
 use mailer::{Rate, Timeouts};
@@ -149,6 +149,12 @@ pub(crate) struct Settings {
     /// The address and port of the API
     #[arg(long, env, global = true, default_value = "127.0.0.1:8000", value_parser = http_addr)]
     pub(crate) http_addr: SocketAddr,
+
+    /// The hosts, with commas between, that requests may be sent to beside loopback names, such as
+    /// `clinic.example.com,*.internal.example`; `*` for every host. Without access tokens only these are accepted; with them,
+    /// every host is unless this is set
+    #[arg(long, env, global = true, value_parser = list::<AllowedHost>)]
+    allowed_hosts: Option<List<AllowedHost>>,
 
     /// The URL under which clients reach the API, such as `https://api.example.com`, with a path if a proxy serves it under
     /// one. With it, the addresses in `Link` and `Location` are absolute
@@ -347,6 +353,13 @@ impl Settings {
     pub(crate) fn public_url(&self) -> Option<PublicUrl> {
         let Optional(url) = self.public_url.clone()?;
         url
+    }
+
+    /// The hosts that requests may be sent to beside loopback names.
+    pub(crate) fn allowed_hosts(&self) -> Vec<AllowedHost> {
+        self.allowed_hosts
+            .clone()
+            .map_or_else(Vec::new, |List(hosts)| hosts)
     }
 
     /// The pages that may use the API, if there are any.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use api::{Certificate, Tls};
-use eventstore::Clock;
+use eventstore::{Clock, Timestamp};
 use tokio_util::sync::CancellationToken;
 
 use crate::settings::Settings;
@@ -34,7 +34,7 @@ pub(crate) async fn open(settings: &Settings, clock: Arc<dyn Clock>) -> anyhow::
         _ => bail!("expected two files"),
     })
     .await?;
-    warn_of_its_end(&certificate, clock.as_ref());
+    warn_of_its_time(&certificate, clock.as_ref());
     Ok(Some(Served {
         tls: Tls::with(certificate).context("TLS_CERT_FILE")?,
         files,
@@ -48,18 +48,59 @@ impl Served {
         let Self { tls, files, clock } = self;
         let take = move |certificate: Certificate| {
             tracing::info!(certificate.ends = %certificate.ends(), "the certificate has changed");
-            warn_of_its_end(&certificate, clock.as_ref());
+            warn_of_its_time(&certificate, clock.as_ref());
             tls.replace(certificate);
         };
         files.keep_up(take, shutdown)
     }
 }
 
-fn warn_of_its_end(certificate: &Certificate, clock: &dyn Clock) {
-    let (now, ends) = (clock.now(), certificate.ends());
-    if ends <= now {
-        tracing::warn!(certificate.ends = %ends, "the certificate has expired: clients will refuse it");
-    } else if ends.since(now) < SOON {
-        tracing::warn!(certificate.ends = %ends, "the certificate expires soon");
+/// Warns of a certificate that clients refuse now, or soon.
+fn warn_of_its_time(certificate: &Certificate, clock: &dyn Clock) {
+    if let Some(doubt) = doubt(certificate, clock.now()) {
+        tracing::warn!(certificate.begins = %certificate.begins(), certificate.ends = %certificate.ends(), "{doubt}");
+    }
+}
+
+fn doubt(certificate: &Certificate, now: Timestamp) -> Option<&'static str> {
+    if certificate.begins() > now {
+        Some("the certificate is not valid yet, and clients refuse it; or the clock of this machine is wrong")
+    } else if certificate.ends() <= now {
+        Some("the certificate has expired, and clients refuse it")
+    } else if certificate.ends().since(now) < SOON {
+        Some("the certificate expires soon")
+    } else {
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use testkit::Certificates;
+
+    use super::*;
+
+    #[test]
+    fn a_certificate_is_doubted_before_it_begins_and_when_it_ends() {
+        let made = Certificates::lasting(30);
+        let [chain, key] = [made.certificate(), made.key()].map(|file| std::fs::read(file).unwrap());
+        let certificate = Certificate::from_pem(&chain, &key).unwrap();
+        let (begins, ends) = (certificate.begins(), certificate.ends());
+        assert!(begins < ends);
+        let moment = Duration::from_secs(1);
+        for (now, expected) in [
+            (begins - moment, Some("not valid yet")),
+            (begins, None),
+            (ends - SOON, None),
+            (ends - SOON + moment, Some("expires soon")),
+            (ends, Some("has expired")),
+        ] {
+            let doubt = doubt(&certificate, now);
+            assert_eq!(doubt.is_some(), expected.is_some(), "{now}: {doubt:?}");
+            assert!(
+                doubt.unwrap_or_default().contains(expected.unwrap_or_default()),
+                "{now}: {doubt:?}"
+            );
+        }
     }
 }

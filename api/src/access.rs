@@ -14,12 +14,14 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use axum::http::{HeaderMap, header};
 
-pub use jwt::{Algorithms, AlgorithmsError, Issuer, IssuerOptions, Keys, KeysError, NotAnIssuer};
+pub use jwt::{
+    Algorithms, AlgorithmsError, Issuer, IssuerOptions, IssuerOptionsError, Keys, KeysError, TokenType,
+    TokenTypeError,
+};
 pub use role::{Role, Roles, UnknownRole};
 pub use tokens::{Token, TokenError, Tokens};
 
 pub(crate) use caller::{AUDITORS, Allowed, CLERKS, Caller, EVERYBODY, OPERATORS, READERS};
-use jwt::Refusal;
 
 /// Who is let in. Cheap to clone; all clones change together.
 #[derive(Debug, Clone)]
@@ -39,6 +41,12 @@ impl Access {
         Self(None)
     }
 
+    /// Whether everybody may do everything.
+    #[must_use]
+    pub const fn is_open(&self) -> bool {
+        self.0.is_none()
+    }
+
     /// Who has one of these tokens may do what its role may.
     #[must_use]
     pub fn by(tokens: Tokens) -> Self {
@@ -52,11 +60,6 @@ impl Access {
             tokens: RwLock::new(Arc::new(tokens)),
             issuer,
         })))
-    }
-
-    /// Whether everybody may do everything.
-    pub(crate) const fn is_open(&self) -> bool {
-        self.0.is_none()
     }
 
     /// Takes these tokens from now on instead of those before. Nothing if access is open.
@@ -76,18 +79,16 @@ impl Access {
         self.look(headers).ok()
     }
 
-    /// As [`Access::caller`], but a token of a key that is not known is looked at again if newer keys can be had soon.
+    /// As [`Access::caller`], but a token that the known keys do not fit is looked at again if newer keys can be had soon.
     pub(crate) async fn caller_with_newest_keys(&self, headers: &HeaderMap) -> Caller {
         match self.look(headers) {
             Ok(caller) => caller,
-            Err(issuer) => {
-                issuer.newer_keys().await;
-                self.caller(headers)
-            }
+            Err(issuer) if issuer.newer_keys().await => self.caller(headers),
+            Err(_) => Caller::Refused,
         }
     }
 
-    /// Who it is; or the issuer whose key is not known.
+    /// Who it is; or the issuer, none of whose known keys fits.
     fn look(&self, headers: &HeaderMap) -> Result<Caller, &Issuer> {
         let Some(doors) = &self.0 else {
             return Ok(Caller::Anybody);
@@ -110,7 +111,7 @@ impl Access {
                 actor: holder.actor,
                 roles: holder.roles,
             }),
-            Err(Refusal::UnknownKey) => Err(issuer),
+            Err(refusal) if refusal.may_need_newer_keys() => Err(issuer),
             Err(_) => Ok(Caller::Refused),
         }
     }

@@ -1,11 +1,16 @@
 //! Where a request comes from: the peer of its connection, or what a trusted proxy says of it.
 
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+mod forwarded;
+
+use std::borrow::Cow;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::str::FromStr;
 
 use axum::extract::ConnectInfo;
-use axum::http::{Extensions, HeaderMap, HeaderName, header};
+use axum::http::{Extensions, HeaderMap, HeaderName, HeaderValue, header};
 use ipnet::IpNet;
+
+use forwarded::Elements;
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
@@ -69,14 +74,13 @@ impl Proxies {
             ProxyHeader::XForwardedFor => X_FORWARDED_FOR,
             ProxyHeader::Forwarded => header::FORWARDED,
         };
-        let lines: Vec<_> = headers.get_all(name).iter().collect();
-        let hops = lines
-            .iter()
-            .rev()
-            .flat_map(|line| line.as_bytes().rsplit(|byte| *byte == b','));
+        // Several lines are one list, in their order (RFC 9110, section 5.3).
+        let lines = headers.get_all(name).iter().rev().map(HeaderValue::as_bytes);
+        let hops = lines.flat_map(|line| self.hops(line));
         for hop in hops.take(MOST_HOPS) {
-            // What is no address (`unknown`, a name) hides what is left of it: the proxy that said so is all there is.
-            let Some(address) = str::from_utf8(hop).ok().and_then(|hop| self.address(hop)) else {
+            // What is no address (`unknown`, a name, what is malformed) hides what is left of it: the proxy that said so is all
+            // there is.
+            let Some(address) = hop.and_then(|hop| node(str::from_utf8(&hop).ok()?)) else {
                 break;
             };
             client = address.to_canonical();
@@ -91,25 +95,49 @@ impl Proxies {
         self.networks.iter().any(|Network(net)| net.contains(&address))
     }
 
-    fn address(&self, hop: &str) -> Option<IpAddr> {
-        match self.header {
-            ProxyHeader::XForwardedFor => node(hop),
-            ProxyHeader::Forwarded => hop.split(';').find_map(|pair| {
-                let (name, value) = pair.split_once('=')?;
-                name.trim().eq_ignore_ascii_case("for").then(|| node(value))?
-            }),
-        }
+    /// What a line says of each hop, from the right; nothing of a hop of which it says nothing, or nothing that can be read.
+    fn hops<'h>(&self, line: &'h [u8]) -> impl Iterator<Item = Option<Cow<'h, [u8]>>> {
+        let is_forwarded = self.header == ProxyHeader::Forwarded;
+        let addresses = (!is_forwarded).then(|| line.rsplit(|byte| *byte == b','));
+        let addresses = addresses.into_iter().flatten();
+        let elements = is_forwarded.then(|| Elements::of(line));
+        let elements = elements.into_iter().flatten().map(|hop| hop.ok().flatten());
+        elements.chain(addresses.map(|hop| Some(hop.trim_ascii().into())))
     }
 }
 
-/// An address, with or without a port, brackets and quotes.
+/// The address of a node (RFC 7239, section 6): of IPv6 in brackets or bare, with or without a port, which may be hidden (`_p`).
 fn node(text: &str) -> Option<IpAddr> {
-    let text = text.trim().trim_matches('"');
-    let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']'));
-    bare.unwrap_or(text)
-        .parse()
-        .or_else(|_| text.parse::<SocketAddr>().map(|address| address.ip()))
+    if let Some(rest) = text.strip_prefix('[') {
+        let (address, port) = rest.split_once(']')?;
+        let known = port.is_empty() || port.strip_prefix(':').is_some_and(is_node_port);
+        return address
+            .parse::<Ipv6Addr>()
+            .ok()
+            .filter(|_| known)
+            .map(IpAddr::from);
+    }
+    if let Ok(address) = text.parse() {
+        return Some(address);
+    }
+    let (address, port) = text.split_once(':')?;
+    address
+        .parse::<Ipv4Addr>()
         .ok()
+        .filter(|_| is_node_port(port))
+        .map(IpAddr::from)
+}
+
+/// Up to five digits, or a name that stands for a port.
+fn is_node_port(port: &str) -> bool {
+    let is_hidden = |name: &str| {
+        let named = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+        !name.is_empty() && name.bytes().all(named)
+    };
+    match port.strip_prefix('_') {
+        Some(name) => is_hidden(name),
+        None => (1..=5).contains(&port.len()) && port.bytes().all(|byte| byte.is_ascii_digit()),
+    }
 }
 
 /// The peer of the connection that a request came over; the listener says it.

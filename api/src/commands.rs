@@ -1,6 +1,7 @@
 //! Commands: from a parsed request to durable events, through cqrs-es.
 
 mod claims;
+mod key;
 mod running;
 
 use std::collections::HashMap;
@@ -19,10 +20,8 @@ use uuid::Uuid;
 use crate::observe::new_id;
 use claims::EmailClaims;
 pub(crate) use claims::{email_claim, older_email_claim};
+use key::KeyedIds;
 use running::Running;
-
-/// The namespace in which an `Idempotency-Key` names a patient (UUID version 5, RFC 9562).
-const IDEMPOTENCY_KEYS: Uuid = Uuid::from_u128(0x6f1f_0f5e_9d0c_5c3b_8a44_2f6b_7a90_31d7);
 
 /// How often a deletion starts again because another command came between.
 const TRIES: u32 = 3;
@@ -149,9 +148,9 @@ impl Commands {
         self.appends.is_full()
     }
 
-    /// Registers a patient. With a key, the id is derived from it, so that a retry meets its own first event and gets
-    /// the first answer, also after the patient was deleted. While the first is under way in this process, a retry is refused;
-    /// one in another process waits for it at the lock that every append takes.
+    /// Registers a patient. With a key, the id is derived from the key and from who sends it, so that a retry meets its own first
+    /// event and gets the first answer, also after the patient was deleted, and nobody else's does. While the first is under
+    /// way in this process, a retry is refused; one in another process waits for it at the lock that every append takes.
     ///
     /// # Errors
     ///
@@ -164,25 +163,41 @@ impl Commands {
         cause: &Cause,
     ) -> Result<Registered, CommandError> {
         let details = PatientDetails::from(registration.clone());
-        let id = key.map_or_else(
-            || new_id(self.clock.as_ref()),
-            |key| Uuid::new_v5(&IDEMPOTENCY_KEYS, key.as_bytes()),
-        );
-        let _turn = match key {
+        let ids = key.map(|key| KeyedIds::of(&cause.actor, key));
+        let id = ids.map_or_else(|| new_id(self.clock.as_ref()), |ids| ids.id);
+        let _turn = match ids {
             Some(_) => Some(self.running.begin(id).ok_or(CommandError::InProgress)?),
             None => None,
         };
+        if let Some(ids) = ids
+            && let Some(first) = self.registered_as(ids, cause).await?
+        {
+            return first.again(details);
+        }
         self.check_older_claim(id, &details.email).await?;
         let command = PatientCommand::RegisterPatient(registration);
-        match self.execute(id, command, cause, key.is_none()).await {
-            Ok(appended) => Ok(Registered {
-                id,
-                position: appended.last,
-                details,
-            }),
-            Err(Refused::Failed(error)) => Err(error),
-            Err(Refused::Business(_) | Refused::Conflict) if key.is_some() => self.repeat(id, details).await,
-            Err(Refused::Business(_) | Refused::Conflict) => {
+        let refused = match self.execute(id, command, cause, true).await {
+            Ok(appended) => {
+                return Ok(Registered {
+                    id,
+                    position: appended.last,
+                    details,
+                });
+            }
+            Err(refused) => refused,
+        };
+        match (refused, ids) {
+            // Another process may have been first with the same registration, which then has the email too.
+            (Refused::Business(_) | Refused::Conflict, Some(ids)) => {
+                let first = self.registered_as(ids, cause).await?;
+                first.ok_or(CommandError::Internal)?.again(details)
+            }
+            (Refused::Failed(CommandError::EmailTaken), Some(ids)) => {
+                let first = self.registered_as(ids, cause).await?;
+                first.ok_or(CommandError::EmailTaken)?.again(details)
+            }
+            (Refused::Failed(error), _) => Err(error),
+            (Refused::Business(_) | Refused::Conflict, None) => {
                 tracing::error!(patient.id = %id, "an id that was just made is taken");
                 Err(CommandError::Internal)
             }
@@ -275,16 +290,53 @@ impl Commands {
         receipt.appended().ok_or(Refused::Failed(CommandError::Internal))
     }
 
-    /// The first answer again, for a retry of the same registration.
-    async fn repeat(&self, id: Uuid, details: PatientDetails) -> Result<Registered, CommandError> {
-        let first = self.first_event(id).await.map_err(|error| {
-            tracing::error!(patient.id = %id, %error, "the first event of a patient could not be read");
-            CommandError::Unavailable
-        })?;
-        let Some((position, first)) = first else {
-            return Err(CommandError::Internal);
+    /// What was registered with a key, if it was used.
+    async fn registered_as(&self, ids: KeyedIds, cause: &Cause) -> Result<Option<First>, CommandError> {
+        self.first_event(ids, cause).await.map_err(|error| {
+            tracing::error!(patient.id = %ids.id, %error, "the first event of a patient could not be read");
+            let store = error.downcast_ref::<eventstore::Error>();
+            store.map_or(CommandError::Unavailable, unavailable)
+        })
+    }
+
+    async fn first_event(
+        &self,
+        ids: KeyedIds,
+        cause: &Cause,
+    ) -> Result<Option<First>, Box<dyn std::error::Error + Send + Sync>> {
+        let both = [ids.id, ids.former].map(|id| id.to_string());
+        let mut connection = self.log.database().reader().await?;
+        let events = EventLog::events_of(
+            &mut connection,
+            Patient::TYPE,
+            &both.each_ref().map(String::as_str),
+            Position::BEGINNING,
+        )
+        .await?;
+        let Some((id, first)) = ids.registration(&cause.actor, events) else {
+            return Ok(None);
         };
-        match first.into_details() {
+        let event = PatientEvent::from_stored(&first.event_type, &first.event_version, &first.payload)?;
+        Ok(Some(First {
+            id,
+            position: first.position,
+            event,
+        }))
+    }
+}
+
+/// The registration that a key was first used for.
+struct First {
+    id: Uuid,
+    position: Position,
+    event: PatientEvent,
+}
+
+impl First {
+    /// Its answer again, for a retry of the same registration.
+    fn again(self, details: PatientDetails) -> Result<Registered, CommandError> {
+        let Self { id, position, event } = self;
+        match event.into_details() {
             Some(first)
                 if first == details || as_parsed_today(&first).is_some_and(|first| first == details) =>
             {
@@ -296,26 +348,6 @@ impl Commands {
             }
             _ => Err(CommandError::IdempotencyKeyReused),
         }
-    }
-
-    async fn first_event(
-        &self,
-        id: Uuid,
-    ) -> Result<Option<(Position, PatientEvent)>, Box<dyn std::error::Error + Send + Sync>> {
-        let mut connection = self.log.database().reader().await?;
-        let id = id.to_string();
-        let events = EventLog::events_of(
-            &mut connection,
-            Patient::TYPE,
-            &[id.as_str()],
-            Position::BEGINNING,
-        )
-        .await?;
-        let Some(first) = events.into_iter().next() else {
-            return Ok(None);
-        };
-        let event = PatientEvent::from_stored(&first.event_type, &first.event_version, &first.payload)?;
-        Ok(Some((first.position, event)))
     }
 }
 

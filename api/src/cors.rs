@@ -13,7 +13,7 @@ use tower::{Layer, ServiceExt};
 use tower_http::cors::CorsLayer;
 use url::{Origin as Parsed, Url};
 
-use crate::host;
+use crate::Api;
 use crate::method::taken;
 
 /// How long a browser may keep what a preflight said.
@@ -74,7 +74,10 @@ impl FromStr for Origin {
 
 /// Which pages may use the API.
 #[derive(Debug, Clone)]
-pub struct Cors(CorsLayer);
+pub struct Cors {
+    origins: Vec<HeaderValue>,
+    layer: CorsLayer,
+}
 
 impl Cors {
     /// Pages of these origins.
@@ -82,24 +85,29 @@ impl Cors {
     pub fn of(origins: impl IntoIterator<Item = Origin>) -> Self {
         let methods: Vec<Method> = taken().filter_map(|name| name.parse().ok()).collect();
         let origins: Vec<_> = origins.into_iter().map(|Origin(origin)| origin).collect();
-        Self(
-            CorsLayer::new()
-                .allow_origin(origins)
-                .allow_methods(methods)
-                .allow_headers(ALLOWED)
-                .expose_headers(EXPOSED)
-                .max_age(MAX_AGE),
-        )
+        let layer = CorsLayer::new()
+            .allow_origin(origins.clone())
+            .allow_methods(methods)
+            .allow_headers(ALLOWED)
+            .expose_headers(EXPOSED)
+            .max_age(MAX_AGE);
+        Self { origins, layer }
+    }
+
+    /// The origins of these pages, as browsers send them.
+    pub(crate) fn origins(&self) -> &[HeaderValue] {
+        &self.origins
     }
 }
 
 /// The middleware: answers preflights itself, and tells browsers who may see the other answers.
-pub(crate) async fn share(State(Cors(layer)): State<Cors>, request: Request, next: Next) -> Response {
-    // The layer takes every OPTIONS for a preflight; others are for the routes to answer, and bad requests to be refused there.
-    if request.method() == Method::OPTIONS && !(is_preflight(&request) && host::check(&request).is_ok()) {
+pub(crate) async fn share(State((cors, api)): State<(Cors, Api)>, request: Request, next: Next) -> Response {
+    // The layer takes every OPTIONS for a preflight. The routes answer others, and refuse those for other hosts.
+    let is_options = request.method() == Method::OPTIONS;
+    if is_options && !(is_preflight(&request) && api.hosts.check(&request, false).is_ok()) {
         return next.run(request).await;
     }
-    match layer.layer(next).oneshot(request).await {
+    match cors.layer.layer(next).oneshot(request).await {
         Ok(response) => response.into_response(),
         Err(never) => match never {},
     }

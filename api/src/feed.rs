@@ -5,27 +5,27 @@
 //! but itself, and what a stream keeps in memory is one chunk, however long the log is. A client that does not read at
 //! all is dropped by the server (`server/stall.rs`).
 //!
-//! What is bounded: how many streams there are ([`STREAMS`]), how many of them read at a time ([`READING`]), what one of
+//! What is bounded: how many streams there are, in all and of each caller (`places`), how many of them read at a time ([`READING`]), what one of
 //! them reads at a time ([`CHUNK`]) and how long that may take ([`READ_TIMEOUT`]).
 
 mod export;
 mod live;
+mod places;
 mod sse;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use eventstore::{Error, EventFilter, EventLog, EventPage, Head, Position, Signal};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::problem::ApiError;
 use crate::reads::ReadError;
+use places::{Place, Places};
 
 pub(crate) use sse::frames;
 
-/// Streams at a time; one more is refused.
-const STREAMS: usize = 100;
 /// Streams that read the database at a time: the other connections of the pool are for everybody else.
 const READING: usize = 2;
 /// Events that a stream reads at a time.
@@ -39,7 +39,7 @@ pub(crate) struct Feed {
     log: EventLog,
     signal: Signal,
     poll: Duration,
-    streams: Arc<Semaphore>,
+    places: Places,
     reading: Arc<Semaphore>,
     stop: CancellationToken,
 }
@@ -51,7 +51,7 @@ impl Feed {
             log,
             signal,
             poll,
-            streams: Arc::new(Semaphore::new(STREAMS)),
+            places: Places::default(),
             reading: Arc::new(Semaphore::new(READING)),
             stop: CancellationToken::new(),
         }
@@ -72,26 +72,25 @@ impl Feed {
         Ok(self.log.page(filter, after, end, limit).await?)
     }
 
-    /// Begins a stream of the events after `after`, which ends as soon as it is no longer `allowed`.
+    /// Begins a stream of the events after `after` for `holder`, if there is access control. It ends as soon as it is no longer
+    /// `allowed`.
     pub(crate) fn open(
         &self,
         filter: EventFilter,
         after: Position,
+        holder: Option<&str>,
         allowed: impl Fn() -> bool + Send + Sync + 'static,
     ) -> Result<Reader, ApiError> {
         if self.stop.is_cancelled() {
             return Err(ApiError::ShuttingDown);
         }
-        let place = Arc::clone(&self.streams)
-            .try_acquire_owned()
-            .map_err(|_| ApiError::TooManyStreams)?;
         Ok(Reader {
             feed: self.clone(),
             filter,
             after,
             allowed: Box::new(allowed),
             ended: None,
-            _place: place,
+            _place: self.places.take(holder)?,
         })
     }
 
@@ -121,7 +120,7 @@ pub(crate) struct Reader {
     allowed: Box<dyn Fn() -> bool + Send + Sync>,
     /// What to do when it ends, however it ends: it is told how far the stream has read.
     ended: Option<Box<dyn FnOnce(Position) + Send + Sync>>,
-    _place: OwnedSemaphorePermit,
+    _place: Place,
 }
 
 impl Reader {

@@ -1,5 +1,7 @@
 //! An entrance to what is private otherwise, for the fuzz targets (`tests/fuzz`).
 
+use std::net::IpAddr;
+
 use axum::http::HeaderMap;
 use domain::{Registration, UrlSchemes};
 use eventstore::{Position, Timestamp};
@@ -8,6 +10,7 @@ use uuid::Uuid;
 use crate::accept::{preferred, prefers_gzip};
 use crate::access::Access;
 use crate::body::JsonObject;
+use crate::clients::Proxies;
 use crate::headers;
 use crate::problem::ApiError;
 use crate::query::Query;
@@ -87,4 +90,10 @@ pub fn headers(headers: &HeaderMap) -> Headers<'_> {
 #[must_use]
 pub fn actor(access: &Access, headers: &HeaderMap) -> String {
     access.caller(headers).actor().to_owned()
+}
+
+/// The client that these headers make of who asks, through proxies, from the address `peer`.
+#[must_use]
+pub fn client(proxies: &Proxies, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
+    proxies.client(peer, headers)
 }

@@ -1,6 +1,10 @@
-//! The header `Host`, which says what a request was sent to. Nothing here is chosen by it, but whoever stands in front may
-//! choose by it, and must not see another host than we do: a request is refused that names none, two, or something
-//! that is none (RFC 9112, section 3.2).
+//! The host that a request is sent to: the header `Host` (RFC 9112, section 3.2), and the authority of an absolute request
+//! target.
+//!
+//! Whatever stands in front of the service may choose by the host, so a request is refused that names none, two, or something
+//! that is no host. Which hosts are accepted is a matter of [`Hosts`].
+
+mod allowed;
 
 use std::net::Ipv6Addr;
 
@@ -11,16 +15,15 @@ use axum::response::{IntoResponse, Response};
 
 use crate::problem::ApiError;
 
-/// Refuses a request without a good `Host`. HTTP/1.0 does without any.
+pub(crate) use allowed::Hosts;
+pub use allowed::{AllowedHost, NoHost};
+
+/// Refuses a request without a valid `Host`. HTTP/1.0 requests may omit it.
 pub(crate) fn check<B>(request: &Request<B>) -> Result<(), ApiError> {
-    if is_good(request.version(), request.headers()) {
-        Ok(())
-    } else {
-        Err(ApiError::InvalidHost)
-    }
+    host_header(request.version(), request.headers()).map(drop)
 }
 
-/// The middleware, where nothing else looks at requests.
+/// The middleware for a listener that accepts every host.
 pub(crate) async fn checked(request: Request<Body>, next: Next) -> Response {
     match check(&request) {
         Ok(()) => next.run(request).await,
@@ -28,28 +31,48 @@ pub(crate) async fn checked(request: Request<Body>, next: Next) -> Response {
     }
 }
 
-fn is_good(version: Version, headers: &HeaderMap) -> bool {
+/// The value of `Host`, which is valid; nothing if an HTTP/1.0 request has none.
+fn host_header(version: Version, headers: &HeaderMap) -> Result<Option<&str>, ApiError> {
     let mut hosts = headers.get_all(header::HOST).iter();
     match (hosts.next(), hosts.next()) {
-        (None, _) => version < Version::HTTP_11,
-        (Some(host), None) => host.to_str().is_ok_and(is_host),
-        (Some(_), Some(_)) => false,
+        (None, _) if version < Version::HTTP_11 => Ok(None),
+        (Some(host), None) => host
+            .to_str()
+            .ok()
+            .filter(|host| split(host).is_some())
+            .map(Some)
+            .ok_or(ApiError::InvalidHost),
+        (None, _) | (Some(_), Some(_)) => Err(ApiError::InvalidHost),
     }
 }
 
-/// Whether it is `uri-host [ ":" port ]` (RFC 9110, section 7.2), with a host, which `http` and `https` need (section 4.2.1).
-fn is_host(value: &str) -> bool {
-    let port = if let Some(rest) = value.strip_prefix('[') {
-        let closed = rest.split_once(']');
-        closed.and_then(|(address, port)| address.parse::<Ipv6Addr>().is_ok().then_some(port))
-    } else {
-        let (name, port) = value.split_at(value.find(':').unwrap_or(value.len()));
-        is_name(name.as_bytes()).then_some(port)
-    };
-    port.is_some_and(|port| port.is_empty() || port.strip_prefix(':').is_some_and(is_port))
+/// The host and the port that a request is sent to, as `host[:port]`; nothing if an HTTP/1.0 request names none. The authority of
+/// an absolute request target takes precedence over `Host` (RFC 9112, section 3.2.2).
+pub(crate) fn target<B>(request: &Request<B>) -> Option<&str> {
+    let header = || host_header(request.version(), request.headers()).ok().flatten();
+    let authority = request.uri().authority();
+    authority.map(|authority| authority.as_str()).or_else(header)
 }
 
-/// `reg-name`, which an IPv4 address is too (RFC 3986, section 3.2.2), of one character and more.
+/// The parts of `uri-host [ ":" port ]` (RFC 9110, section 7.2): the host, in brackets if it is an IPv6 address, and the port,
+/// which may be empty. The host is not empty, which `http` and `https` require (section 4.2.1).
+pub(crate) fn split(value: &str) -> Option<(&str, &str)> {
+    let end = if let Some(rest) = value.strip_prefix('[') {
+        let address = rest.split(']').next()?;
+        address.parse::<Ipv6Addr>().ok()?;
+        address.len() + 2
+    } else {
+        let end = value.find(':').unwrap_or(value.len());
+        is_name(&value.as_bytes()[..end]).then_some(end)?
+    };
+    let (host, port) = value.split_at_checked(end)?;
+    match port.strip_prefix(':') {
+        Some(port) => is_port(port).then_some((host, port)),
+        None => port.is_empty().then_some((host, "")),
+    }
+}
+
+/// `reg-name`, which an IPv4 address is too (RFC 3986, section 3.2.2), of at least one character.
 fn is_name(mut name: &[u8]) -> bool {
     let mut some = false;
     loop {
@@ -88,7 +111,7 @@ mod tests {
             "b%C3%BCcher.example",
             "localhost:",
         ] {
-            assert!(is_host(value), "{value}");
+            assert!(split(value).is_some(), "{value}");
         }
         for value in [
             "",
@@ -115,12 +138,26 @@ mod tests {
             "a\\b",
             "\"a\"",
         ] {
-            assert!(!is_host(value), "{value}");
+            assert!(split(value).is_none(), "{value}");
         }
     }
 
     #[test]
-    fn only_http_1_0_does_without_and_none_has_two() {
+    fn a_host_is_split_from_its_port() {
+        for (value, parts) in [
+            ("localhost", ("localhost", "")),
+            ("localhost:", ("localhost", "")),
+            ("127.0.0.1:8000", ("127.0.0.1", "8000")),
+            ("[::1]", ("[::1]", "")),
+            ("[::1]:8443", ("[::1]", "8443")),
+        ] {
+            assert_eq!(split(value), Some(parts), "{value}");
+        }
+    }
+
+    #[test]
+    fn only_http_1_0_may_omit_the_host_and_nothing_may_repeat_it() {
+        let is_good = |version, headers: &HeaderMap| host_header(version, headers).is_ok();
         let mut headers = HeaderMap::new();
         assert!(is_good(Version::HTTP_10, &headers));
         assert!(!is_good(Version::HTTP_11, &headers));

@@ -47,6 +47,7 @@ mod query;
 pub mod read_log;
 pub mod reads;
 mod routes;
+mod same_origin;
 mod secure;
 mod server;
 mod tls;
@@ -64,13 +65,16 @@ use commands::Commands;
 use feed::Feed;
 use file::File;
 use history::PatientHistory;
+use host::Hosts;
 use limit::Limits;
 use mail::MailDesk;
 use metrics::Metrics;
 use read_log::ReadLog;
 use reads::PatientReads;
+use same_origin::TrustedOrigins;
 
 pub use cors::{Cors, NoOrigin, Origin};
+pub use host::{AllowedHost, NoHost};
 pub use limit::RateLimit;
 pub use metrics::serve_metrics;
 pub use public_url::{NotPublicUrl, PublicUrl};
@@ -93,6 +97,9 @@ pub struct ApiOptions {
     pub proxies: Proxies,
     /// The pages that may use the API from other origins; `None` for none.
     pub cors: Option<Cors>,
+    /// The hosts that requests may be sent to. Loopback names always are among them; without any, an API with access control
+    /// accepts every host.
+    pub allowed_hosts: Vec<AllowedHost>,
     /// Whether browsers are told to come over TLS only.
     pub over_tls: bool,
     /// The URL under which clients reach the API. With it, the addresses in answers are absolute.
@@ -110,6 +117,7 @@ impl Default for ApiOptions {
             rate_limit: None,
             proxies: Proxies::default(),
             cors: None,
+            allowed_hosts: Vec::new(),
             over_tls: false,
             public_url: None,
             document_url_schemes: UrlSchemes::default(),
@@ -155,6 +163,8 @@ pub struct Shared {
     metrics: Metrics,
     mail: Arc<dyn MailDesk>,
     limits: Limits,
+    hosts: Hosts,
+    origins: TrustedOrigins,
     options: ApiOptions,
     clock: Arc<dyn Clock>,
     /// The OpenAPI document, once it was asked for.
@@ -186,6 +196,17 @@ impl Api {
         let shared = Shared {
             commands: Commands::new(log.clone(), appends, Arc::clone(&clock)),
             reads: PatientReads::start(&log),
+            hosts: Hosts::new(
+                access.is_open(),
+                options.allowed_hosts.clone(),
+                options.public_url.as_ref().map(PublicUrl::host),
+            ),
+            origins: TrustedOrigins::new(
+                (options.cors.iter().flat_map(Cors::origins).cloned())
+                    .chain(options.public_url.as_ref().and_then(PublicUrl::origin))
+                    .collect(),
+                options.over_tls,
+            ),
             access,
             history: PatientHistory::new(log.clone()),
             read_log: ReadLog::start(log.database().clone(), Arc::clone(&clock)),

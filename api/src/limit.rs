@@ -12,7 +12,7 @@ mod table;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use tokio::time::Instant;
 
 use crate::access::Caller;
@@ -70,16 +70,13 @@ impl Policy {
 
     /// What to tell a client that stands so.
     fn standing(&self, answer: Answer) -> Standing {
-        let current = match answer {
-            Answer::Allowed { remaining, whole_in } => {
-                format!("\"{}\";r={remaining};t={}", self.name, seconds(whole_in))
-            }
-            // The same moment as Retry-After.
-            Answer::Refused { wait } => format!("\"{}\";r=0;t={}", self.name, seconds(wait)),
+        let (remaining, in_time) = match answer {
+            Answer::Allowed { remaining, whole_in } => (remaining, whole_in),
+            Answer::Refused { wait } => (0, wait),
         };
         Standing {
             policy: self.described.clone(),
-            current: current.try_into().ok(),
+            current: Some((self.name, remaining, seconds(in_time))),
         }
     }
 }
@@ -88,16 +85,28 @@ impl Policy {
 #[derive(Debug, Default)]
 pub(crate) struct Standing {
     policy: Option<HeaderValue>,
-    current: Option<HeaderValue>,
+    /// The policy's name, how much is left, and in how many seconds that changes.
+    current: Option<(&'static str, u64, u64)>,
 }
 
 impl Standing {
+    /// Adds the headers to an answer. If it says in `Retry-After` when to try again, whyever that is, `t` is the same moment, as
+    /// the draft wants it.
     pub(crate) fn tell(self, headers: &mut HeaderMap) {
-        let told = [(RATELIMIT_POLICY, self.policy), (RATELIMIT, self.current)];
-        for (name, value) in told {
-            if let Some(value) = value {
-                headers.insert(name, value);
-            }
+        if let Some(policy) = self.policy {
+            headers.insert(RATELIMIT_POLICY, policy);
+        }
+        let Some((name, remaining, seconds)) = self.current else {
+            return;
+        };
+        let retry_after = headers
+            .get(header::RETRY_AFTER)
+            .and_then(|value| value.to_str().ok());
+        let seconds = retry_after
+            .and_then(|value| value.parse().ok())
+            .unwrap_or(seconds);
+        if let Ok(current) = HeaderValue::try_from(format!("\"{name}\";r={remaining};t={seconds}")) {
+            headers.insert(RATELIMIT, current);
         }
     }
 }

@@ -19,7 +19,6 @@ use uuid::{ClockSequence, NoContext, Uuid};
 use crate::Api;
 use crate::access::Caller;
 use crate::headers::MIN_POSITION;
-use crate::host;
 use crate::limit::Standing;
 use crate::metrics::{self, InFlight};
 use crate::paths::{is_command, is_read_of_a_patient, is_unlimited};
@@ -81,7 +80,7 @@ pub(crate) async fn observe(State(api): State<Api>, mut request: Request<Body>, 
     let caller = api.access.caller_with_newest_keys(request.headers()).await;
     let (standing, admitted) = admit(&api, route, &caller, &request);
     // Nothing more is spent on what is refused here, and more is left for the others.
-    let admitted = admitted.and_then(|()| host::check(&request)).and_then(|()| {
+    let admitted = admitted.and_then(|()| vet(&api, route, &request)).and_then(|()| {
         let hopeless = is_command(&method, route) && api.commands.is_full();
         if hopeless {
             Err(ApiError::Overloaded)
@@ -149,7 +148,7 @@ pub(crate) fn turn_away<B>(api: &Api, request: &Request<B>) -> Option<Response> 
     let (started, _in_flight) = (Instant::now(), InFlight::begin());
     let id = RequestId::of(request, api.clock.as_ref());
     let (standing, admitted) = api.limits.count(&caller, request.extensions(), request.headers());
-    let refusal = admitted.and_then(|()| host::check(request)).err();
+    let refusal = admitted.and_then(|()| vet(api, path, request)).err();
     let response = refuse(refusal.unwrap_or(ApiError::Overloaded), method, path, started);
     let response = told(response, standing, &id, &RequestTrace::given(request.headers()));
     Some(secure(response, OverTls(api.options.over_tls)))
@@ -180,6 +179,12 @@ fn admit(
         return (Standing::default(), Ok(()));
     }
     api.limits.count(caller, request.extensions(), request.headers())
+}
+
+/// Refuses a request that is not for this service, and one that a page of another origin makes a browser send.
+fn vet<B>(api: &Api, route: &str, request: &Request<B>) -> Result<(), ApiError> {
+    api.hosts.check(request, is_unlimited(route))?;
+    api.origins.check(request)
 }
 
 /// Adds the headers by which the request is found again.

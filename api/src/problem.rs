@@ -74,6 +74,10 @@ pub enum ApiError {
     BodyTooSlow,
     /// No `Host`, more than one, or one that is none.
     InvalidHost,
+    /// The request is for a host that the service does not answer to.
+    HostNotAllowed,
+    /// A page of another origin makes a browser send the request.
+    CrossOrigin,
     /// Fields were refused.
     Invalid(Vec<FieldProblem>),
     /// An active patient has that email.
@@ -124,6 +128,8 @@ pub enum ApiError {
     Overloaded,
     /// As many streams are open as may be.
     TooManyStreams,
+    /// The caller has this many streams open, the most that one may have.
+    TooManyOwnStreams(usize),
     /// The process is shutting down.
     ShuttingDown,
     /// The database cannot be reached.
@@ -161,6 +167,8 @@ impl ApiError {
             Self::TooLarge(_) => &kinds::TOO_LARGE,
             Self::BodyTooSlow => &kinds::BODY_TOO_SLOW,
             Self::InvalidHost => &kinds::INVALID_HOST,
+            Self::HostNotAllowed => &kinds::HOST_NOT_ALLOWED,
+            Self::CrossOrigin => &kinds::CROSS_ORIGIN,
             Self::Invalid(_) => &kinds::INVALID_REQUEST,
             Self::EmailTaken => &kinds::EMAIL_TAKEN,
             Self::IdempotencyKeyReused => &kinds::IDEMPOTENCY_KEY_REUSED,
@@ -185,6 +193,7 @@ impl ApiError {
             Self::TooManyRequests(_) => &kinds::TOO_MANY_REQUESTS,
             Self::Overloaded => &kinds::OVERLOADED,
             Self::TooManyStreams => &kinds::TOO_MANY_STREAMS,
+            Self::TooManyOwnStreams(_) => &kinds::TOO_MANY_OWN_STREAMS,
             Self::ShuttingDown => &kinds::SHUTTING_DOWN,
             Self::Unavailable => &kinds::UNAVAILABLE,
             Self::ReadOnly => &kinds::DATABASE_READ_ONLY,
@@ -194,11 +203,12 @@ impl ApiError {
         }
     }
 
-    /// How to authenticate (RFC 6750, section 3), if that is what is missing.
+    /// What is missing to be allowed (RFC 6750, section 3), if that is why the request is refused.
     const fn challenge(&self) -> Option<&'static str> {
         match self {
             Self::Unauthorized => Some("Bearer"),
             Self::InvalidToken => Some("Bearer error=\"invalid_token\""),
+            Self::Forbidden => Some("Bearer error=\"insufficient_scope\""),
             _ => None,
         }
     }
@@ -210,6 +220,11 @@ impl ApiError {
             Self::TooLarge(most) => format!("The body may have at most {most} bytes."),
             Self::PreconditionFailed(sequence) => {
                 format!("The patient's present ETag is \"{sequence}\". Read it again and decide anew.")
+            }
+            Self::TooManyOwnStreams(open) => {
+                format!(
+                    "This caller has {open} streams open, the most that one caller may have. Close one first."
+                )
             }
             Self::NotToBeRetried(state) => {
                 format!("The mail is {state}; only one that is dead or failed can be tried again.")

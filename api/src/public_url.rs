@@ -62,6 +62,12 @@ impl PublicUrl {
         &self.host
     }
 
+    /// The origin of its pages, as browsers send it.
+    pub(crate) fn origin(&self) -> Option<HeaderValue> {
+        let origin = Url::parse(&self.text).ok()?.origin();
+        HeaderValue::try_from(origin.ascii_serialization()).ok()
+    }
+
     /// Makes the addresses in `Location` and `Link` absolute. Handlers write them as paths from the root.
     pub(crate) fn complete(&self, headers: &mut HeaderMap) {
         if let Some(location) = headers.get_mut(header::LOCATION) {

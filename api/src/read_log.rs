@@ -8,7 +8,7 @@
 use std::sync::{Arc, Mutex};
 
 use eventstore::database::Value;
-use eventstore::{Batch, Clock, Coalescer, Database, Position, Rejected, Row, Session, Timestamp};
+use eventstore::{Batch, Clock, Coalescer, Database, Dialect, Position, Rejected, Row, Session, Timestamp};
 use serde::Serialize;
 use tokio_util::task::TaskTracker;
 use utoipa::ToSchema;
@@ -271,12 +271,18 @@ impl ReadLog {
         let text = |id: Option<Uuid>| id.map(|id| id.to_string());
         let (after, patient) = (text(wanted.after).unwrap_or_default(), text(wanted.patient));
         let mut sql = format!("SELECT {COLUMNS} FROM audit_reads WHERE id > ?");
-        for (column, given) in [
-            ("patient_id", patient.is_some()),
-            ("actor", wanted.actor.is_some()),
-        ] {
-            if given {
-                sql.extend([" AND ", column, " = ?"]);
+        if patient.is_some() {
+            sql.push_str(" AND patient_id = ?");
+        }
+        let mut actors = Vec::new();
+        if let Some(actor) = wanted.actor.as_deref() {
+            actors.push(actor);
+            sql.push_str(" AND actor = ?");
+            if self.database.dialect() == Dialect::MySql {
+                // The column's collation ignores case and accents, which is good enough for the index. A binary collation would have
+                // programs of before the migration read bytes where they expect text.
+                actors.push(actor);
+                sql.push_str(" AND CAST(actor AS BINARY) = CAST(? AS BINARY)");
             }
         }
         sql.push_str(" ORDER BY id LIMIT ?");
@@ -284,7 +290,7 @@ impl ReadLog {
         let rows = connection
             .query(&sql)
             .bind(after.as_str())
-            .bind_all(patient.as_deref().into_iter().chain(wanted.actor.as_deref()))
+            .bind_all(patient.as_deref().into_iter().chain(actors))
             .bind(i64::from(limit))
             .fetch_all()
             .await?;

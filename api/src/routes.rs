@@ -72,7 +72,7 @@ fn routes() -> Routes {
 pub fn router(api: Api) -> Router {
     // In front of what observes: a preflight is neither authenticated nor counted.
     let cors = api.options.cors.clone();
-    let cors = cors.map(|cors| from_fn_with_state(cors, share));
+    let cors = cors.map(|cors| from_fn_with_state((cors, api.clone()), share));
     // Together, since each that a router is given alone costs every request an allocation.
     let layers = ServiceBuilder::new()
         .map_response({

@@ -51,6 +51,7 @@ pub enum TlsError {
 #[derive(Debug, Clone)]
 pub struct Certificate {
     key: Arc<CertifiedKey>,
+    begins: Timestamp,
     ends: Timestamp,
 }
 
@@ -64,7 +65,8 @@ impl Certificate {
         let chain: Vec<_> = CertificateDer::pem_slice_iter(chain)
             .collect::<Result<_, _>>()
             .map_err(|_| TlsError::Unreadable)?;
-        let ends = ends(chain.first().ok_or(TlsError::NoCertificate)?).ok_or(TlsError::Unreadable)?;
+        let (begins, ends) =
+            validity(chain.first().ok_or(TlsError::NoCertificate)?).ok_or(TlsError::Unreadable)?;
         let key = PrivateKeyDer::from_pem_slice(key).map_err(|_| TlsError::NoKey)?;
         let key =
             CertifiedKey::from_der(chain, key, &ring::default_provider()).map_err(|error| match error {
@@ -74,8 +76,15 @@ impl Certificate {
             })?;
         Ok(Self {
             key: Arc::new(key),
+            begins,
             ends,
         })
+    }
+
+    /// The moment before which no client accepts it.
+    #[must_use]
+    pub const fn begins(&self) -> Timestamp {
+        self.begins
     }
 
     /// The moment from which no client accepts it any more.
@@ -85,10 +94,15 @@ impl Certificate {
     }
 }
 
-fn ends(certificate: &CertificateDer<'_>) -> Option<Timestamp> {
+/// When a certificate begins to be valid, and when it ends.
+fn validity(certificate: &CertificateDer<'_>) -> Option<(Timestamp, Timestamp)> {
     let certificate = x509_cert::Certificate::from_der(certificate).ok()?;
-    let ends = certificate.tbs_certificate.validity.not_after.to_unix_duration();
-    i64::try_from(ends.as_micros()).ok().map(Timestamp::from_micros)
+    let validity = certificate.tbs_certificate.validity;
+    let moment = |time: x509_cert::time::Time| {
+        let micros = time.to_unix_duration().as_micros();
+        i64::try_from(micros).ok().map(Timestamp::from_micros)
+    };
+    Some((moment(validity.not_before)?, moment(validity.not_after)?))
 }
 
 /// What new connections are given.

@@ -14,6 +14,7 @@ mod rows;
 mod script;
 mod session;
 mod sqlite;
+mod sqlite_file;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -37,6 +37,7 @@ pub mod log;
 pub mod merkle;
 pub mod metrics;
 pub mod overview;
+pub mod private;
 pub mod proof;
 pub mod rebuild;
 pub mod repository;

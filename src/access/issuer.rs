@@ -1,9 +1,10 @@
 //! The issuer of JWTs, from the settings: which tokens are good, and where its keys come from.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
-use api::access::{Algorithms, Issuer, IssuerOptions, Keys};
+use api::access::{Algorithms, Issuer, IssuerOptions, IssuerOptionsError, Keys};
 use eventstore::Clock;
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -16,7 +17,7 @@ use crate::watch::Watched;
 /// Where the keys come from.
 enum Source {
     File(Watched<Keys>),
-    Url(KeySource),
+    Url(Box<KeySource>),
 }
 
 /// The issuer, and what keeps its keys as they are there.
@@ -26,66 +27,109 @@ pub(super) struct Opened {
     source: Source,
 }
 
-/// The issuer, if the settings name one. Waits until its keys can be had.
-pub(super) async fn open(
-    settings: &IssuerSettings,
-    clock: &Arc<dyn Clock>,
-) -> anyhow::Result<Option<Opened>> {
-    let said = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
-    let file = settings
-        .auth_jwks_file
-        .as_deref()
-        .filter(|file| !file.as_os_str().is_empty());
-    let (issuer, url) = (said(&settings.auth_jwt_issuer), said(&settings.auth_jwks_url));
-    let Some(issuer) = issuer else {
-        if file.is_some() || url.is_some() || said(&settings.auth_jwt_audience).is_some() {
-            bail!("there are settings for JWTs, but AUTH_JWT_ISSUER is not set");
-        }
-        return Ok(None);
-    };
-    let audience = said(&settings.auth_jwt_audience).context(
-        "AUTH_JWT_ISSUER is set, and AUTH_JWT_AUDIENCE is not: tokens for others would be good here",
-    )?;
-    let (source, keys) = match (file, url) {
-        (Some(path), None) => {
-            let named = vec![("AUTH_JWKS_FILE", path.to_owned())];
-            let (file, keys) = Watched::open(named, |contents| {
-                Ok(Keys::parse(std::str::from_utf8(&contents.concat())?)?)
-            })
-            .await?;
-            if keys.count() == 0 {
-                let why = keys.left_out().first().map_or("it is empty", |why| why);
-                bail!(
-                    "AUTH_JWKS_FILE {} has no key that can be used: {why}",
-                    path.display()
-                );
+/// The issuer as the settings have it, and where its keys are to come from. Nothing was asked for yet.
+pub(super) struct Plan {
+    options: IssuerOptions,
+    issuer: String,
+    from: KeysFrom,
+}
+
+enum KeysFrom {
+    File(PathBuf),
+    Url(Box<KeySource>),
+}
+
+impl Plan {
+    /// The issuer, if the settings name one.
+    ///
+    /// # Errors
+    ///
+    /// Whatever no waiting for the issuer, or for a file to change, could make right.
+    pub(super) fn of(settings: &IssuerSettings, clock: &Arc<dyn Clock>) -> anyhow::Result<Option<Self>> {
+        let said = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
+        let file = settings
+            .auth_jwks_file
+            .as_deref()
+            .filter(|file| !file.as_os_str().is_empty());
+        let (issuer, url) = (said(&settings.auth_jwt_issuer), said(&settings.auth_jwks_url));
+        let Some(issuer) = issuer else {
+            if file.is_some() || url.is_some() || said(&settings.auth_jwt_audience).is_some() {
+                bail!("there are settings for JWTs, but AUTH_JWT_ISSUER is not set");
             }
-            (Source::File(file), keys)
+            return Ok(None);
+        };
+        let audience = said(&settings.auth_jwt_audience).context(
+            "AUTH_JWT_ISSUER is set, and AUTH_JWT_AUDIENCE is not: tokens for others would be good here",
+        )?;
+        let algorithms: Algorithms = settings
+            .auth_jwt_algorithms
+            .parse()
+            .context("AUTH_JWT_ALGORITHMS")?;
+        let options = IssuerOptions::new(
+            issuer.clone(),
+            audience,
+            algorithms,
+            settings.auth_jwt_type,
+            settings.auth_jwt_roles_claim.clone(),
+        );
+        let options = options.map_err(|error| {
+            let setting = match error {
+                IssuerOptionsError::Issuer => "AUTH_JWT_ISSUER",
+                IssuerOptionsError::Audience => "AUTH_JWT_AUDIENCE",
+                IssuerOptionsError::RolesClaim => "AUTH_JWT_ROLES_CLAIM",
+            };
+            anyhow::Error::new(error).context(setting)
+        })?;
+        let from = match (file, url) {
+            (Some(path), None) => KeysFrom::File(path.to_owned()),
+            (None, Some(url)) => KeysFrom::Url(Box::new(KeySource::new(&url, Arc::clone(clock))?)),
+            _ => bail!(
+                "AUTH_JWT_ISSUER is set: expected one of AUTH_JWKS_URL and AUTH_JWKS_FILE, for its keys"
+            ),
+        };
+        Ok(Some(Self {
+            options,
+            issuer,
+            from,
+        }))
+    }
+
+    /// The issuer with its keys. Waits until they can be had.
+    pub(super) async fn open(self, clock: &Arc<dyn Clock>) -> anyhow::Result<Opened> {
+        let (source, keys) = match self.from {
+            KeysFrom::File(path) => {
+                let shown = path.display().to_string();
+                let named = vec![("AUTH_JWKS_FILE", path)];
+                let (file, keys) = Watched::open(named, |contents| {
+                    Ok(Keys::parse(std::str::from_utf8(&contents.concat())?)?)
+                })
+                .await?;
+                if keys.count() == 0 {
+                    let why = keys.left_out().first().map_or("it is empty", |why| why);
+                    bail!("AUTH_JWKS_FILE {shown} has no key that can be used: {why}");
+                }
+                (Source::File(file), keys)
+            }
+            KeysFrom::Url(mut source) => {
+                let keys = source.first().await;
+                (Source::Url(source), keys)
+            }
+        };
+        let usable = keys.count_for(self.options.algorithms());
+        if usable == 0 {
+            tracing::warn!(
+                access.keys = keys.count(),
+                "none of the issuer's keys is for an algorithm of AUTH_JWT_ALGORITHMS: all of its tokens are refused"
+            );
         }
-        (None, Some(url)) => {
-            let mut source = KeySource::new(&url, Arc::clone(clock))?;
-            let keys = source.first().await;
-            (Source::Url(source), keys)
-        }
-        _ => bail!("AUTH_JWT_ISSUER is set: expected one of AUTH_JWKS_URL and AUTH_JWKS_FILE, for its keys"),
-    };
-    let described = format!("by JWT of {issuer}; {} of its keys known", keys.count());
-    let algorithms: Algorithms = settings
-        .auth_jwt_algorithms
-        .parse()
-        .context("AUTH_JWT_ALGORITHMS")?;
-    let options = IssuerOptions {
-        issuer,
-        audience,
-        algorithms,
-        roles_claim: settings.auth_jwt_roles_claim.clone(),
-    };
-    let issuer = Issuer::new(options, keys, Arc::clone(clock)).context("AUTH_JWT_ISSUER")?;
-    Ok(Some(Opened {
-        issuer,
-        described,
-        source,
-    }))
+        let described = format!("by JWT of {}; {} of its keys known", self.issuer, keys.count());
+        let issuer = Issuer::new(self.options, keys, Arc::clone(clock));
+        Ok(Opened {
+            issuer,
+            described,
+            source,
+        })
+    }
 }
 
 /// Takes other keys.

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use api::access::TokenType;
 use clap::Args;
 
 use super::values::path;
@@ -30,7 +31,16 @@ pub(crate) struct IssuerSettings {
     #[arg(long, env, global = true, default_value = "RS256,PS256,ES256,EdDSA")]
     pub(crate) auth_jwt_algorithms: String,
 
+    /// The typ in the header of its tokens: `at+jwt`, or `any` for an issuer whose access tokens do not have it, such as Keycloak
+    #[arg(long, env, global = true, default_value = "at+jwt", value_parser = token_type)]
+    pub(crate) auth_jwt_type: TokenType,
+
     /// The claim that holds the roles: an array, or a text with spaces; points lead into objects, as in `realm_access.roles`
     #[arg(long, env, global = true, default_value = "roles")]
     pub(crate) auth_jwt_roles_claim: String,
+}
+
+fn token_type(text: &str) -> Result<TokenType, String> {
+    text.parse()
+        .map_err(|error: api::access::TokenTypeError| error.to_string())
 }

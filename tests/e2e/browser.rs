@@ -2,18 +2,27 @@
 
 use std::time::Duration;
 
+use axum::Router;
+use axum::response::Html;
 use fantoccini::{Client as Browser, ClientBuilder, Locator};
 use hyper_util::client::legacy::connect::HttpConnector;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use testkit::{Program, WebDriver, free_port, wait_until};
+use tokio::net::TcpListener;
 
 use crate::client::Client;
 use crate::rig::{SOON, patients};
 
+/// The name of a page whose server has its own address first, and then that of this machine (DNS rebinding): to the browser, both
+/// are one origin.
+const REBOUND: &str = "evil.example";
+
 async fn open(driver: &WebDriver) -> Browser {
+    let mut options = driver.options();
+    options.push(format!("--host-resolver-rules=MAP {REBOUND} 127.0.0.1"));
     let capabilities = json!({
-        "goog:chromeOptions": {"binary": driver.browser(), "args": driver.options()},
+        "goog:chromeOptions": {"binary": driver.browser(), "args": options},
         "goog:loggingPrefs": {"browser": "ALL"},
     });
     ClientBuilder::new(HttpConnector::new())
@@ -125,6 +134,97 @@ async fn redoc_shows_the_whole_description() {
         let styled = browser.execute(family, Vec::new()).await.unwrap();
         assert_eq!(styled, "sticky", "its styles are applied");
         assert_eq!(console(driver, browser).await, [""; 0]);
+    })
+    .await;
+}
+
+/// A server whose one page is empty, and of another origin than the API.
+async fn elsewhere() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let page = Router::new().fallback(async || Html("<title>elsewhere</title>"));
+    tokio::spawn(async move { axum::serve(listener, page).await });
+    port
+}
+
+/// Has the page that is shown send a request, as a form could, and gives the status, or 0 if the browser shows none.
+async fn send(browser: &Browser, method: &str, url: &str) -> u64 {
+    let script = "const [method, url, done] = arguments;
+        const mode = new URL(url).origin === location.origin ? 'same-origin' : 'no-cors';
+        fetch(url, {method, mode, headers: {'content-type': 'text/plain'}, body: method === 'GET' ? undefined : '{}'})
+            .then(answer => done(answer.status), error => done(String(error)))";
+    let status = browser
+        .execute_async(script, vec![json!(method), json!(url)])
+        .await
+        .unwrap();
+    status
+        .as_u64()
+        .unwrap_or_else(|| panic!("{method} {url}: {status}"))
+}
+
+/// How many requests the API has answered with this status on a route.
+async fn answered(client: &Client, route: &str, status: u16) -> u64 {
+    let page = client.get("/metrics").await.unwrap().text().await.unwrap();
+    let count = page.lines().find(|line| {
+        line.contains("duration_seconds_count{")
+            && [format!("route=\"{route}\""), format!("status=\"{status}\"")]
+                .iter()
+                .all(|label| line.contains(label.as_str()))
+    });
+    count.map_or(0, |line| line.rsplit(' ').next().unwrap().parse().unwrap())
+}
+
+const UNSAFE: [&str; 2] = ["/projections/patient_view/rebuild", "/mail/dead/retry"];
+
+#[tokio::test]
+async fn a_page_of_another_origin_changes_nothing() {
+    in_a_browser(async |_, browser, client| {
+        let port = elsewhere().await;
+        // Of another site, and of the same site with another port.
+        for (page, number) in ["localhost", "127.0.0.1"].into_iter().zip(1..) {
+            browser.goto(&format!("http://{page}:{port}/")).await.unwrap();
+            for path in UNSAFE {
+                assert_eq!(
+                    send(browser, "POST", &client.url(path)).await,
+                    0,
+                    "{page} sees no answer"
+                );
+                assert_eq!(answered(client, path, 403).await, number, "{path} from {page}");
+                assert_eq!(answered(client, path, 202).await, 0, "{path} from {page}");
+            }
+        }
+        // A page without an origin of its own.
+        browser
+            .goto("data:text/html,<title>nowhere</title>")
+            .await
+            .unwrap();
+        assert_eq!(send(browser, "POST", &client.url(UNSAFE[0])).await, 0);
+        assert_eq!(answered(client, UNSAFE[0], 403).await, 3);
+        // The API's own page may.
+        browser.goto(&client.url("/docs")).await.unwrap();
+        for path in UNSAFE {
+            assert_eq!(send(browser, "POST", &client.url(path)).await, 202, "{path}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_page_whose_name_leads_here_is_shown_nothing_and_changes_nothing() {
+    in_a_browser(async |_, browser, client| {
+        let url = |path: &str| format!("http://{REBOUND}:{}{path}", client.port());
+        browser.goto(&url("/getPatients")).await.unwrap();
+        let shown = text(browser).await;
+        assert!(shown.contains("/problems/host-not-allowed"), "{shown}");
+        // The page of this origin that there is at all.
+        browser.goto(&url("/health/live")).await.unwrap();
+        for path in UNSAFE {
+            assert_eq!(send(browser, "POST", &url(path)).await, 421, "{path}");
+        }
+        for path in ["/patients", "/events", "/docs"] {
+            assert_eq!(send(browser, "GET", &url(path)).await, 421, "{path}");
+        }
+        assert_eq!(answered(client, UNSAFE[0], 202).await, 0);
     })
     .await;
 }

@@ -54,6 +54,12 @@ fn a_wrong_setting_is_named_with_what_it_expects() {
         ("MAIL_CONNECT_TIMEOUT", "0s", "expected 1s to 1h"),
         ("LOG", "nonsense=nonsense=nonsense", "a level such as info"),
         (
+            "ALLOWED_HOSTS",
+            "http://clinic.example.com",
+            "a host without scheme and port",
+        ),
+        ("AUTH_JWT_TYPE", "id_token", "expected at+jwt"),
+        (
             "MAIL_DKIM_KEY_FILE",
             "-----BEGIN PRIVATE KEY-----\nhunter2",
             "the path of a file",
@@ -113,7 +119,7 @@ async fn listens(command: &mut std::process::Command, port: u16) -> (bool, Strin
 async fn it_serves_other_machines_only_with_tokens_or_when_it_is_told_to() {
     let folder = TempDir::new().unwrap();
     let (_, made) = run(patients("token").args(["new", "--role", "clerk", "--name", "desk"]));
-    for name in ["", "#desk", "a,b", "a b"] {
+    for name in ["", "#desk", "a,b", "a b", "anonymous"] {
         let (made, said) = run(patients("token").args(["new", "--role", "clerk", "--name", name]));
         assert!(!made && said.contains("--name: expected"), "{name}: {said}");
     }
@@ -145,6 +151,14 @@ async fn it_serves_other_machines_only_with_tokens_or_when_it_is_told_to() {
             "expected one or the other",
         ),
         (&[("AUTH_TOKENS_FILE", "missing")], "AUTH_TOKENS_FILE missing"),
+        (
+            &[("AUTH_TOKENS", &format!("{line},{line}"))],
+            "line 1: the hash is that of line 1 too",
+        ),
+        (
+            &[("AUTH_TOKENS", &line.replace("desk", "anonymous"))],
+            "line 1: anonymous is the name of callers",
+        ),
     ] {
         let (ready, said) = listens(&mut serve(settings), port).await;
         assert!(!ready && said.contains(expected), "{settings:?}: {said}");
@@ -152,6 +166,13 @@ async fn it_serves_other_machines_only_with_tokens_or_when_it_is_told_to() {
     }
     let (ready, said) = listens(&mut serve(&[("AUTH", "off")]), port).await;
     assert!(ready && said.contains("open to everybody (AUTH=off)"), "{said}");
+    assert!(said.contains("name the others in ALLOWED_HOSTS"), "{said}");
+    let every = [("AUTH", "off"), ("ALLOWED_HOSTS", "*")];
+    let (ready, said) = listens(&mut serve(&every), port).await;
+    assert!(
+        ready && said.contains("ALLOWED_HOSTS=* and no access tokens"),
+        "{said}"
+    );
     let (ready, said) = listens(&mut serve(&[("AUTH_TOKENS", line)]), port).await;
     assert!(ready && said.contains("by access token; 1 known"), "{said}");
     assert!(!said.contains(token), "{said}");

@@ -1,5 +1,7 @@
 //! The embedded default: no server, no setting.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::Duration;
 
@@ -110,4 +112,55 @@ async fn what_was_answered_is_there_after_kill_9() {
         mails(folder.path()).len() == 200
     })
     .await;
+}
+
+/// The rights of a file or a folder.
+fn mode(path: &Path) -> u32 {
+    std::fs::metadata(path).unwrap().permissions().mode() & 0o777
+}
+
+#[tokio::test]
+async fn what_holds_personal_data_is_its_owners_alone_whatever_the_umask_and_whoever_could_read_it_before() {
+    let folder = TempDir::new().unwrap();
+    let port = free_port();
+    let client = Client::new(port);
+    for (umask, number) in [("000", 1), ("0277", 2)] {
+        let mut command = std::process::Command::new("sh");
+        command
+            .args([
+                "-c",
+                "umask $0; exec $1 serve",
+                umask,
+                env!("CARGO_BIN_EXE_patients"),
+            ])
+            .current_dir(folder.path())
+            .env("HTTP_ADDR", format!("127.0.0.1:{port}"))
+            .env("RATE_LIMIT", "off");
+        let program = Program::start(&command);
+        wait_until(SOON, "it is ready", async || client.ready().await).await;
+        let registered = client.register(&format!("{number}@example.com")).await.unwrap();
+        assert_eq!(registered.status(), StatusCode::CREATED);
+        wait_until(SOON, "the mail is written", async || {
+            mails(folder.path()).len() == number
+        })
+        .await;
+        let data = folder.path().join("data");
+        for path in [data.clone(), data.join("outbox")] {
+            assert_eq!(mode(&path), 0o700, "{}", path.display());
+        }
+        for name in ["patients.db", "patients.db-wal", "patients.db-shm"] {
+            assert_eq!(mode(&data.join(name)), 0o600, "{name}");
+        }
+        for mail in std::fs::read_dir(data.join("outbox")).unwrap() {
+            assert_eq!(mode(&mail.unwrap().path()), 0o600);
+        }
+        program.kill9().await;
+        // As an earlier version left them.
+        for name in ["patients.db", "patients.db-wal", "patients.db-shm"] {
+            let path = data.join(name);
+            if path.exists() {
+                std::fs::set_permissions(path, Permissions::from_mode(0o644)).unwrap();
+            }
+        }
+    }
 }

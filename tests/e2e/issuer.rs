@@ -228,6 +228,9 @@ async fn settings_for_jwts_that_let_in_too_many_or_nobody_are_refused() {
     let empty = file.to_str().unwrap();
     let issuer = ("AUTH_JWT_ISSUER", ISSUER);
     let audience = ("AUTH_JWT_AUDIENCE", "patients");
+    // Nobody is there, so that waiting for it would never end.
+    let away = format!("http://127.0.0.1:{}/keys", free_port());
+    let away = ("AUTH_JWKS_URL", away.as_str());
     for (settings, expected) in [
         (&[issuer][..], "AUTH_JWT_AUDIENCE is not"),
         (
@@ -251,6 +254,37 @@ async fn settings_for_jwts_that_let_in_too_many_or_nobody_are_refused() {
                 ("AUTH_JWKS_URL", "https://id.example.com"),
             ],
             "expected one of",
+        ),
+        (
+            &[issuer, audience, away, ("AUTH_JWT_ALGORITHMS", "none")],
+            "AUTH_JWT_ALGORITHMS",
+        ),
+        (
+            &[issuer, audience, away, ("AUTH_JWT_ALGORITHMS", "RS256,HS256")],
+            "AUTH_JWT_ALGORITHMS",
+        ),
+        (
+            &[issuer, audience, away, ("AUTH_JWT_ALGORITHMS", "")],
+            "AUTH_JWT_ALGORITHMS",
+        ),
+        (
+            &[issuer, audience, away, ("AUTH_JWT_ROLES_CLAIM", "realm..roles")],
+            "AUTH_JWT_ROLES_CLAIM",
+        ),
+        (
+            &[issuer, audience, away, ("AUTH_JWT_TYPE", "ID")],
+            "expected at+jwt",
+        ),
+        (&[("AUTH_JWT_ISSUER", "a#b"), audience, away], "AUTH_JWT_ISSUER"),
+        (&[issuer, ("AUTH_JWT_AUDIENCE", " "), away], "AUTH_JWT_AUDIENCE"),
+        (&[issuer, away], "AUTH_JWT_AUDIENCE is not"),
+        (
+            &[issuer, audience, away, ("AUTH", "off")],
+            "expected one or the other",
+        ),
+        (
+            &[issuer, audience, away, ("TLS_CERT_FILE", "cert.pem")],
+            "only one of them is set",
         ),
     ] {
         let mut command = patients("serve");

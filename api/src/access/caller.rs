@@ -3,6 +3,9 @@
 use super::{Role, Roles};
 use crate::problem::ApiError;
 
+/// The actor when nobody is known; no access token may have it as its name.
+pub(super) const ANONYMOUS: &str = "anonymous";
+
 /// Who sent a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Caller {
@@ -25,8 +28,16 @@ impl Caller {
     /// The actor in the metadata of events, and in the record of reads.
     pub(crate) fn actor(&self) -> &str {
         match self {
-            Self::Anybody | Self::Nobody | Self::Refused => "anonymous",
+            Self::Anybody | Self::Nobody | Self::Refused => ANONYMOUS,
             Self::Known { actor, .. } => actor,
+        }
+    }
+
+    /// The actor, if it is somebody we know.
+    pub(crate) fn known(&self) -> Option<&str> {
+        match self {
+            Self::Known { actor, .. } => Some(actor),
+            Self::Anybody | Self::Nobody | Self::Refused => None,
         }
     }
 }

@@ -2,11 +2,13 @@
 //!
 //! `jsonwebtoken` reads keys and checks signatures, with ring underneath (`provider`). What is around that is here, because
 //! it has to be stricter: the time comes from our clock, no member may be there twice, nothing that is critical is passed
-//! over, and a key is only ever used for what it says it is for.
+//! over, a key is only ever used for what it says it is for, and tokens of the issuer that are no access tokens are refused.
 
 mod claims;
 mod issuer;
+mod json;
 mod keys;
+mod options;
 mod provider;
 mod refused;
 
@@ -14,8 +16,9 @@ use std::str::FromStr;
 
 use jsonwebtoken::{Algorithm, AlgorithmFamily};
 
-pub use issuer::{Issuer, IssuerOptions, NotAnIssuer};
+pub use issuer::Issuer;
 pub use keys::{Keys, KeysError};
+pub use options::{IssuerOptions, IssuerOptionsError, TokenType, TokenTypeError};
 pub(super) use refused::Refusal;
 
 /// The longest token that is looked at, in bytes.

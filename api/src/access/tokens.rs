@@ -1,11 +1,13 @@
 //! Access tokens. The service knows only their hashes.
 
+use std::collections::HashMap;
 use std::fmt;
 
 use sha2::{Digest, Sha256};
 use subtle::{Choice, ConditionallySelectable, ConstantTimeEq};
 
 use super::Role;
+use super::caller::ANONYMOUS;
 
 /// How every token begins, so that one that leaked is recognised.
 const PREFIX: &str = "pat_";
@@ -67,6 +69,17 @@ pub enum TokenError {
     /// A line is not of the form.
     #[error("line {0}: expected a name, a role (clerk, auditor or operator) and the 64 digits of a hash")]
     Line(usize),
+    /// The name is that of callers without a token.
+    #[error("line {0}: {ANONYMOUS} is the name of callers without a token: expected another")]
+    Anonymous(usize),
+    /// Two entries have the same hash, so nobody could tell whose token it is.
+    #[error("line {line}: the hash is that of line {first} too: expected a token of its own for each")]
+    Twice {
+        /// The later line.
+        line: usize,
+        /// The earlier one.
+        first: usize,
+    },
     /// There are too many.
     #[error("there are more than {MOST} tokens")]
     TooMany,
@@ -75,20 +88,28 @@ pub enum TokenError {
 impl Tokens {
     /// Reads lines of `name role hash`, also with commas between. What follows a `#` on a line is a comment. The hash is
     /// SHA-256 in hexadecimal digits. Names have 1 to 64 letters, digits and `-_.@`, and several tokens
-    /// may have the same, so that one can be replaced by the next.
+    /// may have the same, so that one can be replaced by the next; but no two the same hash, and none the name `anonymous`.
     ///
     /// # Errors
     ///
     /// [`TokenError`].
     pub fn parse(text: &str) -> Result<Self, TokenError> {
         let mut holders = Vec::new();
+        let mut lines = HashMap::new();
         for (number, line) in (1..).zip(text.lines()) {
             let said = line.split_once('#').map_or(line, |(said, _)| said);
             for entry in said.split(',').filter(|entry| !entry.trim().is_empty()) {
                 if holders.len() == MOST {
                     return Err(TokenError::TooMany);
                 }
-                holders.push(holder(entry).ok_or(TokenError::Line(number))?);
+                let holder = holder(entry).ok_or(TokenError::Line(number))?;
+                if holder.name.eq_ignore_ascii_case(ANONYMOUS) {
+                    return Err(TokenError::Anonymous(number));
+                }
+                if let Some(first) = lines.insert(holder.hash, number) {
+                    return Err(TokenError::Twice { line: number, first });
+                }
+                holders.push(holder);
             }
         }
         Ok(Self(holders))
@@ -200,13 +221,41 @@ mod tests {
             format!("{} clerk {hash}", "n".repeat(65)),
             format!("de\u{7}sk clerk {hash}"),
         ] {
-            let good = format!("desk clerk {hash}");
-            let error = Tokens::parse(&format!("# first, of two\n{good}, {good}\n{line}")).unwrap_err();
+            let good = format!("desk clerk {}, desk clerk {}", "1".repeat(64), "2".repeat(64));
+            let error = Tokens::parse(&format!("# first, of two\n{good}\n{line}")).unwrap_err();
             assert_eq!(error, TokenError::Line(3), "{line}");
         }
         assert_eq!(Tokens::parse(" \n# only\n,").unwrap().count(), 0);
-        let many = format!("desk clerk {hash}\n").repeat(1001);
+        let many: String = (0..1001)
+            .map(|number| format!("desk clerk {number:064x}\n"))
+            .collect();
         assert_eq!(Tokens::parse(&many).unwrap_err(), TokenError::TooMany);
+    }
+
+    #[test]
+    fn no_two_lines_have_one_hash_and_no_token_is_anonymous() {
+        let (one, other) = ("1".repeat(64), "A".repeat(64));
+        let lines =
+            |last: &str| Tokens::parse(&format!("a clerk {one}\n# \nb clerk {other}\n{last}")).map(|_| ());
+        for last in [format!("a clerk {one}"), format!("c operator {one}")] {
+            assert_eq!(
+                lines(&last),
+                Err(TokenError::Twice { line: 4, first: 1 }),
+                "{last}"
+            );
+        }
+        let same = format!("c clerk {}", "a".repeat(64));
+        assert_eq!(
+            lines(&same),
+            Err(TokenError::Twice { line: 4, first: 3 }),
+            "in other letters"
+        );
+        let one_line = format!("c clerk {0}, d clerk {0}", "2".repeat(64));
+        assert_eq!(lines(&one_line), Err(TokenError::Twice { line: 4, first: 4 }));
+        for name in ["anonymous", "Anonymous"] {
+            let last = format!("{name} clerk {}", "2".repeat(64));
+            assert_eq!(lines(&last), Err(TokenError::Anonymous(4)), "{name}");
+        }
     }
 
     #[test]

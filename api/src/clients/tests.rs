@@ -69,10 +69,52 @@ fn forwarded_is_read_as_rfc_7239_has_it() {
         (&["for=1.1.1.1, for=198.51.100.1, for=10.9.9.9"], "198.51.100.1"),
         (&["for=198.51.100.1, for=_hidden"], "10.1.2.3"),
         (&["for=198.51.100.1, proto=https"], "10.1.2.3"),
+        (&["for=198.51.100.1;for=198.51.100.2"], "10.1.2.3"),
+        (&["for=\"198.51.100.1:_p\""], "198.51.100.1"),
+        (&["for=\"[2001:db8::1]:_p.-1\""], "2001:db8::1"),
+        (&["for=\"198.51.100.1:_\""], "10.1.2.3"),
+        (&["for=\"198.51.100.1:123456\""], "10.1.2.3"),
+        (&["for=\"unknown:80\""], "10.1.2.3"),
+        (&["for=198.51.100.1, for=\"2001:db8::2\""], "2001:db8::2"),
+        (
+            &["for=1.1.1.1", "for=198.51.100.1", "for=10.9.9.9"],
+            "198.51.100.1",
+        ),
     ] {
         assert_eq!(
             client(ProxyHeader::Forwarded, "10.1.2.3", lines),
             expected,
+            "{lines:?}"
+        );
+    }
+}
+
+/// What a client may send so that its proxy adds `for=198.51.100.1;host="…"` with it.
+#[test]
+fn a_client_does_not_choose_its_address_by_what_its_proxy_quotes_or_passes_on() {
+    for (sent, host) in [
+        ("", "a,for=5.5.7.1"),
+        ("", "a;for=5.5.7.1"),
+        ("", "a, for=5.5.7.1, for=10.9.9.9"),
+        ("", r#"a\",for=5.5.7.1;x=\"b"#),
+        ("", r"a\\"),
+        ("for=5.5.7.1, ", "a"),
+        ("for=\"5.5.7.1, ", "a"),
+        ("for=5.5.7.1;x=\", ", "a"),
+        ("for=5.5.7.1;x=\"\\\", ", "a"),
+        (",,;;==\"\", ", "a"),
+        ("\\, ", "a"),
+    ] {
+        let line = format!("{sent}for=198.51.100.1;host=\"{host}\"");
+        assert_eq!(
+            client(ProxyHeader::Forwarded, "10.1.2.3", &[&line]),
+            "198.51.100.1",
+            "{line}"
+        );
+        let lines = [sent, &format!("for=198.51.100.1;host=\"{host}\"")];
+        assert_eq!(
+            client(ProxyHeader::Forwarded, "10.1.2.3", &lines),
+            "198.51.100.1",
             "{lines:?}"
         );
     }

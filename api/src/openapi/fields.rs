@@ -266,7 +266,8 @@ pub(crate) fn www_authenticate() -> Named {
         "WWW-Authenticate",
         string(),
         json!("Bearer error=\"invalid_token\""),
-        "How to authenticate (RFC 6750): with `error` if a token was sent and is not good, or no longer.",
+        "Why access is refused (RFC 6750): `error` is `invalid_token` for a token that is not valid, or no longer, and \
+         `insufficient_scope` for one without the right role; without a token there is none.",
     )
 }
 

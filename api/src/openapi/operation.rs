@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use axum::http::StatusCode;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 use utoipa::openapi::example::ExampleBuilder;
@@ -197,6 +196,7 @@ impl Described {
                 self.text
             }
             Allowed::Only(roles) => {
+                problems.extend((method != Method::Get).then_some(kinds::CROSS_ORIGIN));
                 problems.extend([kinds::UNAUTHORIZED, kinds::FORBIDDEN]);
                 operation = operation.securities(Some(tokens.requirements()));
                 let roles: Vec<_> = roles.iter().map(|role| role.name()).collect();
@@ -256,7 +256,8 @@ fn refusal(response: ResponseBuilder, kinds: &[Kind]) -> ResponseBuilder {
         .schema(Some(Ref::from_schema_name(schemas::Problem::name())))
         .examples_from_iter(examples);
     let response = response.content("application/problem+json", content.build());
-    let (name, header) = if kinds[0].status == StatusCode::UNAUTHORIZED {
+    let challenges = [kinds::UNAUTHORIZED, kinds::FORBIDDEN];
+    let (name, header) = if kinds.iter().any(|kind| challenges.contains(kind)) {
         fields::www_authenticate()
     } else if kinds.contains(&kinds::UNSUPPORTED_CONTENT_ENCODING) {
         fields::accept_encoding()

@@ -77,6 +77,18 @@ kinds! {
         "A request over HTTP/1.1 names the host that it goes to in one header Host (RFC 9112, section 3.2), such as Host: \
          api.example.com:8443. This one has none, several, or one that is no host. HTTP libraries write it themselves: leave it \
          to them, and see what a proxy in between makes of it.";
+    HOST_NOT_ALLOWED, MISDIRECTED_REQUEST, "host-not-allowed", "Host not allowed",
+        "This service does not answer to this host. Use a name that it is known by, such as localhost, or have ALLOWED_HOSTS name \
+         this one.",
+        "The request is for a host (in the header Host, or in an absolute request target) that is not one of this service. A \
+         service without access tokens accepts only loopback names, such as localhost and 127.0.0.1, since any web page could use \
+         it otherwise, under a name that leads to this machine. If people do reach the service under this name, the operator adds \
+         it to the setting ALLOWED_HOSTS.";
+    CROSS_ORIGIN, FORBIDDEN, "cross-origin", "Sent by another site",
+        "A page of another origin sent this request. Nothing was done.",
+        "The browser says, in the header Origin or Sec-Fetch-Site, that a page of another origin sent this request, which would \
+         change something. Nothing was done. If that page may use this service, the operator adds its origin to the setting \
+         CORS_ORIGINS. Programs that are no browsers leave both headers out.";
     INVALID_REQUEST, UNPROCESSABLE_ENTITY, "invalid-request", "Invalid request",
         "Some fields were refused; see errors.",
         "The request was understood, but some of its values are not allowed, or it has a member or a query parameter that there is \
@@ -178,6 +190,11 @@ kinds! {
         "As many streams of events are open as may be at a time. Close one, or try again.",
         "A process serves a limited number of streams, live ones and those of lines together. Close one that is no longer \
          needed, ask another process, or read pages, which have no such limit.";
+    TOO_MANY_OWN_STREAMS, TOO_MANY_REQUESTS, "too-many-own-streams", "Too many streams of this caller",
+        "This caller has as many streams of events open as one caller may have. Close one first.",
+        "Each caller may have a quarter of the streams that a process serves, live ones and those of lines together, so that nobody \
+         keeps the others from theirs. All tokens of one name, or of one subject, are one caller. Close a stream that is no longer \
+         needed, or read pages, which have no such limit.";
     SHUTTING_DOWN, SERVICE_UNAVAILABLE, "shutting-down", "Shutting down",
         "This process is shutting down. Nothing was done; try again.",
         "The process is being stopped, as when a new version is put in place. Nothing was done. Try again; another process or \

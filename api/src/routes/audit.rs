@@ -48,6 +48,8 @@ pub(super) fn routes() -> Routes {
 #[derive(Debug, Clone)]
 pub(super) struct Reader {
     actor: String,
+    /// Whether there is access control, and the actor is somebody.
+    known: bool,
     request_id: String,
 }
 
@@ -59,12 +61,18 @@ impl<S: Sync> FromRequestParts<S> for Reader {
         let request_id = parts.extensions.get::<RequestId>().ok_or(ApiError::Internal)?;
         Ok(Self {
             actor: caller.actor().to_owned(),
+            known: caller.known().is_some(),
             request_id: request_id.0.clone(),
         })
     }
 }
 
 impl Reader {
+    /// Whose streams are counted, if there is access control.
+    fn holder(&self) -> Option<&str> {
+        self.known.then_some(&self.actor)
+    }
+
     /// What is to be recorded of a read of this kind.
     fn reads(&self, kind: ReadKind, outcome: ReadOutcome) -> Read {
         Read {

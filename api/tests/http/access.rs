@@ -139,6 +139,9 @@ async fn every_route_is_for_its_roles_and_for_no_other() {
                 .respond(request(method, path, Some(&door.of(*role))))
                 .await;
             let forbidden = answer.status() == StatusCode::FORBIDDEN;
+            let challenge = answer.headers().get("www-authenticate");
+            let insufficient = challenge.is_some_and(|value| value == "Bearer error=\"insufficient_scope\"");
+            assert_eq!(insufficient, forbidden, "{challenge:?}");
             assert_eq!(forbidden, !roles.contains(role), "{method} {path} by {role}");
             assert_ne!(
                 answer.status(),

@@ -5,10 +5,11 @@ use std::time::Duration;
 use api::access::{Access, Role, Token, Tokens};
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
-use eventstore::Session;
+use eventstore::{Dialect, Session};
 use futures::StreamExt;
 use serde_json::{Value, json};
 use testkit::{link_target, wait_until};
+use url::form_urlencoded;
 
 use crate::rig::{Answer, Rig};
 use crate::streams::Blocks;
@@ -98,6 +99,33 @@ async fn each_read_of_the_past_is_recorded_with_who_what_and_how_far() {
             next = link_target(page.header("link"), "next").unwrap_or_default();
         }
         assert_eq!(paged, all, "page by page");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn reads_are_found_by_the_very_actor() {
+    Rig::on_each(async |rig| {
+        let is_mysql = rig.log.database().dialect() == Dialect::MySql;
+        let actors = ["anna", "Anna", "ANNA", "änna", "anna ", " anna", "anna\u{a0}"];
+        for (number, actor) in actors.iter().enumerate() {
+            rig.execute(&format!(
+                "INSERT INTO audit_reads (id, recorded_at, actor, via, kind, outcome) VALUES \
+                 ('00000000-0000-7000-8000-00000000000{number}', {number}, '{actor}', 'command', 'export', 'given')"
+            ))
+            .await;
+        }
+            for (number, actor) in actors.iter().enumerate() {
+                let query: String = form_urlencoded::byte_serialize(actor.as_bytes()).collect();
+                let found = reads(&rig, &format!("?actor={query}")).await;
+                let ids: Vec<_> = found.iter().map(|read| read["actor"].as_str().unwrap()).collect();
+                assert_eq!(ids, [*actor], "{number}");
+            }
+        if is_mysql {
+            let plan = "SELECT id FROM audit_reads WHERE id > '' AND actor = 'anna' \
+                        AND CAST(actor AS BINARY) = CAST('anna' AS BINARY) ORDER BY id LIMIT 1";
+            assert!(rig.plan(plan).await.contains("audit_reads_actor"));
+        }
     })
     .await;
 }

@@ -6,7 +6,7 @@ mod keys;
 use std::sync::Arc;
 use std::time::Duration;
 
-use api::access::{Access, Issuer, IssuerOptions, Keys, Role, Token, Tokens};
+use api::access::{Access, Issuer, IssuerOptions, Keys, Role, Token, TokenType, Tokens};
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
 use eventstore::{ManualClock, Timestamp};
@@ -43,20 +43,17 @@ struct Clinic {
 
 impl Clinic {
     async fn with(signers: &[&Signer]) -> Self {
-        Self::allowing("RS256,PS256,ES256,ES384,EdDSA", signers).await
+        Self::allowing("RS256,PS256,ES256,ES384,EdDSA", TokenType::AccessToken, signers).await
     }
 
-    async fn allowing(algorithms: &str, signers: &[&Signer]) -> Self {
+    async fn allowing(algorithms: &str, token_type: TokenType, signers: &[&Signer]) -> Self {
         let clock = ManualClock::at(at(NOW));
-        let options = IssuerOptions {
-            issuer: ISSUER.to_owned(),
-            audience: AUDIENCE.to_owned(),
-            algorithms: algorithms.parse().unwrap(),
-            roles_claim: "roles".to_owned(),
-        };
+        let [issuer, audience, roles] = [ISSUER, AUDIENCE, "roles"].map(str::to_owned);
+        let algorithms = algorithms.parse().unwrap();
+        let options = IssuerOptions::new(issuer, audience, algorithms, token_type, roles).unwrap();
         let clerk = Token::generate().unwrap();
         let tokens = Tokens::parse(&clerk.line("desk", Role::Clerk)).unwrap();
-        let issuer = Issuer::new(options, set(signers), clock.clone()).unwrap();
+        let issuer = Issuer::new(options, set(signers), clock.clone());
         Self {
             rig: Rig::with(Access::by_either(tokens, Some(issuer.clone()))).await,
             clock,
@@ -220,6 +217,97 @@ async fn a_key_that_is_not_known_is_asked_for_once_however_many_tokens_name_one(
         clinic.issuer.wish().now_or_never().is_none(),
         "no storm of fetches"
     );
+}
+
+#[tokio::test]
+async fn a_key_that_takes_the_name_of_another_or_has_none_is_asked_for_too() {
+    let unnamed = |signer: &Signer| {
+        let mut header = signer.header();
+        header.as_object_mut().unwrap().remove("kid");
+        signer.token_of(&header.to_string(), &claims(&json!("clerk")).to_string())
+    };
+    let named = |signer: &Signer| signer.token(&claims(&json!("clerk")));
+    for token_of in [&named as &dyn Fn(&Signer) -> String, &unnamed] {
+        let (old, new) = (Signer::ed("key"), Signer::ed("key"));
+        let clinic = Clinic::with(&[&old]).await;
+        let (of_old, of_new) = (token_of(&old), token_of(&new));
+        clinic.issuer.tried();
+        let refused = clinic.get("/patients", &of_new).await.status;
+        assert_eq!(refused, StatusCode::UNAUTHORIZED, "keys were asked for just now");
+        clinic.clock.advance(Duration::from_secs(10));
+        let fetching = async {
+            timeout(SOON, clinic.issuer.wish()).await.unwrap();
+            clinic.issuer.replace(set(&[&old, &new]));
+            clinic.issuer.tried();
+        };
+        let (answer, ()) = futures::join!(clinic.get("/patients", &of_new), fetching);
+        assert_eq!(answer.status, StatusCode::OK, "the same request");
+        let answer = clinic.get("/patients", &of_old).await;
+        assert_eq!(answer.status, StatusCode::OK, "each fitting key is tried");
+        let thief = token_of(&Signer::ed("key"));
+        assert_eq!(
+            clinic.get("/patients", &thief).await.status,
+            StatusCode::UNAUTHORIZED
+        );
+        assert!(
+            clinic.issuer.wish().now_or_never().is_none(),
+            "no storm of fetches"
+        );
+    }
+}
+
+#[tokio::test]
+async fn many_keys_without_names_are_not_all_tried() {
+    let signers: Vec<_> = (0..50).map(|_| Signer::ed("key")).collect();
+    let clinic = Clinic::with(&signers.iter().collect::<Vec<_>>()).await;
+    for (number, expected) in [
+        (0, StatusCode::OK),
+        (15, StatusCode::OK),
+        (49, StatusCode::UNAUTHORIZED),
+    ] {
+        let token = signers[number].token(&claims(&json!("clerk")));
+        assert_eq!(clinic.get("/patients", &token).await.status, expected, "{number}");
+    }
+}
+
+#[tokio::test]
+async fn one_auditor_has_a_quarter_of_the_streams_and_another_still_gets_one() {
+    let signer = Signer::ed("one");
+    let clinic = Clinic::with(&[&signer]).await;
+    let token = |subject: &str, id: usize| {
+        let mut claims = claims(&json!("auditor"));
+        claims["sub"] = json!(subject);
+        claims["jti"] = json!(id);
+        signer.token(&claims)
+    };
+    let mut held = Vec::new();
+    for number in 0..25 {
+        let opened = clinic
+            .rig
+            .respond(get("/events/stream", &token("a", number)))
+            .await;
+        assert_eq!(opened.status(), StatusCode::OK, "{number}");
+        held.push(opened);
+    }
+    let refused = clinic.get("/events/stream", &token("a", 25)).await;
+    assert_eq!(refused.status, StatusCode::TOO_MANY_REQUESTS);
+    assert_eq!(refused.body["type"], "/problems/too-many-own-streams");
+    assert!(
+        refused.body["detail"].as_str().unwrap().contains("25 streams"),
+        "{}",
+        refused.body
+    );
+    assert_eq!(refused.header("retry-after"), "1");
+    let other = clinic.rig.respond(get("/events/stream", &token("b", 0))).await;
+    assert_eq!(other.status(), StatusCode::OK);
+    assert_eq!(
+        clinic.get("/events", &token("a", 26)).await.status,
+        StatusCode::OK,
+        "pages are no streams"
+    );
+    held.pop();
+    let again = clinic.rig.respond(get("/events/stream", &token("a", 27))).await;
+    assert_eq!(again.status(), StatusCode::OK);
 }
 
 #[tokio::test]

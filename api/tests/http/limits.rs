@@ -83,6 +83,20 @@ async fn who_asks_too_much_is_told_how_much_is_left_and_then_when_to_come_back()
     assert_eq!(other.status, StatusCode::OK, "another client");
 }
 
+/// The draft wants both to be the same moment, whatever the reason for `Retry-After` is.
+#[tokio::test]
+async fn whatever_says_when_to_try_again_says_it_in_the_quota_too() {
+    let rig = Rig::with_options(Access::open(), options()).await;
+    let peer = SocketAddr::new("192.0.2.1".parse().unwrap(), 4711);
+    let ahead = Request::get("/patients")
+        .extension(ConnectInfo(peer))
+        .header("min-position", "17");
+    let answer = rig.send(ahead.body(Body::empty()).unwrap()).await;
+    assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(answer.header("retry-after"), "1");
+    assert_eq!(answer.header("ratelimit"), "\"default\";r=2;t=1");
+}
+
 #[tokio::test]
 async fn health_may_be_asked_for_at_any_time() {
     let rig = Rig::with_options(Access::open(), options()).await;

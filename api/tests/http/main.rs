@@ -17,6 +17,7 @@ mod feed;
 mod filters;
 mod heads;
 mod history;
+mod hosts;
 mod jwt;
 mod limits;
 mod negotiation;

@@ -1,13 +1,12 @@
 //! Reading what was just written, and reading a lot.
 
-use api::ApiOptions;
 use api::access::Access;
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
 use eventstore::Session;
 use testkit::{PrivateMysql, installed_flavours};
 
-use crate::rig::{Rig, at_once, patient};
+use crate::rig::{Rig, at_once, every_host, patient};
 
 #[tokio::test]
 async fn a_patient_is_found_before_it_is_projected_and_gone_before_its_deletion_is() {
@@ -176,7 +175,7 @@ async fn no_page_of_the_list_is_sorted() {
     for flavour in installed_flavours() {
         let server = PrivateMysql::start(flavour).await;
         let database = server.server().create_database().await;
-        let rig = Rig::over(&database.url, Access::open(), ApiOptions::default(), None).await;
+        let rig = Rig::over(&database.url, Access::open(), every_host(), None).await;
         let mut ids = Vec::new();
         for hundred in 0..10 {
             let emails: Vec<_> = (0..100)

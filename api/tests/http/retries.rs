@@ -1,9 +1,13 @@
 //! Retries, conflicts, preconditions.
 
+use api::access::{Access, Role, Token, Tokens};
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
+use domain::{PatientDetails, PatientEvent};
+use eventstore::{Append, NewEvent};
 use futures::future::select;
-use serde_json::Value;
+use serde_json::{Value, json};
+use uuid::Uuid;
 
 use crate::rig::{Answer, Rig, at_once, patient, post};
 
@@ -37,6 +41,102 @@ async fn the_same_key_gives_the_first_answer_again_and_never_a_second_patient() 
     );
     rig.project().await;
     assert_eq!(rig.get("/patients").await.body.as_array().unwrap().len(), 0);
+}
+
+/// Clerks with these names, and what each sends as `Authorization`.
+fn clerks<const N: usize>(names: [&str; N]) -> (Access, [String; N]) {
+    let tokens = names.map(|name| (name, Token::generate().unwrap()));
+    let lines = tokens
+        .each_ref()
+        .map(|(name, token)| token.line(name, Role::Clerk));
+    let access = Access::by(Tokens::parse(&lines.join("\n")).unwrap());
+    (
+        access,
+        tokens.map(|(_, token)| format!("Bearer {}", token.secret())),
+    )
+}
+
+async fn as_caller(rig: &Rig, bearer: &str, key: &str, email: &str) -> Answer {
+    let mut request = post("/register", patient(email).to_string());
+    let headers = request.headers_mut();
+    headers.insert("idempotency-key", key.parse().unwrap());
+    headers.insert("authorization", bearer.parse().unwrap());
+    rig.send(request).await
+}
+
+#[tokio::test]
+async fn a_key_of_one_caller_never_meets_the_patient_of_another() {
+    let (access, [desk, ward]) = clerks(["desk", "ward"]);
+    let rig = Rig::with(access).await;
+    let first = as_caller(&rig, &desk, "1", "a@example.com").await;
+    assert_eq!(first.status, StatusCode::CREATED);
+    let other = as_caller(&rig, &ward, "1", "b@example.com").await;
+    assert_eq!(other.status, StatusCode::CREATED, "{}", other.body);
+    assert_ne!(other.id(), first.id());
+    for (bearer, email, expected) in [(&desk, "a@example.com", &first), (&ward, "b@example.com", &other)] {
+        let again = as_caller(&rig, bearer, "1", email).await;
+        assert_eq!((again.status, &again.body), (StatusCode::CREATED, &expected.body));
+    }
+    let taken = as_caller(&rig, &ward, "1", "a@example.com").await;
+    assert_eq!(
+        taken.body["type"], "/problems/idempotency-key-reused",
+        "ward's own key"
+    );
+    let taken = as_caller(&rig, &ward, "2", "a@example.com").await;
+    assert_eq!(
+        taken.body["type"], "/problems/email-taken",
+        "and not desk's patient"
+    );
+    assert_eq!(rig.head().await, 2);
+}
+
+/// Keys named a patient by themselves once, whoever sent them.
+#[tokio::test]
+async fn a_key_from_before_keys_had_callers_still_gives_its_own_caller_the_first_answer() {
+    let (access, [desk, ward]) = clerks(["desk", "ward"]);
+    let rig = Rig::with(access).await;
+    let keys = Uuid::from_u128(0x6f1f_0f5e_9d0c_5c3b_8a44_2f6b_7a90_31d7);
+    let id = Uuid::new_v5(&keys, b"1").to_string();
+    let details = PatientDetails {
+        name: "John Doe".into(),
+        email: "a@example.com".into(),
+        phone: "+1234567890".into(),
+        document_url: "https://example.com/photos/john.jpg".into(),
+    };
+    let registered = NewEvent {
+        aggregate_type: "patient".into(),
+        aggregate_id: id.clone(),
+        sequence: 1,
+        event_type: "PatientRegistered".into(),
+        event_version: "1.0".into(),
+        payload: serde_json::to_value(PatientEvent::from(details)).unwrap(),
+        metadata: json!({"actor": "desk", "request_id": "before"}),
+    };
+    rig.appends
+        .append(Append::new(vec![registered], Vec::new()).unwrap())
+        .await
+        .unwrap();
+    let again = as_caller(&rig, &desk, "1", "a@example.com").await;
+    assert_eq!(
+        (again.status, again.id()),
+        (StatusCode::CREATED, id.as_str()),
+        "{}",
+        again.body
+    );
+    assert_eq!(again.header("event-position"), "1");
+    let reused = as_caller(&rig, &desk, "1", "b@example.com").await;
+    assert_eq!(reused.body["type"], "/problems/idempotency-key-reused");
+    assert_eq!(rig.head().await, 1);
+    let other = as_caller(&rig, &ward, "1", "c@example.com").await;
+    assert_eq!(other.status, StatusCode::CREATED, "{}", other.body);
+    assert_ne!(other.id(), id);
+
+    // Also after the patient was deleted.
+    let deleted = Request::delete(format!("/patients/{id}")).header("authorization", &desk);
+    let deleted = rig.send(deleted.body(Body::empty()).unwrap()).await;
+    assert_eq!(deleted.status, StatusCode::NO_CONTENT);
+    let again = as_caller(&rig, &desk, "1", "a@example.com").await;
+    assert_eq!((again.status, again.id()), (StatusCode::CREATED, id.as_str()));
 }
 
 #[tokio::test]

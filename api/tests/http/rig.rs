@@ -45,6 +45,14 @@ pub(crate) struct Rig {
     _folder: Option<TempDir>,
 }
 
+/// The options of an API that answers to every host.
+pub(crate) fn every_host() -> ApiOptions {
+    ApiOptions {
+        allowed_hosts: vec!["*".parse().unwrap()],
+        ..ApiOptions::default()
+    }
+}
+
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
@@ -86,8 +94,17 @@ impl Rig {
         Self::with_options(access, options).await
     }
 
-    /// As it behaves with these options, but for how long it waits.
+    /// As it behaves with these options, but for how long it waits, and for the hosts that it answers to: to every one.
     pub(crate) async fn with_options(access: Access, options: ApiOptions) -> Self {
+        let options = ApiOptions {
+            allowed_hosts: every_host().allowed_hosts,
+            ..options
+        };
+        Self::on_sqlite(access, options).await
+    }
+
+    /// As it behaves with these options, but for how long it waits.
+    pub(crate) async fn on_sqlite(access: Access, options: ApiOptions) -> Self {
         let folder = TempDir::new().unwrap();
         let url = format!("sqlite://{}", folder.path().join("patients.db").display());
         Self::over(&url, access, options, Some(folder)).await
@@ -104,8 +121,7 @@ impl Rig {
         for server in mysql_servers() {
             println!("on {}", server.flavour.name());
             let database = server.create_database().await;
-            let options = ApiOptions::default();
-            test(Self::over(&database.url, Access::open(), options, None).await).await;
+            test(Self::over(&database.url, Access::open(), every_host(), None).await).await;
         }
     }
 

@@ -13,6 +13,7 @@ use sqlx::{ConnectOptions as _, Connection as _, Executor as _, Row as _};
 use tokio::time::Instant;
 
 use super::session::Link;
+use super::sqlite_file;
 use super::{BUSY_PAUSE, DatabaseOptions, LOCK_WAIT, PREPARED_STATEMENTS};
 use crate::error::{Error, Result};
 
@@ -37,7 +38,9 @@ pub(super) async fn connect(url: &str, options: DatabaseOptions) -> Result<Opene
     let in_memory = url.contains(":memory:") || url.contains("mode=memory");
     if !in_memory {
         if options.create {
-            make_folder(&path, url).await?;
+            sqlite_file::prepare(&path)
+                .await
+                .map_err(|error| Error::Url(format!("the file of {url} cannot be made ({error})")))?;
         } else if !tokio::fs::try_exists(&path).await.unwrap_or(false) {
             return Err(Error::NoFile { path });
         }
@@ -79,15 +82,6 @@ pub(super) async fn acquire(pool: &SqlitePool, file: Option<&Arc<DatabaseFile>>)
 /// Looks whether the file is still the one that was opened.
 pub(super) fn check(file: Option<&DatabaseFile>) -> Result<()> {
     file.map_or(Ok(()), DatabaseFile::check)
-}
-
-async fn make_folder(path: &Path, url: &str) -> Result<()> {
-    if let Some(folder) = path.parent() {
-        tokio::fs::create_dir_all(folder)
-            .await
-            .map_err(|error| Error::Url(format!("cannot make the folder of {url} ({error})")))?;
-    }
-    Ok(())
 }
 
 /// Opens a connection. Whoever makes a new file a WAL one needs it alone for a moment; a second process that opens it just

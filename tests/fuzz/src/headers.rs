@@ -1,9 +1,12 @@
 //! Request headers.
 
+use std::net::IpAddr;
+
 use api::access::{Access, Tokens};
+use api::clients::{Proxies, ProxyHeader};
 use api::fuzzing;
 use api::problem::ApiError;
-use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::response::IntoResponse;
 use eventstore::Position;
 
@@ -51,6 +54,7 @@ pub fn headers(data: &[u8]) {
     assert!(!read.ndjson || named(&headers, "accept", &["application/x-ndjson", "*"]));
     assert!(!read.gzip || named(&headers, "accept-encoding", &["gzip", "*"]));
     known(&headers);
+    forwarded(&headers);
 }
 
 /// What a header says, if it was sent and could be taken.
@@ -93,4 +97,36 @@ fn known(headers: &HeaderMap) {
         .is_some_and(|(scheme, token)| scheme.eq_ignore_ascii_case("bearer") && token.trim() == TOKEN);
     assert_eq!(known, with_token);
     assert_eq!(fuzzing::actor(&Access::open(), headers), "anonymous");
+}
+
+/// Whatever a client sends as `Forwarded` and as `Host`, which its proxy quotes, its address is the one that the proxy adds.
+fn forwarded(headers: &HeaderMap) {
+    let proxy = IpAddr::from([10, 0, 0, 1]);
+    let client = IpAddr::from([198, 51, 100, 1]);
+    let proxies = Proxies::new(vec!["10.0.0.0/8".parse().unwrap()], ProxyHeader::Forwarded);
+    let mut added = format!("for={client};host=\"").into_bytes();
+    for byte in headers.get(header::HOST).map_or(&b"a"[..], HeaderValue::as_bytes) {
+        added.extend((*byte == b'"' || *byte == b'\\').then_some(b'\\'));
+        added.push(*byte);
+    }
+    added.push(b'"');
+    let sent: Vec<_> = headers.get_all(header::FORWARDED).iter().cloned().collect();
+    let forwarded = |lines: Vec<Vec<u8>>| {
+        let lines = lines.iter().map(|line| HeaderValue::from_bytes(line).unwrap());
+        let mut headers = HeaderMap::new();
+        for line in lines {
+            headers.append(header::FORWARDED, line);
+        }
+        fuzzing::client(&proxies, proxy, &headers)
+    };
+    // As a line of its own, and at the end of the last line.
+    let mut lines: Vec<_> = sent.iter().map(|line| line.as_bytes().to_vec()).collect();
+    let mut joined = lines.clone();
+    lines.push(added.clone());
+    assert_eq!(forwarded(lines), client);
+    let last = joined
+        .pop()
+        .map_or_else(Vec::new, |last| [&last[..], b", "].concat());
+    joined.push([last, added].concat());
+    assert_eq!(forwarded(joined), client);
 }

@@ -74,8 +74,9 @@ fn tokens(text: &str) {
         Ok(tokens) => {
             let count = tokens.count();
             assert!(count <= 1000);
-            let twice = Tokens::parse(&format!("{text}\n{text}")).map(|tokens| tokens.count());
-            assert!(twice.map_or(count > 500, |twice| twice == 2 * count));
+            // No hash may be there twice.
+            let twice = Tokens::parse(&format!("{text}\n{text}"));
+            assert_eq!(twice.is_ok(), count == 0);
         }
         Err(error) => {
             let said = error.to_string();

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use eventstore::Timestamp;
-use serde_json::Value;
+use serde::Deserialize;
 
+use super::json::Object;
 use super::{IssuerOptions, Refusal};
 use crate::access::{Role, Roles};
 
@@ -12,6 +13,19 @@ use crate::access::{Role, Roles};
 const LEEWAY: Duration = Duration::from_secs(30);
 /// The longest subject (`OpenID` Connect Core 1.0, section 2).
 const LONGEST_SUBJECT: usize = 255;
+
+/// Claims that access tokens do not have: `events` is of logout tokens (and of security events), the others are of ID tokens.
+const OF_OTHER_TOKENS: [&str; 5] = ["events", "nonce", "at_hash", "c_hash", "s_hash"];
+/// What `typ` among the claims says of access tokens. Keycloak says there what a token is: `Bearer`, or `ID`, `Refresh`,
+/// `Offline`, `Logout` and others.
+const ACCESS_TYPES: [&str; 6] = [
+    "Bearer",
+    "JWT",
+    "at+jwt",
+    "application/at+jwt",
+    "access",
+    "access_token",
+];
 
 /// Who holds a token, and how long it is good.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,18 +38,23 @@ pub(in crate::access) struct Holder {
 
 impl Holder {
     /// Reads the claims that matter here; others are passed over.
-    pub(super) fn read(claims: &Value, wanted: &IssuerOptions) -> Result<Self, Refusal> {
-        let text = |name| claims.get(name).and_then(Value::as_str);
-        if text("iss") != Some(&wanted.issuer) {
+    pub(super) fn read(claims: &Object<'_>, wanted: &IssuerOptions) -> Result<Self, Refusal> {
+        let text = |name| claims.get::<String>(name);
+        if text("iss").as_ref() != Some(&wanted.issuer) {
             return Err(Refusal::Issuer);
         }
-        if !is_for(claims.get("aud"), &wanted.audience) {
+        if !claims
+            .get::<Texts>("aud")
+            .is_some_and(|aud| aud.has(&wanted.audience))
+        {
             return Err(Refusal::Audience);
         }
-        let until = moment(claims.get("exp").ok_or(Refusal::NoExpiry)?).ok_or(Refusal::NoExpiry)?;
-        let from = match claims.get("nbf") {
-            Some(nbf) => Some(moment(nbf).ok_or(Refusal::Malformed)?),
-            None => None,
+        check_kind(claims)?;
+        let until = moment(claims, "exp").ok_or(Refusal::NoExpiry)?;
+        let from = if claims.has("nbf") {
+            Some(moment(claims, "nbf").ok_or(Refusal::Malformed)?)
+        } else {
+            None
         };
         let subject = text("sub").filter(|subject| {
             (1..=LONGEST_SUBJECT).contains(&subject.len())
@@ -62,29 +81,69 @@ impl Holder {
     }
 }
 
-/// `aud` is a text, or an array of some (RFC 7519, section 4.1.3).
-fn is_for(aud: Option<&Value>, audience: &str) -> bool {
-    match aud {
-        Some(Value::String(aud)) => aud == audience,
-        Some(Value::Array(all)) => all.iter().any(|aud| aud.as_str() == Some(audience)),
-        _ => false,
+/// Refuses tokens of the issuer that are for something else than to ask an API with: what is for a client must let nobody in
+/// here, nor what only lets in whoever proves to hold a key.
+fn check_kind(claims: &Object<'_>) -> Result<(), Refusal> {
+    // What cannot be read is none of those that are known.
+    let says = |name, known: &[&str]| {
+        !claims.has(name)
+            || claims
+                .get::<String>(name)
+                .is_some_and(|kind| known.iter().any(|known| kind.eq_ignore_ascii_case(known)))
+    };
+    let is_of_another = OF_OTHER_TOKENS.iter().any(|name| claims.has(name));
+    // `token_use` is what Amazon Cognito calls it.
+    if is_of_another || !says("typ", &ACCESS_TYPES) || !says("token_use", &["access"]) {
+        return Err(Refusal::NotAnAccessToken);
+    }
+    if claims.has("cnf") {
+        return Err(Refusal::Bound);
+    }
+    Ok(())
+}
+
+/// A text, or an array in which there are texts.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum Texts {
+    One(String),
+    Some(Vec<serde_json::Value>),
+}
+
+impl Texts {
+    /// Whether it is, or has, this text (RFC 7519, section 4.1.3).
+    fn has(&self, text: &str) -> bool {
+        match self {
+            Self::One(one) => one == text,
+            Self::Some(all) => all.iter().any(|one| one.as_str() == Some(text)),
+        }
     }
 }
 
-/// A `NumericDate`: seconds since 1970, maybe with a fraction.
-fn moment(date: &Value) -> Option<Timestamp> {
-    let since = Duration::try_from_secs_f64(date.as_f64()?).ok()?;
+/// A `NumericDate`: seconds since 1970, maybe with a fraction. One that is too far away for us is as far as can be.
+fn moment(claims: &Object<'_>, name: &str) -> Option<Timestamp> {
+    let seconds: f64 = claims.get(name)?;
+    if seconds.is_sign_negative() && seconds != 0.0 {
+        return None;
+    }
+    let since = Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(Duration::MAX);
     Some(Timestamp::from_micros(0) + since)
 }
 
 /// The roles in a claim: that of this name, or else the one that its parts between points lead to (`realm_access.roles`).
 /// An array of texts, or one text with spaces between. What names no role of ours is passed over.
-fn roles(claims: &Value, claim: &str) -> Roles {
-    let path = || claim.split('.').try_fold(claims, |value, name| value.get(name));
-    match claims.get(claim).or_else(path) {
-        Some(Value::String(names)) => roles_in(names.split(' ')),
-        Some(Value::Array(names)) => roles_in(names.iter().filter_map(Value::as_str)),
-        _ => Roles::default(),
+fn roles(claims: &Object<'_>, claim: &str) -> Roles {
+    match claims.get::<Texts>(claim).or_else(|| led_to(claims, claim)) {
+        Some(Texts::One(names)) => roles_in(names.split(' ')),
+        Some(Texts::Some(names)) => roles_in(names.iter().filter_map(serde_json::Value::as_str)),
+        None => Roles::default(),
+    }
+}
+
+fn led_to(claims: &Object<'_>, path: &str) -> Option<Texts> {
+    match path.split_once('.') {
+        Some((name, path)) => led_to(&claims.get(name)?, path),
+        None => claims.get(path),
     }
 }
 
@@ -100,13 +159,15 @@ mod tests {
 
     #[test]
     fn roles_are_found_where_the_setting_says_and_nowhere_else() {
-        let claims = json!({
+        let text = json!({
             "roles": ["clerk", "offline_access", 7, "Auditor"],
             "scope": "openid operator auditor",
             "realm_access": {"roles": ["auditor"]},
             "https://example.com/roles": ["operator"],
             "role": {"clerk": true},
-        });
+        })
+        .to_string();
+        let claims = Object::parse(&text).unwrap();
         let of = |roles: &[Role]| roles.iter().copied().collect::<Roles>();
         for (claim, expected) in [
             ("roles", &[Role::Clerk][..]),
@@ -123,19 +184,21 @@ mod tests {
 
     #[test]
     fn a_moment_is_a_number_of_seconds_from_1970_on() {
-        assert_eq!(
-            moment(&json!(1_700_000_000)),
-            Some(Timestamp::from_micros(1_700_000_000_000_000))
-        );
-        assert_eq!(moment(&json!(1.5)), Some(Timestamp::from_micros(1_500_000)));
-        for date in [
-            json!("1700000000"),
-            json!(-1),
-            json!(null),
-            json!([1]),
-            json!(1e300),
+        let read = |date: &str| moment(&Object::parse(&format!("{{\"exp\": {date}}}")).unwrap(), "exp");
+        let far = Some(Timestamp::from_micros(i64::MAX));
+        for (date, expected) in [
+            ("1700000000", Some(Timestamp::from_micros(1_700_000_000_000_000))),
+            ("1.5", Some(Timestamp::from_micros(1_500_000))),
+            ("0", Some(Timestamp::from_micros(0))),
+            ("9007199254740993", far),
+            ("18446744073709551616", far),
+            ("1e300", far),
+            ("\"1700000000\"", None),
+            ("-1", None),
+            ("null", None),
+            ("[1]", None),
         ] {
-            assert_eq!(moment(&date), None, "{date}");
+            assert_eq!(read(date), expected, "{date}");
         }
     }
 }

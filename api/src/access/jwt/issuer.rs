@@ -8,41 +8,21 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use eventstore::Clock;
-use jsonwebtoken::{Header, crypto, decode_header};
-use serde_json::Value;
+use jsonwebtoken::{Algorithm, crypto};
 use sha2::{Digest, Sha256};
 use tokio::sync::{Notify, watch};
 
 use super::claims::Holder;
+use super::json::Object;
 use super::refused::{Refusal, RefusalLog};
-use super::{Algorithms, Keys, LONGEST, provider};
+use super::{IssuerOptions, Keys, LONGEST, TokenType, provider};
 
 /// Verified tokens that are remembered at a time.
 const REMEMBERED: usize = 1024;
-/// The least time between two tries to get keys because a token named one that is not known.
+/// The least time between two tries to get keys because those that are known do not fit a token.
 const PAUSE: Duration = Duration::from_secs(10);
 /// How long a request waits for newer keys.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// The longest name of an issuer, in bytes.
-const LONGEST_ISSUER: usize = 200;
-
-/// Which tokens are good.
-#[derive(Debug, Clone)]
-pub struct IssuerOptions {
-    /// `iss`, to the letter: 1 to 200 visible ASCII characters without `#`, which ends it in the actor.
-    pub issuer: String,
-    /// What `aud` must be, or have in it.
-    pub audience: String,
-    /// What tokens may be signed with.
-    pub algorithms: Algorithms,
-    /// The claim that holds the roles; points lead into objects.
-    pub roles_claim: String,
-}
-
-/// The text cannot be the name of an issuer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("expected 1 to {LONGEST_ISSUER} visible ASCII characters without #, as in the iss of its tokens")]
-pub struct NotAnIssuer;
 
 /// An issuer of JWTs. Cheap to clone; all clones change together.
 #[derive(Clone)]
@@ -77,22 +57,14 @@ impl fmt::Debug for Issuer {
 
 impl Issuer {
     /// An issuer with these keys.
-    ///
-    /// # Errors
-    ///
-    /// [`NotAnIssuer`].
-    pub fn new(options: IssuerOptions, keys: Keys, clock: Arc<dyn Clock>) -> Result<Self, NotAnIssuer> {
-        let name = options.issuer.as_bytes();
-        let visible = name.iter().all(|byte| byte.is_ascii_graphic() && *byte != b'#');
-        if !visible || !(1..=LONGEST_ISSUER).contains(&name.len()) {
-            return Err(NotAnIssuer);
-        }
+    #[must_use]
+    pub fn new(options: IssuerOptions, keys: Keys, clock: Arc<dyn Clock>) -> Self {
         provider::install();
         let present = Present {
             keys,
             ..Present::default()
         };
-        Ok(Self {
+        Self {
             shared: Arc::new(Shared {
                 options,
                 clock,
@@ -101,7 +73,7 @@ impl Issuer {
                 tried: watch::Sender::new(None),
                 log: RefusalLog::default(),
             }),
-        })
+        }
     }
 
     /// Takes these keys from now on instead of those before. What was verified with those is verified anew.
@@ -118,15 +90,15 @@ impl Issuer {
     }
 
     /// Somebody has just asked for the keys, and [`Issuer::replace`]d them if they changed. Whoever waits for newer ones
-    /// waits no longer. From then on tokens with a key that is not known may be a wish for newer keys.
+    /// waits no longer. From then on tokens that the keys do not fit may be a wish for newer keys.
     pub fn tried(&self) {
         self.shared
             .tried
             .send_replace(Some(self.shared.clock.monotonic()));
     }
 
-    /// Waits until a token has named a key that is not known, no sooner than 10 s after keys were last asked for: those who
-    /// make up names of keys cause no more than that.
+    /// Waits until there was a token that the keys do not fit, no sooner than 10 s after keys were last asked for: those who
+    /// make up tokens cause no more than that.
     pub async fn wish(&self) {
         loop {
             self.shared.wish.notified().await;
@@ -142,14 +114,16 @@ impl Issuer {
         tried.is_some_and(|tried| self.shared.clock.monotonic().saturating_sub(tried) >= PAUSE)
     }
 
-    /// Waits until the keys have been asked for because of this wish, 2 s at most; not at all if they were just now.
-    pub(in crate::access) async fn newer_keys(&self) {
+    /// Waits until the keys have been asked for because of this wish, 2 s at most. `false`, at once, if they were just now.
+    pub(in crate::access) async fn newer_keys(&self) -> bool {
         let mut tried = self.shared.tried.subscribe();
-        if self.may_try() {
-            self.shared.wish.notify_one();
-            // If it takes longer, the next request of the same client finds the new keys.
-            drop(tokio::time::timeout(PATIENCE, tried.changed()).await);
+        if !self.may_try() {
+            return false;
         }
+        self.shared.wish.notify_one();
+        // If it takes longer, the next request of the same client finds the new keys.
+        drop(tokio::time::timeout(PATIENCE, tried.changed()).await);
+        true
     }
 
     /// Who holds a token.
@@ -173,8 +147,7 @@ impl Issuer {
             holder.check(now)?;
             return Ok(holder);
         }
-        let claims = self.claims(token, &present.keys)?;
-        let holder = Holder::read(&claims, &self.shared.options)?;
+        let holder = self.read(token, &present.keys)?;
         holder.check(now)?;
         let mut remembered = present.remembered();
         if remembered.len() >= REMEMBERED {
@@ -187,22 +160,24 @@ impl Issuer {
         Ok(holder)
     }
 
-    /// The claims of a token whose signature is good.
-    fn claims(&self, token: &str, keys: &Keys) -> Result<Value, Refusal> {
+    /// Who holds a token whose signature is good.
+    fn read(&self, token: &str, keys: &Keys) -> Result<Holder, Refusal> {
+        let options = &self.shared.options;
         let (message, signature) = token.rsplit_once('.').ok_or(Refusal::Malformed)?;
         let (head, payload) = message.split_once('.').ok_or(Refusal::Malformed)?;
-        let header = header(token, head)?;
-        if !self.shared.options.algorithms.contain(header.alg) {
+        let header = Header::read(&decoded(head)?, options.token_type)?;
+        if !options.algorithms.contain(header.algorithm) {
             return Err(Refusal::Algorithm);
         }
-        let key = keys
-            .find(header.kid.as_deref(), header.alg)
-            .ok_or(Refusal::UnknownKey)?;
-        match crypto::verify(signature, message.as_bytes(), key, header.alg) {
-            Ok(true) => {}
-            Ok(false) | Err(_) => return Err(Refusal::Signature),
+        let mut keys = keys.fitting(header.key.as_deref(), header.algorithm).peekable();
+        keys.peek().ok_or(Refusal::UnknownKey)?;
+        let signed =
+            |key| crypto::verify(signature, message.as_bytes(), key, header.algorithm).unwrap_or(false);
+        if !keys.any(signed) {
+            return Err(Refusal::Signature);
         }
-        object(payload)
+        let claims = decoded(payload)?;
+        Holder::read(&Object::parse(&claims).ok_or(Refusal::Malformed)?, options)
     }
 }
 
@@ -212,33 +187,41 @@ impl Present {
     }
 }
 
-/// The header, if a token with it may be good. Where it says that a key is to be found is never looked at.
-fn header(token: &str, head: &str) -> Result<Header, Refusal> {
-    let members = object(head)?;
-    if members.get("crit").is_some() {
-        return Err(Refusal::Critical);
-    }
-    // An algorithm that is not known is one that is not allowed.
-    let header = decode_header(token).map_err(|_| Refusal::Algorithm)?;
-    let known = |typ: &str| {
-        ["JWT", "at+jwt", "application/at+jwt"]
-            .iter()
-            .any(|known| typ.eq_ignore_ascii_case(known))
-    };
-    if header.typ.as_deref().is_some_and(|typ| !known(typ)) {
-        return Err(Refusal::Type);
-    }
-    Ok(header)
+/// The header of a token that may be good. Where it says that a key is to be found is never looked at.
+struct Header {
+    algorithm: Algorithm,
+    /// The name of the key, if it says one.
+    key: Option<String>,
 }
 
-/// The JSON object in a part of a token, in which no member is there twice.
-fn object(part: &str) -> Result<Value, Refusal> {
-    let bytes = URL_SAFE_NO_PAD.decode(part).map_err(|_| Refusal::Malformed)?;
-    let text = std::str::from_utf8(&bytes).map_err(|_| Refusal::Malformed)?;
-    let value = eventstore::strict_json(text).map_err(|_| Refusal::Malformed)?;
-    if value.is_object() {
-        Ok(value)
-    } else {
-        Err(Refusal::Malformed)
+impl Header {
+    fn read(text: &str, wanted: TokenType) -> Result<Self, Refusal> {
+        let members = Object::parse(text).ok_or(Refusal::Malformed)?;
+        if members.has("crit") {
+            return Err(Refusal::Critical);
+        }
+        // An algorithm that is not known is one that is not allowed.
+        let algorithm = members.get::<&str>("alg").and_then(|name| name.parse().ok());
+        let algorithm = algorithm.ok_or(Refusal::Algorithm)?;
+        let text = |name| {
+            if members.has(name) {
+                members.get::<Option<String>>(name).ok_or(Refusal::Malformed)
+            } else {
+                Ok(None)
+            }
+        };
+        if !wanted.allows(text("typ")?.as_deref()) {
+            return Err(Refusal::Type);
+        }
+        Ok(Self {
+            algorithm,
+            key: text("kid")?,
+        })
     }
+}
+
+/// The text in a part of a token.
+fn decoded(part: &str) -> Result<String, Refusal> {
+    let bytes = URL_SAFE_NO_PAD.decode(part).map_err(|_| Refusal::Malformed)?;
+    String::from_utf8(bytes).map_err(|_| Refusal::Malformed)
 }

@@ -4,10 +4,16 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyOperations, PublicKeyUse};
 use jsonwebtoken::{Algorithm, DecodingKey};
-use serde_json::Value;
+use serde_json::value::RawValue;
+
+use super::Algorithms;
+use super::json::Object;
 
 /// The most keys of a set.
 const MOST: usize = 100;
+/// The most keys that one signature is checked with: an issuer that names no keys has two or three for an algorithm, and a bad
+/// token is to cost little.
+const MOST_TRIED: usize = 16;
 /// The bits of an RSA modulus that are allowed: fewer are too weak (RFC 7518, section 3.3), more than ring takes too slow.
 const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=8192;
 
@@ -48,11 +54,11 @@ impl Keys {
     ///
     /// [`KeysError`].
     pub fn parse(text: &str) -> Result<Self, KeysError> {
-        let set = eventstore::strict_json(text).map_err(|_| KeysError::Json)?;
-        let keys = set
-            .get("keys")
-            .and_then(Value::as_array)
-            .ok_or(KeysError::NoSet)?;
+        let set = Object::parse(text).ok_or_else(|| match serde_json::from_str::<Vec<&RawValue>>(text) {
+            Ok(_) => KeysError::NoSet,
+            Err(_) => KeysError::Json,
+        })?;
+        let keys: Vec<&RawValue> = set.get("keys").ok_or(KeysError::NoSet)?;
         if keys.len() > MOST {
             return Err(KeysError::TooMany);
         }
@@ -72,31 +78,46 @@ impl Keys {
         self.keys.len()
     }
 
+    /// How many can be used with one of these algorithms.
+    #[must_use]
+    pub fn count_for(&self, algorithms: &Algorithms) -> usize {
+        let suits = |key: &&Key| {
+            key.algorithms
+                .iter()
+                .any(|algorithm| algorithms.contain(*algorithm))
+        };
+        self.keys.iter().filter(suits).count()
+    }
+
     /// Why the others of the set are left out, one reason each.
     #[must_use]
     pub fn left_out(&self) -> &[&'static str] {
         &self.left_out
     }
 
-    /// The key for a token that names the key with this id, or none, and this algorithm. A token that names none can only
-    /// mean the one key that there is for its algorithm.
-    pub(super) fn find(&self, id: Option<&str>, algorithm: Algorithm) -> Option<&DecodingKey> {
-        let mut fitting = self
-            .keys
+    /// The keys that a token may mean that names this id, or none, and this algorithm; [`MOST_TRIED`] at most.
+    pub(super) fn fitting(
+        &self,
+        id: Option<&str>,
+        algorithm: Algorithm,
+    ) -> impl Iterator<Item = &DecodingKey> {
+        self.keys
             .iter()
-            .filter(|key| key.algorithms.contains(&algorithm) && (id.is_none() || key.id.as_deref() == id));
-        let found = fitting.next()?;
-        (id.is_some() || fitting.next().is_none()).then_some(&found.decoded)
+            .filter(move |key| key.algorithms.contains(&algorithm))
+            .filter(move |key| id.is_none() || key.id.as_deref() == id)
+            .take(MOST_TRIED)
+            .map(|key| &key.decoded)
     }
 }
 
 impl Key {
-    fn read(key: &Value) -> Result<Self, &'static str> {
-        if key.get("k").is_some() || key.get("d").is_some() {
+    fn read(key: &RawValue) -> Result<Self, &'static str> {
+        let unknown = "it is not a key of a form that is known";
+        let members = Object::parse(key.get()).ok_or(unknown)?;
+        if members.has("k") || members.has("d") {
             return Err("it is a secret or a private key; only public keys belong there");
         }
-        let key: Jwk =
-            serde_json::from_value(key.clone()).map_err(|_| "it is not a key of a form that is known")?;
+        let key: Jwk = serde_json::from_str(key.get()).map_err(|_| unknown)?;
         if !for_signatures(&key) {
             return Err("it is not for checking signatures");
         }

@@ -19,11 +19,15 @@ pub(in crate::access) enum Refusal {
     Algorithm,
     #[error("it has critical header parameters, and none are understood")]
     Critical,
-    #[error("its type (typ) is neither JWT nor at+jwt")]
+    #[error("its type (typ, in the header) is not one that AUTH_JWT_TYPE allows")]
     Type,
+    #[error("it is no access token (typ, token_use, events, nonce, at_hash, c_hash or s_hash)")]
+    NotAnAccessToken,
+    #[error("it is bound to a key of its holder (cnf), which cannot be checked here")]
+    Bound,
     #[error("none of the issuer's keys is the one that it names, for its algorithm")]
     UnknownKey,
-    #[error("its signature is not that of its key")]
+    #[error("its signature is not that of any key that it can mean")]
     Signature,
     #[error("its issuer (iss) is not AUTH_JWT_ISSUER")]
     Issuer,
@@ -37,6 +41,13 @@ pub(in crate::access) enum Refusal {
     NotYet,
     #[error("its subject (sub) is not 1 to 255 printable ASCII characters")]
     Subject,
+}
+
+impl Refusal {
+    /// Whether the issuer may have a key by now that the token is good with: a new one, or one that has taken the name of another.
+    pub(in crate::access) const fn may_need_newer_keys(self) -> bool {
+        matches!(self, Self::UnknownKey | Self::Signature)
+    }
 }
 
 /// Tells the log, at most once in [`PAUSE`], and then how many there were.

@@ -115,11 +115,12 @@ pub(super) fn live_described() -> Described {
     .problems(refused())
 }
 
-fn refused() -> [Kind; 5] {
+fn refused() -> [Kind; 6] {
     [
         kinds::INVALID_REQUEST,
         kinds::OVERLOADED,
         kinds::TOO_MANY_STREAMS,
+        kinds::TOO_MANY_OWN_STREAMS,
         kinds::SHUTTING_DOWN,
         kinds::UNAVAILABLE,
     ]
@@ -205,9 +206,12 @@ pub(super) async fn pages(
     let after = query.after.unwrap_or_default();
     let head = api.feed.head().await?.position;
     let (mut response, reaches) = if preferred(&headers, JSON, &[NDJSON]) == NDJSON {
-        let opened = api
-            .feed
-            .open(query.filter(), after, still_allowed(&api, &headers))?;
+        let opened = api.feed.open(
+            query.filter(),
+            after,
+            reader.holder(),
+            still_allowed(&api, &headers),
+        )?;
         let read = query.read(&reader, ReadKind::Lines, after, Some(head));
         api.read_log.record(read.clone()).await?;
         let lines = opened.at_end(api.read_log.at_end(read)).lines(head, query.limit);
@@ -246,9 +250,12 @@ pub(super) async fn live(
     let query = FeedQuery::parse_live(query.as_deref())?;
     // What a browser has seen since is later than what its page once asked for.
     let after = last_event_id(&headers)?.or(query.after).unwrap_or_default();
-    let opened = api
-        .feed
-        .open(query.filter(), after, still_allowed(&api, &headers))?;
+    let opened = api.feed.open(
+        query.filter(),
+        after,
+        reader.holder(),
+        still_allowed(&api, &headers),
+    )?;
     let read = query.read(&reader, ReadKind::Stream, after, None);
     api.read_log.record(read.clone()).await?;
     let events = opened.at_end(api.read_log.at_end(read)).live();

@@ -1,5 +1,6 @@
 //! Tokens that are not good, each for one reason.
 
+use api::access::TokenType;
 use axum::http::StatusCode;
 use serde_json::{Value, json};
 use testkit::{Signer, base64url as encode};
@@ -72,10 +73,6 @@ async fn no_forged_token_lets_anybody_in_and_none_is_told_why() {
             altered(&rsa, &json!({"alg": "RS512"}), &none),
         ),
         ("a key that nobody knows", headed(&json!({"kid": "unknown"}))),
-        (
-            "no kid, and two keys that it could be",
-            altered(&rsa, &json!({"kid": null}), &none),
-        ),
         ("the kid of another key", headed(&json!({"kid": "ec"}))),
         (
             "the key of somebody else",
@@ -88,6 +85,10 @@ async fn no_forged_token_lets_anybody_in_and_none_is_told_why() {
         ("critical", headed(&json!({"crit": ["exp"]}))),
         ("critical, of nothing", headed(&json!({"crit": []}))),
         ("another type", headed(&json!({"typ": "logout+jwt"}))),
+        ("no type", headed(&json!({"typ": null}))),
+        ("the type of any JWT", headed(&json!({"typ": "JWT"}))),
+        ("a type that is no text", headed(&json!({"typ": ["at+jwt"]}))),
+        ("a kid that is no text", headed(&json!({"kid": 7}))),
         ("two members in the header", ed.token_of(&header_twice, &text)),
         ("two subjects", ed.token_of(&own_header, &twice)),
         ("two members deep inside", ed.token_of(&own_header, &nested)),
@@ -157,8 +158,14 @@ async fn no_forged_token_lets_anybody_in_and_none_is_told_why() {
             "one of its audiences is ours",
             with(&json!({"aud": ["billing", super::AUDIENCE]})),
         ),
-        ("it has no type", headed(&json!({"typ": null}))),
-        ("its type is JWT", headed(&json!({"typ": "JWT"}))),
+        (
+            "its type is a media type",
+            headed(&json!({"typ": "application/AT+JWT"})),
+        ),
+        (
+            "there are several keys that it can mean",
+            altered(&rsa, &json!({"kid": null}), &none),
+        ),
         ("there is one key that it can mean", headed(&json!({"kid": null}))),
         ("a longest subject", with(&json!({"sub": "a".repeat(255)}))),
     ] {
@@ -173,7 +180,7 @@ async fn no_forged_token_lets_anybody_in_and_none_is_told_why() {
 #[tokio::test]
 async fn an_algorithm_that_is_not_in_the_list_is_refused_though_the_key_is_there() {
     let [rsa, pss, ec, ed] = Signer::of_each_kind();
-    let clinic = Clinic::allowing("ES256", &[&rsa, &pss, &ec, &ed]).await;
+    let clinic = Clinic::allowing("ES256", TokenType::AccessToken, &[&rsa, &pss, &ec, &ed]).await;
     for (signer, expected) in [
         (&rsa, StatusCode::UNAUTHORIZED),
         (&pss, StatusCode::UNAUTHORIZED),
@@ -182,5 +189,107 @@ async fn an_algorithm_that_is_not_in_the_list_is_refused_though_the_key_is_there
     ] {
         let token = signer.token(&claims(&json!("clerk")));
         assert_eq!(clinic.get("/patients", &token).await.status, expected);
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_access_token_lets_nobody_in_whatever_type_is_allowed() {
+    let signer = Signer::ed("ed");
+    for (token_type, header) in [
+        (TokenType::AccessToken, json!({})),
+        (TokenType::Any, json!({"typ": "JWT"})),
+        (TokenType::Any, json!({"typ": null})),
+    ] {
+        let clinic = Clinic::allowing("EdDSA", token_type, &[&signer]).await;
+        let status = async |changed: &Value| {
+            let token = altered(&signer, &header, changed);
+            clinic.get("/patients", &token).await.status
+        };
+        for kind in [
+            "ID",
+            "id",
+            "Refresh",
+            "REFRESH",
+            "Offline",
+            "Logout",
+            "logout",
+            "Serialized-ID",
+            "id_token",
+            "refresh_token",
+            "InitialAccessToken",
+            "logout+jwt",
+            "DPoP",
+            "",
+        ] {
+            let refused = status(&json!({"typ": kind})).await;
+            assert_eq!(refused, StatusCode::UNAUTHORIZED, "typ {kind}");
+        }
+        for changed in [
+            json!({"typ": 7}),
+            json!({"typ": ["Bearer"]}),
+            json!({"token_use": "id"}),
+            json!({"token_use": "ID"}),
+            json!({"events": {"http://schemas.openid.net/event/backchannel-logout": {}}}),
+            json!({"events": {}}),
+            json!({"nonce": "n-0S6_WzA2Mj"}),
+            json!({"nonce": 1}),
+            json!({"at_hash": "77QmUPtjPfzWtF2AnpK9RQ"}),
+            json!({"c_hash": "LDktKdoQak3Pk0cnXxCltA"}),
+            json!({"s_hash": "LDktKdoQak3Pk0cnXxCltA"}),
+            json!({"cnf": {"jkt": "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I"}}),
+            json!({"cnf": {"x5t#S256": "bwcK0esc3ACC3DB2Y5_lESsXE8o9ltc05O89jdN-dg2"}}),
+            json!({"cnf": {}}),
+        ] {
+            assert_eq!(status(&changed).await, StatusCode::UNAUTHORIZED, "{changed}");
+        }
+        for changed in [
+            json!({}),
+            json!({"typ": "Bearer", "azp": "console", "sid": "1", "scope": "openid", "auth_time": NOW, "acr": "1"}),
+            json!({"typ": "bearer"}),
+            json!({"typ": "at+jwt", "client_id": "console", "jti": "1", "iat": NOW}),
+            json!({"token_use": "access"}),
+        ] {
+            assert_eq!(status(&changed).await, StatusCode::OK, "{changed}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn claims_that_do_not_matter_may_hold_any_number() {
+    let signer = Signer::ed("ed");
+    let clinic = Clinic::with(&[&signer]).await;
+    let text = claims(&json!("clerk")).to_string();
+    for members in [
+        r#""x": 9007199254740993"#,
+        r#""x": -9223372036854775808, "y": 18446744073709551615"#,
+        r#""x": 123456789012345678901234567890"#,
+        r#""x": {"y": [9007199254740993, {"z": 1e400}]}"#,
+        r#""x": 0.1, "y": -0.0, "z": 1e-400"#,
+        r#""iat": 1799999999.25, "nbf": 1799999999.5"#,
+    ] {
+        let token = signer.token_of(
+            &signer.header().to_string(),
+            &text.replacen('{', &format!("{{{members}, "), 1),
+        );
+        assert_eq!(
+            clinic.get("/patients", &token).await.status,
+            StatusCode::OK,
+            "{members}"
+        );
+    }
+    for exp in [
+        "9007199254740993",
+        "253402300800",
+        "1800000300.75",
+        "1e18",
+        "1e300",
+    ] {
+        let text = text.replace(&format!("\"exp\":{}", NOW + 300), &format!("\"exp\":{exp}"));
+        let token = signer.token_of(&signer.header().to_string(), &text);
+        assert_eq!(
+            clinic.get("/patients", &token).await.status,
+            StatusCode::OK,
+            "exp {exp}"
+        );
     }
 }

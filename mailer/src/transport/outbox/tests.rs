@@ -32,6 +32,21 @@ async fn a_mail_that_is_sent_again_replaces_its_own_file() {
 }
 
 #[tokio::test]
+async fn only_the_owner_may_read_a_mail_and_the_folders_that_were_made() {
+    use std::os::unix::fs::PermissionsExt;
+    let root = tempfile::tempdir().unwrap();
+    let folder = root.path().join("a/b");
+    Outbox::new(folder.clone()).write(&mail("x")).await.unwrap();
+    let paths = [
+        &folder,
+        folder.parent().unwrap(),
+        &folder.join("7-patient_registered.eml"),
+    ];
+    let modes = paths.map(|path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777);
+    assert_eq!(modes, [0o700, 0o700, 0o600]);
+}
+
+#[tokio::test]
 async fn a_folder_that_cannot_be_written_to_is_a_failure_and_leaves_nothing() {
     let folder = tempfile::tempdir().unwrap();
     // A folder in the place of the file: no rename can succeed.

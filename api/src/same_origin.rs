@@ -1,0 +1,179 @@
+//! Unsafe requests that pages of other origins make a browser send.
+//!
+//! A browser sends a simple request (`text/plain`, or a form) to any origin without asking first, and only keeps its answer from
+//! the page: by then a rebuild has begun, or mail was sent again. It does say where the request comes from, in `Sec-Fetch-Site`
+//! and `Origin`, neither of which a page can set. Programs that are no browsers send neither.
+
+use axum::http::{HeaderName, HeaderValue, Request, header};
+use url::{Host, Url};
+
+use crate::host;
+use crate::problem::ApiError;
+
+const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+
+/// The origins whose pages may send unsafe requests, beside the service's own.
+#[derive(Debug)]
+pub(crate) struct TrustedOrigins {
+    /// As browsers send them.
+    origins: Vec<HeaderValue>,
+    /// Whether this process speaks TLS, so that its own pages can only be `https`.
+    over_tls: bool,
+}
+
+impl TrustedOrigins {
+    pub(crate) const fn new(origins: Vec<HeaderValue>, over_tls: bool) -> Self {
+        Self { origins, over_tls }
+    }
+
+    /// Refuses a request that is not safe (RFC 9110, section 9.2.1) and comes from a page of another origin.
+    ///
+    /// A browser that sends `Sec-Fetch-Site: same-origin` vouches for the page, also where a proxy in front has changed
+    /// the host. Without it, the page's origin must be the host that the request is sent to.
+    pub(crate) fn check<B>(&self, request: &Request<B>) -> Result<(), ApiError> {
+        if request.method().is_safe() {
+            return Ok(());
+        }
+        let only = |name: &HeaderName| {
+            let mut values = request.headers().get_all(name).iter();
+            match (values.next(), values.next()) {
+                (value, None) => Ok(value),
+                (_, Some(_)) => Err(ApiError::CrossOrigin),
+            }
+        };
+        let (origin, site) = (only(&header::ORIGIN)?, only(&SEC_FETCH_SITE)?);
+        if origin.is_some_and(|origin| self.origins.contains(origin)) {
+            return Ok(());
+        }
+        let allowed = match site.map(HeaderValue::as_bytes) {
+            Some(b"same-origin") => true,
+            None | Some(b"none") => origin.is_none_or(|origin| self.is_own(origin, request)),
+            Some(_) => false,
+        };
+        if allowed {
+            Ok(())
+        } else {
+            Err(ApiError::CrossOrigin)
+        }
+    }
+
+    /// Whether an origin is the host that the request is sent to. Who serves TLS in front is not known, so either scheme may be.
+    fn is_own<B>(&self, origin: &HeaderValue, request: &Request<B>) -> bool {
+        let own = || {
+            let origin = Url::parse(origin.to_str().ok()?).ok()?;
+            let scheme = origin.scheme();
+            let (host, port) = host::split(host::target(request)?)?;
+            let target = Url::parse(&format!("{scheme}://{host}:{port}")).ok()?;
+            let known = scheme == "https" || scheme == "http" && !self.over_tls;
+            let is_same = same_host(origin.host(), target.host())
+                && origin.port_or_known_default() == target.port_or_known_default();
+            Some(known && is_same)
+        };
+        own().unwrap_or(false)
+    }
+}
+
+fn same_host(one: Option<Host<&str>>, other: Option<Host<&str>>) -> bool {
+    one.is_some() && one == other
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::Method;
+
+    use super::*;
+
+    const OWN: &str = "https://clinic.example.com";
+    const FOREIGN: &str = "https://evil.example";
+    const NAMED: &str = "https://app.example.com";
+
+    /// Whether a request with these headers is accepted.
+    fn accepts_by(method: &Method, over_tls: bool, headers: &[(&str, &str)]) -> bool {
+        let origins = TrustedOrigins::new(vec![HeaderValue::from_static(NAMED)], over_tls);
+        let mut request = Request::builder().method(method).uri("/register");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        origins.check(&request.body(()).unwrap()).is_ok()
+    }
+
+    fn accepts(headers: &[(&str, &str)]) -> bool {
+        accepts_by(&Method::POST, false, headers)
+    }
+
+    #[test]
+    fn a_page_of_another_origin_sends_no_unsafe_request() {
+        let host = ("host", "clinic.example.com");
+        for headers in [
+            &[host, ("origin", FOREIGN)][..],
+            &[host, ("origin", "null")],
+            &[host, ("origin", "")],
+            &[host, ("origin", "file://")],
+            &[host, ("origin", "https://clinic.example.com:8443")],
+            &[host, ("origin", "https://evil.clinic.example.com")],
+            &[host, ("origin", "https://clinic.example.com.evil.example")],
+            &[host, ("origin", FOREIGN), ("sec-fetch-site", "cross-site")],
+            &[host, ("origin", FOREIGN), ("sec-fetch-site", "same-site")],
+            &[host, ("origin", FOREIGN), ("sec-fetch-site", "none")],
+            &[host, ("origin", "null"), ("sec-fetch-site", "cross-site")],
+            &[host, ("sec-fetch-site", "cross-site")],
+            &[host, ("sec-fetch-site", "same-site")],
+            &[host, ("sec-fetch-site", "anything else")],
+            &[host, ("origin", OWN), ("sec-fetch-site", "cross-site")],
+            &[host, ("origin", OWN), ("origin", FOREIGN)],
+            &[
+                host,
+                ("sec-fetch-site", "same-origin"),
+                ("sec-fetch-site", "cross-site"),
+            ],
+            &[("origin", OWN)],
+        ] {
+            for method in [Method::POST, Method::PUT, Method::PATCH, Method::DELETE] {
+                assert!(!accepts_by(&method, false, headers), "{method} {headers:?}");
+            }
+            for method in [Method::GET, Method::HEAD, Method::OPTIONS] {
+                assert!(accepts_by(&method, false, headers), "{method} {headers:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn programs_own_pages_and_named_origins_send_what_they_like() {
+        for headers in [
+            &[("host", "clinic.example.com")][..],
+            &[("host", "clinic.example.com"), ("origin", OWN)],
+            &[("host", "Clinic.Example.com:443"), ("origin", OWN)],
+            &[
+                ("host", "clinic.example.com"),
+                ("origin", "http://clinic.example.com"),
+            ],
+            &[("host", "localhost:8000"), ("origin", "http://localhost:8000")],
+            &[("host", "127.0.0.1:8000"), ("origin", "http://127.0.0.1:8000")],
+            &[("host", "[::1]:8000"), ("origin", "http://[::1]:8000")],
+            &[("host", "localhost:8000"), ("sec-fetch-site", "none")],
+            &[("host", "a"), ("origin", NAMED)],
+            &[("host", "a"), ("origin", NAMED), ("sec-fetch-site", "cross-site")],
+            // A proxy has changed the host, and the page's policy has hidden its origin.
+            &[
+                ("host", "127.0.0.1:8000"),
+                ("origin", OWN),
+                ("sec-fetch-site", "same-origin"),
+            ],
+            &[
+                ("host", "127.0.0.1:8000"),
+                ("origin", "null"),
+                ("sec-fetch-site", "same-origin"),
+            ],
+        ] {
+            assert!(accepts(headers), "{headers:?}");
+        }
+    }
+
+    #[test]
+    fn a_page_without_tls_is_none_of_a_service_with_it() {
+        let host = ("host", "clinic.example.com");
+        let plain = ("origin", "http://clinic.example.com");
+        assert!(!accepts_by(&Method::POST, true, &[host, plain]));
+        assert!(accepts_by(&Method::POST, true, &[host, ("origin", OWN)]));
+    }
+}

@@ -1,0 +1,49 @@
+//! The file of an SQLite database, for its owner alone.
+
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+
+use crate::private;
+
+/// What SQLite puts beside the file: it gives them the file's own rights when it makes them.
+const BESIDE: [&str; 3] = ["-wal", "-shm", "-journal"];
+
+/// Makes the file and its folder if there are none, for the owner alone. An older file that others may read is taken from them,
+/// with what is beside it.
+pub(super) async fn prepare(file: &Path) -> io::Result<()> {
+    let file = file.to_owned();
+    tokio::task::spawn_blocking(move || {
+        if let Some(folder) = file.parent() {
+            private::create_folder(folder)?;
+        }
+        match private::create_file(&file) {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+                restrict(&file);
+                Ok(())
+            }
+            made => made.map(drop),
+        }
+    })
+    .await
+    .map_err(io::Error::other)?
+}
+
+fn restrict(file: &Path) {
+    let beside = BESIDE.map(|suffix| {
+        let mut name = file.as_os_str().to_owned();
+        name.push(suffix);
+        PathBuf::from(name)
+    });
+    for path in beside.iter().map(PathBuf::as_path).chain([file]) {
+        let path_shown = path.display();
+        match private::restrict(path) {
+            Ok(false) => {}
+            Ok(true) => {
+                tracing::info!("other users of this machine could read {path_shown}, and no longer can")
+            }
+            Err(error) => {
+                tracing::warn!(%error, "other users of this machine may be able to read {path_shown}: expected mode 600");
+            }
+        }
+    }
+}
