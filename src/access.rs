@@ -62,8 +62,8 @@ pub(crate) struct Door {
     issuer: Option<issuer::Opened>,
 }
 
-/// What the settings say of access, as far as it can be said before anything else is there. Whoever names neither tokens nor an
-/// issuer serves this machine only, or says `AUTH=off`.
+/// What the settings say of access, as far as it can be said before anything else is there. Whoever names
+/// neither tokens nor an issuer serves this machine only, or says `AUTH=off`.
 pub(crate) struct Plan {
     tokens: Option<TokensFrom>,
     issuer: Option<issuer::Plan>,
@@ -154,8 +154,8 @@ fn without_tokens(address: SocketAddr, off: bool) -> anyhow::Result<&'static str
     Ok(if off { "AUTH=off" } else { "this machine only" })
 }
 
-/// The hosts that the API answers to, beside loopback names. One that is open to everybody on an address of its own answers to
-/// that address too: no name leads a browser to it under the name of somebody else's page.
+/// The hosts that the API answers to, beside loopback names. One that is open to everybody on an address of
+/// its own answers to that address too: no name leads a browser to it under the name of somebody else's page.
 pub(crate) fn hosts(settings: &Settings, open: bool) -> Vec<AllowedHost> {
     let mut hosts = settings.allowed_hosts();
     let address = settings.http_addr.ip();

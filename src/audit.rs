@@ -116,7 +116,8 @@ pub(crate) enum AuditCommand {
         #[arg(long)]
         json: bool,
     },
-    /// Check a proof without the log; exit code 1 if it is not consistent or contradicts a trusted head, 3 if no head is trusted
+    /// Check a proof without the log; exit code 1 if it is not consistent or contradicts a trusted head, 3 if
+    /// no head is trusted
     Check {
         /// The file that `prove` wrote
         file: PathBuf,

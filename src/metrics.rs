@@ -1,4 +1,5 @@
-//! The page of metrics: what the crates counted in this process, and how the database stands when somebody asks.
+//! The page of metrics: what the crates counted in this process, and how the database stands when somebody
+//! asks.
 
 mod stand;
 

@@ -189,8 +189,8 @@ pub(crate) struct Settings {
     pub(crate) http_addr: SocketAddr,
 
     /// The hosts, with commas between, that requests may be sent to beside loopback names, such as
-    /// `clinic.example.com,*.internal.example`; `*` for every host. Without access tokens only these are accepted; with them,
-    /// every host is unless this is set
+    /// `clinic.example.com,*.internal.example`; `*` for every host. Without access tokens only these are
+    /// accepted; with them, every host is unless this is set
     #[arg(long, env, global = true, value_parser = list::<AllowedHost>)]
     allowed_hosts: Option<List<AllowedHost>>,
 

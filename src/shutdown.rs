@@ -27,7 +27,8 @@ impl StopSignals {
         }
     }
 
-    /// Runs `stopping` to its end, unless it takes longer than `timeout` or the process is told to stop once more.
+    /// Runs `stopping` to its end, unless it takes longer than `timeout` or the process is told to stop once
+    /// more.
     pub(crate) async fn within(
         &mut self,
         timeout: Duration,

@@ -1,7 +1,8 @@
 //! Traces, sent to an OpenTelemetry collector by OTLP.
 //!
-//! Spans that have ended wait in a bounded queue; a thread of its own sends them, many at a time, as protobuf over HTTP. Nothing
-//! that is served waits for it: what does not fit into the queue, or cannot be delivered, is dropped and counted.
+//! Spans that have ended wait in a bounded queue; a thread of its own sends them, many at a time, as protobuf
+//! over HTTP. Nothing that is served waits for it: what does not fit into the queue, or cannot be delivered,
+//! is dropped and counted.
 
 mod exporter;
 
@@ -36,7 +37,8 @@ const LINKS: u32 = 1000;
 
 static PROVIDER: OnceLock<SdkTracerProvider> = OnceLock::new();
 
-/// Begins to export the traces of a role, if a collector is named; what makes its spans. To be called before anything else runs.
+/// Begins to export the traces of a role, if a collector is named; what makes its spans. To be called before
+/// anything else runs.
 pub(crate) fn start(settings: &Settings, command: Option<&Command>) -> anyhow::Result<Option<SdkTracer>> {
     let Some(endpoint) = settings.otlp_endpoint() else {
         return Ok(None);
@@ -76,7 +78,8 @@ pub(crate) fn start(settings: &Settings, command: Option<&Command>) -> anyhow::R
     Ok(first.then_some(tracer))
 }
 
-/// What makes the spans of `tracing` that are for export those of OpenTelemetry: only them, and with what they say and no more.
+/// What makes the spans of `tracing` that are for export those of OpenTelemetry: only them, and with what
+/// they say and no more.
 pub(crate) fn layer<S>(tracer: SdkTracer) -> impl Layer<S> + Send + Sync
 where
     S: Subscriber + Send + Sync + for<'s> LookupSpan<'s>,
@@ -112,7 +115,8 @@ fn is(variable: &str, value: &str) -> bool {
     std::env::var(variable).is_ok_and(|found| found.eq_ignore_ascii_case(value))
 }
 
-/// What the spans are of: named by `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES`, which the SDK reads, or by the role.
+/// What the spans are of: named by `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES`, which the SDK reads,
+/// or by the role.
 fn resource(name: &'static str) -> Resource {
     let version = KeyValue::new("service.version", env!("CARGO_PKG_VERSION"));
     let resource = Resource::builder().with_attribute(version);

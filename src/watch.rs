@@ -51,8 +51,8 @@ impl<T> Watched<T> {
         Ok((watched, value))
     }
 
-    /// Gives what is made of the files to `take` whenever they have changed, until `shutdown`. Files that cannot be read or
-    /// used change nothing, and the log says so.
+    /// Gives what is made of the files to `take` whenever they have changed, until `shutdown`. Files that
+    /// cannot be read or used change nothing, and the log says so.
     pub(crate) async fn keep_up(mut self, take: impl Fn(T) + Send, shutdown: CancellationToken)
     where
         T: Send,
@@ -74,8 +74,9 @@ impl<T> Watched<T> {
         }
     }
 
-    /// What is made of the files, if they have changed since they were last looked at. What cannot be used may have been half
-    /// written, or one of two files that belong together: it is an error only if it is the same at the next look.
+    /// What is made of the files, if they have changed since they were last looked at. What cannot be used
+    /// may have been half written, or one of two files that belong together: it is an error only if it is the
+    /// same at the next look.
     async fn look(&mut self) -> Option<anyhow::Result<T>> {
         let read = read(&self.files).await;
         let now = Seen(read.as_ref().ok().cloned());

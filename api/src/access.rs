@@ -69,7 +69,8 @@ impl Access {
         }
     }
 
-    /// Who sends a request with these headers, by what is known now. A token that is not known makes nobody of them.
+    /// Who sends a request with these headers, by what is known now. A token that is not known makes nobody
+    /// of them.
     pub(crate) fn caller(&self, headers: &HeaderMap) -> Caller {
         self.look(headers).unwrap_or(Caller::Refused)
     }
@@ -79,7 +80,8 @@ impl Access {
         self.look(headers).ok()
     }
 
-    /// As [`Access::caller`], but a token that the known keys do not fit is looked at again if newer keys can be had soon.
+    /// As [`Access::caller`], but a token that the known keys do not fit is looked at again if newer keys can
+    /// be had soon.
     pub(crate) async fn caller_with_newest_keys(&self, headers: &HeaderMap) -> Caller {
         match self.look(headers) {
             Ok(caller) => caller,

@@ -1,7 +1,8 @@
 //! JSON request bodies.
 //!
-//! A body is read into its members one by one rather than into a struct, so that every bad field is reported at once,
-//! and so that a member that is sent twice, or that nobody reads, is reported and not dropped in silence.
+//! A body is read into its members one by one rather than into a struct, so that every bad field is reported
+//! at once, and so that a member that is sent twice, or that nobody reads, is reported and not dropped in
+//! silence.
 
 use std::fmt;
 
@@ -28,8 +29,9 @@ pub(crate) struct JsonObject(Vec<(String, Value)>);
 impl FromRequest<Api> for JsonObject {
     type Rejection = ApiError;
 
-    /// Reads a body, which must be there within half of the time that a request has: a client that never finishes it would
-    /// otherwise keep its connection for ever, and an answer that comes later than that would be about the work.
+    /// Reads a body, which must be there within half of the time that a request has: a client that never
+    /// finishes it would otherwise keep its connection for ever, and an answer that comes later than that
+    /// would be about the work.
     async fn from_request(request: Request, api: &Api) -> Result<Self, ApiError> {
         if !is_json(&request) {
             return Err(ApiError::UnsupportedMediaType);
@@ -91,8 +93,8 @@ impl JsonObject {
         })
     }
 
-    /// The strings of the fields `names`, in that order, and what is wrong with the members: every field that is
-    /// missing, not a string, sent twice or unknown. A field that has a problem has no string.
+    /// The strings of the fields `names`, in that order, and what is wrong with the members: every field that
+    /// is missing, not a string, sent twice or unknown. A field that has a problem has no string.
     pub(crate) fn strings<const N: usize>(
         self,
         names: [&'static str; N],

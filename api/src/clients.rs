@@ -56,15 +56,16 @@ pub struct Proxies {
 }
 
 impl Proxies {
-    /// The proxies in `networks`, which say it in `header`. Another header is not looked at: a proxy that sets one may pass on
-    /// the other as the client sent it.
+    /// The proxies in `networks`, which say it in `header`. Another header is not looked at: a proxy that
+    /// sets one may pass on the other as the client sent it.
     #[must_use]
     pub const fn new(networks: Vec<Network>, header: ProxyHeader) -> Self {
         Self { networks, header }
     }
 
-    /// The address of the client. Each proxy adds the address that it was asked from at the right; so the client is the right-most
-    /// address that is no trusted proxy. What is further left may have been made up by the client.
+    /// The address of the client. Each proxy adds the address that it was asked from at the right; so the
+    /// client is the right-most address that is no trusted proxy. What is further left may have been made up
+    /// by the client.
     pub(crate) fn client(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
         let mut client = peer.to_canonical();
         if !self.trust(client) {
@@ -78,8 +79,8 @@ impl Proxies {
         let lines = headers.get_all(name).iter().rev().map(HeaderValue::as_bytes);
         let hops = lines.flat_map(|line| self.hops(line));
         for hop in hops.take(MOST_HOPS) {
-            // What is no address (`unknown`, a name, what is malformed) hides what is left of it: the proxy that said so is all
-            // there is.
+            // What is no address (`unknown`, a name, what is malformed) hides what is left of it: the proxy
+            // that said so is all there is.
             let Some(address) = hop.and_then(|hop| node(str::from_utf8(&hop).ok()?)) else {
                 break;
             };
@@ -95,7 +96,8 @@ impl Proxies {
         self.networks.iter().any(|Network(net)| net.contains(&address))
     }
 
-    /// What a line says of each hop, from the right; nothing of a hop of which it says nothing, or nothing that can be read.
+    /// What a line says of each hop, from the right; nothing of a hop of which it says nothing, or nothing
+    /// that can be read.
     fn hops<'h>(&self, line: &'h [u8]) -> impl Iterator<Item = Option<Cow<'h, [u8]>>> {
         let is_forwarded = self.header == ProxyHeader::Forwarded;
         let addresses = (!is_forwarded).then(|| line.rsplit(|byte| *byte == b','));
@@ -106,7 +108,8 @@ impl Proxies {
     }
 }
 
-/// The address of a node (RFC 7239, section 6): of IPv6 in brackets or bare, with or without a port, which may be hidden (`_p`).
+/// The address of a node (RFC 7239, section 6): of IPv6 in brackets or bare, with or without a port, which
+/// may be hidden (`_p`).
 fn node(text: &str) -> Option<IpAddr> {
     if let Some(rest) = text.strip_prefix('[') {
         let (address, port) = rest.split_once(']')?;

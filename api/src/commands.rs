@@ -41,8 +41,8 @@ pub struct Cause {
 }
 
 impl Cause {
-    /// The metadata of what is appended in `span`. Only a trace that is recorded, or that the client named, is kept: it makes
-    /// each event some 70 bytes longer.
+    /// The metadata of what is appended in `span`. Only a trace that is recorded, or that the client named,
+    /// is kept: it makes each event some 70 bytes longer.
     fn metadata(&self, span: &Span) -> HashMap<String, String> {
         let mut metadata = HashMap::from([
             ("request_id".to_owned(), self.request_id.clone()),
@@ -163,14 +163,15 @@ impl Commands {
         self.appends.is_full()
     }
 
-    /// Registers a patient. With a key, the id is derived from the key and from who sends it, so that a retry meets its own first
-    /// event and gets the first answer, also after the patient was deleted, and nobody else's does. While the first is under
-    /// way in this process, a retry is refused; one in another process waits for it at the lock that every append takes.
+    /// Registers a patient. With a key, the id is derived from the key and from who sends it, so that a retry
+    /// meets its own first event and gets the first answer, also after the patient was deleted, and nobody
+    /// else's does. While the first is under way in this process, a retry is refused; one in another process
+    /// waits for it at the lock that every append takes.
     ///
     /// # Errors
     ///
-    /// [`CommandError::EmailTaken`]; [`CommandError::IdempotencyKeyReused`] if the key's first registration was
-    /// another; [`CommandError::InProgress`]; and those of the append.
+    /// [`CommandError::EmailTaken`]; [`CommandError::IdempotencyKeyReused`] if the key's first registration
+    /// was another; [`CommandError::InProgress`]; and those of the append.
     pub async fn register(
         &self,
         registration: Registration,
@@ -219,8 +220,8 @@ impl Commands {
         }
     }
 
-    /// Refuses an email that a patient holds by a claim of before. Programs of today make no such claims, so looking is enough;
-    /// hardly any email can have one.
+    /// Refuses an email that a patient holds by a claim of before. Programs of today make no such claims, so
+    /// looking is enough; hardly any email can have one.
     async fn check_older_claim(&self, id: Uuid, email: &str) -> Result<(), CommandError> {
         let Some(claim) = older_email_claim(email) else {
             return Ok(());
@@ -243,8 +244,8 @@ impl Commands {
     ///
     /// # Errors
     ///
-    /// [`CommandError::NotFound`], [`CommandError::Deleted`], [`CommandError::SequenceMismatch`], and those of the
-    /// append.
+    /// [`CommandError::NotFound`], [`CommandError::Deleted`], [`CommandError::SequenceMismatch`], and those
+    /// of the append.
     pub async fn delete(
         &self,
         id: Uuid,
@@ -366,7 +367,8 @@ impl First {
     }
 }
 
-/// What a registration of before would be recorded as now: the values were kept as they were sent, and are normalized since.
+/// What a registration of before would be recorded as now: the values were kept as they were sent, and are
+/// normalized since.
 fn as_parsed_today(details: &PatientDetails) -> Option<PatientDetails> {
     let PatientDetails {
         name,

@@ -102,7 +102,8 @@ impl Cors {
 
 /// The middleware: answers preflights itself, and tells browsers who may see the other answers.
 pub(crate) async fn share(State((cors, api)): State<(Cors, Api)>, request: Request, next: Next) -> Response {
-    // The layer takes every OPTIONS for a preflight. The routes answer others, and refuse those for other hosts.
+    // The layer takes every OPTIONS for a preflight. The routes answer others, and refuse those for other
+    // hosts.
     let is_options = request.method() == Method::OPTIONS;
     if is_options && !(is_preflight(&request) && api.hosts.check(&request, false).is_ok()) {
         return next.run(request).await;

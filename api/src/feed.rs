@@ -1,12 +1,13 @@
 //! The feed over HTTP: pages of the log, and streams of it.
 //!
-//! A stream holds no queue and no connection: when its client has taken what it was given, it reads the next events
-//! itself, on a connection that it gives back before it hands them on. So a client that reads slowly slows down nobody
-//! but itself, and what a stream keeps in memory is one chunk, however long the log is. A client that does not read at
-//! all is dropped by the server (`server/stall.rs`).
+//! A stream holds no queue and no connection: when its client has taken what it was given, it reads the next
+//! events itself, on a connection that it gives back before it hands them on. So a client that reads slowly
+//! slows down nobody but itself, and what a stream keeps in memory is one chunk, however long the log is. A
+//! client that does not read at all is dropped by the server (`server/stall.rs`).
 //!
-//! What is bounded: how many streams there are, in all and of each caller (`places`), how many of them read at a time ([`READING`]), what one of
-//! them reads at a time ([`CHUNK`]) and how long that may take ([`READ_TIMEOUT`]).
+//! What is bounded: how many streams there are, in all and of each caller (`places`), how many of them read
+//! at a time ([`READING`]), what one of them reads at a time ([`CHUNK`]) and how long that may take
+//! ([`READ_TIMEOUT`]).
 
 mod export;
 mod live;
@@ -72,8 +73,8 @@ impl Feed {
         Ok(self.log.page(filter, after, end, limit).await?)
     }
 
-    /// Begins a stream of the events after `after` for `holder`, if there is access control. It ends as soon as it is no longer
-    /// `allowed`.
+    /// Begins a stream of the events after `after` for `holder`, if there is access control. It ends as soon
+    /// as it is no longer `allowed`.
     pub(crate) fn open(
         &self,
         filter: EventFilter,

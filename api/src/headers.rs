@@ -61,8 +61,8 @@ pub(crate) fn min_position(headers: &HeaderMap) -> Result<Option<Position>, ApiE
         .transpose()
 }
 
-/// `Last-Event-ID`: the position that a stream of server-sent events gave last. Browsers send an empty one if there was
-/// none.
+/// `Last-Event-ID`: the position that a stream of server-sent events gave last. Browsers send an empty one if
+/// there was none.
 pub(crate) fn last_event_id(headers: &HeaderMap) -> Result<Option<Position>, ApiError> {
     single(headers, &LAST_EVENT_ID)?
         .filter(|value| !value.is_empty())
@@ -82,8 +82,8 @@ pub(crate) fn set_links(response: &mut Response, first: &str, next: Option<&str>
     }
 }
 
-/// Whether `If-None-Match` names `etag`, by weak comparison (RFC 9110, section 13.1.2), or is `*`. What is no entity tag
-/// is the tag of nothing.
+/// Whether `If-None-Match` names `etag`, by weak comparison (RFC 9110, section 13.1.2), or is `*`. What is no
+/// entity tag is the tag of nothing.
 pub(crate) fn none_match(headers: &HeaderMap, etag: &str) -> bool {
     headers
         .get_all(header::IF_NONE_MATCH)
@@ -107,7 +107,8 @@ pub(crate) fn if_match(headers: &HeaderMap) -> Result<Option<u64>, ApiError> {
         .strip_prefix('"')
         .and_then(|rest| rest.strip_suffix('"'))
         .and_then(|tag| tag.parse().ok())
-        // Entity tags are compared byte by byte (RFC 9110, section 8.8.3.2): "01" and "+1" are others than "1".
+        // Entity tags are compared byte by byte (RFC 9110, section 8.8.3.2): "01" and "+1" are others than
+        // "1".
         .filter(|sequence| etag(*sequence) == value)
         .map(Some)
         .ok_or_else(|| {

@@ -113,8 +113,8 @@ impl Told {
     }
 }
 
-/// Reads histories: from the log alone, so that they include deleted patients and what is not projected yet. Cheap to
-/// clone.
+/// Reads histories: from the log alone, so that they include deleted patients and what is not projected yet.
+/// Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct PatientHistory {
     log: EventLog,
@@ -146,8 +146,8 @@ impl PatientHistory {
         self.state_as_of(id, until, None).await
     }
 
-    /// As [`PatientHistory::state`]. If the time is given, an event that was recorded in its future, which is by a wrong clock,
-    /// counts from when the log had the right time again.
+    /// As [`PatientHistory::state`]. If the time is given, an event that was recorded in its future, which is
+    /// by a wrong clock, counts from when the log had the right time again.
     async fn state_as_of(
         &self,
         id: Uuid,

@@ -1,8 +1,8 @@
-//! The host that a request is sent to: the header `Host` (RFC 9112, section 3.2), and the authority of an absolute request
-//! target.
+//! The host that a request is sent to: the header `Host` (RFC 9112, section 3.2), and the authority of an
+//! absolute request target.
 //!
-//! Whatever stands in front of the service may choose by the host, so a request is refused that names none, two, or something
-//! that is no host. Which hosts are accepted is a matter of [`Hosts`].
+//! Whatever stands in front of the service may choose by the host, so a request is refused that names none,
+//! two, or something that is no host. Which hosts are accepted is a matter of [`Hosts`].
 
 mod allowed;
 
@@ -46,16 +46,17 @@ fn host_header(version: Version, headers: &HeaderMap) -> Result<Option<&str>, Ap
     }
 }
 
-/// The host and the port that a request is sent to, as `host[:port]`; nothing if an HTTP/1.0 request names none. The authority of
-/// an absolute request target takes precedence over `Host` (RFC 9112, section 3.2.2).
+/// The host and the port that a request is sent to, as `host[:port]`; nothing if an HTTP/1.0 request names
+/// none. The authority of an absolute request target takes precedence over `Host` (RFC 9112, section 3.2.2).
 pub(crate) fn target<B>(request: &Request<B>) -> Option<&str> {
     let header = || host_header(request.version(), request.headers()).ok().flatten();
     let authority = request.uri().authority();
     authority.map(|authority| authority.as_str()).or_else(header)
 }
 
-/// The parts of `uri-host [ ":" port ]` (RFC 9110, section 7.2): the host, in brackets if it is an IPv6 address, and the port,
-/// which may be empty. The host is not empty, which `http` and `https` require (section 4.2.1).
+/// The parts of `uri-host [ ":" port ]` (RFC 9110, section 7.2): the host, in brackets if it is an IPv6
+/// address, and the port, which may be empty. The host is not empty, which `http` and `https` require
+/// (section 4.2.1).
 pub(crate) fn split(value: &str) -> Option<(&str, &str)> {
     let end = if let Some(rest) = value.strip_prefix('[') {
         let address = rest.split(']').next()?;

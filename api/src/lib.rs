@@ -1,8 +1,9 @@
 //! HTTP.
 //!
-//! Commands go in through cqrs-es and the append queue ([`commands`]); reads come out of the read table, and of the
-//! log for what is not projected yet ([`reads`]); the past comes out of the log alone ([`history`], `feed`), and who
-//! reads it is recorded first ([`read_log`]). This crate and the projector share nothing but the table.
+//! Commands go in through cqrs-es and the append queue ([`commands`]); reads come out of the read table, and
+//! of the log for what is not projected yet ([`reads`]); the past comes out of the log alone ([`history`],
+//! `feed`), and who reads it is recorded first ([`read_log`]). This crate and the projector share nothing but
+//! the table.
 //!
 //! # Guarantees
 //!
@@ -14,9 +15,10 @@
 //! # Adding a route
 //!
 //! 1. Add a file in `routes/` with the handler, its OpenAPI text (`described`) and what it alone needs.
-//!    Describe every query parameter: a route with none refuses all of them, and a handler that reads some by `Query`
-//!    refuses the others.
-//! 2. Name it in the table, `routes::routes`, with the roles that it is for, and in the table of `tests/http/access.rs`.
+//!    Describe every query parameter: a route with none refuses all of them, and a handler that reads some by
+//!    `Query` refuses the others.
+//! 2. Name it in the table, `routes::routes`, with the roles that it is for, and in the table of
+//!    `tests/http/access.rs`.
 //! 3. Say in [`problem::ApiError`] what can go wrong that is new, and in `problem/kinds.rs` what it means.
 //! 4. Write the document anew: `cargo run -- openapi > docs/openapi.json`.
 
@@ -97,8 +99,8 @@ pub struct ApiOptions {
     pub proxies: Proxies,
     /// The pages that may use the API from other origins; `None` for none.
     pub cors: Option<Cors>,
-    /// The hosts that requests may be sent to. Loopback names always are among them; without any, an API with access control
-    /// accepts every host.
+    /// The hosts that requests may be sent to. Loopback names always are among them; without any, an API with
+    /// access control accepts every host.
     pub allowed_hosts: Vec<AllowedHost>,
     /// Whether browsers are told to come over TLS only.
     pub over_tls: bool,

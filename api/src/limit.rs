@@ -1,11 +1,13 @@
 //! How much one client may ask for.
 //!
-//! A client is the holder of an access token, by its name; without one, the address that it asks from. Each has a quota
-//! that comes back evenly. What is known of clients has a fixed size, however many there are (`table`).
+//! A client is the holder of an access token, by its name; without one, the address that it asks from. Each
+//! has a quota that comes back evenly. What is known of clients has a fixed size, however many there are
+//! (`table`).
 //!
-//! Tokens that are not known are counted by address besides. Such a request is refused anyway, so nothing is gained by
-//! more of them; and a known token from the same address is let in all the same, so that one wrong program does not shut out
-//! everybody behind the same router. Guessing is no way in: a token has 256 random bits.
+//! Tokens that are not known are counted by address besides. Such a request is refused anyway, so nothing is
+//! gained by more of them; and a known token from the same address is let in all the same, so that one wrong
+//! program does not shut out everybody behind the same router. Guessing is no way in: a token has 256 random
+//! bits.
 
 mod table;
 
@@ -29,7 +31,8 @@ const UNKNOWN_TOKENS: RateLimit = RateLimit {
     window: Duration::from_mins(1),
 };
 
-/// So many requests in so much time, all of them at once if the client likes; what was used comes back evenly over that time.
+/// So many requests in so much time, all of them at once if the client likes; what was used comes back evenly
+/// over that time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RateLimit {
     requests: u32,
@@ -81,7 +84,8 @@ impl Policy {
     }
 }
 
-/// How a client stands, as the headers `RateLimit` and `RateLimit-Policy` say it (draft-ietf-httpapi-ratelimit-headers-10).
+/// How a client stands, as the headers `RateLimit` and `RateLimit-Policy` say it
+/// (draft-ietf-httpapi-ratelimit-headers-10).
 #[derive(Debug, Default)]
 pub(crate) struct Standing {
     policy: Option<HeaderValue>,
@@ -90,8 +94,8 @@ pub(crate) struct Standing {
 }
 
 impl Standing {
-    /// Adds the headers to an answer. If it says in `Retry-After` when to try again, whyever that is, `t` is the same moment, as
-    /// the draft wants it.
+    /// Adds the headers to an answer. If it says in `Retry-After` when to try again, whyever that is, `t` is
+    /// the same moment, as the draft wants it.
     pub(crate) fn tell(self, headers: &mut HeaderMap) {
         if let Some(policy) = self.policy {
             headers.insert(RATELIMIT_POLICY, policy);

@@ -30,7 +30,8 @@ use crate::server::Listening;
 /// `OpenMetrics` 1.0, which Prometheus asks for first.
 pub(crate) const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// Upper bounds in seconds: from a read out of the database's memory to the longest that a request may take by default.
+/// Upper bounds in seconds: from a read out of the database's memory to the longest that a request may take
+/// by default.
 const BUCKETS: [f64; 13] = [
     0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 20.0,
 ];
@@ -134,8 +135,8 @@ impl Metrics {
     }
 }
 
-/// Serves the page alone, at `/metrics` of `listener`, until `shutdown`: for processes without an API, and for those who
-/// keep it off the API's address. No access token is asked for.
+/// Serves the page alone, at `/metrics` of `listener`, until `shutdown`: for processes without an API, and
+/// for those who keep it off the API's address. No access token is asked for.
 ///
 /// # Errors
 ///

@@ -1,5 +1,6 @@
-//! What every request gets: an id, a time limit, a place in the metrics and in a trace, and a line in the log if it failed on
-//! our side. What is refused because too much waits already gets the id and is counted, and no more.
+//! What every request gets: an id, a time limit, a place in the metrics and in a trace, and a line in the log
+//! if it failed on our side. What is refused because too much waits already gets the id and is counted, and
+//! no more.
 
 mod access_log;
 mod trace;
@@ -31,7 +32,8 @@ pub(crate) use trace::RequestTrace;
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// The request's id: the client's own `X-Request-Id` if it is 1 to 128 visible ASCII characters, else a new UUID.
+/// The request's id: the client's own `X-Request-Id` if it is 1 to 128 visible ASCII characters, else a new
+/// UUID.
 #[derive(Debug, Clone)]
 pub(crate) struct RequestId(pub(crate) String);
 
@@ -55,7 +57,8 @@ impl RequestId {
     }
 }
 
-/// A UUIDv7 of the present moment: unique without asking anyone, and in the order of time, to the millisecond.
+/// A UUIDv7 of the present moment: unique without asking anyone, and in the order of time, to the
+/// millisecond.
 pub(crate) fn new_id(clock: &dyn Clock) -> Uuid {
     new_id_in_order(clock, NoContext)
 }
@@ -70,8 +73,8 @@ pub(crate) fn new_id_in_order(
     Uuid::new_v7(uuid::Timestamp::from_unix(order, micros / 1_000_000, nanos))
 }
 
-/// The middleware. 5xx are logged as warnings, the rest at the level `debug`. The route's template is logged and counted,
-/// not the path: a path may hold what a client should not have put there.
+/// The middleware. 5xx are logged as warnings, the rest at the level `debug`. The route's template is logged
+/// and counted, not the path: a path may hold what a client should not have put there.
 pub(crate) async fn observe(State(api): State<Api>, mut request: Request<Body>, next: Next) -> Response {
     let id = RequestId::of(&request, api.clock.as_ref());
     let method = request.method().clone();
@@ -117,8 +120,8 @@ pub(crate) async fn observe(State(api): State<Api>, mut request: Request<Body>, 
         if shared {
             AssertUnwindSafe(handling).catch_unwind().await.ok()
         } else {
-            // In a task of its own, which goes on when the client goes away or the time is up: what was begun is finished,
-            // and no connection to the database is left in the middle of an answer.
+            // In a task of its own, which goes on when the client goes away or the time is up: what was begun
+            // is finished, and no connection to the database is left in the middle of an answer.
             tokio::spawn(handling).await.ok()
         }
     };
@@ -144,8 +147,9 @@ pub(crate) async fn observe(State(api): State<Api>, mut request: Request<Body>, 
     told(&api, asked, response, standing, &id, &trace)
 }
 
-/// Turns a command away that would find the queue full, before it is routed: where most of what comes is to be refused, what that
-/// costs is taken from those who are not. Nothing if it may go on, or is not that simple to refuse.
+/// Turns a command away that would find the queue full, before it is routed: where most of what comes is to
+/// be refused, what that costs is taken from those who are not. Nothing if it may go on, or is not that
+/// simple to refuse.
 pub(crate) fn turn_away<B>(api: &Api, request: &Request<B>) -> Option<Response> {
     let (method, path) = (request.method(), request.uri().path());
     if !is_command(method, path) || !api.commands.is_full() || api.options.cors.is_some() {
@@ -195,8 +199,8 @@ fn told(
     with_names(response, id, trace)
 }
 
-/// Counts the request against what its client may ask for, and says whether it may go on. Who looks after the health of the
-/// service may ask for it at any time.
+/// Counts the request against what its client may ask for, and says whether it may go on. Who looks after the
+/// health of the service may ask for it at any time.
 fn admit(
     api: &Api,
     route: &str,
@@ -209,7 +213,8 @@ fn admit(
     api.limits.count(caller, request.extensions(), request.headers())
 }
 
-/// Refuses a request that is not for this service, and one that a page of another origin makes a browser send.
+/// Refuses a request that is not for this service, and one that a page of another origin makes a browser
+/// send.
 fn vet<B>(api: &Api, route: &str, request: &Request<B>) -> Result<(), ApiError> {
     api.hosts.check(request, is_unlimited(route))?;
     api.origins.check(request)
@@ -224,8 +229,8 @@ fn with_names(mut response: Response, id: &RequestId, trace: &RequestTrace) -> R
     response
 }
 
-/// Whether the request is a read that others share, and that has no connection of its own: it may be dropped at any moment. One
-/// with `?at=` reads the past, and one with `Min-Position` waits.
+/// Whether the request is a read that others share, and that has no connection of its own: it may be dropped
+/// at any moment. One with `?at=` reads the past, and one with `Min-Position` waits.
 fn is_shared_read(method: &Method, route: &str, request: &Request<Body>) -> bool {
     is_read_of_a_patient(method, route)
         && request.uri().query().is_none()

@@ -1,7 +1,7 @@
 //! The description of the API, in OpenAPI 3.1, made from the table of routes.
 //!
-//! Each route's file has its own text ([`Described`]); what all of them share (the request's id, the access token, the
-//! problems that any request can meet) is added when the route is ([`Described::into_operation`]).
+//! Each route's file has its own text ([`Described`]); what all of them share (the request's id, the access
+//! token, the problems that any request can meet) is added when the route is ([`Described::into_operation`]).
 
 pub(crate) mod fields;
 mod operation;

@@ -56,7 +56,8 @@ impl PublicUrl {
         &self.text
     }
 
-    /// The host in lower case: a name in its ASCII form, an IPv4 address, or an IPv6 address in brackets. Without the port.
+    /// The host in lower case: a name in its ASCII form, an IPv4 address, or an IPv6 address in brackets.
+    /// Without the port.
     #[must_use]
     pub fn host(&self) -> &str {
         &self.host

@@ -46,7 +46,8 @@ impl Query {
         }
     }
 
-    /// The parameter of that name, if it was sent: as `read` reads it, or a problem that says what it `must` be.
+    /// The parameter of that name, if it was sent: as `read` reads it, or a problem that says what it `must`
+    /// be.
     pub(crate) fn read<T>(
         &mut self,
         name: &str,

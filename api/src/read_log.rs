@@ -1,9 +1,11 @@
 //! The record of reads: who read what of histories and of the log, and when. The table `audit_reads`.
 //!
-//! An entry is durable before what was read is handed out; what cannot be recorded is not handed out. Entries that wait are
-//! written together, with one statement, so that many readers cost one commit at a time and one connection.
+//! An entry is durable before what was read is handed out; what cannot be recorded is not handed out. Entries
+//! that wait are written together, with one statement, so that many readers cost one commit at a time and one
+//! connection.
 //!
-//! Entries are added and never changed: a stream has one when it begins, and one when it ends that says how far it came.
+//! Entries are added and never changed: a stream has one when it begins, and one when it ends that says how
+//! far it came.
 
 use std::sync::{Arc, Mutex};
 
@@ -237,8 +239,8 @@ impl ReadLog {
         }
     }
 
-    /// Records, when it is called, that what `read` began has ended, and how far it came. Nobody waits for it: by then it
-    /// was handed out.
+    /// Records, when it is called, that what `read` began has ended, and how far it came. Nobody waits for
+    /// it: by then it was handed out.
     pub(crate) fn at_end(&self, read: Read) -> impl FnOnce(Position) + Send + Sync + use<> {
         let log = self.clone();
         move |reached: Position| {
@@ -279,8 +281,9 @@ impl ReadLog {
             actors.push(actor);
             sql.push_str(" AND actor = ?");
             if self.database.dialect() == Dialect::MySql {
-                // The column's collation ignores case and accents, which is good enough for the index. A binary collation would have
-                // programs of before the migration read bytes where they expect text.
+                // The column's collation ignores case and accents, which is good enough for the index. A
+                // binary collation would have programs of before the migration read bytes where they expect
+                // text.
                 actors.push(actor);
                 sql.push_str(" AND CAST(actor AS BINARY) = CAST(? AS BINARY)");
             }

@@ -22,8 +22,9 @@ use list::ListBatch;
 pub use list::{PageRequest, PatientPage};
 use trust::Trust;
 
-/// Batches of reads by id that are under way at a time: one for every two cores, and two at most. A statement costs MySQL as much as
-/// some twenty more ids in one, so on few cores a second one beside it only makes both smaller.
+/// Batches of reads by id that are under way at a time: one for every two cores, and two at most. A statement
+/// costs MySQL as much as some twenty more ids in one, so on few cores a second one beside it only makes both
+/// smaller.
 fn workers() -> usize {
     std::thread::available_parallelism().map_or(1, |cores| (cores.get() / 2).clamp(1, 2))
 }
@@ -134,8 +135,8 @@ impl PatientReads {
         self.pages.shutdown().await;
     }
 
-    /// What there is under an id: strongly consistent, whatever process wrote it and however far the projection is.
-    /// Reads that wait are answered together.
+    /// What there is under an id: strongly consistent, whatever process wrote it and however far the
+    /// projection is. Reads that wait are answered together.
     ///
     /// # Errors
     ///
@@ -144,7 +145,8 @@ impl PatientReads {
         self.by_id.ask(id).await?
     }
 
-    /// The active patient with that email, and what is known of them: strongly consistent, as the reads by id are.
+    /// The active patient with that email, and what is known of them: strongly consistent, as the reads by id
+    /// are.
     ///
     /// # Errors
     ///

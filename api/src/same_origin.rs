@@ -1,8 +1,9 @@
 //! Unsafe requests that pages of other origins make a browser send.
 //!
-//! A browser sends a simple request (`text/plain`, or a form) to any origin without asking first, and only keeps its answer from
-//! the page: by then a rebuild has begun, or mail was sent again. It does say where the request comes from, in `Sec-Fetch-Site`
-//! and `Origin`, neither of which a page can set. Programs that are no browsers send neither.
+//! A browser sends a simple request (`text/plain`, or a form) to any origin without asking first, and only
+//! keeps its answer from the page: by then a rebuild has begun, or mail was sent again. It does say where the
+//! request comes from, in `Sec-Fetch-Site` and `Origin`, neither of which a page can set. Programs that are
+//! no browsers send neither.
 
 use axum::http::{HeaderName, HeaderValue, Request, header};
 use url::{Host, Url};
@@ -28,8 +29,8 @@ impl TrustedOrigins {
 
     /// Refuses a request that is not safe (RFC 9110, section 9.2.1) and comes from a page of another origin.
     ///
-    /// A browser that sends `Sec-Fetch-Site: same-origin` vouches for the page, also where a proxy in front has changed
-    /// the host. Without it, the page's origin must be the host that the request is sent to.
+    /// A browser that sends `Sec-Fetch-Site: same-origin` vouches for the page, also where a proxy in front
+    /// has changed the host. Without it, the page's origin must be the host that the request is sent to.
     pub(crate) fn check<B>(&self, request: &Request<B>) -> Result<(), ApiError> {
         if request.method().is_safe() {
             return Ok(());
@@ -57,7 +58,8 @@ impl TrustedOrigins {
         }
     }
 
-    /// Whether an origin is the host that the request is sent to. Who serves TLS in front is not known, so either scheme may be.
+    /// Whether an origin is the host that the request is sent to. Who serves TLS in front is not known, so
+    /// either scheme may be.
     fn is_own<B>(&self, origin: &HeaderValue, request: &Request<B>) -> bool {
         let own = || {
             let origin = Url::parse(origin.to_str().ok()?).ok()?;

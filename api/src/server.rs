@@ -1,5 +1,5 @@
-//! The listener: bounded in connections, in what a client may send before it is understood, and in the time that it may
-//! take to say what it wants and to take what it gets.
+//! The listener: bounded in connections, in what a client may send before it is understood, and in the time
+//! that it may take to say what it wants and to take what it gets.
 
 mod stall;
 
@@ -29,8 +29,9 @@ use crate::observe::turn_away;
 use crate::{Api, Tls, router};
 use stall::Impatient;
 
-/// The largest head of a request, and the most that is read ahead of a body, in bytes. hyper answers more by 431. It does so
-/// too for more than 100 headers, its default, which is left as it is since another number would cost an allocation a request.
+/// The largest head of a request, and the most that is read ahead of a body, in bytes. hyper answers more by
+/// 431. It does so too for more than 100 headers, its default, which is left as it is since another number
+/// would cost an allocation a request.
 const LARGEST_HEAD: usize = 32 * 1024;
 /// The pause after the machine refused a connection, having no more descriptors.
 const REFUSED_PAUSE: Duration = Duration::from_millis(100);
@@ -40,9 +41,10 @@ const REFUSED_PAUSE: Duration = Duration::from_millis(100);
 pub struct Listening {
     /// The most connections at a time; more wait to be accepted.
     pub connections: usize,
-    /// How long a client may take to send the head of a request, from when it connects or from its last answer; and, before
-    /// that, to agree on TLS. A client that comes when fewer than a quarter of the connections are free has a
-    /// quarter of it, so that those who say nothing make way the sooner the more there are of them.
+    /// How long a client may take to send the head of a request, from when it connects or from its last
+    /// answer; and, before that, to agree on TLS. A client that comes when fewer than a quarter of the
+    /// connections are free has a quarter of it, so that those who say nothing make way the sooner the more
+    /// there are of them.
     pub head_timeout: Duration,
     /// The certificate, if clients are to come over TLS.
     pub tls: Option<Tls>,
@@ -69,8 +71,8 @@ impl Listening {
     }
 }
 
-/// Serves `api` on `listener` until `shutdown`; then takes no more connections, ends the streams of events, and returns when
-/// every request that was accepted has been answered.
+/// Serves `api` on `listener` until `shutdown`; then takes no more connections, ends the streams of events,
+/// and returns when every request that was accepted has been answered.
 ///
 /// # Errors
 ///

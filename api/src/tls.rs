@@ -1,6 +1,8 @@
-//! TLS, served by the process itself: 1.2 and 1.3, with a certificate that can be replaced while connections are open.
+//! TLS, served by the process itself: 1.2 and 1.3, with a certificate that can be replaced while connections
+//! are open.
 //!
-//! HTTP/1.1 only is offered (ALPN). HTTP/2 would need limits of its own: on streams, on resets, on what waits in each.
+//! HTTP/1.1 only is offered (ALPN). HTTP/2 would need limits of its own: on streams, on resets, on what waits
+//! in each.
 
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};

@@ -66,8 +66,8 @@ impl PatientEvent {
         }
     }
 
-    /// What is known of the patient after this event, for a reader that keeps one row a patient: its details, or nothing if it was
-    /// deleted.
+    /// What is known of the patient after this event, for a reader that keeps one row a patient: its details,
+    /// or nothing if it was deleted.
     ///
     /// # Errors
     ///

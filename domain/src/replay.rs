@@ -44,12 +44,12 @@ impl<T: PartialOrd> Until<T> {
 }
 
 impl Patient {
-    /// Applies those of `events` that `until` takes. They are all of one patient, in the order of their sequences,
-    /// and follow those that were applied before: a long history can be replayed page by page, from
-    /// [`Patient::default`] on.
+    /// Applies those of `events` that `until` takes. They are all of one patient, in the order of their
+    /// sequences, and follow those that were applied before: a long history can be replayed page by page,
+    /// from [`Patient::default`] on.
     ///
-    /// What comes after `until` is not read, so that the past can be told even if this program is too old for what
-    /// happened since.
+    /// What comes after `until` is not read, so that the past can be told even if this program is too old for
+    /// what happened since.
     ///
     /// # Errors
     ///

@@ -1,8 +1,9 @@
 //! The values a patient is made of. Each is parsed once, at the border, and valid from then on.
 //!
-//! All of them drop white space and invisible characters of every kind around the text, and refuse control characters and
-//! line breaks inside. Names, phone numbers and email addresses are kept in Normalization Form C. None implements `Display`,
-//! and `Debug` shows the type alone, so a value reaches a log only through a deliberate `as_str`.
+//! All of them drop white space and invisible characters of every kind around the text, and refuse control
+//! characters and line breaks inside. Names, phone numbers and email addresses are kept in Normalization Form
+//! C. None implements `Display`, and `Debug` shows the type alone, so a value reaches a log only through a
+//! deliberate `as_str`.
 
 /// Implements what all values share, on a struct around one string.
 macro_rules! value {

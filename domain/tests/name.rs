@@ -228,8 +228,8 @@ fn direction_inside_a_name_neither_reaches_out_of_it_nor_turns_it_round() {
     ] {
         assert_eq!(Name::parse(name), Err(ControlCharacter.into()), "{name:?}");
     }
-    // Each word in a pair of its own: the first and the last half are dropped with what is around, and their other halves
-    // with them.
+    // Each word in a pair of its own: the first and the last half are dropped with what is around, and their
+    // other halves with them.
     for (input, name) in [
         ("\u{202b}محمد\u{202c} \u{202b}علي\u{202c}", "محمد علي"),
         (

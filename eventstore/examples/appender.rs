@@ -4,8 +4,9 @@
 //! appender URL PREFIX NUMBER CONCURRENCY
 //! ```
 //!
-//! `CONCURRENCY` writers share `NUMBER` events; each has an aggregate of its own, `PREFIX-0`, `PREFIX-1`, …, and
-//! appends its events one after the other. The appends that wait at the same moment are committed together.
+//! `CONCURRENCY` writers share `NUMBER` events; each has an aggregate of its own, `PREFIX-0`, `PREFIX-1`, …,
+//! and appends its events one after the other. The appends that wait at the same moment are committed
+//! together.
 
 use std::error::Error;
 use std::process::ExitCode;
@@ -41,8 +42,8 @@ async fn main() -> ExitCode {
 
 async fn run(url: &str, prefix: &str, number: &str, concurrency: &str) -> Result<Appended, Box<dyn Error>> {
     let (number, concurrency): (u64, u64) = (number.parse()?, concurrency.parse()?);
-    // One queue for the whole process. Its signal reaches subscriptions in this process alone; with `Signal::redis`
-    // it would reach those of others, which otherwise find out when they next poll.
+    // One queue for the whole process. Its signal reaches subscriptions in this process alone; with
+    // `Signal::redis` it would reach those of others, which otherwise find out when they next poll.
     let database = Database::connect(url, DatabaseOptions::default()).await?;
     let queue = AppendQueue::start(
         database,
@@ -57,8 +58,8 @@ async fn run(url: &str, prefix: &str, number: &str, concurrency: &str) -> Result
         async move {
             let mut last = None;
             for sequence in 1..=events {
-                // The sequence says what is expected: that there are `sequence - 1` events so far. `append` returns
-                // when this one is durable.
+                // The sequence says what is expected: that there are `sequence - 1` events so far. `append`
+                // returns when this one is durable.
                 let append = Append::new(vec![counted(&id, sequence)], Vec::new())?;
                 last = Some(queue.append(append).await?);
             }

@@ -4,10 +4,11 @@
 //! follower URL NAME OWNER
 //! ```
 //!
-//! A subscription under `NAME`, which inserts the position of each event into the table `followed`. The rows and the
-//! checkpoint are written in one transaction. `OWNER` names this process among those that run the same subscription:
-//! one of them does the work, the others stand by. One that is started again under its old name goes on at once;
-//! under another name it waits until the lease of the old one has run out. It ends at Ctrl-C.
+//! A subscription under `NAME`, which inserts the position of each event into the table `followed`. The rows
+//! and the checkpoint are written in one transaction. `OWNER` names this process among those that run the
+//! same subscription: one of them does the work, the others stand by. One that is started again under its old
+//! name goes on at once; under another name it waits until the lease of the old one has run out. It ends at
+//! Ctrl-C.
 
 use std::error::Error;
 use std::process::ExitCode;
@@ -35,8 +36,8 @@ impl Handler for Followed {
         transaction: &mut Transaction<'_>,
         events: &[RecordedEvent],
     ) -> Result<(), eventstore::Error> {
-        // Everything is written through the transaction that is passed in. A plain INSERT: a position that came
-        // twice would be refused.
+        // Everything is written through the transaction that is passed in. A plain INSERT: a position that
+        // came twice would be refused.
         let mut script = Script::new(transaction.dialect());
         script
             .statement("INSERT INTO followed (position) VALUES ")

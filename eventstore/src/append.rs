@@ -1,9 +1,9 @@
 //! Appending: one transaction for all that wait.
 //!
-//! Numbers from an auto-increment column are given at insert and seen at commit, so a reader that passes 8 before 7
-//! commits loses 7 for ever (prooph/pdo-event-store#189, Marten#1629). Here one row, `log_head`, is locked by every
-//! append in every process until its commit, which makes positions gapless and in commit order. A lock costs one
-//! commit at a time, so the appends that wait in a process are committed together:
+//! Numbers from an auto-increment column are given at insert and seen at commit, so a reader that passes 8
+//! before 7 commits loses 7 for ever (prooph/pdo-event-store#189, Marten#1629). Here one row, `log_head`, is
+//! locked by every append in every process until its commit, which makes positions gapless and in commit
+//! order. A lock costs one commit at a time, so the appends that wait in a process are committed together:
 //!
 //! ```text
 //! take all that wait -> begin, lock log_head, read the event that it names, expected sequences and claims (one round trip)
@@ -11,9 +11,9 @@
 //! -> insert events and claims, move log_head, commit (one round trip) -> publish the signal -> answer each caller
 //! ```
 //!
-//! A conflict or a taken claim is decided in memory (`decide`), before anything is written, and fails alone. If a
-//! statement fails for a reason that only one item may have (a value that the database refuses), each item is tried
-//! in a transaction of its own.
+//! A conflict or a taken claim is decided in memory (`decide`), before anything is written, and fails alone.
+//! If a statement fails for a reason that only one item may have (a value that the database refuses), each
+//! item is tried in a transaction of its own.
 
 mod appender;
 mod clock;
@@ -80,8 +80,9 @@ impl Append {
     ///
     /// # Errors
     ///
-    /// [`AppendError::Invalid`] if there are no events or more than [`MAX_EVENTS`], if they are not consecutive events
-    /// of one aggregate from sequence 1, or if a part of one is longer than a [`NewEvent`] may be.
+    /// [`AppendError::Invalid`] if there are no events or more than [`MAX_EVENTS`], if they are not
+    /// consecutive events of one aggregate from sequence 1, or if a part of one is longer than a [`NewEvent`]
+    /// may be.
     pub fn new(events: Vec<NewEvent>, claims: Vec<ClaimChange>) -> Result<Self, AppendError> {
         let Some(first) = events.first() else {
             return Err(AppendError::Invalid("no events"));
@@ -110,8 +111,9 @@ impl Append {
         })
     }
 
-    /// Says that the aggregate's id has just been made up, so that the log need not be asked whether it has events. If it
-    /// has, the log's own key refuses the batch, and the append is tried again alone, and asked about.
+    /// Says that the aggregate's id has just been made up, so that the log need not be asked whether it has
+    /// events. If it has, the log's own key refuses the batch, and the append is tried again alone, and asked
+    /// about.
     #[must_use]
     pub const fn of_new_aggregate(mut self) -> Self {
         self.new_aggregate = true;

@@ -1,13 +1,13 @@
 //! The hash chain.
 //!
-//! `hash(n) = SHA-256(hash(n − 1) ‖ canonical(n))`, where `hash(0)` is 32 zero bytes and `canonical(n)` is the RFC 8785
-//! form of the JSON object with one member for every column of the event but `hash`: `aggregate_id`,
-//! `aggregate_type`, `event_type`, `event_version`, `metadata`, `payload`, `position`, `recorded_at` (microseconds since
-//! 1970, a number) and `sequence`. RFC 8785 makes the bytes independent of how a database keeps JSON: MySQL sorts the
-//! members by its own rule, MariaDB keeps the text.
+//! `hash(n) = SHA-256(hash(n − 1) ‖ canonical(n))`, where `hash(0)` is 32 zero bytes and `canonical(n)` is
+//! the RFC 8785 form of the JSON object with one member for every column of the event but `hash`:
+//! `aggregate_id`, `aggregate_type`, `event_type`, `event_version`, `metadata`, `payload`, `position`,
+//! `recorded_at` (microseconds since 1970, a number) and `sequence`. RFC 8785 makes the bytes independent of
+//! how a database keeps JSON: MySQL sorts the members by its own rule, MariaDB keeps the text.
 //!
-//! RFC 8785 reads every number as an IEEE 754 double, so that two integers beyond 2⁵³ − 1 could have one form; an append
-//! refuses them, and events say such values as strings.
+//! RFC 8785 reads every number as an IEEE 754 double, so that two integers beyond 2⁵³ − 1 could have one
+//! form; an append refuses them, and events say such values as strings.
 
 use serde::Serialize;
 use serde_json::Value;
@@ -20,10 +20,11 @@ use crate::json::canonicalize;
 /// About how many bytes the names of an event take, and of its members.
 const NAMES: usize = 256;
 
-/// The part of an event's canonical form that is known before its place in the log is: everything up to `position`.
+/// The part of an event's canonical form that is known before its place in the log is: everything up to
+/// `position`.
 ///
-/// RFC 8785 orders members by name, and the members that the append gives (`position`, `recorded_at`) and `sequence`
-/// sort last; so the costly part is made by the caller, outside the lock.
+/// RFC 8785 orders members by name, and the members that the append gives (`position`, `recorded_at`) and
+/// `sequence` sort last; so the costly part is made by the caller, outside the lock.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Canonical {
     prefix: Vec<u8>,

@@ -1,7 +1,8 @@
 //! Checkpoints: how far a named reader of the feed is.
 //!
-//! A checkpoint moves in the transaction of what was written for the events that it passes, and only from where it was
-//! read. So two that read under one name never both write for an event, whatever either of them believes.
+//! A checkpoint moves in the transaction of what was written for the events that it passes, and only from
+//! where it was read. So two that read under one name never both write for an event, whatever either of them
+//! believes.
 
 use crate::clock::Timestamp;
 use crate::database::{Database, Session, Transaction};
@@ -38,8 +39,8 @@ pub async fn load(session: &mut impl Session, name: &str) -> Result<Option<Posit
     row.map(|row| row.get(0)).transpose()
 }
 
-/// Whether a checkpoint can be true: it is not before the beginning of the log, nor beyond its end. One that is elsewhere was
-/// altered, and nothing counts as finished.
+/// Whether a checkpoint can be true: it is not before the beginning of the log, nor beyond its end. One that
+/// is elsewhere was altered, and nothing counts as finished.
 ///
 /// # Errors
 ///

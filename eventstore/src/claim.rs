@@ -1,7 +1,7 @@
 //! Claims: values that at most one aggregate holds at a time.
 //!
-//! A claim is taken and released in the transaction of the append that says so. The value itself is not stored, only
-//! SHA-256 over its kind and the value: enough to compare, and no second copy of personal data.
+//! A claim is taken and released in the transaction of the append that says so. The value itself is not
+//! stored, only SHA-256 over its kind and the value: enough to compare, and no second copy of personal data.
 
 pub mod table;
 
@@ -18,7 +18,8 @@ use crate::error::Result;
 pub struct Claim(pub(crate) [u8; 32]);
 
 impl Claim {
-    /// The claim on `value` among the values of that `kind`. Whoever calls brings equal values into one form first.
+    /// The claim on `value` among the values of that `kind`. Whoever calls brings equal values into one form
+    /// first.
     #[must_use]
     pub fn on(kind: &str, value: &str) -> Self {
         let mut sha = Sha256::new();
@@ -68,8 +69,8 @@ pub trait ClaimRules: Send + Sync + 'static {
         event: &SerializedEvent,
     ) -> std::result::Result<Vec<ClaimChange>, Box<dyn std::error::Error + Send + Sync>>;
 
-    /// The claim that an older version of the rules took with `event`, where it is another one than today: the aggregate may hold
-    /// either.
+    /// The claim that an older version of the rules took with `event`, where it is another one than today:
+    /// the aggregate may hold either.
     fn older(&self, _event: &SerializedEvent) -> Option<Claim> {
         None
     }
@@ -106,8 +107,8 @@ pub fn held<'c>(changes: impl IntoIterator<Item = &'c ClaimChange>) -> BTreeSet<
     held
 }
 
-/// `changes`, with each claim named that is given up, since the changes `before` say which the aggregate has taken. Another claim
-/// that the table shows as the aggregate's is not its own, and not given up.
+/// `changes`, with each claim named that is given up, since the changes `before` say which the aggregate has
+/// taken. Another claim that the table shows as the aggregate's is not its own, and not given up.
 pub(crate) fn exactly(before: &[ClaimChange], changes: Vec<ClaimChange>) -> Vec<ClaimChange> {
     let mut held = held(before);
     let mut exact = Vec::with_capacity(changes.len());

@@ -15,8 +15,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 /// A moment in UTC, in whole microseconds since 1970-01-01T00:00:00Z.
 ///
-/// Stored as a `BIGINT`, the same on every database, and shown as RFC 3339 with six decimals. Events are recorded from
-/// [`Timestamp::EARLIEST`] to [`Timestamp::LATEST`], the years that RFC 3339 can write and every reader can read.
+/// Stored as a `BIGINT`, the same on every database, and shown as RFC 3339 with six decimals. Events are
+/// recorded from [`Timestamp::EARLIEST`] to [`Timestamp::LATEST`], the years that RFC 3339 can write and
+/// every reader can read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, sqlx::Type)]
 #[sqlx(transparent)]
 pub struct Timestamp(i64);
@@ -108,11 +109,12 @@ impl fmt::Display for Timestamp {
 )]
 pub struct TimestampError;
 
-/// Reads RFC 3339 as people and query strings write it, in any offset. Digits beyond microseconds are cut off.
+/// Reads RFC 3339 as people and query strings write it, in any offset. Digits beyond microseconds are cut
+/// off.
 ///
 /// - Date and time are separated by `T`, `t`, a space or `+`, which is how a query string encodes a space.
-/// - The offset is `Z`, `z` or hours and minutes after `+`, `-`, a minus sign (U+2212) or a space, which is how a query
-///   string decodes a `+`.
+/// - The offset is `Z`, `z` or hours and minutes after `+`, `-`, a minus sign (U+2212) or a space, which is
+///   how a query string decodes a `+`.
 /// - A leap second, 23:59:60 in UTC, is read as the second after it, as POSIX counts time.
 impl FromStr for Timestamp {
     type Err = TimestampError;

@@ -1,13 +1,15 @@
 //! Coalescing: what waits is answered together.
 //!
-//! Callers queue items; a worker takes all that wait, up to a bound, answers them in one go, and takes again. Nobody
-//! waits for a batch to fill: under light load a batch is one item, under heavy load it grows to what arrived while
-//! the one before was at work, and the fixed cost of a batch (a commit, a round trip) is shared by more and more. Only those tasks
-//! of the worker's own runtime that could ask at this very moment, if they had a core, are let in first.
+//! Callers queue items; a worker takes all that wait, up to a bound, answers them in one go, and takes again.
+//! Nobody waits for a batch to fill: under light load a batch is one item, under heavy load it grows to what
+//! arrived while the one before was at work, and the fixed cost of a batch (a commit, a round trip) is shared
+//! by more and more. Only those tasks of the worker's own runtime that could ask at this very moment, if they
+//! had a core, are let in first.
 //!
 //! - Order: items are taken in the order they came. With one worker they are also answered in it.
 //! - Bounds: at most `capacity` items wait; one more is refused at once with [`Rejected::Overloaded`].
-//! - A caller who goes away before its item is taken costs nothing: the item is dropped. Later, the batch goes on.
+//! - A caller who goes away before its item is taken costs nothing: the item is dropped. Later, the batch
+//!   goes on.
 //! - A panic in a batch rejects that batch's callers and no others.
 //! - [`Coalescer::shutdown`] refuses new items and answers all that wait.
 
@@ -27,8 +29,8 @@ pub trait Batch: Send + 'static {
     /// What they get.
     type Answer: Send + 'static;
 
-    /// Answers `items`, which are never none: one answer for each, in the same order. An item that gets no answer is
-    /// [`Rejected::Failed`].
+    /// Answers `items`, which are never none: one answer for each, in the same order. An item that gets no
+    /// answer is [`Rejected::Failed`].
     fn run(&mut self, items: Vec<Self::Item>) -> impl Future<Output = Vec<Self::Answer>> + Send;
 }
 
@@ -72,8 +74,8 @@ impl<B: Batch> Coalescer<B> {
         Self::start_on(&Handle::current(), batches, capacity, largest)
     }
 
-    /// Starts one worker for each of `batches` on that runtime. At most `capacity` items wait (1 or more), and at most `largest` (1 or
-    /// more) are answered together.
+    /// Starts one worker for each of `batches` on that runtime. At most `capacity` items wait (1 or more),
+    /// and at most `largest` (1 or more) are answered together.
     #[must_use]
     pub fn start_on(
         runtime: &Handle,
@@ -153,8 +155,9 @@ async fn work<B: Batch>(
             if any == 0 {
                 return;
             }
-            // The tasks that can run now do so before this one goes on, and some of them are about to ask. Without that, a worker
-            // that is woken by the first of many takes it alone. A full batch has no room for them.
+            // The tasks that can run now do so before this one goes on, and some of them are about to ask.
+            // Without that, a worker that is woken by the first of many takes it alone. A full batch has no
+            // room for them.
             if taken.len() < largest {
                 tokio::task::yield_now().await;
             }

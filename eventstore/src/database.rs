@@ -1,10 +1,11 @@
 //! One way to talk to MySQL, MariaDB and SQLite.
 //!
 //! Both sqlx drivers stand behind a few enums, so that a statement that the dialects share is written once:
-//! `connection.query("SELECT … WHERE id = ?").bind(id).fetch_all().await`. sqlx's own `Any` driver has no JSON, reads
-//! MySQL's `TEXT` as bytes and hides the pools that mysql-es and sqlite-es want.
+//! `connection.query("SELECT … WHERE id = ?").bind(id).fetch_all().await`. sqlx's own `Any` driver has no
+//! JSON, reads MySQL's `TEXT` as bytes and hides the pools that mysql-es and sqlite-es want.
 //!
-//! SQLite has one writer at a time, so it gets two pools: one connection that writes, in turn, and some that read.
+//! SQLite has one writer at a time, so it gets two pools: one connection that writes, in turn, and some that
+//! read.
 
 mod lent;
 mod mysql;
@@ -34,7 +35,8 @@ pub use query::{Bind, Column, Query, Row, in_list, padded};
 pub use script::{Script, Value};
 pub use session::{Connection, Session, Transaction};
 
-/// Statements kept prepared on each connection. Batches vary in length, and each length is a statement of its own.
+/// Statements kept prepared on each connection. Batches vary in length, and each length is a statement of its
+/// own.
 const PREPARED_STATEMENTS: usize = 1024;
 
 /// How long a statement waits for a lock that another connection holds.
@@ -43,7 +45,8 @@ const LOCK_WAIT: Duration = Duration::from_secs(10);
 /// The pause before a busy SQLite file is opened again.
 const BUSY_PAUSE: Duration = Duration::from_millis(20);
 
-/// How long connections that are in use are waited for when a database is closed, and how often they are looked at.
+/// How long connections that are in use are waited for when a database is closed, and how often they are
+/// looked at.
 const CLOSING: Duration = Duration::from_secs(10);
 const CLOSING_PAUSE: Duration = Duration::from_millis(2);
 
@@ -57,8 +60,8 @@ pub enum Dialect {
 }
 
 impl Dialect {
-    /// What follows a `SELECT` that takes the rows for the rest of the transaction. SQLite takes the whole database
-    /// at `BEGIN IMMEDIATE` instead.
+    /// What follows a `SELECT` that takes the rows for the rest of the transaction. SQLite takes the whole
+    /// database at `BEGIN IMMEDIATE` instead.
     #[must_use]
     pub const fn for_update(self) -> &'static str {
         match self {
@@ -76,8 +79,9 @@ impl Dialect {
         }
     }
 
-    /// What follows the name of a table that is read in the order of its primary key. MySQL would at times rather find all
-    /// rows by the beginning of another index and sort them, in particular where they are about a thousand.
+    /// What follows the name of a table that is read in the order of its primary key. MySQL would at times
+    /// rather find all rows by the beginning of another index and sort them, in particular where they are
+    /// about a thousand.
     #[must_use]
     pub const fn by_primary_key(self) -> &'static str {
         match self {
@@ -103,9 +107,9 @@ pub struct DatabaseOptions {
     pub connections: u32,
     /// How long to wait for a free connection, or for a new one.
     pub acquire_timeout: Duration,
-    /// How long MySQL keeps a connection that says nothing, in whole seconds from 1. A process that is gone without a word (a
-    /// machine without power, a network cut in two, a suspended process) would otherwise hold the locks of its transaction
-    /// for hours, and `log_head`'s stops every append everywhere.
+    /// How long MySQL keeps a connection that says nothing, in whole seconds from 1. A process that is gone
+    /// without a word (a machine without power, a network cut in two, a suspended process) would otherwise
+    /// hold the locks of its transaction for hours, and `log_head`'s stops every append everywhere.
     pub silence: Duration,
     /// Whether an SQLite file and its folder are created if they do not exist.
     pub create: bool,
@@ -163,9 +167,10 @@ impl Database {
     ///
     /// # Errors
     ///
-    /// Waiting does not fix [`Error::Url`], if the URL is of neither kind or has an option that is not known, nor [`Error::Tls`], if the
-    /// server's certificate is not trusted. [`Error::NoFile`] if an SQLite file does not exist and is not to be created;
-    /// [`Error::Database`] and [`Error::Timeout`] if the database cannot be reached.
+    /// Waiting does not fix [`Error::Url`], if the URL is of neither kind or has an option that is not known,
+    /// nor [`Error::Tls`], if the server's certificate is not trusted. [`Error::NoFile`] if an SQLite file
+    /// does not exist and is not to be created; [`Error::Database`] and [`Error::Timeout`] if the database
+    /// cannot be reached.
     pub async fn connect(url: &str, options: DatabaseOptions) -> Result<Self> {
         let pools = if url.starts_with("mysql:") || url.starts_with("mariadb:") {
             let (pool, packet) = mysql::connect(url, options).await?;
@@ -192,7 +197,8 @@ impl Database {
         })
     }
 
-    /// Creates the database that a MySQL URL names, if it does not exist. (An SQLite database is created when it is opened.)
+    /// Creates the database that a MySQL URL names, if it does not exist. (An SQLite database is created when
+    /// it is opened.)
     ///
     /// # Errors
     ///
@@ -201,8 +207,8 @@ impl Database {
         mysql::create(url, DatabaseOptions::default()).await
     }
 
-    /// The same database with so many connections apart from the others, each of which is opened in the runtime that first uses it.
-    /// SQLite has one writer, and so nothing apart.
+    /// The same database with so many connections apart from the others, each of which is opened in the
+    /// runtime that first uses it. SQLite has one writer, and so nothing apart.
     #[must_use]
     pub fn apart(&self, connections: u32) -> Self {
         let pools = match &self.pools {
@@ -261,8 +267,8 @@ impl Database {
         }
     }
 
-    /// Lends connections to a library that wants a pool: what it does takes as long as a statement may, and a connection that it
-    /// leaves in the middle of something is used by nobody again.
+    /// Lends connections to a library that wants a pool: what it does takes as long as a statement may, and a
+    /// connection that it leaves in the middle of something is used by nobody again.
     ///
     /// # Errors
     ///
@@ -316,8 +322,8 @@ impl Database {
         }
     }
 
-    /// Closes every connection, those in use as soon as they are given back. The last one that closes an SQLite file moves the
-    /// write-ahead log into it.
+    /// Closes every connection, those in use as soon as they are given back. The last one that closes an
+    /// SQLite file moves the write-ahead log into it.
     pub async fn close(&self) {
         self.lent.close().await;
         match &self.pools {
@@ -330,8 +336,8 @@ impl Database {
     }
 }
 
-/// Closes a pool, and waits until its connections are closed. The driver's own `close` counts a place twice for each connection that
-/// was idle, and so may return while others are in use or are being given back.
+/// Closes a pool, and waits until its connections are closed. The driver's own `close` counts a place twice
+/// for each connection that was idle, and so may return while others are in use or are being given back.
 async fn close<D: sqlx::Database>(pool: &sqlx::Pool<D>) {
     let closing = async {
         loop {

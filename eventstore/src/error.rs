@@ -157,7 +157,8 @@ impl Error {
         )
     }
 
-    /// Whether the connection, rather than the statement, failed: the same call may succeed on another connection.
+    /// Whether the connection, rather than the statement, failed: the same call may succeed on another
+    /// connection.
     #[must_use]
     pub fn is_connection(&self) -> bool {
         match self {
@@ -177,13 +178,15 @@ impl Error {
             | sqlx::Error::PoolTimedOut
             | sqlx::Error::PoolClosed
             | sqlx::Error::WorkerCrashed => true,
-            // ER_CON_COUNT_ERROR, ER_SERVER_SHUTDOWN, ER_CONNECTION_KILLED (MariaDB's), ER_SESSION_WAS_KILLED,
-            // ER_CLIENT_INTERACTION_TIMEOUT (MySQL's last words to a connection that was idle for wait_timeout).
+            // ER_CON_COUNT_ERROR, ER_SERVER_SHUTDOWN, ER_CONNECTION_KILLED (MariaDB's),
+            // ER_SESSION_WAS_KILLED, ER_CLIENT_INTERACTION_TIMEOUT (MySQL's last words to a connection that
+            // was idle for wait_timeout).
             error => matches!(mysql_number(error), Some(1040 | 1053 | 1927 | 3169 | 4031)),
         }
     }
 
-    /// Whether it is the database as a whole that fails, until somebody changes that: no statement is at fault.
+    /// Whether it is the database as a whole that fails, until somebody changes that: no statement is at
+    /// fault.
     #[must_use]
     pub const fn is_of_the_whole_database(&self) -> bool {
         matches!(
@@ -192,8 +195,8 @@ impl Error {
         )
     }
 
-    /// Whether the database did not take a value for what it is (a constraint, a length, a type), rather than for how the
-    /// database is: the same statement would be refused on any other day.
+    /// Whether the database did not take a value for what it is (a constraint, a length, a type), rather than
+    /// for how the database is: the same statement would be refused on any other day.
     #[must_use]
     pub fn is_of_data(&self) -> bool {
         let Self::Database(sqlx::Error::Database(error)) = self else {
@@ -227,16 +230,16 @@ impl Error {
             .is_some_and(|mysql| mysql.number() == 1049)
     }
 
-    /// Whether the database undid the transaction for the sake of another (deadlock, lock wait, busy, a node leaving
-    /// its cluster): the same transaction may succeed when it is run again.
+    /// Whether the database undid the transaction for the sake of another (deadlock, lock wait, busy, a node
+    /// leaving its cluster): the same transaction may succeed when it is run again.
     #[must_use]
     pub fn is_contention(&self) -> bool {
         let Self::Database(error) = self else {
             return false;
         };
         if let Some(number) = mysql_number(error) {
-            // ER_LOCK_WAIT_TIMEOUT, ER_LOCK_DEADLOCK, ER_UNKNOWN_COM_ERROR (a Galera node that is not in the primary
-            // component).
+            // ER_LOCK_WAIT_TIMEOUT, ER_LOCK_DEADLOCK, ER_UNKNOWN_COM_ERROR (a Galera node that is not in the
+            // primary component).
             return matches!(number, 1205 | 1213 | 1047);
         }
         // SQLITE_BUSY, SQLITE_LOCKED.
@@ -247,8 +250,9 @@ impl Error {
 /// Whether the database said that it accepts no writes.
 fn is_read_only(error: &sqlx::Error) -> bool {
     if let Some(number) = mysql_number(error) {
-        // ER_OPTION_PREVENTS_STATEMENT (read_only, super_read_only), ER_CANT_EXECUTE_IN_READ_ONLY_TRANSACTION,
-        // ER_READ_ONLY_MODE (innodb_read_only), ER_INNODB_READ_ONLY, ER_SCHEMA_READ_ONLY, and MariaDB's ER_OPEN_AS_READONLY.
+        // ER_OPTION_PREVENTS_STATEMENT (read_only, super_read_only),
+        // ER_CANT_EXECUTE_IN_READ_ONLY_TRANSACTION, ER_READ_ONLY_MODE (innodb_read_only),
+        // ER_INNODB_READ_ONLY, ER_SCHEMA_READ_ONLY, and MariaDB's ER_OPEN_AS_READONLY.
         return matches!(number, 1290 | 1792 | 1836 | 1874 | 3989 | 1036);
     }
     // SQLITE_READONLY and its extended codes.

@@ -1,22 +1,25 @@
 //! The one strict reader of JSON for everything that the log holds, and the RFC 8785 form of what it reads.
 //!
-//! Appends, verification, exports, proofs and the feed accept the same texts: I-JSON (RFC 7493) nested at most [`DEPTH`]
-//! levels deep. No object has two members with the same name, no string has half a surrogate pair, no integer is beyond
-//! [`LARGEST_INTEGER`], and no other number has more precision than a double keeps.
+//! Appends, verification, exports, proofs and the feed accept the same texts: I-JSON (RFC 7493) nested at
+//! most [`DEPTH`] levels deep. No object has two members with the same name, no string has half a surrogate
+//! pair, no integer is beyond [`LARGEST_INTEGER`], and no other number has more precision than a double
+//! keeps.
 //!
-//! Verification makes the canonical form of every event. Through a tree of values this costs several times as much as
-//! SHA-256, so common texts are converted directly: strings without escapes, integers that a double holds, and members
-//! with ASCII names. All other texts are read into a tree ([`strict_json`]), with the same result.
+//! Verification makes the canonical form of every event. Through a tree of values this costs several times as
+//! much as SHA-256, so common texts are converted directly: strings without escapes, integers that a double
+//! holds, and members with ASCII names. All other texts are read into a tree ([`strict_json`]), with the same
+//! result.
 
 mod strict;
 
 pub use strict::strict_json;
 pub(crate) use strict::strict_value;
 
-/// Maximum number of nested arrays and objects. MariaDB stores no more; MySQL stores 100, and SQLite any number.
+/// Maximum number of nested arrays and objects. MariaDB stores no more; MySQL stores 100, and SQLite any
+/// number.
 pub(crate) const DEPTH: usize = 31;
-/// Largest integer up to which each integer has a double of its own. RFC 8785 treats every number as a double, so two
-/// larger integers could have the same canonical form.
+/// Largest integer up to which each integer has a double of its own. RFC 8785 treats every number as a
+/// double, so two larger integers could have the same canonical form.
 pub(crate) const LARGEST_INTEGER: u64 = (1 << 53) - 1;
 /// The digits of an integer that every double holds exactly.
 const DIGITS: usize = 15;
@@ -195,8 +198,8 @@ impl<'a> ShortWay<'a> {
         self.space();
         let start = out.len();
         let name = self.string()?;
-        // RFC 8785 sorts by UTF-16; that is the order of the bytes for ASCII alone. The quote after a name sorts before
-        // every character that may follow but space and '!', so it is left out.
+        // RFC 8785 sorts by UTF-16; that is the order of the bytes for ASCII alone. The quote after a name
+        // sorts before every character that may follow but space and '!', so it is left out.
         if !name.is_ascii() || !self.next_is(b':') {
             return None;
         }

@@ -1,13 +1,13 @@
 //! Leases: exclusive roles, held for a time.
 //!
-//! A lease is a row with an owner and an expiry. Whoever holds it renews it before it runs out; if the holder dies, or
-//! is stopped for longer than the lease, another takes over. A lease makes one process do the work; it does not make
-//! the work safe: an owner that was stopped may wake after its lease has passed on, so what it writes is guarded by
-//! compare-and-set as well (see [`crate::subscription`]).
+//! A lease is a row with an owner and an expiry. Whoever holds it renews it before it runs out; if the holder
+//! dies, or is stopped for longer than the lease, another takes over. A lease makes one process do the work;
+//! it does not make the work safe: an owner that was stopped may wake after its lease has passed on, so what
+//! it writes is guarded by compare-and-set as well (see [`crate::subscription`]).
 //!
-//! Expiry is judged by the clocks of the processes, which should agree to within a fraction of the lease: one that is ahead
-//! takes leases over early. A lease that runs for longer than any owner could have made it, by a clock up to 15 s
-//! ahead, is not believed.
+//! Expiry is judged by the clocks of the processes, which should agree to within a fraction of the lease: one
+//! that is ahead takes leases over early. A lease that runs for longer than any owner could have made it, by
+//! a clock up to 15 s ahead, is not believed.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,8 +16,8 @@ use crate::clock::{Clock, Timestamp};
 use crate::database::{Database, Session};
 use crate::error::Result;
 
-/// How far apart the clocks of two machines may be. A lease that runs longer than its owner could have made it by such a
-/// clock was made by one that has been set back since, and anybody may take it.
+/// How far apart the clocks of two machines may be. A lease that runs longer than its owner could have made
+/// it by such a clock was made by one that has been set back since, and anybody may take it.
 const CLOCKS_APART: Duration = Duration::from_secs(15);
 
 /// The latest expiry at `now` of a lease that is held for `duration`: beyond it, nobody holds the lease.
@@ -41,7 +41,8 @@ pub struct Lease {
 }
 
 impl Lease {
-    /// A claim by `owner` (unique among all processes, at most 128 bytes) to the role `name` (at most 64 bytes).
+    /// A claim by `owner` (unique among all processes, at most 128 bytes) to the role `name` (at most 64
+    /// bytes).
     #[must_use]
     pub const fn new(
         database: Database,
@@ -79,7 +80,8 @@ impl Lease {
     /// [`crate::Error::Database`]; then it is not held.
     pub async fn hold(&mut self) -> Result<bool> {
         let now = self.clock.now();
-        // Beyond that, the clock has been set back since, and what the row says would hold for as long as it was ahead.
+        // Beyond that, the clock has been set back since, and what the row says would hold for as long as it
+        // was ahead.
         let believable = now + self.duration;
         if self
             .expires_at

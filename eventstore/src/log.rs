@@ -34,8 +34,9 @@ impl Head {
         )
     }
 
-    /// The statement that reads what a locked head must agree with: the hash and the time of the event at its position, the last
-    /// position that has an event, and the database's clock in microseconds, which SQLite does not have.
+    /// The statement that reads what a locked head must agree with: the hash and the time of the event at its
+    /// position, the last position that has an event, and the database's clock in microseconds, which SQLite
+    /// does not have.
     ///
     /// A statement of its own, since a statement may look at the log before it waits for the lock.
     pub(crate) fn evidence(dialect: Dialect) -> String {
@@ -111,8 +112,8 @@ impl EventLog {
         Head::of(row.as_ref())
     }
 
-    /// Whether the log can be written. Asks MySQL with an update that changes no row; an SQLite file is one that this process writes, so
-    /// a failed append tells.
+    /// Whether the log can be written. Asks MySQL with an update that changes no row; an SQLite file is one
+    /// that this process writes, so a failed append tells.
     ///
     /// # Errors
     ///
@@ -133,8 +134,8 @@ impl EventLog {
         }
     }
 
-    /// The feed: at most `limit` events after `after`, in the order of their positions. Fewer than `limit` are all
-    /// that there are.
+    /// The feed: at most `limit` events after `after`, in the order of their positions. Fewer than `limit`
+    /// are all that there are.
     ///
     /// # Errors
     ///
@@ -196,8 +197,8 @@ impl EventLog {
         row.as_ref().map(recorded).transpose()
     }
 
-    /// Whether `clock` agrees with the clock of the database, so that an append by it would be accepted. SQLite has no clock to
-    /// compare it with.
+    /// Whether `clock` agrees with the clock of the database, so that an append by it would be accepted.
+    /// SQLite has no clock to compare it with.
     ///
     /// # Errors
     ///
@@ -212,8 +213,9 @@ impl EventLog {
         database.map_or(Ok(()), |database| append::check_clock(clock.now(), database))
     }
 
-    /// When the first event after `position` was recorded that is not in the future of `now`; nothing if all of them are. Events
-    /// before it that are in the future were recorded by a wrong clock, and happened before it.
+    /// When the first event after `position` was recorded that is not in the future of `now`; nothing if all
+    /// of them are. Events before it that are in the future were recorded by a wrong clock, and happened
+    /// before it.
     ///
     /// # Errors
     ///
@@ -231,7 +233,8 @@ impl EventLog {
         row.map(|row| row.get(0)).transpose()
     }
 
-    /// The events after `after` of some aggregates of one type, in the order of their positions, read on `session`.
+    /// The events after `after` of some aggregates of one type, in the order of their positions, read on
+    /// `session`.
     ///
     /// # Errors
     ///

@@ -1,12 +1,12 @@
 //! The Merkle tree over the log: RFC 9162, section 2.1.
 //!
 //! Leaf `n` is the link of the chain at position `n + 1`: `SHA-256(0x00 ‖ hash)`. A node is
-//! `SHA-256(0x01 ‖ left ‖ right)`; the empty tree is `SHA-256()`. Since a link covers every column of its event and all
-//! links before it, a leaf says as much as the event's own bytes would, and the tree can be computed from 32 bytes an
-//! event.
+//! `SHA-256(0x01 ‖ left ‖ right)`; the empty tree is `SHA-256()`. Since a link covers every column of its
+//! event and all links before it, a leaf says as much as the event's own bytes would, and the tree can be
+//! computed from 32 bytes an event.
 //!
-//! The chain proves the whole log to whoever reads the whole log; the tree proves one event, or that one log goes on
-//! from another, with about `log2(n)` hashes.
+//! The chain proves the whole log to whoever reads the whole log; the tree proves one event, or that one log
+//! goes on from another, with about `log2(n)` hashes.
 
 mod check;
 mod leaves;
@@ -88,7 +88,8 @@ pub struct Path {
 }
 
 impl Path {
-    /// The path that proves leaf `index` to be in the tree of `size` leaves; nothing to gather unless `index < size`.
+    /// The path that proves leaf `index` to be in the tree of `size` leaves; nothing to gather unless
+    /// `index < size`.
     #[must_use]
     pub fn inclusion(index: u64, size: u64) -> Self {
         let mut ranges = Vec::new();
@@ -106,8 +107,8 @@ impl Path {
         Self::of(ranges)
     }
 
-    /// The path that proves the tree of `new` leaves to go on from the tree of its first `old`; nothing to gather unless
-    /// `0 < old < new`.
+    /// The path that proves the tree of `new` leaves to go on from the tree of its first `old`; nothing to
+    /// gather unless `0 < old < new`.
     #[must_use]
     pub fn consistency(old: u64, new: u64) -> Self {
         let mut ranges = Vec::new();

@@ -1,4 +1,5 @@
-//! Files and folders that hold personal data: their owner alone may use them, whatever the umask of the process.
+//! Files and folders that hold personal data: their owner alone may use them, whatever the umask of the
+//! process.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, ErrorKind};
@@ -12,8 +13,8 @@ const FOLDER: u32 = 0o700;
 /// What the group and others may do.
 const OTHERS: u32 = 0o077;
 
-/// Makes a folder, and those above it that are missing, for the owner alone. One that exists stays as it is: it may be for more
-/// than these files.
+/// Makes a folder, and those above it that are missing, for the owner alone. One that exists stays as it is:
+/// it may be for more than these files.
 ///
 /// # Errors
 ///

@@ -1,11 +1,12 @@
 //! Proofs that can be checked without the log: one small file each.
 //!
 //! - *Inclusion*: the log whose tree has that size and root holds this event at this position.
-//! - *Consistency*: the log whose tree has that size and root goes on from the one that had the earlier size and root;
-//!   nothing up to there was changed, removed or put in.
+//! - *Consistency*: the log whose tree has that size and root goes on from the one that had the earlier size
+//!   and root; nothing up to there was changed, removed or put in.
 //!
-//! A proof is worth as much as the root that it leads to. Whoever checks it compares that root with one that they have
-//! kept themselves, or that came to them another way: see [`Proof::meets`]. docs/audit.md says how to write a verifier.
+//! A proof is worth as much as the root that it leads to. Whoever checks it compares that root with one that
+//! they have kept themselves, or that came to them another way: see [`Proof::meets`]. docs/audit.md says how
+//! to write a verifier.
 
 mod make;
 
@@ -123,7 +124,8 @@ pub enum Meets {
 }
 
 impl Proof {
-    /// Computes everything anew from the event and the paths. Then the proof is sound *if* its root is: compare that.
+    /// Computes everything anew from the event and the paths. Then the proof is sound *if* its root is:
+    /// compare that.
     ///
     /// # Errors
     ///
@@ -155,8 +157,8 @@ impl Proof {
         Ok(())
     }
 
-    /// How a proof that was checked meets a trusted head. Only the roots, and the event's own hash, can be met: the link
-    /// of a head says nothing of other events without the log.
+    /// How a proof that was checked meets a trusted head. Only the roots, and the event's own hash, can be
+    /// met: the link of a head says nothing of other events without the log.
     #[must_use]
     pub fn meets(&self, trusted: &Trusted) -> Meets {
         let Trusted { position, hash } = trusted;

@@ -1,7 +1,8 @@
 //! Rebuilds of projections, as the database knows them: asked for, under way, over.
 //!
-//! A rebuild fills a new generation of a projection's table beside the one that is served. Here is only what every process
-//! may ask or say about one; the work itself is the projection's own. A projection has one rebuild at most that is not over.
+//! A rebuild fills a new generation of a projection's table beside the one that is served. Here is only what
+//! every process may ask or say about one; the work itself is the projection's own. A projection has one
+//! rebuild at most that is not over.
 
 use serde::Serialize;
 

@@ -1,7 +1,7 @@
 //! cqrs-es's view of the log.
 //!
-//! Reads go to mysql-es and sqlite-es, which find their own columns in the `events` table; `persist` goes to the
-//! [`AppendQueue`]. One repository serves one command: it takes the receipt of what the command appended.
+//! Reads go to mysql-es and sqlite-es, which find their own columns in the `events` table; `persist` goes to
+//! the [`AppendQueue`]. One repository serves one command: it takes the receipt of what the command appended.
 
 use std::sync::{Arc, OnceLock};
 
@@ -43,8 +43,8 @@ pub struct EventRepository {
 }
 
 impl EventRepository {
-    /// A repository for one command. With `fresh`, the aggregate is known to have no events (its id has just been
-    /// made), and none are asked for.
+    /// A repository for one command. With `fresh`, the aggregate is known to have no events (its id has just
+    /// been made), and none are asked for.
     #[must_use]
     pub fn new(log: EventLog, appends: AppendQueue, claims: Arc<dyn ClaimRules>, fresh: bool) -> Self {
         Self {
@@ -107,7 +107,8 @@ impl PersistedEventRepository for EventRepository {
                 }
             })
             .await?;
-        // An event that cannot be read is for the aggregate to refuse; until then, all that is held may be given back.
+        // An event that cannot be read is for the aggregate to refuse; until then, all that is held may be
+        // given back.
         if let Ok(mut changes) = self.changes(&events) {
             let older = events.iter().filter_map(|event| self.claims.older(event));
             changes.extend(older.map(ClaimChange::Take));
@@ -187,7 +188,8 @@ impl PersistedEventRepository for EventRepository {
         Ok(stream)
     }
 
-    /// All events of that type of aggregate, in the order of their positions. (mysql-es orders by sequence alone.)
+    /// All events of that type of aggregate, in the order of their positions. (mysql-es orders by sequence
+    /// alone.)
     async fn stream_all_events<A: Aggregate>(&self) -> Result<ReplayStream, PersistenceError> {
         const PAGE: u32 = 500;
         let (mut feed, stream) = ReplayStream::new(PAGE as usize);

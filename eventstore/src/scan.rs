@@ -1,8 +1,8 @@
 //! Reading the log from one end to the other, in constant memory and ahead of whoever takes it.
 //!
-//! A task reads and another takes, so that database, network and the taker's work go on at the same time. Each page is a
-//! statement of its own: one that ran for the whole of a long log would keep the database from clearing away what is
-//! old.
+//! A task reads and another takes, so that database, network and the taker's work go on at the same time.
+//! Each page is a statement of its own: one that ran for the whole of a long log would keep the database from
+//! clearing away what is old.
 
 use tokio::sync::mpsc;
 
@@ -51,8 +51,8 @@ impl Columns {
     }
 }
 
-/// The rows after `after` up to `to`, in blocks, in the order of their positions. Positions that are missing are passed
-/// over. An error is the last item.
+/// The rows after `after` up to `to`, in blocks, in the order of their positions. Positions that are missing
+/// are passed over. An error is the last item.
 pub(crate) fn scan(
     database: &Database,
     columns: Columns,
@@ -98,8 +98,8 @@ async fn pages(
     Ok(())
 }
 
-/// An event as its row holds it: borrowed, with its JSON not read yet. The only way from a row to an event, so that all
-/// readers accept the same rows.
+/// An event as its row holds it: borrowed, with its JSON not read yet. The only way from a row to an event,
+/// so that all readers accept the same rows.
 #[derive(Debug)]
 pub(crate) struct StoredEvent<'a> {
     pub(crate) position: Position,
@@ -162,8 +162,8 @@ impl<'a> StoredEvent<'a> {
         })
     }
 
-    /// The link that follows `previous` if the event is recorded at `position`: the same as [`chain::Canonical`] gives, from
-    /// text to text.
+    /// The link that follows `previous` if the event is recorded at `position`: the same as
+    /// [`chain::Canonical`] gives, from text to text.
     pub(crate) fn link(
         &self,
         previous: &Hash,

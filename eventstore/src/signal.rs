@@ -1,8 +1,11 @@
 //! The signal: a wake-up after an append.
 //!
-//! Within a process it is a `tokio::sync::watch`; between processes one Redis pub/sub message an event, on channel
-//! [`CHANNEL`]: `{"position": …, "event_type": …, "aggregate_id": …, "sequence": …}`, no personal data. It is a hint,
-//! never the truth: a message may be lost, doubled or forged, and costs or saves no more than one read of the feed.
+//! Within a process it is a `tokio::sync::watch`. Between processes it is one Redis pub/sub message per event on
+//! channel [`CHANNEL`], without personal data:
+//! `{"position": …, "event_type": …, "aggregate_id": …, "sequence": …}`.
+//!
+//! The signal is a hint, never the truth. A message may be lost, duplicated or forged, which costs or saves no
+//! more than one read of the feed.
 
 mod redis;
 
@@ -52,8 +55,9 @@ impl Signal {
         }
     }
 
-    /// A signal within this process and, through Redis at `url`, to and from others. Redis need not be up: its two
-    /// tasks, run in `tasks` until `shutdown`, connect again and again, with a pause that grows to at most 5 s.
+    /// A signal within this process and, through Redis at `url`, to and from others. Redis need not be up:
+    /// its two tasks, run in `tasks` until `shutdown`, connect again and again, with a pause that grows to at
+    /// most 5 s.
     ///
     /// # Errors
     ///

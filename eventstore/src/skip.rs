@@ -1,7 +1,7 @@
 //! Events that a projection passes over because an operator said so: which, who, when and why.
 //!
-//! Only an event that a projection, or a rebuild of it, has stopped at can be skipped; so a slip of the pen passes over
-//! nothing. A skip is for good: rebuilds and verifications pass over the event as well.
+//! Only an event that a projection, or a rebuild of it, has stopped at can be skipped; so a slip of the pen
+//! passes over nothing. A skip is for good: rebuilds and verifications pass over the event as well.
 
 use serde::Serialize;
 

@@ -5,13 +5,13 @@
 //! -> read a batch after the checkpoint -> one transaction: apply all, move the checkpoint (compare-and-set) -> again
 //! ```
 //!
-//! What a handler writes and the checkpoint that says so are one transaction: a kill at any moment loses and doubles
-//! nothing. The checkpoint moves only from where this owner read it; an owner whose lease has passed on while it was
-//! stopped finds it moved, and what it wrote is rolled back.
+//! What a handler writes and the checkpoint that says so are one transaction: a kill at any moment loses and
+//! doubles nothing. The checkpoint moves only from where this owner read it; an owner whose lease has passed
+//! on while it was stopped finds it moved, and what it wrote is rolled back.
 //!
-//! An event that cannot be applied stops the subscription there: it is tried again, with a pause that grows to
-//! [`LONGEST_PAUSE`], and never passed over. A batch that fails is halved, so that the events before it are applied.
-//! Why it has stopped is kept in the database ([`Failure`]), where every process sees it.
+//! An event that cannot be applied stops the subscription there: it is tried again, with a pause that grows
+//! to [`LONGEST_PAUSE`], and never passed over. A batch that fails is halved, so that the events before it
+//! are applied. Why it has stopped is kept in the database ([`Failure`]), where every process sees it.
 
 pub mod failure;
 mod status;
@@ -42,9 +42,9 @@ pub const DEFAULT_POLL: Duration = Duration::from_secs(1);
 /// The most events in one transaction.
 pub const DEFAULT_BATCH: u32 = 500;
 
-/// The pause after a transaction that was not full. Under load it lets events gather, so that a subscription commits some
-/// thirty times a second at most, however fast the log grows, and leaves the disk to the appends; an event that comes after a
-/// quieter time is applied at once.
+/// The pause after a transaction that was not full. Under load it lets events gather, so that a subscription
+/// commits some thirty times a second at most, however fast the log grows, and leaves the disk to the
+/// appends; an event that comes after a quieter time is applied at once.
 pub const DEFAULT_GATHER: Duration = Duration::from_millis(30);
 
 /// The longest pause between two tries of an event that cannot be applied.
@@ -62,16 +62,16 @@ pub trait Handler: Send + 'static {
     /// Why an event cannot be applied.
     type Error: std::error::Error + Send + Sync + 'static;
 
-    /// Writes what `events` mean, all through `transaction`. They are in the order of their positions, without a gap,
-    /// each seen in exactly one transaction that commits.
+    /// Writes what `events` mean, all through `transaction`. They are in the order of their positions,
+    /// without a gap, each seen in exactly one transaction that commits.
     fn apply(
         &mut self,
         transaction: &mut Transaction<'_>,
         events: &[RecordedEvent],
     ) -> impl Future<Output = Result<(), Self::Error>> + Send;
 
-    /// Whether the events are at fault. If so the subscription stops at the first that is, says which, and an operator may
-    /// have it skipped; if not, it is tried again and no event is blamed.
+    /// Whether the events are at fault. If so the subscription stops at the first that is, says which, and an
+    /// operator may have it skipped; if not, it is tried again and no event is blamed.
     fn is_of_events(_error: &Self::Error) -> bool {
         true
     }
@@ -99,8 +99,8 @@ pub struct Subscription<H> {
 }
 
 impl<H: Handler> Subscription<H> {
-    /// A subscription under `name` (at most 64 bytes), which starts from the beginning of the log if there is no
-    /// checkpoint of that name yet. `owner` names this process among all that run the same subscription.
+    /// A subscription under `name` (at most 64 bytes), which starts from the beginning of the log if there is
+    /// no checkpoint of that name yet. `owner` names this process among all that run the same subscription.
     #[must_use]
     pub fn new(
         name: &str,
@@ -305,8 +305,8 @@ impl<H: Handler> Subscription<H> {
         transaction.commit().await
     }
 
-    /// What it means that the handler could not apply `events` events after `checkpoint`: nothing, if the checkpoint has
-    /// been moved meanwhile, because then they were not the events that are due.
+    /// What it means that the handler could not apply `events` events after `checkpoint`: nothing, if the
+    /// checkpoint has been moved meanwhile, because then they were not the events that are due.
     async fn refused(
         &mut self,
         checkpoint: Position,

@@ -1,8 +1,9 @@
 //! Traces: which request an event comes from, across processes and hours.
 //!
-//! An event's metadata keeps the [`TraceContext`] of what appended it, under [`METADATA`]. Whoever follows the log continues that
-//! trace. Spans are those of `tracing`, with the target [`TARGET`]; a [`Tracer`], which the program installs if it exports
-//! traces, ties them to contexts that come from elsewhere. Without one, no span is made and nothing is paid for.
+//! An event's metadata keeps the [`TraceContext`] of what appended it, under [`METADATA`]. Whoever follows
+//! the log continues that trace. Spans are those of `tracing`, with the target [`TARGET`]; a [`Tracer`],
+//! which the program installs if it exports traces, ties them to contexts that come from elsewhere. Without
+//! one, no span is made and nothing is paid for.
 
 mod context;
 
@@ -40,8 +41,8 @@ pub fn is_on() -> bool {
     TRACER.get().is_some()
 }
 
-/// The span that `make` makes, continuing `parent` or else beginning a trace; if nothing is traced, none, and `make` is
-/// not called.
+/// The span that `make` makes, continuing `parent` or else beginning a trace; if nothing is traced, none, and
+/// `make` is not called.
 pub fn span(parent: Option<&TraceContext>, make: impl FnOnce() -> Span) -> Span {
     let Some(tracer) = TRACER.get() else {
         return Span::none();
@@ -61,7 +62,8 @@ pub fn context(span: &Span) -> Option<TraceContext> {
     TRACER.get()?.context(span).filter(TraceContext::is_sampled)
 }
 
-/// The context to continue for an event of this metadata: none if nothing is traced here, or if its trace is not exported.
+/// The context to continue for an event of this metadata: none if nothing is traced here, or if its trace is
+/// not exported.
 #[must_use]
 pub fn to_continue(metadata: &Value) -> Option<TraceContext> {
     TRACER.get()?;

@@ -1,11 +1,11 @@
 //! Checking a whole log.
 //!
-//! Every link of the chain is made anew from the columns of its event and compared with the one that is stored, from the
-//! first event to `log_head`. What does not fit is named: the first position, and as far as the log itself can tell,
-//! what was done there.
+//! Every link of the chain is made anew from the columns of its event and compared with the one that is
+//! stored, from the first event to `log_head`. What does not fit is named: the first position, and as far as
+//! the log itself can tell, what was done there.
 //!
-//! A log that is consistent in itself may still have been rewritten from some event on, with every link made again. Only a
-//! comparison with a head that was kept earlier shows this: see [`Trusted`].
+//! A log that is consistent in itself may still have been rewritten from some event on, with every link made
+//! again. Only a comparison with a head that was kept earlier shows this: see [`Trusted`].
 
 mod chain;
 mod diagnosis;
@@ -62,8 +62,8 @@ impl TimeBreaks {
     }
 }
 
-/// A step back of the times by more than [`CLOCKS_APART`](crate::append::CLOCKS_APART): the events before it were recorded by a
-/// wrong clock, and the log goes on with the right time.
+/// A step back of the times by more than [`CLOCKS_APART`](crate::append::CLOCKS_APART): the events before it
+/// were recorded by a wrong clock, and the log goes on with the right time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct TimeBreak {
     /// The first event with the right time.
@@ -91,7 +91,8 @@ pub struct Misfit {
 pub enum Problem {
     /// There is no event, although there are later ones or `log_head` says so.
     Missing,
-    /// Everything fits, but the log ends before a trusted head: its end was removed, or the head is not of this log.
+    /// Everything fits, but the log ends before a trusted head: its end was removed, or the head is not of
+    /// this log.
     TrustedBeyond {
         /// The position of the trusted head.
         trusted: Position,
@@ -103,7 +104,8 @@ pub enum Problem {
         /// Which one, and how not.
         what: &'static str,
     },
-    /// A column other than `hash` was altered: the next event follows from the stored hash, and the event does not give it.
+    /// A column other than `hash` was altered: the next event follows from the stored hash, and the event
+    /// does not give it.
     Altered,
     /// The column `hash` was altered: the next event follows from what the event gives.
     HashAltered,
@@ -123,8 +125,8 @@ pub enum Problem {
     Replaced,
     /// The event is behind `log_head` and does not follow from the event before it: it was added.
     BehindHead,
-    /// `log_head` is before the end of a log that goes on consistently: `log_head` was moved back, or events were added
-    /// without it.
+    /// `log_head` is before the end of a log that goes on consistently: `log_head` was moved back, or events
+    /// were added without it.
     HeadBehind {
         /// The last position that has an event.
         last: Position,
@@ -133,14 +135,16 @@ pub enum Problem {
     BeforeFirst,
     /// `log_head` names another hash than that of the event it points to.
     Head,
-    /// `log_head` names another time than that of the event it points to. The next event would be recorded at that time.
+    /// `log_head` names another time than that of the event it points to. The next event would be recorded at
+    /// that time.
     HeadTime,
-    /// The event's time is before that of the event before it, by less than an append goes back after a wrong clock.
+    /// The event's time is before that of the event before it, by less than an append goes back after a wrong
+    /// clock.
     TimeBack,
     /// `log_head` has no row.
     NoHead,
-    /// The log is consistent up to here, but has another hash and another root than the trusted head: the log was rewritten,
-    /// or the head is not of this log.
+    /// The log is consistent up to here, but has another hash and another root than the trusted head: the log
+    /// was rewritten, or the head is not of this log.
     TrustedDiffers {
         /// The last position at which another trusted head fits; 0 if there is none.
         after: Position,
@@ -187,12 +191,13 @@ impl fmt::Display for Problem {
 
 /// Checks the log up to its head of this moment, and against every trusted head. Appends may go on meanwhile.
 ///
-/// `progress` is told the position that is reached, every few hundred events. Memory does not grow with the log. Reading
-/// and hashing are two tasks, so two cores are used.
+/// `progress` is told the position that is reached, every few hundred events. Memory does not grow with the
+/// log. Reading and hashing are two tasks, so two cores are used.
 ///
 /// # Errors
 ///
-/// [`Error::Database`], [`Error::Timeout`]: it could not be checked. What does not fit is no error but a [`Misfit`].
+/// [`Error::Database`], [`Error::Timeout`]: it could not be checked. What does not fit is no error but a
+/// [`Misfit`].
 pub async fn verify(
     log: &EventLog,
     trusted: Vec<Trusted>,
@@ -229,8 +234,9 @@ pub async fn verify(
     Ok(misfit.map_or(Ok(whole), Err))
 }
 
-/// The head of the log, if it agrees with the ends of the log and with the event that it names. What is before that event is not
-/// checked. For everything that goes up to the head: proofs, exports, and heads to be kept.
+/// The head of the log, if it agrees with the ends of the log and with the event that it names. What is
+/// before that event is not checked. For everything that goes up to the head: proofs, exports, and heads to
+/// be kept.
 ///
 /// # Errors
 ///

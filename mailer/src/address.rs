@@ -5,8 +5,9 @@ use lettre::Address;
 use lettre::address::AddressError;
 use url::Host;
 
-/// An address whose domain is ASCII: `ana@clínica.example` becomes `ana@xn--clnica-4va.example` (RFC 5891), which every
-/// server takes. Only a local part beyond ASCII is left to need the server's `SMTPUTF8` (RFC 6531).
+/// An address whose domain is ASCII: `ana@clínica.example` becomes `ana@xn--clnica-4va.example` (RFC 5891),
+/// which every server takes. Only a local part beyond ASCII is left to need the server's `SMTPUTF8` (RFC
+/// 6531).
 pub(crate) fn deliverable(email: &str) -> Result<Address, AddressError> {
     let (local_part, domain) = email.rsplit_once('@').ok_or(AddressError::MissingParts)?;
     if domain.is_ascii() {
@@ -18,8 +19,8 @@ pub(crate) fn deliverable(email: &str) -> Result<Address, AddressError> {
     }
 }
 
-/// lettre refuses most marks and symbols beyond ASCII before the `@`, which RFC 6531 allows: of such an address the rules for
-/// a patient's email decide.
+/// lettre refuses most marks and symbols beyond ASCII before the `@`, which RFC 6531 allows: of such an
+/// address the rules for a patient's email decide.
 fn with_local_part(email: &str, local_part: &str, domain: &str) -> Result<Address, AddressError> {
     match Address::new(local_part, domain) {
         Err(AddressError::InvalidUser) if Email::parse(email).is_ok_and(|known| known.as_str() == email) => {

@@ -30,7 +30,8 @@ const SIGNED: [&str; 8] = [
     "Content-Language",
 ];
 
-/// A key to sign mails with, and the name in DNS under which its public half is found: `SELECTOR._domainkey.DOMAIN`.
+/// A key to sign mails with, and the name in DNS under which its public half is found:
+/// `SELECTOR._domainkey.DOMAIN`.
 ///
 /// `Debug` shows the name alone.
 pub struct Dkim {
@@ -57,7 +58,8 @@ pub enum DkimError {
 }
 
 impl Dkim {
-    /// The private key `pem` (PKCS #8, as OpenSSL writes it, or for RSA PKCS #1), published under `selector` in `domain`.
+    /// The private key `pem` (PKCS #8, as OpenSSL writes it, or for RSA PKCS #1), published under `selector`
+    /// in `domain`.
     ///
     /// # Errors
     ///

@@ -4,9 +4,9 @@ use crate::error::{AttemptError, SmtpFailure, Step};
 use crate::message::Mail;
 use crate::transport::scripted;
 
-/// What comes of handing `mail` to the server that `url` describes, if all it ever says is `replies`; and, if that failed, the
-/// step and how. Nothing is connected to, so the URL has to be one without encryption. What was said to the server is
-/// written to `said`.
+/// What comes of handing `mail` to the server that `url` describes, if all it ever says is `replies`; and, if
+/// that failed, the step and how. Nothing is connected to, so the URL has to be one without encryption. What
+/// was said to the server is written to `said`.
 ///
 /// # Errors
 ///

@@ -13,13 +13,13 @@ use crate::template::Template;
 
 /// The name of the subscription, under which its checkpoint is kept.
 pub const SUBSCRIPTION: &str = "mailer";
-/// How long events gather under load before what they mean for the mail is written: mail may leave a moment later, and each
-/// transaction costs the appends a flush.
+/// How long events gather under load before what they mean for the mail is written: mail may leave a moment
+/// later, and each transaction costs the appends a flush.
 pub const GATHER: Duration = Duration::from_millis(100);
 
-/// Writes what is to be sent into the ledger: a row for each registration, and if wanted for each deletion; and
-/// cancels what a deletion has overtaken.
-/// Events of other aggregates, and of types that no mail tells of, are passed over.
+/// Writes what is to be sent into the ledger: a row for each registration, and if wanted for each deletion;
+/// and cancels what a deletion has overtaken. Events of other aggregates, and of types that no mail tells of,
+/// are passed over.
 #[derive(Debug)]
 pub struct MailHandler {
     clock: Arc<dyn Clock>,
@@ -28,8 +28,8 @@ pub struct MailHandler {
     due: bool,
 }
 
-/// The handler for the subscription [`SUBSCRIPTION`], and what it wakes a [`crate::Worker`] of the same process with. With
-/// `farewell`, a deletion is confirmed too.
+/// The handler for the subscription [`SUBSCRIPTION`], and what it wakes a [`crate::Worker`] of the same
+/// process with. With `farewell`, a deletion is confirmed too.
 #[must_use]
 pub fn handler(clock: Arc<dyn Clock>, farewell: bool) -> (MailHandler, Arc<Notify>) {
     let wake = Arc::new(Notify::new());

@@ -16,11 +16,12 @@ pub const PAUSES: [Duration; 7] = [
 /// The shortest pause after an attempt whose outcome is unknown: the server may be busy with the mail still.
 pub const PAUSE_AFTER_UNKNOWN: Duration = Duration::from_mins(5);
 
-/// How far a pause is drawn out or cut short at most, as a part of it: what failed together is not tried again together.
+/// How far a pause is drawn out or cut short at most, as a part of it: what failed together is not tried
+/// again together.
 pub const JITTER: f64 = 0.2;
 
-/// The pause after that many attempts have failed, the last one included; none if there is to be no other attempt.
-/// `random`, from 0 to 1, places it within [`JITTER`]: 0.5 is the pause itself.
+/// The pause after that many attempts have failed, the last one included; none if there is to be no other
+/// attempt. `random`, from 0 to 1, places it within [`JITTER`]: 0.5 is the pause itself.
 #[must_use]
 pub fn pause_after(attempts: u32, random: f64) -> Option<Duration> {
     let failed_before = usize::try_from(attempts.max(1) - 1).ok()?;

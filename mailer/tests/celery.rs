@@ -1,5 +1,6 @@
-//! What Celery on Redis is known to lose or to send twice, and why that cannot happen here. The third of these, a worker
-//! that consumes nothing more after Redis was away (celery#10205), needs the whole program: `tests/e2e/mail.rs`.
+//! What Celery on Redis is known to lose or to send twice, and why that cannot happen here. The third of
+//! these, a worker that consumes nothing more after Redis was away (celery#10205), needs the whole program:
+//! `tests/e2e/mail.rs`.
 
 mod support;
 
@@ -12,8 +13,8 @@ use support::{Answer, PATIENCE, Scripted, Stage};
 use testkit::{SmtpMode, SmtpServer, wait_until};
 use tokio::sync::Semaphore;
 
-/// celery#3270: a task that waits or runs for longer than the visibility timeout is given to a second worker. Here a mail
-/// that waits is leased by nobody, and one that is being sent is given up before its lease ends.
+/// celery#3270: a task that waits or runs for longer than the visibility timeout is given to a second worker.
+/// Here a mail that waits is leased by nobody, and one that is being sent is given up before its lease ends.
 #[tokio::test(flavor = "multi_thread")]
 async fn mails_that_wait_for_longer_than_a_lease_are_sent_once() {
     for stage in Stage::on_every_backend().await {
@@ -33,7 +34,8 @@ async fn mails_that_wait_for_longer_than_a_lease_are_sent_once() {
             stage.work_with(support::smtp(&server.url), options),
             stage.work_with(support::smtp(&server.url), options),
         ];
-        // By the ledger's clock a mail is at the server for less than a lease, and the last ones wait for two.
+        // By the ledger's clock a mail is at the server for less than a lease, and the last ones wait for
+        // two.
         for done in 0..MAILS {
             let what = format!("{}: mail {done} is at the server", stage.name);
             wait_until(PATIENCE, &what, async || server.mails() > done).await;
@@ -58,8 +60,9 @@ async fn mails_that_wait_for_longer_than_a_lease_are_sent_once() {
     }
 }
 
-/// celery#1789: tasks that a worker has fetched are lost with it. Here what a killed worker held is taken over; only what
-/// it was sending at that moment may come twice, with the same Message-ID, and the history says which.
+/// celery#1789: tasks that a worker has fetched are lost with it. Here what a killed worker held is taken
+/// over; only what it was sending at that moment may come twice, with the same Message-ID, and the history
+/// says which.
 #[tokio::test(flavor = "multi_thread")]
 async fn workers_that_are_killed_again_and_again_lose_nothing() {
     const MAILS: usize = 200;

@@ -1,4 +1,5 @@
-//! The storage engine of the tables. `MyISAM` has no transactions: half of an append would stay when the other half fails.
+//! The storage engine of the tables. `MyISAM` has no transactions: half of an append would stay when the
+//! other half fails.
 
 use eventstore::{Database, Dialect, Session};
 

@@ -1,14 +1,15 @@
 //! The schema, one folder of SQL for each dialect, embedded.
 //!
-//! The statements can be run again without harm (`IF NOT EXISTS`, `INSERT IGNORE`), because MySQL commits each
-//! `CREATE TABLE` by itself: a migration that was killed half-way is simply run again. Two processes never migrate
-//! at once; a lease keeps them apart, since sqlx's own lock is `GET_LOCK`, which Galera and Vitess do not have.
+//! The statements can be run again without harm (`IF NOT EXISTS`, `INSERT IGNORE`), because MySQL commits
+//! each `CREATE TABLE` by itself: a migration that was killed half-way is simply run again. Two processes
+//! never migrate at once; a lease keeps them apart, since sqlx's own lock is `GET_LOCK`, which Galera and
+//! Vitess do not have.
 //!
 //! # Adding a migration
 //!
 //! 1. Add `NNNN_name.sql` to `mysql/` and `sqlite/`, with the next number.
-//! 2. Keep what older binaries read and write: first expand, then, one release later, contract. While an upgrade is under way,
-//!    the older program works on the newer schema (docs/operations.md, "Upgrading"):
+//! 2. Keep what older binaries read and write: first expand, then, one release later, contract. While an
+//!    upgrade is under way, the older program works on the newer schema (docs/operations.md, "Upgrading"):
 //!
 //!    | expand: at any time | contract: when no program of before runs any more |
 //!    |---|---|
@@ -17,10 +18,10 @@
 //!    | a new value, if older programs pass over it | a value that older programs stop at |
 //!
 //!    `scripts/upgrade` runs an older program on the newer schema.
-//! 3. On MySQL, `CREATE TABLE` names `ENGINE=InnoDB`. The program refuses to run while one of its tables has another engine; it finds their
-//!    names after `CREATE TABLE IF NOT EXISTS`.
-//! 4. Who needs a new table gets it in `users/grant.sql`, and in the table of rights in docs/operations.md; a test holds them
-//!    together.
+//! 3. On MySQL, `CREATE TABLE` names `ENGINE=InnoDB`. The program refuses to run while one of its tables has
+//!    another engine; it finds their names after `CREATE TABLE IF NOT EXISTS`.
+//! 4. Who needs a new table gets it in `users/grant.sql`, and in the table of rights in docs/operations.md; a
+//!    test holds them together.
 
 mod engine;
 
@@ -39,8 +40,8 @@ static SQLITE: Migrator = sqlx::migrate!("./sqlite");
 const LEASE: Duration = Duration::from_secs(30);
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// While an `ALTER TABLE` waits for open transactions, every other statement on that table waits behind it. So it waits for
-/// two seconds, and lets the others go on before it tries again.
+/// While an `ALTER TABLE` waits for open transactions, every other statement on that table waits behind it.
+/// So it waits for two seconds, and lets the others go on before it tries again.
 const SHORT_LOCK_WAIT: &str = "SET SESSION lock_wait_timeout = 2";
 const BETWEEN_LOCK_WAITS: Duration = Duration::from_secs(3);
 
@@ -90,7 +91,8 @@ impl Error {
     }
 }
 
-/// Brings the schema up to date. `owner` names this process; another one that migrates at the moment is waited for.
+/// Brings the schema up to date. `owner` names this process; another one that migrates at the moment is
+/// waited for.
 ///
 /// # Errors
 ///

@@ -8,19 +8,20 @@
 //!
 //! # What readers see
 //!
-//! The switch locks the active generation in `projections`, which the projector does for every batch that it writes. So
-//! the projector stands still. What it has finished beyond the new generation is written there now, in the same
-//! transaction; then the new generation becomes the active one, and its checkpoint the projection's. The checkpoint
-//! never goes back, so neither does the list; and a statement that reads checkpoint and rows together, as a read by id
-//! does, reads both of the one generation or both of the other.
+//! The switch locks the active generation in `projections`, which the projector does for every batch that it
+//! writes. So the projector stands still. What it has finished beyond the new generation is written there
+//! now, in the same transaction; then the new generation becomes the active one, and its checkpoint the
+//! projection's. The checkpoint never goes back, so neither does the list; and a statement that reads
+//! checkpoint and rows together, as a read by id does, reads both of the one generation or both of the other.
 //!
-//! The projector goes on from the new checkpoint: if that is where it left off, its batch is the right one still; if not,
-//! the compare-and-set of its own checkpoint fails, and it reads anew.
+//! The projector goes on from the new checkpoint: if that is where it left off, its batch is the right one
+//! still; if not, the compare-and-set of its own checkpoint fails, and it reads anew.
 //!
 //! # Two at once
 //!
-//! One row of `projection_rebuilds` can be unfinished, a lease makes one process work at it, and each batch moves the
-//! generation's checkpoint by compare-and-set: two that both believe in their lease never both write a batch.
+//! One row of `projection_rebuilds` can be unfinished, a lease makes one process work at it, and each batch
+//! moves the generation's checkpoint by compare-and-set: two that both believe in their lease never both
+//! write a batch.
 
 mod clean;
 mod fill;

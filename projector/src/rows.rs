@@ -86,7 +86,8 @@ async fn insert(
     generation: i64,
     rows: &[PatientRow],
 ) -> Result<(), eventstore::Error> {
-    // A plain INSERT: a row that is there already would mean an event applied twice, and must not pass unseen.
+    // A plain INSERT: a row that is there already would mean an event applied twice, and must not pass
+    // unseen.
     let rows = rows.iter().map(|row| {
         [
             generation.into(),

@@ -1,7 +1,8 @@
 //! Comparing the read table with a replay of the log.
 //!
-//! Both are read on one snapshot, so that both are of one moment although the projector goes on; the replay ends at the
-//! projection's checkpoint. Both are read in the order of the ids, a page at a time, so that memory does not grow with them.
+//! Both are read on one snapshot, so that both are of one moment although the projector goes on; the replay
+//! ends at the projection's checkpoint. Both are read in the order of the ids, a page at a time, so that
+//! memory does not grow with them.
 
 use std::collections::{BTreeSet, VecDeque};
 
@@ -33,7 +34,8 @@ pub struct Verification {
     pub table: Sum,
     /// The replay of the log.
     pub replay: Sum,
-    /// The events that both pass over because an operator said so: of their patients, neither is the whole truth.
+    /// The events that both pass over because an operator said so: of their patients, neither is the whole
+    /// truth.
     pub skipped: Vec<Position>,
     /// How many patients differ.
     pub differing: u64,
@@ -75,7 +77,8 @@ pub enum What {
 ///
 /// # Errors
 ///
-/// [`ProjectionError::Unreadable`] if the log cannot be replayed with this program, [`ProjectionError::Store`].
+/// [`ProjectionError::Unreadable`] if the log cannot be replayed with this program,
+/// [`ProjectionError::Store`].
 pub async fn verify(
     log: &EventLog,
     mut progress: impl FnMut(u64) + Send,

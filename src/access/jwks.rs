@@ -18,8 +18,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 const REFRESH: Duration = Duration::from_mins(5);
 /// How soon a fetch that failed is tried again.
 const RETRY: Duration = Duration::from_secs(15);
-/// How long keys are good that the issuer could not confirm: one that it withdrew is then forgotten, even if somebody keeps
-/// us from hearing of it.
+/// How long keys are good that the issuer could not confirm: one that it withdrew is then forgotten, even if
+/// somebody keeps us from hearing of it.
 const LONGEST_AWAY: Duration = Duration::from_hours(24);
 /// How long a fetch may take.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -80,8 +80,8 @@ impl KeySource {
         }
     }
 
-    /// Fetches the keys now and then, and when a token names one that is not known, until `shutdown`. While the issuer is
-    /// away, those before stay, for [`LONGEST_AWAY`].
+    /// Fetches the keys now and then, and when a token names one that is not known, until `shutdown`. While
+    /// the issuer is away, those before stay, for [`LONGEST_AWAY`].
     pub(super) async fn keep_up(mut self, issuer: Issuer, shutdown: CancellationToken) {
         let mut confirmed = self.clock.monotonic();
         let mut pause = REFRESH;

@@ -1,7 +1,8 @@
 //! `patients audit export`.
 //!
-//! One task reads pages, another checks that they continue the chain and writes them, so memory does not grow with the log. An
-//! export into a file goes on from what an interrupted one has left, as far as that is a chain that the log has too.
+//! One task reads pages, another checks that they continue the chain and writes them, so memory does not grow
+//! with the log. An export into a file goes on from what an interrupted one has left, as far as that is a
+//! chain that the log has too.
 
 use std::io::{BufRead, BufReader, ErrorKind, Read, Seek, SeekFrom, Stdout, Write};
 use std::path::Path;
@@ -204,7 +205,8 @@ impl Sink for FileSink {
 }
 
 impl FileSink {
-    /// Finds how far the file holds what the log does from `start` on, cuts off the rest, and goes to its end.
+    /// Finds how far the file holds what the log does from `start` on, cuts off the rest, and goes to its
+    /// end.
     async fn resume(&mut self, log: &EventLog, start: Place) -> anyhow::Result<Place> {
         let marked = self.marked(log).await?;
         let from = marked.unwrap_or(start);

@@ -7,10 +7,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 
-/// A file named `NAME.part` until it is finished. What an interrupted run has written stays there, for the next run to go on
-/// from. Only its owner may read it, because it holds personal data.
+/// A file named `NAME.part` until it is finished. What an interrupted run has written stays there, for the
+/// next run to go on from. Only its owner may read it, because it holds personal data.
 ///
-/// Only regular files are written and replaced: no link, device, pipe or directory, and none of their targets.
+/// Only regular files are written and replaced: no link, device, pipe or directory, and none of their
+/// targets.
 #[derive(Debug)]
 pub(super) struct PartFile {
     part: PathBuf,

@@ -98,7 +98,8 @@ fn plain(value: &Value) -> String {
         .collect()
 }
 
-/// Shows a patient as it was after the last event that `until` takes; the same as `GET /patients/{id}?at=…` gives.
+/// Shows a patient as it was after the last event that `until` takes; the same as `GET /patients/{id}?at=…`
+/// gives.
 pub(super) async fn state(
     log: &EventLog,
     recorder: &Recorder,

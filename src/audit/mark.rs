@@ -1,8 +1,10 @@
-//! How far an export into a file is durable, so that a run that is interrupted again and again still advances.
+//! How far an export into a file is durable, so that a run that is interrupted again and again still
+//! advances.
 //!
-//! To check again what an interrupted run has written takes about as long as writing it. A run that is always killed after the same
-//! time would therefore never get further. `NAME.part.mark` says up to where the part was checked and flushed, with a digest
-//! of its bytes, which is many times faster to compare than the chain is to check.
+//! To check again what an interrupted run has written takes about as long as writing it. A run that is always
+//! killed after the same time would therefore never get further. `NAME.part.mark` says up to where the part
+//! was checked and flushed, with a digest of its bytes, which is many times faster to compare than the chain
+//! is to check.
 
 use std::fs::File;
 use std::io::{ErrorKind, Read, Seek, SeekFrom};

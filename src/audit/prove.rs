@@ -101,7 +101,8 @@ fn claim(proof: &Proof) -> String {
     claims.join("\n")
 }
 
-/// Checks a proof against the heads that are trusted. Without one, nothing is proved: anybody can make a tree around an event.
+/// Checks a proof against the heads that are trusted. Without one, nothing is proved: anybody can make a tree
+/// around an event.
 pub(super) fn check(path: &Path, trusted: &[Trusted], json: bool) -> anyhow::Result<()> {
     let proof = read(path).context(NoAnswer)?;
     let outcome = proof

@@ -62,7 +62,8 @@ pub(super) struct Finished(Arc<Mutex<Counted>>);
 #[derive(Debug, Default)]
 struct Counted {
     counts: Vec<(DeliveryState, u64)>,
-    /// When counting began last, by the monotonic clock. A statement takes less than [`COUNT_EVERY`], so that no two count at a time.
+    /// When counting began last, by the monotonic clock. A statement takes less than [`COUNT_EVERY`], so that
+    /// no two count at a time.
     began: Option<Duration>,
 }
 

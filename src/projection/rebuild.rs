@@ -1,4 +1,5 @@
-//! `patients projection rebuild` and `cancel`: this process does the work itself, whether a projector runs or not.
+//! `patients projection rebuild` and `cancel`: this process does the work itself, whether a projector runs or
+//! not.
 
 use std::time::Duration;
 
@@ -81,8 +82,8 @@ fn stop_when_asked() -> anyhow::Result<CancellationToken> {
     Ok(stop)
 }
 
-/// Waits until nobody owns a rebuild that was found: one whose process was killed is free when its lease has run out. One
-/// that moves meanwhile is somebody else's.
+/// Waits until nobody owns a rebuild that was found: one whose process was killed is free when its lease has
+/// run out. One that moves meanwhile is somebody else's.
 async fn free(database: &Database, found: Rebuild) -> anyhow::Result<Rebuild> {
     let until = Instant::now() + SILENCE;
     let mut rebuild = found.clone();

@@ -31,8 +31,8 @@ pub(crate) struct IssuerSettings {
     #[arg(long, env, global = true, default_value = "RS256,PS256,ES256,EdDSA")]
     pub(crate) auth_jwt_algorithms: String,
 
-    /// The `typ` in the header of its tokens: `at+jwt`, or `any` for an issuer whose access tokens do not have
-    /// it, such as Keycloak
+    /// The `typ` in the header of its tokens: `at+jwt`, or `any` for an issuer whose access tokens do not
+    /// have it, such as Keycloak
     #[arg(long, env, global = true, default_value = "at+jwt", value_parser = token_type)]
     pub(crate) auth_jwt_type: TokenType,
 

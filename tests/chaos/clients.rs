@@ -23,7 +23,8 @@ const SHARED_EMAILS: usize = 12;
 const TRIES: usize = 60;
 /// Names that are answered as they were sent, in several scripts.
 const NAMES: [&str; 5] = ["María", "علی\u{200c}رضا", "नेहा", "山田 太郎", "O’Hara"];
-/// Phone numbers that are answered as they were sent: with extensions, letters, and digits and dashes beyond ASCII.
+/// Phone numbers that are answered as they were sent: with extensions, letters, and digits and dashes beyond
+/// ASCII.
 const PHONES: [&str; 5] = [
     "(555)123-4567x890",
     "tel:+1-201-555-0123;ext=22",

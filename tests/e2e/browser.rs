@@ -14,8 +14,8 @@ use tokio::net::TcpListener;
 use crate::client::Client;
 use crate::rig::{SOON, patients};
 
-/// The name of a page whose server has its own address first, and then that of this machine (DNS rebinding): to the browser, both
-/// are one origin.
+/// The name of a page whose server has its own address first, and then that of this machine (DNS rebinding):
+/// to the browser, both are one origin.
 const REBOUND: &str = "evil.example";
 
 async fn open(driver: &WebDriver) -> Browser {
@@ -147,7 +147,8 @@ async fn elsewhere() -> u16 {
     port
 }
 
-/// Has the page that is shown send a request, as a form could, and gives the status, or 0 if the browser shows none.
+/// Has the page that is shown send a request, as a form could, and gives the status, or 0 if the browser
+/// shows none.
 async fn send(browser: &Browser, method: &str, url: &str) -> u64 {
     let script = "const [method, url, done] = arguments;
         const mode = new URL(url).origin === location.origin ? 'same-origin' : 'no-cors';

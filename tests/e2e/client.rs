@@ -105,7 +105,8 @@ impl Client {
         request.json(&patient(email)).send().await
     }
 
-    /// Registers under a key, again and again until it is answered, as a client that must not lose a patient does.
+    /// Registers under a key, again and again until it is answered, as a client that must not lose a patient
+    /// does.
     pub(crate) async fn register_for_sure(&self, email: &str) -> Value {
         self.register_for_sure_under(email, email).await
     }

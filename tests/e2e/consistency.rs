@@ -12,8 +12,8 @@ const PATIENTS: usize = 2000;
 /// Clients at a time.
 const CLIENTS: usize = 20;
 
-/// With no projector at all, so that the log alone can tell. Every other client writes through the one process and reads
-/// through the other, and the rest the other way round.
+/// With no projector at all, so that the log alone can tell. Every other client writes through the one
+/// process and reads through the other, and the rest the other way round.
 #[tokio::test]
 async fn a_read_after_a_write_through_another_process_tells_the_truth() {
     Production::on_each(async |production| {

@@ -1,4 +1,5 @@
-//! A user of the database for each role, as `migrations/users/` makes them: it can do its work, and nothing besides.
+//! A user of the database for each role, as `migrations/users/` makes them: it can do its work, and nothing
+//! besides.
 
 use std::collections::BTreeSet;
 use std::process::Command;

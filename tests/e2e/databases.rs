@@ -15,7 +15,8 @@ use crate::embedded::serve;
 use crate::rebuild::run;
 use crate::rig::{SOON, patients};
 
-/// A server of each flavour, with a database that was migrated and a user who may do everything with it and nothing else.
+/// A server of each flavour, with a database that was migrated and a user who may do everything with it and
+/// nothing else.
 async fn on_private_servers(test: impl AsyncFn(&PrivateMysql, String)) {
     for server in join_all(installed_flavours().into_iter().map(PrivateMysql::start)).await {
         println!("on {}", server.server().flavour);

@@ -106,8 +106,8 @@ async fn what_was_answered_is_there_after_kill_9() {
         client.ready().await && client.list().await.len() == 200
     })
     .await;
-    // A mail that was being written when the process was killed is taken over when its lease has run out; its file is
-    // named for the event, so that a repeated one is the same file.
+    // A mail that was being written when the process was killed is taken over when its lease has run out; its
+    // file is named for the event, so that a repeated one is the same file.
     wait_until(Duration::from_mins(2), "all mails are written", async || {
         mails(folder.path()).len() == 200
     })

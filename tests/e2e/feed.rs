@@ -176,7 +176,8 @@ async fn an_export_takes_no_more_memory_for_a_longer_log() {
     let after = peak_memory(&api);
     println!("peak memory: {idle} bytes, {before} after {some} events, {after} after {all} ({bytes} bytes)");
     assert_eq!((some, all), (5_000, 60_000));
-    // What is under way is a few pages and the sockets' buffers; what the allocator keeps beside it varies by megabytes.
+    // What is under way is a few pages and the sockets' buffers; what the allocator keeps beside it varies by
+    // megabytes.
     assert!(bytes > 120_000_000, "{bytes}");
     assert!(after.saturating_sub(before) < 20_000_000, "it grew with the log");
 }

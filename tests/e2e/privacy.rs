@@ -201,7 +201,8 @@ async fn no_log_line_at_any_level_holds_personal_data_or_a_secret() {
     }
 }
 
-/// At trace, the exporter of traces says the address with its password, and the next version of another library may say more.
+/// At trace, the exporter of traces says the address with its password, and the next version of another
+/// library may say more.
 fn only_ours_say_more_than_info(log: &str) {
     let ours = [
         "api",

@@ -166,7 +166,8 @@ async fn read_what_was_written(client: &Client, email: &str) {
     }
 }
 
-/// Patients whom nobody deletes are in the list for ever once they were in it, and it is never shorter than they are.
+/// Patients whom nobody deletes are in the list for ever once they were in it, and it is never shorter than
+/// they are.
 async fn list_never_goes_back(client: &Client, settled: &mut BTreeSet<String>) {
     let email = format!("settled{}@example.com", settled.len());
     let answer = client.register(&email).await.unwrap();

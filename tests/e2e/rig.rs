@@ -98,7 +98,8 @@ impl Production {
         count
     }
 
-    /// Runs `sql` in a transaction that stays open: whoever writes the rows that it locks waits until it is let go.
+    /// Runs `sql` in a transaction that stays open: whoever writes the rows that it locks waits until it is
+    /// let go.
     pub(crate) async fn barrier(&self, sql: &str) -> Barrier {
         let mut connection = MySqlConnection::connect(&self.database.url).await.unwrap();
         sqlx::raw_sql("START TRANSACTION")

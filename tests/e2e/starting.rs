@@ -11,7 +11,8 @@ use crate::client::Client;
 use crate::rebuild::run;
 use crate::rig::{Production, SOON, patients};
 
-/// How long a role that waits may take to end; a busy machine is slow to start the shell that sends the signal.
+/// How long a role that waits may take to end; a busy machine is slow to start the shell that sends the
+/// signal.
 const AT_ONCE: Duration = Duration::from_secs(3);
 const WAITS: &str = "waiting for the database of DATABASE_URL";
 

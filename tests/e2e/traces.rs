@@ -143,7 +143,8 @@ async fn one_trace_leads_from_the_request_through_append_and_projection_to_the_m
         let verified = production.command("audit").arg("verify").output().unwrap();
         assert!(verified.status.success());
 
-        // Without a context of its own, or with one that is none, a request begins a trace; health is worth none.
+        // Without a context of its own, or with one that is none, a request begins a trace; health is worth
+        // none.
         let zero = traceparent("01").replace(PARENT, "0000000000000000");
         for (position, (email, given)) in (2..).zip([("b@example.com", "no"), ("c@example.com", &zero)]) {
             let answer = register(&client, email, given).await;

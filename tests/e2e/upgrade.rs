@@ -1,6 +1,7 @@
 //! A newer program takes over from an older one, while patients are registered and deleted.
 //!
-//! `scripts/upgrade` makes the older program from the history of this repository, and names it by `UPGRADE_FROM`.
+//! `scripts/upgrade` makes the older program from the history of this repository, and names it by
+//! `UPGRADE_FROM`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
@@ -53,9 +54,9 @@ impl Request<'_> {
 }
 
 impl Seen {
-    /// Asks one API after the other until one answers with one of `expected`, as clients behind a load balancer do. An API that
-    /// has just been stopped refuses the connection; 503 and a request that is under way elsewhere are worth another try;
-    /// anything else is a failure.
+    /// Asks one API after the other until one answers with one of `expected`, as clients behind a load
+    /// balancer do. An API that has just been stopped refuses the connection; 503 and a request that is under
+    /// way elsewhere are worth another try; anything else is a failure.
     async fn ask(&mut self, apis: &Balanced, request: Request<'_>, expected: &[StatusCode]) -> String {
         loop {
             let api = {

@@ -1,8 +1,9 @@
 //! JWTs of an `OpenID` Connect issuer, as RFC 9068 has access tokens and RFC 8725 wants them checked.
 //!
-//! `jsonwebtoken` reads keys and checks signatures, with ring underneath (`provider`). What is around that is here, because
-//! it has to be stricter: the time comes from our clock, no member may be there twice, nothing that is critical is passed
-//! over, a key is only ever used for what it says it is for, and tokens of the issuer that are no access tokens are refused.
+//! `jsonwebtoken` reads keys and checks signatures, with ring underneath (`provider`). What is around that is
+//! here, because it has to be stricter: the time comes from our clock, no member may be there twice, nothing
+//! that is critical is passed over, a key is only ever used for what it says it is for, and tokens of the
+//! issuer that are no access tokens are refused.
 
 mod claims;
 mod issuer;
@@ -41,7 +42,8 @@ impl Algorithms {
     }
 }
 
-/// Reads names with commas between. No name stands for no signature, and none for a secret that both sides share.
+/// Reads names with commas between. No name stands for no signature, and none for a secret that both sides
+/// share.
 impl FromStr for Algorithms {
     type Err = AlgorithmsError;
 

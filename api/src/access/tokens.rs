@@ -86,9 +86,10 @@ pub enum TokenError {
 }
 
 impl Tokens {
-    /// Reads lines of `name role hash`, also with commas between. What follows a `#` on a line is a comment. The hash is
-    /// SHA-256 in hexadecimal digits. Names have 1 to 64 letters, digits and `-_.@`, and several tokens
-    /// may have the same, so that one can be replaced by the next; but no two the same hash, and none the name `anonymous`.
+    /// Reads lines of `name role hash`, also with commas between. What follows a `#` on a line is a comment.
+    /// The hash is SHA-256 in hexadecimal digits. Names have 1 to 64 letters, digits and `-_.@`, and several
+    /// tokens may have the same, so that one can be replaced by the next; but no two the same hash, and none
+    /// the name `anonymous`.
     ///
     /// # Errors
     ///

@@ -1,13 +1,14 @@
 //! The header `Forwarded` (RFC 7239, section 4), read from the right.
 //!
-//! Each proxy adds its element at the right, so that what is left of it may be anything. Were the header read from the left, a
-//! quotation mark that a client leaves open would swallow what the proxy adds. From the right, the proxy's element is read first,
-//! and what it quotes stays within its quotation marks, whatever a client made it quote.
+//! Each proxy adds its element at the right, so that what is left of it may be anything. Were the header read
+//! from the left, a quotation mark that a client leaves open would swallow what the proxy adds. From the
+//! right, the proxy's element is read first, and what it quotes stays within its quotation marks, whatever a
+//! client made it quote.
 
 use std::borrow::Cow;
 
-/// The elements of a line, from the right. An element that does not follow the grammar is an error, and ends them: nobody can tell
-/// where the one left of it would end.
+/// The elements of a line, from the right. An element that does not follow the grammar is an error, and ends
+/// them: nobody can tell where the one left of it would end.
 pub(super) struct Elements<'h> {
     rest: Option<&'h [u8]>,
 }
@@ -83,8 +84,9 @@ fn pair(line: &[u8]) -> Result<(Pair<'_>, &[u8]), Malformed> {
     Ok(((name, value), rest))
 }
 
-/// What a quoted string holds whose closing mark came after `line`, and what is before its opening mark. That is the right-most mark
-/// with an even number of backslashes before it; an opening mark has none, since `=` is before it.
+/// What a quoted string holds whose closing mark came after `line`, and what is before its opening mark. That
+/// is the right-most mark with an even number of backslashes before it; an opening mark has none, since `=`
+/// is before it.
 fn quoted(line: &[u8]) -> Result<(Cow<'_, [u8]>, &[u8]), Malformed> {
     let mut end = line.len();
     // The closing mark itself must not be escaped.
@@ -130,7 +132,8 @@ fn is_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
-/// Of a value without quotation marks. An address of IPv6 and one with a port need them, but not every proxy knows.
+/// Of a value without quotation marks. An address of IPv6 and one with a port need them, but not every proxy
+/// knows.
 fn is_value(byte: u8) -> bool {
     is_token(byte) || b":[]".contains(&byte)
 }

@@ -26,7 +26,8 @@ impl KeyedIds {
         }
     }
 
-    /// The registration that the key was used for, among the events of both ids: one of the former id counts only if `actor` made it.
+    /// The registration that the key was used for, among the events of both ids: one of the former id counts
+    /// only if `actor` made it.
     pub(super) fn registration(
         self,
         actor: &str,

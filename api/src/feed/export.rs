@@ -6,8 +6,8 @@ use futures::{Stream, stream};
 
 use super::{CHUNK, Reader};
 
-/// Why a stream ended before its end. The client sees the connection break off, so that it does not take a part for
-/// the whole.
+/// Why a stream ended before its end. The client sees the connection break off, so that it does not take a
+/// part for the whole.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Incomplete {
     #[error("shutting down")]
@@ -21,8 +21,8 @@ pub(crate) enum Incomplete {
 }
 
 impl Reader {
-    /// The events up to `end`, which must not be beyond the head, and at most `limit` of them if that is given: one JSON
-    /// object and a line feed each, some at a time.
+    /// The events up to `end`, which must not be beyond the head, and at most `limit` of them if that is
+    /// given: one JSON object and a line feed each, some at a time.
     pub(crate) fn lines(
         self,
         end: Position,

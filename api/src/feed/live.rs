@@ -7,8 +7,8 @@ use futures::{Stream, StreamExt, stream};
 
 use super::{CHUNK, Reader};
 
-/// The pause after a read that was not full: under load it lets events gather, so that a stream reads 20 times a second
-/// at most.
+/// The pause after a read that was not full: under load it lets events gather, so that a stream reads 20
+/// times a second at most.
 const GATHER: Duration = Duration::from_millis(50);
 /// The pause after a read that failed; it doubles up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
@@ -23,8 +23,8 @@ struct Live {
 }
 
 impl Reader {
-    /// Every event from where the reader is, each as soon as it is recorded, until the feed is closed or the client
-    /// may not read on. While the database is away the stream waits, and nothing is passed over.
+    /// Every event from where the reader is, each as soon as it is recorded, until the feed is closed or the
+    /// client may not read on. While the database is away the stream waits, and nothing is passed over.
     pub(crate) fn live(self) -> impl Stream<Item = RecordedEvent> {
         let wake = self.feed.signal.subscribe();
         let live = Live {

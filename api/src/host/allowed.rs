@@ -1,8 +1,9 @@
 //! The hosts that the service answers to.
 //!
-//! While the API is open, its only protection is that other machines cannot reach it. A page whose name resolves to a loopback
-//! address (DNS rebinding) is of the same origin as the API, so a browser would let it do everything. The page's name is then the
-//! `Host`; so an open API accepts loopback names only, and the hosts that it was told of.
+//! While the API is open, its only protection is that other machines cannot reach it. A page whose name
+//! resolves to a loopback address (DNS rebinding) is of the same origin as the API, so a browser would let it
+//! do everything. The page's name is then the `Host`; so an open API accepts loopback names only, and the
+//! hosts that it was told of.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
@@ -15,8 +16,8 @@ use crate::problem::ApiError;
 /// The longest name of a host, in bytes (RFC 1035, section 2.3.4).
 const LONGEST: usize = 253;
 
-/// A host that requests may be sent to, on any port: a name (`clinic.example.com`), all names below a domain (`*.example.com`),
-/// an address, or `*` for every host.
+/// A host that requests may be sent to, on any port: a name (`clinic.example.com`), all names below a domain
+/// (`*.example.com`), an address, or `*` for every host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AllowedHost(Pattern);
 
@@ -120,7 +121,8 @@ impl<'r> Host<'r> {
         )
     }
 
-    /// Whether it can only be this machine: a loopback address, or a name that RFC 6761, section 6.3 reserves for those.
+    /// Whether it can only be this machine: a loopback address, or a name that RFC 6761, section 6.3 reserves
+    /// for those.
     fn is_loopback(self) -> bool {
         match self {
             Self::Address(address) => address.is_loopback(),
@@ -145,8 +147,8 @@ pub(crate) enum Hosts {
 }
 
 impl Hosts {
-    /// Those of an API that is open to everybody, or not, and was told of these. Its `public` host is its own, and no reason to
-    /// refuse others.
+    /// Those of an API that is open to everybody, or not, and was told of these. Its `public` host is its
+    /// own, and no reason to refuse others.
     pub(crate) fn new(open: bool, mut told_of: Vec<AllowedHost>, public: Option<&str>) -> Self {
         let unbounded = !open && told_of.is_empty();
         if unbounded || told_of.iter().any(AllowedHost::is_every) {
@@ -156,8 +158,8 @@ impl Hosts {
         Self::Loopback(told_of)
     }
 
-    /// Refuses a request without a valid host. An `anywhere` request may name any, as probes of containers do, which name the
-    /// container's address.
+    /// Refuses a request without a valid host. An `anywhere` request may name any, as probes of containers
+    /// do, which name the container's address.
     pub(crate) fn check<B>(&self, request: &Request<B>, anywhere: bool) -> Result<(), ApiError> {
         let header = host_header(request.version(), request.headers())?;
         let Self::Loopback(allowed) = self else {

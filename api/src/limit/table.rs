@@ -1,13 +1,14 @@
 //! How much of its quota each client has used: a table of a fixed size.
 //!
-//! The algorithm is GCRA (ITU-T I.371, annex B): all there is to know of a client is the moment at which its quota will be
-//! whole again. Each request moves that moment on by one step, the window divided by the quota, and is refused if it would
-//! then be further away than a window.
+//! The algorithm is GCRA (ITU-T I.371, annex B): all there is to know of a client is the moment at which its
+//! quota will be whole again. Each request moves that moment on by one step, the window divided by the quota,
+//! and is refused if it would then be further away than a window.
 //!
-//! A client has its place in one of eight slots, which its hash leads to. A client whose quota is whole needs none. If there
-//! is no slot for a new client, it takes that of the one whose quota is whole the soonest: it is forgiven the little
-//! that it has used, and those who ask most stay known. So a flood of clients costs neither memory nor time. Parts of the
-//! table are made when a client first comes to them, so few clients take little memory.
+//! A client has its place in one of eight slots, which its hash leads to. A client whose quota is whole needs
+//! none. If there is no slot for a new client, it takes that of the one whose quota is whole the soonest: it
+//! is forgiven the little that it has used, and those who ask most stay known. So a flood of clients costs
+//! neither memory nor time. Parts of the table are made when a client first comes to them, so few clients
+//! take little memory.
 
 use std::hash::{BuildHasher, Hash, RandomState};
 use std::sync::{Mutex, OnceLock, PoisonError};

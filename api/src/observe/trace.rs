@@ -91,7 +91,8 @@ impl RequestTrace {
     }
 }
 
-/// The client's own context; a header that is not valid, or there twice, counts as none (W3C Trace Context, 4.3).
+/// The client's own context; a header that is not valid, or there twice, counts as none (W3C Trace Context,
+/// 4.3).
 fn given(headers: &HeaderMap) -> Option<TraceContext> {
     let mut values = headers.get_all(TRACEPARENT).iter();
     let context = values.next()?.to_str().ok()?.parse().ok()?;

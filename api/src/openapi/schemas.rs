@@ -1,4 +1,5 @@
-//! Bodies of answers whose types belong to crates that know nothing of OpenAPI, or that are written in pieces.
+//! Bodies of answers whose types belong to crates that know nothing of OpenAPI, or that are written in
+//! pieces.
 //!
 //! They are never made: they only describe. `tests/http/openapi.rs` compares them with answers.
 
@@ -162,7 +163,8 @@ pub(crate) struct Subscription {
     /// Why it does not move, if it does not.
     #[schema(required)]
     failure: Option<Failure>,
-    /// Why what the database says of it cannot be true: its checkpoint, or the generation that is served, was altered.
+    /// Why what the database says of it cannot be true: its checkpoint, or the generation that is served, was
+    /// altered.
     #[schema(required = false)]
     damage: String,
     /// Its table, if it is a projection.

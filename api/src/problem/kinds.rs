@@ -30,8 +30,8 @@ impl Kind {
         ) || *self == REQUEST_IN_PROGRESS
     }
 
-    /// How many seconds a client waits before it retries; nothing if a retry does not help. What a person has to repair takes
-    /// longer than a moment.
+    /// How many seconds a client waits before it retries; nothing if a retry does not help. What a person has
+    /// to repair takes longer than a moment.
     pub(crate) fn retry_after(&self) -> Option<u64> {
         let to_repair = [
             CLOCK_WRONG,

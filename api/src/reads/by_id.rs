@@ -1,10 +1,10 @@
 //! Reads by id, answered together.
 //!
-//! One statement asks for the rows of all ids, the projection's checkpoint and the log's head. A statement sees one
-//! moment, so if the checkpoint is at the head, a row is the whole truth about its patient, and needs nothing more.
-//! Otherwise the log is asked for what came after the checkpoint. A patient without a row is looked up in the log in
-//! any case: it alone tells a deleted one from one that never was. So is a patient with an event that the projection skips, since
-//! the row does not show that event.
+//! One statement asks for the rows of all ids, the projection's checkpoint and the log's head. A statement
+//! sees one moment, so if the checkpoint is at the head, a row is the whole truth about its patient, and
+//! needs nothing more. Otherwise the log is asked for what came after the checkpoint. A patient without a row
+//! is looked up in the log in any case: it alone tells a deleted one from one that never was. So is a patient
+//! with an event that the projection skips, since the row does not show that event.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -159,8 +159,8 @@ fn parse(id: &str) -> Option<Uuid> {
     Uuid::try_parse(id).ok()
 }
 
-/// Applies what the log says beyond the rows. A row may be newer than the checkpoint that was read with it, so an event
-/// that the row shows already is passed over.
+/// Applies what the log says beyond the rows. A row may be newer than the checkpoint that was read with it,
+/// so an event that the row shows already is passed over.
 fn apply(answers: &mut Answers, events: Vec<RecordedEvent>) {
     for event in events {
         // MySQL finds an id whatever its case, and with spaces at its end.

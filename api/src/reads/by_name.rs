@@ -1,7 +1,8 @@
 //! Patients whose names begin with something, in the order of their names.
 //!
-//! Each statement is one range of the index on `(generation, name_key, id)`, from where the page before ended, so that a
-//! page costs the same however many patients there are, have that beginning, or share one name.
+//! Each statement is one range of the index on `(generation, name_key, id)`, from where the page before
+//! ended, so that a page costs the same however many patients there are, have that beginning, or share one
+//! name.
 
 use domain::NamePrefix;
 use eventstore::database::Row;
@@ -20,7 +21,8 @@ pub struct NameRange {
 }
 
 impl NameRange {
-    /// At most so many of them, those who share the name of `after` after that id; nothing if there are rows without a key.
+    /// At most so many of them, those who share the name of `after` after that id; nothing if there are rows
+    /// without a key.
     pub(super) async fn rows(
         &self,
         connection: &mut Connection,
@@ -40,7 +42,8 @@ impl NameRange {
         };
         let mut rows = Vec::new();
         if key.starts_with(prefix) {
-            // By id alone: a name_key that is given as text in another collation is no constant to MariaDB, which would sort.
+            // By id alone: a name_key that is given as text in another collation is no constant to MariaDB,
+            // which would sort.
             let same_name = "name_key = ? AND id > ? ORDER BY id LIMIT ?";
             rows = select(connection, same_name, &[key, after], most).await?;
         }

@@ -41,7 +41,8 @@ pub(crate) struct ListedPatient<'r> {
     pub(crate) email: &'r str,
 }
 
-/// The columns of a page's statement, which binds the projection first. The last two are what [`Trust`] needs.
+/// The columns of a page's statement, which binds the projection first. The last two are what [`Trust`]
+/// needs.
 pub(super) const COLUMNS: &str = "id, name, email, generation, \
     (SELECT COUNT(*) FROM projection_skips WHERE projection = ?)";
 

@@ -1,7 +1,8 @@
 //! How far the read table can be trusted.
 //!
-//! A row says nothing of an event that the projection skips, and a generation that was never built holds nothing at all. Both are
-//! rare, so what is known of them is kept, and asked for again only when a statement shows that it has changed.
+//! A row says nothing of an event that the projection skips, and a generation that was never built holds
+//! nothing at all. Both are rare, so what is known of them is kept, and asked for again only when a statement
+//! shows that it has changed.
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -30,8 +31,8 @@ struct Skips {
 }
 
 impl Trust {
-    /// Checks that the generation of some rows was built. Without rows, which may be what a generation that does not exist looks
-    /// like, the database is asked.
+    /// Checks that the generation of some rows was built. Without rows, which may be what a generation that
+    /// does not exist looks like, the database is asked.
     ///
     /// # Errors
     ///

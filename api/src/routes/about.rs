@@ -80,7 +80,8 @@ async fn openapi(State(api): State<Api>, headers: HeaderMap) -> Response {
         File::plain(JSON, document.as_bytes())
     });
     let mut response = document.answer(&headers);
-    // Programs in browsers, such as editors of such documents, may read it from everywhere: it is the same for everybody.
+    // Programs in browsers, such as editors of such documents, may read it from everywhere: it is the same
+    // for everybody.
     response
         .headers_mut()
         .insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));

@@ -1,5 +1,5 @@
-//! What auditors and programs that follow the log read: every event, and the past. Personal data of deleted patients
-//! too.
+//! What auditors and programs that follow the log read: every event, and the past. Personal data of deleted
+//! patients too.
 //!
 //! `GET /patients/{id}?at=` shares its path with a route of everyday use, and is answered by [`state::at`].
 

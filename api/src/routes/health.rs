@@ -87,11 +87,11 @@ pub(super) async fn live() -> Response {
     .into_response()
 }
 
-/// The process can serve: the database answers and accepts writes, there is room in the append queue, the read table is not damaged,
-/// and the clock is right.
+/// The process can serve: the database answers and accepts writes, there is room in the append queue, the
+/// read table is not damaged, and the clock is right.
 ///
-/// A projection that has stopped at an event is told of, but is no reason to send clients elsewhere: reads by id and writes
-/// do not need it, and no other process would do better.
+/// A projection that has stopped at an event is told of, but is no reason to send clients elsewhere: reads by
+/// id and writes do not need it, and no other process would do better.
 pub(super) async fn ready(State(api): State<Api>) -> Response {
     let asked = async {
         let view = read_table(&api).await?;

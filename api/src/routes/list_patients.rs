@@ -147,7 +147,8 @@ impl ListQuery {
         let parsed = Self {
             limit: query.limit().unwrap_or(DEFAULT_LIMIT),
             after: query.id("after"),
-            // A + that was not percent-encoded means a space in a query string, and there is none in an email.
+            // A + that was not percent-encoded means a space in a query string, and there is none in an
+            // email.
             email: query.text("email", |email| Email::parse(&email.trim().replace(' ', "+"))),
             name: query.text("name", NamePrefix::parse),
         };
@@ -184,8 +185,8 @@ impl ListQuery {
     }
 }
 
-/// Where a patient is in the order of the names, deleted or not: the log knows, so that the page after one who was deleted
-/// since is the same as before.
+/// Where a patient is in the order of the names, deleted or not: the log knows, so that the page after one
+/// who was deleted since is the same as before.
 async fn key_of(api: &Api, id: Uuid) -> Result<String, ApiError> {
     let Told::Patient(past) = api.history.state(id, Until::Sequence(1)).await? else {
         return Err(unknown_after());

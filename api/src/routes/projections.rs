@@ -1,4 +1,5 @@
-//! `GET /projections`, and rebuilds of one: asked for, watched, called off. A projector process does the work.
+//! `GET /projections`, and rebuilds of one: asked for, watched, called off. A projector process does the
+//! work.
 
 use axum::Json;
 use axum::extract::rejection::PathRejection;

@@ -19,9 +19,9 @@ use crate::observe::{RequestId, RequestTrace};
 use crate::openapi::{Described, Media, PATIENTS, fields};
 use crate::problem::{ApiError, FieldProblem, kinds};
 
-/// The fields of a registration. White space and invisible characters around a value are dropped. Line breaks, tabs and other
-/// control characters inside are refused. Lengths are in code points, after that. Names, emails and phone numbers are
-/// returned in Unicode Normalization Form C.
+/// The fields of a registration. White space and invisible characters around a value are dropped. Line
+/// breaks, tabs and other control characters inside are refused. Lengths are in code points, after that.
+/// Names, emails and phone numbers are returned in Unicode Normalization Form C.
 #[derive(ToSchema)]
 #[serde(deny_unknown_fields)]
 #[expect(
@@ -29,19 +29,21 @@ use crate::problem::{ApiError, FieldProblem, kinds};
     reason = "it describes; bodies are read member by member, see `body`"
 )]
 struct NewPatient {
-    /// At most 200 characters as people count them (extended grapheme clusters), with at least one letter or digit in any
-    /// script. Directional overrides are refused, and so are directional embeddings and isolates that are not closed.
+    /// At most 200 characters as people count them (extended grapheme clusters), with at least one letter or
+    /// digit in any script. Directional overrides are refused, and so are directional embeddings and isolates
+    /// that are not closed.
     #[schema(min_length = 1, max_length = 800, example = "John Doe")]
     name: String,
-    /// A plain address, international ones (RFC 6531) included, with a full domain; at most 254 bytes. Unique among active
-    /// patients, whatever its case.
+    /// A plain address, international ones (RFC 6531) included, with a full domain; at most 254 bytes. Unique
+    /// among active patients, whatever its case.
     #[schema(max_length = 254, example = "john@example.com")]
     email: String,
     /// As people write it, with at least two digits of any script. Invisible characters inside are dropped.
     #[schema(min_length = 2, max_length = 64, example = "+1234567890")]
     phone: String,
-    /// The address of the photo of the document: an absolute URL with a host, without a user name or password, kept as
-    /// written. Its scheme is `http` or `https`, in any case, unless the service is set up for others. It is never fetched.
+    /// The address of the photo of the document: an absolute URL with a host, without a user name or
+    /// password, kept as written. Its scheme is `http` or `https`, in any case, unless the service is set up
+    /// for others. It is never fetched.
     #[schema(
         max_length = 4096,
         pattern = "://",

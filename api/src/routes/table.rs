@@ -1,5 +1,5 @@
-//! The table of routes: the router and the OpenAPI document are both made from it, so that neither can have a route that
-//! the other has not.
+//! The table of routes: the router and the OpenAPI document are both made from it, so that neither can have a
+//! route that the other has not.
 
 use std::collections::BTreeMap;
 

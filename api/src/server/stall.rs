@@ -1,7 +1,7 @@
 //! A connection whose client must go on reading what it asked for.
 //!
-//! An answer of any length is made as fast as its client takes it, so one that takes nothing would keep its connection,
-//! and what was read for it, for ever. Neither hyper nor tokio gives up a write.
+//! An answer of any length is made as fast as its client takes it, so one that takes nothing would keep its
+//! connection, and what was read for it, for ever. Neither hyper nor tokio gives up a write.
 
 use std::io::{Error, ErrorKind, IoSlice, Result};
 use std::pin::Pin;

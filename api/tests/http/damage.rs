@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use api::ApiOptions;
 use api::access::Access;
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
@@ -10,7 +9,7 @@ use eventstore::{Clock, ManualClock, NewEvent, Position, Skip, SystemClock};
 use serde_json::json;
 use testkit::{mysql_servers, wait_until};
 
-use crate::rig::{Answer, Rig, patient};
+use crate::rig::{Answer, Rig, every_host, patient};
 
 const SOON: Duration = Duration::from_secs(10);
 
@@ -275,7 +274,7 @@ async fn a_process_whose_clock_is_not_the_databases_writes_nothing_and_is_not_re
         let database = server.create_database().await;
         let right = SystemClock.now();
         let clock = ManualClock::at(right);
-        let options = ApiOptions::default();
+        let options = every_host();
         let rig = Rig::by_clock(&database.url, Access::open(), options, None, clock.clone()).await;
         let first = rig.register("a@example.com").await;
         for wrong in [

@@ -77,7 +77,8 @@ async fn clients_that_never_finish_a_head_make_way_for_one_that_does() {
     }
     let asked = Instant::now();
     assert!(timeout(SOON, is_live(address)).await.unwrap());
-    // Four times as many as there are places: after the first of them, those that came when places were few have a second.
+    // Four times as many as there are places: after the first of them, those that came when places were few
+    // have a second.
     println!("answered after {:?}", asked.elapsed());
     for mut stream in slow {
         let mut rest = Vec::new();

@@ -1,5 +1,5 @@
-//! What a database, a shell, a template, a browser or a spreadsheet might take for more than a value: stored and given back
-//! byte for byte, over real sockets, on each kind of database.
+//! What a database, a shell, a template, a browser or a spreadsheet might take for more than a value: stored
+//! and given back byte for byte, over real sockets, on each kind of database.
 
 use api::Listening;
 use serde_json::{Value, json};

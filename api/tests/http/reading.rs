@@ -168,8 +168,8 @@ async fn many_pages_at_once_each_get_their_own_answer() {
     }
 }
 
-/// MySQL would find the rows of some deep pages by the index on names, and sort them. The servers are this test's own, since
-/// they count what they sort for all together.
+/// MySQL would find the rows of some deep pages by the index on names, and sort them. The servers are this
+/// test's own, since they count what they sort for all together.
 #[tokio::test]
 async fn no_page_of_the_list_is_sorted() {
     for flavour in installed_flavours() {

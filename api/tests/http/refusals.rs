@@ -1,4 +1,5 @@
-//! What is wrong with a request, through a real socket: the status, the kind of problem, and a sentence to act on.
+//! What is wrong with a request, through a real socket: the status, the kind of problem, and a sentence to
+//! act on.
 
 mod cases;
 mod hosts;

@@ -94,7 +94,8 @@ impl Rig {
         Self::with_options(access, options).await
     }
 
-    /// As it behaves with these options, but for how long it waits, and for the hosts that it answers to: to every one.
+    /// As it behaves with these options, but for how long it waits, and for the hosts that it answers to: to
+    /// every one.
     pub(crate) async fn with_options(access: Access, options: ApiOptions) -> Self {
         let options = ApiOptions {
             allowed_hosts: every_host().allowed_hosts,

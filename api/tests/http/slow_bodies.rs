@@ -34,7 +34,8 @@ async fn a_body_that_does_not_come_is_given_up_and_its_connection_is_free_again(
             slow
         });
         let mut answer = Vec::new();
-        // What is sent after the server has gone resets the connection; what was answered before is there all the same.
+        // What is sent after the server has gone resets the connection; what was answered before is there all
+        // the same.
         let _end = timeout(SOON, answers.read_to_end(&mut answer)).await.unwrap();
         let answer = String::from_utf8(answer).unwrap();
         assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");

@@ -1,4 +1,5 @@
-//! The values of a registration: what is taken, how it is kept, and what is refused, on each kind of database.
+//! The values of a registration: what is taken, how it is kept, and what is refused, on each kind of
+//! database.
 
 use api::ApiOptions;
 use api::access::Access;

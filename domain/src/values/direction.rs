@@ -1,4 +1,5 @@
-//! Directional formatting in a text (UAX #9): pairs of characters around a part of it that is written the other way.
+//! Directional formatting in a text (UAX #9): pairs of characters around a part of it that is written the
+//! other way.
 
 use std::borrow::Cow;
 
@@ -6,13 +7,13 @@ use super::text::{self, ControlCharacter};
 
 /// The trimmed text, in which all directional formatting is in pairs, and none is an override.
 ///
-/// A text of several parts, each in a pair of its own, begins and ends with halves of two pairs. Trimming drops these, so
-/// their other halves are dropped as well.
+/// A text of several parts, each in a pair of its own, begins and ends with halves of two pairs. Trimming
+/// drops these, so their other halves are dropped as well.
 ///
 /// # Errors
 ///
-/// [`ControlCharacter`] if a character of the text inside has no other half, since it would reach into the text that
-/// follows, or is an override, which can make a name read as another one.
+/// [`ControlCharacter`] if a character of the text inside has no other half, since it would reach into the
+/// text that follows, or is an override, which can make a name read as another one.
 pub(super) fn trimmed(input: &str) -> Result<Cow<'_, str>, ControlCharacter> {
     let text = text::trimmed(input);
     if !text.contains(text::is_directional) {

@@ -8,16 +8,18 @@ use url::{Host, Url};
 use super::host;
 use super::text::{self, ControlCharacter};
 
-/// An absolute URL with a host, at most 4,096 characters (Unicode scalar values), as long as the presigned URLs of storage
-/// services.
+/// An absolute URL with a host, at most 4,096 characters (Unicode scalar values), as long as the presigned
+/// URLs of storage services.
 ///
-/// It parses under the URL standard (WHATWG), read strictly: `https:example.com`, `https:///example.com` and backslashes,
-/// which browsers mend, are refused, because other programs see another host in them or none. Its host is an IP address or
-/// the name of a server. Spaces, quotes and angle brackets are refused because they end a URL in running text (RFC 3986
-/// appendix C). A user name or password is refused because it would be shown to whoever may read the patient.
+/// It parses under the URL standard (WHATWG), read strictly: `https:example.com`, `https:///example.com` and
+/// backslashes, which browsers mend, are refused, because other programs see another host in them or none.
+/// Its host is an IP address or the name of a server. Spaces, quotes and angle brackets are refused because
+/// they end a URL in running text (RFC 3986 appendix C). A user name or password is refused because it would
+/// be shown to whoever may read the patient.
 ///
-/// White space and invisible characters around it are dropped; otherwise it is kept as written, its scheme in any case and
-/// its characters in any normalization form, since another spelling can be another document. It is never fetched.
+/// White space and invisible characters around it are dropped; otherwise it is kept as written, its scheme in
+/// any case and its characters in any normalization form, since another spelling can be another document. It
+/// is never fetched.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct DocumentUrl(String);
 
@@ -112,8 +114,8 @@ fn check_authority(authority: &str) -> Result<(), DocumentUrlError> {
 
 value!(DocumentUrl);
 
-/// The schemes that the URL of a document may have, such as `http,https`, which is the default. Written and compared without
-/// regard to case.
+/// The schemes that the URL of a document may have, such as `http,https`, which is the default. Written and
+/// compared without regard to case.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UrlSchemes(Vec<String>);
 
@@ -126,12 +128,14 @@ pub enum UrlSchemesError {
     /// This is not the name of a scheme (RFC 3986 §3.1).
     #[error("{0:?} is not a scheme of URLs, such as https")]
     Malformed(String),
-    /// URLs of this scheme name no document on a server, and some run a program in the browser of whoever opens them.
+    /// URLs of this scheme name no document on a server, and some run a program in the browser of whoever
+    /// opens them.
     #[error("{0} URLs name no document on a server")]
     Unsafe(String),
 }
 
-/// What names no document on a server: these hold a script, the data itself, or a place within one browser or machine.
+/// What names no document on a server: these hold a script, the data itself, or a place within one browser or
+/// machine.
 const UNSAFE: [&str; 7] = [
     "javascript",
     "vbscript",

@@ -8,17 +8,19 @@ use url::Host;
 use super::host;
 use super::text::{self, ControlCharacter};
 
-/// An email address that a confirmation can be sent to, at most 254 bytes (RFC 5321 §4.5.3.1.3, less the brackets), as it is
-/// written and as it is sent.
+/// An email address that a confirmation can be sent to, at most 254 bytes (RFC 5321 §4.5.3.1.3, less the
+/// brackets), as it is written and as it is sent.
 ///
-/// The syntax is that of RFC 5321 and RFC 6531 (international addresses), less what no patient has and much of the world's
-/// mail refuses:
+/// The syntax is that of RFC 5321 and RFC 6531 (international addresses), less what no patient has and much
+/// of the world's mail refuses:
 ///
 /// - no display name: `Ana <ana@example.com>` is a header, not an address;
-/// - no quoted local part: `"ana"@example.com` and `ana@example.com` are one mailbox, and would be two patients;
-/// - no white space, and of the invisible characters only those that are spelling (joiners, variation selectors);
-/// - a domain name with a dot that IDNA (UTS #46) turns into a host name: neither `ana@localhost` nor `ana@[192.0.2.1]` nor
-///   `ana@192.0.2.1` can be reached from everywhere.
+/// - no quoted local part: `"ana"@example.com` and `ana@example.com` are one mailbox, and would be two
+///   patients;
+/// - no white space, and of the invisible characters only those that are spelling (joiners, variation
+///   selectors);
+/// - a domain name with a dot that IDNA (UTS #46) turns into a host name: neither `ana@localhost` nor
+///   `ana@[192.0.2.1]` nor `ana@192.0.2.1` can be reached from everywhere.
 ///
 /// White space and invisible characters around it are dropped; it is kept in Normalization Form C.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -95,9 +97,9 @@ impl Email {
     }
 }
 
-/// The key under which two email addresses count as the same: what is before the `@` in Unicode lower case and
-/// Normalization Form C, and the domain as mail is delivered to it, in ASCII (RFC 5891) and lower case. So
-/// `Ana@clínica.example` and `ana@xn--clnica-4va.example` have one key.
+/// The key under which two email addresses count as the same: what is before the `@` in Unicode lower case
+/// and Normalization Form C, and the domain as mail is delivered to it, in ASCII (RFC 5891) and lower case.
+/// So `Ana@clínica.example` and `ana@xn--clnica-4va.example` have one key.
 ///
 /// For events, which carry the address as a plain string; one that is no address is its own key, in lower
 /// case. RFC 5321 §2.4 lets a server tell `Ana@` from `ana@`; hardly any does, and people type both.
@@ -110,8 +112,8 @@ pub fn email_claim_key(email: &str) -> String {
     }
 }
 
-/// The key under which a program that did not normalize addresses has the claim of a patient who was registered with this
-/// address in decomposed form (NFD); `None` if it is the key of today.
+/// The key under which a program that did not normalize addresses has the claim of a patient who was
+/// registered with this address in decomposed form (NFD); `None` if it is the key of today.
 ///
 /// Of that claim, the log has the address as it was sent, so that its release needs no key.
 #[must_use]

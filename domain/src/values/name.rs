@@ -5,11 +5,13 @@ use unicode_segmentation::UnicodeSegmentation;
 use super::direction;
 use super::text::{self, ControlCharacter};
 
-/// A patient's name: 1 to 200 characters as people count them, at least one of them a letter or a digit in any script.
+/// A patient's name: 1 to 200 characters as people count them, at least one of them a letter or a digit in
+/// any script.
 ///
-/// White space and invisible characters around it are dropped; it is kept in Normalization Form C. Joiners and
-/// directional marks inside are part of the spelling and stay, and so do directional embeddings and isolates that are closed
-/// again. Overrides and unclosed ones are refused: they can make the name, or the text after it, read as another one.
+/// White space and invisible characters around it are dropped; it is kept in Normalization Form C. Joiners
+/// and directional marks inside are part of the spelling and stay, and so do directional embeddings and
+/// isolates that are closed again. Overrides and unclosed ones are refused: they can make the name, or the
+/// text after it, read as another one.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Name(String);
 
@@ -37,8 +39,8 @@ pub enum NameError {
 impl Name {
     /// The maximum number of characters as people count them (extended grapheme clusters, UAX #29).
     pub const MAX_CHARS: usize = 200;
-    /// The maximum number of code points (Unicode scalar values). A character as people count them can have any number of
-    /// marks; four code points for each are enough for every script.
+    /// The maximum number of code points (Unicode scalar values). A character as people count them can have
+    /// any number of marks; four code points for each are enough for every script.
     pub const MAX_CODE_POINTS: usize = 800;
 
     /// Parses a name.

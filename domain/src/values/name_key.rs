@@ -8,24 +8,25 @@ use super::text::{self, ControlCharacter};
 /// The most characters in the key of a name; what comes after them is not searched.
 const MAX_KEY_CHARS: usize = 64;
 
-/// The key by which a name is found and put in order: its first 64 characters in compatibility decomposition (NFKD),
-/// without case, and without the accents of Latin, Greek and Cyrillic (U+0300 to U+036F). So `Ñandú`, `ñandu` and `NANDU` have
-/// one key. Marks of other scripts stay, since there they are letters rather than accents.
+/// The key by which a name is found and put in order: its first 64 characters in compatibility decomposition
+/// (NFKD), without case, and without the accents of Latin, Greek and Cyrillic (U+0300 to U+036F). So `Ñandú`,
+/// `ñandu` and `NANDU` have one key. Marks of other scripts stay, since there they are letters rather than
+/// accents.
 ///
-/// A pure function of the name, and the same whatever the database: a read table that is made anew has the same keys. It
-/// never ends with a space and is never empty, whatever the name is: the read table has empty keys only in rows of a program
-/// that knew none.
+/// A pure function of the name, and the same whatever the database: a read table that is made anew has the
+/// same keys. It never ends with a space and is never empty, whatever the name is: the read table has empty
+/// keys only in rows of a program that knew none.
 #[must_use]
 pub fn name_key(name: &str) -> String {
     key(name).unwrap_or_else(|| UNSEARCHABLE.to_owned())
 }
 
-/// The key of a name that has nothing but spaces, as only a log of other rules can have. No search leads to it, since it
-/// stands for malformed text, which queries cannot have.
+/// The key of a name that has nothing but spaces, as only a log of other rules can have. No search leads to
+/// it, since it stands for malformed text, which queries cannot have.
 const UNSEARCHABLE: &str = "\u{fffd}";
 
-/// What there is to search for in a text: its first characters; those after the spaces if so many spaces come first; its
-/// accents if there is nothing else.
+/// What there is to search for in a text: its first characters; those after the spaces if so many spaces come
+/// first; its accents if there is nothing else.
 fn key(text: &str) -> Option<String> {
     let kept = || folded(text).filter(|c| !is_accent(*c));
     let first = |characters: &mut dyn Iterator<Item = char>| {
@@ -69,8 +70,8 @@ pub enum NamePrefixError {
 }
 
 impl NamePrefix {
-    /// Parses the beginning of a name. White space and invisible characters around it are dropped, as those around a name
-    /// are.
+    /// Parses the beginning of a name. White space and invisible characters around it are dropped, as those
+    /// around a name are.
     ///
     /// # Errors
     ///

@@ -2,15 +2,15 @@
 
 use super::text::{self, ControlCharacter};
 
-/// A phone number as people and their programs write it: printable text of at most 64 characters (Unicode scalar values)
-/// with at least two digits of any script.
+/// A phone number as people and their programs write it: printable text of at most 64 characters (Unicode
+/// scalar values) with at least two digits of any script.
 ///
-/// So extensions in any language, `tel:` URIs (RFC 3966), two numbers, vanity numbers and service codes are taken, and what
-/// is around a number is kept as it was written. Whether the number exists is not checked: numbering plans differ by country
-/// and change.
+/// So extensions in any language, `tel:` URIs (RFC 3966), two numbers, vanity numbers and service codes are
+/// taken, and what is around a number is kept as it was written. Whether the number exists is not checked:
+/// numbering plans differ by country and change.
 ///
-/// Invisible characters, which phones and office programs paste along with a number, are dropped; joiners are spelling and
-/// stay. It is kept in Normalization Form C.
+/// Invisible characters, which phones and office programs paste along with a number, are dropped; joiners are
+/// spelling and stay. It is kept in Normalization Form C.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Phone(String);
 

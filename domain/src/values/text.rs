@@ -1,4 +1,5 @@
-//! What every value has in common: the text without what is around it, in one spelling, and without control characters.
+//! What every value has in common: the text without what is around it, in one spelling, and without control
+//! characters.
 
 use std::borrow::Cow;
 
@@ -6,8 +7,8 @@ use icu_normalizer::ComposingNormalizerBorrowed;
 use icu_properties::props::{DefaultIgnorableCodePoint, GeneralCategory};
 use icu_properties::{CodePointMapData, CodePointSetData};
 
-/// A control character or a line break inside the text, or directional formatting (UAX #9) that makes a text read as another
-/// one.
+/// A control character or a line break inside the text, or directional formatting (UAX #9) that makes a text
+/// read as another one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("must not contain line breaks, tabs, other control characters or directional overrides")]
 pub struct ControlCharacter;
@@ -17,9 +18,9 @@ const JOINERS: [char; 2] = ['\u{200c}', '\u{200d}'];
 
 /// The text without the white space and the invisible characters around it.
 ///
-/// Both are of every kind: Unicode's `White_Space` (spaces, tabs, line breaks), format characters (`Cf`: byte order marks,
-/// directional formatting, soft hyphens), what is `Default_Ignorable` (Hangul fillers), and the blank Braille cell. A
-/// variation selector belongs to the ideograph, letter or emoji before it and stays.
+/// Both are of every kind: Unicode's `White_Space` (spaces, tabs, line breaks), format characters (`Cf`: byte
+/// order marks, directional formatting, soft hyphens), what is `Default_Ignorable` (Hangul fillers), and the
+/// blank Braille cell. A variation selector belongs to the ideograph, letter or emoji before it and stays.
 pub(super) fn trimmed(input: &str) -> &str {
     let start = input.trim_start_matches(is_blank);
     let end = start.trim_end_matches(is_blank);
@@ -51,7 +52,8 @@ pub(super) fn check_controls(text: &str) -> Result<(), ControlCharacter> {
     Ok(())
 }
 
-/// Whether it changes the direction of a part of the text: an embedding, override or isolate, or the end of one.
+/// Whether it changes the direction of a part of the text: an embedding, override or isolate, or the end of
+/// one.
 pub(super) const fn is_directional(c: char) -> bool {
     matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }

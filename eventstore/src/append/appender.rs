@@ -1,5 +1,5 @@
-//! The worker of the queue: commits batches, again and again while the database is away, and finds out what became of one whose
-//! connection was lost at the commit.
+//! The worker of the queue: commits batches, again and again while the database is away, and finds out what
+//! became of one whose connection was lost at the commit.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,8 +17,8 @@ use crate::event::{Hash, Position};
 use crate::metrics::METRICS;
 use crate::signal::{Notice, Signal};
 
-/// How long the connection is kept without a batch: shorter than the server keeps one that says nothing. The pool looks
-/// whether one that was given back is still there.
+/// How long the connection is kept without a batch: shorter than the server keeps one that says nothing. The
+/// pool looks whether one that was given back is still there.
 const KEPT: Duration = Duration::from_secs(15);
 
 /// How long one transaction may take before its connection is given up.
@@ -35,7 +35,8 @@ struct InDoubt {
     hash: Hash,
     outcomes: Vec<Outcome>,
     notices: Vec<Notice>,
-    /// What the database said, if it refused what travelled with the commit: no reason to try again if nothing was written.
+    /// What the database said, if it refused what travelled with the commit: no reason to try again if
+    /// nothing was written.
     refusal: Option<Arc<Error>>,
 }
 
@@ -46,8 +47,8 @@ pub(super) struct Appender {
     clock: CheckedClock,
     /// Whether appends are rejected because of the log or the clock, which is said once.
     alarmed: bool,
-    /// Kept from batch to batch on MySQL: giving it back to the pool costs a ping. SQLite's one writer is shared, so it is given
-    /// back.
+    /// Kept from batch to batch on MySQL: giving it back to the pool costs a ping. SQLite's one writer is
+    /// shared, so it is given back.
     connection: Option<Connection>,
     /// When the last batch ended.
     used_at: Instant,
@@ -103,14 +104,15 @@ impl Appender {
     }
 }
 
-/// Whether the database answered that it does not take what was sent, which may be the fault of one append alone.
+/// Whether the database answered that it does not take what was sent, which may be the fault of one append
+/// alone.
 fn refused(error: &Error) -> bool {
     !error.is_connection() && !error.is_contention()
 }
 
 impl Appender {
-    /// Commits each of `items` in a transaction of its own; those after one that the database could not be asked about
-    /// are not tried.
+    /// Commits each of `items` in a transaction of its own; those after one that the database could not be
+    /// asked about are not tried.
     async fn alone(&mut self, items: Vec<Append>) -> Vec<Outcome> {
         let mut outcomes = Vec::with_capacity(items.len());
         let mut lost: Option<AppendError> = None;
@@ -188,8 +190,8 @@ impl Appender {
         unwritten
     }
 
-    /// One try. If the one before was lost at its commit, first asks the log whether it was written after all; if it was not, and
-    /// the database had refused it, that is what came of it.
+    /// One try. If the one before was lost at its commit, first asks the log whether it was written after
+    /// all; if it was not, and the database had refused it, that is what came of it.
     async fn try_commit(&mut self, items: &[Append]) -> Result<(Vec<Outcome>, Vec<Notice>), Arc<Error>> {
         if self.connection.is_none() {
             self.connection = Some(self.database.writer().await?);

@@ -1,8 +1,9 @@
 //! The clock that appends are recorded by, and how it is checked.
 //!
-//! A wrong clock must not get into the log: each later event would inherit its time. MySQL and MariaDB tell the time of the
-//! database in the round trip that locks the head. An SQLite database has no clock but that of this machine, so there the clock
-//! is compared with the monotonic clock of the process, which nobody can set.
+//! A wrong clock must not get into the log: each later event would inherit its time. MySQL and MariaDB tell
+//! the time of the database in the round trip that locks the head. An SQLite database has no clock but that
+//! of this machine, so there the clock is compared with the monotonic clock of the process, which nobody can
+//! set.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,14 +12,15 @@ use crate::clock::{Clock, Timestamp};
 use crate::error::{Error, Result};
 use crate::metrics::METRICS;
 
-/// How far a clock may be from the one that it is checked against, and how far ahead of the clock the head may be.
+/// How far a clock may be from the one that it is checked against, and how far ahead of the clock the head
+/// may be.
 pub const CLOCKS_APART: Duration = Duration::from_mins(5);
 
-/// How long a clock that was set must agree with the monotonic clock again before it is believed. A machine that was suspended
-/// looks as if its clock had been set, and no clock may stop the appends for ever.
+/// How long a clock that was set must agree with the monotonic clock again before it is believed. A machine
+/// that was suspended looks as if its clock had been set, and no clock may stop the appends for ever.
 const SETTLED_AFTER: Duration = Duration::from_mins(5);
-/// The largest step of a clock that is believed after that time: more than a time zone, less than a wrong year. After a larger
-/// one, the clock must be set right or the process restarted.
+/// The largest step of a clock that is believed after that time: more than a time zone, less than a wrong
+/// year. After a larger one, the clock must be set right or the process restarted.
 const LARGEST_STEP: Duration = Duration::from_hours(24 * 31);
 
 /// A time that was checked.
@@ -31,7 +33,8 @@ pub(super) struct Checked {
 }
 
 impl Checked {
-    /// The time of the event that follows one recorded at `head`: not before it, unless `head` is too far ahead to be right.
+    /// The time of the event that follows one recorded at `head`: not before it, unless `head` is too far
+    /// ahead to be right.
     pub(super) fn after(self, head: Timestamp) -> Timestamp {
         if head <= self.reference + CLOCKS_APART {
             self.now.max(head)
@@ -56,8 +59,8 @@ impl CheckedClock {
         }
     }
 
-    /// The time, checked against that of the database or, if it has none, against the monotonic clock. `head` is when the last
-    /// event was recorded.
+    /// The time, checked against that of the database or, if it has none, against the monotonic clock. `head`
+    /// is when the last event was recorded.
     pub(super) fn now(&mut self, database: Option<Timestamp>, head: Timestamp) -> Result<Checked> {
         let now = self.clock.now();
         let Some(database) = database else {
@@ -90,8 +93,8 @@ impl CheckedClock {
     }
 }
 
-/// What the monotonic clock says of the other one. As both go on at the same pace, the time at which the monotonic clock was zero
-/// stays the same until the clock is set.
+/// What the monotonic clock says of the other one. As both go on at the same pace, the time at which the
+/// monotonic clock was zero stays the same until the clock is set.
 #[derive(Debug)]
 struct Monotonic {
     /// That time, by the clock as it was at the last append.

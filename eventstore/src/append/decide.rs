@@ -21,8 +21,8 @@ pub(super) struct Known {
 }
 
 impl Known {
-    /// What is wrong with an aggregate whose events the database finds by an id that is not quite theirs: MySQL takes no notice
-    /// of case, nor of spaces at the end.
+    /// What is wrong with an aggregate whose events the database finds by an id that is not quite theirs:
+    /// MySQL takes no notice of case, nor of spaces at the end.
     fn damage(&self, (kind, id): Aggregate<'_>) -> Option<Error> {
         let same = |found: &str, asked: &str| found.trim_end_matches(' ').eq_ignore_ascii_case(asked);
         self.sequences

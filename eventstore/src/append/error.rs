@@ -35,8 +35,8 @@ pub enum AppendError {
     /// The database did not take it; nothing was written.
     #[error("the log is unavailable: {0}")]
     Unavailable(Arc<Error>),
-    /// The connection was lost at the commit and the database has not come back since: it is open whether it was
-    /// written.
+    /// The connection was lost at the commit and the database has not come back since: it is open whether it
+    /// was written.
     #[error("it is unknown whether the log was written: {0}")]
     InDoubt(Arc<Error>),
     /// The batch ended without an answer: a defect. It is open whether it was written.

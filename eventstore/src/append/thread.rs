@@ -1,8 +1,8 @@
 //! The thread that appends.
 //!
-//! Under overload a task waits in the line of all that can run, behind hundreds of requests that will only be refused, once for each
-//! round trip of a transaction that holds the log's lock. On a thread of its own, the operating system gives it its share of
-//! a core as soon as the database has answered.
+//! Under overload a task waits in the line of all that can run, behind hundreds of requests that will only be
+//! refused, once for each round trip of a transaction that holds the log's lock. On a thread of its own, the
+//! operating system gives it its share of a core as soon as the database has answered.
 
 use std::sync::Arc;
 
@@ -16,7 +16,8 @@ pub(super) struct Thread(Arc<Inner>);
 struct Inner(Option<Runtime>);
 
 impl Thread {
-    /// Starts it. Without one, which would be a machine that can make no thread, the present runtime has to do.
+    /// Starts it. Without one, which would be a machine that can make no thread, the present runtime has to
+    /// do.
     pub(super) fn start() -> Self {
         let runtime = Builder::new_multi_thread()
             .worker_threads(1)

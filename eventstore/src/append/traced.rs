@@ -1,5 +1,5 @@
-//! The spans of appends. A batch serves many requests, so its span is part of one trace, that of the first, and linked with
-//! all the others.
+//! The spans of appends. A batch serves many requests, so its span is part of one trace, that of the first,
+//! and linked with all the others.
 
 use std::time::Duration;
 
@@ -19,7 +19,8 @@ impl Traced {
     }
 }
 
-/// The span of a batch of these; none if none of them is exported. Each of them is told how long it has waited.
+/// The span of a batch of these; none if none of them is exported. Each of them is told how long it has
+/// waited.
 pub(super) fn batch<'t>(items: impl ExactSizeIterator<Item = &'t Traced>) -> Span {
     let appends = items.len();
     let mut batch = Span::none();

@@ -28,8 +28,8 @@ pub(super) struct Open<'c> {
     pub(super) notices: Vec<Notice>,
 }
 
-/// Begins a transaction, locks the head, and decides which of `items` can be made. What they write is left to be run together
-/// with the commit, but for what is too large for one packet.
+/// Begins a transaction, locks the head, and decides which of `items` can be made. What they write is left to
+/// be run together with the commit, but for what is too large for one packet.
 pub(super) async fn open<'c>(
     connection: &'c mut Connection,
     items: &[Append],
@@ -79,11 +79,11 @@ pub(super) async fn open<'c>(
     })
 }
 
-/// The head that the appends follow and the time that they are recorded at, if the head is the end of the log and the clock can be
-/// right; and the rows about the appends.
+/// The head that the appends follow and the time that they are recorded at, if the head is the end of the log
+/// and the clock can be right; and the rows about the appends.
 ///
-/// The order of the log is the order of its times too, so that "as of a moment" is a prefix of the log: unless the head is too far
-/// ahead, no event is before it.
+/// The order of the log is the order of its times too, so that "as of a moment" is a prefix of the log:
+/// unless the head is too far ahead, no event is before it.
 async fn begin_after<'r>(
     transaction: &mut Transaction<'_>,
     rows: &'r [Row],
@@ -168,8 +168,8 @@ fn chain<'a>(
     chained
 }
 
-/// Adds the statement that asks who holds the claims that `items` take. Its rows, and those of [`ask_for_sequences`], are claim,
-/// aggregate type, aggregate id, sequence, first position.
+/// Adds the statement that asks who holds the claims that `items` take. Its rows, and those of
+/// [`ask_for_sequences`], are claim, aggregate type, aggregate id, sequence, first position.
 fn ask_for_holders(script: &mut Script, items: &[Append]) {
     let mut claims = items
         .iter()
@@ -186,7 +186,8 @@ fn ask_for_holders(script: &mut Script, items: &[Append]) {
     }
 }
 
-/// Adds the statement that asks how many events the aggregates of `items` have, but for those that are known to be new.
+/// Adds the statement that asks how many events the aggregates of `items` have, but for those that are known
+/// to be new.
 fn ask_for_sequences(script: &mut Script, items: &[Append]) {
     let mut ids = items
         .iter()

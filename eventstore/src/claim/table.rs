@@ -1,6 +1,7 @@
 //! The table of claims, held against the log.
 //!
-//! Both are read in the order of the aggregates' ids, a page at a time, so that memory does not grow with them.
+//! Both are read in the order of the aggregates' ids, a page at a time, so that memory does not grow with
+//! them.
 
 mod page;
 mod rebuild;

@@ -1,8 +1,8 @@
 //! Connections for a library that takes them from a pool by itself.
 //!
-//! Such a library knows nothing of [`super::Connection`]: whoever drops its future half-way leaves a connection in the pool that is out of
-//! step with its server. So it gets a pool of its own, and after that has happened the next one gets a new pool. The old one ends
-//! with whoever still works with it.
+//! Such a library knows nothing of [`super::Connection`]: whoever drops its future half-way leaves a
+//! connection in the pool that is out of step with its server. So it gets a pool of its own, and after that
+//! has happened the next one gets a new pool. The old one ends with whoever still works with it.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -39,7 +39,8 @@ impl Lent {
                 loan.end();
                 Ok(answer)
             }
-            // What is dropped there half-way ends on the connection's own thread, before it does anything else.
+            // What is dropped there half-way ends on the connection's own thread, before it does anything
+            // else.
             Pools::Sqlite { readers, file, .. } => {
                 sqlite::check(file.as_deref())?;
                 let answer = in_time(work(LentPool::Sqlite(readers.clone()))).await?;

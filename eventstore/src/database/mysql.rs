@@ -13,7 +13,8 @@ use super::mysql_url::Target;
 use super::{DatabaseOptions, LOCK_WAIT};
 use crate::error::{Error, Result};
 
-/// The smallest `max_allowed_packet` that is accepted: the questions of the largest batch of appends take 110 KiB.
+/// The smallest `max_allowed_packet` that is accepted: the questions of the largest batch of appends take 110
+/// KiB.
 const SMALLEST_PACKET: usize = 256 * 1024;
 /// Bytes of a packet that are left for what surrounds rows in a script.
 const SURROUNDINGS: usize = 4096;
@@ -23,7 +24,8 @@ const LARGEST_SCRIPT: usize = 8 * 1024 * 1024;
 /// How long a server may take to close a connection.
 const GOODBYE: Duration = Duration::from_secs(1);
 
-/// The number of bytes that the server accepts in one packet, as the newest connection found it. Cheap to clone.
+/// The number of bytes that the server accepts in one packet, as the newest connection found it. Cheap to
+/// clone.
 #[derive(Debug, Clone)]
 pub(super) struct Packet(Arc<AtomicUsize>);
 
@@ -42,8 +44,8 @@ fn script_limit(packet: usize) -> usize {
     packet.saturating_sub(SURROUNDINGS).min(LARGEST_SCRIPT)
 }
 
-/// Opens a pool, after one connection has shown why there might be none: a pool tries again where it is refused, and only
-/// reports that its time is up.
+/// Opens a pool, after one connection has shown why there might be none: a pool tries again where it is
+/// refused, and only reports that its time is up.
 pub(super) async fn connect(url: &str, options: DatabaseOptions) -> Result<(MySqlPool, Packet)> {
     let target = Target::parse(url)?;
     let probe = async {
@@ -73,7 +75,8 @@ pub(super) async fn connect(url: &str, options: DatabaseOptions) -> Result<(MySq
         // Sooner than the server would.
         .idle_timeout(options.silence / 2)
         .acquire_timeout(options.acquire_timeout)
-        // The busiest paths keep a connection of their own; the others can afford a ping to never get a stale one.
+        // The busiest paths keep a connection of their own; the others can afford a ping to never get a stale
+        // one.
         .test_before_acquire(true)
         .after_connect(move |connection, _| {
             let known = known.clone();
@@ -109,8 +112,8 @@ pub(super) async fn create(url: &str, options: DatabaseOptions) -> Result<()> {
         .map_err(|_| Error::Timeout(options.acquire_timeout))?
 }
 
-/// Sets, in one round trip, everything of a session that the statements rely on, whatever the server, its `init_connect` and the
-/// URL have made of it; the server's `max_allowed_packet`.
+/// Sets, in one round trip, everything of a session that the statements rely on, whatever the server, its
+/// `init_connect` and the URL have made of it; the server's `max_allowed_packet`.
 async fn pin(connection: &mut MySqlConnection, options: DatabaseOptions) -> sqlx::Result<usize> {
     let session = session(options);
     let rows = connection.fetch_all(session.as_str()).await?;
@@ -118,7 +121,8 @@ async fn pin(connection: &mut MySqlConnection, options: DatabaseOptions) -> sqlx
     Ok(usize::try_from(packet).unwrap_or(usize::MAX))
 }
 
-/// The statements that begin a session. Explicit values throughout: `DEFAULT` would mean the server's global value.
+/// The statements that begin a session. Explicit values throughout: `DEFAULT` would mean the server's global
+/// value.
 fn session(options: DatabaseOptions) -> String {
     let (lock_wait, silence) = (LOCK_WAIT.as_secs(), options.silence.as_secs());
     format!(
@@ -149,7 +153,8 @@ async fn open(target: &Target) -> Result<MySqlConnection> {
         .map_err(|error| refusal(error, &target.options))
 }
 
-/// Tells a failure that waiting cannot fix, such as a certificate that is not trusted, from those that it can.
+/// Tells a failure that waiting cannot fix, such as a certificate that is not trusted, from those that it
+/// can.
 fn refusal(error: sqlx::Error, options: &MySqlConnectOptions) -> Error {
     match error {
         sqlx::Error::Tls(error) => Error::Tls(error.to_string()),

@@ -134,8 +134,8 @@ impl<'q, 'c> Query<'q, 'c> {
         .await
     }
 
-    /// Runs it and sends the rows as they come, in blocks. The first column is the position; that of the last row, or
-    /// `None` if there was no row or the receiver is gone.
+    /// Runs it and sends the rows as they come, in blocks. The first column is the position; that of the last
+    /// row, or `None` if there was no row or the receiver is gone.
     pub(crate) async fn send_blocks(
         self,
         size: BlockSize,
@@ -176,8 +176,8 @@ impl<'q, 'c> Query<'q, 'c> {
     }
 }
 
-/// Waits for a statement, and notes whether its connection can be used on: only if the server has answered. What an SQLite file
-/// answers counts only if it still is the database's file.
+/// Waits for a statement, and notes whether its connection can be used on: only if the server has answered.
+/// What an SQLite file answers counts only if it still is the database's file.
 pub(super) async fn finish<T>(
     unfinished: &mut bool,
     file: Option<&DatabaseFile>,
@@ -279,8 +279,8 @@ impl Row {
     }
 }
 
-/// `?, ?, …` for the values of an `IN (…)`, and how many there are: the next power of two, so that a server sees few
-/// different statements. Bind the values, then the last one again for the rest: [`padded`].
+/// `?, ?, …` for the values of an `IN (…)`, and how many there are: the next power of two, so that a server
+/// sees few different statements. Bind the values, then the last one again for the rest: [`padded`].
 #[must_use]
 pub fn in_list(values: usize) -> String {
     let mut list = "?, ".repeat(values.next_power_of_two());
@@ -288,7 +288,8 @@ pub fn in_list(values: usize) -> String {
     list
 }
 
-/// The values for an [`in_list`]: the last one again until their number is a power of two. Nothing for no value.
+/// The values for an [`in_list`]: the last one again until their number is a power of two. Nothing for no
+/// value.
 pub fn padded<T: Copy>(values: &[T]) -> impl Iterator<Item = T> + '_ {
     let rest = values
         .last()

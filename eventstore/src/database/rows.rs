@@ -8,8 +8,8 @@ use crate::error::{Error, Result};
 const ROWS: usize = 1000;
 
 impl Script {
-    /// Adds statements that insert `rows`: `insert`, which ends with `VALUES`, and then the rows. Where the script would become longer than
-    /// `limit` bytes it is added to `full`, and goes on as an empty one.
+    /// Adds statements that insert `rows`: `insert`, which ends with `VALUES`, and then the rows. Where the
+    /// script would become longer than `limit` bytes it is added to `full`, and goes on as an empty one.
     ///
     /// # Errors
     ///

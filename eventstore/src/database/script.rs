@@ -1,12 +1,14 @@
 //! Statements that travel together.
 //!
-//! A round trip costs more than the network: on a busy machine either side waits for its turn on a core, and a transaction holds
-//! its locks meanwhile. So statements between which nobody decides go to the server as one text. MySQL takes values apart
-//! from the text for one statement at a time only; here they are spelt out, and nothing is escaped: numbers stand in digits, texts
-//! without quotes, backslashes and control characters between quotes, and all else in hexadecimal digits. (With a binary log, MySQL
-//! writes the values of prepared statements into their text too, before it runs them.)
+//! A round trip costs more than the network: on a busy machine either side waits for its turn on a core, and
+//! a transaction holds its locks meanwhile. So statements between which nobody decides go to the server as
+//! one text. MySQL takes values apart from the text for one statement at a time only; here they are spelt
+//! out, and nothing is escaped: numbers stand in digits, texts without quotes, backslashes and control
+//! characters between quotes, and all else in hexadecimal digits. (With a binary log, MySQL writes the values
+//! of prepared statements into their text too, before it runs them.)
 //!
-//! SQLite is in the process and has no round trips: there the statements are run one after the other, prepared.
+//! SQLite is in the process and has no round trips: there the statements are run one after the other,
+//! prepared.
 
 use std::fmt::Write as _;
 
@@ -17,8 +19,9 @@ use super::Dialect;
 use crate::clock::Timestamp;
 use crate::event::Position;
 
-/// The most values of a statement that SQLite keeps prepared. Each number of rows is a statement of its own, a prepared one grows with its
-/// values, and a connection keeps many. With all of them kept a process under load had 83 MiB, and has 48, at the same rate.
+/// The most values of a statement that SQLite keeps prepared. Each number of rows is a statement of its own,
+/// a prepared one grows with its values, and a connection keeps many. With all of them kept a process under
+/// load had 83 MiB, and has 48, at the same rate.
 const KEPT_VALUES: usize = 500;
 
 /// Statements with their values, in the order in which they run. A failure of one ends the script there.
@@ -111,8 +114,8 @@ impl Script {
         })
     }
 
-    /// Begins a statement, which goes on with [`Script::sql`], [`Script::value`] and [`Script::list`]. Values are never a part of
-    /// `sql`.
+    /// Begins a statement, which goes on with [`Script::sql`], [`Script::value`] and [`Script::list`]. Values
+    /// are never a part of `sql`.
     pub fn statement(&mut self, sql: &str) -> &mut Self {
         match &mut self.0 {
             Spelt::MySql(text) if !text.is_empty() => text.push_str("; "),
@@ -270,8 +273,8 @@ fn spell(text: &mut String, value: Value<'_>) {
     }
 }
 
-/// Whether a text means itself between quotes, with `NO_BACKSLASH_ESCAPES` and without. The connection is in UTF-8, no character of
-/// which has a byte of another one's in it.
+/// Whether a text means itself between quotes, with `NO_BACKSLASH_ESCAPES` and without. The connection is in
+/// UTF-8, no character of which has a byte of another one's in it.
 fn is_plain(text: &str) -> bool {
     !text
         .bytes()

@@ -1,10 +1,11 @@
 //! Connections and transactions.
 //!
-//! A future may be dropped at any await: a client goes away, a timeout passes. A connection whose statement was dropped half-way
-//! is out of step with its server, and sqlx would give it back to its pool all the same and wait, without limit, for an
-//! answer to its ping. So a connection here knows whether something on it is unfinished, and if it is dropped then, it is
-//! closed instead: the server rolls back what was open, and the pool gets its place back. That is also why the statements
-//! that begin and end a transaction are sent here and not by `sqlx::Transaction`.
+//! A future may be dropped at any await: a client goes away, a timeout passes. A connection whose statement
+//! was dropped half-way is out of step with its server, and sqlx would give it back to its pool all the same
+//! and wait, without limit, for an answer to its ping. So a connection here knows whether something on it is
+//! unfinished, and if it is dropped then, it is closed instead: the server rolls back what was open, and the
+//! pool gets its place back. That is also why the statements that begin and end a transaction are sent here
+//! and not by `sqlx::Transaction`.
 
 use sqlx::pool::PoolConnection;
 use sqlx::{Executor, MySql, Sqlite};
@@ -30,7 +31,8 @@ pub trait Session: Send {
     fn query<'q>(&mut self, sql: &'q str) -> Query<'q, '_>;
 }
 
-/// A connection from a pool: given back when it is dropped, or closed if it was dropped in the middle of something.
+/// A connection from a pool: given back when it is dropped, or closed if it was dropped in the middle of
+/// something.
 #[derive(Debug)]
 pub struct Connection {
     link: Link,
@@ -68,8 +70,8 @@ impl Connection {
         Transaction::begin(Held::Lent(self)).await
     }
 
-    /// Begins a transaction and runs what `fill` adds to a script in it, all in one round trip; the rows of all statements, in
-    /// order.
+    /// Begins a transaction and runs what `fill` adds to a script in it, all in one round trip; the rows of
+    /// all statements, in order.
     ///
     /// # Errors
     ///
@@ -90,7 +92,8 @@ impl Connection {
         }
     }
 
-    /// Inserts rows, in as many statements as the server accepts: `insert`, which ends with `VALUES`, and then the rows.
+    /// Inserts rows, in as many statements as the server accepts: `insert`, which ends with `VALUES`, and
+    /// then the rows.
     ///
     /// # Errors
     ///
@@ -184,8 +187,8 @@ impl<'c> Transaction<'c> {
     async fn begin_with(connection: Held<'c>, fill: impl FnOnce(&mut Script)) -> Result<(Self, Vec<Row>)> {
         let begin = match connection.dialect() {
             Dialect::MySql => "BEGIN",
-            // Takes the write lock at once: a transaction that reads first and writes later could find, at its first
-            // write, that another one has written since, and would have to start again.
+            // Takes the write lock at once: a transaction that reads first and writes later could find, at
+            // its first write, that another one has written since, and would have to start again.
             Dialect::Sqlite => "BEGIN IMMEDIATE",
         };
         let mut script = Script::new(connection.dialect());

@@ -17,7 +17,8 @@ use super::sqlite_file;
 use super::{BUSY_PAUSE, DatabaseOptions, LOCK_WAIT, PREPARED_STATEMENTS};
 use crate::error::{Error, Result};
 
-/// SQLite has one writer at a time, so it has two pools: one connection that writes, in turn, and some that read.
+/// SQLite has one writer at a time, so it has two pools: one connection that writes, in turn, and some that
+/// read.
 pub(super) struct Opened {
     pub(super) writer: SqlitePool,
     pub(super) readers: SqlitePool,
@@ -45,7 +46,8 @@ pub(super) async fn connect(url: &str, options: DatabaseOptions) -> Result<Opene
             return Err(Error::NoFile { path });
         }
     }
-    // Only this connection may make the file: one that is opened later would make an empty one in the place of one that is gone.
+    // Only this connection may make the file: one that is opened later would make an empty one in the place
+    // of one that is gone.
     let mut first = open(connect.clone().create_if_missing(options.create)).await?;
     let file = if in_memory {
         None
@@ -84,8 +86,8 @@ pub(super) fn check(file: Option<&DatabaseFile>) -> Result<()> {
     file.map_or(Ok(()), DatabaseFile::check)
 }
 
-/// Opens a connection. Whoever makes a new file a WAL one needs it alone for a moment; a second process that opens it just
-/// then is told that it is busy at once, whatever the busy timeout.
+/// Opens a connection. Whoever makes a new file a WAL one needs it alone for a moment; a second process that
+/// opens it just then is told that it is busy at once, whatever the busy timeout.
 async fn open(connect: SqliteConnectOptions) -> Result<SqliteConnection> {
     let until = Instant::now() + LOCK_WAIT;
     loop {
@@ -98,8 +100,8 @@ async fn open(connect: SqliteConnectOptions) -> Result<SqliteConnection> {
     }
 }
 
-/// The file that was opened. A process goes on reading and writing a file that was deleted, and everything that it writes
-/// there is gone when it ends.
+/// The file that was opened. A process goes on reading and writing a file that was deleted, and everything
+/// that it writes there is gone when it ends.
 #[derive(Debug)]
 pub(super) struct DatabaseFile {
     path: PathBuf,

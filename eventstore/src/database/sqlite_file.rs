@@ -8,8 +8,8 @@ use crate::private;
 /// What SQLite puts beside the file: it gives them the file's own rights when it makes them.
 const BESIDE: [&str; 3] = ["-wal", "-shm", "-journal"];
 
-/// Makes the file and its folder if there are none, for the owner alone. An older file that others may read is taken from them,
-/// with what is beside it.
+/// Makes the file and its folder if there are none, for the owner alone. An older file that others may read
+/// is taken from them, with what is beside it.
 pub(super) async fn prepare(file: &Path) -> io::Result<()> {
     let file = file.to_owned();
     tokio::task::spawn_blocking(move || {

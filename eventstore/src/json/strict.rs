@@ -23,10 +23,10 @@ pub(crate) fn strict_value<'de, D: Deserializer<'de>>(deserializer: D) -> Result
 ///
 /// # Errors
 ///
-/// If the text is not JSON; if an object has two members with the same name, which `serde_json` would reduce to the last
-/// one; if arrays and objects are nested more than 31 levels deep; if an integer is beyond ±(2⁵³ − 1); or if a number with a
-/// fraction or an exponent is not exactly the shortest decimal number of its double, so that reading it would lose
-/// precision. The message repeats nothing of the text.
+/// If the text is not JSON; if an object has two members with the same name, which `serde_json` would reduce
+/// to the last one; if arrays and objects are nested more than 31 levels deep; if an integer is beyond ±(2⁵³
+/// − 1); or if a number with a fraction or an exponent is not exactly the shortest decimal number of its
+/// double, so that reading it would lose precision. The message repeats nothing of the text.
 pub fn strict_json(text: &str) -> serde_json::Result<Value> {
     let mut reader = serde_json::Deserializer::from_str(text);
     let doubles = Cell::new(false);
@@ -36,7 +36,8 @@ pub fn strict_json(text: &str) -> serde_json::Result<Value> {
     };
     let value = strict.deserialize(&mut reader)?;
     reader.end()?;
-    // A double no longer tells how it was written; `serde_json` also makes doubles of integers beyond 64 bits.
+    // A double no longer tells how it was written; `serde_json` also makes doubles of integers beyond 64
+    // bits.
     if doubles.get() {
         for number in numbers(text) {
             if number.contains(['.', 'e', 'E']) {
@@ -77,16 +78,20 @@ fn numbers(text: &str) -> impl Iterator<Item = &str> {
     .filter(|number| number.starts_with(|character: char| character == '-' || character.is_ascii_digit()))
 }
 
-/// Whether a number is exactly the shortest decimal number that reads as its double: the number that RFC 8785 writes.
+/// Whether a number is exactly the shortest decimal number that reads as its double: the number that RFC 8785
+/// writes.
 fn is_exact(number: &str) -> bool {
-    let Ok(double) = number.parse::<f64>() else {
+    // Infinity and NaN are no JSON numbers. `serde_json` spells doubles as ECMAScript does; Rust's own
+    // formatting breaks some ties the other way.
+    let Some(shortest) = number.parse().ok().and_then(Number::from_f64) else {
         return false;
     };
     let written = decimal(number);
-    double.is_finite() && written.is_some() && written == decimal(&format!("{double:e}"))
+    written.is_some() && written == decimal(&shortest.to_string())
 }
 
-/// A decimal number: whether it is negative, its digits without zeros at either end, and the power of ten of the last digit.
+/// A decimal number: whether it is negative, its digits without zeros at either end, and the power of ten of
+/// the last digit.
 fn decimal(number: &str) -> Option<(bool, String, i64)> {
     let (mantissa, exponent) = number.split_once(['e', 'E']).unwrap_or((number, "0"));
     let unsigned = mantissa.trim_start_matches('-');

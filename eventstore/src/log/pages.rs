@@ -5,8 +5,8 @@ use crate::database::{Row, Session};
 use crate::error::{Error, Result};
 use crate::event::{Position, RecordedEvent};
 
-/// How many positions a page that looks for a type passes over at most: no index has the type, since every append
-/// would pay for it.
+/// How many positions a page that looks for a type passes over at most: no index has the type, since every
+/// append would pay for it.
 pub const WINDOW: u64 = 10_000;
 
 /// Which events of the log.
@@ -28,14 +28,15 @@ pub struct EventPage {
 }
 
 impl EventLog {
-    /// A page of the events that `filter` takes: at most `limit` of those after `after` and up to `end`, which must not
-    /// be beyond the head. There are more as long as [`EventPage::reaches`] is before `end`; a page may have fewer
-    /// than `limit` even so, or none, if it looks for a type and has passed over [`WINDOW`] positions.
+    /// A page of the events that `filter` takes: at most `limit` of those after `after` and up to `end`,
+    /// which must not be beyond the head. There are more as long as [`EventPage::reaches`] is before `end`; a
+    /// page may have fewer than `limit` even so, or none, if it looks for a type and has passed over
+    /// [`WINDOW`] positions.
     ///
     /// # Errors
     ///
-    /// [`Error::Database`], [`Error::Timeout`]; [`Error::Damaged`] if an event cannot be read or, without a filter, if
-    /// positions are missing.
+    /// [`Error::Database`], [`Error::Timeout`]; [`Error::Damaged`] if an event cannot be read or, without a
+    /// filter, if positions are missing.
     pub async fn page(
         &self,
         filter: &EventFilter,
@@ -98,12 +99,13 @@ impl EventLog {
         }
     }
 
-    /// The history of one aggregate: at most `limit` of its events after the sequence `after`, in order. Fewer than
-    /// `limit` are all that there are.
+    /// The history of one aggregate: at most `limit` of its events after the sequence `after`, in order.
+    /// Fewer than `limit` are all that there are.
     ///
     /// # Errors
     ///
-    /// [`Error::Database`], [`Error::Timeout`]; [`Error::Damaged`] if an event cannot be read, or is missing between two.
+    /// [`Error::Database`], [`Error::Timeout`]; [`Error::Damaged`] if an event cannot be read, or is missing
+    /// between two.
     pub async fn history(
         &self,
         aggregate_type: &str,

@@ -3,7 +3,8 @@
 use super::node;
 use crate::event::Hash;
 
-/// Whether `path` proves that the tree of `size` leaves with `root` has `leaf` at `index`: RFC 9162, section 2.1.3.2.
+/// Whether `path` proves that the tree of `size` leaves with `root` has `leaf` at `index`: RFC 9162, section
+/// 2.1.3.2.
 #[must_use]
 pub fn includes(root: &Hash, size: u64, index: u64, leaf: &Hash, path: &[Hash]) -> bool {
     if index >= size {
@@ -30,9 +31,9 @@ pub fn includes(root: &Hash, size: u64, index: u64, leaf: &Hash, path: &[Hash]) 
     last == 0 && hash == *root
 }
 
-/// Whether `path` proves that the tree of `new_size` leaves with `new_root` goes on from the tree of `old_size` leaves
-/// with `old_root`: RFC 9162, section 2.1.4.2. Every tree goes on from itself, with an empty path. From the empty tree
-/// every tree goes on, so that nothing would be proved: it is refused.
+/// Whether `path` proves that the tree of `new_size` leaves with `new_root` goes on from the tree of
+/// `old_size` leaves with `old_root`: RFC 9162, section 2.1.4.2. Every tree goes on from itself, with an
+/// empty path. From the empty tree every tree goes on, so that nothing would be proved: it is refused.
 #[must_use]
 pub fn is_consistent(old_root: &Hash, old_size: u64, new_root: &Hash, new_size: u64, path: &[Hash]) -> bool {
     if old_size == 0 || old_size > new_size {

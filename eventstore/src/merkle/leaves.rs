@@ -6,8 +6,9 @@ use crate::event::{Hash, Position};
 use crate::log::EventLog;
 use crate::scan::{Columns, link, scan};
 
-/// Takes the links from the first up to `end` in order, each with the index of its leaf, and `progress` now and then. They
-/// are taken as they are stored: what was altered behind them is for [`verify`](crate::verify()) to find.
+/// Takes the links from the first up to `end` in order, each with the index of its leaf, and `progress` now
+/// and then. They are taken as they are stored: what was altered behind them is for
+/// [`verify`](crate::verify()) to find.
 pub(crate) async fn for_each_link(
     log: &EventLog,
     end: Position,

@@ -44,7 +44,8 @@ pub enum ProveError {
     Unsound(#[from] ProofError),
 }
 
-/// Makes a proof. Reads every hash up to the end of the log that is spoken of; the proof has about `log2(n)` of them.
+/// Makes a proof. Reads every hash up to the end of the log that is spoken of; the proof has about `log2(n)`
+/// of them.
 ///
 /// # Errors
 ///

@@ -91,7 +91,8 @@ pub(super) async fn listen(client: redis::Client, local: watch::Sender<()>, shut
     }
 }
 
-/// Listens until the connection ends. `down` says whether it was said that nobody listens, and is told when somebody does.
+/// Listens until the connection ends. `down` says whether it was said that nobody listens, and is told when
+/// somebody does.
 async fn listen_once(client: &redis::Client, local: &watch::Sender<()>, down: &mut bool) -> Result<()> {
     let connect = async {
         let mut pubsub = client.get_async_pubsub().await?;

@@ -15,7 +15,8 @@ const LONGEST: usize = 500;
 /// A failure that has not been got over yet.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Failure {
-    /// The event that it has stopped at; nothing if the failure is not of one event, as when the database is away.
+    /// The event that it has stopped at; nothing if the failure is not of one event, as when the database is
+    /// away.
     pub position: Option<Position>,
     /// What failed, without personal data.
     pub error: String,
@@ -50,9 +51,9 @@ impl Failure {
     }
 }
 
-/// Notes that `name` failed, why ([`without_data`]), and in how long it tries again. A failure at the same place counts
-/// on. If an `owner` is named, only while the lease of that name is its own: what one that is not, or no longer, in charge
-/// has met is not why it does not move, and nobody would forget it.
+/// Notes that `name` failed, why ([`without_data`]), and in how long it tries again. A failure at the same
+/// place counts on. If an `owner` is named, only while the lease of that name is its own: what one that is
+/// not, or no longer, in charge has met is not why it does not move, and nobody would forget it.
 ///
 /// # Errors
 ///

@@ -25,8 +25,8 @@ pub struct SubscriptionStatus {
     pub head: Position,
     /// Who owns it now; nobody if its lease has run out.
     pub owner: Option<String>,
-    /// When the first event that it has not finished was recorded; nothing if it has finished all. If its checkpoint cannot be
-    /// true, that is the first event of the log.
+    /// When the first event that it has not finished was recorded; nothing if it has finished all. If its
+    /// checkpoint cannot be true, that is the first event of the log.
     pub waiting_since: Option<Timestamp>,
     /// When its checkpoint was last moved; nothing before the first time.
     pub moved_at: Option<Timestamp>,
@@ -52,7 +52,8 @@ impl SubscriptionStatus {
         rows.first().map_or(Err(Error::NoHead), Self::read)
     }
 
-    /// Asks the database about every subscription that has ever run, and every projection, in the order of their names.
+    /// Asks the database about every subscription that has ever run, and every projection, in the order of
+    /// their names.
     ///
     /// # Errors
     ///
@@ -108,8 +109,8 @@ impl SubscriptionStatus {
         self.head.since(finished)
     }
 
-    /// How long the first of them has waited. If that was recorded by a clock that was ahead, how long the checkpoint has not
-    /// moved, or for how long the subscription has failed.
+    /// How long the first of them has waited. If that was recorded by a clock that was ahead, how long the
+    /// checkpoint has not moved, or for how long the subscription has failed.
     #[must_use]
     pub fn waits(&self, now: Timestamp) -> Duration {
         let failing_since = self.failure.as_ref().map(|failure| failure.since);

@@ -1,5 +1,5 @@
-//! The spans of a subscription: one for each event that is part of a trace, continuing it, for as long as the transaction
-//! takes that applies it.
+//! The spans of a subscription: one for each event that is part of a trace, continuing it, for as long as the
+//! transaction takes that applies it.
 
 use tracing::{Span, field};
 

@@ -9,8 +9,8 @@ const LENGTH: usize = 55;
 const KNOWN_FLAGS: u8 = 0b11;
 const SAMPLED: u8 = 0b01;
 
-/// The header `traceparent` (W3C Trace Context, 3.2): the trace, the span in it that is the parent of what follows, and whether
-/// the trace is recorded.
+/// The header `traceparent` (W3C Trace Context, 3.2): the trace, the span in it that is the parent of what
+/// follows, and whether the trace is recorded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TraceContext {
     trace: u128,

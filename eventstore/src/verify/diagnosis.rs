@@ -1,7 +1,7 @@
 //! What was done to an event that does not follow from the one before it.
 //!
-//! Each row still has the hash that it was recorded with, unless that was altered too. So what lies around a break tells
-//! which of several stories fits; where none does, the event is called replaced.
+//! Each row still has the hash that it was recorded with, unless that was altered too. So what lies around a
+//! break tells which of several stories fits; where none does, the event is called replaced.
 
 use super::Problem;
 use crate::database::{Row, Session};

@@ -4,9 +4,9 @@ use std::str::FromStr;
 
 use crate::event::{Hash, Position};
 
-/// What an auditor has kept of an earlier head: its position with its hash, or with the root of the Merkle tree up to
-/// there. Either fixes every event up to that position; which of the two it is need not be said, since no log has the one
-/// where another has the other.
+/// What an auditor has kept of an earlier head: its position with its hash, or with the root of the Merkle
+/// tree up to there. Either fixes every event up to that position; which of the two it is need not be said,
+/// since no log has the one where another has the other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Trusted {
     /// The position.

@@ -19,8 +19,8 @@ on_every_backend!(
     the_chain_is_one_over_batches_and_processes,
 );
 
-/// The first position that does not fit; nothing if all do, up to the head. Found event by event and by the check of the
-/// whole log, which reads the databases' text and not their values: both must agree.
+/// The first position that does not fit; nothing if all do, up to the head. Found event by event and by the
+/// check of the whole log, which reads the databases' text and not their values: both must agree.
 async fn first_break(backend: &Backend) -> Option<Position> {
     let found = first_break_of_the_feed(backend).await;
     let verified = verify(&backend.log, Vec::new(), |_| {}).await.unwrap();

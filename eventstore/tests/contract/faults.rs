@@ -164,7 +164,8 @@ const SOON_SILENT: DatabaseOptions = DatabaseOptions {
     create: true,
 };
 
-/// A machine without power, as far as the server can tell: it holds the lock of the log, and says nothing any more.
+/// A machine without power, as far as the server can tell: it holds the lock of the log, and says nothing any
+/// more.
 #[tokio::test]
 async fn one_that_falls_silent_in_an_append_holds_the_others_up_for_a_while_only() {
     on_mysql(async |backend: Arc<Backend>| {

@@ -1,4 +1,5 @@
-//! Nothing is appended behind a `log_head` that is not the end of the log, and the error says what was done to it.
+//! Nothing is appended behind a `log_head` that is not the end of the log, and the error says what was done
+//! to it.
 
 use std::sync::Arc;
 

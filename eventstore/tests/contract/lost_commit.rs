@@ -28,7 +28,8 @@ async fn through_a_proxy(backend: &Backend, cut: Cut) -> (Proxy, AppendQueue) {
     (proxy, queue)
 }
 
-/// Makes one batch of appends while the connection is cut, and sees that each was made or refused as if it were not.
+/// Makes one batch of appends while the connection is cut, and sees that each was made or refused as if it
+/// were not.
 async fn a_batch_is_made_once(backend: &Backend, cut: Cut, times: u32) {
     backend.migrate().await;
     let (proxy, queue) = through_a_proxy(backend, cut).await;

@@ -1,8 +1,9 @@
-//! What the log promises, held against every backend: SQLite in a temporary folder, and each MySQL flavour there is.
+//! What the log promises, held against every backend: SQLite in a temporary folder, and each MySQL flavour
+//! there is.
 //!
 //! A contract is written once, as an `async fn` over a [`backend::Backend`], and named in its module's
-//! [`on_every_backend!`]; it is then a test of its own on each: `append::sqlite::…`, `append::mysql::…`. The MySQL
-//! variant runs on one server after the other, and its failure says on which.
+//! [`on_every_backend!`]; it is then a test of its own on each: `append::sqlite::…`, `append::mysql::…`. The
+//! MySQL variant runs on one server after the other, and its failure says on which.
 #![expect(
     clippy::unwrap_used,
     clippy::panic,

@@ -64,8 +64,8 @@ async fn two_processes_append_20_000_events_and_a_subscriber_misses_and_doubles_
     );
 }
 
-/// Looks at the table itself, again and again: at no moment may a position be seen before one that is smaller. How
-/// often it saw new ones.
+/// Looks at the table itself, again and again: at no moment may a position be seen before one that is
+/// smaller. How often it saw new ones.
 async fn watch_for_gaps(log: EventLog, stop: CancellationToken) -> u32 {
     let (mut seen, mut moments) = (0_i64, 0);
     let mut connection = log.database().reader().await.unwrap();

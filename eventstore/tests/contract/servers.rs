@@ -86,7 +86,8 @@ async fn a_session_is_as_the_log_needs_it_whatever_server_and_url_say() {
                 })
                 .collect();
             assert!(join_all(all).await.iter().all(Result::is_ok), "{options}");
-            // Connections of every kind, and more than a transaction that was never committed would show to another.
+            // Connections of every kind, and more than a transaction that was never committed would show to
+            // another.
             let mut writer = database.writer().await.unwrap();
             writer
                 .query("INSERT INTO leases (name, owner, expires_at) VALUES (?, 'x', 0)")
@@ -140,7 +141,8 @@ async fn a_table_of_another_engine_is_refused_with_the_statement_that_mends_it()
     .await;
 }
 
-/// The events together are more than twice what a packet holds, and the values of each are spelt in hexadecimal digits.
+/// The events together are more than twice what a packet holds, and the values of each are spelt in
+/// hexadecimal digits.
 #[tokio::test]
 async fn a_batch_is_divided_into_packets_that_the_server_takes() {
     on_private_servers(async |server, test| {
@@ -168,7 +170,8 @@ async fn a_batch_is_divided_into_packets_that_the_server_takes() {
             .await
             .unwrap();
 
-        // It is made smaller while the process runs: new connections heed it, and what is too large is called that.
+        // It is made smaller while the process runs: new connections heed it, and what is too large is called
+        // that.
         server.run("SET GLOBAL max_allowed_packet = 262144").await;
         database.close().await;
         let database = open(&test.url).await.unwrap();
@@ -266,7 +269,8 @@ async fn a_socket_an_address_of_ipv6_and_a_password_with_every_character_are_con
     .await;
 }
 
-/// Passes on what clients and the server on `port` say. If it `clings`, no connection of a client is ever closed.
+/// Passes on what clients and the server on `port` say. If it `clings`, no connection of a client is ever
+/// closed.
 async fn relay(listener: TcpListener, port: u16, clings: bool) {
     let mut kept = Vec::new();
     while let Ok((mut client, _)) = listener.accept().await {

@@ -22,7 +22,8 @@ const OFTEN: Duration = Duration::from_millis(20);
 /// What a wake-up may take on a busy machine; far below [`NEVER`].
 const WAKE: Duration = Duration::from_secs(2);
 
-/// Two subscriptions as another process would have them: one that has only the signal, one that polls as well.
+/// Two subscriptions as another process would have them: one that has only the signal, one that polls as
+/// well.
 const WOKEN: &str = "woken";
 const POLLING: &str = "polling";
 
@@ -56,8 +57,8 @@ impl Backend {
         self.run(subscription.with_poll(poll));
     }
 
-    /// Appends until wake-ups arrive one after the other: the first appends may come before anyone listens, and one
-    /// wake-up may be that of the listener itself, who has just been connected.
+    /// Appends until wake-ups arrive one after the other: the first appends may come before anyone listens,
+    /// and one wake-up may be that of the listener itself, who has just been connected.
     async fn append_until_woken(&self, queue: &AppendQueue, prefix: &str) {
         let (mut number, mut woken) = (0, 0);
         wait_until(SOON, "wake-ups arrive", async || {

@@ -1,4 +1,5 @@
-//! The file of an SQLite database: who makes it, what becomes of it, and that it is whole when everything is closed.
+//! The file of an SQLite database: who makes it, what becomes of it, and that it is whole when everything is
+//! closed.
 
 use std::path::{Path, PathBuf};
 

@@ -227,7 +227,8 @@ async fn a_failing_event_stops_the_subscription_there_and_is_tried_again(backend
     .await;
 }
 
-/// Counts its events in a row of its own, so that two owners write at the same time without waiting for each other.
+/// Counts its events in a row of its own, so that two owners write at the same time without waiting for each
+/// other.
 struct Counting {
     row: &'static str,
     tries: Arc<Mutex<u32>>,

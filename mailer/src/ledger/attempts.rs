@@ -38,8 +38,8 @@ pub(crate) async fn add(transaction: &mut Transaction<'_>, ended: &[Past<'_>]) -
     transaction.insert(&insert, rows).await
 }
 
-/// Which of `deliveries` have an attempt whose outcome nobody knows, though its mailer waited for one. Those that have not
-/// been tried, or not since they were tried again by hand, are not looked up.
+/// Which of `deliveries` have an attempt whose outcome nobody knows, though its mailer waited for one. Those
+/// that have not been tried, or not since they were tried again by hand, are not looked up.
 pub(crate) async fn unknown(
     transaction: &mut Transaction<'_>,
     deliveries: &[&Delivery],

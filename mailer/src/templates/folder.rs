@@ -12,8 +12,8 @@ const LONGEST: u64 = 1024 * 1024;
 /// The most that a folder may hold.
 const MOST: usize = 256;
 
-/// What the folder and the folders in it hold, by name as in `es/patient_registered.txt`. Names that begin with a dot are
-/// passed over.
+/// What the folder and the folders in it hold, by name as in `es/patient_registered.txt`. Names that begin
+/// with a dot are passed over.
 pub(super) fn read(folder: &Path) -> Result<BTreeMap<String, String>, TemplateError> {
     let mut found = BTreeMap::new();
     read_into(folder, "", &mut found)?;

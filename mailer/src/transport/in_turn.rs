@@ -1,8 +1,9 @@
 //! A connection on which nobody may speak out of turn until it is encrypted.
 //!
-//! What somebody between sends in plain behind the server's answer to STARTTLS must not be taken for something that came
-//! encrypted (CVE-2011-0411, RFC 3207 §6). lettre reads ahead, and keeps what it has read when TLS begins. So it is given
-//! one line at a time here, and when it writes nothing may be left that was sent before.
+//! What somebody between sends in plain behind the server's answer to STARTTLS must not be taken for
+//! something that came encrypted (CVE-2011-0411, RFC 3207 §6). lettre reads ahead, and keeps what it has read
+//! when TLS begins. So it is given one line at a time here, and when it writes nothing may be left that was
+//! sent before.
 
 use std::io;
 use std::net::SocketAddr;

@@ -13,8 +13,8 @@ use crate::message::Mail;
 
 /// A folder that mails are written to, one file each: `POSITION-TEMPLATE.eml`, which any mail program opens.
 ///
-/// A file appears whole or not at all, and is on the disk before the mail counts as sent. A mail that is sent twice
-/// replaces its own file. Mails hold personal data, so only the owner may read them.
+/// A file appears whole or not at all, and is on the disk before the mail counts as sent. A mail that is sent
+/// twice replaces its own file. Mails hold personal data, so only the owner may read them.
 #[derive(Debug)]
 pub struct Outbox {
     folder: PathBuf,
@@ -54,8 +54,8 @@ impl Outbox {
         written.map_err(|error| Failure::Outbox(error.kind()))
     }
 
-    /// Warns once of a folder that is older than the program's care, or was made by somebody else. It may be for other files
-    /// too, so it stays as it is.
+    /// Warns once of a folder that is older than the program's care, or was made by somebody else. It may be
+    /// for other files too, so it stays as it is.
     fn warn_if_shared(&self) {
         if !self.checked.swap(true, Ordering::Relaxed) && private::is_shared(&self.folder).unwrap_or(false) {
             let folder = self.folder.display();

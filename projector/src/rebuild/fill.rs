@@ -20,7 +20,8 @@ use crate::view::ProjectionError;
 
 /// Events that are read and written at a time.
 const BATCH: u32 = 4000;
-/// Batches that are read ahead. With those that are written and the one that is being read, memory holds so many and four.
+/// Batches that are read ahead. With those that are written and the one that is being read, memory holds so
+/// many and four.
 const AHEAD: usize = 2;
 /// Batches that are written at a time on MySQL, where one connection keeps no more than one core busy.
 const AT_A_TIME: usize = 2;
@@ -81,8 +82,9 @@ impl Rebuilder {
         }
     }
 
-    /// The rows of [`AT_A_TIME`] batches are written at a time, over a connection each. They are committed in the order of the
-    /// log, each together with the move of the checkpoint, so what a kill leaves is all up to the checkpoint.
+    /// The rows of [`AT_A_TIME`] batches are written at a time, over a connection each. They are committed in
+    /// the order of the log, each together with the move of the checkpoint, so what a kill leaves is all up
+    /// to the checkpoint.
     async fn fill_on(
         &self,
         mut filling: Filling<'_, impl FnMut(Step) + Send>,
@@ -93,7 +95,8 @@ impl Rebuilder {
         let reading = read_ahead(self.log.clone(), filling.position, sender);
         let _reader = AbortOnDropHandle::new(tokio::spawn(reading));
         let mut writing = FuturesOrdered::new();
-        // Nothing is written beside a batch that deletes: neither the rows that it must find, nor others that a scan would meet.
+        // Nothing is written beside a batch that deletes: neither the rows that it must find, nor others that
+        // a scan would meet.
         let mut alone = false;
         loop {
             let batch = batches.recv().await.transpose()?;
@@ -149,7 +152,8 @@ impl Rebuilder {
         Written { batch, rows, began }
     }
 
-    /// Commits a batch; if its rows were refused, its events one half after the other, down to the one at fault.
+    /// Commits a batch; if its rows were refused, its events one half after the other, down to the one at
+    /// fault.
     async fn commit(
         &self,
         filling: &mut Filling<'_, impl FnMut(Step) + Send>,
@@ -176,8 +180,9 @@ impl Rebuilder {
         Ok(())
     }
 
-    /// Moves the checkpoint over what the transaction has written, and commits both. If the checkpoint is elsewhere, another
-    /// process writes; if it is gone, the rebuild was called off, and nothing more may be written.
+    /// Moves the checkpoint over what the transaction has written, and commits both. If the checkpoint is
+    /// elsewhere, another process writes; if it is gone, the rebuild was called off, and nothing more may be
+    /// written.
     async fn end(
         &self,
         rebuild: &Rebuild,
@@ -220,8 +225,8 @@ impl Rebuilder {
         Ok(())
     }
 
-    /// SQLite has one writer at a time, and whoever waits for its turn looks for it now and then: without pauses, a
-    /// process that registers patients would hardly ever find the place free.
+    /// SQLite has one writer at a time, and whoever waits for its turn looks for it now and then: without
+    /// pauses, a process that registers patients would hardly ever find the place free.
     async fn let_others_write(&self, took: Duration) {
         if self.log.database().dialect() == Dialect::Sqlite {
             tokio::time::sleep(took).await;

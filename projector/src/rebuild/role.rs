@@ -10,8 +10,8 @@ use tokio_util::sync::CancellationToken;
 use super::{FIRST_PAUSE, LONGEST_PAUSE, Outcome, RebuildError, Rebuilder, Step};
 use crate::PATIENT_VIEW;
 
-/// Carries out what is asked of the projector role, until `stop`: looks for it every `poll`. One of all the processes that
-/// run this does the work; the others stand by.
+/// Carries out what is asked of the projector role, until `stop`: looks for it every `poll`. One of all the
+/// processes that run this does the work; the others stand by.
 pub async fn run_requested(
     log: EventLog,
     clock: Arc<dyn Clock>,

@@ -11,7 +11,8 @@ use crate::{PATIENT_VIEW, rows};
 const LAST_EVENTS: u64 = 500;
 
 impl Rebuilder {
-    /// Makes the generation the active one, if it is near enough to what is served and the rebuild was not called off.
+    /// Makes the generation the active one, if it is near enough to what is served and the rebuild was not
+    /// called off.
     pub(super) async fn switch(
         &self,
         rebuild: &Rebuild,

@@ -1,7 +1,8 @@
 //! Changing an event: `PatientRegistered` 1.1 says in which country a phone is.
 //!
-//! In the domain: the field in the variant, `current_version` and `EVENT_VERSION` raised to 1.1, and this upcaster at
-//! the end of `upcasters()`. Events that are stored keep their shape for ever; whoever reads one gets the present shape.
+//! In the domain: the field in the variant, `current_version` and `EVENT_VERSION` raised to 1.1, and this
+//! upcaster at the end of `upcasters()`. Events that are stored keep their shape for ever; whoever reads one
+//! gets the present shape.
 
 use cqrs_es::persist::{EventUpcaster, SerializedEvent};
 use serde_json::json;

@@ -1,9 +1,11 @@
 //! Adding a column to the read table: the host that a patient's document is on.
 //!
-//! 1. A migration adds it with a default (*expand*), so that the programs that run, which do not know it, go on.
-//! 2. `PatientRow` in `changes.rs` gets the value and `insert` in `rows.rs` writes it: what [`NewView`] does here.
-//! 3. Start the new program everywhere, and then `patients projection rebuild`: it fills the rows of before while the
-//!    table is served.
+//! 1. A migration adds it with a default (*expand*), so that the programs that run, which do not know it, go
+//!    on.
+//! 2. `PatientRow` in `changes.rs` gets the value and `insert` in `rows.rs` writes it: what [`NewView`] does
+//!    here.
+//! 3. Start the new program everywhere, and then `patients projection rebuild`: it fills the rows of before
+//!    while the table is served.
 //! 4. Only then let the API show the column. A later release may drop the default (*contract*).
 
 use domain::{PatientDetails, PatientEvent};

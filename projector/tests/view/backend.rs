@@ -139,8 +139,8 @@ impl Backend {
         }
     }
 
-    /// Runs the projection, but lets each batch fail after it has been written, until it has stopped at an event; how
-    /// many rows the transaction then held.
+    /// Runs the projection, but lets each batch fail after it has been written, until it has stopped at an
+    /// event; how many rows the transaction then held.
     pub(crate) async fn project_and_fail(&self) -> i64 {
         match self.run(true).await {
             Some(Failure::Spoiled { rows }) => rows,

@@ -1,4 +1,5 @@
-//! What the projection writes, on every backend: SQLite in a temporary folder, and each MySQL flavour there is.
+//! What the projection writes, on every backend: SQLite in a temporary folder, and each MySQL flavour there
+//! is.
 #![expect(
     clippy::unwrap_used,
     clippy::panic,

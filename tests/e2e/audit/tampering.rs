@@ -1,4 +1,5 @@
-//! Whatever is done to a log behind its back: the program and `docs/verify.py`, which share no code, say the same of it.
+//! Whatever is done to a log behind its back: the program and `docs/verify.py`, which share no code, say the
+//! same of it.
 
 use std::path::Path;
 use std::process::Command;
@@ -35,7 +36,8 @@ enum Of {
 }
 use Of::{Cut, Event, Head, Relinked, Rows};
 
-/// Each tampering, as statements with `;` between. `{0}` stands for 32 zero bytes, and a text is between `«` and `»`.
+/// Each tampering, as statements with `;` between. `{0}` stands for 32 zero bytes, and a text is between `«`
+/// and `»`.
 const TAMPERINGS: &[(&str, Of, &str)] = &[
     (
         "payload altered",
@@ -315,7 +317,8 @@ struct Verdicts {
     prove: bool,
     /// `verify.py` of all rows as they are, if they alone tell.
     script_of_rows: Option<bool>,
-    /// The program and `verify.py`, of a proof of the event that was tampered with, made around the row as it is.
+    /// The program and `verify.py`, of a proof of the event that was tampered with, made around the row as it
+    /// is.
     check: Option<bool>,
     script_of_proof: Option<bool>,
 }

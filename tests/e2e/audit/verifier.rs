@@ -1,4 +1,5 @@
-//! `docs/verify.py`, written from `docs/audit.md` alone, agrees with the program and refuses what was tampered with.
+//! `docs/verify.py`, written from `docs/audit.md` alone, agrees with the program and refuses what was
+//! tampered with.
 
 use std::path::Path;
 use std::process::Command;
@@ -8,8 +9,8 @@ use testkit::leaves;
 
 use super::Log;
 
-/// Runs it: whether everything fits, and what it says. A proof that is consistent fits, though without a trusted head it proves
-/// nothing.
+/// Runs it: whether everything fits, and what it says. A proof that is consistent fits, though without a
+/// trusted head it proves nothing.
 fn verifier(arguments: &[&str]) -> (bool, String) {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/verify.py");
     let output = Command::new("python3")

@@ -1,4 +1,5 @@
-//! As much of `PromQL` as it takes to see which series an expression names; whether it is one, `promtool` says.
+//! As much of `PromQL` as it takes to see which series an expression names; whether it is one, `promtool`
+//! says.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -15,8 +15,8 @@ const TOKEN: &str = "pat_0123456789";
 /// Its line, with its SHA-256.
 const LINE: &str = "desk clerk 314f755e4dcdea38e7eeca7aac526239d4c5a7f1fafdb97c51cafe5fc851511a";
 
-/// Reads headers, one a line. What is taken is within its bounds, and is read the same when it is written as the service
-/// would; and nobody is known without the token.
+/// Reads headers, one a line. What is taken is within its bounds, and is read the same when it is written as
+/// the service would; and nobody is known without the token.
 pub fn headers(data: &[u8]) {
     let mut headers = HeaderMap::new();
     for line in data.split(|byte| *byte == b'\n') {
@@ -99,7 +99,8 @@ fn known(headers: &HeaderMap) {
     assert_eq!(fuzzing::actor(&Access::open(), headers), "anonymous");
 }
 
-/// Whatever a client sends as `Forwarded` and as `Host`, which its proxy quotes, its address is the one that the proxy adds.
+/// Whatever a client sends as `Forwarded` and as `Host`, which its proxy quotes, its address is the one that
+/// the proxy adds.
 fn forwarded(headers: &HeaderMap) {
     let proxy = IpAddr::from([10, 0, 0, 1]);
     let client = IpAddr::from([198, 51, 100, 1]);

@@ -1,8 +1,9 @@
 //! What must hold of any input.
 //!
-//! Each target is a function that takes bytes from anywhere, hands them to what reads such bytes in the service, and panics if
-//! something does not hold. libFuzzer calls it with inputs that it makes up (`scripts/fuzz`, the programs in `fuzz/`), and the
-//! test `tests/corpus.rs` with those that are kept in `fuzz/corpus`, so that what was found once is not forgotten.
+//! Each target is a function that takes bytes from anywhere, hands them to what reads such bytes in the
+//! service, and panics if something does not hold. libFuzzer calls it with inputs that it makes up
+//! (`scripts/fuzz`, the programs in `fuzz/`), and the test `tests/corpus.rs` with those that are kept in
+//! `fuzz/corpus`, so that what was found once is not forgotten.
 //!
 //! # Adding a target
 //!

@@ -28,8 +28,9 @@ const FIELDS: [&str; 9] = [
     "Content-Type",
 ];
 
-/// Writes the mail to the address on the first line, for somebody whose name is all the rest. Whoever can be registered can be
-/// written to; and neither name nor address changes what the mail is or where it goes, whether rules allow them or not.
+/// Writes the mail to the address on the first line, for somebody whose name is all the rest. Whoever can be
+/// registered can be written to; and neither name nor address changes what the mail is or where it goes,
+/// whether rules allow them or not.
 pub fn mail(data: &[u8]) {
     let Ok(text) = str::from_utf8(data) else { return };
     let (email, name) = crate::first_line(text);

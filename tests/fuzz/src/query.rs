@@ -4,7 +4,8 @@ use api::fuzzing::parameters;
 use axum::http::Uri;
 use axum::response::IntoResponse;
 
-/// Reads a query string. What is taken is within its bounds, and is read the same when it is written as the service would.
+/// Reads a query string. What is taken is within its bounds, and is read the same when it is written as the
+/// service would.
 pub fn query(data: &[u8]) {
     let Ok(text) = str::from_utf8(data) else { return };
     // As it comes out of a request.

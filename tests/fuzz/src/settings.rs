@@ -12,7 +12,8 @@ MC4CAQAwBQYDK2VwBCIEIJ1hsZ3v/VpguoRK9JLsLMREScVpezJpGXA7rAMcrn9g
 -----END PRIVATE KEY-----
 ";
 
-/// Reads a text as each of the settings. What is taken is shown so that it is taken again, and no secret is shown.
+/// Reads a text as each of the settings. What is taken is shown so that it is taken again, and no secret is
+/// shown.
 pub fn settings(data: &[u8]) {
     let Ok(text) = str::from_utf8(data) else { return };
     smtp_url(text);

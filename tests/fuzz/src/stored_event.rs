@@ -5,8 +5,8 @@ use cqrs_es::{Aggregate, DomainEvent};
 use domain::{Patient, PatientEvent, StoredEvent, Until, upcasters};
 use serde_json::Value;
 
-/// Reads events, one a line: type, version and payload with spaces between. One that is read says the same in today's
-/// version and to cqrs-es, and a history of them is replayed the same in one go and page by page.
+/// Reads events, one a line: type, version and payload with spaces between. One that is read says the same in
+/// today's version and to cqrs-es, and a history of them is replayed the same in one go and page by page.
 pub fn stored_event(data: &[u8]) {
     let Ok(text) = str::from_utf8(data) else { return };
     let mut history = Vec::new();

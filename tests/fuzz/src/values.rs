@@ -3,8 +3,8 @@
 use domain::{DocumentUrl, Email, Name, NamePrefix, Phone, Registration, email_claim_key, name_key};
 use url::Url;
 
-/// Parses a text as each of the values. One that is taken is within its bounds, holds nothing that changes what is around it,
-/// and is taken again as it is.
+/// Parses a text as each of the values. One that is taken is within its bounds, holds nothing that changes
+/// what is around it, and is taken again as it is.
 pub fn values(data: &[u8]) {
     let Ok(text) = str::from_utf8(data) else { return };
     let parsed = (

@@ -14,10 +14,11 @@ const LEEWAY: Duration = Duration::from_secs(30);
 /// The longest subject (`OpenID` Connect Core 1.0, section 2).
 const LONGEST_SUBJECT: usize = 255;
 
-/// Claims that access tokens do not have: `events` is of logout tokens (and of security events), the others are of ID tokens.
+/// Claims that access tokens do not have: `events` is of logout tokens (and of security events), the others
+/// are of ID tokens.
 const OF_OTHER_TOKENS: [&str; 5] = ["events", "nonce", "at_hash", "c_hash", "s_hash"];
-/// What `typ` among the claims says of access tokens. Keycloak says there what a token is: `Bearer`, or `ID`, `Refresh`,
-/// `Offline`, `Logout` and others.
+/// What `typ` among the claims says of access tokens. Keycloak says there what a token is: `Bearer`, or `ID`,
+/// `Refresh`, `Offline`, `Logout` and others.
 const ACCESS_TYPES: [&str; 6] = [
     "Bearer",
     "JWT",
@@ -81,8 +82,8 @@ impl Holder {
     }
 }
 
-/// Refuses tokens of the issuer that are for something else than to ask an API with: what is for a client must let nobody in
-/// here, nor what only lets in whoever proves to hold a key.
+/// Refuses tokens of the issuer that are for something else than to ask an API with: what is for a client
+/// must let nobody in here, nor what only lets in whoever proves to hold a key.
 fn check_kind(claims: &Object<'_>) -> Result<(), Refusal> {
     // What cannot be read is none of those that are known.
     let says = |name, known: &[&str]| {
@@ -120,7 +121,8 @@ impl Texts {
     }
 }
 
-/// A `NumericDate`: seconds since 1970, maybe with a fraction. One that is too far away for us is as far as can be.
+/// A `NumericDate`: seconds since 1970, maybe with a fraction. One that is too far away for us is as far as
+/// can be.
 fn moment(claims: &Object<'_>, name: &str) -> Option<Timestamp> {
     let seconds: f64 = claims.get(name)?;
     if seconds.is_sign_negative() && seconds != 0.0 {
@@ -130,8 +132,9 @@ fn moment(claims: &Object<'_>, name: &str) -> Option<Timestamp> {
     Some(Timestamp::from_micros(0) + since)
 }
 
-/// The roles in a claim: that of this name, or else the one that its parts between points lead to (`realm_access.roles`).
-/// An array of texts, or one text with spaces between. What names no role of ours is passed over.
+/// The roles in a claim: that of this name, or else the one that its parts between points lead to
+/// (`realm_access.roles`). An array of texts, or one text with spaces between. What names no role of ours is
+/// passed over.
 fn roles(claims: &Object<'_>, claim: &str) -> Roles {
     match claims.get::<Texts>(claim).or_else(|| led_to(claims, claim)) {
         Some(Texts::One(names)) => roles_in(names.split(' ')),

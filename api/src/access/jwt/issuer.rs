@@ -35,7 +35,8 @@ struct Shared {
     clock: Arc<dyn Clock>,
     present: RwLock<Arc<Present>>,
     wish: Notify,
-    /// When the keys were last asked for, whatever came of it; `None` if nobody ever asks again because of a wish.
+    /// When the keys were last asked for, whatever came of it; `None` if nobody ever asks again because of a
+    /// wish.
     tried: watch::Sender<Option<Duration>>,
     log: RefusalLog,
 }
@@ -89,16 +90,16 @@ impl Issuer {
             .unwrap_or_else(PoisonError::into_inner) = Arc::new(present);
     }
 
-    /// Somebody has just asked for the keys, and [`Issuer::replace`]d them if they changed. Whoever waits for newer ones
-    /// waits no longer. From then on tokens that the keys do not fit may be a wish for newer keys.
+    /// Somebody has just asked for the keys, and [`Issuer::replace`]d them if they changed. Whoever waits for
+    /// newer ones waits no longer. From then on tokens that the keys do not fit may be a wish for newer keys.
     pub fn tried(&self) {
         self.shared
             .tried
             .send_replace(Some(self.shared.clock.monotonic()));
     }
 
-    /// Waits until there was a token that the keys do not fit, no sooner than 10 s after keys were last asked for: those who
-    /// make up tokens cause no more than that.
+    /// Waits until there was a token that the keys do not fit, no sooner than 10 s after keys were last asked
+    /// for: those who make up tokens cause no more than that.
     pub async fn wish(&self) {
         loop {
             self.shared.wish.notified().await;
@@ -114,7 +115,8 @@ impl Issuer {
         tried.is_some_and(|tried| self.shared.clock.monotonic().saturating_sub(tried) >= PAUSE)
     }
 
-    /// Waits until the keys have been asked for because of this wish, 2 s at most. `false`, at once, if they were just now.
+    /// Waits until the keys have been asked for because of this wish, 2 s at most. `false`, at once, if they
+    /// were just now.
     pub(in crate::access) async fn newer_keys(&self) -> bool {
         let mut tried = self.shared.tried.subscribe();
         if !self.may_try() {

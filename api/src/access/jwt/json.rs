@@ -1,8 +1,8 @@
 //! JSON of an issuer, of which a few members matter.
 //!
-//! Members are read when they are asked for, so that what others hold does not matter: an integer that a double cannot hold
-//! exactly, or a number beyond its range. But no object, however deep, may have two members of one name: which of them is meant
-//! would depend on the reader.
+//! Members are read when they are asked for, so that what others hold does not matter: an integer that a
+//! double cannot hold exactly, or a number beyond its range. But no object, however deep, may have two
+//! members of one name: which of them is meant would depend on the reader.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -18,7 +18,8 @@ const DEEPEST: usize = 64;
 pub(super) struct Object<'t>(HashMap<String, &'t RawValue>);
 
 impl<'t> Object<'t> {
-    /// Reads a text that is one object. Nothing if it is not JSON, is another value, or has two members of one name somewhere.
+    /// Reads a text that is one object. Nothing if it is not JSON, is another value, or has two members of
+    /// one name somewhere.
     pub(super) fn parse(text: &'t str) -> Option<Self> {
         let object: Self = serde_json::from_str(text).ok()?;
         object

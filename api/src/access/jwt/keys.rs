@@ -11,10 +11,11 @@ use super::json::Object;
 
 /// The most keys of a set.
 const MOST: usize = 100;
-/// The most keys that one signature is checked with: an issuer that names no keys has two or three for an algorithm, and a bad
-/// token is to cost little.
+/// The most keys that one signature is checked with: an issuer that names no keys has two or three for an
+/// algorithm, and a bad token is to cost little.
 const MOST_TRIED: usize = 16;
-/// The bits of an RSA modulus that are allowed: fewer are too weak (RFC 7518, section 3.3), more than ring takes too slow.
+/// The bits of an RSA modulus that are allowed: fewer are too weak (RFC 7518, section 3.3), more than ring
+/// takes too slow.
 const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=8192;
 
 /// The keys of an issuer that its tokens can be verified with.
@@ -47,8 +48,8 @@ pub enum KeysError {
 }
 
 impl Keys {
-    /// Reads a JWK set. Keys that are of no use here are left out, as RFC 7517, section 5 wants it: those that are not for
-    /// signatures, of another type, too weak, or not public.
+    /// Reads a JWK set. Keys that are of no use here are left out, as RFC 7517, section 5 wants it: those
+    /// that are not for signatures, of another type, too weak, or not public.
     ///
     /// # Errors
     ///
@@ -95,7 +96,8 @@ impl Keys {
         &self.left_out
     }
 
-    /// The keys that a token may mean that names this id, or none, and this algorithm; [`MOST_TRIED`] at most.
+    /// The keys that a token may mean that names this id, or none, and this algorithm; [`MOST_TRIED`] at
+    /// most.
     pub(super) fn fitting(
         &self,
         id: Option<&str>,

@@ -34,8 +34,8 @@ pub enum IssuerOptionsError {
 }
 
 impl IssuerOptions {
-    /// Tokens of `issuer` for `audience`, both to the letter, with the roles in `roles_claim`, whose points lead into objects.
-    /// The issuer has no `#`, which ends it in the actor.
+    /// Tokens of `issuer` for `audience`, both to the letter, with the roles in `roles_claim`, whose points
+    /// lead into objects. The issuer has no `#`, which ends it in the actor.
     ///
     /// # Errors
     ///
@@ -75,14 +75,15 @@ impl IssuerOptions {
     }
 }
 
-/// What the `typ` in a token's header must be. Issuers give out more than access tokens, under the same keys: an ID token, whose
-/// audience is a client, is not for an API.
+/// What the `typ` in a token's header must be. Issuers give out more than access tokens, under the same keys:
+/// an ID token, whose audience is a client, is not for an API.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum TokenType {
     /// `at+jwt`: an access token that says it is one (RFC 9068, section 2.1).
     #[default]
     AccessToken,
-    /// Also `JWT`, or no `typ`, for issuers that do not follow RFC 9068. What gives away a token of another kind still refuses it.
+    /// Also `JWT`, or no `typ`, for issuers that do not follow RFC 9068. What gives away a token of another
+    /// kind still refuses it.
     Any,
 }
 
@@ -105,8 +106,8 @@ impl FromStr for TokenType {
 }
 
 impl TokenType {
-    /// Whether a token may have this `typ`. Media types are compared without regard to case, and may omit `application/`
-    /// (RFC 7515, section 4.1.9).
+    /// Whether a token may have this `typ`. Media types are compared without regard to case, and may omit
+    /// `application/` (RFC 7515, section 4.1.9).
     pub(super) fn allows(self, typ: Option<&str>) -> bool {
         let is = |known: &str| typ.is_some_and(|typ| typ.eq_ignore_ascii_case(known));
         is("at+jwt")

@@ -44,7 +44,8 @@ pub(in crate::access) enum Refusal {
 }
 
 impl Refusal {
-    /// Whether the issuer may have a key by now that the token is good with: a new one, or one that has taken the name of another.
+    /// Whether the issuer may have a key by now that the token is good with: a new one, or one that has taken
+    /// the name of another.
     pub(in crate::access) const fn may_need_newer_keys(self) -> bool {
         matches!(self, Self::UnknownKey | Self::Signature)
     }

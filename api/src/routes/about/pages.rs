@@ -1,4 +1,5 @@
-//! `GET /docs` (Swagger UI), `GET /redoc` (Redoc), and the files that they are made of, all of them in the binary.
+//! `GET /docs` (Swagger UI), `GET /redoc` (Redoc), and the files that they are made of, all of them in the
+//! binary.
 
 use std::sync::LazyLock;
 
@@ -21,10 +22,11 @@ const STYLE: &str = "text/css; charset=utf-8";
 const DOCS_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
      connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-/// As above, and the least that Redoc needs besides. Its search runs in a worker, which it makes of a part of itself
-/// (`blob:`). Its styles are put rule by rule into `<style>` elements that have no text: the first hash is that of nothing.
-/// The style sheet of its scroll bars is one that has: the second hash. A newer Redoc may have another one; the browser test
-/// then fails, and the browser's message names the hash that it wants.
+/// As above, and the least that Redoc needs besides. Its search runs in a worker, which it makes of a part of
+/// itself (`blob:`). Its styles are put rule by rule into `<style>` elements that have no text: the first
+/// hash is that of nothing. The style sheet of its scroll bars is one that has: the second hash. A newer
+/// Redoc may have another one; the browser test then fails, and the browser's message names the hash that it
+/// wants.
 const REDOC_POLICY: &str = "default-src 'none'; script-src 'self'; \
      style-src 'self' 'sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=' \
      'sha256-QMIg+bpjm3JdElJ388KYke01izlUW0UoNOeKjpMxdgc='; img-src 'self' data:; connect-src 'self'; \

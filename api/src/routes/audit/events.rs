@@ -222,8 +222,8 @@ pub(super) async fn pages(
     } else {
         let limit = query.limit.unwrap_or(DEFAULT_LIMIT);
         let page = api.feed.page(&query.filter(), after, head, limit).await?;
-        // Whoever polls at the end of the log, and is given nothing, has read nothing: unless it is of one patient that there
-        // is nothing.
+        // Whoever polls at the end of the log, and is given nothing, has read nothing: unless it is of one
+        // patient that there is nothing.
         if !page.events.is_empty() || query.patient.is_some() {
             let read = query.read(&reader, ReadKind::Events, after, Some(page.reaches));
             api.read_log.record(read).await?;

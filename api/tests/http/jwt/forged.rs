@@ -7,7 +7,8 @@ use testkit::{Signer, base64url as encode};
 
 use super::{Clinic, NOW, claims};
 
-/// A token signed with the public key as if that were a secret: what an algorithm of the token's own choice leads to.
+/// A token signed with the public key as if that were a secret: what an algorithm of the token's own choice
+/// leads to.
 fn hs256(key: &Value) -> String {
     let head = json!({"alg": "HS256", "kid": key["kid"]}).to_string();
     let message = format!("{}.{}", encode(head), encode(claims(&json!("clerk")).to_string()));

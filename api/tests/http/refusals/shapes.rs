@@ -9,8 +9,8 @@ pub(super) struct Shape {
     pub(super) statuses: &'static [u16],
 }
 
-/// A good request, after which the connection is closed. Where it stands behind a bad one, its 200 says that it was taken for
-/// a request.
+/// A good request, after which the connection is closed. Where it stands behind a bad one, its 200 says that
+/// it was taken for a request.
 pub(super) const LAST: &[u8] = b"GET /health/live HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n";
 
 /// Refused by the HTTP library, which then closes.
@@ -64,7 +64,8 @@ pub(super) fn shapes() -> Vec<Shape> {
     tables.into_iter().flatten().collect()
 }
 
-/// Where a body ends: what proxies and servers disagree about when requests are smuggled (RFC 9112, section 11.2).
+/// Where a body ends: what proxies and servers disagree about when requests are smuggled (RFC 9112, section
+/// 11.2).
 fn lengths() -> Vec<Shape> {
     let chunked = "transfer-encoding: chunked";
     vec![

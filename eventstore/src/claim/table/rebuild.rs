@@ -1,8 +1,8 @@
 //! Making the table what the log says.
 //!
-//! Appends go on meanwhile. A page that differs is read again and repaired while the head of the log is locked, so that nothing is
-//! taken or given up in between; a page that does not differ costs the appends nothing. What was repaired stays so, and a rebuild that
-//! was interrupted is begun again.
+//! Appends go on meanwhile. A page that differs is read again and repaired while the head of the log is
+//! locked, so that nothing is taken or given up in between; a page that does not differ costs the appends
+//! nothing. What was repaired stays so, and a rebuild that was interrupted is begun again.
 
 use serde::Serialize;
 

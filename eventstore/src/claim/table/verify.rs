@@ -24,8 +24,8 @@ pub struct ClaimsVerified {
     pub misfits: ClaimMisfits,
 }
 
-/// Compares the claims of all aggregates of a type with what their events say, both as of one moment. `progress` is given how many
-/// aggregates were compared.
+/// Compares the claims of all aggregates of a type with what their events say, both as of one moment.
+/// `progress` is given how many aggregates were compared.
 ///
 /// # Errors
 ///

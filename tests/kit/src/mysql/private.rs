@@ -93,7 +93,8 @@ impl PrivateMysql {
         connection.close().await.expect("the connection closes");
     }
 
-    /// Creates a user with every right on a database and none on the server, and returns the database's URL for that user.
+    /// Creates a user with every right on a database and none on the server, and returns the database's URL
+    /// for that user.
     ///
     /// # Panics
     /// If the server refuses it.
