@@ -264,10 +264,6 @@ async fn settings_for_jwts_that_let_in_too_many_or_nobody_are_refused() {
             "AUTH_JWT_ALGORITHMS",
         ),
         (
-            &[issuer, audience, away, ("AUTH_JWT_ALGORITHMS", "")],
-            "AUTH_JWT_ALGORITHMS",
-        ),
-        (
             &[issuer, audience, away, ("AUTH_JWT_ROLES_CLAIM", "realm..roles")],
             "AUTH_JWT_ROLES_CLAIM",
         ),

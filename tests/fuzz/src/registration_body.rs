@@ -27,6 +27,8 @@ pub fn registration_body(data: &[u8]) {
 
 fn is_in(body: &[u8], registration: &Registration) {
     let text = str::from_utf8(body).expect("JSON is UTF-8");
+    // One byte order mark is ignored.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let value = strict_value(text).expect("no member is there twice");
     let members = value.as_object().unwrap();
     assert_eq!(members.len(), FIELDS.len());
