@@ -277,7 +277,7 @@ async fn a_password_in_a_flag_is_warned_of_and_not_repeated() {
     .await;
     program.terminate();
     assert_eq!(program.wait(SOON).await, 0);
-    let warned = "every user of this machine can read the password in --database-url";
+    let warned = "every local user can read the password in --database-url";
     assert!(program.log().contains(warned), "{}", program.log());
     assert!(!program.log().contains(MYSQL), "{}", program.log());
 }

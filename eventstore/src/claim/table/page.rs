@@ -163,7 +163,11 @@ async fn taken(
     aggregate_type: &str,
     ids: &[String],
 ) -> Result<Taken> {
-    let mut said: BTreeMap<String, Option<(Vec<ClaimChange>, BTreeMap<Claim, Claim>)>> = BTreeMap::new();
+    /// The changes of an aggregate's events in their order, and the older form of each claim. `None` if an event
+    /// cannot be read.
+    type Changes = Option<(Vec<ClaimChange>, BTreeMap<Claim, Claim>)>;
+
+    let mut said: BTreeMap<String, Changes> = BTreeMap::new();
     let keys: Vec<&str> = ids.iter().map(String::as_str).collect();
     for event in EventLog::events_of(session, aggregate_type, &keys, Position::BEGINNING).await? {
         let so_far = said
