@@ -52,7 +52,7 @@ pub(crate) async fn compare(log: &EventLog, json: bool) -> anyhow::Result<Claims
     let most = log.head().await.context(NoAnswer)?.position.get();
     let mut progress = Progress::start("patients", 0, most, json);
     let found = table::verify(log, &EmailClaims, AGGREGATE_TYPE, |compared| {
-        progress.at(compared, most)
+        progress.at(compared, most);
     })
     .await;
     progress.end();

@@ -142,13 +142,12 @@ fn smtp_options(settings: &Settings) -> anyhow::Result<SmtpOptions> {
             std::fs::read(file).with_context(|| format!("MAIL_CA_FILE {} cannot be read", file.display()))
         })
         .transpose()?;
-    let ehlo = match settings.mail_ehlo_name() {
-        Some(name) => name,
-        None => {
-            let sender: Sender = settings.mail_from.parse().context("MAIL_FROM")?;
-            let host = hostname::get().ok().and_then(|host| host.into_string().ok());
-            EhloName::of_machine(host.as_deref(), sender.domain())
-        }
+    let ehlo = if let Some(name) = settings.mail_ehlo_name() {
+        name
+    } else {
+        let sender: Sender = settings.mail_from.parse().context("MAIL_FROM")?;
+        let host = hostname::get().ok().and_then(|host| host.into_string().ok());
+        EhloName::of_machine(host.as_deref(), sender.domain())
     };
     Ok(SmtpOptions {
         extra_authorities,

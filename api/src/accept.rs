@@ -159,13 +159,13 @@ mod tests {
     const TEXT: &str = "text/plain";
     const HTML: &str = "text/html";
 
-    fn headers(name: HeaderName, values: &[&'static str]) -> HeaderMap {
+    fn headers(name: &HeaderName, values: &[&'static str]) -> HeaderMap {
         let values = values.iter().map(|value| HeaderValue::from_static(value));
         values.map(|value| (name.clone(), value)).collect()
     }
 
     fn chosen(accept: &'static str, default: &'static str, other: &'static str) -> &'static str {
-        preferred(&headers(header::ACCEPT, &[accept]), default, &[other])
+        preferred(&headers(&header::ACCEPT, &[accept]), default, &[other])
     }
 
     #[test]
@@ -257,7 +257,7 @@ mod tests {
             HTML
         );
         let two_lines = headers(
-            header::ACCEPT,
+            &header::ACCEPT,
             &["application/json;q=0.5", "application/x-ndjson"],
         );
         assert_eq!(preferred(&two_lines, JSON, &[LINES]), LINES);
@@ -277,7 +277,7 @@ mod tests {
             "br, *;q=0.1",
         ] {
             assert!(
-                prefers_gzip(&headers(header::ACCEPT_ENCODING, &[value])),
+                prefers_gzip(&headers(&header::ACCEPT_ENCODING, &[value])),
                 "{value}"
             );
         }
@@ -295,7 +295,7 @@ mod tests {
             "gzipped",
         ] {
             assert!(
-                !prefers_gzip(&headers(header::ACCEPT_ENCODING, &[value])),
+                !prefers_gzip(&headers(&header::ACCEPT_ENCODING, &[value])),
                 "{value}"
             );
         }

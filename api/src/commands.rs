@@ -188,7 +188,7 @@ impl Commands {
         if let Some(ids) = ids
             && let Some(first) = self.registered_as(ids, cause).await?
         {
-            return first.again(details);
+            return first.again(&details);
         }
         self.check_older_claim(id, &details.email).await?;
         let command = PatientCommand::RegisterPatient(registration);
@@ -206,11 +206,11 @@ impl Commands {
             // Another process may have been first with the same registration, which then has the email too.
             (Refused::Business(_) | Refused::Conflict, Some(ids)) => {
                 let first = self.registered_as(ids, cause).await?;
-                first.ok_or(CommandError::Internal)?.again(details)
+                first.ok_or(CommandError::Internal)?.again(&details)
             }
             (Refused::Failed(CommandError::EmailTaken), Some(ids)) => {
                 let first = self.registered_as(ids, cause).await?;
-                first.ok_or(CommandError::EmailTaken)?.again(details)
+                first.ok_or(CommandError::EmailTaken)?.again(&details)
             }
             (Refused::Failed(error), _) => Err(error),
             (Refused::Business(_) | Refused::Conflict, None) => {
@@ -350,11 +350,11 @@ struct First {
 
 impl First {
     /// Its answer again, for a retry of the same registration.
-    fn again(self, details: PatientDetails) -> Result<Registered, CommandError> {
+    fn again(self, details: &PatientDetails) -> Result<Registered, CommandError> {
         let Self { id, position, event } = self;
         match event.into_details() {
             Some(first)
-                if first == details || as_parsed_today(&first).is_some_and(|first| first == details) =>
+                if first == *details || as_parsed_today(&first).is_some_and(|first| first == *details) =>
             {
                 Ok(Registered {
                     id,

@@ -51,7 +51,7 @@ fn host_header(version: Version, headers: &HeaderMap) -> Result<Option<&str>, Ap
 pub(crate) fn target<B>(request: &Request<B>) -> Option<&str> {
     let header = || host_header(request.version(), request.headers()).ok().flatten();
     let authority = request.uri().authority();
-    authority.map(|authority| authority.as_str()).or_else(header)
+    authority.map(axum::http::uri::Authority::as_str).or_else(header)
 }
 
 /// The parts of `uri-host [ ":" port ]` (RFC 9110, section 7.2): the host, in brackets if it is an IPv6

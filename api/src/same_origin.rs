@@ -6,7 +6,7 @@
 //! no browsers send neither.
 
 use axum::http::{HeaderName, HeaderValue, Request, header};
-use url::{Host, Url};
+use url::Url;
 
 use crate::host;
 use crate::problem::ApiError;
@@ -67,7 +67,7 @@ impl TrustedOrigins {
             let (host, port) = host::split(host::target(request)?)?;
             let target = Url::parse(&format!("{scheme}://{host}:{port}")).ok()?;
             let known = scheme == "https" || scheme == "http" && !self.over_tls;
-            let is_same = same_host(origin.host(), target.host())
+            let is_same = same_host(&origin, &target)
                 && origin.port_or_known_default() == target.port_or_known_default();
             Some(known && is_same)
         };
@@ -75,8 +75,8 @@ impl TrustedOrigins {
     }
 }
 
-fn same_host(one: Option<Host<&str>>, other: Option<Host<&str>>) -> bool {
-    one.is_some() && one == other
+fn same_host(one: &Url, other: &Url) -> bool {
+    one.host().is_some() && one.host() == other.host()
 }
 
 #[cfg(test)]

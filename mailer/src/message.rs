@@ -155,7 +155,7 @@ impl Composer {
         self.assemble(
             format!("{}-{}", event.position, template.name()),
             &self.message_id(template, event),
-            Mailbox::new(Some(name.clone()), to),
+            &Mailbox::new(Some(name.clone()), to),
             &self.languages,
             rendered,
             now,
@@ -177,7 +177,7 @@ impl Composer {
         &self,
         name: String,
         id: &str,
-        to: Mailbox,
+        to: &Mailbox,
         languages: &Languages,
         rendered: Rendered,
         now: Timestamp,
@@ -190,7 +190,7 @@ impl Composer {
         let mut builder = Message::builder()
             .envelope(envelope.clone())
             .raw_header(header::mailbox(FROM, from))
-            .raw_header(header::mailbox(TO, &to));
+            .raw_header(header::mailbox(TO, to));
         if let Some(reply_to) = &self.reply_to {
             builder = builder.raw_header(header::mailbox(REPLY_TO, reply_to.mailbox()));
         }

@@ -98,7 +98,7 @@ impl Permit {
 #[derive(Debug)]
 pub enum Transport {
     /// To an SMTP server.
-    Smtp(Smtp),
+    Smtp(Box<Smtp>),
     /// Into files in a folder.
     Outbox(Outbox),
 }
@@ -123,7 +123,7 @@ impl Transport {
     ///
     /// [`SmtpUrlError`], which says what was expected and never repeats the URL, since it holds a password.
     pub fn smtp(url: &str, options: &SmtpOptions) -> Result<Self, SmtpUrlError> {
-        Smtp::new(url, options).map(Self::Smtp)
+        Smtp::new(url, options).map(|smtp| Self::Smtp(Box::new(smtp)))
     }
 
     /// Into files in `folder`, which is made when the first one is written.

@@ -57,20 +57,20 @@ async fn until_told(stage: &Stage, standing: Standing) -> WorkerStatus {
     told(stage).await.unwrap()
 }
 
-async fn count(stage: &Stage, state: &str) -> usize {
+async fn count(stage: &Stage, wanted: &str) -> usize {
     stage
         .states()
         .await
         .iter()
-        .filter(|found| *found == state)
+        .filter(|found| *found == wanted)
         .count()
 }
 
 /// The attempts at the deliveries in that state.
-async fn attempts(stage: &Stage, state: &str) -> Vec<i32> {
+async fn attempts(stage: &Stage, wanted: &str) -> Vec<i32> {
     let deliveries = stage.deliveries().await.into_iter();
     deliveries
-        .filter(|delivery| delivery.state == state)
+        .filter(|delivery| delivery.state == wanted)
         .map(|delivery| delivery.attempts)
         .collect()
 }

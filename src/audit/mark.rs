@@ -139,7 +139,7 @@ impl Marks {
         };
         make().with_context(|| format!("{} cannot be written", self.path.display()))?;
         let ended = SystemClock.monotonic();
-        self.next = ended + EVERY.max((ended - begun) * SHARE);
+        self.next = ended + EVERY.max(ended.saturating_sub(begun) * SHARE);
         Ok(())
     }
 

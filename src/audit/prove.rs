@@ -171,13 +171,11 @@ impl Known {
             format!("consistent, but no trusted head says that this log is the true one:\n{claim}")
         };
         if let (true, Some(Inclusion { event, .. })) = (self.event, &proof.inclusion) {
-            said += &format!(
-                "\nknown: event {} is the one whose hash is trusted",
-                event.position
-            );
+            let known = format!("known: event {} is the one whose hash is trusted", event.position);
+            said = [said, known].join("\n");
         }
         if !self.tree {
-            said += &format!("\n{compare}");
+            said = [said, compare].join("\n");
         }
         said
     }

@@ -49,9 +49,8 @@ fn command(words: &str, database_url: &str) -> Command {
 /// Checks that a command says what is wrong on one line, with the place and the reason once.
 fn one_error(words: &str, stderr: &str, place: &str, reason: &str) {
     let errors: Vec<&str> = stderr.lines().filter(|line| line.contains("ERROR")).collect();
-    let [error] = errors[..] else {
-        panic!("{words}: {stderr}")
-    };
+    assert_eq!(errors.len(), 1, "{words}: {stderr}");
+    let error = errors[0];
     assert_eq!(error.matches(place).count(), 1, "{words}: {error}");
     assert_eq!(error.matches(reason).count(), 1, "{words}: {error}");
     assert_eq!(stderr.matches(reason).count(), 1, "{words}: {stderr}");

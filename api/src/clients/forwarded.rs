@@ -69,12 +69,11 @@ type Pair<'h> = (&'h [u8], Cow<'h, [u8]>);
 
 /// The `name=value` at the end, and what is before it.
 fn pair(line: &[u8]) -> Result<(Pair<'_>, &[u8]), Malformed> {
-    let (value, rest) = match line {
-        [rest @ .., b'"'] => quoted(rest)?,
-        _ => {
-            let (value, rest) = last_while(line, is_value);
-            (Cow::Borrowed(value), rest)
-        }
+    let (value, rest) = if let [rest @ .., b'"'] = line {
+        quoted(rest)?
+    } else {
+        let (value, rest) = last_while(line, is_value);
+        (Cow::Borrowed(value), rest)
     };
     let rest = rest.strip_suffix(b"=").ok_or(Malformed)?;
     let (name, rest) = last_while(rest, is_token);
@@ -98,7 +97,7 @@ fn quoted(line: &[u8]) -> Result<(Cow<'_, [u8]>, &[u8]), Malformed> {
             .iter()
             .rposition(|byte| *byte == b'"')
             .ok_or(Malformed)?;
-        if backslashes(&line[..mark]) % 2 == 0 {
+        if backslashes(&line[..mark]).is_multiple_of(2) {
             return Ok((unescaped(&line[mark + 1..]), &line[..mark]));
         }
         end = mark;

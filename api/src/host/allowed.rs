@@ -166,7 +166,7 @@ impl Hosts {
             return Ok(());
         };
         // A proxy in front may look at either, so both have to be allowed.
-        let authority = request.uri().authority().map(|authority| authority.as_str());
+        let authority = request.uri().authority().map(axum::http::uri::Authority::as_str);
         let mut named = [header, authority].into_iter().flatten();
         let accepted = |value: &str| {
             let host = split(value).map(|(host, _)| Host::read(host));

@@ -94,8 +94,9 @@ impl Blocks {
             let block = timeout(SOON, self.block()).await.unwrap().unwrap();
             let field = |name| block.lines().find_map(|line| line.strip_prefix(name));
             // Each block is an event: some clients take any block for one.
-            let data = field("data:").unwrap_or_else(|| panic!("{block}"));
-            let event: serde_json::Value = serde_json::from_str(data).unwrap();
+            let data = field("data:");
+            assert!(data.is_some(), "{block}");
+            let event: serde_json::Value = serde_json::from_str(data.unwrap()).unwrap();
             assert_eq!(field("id:").unwrap(), event["position"].to_string());
             positions.push(event["position"].as_u64().unwrap());
         }

@@ -228,7 +228,7 @@ mod tests {
             checked.now(None, noon()).unwrap();
             clock.set(noon() + step);
             assert!(checked.now(None, noon()).is_err());
-            clock.advance(SETTLED_AFTER - MINUTE);
+            clock.advance(SETTLED_AFTER.checked_sub(MINUTE).unwrap());
             assert!(checked.now(None, noon()).is_err());
             clock.advance(MINUTE);
             assert_eq!(checked.now(None, noon()).is_ok(), believed, "{step:?}");

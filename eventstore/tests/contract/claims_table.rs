@@ -58,7 +58,7 @@ async fn filled(backend: &Backend) {
 async fn problems(backend: &Backend) -> Vec<(String, ClaimProblem)> {
     let found = verify(&backend.log, &Values, TYPE, |_| {}).await.unwrap();
     assert_eq!(found.fits, found.misfits.first.is_empty());
-    assert_eq!(found.misfits.count as usize, found.misfits.first.len());
+    assert_eq!(found.misfits.count, found.misfits.first.len() as u64);
     let misfits = found.misfits.first.into_iter();
     misfits
         .map(|misfit| (misfit.aggregate_id, misfit.problem))

@@ -42,7 +42,7 @@ impl Composer {
         self.assemble(
             format!("preview-{}", template.name()),
             &format!("<preview.{}@{}>", template.name(), self.sender.domain()),
-            Mailbox::new(Some(facts.name.to_owned()), to),
+            &Mailbox::new(Some(facts.name.to_owned()), to),
             languages,
             rendered,
             now,
@@ -64,7 +64,7 @@ impl Composer {
         self.assemble(
             "test".to_owned(),
             &format!("<test.{:016x}@{}>", fastrand::u64(..), self.sender.domain()),
-            Mailbox::new(None, to),
+            &Mailbox::new(None, to),
             &self.languages,
             rendered,
             now,

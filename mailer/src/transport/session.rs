@@ -370,7 +370,7 @@ fn failure(error: &Error) -> SmtpFailure {
 
 /// Whether a server says that it puts a recipient off whom it does not know yet. There is no code for that.
 fn is_greylisted(text: &str) -> bool {
-    let letters: String = text.chars().filter(|c| c.is_ascii_alphabetic()).collect();
+    let letters: String = text.chars().filter(char::is_ascii_alphabetic).collect();
     let letters = letters.to_ascii_lowercase();
     letters.contains("greylist") || letters.contains("graylist")
 }

@@ -153,7 +153,7 @@ const fn of_reply(code: u16, enhanced: Option<EnhancedCode>) -> Option<&'static 
         (452, 3, 1) | (452, 0, 0) | (431, ..) => {
             "The server is short of disk or memory. Ask whoever runs it; the mailer tries again by itself."
         }
-        (504, 5, 2) | (501, 5, 2) => {
+        (504 | 501, 5, 2) => {
             "The server does not accept the name for EHLO: give a full host name in MAIL_EHLO_NAME."
         }
         (550, 4, 5) => {

@@ -25,6 +25,7 @@ fn told(folder: &Path, arguments: &[&str]) -> Value {
 }
 
 #[tokio::test]
+#[expect(clippy::too_many_lines, reason = "one story")]
 async fn a_deleted_patient_is_told_as_it_was_at_every_moment() {
     let folder = TempDir::new().unwrap();
     let folder = folder.path();

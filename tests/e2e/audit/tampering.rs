@@ -543,7 +543,8 @@ fn in_dialect(sql: &str, is_sqlite: bool) -> String {
         return sql;
     };
     let (text, after) = rest.split_once('»').unwrap();
-    let hex: String = text.bytes().map(|byte| format!("{byte:02x}")).collect();
+    let hex: Vec<String> = text.bytes().map(|byte| format!("{byte:02x}")).collect();
+    let hex = hex.concat();
     if is_sqlite {
         format!("{before}CAST(X'{hex}' AS TEXT){after}")
     } else {
