@@ -196,14 +196,14 @@ async fn a_page_of_another_origin_changes_nothing() {
                 assert_eq!(answered(client, route, 202).await, 0, "{path} from {page}");
             }
         }
-        // A page without an origin of its own.
+        // A page without an origin of its own, whose requests Chromium may withhold.
         browser
             .goto("data:text/html,<title>nowhere</title>")
             .await
             .unwrap();
         let (path, route) = UNSAFE[0];
         assert_eq!(send(browser, "POST", &client.url(path)).await, 0);
-        assert_eq!(answered(client, route, 403).await, 3);
+        assert_eq!(answered(client, route, 202).await, 0);
         // The API's own page may.
         browser.goto(&client.url("/docs")).await.unwrap();
         for (path, _) in UNSAFE {
