@@ -1,7 +1,7 @@
 //! The signal: a wake-up after an append.
 //!
-//! Within a process it is a `tokio::sync::watch`. Between processes it is one Redis pub/sub message per event on
-//! channel [`CHANNEL`], without personal data:
+//! Within a process it is a `tokio::sync::watch`. Between processes it is one Redis pub/sub message per event
+//! on channel [`CHANNEL`], without personal data:
 //! `{"position": …, "event_type": …, "aggregate_id": …, "sequence": …}`.
 //!
 //! The signal is a hint, never the truth. A message may be lost, duplicated or forged, which costs or saves no

@@ -220,7 +220,8 @@ async fn a_page_whose_name_leads_here_is_shown_nothing_and_changes_nothing() {
         browser.goto(&url("/getPatients")).await.unwrap();
         let shown = text(browser).await;
         assert!(shown.contains("/problems/host-not-allowed"), "{shown}");
-        // The only page that this origin shows. Its Content-Security-Policy already keeps scripts from sending.
+        // The only page that this origin shows. Its Content-Security-Policy already keeps scripts from
+        // sending.
         browser.goto(&url("/health/live")).await.unwrap();
         for (path, route) in UNSAFE {
             assert_eq!(send(browser, "POST", &url(path)).await, 0, "{path}");

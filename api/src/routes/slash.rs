@@ -1,4 +1,5 @@
-//! Paths with a slash at the end, as `FastAPI` and many clients write them: redirected to the path without it.
+//! Paths with a slash at the end, as `FastAPI` and many clients write them: redirected to the path without
+//! it.
 
 use axum::http::{HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};

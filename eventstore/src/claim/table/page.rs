@@ -163,8 +163,8 @@ async fn taken(
     aggregate_type: &str,
     ids: &[String],
 ) -> Result<Taken> {
-    /// The changes of an aggregate's events in their order, and the older form of each claim. `None` if an event
-    /// cannot be read.
+    /// The changes of an aggregate's events in their order, and the older form of each claim. `None` if an
+    /// event cannot be read.
     type Changes = Option<(Vec<ClaimChange>, BTreeMap<Claim, Claim>)>;
 
     let mut said: BTreeMap<String, Changes> = BTreeMap::new();
