@@ -4,8 +4,8 @@
 //! on channel [`CHANNEL`], without personal data:
 //! `{"position": …, "event_type": …, "aggregate_id": …, "sequence": …}`.
 //!
-//! The signal is a hint, never the truth. A message may be lost, duplicated or forged, which costs or saves no
-//! more than one read of the feed.
+//! The signal is a hint, never the truth. A message may be lost, duplicated or forged, which costs or saves
+//! no more than one read of the feed.
 
 mod redis;
 
