@@ -69,8 +69,8 @@ impl Access {
         }
     }
 
-    /// Who sends a request with these headers, by what is known now. A token that is not known makes nobody
-    /// of them.
+    /// The caller who sends a request with these headers, without waiting for an issuer. An unknown token
+    /// gives a caller without an identity.
     pub(crate) fn caller(&self, headers: &HeaderMap) -> Caller {
         self.look(headers).unwrap_or(Caller::Refused)
     }

@@ -3,7 +3,7 @@
 use super::{Role, Roles};
 use crate::problem::ApiError;
 
-/// The actor when nobody is known; no access token may have it as its name.
+/// The actor of a request without an identity. No access token may have this name.
 pub(super) const ANONYMOUS: &str = "anonymous";
 
 /// Who sent a request.

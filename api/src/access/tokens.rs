@@ -72,7 +72,7 @@ pub enum TokenError {
     /// The name is that of callers without a token.
     #[error("line {0}: {ANONYMOUS} is the name of callers without a token: expected another")]
     Anonymous(usize),
-    /// Two entries have the same hash, so nobody could tell whose token it is.
+    /// Two entries have the same hash, so the owner of the token is ambiguous.
     #[error("line {line}: the hash is that of line {first} too: expected a token of its own for each")]
     Twice {
         /// The later line.
