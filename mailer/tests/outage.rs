@@ -231,13 +231,13 @@ async fn one_mail_that_is_refused_by_a_policy_does_not_hold_up_the_others() {
     .await;
     let worker = stage.work_with(support::smtp(&server.url), options());
     wait_until(PATIENCE, "all others are sent", async || {
-        stage.clock.advance(Duration::from_millis(100));
+        stage.pass(Duration::from_millis(100)).await;
         let states = stage.states().await;
         states.iter().filter(|state| *state == "sent").count() == 29
     })
     .await;
     wait_until(PATIENCE, "it is given up in the end", async || {
-        stage.clock.advance(Duration::from_mins(10));
+        stage.pass(Duration::from_mins(10)).await;
         stage.states().await.contains(&"dead".to_owned())
     })
     .await;

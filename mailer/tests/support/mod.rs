@@ -269,6 +269,19 @@ impl Stage {
         rows.iter().map(delivery).collect()
     }
 
+    /// Lets time pass once no delivery is under a lease, so that no lease runs out under an attempt, however slow the
+    /// machine is.
+    pub async fn pass(&self, time: Duration) {
+        testkit::wait_until(PATIENCE, "no delivery is under a lease", async || {
+            self.deliveries()
+                .await
+                .iter()
+                .all(|delivery| delivery.lease.is_none())
+        })
+        .await;
+        self.clock.advance(time);
+    }
+
     pub async fn states(&self) -> Vec<String> {
         self.deliveries()
             .await
