@@ -15,7 +15,7 @@ pub(crate) const COLUMNS: &str = "position, aggregate_type, aggregate_id, sequen
                                   payload, metadata, recorded_at, hash";
 
 /// The end of the log.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Head {
     /// The position of the last event; [`Position::BEGINNING`] if there is none.
     pub position: Position,
@@ -34,17 +34,13 @@ impl Head {
         )
     }
 
-    /// The statement that reads what a locked head must agree with: the hash and the time of the event at its
-    /// position, the last position that has an event, and the database's clock in microseconds, which SQLite
-    /// does not have.
+    /// The statement that reads what a locked head must agree with: hash, position and time of the last event,
+    /// and the database's clock in microseconds, which SQLite does not have. An empty log has no row.
     ///
     /// A statement of its own, since a statement may look at the log before it waits for the lock.
     pub(crate) fn evidence(dialect: Dialect) -> String {
         let clock = clock_of(dialect);
-        format!(
-            "SELECT e.hash, e.recorded_at, (SELECT MAX(position) FROM events), {clock} FROM log_head h \
-             LEFT JOIN events e ON e.position = h.position WHERE h.id = 1"
-        )
+        format!("SELECT hash, position, recorded_at, {clock} FROM events ORDER BY position DESC LIMIT 1")
     }
 
     /// Adds the statement that moves a locked head here.
@@ -204,13 +200,15 @@ impl EventLog {
     ///
     /// [`Error::ClockWrong`] if it does not agree, [`Error::Database`], [`Error::Timeout`].
     pub async fn check_clock(&self, clock: &dyn Clock) -> Result<()> {
-        if self.database.dialect() == Dialect::Sqlite {
-            return Ok(());
-        }
-        let sql = format!("SELECT {}", clock_of(self.database.dialect()));
-        let row = self.database.reader().await?.query(&sql).fetch_optional().await?;
-        let database = row.map(|row| row.get::<Timestamp, _>(0)).transpose()?;
+        let database = Self::clock(&mut self.database.reader().await?, self.database.dialect()).await?;
         database.map_or(Ok(()), |database| append::check_clock(clock.now(), database))
+    }
+
+    /// The clock of the database, if it has one.
+    pub(crate) async fn clock(session: &mut impl Session, dialect: Dialect) -> Result<Option<Timestamp>> {
+        let sql = format!("SELECT {}", clock_of(dialect));
+        let row = session.query(&sql).fetch_optional().await?;
+        row.map_or(Ok(None), |row| row.get(0))
     }
 
     /// When the first event after `position` was recorded that is not in the future of `now`; nothing if all

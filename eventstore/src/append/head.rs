@@ -1,22 +1,22 @@
 //! The locked head of the log, held against the events before anything is written behind it.
 
+use std::cmp::Ordering;
+
 use crate::chain;
 use crate::clock::Timestamp;
-use crate::database::{Row, Session, Transaction};
+use crate::database::{Row, Transaction};
 use crate::error::{Error, Result};
-use crate::event::{Hash, Position};
+use crate::event::Position;
 use crate::log::{self, EventLog, Head};
 
 /// The head, and what the log says of it, all under the lock.
 #[derive(Debug)]
 pub(super) struct LockedHead {
     head: Head,
-    /// The hash and the time of the event at the head's position, if there is one.
-    event: Option<(Hash, Timestamp)>,
-    /// The last position that has an event.
-    last: Position,
+    /// What the last event says the head should be.
+    last: Head,
     /// The database's clock, if it has one.
-    pub(super) database_clock: Option<Timestamp>,
+    database_clock: Option<Timestamp>,
 }
 
 /// What does not fit.
@@ -28,27 +28,37 @@ enum Misfit {
 }
 
 impl LockedHead {
-    /// What the rows of [`Head::lock`] and [`Head::evidence`] say, and the rows after them.
-    pub(super) fn of(rows: &[Row]) -> Result<(Self, &[Row])> {
-        let (Some(row), Some(evidence)) = (rows.first(), rows.get(1)) else {
-            return Err(Error::NoHead);
-        };
-        // Without a head, the first rows are those of other statements.
-        let position = row.get::<Position, _>(0).map_err(|_| Error::NoHead)?;
+    /// Reads the rows of [`Head::lock`] and [`Head::evidence`]; returns the rows after them too.
+    pub(super) async fn of<'r>(
+        transaction: &mut Transaction<'_>,
+        rows: &'r [Row],
+    ) -> Result<(Self, &'r [Row])> {
+        let (row, rows) = rows.split_first().ok_or(Error::NoHead)?;
+        // Without a head, the first row is that of another statement, which does not begin with a number.
+        row.get::<Position, _>(0).map_err(|_| Error::NoHead)?;
         let head = Head::of(Some(row))?;
-        let event = match evidence.get::<Option<Timestamp>, _>(1)? {
-            Some(recorded_at) => Some((log::hash(evidence, 0, position)?, recorded_at)),
-            None => None,
+        let last = rows.first().map(end).transpose()?.flatten();
+        let (last, database_clock, rows) = if let Some(last) = last {
+            (last, rows[0].get(3)?, &rows[1..])
+        } else {
+            let dialect = transaction.dialect();
+            (
+                Head::default(),
+                EventLog::clock(transaction, dialect).await?,
+                rows,
+            )
         };
         let locked = Self {
             head,
-            event,
-            last: evidence
-                .get::<Option<Position>, _>(2)?
-                .unwrap_or(Position::BEGINNING),
-            database_clock: evidence.get(3)?,
+            last,
+            database_clock,
         };
-        Ok((locked, &rows[2..]))
+        Ok((locked, rows))
+    }
+
+    /// The database's clock, if it has one.
+    pub(super) const fn database_clock(&self) -> Option<Timestamp> {
+        self.database_clock
     }
 
     /// The head, if it is the end of the log.
@@ -73,54 +83,41 @@ impl LockedHead {
     }
 
     fn misfit(&self) -> Option<Misfit> {
-        let Head {
-            position,
-            hash,
-            recorded_at,
-        } = self.head;
-        if position < Position::BEGINNING {
+        let Self { head, last, .. } = self;
+        if head.position < Position::BEGINNING {
             return Some(Misfit::At("log_head was moved to before the first event"));
         }
-        if self.last > position {
-            return Some(Misfit::EventsBehind);
-        }
-        if position > self.last {
-            return Some(Misfit::At(
+        match last.position.cmp(&head.position) {
+            Ordering::Greater => Some(Misfit::EventsBehind),
+            Ordering::Less => Some(Misfit::At(
                 "log_head was moved ahead: there is no event at its position",
-            ));
-        }
-        // The last event, or that there is none.
-        let (last_hash, last_time) = match self.event {
-            None if position > Position::BEGINNING => {
-                return Some(Misfit::At("the event at the position of log_head is missing"));
-            }
-            event => event.unwrap_or_default(),
-        };
-        if hash != last_hash {
-            Some(Misfit::At(
+            )),
+            Ordering::Equal if head.hash != last.hash => Some(Misfit::At(
                 "log_head has another hash than the event at its position",
-            ))
-        } else if recorded_at != last_time {
-            Some(Misfit::At(
+            )),
+            Ordering::Equal if head.recorded_at != last.recorded_at => Some(Misfit::At(
                 "log_head has another time than the event at its position",
-            ))
-        } else {
-            None
+            )),
+            Ordering::Equal => None,
         }
     }
 
     /// Whether the log, and not a stranger's event, goes on behind the head.
     async fn was_moved_back(&self, transaction: &mut Transaction<'_>) -> Result<bool> {
-        let row = transaction
-            .query("SELECT hash FROM events WHERE position = ?")
-            .bind(self.last)
-            .fetch_optional()
-            .await?;
-        let last = row.map(|row| log::hash(&row, 0, self.last)).transpose()?;
-        if last == Some(self.head.hash) {
+        if self.last.hash == self.head.hash {
             return Ok(true);
         }
         let next = EventLog::first_after(transaction, self.head.position).await?;
         next.map_or(Ok(false), |next| chain::follows(&self.head.hash, &next))
     }
+}
+
+/// Where a row of [`Head::evidence`] says the head should be; nothing if it is another statement's row.
+fn end(row: &Row) -> Result<Option<Head>> {
+    let Ok(position) = row.get(1) else { return Ok(None) };
+    Ok(Some(Head {
+        position,
+        hash: log::hash(row, 0, position)?,
+        recorded_at: row.get(2)?,
+    }))
 }

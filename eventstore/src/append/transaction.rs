@@ -89,9 +89,9 @@ async fn begin_after<'r>(
     rows: &'r [Row],
     clock: &mut CheckedClock,
 ) -> Result<(Head, Timestamp, &'r [Row])> {
-    let (locked, rows) = LockedHead::of(rows)?;
+    let (locked, rows) = LockedHead::of(transaction, rows).await?;
     let head = locked.check(transaction).await?;
-    let now = clock.now(locked.database_clock, head.recorded_at)?;
+    let now = clock.now(locked.database_clock(), head.recorded_at)?;
     Ok((head, now.after(head.recorded_at), rows))
 }
 

@@ -118,8 +118,8 @@ impl Cause {
     /// The first pause before another try, the longest, and how fast it grows.
     const fn pauses(self) -> (Duration, Duration, f64) {
         match self {
-            // Finer, to find out soon when the server accepts mail again.
-            Self::Throttled => (Duration::from_secs(1), Duration::from_secs(30), 1.5),
+            // Finer: a try comes at most about a sixth of the wait after the server accepts mail again.
+            Self::Throttled => (Duration::from_secs(1), Duration::from_secs(30), 1.2),
             Self::Down => (Duration::from_secs(1), Duration::from_secs(30), 2.0),
             Self::Unwelcome => (Duration::from_secs(1), Duration::from_mins(2), 2.0),
             // Longer: some servers lock an account after a few wrong passwords.
@@ -395,7 +395,7 @@ const fn is_put_off(failure: &Failure) -> bool {
 fn pause(cause: Cause, tried: u32, random: f64) -> Duration {
     let (first, longest, growth) = cause.pauses();
     // More than enough for the longest.
-    let grown = first.mul_f64(growth.powi(i32::try_from(tried.min(16)).unwrap_or(16)));
+    let grown = first.mul_f64(growth.powi(i32::try_from(tried.min(32)).unwrap_or(32)));
     grown.min(longest).mul_f64(0.8 + 0.4 * random)
 }
 

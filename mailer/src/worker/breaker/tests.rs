@@ -308,12 +308,12 @@ fn unrelated_mails_that_are_put_off_slow_the_queue_down_by_pauses_that_grow() {
     assert!(scene.try_one(2, &put_off()));
     assert_eq!(scene.standing(), Standing::Down);
     let mut pauses = Vec::new();
-    for mail in 3..=14 {
+    for mail in 3..=22 {
         pauses.push(scene.pause());
         assert!(scene.try_one(mail, &put_off()));
     }
-    assert_eq!(pauses[..2], [Duration::from_secs(1), Duration::from_millis(1500)]);
-    assert_eq!(pauses[11], Duration::from_secs(30));
+    assert_eq!(pauses[..2], [Duration::from_secs(1), Duration::from_millis(1200)]);
+    assert_eq!(pauses[19], Duration::from_secs(30));
 }
 
 #[test]
