@@ -1,5 +1,5 @@
-//! The worker of the queue: commits batches, again and again while the database is away, and finds out what
-//! became of one whose connection was lost at the commit.
+//! The worker of the append queue. It commits batches and retries them while the database is unavailable. If
+//! the connection is lost at a commit, it checks whether the batch was written.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,40 +17,40 @@ use crate::event::{Hash, Position};
 use crate::metrics::METRICS;
 use crate::signal::{Notice, Signal};
 
-/// How long the connection is kept without a batch: shorter than the server keeps one that says nothing. The
-/// pool looks whether one that was given back is still there.
+/// How long the connection is kept without a batch, shorter than the server's idle timeout. After that it
+/// goes back to the pool, which tests a connection before it is reused.
 const KEPT: Duration = Duration::from_secs(15);
 
-/// How long one transaction may take before its connection is given up.
+/// Timeout of one transaction. After it, the connection is closed.
 const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(15);
-/// How long a batch is tried again while the database is away, counted from its first failure.
+/// How long a batch is retried while the database is unavailable, counted from its first failure.
 const RETRY_FOR: Duration = Duration::from_secs(5);
-/// The pause before the second try; it doubles from there up to [`LONGEST_PAUSE`].
+/// Pause before the first retry. It doubles with each retry, up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
-/// What was about to be committed when it failed.
+/// A batch whose commit failed and that may have been written.
 struct InDoubt {
     position: Position,
     hash: Hash,
     outcomes: Vec<Outcome>,
     notices: Vec<Notice>,
-    /// What the database said, if it refused what travelled with the commit: no reason to try again if
-    /// nothing was written.
+    /// The database's error, if it rejected a statement that was sent with the commit. If nothing was
+    /// written, the batch is then not retried.
     refusal: Option<Arc<Error>>,
 }
 
-/// Answers the batches of a queue.
+/// Commits and answers the batches of a queue.
 pub(super) struct Appender {
     database: Database,
     signal: Signal,
     clock: CheckedClock,
-    /// Whether appends are rejected because of the log or the clock, which is said once.
+    /// Whether appends are rejected because of the log or the clock. This is logged once.
     alarmed: bool,
-    /// Kept from batch to batch on MySQL: giving it back to the pool costs a ping. SQLite's one writer is
-    /// shared, so it is given back.
+    /// Kept between batches on MySQL, because returning it to the pool costs a ping. On SQLite it is
+    /// returned, because all writes share one connection.
     connection: Option<Connection>,
-    /// When the last batch ended.
+    /// End of the last batch.
     used_at: Instant,
     in_doubt: Option<InDoubt>,
 }
@@ -60,7 +60,7 @@ impl Batch for Appender {
     type Answer = Outcome;
 
     async fn run(&mut self, items: Vec<Append>) -> Vec<Outcome> {
-        // Whatever a batch that panicked left is not about this one.
+        // A batch that panicked may have left this behind.
         self.in_doubt = None;
         let (began, appends) = (Instant::now(), items.len());
         if self.used_at.elapsed() > KEPT {
@@ -87,7 +87,7 @@ impl Appender {
         }
     }
 
-    /// Commits `items` together, or, if the database refuses that, each alone.
+    /// Commits `items` together or, if the database rejects the batch, each separately.
     async fn answer(&mut self, items: Vec<Append>) -> Vec<Outcome> {
         match self.commit(&items).await {
             Ok(outcomes) => outcomes,
@@ -104,15 +104,14 @@ impl Appender {
     }
 }
 
-/// Whether the database answered that it does not take what was sent, which may be the fault of one append
-/// alone.
+/// Whether the database rejected the batch itself. A single append may be the cause.
 fn refused(error: &Error) -> bool {
     !error.is_connection() && !error.is_contention()
 }
 
 impl Appender {
-    /// Commits each of `items` in a transaction of its own; those after one that the database could not be
-    /// asked about are not tried.
+    /// Commits each of `items` in its own transaction. Once an item is [`AppendError::Unavailable`] because
+    /// of a lost connection or contention, the remaining items get the same error without being tried.
     async fn alone(&mut self, items: Vec<Append>) -> Vec<Outcome> {
         let mut outcomes = Vec::with_capacity(items.len());
         let mut lost: Option<AppendError> = None;
@@ -121,7 +120,7 @@ impl Appender {
                 outcomes.push(Err(error.clone()));
                 continue;
             }
-            // If its aggregate is not new after all, this try says so.
+            // Checks the sequence this time, in case the aggregate is not new.
             item.new_aggregate = false;
             let outcome = match self.commit(&[item]).await {
                 Ok(mut alone) => alone.pop().unwrap_or(Err(AppendError::Failed)),
@@ -139,7 +138,7 @@ impl Appender {
         outcomes
     }
 
-    /// Commits `items`, again and again while the database is away, for as long as [`RETRY_FOR`].
+    /// Commits `items`. Retries for up to [`RETRY_FOR`] while the database is unavailable.
     async fn commit(&mut self, items: &[Append]) -> Result<Vec<Outcome>, AppendError> {
         let mut pause = FIRST_PAUSE;
         let mut retry_until = None;
@@ -179,7 +178,7 @@ impl Appender {
         }
     }
 
-    /// Why nothing was written; what a person has to set right is said once.
+    /// Returns the reason why nothing was written. Logs a problem that an operator has to fix, once.
     fn unwritten(&mut self, error: Arc<Error>) -> AppendError {
         let unwritten = AppendError::unwritten(error);
         if matches!(unwritten, AppendError::Damaged(_) | AppendError::ClockWrong(_))
@@ -190,8 +189,8 @@ impl Appender {
         unwritten
     }
 
-    /// One try. If the one before was lost at its commit, first asks the log whether it was written after
-    /// all; if it was not, and the database had refused it, that is what came of it.
+    /// Makes one attempt. If the previous attempt failed at its commit, first checks whether the log has that
+    /// batch. If it does not, and the database had rejected the batch, returns that error.
     async fn try_commit(&mut self, items: &[Append]) -> Result<(Vec<Outcome>, Vec<Notice>), Arc<Error>> {
         if self.connection.is_none() {
             self.connection = Some(self.database.writer().await?);

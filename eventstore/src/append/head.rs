@@ -1,4 +1,4 @@
-//! The locked head of the log, held against the events before anything is written behind it.
+//! Locks the head of the log and checks it against the events before anything is appended.
 
 use crate::chain;
 use crate::clock::Timestamp;
@@ -7,33 +7,33 @@ use crate::error::{Error, Result};
 use crate::event::{Hash, Position};
 use crate::log::{self, EventLog, Head};
 
-/// The head, and what the log says of it, all under the lock.
+/// The head and the end of the log, read under the lock.
 #[derive(Debug)]
 pub(super) struct LockedHead {
     head: Head,
-    /// The hash and the time of the event at the head's position, if there is one.
+    /// Hash and time of the event at the head's position, if there is one.
     event: Option<(Hash, Timestamp)>,
-    /// The last position that has an event.
+    /// Position of the last event.
     last: Position,
-    /// The database's clock, if it has one.
+    /// Time of the database's clock, if it has one.
     pub(super) database_clock: Option<Timestamp>,
 }
 
-/// What does not fit.
+/// A mismatch between the head and the events.
 #[derive(Debug)]
 enum Misfit {
     At(&'static str),
-    /// There are events behind the head.
+    /// The log has events after the head.
     EventsBehind,
 }
 
 impl LockedHead {
-    /// What the rows of [`Head::lock`] and [`Head::evidence`] say, and the rows after them.
+    /// Reads the rows of [`Head::lock`] and [`Head::evidence`], and returns the remaining rows.
     pub(super) fn of(rows: &[Row]) -> Result<(Self, &[Row])> {
         let (Some(row), Some(evidence)) = (rows.first(), rows.get(1)) else {
             return Err(Error::NoHead);
         };
-        // Without a head, the first rows are those of other statements.
+        // Without a head, the first rows belong to other statements.
         let position = row.get::<Position, _>(0).map_err(|_| Error::NoHead)?;
         let head = Head::of(Some(row))?;
         let event = match evidence.get::<Option<Timestamp>, _>(1)? {
@@ -51,7 +51,7 @@ impl LockedHead {
         Ok((locked, &rows[2..]))
     }
 
-    /// The head, if it is the end of the log.
+    /// Returns the head if it is the end of the log.
     ///
     /// # Errors
     ///
@@ -89,7 +89,7 @@ impl LockedHead {
                 "log_head was moved ahead: there is no event at its position",
             ));
         }
-        // The last event, or that there is none.
+        // Hash and time of the last event, or the defaults for an empty log.
         let (last_hash, last_time) = match self.event {
             None if position > Position::BEGINNING => {
                 return Some(Misfit::At("the event at the position of log_head is missing"));
@@ -109,7 +109,8 @@ impl LockedHead {
         }
     }
 
-    /// Whether the log, and not a stranger's event, goes on behind the head.
+    /// Whether the log continues after the head. Otherwise, the events after the head are not part of the
+    /// log.
     async fn was_moved_back(&self, transaction: &mut Transaction<'_>) -> Result<bool> {
         let row = transaction
             .query("SELECT hash FROM events WHERE position = ?")
