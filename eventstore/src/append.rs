@@ -92,7 +92,7 @@ impl Append {
             return Err(AppendError::Invalid("too many events"));
         }
         if first.sequence == 0 {
-            return Err(AppendError::Invalid("sequences count from 1"));
+            return Err(AppendError::Invalid("sequences start at 1"));
         }
         let same_aggregate = |event: &NewEvent| {
             event.aggregate_id == first.aggregate_id && event.aggregate_type == first.aggregate_type
@@ -131,11 +131,11 @@ impl Prepared {
             || !short(&event.event_version, 16)
         {
             return Err(AppendError::Invalid(
-                "a name that is empty, too long or not ASCII",
+                "a type, id or version is empty, too long or not ASCII",
             ));
         }
         if deeper_than(MAX_EVENT_DEPTH, &event.payload) || deeper_than(MAX_EVENT_DEPTH, &event.metadata) {
-            return Err(AppendError::Invalid("an event that is nested too deeply"));
+            return Err(AppendError::Invalid("an event is nested too deeply"));
         }
         let (payload, metadata) = (event.payload.to_string(), event.metadata.to_string());
         let texts = Texts {
@@ -147,10 +147,10 @@ impl Prepared {
             payload: &payload,
         };
         let canonical = Canonical::of(&texts, event.sequence).map_err(|_| {
-            AppendError::Invalid("JSON that the log does not hold, such as an integer beyond 2⁵³ − 1")
+            AppendError::Invalid("an event has JSON that the log rejects, such as an integer beyond 2⁵³ − 1")
         })?;
         if canonical.len() > MAX_EVENT_BYTES {
-            return Err(AppendError::Invalid("an event that is too large"));
+            return Err(AppendError::Invalid("an event is too large"));
         }
         Ok(Self {
             event,

@@ -116,7 +116,7 @@ impl Canonical {
 
     /// Returns the length of this part in bytes.
     #[must_use]
-    #[expect(clippy::len_without_is_empty, reason = "it is never empty")]
+    #[expect(clippy::len_without_is_empty, reason = "a canonical form is never empty")]
     pub fn len(&self) -> usize {
         self.prefix.len()
     }

@@ -182,7 +182,7 @@ impl SystemClock {
 impl Clock for SystemClock {
     #[expect(
         clippy::disallowed_methods,
-        reason = "this is the one place that asks the operating system"
+        reason = "only this clock reads the time of the operating system"
     )]
     fn now(&self) -> Timestamp {
         Utc::now().into()

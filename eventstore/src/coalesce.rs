@@ -175,7 +175,7 @@ async fn work<B: Batch>(
             continue;
         }
         let Ok(answers) = AssertUnwindSafe(batch.run(asked)).catch_unwind().await else {
-            tracing::error!("a batch panicked; its callers are told that it failed");
+            tracing::error!("a batch panicked; its callers get an error");
             continue;
         };
         for (reply, answer) in replies.into_iter().zip(answers) {

@@ -350,7 +350,7 @@ async fn close<D: sqlx::Database>(pool: &sqlx::Pool<D>) {
     if tokio::time::timeout(CLOSING, closing).await.is_err() {
         tracing::warn!(
             connections = pool.size(),
-            "connections to the database are still in use, and are left open"
+            "database connections are still in use; leaving them open"
         );
     }
 }

@@ -19,7 +19,7 @@ pub enum Error {
     #[error("the database is read-only: {0}")]
     ReadOnly(#[source] sqlx::Error),
     /// The file of an SQLite database does not exist and must not be created.
-    #[error("there is no database file {}", path.display())]
+    #[error("the database file {} does not exist", path.display())]
     NoFile {
         /// Path of the missing file.
         path: PathBuf,
@@ -35,7 +35,7 @@ pub enum Error {
     },
     /// A row is larger than the server accepts in one packet.
     #[error(
-        "a row of {bytes} bytes does not fit into {limit} bytes, which the server's max_allowed_packet leaves: raise it"
+        "a row of {bytes} bytes exceeds the limit of {limit} bytes that the server's max_allowed_packet sets: increase it"
     )]
     RowTooLarge {
         /// Size of the row in a statement, in bytes.
@@ -69,7 +69,7 @@ pub enum Error {
         of: &'static str,
     },
     /// A checkpoint names a position that the log does not have.
-    #[error("checkpoint {name} is at {position}, {}: it was altered, or the log was cut off", beside(*.position, *.head))]
+    #[error("checkpoint {name} is at {position}, {}: the checkpoint was altered, or the log was truncated", beside(*.position, *.head))]
     BadCheckpoint {
         /// Name of the checkpoint.
         name: String,
@@ -79,7 +79,7 @@ pub enum Error {
         head: Position,
     },
     /// A projection serves a generation that was never built.
-    #[error("{projection} serves generation {generation}, which was never built; a rebuild makes one")]
+    #[error("{projection} serves generation {generation}, which was never built: rebuild the projection")]
     NoSuchGeneration {
         /// Name of the projection.
         projection: String,
@@ -87,7 +87,7 @@ pub enum Error {
         generation: i64,
     },
     /// The single row of `log_head` is missing: the schema has not been migrated, or the row was removed.
-    #[error("log_head has no row: the migrations have not been run, or it was removed")]
+    #[error("log_head has no row: the migrations have not been run, or the row was removed")]
     NoHead,
     /// Another owner has moved the checkpoint since it was read.
     #[error("checkpoint {name} was moved by another owner")]

@@ -104,7 +104,7 @@ mod tests {
     fn a_file_is_made_for_the_owner_and_an_older_one_is_taken_from_the_others() {
         let root = tempfile::tempdir().unwrap();
         let file = root.path().join("file");
-        assert!(!restrict(&file).unwrap(), "there is none");
+        assert!(!restrict(&file).unwrap(), "the file does not exist");
         create_file(&file).unwrap();
         assert_eq!(mode(&file), 0o600);
         create_file(&file).unwrap_err();
@@ -115,6 +115,6 @@ mod tests {
             assert_eq!(mode(&file), after, "{before:o}");
             assert!(!restrict(&file).unwrap() && !is_shared(&file).unwrap());
         }
-        assert!(!restrict(root.path()).unwrap(), "folders are not touched");
+        assert!(!restrict(root.path()).unwrap(), "folders are left unchanged");
     }
 }

@@ -95,7 +95,7 @@ impl Appender {
                 tracing::warn!(
                     append.batch = items.len(),
                     error = %error,
-                    "the database refused a batch; trying each append alone"
+                    "the database rejected a batch; trying each append separately"
                 );
                 self.alone(items).await
             }
@@ -151,7 +151,7 @@ impl Appender {
                     }
                     self.signal.publish(notices);
                     if std::mem::take(&mut self.alarmed) {
-                        tracing::info!("appends are made again");
+                        tracing::info!("appends succeed again");
                     }
                     return Ok(outcomes);
                 }
@@ -172,7 +172,7 @@ impl Appender {
                     None => self.unwritten(error),
                 });
             }
-            tracing::warn!(append.batch = items.len(), error = %error, "an append failed; trying again");
+            tracing::warn!(append.batch = items.len(), error = %error, "an append failed; retrying");
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
@@ -184,7 +184,7 @@ impl Appender {
         if matches!(unwritten, AppendError::Damaged(_) | AppendError::ClockWrong(_))
             && !std::mem::replace(&mut self.alarmed, true)
         {
-            tracing::error!(error = %unwritten, "every append is rejected until this is set right");
+            tracing::error!(error = %unwritten, "every append is rejected until this is fixed");
         }
         unwritten
     }

@@ -32,7 +32,7 @@ impl Known {
             .find(|((found_kind, found), _)| same(found, id) && same(found_kind, kind))
             .map(|(_, (_, position))| Error::Damaged {
                 position: *position,
-                what: "its aggregate is spelled in another case, or with a space at the end",
+                what: "the case or the trailing spaces of its aggregate type or id were altered",
             })
     }
 }

@@ -21,7 +21,7 @@ pub enum AppendError {
     #[error("a claim is taken")]
     ClaimTaken,
     /// The queue is full; nothing was written.
-    #[error("overloaded: too many appends wait")]
+    #[error("overloaded: too many appends are waiting")]
     Overloaded,
     /// The process is shutting down; nothing was written.
     #[error("shutting down")]

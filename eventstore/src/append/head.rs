@@ -64,9 +64,9 @@ impl LockedHead {
             Some(Misfit::EventsBehind) => Err(Error::Damaged {
                 position: position.next(),
                 what: if self.was_moved_back(transaction).await? {
-                    "log_head was moved back: the log goes on behind it"
+                    "log_head was moved back: the log continues after it"
                 } else {
-                    "an event was added behind log_head"
+                    "an event was added after log_head"
                 },
             }),
         }
@@ -79,7 +79,7 @@ impl LockedHead {
             recorded_at,
         } = self.head;
         if position < Position::BEGINNING {
-            return Some(Misfit::At("log_head was moved to before the first event"));
+            return Some(Misfit::At("log_head was moved before the first event"));
         }
         if self.last > position {
             return Some(Misfit::EventsBehind);
@@ -98,11 +98,11 @@ impl LockedHead {
         };
         if hash != last_hash {
             Some(Misfit::At(
-                "log_head has another hash than the event at its position",
+                "log_head and the event at its position have different hashes",
             ))
         } else if recorded_at != last_time {
             Some(Misfit::At(
-                "log_head has another time than the event at its position",
+                "log_head and the event at its position have different times",
             ))
         } else {
             None

@@ -23,7 +23,7 @@ impl Thread {
             .thread_name("appends")
             .enable_all()
             .build()
-            .inspect_err(|error| tracing::warn!(%error, "the appends have no thread of their own"));
+            .inspect_err(|error| tracing::warn!(%error, "appends run without a dedicated thread"));
         Self(Arc::new(Inner(runtime.ok())))
     }
 

@@ -212,7 +212,7 @@ fn known(rows: &[Row]) -> Result<Known> {
         if let Some(claim) = row.get::<Option<Vec<u8>>, _>(0)? {
             let claim = claim.try_into().map_err(|_| Error::Damaged {
                 position: Position::BEGINNING,
-                what: "a claim that is not 32 bytes",
+                what: "a claim is not 32 bytes long",
             })?;
             known.holders.insert(Claim(claim), aggregate);
         } else {

@@ -60,12 +60,12 @@ pub(super) async fn connect(url: &str, options: DatabaseOptions) -> Result<(MySq
         .map_err(|_| Error::Timeout(options.acquire_timeout))??;
     if packet < SMALLEST_PACKET {
         return Err(Error::Url(format!(
-            "the server's max_allowed_packet is {packet} bytes, and at least {SMALLEST_PACKET} are needed: \
+            "the server's max_allowed_packet is {packet} bytes, but must be at least {SMALLEST_PACKET}: \
              SET GLOBAL max_allowed_packet = 16777216"
         )));
     }
     for option in &target.without_effect {
-        tracing::warn!("the option {option} of the database URL has no effect: every session sets its own");
+        tracing::warn!("the database URL option {option} has no effect: every session sets its own value");
     }
     let found = Packet::unknown();
     found.0.store(packet, Ordering::Relaxed);
@@ -170,8 +170,8 @@ fn refusal(error: sqlx::Error, options: &MySqlConnectOptions) -> Error {
             );
             let hint = match options.get_ssl_mode() {
                 MySqlSslMode::VerifyCa if of_the_name => {
-                    ". VERIFY_CA checks the name too, as VERIFY_IDENTITY does: connect by a name that the certificate has, or \
-                     give the server a certificate for this one"
+                    ". VERIFY_CA also checks the name, as VERIFY_IDENTITY does: connect to a name that is in the certificate, or \
+                     give the server a certificate for this name"
                 }
                 _ => "",
             };

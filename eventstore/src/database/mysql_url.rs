@@ -69,7 +69,7 @@ impl Target {
                 }
                 other => {
                     return Err(Error::Url(format!(
-                        "unknown option {:?}: known are ssl-mode, ssl-ca, ssl-cert, ssl-key and socket",
+                        "unknown option {:?}: supported options are ssl-mode, ssl-ca, ssl-cert, ssl-key and socket",
                         other.chars().take(40).collect::<String>()
                     )));
                 }
@@ -104,7 +104,7 @@ impl Target {
                 MySqlSslMode::Preferred | MySqlSslMode::Disabled => options.ssl_mode(MySqlSslMode::Disabled),
                 _ => {
                     return Err(Error::Url(
-                        "socket and ssl-mode exclude each other: a socket does not leave the machine"
+                        "socket and ssl-mode cannot be combined: a socket connection does not leave the machine"
                             .to_owned(),
                     ));
                 }
@@ -138,7 +138,7 @@ mod tests {
 
     fn refusal(url: &str) -> String {
         match Target::parse(url) {
-            Ok(_) => panic!("{url} is taken"),
+            Ok(_) => panic!("{url} is accepted"),
             Err(error) => error.to_string(),
         }
     }

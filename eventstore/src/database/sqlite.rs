@@ -41,7 +41,7 @@ pub(super) async fn connect(url: &str, options: DatabaseOptions) -> Result<Opene
         if options.create {
             sqlite_file::prepare(&path)
                 .await
-                .map_err(|error| Error::Url(format!("the file of {url} cannot be made ({error})")))?;
+                .map_err(|error| Error::Url(format!("the file of {url} cannot be created ({error})")))?;
         } else if !tokio::fs::try_exists(&path).await.unwrap_or(false) {
             return Err(Error::NoFile { path });
         }

@@ -39,10 +39,10 @@ fn restrict(file: &Path) {
         match private::restrict(path) {
             Ok(false) => {}
             Ok(true) => {
-                tracing::info!("other users of this machine could read {path_shown}, and no longer can");
+                tracing::info!("removed other users' access to {path_shown}");
             }
             Err(error) => {
-                tracing::warn!(%error, "other users of this machine may be able to read {path_shown}: expected mode 600");
+                tracing::warn!(%error, "other users of this machine may be able to read {path_shown}: it should have mode 600");
             }
         }
     }

@@ -42,7 +42,7 @@ pub fn strict_json(text: &str) -> serde_json::Result<Value> {
             if number.contains(['.', 'e', 'E']) {
                 if !is_exact(number) {
                     return Err(serde_json::Error::custom(
-                        "a number that loses precision as a double",
+                        "a number would lose precision as a double",
                     ));
                 }
             } else if !number.parse::<i64>().is_ok_and(is_small) {
@@ -53,7 +53,7 @@ pub fn strict_json(text: &str) -> serde_json::Result<Value> {
     Ok(value)
 }
 
-const TOO_LARGE: &str = "an integer beyond 2^53 - 1";
+const TOO_LARGE: &str = "an integer is beyond 2^53 - 1";
 
 fn is_small(integer: i64) -> bool {
     integer.unsigned_abs() <= LARGEST_INTEGER
@@ -123,7 +123,7 @@ impl Strict<'_> {
     /// Returns the reader for the values inside an array or object.
     fn inner<E: Error>(self) -> Result<Self, E> {
         let depth = self.depth.checked_sub(1);
-        let depth = depth.ok_or_else(|| E::custom("arrays and objects that are nested too deeply"))?;
+        let depth = depth.ok_or_else(|| E::custom("arrays and objects are nested too deeply"))?;
         Ok(Self { depth, ..self })
     }
 }
@@ -171,7 +171,7 @@ impl<'de> Visitor<'de> for Strict<'_> {
         self.doubles.set(true);
         Number::from_f64(value)
             .map(Value::Number)
-            .ok_or_else(|| E::custom("a number that is too large"))
+            .ok_or_else(|| E::custom("a number is too large"))
     }
 
     fn visit_str<E>(self, value: &str) -> Result<Value, E> {
@@ -197,7 +197,7 @@ impl<'de> Visitor<'de> for Strict<'_> {
         while let Some(name) = members.next_key::<String>()? {
             let value = members.next_value_seed(inner)?;
             if object.insert(name, value).is_some() {
-                return Err(A::Error::custom("two members of one name"));
+                return Err(A::Error::custom("two members have the same name"));
             }
         }
         Ok(object.into())

@@ -106,7 +106,7 @@ fn an_integer_that_a_double_may_hold_for_another_is_refused() {
         let value: Value = serde_json::from_str(inexact).unwrap();
         assert!(
             canonical(&value.to_string()).is_some(),
-            "as a double it is written so that it is read again"
+            "a double is written in a form that can be read"
         );
     }
     for text in [

@@ -245,7 +245,7 @@ pub(super) fn claim(row: &Row) -> Result<Claim> {
     let bytes: Vec<u8> = row.get(0)?;
     let digest = bytes.try_into().map_err(|_| Error::Damaged {
         position: Position::BEGINNING,
-        what: "a claim that is not 32 bytes",
+        what: "a claim is not 32 bytes long",
     })?;
     Ok(Claim(digest))
 }

@@ -128,12 +128,12 @@ async fn take(steps: Vec<Step>, capacity: usize, largest: usize) {
     let all = batches.concat();
     assert!(
         all.is_sorted_by(|one, next| one < next),
-        "in order, and none twice"
+        "items are in order and unique"
     );
     for one in asked {
         let batch = batches.iter().find(|batch| batch.contains(&one.item));
         if one.gone_in_time {
-            assert_eq!(batch, None, "nobody wants to know");
+            assert_eq!(batch, None, "an abandoned item is dropped");
             continue;
         }
         let answer = match one.task.await {
