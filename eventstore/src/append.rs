@@ -1,9 +1,10 @@
 //! Appending events: one transaction for all waiting appends.
 //!
-//! An auto-increment column assigns numbers at insert, but they become visible at commit. A reader that
-//! passes 8 before 7 commits never sees 7 (prooph/pdo-event-store#189, Marten#1629). Here, every append in
-//! every process locks the single row of `log_head` until its commit, so positions are gapless and in commit
-//! order. The lock allows one commit at a time, so the waiting appends of a process are committed together:
+//! An auto-increment column assigns numbers at insert, but the rows become visible only at commit. A reader
+//! that passes 8 before 7 commits never sees 7 (prooph/pdo-event-store#189, Marten#1629). Here, every append
+//! in every process locks the single row of `log_head` until its commit, so positions are gapless and in
+//! commit order. The lock allows one commit at a time, so the waiting appends of a process are committed
+//! together:
 //!
 //! ```text
 //! take all waiting appends -> begin, lock log_head, read the event at the head, expected sequences and claims (one round trip)
@@ -76,14 +77,14 @@ struct Prepared {
 }
 
 impl Append {
-    /// Prepares an append. The sequence of the first event states the expectation that the aggregate has
-    /// exactly `sequence − 1` events.
+    /// Prepares an append. The append expects the aggregate to have exactly `sequence − 1` events, where
+    /// `sequence` belongs to the first event.
     ///
     /// # Errors
     ///
-    /// [`AppendError::Invalid`] if there are no events or more than [`MAX_EVENTS`], if they are not
-    /// consecutive events of one aggregate with sequences from 1, or if an event exceeds a limit of
-    /// [`NewEvent`], [`MAX_EVENT_BYTES`] or [`MAX_EVENT_DEPTH`].
+    /// [`AppendError::Invalid`] if there are no events or more than [`MAX_EVENTS`], if a sequence is 0, if
+    /// they are not consecutive events of one aggregate, or if an event exceeds a limit of [`NewEvent`],
+    /// [`MAX_EVENT_BYTES`] or [`MAX_EVENT_DEPTH`].
     pub fn new(events: Vec<NewEvent>, claims: Vec<ClaimChange>) -> Result<Self, AppendError> {
         let Some(first) = events.first() else {
             return Err(AppendError::Invalid("no events"));
@@ -229,7 +230,7 @@ impl AppendQueue {
         answer
     }
 
-    /// Returns the number of waiting appends and its maximum.
+    /// Returns the number of waiting appends and the maximum.
     #[must_use]
     pub fn depth(&self) -> (usize, usize) {
         (self.coalescer.waiting(), self.coalescer.capacity())

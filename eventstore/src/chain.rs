@@ -92,7 +92,7 @@ impl Canonical {
         Ok(Self { prefix, sequence })
     }
 
-    /// Computes the canonical form of a recorded event again from its columns.
+    /// Recomputes the canonical form of a recorded event from its columns.
     ///
     /// # Errors
     ///

@@ -1,8 +1,8 @@
 //! Claims: values that at most one aggregate holds at a time.
 //!
 //! Claims are taken and released in the transaction of the append that changes them. The value itself is not
-//! stored, only a SHA-256 hash over its kind and the value. The hash is enough for comparison and adds no
-//! second copy of personal data.
+//! stored, only a SHA-256 hash of its kind and value. The hash is enough for comparison and avoids a second
+//! copy of personal data.
 
 pub mod table;
 
@@ -77,7 +77,7 @@ pub trait ClaimRules: Send + Sync + 'static {
     }
 }
 
-/// Rules without claims.
+/// Rules under which no event changes a claim.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct NoClaims;
 

@@ -40,7 +40,7 @@ impl Timestamp {
         self.0
     }
 
-    /// Converts the moment for chrono; `None` outside the years that chrono supports (±262,000).
+    /// Returns the moment as a chrono value; `None` outside the years that chrono supports (±262,000).
     #[must_use]
     pub const fn to_datetime(self) -> Option<DateTime<Utc>> {
         DateTime::from_timestamp_micros(self.0)

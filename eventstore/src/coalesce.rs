@@ -1,10 +1,10 @@
 //! Coalescing: waiting items are answered together.
 //!
 //! Callers queue items. A worker takes all waiting items, up to a maximum, answers them together, and
-//! repeats. It never waits for a batch to fill. Under light load a batch is one item. Under heavy load it
-//! grows to the items that arrived during the previous batch, so that more items share the fixed cost of a
-//! batch (a commit, a round trip). The worker only yields once before a batch, so that tasks of its runtime
-//! that are ready to queue an item can do so.
+//! repeats. It never waits for a batch to fill. Under light load a batch is one item. Under heavy load a
+//! batch contains the items that arrived during the previous batch, so that more items share its fixed cost
+//! (a commit, a round trip). Before a batch, the worker yields once, so that tasks of its runtime that are
+//! ready to queue an item can do so.
 //!
 //! - Order: items are taken in the order in which they arrive. A single worker also answers them in that
 //!   order.
@@ -24,7 +24,7 @@ use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// A worker's way to answer items together.
+/// A worker that answers items together.
 pub trait Batch: Send + 'static {
     /// Request of a caller.
     type Item: Send + 'static;
@@ -157,9 +157,9 @@ async fn work<B: Batch>(
             if any == 0 {
                 return;
             }
-            // Lets other runnable tasks go first, because some of them are about to queue an item. Otherwise,
-            // a worker that the first of many items wakes would take that item alone. A full batch has no
-            // room for more.
+            // Lets other runnable tasks run first, because some of them are about to queue an item.
+            // Otherwise, a worker that the first of many items wakes would take that item alone. A full batch
+            // has no room for more.
             if taken.len() < largest {
                 tokio::task::yield_now().await;
             }

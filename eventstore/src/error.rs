@@ -24,7 +24,7 @@ pub enum Error {
         /// Path of the missing file.
         path: PathBuf,
     },
-    /// The file of an SQLite database was deleted or replaced while it was open. Further writes are lost.
+    /// The file of an SQLite database was deleted or replaced while it was open. Writes to it are lost.
     #[error(
         "the database file {} was deleted or replaced while it was open: put it back, or restart this process",
         path.display()
@@ -228,7 +228,7 @@ impl Error {
             .is_some_and(|mysql| mysql.number() == 1049)
     }
 
-    /// Whether the database canceled the transaction because of others (deadlock, lock wait, busy) or because
+    /// Whether the database aborted the transaction because of others (deadlock, lock wait, busy) or because
     /// a node is leaving its cluster. The same transaction may succeed when it is run again.
     #[must_use]
     pub fn is_contention(&self) -> bool {

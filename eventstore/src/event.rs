@@ -185,7 +185,7 @@ pub struct RecordedEvent {
     #[serde(deserialize_with = "strict_value")]
     pub metadata: Value,
     /// Time of the append. It is not earlier than the time of the event before it, unless that time was too
-    /// far ahead.
+    /// far ahead of the clock.
     pub recorded_at: Timestamp,
     /// Link of the hash chain up to and including this event.
     pub hash: Hash,

@@ -6,8 +6,8 @@
 //! has taken over. Its writes are therefore also guarded by compare-and-set (see [`crate::subscription`]).
 //!
 //! Each process checks the expiry with its own clock. The clocks should agree to within a fraction of the
-//! lease, because a process whose clock is ahead takes over leases early. An expiry later than an owner could
-//! have set, with a clock up to 15 s ahead, is ignored.
+//! lease, because a process whose clock is ahead takes over leases early. An expiry is ignored if no owner
+//! could have set it with a clock up to 15 s ahead.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -82,7 +82,7 @@ impl Lease {
     /// [`crate::Error::Database`]. The lease is then not held.
     pub async fn hold(&mut self) -> Result<bool> {
         let now = self.clock.now();
-        // A later expiry means that the clock has been set back since. The row would then stay valid for as
+        // A later expiry means that the clock has been set back since. The lease would then seem valid for as
         // long as the clock was ahead.
         let believable = now + self.duration;
         if self

@@ -17,11 +17,11 @@ use crate::event::{Hash, Position};
 use crate::metrics::METRICS;
 use crate::signal::{Notice, Signal};
 
-/// How long the connection is kept without a batch, shorter than the server's idle timeout. After that it
-/// goes back to the pool, which tests a connection before it is reused.
+/// Maximum idle time of the kept connection, shorter than the server's idle timeout. After that, the
+/// connection goes back to the pool, which tests connections before reuse.
 const KEPT: Duration = Duration::from_secs(15);
 
-/// Timeout of one transaction. After it, the connection is closed.
+/// Timeout of one transaction, after which its connection is closed.
 const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(15);
 /// How long a batch is retried while the database is unavailable, counted from its first failure.
 const RETRY_FOR: Duration = Duration::from_secs(5);
@@ -35,8 +35,8 @@ struct InDoubt {
     hash: Hash,
     outcomes: Vec<Outcome>,
     notices: Vec<Notice>,
-    /// The database's error, if it rejected a statement that was sent with the commit. If nothing was
-    /// written, the batch is then not retried.
+    /// The database's error, if it rejected a statement that was sent with the commit. In that case, the
+    /// batch is not retried if nothing was written.
     refusal: Option<Arc<Error>>,
 }
 
@@ -60,7 +60,7 @@ impl Batch for Appender {
     type Answer = Outcome;
 
     async fn run(&mut self, items: Vec<Append>) -> Vec<Outcome> {
-        // A batch that panicked may have left this behind.
+        // A batch that panicked may have left this state behind.
         self.in_doubt = None;
         let (began, appends) = (Instant::now(), items.len());
         if self.used_at.elapsed() > KEPT {
@@ -110,8 +110,9 @@ fn refused(error: &Error) -> bool {
 }
 
 impl Appender {
-    /// Commits each of `items` in its own transaction. Once an item is [`AppendError::Unavailable`] because
-    /// of a lost connection or contention, the remaining items get the same error without being tried.
+    /// Commits each of `items` in its own transaction. Once an item fails with [`AppendError::Unavailable`]
+    /// because of a lost connection or contention, the remaining items get the same error without being
+    /// tried.
     async fn alone(&mut self, items: Vec<Append>) -> Vec<Outcome> {
         let mut outcomes = Vec::with_capacity(items.len());
         let mut lost: Option<AppendError> = None;
@@ -178,7 +179,7 @@ impl Appender {
         }
     }
 
-    /// Returns the reason why nothing was written. Logs a problem that an operator has to fix, once.
+    /// Returns the error of an append that wrote nothing. A problem that an operator must fix is logged once.
     fn unwritten(&mut self, error: Arc<Error>) -> AppendError {
         let unwritten = AppendError::unwritten(error);
         if matches!(unwritten, AppendError::Damaged(_) | AppendError::ClockWrong(_))

@@ -1,8 +1,8 @@
 //! The clock for appends, and how it is checked.
 //!
 //! A wrong time must not enter the log, because every later event would inherit it. MySQL and MariaDB return
-//! the database's time in the round trip that locks the head. SQLite only has the clock of this machine, so
-//! the clock is compared with the monotonic clock of the process, which cannot be set.
+//! the database's time in the round trip that locks the head. An SQLite database has no clock besides this
+//! machine's, so the clock is compared with the monotonic clock of the process, which cannot be set.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,8 +15,8 @@ use crate::metrics::METRICS;
 /// the same amount.
 pub const CLOCKS_APART: Duration = Duration::from_mins(5);
 
-/// How long a clock that was set must agree with the monotonic clock before it is trusted again. Resuming a
-/// suspended machine looks like setting the clock, and a clock must not stop appends forever.
+/// How long an adjusted clock must agree with the monotonic clock before it is trusted again. Suspending a
+/// machine looks like adjusting its clock, and a clock must not stop appends forever.
 const SETTLED_AFTER: Duration = Duration::from_mins(5);
 /// Maximum step that is trusted after [`SETTLED_AFTER`]: more than a time zone difference, less than a wrong
 /// year. After a larger step, the clock must be corrected or the process restarted.
@@ -92,21 +92,21 @@ impl CheckedClock {
     }
 }
 
-/// Compares the clock with the monotonic clock. Both advance at the same pace, so the time at which the
-/// monotonic clock was zero stays the same until the clock is set.
+/// State for comparing the clock with the monotonic clock. Both advance at the same pace, so the time at
+/// which the monotonic clock was zero stays the same until the clock is adjusted.
 #[derive(Debug)]
 struct Monotonic {
     /// Time at which the monotonic clock was zero, according to the clock at the last append.
     start: Timestamp,
     /// Earliest possible `start`, from the last event before the first append of this process.
     earliest: Timestamp,
-    /// `start` according to a clock that has been set since, and the monotonic time at which the change was
-    /// noticed.
+    /// `start` according to a clock that has been adjusted since, and the monotonic time at which the change
+    /// was noticed.
     set: Option<(Timestamp, Duration)>,
 }
 
 impl Monotonic {
-    /// Whether a clock that was set can now be trusted.
+    /// Whether an adjusted clock can now be trusted.
     fn believes(&mut self, start: Timestamp, elapsed: Duration) -> bool {
         let ahead = start.micros_after(self.start);
         // The clock was ahead when the process started, and has been corrected.

@@ -26,7 +26,7 @@ pub enum AppendError {
     /// The process is shutting down; nothing was written.
     #[error("shutting down")]
     ShutDown,
-    /// The log is damaged at its end; nothing was written.
+    /// The log is damaged where the append would continue; nothing was written.
     #[error("the append was rejected: {0}")]
     Damaged(Arc<Error>),
     /// The clock of this process is wrong; nothing was written.
@@ -67,7 +67,7 @@ impl AppendError {
 }
 
 impl AppendError {
-    /// Converts an error of the log for an append that wrote nothing.
+    /// Converts an error of the log into the error of an append that wrote nothing.
     pub(super) fn unwritten(error: Arc<Error>) -> Self {
         match &*error {
             Error::ClockWrong { .. } => Self::ClockWrong(error),

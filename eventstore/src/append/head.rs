@@ -1,4 +1,4 @@
-//! Locks the head of the log and checks it against the events before anything is appended.
+//! The locked head of the log, checked against the events before anything is appended.
 
 use crate::chain;
 use crate::clock::Timestamp;

@@ -2,7 +2,8 @@
 //!
 //! Under overload, a task on the shared runtime queues behind hundreds of requests that will only be
 //! rejected. A transaction would wait in that queue once for each round trip, while it holds the lock of the
-//! log. On its own thread, the operating system schedules the task as soon as the database has answered.
+//! log. With a dedicated thread, the operating system schedules the task as soon as the database has
+//! answered.
 
 use std::sync::Arc;
 
@@ -27,7 +28,7 @@ impl Thread {
         Self(Arc::new(Inner(runtime.ok())))
     }
 
-    /// Returns the runtime for the tasks of the appends.
+    /// Returns the handle of the runtime that runs append tasks.
     pub(super) fn handle(&self) -> Handle {
         self.0
             .0

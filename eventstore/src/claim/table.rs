@@ -1,6 +1,7 @@
 //! Comparison of the claims table with the log.
 //!
-//! Both are read by aggregate id, one page at a time, so memory use does not grow with their size.
+//! Both are read in the order of aggregate ids, one page at a time, so memory use does not grow with their
+//! size.
 
 mod page;
 mod rebuild;

@@ -1,4 +1,4 @@
-//! Connecting to MySQL and MariaDB: session settings, and errors that end the start.
+//! Connecting to MySQL and MariaDB: session settings, and startup errors that retrying cannot fix.
 
 use std::io::ErrorKind;
 use std::sync::Arc;

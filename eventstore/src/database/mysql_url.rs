@@ -69,7 +69,7 @@ impl Target {
                 }
                 other => {
                     return Err(Error::Url(format!(
-                        "unknown option {:?}: supported options are ssl-mode, ssl-ca, ssl-cert, ssl-key and socket",
+                        "unknown option {:?}: use ssl-mode, ssl-ca, ssl-cert, ssl-key or socket",
                         other.chars().take(40).collect::<String>()
                     )));
                 }
@@ -104,7 +104,7 @@ impl Target {
                 MySqlSslMode::Preferred | MySqlSslMode::Disabled => options.ssl_mode(MySqlSslMode::Disabled),
                 _ => {
                     return Err(Error::Url(
-                        "socket and ssl-mode cannot be combined: a socket connection does not leave the machine"
+                        "socket and ssl-mode cannot be combined: socket connections stay on the machine"
                             .to_owned(),
                     ));
                 }

@@ -4,7 +4,7 @@
 //! transaction holds its locks meanwhile. Statements that do not depend on each other's results are therefore
 //! sent to the server as one text. MySQL accepts values separately from the text only for a single statement,
 //! so the values are written into the text. Nothing is escaped: numbers are decimal, texts without quotes,
-//! backslashes and control characters are quoted, and all other values are hexadecimal. (With a binary log,
+//! backslashes or control characters are quoted, and all other values are hexadecimal. (With a binary log,
 //! MySQL also writes the values of prepared statements into their text before it runs them.)
 //!
 //! SQLite runs in the process and has no round trips. Its statements run one after the other, prepared.

@@ -60,7 +60,7 @@ impl Connection {
         self.unfinished = true;
     }
 
-    /// Begins a transaction on this connection. On SQLite, the connection must be one for writing.
+    /// Begins a transaction on this connection. On SQLite, it must be a connection for writing.
     ///
     /// # Errors
     ///

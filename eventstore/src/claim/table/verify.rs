@@ -24,7 +24,7 @@ pub struct ClaimsVerified {
     pub misfits: ClaimMisfits,
 }
 
-/// Compares the claims of all aggregates of a type with their events, both in one snapshot. `progress`
+/// Compares the claims of all aggregates of a type with their events, in a single snapshot. `progress`
 /// receives the number of compared aggregates.
 ///
 /// # Errors
