@@ -1,19 +1,20 @@
-//! Appending: one transaction for all that wait.
+//! Appending events: one transaction for all waiting appends.
 //!
-//! Numbers from an auto-increment column are given at insert and seen at commit, so a reader that passes 8
-//! before 7 commits loses 7 for ever (prooph/pdo-event-store#189, Marten#1629). Here one row, `log_head`, is
-//! locked by every append in every process until its commit, which makes positions gapless and in commit
-//! order. A lock costs one commit at a time, so the appends that wait in a process are committed together:
+//! An auto-increment column assigns numbers at insert, but the rows become visible only at commit. A reader
+//! that passes 8 before 7 commits never sees 7 (prooph/pdo-event-store#189, Marten#1629). Here, every append
+//! in every process locks the single row of `log_head` until its commit, so positions are gapless and in
+//! commit order. The lock allows one commit at a time, so the waiting appends of a process are committed
+//! together:
 //!
 //! ```text
-//! take all that wait -> begin, lock log_head, read the event that it names, expected sequences and claims (one round trip)
+//! take all waiting appends -> begin, lock log_head, read the event at the head, expected sequences and claims (one round trip)
 //! -> check the head and the clock, decide
 //! -> insert events and claims, move log_head, commit (one round trip) -> publish the signal -> answer each caller
 //! ```
 //!
-//! A conflict or a taken claim is decided in memory (`decide`), before anything is written, and fails alone.
-//! If a statement fails for a reason that only one item may have (a value that the database refuses), each
-//! item is tried in a transaction of its own.
+//! Conflicts and taken claims are detected in memory (`decide`) before anything is written, and only the
+//! affected append fails. If a statement fails for a reason that may apply to a single append, such as a
+//! value that the database rejects, each append is retried in its own transaction.
 
 mod appender;
 mod clock;
@@ -47,17 +48,18 @@ pub use clock::CLOCKS_APART;
 pub(crate) use clock::check as check_clock;
 pub use error::AppendError;
 
-/// The most events in one append.
+/// Maximum number of events in one append.
 pub const MAX_EVENTS: usize = 100;
-/// The most bytes of one event in canonical form.
+/// Maximum size of one event in canonical form, in bytes.
 pub const MAX_EVENT_BYTES: usize = 256 * 1024;
 /// Maximum number of nested arrays and objects in an event's payload or metadata.
 pub const MAX_EVENT_DEPTH: usize = DEPTH;
 
-/// The connections of a queue on MySQL: one, and one in its place while a broken one is being closed.
+/// Maximum number of MySQL connections of a queue: one, plus its replacement while a broken connection is
+/// being closed.
 const CONNECTIONS: u32 = 2;
 
-/// Events of one aggregate, to be appended together or not at all, with what they do to its claims.
+/// Events of one aggregate, appended together or not at all, and their changes to the aggregate's claims.
 #[derive(Debug, Clone)]
 pub struct Append {
     events: Vec<Prepared>,
@@ -75,14 +77,14 @@ struct Prepared {
 }
 
 impl Append {
-    /// Prepares an append. The first event's sequence says what is expected: that the aggregate has exactly
-    /// `sequence − 1` events.
+    /// Prepares an append. The append expects the aggregate to have exactly `sequence − 1` events, where
+    /// `sequence` belongs to the first event.
     ///
     /// # Errors
     ///
-    /// [`AppendError::Invalid`] if there are no events or more than [`MAX_EVENTS`], if they are not
-    /// consecutive events of one aggregate from sequence 1, or if a part of one is longer than a [`NewEvent`]
-    /// may be.
+    /// [`AppendError::Invalid`] if there are no events or more than [`MAX_EVENTS`], if a sequence is 0, if
+    /// they are not consecutive events of one aggregate, or if an event exceeds a limit of [`NewEvent`],
+    /// [`MAX_EVENT_BYTES`] or [`MAX_EVENT_DEPTH`].
     pub fn new(events: Vec<NewEvent>, claims: Vec<ClaimChange>) -> Result<Self, AppendError> {
         let Some(first) = events.first() else {
             return Err(AppendError::Invalid("no events"));
@@ -91,7 +93,7 @@ impl Append {
             return Err(AppendError::Invalid("too many events"));
         }
         if first.sequence == 0 {
-            return Err(AppendError::Invalid("sequences count from 1"));
+            return Err(AppendError::Invalid("sequences start at 1"));
         }
         let same_aggregate = |event: &NewEvent| {
             event.aggregate_id == first.aggregate_id && event.aggregate_type == first.aggregate_type
@@ -111,9 +113,9 @@ impl Append {
         })
     }
 
-    /// Says that the aggregate's id has just been made up, so that the log need not be asked whether it has
-    /// events. If it has, the log's own key refuses the batch, and the append is tried again alone, and asked
-    /// about.
+    /// Marks the aggregate's id as newly generated, so that the log is not asked whether the aggregate has
+    /// events. If it does, a unique key of the log rejects the batch, and the append is retried alone with
+    /// that check.
     #[must_use]
     pub const fn of_new_aggregate(mut self) -> Self {
         self.new_aggregate = true;
@@ -130,11 +132,11 @@ impl Prepared {
             || !short(&event.event_version, 16)
         {
             return Err(AppendError::Invalid(
-                "a name that is empty, too long or not ASCII",
+                "a type, id or version is empty, too long or not ASCII",
             ));
         }
         if deeper_than(MAX_EVENT_DEPTH, &event.payload) || deeper_than(MAX_EVENT_DEPTH, &event.metadata) {
-            return Err(AppendError::Invalid("an event that is nested too deeply"));
+            return Err(AppendError::Invalid("an event is nested too deeply"));
         }
         let (payload, metadata) = (event.payload.to_string(), event.metadata.to_string());
         let texts = Texts {
@@ -146,10 +148,10 @@ impl Prepared {
             payload: &payload,
         };
         let canonical = Canonical::of(&texts, event.sequence).map_err(|_| {
-            AppendError::Invalid("JSON that the log does not hold, such as an integer beyond 2⁵³ − 1")
+            AppendError::Invalid("an event has JSON that the log rejects, such as an integer beyond 2⁵³ − 1")
         })?;
         if canonical.len() > MAX_EVENT_BYTES {
-            return Err(AppendError::Invalid("an event that is too large"));
+            return Err(AppendError::Invalid("an event is too large"));
         }
         Ok(Self {
             event,
@@ -169,27 +171,27 @@ fn deeper_than(levels: usize, value: &Value) -> bool {
     }
 }
 
-/// Where an append went.
+/// Result of an append.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Appended {
-    /// The position of its first event.
+    /// Position of the first event.
     pub first: Position,
-    /// The position of its last event.
+    /// Position of the last event.
     pub last: Position,
-    /// When it was recorded.
+    /// Time at which the events were recorded.
     pub recorded_at: Timestamp,
 }
 
-/// The process's queue of appends. Cheap to clone.
+/// The append queue of a process. Cheap to clone.
 #[derive(Clone)]
 pub struct AppendQueue {
     coalescer: Coalescer<Appender>,
-    /// Kept for as long as anybody may append.
+    /// Keeps the thread alive while the queue exists.
     _thread: Option<Thread>,
 }
 
 impl AppendQueue {
-    /// Starts the queue. At most `capacity` appends wait, at most `largest` are committed together.
+    /// Starts the queue. At most `capacity` appends wait, and at most `largest` are committed together.
     #[must_use]
     pub fn start(
         database: Database,
@@ -198,7 +200,7 @@ impl AppendQueue {
         capacity: usize,
         largest: usize,
     ) -> Self {
-        // SQLite works on threads of its own anyway, and has one writer for all.
+        // SQLite connections run on their own threads, and all writes share one connection.
         let (thread, database) = match database.dialect() {
             Dialect::MySql => {
                 let thread = Thread::start();
@@ -215,7 +217,7 @@ impl AppendQueue {
         }
     }
 
-    /// Appends, and returns when it is durable.
+    /// Appends events and returns when they are durable.
     ///
     /// # Errors
     ///
@@ -228,20 +230,20 @@ impl AppendQueue {
         answer
     }
 
-    /// How many wait to be written, and how many may.
+    /// Returns the number of waiting appends and the maximum.
     #[must_use]
     pub fn depth(&self) -> (usize, usize) {
         (self.coalescer.waiting(), self.coalescer.capacity())
     }
 
-    /// Whether there is no room for one more.
+    /// Whether the queue has no room for another append.
     #[must_use]
     pub fn is_full(&self) -> bool {
         let (waiting, capacity) = self.depth();
         waiting >= capacity
     }
 
-    /// Refuses new appends, finishes those that wait, and returns.
+    /// Rejects new appends, finishes the waiting ones, and returns.
     pub async fn shutdown(&self) {
         self.coalescer.shutdown().await;
     }

@@ -1,13 +1,13 @@
 //! The hash chain.
 //!
-//! `hash(n) = SHA-256(hash(n − 1) ‖ canonical(n))`, where `hash(0)` is 32 zero bytes and `canonical(n)` is
-//! the RFC 8785 form of the JSON object with one member for every column of the event but `hash`:
-//! `aggregate_id`, `aggregate_type`, `event_type`, `event_version`, `metadata`, `payload`, `position`,
-//! `recorded_at` (microseconds since 1970, a number) and `sequence`. RFC 8785 makes the bytes independent of
-//! how a database keeps JSON: MySQL sorts the members by its own rule, MariaDB keeps the text.
+//! `hash(n) = SHA-256(hash(n − 1) ‖ canonical(n))`, where `hash(0)` is 32 zero bytes. `canonical(n)` is the
+//! RFC 8785 form of a JSON object with one member for each column of the event except `hash`: `aggregate_id`,
+//! `aggregate_type`, `event_type`, `event_version`, `metadata`, `payload`, `position`, `recorded_at`
+//! (microseconds since 1970, a number) and `sequence`. RFC 8785 makes the bytes independent of how a database
+//! stores JSON: MySQL sorts members by its own rule, MariaDB keeps the text.
 //!
-//! RFC 8785 reads every number as an IEEE 754 double, so that two integers beyond 2⁵³ − 1 could have one
-//! form; an append refuses them, and events say such values as strings.
+//! RFC 8785 treats every number as an IEEE 754 double, so two integers beyond 2⁵³ − 1 could have the same
+//! form. Appends reject such integers; events write them as strings.
 
 use serde::Serialize;
 use serde_json::Value;
@@ -17,21 +17,21 @@ use crate::clock::Timestamp;
 use crate::event::{Hash, Position, RecordedEvent};
 use crate::json::canonicalize;
 
-/// About how many bytes the names of an event take, and of its members.
+/// Approximate size of an event's type, id and member names, in bytes.
 const NAMES: usize = 256;
 
-/// The part of an event's canonical form that is known before its place in the log is: everything up to
+/// The part of an event's canonical form that does not depend on its place in the log: everything before
 /// `position`.
 ///
-/// RFC 8785 orders members by name, and the members that the append gives (`position`, `recorded_at`) and
-/// `sequence` sort last; so the costly part is made by the caller, outside the lock.
+/// RFC 8785 sorts members by name. The members set by the append (`position`, `recorded_at`) and `sequence`
+/// come last, so the caller computes the costly part before the lock is taken.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Canonical {
     prefix: Vec<u8>,
     sequence: u64,
 }
 
-/// The columns that the caller of an append gives, as text.
+/// The columns that the caller of an append provides, as text.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Texts<'a> {
     pub(crate) aggregate_id: &'a str,
@@ -53,7 +53,7 @@ pub(crate) enum NotCanonical {
 }
 
 impl Texts<'_> {
-    /// Writes the members that come first, and the brace before them.
+    /// Writes the opening brace and the members before `position`.
     pub(crate) fn write(&self, out: &mut Vec<u8>) -> Result<(), NotCanonical> {
         let names = [
             (r#"{"aggregate_id":"#, self.aggregate_id),
@@ -63,7 +63,7 @@ impl Texts<'_> {
         ];
         for (member, name) in names {
             out.extend_from_slice(member.as_bytes());
-            // RFC 8785 escapes in a string what `serde_json` does, in the same way.
+            // RFC 8785 escapes strings in the same way as `serde_json`.
             serde_json::to_writer(&mut *out, name).map_err(|_| NotCanonical::Name)?;
         }
         out.extend_from_slice(br#","metadata":"#);
@@ -73,7 +73,7 @@ impl Texts<'_> {
     }
 }
 
-/// The same as values, of an event that was read.
+/// The same columns of a recorded event, as values.
 #[derive(Serialize)]
 struct Content<'a> {
     aggregate_id: &'a str,
@@ -85,14 +85,14 @@ struct Content<'a> {
 }
 
 impl Canonical {
-    /// The canonical form of an event that is about to be appended, from the texts that the log will hold.
+    /// Returns the canonical form of an event to be appended, from the texts that the log will store.
     pub(crate) fn of(texts: &Texts<'_>, sequence: u64) -> Result<Self, NotCanonical> {
         let mut prefix = Vec::with_capacity(texts.metadata.len() + texts.payload.len() + NAMES);
         texts.write(&mut prefix)?;
         Ok(Self { prefix, sequence })
     }
 
-    /// The canonical form of a recorded event, made anew from its columns.
+    /// Recomputes the canonical form of a recorded event from its columns.
     ///
     /// # Errors
     ///
@@ -106,7 +106,7 @@ impl Canonical {
             metadata: &event.metadata,
             payload: &event.payload,
         })?;
-        // The closing brace; the members that come last are written by `bytes`.
+        // Removes the closing brace. `bytes` writes the last members.
         prefix.pop();
         Ok(Self {
             prefix,
@@ -114,14 +114,14 @@ impl Canonical {
         })
     }
 
-    /// How many bytes it has so far.
+    /// Returns the length of this part in bytes.
     #[must_use]
-    #[expect(clippy::len_without_is_empty, reason = "it is never empty")]
+    #[expect(clippy::len_without_is_empty, reason = "a canonical form is never empty")]
     pub fn len(&self) -> usize {
         self.prefix.len()
     }
 
-    /// The whole canonical form, once the event's place is known.
+    /// Returns the whole canonical form of the event at that place in the log.
     #[must_use]
     pub fn bytes(&self, position: Position, recorded_at: Timestamp) -> Vec<u8> {
         let mut bytes = self.prefix.clone();
@@ -129,21 +129,21 @@ impl Canonical {
         bytes
     }
 
-    /// The link that follows `previous` when the event is recorded there and then.
+    /// Returns the link after `previous` for the event at that place in the log.
     #[must_use]
     pub fn link(&self, previous: &Hash, position: Position, recorded_at: Timestamp) -> Hash {
         hash(previous, &self.bytes(position, recorded_at))
     }
 }
 
-/// Writes the members that come last behind those that come first.
+/// Appends the last members and the closing brace.
 pub(crate) fn write_tail(bytes: &mut Vec<u8>, position: Position, recorded_at: Timestamp, sequence: u64) {
     let recorded_at = recorded_at.as_micros();
     let tail = format!(r#","position":{position},"recorded_at":{recorded_at},"sequence":{sequence}}}"#);
     bytes.extend_from_slice(tail.as_bytes());
 }
 
-/// The link after `previous` of an event in its whole canonical form.
+/// Returns the link after `previous` for an event in its whole canonical form.
 pub(crate) fn hash(previous: &Hash, canonical: &[u8]) -> Hash {
     let mut sha = Sha256::new();
     sha.update(previous.0);
@@ -151,7 +151,7 @@ pub(crate) fn hash(previous: &Hash, canonical: &[u8]) -> Hash {
     Hash(sha.finalize().into())
 }
 
-/// Checks one recorded event against the link before it.
+/// Whether a recorded event follows the link before it.
 ///
 /// # Errors
 ///

@@ -1,7 +1,8 @@
 //! Claims: values that at most one aggregate holds at a time.
 //!
-//! A claim is taken and released in the transaction of the append that says so. The value itself is not
-//! stored, only SHA-256 over its kind and the value: enough to compare, and no second copy of personal data.
+//! Claims are taken and released in the transaction of the append that changes them. The value itself is not
+//! stored, only a SHA-256 hash of its kind and value. The hash is enough for comparison and avoids a second
+//! copy of personal data.
 
 pub mod table;
 
@@ -13,24 +14,24 @@ use sha2::{Digest, Sha256};
 use crate::database::Session;
 use crate::error::Result;
 
-/// A unique value, hashed.
+/// The hash of a unique value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Claim(pub(crate) [u8; 32]);
 
 impl Claim {
-    /// The claim on `value` among the values of that `kind`. Whoever calls brings equal values into one form
-    /// first.
+    /// Returns the claim on `value` among values of that `kind`. The caller normalizes `value` so that equal
+    /// values have the same form.
     #[must_use]
     pub fn on(kind: &str, value: &str) -> Self {
         let mut sha = Sha256::new();
         sha.update(kind.as_bytes());
-        // A kind has no NUL byte, so no two pairs of kind and value run into the same bytes.
+        // A kind has no NUL byte, so different pairs of kind and value never produce the same bytes.
         sha.update([0]);
         sha.update(value.as_bytes());
         Self(sha.finalize().into())
     }
 
-    /// The id of the aggregate that holds it at the moment, if one does.
+    /// Returns the id of the aggregate that currently holds the claim, if any.
     ///
     /// # Errors
     ///
@@ -46,37 +47,37 @@ impl Claim {
     }
 }
 
-/// What an event does to the claims of its aggregate.
+/// A change that an event makes to the claims of its aggregate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ClaimChange {
-    /// The aggregate takes the claim; the append fails if another one holds it.
+    /// The aggregate takes the claim. The append fails if another aggregate holds it.
     Take(Claim),
-    /// The aggregate gives up that claim, if it holds it.
+    /// The aggregate releases the claim, if it holds it.
     Release(Claim),
-    /// The aggregate gives up all that it holds.
+    /// The aggregate releases all its claims.
     ReleaseAll,
 }
 
-/// Tells what an event does to the claims of its aggregate.
+/// Rules for how events change the claims of their aggregates.
 pub trait ClaimRules: Send + Sync + 'static {
-    /// The changes that come with `event`, in order.
+    /// Returns the changes that `event` makes, in order.
     ///
     /// # Errors
     ///
-    /// If the event cannot be read; then it is not appended.
+    /// If the event cannot be read. The event is then not appended.
     fn changes(
         &self,
         event: &SerializedEvent,
     ) -> std::result::Result<Vec<ClaimChange>, Box<dyn std::error::Error + Send + Sync>>;
 
-    /// The claim that an older version of the rules took with `event`, where it is another one than today:
-    /// the aggregate may hold either.
+    /// Returns the claim that an older version of the rules took for `event`, if it differs from the current
+    /// claim. The aggregate may hold either.
     fn older(&self, _event: &SerializedEvent) -> Option<Claim> {
         None
     }
 }
 
-/// No event claims anything.
+/// Rules under which no event changes a claim.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct NoClaims;
 
@@ -89,7 +90,7 @@ impl ClaimRules for NoClaims {
     }
 }
 
-/// The claims that an aggregate holds after `changes`, the first of them from when it had none.
+/// Returns the claims that an aggregate holds after `changes`, starting with no claims.
 #[must_use]
 pub fn held<'c>(changes: impl IntoIterator<Item = &'c ClaimChange>) -> BTreeSet<Claim> {
     let mut held = BTreeSet::new();
@@ -107,8 +108,8 @@ pub fn held<'c>(changes: impl IntoIterator<Item = &'c ClaimChange>) -> BTreeSet<
     held
 }
 
-/// `changes`, with each claim named that is given up, since the changes `before` say which the aggregate has
-/// taken. Another claim that the table shows as the aggregate's is not its own, and not given up.
+/// Returns `changes` with every released claim listed explicitly. The changes `before` determine the claims
+/// that the aggregate has taken. Other claims that the table assigns to the aggregate are not released.
 pub(crate) fn exactly(before: &[ClaimChange], changes: Vec<ClaimChange>) -> Vec<ClaimChange> {
     let mut held = held(before);
     let mut exact = Vec::with_capacity(changes.len());

@@ -1,7 +1,7 @@
-//! Time, passed in.
+//! Clocks and timestamps.
 //!
-//! Nothing in the workspace asks the operating system for the time but [`SystemClock`]; tests pass a
-//! [`ManualClock`] and set it.
+//! Only [`SystemClock`] reads the operating system's clock. All other code in the workspace receives a
+//! [`Clock`]; tests pass a [`ManualClock`] and set it.
 
 use std::fmt;
 use std::ops::{Add, Sub};
@@ -15,9 +15,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 /// A moment in UTC, in whole microseconds since 1970-01-01T00:00:00Z.
 ///
-/// Stored as a `BIGINT`, the same on every database, and shown as RFC 3339 with six decimals. Events are
-/// recorded from [`Timestamp::EARLIEST`] to [`Timestamp::LATEST`], the years that RFC 3339 can write and
-/// every reader can read.
+/// It is stored as a `BIGINT` on every database and displayed as RFC 3339 with six decimals. Events are
+/// recorded from [`Timestamp::EARLIEST`] to [`Timestamp::LATEST`], the range of years that RFC 3339 can write
+/// and every reader can read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, sqlx::Type)]
 #[sqlx(transparent)]
 pub struct Timestamp(i64);
@@ -28,37 +28,37 @@ impl Timestamp {
     /// 9999-12-31T23:59:59.999999Z, the latest moment at which an event can be recorded.
     pub const LATEST: Self = Self(253_402_300_799_999_999);
 
-    /// The moment that many microseconds after 1970-01-01T00:00:00Z.
+    /// Returns the moment `micros` microseconds after 1970-01-01T00:00:00Z.
     #[must_use]
     pub const fn from_micros(micros: i64) -> Self {
         Self(micros)
     }
 
-    /// Microseconds since 1970-01-01T00:00:00Z.
+    /// Returns the microseconds since 1970-01-01T00:00:00Z.
     #[must_use]
     pub const fn as_micros(self) -> i64 {
         self.0
     }
 
-    /// The same moment for chrono; `None` beyond the years that chrono can hold (±262,000).
+    /// Returns the moment as a chrono value; `None` outside the years that chrono supports (±262,000).
     #[must_use]
     pub const fn to_datetime(self) -> Option<DateTime<Utc>> {
         DateTime::from_timestamp_micros(self.0)
     }
 
-    /// How many microseconds after `other` this moment is; negative if it is before it.
+    /// Returns the microseconds from `other` to this moment; negative if this moment is earlier.
     #[must_use]
     pub const fn micros_after(self, other: Self) -> i64 {
         self.0.saturating_sub(other.0)
     }
 
-    /// Whether an event can be recorded at this moment: whether it is within the years 1 to 9999.
+    /// Whether an event can be recorded at this moment, that is, within the years 1 to 9999.
     #[must_use]
     pub fn is_recordable(self) -> bool {
         (Self::EARLIEST..=Self::LATEST).contains(&self)
     }
 
-    /// How long after `earlier` this moment is; zero if it is not after it.
+    /// Returns the time from `earlier` to this moment; zero if this moment is not later.
     #[must_use]
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_micros(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
@@ -102,20 +102,20 @@ impl fmt::Display for Timestamp {
     }
 }
 
-/// A text is not a moment.
+/// Error for a text that is not a valid moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
     "expected a moment in the years 0001 to 9999, such as 2026-11-24T06:51:04Z or 2026-11-24T07:51:04.123456+01:00"
 )]
 pub struct TimestampError;
 
-/// Reads RFC 3339 as people and query strings write it, in any offset. Digits beyond microseconds are cut
-/// off.
+/// Parses RFC 3339 with the variants that people and query strings use, in any offset. Digits beyond
+/// microseconds are truncated.
 ///
 /// - Date and time are separated by `T`, `t`, a space or `+`, which is how a query string encodes a space.
-/// - The offset is `Z`, `z` or hours and minutes after `+`, `-`, a minus sign (U+2212) or a space, which is
+/// - The offset is `Z`, `z`, or hours and minutes after `+`, `-`, a minus sign (U+2212) or a space, which is
 ///   how a query string decodes a `+`.
-/// - A leap second, 23:59:60 in UTC, is read as the second after it, as POSIX counts time.
+/// - A leap second, 23:59:60 in UTC, is read as the second after it, as in POSIX time.
 impl FromStr for Timestamp {
     type Err = TimestampError;
 
@@ -126,7 +126,7 @@ impl FromStr for Timestamp {
         let moment = DateTime::parse_from_rfc3339(&format!("{date}T{time}"))
             .map_err(|_| TimestampError)?
             .to_utc();
-        // chrono takes second 60 of every minute, as nanoseconds beyond a second.
+        // chrono accepts second 60 in every minute, as nanoseconds beyond a second.
         let is_leap_second = moment.nanosecond() >= 1_000_000_000;
         if is_leap_second && (moment.hour(), moment.minute()) != (23, 59) {
             return Err(TimestampError);
@@ -143,7 +143,7 @@ impl Serialize for Timestamp {
     }
 }
 
-/// Reads a moment as it is shown, and in no other spelling.
+/// Accepts only the form in which a moment is displayed.
 impl<'de> Deserialize<'de> for Timestamp {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
@@ -156,10 +156,11 @@ impl<'de> Deserialize<'de> for Timestamp {
 
 /// A source of the current time.
 pub trait Clock: fmt::Debug + Send + Sync + 'static {
-    /// The current time.
+    /// Returns the current time.
     fn now(&self) -> Timestamp;
 
-    /// The time since some moment of this process, by a clock that is never set: what pauses are measured by.
+    /// Returns the time since a fixed moment of this process, by a clock that is never set. Use it to measure
+    /// durations.
     fn monotonic(&self) -> Duration {
         static BEGINNING: LazyLock<Instant> = LazyLock::new(Instant::now);
         BEGINNING.elapsed()
@@ -171,7 +172,7 @@ pub trait Clock: fmt::Debug + Send + Sync + 'static {
 pub struct SystemClock;
 
 impl SystemClock {
-    /// The operating system's clock, ready to be shared.
+    /// Returns the operating system's clock, ready to be shared.
     #[must_use]
     pub fn shared() -> Arc<dyn Clock> {
         Arc::new(Self)
@@ -181,14 +182,14 @@ impl SystemClock {
 impl Clock for SystemClock {
     #[expect(
         clippy::disallowed_methods,
-        reason = "this is the one place that asks the operating system"
+        reason = "only this clock reads the time of the operating system"
     )]
     fn now(&self) -> Timestamp {
         Utc::now().into()
     }
 }
 
-/// A clock that stands still until it is moved, for tests.
+/// A clock for tests that changes only when it is set or advanced.
 #[derive(Debug, Default)]
 pub struct ManualClock {
     now: AtomicI64,
@@ -196,7 +197,7 @@ pub struct ManualClock {
 }
 
 impl ManualClock {
-    /// A clock that stands at `now`.
+    /// Creates a clock set to `now`.
     #[must_use]
     pub fn at(now: Timestamp) -> Arc<Self> {
         let clock = Self::default();
@@ -204,12 +205,12 @@ impl ManualClock {
         Arc::new(clock)
     }
 
-    /// Sets the clock, forwards or backwards. No time passes.
+    /// Sets the clock forward or backward. The monotonic time does not change.
     pub fn set(&self, now: Timestamp) {
         self.now.store(now.0, Ordering::SeqCst);
     }
 
-    /// Lets time pass.
+    /// Advances both the clock and the monotonic time.
     pub fn advance(&self, by: Duration) {
         self.set(self.now() + by);
         let by = u64::try_from(by.as_micros()).unwrap_or(u64::MAX);

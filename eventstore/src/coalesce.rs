@@ -1,17 +1,19 @@
-//! Coalescing: what waits is answered together.
+//! Coalescing: waiting items are answered together.
 //!
-//! Callers queue items; a worker takes all that wait, up to a bound, answers them in one go, and takes again.
-//! Nobody waits for a batch to fill: under light load a batch is one item, under heavy load it grows to what
-//! arrived while the one before was at work, and the fixed cost of a batch (a commit, a round trip) is shared
-//! by more and more. Only those tasks of the worker's own runtime that could ask at this very moment, if they
-//! had a core, are let in first.
+//! Callers queue items. A worker takes all waiting items, up to a maximum, answers them together, and
+//! repeats. It never waits for a batch to fill. Under light load a batch is one item. Under heavy load a
+//! batch contains the items that arrived during the previous batch, so that more items share its fixed cost
+//! (a commit, a round trip). Before a batch, the worker yields once, so that tasks of its runtime that are
+//! ready to queue an item can do so.
 //!
-//! - Order: items are taken in the order they came. With one worker they are also answered in it.
-//! - Bounds: at most `capacity` items wait; one more is refused at once with [`Rejected::Overloaded`].
-//! - A caller who goes away before its item is taken costs nothing: the item is dropped. Later, the batch
-//!   goes on.
-//! - A panic in a batch rejects that batch's callers and no others.
-//! - [`Coalescer::shutdown`] refuses new items and answers all that wait.
+//! - Order: items are taken in the order in which they arrive. A single worker also answers them in that
+//!   order.
+//! - Limits: at most `capacity` items wait. Further items are rejected immediately with
+//!   [`Rejected::Overloaded`].
+//! - If a caller goes away before its item is taken, the item is dropped. If it goes away later, the batch
+//!   continues.
+//! - A panic in a batch rejects only the callers of that batch.
+//! - [`Coalescer::shutdown`] rejects new items and answers all waiting items.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -22,28 +24,28 @@ use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// Answers items together.
+/// A worker that answers items together.
 pub trait Batch: Send + 'static {
-    /// What callers ask.
+    /// Request of a caller.
     type Item: Send + 'static;
-    /// What they get.
+    /// Answer to a caller.
     type Answer: Send + 'static;
 
-    /// Answers `items`, which are never none: one answer for each, in the same order. An item that gets no
-    /// answer is [`Rejected::Failed`].
+    /// Answers `items`, which is never empty, with one answer for each item in the same order. An item
+    /// without an answer is [`Rejected::Failed`].
     fn run(&mut self, items: Vec<Self::Item>) -> impl Future<Output = Vec<Self::Answer>> + Send;
 }
 
-/// Why an item got no answer.
+/// The reason why an item got no answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Rejected {
-    /// As many items wait as may; nothing was done.
+    /// The queue is full; nothing was done.
     #[error("overloaded: the queue is full")]
     Overloaded,
     /// The service is shutting down; nothing was done.
     #[error("shutting down")]
     ShutDown,
-    /// The batch failed without an answer; what it did is open.
+    /// The batch failed without an answer. Its effects are unknown.
     #[error("the batch failed")]
     Failed,
 }
@@ -68,14 +70,14 @@ impl<B: Batch> Clone for Coalescer<B> {
 }
 
 impl<B: Batch> Coalescer<B> {
-    /// As [`Coalescer::start_on`], on the present runtime.
+    /// As [`Coalescer::start_on`], on the current runtime.
     #[must_use]
     pub fn start(batches: impl IntoIterator<Item = B>, capacity: usize, largest: usize) -> Self {
         Self::start_on(&Handle::current(), batches, capacity, largest)
     }
 
-    /// Starts one worker for each of `batches` on that runtime. At most `capacity` items wait (1 or more),
-    /// and at most `largest` (1 or more) are answered together.
+    /// Starts one worker on `runtime` for each of `batches`. At most `capacity` items (1 or more) wait, and
+    /// at most `largest` items (1 or more) are answered together.
     #[must_use]
     pub fn start_on(
         runtime: &Handle,
@@ -114,19 +116,19 @@ impl<B: Batch> Coalescer<B> {
         answer.await.map_err(|_| Rejected::Failed)
     }
 
-    /// How many items wait.
+    /// Returns the number of waiting items.
     #[must_use]
     pub fn waiting(&self) -> usize {
         self.queue.max_capacity() - self.queue.capacity()
     }
 
-    /// How many items may wait.
+    /// Returns the maximum number of waiting items.
     #[must_use]
     pub fn capacity(&self) -> usize {
         self.queue.max_capacity()
     }
 
-    /// Refuses new items, answers those that wait, and returns when the workers have ended.
+    /// Rejects new items, answers the waiting items, and returns when the workers have ended.
     pub async fn shutdown(&self) {
         self.stop.cancel();
         self.workers.wait().await;
@@ -146,7 +148,7 @@ async fn work<B: Batch>(
             let any = tokio::select! {
                 biased;
                 () = stop.cancelled(), if !items.is_closed() => {
-                    // What waits is still taken; `recv_many` says 0 when there is no more.
+                    // Waiting items are still taken. `recv_many` returns 0 after the last one.
                     items.close();
                     continue;
                 }
@@ -155,9 +157,9 @@ async fn work<B: Batch>(
             if any == 0 {
                 return;
             }
-            // The tasks that can run now do so before this one goes on, and some of them are about to ask.
-            // Without that, a worker that is woken by the first of many takes it alone. A full batch has no
-            // room for them.
+            // Lets other runnable tasks run first, because some of them are about to queue an item.
+            // Otherwise, a worker that the first of many items wakes would take that item alone. A full batch
+            // has no room for more.
             if taken.len() < largest {
                 tokio::task::yield_now().await;
             }
@@ -173,11 +175,11 @@ async fn work<B: Batch>(
             continue;
         }
         let Ok(answers) = AssertUnwindSafe(batch.run(asked)).catch_unwind().await else {
-            tracing::error!("a batch panicked; its callers are told that it failed");
+            tracing::error!("a batch panicked; its callers get an error");
             continue;
         };
         for (reply, answer) in replies.into_iter().zip(answers) {
-            // A caller who has gone away does not want the answer.
+            // A caller that has gone away needs no answer.
             drop(reply.send(answer));
         }
     }

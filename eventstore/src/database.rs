@@ -1,11 +1,11 @@
-//! One way to talk to MySQL, MariaDB and SQLite.
+//! A common interface to MySQL, MariaDB and SQLite.
 //!
-//! Both sqlx drivers stand behind a few enums, so that a statement that the dialects share is written once:
+//! A few enums wrap the two sqlx drivers, so a statement that the dialects share is written once:
 //! `connection.query("SELECT … WHERE id = ?").bind(id).fetch_all().await`. sqlx's own `Any` driver has no
-//! JSON, reads MySQL's `TEXT` as bytes and hides the pools that mysql-es and sqlite-es want.
+//! JSON, reads MySQL's `TEXT` as bytes, and hides the pools that mysql-es and sqlite-es need.
 //!
-//! SQLite has one writer at a time, so it gets two pools: one connection that writes, in turn, and some that
-//! read.
+//! SQLite has one writer at a time, so it has two pools: one with a single connection for writing, and one
+//! with several for reading.
 
 mod lent;
 mod mysql;
@@ -35,22 +35,21 @@ pub use query::{Bind, Column, Query, Row, in_list, padded};
 pub use script::{Script, Value};
 pub use session::{Connection, Session, Transaction};
 
-/// Statements kept prepared on each connection. Batches vary in length, and each length is a statement of its
-/// own.
+/// Number of prepared statements cached for each connection. Batches vary in length, and each length is a
+/// separate statement.
 const PREPARED_STATEMENTS: usize = 1024;
 
-/// How long a statement waits for a lock that another connection holds.
+/// How long a statement waits for a lock held by another connection.
 const LOCK_WAIT: Duration = Duration::from_secs(10);
 
-/// The pause before a busy SQLite file is opened again.
+/// Pause before opening a busy SQLite file again.
 const BUSY_PAUSE: Duration = Duration::from_millis(20);
 
-/// How long connections that are in use are waited for when a database is closed, and how often they are
-/// looked at.
+/// How long closing a database waits for connections in use, and the pause between checks.
 const CLOSING: Duration = Duration::from_secs(10);
 const CLOSING_PAUSE: Duration = Duration::from_millis(2);
 
-/// A kind of SQL.
+/// An SQL dialect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Dialect {
     /// MySQL 8.4 and later, MariaDB 10.6 and later.
@@ -60,8 +59,8 @@ pub enum Dialect {
 }
 
 impl Dialect {
-    /// What follows a `SELECT` that takes the rows for the rest of the transaction. SQLite takes the whole
-    /// database at `BEGIN IMMEDIATE` instead.
+    /// Returns the suffix of a `SELECT` that locks its rows until the transaction ends. SQLite locks the
+    /// whole database at `BEGIN IMMEDIATE` instead.
     #[must_use]
     pub const fn for_update(self) -> &'static str {
         match self {
@@ -70,7 +69,7 @@ impl Dialect {
         }
     }
 
-    /// As [`Dialect::for_update`], passing over the rows that another transaction has taken.
+    /// As [`Dialect::for_update`], but skips rows that another transaction has locked.
     #[must_use]
     pub const fn for_update_skip_locked(self) -> &'static str {
         match self {
@@ -79,9 +78,9 @@ impl Dialect {
         }
     }
 
-    /// What follows the name of a table that is read in the order of its primary key. MySQL would at times
-    /// rather find all rows by the beginning of another index and sort them, in particular where they are
-    /// about a thousand.
+    /// Returns the suffix of a table name that makes the query read in primary key order. MySQL sometimes
+    /// prefers to find all rows by a prefix of another index and sort them, in particular for about a
+    /// thousand rows.
     #[must_use]
     pub const fn by_primary_key(self) -> &'static str {
         match self {
@@ -90,7 +89,7 @@ impl Dialect {
         }
     }
 
-    /// The words that begin an `INSERT` which leaves rows alone that are there already.
+    /// Returns the start of an `INSERT` that leaves existing rows unchanged.
     #[must_use]
     pub const fn insert_ignore(self) -> &'static str {
         match self {
@@ -100,18 +99,18 @@ impl Dialect {
     }
 }
 
-/// How to open a database.
+/// Options for opening a database.
 #[derive(Debug, Clone, Copy)]
 pub struct DatabaseOptions {
-    /// The most connections at a time, 1 or more.
+    /// Maximum number of connections, 1 or more.
     pub connections: u32,
-    /// How long to wait for a free connection, or for a new one.
+    /// How long to wait for a free or new connection.
     pub acquire_timeout: Duration,
-    /// How long MySQL keeps a connection that says nothing, in whole seconds from 1. A process that is gone
-    /// without a word (a machine without power, a network cut in two, a suspended process) would otherwise
-    /// hold the locks of its transaction for hours, and `log_head`'s stops every append everywhere.
+    /// How long MySQL keeps an idle connection, in whole seconds from 1. Otherwise, a process that disappears
+    /// (a power failure, a network partition, a suspended process) would hold the locks of its transaction
+    /// for hours. The lock on `log_head` stops every append in every process.
     pub silence: Duration,
-    /// Whether an SQLite file and its folder are created if they do not exist.
+    /// Whether a missing SQLite file and its folder are created.
     pub create: bool,
 }
 
@@ -126,7 +125,7 @@ impl Default for DatabaseOptions {
     }
 }
 
-/// A database, opened. Cheap to clone.
+/// An open database. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Database {
     pools: Pools,
@@ -142,13 +141,13 @@ enum Pools {
     Sqlite {
         writer: SqlitePool,
         readers: SqlitePool,
-        /// None for a database in memory.
+        /// `None` for an in-memory database.
         file: Option<Arc<DatabaseFile>>,
     },
 }
 
 impl Database {
-    /// The connections that are open, by pool: its name, how many of them are in use, and how many there are.
+    /// Returns for each pool its name, the number of connections in use, and the number of open connections.
     #[must_use]
     pub fn connections(&self) -> Vec<(&'static str, usize, usize)> {
         fn of<D: sqlx::Database>(name: &'static str, pool: &sqlx::Pool<D>) -> (&'static str, usize, usize) {
@@ -167,10 +166,9 @@ impl Database {
     ///
     /// # Errors
     ///
-    /// Waiting does not fix [`Error::Url`], if the URL is of neither kind or has an option that is not known,
-    /// nor [`Error::Tls`], if the server's certificate is not trusted. [`Error::NoFile`] if an SQLite file
-    /// does not exist and is not to be created; [`Error::Database`] and [`Error::Timeout`] if the database
-    /// cannot be reached.
+    /// [`Error::Url`] if the URL has another scheme or an unknown option, and [`Error::Tls`] if the server's
+    /// certificate is not trusted. Retrying fixes neither. [`Error::NoFile`] if an SQLite file does not exist
+    /// and must not be created. [`Error::Database`] and [`Error::Timeout`] if the database cannot be reached.
     pub async fn connect(url: &str, options: DatabaseOptions) -> Result<Self> {
         let pools = if url.starts_with("mysql:") || url.starts_with("mariadb:") {
             let (pool, packet) = mysql::connect(url, options).await?;
@@ -197,18 +195,19 @@ impl Database {
         })
     }
 
-    /// Creates the database that a MySQL URL names, if it does not exist. (An SQLite database is created when
-    /// it is opened.)
+    /// Creates the database of a MySQL URL if it does not exist. (An SQLite database is created when it is
+    /// opened.)
     ///
     /// # Errors
     ///
-    /// [`Error::Database`], such as for a user without the right to; those of [`Database::connect`].
+    /// [`Error::Database`], for example if the user lacks the privilege, and the errors of
+    /// [`Database::connect`].
     pub async fn create(url: &str) -> Result<()> {
         mysql::create(url, DatabaseOptions::default()).await
     }
 
-    /// The same database with so many connections apart from the others, each of which is opened in the
-    /// runtime that first uses it. SQLite has one writer, and so nothing apart.
+    /// Returns the same database with a separate pool of at most `connections` connections. Each connection
+    /// is opened in the runtime that first uses it. SQLite has one writer, so its pools stay shared.
     #[must_use]
     pub fn apart(&self, connections: u32) -> Self {
         let pools = match &self.pools {
@@ -228,7 +227,7 @@ impl Database {
         }
     }
 
-    /// Which SQL it speaks.
+    /// Returns the SQL dialect of the database.
     #[must_use]
     pub const fn dialect(&self) -> Dialect {
         match self.pools {
@@ -237,11 +236,11 @@ impl Database {
         }
     }
 
-    /// A connection to read with.
+    /// Returns a connection for reading.
     ///
     /// # Errors
     ///
-    /// [`Error::Database`] if there is none within the time allowed; [`Error::FileLost`].
+    /// [`Error::Database`] if no connection becomes available before the timeout; [`Error::FileLost`].
     pub async fn reader(&self) -> Result<Connection> {
         Ok(match &self.pools {
             Pools::MySql { pool, packet } => {
@@ -253,11 +252,11 @@ impl Database {
         })
     }
 
-    /// A connection to write with.
+    /// Returns a connection for writing.
     ///
     /// # Errors
     ///
-    /// [`Error::Database`] if there is none within the time allowed; [`Error::FileLost`].
+    /// [`Error::Database`] if no connection becomes available before the timeout; [`Error::FileLost`].
     pub async fn writer(&self) -> Result<Connection> {
         match &self.pools {
             Pools::MySql { .. } => self.reader().await,
@@ -267,8 +266,8 @@ impl Database {
         }
     }
 
-    /// Lends connections to a library that wants a pool: what it does takes as long as a statement may, and a
-    /// connection that it leaves in the middle of something is used by nobody again.
+    /// Lends connections to a library that needs a pool. The library's work has the same timeout as a
+    /// statement. A connection on which the work was interrupted is never reused.
     ///
     /// # Errors
     ///
@@ -277,25 +276,25 @@ impl Database {
         self.lent.lend(&self.pools, work).await
     }
 
-    /// Begins a transaction that may write. It is rolled back when it is dropped without a commit.
+    /// Begins a transaction that may write. It is rolled back if it is dropped without a commit.
     ///
     /// # Errors
     ///
-    /// [`Error::Database`] if no connection is had within the time allowed.
+    /// [`Error::Database`] if no connection becomes available before the timeout.
     pub async fn begin(&self) -> Result<Transaction<'static>> {
         Transaction::begin(Held::Own(self.writer().await?)).await
     }
 
-    /// Begins a transaction that reads, and sees one moment of the whole database until it ends.
+    /// Begins a transaction for reading. It sees a snapshot of the whole database until it ends.
     ///
     /// # Errors
     ///
-    /// [`Error::Database`] if no connection is had within the time allowed.
+    /// [`Error::Database`] if no connection becomes available before the timeout.
     pub async fn snapshot(&self) -> Result<Transaction<'static>> {
         Transaction::snapshot(Held::Own(self.reader().await?)).await
     }
 
-    /// The MySQL pool, if it is one.
+    /// Returns the MySQL pool; `None` for SQLite.
     #[must_use]
     pub const fn mysql(&self) -> Option<&MySqlPool> {
         match &self.pools {
@@ -304,7 +303,7 @@ impl Database {
         }
     }
 
-    /// The pool that reads SQLite, if it is one.
+    /// Returns the SQLite pool for reading; `None` for MySQL.
     #[must_use]
     pub const fn sqlite_readers(&self) -> Option<&SqlitePool> {
         match &self.pools {
@@ -313,7 +312,7 @@ impl Database {
         }
     }
 
-    /// The pool that writes SQLite, if it is one.
+    /// Returns the SQLite pool for writing; `None` for MySQL.
     #[must_use]
     pub const fn sqlite_writer(&self) -> Option<&SqlitePool> {
         match &self.pools {
@@ -322,8 +321,8 @@ impl Database {
         }
     }
 
-    /// Closes every connection, those in use as soon as they are given back. The last one that closes an
-    /// SQLite file moves the write-ahead log into it.
+    /// Closes every connection. Connections in use are closed when they are returned. SQLite moves the
+    /// write-ahead log into the file when its last connection closes.
     pub async fn close(&self) {
         self.lent.close().await;
         match &self.pools {
@@ -336,8 +335,8 @@ impl Database {
     }
 }
 
-/// Closes a pool, and waits until its connections are closed. The driver's own `close` counts a place twice
-/// for each connection that was idle, and so may return while others are in use or are being given back.
+/// Closes a pool and waits until its connections are closed. The driver's own `close` counts the slot of each
+/// idle connection twice, so it may return while other connections are in use or being returned.
 async fn close<D: sqlx::Database>(pool: &sqlx::Pool<D>) {
     let closing = async {
         loop {
@@ -351,7 +350,7 @@ async fn close<D: sqlx::Database>(pool: &sqlx::Pool<D>) {
     if tokio::time::timeout(CLOSING, closing).await.is_err() {
         tracing::warn!(
             connections = pool.size(),
-            "connections to the database are still in use, and are left open"
+            "database connections are still in use; leaving them open"
         );
     }
 }

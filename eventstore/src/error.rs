@@ -1,130 +1,130 @@
-//! What can go wrong between the log and its database.
+//! Errors of the log and its database.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::event::Position;
 
-/// The result of an operation on the log.
+/// Result of an operation on the log.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// A failure of the log or of the database under it.
+/// An error of the log or of its database.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The database could not be reached, or refused a statement.
+    /// The database could not be reached, or rejected a statement.
     #[error("database: {0}")]
     Database(#[source] sqlx::Error),
-    /// The database accepts no writes: a replica, or one that its administrator has locked.
+    /// The database accepts no writes: it is a replica, or its administrator has locked it.
     #[error("the database is read-only: {0}")]
     ReadOnly(#[source] sqlx::Error),
-    /// The file of an SQLite database does not exist, and was not to be created.
-    #[error("there is no database file {}", path.display())]
+    /// The file of an SQLite database does not exist and must not be created.
+    #[error("the database file {} does not exist", path.display())]
     NoFile {
-        /// Where it should be.
+        /// Path of the missing file.
         path: PathBuf,
     },
-    /// The file of an SQLite database was deleted or replaced while it was open: what is written is lost.
+    /// The file of an SQLite database was deleted or replaced while it was open. Writes to it are lost.
     #[error(
         "the database file {} was deleted or replaced while it was open: put it back, or restart this process",
         path.display()
     )]
     FileLost {
-        /// Where it was.
+        /// Path of the lost file.
         path: PathBuf,
     },
-    /// A row is larger than what the server accepts in one packet.
+    /// A row is larger than the server accepts in one packet.
     #[error(
-        "a row of {bytes} bytes does not fit into {limit} bytes, which the server's max_allowed_packet leaves: raise it"
+        "a row of {bytes} bytes exceeds the limit of {limit} bytes that the server's max_allowed_packet sets: increase it"
     )]
     RowTooLarge {
-        /// Its size in a statement.
+        /// Size of the row in a statement, in bytes.
         bytes: usize,
-        /// The largest that is possible.
+        /// Maximum size, in bytes.
         limit: usize,
     },
-    /// No TLS connection to the database server is possible, and waiting does not change that.
+    /// A TLS connection to the database server is impossible, and waiting does not help.
     #[error("TLS to the database server: {0}")]
     Tls(String),
-    /// The database did not answer within the time allowed.
+    /// The database did not answer before the timeout.
     #[error("database: no answer within {0:?}")]
     Timeout(Duration),
-    /// The database URL is not one that this crate can open.
+    /// This crate cannot open the database URL.
     #[error("database URL: {0}")]
     Url(String),
     /// The log is not as an append left it.
     #[error("the log is damaged at position {position}: {what}")]
     Damaged {
-        /// Where.
+        /// Position of the damage.
         position: Position,
-        /// What does not fit.
+        /// Description of the damage.
         what: &'static str,
     },
-    /// The clock of this process cannot be right, so nothing may be recorded by it.
+    /// The clock of this process is wrong, so this process must not record events.
     #[error("the clock of this process is {} s {} {of}", seconds.unsigned_abs(), if *seconds < 0 { "behind" } else { "ahead of" })]
     ClockWrong {
-        /// How far it is ahead; negative if it is behind.
+        /// Seconds by which the clock is ahead; negative if it is behind.
         seconds: i64,
-        /// What it was compared with.
+        /// The clock that it was compared with.
         of: &'static str,
     },
     /// A checkpoint names a position that the log does not have.
-    #[error("checkpoint {name} is at {position}, {}: it was altered, or the log was cut off", beside(*.position, *.head))]
+    #[error("checkpoint {name} is at {position}, {}: the checkpoint was altered, or the log was truncated", beside(*.position, *.head))]
     BadCheckpoint {
-        /// Of whom.
+        /// Name of the checkpoint.
         name: String,
-        /// Where it is.
+        /// Position of the checkpoint.
         position: Position,
-        /// The end of the log.
+        /// End of the log.
         head: Position,
     },
     /// A projection serves a generation that was never built.
-    #[error("{projection} serves generation {generation}, which was never built; a rebuild makes one")]
+    #[error("{projection} serves generation {generation}, which was never built: rebuild the projection")]
     NoSuchGeneration {
-        /// The projection.
+        /// Name of the projection.
         projection: String,
-        /// The generation.
+        /// Number of the generation.
         generation: i64,
     },
-    /// The one row of `log_head` is missing: the schema has not been migrated, or somebody has removed it.
-    #[error("log_head has no row: the migrations have not been run, or it was removed")]
+    /// The single row of `log_head` is missing: the schema has not been migrated, or the row was removed.
+    #[error("log_head has no row: the migrations have not been run, or the row was removed")]
     NoHead,
-    /// Another owner moved the checkpoint since it was read.
+    /// Another owner has moved the checkpoint since it was read.
     #[error("checkpoint {name} was moved by another owner")]
     Superseded {
-        /// The subscription.
+        /// Name of the subscription.
         name: String,
     },
     /// A handler could not apply an event.
     #[error("{name} cannot apply the events after position {after}: {source}")]
     Handler {
-        /// The subscription.
+        /// Name of the subscription.
         name: String,
-        /// The last position that it has finished.
+        /// Last position that the subscription has finished.
         after: Position,
-        /// How many events it was given.
+        /// Number of events that the handler was given.
         events: usize,
-        /// The handler's own error.
+        /// Error of the handler.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// A handler could not write what events mean, and it is not the events that are at fault.
+    /// A handler could not write, for a reason other than the events.
     #[error("{name} could not write: {source}")]
     NotWritten {
-        /// The subscription.
+        /// Name of the subscription.
         name: String,
-        /// The handler's own error.
+        /// Error of the handler.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// A value could not be written as JSON.
     #[error("json: {0}")]
     Json(#[from] serde_json::Error),
-    /// A task of the log ended without an answer: a defect, or the process is stopping.
+    /// A task of the log ended without a result. The cause is a bug, or the process is stopping.
     #[error("interrupted")]
     Interrupted,
     /// Redis could not be reached, or its URL is wrong.
     #[error("redis: {0}")]
     Redis(#[from] redis::RedisError),
-    /// Redis did not answer within the time allowed.
+    /// Redis did not answer before the timeout.
     #[error("redis: no answer within {0:?}")]
     RedisTimeout(Duration),
 }
@@ -148,7 +148,7 @@ fn beside(position: Position, head: Position) -> String {
 }
 
 impl Error {
-    /// Whether the log, or what is kept beside it, is not as this program left it: a retry does not help.
+    /// Whether the log, a checkpoint or a served generation is damaged, so that retrying does not help.
     #[must_use]
     pub const fn is_damage(&self) -> bool {
         matches!(
@@ -157,8 +157,7 @@ impl Error {
         )
     }
 
-    /// Whether the connection, rather than the statement, failed: the same call may succeed on another
-    /// connection.
+    /// Whether the connection failed, not the statement. The same call may succeed on another connection.
     #[must_use]
     pub fn is_connection(&self) -> bool {
         match self {
@@ -168,7 +167,7 @@ impl Error {
         }
     }
 
-    /// The same of an error as the driver gives it.
+    /// As [`Error::is_connection`], for an error of the driver.
     #[must_use]
     pub fn is_lost_connection(error: &sqlx::Error) -> bool {
         match error {
@@ -178,15 +177,14 @@ impl Error {
             | sqlx::Error::PoolTimedOut
             | sqlx::Error::PoolClosed
             | sqlx::Error::WorkerCrashed => true,
-            // ER_CON_COUNT_ERROR, ER_SERVER_SHUTDOWN, ER_CONNECTION_KILLED (MariaDB's),
-            // ER_SESSION_WAS_KILLED, ER_CLIENT_INTERACTION_TIMEOUT (MySQL's last words to a connection that
-            // was idle for wait_timeout).
+            // ER_CON_COUNT_ERROR, ER_SERVER_SHUTDOWN, ER_CONNECTION_KILLED (MariaDB), ER_SESSION_WAS_KILLED,
+            // ER_CLIENT_INTERACTION_TIMEOUT (MySQL's final message to a connection that was idle for
+            // wait_timeout).
             error => matches!(mysql_number(error), Some(1040 | 1053 | 1927 | 3169 | 4031)),
         }
     }
 
-    /// Whether it is the database as a whole that fails, until somebody changes that: no statement is at
-    /// fault.
+    /// Whether the whole database fails until an operator fixes it, rather than a single statement.
     #[must_use]
     pub const fn is_of_the_whole_database(&self) -> bool {
         matches!(
@@ -195,8 +193,8 @@ impl Error {
         )
     }
 
-    /// Whether the database did not take a value for what it is (a constraint, a length, a type), rather than
-    /// for how the database is: the same statement would be refused on any other day.
+    /// Whether the database rejected a value because of the value itself (a constraint, a length, a type),
+    /// not because of the state of the database. The same statement would be rejected at any other time.
     #[must_use]
     pub fn is_of_data(&self) -> bool {
         let Self::Database(sqlx::Error::Database(error)) = self else {
@@ -207,7 +205,7 @@ impl Error {
             .try_downcast_ref::<sqlx::mysql::MySqlDatabaseError>()
             .is_some()
         {
-            // SQLSTATE's classes: data exception, integrity constraint violation.
+            // SQLSTATE classes: data exception, integrity constraint violation.
             return code.starts_with("22") || code.starts_with("23");
         }
         // SQLITE_TOOBIG, SQLITE_CONSTRAINT, SQLITE_MISMATCH and their extended codes.
@@ -215,7 +213,7 @@ impl Error {
             .is_ok_and(|code| matches!(code & 0xff, 18..=20))
     }
 
-    /// Whether the server is there but has no database of that name, or there is no such file.
+    /// Whether the server can be reached but has no database of that name, or the SQLite file does not exist.
     #[must_use]
     pub fn is_unknown_database(&self) -> bool {
         if matches!(self, Self::NoFile { .. }) {
@@ -230,16 +228,16 @@ impl Error {
             .is_some_and(|mysql| mysql.number() == 1049)
     }
 
-    /// Whether the database undid the transaction for the sake of another (deadlock, lock wait, busy, a node
-    /// leaving its cluster): the same transaction may succeed when it is run again.
+    /// Whether the database aborted the transaction because of others (deadlock, lock wait, busy) or because
+    /// a node is leaving its cluster. The same transaction may succeed when it is run again.
     #[must_use]
     pub fn is_contention(&self) -> bool {
         let Self::Database(error) = self else {
             return false;
         };
         if let Some(number) = mysql_number(error) {
-            // ER_LOCK_WAIT_TIMEOUT, ER_LOCK_DEADLOCK, ER_UNKNOWN_COM_ERROR (a Galera node that is not in the
-            // primary component).
+            // ER_LOCK_WAIT_TIMEOUT, ER_LOCK_DEADLOCK, ER_UNKNOWN_COM_ERROR (a Galera node outside the primary
+            // component).
             return matches!(number, 1205 | 1213 | 1047);
         }
         // SQLITE_BUSY, SQLITE_LOCKED.
@@ -247,26 +245,26 @@ impl Error {
     }
 }
 
-/// Whether the database said that it accepts no writes.
+/// Whether the database reported that it accepts no writes.
 fn is_read_only(error: &sqlx::Error) -> bool {
     if let Some(number) = mysql_number(error) {
         // ER_OPTION_PREVENTS_STATEMENT (read_only, super_read_only),
         // ER_CANT_EXECUTE_IN_READ_ONLY_TRANSACTION, ER_READ_ONLY_MODE (innodb_read_only),
-        // ER_INNODB_READ_ONLY, ER_SCHEMA_READ_ONLY, and MariaDB's ER_OPEN_AS_READONLY.
+        // ER_INNODB_READ_ONLY, ER_SCHEMA_READ_ONLY, and ER_OPEN_AS_READONLY (MariaDB).
         return matches!(number, 1290 | 1792 | 1836 | 1874 | 3989 | 1036);
     }
     // SQLITE_READONLY and its extended codes.
     sqlite_code(error) == Some(8)
 }
 
-/// The primary code of an error of SQLite.
+/// Returns the primary result code of an SQLite error.
 fn sqlite_code(error: &sqlx::Error) -> Option<u32> {
     let error = error.as_database_error()?;
     error.try_downcast_ref::<sqlx::sqlite::SqliteError>()?;
     Some(error.code()?.parse::<u32>().ok()? & 0xff)
 }
 
-/// The number of an error that MySQL or MariaDB gave.
+/// Returns the number of a MySQL or MariaDB error.
 fn mysql_number(error: &sqlx::Error) -> Option<u16> {
     let error = error.as_database_error()?;
     Some(

@@ -1,4 +1,4 @@
-//! Events: before they are recorded and after.
+//! New and recorded events.
 
 use std::fmt;
 use std::str::FromStr;
@@ -10,7 +10,7 @@ use crate::clock::Timestamp;
 use crate::error::Result;
 use crate::json::strict_value;
 
-/// The number of an event in the whole log: 1 for the first, then without a gap. 0 is before the first.
+/// Number of an event in the whole log. Positions start at 1 and have no gaps; 0 is before the first event.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize, sqlx::Type,
 )]
@@ -19,28 +19,29 @@ use crate::json::strict_value;
 pub struct Position(i64);
 
 impl Position {
-    /// Before the first event.
+    /// The position before the first event.
     pub const BEGINNING: Self = Self(0);
 
-    /// The position with that number; `None` if it is larger than 2⁶³ − 1.
+    /// Returns the position with that number, or `None` if the number exceeds 2⁶³ − 1.
     #[must_use]
     pub fn new(number: u64) -> Option<Self> {
         i64::try_from(number).ok().map(Self)
     }
 
-    /// The number.
+    /// Returns the number of the position.
     #[must_use]
     pub const fn get(self) -> u64 {
         self.0.unsigned_abs()
     }
 
-    /// The next position.
+    /// Returns the next position.
     #[must_use]
     pub const fn next(self) -> Self {
         Self(self.0.saturating_add(1))
     }
 
-    /// How many events there are after `earlier` up to this one; 0 if `earlier` is not earlier.
+    /// Returns the number of events after `earlier` up to and including this position; 0 if `earlier` is not
+    /// earlier.
     #[must_use]
     pub fn since(self, earlier: Self) -> u64 {
         u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0)
@@ -61,17 +62,17 @@ impl TryFrom<u64> for Position {
     }
 }
 
-/// A text or number is not a position.
+/// Error for a text or number that is not a position.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("expected a whole number from 0 to 9223372036854775807")]
 pub struct PositionError;
 
-/// Reads digits and nothing else: no sign, no space.
+/// Accepts only digits: no sign, no spaces.
 impl FromStr for Position {
     type Err = PositionError;
 
     fn from_str(text: &str) -> Result<Self, PositionError> {
-        // What integers read by themselves may have a plus.
+        // Rust's integer parser accepts a leading plus sign.
         let digits = text.bytes().all(|byte| byte.is_ascii_digit());
         text.parse()
             .ok()
@@ -81,7 +82,7 @@ impl FromStr for Position {
     }
 }
 
-/// A link of the hash chain: 32 bytes of SHA-256, shown as 64 hexadecimal digits.
+/// A link of the hash chain: a SHA-256 digest of 32 bytes, displayed as 64 hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct Hash(pub [u8; 32]);
 
@@ -97,7 +98,7 @@ impl fmt::Display for Hash {
     }
 }
 
-/// A text is not 64 hexadecimal digits.
+/// Error for a text that is not 64 hexadecimal digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("expected 64 hexadecimal digits")]
 pub struct HashError;
@@ -130,7 +131,7 @@ impl Serialize for Hash {
     }
 }
 
-/// Reads what a hash is shown as, and no other spelling of it.
+/// Accepts only the form in which a hash is displayed.
 impl<'de> Deserialize<'de> for Hash {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
@@ -141,55 +142,56 @@ impl<'de> Deserialize<'de> for Hash {
     }
 }
 
-/// An event that is about to be appended.
+/// An event to be appended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewEvent {
-    /// What kind of aggregate it belongs to, such as `patient`; ASCII, at most 64 characters.
+    /// Type of the aggregate, such as `patient`; ASCII, at most 64 characters.
     pub aggregate_type: String,
-    /// Which one; ASCII, at most 64 characters.
+    /// Id of the aggregate; ASCII, at most 64 characters.
     pub aggregate_id: String,
-    /// Its number within the aggregate, from 1.
+    /// Number of the event within its aggregate, from 1.
     pub sequence: u64,
-    /// What happened, such as `PatientRegistered`; ASCII, at most 128 characters.
+    /// Type of the event, such as `PatientRegistered`; ASCII, at most 128 characters.
     pub event_type: String,
-    /// The version of the payload's shape; ASCII, at most 16 characters.
+    /// Version of the payload format; ASCII, at most 16 characters.
     pub event_version: String,
-    /// What the event says.
+    /// Content of the event.
     pub payload: Value,
-    /// Who caused it and how: an object of strings.
+    /// Who caused the event and how, as an object of strings.
     pub metadata: Value,
 }
 
-/// An event as the log holds it. It is read from JSON as strictly as from the log.
+/// An event as stored in the log. Deserialization from JSON is as strict as reading from the log.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RecordedEvent {
-    /// Its number in the whole log.
+    /// Number of the event in the whole log.
     pub position: Position,
-    /// What kind of aggregate it belongs to.
+    /// Type of the aggregate.
     pub aggregate_type: String,
-    /// Which one.
+    /// Id of the aggregate.
     pub aggregate_id: String,
-    /// Its number within the aggregate, from 1 to 2⁶³ − 1.
+    /// Number of the event within its aggregate, from 1 to 2⁶³ − 1.
     #[serde(deserialize_with = "sequence")]
     pub sequence: u64,
-    /// What happened.
+    /// Type of the event.
     pub event_type: String,
-    /// The version of the payload's shape.
+    /// Version of the payload format.
     pub event_version: String,
-    /// What the event says.
+    /// Content of the event.
     #[serde(deserialize_with = "strict_value")]
     pub payload: Value,
-    /// Who caused it and how.
+    /// Who caused the event and how.
     #[serde(deserialize_with = "strict_value")]
     pub metadata: Value,
-    /// When it was appended. Never earlier than the event before it.
+    /// Time of the append. It is not earlier than the time of the event before it, unless that time was too
+    /// far ahead of the clock.
     pub recorded_at: Timestamp,
-    /// The chain up to and with this event.
+    /// Link of the hash chain up to and including this event.
     pub hash: Hash,
 }
 
-/// Reads a sequence that a column can hold.
+/// Reads a sequence that fits into a database column.
 fn sequence<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
     let sequence = u64::deserialize(deserializer)?;
     if sequence == 0 || i64::try_from(sequence).is_err() {

@@ -1,27 +1,27 @@
-//! The one strict reader of JSON for everything that the log holds, and the RFC 8785 form of what it reads.
+//! The strict JSON reader for everything in the log, and the RFC 8785 form of what it reads.
 //!
 //! Appends, verification, exports, proofs and the feed accept the same texts: I-JSON (RFC 7493) nested at
 //! most [`DEPTH`] levels deep. No object has two members with the same name, no string has half a surrogate
 //! pair, no integer is beyond [`LARGEST_INTEGER`], and no other number has more precision than a double
 //! keeps.
 //!
-//! Verification makes the canonical form of every event. Through a tree of values this costs several times as
-//! much as SHA-256, so common texts are converted directly: strings without escapes, integers that a double
-//! holds, and members with ASCII names. All other texts are read into a tree ([`strict_json`]), with the same
-//! result.
+//! Verification computes the canonical form of every event. Converting through a tree of values costs several
+//! times as much as SHA-256, so common texts are converted directly: strings without escapes, integers that
+//! fit into a double, and members with ASCII names. All other texts are read into a tree ([`strict_json`]),
+//! with the same result.
 
 mod strict;
 
 pub use strict::strict_json;
 pub(crate) use strict::strict_value;
 
-/// Maximum number of nested arrays and objects. MariaDB stores no more; MySQL stores 100, and SQLite any
-/// number.
+/// Maximum number of nested arrays and objects. MariaDB stores at most this many levels, MySQL 100, and
+/// SQLite any number.
 pub(crate) const DEPTH: usize = 31;
-/// Largest integer up to which each integer has a double of its own. RFC 8785 treats every number as a
-/// double, so two larger integers could have the same canonical form.
+/// Largest integer such that it and all smaller integers have distinct doubles. RFC 8785 treats every number
+/// as a double, so two larger integers could have the same canonical form.
 pub(crate) const LARGEST_INTEGER: u64 = (1 << 53) - 1;
-/// The digits of an integer that every double holds exactly.
+/// Number of decimal digits of an integer that a double always represents exactly.
 const DIGITS: usize = 15;
 
 /// Appends the RFC 8785 form of `text` to `out`. The contents of `out` are undefined after an error.
@@ -38,18 +38,18 @@ pub(crate) fn canonicalize(text: &str, out: &mut Vec<u8>) -> serde_json::Result<
     serde_json_canonicalizer::to_writer(&strict_json(text)?, out)
 }
 
-/// A pass over the text that gives up (`None`) at whatever it does not know.
+/// The direct conversion. It returns `None` for any text that it does not support.
 struct ShortWay<'a> {
     text: &'a [u8],
     at: usize,
-    /// The members of the objects that are open.
+    /// Members of the open objects.
     members: Vec<Member<'a>>,
     reordered: Vec<u8>,
 }
 
 struct Member<'a> {
     name: &'a [u8],
-    /// Where it was written.
+    /// Offset of the member in the output.
     start: usize,
     end: usize,
 }
@@ -80,7 +80,7 @@ impl<'a> ShortWay<'a> {
         }
     }
 
-    /// Passes over `byte` and the space before it, if it comes next.
+    /// Skips whitespace and then `byte`. Returns whether `byte` was next.
     fn next_is(&mut self, byte: u8) -> bool {
         self.space();
         let is = self.peek() == Some(byte);
@@ -102,7 +102,7 @@ impl<'a> ShortWay<'a> {
         Some(())
     }
 
-    /// A string with its quotes. Without escapes it is its own canonical form.
+    /// Reads a string with its quotes. Without escapes, it is its own canonical form.
     fn string(&mut self) -> Option<&'a [u8]> {
         let rest = self.text.get(self.at..)?;
         let inner = rest.strip_prefix(b"\"")?;
@@ -198,8 +198,8 @@ impl<'a> ShortWay<'a> {
         self.space();
         let start = out.len();
         let name = self.string()?;
-        // RFC 8785 sorts by UTF-16; that is the order of the bytes for ASCII alone. The quote after a name
-        // sorts before every character that may follow but space and '!', so it is left out.
+        // RFC 8785 sorts names by UTF-16, which equals byte order only for ASCII. The closing quote sorts
+        // before every possible next character except space and '!', so the stored name excludes it.
         if !name.is_ascii() || !self.next_is(b':') {
             return None;
         }

@@ -1,13 +1,13 @@
-//! Leases: exclusive roles, held for a time.
+//! Leases: exclusive roles that are held for a limited time.
 //!
-//! A lease is a row with an owner and an expiry. Whoever holds it renews it before it runs out; if the holder
-//! dies, or is stopped for longer than the lease, another takes over. A lease makes one process do the work;
-//! it does not make the work safe: an owner that was stopped may wake after its lease has passed on, so what
-//! it writes is guarded by compare-and-set as well (see [`crate::subscription`]).
+//! A lease is a row with an owner and an expiry time. The owner renews it before it expires. If the owner
+//! dies, or is stopped for longer than the lease, another process takes over. A lease makes one process do
+//! the work, but it does not make the work safe: an owner that was stopped may resume after another process
+//! has taken over. Its writes are therefore also guarded by compare-and-set (see [`crate::subscription`]).
 //!
-//! Expiry is judged by the clocks of the processes, which should agree to within a fraction of the lease: one
-//! that is ahead takes leases over early. A lease that runs for longer than any owner could have made it, by
-//! a clock up to 15 s ahead, is not believed.
+//! Each process checks the expiry with its own clock. The clocks should agree to within a fraction of the
+//! lease, because a process whose clock is ahead takes over leases early. An expiry is ignored if no owner
+//! could have set it with a clock up to 15 s ahead.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,20 +16,21 @@ use crate::clock::{Clock, Timestamp};
 use crate::database::{Database, Session};
 use crate::error::Result;
 
-/// How far apart the clocks of two machines may be. A lease that runs longer than its owner could have made
-/// it by such a clock was made by one that has been set back since, and anybody may take it.
+/// Maximum difference between the clocks of two machines. If a lease expires later than its owner could have
+/// set with such a clock, the owner's clock has been set back since, and any process may take the lease.
 const CLOCKS_APART: Duration = Duration::from_secs(15);
 
-/// The latest expiry at `now` of a lease that is held for `duration`: beyond it, nobody holds the lease.
+/// Returns the latest valid expiry at `now` for a lease of `duration`. A lease with a later expiry has no
+/// owner.
 #[must_use]
 pub fn latest_expiry(now: Timestamp, duration: Duration) -> Timestamp {
     now + duration + CLOCKS_APART
 }
 
-/// How long subscriptions hold their leases.
+/// Duration of the leases of subscriptions.
 pub const DEFAULT_DURATION: Duration = Duration::from_secs(5);
 
-/// A claim to one exclusive role, whether held or not.
+/// A lease on one exclusive role, whether held or not.
 #[derive(Debug)]
 pub struct Lease {
     database: Database,
@@ -41,8 +42,8 @@ pub struct Lease {
 }
 
 impl Lease {
-    /// A claim by `owner` (unique among all processes, at most 128 bytes) to the role `name` (at most 64
-    /// bytes).
+    /// Creates a lease, not yet held, for `owner` (unique among all processes, at most 128 bytes) on the role
+    /// `name` (at most 64 bytes).
     #[must_use]
     pub const fn new(
         database: Database,
@@ -61,27 +62,28 @@ impl Lease {
         }
     }
 
-    /// Who claims it.
+    /// Returns the owner that this lease is for.
     #[must_use]
     pub fn owner(&self) -> &str {
         &self.owner
     }
 
-    /// Until when it is held, if it is; it changes whenever it is taken or renewed.
+    /// Returns the expiry while the lease is held. It changes whenever the lease is taken or renewed.
     #[must_use]
     pub const fn expires_at(&self) -> Option<Timestamp> {
         self.expires_at
     }
 
-    /// Takes the lease if it is free, renews it if it is ours and at least half used up; whether it is held.
+    /// Takes the lease if it is free, or renews it if this owner holds it and at least half of its time has
+    /// passed. Returns whether the lease is held.
     ///
     /// # Errors
     ///
-    /// [`crate::Error::Database`]; then it is not held.
+    /// [`crate::Error::Database`]. The lease is then not held.
     pub async fn hold(&mut self) -> Result<bool> {
         let now = self.clock.now();
-        // Beyond that, the clock has been set back since, and what the row says would hold for as long as it
-        // was ahead.
+        // A later expiry means that the clock has been set back since. The lease would then seem valid for as
+        // long as the clock was ahead.
         let believable = now + self.duration;
         if self
             .expires_at
@@ -125,11 +127,11 @@ impl Lease {
         Ok(taken)
     }
 
-    /// Gives the lease up, so that another need not wait for it to run out.
+    /// Releases the lease, so that another process need not wait for it to expire.
     ///
     /// # Errors
     ///
-    /// [`crate::Error::Database`]; then it runs out by itself.
+    /// [`crate::Error::Database`]. The lease then expires by itself.
     pub async fn release(&mut self) -> Result<()> {
         if self.expires_at.take().is_some() {
             self.database

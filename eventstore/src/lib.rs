@@ -1,25 +1,25 @@
-//! The ordered event log.
+//! An ordered, append-only event log on MySQL, MariaDB or SQLite.
 //!
-//! An append-only log of events on MySQL, MariaDB or SQLite, with everything a service needs around it:
-//! appends that keep one global order, a feed to read it, checkpoints and subscriptions to follow it, a
-//! signal to wake them, leases for exclusive roles, and claims for values that must be unique. It knows
-//! nothing of what the events mean.
+//! The crate provides appends in one global order, a feed to read the log, and checkpoints and subscriptions
+//! to follow it. It also provides a signal that wakes subscriptions, leases for exclusive roles, and claims
+//! for unique values. The crate does not interpret events.
 //!
 //! # Guarantees
 //!
 //! - Positions are gapless and in commit order, with any number of processes appending: every append locks
-//!   the one row of `log_head` until its commit ([`append`]).
-//! - Events are chained by SHA-256, so that a change to any of them is found ([`chain`],
-//!   [`verify`](verify())); a Merkle tree over the links proves single events without the log ([`merkle`]).
-//! - A subscription's checkpoint moves in the transaction of its effects, by compare-and-set
-//!   ([`subscription`]).
-//! - The signal is a hint. Whoever misses every one of them is at most one poll interval late ([`signal`]).
+//!   the single row of `log_head` until its commit ([`append`]).
+//! - Events are chained by SHA-256, so any change to an event is detectable ([`chain`],
+//!   [`verify`](verify())). A Merkle tree over the links proves single events without the log ([`merkle`]).
+//! - A subscription's checkpoint advances in the same transaction as the subscription's effects, by
+//!   compare-and-set ([`subscription`]).
+//! - The signal is a hint. A subscription that misses every signal is at most one poll interval late
+//!   ([`signal`]).
 //!
 //! # Following the log
 //!
-//! 1. Implement [`Handler`]: write what the events mean through the [`Transaction`] that is passed in.
-//! 2. Give it to [`Subscription::new`] under a name of its own; the checkpoint is kept under that name.
-//! 3. Run [`Subscription::run`] in a task. Run it in as many processes as wanted: one owns the work at a
+//! 1. Implement [`Handler`]: apply events through the [`Transaction`] that is passed in.
+//! 2. Pass the handler to [`Subscription::new`] with a unique name. The checkpoint is stored under that name.
+//! 3. Run [`Subscription::run`] in a task, in any number of processes. Only one process does the work at a
 //!    time.
 
 pub mod append;

@@ -26,21 +26,18 @@ pub struct Head {
 }
 
 impl Head {
-    /// The statement that reads the head and keeps every other append out until the transaction ends.
-    pub(crate) fn lock(dialect: Dialect) -> String {
-        format!(
-            "SELECT position, hash, recorded_at FROM log_head WHERE id = 1{}",
-            dialect.for_update()
-        )
-    }
-
-    /// The statement that reads what a locked head must agree with: hash, position and time of the last event,
-    /// and the database's clock in microseconds, which SQLite does not have. An empty log has no row.
+    /// Reads the last event: hash, position and time. An empty log has no row.
     ///
-    /// A statement of its own, since a statement may look at the log before it waits for the lock.
-    pub(crate) fn evidence(dialect: Dialect) -> String {
-        let clock = clock_of(dialect);
-        format!("SELECT hash, position, recorded_at, {clock} FROM events ORDER BY position DESC LIMIT 1")
+    /// A separate statement from [`Head::lock`], because a statement may take its snapshot of the log before it
+    /// waits for the lock.
+    pub(crate) const LAST_EVENT: &str =
+        "SELECT hash, position, recorded_at FROM events ORDER BY position DESC LIMIT 1";
+
+    /// Returns the statement that reads the head and the database's clock, and locks the head: other appends wait
+    /// until the transaction ends.
+    pub(crate) fn lock(dialect: Dialect) -> String {
+        let (clock, for_update) = (clock_of(dialect), dialect.for_update());
+        format!("SELECT position, hash, recorded_at, {clock} FROM log_head WHERE id = 1{for_update}")
     }
 
     /// Adds the statement that moves a locked head here.
@@ -67,10 +64,12 @@ impl Head {
     }
 }
 
-/// The database's clock in microseconds since 1970, whatever the time zone of the session; SQLite has none.
+/// The database's clock in microseconds since 1970; `NULL` for SQLite, which has no clock of its own.
+///
+/// `SYSDATE` tells the time after the wait for a lock, unlike `UTC_TIMESTAMP`. Every session's time zone is UTC.
 const fn clock_of(dialect: Dialect) -> &'static str {
     match dialect {
-        Dialect::MySql => "TIMESTAMPDIFF(MICROSECOND, '1970-01-01 00:00:00', UTC_TIMESTAMP(6))",
+        Dialect::MySql => "TIMESTAMPDIFF(MICROSECOND, '1970-01-01 00:00:00', SYSDATE(6))",
         Dialect::Sqlite => "NULL",
     }
 }
@@ -200,15 +199,10 @@ impl EventLog {
     ///
     /// [`Error::ClockWrong`] if it does not agree, [`Error::Database`], [`Error::Timeout`].
     pub async fn check_clock(&self, clock: &dyn Clock) -> Result<()> {
-        let database = Self::clock(&mut self.database.reader().await?, self.database.dialect()).await?;
+        let sql = format!("SELECT {}", clock_of(self.database.dialect()));
+        let row = self.database.reader().await?.query(&sql).fetch_optional().await?;
+        let database = row.map(|row| row.get::<Timestamp, _>(0)).transpose()?;
         database.map_or(Ok(()), |database| append::check_clock(clock.now(), database))
-    }
-
-    /// The clock of the database, if it has one.
-    pub(crate) async fn clock(session: &mut impl Session, dialect: Dialect) -> Result<Option<Timestamp>> {
-        let sql = format!("SELECT {}", clock_of(dialect));
-        let row = session.query(&sql).fetch_optional().await?;
-        row.map_or(Ok(None), |row| row.get(0))
     }
 
     /// When the first event after `position` was recorded that is not in the future of `now`; nothing if all

@@ -1,4 +1,4 @@
-//! Files and folders that hold personal data: their owner alone may use them, whatever the umask of the
+//! Files and folders that hold personal data. Only their owner has access, regardless of the umask of the
 //! process.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
@@ -6,19 +6,19 @@ use std::io::{self, ErrorKind};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
-/// Read and written by the owner.
+/// Mode of a file: read and write for the owner.
 const FILE: u32 = 0o600;
-/// Listed and entered by the owner.
+/// Mode of a folder: full access for the owner.
 const FOLDER: u32 = 0o700;
-/// What the group and others may do.
+/// Permission bits of the group and others.
 const OTHERS: u32 = 0o077;
 
-/// Makes a folder, and those above it that are missing, for the owner alone. One that exists stays as it is:
-/// it may be for more than these files.
+/// Creates a folder and its missing parents, with access for the owner only. An existing folder is left
+/// unchanged, because it may hold other files.
 ///
 /// # Errors
 ///
-/// If it cannot be made, or is a file.
+/// If the folder cannot be created, or the path is a file.
 pub fn create_folder(folder: &Path) -> io::Result<()> {
     if folder.as_os_str().is_empty() || folder.is_dir() {
         return Ok(());
@@ -28,17 +28,17 @@ pub fn create_folder(folder: &Path) -> io::Result<()> {
     }
     match DirBuilder::new().mode(FOLDER).create(folder) {
         Ok(()) => fs::set_permissions(folder, Permissions::from_mode(FOLDER)),
-        // Another process was first.
+        // Another process created it first.
         Err(error) if error.kind() == ErrorKind::AlreadyExists && folder.is_dir() => Ok(()),
         Err(error) => Err(error),
     }
 }
 
-/// Makes a file for the owner alone, to be written.
+/// Creates a file for writing, with access for the owner only.
 ///
 /// # Errors
 ///
-/// If it exists, or cannot be made.
+/// If the file exists or cannot be created.
 pub fn create_file(file: &Path) -> io::Result<File> {
     let made = OpenOptions::new()
         .write(true)
@@ -49,20 +49,20 @@ pub fn create_file(file: &Path) -> io::Result<File> {
     Ok(made)
 }
 
-/// Whether the group or others may do something with a file or a folder.
+/// Whether the group or others have any access to a file or folder.
 ///
 /// # Errors
 ///
-/// If it cannot be looked at.
+/// If the metadata of the path cannot be read.
 pub fn is_shared(path: &Path) -> io::Result<bool> {
     Ok(fs::metadata(path)?.permissions().mode() & OTHERS != 0)
 }
 
-/// Takes a file from the group and from others, if it is there; says whether it was theirs.
+/// Removes the access of the group and others from a file, if it exists. Returns whether they had access.
 ///
 /// # Errors
 ///
-/// If it cannot be looked at, or belongs to somebody else.
+/// If the metadata cannot be read, or the file belongs to another user.
 pub fn restrict(file: &Path) -> io::Result<bool> {
     let mode = match fs::metadata(file) {
         Ok(found) if found.is_file() => found.permissions().mode(),
@@ -104,7 +104,7 @@ mod tests {
     fn a_file_is_made_for_the_owner_and_an_older_one_is_taken_from_the_others() {
         let root = tempfile::tempdir().unwrap();
         let file = root.path().join("file");
-        assert!(!restrict(&file).unwrap(), "there is none");
+        assert!(!restrict(&file).unwrap(), "the file does not exist");
         create_file(&file).unwrap();
         assert_eq!(mode(&file), 0o600);
         create_file(&file).unwrap_err();
@@ -115,6 +115,6 @@ mod tests {
             assert_eq!(mode(&file), after, "{before:o}");
             assert!(!restrict(&file).unwrap() && !is_shared(&file).unwrap());
         }
-        assert!(!restrict(root.path()).unwrap(), "folders are not touched");
+        assert!(!restrict(root.path()).unwrap(), "folders are left unchanged");
     }
 }

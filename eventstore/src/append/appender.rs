@@ -1,5 +1,5 @@
-//! The worker of the queue: commits batches, again and again while the database is away, and finds out what
-//! became of one whose connection was lost at the commit.
+//! The worker of the append queue. It commits batches and retries them while the database is unavailable. If
+//! the connection is lost at a commit, it checks whether the batch was written.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use tracing::Instrument;
 
 use super::clock::CheckedClock;
+use super::head::HeadCheck;
 use super::{Append, AppendError, Outcome, traced, transaction};
 use crate::clock::Clock;
 use crate::coalesce::Batch;
@@ -17,40 +18,41 @@ use crate::event::{Hash, Position};
 use crate::metrics::METRICS;
 use crate::signal::{Notice, Signal};
 
-/// How long the connection is kept without a batch: shorter than the server keeps one that says nothing. The
-/// pool looks whether one that was given back is still there.
+/// Maximum idle time of the kept connection, shorter than the server's idle timeout. After that, the
+/// connection goes back to the pool, which tests connections before reuse.
 const KEPT: Duration = Duration::from_secs(15);
 
-/// How long one transaction may take before its connection is given up.
+/// Timeout of one transaction, after which its connection is closed.
 const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(15);
-/// How long a batch is tried again while the database is away, counted from its first failure.
+/// How long a batch is retried while the database is unavailable, counted from its first failure.
 const RETRY_FOR: Duration = Duration::from_secs(5);
-/// The pause before the second try; it doubles from there up to [`LONGEST_PAUSE`].
+/// Pause before the first retry. It doubles with each retry, up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
-/// What was about to be committed when it failed.
+/// A batch whose commit failed and that may have been written.
 struct InDoubt {
     position: Position,
     hash: Hash,
     outcomes: Vec<Outcome>,
     notices: Vec<Notice>,
-    /// What the database said, if it refused what travelled with the commit: no reason to try again if
-    /// nothing was written.
+    /// The database's error, if it rejected a statement that was sent with the commit. In that case, the
+    /// batch is not retried if nothing was written.
     refusal: Option<Arc<Error>>,
 }
 
-/// Answers the batches of a queue.
+/// Commits and answers the batches of a queue.
 pub(super) struct Appender {
     database: Database,
     signal: Signal,
     clock: CheckedClock,
-    /// Whether appends are rejected because of the log or the clock, which is said once.
+    check: HeadCheck,
+    /// Whether appends are rejected because of the log or the clock. This is logged once.
     alarmed: bool,
-    /// Kept from batch to batch on MySQL: giving it back to the pool costs a ping. SQLite's one writer is
-    /// shared, so it is given back.
+    /// Kept between batches on MySQL, because returning it to the pool costs a ping. On SQLite it is
+    /// returned, because all writes share one connection.
     connection: Option<Connection>,
-    /// When the last batch ended.
+    /// End of the last batch.
     used_at: Instant,
     in_doubt: Option<InDoubt>,
 }
@@ -60,7 +62,7 @@ impl Batch for Appender {
     type Answer = Outcome;
 
     async fn run(&mut self, items: Vec<Append>) -> Vec<Outcome> {
-        // Whatever a batch that panicked left is not about this one.
+        // A batch that panicked may have left this state behind.
         self.in_doubt = None;
         let (began, appends) = (Instant::now(), items.len());
         if self.used_at.elapsed() > KEPT {
@@ -80,6 +82,7 @@ impl Appender {
             database,
             signal,
             clock: CheckedClock::new(clock),
+            check: HeadCheck::default(),
             alarmed: false,
             connection: None,
             used_at: Instant::now(),
@@ -87,7 +90,7 @@ impl Appender {
         }
     }
 
-    /// Commits `items` together, or, if the database refuses that, each alone.
+    /// Commits `items` together or, if the database rejects the batch, each separately.
     async fn answer(&mut self, items: Vec<Append>) -> Vec<Outcome> {
         match self.commit(&items).await {
             Ok(outcomes) => outcomes,
@@ -95,7 +98,7 @@ impl Appender {
                 tracing::warn!(
                     append.batch = items.len(),
                     error = %error,
-                    "the database refused a batch; trying each append alone"
+                    "the database rejected a batch; trying each append separately"
                 );
                 self.alone(items).await
             }
@@ -104,15 +107,15 @@ impl Appender {
     }
 }
 
-/// Whether the database answered that it does not take what was sent, which may be the fault of one append
-/// alone.
+/// Whether the database rejected the batch itself. A single append may be the cause.
 fn refused(error: &Error) -> bool {
     !error.is_connection() && !error.is_contention()
 }
 
 impl Appender {
-    /// Commits each of `items` in a transaction of its own; those after one that the database could not be
-    /// asked about are not tried.
+    /// Commits each of `items` in its own transaction. Once an item fails with [`AppendError::Unavailable`]
+    /// because of a lost connection or contention, the remaining items get the same error without being
+    /// tried.
     async fn alone(&mut self, items: Vec<Append>) -> Vec<Outcome> {
         let mut outcomes = Vec::with_capacity(items.len());
         let mut lost: Option<AppendError> = None;
@@ -121,7 +124,7 @@ impl Appender {
                 outcomes.push(Err(error.clone()));
                 continue;
             }
-            // If its aggregate is not new after all, this try says so.
+            // Checks the sequence this time, in case the aggregate is not new.
             item.new_aggregate = false;
             let outcome = match self.commit(&[item]).await {
                 Ok(mut alone) => alone.pop().unwrap_or(Err(AppendError::Failed)),
@@ -139,7 +142,7 @@ impl Appender {
         outcomes
     }
 
-    /// Commits `items`, again and again while the database is away, for as long as [`RETRY_FOR`].
+    /// Commits `items`. Retries for up to [`RETRY_FOR`] while the database is unavailable.
     async fn commit(&mut self, items: &[Append]) -> Result<Vec<Outcome>, AppendError> {
         let mut pause = FIRST_PAUSE;
         let mut retry_until = None;
@@ -152,7 +155,7 @@ impl Appender {
                     }
                     self.signal.publish(notices);
                     if std::mem::take(&mut self.alarmed) {
-                        tracing::info!("appends are made again");
+                        tracing::info!("appends succeed again");
                     }
                     return Ok(outcomes);
                 }
@@ -173,25 +176,25 @@ impl Appender {
                     None => self.unwritten(error),
                 });
             }
-            tracing::warn!(append.batch = items.len(), error = %error, "an append failed; trying again");
+            tracing::warn!(append.batch = items.len(), error = %error, "an append failed; retrying");
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
     }
 
-    /// Why nothing was written; what a person has to set right is said once.
+    /// Returns the error of an append that wrote nothing. A problem that an operator must fix is logged once.
     fn unwritten(&mut self, error: Arc<Error>) -> AppendError {
         let unwritten = AppendError::unwritten(error);
         if matches!(unwritten, AppendError::Damaged(_) | AppendError::ClockWrong(_))
             && !std::mem::replace(&mut self.alarmed, true)
         {
-            tracing::error!(error = %unwritten, "every append is rejected until this is set right");
+            tracing::error!(error = %unwritten, "every append is rejected until this is fixed");
         }
         unwritten
     }
 
-    /// One try. If the one before was lost at its commit, first asks the log whether it was written after
-    /// all; if it was not, and the database had refused it, that is what came of it.
+    /// Makes one attempt. If the previous attempt failed at its commit, first checks whether the log has that
+    /// batch. If it does not, and the database had rejected the batch, returns that error.
     async fn try_commit(&mut self, items: &[Append]) -> Result<(Vec<Outcome>, Vec<Notice>), Arc<Error>> {
         if self.connection.is_none() {
             self.connection = Some(self.database.writer().await?);
@@ -210,7 +213,7 @@ impl Appender {
                 _ => {}
             }
         }
-        let open = transaction::open(connection, items, &mut self.clock).await?;
+        let open = transaction::open(connection, items, &mut self.clock, &mut self.check).await?;
         let Some(head) = open.head else {
             open.transaction.rollback().await?;
             return Ok((open.outcomes, open.notices));
@@ -223,6 +226,7 @@ impl Appender {
             refusal: None,
         });
         open.transaction.commit_with(open.rest).await?;
+        self.check.moved(head);
         let done = self.in_doubt.take().map(|done| (done.outcomes, done.notices));
         Ok(done.unwrap_or_default())
     }

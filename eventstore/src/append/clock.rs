@@ -1,9 +1,8 @@
-//! The clock that appends are recorded by, and how it is checked.
+//! The clock for appends, and how it is checked.
 //!
-//! A wrong clock must not get into the log: each later event would inherit its time. MySQL and MariaDB tell
-//! the time of the database in the round trip that locks the head. An SQLite database has no clock but that
-//! of this machine, so there the clock is compared with the monotonic clock of the process, which nobody can
-//! set.
+//! A wrong time must not enter the log, because every later event would inherit it. MySQL and MariaDB return
+//! the database's time in the round trip that locks the head. An SQLite database has no clock besides this
+//! machine's, so the clock is compared with the monotonic clock of the process, which cannot be set.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,29 +11,29 @@ use crate::clock::{Clock, Timestamp};
 use crate::error::{Error, Result};
 use crate::metrics::METRICS;
 
-/// How far a clock may be from the one that it is checked against, and how far ahead of the clock the head
-/// may be.
+/// Maximum difference between a clock and its reference. The head of the log may be ahead of the reference by
+/// the same amount.
 pub const CLOCKS_APART: Duration = Duration::from_mins(5);
 
-/// How long a clock that was set must agree with the monotonic clock again before it is believed. A machine
-/// that was suspended looks as if its clock had been set, and no clock may stop the appends for ever.
+/// How long an adjusted clock must agree with the monotonic clock before it is trusted again. Suspending a
+/// machine looks like adjusting its clock, and a clock must not stop appends forever.
 const SETTLED_AFTER: Duration = Duration::from_mins(5);
-/// The largest step of a clock that is believed after that time: more than a time zone, less than a wrong
-/// year. After a larger one, the clock must be set right or the process restarted.
+/// Maximum step that is trusted after [`SETTLED_AFTER`]: more than a time zone difference, less than a wrong
+/// year. After a larger step, the clock must be corrected or the process restarted.
 const LARGEST_STEP: Duration = Duration::from_hours(24 * 31);
 
-/// A time that was checked.
+/// A time that passed the check.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Checked {
-    /// The time of this process.
+    /// Time of this process.
     now: Timestamp,
-    /// The time that it was checked against.
+    /// Time that it was checked against.
     reference: Timestamp,
 }
 
 impl Checked {
-    /// The time of the event that follows one recorded at `head`: not before it, unless `head` is too far
-    /// ahead to be right.
+    /// Returns the time of the event after one recorded at `head`. It is not before `head`, unless `head` is
+    /// too far ahead of the reference.
     pub(super) fn after(self, head: Timestamp) -> Timestamp {
         if head <= self.reference + CLOCKS_APART {
             self.now.max(head)
@@ -44,7 +43,7 @@ impl Checked {
     }
 }
 
-/// The clock of a queue of appends.
+/// The clock of an append queue.
 #[derive(Debug)]
 pub(super) struct CheckedClock {
     clock: Arc<dyn Clock>,
@@ -59,8 +58,8 @@ impl CheckedClock {
         }
     }
 
-    /// The time, checked against that of the database or, if it has none, against the monotonic clock. `head`
-    /// is when the last event was recorded.
+    /// Returns the time, checked against the database's time or, without one, against the monotonic clock.
+    /// `head` is the time of the last event.
     pub(super) fn now(&mut self, database: Option<Timestamp>, head: Timestamp) -> Result<Checked> {
         let now = self.clock.now();
         let Some(database) = database else {
@@ -93,23 +92,24 @@ impl CheckedClock {
     }
 }
 
-/// What the monotonic clock says of the other one. As both go on at the same pace, the time at which the
-/// monotonic clock was zero stays the same until the clock is set.
+/// State for comparing the clock with the monotonic clock. Both advance at the same pace, so the time at
+/// which the monotonic clock was zero stays the same until the clock is adjusted.
 #[derive(Debug)]
 struct Monotonic {
-    /// That time, by the clock as it was at the last append.
+    /// Time at which the monotonic clock was zero, according to the clock at the last append.
     start: Timestamp,
-    /// The earliest that it can have been: the log had an event before the first append of this process.
+    /// Earliest possible `start`, from the last event before the first append of this process.
     earliest: Timestamp,
-    /// That time by a clock that has been set since, and when that was noticed.
+    /// `start` according to a clock that has been adjusted since, and the monotonic time at which the change
+    /// was noticed.
     set: Option<(Timestamp, Duration)>,
 }
 
 impl Monotonic {
-    /// Whether a clock that was set is the right one now.
+    /// Whether an adjusted clock can now be trusted.
     fn believes(&mut self, start: Timestamp, elapsed: Duration) -> bool {
         let ahead = start.micros_after(self.start);
-        // A clock that was ahead when the process started has been set right.
+        // The clock was ahead when the process started, and has been corrected.
         if ahead < 0 && !is_apart(self.earliest.micros_after(start).max(0)) {
             return true;
         }
@@ -126,7 +126,7 @@ impl Monotonic {
     }
 }
 
-/// Whether `now` is near enough to the time of the database.
+/// Checks that `now` is close enough to the time of the database.
 pub(crate) fn check(now: Timestamp, database: Timestamp) -> Result<()> {
     let ahead = now.micros_after(database);
     if is_apart(ahead) {

@@ -1,4 +1,4 @@
-//! Which appends of a batch can be made, decided in memory and in order.
+//! Decides in memory and in order which appends of a batch can be written.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -8,21 +8,22 @@ use crate::claim::{Claim, ClaimChange};
 use crate::error::Error;
 use crate::event::Position;
 
-/// An aggregate: its type and its id.
+/// Type and id of an aggregate.
 pub(super) type Aggregate<'a> = (&'a str, &'a str);
 
-/// What the log holds of the aggregates and claims of a batch.
+/// What the database holds about the aggregates and claims of a batch.
 #[derive(Debug, Default)]
 pub(super) struct Known {
-    /// How many events each aggregate has, and where the first is; none if it is not here.
+    /// Number of events of each aggregate and the position of its first event. Aggregates without events are
+    /// absent.
     pub(super) sequences: HashMap<(String, String), (u64, Position)>,
-    /// Who holds each claim; nobody if it is not here.
+    /// Holder of each claim. Claims without a holder are absent.
     pub(super) holders: HashMap<Claim, (String, String)>,
 }
 
 impl Known {
-    /// What is wrong with an aggregate whose events the database finds by an id that is not quite theirs:
-    /// MySQL takes no notice of case, nor of spaces at the end.
+    /// Returns the damage if the database found the aggregate's events under a different spelling of its type
+    /// or id. MySQL ignores case and trailing spaces.
     fn damage(&self, (kind, id): Aggregate<'_>) -> Option<Error> {
         let same = |found: &str, asked: &str| found.trim_end_matches(' ').eq_ignore_ascii_case(asked);
         self.sequences
@@ -31,25 +32,25 @@ impl Known {
             .find(|((found_kind, found), _)| same(found, id) && same(found_kind, kind))
             .map(|(_, (_, position))| Error::Damaged {
                 position: *position,
-                what: "its aggregate is spelled in another case, or with a space at the end",
+                what: "the case or the trailing spaces of its aggregate type or id were altered",
             })
     }
 }
 
-/// What to do with a batch.
+/// The decision about a batch.
 #[derive(Debug, Default)]
 pub(super) struct Decision<'a> {
-    /// For each append, in order: why it cannot be made, or nothing.
+    /// The reason for rejecting each append, in order; `None` if it can be written.
     pub(super) refusals: Vec<Option<AppendError>>,
-    /// The aggregates whose claims are deleted, before the new ones are inserted.
+    /// Aggregates whose claims are deleted before new claims are inserted.
     pub(super) released: HashSet<Aggregate<'a>>,
-    /// The claims that are deleted if their aggregate holds them, before the new ones are inserted.
+    /// Claims that are deleted, if their aggregate holds them, before new claims are inserted.
     pub(super) given_back: HashSet<(Claim, Aggregate<'a>)>,
-    /// The claims to insert.
+    /// Claims to insert.
     pub(super) taken: HashMap<Claim, Aggregate<'a>>,
 }
 
-/// Decides each append as if those before it had been made already.
+/// Decides each append as if the appends before it had already been written.
 pub(super) fn decide<'a>(items: &'a [Append], known: &'a Known) -> Decision<'a> {
     let mut sequences: HashMap<Aggregate<'a>, u64> = known
         .sequences

@@ -1,54 +1,54 @@
-//! Why an append was not made.
+//! Errors of appends.
 
 use std::sync::Arc;
 
 use crate::coalesce::Rejected;
 use crate::error::Error;
 
-/// Why an append was not made.
+/// The reason why an append failed.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum AppendError {
-    /// The aggregate has another number of events than the append expected.
+    /// The aggregate does not have the number of events that the append expected.
     #[error("conflict: expected {expected} events, found {actual}")]
     Conflict {
-        /// How many events it was expected to have.
+        /// Expected number of events.
         expected: u64,
-        /// How many it has.
+        /// Actual number of events.
         actual: u64,
     },
     /// Another aggregate holds a claim that the append takes.
     #[error("a claim is taken")]
     ClaimTaken,
-    /// As many appends wait as may; nothing was written.
-    #[error("overloaded: too many appends wait")]
+    /// The queue is full; nothing was written.
+    #[error("overloaded: too many appends are waiting")]
     Overloaded,
     /// The process is shutting down; nothing was written.
     #[error("shutting down")]
     ShutDown,
-    /// The log is damaged where the append would have gone on; nothing was written.
+    /// The log is damaged where the append would continue; nothing was written.
     #[error("the append was rejected: {0}")]
     Damaged(Arc<Error>),
     /// The clock of this process is wrong; nothing was written.
     #[error("the append was rejected: {0}")]
     ClockWrong(Arc<Error>),
-    /// The database did not take it; nothing was written.
+    /// The database rejected the append or was unavailable; nothing was written.
     #[error("the log is unavailable: {0}")]
     Unavailable(Arc<Error>),
-    /// The connection was lost at the commit and the database has not come back since: it is open whether it
-    /// was written.
+    /// The connection was lost at the commit, and the database has not answered since. It is unknown whether
+    /// the append was written.
     #[error("it is unknown whether the log was written: {0}")]
     InDoubt(Arc<Error>),
-    /// The batch ended without an answer: a defect. It is open whether it was written.
+    /// The batch ended without a result, which is a bug. It is unknown whether the append was written.
     #[error("the append ended without an answer")]
     Failed,
-    /// The append can never be made.
+    /// The append is invalid and can never succeed.
     #[error("invalid append: {0}")]
     Invalid(&'static str),
 }
 
 impl AppendError {
-    /// A word for it, for those who count.
+    /// Returns a short name for metrics.
     #[must_use]
     pub const fn name(&self) -> &'static str {
         match self {
@@ -67,7 +67,7 @@ impl AppendError {
 }
 
 impl AppendError {
-    /// What an error of the log means for an append of which nothing was written.
+    /// Converts an error of the log into the error of an append that wrote nothing.
     pub(super) fn unwritten(error: Arc<Error>) -> Self {
         match &*error {
             Error::ClockWrong { .. } => Self::ClockWrong(error),

@@ -1,123 +1,175 @@
-//! The locked head of the log, held against the events before anything is written behind it.
+//! Compares the locked head of the log with the events before anything is appended after it.
 
 use std::cmp::Ordering;
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use crate::chain;
 use crate::clock::Timestamp;
-use crate::database::{Row, Transaction};
+use crate::database::{Row, Script, Transaction};
 use crate::error::{Error, Result};
 use crate::event::Position;
 use crate::log::{self, EventLog, Head};
 
-/// The head, and what the log says of it, all under the lock.
-#[derive(Debug)]
-pub(super) struct LockedHead {
-    head: Head,
-    /// What the last event says the head should be.
-    last: Head,
-    /// The database's clock, if it has one.
-    database_clock: Option<Timestamp>,
+/// How long the head that this process wrote is known to be the end of the log. A comparison with the events
+/// costs a statement under the lock, a tenth of an append for one client.
+const KNOWN_FOR: Duration = Duration::from_millis(20);
+
+/// Locks the head of the log and compares it with the last event.
+///
+/// The comparison is skipped only while the head is exactly the one that this process wrote less than
+/// [`KNOWN_FOR`] after a comparison. So an altered head is always found, and an altered event at the next
+/// comparison.
+#[derive(Debug, Default)]
+pub(super) struct HeadCheck {
+    known: Option<Known>,
+    /// Whether the head was last moved by another process, so that the next one probably is too.
+    shared: bool,
 }
 
-/// What does not fit.
+/// A head that was the end of the log.
+#[derive(Debug, Clone, Copy)]
+struct Known {
+    head: Head,
+    /// When the head was last compared with the events.
+    compared: Instant,
+}
+
+/// A head under the lock.
+#[derive(Debug)]
+pub(super) struct Locked<'r> {
+    pub(super) head: Head,
+    /// The database's clock; `None` for SQLite.
+    pub(super) database_clock: Option<Timestamp>,
+    /// The rows of the statements that follow the head's.
+    pub(super) rows: &'r [Row],
+}
+
+/// A difference between the head and the events.
 #[derive(Debug)]
 enum Misfit {
     At(&'static str),
-    /// There are events behind the head.
+    /// The log has events after the head.
     EventsBehind,
 }
 
-impl LockedHead {
-    /// Reads the rows of [`Head::lock`] and [`Head::evidence`]; returns the rows after them too.
-    pub(super) async fn of<'r>(
-        transaction: &mut Transaction<'_>,
-        rows: &'r [Row],
-    ) -> Result<(Self, &'r [Row])> {
-        let (row, rows) = rows.split_first().ok_or(Error::NoHead)?;
-        // Without a head, the first row is that of another statement, which does not begin with a number.
-        row.get::<Position, _>(0).map_err(|_| Error::NoHead)?;
-        let head = Head::of(Some(row))?;
-        let last = rows.first().map(end).transpose()?.flatten();
-        let (last, database_clock, rows) = if let Some(last) = last {
-            (last, rows[0].get(3)?, &rows[1..])
-        } else {
-            let dialect = transaction.dialect();
-            (
-                Head::default(),
-                EventLog::clock(transaction, dialect).await?,
-                rows,
-            )
-        };
-        let locked = Self {
-            head,
-            last,
-            database_clock,
-        };
-        Ok((locked, rows))
+impl HeadCheck {
+    /// Adds the statement that locks the head and, if the comparison is due, the one that reads the last event.
+    /// Returns whether the comparison is due.
+    pub(super) fn ask(&self, script: &mut Script) -> bool {
+        let dialect = script.dialect();
+        let due = self.shared || !self.known.is_some_and(|known| known.compared.elapsed() < KNOWN_FOR);
+        script.statement(&Head::lock(dialect));
+        if due {
+            script.statement(Head::LAST_EVENT);
+        }
+        due
     }
 
-    /// The database's clock, if it has one.
-    pub(super) const fn database_clock(&self) -> Option<Timestamp> {
-        self.database_clock
-    }
-
-    /// The head, if it is the end of the log.
+    /// Reads the rows of the statements of [`HeadCheck::ask`].
     ///
     /// # Errors
     ///
-    /// [`Error::Damaged`].
-    pub(super) async fn check(&self, transaction: &mut Transaction<'_>) -> Result<Head> {
-        let position = self.head.position;
-        match self.misfit() {
-            None => Ok(self.head),
-            Some(Misfit::At(what)) => Err(Error::Damaged { position, what }),
-            Some(Misfit::EventsBehind) => Err(Error::Damaged {
-                position: position.next(),
-                what: if self.was_moved_back(transaction).await? {
-                    "log_head was moved back: the log goes on behind it"
+    /// [`Error::NoHead`], [`Error::Damaged`] if the head is not the end of the log, [`Error::Database`].
+    pub(super) async fn locked<'r>(
+        &mut self,
+        transaction: &mut Transaction<'_>,
+        rows: &'r [Row],
+        due: bool,
+    ) -> Result<Locked<'r>> {
+        let known = self.known.take();
+        let (row, mut rows) = rows.split_first().ok_or(Error::NoHead)?;
+        // Without a head, the first row belongs to another statement, and its first column is not a number.
+        row.get::<Position, _>(0).map_err(|_| Error::NoHead)?;
+        let head = Head::of(Some(row))?;
+        let unchanged = known.filter(|known| known.head == head);
+        self.shared = known.is_some() && unchanged.is_none();
+        let compared = match unchanged {
+            Some(known) if !due => known.compared,
+            _ => {
+                let last = if due {
+                    let last = rows.first().map_or(Ok(None), end)?;
+                    rows = &rows[usize::from(last.is_some())..];
+                    last
                 } else {
-                    "an event was added behind log_head"
-                },
-            }),
-        }
+                    let mut script = Script::new(transaction.dialect());
+                    script.statement(Head::LAST_EVENT);
+                    transaction.run(script).await?.first().map_or(Ok(None), end)?
+                };
+                compare(&head, &last.unwrap_or_default(), transaction).await?;
+                Instant::now()
+            }
+        };
+        self.known = Some(Known { head, compared });
+        Ok(Locked {
+            head,
+            database_clock: row.get(3)?,
+            rows,
+        })
     }
 
-    fn misfit(&self) -> Option<Misfit> {
-        let Self { head, last, .. } = self;
-        if head.position < Position::BEGINNING {
-            return Some(Misfit::At("log_head was moved to before the first event"));
+    /// Notes that the head that was last locked was moved to `head`. If the commit fails instead, the next head
+    /// is not the known one, or it is still the locked one.
+    pub(super) const fn moved(&mut self, head: Head) {
+        if let Some(known) = &mut self.known {
+            known.head = head;
         }
-        match last.position.cmp(&head.position) {
-            Ordering::Greater => Some(Misfit::EventsBehind),
-            Ordering::Less => Some(Misfit::At(
-                "log_head was moved ahead: there is no event at its position",
-            )),
-            Ordering::Equal if head.hash != last.hash => Some(Misfit::At(
-                "log_head has another hash than the event at its position",
-            )),
-            Ordering::Equal if head.recorded_at != last.recorded_at => Some(Misfit::At(
-                "log_head has another time than the event at its position",
-            )),
-            Ordering::Equal => None,
-        }
-    }
-
-    /// Whether the log, and not a stranger's event, goes on behind the head.
-    async fn was_moved_back(&self, transaction: &mut Transaction<'_>) -> Result<bool> {
-        if self.last.hash == self.head.hash {
-            return Ok(true);
-        }
-        let next = EventLog::first_after(transaction, self.head.position).await?;
-        next.map_or(Ok(false), |next| chain::follows(&self.head.hash, &next))
     }
 }
 
-/// Where a row of [`Head::evidence`] says the head should be; nothing if it is another statement's row.
+/// Reads where the head should be from the rows of [`Head::LAST_EVENT`]; `None` for an empty log.
 fn end(row: &Row) -> Result<Option<Head>> {
+    // The second column of other statements' rows is not a number.
     let Ok(position) = row.get(1) else { return Ok(None) };
     Ok(Some(Head {
         position,
         hash: log::hash(row, 0, position)?,
         recorded_at: row.get(2)?,
     }))
+}
+
+/// Compares the head with the head that the last event leads to.
+async fn compare(head: &Head, last: &Head, transaction: &mut Transaction<'_>) -> Result<()> {
+    let position = head.position;
+    match misfit(head, last) {
+        None => Ok(()),
+        Some(Misfit::At(what)) => Err(Error::Damaged { position, what }),
+        Some(Misfit::EventsBehind) => Err(Error::Damaged {
+            position: position.next(),
+            what: if was_moved_back(head, last, transaction).await? {
+                "log_head was moved back: the log continues after it"
+            } else {
+                "an event was added after log_head"
+            },
+        }),
+    }
+}
+
+fn misfit(head: &Head, last: &Head) -> Option<Misfit> {
+    if head.position < Position::BEGINNING {
+        return Some(Misfit::At("log_head was moved before the first event"));
+    }
+    match last.position.cmp(&head.position) {
+        Ordering::Greater => Some(Misfit::EventsBehind),
+        Ordering::Less => Some(Misfit::At(
+            "log_head was moved ahead: there is no event at its position",
+        )),
+        Ordering::Equal if head.hash != last.hash => Some(Misfit::At(
+            "log_head and the event at its position have different hashes",
+        )),
+        Ordering::Equal if head.recorded_at != last.recorded_at => Some(Misfit::At(
+            "log_head and the event at its position have different times",
+        )),
+        Ordering::Equal => None,
+    }
+}
+
+/// Whether the log continues after the head. Otherwise, the events after the head are not part of the log.
+async fn was_moved_back(head: &Head, last: &Head, transaction: &mut Transaction<'_>) -> Result<bool> {
+    if last.hash == head.hash {
+        return Ok(true);
+    }
+    let next = EventLog::first_after(transaction, head.position).await?;
+    next.map_or(Ok(false), |next| chain::follows(&head.hash, &next))
 }

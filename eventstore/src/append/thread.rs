@@ -1,14 +1,15 @@
-//! The thread that appends.
+//! The thread for appends.
 //!
-//! Under overload a task waits in the line of all that can run, behind hundreds of requests that will only be
-//! refused, once for each round trip of a transaction that holds the log's lock. On a thread of its own, the
-//! operating system gives it its share of a core as soon as the database has answered.
+//! Under overload, a task on the shared runtime queues behind hundreds of requests that will only be
+//! rejected. A transaction would wait in that queue once for each round trip, while it holds the lock of the
+//! log. With a dedicated thread, the operating system schedules the task as soon as the database has
+//! answered.
 
 use std::sync::Arc;
 
 use tokio::runtime::{Builder, Handle, Runtime};
 
-/// A runtime with one thread, which ends with the last clone of this. Cheap to clone.
+/// A runtime with one thread, which stops when the last clone is dropped. Cheap to clone.
 #[derive(Debug, Clone)]
 pub(super) struct Thread(Arc<Inner>);
 
@@ -16,19 +17,18 @@ pub(super) struct Thread(Arc<Inner>);
 struct Inner(Option<Runtime>);
 
 impl Thread {
-    /// Starts it. Without one, which would be a machine that can make no thread, the present runtime has to
-    /// do.
+    /// Starts the thread. If the machine cannot create a thread, the current runtime is used instead.
     pub(super) fn start() -> Self {
         let runtime = Builder::new_multi_thread()
             .worker_threads(1)
             .thread_name("appends")
             .enable_all()
             .build()
-            .inspect_err(|error| tracing::warn!(%error, "the appends have no thread of their own"));
+            .inspect_err(|error| tracing::warn!(%error, "appends run without a dedicated thread"));
         Self(Arc::new(Inner(runtime.ok())))
     }
 
-    /// Where to spawn what it is to run.
+    /// Returns the handle of the runtime that runs append tasks.
     pub(super) fn handle(&self) -> Handle {
         self.0
             .0
@@ -39,7 +39,7 @@ impl Thread {
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        // A runtime must not wait for its threads where the last clone may be dropped: within another one.
+        // The last clone may be dropped inside another runtime, where waiting for the thread is not allowed.
         if let Some(runtime) = self.0.take() {
             runtime.shutdown_background();
         }

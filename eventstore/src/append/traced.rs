@@ -1,5 +1,5 @@
-//! The spans of appends. A batch serves many requests, so its span is part of one trace, that of the first,
-//! and linked with all the others.
+//! Spans of appends. A batch serves many requests: its span is part of the first request's trace and linked
+//! with the spans of the others.
 
 use std::time::Duration;
 
@@ -8,19 +8,19 @@ use tracing::Span;
 
 use crate::trace::{self, TARGET};
 
-/// The span that an append was queued in, and when; nothing if nothing is traced.
+/// The span in which an append was queued, and the time of queuing; `None` without tracing.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Traced(Option<(Span, Instant)>);
 
 impl Traced {
-    /// Of an append that is queued now, in the present span.
+    /// Records the current span and time for an append that is being queued.
     pub(super) fn queued() -> Self {
         Self(trace::is_on().then(|| (Span::current(), Instant::now())))
     }
 }
 
-/// The span of a batch of these; none if none of them is exported. Each of them is told how long it has
-/// waited.
+/// Returns the span of a batch of `items`, or a disabled span if no item is exported. Also records in each
+/// item's span how long the item waited.
 pub(super) fn batch<'t>(items: impl ExactSizeIterator<Item = &'t Traced>) -> Span {
     let appends = items.len();
     let mut batch = Span::none();
@@ -42,7 +42,7 @@ pub(super) fn batch<'t>(items: impl ExactSizeIterator<Item = &'t Traced>) -> Spa
                 )
             });
         } else {
-            // From each to the other, so that one finds the batch from any request.
+            // Links both ways, so that the batch can be found from any request.
             span.follows_from(&batch);
         }
         batch.follows_from(span);

@@ -1,10 +1,10 @@
-//! The statements of one append transaction.
+//! The statements of an append transaction.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::clock::CheckedClock;
 use super::decide::{Aggregate, Decision, Known, decide};
-use super::head::LockedHead;
+use super::head::HeadCheck;
 use super::{Append, Appended, Outcome, Prepared};
 use crate::claim::{Claim, ClaimChange};
 use crate::clock::Timestamp;
@@ -17,34 +17,35 @@ use crate::signal::Notice;
 const INSERT_EVENTS: &str = "INSERT INTO events (position, aggregate_type, aggregate_id, sequence, event_type, event_version, payload, \
                              metadata, recorded_at, hash) VALUES";
 
-/// A transaction that is ready to be committed.
+/// A transaction that is ready to commit.
 pub(super) struct Open<'c> {
     pub(super) transaction: Transaction<'c>,
-    /// What is still to be run in it.
+    /// Statements still to be run in the transaction.
     pub(super) rest: Script,
-    /// Where the head moves; nowhere if no append could be made.
+    /// The new head; `None` if every append was rejected.
     pub(super) head: Option<Head>,
     pub(super) outcomes: Vec<Outcome>,
     pub(super) notices: Vec<Notice>,
 }
 
-/// Begins a transaction, locks the head, and decides which of `items` can be made. What they write is left to
-/// be run together with the commit, but for what is too large for one packet.
+/// Begins a transaction, locks the head, and decides which of `items` can be written. Their statements run
+/// together with the commit, except those that do not fit into one packet.
 pub(super) async fn open<'c>(
     connection: &'c mut Connection,
     items: &[Append],
     clock: &mut CheckedClock,
+    check: &mut HeadCheck,
 ) -> Result<Open<'c>> {
     let dialect = connection.dialect();
+    let mut due = true;
     let (mut transaction, rows) = connection
         .begin_with(|script| {
-            script.statement(&Head::lock(dialect));
-            script.statement(&Head::evidence(dialect));
+            due = check.ask(script);
             ask_for_holders(script, items);
             ask_for_sequences(script, items);
         })
         .await?;
-    let (head, recorded_at, rows) = match begin_after(&mut transaction, &rows, clock).await {
+    let (head, recorded_at, rows) = match begin_after(&mut transaction, &rows, due, clock, check).await {
         Ok(begun) => begun,
         Err(error) => {
             transaction.rollback().await?;
@@ -79,23 +80,24 @@ pub(super) async fn open<'c>(
     })
 }
 
-/// The head that the appends follow and the time that they are recorded at, if the head is the end of the log
-/// and the clock can be right; and the rows about the appends.
+/// Checks the head and the clock. Returns the head, the time at which the appends are recorded, and the
+/// remaining rows, which are about the appends.
 ///
-/// The order of the log is the order of its times too, so that "as of a moment" is a prefix of the log:
-/// unless the head is too far ahead, no event is before it.
+/// The log is also ordered by time, so a past state of the log is always a prefix of it. The new time is
+/// therefore not before the head, unless the head is too far ahead.
 async fn begin_after<'r>(
     transaction: &mut Transaction<'_>,
     rows: &'r [Row],
+    due: bool,
     clock: &mut CheckedClock,
+    check: &mut HeadCheck,
 ) -> Result<(Head, Timestamp, &'r [Row])> {
-    let (locked, rows) = LockedHead::of(transaction, rows).await?;
-    let head = locked.check(transaction).await?;
-    let now = clock.now(locked.database_clock(), head.recorded_at)?;
-    Ok((head, now.after(head.recorded_at), rows))
+    let locked = check.locked(transaction, rows, due).await?;
+    let now = clock.now(locked.database_clock, locked.head.recorded_at)?;
+    Ok((locked.head, now.after(locked.head.recorded_at), locked.rows))
 }
 
-/// Whether the event at `position` is the one with that hash. Waits for an append that is still under way.
+/// Whether the event at `position` has that hash. Waits for any append in progress.
 pub(super) async fn holds(connection: &mut Connection, position: Position, hash: Hash) -> Result<bool> {
     let lock = Head::lock(connection.dialect());
     let (mut transaction, _) = connection
@@ -125,7 +127,7 @@ struct Chained<'a> {
     notices: Vec<Notice>,
 }
 
-/// Gives every event of the appends that can be made its position and its link.
+/// Assigns a position and a link to each event of the accepted appends.
 fn chain<'a>(
     items: &'a [Append],
     decision: &Decision<'_>,
@@ -168,7 +170,7 @@ fn chain<'a>(
     chained
 }
 
-/// Adds the statement that asks who holds the claims that `items` take. Its rows, and those of
+/// Adds a query for the holders of the claims that `items` take. Its columns, and those of
 /// [`ask_for_sequences`], are claim, aggregate type, aggregate id, sequence, first position.
 fn ask_for_holders(script: &mut Script, items: &[Append]) {
     let mut claims = items
@@ -186,8 +188,7 @@ fn ask_for_holders(script: &mut Script, items: &[Append]) {
     }
 }
 
-/// Adds the statement that asks how many events the aggregates of `items` have, but for those that are known
-/// to be new.
+/// Adds a query for the number of events of each aggregate of `items`, except aggregates known to be new.
 fn ask_for_sequences(script: &mut Script, items: &[Append]) {
     let mut ids = items
         .iter()
@@ -205,7 +206,7 @@ fn ask_for_sequences(script: &mut Script, items: &[Append]) {
     }
 }
 
-/// What the rows of [`ask_for_holders`] and [`ask_for_sequences`] say.
+/// Reads the rows of [`ask_for_holders`] and [`ask_for_sequences`].
 fn known(rows: &[Row]) -> Result<Known> {
     let mut known = Known::default();
     for row in rows {
@@ -213,7 +214,7 @@ fn known(rows: &[Row]) -> Result<Known> {
         if let Some(claim) = row.get::<Option<Vec<u8>>, _>(0)? {
             let claim = claim.try_into().map_err(|_| Error::Damaged {
                 position: Position::BEGINNING,
-                what: "a claim that is not 32 bytes",
+                what: "a claim is not 32 bytes long",
             })?;
             known.holders.insert(Claim(claim), aggregate);
         } else {
@@ -233,7 +234,7 @@ fn release(script: &mut Script, decision: &Decision<'_>) {
         of_type.insert((claim, aggregate_id));
     }
     for (aggregate_type, pairs) in given_back {
-        // A claim is deleted only if one of those who give something back holds it.
+        // A claim is deleted only if one of the releasing aggregates holds it.
         script
             .statement("DELETE FROM claims WHERE claim IN ")
             .list(pairs.iter().map(|(claim, _)| &claim.0))
@@ -256,7 +257,7 @@ fn release(script: &mut Script, decision: &Decision<'_>) {
 }
 
 fn take(script: &mut Script, decision: &Decision<'_>, limit: usize, full: &mut Vec<Script>) -> Result<()> {
-    // In the order of their bytes, as the index has them.
+    // In byte order, as in the index.
     let taken: BTreeMap<&Claim, &Aggregate<'_>> = decision.taken.iter().collect();
     let rows = taken.into_iter().map(|(claim, (aggregate_type, aggregate_id))| {
         [

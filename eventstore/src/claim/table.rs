@@ -1,7 +1,7 @@
-//! The table of claims, held against the log.
+//! Comparison of the claims table with the log.
 //!
-//! Both are read in the order of the aggregates' ids, a page at a time, so that memory does not grow with
-//! them.
+//! Both are read in the order of aggregate ids, one page at a time, so memory use does not grow with their
+//! size.
 
 mod page;
 mod rebuild;
@@ -12,28 +12,28 @@ use serde::Serialize;
 pub use rebuild::{Rebuilt, rebuild};
 pub use verify::{ClaimsVerified, verify};
 
-/// Aggregates that are read at a time.
+/// Number of rows read at a time.
 const PAGE: u32 = 1000;
-/// Differences that are named.
+/// Maximum number of differences that are listed.
 const NAMED: usize = 10;
 
-/// What is wrong with a claim.
+/// The problem with a claim.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "problem", rename_all = "snake_case")]
 pub enum ClaimProblem {
-    /// The aggregate has taken a claim that nobody holds in the table.
+    /// The aggregate has taken a claim that has no holder in the table.
     Missing,
-    /// The aggregate has taken a claim that another holds in the table, who has not taken it.
+    /// The aggregate has taken a claim, but the table assigns it to another aggregate that has not taken it.
     HeldBy {
-        /// The id of the other.
+        /// Id of the other aggregate.
         holder: String,
     },
-    /// The aggregate has taken a claim that another has taken too: both have the same value.
+    /// Two aggregates have taken the same claim, so both have the same value.
     Shared {
-        /// The id of the other.
+        /// Id of the other aggregate.
         with: String,
     },
-    /// The aggregate holds a claim in the table that it has not taken, or has given up.
+    /// The table assigns the aggregate a claim that it has not taken, or has released.
     Unexpected,
 }
 
@@ -48,22 +48,22 @@ impl std::fmt::Display for ClaimProblem {
     }
 }
 
-/// An aggregate with a claim that is wrong.
+/// An aggregate with an incorrect claim.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ClaimMisfit {
-    /// The aggregate's id.
+    /// Id of the aggregate.
     pub aggregate_id: String,
-    /// What is wrong.
+    /// The problem with the claim.
     #[serde(flatten)]
     pub problem: ClaimProblem,
 }
 
-/// Differences: how many, and the first of them.
+/// The number of differences, and the first of them.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 pub struct ClaimMisfits {
-    /// How many there are.
+    /// Total number of differences.
     pub count: u64,
-    /// The first of them.
+    /// The first differences.
     pub first: Vec<ClaimMisfit>,
 }
 

@@ -6,7 +6,7 @@ use tokio::sync::Semaphore;
 
 use super::*;
 
-/// Doubles its items; waits for a permit before each batch, notes the batches, and panics at 13.
+/// Doubles its items. Waits for a permit before each batch, records the batches, and panics at 13.
 struct Doubling {
     permits: Arc<Semaphore>,
     batches: Arc<std::sync::Mutex<Vec<Vec<u32>>>>,
@@ -45,7 +45,7 @@ impl Rig {
         }
     }
 
-    /// Queues an item and returns once it is in the queue (or was refused).
+    /// Queues an item and returns once the item is queued or rejected.
     async fn ask(&self, item: u32) -> tokio::task::JoinHandle<Result<u32, Rejected>> {
         let coalescer = self.coalescer.clone();
         let task = tokio::spawn(async move { coalescer.ask(item).await });
@@ -53,7 +53,7 @@ impl Rig {
         task
     }
 
-    /// Waits until the worker has taken all that waits.
+    /// Waits until the worker has taken all waiting items.
     async fn taken(&self) {
         tokio::time::timeout(Duration::from_secs(5), async {
             while self.coalescer.waiting() > 0 {
@@ -89,7 +89,7 @@ async fn what_waits_is_answered_together_in_order_and_up_to_the_bound() {
 async fn who_can_ask_at_this_moment_is_let_in_before_a_batch_is_closed() {
     let rig = Rig::new(10, 3);
     rig.permits.add_permits(2);
-    // The worker is woken by the first, and is in front of the others.
+    // The first item wakes the worker, which is scheduled before the other callers.
     let mut first = std::pin::pin!(rig.coalescer.ask(1));
     assert!(futures::poll!(first.as_mut()).is_pending());
     let others = [2, 3, 4].map(|item| {

@@ -1,8 +1,9 @@
-//! Connections for a library that takes them from a pool by itself.
+//! Connections for a library that takes them from a pool itself.
 //!
-//! Such a library knows nothing of [`super::Connection`]: whoever drops its future half-way leaves a
-//! connection in the pool that is out of step with its server. So it gets a pool of its own, and after that
-//! has happened the next one gets a new pool. The old one ends with whoever still works with it.
+//! Such a library does not use [`super::Connection`]. If its future is dropped before it completes, a
+//! connection that is out of step with its server may return to the pool. The library therefore gets a
+//! separate pool. After an interrupted loan, the next loan gets a new pool. The old pool is closed when its
+//! last user is done.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -15,18 +16,18 @@ use super::query::STATEMENT_TIMEOUT;
 use super::{Pools, close, sqlite};
 use crate::error::{Error, Result};
 
-/// Connections that are lent at a time on MySQL.
+/// Maximum number of lent MySQL connections.
 const CONNECTIONS: u32 = 4;
-/// How long a connection that is given back may take to answer.
+/// Timeout for the ping of a returned connection.
 const RETURN: Duration = Duration::from_secs(2);
 
-/// What a library gets.
+/// The pool that a library gets.
 pub(crate) enum LentPool {
     MySql(MySqlPool),
     Sqlite(SqlitePool),
 }
 
-/// The pool that is lent, made when it is first needed.
+/// The pool for lending, created when it is first needed.
 #[derive(Debug, Default)]
 pub(super) struct Lent(Mutex<Option<Arc<MySqlPool>>>);
 
@@ -39,8 +40,8 @@ impl Lent {
                 loan.end();
                 Ok(answer)
             }
-            // What is dropped there half-way ends on the connection's own thread, before it does anything
-            // else.
+            // An interrupted statement finishes on the connection's own thread, before any other work of the
+            // connection.
             Pools::Sqlite { readers, file, .. } => {
                 sqlite::check(file.as_deref())?;
                 let answer = in_time(work(LentPool::Sqlite(readers.clone()))).await?;
@@ -72,7 +73,7 @@ impl Lent {
     }
 }
 
-/// A pool that opens its connections as `pool` does.
+/// Creates a pool that opens its connections in the same way as `pool`.
 fn alike(pool: &MySqlPool) -> MySqlPool {
     pool.options()
         .clone()
@@ -94,7 +95,7 @@ async fn in_time<T>(work: impl Future<Output = T>) -> Result<T> {
         .map_err(|_| Error::Timeout(STATEMENT_TIMEOUT))
 }
 
-/// A pool in use. If this is dropped before the work is done, nobody gets that pool again.
+/// A loan of a pool. If it is dropped before the work is done, the pool is never lent again.
 struct Loan<'l> {
     pool: Arc<MySqlPool>,
     lent: &'l Lent,
@@ -102,7 +103,7 @@ struct Loan<'l> {
 }
 
 impl Loan<'_> {
-    /// The work is done, and every connection is back or on its way.
+    /// Ends the loan: the work is done, and every connection has been or is being returned.
     fn end(mut self) {
         self.returned = true;
     }

@@ -1,4 +1,4 @@
-//! Connecting to MySQL and MariaDB: what every session sets, and what ends a start.
+//! Connecting to MySQL and MariaDB: session settings, and startup errors that retrying cannot fix.
 
 use std::io::ErrorKind;
 use std::sync::Arc;
@@ -13,19 +13,19 @@ use super::mysql_url::Target;
 use super::{DatabaseOptions, LOCK_WAIT};
 use crate::error::{Error, Result};
 
-/// The smallest `max_allowed_packet` that is accepted: the questions of the largest batch of appends take 110
+/// Minimum accepted `max_allowed_packet`, in bytes. The queries for the largest batch of appends take 110
 /// KiB.
 const SMALLEST_PACKET: usize = 256 * 1024;
-/// Bytes of a packet that are left for what surrounds rows in a script.
+/// Bytes of a packet reserved for the parts of a script other than rows.
 const SURROUNDINGS: usize = 4096;
-/// The largest script, whatever the server takes: larger ones would only take memory.
+/// Maximum size of a script in bytes, even if the server accepts more. Larger scripts would only use more
+/// memory.
 const LARGEST_SCRIPT: usize = 8 * 1024 * 1024;
 
-/// How long a server may take to close a connection.
+/// Timeout for closing a connection to a server.
 const GOODBYE: Duration = Duration::from_secs(1);
 
-/// The number of bytes that the server accepts in one packet, as the newest connection found it. Cheap to
-/// clone.
+/// Maximum packet size of the server in bytes, as reported to the newest connection. Cheap to clone.
 #[derive(Debug, Clone)]
 pub(super) struct Packet(Arc<AtomicUsize>);
 
@@ -34,7 +34,7 @@ impl Packet {
         Self(Arc::new(AtomicUsize::new(SMALLEST_PACKET)))
     }
 
-    /// Maximum number of bytes of a script up to its last row.
+    /// Returns the maximum number of bytes of a script up to its last row.
     pub(super) fn script_limit(&self) -> usize {
         script_limit(self.0.load(Ordering::Relaxed))
     }
@@ -44,8 +44,8 @@ fn script_limit(packet: usize) -> usize {
     packet.saturating_sub(SURROUNDINGS).min(LARGEST_SCRIPT)
 }
 
-/// Opens a pool, after one connection has shown why there might be none: a pool tries again where it is
-/// refused, and only reports that its time is up.
+/// Opens a pool after testing one connection. The test reveals why connecting fails: a pool keeps retrying
+/// rejected connections and reports only a timeout.
 pub(super) async fn connect(url: &str, options: DatabaseOptions) -> Result<(MySqlPool, Packet)> {
     let target = Target::parse(url)?;
     let probe = async {
@@ -60,23 +60,23 @@ pub(super) async fn connect(url: &str, options: DatabaseOptions) -> Result<(MySq
         .map_err(|_| Error::Timeout(options.acquire_timeout))??;
     if packet < SMALLEST_PACKET {
         return Err(Error::Url(format!(
-            "the server's max_allowed_packet is {packet} bytes, and at least {SMALLEST_PACKET} are needed: \
+            "the server's max_allowed_packet is {packet} bytes, but must be at least {SMALLEST_PACKET}: \
              SET GLOBAL max_allowed_packet = 16777216"
         )));
     }
     for option in &target.without_effect {
-        tracing::warn!("the option {option} of the database URL has no effect: every session sets its own");
+        tracing::warn!("the database URL option {option} has no effect: every session sets its own value");
     }
     let found = Packet::unknown();
     found.0.store(packet, Ordering::Relaxed);
     let known = found.clone();
     let pool = MySqlPoolOptions::new()
         .max_connections(options.connections)
-        // Sooner than the server would.
+        // Shorter than the server's idle timeout.
         .idle_timeout(options.silence / 2)
         .acquire_timeout(options.acquire_timeout)
-        // The busiest paths keep a connection of their own; the others can afford a ping to never get a stale
-        // one.
+        // The busiest paths keep their own connections. Other paths can afford a ping, so they never get a
+        // stale connection.
         .test_before_acquire(true)
         .after_connect(move |connection, _| {
             let known = known.clone();
@@ -89,7 +89,7 @@ pub(super) async fn connect(url: &str, options: DatabaseOptions) -> Result<(MySq
     Ok((pool, found))
 }
 
-/// Creates the database that the URL names.
+/// Creates the database of the URL.
 pub(super) async fn create(url: &str, options: DatabaseOptions) -> Result<()> {
     let target = Target::parse(url)?;
     let name = target
@@ -112,8 +112,8 @@ pub(super) async fn create(url: &str, options: DatabaseOptions) -> Result<()> {
         .map_err(|_| Error::Timeout(options.acquire_timeout))?
 }
 
-/// Sets, in one round trip, everything of a session that the statements rely on, whatever the server, its
-/// `init_connect` and the URL have made of it; the server's `max_allowed_packet`.
+/// Sets, in one round trip, all session settings that the statements rely on, regardless of the server, its
+/// `init_connect` and the URL. Returns the server's `max_allowed_packet`.
 async fn pin(connection: &mut MySqlConnection, options: DatabaseOptions) -> sqlx::Result<usize> {
     let session = session(options);
     let rows = connection.fetch_all(session.as_str()).await?;
@@ -121,12 +121,12 @@ async fn pin(connection: &mut MySqlConnection, options: DatabaseOptions) -> sqlx
     Ok(usize::try_from(packet).unwrap_or(usize::MAX))
 }
 
-/// The statements that begin a session. Explicit values throughout: `DEFAULT` would mean the server's global
-/// value.
+/// Returns the statements that begin a session. All values are explicit, because `DEFAULT` means the server's
+/// global value.
 fn session(options: DatabaseOptions) -> String {
     let (lock_wait, silence) = (LOCK_WAIT.as_secs(), options.silence.as_secs());
     format!(
-        // Texts are in UTF-8. A binary collation would make the driver read text as bytes.
+        // Text is UTF-8. A binary collation would make the driver read text as bytes.
         "SET NAMES utf8mb4 COLLATE utf8mb4_unicode_ci; \
          SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED, READ WRITE; \
          SET SESSION autocommit = 1, completion_type = 0, \
@@ -140,7 +140,7 @@ fn session(options: DatabaseOptions) -> String {
     )
 }
 
-/// Closes a connection. Over TLS the driver waits for the server to close its end, which it may never do.
+/// Closes a connection. Over TLS, the driver waits for the server to close its end, which may never happen.
 async fn say_goodbye(connection: MySqlConnection) {
     drop(tokio::time::timeout(GOODBYE, connection.close()).await);
 }
@@ -153,13 +153,13 @@ async fn open(target: &Target) -> Result<MySqlConnection> {
         .map_err(|error| refusal(error, &target.options))
 }
 
-/// Tells a failure that waiting cannot fix, such as a certificate that is not trusted, from those that it
-/// can.
+/// Converts errors that waiting cannot fix, such as an untrusted certificate, to [`Error::Tls`] and
+/// [`Error::Url`].
 fn refusal(error: sqlx::Error, options: &MySqlConnectOptions) -> Error {
     match error {
         sqlx::Error::Tls(error) => Error::Tls(error.to_string()),
         sqlx::Error::Configuration(error) => Error::Url(error.to_string()),
-        // So rustls reports that it has ended a handshake.
+        // rustls reports an aborted handshake in this way.
         sqlx::Error::Io(error) if error.kind() == ErrorKind::InvalidData => {
             let cause = error.get_ref().and_then(|error| error.downcast_ref::<TlsError>());
             let of_the_name = matches!(
@@ -170,8 +170,8 @@ fn refusal(error: sqlx::Error, options: &MySqlConnectOptions) -> Error {
             );
             let hint = match options.get_ssl_mode() {
                 MySqlSslMode::VerifyCa if of_the_name => {
-                    ". VERIFY_CA checks the name too, as VERIFY_IDENTITY does: connect by a name that the certificate has, or \
-                     give the server a certificate for this one"
+                    ". VERIFY_CA also checks the name, as VERIFY_IDENTITY does: connect to a name that is in the certificate, or \
+                     give the server a certificate for this name"
                 }
                 _ => "",
             };

@@ -1,4 +1,4 @@
-//! What a MySQL URL says, checked before anything is connected. No error repeats a password.
+//! Parses a MySQL URL and checks it before connecting. No error message contains a password.
 
 use std::path::PathBuf;
 
@@ -13,24 +13,24 @@ const EXPECTED: &str = "expected mysql://user:password@host:port/name";
 const NOT_ENCODED: &str = "expected mysql://user:password@host:port/name; in a user name or password, percent-encode \
                            @ as %40, : as %3A, / as %2F, # as %23, ? as %3F and % as %25";
 
-/// A server, and how to connect to it.
+/// A server and its connection options.
 pub(super) struct Target {
     pub(super) options: MySqlConnectOptions,
     /// Options of the URL that every session overrides.
     pub(super) without_effect: Vec<String>,
     url: Url,
-    /// Files that TLS needs, each with the option that names it.
+    /// Files that TLS needs, each with the name of its option.
     files: Vec<(String, PathBuf)>,
 }
 
 impl Target {
-    /// Reads a URL that begins with `mysql:` or `mariadb:`.
+    /// Parses a URL that begins with `mysql:` or `mariadb:`.
     pub(super) fn parse(text: &str) -> Result<Self> {
         let refuse = |why: &str| Error::Url(why.to_owned());
         let (_, rest) = text.split_once("://").ok_or_else(|| refuse(EXPECTED))?;
         let (authority, tail) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
         let (path, query) = tail.split_once('?').unwrap_or((tail, ""));
-        // A password with one of these ends where the server's name would begin.
+        // These characters would end the password and begin the host name.
         if tail.contains('#') || path.contains('@') || (query.contains('@') && !authority.contains('@')) {
             return Err(refuse(NOT_ENCODED));
         }
@@ -47,13 +47,13 @@ impl Target {
         target.complete()
     }
 
-    /// Checks the options, which the driver would ignore if it did not know them.
+    /// Checks the options, because the driver ignores unknown options.
     fn check_options(&mut self) -> Result<()> {
         for (option, value) in self.url.query_pairs() {
             match option.as_ref() {
                 "ssl-mode" | "sslmode" | "socket" => {}
                 "ssl-ca" | "sslca" | "ssl-cert" | "sslcert" | "ssl-key" | "sslkey" => {
-                    // The driver takes a PEM in the place of a path.
+                    // The driver also accepts PEM text instead of a path.
                     if !value.trim_start().starts_with("-----BEGIN") {
                         self.files
                             .push((option.clone().into_owned(), PathBuf::from(value.as_ref())));
@@ -63,13 +63,13 @@ impl Target {
                 "charset" | "collation" | "timezone" | "time-zone" | "statement-cache-capacity" => {
                     self.without_effect.push(option.into_owned());
                 }
-                // It may be a piece of a password.
+                // The option may be part of a password.
                 _ if self.url.query().unwrap_or_default().contains('@') => {
                     return Err(Error::Url(NOT_ENCODED.to_owned()));
                 }
                 other => {
                     return Err(Error::Url(format!(
-                        "unknown option {:?}: known are ssl-mode, ssl-ca, ssl-cert, ssl-key and socket",
+                        "unknown option {:?}: use ssl-mode, ssl-ca, ssl-cert, ssl-key or socket",
                         other.chars().take(40).collect::<String>()
                     )));
                 }
@@ -78,9 +78,9 @@ impl Target {
         Ok(())
     }
 
-    /// Adds what the URL does not decide.
+    /// Sets the options that the URL does not decide.
     fn complete(mut self) -> Result<Self> {
-        // Every session sets the rest itself, in one statement.
+        // Each session sets the other values itself, in one statement.
         let mut options = self
             .options
             .charset("utf8mb4")
@@ -90,9 +90,10 @@ impl Target {
             .timezone(None)
             .set_names(false)
             .statement_cache_capacity(PREPARED_STATEMENTS)
-            // It would log slow statements whole, and some have hashes of emails in their text.
+            // The log would contain the full text of slow statements, and some have hashes of email addresses
+            // in it.
             .disable_statement_logging();
-        // A certificate has the address without the brackets.
+        // A certificate contains the address without brackets.
         let host = options.get_host();
         if let Some(address) = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
             let address = address.to_owned();
@@ -103,7 +104,7 @@ impl Target {
                 MySqlSslMode::Preferred | MySqlSslMode::Disabled => options.ssl_mode(MySqlSslMode::Disabled),
                 _ => {
                     return Err(Error::Url(
-                        "socket and ssl-mode exclude each other: a socket does not leave the machine"
+                        "socket and ssl-mode cannot be combined: socket connections stay on the machine"
                             .to_owned(),
                     ));
                 }
@@ -113,14 +114,14 @@ impl Target {
         Ok(self)
     }
 
-    /// The same server without a database.
+    /// Returns the same server without a database.
     pub(super) fn without_database(&self) -> Result<Self> {
         let mut url = self.url.clone();
         url.set_path("");
         Self::parse(url.as_str())
     }
 
-    /// Looks whether the files can be read that TLS needs.
+    /// Checks that the files for TLS can be read.
     pub(super) async fn read_files(&self) -> Result<()> {
         for (option, path) in &self.files {
             tokio::fs::read(path)
@@ -137,7 +138,7 @@ mod tests {
 
     fn refusal(url: &str) -> String {
         match Target::parse(url) {
-            Ok(_) => panic!("{url} is taken"),
+            Ok(_) => panic!("{url} is accepted"),
             Err(error) => error.to_string(),
         }
     }

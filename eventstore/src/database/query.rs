@@ -1,4 +1,4 @@
-//! Statements, and the rows that they answer.
+//! Statements and their rows.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use super::sqlite::{self, DatabaseFile};
 use crate::error::{Error, Result};
 use crate::event::Position;
 
-/// How long one statement may take. A server that is gone without a word would otherwise never be noticed.
+/// Timeout of one statement. Without it, a server that disappears would go unnoticed.
 pub(super) const STATEMENT_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// A type that can be bound to a `?` on every database.
@@ -28,7 +28,7 @@ pub trait Column<'r>: Decode<'r, MySql> + Type<MySql> + Decode<'r, Sqlite> + Typ
 
 impl<'r, T> Column<'r> for T where T: Decode<'r, MySql> + Type<MySql> + Decode<'r, Sqlite> + Type<Sqlite> {}
 
-/// A statement with the connection that it will run on.
+/// A statement and the connection that runs it.
 pub struct Query<'q, 'c> {
     statement: Statement<'q, 'c>,
     unfinished: &'c mut bool,
@@ -78,13 +78,13 @@ impl<'q, 'c> Query<'q, 'c> {
         self
     }
 
-    /// Binds the next `?`s, one for each value.
+    /// Binds each value to the next `?`.
     #[must_use]
     pub fn bind_all<T: Bind<'q>>(self, values: impl IntoIterator<Item = T>) -> Self {
         values.into_iter().fold(self, Self::bind)
     }
 
-    /// Runs it; the number of rows that were changed.
+    /// Runs the statement and returns the number of affected rows.
     ///
     /// # Errors
     ///
@@ -104,7 +104,7 @@ impl<'q, 'c> Query<'q, 'c> {
         .await
     }
 
-    /// Runs it; all rows.
+    /// Runs the statement and returns all rows.
     ///
     /// # Errors
     ///
@@ -134,8 +134,8 @@ impl<'q, 'c> Query<'q, 'c> {
         .await
     }
 
-    /// Runs it and sends the rows as they come, in blocks. The first column is the position; that of the last
-    /// row, or `None` if there was no row or the receiver is gone.
+    /// Runs the statement and sends the rows in blocks as they arrive. The first column is the position.
+    /// Returns the position of the last row, or `None` if there was no row or the receiver is gone.
     pub(crate) async fn send_blocks(
         self,
         size: BlockSize,
@@ -146,7 +146,7 @@ impl<'q, 'c> Query<'q, 'c> {
             unfinished,
             file,
         } = self;
-        // Until the last row has come, the server has more to say.
+        // The connection stays unfinished until the last row has arrived.
         let before = std::mem::replace(unfinished, true);
         let sent = match statement {
             Statement::MySql(connection, query) => {
@@ -166,7 +166,7 @@ impl<'q, 'c> Query<'q, 'c> {
         }
     }
 
-    /// Runs it; the first row, if there is one. For statements that give one row at most.
+    /// Runs the statement and returns its first row, if any. For statements that return at most one row.
     ///
     /// # Errors
     ///
@@ -176,8 +176,8 @@ impl<'q, 'c> Query<'q, 'c> {
     }
 }
 
-/// Waits for a statement, and notes whether its connection can be used on: only if the server has answered.
-/// What an SQLite file answers counts only if it still is the database's file.
+/// Waits for a statement. Marks the connection as reusable only if the server has answered. An answer from
+/// SQLite counts only if the open file is still the database's file.
 pub(super) async fn finish<T>(
     unfinished: &mut bool,
     file: Option<&DatabaseFile>,
@@ -191,19 +191,19 @@ pub(super) async fn finish<T>(
     if !answered.as_ref().is_err_and(Error::is_connection) {
         *unfinished = before;
     }
-    // First: a file that is gone makes statements fail in many ways.
+    // Checked first, because statements fail in many ways if the file is gone.
     file.map_or(Ok(()), DatabaseFile::check_open)?;
     answered
 }
 
-/// How much is sent at a time.
+/// Limits of one block of rows.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct BlockSize {
-    /// The most rows.
+    /// Maximum number of rows.
     pub(crate) rows: usize,
-    /// The bytes that end a block.
+    /// Number of bytes at which a block ends.
     pub(crate) bytes: usize,
-    /// The columns whose bytes count.
+    /// Columns whose bytes are counted.
     pub(crate) counted: &'static [usize],
 }
 
@@ -244,20 +244,20 @@ async fn send(
     }
 }
 
-/// A row of an answer.
+/// A row of a result.
 pub enum Row {
-    /// From MySQL or MariaDB.
+    /// A row from MySQL or MariaDB.
     MySql(MySqlRow),
-    /// From SQLite.
+    /// A row from SQLite.
     Sqlite(SqliteRow),
 }
 
 impl Row {
-    /// The value of a column, by name or by number from 0.
+    /// Returns the value of a column, by name or by number from 0.
     ///
     /// # Errors
     ///
-    /// [`Error::Database`] if there is no such column or its value is of another type.
+    /// [`Error::Database`] if the column does not exist or its value has another type.
     pub fn get<'r, T, I>(&'r self, column: I) -> Result<T>
     where
         T: Column<'r>,
@@ -269,9 +269,9 @@ impl Row {
         })
     }
 
-    /// The bytes of a column that holds text, JSON or bytes, as they came; `None` for NULL.
+    /// Returns the raw bytes of a column with text, JSON or bytes; `None` for NULL.
     pub(crate) fn bytes(&self, column: usize) -> Result<Option<&[u8]>> {
-        // Unchecked, since no type of sqlx reads JSON as what it is on the wire.
+        // Unchecked, because no type of sqlx reads JSON as the bytes that were sent.
         Ok(match self {
             Self::MySql(row) => row.try_get_unchecked(column)?,
             Self::Sqlite(row) => row.try_get_unchecked(column)?,
@@ -279,8 +279,9 @@ impl Row {
     }
 }
 
-/// `?, ?, …` for the values of an `IN (…)`, and how many there are: the next power of two, so that a server
-/// sees few different statements. Bind the values, then the last one again for the rest: [`padded`].
+/// Returns `?, ?, …` for an `IN (…)` with this number of values, rounded up to the next power of two. A
+/// server therefore sees few different statements. Bind the values and then repeat the last value:
+/// [`padded`].
 #[must_use]
 pub fn in_list(values: usize) -> String {
     let mut list = "?, ".repeat(values.next_power_of_two());
@@ -288,8 +289,8 @@ pub fn in_list(values: usize) -> String {
     list
 }
 
-/// The values for an [`in_list`]: the last one again until their number is a power of two. Nothing for no
-/// value.
+/// Returns the values for an [`in_list`]. The last value is repeated until their number is a power of two.
+/// Without values, the result is empty.
 pub fn padded<T: Copy>(values: &[T]) -> impl Iterator<Item = T> + '_ {
     let rest = values
         .last()

@@ -1,19 +1,20 @@
-//! Rows, in statements that are no larger than the server accepts.
+//! Inserts rows in statements no larger than the server accepts.
 
 use super::Script;
 use super::script::Value;
 use crate::error::{Error, Result};
 
-/// Maximum number of rows of one statement. SQLite has places for 32,766 values.
+/// Maximum number of rows in one statement. SQLite allows 32,766 values.
 const ROWS: usize = 1000;
 
 impl Script {
-    /// Adds statements that insert `rows`: `insert`, which ends with `VALUES`, and then the rows. Where the
-    /// script would become longer than `limit` bytes it is added to `full`, and goes on as an empty one.
+    /// Adds statements that insert `rows`. Each statement is `insert`, which ends with `VALUES`, followed by
+    /// rows. When the script would exceed `limit` bytes, it is moved to `full`, and an empty script
+    /// continues.
     ///
     /// # Errors
     ///
-    /// [`Error::RowTooLarge`] if a row alone is longer.
+    /// [`Error::RowTooLarge`] if a single row exceeds the limit.
     pub fn insert<'v, const N: usize>(
         &mut self,
         insert: &str,

@@ -1,14 +1,13 @@
-//! Statements that travel together.
+//! Statements that are sent together.
 //!
-//! A round trip costs more than the network: on a busy machine either side waits for its turn on a core, and
-//! a transaction holds its locks meanwhile. So statements between which nobody decides go to the server as
-//! one text. MySQL takes values apart from the text for one statement at a time only; here they are spelt
-//! out, and nothing is escaped: numbers stand in digits, texts without quotes, backslashes and control
-//! characters between quotes, and all else in hexadecimal digits. (With a binary log, MySQL writes the values
-//! of prepared statements into their text too, before it runs them.)
+//! A round trip costs more than the network time. On a busy machine, both sides wait for a core, and a
+//! transaction holds its locks meanwhile. Statements that do not depend on each other's results are therefore
+//! sent to the server as one text. MySQL accepts values separately from the text only for a single statement,
+//! so the values are written into the text. Nothing is escaped: numbers are decimal, texts without quotes,
+//! backslashes or control characters are quoted, and all other values are hexadecimal. (With a binary log,
+//! MySQL also writes the values of prepared statements into their text before it runs them.)
 //!
-//! SQLite is in the process and has no round trips: there the statements are run one after the other,
-//! prepared.
+//! SQLite runs in the process and has no round trips. Its statements run one after the other, prepared.
 
 use std::fmt::Write as _;
 
@@ -19,12 +18,12 @@ use super::Dialect;
 use crate::clock::Timestamp;
 use crate::event::Position;
 
-/// The most values of a statement that SQLite keeps prepared. Each number of rows is a statement of its own,
-/// a prepared one grows with its values, and a connection keeps many. With all of them kept a process under
-/// load had 83 MiB, and has 48, at the same rate.
+/// Maximum number of values in a statement that SQLite keeps prepared. Each number of rows is a separate
+/// statement, a prepared statement grows with its values, and a connection keeps many of them. Without this
+/// limit, a process under load used 83 MiB. With it, the process uses 48 MiB at the same rate.
 const KEPT_VALUES: usize = 500;
 
-/// Statements with their values, in the order in which they run. A failure of one ends the script there.
+/// Statements with their values, in the order in which they run. The script stops at the first failure.
 #[derive(Debug)]
 pub struct Script(Spelt);
 
@@ -34,7 +33,7 @@ enum Spelt {
     Sqlite(Vec<Prepared>),
 }
 
-/// A statement with a `?` for each of its values.
+/// A statement with a `?` for each value.
 #[derive(Debug, Default)]
 struct Prepared {
     sql: String,
@@ -52,11 +51,11 @@ enum Owned {
 /// A value in a statement.
 #[derive(Debug, Clone, Copy)]
 pub enum Value<'v> {
-    /// A whole number.
+    /// An integer.
     Integer(i64),
-    /// Text, or JSON.
+    /// Text or JSON.
     Text(&'v str),
-    /// 32 bytes of SHA-256.
+    /// A SHA-256 digest of 32 bytes.
     Digest(&'v [u8; 32]),
     /// NULL.
     Null,
@@ -105,7 +104,7 @@ impl<'v> From<&'v [u8; 32]> for Value<'v> {
 }
 
 impl Script {
-    /// No statement yet.
+    /// Creates an empty script.
     #[must_use]
     pub const fn new(dialect: Dialect) -> Self {
         Self(match dialect {
@@ -114,8 +113,8 @@ impl Script {
         })
     }
 
-    /// Begins a statement, which goes on with [`Script::sql`], [`Script::value`] and [`Script::list`]. Values
-    /// are never a part of `sql`.
+    /// Begins a statement. [`Script::sql`], [`Script::value`] and [`Script::list`] continue it. Never put
+    /// values into `sql`.
     pub fn statement(&mut self, sql: &str) -> &mut Self {
         match &mut self.0 {
             Spelt::MySql(text) if !text.is_empty() => text.push_str("; "),
@@ -125,7 +124,7 @@ impl Script {
         self.sql(sql)
     }
 
-    /// More of the present statement.
+    /// Adds SQL to the current statement.
     pub fn sql(&mut self, sql: &str) -> &mut Self {
         match &mut self.0 {
             Spelt::MySql(text) => text.push_str(sql),
@@ -134,7 +133,7 @@ impl Script {
         self
     }
 
-    /// A value in the present statement.
+    /// Adds a value to the current statement.
     pub fn value<'v>(&mut self, value: impl Into<Value<'v>>) -> &mut Self {
         let value = value.into();
         match &mut self.0 {
@@ -153,7 +152,7 @@ impl Script {
         self
     }
 
-    /// `(…, …)`: the values of an `IN`, which are some.
+    /// Adds `(…, …)`, the values of an `IN`. There must be at least one value.
     pub fn list<'v, V: Into<Value<'v>>>(&mut self, values: impl IntoIterator<Item = V>) -> &mut Self {
         self.sql("(");
         for (number, value) in values.into_iter().enumerate() {
@@ -165,7 +164,7 @@ impl Script {
         self.sql(")")
     }
 
-    /// `(…), (…)`: the rows of an `INSERT … VALUES`, which are some.
+    /// Adds `(…), (…)`, the rows of an `INSERT … VALUES`. There must be at least one row.
     pub fn rows<'v, const N: usize>(&mut self, rows: impl IntoIterator<Item = [Value<'v>; N]>) -> &mut Self {
         for (number, row) in rows.into_iter().enumerate() {
             if number > 0 {
@@ -176,20 +175,20 @@ impl Script {
         self
     }
 
-    /// Which SQL it is in.
-    pub(super) const fn dialect(&self) -> Dialect {
+    /// Returns the SQL dialect of the script.
+    pub(crate) const fn dialect(&self) -> Dialect {
         match self.0 {
             Spelt::MySql(_) => Dialect::MySql,
             Spelt::Sqlite(_) => Dialect::Sqlite,
         }
     }
 
-    /// The bytes that go to MySQL; 0 for SQLite, which is in this process.
+    /// Returns the number of bytes to send to MySQL; 0 for SQLite, which runs in this process.
     pub(super) fn len(&self) -> usize {
         self.text().map_or(0, str::len)
     }
 
-    /// Whether it has no statement.
+    /// Whether the script has no statements.
     pub(super) fn is_empty(&self) -> bool {
         match &self.0 {
             Spelt::MySql(text) => text.is_empty(),
@@ -197,7 +196,7 @@ impl Script {
         }
     }
 
-    /// Takes away what follows the first `length` bytes.
+    /// Removes and returns the text after the first `length` bytes.
     pub(super) fn cut(&mut self, length: usize) -> String {
         match &mut self.0 {
             Spelt::MySql(text) => text.split_off(length),
@@ -205,7 +204,7 @@ impl Script {
         }
     }
 
-    /// What goes to MySQL; nothing to SQLite.
+    /// Returns the text to send to MySQL; `None` for SQLite.
     pub(super) fn text(&self) -> Option<&str> {
         match &self.0 {
             Spelt::MySql(text) => Some(text),
@@ -213,7 +212,7 @@ impl Script {
         }
     }
 
-    /// Runs it on SQLite; the rows of all statements, in order.
+    /// Runs the script on SQLite and returns the rows of all statements, in order.
     pub(super) async fn run_prepared(
         self,
         connection: &mut SqliteConnection,
@@ -238,7 +237,7 @@ impl Script {
     }
 }
 
-/// The statement that was begun last.
+/// Returns the current statement.
 fn present(statements: &mut Vec<Prepared>) -> &mut Prepared {
     if statements.is_empty() {
         statements.push(Prepared::default());
@@ -247,11 +246,11 @@ fn present(statements: &mut Vec<Prepared>) -> &mut Prepared {
     &mut statements[last]
 }
 
-/// Writes a value as MySQL reads it in a text, whatever its `sql_mode`.
+/// Writes a value as a MySQL literal that is valid under any `sql_mode`.
 fn spell(text: &mut String, value: Value<'_>) {
     match value {
         Value::Integer(number) => {
-            // Writing to a String does not fail.
+            // Writing to a String never fails.
             let _ = write!(text, "{number}");
         }
         Value::Text(value) if is_plain(value) => {
@@ -273,8 +272,8 @@ fn spell(text: &mut String, value: Value<'_>) {
     }
 }
 
-/// Whether a text means itself between quotes, with `NO_BACKSLASH_ESCAPES` and without. The connection is in
-/// UTF-8, no character of which has a byte of another one's in it.
+/// Whether MySQL reads the text unchanged between quotes, with and without `NO_BACKSLASH_ESCAPES`. The
+/// connection uses UTF-8, in which no character contains the bytes of another character.
 fn is_plain(text: &str) -> bool {
     !text
         .bytes()

@@ -1,11 +1,11 @@
 //! Connections and transactions.
 //!
-//! A future may be dropped at any await: a client goes away, a timeout passes. A connection whose statement
-//! was dropped half-way is out of step with its server, and sqlx would give it back to its pool all the same
-//! and wait, without limit, for an answer to its ping. So a connection here knows whether something on it is
-//! unfinished, and if it is dropped then, it is closed instead: the server rolls back what was open, and the
-//! pool gets its place back. That is also why the statements that begin and end a transaction are sent here
-//! and not by `sqlx::Transaction`.
+//! A future may be dropped at any await, for example when a client disconnects or a timeout passes. If a
+//! statement is dropped before it completes, its connection is out of step with its server. sqlx would
+//! nevertheless return the connection to its pool and wait, without a limit, for the answer to a ping. A
+//! connection here therefore records whether it has unfinished work, and is closed if it is dropped in that
+//! state. The server then rolls back the open transaction, and the pool can open a new connection. For the
+//! same reason, the statements that begin and end a transaction are sent here and not by `sqlx::Transaction`.
 
 use sqlx::pool::PoolConnection;
 use sqlx::{Executor, MySql, Sqlite};
@@ -25,14 +25,13 @@ pub(super) enum Link {
     Sqlite(PoolConnection<Sqlite>, Option<Arc<DatabaseFile>>),
 }
 
-/// What statements run on: a connection or a transaction.
+/// A connection or a transaction, on which statements run.
 pub trait Session: Send {
-    /// A statement to run here, with `?` where a value is to be bound.
+    /// Returns a statement to run here, with a `?` for each value to bind.
     fn query<'q>(&mut self, sql: &'q str) -> Query<'q, '_>;
 }
 
-/// A connection from a pool: given back when it is dropped, or closed if it was dropped in the middle of
-/// something.
+/// A connection from a pool. Dropping it returns it to the pool, or closes it if it has unfinished work.
 #[derive(Debug)]
 pub struct Connection {
     link: Link,
@@ -47,7 +46,7 @@ impl Connection {
         }
     }
 
-    /// Which SQL it speaks.
+    /// Returns the SQL dialect of the connection.
     #[must_use]
     pub const fn dialect(&self) -> Dialect {
         match self.link {
@@ -56,12 +55,12 @@ impl Connection {
         }
     }
 
-    /// Closes the connection when it is dropped, instead of giving it back to its pool.
+    /// Marks the connection to be closed on drop, instead of returned to its pool.
     pub fn close_on_drop(&mut self) {
         self.unfinished = true;
     }
 
-    /// Begins a transaction on this connection; on SQLite it must be one to write with.
+    /// Begins a transaction on this connection. On SQLite, it must be a connection for writing.
     ///
     /// # Errors
     ///
@@ -70,8 +69,8 @@ impl Connection {
         Transaction::begin(Held::Lent(self)).await
     }
 
-    /// Begins a transaction and runs what `fill` adds to a script in it, all in one round trip; the rows of
-    /// all statements, in order.
+    /// Begins a transaction and runs the statements that `fill` adds, all in one round trip. Returns the rows
+    /// of all statements, in order.
     ///
     /// # Errors
     ///
@@ -83,7 +82,7 @@ impl Connection {
         Transaction::begin_with(Held::Lent(self), fill).await
     }
 
-    /// Maximum number of bytes of a script up to its last row, so that the server accepts it.
+    /// Returns the maximum number of bytes of a script up to its last row that the server accepts.
     #[must_use]
     pub const fn script_limit(&self) -> usize {
         match self.link {
@@ -92,8 +91,8 @@ impl Connection {
         }
     }
 
-    /// Inserts rows, in as many statements as the server accepts: `insert`, which ends with `VALUES`, and
-    /// then the rows.
+    /// Inserts rows, in as many statements as the server's limit requires. Each statement is `insert`, which
+    /// ends with `VALUES`, followed by rows.
     ///
     /// # Errors
     ///
@@ -114,7 +113,7 @@ impl Connection {
         Ok(())
     }
 
-    /// Runs a script, in one round trip; the rows of all its statements, in order.
+    /// Runs a script in one round trip and returns the rows of all its statements, in order.
     ///
     /// # Errors
     ///
@@ -187,8 +186,8 @@ impl<'c> Transaction<'c> {
     async fn begin_with(connection: Held<'c>, fill: impl FnOnce(&mut Script)) -> Result<(Self, Vec<Row>)> {
         let begin = match connection.dialect() {
             Dialect::MySql => "BEGIN",
-            // Takes the write lock at once: a transaction that reads first and writes later could find, at
-            // its first write, that another one has written since, and would have to start again.
+            // Takes the write lock immediately. A transaction that reads first and writes later could find at
+            // its first write that another transaction has written since. It would then have to start again.
             Dialect::Sqlite => "BEGIN IMMEDIATE",
         };
         let mut script = Script::new(connection.dialect());
@@ -203,7 +202,7 @@ impl<'c> Transaction<'c> {
                 "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ",
                 "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY",
             ],
-            // The moment is that of the first read.
+            // The first read fixes the snapshot.
             Dialect::Sqlite => ["BEGIN", "SELECT 1 FROM sqlite_schema LIMIT 1"],
         };
         let mut script = Script::new(connection.dialect());
@@ -214,7 +213,7 @@ impl<'c> Transaction<'c> {
     }
 
     async fn begin_by(connection: Held<'c>, script: Script) -> Result<(Self, Vec<Row>)> {
-        // From here on, whoever drops this ends the connection.
+        // From here on, dropping the transaction closes the connection.
         let mut transaction = Self {
             connection,
             ended: false,
@@ -233,23 +232,23 @@ impl<'c> Transaction<'c> {
         }
     }
 
-    /// Which SQL it speaks.
+    /// Returns the SQL dialect of the transaction.
     #[must_use]
     pub const fn dialect(&self) -> Dialect {
         self.connection.dialect()
     }
 
-    /// Makes what the transaction did durable.
+    /// Commits the transaction, so that its changes are durable.
     ///
     /// # Errors
     ///
-    /// [`Error::Database`], [`Error::Timeout`]: then it is open whether it was committed.
+    /// [`Error::Database`], [`Error::Timeout`]. It is then unknown whether the transaction was committed.
     pub async fn commit(self) -> Result<()> {
         let none = Script::new(self.dialect());
         self.commit_with(none).await
     }
 
-    /// Runs one last script and commits, in one round trip. If a statement fails, nothing is committed.
+    /// Runs a last script and commits, in one round trip. If a statement fails, nothing is committed.
     ///
     /// # Errors
     ///
@@ -287,11 +286,11 @@ impl<'c> Transaction<'c> {
         self.connection().script_limit()
     }
 
-    /// Undoes what the transaction did.
+    /// Rolls back the transaction.
     ///
     /// # Errors
     ///
-    /// [`Error::Database`] if the connection is broken; the server undoes it then by itself.
+    /// [`Error::Database`] if the connection is broken. The server then rolls back by itself.
     pub async fn rollback(self) -> Result<()> {
         let mut script = Script::new(self.dialect());
         script.statement("ROLLBACK");

@@ -1,4 +1,4 @@
-//! Opening an SQLite file, and noticing that it is no longer the one that was opened.
+//! Opens an SQLite file and detects when it is deleted or replaced.
 
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -17,8 +17,8 @@ use super::sqlite_file;
 use super::{BUSY_PAUSE, DatabaseOptions, LOCK_WAIT, PREPARED_STATEMENTS};
 use crate::error::{Error, Result};
 
-/// SQLite has one writer at a time, so it has two pools: one connection that writes, in turn, and some that
-/// read.
+/// SQLite has one writer at a time, so it has two pools: one with a single connection for writing, and one
+/// with several for reading.
 pub(super) struct Opened {
     pub(super) writer: SqlitePool,
     pub(super) readers: SqlitePool,
@@ -29,7 +29,7 @@ pub(super) async fn connect(url: &str, options: DatabaseOptions) -> Result<Opene
     let connect = SqliteConnectOptions::from_str(url)
         .map_err(|error| Error::Url(format!("expected sqlite://path ({error})")))?
         .journal_mode(SqliteJournalMode::Wal)
-        // FULL: a commit is on the disk when it returns, as with MySQL's defaults.
+        // FULL: a commit is on disk when it returns, as with MySQL's defaults.
         .synchronous(SqliteSynchronous::Full)
         .foreign_keys(true)
         .busy_timeout(LOCK_WAIT)
@@ -41,13 +41,13 @@ pub(super) async fn connect(url: &str, options: DatabaseOptions) -> Result<Opene
         if options.create {
             sqlite_file::prepare(&path)
                 .await
-                .map_err(|error| Error::Url(format!("the file of {url} cannot be made ({error})")))?;
+                .map_err(|error| Error::Url(format!("the file of {url} cannot be created ({error})")))?;
         } else if !tokio::fs::try_exists(&path).await.unwrap_or(false) {
             return Err(Error::NoFile { path });
         }
     }
-    // Only this connection may make the file: one that is opened later would make an empty one in the place
-    // of one that is gone.
+    // Only this connection may create the file. A connection opened later would replace a deleted file with
+    // an empty one.
     let mut first = open(connect.clone().create_if_missing(options.create)).await?;
     let file = if in_memory {
         None
@@ -61,7 +61,7 @@ pub(super) async fn connect(url: &str, options: DatabaseOptions) -> Result<Opene
         .max_connections(options.connections)
         .test_before_acquire(false)
         .connect_lazy_with(connect);
-    // So that neither is opened by a request, and the file is never without a connection meanwhile.
+    // Opens both pools before the first request, and keeps a connection to the file open throughout.
     drop((writer.acquire().await?, readers.acquire().await?));
     first.close().await?;
     Ok(Opened {
@@ -71,7 +71,7 @@ pub(super) async fn connect(url: &str, options: DatabaseOptions) -> Result<Opene
     })
 }
 
-/// A connection of one of the pools, if the file is still the one that was opened.
+/// Returns a connection of a pool if the file is still the one that was opened.
 pub(super) async fn acquire(pool: &SqlitePool, file: Option<&Arc<DatabaseFile>>) -> Result<Link> {
     check(file.map(Arc::as_ref))?;
     match (pool.acquire().await, file) {
@@ -81,13 +81,14 @@ pub(super) async fn acquire(pool: &SqlitePool, file: Option<&Arc<DatabaseFile>>)
     }
 }
 
-/// Looks whether the file is still the one that was opened.
+/// Checks that the file is still the one that was opened.
 pub(super) fn check(file: Option<&DatabaseFile>) -> Result<()> {
     file.map_or(Ok(()), DatabaseFile::check)
 }
 
-/// Opens a connection. Whoever makes a new file a WAL one needs it alone for a moment; a second process that
-/// opens it just then is told that it is busy at once, whatever the busy timeout.
+/// Opens a connection. The process that switches a new file to WAL mode needs exclusive access for a moment.
+/// If a second process opens the file at that moment, SQLite returns busy immediately, regardless of the busy
+/// timeout.
 async fn open(connect: SqliteConnectOptions) -> Result<SqliteConnection> {
     let until = Instant::now() + LOCK_WAIT;
     loop {
@@ -100,15 +101,15 @@ async fn open(connect: SqliteConnectOptions) -> Result<SqliteConnection> {
     }
 }
 
-/// The file that was opened. A process goes on reading and writing a file that was deleted, and everything
-/// that it writes there is gone when it ends.
+/// The open file. A process can keep reading and writing a deleted file, but everything written there is lost
+/// when the process ends.
 #[derive(Debug)]
 pub(super) struct DatabaseFile {
     path: PathBuf,
     identity: Identity,
-    /// The write-ahead log, if there is one: it is there for as long as a connection is open.
+    /// The write-ahead log, if any. It exists while a connection is open.
     wal: Option<PathBuf>,
-    /// Whether it was found missing once: another one in its place does not have what was in it.
+    /// Whether the write-ahead log was ever missing. A new write-ahead log lacks the contents of the old one.
     wal_lost: AtomicBool,
 }
 
@@ -116,7 +117,7 @@ impl DatabaseFile {
     async fn of(path: PathBuf, connection: &mut SqliteConnection) -> Result<Self> {
         let identity = identity(&path).map_err(sqlx::Error::from)?;
         let row = connection.fetch_one("PRAGMA journal_mode").await?;
-        // The first read makes the write-ahead log.
+        // The first read creates the write-ahead log.
         connection.fetch_one("SELECT COUNT(*) FROM sqlite_schema").await?;
         let is_wal = row.try_get::<String, _>(0)?.eq_ignore_ascii_case("wal");
         let mut wal = path.clone().into_os_string();
@@ -130,7 +131,7 @@ impl DatabaseFile {
         })
     }
 
-    /// Looks whether the file at the path is still the one that was opened.
+    /// Checks that the file at the path is still the one that was opened.
     pub(super) fn check(&self) -> Result<()> {
         match identity(&self.path) {
             Ok(found) if found == self.identity && !self.wal_lost.load(Ordering::Relaxed) => Ok(()),
@@ -138,7 +139,7 @@ impl DatabaseFile {
         }
     }
 
-    /// The same while a connection is open: then the write-ahead log is there too.
+    /// As [`Self::check`], while a connection is open. The write-ahead log must then exist as well.
     pub(super) fn check_open(&self) -> Result<()> {
         self.check()?;
         match &self.wal {
@@ -160,7 +161,7 @@ impl DatabaseFile {
 #[cfg(unix)]
 type Identity = (u64, u64);
 
-/// Device and inode.
+/// Returns the device and the inode of the file.
 #[cfg(unix)]
 fn identity(path: &Path) -> std::io::Result<Identity> {
     use std::os::unix::fs::MetadataExt as _;
@@ -170,7 +171,7 @@ fn identity(path: &Path) -> std::io::Result<Identity> {
 #[cfg(not(unix))]
 type Identity = std::time::SystemTime;
 
-/// When it was made.
+/// Returns the creation time of the file.
 #[cfg(not(unix))]
 fn identity(path: &Path) -> std::io::Result<Identity> {
     std::fs::metadata(path).and_then(|file| file.created())

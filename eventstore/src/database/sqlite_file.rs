@@ -1,15 +1,15 @@
-//! The file of an SQLite database, for its owner alone.
+//! Creates the file of an SQLite database with access for its owner only.
 
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use crate::private;
 
-/// What SQLite puts beside the file: it gives them the file's own rights when it makes them.
+/// Suffixes of the files that SQLite creates next to the database file, with the same permissions.
 const BESIDE: [&str; 3] = ["-wal", "-shm", "-journal"];
 
-/// Makes the file and its folder if there are none, for the owner alone. An older file that others may read
-/// is taken from them, with what is beside it.
+/// Creates the file and its folder, if missing, with access for the owner only. If the file exists, removes
+/// other users' access to it and to the files next to it.
 pub(super) async fn prepare(file: &Path) -> io::Result<()> {
     let file = file.to_owned();
     tokio::task::spawn_blocking(move || {
@@ -39,10 +39,10 @@ fn restrict(file: &Path) {
         match private::restrict(path) {
             Ok(false) => {}
             Ok(true) => {
-                tracing::info!("other users of this machine could read {path_shown}, and no longer can");
+                tracing::info!("removed other users' access to {path_shown}");
             }
             Err(error) => {
-                tracing::warn!(%error, "other users of this machine may be able to read {path_shown}: expected mode 600");
+                tracing::warn!(%error, "other users of this machine may be able to read {path_shown}: it should have mode 600");
             }
         }
     }

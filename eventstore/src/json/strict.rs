@@ -1,4 +1,4 @@
-//! Reading JSON strictly.
+//! Strict JSON reader.
 
 use std::cell::Cell;
 use std::fmt;
@@ -23,10 +23,10 @@ pub(crate) fn strict_value<'de, D: Deserializer<'de>>(deserializer: D) -> Result
 ///
 /// # Errors
 ///
-/// If the text is not JSON; if an object has two members with the same name, which `serde_json` would reduce
-/// to the last one; if arrays and objects are nested more than 31 levels deep; if an integer is beyond ±(2⁵³
-/// − 1); or if a number with a fraction or an exponent is not exactly the shortest decimal number of its
-/// double, so that reading it would lose precision. The message repeats nothing of the text.
+/// If the text is not JSON; if an object has two members with the same name, of which `serde_json` would keep
+/// only the last; if arrays and objects are nested more than 31 levels deep; if an integer is beyond ±(2⁵³ −
+/// 1); or if a number with a fraction or an exponent is not exactly the shortest decimal number of its
+/// double, so that reading it would lose precision. The message contains nothing of the text.
 pub fn strict_json(text: &str) -> serde_json::Result<Value> {
     let mut reader = serde_json::Deserializer::from_str(text);
     let doubles = Cell::new(false);
@@ -36,14 +36,13 @@ pub fn strict_json(text: &str) -> serde_json::Result<Value> {
     };
     let value = strict.deserialize(&mut reader)?;
     reader.end()?;
-    // A double no longer tells how it was written; `serde_json` also makes doubles of integers beyond 64
-    // bits.
+    // A double does not show how it was written. `serde_json` also reads integers beyond 64 bits as doubles.
     if doubles.get() {
         for number in numbers(text) {
             if number.contains(['.', 'e', 'E']) {
                 if !is_exact(number) {
                     return Err(serde_json::Error::custom(
-                        "a number that loses precision as a double",
+                        "a number would lose precision as a double",
                     ));
                 }
             } else if !number.parse::<i64>().is_ok_and(is_small) {
@@ -54,13 +53,13 @@ pub fn strict_json(text: &str) -> serde_json::Result<Value> {
     Ok(value)
 }
 
-const TOO_LARGE: &str = "an integer beyond 2^53 - 1";
+const TOO_LARGE: &str = "an integer is beyond 2^53 - 1";
 
 fn is_small(integer: i64) -> bool {
     integer.unsigned_abs() <= LARGEST_INTEGER
 }
 
-/// The numbers in a text that is JSON, as they are written.
+/// Returns the numbers in a JSON text, as written.
 fn numbers(text: &str) -> impl Iterator<Item = &str> {
     let mut quoted = false;
     let mut escaped = false;
@@ -78,11 +77,11 @@ fn numbers(text: &str) -> impl Iterator<Item = &str> {
     .filter(|number| number.starts_with(|character: char| character == '-' || character.is_ascii_digit()))
 }
 
-/// Whether a number is exactly the shortest decimal number that reads as its double: the number that RFC 8785
+/// Whether a number is exactly the shortest decimal number for its double, which is the number that RFC 8785
 /// writes.
 fn is_exact(number: &str) -> bool {
-    // Infinity and NaN are no JSON numbers. `serde_json` spells doubles as ECMAScript does; Rust's own
-    // formatting breaks some ties the other way.
+    // Infinity and NaN are not JSON numbers. `serde_json` formats doubles as ECMAScript does; Rust's own
+    // formatting breaks some ties differently.
     let Some(shortest) = number.parse().ok().and_then(Number::from_f64) else {
         return false;
     };
@@ -90,8 +89,8 @@ fn is_exact(number: &str) -> bool {
     written.is_some() && written == decimal(&shortest.to_string())
 }
 
-/// A decimal number: whether it is negative, its digits without zeros at either end, and the power of ten of
-/// the last digit.
+/// Splits a decimal number into its sign (whether it is negative), its digits without zeros at either end,
+/// and the power of ten of the last digit.
 fn decimal(number: &str) -> Option<(bool, String, i64)> {
     let (mantissa, exponent) = number.split_once(['e', 'E']).unwrap_or((number, "0"));
     let unsigned = mantissa.trim_start_matches('-');
@@ -111,20 +110,20 @@ fn decimal(number: &str) -> Option<(bool, String, i64)> {
     Some((unsigned.len() < mantissa.len(), significant.to_owned(), exponent))
 }
 
-/// A value at some depth.
+/// Reads a value at a given depth.
 #[derive(Clone, Copy)]
 struct Strict<'a> {
-    /// How many more arrays and objects may be within each other.
+    /// Number of further levels of arrays and objects that are allowed.
     depth: usize,
-    /// Set if a number was read as a double.
+    /// Set when a number is read as a double.
     doubles: &'a Cell<bool>,
 }
 
 impl Strict<'_> {
-    /// The values inside an array or object.
+    /// Returns the reader for the values inside an array or object.
     fn inner<E: Error>(self) -> Result<Self, E> {
         let depth = self.depth.checked_sub(1);
-        let depth = depth.ok_or_else(|| E::custom("arrays and objects that are nested too deeply"))?;
+        let depth = depth.ok_or_else(|| E::custom("arrays and objects are nested too deeply"))?;
         Ok(Self { depth, ..self })
     }
 }
@@ -172,7 +171,7 @@ impl<'de> Visitor<'de> for Strict<'_> {
         self.doubles.set(true);
         Number::from_f64(value)
             .map(Value::Number)
-            .ok_or_else(|| E::custom("a number that is too large"))
+            .ok_or_else(|| E::custom("a number is too large"))
     }
 
     fn visit_str<E>(self, value: &str) -> Result<Value, E> {
@@ -198,7 +197,7 @@ impl<'de> Visitor<'de> for Strict<'_> {
         while let Some(name) = members.next_key::<String>()? {
             let value = members.next_value_seed(inner)?;
             if object.insert(name, value).is_some() {
-                return Err(A::Error::custom("two members of one name"));
+                return Err(A::Error::custom("two members have the same name"));
             }
         }
         Ok(object.into())

@@ -93,7 +93,7 @@ fn an_integer_that_a_double_may_hold_for_another_is_refused() {
     ] {
         assert_eq!(canonical(inexact), None, "{inexact}");
     }
-    // Beyond 64 bits serde_json takes them for doubles.
+    // serde_json reads integers beyond 64 bits as doubles.
     for inexact in [
         "18446744073709551616",
         "-9223372036854775809",
@@ -106,7 +106,7 @@ fn an_integer_that_a_double_may_hold_for_another_is_refused() {
         let value: Value = serde_json::from_str(inexact).unwrap();
         assert!(
             canonical(&value.to_string()).is_some(),
-            "as a double it is written so that it is read again"
+            "a double is written in a form that can be read"
         );
     }
     for text in [
@@ -136,7 +136,8 @@ fn any_json() -> impl Strategy<Value = Value> {
     })
 }
 
-/// The text with its members the other way round and space between its parts, as some database may keep it.
+/// Writes the value with its members in reverse order and whitespace between its parts, as a database may
+/// store it.
 fn spread(value: &Value) -> String {
     match value {
         Value::Array(items) => {

@@ -18,7 +18,7 @@ async fn nothing_is_appended_behind_a_head_that_was_altered(backend: Arc<Backend
     let empty = [
         (
             "UPDATE log_head SET recorded_at = 4102444800000000",
-            "another time",
+            "different times",
         ),
         ("UPDATE log_head SET position = 5", "moved ahead"),
         ("UPDATE log_head SET position = -1", "before the first"),
@@ -39,11 +39,11 @@ async fn nothing_is_appended_behind_a_head_that_was_altered(backend: Arc<Backend
     let altered = [
         (
             "UPDATE log_head SET recorded_at = 4102444800000000",
-            "another time",
+            "different times",
         ),
         (
             "UPDATE log_head SET recorded_at = recorded_at - 1",
-            "another time",
+            "different times",
         ),
         ("UPDATE log_head SET position = 99", "moved ahead"),
         ("UPDATE log_head SET position = 0", "moved back"),
@@ -52,11 +52,11 @@ async fn nothing_is_appended_behind_a_head_that_was_altered(backend: Arc<Backend
         ("UPDATE log_head SET position = -1", "before the first"),
         (
             "UPDATE log_head SET hash = (SELECT hash FROM events WHERE position = 1)",
-            "another hash",
+            "different hashes",
         ),
         ("DELETE FROM log_head", "log_head has no row"),
         ("DELETE FROM events WHERE position = 33", "moved ahead"),
-        (added, "added behind"),
+        (added, "added after"),
     ];
     refused(&backend, &queue, &altered).await;
     let appended = queue.append(append("after all", 1)).await.unwrap();

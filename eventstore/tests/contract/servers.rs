@@ -333,7 +333,7 @@ async fn a_certificate_that_cannot_be_trusted_ends_the_wait_and_is_said() {
         ("ssl-mode=VERIFY_IDENTITY".to_owned(), "UnknownIssuer"),
         (
             format!("ssl-mode=VERIFY_CA&ssl-ca={authority}"),
-            "VERIFY_CA checks the name too",
+            "VERIFY_CA also checks the name",
         ),
         (
             format!("ssl-mode=VERIFY_IDENTITY&ssl-ca={authority}"),

@@ -1,4 +1,4 @@
-//! A page of aggregates: what they have taken, and what the table says.
+//! A page of aggregates: the claims that they have taken, and the claims in the table.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,40 +11,40 @@ use crate::error::{Error, Result};
 use crate::event::Position;
 use crate::log::EventLog;
 
-/// What each aggregate has taken, unless an event of it cannot be read.
+/// Claims that each aggregate has taken; `None` if one of its events cannot be read.
 type Taken = BTreeMap<String, Option<Claims>>;
 
-/// The claims that an aggregate has taken.
+/// Claims that an aggregate has taken.
 #[derive(Default)]
 struct Claims {
     taken: BTreeSet<Claim>,
-    /// What an older version of the rules took in the place of some.
+    /// For some claims in `taken`, the claim that an older version of the rules took instead.
     older: BTreeMap<Claim, Claim>,
 }
 
 impl Claims {
-    /// Whether the table may show the claim as the aggregate's.
+    /// Whether the table may assign the claim to the aggregate.
     fn contains(&self, claim: &Claim) -> bool {
         self.taken.contains(claim) || self.older.values().any(|older| older == claim)
     }
 }
 
-/// The aggregates of one page.
+/// Aggregates of one page.
 pub(super) struct Page {
     pub(super) ids: Vec<String>,
     taken: Taken,
-    /// What the table says that they hold.
+    /// Claims that the table assigns to these aggregates.
     held: BTreeSet<(Claim, String)>,
 }
 
-/// A claim that is wrong.
+/// An incorrect claim.
 pub(super) struct Wrong {
     pub(super) claim: Claim,
     pub(super) misfit: ClaimMisfit,
 }
 
 impl Page {
-    /// The aggregates of that type after `after`, in the order of their ids.
+    /// Reads the aggregates of that type after `after`, in the order of their ids.
     pub(super) async fn read(
         session: &mut impl Session,
         rules: &dyn ClaimRules,
@@ -70,17 +70,18 @@ impl Page {
         Ok(Self { ids, taken, held })
     }
 
-    /// How many claims the table says that these aggregates hold.
+    /// Returns the number of claims that the table assigns to these aggregates.
     pub(super) fn held(&self) -> usize {
         self.held.len()
     }
 
-    /// How many aggregates have an event that cannot be read, so that it is not known what they have taken.
+    /// Returns the number of aggregates with an event that cannot be read. It is unknown which claims they
+    /// have taken.
     pub(super) fn unreadable(&self) -> usize {
         self.taken.values().filter(|taken| taken.is_none()).count()
     }
 
-    /// The claims that are wrong, those that the table has too many first.
+    /// Returns the incorrect claims, beginning with those that should not be in the table.
     pub(super) async fn wrong(
         &self,
         session: &mut impl Session,
@@ -92,7 +93,7 @@ impl Page {
             .iter()
             .filter(|(claim, id)| match self.taken.get(id) {
                 Some(Some(taken)) => !taken.contains(claim),
-                // What it has taken is not known.
+                // It is unknown which claims the aggregate has taken.
                 Some(None) => false,
                 None => true,
             })
@@ -120,7 +121,7 @@ impl Page {
             .collect();
         let of_others = taken(session, rules, aggregate_type, &others).await?;
         let has_taken = |id: &str, claim: &Claim| {
-            // Of whom nothing is known, nothing is taken away.
+            // An aggregate with an unreadable event keeps its claims.
             of_others
                 .get(id)
                 .is_some_and(|taken| taken.as_ref().is_none_or(|taken| taken.contains(claim)))
@@ -156,15 +157,15 @@ fn wrong_claim(claim: Claim, id: &str, problem: ClaimProblem) -> Wrong {
     }
 }
 
-/// What the events of some aggregates say that they have taken and not given up.
+/// Returns the claims that some aggregates have taken and not released, according to their events.
 async fn taken(
     session: &mut impl Session,
     rules: &dyn ClaimRules,
     aggregate_type: &str,
     ids: &[String],
 ) -> Result<Taken> {
-    /// The changes of an aggregate's events in their order, and the older form of each claim. `None` if an
-    /// event cannot be read.
+    /// The changes of an aggregate's events in order, and the older form of each claim. `None` if an event
+    /// cannot be read.
     type Changes = Option<(Vec<ClaimChange>, BTreeMap<Claim, Claim>)>;
 
     let mut said: BTreeMap<String, Changes> = BTreeMap::new();
@@ -218,7 +219,7 @@ async fn held_by(
     rows.iter().map(|row| Ok((claim(row)?, row.get(1)?))).collect()
 }
 
-/// Who holds some claims: the type of the aggregate and its id.
+/// Returns the holders of some claims: the type and the id of each aggregate.
 async fn holders(
     session: &mut impl Session,
     claims: impl Iterator<Item = Claim>,
@@ -239,12 +240,12 @@ async fn holders(
     Ok(holders)
 }
 
-/// The claim in the first column.
+/// Returns the claim in the first column.
 pub(super) fn claim(row: &Row) -> Result<Claim> {
     let bytes: Vec<u8> = row.get(0)?;
     let digest = bytes.try_into().map_err(|_| Error::Damaged {
         position: Position::BEGINNING,
-        what: "a claim that is not 32 bytes",
+        what: "a claim is not 32 bytes long",
     })?;
     Ok(Claim(digest))
 }

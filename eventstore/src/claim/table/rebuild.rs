@@ -1,8 +1,8 @@
-//! Making the table what the log says.
+//! Repairs the claims table from the log.
 //!
-//! Appends go on meanwhile. A page that differs is read again and repaired while the head of the log is
-//! locked, so that nothing is taken or given up in between; a page that does not differ costs the appends
-//! nothing. What was repaired stays so, and a rebuild that was interrupted is begun again.
+//! Appends continue meanwhile. A page that differs from the log is read again and repaired while the head of
+//! the log is locked, so that no claim is taken or released in between. A page without differences does not
+//! affect appends. Repairs are kept if a rebuild is interrupted; the next rebuild starts from the beginning.
 
 use serde::Serialize;
 
@@ -14,26 +14,26 @@ use crate::database::{Session, Transaction};
 use crate::error::{Error, Result};
 use crate::log::{EventLog, Head};
 
-/// What a rebuild did.
+/// Result of a rebuild.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Rebuilt {
-    /// How many aggregates were compared.
+    /// Number of aggregates that were compared.
     pub aggregates: u64,
-    /// How many claims were inserted.
+    /// Number of claims that were inserted.
     pub inserted: u64,
-    /// How many claims were deleted.
+    /// Number of claims that were deleted.
     pub deleted: u64,
-    /// How many aggregates have an event that cannot be read; their claims stay as they are.
+    /// Number of aggregates with an event that cannot be read. Their claims stay unchanged.
     pub unreadable: u64,
-    /// What no rebuild can repair: aggregates with the same value.
+    /// Aggregates with the same value, which no rebuild can repair.
     pub misfits: ClaimMisfits,
 }
 
-/// Repairs the claims of all aggregates of a type. `progress` is given how many aggregates are done.
+/// Repairs the claims of all aggregates of a type. `progress` receives the number of finished aggregates.
 ///
 /// # Errors
 ///
-/// [`Error::Database`], [`Error::Timeout`]; what was repaired before stays so.
+/// [`Error::Database`], [`Error::Timeout`]. Repairs made before the error are kept.
 pub async fn rebuild(
     log: &EventLog,
     rules: &dyn ClaimRules,
@@ -81,7 +81,7 @@ async fn read(
     Ok((page, wrong))
 }
 
-/// Begins a transaction beside which nothing is appended.
+/// Begins a transaction that blocks appends.
 async fn lock(log: &EventLog) -> Result<Transaction<'static>> {
     let mut transaction = log.database().begin().await?;
     let lock = Head::lock(transaction.dialect());
@@ -116,7 +116,7 @@ async fn repair(
     Ok(())
 }
 
-/// Deletes the claims whose holder has no events.
+/// Deletes the claims whose holder has no events or is of another type.
 async fn strays(log: &EventLog, aggregate_type: &str, rebuilt: &mut Rebuilt) -> Result<()> {
     let mut after = Vec::new();
     loop {
@@ -138,7 +138,7 @@ async fn strays(log: &EventLog, aggregate_type: &str, rebuilt: &mut Rebuilt) -> 
     }
 }
 
-/// Deletes a claim, if that aggregate holds it.
+/// Deletes a claim. If `holder` is given, deletes it only if that aggregate holds it.
 async fn delete(transaction: &mut Transaction<'_>, claim: Claim, holder: Option<&str>) -> Result<u64> {
     let only = holder.map_or("", |_| " AND aggregate_id = ?");
     let sql = format!("DELETE FROM claims WHERE claim = ?{only}");

@@ -1,4 +1,4 @@
-//! Comparing the table with the log.
+//! Compares the claims table with the log.
 
 use serde::Serialize;
 
@@ -9,23 +9,23 @@ use crate::database::Session;
 use crate::error::Result;
 use crate::log::EventLog;
 
-/// What a comparison found.
+/// Result of a comparison.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ClaimsVerified {
-    /// Whether the table is what the log says.
+    /// Whether the table agrees with the log.
     pub fits: bool,
-    /// How many aggregates were compared.
+    /// Number of aggregates that were compared.
     pub aggregates: u64,
-    /// How many claims they hold.
+    /// Number of claims that they hold.
     pub claims: u64,
-    /// How many aggregates have an event that cannot be read; their claims were not compared.
+    /// Number of aggregates with an event that cannot be read. Their claims were not compared.
     pub unreadable: u64,
-    /// What is wrong.
+    /// Differences that were found.
     pub misfits: ClaimMisfits,
 }
 
-/// Compares the claims of all aggregates of a type with what their events say, both as of one moment.
-/// `progress` is given how many aggregates were compared.
+/// Compares the claims of all aggregates of a type with their events, in a single snapshot. `progress`
+/// receives the number of compared aggregates.
 ///
 /// # Errors
 ///
@@ -76,10 +76,10 @@ pub async fn verify(
     })
 }
 
-/// The claims of one page whose holder has no events.
+/// Claims of one page whose holder has no events or is of another type.
 pub(super) struct Strays {
     pub(super) found: Vec<(Claim, String)>,
-    /// The last claim of the page; nothing after the last page.
+    /// Last claim of the page; `None` after the last page.
     pub(super) last: Option<Claim>,
 }
 

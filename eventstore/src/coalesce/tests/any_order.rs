@@ -1,4 +1,4 @@
-//! Callers who ask, go away, are too many, or bring a batch down, and a shutdown, in any order.
+//! Callers that ask, go away, overload the queue or make a batch panic, and a shutdown, in any order.
 
 use proptest::prelude::*;
 use tokio::task::JoinHandle;
@@ -7,13 +7,13 @@ use super::*;
 
 #[derive(Debug, Clone)]
 enum Step {
-    /// Somebody asks.
+    /// A caller asks.
     Ask,
-    /// Somebody asks what the batch panics at.
+    /// A caller asks with an item that makes the batch panic.
     AskUnlucky,
-    /// One of those who asked goes away.
+    /// A caller goes away.
     GoAway(prop::sample::Index),
-    /// So many batches may end.
+    /// This number of batches may finish.
     Finish(usize),
     ShutDown,
 }
@@ -29,7 +29,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     proptest::collection::vec(step, 1..60)
 }
 
-/// Answers each item with itself, when it may; notes what it takes when it takes it.
+/// Answers each item with itself once it has a permit, and records the items when it takes them.
 struct Echo {
     permits: Arc<Semaphore>,
     batches: Arc<std::sync::Mutex<Vec<Vec<Item>>>>,
@@ -56,14 +56,14 @@ impl Batch for Echo {
 struct Asked {
     item: Item,
     task: JoinHandle<Result<Item, Rejected>>,
-    /// Whether the queue was full when it came, and whether it was closed.
+    /// Whether the queue was full or closed when the item arrived.
     full: bool,
     closed: bool,
-    /// Whether whoever asked went away before the item was taken.
+    /// Whether the caller went away before the item was taken.
     gone_in_time: bool,
 }
 
-/// Lets every task go on as far as it can.
+/// Lets every task run as far as it can.
 async fn settle() {
     for _ in 0..20 {
         tokio::task::yield_now().await;
@@ -128,12 +128,12 @@ async fn take(steps: Vec<Step>, capacity: usize, largest: usize) {
     let all = batches.concat();
     assert!(
         all.is_sorted_by(|one, next| one < next),
-        "in order, and none twice"
+        "items are in order and unique"
     );
     for one in asked {
         let batch = batches.iter().find(|batch| batch.contains(&one.item));
         if one.gone_in_time {
-            assert_eq!(batch, None, "nobody wants to know");
+            assert_eq!(batch, None, "an abandoned item is dropped");
             continue;
         }
         let answer = match one.task.await {

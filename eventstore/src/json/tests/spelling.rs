@@ -1,8 +1,8 @@
-//! One value, spelled in the ways that JSON has for it.
+//! Writes the same JSON value in different ways.
 
 use super::*;
 
-/// The text of a value, with what may be written in several ways written in any of them.
+/// Writes a value as text, with a random choice wherever JSON allows several forms.
 fn spell(value: &Value, by: &mut fastrand::Rng) -> String {
     let text = match value {
         Value::Number(number) => match number.as_i64() {
@@ -93,11 +93,11 @@ proptest! {
 
 #[test]
 fn texts_that_look_the_same_are_not_the_same() {
-    // Composed and decomposed: to mend one into the other would alter what was said.
+    // Composed and decomposed characters differ. Normalizing them would change the text.
     assert_ne!(canonical("\"\u{e9}\""), canonical("\"e\u{301}\""));
     assert_eq!(canonical(r#""\u00e9""#), canonical("\"\u{e9}\""));
     assert_eq!(canonical(r#""e\u0301""#), canonical("\"e\u{301}\""));
-    // Two members, of two names.
+    // Two members with different names.
     let names = canonical("{\"e\u{301}\":1,\"\u{e9}\":2}");
     assert_eq!(names.as_deref(), Some("{\"e\u{301}\":1,\"\u{e9}\":2}"));
 }
@@ -127,7 +127,7 @@ fn numbers_have_the_form_of_their_double() {
         ("0.0000001", Some("1e-7")),
         ("0e99999999999999999999", Some("0")),
         ("0.10", Some("0.1")),
-        // 2⁻²⁵ lies in the middle between two shortest numbers.
+        // 2⁻²⁵ is halfway between two shortest decimal numbers.
         ("2.9802322387695312e-8", Some("2.9802322387695312e-8")),
         ("5e-324", Some("5e-324")),
         ("5.684341886080802e-14", Some("5.684341886080802e-14")),
