@@ -1,7 +1,7 @@
 //! State of projection rebuilds in the database.
 //!
 //! A rebuild fills a new generation of a projection's table while the active generation keeps serving
-//! queries. This module contains the operations that every process may need: requesting, canceling and
+//! queries. This module contains the operations that every process may need: requesting, cancelling and
 //! reading rebuilds. Each projection implements the work itself. A projection has at most one unfinished
 //! rebuild.
 
@@ -24,9 +24,9 @@ pub enum RebuildState {
     Cleaning,
     /// The rebuild has finished. A later rebuild may have replaced its generation.
     Done,
-    /// The rebuild was canceled, and its rows are being deleted.
+    /// The rebuild was cancelled, and its rows are being deleted.
     Cancelling,
-    /// The rebuild was canceled, and its rows are deleted.
+    /// The rebuild was cancelled, and its rows are deleted.
     Cancelled,
 }
 
@@ -209,7 +209,7 @@ impl Rebuild {
         Self::select(&mut connection, projection, BY_GENERATION, generation, now).await
     }
 
-    /// Cancels the rebuild unless its generation is already active. Returns whether the rebuild was canceled.
+    /// Cancels the rebuild unless its generation is already active. Returns whether the rebuild was cancelled.
     ///
     /// # Errors
     ///
