@@ -209,7 +209,8 @@ impl Rebuild {
         Self::select(&mut connection, projection, BY_GENERATION, generation, now).await
     }
 
-    /// Cancels the rebuild unless its generation is already active. Returns whether the rebuild was cancelled.
+    /// Cancels the rebuild unless its generation is already active. Returns whether the rebuild was
+    /// cancelled.
     ///
     /// # Errors
     ///
