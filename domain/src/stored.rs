@@ -30,7 +30,7 @@ pub enum StoredEventError {
         event_version: String,
     },
     /// The event contains only part of the patient's details, but the reader needs all of them.
-    #[error("{event_type} tells only a part of its patient")]
+    #[error("{event_type} contains only part of the patient's details")]
     Partial {
         /// Stored event type.
         event_type: String,

@@ -157,7 +157,7 @@ impl EventLog {
             if event.position != expected {
                 return Err(Error::Damaged {
                     position: expected,
-                    what: "it is missing",
+                    what: "the event is missing",
                 });
             }
         }

@@ -106,24 +106,24 @@ pub fn register(registry: &mut Registry) {
     );
     registry.register_with_unit(
         "append_batch_duration",
-        "How long a batch of appends took, with its retries",
+        "Duration of a batch of appends, including retries",
         Unit::Seconds,
         metrics.batch_duration.clone(),
     );
     registry.register_with_unit(
         "clock_offset",
-        "How far the clock of this process was ahead at its last append",
+        "How far the clock of this process was ahead of its reference clock at the last append",
         Unit::Seconds,
         metrics.clock_offset.clone(),
     );
     registry.register(
         "subscription_events",
-        "Events that a subscription has finished in this process",
+        "Events that a subscription has processed in this process",
         metrics.followed.clone(),
     );
     registry.register(
         "subscription_failures",
-        "How often a subscription has failed in this process",
+        "Failures of a subscription in this process",
         metrics.failed.clone(),
     );
 }

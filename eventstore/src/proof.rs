@@ -95,10 +95,10 @@ pub struct Consistency {
 #[non_exhaustive]
 pub enum ProofError {
     /// The proof contains neither an inclusion nor a consistency proof.
-    #[error("it proves neither an event nor that a log goes on from another")]
+    #[error("it contains neither an inclusion proof nor a consistency proof")]
     Empty,
     /// The event or the link before it was altered.
-    #[error("the event's columns do not give its hash")]
+    #[error("the event's columns do not match its hash")]
     Event,
     /// The event is not in the tree at its position.
     #[error("the path does not lead from the event to the root")]

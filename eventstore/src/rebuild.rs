@@ -286,11 +286,11 @@ impl Rebuild {
             state: RebuildState::ALL
                 .into_iter()
                 .find(|known| known.name() == state)
-                .ok_or_else(|| unknown("state of a rebuild"))?,
+                .ok_or_else(|| unknown("rebuild state"))?,
             runner: [Runner::Projector, Runner::Command]
                 .into_iter()
                 .find(|known| known.name() == runner)
-                .ok_or_else(|| unknown("runner of a rebuild"))?,
+                .ok_or_else(|| unknown("rebuild runner"))?,
             replaced: row.get(5)?,
             position: row.get(6)?,
             head: row.get(7)?,

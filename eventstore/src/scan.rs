@@ -112,8 +112,8 @@ pub(crate) struct StoredEvent<'a> {
 /// Why a row cannot be read.
 pub(crate) type Unreadable = &'static str;
 
-const PAYLOAD: Unreadable = "its payload is not JSON as an append writes it";
-const METADATA: Unreadable = "its metadata is not JSON as an append writes it";
+const PAYLOAD: Unreadable = "its payload is not JSON in the form that appends write";
+const METADATA: Unreadable = "its metadata is not JSON in the form that appends write";
 
 impl<'a> StoredEvent<'a> {
     pub(crate) fn of(row: &'a Row) -> Result<Self, Unreadable> {
@@ -129,17 +129,17 @@ impl<'a> StoredEvent<'a> {
         Ok(Self {
             position: row.get(0).map_err(|_| "its position is not a number")?,
             texts: Texts {
-                aggregate_type: text(1, "its aggregate_type is not a text")?,
-                aggregate_id: text(2, "its aggregate_id is not a text")?,
-                event_type: text(4, "its event_type is not a text")?,
-                event_version: text(5, "its event_version is not a text")?,
-                payload: text(6, "its payload is not a text")?,
-                metadata: text(7, "its metadata is not a text")?,
+                aggregate_type: text(1, "its aggregate_type is not text")?,
+                aggregate_id: text(2, "its aggregate_id is not text")?,
+                event_type: text(4, "its event_type is not text")?,
+                event_version: text(5, "its event_version is not text")?,
+                payload: text(6, "its payload is not text")?,
+                metadata: text(7, "its metadata is not text")?,
             },
             sequence: u64::try_from(sequence)
                 .ok()
                 .filter(|sequence| *sequence > 0)
-                .ok_or("its sequence is not a number from 1")?,
+                .ok_or("its sequence is not a positive number")?,
             recorded_at,
             hash: link(row, 9)?,
         })

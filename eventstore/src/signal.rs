@@ -84,7 +84,7 @@ impl Signal {
         if let Some(remote) = &self.remote
             && remote.try_send(notices).is_err()
         {
-            tracing::debug!("too many notices wait for Redis; subscriptions elsewhere will poll");
+            tracing::debug!("the queue of notices for Redis is full; other processes will poll");
         }
     }
 

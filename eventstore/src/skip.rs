@@ -45,10 +45,10 @@ pub enum SkipError {
         stopped: Option<Position>,
     },
     /// The reason is empty or too long.
-    #[error("a reason has 1 to {LONGEST_REASON} characters")]
+    #[error("the reason must have 1 to {LONGEST_REASON} characters")]
     Reason,
     /// The operator's name is empty or too long.
-    #[error("who says so has 1 to {LONGEST_NAME} characters")]
+    #[error("the operator's name must have 1 to {LONGEST_NAME} characters")]
     By,
     /// The database failed.
     #[error(transparent)]
@@ -56,7 +56,9 @@ pub enum SkipError {
 }
 
 fn stopped_at(position: Option<Position>) -> String {
-    position.map_or_else(String::new, |position| format!("; it has at position {position}"))
+    position.map_or_else(String::new, |position| {
+        format!("; it stopped at position {position}")
+    })
 }
 
 impl Skip {

@@ -198,7 +198,7 @@ impl<H: Handler> Subscription<H> {
             }
         }
         if let Err(error) = self.lease.release().await {
-            tracing::warn!(subscription.name = self.name, %error, "a lease could not be released; it runs out by itself");
+            tracing::warn!(subscription.name = self.name, %error, "could not release a lease; it will expire");
         }
     }
 
@@ -209,7 +209,7 @@ impl<H: Handler> Subscription<H> {
             subscription.name = self.name,
             subscription.retry_ms = pause.as_millis(),
             error = text,
-            "a subscription failed; trying again"
+            "a subscription failed; retrying"
         );
         let position = match error {
             // Another owner moves the checkpoint.
@@ -234,7 +234,7 @@ impl<H: Handler> Subscription<H> {
             .await
             .unwrap_or(Err(Error::Timeout(NOTE_TIMEOUT)));
         if let Err(error) = noted {
-            tracing::debug!(subscription.name = self.name, %error, "the failure could not be noted");
+            tracing::debug!(subscription.name = self.name, %error, "could not record the failure");
         }
     }
 

@@ -158,32 +158,32 @@ impl fmt::Display for Problem {
             Self::TrustedBeyond { trusted, end } => write!(
                 f,
                 "the log ends at {end}, before the trusted head at {trusted}: either events were removed from its end, \
-                 or that head is not of this log or is mistyped"
+                 or that head is from another log or is mistyped"
             ),
             Self::Unreadable { what } => write!(f, "the event cannot be read: {what}"),
-            Self::Altered => f.write_str("the event was altered: its columns do not give its hash"),
-            Self::HashAltered => f.write_str("the event's hash was altered: its other columns fit"),
-            Self::Swapped { with } => write!(f, "the event changed places with the one at {with}"),
-            Self::Added => f.write_str("an event was put in before the one that was recorded there"),
-            Self::Moved { to } => write!(f, "the event that was recorded there is now at {to}"),
-            Self::Replaced => f.write_str("the event is not the one that was recorded there"),
-            Self::BehindHead => f.write_str("the event was added behind the head of the log"),
+            Self::Altered => f.write_str("the event was altered: its columns do not match its hash"),
+            Self::HashAltered => f.write_str("the event's hash was altered: its other columns are intact"),
+            Self::Swapped { with } => write!(f, "the event was swapped with the event at {with}"),
+            Self::Added => f.write_str("an event was inserted before the event recorded at this position"),
+            Self::Moved { to } => write!(f, "the event recorded at this position is now at {to}"),
+            Self::Replaced => f.write_str("this is not the event that was recorded at this position"),
+            Self::BehindHead => f.write_str("the event was added after the head of the log"),
             Self::HeadBehind { last } => write!(
                 f,
                 "log_head is before the end of the log at {last}: either log_head was moved back, or events were added \
-                 without it"
+                 without updating it"
             ),
-            Self::BeforeFirst => f.write_str("the event was added before the first one"),
-            Self::Head => f.write_str("log_head names another hash than the event has"),
-            Self::HeadTime => f.write_str("log_head names another time than the event was recorded at"),
-            Self::TimeBack => f.write_str("the event has an earlier time than the one before it"),
-            Self::NoHead => f.write_str("log_head has no row: nothing says that the log ends here"),
+            Self::BeforeFirst => f.write_str("the event was added before the first event"),
+            Self::Head => f.write_str("the hash in log_head differs from the hash of the event"),
+            Self::HeadTime => f.write_str("the time in log_head differs from the time of the event"),
+            Self::TimeBack => f.write_str("the event has an earlier time than the event before it"),
+            Self::NoHead => f.write_str("log_head has no row, so the end of the log cannot be verified"),
             Self::TrustedDiffers { after } => {
-                f.write_str("the log has another hash and another root here than the trusted head: either the log was rewritten")?;
+                f.write_str("neither the hash nor the root of the log matches the trusted head here: either the log was rewritten")?;
                 if *after > Position::BEGINNING {
                     write!(f, " after {after}")?;
                 }
-                f.write_str(", or that head is not of this log or is mistyped")
+                f.write_str(", or that head is from another log or is mistyped")
             }
         }
     }

@@ -56,7 +56,7 @@ pub enum Error {
     #[error("migration: {0}")]
     Migrate(#[from] MigrateError),
     /// The schema is older than this program.
-    #[error("the schema is at migration {found}, this program needs {needed}: run `patients migrate`")]
+    #[error("the schema is at migration {found}, but this program needs {needed}: run `patients migrate`")]
     Behind {
         /// Newest migration in the database, or 0 if it has none.
         found: i64,
@@ -64,7 +64,7 @@ pub enum Error {
         needed: i64,
     },
     /// Tables use a storage engine that has no transactions or is untested.
-    #[error("{} not InnoDB, without which committed data is lost; with every process stopped, run:{}", engine::tables(.0), engine::mend(.0))]
+    #[error("{} not InnoDB and would lose committed data; stop all processes, then run:{}", engine::tables(.0), engine::mend(.0))]
     Engine(Vec<OtherEngine>),
 }
 
@@ -114,7 +114,7 @@ pub async fn migrate(database: &Database, clock: Arc<dyn Clock>, owner: &str) ->
     let mut said = false;
     while !lease.hold().await? {
         if !std::mem::replace(&mut said, true) {
-            tracing::info!("waiting for another process, which brings the schema up to date");
+            tracing::info!("waiting for another process that is migrating the schema");
         }
         tokio::time::sleep(PAUSE).await;
     }
@@ -131,7 +131,7 @@ async fn renew(lease: &mut Lease) -> Infallible {
     loop {
         tokio::time::sleep(LEASE / 3).await;
         if let Err(error) = lease.hold().await {
-            tracing::warn!(%error, "the lease to migrate could not be renewed");
+            tracing::warn!(%error, "could not renew the migration lease");
         }
     }
 }
@@ -155,7 +155,7 @@ async fn run(database: &Database) -> Result<(), Error> {
             match migrator.run(&mut *connection).await {
                 Err(error) if is_lock_wait(&error) => {
                     tracing::warn!(
-                        "waiting for transactions that are open, such as those of `patients projection verify`: {error}"
+                        "waiting for open transactions, such as those of `patients projection verify`: {error}"
                     );
                 }
                 ended => return Ok(ended?),

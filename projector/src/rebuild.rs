@@ -57,10 +57,10 @@ pub enum RebuildError {
         source: ProjectionError,
     },
     /// The row of the projection or of the rebuild is missing.
-    #[error("there is no such rebuild")]
+    #[error("the rebuild does not exist")]
     NoRebuild,
     /// The checkpoint of the rebuild is missing.
-    #[error("the checkpoint of the rebuild is gone: cancel the rebuild and request another")]
+    #[error("the checkpoint of the rebuild is missing: cancel the rebuild and request another")]
     NoCheckpoint,
     /// The database failed.
     #[error(transparent)]
@@ -153,7 +153,7 @@ impl Rebuilder {
         let outcome = loop {
             match self.work(rebuild, &mut lease, stop, &mut progress).await {
                 Err(error) if error.passes() && !stop.is_cancelled() => {
-                    tracing::warn!(rebuild.name, %error, "a rebuild was interrupted; trying again");
+                    tracing::warn!(rebuild.name, %error, "a rebuild was interrupted; retrying");
                     tokio::select! {
                         () = stop.cancelled() => {}
                         () = tokio::time::sleep(pause) => {}
@@ -166,10 +166,10 @@ impl Rebuilder {
         if let Err(error) = &outcome
             && let Err(error) = self.note(rebuild, error, retry).await
         {
-            tracing::warn!(rebuild.name, %error, "a failure could not be noted");
+            tracing::warn!(rebuild.name, %error, "could not record a failure");
         }
         if let Err(error) = lease.release().await {
-            tracing::warn!(rebuild.name, %error, "a lease could not be released; it runs out by itself");
+            tracing::warn!(rebuild.name, %error, "could not release a lease; it will expire");
         }
         outcome
     }

@@ -19,7 +19,7 @@ pub enum ProjectionError {
         source: StoredEventError,
     },
     /// The row of `projections` is missing, because the schema was not migrated.
-    #[error("projections has no row for {PATIENT_VIEW}; run the migrations")]
+    #[error("the table projections has no row for {PATIENT_VIEW}; run `patients migrate`")]
     NoGeneration,
     /// The read table could not be written.
     #[error(transparent)]

@@ -39,7 +39,7 @@ pub enum DocumentUrlError {
     #[error("must start with {0}")]
     Scheme(UrlSchemes),
     /// The URL contains a space, a quote, an angle bracket or a backslash.
-    #[error("must not contain spaces, quotes, < > or \\; write them percent-encoded, as %20 for a space")]
+    #[error("must not contain spaces, quotes, < > or \\; percent-encode them, such as %20 for a space")]
     UnexpectedCharacter,
     /// The URL contains a user name or password before the host.
     #[error("must not contain a user name or password")]
@@ -122,14 +122,14 @@ pub struct UrlSchemes(Vec<String>);
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum UrlSchemesError {
     /// The list is empty.
-    #[error("expected schemes of URLs with commas between, such as http,https")]
+    #[error("expected a comma-separated list of URL schemes, such as http,https")]
     Empty,
     /// An entry is not a valid scheme name (RFC 3986 §3.1).
-    #[error("{0:?} is not a scheme of URLs, such as https")]
+    #[error("{0:?} is not a URL scheme such as https")]
     Malformed(String),
     /// URLs with this scheme do not refer to a document on a server. Some of them run a script in the browser
     /// of the person who opens them.
-    #[error("{0} URLs name no document on a server")]
+    #[error("{0} URLs do not refer to a document on a server")]
     Unsafe(String),
 }
 

@@ -62,7 +62,7 @@ impl EventLog {
                 if (events.len() as u64) < limit {
                     return Err(Error::Damaged {
                         position: reaches.next(),
-                        what: "it is missing",
+                        what: "the event is missing",
                     });
                 }
                 Ok(EventPage { events, reaches })
@@ -133,7 +133,7 @@ impl EventLog {
             None => Ok(events),
             Some((_, event)) => Err(Error::Damaged {
                 position: event.position,
-                what: "the event of its aggregate before it is missing",
+                what: "the previous event of its aggregate is missing",
             }),
         }
     }

@@ -19,7 +19,7 @@ pub(crate) async fn for_each_link(
     let mut position = Position::BEGINNING;
     let missing = |position| Error::Damaged {
         position,
-        what: "it is missing",
+        what: "the event is missing",
     };
     while let Some(block) = blocks.recv().await {
         for row in &block? {

@@ -26,7 +26,7 @@ pub enum ProveError {
     #[error(transparent)]
     Log(#[from] Error),
     /// `log_head` is inconsistent with the log.
-    #[error("the log does not fit at {0}")]
+    #[error("the log is inconsistent at {0}")]
     Misfit(#[from] Misfit),
     /// A requested position is beyond the end of the log.
     #[error("there is no position {position}: the log ends at {end}")]
@@ -37,7 +37,7 @@ pub enum ProveError {
         end: Position,
     },
     /// A requested position is 0, but positions start at 1.
-    #[error("positions count from 1")]
+    #[error("positions start at 1")]
     Zero,
     /// The proof made from the log is invalid.
     #[error("the log is damaged: {0}")]
@@ -112,7 +112,7 @@ async fn event(log: &EventLog, position: Position) -> Result<(RecordedEvent, Has
     let event = events.pop().filter(|event| event.position == position);
     let missing = |position| Error::Damaged {
         position,
-        what: "it is missing",
+        what: "the event is missing",
     };
     let event = event.ok_or_else(|| missing(position))?;
     let previous = match events.pop() {

@@ -27,7 +27,7 @@ pub(super) async fn publish(
         .set_response_timeout(Some(TIMEOUT))
         .set_number_of_retries(1);
     let Ok(mut connection) = client.get_connection_manager_lazy(config) else {
-        tracing::error!("the Redis publisher cannot start; subscriptions elsewhere will poll");
+        tracing::error!("the Redis publisher cannot start; other processes will poll");
         return;
     };
     let mut waiting = Vec::new();
@@ -48,7 +48,7 @@ pub(super) async fn publish(
             match serde_json::to_string(&notice) {
                 Ok(message) => pipeline.publish(CHANNEL, message).ignore(),
                 Err(error) => {
-                    tracing::error!(%error, "a notice could not be written as JSON");
+                    tracing::error!(%error, "could not serialize a notice as JSON");
                     continue;
                 }
             };
@@ -57,7 +57,7 @@ pub(super) async fn publish(
         match (published, down) {
             (Ok(()), true) => tracing::info!("publishing to Redis again"),
             (Err(ref error), false) => {
-                tracing::warn!(%error, "cannot publish to Redis; subscriptions elsewhere poll until it is back");
+                tracing::warn!(%error, "cannot publish to Redis; other processes poll until it is back");
             }
             (Ok(()), false) | (Err(_), true) => continue,
         }
@@ -78,7 +78,7 @@ pub(super) async fn listen(client: redis::Client, local: watch::Sender<()>, shut
             // The connection was established, so start again with a short pause.
             pause = FIRST_PAUSE;
             match listened {
-                Ok(()) => tracing::warn!("the connection to Redis has ended; polling until it is back"),
+                Ok(()) => tracing::warn!("lost the connection to Redis; polling until it is back"),
                 Err(error) => tracing::warn!(%error, "cannot listen to Redis; polling until it is back"),
             }
         }

@@ -152,7 +152,7 @@ pub fn without_data(error: &(dyn std::error::Error + 'static)) -> String {
                 .map(|mysql| mysql.number().to_string())
                 .or_else(|| refused.code().map(Into::into))
                 .unwrap_or_else(|| "unknown".to_owned());
-            return format!("the database refused a statement (error {number})");
+            return format!("the database rejected a statement (error {number})");
         }
         cause = error.source();
     }

@@ -20,7 +20,7 @@ pub struct TraceContext {
 
 /// A malformed `traceparent`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("no valid traceparent")]
+#[error("malformed traceparent")]
 pub struct InvalidContext;
 
 impl TraceContext {

@@ -17,7 +17,7 @@ pub struct Trusted {
 
 /// A malformed trusted head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("expected POSITION:HASH, such as 17: and 64 hexadecimal digits")]
+#[error("expected POSITION:HASH, where HASH is 64 hexadecimal digits")]
 pub struct TrustedError;
 
 impl FromStr for Trusted {

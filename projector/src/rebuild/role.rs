@@ -33,7 +33,7 @@ pub async fn run_requested(
                 tracing::warn!(
                     rebuild.retry_ms = wait.as_millis(),
                     error = failure::without_data(&error),
-                    "a rebuild failed; trying again"
+                    "a rebuild failed; retrying"
                 );
                 wait
             }
@@ -57,12 +57,12 @@ impl Rebuilder {
         };
         let progress = |step| {
             if let Step::Switched { position } = step {
-                tracing::info!(rebuild.name, %position, "a new generation is served");
+                tracing::info!(rebuild.name, %position, "a new generation is active");
             }
         };
         let outcome = self.attempt(&rebuild, stop, progress, retry).await?;
         if matches!(outcome, Outcome::Done | Outcome::Cancelled) {
-            tracing::info!(rebuild.name, ?outcome, "a rebuild is over");
+            tracing::info!(rebuild.name, ?outcome, "a rebuild has ended");
         }
         Ok(())
     }
