@@ -16,7 +16,7 @@ pub const PATIENT_DELETED: &str = "PatientDeleted";
 /// Stored type names of all events.
 pub const EVENT_TYPES: [&str; 2] = [PATIENT_REGISTERED, PATIENT_DELETED];
 
-/// Stored version of all new events.
+/// Version with which new events are stored.
 pub const EVENT_VERSION: &str = "1.0";
 
 /// A fact about one patient.
@@ -33,7 +33,7 @@ pub const EVENT_VERSION: &str = "1.0";
 /// The fields are plain strings rather than parsed values, so stored events stay readable when the rules for
 /// new input change. Unknown fields are rejected, because they would otherwise be lost silently.
 ///
-/// `Debug` shows only the type name, because events can appear in logs.
+/// `Debug` shows only the type name, because its output can appear in logs.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", deny_unknown_fields)]
 pub enum PatientEvent {

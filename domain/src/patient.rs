@@ -31,7 +31,7 @@ pub enum PatientState {
     Deleted,
 }
 
-/// Details of an active patient. `Debug` shows none of them, because it can appear in logs.
+/// Details of an active patient. `Debug` omits them, because its output can appear in logs.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PatientDetails {
     /// The patient's name.

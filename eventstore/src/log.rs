@@ -34,9 +34,9 @@ impl Head {
         )
     }
 
-    /// Returns the statement that reads what a locked head must agree with. Its columns are the hash and the
-    /// time of the event at the head's position, the last position of the log, and the database clock in
-    /// microseconds. The clock is NULL on SQLite.
+    /// Returns the statement that reads the values with which a locked head must agree. Its columns are the
+    /// hash and the time of the event at the head's position, the last position of the log, and the database
+    /// clock in microseconds. The clock is NULL on SQLite.
     ///
     /// This is a separate statement because a statement may read the log before it waits for the lock.
     pub(crate) fn evidence(dialect: Dialect) -> String {

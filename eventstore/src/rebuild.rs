@@ -58,7 +58,7 @@ impl RebuildState {
     }
 }
 
-/// What runs a rebuild.
+/// Runner of a rebuild.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Runner {
@@ -89,7 +89,7 @@ pub struct Rebuild {
     pub name: String,
     /// Current state.
     pub state: RebuildState,
-    /// What runs the rebuild.
+    /// Runner of the rebuild.
     pub runner: Runner,
     /// The generation that the new generation replaced, once it is active.
     pub replaced: Option<i64>,

@@ -56,7 +56,7 @@ const LONGEST_OUTAGE_PAUSE: Duration = Duration::from_secs(5);
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 /// Timeout of one transaction.
 const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(30);
-/// Timeout for recording a failure: the failure may be in the database itself.
+/// Timeout for recording a failure, because the database itself may have failed.
 const NOTE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Applies the events of a subscription.

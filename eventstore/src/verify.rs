@@ -1,8 +1,8 @@
 //! Verification of a whole log.
 //!
 //! Every link of the chain is recomputed from the columns of its event and compared with the stored link,
-//! from the first event to `log_head`. The result names the first inconsistent position and, as far as the
-//! log shows it, what was changed there.
+//! from the first event to `log_head`. The result contains the first inconsistent position and, as far as the
+//! log shows it, the change at that position.
 //!
 //! A consistent log may still have been rewritten from some event on, with all links recomputed. Only a
 //! comparison with a head kept from before the rewrite detects this: see [`Trusted`].
@@ -80,12 +80,12 @@ pub struct TimeBreak {
 pub struct Misfit {
     /// The position.
     pub position: Position,
-    /// What is wrong there.
+    /// Problem at this position.
     #[serde(flatten)]
     pub problem: Problem,
 }
 
-/// What is wrong at a position.
+/// Problem at a position of the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(tag = "problem", rename_all = "snake_case")]
 pub enum Problem {
@@ -101,7 +101,7 @@ pub enum Problem {
     },
     /// A column has an unreadable value.
     Unreadable {
-        /// The column and what is wrong with it.
+        /// Description of the unreadable column.
         what: &'static str,
     },
     /// A column other than `hash` was altered. The event's columns do not match the stored hash, but the next
@@ -138,8 +138,9 @@ pub enum Problem {
     /// The time in `log_head` differs from the time of the event at its position. The next event would be
     /// recorded at that time.
     HeadTime,
-    /// The event's time is before the time of the previous event, by at most
-    /// [`CLOCKS_APART`](crate::append::CLOCKS_APART). Appends go back only by more, after a wrong clock.
+    /// The event's time is earlier than the previous event's time by at most
+    /// [`CLOCKS_APART`](crate::append::CLOCKS_APART). After a wrong clock, an append goes back in time only
+    /// by more than that.
     TimeBack,
     /// `log_head` has no row.
     NoHead,

@@ -12,8 +12,8 @@
 //! batch, so it is blocked during the switch. In one transaction, the switch first writes the events that the
 //! projector has processed but the new generation does not contain yet. It then activates the new generation,
 //! and sets the projection's checkpoint to the new generation's position. The checkpoint never goes back, so
-//! lists of patients never go back either. A statement that reads both the checkpoint and rows, such as a
-//! read by id, reads both from the same generation.
+//! a list of patients never shows an earlier state than before. A statement that reads both the checkpoint
+//! and rows, such as a read by id, reads both from the same generation.
 //!
 //! The projector continues from the new checkpoint. If the checkpoint is where the projector stopped, its
 //! current batch is still valid. Otherwise its compare-and-set fails, and it reads the checkpoint again.
@@ -53,7 +53,7 @@ pub enum RebuildError {
     Stopped {
         /// Position of the event.
         position: Position,
-        /// What is wrong with the event.
+        /// Reason why the event cannot be projected.
         source: ProjectionError,
     },
     /// The row of the projection or of the rebuild is missing.

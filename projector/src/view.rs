@@ -15,7 +15,7 @@ pub enum ProjectionError {
     Unreadable {
         /// Position of the event.
         position: Position,
-        /// What is wrong with the event.
+        /// Reason why the event cannot be read.
         source: StoredEventError,
     },
     /// The row of `projections` is missing, because the schema was not migrated.

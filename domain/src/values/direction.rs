@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use super::text::{self, ControlCharacter};
 
-/// Returns the trimmed text, in which all directional formatting is paired and contains no override.
+/// Returns the trimmed text. All its directional formatting is paired, and it contains no override.
 ///
 /// Trimming can drop one half of a pair, for example if the text consists of several parts that are each
 /// enclosed in a pair. The other half is then dropped as well.

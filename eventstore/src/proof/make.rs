@@ -7,7 +7,7 @@ use crate::log::EventLog;
 use crate::merkle::{Frontier, Path, for_each_link, leaf};
 use crate::verify::{self, Misfit};
 
-/// What to prove.
+/// Contents of a requested proof.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Request {
     /// Last position of the log to which the proof applies. Defaults to the head.

@@ -10,7 +10,7 @@ use crate::trace::{self, TARGET};
 pub(super) struct Traced(Vec<Span>);
 
 impl Traced {
-    /// Starts the spans. Starts none if tracing is off.
+    /// Starts the spans. Does nothing if tracing is off.
     pub(super) fn begin(subscription: &str, events: &[RecordedEvent]) -> Self {
         if !trace::is_on() {
             return Self(Vec::new());

@@ -5,8 +5,8 @@ use std::str::FromStr;
 use crate::event::{Hash, Position};
 
 /// A head that an auditor kept: a position, and either the link there or the root of the Merkle tree up to
-/// there. Either hash fixes every event up to that position. The format does not say which of the two it is,
-/// because a link of one log is never a root of another.
+/// there. Either hash fixes every event up to that position. A link of one log is never a root of another, so
+/// the format does not distinguish them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Trusted {
     /// The position.

@@ -96,7 +96,7 @@ impl Rebuilder {
         let _reader = AbortOnDropHandle::new(tokio::spawn(reading));
         let mut writing = FuturesOrdered::new();
         // A batch that deletes rows is written alone: it must find the rows of earlier batches, and its scans
-        // must not meet uncommitted rows.
+        // must not encounter uncommitted rows of other batches.
         let mut alone = false;
         loop {
             let batch = batches.recv().await.transpose()?;
