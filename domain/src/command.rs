@@ -1,16 +1,16 @@
-//! What can be asked of a patient.
+//! Commands of a patient.
 
 use crate::Registration;
 
 /// A request to change one patient.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PatientCommand {
-    /// Register a patient under an id that has no events yet.
+    /// Registers a patient under an id that has no events yet.
     RegisterPatient(Registration),
-    /// Delete a registered patient.
+    /// Deletes a registered patient.
     DeletePatient {
-        /// The sequence of the last event the caller has seen, from 1; `None` deletes whatever the caller has
-        /// seen.
+        /// Sequence of the last event that the caller has seen, starting at 1. With `None`, the patient is
+        /// deleted regardless of its current sequence.
         expected_sequence: Option<u64>,
     },
 }

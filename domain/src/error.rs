@@ -1,23 +1,23 @@
-//! How a patient refuses a command.
+//! Errors of a patient's commands.
 
-/// A business rule that a command broke.
+/// A business rule that a command violates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum PatientError {
-    /// A registration for a patient who is already registered.
+    /// The patient to register is already registered.
     #[error("the patient is already registered")]
     AlreadyRegistered,
-    /// A command for a patient who was never registered.
+    /// The patient was never registered.
     #[error("there is no such patient")]
     NotFound,
-    /// A command for a patient who was deleted. An id is never used again.
+    /// The patient was deleted. Ids are never reused.
     #[error("the patient was deleted")]
     Deleted,
-    /// The caller has seen another state of the patient than the present one.
+    /// The patient is not at the sequence that the caller expected.
     #[error("the patient was expected at sequence {expected} but is at {actual}")]
     SequenceMismatch {
-        /// The sequence that the command named.
+        /// Sequence in the command.
         expected: u64,
-        /// The sequence of the patient's last event.
+        /// Sequence of the patient's last event.
         actual: u64,
     },
 }

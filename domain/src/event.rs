@@ -1,4 +1,4 @@
-//! What happened to a patient.
+//! Events of a patient.
 
 use std::fmt;
 
@@ -7,21 +7,21 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Patient, PatientDetails, PatientState, Registration, StoredEventError};
 
-/// The type name of [`PatientEvent::PatientRegistered`], as stored.
+/// Stored type name of [`PatientEvent::PatientRegistered`].
 pub const PATIENT_REGISTERED: &str = "PatientRegistered";
 
-/// The type name of [`PatientEvent::PatientDeleted`], as stored.
+/// Stored type name of [`PatientEvent::PatientDeleted`].
 pub const PATIENT_DELETED: &str = "PatientDeleted";
 
-/// The type names of all events, as stored.
+/// Stored type names of all events.
 pub const EVENT_TYPES: [&str; 2] = [PATIENT_REGISTERED, PATIENT_DELETED];
 
-/// The version under which every event is written now, as stored.
+/// Version with which new events are stored.
 pub const EVENT_VERSION: &str = "1.0";
 
 /// A fact about one patient.
 ///
-/// As JSON it is one flat object whose `type` is the event type:
+/// The JSON form is one flat object whose `type` is the event type:
 ///
 /// ```
 /// # use domain::PatientEvent;
@@ -30,32 +30,31 @@ pub const EVENT_VERSION: &str = "1.0";
 /// # Ok::<(), serde_json::Error>(())
 /// ```
 ///
-/// The fields are plain strings, not the values they were parsed from: a fact stays readable when the rules
-/// for new input change. A field that no version knows is refused, since it would otherwise be lost in
-/// silence.
+/// The fields are plain strings rather than parsed values, so stored events stay readable when the rules for
+/// new input change. Unknown fields are rejected, because they would otherwise be lost silently.
 ///
-/// `Debug` shows the type name alone, because it ends up in logs.
+/// `Debug` shows only the type name, because its output can appear in logs.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", deny_unknown_fields)]
 pub enum PatientEvent {
     /// A patient was registered.
     PatientRegistered {
-        /// The patient's name, as [`Name`](crate::Name) keeps it.
+        /// The patient's name, as normalized by [`Name`](crate::Name).
         name: String,
-        /// The patient's email address, as [`Email`](crate::Email) keeps it.
+        /// The patient's email address, as normalized by [`Email`](crate::Email).
         email: String,
-        /// The patient's phone number, as [`Phone`](crate::Phone) keeps it.
+        /// The patient's phone number, as normalized by [`Phone`](crate::Phone).
         phone: String,
-        /// Where the photo of the patient's document is, as [`DocumentUrl`](crate::DocumentUrl) keeps it.
+        /// URL of the photo of the patient's document, as normalized by [`DocumentUrl`](crate::DocumentUrl).
         document_url: String,
     },
     /// The patient was deleted.
-    // With braces, so that a field can be added later without changing the JSON of the events stored before.
+    // The braces allow adding a field later without changing the JSON of stored events.
     PatientDeleted {},
 }
 
 impl PatientEvent {
-    /// What a registration tells of the patient; `None` for an event that does not tell all of it.
+    /// Returns the patient's details if the event contains all of them, as a registration does.
     #[must_use]
     pub fn into_details(self) -> Option<PatientDetails> {
         let mut patient = Patient::default();
@@ -66,12 +65,12 @@ impl PatientEvent {
         }
     }
 
-    /// What is known of the patient after this event, for a reader that keeps one row a patient: its details,
-    /// or nothing if it was deleted.
+    /// Returns the patient's details after this event, or `None` if the event deletes the patient. Intended
+    /// for readers that keep one row per patient.
     ///
     /// # Errors
     ///
-    /// [`StoredEventError::Partial`] if the event tells only a part of its patient.
+    /// [`StoredEventError::Partial`] if the event contains only part of the patient's details.
     pub fn into_row(self) -> Result<Option<PatientDetails>, StoredEventError> {
         let event_type = self.type_name();
         let mut patient = Patient::default();
@@ -93,7 +92,7 @@ impl PatientEvent {
     }
 }
 
-/// The version under which events of a type are written now, or `None` if there is no such type.
+/// Returns the version of new events of a type, or `None` if the type is unknown.
 pub(crate) fn current_version(event_type: &str) -> Option<&'static str> {
     match event_type {
         PATIENT_REGISTERED | PATIENT_DELETED => Some(EVENT_VERSION),
@@ -117,7 +116,7 @@ impl From<Registration> for PatientEvent {
     }
 }
 
-/// The registration of a patient with these details.
+/// Creates the registration event of a patient with these details.
 impl From<PatientDetails> for PatientEvent {
     fn from(details: PatientDetails) -> Self {
         Self::PatientRegistered {

@@ -1,48 +1,46 @@
 //! The rules of patient registration: one aggregate, [`Patient`], with its commands, events, values and
 //! errors.
 //!
-//! Pure: no I/O, no clock, no database, no randomness. What a command does depends on the patient's events
-//! alone.
+//! The crate is pure: it uses no I/O, clock, database or randomness. The result of a command depends only on
+//! the command and the patient's events.
 //!
 //! # Guarantees
 //!
-//! - A command holds parsed values, so an event is only ever made from input that passed every rule.
-//! - An event holds plain strings, so history stays readable when the rules for new input change.
-//! - Every event ever stored can be read: [`upcasters`] turns old shapes into the present one, and what
-//!   cannot be read is an error, never a panic and never a guess.
-//! - No error and no `Debug` output of this crate repeats a patient's data, so both can be logged.
+//! - Commands contain parsed values, so events are created only from valid input.
+//! - Events contain plain strings, so history stays readable when the rules for new input change.
+//! - Every stored event can be read: [`upcasters`] converts old shapes to the current one. Unreadable input
+//!   is an error, never a panic or a guess.
+//! - No error and no `Debug` output of this crate contains patient data, so both can be logged.
 //!
-//! # Where things are
+//! # Overview
 //!
-//! | item | what |
+//! | item | purpose |
 //! |---|---|
 //! | [`Patient`], [`PatientState`], [`PatientDetails`] | the aggregate |
-//! | [`PatientCommand`], [`PatientError`] | what is asked of it, and how it refuses |
-//! | [`PatientEvent`], [`StoredEventError`] | what happened, and reading it back from the log |
-//! | [`Patient::replay`], [`Until`], [`StoredEvent`] | the patient at any point of its past |
-//! | [`upcasters`] | old shapes of events |
-//! | [`Registration`], [`FieldError`] | input parsed whole, with every bad field reported at once |
-//! | [`Name`], [`Email`], [`Phone`], [`DocumentUrl`] | one value each, with its own rules and error |
-//! | [`UrlSchemes`] | the schemes that the URL of a document may have |
-//! | [`email_claim_key`] | when two emails count as the same |
-//! | [`name_key`], [`NamePrefix`] | how names are searched: without case and accents |
+//! | [`PatientCommand`], [`PatientError`] | commands, and the errors with which a patient rejects them |
+//! | [`PatientEvent`], [`StoredEventError`] | events, and reading them from the log |
+//! | [`Patient::replay`], [`Until`], [`StoredEvent`] | past states of a patient |
+//! | [`upcasters`] | conversion of old event shapes |
+//! | [`Registration`], [`FieldError`] | parsed input, with all invalid fields reported together |
+//! | [`Name`], [`Email`], [`Phone`], [`DocumentUrl`] | single values, each with its own rules and errors |
+//! | [`UrlSchemes`] | allowed schemes of document URLs |
+//! | [`email_claim_key`] | equality of email addresses |
+//! | [`name_key`], [`NamePrefix`] | search for names, ignoring case and accents |
 //!
 //! # Adding an event
 //!
-//! 1. Add a variant with named fields, and a constant for its type name, in `event.rs`; the compiler then
-//!    names the matches to complete. Name the type in `EVENT_TYPES`, and its version in `current_version`.
-//! 2. Apply it in `Patient::apply`, in `patient.rs`. Only state changes there: an event is a fact and is not
-//!    refused.
-//! 3. Add the command that causes it in `command.rs`, its rule in `Patient::decide`, and a variant in
-//!    `error.rs` for each new way to be refused.
-//! 4. Write the rule as given / when / then in `tests/rules.rs`, and pin the JSON in
-//!    `tests/stored_events.rs`.
+//! 1. In `event.rs`, add a variant with named fields and a constant for its type name. The compiler then
+//!    reports the matches to complete. Add the type to `EVENT_TYPES` and its version to `current_version`.
+//! 2. Apply the event in `Patient::apply`, in `patient.rs`. An event is a fact, so `apply` only changes state
+//!    and never rejects it.
+//! 3. Add the command that causes the event in `command.rs`, its rule in `Patient::decide`, and a variant in
+//!    `error.rs` for each new reason to reject it.
+//! 4. Test the rule as given / when / then in `tests/rules.rs`, and pin the JSON in `tests/stored_events.rs`.
 //!
 //! # Changing an event
 //!
-//! Events already stored keep their shape. Change the variant, raise the version in `current_version`, and
-//! add an upcaster from the version before at the end of the list in `upcast.rs`, with one event of the old
-//! shape as a test.
+//! Stored events keep their shape. Change the variant, raise its version in `current_version`, and append an
+//! upcaster from the previous version to the list in `upcast.rs`. Add an event of the old shape as a test.
 
 mod command;
 mod error;

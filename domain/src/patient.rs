@@ -1,4 +1,4 @@
-//! The aggregate: what a patient is, and which commands it accepts.
+//! The patient aggregate: its state, and the commands that it accepts.
 
 use std::fmt;
 
@@ -8,10 +8,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::{PatientCommand, PatientError, PatientEvent, Registration};
 
-/// One patient, as its events tell it.
+/// A patient, reconstructed from its events.
 ///
-/// A patient is registered once, then deleted at most once; its id is never used again. That no two active
-/// patients share an email is not decided here, since one patient does not know the others: see
+/// A patient is registered once and deleted at most once, and its id is never reused. The aggregate does not
+/// enforce that active patients have different emails, because it knows only one patient: see
 /// [`email_claim_key`](crate::email_claim_key).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Patient {
@@ -19,19 +19,19 @@ pub struct Patient {
     sequence: u64,
 }
 
-/// Where a patient is in its life.
+/// Lifecycle state of a patient.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum PatientState {
-    /// Without events: nobody was registered under this id.
+    /// No patient was registered under this id.
     #[default]
     Unregistered,
     /// Registered and not deleted.
     Active(PatientDetails),
-    /// Deleted; the details remain in the history alone.
+    /// Deleted. Only the history still contains the details.
     Deleted,
 }
 
-/// What is known of an active patient. `Debug` shows none of it, because it ends up in logs.
+/// Details of an active patient. `Debug` omits them, because its output can appear in logs.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PatientDetails {
     /// The patient's name.
@@ -40,12 +40,12 @@ pub struct PatientDetails {
     pub email: String,
     /// The patient's phone number.
     pub phone: String,
-    /// Where the photo of the patient's document is.
+    /// URL of the photo of the patient's document.
     pub document_url: String,
 }
 
 impl Patient {
-    /// Where the patient is in its life.
+    /// Lifecycle state of the patient.
     #[must_use]
     pub const fn state(&self) -> &PatientState {
         &self.state
@@ -55,7 +55,7 @@ impl Patient {
         self.state
     }
 
-    /// The number of events applied, which is the sequence of the last one; 0 without events.
+    /// Number of applied events, which is the sequence of the last one.
     #[must_use]
     pub const fn sequence(&self) -> u64 {
         self.sequence

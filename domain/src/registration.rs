@@ -1,54 +1,54 @@
-//! A registration, parsed whole from what a person typed.
+//! Parsing of a registration's input.
 
 use crate::{
     DocumentUrl, DocumentUrlError, Email, EmailError, Name, NameError, Phone, PhoneError, UrlSchemes,
 };
 
-/// What a patient is registered with.
+/// The values with which a patient is registered.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Registration {
     /// The patient's name.
     pub name: Name,
-    /// Where the confirmation is sent; no two active patients share one.
+    /// The patient's email address, which receives the confirmation. No two active patients share an address.
     pub email: Email,
     /// The patient's phone number.
     pub phone: Phone,
-    /// Where the photo of the patient's document is.
+    /// URL of the photo of the patient's document.
     pub document_url: DocumentUrl,
 }
 
-/// One field that was refused, and why.
+/// A rejected field and the reason.
 ///
-/// Displayed as a sentence that starts with the field, such as `phone must be at most 64 characters long`;
-/// `error` alone is the same without the field. Neither repeats what was typed.
+/// `Display` starts with the field name, for example `phone must be at most 64 characters long`. Displaying
+/// `error` alone omits the field name. Neither contains the input.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[error("{field} {error}")]
 pub struct FieldError {
-    /// The field's name: `name`, `email`, `phone` or `document_url`.
+    /// Name of the field: `name`, `email`, `phone` or `document_url`.
     pub field: &'static str,
-    /// Why it was refused.
+    /// Reason for the rejection.
     pub error: ValueError,
 }
 
-/// Why a value was refused, whichever value it was.
+/// Reason why any of the values was rejected.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum ValueError {
-    /// The name was refused.
+    /// The name was rejected.
     #[error(transparent)]
     Name(#[from] NameError),
-    /// The email address was refused.
+    /// The email address was rejected.
     #[error(transparent)]
     Email(#[from] EmailError),
-    /// The phone number was refused.
+    /// The phone number was rejected.
     #[error(transparent)]
     Phone(#[from] PhoneError),
-    /// The document's URL was refused.
+    /// The document URL was rejected.
     #[error(transparent)]
     DocumentUrl(#[from] DocumentUrlError),
 }
 
 impl Registration {
-    /// Parses the four fields, the URL with a default scheme.
+    /// Parses the four fields. The URL must have a default scheme.
     ///
     /// # Errors
     ///
@@ -62,11 +62,11 @@ impl Registration {
         Self::parse_with(name, email, phone, document_url, &UrlSchemes::default())
     }
 
-    /// Parses the four fields, the URL with one of `schemes`.
+    /// Parses the four fields. The URL must have one of `schemes`.
     ///
     /// # Errors
     ///
-    /// One [`FieldError`] for every field that its value's `parse` refuses, in the order of the parameters.
+    /// One [`FieldError`] for each invalid field, in the order of the parameters.
     pub fn parse_with(
         name: &str,
         email: &str,

@@ -1,38 +1,38 @@
-//! Replay: a patient as its first events tell it, up to any point of its past.
+//! Reconstruction of past states of a patient.
 
 use cqrs_es::Aggregate;
 use serde_json::Value;
 
 use crate::{Patient, PatientEvent, StoredEventError};
 
-/// Up to where a patient's events are replayed; the event that it names is the last one to count.
+/// End of a replay. The event at the end is included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Until<T> {
-    /// All there are.
+    /// Replays all events.
     Now,
-    /// The event with this sequence.
+    /// Replays up to the event with this sequence.
     Sequence(u64),
-    /// The last event that was recorded at this moment or before it.
+    /// Replays all events recorded at or before this time.
     Moment(T),
 }
 
-/// What a replay needs of a recorded event. `T` is a moment of whatever clock recorded it.
+/// The parts of a recorded event that a replay needs. `T` is the time type of the recording clock.
 #[derive(Clone, PartialEq, Eq)]
 pub struct StoredEvent<T> {
-    /// The event's number within its patient, from 1.
+    /// Number of the event within its patient, starting at 1.
     pub sequence: u64,
-    /// When it was recorded.
+    /// When the event was recorded.
     pub recorded_at: T,
-    /// Its type, as stored.
+    /// Stored event type.
     pub event_type: String,
-    /// The version of its payload's shape, as stored.
+    /// Stored version of the event.
     pub event_version: String,
-    /// What it says, as stored.
+    /// Stored payload.
     pub payload: Value,
 }
 
 impl<T: PartialOrd> Until<T> {
-    /// Whether an event counts.
+    /// Whether the replay includes an event.
     #[must_use]
     pub fn takes(&self, sequence: u64, recorded_at: &T) -> bool {
         match self {
@@ -44,12 +44,12 @@ impl<T: PartialOrd> Until<T> {
 }
 
 impl Patient {
-    /// Applies those of `events` that `until` takes. They are all of one patient, in the order of their
-    /// sequences, and follow those that were applied before: a long history can be replayed page by page,
-    /// from [`Patient::default`] on.
+    /// Applies the events that `until` includes. All events must belong to one patient, be in order of
+    /// sequence, and follow the events already applied. A long history can therefore be replayed page by
+    /// page, starting from [`Patient::default`].
     ///
-    /// What comes after `until` is not read, so that the past can be told even if this program is too old for
-    /// what happened since.
+    /// Events after `until` are not parsed. Past states stay available even if later events are too new for
+    /// this program.
     ///
     /// # Errors
     ///

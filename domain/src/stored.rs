@@ -11,58 +11,59 @@ use crate::{Patient, PatientEvent, upcasters};
 
 /// A stored event that this version of the program cannot read.
 ///
-/// It has no source on purpose: `serde_json`'s messages quote the payload, which is personal data.
+/// The error deliberately has no source: messages of `serde_json` quote the payload, which is personal data.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StoredEventError {
-    /// No event has this type: the log was written by a newer version of the program, or is not ours.
+    /// The event type is unknown. A newer version of the program wrote the log, or the log belongs to another
+    /// program.
     #[error("unknown event type {event_type}")]
     UnknownType {
-        /// The type, as stored.
+        /// Stored event type.
         event_type: String,
     },
-    /// The type is known, but not this version of it, and no upcaster leads from it to the present one.
+    /// The event type is known, but no upcaster converts this version to the current one.
     #[error("unknown version {event_version} of {event_type}")]
     UnknownVersion {
-        /// The type, as stored.
+        /// Stored event type.
         event_type: String,
-        /// The version, as stored.
+        /// Stored version.
         event_version: String,
     },
-    /// The event tells only a part of its patient, and its reader needs all of it.
-    #[error("{event_type} tells only a part of its patient")]
+    /// The event contains only part of the patient's details, but the reader needs all of them.
+    #[error("{event_type} contains only part of the patient's details")]
     Partial {
-        /// The type, as stored.
+        /// Stored event type.
         event_type: String,
     },
-    /// The payload does not have the shape that its type and version promise.
+    /// The payload does not have the shape of its type and version.
     #[error("the payload does not have the shape of {event_type} version {event_version}")]
     Malformed {
-        /// The type, as stored.
+        /// Stored event type.
         event_type: String,
-        /// The version, as stored.
+        /// Stored version.
         event_version: String,
     },
 }
 
 impl PatientEvent {
-    /// Reads an event from the three columns that hold it, through the same [`upcasters`] as cqrs-es.
+    /// Reads an event from its three stored columns, with the same [`upcasters`] as cqrs-es.
     ///
-    /// For whoever reads the feed without cqrs-es's envelope. It is stricter than cqrs-es, which looks at the
-    /// payload alone: the version must be one that is known, and the payload's own `type` must agree with the
+    /// Intended for readers of the feed, which do not have cqrs-es's envelope. It is stricter than cqrs-es,
+    /// which reads only the payload: the version must be known, and the `type` in the payload must match the
     /// column.
     ///
     /// # Errors
     ///
-    /// - [`StoredEventError::UnknownType`]: no event has this type.
-    /// - [`StoredEventError::UnknownVersion`]: the version is not the present one and no upcaster leads to
-    ///   it.
-    /// - [`StoredEventError::Malformed`]: the payload does not have the shape of its type and version.
+    /// - [`StoredEventError::UnknownType`] if the event type is unknown.
+    /// - [`StoredEventError::UnknownVersion`] if the version is not current and no upcaster converts it to
+    ///   the current one.
+    /// - [`StoredEventError::Malformed`] if the payload does not have the shape of its type and version.
     pub fn from_stored(
         event_type: &str,
         event_version: &str,
         payload: &Value,
     ) -> Result<PatientEvent, StoredEventError> {
-        // Nearly every event is of the present version: those skip the envelope that upcasters work on.
+        // Nearly all events have the current version, and need no envelope for the upcasters.
         if current_version(event_type) == Some(event_version) {
             return deserialize(event_type, event_type, event_version, payload);
         }

@@ -1,22 +1,22 @@
-//! Old shapes of events, and how each becomes the next one.
+//! Conversion of old event shapes.
 
 use cqrs_es::persist::{EventUpcaster, SerializedEvent};
 
 use crate::PATIENT_REGISTERED;
 
-/// The upcasters of every old event shape, in the order in which they apply.
+/// Returns the upcasters of all old event shapes, in the order in which they apply.
 ///
-/// For `PersistedEventStore::with_upcasters`; [`PatientEvent::from_stored`](crate::PatientEvent::from_stored)
-/// applies the same ones. An upcaster never panics: a payload it does not expect keeps its shape, and then
-/// fails to deserialize as an error.
+/// They are intended for `PersistedEventStore::with_upcasters`.
+/// [`PatientEvent::from_stored`](crate::PatientEvent::from_stored) applies the same upcasters. An upcaster
+/// never panics: it leaves an unexpected payload unchanged, and deserialization then fails with an error.
 #[must_use]
 pub fn upcasters() -> Vec<Box<dyn EventUpcaster>> {
     vec![Box::new(DocumentBecameDocumentUrl)]
 }
 
-/// `PatientRegistered` 0.9, from before the first release, called `document` what 1.0 calls `document_url`.
-// Not cqrs-es's SemanticVersionEventUpcaster: it would write the version as "1.0.0", and take every version
-// below for this one.
+/// Renames `document` to `document_url` in `PatientRegistered` 0.9, which predates the first release.
+// cqrs-es's SemanticVersionEventUpcaster is not used: it would write the version as "1.0.0", and accept every
+// lower version.
 struct DocumentBecameDocumentUrl;
 
 impl EventUpcaster for DocumentBecameDocumentUrl {
@@ -25,14 +25,16 @@ impl EventUpcaster for DocumentBecameDocumentUrl {
     }
 
     fn upcast(&self, mut event: SerializedEvent) -> SerializedEvent {
-        // With both fields, renaming would overwrite one of them: left alone, the event is refused instead.
+        // If both fields exist, renaming would overwrite one of them. The event is left unchanged and fails
+        // to deserialize.
         if let Some(fields) = event.payload.as_object_mut()
             && !fields.contains_key("document_url")
             && let Some(document) = fields.remove("document")
         {
             fields.insert("document_url".to_owned(), document);
         }
-        // A literal, not the present version: when that moves on, the next upcaster leads there from 1.0.
+        // A literal rather than the current version: after a version change, the next upcaster starts from
+        // 1.0.
         "1.0".clone_into(&mut event.event_version);
         event
     }

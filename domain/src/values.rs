@@ -1,15 +1,15 @@
-//! The values a patient is made of. Each is parsed once, at the border, and valid from then on.
+//! Values of a patient. Each value is parsed once, when the program receives it, and is valid from then on.
 //!
-//! All of them drop white space and invisible characters of every kind around the text, and refuse control
-//! characters and line breaks inside. Names, phone numbers and email addresses are kept in Normalization Form
-//! C. None implements `Display`, and `Debug` shows the type alone, so a value reaches a log only through a
-//! deliberate `as_str`.
+//! Parsing trims white space and invisible characters of every kind, and rejects control characters and line
+//! breaks inside the text. Names, phone numbers and email addresses are stored in Normalization Form C. No
+//! value implements `Display`, and `Debug` shows only the type name, so a value reaches a log only through an
+//! explicit `as_str`.
 
-/// Implements what all values share, on a struct around one string.
+/// Implements the common methods and traits of a value, on a struct around one string.
 macro_rules! value {
     ($value:ident) => {
         impl $value {
-            /// The text, as it is kept.
+            /// The normalized text.
             #[must_use]
             pub fn as_str(&self) -> &str {
                 &self.0

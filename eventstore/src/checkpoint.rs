@@ -1,15 +1,16 @@
-//! Checkpoints: how far a named reader of the feed is.
+//! Checkpoints: the positions that named readers of the feed have reached.
 //!
-//! A checkpoint moves in the transaction of what was written for the events that it passes, and only from
-//! where it was read. So two that read under one name never both write for an event, whatever either of them
-//! believes.
+//! A checkpoint advances in the same transaction as the rows written for its events, and only from the
+//! position at which it was read. Two readers with the same name therefore never both commit the same event,
+//! even if both believe that they hold the lease.
 
 use crate::clock::Timestamp;
 use crate::database::{Database, Session, Transaction};
 use crate::error::{Error, Result};
 use crate::event::Position;
 
-/// Where the checkpoint of that name is; one that is not there yet is made, at the beginning.
+/// Returns the position of a checkpoint. Creates the checkpoint at the beginning of the log if it does not
+/// exist.
 ///
 /// # Errors
 ///
@@ -25,7 +26,7 @@ pub async fn load_or_create(database: &Database, name: &str) -> Result<Position>
     Ok(found.unwrap_or(Position::BEGINNING))
 }
 
-/// Where the checkpoint of that name is; nothing if there is none.
+/// Returns the position of a checkpoint, or `None` if it does not exist.
 ///
 /// # Errors
 ///
@@ -39,8 +40,8 @@ pub async fn load(session: &mut impl Session, name: &str) -> Result<Option<Posit
     row.map(|row| row.get(0)).transpose()
 }
 
-/// Whether a checkpoint can be true: it is not before the beginning of the log, nor beyond its end. One that
-/// is elsewhere was altered, and nothing counts as finished.
+/// Checks that a checkpoint is neither before the beginning of the log nor beyond its end. A checkpoint
+/// outside that range was altered, and no event counts as processed.
 ///
 /// # Errors
 ///
@@ -56,11 +57,11 @@ pub fn check(name: &str, position: Position, head: Position) -> Result<()> {
     })
 }
 
-/// Moves a checkpoint, if it still is where it was read.
+/// Advances a checkpoint if it is still at `from`.
 ///
 /// # Errors
 ///
-/// [`Error::Superseded`] if it is elsewhere or gone; [`Error::Database`].
+/// [`Error::Superseded`] if the checkpoint was moved or deleted; [`Error::Database`].
 pub async fn advance(
     transaction: &mut Transaction<'_>,
     name: &str,

@@ -1,17 +1,17 @@
-//! An entrance to what is private otherwise, for the fuzz targets (`tests/fuzz`).
+//! Access to private functions for the fuzz targets (`tests/fuzz`).
 
 use serde_json::Value;
 
 use crate::json;
 
-/// The RFC 8785 form of a text as a database gives it back; nothing if it has none.
+/// Returns the RFC 8785 form of JSON text read from a database, or `None` if the text has no such form.
 #[must_use]
 pub fn canonicalize(text: &str) -> Option<Vec<u8>> {
     let mut out = Vec::new();
     json::canonicalize(text, &mut out).ok().map(|()| out)
 }
 
-/// The value of such a text, as the columns of a recorded event are read.
+/// Parses JSON text in the same way as the columns of a recorded event.
 #[must_use]
 pub fn strict_value(text: &str) -> Option<Value> {
     let mut reader = serde_json::Deserializer::from_str(text);

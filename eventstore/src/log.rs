@@ -17,9 +17,9 @@ pub(crate) const COLUMNS: &str = "position, aggregate_type, aggregate_id, sequen
 /// The end of the log.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Head {
-    /// The position of the last event; [`Position::BEGINNING`] if there is none.
+    /// Position of the last event, or [`Position::BEGINNING`] if the log is empty.
     pub position: Position,
-    /// The hash of the last event; 32 zero bytes if there is none.
+    /// Hash of the last event, or 32 zero bytes if the log is empty.
     pub hash: Hash,
     /// When the last event was recorded.
     pub recorded_at: Timestamp,
@@ -40,7 +40,7 @@ impl Head {
         format!("SELECT position, hash, recorded_at, {clock} FROM log_head WHERE id = 1{for_update}")
     }
 
-    /// Adds the statement that moves a locked head here.
+    /// Adds the statement that moves the locked head to this one.
     pub(crate) fn advance(&self, script: &mut Script) {
         script
             .statement("UPDATE log_head SET position = ")
@@ -52,7 +52,7 @@ impl Head {
             .sql(" WHERE id = 1");
     }
 
-    /// The head in a row of [`Head::lock`].
+    /// Reads the head from a row of [`Head::lock`].
     pub(crate) fn of(row: Option<&Row>) -> Result<Self> {
         let row = row.ok_or(Error::NoHead)?;
         let position = row.get(0)?;
@@ -66,7 +66,7 @@ impl Head {
 
 /// The database's clock in microseconds since 1970; `NULL` for SQLite, which has no clock of its own.
 ///
-/// `SYSDATE` tells the time after the wait for a lock, unlike `UTC_TIMESTAMP`. Every session's time zone is UTC.
+/// `SYSDATE` returns the time after the wait for a lock, unlike `UTC_TIMESTAMP`. Every session's time zone is UTC.
 const fn clock_of(dialect: Dialect) -> &'static str {
     match dialect {
         Dialect::MySql => "TIMESTAMPDIFF(MICROSECOND, '1970-01-01 00:00:00', SYSDATE(6))",
@@ -74,26 +74,26 @@ const fn clock_of(dialect: Dialect) -> &'static str {
     }
 }
 
-/// The log, to be read. Cheap to clone.
+/// Read access to the log. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct EventLog {
     database: Database,
 }
 
 impl EventLog {
-    /// The log in that database.
+    /// Creates a reader of the log in `database`.
     #[must_use]
     pub const fn new(database: Database) -> Self {
         Self { database }
     }
 
-    /// The database that holds it.
+    /// The database that contains the log.
     #[must_use]
     pub const fn database(&self) -> &Database {
         &self.database
     }
 
-    /// The end of the log.
+    /// Returns the head of the log.
     ///
     /// # Errors
     ///
@@ -107,12 +107,12 @@ impl EventLog {
         Head::of(row.as_ref())
     }
 
-    /// Whether the log can be written. Asks MySQL with an update that changes no row; an SQLite file is one
-    /// that this process writes, so a failed append tells.
+    /// Whether the log can be written. On MySQL, runs an update that changes no row. On SQLite, always
+    /// returns `true`, because this process writes the file itself and a failed append reveals the problem.
     ///
     /// # Errors
     ///
-    /// [`Error::Database`], other than that the database is read-only.
+    /// [`Error::Database`], unless the database is read-only.
     pub async fn is_writable(&self) -> Result<bool> {
         if self.database.dialect() == Dialect::Sqlite {
             return Ok(true);
@@ -129,8 +129,8 @@ impl EventLog {
         }
     }
 
-    /// The feed: at most `limit` events after `after`, in the order of their positions. Fewer than `limit`
-    /// are all that there are.
+    /// Reads the feed: at most `limit` events after `after`, in order of position. Fewer than `limit` events
+    /// mean that the end of the log was reached.
     ///
     /// # Errors
     ///
@@ -151,14 +151,14 @@ impl EventLog {
             if event.position != expected {
                 return Err(Error::Damaged {
                     position: expected,
-                    what: "it is missing",
+                    what: "the event is missing",
                 });
             }
         }
         Ok(events)
     }
 
-    /// The events at `positions`, in the order of their positions; those that are not there are left out.
+    /// Reads the events at `positions`, in order of position. Missing events are omitted.
     ///
     /// # Errors
     ///
@@ -182,7 +182,7 @@ impl EventLog {
             .collect()
     }
 
-    /// The first event after `after`, read on `session`.
+    /// Reads the first event after `after` on `session`.
     pub(crate) async fn first_after(
         session: &mut impl Session,
         after: Position,
@@ -192,22 +192,24 @@ impl EventLog {
         row.as_ref().map(recorded).transpose()
     }
 
-    /// Whether `clock` agrees with the clock of the database, so that an append by it would be accepted.
-    /// SQLite has no clock to compare it with.
+    /// Checks that `clock` agrees with the database clock closely enough for appends to be accepted. On
+    /// SQLite, which has no clock to compare with, the check always succeeds.
     ///
     /// # Errors
     ///
-    /// [`Error::ClockWrong`] if it does not agree, [`Error::Database`], [`Error::Timeout`].
+    /// [`Error::ClockWrong`] if the clocks disagree, [`Error::Database`], [`Error::Timeout`].
     pub async fn check_clock(&self, clock: &dyn Clock) -> Result<()> {
+        if self.database.dialect() == Dialect::Sqlite {
+            return Ok(());
+        }
         let sql = format!("SELECT {}", clock_of(self.database.dialect()));
         let row = self.database.reader().await?.query(&sql).fetch_optional().await?;
         let database = row.map(|row| row.get::<Timestamp, _>(0)).transpose()?;
         database.map_or(Ok(()), |database| append::check_clock(clock.now(), database))
     }
 
-    /// When the first event after `position` was recorded that is not in the future of `now`; nothing if all
-    /// of them are. Events before it that are in the future were recorded by a wrong clock, and happened
-    /// before it.
+    /// Returns when the first event after `position` with a time not later than `now` was recorded, or `None`
+    /// if there is no such event. Earlier events with later times were recorded by a wrong clock.
     ///
     /// # Errors
     ///
@@ -225,8 +227,8 @@ impl EventLog {
         row.map(|row| row.get(0)).transpose()
     }
 
-    /// The events after `after` of some aggregates of one type, in the order of their positions, read on
-    /// `session`.
+    /// Reads the events after `after` of the given aggregates, all of one type, on `session`. The events are
+    /// in order of position.
     ///
     /// # Errors
     ///
@@ -267,7 +269,7 @@ pub(crate) fn hash(row: &Row, column: usize, position: Position) -> Result<Hash>
     Ok(Hash(bytes))
 }
 
-/// The event in a row of [`COLUMNS`].
+/// Reads the event from a row of [`COLUMNS`].
 fn recorded(row: &Row) -> Result<RecordedEvent> {
     StoredEvent::of(row)
         .and_then(|event| event.read())

@@ -1,12 +1,12 @@
-//! The Merkle tree over the log: RFC 9162, section 2.1.
+//! Merkle tree over the log, as defined in RFC 9162, section 2.1.
 //!
-//! Leaf `n` is the link of the chain at position `n + 1`: `SHA-256(0x00 ‖ hash)`. A node is
-//! `SHA-256(0x01 ‖ left ‖ right)`; the empty tree is `SHA-256()`. Since a link covers every column of its
-//! event and all links before it, a leaf says as much as the event's own bytes would, and the tree can be
-//! computed from 32 bytes an event.
+//! Leaf `n` is `SHA-256(0x00 ‖ hash)`, where `hash` is the link of the chain at position `n + 1`. An inner
+//! node is `SHA-256(0x01 ‖ left ‖ right)`. The root of the empty tree is `SHA-256()`. A link covers every
+//! column of its event and all links before it. A leaf therefore commits to the whole event, although the
+//! tree is computed from only 32 bytes per event.
 //!
-//! The chain proves the whole log to whoever reads the whole log; the tree proves one event, or that one log
-//! goes on from another, with about `log2(n)` hashes.
+//! Verifying the chain requires the whole log. The tree proves with about `log2(n)` hashes that a log
+//! contains an event, or that a log extends an earlier one.
 
 mod check;
 mod leaves;
@@ -21,7 +21,7 @@ pub use check::{includes, is_consistent};
 pub(crate) use leaves::for_each_link;
 pub use leaves::root;
 
-/// A leaf, of the link at its position.
+/// Returns the leaf for a link of the chain.
 #[must_use]
 pub fn leaf(link: &Hash) -> Hash {
     leaf_of(&link.0)
@@ -42,7 +42,8 @@ fn node(left: &Hash, right: &Hash) -> Hash {
     Hash(sha.finalize().into())
 }
 
-/// The roots of the full subtrees that leaves so far make, from which the root follows: at most 64 hashes.
+/// Roots of the full subtrees of the leaves added so far, at most 64 hashes. They determine the root of the
+/// tree.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Frontier {
     size: u64,
@@ -50,15 +51,15 @@ pub struct Frontier {
 }
 
 impl Frontier {
-    /// How many leaves there are.
+    /// Number of leaves.
     #[must_use]
     pub const fn size(&self) -> u64 {
         self.size
     }
 
-    /// Adds the next leaf, as [`leaf`] makes it.
+    /// Adds the next leaf, a hash returned by [`leaf`].
     pub fn push(&mut self, mut hash: Hash) {
-        // Each full subtree that has a sibling on its left now becomes one with it.
+        // Merge with each full subtree of equal size on the left.
         for _ in 0..self.size.trailing_ones() {
             if let Some(left) = self.peaks.pop() {
                 hash = node(&left, &hash);
@@ -68,7 +69,7 @@ impl Frontier {
         self.size += 1;
     }
 
-    /// The root of the tree of the leaves so far.
+    /// Returns the root of the tree over the leaves added so far.
     #[must_use]
     pub fn root(&self) -> Hash {
         let mut peaks = self.peaks.iter().rev();
@@ -79,17 +80,18 @@ impl Frontier {
     }
 }
 
-/// Hashes of subtrees, gathered in one pass over the leaves: the path of a proof.
+/// Path of a proof: hashes of subtrees, computed in one pass over the leaves.
 #[derive(Debug)]
 pub struct Path {
-    /// In the order of their leaves: where it goes in the path, its leaves, and what is known of it.
+    /// The subtrees in the order of their leaves. Each has its index in the path, its range of leaves, and
+    /// the leaves added so far.
     subtrees: Vec<(usize, Range<u64>, Frontier)>,
     current: usize,
 }
 
 impl Path {
-    /// The path that proves leaf `index` to be in the tree of `size` leaves; nothing to gather unless
-    /// `index < size`.
+    /// Starts the path that proves that leaf `index` is in the tree of `size` leaves. The path is empty
+    /// unless `index < size`.
     #[must_use]
     pub fn inclusion(index: u64, size: u64) -> Self {
         let mut ranges = Vec::new();
@@ -107,8 +109,8 @@ impl Path {
         Self::of(ranges)
     }
 
-    /// The path that proves the tree of `new` leaves to go on from the tree of its first `old`; nothing to
-    /// gather unless `0 < old < new`.
+    /// Starts the path that proves that the tree of `new` leaves extends the tree of its first `old` leaves.
+    /// The path is empty unless `0 < old < new`.
     #[must_use]
     pub fn consistency(old: u64, new: u64) -> Self {
         let mut ranges = Vec::new();
@@ -123,14 +125,14 @@ impl Path {
                 tree.start = middle;
             }
         }
-        // The verifier knows the old tree itself, but not a part of it.
+        // The verifier knows the root of the old tree, but not the hashes of its subtrees.
         if old == tree.end && tree.start > 0 {
             ranges.push(tree);
         }
         Self::of(ranges)
     }
 
-    /// From the ranges as they are met from the root down. A proof begins with the deepest.
+    /// Creates the path from ranges ordered from the root down. A proof lists the deepest range first.
     fn of(ranges: Vec<Range<u64>>) -> Self {
         let mut subtrees: Vec<_> = ranges
             .into_iter()
@@ -142,7 +144,7 @@ impl Path {
         Self { subtrees, current: 0 }
     }
 
-    /// Takes the leaf with that index; indexes must come in order, all of them.
+    /// Adds the leaf at `index`. Every leaf must be added, in order.
     pub fn push(&mut self, index: u64, leaf: Hash) {
         while let Some((_, leaves, subtree)) = self.subtrees.get_mut(self.current) {
             if index < leaves.end {
@@ -155,7 +157,7 @@ impl Path {
         }
     }
 
-    /// The hashes of the path, in the order of RFC 9162.
+    /// Returns the hashes of the path, in the order of RFC 9162.
     #[must_use]
     pub fn hashes(mut self) -> Vec<Hash> {
         self.subtrees.sort_unstable_by_key(|(place, ..)| *place);
@@ -166,7 +168,8 @@ impl Path {
     }
 }
 
-/// The largest power of two that is smaller than `size`, which is 2 or more: where a tree is divided.
+/// Returns the size of the left subtree: the largest power of two smaller than `size`. `size` must be at
+/// least 2.
 const fn split(size: u64) -> u64 {
     1 << (size - 1).ilog2()
 }

@@ -1,4 +1,4 @@
-//! What is counted and timed of appends and subscriptions, for Prometheus.
+//! Prometheus metrics of appends and subscriptions.
 
 use std::sync::LazyLock;
 use std::sync::atomic::AtomicU64;
@@ -12,7 +12,7 @@ use prometheus_client::registry::{Registry, Unit};
 
 use crate::append::AppendError;
 
-/// Of this process.
+/// Metrics of this process.
 pub(crate) static METRICS: LazyLock<Metrics> = LazyLock::new(Metrics::new);
 
 pub(crate) struct Metrics {
@@ -37,15 +37,15 @@ struct Name {
 impl Metrics {
     fn new() -> Self {
         let appends = Family::<Outcome, Counter>::default();
-        // Alerts ask how much they have grown, so they are there from the beginning.
+        // Alerts measure the increase of these counters, so they must exist from the start.
         for outcome in ["damaged", "clock_wrong"] {
             drop(appends.get_or_create(&Outcome { outcome }));
         }
         Self {
             appends,
-            // 1 to 1,024, the most that may be set.
+            // 1 to 1,024, the largest batch size that can be configured.
             batch: Histogram::new(exponential_buckets(1.0, 2.0, 11)),
-            // 0.5 ms to 16 s, about the most that a transaction may take.
+            // 0.5 ms to 16 s, about the maximum duration of a transaction.
             batch_duration: Histogram::new(exponential_buckets(0.000_5, 2.0, 16)),
             clock_offset: Gauge::default(),
             followed: Family::default(),
@@ -53,33 +53,33 @@ impl Metrics {
         }
     }
 
-    /// An append has been answered.
+    /// Counts an answered append by its outcome.
     pub(crate) fn append<T>(&self, answer: &Result<T, AppendError>) {
         let outcome = answer.as_ref().map_or_else(AppendError::name, |_| "appended");
         self.appends.get_or_create(&Outcome { outcome }).inc();
     }
 
-    /// So many appends were committed together, or failed together, in so many seconds.
+    /// Records the size and the duration in seconds of a batch, whether it was committed or failed.
     pub(crate) fn batch(&self, appends: usize, seconds: f64) {
         self.batch
             .observe(u32::try_from(appends).map_or(f64::INFINITY, f64::from));
         self.batch_duration.observe(seconds);
     }
 
-    /// The clock of this process is so many microseconds ahead of the one that it was checked against.
+    /// Records by how many microseconds this process's clock is ahead of its reference clock.
     pub(crate) fn clock_offset(&self, micros: i64) {
         #[expect(clippy::cast_precision_loss, reason = "exact to 2⁵³ µs, which is 285 years")]
         self.clock_offset.set(micros as f64 / 1e6);
     }
 
-    /// A subscription has finished so many events.
+    /// Counts events that a subscription has processed.
     pub(crate) fn followed(&self, subscription: &str, events: usize) {
         self.followed
             .get_or_create(&name(subscription))
             .inc_by(events as u64);
     }
 
-    /// A subscription has failed, once.
+    /// Counts a failure of a subscription.
     pub(crate) fn failed(&self, subscription: &str) {
         self.failed.get_or_create(&name(subscription)).inc();
     }
@@ -91,7 +91,7 @@ fn name(subscription: &str) -> Name {
     }
 }
 
-/// Adds them to what a process shows.
+/// Registers these metrics in `registry`.
 pub fn register(registry: &mut Registry) {
     let metrics = &*METRICS;
     registry.register(
@@ -106,24 +106,24 @@ pub fn register(registry: &mut Registry) {
     );
     registry.register_with_unit(
         "append_batch_duration",
-        "How long a batch of appends took, with its retries",
+        "Duration of a batch of appends, including retries",
         Unit::Seconds,
         metrics.batch_duration.clone(),
     );
     registry.register_with_unit(
         "clock_offset",
-        "How far the clock of this process was ahead at its last append",
+        "How far the clock of this process was ahead of its reference clock at the last append",
         Unit::Seconds,
         metrics.clock_offset.clone(),
     );
     registry.register(
         "subscription_events",
-        "Events that a subscription has finished in this process",
+        "Events that a subscription has processed in this process",
         metrics.followed.clone(),
     );
     registry.register(
         "subscription_failures",
-        "How often a subscription has failed in this process",
+        "Failures of a subscription in this process",
         metrics.failed.clone(),
     );
 }

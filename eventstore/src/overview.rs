@@ -1,4 +1,4 @@
-//! How everything that follows the log does, at a glance: for operators, on the command line and over HTTP.
+//! Status of all subscriptions, for operators, on the command line and over HTTP.
 
 use std::time::Duration;
 
@@ -12,43 +12,43 @@ use crate::rebuild::{ActiveGeneration, Rebuild};
 use crate::skip::Skip;
 use crate::subscription::{Failure, SubscriptionStatus};
 
-/// A subscription, and what it is beyond that.
+/// Status of a subscription and, for a projection, of its table.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Followed {
-    /// Its name.
+    /// Name of the subscription.
     pub name: String,
-    /// The last event that it has finished.
+    /// Position of the last processed event.
     pub position: Position,
-    /// The last event of the log.
+    /// Position of the last event of the log.
     pub head: Position,
-    /// How many events it has not finished.
+    /// Number of events not processed yet.
     pub lag_events: u64,
-    /// How long the first of them has waited, in seconds.
+    /// How long the first of these events has waited, in seconds.
     pub lag_seconds: f64,
-    /// The process that owns it; nothing if none does.
+    /// The process that owns the subscription, if any.
     pub owner: Option<String>,
-    /// Why it does not move; nothing while it does.
+    /// Current failure, if any.
     pub failure: Option<Failure>,
-    /// Why what the database says of it cannot be true; nothing if it can.
+    /// Why the status in the database is impossible, if it is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub damage: Option<String>,
-    /// Its table, if it is a projection.
+    /// The projection's table, if the subscription is a projection.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub projection: Option<Projection>,
 }
 
-/// A projection's table.
+/// Status of a projection's table.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Projection {
-    /// The generation that is served.
+    /// The active generation, which serves queries.
     pub active_generation: i64,
-    /// The rebuild that is not over, if there is one.
+    /// The unfinished rebuild, if any.
     pub rebuild: Option<Rebuild>,
-    /// The events that it passes over.
+    /// The events that the projection skips.
     pub skips: Vec<Skip>,
 }
 
-/// Asks after every subscription that has ever run, in the order of their names.
+/// Returns the status of every subscription that has ever run, ordered by name.
 ///
 /// # Errors
 ///
@@ -74,7 +74,7 @@ pub async fn overview(database: &Database, now: Timestamp) -> Result<Vec<Followe
     Ok(all)
 }
 
-/// In milliseconds at the finest: what is beyond tells nothing.
+/// Returns the duration in seconds, truncated to milliseconds.
 fn seconds(duration: Duration) -> f64 {
     Duration::from_millis(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)).as_secs_f64()
 }

@@ -1,12 +1,12 @@
-//! Proofs that can be checked without the log: one small file each.
+//! Proofs that can be checked without the log, each in one small file.
 //!
-//! - *Inclusion*: the log whose tree has that size and root holds this event at this position.
-//! - *Consistency*: the log whose tree has that size and root goes on from the one that had the earlier size
-//!   and root; nothing up to there was changed, removed or put in.
+//! - *Inclusion*: the log with this tree size and root contains this event at this position.
+//! - *Consistency*: the log with this tree size and root extends the log with the earlier size and root. No
+//!   event of the earlier log was changed, removed or inserted.
 //!
-//! A proof is worth as much as the root that it leads to. Whoever checks it compares that root with one that
-//! they have kept themselves, or that came to them another way: see [`Proof::meets`]. docs/audit.md says how
-//! to write a verifier.
+//! A proof is only as trustworthy as its root. The verifier compares the root with one that they kept
+//! themselves or received over another channel: see [`Proof::meets`]. docs/audit.md explains how to write a
+//! verifier.
 
 mod make;
 
@@ -19,22 +19,22 @@ use crate::verify::Trusted;
 
 pub use make::{ProveError, Request, prove};
 
-/// A proof, as its file holds it. Nothing in it is true before [`Proof::check`] says so.
+/// A proof, as stored in its file. Its contents are unverified until [`Proof::check`] succeeds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Proof {
-    /// Which kind of file it is.
+    /// Format of the file.
     pub format: Format,
-    /// The log that is spoken of.
+    /// The log to which the proof applies.
     pub tree: Tree,
-    /// That it holds an event.
+    /// Proof that the log contains an event.
     #[serde(
         default,
         skip_serializing_if = "Option::is_none",
         deserialize_with = "present"
     )]
     pub inclusion: Option<Inclusion>,
-    /// That it goes on from an earlier one.
+    /// Proof that the log extends an earlier log.
     #[serde(
         default,
         skip_serializing_if = "Option::is_none",
@@ -43,89 +43,89 @@ pub struct Proof {
     pub consistency: Option<Consistency>,
 }
 
-/// Reads a member that is there: `null` is not the same as none.
+/// Deserializes a member that is present. An explicit `null` is an error, unlike a missing member.
 fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
     T::deserialize(deserializer).map(Some)
 }
 
-/// The kinds of proof files.
+/// Formats of proof files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Format {
-    /// The first one.
+    /// Version 1.
     #[serde(rename = "event-log-proof-1")]
     V1,
 }
 
-/// A log, by its Merkle tree.
+/// A log, identified by its Merkle tree.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Tree {
-    /// How many events it has: the position of its last one.
+    /// Number of events, which is the position of the last event.
     pub size: u64,
-    /// The root over all of them.
+    /// Root of the Merkle tree over all events.
     pub root: Hash,
 }
 
-/// An event, and what leads from it to the root.
+/// An event, and the path from the event to the root.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Inclusion {
-    /// The event with all its columns.
+    /// The event, with all its columns.
     pub event: RecordedEvent,
-    /// The link before it.
+    /// Link before the event.
     pub previous_hash: Hash,
-    /// The hashes beside the way from its leaf up to the root: PATH of RFC 9162, section 2.1.3.1.
+    /// Sibling hashes on the way from the event's leaf to the root: PATH of RFC 9162, section 2.1.3.1.
     pub path: Vec<Hash>,
 }
 
-/// An earlier log, and what leads from it to the root.
+/// An earlier log, and the path from its root to the later root.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Consistency {
-    /// How many events it had.
+    /// Number of events in the earlier log.
     pub size: u64,
-    /// The root over them.
+    /// Root of the Merkle tree over those events.
     pub root: Hash,
-    /// PROOF of RFC 9162, section 2.1.4.1.
+    /// Hashes that lead to both roots: PROOF of RFC 9162, section 2.1.4.1.
     pub path: Vec<Hash>,
 }
 
-/// Why a proof proves nothing.
+/// Reason why a proof is invalid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ProofError {
-    /// It holds neither an inclusion nor a consistency.
-    #[error("it proves neither an event nor that a log goes on from another")]
+    /// The proof contains neither an inclusion nor a consistency proof.
+    #[error("it contains neither an inclusion proof nor a consistency proof")]
     Empty,
-    /// The event was altered, or the link before it.
-    #[error("the event's columns do not give its hash")]
+    /// The event or the link before it was altered.
+    #[error("the event's columns do not match its hash")]
     Event,
     /// The event is not in the tree at its position.
     #[error("the path does not lead from the event to the root")]
     Inclusion,
-    /// The tree does not go on from the earlier one.
+    /// The tree does not extend the earlier tree.
     #[error("the path does not lead from the earlier root to the later one")]
     Consistency,
 }
 
-/// How a proof meets a head that somebody trusts.
+/// Relation between a proof and a trusted head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Meets {
-    /// It speaks of the log with that head.
+    /// The head is the head of the proof's log.
     Tree,
-    /// It speaks of a log that goes on from the one with that head.
+    /// The head is the head of the earlier log, which the proof's log extends.
     Earlier,
-    /// The head is the event's own position and hash.
+    /// The head is the position and the hash of the proof's event.
     Event,
-    /// It speaks of that position, and says otherwise.
+    /// The proof covers the position of the head, but its hash there differs.
     Contradicts,
-    /// It does not speak of that position.
+    /// The proof does not cover the position of the head.
     Nothing,
 }
 
 impl Proof {
-    /// Computes everything anew from the event and the paths. Then the proof is sound *if* its root is:
-    /// compare that.
+    /// Verifies the proof by recomputing all hashes from the event and the paths. A valid proof is only as
+    /// trustworthy as its root, so compare the root with a trusted one.
     ///
     /// # Errors
     ///
@@ -157,8 +157,8 @@ impl Proof {
         Ok(())
     }
 
-    /// How a proof that was checked meets a trusted head. Only the roots, and the event's own hash, can be
-    /// met: the link of a head says nothing of other events without the log.
+    /// Compares a checked proof with a trusted head. Only the roots and the event's own hash can match:
+    /// without the log, the link of a head proves nothing about other events.
     #[must_use]
     pub fn meets(&self, trusted: &Trusted) -> Meets {
         let Trusted { position, hash } = trusted;

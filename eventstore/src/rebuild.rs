@@ -1,8 +1,9 @@
-//! Rebuilds of projections, as the database knows them: asked for, under way, over.
+//! State of projection rebuilds in the database.
 //!
-//! A rebuild fills a new generation of a projection's table beside the one that is served. Here is only what
-//! every process may ask or say about one; the work itself is the projection's own. A projection has one
-//! rebuild at most that is not over.
+//! A rebuild fills a new generation of a projection's table while the active generation keeps serving
+//! queries. This module contains the operations that every process may need: requesting, cancelling and
+//! reading rebuilds. Each projection implements the work itself. A projection has at most one unfinished
+//! rebuild.
 
 use serde::Serialize;
 
@@ -13,19 +14,19 @@ use crate::event::Position;
 use crate::lease;
 use crate::subscription::Failure;
 
-/// What a rebuild is at.
+/// State of a rebuild.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RebuildState {
-    /// Its generation is filled from the log; another one is served.
+    /// The new generation is being filled from the log, and another generation is active.
     Filling,
-    /// Its generation is served, and the one before is being deleted.
+    /// The new generation is active, and the previous generation is being deleted.
     Cleaning,
-    /// It is over: its generation is the one that is served, or was.
+    /// The rebuild has finished. A later rebuild may have replaced its generation.
     Done,
-    /// It was called off, and what it has filled is being deleted.
+    /// The rebuild was cancelled, and its rows are being deleted.
     Cancelling,
-    /// It was called off, and nothing is left of it.
+    /// The rebuild was cancelled, and its rows are deleted.
     Cancelled,
 }
 
@@ -38,7 +39,7 @@ impl RebuildState {
         Self::Cancelled,
     ];
 
-    /// Its name, as stored.
+    /// Name of the state, as stored.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -50,20 +51,20 @@ impl RebuildState {
         }
     }
 
-    /// Whether nothing is left to do.
+    /// Whether no work is left.
     #[must_use]
     pub const fn is_over(self) -> bool {
         matches!(self, Self::Done | Self::Cancelled)
     }
 }
 
-/// Who carries a rebuild out.
+/// Runner of a rebuild.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Runner {
-    /// Any process of the projector role.
+    /// Any process with the projector role.
     Projector,
-    /// The command that began it, or the next one like it.
+    /// The command that started the rebuild, or a later command that continues it.
     Command,
 }
 
@@ -79,48 +80,48 @@ impl Runner {
 /// A rebuild.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Rebuild {
-    /// Of which projection.
+    /// Name of the projection.
     pub projection: String,
-    /// The generation that it fills.
+    /// The generation that the rebuild fills.
     pub generation: i64,
-    /// The name of its checkpoint, its lease and its failure.
+    /// Name of the rebuild's checkpoint, lease and failure.
     #[serde(skip)]
     pub name: String,
-    /// What it is at.
+    /// Current state.
     pub state: RebuildState,
-    /// Who carries it out.
+    /// Runner of the rebuild.
     pub runner: Runner,
-    /// The generation that was served before, once its own is.
+    /// The generation that the new generation replaced, once it is active.
     pub replaced: Option<i64>,
-    /// The last event in its generation, while that is filled.
+    /// Position of the last event in the new generation, while it is being filled.
     pub position: Option<Position>,
-    /// The end of the log.
+    /// Position of the last event of the log.
     pub head: Position,
-    /// Who works at it now; nobody if no process does.
+    /// The process that currently runs the rebuild, if any.
     pub owner: Option<String>,
-    /// Why it does not move; nothing while it does.
+    /// Current failure, if any.
     pub failure: Option<Failure>,
-    /// Who asked for it.
+    /// Who requested the rebuild.
     pub requested_by: String,
-    /// When.
+    /// When the rebuild was requested.
     pub requested_at: Timestamp,
-    /// When it was over.
+    /// When the rebuild finished.
     pub finished_at: Option<Timestamp>,
 }
 
-/// What became of a request for a rebuild.
+/// Result of requesting a rebuild.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Requested {
-    /// There is a new one.
+    /// A new rebuild was created.
     New(Rebuild),
-    /// There is one that is not over.
+    /// The projection already has an unfinished rebuild.
     Unfinished(Rebuild),
-    /// There is no such projection.
+    /// The projection does not exist.
     NoProjection,
 }
 
 impl Rebuild {
-    /// Asks for a rebuild, unless there is one that is not over.
+    /// Requests a rebuild, unless the projection already has an unfinished one.
     ///
     /// # Errors
     ///
@@ -147,7 +148,7 @@ impl Rebuild {
             .fetch_optional()
             .await?;
         let newest: Option<i64> = newest.map(|row| row.get(0)).transpose()?.flatten();
-        // A number is never used again, so that nothing of an earlier rebuild can turn up in a later one.
+        // Generation numbers are never reused, so rows of an earlier rebuild cannot appear in a later one.
         let generation = active.max(newest.unwrap_or(0)) + 1;
         let name = format!("{projection}@{generation}");
         transaction
@@ -172,11 +173,11 @@ impl Rebuild {
             .await?;
         let new = Self::select(&mut transaction, projection, BY_GENERATION, generation, now).await?;
         transaction.commit().await?;
-        // It has just been written, and is read together with the head.
+        // The row was just inserted, so it is missing only if `log_head` has no row to join.
         new.map_or(Err(Error::NoHead), |new| Ok(Requested::New(new)))
     }
 
-    /// The rebuild of a projection that is not over.
+    /// Returns the unfinished rebuild of a projection, if any.
     ///
     /// # Errors
     ///
@@ -193,7 +194,7 @@ impl Rebuild {
         Self::select(session, projection, UNFINISHED, 1, now).await
     }
 
-    /// The rebuild that fills, or filled, that generation.
+    /// Returns the rebuild of that generation, if any.
     ///
     /// # Errors
     ///
@@ -208,7 +209,8 @@ impl Rebuild {
         Self::select(&mut connection, projection, BY_GENERATION, generation, now).await
     }
 
-    /// Calls it off, if its generation is not served yet; whether it was.
+    /// Cancels the rebuild unless its generation is already active. Returns whether the rebuild was
+    /// cancelled.
     ///
     /// # Errors
     ///
@@ -228,7 +230,7 @@ impl Rebuild {
         Ok(cancelled == 1)
     }
 
-    /// Leaves it to the processes of the projector role.
+    /// Hands the rebuild over to the processes with the projector role.
     ///
     /// # Errors
     ///
@@ -284,11 +286,11 @@ impl Rebuild {
             state: RebuildState::ALL
                 .into_iter()
                 .find(|known| known.name() == state)
-                .ok_or_else(|| unknown("state of a rebuild"))?,
+                .ok_or_else(|| unknown("rebuild state"))?,
             runner: [Runner::Projector, Runner::Command]
                 .into_iter()
                 .find(|known| known.name() == runner)
-                .ok_or_else(|| unknown("runner of a rebuild"))?,
+                .ok_or_else(|| unknown("rebuild runner"))?,
             replaced: row.get(5)?,
             position: row.get(6)?,
             head: row.get(7)?,
@@ -304,7 +306,7 @@ impl Rebuild {
 const UNFINISHED: &str = "r.unfinished = ?";
 const BY_GENERATION: &str = "r.generation = ?";
 
-/// The generation of a projection that is served; it stays so until the transaction ends.
+/// Returns the active generation of a projection, and locks it until the transaction ends.
 ///
 /// # Errors
 ///
@@ -321,20 +323,20 @@ pub async fn lock_active_generation(
     row.map(|row| row.get(0)).transpose()
 }
 
-/// The generation that a projection's row names before its first rebuild.
+/// Active generation of a projection before its first rebuild.
 pub const FIRST_GENERATION: i64 = 1;
 
-/// The generation of a projection that is served.
+/// The active generation of a projection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ActiveGeneration {
-    /// The one that `projections` names.
+    /// The generation recorded in `projections`.
     pub named: i64,
-    /// The last one that was built.
+    /// The last generation that was built.
     pub built: i64,
 }
 
 impl ActiveGeneration {
-    /// Asks the database; nothing if there is no such projection.
+    /// Reads both from the database. Returns `None` if the projection does not exist.
     ///
     /// # Errors
     ///
@@ -357,7 +359,7 @@ impl ActiveGeneration {
         row.map(read).transpose()
     }
 
-    /// Whether the generation that is named has been built, and is the last.
+    /// Returns the recorded generation if it is also the last one that was built.
     ///
     /// # Errors
     ///

@@ -1,7 +1,7 @@
-//! cqrs-es's view of the log.
+//! The event repository for cqrs-es.
 //!
-//! Reads go to mysql-es and sqlite-es, which find their own columns in the `events` table; `persist` goes to
-//! the [`AppendQueue`]. One repository serves one command: it takes the receipt of what the command appended.
+//! Reads use mysql-es and sqlite-es, which find the columns they expect in the `events` table. Writes go
+//! through the [`AppendQueue`]. Each repository serves one command and keeps the receipt of its append.
 
 use std::sync::{Arc, OnceLock};
 
@@ -19,32 +19,32 @@ use crate::database::LentPool;
 use crate::event::{NewEvent, Position, RecordedEvent};
 use crate::log::EventLog;
 
-/// Where a command's events went; filled when they are durable.
+/// Positions of a command's events, available once they are durable.
 #[derive(Debug, Clone, Default)]
 pub struct Receipt(Arc<OnceLock<Appended>>);
 
 impl Receipt {
-    /// What was appended; nothing if the command had no events or failed.
+    /// Returns what was appended, or `None` if the command failed or produced no events.
     #[must_use]
     pub fn appended(&self) -> Option<Appended> {
         self.0.get().copied()
     }
 }
 
-/// The repository under cqrs-es's `PersistedEventStore`, for one command.
+/// The repository of cqrs-es's `PersistedEventStore`, for one command.
 pub struct EventRepository {
     log: EventLog,
     appends: AppendQueue,
     claims: Arc<dyn ClaimRules>,
     receipt: Receipt,
     fresh: bool,
-    /// What the events that were read say about claims.
+    /// Claim changes of the events that were read.
     claimed: OnceLock<Vec<ClaimChange>>,
 }
 
 impl EventRepository {
-    /// A repository for one command. With `fresh`, the aggregate is known to have no events (its id has just
-    /// been made), and none are asked for.
+    /// Creates a repository for one command. If `fresh` is set, the aggregate's id is newly generated, so no
+    /// events are read.
     #[must_use]
     pub fn new(log: EventLog, appends: AppendQueue, claims: Arc<dyn ClaimRules>, fresh: bool) -> Self {
         Self {
@@ -57,7 +57,7 @@ impl EventRepository {
         }
     }
 
-    /// What events say about claims, in order.
+    /// Returns the claim changes of the events, in order.
     fn changes(
         &self,
         events: &[SerializedEvent],
@@ -69,13 +69,13 @@ impl EventRepository {
         Ok(changes)
     }
 
-    /// The receipt of what the command will append.
+    /// Returns the receipt of the command's append.
     #[must_use]
     pub fn receipt(&self) -> Receipt {
         self.receipt.clone()
     }
 
-    /// Lets mysql-es or sqlite-es read, with connections that are lent for that.
+    /// Runs a read of mysql-es or sqlite-es on a lent connection pool.
     async fn read(
         &self,
         read: impl AsyncFnOnce(LentPool) -> Result<Vec<SerializedEvent>, PersistenceError>,
@@ -107,12 +107,12 @@ impl PersistedEventRepository for EventRepository {
                 }
             })
             .await?;
-        // An event that cannot be read is for the aggregate to refuse; until then, all that is held may be
-        // given back.
+        // The aggregate rejects an unreadable event later. `claimed` then stays unset, and a release covers
+        // every claim that the aggregate holds.
         if let Ok(mut changes) = self.changes(&events) {
             let older = events.iter().filter_map(|event| self.claims.older(event));
             changes.extend(older.map(ClaimChange::Take));
-            // One repository serves one command, which reads the events once.
+            // A repository serves one command, and a command reads the events once.
             let _ = self.claimed.set(changes);
         }
         Ok(events)
@@ -138,7 +138,7 @@ impl PersistedEventRepository for EventRepository {
         .await
     }
 
-    /// There are no snapshots: a patient has two events at most.
+    /// Returns `None`: snapshots are not used, because a patient has at most two events.
     async fn get_snapshot<A: Aggregate>(
         &self,
         _aggregate_id: &str,
@@ -168,10 +168,10 @@ impl PersistedEventRepository for EventRepository {
         };
         let appended = self.appends.append(append).await.map_err(|error| match error {
             AppendError::Conflict { .. } => PersistenceError::OptimisticLockError,
-            // Told apart by its type at the other end: `AggregateError::UnexpectedError`, downcast.
+            // The caller recovers it by downcasting `AggregateError::UnexpectedError`.
             other => PersistenceError::UnknownError(Box::new(other)),
         })?;
-        // One repository serves one command, so it is empty.
+        // A repository serves one command, so the receipt is still empty.
         let _ = self.receipt.0.set(appended);
         Ok(())
     }
@@ -188,8 +188,7 @@ impl PersistedEventRepository for EventRepository {
         Ok(stream)
     }
 
-    /// All events of that type of aggregate, in the order of their positions. (mysql-es orders by sequence
-    /// alone.)
+    /// Streams all events of the aggregate type, in order of position. (mysql-es orders by sequence alone.)
     async fn stream_all_events<A: Aggregate>(&self) -> Result<ReplayStream, PersistenceError> {
         const PAGE: u32 = 500;
         let (mut feed, stream) = ReplayStream::new(PAGE as usize);
@@ -200,7 +199,7 @@ impl PersistedEventRepository for EventRepository {
                 let events = match log.feed(after, PAGE).await {
                     Ok(events) => events,
                     Err(error) => {
-                        // Whoever dropped the stream does not want the error either.
+                        // If the stream was dropped, the error is not needed.
                         drop(
                             feed.push(Err(PersistenceError::UnknownError(Box::new(error))))
                                 .await,

@@ -1,8 +1,8 @@
-//! Reading the log from one end to the other, in constant memory and ahead of whoever takes it.
+//! Reading the whole log in constant memory, ahead of its consumer.
 //!
-//! A task reads and another takes, so that database, network and the taker's work go on at the same time.
-//! Each page is a statement of its own: one that ran for the whole of a long log would keep the database from
-//! clearing away what is old.
+//! A separate task reads rows while the consumer processes them, so the database, the network and the
+//! consumer work in parallel. Each page is a separate statement, because a single statement over a long log
+//! would keep the database from purging old row versions.
 
 use tokio::sync::mpsc;
 
@@ -13,17 +13,17 @@ use crate::error::Result;
 use crate::event::{Hash, Position, RecordedEvent};
 use crate::json::strict_json;
 
-/// Events that one statement reads.
+/// Number of events read by one statement.
 const PAGE: i64 = 8192;
-/// Blocks that may wait to be taken.
+/// Maximum number of blocks that wait for the consumer.
 const AHEAD: usize = 4;
 
-/// What is read of each event.
+/// The columns to read.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Columns {
-    /// All of them, as [`StoredEvent::of`] takes them.
+    /// All columns, for [`StoredEvent::of`].
     All,
-    /// `position` and `hash`, as [`link`] takes them.
+    /// `position` and `hash`, for [`link`].
     Links,
 }
 
@@ -51,8 +51,8 @@ impl Columns {
     }
 }
 
-/// The rows after `after` up to `to`, in blocks, in the order of their positions. Positions that are missing
-/// are passed over. An error is the last item.
+/// Reads the rows after `after` up to `to` in blocks, in order of position. Gaps between positions are not
+/// reported. An error is the last item.
 pub(crate) fn scan(
     database: &Database,
     columns: Columns,
@@ -63,7 +63,7 @@ pub(crate) fn scan(
     let database = database.clone();
     tokio::spawn(async move {
         if let Err(error) = pages(&database, columns, after, to, &sender).await {
-            // Whoever has dropped the receiver does not want the error either.
+            // If the receiver was dropped, the error is not needed.
             drop(sender.send(Err(error)).await);
         }
     });
@@ -98,8 +98,8 @@ async fn pages(
     Ok(())
 }
 
-/// An event as its row holds it: borrowed, with its JSON not read yet. The only way from a row to an event,
-/// so that all readers accept the same rows.
+/// An event borrowed from its row, with its JSON not parsed yet. All readers convert rows to events through
+/// this type, so they accept the same rows.
 #[derive(Debug)]
 pub(crate) struct StoredEvent<'a> {
     pub(crate) position: Position,
@@ -109,11 +109,11 @@ pub(crate) struct StoredEvent<'a> {
     pub(crate) recorded_at: Timestamp,
 }
 
-/// What is unreadable in a row.
+/// Why a row cannot be read.
 pub(crate) type Unreadable = &'static str;
 
-const PAYLOAD: Unreadable = "its payload is not JSON as an append writes it";
-const METADATA: Unreadable = "its metadata is not JSON as an append writes it";
+const PAYLOAD: Unreadable = "its payload is not JSON in the form that appends write";
+const METADATA: Unreadable = "its metadata is not JSON in the form that appends write";
 
 impl<'a> StoredEvent<'a> {
     pub(crate) fn of(row: &'a Row) -> Result<Self, Unreadable> {
@@ -129,23 +129,23 @@ impl<'a> StoredEvent<'a> {
         Ok(Self {
             position: row.get(0).map_err(|_| "its position is not a number")?,
             texts: Texts {
-                aggregate_type: text(1, "its aggregate_type is not a text")?,
-                aggregate_id: text(2, "its aggregate_id is not a text")?,
-                event_type: text(4, "its event_type is not a text")?,
-                event_version: text(5, "its event_version is not a text")?,
-                payload: text(6, "its payload is not a text")?,
-                metadata: text(7, "its metadata is not a text")?,
+                aggregate_type: text(1, "its aggregate_type is not text")?,
+                aggregate_id: text(2, "its aggregate_id is not text")?,
+                event_type: text(4, "its event_type is not text")?,
+                event_version: text(5, "its event_version is not text")?,
+                payload: text(6, "its payload is not text")?,
+                metadata: text(7, "its metadata is not text")?,
             },
             sequence: u64::try_from(sequence)
                 .ok()
                 .filter(|sequence| *sequence > 0)
-                .ok_or("its sequence is not a number from 1")?,
+                .ok_or("its sequence is not a positive number")?,
             recorded_at,
             hash: link(row, 9)?,
         })
     }
 
-    /// The event itself, with its JSON read.
+    /// Returns the event, with its JSON parsed.
     pub(crate) fn read(&self) -> Result<RecordedEvent, Unreadable> {
         let texts = &self.texts;
         Ok(RecordedEvent {
@@ -162,8 +162,8 @@ impl<'a> StoredEvent<'a> {
         })
     }
 
-    /// The link that follows `previous` if the event is recorded at `position`: the same as
-    /// [`chain::Canonical`] gives, from text to text.
+    /// Returns the link that follows `previous` if the event is recorded at `position`. The result is the
+    /// same as with [`chain::Canonical`], but is computed directly from the stored text.
     pub(crate) fn link(
         &self,
         previous: &Hash,
@@ -181,7 +181,7 @@ impl<'a> StoredEvent<'a> {
     }
 }
 
-/// The hash in a row's column.
+/// Reads the hash from a column of a row.
 pub(crate) fn link(row: &Row, column: usize) -> Result<Hash, Unreadable> {
     row.bytes(column)
         .ok()

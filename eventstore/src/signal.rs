@@ -1,11 +1,11 @@
 //! The signal: a wake-up after an append.
 //!
-//! Within a process it is a `tokio::sync::watch`. Between processes it is one Redis pub/sub message per event
-//! on channel [`CHANNEL`], without personal data:
+//! Within a process, the signal is a `tokio::sync::watch`. Between processes, each event is one Redis pub/sub
+//! message on channel [`CHANNEL`], without personal data:
 //! `{"position": …, "event_type": …, "aggregate_id": …, "sequence": …}`.
 //!
-//! The signal is a hint, never the truth. A message may be lost, duplicated or forged, which costs or saves
-//! no more than one read of the feed.
+//! The signal is only a hint. A lost message delays the next read of the feed until the next poll, and a
+//! duplicate or forged message causes one extra read.
 
 mod redis;
 
@@ -22,23 +22,24 @@ use crate::event::Position;
 /// The Redis channel.
 pub const CHANNEL: &str = "patients.events";
 
-/// Batches of notices that may wait for Redis; more are dropped, since the subscriptions poll anyway.
+/// Maximum number of batches that wait for Redis. Further batches are dropped, because subscriptions also
+/// poll.
 const WAITING_BATCHES: usize = 256;
 
-/// What is said of an appended event.
+/// Notice of an appended event.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Notice {
-    /// Its position.
+    /// Position of the event.
     pub position: Position,
-    /// Its type.
+    /// Type of the event.
     pub event_type: String,
-    /// Its aggregate.
+    /// Id of the event's aggregate.
     pub aggregate_id: String,
-    /// Its number within the aggregate.
+    /// Number of the event within its aggregate.
     pub sequence: u64,
 }
 
-/// Where wake-ups are sent and awaited. Cheap to clone.
+/// Sends wake-ups and creates their listeners. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Signal {
     local: watch::Sender<()>,
@@ -46,7 +47,7 @@ pub struct Signal {
 }
 
 impl Signal {
-    /// A signal within this process.
+    /// Creates a signal within this process.
     #[must_use]
     pub fn in_process() -> Self {
         Self {
@@ -55,9 +56,9 @@ impl Signal {
         }
     }
 
-    /// A signal within this process and, through Redis at `url`, to and from others. Redis need not be up:
-    /// its two tasks, run in `tasks` until `shutdown`, connect again and again, with a pause that grows to at
-    /// most 5 s.
+    /// Creates a signal within this process that is also exchanged with other processes through Redis at
+    /// `url`. Redis need not be available. The signal spawns two tasks in `tasks`, which reconnect until
+    /// `shutdown`, with a pause that grows to at most 5 s.
     ///
     /// # Errors
     ///
@@ -74,7 +75,7 @@ impl Signal {
         })
     }
 
-    /// Wakes everyone who waits. Never blocks and never fails: it is a hint.
+    /// Wakes all listeners. Never blocks and never fails.
     pub fn publish(&self, notices: Vec<Notice>) {
         if notices.is_empty() {
             return;
@@ -83,30 +84,30 @@ impl Signal {
         if let Some(remote) = &self.remote
             && remote.try_send(notices).is_err()
         {
-            tracing::debug!("too many notices wait for Redis; subscriptions elsewhere will poll");
+            tracing::debug!("the queue of notices for Redis is full; other processes will poll");
         }
     }
 
-    /// Listens from now on.
+    /// Creates a listener that receives wake-ups from now on.
     #[must_use]
     pub fn subscribe(&self) -> Wake {
         Wake(self.local.subscribe())
     }
 }
 
-/// One listener's end of the signal.
+/// A listener of the signal.
 #[derive(Debug, Clone)]
 pub struct Wake(watch::Receiver<()>);
 
 impl Wake {
-    /// Forgets the wake-ups so far. To be called before the read that they would ask for.
+    /// Discards pending wake-ups. Call this before the read that they would trigger.
     pub fn clear(&mut self) {
         self.0.mark_unchanged();
     }
 
-    /// Returns at the next wake-up since [`Wake::clear`], or after `poll`.
+    /// Returns at the first wake-up since [`Wake::clear`], or after `poll`.
     pub async fn wait(&mut self, poll: Duration) {
-        // An error means that no one can wake us any more; then there is only the poll.
+        // An error means that all senders are gone, so only the poll remains.
         if let Ok(Err(_)) = tokio::time::timeout(poll, self.0.changed()).await {
             tokio::time::sleep(poll).await;
         }

@@ -1,7 +1,8 @@
-//! Events that a projection passes over because an operator said so: which, who, when and why.
+//! Events that a projection skips on an operator's request, with the reason, the operator's name and the
+//! time.
 //!
-//! Only an event that a projection, or a rebuild of it, has stopped at can be skipped; so a slip of the pen
-//! passes over nothing. A skip is for good: rebuilds and verifications pass over the event as well.
+//! Only an event at which a projection or its rebuild has stopped can be skipped, so a mistyped position
+//! skips nothing. A skip is permanent: rebuilds and verifications skip the event as well.
 
 use serde::Serialize;
 
@@ -10,44 +11,44 @@ use crate::database::{Database, Row, Session};
 use crate::error::{Error, Result};
 use crate::event::Position;
 
-/// The longest reason, in characters.
+/// Maximum length of the reason, in characters.
 pub const LONGEST_REASON: usize = 500;
 
-/// The longest name of who says so, in characters.
+/// Maximum length of the operator's name, in characters.
 pub const LONGEST_NAME: usize = 128;
 
-/// An event that is passed over.
+/// A skipped event.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Skip {
-    /// Where it is.
+    /// Position of the event.
     pub position: Position,
-    /// Why.
+    /// Reason for the skip.
     pub reason: String,
-    /// Who said so.
+    /// Name of the operator.
     pub skipped_by: String,
-    /// When.
+    /// When the event was skipped.
     pub skipped_at: Timestamp,
 }
 
-/// Why an event is not skipped.
+/// Reason why an event was not skipped.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SkipError {
-    /// Nothing has stopped at that event.
+    /// Neither the projection nor its rebuild has stopped at this event.
     #[error("{projection} has not stopped at position {position}{}", stopped_at(*.stopped))]
     NotStoppedThere {
         /// The projection.
         projection: String,
-        /// The event that was to be skipped.
+        /// Position of the event to skip.
         position: Position,
-        /// Where it has stopped, if it has.
+        /// Position at which the projection or its rebuild has stopped, if it has.
         stopped: Option<Position>,
     },
     /// The reason is empty or too long.
-    #[error("a reason has 1 to {LONGEST_REASON} characters")]
+    #[error("the reason must have 1 to {LONGEST_REASON} characters")]
     Reason,
-    /// The name of who says so is empty or too long.
-    #[error("who says so has 1 to {LONGEST_NAME} characters")]
+    /// The operator's name is empty or too long.
+    #[error("the operator's name must have 1 to {LONGEST_NAME} characters")]
     By,
     /// The database failed.
     #[error(transparent)]
@@ -55,11 +56,13 @@ pub enum SkipError {
 }
 
 fn stopped_at(position: Option<Position>) -> String {
-    position.map_or_else(String::new, |position| format!("; it has at position {position}"))
+    position.map_or_else(String::new, |position| {
+        format!("; it stopped at position {position}")
+    })
 }
 
 impl Skip {
-    /// Lets a projection pass over the event that it, or a rebuild of it, has stopped at.
+    /// Skips the event at which the projection or its rebuild has stopped.
     ///
     /// # Errors
     ///
@@ -99,7 +102,7 @@ impl Skip {
                 stopped: stopped.first().copied(),
             });
         }
-        // Whoever says it again changes nothing of what was recorded first.
+        // A repeated skip of the same event leaves the first record unchanged.
         let sql = format!(
             "{} INTO projection_skips (projection, position, reason, skipped_by, skipped_at) VALUES (?, ?, ?, ?, ?)",
             database.dialect().insert_ignore()
@@ -116,7 +119,7 @@ impl Skip {
         Ok(transaction.commit().await?)
     }
 
-    /// All that a projection passes over, in the order of their positions.
+    /// Returns all skips of a projection, in order of position.
     ///
     /// # Errors
     ///

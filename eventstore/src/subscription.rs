@@ -5,13 +5,14 @@
 //! -> read a batch after the checkpoint -> one transaction: apply all, move the checkpoint (compare-and-set) -> again
 //! ```
 //!
-//! What a handler writes and the checkpoint that says so are one transaction: a kill at any moment loses and
-//! doubles nothing. The checkpoint moves only from where this owner read it; an owner whose lease has passed
-//! on while it was stopped finds it moved, and what it wrote is rolled back.
+//! The handler's writes and the checkpoint are committed in one transaction, so a crash at any moment neither
+//! loses nor duplicates an event. The checkpoint advances only from the position that this owner read. If
+//! another process has taken over the lease and moved the checkpoint, the transaction is rolled back.
 //!
-//! An event that cannot be applied stops the subscription there: it is tried again, with a pause that grows
-//! to [`LONGEST_PAUSE`], and never passed over. A batch that fails is halved, so that the events before it
-//! are applied. Why it has stopped is kept in the database ([`Failure`]), where every process sees it.
+//! An event that cannot be applied stops the subscription. The subscription retries the event, with a pause
+//! that grows to [`LONGEST_PAUSE`], and never skips it by itself. A failed batch is halved, so that the
+//! events before the faulty event are applied. The reason for the stop is stored in the database
+//! ([`Failure`]), where every process can read it.
 
 pub mod failure;
 mod status;
@@ -37,46 +38,47 @@ use traced::Traced;
 pub use failure::Failure;
 pub use status::SubscriptionStatus;
 
-/// How often the feed is read when no signal comes.
+/// Default interval between reads of the feed when no signal arrives.
 pub const DEFAULT_POLL: Duration = Duration::from_secs(1);
-/// The most events in one transaction.
+/// Maximum number of events in one transaction.
 pub const DEFAULT_BATCH: u32 = 500;
 
-/// The pause after a transaction that was not full. Under load it lets events gather, so that a subscription
-/// commits some thirty times a second at most, however fast the log grows, and leaves the disk to the
-/// appends; an event that comes after a quieter time is applied at once.
+/// Default pause after a transaction that was not full. Under load, the pause lets events accumulate: a
+/// subscription commits at most about thirty times a second, regardless of the append rate, and leaves the
+/// disk to the appends. After a quiet period, an event is applied immediately.
 pub const DEFAULT_GATHER: Duration = Duration::from_millis(30);
 
-/// The longest pause between two tries of an event that cannot be applied.
+/// Maximum pause between two attempts to apply a faulty event.
 pub const LONGEST_PAUSE: Duration = Duration::from_secs(30);
-/// The longest pause when no event is at fault, but the database: it may be back at any moment.
+/// Maximum pause after a failure of the database rather than of an event. The database may recover at any
+/// moment.
 const LONGEST_OUTAGE_PAUSE: Duration = Duration::from_secs(5);
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
-/// How long one transaction may take before it is given up.
+/// Timeout of one transaction.
 const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(30);
-/// How long noting a failure may take: the database may be what failed.
+/// Timeout for recording a failure, because the database itself may have failed.
 const NOTE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What a subscription does with events.
+/// Applies the events of a subscription.
 pub trait Handler: Send + 'static {
-    /// Why an event cannot be applied.
+    /// Reason why an event cannot be applied.
     type Error: std::error::Error + Send + Sync + 'static;
 
-    /// Writes what `events` mean, all through `transaction`. They are in the order of their positions,
-    /// without a gap, each seen in exactly one transaction that commits.
+    /// Applies `events`, writing only through `transaction`. The events are in order of position, without
+    /// gaps. Each event is part of exactly one committed transaction.
     fn apply(
         &mut self,
         transaction: &mut Transaction<'_>,
         events: &[RecordedEvent],
     ) -> impl Future<Output = Result<(), Self::Error>> + Send;
 
-    /// Whether the events are at fault. If so the subscription stops at the first that is, says which, and an
-    /// operator may have it skipped; if not, it is tried again and no event is blamed.
+    /// Whether the error was caused by the events. If so, the subscription stops at the first faulty event
+    /// and reports it, and an operator can skip it. Otherwise the subscription retries and reports no event.
     fn is_of_events(_error: &Self::Error) -> bool {
         true
     }
 
-    /// Is called after the transaction of an [`Handler::apply`] has been committed.
+    /// Called after the transaction of a call to [`Handler::apply`] is committed.
     fn committed(&mut self) {}
 }
 
@@ -91,16 +93,17 @@ pub struct Subscription<H> {
     handler: H,
     poll: Duration,
     gather: Duration,
-    /// How many events the next transaction takes at most.
+    /// Maximum number of events in the next transaction.
     batch: u32,
     checkpoint: Option<Position>,
-    /// Whether a failure may be noted that has been got over; an earlier process may have left one.
+    /// Whether a past failure may still be recorded, possibly by an earlier process.
     failed: bool,
 }
 
 impl<H: Handler> Subscription<H> {
-    /// A subscription under `name` (at most 64 bytes), which starts from the beginning of the log if there is
-    /// no checkpoint of that name yet. `owner` names this process among all that run the same subscription.
+    /// Creates a subscription named `name` (at most 64 bytes). It starts at the beginning of the log if it
+    /// has no checkpoint yet. `owner` identifies this process among all processes that run the same
+    /// subscription.
     #[must_use]
     pub fn new(
         name: &str,
@@ -132,21 +135,21 @@ impl<H: Handler> Subscription<H> {
         }
     }
 
-    /// Sets how often the feed is read when no signal comes.
+    /// Sets the interval between reads of the feed when no signal arrives.
     #[must_use]
     pub const fn with_poll(mut self, poll: Duration) -> Self {
         self.poll = poll;
         self
     }
 
-    /// Sets how long events gather after a transaction that was not full.
+    /// Sets the pause after a transaction that was not full.
     #[must_use]
     pub const fn with_gather(mut self, gather: Duration) -> Self {
         self.gather = gather;
         self
     }
 
-    /// Follows the log until `shutdown`. A failure is logged, and tried again after a pause.
+    /// Follows the log until `shutdown`. Failures are logged and retried after a pause.
     pub async fn run(mut self, shutdown: CancellationToken) {
         let mut pause = FIRST_PAUSE;
         while !shutdown.is_cancelled() {
@@ -170,17 +173,19 @@ impl<H: Handler> Subscription<H> {
                     }
                     continue;
                 }
-                // The signal is for the owner; asking for the lease at every one would only be in its way.
+                // Only the owner needs the signal. Requesting the lease at every signal would only slow the
+                // owner down.
                 Ok(Turn::StandBy) => {
                     pause = FIRST_PAUSE;
                     self.poll
                 }
                 Err(error) => {
-                    // Where the checkpoint is now is for the database to say.
+                    // Read the checkpoint from the database again.
                     self.checkpoint = None;
                     let wait = pause;
                     self.note(&error, wait).await;
-                    // Halving goes on without growing pauses: those are for the event that is at fault.
+                    // The pause does not grow while a batch is halved, but only once the faulty event is
+                    // found.
                     if !matches!(error, Error::Handler { events, .. } if events > 1) {
                         pause = longer(pause, &error);
                     }
@@ -193,23 +198,23 @@ impl<H: Handler> Subscription<H> {
             }
         }
         if let Err(error) = self.lease.release().await {
-            tracing::warn!(subscription.name = self.name, %error, "a lease could not be released; it runs out by itself");
+            tracing::warn!(subscription.name = self.name, %error, "could not release a lease; it will expire");
         }
     }
 
-    /// Says that it failed: in the log, and in the database if that can be reached.
+    /// Logs a failure, and records it in the database if possible.
     async fn note(&mut self, error: &Error, pause: Duration) {
         let text = failure::without_data(error);
         tracing::warn!(
             subscription.name = self.name,
             subscription.retry_ms = pause.as_millis(),
             error = text,
-            "a subscription failed; trying again"
+            "a subscription failed; retrying"
         );
         let position = match error {
-            // Somebody else moves it.
+            // Another owner moves the checkpoint.
             Error::Superseded { .. } => return,
-            // One of several; which, is found by halving.
+            // The faulty event is still to be found by halving the batch.
             Error::Handler { events, .. } if *events > 1 => return,
             Error::Handler { after, .. } => Some(after.next()),
             _ => None,
@@ -229,11 +234,11 @@ impl<H: Handler> Subscription<H> {
             .await
             .unwrap_or(Err(Error::Timeout(NOTE_TIMEOUT)));
         if let Err(error) = noted {
-            tracing::debug!(subscription.name = self.name, %error, "the failure could not be noted");
+            tracing::debug!(subscription.name = self.name, %error, "could not record the failure");
         }
     }
 
-    /// Forgets a failure that it has got over.
+    /// Deletes the record of a past failure.
     async fn forget(&mut self) -> Result<()> {
         if self.failed {
             failure::clear(self.log.database(), &self.name).await?;
@@ -250,7 +255,7 @@ impl<H: Handler> Subscription<H> {
                 self.checkpoint = None;
                 return Ok(Turn::StandBy);
             }
-            // Another may have held it meanwhile, and have left a failure.
+            // If the lease was renewed late, another owner may have held it meanwhile and recorded a failure.
             self.failed |= self.lease.expires_at() != until;
             self.step().await
         })
@@ -271,7 +276,7 @@ impl<H: Handler> Subscription<H> {
             self.log.feed(checkpoint, self.batch).await?
         };
         let Some(last) = events.last() else {
-            // Nothing is left only if this is the end of the log.
+            // An empty batch is valid only at the end of the log.
             checkpoint::check(&self.name, checkpoint, self.log.head().await?.position)?;
             self.forget().await?;
             return Ok(Turn::UpToDate);
@@ -291,7 +296,7 @@ impl<H: Handler> Subscription<H> {
         Ok(Turn::Applied { full })
     }
 
-    /// The transaction of a step: what the events mean, and the checkpoint after the last of them.
+    /// Runs the transaction of a step: applies the events and advances the checkpoint to the last of them.
     async fn apply(&mut self, checkpoint: Position, events: &[RecordedEvent], last: Position) -> Result<()> {
         let mut transaction = self.log.database().begin().await?;
         if let Err(source) = self.handler.apply(&mut transaction, events).await {
@@ -305,8 +310,8 @@ impl<H: Handler> Subscription<H> {
         transaction.commit().await
     }
 
-    /// What it means that the handler could not apply `events` events after `checkpoint`: nothing, if the
-    /// checkpoint has been moved meanwhile, because then they were not the events that are due.
+    /// Classifies the failure of the handler to apply `events` events after `checkpoint`. If the checkpoint
+    /// has moved meanwhile, the failure is ignored, because other events were due.
     async fn refused(
         &mut self,
         checkpoint: Position,
@@ -333,7 +338,7 @@ impl<H: Handler> Subscription<H> {
     }
 }
 
-/// The pause that follows `pause` when a try has failed again.
+/// Returns the pause that follows `pause` after another failed attempt.
 fn longer(pause: Duration, error: &Error) -> Duration {
     let longest = match error {
         Error::Handler { .. } => LONGEST_PAUSE,

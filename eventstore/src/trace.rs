@@ -1,9 +1,9 @@
-//! Traces: which request an event comes from, across processes and hours.
+//! Traces that link an event to the request that caused it, across processes and over time.
 //!
-//! An event's metadata keeps the [`TraceContext`] of what appended it, under [`METADATA`]. Whoever follows
-//! the log continues that trace. Spans are those of `tracing`, with the target [`TARGET`]; a [`Tracer`],
-//! which the program installs if it exports traces, ties them to contexts that come from elsewhere. Without
-//! one, no span is made and nothing is paid for.
+//! An event's metadata contains the [`TraceContext`] of the operation that appended it, under [`METADATA`].
+//! Readers of the log continue that trace. Spans are `tracing` spans with the target [`TARGET`]. A [`Tracer`]
+//! connects spans to contexts from other processes. The program installs a tracer only if it exports traces.
+//! Without a tracer, no spans are created and tracing costs nothing.
 
 mod context;
 
@@ -14,35 +14,35 @@ use tracing::Span;
 
 pub use context::{InvalidContext, TraceContext};
 
-/// The target of the spans that are exported. Lines of the log do not show them.
+/// Target of exported spans. These spans do not appear in log lines.
 pub const TARGET: &str = "trace";
-/// Where an event's metadata keeps the context, in the form of the header `traceparent`.
+/// Metadata key of the context, which is stored in the format of the `traceparent` header.
 pub const METADATA: &str = "traceparent";
 
 static TRACER: OnceLock<Box<dyn Tracer>> = OnceLock::new();
 
-/// What knows the contexts of spans.
+/// Maps spans to trace contexts.
 pub trait Tracer: Send + Sync + 'static {
-    /// The context of a span; none if it is not exported.
+    /// Returns the context of a span, or `None` if the span is not exported.
     fn context(&self, span: &Span) -> Option<TraceContext>;
 
-    /// Makes a span that has just been made part of another's trace.
+    /// Makes a newly created span part of the trace of `parent`.
     fn continue_from(&self, span: &Span, parent: &TraceContext);
 }
 
-/// Installs the process's tracer; whether it is the first.
+/// Installs the tracer of this process. Returns `false` if a tracer is already installed.
 pub fn install(tracer: impl Tracer) -> bool {
     TRACER.set(Box::new(tracer)).is_ok()
 }
 
-/// Whether spans are to be made.
+/// Whether a tracer is installed.
 #[must_use]
 pub fn is_on() -> bool {
     TRACER.get().is_some()
 }
 
-/// The span that `make` makes, continuing `parent` or else beginning a trace; if nothing is traced, none, and
-/// `make` is not called.
+/// Creates a span with `make` that continues `parent`, or starts a new trace without a parent. If no tracer
+/// is installed, returns a disabled span without calling `make`.
 pub fn span(parent: Option<&TraceContext>, make: impl FnOnce() -> Span) -> Span {
     let Some(tracer) = TRACER.get() else {
         return Span::none();
@@ -54,7 +54,7 @@ pub fn span(parent: Option<&TraceContext>, make: impl FnOnce() -> Span) -> Span 
     span
 }
 
-/// The context of a span that is exported; none of another.
+/// Returns the context of a span, or `None` if the span is not exported.
 pub fn context(span: &Span) -> Option<TraceContext> {
     if span.is_none() {
         return None;
@@ -62,8 +62,8 @@ pub fn context(span: &Span) -> Option<TraceContext> {
     TRACER.get()?.context(span).filter(TraceContext::is_sampled)
 }
 
-/// The context to continue for an event of this metadata: none if nothing is traced here, or if its trace is
-/// not exported.
+/// Returns the context to continue for an event with this metadata, or `None` if no tracer is installed or
+/// the event's trace is not exported.
 #[must_use]
 pub fn to_continue(metadata: &Value) -> Option<TraceContext> {
     TRACER.get()?;

@@ -1,11 +1,11 @@
-//! Checking a whole log.
+//! Verification of a whole log.
 //!
-//! Every link of the chain is made anew from the columns of its event and compared with the one that is
-//! stored, from the first event to `log_head`. What does not fit is named: the first position, and as far as
-//! the log itself can tell, what was done there.
+//! Every link of the chain is recomputed from the columns of its event and compared with the stored link,
+//! from the first event to `log_head`. The result contains the first inconsistent position and, as far as the
+//! log shows it, the change at that position.
 //!
-//! A log that is consistent in itself may still have been rewritten from some event on, with every link made
-//! again. Only a comparison with a head that was kept earlier shows this: see [`Trusted`].
+//! A consistent log may still have been rewritten from some event on, with all links recomputed. Only a
+//! comparison with a head kept from before the rewrite detects this: see [`Trusted`].
 
 mod chain;
 mod diagnosis;
@@ -26,32 +26,32 @@ use ends::Ends;
 
 pub use trusted::{Trusted, TrustedError};
 
-/// A log in which everything fits.
+/// Result of verifying a consistent log.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Verified {
-    /// The last position that was checked, which is how many events there are.
+    /// Last verified position, which is the number of events.
     pub position: Position,
-    /// The link there.
+    /// Link at this position.
     pub hash: Hash,
-    /// The root of the Merkle tree over all events up to there.
+    /// Root of the Merkle tree over all events up to this position.
     pub root: Hash,
     /// When the last event was recorded.
     pub recorded_at: Timestamp,
-    /// Where the times go back because the one before was wrong.
+    /// Where the recorded times step back after a clock that was wrong.
     pub breaks: TimeBreaks,
 }
 
-/// The breaks in a log's times.
+/// Time breaks of a log.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 pub struct TimeBreaks {
-    /// How many there are.
+    /// Number of breaks.
     pub count: u64,
-    /// The first of them, [`TimeBreaks::NAMED`] at most.
+    /// The first breaks, at most [`TimeBreaks::NAMED`].
     pub first: Vec<TimeBreak>,
 }
 
 impl TimeBreaks {
-    /// How many are named.
+    /// Maximum number of breaks that are listed.
     pub const NAMED: usize = 10;
 
     fn add(&mut self, found: TimeBreak) {
@@ -62,91 +62,92 @@ impl TimeBreaks {
     }
 }
 
-/// A step back of the times by more than [`CLOCKS_APART`](crate::append::CLOCKS_APART): the events before it
-/// were recorded by a wrong clock, and the log goes on with the right time.
+/// A step back in time by more than [`CLOCKS_APART`](crate::append::CLOCKS_APART). A wrong clock recorded the
+/// events before the step, and a right clock recorded the events after it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct TimeBreak {
-    /// The first event with the right time.
+    /// Position of the first event with the right time.
     pub position: Position,
-    /// The time of the event before it.
+    /// Time of the event before it.
     pub before: Timestamp,
-    /// The time of the event.
+    /// Time of the event itself.
     pub after: Timestamp,
 }
 
-/// The first place where a log does not fit.
+/// The first position at which a log is inconsistent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, thiserror::Error)]
 #[error("position {position}: {problem}")]
 pub struct Misfit {
-    /// Where.
+    /// The position.
     pub position: Position,
-    /// What is wrong.
+    /// Problem at this position.
     #[serde(flatten)]
     pub problem: Problem,
 }
 
-/// What is wrong at a position.
+/// Problem at a position of the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(tag = "problem", rename_all = "snake_case")]
 pub enum Problem {
-    /// There is no event, although there are later ones or `log_head` says so.
+    /// The event is missing, although there are later events or `log_head` points at or beyond it.
     Missing,
-    /// Everything fits, but the log ends before a trusted head: its end was removed, or the head is not of
-    /// this log.
+    /// The log is consistent, but ends before a trusted head. Either its end was removed, or the head is from
+    /// another log.
     TrustedBeyond {
-        /// The position of the trusted head.
+        /// Position of the trusted head.
         trusted: Position,
-        /// Where the log ends.
+        /// Last position of the log.
         end: Position,
     },
-    /// A column cannot be read as what it should be.
+    /// A column has an unreadable value.
     Unreadable {
-        /// Which one, and how not.
+        /// Description of the unreadable column.
         what: &'static str,
     },
-    /// A column other than `hash` was altered: the next event follows from the stored hash, and the event
-    /// does not give it.
+    /// A column other than `hash` was altered. The event's columns do not match the stored hash, but the next
+    /// event follows from it.
     Altered,
-    /// The column `hash` was altered: the next event follows from what the event gives.
+    /// The column `hash` was altered. The next event follows from the hash that the other columns give.
     HashAltered,
-    /// The event changed places with another.
+    /// The event was swapped with another event.
     Swapped {
-        /// The position of the other.
+        /// Position of the other event.
         with: Position,
     },
-    /// An event was put in before the one that was recorded there.
+    /// An event was inserted before the event recorded at this position.
     Added,
-    /// The event that was recorded there is elsewhere.
+    /// The event recorded at this position was moved.
     Moved {
-        /// Where it is now.
+        /// Its new position.
         to: Position,
     },
-    /// The event does not follow from the one before it, nor the next one from it.
+    /// The event does not follow from the previous event, and the next event does not follow from it.
     Replaced,
-    /// The event is behind `log_head` and does not follow from the event before it: it was added.
+    /// The event is after `log_head` and does not follow from the event before it, so it was added.
     BehindHead,
-    /// `log_head` is before the end of a log that goes on consistently: `log_head` was moved back, or events
-    /// were added without it.
+    /// `log_head` is before the end of a consistent log. Either `log_head` was moved back, or events were
+    /// added without updating it.
     HeadBehind {
-        /// The last position that has an event.
+        /// Position of the last event.
         last: Position,
     },
-    /// The event has a position before the first.
+    /// The event has a position before the first valid position.
     BeforeFirst,
-    /// `log_head` names another hash than that of the event it points to.
+    /// The hash in `log_head` differs from the hash of the event at its position.
     Head,
-    /// `log_head` names another time than that of the event it points to. The next event would be recorded at
-    /// that time.
+    /// The time in `log_head` differs from the time of the event at its position. The next event would be
+    /// recorded at that time.
     HeadTime,
-    /// The event's time is before that of the event before it, by less than an append goes back after a wrong
-    /// clock.
+    /// The event's time is earlier than the previous event's time by at most
+    /// [`CLOCKS_APART`](crate::append::CLOCKS_APART). After a wrong clock, an append goes back in time only
+    /// by more than that.
     TimeBack,
     /// `log_head` has no row.
     NoHead,
-    /// The log is consistent up to here, but has another hash and another root than the trusted head: the log
-    /// was rewritten, or the head is not of this log.
+    /// The log is consistent up to this position, but neither its hash nor its root there matches the trusted
+    /// head. Either the log was rewritten, or the head is from another log.
     TrustedDiffers {
-        /// The last position at which another trusted head fits; 0 if there is none.
+        /// The last position at which another trusted head matches, or 0 if there is none.
         after: Position,
     },
 }
@@ -158,46 +159,46 @@ impl fmt::Display for Problem {
             Self::TrustedBeyond { trusted, end } => write!(
                 f,
                 "the log ends at {end}, before the trusted head at {trusted}: either events were removed from its end, \
-                 or that head is not of this log or is mistyped"
+                 or that head is from another log or is mistyped"
             ),
             Self::Unreadable { what } => write!(f, "the event cannot be read: {what}"),
-            Self::Altered => f.write_str("the event was altered: its columns do not give its hash"),
-            Self::HashAltered => f.write_str("the event's hash was altered: its other columns fit"),
-            Self::Swapped { with } => write!(f, "the event changed places with the one at {with}"),
-            Self::Added => f.write_str("an event was put in before the one that was recorded there"),
-            Self::Moved { to } => write!(f, "the event that was recorded there is now at {to}"),
-            Self::Replaced => f.write_str("the event is not the one that was recorded there"),
-            Self::BehindHead => f.write_str("the event was added behind the head of the log"),
+            Self::Altered => f.write_str("the event was altered: its columns do not match its hash"),
+            Self::HashAltered => f.write_str("the event's hash was altered: its other columns are intact"),
+            Self::Swapped { with } => write!(f, "the event was swapped with the event at {with}"),
+            Self::Added => f.write_str("an event was inserted before the event recorded at this position"),
+            Self::Moved { to } => write!(f, "the event recorded at this position is now at {to}"),
+            Self::Replaced => f.write_str("this is not the event that was recorded at this position"),
+            Self::BehindHead => f.write_str("the event was added after the head of the log"),
             Self::HeadBehind { last } => write!(
                 f,
                 "log_head is before the end of the log at {last}: either log_head was moved back, or events were added \
-                 without it"
+                 without updating it"
             ),
-            Self::BeforeFirst => f.write_str("the event was added before the first one"),
-            Self::Head => f.write_str("log_head names another hash than the event has"),
-            Self::HeadTime => f.write_str("log_head names another time than the event was recorded at"),
-            Self::TimeBack => f.write_str("the event has an earlier time than the one before it"),
-            Self::NoHead => f.write_str("log_head has no row: nothing says that the log ends here"),
+            Self::BeforeFirst => f.write_str("the event was added before the first event"),
+            Self::Head => f.write_str("the hash in log_head differs from the hash of the event"),
+            Self::HeadTime => f.write_str("the time in log_head differs from the time of the event"),
+            Self::TimeBack => f.write_str("the event has an earlier time than the event before it"),
+            Self::NoHead => f.write_str("log_head has no row, so the end of the log cannot be verified"),
             Self::TrustedDiffers { after } => {
-                f.write_str("the log has another hash and another root here than the trusted head: either the log was rewritten")?;
+                f.write_str("neither the hash nor the root of the log matches the trusted head here: either the log was rewritten")?;
                 if *after > Position::BEGINNING {
                     write!(f, " after {after}")?;
                 }
-                f.write_str(", or that head is not of this log or is mistyped")
+                f.write_str(", or that head is from another log or is mistyped")
             }
         }
     }
 }
 
-/// Checks the log up to its head of this moment, and against every trusted head. Appends may go on meanwhile.
+/// Verifies the log up to its current head, and against every trusted head. Appends may continue meanwhile.
 ///
-/// `progress` is told the position that is reached, every few hundred events. Memory does not grow with the
-/// log. Reading and hashing are two tasks, so two cores are used.
+/// Calls `progress` with the position reached, every few hundred events. Memory use does not grow with the
+/// log. Reading and hashing run in two tasks, so verification uses two cores.
 ///
 /// # Errors
 ///
-/// [`Error::Database`], [`Error::Timeout`]: it could not be checked. What does not fit is no error but a
-/// [`Misfit`].
+/// [`Error::Database`] or [`Error::Timeout`] if the log could not be read. An inconsistent log is not an
+/// error but a [`Misfit`].
 pub async fn verify(
     log: &EventLog,
     trusted: Vec<Trusted>,
@@ -221,7 +222,7 @@ pub async fn verify(
             return Ok(Err(Misfit { position, problem }));
         }
     };
-    // A trusted head beyond `log_head` says nothing if `log_head` itself does not fit.
+    // If `log_head` is inconsistent, a trusted head beyond it is not reported.
     let misfit = ends.misfit(log).await?.or_else(|| {
         beyond.map(|trusted| Misfit {
             position: whole.position.next(),
@@ -234,13 +235,12 @@ pub async fn verify(
     Ok(misfit.map_or(Ok(whole), Err))
 }
 
-/// The head of the log, if it agrees with the ends of the log and with the event that it names. What is
-/// before that event is not checked. For everything that goes up to the head: proofs, exports, and heads to
-/// be kept.
+/// Returns the head of the log if it is consistent with the first and last events and with the event at its
+/// position. Earlier events are not verified. Proofs, exports and kept heads all rely on this head.
 ///
 /// # Errors
 ///
-/// [`Error::Database`], [`Error::Timeout`]: it could not be checked.
+/// [`Error::Database`] or [`Error::Timeout`] if the log could not be read.
 pub async fn head(log: &EventLog) -> Result<Result<Head, Misfit>> {
     let ends = Ends::read(log).await?;
     let misfit = match ends.before_first() {

@@ -1,4 +1,4 @@
--- Exclusive roles, of which migrating is one: made before the numbered migrations, each time.
+-- Leases for exclusive roles, such as migration. Every run creates the table before the numbered migrations.
 CREATE TABLE IF NOT EXISTS leases
 (
     name       VARCHAR(64) CHARACTER SET ascii COLLATE ascii_general_ci NOT NULL PRIMARY KEY,

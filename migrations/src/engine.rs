@@ -1,11 +1,11 @@
-//! The storage engine of the tables. `MyISAM` has no transactions: half of an append would stay when the
-//! other half fails.
+//! Check of the tables' storage engine. `MyISAM` has no transactions, so half of a failed append would
+//! remain.
 
 use eventstore::{Database, Dialect, Session};
 
 use super::{Error, MYSQL, OtherEngine};
 
-/// What precedes the name of each table in the migrations.
+/// Text before each table name in the migrations.
 const CREATE: &str = "CREATE TABLE IF NOT EXISTS ";
 
 /// Checks that every existing table uses `InnoDB`.
@@ -17,7 +17,7 @@ pub(super) async fn check(database: &Database) -> Result<(), Error> {
     let rows = database
         .reader()
         .await?
-        // As texts of the connection's: those of the server's own are bytes to the driver.
+        // The casts use the connection's character set: sqlx decodes the server's own columns as bytes.
         .query(
             "SELECT CAST(table_name AS CHAR(64)), CAST(engine AS CHAR(64)) FROM information_schema.tables \
              WHERE table_schema = DATABASE() AND table_type = 'BASE TABLE' AND engine <> 'InnoDB' ORDER BY table_name",
@@ -39,7 +39,7 @@ pub(super) async fn check(database: &Database) -> Result<(), Error> {
     }
 }
 
-/// The names of all tables that the migrations create, and of that in which sqlx keeps them.
+/// Returns the names of all tables that the migrations create, and of sqlx's table of applied migrations.
 fn own_tables() -> Vec<&'static str> {
     let texts = MYSQL
         .iter()
@@ -53,7 +53,7 @@ fn own_tables() -> Vec<&'static str> {
     names.chain(["_sqlx_migrations"]).collect()
 }
 
-/// Names the tables, with their engines.
+/// Lists the tables with their engines.
 pub(super) fn tables(others: &[OtherEngine]) -> String {
     let named: Vec<_> = others
         .iter()
@@ -67,7 +67,7 @@ pub(super) fn tables(others: &[OtherEngine]) -> String {
     format!("{subject} {} {verb}", named.join(", "))
 }
 
-/// The statements that change the engines.
+/// Returns the statements that change the engines.
 pub(super) fn mend(others: &[OtherEngine]) -> String {
     let statements: Vec<_> = others
         .iter()

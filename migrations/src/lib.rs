@@ -1,27 +1,27 @@
-//! The schema, one folder of SQL for each dialect, embedded.
+//! The embedded schema, with one folder of SQL for each dialect.
 //!
-//! The statements can be run again without harm (`IF NOT EXISTS`, `INSERT IGNORE`), because MySQL commits
-//! each `CREATE TABLE` by itself: a migration that was killed half-way is simply run again. Two processes
-//! never migrate at once; a lease keeps them apart, since sqlx's own lock is `GET_LOCK`, which Galera and
-//! Vitess do not have.
+//! All statements can be repeated safely (`IF NOT EXISTS`, `INSERT IGNORE`). MySQL commits each
+//! `CREATE TABLE` separately, so an interrupted migration is run again. A lease ensures that only one process
+//! migrates at a time. sqlx's own lock is not used, because it relies on `GET_LOCK`, which Galera and Vitess
+//! do not have.
 //!
 //! # Adding a migration
 //!
 //! 1. Add `NNNN_name.sql` to `mysql/` and `sqlite/`, with the next number.
-//! 2. Keep what older binaries read and write: first expand, then, one release later, contract. While an
-//!    upgrade is under way, the older program works on the newer schema (docs/operations.md, "Upgrading"):
+//! 2. Keep everything that older binaries read and write: first expand, and contract one release later.
+//!    During an upgrade, the older program runs on the newer schema (docs/operations.md, "Upgrading"):
 //!
-//!    | expand: at any time | contract: when no program of before runs any more |
+//!    | expand: at any time | contract: when no earlier program is running any more |
 //!    |---|---|
-//!    | a table; a column that may be null or has a default; an index | drop or rename any of them |
-//!    | a `CHECK` that takes more | a `CHECK` that takes less, `NOT NULL` without a default |
-//!    | a new value, if older programs pass over it | a value that older programs stop at |
+//!    | add a table, an index, or a column that is nullable or has a default | drop or rename any of them |
+//!    | relax a `CHECK` | tighten a `CHECK`, add `NOT NULL` without a default |
+//!    | add a value that older programs ignore | add a value at which older programs stop |
 //!
 //!    `scripts/upgrade` runs an older program on the newer schema.
-//! 3. On MySQL, `CREATE TABLE` names `ENGINE=InnoDB`. The program refuses to run while one of its tables has
-//!    another engine; it finds their names after `CREATE TABLE IF NOT EXISTS`.
-//! 4. Who needs a new table gets it in `users/grant.sql`, and in the table of rights in docs/operations.md; a
-//!    test holds them together.
+//! 3. On MySQL, write `ENGINE=InnoDB` in each `CREATE TABLE`. The program refuses to run while one of its
+//!    tables has another engine. It finds the table names after `CREATE TABLE IF NOT EXISTS`.
+//! 4. Grant the new table to its users in `users/grant.sql`, and add it to the table of privileges in
+//!    docs/operations.md. A test checks that both agree.
 
 mod engine;
 
@@ -36,16 +36,16 @@ use sqlx::mysql::MySqlDatabaseError;
 static MYSQL: Migrator = sqlx::migrate!("./mysql");
 static SQLITE: Migrator = sqlx::migrate!("./sqlite");
 
-/// How long a process that migrates may say nothing before another one takes over.
+/// How long a migrating process may fail to renew its lease before another process takes over.
 const LEASE: Duration = Duration::from_secs(30);
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// While an `ALTER TABLE` waits for open transactions, every other statement on that table waits behind it.
-/// So it waits for two seconds, and lets the others go on before it tries again.
+/// While an `ALTER TABLE` waits for open transactions, all other statements on that table queue behind it.
+/// Each attempt therefore waits only two seconds, and the queued statements run before the next attempt.
 const SHORT_LOCK_WAIT: &str = "SET SESSION lock_wait_timeout = 2";
 const BETWEEN_LOCK_WAITS: Duration = Duration::from_secs(3);
 
-/// Why the schema is not as it should be.
+/// Reason why the schema is not usable.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -56,29 +56,29 @@ pub enum Error {
     #[error("migration: {0}")]
     Migrate(#[from] MigrateError),
     /// The schema is older than this program.
-    #[error("the schema is at migration {found}, this program needs {needed}: run `patients migrate`")]
+    #[error("the schema is at migration {found}, but this program needs {needed}: run `patients migrate`")]
     Behind {
-        /// The newest migration that the database has; 0 if it has none.
+        /// Newest migration in the database, or 0 if it has none.
         found: i64,
-        /// The newest that this program has.
+        /// Newest migration in this program.
         needed: i64,
     },
-    /// Tables have a storage engine without transactions, or one that was never tested.
-    #[error("{} not InnoDB, without which committed data is lost; with every process stopped, run:{}", engine::tables(.0), engine::mend(.0))]
+    /// Tables use a storage engine that has no transactions or is untested.
+    #[error("{} not InnoDB and would lose committed data; stop all processes, then run:{}", engine::tables(.0), engine::mend(.0))]
     Engine(Vec<OtherEngine>),
 }
 
 /// A table with a storage engine other than `InnoDB`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OtherEngine {
-    /// The table's name.
+    /// Name of the table.
     pub table: String,
-    /// Its storage engine.
+    /// Storage engine of the table.
     pub engine: String,
 }
 
 impl Error {
-    /// Whether the connection to the database failed: the same may succeed on another one.
+    /// Whether the connection to the database failed, so that the operation may succeed on a new connection.
     #[must_use]
     pub fn is_connection(&self) -> bool {
         match self {
@@ -91,8 +91,8 @@ impl Error {
     }
 }
 
-/// Brings the schema up to date. `owner` names this process; another one that migrates at the moment is
-/// waited for.
+/// Migrates the schema to the version of this program. `owner` identifies this process. If another process is
+/// migrating, waits for it.
 ///
 /// # Errors
 ///
@@ -114,7 +114,7 @@ pub async fn migrate(database: &Database, clock: Arc<dyn Clock>, owner: &str) ->
     let mut said = false;
     while !lease.hold().await? {
         if !std::mem::replace(&mut said, true) {
-            tracing::info!("waiting for another process, which brings the schema up to date");
+            tracing::info!("waiting for another process that is migrating the schema");
         }
         tokio::time::sleep(PAUSE).await;
     }
@@ -126,12 +126,12 @@ pub async fn migrate(database: &Database, clock: Arc<dyn Clock>, owner: &str) ->
     migrated
 }
 
-/// Keeps the lease for as long as it is polled.
+/// Renews the lease for as long as this future is polled.
 async fn renew(lease: &mut Lease) -> Infallible {
     loop {
         tokio::time::sleep(LEASE / 3).await;
         if let Err(error) = lease.hold().await {
-            tracing::warn!(%error, "the lease to migrate could not be renewed");
+            tracing::warn!(%error, "could not renew the migration lease");
         }
     }
 }
@@ -143,10 +143,10 @@ async fn run(database: &Database) -> Result<(), Error> {
     });
     if let Some(pool) = database.mysql() {
         loop {
-            // A migration that was killed half-way is marked as begun. Its statements can be run again.
+            // An interrupted migration is recorded as started. Its statements can be repeated.
             forget_unfinished(database).await?;
             let mut connection = pool.acquire().await.map_err(eventstore::Error::from)?;
-            // It has a setting that is for nobody else.
+            // The connection has a session setting that no other user of the pool should get.
             connection.close_on_drop();
             sqlx::query(SHORT_LOCK_WAIT)
                 .execute(&mut *connection)
@@ -155,7 +155,7 @@ async fn run(database: &Database) -> Result<(), Error> {
             match migrator.run(&mut *connection).await {
                 Err(error) if is_lock_wait(&error) => {
                     tracing::warn!(
-                        "waiting for transactions that are open, such as those of `patients projection verify`: {error}"
+                        "waiting for open transactions, such as those of `patients projection verify`: {error}"
                     );
                 }
                 ended => return Ok(ended?),
@@ -168,7 +168,7 @@ async fn run(database: &Database) -> Result<(), Error> {
     Ok(())
 }
 
-/// Whether a table could not be locked in time.
+/// Whether waiting for a table lock timed out.
 fn is_lock_wait(error: &MigrateError) -> bool {
     let (MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _)) = error else {
         return false;
@@ -184,7 +184,7 @@ fn without_lock(migrator: &Migrator) -> Migrator {
     Migrator {
         migrations: migrator.migrations.clone(),
         locking: false,
-        // A newer program has added some; it keeps what older ones read and write.
+        // A newer program may have applied further migrations, which stay compatible with older programs.
         ignore_missing: true,
         ..Migrator::DEFAULT
     }
@@ -201,11 +201,11 @@ async fn forget_unfinished(database: &Database) -> Result<(), Error> {
     Ok(())
 }
 
-/// Whether the schema is as new as this program, and its tables have transactions.
+/// Checks that the schema is at least as new as this program, and that its tables support transactions.
 ///
 /// # Errors
 ///
-/// [`Error::Behind`] or [`Error::Engine`] if that is not so, [`Error::Store`].
+/// [`Error::Behind`] or [`Error::Engine`] if a check fails, [`Error::Store`].
 pub async fn check(database: &Database) -> Result<(), Error> {
     engine::check(database).await?;
     let needed = MYSQL.iter().map(|migration| migration.version).max().unwrap_or(0);
@@ -217,7 +217,7 @@ pub async fn check(database: &Database) -> Result<(), Error> {
     }
 }
 
-/// The newest migration that was applied; nothing if there has never been one.
+/// Returns the newest applied migration, if any.
 async fn applied(database: &Database) -> Result<Option<i64>, Error> {
     let mut connection = database.reader().await?;
     if !has_history(&mut connection).await? {
@@ -233,7 +233,7 @@ async fn applied(database: &Database) -> Result<Option<i64>, Error> {
         .flatten())
 }
 
-/// Whether there is a table of migrations, which sqlx makes before the first one.
+/// Whether sqlx's table of migrations exists, which sqlx creates before the first migration.
 async fn has_history(connection: &mut Connection) -> Result<bool, Error> {
     let tables = match connection.dialect() {
         Dialect::MySql => {

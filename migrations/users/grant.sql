@@ -1,18 +1,19 @@
--- What each user may do to each table, and nothing besides. Run by an administrator after every `patients migrate`:
+-- Grants each user only the privileges that it needs on each table. An administrator runs this script after every
+-- `patients migrate`:
 --
 --   mysql patients < migrations/users/grant.sql
 --
--- The users are those of create.sql. The same on MySQL 8.4 and later and on MariaDB 10.6 and later; may be run again,
--- while the service runs too. UPDATE is also what SELECT … FOR UPDATE needs.
+-- create.sql creates the users. The script works on MySQL 8.4 and later and on MariaDB 10.6 and later. It can be run
+-- again, also while the service is running. SELECT … FOR UPDATE requires UPDATE.
 
--- `patients api`. It adds to the log and never changes what is in it.
+-- `patients api`. It appends to the log, and never changes recorded events.
 GRANT SELECT ON _sqlx_migrations TO patients_api;
 GRANT SELECT, INSERT ON events TO patients_api;
 GRANT SELECT, UPDATE ON log_head TO patients_api;
 GRANT SELECT, INSERT, DELETE ON claims TO patients_api;
 GRANT SELECT ON patient_view TO patients_api;
 GRANT SELECT, INSERT ON audit_reads TO patients_api;
--- What operators see and do over HTTP.
+-- For requests of operators over HTTP.
 GRANT SELECT, INSERT ON checkpoints TO patients_api;
 GRANT SELECT ON leases TO patients_api;
 GRANT SELECT ON subscription_failures TO patients_api;
@@ -34,11 +35,11 @@ GRANT SELECT, INSERT, DELETE ON subscription_failures TO patients_projector;
 GRANT SELECT, UPDATE ON projections TO patients_projector;
 GRANT SELECT, UPDATE ON projection_rebuilds TO patients_projector;
 GRANT SELECT ON projection_skips TO patients_projector;
--- For its page of metrics.
+-- For its metrics.
 GRANT SELECT ON mail_deliveries TO patients_projector;
 GRANT SELECT ON mail_workers TO patients_projector;
 
--- `patients mailer`. It reads events, for whom a mail goes to, and neither the read table nor claims.
+-- `patients mailer`. It reads recipients from events, and has no access to the read table or claims.
 GRANT SELECT ON _sqlx_migrations TO patients_mailer;
 GRANT SELECT ON events TO patients_mailer;
 GRANT SELECT ON log_head TO patients_mailer;
@@ -48,19 +49,20 @@ GRANT SELECT, INSERT, DELETE ON subscription_failures TO patients_mailer;
 GRANT SELECT, INSERT, UPDATE ON mail_deliveries TO patients_mailer;
 GRANT SELECT, INSERT ON mail_attempts TO patients_mailer;
 GRANT SELECT, INSERT, UPDATE, DELETE ON mail_workers TO patients_mailer;
--- For its page of metrics.
+-- For its metrics.
 GRANT SELECT ON projections TO patients_mailer;
 GRANT SELECT ON projection_rebuilds TO patients_mailer;
 GRANT SELECT ON projection_skips TO patients_mailer;
 
--- `patients audit …`. Reads are recorded before they are answered.
+-- `patients audit …`. It records each read before it returns the result.
 GRANT SELECT ON _sqlx_migrations TO patients_auditor;
 GRANT SELECT ON events TO patients_auditor;
 GRANT SELECT ON log_head TO patients_auditor;
 GRANT SELECT, INSERT ON audit_reads TO patients_auditor;
 GRANT SELECT ON claims TO patients_auditor;
 
--- `patients projection …`, `patients mail …` and `patients claims …`. The last locks log_head to repair claims.
+-- `patients projection …`, `patients mail …` and `patients claims …`. To repair claims, `patients claims` locks
+-- log_head.
 GRANT SELECT ON _sqlx_migrations TO patients_operator;
 GRANT SELECT ON events TO patients_operator;
 GRANT SELECT, UPDATE ON log_head TO patients_operator;

@@ -1,4 +1,4 @@
-//! What a batch of events does to the rows of the read table.
+//! Conversion of a batch of events into row changes of the read table.
 
 use std::collections::BTreeMap;
 
@@ -10,21 +10,22 @@ use eventstore::{RecordedEvent, Timestamp};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct PatientRow {
     pub(crate) id: String,
-    /// By which the patient is found by name.
+    /// Search key of the patient's name.
     pub(crate) name_key: String,
     pub(crate) details: PatientDetails,
     pub(crate) sequence: u64,
     pub(crate) registered_at: Timestamp,
 }
 
-/// The rows to delete and the rows to insert, each in the order of their ids.
+/// The rows to delete and the rows to insert, each in order of id.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Changes {
     pub(crate) deleted: Vec<String>,
     pub(crate) inserted: Vec<PatientRow>,
 }
 
-/// Folds `events` into one change a row. A patient who is registered and deleted among them needs no change.
+/// Folds `events` into at most one change per row. A patient who is both registered and deleted among them
+/// needs no change.
 pub(crate) fn changes<'e>(
     events: impl IntoIterator<Item = &'e RecordedEvent>,
 ) -> Result<Changes, (&'e RecordedEvent, StoredEventError)> {

@@ -1,25 +1,24 @@
 //! The read table.
 //!
-//! A projection of the log into `patient_view`: one row for each active patient. It can be thrown away and
-//! made anew from the events at any time; nothing is in it that the log does not say.
+//! This crate projects the log into `patient_view`, with one row for each active patient. The table contains
+//! only data from the log, so it can be deleted and rebuilt from the events at any time.
 //!
 //! # Guarantees
 //!
-//! - A row and the checkpoint that covers it are committed together ([`eventstore::subscription`]).
-//! - Rows of a generation are written while that generation is locked in `projections`, so a switch of
-//!   generations never falls between an event and its row.
-//! - An event of a patient that cannot be applied stops the projection there; it is passed over only if an
-//!   operator says so ([`eventstore::skip`]).
-//! - A rebuild is seen by readers as nothing at all ([`rebuild`]); whether the table is what the log says can
-//!   be found out at any time ([`mod@verify`]).
+//! - Rows and the checkpoint that covers them are committed together ([`eventstore::subscription`]).
+//! - Rows are written while their generation is locked in `projections`, so a switch of generations never
+//!   separates an event from its row.
+//! - A patient event that cannot be applied stops the projection. The event is skipped only if an operator
+//!   requests it ([`eventstore::skip`]).
+//! - Readers do not notice a rebuild ([`rebuild`]). The table can be compared with the log at any time
+//!   ([`mod@verify`]).
 //!
 //! # Adding a projection
 //!
 //! 1. Add its table in a migration.
-//! 2. Fold the events of one batch into changes, one for each row: see `changes.rs`.
-//! 3. Implement [`eventstore::Handler`], and write the changes in as few statements as there are kinds of
-//!    them.
-//! 4. Run it as a subscription of its own, under its own name, beside this one.
+//! 2. Fold the events of a batch into changes, at most one per row, as in `changes.rs`.
+//! 3. Implement [`eventstore::Handler`], and write each kind of change in as few statements as possible.
+//! 4. Run it as a separate subscription under its own name.
 
 mod changes;
 pub mod rebuild;
@@ -31,5 +30,5 @@ pub use rebuild::{Rebuilder, run_requested};
 pub use verify::verify;
 pub use view::{PatientView, ProjectionError};
 
-/// The name of the projection: of its subscription, its checkpoint and its table.
+/// Name of the projection, its subscription, its checkpoint and its table.
 pub const PATIENT_VIEW: &str = "patient_view";

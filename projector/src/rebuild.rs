@@ -1,27 +1,28 @@
-//! Rebuilding the read table while it is served.
+//! Rebuilding the read table while it serves queries.
 //!
 //! ```text
-//! fill the next generation from position 1, with a checkpoint of its own   (kill: go on from the checkpoint)
-//! -> switch: one transaction makes it the active one                       (kill: it was made, or it was not)
-//! -> delete the generation before, in small steps                          (kill: go on)
+//! fill the next generation from position 1, with its own checkpoint   (crash: resume at the checkpoint)
+//! -> switch: one transaction makes it the active generation           (crash: either done or not done)
+//! -> delete the previous generation in small steps                    (crash: resume)
 //! ```
 //!
 //! # What readers see
 //!
-//! The switch locks the active generation in `projections`, which the projector does for every batch that it
-//! writes. So the projector stands still. What it has finished beyond the new generation is written there
-//! now, in the same transaction; then the new generation becomes the active one, and its checkpoint the
-//! projection's. The checkpoint never goes back, so neither does the list; and a statement that reads
-//! checkpoint and rows together, as a read by id does, reads both of the one generation or both of the other.
+//! The switch locks the active generation in `projections`. The projector takes the same lock for every
+//! batch, so it is blocked during the switch. In one transaction, the switch first writes the events that the
+//! projector has processed but the new generation does not contain yet. It then activates the new generation,
+//! and sets the projection's checkpoint to the new generation's position. The checkpoint never goes back, so
+//! a list of patients never shows an earlier state than before. A statement that reads both the checkpoint
+//! and rows, such as a read by id, reads both from the same generation.
 //!
-//! The projector goes on from the new checkpoint: if that is where it left off, its batch is the right one
-//! still; if not, the compare-and-set of its own checkpoint fails, and it reads anew.
+//! The projector continues from the new checkpoint. If the checkpoint is where the projector stopped, its
+//! current batch is still valid. Otherwise its compare-and-set fails, and it reads the checkpoint again.
 //!
-//! # Two at once
+//! # Concurrent rebuilds
 //!
-//! One row of `projection_rebuilds` can be unfinished, a lease makes one process work at it, and each batch
-//! moves the generation's checkpoint by compare-and-set: two that both believe in their lease never both
-//! write a batch.
+//! At most one row of `projection_rebuilds` per projection is unfinished, and a lease assigns its rebuild to
+//! one process. Each batch moves the generation's checkpoint by compare-and-set. Two processes that both
+//! believe that they hold the lease therefore never both write the same batch.
 
 mod clean;
 mod fill;
@@ -38,28 +39,28 @@ use tokio_util::sync::CancellationToken;
 use crate::view::ProjectionError;
 pub use role::run_requested;
 
-/// The pause after a failure that passes; it grows.
+/// First pause after a temporary failure. Later pauses are longer.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
-/// The longest pause between two tries.
+/// Maximum pause between two attempts.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
-/// Why a rebuild does not go on.
+/// Reason why a rebuild has stopped.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RebuildError {
     /// An event cannot be projected.
     #[error("the event at position {position} cannot be projected: {source}")]
     Stopped {
-        /// Where it is.
+        /// Position of the event.
         position: Position,
-        /// What is wrong with it.
+        /// Reason why the event cannot be projected.
         source: ProjectionError,
     },
-    /// The row of `projections` or of the rebuild is missing.
-    #[error("there is no such rebuild")]
+    /// The row of the projection or of the rebuild is missing.
+    #[error("the rebuild does not exist")]
     NoRebuild,
-    /// The row that says how far the rebuild is is missing.
-    #[error("the checkpoint of the rebuild is gone: cancel the rebuild and request another")]
+    /// The checkpoint of the rebuild is missing.
+    #[error("the checkpoint of the rebuild is missing: cancel the rebuild and request another")]
     NoCheckpoint,
     /// The database failed.
     #[error(transparent)]
@@ -67,48 +68,48 @@ pub enum RebuildError {
 }
 
 impl RebuildError {
-    /// Whether it may be over when it is tried again.
+    /// Whether a retry may succeed.
     fn passes(&self) -> bool {
         matches!(self, Self::Store(error) if error.is_connection() || error.is_contention())
     }
 }
 
-/// How a rebuild ended, as far as this process is concerned.
+/// How work on a rebuild ended in this process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
-    /// The new generation is served, and the one before is gone.
+    /// The new generation is active, and the previous generation is deleted.
     Done,
-    /// It was called off, and nothing is left of it.
+    /// The rebuild was cancelled, and its rows are deleted.
     Cancelled,
-    /// This process was told to stop. The next one goes on where it stopped.
+    /// This process was asked to stop. The next process resumes the rebuild.
     Stopped,
-    /// Another process works at it.
+    /// Another process is running the rebuild.
     Taken,
 }
 
-/// What a rebuild has just done.
+/// Progress of a rebuild.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
-    /// The generation has all events up to this position, of so many in the log.
+    /// The new generation contains all events up to this position.
     Filled {
-        /// The last event in the generation.
+        /// Position of the last event in the generation.
         position: Position,
-        /// The last event of the log.
+        /// Position of the last event of the log.
         head: Position,
     },
-    /// The new generation is served.
+    /// The new generation is active.
     Switched {
-        /// The last event in it.
+        /// Position of the last event in the generation.
         position: Position,
     },
-    /// Rows of the generation that is no longer needed were deleted.
+    /// Rows of the obsolete generation were deleted.
     Cleaned {
-        /// How many, in all.
+        /// Number of rows deleted so far.
         rows: u64,
     },
 }
 
-/// Carries rebuilds out.
+/// Runs rebuilds.
 #[derive(Debug)]
 pub struct Rebuilder {
     log: EventLog,
@@ -117,17 +118,19 @@ pub struct Rebuilder {
 }
 
 impl Rebuilder {
-    /// `owner` names this process among all.
+    /// Creates a rebuilder. `owner` identifies this process among all processes.
     #[must_use]
     pub const fn new(log: EventLog, clock: Arc<dyn Clock>, owner: String) -> Self {
         Self { log, clock, owner }
     }
 
-    /// Works at a rebuild until it is over, or `stop`. A database that is away is waited for.
+    /// Runs a rebuild until it is finished or `stop` is cancelled. If the database is unavailable, waits and
+    /// retries.
     ///
     /// # Errors
     ///
-    /// [`RebuildError::Stopped`] at an event that cannot be projected; it is noted as the rebuild's failure.
+    /// [`RebuildError::Stopped`] if an event cannot be projected. The error is also recorded as the rebuild's
+    /// failure.
     pub async fn carry_out(
         &self,
         rebuild: &Rebuild,
@@ -137,7 +140,7 @@ impl Rebuilder {
         self.attempt(rebuild, stop, progress, Duration::ZERO).await
     }
 
-    /// As [`Rebuilder::carry_out`]; a failure is noted as one that is tried again after `retry`.
+    /// As [`Rebuilder::carry_out`], but records a failure as one that is retried after `retry`.
     async fn attempt(
         &self,
         rebuild: &Rebuild,
@@ -150,7 +153,7 @@ impl Rebuilder {
         let outcome = loop {
             match self.work(rebuild, &mut lease, stop, &mut progress).await {
                 Err(error) if error.passes() && !stop.is_cancelled() => {
-                    tracing::warn!(rebuild.name, %error, "a rebuild was interrupted; trying again");
+                    tracing::warn!(rebuild.name, %error, "a rebuild was interrupted; retrying");
                     tokio::select! {
                         () = stop.cancelled() => {}
                         () = tokio::time::sleep(pause) => {}
@@ -163,15 +166,15 @@ impl Rebuilder {
         if let Err(error) = &outcome
             && let Err(error) = self.note(rebuild, error, retry).await
         {
-            tracing::warn!(rebuild.name, %error, "a failure could not be noted");
+            tracing::warn!(rebuild.name, %error, "could not record a failure");
         }
         if let Err(error) = lease.release().await {
-            tracing::warn!(rebuild.name, %error, "a lease could not be released; it runs out by itself");
+            tracing::warn!(rebuild.name, %error, "could not release a lease; it will expire");
         }
         outcome
     }
 
-    /// Keeps why it failed where every process sees it.
+    /// Records a failure where every process can read it.
     async fn note(
         &self,
         rebuild: &Rebuild,
@@ -235,7 +238,7 @@ impl Rebuilder {
         }
     }
 
-    /// The rebuild as the database has it now.
+    /// Reads the current state of the rebuild from the database.
     async fn now(&self, rebuild: &Rebuild) -> Result<Rebuild, RebuildError> {
         let database = self.log.database();
         Rebuild::of(
@@ -249,11 +252,12 @@ impl Rebuilder {
     }
 }
 
-/// How far filling came.
+/// How filling ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Filled {
-    /// To what was the end of the log.
+    /// The end of the log was reached.
     ToTheEnd,
-    /// Not so far: it was told to stop, called off, or taken over.
+    /// Filling stopped before the end, because this process was asked to stop, the rebuild was cancelled, or
+    /// another process took over.
     Interrupted,
 }

@@ -1,4 +1,4 @@
-//! Writing to the read table: one generation of `patient_view`.
+//! Writing to a generation of the read table `patient_view`.
 
 use std::collections::BTreeSet;
 
@@ -14,7 +14,7 @@ const IDS: usize = 1000;
 const INSERT: &str = "INSERT INTO patient_view \
                       (generation, id, name_key, name, email, phone, document_url, sequence, registered_at) VALUES";
 
-/// Writes what `events` mean to `generation`.
+/// Applies `events` to the rows of `generation`.
 pub(crate) async fn write(
     transaction: &mut Transaction<'_>,
     generation: i64,
@@ -30,7 +30,7 @@ pub(crate) async fn write(
     Ok(())
 }
 
-/// Writes changes that were folded elsewhere.
+/// Writes changes that are already folded.
 pub(crate) async fn write_changes(
     transaction: &mut Transaction<'_>,
     generation: i64,
@@ -42,7 +42,7 @@ pub(crate) async fn write_changes(
     insert(transaction, generation, &changes.inserted).await
 }
 
-/// Which of `events` are to be passed over because an operator said so.
+/// Returns the positions among `events` that an operator has skipped.
 pub(crate) async fn skipped(
     session: &mut impl Session,
     events: &[RecordedEvent],
@@ -86,8 +86,7 @@ async fn insert(
     generation: i64,
     rows: &[PatientRow],
 ) -> Result<(), eventstore::Error> {
-    // A plain INSERT: a row that is there already would mean an event applied twice, and must not pass
-    // unseen.
+    // A plain INSERT fails on an existing row, which would mean that an event was applied twice.
     let rows = rows.iter().map(|row| {
         [
             generation.into(),

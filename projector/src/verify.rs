@@ -1,8 +1,8 @@
-//! Comparing the read table with a replay of the log.
+//! Comparison of the read table with a replay of the log.
 //!
-//! Both are read on one snapshot, so that both are of one moment although the projector goes on; the replay
-//! ends at the projection's checkpoint. Both are read in the order of the ids, a page at a time, so that
-//! memory does not grow with them.
+//! Both are read from one snapshot, so they show the same moment although the projector continues. The replay
+//! ends at the projection's checkpoint. Both are read in pages in order of id, so memory use does not grow
+//! with their size.
 
 use std::collections::{BTreeSet, VecDeque};
 
@@ -16,69 +16,70 @@ use crate::PATIENT_VIEW;
 use crate::changes::{PatientRow, changes};
 use crate::view::ProjectionError;
 
-/// Patients that are read at a time.
+/// Number of patients in a page.
 const PAGE: i64 = 1000;
-/// Differences that are named.
+/// Maximum number of differences that are listed.
 const NAMED: usize = 10;
 
-/// What a comparison found.
+/// Result of a comparison.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Verification {
-    /// Whether the table is what the log says.
+    /// Whether the table matches the log.
     pub same: bool,
-    /// The position at which they were compared.
+    /// Position at which the table and the log were compared.
     pub position: Position,
-    /// The generation that is served.
+    /// The active generation.
     pub generation: i64,
-    /// The table.
+    /// Rows of the table.
     pub table: Sum,
-    /// The replay of the log.
+    /// Rows of the replay.
     pub replay: Sum,
-    /// The events that both pass over because an operator said so: of their patients, neither is the whole
-    /// truth.
+    /// Events that an operator has skipped. The table and the replay both omit them, so both are incomplete for
+    /// the patients of these events.
     pub skipped: Vec<Position>,
-    /// How many patients differ.
+    /// Number of patients that differ.
     pub differing: u64,
-    /// The first of them.
+    /// The first differences.
     pub first: Vec<Difference>,
 }
 
-/// How many rows there are, and what they come to.
+/// Number and checksum of rows.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Sum {
-    /// How many.
+    /// Number of rows.
     pub rows: u64,
-    /// SHA-256 over all columns of all rows in the order of their ids.
+    /// SHA-256 over all columns of all rows, in order of id.
     pub checksum: Hash,
 }
 
-/// A patient whose row is not what the log says.
+/// A patient whose row does not match the log.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Difference {
     /// The patient's id.
     pub id: String,
-    /// What is wrong.
+    /// How the row differs.
     pub what: What,
 }
 
-/// What is wrong with a row.
+/// How a row differs from the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum What {
-    /// It should be there.
+    /// The row is missing from the table.
     Missing,
-    /// It should not be there.
+    /// The row is in the table, but should not be.
     Unexpected,
-    /// Its values are others.
+    /// The row has different values.
     Different,
 }
 
-/// Compares the table that is served with a replay, and tells `progress` how many patients were compared.
+/// Compares the active generation with a replay of the log. Calls `progress` with the number of patients
+/// compared so far.
 ///
 /// # Errors
 ///
-/// [`ProjectionError::Unreadable`] if the log cannot be replayed with this program,
-/// [`ProjectionError::Store`].
+/// [`ProjectionError::Unreadable`] if this program cannot read an event of the log,
+/// [`ProjectionError::NoGeneration`], [`ProjectionError::Store`].
 pub async fn verify(
     log: &EventLog,
     mut progress: impl FnMut(u64) + Send,
@@ -141,7 +142,7 @@ pub async fn verify(
     })
 }
 
-/// The generation that is served, and how far it is.
+/// Returns the active generation and its checkpoint.
 async fn served(snapshot: &mut Transaction<'_>) -> Result<(i64, Position), ProjectionError> {
     let row = snapshot
         .query(
@@ -157,11 +158,11 @@ async fn served(snapshot: &mut Transaction<'_>) -> Result<(i64, Position), Proje
     Ok((row.get(0)?, position))
 }
 
-/// The rows that there should be.
+/// The expected rows, replayed from the log.
 struct Replay {
     position: Position,
     skips: BTreeSet<Position>,
-    /// The id after which to go on; nothing at the end.
+    /// Id after which the next page starts, or `None` at the end.
     after: Option<String>,
     rows: VecDeque<PatientRow>,
 }
@@ -205,10 +206,10 @@ impl Replay {
     }
 }
 
-/// The rows that there are.
+/// The actual rows of the table.
 struct Table {
     generation: i64,
-    /// The id after which to go on; nothing at the end.
+    /// Id after which the next page starts, or `None` at the end.
     after: Option<String>,
     rows: VecDeque<PatientRow>,
 }
@@ -218,7 +219,7 @@ impl Table {
         if self.rows.is_empty()
             && let Some(after) = self.after.take()
         {
-            // Of a column with a binary collation sqlx reads bytes only.
+            // sqlx decodes a column with a binary collation only as bytes.
             let sql = format!(
                 "SELECT id, name, email, phone, document_url, sequence, registered_at, CAST(name_key AS CHAR) \
                  FROM patient_view{} WHERE generation = ? AND id > ? ORDER BY id LIMIT ?",
@@ -267,7 +268,7 @@ impl Adding {
             document_url,
         } = &row.details;
         for text in [&row.id, &row.name_key, name, email, phone, document_url] {
-            // With its length, so that no two rows come to the same bytes.
+            // The length prefix keeps different rows from hashing the same bytes.
             self.hash.update((text.len() as u64).to_be_bytes());
             self.hash.update(text.as_bytes());
         }

@@ -1,4 +1,4 @@
-//! The projection itself.
+//! Projection of events into the read table.
 
 use domain::StoredEventError;
 use eventstore::rebuild::lock_active_generation;
@@ -6,20 +6,20 @@ use eventstore::{Handler, Position, RecordedEvent, Transaction};
 
 use crate::{PATIENT_VIEW, rows};
 
-/// Why an event could not be projected.
+/// Reason why an event could not be projected.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ProjectionError {
-    /// The event at that position is not one that this program can read.
+    /// This program cannot read the event.
     #[error("position {position}: {source}")]
     Unreadable {
-        /// Where it is.
+        /// Position of the event.
         position: Position,
-        /// What is wrong with it.
+        /// Reason why the event cannot be read.
         source: StoredEventError,
     },
-    /// The row of `projections` is missing: the schema has not been migrated.
-    #[error("projections has no row for {PATIENT_VIEW}; run the migrations")]
+    /// The row of `projections` is missing, because the schema was not migrated.
+    #[error("the table projections has no row for {PATIENT_VIEW}; run `patients migrate`")]
     NoGeneration,
     /// The read table could not be written.
     #[error(transparent)]
@@ -27,7 +27,7 @@ pub enum ProjectionError {
 }
 
 impl ProjectionError {
-    /// Whether an event is at fault, rather than the database.
+    /// Whether an event rather than the database caused the error.
     #[must_use]
     pub fn is_of_events(&self) -> bool {
         match self {

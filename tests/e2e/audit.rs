@@ -185,7 +185,7 @@ async fn a_trusted_head_that_does_not_fit_is_not_called_a_rewritten_log() {
         (
             &other,
             "trusted_differs",
-            "position 17: the log has another hash and another root here",
+            "position 17: neither the hash nor the root of the log matches the trusted head here",
         ),
         (
             &beyond,
@@ -196,7 +196,7 @@ async fn a_trusted_head_that_does_not_fit_is_not_called_a_rewritten_log() {
         let (code, said, _) = log.audit(&["verify", "--trusted", trusted]);
         assert!(code == 1 && said.contains(expected), "{said}");
         assert!(
-            said.contains("either") && said.contains("is not of this log or is mistyped"),
+            said.contains("either") && said.contains("is from another log or is mistyped"),
             "{said}"
         );
         let (_, said, _) = log.audit(&["verify", "--trusted", trusted, "--json"]);
@@ -209,7 +209,7 @@ async fn a_trusted_head_that_does_not_fit_is_not_called_a_rewritten_log() {
     let (code, said, _) = log.audit(&["verify", "--trusted", &hash]);
     assert!(code == 1 && !said.contains("missing"), "{said}");
     assert!(
-        said.contains("log_head was moved back, or events were added without it"),
+        said.contains("log_head was moved back, or events were added without updating it"),
         "{said}"
     );
     for arguments in [&["head"][..], &["export"], &["prove", "7", "--output", "-"]] {
@@ -313,7 +313,7 @@ async fn a_proof_is_checked_without_the_database_and_against_what_was_kept() {
         let text = std::fs::read_to_string(&file).unwrap();
         std::fs::write(&file, text.replace("\"actor\": \"test\"", "\"actor\": \"toast\"")).unwrap();
         let (code, said) = offline(&["--trusted", &after]);
-        assert!(code == 1 && said.contains("do not give its hash"), "{said}");
+        assert!(code == 1 && said.contains("do not match its hash"), "{said}");
     })
     .await;
 }

@@ -147,7 +147,7 @@ async fn an_event_that_cannot_be_projected_is_told_everywhere_until_it_is_skippe
         };
         let (succeeded, said) = run(&mut skip(unreadable + 1));
         assert!(
-            !succeeded && said.contains(&format!("it has at position {unreadable}")),
+            !succeeded && said.contains(&format!("it stopped at position {unreadable}")),
             "{said}"
         );
         let (succeeded, said) = run(&mut skip(unreadable));

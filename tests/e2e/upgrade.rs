@@ -194,7 +194,7 @@ impl Upgrade {
         let reader = production.barrier("SELECT COUNT(*) FROM patient_view").await;
         let migrating = production.start("migrate");
         wait_until(SOON, "it says what it waits for", async || {
-            migrating.log().contains("waiting for transactions that are open")
+            migrating.log().contains("waiting for open transactions")
         })
         .await;
         production.more_in(&EVERYTHING).await;

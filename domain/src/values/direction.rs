@@ -1,19 +1,18 @@
-//! Directional formatting in a text (UAX #9): pairs of characters around a part of it that is written the
-//! other way.
+//! Directional formatting (UAX #9): pairs of characters that enclose text in another writing direction.
 
 use std::borrow::Cow;
 
 use super::text::{self, ControlCharacter};
 
-/// The trimmed text, in which all directional formatting is in pairs, and none is an override.
+/// Returns the trimmed text. All its directional formatting is paired, and it contains no override.
 ///
-/// A text of several parts, each in a pair of its own, begins and ends with halves of two pairs. Trimming
-/// drops these, so their other halves are dropped as well.
+/// Trimming can drop one half of a pair, for example if the text consists of several parts that are each
+/// enclosed in a pair. The other half is then dropped as well.
 ///
 /// # Errors
 ///
-/// [`ControlCharacter`] if a character of the text inside has no other half, since it would reach into the
-/// text that follows, or is an override, which can make a name read as another one.
+/// [`ControlCharacter`] if a directional character inside the text is unpaired or an override. An unpaired
+/// character would affect the text that follows. An override can make a name look like another name.
 pub(super) fn trimmed(input: &str) -> Result<Cow<'_, str>, ControlCharacter> {
     let text = text::trimmed(input);
     if !text.contains(text::is_directional) {
@@ -36,7 +35,7 @@ pub(super) fn trimmed(input: &str) -> Result<Cow<'_, str>, ControlCharacter> {
     Ok(Cow::Owned(kept))
 }
 
-/// Where each half of a pair is, and where its other half is.
+/// Returns the offset of each paired character, with the offset of its other half.
 fn other_halves(input: &str) -> Vec<(usize, usize)> {
     let (mut open, mut halves) = (Vec::new(), Vec::new());
     for (at, c) in input.char_indices() {
@@ -49,9 +48,9 @@ fn other_halves(input: &str) -> Vec<(usize, usize)> {
                 open.push((at, true));
                 None
             }
-            // The end of an embedding does not reach out of an isolate.
+            // The end of an embedding has no effect outside its isolate.
             '\u{202c}' => open.pop_if(|(_, isolate)| !*isolate),
-            // The end of an isolate ends the embeddings in it.
+            // The end of an isolate also ends the embeddings in it.
             '\u{2069}' => open
                 .iter()
                 .rposition(|(_, isolate)| *isolate)

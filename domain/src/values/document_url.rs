@@ -1,4 +1,4 @@
-//! Where the photo of a patient's document is.
+//! URL of the photo of a patient's document.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,52 +8,52 @@ use url::{Host, Url};
 use super::host;
 use super::text::{self, ControlCharacter};
 
-/// An absolute URL with a host, at most 4,096 characters (Unicode scalar values), as long as the presigned
-/// URLs of storage services.
+/// An absolute URL with a host, of at most 4,096 characters (Unicode scalar values), which suffices for the
+/// presigned URLs of storage services.
 ///
-/// It parses under the URL standard (WHATWG), read strictly: `https:example.com`, `https:///example.com` and
-/// backslashes, which browsers mend, are refused, because other programs see another host in them or none.
-/// Its host is an IP address or the name of a server. Spaces, quotes and angle brackets are refused because
-/// they end a URL in running text (RFC 3986 appendix C). A user name or password is refused because it would
-/// be shown to whoever may read the patient.
+/// The URL follows the URL standard (WHATWG), without its error correction. `https:example.com`,
+/// `https:///example.com` and backslashes, which browsers correct, are rejected, because other programs find
+/// a different host in them or no host. The host is an IP address or a server name. Spaces, quotes and angle
+/// brackets are rejected because they end a URL in running text (RFC 3986 appendix C). A user name or
+/// password is rejected because every reader of the patient could see it.
 ///
-/// White space and invisible characters around it are dropped; otherwise it is kept as written, its scheme in
-/// any case and its characters in any normalization form, since another spelling can be another document. It
-/// is never fetched.
+/// Surrounding white space and invisible characters are dropped. The rest is stored as written, without
+/// changing case or normalization form, because a different spelling can identify a different document. The
+/// URL is never fetched.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct DocumentUrl(String);
 
-/// Why a document's URL was refused.
+/// Reason why a document URL was rejected.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DocumentUrlError {
-    /// It has a control character.
+    /// The URL contains a control character.
     #[error(transparent)]
     ControlCharacter(#[from] ControlCharacter),
-    /// It is empty, or has only characters that show nothing.
+    /// The URL is empty or contains only invisible characters.
     #[error("must not be empty")]
     Empty,
-    /// It has more than [`DocumentUrl::MAX_CHARS`] characters.
+    /// The URL has more than [`DocumentUrl::MAX_CHARS`] characters.
     #[error("must be at most {} characters long", DocumentUrl::MAX_CHARS)]
     TooLong,
-    /// It does not start with one of these schemes and `://`.
+    /// The URL does not start with one of these schemes and `://`.
     #[error("must start with {0}")]
     Scheme(UrlSchemes),
-    /// It has a space, a quote, an angle bracket or a backslash.
-    #[error("must not contain spaces, quotes, < > or \\; write them percent-encoded, as %20 for a space")]
+    /// The URL contains a space, a quote, an angle bracket or a backslash.
+    #[error("must not contain spaces, quotes, < > or \\; percent-encode them, such as %20 for a space")]
     UnexpectedCharacter,
-    /// It has a user name or password before the host.
+    /// The URL contains a user name or password before the host.
     #[error("must not contain a user name or password")]
     Credentials,
-    /// It has no host, or one that cannot be the name of a server.
+    /// The URL has no host, or its host is not a valid server name.
     #[error("must have a host after the //, such as https://example.com/photo.jpg")]
     NoHost,
-    /// It is not a URL.
+    /// The input is not a URL.
     #[error("must be a valid URL such as https://example.com/photo.jpg")]
     Malformed(#[source] url::ParseError),
 }
 
 impl DocumentUrl {
-    /// The maximum number of characters (Unicode scalar values).
+    /// Maximum number of characters (Unicode scalar values).
     pub const MAX_CHARS: usize = 4_096;
 
     /// Parses an `http` or `https` URL.
@@ -114,28 +114,27 @@ fn check_authority(authority: &str) -> Result<(), DocumentUrlError> {
 
 value!(DocumentUrl);
 
-/// The schemes that the URL of a document may have, such as `http,https`, which is the default. Written and
-/// compared without regard to case.
+/// Allowed schemes of document URLs, such as `http,https`, which is the default. Case is ignored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UrlSchemes(Vec<String>);
 
-/// Why a list of schemes was refused.
+/// Reason why a list of schemes was rejected.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum UrlSchemesError {
-    /// It has no scheme.
-    #[error("expected schemes of URLs with commas between, such as http,https")]
+    /// The list is empty.
+    #[error("expected a comma-separated list of URL schemes, such as http,https")]
     Empty,
-    /// This is not the name of a scheme (RFC 3986 §3.1).
-    #[error("{0:?} is not a scheme of URLs, such as https")]
+    /// An entry is not a valid scheme name (RFC 3986 §3.1).
+    #[error("{0:?} is not a URL scheme such as https")]
     Malformed(String),
-    /// URLs of this scheme name no document on a server, and some run a program in the browser of whoever
-    /// opens them.
-    #[error("{0} URLs name no document on a server")]
+    /// URLs with this scheme do not refer to a document on a server. Some of them run a script in the browser
+    /// of the person who opens them.
+    #[error("{0} URLs do not refer to a document on a server")]
     Unsafe(String),
 }
 
-/// What names no document on a server: these hold a script, the data itself, or a place within one browser or
-/// machine.
+/// Schemes that do not refer to a document on a server. Their URLs contain a script or the data itself, or
+/// refer to a place within one browser or machine.
 const UNSAFE: [&str; 7] = [
     "javascript",
     "vbscript",
@@ -147,7 +146,7 @@ const UNSAFE: [&str; 7] = [
 ];
 
 impl UrlSchemes {
-    /// What follows one of the schemes and `://`.
+    /// Returns the rest of `url` after an allowed scheme and `://`.
     fn after<'u>(&self, url: &'u str) -> Option<&'u str> {
         let (scheme, rest) = url.split_once("://")?;
         let known = self.0.iter().any(|known| known.eq_ignore_ascii_case(scheme));
@@ -191,7 +190,7 @@ impl FromStr for UrlSchemes {
     }
 }
 
-/// As a sentence names them: `http:// or https://`.
+/// Lists the schemes as in a sentence: `http:// or https://`.
 impl fmt::Display for UrlSchemes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, scheme) in self.0.iter().enumerate() {

@@ -1,4 +1,4 @@
-//! A patient's email address, and when two of them count as the same.
+//! A patient's email address, and when two addresses count as equal.
 
 use std::borrow::Cow;
 
@@ -8,34 +8,35 @@ use url::Host;
 use super::host;
 use super::text::{self, ControlCharacter};
 
-/// An email address that a confirmation can be sent to, at most 254 bytes (RFC 5321 §4.5.3.1.3, less the
-/// brackets), as it is written and as it is sent.
+/// An email address that can receive a confirmation, of at most 254 bytes (RFC 5321 §4.5.3.1.3, without the
+/// angle brackets). The limit applies to the address as written and as sent.
 ///
-/// The syntax is that of RFC 5321 and RFC 6531 (international addresses), less what no patient has and much
-/// of the world's mail refuses:
+/// The syntax is RFC 5321 and RFC 6531 (international addresses), without forms that patients do not use and
+/// many mail servers reject:
 ///
-/// - no display name: `Ana <ana@example.com>` is a header, not an address;
-/// - no quoted local part: `"ana"@example.com` and `ana@example.com` are one mailbox, and would be two
-///   patients;
-/// - no white space, and of the invisible characters only those that are spelling (joiners, variation
-///   selectors);
-/// - a domain name with a dot that IDNA (UTS #46) turns into a host name: neither `ana@localhost` nor
-///   `ana@[192.0.2.1]` nor `ana@192.0.2.1` can be reached from everywhere.
+/// - No display name: `Ana <ana@example.com>` is a header value, not an address.
+/// - No quoted local part: `"ana"@example.com` and `ana@example.com` are the same mailbox, but would be two
+///   patients.
+/// - No white space, and no invisible characters except those that are part of the spelling (joiners,
+///   variation selectors).
+/// - A domain name with a dot that IDNA (UTS #46) converts to a host name. `ana@localhost`, `ana@[192.0.2.1]`
+///   and `ana@192.0.2.1` are rejected because they cannot be reached from everywhere.
 ///
-/// White space and invisible characters around it are dropped; it is kept in Normalization Form C.
+/// Surrounding white space and invisible characters are dropped. The address is stored in Normalization Form
+/// C.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Email(String);
 
-/// Why an email address was refused.
+/// Reason why an email address was rejected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum EmailError {
-    /// It has a control character.
+    /// The address contains a control character.
     #[error(transparent)]
     ControlCharacter(#[from] ControlCharacter),
-    /// It is empty, or has only characters that show nothing.
+    /// The address is empty or contains only invisible characters.
     #[error("must not be empty")]
     Empty,
-    /// It has more than [`Email::MAX_BYTES`] bytes, with its domain as written or in ASCII.
+    /// The address has more than [`Email::MAX_BYTES`] bytes, with its domain as written or in ASCII.
     #[error("must be at most {} bytes long", Email::MAX_BYTES)]
     TooLong,
     /// The part before the `@` has more than [`Email::MAX_LOCAL_PART_BYTES`] bytes.
@@ -53,15 +54,15 @@ pub enum EmailError {
     /// The part after the `@` cannot be a domain name.
     #[error("must have a valid domain name after the @, such as example.com")]
     InvalidDomain,
-    /// It is not an email address.
+    /// The input is not an email address.
     #[error("must be a plain email address such as name@example.com")]
     Malformed,
 }
 
 impl Email {
-    /// The maximum number of bytes (in UTF-8).
+    /// Maximum number of bytes (in UTF-8).
     pub const MAX_BYTES: usize = 254;
-    /// The maximum number of bytes (in UTF-8) before the `@` (RFC 5321 §4.5.3.1.1).
+    /// Maximum number of bytes (in UTF-8) before the `@` (RFC 5321 §4.5.3.1.1).
     pub const MAX_LOCAL_PART_BYTES: usize = 64;
 
     /// Parses an email address.
@@ -90,19 +91,20 @@ impl Email {
         Ok(Self(email.to_owned()))
     }
 
-    /// The key under which this address counts as the same as another: see [`email_claim_key`].
+    /// Returns the key that is the same for equal addresses: see [`email_claim_key`].
     #[must_use]
     pub fn claim_key(&self) -> String {
         email_claim_key(&self.0)
     }
 }
 
-/// The key under which two email addresses count as the same: what is before the `@` in Unicode lower case
-/// and Normalization Form C, and the domain as mail is delivered to it, in ASCII (RFC 5891) and lower case.
-/// So `Ana@clínica.example` and `ana@xn--clnica-4va.example` have one key.
+/// Returns the key that is the same for equal email addresses. It consists of the local part in Unicode lower
+/// case and Normalization Form C, and of the domain in ASCII (RFC 5891) and lower case, as used for mail
+/// delivery. For example, `Ana@clínica.example` and `ana@xn--clnica-4va.example` have the same key.
 ///
-/// For events, which carry the address as a plain string; one that is no address is its own key, in lower
-/// case. RFC 5321 §2.4 lets a server tell `Ana@` from `ana@`; hardly any does, and people type both.
+/// Accepts any string, because events contain addresses as plain strings. The key of an invalid address is
+/// the address in lower case. RFC 5321 §2.4 allows servers to distinguish `Ana@` from `ana@`, but hardly any
+/// do, and people type both.
 #[must_use]
 pub fn email_claim_key(email: &str) -> String {
     let key = uncomposed_claim_key(email);
@@ -112,10 +114,8 @@ pub fn email_claim_key(email: &str) -> String {
     }
 }
 
-/// The key under which a program that did not normalize addresses has the claim of a patient who was
-/// registered with this address in decomposed form (NFD); `None` if it is the key of today.
-///
-/// Of that claim, the log has the address as it was sent, so that its release needs no key.
+/// Returns the claim key of an older program that did not normalize addresses, for a patient registered with
+/// this address in decomposed form (NFD). Returns `None` if that key equals the current one.
 #[must_use]
 pub fn older_email_claim_key(email: &str) -> Option<String> {
     if email.is_ascii() {
@@ -135,13 +135,13 @@ fn uncomposed_claim_key(email: &str) -> String {
     }
 }
 
-/// By the character: `str::to_lowercase` writes a capital sigma by its place in the word, so that an address
-/// in capitals and the same one in small letters would have different keys.
+/// Converts each character separately. `str::to_lowercase` converts a capital sigma according to its position
+/// in the word, so an address would have different keys in upper and in lower case.
 fn lower_case(text: &str) -> String {
     text.chars().flat_map(char::to_lowercase).collect()
 }
 
-/// `Dot-string` of RFC 5321 §4.1.2, whose atoms RFC 6531 §3.3 extends by every character beyond ASCII.
+/// Checks a `Dot-string` of RFC 5321 §4.1.2, with the non-ASCII characters that RFC 6531 §3.3 allows.
 fn check_local_part(local_part: &str) -> Result<(), EmailError> {
     if local_part.len() > 1 && local_part.starts_with('"') && local_part.ends_with('"') {
         return Err(EmailError::Quoted);
@@ -166,12 +166,13 @@ fn is_atom_character(c: char) -> bool {
     }
 }
 
-/// The domain as mail is delivered to it.
+/// Returns the domain as used for mail delivery.
 fn mail_domain(domain: &str) -> Result<String, EmailError> {
     if domain.starts_with('[') && domain.ends_with(']') {
         return Err(EmailError::IpAddress);
     }
-    // Beyond ASCII, IDNA decides what is a letter; it drops what is invisible, and undoes percent-encoding.
+    // For non-ASCII characters, IDNA decides which are letters. It would drop invisible characters and decode
+    // percent-encoding, so both are rejected first.
     if domain.contains(|c: char| match c {
         '-' | '.' => false,
         c if c.is_ascii() => !c.is_ascii_alphanumeric(),

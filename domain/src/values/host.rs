@@ -1,8 +1,8 @@
-//! Names of hosts, as IDNA makes them (`url::Host`), which lets pass what no name server takes.
+//! Checks of host names as converted by IDNA (`url::Host`), which accepts names that no name server accepts.
 
-/// Whether an ASCII name is one of RFC 1123 §2.1: labels of letters, digits and inner hyphens, 63 bytes each
-/// and 253 in all. Of some characters that are letters to Unicode, IDNA makes several that are not, such as
-/// `(4)` of U+2477.
+/// Whether an ASCII name is valid under RFC 1123 §2.1: labels of letters, digits and inner hyphens, with at
+/// most 63 bytes each and 253 bytes in total. IDNA converts some Unicode letters to several characters that
+/// are not letters, for example U+2477 to `(4)`.
 pub(super) fn is_strict(ascii: &str) -> bool {
     is_lenient(ascii)
         && ascii.split('.').all(|label| {
@@ -10,8 +10,8 @@ pub(super) fn is_strict(ascii: &str) -> bool {
         })
 }
 
-/// Whether an ASCII name can be that of a server: as [`is_strict`], and besides with underscores and outer
-/// hyphens, which storage services and local networks use, and with the dot of the root at its end.
+/// Whether an ASCII name can be a server name. In addition to [`is_strict`], this allows underscores and
+/// outer hyphens, which storage services and local networks use, and a trailing dot.
 pub(super) fn is_lenient(ascii: &str) -> bool {
     let name = ascii.strip_suffix('.').unwrap_or(ascii);
     name.len() <= 253

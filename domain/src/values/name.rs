@@ -8,39 +8,40 @@ use super::text::{self, ControlCharacter};
 /// A patient's name: 1 to 200 characters as people count them, at least one of them a letter or a digit in
 /// any script.
 ///
-/// White space and invisible characters around it are dropped; it is kept in Normalization Form C. Joiners
-/// and directional marks inside are part of the spelling and stay, and so do directional embeddings and
-/// isolates that are closed again. Overrides and unclosed ones are refused: they can make the name, or the
-/// text after it, read as another one.
+/// Surrounding white space and invisible characters are dropped. The name is stored in Normalization Form C.
+/// Joiners and directional marks inside the name are part of the spelling and are kept, as are paired
+/// directional embeddings and isolates. Overrides and unpaired directional characters are rejected, because
+/// they can make the name or the text after it look like another text.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Name(String);
 
-/// Why a name was refused.
+/// Reason why a name was rejected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
-    /// It has a control character.
+    /// The name contains a control character.
     #[error(transparent)]
     ControlCharacter(#[from] ControlCharacter),
-    /// It is empty, or has only characters that show nothing.
+    /// The name is empty or contains only invisible characters.
     #[error("must not be empty")]
     Empty,
-    /// It has more than [`Name::MAX_CHARS`] characters, or more than [`Name::MAX_CODE_POINTS`] code points.
+    /// The name has more than [`Name::MAX_CHARS`] characters, or more than [`Name::MAX_CODE_POINTS`] code
+    /// points.
     #[error(
         "must be at most {} characters long, with at most {} code points",
         Name::MAX_CHARS,
         Name::MAX_CODE_POINTS
     )]
     TooLong,
-    /// It has neither a letter nor a digit.
+    /// The name contains neither a letter nor a digit.
     #[error("must contain at least one letter or digit")]
     NoLetter,
 }
 
 impl Name {
-    /// The maximum number of characters as people count them (extended grapheme clusters, UAX #29).
+    /// Maximum number of characters as people count them (extended grapheme clusters, UAX #29).
     pub const MAX_CHARS: usize = 200;
-    /// The maximum number of code points (Unicode scalar values). A character as people count them can have
-    /// any number of marks; four code points for each are enough for every script.
+    /// Maximum number of code points (Unicode scalar values). A character as people count it can have any
+    /// number of marks. An average of four code points per character suffices for every script.
     pub const MAX_CODE_POINTS: usize = 800;
 
     /// Parses a name.
@@ -51,7 +52,7 @@ impl Name {
     pub fn parse(input: &str) -> Result<Self, NameError> {
         let input = text::composed(input);
         let name = direction::trimmed(&input)?;
-        // Once more: directional formatting may have kept a letter from its accent.
+        // Compose again: a directional character may have separated a letter from its accent.
         let name = text::composed(&name);
         text::check_controls(&name)?;
         if name.is_empty() {
@@ -68,7 +69,7 @@ impl Name {
 }
 
 fn is_too_long(name: &str) -> bool {
-    // No text has more characters than bytes.
+    // A text never has more characters than bytes.
     name.len() > Name::MAX_CHARS
         && (name.chars().nth(Name::MAX_CODE_POINTS).is_some()
             || name.graphemes(true).nth(Name::MAX_CHARS).is_some())

@@ -1,32 +1,32 @@
-//! The form in which names are searched: without case and accents.
+//! Search keys of names, which ignore case and accents.
 
 use icu_normalizer::DecomposingNormalizerBorrowed;
 
 use super::direction;
 use super::text::{self, ControlCharacter};
 
-/// The most characters in the key of a name; what comes after them is not searched.
+/// Maximum number of characters in the key of a name. Search ignores the characters after them.
 const MAX_KEY_CHARS: usize = 64;
 
-/// The key by which a name is found and put in order: its first 64 characters in compatibility decomposition
-/// (NFKD), without case, and without the accents of Latin, Greek and Cyrillic (U+0300 to U+036F). So `Ñandú`,
-/// `ñandu` and `NANDU` have one key. Marks of other scripts stay, since there they are letters rather than
-/// accents.
+/// Returns the key by which names are searched and sorted. It is the first 64 characters of the name in
+/// compatibility decomposition (NFKD), without case, and without the accents of Latin, Greek and Cyrillic
+/// (U+0300 to U+036F). For example, `Ñandú`, `ñandu` and `NANDU` have the same key. Marks of other scripts
+/// are kept, because there they are letters rather than accents.
 ///
-/// A pure function of the name, and the same whatever the database: a read table that is made anew has the
-/// same keys. It never ends with a space and is never empty, whatever the name is: the read table has empty
-/// keys only in rows of a program that knew none.
+/// The key depends only on the name, not on the database, so a rebuilt read table has the same keys. It never
+/// ends with a space and is never empty. In the read table, an empty key means that a program without search
+/// keys wrote the row.
 #[must_use]
 pub fn name_key(name: &str) -> String {
     key(name).unwrap_or_else(|| UNSEARCHABLE.to_owned())
 }
 
-/// The key of a name that has nothing but spaces, as only a log of other rules can have. No search leads to
-/// it, since it stands for malformed text, which queries cannot have.
+/// Key of a name that consists only of spaces, which only a log written under other rules can contain. No
+/// search finds it, because U+FFFD replaces malformed text and queries cannot contain malformed text.
 const UNSEARCHABLE: &str = "\u{fffd}";
 
-/// What there is to search for in a text: its first characters; those after the spaces if so many spaces come
-/// first; its accents if there is nothing else.
+/// Returns the first searchable characters of a text. Leading spaces are skipped if they would fill the whole
+/// key. Accents are used only if there are no other characters.
 fn key(text: &str) -> Option<String> {
     let kept = || folded(text).filter(|c| !is_accent(*c));
     let first = |characters: &mut dyn Iterator<Item = char>| {
@@ -39,7 +39,8 @@ fn key(text: &str) -> Option<String> {
         .or_else(|| first(&mut folded(text).skip_while(|c| *c == ' ')))
 }
 
-/// Upper case first: it brings together what has two small letters, such as both sigmas, and `ß` and `ss`.
+/// Convert to upper case first, which unifies characters with two lower-case forms, such as both sigmas, and
+/// `ß` and `ss`.
 fn folded(name: &str) -> impl Iterator<Item = char> + '_ {
     DecomposingNormalizerBorrowed::new_nfkd()
         .normalize_iter(name.chars())
@@ -51,27 +52,27 @@ const fn is_accent(c: char) -> bool {
     matches!(c, '\u{300}'..='\u{36f}')
 }
 
-/// The beginning of a name, to search for: 1 to 64 characters of its key.
+/// Beginning of a name to search for: 1 to 64 characters of its key.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct NamePrefix(String);
 
-/// Why nobody can be searched for by that.
+/// Reason why a name prefix was rejected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NamePrefixError {
-    /// It has a control character.
+    /// The prefix contains a control character.
     #[error(transparent)]
     ControlCharacter(#[from] ControlCharacter),
-    /// It is empty, or spaces only.
+    /// The prefix is empty or contains only spaces.
     #[error("must not be empty")]
     Empty,
-    /// It has more characters than are searched.
+    /// The prefix has more characters than search keys.
     #[error("must be at most {MAX_KEY_CHARS} characters long")]
     TooLong,
 }
 
 impl NamePrefix {
-    /// Parses the beginning of a name. White space and invisible characters around it are dropped, as those
-    /// around a name are.
+    /// Parses the beginning of a name. Surrounding white space and invisible characters are dropped, as for
+    /// names.
     ///
     /// # Errors
     ///
@@ -86,13 +87,13 @@ impl NamePrefix {
         key(&prefix).map(Self).ok_or(NamePrefixError::Empty)
     }
 
-    /// Whether a name begins with it.
+    /// Whether a name begins with this prefix.
     #[must_use]
     pub fn begins(&self, name: &str) -> bool {
         name_key(name).starts_with(&self.0)
     }
 
-    /// What comes just after the keys that begin with it, in the order of their characters.
+    /// Returns an exclusive upper bound of the keys that begin with this prefix, in code point order.
     #[must_use]
     pub fn end(&self) -> String {
         let mut end = self.0.clone();
@@ -102,7 +103,7 @@ impl NamePrefix {
                 return end;
             }
         }
-        // Nothing is after the last character; a key of that alone is shorter.
+        // The prefix consists only of the last code point, so a longer run of it is greater than any key.
         char::MAX.to_string().repeat(MAX_KEY_CHARS + 1)
     }
 }

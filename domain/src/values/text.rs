@@ -1,5 +1,4 @@
-//! What every value has in common: the text without what is around it, in one spelling, and without control
-//! characters.
+//! Text functions shared by all values: trimming, normalization, and detection of control characters.
 
 use std::borrow::Cow;
 
@@ -7,20 +6,20 @@ use icu_normalizer::ComposingNormalizerBorrowed;
 use icu_properties::props::{DefaultIgnorableCodePoint, GeneralCategory};
 use icu_properties::{CodePointMapData, CodePointSetData};
 
-/// A control character or a line break inside the text, or directional formatting (UAX #9) that makes a text
-/// read as another one.
+/// The text contains a control character, a line break, or directional formatting (UAX #9) that can make it
+/// look like another text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("must not contain line breaks, tabs, other control characters or directional overrides")]
 pub struct ControlCharacter;
 
-/// Zero-width non-joiner and joiner: spelling in Persian, Indic scripts and emoji.
+/// Zero-width non-joiner and joiner, which are part of the spelling in Persian, Indic scripts and emoji.
 const JOINERS: [char; 2] = ['\u{200c}', '\u{200d}'];
 
-/// The text without the white space and the invisible characters around it.
+/// Returns the text without surrounding white space and invisible characters.
 ///
-/// Both are of every kind: Unicode's `White_Space` (spaces, tabs, line breaks), format characters (`Cf`: byte
-/// order marks, directional formatting, soft hyphens), what is `Default_Ignorable` (Hangul fillers), and the
-/// blank Braille cell. A variation selector belongs to the ideograph, letter or emoji before it and stays.
+/// These are Unicode's `White_Space` (spaces, tabs, line breaks), format characters (`Cf`: byte order marks,
+/// directional formatting, soft hyphens), `Default_Ignorable` characters (Hangul fillers), and the blank
+/// Braille cell. A variation selector belongs to the ideograph, letter or emoji before it and is kept.
 pub(super) fn trimmed(input: &str) -> &str {
     let start = input.trim_start_matches(is_blank);
     let end = start.trim_end_matches(is_blank);
@@ -34,7 +33,7 @@ pub(super) fn trimmed(input: &str) -> &str {
     }
 }
 
-/// The text in Normalization Form C: canonically equivalent texts become the same one.
+/// Returns the text in Normalization Form C, so that canonically equivalent texts are equal.
 pub(super) fn composed(text: &str) -> Cow<'_, str> {
     if text.is_ascii() {
         Cow::Borrowed(text)
@@ -43,27 +42,26 @@ pub(super) fn composed(text: &str) -> Cow<'_, str> {
     }
 }
 
-/// Refuses control characters and line breaks.
+/// Rejects control characters and line breaks.
 pub(super) fn check_controls(text: &str) -> Result<(), ControlCharacter> {
-    // Line and paragraph separator are line breaks to JavaScript and to many programs that show text.
+    // JavaScript and many programs that display text treat line and paragraph separators as line breaks.
     if text.contains(|c: char| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}')) {
         return Err(ControlCharacter);
     }
     Ok(())
 }
 
-/// Whether it changes the direction of a part of the text: an embedding, override or isolate, or the end of
-/// one.
+/// Whether the character changes the direction of text: an embedding, override or isolate, or its end.
 pub(super) const fn is_directional(c: char) -> bool {
     matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// Whether it shows nothing and is not part of the spelling either.
+/// Whether the character is invisible and not part of the spelling.
 pub(super) fn is_invisible(c: char) -> bool {
     is_ignorable(c) && !JOINERS.contains(&c) && !is_variation_selector(c)
 }
 
-/// Whether it is a letter or a digit, in any script, that shows something.
+/// Whether the character is a visible letter or digit, in any script.
 pub(super) fn is_visible_alphanumeric(c: char) -> bool {
     if c.is_ascii() {
         return c.is_ascii_alphanumeric();
@@ -75,7 +73,7 @@ pub(super) fn is_visible_alphanumeric(c: char) -> bool {
     c.is_alphanumeric() && !mark && !is_ignorable(c)
 }
 
-/// Whether it is a digit, in any script.
+/// Whether the character is a digit, in any script.
 pub(super) fn is_digit(c: char) -> bool {
     c.is_ascii_digit() || (!c.is_ascii() && category(c) == GeneralCategory::DecimalNumber)
 }

@@ -1,37 +1,38 @@
-//! The log read in pages: all of it or some of its events, each page bounded work whatever the log's length.
+//! Reading the log in pages, optionally filtered. The work for one page is bounded, regardless of the log's
+//! length.
 
 use super::{COLUMNS, EventLog, recorded};
 use crate::database::{Row, Session};
 use crate::error::{Error, Result};
 use crate::event::{Position, RecordedEvent};
 
-/// How many positions a page that looks for a type passes over at most: no index has the type, since every
-/// append would pay for it.
+/// Maximum number of positions that a page filtered by type searches. Event types have no index, because an
+/// index would slow down every append.
 pub const WINDOW: u64 = 10_000;
 
-/// Which events of the log.
+/// Filter for events of the log.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct EventFilter {
-    /// Only those of this type.
+    /// Event type.
     pub event_type: Option<String>,
-    /// Only those of this aggregate: its type and its id. The log's own index finds them.
+    /// Aggregate type and aggregate id. An index of the log covers both.
     pub aggregate: Option<(String, String)>,
 }
 
-/// Some events of the log.
+/// A page of events.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EventPage {
-    /// The events, in the order of their positions.
+    /// The events, in order of position.
     pub events: Vec<RecordedEvent>,
-    /// Where the next page begins: all that was asked for up to here has been given.
+    /// Position after which the next page begins. All matching events up to this position have been returned.
     pub reaches: Position,
 }
 
 impl EventLog {
-    /// A page of the events that `filter` takes: at most `limit` of those after `after` and up to `end`,
-    /// which must not be beyond the head. There are more as long as [`EventPage::reaches`] is before `end`; a
-    /// page may have fewer than `limit` even so, or none, if it looks for a type and has passed over
-    /// [`WINDOW`] positions.
+    /// Returns a page of at most `limit` events that match `filter`, after `after` and up to `end`. `end`
+    /// must not be beyond the head. More pages follow while [`EventPage::reaches`] is before `end`. A page
+    /// filtered by type alone can have fewer than `limit` events, or even no event, because its search stops
+    /// after [`WINDOW`] positions.
     ///
     /// # Errors
     ///
@@ -61,7 +62,7 @@ impl EventLog {
                 if (events.len() as u64) < limit {
                     return Err(Error::Damaged {
                         position: reaches.next(),
-                        what: "it is missing",
+                        what: "the event is missing",
                     });
                 }
                 Ok(EventPage { events, reaches })
@@ -84,7 +85,8 @@ impl EventLog {
                 event_type,
                 aggregate: Some((aggregate_type, aggregate_id)),
             } => {
-                // Within an aggregate the order of sequences is that of positions, and it is the index's own.
+                // Within an aggregate, sequences and positions have the same order, and the index is ordered
+                // by sequence.
                 let of_type = event_type.as_ref().map_or("", |_| "AND event_type = ? ");
                 let sql = format!(
                     "SELECT {COLUMNS} FROM events WHERE aggregate_id = ? AND aggregate_type = ? AND position > ? \
@@ -99,13 +101,13 @@ impl EventLog {
         }
     }
 
-    /// The history of one aggregate: at most `limit` of its events after the sequence `after`, in order.
-    /// Fewer than `limit` are all that there are.
+    /// Returns at most `limit` events of one aggregate after the sequence `after`, in order. Fewer than
+    /// `limit` events mean that the end of the history was reached.
     ///
     /// # Errors
     ///
-    /// [`Error::Database`], [`Error::Timeout`]; [`Error::Damaged`] if an event cannot be read, or is missing
-    /// between two.
+    /// [`Error::Database`], [`Error::Timeout`]; [`Error::Damaged`] if an event cannot be read or a sequence
+    /// is missing.
     pub async fn history(
         &self,
         aggregate_type: &str,
@@ -131,13 +133,13 @@ impl EventLog {
             None => Ok(events),
             Some((_, event)) => Err(Error::Damaged {
                 position: event.position,
-                what: "the event of its aggregate before it is missing",
+                what: "the previous event of its aggregate is missing",
             }),
         }
     }
 }
 
-/// The events of `rows`; if there are fewer than `limit`, they are all up to `to`.
+/// Returns the page of `rows`. Fewer than `limit` rows cover all positions up to `to`.
 fn page(rows: &[Row], limit: u32, to: Position) -> Result<EventPage> {
     let events = rows.iter().map(recorded).collect::<Result<Vec<_>>>()?;
     let reaches = match events.last() {

@@ -1,10 +1,10 @@
-//! What somebody computes who has a proof and not the log.
+//! Verification of proofs without the log.
 
 use super::node;
 use crate::event::Hash;
 
-/// Whether `path` proves that the tree of `size` leaves with `root` has `leaf` at `index`: RFC 9162, section
-/// 2.1.3.2.
+/// Whether `path` proves that `leaf` is at `index` in the tree with `size` leaves and root `root`: RFC 9162,
+/// section 2.1.3.2.
 #[must_use]
 pub fn includes(root: &Hash, size: u64, index: u64, leaf: &Hash, path: &[Hash]) -> bool {
     if index >= size {
@@ -18,7 +18,7 @@ pub fn includes(root: &Hash, size: u64, index: u64, leaf: &Hash, path: &[Hash]) 
         }
         if index & 1 == 1 || index == last {
             hash = node(sibling, &hash);
-            // Where the right edge has no sibling, its subtree stands for itself some levels up.
+            // On the right edge, a subtree without a sibling moves up unchanged.
             let up = if index & 1 == 1 { 0 } else { index.trailing_zeros() };
             index >>= up;
             last >>= up;
@@ -31,9 +31,9 @@ pub fn includes(root: &Hash, size: u64, index: u64, leaf: &Hash, path: &[Hash]) 
     last == 0 && hash == *root
 }
 
-/// Whether `path` proves that the tree of `new_size` leaves with `new_root` goes on from the tree of
-/// `old_size` leaves with `old_root`: RFC 9162, section 2.1.4.2. Every tree goes on from itself, with an
-/// empty path. From the empty tree every tree goes on, so that nothing would be proved: it is refused.
+/// Whether `path` proves that the tree with `new_size` leaves and root `new_root` extends the tree with
+/// `old_size` leaves and root `old_root`: RFC 9162, section 2.1.4.2. For two equal trees, the path must be
+/// empty. An empty old tree is rejected, because every tree extends it and the proof would prove nothing.
 #[must_use]
 pub fn is_consistent(old_root: &Hash, old_size: u64, new_root: &Hash, new_size: u64, path: &[Hash]) -> bool {
     if old_size == 0 || old_size > new_size {
@@ -42,7 +42,7 @@ pub fn is_consistent(old_root: &Hash, old_size: u64, new_root: &Hash, new_size: 
     if old_size == new_size {
         return path.is_empty() && old_root == new_root;
     }
-    // An old tree that is full is itself the first subtree, and is not repeated in the path.
+    // The path omits the first subtree if it is the whole old tree.
     let (first, path) = if old_size.is_power_of_two() {
         (*old_root, path)
     } else {

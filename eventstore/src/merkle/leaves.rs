@@ -1,4 +1,4 @@
-//! The leaves, as the log has them.
+//! Reading the leaves from the log.
 
 use super::{Frontier, leaf};
 use crate::error::{Error, Result};
@@ -6,9 +6,9 @@ use crate::event::{Hash, Position};
 use crate::log::EventLog;
 use crate::scan::{Columns, link, scan};
 
-/// Takes the links from the first up to `end` in order, each with the index of its leaf, and `progress` now
-/// and then. They are taken as they are stored: what was altered behind them is for
-/// [`verify`](crate::verify()) to find.
+/// Calls `each` with every link from the first up to `end`, in order, and with the index of its leaf. Calls
+/// `progress` with the position reached after each block. The links are read as stored: only
+/// [`verify`](crate::verify()) detects altered events.
 pub(crate) async fn for_each_link(
     log: &EventLog,
     end: Position,
@@ -19,7 +19,7 @@ pub(crate) async fn for_each_link(
     let mut position = Position::BEGINNING;
     let missing = |position| Error::Damaged {
         position,
-        what: "it is missing",
+        what: "the event is missing",
     };
     while let Some(block) = blocks.recv().await {
         for row in &block? {
@@ -41,11 +41,11 @@ pub(crate) async fn for_each_link(
     Ok(())
 }
 
-/// The root of the tree over all events up to `end`. Reads every hash up to there.
+/// Returns the root of the tree over all events up to `end`. Reads every hash up to `end`.
 ///
 /// # Errors
 ///
-/// [`Error::Database`]; [`Error::Damaged`] if an event up to there is missing.
+/// [`Error::Database`]; [`Error::Damaged`] if an event up to `end` is missing.
 pub async fn root(log: &EventLog, end: Position, progress: impl FnMut(Position)) -> Result<Hash> {
     let mut tree = Frontier::default();
     for_each_link(log, end, |_, link| tree.push(leaf(&link)), progress).await?;

@@ -2,8 +2,9 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// The leaves of Certificate Transparency's own tests (`merkletree/merkle_tree_test.cc` of
-/// google/certificate-transparency), and the roots of the trees of the first one, two, … of them.
+/// Leaves from Certificate Transparency's own tests (`merkletree/merkle_tree_test.cc` of
+/// google/certificate-transparency), followed by the roots of the trees over the first one, two, … of these
+/// leaves.
 const LEAVES: [&str; 8] = [
     "",
     "00",
@@ -55,7 +56,7 @@ fn gather(mut path: Path, leaves: &[Hash]) -> Vec<Hash> {
     path.hashes()
 }
 
-/// RFC 9162's definition of the root, as it stands in section 2.1.1.
+/// The definition of the root in RFC 9162, section 2.1.1.
 fn defined(leaves: &[Hash]) -> Hash {
     match leaves {
         [] => Hash(Sha256::digest([]).into()),

@@ -1,4 +1,4 @@
-//! Making a proof, in one pass over the links.
+//! Creation of a proof in one pass over the links.
 
 use super::{Consistency, Format, Inclusion, Proof, ProofError, Tree};
 use crate::error::Error;
@@ -7,45 +7,44 @@ use crate::log::EventLog;
 use crate::merkle::{Frontier, Path, for_each_link, leaf};
 use crate::verify::{self, Misfit};
 
-/// What is to be proved.
+/// Contents of a requested proof.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Request {
-    /// The last position of the log that is spoken of; the head if it is not said.
+    /// Last position of the log to which the proof applies. Defaults to the head.
     pub tree: Option<Position>,
-    /// The event that it holds.
+    /// Position of the event whose inclusion is proved.
     pub event: Option<Position>,
-    /// The last position of the earlier log that it goes on from.
+    /// Last position of the earlier log that the log extends.
     pub from: Option<Position>,
 }
 
-/// Why there is no such proof.
+/// Reason why a proof cannot be made.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ProveError {
     /// The log could not be read, or is damaged.
     #[error(transparent)]
     Log(#[from] Error),
-    /// `log_head` does not fit the log.
-    #[error("the log does not fit at {0}")]
+    /// `log_head` is inconsistent with the log.
+    #[error("the log is inconsistent at {0}")]
     Misfit(#[from] Misfit),
-    /// The log that is spoken of does not reach that far.
+    /// A requested position is beyond the end of the log.
     #[error("there is no position {position}: the log ends at {end}")]
     Beyond {
-        /// The position that was asked for.
+        /// The requested position.
         position: Position,
-        /// The last one.
+        /// Last position of the log.
         end: Position,
     },
-    /// Positions count from 1.
-    #[error("positions count from 1")]
+    /// A requested position is 0, but positions start at 1.
+    #[error("positions start at 1")]
     Zero,
-    /// What the log says does not make a proof.
+    /// The proof made from the log is invalid.
     #[error("the log is damaged: {0}")]
     Unsound(#[from] ProofError),
 }
 
-/// Makes a proof. Reads every hash up to the end of the log that is spoken of; the proof has about `log2(n)`
-/// of them.
+/// Makes a proof of about `log2(n)` hashes. Reads every hash up to the requested end of the log.
 ///
 /// # Errors
 ///
@@ -106,14 +105,14 @@ pub async fn prove(
     Ok(proof)
 }
 
-/// The event at a position, and the link before it.
+/// Reads the event at a position, and the link before it.
 async fn event(log: &EventLog, position: Position) -> Result<(RecordedEvent, Hash), ProveError> {
     let before = Position::new(position.get() - 1).unwrap_or_default();
     let mut events = log.at(&[before, position]).await?;
     let event = events.pop().filter(|event| event.position == position);
     let missing = |position| Error::Damaged {
         position,
-        what: "it is missing",
+        what: "the event is missing",
     };
     let event = event.ok_or_else(|| missing(position))?;
     let previous = match events.pop() {

@@ -5,7 +5,7 @@ use super::*;
 use crate::clock::Timestamp;
 use crate::merkle::{Frontier, Path};
 
-/// A log of `size` events.
+/// Returns a log of `size` events.
 fn events(size: u64) -> Vec<RecordedEvent> {
     let mut previous = Hash::default();
     (1..=size)
@@ -55,7 +55,7 @@ fn gather(mut path: Path, events: &[RecordedEvent]) -> Vec<Hash> {
     path.hashes()
 }
 
-/// That event 7 is in a log of 20, which goes on from one of 12.
+/// Returns a proof that event 7 is in a log of 20 events, which extends a log of 12.
 fn proof() -> Proof {
     let events = events(20);
     Proof {
@@ -96,7 +96,7 @@ fn no_value_in_the_file_can_be_altered() {
         *value = match &*value {
             Value::Number(number) => json!(number.as_u64().unwrap() + 1),
             Value::String(text) => {
-                // The last but one is a digit in hashes and in times.
+                // The second-to-last character is a digit in hashes and in times.
                 let mut bytes = text.clone().into_bytes();
                 let at = bytes.len().saturating_sub(2);
                 bytes[at] = if bytes[at] == b'1' { b'2' } else { b'1' };
@@ -104,7 +104,7 @@ fn no_value_in_the_file_can_be_altered() {
             }
             other => panic!("{other} at {pointer}"),
         };
-        // A root does not fix the size of its tree by itself: whoever trusts a root keeps the two together.
+        // A root alone does not fix the size of its tree, so a trusted head contains both.
         let accepted = serde_json::from_value::<Proof>(altered).is_ok_and(|proof| {
             proof.check().is_ok()
                 && proof.meets(&trusted(20)) == Meets::Tree
@@ -146,7 +146,7 @@ fn what_is_not_proved_is_not_read() {
         ..proof()
     };
     assert_eq!(empty.check(), Err(ProofError::Empty));
-    // Whatever a log is, it goes on from none.
+    // Every log extends the empty log.
     let from_nothing = Proof {
         inclusion: None,
         consistency: Some(Consistency {
@@ -174,7 +174,7 @@ fn a_trusted_head_is_met_by_its_root_or_by_the_event_alone() {
     assert_eq!(meets(20, root(&events[..12])), Meets::Contradicts);
     assert_eq!(meets(12, root(&events)), Meets::Contradicts);
     assert_eq!(meets(7, events[7].hash), Meets::Contradicts);
-    // The link of a head is not its root.
+    // The link at a head is not the root.
     assert_eq!(meets(20, events[19].hash), Meets::Contradicts);
     assert_eq!(meets(13, root(&events[..13])), Meets::Nothing);
 }

@@ -1,4 +1,4 @@
-//! The two ends of the signal at Redis.
+//! The Redis publisher and listener of the signal.
 
 use std::time::Duration;
 
@@ -11,12 +11,12 @@ use super::{CHANNEL, Notice};
 use crate::error::Result;
 
 const TIMEOUT: Duration = Duration::from_secs(2);
-/// How long nothing may come before the connection is tried.
+/// How long the connection may be idle before it is checked with a ping.
 const SILENCE: Duration = Duration::from_secs(15);
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
-/// Publishes what comes, in one round trip for all that waits; what Redis does not take is dropped.
+/// Publishes all waiting notices in one round trip. Notices that Redis does not accept are dropped.
 pub(super) async fn publish(
     client: redis::Client,
     mut notices: mpsc::Receiver<Vec<Notice>>,
@@ -27,7 +27,7 @@ pub(super) async fn publish(
         .set_response_timeout(Some(TIMEOUT))
         .set_number_of_retries(1);
     let Ok(mut connection) = client.get_connection_manager_lazy(config) else {
-        tracing::error!("the Redis publisher cannot start; subscriptions elsewhere will poll");
+        tracing::error!("the Redis publisher cannot start; other processes will poll");
         return;
     };
     let mut waiting = Vec::new();
@@ -35,7 +35,7 @@ pub(super) async fn publish(
     loop {
         tokio::select! {
             biased;
-            // What waits is still published, at shutdown too.
+            // Waiting notices are still published at shutdown.
             any = notices.recv_many(&mut waiting, 64) => {
                 if any == 0 {
                     return;
@@ -48,7 +48,7 @@ pub(super) async fn publish(
             match serde_json::to_string(&notice) {
                 Ok(message) => pipeline.publish(CHANNEL, message).ignore(),
                 Err(error) => {
-                    tracing::error!(%error, "a notice could not be written as JSON");
+                    tracing::error!(%error, "could not serialize a notice as JSON");
                     continue;
                 }
             };
@@ -57,7 +57,7 @@ pub(super) async fn publish(
         match (published, down) {
             (Ok(()), true) => tracing::info!("publishing to Redis again"),
             (Err(ref error), false) => {
-                tracing::warn!(%error, "cannot publish to Redis; subscriptions elsewhere poll until it is back");
+                tracing::warn!(%error, "cannot publish to Redis; other processes poll until it is back");
             }
             (Ok(()), false) | (Err(_), true) => continue,
         }
@@ -65,7 +65,7 @@ pub(super) async fn publish(
     }
 }
 
-/// Passes every message on as a wake-up; connects again when the connection ends.
+/// Forwards every message as a wake-up, and reconnects when the connection ends.
 pub(super) async fn listen(client: redis::Client, local: watch::Sender<()>, shutdown: CancellationToken) {
     let mut pause = FIRST_PAUSE;
     let mut down = false;
@@ -75,10 +75,10 @@ pub(super) async fn listen(client: redis::Client, local: watch::Sender<()>, shut
             listened = listen_once(&client, &local, &mut down) => listened,
         };
         if !down {
-            // It was connected: begin again with a short pause.
+            // The connection was established, so start again with a short pause.
             pause = FIRST_PAUSE;
             match listened {
-                Ok(()) => tracing::warn!("the connection to Redis has ended; polling until it is back"),
+                Ok(()) => tracing::warn!("lost the connection to Redis; polling until it is back"),
                 Err(error) => tracing::warn!(%error, "cannot listen to Redis; polling until it is back"),
             }
         }
@@ -91,8 +91,7 @@ pub(super) async fn listen(client: redis::Client, local: watch::Sender<()>, shut
     }
 }
 
-/// Listens until the connection ends. `down` says whether it was said that nobody listens, and is told when
-/// somebody does.
+/// Listens until the connection ends. If `down` is set, logs that listening has resumed and resets it.
 async fn listen_once(client: &redis::Client, local: &watch::Sender<()>, down: &mut bool) -> Result<()> {
     let connect = async {
         let mut pubsub = client.get_async_pubsub().await?;
@@ -105,7 +104,7 @@ async fn listen_once(client: &redis::Client, local: &watch::Sender<()>, down: &m
     if std::mem::take(down) {
         tracing::info!("listening to Redis again");
     }
-    // What was published while nobody listened is not repeated.
+    // Redis does not repeat messages that were published while no listener was connected.
     local.send_replace(());
     loop {
         let message = tokio::time::timeout(SILENCE, pubsub.on_message().next()).await;
@@ -114,7 +113,7 @@ async fn listen_once(client: &redis::Client, local: &watch::Sender<()>, down: &m
                 local.send_replace(());
             }
             Ok(None) => return Ok(()),
-            // A connection that is gone without a word is as silent as a quiet night.
+            // A dropped connection and a quiet period look the same, so check with a ping.
             Err(_) => tokio::time::timeout(TIMEOUT, pubsub.ping::<redis::Value>())
                 .await
                 .map_err(|_| crate::Error::RedisTimeout(TIMEOUT))?

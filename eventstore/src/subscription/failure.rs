@@ -1,4 +1,4 @@
-//! Why a subscription does not move, kept where every process sees it.
+//! Failures of subscriptions, stored where every process can read them.
 
 use std::time::Duration;
 
@@ -9,33 +9,33 @@ use crate::database::{Database, Row, Session};
 use crate::error::{Error, Result};
 use crate::event::Position;
 
-/// The longest text of a failure, in characters.
+/// Maximum length of the stored error text, in characters.
 const LONGEST: usize = 500;
 
-/// A failure that has not been got over yet.
+/// A failure from which the subscription has not recovered yet.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Failure {
-    /// The event that it has stopped at; nothing if the failure is not of one event, as when the database is
-    /// away.
+    /// Position of the event at which the subscription has stopped. `None` if no single event is at fault,
+    /// for example if the database is unavailable.
     pub position: Option<Position>,
-    /// What failed, without personal data.
+    /// Error text, without personal data.
     pub error: String,
-    /// How often it has been tried.
+    /// Number of failed attempts.
     pub attempts: u64,
-    /// When it failed first.
+    /// When the first attempt failed.
     pub since: Timestamp,
-    /// When it failed last.
+    /// When the last attempt failed.
     pub last_at: Timestamp,
-    /// When it is tried again.
+    /// When the next attempt is due.
     pub retry_at: Timestamp,
 }
 
 impl Failure {
-    /// The columns of `subscription_failures f` that [`Failure::of_row`] reads.
+    /// Columns of `subscription_failures f` that [`Failure::of_row`] reads.
     pub(crate) const COLUMNS: &'static str =
         "f.position, f.error, f.attempts, f.since, f.last_at, f.retry_at";
 
-    /// The failure in the columns from `first` on, if there is one.
+    /// Reads the failure, if any, from the columns starting at `first`.
     pub(crate) fn of_row(row: &Row, first: usize) -> Result<Option<Self>> {
         let Some(error) = row.get::<Option<String>, _>(first + 1)? else {
             return Ok(None);
@@ -51,9 +51,10 @@ impl Failure {
     }
 }
 
-/// Notes that `name` failed, why ([`without_data`]), and in how long it tries again. A failure at the same
-/// place counts on. If an `owner` is named, only while the lease of that name is its own: what one that is
-/// not, or no longer, in charge has met is not why it does not move, and nobody would forget it.
+/// Records that `name` failed with `error` (see [`without_data`]) and retries after `pause`. Repeated
+/// failures at the same position increase the number of attempts. If `owner` is given, the failure is
+/// recorded only while that owner holds the lease. A failure of any other process does not explain why the
+/// subscription is stopped, and would never be cleared.
 ///
 /// # Errors
 ///
@@ -70,7 +71,7 @@ pub async fn record(
     let error: String = error.chars().take(LONGEST).collect();
     let mut transaction = database.begin().await?;
     if let Some(owner) = owner {
-        // Whoever takes the lease over waits for this transaction, and then forgets the failure.
+        // The next owner of the lease waits for this transaction, and then clears the failure.
         let sql = format!(
             "SELECT owner FROM leases WHERE name = ?{}",
             database.dialect().for_update()
@@ -91,7 +92,7 @@ pub async fn record(
         && before.get::<Option<Position>, _>(0)? == position
     {
         attempts = before.get(1)?;
-        // A clock that was ahead may have noted it.
+        // The failure may have been recorded by a clock that was ahead.
         since = before.get::<Timestamp, _>(2)?.min(now);
     }
     transaction
@@ -116,7 +117,7 @@ pub async fn record(
     transaction.commit().await
 }
 
-/// Notes that `name` moves again.
+/// Deletes the recorded failure of `name`, which has recovered.
 ///
 /// # Errors
 ///
@@ -132,7 +133,8 @@ pub async fn clear(database: &Database, name: &str) -> Result<()> {
     Ok(())
 }
 
-/// What an error says. A database quotes values in some of its messages, so of those only the number is kept.
+/// Returns the text of an error without personal data. Databases quote values in some messages, so only the
+/// number of a database error is kept.
 #[must_use]
 pub fn without_data(error: &(dyn std::error::Error + 'static)) -> String {
     let mut cause = Some(error);
@@ -150,7 +152,7 @@ pub fn without_data(error: &(dyn std::error::Error + 'static)) -> String {
                 .map(|mysql| mysql.number().to_string())
                 .or_else(|| refused.code().map(Into::into))
                 .unwrap_or_else(|| "unknown".to_owned());
-            return format!("the database refused a statement (error {number})");
+            return format!("the database rejected a statement (error {number})");
         }
         cause = error.source();
     }

@@ -1,4 +1,4 @@
-//! How subscriptions do, as the database tells it.
+//! Status of subscriptions, as recorded in the database.
 
 use std::time::Duration;
 
@@ -14,28 +14,28 @@ fn latest_expiry(now: Timestamp) -> Timestamp {
     lease::latest_expiry(now, lease::DEFAULT_DURATION)
 }
 
-/// How a subscription does.
+/// Status of a subscription.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SubscriptionStatus {
-    /// Its name.
+    /// Name of the subscription.
     pub name: String,
-    /// The last position that it has finished.
+    /// Position of the last processed event.
     pub position: Position,
-    /// The last position of the log.
+    /// Position of the last event of the log.
     pub head: Position,
-    /// Who owns it now; nobody if its lease has run out.
+    /// Current owner, or `None` if the lease has expired.
     pub owner: Option<String>,
-    /// When the first event that it has not finished was recorded; nothing if it has finished all. If its
-    /// checkpoint cannot be true, that is the first event of the log.
+    /// When the first unprocessed event was recorded, or `None` if all events are processed. If the
+    /// checkpoint is invalid, this is the time of the log's first event.
     pub waiting_since: Option<Timestamp>,
-    /// When its checkpoint was last moved; nothing before the first time.
+    /// When the checkpoint last moved, or `None` if it never has.
     pub moved_at: Option<Timestamp>,
-    /// Why it does not move; nothing while it does.
+    /// Current failure, if any.
     pub failure: Option<Failure>,
 }
 
 impl SubscriptionStatus {
-    /// Asks the database about one, whether it has ever run or not.
+    /// Returns the status of one subscription, even if it has never run.
     ///
     /// # Errors
     ///
@@ -52,14 +52,13 @@ impl SubscriptionStatus {
         rows.first().map_or(Err(Error::NoHead), Self::read)
     }
 
-    /// Asks the database about every subscription that has ever run, and every projection, in the order of
-    /// their names.
+    /// Returns the status of every projection and of every subscription that has ever run, ordered by name.
     ///
     /// # Errors
     ///
     /// [`Error::Database`].
     pub async fn all(database: &Database, now: Timestamp) -> Result<Vec<Self>> {
-        // The checkpoint of a rebuild has the sign in its name; it is shown with its projection.
+        // Checkpoints of rebuilds contain an `@`. They are shown with their projection instead.
         let sql = Self::sql(
             "SELECT name FROM projections UNION SELECT name FROM checkpoints WHERE name NOT LIKE '%@%'",
         );
@@ -93,7 +92,7 @@ impl SubscriptionStatus {
         })
     }
 
-    /// Whether its checkpoint can be true.
+    /// Checks that the checkpoint is within the log.
     ///
     /// # Errors
     ///
@@ -102,15 +101,16 @@ impl SubscriptionStatus {
         checkpoint::check(&self.name, self.position, self.head)
     }
 
-    /// How many events it has not finished: all of them if its checkpoint cannot be true.
+    /// Returns the number of unprocessed events. If the checkpoint is invalid, all events count.
     #[must_use]
     pub fn lag(&self) -> u64 {
         let finished = self.check().map_or(Position::BEGINNING, |()| self.position);
         self.head.since(finished)
     }
 
-    /// How long the first of them has waited. If that was recorded by a clock that was ahead, how long the
-    /// checkpoint has not moved, or for how long the subscription has failed.
+    /// Returns how long the first unprocessed event has waited. If that event has a time in the future,
+    /// returns how long ago the checkpoint last moved or, failing that, how long the subscription has been
+    /// failing.
     #[must_use]
     pub fn waits(&self, now: Timestamp) -> Duration {
         let failing_since = self.failure.as_ref().map(|failure| failure.since);

@@ -1,16 +1,16 @@
-//! The spans of a subscription: one for each event that is part of a trace, continuing it, for as long as the
-//! transaction takes that applies it.
+//! Spans of a subscription: one for each event that belongs to a trace. A span continues that trace and
+//! covers the transaction that applies the event.
 
 use tracing::{Span, field};
 
 use crate::event::RecordedEvent;
 use crate::trace::{self, TARGET};
 
-/// The spans of the events of one transaction; they end when this is dropped.
+/// Spans of the events in one transaction. They end when this value is dropped.
 pub(super) struct Traced(Vec<Span>);
 
 impl Traced {
-    /// Begins them; none if nothing is traced.
+    /// Starts the spans. Does nothing if tracing is off.
     pub(super) fn begin(subscription: &str, events: &[RecordedEvent]) -> Self {
         if !trace::is_on() {
             return Self(Vec::new());
@@ -35,7 +35,7 @@ impl Traced {
         Self(events.iter().filter_map(span).collect())
     }
 
-    /// Says that the transaction was not made.
+    /// Marks the spans as failed, because the transaction was not committed.
     pub(super) fn failed(&self) {
         for span in &self.0 {
             span.record("otel.status_code", "ERROR");

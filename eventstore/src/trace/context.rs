@@ -1,16 +1,16 @@
-//! The place of a span in a trace, as W3C's Trace Context writes it.
+//! Position of a span in a trace, in the format of W3C Trace Context.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// The length of the form that this version of the standard defines.
+/// Length of a `traceparent` in version 00.
 const LENGTH: usize = 55;
-/// Of the flags, those that are defined: sampled, and random (level 2).
+/// The defined flags: sampled, and random (level 2).
 const KNOWN_FLAGS: u8 = 0b11;
 const SAMPLED: u8 = 0b01;
 
-/// The header `traceparent` (W3C Trace Context, 3.2): the trace, the span in it that is the parent of what
-/// follows, and whether the trace is recorded.
+/// The `traceparent` header (W3C Trace Context, 3.2): the trace, the parent span, and whether the trace is
+/// recorded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TraceContext {
     trace: u128,
@@ -18,13 +18,13 @@ pub struct TraceContext {
     flags: u8,
 }
 
-/// A text that is no `traceparent`.
+/// A malformed `traceparent`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("no valid traceparent")]
+#[error("malformed traceparent")]
 pub struct InvalidContext;
 
 impl TraceContext {
-    /// A context; none if an id is zero, which stands for none.
+    /// Creates a context, or returns `None` if an id is zero and therefore invalid.
     #[must_use]
     pub const fn new(trace: u128, span: u64, flags: u8) -> Option<Self> {
         if trace == 0 || span == 0 {
@@ -37,19 +37,19 @@ impl TraceContext {
         })
     }
 
-    /// The trace's id.
+    /// Trace id.
     #[must_use]
     pub const fn trace(&self) -> u128 {
         self.trace
     }
 
-    /// The span's id.
+    /// Span id.
     #[must_use]
     pub const fn span(&self) -> u64 {
         self.span
     }
 
-    /// The flags that are defined.
+    /// The defined flags.
     #[must_use]
     pub const fn flags(&self) -> u8 {
         self.flags
@@ -75,7 +75,8 @@ impl fmt::Display for TraceContext {
 impl FromStr for TraceContext {
     type Err = InvalidContext;
 
-    /// A version that is not known yet is read as far as it is this one, as the standard wants (3.2.4).
+    /// Parses a `traceparent`. Of an unknown version, only the fields of version 00 are read, as the standard
+    /// requires (3.2.4).
     fn from_str(text: &str) -> Result<Self, InvalidContext> {
         let bytes = text.as_bytes();
         if bytes.len() < LENGTH || [2, 35, 52].iter().any(|&dash| bytes[dash] != b'-') {
@@ -95,14 +96,14 @@ impl FromStr for TraceContext {
         let span = u64::try_from(number(&bytes[36..52])?).map_err(|_| InvalidContext)?;
         let mut flags = u8::try_from(number(&bytes[53..LENGTH])?).map_err(|_| InvalidContext)?;
         if version != 0 {
-            // What the other flags mean there is not known.
+            // The meaning of the other flags is unknown in later versions.
             flags &= SAMPLED;
         }
         Self::new(trace, span, flags).ok_or(InvalidContext)
     }
 }
 
-/// The value of lower-case hexadecimal digits, at most 32.
+/// Parses at most 32 lowercase hexadecimal digits.
 fn number(digits: &[u8]) -> Result<u128, InvalidContext> {
     digits.iter().try_fold(0, |value, digit| {
         let digit = match digit {

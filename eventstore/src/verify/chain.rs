@@ -11,18 +11,18 @@ use crate::event::{Hash, Position};
 use crate::merkle::{Frontier, leaf};
 use crate::scan::StoredEvent;
 
-/// A chain that is whole, and the first trusted head beyond its end, if there is one.
+/// An intact chain, and the first trusted head beyond its end, if any.
 pub(super) type Checked = (Verified, Option<Trusted>);
 
-/// Where the chain ends that is not whole.
+/// Where and how the chain is broken.
 pub(super) enum Broken {
-    /// What is wrong there is known.
+    /// The problem is already known.
     At(Misfit),
-    /// The event there does not follow from the link before it.
+    /// The event at this position does not follow from the link before it.
     Link { position: Position, previous: Hash },
 }
 
-/// The chain up to some position, and what it is to be compared with.
+/// The chain verified so far, and the heads to compare it with.
 pub(super) struct Chain {
     position: Position,
     hash: Hash,
@@ -30,9 +30,9 @@ pub(super) struct Chain {
     tree: Frontier,
     breaks: TimeBreaks,
     end: Position,
-    /// Those still to come, the last one first.
+    /// Trusted heads that are not reached yet, in descending order of position.
     trusted: Vec<Trusted>,
-    /// The last position at which a trusted head fitted.
+    /// Position of the last trusted head that matched.
     trusted_up_to: Position,
     scratch: Vec<u8>,
 }
@@ -53,7 +53,7 @@ impl Chain {
         }
     }
 
-    /// Goes along the rows to their end.
+    /// Verifies all rows until the channel closes.
     pub(super) fn check(
         mut self,
         mut blocks: mpsc::Receiver<Result<Vec<Row>>>,
@@ -76,7 +76,7 @@ impl Chain {
     fn add(&mut self, row: &Row) -> Result<(), Broken> {
         let position = self.position.next();
         let at = |problem| Broken::At(Misfit { position, problem });
-        // The position first: an unreadable row at another one is not the first misfit.
+        // Check the position first: an unreadable row after a gap is not the first problem.
         match row.get::<Position, _>(0) {
             Ok(found) if found == position => {}
             Ok(_) => return Err(at(Problem::Missing)),
@@ -112,7 +112,7 @@ impl Chain {
         self.compare()
     }
 
-    /// Compares with the trusted heads at this position.
+    /// Compares the chain with the trusted heads at this position.
     fn compare(&mut self) -> Result<(), Broken> {
         while let Some(trusted) = self.trusted.pop_if(|trusted| trusted.position == self.position) {
             if trusted.hash != self.hash && trusted.hash != self.tree.root() {

@@ -1,7 +1,7 @@
-//! What was done to an event that does not follow from the one before it.
+//! Diagnosis of an event that does not follow from the event before it.
 //!
-//! Each row still has the hash that it was recorded with, unless that was altered too. So what lies around a
-//! break tells which of several stories fits; where none does, the event is called replaced.
+//! Each row still has its original hash unless that was altered too. The rows around the break therefore
+//! often show what was done. If they match no known pattern, the event is reported as replaced.
 
 use super::Problem;
 use crate::database::{Row, Session};
@@ -10,10 +10,10 @@ use crate::event::{Hash, Position};
 use crate::log::{COLUMNS, EventLog, Head};
 use crate::scan::StoredEvent;
 
-/// Events behind the break among which the right one is looked for.
+/// Number of rows, from the break on, in which the original event is searched for.
 const LOOK: i64 = 1000;
 
-/// Finds the story of the event at `position`, which does not follow from `previous`.
+/// Diagnoses the event at `position`, which does not follow from `previous`.
 pub(super) async fn problem(
     log: &EventLog,
     position: Position,
@@ -26,7 +26,7 @@ pub(super) async fn problem(
     Ok(story(&rows, position, previous, head).unwrap_or(Problem::Replaced))
 }
 
-/// `None` if no story fits, or if what would tell it cannot be read.
+/// Returns `None` if no pattern matches, or if a row needed for the diagnosis cannot be read.
 fn story(rows: &[Row], position: Position, previous: &Hash, head: Option<&Head>) -> Option<Problem> {
     let mut scratch = Vec::new();
     let mut follows = |event: &StoredEvent<'_>, previous: &Hash, position| {
@@ -56,7 +56,7 @@ fn story(rows: &[Row], position: Position, previous: &Hash, head: Option<&Head>)
     let (at, right) = (0..)
         .zip(&later)
         .find(|(_, later)| follows(later, previous, position))?;
-    // What came before the place of the right one, had the two changed places.
+    // The original link before `right.position`, assuming that the two events were swapped.
     let before = if at == 0 {
         right.hash
     } else {

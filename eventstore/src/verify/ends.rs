@@ -1,4 +1,4 @@
-//! What `log_head` says, against the ends of the log.
+//! Comparison of `log_head` with the ends of the log.
 
 use super::{Misfit, Problem};
 use crate::clock::Timestamp;
@@ -8,10 +8,10 @@ use crate::event::{Hash, Position};
 use crate::log::{COLUMNS, EventLog, Head};
 use crate::scan::{StoredEvent, link};
 
-/// The head, the event that it names, and the ends of the table, all of one moment.
+/// The head, the event at its position, and the first and last positions, all read in one statement.
 pub(super) struct Ends {
     pub(super) head: Option<Head>,
-    /// The hash and the time of the event at the head's position.
+    /// Hash and time of the event at the head's position.
     named: (Option<Hash>, Option<Timestamp>),
     first: Option<Position>,
     last: Position,
@@ -23,7 +23,7 @@ impl Ends {
         let sql = "SELECT h.position, h.hash, h.recorded_at, n.recorded_at, n.hash, e.first_position, e.last_position \
                    FROM (SELECT MIN(position) AS first_position, MAX(position) AS last_position FROM events) e \
                    LEFT JOIN log_head h ON h.id = 1 LEFT JOIN events n ON n.position = h.position";
-        // An aggregate gives a row, whatever there is.
+        // An aggregate query always returns a row.
         let row = connection
             .query(sql)
             .fetch_optional()
@@ -48,7 +48,7 @@ impl Ends {
         })
     }
 
-    /// The last position that there should be.
+    /// The last position that the log should have.
     pub(super) fn end(&self) -> Position {
         self.head.map_or(self.last, |head| head.position)
     }
@@ -61,7 +61,7 @@ impl Ends {
         })
     }
 
-    /// How `log_head` does not fit the log, whatever is before the event that it names.
+    /// Returns how `log_head` is inconsistent with the log, regardless of earlier events.
     pub(super) async fn misfit(&self, log: &EventLog) -> Result<Option<Misfit>> {
         let last = self.last;
         let (position, problem) = match self.head {
@@ -75,7 +75,7 @@ impl Ends {
         Ok(Some(Misfit { position, problem }))
     }
 
-    /// What there is behind a head that is before the last event.
+    /// Diagnoses a head that is before the last event.
     async fn behind(&self, log: &EventLog, head: Head) -> Result<Problem> {
         let head_behind = Problem::HeadBehind { last: self.last };
         if head.position < Position::BEGINNING {

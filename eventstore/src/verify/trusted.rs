@@ -1,23 +1,23 @@
-//! A head that somebody has kept.
+//! A head that was kept earlier.
 
 use std::str::FromStr;
 
 use crate::event::{Hash, Position};
 
-/// What an auditor has kept of an earlier head: its position with its hash, or with the root of the Merkle
-/// tree up to there. Either fixes every event up to that position; which of the two it is need not be said,
-/// since no log has the one where another has the other.
+/// A head that an auditor kept: a position, and either the link there or the root of the Merkle tree up to
+/// there. Either hash fixes every event up to that position. A link of one log is never a root of another, so
+/// the format does not distinguish them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Trusted {
     /// The position.
     pub position: Position,
-    /// The link there, or the root up to there.
+    /// Link at this position, or the root up to it.
     pub hash: Hash,
 }
 
-/// Why a text is not a trusted head.
+/// A malformed trusted head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("expected POSITION:HASH, such as 17: and 64 hexadecimal digits")]
+#[error("expected POSITION:HASH, where HASH is 64 hexadecimal digits")]
 pub struct TrustedError;
 
 impl FromStr for Trusted {

@@ -81,7 +81,7 @@ async fn what_is_not_there_or_does_not_fit_is_not_proved(backend: Arc<Backend>) 
     backend.execute("DELETE FROM events WHERE position = 7").await;
     for at in [6, 7, 8] {
         let gone = prove(&backend.log, request(None, Some(at), None), |_| {}).await;
-        let expected = "the log is damaged at position 7: it is missing";
+        let expected = "the log is damaged at position 7: the event is missing";
         assert_eq!(gone.unwrap_err().to_string(), expected, "{at}");
     }
 }

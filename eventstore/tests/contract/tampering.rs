@@ -234,7 +234,7 @@ async fn removed_added_and_swapped_rows_are_found_and_named(backend: Arc<Backend
     let misfit = check(&backend, &[]).await.unwrap_err();
     assert_eq!(
         misfit.to_string(),
-        "position -3: the event was added before the first one"
+        "position -3: the event was added before the first event"
     );
 }
 
@@ -350,7 +350,7 @@ async fn a_row_that_cannot_be_read_is_found_and_named(backend: Arc<Backend>) {
     }
     // MySQL takes nothing but JSON, and drops all members of one name but the last.
     if backend.database.dialect() == Dialect::Sqlite {
-        let what = "its payload is not JSON as an append writes it";
+        let what = "its payload is not JSON in the form that appends write";
         for payload in [
             "{",
             "",
@@ -364,7 +364,7 @@ async fn a_row_that_cannot_be_read_is_found_and_named(backend: Arc<Backend>) {
             finds(&backend, &[&sql], &[], 7, Problem::Unreadable { what }).await;
         }
         let twice = r#"UPDATE events SET metadata = '{"actor":"x","actor":"test","request_id":"r-1"}' WHERE position = 7"#;
-        let what = "its metadata is not JSON as an append writes it";
+        let what = "its metadata is not JSON in the form that appends write";
         finds(&backend, &[twice], &[], 7, Problem::Unreadable { what }).await;
     }
 }

@@ -1,4 +1,4 @@
-//! Deleting a generation that nobody reads any more.
+//! Deletion of an obsolete generation.
 
 use std::time::Duration;
 
@@ -8,13 +8,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::{RebuildError, Rebuilder, Step};
 
-/// Rows that are deleted in one transaction.
+/// Maximum number of rows deleted in one transaction.
 const ROWS: i64 = 1000;
-/// The shortest pause between two of them: nobody waits for this work.
+/// Minimum pause between two deletions, which are not urgent.
 const PAUSE: Duration = Duration::from_millis(2);
 
 impl Rebuilder {
-    /// Deletes what the rebuild has left over, in small steps, and closes it.
+    /// Deletes the obsolete generation in small steps, and marks the rebuild as finished.
     pub(super) async fn clean(
         &self,
         rebuild: &Rebuild,
@@ -30,7 +30,7 @@ impl Rebuilder {
             _ => (rebuild.generation, RebuildState::Cancelled),
         };
         if over == RebuildState::Cancelled {
-            // Whoever still fills it finds its checkpoint gone, and can write no more.
+            // A process that is still filling the generation finds the checkpoint missing, and stops writing.
             self.delete_checkpoint(rebuild).await?;
         }
         let mut rows = 0;
@@ -61,7 +61,7 @@ impl Rebuilder {
         Ok(())
     }
 
-    /// Deletes the first rows of a generation, by key; how many.
+    /// Deletes the first rows of a generation, by key. Returns the number of deleted rows.
     async fn delete_some(&self, generation: i64) -> Result<u64, eventstore::Error> {
         let mut connection = self.log.database().writer().await?;
         let sql = format!(

@@ -1,4 +1,4 @@
-//! Filling a generation: one task reads the log ahead while others write.
+//! Filling a generation: one task reads ahead in the log while others write.
 
 use std::time::Duration;
 
@@ -18,15 +18,15 @@ use crate::changes::{Changes, changes};
 use crate::rows;
 use crate::view::ProjectionError;
 
-/// Events that are read and written at a time.
+/// Maximum number of events in a batch.
 const BATCH: u32 = 4000;
-/// Batches that are read ahead. With those that are written and the one that is being read, memory holds so
-/// many and four.
+/// Maximum number of batches that wait to be written. At most four more are in memory, including those being
+/// written and the one being read.
 const AHEAD: usize = 2;
-/// Batches that are written at a time on MySQL, where one connection keeps no more than one core busy.
+/// Number of batches written concurrently on MySQL, where one connection uses at most one core.
 const AT_A_TIME: usize = 2;
 
-/// Events, and what they do to the table if all of them can be read and none is to be skipped.
+/// A batch of events. `changes` contains their row changes, unless an event cannot be read.
 struct Batch {
     events: Vec<RecordedEvent>,
     changes: Option<Changes>,
@@ -34,32 +34,32 @@ struct Batch {
 }
 
 impl Batch {
-    /// Whether it may be written beside another one: it takes no rows away.
+    /// Whether the batch can be written concurrently with another batch, because it deletes no rows.
     fn only_inserts(&self) -> bool {
         let deletes = |changes: &Changes| !changes.deleted.is_empty();
         self.changes.as_ref().is_some_and(|changes| !deletes(changes))
     }
 }
 
-/// A batch, and its rows in a transaction that is open, unless they were refused.
+/// A batch, with the open transaction that contains its rows, or the error if they could not be written.
 struct Written {
     batch: Batch,
     rows: Result<Transaction<'static>, RebuildError>,
     began: Instant,
 }
 
-/// What is being filled.
+/// Progress of filling a generation.
 struct Filling<'r, P> {
     rebuild: &'r Rebuild,
-    /// The last event that is in it.
+    /// Position of the last event in the generation.
     position: Position,
-    /// Whether a failure may be noted that has been got over.
+    /// Whether a past failure may still be recorded.
     failed: bool,
     progress: &'r mut P,
 }
 
 impl Rebuilder {
-    /// Fills the generation up to what is the end of the log when it gets there.
+    /// Fills the generation up to the current end of the log.
     pub(super) async fn fill(
         &self,
         rebuild: &Rebuild,
@@ -76,15 +76,15 @@ impl Rebuilder {
             progress,
         };
         match self.fill_on(filling, lease, stop).await {
-            // Another process has written, or it was called off.
+            // Another process wrote a batch, or the rebuild was cancelled.
             Err(RebuildError::Store(eventstore::Error::Superseded { .. })) => Ok(Filled::Interrupted),
             filled => filled,
         }
     }
 
-    /// The rows of [`AT_A_TIME`] batches are written at a time, over a connection each. They are committed in
-    /// the order of the log, each together with the move of the checkpoint, so what a kill leaves is all up
-    /// to the checkpoint.
+    /// Writes the rows of up to [`AT_A_TIME`] batches concurrently, each on its own connection. Batches are
+    /// committed in log order, each together with its checkpoint, so after a crash the generation contains
+    /// exactly the events up to the checkpoint.
     async fn fill_on(
         &self,
         mut filling: Filling<'_, impl FnMut(Step) + Send>,
@@ -95,8 +95,8 @@ impl Rebuilder {
         let reading = read_ahead(self.log.clone(), filling.position, sender);
         let _reader = AbortOnDropHandle::new(tokio::spawn(reading));
         let mut writing = FuturesOrdered::new();
-        // Nothing is written beside a batch that deletes: neither the rows that it must find, nor others that
-        // a scan would meet.
+        // A batch that deletes rows is written alone: it must find the rows of earlier batches, and its scans
+        // must not encounter uncommitted rows of other batches.
         let mut alone = false;
         loop {
             let batch = batches.recv().await.transpose()?;
@@ -104,7 +104,7 @@ impl Rebuilder {
             let most = if beside && !alone { self.at_a_time() - 1 } else { 0 };
             alone = !beside;
             while writing.len() > most {
-                // Asked while SQLite's writer is free: what is written is begun below.
+                // Check while SQLite's writer is free, because the next write starts below.
                 if !self.may_go_on(filling.rebuild, lease, stop).await? {
                     return Ok(Filled::Interrupted);
                 }
@@ -119,7 +119,7 @@ impl Rebuilder {
         }
     }
 
-    /// How many batches are written at a time: SQLite has one writer.
+    /// Number of batches written concurrently. SQLite has only one writer.
     fn at_a_time(&self) -> usize {
         match self.log.database().dialect() {
             Dialect::MySql => AT_A_TIME,
@@ -127,7 +127,8 @@ impl Rebuilder {
         }
     }
 
-    /// Whether another batch may be committed: nobody said stop, took over, or called the rebuild off.
+    /// Whether another batch may be committed: `stop` is not cancelled, this process holds the lease, and the
+    /// rebuild is still filling.
     async fn may_go_on(
         &self,
         rebuild: &Rebuild,
@@ -139,7 +140,7 @@ impl Rebuilder {
             && self.now(rebuild).await?.state == RebuildState::Filling)
     }
 
-    /// Writes the rows of a batch.
+    /// Writes the rows of a batch in a new transaction.
     async fn write(&self, generation: i64, batch: Batch) -> Written {
         let began = Instant::now();
         let rows = async {
@@ -152,8 +153,8 @@ impl Rebuilder {
         Written { batch, rows, began }
     }
 
-    /// Commits a batch; if its rows were refused, its events one half after the other, down to the one at
-    /// fault.
+    /// Commits a batch. If its rows were rejected, halves its events repeatedly until the faulty event is
+    /// found.
     async fn commit(
         &self,
         filling: &mut Filling<'_, impl FnMut(Step) + Send>,
@@ -180,9 +181,8 @@ impl Rebuilder {
         Ok(())
     }
 
-    /// Moves the checkpoint over what the transaction has written, and commits both. If the checkpoint is
-    /// elsewhere, another process writes; if it is gone, the rebuild was called off, and nothing more may be
-    /// written.
+    /// Advances the checkpoint to the last event of the transaction, and commits. Fails if the checkpoint was
+    /// moved, because another process is writing, or deleted, because the rebuild was cancelled.
     async fn end(
         &self,
         rebuild: &Rebuild,
@@ -194,7 +194,7 @@ impl Rebuilder {
         Ok(transaction.commit().await?)
     }
 
-    /// Writes and commits `events`, which come after `from` and were refused as a whole.
+    /// Writes and commits `events` in parts. The events start after `from`, and were rejected as a whole.
     async fn write_halves(
         &self,
         rebuild: &Rebuild,
@@ -207,7 +207,8 @@ impl Rebuilder {
                 continue;
             };
             let mut transaction = self.log.database().begin().await?;
-            // If the checkpoint has been moved meanwhile, it was for another's rows that these were refused.
+            // If the checkpoint was moved meanwhile, the events were rejected because another process had
+            // written their rows.
             checkpoint::advance(&mut transaction, &rebuild.name, from, last, self.clock.now()).await?;
             match write_rows(&mut transaction, rebuild.generation, events, None).await {
                 Ok(()) => {
@@ -225,8 +226,8 @@ impl Rebuilder {
         Ok(())
     }
 
-    /// SQLite has one writer at a time, and whoever waits for its turn looks for it now and then: without
-    /// pauses, a process that registers patients would hardly ever find the place free.
+    /// Pauses on SQLite, which has one writer at a time. Waiting writers only poll for their turn, so without
+    /// pauses a process that registers patients would hardly ever get the lock.
     async fn let_others_write(&self, took: Duration) {
         if self.log.database().dialect() == Dialect::Sqlite {
             tokio::time::sleep(took).await;
@@ -234,7 +235,7 @@ impl Rebuilder {
     }
 }
 
-/// Writes what `events` do to the rows: `changes`, if they are known and no event is to be skipped.
+/// Writes the row changes of `events`. Uses `changes` if it is given and no event is skipped.
 async fn write_rows(
     transaction: &mut Transaction<'_>,
     generation: i64,
@@ -259,7 +260,7 @@ async fn write_rows(
     }
 }
 
-/// Reads the log after `from` to its end, and folds its events into changes.
+/// Reads the log after `from` to its end, and folds its events into row changes.
 async fn read_ahead(
     log: EventLog,
     mut from: Position,
@@ -284,7 +285,7 @@ async fn read_ahead(
             }
             Err(_) => true,
         };
-        // Nobody receives any more when the writer was interrupted.
+        // The receiver was dropped if the writer was interrupted.
         if batches.send(batch).await.is_err() || ended {
             return;
         }

@@ -1,4 +1,4 @@
-//! The projector role's part: rebuilds that were asked for from elsewhere, as over HTTP.
+//! Rebuilds run by the projector role, requested elsewhere, for example over HTTP.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,8 +10,8 @@ use tokio_util::sync::CancellationToken;
 use super::{FIRST_PAUSE, LONGEST_PAUSE, Outcome, RebuildError, Rebuilder, Step};
 use crate::PATIENT_VIEW;
 
-/// Carries out what is asked of the projector role, until `stop`: looks for it every `poll`. One of all the
-/// processes that run this does the work; the others stand by.
+/// Runs requested rebuilds until `stop` is cancelled, and checks for new requests every `poll`. If several
+/// processes run this function, only one of them does the work, and the others stand by.
 pub async fn run_requested(
     log: EventLog,
     clock: Arc<dyn Clock>,
@@ -33,7 +33,7 @@ pub async fn run_requested(
                 tracing::warn!(
                     rebuild.retry_ms = wait.as_millis(),
                     error = failure::without_data(&error),
-                    "a rebuild failed; trying again"
+                    "a rebuild failed; retrying"
                 );
                 wait
             }
@@ -49,19 +49,20 @@ impl Rebuilder {
     async fn turn(&self, stop: &CancellationToken, retry: Duration) -> Result<(), RebuildError> {
         let found = Rebuild::unfinished(self.log.database(), PATIENT_VIEW, self.clock.now()).await?;
         let Some(rebuild) = found.filter(|rebuild| {
-            // What a command began is for a command to go on with; but what was called off is nobody's.
+            // A rebuild started by a command is continued by a command. Any process may clean up a cancelled
+            // rebuild.
             rebuild.runner == Runner::Projector || rebuild.state == RebuildState::Cancelling
         }) else {
             return Ok(());
         };
         let progress = |step| {
             if let Step::Switched { position } = step {
-                tracing::info!(rebuild.name, %position, "a new generation is served");
+                tracing::info!(rebuild.name, %position, "a new generation is active");
             }
         };
         let outcome = self.attempt(&rebuild, stop, progress, retry).await?;
         if matches!(outcome, Outcome::Done | Outcome::Cancelled) {
-            tracing::info!(rebuild.name, ?outcome, "a rebuild is over");
+            tracing::info!(rebuild.name, ?outcome, "a rebuild has ended");
         }
         Ok(())
     }

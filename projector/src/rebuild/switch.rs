@@ -1,4 +1,4 @@
-//! Making a generation the active one.
+//! Activation of a new generation.
 
 use eventstore::rebuild::lock_active_generation;
 use eventstore::{Position, Rebuild, Session, Transaction, checkpoint};
@@ -7,12 +7,12 @@ use super::{RebuildError, Rebuilder, Step};
 use crate::view::ProjectionError;
 use crate::{PATIENT_VIEW, rows};
 
-/// The most events that are caught up with while the projector stands still.
+/// Maximum number of events that the switch writes while the projector is blocked.
 const LAST_EVENTS: u64 = 500;
 
 impl Rebuilder {
-    /// Makes the generation the active one, if it is near enough to what is served and the rebuild was not
-    /// called off.
+    /// Activates the generation if it is close enough to the active generation and the rebuild is not
+    /// cancelled.
     pub(super) async fn switch(
         &self,
         rebuild: &Rebuild,
@@ -21,7 +21,7 @@ impl Rebuilder {
         let database = self.log.database();
         checkpoint::load_or_create(database, PATIENT_VIEW).await?;
         let mut transaction = database.begin().await?;
-        // From here on the projector stands still.
+        // The projector is blocked from here on.
         let active = lock_active_generation(&mut transaction, PATIENT_VIEW)
             .await?
             .ok_or(RebuildError::NoRebuild)?;
@@ -29,7 +29,8 @@ impl Rebuilder {
         let head = self.log.head().await?.position;
         checkpoint::check(&rebuild.name, filled, head)?;
         let served = load(&mut transaction, PATIENT_VIEW).await?;
-        // A checkpoint that cannot be true is not to be reached: the rebuild puts its own in the place.
+        // An invalid checkpoint of the projection is not a target. It is replaced by the checkpoint of the
+        // rebuild.
         let served = checkpoint::check(PATIENT_VIEW, served, head).map_or(filled, |()| served);
         let missing = served.since(filled);
         if missing > LAST_EVENTS {
@@ -43,7 +44,7 @@ impl Rebuilder {
             match rows::write(&mut transaction, rebuild.generation, &events).await {
                 Ok(()) => {}
                 Err(ProjectionError::Store(error)) => return Err(error.into()),
-                // Filling says which event it is, and notes it.
+                // Filling finds the faulty event and records it.
                 Err(_) => return Ok(transaction.rollback().await?),
             }
         }
@@ -60,7 +61,7 @@ impl Rebuilder {
     }
 }
 
-/// Where a checkpoint is; it stays there until the transaction ends.
+/// Reads a checkpoint, and locks it until the transaction ends.
 async fn load(transaction: &mut Transaction<'_>, name: &str) -> Result<Position, RebuildError> {
     let sql = format!(
         "SELECT position FROM checkpoints WHERE name = ?{}",
@@ -70,7 +71,8 @@ async fn load(transaction: &mut Transaction<'_>, name: &str) -> Result<Position,
     Ok(row.ok_or(RebuildError::NoRebuild)?.get(0)?)
 }
 
-/// Serves the new generation in the place of `active`; not if the rebuild has been called off meanwhile.
+/// Makes the new generation active instead of `active`. Returns `false` if the rebuild was cancelled
+/// meanwhile.
 async fn activate(
     transaction: &mut Transaction<'_>,
     rebuild: &Rebuild,
@@ -96,7 +98,8 @@ async fn activate(
     Ok(served == 1 && marked == 1)
 }
 
-/// Makes `position` the projection's checkpoint, and ends the generation's own, if it still is at `filled`.
+/// Sets the projection's checkpoint to `position`, and deletes the generation's checkpoint. Returns `false`
+/// if the latter is no longer at `filled`.
 async fn checkpoints(
     transaction: &mut Transaction<'_>,
     rebuild: &Rebuild,
