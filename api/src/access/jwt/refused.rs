@@ -1,14 +1,14 @@
-//! Why a JWT is refused. Its sender is not told; the log is, so many times and no more.
+//! Reasons for rejecting a JWT. They are logged at a limited rate, and not sent to the client.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use eventstore::Clock;
 
-/// How often a refusal is told to the log at most.
+/// Minimum time between two log entries about rejected JWTs.
 const PAUSE: Duration = Duration::from_secs(10);
 
-/// Why a JWT is refused. Says nothing of what the token holds.
+/// Reason for rejecting a JWT. Reveals nothing of the token's content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(in crate::access) enum Refusal {
     #[error("it is too long")]
@@ -44,14 +44,14 @@ pub(in crate::access) enum Refusal {
 }
 
 impl Refusal {
-    /// Whether the issuer may have a key by now that the token is good with: a new one, or one that has taken
-    /// the name of another.
+    /// Whether newer keys of the issuer may validate the token. The issuer may have added a key, or reused a
+    /// key id for another key.
     pub(in crate::access) const fn may_need_newer_keys(self) -> bool {
         matches!(self, Self::UnknownKey | Self::Signature)
     }
 }
 
-/// Tells the log, at most once in [`PAUSE`], and then how many there were.
+/// Logs rejections, at most once per [`PAUSE`], with the number of rejections since the last entry.
 #[derive(Debug, Default)]
 pub(super) struct RefusalLog(Mutex<Told>);
 
@@ -64,7 +64,7 @@ struct Told {
 impl RefusalLog {
     pub(super) fn tell(&self, refusal: Refusal, clock: &dyn Clock) {
         if refusal == Refusal::Expired {
-            // As every token does some day.
+            // Every token expires eventually, so this is not worth a warning.
             tracing::debug!(reason = %refusal, "a JWT is refused");
             return;
         }
@@ -73,7 +73,8 @@ impl RefusalLog {
         }
     }
 
-    /// How many refusals are to be told of now, if it is time to.
+    /// Counts a rejection. Returns the number of rejections to log, or `None` if the last log entry is too
+    /// recent.
     fn due(&self, now: Duration) -> Option<u64> {
         let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         told.since += 1;
