@@ -71,7 +71,7 @@ fn too_large(rejection: &BytesRejection) -> ApiError {
     if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
         ApiError::TooLarge(MAX_BODY)
     } else {
-        ApiError::MalformedJson("it ended before its time".to_owned())
+        ApiError::MalformedJson("it was cut off".to_owned())
     }
 }
 

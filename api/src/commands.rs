@@ -76,7 +76,7 @@ pub enum CommandError {
     #[error("the idempotency key was used for another registration")]
     IdempotencyKeyReused,
     /// A registration with this key is in progress.
-    #[error("a registration with this key is under way")]
+    #[error("a registration with this key is in progress")]
     InProgress,
     /// The patient does not exist.
     #[error("no such patient")]
@@ -97,7 +97,7 @@ pub enum CommandError {
     #[error("shutting down")]
     ShuttingDown,
     /// Every attempt conflicted with another command for the same patient.
-    #[error("other commands for the patient came first, {TRIES} times")]
+    #[error("conflicted with other commands for the patient in {TRIES} attempts")]
     Contended,
     /// The clock of this process is wrong. Nothing was written.
     #[error("the clock of this process is wrong")]
@@ -109,13 +109,13 @@ pub enum CommandError {
     #[error("an event of the patient cannot be read")]
     Unreadable,
     /// The database is unreachable. Nothing was written.
-    #[error("the database cannot be reached")]
+    #[error("the database is unreachable")]
     Unavailable,
     /// The database is read-only. Nothing was written.
     #[error("the database is read-only")]
     ReadOnly,
     /// The database file was deleted or replaced. Nothing was written.
-    #[error("the file of the database is lost")]
+    #[error("the database file was deleted or replaced")]
     DatabaseFileLost,
     /// The event may or may not have been written.
     #[error("the outcome is unknown")]
@@ -218,7 +218,7 @@ impl Commands {
             }
             (Refused::Failed(error), _) => Err(error),
             (Refused::Business(_) | Refused::Conflict, None) => {
-                tracing::error!(patient.id = %id, "an id that was just made is taken");
+                tracing::error!(patient.id = %id, "a newly generated id is already in use");
                 Err(CommandError::Internal)
             }
         }
@@ -397,7 +397,7 @@ fn refused(id: Uuid, error: AggregateError<PatientError>) -> Refused {
         }
         // The text of this error would quote the payload.
         AggregateError::DeserializationError(_) => {
-            tracing::error!(patient.id = %id, "a patient's events do not have the shape that this program knows");
+            tracing::error!(patient.id = %id, "a patient's events have an unknown format");
             failed(CommandError::Unreadable)
         }
         AggregateError::UnexpectedError(error) => failed(match error.downcast_ref::<AppendError>() {
@@ -408,12 +408,12 @@ fn refused(id: Uuid, error: AggregateError<PatientError>) -> Refused {
             Some(AppendError::ClockWrong(_)) => CommandError::ClockWrong,
             Some(AppendError::Damaged(cause)) => {
                 // The damage is logged once for the whole log, without the affected patients.
-                tracing::error!(patient.id = %id, error = %cause, "an append was refused");
+                tracing::error!(patient.id = %id, error = %cause, "an append was rejected");
                 CommandError::LogDamaged
             }
             Some(AppendError::InDoubt(_) | AppendError::Failed) => CommandError::OutcomeUnknown,
             Some(error) => {
-                tracing::error!(patient.id = %id, %error, "an append was refused");
+                tracing::error!(patient.id = %id, %error, "an append was rejected");
                 CommandError::Internal
             }
             None => {

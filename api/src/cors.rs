@@ -54,7 +54,7 @@ pub struct Origin(HeaderValue);
 /// Error for a text that is not an origin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "expected an origin as browsers send it, such as https://app.example.com or http://localhost:3000; * is none"
+    "expected an origin as browsers send it, such as https://app.example.com or http://localhost:3000; * is not allowed"
 )]
 pub struct NoOrigin;
 

@@ -67,7 +67,7 @@ impl File {
             (false, false) => match self.unpacked() {
                 Ok(bytes) => Some(Bytes::from(bytes)),
                 Err(error) => {
-                    tracing::error!(%error, "a file of the binary could not be unpacked");
+                    tracing::error!(%error, "an embedded file could not be decompressed");
                     return ApiError::Internal.into_response();
                 }
             },

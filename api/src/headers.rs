@@ -25,7 +25,7 @@ fn single<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Result<Option<&'h st
     value
         .to_str()
         .map(|value| Some(value.trim()))
-        .map_err(|_| invalid(name, "must be visible ASCII characters"))
+        .map_err(|_| invalid(name, "must contain only visible ASCII characters"))
 }
 
 fn invalid(name: &HeaderName, message: &str) -> ApiError {
@@ -55,7 +55,7 @@ pub(crate) fn min_position(headers: &HeaderMap) -> Result<Option<Position>, ApiE
             value.parse().map_err(|_| {
                 invalid(
                     &MIN_POSITION,
-                    "must be a whole number from 0, as in Event-Position",
+                    "must be a whole number, 0 or greater, as in Event-Position",
                 )
             })
         })
@@ -115,7 +115,7 @@ pub(crate) fn if_match(headers: &HeaderMap) -> Result<Option<u64>, ApiError> {
         .ok_or_else(|| {
             invalid(
                 &header::IF_MATCH,
-                "must be an ETag as GET gives it, such as \"1\", or *",
+                "must be an ETag returned by GET, such as \"1\", or *",
             )
         })
 }

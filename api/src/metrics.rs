@@ -98,7 +98,7 @@ pub(crate) fn certificate_ends(moment: Timestamp) {
 pub fn register(registry: &mut Registry) {
     registry.register_with_unit(
         "http_request_duration",
-        "How long requests took to be answered, by method, template of the route and status",
+        "Time taken to answer requests, by method, route template and status",
         Unit::Seconds,
         REQUESTS.durations.clone(),
     );
@@ -109,7 +109,7 @@ pub fn register(registry: &mut Registry) {
     );
     registry.register(
         "tls_certificate_expiry_timestamp_seconds",
-        "When the certificate of the API ends, in seconds since 1970",
+        "Expiry of the API's certificate, in seconds since 1970",
         REQUESTS.certificate_ends.clone(),
     );
 }

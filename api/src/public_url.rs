@@ -19,7 +19,7 @@ pub struct PublicUrl {
 /// Error for a text that is not a public URL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "expected an http or https URL without user, query and fragment, such as https://api.example.com or \
+    "expected an http or https URL without a user, query or fragment, such as https://api.example.com or \
      https://example.com/patients-api"
 )]
 pub struct NotPublicUrl;

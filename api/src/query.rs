@@ -67,7 +67,7 @@ impl Query {
         self.parse_one(name, |value| {
             // The decoder replaces malformed UTF-8 with this character.
             if value.contains(char::REPLACEMENT_CHARACTER) {
-                return Err("must be UTF-8, percent-encoded".to_owned());
+                return Err("must be percent-encoded UTF-8".to_owned());
             }
             parse(value).map_err(|error| error.to_string())
         })
@@ -111,7 +111,7 @@ impl Query {
     }
 
     pub(crate) fn position(&mut self, name: &str) -> Option<Position> {
-        self.read(name, "must be a whole number from 0", |value| value.parse().ok())
+        self.read(name, "must be a whole number, 0 or greater", |value| value.parse().ok())
     }
 
     pub(crate) fn id(&mut self, name: &str) -> Option<Uuid> {
@@ -125,13 +125,13 @@ impl Query {
         self.text(name, |value| {
             let fits = (1..=most).contains(&value.chars().count()) && !value.chars().any(char::is_control);
             fits.then(|| value.to_owned())
-                .ok_or_else(|| format!("must have 1 to {most} characters, none of them a control character"))
+                .ok_or_else(|| format!("must have 1 to {most} characters and no control characters"))
         })
     }
 
     /// Returns a time in any format that [`Timestamp`] parses.
     pub(crate) fn moment(&mut self, name: &str) -> Option<Timestamp> {
-        let must = "must be a moment such as 2026-11-24T06:51:04Z or 2026-11-24T06:51:04.123456+01:00";
+        let must = "must be a timestamp such as 2026-11-24T06:51:04Z or 2026-11-24T06:51:04.123456+01:00";
         self.read(name, must, |value| value.parse().ok())
     }
 

@@ -203,8 +203,8 @@ impl Connection {
         let agreeing = tokio::time::timeout(self.head_timeout, acceptor.accept(stream));
         match self.shutdown.run_until_cancelled(agreeing).await {
             Some(Ok(Ok(stream))) => self.answer(stream).await,
-            Some(Ok(Err(error))) => tracing::debug!(%error, "a client did not agree on TLS"),
-            Some(Err(_)) => tracing::debug!("a client took too long to agree on TLS"),
+            Some(Ok(Err(error))) => tracing::debug!(%error, "a TLS handshake failed"),
+            Some(Err(_)) => tracing::debug!("a TLS handshake timed out"),
             None => {}
         }
     }

@@ -25,12 +25,12 @@ use crate::metrics;
 pub enum TlsError {
     /// The certificate file contains no certificate.
     #[error(
-        "the certificate's file has no certificate: expected -----BEGIN CERTIFICATE-----, its own first, then those between it and the authority"
+        "the certificate file contains no certificate: expected -----BEGIN CERTIFICATE-----, the server's own certificate first, then the intermediate certificates"
     )]
     NoCertificate,
     /// The key file contains no private key.
     #[error(
-        "the key's file has no private key: expected -----BEGIN PRIVATE KEY----- (or EC or RSA PRIVATE KEY), without a passphrase"
+        "the key file contains no private key: expected -----BEGIN PRIVATE KEY----- (or EC or RSA PRIVATE KEY), without a passphrase"
     )]
     NoKey,
     /// The certificate cannot be read.
@@ -38,7 +38,7 @@ pub enum TlsError {
     Unreadable,
     /// The key belongs to another certificate.
     #[error(
-        "the key does not belong to the certificate: expected the key that the first certificate of the file was made for"
+        "the key does not belong to the certificate: expected the key of the first certificate in the file"
     )]
     KeyOfAnother,
     /// The type of the key or of the certificate is not supported.

@@ -37,7 +37,7 @@ pub struct Algorithms(Vec<Algorithm>);
 /// Error for a text that is not a list of asymmetric algorithms.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "expected some of RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384 and EdDSA, with commas between"
+    "expected one or more of RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384 and EdDSA, separated by commas"
 )]
 pub struct AlgorithmsError;
 

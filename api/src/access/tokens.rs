@@ -67,13 +67,13 @@ pub struct Tokens(Vec<Holder>);
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TokenError {
     /// The line is malformed.
-    #[error("line {0}: expected a name, a role (clerk, auditor or operator) and the 64 digits of a hash")]
+    #[error("line {0}: expected a name, a role (clerk, auditor or operator) and a hash of 64 hex digits")]
     Line(usize),
     /// The name is reserved for callers without a token.
-    #[error("line {0}: {ANONYMOUS} is the name of callers without a token: expected another")]
+    #[error("line {0}: the name {ANONYMOUS} is reserved for callers without a token")]
     Anonymous(usize),
     /// Two entries have the same hash, so the owner of the token is ambiguous.
-    #[error("line {line}: the hash is that of line {first} too: expected a token of its own for each")]
+    #[error("line {line}: the hash is also on line {first}: expected a different token for each entry")]
     Twice {
         /// Line of the later entry.
         line: usize,
@@ -250,7 +250,7 @@ mod tests {
         assert_eq!(
             lines(&same),
             Err(TokenError::Twice { line: 4, first: 3 }),
-            "in other letters"
+            "hashes are case-insensitive"
         );
         let one_line = format!("c clerk {0}, d clerk {0}", "2".repeat(64));
         assert_eq!(lines(&one_line), Err(TokenError::Twice { line: 4, first: 4 }));

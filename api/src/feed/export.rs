@@ -12,7 +12,7 @@ use super::{CHUNK, Reader};
 pub(crate) enum Incomplete {
     #[error("shutting down")]
     ShuttingDown,
-    #[error("the client may not read on")]
+    #[error("the client is no longer authorized")]
     NotAllowed,
     #[error(transparent)]
     Store(#[from] eventstore::Error),
@@ -31,7 +31,7 @@ impl Reader {
         stream::try_unfold((self, limit), move |(mut reader, mut left)| async move {
             let read = reader.next_lines(end, &mut left).await;
             if let Err(error) = &read {
-                tracing::warn!(feed.after = reader.after.get(), %error, "an export was broken off");
+                tracing::warn!(feed.after = reader.after.get(), %error, "an export was aborted");
             }
             Ok(read?.map(|lines| (lines, (reader, left))))
         })

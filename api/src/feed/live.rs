@@ -54,7 +54,7 @@ impl Live {
             match self.step().await {
                 Ok((page, more)) => {
                     if self.failing.take().is_some() {
-                        tracing::info!("a live stream reads the log again");
+                        tracing::info!("a live stream can read the log again");
                     }
                     if !page.events.is_empty() {
                         self.gather = !more;
@@ -69,7 +69,7 @@ impl Live {
                         tracing::warn!(
                             feed.after = self.reader.after.get(),
                             %error,
-                            "a live stream cannot read the log; trying again"
+                            "a live stream cannot read the log; retrying"
                         );
                     }
                     let pause = self.failing.unwrap_or(FIRST_PAUSE);

@@ -102,7 +102,7 @@ mod tests {
         drop(held);
         assert!(
             places.taken.lock().unwrap().is_empty(),
-            "nothing is kept of callers without streams"
+            "callers without streams are forgotten"
         );
     }
 }

@@ -33,7 +33,7 @@ enum Pattern {
 /// Error for a text that is not a host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "expected a host without scheme and port, such as clinic.example.com, *.example.com or 192.0.2.7, or * for every host"
+    "expected a host without a scheme or port, such as clinic.example.com, *.example.com or 192.0.2.7, or * for every host"
 )]
 pub struct NoHost;
 

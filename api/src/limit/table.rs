@@ -139,13 +139,13 @@ mod tests {
         assert_eq!(
             table.count(&"a", soon),
             Answer::Refused { wait },
-            "and a refusal costs nothing"
+            "a rejected request costs nothing"
         );
         assert!(allowed(table.count(&"a", start + Duration::from_secs(6))));
         assert!(!allowed(table.count(&"a", start + Duration::from_secs(6))));
         let rested = start + Duration::from_hours(1);
         let used = (0..20).filter(|_| allowed(table.count(&"a", rested))).count();
-        assert_eq!(used, 10, "nothing is saved up");
+        assert_eq!(used, 10, "unused quota does not accumulate");
     }
 
     #[test]
@@ -184,7 +184,7 @@ mod tests {
         assert_eq!(
             size(&table),
             table.parts.len() * table.buckets * size_of::<Bucket>(),
-            "and no more"
+            "the table is fully allocated"
         );
     }
 

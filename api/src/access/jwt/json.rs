@@ -72,7 +72,7 @@ impl<'de> Visitor<'de> for Members {
         let mut object = HashMap::new();
         while let Some((name, value)) = members.next_entry()? {
             if object.insert(name, value).is_some() {
-                return Err(A::Error::custom("two members of one name"));
+                return Err(A::Error::custom("two members with the same name"));
             }
         }
         Ok(object)

@@ -37,10 +37,10 @@ struct Key {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum KeysError {
     /// The text is not JSON, or an object has two members with the same name.
-    #[error("it is not JSON, or has two members of one name")]
+    #[error("it is not JSON, or an object has two members with the same name")]
     Json,
     /// The text is JSON, but not a JWK set.
-    #[error("it is not a JWK set: an object with an array named keys")]
+    #[error("it is not a JWK set: expected an object with an array named keys")]
     NoSet,
     /// The set has too many keys.
     #[error("it has more than {MOST} keys")]
@@ -114,14 +114,14 @@ impl Keys {
 
 impl Key {
     fn read(key: &RawValue) -> Result<Self, &'static str> {
-        let unknown = "it is not a key of a form that is known";
+        let unknown = "its format is unknown";
         let members = Object::parse(key.get()).ok_or(unknown)?;
         if members.has("k") || members.has("d") {
-            return Err("it is a secret or a private key; only public keys belong there");
+            return Err("it is a secret or private key; a set must contain only public keys");
         }
         let key: Jwk = serde_json::from_str(key.get()).map_err(|_| unknown)?;
         if !for_signatures(&key) {
-            return Err("it is not for checking signatures");
+            return Err("it is not meant for verifying signatures");
         }
         let mut algorithms = suited(&key.algorithm)?;
         if let Some(named) = key.common.key_algorithm {
@@ -129,9 +129,9 @@ impl Key {
             algorithms.retain(|algorithm| Some(*algorithm) == named);
         }
         if algorithms.is_empty() {
-            return Err("its algorithm is not one for its type of key");
+            return Err("its algorithm does not fit its key type");
         }
-        let decoded = DecodingKey::from_jwk(&key).map_err(|_| "its parts cannot be read")?;
+        let decoded = DecodingKey::from_jwk(&key).map_err(|_| "its parameters cannot be read")?;
         Ok(Self {
             id: key.common.key_id,
             algorithms,
@@ -161,13 +161,13 @@ fn suited(key: &AlgorithmParameters) -> Result<Vec<Algorithm>, &'static str> {
         AlgorithmParameters::EllipticCurve(point) => match point.curve {
             EllipticCurve::P256 if lengths(&[&point.x, &point.y], 32) => Ok(vec![ES256]),
             EllipticCurve::P384 if lengths(&[&point.x, &point.y], 48) => Ok(vec![ES384]),
-            _ => Err("its curve is not known, or its point is not of it"),
+            _ => Err("its curve is not supported, or its point has the wrong length"),
         },
         AlgorithmParameters::OctetKeyPair(point) => match point.curve {
             EllipticCurve::Ed25519 if lengths(&[&point.x], 32) => Ok(vec![EdDSA]),
-            _ => Err("its curve is not known, or its point is not of it"),
+            _ => Err("its curve is not supported, or its point has the wrong length"),
         },
-        _ => Err("its type of key is not known"),
+        _ => Err("its key type is not supported"),
     }
 }
 

@@ -23,13 +23,13 @@ pub struct IssuerOptions {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum IssuerOptionsError {
     /// The text is not a valid issuer.
-    #[error("expected 1 to {LONGEST_ISSUER} visible ASCII characters without #, as in the iss of its tokens")]
+    #[error("expected the iss of its tokens: 1 to {LONGEST_ISSUER} visible ASCII characters without #")]
     Issuer,
     /// The text is not a valid audience.
-    #[error("expected 1 to {LONGEST} visible ASCII characters, as in the aud of its tokens")]
+    #[error("expected the aud of its tokens: 1 to {LONGEST} visible ASCII characters")]
     Audience,
     /// The text is not the name of a claim, nor the path to a claim.
-    #[error("expected the name of a claim, such as roles, or the way to it, such as realm_access.roles")]
+    #[error("expected the name of a claim, such as roles, or the path to it, such as realm_access.roles")]
     RolesClaim,
 }
 
@@ -90,7 +90,7 @@ pub enum TokenType {
 
 /// Error for a text that is not a [`TokenType`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("expected at+jwt, or any for an issuer whose access tokens do not say that they are some")]
+#[error("expected at+jwt, or any for an issuer whose access tokens do not have this type")]
 pub struct TokenTypeError;
 
 impl FromStr for TokenType {

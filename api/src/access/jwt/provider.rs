@@ -22,12 +22,12 @@ pub(super) fn install() {
     let _ = RING.install_default();
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "the provider wants it so")]
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "required by the provider")]
 fn signer(_: &Algorithm, _: &EncodingKey) -> errors::Result<Box<dyn JwtSigner>> {
     Err(ErrorKind::UnsupportedAlgorithm.into())
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "the provider wants it so")]
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "required by the provider")]
 fn verifier(algorithm: &Algorithm, key: &DecodingKey) -> errors::Result<Box<dyn JwtVerifier>> {
     if algorithm.family() != key.family() || key.family() == AlgorithmFamily::Hmac {
         return Err(ErrorKind::InvalidAlgorithm.into());

@@ -13,27 +13,27 @@ const PAUSE: Duration = Duration::from_secs(10);
 pub(in crate::access) enum Refusal {
     #[error("it is too long")]
     TooLong,
-    #[error("it is not a JWT as RFC 7519 has them")]
+    #[error("it is not a valid JWT (RFC 7519)")]
     Malformed,
     #[error("its algorithm is not in AUTH_JWT_ALGORITHMS")]
     Algorithm,
-    #[error("it has critical header parameters, and none are understood")]
+    #[error("it has critical header parameters (crit), which are not supported")]
     Critical,
-    #[error("its type (typ, in the header) is not one that AUTH_JWT_TYPE allows")]
+    #[error("its type (typ in the header) is not allowed by AUTH_JWT_TYPE")]
     Type,
-    #[error("it is no access token (typ, token_use, events, nonce, at_hash, c_hash or s_hash)")]
+    #[error("it is not an access token (typ, token_use, events, nonce, at_hash, c_hash or s_hash)")]
     NotAnAccessToken,
-    #[error("it is bound to a key of its holder (cnf), which cannot be checked here")]
+    #[error("it is bound to a key of its holder (cnf), and this binding cannot be checked here")]
     Bound,
-    #[error("none of the issuer's keys is the one that it names, for its algorithm")]
+    #[error("the issuer has no key that matches its key id (kid) and algorithm (alg)")]
     UnknownKey,
-    #[error("its signature is not that of any key that it can mean")]
+    #[error("its signature does not match any candidate key")]
     Signature,
     #[error("its issuer (iss) is not AUTH_JWT_ISSUER")]
     Issuer,
     #[error("its audience (aud) is not AUTH_JWT_AUDIENCE")]
     Audience,
-    #[error("it does not say when it expires (exp)")]
+    #[error("it has no valid expiry (exp)")]
     NoExpiry,
     #[error("it has expired (exp)")]
     Expired,
@@ -65,11 +65,11 @@ impl RefusalLog {
     pub(super) fn tell(&self, refusal: Refusal, clock: &dyn Clock) {
         if refusal == Refusal::Expired {
             // Every token expires eventually, so this is not worth a warning.
-            tracing::debug!(reason = %refusal, "a JWT is refused");
+            tracing::debug!(reason = %refusal, "a JWT was rejected");
             return;
         }
         if let Some(number) = self.due(clock.monotonic()) {
-            tracing::warn!(reason = %refusal, access.refused = number, "a JWT is refused");
+            tracing::warn!(reason = %refusal, access.refused = number, "a JWT was rejected");
         }
     }
 

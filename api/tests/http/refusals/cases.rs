@@ -270,7 +270,7 @@ pub(super) fn cases() -> Vec<Case> {
             "GET /patients\nmin-position: x",
             422,
             "invalid-request",
-            "whole number from 0",
+            "whole number, 0 or greater",
         ),
         case(
             "an entity tag",
