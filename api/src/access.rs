@@ -23,7 +23,7 @@ pub use tokens::{Token, TokenError, Tokens};
 
 pub(crate) use caller::{AUDITORS, Allowed, CLERKS, Caller, EVERYBODY, OPERATORS, READERS};
 
-/// Access control: which callers are authenticated, and by what means. Cheap to clone; all clones share their
+/// Access control: either open access, or authentication by token. Cheap to clone; all clones share their
 /// state.
 #[derive(Debug, Clone)]
 pub struct Access(Option<Arc<Doors>>);

@@ -1,7 +1,7 @@
 //! JSON request bodies.
 //!
 //! Members are read one by one rather than into a struct. This way all invalid fields are reported at once,
-//! and duplicate and unknown members are reported instead of silently ignored.
+//! and duplicate and unknown members are reported instead of being silently ignored.
 
 use std::fmt;
 
@@ -86,7 +86,7 @@ impl JsonObject {
             _ if error.to_string().starts_with("recursion limit exceeded") => {
                 ApiError::MalformedJson("it is nested too deeply".to_owned())
             }
-            // serde_json's own message reveals no data either, but the position helps most people more.
+            // serde_json's own message would be safe here, but the position is more useful to most people.
             _ => ApiError::MalformedJson(format!("see line {}, column {}", error.line(), error.column())),
         })
     }

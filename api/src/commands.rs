@@ -97,7 +97,7 @@ pub enum CommandError {
     #[error("shutting down")]
     ShuttingDown,
     /// Every attempt conflicted with another command for the same patient.
-    #[error("conflicted with other commands for the patient in {TRIES} attempts")]
+    #[error("{TRIES} attempts conflicted with other commands for the patient")]
     Contended,
     /// The clock of this process is wrong. Nothing was written.
     #[error("the clock of this process is wrong")]
@@ -157,7 +157,7 @@ impl Commands {
         self.appends.shutdown().await;
     }
 
-    /// Whether the append queue has no room for another command.
+    /// Whether the append queue is full.
     #[must_use]
     pub fn is_full(&self) -> bool {
         self.appends.is_full()
@@ -269,7 +269,7 @@ impl Commands {
                 Err(Refused::Business(PatientError::AlreadyRegistered)) => {
                     return Err(CommandError::Internal);
                 }
-                // Another command was appended first. Decide again on the new state.
+                // Another command was appended first. Decide again, based on the new state.
                 Err(Refused::Conflict) => {}
             }
         }

@@ -1,6 +1,6 @@
 //! Middleware for every request: a request id, a time limit, metrics, a trace, and a log entry if the service
-//! failed. Requests that are rejected before their handler runs get a request id and are counted in the
-//! metrics, but have no span.
+//! failed. Requests that this middleware rejects get a request id and are counted in the metrics, but have no
+//! span.
 
 mod access_log;
 mod trace;

@@ -29,8 +29,9 @@ impl TrustedOrigins {
 
     /// Rejects an unsafe request (RFC 9110, section 9.2.1) from a page of another origin.
     ///
-    /// `Sec-Fetch-Site: same-origin` identifies an own page, even if a proxy in front changed the host.
-    /// Without this header, the page's origin must equal the host that the request is sent to.
+    /// `Sec-Fetch-Site: same-origin` identifies a page of the service's own origin, even if a proxy in front
+    /// changed the host. Without this header, the page's origin must match the host that the request is sent
+    /// to.
     pub(crate) fn check<B>(&self, request: &Request<B>) -> Result<(), ApiError> {
         if request.method().is_safe() {
             return Ok(());

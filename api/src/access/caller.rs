@@ -58,7 +58,7 @@ pub(crate) const CLERKS: Allowed = Allowed::Only(&[Role::Clerk]);
 pub(crate) const READERS: Allowed = Allowed::Only(&[Role::Clerk, Role::Auditor]);
 /// Callers that may operate the service.
 pub(crate) const OPERATORS: Allowed = Allowed::Only(&[Role::Operator]);
-/// Callers that may read the past.
+/// Callers that may read past states, events and the record of reads.
 pub(crate) const AUDITORS: Allowed = Allowed::Only(&[Role::Auditor]);
 
 impl Allowed {

@@ -63,7 +63,7 @@ struct Holder {
 #[derive(Debug, Clone, Default)]
 pub struct Tokens(Vec<Holder>);
 
-/// Error for a list of tokens. Does not repeat the line, which might contain a token by mistake.
+/// Reason why a list of tokens is invalid. Does not repeat the line, which might contain a token by mistake.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TokenError {
     /// The line is malformed.

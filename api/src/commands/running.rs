@@ -9,7 +9,7 @@ use uuid::Uuid;
 #[derive(Debug, Default)]
 pub(super) struct Running(Mutex<HashSet<Uuid>>);
 
-/// Registration in progress. Dropping it ends the registration.
+/// Guard of a registration in progress. Dropping it marks the registration as finished.
 #[derive(Debug)]
 pub(super) struct Turn<'r> {
     running: &'r Running,

@@ -25,7 +25,7 @@ struct Live {
 impl Reader {
     /// Streams every event after the reader's position, each as soon as it is recorded. The stream ends when
     /// the feed is closed or the client is no longer authorized. While the database is unavailable, the
-    /// stream waits. It skips no events.
+    /// stream waits without skipping events.
     pub(crate) fn live(self) -> impl Stream<Item = RecordedEvent> {
         let wake = self.feed.signal.subscribe();
         let live = Live {

@@ -147,9 +147,9 @@ pub(crate) enum Hosts {
 }
 
 impl Hosts {
-    /// Returns the hosts accepted by an API that is `open` to everyone or not, with the configured hosts
-    /// `told_of`. The host of the public URL (`public`) is also accepted, but does not by itself restrict the
-    /// accepted hosts.
+    /// Returns the accepted hosts. `open` is whether the API is open to everyone, `told_of` are the
+    /// configured hosts, and `public` is the host of the public URL. The public host is also accepted, but
+    /// does not by itself restrict the accepted hosts.
     pub(crate) fn new(open: bool, mut told_of: Vec<AllowedHost>, public: Option<&str>) -> Self {
         let unbounded = !open && told_of.is_empty();
         if unbounded || told_of.iter().any(AllowedHost::is_every) {

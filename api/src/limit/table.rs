@@ -5,9 +5,10 @@
 //! A request is rejected if the time would then be more than one window away.
 //!
 //! The hash of a client selects a bucket of eight slots. A client whose quota is full needs no slot. If a new
-//! client finds no free slot, it takes the slot of the client whose quota will be full soonest. That client
-//! is forgiven its small usage, and the most active clients stay tracked. A flood of clients therefore costs
-//! neither memory nor time. Parts of the table are allocated on first use, so few clients use little memory.
+//! client finds no free slot, it takes the slot of the client whose quota will be full soonest. The remaining
+//! usage of that client is forgotten, and the most active clients stay tracked. A flood of clients therefore
+//! costs no additional memory or time. Parts of the table are allocated on first use, so few clients use
+//! little memory.
 
 use std::hash::{BuildHasher, Hash, RandomState};
 use std::sync::{Mutex, OnceLock, PoisonError};

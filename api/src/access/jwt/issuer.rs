@@ -19,7 +19,7 @@ use super::{IssuerOptions, Keys, LONGEST, TokenType, provider};
 
 /// Maximum number of verified tokens in the cache.
 const REMEMBERED: usize = 1024;
-/// Minimum time between a fetch of the keys and a further fetch that a token without a fitting key triggers.
+/// Minimum time from a fetch of the keys to the next fetch triggered by a token that no key fits.
 const PAUSE: Duration = Duration::from_secs(10);
 /// Maximum time that a request waits for newer keys.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -76,7 +76,7 @@ impl Issuer {
         }
     }
 
-    /// Replaces the keys. Tokens verified with the old keys must be verified again.
+    /// Replaces the keys. Tokens verified with the old keys are verified again.
     pub fn replace(&self, keys: Keys) {
         let present = Present {
             keys,
@@ -89,20 +89,20 @@ impl Issuer {
             .unwrap_or_else(PoisonError::into_inner) = Arc::new(present);
     }
 
-    /// Records that the keys were just fetched, and [`Issuer::replace`]d if they changed. Wakes the requests
-    /// that wait for newer keys. After the first call, a token that no key fits can trigger a fetch.
+    /// Records that the keys were just fetched. If they changed, call [`Issuer::replace`] first. Wakes the
+    /// requests that wait for newer keys. After the first call, a token that no key fits can trigger a fetch.
     pub fn tried(&self) {
         self.shared
             .tried
             .send_replace(Some(self.shared.clock.monotonic()));
     }
 
-    /// Waits until a token fits no known key. Returns no sooner than 10 s after the last fetch, so forged
-    /// tokens cannot cause more frequent fetches.
+    /// Waits until a token arrives that no known key fits. Returns no sooner than 10 s after the last fetch,
+    /// so forged tokens cannot cause more frequent fetches.
     pub async fn wish(&self) {
         loop {
             self.shared.wish.notified().await;
-            // A request that arrived during a fetch has been served by it.
+            // A request that arrived during a fetch is satisfied by that fetch.
             if self.may_try() {
                 return;
             }

@@ -44,8 +44,8 @@ pub(in crate::access) enum Refusal {
 }
 
 impl Refusal {
-    /// Whether newer keys of the issuer may validate the token. The issuer may have added a key, or reused a
-    /// key id for another key.
+    /// Whether the token may be valid with newer keys of the issuer. The issuer may have added a key, or
+    /// reused a key id for another key.
     pub(in crate::access) const fn may_need_newer_keys(self) -> bool {
         matches!(self, Self::UnknownKey | Self::Signature)
     }
