@@ -111,7 +111,9 @@ impl Query {
     }
 
     pub(crate) fn position(&mut self, name: &str) -> Option<Position> {
-        self.read(name, "must be a whole number, 0 or greater", |value| value.parse().ok())
+        self.read(name, "must be a whole number, 0 or greater", |value| {
+            value.parse().ok()
+        })
     }
 
     pub(crate) fn id(&mut self, name: &str) -> Option<Uuid> {

@@ -52,7 +52,7 @@ impl<C> Impatient<C> {
         patience
             .as_mut()
             .poll(context)
-            .map(|()| Err(Error::new(ErrorKind::TimedOut, "the client has stopped reading")))
+            .map(|()| Err(Error::new(ErrorKind::TimedOut, "the client reads nothing")))
     }
 }
 

@@ -117,7 +117,7 @@ impl Key {
         let unknown = "its format is unknown";
         let members = Object::parse(key.get()).ok_or(unknown)?;
         if members.has("k") || members.has("d") {
-            return Err("it is a secret or private key; a set must contain only public keys");
+            return Err("it is a secret or private key; only public keys belong in a set");
         }
         let key: Jwk = serde_json::from_str(key.get()).map_err(|_| unknown)?;
         if !for_signatures(&key) {
