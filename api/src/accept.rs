@@ -6,15 +6,16 @@ use axum::http::{HeaderMap, HeaderName, header};
 
 /// Returns the media type that the client prefers: `default` or one of `others`.
 ///
-/// The weight decides, then whether the type itself was named rather than a wildcard, then the order in
-/// `Accept`, then the order of the arguments. Without `Accept`, or if `Accept` names no offered type, the
-/// result is `default`: the client gets that form rather than 406.
+/// The type with the highest weight wins. Ties are decided by whether the client named the type itself rather
+/// than a wildcard, then by the order in `Accept`, then by the order of the arguments. Without `Accept`, or
+/// if `Accept` names no offered type, the result is `default` instead of a 406 error.
 pub(crate) fn preferred<'o>(headers: &HeaderMap, default: &'o str, others: &[&'o str]) -> &'o str {
     let ranges: Vec<_> = members(headers, &header::ACCEPT).filter_map(Range::of).collect();
     let offered = std::iter::once(&default).chain(others).enumerate();
     offered
         .filter_map(|(offer, media_type)| {
-            // The most exact range decides (section 12.5.1); of several that are alike, the first.
+            // The most specific range applies (section 12.5.1). Among equally specific ranges, the first
+            // applies.
             let matching = ranges.iter().enumerate();
             let (order, exactness, weight) = matching
                 .filter_map(|(order, range)| Some((order, range.exactness(media_type)?, range.weight)))
@@ -26,7 +27,7 @@ pub(crate) fn preferred<'o>(headers: &HeaderMap, default: &'o str, others: &[&'o
         .map_or(default, |(_, media_type)| media_type)
 }
 
-/// Whether the client prefers gzip to no content coding.
+/// Whether the client prefers gzip to an uncompressed response.
 pub(crate) fn prefers_gzip(headers: &HeaderMap) -> bool {
     let codings: Vec<_> = members(headers, &header::ACCEPT_ENCODING)
         .filter_map(|member| Some((member.name, member.weight()?)))
@@ -44,7 +45,7 @@ pub(crate) fn prefers_gzip(headers: &HeaderMap) -> bool {
     gzip > 0 && gzip >= weight(&["identity"]).unwrap_or(0)
 }
 
-/// A member of a list, with its parameters.
+/// Member of a header's list, with its parameters.
 #[derive(Clone, Copy)]
 struct Member<'h> {
     name: &'h str,
@@ -72,14 +73,14 @@ impl<'h> Member<'h> {
             .map(|(name, value)| (name.trim(), value.trim()))
     }
 
-    /// The weight in thousandths; nothing if it is malformed.
+    /// Weight in thousandths. `None` if the weight is malformed.
     fn weight(&self) -> Option<u16> {
         let given = self.parameters().find(|(name, _)| is_weight(name));
         given.map_or(Some(1000), |(_, value)| thousandths(value))
     }
 }
 
-/// The parts of a text between separators that are not within a quoted string.
+/// Splits a text at each separator outside quoted strings.
 fn unquoted(text: &str, separator: char) -> impl Iterator<Item = &str> {
     let (mut quoted, mut escaped) = (false, false);
     text.split(move |c: char| {
@@ -97,7 +98,7 @@ fn is_weight(parameter: &str) -> bool {
     parameter.eq_ignore_ascii_case("q")
 }
 
-/// A weight such as `0.5`, in thousandths.
+/// Parses a weight such as `0.5` into thousandths.
 fn thousandths(text: &str) -> Option<u16> {
     let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
     if !fraction.bytes().all(|digit| digit.is_ascii_digit()) {
@@ -112,7 +113,7 @@ fn thousandths(text: &str) -> Option<u16> {
     }
 }
 
-/// A media range: `text/html`, `text/*` or `*/*`, and its weight.
+/// Media range, such as `text/html`, `text/*` or `*/*`, with its weight.
 struct Range<'h> {
     kind: &'h str,
     subtype: &'h str,
@@ -120,7 +121,8 @@ struct Range<'h> {
 }
 
 impl<'h> Range<'h> {
-    /// Nothing if it is malformed, or has a parameter that no representation here has.
+    /// Parses a media range. `None` if it is malformed, or has a parameter that no representation of this API
+    /// has.
     fn of(member: Member<'h>) -> Option<Self> {
         let (kind, subtype) = member.name.split_once('/')?;
         let mut parameters = member.parameters().take_while(|(name, _)| !is_weight(name));
@@ -135,7 +137,8 @@ impl<'h> Range<'h> {
         })
     }
 
-    /// How exactly it names a media type; nothing if it does not match.
+    /// How specifically the range matches a media type: 0 for `*/*`, 1 for `type/*`, 2 for the type itself.
+    /// `None` if the range does not match.
     fn exactness(&self, media_type: &str) -> Option<u8> {
         let (kind, subtype) = media_type.split_once('/')?;
         let is_kind = self.kind.eq_ignore_ascii_case(kind);

@@ -1,9 +1,9 @@
-//! Who may do what: bearer tokens, and the roles that each route is for.
+//! Authentication by bearer token, and authorization by role.
 //!
-//! A bearer token is one of our own ([`Tokens`]) or a JWT of an issuer ([`Issuer`]); both ways in may be open
-//! at once. A route names the roles it is for where it is added (`routes/table.rs`), so that none can be
-//! forgotten. Who sends a request is found out before, in `observe`, and becomes the actor in the metadata of
-//! the events.
+//! A bearer token is an access token of this service ([`Tokens`]) or a JWT of an issuer ([`Issuer`]). Both
+//! kinds can be enabled at once. Each route is registered together with the roles that may use it
+//! (`routes/table.rs`), so no route lacks an access rule. The `observe` middleware authenticates the caller
+//! before the route runs. The caller becomes the actor in the metadata of events.
 
 mod caller;
 mod jwt;
@@ -23,11 +23,12 @@ pub use tokens::{Token, TokenError, Tokens};
 
 pub(crate) use caller::{AUDITORS, Allowed, CLERKS, Caller, EVERYBODY, OPERATORS, READERS};
 
-/// Who is let in. Cheap to clone; all clones change together.
+/// Access control: either open access, or authentication by token. Cheap to clone; all clones share their
+/// state.
 #[derive(Debug, Clone)]
 pub struct Access(Option<Arc<Doors>>);
 
-/// The ways in.
+/// Means of authentication.
 #[derive(Debug)]
 struct Doors {
     tokens: RwLock<Arc<Tokens>>,
@@ -35,25 +36,26 @@ struct Doors {
 }
 
 impl Access {
-    /// Everybody may do everything.
+    /// Returns open access: any caller may do anything, without a token.
     #[must_use]
     pub const fn open() -> Self {
         Self(None)
     }
 
-    /// Whether everybody may do everything.
+    /// Whether access is open, so that any caller may do anything.
     #[must_use]
     pub const fn is_open(&self) -> bool {
         self.0.is_none()
     }
 
-    /// Who has one of these tokens may do what its role may.
+    /// Returns access control by these tokens. Each token grants the permissions of its role.
     #[must_use]
     pub fn by(tokens: Tokens) -> Self {
         Self::by_either(tokens, None)
     }
 
-    /// Who has one of these tokens, or a good one of the issuer, may do what its roles may.
+    /// Returns access control by these tokens and by valid tokens of `issuer`. Each token grants the
+    /// permissions of its roles.
     #[must_use]
     pub fn by_either(tokens: Tokens, issuer: Option<Issuer>) -> Self {
         Self(Some(Arc::new(Doors {
@@ -62,26 +64,26 @@ impl Access {
         })))
     }
 
-    /// Takes these tokens from now on instead of those before. Nothing if access is open.
+    /// Replaces the access tokens. Does nothing if access is open.
     pub fn replace(&self, tokens: Tokens) {
         if let Some(doors) = &self.0 {
             *doors.tokens.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(tokens);
         }
     }
 
-    /// The caller who sends a request with these headers, without waiting for an issuer. An unknown token
-    /// gives a caller without an identity.
+    /// Returns the caller identified by these headers, without waiting for newer keys of the issuer. An
+    /// unknown token yields a caller without an identity.
     pub(crate) fn caller(&self, headers: &HeaderMap) -> Caller {
         self.look(headers).unwrap_or(Caller::Refused)
     }
 
-    /// As [`Access::caller`]; nothing if that depends on keys that would have to be asked for.
+    /// Like [`Access::caller`], but returns `None` if the result may depend on newer keys of the issuer.
     pub(crate) fn caller_at_once(&self, headers: &HeaderMap) -> Option<Caller> {
         self.look(headers).ok()
     }
 
-    /// As [`Access::caller`], but a token that the known keys do not fit is looked at again if newer keys can
-    /// be had soon.
+    /// Like [`Access::caller`], but if no known key fits a token, waits briefly for newer keys and checks the
+    /// token again.
     pub(crate) async fn caller_with_newest_keys(&self, headers: &HeaderMap) -> Caller {
         match self.look(headers) {
             Ok(caller) => caller,
@@ -90,7 +92,7 @@ impl Access {
         }
     }
 
-    /// Who it is; or the issuer, none of whose known keys fits.
+    /// Returns the caller, or the issuer if none of its known keys fits the token.
     fn look(&self, headers: &HeaderMap) -> Result<Caller, &Issuer> {
         let Some(doors) = &self.0 else {
             return Ok(Caller::Anybody);
@@ -119,7 +121,8 @@ impl Access {
     }
 }
 
-/// The bearer token in these headers, if they have just one.
+/// Bearer token in these headers. `None` unless there is exactly one `Authorization` header, and its scheme
+/// is `Bearer`.
 fn bearer(headers: &HeaderMap) -> Option<&str> {
     let mut given = headers.get_all(header::AUTHORIZATION).iter();
     let (scheme, token) = given.next()?.to_str().ok()?.split_once(' ')?;

@@ -1,8 +1,7 @@
 //! JSON request bodies.
 //!
-//! A body is read into its members one by one rather than into a struct, so that every bad field is reported
-//! at once, and so that a member that is sent twice, or that nobody reads, is reported and not dropped in
-//! silence.
+//! Members are read one by one rather than into a struct. This way all invalid fields are reported at once,
+//! and duplicate and unknown members are reported instead of being silently ignored.
 
 use std::fmt;
 
@@ -16,22 +15,22 @@ use serde_json::Value;
 use crate::Api;
 use crate::problem::{ApiError, FieldProblem, shown_name};
 
-/// The largest request body, in bytes.
+/// Maximum size of a request body, in bytes.
 pub(crate) const MAX_BODY: usize = 64 * 1024;
 
 /// U+FEFF in UTF-8.
 const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
-/// The members of a JSON object, in the order they were sent, those sent twice twice.
+/// Members of a JSON object, in the order in which they were sent, including duplicates.
 #[derive(Debug)]
 pub(crate) struct JsonObject(Vec<(String, Value)>);
 
 impl FromRequest<Api> for JsonObject {
     type Rejection = ApiError;
 
-    /// Reads a body, which must be there within half of the time that a request has: a client that never
-    /// finishes it would otherwise keep its connection for ever, and an answer that comes later than that
-    /// would be about the work.
+    /// Reads a body, which must arrive within half of the request timeout. Without this limit, a client that
+    /// never finishes its body would keep its connection open. Half of the timeout leaves time for the work,
+    /// so a later timeout concerns the work and not the body.
     async fn from_request(request: Request, api: &Api) -> Result<Self, ApiError> {
         if !is_json(&request) {
             return Err(ApiError::UnsupportedMediaType);
@@ -72,14 +71,13 @@ fn too_large(rejection: &BytesRejection) -> ApiError {
     if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
         ApiError::TooLarge(MAX_BODY)
     } else {
-        ApiError::MalformedJson("it ended before its time".to_owned())
+        ApiError::MalformedJson("it was cut off".to_owned())
     }
 }
 
 impl JsonObject {
     pub(crate) fn parse(bytes: &[u8]) -> Result<Self, ApiError> {
-        // Parsers may ignore a byte order mark (RFC 8259, section 8.1), which programs on Windows like to
-        // write.
+        // Parsers may ignore a byte order mark (RFC 8259, section 8.1), which Windows programs often write.
         let bytes = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes);
         serde_json::from_slice(bytes).map_err(|error| match error.classify() {
             serde_json::error::Category::Data => {
@@ -88,13 +86,14 @@ impl JsonObject {
             _ if error.to_string().starts_with("recursion limit exceeded") => {
                 ApiError::MalformedJson("it is nested too deeply".to_owned())
             }
-            // serde_json's own text would be safe here, but says less to most people than the place does.
+            // serde_json's own message would be safe here, but the position is more useful to most people.
             _ => ApiError::MalformedJson(format!("see line {}, column {}", error.line(), error.column())),
         })
     }
 
-    /// The strings of the fields `names`, in that order, and what is wrong with the members: every field that
-    /// is missing, not a string, sent twice or unknown. A field that has a problem has no string.
+    /// Returns the strings of the fields `names`, in that order, and the problems of all members. A field
+    /// that is missing, duplicate, unknown or not a string is a problem. A field with a problem has no
+    /// string.
     pub(crate) fn strings<const N: usize>(
         self,
         names: [&'static str; N],

@@ -1,4 +1,4 @@
-//! Where a request comes from: the peer of its connection, or what a trusted proxy says of it.
+//! The client's address: the peer of the connection, or the address that a trusted proxy reports.
 
 mod forwarded;
 
@@ -14,14 +14,15 @@ use forwarded::Elements;
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
-/// The most hops of a header that are looked at: more proxies than that stand before nobody.
+/// Maximum number of hops evaluated in a header. No deployment has more proxies than this.
 const MOST_HOPS: usize = 32;
 
-/// A network in CIDR notation, such as `10.0.0.0/8`; an address alone is a network of one.
+/// Network in CIDR notation, such as `10.0.0.0/8`. An address without a prefix length is a network of one
+/// address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Network(IpNet);
 
-/// The text is no network.
+/// Error for a text that is not a network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("expected a network, such as 10.0.0.0/8 or fd00::/8, or an address")]
 pub struct NoNetwork;
@@ -38,17 +39,17 @@ impl FromStr for Network {
     }
 }
 
-/// The header in which a proxy names whom it speaks for.
+/// Header in which a proxy reports the address of its client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum ProxyHeader {
-    /// `X-Forwarded-For`: addresses with commas between.
+    /// `X-Forwarded-For`: comma-separated addresses.
     #[default]
     XForwardedFor,
     /// `Forwarded` (RFC 7239).
     Forwarded,
 }
 
-/// The proxies whose word is taken for where a request comes from. By default there are none.
+/// Proxies that are trusted to report the client's address. There are none by default.
 #[derive(Debug, Clone, Default)]
 pub struct Proxies {
     networks: Vec<Network>,
@@ -56,16 +57,16 @@ pub struct Proxies {
 }
 
 impl Proxies {
-    /// The proxies in `networks`, which say it in `header`. Another header is not looked at: a proxy that
-    /// sets one may pass on the other as the client sent it.
+    /// Trusts the proxies in `networks` to report addresses in `header`. The other header is ignored, because
+    /// a proxy that sets one of them may forward the other unchanged from the client.
     #[must_use]
     pub const fn new(networks: Vec<Network>, header: ProxyHeader) -> Self {
         Self { networks, header }
     }
 
-    /// The address of the client. Each proxy adds the address that it was asked from at the right; so the
-    /// client is the right-most address that is no trusted proxy. What is further left may have been made up
-    /// by the client.
+    /// Returns the address of the client. Each proxy appends the address of its peer on the right. The client
+    /// is therefore the rightmost address that is not a trusted proxy. The client may have forged everything
+    /// further left.
     pub(crate) fn client(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
         let mut client = peer.to_canonical();
         if !self.trust(client) {
@@ -75,12 +76,12 @@ impl Proxies {
             ProxyHeader::XForwardedFor => X_FORWARDED_FOR,
             ProxyHeader::Forwarded => header::FORWARDED,
         };
-        // Several lines are one list, in their order (RFC 9110, section 5.3).
+        // Several header lines form one list, in their order (RFC 9110, section 5.3).
         let lines = headers.get_all(name).iter().rev().map(HeaderValue::as_bytes);
         let hops = lines.flat_map(|line| self.hops(line));
         for hop in hops.take(MOST_HOPS) {
-            // What is no address (`unknown`, a name, what is malformed) hides what is left of it: the proxy
-            // that said so is all there is.
+            // An entry that is not an address (`unknown`, a name, or malformed text) hides everything to its
+            // left. The client is then the proxy that added this entry.
             let Some(address) = hop.and_then(|hop| node(str::from_utf8(&hop).ok()?)) else {
                 break;
             };
@@ -96,8 +97,8 @@ impl Proxies {
         self.networks.iter().any(|Network(net)| net.contains(&address))
     }
 
-    /// What a line says of each hop, from the right; nothing of a hop of which it says nothing, or nothing
-    /// that can be read.
+    /// Yields the address text of each hop in a line, from the right. `None` for a hop without an address, or
+    /// for a malformed hop.
     fn hops<'h>(&self, line: &'h [u8]) -> impl Iterator<Item = Option<Cow<'h, [u8]>>> {
         let is_forwarded = self.header == ProxyHeader::Forwarded;
         let addresses = (!is_forwarded).then(|| line.rsplit(|byte| *byte == b','));
@@ -108,8 +109,8 @@ impl Proxies {
     }
 }
 
-/// The address of a node (RFC 7239, section 6): of IPv6 in brackets or bare, with or without a port, which
-/// may be hidden (`_p`).
+/// Parses a node (RFC 7239, section 6) and returns its address. An IPv6 address may have brackets. The port
+/// is optional and may be obfuscated (`_p`).
 fn node(text: &str) -> Option<IpAddr> {
     if let Some(rest) = text.strip_prefix('[') {
         let (address, port) = rest.split_once(']')?;
@@ -131,7 +132,7 @@ fn node(text: &str) -> Option<IpAddr> {
         .map(IpAddr::from)
 }
 
-/// Up to five digits, or a name that stands for a port.
+/// Whether this is a port of up to five digits, or an obfuscated port.
 fn is_node_port(port: &str) -> bool {
     let is_hidden = |name: &str| {
         let named = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
@@ -143,14 +144,15 @@ fn is_node_port(port: &str) -> bool {
     }
 }
 
-/// The peer of the connection that a request came over; the listener says it.
+/// Peer address of the connection that the request arrived on, as set by the listener.
 pub(crate) fn peer(extensions: &Extensions) -> Option<IpAddr> {
     extensions
         .get::<ConnectInfo<SocketAddr>>()
         .map(|ConnectInfo(address)| address.ip())
 }
 
-/// What counts as one client: of an IPv6 address its /64, which is what one subscriber has at least.
+/// Address that identifies a client. For IPv6 this is the /64 network, because a subscriber has at least one
+/// /64.
 pub(crate) fn subscriber(address: IpAddr) -> IpAddr {
     match address {
         IpAddr::V4(_) => address,

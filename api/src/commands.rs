@@ -23,26 +23,26 @@ pub(crate) use claims::{email_claim, older_email_claim};
 use key::KeyedIds;
 use running::Running;
 
-/// The type of the aggregates, as stored.
+/// Aggregate type, as stored in the log.
 pub const AGGREGATE_TYPE: &str = Patient::TYPE;
 
-/// How often a deletion starts again because another command came between.
+/// Maximum number of attempts for a deletion that conflicts with other commands.
 const TRIES: u32 = 3;
 
-/// Who asks, and in which request: the metadata of the events.
+/// Actor and request that cause a command. They become the metadata of its events.
 #[derive(Debug, Clone)]
 pub struct Cause {
-    /// The id of the request.
+    /// Id of the request.
     pub request_id: String,
-    /// Who sent it.
+    /// Actor that sent the request.
     pub actor: String,
-    /// Its place in a trace, if it has one.
+    /// Trace context of the request, if it has one.
     pub trace: Option<TraceContext>,
 }
 
 impl Cause {
-    /// The metadata of what is appended in `span`. Only a trace that is recorded, or that the client named,
-    /// is kept: it makes each event some 70 bytes longer.
+    /// Returns the metadata of the events appended in `span`. The trace context is included only if the trace
+    /// is recorded or the client sent one, because it adds about 70 bytes to each event.
     fn metadata(&self, span: &Span) -> HashMap<String, String> {
         let mut metadata = HashMap::from([
             ("request_id".to_owned(), self.request_id.clone()),
@@ -55,39 +55,39 @@ impl Cause {
     }
 }
 
-/// A patient, registered.
+/// Result of a registration.
 #[derive(Debug, Clone)]
 pub struct Registered {
-    /// The patient's id.
+    /// Id of the patient.
     pub id: Uuid,
-    /// The position of the event.
+    /// Position of the event.
     pub position: Position,
-    /// What was registered.
+    /// Registered details.
     pub details: PatientDetails,
 }
 
-/// Why a command was not carried out.
+/// Reason why a command failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum CommandError {
-    /// An active patient has that email.
+    /// An active patient has this email.
     #[error("the email is taken")]
     EmailTaken,
     /// The key was used for another registration.
     #[error("the idempotency key was used for another registration")]
     IdempotencyKeyReused,
-    /// A registration with that key is under way.
-    #[error("a registration with this key is under way")]
+    /// A registration with this key is in progress.
+    #[error("a registration with this key is in progress")]
     InProgress,
-    /// No such patient.
+    /// The patient does not exist.
     #[error("no such patient")]
     NotFound,
     /// The patient was deleted.
     #[error("the patient was deleted")]
     Deleted,
-    /// The patient is at another sequence than expected.
+    /// The patient is not at the expected sequence.
     #[error("the patient is at sequence {actual}")]
     SequenceMismatch {
-        /// The sequence it is at.
+        /// Current sequence of the patient.
         actual: u64,
     },
     /// The append queue is full.
@@ -96,49 +96,49 @@ pub enum CommandError {
     /// The process is shutting down.
     #[error("shutting down")]
     ShuttingDown,
-    /// Other commands for the same patient came first, each time that it was tried.
-    #[error("other commands for the patient came first, {TRIES} times")]
+    /// Every attempt conflicted with another command for the same patient.
+    #[error("{TRIES} attempts conflicted with other commands for the patient")]
     Contended,
-    /// The clock of this process is wrong; nothing was written.
+    /// The clock of this process is wrong. Nothing was written.
     #[error("the clock of this process is wrong")]
     ClockWrong,
-    /// The log is damaged; nothing was written.
+    /// The log is damaged. Nothing was written.
     #[error("the log is damaged")]
     LogDamaged,
-    /// An event of the patient cannot be read; nothing was written.
+    /// An event of the patient cannot be read. Nothing was written.
     #[error("an event of the patient cannot be read")]
     Unreadable,
-    /// The database cannot be reached; nothing was written.
-    #[error("the database cannot be reached")]
+    /// The database is unreachable. Nothing was written.
+    #[error("the database is unreachable")]
     Unavailable,
-    /// The database accepts no writes; nothing was written.
+    /// The database is read-only. Nothing was written.
     #[error("the database is read-only")]
     ReadOnly,
-    /// The file of the database was deleted or replaced; nothing was written.
-    #[error("the file of the database is lost")]
+    /// The database file was deleted or replaced. Nothing was written.
+    #[error("the database file was deleted or replaced")]
     DatabaseFileLost,
-    /// It is open whether the event was written.
+    /// The event may or may not have been written.
     #[error("the outcome is unknown")]
     OutcomeUnknown,
-    /// A defect, or a log that cannot be read; logged where it was found.
+    /// Defect, or unreadable log. Logged where it was detected.
     #[error("internal error")]
     Internal,
 }
 
-/// Why cqrs-es did not carry a command out.
+/// Reason why cqrs-es did not execute a command.
 enum Refused {
     Business(PatientError),
     Conflict,
     Failed(CommandError),
 }
 
-/// Carries commands out.
+/// Executes commands.
 pub struct Commands {
     log: EventLog,
     appends: AppendQueue,
     claims: Arc<dyn ClaimRules>,
     clock: Arc<dyn Clock>,
-    /// Those with an idempotency key.
+    /// Registrations in progress that have an idempotency key.
     running: Running,
 }
 
@@ -157,21 +157,24 @@ impl Commands {
         self.appends.shutdown().await;
     }
 
-    /// Whether there is no room for one more command.
+    /// Whether the append queue is full.
     #[must_use]
     pub fn is_full(&self) -> bool {
         self.appends.is_full()
     }
 
-    /// Registers a patient. With a key, the id is derived from the key and from who sends it, so that a retry
-    /// meets its own first event and gets the first answer, also after the patient was deleted, and nobody
-    /// else's does. While the first is under way in this process, a retry is refused; one in another process
-    /// waits for it at the lock that every append takes.
+    /// Registers a patient.
+    ///
+    /// With a key, the id is derived from the key and the actor. A retry therefore finds the first event of
+    /// its own registration and gets the same answer, even after the patient was deleted. The same key of
+    /// another actor yields another id. While the first request is in progress in this process, a retry is
+    /// rejected. A retry in another process waits for the lock that every append takes.
     ///
     /// # Errors
     ///
-    /// [`CommandError::EmailTaken`]; [`CommandError::IdempotencyKeyReused`] if the key's first registration
-    /// was another; [`CommandError::InProgress`]; and those of the append.
+    /// [`CommandError::EmailTaken`]. [`CommandError::IdempotencyKeyReused`] if the key was first used for a
+    /// different registration. [`CommandError::InProgress`] if a registration with the same key is in
+    /// progress. Also the errors of the append.
     pub async fn register(
         &self,
         registration: Registration,
@@ -203,7 +206,8 @@ impl Commands {
             Err(refused) => refused,
         };
         match (refused, ids) {
-            // Another process may have been first with the same registration, which then has the email too.
+            // Another process may have completed the same registration first, and that registration holds the
+            // email.
             (Refused::Business(_) | Refused::Conflict, Some(ids)) => {
                 let first = self.registered_as(ids, cause).await?;
                 first.ok_or(CommandError::Internal)?.again(&details)
@@ -214,14 +218,14 @@ impl Commands {
             }
             (Refused::Failed(error), _) => Err(error),
             (Refused::Business(_) | Refused::Conflict, None) => {
-                tracing::error!(patient.id = %id, "an id that was just made is taken");
+                tracing::error!(patient.id = %id, "a newly generated id is already in use");
                 Err(CommandError::Internal)
             }
         }
     }
 
-    /// Refuses an email that a patient holds by a claim of before. Programs of today make no such claims, so
-    /// looking is enough; hardly any email can have one.
+    /// Rejects an email that another patient holds by a claim in an older format. Current versions create no
+    /// such claims, so it is enough to look for one before the append. Few emails can have such a claim.
     async fn check_older_claim(&self, id: Uuid, email: &str) -> Result<(), CommandError> {
         let Some(claim) = older_email_claim(email) else {
             return Ok(());
@@ -240,12 +244,12 @@ impl Commands {
         }
     }
 
-    /// Deletes a patient, who must be at `expected_sequence` if that is given.
+    /// Deletes a patient, who must be at `expected_sequence` if it is given.
     ///
     /// # Errors
     ///
-    /// [`CommandError::NotFound`], [`CommandError::Deleted`], [`CommandError::SequenceMismatch`], and those
-    /// of the append.
+    /// [`CommandError::NotFound`], [`CommandError::Deleted`], [`CommandError::SequenceMismatch`],
+    /// [`CommandError::Contended`], and the errors of the append.
     pub async fn delete(
         &self,
         id: Uuid,
@@ -265,7 +269,7 @@ impl Commands {
                 Err(Refused::Business(PatientError::AlreadyRegistered)) => {
                     return Err(CommandError::Internal);
                 }
-                // Somebody else's command was first; decide anew on what it left.
+                // Another command was appended first. Decide again, based on the new state.
                 Err(Refused::Conflict) => {}
             }
         }
@@ -288,7 +292,7 @@ impl Commands {
         let receipt = repository.receipt();
         let store =
             PersistedEventStore::<_, Patient>::new_event_store(repository).with_upcasters(upcasters());
-        // In the request's own span, which is the present one.
+        // The current span, that of the request, is the parent.
         let span = trace::span(None, || {
             tracing::info_span!(
                 target: trace::TARGET,
@@ -306,7 +310,7 @@ impl Commands {
         receipt.appended().ok_or(Refused::Failed(CommandError::Internal))
     }
 
-    /// What was registered with a key, if it was used.
+    /// Returns the registration that the key was first used for, if any.
     async fn registered_as(&self, ids: KeyedIds, cause: &Cause) -> Result<Option<First>, CommandError> {
         self.first_event(ids, cause).await.map_err(|error| {
             tracing::error!(patient.id = %ids.id, %error, "the first event of a patient could not be read");
@@ -341,7 +345,7 @@ impl Commands {
     }
 }
 
-/// The registration that a key was first used for.
+/// Registration that a key was first used for.
 struct First {
     id: Uuid,
     position: Position,
@@ -349,7 +353,7 @@ struct First {
 }
 
 impl First {
-    /// Its answer again, for a retry of the same registration.
+    /// Returns the original answer if `details` are those of the same registration.
     fn again(self, details: &PatientDetails) -> Result<Registered, CommandError> {
         let Self { id, position, event } = self;
         match event.into_details() {
@@ -367,8 +371,8 @@ impl First {
     }
 }
 
-/// What a registration of before would be recorded as now: the values were kept as they were sent, and are
-/// normalized since.
+/// Returns the details as a current version would record them. Older versions stored the values as they were
+/// sent; current versions normalize them.
 fn as_parsed_today(details: &PatientDetails) -> Option<PatientDetails> {
     let PatientDetails {
         name,
@@ -391,9 +395,9 @@ fn refused(id: Uuid, error: AggregateError<PatientError>) -> Refused {
             let store = error.downcast_ref::<eventstore::Error>();
             failed(store.map_or(CommandError::Unreadable, unavailable))
         }
-        // Its text would quote the payload.
+        // The text of this error would quote the payload.
         AggregateError::DeserializationError(_) => {
-            tracing::error!(patient.id = %id, "a patient's events do not have the shape that this program knows");
+            tracing::error!(patient.id = %id, "a patient's events have an unknown format");
             failed(CommandError::Unreadable)
         }
         AggregateError::UnexpectedError(error) => failed(match error.downcast_ref::<AppendError>() {
@@ -403,13 +407,13 @@ fn refused(id: Uuid, error: AggregateError<PatientError>) -> Refused {
             Some(AppendError::Unavailable(error)) => unavailable(error),
             Some(AppendError::ClockWrong(_)) => CommandError::ClockWrong,
             Some(AppendError::Damaged(cause)) => {
-                // Said once for the whole log, but not which patients meet it.
-                tracing::error!(patient.id = %id, error = %cause, "an append was refused");
+                // The damage is logged once for the whole log, without the affected patients.
+                tracing::error!(patient.id = %id, error = %cause, "an append was rejected");
                 CommandError::LogDamaged
             }
             Some(AppendError::InDoubt(_) | AppendError::Failed) => CommandError::OutcomeUnknown,
             Some(error) => {
-                tracing::error!(patient.id = %id, %error, "an append was refused");
+                tracing::error!(patient.id = %id, %error, "an append was rejected");
                 CommandError::Internal
             }
             None => {

@@ -1,6 +1,7 @@
-//! Cross-origin requests: off unless origins are named, and then for those alone.
+//! Cross-origin requests. They are disabled unless origins are configured, and then allowed only for those
+//! origins.
 //!
-//! No cookie means anything here, so no credentials are allowed for; a page sends its access token itself.
+//! The API uses no cookies, so credentials are not allowed. A page sends its access token itself.
 
 use std::str::FromStr;
 use std::time::Duration;
@@ -16,10 +17,10 @@ use url::{Origin as Parsed, Url};
 use crate::Api;
 use crate::method::taken;
 
-/// How long a browser may keep what a preflight said.
+/// How long a browser may cache a preflight response.
 const MAX_AGE: Duration = Duration::from_hours(1);
 
-/// What a page may send.
+/// Request headers that a page may send.
 const ALLOWED: [HeaderName; 9] = [
     header::AUTHORIZATION,
     header::CONTENT_TYPE,
@@ -32,7 +33,7 @@ const ALLOWED: [HeaderName; 9] = [
     HeaderName::from_static("x-request-id"),
 ];
 
-/// What a page may see.
+/// Response headers that a page may read.
 const EXPOSED: [HeaderName; 9] = [
     header::ETAG,
     header::LINK,
@@ -45,14 +46,15 @@ const EXPOSED: [HeaderName; 9] = [
     HeaderName::from_static("x-request-id"),
 ];
 
-/// An origin (RFC 6454) as browsers send it: `https://app.example.com`, with a port if it is not the scheme's own.
+/// Origin (RFC 6454) as browsers send it: `https://app.example.com`, with a port unless it is the scheme's
+/// default.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Origin(HeaderValue);
 
-/// The text is no origin.
+/// Error for a text that is not an origin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "expected an origin as browsers send it, such as https://app.example.com or http://localhost:3000; * is none"
+    "expected an origin as browsers send it, such as https://app.example.com or http://localhost:3000; * is not allowed"
 )]
 pub struct NoOrigin;
 
@@ -72,7 +74,7 @@ impl FromStr for Origin {
     }
 }
 
-/// Which pages may use the API.
+/// Origins whose pages may use the API.
 #[derive(Debug, Clone)]
 pub struct Cors {
     origins: Vec<HeaderValue>,
@@ -80,7 +82,7 @@ pub struct Cors {
 }
 
 impl Cors {
-    /// Pages of these origins.
+    /// Allows pages of these origins.
     #[must_use]
     pub fn of(origins: impl IntoIterator<Item = Origin>) -> Self {
         let methods: Vec<Method> = taken().filter_map(|name| name.parse().ok()).collect();
@@ -94,16 +96,16 @@ impl Cors {
         Self { origins, layer }
     }
 
-    /// The origins of these pages, as browsers send them.
+    /// Allowed origins, as browsers send them.
     pub(crate) fn origins(&self) -> &[HeaderValue] {
         &self.origins
     }
 }
 
-/// The middleware: answers preflights itself, and tells browsers who may see the other answers.
+/// Middleware that answers preflight requests and adds the CORS headers to other responses.
 pub(crate) async fn share(State((cors, api)): State<(Cors, Api)>, request: Request, next: Next) -> Response {
-    // The layer takes every OPTIONS for a preflight. The routes answer others, and refuse those for other
-    // hosts.
+    // The layer treats every OPTIONS request as a preflight. The routes answer other OPTIONS requests, and
+    // reject preflights for other hosts.
     let is_options = request.method() == Method::OPTIONS;
     if is_options && !(is_preflight(&request) && api.hosts.check(&request, false).is_ok()) {
         return next.run(request).await;
@@ -114,7 +116,8 @@ pub(crate) async fn share(State((cors, api)): State<(Cors, Api)>, request: Reque
     }
 }
 
-/// As the Fetch standard has it: a browser asks on behalf of a page before it sends.
+/// Whether the request is a preflight as defined by the Fetch standard: a browser asks for permission before
+/// it sends a page's request.
 fn is_preflight(request: &Request) -> bool {
     let headers = request.headers();
     headers.contains_key(header::ORIGIN) && headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)

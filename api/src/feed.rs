@@ -1,13 +1,16 @@
-//! The feed over HTTP: pages of the log, and streams of it.
+//! The feed over HTTP: pages and streams of the log.
 //!
-//! A stream holds no queue and no connection: when its client has taken what it was given, it reads the next
-//! events itself, on a connection that it gives back before it hands them on. So a client that reads slowly
-//! slows down nobody but itself, and what a stream keeps in memory is one chunk, however long the log is. A
-//! client that does not read at all is dropped by the server (`server/stall.rs`).
+//! A stream holds neither a queue nor a database connection. Once its client has consumed the previous
+//! events, the stream reads the next ones, on a connection that it returns before it passes the events on. A
+//! slow client therefore delays only itself. A stream keeps one chunk in memory, however long the log is. The
+//! server drops a client that does not read at all (`server/stall.rs`).
 //!
-//! What is bounded: how many streams there are, in all and of each caller (`places`), how many of them read
-//! at a time ([`READING`]), what one of them reads at a time ([`CHUNK`]) and how long that may take
-//! ([`READ_TIMEOUT`]).
+//! The following are limited:
+//!
+//! - the number of streams, in total and per caller (`places`)
+//! - the number of streams that read the database at a time ([`READING`])
+//! - the number of events that a stream reads at a time ([`CHUNK`])
+//! - the duration of one read ([`READ_TIMEOUT`])
 
 mod export;
 mod live;
@@ -27,14 +30,15 @@ use places::{Place, Places};
 
 pub(crate) use sse::frames;
 
-/// Streams that read the database at a time: the other connections of the pool are for everybody else.
+/// Maximum number of streams that read the database at a time. The other connections of the pool remain
+/// available to other requests.
 const READING: usize = 2;
-/// Events that a stream reads at a time.
+/// Maximum number of events that a stream reads at a time.
 const CHUNK: u32 = 100;
-/// How long one read of a stream may take, with the wait for its turn.
+/// Maximum duration of one read by a stream, including the wait for its turn.
 const READ_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The log, to be read through HTTP. Cheap to clone.
+/// The log, for reading over HTTP. Cheap to clone.
 #[derive(Debug, Clone)]
 pub(crate) struct Feed {
     log: EventLog,
@@ -46,7 +50,8 @@ pub(crate) struct Feed {
 }
 
 impl Feed {
-    /// The feed of a log. Live streams are woken by `signal`, and look every `poll` when it does not come.
+    /// Creates the feed of a log. Live streams are woken by `signal`, and check the log every `poll` without
+    /// a signal.
     pub(crate) fn new(log: EventLog, signal: Signal, poll: Duration) -> Self {
         Self {
             log,
@@ -62,7 +67,7 @@ impl Feed {
         Ok(self.log.head().await?)
     }
 
-    /// As [`EventLog::page`].
+    /// Reads a page like [`EventLog::page`].
     pub(crate) async fn page(
         &self,
         filter: &EventFilter,
@@ -73,8 +78,8 @@ impl Feed {
         Ok(self.log.page(filter, after, end, limit).await?)
     }
 
-    /// Begins a stream of the events after `after` for `holder`, if there is access control. It ends as soon
-    /// as it is no longer `allowed`.
+    /// Opens a stream of the events after `after`. `holder` is the caller, if access control is enabled. The
+    /// stream ends once `allowed` returns false.
     pub(crate) fn open(
         &self,
         filter: EventFilter,
@@ -95,15 +100,15 @@ impl Feed {
         })
     }
 
-    /// Ends every stream, and begins no more.
+    /// Ends all streams. No new stream can be opened afterward.
     pub(crate) fn close(&self) {
         self.stop.cancel();
     }
 
-    /// Runs one read of a stream when it is its turn.
+    /// Runs one read of a stream when its turn comes.
     async fn read<T>(&self, read: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
         tokio::time::timeout(READ_TIMEOUT, async {
-            // It is never closed.
+            // The semaphore is never closed.
             let _turn = self.reading.acquire().await.ok();
             read.await
         })
@@ -112,20 +117,20 @@ impl Feed {
     }
 }
 
-/// One stream, and how far it is.
+/// A stream and its position.
 pub(crate) struct Reader {
     feed: Feed,
     filter: EventFilter,
     after: Position,
-    /// Whether its client may read on; asked before each read.
+    /// Whether the client may continue to read. Called before each read.
     allowed: Box<dyn Fn() -> bool + Send + Sync>,
-    /// What to do when it ends, however it ends: it is told how far the stream has read.
+    /// Called when the stream ends for any reason, with the position that it has reached.
     ended: Option<Box<dyn FnOnce(Position) + Send + Sync>>,
     _place: Place,
 }
 
 impl Reader {
-    /// Calls `ended` when the stream has ended, with the last position that its client may have been given.
+    /// Calls `ended` when the stream ends, with the last position that the client may have received.
     pub(crate) fn at_end(mut self, ended: impl FnOnce(Position) + Send + Sync + 'static) -> Self {
         self.ended = Some(Box::new(ended));
         self

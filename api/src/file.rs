@@ -1,4 +1,5 @@
-//! Files that are part of the binary: kept compressed, and given again only when they have changed.
+//! Files embedded in the binary. They are stored compressed, and sent only if the client's copy is out of
+//! date.
 
 use std::io::Read;
 
@@ -13,7 +14,7 @@ use crate::accept::prefers_gzip;
 use crate::headers::none_match;
 use crate::problem::ApiError;
 
-/// A file, as gzip has it.
+/// Embedded file, stored as gzip.
 #[derive(Debug)]
 pub(crate) struct File {
     media_type: &'static str,
@@ -22,12 +23,13 @@ pub(crate) struct File {
 }
 
 impl File {
-    /// One that is compressed already.
+    /// Creates a file from gzip data.
     pub(crate) fn compressed(media_type: &'static str, gzip: &'static [u8]) -> Self {
         Self::new(media_type, Bytes::from_static(gzip))
     }
 
-    /// One that is not; empty if it cannot be compressed, which memory cannot refuse.
+    /// Creates a file from uncompressed data. The file is empty if compression fails, which cannot happen in
+    /// memory.
     pub(crate) fn plain(media_type: &'static str, bytes: &[u8]) -> Self {
         let mut gzip = Vec::new();
         if GzEncoder::new(bytes, Compression::best())
@@ -52,10 +54,11 @@ impl File {
         }
     }
 
-    /// The answer to a request with these headers.
+    /// Answers a request with these headers.
     pub(crate) fn answer(&self, request: &HeaderMap) -> Response {
         let gzip = prefers_gzip(request);
-        // The two forms are two representations, and a strong entity tag names one of them.
+        // The compressed and the plain form are two representations. A strong entity tag identifies one of
+        // them.
         let etag = format!("\"{}{}\"", self.etag, if gzip { "-gzip" } else { "" });
         let known = none_match(request, &etag);
         let body = match (known, gzip) {
@@ -64,7 +67,7 @@ impl File {
             (false, false) => match self.unpacked() {
                 Ok(bytes) => Some(Bytes::from(bytes)),
                 Err(error) => {
-                    tracing::error!(%error, "a file of the binary could not be unpacked");
+                    tracing::error!(%error, "an embedded file could not be decompressed");
                     return ApiError::Internal.into_response();
                 }
             },
@@ -80,7 +83,8 @@ impl File {
             }
         };
         set(header::ETAG, &etag);
-        // Asked for anew each time, which costs a 304: after an update nobody is shown the old one.
+        // Clients revalidate the file on each use, at the cost of a 304, so that they never show an old file
+        // after an update.
         set(header::CACHE_CONTROL, "no-cache");
         set(header::VARY, "accept-encoding");
         if !known {

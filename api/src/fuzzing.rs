@@ -1,4 +1,4 @@
-//! An entrance to what is private otherwise, for the fuzz targets (`tests/fuzz`).
+//! Access to private functions, for the fuzz targets (`tests/fuzz`).
 
 use std::net::IpAddr;
 
@@ -18,7 +18,7 @@ use crate::routes;
 
 const NDJSON: &str = "application/x-ndjson";
 
-/// The registration that a body asks for.
+/// Parses a request body as a registration.
 ///
 /// # Errors
 ///
@@ -27,7 +27,7 @@ pub fn registration(body: &[u8]) -> Result<Registration, ApiError> {
     routes::registration(JsonObject::parse(body)?, &UrlSchemes::default())
 }
 
-/// What of a query string is read, whatever route it is for.
+/// Parsed query parameters, regardless of the route.
 #[derive(Debug)]
 pub struct Parameters {
     /// `after`, as a position.
@@ -40,7 +40,7 @@ pub struct Parameters {
     pub id: Option<Uuid>,
 }
 
-/// Reads a query string.
+/// Parses a query string.
 ///
 /// # Errors
 ///
@@ -56,7 +56,7 @@ pub fn parameters(query: &str) -> Result<Parameters, ApiError> {
     query.finish().map(|()| parameters)
 }
 
-/// What of a request's headers is read, whatever route they are for.
+/// Parsed request headers, regardless of the route.
 #[derive(Debug)]
 pub struct Headers<'h> {
     /// `Idempotency-Key`.
@@ -73,7 +73,7 @@ pub struct Headers<'h> {
     pub gzip: bool,
 }
 
-/// Reads the headers of a request.
+/// Parses the headers of a request.
 #[must_use]
 pub fn headers(headers: &HeaderMap) -> Headers<'_> {
     Headers {
@@ -86,13 +86,13 @@ pub fn headers(headers: &HeaderMap) -> Headers<'_> {
     }
 }
 
-/// The actor that these headers make of who sends them.
+/// Returns the actor that these headers identify.
 #[must_use]
 pub fn actor(access: &Access, headers: &HeaderMap) -> String {
     access.caller(headers).actor().to_owned()
 }
 
-/// The client that these headers make of who asks, through proxies, from the address `peer`.
+/// Returns the client's address for a request with these headers, received from `peer` through `proxies`.
 #[must_use]
 pub fn client(proxies: &Proxies, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
     proxies.client(peer, headers)

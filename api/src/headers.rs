@@ -1,4 +1,4 @@
-//! Request headers, parsed.
+//! Parsers of request headers.
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::response::Response;
@@ -11,7 +11,7 @@ const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 pub(crate) const MIN_POSITION: HeaderName = HeaderName::from_static("min-position");
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
-/// The longest `Idempotency-Key`, in bytes.
+/// Maximum length of an `Idempotency-Key`, in bytes.
 const LONGEST_KEY: usize = 255;
 
 fn single<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Result<Option<&'h str>, ApiError> {
@@ -25,14 +25,15 @@ fn single<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Result<Option<&'h st
     value
         .to_str()
         .map(|value| Some(value.trim()))
-        .map_err(|_| invalid(name, "must be visible ASCII characters"))
+        .map_err(|_| invalid(name, "must contain only visible ASCII characters"))
 }
 
 fn invalid(name: &HeaderName, message: &str) -> ApiError {
     ApiError::Invalid(vec![FieldProblem::new(name.as_str(), message)])
 }
 
-/// `Idempotency-Key`: 1 to 255 visible ASCII characters, in quotes (as the draft has it) or bare.
+/// `Idempotency-Key`: 1 to 255 visible ASCII characters, with quotation marks (as the draft requires) or
+/// without.
 pub(crate) fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, ApiError> {
     let Some(value) = single(headers, &IDEMPOTENCY_KEY)? else {
         return Ok(None);
@@ -47,22 +48,22 @@ pub(crate) fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, ApiEr
     Ok(Some(key))
 }
 
-/// `Min-Position`: a whole number from 0.
+/// `Min-Position`: a whole number, 0 or greater.
 pub(crate) fn min_position(headers: &HeaderMap) -> Result<Option<Position>, ApiError> {
     single(headers, &MIN_POSITION)?
         .map(|value| {
             value.parse().map_err(|_| {
                 invalid(
                     &MIN_POSITION,
-                    "must be a whole number from 0, as in Event-Position",
+                    "must be a whole number, 0 or greater, as in Event-Position",
                 )
             })
         })
         .transpose()
 }
 
-/// `Last-Event-ID`: the position that a stream of server-sent events gave last. Browsers send an empty one if
-/// there was none.
+/// `Last-Event-ID`: the last position that the client received from a stream of server-sent events. Browsers
+/// send an empty value if there was none.
 pub(crate) fn last_event_id(headers: &HeaderMap) -> Result<Option<Position>, ApiError> {
     single(headers, &LAST_EVENT_ID)?
         .filter(|value| !value.is_empty())
@@ -74,7 +75,7 @@ pub(crate) fn last_event_id(headers: &HeaderMap) -> Result<Option<Position>, Api
         .transpose()
 }
 
-/// Says where the next page is, if there is one, and where the first (RFC 8288).
+/// Adds the header `Link` (RFC 8288) with the first page, and with the next page if there is one.
 pub(crate) fn set_links(response: &mut Response, first: &str, next: Option<&str>) {
     let next = next.map_or_else(String::new, |next| format!("<{next}>; rel=\"next\", "));
     if let Ok(links) = HeaderValue::try_from(format!("{next}<{first}>; rel=\"first\"")) {
@@ -82,20 +83,20 @@ pub(crate) fn set_links(response: &mut Response, first: &str, next: Option<&str>
     }
 }
 
-/// Whether `If-None-Match` names `etag`, by weak comparison (RFC 9110, section 13.1.2), or is `*`. What is no
-/// entity tag is the tag of nothing.
+/// Whether `If-None-Match` contains `etag`, by weak comparison (RFC 9110, section 13.1.2), or is `*`.
+/// Malformed entity tags match nothing.
 pub(crate) fn none_match(headers: &HeaderMap, etag: &str) -> bool {
     headers
         .get_all(header::IF_NONE_MATCH)
         .iter()
         .filter_map(|value| value.to_str().ok())
-        // A comma within a tag does no harm: what is between two commas has no quotes on both sides then.
+        // A comma within a tag is harmless: the resulting parts lack a quotation mark, so they match nothing.
         .flat_map(|value| value.split(','))
         .map(str::trim)
         .any(|tag| tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == etag)
 }
 
-/// `If-Match` with one entity tag, as `GET` gave it; `*` matches any patient there is.
+/// `If-Match` with one entity tag as returned by `GET`. `*` matches any existing patient.
 pub(crate) fn if_match(headers: &HeaderMap) -> Result<Option<u64>, ApiError> {
     let Some(value) = single(headers, &header::IF_MATCH)? else {
         return Ok(None);
@@ -107,19 +108,19 @@ pub(crate) fn if_match(headers: &HeaderMap) -> Result<Option<u64>, ApiError> {
         .strip_prefix('"')
         .and_then(|rest| rest.strip_suffix('"'))
         .and_then(|tag| tag.parse().ok())
-        // Entity tags are compared byte by byte (RFC 9110, section 8.8.3.2): "01" and "+1" are others than
+        // Entity tags are compared byte by byte (RFC 9110, section 8.8.3.2), so "01" and "+1" differ from
         // "1".
         .filter(|sequence| etag(*sequence) == value)
         .map(Some)
         .ok_or_else(|| {
             invalid(
                 &header::IF_MATCH,
-                "must be an ETag as GET gives it, such as \"1\", or *",
+                "must be an ETag returned by GET, such as \"1\", or *",
             )
         })
 }
 
-/// The entity tag of a patient at a sequence.
+/// Entity tag of a patient at a sequence.
 pub(crate) fn etag(sequence: u64) -> String {
     format!("\"{sequence}\"")
 }

@@ -1,8 +1,8 @@
-//! The host that a request is sent to: the header `Host` (RFC 9112, section 3.2), and the authority of an
+//! The host that a request is sent to: the header `Host` (RFC 9112, section 3.2) and the authority of an
 //! absolute request target.
 //!
-//! Whatever stands in front of the service may choose by the host, so a request is refused that names none,
-//! two, or something that is no host. Which hosts are accepted is a matter of [`Hosts`].
+//! A proxy in front of the service may route by host. A request with no host, with several, or with an
+//! invalid one is therefore rejected. [`Hosts`] decides which hosts are accepted.
 
 mod allowed;
 
@@ -18,12 +18,12 @@ use crate::problem::ApiError;
 pub(crate) use allowed::Hosts;
 pub use allowed::{AllowedHost, NoHost};
 
-/// Refuses a request without a valid `Host`. HTTP/1.0 requests may omit it.
+/// Rejects a request without a valid `Host`. HTTP/1.0 requests may omit it.
 pub(crate) fn check<B>(request: &Request<B>) -> Result<(), ApiError> {
     host_header(request.version(), request.headers()).map(drop)
 }
 
-/// The middleware for a listener that accepts every host.
+/// Middleware for a listener that accepts every host.
 pub(crate) async fn checked(request: Request<Body>, next: Next) -> Response {
     match check(&request) {
         Ok(()) => next.run(request).await,
@@ -31,7 +31,7 @@ pub(crate) async fn checked(request: Request<Body>, next: Next) -> Response {
     }
 }
 
-/// The value of `Host`, which is valid; nothing if an HTTP/1.0 request has none.
+/// Returns the validated value of `Host`. `None` if an HTTP/1.0 request has no `Host`.
 fn host_header(version: Version, headers: &HeaderMap) -> Result<Option<&str>, ApiError> {
     let mut hosts = headers.get_all(header::HOST).iter();
     match (hosts.next(), hosts.next()) {
@@ -46,17 +46,16 @@ fn host_header(version: Version, headers: &HeaderMap) -> Result<Option<&str>, Ap
     }
 }
 
-/// The host and the port that a request is sent to, as `host[:port]`; nothing if an HTTP/1.0 request names
-/// none. The authority of an absolute request target takes precedence over `Host` (RFC 9112, section 3.2.2).
+/// Host and port that a request is sent to, as `host[:port]`. `None` if an HTTP/1.0 request has no host. The
+/// authority of an absolute request target takes precedence over `Host` (RFC 9112, section 3.2.2).
 pub(crate) fn target<B>(request: &Request<B>) -> Option<&str> {
     let header = || host_header(request.version(), request.headers()).ok().flatten();
     let authority = request.uri().authority();
     authority.map(axum::http::uri::Authority::as_str).or_else(header)
 }
 
-/// The parts of `uri-host [ ":" port ]` (RFC 9110, section 7.2): the host, in brackets if it is an IPv6
-/// address, and the port, which may be empty. The host is not empty, which `http` and `https` require
-/// (section 4.2.1).
+/// Splits `uri-host [ ":" port ]` (RFC 9110, section 7.2) into host and port. An IPv6 address keeps its
+/// brackets. The port may be empty, the host may not, as `http` and `https` require (section 4.2.1).
 pub(crate) fn split(value: &str) -> Option<(&str, &str)> {
     let end = if let Some(rest) = value.strip_prefix('[') {
         let address = rest.split(']').next()?;
@@ -73,7 +72,8 @@ pub(crate) fn split(value: &str) -> Option<(&str, &str)> {
     }
 }
 
-/// `reg-name`, which an IPv4 address is too (RFC 3986, section 3.2.2), of at least one character.
+/// Whether this is a `reg-name` (RFC 3986, section 3.2.2) of at least one character. This includes IPv4
+/// addresses.
 fn is_name(mut name: &[u8]) -> bool {
     let mut some = false;
     loop {
@@ -87,7 +87,7 @@ fn is_name(mut name: &[u8]) -> bool {
     }
 }
 
-/// Digits, or none, up to the largest port there is.
+/// Whether this is empty or a decimal port number up to 65535.
 fn is_port(port: &str) -> bool {
     port.bytes().all(|byte| byte.is_ascii_digit()) && (port.is_empty() || port.parse::<u16>().is_ok())
 }

@@ -1,13 +1,13 @@
-//! How much one client may ask for.
+//! Rate limits per client.
 //!
-//! A client is the holder of an access token, by its name; without one, the address that it asks from. Each
-//! has a quota that comes back evenly. What is known of clients has a fixed size, however many there are
-//! (`table`).
+//! A client is the holder of an access token, identified by name, or an address if there is no token. Each
+//! client has a quota that is replenished at a constant rate. The state of all clients has a fixed maximum
+//! size, however many clients there are (`table`).
 //!
-//! Tokens that are not known are counted by address besides. Such a request is refused anyway, so nothing is
-//! gained by more of them; and a known token from the same address is let in all the same, so that one wrong
-//! program does not shut out everybody behind the same router. Guessing is no way in: a token has 256 random
-//! bits.
+//! Unknown tokens are also counted by address. Their requests are rejected in any case, so limiting them
+//! costs valid clients nothing. A known token from the same address is still accepted, so one misconfigured
+//! program does not lock out everyone behind the same router. Guessing a token is infeasible: a token has 256
+//! random bits.
 
 mod table;
 
@@ -25,14 +25,14 @@ use table::{Answer, Table};
 const RATELIMIT: HeaderName = HeaderName::from_static("ratelimit");
 const RATELIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 
-/// Tokens that are not known, by address.
+/// Limit on requests with unknown tokens, per address.
 const UNKNOWN_TOKENS: RateLimit = RateLimit {
     requests: 60,
     window: Duration::from_mins(1),
 };
 
-/// So many requests in so much time, all of them at once if the client likes; what was used comes back evenly
-/// over that time.
+/// Quota of requests per window. A client may use the whole quota at once. It is replenished evenly over the
+/// window.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RateLimit {
     requests: u32,
@@ -40,10 +40,11 @@ pub struct RateLimit {
 }
 
 impl RateLimit {
-    /// The most requests in a window.
+    /// Maximum number of requests in a window.
     pub const MOST: u32 = 1_000_000;
 
-    /// So many requests, 1 to [`RateLimit::MOST`], in a time of a second or more; `None` for others.
+    /// Returns a limit of `requests` per `window`. `None` unless there are 1 to [`RateLimit::MOST`] requests
+    /// and the window is at least one second.
     #[must_use]
     pub const fn new(requests: u32, window: Duration) -> Option<Self> {
         if requests == 0 || requests > Self::MOST || window.as_secs() == 0 {
@@ -53,7 +54,7 @@ impl RateLimit {
     }
 }
 
-/// A limit with a name, and how each client stands.
+/// Named limit, and the state of each client.
 struct Policy {
     name: &'static str,
     described: Option<HeaderValue>,
@@ -71,7 +72,7 @@ impl Policy {
         }
     }
 
-    /// What to tell a client that stands so.
+    /// Returns the header values that describe `answer`.
     fn standing(&self, answer: Answer) -> Standing {
         let (remaining, in_time) = match answer {
             Answer::Allowed { remaining, whole_in } => (remaining, whole_in),
@@ -84,18 +85,19 @@ impl Policy {
     }
 }
 
-/// How a client stands, as the headers `RateLimit` and `RateLimit-Policy` say it
+/// State of a client's quota, as sent in the headers `RateLimit` and `RateLimit-Policy`
 /// (draft-ietf-httpapi-ratelimit-headers-10).
 #[derive(Debug, Default)]
 pub(crate) struct Standing {
     policy: Option<HeaderValue>,
-    /// The policy's name, how much is left, and in how many seconds that changes.
+    /// Name of the policy, remaining requests, and seconds until the quota is full. For a rejected request,
+    /// seconds until the next request is allowed.
     current: Option<(&'static str, u64, u64)>,
 }
 
 impl Standing {
-    /// Adds the headers to an answer. If it says in `Retry-After` when to try again, whyever that is, `t` is
-    /// the same moment, as the draft wants it.
+    /// Adds the headers to a response. If the response has a `Retry-After` header, for whatever reason, `t`
+    /// has the same value, as the draft requires.
     pub(crate) fn tell(self, headers: &mut HeaderMap) {
         if let Some(policy) = self.policy {
             headers.insert(RATELIMIT_POLICY, policy);
@@ -115,14 +117,14 @@ impl Standing {
     }
 }
 
-/// The limits of an API.
+/// Rate limits of an API.
 pub(crate) struct Limits {
     requests: Option<Policy>,
     unknown_tokens: Policy,
     proxies: Proxies,
 }
 
-/// How many clients are known at a time, at least; those who ask most are.
+/// Minimum number of clients tracked at a time. The most active clients stay tracked.
 const CLIENTS: usize = 1 << 17;
 const UNKNOWN: usize = 1 << 12;
 
@@ -136,7 +138,7 @@ impl Limits {
         }
     }
 
-    /// Counts a request of `caller`.
+    /// Counts a request of `caller` against its limits.
     pub(crate) fn count(
         &self,
         caller: &Caller,
@@ -172,7 +174,7 @@ impl Limits {
     }
 }
 
-/// Whom a quota is of.
+/// Owner of a quota.
 #[derive(Debug, PartialEq, Eq, Hash)]
 enum Client<'n> {
     Holder(&'n str),
@@ -183,7 +185,7 @@ fn too_many(wait: Duration) -> ApiError {
     ApiError::TooManyRequests(seconds(wait))
 }
 
-/// Whole seconds, none of them too few.
+/// Returns the duration in seconds, rounded up.
 fn seconds(wait: Duration) -> u64 {
     wait.as_secs() + u64::from(wait.subsec_nanos() > 0)
 }

@@ -1,4 +1,4 @@
-//! Requests, counted and timed by route for Prometheus, and the page that shows what a process measures.
+//! Metrics of HTTP requests by route, and the Prometheus page with all metrics of a process.
 
 use std::fmt;
 use std::sync::{Arc, LazyLock};
@@ -27,11 +27,11 @@ use crate::paths::METRICS;
 use crate::secure::{OverTls, secure};
 use crate::server::Listening;
 
-/// `OpenMetrics` 1.0, which Prometheus asks for first.
+/// Media type of `OpenMetrics` 1.0, the format that Prometheus prefers.
 pub(crate) const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// Upper bounds in seconds: from a read out of the database's memory to the longest that a request may take
-/// by default.
+/// Upper bounds of the buckets, in seconds. They range from a read served from the database's memory to the
+/// default request timeout.
 const BUCKETS: [f64; 13] = [
     0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 20.0,
 ];
@@ -45,7 +45,7 @@ static REQUESTS: LazyLock<Requests> = LazyLock::new(|| Requests {
 struct Requests {
     durations: Family<Answered, Histogram, fn() -> Histogram>,
     in_flight: Gauge,
-    /// Without labels; and not there without a certificate.
+    /// Gauge without labels. Absent if there is no certificate.
     certificate_ends: Family<[(&'static str, &'static str); 0], Gauge>,
 }
 
@@ -56,7 +56,7 @@ struct Answered {
     status: u16,
 }
 
-/// A request that has not been answered yet.
+/// Request that has not been answered yet. Dropping it ends the count.
 pub(crate) struct InFlight;
 
 impl InFlight {
@@ -72,7 +72,7 @@ impl Drop for InFlight {
     }
 }
 
-/// A request has been answered. Its route is a template, so that there are few; so are its methods.
+/// Records an answered request. Route templates and known methods keep the number of label values small.
 pub(crate) fn answered(method: &Method, route: &str, status: StatusCode, took: Duration) {
     let method = name_of(method).unwrap_or("other");
     let labels = Answered {
@@ -86,7 +86,7 @@ pub(crate) fn answered(method: &Method, route: &str, status: StatusCode, took: D
         .observe(took.as_secs_f64());
 }
 
-/// The certificate that new connections are given ends then.
+/// Records the expiry of the certificate for new connections.
 pub(crate) fn certificate_ends(moment: Timestamp) {
     REQUESTS
         .certificate_ends
@@ -94,11 +94,11 @@ pub(crate) fn certificate_ends(moment: Timestamp) {
         .set(moment.as_micros() / 1_000_000);
 }
 
-/// Adds them to what a process shows.
+/// Registers the HTTP metrics.
 pub fn register(registry: &mut Registry) {
     registry.register_with_unit(
         "http_request_duration",
-        "How long requests took to be answered, by method, template of the route and status",
+        "Time taken to answer requests, by method, route template and status",
         Unit::Seconds,
         REQUESTS.durations.clone(),
     );
@@ -109,12 +109,12 @@ pub fn register(registry: &mut Registry) {
     );
     registry.register(
         "tls_certificate_expiry_timestamp_seconds",
-        "When the certificate of the API ends, in seconds since 1970",
+        "Expiry of the API's certificate, in seconds since 1970",
         REQUESTS.certificate_ends.clone(),
     );
 }
 
-/// The page of metrics. Cheap to clone.
+/// The metrics page. Cheap to clone.
 #[derive(Clone)]
 pub struct Metrics(Arc<dyn Fn() -> BoxFuture<'static, String> + Send + Sync>);
 
@@ -125,7 +125,7 @@ impl fmt::Debug for Metrics {
 }
 
 impl Metrics {
-    /// The page whose text, in the format of `OpenMetrics`, `text` writes anew for each who asks.
+    /// Creates a page. `text` is called for each request and returns the page in the `OpenMetrics` format.
     pub fn new(text: impl Fn() -> BoxFuture<'static, String> + Send + Sync + 'static) -> Self {
         Self(Arc::new(text))
     }
@@ -135,12 +135,12 @@ impl Metrics {
     }
 }
 
-/// Serves the page alone, at `/metrics` of `listener`, until `shutdown`: for processes without an API, and
-/// for those who keep it off the API's address. No access token is asked for.
+/// Serves only the metrics page, at `/metrics` of `listener`, until `shutdown`. For processes without an API,
+/// and to keep the page off the API's address. Requires no access token.
 ///
 /// # Errors
 ///
-/// If the listener breaks.
+/// If the listener fails.
 pub async fn serve_metrics(
     listener: TcpListener,
     metrics: Metrics,
@@ -161,5 +161,5 @@ pub async fn serve_metrics(
     crate::server::listen(listener, router.into(), listening, shutdown, || {}).await
 }
 
-/// The most connections to the page alone.
+/// Maximum number of connections to a listener that serves only the metrics page.
 const CONNECTIONS: usize = 64;

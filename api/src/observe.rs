@@ -1,6 +1,6 @@
-//! What every request gets: an id, a time limit, a place in the metrics and in a trace, and a line in the log
-//! if it failed on our side. What is refused because too much waits already gets the id and is counted, and
-//! no more.
+//! Middleware for every request: a request id, a time limit, metrics, a trace, and a log entry if the service
+//! failed. Requests that this middleware rejects get a request id and are counted in the metrics, but have no
+//! span.
 
 mod access_log;
 mod trace;
@@ -32,13 +32,13 @@ pub(crate) use trace::RequestTrace;
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// The request's id: the client's own `X-Request-Id` if it is 1 to 128 visible ASCII characters, else a new
+/// Id of a request: the client's `X-Request-Id` if it is 1 to 128 visible ASCII characters, otherwise a new
 /// UUID.
 #[derive(Debug, Clone)]
 pub(crate) struct RequestId(pub(crate) String);
 
 impl RequestId {
-    /// It need not be hard to guess, so the operating system is not asked for its random bits.
+    /// Generates an id. Ids may be guessable, so no random bits of the operating system are needed.
     fn fresh(clock: &dyn Clock) -> Uuid {
         let millis = clock.now().as_micros().unsigned_abs() / 1_000;
         let random = fastrand::u128(..).to_be_bytes();
@@ -57,13 +57,13 @@ impl RequestId {
     }
 }
 
-/// A UUIDv7 of the present moment: unique without asking anyone, and in the order of time, to the
+/// Generates a UUIDv7 of the current time. It is unique without coordination, and ordered by time to the
 /// millisecond.
 pub(crate) fn new_id(clock: &dyn Clock) -> Uuid {
     new_id_in_order(clock, NoContext)
 }
 
-/// The same in the order in which they are asked of `order`.
+/// Like [`new_id`], but ids from the same `order` are in the order of their generation.
 pub(crate) fn new_id_in_order(
     clock: &dyn Clock,
     order: impl ClockSequence<Output = impl Into<u128>>,
@@ -73,8 +73,9 @@ pub(crate) fn new_id_in_order(
     Uuid::new_v7(uuid::Timestamp::from_unix(order, micros / 1_000_000, nanos))
 }
 
-/// The middleware. 5xx are logged as warnings, the rest at the level `debug`. The route's template is logged
-/// and counted, not the path: a path may hold what a client should not have put there.
+/// The middleware. Logs 5xx responses as warnings and all others at level `debug`. Logs and metrics contain
+/// the route's template instead of the path, because the path may contain data that the client should not
+/// have put there.
 pub(crate) async fn observe(State(api): State<Api>, mut request: Request<Body>, next: Next) -> Response {
     let id = RequestId::of(&request, api.clock.as_ref());
     let method = request.method().clone();
@@ -89,7 +90,7 @@ pub(crate) async fn observe(State(api): State<Api>, mut request: Request<Body>, 
     };
     let caller = api.access.caller_with_newest_keys(request.headers()).await;
     let (standing, admitted) = admit(&api, route, &caller, &request);
-    // Nothing more is spent on what is refused here, and more is left for the others.
+    // Rejected requests skip the remaining work, which leaves more capacity for the others.
     let admitted = admitted.and_then(|()| vet(&api, route, &request)).and_then(|()| {
         let hopeless = is_command(&method, route) && api.commands.is_full();
         if hopeless {
@@ -120,8 +121,8 @@ pub(crate) async fn observe(State(api): State<Api>, mut request: Request<Body>, 
         if shared {
             AssertUnwindSafe(handling).catch_unwind().await.ok()
         } else {
-            // In a task of its own, which goes on when the client goes away or the time is up: what was begun
-            // is finished, and no connection to the database is left in the middle of an answer.
+            // The handler runs in its own task, which continues after a disconnect or a timeout. Work in
+            // progress is finished, and no database connection is abandoned in the middle of a response.
             tokio::spawn(handling).await.ok()
         }
     };
@@ -129,7 +130,7 @@ pub(crate) async fn observe(State(api): State<Api>, mut request: Request<Body>, 
         Ok(Some(response)) => response,
         Ok(None) => {
             span.in_scope(|| tracing::error!("a request handler panicked"));
-            // The panic's own text stays out of the answer.
+            // The response does not contain the panic's message.
             ApiError::Internal.into_response()
         }
         Err(_) => ApiError::OutcomeUnknown.into_response(),
@@ -147,9 +148,9 @@ pub(crate) async fn observe(State(api): State<Api>, mut request: Request<Body>, 
     told(&api, asked, response, standing, &id, &trace)
 }
 
-/// Turns a command away that would find the queue full, before it is routed: where most of what comes is to
-/// be refused, what that costs is taken from those who are not. Nothing if it may go on, or is not that
-/// simple to refuse.
+/// Rejects a command before routing if the append queue is full. Under overload, most requests are rejected,
+/// and the cost of rejecting them reduces the capacity for accepted ones. Returns `None` if the request may
+/// proceed, or if rejecting it requires the full middleware.
 pub(crate) fn turn_away<B>(api: &Api, request: &Request<B>) -> Option<Response> {
     let (method, path) = (request.method(), request.uri().path());
     if !is_command(method, path) || !api.commands.is_full() || api.options.cors.is_some() {
@@ -171,7 +172,7 @@ pub(crate) fn turn_away<B>(api: &Api, request: &Request<B>) -> Option<Response> 
     Some(secure(response, OverTls(api.options.over_tls)))
 }
 
-/// The answer to a request that is refused as it comes, which is counted and no more.
+/// Counts a rejected request in the metrics and returns its response.
 fn refuse(refusal: ApiError, asked: Asked<'_>) -> Response {
     let response = refusal.into_response();
     metrics::answered(
@@ -183,7 +184,8 @@ fn refuse(refusal: ApiError, asked: Asked<'_>) -> Response {
     response
 }
 
-/// Tells with an answer how the client stands, and by what its request is found again.
+/// Adds the rate limit headers, the request id and the trace context to a response. Logs the response if the
+/// access log is enabled.
 fn told(
     api: &Api,
     asked: Asked<'_>,
@@ -199,8 +201,8 @@ fn told(
     with_names(response, id, trace)
 }
 
-/// Counts the request against what its client may ask for, and says whether it may go on. Who looks after the
-/// health of the service may ask for it at any time.
+/// Counts the request against its client's rate limits, and returns whether it may proceed. Health checks are
+/// not limited.
 fn admit(
     api: &Api,
     route: &str,
@@ -213,14 +215,13 @@ fn admit(
     api.limits.count(caller, request.extensions(), request.headers())
 }
 
-/// Refuses a request that is not for this service, and one that a page of another origin makes a browser
-/// send.
+/// Rejects a request for a host that is not accepted, and an unsafe request from a page of another origin.
 fn vet<B>(api: &Api, route: &str, request: &Request<B>) -> Result<(), ApiError> {
     api.hosts.check(request, is_unlimited(route))?;
     api.origins.check(request)
 }
 
-/// Adds the headers by which the request is found again.
+/// Adds the headers that identify the request: the request id and the trace context.
 fn with_names(mut response: Response, id: &RequestId, trace: &RequestTrace) -> Response {
     if let Ok(id) = HeaderValue::from_str(&id.0) {
         response.headers_mut().insert(X_REQUEST_ID, id);
@@ -229,8 +230,9 @@ fn with_names(mut response: Response, id: &RequestId, trace: &RequestTrace) -> R
     response
 }
 
-/// Whether the request is a read that others share, and that has no connection of its own: it may be dropped
-/// at any moment. One with `?at=` reads the past, and one with `Min-Position` waits.
+/// Whether the request is a read that is batched with others and holds no connection of its own, so that it
+/// can be dropped at any time. A request with `?at=` reads the past, and a request with `Min-Position` waits,
+/// so neither is a shared read.
 fn is_shared_read(method: &Method, route: &str, request: &Request<Body>) -> bool {
     is_read_of_a_patient(method, route)
         && request.uri().query().is_none()

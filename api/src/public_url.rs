@@ -1,4 +1,4 @@
-//! The URL under which clients reach the API, when that is not the address it listens on.
+//! The URL under which clients reach the API, if it differs from the listening address.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,19 +7,19 @@ use std::sync::Arc;
 use axum::http::{HeaderMap, HeaderValue, header};
 use url::Url;
 
-/// The URL under which clients reach the API: `https://api.example.com`, with a path if a proxy serves it under one. Cheap to
-/// clone.
+/// URL under which clients reach the API, such as `https://api.example.com`. It has a path if a proxy serves
+/// the API below a path. Cheap to clone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PublicUrl {
-    /// Without a slash at its end.
+    /// URL without a trailing slash.
     text: Arc<str>,
     host: Arc<str>,
 }
 
-/// The text is not a public URL.
+/// Error for a text that is not a public URL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "expected an http or https URL without user, query and fragment, such as https://api.example.com or \
+    "expected an http or https URL without a user, query or fragment, such as https://api.example.com or \
      https://example.com/patients-api"
 )]
 pub struct NotPublicUrl;
@@ -33,7 +33,7 @@ impl FromStr for PublicUrl {
         let is_http = ["http", "https"]
             .iter()
             .any(|known| scheme.eq_ignore_ascii_case(known));
-        // The parser would read `http:///path`, `http://user@host` and `http:\\host` as URLs too.
+        // The parser would also accept `http:///path`, `http://user@host` and `http:\\host`.
         if !is_http || rest.starts_with('/') || rest.contains(['@', '\\', '?', '#']) {
             return Err(NotPublicUrl);
         }
@@ -50,26 +50,26 @@ impl FromStr for PublicUrl {
 }
 
 impl PublicUrl {
-    /// The URL, without a slash at its end.
+    /// The URL, without a trailing slash.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// The host in lower case: a name in its ASCII form, an IPv4 address, or an IPv6 address in brackets.
-    /// Without the port.
+    /// Host in lower case, without the port: a name in its ASCII form, an IPv4 address, or an IPv6 address in
+    /// brackets.
     #[must_use]
     pub fn host(&self) -> &str {
         &self.host
     }
 
-    /// The origin of its pages, as browsers send it.
+    /// Origin of the URL, as browsers send it.
     pub(crate) fn origin(&self) -> Option<HeaderValue> {
         let origin = Url::parse(&self.text).ok()?.origin();
         HeaderValue::try_from(origin.ascii_serialization()).ok()
     }
 
-    /// Makes the addresses in `Location` and `Link` absolute. Handlers write them as paths from the root.
+    /// Makes the URLs in `Location` and `Link` absolute. Handlers write them as paths from the root.
     pub(crate) fn complete(&self, headers: &mut HeaderMap) {
         if let Some(location) = headers.get_mut(header::LOCATION) {
             replace(location, |path| {
@@ -77,7 +77,7 @@ impl PublicUrl {
             });
         }
         if let Some(links) = headers.get_mut(header::LINK) {
-            // No target has a `<` in it.
+            // No target contains `<`.
             replace(links, |links| Some(links.replace("</", &format!("<{self}/"))));
         }
     }

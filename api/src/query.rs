@@ -1,4 +1,4 @@
-//! Query strings, parsed.
+//! Parser of query strings.
 
 use std::collections::BTreeSet;
 use std::fmt::Display;
@@ -9,16 +9,16 @@ use uuid::Uuid;
 
 use crate::problem::{ApiError, FieldProblem, shown_name};
 
-/// How many of something a page has if its request does not say.
+/// Default number of items on a page.
 pub(crate) const DEFAULT_LIMIT: u32 = 100;
 
-/// How many unknown parameters an answer names.
+/// Maximum number of unknown parameters named in a response.
 const UNKNOWN_NAMED: usize = 20;
 
-/// The parameters of a request, decoded, and what is wrong with those that were read so far.
+/// Decoded query parameters of a request, and the problems found so far.
 ///
-/// A parameter that the route does not read is refused: a client that sends `skip` to a route that pages by
-/// `after` would otherwise get the first page again and again.
+/// Parameters that the route does not read are rejected. Otherwise a client that sends `skip` to a route that
+/// pages by `after` would get the first page again and again.
 #[derive(Debug)]
 pub(crate) struct Query {
     parameters: Vec<Parameter>,
@@ -46,8 +46,8 @@ impl Query {
         }
     }
 
-    /// The parameter of that name, if it was sent: as `read` reads it, or a problem that says what it `must`
-    /// be.
+    /// Returns the parameter `name`, parsed by `read`. `None` if it was not sent or is invalid. An invalid
+    /// value is recorded as a problem with the message `must`.
     pub(crate) fn read<T>(
         &mut self,
         name: &str,
@@ -57,16 +57,17 @@ impl Query {
         self.parse_one(name, |value| read(value).ok_or_else(|| must.to_owned()))
     }
 
-    /// Text that `parse` makes a value of, or a problem that says why it did not.
+    /// Returns the parameter `name`, parsed by `parse`. `None` if it was not sent or is invalid. An error of
+    /// `parse` is recorded as a problem.
     pub(crate) fn text<T, E: Display>(
         &mut self,
         name: &str,
         parse: impl FnOnce(&str) -> Result<T, E>,
     ) -> Option<T> {
         self.parse_one(name, |value| {
-            // It stands for what was no UTF-8.
+            // The decoder replaces malformed UTF-8 with this character.
             if value.contains(char::REPLACEMENT_CHARACTER) {
-                return Err("must be UTF-8, percent-encoded".to_owned());
+                return Err("must be percent-encoded UTF-8".to_owned());
             }
             parse(value).map_err(|error| error.to_string())
         })
@@ -94,12 +95,12 @@ impl Query {
             .ok()
     }
 
-    /// A whole number from 0.
+    /// Returns a whole number, 0 or greater.
     pub(crate) fn number(&mut self, name: &str) -> Option<u64> {
         self.position(name).map(Position::get)
     }
 
-    /// How many of something a page has at most: 1 to 1000.
+    /// Returns the maximum number of items on a page, from 1 to 1000.
     pub(crate) fn limit(&mut self) -> Option<u32> {
         self.read("limit", "must be a whole number from 1 to 1000", |value| {
             let number: Position = value.parse().ok()?;
@@ -110,7 +111,9 @@ impl Query {
     }
 
     pub(crate) fn position(&mut self, name: &str) -> Option<Position> {
-        self.read(name, "must be a whole number from 0", |value| value.parse().ok())
+        self.read(name, "must be a whole number, 0 or greater", |value| {
+            value.parse().ok()
+        })
     }
 
     pub(crate) fn id(&mut self, name: &str) -> Option<Uuid> {
@@ -119,25 +122,27 @@ impl Query {
         })
     }
 
-    /// A text of 1 to `most` characters, none of them a control character.
+    /// Returns a text of 1 to `most` characters without control characters.
     pub(crate) fn short_text(&mut self, name: &str, most: usize) -> Option<String> {
         self.text(name, |value| {
             let fits = (1..=most).contains(&value.chars().count()) && !value.chars().any(char::is_control);
             fits.then(|| value.to_owned())
-                .ok_or_else(|| format!("must have 1 to {most} characters, none of them a control character"))
+                .ok_or_else(|| format!("must have 1 to {most} characters and no control characters"))
         })
     }
 
-    /// A moment, in every spelling that [`Timestamp`] reads.
+    /// Returns a time in any format that [`Timestamp`] parses.
     pub(crate) fn moment(&mut self, name: &str) -> Option<Timestamp> {
-        let must = "must be a moment such as 2026-11-24T06:51:04Z or 2026-11-24T06:51:04.123456+01:00";
+        let must = "must be a timestamp such as 2026-11-24T06:51:04Z or 2026-11-24T06:51:04.123456+01:00";
         self.read(name, must, |value| value.parse().ok())
     }
 
+    /// Checks that all parameters were valid and known.
+    ///
     /// # Errors
     ///
-    /// [`ApiError::Invalid`] with every problem of the parameters that were read, and the names of those that
-    /// were not.
+    /// [`ApiError::Invalid`] with the problems of the parameters that were read and the names of the unknown
+    /// parameters.
     pub(crate) fn finish(self) -> Result<(), ApiError> {
         let Self {
             parameters,

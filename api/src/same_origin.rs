@@ -1,9 +1,9 @@
-//! Unsafe requests that pages of other origins make a browser send.
+//! Protection against unsafe requests sent by pages of other origins.
 //!
 //! A browser sends a simple request (`text/plain`, or a form) to any origin without asking first, and only
-//! keeps its answer from the page: by then a rebuild has begun, or mail was sent again. It does say where the
-//! request comes from, in `Sec-Fetch-Site` and `Origin`, neither of which a page can set. Programs that are
-//! no browsers send neither.
+//! hides the response from the page. By then the request has taken effect: a rebuild has begun, or mail was
+//! sent again. But the browser reports the origin of the request in `Sec-Fetch-Site` and `Origin`, and pages
+//! cannot set these headers. Programs other than browsers send neither.
 
 use axum::http::{HeaderName, HeaderValue, Request, header};
 use url::Url;
@@ -13,12 +13,12 @@ use crate::problem::ApiError;
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
-/// The origins whose pages may send unsafe requests, beside the service's own.
+/// Origins other than the service's own whose pages may send unsafe requests.
 #[derive(Debug)]
 pub(crate) struct TrustedOrigins {
-    /// As browsers send them.
+    /// Trusted origins, as browsers send them.
     origins: Vec<HeaderValue>,
-    /// Whether this process speaks TLS, so that its own pages can only be `https`.
+    /// Whether this process serves TLS, in which case its own pages are always `https`.
     over_tls: bool,
 }
 
@@ -27,10 +27,11 @@ impl TrustedOrigins {
         Self { origins, over_tls }
     }
 
-    /// Refuses a request that is not safe (RFC 9110, section 9.2.1) and comes from a page of another origin.
+    /// Rejects an unsafe request (RFC 9110, section 9.2.1) from a page of another origin.
     ///
-    /// A browser that sends `Sec-Fetch-Site: same-origin` vouches for the page, also where a proxy in front
-    /// has changed the host. Without it, the page's origin must be the host that the request is sent to.
+    /// `Sec-Fetch-Site: same-origin` identifies a page of the service's own origin, even if a proxy in front
+    /// changed the host. Without this header, the page's origin must match the host that the request is sent
+    /// to.
     pub(crate) fn check<B>(&self, request: &Request<B>) -> Result<(), ApiError> {
         if request.method().is_safe() {
             return Ok(());
@@ -58,8 +59,8 @@ impl TrustedOrigins {
         }
     }
 
-    /// Whether an origin is the host that the request is sent to. Who serves TLS in front is not known, so
-    /// either scheme may be.
+    /// Whether an origin matches the host that the request is sent to. Unless this process serves TLS, both
+    /// schemes are accepted, because a proxy in front may serve TLS.
     fn is_own<B>(&self, origin: &HeaderValue, request: &Request<B>) -> bool {
         let own = || {
             let origin = Url::parse(origin.to_str().ok()?).ok()?;
@@ -155,7 +156,7 @@ mod tests {
             &[("host", "localhost:8000"), ("sec-fetch-site", "none")],
             &[("host", "a"), ("origin", NAMED)],
             &[("host", "a"), ("origin", NAMED), ("sec-fetch-site", "cross-site")],
-            // A proxy has changed the host, and the page's policy has hidden its origin.
+            // A proxy changed the host, and the page's policy hides its origin.
             &[
                 ("host", "127.0.0.1:8000"),
                 ("origin", OWN),

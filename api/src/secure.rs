@@ -1,16 +1,16 @@
-//! Headers that every answer has, whatever became of the request: what a browser must not do with it.
+//! Security headers that every response has.
 
 use axum::http::header::{self, Entry};
 use axum::http::{HeaderName, HeaderValue};
 use axum::response::Response;
 
-/// An answer says these itself if they are to be otherwise: pages load scripts, and files may be kept.
+/// Defaults that a response may override, for example for pages that load scripts and for cacheable files.
 const UNLESS_SAID: [(HeaderName, HeaderValue); 2] = [
     (
         header::CONTENT_SECURITY_POLICY,
         HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'"),
     ),
-    // Most answers hold personal data, and none of the others is worth keeping.
+    // Most responses contain personal data, and the others are not worth caching.
     (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
 ];
 
@@ -20,7 +20,7 @@ const ALWAYS: [(HeaderName, HeaderValue); 4] = [
         HeaderValue::from_static("nosniff"),
     ),
     (header::REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
-    // For browsers that do not know `frame-ancestors`.
+    // For browsers that do not support `frame-ancestors`.
     (header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY")),
     (
         HeaderName::from_static("cross-origin-resource-policy"),
@@ -28,14 +28,14 @@ const ALWAYS: [(HeaderName, HeaderValue); 4] = [
     ),
 ];
 
-/// A year, this host alone: its neighbours may have no TLS.
+/// One year, for this host only: its subdomains might not serve TLS.
 const HSTS: HeaderValue = HeaderValue::from_static("max-age=31536000");
 
 /// Whether the API is served over TLS by this process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct OverTls(pub(crate) bool);
 
-/// Adds them to an answer.
+/// Adds the headers to a response.
 pub(crate) fn secure(mut response: Response, OverTls(tls): OverTls) -> Response {
     let headers = response.headers_mut();
     headers.reserve(ALWAYS.len() + UNLESS_SAID.len() + 1);

@@ -1,5 +1,5 @@
-//! The listener: bounded in connections, in what a client may send before it is understood, and in the time
-//! that it may take to say what it wants and to take what it gets.
+//! The listener. It limits the number of connections, the size of a request's head, and the time that a
+//! client takes to send a request's head and to read the response.
 
 mod stall;
 
@@ -29,24 +29,24 @@ use crate::observe::turn_away;
 use crate::{Api, Tls, router};
 use stall::Impatient;
 
-/// The largest head of a request, and the most that is read ahead of a body, in bytes. hyper answers more by
-/// 431. It does so too for more than 100 headers, its default, which is left as it is since another number
-/// would cost an allocation a request.
+/// Maximum size of a request's head, and maximum read-ahead of a body, in bytes. hyper answers a larger head
+/// with status 431. It also rejects more than 100 headers with 431. That default stays, because any other
+/// number would cost an allocation per request.
 const LARGEST_HEAD: usize = 32 * 1024;
-/// The pause after the machine refused a connection, having no more descriptors.
+/// Pause after the machine failed to accept a connection because it had no more file descriptors.
 const REFUSED_PAUSE: Duration = Duration::from_millis(100);
 
-/// How a listener behaves.
+/// Options of a listener.
 #[derive(Debug, Clone)]
 pub struct Listening {
-    /// The most connections at a time; more wait to be accepted.
+    /// Maximum number of connections at a time. Further connections wait to be accepted.
     pub connections: usize,
-    /// How long a client may take to send the head of a request, from when it connects or from its last
-    /// answer; and, before that, to agree on TLS. A client that comes when fewer than a quarter of the
-    /// connections are free has a quarter of it, so that those who say nothing make way the sooner the more
-    /// there are of them.
+    /// Maximum time for a client to send the head of a request, measured from the start of the connection or
+    /// from the last response. The same limit applies to the TLS handshake before it. While fewer than a
+    /// quarter of the connections are free, new connections get a quarter of this time, so idle clients make
+    /// room faster when there are many of them.
     pub head_timeout: Duration,
-    /// The certificate, if clients are to come over TLS.
+    /// TLS settings. `None` to serve plain HTTP.
     pub tls: Option<Tls>,
 }
 
@@ -61,7 +61,7 @@ impl Default for Listening {
 }
 
 impl Listening {
-    /// The time for a head while so many connections are free.
+    /// Time limit for a head while `free` connections are free.
     fn head_timeout(&self, free: usize) -> Duration {
         if free < self.connections / 4 {
             self.head_timeout / 4
@@ -71,12 +71,12 @@ impl Listening {
     }
 }
 
-/// Serves `api` on `listener` until `shutdown`; then takes no more connections, ends the streams of events,
-/// and returns when every request that was accepted has been answered.
+/// Serves `api` on `listener` until `shutdown`. Then accepts no more connections, ends the event streams, and
+/// returns when every accepted request has been answered.
 ///
 /// # Errors
 ///
-/// If the listener breaks.
+/// If the listener fails.
 pub async fn serve(
     listener: TcpListener,
     api: Api,
@@ -91,11 +91,11 @@ pub async fn serve(
     listen(listener, front, listening, shutdown, move || feed.close()).await
 }
 
-/// What requests come to first.
+/// Entry point of requests.
 #[derive(Clone)]
 pub(crate) struct Front {
     router: Router,
-    /// Whose commands are turned away here when it can take no more.
+    /// API whose commands are rejected here, before routing, when its queue is full.
     api: Option<Api>,
 }
 
@@ -119,7 +119,7 @@ impl Front {
     }
 }
 
-/// Serves what is behind `front`, as [`serve`] does; `stopping` is called when no more connections are taken.
+/// Serves `front` in the same way as [`serve`]. Calls `stopping` once no more connections are accepted.
 pub(crate) async fn listen(
     listener: TcpListener,
     front: Front,
@@ -164,12 +164,12 @@ pub(crate) async fn listen(
     Ok(())
 }
 
-/// The next connection; a client that went away before it was accepted is no fault of the listener.
+/// Accepts the next connection. A client that disconnects before it is accepted does not cause an error.
 async fn accept(listener: &TcpListener) -> std::io::Result<(TcpStream, SocketAddr)> {
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => {
-                // An answer is one small write; waiting to fill a packet would only delay it.
+                // A response is one small write. Waiting to fill a packet would only delay it.
                 if let Err(error) = stream.set_nodelay(true) {
                     tracing::debug!(%error, "TCP_NODELAY could not be set");
                 }
@@ -184,7 +184,7 @@ async fn accept(listener: &TcpListener) -> std::io::Result<(TcpStream, SocketAdd
     }
 }
 
-/// A connection that was accepted.
+/// Accepted connection.
 struct Connection {
     peer: SocketAddr,
     front: Front,
@@ -203,8 +203,8 @@ impl Connection {
         let agreeing = tokio::time::timeout(self.head_timeout, acceptor.accept(stream));
         match self.shutdown.run_until_cancelled(agreeing).await {
             Some(Ok(Ok(stream))) => self.answer(stream).await,
-            Some(Ok(Err(error))) => tracing::debug!(%error, "a client did not agree on TLS"),
-            Some(Err(_)) => tracing::debug!("a client took too long to agree on TLS"),
+            Some(Ok(Err(error))) => tracing::debug!(%error, "a TLS handshake failed"),
+            Some(Err(_)) => tracing::debug!("a TLS handshake timed out"),
             None => {}
         }
     }

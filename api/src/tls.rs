@@ -1,8 +1,8 @@
-//! TLS, served by the process itself: 1.2 and 1.3, with a certificate that can be replaced while connections
-//! are open.
+//! TLS 1.2 and 1.3, served by this process, with a certificate that can be replaced while connections are
+//! open.
 //!
-//! HTTP/1.1 only is offered (ALPN). HTTP/2 would need limits of its own: on streams, on resets, on what waits
-//! in each.
+//! Only HTTP/1.1 is offered (ALPN). HTTP/2 would need its own limits on streams, on resets, and on data that
+//! waits in each stream.
 
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -19,37 +19,37 @@ use x509_cert::der::Decode;
 
 use crate::metrics;
 
-/// Why a certificate cannot be used. Nothing of the key is repeated.
+/// Reason why a certificate cannot be used. Reveals nothing of the key.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TlsError {
-    /// The file of the certificate has none.
+    /// The certificate file contains no certificate.
     #[error(
-        "the certificate's file has no certificate: expected -----BEGIN CERTIFICATE-----, its own first, then those between it and the authority"
+        "the certificate file contains no certificate: expected -----BEGIN CERTIFICATE-----, the server's own certificate first, then the intermediate certificates"
     )]
     NoCertificate,
-    /// The file of the key has none.
+    /// The key file contains no private key.
     #[error(
-        "the key's file has no private key: expected -----BEGIN PRIVATE KEY----- (or EC or RSA PRIVATE KEY), without a passphrase"
+        "the key file contains no private key: expected -----BEGIN PRIVATE KEY----- (or EC or RSA PRIVATE KEY), without a passphrase"
     )]
     NoKey,
     /// The certificate cannot be read.
     #[error("the certificate cannot be read")]
     Unreadable,
-    /// The key is of another certificate.
+    /// The key belongs to another certificate.
     #[error(
-        "the key does not belong to the certificate: expected the key that the first certificate of the file was made for"
+        "the key does not belong to the certificate: expected the key of the first certificate in the file"
     )]
     KeyOfAnother,
-    /// The key, or the certificate, is of a kind that is not supported.
+    /// The type of the key or of the certificate is not supported.
     #[error("the key cannot be used: expected RSA of 2048 bits or more, ECDSA (P-256, P-384) or Ed25519")]
     Unsupported,
-    /// No version of TLS can be offered.
+    /// No TLS version can be offered.
     #[error("TLS cannot be set up")]
     SetUp(#[source] rustls::Error),
 }
 
-/// A certificate with its chain and its private key.
+/// Certificate with its chain and its private key.
 #[derive(Debug, Clone)]
 pub struct Certificate {
     key: Arc<CertifiedKey>,
@@ -58,11 +58,12 @@ pub struct Certificate {
 }
 
 impl Certificate {
-    /// Reads a chain, the server's own certificate first, and its key; both as PEM.
+    /// Reads a certificate chain and a private key, both as PEM. The server's own certificate is the first in
+    /// the chain.
     ///
     /// # Errors
     ///
-    /// [`TlsError`], if they cannot be read or used, or do not belong together.
+    /// [`TlsError`] if the chain or the key cannot be read or used, or if they do not belong together.
     pub fn from_pem(chain: &[u8], key: &[u8]) -> Result<Self, TlsError> {
         let chain: Vec<_> = CertificateDer::pem_slice_iter(chain)
             .collect::<Result<_, _>>()
@@ -83,20 +84,20 @@ impl Certificate {
         })
     }
 
-    /// The moment before which no client accepts it.
+    /// Start of the certificate's validity.
     #[must_use]
     pub const fn begins(&self) -> Timestamp {
         self.begins
     }
 
-    /// The moment from which no client accepts it any more.
+    /// Expiry of the certificate.
     #[must_use]
     pub const fn ends(&self) -> Timestamp {
         self.ends
     }
 }
 
-/// When a certificate begins to be valid, and when it ends.
+/// Start and end of a certificate's validity.
 fn validity(certificate: &CertificateDer<'_>) -> Option<(Timestamp, Timestamp)> {
     let certificate = x509_cert::Certificate::from_der(certificate).ok()?;
     let validity = certificate.tbs_certificate.validity;
@@ -107,7 +108,7 @@ fn validity(certificate: &CertificateDer<'_>) -> Option<(Timestamp, Timestamp)> 
     Some((moment(validity.not_before)?, moment(validity.not_after)?))
 }
 
-/// What new connections are given.
+/// Certificate for new connections.
 struct Present(RwLock<Arc<CertifiedKey>>);
 
 impl fmt::Debug for Present {
@@ -122,7 +123,7 @@ impl ResolvesServerCert for Present {
     }
 }
 
-/// TLS with a certificate. Cheap to clone; all clones change together.
+/// TLS with a certificate. Cheap to clone; all clones share their certificate.
 #[derive(Debug, Clone)]
 pub struct Tls {
     present: Arc<Present>,
@@ -130,7 +131,7 @@ pub struct Tls {
 }
 
 impl Tls {
-    /// TLS with this certificate.
+    /// Creates TLS settings with this certificate.
     ///
     /// # Errors
     ///
@@ -151,7 +152,7 @@ impl Tls {
         })
     }
 
-    /// Gives this certificate to new connections; those that are open stay as they are.
+    /// Replaces the certificate for new connections. Open connections are not affected.
     pub fn replace(&self, certificate: Certificate) {
         metrics::certificate_ends(certificate.ends);
         *self.present.0.write().unwrap_or_else(PoisonError::into_inner) = certificate.key;

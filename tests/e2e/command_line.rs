@@ -56,7 +56,7 @@ fn a_wrong_setting_is_named_with_what_it_expects() {
         (
             "ALLOWED_HOSTS",
             "http://clinic.example.com",
-            "a host without scheme and port",
+            "a host without a scheme or port",
         ),
         ("AUTH_JWT_TYPE", "id_token", "expected at+jwt"),
         (
@@ -134,11 +134,11 @@ async fn it_serves_other_machines_only_with_tokens_or_when_it_is_told_to() {
         (&[("AUTH_TOKENS_FILE", "missing")], "AUTH_TOKENS_FILE missing"),
         (
             &[("AUTH_TOKENS", &format!("{line},{line}"))],
-            "line 1: the hash is that of line 1 too",
+            "line 1: the hash is also on line 1",
         ),
         (
             &[("AUTH_TOKENS", &line.replace("desk", "anonymous"))],
-            "line 1: anonymous is the name of callers",
+            "line 1: the name anonymous is reserved",
         ),
     ] {
         let (ready, said) = listens(&mut serve(settings), port).await;

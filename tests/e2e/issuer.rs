@@ -244,7 +244,7 @@ async fn settings_for_jwts_that_let_in_too_many_or_nobody_are_refused() {
         ),
         (
             &[issuer, audience, ("AUTH_JWKS_FILE", empty)],
-            "it is a secret or a private key",
+            "it is a secret or private key",
         ),
         (
             &[

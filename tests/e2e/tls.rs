@@ -227,11 +227,11 @@ fn a_certificate_that_cannot_be_served_is_refused_at_the_start() {
     );
     server.put("key.pem", &one.certificate());
     let said = refused(&mut server.command("serve"));
-    assert!(said.contains("the key's file has no private key"), "{said}");
+    assert!(said.contains("the key file contains no private key"), "{said}");
     server.put("cert.pem", &one.key());
     let said = refused(&mut server.command("serve"));
     assert!(
-        said.contains("the certificate's file has no certificate"),
+        said.contains("the certificate file contains no certificate"),
         "{said}"
     );
     let said = refused(server.command("serve").env("TLS_KEY_FILE", ""));

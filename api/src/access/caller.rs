@@ -1,31 +1,31 @@
-//! Who sends a request, and whom a route is for.
+//! The caller of a request, and the callers that may use a route.
 
 use super::{Role, Roles};
 use crate::problem::ApiError;
 
-/// The actor of a request without an identity. No access token may have this name.
+/// Actor of a request without an identity. No access token may have this name.
 pub(super) const ANONYMOUS: &str = "anonymous";
 
-/// Who sent a request.
+/// Sender of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Caller {
-    /// Access is open.
+    /// Any caller, because access is open.
     Anybody,
-    /// Nobody: no token was sent.
+    /// Unauthenticated caller without a token.
     Nobody,
-    /// Nobody we know: a token was sent, and is not good, or no longer.
+    /// Unauthenticated caller with an unknown, invalid or expired token.
     Refused,
-    /// Somebody we know.
+    /// Authenticated caller.
     Known {
-        /// Who.
+        /// Name of the caller.
         actor: String,
-        /// What they are there for.
+        /// Roles of the caller.
         roles: Roles,
     },
 }
 
 impl Caller {
-    /// The actor in the metadata of events, and in the record of reads.
+    /// Actor in the metadata of events and in the record of reads.
     pub(crate) fn actor(&self) -> &str {
         match self {
             Self::Anybody | Self::Nobody | Self::Refused => ANONYMOUS,
@@ -33,7 +33,7 @@ impl Caller {
         }
     }
 
-    /// The actor, if it is somebody we know.
+    /// Actor of an authenticated caller. `None` for other callers.
     pub(crate) fn known(&self) -> Option<&str> {
         match self {
             Self::Known { actor, .. } => Some(actor),
@@ -42,27 +42,27 @@ impl Caller {
     }
 }
 
-/// Whom a route is for.
+/// Callers that may use a route.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Allowed {
-    /// Everybody, with or without a token.
+    /// All callers, with or without a token.
     Everybody,
-    /// Those with one of the roles.
+    /// Callers with at least one of these roles.
     Only(&'static [Role]),
 }
 
 pub(crate) const EVERYBODY: Allowed = Allowed::Everybody;
-/// Those who register and delete.
+/// Callers that may register and delete patients.
 pub(crate) const CLERKS: Allowed = Allowed::Only(&[Role::Clerk]);
-/// Those who may see patients.
+/// Callers that may read patients.
 pub(crate) const READERS: Allowed = Allowed::Only(&[Role::Clerk, Role::Auditor]);
-/// Those who look after the service.
+/// Callers that may operate the service.
 pub(crate) const OPERATORS: Allowed = Allowed::Only(&[Role::Operator]);
-/// Those who may see what was.
+/// Callers that may read past states, events and the record of reads.
 pub(crate) const AUDITORS: Allowed = Allowed::Only(&[Role::Auditor]);
 
 impl Allowed {
-    /// Whether this caller is one of them.
+    /// Checks that `caller` may use the route.
     pub(crate) fn check(self, caller: Option<&Caller>) -> Result<(), ApiError> {
         match (self, caller) {
             (Self::Everybody, _) | (Self::Only(_), Some(Caller::Anybody)) => Ok(()),

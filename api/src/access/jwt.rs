@@ -1,9 +1,14 @@
-//! JWTs of an `OpenID` Connect issuer, as RFC 9068 has access tokens and RFC 8725 wants them checked.
+//! JWTs of an `OpenID` Connect issuer: access tokens as defined by RFC 9068, verified as recommended by RFC
+//! 8725.
 //!
-//! `jsonwebtoken` reads keys and checks signatures, with ring underneath (`provider`). What is around that is
-//! here, because it has to be stricter: the time comes from our clock, no member may be there twice, nothing
-//! that is critical is passed over, a key is only ever used for what it says it is for, and tokens of the
-//! issuer that are no access tokens are refused.
+//! `jsonwebtoken` parses keys and verifies signatures, using ring (`provider`). The other checks are
+//! implemented here because they must be stricter:
+//!
+//! - The time comes from this service's clock.
+//! - Duplicate JSON members are rejected.
+//! - Critical header parameters are rejected rather than ignored.
+//! - A key is used only for its declared purpose.
+//! - Tokens of the issuer that are not access tokens are rejected.
 
 mod claims;
 mod issuer;
@@ -22,17 +27,17 @@ pub use keys::{Keys, KeysError};
 pub use options::{IssuerOptions, IssuerOptionsError, TokenType, TokenTypeError};
 pub(super) use refused::Refusal;
 
-/// The longest token that is looked at, in bytes.
+/// Maximum length of a token, in bytes.
 const LONGEST: usize = 8 * 1024;
 
-/// The algorithms that tokens may be signed with: asymmetric ones only.
+/// Allowed signature algorithms. All of them are asymmetric.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Algorithms(Vec<Algorithm>);
 
-/// The text is not a list of such algorithms.
+/// Error for a text that is not a list of asymmetric algorithms.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "expected some of RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384 and EdDSA, with commas between"
+    "expected one or more of RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384 and EdDSA, separated by commas"
 )]
 pub struct AlgorithmsError;
 
@@ -42,8 +47,7 @@ impl Algorithms {
     }
 }
 
-/// Reads names with commas between. No name stands for no signature, and none for a secret that both sides
-/// share.
+/// Parses comma-separated algorithm names. Rejects `none` and algorithms that use a shared secret.
 impl FromStr for Algorithms {
     type Err = AlgorithmsError;
 
@@ -61,7 +65,7 @@ impl FromStr for Algorithms {
     }
 }
 
-/// Whether a token may be a JWT at all. Our own tokens have no point in them.
+/// Whether a token has the form of a JWT. Access tokens of this service contain no dot.
 pub(super) fn looks_like_one(token: &str) -> bool {
     token.bytes().filter(|byte| *byte == b'.').count() == 2
 }

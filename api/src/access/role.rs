@@ -1,23 +1,23 @@
-//! What somebody is there for.
+//! Roles, which determine what a caller may do.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// What somebody is there for.
+/// Role of a caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
     /// Registers, reads and deletes patients.
     Clerk,
     /// Reads patients, their histories and the log.
     Auditor,
-    /// Looks after the service; sees no patient.
+    /// Operates the service, without access to patients.
     Operator,
 }
 
 impl Role {
     const ALL: [Self; 3] = [Self::Clerk, Self::Auditor, Self::Operator];
 
-    /// The name, as settings have it.
+    /// Name of the role, as used in settings.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -38,7 +38,7 @@ impl fmt::Display for Role {
     }
 }
 
-/// The text names no role.
+/// Error for a text that is not the name of a role.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the roles are clerk, auditor and operator")]
 pub struct UnknownRole;
@@ -54,12 +54,12 @@ impl FromStr for Role {
     }
 }
 
-/// The roles of one caller; there may be none.
+/// Set of roles of one caller. May be empty.
 #[derive(Clone, Copy, PartialEq, Eq, Default)]
 pub struct Roles(u8);
 
 impl Roles {
-    /// Whether one of `roles` is among them.
+    /// Whether the set contains at least one of `roles`.
     #[must_use]
     pub fn any_of(self, roles: &[Role]) -> bool {
         roles.iter().any(|role| self.0 & role.bit() != 0)

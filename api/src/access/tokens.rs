@@ -1,4 +1,4 @@
-//! Access tokens. The service knows only their hashes.
+//! Access tokens. The service stores only their hashes.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -9,37 +9,37 @@ use subtle::{Choice, ConditionallySelectable, ConstantTimeEq};
 use super::Role;
 use super::caller::ANONYMOUS;
 
-/// How every token begins, so that one that leaked is recognised.
+/// Prefix of every token, so that leaked tokens can be recognized.
 const PREFIX: &str = "pat_";
-/// The longest token that is looked at, in bytes.
+/// Maximum length of a token, in bytes.
 const LONGEST: usize = 256;
-/// The most tokens: each is compared with at every request.
+/// Maximum number of tokens. The token of each request is compared with all of them.
 const MOST: usize = 1000;
-/// The longest name, in bytes.
+/// Maximum length of a name, in bytes.
 const LONGEST_NAME: usize = 64;
 
-/// A new token: 256 random bits. Shown once, to whom it is for.
+/// New token with 256 random bits. It is shown once, to its holder.
 pub struct Token(String);
 
 impl Token {
-    /// A token of random bits of the operating system.
+    /// Generates a token from the operating system's random bits.
     ///
     /// # Errors
     ///
-    /// If the operating system gives none.
+    /// If the operating system provides no random bits.
     pub fn generate() -> Result<Self, getrandom::Error> {
         let mut bits = [0; 32];
         getrandom::fill(&mut bits)?;
         Ok(Self(format!("{PREFIX}{}", hex(&bits))))
     }
 
-    /// The token itself.
+    /// The token in plain text.
     #[must_use]
     pub fn secret(&self) -> &str {
         &self.0
     }
 
-    /// The line that lets its holder in: name, role and hash, see [`Tokens::parse`].
+    /// Line that grants access to the holder of this token: name, role and hash (see [`Tokens::parse`]).
     #[must_use]
     pub fn line(&self, name: &str, role: Role) -> String {
         format!("{name} {role} {}", hex(&hash(&self.0)))
@@ -59,37 +59,37 @@ struct Holder {
     hash: [u8; 32],
 }
 
-/// The tokens that are let in.
+/// Accepted access tokens.
 #[derive(Debug, Clone, Default)]
 pub struct Tokens(Vec<Holder>);
 
-/// A line of the tokens that is not one. It is not repeated: somebody may have put the token itself there.
+/// Reason why a list of tokens is invalid. Does not repeat the line, which might contain a token by mistake.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TokenError {
-    /// A line is not of the form.
-    #[error("line {0}: expected a name, a role (clerk, auditor or operator) and the 64 digits of a hash")]
+    /// The line is malformed.
+    #[error("line {0}: expected a name, a role (clerk, auditor or operator) and a hash of 64 hex digits")]
     Line(usize),
-    /// The name is that of callers without a token.
-    #[error("line {0}: {ANONYMOUS} is the name of callers without a token: expected another")]
+    /// The name is reserved for callers without a token.
+    #[error("line {0}: the name {ANONYMOUS} is reserved for callers without a token")]
     Anonymous(usize),
     /// Two entries have the same hash, so the owner of the token is ambiguous.
-    #[error("line {line}: the hash is that of line {first} too: expected a token of its own for each")]
+    #[error("line {line}: the hash is also on line {first}: expected a different token for each entry")]
     Twice {
-        /// The later line.
+        /// Line of the later entry.
         line: usize,
-        /// The earlier one.
+        /// Line of the earlier entry.
         first: usize,
     },
-    /// There are too many.
+    /// The list has too many tokens.
     #[error("there are more than {MOST} tokens")]
     TooMany,
 }
 
 impl Tokens {
-    /// Reads lines of `name role hash`, also with commas between. What follows a `#` on a line is a comment.
-    /// The hash is SHA-256 in hexadecimal digits. Names have 1 to 64 letters, digits and `-_.@`, and several
-    /// tokens may have the same, so that one can be replaced by the next; but no two the same hash, and none
-    /// the name `anonymous`.
+    /// Parses entries of the form `name role hash`, one per line or separated by commas. A `#` starts a
+    /// comment. The hash is SHA-256 in hexadecimal digits. Names consist of 1 to 64 letters, digits and
+    /// `-_.@`. Several tokens may have the same name, so that a new token can replace an old one. No two
+    /// tokens may have the same hash, and no token may have the name `anonymous`.
     ///
     /// # Errors
     ///
@@ -116,13 +116,14 @@ impl Tokens {
         Ok(Self(holders))
     }
 
-    /// How many there are.
+    /// Number of tokens.
     #[must_use]
     pub fn count(&self) -> usize {
         self.0.len()
     }
 
-    /// Whose token it is. Takes the same time whichever it is, or if it is nobody's.
+    /// Finds the holder of a token. Takes the same time whether or not the token is known, and whichever
+    /// entry it matches.
     pub(super) fn find(&self, token: &str) -> Option<(&str, Role)> {
         if token.len() > LONGEST {
             return None;
@@ -174,7 +175,7 @@ fn hash(token: &str) -> [u8; 32] {
 fn hex(bytes: &[u8]) -> String {
     use fmt::Write;
     bytes.iter().fold(String::new(), |mut digits, byte| {
-        // Writing to a string does not fail.
+        // Writing to a string cannot fail.
         let _ = write!(digits, "{byte:02x}");
         digits
     })
@@ -249,7 +250,7 @@ mod tests {
         assert_eq!(
             lines(&same),
             Err(TokenError::Twice { line: 4, first: 3 }),
-            "in other letters"
+            "hashes are case-insensitive"
         );
         let one_line = format!("c clerk {0}, d clerk {0}", "2".repeat(64));
         assert_eq!(lines(&one_line), Err(TokenError::Twice { line: 4, first: 4 }));

@@ -1,19 +1,19 @@
-//! The header `Forwarded` (RFC 7239, section 4), read from the right.
+//! Parser of the header `Forwarded` (RFC 7239, section 4), from the right.
 //!
-//! Each proxy adds its element at the right, so that what is left of it may be anything. Were the header read
-//! from the left, a quotation mark that a client leaves open would swallow what the proxy adds. From the
-//! right, the proxy's element is read first, and what it quotes stays within its quotation marks, whatever a
-//! client made it quote.
+//! Each proxy appends its element on the right, so everything left of that element is untrusted. If the
+//! header were read from the left, a client could open a quotation mark that swallows the proxy's element.
+//! Reading from the right starts with the proxy's element. Text that the proxy quotes stays within its
+//! quotation marks, even if the client chose that text.
 
 use std::borrow::Cow;
 
-/// The elements of a line, from the right. An element that does not follow the grammar is an error, and ends
-/// them: nobody can tell where the one left of it would end.
+/// Elements of a line, from the right. A malformed element is an error and ends the iteration, because the
+/// end of the next element to the left is then unknown.
 pub(super) struct Elements<'h> {
     rest: Option<&'h [u8]>,
 }
 
-/// The element does not follow the grammar.
+/// Error for an element that does not follow the grammar.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Malformed;
 
@@ -24,7 +24,7 @@ impl<'h> Elements<'h> {
 }
 
 impl<'h> Iterator for Elements<'h> {
-    /// The value of `for`, if the element has one.
+    /// Value of `for`, if the element has one.
     type Item = Result<Option<Cow<'h, [u8]>>, Malformed>;
 
     fn next(&mut self) -> Option<Self::Item> {
@@ -41,7 +41,7 @@ impl<'h> Iterator for Elements<'h> {
 
 type Element<'h> = (Option<Cow<'h, [u8]>>, Option<&'h [u8]>);
 
-/// The `for` of the right-most element, and what is left of the comma before it.
+/// Returns the `for` of the rightmost element, and the part of the line before the comma that precedes it.
 fn element(line: &[u8]) -> Result<Element<'_>, Malformed> {
     let (mut rest, mut found) = (line, None);
     loop {
@@ -51,7 +51,7 @@ fn element(line: &[u8]) -> Result<Element<'_>, Malformed> {
             let (pair, before) = pair(rest)?;
             let (name, value) = pair;
             if name.eq_ignore_ascii_case(b"for") && found.replace(value).is_some() {
-                // Which of them is meant? No parameter may be there twice.
+                // The parameter is ambiguous. RFC 7239 allows each parameter only once.
                 return Err(Malformed);
             }
             rest = before.trim_ascii_end();
@@ -67,7 +67,7 @@ fn element(line: &[u8]) -> Result<Element<'_>, Malformed> {
 
 type Pair<'h> = (&'h [u8], Cow<'h, [u8]>);
 
-/// The `name=value` at the end, and what is before it.
+/// Splits off the `name=value` at the end of the line.
 fn pair(line: &[u8]) -> Result<(Pair<'_>, &[u8]), Malformed> {
     let (value, rest) = if let [rest @ .., b'"'] = line {
         quoted(rest)?
@@ -83,12 +83,12 @@ fn pair(line: &[u8]) -> Result<(Pair<'_>, &[u8]), Malformed> {
     Ok(((name, value), rest))
 }
 
-/// What a quoted string holds whose closing mark came after `line`, and what is before its opening mark. That
-/// is the right-most mark with an even number of backslashes before it; an opening mark has none, since `=`
-/// is before it.
+/// Returns the content of the quoted string whose closing mark followed `line`, and the part before its
+/// opening mark. The opening mark is the rightmost mark after an even number of backslashes. It has no
+/// backslash before it, because it follows `=`.
 fn quoted(line: &[u8]) -> Result<(Cow<'_, [u8]>, &[u8]), Malformed> {
     let mut end = line.len();
-    // The closing mark itself must not be escaped.
+    // The closing mark must not be escaped.
     if backslashes(line) % 2 == 1 {
         return Err(Malformed);
     }
@@ -120,19 +120,19 @@ fn unescaped(text: &[u8]) -> Cow<'_, [u8]> {
     plain.into()
 }
 
-/// The longest end of a line of such bytes, and what is before it.
+/// Splits off the longest suffix whose bytes all satisfy `is`. Returns the suffix and the rest.
 fn last_while(line: &[u8], is: impl Fn(u8) -> bool) -> (&[u8], &[u8]) {
     let start = line.iter().rposition(|byte| !is(*byte)).map_or(0, |at| at + 1);
     (&line[start..], &line[..start])
 }
 
-/// Of a token (RFC 9110, section 5.6.2).
+/// Whether a token may contain this byte (RFC 9110, section 5.6.2).
 fn is_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
-/// Of a value without quotation marks. An address of IPv6 and one with a port need them, but not every proxy
-/// knows.
+/// Whether an unquoted value may contain this byte. IPv6 addresses and ports require quotation marks, but not
+/// every proxy writes them.
 fn is_value(byte: u8) -> bool {
     is_token(byte) || b":[]".contains(&byte)
 }
@@ -141,7 +141,7 @@ fn is_value(byte: u8) -> bool {
 mod tests {
     use super::*;
 
-    /// The values of `for` from the right; `!` for what is malformed.
+    /// Values of `for`, from the right. `-` marks an element without `for`, and `!` a malformed element.
     fn read(line: &str) -> Vec<String> {
         Elements::of(line.as_bytes())
             .map(|element| match element {
@@ -173,7 +173,7 @@ mod tests {
             ("for=a;;", &["a"]),
             (";for=a", &["a"]),
             ("proto=https; for=a", &["a"]),
-            // Whatever is left of it.
+            // Malformed text to the left of the last element.
             ("for=\"evil, for=a", &["a", "!"]),
             ("for=\"evil, for=a;host=\"h\"", &["a", "!"]),
             ("\"\"\\\"=;,,for=a", &["a", "-", "!"]),

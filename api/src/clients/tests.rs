@@ -7,7 +7,7 @@ fn proxies(header: ProxyHeader) -> Proxies {
     Proxies::new(networks.to_vec(), header)
 }
 
-/// The client of a request from `peer` with these lines of the header.
+/// Client of a request from `peer` with these lines of the header.
 fn client(header: ProxyHeader, peer: &str, lines: &[&str]) -> String {
     let name = match header {
         ProxyHeader::XForwardedFor => X_FORWARDED_FOR,
@@ -89,7 +89,7 @@ fn forwarded_is_read_as_rfc_7239_has_it() {
     }
 }
 
-/// What a client may send so that its proxy adds `for=198.51.100.1;host="…"` with it.
+/// Values that a client may send, to which its proxy adds `for=198.51.100.1;host="…"`.
 #[test]
 fn a_client_does_not_choose_its_address_by_what_its_proxy_quotes_or_passes_on() {
     for (sent, host) in [

@@ -1,4 +1,4 @@
-//! What patients claim: the email of an active patient is unique.
+//! Claims of patients. They keep the email of each active patient unique.
 
 use std::error::Error;
 
@@ -6,20 +6,20 @@ use cqrs_es::persist::SerializedEvent;
 use domain::{PatientEvent, email_claim_key, older_email_claim_key};
 use eventstore::{Claim, ClaimChange, ClaimRules};
 
-/// The kind of claim.
+/// Kind of the claims on emails.
 const EMAIL: &str = "patient.email";
 
-/// The claim on an email.
+/// Claim on an email.
 pub(crate) fn email_claim(email: &str) -> Claim {
     Claim::on(EMAIL, &email_claim_key(email))
 }
 
-/// The claim on an email that an older program may have made, where it is another one than today.
+/// Claim on an email in the format of older versions, if it differs from the current format.
 pub(crate) fn older_email_claim(email: &str) -> Option<Claim> {
     older_email_claim_key(email).map(|key| Claim::on(EMAIL, &key))
 }
 
-/// A registration takes the claim on its email, a deletion gives it back.
+/// Rules by which a registration takes the claim on its email, and a deletion releases it.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct EmailClaims;
 

@@ -1,24 +1,25 @@
-//! The ids that an `Idempotency-Key` stands for.
+//! Patient ids derived from an `Idempotency-Key`.
 
 use eventstore::RecordedEvent;
 use uuid::Uuid;
 
-/// The namespace in which a caller and its key name a patient (UUID version 5, RFC 9562).
+/// Namespace for ids derived from an actor and a key (UUID version 5, RFC 9562).
 const KEYS_OF_CALLERS: Uuid = Uuid::from_u128(0x2f8e_6b0c_53d1_5d0a_9a3e_b6a7_0c41_e8f5);
-/// The namespace in which a key alone named a patient, before keys were scoped to their callers.
+/// Namespace for ids that earlier versions derived from a key alone.
 const KEYS: Uuid = Uuid::from_u128(0x6f1f_0f5e_9d0c_5c3b_8a44_2f6b_7a90_31d7);
 
-/// The ids of the patient that a caller registers with a key.
+/// Ids of the patient that an actor registers with a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct KeyedIds {
-    /// The id, which no other caller's key stands for.
+    /// Id derived from the actor and the key.
     pub(super) id: Uuid,
-    /// The id that an earlier version gave a patient with this key, whoever the caller was.
+    /// Id that an earlier version derived from the key alone, whoever the actor was.
     pub(super) former: Uuid,
 }
 
 impl KeyedIds {
-    /// The ids for a key of `actor`. An actor has no NUL, so two pairs never make the same name.
+    /// Derives the ids for a key of `actor`. An actor contains no NUL, so different pairs never yield the
+    /// same name.
     pub(super) fn of(actor: &str, key: &str) -> Self {
         Self {
             id: Uuid::new_v5(&KEYS_OF_CALLERS, format!("{actor}\0{key}").as_bytes()),
@@ -26,8 +27,8 @@ impl KeyedIds {
         }
     }
 
-    /// The registration that the key was used for, among the events of both ids: one of the former id counts
-    /// only if `actor` made it.
+    /// Returns the registration that the key was used for, from the events of both ids. A registration under
+    /// the former id counts only if `actor` made it.
     pub(super) fn registration(
         self,
         actor: &str,

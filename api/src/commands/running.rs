@@ -1,15 +1,15 @@
-//! Registrations with a key that are under way in this process.
+//! Registrations with a key that are in progress in this process.
 
 use std::collections::HashSet;
 use std::sync::{Mutex, PoisonError};
 
 use uuid::Uuid;
 
-/// The ids that are being registered. As many as there are requests under way, at most.
+/// Ids of the registrations in progress. There are at most as many as requests in progress.
 #[derive(Debug, Default)]
 pub(super) struct Running(Mutex<HashSet<Uuid>>);
 
-/// One of them, until it is dropped.
+/// Guard of a registration in progress. Dropping it marks the registration as finished.
 #[derive(Debug)]
 pub(super) struct Turn<'r> {
     running: &'r Running,
@@ -17,7 +17,7 @@ pub(super) struct Turn<'r> {
 }
 
 impl Running {
-    /// Begins to register an id; nothing if somebody else has begun and not ended.
+    /// Begins the registration of an id. `None` if a registration of this id is in progress.
     pub(super) fn begin(&self, id: Uuid) -> Option<Turn<'_>> {
         let began = self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(id);
         began.then_some(Turn { running: self, id })

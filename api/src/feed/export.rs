@@ -1,4 +1,4 @@
-//! A stream to an end that is known: newline-delimited JSON.
+//! Stream up to a known end, as newline-delimited JSON.
 
 use axum::body::Bytes;
 use eventstore::Position;
@@ -6,13 +6,13 @@ use futures::{Stream, stream};
 
 use super::{CHUNK, Reader};
 
-/// Why a stream ended before its end. The client sees the connection break off, so that it does not take a
-/// part for the whole.
+/// Reason why a stream stopped early. The connection is aborted, so that the client does not mistake a part
+/// for the whole.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Incomplete {
     #[error("shutting down")]
     ShuttingDown,
-    #[error("the client may not read on")]
+    #[error("the client is no longer authorized")]
     NotAllowed,
     #[error(transparent)]
     Store(#[from] eventstore::Error),
@@ -21,8 +21,8 @@ pub(crate) enum Incomplete {
 }
 
 impl Reader {
-    /// The events up to `end`, which must not be beyond the head, and at most `limit` of them if that is
-    /// given: one JSON object and a line feed each, some at a time.
+    /// Streams the events up to `end` in chunks, each event as one JSON object and a line feed. `end` must
+    /// not be beyond the head. `limit` is the maximum number of events.
     pub(crate) fn lines(
         self,
         end: Position,
@@ -31,7 +31,7 @@ impl Reader {
         stream::try_unfold((self, limit), move |(mut reader, mut left)| async move {
             let read = reader.next_lines(end, &mut left).await;
             if let Err(error) = &read {
-                tracing::warn!(feed.after = reader.after.get(), %error, "an export was broken off");
+                tracing::warn!(feed.after = reader.after.get(), %error, "an export was aborted");
             }
             Ok(read?.map(|lines| (lines, (reader, left))))
         })
@@ -43,7 +43,7 @@ impl Reader {
         left: &mut Option<u32>,
     ) -> Result<Option<Bytes>, Incomplete> {
         let stop = self.feed.stop.clone();
-        // A chunk may have no event if there is a filter.
+        // With a filter, a chunk may contain no events.
         while self.after < end && *left != Some(0) {
             if !(self.allowed)() {
                 return Err(Incomplete::NotAllowed);

@@ -1,4 +1,4 @@
-//! A stream without an end: what is there, then what comes.
+//! Stream without an end: the existing events, then each new event.
 
 use std::time::Duration;
 
@@ -7,10 +7,10 @@ use futures::{Stream, StreamExt, stream};
 
 use super::{CHUNK, Reader};
 
-/// The pause after a read that was not full: under load it lets events gather, so that a stream reads 20
-/// times a second at most.
+/// Pause after a read that reached the head. Under load, events accumulate during the pause, so a stream that
+/// keeps up reads at most 20 times a second.
 const GATHER: Duration = Duration::from_millis(50);
-/// The pause after a read that failed; it doubles up to [`LONGEST_PAUSE`].
+/// Pause after a failed read. It doubles with each failure, up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
@@ -18,13 +18,14 @@ struct Live {
     reader: Reader,
     wake: Wake,
     gather: bool,
-    /// The pause before the next try, if the last one failed.
+    /// Pause after the next failure, if the last read failed.
     failing: Option<Duration>,
 }
 
 impl Reader {
-    /// Every event from where the reader is, each as soon as it is recorded, until the feed is closed or the
-    /// client may not read on. While the database is away the stream waits, and nothing is passed over.
+    /// Streams every event after the reader's position, each as soon as it is recorded. The stream ends when
+    /// the feed is closed or the client is no longer authorized. While the database is unavailable, the
+    /// stream waits without skipping events.
     pub(crate) fn live(self) -> impl Stream<Item = RecordedEvent> {
         let wake = self.feed.signal.subscribe();
         let live = Live {
@@ -43,7 +44,7 @@ impl Reader {
 }
 
 impl Live {
-    /// The next events; at least one. Nothing if the client may not read on.
+    /// Returns the next events, at least one. `None` if the client is no longer authorized.
     async fn next(&mut self) -> Option<Vec<RecordedEvent>> {
         while (self.reader.allowed)() {
             if std::mem::take(&mut self.gather) {
@@ -53,7 +54,7 @@ impl Live {
             match self.step().await {
                 Ok((page, more)) => {
                     if self.failing.take().is_some() {
-                        tracing::info!("a live stream reads the log again");
+                        tracing::info!("a live stream can read the log again");
                     }
                     if !page.events.is_empty() {
                         self.gather = !more;
@@ -68,7 +69,7 @@ impl Live {
                         tracing::warn!(
                             feed.after = self.reader.after.get(),
                             %error,
-                            "a live stream cannot read the log; trying again"
+                            "a live stream cannot read the log; retrying"
                         );
                     }
                     let pause = self.failing.unwrap_or(FIRST_PAUSE);
@@ -80,7 +81,7 @@ impl Live {
         None
     }
 
-    /// One read, and whether there is more already.
+    /// Reads one page. Also returns whether more events are already available.
     async fn step(&mut self) -> Result<(EventPage, bool), Error> {
         let Reader {
             feed, filter, after, ..

@@ -1,4 +1,4 @@
-//! How many streams there are, in all and of each caller.
+//! Limits on the number of streams, in total and per caller.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -7,20 +7,20 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::problem::ApiError;
 
-/// Streams at a time; one more is refused.
+/// Maximum number of streams at a time. Further streams are rejected.
 const STREAMS: usize = 100;
-/// Streams of one caller at a time: four callers with all they may have are needed to keep others out.
+/// Maximum number of streams of one caller at a time. At least four callers are needed to use up all streams.
 const OF_ONE_CALLER: usize = STREAMS / 4;
 
-/// The places for streams. Cheap to clone; all clones are the same.
+/// Slots for streams. Cheap to clone; all clones share their slots.
 #[derive(Debug, Clone)]
 pub(super) struct Places {
     all: Arc<Semaphore>,
-    /// The callers that have streams, and how many each has.
+    /// Number of streams of each caller that has any.
     taken: Arc<Mutex<HashMap<String, usize>>>,
 }
 
-/// A place, until it is dropped.
+/// Slot for a stream. Dropping it releases the slot.
 #[derive(Debug)]
 pub(super) struct Place {
     places: Places,
@@ -38,7 +38,8 @@ impl Default for Places {
 }
 
 impl Places {
-    /// A place for a stream of `holder`; without access control there are no callers to tell apart.
+    /// Takes a slot for a stream of `holder`. Without access control, callers cannot be distinguished, and
+    /// `holder` is `None`.
     pub(super) fn take(&self, holder: Option<&str>) -> Result<Place, ApiError> {
         let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
         let open = holder.and_then(|holder| taken.get(holder)).copied().unwrap_or(0);
@@ -101,7 +102,7 @@ mod tests {
         drop(held);
         assert!(
             places.taken.lock().unwrap().is_empty(),
-            "nothing is kept of callers without streams"
+            "callers without streams are forgotten"
         );
     }
 }

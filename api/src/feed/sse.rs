@@ -1,8 +1,8 @@
-//! Server-sent events on the wire.
+//! Wire format of server-sent events.
 //!
-//! A blank line ends an event, and some clients take every blank line for an event, an empty one too. So
-//! nothing else is followed by a blank line: `retry` is the first line of the first event, sent as soon as
-//! the stream begins, and a comment is a line of its own.
+//! A blank line ends an event, and some clients treat every blank line as an event, even an empty one. Blank
+//! lines therefore follow events only. `retry` is the first line of the first event and is sent as soon as
+//! the stream begins. A comment is a line of its own.
 
 use std::time::Duration;
 
@@ -12,13 +12,13 @@ use futures::{Stream, StreamExt, stream};
 use serde::Serialize;
 use tokio::time::timeout;
 
-/// How long a client waits before it connects again, in milliseconds.
+/// Time that a client waits before it reconnects, in milliseconds.
 const RETRY: &[u8] = b"retry: 1000\n";
 const HEARTBEAT: &[u8] = b":\n";
-/// How often a heartbeat is sent when nothing else is.
+/// Time without other data after which a heartbeat is sent.
 const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(15);
 
-/// The events, each with its position, as the bytes of a body.
+/// Encodes events and their positions as the chunks of a response body.
 pub(crate) fn frames<E: Serialize>(
     events: impl Stream<Item = (Position, E)>,
 ) -> impl Stream<Item = serde_json::Result<Bytes>> {
@@ -36,7 +36,7 @@ pub(crate) fn frames<E: Serialize>(
 
 fn frame(position: Position, event: &impl Serialize) -> serde_json::Result<Bytes> {
     let mut frame = format!("id: {position}\ndata: ").into_bytes();
-    // JSON in one line: no line feed is left bare in its strings.
+    // The JSON is a single line, because line feeds within strings are escaped.
     serde_json::to_writer(&mut frame, event)?;
     frame.extend_from_slice(b"\n\n");
     Ok(frame.into())
@@ -48,7 +48,7 @@ mod tests {
 
     use super::*;
 
-    /// Three events, the first and the last after a long silence.
+    /// Three events. The first and the last follow a long silence.
     fn events() -> impl Stream<Item = (Position, serde_json::Value)> {
         stream::iter([40, 0, 50])
             .enumerate()

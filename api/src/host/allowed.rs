@@ -1,9 +1,9 @@
-//! The hosts that the service answers to.
+//! The hosts that the service accepts.
 //!
-//! While the API is open, its only protection is that other machines cannot reach it. A page whose name
-//! resolves to a loopback address (DNS rebinding) is of the same origin as the API, so a browser would let it
-//! do everything. The page's name is then the `Host`; so an open API accepts loopback names only, and the
-//! hosts that it was told of.
+//! An open API is protected only by being unreachable from other machines. A page whose name resolves to a
+//! loopback address (DNS rebinding) has the same origin as the API, so the browser would let the page do
+//! everything. Its requests carry the page's name as `Host`. An open API therefore accepts only loopback
+//! names and configured hosts.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
@@ -13,10 +13,10 @@ use axum::http::Request;
 use super::{host_header, split};
 use crate::problem::ApiError;
 
-/// The longest name of a host, in bytes (RFC 1035, section 2.3.4).
+/// Maximum length of a host name, in bytes (RFC 1035, section 2.3.4).
 const LONGEST: usize = 253;
 
-/// A host that requests may be sent to, on any port: a name (`clinic.example.com`), all names below a domain
+/// Host that requests may be sent to, on any port: a name (`clinic.example.com`), all names below a domain
 /// (`*.example.com`), an address, or `*` for every host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AllowedHost(Pattern);
@@ -26,19 +26,19 @@ enum Pattern {
     Every,
     Address(IpAddr),
     Name(String),
-    /// With the point in front.
+    /// Names below this domain. The domain includes the leading dot.
     Below(String),
 }
 
-/// The text is no host.
+/// Error for a text that is not a host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "expected a host without scheme and port, such as clinic.example.com, *.example.com or 192.0.2.7, or * for every host"
+    "expected a host without a scheme or port, such as clinic.example.com, *.example.com or 192.0.2.7, or * for every host"
 )]
 pub struct NoHost;
 
 impl AllowedHost {
-    /// Whether it stands for every host.
+    /// Whether this matches every host.
     #[must_use]
     pub fn is_every(&self) -> bool {
         self.0 == Pattern::Every
@@ -84,7 +84,7 @@ impl FromStr for AllowedHost {
     }
 }
 
-/// A name in lower case, without the point that may end it.
+/// Parses a DNS name. Returns it in lower case, without a trailing dot.
 fn dns_name(text: &str) -> Result<String, NoHost> {
     let name = text.strip_suffix('.').unwrap_or(text);
     let is_label = |label: &str| {
@@ -100,16 +100,16 @@ fn dns_name(text: &str) -> Result<String, NoHost> {
     }
 }
 
-/// A host, as a request names it.
+/// Host named by a request.
 #[derive(Debug, Clone, Copy)]
 enum Host<'r> {
     Address(IpAddr),
-    /// Without the point that may end it.
+    /// Name without a trailing dot.
     Name(&'r str),
 }
 
 impl<'r> Host<'r> {
-    /// Reads a host, in brackets if it is an IPv6 address.
+    /// Reads a host. An IPv6 address has brackets.
     fn read(host: &'r str) -> Self {
         let address = match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
             Some(address) => address.parse::<Ipv6Addr>().map(IpAddr::from),
@@ -121,8 +121,8 @@ impl<'r> Host<'r> {
         )
     }
 
-    /// Whether it can only be this machine: a loopback address, or a name that RFC 6761, section 6.3 reserves
-    /// for those.
+    /// Whether the host can only be this machine: a loopback address, or a name that RFC 6761, section 6.3
+    /// reserves for loopback.
     fn is_loopback(self) -> bool {
         match self {
             Self::Address(address) => address.is_loopback(),
@@ -131,24 +131,25 @@ impl<'r> Host<'r> {
     }
 }
 
-/// Whether a name is below a domain, which has its point in front.
+/// Whether a name is below `domain`, which has a leading dot.
 fn is_below(name: &str, domain: &str) -> bool {
     name.len()
         .checked_sub(domain.len())
         .is_some_and(|start| start > 0 && name.as_bytes()[start..].eq_ignore_ascii_case(domain.as_bytes()))
 }
 
-/// The hosts that the API answers to.
+/// Hosts that the API accepts.
 #[derive(Debug)]
 pub(crate) enum Hosts {
     Every,
-    /// Loopback names and addresses, and these.
+    /// Loopback names and addresses, and these hosts.
     Loopback(Vec<AllowedHost>),
 }
 
 impl Hosts {
-    /// Those of an API that is open to everybody, or not, and was told of these. Its `public` host is its
-    /// own, and no reason to refuse others.
+    /// Returns the accepted hosts. `open` is whether the API is open to everyone, `told_of` are the
+    /// configured hosts, and `public` is the host of the public URL. The public host is also accepted, but
+    /// does not by itself restrict the accepted hosts.
     pub(crate) fn new(open: bool, mut told_of: Vec<AllowedHost>, public: Option<&str>) -> Self {
         let unbounded = !open && told_of.is_empty();
         if unbounded || told_of.iter().any(AllowedHost::is_every) {
@@ -158,14 +159,14 @@ impl Hosts {
         Self::Loopback(told_of)
     }
 
-    /// Refuses a request without a valid host. An `anywhere` request may name any, as probes of containers
-    /// do, which name the container's address.
+    /// Rejects a request without a valid host, or for a host that is not accepted. An `anywhere` request may
+    /// name any host, because container probes use the container's address.
     pub(crate) fn check<B>(&self, request: &Request<B>, anywhere: bool) -> Result<(), ApiError> {
         let header = host_header(request.version(), request.headers())?;
         let Self::Loopback(allowed) = self else {
             return Ok(());
         };
-        // A proxy in front may look at either, so both have to be allowed.
+        // A proxy in front may evaluate either, so both must be allowed.
         let authority = request.uri().authority().map(axum::http::uri::Authority::as_str);
         let mut named = [header, authority].into_iter().flatten();
         let accepted = |value: &str| {

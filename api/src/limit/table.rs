@@ -1,14 +1,14 @@
-//! How much of its quota each client has used: a table of a fixed size.
+//! Quota usage per client, in a table with a fixed maximum size.
 //!
-//! The algorithm is GCRA (ITU-T I.371, annex B): all there is to know of a client is the moment at which its
-//! quota will be whole again. Each request moves that moment on by one step, the window divided by the quota,
-//! and is refused if it would then be further away than a window.
+//! The algorithm is GCRA (ITU-T I.371, annex B). The only state of a client is the time at which its quota
+//! will be full again. Each request advances that time by one step, which is the window divided by the quota.
+//! A request is rejected if the time would then be more than one window away.
 //!
-//! A client has its place in one of eight slots, which its hash leads to. A client whose quota is whole needs
-//! none. If there is no slot for a new client, it takes that of the one whose quota is whole the soonest: it
-//! is forgiven the little that it has used, and those who ask most stay known. So a flood of clients costs
-//! neither memory nor time. Parts of the table are made when a client first comes to them, so few clients
-//! take little memory.
+//! The hash of a client selects a bucket of eight slots. A client whose quota is full needs no slot. If a new
+//! client finds no free slot, it takes the slot of the client whose quota will be full soonest. The remaining
+//! usage of that client is forgotten, and the most active clients stay tracked. A flood of clients therefore
+//! costs no additional memory or time. Parts of the table are allocated on first use, so few clients use
+//! little memory.
 
 use std::hash::{BuildHasher, Hash, RandomState};
 use std::sync::{Mutex, OnceLock, PoisonError};
@@ -17,15 +17,15 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 const SLOTS: usize = 8;
-/// The most parts that a table has.
+/// Maximum number of parts of a table.
 const PARTS: usize = 64;
 
-/// A client, and when its quota is whole again.
+/// Client, and the time at which its quota is full again.
 #[derive(Debug, Clone, Copy, Default)]
 struct Slot {
-    /// The hash of the client. Nobody can make two clients have the same, since the hash has a random key.
+    /// Hash of the client. Its random key prevents deliberate collisions.
     client: u64,
-    /// In nanoseconds from when the table was made.
+    /// Time at which the quota is full, in nanoseconds since the table was created.
     whole_at: u64,
 }
 
@@ -33,17 +33,17 @@ type Bucket = Mutex<[Slot; SLOTS]>;
 
 pub(super) struct Table {
     parts: Box<[OnceLock<Box<[Bucket]>>]>,
-    /// In each part. Both numbers are powers of two.
+    /// Number of buckets in each part. The number of parts and this number are powers of two.
     buckets: usize,
     hasher: RandomState,
-    /// What one request costs, in nanoseconds.
+    /// Cost of one request, in nanoseconds.
     step: u64,
-    /// How far away the moment may be, in nanoseconds.
+    /// Maximum time until the quota is full, in nanoseconds.
     most: u64,
     made: Instant,
 }
 
-/// What comes of a request.
+/// Result of counting a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Answer {
     Allowed { remaining: u64, whole_in: Duration },
@@ -51,7 +51,8 @@ pub(super) enum Answer {
 }
 
 impl Table {
-    /// A table for so many clients, of whom each may make so many requests in a window.
+    /// Creates a table for at least `clients` clients, each of which may make `requests` requests per
+    /// `window`.
     pub(super) fn new(requests: u32, window: Duration, clients: usize, now: Instant) -> Self {
         let buckets = (clients / SLOTS).max(1).next_power_of_two();
         let parts = buckets.min(PARTS);
@@ -98,7 +99,7 @@ impl Table {
     }
 
     fn bucket(&self, hash: u64) -> &Bucket {
-        // What is left of a mask is an index.
+        // Only the low bits select the part and the bucket, so the top bit is not needed.
         let hash = usize::try_from(hash & u64::MAX >> 1).unwrap_or(0);
         let (part, bucket) = (hash / self.buckets, hash);
         let part = self.parts[part & (self.parts.len() - 1)].get_or_init(|| {
@@ -139,13 +140,13 @@ mod tests {
         assert_eq!(
             table.count(&"a", soon),
             Answer::Refused { wait },
-            "and a refusal costs nothing"
+            "a rejected request costs nothing"
         );
         assert!(allowed(table.count(&"a", start + Duration::from_secs(6))));
         assert!(!allowed(table.count(&"a", start + Duration::from_secs(6))));
         let rested = start + Duration::from_hours(1);
         let used = (0..20).filter(|_| allowed(table.count(&"a", rested))).count();
-        assert_eq!(used, 10, "nothing is saved up");
+        assert_eq!(used, 10, "unused quota does not accumulate");
     }
 
     #[test]
@@ -157,7 +158,7 @@ mod tests {
         assert!((1_099..=1_101).contains(&used), "{used} in 10 s");
     }
 
-    /// The bytes of the buckets that have been made.
+    /// Size of the allocated buckets, in bytes.
     fn size(table: &Table) -> usize {
         let made = table.parts.iter().filter_map(OnceLock::get);
         made.map(|part| part.len() * size_of::<Bucket>()).sum()
@@ -178,13 +179,13 @@ mod tests {
                 forgiven += u32::from(answer && !expected);
             }
         }
-        // Where more than eight are led to the same bucket.
+        // Clients are forgotten when more than eight share a bucket.
         assert!(forgiven < 20_000, "{forgiven} were forgotten");
         assert!(size(&table) < 3 << 20, "{} bytes", size(&table));
         assert_eq!(
             size(&table),
             table.parts.len() * table.buckets * size_of::<Bucket>(),
-            "and no more"
+            "the table is fully allocated"
         );
     }
 

@@ -1,7 +1,7 @@
-//! The access log: one line for each answer, if it is switched on.
+//! The optional access log, with one line per response.
 //!
-//! A line holds the route's template and not the path, and neither the query, nor the caller, nor an address:
-//! nothing in it is personal data, unless a client puts some into its own `X-Request-Id`.
+//! A line contains the route's template instead of the path, and neither the query, the caller nor an
+//! address. It therefore contains no personal data, unless a client puts some into its own `X-Request-Id`.
 
 use std::time::Instant;
 
@@ -13,16 +13,16 @@ use tracing::field;
 use super::{RequestId, RequestTrace};
 use crate::method::name_of;
 
-/// What was asked, and when.
+/// Request, and the time at which it arrived.
 #[derive(Clone, Copy)]
 pub(super) struct Asked<'r> {
     pub(super) method: &'r Method,
-    /// The route's template, or `(none)`.
+    /// Route template, or `(none)`.
     pub(super) route: &'r str,
     pub(super) started: Instant,
 }
 
-/// Logs an answer. The size of a stream is not known when it begins, and is left out.
+/// Logs a response. The size of a streamed response is omitted, because it is not known in advance.
 pub(super) fn log(asked: Asked<'_>, response: &Response<Body>, id: &RequestId, trace: &RequestTrace) {
     let trace = trace
         .context()

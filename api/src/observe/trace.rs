@@ -1,4 +1,4 @@
-//! The trace that a request is part of: `traceparent` in and out, and the span of the request.
+//! Trace of a request: the header `traceparent` in both directions, and the span of the request.
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use eventstore::TraceContext;
@@ -11,17 +11,17 @@ use crate::paths::is_watched_by_machines;
 
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
-/// A request's place in a trace.
+/// Trace context of a request.
 #[derive(Debug, Clone)]
 pub(crate) struct RequestTrace {
-    /// None if traces are not exported.
+    /// Span of the request. Disabled if traces are not exported.
     span: Span,
-    /// What the client sent.
+    /// Trace context that the client sent.
     given: Option<TraceContext>,
 }
 
 impl RequestTrace {
-    /// That of a request which is only told apart, and gets no span.
+    /// Returns the client's trace context for a rejected request, which gets no span.
     pub(super) fn given(headers: &HeaderMap) -> Self {
         Self {
             span: Span::none(),
@@ -29,10 +29,10 @@ impl RequestTrace {
         }
     }
 
-    /// Begins the request's span: part of the client's trace, or of a new one.
+    /// Begins the request's span, in the client's trace or in a new one.
     pub(super) fn begin(headers: &HeaderMap, method: &Method, route: Option<&str>, id: &RequestId) -> Self {
         let given = given(headers);
-        // What machines ask for every few seconds is worth no trace, unless its client wants one.
+        // Periodic requests by machines are not traced unless the client sends a trace context.
         if given.is_none() && route.is_some_and(is_watched_by_machines) {
             return Self {
                 span: Span::none(),
@@ -59,17 +59,18 @@ impl RequestTrace {
         Self { span, given }
     }
 
-    /// The span, for what is done in the request.
+    /// Span for the work of the request.
     pub(super) const fn span(&self) -> &Span {
         &self.span
     }
 
-    /// What continues this trace: the request's span if it is exported, else what the client sent.
+    /// Context that continues this trace: the request's span if it is exported, otherwise the context that
+    /// the client sent.
     pub(crate) fn context(&self) -> Option<TraceContext> {
         trace::context(&self.span).or(self.given)
     }
 
-    /// Says how the request was answered.
+    /// Records the status of the response.
     pub(super) fn answered(&self, status: StatusCode) {
         if self.span.is_none() {
             return;
@@ -82,7 +83,7 @@ impl RequestTrace {
         }
     }
 
-    /// Adds `traceparent` to the answer, if the request is part of a trace.
+    /// Adds `traceparent` to the response if the request is part of a trace.
     pub(super) fn tell(&self, headers: &mut HeaderMap) {
         let value = self.context().map(|context| context.to_string());
         if let Some(value) = value.and_then(|value| HeaderValue::try_from(value).ok()) {
@@ -91,8 +92,8 @@ impl RequestTrace {
     }
 }
 
-/// The client's own context; a header that is not valid, or there twice, counts as none (W3C Trace Context,
-/// 4.3).
+/// Trace context that the client sent. `None` if the header is malformed or sent more than once (W3C Trace
+/// Context, 4.3).
 fn given(headers: &HeaderMap) -> Option<TraceContext> {
     let mut values = headers.get_all(TRACEPARENT).iter();
     let context = values.next()?.to_str().ok()?.parse().ok()?;

@@ -1,7 +1,8 @@
-//! A connection whose client must go on reading what it asked for.
+//! Timeout for clients that stop reading their response.
 //!
-//! An answer of any length is made as fast as its client takes it, so one that takes nothing would keep its
-//! connection, and what was read for it, for ever. Neither hyper nor tokio gives up a write.
+//! A streamed response is produced only as fast as its client reads. Without a timeout, a client that reads
+//! nothing would keep its connection and the data read for it forever. Neither hyper nor tokio limits the
+//! time of a write.
 
 use std::io::{Error, ErrorKind, IoSlice, Result};
 use std::pin::Pin;
@@ -11,16 +12,16 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_util::sync::CancellationToken;
 
-/// How long a client may take nothing while there is something for it.
+/// Maximum time that a client may read nothing while data is waiting for it.
 const PATIENCE: Duration = Duration::from_mins(1);
-/// The same from when the server is told to stop.
+/// The same maximum during a shutdown.
 const LAST_PATIENCE: Duration = Duration::from_secs(2);
 
-/// A connection that breaks when its client has taken nothing for too long.
+/// Connection that fails when its client has read nothing for too long.
 pub(super) struct Impatient<C> {
     connection: C,
     stopping: CancellationToken,
-    /// Ends when a write has waited too long; there is none unless one waits.
+    /// Timer that completes when a write has waited too long. `None` unless a write is waiting.
     patience: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
 }
 
@@ -33,7 +34,7 @@ impl<C> Impatient<C> {
         }
     }
 
-    /// Passes on what came of a write, and waits with it if it waits.
+    /// Returns the result of a write. If the write is pending, runs the timer, and fails once it completes.
     fn wait_with<T>(&mut self, context: &mut Context<'_>, written: Poll<Result<T>>) -> Poll<Result<T>> {
         if written.is_ready() {
             self.patience = None;
@@ -51,7 +52,7 @@ impl<C> Impatient<C> {
         patience
             .as_mut()
             .poll(context)
-            .map(|()| Err(Error::new(ErrorKind::TimedOut, "the client takes nothing")))
+            .map(|()| Err(Error::new(ErrorKind::TimedOut, "the client reads nothing")))
     }
 }
 

@@ -1,4 +1,4 @@
-//! What a JWT whose signature is good says, and whether that lets its holder in.
+//! Claims of a JWT whose signature is valid, and whether they authenticate its holder.
 
 use std::time::Duration;
 
@@ -9,16 +9,16 @@ use super::json::Object;
 use super::{IssuerOptions, Refusal};
 use crate::access::{Role, Roles};
 
-/// How far the issuer's clock and ours may differ.
+/// Maximum difference between the issuer's clock and the clock of this service.
 const LEEWAY: Duration = Duration::from_secs(30);
-/// The longest subject (`OpenID` Connect Core 1.0, section 2).
+/// Maximum length of a subject, in bytes (`OpenID` Connect Core 1.0, section 2).
 const LONGEST_SUBJECT: usize = 255;
 
-/// Claims that access tokens do not have: `events` is of logout tokens (and of security events), the others
-/// are of ID tokens.
+/// Claims that do not occur in access tokens. `events` belongs to logout tokens and security event tokens;
+/// the others belong to ID tokens.
 const OF_OTHER_TOKENS: [&str; 5] = ["events", "nonce", "at_hash", "c_hash", "s_hash"];
-/// What `typ` among the claims says of access tokens. Keycloak says there what a token is: `Bearer`, or `ID`,
-/// `Refresh`, `Offline`, `Logout` and others.
+/// Values of the claim `typ` that denote an access token. Keycloak puts the kind of the token there: `Bearer`
+/// for access tokens, and `ID`, `Refresh`, `Offline`, `Logout` and others for other tokens.
 const ACCESS_TYPES: [&str; 6] = [
     "Bearer",
     "JWT",
@@ -28,7 +28,7 @@ const ACCESS_TYPES: [&str; 6] = [
     "access_token",
 ];
 
-/// Who holds a token, and how long it is good.
+/// Holder of a token, and the token's validity period.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::access) struct Holder {
     pub(in crate::access) actor: String,
@@ -38,7 +38,7 @@ pub(in crate::access) struct Holder {
 }
 
 impl Holder {
-    /// Reads the claims that matter here; others are passed over.
+    /// Reads and checks the relevant claims. Ignores all others.
     pub(super) fn read(claims: &Object<'_>, wanted: &IssuerOptions) -> Result<Self, Refusal> {
         let text = |name| claims.get::<String>(name);
         if text("iss").as_ref() != Some(&wanted.issuer) {
@@ -70,7 +70,7 @@ impl Holder {
         })
     }
 
-    /// Whether the token is good at that moment.
+    /// Checks that the token is valid at the time `now`.
     pub(super) fn check(&self, now: Timestamp) -> Result<(), Refusal> {
         if self.from.is_some_and(|from| now + LEEWAY < from) {
             return Err(Refusal::NotYet);
@@ -82,10 +82,10 @@ impl Holder {
     }
 }
 
-/// Refuses tokens of the issuer that are for something else than to ask an API with: what is for a client
-/// must let nobody in here, nor what only lets in whoever proves to hold a key.
+/// Rejects tokens of the issuer that are not access tokens, such as ID tokens, which are meant for clients.
+/// Also rejects tokens that are valid only with proof that the sender holds a key.
 fn check_kind(claims: &Object<'_>) -> Result<(), Refusal> {
-    // What cannot be read is none of those that are known.
+    // A claim that is not a string matches no known value.
     let says = |name, known: &[&str]| {
         !claims.has(name)
             || claims
@@ -93,7 +93,7 @@ fn check_kind(claims: &Object<'_>) -> Result<(), Refusal> {
                 .is_some_and(|kind| known.iter().any(|known| kind.eq_ignore_ascii_case(known)))
     };
     let is_of_another = OF_OTHER_TOKENS.iter().any(|name| claims.has(name));
-    // `token_use` is what Amazon Cognito calls it.
+    // Amazon Cognito uses `token_use` instead of `typ`.
     if is_of_another || !says("typ", &ACCESS_TYPES) || !says("token_use", &["access"]) {
         return Err(Refusal::NotAnAccessToken);
     }
@@ -103,7 +103,7 @@ fn check_kind(claims: &Object<'_>) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// A text, or an array in which there are texts.
+/// String, or array that may contain strings.
 #[derive(Debug, Deserialize)]
 #[serde(untagged)]
 enum Texts {
@@ -112,7 +112,7 @@ enum Texts {
 }
 
 impl Texts {
-    /// Whether it is, or has, this text (RFC 7519, section 4.1.3).
+    /// Whether this is, or contains, the given string (RFC 7519, section 4.1.3).
     fn has(&self, text: &str) -> bool {
         match self {
             Self::One(one) => one == text,
@@ -121,8 +121,8 @@ impl Texts {
     }
 }
 
-/// A `NumericDate`: seconds since 1970, maybe with a fraction. One that is too far away for us is as far as
-/// can be.
+/// Reads a `NumericDate`: seconds since 1970, possibly with a fraction. A date beyond the range of
+/// [`Timestamp`] becomes the latest possible timestamp.
 fn moment(claims: &Object<'_>, name: &str) -> Option<Timestamp> {
     let seconds: f64 = claims.get(name)?;
     if seconds.is_sign_negative() && seconds != 0.0 {
@@ -132,9 +132,9 @@ fn moment(claims: &Object<'_>, name: &str) -> Option<Timestamp> {
     Some(Timestamp::from_micros(0) + since)
 }
 
-/// The roles in a claim: that of this name, or else the one that its parts between points lead to
-/// (`realm_access.roles`). An array of texts, or one text with spaces between. What names no role of ours is
-/// passed over.
+/// Reads the roles from the claim named `claim`. If that claim does not exist, the dots in `claim` separate
+/// the names of nested objects, as in `realm_access.roles`. The value is an array of strings, or one string
+/// with spaces between the roles. Unknown roles are ignored.
 fn roles(claims: &Object<'_>, claim: &str) -> Roles {
     match claims.get::<Texts>(claim).or_else(|| led_to(claims, claim)) {
         Some(Texts::One(names)) => roles_in(names.split(' ')),

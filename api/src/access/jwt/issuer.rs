@@ -1,4 +1,4 @@
-//! The issuer whose tokens are good here, its keys, and the tokens that were verified with them.
+//! Issuer of JWTs, its keys, and a cache of verified tokens.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -17,14 +17,14 @@ use super::json::Object;
 use super::refused::{Refusal, RefusalLog};
 use super::{IssuerOptions, Keys, LONGEST, TokenType, provider};
 
-/// Verified tokens that are remembered at a time.
+/// Maximum number of verified tokens in the cache.
 const REMEMBERED: usize = 1024;
-/// The least time between two tries to get keys because those that are known do not fit a token.
+/// Minimum time from a fetch of the keys to the next fetch triggered by a token that no key fits.
 const PAUSE: Duration = Duration::from_secs(10);
-/// How long a request waits for newer keys.
+/// Maximum time that a request waits for newer keys.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// An issuer of JWTs. Cheap to clone; all clones change together.
+/// Issuer of JWTs. Cheap to clone; all clones share their state.
 #[derive(Clone)]
 pub struct Issuer {
     shared: Arc<Shared>,
@@ -35,13 +35,12 @@ struct Shared {
     clock: Arc<dyn Clock>,
     present: RwLock<Arc<Present>>,
     wish: Notify,
-    /// When the keys were last asked for, whatever came of it; `None` if nobody ever asks again because of a
-    /// wish.
+    /// Time of the last fetch of the keys, successful or not. `None` if the keys are never fetched on demand.
     tried: watch::Sender<Option<Duration>>,
     log: RefusalLog,
 }
 
-/// Keys, and what was verified with them: other keys begin with nothing verified.
+/// Keys, and the tokens verified with them. New keys start with an empty cache.
 #[derive(Default)]
 struct Present {
     keys: Keys,
@@ -57,7 +56,7 @@ impl fmt::Debug for Issuer {
 }
 
 impl Issuer {
-    /// An issuer with these keys.
+    /// Creates an issuer with these keys.
     #[must_use]
     pub fn new(options: IssuerOptions, keys: Keys, clock: Arc<dyn Clock>) -> Self {
         provider::install();
@@ -77,7 +76,7 @@ impl Issuer {
         }
     }
 
-    /// Takes these keys from now on instead of those before. What was verified with those is verified anew.
+    /// Replaces the keys. Tokens verified with the old keys are verified again.
     pub fn replace(&self, keys: Keys) {
         let present = Present {
             keys,
@@ -90,20 +89,20 @@ impl Issuer {
             .unwrap_or_else(PoisonError::into_inner) = Arc::new(present);
     }
 
-    /// Somebody has just asked for the keys, and [`Issuer::replace`]d them if they changed. Whoever waits for
-    /// newer ones waits no longer. From then on tokens that the keys do not fit may be a wish for newer keys.
+    /// Records that the keys were just fetched. If they changed, call [`Issuer::replace`] first. Wakes the
+    /// requests that wait for newer keys. After the first call, a token that no key fits can trigger a fetch.
     pub fn tried(&self) {
         self.shared
             .tried
             .send_replace(Some(self.shared.clock.monotonic()));
     }
 
-    /// Waits until there was a token that the keys do not fit, no sooner than 10 s after keys were last asked
-    /// for: those who make up tokens cause no more than that.
+    /// Waits until a token arrives that no known key fits. Returns no sooner than 10 s after the last fetch,
+    /// so forged tokens cannot cause more frequent fetches.
     pub async fn wish(&self) {
         loop {
             self.shared.wish.notified().await;
-            // One that came while the keys were being asked for is fulfilled.
+            // A request that arrived during a fetch is satisfied by that fetch.
             if self.may_try() {
                 return;
             }
@@ -115,20 +114,20 @@ impl Issuer {
         tried.is_some_and(|tried| self.shared.clock.monotonic().saturating_sub(tried) >= PAUSE)
     }
 
-    /// Waits until the keys have been asked for because of this wish, 2 s at most. `false`, at once, if they
-    /// were just now.
+    /// Requests a fetch of the keys and waits until it is done, for at most 2 s. Returns `false` at once if
+    /// the keys were fetched too recently.
     pub(in crate::access) async fn newer_keys(&self) -> bool {
         let mut tried = self.shared.tried.subscribe();
         if !self.may_try() {
             return false;
         }
         self.shared.wish.notify_one();
-        // If it takes longer, the next request of the same client finds the new keys.
+        // If the fetch takes longer, the client's next request finds the new keys.
         drop(tokio::time::timeout(PATIENCE, tried.changed()).await);
         true
     }
 
-    /// Who holds a token.
+    /// Verifies a token and returns its holder. Logs a rejection.
     pub(in crate::access) fn verify(&self, token: &str) -> Result<Holder, Refusal> {
         let verified = self.verified(token);
         if let Err(refusal) = verified {
@@ -162,7 +161,7 @@ impl Issuer {
         Ok(holder)
     }
 
-    /// Who holds a token whose signature is good.
+    /// Verifies the signature of a token and reads its claims, without checking the token's validity period.
     fn read(&self, token: &str, keys: &Keys) -> Result<Holder, Refusal> {
         let options = &self.shared.options;
         let (message, signature) = token.rsplit_once('.').ok_or(Refusal::Malformed)?;
@@ -189,10 +188,10 @@ impl Present {
     }
 }
 
-/// The header of a token that may be good. Where it says that a key is to be found is never looked at.
+/// Header of a token. Parameters that say where to find a key are ignored.
 struct Header {
     algorithm: Algorithm,
-    /// The name of the key, if it says one.
+    /// Key id (`kid`), if the header has one.
     key: Option<String>,
 }
 
@@ -202,7 +201,7 @@ impl Header {
         if members.has("crit") {
             return Err(Refusal::Critical);
         }
-        // An algorithm that is not known is one that is not allowed.
+        // An unknown algorithm is not allowed.
         let algorithm = members.get::<&str>("alg").and_then(|name| name.parse().ok());
         let algorithm = algorithm.ok_or(Refusal::Algorithm)?;
         let text = |name| {
@@ -222,7 +221,7 @@ impl Header {
     }
 }
 
-/// The text in a part of a token.
+/// Decodes a base64url part of a token to text.
 fn decoded(part: &str) -> Result<String, Refusal> {
     let bytes = URL_SAFE_NO_PAD.decode(part).map_err(|_| Refusal::Malformed)?;
     String::from_utf8(bytes).map_err(|_| Refusal::Malformed)

@@ -1,8 +1,8 @@
-//! JSON of an issuer, of which a few members matter.
+//! Reader for an issuer's JSON, which uses only a few of the members.
 //!
-//! Members are read when they are asked for, so that what others hold does not matter: an integer that a
-//! double cannot hold exactly, or a number beyond its range. But no object, however deep, may have two
-//! members of one name: which of them is meant would depend on the reader.
+//! Members are parsed only when they are requested. Other members may therefore contain any value, such as an
+//! integer that a double cannot represent exactly, or a number beyond its range. Objects with duplicate
+//! member names are rejected at any depth, because parsers differ in which of the two members they use.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -11,15 +11,15 @@ use serde::Deserialize;
 use serde::de::{Deserializer, Error, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-/// How deep arrays and objects may be within each other.
+/// Maximum nesting depth of arrays and objects.
 const DEEPEST: usize = 64;
 
-/// An object in a text, as it is written.
+/// Object whose members are still raw JSON text.
 pub(super) struct Object<'t>(HashMap<String, &'t RawValue>);
 
 impl<'t> Object<'t> {
-    /// Reads a text that is one object. Nothing if it is not JSON, is another value, or has two members of
-    /// one name somewhere.
+    /// Parses a text that consists of one object. `None` if the text is not JSON, is another kind of value,
+    /// is nested too deeply, or contains an object with duplicate member names.
     pub(super) fn parse(text: &'t str) -> Option<Self> {
         let object: Self = serde_json::from_str(text).ok()?;
         object
@@ -33,7 +33,7 @@ impl<'t> Object<'t> {
         self.0.contains_key(name)
     }
 
-    /// The member of that name; nothing if there is none, or if it is of another type.
+    /// Value of the member `name`. `None` if the member does not exist or has another type.
     pub(super) fn get<T: Deserialize<'t>>(&self, name: &str) -> Option<T> {
         serde_json::from_str(self.0.get(name)?.get()).ok()
     }
@@ -72,7 +72,7 @@ impl<'de> Visitor<'de> for Members {
         let mut object = HashMap::new();
         while let Some((name, value)) = members.next_entry()? {
             if object.insert(name, value).is_some() {
-                return Err(A::Error::custom("two members of one name"));
+                return Err(A::Error::custom("two members with the same name"));
             }
         }
         Ok(object)

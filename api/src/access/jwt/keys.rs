@@ -1,4 +1,4 @@
-//! The keys of an issuer: a JWK set (RFC 7517).
+//! Keys of an issuer: a JWK set (RFC 7517).
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -9,16 +9,16 @@ use serde_json::value::RawValue;
 use super::Algorithms;
 use super::json::Object;
 
-/// The most keys of a set.
+/// Maximum number of keys in a set.
 const MOST: usize = 100;
-/// The most keys that one signature is checked with: an issuer that names no keys has two or three for an
-/// algorithm, and a bad token is to cost little.
+/// Maximum number of keys tried for one signature. An issuer without key ids has two or three keys per
+/// algorithm, and rejecting an invalid token should be cheap.
 const MOST_TRIED: usize = 16;
-/// The bits of an RSA modulus that are allowed: fewer are too weak (RFC 7518, section 3.3), more than ring
-/// takes too slow.
+/// Allowed size of an RSA modulus, in bits. Smaller keys are too weak (RFC 7518, section 3.3), and larger
+/// ones, which ring does not support, are too slow.
 const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=8192;
 
-/// The keys of an issuer that its tokens can be verified with.
+/// Keys that verify the tokens of an issuer.
 #[derive(Debug, Clone, Default)]
 pub struct Keys {
     keys: Vec<Key>,
@@ -28,28 +28,28 @@ pub struct Keys {
 #[derive(Debug, Clone)]
 struct Key {
     id: Option<String>,
-    /// What it may be used with: what its type allows, or of that what the key itself says.
+    /// Algorithms that the key may be used with: those for its type, narrowed by its own `alg` if it has one.
     algorithms: Vec<Algorithm>,
     decoded: DecodingKey,
 }
 
-/// The text is not a JWK set. Nothing of it is repeated.
+/// Error for a text that is not a JWK set. Does not repeat the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum KeysError {
-    /// It is not JSON, or has two members of one name.
-    #[error("it is not JSON, or has two members of one name")]
+    /// The text is not JSON, or an object has two members with the same name.
+    #[error("it is not JSON, or an object has two members with the same name")]
     Json,
-    /// It is JSON, but not a JWK set.
-    #[error("it is not a JWK set: an object with an array named keys")]
+    /// The text is JSON, but not a JWK set.
+    #[error("it is not a JWK set: expected an object with an array named keys")]
     NoSet,
-    /// It has too many keys.
+    /// The set has too many keys.
     #[error("it has more than {MOST} keys")]
     TooMany,
 }
 
 impl Keys {
-    /// Reads a JWK set. Keys that are of no use here are left out, as RFC 7517, section 5 wants it: those
-    /// that are not for signatures, of another type, too weak, or not public.
+    /// Parses a JWK set. Skips unusable keys, as recommended by RFC 7517, section 5: keys that are not for
+    /// signatures, of an unsupported type, too weak, or not public.
     ///
     /// # Errors
     ///
@@ -73,13 +73,13 @@ impl Keys {
         Ok(read)
     }
 
-    /// How many there are.
+    /// Number of usable keys.
     #[must_use]
     pub fn count(&self) -> usize {
         self.keys.len()
     }
 
-    /// How many can be used with one of these algorithms.
+    /// Number of keys that can be used with at least one of these algorithms.
     #[must_use]
     pub fn count_for(&self, algorithms: &Algorithms) -> usize {
         let suits = |key: &&Key| {
@@ -90,14 +90,14 @@ impl Keys {
         self.keys.iter().filter(suits).count()
     }
 
-    /// Why the others of the set are left out, one reason each.
+    /// Reasons why keys of the set were skipped, one per skipped key.
     #[must_use]
     pub fn left_out(&self) -> &[&'static str] {
         &self.left_out
     }
 
-    /// The keys that a token may mean that names this id, or none, and this algorithm; [`MOST_TRIED`] at
-    /// most.
+    /// Candidate keys for a token with this algorithm and this key id. Without a key id, all keys for the
+    /// algorithm are candidates. Yields at most [`MOST_TRIED`] keys.
     pub(super) fn fitting(
         &self,
         id: Option<&str>,
@@ -114,14 +114,14 @@ impl Keys {
 
 impl Key {
     fn read(key: &RawValue) -> Result<Self, &'static str> {
-        let unknown = "it is not a key of a form that is known";
+        let unknown = "its format is unknown";
         let members = Object::parse(key.get()).ok_or(unknown)?;
         if members.has("k") || members.has("d") {
-            return Err("it is a secret or a private key; only public keys belong there");
+            return Err("it is a secret or private key; only public keys belong in a set");
         }
         let key: Jwk = serde_json::from_str(key.get()).map_err(|_| unknown)?;
         if !for_signatures(&key) {
-            return Err("it is not for checking signatures");
+            return Err("it is not meant for verifying signatures");
         }
         let mut algorithms = suited(&key.algorithm)?;
         if let Some(named) = key.common.key_algorithm {
@@ -129,9 +129,9 @@ impl Key {
             algorithms.retain(|algorithm| Some(*algorithm) == named);
         }
         if algorithms.is_empty() {
-            return Err("its algorithm is not one for its type of key");
+            return Err("its algorithm does not fit its key type");
         }
-        let decoded = DecodingKey::from_jwk(&key).map_err(|_| "its parts cannot be read")?;
+        let decoded = DecodingKey::from_jwk(&key).map_err(|_| "its parameters cannot be read")?;
         Ok(Self {
             id: key.common.key_id,
             algorithms,
@@ -146,7 +146,7 @@ fn for_signatures(key: &Jwk) -> bool {
     used && operations.is_none_or(|operations| operations.contains(&KeyOperations::Verify))
 }
 
-/// What a key of this type can be used with, if its parts are as they must be.
+/// Algorithms that a key of this type can be used with, or why its parameters are not acceptable.
 fn suited(key: &AlgorithmParameters) -> Result<Vec<Algorithm>, &'static str> {
     use Algorithm::{ES256, ES384, EdDSA, PS256, PS384, PS512, RS256, RS384, RS512};
     let lengths = |parts: &[&String], length| parts.iter().all(|part| bytes(part).len() == length);
@@ -161,22 +161,22 @@ fn suited(key: &AlgorithmParameters) -> Result<Vec<Algorithm>, &'static str> {
         AlgorithmParameters::EllipticCurve(point) => match point.curve {
             EllipticCurve::P256 if lengths(&[&point.x, &point.y], 32) => Ok(vec![ES256]),
             EllipticCurve::P384 if lengths(&[&point.x, &point.y], 48) => Ok(vec![ES384]),
-            _ => Err("its curve is not known, or its point is not of it"),
+            _ => Err("its curve is not supported, or its point has the wrong length"),
         },
         AlgorithmParameters::OctetKeyPair(point) => match point.curve {
             EllipticCurve::Ed25519 if lengths(&[&point.x], 32) => Ok(vec![EdDSA]),
-            _ => Err("its curve is not known, or its point is not of it"),
+            _ => Err("its curve is not supported, or its point has the wrong length"),
         },
-        _ => Err("its type of key is not known"),
+        _ => Err("its key type is not supported"),
     }
 }
 
-/// What base64url stands for; nothing if it is none.
+/// Decodes base64url. Empty if the text is malformed.
 fn bytes(text: &str) -> Vec<u8> {
     URL_SAFE_NO_PAD.decode(text).unwrap_or_default()
 }
 
-/// The bits of a number without the zeros before it.
+/// Number of bits of a big-endian number, without leading zeros.
 fn bits(number: &[u8]) -> usize {
     let zeros = number.iter().take_while(|byte| **byte == 0).count();
     let leading = number.get(zeros).map_or(0, |byte| byte.leading_zeros() as usize);

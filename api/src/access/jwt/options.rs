@@ -1,15 +1,15 @@
-//! Which tokens of an issuer are good.
+//! Requirements that an issuer's tokens must meet.
 
 use std::str::FromStr;
 
 use super::Algorithms;
 
-/// The longest name of an issuer, in bytes.
+/// Maximum length of an issuer, in bytes.
 const LONGEST_ISSUER: usize = 200;
-/// The longest audience, and the longest name of a claim, in bytes.
+/// Maximum length of an audience or of the name of a claim, in bytes.
 const LONGEST: usize = 255;
 
-/// Which tokens are good.
+/// Requirements that an issuer's tokens must meet.
 #[derive(Debug, Clone)]
 pub struct IssuerOptions {
     pub(super) issuer: String,
@@ -19,23 +19,24 @@ pub struct IssuerOptions {
     pub(super) roles_claim: String,
 }
 
-/// Why no token could be good.
+/// Error for options that no token could meet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum IssuerOptionsError {
-    /// The text cannot be the name of an issuer.
-    #[error("expected 1 to {LONGEST_ISSUER} visible ASCII characters without #, as in the iss of its tokens")]
+    /// The text is not a valid issuer.
+    #[error("expected the iss of its tokens: 1 to {LONGEST_ISSUER} visible ASCII characters without #")]
     Issuer,
-    /// The text cannot be an audience.
-    #[error("expected 1 to {LONGEST} visible ASCII characters, as in the aud of its tokens")]
+    /// The text is not a valid audience.
+    #[error("expected the aud of its tokens: 1 to {LONGEST} visible ASCII characters")]
     Audience,
-    /// The text cannot be the name of a claim, or the way to one.
-    #[error("expected the name of a claim, such as roles, or the way to it, such as realm_access.roles")]
+    /// The text is not the name of a claim, nor the path to a claim.
+    #[error("expected the name of a claim, such as roles, or the path to it, such as realm_access.roles")]
     RolesClaim,
 }
 
 impl IssuerOptions {
-    /// Tokens of `issuer` for `audience`, both to the letter, with the roles in `roles_claim`, whose points
-    /// lead into objects. The issuer has no `#`, which ends it in the actor.
+    /// Returns options that accept tokens of `issuer` for `audience`, both compared exactly. The token's
+    /// roles are in the claim `roles_claim`, which may be a path into nested objects, separated by dots. The
+    /// issuer must not contain `#`, because `#` separates the issuer from the subject in the actor.
     ///
     /// # Errors
     ///
@@ -68,34 +69,35 @@ impl IssuerOptions {
         })
     }
 
-    /// What tokens may be signed with.
+    /// Algorithms that tokens may be signed with.
     #[must_use]
     pub const fn algorithms(&self) -> &Algorithms {
         &self.algorithms
     }
 }
 
-/// What the `typ` in a token's header must be. Issuers give out more than access tokens, under the same keys:
-/// an ID token, whose audience is a client, is not for an API.
+/// Required `typ` in a token's header. Issuers sign other tokens with the same keys as access tokens. An ID
+/// token, for example, has a client as its audience and must not be accepted by an API.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum TokenType {
-    /// `at+jwt`: an access token that says it is one (RFC 9068, section 2.1).
+    /// `at+jwt`: the token declares itself an access token (RFC 9068, section 2.1).
     #[default]
     AccessToken,
-    /// Also `JWT`, or no `typ`, for issuers that do not follow RFC 9068. What gives away a token of another
-    /// kind still refuses it.
+    /// Also `JWT` or no `typ`, for issuers that do not follow RFC 9068. Tokens whose claims identify them as
+    /// another kind are still rejected.
     Any,
 }
 
-/// The text is no such type.
+/// Error for a text that is not a [`TokenType`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("expected at+jwt, or any for an issuer whose access tokens do not say that they are some")]
+#[error("expected at+jwt, or any for an issuer whose access tokens do not have this type")]
 pub struct TokenTypeError;
 
 impl FromStr for TokenType {
     type Err = TokenTypeError;
 
-    /// An empty text is the default, as compose files and `.env` say "not set".
+    /// Parses a token type. An empty text yields the default, because Compose files and `.env` use it for an
+    /// unset variable.
     fn from_str(text: &str) -> Result<Self, TokenTypeError> {
         match text.trim().to_ascii_lowercase().as_str() {
             "" | "at+jwt" => Ok(Self::AccessToken),
@@ -106,7 +108,7 @@ impl FromStr for TokenType {
 }
 
 impl TokenType {
-    /// Whether a token may have this `typ`. Media types are compared without regard to case, and may omit
+    /// Whether a token may have this `typ`. Media types are compared case-insensitively and may omit
     /// `application/` (RFC 7515, section 4.1.9).
     pub(super) fn allows(self, typ: Option<&str>) -> bool {
         let is = |known: &str| typ.is_some_and(|typ| typ.eq_ignore_ascii_case(known));

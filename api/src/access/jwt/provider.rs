@@ -1,4 +1,4 @@
-//! Signatures, checked by ring, for `jsonwebtoken`. Nothing is signed here.
+//! Signature verification with ring, for `jsonwebtoken`. This service signs no tokens.
 
 use jsonwebtoken::crypto::{CryptoProvider, JwtSigner, JwtVerifier, KeyUtils};
 use jsonwebtoken::errors::{self, ErrorKind};
@@ -12,22 +12,22 @@ use signature::Verifier;
 static RING: CryptoProvider = CryptoProvider {
     signer_factory: signer,
     verifier_factory: verifier,
-    // For making JWKs out of keys, which nobody does here.
+    // Needed only to create JWKs from keys, which this service does not do.
     key_utils: KeyUtils::new_unimplemented(),
 };
 
-/// Makes ring what `jsonwebtoken` checks signatures with, in this process.
+/// Installs ring as the crypto provider of `jsonwebtoken` for this process.
 pub(super) fn install() {
-    // Whoever comes second finds the same one.
+    // Later calls fail because the same provider is already installed.
     let _ = RING.install_default();
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "the provider wants it so")]
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "required by the provider")]
 fn signer(_: &Algorithm, _: &EncodingKey) -> errors::Result<Box<dyn JwtSigner>> {
     Err(ErrorKind::UnsupportedAlgorithm.into())
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "the provider wants it so")]
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "required by the provider")]
 fn verifier(algorithm: &Algorithm, key: &DecodingKey) -> errors::Result<Box<dyn JwtVerifier>> {
     if algorithm.family() != key.family() || key.family() == AlgorithmFamily::Hmac {
         return Err(ErrorKind::InvalidAlgorithm.into());

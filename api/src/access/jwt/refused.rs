@@ -1,39 +1,39 @@
-//! Why a JWT is refused. Its sender is not told; the log is, so many times and no more.
+//! Reasons for rejecting a JWT. They are logged at a limited rate, and not sent to the client.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use eventstore::Clock;
 
-/// How often a refusal is told to the log at most.
+/// Minimum time between two log entries about rejected JWTs.
 const PAUSE: Duration = Duration::from_secs(10);
 
-/// Why a JWT is refused. Says nothing of what the token holds.
+/// Reason for rejecting a JWT. Reveals nothing of the token's content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(in crate::access) enum Refusal {
     #[error("it is too long")]
     TooLong,
-    #[error("it is not a JWT as RFC 7519 has them")]
+    #[error("it is not a valid JWT (RFC 7519)")]
     Malformed,
     #[error("its algorithm is not in AUTH_JWT_ALGORITHMS")]
     Algorithm,
-    #[error("it has critical header parameters, and none are understood")]
+    #[error("it has critical header parameters (crit), which are not supported")]
     Critical,
-    #[error("its type (typ, in the header) is not one that AUTH_JWT_TYPE allows")]
+    #[error("its type (typ in the header) is not allowed by AUTH_JWT_TYPE")]
     Type,
-    #[error("it is no access token (typ, token_use, events, nonce, at_hash, c_hash or s_hash)")]
+    #[error("it is not an access token (typ, token_use, events, nonce, at_hash, c_hash or s_hash)")]
     NotAnAccessToken,
-    #[error("it is bound to a key of its holder (cnf), which cannot be checked here")]
+    #[error("it is bound to a key of its holder (cnf), and this binding cannot be checked here")]
     Bound,
-    #[error("none of the issuer's keys is the one that it names, for its algorithm")]
+    #[error("the issuer has no key that matches its key id (kid) and algorithm (alg)")]
     UnknownKey,
-    #[error("its signature is not that of any key that it can mean")]
+    #[error("its signature does not match any candidate key")]
     Signature,
     #[error("its issuer (iss) is not AUTH_JWT_ISSUER")]
     Issuer,
     #[error("its audience (aud) is not AUTH_JWT_AUDIENCE")]
     Audience,
-    #[error("it does not say when it expires (exp)")]
+    #[error("it has no valid expiry (exp)")]
     NoExpiry,
     #[error("it has expired (exp)")]
     Expired,
@@ -44,14 +44,14 @@ pub(in crate::access) enum Refusal {
 }
 
 impl Refusal {
-    /// Whether the issuer may have a key by now that the token is good with: a new one, or one that has taken
-    /// the name of another.
+    /// Whether the token may be valid with newer keys of the issuer. The issuer may have added a key, or
+    /// reused a key id for another key.
     pub(in crate::access) const fn may_need_newer_keys(self) -> bool {
         matches!(self, Self::UnknownKey | Self::Signature)
     }
 }
 
-/// Tells the log, at most once in [`PAUSE`], and then how many there were.
+/// Logs rejections, at most once per [`PAUSE`], with the number of rejections since the last entry.
 #[derive(Debug, Default)]
 pub(super) struct RefusalLog(Mutex<Told>);
 
@@ -64,16 +64,17 @@ struct Told {
 impl RefusalLog {
     pub(super) fn tell(&self, refusal: Refusal, clock: &dyn Clock) {
         if refusal == Refusal::Expired {
-            // As every token does some day.
-            tracing::debug!(reason = %refusal, "a JWT is refused");
+            // Every token expires eventually, so this is not worth a warning.
+            tracing::debug!(reason = %refusal, "a JWT was rejected");
             return;
         }
         if let Some(number) = self.due(clock.monotonic()) {
-            tracing::warn!(reason = %refusal, access.refused = number, "a JWT is refused");
+            tracing::warn!(reason = %refusal, access.refused = number, "a JWT was rejected");
         }
     }
 
-    /// How many refusals are to be told of now, if it is time to.
+    /// Counts a rejection. Returns the number of rejections to log, or `None` if the last log entry is too
+    /// recent.
     fn due(&self, now: Duration) -> Option<u64> {
         let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         told.since += 1;

@@ -249,7 +249,7 @@ pub(super) fn cases() -> Vec<Case> {
             "GET /patients?name=%FF",
             422,
             "invalid-request",
-            "must be UTF-8",
+            "must be percent-encoded UTF-8",
         ),
         case(
             "bad UTF-8 in a query",
@@ -270,7 +270,7 @@ pub(super) fn cases() -> Vec<Case> {
             "GET /patients\nmin-position: x",
             422,
             "invalid-request",
-            "whole number from 0",
+            "whole number, 0 or greater",
         ),
         case(
             "an entity tag",
