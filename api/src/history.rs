@@ -79,7 +79,7 @@ pub enum Told {
     Future,
 }
 
-/// Entry for a lookup in the record of reads.
+/// How a lookup is entered in the record of reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ToldEntry {
     /// No entry: the request was rejected.

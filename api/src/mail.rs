@@ -18,7 +18,7 @@ pub const MAILS: [&str; 2] = ["patient_registered", "patient_deleted"];
 /// Languages in which a mail can be previewed.
 pub const LANGUAGES: [&str; 4] = ["es", "en", "es,en", "en,es"];
 
-/// Future result of a query to the ledger.
+/// Future with the result of a ledger query.
 pub type Answer<'a, T> = BoxFuture<'a, Result<T, eventstore::Error>>;
 
 /// Access to the mail ledger.

@@ -32,14 +32,14 @@ hash-chained log.\n\n\
 **Errors** are problem details (RFC 9457). The `type` is stable, and is the address of a page that explains the problem. \
 All problem types are listed at [/problems](/problems).\n\n\
 **Retries**: a registration with an `Idempotency-Key` can be repeated any number of times; it registers one patient.\n\n\
-**Read your writes**: `GET /patients/{id}` is always up to date. The list is some milliseconds behind. To make it wait for \
+**Read your writes**: `GET /patients/{id}` is always up to date. The list is a few milliseconds behind. To make it wait for \
 your write, send the `Event-Position` of the write as `Min-Position`.\n\n\
 **Parameters**: unknown and repeated query parameters are rejected (422). Health checks, metrics and the pages about the \
 API ignore unknown parameters.\n\n\
 **Paths** have no trailing slash: a path with a trailing slash is redirected (308).\n\n\
 **Limits**: each client has a quota. The `RateLimit` header gives the remaining quota, and a 429 response says when to retry.\n\n\
-**Access**: a service that is configured with access tokens or with an issuer of JWTs requires a token in each request, \
-except for its health and the pages about the API. Otherwise, access is open.";
+**Access**: a service that is configured with access tokens or with an issuer of JWTs requires a token in every request, \
+except for health checks and the pages about the API. Otherwise, access is open.";
 
 const TAGS: [(&str, &str); 4] = [
     (
@@ -54,7 +54,7 @@ const TAGS: [(&str, &str); 4] = [
         OPERATIONS,
         "Health, the read table, mail and metrics. For operators.",
     ),
-    (ABOUT, "The API description. For everybody."),
+    (ABOUT, "The API description. For everyone."),
 ];
 
 /// The service that a document describes.

@@ -87,7 +87,7 @@ pub enum ReadError {
     /// The read table has rows from an earlier version, which a search by name does not find.
     #[error("the read table must be rebuilt before names can be searched")]
     RebuildNeeded,
-    /// A defect.
+    /// A defect of the service.
     #[error("the read ended without a result")]
     Failed,
 }

@@ -127,7 +127,7 @@ fn metrics_described() -> Described {
     )
 }
 
-/// `GET /metrics`.
+/// Returns the metrics page.
 async fn metrics(State(api): State<Api>) -> Response {
     api.metrics.page().await
 }

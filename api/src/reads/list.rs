@@ -73,7 +73,7 @@ impl Batch for ListBatch {
             let answer = if let Some((_, page)) = read.iter().find(|(known, _)| *known == request) {
                 Ok(page.clone())
             } else if let Some(error) = &failed {
-                // Do not wait for an unavailable database once per page.
+                // Do not wait for an unavailable database again for every page.
                 Err(error.clone())
             } else {
                 let page = Page {

@@ -1,4 +1,4 @@
-//! `GET /mail`, the deliveries below it, and their retries.
+//! The routes below `/mail`: the status, the deliveries and their retries, previews and test mails.
 
 use axum::Json;
 use axum::extract::rejection::PathRejection;
@@ -74,7 +74,8 @@ fn list_described() -> Described {
     Described::new(
         OPERATIONS,
         "List mails",
-        "All mails, ordered by the position of the event that each is about. The list contains no personal data: the address is in the event.",
+        "All mails, ordered by the position of the event that they are about. The list contains no personal data: the address is in \
+         the event.",
     )
     .takes([
         fields::query(
@@ -128,7 +129,7 @@ fn retry_described() -> Described {
     Described::new(
         OPERATIONS,
         "Retry a mail",
-        "Makes the mail due now, and restarts its retry schedule. Possible unless the mail is sent, being sent or cancelled.",
+        "Makes the mail due now, and restarts its retry schedule. Not possible if the mail was sent, is being sent or was cancelled.",
     )
     .takes([mail_id()])
     .answers(

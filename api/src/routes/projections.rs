@@ -93,8 +93,8 @@ fn all_described() -> Described {
     Described::new(
         OPERATIONS,
         "List subscriptions",
-        "The position and the lag of the read table, of the mail and of a rebuild, if there is one, and the failure that blocks \
-         it, if there is one.",
+        "The position and the lag of each subscription (the read table, the mail, and a rebuild if there is one), and the failure \
+         that blocks it, if there is one.",
     )
     .answers(200, "All subscriptions.", [Media::json::<Overview>(example)], [])
     .problems([kinds::UNAVAILABLE])
@@ -133,7 +133,7 @@ fn cancel_described() -> Described {
     let described = Described::new(
         OPERATIONS,
         "Cancel a rebuild",
-        "Possible until the new generation is served. The rows of that generation are deleted.",
+        "Cancels a rebuild whose generation is not served yet. The rows of that generation are deleted.",
     )
     .takes([projection(), generation()])
     .problems([

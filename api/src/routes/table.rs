@@ -24,8 +24,8 @@ use crate::query::Query;
 /// Routes, each with its permitted roles and its description.
 pub(super) struct Routes {
     router: Router<Api>,
-    /// The descriptions are created again for each document: they take some megabytes, and few clients
-    /// request it.
+    /// The descriptions are created again for the document, since they take some megabytes and few clients
+    /// request the document.
     entries: Vec<Entry>,
 }
 

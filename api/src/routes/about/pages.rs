@@ -91,7 +91,7 @@ fn page_described(summary: &'static str, text: &str) -> Described {
 
 pub(super) fn asset_described() -> Described {
     let names = fields::string().enum_values(Some(ASSETS.iter().map(|(name, _)| *name)));
-    Described::new(ABOUT, "A file of the pages", "A script or a style sheet.")
+    Described::new(ABOUT, "A file that the pages load", "A script or a style sheet.")
         .takes([
             fields::path("file", names, json!("docs.js"), "Name of the file."),
             fields::if_none_match(fields::A_FILE),

@@ -9,7 +9,8 @@ pub(super) const HTML: &str = "text/html";
 pub(super) const TEXT: &str = "text/plain";
 pub(super) const CACHE: &str = "max-age=3600";
 
-/// Returns an HTML page. `root` is the relative path from the page to the root of the service: empty or `../`.
+/// Returns an HTML page. `root` is the relative path from the page to the root of the service: empty or
+/// `../`.
 pub(super) fn html(title: &str, root: &str, body: &str) -> Response {
     let page = format!(
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<meta name=\"viewport\" \

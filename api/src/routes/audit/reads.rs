@@ -30,7 +30,7 @@ pub(super) fn described() -> Described {
         AUDIT,
         "List recorded reads",
         "Every read of a history, of a past state of a patient and of the feed, over HTTP and from the command line, in \
-         chronological order. Each read was recorded before its data was returned. Reads of this record are not included.",
+         chronological order. Each read was recorded before its data was returned. Reads of the record itself are not included.",
     )
     .takes([
         fields::query(
