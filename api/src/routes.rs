@@ -116,7 +116,7 @@ fn metrics_described() -> Described {
     Described::new(
         OPERATIONS,
         "Metrics for Prometheus",
-        "The counters of this process, and the status of the log, its subscriptions and the mail, in the OpenMetrics 1.0 format. \
+        "The metrics of this process, and the status of the log, its subscriptions and the mail, in the OpenMetrics 1.0 format. \
          The same page is served on `METRICS_ADDR`, if that is set.",
     )
     .answers(
