@@ -1,8 +1,8 @@
-// Starts Swagger UI. In a file of its own, since the page's policy lets no script run that is in the page.
+// Starts Swagger UI. This is a separate file because the page's content security policy allows no inline scripts.
 SwaggerUIBundle({
   url: "openapi.json",
   dom_id: "#swagger-ui",
   deepLinking: true,
-  // The document is checked by the project's tests, and sent to nobody.
+  // The project's tests validate the document, so it is not sent to an online validator.
   validatorUrl: null,
 });

@@ -1,2 +1,2 @@
-// Starts Redoc. In a file of its own, since the page's policy lets no script run that is in the page.
+// Starts Redoc. This is a separate file because the page's content security policy allows no inline scripts.
 Redoc.init("openapi.json", {}, document.getElementById("redoc"));

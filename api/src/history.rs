@@ -1,4 +1,4 @@
-//! The history of one patient: its events, and the state that they tell at any point of it.
+//! The history of a patient: its events, and its state after any of them.
 
 use cqrs_es::Aggregate;
 use domain::{Patient, PatientDetails, PatientState, StoredEvent, Until};
@@ -9,22 +9,22 @@ use uuid::Uuid;
 
 use crate::reads::ReadError;
 
-/// Events that are read at a time when a state is told.
+/// Number of events read at a time while a state is rebuilt.
 const PAGE: u32 = 500;
 
-/// A patient at a point of its past.
+/// A past state of a patient.
 #[derive(Debug, Clone)]
 pub struct Past {
-    /// The patient, as the events up to there tell it.
+    /// The patient, rebuilt from its events up to `position`.
     pub patient: Patient,
-    /// The position of the last of these events.
+    /// Position of the last of these events.
     pub position: Position,
-    /// When it was recorded.
+    /// Time at which that event was recorded.
     pub recorded_at: Timestamp,
 }
 
 impl Past {
-    /// As the API and the command line show it.
+    /// Returns the form that the API and the command line show.
     #[must_use]
     pub fn shown(&self, id: Uuid) -> ShownPast<'_> {
         let (state, details) = match self.patient.state() {
@@ -43,55 +43,55 @@ impl Past {
     }
 }
 
-/// A patient at a point of its past; the details if it was active then.
+/// A past state of a patient, with the details if the patient was active.
 #[derive(Debug, Serialize)]
 pub struct ShownPast<'p> {
     /// The patient's id.
     pub id: Uuid,
     /// `active` or `deleted`.
     pub state: &'static str,
-    /// The number of the patient's last event up to there.
+    /// Sequence of the last event that the state includes.
     pub sequence: u64,
-    /// The position of that event.
+    /// Position of that event.
     pub position: Position,
-    /// When it was recorded.
+    /// Time at which that event was recorded.
     pub recorded_at: Timestamp,
-    /// What was known of the patient.
+    /// The patient's details at that time.
     #[serde(flatten)]
     pub details: Option<&'p PatientDetails>,
 }
 
-/// What there was under an id.
+/// Result of a lookup of a past state.
 #[derive(Debug, Clone)]
 pub enum Told {
-    /// A patient.
+    /// The patient's state.
     Patient(Past),
-    /// Nobody yet, but somebody later.
+    /// The patient was registered later.
     NobodyYet,
-    /// Nobody, to this day.
+    /// No patient has or ever had this id.
     Nobody,
-    /// A patient, who has no event with the sequence that was asked for.
+    /// The patient has no event with the requested sequence.
     NoSuchSequence {
-        /// The sequence of the patient's last event up to there; 0 if there is none.
+        /// Sequence of the patient's last event before the requested one; 0 if there is none.
         last: u64,
     },
-    /// The moment is still to come, and what will be recorded until then is not known.
+    /// The requested time is in the future, and more events may be recorded before it.
     Future,
 }
 
-/// What the record of reads says of an answer.
+/// How a lookup is entered in the record of reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ToldEntry {
-    /// No entry: the request was refused.
+    /// No entry: the request was rejected.
     None,
     /// There was nothing to read.
     NotFound,
-    /// The state just after the event with this sequence was given.
+    /// The state after the event with this sequence was returned.
     Given(u64),
 }
 
 impl ToldEntry {
-    /// The sequences that were read: after the first, up to the second.
+    /// Returns the sequences that were read: after the first, up to and including the second.
     #[must_use]
     pub const fn sequences(self) -> Option<(u64, u64)> {
         match self {
@@ -102,7 +102,7 @@ impl ToldEntry {
 }
 
 impl Told {
-    /// What the record of reads says of this answer, over HTTP and from the command line alike.
+    /// Returns the entry for the record of reads, the same for HTTP and the command line.
     #[must_use]
     pub const fn entry(&self) -> ToldEntry {
         match self {
@@ -113,21 +113,21 @@ impl Told {
     }
 }
 
-/// Reads histories: from the log alone, so that they include deleted patients and what is not projected yet.
-/// Cheap to clone.
+/// Reads histories from the log alone, so they include deleted patients and events that are not projected
+/// yet. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct PatientHistory {
     log: EventLog,
 }
 
 impl PatientHistory {
-    /// The histories in that log.
+    /// Creates a reader of the histories in `log`.
     #[must_use]
     pub const fn new(log: EventLog) -> Self {
         Self { log }
     }
 
-    /// At most `limit` of a patient's events after the sequence `after`, in order.
+    /// Returns at most `limit` of the patient's events after the sequence `after`, in order.
     ///
     /// # Errors
     ///
@@ -137,7 +137,7 @@ impl PatientHistory {
         Ok(self.log.history(Patient::TYPE, &id, after, limit).await?)
     }
 
-    /// The patient just after the last event that `until` takes.
+    /// Returns the patient's state just after the last event that `until` includes.
     ///
     /// # Errors
     ///
@@ -146,8 +146,8 @@ impl PatientHistory {
         self.state_as_of(id, until, None).await
     }
 
-    /// As [`PatientHistory::state`]. If the time is given, an event that was recorded in its future, which is
-    /// by a wrong clock, counts from when the log had the right time again.
+    /// Like [`PatientHistory::state`]. With `now`, an event recorded later than `now` (by a wrong clock)
+    /// counts from the time at which the log's clock was right again.
     async fn state_as_of(
         &self,
         id: Uuid,
@@ -189,11 +189,11 @@ impl PatientHistory {
         }))
     }
 
-    /// The patient just after its event with that sequence.
+    /// Returns the patient's state just after its event with the sequence `sequence`.
     ///
     /// # Errors
     ///
-    /// As [`PatientHistory::state`].
+    /// Same as [`PatientHistory::state`].
     pub async fn after(&self, id: Uuid, sequence: u64) -> Result<Told, ReadError> {
         Ok(match self.state(id, Until::Sequence(sequence)).await? {
             Told::Patient(past) if past.patient.sequence() != sequence => Told::NoSuchSequence {
@@ -204,13 +204,13 @@ impl PatientHistory {
         })
     }
 
-    /// The patient as it was at `moment`, asked at `now`.
+    /// Returns the patient's state at `moment`; `now` is the current time.
     ///
     /// # Errors
     ///
-    /// As [`PatientHistory::state`].
+    /// Same as [`PatientHistory::state`].
     pub async fn at(&self, id: Uuid, moment: Timestamp, now: Timestamp) -> Result<Told, ReadError> {
-        // Another process's clock may be ahead of this one's.
+        // The clock of another process may be ahead of this one.
         if moment > now && (moment > now + CLOCKS_APART || moment > self.log.head().await?.recorded_at) {
             return Ok(Told::Future);
         }

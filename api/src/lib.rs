@@ -1,26 +1,26 @@
-//! HTTP.
+//! The HTTP API.
 //!
-//! Commands go in through cqrs-es and the append queue ([`commands`]); reads come out of the read table, and
-//! of the log for what is not projected yet ([`reads`]); the past comes out of the log alone ([`history`],
-//! `feed`), and who reads it is recorded first ([`read_log`]). This crate and the projector share nothing but
-//! the table.
+//! Commands go through cqrs-es and the append queue ([`commands`]). Reads use the read table, and the log for
+//! events that are not projected yet ([`reads`]). Histories and the feed use the log alone ([`history`],
+//! `feed`); each of these reads is recorded before it is answered ([`read_log`]). This crate and the
+//! projector share only the read table.
 //!
 //! # Guarantees
 //!
-//! - 201 and 204 are answered when the event is durable, never before.
-//! - `GET /patients/{id}` is strongly consistent, from any process.
-//! - Every error is an RFC 9457 problem ([`problem`]); none repeats somebody's data, and none is a panic.
+//! - 201 and 204 are sent only after the event is durable.
+//! - `GET /patients/{id}` is strongly consistent, whichever process serves it.
+//! - Every error is an RFC 9457 problem ([`problem`]). No error repeats personal data, and none is a panic.
 //! - Queues, bodies and times are bounded.
 //!
 //! # Adding a route
 //!
-//! 1. Add a file in `routes/` with the handler, its OpenAPI text (`described`) and what it alone needs.
-//!    Describe every query parameter: a route with none refuses all of them, and a handler that reads some by
-//!    `Query` refuses the others.
-//! 2. Name it in the table, `routes::routes`, with the roles that it is for, and in the table of
+//! 1. Add a file in `routes/` with the handler, its OpenAPI text (`described`) and any code that only this
+//!    route needs. Describe every query parameter: a route without described parameters rejects all of them,
+//!    and a handler that parses its parameters with `Query` rejects unknown ones.
+//! 2. Add the route, with its roles, to the table `routes::routes` and to the table in
 //!    `tests/http/access.rs`.
-//! 3. Say in [`problem::ApiError`] what can go wrong that is new, and in `problem/kinds.rs` what it means.
-//! 4. Write the document anew: `cargo run -- openapi > docs/openapi.json`.
+//! 3. Add new errors to [`problem::ApiError`], and explain them in `problem/kinds.rs`.
+//! 4. Regenerate the document: `cargo run -- openapi > docs/openapi.json`.
 
 mod accept;
 pub mod access;
@@ -84,31 +84,31 @@ pub use routes::{openapi, router};
 pub use server::{Listening, serve};
 pub use tls::{Certificate, Tls, TlsError};
 
-/// How the API behaves.
+/// Settings of the API.
 #[derive(Debug, Clone)]
 pub struct ApiOptions {
-    /// How long a read waits for the position in `Min-Position`.
+    /// Maximum time that a read waits for the position in `Min-Position`.
     pub read_wait: Duration,
-    /// How long a request may take from its headers to the answer.
+    /// Maximum time from the request headers to the response.
     pub request_timeout: Duration,
-    /// How often a live stream looks at the log when no signal comes.
+    /// Interval at which a live stream polls the log when no signal arrives.
     pub poll: Duration,
-    /// How much each client may ask for; `None` for no limit.
+    /// Quota of each client; `None` for no limit.
     pub rate_limit: Option<RateLimit>,
-    /// Whose word is taken for where a request comes from.
+    /// Proxies that are trusted to report the client's address.
     pub proxies: Proxies,
-    /// The pages that may use the API from other origins; `None` for none.
+    /// Pages that may use the API from other origins; `None` for none.
     pub cors: Option<Cors>,
-    /// The hosts that requests may be sent to. Loopback names always are among them; without any, an API with
+    /// Hosts that requests may name. Loopback names are always allowed. If the list is empty, an API with
     /// access control accepts every host.
     pub allowed_hosts: Vec<AllowedHost>,
-    /// Whether browsers are told to come over TLS only.
+    /// Whether this process serves TLS. If so, responses tell browsers to use only TLS.
     pub over_tls: bool,
-    /// Whether each answer has a line in the log.
+    /// Whether each response is logged.
     pub access_log: bool,
-    /// The URL under which clients reach the API. With it, the addresses in answers are absolute.
+    /// URL at which clients reach the API. If set, the addresses in responses are absolute.
     pub public_url: Option<PublicUrl>,
-    /// The schemes that the URL of a patient's document may have.
+    /// Schemes that the URL of a patient's document may have.
     pub document_url_schemes: UrlSchemes,
 }
 
@@ -130,23 +130,23 @@ impl Default for ApiOptions {
     }
 }
 
-/// What an API is made of.
+/// Components of an API.
 pub struct ApiParts {
-    /// The log, beside which the read table is.
+    /// The event log; its database also holds the read table.
     pub log: EventLog,
     /// The queue that writes to the log.
     pub appends: AppendQueue,
-    /// What wakes live streams.
+    /// Signal that wakes live streams.
     pub signal: Signal,
-    /// The time.
+    /// The clock.
     pub clock: Arc<dyn Clock>,
-    /// Who is let in.
+    /// Access control.
     pub access: Access,
-    /// The page of metrics.
+    /// The metrics page.
     pub metrics: Metrics,
     /// The mail ledger.
     pub mail: Arc<dyn MailDesk>,
-    /// How the API behaves.
+    /// Settings of the API.
     pub options: ApiOptions,
 }
 
@@ -156,7 +156,7 @@ pub struct Api {
     shared: Arc<Shared>,
 }
 
-/// What the routes share.
+/// State that the routes share.
 pub struct Shared {
     log: EventLog,
     commands: Commands,
@@ -172,7 +172,7 @@ pub struct Shared {
     origins: TrustedOrigins,
     options: ApiOptions,
     clock: Arc<dyn Clock>,
-    /// The OpenAPI document, once it was asked for.
+    /// The OpenAPI document, created on the first request for it.
     document: OnceLock<File>,
 }
 
@@ -185,7 +185,7 @@ impl Deref for Api {
 }
 
 impl Api {
-    /// The API made of these parts.
+    /// Creates the API from its components.
     #[must_use]
     pub fn new(parts: ApiParts) -> Self {
         let ApiParts {
@@ -229,7 +229,7 @@ impl Api {
         }
     }
 
-    /// Finishes what was accepted: to be called when no request is left.
+    /// Finishes the accepted work. Call this when no request is left.
     pub async fn shutdown(&self) {
         self.commands.shutdown().await;
         self.reads.shutdown().await;

@@ -1,6 +1,6 @@
 //! The mail ledger, as operators see it over HTTP.
 //!
-//! This crate does not know the mailer. Who composes the two gives it a [`MailDesk`].
+//! This crate does not depend on the mailer. The program that combines the two provides a [`MailDesk`].
 
 use std::fmt::Debug;
 
@@ -9,163 +9,167 @@ use futures::future::BoxFuture;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-/// The states that a delivery can be in.
+/// States of a delivery.
 pub const STATES: [&str; 6] = ["pending", "sending", "sent", "failed", "dead", "cancelled"];
 
-/// The mails that there are.
+/// Kinds of mail.
 pub const MAILS: [&str; 2] = ["patient_registered", "patient_deleted"];
 
-/// The languages that a mail can be seen in.
+/// Languages in which a mail can be previewed.
 pub const LANGUAGES: [&str; 4] = ["es", "en", "es,en", "en,es"];
 
-/// What the ledger answers.
+/// Future with the result of a ledger query.
 pub type Answer<'a, T> = BoxFuture<'a, Result<T, eventstore::Error>>;
 
-/// The ledger.
+/// Access to the mail ledger.
 pub trait MailDesk: Debug + Send + Sync {
-    /// How mail stands.
+    /// Returns the status of the mail.
     fn status(&self) -> Answer<'_, MailStatus>;
 
-    /// At most `limit` deliveries after `after`, in any state or in one of [`STATES`], by id.
+    /// Returns at most `limit` deliveries after `after`, ordered by id, in any state or only in `state`, one
+    /// of [`STATES`].
     fn list(&self, state: Option<&'static str>, after: Position, limit: u32) -> Answer<'_, Vec<Delivery>>;
 
-    /// The mails about the event at a position, and every attempt at them; no mails if there are none.
+    /// Returns the mails about the event at a position, and every attempt to send them. The lists are empty
+    /// if there is no mail.
     fn show(&self, id: Position) -> Answer<'_, Shown>;
 
     /// Makes a delivery due now.
     fn retry(&self, id: Position) -> Answer<'_, Retried>;
 
-    /// Makes every dead delivery due now; how many.
+    /// Makes every dead delivery due now, and returns their number.
     fn retry_dead(&self) -> Answer<'_, u64>;
 
-    /// A mail as patients get it, about nobody real, in the form of an `.eml` file. `mail` is one of
-    /// [`MAILS`]; `languages` is one of [`LANGUAGES`], or nothing for those of the settings.
+    /// Returns a mail as patients receive it, about a fictitious patient, in the format of an `.eml` file.
+    /// `mail` is one of [`MAILS`]. `languages` is one of [`LANGUAGES`]; `None` selects the languages in the
+    /// settings.
     ///
     /// # Errors
     ///
     /// [`DeskError`].
     fn preview(&self, mail: &'static str, languages: Option<&'static str>) -> Result<String, DeskError>;
 
-    /// Sends one real mail that says that it is a test; what came of each step.
+    /// Sends one real mail that identifies itself as a test, and returns the result of each step.
     fn test(&self, to: String) -> BoxFuture<'_, Result<MailTrial, DeskError>>;
 }
 
-/// Why there is no mail to be seen or sent.
+/// Reason why a mail cannot be previewed or sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DeskError {
-    /// What was asked for is not allowed: a sentence without a subject that a person can act on.
+    /// The request is not allowed. The text says what is required, such as `must be …`, without naming the
+    /// field.
     Refused(String),
     /// The mail settings of this process cannot be used.
     Settings(String),
 }
 
-/// How mail stands.
+/// Status of the mail.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct MailStatus {
-    /// How many deliveries are in each state.
+    /// Number of deliveries in each state.
     pub mails: Counts,
-    /// When the oldest that has not left was made.
+    /// Creation time of the oldest mail that waits or is being sent.
     #[schema(required, value_type = Option<String>, format = DateTime)]
     pub oldest_waiting: Option<Timestamp>,
-    /// Since when the mail is due that has been due for longest and is not being sent.
+    /// Due time of the mail that has been due for longest and is not being sent.
     #[schema(required, value_type = Option<String>, format = DateTime)]
     pub oldest_due: Option<Timestamp>,
-    /// How many mails are due later than the schedule allows, because a clock was wrong. A mailer makes them
-    /// due now.
+    /// Number of mails that are due later than the schedule allows, because a clock was wrong. A mailer makes
+    /// them due now.
     pub due_too_late: u64,
-    /// The processes that send.
+    /// The processes that send mail.
     pub mailers: Vec<Mailer>,
 }
 
-/// Deliveries in each state.
+/// Number of deliveries in each state.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Counts {
-    /// To be sent.
+    /// Waiting to be sent.
     pub pending: u64,
     /// Being sent.
     pub sending: u64,
-    /// Handed over.
+    /// Accepted by the mail server.
     pub sent: u64,
-    /// To be tried again.
+    /// Waiting to be retried.
     pub failed: u64,
     /// Given up.
     pub dead: u64,
-    /// Not to be sent any more.
+    /// No longer to be sent.
     pub cancelled: u64,
 }
 
-/// A process that sends.
+/// A process that sends mail.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Mailer {
-    /// Its name among all.
+    /// Unique name of the process.
     pub name: String,
-    /// Where its mail goes, without secrets.
+    /// Destination of its mail, without secrets.
     pub server: String,
-    /// `ready`, `down` (the server is away, or puts mail off) or `refused` (it refuses every mail).
+    /// `ready`, `down` (the server cannot be reached, or defers mail) or `refused` (it rejects every mail).
     #[schema(example = "ready")]
     pub state: &'static str,
     /// Why it cannot send, or sends more slowly than it could.
     #[schema(required)]
     pub error: Option<String>,
-    /// Since when it stands so.
+    /// Time since which it has been in this state.
     #[schema(value_type = String, format = DateTime)]
     pub since: Timestamp,
-    /// When it last said so.
+    /// Time of its last report.
     #[schema(value_type = String, format = DateTime)]
     pub seen_at: Timestamp,
 }
 
-/// One mail; no personal data.
+/// A mail, without personal data.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Delivery {
-    /// The position of the event that it tells of.
+    /// Position of the event that the mail is about.
     #[schema(value_type = i64, minimum = 1, example = 17)]
     pub id: Position,
     /// `patient_registered` or `patient_deleted`.
     #[schema(example = "patient_registered")]
     pub mail: String,
-    /// Whom it is about.
+    /// Id of the patient.
     #[schema(format = Uuid, example = "01a20c52-84f4-752b-9b94-14a23061549a")]
     pub patient_id: String,
-    /// One of [`STATES`].
+    /// `pending`, `sending`, `sent`, `failed`, `dead` or `cancelled`.
     #[schema(example = "sent")]
     pub state: String,
-    /// How often it was tried, since the last retry by hand.
+    /// Number of attempts since the last manual retry.
     pub attempts: u32,
-    /// When it may be tried next.
+    /// Time of the next attempt, at the earliest.
     #[schema(required, value_type = Option<String>, format = DateTime)]
     pub next: Option<Timestamp>,
-    /// Why it was not sent last time.
+    /// Why the last attempt failed.
     #[schema(required)]
     pub last_error: Option<String>,
-    /// When it was made.
+    /// Time at which the mail was created.
     #[schema(value_type = String, format = DateTime)]
     pub created_at: Timestamp,
-    /// When it was last changed.
+    /// Time of the last change.
     #[schema(value_type = String, format = DateTime)]
     pub updated_at: Timestamp,
 }
 
-/// An attempt that has ended.
+/// A finished attempt to send a mail.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Attempt {
-    /// The position of the event that the mail tells of.
+    /// Position of the event that the mail is about.
     #[schema(value_type = i64, minimum = 1, example = 17)]
     pub id: Position,
-    /// Which mail.
+    /// Kind of mail.
     #[schema(example = "patient_registered")]
     pub mail: String,
-    /// Its number, from 1, since the last retry by hand.
+    /// Number of the attempt, from 1, since the last manual retry.
     pub attempt: u32,
-    /// When it began.
+    /// Time at which the attempt began.
     #[schema(value_type = String, format = DateTime)]
     pub started_at: Timestamp,
-    /// When it ended.
+    /// Time at which the attempt ended.
     #[schema(value_type = String, format = DateTime)]
     pub ended_at: Timestamp,
-    /// What came of it.
+    /// Outcome of the attempt.
     pub outcome: String,
-    /// Why it failed.
+    /// Why the attempt failed.
     #[schema(required)]
     pub error: Option<String>,
 }
@@ -173,51 +177,51 @@ pub struct Attempt {
 /// The mails about one event.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Shown {
-    /// Each of them.
+    /// All mails about the event.
     pub mails: Vec<Delivery>,
-    /// Every attempt at them that has ended, in the order in which they began.
+    /// Every finished attempt to send them, in the order in which the attempts began.
     pub attempts: Vec<Attempt>,
 }
 
-/// What came of a test mail.
+/// Result of a test mail.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct MailTrial {
-    /// Where it went, without secrets.
+    /// Destination of the mail, without secrets.
     #[schema(example = "smtp.gmail.com:465 over TLS")]
     pub server: String,
-    /// Whether the server has taken it.
+    /// Whether the server accepted the mail.
     pub sent: bool,
-    /// The steps on its way, in order; none of a file.
+    /// The steps, in order; empty if mail is written to files.
     pub steps: Vec<TrialStep>,
-    /// What the server said when it refused. It may quote the address.
+    /// The server's reply, if it rejected the mail. It may contain the address.
     #[schema(required)]
     pub said: Option<String>,
-    /// What to do about it.
+    /// How to solve the problem.
     #[schema(required)]
     pub advice: Option<&'static str>,
 }
 
-/// A step on the way of a test mail.
+/// A step of sending a test mail.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct TrialStep {
-    /// `resolve`, `connect`, `EHLO`, `TLS`, `AUTH`, `MAIL`, `RCPT`, `DATA`, `message`.
+    /// `resolve`, `connect`, `EHLO`, `TLS`, `AUTH`, `MAIL`, `RCPT`, `DATA` or `message`.
     #[schema(example = "TLS")]
     pub step: String,
     /// `passed`, `failed`, `not offered` or `not reached`.
     #[schema(example = "passed")]
     pub result: &'static str,
-    /// Why it failed.
+    /// Why the step failed.
     #[schema(required)]
     pub error: Option<String>,
 }
 
-/// What came of a request to try a delivery again.
+/// Result of a request to retry a delivery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Retried {
-    /// It is due now.
+    /// The delivery is due now.
     Due,
-    /// It is in this state, which is none to be tried again from.
+    /// The delivery is in this state, in which it cannot be retried.
     Not(&'static str),
-    /// There is none.
+    /// There is no such delivery.
     Unknown,
 }

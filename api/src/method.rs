@@ -1,10 +1,10 @@
-//! The methods that routes take: the one list for the router, the OpenAPI document, CORS and the metrics.
+//! The HTTP methods that routes support: one list for the router, the OpenAPI document, CORS and the metrics.
 
 use axum::http;
 use axum::routing::MethodFilter;
 use utoipa::openapi::HttpMethod;
 
-/// A method that routes take.
+/// A method that routes support.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Method {
     Get,
@@ -15,7 +15,7 @@ pub(crate) enum Method {
 impl Method {
     pub(crate) const ALL: [Self; 3] = [Self::Get, Self::Post, Self::Delete];
 
-    /// The methods of requests that a route with this one answers.
+    /// Returns the request methods that a route with this method answers.
     pub(crate) const fn names(self) -> &'static [&'static str] {
         match self {
             Self::Get => &["GET", "HEAD"],
@@ -24,7 +24,7 @@ impl Method {
         }
     }
 
-    /// The name, as ids of operations have it.
+    /// Returns the name that operation ids contain.
     pub(crate) const fn in_ids(self) -> &'static str {
         match self {
             Self::Get => "get",
@@ -50,12 +50,12 @@ impl Method {
     }
 }
 
-/// The names of all methods that some route takes.
+/// Returns the names of all methods that routes support.
 pub(crate) fn taken() -> impl Iterator<Item = &'static str> {
     Method::ALL.into_iter().flat_map(Method::names).copied()
 }
 
-/// The name of the method of a request, if it is one that paths take. Every path takes `OPTIONS`.
+/// Returns the name of a request's method, if any path supports it. Every path supports `OPTIONS`.
 pub(crate) fn name_of(method: &http::Method) -> Option<&'static str> {
     taken().chain(["OPTIONS"]).find(|known| *known == method.as_str())
 }

@@ -1,7 +1,7 @@
-//! The description of the API, in OpenAPI 3.1, made from the table of routes.
+//! The OpenAPI 3.1 document, generated from the table of routes.
 //!
-//! Each route's file has its own text ([`Described`]); what all of them share (the request's id, the access
-//! token, the problems that any request can meet) is added when the route is ([`Described::into_operation`]).
+//! The file of each route holds its own text ([`Described`]). Parts that all routes share (the request id,
+//! the access token, the problems that any request can cause) are added by [`Described::into_operation`].
 
 pub(crate) mod fields;
 mod operation;
@@ -19,7 +19,7 @@ pub(crate) use operation::{Described, Endpoint, Media};
 
 use crate::PublicUrl;
 
-/// The name of the security scheme.
+/// Name of the security scheme.
 const BEARER: &str = "bearer";
 
 pub(crate) const PATIENTS: &str = "patients";
@@ -29,35 +29,38 @@ pub(crate) const ABOUT: &str = "about";
 
 const DESCRIPTION: &str = "Registers patients. Every registration and every deletion is an event in an ordered, \
 hash-chained log.\n\n\
-**Errors** are problems (RFC 9457); `type` is stable, and is the address of a page that explains it: [/problems](/problems). \
-\n\n**Retries**: a registration with an `Idempotency-Key` can be repeated as often as you like, and makes one patient. \
-\n\n**Reading what you wrote**: `GET /patients/{id}` is always up to date; the list follows some milliseconds behind, and waits \
-for `Min-Position` if you send the `Event-Position` of your write.\n\n**Parameters**: a query parameter that an operation does not \
-have is refused (422), and so is one that is sent twice. Health checks, metrics and the pages about the API ignore those that they do not have. \
-\n\n**Paths** have no slash at the end: a path with one is redirected (308).\n\n**Limits**: each client has a quota; `RateLimit` says what \
-is left of it, and an answer 429 when to go on.\n\n**Access**: a service that was set up with access tokens, or with an \
-issuer of JWTs, needs one in each request but those about its health and about the API itself. Without any it is open.";
+**Errors** are problem details (RFC 9457). The `type` is stable, and is the address of a page that explains the problem. \
+All problem types are listed at [/problems](/problems).\n\n\
+**Retries**: a registration with an `Idempotency-Key` can be repeated any number of times; it registers one patient.\n\n\
+**Read your writes**: `GET /patients/{id}` is always up to date. The list is a few milliseconds behind. To make it wait for \
+your write, send the `Event-Position` of the write as `Min-Position`.\n\n\
+**Parameters**: unknown and repeated query parameters are rejected (422). Health checks, metrics and the pages about the \
+API ignore unknown parameters.\n\n\
+**Paths** have no trailing slash: a path with a trailing slash is redirected (308).\n\n\
+**Limits**: each client has a quota. The `RateLimit` header gives the remaining quota, and a 429 response says when to retry.\n\n\
+**Access**: a service that is configured with access tokens or with an issuer of JWTs requires a token in every request, \
+except for health checks and the pages about the API. Otherwise, access is open.";
 
 const TAGS: [(&str, &str); 4] = [
     (
         PATIENTS,
-        "Register, list, read and delete. For clerks; auditors read.",
+        "Register, list, read and delete patients. For clerks; auditors can read.",
     ),
     (
         AUDIT,
-        "Histories, the feed of events, and who read them. For auditors.",
+        "Histories, the event feed, and the record of who read them. For auditors.",
     ),
     (
         OPERATIONS,
-        "Health, the read table, the mail and metrics. For operators.",
+        "Health, the read table, mail and metrics. For operators.",
     ),
-    (ABOUT, "The API about itself. For everybody."),
+    (ABOUT, "The API description. For everyone."),
 ];
 
 /// The service that a document describes.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Service<'u> {
-    /// The URL under which clients reach it. Without it, the service is where the document comes from.
+    /// URL at which clients reach the service. If `None`, the service is at the origin of the document.
     pub(crate) url: Option<&'u PublicUrl>,
     pub(crate) tokens: Tokens,
 }
@@ -70,20 +73,20 @@ impl Service<'_> {
     };
 }
 
-/// Whether a service asks for access tokens.
+/// Whether a service requires access tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Tokens {
     Required,
-    /// Some services ask for a token, some do not.
+    /// Some services require a token, others do not.
     Optional,
     /// Access is open.
     Ignored,
 }
 
 impl Tokens {
-    /// The `security` of an operation with roles. An empty requirement is met without a token. Some
-    /// generators demand a token if there is any requirement, even an empty one, so an open service lists
-    /// none.
+    /// Returns the `security` of an operation with roles. An empty requirement is satisfied without a token.
+    /// Some generators require a token if there is any requirement, even an empty one, so an open service
+    /// lists none.
     fn requirements(self) -> Vec<SecurityRequirement> {
         let token = SecurityRequirement::new::<_, [&str; 0], &str>(BEARER, []);
         match self {
@@ -94,7 +97,7 @@ impl Tokens {
     }
 }
 
-/// The document about these paths.
+/// Creates the document for these paths.
 pub(crate) fn document(paths: Paths, components: Components, service: Service<'_>) -> OpenApi {
     let info = InfoBuilder::new()
         .title("Patient registration")
@@ -111,9 +114,9 @@ pub(crate) fn document(paths: Paths, components: Components, service: Service<'_
         .scheme(HttpAuthScheme::Bearer)
         .bearer_format("pat_… or JWT")
         .description(Some(
-            "Either a token as `patients token new` makes it, or, if the service was set up with an issuer, a JWT of that \
-             issuer: an access token whose `aud` is this service, and which holds the roles. A service with neither asks for \
-             none.",
+            "Either a token created with `patients token new` or, if the service is configured with an issuer, a JWT from that \
+             issuer. The JWT is an access token whose `aud` is this service, and contains the roles. A service without tokens \
+             and without an issuer requires no token.",
         ))
         .build();
     let mut components = components;
@@ -128,7 +131,7 @@ pub(crate) fn document(paths: Paths, components: Components, service: Service<'_
         .build()
 }
 
-/// The schemas that no single route is the owner of.
+/// Returns the schemas that belong to no single route.
 pub(crate) fn components() -> Components {
     let mut schemas = vec![(schemas::Problem::name().into_owned(), schemas::Problem::schema())];
     schemas::Problem::schemas(&mut schemas);

@@ -1,8 +1,8 @@
-//! The paths that more than the table of routes has to know, and what is special about requests to them.
+//! Paths that are used outside the table of routes, and checks that depend on the path of a request.
 
 use axum::http::Method;
 
-/// The paths under which patients are registered: the seed's, that of its load test, and the plain REST one.
+/// Paths at which patients are registered: the seed's path, its load test's path, and the plain REST path.
 pub(crate) const REGISTER: [&str; 3] = ["/register", "/patients/register", "/patients"];
 pub(crate) const PATIENT: &str = "/patients/{id}";
 pub(crate) const LIVE: &str = "/health/live";
@@ -23,12 +23,12 @@ pub(crate) fn is_read_of_a_patient(method: &Method, route: &str) -> bool {
     matches!(*method, Method::GET | Method::HEAD) && route == PATIENT
 }
 
-/// Whether requests to it are not limited in number.
+/// Whether the route is exempt from the rate limit.
 pub(crate) fn is_unlimited(route: &str) -> bool {
     matches!(route, LIVE | READY)
 }
 
-/// Whether machines request it every few seconds.
+/// Whether probes or scrapers request the route every few seconds.
 pub(crate) fn is_watched_by_machines(route: &str) -> bool {
     matches!(route, LIVE | READY | METRICS)
 }

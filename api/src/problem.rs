@@ -1,4 +1,4 @@
-//! Errors as HTTP sees them: the one place that maps them to kinds of problems, and so to statuses.
+//! API errors, and their mapping to problem types and HTTP statuses.
 
 pub(crate) mod kinds;
 
@@ -13,23 +13,23 @@ pub(crate) use kinds::Kind;
 
 use crate::commands::CommandError;
 
-/// A field of a request that was refused.
+/// An invalid field of a request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct FieldProblem {
-    /// The field's name; empty for the body as a whole.
+    /// Name of the field; empty for the body as a whole.
     #[schema(example = "email")]
     pub field: String,
-    /// A sentence without a subject that a person can act on, such as `must be 3 to 64 characters long`.
+    /// What the value must be, without naming the field, such as `must be 3 to 64 characters long`.
     #[schema(example = "must not be empty")]
     pub message: String,
-    /// Where in the body it is, as a JSON pointer (RFC 6901); nothing if it is not in the body.
+    /// JSON pointer (RFC 6901) to the field; absent if the field is not in the body.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false, example = "/email")]
     pub pointer: Option<String>,
 }
 
 impl FieldProblem {
-    /// The field and what is wrong with it.
+    /// Creates the problem of a field that is not in the body.
     #[must_use]
     pub fn new(field: &str, message: impl Into<String>) -> Self {
         Self {
@@ -39,7 +39,7 @@ impl FieldProblem {
         }
     }
 
-    /// The member of the body and what is wrong with it; an empty name is that of the body as a whole.
+    /// Creates the problem of a member of the body, or of the whole body if `member` is empty.
     #[must_use]
     pub fn in_body(member: &str, message: impl Into<String>) -> Self {
         let pointer = match member {
@@ -53,106 +53,107 @@ impl FieldProblem {
     }
 }
 
-/// The name of something that a client should not have sent, as far as an answer repeats it.
+/// Returns an unexpected name from a request in the form that responses repeat: at most 64 characters,
+/// without control characters.
 pub(crate) fn shown_name(name: &str) -> String {
     name.chars().filter(|c| !c.is_control()).take(64).collect()
 }
 
-/// What can go wrong with a request.
+/// An error of a request.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum ApiError {
-    /// The body is not JSON.
+    /// The body is not valid JSON. The text gives the place or the cause.
     MalformedJson(String),
-    /// The body is not `application/json`.
+    /// The body is not declared as `application/json`.
     UnsupportedMediaType,
     /// The body has a content coding, such as gzip.
     UnsupportedContentEncoding,
-    /// The body is larger than allowed, in bytes.
+    /// The body exceeds this size, in bytes.
     TooLarge(usize),
-    /// The body was not there in time.
+    /// The body did not arrive in time.
     BodyTooSlow,
-    /// No `Host`, more than one, or one that is none.
+    /// The `Host` header is missing, repeated or malformed.
     InvalidHost,
-    /// The request is for a host that the service does not answer to.
+    /// The service does not accept requests for this host.
     HostNotAllowed,
-    /// A page of another origin makes a browser send the request.
+    /// A page from another origin sent the request through a browser.
     CrossOrigin,
-    /// Fields were refused.
+    /// Fields are invalid.
     Invalid(Vec<FieldProblem>),
-    /// An active patient has that email.
+    /// An active patient has this email.
     EmailTaken,
     /// The `Idempotency-Key` was used for another registration.
     IdempotencyKeyReused,
-    /// A registration with the same `Idempotency-Key` is under way.
+    /// A registration with the same `Idempotency-Key` is in progress.
     InProgress,
-    /// No access token.
+    /// The request has no access token.
     Unauthorized,
-    /// An access token that is not known, or is not good, or no longer.
+    /// The access token is unknown, invalid or no longer valid.
     InvalidToken,
-    /// The token's role may not do this.
+    /// The token's role does not permit the request.
     Forbidden,
-    /// No patient has that id, nor ever had.
+    /// No patient has or ever had this id.
     PatientNotFound,
     /// The patient was deleted.
     PatientDeleted,
-    /// The patient has no event of that sequence.
+    /// The patient has no event with this sequence.
     NoSuchSequence,
-    /// Nobody was registered under that id at that moment.
+    /// The patient was registered after the requested time.
     NotRegisteredYet,
-    /// The patient is not in the state that `If-Match` names; the state it is in.
+    /// The patient is not in the state that `If-Match` names, but at this sequence.
     PreconditionFailed(u64),
-    /// There is no projection of that name.
+    /// There is no projection with this name.
     NoSuchProjection,
-    /// There is no rebuild of that generation.
+    /// There is no rebuild of this generation.
     NoSuchRebuild,
-    /// The projection is being rebuilt already; where one sees how far that is.
+    /// The projection is already being rebuilt, at this address.
     RebuildUnderWay(String),
-    /// The rebuild's generation is served already, or it is over.
+    /// The rebuild's generation is already served, or the rebuild has ended.
     RebuildTooFar,
-    /// No mail was ever to tell of that event.
+    /// There is no mail about this event.
     NoSuchMail,
-    /// The mail is in this state, which is none to be tried again from.
+    /// The mail is in this state, in which it cannot be retried.
     NotToBeRetried(&'static str),
-    /// There is nothing at that path.
+    /// The path does not exist.
     NoSuchRoute,
-    /// The path does not take that method.
+    /// The path does not support this method.
     MethodNotAllowed,
-    /// The projection has not reached `Min-Position` in time; where it is.
+    /// The projection did not reach `Min-Position` in time; it has reached this position.
     NotProjectedYet(Position),
-    /// The client has used its quota; in how many seconds there is some again.
+    /// The client has used up its quota, and may send another request in this many seconds.
     TooManyRequests(u64),
-    /// The read table was made before names could be searched.
+    /// The read table was filled before names could be searched.
     RebuildNeeded,
-    /// Too much waits already.
+    /// Too many requests are already waiting.
     Overloaded,
-    /// As many streams are open as may be.
+    /// The maximum number of streams is open.
     TooManyStreams,
-    /// The caller has this many streams open, the most that one may have.
+    /// The caller has this many streams open, the maximum for one caller.
     TooManyOwnStreams(usize),
     /// The process is shutting down.
     ShuttingDown,
     /// The clock of the process is wrong, so nothing is recorded.
     ClockWrong,
-    /// The log, or the row that says where it ends, was altered.
+    /// The log, or the row that records where it ends, was altered.
     LogDamaged,
-    /// What says how far the read table is, or which generation is served, was altered.
+    /// The stored position of the read table, or the generation that is served, was altered.
     ReadTableDamaged,
-    /// The table of claims names the wrong patient.
+    /// The claims table names the wrong patient.
     ClaimsDamaged,
     /// An event of the patient cannot be read.
     PatientUnreadable,
-    /// Other commands for the same patient came first, again and again.
+    /// Other commands for the same patient were recorded first, several times.
     Contended,
     /// The database cannot be reached.
     Unavailable,
     /// The database accepts no writes.
     ReadOnly,
-    /// The file of the database was deleted or replaced.
+    /// The database file was deleted or replaced.
     DatabaseFileLost,
-    /// It is open whether the write was made.
+    /// It is unknown whether the write succeeded.
     OutcomeUnknown,
-    /// A defect.
+    /// A defect of the service.
     Internal,
 }
 
@@ -221,7 +222,8 @@ impl ApiError {
         }
     }
 
-    /// What is missing to be allowed (RFC 6750, section 3), if that is why the request is refused.
+    /// Returns the `WWW-Authenticate` challenge (RFC 6750, section 3) of an error that concerns the access
+    /// token.
     const fn challenge(&self) -> Option<&'static str> {
         match self {
             Self::Unauthorized => Some("Bearer"),
@@ -231,21 +233,21 @@ impl ApiError {
         }
     }
 
-    /// A sentence that a person can act on.
+    /// Returns what happened and what to do about it.
     fn detail(&self) -> String {
         match self {
             Self::MalformedJson(place) => format!("The body is not valid JSON: {place}."),
-            Self::TooLarge(most) => format!("The body may have at most {most} bytes."),
+            Self::TooLarge(most) => format!("The body must have at most {most} bytes."),
             Self::PreconditionFailed(sequence) => {
-                format!("The patient's present ETag is \"{sequence}\". Read it again and decide anew.")
-            }
-            Self::TooManyOwnStreams(open) => {
                 format!(
-                    "This caller has {open} streams open, the most that one caller may have. Close one first."
+                    "The patient's current ETag is \"{sequence}\". Read the patient again before you retry."
                 )
             }
+            Self::TooManyOwnStreams(open) => {
+                format!("This caller has {open} streams open, the maximum for one caller. Close one first.")
+            }
             Self::NotToBeRetried(state) => {
-                format!("The mail is {state}; only one that is pending, failed or dead can be tried again.")
+                format!("The mail is {state}; only a pending, failed or dead mail can be retried.")
             }
             _ => self.kind().detail.to_owned(),
         }
@@ -285,7 +287,7 @@ impl IntoResponse for ApiError {
             headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         }
         if status == StatusCode::REQUEST_TIMEOUT {
-            // What is left of the body may never come (RFC 9110, section 15.5.9).
+            // The rest of the body may never arrive (RFC 9110, section 15.5.9).
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         if let Some(challenge) = challenge {
@@ -301,7 +303,7 @@ impl IntoResponse for ApiError {
     }
 }
 
-/// What a failure of the database means to a client. Whoever calls this has logged it.
+/// Maps a database error to an API error. The caller has already logged it.
 impl From<&eventstore::Error> for ApiError {
     fn from(error: &eventstore::Error) -> Self {
         match error {

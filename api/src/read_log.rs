@@ -1,11 +1,11 @@
-//! The record of reads: who read what of histories and of the log, and when. The table `audit_reads`.
+//! The record of reads, in the table `audit_reads`: who read which histories and events, and when.
 //!
-//! An entry is durable before what was read is handed out; what cannot be recorded is not handed out. Entries
-//! that wait are written together, with one statement, so that many readers cost one commit at a time and one
-//! connection.
+//! An entry is durable before the data that was read is returned. If the entry cannot be recorded, the data
+//! is not returned. Waiting entries are written together in one statement, so that many readers need only one
+//! commit at a time and one connection.
 //!
-//! Entries are added and never changed: a stream has one when it begins, and one when it ends that says how
-//! far it came.
+//! Entries are added and never changed. A stream has one entry for its beginning, and one for its end with
+//! the position that it reached.
 
 use std::sync::{Arc, Mutex};
 
@@ -18,51 +18,51 @@ use uuid::{ContextV7, Uuid};
 
 use crate::observe::new_id_in_order;
 
-/// Entries that may wait to be written.
+/// Maximum number of entries that wait to be written.
 const CAPACITY: usize = 1024;
-/// Entries that are written together.
+/// Maximum number of entries that are written together.
 const LARGEST: usize = 100;
 const COLUMNS: &str = "id, recorded_at, actor, via, request_id, kind, outcome, patient_id, event_type, \
                        after_position, to_position";
-/// The bits of a UUIDv7 that tell the microseconds of its millisecond apart.
+/// Bits of a UUIDv7 that hold the microseconds within its millisecond.
 const MICROSECONDS: usize = 10;
 
-/// How a read came about.
+/// Origin of a read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Via {
-    /// By a request, with its id.
+    /// An HTTP request.
     Http {
         /// The request's id.
         request_id: String,
     },
-    /// By the command line.
+    /// The command line.
     Command,
 }
 
-/// What is read.
+/// Kind of a read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ReadKind {
     /// The events of a patient.
     History,
-    /// A patient as it was.
+    /// A past state of a patient.
     State,
     /// A page of the feed.
     Events,
-    /// The feed as lines, to an end that is known.
+    /// The feed as NDJSON, up to a fixed end.
     Lines,
-    /// The feed, live.
+    /// The live feed.
     Stream,
-    /// An export by the command line.
+    /// An export from the command line.
     Export,
-    /// A proof by the command line, which holds an event.
+    /// A proof from the command line; it contains an event.
     Proof,
 }
 
 impl ReadKind {
-    /// The names of all kinds.
+    /// Names of all kinds.
     pub const NAMES: [&'static str; 7] = ["history", "state", "events", "lines", "stream", "export", "proof"];
 
-    /// Its name in the record.
+    /// Returns the name used in the record.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -77,24 +77,24 @@ impl ReadKind {
     }
 }
 
-/// What came of it.
+/// Outcome of a read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ReadOutcome {
-    /// It was handed out.
+    /// The data was returned.
     Given,
-    /// There was nothing of that kind.
+    /// There was nothing to read.
     NotFound,
-    /// It begins to be handed out.
+    /// A stream of data began.
     Begun,
-    /// As much of it was handed out as the entry says.
+    /// A stream ended at the position in the entry.
     Ended,
 }
 
 impl ReadOutcome {
-    /// The names of all outcomes.
+    /// Names of all outcomes.
     pub const NAMES: [&'static str; 4] = ["given", "not_found", "begun", "ended"];
 
-    /// Its name in the record.
+    /// Returns the name used in the record.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -106,90 +106,91 @@ impl ReadOutcome {
     }
 }
 
-/// A read, to be recorded.
+/// A read to record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Read {
-    /// Who reads.
+    /// The reader.
     pub actor: String,
-    /// How.
+    /// Origin of the read.
     pub via: Via,
-    /// What.
+    /// Kind of the read.
     pub kind: ReadKind,
-    /// What comes of it.
+    /// Outcome of the read.
     pub outcome: ReadOutcome,
-    /// Of one patient only.
+    /// The patient, if the read is limited to one patient.
     pub patient: Option<Uuid>,
-    /// Events of one type only.
+    /// The event type, if the read is limited to one type.
     pub event_type: Option<String>,
-    /// The position, or in a history the sequence, after which it begins.
+    /// Position, or sequence within a history, after which the read begins.
     pub after: Option<u64>,
-    /// The position, or in a history the sequence, up to which it goes.
+    /// Position, or sequence within a history, of the last event that the read covers.
     pub to: Option<u64>,
 }
 
-/// A read that was recorded.
+/// A recorded read.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct RecordedRead {
-    /// A UUIDv7, in the order of time.
+    /// Id of the entry: a UUIDv7, ordered by time.
     #[schema(format = Uuid, example = "01a20cb5-3049-75e2-a5d3-40cf90fe63b4")]
     pub id: String,
-    /// When.
+    /// Time at which the read was recorded.
     #[schema(value_type = String, format = DateTime, example = "2026-11-24T08:38:50.699142Z")]
     pub recorded_at: Timestamp,
-    /// Who read: the name of an access token, `issuer#subject` of a JWT, or `user@host` of the command line.
+    /// The reader: the name of an access token, `issuer#subject` of a JWT, or `user@host` for the command
+    /// line.
     #[schema(example = "audit@example.com")]
     pub actor: String,
-    /// `http`, or `command`: the command line.
+    /// `http`, or `command` for the command line.
     #[schema(example = "http")]
     pub via: String,
-    /// The id of the request.
+    /// Id of the HTTP request.
     #[schema(example = "01a20c52-84f4-7444-83a5-f001d7d34c61")]
     pub request_id: Option<String>,
     /// `history`, `state`, `events`, `lines`, `stream`, `export` or `proof`.
     #[schema(example = "history")]
     pub kind: String,
-    /// `given`; `not_found`; `begun` and `ended` of what is handed out piece by piece.
+    /// `given` or `not_found`; for data that is streamed, `begun` and then `ended`.
     #[schema(example = "given")]
     pub outcome: String,
-    /// Of this patient only.
+    /// The patient, if the read was limited to one patient.
     #[schema(format = Uuid, example = "01a20c52-84f4-752b-9b94-14a23061549a")]
     pub patient_id: Option<String>,
-    /// Events of this type only.
+    /// The event type, if the read was limited to one type.
     #[schema(example = "PatientRegistered")]
     pub event_type: Option<String>,
-    /// After this position; in a history or state, this sequence.
+    /// Position after which the read began; for a history or a state, a sequence.
     #[schema(minimum = 0, example = 0)]
     pub after: Option<i64>,
-    /// Up to this position; in a history or state, this sequence.
+    /// Last position that the read covers; for a history or a state, a sequence.
     #[schema(minimum = 0, example = 2)]
     pub to: Option<i64>,
 }
 
-/// Why a read was not recorded, and must not be handed out.
+/// Reason why a read was not recorded. Its data must not be returned.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum NotRecorded {
-    /// Too many wait to be recorded.
-    #[error("too many reads wait to be recorded")]
+    /// Too many reads are waiting to be recorded.
+    #[error("too many reads are waiting to be recorded")]
     Overloaded,
     /// The process is shutting down.
     #[error("shutting down")]
     ShuttingDown,
-    /// Nobody knows whether it was recorded.
+    /// It is unknown whether the read was recorded.
     #[error("recording the read failed")]
     Failed,
-    /// The database could not be written.
+    /// The database write failed.
     #[error("the read could not be recorded: {0}")]
     Store(Arc<eventstore::Error>),
 }
 
-/// Which entries are asked for.
+/// Filter for entries.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ReadsWanted {
-    /// Those after this one.
+    /// Only entries after this one.
     pub after: Option<Uuid>,
-    /// Those about this patient alone.
+    /// Only reads that are limited to this patient.
     pub patient: Option<Uuid>,
-    /// Those by this actor.
+    /// Only reads by this actor.
     pub actor: Option<String>,
 }
 
@@ -198,14 +199,14 @@ pub struct ReadsWanted {
 pub struct ReadLog {
     database: Database,
     clock: Arc<dyn Clock>,
-    /// The order of this process's entries, which may come faster than one a millisecond.
+    /// Orders the entries of this process, which may be more frequent than one per millisecond.
     order: Arc<Mutex<ContextV7>>,
     queue: Coalescer<Inserts>,
     ending: TaskTracker,
 }
 
 impl ReadLog {
-    /// The record in that database.
+    /// Starts the record of reads in `database`.
     #[must_use]
     pub fn start(database: Database, clock: Arc<dyn Clock>) -> Self {
         let inserts = Inserts(database.clone());
@@ -220,7 +221,7 @@ impl ReadLog {
         }
     }
 
-    /// Records a read. When this returns it is durable.
+    /// Records a read. The entry is durable when this returns.
     ///
     /// # Errors
     ///
@@ -239,8 +240,8 @@ impl ReadLog {
         }
     }
 
-    /// Records, when it is called, that what `read` began has ended, and how far it came. Nobody waits for
-    /// it: by then it was handed out.
+    /// Returns a function that records the end of the stream begun by `read`, and the position that it
+    /// reached. The entry is written in the background, since the data has already been sent.
     pub(crate) fn at_end(&self, read: Read) -> impl FnOnce(Position) + Send + Sync + use<> {
         let log = self.clone();
         move |reached: Position| {
@@ -256,7 +257,7 @@ impl ReadLog {
             ending.spawn_on(
                 async move {
                     if let Err(error) = log.record(ended).await {
-                        tracing::warn!(%error, "how far a stream came is not recorded");
+                        tracing::warn!(%error, "the end of a stream could not be recorded");
                     }
                 },
                 &runtime,
@@ -264,7 +265,7 @@ impl ReadLog {
         }
     }
 
-    /// At most `limit` entries, in the order of their ids.
+    /// Returns at most `limit` entries, ordered by id.
     ///
     /// # Errors
     ///
@@ -281,8 +282,8 @@ impl ReadLog {
             actors.push(actor);
             sql.push_str(" AND actor = ?");
             if self.database.dialect() == Dialect::MySql {
-                // The column's collation ignores case and accents, which is good enough for the index. A
-                // binary collation would have programs of before the migration read bytes where they expect
+                // The column's collation ignores case and accents, which suffices for the index. With a
+                // binary collation, programs older than the migration would read bytes where they expect
                 // text.
                 actors.push(actor);
                 sql.push_str(" AND CAST(actor AS BINARY) = CAST(? AS BINARY)");
@@ -300,7 +301,7 @@ impl ReadLog {
         rows.iter().map(RecordedRead::of).collect()
     }
 
-    /// Records what has ended, and what waits; then no more.
+    /// Records the streams that have ended and all waiting reads, then accepts no more.
     pub async fn shutdown(&self) {
         self.ending.close();
         self.ending.wait().await;
@@ -332,7 +333,7 @@ struct Entry {
     read: Read,
 }
 
-/// Writes entries.
+/// Writes entries to the database.
 struct Inserts(Database);
 
 impl Batch for Inserts {
@@ -342,7 +343,7 @@ impl Batch for Inserts {
     async fn run(&mut self, entries: Vec<Entry>) -> Vec<Self::Answer> {
         let inserted = self.insert(&entries).await.map_err(Arc::new);
         if let Err(error) = &inserted {
-            tracing::error!(%error, audit.reads = entries.len(), "reads could not be recorded, and are refused");
+            tracing::error!(%error, audit.reads = entries.len(), "reads could not be recorded and are rejected");
         }
         entries.iter().map(|_| inserted.clone()).collect()
     }

@@ -1,4 +1,4 @@
-//! Reads: from the read table, and from the log for what is not projected yet.
+//! Reads of patients: from the read table, and from the log for events that are not projected yet.
 
 mod by_id;
 mod by_name;
@@ -22,72 +22,73 @@ use list::ListBatch;
 pub use list::{PageRequest, PatientPage};
 use trust::Trust;
 
-/// Batches of reads by id that are under way at a time: one for every two cores, and two at most. A statement
-/// costs MySQL as much as some twenty more ids in one, so on few cores a second one beside it only makes both
-/// smaller.
+/// Returns the number of batches of reads by id that run at a time: one per two cores, but at least one and
+/// at most two. A MySQL statement costs as much as about twenty additional ids in another statement. On few
+/// cores, a second concurrent statement would therefore only make both smaller.
 fn workers() -> usize {
     std::thread::available_parallelism().map_or(1, |cores| (cores.get() / 2).clamp(1, 2))
 }
 
-/// Pages that are read at a time. More than of those by id: a page far behind the first waits for the disk.
+/// Number of pages that are read at a time. It is larger than the number for reads by id, since a page far
+/// from the first waits for the disk.
 const PAGE_WORKERS: usize = 8;
-/// Reads by id that may wait.
+/// Maximum number of reads by id that wait.
 const CAPACITY: usize = 4096;
-/// Reads by id that are answered together.
+/// Maximum number of reads by id that are answered together.
 const LARGEST: usize = 256;
-/// Pages that may be waited for.
+/// Maximum number of page reads that wait.
 const PAGE_CAPACITY: usize = 1024;
-/// Pages that one worker takes at a time.
+/// Maximum number of pages that a worker takes at a time.
 const MOST_PAGES: usize = 16;
-/// How often the checkpoint is looked at while a read waits for it.
+/// Interval at which the checkpoint is polled while a read waits for it.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// The name under which the projector keeps its checkpoint and its active generation.
+/// Name under which the projector keeps its checkpoint and its active generation.
 pub(crate) const PROJECTION: &str = "patient_view";
 
-/// What there is under an id.
+/// Result of a lookup by id.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Found {
-    /// An active patient, and the sequence of the last event.
+    /// An active patient, with the sequence of its last event.
     Active(Arc<PatientDetails>, u64),
-    /// A patient who was deleted.
+    /// A deleted patient.
     Deleted,
-    /// Nothing, nor ever was.
+    /// No patient has or ever had this id.
     Nothing,
 }
 
-/// Why a read was not answered.
+/// Reason why a read failed.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReadError {
-    /// Too many reads wait.
-    #[error("overloaded")]
+    /// Too many reads are waiting.
+    #[error("too many reads are waiting")]
     Overloaded,
     /// The process is shutting down.
     #[error("shutting down")]
     ShuttingDown,
-    /// The database could not be read.
+    /// The database read failed.
     #[error(transparent)]
     Store(Arc<eventstore::Error>),
     /// An event of the patient cannot be read.
     #[error("position {position}: {source}")]
     Unreadable {
-        /// Where it is.
+        /// Position of the event.
         position: Position,
-        /// What is wrong with it.
+        /// Why the event cannot be read.
         source: domain::StoredEventError,
     },
     /// The patient who holds the claim on an email does not have that email.
-    #[error("the claim on an email is held by {holder}, who does not have that email")]
+    #[error("the claim on an email is held by patient {holder}, who does not have that email")]
     ClaimsDamaged {
-        /// The aggregate id in the table of claims.
+        /// Aggregate id in the claims table.
         holder: String,
     },
-    /// The read table has rows that an earlier version wrote, which are not found by name.
-    #[error("the read table is to be rebuilt before names can be searched")]
+    /// The read table has rows from an earlier version, which a search by name does not find.
+    #[error("the read table must be rebuilt before names can be searched")]
     RebuildNeeded,
-    /// A defect.
-    #[error("the read ended without an answer")]
+    /// A defect of the service.
+    #[error("the read ended without a result")]
     Failed,
 }
 
@@ -110,7 +111,7 @@ impl From<Rejected> for ReadError {
 /// Reads patients.
 pub struct PatientReads {
     log: EventLog,
-    /// Where the projection was when somebody last looked.
+    /// Position of the projection, and the time when it was read.
     seen: Mutex<Option<(Position, Instant)>>,
     by_id: Coalescer<PatientBatch>,
     pages: Coalescer<ListBatch>,
@@ -135,8 +136,8 @@ impl PatientReads {
         self.pages.shutdown().await;
     }
 
-    /// What there is under an id: strongly consistent, whatever process wrote it and however far the
-    /// projection is. Reads that wait are answered together.
+    /// Returns the patient with this id. The read is strongly consistent, whichever process wrote the patient
+    /// and however far the projection is. Waiting reads are answered together.
     ///
     /// # Errors
     ///
@@ -145,8 +146,8 @@ impl PatientReads {
         self.by_id.ask(id).await?
     }
 
-    /// The active patient with that email, and what is known of them: strongly consistent, as the reads by id
-    /// are.
+    /// Returns the id and the details of the active patient with this email. The read is strongly consistent,
+    /// like reads by id.
     ///
     /// # Errors
     ///
@@ -169,7 +170,8 @@ impl PatientReads {
         match self.by_id(id).await? {
             Found::Active(details, _) if email_claim(&details.email) == asked => Ok(Some((id, details))),
             Found::Active(..) => damaged(holder),
-            // Deleted since, and then the claim is gone: at that moment nobody had the email.
+            // If the patient was deleted since, its claim is gone too, and no patient had the email at that
+            // moment.
             Found::Deleted | Found::Nothing => match self.holder(claim).await? {
                 Some(still) if still == holder => damaged(holder),
                 _ => Ok(None),
@@ -182,7 +184,7 @@ impl PatientReads {
         Ok(claim.holder(&mut connection).await?)
     }
 
-    /// The active patients of a page, as far as they are projected.
+    /// Returns a page of the active patients, as far as they are projected.
     ///
     /// # Errors
     ///
@@ -191,11 +193,12 @@ impl PatientReads {
         self.pages.ask(request).await?
     }
 
-    /// Waits until the projection has finished `position`, at most `wait`; whether it has, and where it is.
+    /// Waits until the projection has processed `position`, for at most `wait`. If it does not in time,
+    /// returns the position that it has reached.
     ///
     /// # Errors
     ///
-    /// [`ReadError::Store`], also if the checkpoint cannot be true: then nothing is finished for certain.
+    /// [`ReadError::Store`], including if the checkpoint is invalid, since the position is then unknown.
     pub async fn wait_for(
         &self,
         position: Position,
@@ -214,7 +217,7 @@ impl PatientReads {
         }
     }
 
-    /// How far the projection is, or was a moment ago: all who wait look together.
+    /// Returns the position of the projection, at most [`LOOK`] old. All waiting reads share one query.
     async fn projected(&self) -> Result<Position, ReadError> {
         let mut seen = self.seen.lock().await;
         match *seen {

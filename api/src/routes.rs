@@ -38,7 +38,7 @@ use table::Routes;
 #[cfg(feature = "fuzzing")]
 pub(crate) use register::parse as registration;
 
-/// All routes: the seed's, the one of its load test, and the plain REST ones.
+/// Returns all routes: the seed's routes, the route of its load test, and the plain REST routes.
 fn routes() -> Routes {
     REGISTER
         .into_iter()
@@ -68,12 +68,13 @@ fn routes() -> Routes {
         .merge(about::routes())
 }
 
-/// The routes over an API.
+/// Creates the router of an API.
 pub fn router(api: Api) -> Router {
-    // In front of what observes: a preflight is neither authenticated nor counted.
+    // CORS precedes observation, so a preflight request is neither authenticated nor counted.
     let cors = api.options.cors.clone();
     let cors = cors.map(|cors| from_fn_with_state((cors, api.clone()), share));
-    // Together, since each that a router is given alone costs every request an allocation.
+    // One stack of layers: each layer that is added to the router separately costs every request an
+    // allocation.
     let layers = ServiceBuilder::new()
         .map_response({
             let api = api.clone();
@@ -85,7 +86,7 @@ pub fn router(api: Api) -> Router {
     routes().into_router().layer(layers).with_state(api)
 }
 
-/// What every answer gets last.
+/// Completes every response.
 fn finish(api: &Api, mut response: Response) -> Response {
     if let Some(url) = &api.options.public_url {
         url.complete(response.headers_mut());
@@ -93,13 +94,13 @@ fn finish(api: &Api, mut response: Response) -> Response {
     secure(response, OverTls(api.options.over_tls))
 }
 
-/// The OpenAPI document about the routes of any service.
+/// Returns the OpenAPI document that applies to any service.
 #[must_use]
 pub fn openapi() -> OpenApi {
     routes().into_document(Service::ANY)
 }
 
-/// The OpenAPI document about the routes of this service.
+/// Returns the OpenAPI document of this service.
 fn document_of(api: &Api) -> OpenApi {
     routes().into_document(Service {
         url: api.options.public_url.as_ref(),
@@ -115,23 +116,23 @@ fn metrics_described() -> Described {
     Described::new(
         OPERATIONS,
         "Metrics for Prometheus",
-        "What this process counted, and how the log, what follows it and the mail stand, in the format OpenMetrics 1.0. The same \
-         page is on `METRICS_ADDR`, if that is set.",
+        "The metrics of this process, and the status of the log, its subscriptions and the mail, in the OpenMetrics 1.0 format. \
+         The same page is served on `METRICS_ADDR`, if that is set.",
     )
     .answers(
         200,
-        "The page.",
+        "The metrics.",
         [Media::of(OPEN_METRICS, fields::string(), Some(json!("# EOF\n")))],
         [],
     )
 }
 
-/// `GET /metrics`.
+/// Returns the metrics page.
 async fn metrics(State(api): State<Api>) -> Response {
     api.metrics.page().await
 }
 
-/// Who causes what this request does.
+/// Returns the cause to record in the events of this request.
 fn cause(request_id: &RequestId, caller: &Caller, trace: &RequestTrace) -> crate::commands::Cause {
     crate::commands::Cause {
         request_id: request_id.0.clone(),
@@ -140,7 +141,7 @@ fn cause(request_id: &RequestId, caller: &Caller, trace: &RequestTrace) -> crate
     }
 }
 
-/// The patient's id in a path. What is not a UUID names no patient.
+/// The patient id in a path. No patient has an id that is not a UUID.
 struct PatientId(Uuid);
 
 impl<S: Send + Sync> FromRequestParts<S> for PatientId {

@@ -125,9 +125,13 @@ async fn redoc_shows_the_whole_description() {
         browser.goto(&client.url("/redoc")).await.unwrap();
         wait_until(SOON, "the last part is shown", async || {
             let text = text(browser).await;
-            ["Register a patient", "The feed, live", "One kind of problem"]
-                .iter()
-                .all(|title| text.contains(title))
+            [
+                "Register a patient",
+                "Follow the event feed",
+                "Explain a problem type",
+            ]
+            .iter()
+            .all(|title| text.contains(title))
         })
         .await;
         let family = "return getComputedStyle(document.querySelector('.menu-content')).position";

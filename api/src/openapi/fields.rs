@@ -1,4 +1,4 @@
-//! The parameters and headers, each described once.
+//! Parameters and headers, each described once.
 
 use serde_json::{Value, json};
 use utoipa::openapi::path::{Parameter, ParameterBuilder, ParameterIn};
@@ -7,7 +7,7 @@ use utoipa::openapi::{
     Header, HeaderBuilder, KnownFormat, Object, ObjectBuilder, RefOr, Required, Schema, SchemaFormat, Type,
 };
 
-/// The largest position, sequence or generation: what a signed 64-bit number holds.
+/// Maximum position, sequence or generation: the maximum of a signed 64-bit integer.
 const MOST: u64 = i64::MAX as u64;
 
 fn parameter(
@@ -48,7 +48,7 @@ pub(crate) fn string() -> ObjectBuilder {
     ObjectBuilder::new().schema_type(SchemaType::new(Type::String))
 }
 
-/// A whole number of at least `least`, as positions, sequences and generations are.
+/// Schema of an integer of at least `least`, for positions, sequences and generations.
 pub(crate) fn whole_number(least: u64) -> ObjectBuilder {
     ObjectBuilder::new()
         .schema_type(SchemaType::new(Type::Integer))
@@ -71,19 +71,24 @@ fn moment() -> Object {
 
 pub(crate) const AN_ID: &str = "01a20c52-84f4-752b-9b94-14a23061549a";
 
-/// `id` in a path.
+/// Path parameter `id`.
 pub(crate) fn patient_id() -> Parameter {
     path(
         "id",
         uuid(),
         json!(AN_ID),
-        "The patient's id, as the registration gave it.",
+        "The patient's id, as returned by the registration.",
     )
 }
 
 pub(crate) fn limit() -> Parameter {
     let schema = whole_number(1).maximum(Some(1000)).default(Some(json!(100)));
-    query("limit", schema, json!(100), "How many a page has at most.")
+    query(
+        "limit",
+        schema,
+        json!(100),
+        "Maximum number of entries on a page.",
+    )
 }
 
 pub(crate) fn at() -> Parameter {
@@ -91,7 +96,8 @@ pub(crate) fn at() -> Parameter {
         "at",
         moment(),
         json!("2026-11-24T08:38:50.699142Z"),
-        "A moment (RFC 3339), not in the future: the patient as it was then, deleted or not. For auditors only.",
+        "A time (RFC 3339), not in the future. Returns the patient's state at that time, even if the patient is deleted now. For \
+         auditors only.",
     )
 }
 
@@ -103,8 +109,8 @@ pub(crate) fn idempotency_key() -> Parameter {
             .max_length(Some(255))
             .pattern(Some("^[!-~]+$")),
         json!("6f1c7a52-2b2c-4f5e-9d0b-4f6d3a1c9e77"),
-        "Anything unique, in visible ASCII. With it the registration can be repeated: it makes one patient, and gives the \
-         first answer again.",
+        "A unique value of visible ASCII characters. With it, the registration can be repeated: it registers one patient, and \
+         repeats the first response.",
     )
 }
 
@@ -113,7 +119,7 @@ pub(crate) fn if_match() -> Parameter {
         "If-Match",
         string().pattern(Some("^(\\*|\"[0-9]{1,19}\")$")),
         json!("\"1\""),
-        "The ETag that the patient must still have; `*` for any.",
+        "The ETag that the patient must still have, or `*` for any.",
     )
 }
 
@@ -122,7 +128,7 @@ pub(crate) fn min_position() -> Parameter {
         "Min-Position",
         whole_number(0),
         json!(1),
-        "An Event-Position: the answer waits until the list has got so far, for some seconds at most.",
+        "An Event-Position. The response waits until the list includes this position, for a few seconds at most.",
     )
 }
 
@@ -131,11 +137,11 @@ pub(crate) fn last_event_id() -> Parameter {
         "Last-Event-ID",
         whole_number(0),
         json!(17),
-        "The id of the last event that was received, as browsers send it when they connect again. Comes before `after`.",
+        "The id of the last event received, as browsers send it when they reconnect. Takes precedence over `after`.",
     )
 }
 
-/// The example of the standard.
+/// The example from the standard.
 const A_TRACEPARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
 pub(crate) fn request_id() -> Parameter {
@@ -143,8 +149,8 @@ pub(crate) fn request_id() -> Parameter {
         "X-Request-Id",
         string(),
         json!("front-desk-7-000123"),
-        "Your own name for this request, for the logs and the event: 1 to 128 visible ASCII characters. Anything else is \
-         replaced.",
+        "Your own id for this request, used in the logs and in the event: 1 to 128 visible ASCII characters. Any other value \
+         is replaced.",
     )
 }
 
@@ -153,11 +159,11 @@ pub(crate) fn traceparent() -> Parameter {
         "traceparent",
         string(),
         json!(A_TRACEPARENT),
-        "The trace that this request is part of (W3C Trace Context). What is not valid is passed over.",
+        "The trace that this request is part of (W3C Trace Context). Invalid values are ignored.",
     )
 }
 
-/// A header of an answer: its name and its description.
+/// A response header: its name and its description.
 pub(crate) type Named = (&'static str, Header);
 
 fn answer_header(name: &'static str, schema: impl Into<RefOr<Schema>>, example: Value, text: &str) -> Named {
@@ -173,7 +179,7 @@ pub(crate) fn given_request_id() -> Named {
         "X-Request-Id",
         string(),
         json!("01a20c52-84f4-7444-83a5-f001d7d34c61"),
-        "The request's name in the logs.",
+        "The id of the request in the logs.",
     )
 }
 
@@ -182,7 +188,7 @@ pub(crate) fn given_traceparent() -> Named {
         "traceparent",
         string(),
         json!(A_TRACEPARENT),
-        "The request's place in its trace; absent if it is part of none.",
+        "The trace and the span of the request; absent if the request is not part of a trace.",
     )
 }
 
@@ -199,7 +205,7 @@ pub(crate) fn etag() -> Named {
         "ETag",
         string(),
         json!("\"1\""),
-        "The state that the patient is in, for If-Match and If-None-Match.",
+        "The patient's current state, for If-Match and If-None-Match.",
     )
 }
 
@@ -208,11 +214,11 @@ pub(crate) fn if_none_match(etag: &str) -> Parameter {
         "If-None-Match",
         string(),
         json!(etag),
-        "An ETag as an earlier answer gave it, or several with commas between: if it is still the present one, the answer is 304.",
+        "An ETag from an earlier response, or several, separated by commas. If one of them is current, the response is 304.",
     )
 }
 
-/// The `ETag` of a file.
+/// Example of the `ETag` of a file.
 pub(crate) const A_FILE: &str = "\"0f343b0931126a20f133d67c5a0e2b91\"";
 
 pub(crate) fn file_etag() -> Named {
@@ -220,7 +226,7 @@ pub(crate) fn file_etag() -> Named {
         "ETag",
         string(),
         json!(A_FILE),
-        "What the file is, for If-None-Match.",
+        "The version of the file, for If-None-Match.",
     )
 }
 
@@ -229,7 +235,7 @@ pub(crate) fn link(example: &str) -> Named {
         "Link",
         string(),
         json!(example),
-        "Where the next page is, as long as there is one, and where the first is (RFC 8288).",
+        "The addresses of the next page, if there is one, and of the first page (RFC 8288).",
     )
 }
 
@@ -238,7 +244,7 @@ pub(crate) fn retry_after() -> Named {
         "Retry-After",
         whole_number(0),
         json!(1),
-        "After how many seconds to try again.",
+        "The number of seconds to wait before a retry.",
     )
 }
 
@@ -247,8 +253,8 @@ pub(crate) fn rate_limit() -> Named {
         "RateLimit",
         string(),
         json!("\"default\";r=999;t=1"),
-        "How many requests are left to this client (r), and in how many seconds its quota is whole again or, with none left, \
-         there is one more (t). Not there if the service has no limit.",
+        "The number of requests left to this client (r), and the number of seconds (t) until its quota is restored or, if none \
+         is left, until the next request is possible. Absent if the service has no limit.",
     )
 }
 
@@ -257,7 +263,7 @@ pub(crate) fn rate_limit_policy() -> Named {
         "RateLimit-Policy",
         string(),
         json!("\"default\";q=1000;w=1"),
-        "How many requests a client may make (q) in how many seconds (w).",
+        "The number of requests (q) that a client may make in a number of seconds (w).",
     )
 }
 
@@ -266,8 +272,8 @@ pub(crate) fn www_authenticate() -> Named {
         "WWW-Authenticate",
         string(),
         json!("Bearer error=\"invalid_token\""),
-        "Why access is refused (RFC 6750): `error` is `invalid_token` for a token that is not valid, or no longer, and \
-         `insufficient_scope` for one without the right role; without a token there is none.",
+        "Why access is denied (RFC 6750). `error` is `invalid_token` if the token is not valid or no longer valid, and \
+         `insufficient_scope` if it does not have the right role. It is absent if no token was sent.",
     )
 }
 
@@ -276,7 +282,7 @@ pub(crate) fn accept_encoding() -> Named {
         "Accept-Encoding",
         string(),
         json!("identity"),
-        "With the problem unsupported-content-encoding: the content codings that a body may have.",
+        "With the problem unsupported-content-encoding: the content codings that a request body may have.",
     )
 }
 
@@ -285,7 +291,7 @@ pub(crate) fn cache_control(value: &str) -> Named {
         "Cache-Control",
         string(),
         json!(value),
-        "What caches may do with it.",
+        "How the response may be cached.",
     )
 }
 
@@ -294,6 +300,6 @@ pub(crate) fn vary(value: &str) -> Named {
         "Vary",
         string(),
         json!(value),
-        "The request headers that the answer depends on.",
+        "The request headers that the response depends on.",
     )
 }

@@ -1,4 +1,4 @@
-//! What one route does, in the words of OpenAPI.
+//! The OpenAPI description of a route.
 
 use std::collections::BTreeMap;
 
@@ -17,20 +17,20 @@ use crate::method::Method;
 use crate::paths::is_unlimited;
 use crate::problem::{Kind, kinds};
 
-/// What any request can meet: a limit on its time, a defect.
+/// Problems that any request can cause: a timeout and an internal error.
 const ANY: [Kind; 2] = [kinds::OUTCOME_UNKNOWN, kinds::INTERNAL];
 
-/// A route, as far as the document is concerned.
+/// The properties of a route that the document describes.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Endpoint {
     pub(crate) method: Method,
     pub(crate) path: &'static str,
     pub(crate) allowed: Allowed,
-    /// Whether query parameters that it does not know are ignored, and not refused.
+    /// Whether unknown query parameters are ignored rather than rejected.
     pub(crate) ignores_query: bool,
 }
 
-/// A body or an answer of some media type.
+/// A request or response body of some media type.
 pub(crate) struct Media {
     name: &'static str,
     content: Content,
@@ -38,7 +38,7 @@ pub(crate) struct Media {
 }
 
 impl Media {
-    /// JSON that a component of the document describes.
+    /// JSON described by a component of the document.
     pub(crate) fn json<T: ToSchema>(example: Value) -> Self {
         let mut schemas = vec![(T::name().into_owned(), T::schema())];
         T::schemas(&mut schemas);
@@ -49,7 +49,7 @@ impl Media {
         }
     }
 
-    /// A JSON array of what a component describes.
+    /// A JSON array of items described by a component.
     pub(crate) fn json_list<T: ToSchema>(example: Value) -> Self {
         let one = Self::json::<T>(Value::Null);
         let list = ArrayBuilder::new().items(Ref::from_schema_name(T::name()));
@@ -59,7 +59,7 @@ impl Media {
         }
     }
 
-    /// JSON that a component describes, with several examples.
+    /// JSON described by a component, with two examples.
     pub(crate) fn json_with<T: ToSchema>(examples: [(&'static str, Value); 2]) -> Self {
         let examples =
             examples.map(|(name, example)| (name, ExampleBuilder::new().value(Some(example)).build()));
@@ -72,7 +72,7 @@ impl Media {
         }
     }
 
-    /// Anything else, of that schema.
+    /// A body of any other media type, with its schema.
     pub(crate) fn of(name: &'static str, schema: impl Into<RefOr<Schema>>, example: Option<Value>) -> Self {
         Self {
             name,
@@ -89,7 +89,7 @@ fn content(schema: impl Into<RefOr<Schema>>, example: Option<Value>) -> Content 
         .build()
 }
 
-/// A route, described: what it is for, what it takes, and how it answers.
+/// The description of a route: its purpose, parameters, request body and responses.
 #[must_use]
 pub(crate) struct Described {
     tag: &'static str,
@@ -132,13 +132,13 @@ impl Described {
         self
     }
 
-    /// Whether it has query parameters.
+    /// Whether the route has query parameters.
     pub(crate) fn has_query(&self) -> bool {
         let mut parameters = self.parameters.iter();
         parameters.any(|parameter| parameter.parameter_in == ParameterIn::Query)
     }
 
-    /// One answer, with as many media types as it can have.
+    /// Adds the responses of one status, with all their media types.
     pub(crate) fn answers(
         mut self,
         status: u16,
@@ -163,14 +163,14 @@ impl Described {
         self
     }
 
-    /// A header that the answers of that status have, or some of them.
+    /// Adds a header that some or all responses of a status have.
     pub(crate) fn header(mut self, status: u16, (name, header): Named) -> Self {
         let (_, response) = self.answers.entry(status).or_default();
         *response = std::mem::take(response).header(name, header);
         self
     }
 
-    /// The operation, and the schemas that it names.
+    /// Returns the operation, and the schemas that it refers to.
     pub(crate) fn into_operation(
         self,
         endpoint: Endpoint,
@@ -200,7 +200,7 @@ impl Described {
                 problems.extend([kinds::UNAUTHORIZED, kinds::FORBIDDEN]);
                 operation = operation.securities(Some(tokens.requirements()));
                 let roles: Vec<_> = roles.iter().map(|role| role.name()).collect();
-                format!("{}\n\nFor the roles: {}.", self.text, roles.join(", "))
+                format!("{}\n\nRoles: {}.", self.text, roles.join(", "))
             }
         };
         let mut answers = self.answers;
@@ -219,7 +219,7 @@ impl Described {
                 .join("\n\n");
         }
         for (status, (text, response)) in answers {
-            // Others may have the quota too; 2xx and 429 are where clients look.
+            // Other responses may have these headers too; clients look for them in 2xx and 429.
             let quota = (limited && (status < 300 || status == 429))
                 .then(|| [fields::rate_limit(), fields::rate_limit_policy()]);
             let response = [fields::given_request_id(), fields::given_traceparent()]
@@ -234,7 +234,7 @@ impl Described {
     }
 }
 
-/// Unique, since a path has each method once: `get_patients_id`.
+/// Returns an operation id such as `get_patients_id`. It is unique, since each method occurs once per path.
 fn operation_id(method: Method, path: &str) -> String {
     if path == "/" {
         return format!("{}_root", method.in_ids());
@@ -244,7 +244,7 @@ fn operation_id(method: Method, path: &str) -> String {
     words.collect::<Vec<_>>().join("_")
 }
 
-/// The answer, which may also be any of these problems, all of one status.
+/// Adds problems of the same status to a response.
 fn refusal(response: ResponseBuilder, kinds: &[Kind]) -> ResponseBuilder {
     let examples = kinds.iter().map(|kind| {
         let example = ExampleBuilder::new()

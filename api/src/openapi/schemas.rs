@@ -1,13 +1,11 @@
-//! Bodies of answers whose types belong to crates that know nothing of OpenAPI, or that are written in
-//! pieces.
+//! Schemas of response bodies whose types belong to crates without OpenAPI support, or that are written in
+//! parts.
 //!
-//! They are never made: they only describe. `tests/http/openapi.rs` compares them with answers.
+//! These types are never constructed; they only describe. `tests/http/openapi.rs` compares them with
+//! responses.
 
-#![expect(dead_code, reason = "they describe, and are never made")]
-#![expect(
-    clippy::struct_field_names,
-    reason = "the fields have the names that they have in JSON"
-)]
+#![expect(dead_code, reason = "these types only describe, and are never constructed")]
+#![expect(clippy::struct_field_names, reason = "the field names match the JSON")]
 
 use std::collections::BTreeMap;
 
@@ -16,25 +14,25 @@ use utoipa::ToSchema;
 
 use crate::problem::FieldProblem;
 
-/// Why a request was refused (RFC 9457).
+/// The reason why a request failed (RFC 9457).
 #[derive(ToSchema)]
 pub(crate) struct Problem {
-    /// Which kind of problem: stable, and the address of a page that explains it.
+    /// The type of problem. It is stable, and is the address of a page that explains the problem.
     #[schema(example = "/problems/email-taken", format = "uri-reference")]
     r#type: String,
-    /// The kind's name, for people.
+    /// The name of the problem type, for people.
     #[schema(example = "Email taken")]
     title: String,
     /// The HTTP status.
     #[schema(minimum = 400, maximum = 599, example = 409)]
     status: u16,
-    /// A sentence that a person can act on.
-    #[schema(example = "A registered patient has this email already.")]
+    /// What happened, and what to do about it.
+    #[schema(example = "A registered patient already has this email.")]
     detail: String,
-    /// Every field that was refused.
+    /// All invalid fields.
     #[schema(required = false)]
     errors: Vec<FieldProblem>,
-    /// How far the read table is.
+    /// Position that the read table has reached.
     #[schema(required = false, minimum = 0)]
     position: i64,
 }
@@ -42,97 +40,97 @@ pub(crate) struct Problem {
 /// An event of the log.
 #[derive(ToSchema)]
 pub(crate) struct Event {
-    /// Its number in the whole log, from 1, without gaps.
+    /// Number of the event in the whole log, from 1, without gaps.
     #[schema(minimum = 1, example = 1)]
     position: i64,
     #[schema(example = "patient")]
     aggregate_type: String,
-    /// The patient's id.
+    /// Id of the patient.
     #[schema(format = Uuid, example = "01a20c52-84f4-752b-9b94-14a23061549a")]
     aggregate_id: String,
-    /// Its number among the patient's events, from 1, without gaps.
+    /// Number of the event among the patient's events, from 1, without gaps.
     #[schema(minimum = 1, example = 1)]
     sequence: i64,
     /// `PatientRegistered` or `PatientDeleted`.
     #[schema(example = "PatientRegistered")]
     event_type: String,
-    /// The version of the payload's shape.
+    /// Version of the payload's schema.
     #[schema(example = "1.0")]
     event_version: String,
-    /// What the event says, as it was recorded.
+    /// Content of the event, as it was recorded.
     payload: BTreeMap<String, Value>,
-    /// Who caused it, and by which request.
+    /// The actor and the request that caused the event.
     #[schema(example = json!({"actor": "front-desk", "request_id": "01a20cb5-231a-78b4-a848-3c6052b0186b"}))]
     metadata: BTreeMap<String, Value>,
     #[schema(format = DateTime, example = "2026-11-24T08:38:47.323577Z")]
     recorded_at: String,
-    /// The chain up to and with this event, in hexadecimal.
+    /// Hash of the chain up to and including this event, in hexadecimal.
     #[schema(pattern = "^[0-9a-f]{64}$")]
     hash: String,
 }
 
-/// A patient just after an event, or at a moment.
+/// State of a patient just after an event, or at a given time.
 #[derive(ToSchema)]
 pub(crate) struct PastPatient {
     #[schema(format = Uuid, example = "01a20c52-84f4-752b-9b94-14a23061549a")]
     id: String,
     #[schema(example = "active")]
     state: PatientState,
-    /// The sequence of the last event that counts.
+    /// Sequence of the last event that the state includes.
     #[schema(minimum = 1, example = 1)]
     sequence: i64,
-    /// The position of that event.
+    /// Position of that event.
     #[schema(minimum = 1, example = 1)]
     position: i64,
-    /// When it was recorded.
+    /// Time at which that event was recorded.
     #[schema(format = DateTime, example = "2026-11-24T08:38:47.323577Z")]
     recorded_at: String,
-    /// If active.
+    /// Present if the patient was active.
     #[schema(required = false, example = "John Doe")]
     name: String,
-    /// If active.
+    /// Present if the patient was active.
     #[schema(required = false, example = "john@example.com")]
     email: String,
-    /// If active.
+    /// Present if the patient was active.
     #[schema(required = false, example = "+1234567890")]
     phone: String,
-    /// If active.
+    /// Present if the patient was active.
     #[schema(required = false, example = "https://example.com/photos/john.jpg")]
     document_url: String,
 }
 
-/// A patient as it is; with `at`, as it was at that moment.
+/// The current state of a patient or, with `at`, the state at that time.
 #[derive(ToSchema)]
 pub(crate) struct ReadPatient {
     #[schema(format = Uuid, example = "01a20c52-84f4-752b-9b94-14a23061549a")]
     id: String,
-    /// Absent only with `at`, if the patient was deleted then.
+    /// Absent only with `at`, if the patient was deleted at that time.
     #[schema(required = false, example = "John Doe")]
     name: String,
-    /// Absent only with `at`, if the patient was deleted then.
+    /// Absent only with `at`, if the patient was deleted at that time.
     #[schema(required = false, example = "john@example.com")]
     email: String,
-    /// Absent only with `at`, if the patient was deleted then.
+    /// Absent only with `at`, if the patient was deleted at that time.
     #[schema(required = false, example = "+1234567890")]
     phone: String,
-    /// Absent only with `at`, if the patient was deleted then.
+    /// Absent only with `at`, if the patient was deleted at that time.
     #[schema(required = false, example = "https://example.com/photos/john.jpg")]
     document_url: String,
-    /// Only with `at`.
+    /// Present only with `at`.
     #[schema(required = false, example = "active")]
     state: PatientState,
-    /// Only with `at`: the sequence of the last event that counts.
+    /// Present only with `at`: sequence of the last event that the state includes.
     #[schema(required = false, minimum = 1, example = 1)]
     sequence: i64,
-    /// Only with `at`: the position of that event.
+    /// Present only with `at`: position of that event.
     #[schema(required = false, minimum = 1, example = 1)]
     position: i64,
-    /// Only with `at`: when that event was recorded.
+    /// Present only with `at`: time at which that event was recorded.
     #[schema(required = false, format = DateTime, example = "2026-11-24T08:38:47.323577Z")]
     recorded_at: String,
 }
 
-/// Whether a patient is there.
+/// Whether a patient is active or deleted.
 #[derive(ToSchema)]
 #[schema(rename_all = "snake_case")]
 pub(crate) enum PatientState {
@@ -140,84 +138,85 @@ pub(crate) enum PatientState {
     Deleted,
 }
 
-/// A named loop over the log.
+/// A named consumer of the log.
 #[derive(ToSchema)]
 pub(crate) struct Subscription {
     #[schema(example = "patient_view")]
     name: String,
-    /// The last event that it has finished.
+    /// Position of the last event that it has processed.
     #[schema(minimum = 0, example = 17)]
     position: i64,
-    /// The last event of the log.
+    /// Position of the last event of the log.
     #[schema(minimum = 0, example = 17)]
     head: i64,
-    /// How many events it has not finished.
+    /// Number of events that it has not processed yet.
     #[schema(minimum = 0, example = 0)]
     lag_events: i64,
-    /// How long the first of them has waited, in seconds.
+    /// Time that the first of these events has waited, in seconds.
     #[schema(minimum = 0, example = 0.0)]
     lag_seconds: f64,
-    /// The process that owns it, if one does.
+    /// The process that owns the subscription, if there is one.
     #[schema(required)]
     owner: Option<String>,
-    /// Why it does not move, if it does not.
+    /// The failure that blocks the subscription, if there is one.
     #[schema(required)]
     failure: Option<Failure>,
-    /// Why what the database says of it cannot be true: its checkpoint, or the generation that is served, was
-    /// altered.
+    /// Why the stored state of the subscription is invalid: its checkpoint or the generation that is served
+    /// was altered.
     #[schema(required = false)]
     damage: String,
-    /// Its table, if it is a projection.
+    /// The table of the projection, if the subscription is a projection.
     #[schema(required = false)]
     projection: Projection,
 }
 
-/// Why something does not move.
+/// A failure that blocks a subscription or a rebuild.
 #[derive(ToSchema)]
 pub(crate) struct Failure {
-    /// The event that it has stopped at; null if that is not the reason, as when the database is away.
+    /// Position of the event that causes the failure; null if no event does, for example if the database
+    /// cannot be reached.
     #[schema(required, minimum = 1)]
     position: Option<i64>,
-    /// What failed, without personal data.
+    /// The error, without personal data.
     error: String,
-    /// How often it has been tried.
+    /// Number of attempts.
     #[schema(minimum = 0)]
     attempts: i64,
-    /// When it failed first.
+    /// Time of the first failure.
     #[schema(format = DateTime)]
     since: String,
-    /// When it failed last.
+    /// Time of the last failure.
     #[schema(format = DateTime)]
     last_at: String,
-    /// When it is tried again.
+    /// Time of the next attempt.
     #[schema(format = DateTime)]
     retry_at: String,
 }
 
-/// A projection's table.
+/// The table of a projection.
 #[derive(ToSchema)]
 pub(crate) struct Projection {
     /// The generation that is served.
     #[schema(example = 1)]
     active_generation: i64,
-    /// The rebuild that is not over, if there is one.
+    /// The unfinished rebuild, if there is one.
     #[schema(required)]
     rebuild: Option<Rebuild>,
-    /// The events that it passes over.
+    /// The events that the projection skips.
     skips: Vec<Skip>,
 }
 
-/// An event that a projection passes over.
+/// An event that a projection skips.
 #[derive(ToSchema)]
 pub(crate) struct Skip {
-    /// Which.
+    /// Position of the event.
     #[schema(minimum = 1, example = 7)]
     position: i64,
-    /// Why.
+    /// Why the event is skipped.
     reason: String,
-    /// Who said so.
+    /// The operator who skipped the event.
     skipped_by: String,
-    /// When.
+    /// Time at which the event was skipped.
     #[schema(format = DateTime)]
     skipped_at: String,
 }
@@ -225,44 +224,44 @@ pub(crate) struct Skip {
 /// A rebuild of a projection.
 #[derive(ToSchema)]
 pub(crate) struct Rebuild {
-    /// Of which projection.
+    /// Name of the projection.
     #[schema(example = "patient_view")]
     projection: String,
-    /// The generation that it fills.
+    /// The generation that the rebuild fills.
     #[schema(example = 2)]
     generation: i64,
     #[schema(example = "filling")]
     state: RebuildState,
-    /// Who carries it out.
+    /// What runs the rebuild.
     #[schema(example = "projector")]
     runner: Runner,
-    /// The generation that was served before, once its own is.
+    /// The generation that was served before; null until the new generation is served.
     #[schema(required)]
     replaced: Option<i64>,
-    /// The last event in its generation, while that is filled.
+    /// Position of the last event in the new generation, while it is being filled.
     #[schema(required, minimum = 0)]
     position: Option<i64>,
-    /// The end of the log.
+    /// Position of the last event of the log.
     #[schema(minimum = 0, example = 17)]
     head: i64,
-    /// The process that works at it now, if one does.
+    /// The process that currently runs the rebuild, if there is one.
     #[schema(required)]
     owner: Option<String>,
-    /// Why it does not move, if it does not.
+    /// The failure that blocks the rebuild, if there is one.
     #[schema(required)]
     failure: Option<Failure>,
-    /// Who asked for it.
+    /// The actor who requested the rebuild.
     #[schema(example = "ops")]
     requested_by: String,
-    /// When.
+    /// Time of the request.
     #[schema(format = DateTime)]
     requested_at: String,
-    /// When it was over.
+    /// Time at which the rebuild ended.
     #[schema(required, format = DateTime)]
     finished_at: Option<String>,
 }
 
-/// What a rebuild is at.
+/// State of a rebuild.
 #[derive(ToSchema)]
 #[schema(rename_all = "snake_case")]
 pub(crate) enum RebuildState {
@@ -273,7 +272,7 @@ pub(crate) enum RebuildState {
     Cancelled,
 }
 
-/// Who carries a rebuild out.
+/// What runs a rebuild: a projector process or a command.
 #[derive(ToSchema)]
 #[schema(rename_all = "snake_case")]
 pub(crate) enum Runner {

@@ -1,10 +1,12 @@
 //! Reads by id, answered together.
 //!
-//! One statement asks for the rows of all ids, the projection's checkpoint and the log's head. A statement
-//! sees one moment, so if the checkpoint is at the head, a row is the whole truth about its patient, and
-//! needs nothing more. Otherwise the log is asked for what came after the checkpoint. A patient without a row
-//! is looked up in the log in any case: it alone tells a deleted one from one that never was. So is a patient
-//! with an event that the projection skips, since the row does not show that event.
+//! One statement returns the rows of all ids, the projection's checkpoint and the log's head. A statement
+//! sees a single point in time: if the checkpoint is at the head, a row is complete and nothing else is
+//! needed. Otherwise, the events after the checkpoint are read from the log.
+//!
+//! A patient without a row is always looked up in the log, since only the log distinguishes a deleted patient
+//! from an unknown id. So is a patient with an event that the projection skips, since the row does not
+//! include that event.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -78,7 +80,7 @@ impl Read for Patients<'_> {
             skips,
         } = rows(connection, &keys).await?;
         let doubtful = self.trust.doubtful(connection, skips).await?;
-        // A checkpoint that cannot be true says nothing of any row.
+        // If the checkpoint is invalid, no row can be trusted.
         let checkpoint =
             checkpoint::check(PROJECTION, checkpoint, head).map_or(Position::BEGINNING, |()| checkpoint);
 
@@ -99,15 +101,15 @@ impl Read for Patients<'_> {
     }
 }
 
-/// What one statement says, all of one moment.
+/// Result of one statement, at a single point in time.
 struct Rows {
     /// The projected rows by id.
     answers: Answers,
-    /// How far the projection is.
+    /// Position of the projection.
     checkpoint: Position,
-    /// How far the log is.
+    /// Position of the log's head.
     head: Position,
-    /// How many events the projection passes over.
+    /// Number of events that the projection skips.
     skips: i64,
 }
 
@@ -154,16 +156,16 @@ async fn rows(connection: &mut Connection, keys: &[&str]) -> Result<Rows, Error>
     })
 }
 
-/// The ids are those of the statement, so each is one; another would be nobody's answer.
+/// Parses an id. The rows contain only ids from the statement, so other text can be ignored.
 fn parse(id: &str) -> Option<Uuid> {
     Uuid::try_parse(id).ok()
 }
 
-/// Applies what the log says beyond the rows. A row may be newer than the checkpoint that was read with it,
-/// so an event that the row shows already is passed over.
+/// Applies the events that the rows do not include. A row may be newer than the checkpoint that was read with
+/// it, so events that the row already includes are skipped.
 fn apply(answers: &mut Answers, events: Vec<RecordedEvent>) {
     for event in events {
-        // MySQL finds an id whatever its case, and with spaces at its end.
+        // MySQL ignores the case of an id, and spaces at its end.
         let Some(id) = parse(event.aggregate_id.trim_end()) else {
             continue;
         };
@@ -171,14 +173,14 @@ fn apply(answers: &mut Answers, events: Vec<RecordedEvent>) {
         if *id.hyphenated().encode_lower(&mut spelled) != *event.aggregate_id {
             let damage = Error::Damaged {
                 position: event.position,
-                what: "its aggregate is spelled in another case, or with a space at the end",
+                what: "its aggregate id has uppercase letters or a trailing space",
             };
             answers.insert(id, Err(damage.into()));
             continue;
         }
         match answers.get(&id) {
             Some(Ok(Found::Active(_, sequence))) if *sequence >= event.sequence => continue,
-            // What came after an event that cannot be read is not known.
+            // The state after an unreadable event is unknown.
             Some(Err(_)) => continue,
             _ => {}
         }

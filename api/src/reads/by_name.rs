@@ -1,8 +1,8 @@
-//! Patients whose names begin with something, in the order of their names.
+//! Patients whose names begin with a prefix, ordered by name.
 //!
-//! Each statement is one range of the index on `(generation, name_key, id)`, from where the page before
-//! ended, so that a page costs the same however many patients there are, have that beginning, or share one
-//! name.
+//! Each statement reads one range of the index on `(generation, name_key, id)`, from the end of the previous
+//! page. The cost of a page therefore does not depend on how many patients there are, match the prefix, or
+//! share a name.
 
 use domain::NamePrefix;
 use eventstore::database::Row;
@@ -11,18 +11,18 @@ use eventstore::{Connection, Result, Session};
 use super::PROJECTION;
 use super::list::COLUMNS;
 
-/// Those whose names begin with something.
+/// Patients whose names begin with a prefix.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NameRange {
-    /// What their names begin with.
+    /// The prefix.
     pub prefix: NamePrefix,
-    /// The key of the name of whom the page comes after.
+    /// Name key of the last patient on the previous page.
     pub after: Option<String>,
 }
 
 impl NameRange {
-    /// At most so many of them, those who share the name of `after` after that id; nothing if there are rows
-    /// without a key.
+    /// Returns at most `most` rows. Patients with the same name as the last patient on the previous page
+    /// follow after the id `after`. Returns `None` if there are rows without a name key.
     pub(super) async fn rows(
         &self,
         connection: &mut Connection,
@@ -42,8 +42,8 @@ impl NameRange {
         };
         let mut rows = Vec::new();
         if key.starts_with(prefix) {
-            // By id alone: a name_key that is given as text in another collation is no constant to MariaDB,
-            // which would sort.
+            // Order by id alone: MariaDB does not treat a name_key given as text in another collation as a
+            // constant, and would sort.
             let same_name = "name_key = ? AND id > ? ORDER BY id LIMIT ?";
             rows = select(connection, same_name, &[key, after], most).await?;
         }
@@ -56,7 +56,7 @@ impl NameRange {
     }
 }
 
-/// The patients of the generation that is served for whom `condition` holds.
+/// Returns the patients in the served generation that meet `condition`.
 async fn select(
     connection: &mut Connection,
     condition: &str,

@@ -1,13 +1,13 @@
-//! A connection that is kept from batch to batch: giving it back to the pool would cost a round trip.
+//! A connection that is kept between batches, since returning it to the pool would cost a round trip.
 
 use std::time::Duration;
 
 use eventstore::{Connection, Database, Error, Result};
 
-/// How long one use may take.
+/// Maximum duration of one use.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What is read with it.
+/// A read that uses the connection.
 pub(super) trait Read: Sync {
     type Answer: Send;
 
@@ -27,7 +27,7 @@ impl KeptConnection {
         }
     }
 
-    /// Reads, and once more with a new one if it has died since its last use.
+    /// Reads, and retries once with a new connection if the connection has died since its last use.
     pub(super) async fn read<R: Read>(&mut self, read: &R) -> Result<R::Answer> {
         match self.try_read(read).await {
             Err(error) if error.is_connection() => self.try_read(read).await,

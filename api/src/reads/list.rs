@@ -1,4 +1,4 @@
-//! The list of patients, page by page. Those who wait for the same page share one statement.
+//! The list of patients, page by page. Concurrent reads of the same page share one statement.
 
 use std::sync::Arc;
 
@@ -13,27 +13,27 @@ use super::kept::{KeptConnection, Read};
 use super::trust::Trust;
 use super::{PROJECTION, ReadError};
 
-/// Which page: the patients after an id, at most so many.
+/// A request for a page.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PageRequest {
-    /// The id after which the page begins; without it, the first page.
+    /// Id after which the page begins; `None` for the first page.
     pub after: Option<Uuid>,
-    /// The most patients on it.
+    /// Maximum number of patients on the page.
     pub limit: u32,
-    /// Only these, in the order of their names.
+    /// Only these patients, ordered by name.
     pub named: Option<NameRange>,
 }
 
 /// A page of the list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PatientPage {
-    /// The patients in their order: a JSON array of objects with `id`, `name` and `email`.
+    /// The patients, in order: a JSON array of objects with `id`, `name` and `email`.
     pub json: Bytes,
-    /// The id after which the next page begins; nothing on the last page.
+    /// Id after which the next page begins; `None` on the last page.
     pub next: Option<String>,
 }
 
-/// A patient as the list shows it.
+/// A patient in the list.
 #[derive(Debug, Serialize)]
 pub(crate) struct ListedPatient<'r> {
     pub(crate) id: &'r str,
@@ -41,8 +41,7 @@ pub(crate) struct ListedPatient<'r> {
     pub(crate) email: &'r str,
 }
 
-/// The columns of a page's statement, which binds the projection first. The last two are what [`Trust`]
-/// needs.
+/// Columns of a page's statement, which binds the projection first. [`Trust`] needs the last two columns.
 pub(super) const COLUMNS: &str = "id, name, email, generation, \
     (SELECT COUNT(*) FROM projection_skips WHERE projection = ?)";
 
@@ -74,7 +73,7 @@ impl Batch for ListBatch {
             let answer = if let Some((_, page)) = read.iter().find(|(known, _)| *known == request) {
                 Ok(page.clone())
             } else if let Some(error) = &failed {
-                // A database that is away is not waited for again and again.
+                // Do not wait for an unavailable database again for every page.
                 Err(error.clone())
             } else {
                 let page = Page {
@@ -103,12 +102,12 @@ struct Page<'p> {
 }
 
 impl Read for Page<'_> {
-    /// Nothing if the names cannot be searched yet.
+    /// `None` if the names cannot be searched yet.
     type Answer = Option<PatientPage>;
 
     async fn read(&self, connection: &mut Connection) -> Result<Option<PatientPage>> {
         let PageRequest { after, limit, named } = self.request;
-        // One more than asked for tells whether there is a next page.
+        // One extra row shows whether there is a next page.
         let most = i64::from(*limit) + 1;
         let after = after.map(|id| id.to_string()).unwrap_or_default();
         let mut rows = match named {
@@ -141,7 +140,7 @@ impl Read for Page<'_> {
         } else {
             None
         };
-        // Their rows may be wrong, and show a patient who was deleted. A read by id says why.
+        // These rows may be wrong, and may show a deleted patient. A read by id reports the reason.
         if !doubtful.is_empty() {
             patients.retain(|patient| Uuid::try_parse(patient.id).is_ok_and(|id| !doubtful.contains(&id)));
         }
@@ -150,7 +149,7 @@ impl Read for Page<'_> {
     }
 }
 
-/// At most so many patients after an id.
+/// Returns at most `most` patients after the id `after`.
 async fn of_all(connection: &mut Connection, after: &str, most: i64) -> Result<Vec<Row>> {
     let sql = format!(
         "SELECT {COLUMNS} FROM patient_view{} \
@@ -168,7 +167,7 @@ async fn of_all(connection: &mut Connection, after: &str, most: i64) -> Result<V
         .await
 }
 
-/// How far the projection is.
+/// Returns the position of the projection.
 pub(super) async fn projected(database: &Database) -> Result<Position> {
     let mut connection = database.reader().await?;
     let row = connection

@@ -1,8 +1,8 @@
-//! How far the read table can be trusted.
+//! Whether the read table can be trusted.
 //!
-//! A row says nothing of an event that the projection skips, and a generation that was never built holds
-//! nothing at all. Both are rare, so what is known of them is kept, and asked for again only when a statement
-//! shows that it has changed.
+//! A row does not include the events that the projection skips, and a generation that was never built has no
+//! rows at all. Both cases are rare, so the result of a check is cached. It is refreshed only when a
+//! statement shows that something has changed.
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -14,29 +14,29 @@ use uuid::Uuid;
 
 use super::PROJECTION;
 
-/// What is known of the read table. Shared by all who read it.
+/// Cached knowledge of the read table, shared by all readers.
 #[derive(Debug, Default)]
 pub(super) struct Trust {
-    /// A generation that was built; generations count from 1.
+    /// A generation that was built; the first generation is 1.
     built: AtomicI64,
     skips: Mutex<Skips>,
 }
 
 #[derive(Debug, Default)]
 struct Skips {
-    /// How many there are.
+    /// Number of skipped events.
     count: i64,
-    /// The patients whom they are about.
+    /// The patients that these events concern.
     patients: Arc<HashSet<Uuid>>,
 }
 
 impl Trust {
-    /// Checks that the generation of some rows was built. Without rows, which may be what a generation that
-    /// does not exist looks like, the database is asked.
+    /// Checks that the generation of a statement's rows was built. If there are no rows, which may be because
+    /// the generation does not exist, queries the database.
     ///
     /// # Errors
     ///
-    /// [`Error::NoSuchGeneration`], and those of the database.
+    /// [`Error::NoSuchGeneration`], and database errors.
     pub(super) async fn check_generation(
         &self,
         connection: &mut Connection,
@@ -55,11 +55,12 @@ impl Trust {
         Ok(())
     }
 
-    /// The patients with an event that the projection skips, as there are so many of these events.
+    /// Returns the patients with an event that the projection skips. `count` is the current number of skipped
+    /// events.
     ///
     /// # Errors
     ///
-    /// Those of the database.
+    /// Database errors.
     pub(super) async fn doubtful(
         &self,
         connection: &mut Connection,
@@ -78,7 +79,7 @@ impl Trust {
             .await?;
         let mut patients = HashSet::with_capacity(rows.len());
         for row in &rows {
-            // An event of something else than a patient has no row to doubt.
+            // An event of another aggregate type has no row in the read table.
             patients.extend(Uuid::try_parse(row.get::<&str, _>(0)?.trim_end()));
         }
         let patients = Arc::new(patients);

@@ -1,4 +1,4 @@
-//! The API about itself: its description, the pages that show it, and what its problems mean.
+//! The description of the API, the pages that show it, and the pages that explain its problems.
 
 mod home;
 mod pages;
@@ -41,12 +41,12 @@ pub(super) fn routes() -> Routes {
         )
 }
 
-/// A page, as the document has one.
+/// An HTML page in the OpenAPI document.
 fn sample_page() -> Media {
     Media::of("text/html", fields::string(), None)
 }
 
-/// The headers that a file of the binary comes with.
+/// Headers of the responses with embedded files.
 fn file_headers() -> [Named; 3] {
     [
         fields::file_etag(),
@@ -59,9 +59,9 @@ fn openapi_described() -> Described {
     let document = ObjectBuilder::new().schema_type(SchemaType::new(Type::Object));
     Described::new(
         ABOUT,
-        "This document",
-        "OpenAPI 3.1, about this service: `servers` is its public URL, if it has one, and `security` says whether it asks for a token. \
-         Compressed if the client takes gzip.",
+        "The OpenAPI document",
+        "This OpenAPI 3.1 document, for this service: `servers` contains its public URL, if it has one, and `security` says whether \
+         it requires a token. Compressed if the client accepts gzip.",
     )
     .takes([fields::if_none_match(fields::A_FILE)])
     .answers(
@@ -70,18 +70,18 @@ fn openapi_described() -> Described {
         [Media::of(JSON, document, None)],
         file_headers(),
     )
-    .answers(304, "The client has it already.", [], file_headers())
+    .answers(304, "The client already has this version.", [], file_headers())
 }
 
 async fn openapi(State(api): State<Api>, headers: HeaderMap) -> Response {
     let document = api.document.get_or_init(|| {
-        // It is made of strings and numbers, which JSON has.
+        // Serialization does not fail: the document consists of strings and numbers.
         let document = super::document_of(&api).to_json().unwrap_or_default();
         File::plain(JSON, document.as_bytes())
     });
     let mut response = document.answer(&headers);
-    // Programs in browsers, such as editors of such documents, may read it from everywhere: it is the same
-    // for everybody.
+    // Programs in browsers, such as OpenAPI editors, may read the document from any origin, since it contains
+    // nothing private.
     response
         .headers_mut()
         .insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));

@@ -1,7 +1,7 @@
-//! What auditors and programs that follow the log read: every event, and the past. Personal data of deleted
-//! patients too.
+//! Routes for auditors and for programs that follow the log: all events, and past states. The responses
+//! include personal data of deleted patients.
 //!
-//! `GET /patients/{id}?at=` shares its path with a route of everyday use, and is answered by [`state::at`].
+//! `GET /patients/{id}?at=` shares its path with a route for everyday use, and is handled by [`state::at`].
 
 mod events;
 mod history;
@@ -44,11 +44,11 @@ pub(super) fn routes() -> Routes {
         .map_response(not_kept)
 }
 
-/// Who reads, in which request: what the record of reads says of it.
+/// The reader and the request, as recorded for each read.
 #[derive(Debug, Clone)]
 pub(super) struct Reader {
     actor: String,
-    /// Whether there is access control, and the actor is somebody.
+    /// Whether access control has identified the actor.
     known: bool,
     request_id: String,
 }
@@ -68,12 +68,12 @@ impl<S: Sync> FromRequestParts<S> for Reader {
 }
 
 impl Reader {
-    /// Whose streams are counted, if there is access control.
+    /// Returns the caller whose streams are counted; `None` without access control.
     fn holder(&self) -> Option<&str> {
         self.known.then_some(&self.actor)
     }
 
-    /// What is to be recorded of a read of this kind.
+    /// Returns the entry for a read of this kind.
     fn reads(&self, kind: ReadKind, outcome: ReadOutcome) -> Read {
         Read {
             actor: self.actor.clone(),
@@ -89,7 +89,8 @@ impl Reader {
         }
     }
 
-    /// Records a read of one patient, from after a sequence up to another, before it is handed out.
+    /// Records a read of one patient before its data is returned. `sequences` are the sequence after which
+    /// the read begins, and the sequence of its last event.
     async fn reads_patient(
         &self,
         api: &Api,
@@ -116,14 +117,14 @@ impl From<NotRecorded> for ApiError {
         match error {
             NotRecorded::Overloaded => Self::Overloaded,
             NotRecorded::ShuttingDown => Self::ShuttingDown,
-            // The log has the cause already.
+            // The cause has already been logged.
             NotRecorded::Failed => Self::Unavailable,
             NotRecorded::Store(error) => Self::from(error.as_ref()),
         }
     }
 }
 
-/// Personal data is not for caches.
+/// Keeps personal data out of caches.
 fn not_kept(mut response: Response) -> Response {
     response
         .headers_mut()

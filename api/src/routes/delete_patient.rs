@@ -16,12 +16,12 @@ pub(super) fn described() -> Described {
     Described::new(
         PATIENTS,
         "Delete a patient",
-        "Answered when the deletion is durable. The email is free again; auditors still see the history.",
+        "The response is sent when the deletion is durable. The email becomes available again. Auditors can still read the history.",
     )
     .takes([fields::patient_id(), fields::if_match()])
     .answers(
         204,
-        "Deleted.",
+        "The patient is deleted.",
         [],
         [fields::event_position(
             "The position of the deletion in the log, for Min-Position.",

@@ -1,4 +1,4 @@
-//! `GET /patients/{id}`: one patient, as it is; with `?at=`, as it was.
+//! `GET /patients/{id}`: the current state of a patient; with `?at=`, a past state.
 
 use axum::Json;
 use axum::extract::{Extension, RawQuery, State};
@@ -20,7 +20,8 @@ pub(super) fn described() -> Described {
     Described::new(
         PATIENTS,
         "Read a patient",
-        "Always up to date, whichever process wrote it. With `at`, as it was at that moment: for auditors only.",
+        "The current state of the patient. It is always up to date, whichever process wrote it. With `at`, the state at that time; \
+         for auditors only.",
     )
     .takes([
         fields::patient_id(),
@@ -29,7 +30,7 @@ pub(super) fn described() -> Described {
     ])
     .answers(
         200,
-        "The patient; with `at`, as it was.",
+        "The patient. With `at`, the state at that time.",
         [Media::json_with::<ReadPatient>([
             ("now", register::example()),
             ("at", audit::past_example()),
@@ -38,7 +39,7 @@ pub(super) fn described() -> Described {
     )
     .answers(
         304,
-        "Nothing has changed since `If-None-Match`; never with `at`.",
+        "The patient has not changed since the ETag in `If-None-Match`. Never sent with `at`.",
         [],
         [fields::etag()],
     )

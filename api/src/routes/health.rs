@@ -16,16 +16,16 @@ use crate::Api;
 use crate::openapi::{Described, Media, OPERATIONS};
 use crate::reads::PROJECTION;
 
-/// How long the database may take to say that it is there.
+/// Maximum time to wait for the database.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// How the process is.
+/// Health of the process.
 #[derive(Debug, Serialize, ToSchema)]
 struct Health {
-    /// `live`; `ready` or `unavailable`.
+    /// `live`, or for readiness `ready` or `unavailable`.
     #[schema(example = "ready")]
     status: &'static str,
-    /// `up`; `read_only` if it accepts no writes; `down`.
+    /// `up`, `down`, or `read_only` if the database accepts no writes.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false, example = "up")]
     database: Option<&'static str>,
@@ -33,24 +33,31 @@ struct Health {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false, example = "open")]
     append_queue: Option<&'static str>,
-    /// The end of the log.
+    /// Position of the last event of the log.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false, value_type = i64, required = false, minimum = 0, example = 17)]
     position: Option<Position>,
-    /// `kept`, `stopped` at an event, or `damaged`: what the database says of it cannot be true.
+    /// `kept`, `stopped` if the projection has stopped at an event, or `damaged` if its stored state is
+    /// invalid.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false, example = "kept")]
     read_table: Option<&'static str>,
-    /// `wrong`, if the clock of the process differs from the database's, so that nothing can be written.
+    /// `wrong` if the clock of the process differs from the clock of the database, so that nothing can be
+    /// written.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false, example = "wrong")]
     clock: Option<&'static str>,
 }
 
 pub(super) fn live_described() -> Described {
-    Described::new(OPERATIONS, "Whether the process runs", "It answers, so it does.").answers(
+    Described::new(
+        OPERATIONS,
+        "Check liveness",
+        "Any response shows that the process is running.",
+    )
+    .answers(
         200,
-        "It runs.",
+        "The process is running.",
         [Media::json::<Health>(json!({"status": "live"}))],
         [],
     )
@@ -65,16 +72,16 @@ pub(super) fn ready_described() -> Described {
     };
     Described::new(
         OPERATIONS,
-        "Whether the process can serve",
-        "It can if the database answers and accepts writes, there is room in the append queue, what the database says of the \
-         read table can be true, and the clock of the process agrees with the database's. A read table that has stopped is \
-         reported, and is no reason to send clients elsewhere.",
+        "Check readiness",
+        "The process can serve requests if the database responds and accepts writes, the append queue has room, the stored state \
+         of the read table is valid, and the clock of the process agrees with the clock of the database. A read table that has \
+         stopped is reported, but does not make the process unavailable.",
     )
-    .answers(200, "It can serve.", health("ready", "up"), [])
-    .answers(503, "It cannot serve now.", health("unavailable", "down"), [])
+    .answers(200, "The process can serve requests.", health("ready", "up"), [])
+    .answers(503, "The process cannot serve requests now.", health("unavailable", "down"), [])
 }
 
-/// The process runs.
+/// Answers that the process runs.
 pub(super) async fn live() -> Response {
     Json(Health {
         status: "live",
@@ -87,11 +94,11 @@ pub(super) async fn live() -> Response {
     .into_response()
 }
 
-/// The process can serve: the database answers and accepts writes, there is room in the append queue, the
-/// read table is not damaged, and the clock is right.
+/// Checks whether the process can serve: the database responds and accepts writes, the append queue has room,
+/// the read table is not damaged, and the clock is right.
 ///
-/// A projection that has stopped at an event is told of, but is no reason to send clients elsewhere: reads by
-/// id and writes do not need it, and no other process would do better.
+/// A projection that has stopped at an event is reported, but does not make the process unavailable: reads by
+/// id and writes do not need it, and other processes would have the same problem.
 pub(super) async fn ready(State(api): State<Api>) -> Response {
     let asked = async {
         let view = read_table(&api).await?;
@@ -140,7 +147,7 @@ pub(super) async fn ready(State(api): State<Api>) -> Response {
     (status, Json(health)).into_response()
 }
 
-/// How the read table is, and whether what the database says of it cannot be true.
+/// Returns the status of the read table, and whether its stored state is invalid.
 async fn read_table(api: &Api) -> eventstore::Result<(SubscriptionStatus, bool)> {
     let database = api.log.database();
     let view = SubscriptionStatus::of(database, PROJECTION, api.clock.now()).await?;

@@ -1,4 +1,4 @@
-//! `GET /getPatients`, `GET /patients`: the active patients, page by page, in the order of their ids.
+//! `GET /getPatients`, `GET /patients`: the active patients, page by page, ordered by id.
 
 use axum::body::Bytes;
 use axum::extract::{OriginalUri, RawQuery, State};
@@ -39,30 +39,30 @@ pub(super) fn described() -> Described {
     Described::new(
         PATIENTS,
         "List patients",
-        "The active ones, in the order of their ids, which is about that of their registrations; with `name` in the order of \
-         their names. The list follows what was written by some milliseconds, unless `Min-Position` is sent; with `email` it is \
-         always up to date. `GET /patients` and `GET /getPatients` are the same.",
+        "The active patients, ordered by id, which is approximately the order of registration. With `name`, they are ordered by \
+         name. The list is a few milliseconds behind the writes, unless `Min-Position` is sent. With `email`, it is always up to \
+         date. `GET /patients` and `GET /getPatients` are equivalent.",
     )
     .takes([
         fields::limit(),
-        fields::query("after", fields::uuid(), id, "The id of the patient that the page comes after."),
+        fields::query("after", fields::uuid(), id, "Only patients after the patient with this id."),
         fields::query(
             "email",
             email,
             json!("john@example.com"),
-            "Only the patient with this email, whatever its case: one, or none.",
+            "Only the patient with this email, regardless of case.",
         ),
         fields::query(
             "name",
             name,
             json!("joh"),
-            "Only those whose names begin with this, whatever the case and the accents.",
+            "Only patients whose names begin with this text, regardless of case and accents.",
         ),
         fields::min_position(),
     ])
     .answers(
         200,
-        "A page.",
+        "A page of patients.",
         [Media::json_list::<ListedPatient<'_>>(example)],
         [fields::link(&format!(
             "</patients?limit=100&after={}>; rel=\"next\", </patients?limit=100>; rel=\"first\"",
@@ -92,7 +92,7 @@ pub(super) async fn list(
     let query = ListQuery::parse(query.as_deref())?;
     let min_position = min_position(&headers)?;
     let (json, next) = if let Some(email) = &query.email {
-        // The log itself tells, and there is nothing to wait for.
+        // This read does not depend on the projection, so there is no need to wait for it.
         (with_email(&api, &query, email).await?, None)
     } else {
         if let Some(position) = min_position {
@@ -111,7 +111,7 @@ pub(super) async fn list(
     Ok(response)
 }
 
-/// The page of the patient with that email.
+/// Returns the page with the patient who has that email.
 async fn with_email(api: &Api, query: &ListQuery, email: &Email) -> Result<Bytes, ApiError> {
     let found = api.reads.by_email(email).await?;
     let listed: Vec<_> = found
@@ -132,7 +132,7 @@ async fn with_email(api: &Api, query: &ListQuery, email: &Email) -> Result<Bytes
         .map_err(|_| ApiError::Internal)
 }
 
-/// Which of the patients a request asks for.
+/// Filters of a request for the list.
 #[derive(Debug, PartialEq, Eq)]
 struct ListQuery {
     limit: u32,
@@ -147,8 +147,8 @@ impl ListQuery {
         let parsed = Self {
             limit: query.limit().unwrap_or(DEFAULT_LIMIT),
             after: query.id("after"),
-            // A + that was not percent-encoded means a space in a query string, and there is none in an
-            // email.
+            // In a query string, a + that is not percent-encoded means a space. Emails contain no spaces, so
+            // a space must have been a +.
             email: query.text("email", |email| Email::parse(&email.trim().replace(' ', "+"))),
             name: query.text("name", NamePrefix::parse),
         };
@@ -174,7 +174,7 @@ impl ListQuery {
         })
     }
 
-    /// The query string of the page after that id, or of the first page.
+    /// Returns the query string of the page after this id, or of the first page.
     fn page_after(&self, after: Option<&str>) -> String {
         let mut query = form_urlencoded::Serializer::new(String::new());
         query.append_pair("limit", &self.limit.to_string());
@@ -185,8 +185,8 @@ impl ListQuery {
     }
 }
 
-/// Where a patient is in the order of the names, deleted or not: the log knows, so that the page after one
-/// who was deleted since is the same as before.
+/// Returns the patient's key in the order of names, even if the patient was deleted. It is read from the log,
+/// so a page stays the same when the patient before it is deleted.
 async fn key_of(api: &Api, id: Uuid) -> Result<String, ApiError> {
     let Told::Patient(past) = api.history.state(id, Until::Sequence(1)).await? else {
         return Err(unknown_after());
@@ -200,7 +200,7 @@ async fn key_of(api: &Api, id: Uuid) -> Result<String, ApiError> {
 fn unknown_after() -> ApiError {
     ApiError::Invalid(vec![FieldProblem::new(
         "after",
-        "must be the id of a patient who is or was registered",
+        "must be the id of a patient, active or deleted",
     )])
 }
 

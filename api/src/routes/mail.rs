@@ -1,4 +1,4 @@
-//! `GET /mail`, the deliveries under it, and trying them again.
+//! The routes below `/mail`: the status, the deliveries and their retries, previews and test mails.
 
 use axum::Json;
 use axum::extract::rejection::PathRejection;
@@ -22,7 +22,7 @@ use crate::openapi::{Described, Media, OPERATIONS, fields};
 use crate::problem::{ApiError, FieldProblem, kinds};
 use crate::query::{DEFAULT_LIMIT, Query};
 
-/// A mail as a file (RFC 5322, RFC 2046).
+/// Media type of a mail as a file (RFC 5322, RFC 2046).
 const EML: &str = "message/rfc822";
 
 pub(super) fn routes() -> Routes {
@@ -41,7 +41,7 @@ fn mail_id() -> Parameter {
         "id",
         fields::whole_number(1),
         json!(17),
-        "The position of the event that the mail tells of.",
+        "The position of the event that the mail is about.",
     )
 }
 
@@ -63,10 +63,10 @@ fn status_described() -> Described {
     });
     Described::new(
         OPERATIONS,
-        "How mail stands",
-        "How many mails are in each state, how long the oldest has waited, and how each mailer stands with its server.",
+        "Read the mail status",
+        "The number of mails in each state, the times of the oldest waiting and the oldest due mail, and the status of each mailer.",
     )
-    .answers(200, "How it stands.", [Media::json::<MailStatus>(example)], [])
+    .answers(200, "The mail status.", [Media::json::<MailStatus>(example)], [])
     .problems([kinds::UNAVAILABLE])
 }
 
@@ -74,26 +74,27 @@ fn list_described() -> Described {
     Described::new(
         OPERATIONS,
         "List mails",
-        "By the position of the event that each tells of. No personal data: the address is in the event.",
+        "All mails, ordered by the position of the event that they are about. The list contains no personal data: the address is in \
+         the event.",
     )
     .takes([
         fields::query(
             "state",
             fields::string().enum_values(Some(STATES)),
             json!("dead"),
-            "Only those in this state.",
+            "Only mails in this state.",
         ),
         fields::query(
             "after",
             fields::whole_number(0),
             json!(0),
-            "The id that the page comes after.",
+            "Only mails after this id.",
         ),
         fields::limit(),
     ])
     .answers(
         200,
-        "A page.",
+        "A page of mails.",
         [Media::json_list::<Delivery>(json!([example()]))],
         [fields::link(
             "</mail/deliveries?after=117&limit=100>; rel=\"next\", </mail/deliveries?limit=100>; rel=\"first\"",
@@ -109,8 +110,8 @@ fn show_described() -> Described {
     });
     Described::new(
         OPERATIONS,
-        "The mails about an event",
-        "With every attempt to send them that has ended.",
+        "Read the mails about an event",
+        "The mails about an event, with every finished attempt to send them.",
     )
     .takes([mail_id()])
     .answers(
@@ -127,17 +128,17 @@ fn show_described() -> Described {
 fn retry_described() -> Described {
     Described::new(
         OPERATIONS,
-        "Try a mail again",
-        "Now, with the whole schedule before it. Any mail that is not sent, being sent or cancelled.",
+        "Retry a mail",
+        "Makes the mail due now, and restarts its retry schedule. Not possible if the mail was sent, is being sent or was cancelled.",
     )
     .takes([mail_id()])
     .answers(
         202,
-        "It is to be sent now.",
+        "The mail is due now.",
         [Media::json::<Due>(json!({"due": 1}))],
         [fields::location(
             "/mail/deliveries/17",
-            "Where to see what comes of it.",
+            "The address of the mail's status.",
         )],
     )
     .problems([
@@ -150,12 +151,12 @@ fn retry_described() -> Described {
 fn retry_dead_described() -> Described {
     Described::new(
         OPERATIONS,
-        "Try every dead mail again",
-        "Now, each with the whole schedule before it.",
+        "Retry all dead mails",
+        "Makes every dead mail due now, and restarts its retry schedule.",
     )
     .answers(
         202,
-        "They are to be sent now.",
+        "The mails are due now.",
         [Media::json::<Due>(json!({"due": 2}))],
         [],
     )
@@ -165,21 +166,21 @@ fn retry_dead_described() -> Described {
 fn preview_described() -> Described {
     Described::new(
         OPERATIONS,
-        "See a mail",
-        "As patients get it, about nobody real, in the form in which mail programs open it.",
+        "Preview a mail",
+        "The mail as patients receive it, about a fictitious patient, in a format that mail programs can open.",
     )
     .takes([
         fields::query(
             "mail",
             fields::string().enum_values(Some(MAILS)),
             json!("patient_registered"),
-            "Which mail; that of a registration unless it is said.",
+            "The kind of mail; `patient_registered` by default.",
         ),
         fields::query(
             "language",
             fields::string().enum_values(Some(LANGUAGES)),
             json!("es,en"),
-            "In which language, or languages, in this order; in those of the settings unless it is said.",
+            "The language of the mail, or its languages in this order. By default, the languages in the settings.",
         ),
     ])
     .answers(200, "The mail.", [Media::of(EML, fields::string(), None)], [])
@@ -195,11 +196,11 @@ fn test_described() -> Described {
     Described::new(
         OPERATIONS,
         "Send a test mail",
-        "One real mail that says that it is a test, by the mail settings of the process that answers; what came of each step, and \
-         what to do if one failed. One at a time.",
+        "Sends one real mail that identifies itself as a test, with the mail settings of the process that responds. Returns the \
+         result of each step and, if one failed, how to solve the problem. Only one test mail is sent at a time.",
     )
     .body(Media::json::<TestMail>(json!({"to": "ops@example.com"})))
-    .answers(200, "What came of it.", [Media::json::<MailTrial>(example)], [])
+    .answers(200, "The result.", [Media::json::<MailTrial>(example)], [])
     .problems([
         kinds::MALFORMED_JSON,
         kinds::TOO_LARGE,
@@ -211,19 +212,19 @@ fn test_described() -> Described {
     ])
 }
 
-/// Whom a test mail is for.
+/// The recipient of a test mail.
 #[derive(ToSchema)]
 #[serde(deny_unknown_fields)]
 #[expect(
     dead_code,
-    reason = "it describes; bodies are read member by member, see `body`"
+    reason = "this type only describes; bodies are parsed member by member, see `body`"
 )]
 struct TestMail {
     #[schema(max_length = 254, example = "ops@example.com")]
     to: String,
 }
 
-/// A mail about nobody.
+/// Returns a preview of a mail, about a fictitious patient.
 async fn preview(State(api): State<Api>, RawQuery(query): RawQuery) -> Result<Response, ApiError> {
     let mut query = Query::parse(query.as_deref());
     let must = format!("must be one of {}", MAILS.join(", "));
@@ -243,10 +244,10 @@ async fn preview(State(api): State<Api>, RawQuery(query): RawQuery) -> Result<Re
     Ok(([(header::CONTENT_TYPE, EML)], eml).into_response())
 }
 
-/// The most characters of an address (RFC 5321, section 4.5.3.1.3, without the angle brackets).
+/// Maximum length of an address, in characters (RFC 5321, section 4.5.3.1.3, without the angle brackets).
 const LONGEST_EMAIL: usize = 254;
 
-/// Test mails are sent one at a time: each is for a person who waits, and its address is anybody's.
+/// Permits one test mail at a time, since a person waits for each, and it may go to any address.
 static TURN: Semaphore = Semaphore::const_new(1);
 
 /// Sends a test mail.
@@ -276,12 +277,12 @@ fn not_composed(error: DeskError, problem: impl FnOnce(String) -> FieldProblem) 
     }
 }
 
-/// How mail stands.
+/// Returns the status of the mail.
 async fn status(State(api): State<Api>) -> Result<Json<MailStatus>, ApiError> {
     Ok(Json(api.mail.status().await.map_err(unavailable)?))
 }
 
-/// The deliveries, page by page.
+/// Lists the deliveries, page by page.
 async fn list(State(api): State<Api>, RawQuery(query): RawQuery) -> Result<Response, ApiError> {
     let mut query = Query::parse(query.as_deref());
     let must = format!("must be one of {}", STATES.join(", "));
@@ -301,7 +302,7 @@ async fn list(State(api): State<Api>, RawQuery(query): RawQuery) -> Result<Respo
     Ok(response)
 }
 
-/// The mails about one event, with every attempt.
+/// Returns the mails about one event, with every attempt.
 async fn show(
     State(api): State<Api>,
     path: Result<Path<u64>, PathRejection>,
@@ -313,7 +314,7 @@ async fn show(
     Ok(Json(shown))
 }
 
-/// Makes one due.
+/// Makes one delivery due now.
 async fn retry(State(api): State<Api>, path: Result<Path<u64>, PathRejection>) -> Result<Response, ApiError> {
     let id = id(path)?;
     match api.mail.retry(id).await.map_err(unavailable)? {
@@ -326,20 +327,20 @@ async fn retry(State(api): State<Api>, path: Result<Path<u64>, PathRejection>) -
     }
 }
 
-/// Makes all that are dead due.
+/// Makes all dead deliveries due now.
 async fn retry_dead(State(api): State<Api>) -> Result<Response, ApiError> {
     let due = api.mail.retry_dead().await.map_err(unavailable)?;
     Ok((StatusCode::ACCEPTED, Json(Due { due })).into_response())
 }
 
-/// How many mails are to be sent now.
+/// Number of mails that are due now.
 #[derive(Debug, Serialize, ToSchema)]
 struct Due {
     #[schema(example = 2)]
     due: u64,
 }
 
-/// What is not a number names no mail.
+/// Parses the id in a path. No mail has an id that is not a number.
 fn id(path: Result<Path<u64>, PathRejection>) -> Result<Position, ApiError> {
     let Path(number) = path.map_err(|_| ApiError::NoSuchMail)?;
     Position::new(number).ok_or(ApiError::NoSuchMail)
@@ -347,6 +348,6 @@ fn id(path: Result<Path<u64>, PathRejection>) -> Result<Position, ApiError> {
 
 #[expect(clippy::needless_pass_by_value, reason = "for map_err")]
 fn unavailable(error: eventstore::Error) -> ApiError {
-    tracing::error!(%error, "the mail ledger could not be asked");
+    tracing::error!(%error, "the mail ledger could not be queried");
     ApiError::from(&error)
 }

@@ -1,5 +1,4 @@
-//! `GET /projections`, and rebuilds of one: asked for, watched, called off. A projector process does the
-//! work.
+//! `GET /projections`, and requests to start, watch and cancel a rebuild. A projector process does the work.
 
 use axum::Json;
 use axum::extract::rejection::PathRejection;
@@ -42,7 +41,7 @@ pub(super) fn routes() -> Routes {
         )
 }
 
-/// Every subscription.
+/// All subscriptions.
 #[derive(Debug, Serialize, ToSchema)]
 struct Overview {
     #[schema(value_type = Vec<schemas::Subscription>)]
@@ -64,7 +63,7 @@ fn projection() -> Parameter {
         "projection",
         fields::string(),
         json!("patient_view"),
-        "The projection's name.",
+        "Name of the projection.",
     )
 }
 
@@ -82,7 +81,7 @@ fn accepted_as(described: Described, text: &str) -> Described {
         202,
         text,
         [Media::json::<schemas::Rebuild>(example())],
-        [fields::location(PLACE, "Where to see how far the rebuild is.")],
+        [fields::location(PLACE, "The address of the rebuild's progress.")],
     )
 }
 
@@ -93,9 +92,9 @@ fn all_described() -> Described {
     }]});
     Described::new(
         OPERATIONS,
-        "How far every subscription is",
-        "The read table, the mail, and a rebuild if there is one: how far, how far behind, and why it does not move if it does \
-         not.",
+        "List subscriptions",
+        "The position and the lag of each subscription (the read table, the mail, and a rebuild if there is one), and the failure \
+         that blocks it, if there is one.",
     )
     .answers(200, "All subscriptions.", [Media::json::<Overview>(example)], [])
     .problems([kinds::UNAVAILABLE])
@@ -105,32 +104,36 @@ fn rebuild_described() -> Described {
     let described = Described::new(
         OPERATIONS,
         "Rebuild a projection",
-        "A projector process fills a new generation of the table from the log, while the present one is served, and then \
-         switches.",
+        "A projector process fills a new generation of the table from the log while the current generation is served, and then \
+         switches to the new generation.",
     )
     .takes([projection()])
     .problems([kinds::PROJECTION_NOT_FOUND, kinds::REBUILD_UNDER_WAY, kinds::UNAVAILABLE])
-    .header(409, fields::location(PLACE, "Where to see how far the one under way is."));
-    accepted_as(described, "Asked for.")
+    .header(409, fields::location(PLACE, "The address of the current rebuild's progress."));
+    accepted_as(described, "The rebuild is requested.")
 }
 
 fn progress_described() -> Described {
-    Described::new(OPERATIONS, "How far a rebuild is", "Also when it is over.")
-        .takes([projection(), generation()])
-        .answers(
-            200,
-            "The rebuild.",
-            [Media::json::<schemas::Rebuild>(example())],
-            [],
-        )
-        .problems([kinds::REBUILD_NOT_FOUND, kinds::UNAVAILABLE])
+    Described::new(
+        OPERATIONS,
+        "Read the progress of a rebuild",
+        "The progress of a rebuild, or its result after it has ended.",
+    )
+    .takes([projection(), generation()])
+    .answers(
+        200,
+        "The rebuild.",
+        [Media::json::<schemas::Rebuild>(example())],
+        [],
+    )
+    .problems([kinds::REBUILD_NOT_FOUND, kinds::UNAVAILABLE])
 }
 
 fn cancel_described() -> Described {
     let described = Described::new(
         OPERATIONS,
-        "Call a rebuild off",
-        "Until its generation is served. What it has filled is deleted.",
+        "Cancel a rebuild",
+        "Cancels a rebuild whose generation is not served yet. The rows of that generation are deleted.",
     )
     .takes([projection(), generation()])
     .problems([
@@ -138,10 +141,10 @@ fn cancel_described() -> Described {
         kinds::REBUILD_TOO_FAR,
         kinds::UNAVAILABLE,
     ]);
-    accepted_as(described, "Called off.")
+    accepted_as(described, "The rebuild is being cancelled.")
 }
 
-/// How far every subscription is.
+/// Returns the status of all subscriptions.
 async fn all(State(api): State<Api>) -> Result<Json<Overview>, ApiError> {
     let subscriptions = overview(api.log.database(), api.clock.now())
         .await
@@ -149,7 +152,7 @@ async fn all(State(api): State<Api>) -> Result<Json<Overview>, ApiError> {
     Ok(Json(Overview { subscriptions }))
 }
 
-/// Asks for a rebuild.
+/// Requests a rebuild.
 async fn rebuild(
     State(api): State<Api>,
     Extension(caller): Extension<Caller>,
@@ -161,7 +164,7 @@ async fn rebuild(
     match requested.await.map_err(unavailable)? {
         Requested::New(rebuild) => Ok(accepted(&rebuild)),
         Requested::NoProjection => Err(ApiError::NoSuchProjection),
-        // One that a command left unfinished: the projector goes on with it.
+        // A command left this rebuild unfinished; the projector continues it.
         Requested::Unfinished(rebuild)
             if rebuild.owner.is_none() && rebuild.state != RebuildState::Cancelling =>
         {
@@ -172,7 +175,7 @@ async fn rebuild(
     }
 }
 
-/// How far a rebuild is.
+/// Returns the progress of a rebuild.
 async fn progress(
     State(api): State<Api>,
     path: Result<Path<(String, i64)>, PathRejection>,
@@ -180,7 +183,7 @@ async fn progress(
     Ok(Json(find(&api, path).await?))
 }
 
-/// Calls a rebuild off.
+/// Cancels a rebuild.
 async fn cancel(
     State(api): State<Api>,
     path: Result<Path<(String, i64)>, PathRejection>,
@@ -197,7 +200,7 @@ async fn cancel(
 }
 
 async fn find(api: &Api, path: Result<Path<(String, i64)>, PathRejection>) -> Result<Rebuild, ApiError> {
-    // What is not a number names no rebuild.
+    // No rebuild has a generation that is not a number.
     let Path((projection, generation)) = path.map_err(|_| ApiError::NoSuchRebuild)?;
     Rebuild::of(api.log.database(), &projection, generation, api.clock.now())
         .await
@@ -219,6 +222,6 @@ fn location(rebuild: &Rebuild) -> String {
 
 #[expect(clippy::needless_pass_by_value, reason = "for map_err")]
 fn unavailable(error: eventstore::Error) -> ApiError {
-    tracing::error!(%error, "what the database knows of projections could not be had");
+    tracing::error!(%error, "the status of projections could not be read");
     ApiError::from(&error)
 }

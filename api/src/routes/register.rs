@@ -19,31 +19,32 @@ use crate::observe::{RequestId, RequestTrace};
 use crate::openapi::{Described, Media, PATIENTS, fields};
 use crate::problem::{ApiError, FieldProblem, kinds};
 
-/// The fields of a registration. White space and invisible characters around a value are dropped. Line
-/// breaks, tabs and other control characters inside are refused. Lengths are in code points, after that.
-/// Names, emails and phone numbers are returned in Unicode Normalization Form C.
+/// The fields of a registration. White space and invisible characters around a value are removed. Line
+/// breaks, tabs and other control characters within a value are rejected. Lengths are counted in code points,
+/// after this cleanup. Names, emails and phone numbers are returned in Unicode Normalization Form C.
 #[derive(ToSchema)]
 #[serde(deny_unknown_fields)]
 #[expect(
     dead_code,
-    reason = "it describes; bodies are read member by member, see `body`"
+    reason = "this type only describes; bodies are parsed member by member, see `body`"
 )]
 struct NewPatient {
-    /// At most 200 characters as people count them (extended grapheme clusters), with at least one letter or
-    /// digit in any script. Directional overrides are refused, and so are directional embeddings and isolates
+    /// At most 200 user-perceived characters (extended grapheme clusters), including at least one letter or
+    /// digit of any script. Directional overrides are rejected, as are directional embeddings and isolates
     /// that are not closed.
     #[schema(min_length = 1, max_length = 800, example = "John Doe")]
     name: String,
-    /// A plain address, international ones (RFC 6531) included, with a full domain; at most 254 bytes. Unique
-    /// among active patients, whatever its case.
+    /// A plain address with a full domain, at most 254 bytes. International addresses (RFC 6531) are
+    /// accepted. It must be unique among active patients, regardless of case.
     #[schema(max_length = 254, example = "john@example.com")]
     email: String,
-    /// As people write it, with at least two digits of any script. Invisible characters inside are dropped.
+    /// A phone number in any format, with at least two digits of any script. Invisible characters within it
+    /// are removed.
     #[schema(min_length = 2, max_length = 64, example = "+1234567890")]
     phone: String,
     /// The address of the photo of the document: an absolute URL with a host, without a user name or
-    /// password, kept as written. Its scheme is `http` or `https`, in any case, unless the service is set up
-    /// for others. It is never fetched.
+    /// password. It is stored as written and never fetched. The scheme must be `http` or `https`, in upper or
+    /// lower case, unless the service is configured for other schemes.
     #[schema(
         max_length = 4096,
         pattern = "://",
@@ -52,7 +53,7 @@ struct NewPatient {
     document_url: String,
 }
 
-/// A patient with all that is known, as the seed's API shows one.
+/// A patient with all details, as the seed's API shows it.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Patient)]
 pub(super) struct PatientBody<'d> {
@@ -68,7 +69,7 @@ pub(super) struct PatientBody<'d> {
     document_url: &'d str,
 }
 
-/// The seed's example, with the id it gets here.
+/// Returns the seed's example, with an id as this service assigns it.
 pub(super) fn example() -> Value {
     json!({
         "id": fields::AN_ID,
@@ -107,17 +108,17 @@ pub(super) fn described() -> Described {
     Described::new(
         PATIENTS,
         "Register a patient",
-        "Answered when the registration is durable. The confirmation is mailed afterwards. `POST /patients`, `POST /register` \
-         and `POST /patients/register` are the same.",
+        "The response is sent when the registration is durable. The confirmation is mailed afterwards. `POST /patients`, \
+         `POST /register` and `POST /patients/register` are equivalent.",
     )
     .takes([fields::idempotency_key()])
     .body(Media::json::<NewPatient>(sample))
     .answers(
         201,
-        "Registered, now or by an earlier request with the same Idempotency-Key.",
+        "The patient is registered, by this request or by an earlier request with the same Idempotency-Key.",
         [Media::json::<PatientBody<'_>>(example())],
         [
-            fields::location(&format!("/patients/{}", fields::AN_ID), "Where the patient is."),
+            fields::location(&format!("/patients/{}", fields::AN_ID), "The address of the patient."),
             fields::event_position("The position of the registration in the log, for Min-Position."),
             fields::etag(),
         ],
@@ -165,7 +166,8 @@ pub(super) async fn register(
     Ok((StatusCode::CREATED, headers, Json(body)).into_response())
 }
 
-/// Every field that is refused is reported, whether for its shape or for its value.
+/// Parses a registration. All invalid fields are reported together, whether their type or their value is
+/// wrong.
 pub(crate) fn parse(body: JsonObject, schemes: &UrlSchemes) -> Result<Registration, ApiError> {
     let (strings, mut problems) = body.strings(["name", "email", "phone", "document_url"]);
     let [name, email, phone, document_url] = strings.map(Option::unwrap_or_default);
@@ -174,7 +176,7 @@ pub(crate) fn parse(body: JsonObject, schemes: &UrlSchemes) -> Result<Registrati
         Ok(_) => Err(ApiError::Invalid(problems)),
         Err(refused) => {
             for field in refused {
-                // What is missing is not to be reported as empty as well.
+                // Do not report a missing field as empty as well.
                 if !problems.iter().any(|problem| problem.field == field.field) {
                     problems.push(FieldProblem::in_body(field.field, field.error.to_string()));
                 }

@@ -1,10 +1,9 @@
-//! Paths with a slash at the end, as `FastAPI` and many clients write them: redirected to the path without
-//! it.
+//! Redirects from paths with a trailing slash, which `FastAPI` and many clients use, to the path without it.
 
 use axum::http::{HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 
-/// Returns the redirect to the same path without slashes at its end, with the same query. `None` if no route
+/// Returns the redirect to the same path without trailing slashes, with the same query. `None` if no route
 /// has that path.
 ///
 /// `Location` begins with the first segment of a route, so it never leads to another host.
@@ -23,7 +22,7 @@ pub(super) fn without_slash(routes: &[&str], uri: &Uri) -> Option<Response> {
     Some((StatusCode::PERMANENT_REDIRECT, [(header::LOCATION, location)]).into_response())
 }
 
-/// Whether a route's template has this path.
+/// Whether a route's template matches this path.
 fn matches(route: &str, path: &str) -> bool {
     let (mut template, mut path) = (route.split('/'), path.split('/'));
     loop {

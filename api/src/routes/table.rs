@@ -1,5 +1,5 @@
-//! The table of routes: the router and the OpenAPI document are both made from it, so that neither can have a
-//! route that the other has not.
+//! The table of routes. The router and the OpenAPI document are both generated from it, so they always have
+//! the same routes.
 
 use std::collections::BTreeMap;
 
@@ -21,10 +21,11 @@ use crate::paths::METRICS;
 use crate::problem::ApiError;
 use crate::query::Query;
 
-/// Routes, each with whom it is for and its description.
+/// Routes, each with its permitted roles and its description.
 pub(super) struct Routes {
     router: Router<Api>,
-    /// The descriptions are made again for the document: they are some megabytes, and few clients ask for it.
+    /// The descriptions are created again for the document, since they take some megabytes and few clients
+    /// request the document.
     entries: Vec<Entry>,
 }
 
@@ -98,14 +99,14 @@ impl Routes {
         self
     }
 
-    /// Adds those routes to these.
+    /// Adds the routes of another table.
     pub(super) fn merge(mut self, other: Self) -> Self {
         self.router = self.router.merge(other.router);
         self.entries.extend(other.entries);
         self
     }
 
-    /// Changes every answer of the routes that are here already.
+    /// Changes every response of the routes added so far.
     pub(super) fn map_response(mut self, change: fn(Response) -> Response) -> Self {
         self.router = self
             .router
@@ -113,8 +114,8 @@ impl Routes {
         self
     }
 
-    /// The router. It also answers `OPTIONS`, with the methods that the path takes, and requests to unknown
-    /// paths.
+    /// Returns the router. It also answers `OPTIONS` with the methods that the path supports, and requests to
+    /// unknown paths.
     pub(super) fn into_router(self) -> Router<Api> {
         let mut taken: BTreeMap<&'static str, Vec<&'static str>> = BTreeMap::new();
         for Entry { endpoint, .. } in &self.entries {
@@ -135,7 +136,7 @@ impl Routes {
             .method_not_allowed_fallback(async || ApiError::MethodNotAllowed)
     }
 
-    /// The document about these routes of a service.
+    /// Returns the OpenAPI document of these routes for a service.
     pub(super) fn into_document(self, service: Service<'_>) -> OpenApi {
         let (mut paths, mut components) = (Paths::new(), openapi::components());
         for Entry { endpoint, described } in self.entries {
@@ -147,17 +148,18 @@ impl Routes {
     }
 }
 
-/// Whether a route ignores unknown query parameters: probes, scrapers and links in mails add some, and the
-/// answers of these routes depend on none.
+/// Whether a route ignores unknown query parameters. Probes, scrapers and links in mails add some, and the
+/// responses of these routes depend on none.
 fn ignores_query(allowed: Allowed, path: &str) -> bool {
     matches!(allowed, Allowed::Everybody) || path == METRICS
 }
 
-/// The checks of a request before a route's handler.
+/// The checks that precede a route's handler.
 #[derive(Debug, Clone, Copy)]
 struct Gate {
     allowed: Allowed,
-    /// A route with parameters checks them in its handler, so that every problem is reported at once.
+    /// Whether any query parameter is rejected. A route with parameters checks them in its handler, so that
+    /// all problems are reported together.
     takes_no_query: bool,
 }
 

@@ -49,6 +49,26 @@ async fn the_pages_load_only_what_is_served_here_and_have_no_scripts_inside() {
 }
 
 #[tokio::test]
+async fn the_pages_for_people_load_one_style_sheet_that_is_served_here() {
+    let rig = Rig::new().await;
+    for (path, root) in [("/", ""), ("/problems", ""), ("/problems/email-taken", "../")] {
+        let (parts, html) = page(&rig, path, "text/html").await;
+        let policy = parts.headers["content-security-policy"].to_str().unwrap();
+        assert!(policy.contains("; style-src 'self';"), "{policy}");
+        let link = format!("<link rel=\"stylesheet\" href=\"{root}docs/assets/pages.css\">");
+        assert!(html.contains(&link) && !html.contains("<style"), "{path}: {html}");
+        assert!(
+            !html.contains("<script") && !html.contains("://"),
+            "{path}: {html}"
+        );
+    }
+    let (parts, style) = page(&rig, "/docs/assets/pages.css", "text/css").await;
+    assert_eq!(parts.status, StatusCode::OK);
+    assert_eq!(parts.headers["content-type"], "text/css; charset=utf-8");
+    assert!(!style.contains("url(") && !style.contains("@import"), "{style}");
+}
+
+#[tokio::test]
 async fn the_type_of_a_problem_is_the_address_of_a_page_about_it() {
     let rig = Rig::new().await;
     let (_, list) = page(&rig, "/problems", "text/plain").await;

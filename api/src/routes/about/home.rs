@@ -1,4 +1,4 @@
-//! `GET /`: what there is, for whoever opens the address that the program prints.
+//! `GET /`: links, for people who open the address that the program prints.
 
 use std::fmt::Write;
 
@@ -17,21 +17,21 @@ use crate::paths::{LIVE, METRICS, READY};
 
 const TITLE: &str = "Patient registration";
 
-/// Paths, and what is there.
+/// Paths, and descriptions of them.
 const LINKS: [(&str, &str); 7] = [
-    ("/docs", "the API, to try out (Swagger UI)"),
-    ("/redoc", "the API, to read (Redoc)"),
-    ("/openapi.json", "the API, for programs (OpenAPI 3.1)"),
-    ("/problems", "what each error means, and what to do"),
-    (LIVE, "whether the process runs"),
-    (READY, "whether the process can serve"),
+    ("/docs", "Interactive API documentation (Swagger UI)"),
+    ("/redoc", "API reference (Redoc)"),
+    ("/openapi.json", "API description for programs (OpenAPI 3.1)"),
+    ("/problems", "Explanations of all error responses"),
+    (LIVE, "Liveness: whether the process is running"),
+    (READY, "Readiness: whether the process can serve requests"),
     (
         METRICS,
-        "metrics for Prometheus; with access tokens, for operators only",
+        "Metrics for Prometheus; with access tokens, for operators only",
     ),
 ];
 
-/// What there is.
+/// Links to the pages of the service.
 #[derive(Debug, Serialize, ToSchema)]
 struct Home {
     #[schema(example = "Patient registration")]
@@ -41,12 +41,12 @@ struct Home {
     links: Vec<HomeLink>,
 }
 
-/// A path, and what is there.
+/// A link.
 #[derive(Debug, Serialize, ToSchema)]
 struct HomeLink {
     #[schema(example = "/docs", format = "uri-reference")]
     href: &'static str,
-    #[schema(example = "the API, to try out (Swagger UI)")]
+    #[schema(example = "Interactive API documentation (Swagger UI)")]
     title: &'static str,
 }
 
@@ -56,8 +56,8 @@ pub(super) fn described() -> Described {
     });
     Described::new(
         ABOUT,
-        "What there is",
-        "Links to the pages about the API, health and metrics. HTML or JSON if `Accept` prefers it, else text.",
+        "Start page",
+        "Links to the pages about the API, and to health and metrics. HTML or JSON if `Accept` prefers it, otherwise plain text.",
     )
     .answers(
         200,
@@ -74,7 +74,7 @@ pub(super) fn described() -> Described {
 pub(super) async fn home(request: HeaderMap) -> Response {
     match preferred(&request, TEXT, &[HTML, JSON]) {
         HTML => {
-            // Relative, so that they lead somewhere under a proxy's path too.
+            // Relative links also work below a path prefix of a proxy.
             let mut items = String::new();
             for (path, title) in LINKS {
                 let relative = path.trim_start_matches('/');
@@ -83,7 +83,7 @@ pub(super) async fn home(request: HeaderMap) -> Response {
                     "<dt><a href=\"{relative}\">{path}</a></dt>\n<dd>{title}</dd>"
                 );
             }
-            html(TITLE, &format!("<dl>\n{items}</dl>\n"))
+            html(TITLE, "", &format!("<dl>\n{items}</dl>\n"))
         }
         JSON => {
             let links = LINKS.map(|(href, title)| HomeLink { href, title });

@@ -1,5 +1,5 @@
-//! `GET /docs` (Swagger UI), `GET /redoc` (Redoc), and the files that they are made of, all of them in the
-//! binary.
+//! `GET /docs` (Swagger UI), `GET /redoc` (Redoc), and the files that they load. All files are embedded in
+//! the binary.
 
 use std::sync::LazyLock;
 
@@ -18,15 +18,15 @@ const HTML: &str = "text/html; charset=utf-8";
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 const STYLE: &str = "text/css; charset=utf-8";
 
-/// Scripts, styles and data from here alone, none of them in the page itself. Swagger UI's icons are `data:`.
+/// Allows scripts, styles and data only from files of this service, not inline. Swagger UI's icons are
+/// `data:` URLs.
 const DOCS_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
      connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-/// As above, and the least that Redoc needs besides. Its search runs in a worker, which it makes of a part of
-/// itself (`blob:`). Its styles are put rule by rule into `<style>` elements that have no text: the first
-/// hash is that of nothing. The style sheet of its scroll bars is one that has: the second hash. A newer
-/// Redoc may have another one; the browser test then fails, and the browser's message names the hash that it
-/// wants.
+/// Allows in addition the minimum that Redoc needs. Redoc's search runs in a worker that Redoc creates from
+/// its own code (`blob:`). Redoc inserts its styles rule by rule into empty `<style>` elements: the first
+/// hash is the hash of empty text. Only the style sheet of the scroll bars has text: the second hash. A newer
+/// Redoc may need another hash. The browser test then fails, and the browser's message contains that hash.
 const REDOC_POLICY: &str = "default-src 'none'; script-src 'self'; \
      style-src 'self' 'sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=' \
      'sha256-QMIg+bpjm3JdElJ388KYke01izlUW0UoNOeKjpMxdgc='; img-src 'self' data:; connect-src 'self'; \
@@ -50,12 +50,13 @@ macro_rules! vendored {
 static DOCS: LazyLock<File> = LazyLock::new(|| plain!(HTML, "docs.html"));
 static REDOC: LazyLock<File> = LazyLock::new(|| plain!(HTML, "redoc.html"));
 
-/// By name.
-static ASSETS: LazyLock<[(&str, File); 6]> = LazyLock::new(|| {
+/// Embedded files, by name.
+static ASSETS: LazyLock<[(&str, File); 7]> = LazyLock::new(|| {
     [
         ("docs.js", plain!(SCRIPT, "docs.js")),
         ("redoc.js", plain!(SCRIPT, "redoc.js")),
         ("redoc.css", plain!(STYLE, "redoc.css")),
+        ("pages.css", plain!(STYLE, "pages.css")),
         ("swagger-ui-bundle.js", vendored!(SCRIPT, "swagger-ui-bundle.js")),
         ("swagger-ui.css", vendored!(STYLE, "swagger-ui.css")),
         ("redoc.standalone.js", vendored!(SCRIPT, "redoc.standalone.js")),
@@ -64,8 +65,8 @@ static ASSETS: LazyLock<[(&str, File); 6]> = LazyLock::new(|| {
 
 pub(super) fn docs_described() -> Described {
     page_described(
-        "The API, to try out",
-        "Swagger UI: reads, and sends requests from the browser.",
+        "Interactive API documentation",
+        "Swagger UI, which can also send requests from the browser.",
     )
 }
 
@@ -74,7 +75,7 @@ pub(super) async fn docs(headers: HeaderMap) -> Response {
 }
 
 pub(super) fn redoc_described() -> Described {
-    page_described("The API, to read", "Redoc: the whole description on one page.")
+    page_described("API reference", "Redoc, with the whole description on one page.")
 }
 
 pub(super) async fn redoc(headers: HeaderMap) -> Response {
@@ -85,14 +86,14 @@ fn page_described(summary: &'static str, text: &str) -> Described {
     Described::new(ABOUT, summary, text)
         .takes([fields::if_none_match(fields::A_FILE)])
         .answers(200, "The page.", [sample_page()], file_headers())
-        .answers(304, "The client has it already.", [], file_headers())
+        .answers(304, "The client already has this version.", [], file_headers())
 }
 
 pub(super) fn asset_described() -> Described {
     let names = fields::string().enum_values(Some(ASSETS.iter().map(|(name, _)| *name)));
-    Described::new(ABOUT, "A file of these pages", "A script or a style sheet.")
+    Described::new(ABOUT, "A file that the pages load", "A script or a style sheet.")
         .takes([
-            fields::path("file", names, json!("docs.js"), "The file's name."),
+            fields::path("file", names, json!("docs.js"), "Name of the file."),
             fields::if_none_match(fields::A_FILE),
         ])
         .answers(
@@ -104,7 +105,7 @@ pub(super) fn asset_described() -> Described {
             ],
             file_headers(),
         )
-        .answers(304, "The client has it already.", [], file_headers())
+        .answers(304, "The client already has this version.", [], file_headers())
         .problems([kinds::NOT_FOUND])
 }
 
@@ -120,7 +121,7 @@ pub(super) async fn asset(
     Ok(guarded(file.answer(&headers), "default-src 'none'"))
 }
 
-/// The answer, under a policy that its browser keeps it to.
+/// Adds a content security policy to a response.
 pub(super) fn guarded(answer: impl IntoResponse, policy: &'static str) -> Response {
     let mut response = answer.into_response();
     let policy = HeaderValue::from_static(policy);

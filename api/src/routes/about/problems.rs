@@ -1,4 +1,4 @@
-//! `GET /problems`, `GET /problems/{slug}`: what each `type` of a problem means and what to do about it.
+//! `GET /problems`, `GET /problems/{slug}`: what each problem type means, and what to do about it.
 
 use axum::extract::Path;
 use axum::extract::rejection::PathRejection;
@@ -14,8 +14,8 @@ use crate::problem::{ApiError, Kind, kinds};
 
 pub(super) fn all_described() -> Described {
     described(
-        "All kinds of problems",
-        "A list of the kinds that `type` can name.",
+        "List problem types",
+        "A list of all values of `type`, with a short explanation of each.",
     )
 }
 
@@ -30,7 +30,11 @@ pub(super) async fn all(headers: HeaderMap) -> Response {
                 escaped(detail)
             )
         });
-        html("Problems", &format!("<dl>\n{}</dl>\n", items.collect::<String>()))
+        html(
+            "Problems",
+            "",
+            &format!("<dl>\n{}</dl>\n", items.collect::<String>()),
+        )
     } else {
         let lines =
             lines.map(|(kind, detail)| format!("{} ({})\n    {detail}\n", kind.path(), kind.status.as_u16()));
@@ -40,14 +44,17 @@ pub(super) async fn all(headers: HeaderMap) -> Response {
 
 pub(super) fn one_described() -> Described {
     let slugs = fields::string().enum_values(Some(kinds::ALL.iter().map(|kind| kind.slug)));
-    described("One kind of problem", "What it means, and what to do.")
-        .takes([fields::path(
-            "slug",
-            slugs,
-            json!(kinds::EMAIL_TAKEN.slug),
-            "The last part of the `type`.",
-        )])
-        .problems([kinds::NOT_FOUND])
+    described(
+        "Explain a problem type",
+        "What the problem means, and what to do about it.",
+    )
+    .takes([fields::path(
+        "slug",
+        slugs,
+        json!(kinds::EMAIL_TAKEN.slug),
+        "The last segment of the `type`.",
+    )])
+    .problems([kinds::NOT_FOUND])
 }
 
 pub(super) async fn one(
@@ -60,6 +67,7 @@ pub(super) async fn one(
     Ok(if wants_html(&headers) {
         html(
             kind.title,
+            "../",
             &format!(
                 "<p><code>{}</code>, HTTP status {status}</p>\n<p>{}</p>\n<p>{}</p>\n<p><a href=\"../problems\">All problems</a></p>\n",
                 kind.path(),
@@ -87,11 +95,11 @@ fn described(summary: &'static str, says: &str) -> Described {
     Described::new(
         ABOUT,
         summary,
-        &format!("{says} HTML if `Accept` prefers it, else text."),
+        &format!("{says} HTML if `Accept` prefers it, otherwise plain text."),
     )
     .answers(
         200,
-        "The page, or the text.",
+        "The page, as HTML or plain text.",
         media,
         [fields::vary("accept"), fields::cache_control(CACHE)],
     )

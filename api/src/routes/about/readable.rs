@@ -1,4 +1,4 @@
-//! Answers for people: a page of HTML, or text.
+//! Responses for people: an HTML page, or plain text.
 
 use axum::http::{HeaderName, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
@@ -9,13 +9,15 @@ pub(super) const HTML: &str = "text/html";
 pub(super) const TEXT: &str = "text/plain";
 pub(super) const CACHE: &str = "max-age=3600";
 
-/// A page without styles of its own: browsers show it light or dark, as their users want it, and as wide as
-/// the screen.
-pub(super) fn html(title: &str, body: &str) -> Response {
+/// Returns an HTML page. `root` is the relative path from the page to the root of the service: empty or
+/// `../`.
+pub(super) fn html(title: &str, root: &str, body: &str) -> Response {
     let page = format!(
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<meta name=\"viewport\" \
          content=\"width=device-width, initial-scale=1\">\n<meta name=\"color-scheme\" content=\"light dark\">\n\
-         <title>{title}</title>\n<link rel=\"icon\" href=\"data:,\">\n</head>\n<body>\n<h1>{title}</h1>\n{body}</body>\n</html>\n"
+         <title>{title}</title>\n<link rel=\"icon\" href=\"data:,\">\n\
+         <link rel=\"stylesheet\" href=\"{root}docs/assets/pages.css\">\n</head>\n<body>\n<main>\n<h1>{title}</h1>\n\
+         {body}</main>\n</body>\n</html>\n"
     );
     finished((headers("text/html; charset=utf-8"), page))
 }
@@ -24,7 +26,7 @@ pub(super) fn text(text: String) -> Response {
     finished((headers("text/plain; charset=utf-8"), text))
 }
 
-/// The headers of an answer whose form `Accept` chooses.
+/// Headers of a response whose format depends on `Accept`.
 pub(super) fn headers(media_type: &'static str) -> [(HeaderName, HeaderValue); 3] {
     [
         (header::CONTENT_TYPE, HeaderValue::from_static(media_type)),
@@ -36,7 +38,7 @@ pub(super) fn headers(media_type: &'static str) -> [(HeaderName, HeaderValue); 3
 fn finished(answer: impl IntoResponse) -> Response {
     guarded(
         answer,
-        "default-src 'none'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+        "default-src 'none'; style-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     )
 }
 

@@ -1,4 +1,4 @@
-//! `GET /events`: the feed, page by page or as one stream of lines. `GET /events/stream`: the feed, live.
+//! `GET /events`: the feed, page by page or as one NDJSON stream. `GET /events/stream`: the live feed.
 
 use axum::Json;
 use axum::body::Body;
@@ -51,14 +51,14 @@ fn filters() -> [Parameter; 3] {
             "after",
             fields::whole_number(0),
             json!(0),
-            "The position that the events come after.",
+            "Only events after this position.",
         ),
         fields::query("type", types, json!(EVENT_TYPES[0]), "Only events of this type."),
         fields::query(
             "aggregate_id",
             fields::uuid(),
             json!(fields::AN_ID),
-            "Only the events of this patient.",
+            "Only events of this patient.",
         ),
     ]
 }
@@ -71,21 +71,21 @@ pub(super) fn pages_described() -> Described {
     let line = format!("{}\n", example());
     Described::new(
         AUDIT,
-        "The feed of events",
-        "The events of all patients, in the order of their positions: as pages of JSON, or, if `Accept` \
-         prefers `application/x-ndjson`, as lines, up to the end of the log or to `limit`.",
+        "Read the event feed",
+        "The events of all patients, ordered by position. The response is a page of JSON or, if `Accept` prefers \
+         `application/x-ndjson`, a stream with one event per line, up to the end of the log or to `limit`.",
     )
     .takes(filters())
     .takes([fields::limit()])
     .answers(
         200,
-        "A page, or a stream of lines.",
+        "A page of events, or an NDJSON stream.",
         [
             Media::json_list::<schemas::Event>(json!([example()])),
             Media::of(NDJSON, fields::string(), Some(line.into())),
         ],
         [
-            fields::event_position("How far the answer reaches; not with lines and `limit`."),
+            fields::event_position("The position up to which the response covers the log. Absent from an NDJSON stream with `limit`."),
             fields::link(
                 "</events?after=100&limit=100>; rel=\"next\", </events?after=0&limit=100>; rel=\"first\"",
             ),
@@ -100,9 +100,10 @@ pub(super) fn live_described() -> Described {
     let text = format!("retry: 1000\nid: 1\ndata: {}\n\n", example());
     Described::new(
         AUDIT,
-        "The feed, live",
-        "Server-sent events: first those there are after `after`, then each one as soon as it is recorded; `id` is the \
-         position, `data` the event. A comment comes every 15 s when nothing else does. The stream does not end by itself.",
+        "Follow the event feed",
+        "Server-sent events: first the existing events after `after`, then each new event as soon as it is recorded. `id` is the \
+         position, and `data` is the event. While there are no events, a comment is sent every 15 s. The stream does not end \
+         by itself.",
     )
     .takes(filters())
     .takes([fields::last_event_id()])
@@ -127,7 +128,7 @@ fn refused() -> [Kind; 7] {
     ]
 }
 
-/// What of the feed a request asks for.
+/// The part of the feed that a request asks for.
 #[derive(Debug)]
 struct FeedQuery {
     after: Option<Position>,
@@ -137,14 +138,14 @@ struct FeedQuery {
 }
 
 impl FeedQuery {
-    /// Reads the query of a page.
+    /// Parses the query of a page.
     fn parse(query: Option<&str>) -> Result<Self, ApiError> {
         let mut query = Query::parse(query);
         let limit = query.limit();
         Self::finish(query, limit)
     }
 
-    /// Reads the query of a live stream, which has no limit.
+    /// Parses the query of a live stream, which has no limit.
     fn parse_live(query: Option<&str>) -> Result<Self, ApiError> {
         Self::finish(Query::parse(query), None)
     }
@@ -170,7 +171,7 @@ impl FeedQuery {
         }
     }
 
-    /// What the record says of it.
+    /// Returns the entry for the record of reads.
     fn read(&self, reader: &Reader, kind: ReadKind, after: Position, to: Option<Position>) -> Read {
         let outcome = match kind {
             ReadKind::Events => ReadOutcome::Given,
@@ -185,7 +186,7 @@ impl FeedQuery {
         }
     }
 
-    /// The query string of the page after `position`.
+    /// Returns the query string of the page after `position`.
     fn after(&self, position: Position, limit: u32) -> String {
         let mut query = form_urlencoded::Serializer::new(String::new());
         query.append_pair("after", &position.to_string());
@@ -217,13 +218,13 @@ pub(super) async fn pages(
         api.read_log.record(read.clone()).await?;
         let lines = opened.at_end(api.read_log.at_end(read)).lines(head, query.limit);
         let response = ([(header::CONTENT_TYPE, NDJSON)], Body::from_stream(lines)).into_response();
-        // With a limit, the last line says how far it reaches.
+        // With a limit, the position of the last line shows how far the response reaches.
         (response, query.limit.is_none().then_some(head.max(after)))
     } else {
         let limit = query.limit.unwrap_or(DEFAULT_LIMIT);
         let page = api.feed.page(&query.filter(), after, head, limit).await?;
-        // Whoever polls at the end of the log, and is given nothing, has read nothing: unless it is of one
-        // patient that there is nothing.
+        // A poll at the end of the log that returns no events reads nothing. With a patient filter, an empty
+        // page does reveal something: that the patient has no further events.
         if !page.events.is_empty() || query.patient.is_some() {
             let read = query.read(&reader, ReadKind::Events, after, Some(page.reaches));
             api.read_log.record(read).await?;
@@ -249,7 +250,7 @@ pub(super) async fn live(
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let query = FeedQuery::parse_live(query.as_deref())?;
-    // What a browser has seen since is later than what its page once asked for.
+    // The last event that the browser has received is later than the position in the original URL.
     let after = last_event_id(&headers)?.or(query.after).unwrap_or_default();
     let opened = api.feed.open(
         query.filter(),
@@ -263,7 +264,7 @@ pub(super) async fn live(
     let frames = frames(events.map(|event| (event.position, event)));
     let headers = [
         (header::CONTENT_TYPE, HeaderValue::from_static(EVENT_STREAM)),
-        // nginx would otherwise gather what it should pass on at once.
+        // Without this header, nginx would buffer the events.
         (
             HeaderName::from_static("x-accel-buffering"),
             HeaderValue::from_static("no"),
@@ -272,7 +273,8 @@ pub(super) async fn live(
     Ok((headers, Body::from_stream(frames)).into_response())
 }
 
-/// Whether who sent these headers may still read: a token may be taken back while a stream goes on.
+/// Returns a check whether the sender of these headers may still read. A token may be revoked while a stream
+/// is open.
 fn still_allowed(api: &Api, headers: &HeaderMap) -> impl Fn() -> bool + Send + Sync + use<> {
     let api = api.clone();
     let given = headers.get_all(header::AUTHORIZATION).iter();

@@ -17,8 +17,8 @@ use crate::routes::PatientId;
 pub(super) fn described() -> Described {
     Described::new(
         AUDIT,
-        "A patient's history",
-        "Every event of the patient, in order, deleted or not.",
+        "Read a patient's history",
+        "All events of the patient, in order, even if the patient was deleted.",
     )
     .takes([
         fields::patient_id(),
@@ -27,7 +27,7 @@ pub(super) fn described() -> Described {
             "after",
             fields::whole_number(0),
             json!(0),
-            "The sequence that the page comes after.",
+            "Only events after this sequence.",
         ),
     ])
     .answers(
@@ -64,9 +64,10 @@ pub(super) async fn list(
     let after = query.number("after").unwrap_or(0);
     query.finish()?;
 
-    // One more than asked for tells whether there is a next page.
+    // One extra event shows whether there is a next page.
     let mut events = api.history.events(id, after, limit + 1).await?;
-    // Nothing after the last event is an empty page; nothing at all is nobody's history.
+    // If there are no events after the last one, the page is empty. If there are no events at all, there is
+    // no such patient.
     if events.is_empty() && api.history.events(id, 0, 1).await?.is_empty() {
         reader.reads_patient(&api, ReadKind::History, id, None).await?;
         return Err(ApiError::PatientNotFound);

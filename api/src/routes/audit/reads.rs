@@ -14,7 +14,7 @@ use crate::problem::{ApiError, kinds};
 use crate::query::{DEFAULT_LIMIT, Query};
 use crate::read_log::{ReadsWanted, RecordedRead};
 
-/// The longest actor, in characters: what the table holds.
+/// Maximum length of an actor, in characters, limited by the column in the table.
 const LONGEST_ACTOR: usize = 512;
 
 fn example() -> Value {
@@ -28,23 +28,23 @@ fn example() -> Value {
 pub(super) fn described() -> Described {
     Described::new(
         AUDIT,
-        "Who read what",
-        "Every read of a history, of a patient as it was and of the feed, over HTTP and by the command line, in the order of \
-         time. Each was recorded before it was answered. Reads of this record are not in it.",
+        "List recorded reads",
+        "Every read of a history, of a past state of a patient and of the feed, over HTTP and from the command line, in \
+         chronological order. Each read was recorded before its data was returned. Reads of the record itself are not included.",
     )
     .takes([
         fields::query(
             "after",
             fields::uuid(),
             json!("01a20cb5-3049-75e2-a5d3-40cf90fe63b4"),
-            "The id of the entry that the page comes after.",
+            "Only entries after the entry with this id.",
         ),
         fields::limit(),
         fields::query(
             "patient_id",
             fields::uuid(),
             json!(fields::AN_ID),
-            "Only the reads of this patient alone.",
+            "Only reads that are limited to this patient.",
         ),
         fields::query(
             "actor",
@@ -53,12 +53,12 @@ pub(super) fn described() -> Described {
                 .max_length(Some(LONGEST_ACTOR))
                 .pattern(Some("^[^\\u0000-\\u001f\\u007f-\\u009f]+$")),
             json!("audit@example.com"),
-            "Only the reads by this actor.",
+            "Only reads by this actor.",
         ),
     ])
     .answers(
         200,
-        "A page.",
+        "A page of entries.",
         [Media::json_list::<RecordedRead>(json!([example()]))],
         [
             fields::link(
@@ -82,7 +82,7 @@ pub(super) async fn list(State(api): State<Api>, RawQuery(query): RawQuery) -> R
         actor: query.short_text("actor", LONGEST_ACTOR),
     };
     query.finish()?;
-    // One more than asked for tells whether there is a next page.
+    // One extra entry shows whether there is a next page.
     let mut page = api.read_log.list(&wanted, limit + 1).await.map_err(|error| {
         tracing::error!(%error, "the record of reads could not be read");
         ApiError::from(&error)
@@ -98,7 +98,7 @@ pub(super) async fn list(State(api): State<Api>, RawQuery(query): RawQuery) -> R
     Ok(response)
 }
 
-/// Where the page after the entry with that id is; without one, the first.
+/// Returns the address of the page after the entry with the id `last`, or of the first page.
 fn page_after(wanted: &ReadsWanted, last: Option<&str>, limit: u32) -> String {
     let mut query = form_urlencoded::Serializer::new(String::new());
     query.extend_pairs(last.map(|last| ("after", last)));

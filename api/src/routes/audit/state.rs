@@ -1,4 +1,4 @@
-//! `GET /patients/{id}/history/{sequence}`, `GET /patients/{id}?at=`: a patient as it was.
+//! `GET /patients/{id}/history/{sequence}`, `GET /patients/{id}?at=`: a past state of a patient.
 
 use axum::Json;
 use axum::extract::rejection::PathRejection;
@@ -26,8 +26,8 @@ pub(in crate::routes) fn example() -> Value {
 pub(super) fn described() -> Described {
     Described::new(
         AUDIT,
-        "A patient just after an event",
-        "As the patient's events up to and with this one tell it.",
+        "Read a past state of a patient",
+        "The state just after an event, rebuilt from the patient's events up to and including this one.",
     )
     .takes([
         fields::patient_id(),
@@ -35,12 +35,12 @@ pub(super) fn described() -> Described {
             "sequence",
             fields::whole_number(1),
             json!(1),
-            "The number of the event in the history.",
+            "The sequence of the event in the history.",
         ),
     ])
     .answers(
         200,
-        "The patient as it was.",
+        "The past state of the patient.",
         [Media::json::<schemas::PastPatient>(example())],
         [fields::cache_control("no-store")],
     )
@@ -55,7 +55,7 @@ pub(super) fn described() -> Described {
     ])
 }
 
-/// The patient just after an event. What is not a number is the sequence of no event.
+/// Returns the patient's state just after an event. No event has a sequence that is not a number.
 pub(super) async fn after(
     State(api): State<Api>,
     reader: Reader,
@@ -68,7 +68,7 @@ pub(super) async fn after(
     answer(&api, &reader, id, told).await
 }
 
-/// The patient as it was at `moment`.
+/// Returns the patient's state at `moment`.
 pub(in crate::routes) async fn at(
     api: &Api,
     reader: &Reader,
@@ -80,7 +80,7 @@ pub(in crate::routes) async fn at(
     Ok(not_kept(response))
 }
 
-/// Records what is told, and then tells it.
+/// Records the read, and then returns the state.
 async fn answer(api: &Api, reader: &Reader, id: Uuid, told: Told) -> Result<Response, ApiError> {
     let entry = told.entry();
     if entry != ToldEntry::None {

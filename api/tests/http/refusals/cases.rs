@@ -172,14 +172,14 @@ pub(super) fn cases() -> Vec<Case> {
             "GET /nothing",
             404,
             "not-found",
-            "nothing at this path",
+            "path does not exist",
         ),
         case(
             "bad UTF-8 in a path",
             "GET /nothing/%FF",
             404,
             "not-found",
-            "nothing at this path",
+            "path does not exist",
         ),
         case(
             "a method",
