@@ -19,12 +19,12 @@ pub enum AttemptError {
     /// No further attempt can succeed without manual intervention.
     #[error(transparent)]
     Fail(Failure),
-    /// The server permanently rejected this email, possibly for a reason that applies to all mail. Other
-    /// emails decide; until then, it counts as [`AttemptError::Retry`].
+    /// The server permanently rejected this email, possibly for a reason that applies to all mail. Attempts
+    /// with other emails show whether it does. Until then, this counts as [`AttemptError::Retry`].
     #[error(transparent)]
     Suspect(Failure),
-    /// The server deferred this email, possibly because it defers all mail. Other emails decide; until then,
-    /// it counts as [`AttemptError::Retry`].
+    /// The server deferred this email, possibly because it defers all mail. Attempts with other emails show
+    /// whether it does. Until then, this counts as [`AttemptError::Retry`].
     #[error(transparent)]
     Busy(Failure),
     /// The whole message was sent, but no reply arrived: the server may or may not have accepted it.

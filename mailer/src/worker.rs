@@ -102,7 +102,7 @@ impl Options {
 struct Held {
     delivery: Delivery,
     lease: Arc<str>,
-    /// Deadline for starting to send the message. Later, the lease could expire first.
+    /// Deadline for starting to send the message. After it, the lease could expire during the transfer.
     until: watch::Sender<Instant>,
     renewed: Duration,
 }
@@ -183,14 +183,14 @@ impl Worker {
         self
     }
 
-    /// Sends emails until `shutdown` is cancelled. Then starts no more emails, finishes and records those
-    /// being sent, and returns. An attempt that does not reach the message within a few seconds is abandoned.
-    /// The shutdown therefore takes up to the answer timeout and a few seconds. If the database is
+    /// Sends emails until `shutdown` is cancelled. Then starts no new attempts, finishes and records the
+    /// running attempts, and returns. An attempt that does not reach the message within a few seconds is
+    /// abandoned. Stopping therefore takes up to the answer timeout and a few seconds. If the database is
     /// unavailable, it takes about a minute longer and ends with a warning.
     ///
     /// `shutdown` may be cancelled long before the rest of the process stops: due deliveries wait in the
-    /// ledger. Dropping the future, or ending the process before the future returns, interrupts emails being
-    /// sent. They are sent again.
+    /// ledger. Dropping the future, or ending the process before the future returns, interrupts the running
+    /// attempts. Their emails are sent again.
     ///
     /// A database failure is logged once, and retried with pauses that grow to 10 s.
     pub async fn run(mut self, shutdown: CancellationToken) {

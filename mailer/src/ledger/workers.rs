@@ -25,7 +25,7 @@ pub struct WorkerStatus {
     pub standing: Standing,
     /// Reason why it cannot send, or sends more slowly than it could. No personal data.
     pub error: Option<String>,
-    /// Time since when `standing` and its cause have lasted.
+    /// Start time of the current standing.
     pub since: Timestamp,
     /// Time of the last update.
     pub seen_at: Timestamp,

@@ -7,9 +7,9 @@
 //! | RCPT and later | 530, 538 (RFC 4954 §6): authentication or encryption required | the server rejects this client |
 //! | RCPT and later | 5xx with an enhanced code about the sender or its authentication | the server rejects this client |
 //! | RCPT and later | 5xx with a code about the recipient's address or mailbox, no SMTPUTF8 | this email cannot be sent |
-//! | RCPT and later | any other 5xx | this email, or all mail: other emails decide |
+//! | RCPT and later | any other 5xx | concerns this email or all mail, depending on other emails |
 //! | RCPT and later | 4xx with a code about the recipient's address or mailbox, greylisting | this email is retried |
-//! | RCPT and later | any other 4xx, including 421; before the message: no answer, a lost connection | this email, or all mail: other emails decide |
+//! | RCPT and later | any other 4xx, including 421; before the message: no answer, a lost connection | concerns this email or all mail, depending on other emails |
 //! | the message | no answer, a lost connection | the outcome is unknown |
 //!
 //! Relays forward replies of remote servers, so an address can determine the replies from RCPT on. Those

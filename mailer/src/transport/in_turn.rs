@@ -1,4 +1,4 @@
-//! A connection that rejects data sent out of turn until it is encrypted.
+//! A connection that rejects unexpected plaintext until TLS begins.
 //!
 //! An attacker on the network can append plaintext to the server's reply to STARTTLS. That plaintext must not
 //! be treated as if it had arrived encrypted (CVE-2011-0411, RFC 3207 §6). lettre reads ahead, and keeps its

@@ -288,8 +288,8 @@ impl Breaker {
         }
     }
 
-    /// Handles a try that failed without evidence about the server. The next try does not come sooner because
-    /// of it.
+    /// Handles a try that failed without evidence about the server. The next try waits for another pause of
+    /// the same length.
     fn in_vain(&mut self, current: bool, now: Now, random: f64) -> Heard {
         if let (Some(open), true) = (&mut self.open, current)
             && open.next <= now.monotonic
@@ -299,7 +299,7 @@ impl Breaker {
         Heard::default()
     }
 
-    /// Closes the breaker if the server accepted an email, or processed one past the step that failed.
+    /// Closes the breaker if the server accepted an email, or processed an email past the step that failed.
     fn close(&mut self, reached: Option<Step>) -> Heard {
         let proves = |open: &mut Open| reached.is_none_or(|reached| open.step < Some(reached));
         let Some(open) = self.open.take_if(proves) else {

@@ -41,7 +41,8 @@ impl Pace {
     }
 
     /// Learns the rate when the server accepts an email again after it asked to slow down. The rate is the
-    /// number of emails accepted since the previous time, if there are enough, divided by the elapsed time.
+    /// number of emails accepted since the last measurement, divided by the elapsed time. With too few
+    /// emails, no rate is learned.
     pub(super) fn resumed(&mut self, now: Duration) {
         let time = now.saturating_sub(self.since);
         if self.accepted >= ENOUGH && !time.is_zero() && time <= MEASURED {

@@ -20,7 +20,7 @@ const MAILS_REFUSED: usize = 5;
 const DOMAINS_PUT_OFF: usize = 2;
 const MAILS_PUT_OFF: usize = 3;
 
-/// How the server turned an email away.
+/// How the server responded to an email that it did not accept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     /// Permanently, with a 5xx reply.
