@@ -65,7 +65,7 @@ pub(super) enum Encryption {
 pub(super) struct Tls {
     /// Parameters that verify the certificate against certificate authorities.
     signed: TlsParameters,
-    /// Parameters that verify only the name and the signature of the certificate's owner.
+    /// Parameters that verify only the certificate's host name and the handshake signature.
     unsigned: TlsParameters,
     /// The given certificates, in DER format.
     given: Vec<CertificateDer<'static>>,
