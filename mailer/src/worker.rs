@@ -7,8 +7,8 @@
 //!
 //! With no open session, one email is sent first as a probe, and the others follow when it succeeds. An
 //! unreachable server therefore costs one try, which does not count as an attempt. [`breaker`] schedules the
-//! next try. [`suspects`] determines whether a rejection of one email applies to all mail. [`pace`] limits the
-//! rate and the number of connections to what the server accepts.
+//! next try. [`suspects`] determines whether a rejection of one email applies to all mail. [`pace`] limits
+//! the rate and the number of connections to what the server accepts.
 //!
 //! Any number of workers in any number of processes can share the ledger. Each takes rows under a lease that
 //! covers the server's answer timeout, plus [`GRACE`] to begin the attempt and [`GRACE`] to record it. If the

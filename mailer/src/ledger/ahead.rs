@@ -20,8 +20,8 @@ const IS_AHEAD: &str = "due_at > ? AND due_at > CASE WHEN state = 'pending' THEN
      WHEN attempts <= 1 THEN ? WHEN attempts = 2 THEN ? WHEN attempts = 3 THEN ? WHEN attempts = 4 THEN ? \
      WHEN attempts = 5 THEN ? WHEN attempts = 6 THEN ? ELSE ? END";
 
-/// Returns the values for [`IS_AHEAD`]: a lower limit for all rows, and the latest valid due times of a pending
-/// row, of a row being sent, and of rows that have failed one to seven times.
+/// Returns the values for [`IS_AHEAD`]: a lower limit for all rows, and the latest valid due times of a
+/// pending row, of a row being sent, and of rows that have failed one to seven times.
 fn limits(now: Timestamp) -> [Timestamp; 10] {
     let [first, second, third, fourth, fifth, sixth, seventh] = schedule::PAUSES.map(|pause| {
         let pause = pause.max(schedule::PAUSE_AFTER_UNKNOWN);
