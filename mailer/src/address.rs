@@ -1,13 +1,13 @@
-//! Addresses as SMTP takes them.
+//! Email addresses in the form that SMTP servers accept.
 
 use domain::Email;
 use lettre::Address;
 use lettre::address::AddressError;
 use url::Host;
 
-/// An address whose domain is ASCII: `ana@clínica.example` becomes `ana@xn--clnica-4va.example` (RFC 5891),
-/// which every server takes. Only a local part beyond ASCII is left to need the server's `SMTPUTF8` (RFC
-/// 6531).
+/// Returns the address with an ASCII domain (RFC 5891), which every server accepts: `ana@clínica.example`
+/// becomes `ana@xn--clnica-4va.example`. Only a non-ASCII local part still requires the server's `SMTPUTF8`
+/// (RFC 6531).
 pub(crate) fn deliverable(email: &str) -> Result<Address, AddressError> {
     let (local_part, domain) = email.rsplit_once('@').ok_or(AddressError::MissingParts)?;
     if domain.is_ascii() {
@@ -19,8 +19,8 @@ pub(crate) fn deliverable(email: &str) -> Result<Address, AddressError> {
     }
 }
 
-/// lettre refuses most marks and symbols beyond ASCII before the `@`, which RFC 6531 allows: of such an
-/// address the rules for a patient's email decide.
+/// lettre rejects most non-ASCII marks and symbols before the `@`, although RFC 6531 allows them. Such an
+/// address is accepted if it follows the rules for a patient's email.
 fn with_local_part(email: &str, local_part: &str, domain: &str) -> Result<Address, AddressError> {
     match Address::new(local_part, domain) {
         Err(AddressError::InvalidUser) if Email::parse(email).is_ok_and(|known| known.as_str() == email) => {

@@ -1,4 +1,4 @@
-//! Signing mails, so that whoever receives one can see that the sender's domain has sent it (DKIM, RFC 6376).
+//! DKIM signatures (RFC 6376), which let recipients verify that the sender's domain sent an email.
 
 use std::fmt;
 
@@ -15,10 +15,10 @@ use rsa::pkcs1::{DecodeRsaPrivateKey, EncodeRsaPrivateKey, LineEnding};
 use rsa::pkcs8::DecodePrivateKey;
 use rsa::traits::PublicKeyParts;
 
-/// In bits, of RSA; nothing may be signed with a shorter key (RFC 8301 §3.2).
+/// Minimum size of an RSA key, in bits. RFC 8301 §3.2 forbids signing with a shorter key.
 const SHORTEST: usize = 1024;
 
-/// The header fields that a signature covers, of those that every mail has.
+/// Header fields that a signature covers. Every email has all of them.
 const SIGNED: [&str; 8] = [
     "From",
     "To",
@@ -30,40 +30,39 @@ const SIGNED: [&str; 8] = [
     "Content-Language",
 ];
 
-/// A key to sign mails with, and the name in DNS under which its public half is found:
-/// `SELECTOR._domainkey.DOMAIN`.
+/// A signing key and the DNS name of its public key, `SELECTOR._domainkey.DOMAIN`.
 ///
-/// `Debug` shows the name alone.
+/// `Debug` shows only the name.
 pub struct Dkim {
     config: DkimConfig,
     place: String,
 }
 
-/// A key, or a name for it, that mails cannot be signed with. None of these repeats the key.
+/// An invalid key, selector or domain. No message contains the key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DkimError {
-    /// It is no private key, or of another kind.
-    #[error("expected a private key in PEM, RSA or Ed25519, without a passphrase")]
+    /// Not a private key, or a key of an unsupported type.
+    #[error("expected an RSA or Ed25519 private key in PEM format, without a passphrase")]
     Key,
-    /// Nobody would accept its signatures.
-    #[error("an RSA key of {0} bits is too short: expected 1024 or more, and 2048 is usual")]
+    /// An RSA key that is too short: recipients would reject its signatures. Holds its size in bits.
+    #[error("an RSA key of {0} bits is too short: expected at least 1024 (2048 is typical)")]
     Short(usize),
-    /// It is no selector.
+    /// An invalid selector.
     #[error("expected a selector such as `mail2026`: letters, digits, - and _, with dots between labels")]
     Selector,
-    /// It is no domain.
-    #[error("expected a domain such as `miapp.com`, in ASCII")]
+    /// An invalid domain.
+    #[error("expected an ASCII domain such as `miapp.com`")]
     Domain,
 }
 
 impl Dkim {
-    /// The private key `pem` (PKCS #8, as OpenSSL writes it, or for RSA PKCS #1), published under `selector`
-    /// in `domain`.
+    /// Creates a signer from the private key `pem`, whose public key is published under `selector` in
+    /// `domain`. The key is PKCS #8, as written by OpenSSL; an RSA key may also be PKCS #1.
     ///
     /// # Errors
     ///
-    /// [`DkimError`] for each of the three.
+    /// [`DkimError`] if the key, the selector or the domain is invalid.
     pub fn new(pem: &str, selector: &str, domain: &str) -> Result<Self, DkimError> {
         if !is_name(selector) {
             return Err(DkimError::Selector);
@@ -71,7 +70,7 @@ impl Dkim {
         if !is_name(domain) {
             return Err(DkimError::Domain);
         }
-        // What happens to white space on the way does no harm then.
+        // With relaxed canonicalization, whitespace changes in transit do not break the signature.
         let relaxed = DkimCanonicalization {
             header: DkimCanonicalizationType::Relaxed,
             body: DkimCanonicalizationType::Relaxed,
@@ -102,7 +101,8 @@ impl fmt::Debug for Dkim {
     }
 }
 
-/// lettre takes RSA as PKCS #1 and Ed25519 as the bare seed; neither is what OpenSSL writes today.
+/// Converts the key for lettre, which takes RSA as PKCS #1 and Ed25519 as the bare seed. OpenSSL now writes
+/// neither format.
 fn key(pem: &str) -> Result<DkimSigningKey, DkimError> {
     let pem = pem.trim();
     if let Ok(key) = SigningKey::from_pkcs8_pem(pem) {
@@ -120,7 +120,7 @@ fn key(pem: &str) -> Result<DkimSigningKey, DkimError> {
     DkimSigningKey::new(&pem, DkimSigningAlgorithm::Rsa).map_err(|_| DkimError::Key)
 }
 
-/// Whether it is labels of DNS with dots between them.
+/// Whether the name consists of dot-separated DNS labels.
 fn is_name(name: &str) -> bool {
     let label = |label: &str| {
         (1..=63).contains(&label.len())

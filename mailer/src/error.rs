@@ -1,7 +1,7 @@
-//! Why a mail was not sent, and whether another attempt may help.
+//! Why an email was not sent, and whether another attempt may succeed.
 //!
-//! None of these repeats a patient's data or a server's own words, which quote addresses; so each can be
-//! logged and kept in the ledger's `last_error`.
+//! No error contains a patient's data, or the text of a server's reply, which may quote addresses. Errors can
+//! therefore be logged and stored in the ledger's `last_error`.
 
 use std::fmt;
 use std::io;
@@ -10,47 +10,47 @@ use domain::StoredEventError;
 
 use crate::templates::TemplateError;
 
-/// An attempt that did not send its mail.
+/// A failed attempt to send an email.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AttemptError {
     /// Another attempt may succeed.
     #[error(transparent)]
     Retry(Failure),
-    /// No other attempt can succeed: not without a person's help.
+    /// No further attempt can succeed without manual intervention.
     #[error(transparent)]
     Fail(Failure),
-    /// The server refused this mail for good, perhaps for a reason that holds for every mail. Other mails
-    /// decide; until they do, as [`AttemptError::Retry`].
+    /// The server permanently rejected this email, possibly for a reason that applies to all mail. Attempts
+    /// with other emails show whether it does. Until then, this counts as [`AttemptError::Retry`].
     #[error(transparent)]
     Suspect(Failure),
-    /// The server put this mail off, perhaps because it puts every mail off. Other mails decide; until they
-    /// do, as [`AttemptError::Retry`].
+    /// The server deferred this email, possibly because it defers all mail. Attempts with other emails show
+    /// whether it does. Until then, this counts as [`AttemptError::Retry`].
     #[error(transparent)]
     Busy(Failure),
-    /// The mail was handed over whole, and no answer to it came: nobody knows whether the server has it.
+    /// The whole message was sent, but no reply arrived: the server may or may not have accepted it.
     #[error(transparent)]
     Unknown(Failure),
-    /// No mail can be sent at present; this one is not to blame, and no attempt is counted for it.
+    /// No mail can be sent at present. This email is not the cause, so no attempt is counted for it.
     #[error(transparent)]
     Outage(Outage),
 }
 
-/// Why no mail can be sent at all.
+/// Why no mail can be sent.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Outage {
-    /// The server is away, or asks to be left alone for a while: it may come back by itself.
+    /// The server is unreachable, or asks clients to come back later. It may recover without intervention.
     #[error(transparent)]
     Down(Failure),
-    /// The server does not take us as we are: the password, the certificate or the sender is wrong, on either
-    /// side. It needs a person.
+    /// The server rejects this client: the password, the certificate or the sender is wrong, on either side.
+    /// Recovery requires manual intervention.
     #[error(transparent)]
     Refused(Failure),
-    /// The server serves other sessions of this process and accepts no further one.
+    /// The server serves other sessions of this process but accepts no further session.
     #[error(transparent)]
     Crowded(Failure),
 }
 
-/// What went wrong.
+/// The cause of a failed attempt.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Failure {
@@ -60,38 +60,37 @@ pub enum Failure {
     /// This version of the program cannot read the event.
     #[error("the event cannot be read: {0}")]
     EventUnreadable(#[from] StoredEventError),
-    /// The event is not of the kind that the mail tells of.
-    #[error("the event is not one that this mail tells of")]
+    /// The event's type does not match the email's template.
+    #[error("the event does not match the email template")]
     EventUnexpected,
-    /// The patient's address is not one that mail can be sent to.
-    #[error("the address cannot be written to")]
+    /// Mail cannot be sent to the patient's address.
+    #[error("mail cannot be sent to this address")]
     Address,
-    /// A template does not render.
+    /// A template cannot be rendered.
     #[error(transparent)]
     Template(#[from] TemplateError),
-    /// The mail could not be put together.
-    #[error("the message cannot be put together")]
+    /// The message could not be built.
+    #[error("the message cannot be built")]
     Message,
-    /// A step of the way to the server, or of the talk with it, failed.
+    /// A step of the connection or of the SMTP dialog failed.
     #[error("{0}: {1}")]
     Smtp(Step, SmtpFailure),
-    /// The attempt took longer than one may.
+    /// The attempt timed out.
     #[error("timeout")]
     Timeout,
-    /// So much time had passed since the mail was taken that its lease could have run out while it was being
-    /// sent.
-    #[error("it was too late to send it under its lease")]
+    /// The attempt began so late that the lease could have expired during it.
+    #[error("too little time was left on the lease to send the email")]
     Late,
     /// The file could not be written.
-    #[error("writing to the outbox: {0}")]
+    #[error("cannot write to the outbox: {0}")]
     Outbox(io::ErrorKind),
-    /// The attempt panicked: a defect.
+    /// The attempt panicked, which is a bug.
     #[error("internal error")]
     Internal,
 }
 
 impl Failure {
-    /// The step of the talk with the server that failed, if it is one.
+    /// Returns the failed step, if the failure occurred on the way to the server or in the SMTP dialog.
     pub(crate) const fn step(&self) -> Option<Step> {
         match self {
             Self::Smtp(step, _) => Some(*step),
@@ -100,31 +99,31 @@ impl Failure {
     }
 }
 
-/// The steps from a server's name to a mail that it has taken, in order.
+/// The steps of sending an email, in order, from resolving the server's name to the accepted message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Step {
-    /// Looking the server's name up.
+    /// Resolving the server's host name.
     Resolve,
-    /// Connecting to one of its addresses.
+    /// Connecting to one of the server's addresses.
     Connect,
-    /// Encrypting the connection, at once or by STARTTLS.
+    /// Encrypting the connection, immediately or with STARTTLS.
     Tls,
-    /// The server's greeting, and its answer to ours.
+    /// The server's greeting and its reply to EHLO.
     Hello,
-    /// Saying who we are.
+    /// Authenticating.
     Auth,
     /// Naming the sender.
     Mail,
     /// Naming the recipient.
     Rcpt,
-    /// Asking to send the message.
+    /// Requesting to send the message.
     Data,
-    /// The message itself.
+    /// Sending the message.
     Message,
 }
 
 impl Step {
-    /// All of them, in order.
+    /// All steps, in order.
     pub const ALL: [Self; 9] = [
         Self::Resolve,
         Self::Connect,
@@ -137,7 +136,7 @@ impl Step {
         Self::Message,
     ];
 
-    /// Whether it comes before there is a session that mails can be sent over.
+    /// Whether the step belongs to opening a session.
     #[must_use]
     pub const fn opens(self) -> bool {
         matches!(
@@ -163,11 +162,11 @@ impl fmt::Display for Step {
     }
 }
 
-/// How an SMTP server, or the way to it, failed.
+/// How an SMTP server, or the connection to it, failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SmtpFailure {
-    /// The server answered no.
+    /// The server sent a negative reply.
     #[error("the server answered {code}{}", DisplayEnhanced(*enhanced))]
     Reply {
         /// The reply code (RFC 5321 §4.2.1).
@@ -175,63 +174,64 @@ pub enum SmtpFailure {
         /// The enhanced status code (RFC 3463), if the server gave one.
         enhanced: Option<EnhancedCode>,
     },
-    /// The server puts off recipients that it does not know yet, and says so (greylisting).
+    /// The server defers unknown recipients and says so in its reply (greylisting).
     #[error("the server answered {code}{}", DisplayEnhanced(*enhanced))]
     Greylisted {
-        /// As in [`SmtpFailure::Reply`].
+        /// The reply code, as in [`SmtpFailure::Reply`].
         code: u16,
-        /// As in [`SmtpFailure::Reply`].
+        /// The enhanced status code, as in [`SmtpFailure::Reply`].
         enhanced: Option<EnhancedCode>,
     },
     /// The server did not answer in time.
     #[error("timeout")]
     Timeout,
-    /// The mailer stops or has lost its lease, and the message had not been handed over yet.
-    #[error("given up before the message")]
+    /// The mailer stopped or lost its lease before it sent the message.
+    #[error("stopped before the message was sent")]
     GivenUp,
     /// The connection failed.
     #[error("connection failed ({0})")]
     Io(io::ErrorKind),
-    /// The connection failed, nobody says how.
+    /// The connection failed for an unknown reason.
     #[error("connection failed")]
     Connection,
-    /// The server's name has no address.
+    /// The server's host name does not resolve to an address.
     #[error("the host name cannot be resolved")]
     Unresolved,
-    /// TLS failed: most often TLS where the server speaks none.
+    /// TLS failed, usually because the server does not use TLS on this port.
     #[error("TLS failed")]
     Tls,
     /// The server's certificate is not accepted.
     #[error("the certificate {0}")]
     Certificate(CertificateFault),
-    /// The server lacks STARTTLS, which is required.
+    /// STARTTLS is required, but the server does not offer it.
     #[error("the server does not offer STARTTLS")]
     NoStartTls,
-    /// Something came in plain before it was asked for, or behind an answer: an attack, or a server that is
-    /// broken.
-    #[error("something was sent out of turn before encryption began")]
+    /// Plaintext data arrived before it was requested, or after a reply. The cause is an attack or a faulty
+    /// server.
+    #[error("unexpected data arrived before encryption began")]
     OutOfTurn,
-    /// The server takes none of the ways to authenticate that we know.
-    #[error("the server offers no known way to authenticate")]
+    /// The server offers no supported authentication mechanism.
+    #[error("the server offers no supported authentication mechanism")]
     NoAuth,
-    /// The address has characters before the `@` beyond ASCII, and the server lacks SMTPUTF8 (RFC 6531).
+    /// The address has non-ASCII characters before the `@`, and the server does not offer SMTPUTF8 (RFC
+    /// 6531).
     #[error("the address needs SMTPUTF8, which the server does not offer")]
     NoSmtpUtf8,
-    /// The server's answer is not SMTP.
-    #[error("the answer is not SMTP")]
+    /// The server's reply is not valid SMTP.
+    #[error("the reply is not valid SMTP")]
     Protocol,
 }
 
-/// What is wrong with a certificate.
+/// Why a certificate was not accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum CertificateFault {
-    /// No authority that we trust has signed it.
+    /// It is not signed by a trusted authority.
     #[error("is not signed by a trusted authority")]
     Untrusted,
-    /// It has run out.
+    /// It has expired.
     #[error("has expired")]
     Expired,
-    /// It is not valid yet; or our clock is slow.
+    /// It is not valid yet, or the local clock is slow.
     #[error("is not valid yet")]
     NotYetValid,
     /// It is for another host name.
@@ -240,7 +240,7 @@ pub enum CertificateFault {
     /// It has been revoked.
     #[error("is revoked")]
     Revoked,
-    /// Something else.
+    /// It is invalid for another reason.
     #[error("is not valid")]
     Invalid,
 }
@@ -248,25 +248,24 @@ pub enum CertificateFault {
 /// An enhanced mail system status code (RFC 3463), such as `5.1.1`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct EnhancedCode {
-    /// 2, 4 or 5.
+    /// Class: 2, 4 or 5.
     pub class: u8,
-    /// What it is about: 1 addresses, 2 mailboxes, 3 mail systems, 4 network, 5 protocol, 6 content, 7
-    /// security.
+    /// Subject: 1 addresses, 2 mailboxes, 3 mail systems, 4 network, 5 protocol, 6 content, 7 security.
     pub subject: u16,
-    /// What exactly.
+    /// Detail within the subject.
     pub detail: u16,
 }
 
 impl EnhancedCode {
-    /// Whether the code is about the recipient's address or mailbox, and so about one mail (RFC 3463 §3.2,
-    /// §3.3, RFC 7505). `x.1.7` and `x.1.8` are about the sender, `x.1.0` and `x.2.0` name nobody, and
-    /// providers use large numbers for anything.
+    /// Whether the code concerns the recipient's address or mailbox, and therefore one email (RFC 3463 §3.2,
+    /// §3.3, RFC 7505). `x.1.7` and `x.1.8` concern the sender, `x.1.0` and `x.2.0` are unspecific, and
+    /// providers use large numbers for any purpose.
     #[must_use]
     pub const fn names_recipient(self) -> bool {
         matches!((self.subject, self.detail), (1, 1..=4 | 6 | 10) | (2, 1 | 2))
     }
 
-    /// The code at the beginning of a reply's text, if there is one.
+    /// Parses the code at the beginning of a reply's text, if present.
     #[must_use]
     pub fn leading(text: &str) -> Option<Self> {
         let mut parts = text.split_whitespace().next()?.split('.');

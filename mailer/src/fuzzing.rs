@@ -1,16 +1,18 @@
-//! An entrance to what is private otherwise, for the fuzz targets (`tests/fuzz`).
+//! Access to private code for the fuzz targets (`tests/fuzz`).
 
 use crate::error::{AttemptError, SmtpFailure, Step};
 use crate::message::Mail;
 use crate::transport::scripted;
 
-/// What comes of handing `mail` to the server that `url` describes, if all it ever says is `replies`; and, if
-/// that failed, the step and how. Nothing is connected to, so the URL has to be one without encryption. What
-/// was said to the server is written to `said`.
+/// Sends `mail` to the server at `url`, which answers only with `replies`. If sending fails, returns the
+/// failed step and the failure. No connection is made, so `url` must not use encryption. The client's output
+/// is appended to `said`.
+///
+/// Returns `None` if `url` is invalid or uses encryption.
 ///
 /// # Errors
 ///
-/// [`AttemptError`]; nothing if the URL is not one.
+/// [`AttemptError`], with the step and the failure.
 pub async fn deliver(
     url: &str,
     replies: &[u8],

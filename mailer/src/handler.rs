@@ -1,4 +1,4 @@
-//! From events to the ledger.
+//! The subscription handler, which turns events into ledger rows.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,15 +11,15 @@ use tokio::sync::Notify;
 use crate::ledger;
 use crate::template::Template;
 
-/// The name of the subscription, under which its checkpoint is kept.
+/// Name of the subscription and of its checkpoint.
 pub const SUBSCRIPTION: &str = "mailer";
-/// How long events gather under load before what they mean for the mail is written: mail may leave a moment
-/// later, and each transaction costs the appends a flush.
+/// How long events gather under load before their deliveries are written. Mail can wait a moment, and each
+/// transaction costs appends a flush.
 pub const GATHER: Duration = Duration::from_millis(100);
 
-/// Writes what is to be sent into the ledger: a row for each registration, and if wanted for each deletion;
-/// and cancels what a deletion has overtaken. Events of other aggregates, and of types that no mail tells of,
-/// are passed over.
+/// Adds a delivery to the ledger for each registration and, if enabled, for each deletion. Cancels deliveries
+/// whose patient was deleted before they were sent. Ignores events of other aggregates and of types that
+/// cause no email.
 #[derive(Debug)]
 pub struct MailHandler {
     clock: Arc<dyn Clock>,
@@ -28,8 +28,8 @@ pub struct MailHandler {
     due: bool,
 }
 
-/// The handler for the subscription [`SUBSCRIPTION`], and what it wakes a [`crate::Worker`] of the same
-/// process with. With `farewell`, a deletion is confirmed too.
+/// Returns the handler for the subscription [`SUBSCRIPTION`], and the `Notify` that wakes a [`crate::Worker`]
+/// in the same process. With `farewell`, deletions are confirmed too.
 #[must_use]
 pub fn handler(clock: Arc<dyn Clock>, farewell: bool) -> (MailHandler, Arc<Notify>) {
     let wake = Arc::new(Notify::new());
@@ -65,7 +65,8 @@ impl Handler for MailHandler {
         let now = self.clock.now();
         self.due = !registered.is_empty() || (self.farewell && !deleted.is_empty());
         ledger::add(transaction, Template::PatientRegistered, &registered, now).await?;
-        // After the additions: an id is never used again, so a deletion follows its registration.
+        // Cancellation follows the additions: ids are never reused, so a deletion always follows its
+        // registration.
         ledger::cancel_for(transaction, &ids, now).await?;
         if self.farewell {
             ledger::add(transaction, Template::PatientDeleted, &deleted, now).await?;

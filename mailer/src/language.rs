@@ -1,9 +1,9 @@
-//! The languages a mail is written in.
+//! The languages of an email.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// A language that there are templates in.
+/// A language that has templates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Language {
     /// Spanish, `es`.
@@ -13,10 +13,10 @@ pub enum Language {
 }
 
 impl Language {
-    /// All of them.
+    /// All languages.
     pub const ALL: [Self; 2] = [Self::Spanish, Self::English];
 
-    /// Its code (ISO 639-1), which also names the folder of its templates.
+    /// ISO 639-1 code, which is also the name of the template folder.
     #[must_use]
     pub const fn code(self) -> &'static str {
         match self {
@@ -26,25 +26,25 @@ impl Language {
     }
 }
 
-/// The languages of every mail, one after the other: at least one, none twice.
+/// The languages of every email, in order: at least one, without duplicates.
 ///
-/// Parsed from and shown as codes with commas between: `es,en`, which is the default.
+/// Parsed from and displayed as comma-separated codes. The default is `es,en`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Languages(Vec<Language>);
 
 impl Languages {
-    /// That one.
+    /// Creates a list of one language.
     #[must_use]
     pub fn only(language: Language) -> Self {
         Self(vec![language])
     }
 
-    /// The languages, in the order in which a mail holds them.
+    /// Iterates over the languages in the order of the email.
     pub fn iter(&self) -> impl Iterator<Item = Language> + '_ {
         self.0.iter().copied()
     }
 
-    /// Their codes.
+    /// Codes of the languages.
     pub(crate) fn codes(&self) -> Vec<&'static str> {
         self.iter().map(Language::code).collect()
     }
@@ -56,9 +56,9 @@ impl Default for Languages {
     }
 }
 
-/// A list of languages that is empty, or names one that there are no templates in, or one twice.
+/// A list of languages that is empty, or contains an unsupported language or a duplicate.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("expected `es`, `en`, or both in the order wanted, such as `es,en`")]
+#[error("expected `es`, `en` or both in the desired order, such as `es,en`")]
 pub struct LanguagesError;
 
 impl FromStr for Languages {

@@ -1,5 +1,5 @@
-//! The delivery ledger: the table `mail_deliveries`, and beside it `mail_attempts`, every attempt that has
-//! ended, and `mail_workers`, who sends. All SQL of this crate is here.
+//! The delivery ledger. `mail_deliveries` holds the deliveries, `mail_attempts` every finished attempt, and
+//! `mail_workers` the status of each worker. This module and its submodules contain all SQL of this crate.
 //!
 //! ```text
 //! pending ── take ──> sending ──> sent
@@ -10,8 +10,9 @@
 //!    └──────────────> cancelled <──┘
 //! ```
 //!
-//! `due_at` says when a row may be taken: at once, after a pause, or when the lease of its worker runs out.
-//! Whoever takes it puts a new `lease` on it, and only with that lease can the outcome be recorded.
+//! `due_at` is the time when a row may be taken: immediately, after a pause, or when its worker's lease
+//! expires. A worker that takes a row writes a new `lease` to it. The outcome can be recorded only with that
+//! lease.
 
 use eventstore::database::{in_list, padded};
 use eventstore::{Dialect, Position, RecordedEvent, Result, Session, Timestamp, Transaction};
@@ -23,55 +24,55 @@ pub(crate) mod attempts;
 pub(crate) mod inspect;
 pub(crate) mod workers;
 
-/// A row that is due.
+/// A delivery that is due.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Delivery {
     pub(crate) position: Position,
     pub(crate) template: Template,
     pub(crate) aggregate_id: String,
-    /// The attempts so far.
+    /// Number of attempts so far.
     pub(crate) attempts: u32,
-    /// Since when it is due.
+    /// Time since when it is due.
     pub(crate) due_at: Timestamp,
-    /// If a worker has it whose lease has run out: when that worker took it.
+    /// If the delivery has an expired lease, the time when that lease began.
     pub(crate) left_at: Option<Timestamp>,
 }
 
-/// Which of the rows that are due.
+/// Order in which due rows are taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Order {
-    /// Those that have been due for longest.
+    /// Rows with the earliest due time first.
     FirstDue,
-    /// Those that became due last.
+    /// Rows with the latest due time first.
     LastDue,
 }
 
-/// How a delivery is left.
+/// State of a delivery after an attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum State {
-    /// Handed over.
+    /// The email was sent.
     Sent,
-    /// To be tried again.
+    /// The attempt failed and will be retried.
     Failed {
-        /// When.
+        /// Time of the next attempt.
         due_at: Timestamp,
-        /// Why; no personal data, at most 500 characters.
+        /// Reason, without personal data, at most 500 characters.
         error: String,
     },
-    /// Given up.
+    /// The attempt failed and will not be retried.
     Dead {
-        /// Why; no personal data, at most 500 characters.
+        /// Reason, without personal data, at most 500 characters.
         error: String,
     },
-    /// Not tried: no mail could have been sent. It is due since when it was, as if it had not been taken, so
-    /// that it shows how long it waits.
+    /// The attempt does not count, because no mail could be sent. The delivery keeps its due time, as if it
+    /// had not been taken, to show how long it has been waiting.
     Untried {
-        /// Why; no personal data, at most 500 characters.
+        /// Reason, without personal data, at most 500 characters.
         error: String,
     },
 }
 
-/// Adds a delivery, due now, for each of `events`; one that is there already is left alone.
+/// Adds a delivery for each of `events`, due immediately. Existing deliveries are unchanged.
 pub(crate) async fn add(
     transaction: &mut Transaction<'_>,
     template: Template,
@@ -96,7 +97,7 @@ pub(crate) async fn add(
     transaction.insert(&insert, rows).await
 }
 
-/// Cancels what waits for those aggregates. What is being sent just now is not touched.
+/// Cancels the waiting deliveries of these aggregates. Deliveries that are being sent are unchanged.
 pub(crate) async fn cancel_for(
     transaction: &mut Transaction<'_>,
     aggregate_ids: &[&str],
@@ -122,9 +123,8 @@ pub(crate) async fn cancel_for(
     Ok(())
 }
 
-/// At most `limit` rows that are due, in that order, locked until the transaction ends. Those that another
-/// transaction has locked are passed over, and so are templates that only a newer version of the program
-/// knows.
+/// Returns at most `limit` due rows in the given order, locked until the transaction ends. Skips rows that
+/// another transaction has locked, and templates that only a newer version of the program knows.
 pub(crate) async fn due(
     transaction: &mut Transaction<'_>,
     limit: usize,
@@ -161,7 +161,8 @@ pub(crate) async fn due(
     Ok(deliveries)
 }
 
-/// Reads the index on `due_at` in its order and stops at the limit, however many rows are due.
+/// Returns the query of [`due`]. It reads the index on `due_at` in order and stops at the limit, regardless
+/// of the number of due rows.
 fn due_statement(dialect: Dialect, templates: usize, order: Order) -> String {
     format!(
         "SELECT position, template, aggregate_id, attempts, state, updated_at, due_at FROM mail_deliveries \
@@ -175,8 +176,7 @@ fn due_statement(dialect: Dialect, templates: usize, order: Order) -> String {
     )
 }
 
-/// Puts `lease` on rows that [`due`] has locked: they are not due again before `until`. An attempt is
-/// counted.
+/// Leases rows that [`due`] has locked: they are not due again before `until`. Counts an attempt.
 pub(crate) async fn lease(
     transaction: &mut Transaction<'_>,
     deliveries: &[&Delivery],
@@ -200,7 +200,7 @@ pub(crate) async fn lease(
     Ok(())
 }
 
-/// Makes a lease last until `until`; no if it has passed on.
+/// Extends a lease to `until`. Returns `false` if the lease is lost.
 pub(crate) async fn renew(
     session: &mut impl Session,
     delivery: &Delivery,
@@ -242,8 +242,8 @@ pub(crate) async fn cancel(
     Ok(())
 }
 
-/// Records how an attempt under `lease` ended. Nothing is changed, and the answer is no, if the lease has
-/// passed on.
+/// Records the outcome of an attempt under `lease`. Returns `false`, and changes nothing, if the lease is
+/// lost.
 pub(crate) async fn record(
     transaction: &mut Transaction<'_>,
     delivery: &Delivery,
@@ -279,8 +279,8 @@ pub(crate) async fn record(
     Ok(recorded == 1)
 }
 
-/// Records that mails were sent, all with one statement; each with the lease under which it was. The number
-/// of those whose lease has not passed on, which are changed.
+/// Records in one statement that emails were sent, each under its lease. Returns the number of rows changed;
+/// rows whose lease is lost are unchanged.
 pub(crate) async fn record_sent(
     transaction: &mut Transaction<'_>,
     sent: &[(&Delivery, &str)],
@@ -314,8 +314,8 @@ fn names_of(which: impl Fn(Template) -> bool) -> Vec<&'static str> {
 
 const THIS_ONE: &str = "position = ? AND template = ?";
 
-/// A condition that holds for each row of which `condition` holds, with so many sets of values for it. The
-/// dialects agree on no shorter one.
+/// Repeats `condition` for the given number of rows, joined by `OR`. The dialects have no shorter form in
+/// common.
 fn any_of(condition: &str, times: usize) -> String {
     vec![format!("({condition})"); times].join(" OR ")
 }

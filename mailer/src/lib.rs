@@ -1,53 +1,54 @@
-//! Confirmation mail: a reaction to the event log.
+//! Confirmation emails, sent in response to events in the log.
 //!
 //! ```text
 //! PatientRegistered -> MailHandler: one row in mail_deliveries, in the checkpoint's transaction
 //!                   -> Worker: take due rows under a lease -> compose -> Transport -> record the outcome
-//! PatientDeleted    -> what has not left is cancelled
+//! PatientDeleted    -> cancel the deliveries that have not been sent
 //! ```
 //!
-//! The ledger (`mail_deliveries`) says what is to be sent and how it went, and holds no personal data: who a
-//! mail goes to is read from the event when it is sent.
+//! The ledger (`mail_deliveries`) records the emails to send and their outcomes. It holds no personal data:
+//! the worker reads the recipient from the event when it sends the email.
 //!
 //! # Guarantees
 //!
-//! - Every registration has exactly one delivery, however often the process is killed; a rebuild of a
-//!   projection makes none.
-//! - A delivery ends as `sent`, `cancelled` or `dead`, and never silently. What fails for one mail is tried
-//!   again for about 17 hours ([`schedule`]); a row whose worker was killed is taken over when its lease runs
-//!   out.
-//! - A server that is away, or refuses every mail, costs one try now and then, and no mail an attempt; that
-//!   is told to other processes in `mail_workers`. A server that refuses some mails, whoever they are to,
-//!   holds up no others.
-//! - Every attempt is kept in `mail_attempts`, written with its outcome.
-//! - A mail is sent twice only if the worker dies, or a connection is lost, between the server's acceptance
-//!   and the record of it, and then both copies carry the same `Message-ID`. Where a worker has lived to see
-//!   that nobody knows, it makes one more attempt, and no third one.
-//! - A patient deleted before the mail left gets none.
-//! - No log line, error or ledger row of this crate repeats a patient's data or an SMTP server's own words.
+//! - Every registration has exactly one delivery, no matter how often the process is killed. Rebuilding a
+//!   projection creates no deliveries.
+//! - No delivery is silently lost: each ends as `sent`, `cancelled` or `dead`. An email that fails is retried
+//!   for about 17 hours ([`schedule`]). If a worker is killed, another worker takes over its rows when the
+//!   lease expires.
+//! - While the server is unreachable or rejects all mail, the worker probes it with one email at a time, and
+//!   no attempts are counted. Other processes can see this state in `mail_workers`. If the server rejects
+//!   only some emails, whoever the recipients are, the others are not delayed.
+//! - Every attempt is recorded in `mail_attempts`, together with its outcome.
+//! - An email is sent twice only if the worker dies or the connection is lost after the server accepts the
+//!   email and before this is recorded. Both copies then have the same `Message-ID`. If the worker survives
+//!   but cannot tell whether the server accepted the email, it makes one more attempt, but not a third.
+//! - A patient who is deleted before the confirmation is sent receives no confirmation.
+//! - No log line, error or ledger row of this crate contains a patient's data or the text of an SMTP server's
+//!   reply.
 //!
-//! # Where things are
+//! # Overview
 //!
-//! | item | what |
+//! | item | purpose |
 //! |---|---|
 //! | [`handler()`], [`MailHandler`], [`SUBSCRIPTION`] | from events to the ledger |
 //! | [`Worker`], [`Options`] | from the ledger to the transport |
 //! | [`Transport`], [`Timeouts`], [`EhloName`], [`SmtpUrlError`] | SMTP, or files in a folder |
-//! | [`Composer`], [`Templates`], [`Languages`], [`Sender`] | the mail itself |
-//! | [`Dkim`], [`DkimError`] | signing it |
-//! | [`AttemptError`], [`Failure`], [`Outage`] | why a mail was not sent, and whether another attempt may help |
-//! | [`Ledger`] | how it stands, for operators, and trying again by hand |
+//! | [`Composer`], [`Templates`], [`Languages`], [`Sender`] | composing emails |
+//! | [`Dkim`], [`DkimError`] | signing emails |
+//! | [`AttemptError`], [`Failure`], [`Outage`] | why an email was not sent, and whether another attempt may succeed |
+//! | [`Ledger`] | status and manual retries, for operators |
 //!
-//! # Adding a mail
+//! # Adding an email
 //!
-//! 1. Add a variant to [`Template`] in `template.rs`; its name is what the ledger's `template` column says,
-//!    for ever.
+//! 1. Add a variant to [`Template`] in `template.rs`. Its name is stored in the ledger's `template` column
+//!    and must never change.
 //! 2. Write its three files, `NAME.subject.txt`, `NAME.txt` and `NAME.html`, in `templates/es` and
-//!    `templates/en`, and list them in `BUILT_IN` in `templates.rs`. [`Templates::built_in`] refuses to start
-//!    with one missing.
-//! 3. Say in `handler.rs` which event makes its deliveries, and in `message.rs` what the templates are told
-//!    of it.
-//! 4. Pin what it says in `message/tests.rs`.
+//!    `templates/en`, and list them in `BUILT_IN` in `templates.rs`. [`Templates::built_in`] fails if a file
+//!    is missing.
+//! 3. In `handler.rs`, specify the event that creates its deliveries. In `message.rs`, provide the values for
+//!    its templates.
+//! 4. Test its content in `message/tests.rs`.
 
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]

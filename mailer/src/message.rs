@@ -1,4 +1,4 @@
-//! From an event to a mail.
+//! Composing an email from an event.
 
 use std::fmt;
 use std::time::{Duration, SystemTime};
@@ -29,23 +29,24 @@ const REPLY_TO: HeaderName = HeaderName::new_from_ascii_str("Reply-To");
 const SUBJECT: HeaderName = HeaderName::new_from_ascii_str("Subject");
 const MESSAGE_ID: HeaderName = HeaderName::new_from_ascii_str("Message-ID");
 
-/// A mail, ready to be sent. `Debug` shows which one, and nothing of what it says.
+/// An email, ready to be sent. `Debug` shows its name, but none of its content.
 pub struct Mail {
-    /// Which one it is, as a file name has it: the event's position and the kind of mail.
+    /// File name without extension: the event's position and the template.
     pub(crate) name: String,
     pub(crate) envelope: Envelope,
-    /// The message in the form of RFC 5322, lines ended by CRLF.
+    /// Message as defined in RFC 5322, with CRLF line endings.
     pub(crate) content: String,
 }
 
 impl Mail {
-    /// The message in the form of RFC 5322, lines ended by CRLF: what an `.eml` file holds.
+    /// Message as defined in RFC 5322, with CRLF line endings: the content of an `.eml` file.
     #[must_use]
     pub fn content(&self) -> &str {
         &self.content
     }
 
-    /// Whether every server can take it; not if the address has characters before the `@` beyond ASCII.
+    /// Whether every server can accept the email. False if an address has non-ASCII characters before the
+    /// `@`.
     pub(crate) fn is_ascii(&self) -> bool {
         let mut addresses = self.envelope.from().into_iter().chain(self.envelope.to());
         self.content.is_ascii()
@@ -61,7 +62,7 @@ impl fmt::Debug for Mail {
     }
 }
 
-/// Makes mails from events.
+/// Composes emails from events.
 #[derive(Debug)]
 pub struct Composer {
     templates: Templates,
@@ -73,7 +74,7 @@ pub struct Composer {
 }
 
 impl Composer {
-    /// A composer of mails from `sender`, in every one of `languages`.
+    /// Creates a composer of emails from `sender`, in all of `languages`.
     #[must_use]
     pub const fn new(templates: Templates, languages: Languages, sender: Sender) -> Self {
         Self {
@@ -86,37 +87,37 @@ impl Composer {
         }
     }
 
-    /// Sets where answers to the mails go.
+    /// Sets the address for replies.
     #[must_use]
     pub fn with_reply_to(mut self, reply_to: Sender) -> Self {
         self.reply_to = Some(reply_to);
         self
     }
 
-    /// Sets where bounces go, instead of to the sender: its address is that of `MAIL FROM`.
+    /// Sets the address for bounces, used in `MAIL FROM`. The default is the sender.
     #[must_use]
     pub fn with_envelope_from(mut self, envelope_from: Sender) -> Self {
         self.envelope_from = Some(envelope_from);
         self
     }
 
-    /// Signs each mail.
+    /// Signs each email with `dkim`.
     #[must_use]
     pub fn with_dkim(mut self, dkim: Dkim) -> Self {
         self.dkim = Some(dkim);
         self
     }
 
-    /// The mail that tells of `event`, to the patient as `registration` has them, dated `now`. The two are
-    /// the same for the confirmation of a registration.
+    /// Composes the email for `event`, addressed to the patient in `registration` and dated `now`. To confirm
+    /// a registration, pass the same event twice.
     ///
-    /// Its `Message-ID` is made of the event's position and aggregate and of the template: the same for every
-    /// attempt, so that a duplicate can be recognised.
+    /// The `Message-ID` is derived from the event's position, the aggregate and the template. It is the same
+    /// for every attempt, so that duplicates can be recognized.
     ///
     /// # Errors
     ///
-    /// A [`Failure`] that no other attempt would mend: an event that cannot be read or is of another kind, an
-    /// address that mail cannot be sent to, a template that does not render.
+    /// A [`Failure`] that retrying cannot fix: an unreadable event, an event of the wrong type, an address
+    /// that mail cannot be sent to, or a template that cannot be rendered.
     pub fn compose(
         &self,
         template: Template,
@@ -137,9 +138,8 @@ impl Composer {
         let PatientEvent::PatientRegistered { name, email, .. } = decode(registration)? else {
             return Err(Failure::EventUnexpected);
         };
-        // The rules for names refuse control characters and more characters than this; an event from before
-        // them, or from elsewhere, may have such a name, and a line of a mail has at most 998 bytes, for
-        // which no word is broken.
+        // The rules for names reject control characters and longer names, but an older event, or one from
+        // elsewhere, may contain them. A line of an email has at most 998 bytes, and words are not broken.
         let name: String = name.chars().take(Name::MAX_CODE_POINTS).collect();
         let name = name.replace(char::is_control, " ");
         let facts = Facts {
@@ -162,7 +162,7 @@ impl Composer {
         )
     }
 
-    /// What the clinic calls itself: the name beside the sender's address.
+    /// Name of the clinic: the display name of the sender.
     fn clinic(&self) -> Option<&str> {
         self.sender.mailbox().name.as_deref()
     }
@@ -184,7 +184,7 @@ impl Composer {
     ) -> Result<Mail, Failure> {
         let from = self.sender.mailbox();
         let return_path = self.envelope_from.as_ref().unwrap_or(&self.sender).mailbox();
-        // Given here, or lettre would take it from the headers.
+        // Set explicitly, because lettre would otherwise derive it from the headers.
         let envelope = Envelope::new(Some(return_path.email.clone()), vec![to.email.clone()])
             .map_err(|_| Failure::Address)?;
         let mut builder = Message::builder()
@@ -197,9 +197,8 @@ impl Composer {
         let mut message = builder
             .raw_header(header::text(SUBJECT, &rendered.subject))
             .date(system_time(now))
-            // All of it is printable ASCII without a space, so there is nothing to encode; and an encoder
-            // would begin a new line before so long a word, which some programs do not understand in this
-            // header.
+            // The id is printable ASCII without spaces, so it needs no encoding. An encoder would also start
+            // a new line before such a long word, which some programs do not understand in this header.
             .raw_header(HeaderValue::dangerous_new_pre_encoded(
                 MESSAGE_ID,
                 id.to_owned(),

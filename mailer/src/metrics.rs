@@ -1,4 +1,4 @@
-//! What is counted and timed of sending, for Prometheus.
+//! Prometheus metrics of sending.
 
 use std::sync::LazyLock;
 
@@ -8,10 +8,10 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
-/// Of this process.
+/// Metrics of this process.
 pub(crate) static METRICS: LazyLock<Metrics> = LazyLock::new(|| Metrics {
     attempts: Family::default(),
-    // 5 ms to 82 s.
+    // From 5 ms to 82 s.
     duration: Histogram::new(exponential_buckets(0.005, 2.0, 15)),
 });
 
@@ -26,23 +26,23 @@ struct Outcome {
 }
 
 impl Metrics {
-    /// An attempt has ended with that outcome after so many seconds.
+    /// Counts an attempt by its outcome, and records its duration in seconds.
     pub(crate) fn attempt(&self, outcome: &'static str, seconds: f64) {
         self.attempts.get_or_create(&Outcome { outcome }).inc();
         self.duration.observe(seconds);
     }
 }
 
-/// Adds them to what a process shows.
+/// Adds the mailer's metrics to `registry`.
 pub fn register(registry: &mut Registry) {
     registry.register(
         "mail_attempts",
-        "Attempts to send a mail that have ended in this process, by outcome",
+        "Finished attempts to send an email in this process, by outcome",
         METRICS.attempts.clone(),
     );
     registry.register_with_unit(
         "mail_attempt_duration",
-        "How long an attempt to send a mail took",
+        "Duration of an attempt to send an email",
         Unit::Seconds,
         METRICS.duration.clone(),
     );

@@ -1,8 +1,9 @@
-//! When a mail is tried again.
+//! The retry schedule.
 
 use std::time::Duration;
 
-/// The pauses after each failed attempt: about 17.6 hours in all. After the last of them, the mail is dead.
+/// Pauses after failed attempts, about 17.6 hours in total. An email that fails again after the last pause is
+/// dead.
 pub const PAUSES: [Duration; 7] = [
     Duration::from_secs(5),
     Duration::from_secs(30),
@@ -13,15 +14,16 @@ pub const PAUSES: [Duration; 7] = [
     Duration::from_hours(10),
 ];
 
-/// The shortest pause after an attempt whose outcome is unknown: the server may be busy with the mail still.
+/// Minimum pause after an attempt with an unknown outcome, because the server may still be processing the
+/// email.
 pub const PAUSE_AFTER_UNKNOWN: Duration = Duration::from_mins(5);
 
-/// How far a pause is drawn out or cut short at most, as a part of it: what failed together is not tried
-/// again together.
+/// Maximum fraction by which a pause is lengthened or shortened, so that emails that failed together are not
+/// retried together.
 pub const JITTER: f64 = 0.2;
 
-/// The pause after that many attempts have failed, the last one included; none if there is to be no other
-/// attempt. `random`, from 0 to 1, places it within [`JITTER`]: 0.5 is the pause itself.
+/// Returns the pause after `attempts` failed attempts, or `None` if no attempt follows. `random`, from 0 to
+/// 1, varies the pause within [`JITTER`]; 0.5 leaves it unchanged.
 #[must_use]
 pub fn pause_after(attempts: u32, random: f64) -> Option<Duration> {
     let failed_before = usize::try_from(attempts.max(1) - 1).ok()?;

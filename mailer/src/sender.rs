@@ -1,4 +1,4 @@
-//! Whom mail comes from.
+//! The sender of the emails.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,12 +8,12 @@ use lettre::message::Mailbox;
 
 use crate::address::deliverable;
 
-/// The address that mail comes from, with or without a name: `noreply@miapp.com`, which is the default, or
-/// `Mi clínica <noreply@miapp.com>`. The address itself is ASCII, so that every server takes it.
+/// The sender's address, with an optional name, such as `Mi clínica <noreply@miapp.com>`. The default is
+/// `noreply@miapp.com`. The address itself is ASCII, so that every server accepts it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sender(Mailbox);
 
-/// A sender that is not an address.
+/// An invalid sender.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("expected an address such as `noreply@miapp.com` or `Mi clínica <noreply@miapp.com>`")]
 pub struct SenderError;
@@ -23,7 +23,7 @@ impl Sender {
         &self.0
     }
 
-    /// The part after the `@`, which message ids are made in.
+    /// Part after the `@`, which is also used in message ids.
     #[must_use]
     pub fn domain(&self) -> &str {
         self.0.email.domain()
@@ -32,7 +32,7 @@ impl Sender {
 
 impl Default for Sender {
     fn default() -> Self {
-        // "Dangerous" for what is not known to be valid.
+        // "Dangerous" because lettre does not validate the address.
         Self(Mailbox::new(None, Address::new_dangerous("noreply", "miapp.com")))
     }
 }

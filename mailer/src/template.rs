@@ -1,19 +1,19 @@
-//! The kinds of mail.
+//! The kinds of email.
 
-/// A kind of mail.
+/// A kind of email.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Template {
-    /// The confirmation of a registration.
+    /// Confirmation of a registration.
     PatientRegistered,
-    /// The confirmation of a deletion.
+    /// Confirmation of a deletion.
     PatientDeleted,
 }
 
 impl Template {
-    /// All of them.
+    /// All kinds.
     pub const ALL: [Self; 2] = [Self::PatientRegistered, Self::PatientDeleted];
 
-    /// Its name in the ledger, in file names and in message ids; ASCII, at most 64 characters.
+    /// Name in the ledger, in file names and in message ids: ASCII, at most 64 characters.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -22,13 +22,13 @@ impl Template {
         }
     }
 
-    /// The kind of that name.
+    /// Returns the kind with that name.
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|template| template.name() == name)
     }
 
-    /// Whether it is not sent any more once its patient is deleted.
+    /// Whether the email is cancelled when its patient is deleted.
     #[must_use]
     pub const fn ends_with_the_patient(self) -> bool {
         match self {

@@ -1,8 +1,8 @@
-//! The templates, and rendering them.
+//! Loading and rendering of templates.
 //!
-//! Files in `templates/`, by [minijinja](https://docs.rs/minijinja): a layout for each part of a mail
-//! (`subject.txt`, `txt`, `html`), which includes `LANGUAGE/NAME.PART` for each language in turn. What is
-//! filled into `.html` is escaped; a variable that is not there is an error.
+//! The files in `templates/` use [minijinja](https://docs.rs/minijinja). Each part of an email
+//! (`subject.txt`, `txt`, `html`) has a layout, which includes `LANGUAGE/NAME.PART` for each language in
+//! turn. Values in `.html` are escaped. An undefined variable is an error.
 
 mod folder;
 
@@ -14,7 +14,7 @@ use minijinja::{Environment, UndefinedBehavior, context};
 use crate::language::{Language, Languages};
 use crate::template::Template;
 
-/// Every file, under the name that the templates know it by.
+/// All files, with the names that templates use to include them.
 const BUILT_IN: [(&str, &str); 15] = [
     (
         "layout.subject.txt",
@@ -72,13 +72,14 @@ const BUILT_IN: [(&str, &str); 15] = [
     ),
 ];
 
-/// Templates that are known to render.
+/// A set of templates that render without errors.
 #[derive(Debug)]
 pub struct Templates {
     environment: Environment<'static>,
 }
 
-/// A template that is missing, or does not compile or render. It says where, and never what was filled in.
+/// A template that is missing, or cannot be compiled or rendered. The message names the file and line, but
+/// never the values.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("template {name}{}: {reason}", DisplayLine(*line))]
 pub struct TemplateError {
@@ -87,25 +88,25 @@ pub struct TemplateError {
     reason: String,
 }
 
-/// What the templates are told of a mail.
+/// Values for the templates.
 #[derive(Debug)]
 pub(crate) struct Facts<'a> {
-    /// The patient's name, as it was given.
+    /// Name of the patient, as registered.
     pub(crate) name: &'a str,
-    /// The id of the registration.
+    /// Id of the registration.
     pub(crate) patient_id: &'a str,
-    /// When the patient was registered.
+    /// Time of the registration.
     pub(crate) registered_at: Moment,
-    /// When the patient was deleted, for a mail that tells of it.
+    /// Time of the deletion, for an email that confirms a deletion.
     pub(crate) deleted_at: Option<Moment>,
-    /// What the clinic calls itself, if it does.
+    /// Name of the clinic, if configured.
     pub(crate) clinic: Option<&'a str>,
-    /// Where an answer to the mail goes, if somebody reads it.
+    /// Address for replies, if configured.
     pub(crate) reply_to: Option<&'a str>,
 }
 
 impl<'a> Facts<'a> {
-    /// Those of somebody who does not exist, and has a name to test a template with.
+    /// Returns the values of a fictitious patient, to check templates and for previews.
     pub(crate) fn of_nobody(
         template: Template,
         at: &Moment,
@@ -123,19 +124,19 @@ impl<'a> Facts<'a> {
     }
 }
 
-/// A moment in UTC, in the parts that a template puts in its language's order.
+/// A time in UTC, split into parts so that each language can order them.
 #[derive(Debug, Clone)]
 pub(crate) struct Moment {
     pub(crate) year: i32,
-    /// 1 to 12.
+    /// Month, from 1 to 12.
     pub(crate) month: u32,
-    /// 1 to 31.
+    /// Day of the month, from 1 to 31.
     pub(crate) day: u32,
-    /// Such as `09:05`.
+    /// Time of day, such as `09:05`.
     pub(crate) time: String,
 }
 
-/// The parts of a mail, rendered.
+/// The rendered parts of an email.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Rendered {
     pub(crate) subject: String,
@@ -144,38 +145,37 @@ pub(crate) struct Rendered {
 }
 
 impl Templates {
-    /// The templates that come with the program, each rendered once as a check.
+    /// Loads the built-in templates and renders each once as a check.
     ///
     /// # Errors
     ///
-    /// [`TemplateError`] for the first one that is missing or wrong.
+    /// [`TemplateError`] for the first template that is missing or invalid.
     pub fn built_in() -> Result<Self, TemplateError> {
         Self::load(built_in)
     }
 
-    /// Those in `folder`, laid out as the ones that come with the program, and of these whichever has none
-    /// there. Each is rendered once as a check, and read only now. A file whose name begins with `_` may be
-    /// included by others.
+    /// Loads the templates in `folder`, which has the same layout as the built-in templates. Built-in
+    /// templates replace missing files. Each template is rendered once as a check, and the files are not read
+    /// again. Other templates may include files whose names begin with `_`.
     ///
     /// # Errors
     ///
-    /// [`TemplateError`] for the first one that is wrong or cannot be read, or whose name is not that of a
-    /// part of a mail.
+    /// [`TemplateError`] for the first template that is invalid, cannot be read, or has an unknown name.
     pub fn in_folder(folder: &Path) -> Result<Self, TemplateError> {
         let own = folder::read(folder)?;
         let known = |name: &str| BUILT_IN.iter().any(|(built_in, _)| *built_in == name);
         let included = |name: &str| name.rsplit('/').next().is_some_and(|file| file.starts_with('_'));
         if let Some(name) = own.keys().find(|name| !known(name) && !included(name)) {
-            return Err(TemplateError::in_file(name, "is no part of a mail"));
+            return Err(TemplateError::in_file(name, "is not a known template"));
         }
         Self::load(move |name| own.get(name).cloned().or_else(|| built_in(name)))
     }
 
-    /// The templates that `source` finds by name, each rendered once as a check.
+    /// Loads the templates from `source` by name, and renders each once as a check.
     fn load(source: impl Fn(&str) -> Option<String> + Send + Sync + 'static) -> Result<Self, TemplateError> {
         let mut environment = Environment::new();
         environment.set_undefined_behavior(UndefinedBehavior::Strict);
-        // Otherwise an error's text would show what was filled in.
+        // In debug mode, error messages would contain the values.
         environment.set_debug(false);
         environment.set_loader(move |name| Ok(source(name)));
         let templates = Self { environment };
@@ -197,7 +197,8 @@ impl Templates {
         Ok(templates)
     }
 
-    /// A mail without a subject looks like spam, and the layout would hide that one language has none.
+    /// An email without a subject looks like spam, and the layout would hide that one language has no
+    /// subject.
     fn subject_is_there(
         &self,
         template: Template,
@@ -212,7 +213,7 @@ impl Templates {
         Ok(())
     }
 
-    /// Renders the three parts of a mail, in every one of `languages` in turn.
+    /// Renders the three parts of an email, with each of `languages` in turn.
     pub(crate) fn render(
         &self,
         template: Template,
@@ -248,7 +249,7 @@ impl Templates {
         };
         let subject = part("layout.subject.txt")?;
         Ok(Rendered {
-            // A header is one line.
+            // A header field must be a single line.
             subject: subject.split_whitespace().collect::<Vec<_>>().join(" "),
             text: part("layout.txt")?,
             html: part("layout.html")?,
@@ -273,7 +274,7 @@ impl TemplateError {
     }
 
     fn of(layout: &str, error: &minijinja::Error) -> Self {
-        // An error in an included file is the source of one in the layout.
+        // An error in an included file is the source of the layout's error.
         let mut innermost = error;
         while let Some(source) = std::error::Error::source(innermost).and_then(|source| source.downcast_ref())
         {

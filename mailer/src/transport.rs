@@ -1,4 +1,4 @@
-//! How mails leave: to an SMTP server, or into files.
+//! Transports for emails: an SMTP server, or files in a folder.
 
 mod classify;
 mod ehlo;
@@ -27,26 +27,26 @@ pub use trial::{Trial, Tried};
 use crate::error::{AttemptError, Failure, Outage};
 use crate::message::Mail;
 
-/// How long handing over one mail may take. The defaults are the shortest that RFC 5321 §4.5.3.2 recommends,
-/// one step after the other: some servers are slow on purpose (tarpits), and whoever gives up never gets
-/// through.
+/// Timeouts for sending one email. The defaults are the sums of the minimum timeouts that RFC 5321 §4.5.3.2
+/// recommends for each step. Some servers are slow on purpose (tarpits), and a client that gives up early
+/// never succeeds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Timeouts {
-    /// To open a session: name, TCP, TLS, greetings, authentication.
+    /// Timeout for opening a session: name resolution, TCP, TLS, greetings, authentication.
     pub connect: Duration,
-    /// From then until the server asks for the message; of a file, until it is on the disk.
+    /// Timeout from then until the server asks for the message. For a file, until the file is on disk.
     pub send: Duration,
-    /// From then until the server has answered for the message. RFC 5321 §4.5.3.2.6 wants 10 minutes here: a
-    /// server that is slow to answer has most often taken the mail, and whoever gives up makes a duplicate.
+    /// Timeout from then until the server replies to the message. RFC 5321 §4.5.3.2.6 recommends 10 minutes:
+    /// a slow server has usually accepted the email, and a client that gives up early sends a duplicate.
     pub answer: Duration,
 }
 
 impl Default for Timeouts {
     fn default() -> Self {
         Self {
-            // The greeting.
+            // For the greeting.
             connect: Duration::from_mins(5),
-            // MAIL and RCPT, 5 minutes each, and DATA, 2.
+            // 5 minutes each for MAIL and RCPT, and 2 for DATA.
             send: Duration::from_mins(12),
             answer: Duration::from_mins(10),
         }
@@ -54,7 +54,7 @@ impl Default for Timeouts {
 }
 
 impl Timeouts {
-    /// The same, but none longer than `most`.
+    /// Returns these timeouts, each limited to `most`.
     #[must_use]
     pub fn each_at_most(self, most: Duration) -> Self {
         Self {
@@ -64,13 +64,13 @@ impl Timeouts {
         }
     }
 
-    /// All of them together.
+    /// Sum of the timeouts.
     pub(crate) fn total(self) -> Duration {
         self.connect + self.send + self.answer
     }
 }
 
-/// Until when a message may be handed over.
+/// Permission to send a message, which can expire or be withdrawn.
 #[derive(Debug, Clone, Default)]
 pub struct Permit {
     stop: CancellationToken,
@@ -78,7 +78,8 @@ pub struct Permit {
 }
 
 impl Permit {
-    /// Until `until`, which may be moved; and until soon after `stop` is cancelled.
+    /// Creates a permit that lasts until `until`, which may be moved, and ends soon after `stop` is
+    /// cancelled.
     pub(crate) const fn new(stop: CancellationToken, until: watch::Receiver<Instant>) -> Self {
         Self {
             stop,
@@ -86,7 +87,7 @@ impl Permit {
         }
     }
 
-    /// Whether the message may be handed over now.
+    /// Whether the message may be sent now.
     fn holds(&self) -> bool {
         self.until
             .as_ref()
@@ -94,45 +95,48 @@ impl Permit {
     }
 }
 
-/// A way for mails to leave.
+/// A way to deliver emails.
 #[derive(Debug)]
 pub enum Transport {
-    /// To an SMTP server.
+    /// Sends to an SMTP server.
     Smtp(Box<Smtp>),
-    /// Into files in a folder.
+    /// Writes files in a folder.
     Outbox(Outbox),
 }
 
 impl Transport {
-    /// To the SMTP server at `url`:
+    /// Creates a transport to the SMTP server at `url`:
     ///
-    /// | URL | encryption | port, unless given |
+    /// | URL | encryption | default port |
     /// |---|---|---|
     /// | `smtps://user:password@host` | TLS from the start (RFC 8314) | 465 |
-    /// | `smtp://user:password@host?tls=required` | STARTTLS, or nothing is sent | 587 |
-    /// | `smtp://user:password@host?tls=opportunistic` | STARTTLS if it is offered; without it a password is sent to this machine only | 587 |
-    /// | `smtp://host?tls=none` | none; may be left out where the host is this machine | 25 |
+    /// | `smtp://user:password@host?tls=required` | STARTTLS, required | 587 |
+    /// | `smtp://user:password@host?tls=opportunistic` | STARTTLS if offered; otherwise a password is sent only if the host is this machine | 587 |
+    /// | `smtp://host?tls=none` | none; `?tls=none` is optional if the host is this machine | 25 |
     ///
-    /// User and password may be left out. `auth=plain`, `auth=login` or `auth=xoauth2` (then the password is
-    /// an access token) sets the way to authenticate; without it PLAIN is used, or LOGIN where there is no
-    /// PLAIN. A path, as in `smtp://host/mail.example.com`, is the name for EHLO; without one it is that of
-    /// [`SmtpOptions`]. Certificates are checked against the system's authorities, or those of the
-    /// environment variable `SSL_CERT_FILE`, and those of [`SmtpOptions`]. No connection is made yet.
+    /// User and password are optional. `auth=plain`, `auth=login` or `auth=xoauth2` (with an access token as
+    /// the password) sets the authentication mechanism. The default is PLAIN, or LOGIN if the server does not
+    /// offer PLAIN. A path, as in `smtp://host/mail.example.com`, sets the EHLO name; the default is the name
+    /// in [`SmtpOptions`]. Certificates are verified against the system's certificate authorities, or those
+    /// in the file named by the environment variable `SSL_CERT_FILE`, and those in [`SmtpOptions`]. This
+    /// function does not connect.
     ///
     /// # Errors
     ///
-    /// [`SmtpUrlError`], which says what was expected and never repeats the URL, since it holds a password.
+    /// [`SmtpUrlError`], which describes the expected format. It never contains the URL, which may hold a
+    /// password.
     pub fn smtp(url: &str, options: &SmtpOptions) -> Result<Self, SmtpUrlError> {
         Smtp::new(url, options).map(|smtp| Self::Smtp(Box::new(smtp)))
     }
 
-    /// Into files in `folder`, which is made when the first one is written.
+    /// Creates a transport that writes files in `folder`. The folder is created with the first file.
     #[must_use]
     pub fn outbox(folder: impl Into<PathBuf>) -> Self {
         Self::Outbox(Outbox::new(folder.into()))
     }
 
-    /// Where mails go, without secrets: `smtp.gmail.com:465 over TLS`, `files in data/outbox`.
+    /// Describes the destination without secrets, such as `smtp.gmail.com:465 over TLS` or
+    /// `files in data/outbox`.
     #[must_use]
     pub fn describe(&self) -> String {
         match self {
@@ -141,25 +145,24 @@ impl Transport {
         }
     }
 
-    /// Hands over one mail, or gives up when its time is up, or `permit` is, unless the message is being
-    /// handed over then. If the future is dropped, whether the mail was taken is open.
+    /// Sends one email. Gives up when a timeout or `permit` expires, except while the message is being sent.
+    /// If the future is dropped, the outcome is unknown.
     ///
     /// # Errors
     ///
-    /// [`AttemptError`], which says whether another attempt may help.
+    /// [`AttemptError`], which says whether another attempt may succeed.
     pub async fn send(&self, mail: &Mail, within: Timeouts, permit: &Permit) -> Result<(), AttemptError> {
         match self {
             Self::Smtp(smtp) => smtp.send(mail, within, permit).await,
             Self::Outbox(outbox) => timeout(within.send, outbox.write(mail))
                 .await
                 .unwrap_or(Err(Failure::Timeout))
-                // A full disk is full for every mail.
+                // A full disk affects every email.
                 .map_err(|failure| AttemptError::Outage(Outage::Down(failure))),
         }
     }
 
-    /// Hands over one mail to see whether that can be done; what came of each step. Of files there are no
-    /// steps.
+    /// Sends one email as a test and returns the result of each step. The result for files has no steps.
     ///
     /// # Errors
     ///
@@ -174,7 +177,7 @@ impl Transport {
         }
     }
 
-    /// Whether the next mail has somewhere to go without anything being opened first.
+    /// Whether the next email can be sent without opening a session first.
     pub(crate) fn is_open(&self) -> bool {
         match self {
             Self::Smtp(smtp) => smtp.sessions() > 0,
@@ -182,7 +185,7 @@ impl Transport {
         }
     }
 
-    /// How many sessions with the server are open.
+    /// Number of open sessions with the server.
     pub(crate) fn sessions(&self) -> usize {
         match self {
             Self::Smtp(smtp) => smtp.sessions(),
@@ -190,7 +193,7 @@ impl Transport {
         }
     }
 
-    /// Uses no connection for another mail that is open now: it may still serve although no new one would.
+    /// Stops reusing the sessions that are open now, because they may still work when new ones fail.
     pub(crate) fn renew(&self) {
         match self {
             Self::Smtp(smtp) => smtp.renew(),
@@ -198,7 +201,7 @@ impl Transport {
         }
     }
 
-    /// Ends connections that have not been used for a while.
+    /// Closes sessions that have been idle for a while.
     pub(crate) fn tidy(&self) {
         match self {
             Self::Smtp(smtp) => smtp.drop_old(),
@@ -206,7 +209,7 @@ impl Transport {
         }
     }
 
-    /// Ends all connections that are not in use.
+    /// Closes all idle sessions.
     pub async fn close(&self) {
         match self {
             Self::Smtp(smtp) => smtp.close().await,

@@ -1,20 +1,20 @@
-//! From the ledger to the transport.
+//! The worker, which takes deliveries from the ledger and sends them.
 //!
 //! ```text
-//! one transaction: record what has ended, take what is due for each free slot -> start each
-//! -> wait for one to end, a wake-up, the poll interval, or shutdown -> again
+//! one transaction: record finished attempts, take due rows for the free slots -> start an attempt for each
+//! -> wait for a finished attempt, a wake-up, the poll interval, or shutdown -> repeat
 //! ```
 //!
-//! While no session with the server is open, one mail goes first, and the others follow when it has got
-//! through; so a server that is away costs one try, and [`breaker`] says when the next one is made. No
-//! attempt is counted for it. [`suspects`] decide whether what one mail was turned down for holds for all,
-//! and [`pace`] how fast and over how many connections the server accepts mail.
+//! With no open session, one email is sent first as a probe, and the others follow when it succeeds. An
+//! unreachable server therefore costs one try, which does not count as an attempt. [`breaker`] schedules the
+//! next try. [`suspects`] determines whether a rejection of one email applies to all mail. [`pace`] limits
+//! the rate and the number of connections to what the server accepts.
 //!
-//! Any number of workers in any number of processes share the ledger: each takes rows under a lease that
-//! outlasts what the server may take to answer for a message, with [`GRACE`] to begin the attempt and to
-//! record it. A server may take longer before the message; meanwhile the lease is renewed, and without a
-//! lease that lasts no message is handed over. What has ended is kept until it is recorded, and holds its
-//! slot until then; so a database that is away stops the sending, and nothing grows.
+//! Any number of workers in any number of processes can share the ledger. Each takes rows under a lease that
+//! covers the server's answer timeout, plus [`GRACE`] to begin the attempt and [`GRACE`] to record it. If the
+//! server is slow before the message, the lease is renewed. Without a sufficient lease, no message is sent.
+//! Finished attempts are kept until they are recorded, and occupy their slots until then. An unavailable
+//! database therefore stops the sending, and memory use does not grow.
 
 mod attempt;
 mod breaker;
@@ -45,31 +45,31 @@ use crate::ledger::{self, Delivery, ahead, attempts};
 use crate::message::Composer;
 use crate::transport::{Permit, Timeouts, Transport};
 
-/// How long the database may take to answer. A transaction that is given up ends its connection, which the
-/// pool then replaces.
+/// Timeout for a database transaction. An abandoned transaction closes its connection, which the pool then
+/// replaces.
 const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(15);
-/// How long a row may have been leased before its attempt begins, and how long is left of the lease when the
-/// attempt has ended: to record it, and for the clocks of two machines to differ.
+/// Maximum time between taking a lease and beginning the attempt. The same time is left on the lease after
+/// the attempt, to record the outcome and to allow for clock differences between machines.
 const GRACE: Duration = TRANSACTION_TIMEOUT;
-/// How long an attempt may take before its message without its lease being renewed, and how often that is
-/// done.
+/// Maximum time that an attempt may take before its message without a renewal of its lease, and the interval
+/// between renewals.
 const REACH: Duration = Duration::from_secs(20);
 const RENEW: Duration = Duration::from_secs(10);
-/// How often deliveries are looked for that a wrong clock has made due much later.
+/// Interval between searches for deliveries that a wrong clock has scheduled too far ahead.
 const LOOK_AHEAD: Duration = Duration::from_mins(1);
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
-/// How a [`Worker`] works.
+/// Options of a [`Worker`].
 #[derive(Debug, Clone, Copy)]
 pub struct Options {
-    /// The most mails that are being sent at a time, 1 or more.
+    /// Maximum number of emails being sent at the same time, at least 1.
     pub concurrency: usize,
-    /// How long one attempt may take.
+    /// Timeouts of one attempt.
     pub timeouts: Timeouts,
-    /// How often the ledger is asked, at least, when nobody wakes the worker.
+    /// Maximum interval between queries of the ledger when nothing wakes the worker.
     pub poll: Duration,
-    /// The most mails that leave in a time; no limit if there is none.
+    /// Maximum sending rate. `None` means no limit.
     pub rate: Option<Rate>,
 }
 
@@ -85,8 +85,8 @@ impl Default for Options {
 }
 
 impl Options {
-    /// How long a row is leased: for as long as the server may take to answer for a message, at most 20 s
-    /// before it, and 30 s. If a worker is killed, others take its rows over then.
+    /// Duration of a lease: the answer timeout, at most 20 s for the steps before the message, and 30 s. If a
+    /// worker is killed, other workers take over its rows after that time.
     #[must_use]
     pub fn lease(&self) -> Duration {
         self.reach() + self.timeouts.answer + 2 * GRACE
@@ -97,12 +97,12 @@ impl Options {
     }
 }
 
-/// A lease of an attempt that runs.
+/// Lease of a running attempt.
 #[derive(Debug)]
 struct Held {
     delivery: Delivery,
     lease: Arc<str>,
-    /// When its message must be on its way, or its lease could run out first.
+    /// Deadline for starting to send the message. After it, the lease could expire during the transfer.
     until: watch::Sender<Instant>,
     renewed: Duration,
 }
@@ -113,7 +113,7 @@ impl Held {
     }
 }
 
-/// Sends what is due.
+/// Sends due emails.
 #[derive(Debug)]
 pub struct Worker {
     log: EventLog,
@@ -128,17 +128,18 @@ pub struct Worker {
     pace: Pace,
     crowd: Crowd,
     bucket: Option<Bucket>,
-    /// When deliveries were last looked for that are due too far ahead.
+    /// Time of the last search for deliveries scheduled too far ahead.
     looked_ahead: Option<Duration>,
     owner: String,
-    /// What was last said of this worker, and when.
+    /// Last published status of this worker, and the time of publication.
     told: Option<(Standing, Instant)>,
     ready_since: Option<Timestamp>,
 }
 
 impl Worker {
-    /// A worker on the ledger beside `log`. It is woken by `wake`, from [`crate::handler()`], when the
-    /// subscription runs in the same process; where it does not, a new `Notify` does, and the worker polls.
+    /// Creates a worker for the ledger in the database of `log`. `wake`, from [`crate::handler()`], wakes the
+    /// worker if the subscription runs in the same process. Otherwise, pass a new `Notify`, and the worker
+    /// polls.
     #[must_use]
     pub fn new(
         log: EventLog,
@@ -175,22 +176,23 @@ impl Worker {
         }
     }
 
-    /// Sets its name among all workers, at most 128 bytes, instead of a random one.
+    /// Sets the worker's unique name, at most 128 bytes. The default is random.
     #[must_use]
     pub fn with_owner(mut self, owner: &str) -> Self {
         owner.clone_into(&mut self.owner);
         self
     }
 
-    /// Sends until `shutdown`, which means "take no more": from then on no mail is begun, what is being sent
-    /// is finished and recorded, and then this returns. What has not come to the message after a few seconds
-    /// is given up; so that takes as long as the server may take to answer for a message and a few seconds,
-    /// or, if the database is away, a minute or so more, and ends with a warning. It does no harm to cancel
-    /// it long before the rest of the process stops: what is due waits in the ledger. To drop the future
-    /// instead, or to end the process before it has returned, interrupts what is being sent; those mails are
-    /// sent again.
+    /// Sends emails until `shutdown` is cancelled. Then starts no new attempts, finishes and records the
+    /// running attempts, and returns. An attempt that does not reach the message within a few seconds is
+    /// abandoned. Stopping therefore takes up to the answer timeout and a few seconds. If the database is
+    /// unavailable, it takes about a minute longer and ends with a warning.
     ///
-    /// A failure of the database is logged once, and tried again with a pause that grows to 10 s.
+    /// `shutdown` may be cancelled long before the rest of the process stops: due deliveries wait in the
+    /// ledger. Dropping the future, or ending the process before the future returns, interrupts the running
+    /// attempts. Their emails are sent again.
+    ///
+    /// A database failure is logged once, and retried with pauses that grow to 10 s.
     pub async fn run(mut self, shutdown: CancellationToken) {
         let mut pause = FIRST_PAUSE;
         let mut away = false;
@@ -200,14 +202,14 @@ impl Worker {
             let wait = match self.turn_in_time(&shutdown).await {
                 Ok(wait) => {
                     if away {
-                        tracing::info!("the mail ledger is back");
+                        tracing::info!("the mail ledger is available again");
                     }
                     (pause, away) = (FIRST_PAUSE, false);
                     wait
                 }
                 Err(error) => {
                     if !away {
-                        tracing::warn!(%error, "the mail ledger failed; trying again until it is back");
+                        tracing::warn!(%error, "the mail ledger failed; retrying until it is available");
                     }
                     away = true;
                     let wait = pause;
@@ -227,7 +229,7 @@ impl Worker {
         if !self.ended.is_empty() {
             tracing::warn!(
                 mail.unrecorded = self.ended.len(),
-                "the outcomes of some mails could not be recorded; they will be sent again"
+                "the outcomes of some emails could not be recorded; they will be sent again"
             );
         }
         self.post.transport.close().await;
@@ -238,7 +240,7 @@ impl Worker {
         if !away && leaving.await.is_ok_and(|left| left.is_ok()) {
             return;
         }
-        tracing::debug!("this worker is shown for some seconds more");
+        tracing::debug!("this worker's status was not removed; it expires after some seconds");
     }
 
     async fn turn_in_time(&mut self, shutdown: &CancellationToken) -> Result<Duration> {
@@ -247,8 +249,8 @@ impl Worker {
             .unwrap_or(Err(Error::Timeout(TRANSACTION_TIMEOUT)))
     }
 
-    /// Records what has ended and takes what is due, all in one transaction; how long to wait if nothing
-    /// happens. If it fails, what has ended stays to be recorded.
+    /// Records finished attempts and takes due deliveries, all in one transaction. Returns how long to wait
+    /// if nothing happens. If it fails, the finished attempts remain to be recorded.
     async fn turn(&mut self, shutdown: &CancellationToken) -> Result<Duration> {
         let stopping = shutdown.is_cancelled();
         let nothing = self.ended.is_empty() && (stopping || self.running.len() >= self.concurrency());
@@ -289,11 +291,11 @@ impl Worker {
         })
     }
 
-    /// The transaction of a turn; whether more may be due than was taken.
+    /// Runs the transaction of a turn. Returns whether more deliveries may be due than were taken.
     async fn transact(&mut self, free: usize, now: Now, shutdown: &CancellationToken) -> Result<bool> {
         let (mut transaction, recorded) = self.record(now.wall).await?;
         let mut taken = Taken::default();
-        // Asked again, since the database may have taken its time.
+        // Checked again, because the database may have been slow.
         if free > 0 && !shutdown.is_cancelled() {
             let terms = Terms {
                 now: now.wall,
@@ -312,7 +314,7 @@ impl Worker {
             tracing::info!(
                 mail.position = %delivery.position,
                 mail.template = delivery.template.name(),
-                "a mail was cancelled: its patient was deleted"
+                "email cancelled: its patient was deleted"
             );
         }
         let buckets = self
@@ -338,7 +340,7 @@ impl Worker {
         Ok(taken.more)
     }
 
-    /// Renews the leases of attempts that take long.
+    /// Renews the leases of slow attempts.
     async fn renew_leases(&mut self, now: Now) -> Result<()> {
         let until = now.wall + self.options.lease();
         let permitted = Instant::now() + GRACE + self.options.reach();
@@ -346,7 +348,7 @@ impl Worker {
         for held in &mut self.held {
             if held.is_to_renew(now.monotonic) {
                 held.renewed = now.monotonic;
-                // If it has passed on, the attempt ends before its message.
+                // If the lease is lost, the attempt ends before its message.
                 if ledger::renew(&mut session, &held.delivery, &held.lease, until).await? {
                     held.until.send_replace(permitted);
                 }
@@ -355,14 +357,14 @@ impl Worker {
         Ok(())
     }
 
-    /// Begins a transaction and records in it what has ended, each with its place in the history; which of
-    /// them counted.
+    /// Begins a transaction and records the finished attempts and their history in it. Returns whether each
+    /// attempt was recorded.
     async fn record(&self, now: Timestamp) -> Result<(Transaction<'static>, Vec<bool>)> {
         let mut transaction = self.log.database().begin().await?;
         let sent: Vec<_> = self.ended.iter().filter_map(Attempt::sent).collect();
         let all = ledger::record_sent(&mut transaction, &sent, now).await? == sent.len() as u64;
         if !all {
-            // Some lease has passed on. Which one, only one statement for each tells.
+            // At least one lease is lost. Only one statement per attempt can tell which.
             transaction.rollback().await?;
             transaction = self.log.database().begin().await?;
         }
@@ -381,7 +383,7 @@ impl Worker {
         self.options.concurrency.max(1)
     }
 
-    /// Makes deliveries due that a wrong clock has put off.
+    /// Makes deliveries due that a wrong clock has scheduled too far ahead.
     async fn look_ahead(&mut self, now: Now) -> Result<()> {
         let since = |at: Duration| now.monotonic.saturating_sub(at);
         if self.looked_ahead.is_some_and(|at| since(at) < LOOK_AHEAD) {
@@ -392,13 +394,14 @@ impl Worker {
         if brought > 0 {
             tracing::warn!(
                 mail.deliveries = brought,
-                "mails were due further ahead than they can be, since a clock was wrong; they are due now"
+                "some emails were scheduled too far ahead because a clock was wrong; they are due now"
             );
         }
         Ok(())
     }
 
-    /// How many more may run. What has ended is about to be recorded, and then holds no slot.
+    /// Returns how many more attempts may start. Finished attempts are about to be recorded and occupy no
+    /// slot.
     fn free(&mut self, now: Duration) -> usize {
         let concurrency = self.concurrency();
         let idle = self
@@ -406,7 +409,8 @@ impl Worker {
             .limit(concurrency, now)
             .saturating_sub(self.running.len());
         let free = if self.breaker.is_open() {
-            // Those that began before it opened may take long, and are not waited for.
+            // Attempts that began before the breaker opened may take long, so the probe does not wait for
+            // them.
             let free = concurrency.saturating_sub(self.running.len());
             free.min(usize::from(self.breaker.may_try(now) != Try::Nothing))
         } else if self.post.transport.is_open() {
@@ -416,12 +420,12 @@ impl Worker {
         };
         let open = self.breaker.is_open();
         let buckets = self.bucket.as_mut().into_iter();
-        // The breaker's own pauses are for a server that puts mails off.
+        // While the breaker is open, its own pauses replace the learned rate.
         let buckets = buckets.chain(self.pace.bucket(now).filter(|_| !open));
         buckets.fold(free, |free, bucket| free.min(bucket.available(now)))
     }
 
-    /// How long until more may run, if only time is wanting.
+    /// Returns the time until more attempts may start, or `Duration::MAX` if they need not wait for that.
     fn pause(&self, now: Duration) -> Duration {
         let waits = [
             self.breaker.pause(now),
@@ -432,7 +436,7 @@ impl Worker {
         longest.filter(|wait| !wait.is_zero()).unwrap_or(Duration::MAX)
     }
 
-    /// Whether others are to be told how this worker stands: when that has changed, and now and then.
+    /// Whether to publish this worker's status: when its standing changes, and at regular intervals.
     fn is_to_tell(&self) -> bool {
         let (standing, _, _) = self.breaker.standing();
         self.told
@@ -461,16 +465,16 @@ impl Worker {
         Ok(())
     }
 
-    /// Why it sends more slowly than it could, if it does.
+    /// Returns why the worker sends more slowly than it could, if it does.
     fn held_back(&self) -> Option<String> {
         let rate = self.pace.rate().map(|rate| {
             let minute = (rate * 60.0).round();
-            format!("the server puts mail off: {minute} a minute are sent")
+            format!("the server defers mail: sending {minute} emails per minute")
         });
         let connections = self
             .crowd
             .limited()
-            .map(|connections| format!("the server accepts no more connections: {connections} are used"));
+            .map(|connections| format!("the server accepts no more connections: using {connections}"));
         let said: Vec<_> = rate.into_iter().chain(connections).collect();
         (!said.is_empty()).then(|| said.join("; "))
     }
@@ -508,13 +512,13 @@ impl Worker {
         self.ended.push(attempt);
     }
 
-    /// Waits for something to do. While the database is away there is nothing to do before `longest` has
-    /// passed.
+    /// Waits until there is something to do. While the database is unavailable, waits for `longest` or for
+    /// `shutdown`.
     async fn wait(&mut self, longest: Duration, away: bool, shutdown: &CancellationToken) {
         let stopping = shutdown.is_cancelled();
         let all_busy = self.running.len() >= self.concurrency() || self.breaker.is_open();
         tokio::select! {
-            // An error would be a panic, and an attempt never panics.
+            // An error would mean a panic, but attempts never panic.
             Some(ended) = self.running.join_next(), if !away => {
                 if let Ok(ended) = ended {
                     self.has_ended(ended);

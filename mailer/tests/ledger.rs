@@ -167,7 +167,7 @@ async fn a_row_that_a_killed_worker_left_is_taken_over_when_its_lease_has_run_ou
             (delivery.attempts, delivery.due_at, &delivery.lease),
             (2, None, &None)
         );
-        let lost = "no outcome was recorded before the lease ran out; it may have arrived".to_owned();
+        let lost = "no outcome was recorded before the lease expired; the email may have arrived".to_owned();
         assert_eq!(
             stage.history(1).await,
             [(1, "lost".to_owned(), Some(lost)), (2, "sent".to_owned(), None)],

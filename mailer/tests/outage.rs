@@ -130,20 +130,20 @@ async fn each_way_to_be_down_and_to_refuse_is_told_from_the_other() {
             "hello",
             "SSH-2.0-OpenSSH_9.6",
             Down,
-            "EHLO: the answer is not SMTP",
+            "EHLO: the reply is not valid SMTP",
         ),
         // lettre panics at the second line.
         (
             "EHLO",
             "250-scripted\r\n250-  \r\n250 SIZE",
             Down,
-            "EHLO: the answer is not SMTP",
+            "EHLO: the reply is not valid SMTP",
         ),
         (
             "EHLO",
             "250-scripted\r\n250 AUTH GSSAPI",
             Refused,
-            "AUTH: the server offers no known way to authenticate",
+            "AUTH: the server offers no supported authentication mechanism",
         ),
         (
             "AUTH",

@@ -132,7 +132,7 @@ async fn what_comes_out_of_turn_before_encryption_begins_ends_the_session() {
             let (states, error) = send(&url, &["ana@example.com"]).await;
             assert_eq!(states, ["pending"], "{said:?}");
             assert_eq!(
-                error, "TLS: something was sent out of turn before encryption began",
+                error, "TLS: unexpected data arrived before encryption began",
                 "{said:?}"
             );
         }

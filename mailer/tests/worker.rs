@@ -158,7 +158,7 @@ async fn what_may_pass_is_tried_again() {
         (
             "DATA",
             "250 not what follows DATA",
-            "DATA: the answer is not SMTP",
+            "DATA: the reply is not valid SMTP",
         ),
         (
             ".",
@@ -184,7 +184,7 @@ async fn what_may_pass_is_tried_again() {
 async fn a_mail_that_nobody_answered_for_is_sent_once_more_and_then_left_for_a_person() {
     for (stalls, fault) in [
         (true, "message: timeout"),
-        (false, "message: the answer is not SMTP"),
+        (false, "message: the reply is not valid SMTP"),
     ] {
         for stage in Stage::on_every_backend().await {
             stage.register("Ana", "ana@example.com").await;
@@ -211,7 +211,7 @@ async fn a_mail_that_nobody_answered_for_is_sent_once_more_and_then_left_for_a_p
             worker.has_looked_again().await;
             worker.stop().await;
             assert_eq!(server.mails(), 2, "{}", stage.name);
-            let error = |end: &str| Some(format!("{fault}; it may have arrived{end}"));
+            let error = |end: &str| Some(format!("{fault}; the email may have arrived{end}"));
             assert_eq!(
                 stage.history(1).await,
                 [

@@ -179,7 +179,7 @@ async fn a_mail_server_that_is_down_delays_no_start_and_gets_its_mail_when_it_co
     wait_until(SOON, "it is ready", async || client.ready().await).await;
     client.register("a@example.com").await.unwrap();
     wait_until(SOON, "it says that mail waits", async || {
-        program.log().contains("no mail can be sent; all of it waits")
+        program.log().contains("no mail can be sent; all mail waits")
     })
     .await;
     ends_at_once(&program).await;
@@ -187,7 +187,7 @@ async fn a_mail_server_that_is_down_delays_no_start_and_gets_its_mail_when_it_co
     let program = start(production.command("serve"), port);
     wait_until(SOON, "it is ready", async || client.ready().await).await;
     wait_until(SOON, "it says that mail waits", async || {
-        program.log().contains("no mail can be sent; all of it waits")
+        program.log().contains("no mail can be sent; all mail waits")
     })
     .await;
     production.smtp.restart().await;

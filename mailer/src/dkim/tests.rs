@@ -1,4 +1,4 @@
-//! Signatures are verified as RFC 6376 says, by OpenSSL and the public key.
+//! The tests verify signatures with OpenSSL and the public key, as specified in RFC 6376.
 
 use std::fs;
 use std::path::Path;
@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::{Composer, Languages, Sender, Template, Templates};
 
-/// Runs OpenSSL in `folder`; whether it succeeds.
+/// Runs OpenSSL in `folder`. Returns whether it succeeds.
 fn openssl(folder: &Path, arguments: &str) -> bool {
     let output = Command::new("openssl")
         .args(arguments.split_whitespace())
@@ -21,7 +21,7 @@ fn openssl(folder: &Path, arguments: &str) -> bool {
     output.status.success()
 }
 
-/// A folder with the key `key.pem`, made by an OpenSSL command, and its public half `public.pem`.
+/// Returns a folder with `key.pem`, created by the given OpenSSL command, and its public key `public.pem`.
 fn keys(made_by: &str) -> TempDir {
     let folder = TempDir::new().unwrap();
     assert!(openssl(folder.path(), made_by), "{made_by}");
@@ -47,7 +47,8 @@ fn signed(dkim: Dkim) -> String {
     mail.content().to_owned()
 }
 
-/// RFC 6376 §3.4.2: the name in lower case, unfolded, runs of white space as one space, none at the ends.
+/// Canonicalizes a header (RFC 6376 §3.4.2): lowercase name, unfolded, each run of whitespace as one space,
+/// no whitespace at the ends.
 fn relaxed(header: &str) -> String {
     let (name, value) = header.split_once(':').unwrap();
     let value: Vec<_> = value.split_whitespace().collect();
@@ -61,7 +62,7 @@ fn tag<'a>(signature: &'a str, name: &str) -> &'a str {
         .unwrap()
 }
 
-/// Whether the one signature of `mail` is that of the key in `folder`.
+/// Whether the only signature of `mail` was made with the key in `folder`.
 fn verifies(mail: &str, folder: &TempDir) -> bool {
     let (head, body) = mail.split_once("\r\n\r\n").unwrap();
     let unfolded = head.replace("\r\n ", " ").replace("\r\n\t", " ");
@@ -75,7 +76,7 @@ fn verifies(mail: &str, folder: &TempDir) -> bool {
     };
     let signature = field("DKIM-Signature");
 
-    // RFC 6376 §3.4.4, of the body.
+    // RFC 6376 §3.4.4: relaxed canonicalization of the body.
     let mut lines: Vec<_> = body
         .split("\r\n")
         .map(|line| {
@@ -107,7 +108,7 @@ fn verifies(mail: &str, folder: &TempDir) -> bool {
     fs::write(path.join("data"), &data).unwrap();
     match tag(signature, "a") {
         "rsa-sha256" => openssl(path, "dgst -sha256 -verify public.pem -signature signature data"),
-        // RFC 8463 §3: what is signed is the hash.
+        // RFC 8463 §3: Ed25519 signs the hash of the data.
         "ed25519-sha256" => {
             fs::write(path.join("data"), Sha256::digest(&data)).unwrap();
             openssl(

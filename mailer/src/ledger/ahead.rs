@@ -1,5 +1,5 @@
-//! Deliveries that are due further ahead than they can be: a clock was wrong when that was written. They are
-//! due now.
+//! Deliveries that are due later than the schedule allows, because a clock was wrong when they were written.
+//! They become due now.
 
 use std::time::Duration;
 
@@ -7,21 +7,21 @@ use eventstore::{Database, Position, Result, Session, Timestamp};
 
 use crate::schedule;
 
-/// How far the clocks of two machines may differ.
+/// Maximum difference between the clocks of two machines.
 const TOLERANCE: Duration = Duration::from_mins(1);
-/// The longest that a row can be leased: each of the three timeouts of an attempt is at most an hour, and a
-/// minute for the rest.
+/// Maximum duration of a lease: up to one hour for each of an attempt's three timeouts, and one minute for
+/// the rest.
 pub(crate) const LONGEST_LEASE: Duration = Duration::from_mins(3 * 60 + 1);
-/// How many rows one statement finds.
+/// Maximum number of rows per query.
 const STEP: i64 = 500;
 
-/// The condition for such a row, with a place for each of [`limits`].
+/// Condition for such a row, with one placeholder for each of [`limits`].
 const IS_AHEAD: &str = "due_at > ? AND due_at > CASE WHEN state = 'pending' THEN ? WHEN state = 'sending' THEN ? \
      WHEN attempts <= 1 THEN ? WHEN attempts = 2 THEN ? WHEN attempts = 3 THEN ? WHEN attempts = 4 THEN ? \
      WHEN attempts = 5 THEN ? WHEN attempts = 6 THEN ? ELSE ? END";
 
-/// When a row can be due at the latest: any, one that waits, one that is being sent, and one that has failed
-/// so often, from once to seven times.
+/// Returns the values for [`IS_AHEAD`]: a lower limit for all rows, and the latest valid due times of a
+/// pending row, of a row being sent, and of rows that have failed one to seven times.
 fn limits(now: Timestamp) -> [Timestamp; 10] {
     let [first, second, third, fourth, fifth, sixth, seventh] = schedule::PAUSES.map(|pause| {
         let pause = pause.max(schedule::PAUSE_AFTER_UNKNOWN);
@@ -42,13 +42,13 @@ fn limits(now: Timestamp) -> [Timestamp; 10] {
     ]
 }
 
-/// Makes every delivery due that is due further ahead than the longest pause before it; how many.
+/// Makes deliveries due now that are due later than the longest possible pause. Returns their number.
 pub(crate) async fn bring_back(database: &Database, now: Timestamp) -> Result<u64> {
     let limits = limits(now);
     let mut brought = 0;
     loop {
         let mut session = database.writer().await?;
-        // Without locks first: nearly always there is none.
+        // Searches without locks first, because there are almost never any such rows.
         let rows = session
             .query(&format!(
                 "SELECT position, template FROM mail_deliveries WHERE {IS_AHEAD} LIMIT ?"
@@ -75,7 +75,7 @@ pub(crate) async fn bring_back(database: &Database, now: Timestamp) -> Result<u6
     }
 }
 
-/// The number of deliveries that are due further ahead than they can be.
+/// Counts the deliveries that are due later than the schedule allows.
 pub(crate) async fn count(session: &mut impl Session, now: Timestamp) -> Result<u64> {
     let row = session
         .query(&format!("SELECT COUNT(*) FROM mail_deliveries WHERE {IS_AHEAD}"))

@@ -1,24 +1,24 @@
-//! The history: the table `mail_attempts`.
+//! The history of attempts, in the table `mail_attempts`.
 
 use eventstore::database::{in_list, padded};
 use eventstore::{Position, Result, Session, Timestamp, Transaction};
 
 use super::Delivery;
 
-/// An attempt that has ended.
+/// A finished attempt.
 #[derive(Debug)]
 pub(crate) struct Past<'a> {
-    /// With the number of this attempt.
+    /// The delivery, including the number of this attempt.
     pub(crate) delivery: &'a Delivery,
     pub(crate) started_at: Timestamp,
     pub(crate) ended_at: Timestamp,
-    /// `sent`, `failed`, `dead`, `unknown` or `lost`.
+    /// One of `sent`, `failed`, `dead`, `unknown` and `lost`.
     pub(crate) outcome: &'static str,
-    /// No personal data, at most 500 characters.
+    /// Reason, without personal data, at most 500 characters.
     pub(crate) error: Option<&'a str>,
 }
 
-/// Adds attempts to the history. One that is there already is left alone.
+/// Adds attempts to the history. Existing attempts are unchanged.
 pub(crate) async fn add(transaction: &mut Transaction<'_>, ended: &[Past<'_>]) -> Result<()> {
     let insert = format!(
         "{} INTO mail_attempts (position, template, started_at, attempt, ended_at, outcome, error) VALUES",
@@ -38,8 +38,8 @@ pub(crate) async fn add(transaction: &mut Transaction<'_>, ended: &[Past<'_>]) -
     transaction.insert(&insert, rows).await
 }
 
-/// Which of `deliveries` have an attempt whose outcome nobody knows, though its mailer waited for one. Those
-/// that have not been tried, or not since they were tried again by hand, are not looked up.
+/// Returns the deliveries that have an attempt whose outcome is unknown because the mailer waited for an
+/// answer in vain. Deliveries without an attempt since their creation or last manual retry are not looked up.
 pub(crate) async fn unknown(
     transaction: &mut Transaction<'_>,
     deliveries: &[&Delivery],

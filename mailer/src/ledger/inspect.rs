@@ -1,4 +1,4 @@
-//! The ledger for operators: how it stands, what is in it, and trying again by hand.
+//! Access to the ledger for operators: status, contents and manual retries.
 
 use eventstore::database::{in_list, padded};
 use eventstore::{Database, Position, Result, Row, Session, Timestamp};
@@ -6,34 +6,34 @@ use eventstore::{Database, Position, Result, Row, Session, Timestamp};
 use super::ahead;
 use super::workers::{self, WorkerStatus};
 
-/// How many rows one statement changes when many are tried again.
+/// Maximum number of rows per statement when many deliveries are retried.
 const STEP: usize = 500;
 
-/// The ledger, to look at and to have mails tried again.
+/// Access to the delivery ledger for inspection and manual retries.
 #[derive(Debug, Clone)]
 pub struct Ledger {
     database: Database,
 }
 
-/// The states of a delivery.
+/// State of a delivery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DeliveryState {
-    /// To be sent.
+    /// Waiting for its first attempt.
     Pending,
     /// Being sent.
     Sending,
-    /// Handed over.
+    /// Sent.
     Sent,
-    /// To be tried again.
+    /// Waiting for a retry.
     Failed,
-    /// Given up.
+    /// Not sent, and not retried automatically.
     Dead,
-    /// Not to be sent any more.
+    /// Cancelled before it was sent.
     Cancelled,
 }
 
 impl DeliveryState {
-    /// All of them.
+    /// All states.
     pub const ALL: [Self; 6] = [
         Self::Pending,
         Self::Sending,
@@ -43,7 +43,7 @@ impl DeliveryState {
         Self::Cancelled,
     ];
 
-    /// Its name in the ledger.
+    /// Name of the state in the ledger.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -56,102 +56,103 @@ impl DeliveryState {
         }
     }
 
-    /// The state with that name.
+    /// Returns the state with that name.
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|state| state.name() == name)
     }
 }
 
-/// How the ledger stands.
+/// Status of the ledger.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LedgerStatus {
-    /// How many deliveries there are in each state, in the order of [`DeliveryState::ALL`].
+    /// Number of deliveries in each state, in the order of [`DeliveryState::ALL`].
     pub counts: [(DeliveryState, u64); 6],
-    /// When the oldest delivery was made of those that wait or are being sent.
+    /// Creation time of the oldest delivery that is waiting or being sent.
     pub oldest_waiting: Option<Timestamp>,
-    /// Since when the delivery is due that has been due for longest.
+    /// Due time of the delivery that has been due longest.
     pub oldest_due: Option<Timestamp>,
-    /// How many are due further ahead than the longest pause before them: a clock was wrong.
+    /// Number of deliveries that are due later than the longest possible pause, because a clock was wrong.
     pub ahead: u64,
-    /// The workers that are there.
+    /// Active workers.
     pub workers: Vec<WorkerStatus>,
 }
 
-/// The deliveries that have not left.
+/// Summary of the deliveries that have not been sent yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Waiting {
-    /// How many there are in each state that is not the last.
+    /// Number of deliveries in each state that is not final.
     pub counts: [(DeliveryState, u64); 3],
-    /// When the oldest of them was made.
+    /// Creation time of the oldest of these deliveries.
     pub oldest: Option<Timestamp>,
-    /// Since when the one is due that has been due for longest.
+    /// Due time of the delivery that has been due longest.
     pub oldest_due: Option<Timestamp>,
-    /// How many are due further ahead than the longest pause before them: a clock was wrong.
+    /// Number of deliveries that are due later than the longest possible pause, because a clock was wrong.
     pub ahead: u64,
 }
 
-/// A delivery, as operators see it; no personal data.
+/// A delivery as shown to operators, without personal data.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeliveryRecord {
-    /// The position of the event that it tells of, which names it.
+    /// Position of the event that caused the delivery. Identifies the delivery.
     pub position: Position,
-    /// The name of its template.
+    /// Name of the template.
     pub template: String,
-    /// The id of the patient.
+    /// Id of the patient.
     pub aggregate_id: String,
-    /// Its state, by name.
+    /// Name of the state.
     pub state: String,
-    /// How often it has been tried, since the last retry by hand.
+    /// Number of attempts since the last manual retry.
     pub attempts: u32,
-    /// When it may be taken next.
+    /// Time when it may be taken next.
     pub due_at: Option<Timestamp>,
-    /// Why it was not sent last time.
+    /// Reason why the last attempt did not send the email.
     pub last_error: Option<String>,
-    /// When it was made.
+    /// Time of creation.
     pub created_at: Timestamp,
-    /// When it was last changed.
+    /// Time of the last change.
     pub updated_at: Timestamp,
 }
 
-/// An attempt that has ended; no personal data.
+/// A finished attempt, without personal data.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AttemptRecord {
-    /// The position of the event that the mail tells of.
+    /// Position of the event that caused the delivery.
     pub position: Position,
-    /// The name of the template.
+    /// Name of the template.
     pub template: String,
-    /// Its number, from 1, since the last retry by hand.
+    /// Number of the attempt since the last manual retry, from 1.
     pub attempt: u32,
-    /// When it began.
+    /// Start time.
     pub started_at: Timestamp,
-    /// When it ended.
+    /// End time.
     pub ended_at: Timestamp,
-    /// `sent`, `failed`, `dead`, `unknown` or `lost`.
+    /// One of `sent`, `failed`, `dead`, `unknown` and `lost`.
     pub outcome: String,
-    /// Why it failed.
+    /// Reason for the failure.
     pub error: Option<String>,
 }
 
-/// What came of a request to try a delivery again.
+/// Result of a manual retry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Retried {
-    /// It is due now.
+    /// The delivery is due now.
     Due,
-    /// It is not in a state to be tried again, but in this one.
+    /// The delivery cannot be retried in its current state.
     Not(DeliveryState),
-    /// There is none.
+    /// The delivery does not exist.
     Unknown,
 }
 
 impl Ledger {
-    /// The ledger in `database`.
+    /// Opens the ledger in `database`.
     #[must_use]
     pub const fn new(database: Database) -> Self {
         Self { database }
     }
 
-    /// What has not left at `now`. Reads no row of what has.
+    /// Returns a summary of the deliveries that have not been sent at `now`. Does not read rows of finished
+    /// deliveries.
     ///
     /// # Errors
     ///
@@ -184,7 +185,7 @@ impl Ledger {
         })
     }
 
-    /// Since when the delivery is due that has been due for longest at `now`. Reads one row.
+    /// Returns the due time of the delivery that has been due longest at `now`. Reads one row.
     ///
     /// # Errors
     ///
@@ -193,7 +194,7 @@ impl Ledger {
         oldest_due(&mut self.database.reader().await?, now).await
     }
 
-    /// How many deliveries are due further ahead than the longest pause before them at `now`.
+    /// Counts the deliveries that are due later than the longest possible pause after `now`.
     ///
     /// # Errors
     ///
@@ -202,7 +203,7 @@ impl Ledger {
         ahead::count(&mut self.database.reader().await?, now).await
     }
 
-    /// How it stands at `now`. Counts every row.
+    /// Returns the status of the ledger at `now`. Counts every row.
     ///
     /// # Errors
     ///
@@ -232,7 +233,7 @@ impl Ledger {
         })
     }
 
-    /// The workers that are there at `now`.
+    /// Returns the workers that are active at `now`.
     ///
     /// # Errors
     ///
@@ -241,7 +242,8 @@ impl Ledger {
         workers::present(&self.database, now).await
     }
 
-    /// At most `limit` deliveries after position `after`, in any state or in one, by position.
+    /// Returns at most `limit` deliveries after position `after`, ordered by position, optionally in one
+    /// state only.
     ///
     /// # Errors
     ///
@@ -267,8 +269,7 @@ impl Ledger {
         rows.iter().map(delivery).collect()
     }
 
-    /// The deliveries at `position`, and every attempt at them that has ended, in the order in which they
-    /// began.
+    /// Returns the deliveries at `position` and all their finished attempts, ordered by start time.
     ///
     /// # Errors
     ///
@@ -293,9 +294,9 @@ impl Ledger {
         Ok((deliveries, attempts))
     }
 
-    /// Makes the deliveries at `position` due now that are not sent, being sent or cancelled; their attempts
-    /// are counted anew. One is not being sent if its lease has run out, or lasts for longer than a lease
-    /// can.
+    /// Makes the deliveries at `position` due now and resets their number of attempts, unless they are sent,
+    /// being sent or cancelled. A delivery does not count as being sent if its lease has expired, or ends
+    /// later than any valid lease.
     ///
     /// # Errors
     ///
@@ -328,11 +329,11 @@ impl Ledger {
         })
     }
 
-    /// As [`Ledger::retry`] for every dead delivery, some at a time; how many.
+    /// Retries every dead delivery as [`Ledger::retry`] does, in batches. Returns the number of deliveries.
     ///
     /// # Errors
     ///
-    /// As [`Ledger::status`]; then some have been made due, and the rest can be with another call.
+    /// As [`Ledger::status`]. Some deliveries may then be due already; another call retries the rest.
     pub async fn retry_dead(&self, now: Timestamp) -> Result<u64> {
         let mut after = Position::BEGINNING;
         let mut due = 0;
@@ -369,7 +370,7 @@ impl Ledger {
     }
 }
 
-/// Since when the delivery is due that has been due for longest.
+/// Returns the due time of the delivery that has been due longest.
 async fn oldest_due(session: &mut impl Session, now: Timestamp) -> Result<Option<Timestamp>> {
     let row = session
         .query("SELECT MIN(due_at) FROM mail_deliveries WHERE due_at <= ?")
@@ -410,7 +411,7 @@ fn attempt(row: &Row) -> Result<AttemptRecord> {
     })
 }
 
-/// Puts what `rows` count, a state and a number each, where it belongs.
+/// Copies the counts from `rows`, each with a state and a number, into `counts`.
 fn count(rows: &[Row], counts: &mut [(DeliveryState, u64)]) -> Result<()> {
     for row in rows {
         let state = DeliveryState::named(&row.get::<String, _>(0)?);

@@ -5,10 +5,10 @@ use tokio::time::Instant;
 
 use super::*;
 
-/// More than any server keeps to scan rather than to look up.
+/// Enough rows for every server to prefer the index to a scan.
 const ROWS: i64 = 65_536;
 
-/// A ledger in which that many mails are due.
+/// Creates a ledger with [`ROWS`] due deliveries.
 async fn full(url: &str) -> Database {
     let database = Database::connect(url, DatabaseOptions::default()).await.unwrap();
     migrations::migrate(&database, SystemClock::shared(), "test")
@@ -43,7 +43,7 @@ async fn full(url: &str) -> Database {
     database
 }
 
-/// How the database says that it takes rows.
+/// Returns the database's query plan for taking rows.
 async fn plan(database: &Database, order: Order) -> String {
     let explain = match database.dialect() {
         Dialect::MySql => "EXPLAIN FORMAT=JSON ",
@@ -106,7 +106,7 @@ async fn taking_reads_the_index_in_order_and_sorts_nothing_on_every_backend() {
             .unwrap();
         assert_eq!(taken.len(), 8, "{name}");
         transaction.commit().await.unwrap();
-        // A scan of all rows takes longer by far than this generous limit.
+        // A scan of all rows takes far longer than this generous limit.
         assert!(
             begun.elapsed() < Duration::from_secs(1),
             "{name}: {:?}",

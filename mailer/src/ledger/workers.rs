@@ -1,51 +1,51 @@
-//! Who sends, and how each stands with its server: the table `mail_workers`.
+//! The status of each worker and its mail server, in the table `mail_workers`.
 
 use std::time::Duration;
 
 use eventstore::{Database, Result, Session, Timestamp};
 
-/// How often a worker says that it is there.
+/// Maximum interval between status updates of a worker.
 pub(crate) const BEAT: Duration = Duration::from_secs(10);
-/// How long after its last word a worker is taken to be there.
+/// Time after its last update for which a worker counts as active.
 const PRESENT: Duration = Duration::from_secs(45);
-/// How much later than now the last word of a worker may be: clocks differ. What is later was said under a
-/// wrong clock.
+/// Maximum time by which an update may lie in the future, because clocks differ. Later updates were written
+/// with a wrong clock.
 const CLOCKS_DIFFER: Duration = Duration::from_mins(5);
-/// How long after its last word a worker is forgotten.
+/// Time after its last update when a worker may be deleted from the table.
 const FORGOTTEN: Duration = Duration::from_hours(1);
 
-/// A worker that sends, or would.
+/// Status of an active worker.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WorkerStatus {
-    /// Its name among all.
+    /// Name of the worker, unique among all workers.
     pub owner: String,
-    /// Where its mail goes, without secrets.
+    /// Destination of its mail, without secrets.
     pub place: String,
-    /// How it stands with its server.
+    /// State of its mail server.
     pub standing: Standing,
-    /// Why it cannot send, or sends more slowly than it could; no personal data.
+    /// Reason why it cannot send, or sends more slowly than it could. No personal data.
     pub error: Option<String>,
-    /// Since when it stands so.
+    /// Start time of the current standing.
     pub since: Timestamp,
-    /// When it last said so.
+    /// Time of the last update.
     pub seen_at: Timestamp,
 }
 
-/// How a worker stands with its server.
+/// State of a worker's mail server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Standing {
-    /// It sends what is due.
+    /// The worker sends due email.
     Ready,
-    /// The server is away, or puts unrelated mails off. It is tried now and then, and may come back by
-    /// itself.
+    /// The server is unreachable, or defers unrelated emails. The worker probes it, and it may recover
+    /// without intervention.
     Down,
-    /// The server refuses unrelated mails, and has accepted none since: the password, the certificate or the
-    /// sender needs a person. It is tried now and then.
+    /// The server rejects unrelated emails and has accepted none since. The password, the certificate or the
+    /// sender requires manual intervention. The worker probes the server.
     Refused,
 }
 
 impl Standing {
-    /// Its name: `ready`, `down`, `refused`.
+    /// Name of the state: `ready`, `down` or `refused`.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -64,7 +64,7 @@ impl Standing {
     }
 }
 
-/// Every worker that is there, by name.
+/// Returns the active workers, ordered by name.
 pub(crate) async fn present(database: &Database, now: Timestamp) -> Result<Vec<WorkerStatus>> {
     let mut connection = database.reader().await?;
     let rows = connection
@@ -90,7 +90,7 @@ pub(crate) async fn present(database: &Database, now: Timestamp) -> Result<Vec<W
         .collect()
 }
 
-/// Says how a worker stands. Those that have not been seen for long are forgotten when a new one appears.
+/// Updates the status of a worker. When a new worker appears, old workers are deleted.
 pub(crate) async fn beat(session: &mut impl Session, worker: &WorkerStatus, insert: &str) -> Result<()> {
     let known = session
         .query(
@@ -129,7 +129,7 @@ pub(crate) async fn beat(session: &mut impl Session, worker: &WorkerStatus, inse
     Ok(())
 }
 
-/// Forgets a worker that has stopped.
+/// Deletes a worker that has stopped.
 pub(crate) async fn leave(database: &Database, owner: &str) -> Result<()> {
     let mut connection = database.writer().await?;
     connection

@@ -1,21 +1,21 @@
-//! Text in header fields, as RFC 5322 and RFC 2047 want it.
+//! Encoding of text in header fields (RFC 5322, RFC 2047).
 //!
-//! lettre leaves names such as `..dots` unquoted and lets lines with encoded words grow beyond 76 characters;
-//! so its values are written here, and it puts them in as they are.
+//! lettre leaves names such as `..dots` unquoted, and allows lines with encoded words to exceed 76
+//! characters. The values are therefore encoded here, and lettre inserts them unchanged.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use lettre::message::Mailbox;
 use lettre::message::header::{HeaderName, HeaderValue};
 
-/// The longest line that an encoded word may be on (RFC 2047 §2); and for all others a good length (RFC 5322
-/// §2.1.1).
+/// Maximum length of a line with an encoded word (RFC 2047 §2), and the recommended maximum of other lines
+/// (RFC 5322 §2.1.1).
 const LINE: usize = 76;
-/// The longest encoded word, and what it has besides its text.
+/// Maximum length of an encoded word, and the length of its delimiters.
 const WORD: usize = 75;
 const FRAME: usize = "=?utf-8?b??=".len();
 
-/// A field with free text, such as the subject.
+/// Encodes a free-text field, such as the subject.
 pub(super) fn text(name: HeaderName, text: &str) -> HeaderValue {
     let length = name_length(&name);
     let plain = text.bytes().all(is_printable) && !text.contains("=?");
@@ -24,7 +24,7 @@ pub(super) fn text(name: HeaderName, text: &str) -> HeaderValue {
     HeaderValue::dangerous_new_pre_encoded(name, text.to_owned(), value)
 }
 
-/// A field with one mailbox, such as `To`.
+/// Encodes a field with one mailbox, such as `To`.
 pub(super) fn mailbox(name: HeaderName, mailbox: &Mailbox) -> HeaderValue {
     let length = name_length(&name);
     let address = mailbox.email.to_string();
@@ -38,7 +38,7 @@ pub(super) fn mailbox(name: HeaderName, mailbox: &Mailbox) -> HeaderValue {
         Some(name) => {
             let phrase = phrase(name, length);
             let address = format!("<{address}>");
-            // Of the last line.
+            // Length of the last line.
             let used = match phrase.rsplit_once("\r\n") {
                 Some((_, last)) => last.len(),
                 None => length + phrase.len(),
@@ -51,8 +51,8 @@ pub(super) fn mailbox(name: HeaderName, mailbox: &Mailbox) -> HeaderValue {
             format!("{phrase}{between}{address}")
         }
     };
-    // lettre reads the address back from the value as it is before encoding; every name is left out, since it
-    // cannot read all.
+    // lettre parses the address from the unencoded value. It contains no name, because lettre cannot parse
+    // every name.
     HeaderValue::dangerous_new_pre_encoded(name, address, value)
 }
 
@@ -60,12 +60,12 @@ fn name_length(name: &HeaderName) -> usize {
     name.to_string().len() + ": ".len()
 }
 
-/// A display name: an atom, a quoted string, or encoded words.
+/// Encodes a display name as an atom, a quoted string or encoded words.
 fn phrase(name: &str, length: usize) -> String {
     if name.bytes().all(is_atom) && !name.contains("=?") && length + name.len() <= LINE {
         return name.to_owned();
     }
-    // Within quotes, many programs decode what looks like an encoded word.
+    // Many programs decode text that looks like an encoded word, even within quotes.
     if name.bytes().all(is_printable) && !name.contains("=?") {
         let quoted = format!("\"{}\"", name.replace('\\', "\\\\").replace('"', "\\\""));
         if let Some(folded) = fold(&quoted, length) {
@@ -75,19 +75,19 @@ fn phrase(name: &str, length: usize) -> String {
     encoded(name, length)
 }
 
-/// Text whose lines end before a space, if that makes them short enough; the first has `length` characters
-/// already.
+/// Breaks lines before spaces, if that makes them short enough. The first line already has `length`
+/// characters.
 fn fold(text: &str, length: usize) -> Option<String> {
     let mut folded = String::with_capacity(text.len() + 8);
     let mut used = length;
     let mut rest = text;
     while !rest.is_empty() {
-        // With the spaces before it.
+        // The word includes the spaces before it.
         let start = rest.find(|c| c != ' ').unwrap_or(rest.len());
         let end = rest[start..].find(' ').map_or(rest.len(), |end| start + end);
         let (word, after) = rest.split_at(end);
         if used + word.len() > LINE {
-            // A line of nothing but white space is not allowed.
+            // A line of whitespace alone is not allowed.
             if start == 0 || start == word.len() || word.len() > LINE {
                 return None;
             }
@@ -101,7 +101,7 @@ fn fold(text: &str, length: usize) -> Option<String> {
     Some(folded)
 }
 
-/// Encoded words, one a line, each of whole characters.
+/// Encodes text as encoded words, one per line, without splitting characters.
 fn encoded(text: &str, length: usize) -> String {
     let mut words = String::new();
     let mut used = length;
@@ -113,7 +113,7 @@ fn encoded(text: &str, length: usize) -> String {
             end -= 1;
         }
         if end == 0 {
-            // No field's name is that long; a character has its line then.
+            // No field name is long enough to reach this line; a character would then get its own line.
             end = rest.chars().next().map_or(rest.len(), char::len_utf8);
         }
         let (word, after) = rest.split_at(end);
@@ -129,12 +129,12 @@ fn encoded(text: &str, length: usize) -> String {
     words
 }
 
-/// Printable ASCII or a space.
+/// Whether the byte is printable ASCII or a space.
 const fn is_printable(byte: u8) -> bool {
     matches!(byte, b' '..=b'~')
 }
 
-/// RFC 5322 §3.2.3, atext.
+/// Whether the byte is `atext` (RFC 5322 §3.2.3).
 const fn is_atom(byte: u8) -> bool {
     byte.is_ascii_alphanumeric()
         || matches!(byte, b'!' | b'#'..=b'\'' | b'*' | b'+' | b'-' | b'/' | b'=' | b'?' | b'^'..=b'`' | b'{'..=b'~')

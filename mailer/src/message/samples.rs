@@ -1,4 +1,4 @@
-//! Mails that tell of no event: to look at, and to try a server with.
+//! Emails without an event: previews and test messages.
 
 use eventstore::Timestamp;
 use lettre::message::Mailbox;
@@ -10,25 +10,25 @@ use crate::language::Languages;
 use crate::template::Template;
 use crate::templates::{Facts, Rendered};
 
-const SUBJECT: &str = "Correo de prueba / Test mail";
+const SUBJECT: &str = "Correo de prueba / Test email";
 const TEXT: &str = "\
 Este es un correo de prueba del servicio de registro de pacientes. Si lo recibe, el envío de correo funciona.
 
-This is a test mail of the patient registration service. If you receive it, mail can be sent.
+This is a test email from the patient registration service. If you receive it, sending mail works.
 ";
 const HTML: &str = "\
 <!doctype html>
 <p lang=\"es\">Este es un correo de prueba del servicio de registro de pacientes. Si lo recibe, el envío de correo funciona.</p>
-<p lang=\"en\">This is a test mail of the patient registration service. If you receive it, mail can be sent.</p>
+<p lang=\"en\">This is a test email from the patient registration service. If you receive it, sending mail works.</p>
 ";
 
 impl Composer {
-    /// A mail of that kind as a patient gets it, about somebody who does not exist; in `languages` instead of
-    /// the composer's if there are any.
+    /// Composes an email from `template` for a fictitious patient. `languages`, if given, replace the
+    /// composer's languages.
     ///
     /// # Errors
     ///
-    /// A template that does not render.
+    /// A [`Failure`] if the template cannot be rendered.
     pub fn preview(
         &self,
         template: Template,
@@ -49,11 +49,11 @@ impl Composer {
         )
     }
 
-    /// A mail to that address which says that it is a test.
+    /// Composes a test message to `to`.
     ///
     /// # Errors
     ///
-    /// [`Failure::Address`] if it is none that mail can be sent to.
+    /// [`Failure::Address`] if mail cannot be sent to that address.
     pub fn test(&self, to: &str, now: Timestamp) -> Result<Mail, Failure> {
         let to = deliverable(to.trim()).map_err(|_| Failure::Address)?;
         let rendered = Rendered {

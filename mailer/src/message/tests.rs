@@ -43,7 +43,7 @@ fn text(mail: &Mail) -> String {
     mail.content.clone()
 }
 
-/// The lines of the header, folded ones joined.
+/// Returns the header lines, unfolded.
 fn header(mail: &Mail) -> Vec<String> {
     let text = text(mail);
     let (header, _) = text.split_once("\r\n\r\n").unwrap();

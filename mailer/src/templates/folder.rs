@@ -1,4 +1,4 @@
-//! Templates of one's own.
+//! Custom templates, read from a folder.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -7,13 +7,13 @@ use std::path::Path;
 
 use super::TemplateError;
 
-/// The longest that a template may be, in bytes.
+/// Maximum size of a template, in bytes.
 const LONGEST: u64 = 1024 * 1024;
-/// The most that a folder may hold.
+/// Maximum number of files in the folder.
 const MOST: usize = 256;
 
-/// What the folder and the folders in it hold, by name as in `es/patient_registered.txt`. Names that begin
-/// with a dot are passed over.
+/// Reads the files in the folder and its subfolders, by name, such as `es/patient_registered.txt`. Skips
+/// names that begin with a dot.
 pub(super) fn read(folder: &Path) -> Result<BTreeMap<String, String>, TemplateError> {
     let mut found = BTreeMap::new();
     read_into(folder, "", &mut found)?;
@@ -37,9 +37,9 @@ fn read_into(folder: &Path, prefix: &str, found: &mut BTreeMap<String, String>) 
             continue;
         }
         if found.len() == MOST {
-            return Err(TemplateError::in_file(shown, "holds too many files"));
+            return Err(TemplateError::in_file(shown, "contains too many files"));
         }
-        // Follows links, which is how a cluster mounts a file.
+        // Symbolic links are followed, because a cluster mounts files as links.
         let about = fs::metadata(entry.path()).map_err(|error| failed(&name, &error))?;
         if about.is_file() {
             let text = text(&entry.path()).map_err(|error| failed(&name, &error))?;
@@ -47,7 +47,7 @@ fn read_into(folder: &Path, prefix: &str, found: &mut BTreeMap<String, String>) 
         } else if prefix.is_empty() {
             read_into(&entry.path(), &format!("{name}/"), found)?;
         } else {
-            return Err(TemplateError::in_file(&name, "is no part of a mail"));
+            return Err(TemplateError::in_file(&name, "is not a known template"));
         }
     }
     Ok(())

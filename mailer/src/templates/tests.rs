@@ -107,7 +107,7 @@ fn a_template_that_is_missing_or_wrong_stops_the_start_and_is_named() {
     assert!(load(name, None).contains("template not found"));
 }
 
-/// What a folder with those files gives.
+/// Loads templates from a folder with the given files.
 fn in_folder(files: &[(&str, &str)]) -> Result<Templates, String> {
     let folder = tempfile::tempdir().unwrap();
     for (name, text) in files {
@@ -127,7 +127,7 @@ fn a_folder_replaces_the_parts_that_it_has_and_no_others() {
             r#"<p>{{ name }}</p>{% include "_footer.html" %}"#,
         ),
         ("_footer.html", "<p>The clinic</p>"),
-        ("..data/ignored", "what begins with a dot is passed over"),
+        ("..data/ignored", "names that begin with a dot are skipped"),
     ])
     .unwrap();
     let mail = templates
@@ -158,14 +158,14 @@ fn a_folder_with_a_wrong_file_stops_the_start_and_names_it() {
         (
             "es/patient_registred.html",
             "a typo",
-            "es/patient_registred.html: is no part of a mail",
+            "es/patient_registred.html: is not a known template",
         ),
         (
             "fr/patient_registered.txt",
             "Bonjour",
-            "fr/patient_registered.txt: is no part of a mail",
+            "fr/patient_registered.txt: is not a known template",
         ),
-        ("es/deep/a.txt", "", "es/deep: is no part of a mail"),
+        ("es/deep/a.txt", "", "es/deep: is not a known template"),
         (
             "en/patient_registered.html",
             r#"{% include "/etc/passwd" %}"#,
@@ -267,7 +267,7 @@ fn small_print_can_be_read_in_the_light_and_in_the_dark() {
         html.contains(&format!("dark) {{ .small {{ color: {dark};")),
         "{html}"
     );
-    // What programs show mail on: white and light greys; black and dark greys.
+    // Typical backgrounds of mail programs: white and light grays, black and dark grays.
     for background in ["#ffffff", "#f6f8fa"] {
         let ratio = contrast(light, background);
         assert!(ratio >= 4.5, "{light} on {background}: {ratio}");

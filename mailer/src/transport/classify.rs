@@ -1,24 +1,24 @@
-//! What a failure means for the mail, and for all others.
+//! The meaning of a failure for one email and for all others.
 //!
 //! | step | failure | meaning |
 //! |---|---|---|
-//! | before RCPT | no answer, no connection, a reply of 4xx | the server is down: it does not know yet which mail it is |
-//! | before RCPT | certificate, TLS, no STARTTLS, speech out of turn, no way to authenticate, a reply of 5xx | it refuses us |
-//! | RCPT and later | 530, 538 (RFC 4954 §6): authenticate, or encrypt, first | it refuses us |
-//! | RCPT and later | 5xx with an enhanced code about the sender or its authentication | it refuses us |
-//! | RCPT and later | 5xx that names the recipient's address or mailbox, no SMTPUTF8 | this mail cannot be sent |
-//! | RCPT and later | any other 5xx | this mail, or all: other mails decide |
-//! | RCPT and later | 4xx that names the recipient's address or mailbox, greylisting | this mail is tried again |
-//! | RCPT and later | any other 4xx, 421 too; before the message: no answer, a connection that ends | this mail, or all: other mails decide |
-//! | the message | no answer, a connection that ends | whether it was accepted is unknown |
+//! | before RCPT | no answer, no connection, a 4xx reply | the server is down: it does not know the recipient yet |
+//! | before RCPT | certificate, TLS, no STARTTLS, unexpected data, no authentication mechanism, a 5xx reply | the server rejects this client |
+//! | RCPT and later | 530, 538 (RFC 4954 §6): authentication or encryption required | the server rejects this client |
+//! | RCPT and later | 5xx with an enhanced code about the sender or its authentication | the server rejects this client |
+//! | RCPT and later | 5xx with a code about the recipient's address or mailbox, no SMTPUTF8 | this email cannot be sent |
+//! | RCPT and later | any other 5xx | concerns this email or all mail, depending on other emails |
+//! | RCPT and later | 4xx with a code about the recipient's address or mailbox, greylisting | this email is retried |
+//! | RCPT and later | any other 4xx, including 421; before the message: no answer, a lost connection | concerns this email or all mail, depending on other emails |
+//! | the message | no answer, a lost connection | the outcome is unknown |
 //!
-//! Relays pass the words of remote servers on, so an address decides what is said at RCPT and later.
-//! Therefore what is said there stops the queue only as [`super::super::worker`] allows.
+//! Relays forward replies of remote servers, so an address can determine the replies from RCPT on. Those
+//! replies therefore stop the queue only under the conditions in [`super::super::worker`].
 
 use crate::error::{AttemptError, EnhancedCode, Failure, Outage, SmtpFailure, Step};
 
-/// What it means that `step` failed. `plain` says of the mail that every server can take it: what a server
-/// says of the sender of one that is not may be meant for that mail alone.
+/// Returns the meaning of a failure of `step`. `plain` is true if every server can accept the email.
+/// Otherwise, a reply about the sender may apply to this email only.
 pub(super) fn classify(step: Step, failure: SmtpFailure, plain: bool) -> AttemptError {
     use SmtpFailure::{Greylisted, NoSmtpUtf8, OutOfTurn, Reply};
 
@@ -60,14 +60,14 @@ pub(super) fn classify(step: Step, failure: SmtpFailure, plain: bool) -> Attempt
     }
 }
 
-/// Whether a code is about the sender, or how we stand with the server, by the IANA registry of enhanced
-/// status codes.
+/// Whether a code concerns the sender or this client's standing with the server, according to the IANA
+/// registry of enhanced status codes.
 const fn is_of_us(code: EnhancedCode) -> bool {
     match (code.subject, code.detail) {
         // The sender's address or its domain (RFC 3463 §3.2).
         (1, 7 | 8)
         // Credentials, mechanisms, encryption, the account (RFC 4954 §6, RFC 5248); DKIM, SPF, reverse DNS,
-        // several of them, a sender whose domain takes no mail (RFC 7372, RFC 7505).
+        // multiple authentication failures, a sender whose domain accepts no mail (RFC 7372, RFC 7505).
         | (7, 8..=14 | 20..=27) => true,
         _ => false,
     }

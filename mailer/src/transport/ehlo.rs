@@ -1,28 +1,28 @@
-//! The name to introduce oneself by (RFC 5321 §4.1.1.1).
+//! The client's name in EHLO (RFC 5321 §4.1.1.1).
 
 use std::net::IpAddr;
 use std::str::FromStr;
 
 use lettre::transport::smtp::extension::ClientId;
 
-/// The name for EHLO. Strict servers reject one without a dot, such as a container's id.
+/// Name for EHLO. Strict servers reject a name without a dot, such as a container's id.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum EhloName {
-    /// A domain name, or an address literal that was given.
+    /// A configured domain name or address literal.
     Of(ClientId),
-    /// The literal of the address that the connection comes from, such as `[192.0.2.1]`.
+    /// Literal of the connection's local address, such as `[192.0.2.1]`.
     #[default]
     Address,
 }
 
-/// A name that cannot follow EHLO.
+/// An invalid EHLO name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("expected a host name such as `mail.example.com`, or an address such as `[192.0.2.1]`")]
 pub struct EhloNameError;
 
 impl EhloName {
-    /// The name when none is given: the machine's if it has a dot, or else the domain of the sender, or else
-    /// the address.
+    /// Returns the default name: the machine's name if it has a dot, otherwise the sender's domain, otherwise
+    /// the local address.
     #[must_use]
     pub fn of_machine(host: Option<&str>, sender_domain: &str) -> Self {
         host.into_iter()
@@ -31,7 +31,7 @@ impl EhloName {
             .map_or(Self::Address, |name| Self::Of(ClientId::Domain(name.to_owned())))
     }
 
-    /// As lettre wants it, for a connection from that address.
+    /// Converts the name for lettre, for a connection from the given local address.
     pub(super) fn client_id(&self, local: Option<IpAddr>) -> ClientId {
         match (self, local) {
             (Self::Of(name), _) => name.clone(),
@@ -66,7 +66,7 @@ impl FromStr for EhloName {
     }
 }
 
-/// Whether it is labels of letters, digits and inner hyphens (RFC 5321 §4.1.2).
+/// Whether the name consists of labels of letters, digits and inner hyphens (RFC 5321 §4.1.2).
 pub(super) fn is_host_name(name: &str) -> bool {
     let label = |label: &str| {
         (1..=63).contains(&label.len())

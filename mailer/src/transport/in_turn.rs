@@ -1,9 +1,9 @@
-//! A connection on which nobody may speak out of turn until it is encrypted.
+//! A connection that rejects unexpected plaintext until TLS begins.
 //!
-//! What somebody between sends in plain behind the server's answer to STARTTLS must not be taken for
-//! something that came encrypted (CVE-2011-0411, RFC 3207 §6). lettre reads ahead, and keeps what it has read
-//! when TLS begins. So it is given one line at a time here, and when it writes nothing may be left that was
-//! sent before.
+//! An attacker on the network can append plaintext to the server's reply to STARTTLS. That plaintext must not
+//! be treated as if it had arrived encrypted (CVE-2011-0411, RFC 3207 §6). lettre reads ahead, and keeps its
+//! buffer when TLS begins. This stream therefore gives lettre one line at a time, and fails a write if
+//! earlier data is still unread.
 
 use std::io;
 use std::net::SocketAddr;
@@ -14,26 +14,26 @@ use lettre::transport::smtp::client::AsyncTokioStream;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-/// A TCP connection that may be encrypted by STARTTLS.
+/// A TCP connection that STARTTLS may encrypt.
 #[derive(Debug)]
 pub(super) struct InTurn {
     stream: TcpStream,
     phase: Phase,
-    /// What was received and not read yet.
+    /// Received data that has not been read yet.
     ahead: Vec<u8>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
     Plain,
-    /// STARTTLS was said; what is written next is TLS.
+    /// STARTTLS has been sent; the next write is TLS.
     Upgrading,
     Encrypted,
 }
 
-/// Something was received before it was asked for, or behind the answer that was.
+/// Data was received before it was requested, or after the expected reply.
 #[derive(Debug, thiserror::Error)]
-#[error("the server spoke out of turn")]
+#[error("the server sent data out of turn")]
 pub(super) struct OutOfTurn;
 
 impl InTurn {

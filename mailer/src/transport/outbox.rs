@@ -1,4 +1,4 @@
-//! Mails as files, for those who have no SMTP server.
+//! Emails as files, for use without an SMTP server.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -11,14 +11,14 @@ use tokio::io::AsyncWriteExt;
 use crate::error::Failure;
 use crate::message::Mail;
 
-/// A folder that mails are written to, one file each: `POSITION-TEMPLATE.eml`, which any mail program opens.
+/// A folder with one file per email, `POSITION-TEMPLATE.eml`, which mail programs can open.
 ///
-/// A file appears whole or not at all, and is on the disk before the mail counts as sent. A mail that is sent
-/// twice replaces its own file. Mails hold personal data, so only the owner may read them.
+/// Files are written atomically, and are on disk before the email counts as sent. If an email is sent twice,
+/// it replaces its own file. Emails contain personal data, so only the owner may read the files.
 #[derive(Debug)]
 pub struct Outbox {
     folder: PathBuf,
-    /// Whether it was looked at who may read the folder.
+    /// Whether the permissions of the folder have been checked.
     checked: AtomicBool,
 }
 
@@ -41,26 +41,26 @@ impl Outbox {
             .map_err(|error| Failure::Outbox(error.kind()))?;
         self.warn_if_shared();
         let name = &mail.name;
-        // Random: should two workers ever write the same mail, each has its own file to write to.
+        // The random suffix gives each worker its own file, in case two workers write the same email.
         let unfinished = self.folder.join(format!(".{name}.{:016x}", fastrand::u64(..)));
         let finished = self.folder.join(format!("{name}.eml"));
         let written = self
             .write_by_rename(mail.content.as_bytes(), &unfinished, &finished)
             .await;
         if written.is_err() {
-            // It may not even be there.
+            // The file may not exist.
             drop(fs::remove_file(&unfinished).await);
         }
         written.map_err(|error| Failure::Outbox(error.kind()))
     }
 
-    /// Warns once of a folder that is older than the program's care, or was made by somebody else. It may be
-    /// for other files too, so it stays as it is.
+    /// Warns once if other users can read the folder, because an older version or another program created it.
+    /// The folder may also hold other files, so its permissions are not changed.
     fn warn_if_shared(&self) {
         if !self.checked.swap(true, Ordering::Relaxed) && private::is_shared(&self.folder).unwrap_or(false) {
             let folder = self.folder.display();
             tracing::warn!(
-                "other users of this machine may read older mails in {folder}: `chmod -R go= {folder}` keeps them out"
+                "other users of this machine may be able to read older emails in {folder}: run `chmod -R go= {folder}`"
             );
         }
     }
@@ -72,7 +72,7 @@ impl Outbox {
         };
         put(File::from_std(made), content).await?;
         fs::rename(unfinished, finished).await?;
-        // The new name is an entry of the folder, which has a disk block of its own.
+        // The new name is an entry in the folder, which must be synced separately.
         File::open(&self.folder).await?.sync_all().await
     }
 }
@@ -83,10 +83,10 @@ async fn blocking<T: Send + 'static>(task: impl FnOnce() -> io::Result<T> + Send
         .map_err(io::Error::other)?
 }
 
-/// Writes `content`, and returns when it is on the disk.
+/// Writes `content`, and returns when it is on disk.
 async fn put(mut file: File, content: &[u8]) -> io::Result<()> {
     file.write_all(content).await?;
-    // Tokio writes in the background; how that ended is told here, and not by `sync_all`.
+    // Tokio writes in the background. `flush` reports write errors; `sync_all` does not.
     file.flush().await?;
     file.sync_all().await
 }

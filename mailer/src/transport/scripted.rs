@@ -1,4 +1,4 @@
-//! A server whose every word is known beforehand, for the fuzz targets.
+//! A scripted server for the fuzz targets.
 
 use std::io;
 use std::net::SocketAddr;
@@ -16,7 +16,7 @@ use super::smtp_url::{Encryption, Server};
 use crate::error::{AttemptError, SmtpFailure, Step};
 use crate::message::Mail;
 
-/// The server's end of a connection: it says what it has to say, keeps what it hears, and hangs up.
+/// The server's end of a connection: it sends its replies, stores the client's data, and disconnects.
 #[derive(Debug)]
 struct Script {
     replies: Vec<u8>,

@@ -1,4 +1,4 @@
-//! One SMTP session: opening it, and handing over mails (RFC 5321).
+//! An SMTP session (RFC 5321).
 
 use std::error::Error as _;
 use std::fmt;
@@ -23,16 +23,16 @@ use super::smtp_url::{Encryption, Server};
 use crate::error::{CertificateFault, EnhancedCode, SmtpFailure, Step};
 use crate::message::Mail;
 
-/// How long one address of the server may take to accept a connection, before the next one is tried.
+/// Timeout for connecting to one of the server's addresses, before the next one is tried.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A session that is open. Closed without a word when it is dropped.
+/// An open session. Dropping it closes the connection without QUIT.
 pub(super) struct Session {
     connection: AsyncSmtpConnection,
     _counted: Counted,
 }
 
-/// How many sessions are open.
+/// Number of open sessions.
 #[derive(Debug, Default, Clone)]
 pub(super) struct Count(Arc<AtomicUsize>);
 
@@ -55,23 +55,23 @@ impl Drop for Counted {
     }
 }
 
-/// A step that failed, and how.
+/// A failed step and its failure.
 pub(super) type Failed = (Step, SmtpFailure);
 
-/// How far a mail is on its way.
+/// Progress of sending an email.
 #[derive(Debug)]
 pub(super) struct Progress {
-    /// The step that is under way, or at which it ended.
+    /// The current step, or the step that failed.
     pub(super) step: Step,
-    /// What the server said when it refused, if that is to be kept. It may quote an address.
+    /// Text of the server's negative reply, if kept. It may quote an address.
     pub(super) said: Option<String>,
-    /// Whether encryption was wanted and not offered.
+    /// Whether opportunistic encryption was not offered.
     pub(super) in_plain: bool,
     keep: bool,
 }
 
 impl Progress {
-    /// At the beginning.
+    /// Creates the initial progress.
     pub(super) const fn new() -> Self {
         Self {
             step: Step::Resolve,
@@ -81,7 +81,7 @@ impl Progress {
         }
     }
 
-    /// At the beginning, for somebody who may read what the server says.
+    /// Creates the initial progress for a caller who may read the server's replies.
     pub(super) fn keeping() -> Self {
         Self {
             keep: true,
@@ -89,7 +89,7 @@ impl Progress {
         }
     }
 
-    /// A failure at the step that is under way.
+    /// Returns a failure at the current step.
     fn failed(&mut self, error: &Error) -> Failed {
         if self.keep && error.status().is_some() {
             self.said = error.source().map(ToString::to_string);
@@ -99,15 +99,16 @@ impl Progress {
 }
 
 impl Session {
-    /// Connects, encrypts as the server's URL says, and authenticates. No timeout but for the connection.
+    /// Connects, encrypts as specified in the server's URL, and authenticates. Only the connection has a
+    /// timeout.
     pub(super) async fn open(
         server: &Server,
         count: &Count,
         progress: &mut Progress,
     ) -> Result<Self, Failed> {
         match greeted(Self::to(server, false, count, progress)).await {
-            // What is said of a certificate of the server's own that claims to be an authority's, as OpenSSL
-            // makes it.
+            // The error for a self-signed certificate that is marked as a certificate authority, which
+            // OpenSSL creates by default.
             Err((Step::Tls, SmtpFailure::Certificate(CertificateFault::Invalid))) if server.has_pins() => {
                 greeted(Self::to(server, true, count, progress)).await
             }
@@ -115,8 +116,8 @@ impl Session {
         }
     }
 
-    /// With `pinned`, the server's certificate has to be one of those that are given, and need not be signed
-    /// by one.
+    /// With `pinned`, the server's certificate must be one of the given certificates, and need not be signed
+    /// by one of them.
     async fn to(
         server: &Server,
         pinned: bool,
@@ -161,7 +162,7 @@ impl Session {
         Self::over(connection, server, &hello, pinned, count, progress).await
     }
 
-    /// Encrypts a connection whose server has been greeted, if that is still to be done, and authenticates.
+    /// Encrypts a greeted connection if necessary, and authenticates.
     async fn over(
         mut connection: AsyncSmtpConnection,
         server: &Server,
@@ -180,7 +181,7 @@ impl Session {
                 tls.check(&connection, pinned)?;
             }
             Encryption::StartTls(_) => return Err((Step::Tls, SmtpFailure::NoStartTls)),
-            // Whoever is between could take the offer away and read the password.
+            // An attacker on the network could remove the offer and read the password.
             Encryption::StartTlsIfOffered(_) if server.credentials.is_some() && !server.is_loopback() => {
                 return Err((Step::Tls, SmtpFailure::NoStartTls));
             }
@@ -200,7 +201,7 @@ impl Session {
         })
     }
 
-    /// Opens one to whoever is at the other end of `stream`.
+    /// Opens a session with the peer at the other end of `stream`.
     #[cfg(feature = "fuzzing")]
     pub(super) async fn with(
         stream: Box<dyn AsyncTokioStream>,
@@ -215,18 +216,18 @@ impl Session {
         Self::over(connection, server, &hello, false, &Count::default(), progress).await
     }
 
-    /// Forgets what was begun; whether the server still answers as it should.
+    /// Resets the mail transaction. Returns whether the server still responds correctly.
     pub(super) async fn reset(&mut self) -> bool {
         self.connection.command(Rset).await.is_ok()
     }
 
-    /// Says goodbye.
+    /// Sends QUIT and closes the session.
     pub(super) async fn quit(mut self) {
-        // Whatever it answers, the session ends here.
+        // The session ends regardless of the reply.
         drop(self.connection.quit().await);
     }
 
-    /// Says whom a mail is from and to; then the server waits for the message.
+    /// Sends the sender and the recipients of the email. The server then expects the message.
     pub(super) async fn announce(&mut self, mail: &Mail, progress: &mut Progress) -> Result<(), Failed> {
         progress.step = Step::Mail;
         let mut parameters = Vec::new();
@@ -253,13 +254,13 @@ impl Session {
         self.command(Data, PositiveIntermediate, progress).await
     }
 
-    /// Hands over the message. If that fails without a reply, nobody knows whether the server has it.
+    /// Sends the message. If this fails without a reply, the outcome is unknown.
     pub(super) async fn content(&mut self, mail: &Mail, progress: &mut Progress) -> Result<(), Failed> {
         progress.step = Step::Message;
         self.command(Content(mail), PositiveCompletion, progress).await
     }
 
-    /// Says `command`; a reply that is positive, but not as it is expected to be, is not SMTP.
+    /// Sends `command`. An unexpected positive reply is a protocol error.
     async fn command(
         &mut self,
         command: impl fmt::Display,
@@ -274,8 +275,8 @@ impl Session {
     }
 }
 
-/// Opens a session, whatever the server answers to EHLO: lettre (0.11) panics where a line of that answer is
-/// nothing but white space. No mail is to blame for it, so it must not count as an attempt.
+/// Opens a session and converts a panic into a protocol error: lettre (0.11) panics if a line of the EHLO
+/// reply contains only whitespace. No email causes this, so it must not count as an attempt.
 async fn greeted(opening: impl Future<Output = Result<Session, Failed>>) -> Result<Session, Failed> {
     AssertUnwindSafe(opening)
         .catch_unwind()
@@ -283,7 +284,7 @@ async fn greeted(opening: impl Future<Output = Result<Session, Failed>>) -> Resu
         .unwrap_or(Err((Step::Hello, SmtpFailure::Protocol)))
 }
 
-/// The address that a connection to the first of `addresses` comes from. Nothing is sent.
+/// Returns the local address of a connection to the first of `addresses`. Sends nothing.
 async fn local_address(addresses: &[SocketAddr]) -> Option<IpAddr> {
     let to = addresses.first()?;
     let any: IpAddr = match to {
@@ -295,7 +296,7 @@ async fn local_address(addresses: &[SocketAddr]) -> Option<IpAddr> {
     Some(socket.local_addr().ok()?.ip())
 }
 
-/// Connects to the first of `addresses` that takes the connection.
+/// Connects to the first of `addresses` that accepts the connection.
 async fn connect(addresses: &[SocketAddr]) -> Result<TcpStream, Failed> {
     let mut failure = SmtpFailure::Unresolved;
     for address in addresses {
@@ -308,7 +309,7 @@ async fn connect(addresses: &[SocketAddr]) -> Result<TcpStream, Failed> {
     Err((Step::Connect, failure))
 }
 
-/// Which step failed of those that lettre takes in one go if TLS is immediate: TCP, TLS, the greetings.
+/// Infers the failed step when lettre performs TCP, immediate TLS and the greetings in one call.
 const fn in_one_go(failure: SmtpFailure) -> Step {
     match failure {
         SmtpFailure::Timeout
@@ -325,12 +326,11 @@ const fn in_one_go(failure: SmtpFailure) -> Step {
     }
 }
 
-/// A mail as it follows `DATA`: with its leading dots doubled (RFC 5321 §4.5.2), and a line of one dot at its
-/// end.
+/// An email in the format that follows `DATA`: leading dots are doubled (RFC 5321 §4.5.2), and a line with a
+/// single dot ends it.
 ///
-/// Sent as if it were a command, so that it is one write. lettre's own way writes the end by itself, which
-/// then waits for the acknowledgement of the rest (Nagle's algorithm) that the other side delays: 40 ms for
-/// each mail.
+/// It is sent like a command, in a single write. lettre's own method writes the end separately. Nagle's
+/// algorithm then holds back the end until the peer's delayed acknowledgment, which costs 40 ms per email.
 struct Content<'a>(&'a Mail);
 
 impl fmt::Display for Content<'_> {
@@ -345,7 +345,7 @@ impl fmt::Display for Content<'_> {
     }
 }
 
-/// What of lettre's error may be kept: codes and kinds, none of the texts.
+/// Keeps only codes and kinds from lettre's error, none of its text.
 fn failure(error: &Error) -> SmtpFailure {
     if let Some(code) = error.status() {
         let text = error.source().map(ToString::to_string).unwrap_or_default();
@@ -355,7 +355,7 @@ fn failure(error: &Error) -> SmtpFailure {
         }
         SmtpFailure::Reply { code, enhanced }
     } else if error.is_client() {
-        // The one thing that is left to fail before anything is said.
+        // No supported mechanism is the only client error that is left at this point.
         SmtpFailure::NoAuth
     } else if error.is_tls() {
         SmtpFailure::Tls
@@ -368,7 +368,7 @@ fn failure(error: &Error) -> SmtpFailure {
     }
 }
 
-/// Whether a server says that it puts a recipient off whom it does not know yet. There is no code for that.
+/// Whether the reply's text mentions greylisting, which has no reply code of its own.
 fn is_greylisted(text: &str) -> bool {
     let letters: String = text.chars().filter(char::is_ascii_alphabetic).collect();
     let letters = letters.to_ascii_lowercase();

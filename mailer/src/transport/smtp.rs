@@ -1,10 +1,10 @@
-//! Mails to an SMTP server, over sessions that are kept and used again.
+//! An SMTP transport with a pool of sessions.
 //!
-//! lettre speaks the protocol; the sessions are pooled here. lettre's own async pool takes a connection back
-//! when a send is given up half-way, with the server's answers still to come: the next mail would read them
-//! as its own, and could count as accepted when it was not. Here a session is kept only when the server has
-//! answered all that it was asked, and one that is given up is closed. (lettre's timeout, too, covers no more
-//! than the TCP connection when async.)
+//! lettre implements the protocol, and this module pools the sessions. lettre's own async pool reuses a
+//! connection whose send was abandoned, even if replies are still pending. The next email would read those
+//! replies as its own, and could count as accepted when it was not. This pool keeps a session only if the
+//! server has replied to every command, and closes abandoned sessions. (In async mode, lettre's timeout also
+//! covers only the TCP connection.)
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -22,29 +22,30 @@ use super::{Permit, Timeouts};
 use crate::error::{AttemptError, Failure, Outage, SmtpFailure, Step};
 use crate::message::Mail;
 
-/// How long kept sessions may take to show that they still work, and one that ends to say goodbye.
+/// Timeout for checking idle sessions, and for closing a session.
 const SHORT_TIMEOUT: Duration = Duration::from_secs(3);
-/// How long a session is kept unused. Servers end them after some minutes.
+/// Maximum idle time of a session. Servers close idle sessions after some minutes.
 const IDLE: Duration = Duration::from_secs(30);
 
-/// How long an attempt may go on before its message when the mailer stops.
+/// Time that an attempt may take to reach its message after the mailer starts to stop.
 const STOPPING: Duration = Duration::from_secs(5);
 
-/// How to reach an SMTP server, beside its URL.
+/// Options for an SMTP server, in addition to its URL.
 #[derive(Debug, Clone, Default)]
 pub struct SmtpOptions {
-    /// Authorities to trust beside the system's, or the server's own certificate: certificates in PEM.
+    /// Certificates in PEM format: certificate authorities to trust in addition to the system's, or the
+    /// server's own certificate.
     pub extra_authorities: Option<Vec<u8>>,
-    /// The name for EHLO, unless the URL has one.
+    /// Name for EHLO, unless the URL contains a name.
     pub ehlo: EhloName,
 }
 
-/// An SMTP server, and the sessions with it.
+/// An SMTP server and its sessions.
 pub struct Smtp {
     server: Server,
     idle: Mutex<Vec<Idle>>,
     open: Count,
-    /// How often all sessions have been given up.
+    /// Number of times that all sessions were discarded.
     generation: AtomicU64,
 }
 
@@ -75,7 +76,7 @@ impl Smtp {
         self.server.describe()
     }
 
-    /// How many sessions are open.
+    /// Number of open sessions.
     pub(super) fn sessions(&self) -> usize {
         self.open.get()
     }
@@ -95,7 +96,7 @@ impl Smtp {
         })
     }
 
-    /// As [`Smtp::send`], saying what came of each step.
+    /// Sends as [`Smtp::send`] does, and returns the result of each step.
     pub(super) async fn try_out(&self, mail: &Mail, within: Timeouts) -> Trial {
         let mut progress = Progress::keeping();
         let sent = self
@@ -129,7 +130,7 @@ impl Smtp {
         };
         let (mut session, announced) = opened;
         let sent = match announced {
-            // A process that was stopped for a while has no more time than another one.
+            // The time limits also apply to a process that was suspended for a while.
             Ok(Ok(())) if !permit.holds() => Err((Step::Data, SmtpFailure::GivenUp)),
             Ok(Ok(())) if Instant::now() < until => {
                 let answered = timeout(within.answer, session.content(mail, progress)).await;
@@ -156,11 +157,12 @@ impl Smtp {
         sent
     }
 
-    /// A kept session that works, or else a new one.
+    /// Returns an idle session that works, or opens a new session.
     async fn session(&self, within: Duration, progress: &mut Progress) -> Result<Session, Failed> {
         self.drop_old();
         let until = Instant::now() + within;
-        // For all of them together, since they most often die together: most of the time is for a new one.
+        // One deadline for all idle sessions, because they usually fail together. Most of the time is left
+        // for a new session.
         let checked_until = Instant::now() + SHORT_TIMEOUT.min(within / 4);
         while let Some(mut session) = self.pop() {
             if matches!(timeout_at(checked_until, session.reset()).await, Ok(true)) {
@@ -176,7 +178,7 @@ impl Smtp {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The one used last, so that those not needed grow old.
+    /// Takes the most recently used session, so that surplus sessions expire.
     fn pop(&self) -> Option<Session> {
         self.idle().pop().map(|idle| idle.session)
     }
@@ -200,7 +202,7 @@ impl Smtp {
     }
 }
 
-/// Whether a server may say or do so to one connection too many.
+/// Whether a server may respond in this way to one connection too many.
 const fn is_crowded(step: Step, failure: SmtpFailure) -> bool {
     step.opens()
         && matches!(
@@ -209,7 +211,7 @@ const fn is_crowded(step: Step, failure: SmtpFailure) -> bool {
                 | SmtpFailure::Timeout
                 | SmtpFailure::Io(_)
                 | SmtpFailure::Connection
-                // A connection that is closed without a word.
+                // A connection that is closed without a reply.
                 | SmtpFailure::Protocol
         )
 }

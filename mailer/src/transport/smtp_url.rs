@@ -1,4 +1,4 @@
-//! What an SMTP URL says.
+//! Parsing of SMTP URLs.
 
 use std::net::IpAddr;
 
@@ -14,35 +14,34 @@ use super::session::Failed;
 use super::smtp::SmtpOptions;
 use crate::error::{CertificateFault, SmtpFailure, Step};
 
-/// An SMTP URL that cannot be used. None of these repeats it, since it holds a password.
+/// An invalid SMTP URL. No error contains the URL, because it may hold a password.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SmtpUrlError {
-    /// It is no URL, or of another kind, or without a host.
+    /// Not a URL, an unsupported scheme, or no host.
     #[error(
         "expected smtps://user:password@host:465, smtp://user:password@host:587?tls=required, or smtp://host:25"
     )]
     Form,
-    /// It goes on after the host with what no SMTP URL has; most often because of a character in the
-    /// password.
+    /// Invalid text after the host, usually because of an unencoded character in the password.
     #[error(
-        "expected nothing after the host but a port, ?tls= required, opportunistic or none, and &auth= plain, login or \
-         xoauth2; in a user name or password write / ? # @ : and % as %2F %3F %23 %40 %3A and %25"
+        "expected nothing after the host except a port, ?tls= with required, opportunistic or none, and &auth= with plain, \
+         login or xoauth2; in the user and password, encode / ? # @ : and % as %2F %3F %23 %40 %3A and %25"
     )]
     Rest,
-    /// There is a user without a password, or a password without a user.
+    /// A user without a password, or a password without a user.
     #[error("expected both a user and a password before the @, or neither")]
     Credentials,
-    /// Mail would go over a network for all to read.
+    /// Mail would be sent unencrypted over a network.
     #[error(
-        "expected ?tls=required after the host, since it is not this machine; or ?tls=none to send without encryption"
+        "expected ?tls=required after a host other than this machine, or ?tls=none to send without encryption"
     )]
     Plain,
-    /// The extra authorities are no certificates.
-    #[error("the extra authorities cannot be read: expected certificates in PEM")]
+    /// The extra certificate authorities are not valid certificates.
+    #[error("the extra certificate authorities cannot be read: expected PEM certificates")]
     Authorities(#[source] lettre::transport::smtp::Error),
-    /// There is no certificate among the extra authorities.
-    #[error("the extra authorities have no certificate: expected -----BEGIN CERTIFICATE-----")]
+    /// The extra certificate authorities contain no certificate.
+    #[error("the extra certificate authorities contain no certificate: expected -----BEGIN CERTIFICATE-----")]
     NoAuthority,
     /// TLS could not be set up.
     #[error("TLS cannot be set up for this host")]
@@ -53,22 +52,22 @@ pub enum SmtpUrlError {
 #[derive(Clone)]
 pub(super) enum Encryption {
     None,
-    /// Before anything is said.
+    /// Before the greeting.
     Immediate(Tls),
-    /// By STARTTLS, or nothing is sent.
+    /// With STARTTLS, required.
     StartTls(Tls),
-    /// By STARTTLS if it is offered.
+    /// With STARTTLS, if offered.
     StartTlsIfOffered(Tls),
 }
 
-/// How the server's certificate is checked.
+/// How the server's certificate is verified.
 #[derive(Clone)]
 pub(super) struct Tls {
-    /// Against authorities.
+    /// Parameters that verify the certificate against certificate authorities.
     signed: TlsParameters,
-    /// Its name and signature alone.
+    /// Parameters that verify only the certificate's host name and the handshake signature.
     unsigned: TlsParameters,
-    /// The certificates that were given (DER).
+    /// The given certificates, in DER format.
     given: Vec<CertificateDer<'static>>,
 }
 
@@ -90,12 +89,13 @@ impl Tls {
         })
     }
 
-    /// With `pinned`, [`Tls::check`] has to follow before anything is said that matters.
+    /// Returns the parameters. With `pinned`, the caller must call [`Tls::check`] before sending any
+    /// sensitive data.
     pub(super) fn parameters(&self, pinned: bool) -> TlsParameters {
         if pinned { &self.unsigned } else { &self.signed }.clone()
     }
 
-    /// If `pinned`, whether the server's certificate is one of those that were given.
+    /// With `pinned`, checks that the server's certificate is one of the given certificates.
     pub(super) fn check(&self, connection: &AsyncSmtpConnection, pinned: bool) -> Result<(), Failed> {
         let is_given = || {
             let shown = connection.peer_certificate().ok();
@@ -108,15 +108,15 @@ impl Tls {
     }
 }
 
-/// An SMTP server, and how to greet it.
+/// An SMTP server and the options for connecting to it.
 #[derive(Clone)]
 pub(super) struct Server {
-    /// A name or an IP address, IPv6 without brackets.
+    /// Host name or IP address, IPv6 without brackets.
     pub(super) host: String,
     pub(super) port: u16,
     pub(super) encryption: Encryption,
     pub(super) credentials: Option<Credentials>,
-    /// The ways to authenticate, the first that the server offers.
+    /// Authentication mechanisms in order of preference. The first that the server offers is used.
     pub(super) mechanisms: &'static [Mechanism],
     pub(super) hello: EhloName,
 }
@@ -142,7 +142,7 @@ impl Server {
         }
         let credentials = credentials(&url)?;
         let authorities = options.extra_authorities.as_deref();
-        // Also where they are not used: whoever gives them means to.
+        // Checked even if unused, to report an invalid file in any case.
         authorities.map(certificates).transpose()?;
         let parameters = || Tls::new(&host, authorities);
         let (encryption, port) = match (url.scheme(), tls.as_deref()) {
@@ -170,7 +170,7 @@ impl Server {
         is_loopback(&self.host)
     }
 
-    /// Whether certificates were given that the server's may be one of.
+    /// Whether certificates were given that the server's certificate may match.
     pub(super) fn has_pins(&self) -> bool {
         match &self.encryption {
             Encryption::None => false,
@@ -180,7 +180,7 @@ impl Server {
         }
     }
 
-    /// The steps to it, in the order in which they are taken.
+    /// Returns the steps of sending an email, in order.
     pub(super) fn steps(&self) -> Vec<Step> {
         let mut steps = vec![Step::Resolve, Step::Connect];
         steps.extend(match self.encryption {
@@ -193,7 +193,7 @@ impl Server {
         steps
     }
 
-    /// Without secrets.
+    /// Describes the server without secrets.
     pub(super) fn describe(&self) -> String {
         let how = match self.encryption {
             Encryption::None => "without encryption",
@@ -214,12 +214,12 @@ fn is_loopback(host: &str) -> bool {
         || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
-/// The certificates in a PEM file, at least one.
+/// Parses the certificates in a PEM file, at least one.
 fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, SmtpUrlError> {
     if CertificateDer::pem_slice_iter(pem).next().is_none() {
         return Err(SmtpUrlError::NoAuthority);
     }
-    // A certificate that cannot be decoded is an error where the authorities are read.
+    // A certificate that cannot be decoded is reported when the authorities are read.
     Ok(CertificateDer::pem_slice_iter(pem)
         .filter_map(Result::ok)
         .collect())
@@ -233,7 +233,7 @@ fn credentials(url: &Url) -> Result<Option<Credentials>, SmtpUrlError> {
     }
 }
 
-/// Percent-decoded. A form's encoding is the same, but for what `+`, `&` and `=` mean in it.
+/// Decodes percent-encoding. Form encoding is the same except for `+`, `&` and `=`.
 fn decoded(part: &str) -> String {
     let form = part.replace('+', "%2B").replace('&', "%26").replace('=', "%3D");
     form_urlencoded::parse(form.as_bytes())
@@ -241,7 +241,7 @@ fn decoded(part: &str) -> String {
         .collect()
 }
 
-/// The name for EHLO that is the URL's path.
+/// Returns the EHLO name in the URL's path.
 fn hello(url: &Url) -> Result<Option<EhloName>, SmtpUrlError> {
     let name = url.path().trim_matches('/');
     if url.fragment().is_some() {

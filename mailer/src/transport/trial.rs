@@ -1,32 +1,33 @@
-//! A mail that is sent to see whether mail can be sent.
+//! A test email that checks whether mail can be sent.
 
 use std::io::ErrorKind;
 
 use super::session::{Failed, Progress};
 use crate::error::{CertificateFault, EnhancedCode, SmtpFailure, Step};
 
-/// What came of each step of a mail's way to its server.
+/// Result of each step of sending a test email.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Trial {
-    /// The steps, in order, with what came of them.
+    /// The steps and their results, in order.
     pub steps: Vec<(Step, Tried)>,
-    /// What the server said when it refused. It may quote the address; it is for whoever asked, and for no
-    /// log.
+    /// Text of the server's negative reply. It may quote the address, so show it only to the person who
+    /// requested the test, and never log it.
     pub said: Option<String>,
-    /// What to do about it.
+    /// How to fix the failure.
     pub advice: Option<&'static str>,
 }
 
-/// What came of a step.
+/// Result of a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Tried {
-    /// It was taken.
+    /// It succeeded.
     Passed,
-    /// It was left out: the server does not offer encryption, and it is not required. The mail went in plain.
+    /// It was skipped: the server does not offer encryption, and encryption is not required. The email was
+    /// sent unencrypted.
     NotOffered,
     /// It failed.
     Failed(SmtpFailure),
-    /// One before it failed.
+    /// An earlier step failed.
     NotReached,
 }
 
@@ -49,7 +50,7 @@ impl Trial {
         }
     }
 
-    /// Whether the server has taken the mail.
+    /// Whether the server accepted the email.
     #[must_use]
     pub fn passed(&self) -> bool {
         self.steps
@@ -58,7 +59,7 @@ impl Trial {
     }
 }
 
-/// What to do about a failure.
+/// Returns advice on how to fix a failure.
 const fn advice(step: Step, failure: SmtpFailure) -> &'static str {
     match failure {
         SmtpFailure::Reply { code, enhanced } if !matches!(step, Step::Auth) => {
@@ -67,76 +68,78 @@ const fn advice(step: Step, failure: SmtpFailure) -> &'static str {
             }
         }
         SmtpFailure::Greylisted { .. } => {
-            return "The server asks to try later (greylisting); the mailer does so by itself.";
+            return "The server asks to try again later (greylisting); the mailer retries automatically.";
         }
         _ => {}
     }
     match (step, failure) {
-        (Step::Resolve, _) => "Check the host in SMTP_URL, and that this machine can look names up.",
+        (Step::Resolve, _) => "Check the host in SMTP_URL, and that this machine can resolve host names.",
         (Step::Connect, SmtpFailure::Io(ErrorKind::ConnectionRefused)) => {
-            "Nothing listens there. Check host and port in SMTP_URL, and that the server runs."
+            "Nothing listens on that port. Check the host and port in SMTP_URL, and that the server is running."
         }
         (Step::Connect, _) => {
-            "The server does not answer. Check host and port in SMTP_URL, and firewalls; many networks block port 25."
+            "The server does not respond. Check the host and port in SMTP_URL, and firewalls. Many networks block port 25."
         }
         (Step::Tls, SmtpFailure::Certificate(CertificateFault::Untrusted)) => {
-            "If the server has an authority of its own, give its certificate in MAIL_CA_FILE."
+            "If the server uses a private certificate authority, set MAIL_CA_FILE to its certificate file."
         }
         (Step::Tls, SmtpFailure::Certificate(CertificateFault::OtherName)) => {
-            "Write the host in SMTP_URL as the certificate names it."
+            "Use the host name from the certificate in SMTP_URL."
         }
         (Step::Tls, SmtpFailure::Certificate(_)) => {
-            "The server needs another certificate; and check this machine's clock."
+            "The server needs another certificate. Also check this machine's clock."
         }
         (Step::Tls, SmtpFailure::NoStartTls) => {
-            "Use smtps:// if the port is for TLS from the start; or ?tls=none if the network is your own."
+            "Use smtps:// if the port expects TLS from the start, or ?tls=none if the network is your own."
         }
         (Step::Tls, SmtpFailure::OutOfTurn) => {
-            "The server is broken, or somebody between it and this machine tampers with the connection. Use smtps://."
+            "The server is faulty, or someone on the network is tampering with the connection. Use smtps://."
         }
         (Step::Tls, _) => {
-            "Use smtp://…?tls=required if the port is for STARTTLS (587), smtps:// if it is for TLS from the start (465)."
+            "Use smtp://…?tls=required if the port expects STARTTLS (587), or smtps:// if it expects TLS from the start (465)."
         }
         (Step::Hello, SmtpFailure::Protocol) => {
-            "What answers there is no SMTP server in plain: use smtps:// if the port is for TLS from the start (465)."
+            "The server does not speak unencrypted SMTP. Use smtps:// if the port expects TLS from the start (465)."
         }
         (Step::Hello, SmtpFailure::Timeout) => {
-            "The server says nothing for so long. Some greet slowly on purpose: give MAIL_CONNECT_TIMEOUT more time. If the port is \
-             for TLS from the start (465), use smtps://."
+            "The server did not respond in time. Some servers greet slowly on purpose: increase MAIL_CONNECT_TIMEOUT. If the \
+             port expects TLS from the start (465), use smtps://."
         }
-        (Step::Hello, _) => "The server takes no mail from this machine, or not now. Ask whoever runs it.",
+        (Step::Hello, _) => {
+            "The server does not accept mail from this machine, or not at the moment. Ask its administrator."
+        }
         (Step::Auth, SmtpFailure::NoAuth) => {
-            "The server may authenticate only over TLS: use smtps:// or ?tls=required; or leave user and password out."
+            "The server may authenticate only over TLS: use smtps:// or ?tls=required. Or omit the user and password."
         }
         (Step::Auth, SmtpFailure::Reply { code: 500..=599, .. }) => {
-            "Check user and password in SMTP_URL. Gmail and others want an app password, or &auth=xoauth2 with a token."
+            "Check the user and password in SMTP_URL. Gmail and others require an app password, or &auth=xoauth2 with a token."
         }
         (Step::Auth, _) => "The server cannot authenticate at the moment.",
         (Step::Mail, SmtpFailure::Reply { code: 400..=499, .. }) => {
-            "The server accepts no mail from this sender for now; the mailer tries again by itself."
+            "The server accepts no mail from this sender for now; the mailer retries automatically."
         }
         (Step::Mail, _) => {
-            "The server does not take the sender. Check MAIL_FROM, and that this user may send for it."
+            "The server does not accept the sender. Check MAIL_FROM, and that this user may send from it."
         }
         (Step::Rcpt, SmtpFailure::NoSmtpUtf8) => {
-            "The address has characters beyond ASCII before the @, which this server cannot deliver to."
+            "The address has non-ASCII characters before the @, which this server does not support."
         }
         (Step::Rcpt, SmtpFailure::Reply { code: 400..=499, .. }) => {
-            "The server asks to try later (greylisting, a full mailbox, a limit); the mailer does so by itself."
+            "The server asks to try again later (greylisting, a full mailbox or a limit); the mailer retries automatically."
         }
         (Step::Rcpt, _) => {
             "There is no such mailbox, or the server does not relay to it without authentication."
         }
         (Step::Data | Step::Message, SmtpFailure::Reply { code: 500..=599, .. }) => {
-            "The server refuses what the mail says or who sends it: look at SPF, DKIM and DMARC of MAIL_FROM's domain."
+            "The server rejects the content or the sender. Check SPF, DKIM and DMARC of MAIL_FROM's domain."
         }
         (Step::Data | Step::Message, _) => {
-            "No answer came. After DATA the mail may have arrived; the mailer would send it once more."
+            "No answer came. After DATA, the email may have arrived; the mailer would send it once more."
         }
     }
 }
 
-/// What to do about a reply, whatever it is said to, if it says enough.
+/// Returns advice for a reply at any step, if the reply is specific enough.
 const fn of_reply(code: u16, enhanced: Option<EnhancedCode>) -> Option<&'static str> {
     let (subject, detail) = match enhanced {
         Some(EnhancedCode { subject, detail, .. }) => (subject, detail),
@@ -144,23 +147,23 @@ const fn of_reply(code: u16, enhanced: Option<EnhancedCode>) -> Option<&'static 
     };
     Some(match (code, subject, detail) {
         (530, 7, 10 | 11) | (538, ..) => {
-            "The server wants encryption first: use ?tls=required, or smtps:// on its port for TLS."
+            "The server requires encryption first: use ?tls=required, or smtps:// on its TLS port."
         }
         (530, ..) => {
-            "The server wants a user and a password first: write them into SMTP_URL, as in smtp://user:password@host. If they are \
-             there, it may want encryption too: ?tls=required."
+            "The server requires a user and a password first: add them to SMTP_URL, as in smtp://user:password@host. If they are \
+             already there, it may also require encryption: ?tls=required."
         }
         (452, 3, 1) | (452, 0, 0) | (431, ..) => {
-            "The server is short of disk or memory. Ask whoever runs it; the mailer tries again by itself."
+            "The server is short of disk space or memory. Ask its administrator; the mailer retries automatically."
         }
         (504 | 501, 5, 2) => {
-            "The server does not accept the name for EHLO: give a full host name in MAIL_EHLO_NAME."
+            "The server does not accept the EHLO name: set MAIL_EHLO_NAME to a full host name."
         }
         (550, 4, 5) => {
-            "The account has sent as many mails as it may for now. The mailer waits; MAIL_RATE keeps it below the limit."
+            "The account has reached its sending limit for now. The mailer waits; MAIL_RATE keeps it below the limit."
         }
         (421 | 450..=454, 7, 0) => {
-            "The server accepts no more connections or mails for now; MAIL_CONCURRENCY and MAIL_RATE set fewer."
+            "The server accepts no more connections or emails for now; reduce MAIL_CONCURRENCY or MAIL_RATE."
         }
         _ => return None,
     })
@@ -177,11 +180,11 @@ mod tests {
             (Step::Mail, "530 5.7.1", "user and a password"),
             (Step::Mail, "530 5.7.11", "encryption first"),
             (Step::Rcpt, "530", "user and a password"),
-            (Step::Mail, "452 4.3.1", "disk or memory"),
-            (Step::Message, "452 4.3.1", "disk or memory"),
-            (Step::Rcpt, "452 4.2.2", "try later"),
+            (Step::Mail, "452 4.3.1", "disk space or memory"),
+            (Step::Message, "452 4.3.1", "disk space or memory"),
+            (Step::Rcpt, "452 4.2.2", "try again later"),
             (Step::Rcpt, "504 5.5.2", "MAIL_EHLO_NAME"),
-            (Step::Message, "550 5.4.5", "as many mails as it may"),
+            (Step::Message, "550 5.4.5", "sending limit"),
             (Step::Mail, "451 4.3.0", "for now"),
             (Step::Mail, "553 5.7.1", "MAIL_FROM"),
             (Step::Rcpt, "550 5.1.1", "no such mailbox"),

@@ -1,4 +1,4 @@
-//! One attempt to send one mail.
+//! One attempt to send one email.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use crate::metrics::METRICS;
 use crate::schedule;
 use crate::transport::{Permit, Timeouts, Transport};
 
-/// What an attempt needs.
+/// Dependencies of an attempt.
 #[derive(Debug)]
 pub(super) struct Post {
     pub(super) composer: Arc<Composer>,
@@ -29,19 +29,19 @@ pub(super) struct Post {
     pub(super) timeouts: Timeouts,
 }
 
-/// An attempt that has ended.
+/// A finished attempt.
 #[derive(Debug)]
 pub(super) struct Attempt {
     job: Job,
     sent: Result<(), AttemptError>,
-    /// How the delivery is left; settled when the breaker has heard of it.
+    /// State of the delivery after the attempt. Final when the breaker has processed the outcome.
     state: State,
     started_at: Timestamp,
     ended_at: Timestamp,
 }
 
 impl Post {
-    /// Makes the attempt, within the timeouts and as `permit` allows. Never panics.
+    /// Makes the attempt within the timeouts and `permit`. Never panics.
     pub(super) async fn attempt(self: Arc<Self>, job: Job, permit: Permit) -> Attempt {
         let started_at = self.clock.now();
         let span = traced::begin(&job);
@@ -52,7 +52,7 @@ impl Post {
                 .catch_unwind()
                 .await
                 .unwrap_or_else(|_| {
-                    tracing::error!(mail.position = %job.delivery.position, "an attempt to send a mail panicked");
+                    tracing::error!(mail.position = %job.delivery.position, "sending an email panicked");
                     Err(AttemptError::Retry(Failure::Internal))
                 })
         };
@@ -83,18 +83,18 @@ fn news(sent: &Result<(), AttemptError>) -> News {
     match sent {
         Ok(()) => News::Sent,
         Err(AttemptError::Retry(failure) | AttemptError::Fail(failure)) => match failure {
-            // With 421 it goes away; and at MAIL it does not know yet whom the mail is to.
+            // 421 ends the session, and at MAIL the server does not know the recipient yet.
             Failure::Smtp(step, SmtpFailure::Reply { code, .. } | SmtpFailure::Greylisted { code, .. })
                 if *step > Step::Mail && *code != 421 =>
             {
                 News::Dealt(*step)
             }
-            // Among them what was refused on our side, and never reached the server.
+            // Includes failures on the client side that never reached the server.
             _ => News::None,
         },
         Err(AttemptError::Suspect(failure)) => News::Suspicion(Kind::Refused, failure.clone()),
         Err(AttemptError::Busy(failure)) => News::Suspicion(Kind::PutOff, failure.clone()),
-        // Not to hand it more mails of which nobody knows what becomes of them.
+        // Stops sending, so that no further emails end with an unknown outcome.
         Err(AttemptError::Unknown(failure)) => News::Outage(Outage::Down(failure.clone())),
         Err(AttemptError::Outage(outage)) => match outage {
             Outage::Down(Failure::Late | Failure::Smtp(_, SmtpFailure::GivenUp)) => News::None,
@@ -103,8 +103,8 @@ fn news(sent: &Result<(), AttemptError>) -> News {
     }
 }
 
-/// How to leave a delivery after an attempt. `blameless` says that what the server said to it is said to
-/// every mail. `random`, from 0 to 1, draws the pause.
+/// Returns the state of a delivery after an attempt. `blameless` means that the server's response applies to
+/// all mail. `random`, from 0 to 1, varies the pause.
 fn leave(sent: &Result<(), AttemptError>, blameless: bool, job: &Job, now: Timestamp, random: f64) -> State {
     let later = |error: String, at_least: Duration| match schedule::pause_after(job.delivery.attempts, random)
     {
@@ -128,24 +128,24 @@ fn leave(sent: &Result<(), AttemptError>, blameless: bool, job: &Job, now: Times
                 later(error, Duration::ZERO)
             }
         }
-        // A duplicate does less harm than a mail that never comes; but two are enough for a program to risk.
+        // A duplicate does less harm than a lost email, but the mailer risks at most one.
         Err(AttemptError::Unknown(failure)) if job.unknown_before => State::Dead {
-            error: format!("{failure}; it may have arrived, once or twice"),
+            error: format!("{failure}; the email may have arrived, once or twice"),
         },
         Err(AttemptError::Unknown(failure)) => later(
-            format!("{failure}; it may have arrived"),
+            format!("{failure}; the email may have arrived"),
             schedule::PAUSE_AFTER_UNKNOWN,
         ),
     }
 }
 
 impl Attempt {
-    /// What it tells of the server.
+    /// Returns what the attempt reveals about the server.
     pub(super) fn news(&self) -> News {
         news(&self.sent)
     }
 
-    /// Who tells it.
+    /// Returns the attempt's identity for the breaker.
     pub(super) fn witness(&self) -> Witness {
         Witness {
             mail: (self.job.delivery.position, self.job.delivery.template),
@@ -154,22 +154,23 @@ impl Attempt {
         }
     }
 
-    /// Whether it is the attempt at that delivery under that lease.
+    /// Whether this is the attempt at `delivery` under `lease`.
     pub(super) fn is_under(&self, delivery: &Delivery, lease: &str) -> bool {
         self.job.delivery == *delivery && *self.job.lease == *lease
     }
 
-    /// When it ended.
+    /// End time of the attempt.
     pub(super) const fn ended_at(&self) -> Timestamp {
         self.ended_at
     }
 
-    /// Settles how the delivery is left: whether the server says to every mail what it said to this one.
+    /// Sets the final state of the delivery. `blameless` means that the server's response applies to all
+    /// mail.
     pub(super) fn settle(&mut self, blameless: bool) {
         self.state = leave(&self.sent, blameless, &self.job, self.ended_at, fastrand::f64());
     }
 
-    /// What the history says of it; nothing if it was none.
+    /// Returns the history entry, or `None` if the attempt does not count.
     pub(super) fn history(&self) -> Option<Past<'_>> {
         let (outcome, error) = match &self.state {
             State::Sent => ("sent", None),
@@ -191,17 +192,17 @@ impl Attempt {
         })
     }
 
-    /// The delivery and its lease, if it was sent.
+    /// Returns the delivery and its lease, if the email was sent.
     pub(super) fn sent(&self) -> Option<(&Delivery, &str)> {
         (self.state == State::Sent).then_some((&self.job.delivery, &*self.job.lease))
     }
 
-    /// Records it; whether it counted, which it does not if the lease has passed on.
+    /// Records the attempt. Returns `false` if its lease is lost.
     pub(super) async fn record(&self, transaction: &mut Transaction<'_>, now: Timestamp) -> Result<bool> {
         ledger::record(transaction, &self.job.delivery, &self.job.lease, &self.state, now).await
     }
 
-    /// Logs it, once it is recorded.
+    /// Logs and counts the attempt. `recorded` is false if its lease was lost.
     pub(super) fn report(&self, recorded: bool) {
         let delivery = &self.job.delivery;
         let outcome = self.history().map_or("untried", |past| past.outcome);
@@ -215,7 +216,7 @@ impl Attempt {
                 mail.position = %position,
                 mail.template = template,
                 mail.attempt = attempt,
-                "an attempt ended after its lease; what another worker records counts"
+                "an attempt ended after losing its lease; its outcome is not recorded"
             );
             return;
         }
@@ -224,14 +225,14 @@ impl Attempt {
                 mail.position = %position,
                 mail.template = template,
                 mail.attempt = attempt,
-                "a mail was sent"
+                "email sent"
             ),
-            // The circuit breaker has said it for all.
+            // The circuit breaker has already logged the cause for all mail.
             State::Untried { error } => tracing::debug!(
                 mail.position = %position,
                 mail.template = template,
                 mail.error = error,
-                "a mail waits for the server"
+                "email not sent; waiting for the mail server"
             ),
             State::Failed { due_at, error } => tracing::info!(
                 mail.position = %position,
@@ -239,14 +240,14 @@ impl Attempt {
                 mail.attempt = attempt,
                 mail.due_at = %due_at,
                 mail.error = error,
-                "a mail could not be sent; it will be tried again"
+                "email not sent; it will be retried"
             ),
             State::Dead { error } => tracing::error!(
                 mail.position = %position,
                 mail.template = template,
                 mail.attempt = attempt,
                 mail.error = error,
-                "a mail was given up"
+                "email not sent; it will not be retried"
             ),
         }
     }

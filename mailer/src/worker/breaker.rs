@@ -1,13 +1,13 @@
-//! A circuit breaker: while no mail can be sent, one mail is tried now and then, and all others wait.
+//! A circuit breaker: while no mail can be sent, one email is tried at intervals and all others wait.
 //!
-//! It opens at once for what no mail can be to blame for, and for what mails may be to blame for when
-//! [`Suspects`] say that unrelated mails meet it too. If all suspects are of a few domains, mails to other
-//! domains are tried meanwhile, one after the other, for they tell most; the first that is accepted closes
-//! it.
+//! It opens immediately on a failure that no single email can cause. On a failure that an email may cause, it
+//! opens only if [`Suspects`] show that unrelated emails fail too. If all suspects belong to a few domains,
+//! emails to other domains are tried meanwhile, one at a time, because they provide the best evidence. The
+//! first that is accepted closes the breaker.
 //!
-//! For an outage, only what was begun after it opened can close it: a session that was open before may still
-//! be served while no new one can be opened. And only what got further than the step that failed: a recipient
-//! that is refused says nothing of a message that is.
+//! After an outage, only an attempt that began after the breaker opened can close it: older sessions may
+//! still work when no new session can be opened. The attempt must also get past the step that failed: a
+//! rejected recipient is no evidence about a rejected message.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,68 +19,68 @@ use crate::error::{Failure, Outage, SmtpFailure, Step};
 use crate::ledger::workers::Standing;
 use crate::template::Template;
 
-/// Which mail, of all.
+/// Unique key of an email.
 pub(super) type MailKey = (Position, Template);
 
-/// What an attempt tells of the server.
+/// What an attempt reveals about the server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum News {
-    /// It has accepted a mail.
+    /// The server accepted an email.
     Sent,
-    /// It has answered at that step, for that mail alone.
+    /// The server replied at this step with a reply that applies to one email only.
     Dealt(Step),
-    /// Nothing.
+    /// The attempt reveals nothing.
     None,
-    /// It accepts no mail.
+    /// The server accepts no mail.
     Outage(Outage),
-    /// It has turned a mail down, perhaps for what it turns every mail down for.
+    /// The server rejected or deferred an email, possibly for a reason that applies to all mail.
     Suspicion(Kind, Failure),
 }
 
-/// An attempt that tells news.
+/// The attempt that is the source of [`News`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Witness {
     pub(super) mail: MailKey,
-    /// The domain of its recipient, as [`super::suspects::registrable`] has it.
+    /// Domain of the recipient, from [`super::suspects::registrable`].
     pub(super) domain: Arc<str>,
-    /// [`Breaker::epoch`] when it began.
+    /// [`Breaker::epoch`] at the start of the attempt.
     pub(super) epoch: u64,
 }
 
-/// The time, twice.
+/// The current time from two clocks.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Now {
-    /// To tell people.
+    /// Wall-clock time, for display.
     pub(super) wall: Timestamp,
-    /// To measure pauses by: a clock that is set must not draw one out.
+    /// Monotonic time, for pauses: setting the wall clock must not lengthen them.
     pub(super) monotonic: Duration,
 }
 
-/// What news lead to.
+/// Consequences of [`News`].
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Heard {
-    /// The mail is not to blame: its attempt does not count.
+    /// The email is not the cause, so its attempt does not count.
     pub(super) blameless: bool,
-    /// Sessions that are open now must not be used any more.
+    /// Sessions that are open now must not be used again.
     pub(super) renew: bool,
-    /// The server accepts mail again after it had asked to slow down.
+    /// The server accepts mail again after it asked to slow down.
     pub(super) resumed: bool,
 }
 
-/// Which mails may be tried while it is open.
+/// Which emails may be tried while the breaker is open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Try {
-    /// None.
+    /// No email.
     Nothing,
-    /// Any one.
+    /// Any email.
     Any,
-    /// Any one, best to a domain that is no suspect.
+    /// Any email, preferably to a domain that is not a suspect.
     PreferOthers,
-    /// One to a domain that is no suspect.
+    /// An email to a domain that is not a suspect.
     OnlyOthers,
 }
 
-/// Whether mails can be sent; closed, so that they can, to begin with.
+/// Circuit breaker for the mail server. Initially closed: mail can be sent.
 #[derive(Debug, Default)]
 pub(super) struct Breaker {
     open: Option<Open>,
@@ -88,17 +88,17 @@ pub(super) struct Breaker {
     suspects: Suspects,
 }
 
-/// Why it is open, the worst last.
+/// Why the breaker is open, in ascending order of severity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Cause {
-    /// Unrelated mails were put off.
+    /// Unrelated emails were deferred.
     Throttled,
-    /// The server is away.
+    /// The server is unreachable.
     Down,
-    /// Unrelated mails were refused, or one for a reason that holds for every mail, but after its recipient
-    /// was named.
+    /// Unrelated emails were rejected, or one email was rejected at RCPT or later for a reason that applies
+    /// to all mail.
     Unwelcome,
-    /// The server refuses us before it knows which mail it is.
+    /// The server rejects this client before it knows the recipient.
     Refused,
 }
 
@@ -110,19 +110,19 @@ impl Cause {
         }
     }
 
-    /// Whether it follows from what mails were turned down for. Then any mail that is accepted disproves it.
+    /// Whether the cause is inferred from rejected or deferred emails. Any accepted email then disproves it.
     const fn is_inferred(self) -> bool {
         matches!(self, Self::Throttled | Self::Unwelcome)
     }
 
-    /// The first pause before another try, the longest, and how fast it grows.
+    /// First pause before another try, maximum pause, and growth factor.
     const fn pauses(self) -> (Duration, Duration, f64) {
         match self {
-            // Finer: a try comes at most about a sixth of the wait after the server accepts mail again.
+            // Smaller steps: the delay after the server accepts mail again is at most a sixth of the wait.
             Self::Throttled => (Duration::from_secs(1), Duration::from_secs(30), 1.2),
             Self::Down => (Duration::from_secs(1), Duration::from_secs(30), 2.0),
             Self::Unwelcome => (Duration::from_secs(1), Duration::from_mins(2), 2.0),
-            // Longer: some servers lock an account after a few wrong passwords.
+            // Longer pauses: some servers lock an account after a few wrong passwords.
             Self::Refused => (Duration::from_secs(30), Duration::from_mins(10), 2.0),
         }
     }
@@ -133,17 +133,17 @@ struct Open {
     cause: Cause,
     extent: Extent,
     error: String,
-    /// The furthest step that has failed.
+    /// The latest step that has failed.
     step: Option<Step>,
     since: Timestamp,
-    /// How many tries have failed since it opened.
+    /// Number of failed tries since the breaker opened.
     tried: u32,
     next: Duration,
     trying: bool,
 }
 
 impl Breaker {
-    /// How the worker stands with its server, since when if that is not well, and why.
+    /// Returns the standing of the worker with its server and, if the breaker is open, since when and why.
     pub(super) fn standing(&self) -> (Standing, Option<Timestamp>, Option<&str>) {
         match &self.open {
             None => (Standing::Ready, None, None),
@@ -155,17 +155,17 @@ impl Breaker {
         self.open.is_some()
     }
 
-    /// How often it has opened, or learned of something worse.
+    /// Number of times that the breaker opened or changed to a more severe cause.
     pub(super) const fn epoch(&self) -> u64 {
         self.epoch
     }
 
-    /// How long until one mail may be tried; nothing while there is no need to wait.
+    /// Returns the time until one email may be tried, or `None` if the breaker is closed.
     pub(super) fn pause(&self, now: Duration) -> Option<Duration> {
         self.open.as_ref().map(|open| open.next.saturating_sub(now))
     }
 
-    /// Which mail may be tried while it is open.
+    /// Returns which emails may be tried while the breaker is open.
     pub(super) fn may_try(&self, now: Duration) -> Try {
         match &self.open {
             Some(open) if open.trying => Try::Nothing,
@@ -176,20 +176,20 @@ impl Breaker {
         }
     }
 
-    /// Whether a mail to that domain tells little of the server.
+    /// Whether an email to that domain provides little evidence about the server.
     pub(super) fn is_suspect(&self, domain: &Arc<str>) -> bool {
         self.suspects.is_suspect(domain)
     }
 
-    /// An attempt begins.
+    /// Registers the start of an attempt.
     pub(super) const fn begin(&mut self) {
         if let Some(open) = &mut self.open {
             open.trying = true;
         }
     }
 
-    /// Takes what an attempt tells. `slowed` says that the server is known to ask to slow down. `random`,
-    /// from 0 to 1, draws the pause, so that many workers do not try at once.
+    /// Processes the news from an attempt. `slowed` means that the server is known to ask to slow down.
+    /// `random`, from 0 to 1, varies the pause, so that many workers do not try at the same time.
     pub(super) fn hear(&mut self, news: &News, from: &Witness, slowed: bool, now: Now, random: f64) -> Heard {
         let current = from.epoch == self.epoch;
         if let (Some(open), true) = (&mut self.open, current) {
@@ -203,7 +203,7 @@ impl Breaker {
                 blameless: true,
                 ..self.in_vain(current, now, random)
             },
-            // What began later has already shown that it is over.
+            // A later attempt has already shown that the outage is over.
             News::Outage(_) if self.open.is_none() && !current => Heard {
                 blameless: true,
                 ..Heard::default()
@@ -230,7 +230,8 @@ impl Breaker {
 
     fn accepted(&mut self, from: &Witness, current: bool) -> Heard {
         let inferred = self.open.as_ref().is_some_and(|open| open.cause.is_inferred());
-        // A server that puts mails off accepts some now and then, and that is not the other domains' fault.
+        // A server that defers mail still accepts an email now and then, which is not evidence against the
+        // other domains.
         let disproved = self.open.as_ref().is_some_and(|open| {
             open.cause == Cause::Unwelcome
                 || (open.cause == Cause::Throttled && open.extent == Extent::Domains)
@@ -261,7 +262,7 @@ impl Breaker {
         }
         let outage = self.open.as_ref().is_some_and(|open| !open.cause.is_inferred());
         if current && outage {
-            // The server can be reached again, or accepts the sender.
+            // The server is reachable again, or accepts the sender.
             self.close(failure.step());
         }
         let cause = match kind {
@@ -273,7 +274,7 @@ impl Breaker {
             extent => extent,
         };
         match &self.open {
-            // What is said of others already covers this mail.
+            // The known cause already covers this email.
             Some(open) if open.cause >= cause => {
                 let extent = if extent == Extent::None {
                     open.extent
@@ -287,7 +288,8 @@ impl Breaker {
         }
     }
 
-    /// A try has failed for what says nothing of the server; the next one is not sooner for it.
+    /// Handles a try that failed without evidence about the server. The next try waits for another pause of
+    /// the same length.
     fn in_vain(&mut self, current: bool, now: Now, random: f64) -> Heard {
         if let (Some(open), true) = (&mut self.open, current)
             && open.next <= now.monotonic
@@ -297,7 +299,7 @@ impl Breaker {
         Heard::default()
     }
 
-    /// The server has dealt with a mail as far as that step, or has accepted it.
+    /// Closes the breaker if the server accepted an email, or processed an email past the step that failed.
     fn close(&mut self, reached: Option<Step>) -> Heard {
         let proves = |open: &mut Open| reached.is_none_or(|reached| open.step < Some(reached));
         let Some(open) = self.open.take_if(proves) else {
@@ -325,7 +327,7 @@ impl Breaker {
         let step = failure.step();
         let mut renew = false;
         match &mut self.open {
-            // A person is needed still, even if the server cannot be reached meanwhile.
+            // The more severe cause remains, even if the server becomes unreachable meanwhile.
             Some(open) if open.cause >= cause => {
                 if open.cause == cause {
                     open.error = failure.to_string();
@@ -334,7 +336,7 @@ impl Breaker {
                     }
                 }
                 open.step = open.step.max(step);
-                // What was under way when it opened fails too, and says nothing new.
+                // Attempts that were in progress when the breaker opened also fail, without new evidence.
                 if current && open.next <= now.monotonic {
                     open.tried += 1;
                     open.next = now.monotonic + pause(open.cause, open.tried, random);
@@ -369,21 +371,21 @@ impl Breaker {
         match open.cause {
             Cause::Throttled => tracing::warn!(
                 mail.error = error,
-                "the mail server puts mail off; mail is sent more slowly"
+                "the mail server defers mail; sending more slowly"
             ),
             Cause::Down => tracing::warn!(
                 mail.error = error,
-                "no mail can be sent; all of it waits, and the server is tried now and then"
+                "no mail can be sent; all mail waits while the server is probed"
             ),
             Cause::Unwelcome | Cause::Refused => tracing::error!(
                 mail.error = error,
-                "the mail server refuses every mail; this needs a person, and all mail waits until then"
+                "the mail server rejects all mail; all mail waits until someone fixes the cause"
             ),
         }
     }
 }
 
-/// Whether the server answered to a mail that it is to come later.
+/// Whether the server asked to try an email again later.
 const fn is_put_off(failure: &Failure) -> bool {
     matches!(
         failure,
@@ -391,10 +393,10 @@ const fn is_put_off(failure: &Failure) -> bool {
     )
 }
 
-/// The pause after so many tries have failed.
+/// Returns the pause after `tried` failed tries.
 fn pause(cause: Cause, tried: u32, random: f64) -> Duration {
     let (first, longest, growth) = cause.pauses();
-    // More than enough for the longest.
+    // An exponent of 32 exceeds every maximum.
     let grown = first.mul_f64(growth.powi(i32::try_from(tried.min(32)).unwrap_or(32)));
     grown.min(longest).mul_f64(0.8 + 0.4 * random)
 }

@@ -1,30 +1,30 @@
-//! How fast a server accepts mail: as many mails in a time, over as many connections.
+//! The rate and the number of connections that a server accepts.
 
 use std::time::Duration;
 
 use super::rate::Bucket;
 
-/// How long a rate is kept that was learned.
+/// Time for which a learned rate applies.
 const KEPT: Duration = Duration::from_mins(10);
-/// The longest time over which a rate is measured, and how many mails it takes at least.
+/// Maximum time over which a rate is measured, and minimum number of emails for a measurement.
 const MEASURED: Duration = Duration::from_mins(10);
 const ENOUGH: u32 = 3;
-/// How much faster each accepted mail makes it, as a factor.
+/// Factor by which each accepted email raises the rate.
 const FASTER: f64 = 1.01;
-/// The slowest, in mails a second: below, the pauses of the breaker are slow enough.
+/// Minimum rate, in emails per second. Below it, the breaker's pauses are slow enough.
 const SLOWEST: f64 = 0.2;
 
-/// The rate that a server accepts, learned when it asks to slow down.
+/// The rate that a server accepts, learned when the server asks to slow down.
 #[derive(Debug, Default)]
 pub(super) struct Pace {
     learned: Option<(Bucket, Duration)>,
-    /// How many mails were accepted since when.
+    /// Number of emails accepted since `since`.
     accepted: u32,
     since: Duration,
 }
 
 impl Pace {
-    /// A mail was accepted.
+    /// Registers an accepted email.
     pub(super) fn accepted(&mut self, now: Duration) {
         if self.accepted == 0 || now.saturating_sub(self.since) > MEASURED {
             (self.accepted, self.since) = (0, now);
@@ -40,8 +40,9 @@ impl Pace {
         }
     }
 
-    /// A mail is accepted again after the server had asked to slow down. If enough were accepted since it
-    /// last did so, that is its rate.
+    /// Learns the rate when the server accepts an email again after it asked to slow down. The rate is the
+    /// number of emails accepted since the last measurement, divided by the elapsed time. With too few
+    /// emails, no rate is learned.
     pub(super) fn resumed(&mut self, now: Duration) {
         let time = now.saturating_sub(self.since);
         if self.accepted >= ENOUGH && !time.is_zero() && time <= MEASURED {
@@ -51,12 +52,12 @@ impl Pace {
         }
     }
 
-    /// The rate in mails a second, if one was learned.
+    /// Learned rate in emails per second, if any.
     pub(super) fn rate(&self) -> Option<f64> {
         self.learned.as_ref().map(|(bucket, _)| bucket.rate())
     }
 
-    /// The tokens for the mails to come, if there is a limit.
+    /// Token bucket for the learned rate, if any.
     pub(super) fn bucket(&mut self, now: Duration) -> Option<&mut Bucket> {
         if self.learned.as_ref().is_some_and(|(_, until)| now > *until) {
             self.learned = None;
@@ -64,17 +65,18 @@ impl Pace {
         self.learned.as_mut().map(|(bucket, _)| bucket)
     }
 
-    /// How long until a mail may leave.
+    /// Time until an email may be sent, if there is a learned rate.
     pub(super) fn wait(&self) -> Option<Duration> {
         self.learned.as_ref().map(|(bucket, _)| bucket.wait())
     }
 }
 
-/// How long until one more connection is tried, at first and at most.
+/// Initial and maximum time before one more connection is tried.
 const FIRST_WAIT: Duration = Duration::from_mins(1);
 const LONGEST_WAIT: Duration = Duration::from_mins(30);
 
-/// How many connections the server accepts at a time, learned when it turns one down while others are open.
+/// The number of connections that the server accepts, learned when it rejects a connection while others are
+/// open.
 #[derive(Debug, Default)]
 pub(super) struct Crowd {
     limited: Option<Limited>,
@@ -85,12 +87,12 @@ struct Limited {
     connections: usize,
     raise_at: Duration,
     wait: Duration,
-    /// Whether one more is being tried.
+    /// Whether one more connection is being tried.
     raised: bool,
 }
 
 impl Crowd {
-    /// Maximum number of connections, of `wanted`.
+    /// Returns the maximum number of connections, at most `wanted`.
     pub(super) fn limit(&mut self, wanted: usize, now: Duration) -> usize {
         let Some(limited) = &mut self.limited else {
             return wanted;
@@ -103,10 +105,11 @@ impl Crowd {
         limited.connections.min(wanted)
     }
 
-    /// One connection was turned down, of `wanted`, while `open` were open.
+    /// Registers a rejected connection. `wanted` is the desired number of connections, and `open` is the
+    /// number of open ones.
     pub(super) fn turned_down(&mut self, open: usize, wanted: usize, now: Duration) {
         let (known, wait) = match &self.limited {
-            // Each connection that is tried in vain makes the next one wait for longer.
+            // Each rejected additional connection lengthens the wait for the next one.
             Some(limited) if limited.raised => (
                 limited.connections.min(wanted),
                 (limited.wait * 2).min(LONGEST_WAIT),
@@ -114,7 +117,7 @@ impl Crowd {
             Some(limited) => (limited.connections.min(wanted), limited.wait),
             None => (wanted, FIRST_WAIT),
         };
-        // One less each time, so that however it is counted, it is not tried in a loop.
+        // The limit falls each time, so that a wrong count of open sessions cannot cause a retry loop.
         let connections = open.min(known.saturating_sub(1)).max(1);
         self.limited = Some(Limited {
             connections,
@@ -124,14 +127,14 @@ impl Crowd {
         });
     }
 
-    /// So many connections are open and work.
+    /// Registers that `open` connections work.
     pub(super) fn works(&mut self, open: usize) {
         if let Some(limited) = &mut self.limited {
             limited.connections = limited.connections.max(open);
         }
     }
 
-    /// The limit, if there is one.
+    /// The limit, if any.
     pub(super) fn limited(&self) -> Option<usize> {
         self.limited.as_ref().map(|limited| limited.connections)
     }

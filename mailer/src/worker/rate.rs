@@ -1,8 +1,8 @@
-//! A limit to how many mails leave: a token bucket.
+//! A token bucket that limits the sending rate.
 
 use std::time::Duration;
 
-/// So many mails in so much time.
+/// A number of emails per period of time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rate {
     mails: u32,
@@ -10,7 +10,7 @@ pub struct Rate {
 }
 
 impl Rate {
-    /// So many mails in so much time; `None` if either is nothing.
+    /// Creates a rate of `mails` per `time`, or returns `None` if either is zero.
     #[must_use]
     pub const fn new(mails: u32, time: Duration) -> Option<Self> {
         if mails == 0 || time.is_zero() {
@@ -24,8 +24,8 @@ impl Rate {
     }
 }
 
-/// Gives out as many tokens as the rate allows: at most those of one second at once, or one. It goes by a
-/// clock that is never set.
+/// Issues tokens at the given rate. Holds at most the tokens of one second, but at least one. Uses a
+/// monotonic clock.
 #[derive(Debug)]
 pub(super) struct Bucket {
     per_second: f64,
@@ -38,7 +38,7 @@ impl Bucket {
         Self::of(rate.per_second(), now)
     }
 
-    /// One with a second's tokens, of a rate above zero.
+    /// Creates a bucket with the tokens of one second. The rate must be above zero.
     pub(super) fn of(per_second: f64, now: Duration) -> Self {
         Self {
             per_second,
@@ -47,12 +47,12 @@ impl Bucket {
         }
     }
 
-    /// The tokens of a second.
+    /// Tokens per second.
     pub(super) const fn rate(&self) -> f64 {
         self.per_second
     }
 
-    /// From now on, at another rate above zero.
+    /// Changes the rate from `now` on. The rate must be above zero.
     pub(super) fn set_rate(&mut self, per_second: f64, now: Duration) {
         self.fill(now);
         self.per_second = per_second;
@@ -64,24 +64,24 @@ impl Bucket {
         self.at = now;
     }
 
-    /// How many there are.
+    /// Returns the number of available tokens.
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
-        reason = "from 0 to what a u32 holds"
+        reason = "the value is between 0 and u32::MAX"
     )]
     pub(super) fn available(&mut self, now: Duration) -> usize {
         self.fill(now);
         self.tokens as usize
     }
 
-    /// Takes some that there are.
-    #[expect(clippy::cast_precision_loss, reason = "no more than what a u32 holds")]
+    /// Takes available tokens.
+    #[expect(clippy::cast_precision_loss, reason = "at most u32::MAX tokens")]
     pub(super) fn take(&mut self, tokens: usize) {
         self.tokens = (self.tokens - tokens as f64).max(0.0);
     }
 
-    /// How long until there is one.
+    /// Returns the time until a token is available.
     pub(super) fn wait(&self) -> Duration {
         Duration::from_secs_f64(((1.0 - self.tokens) / self.per_second).max(0.0))
     }

@@ -1,46 +1,46 @@
-//! Mails that were refused or put off for reasons that may hold for every mail, since a mail was accepted
-//! last.
+//! Emails that the server rejected or deferred since it last accepted an email, for reasons that may apply to
+//! all mail.
 //!
-//! Whoever may register chooses addresses, and so decides what some mails are refused for. So a refusal
-//! counts against the server only if mails to unrelated domains meet it too; and a domain that was refused
-//! while others were not counts no more.
+//! Anyone who can register chooses an address, and can thereby cause rejections. A rejection therefore counts
+//! against the server only if emails to unrelated domains are rejected too. A domain that was rejected while
+//! others were accepted no longer counts.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::breaker::MailKey;
 
-/// Maximum number of suspects and of unreliable domains that are remembered.
+/// Maximum number of suspects, and of unreliable domains, to remember.
 const MOST: usize = 256;
-/// How many unrelated domains have to be refused until the server is taken to refuse every mail.
+/// Number of unrelated domains that must be rejected before the server counts as rejecting all mail.
 const DOMAINS_REFUSED: usize = 3;
-/// How many mails of fewer domains have to be refused until mails to those domains wait for the others.
+/// Number of emails to fewer domains that must be rejected before emails to those domains wait for others.
 const MAILS_REFUSED: usize = 5;
-/// The same for mails that are put off: to slow down does less harm than to stop.
+/// The same numbers for deferred emails. They are lower because slowing down does less harm than stopping.
 const DOMAINS_PUT_OFF: usize = 2;
 const MAILS_PUT_OFF: usize = 3;
 
-/// How a mail was turned down.
+/// How the server responded to an email that it did not accept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// For good: a reply of 5xx.
+    /// Permanently, with a 5xx reply.
     Refused,
-    /// For now: a reply of 4xx, or none.
+    /// Temporarily, with a 4xx reply or none.
     PutOff,
 }
 
-/// What the suspects say together.
+/// Combined evidence of the suspects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Extent {
-    /// Nothing of the server.
+    /// No evidence about the server.
     None,
-    /// Every mail to these few domains meets it; no other mail has been tried.
+    /// Every email to these few domains is affected, and no other email has been tried.
     Domains,
-    /// Mails to unrelated domains meet it.
+    /// Emails to unrelated domains are affected.
     All,
 }
 
-/// The suspects, and the domains whose refusals say nothing.
+/// Suspect emails, and domains whose rejections are ignored.
 #[derive(Debug, Default)]
 pub(super) struct Suspects {
     since_success: VecDeque<(MailKey, Arc<str>, Kind)>,
@@ -48,7 +48,7 @@ pub(super) struct Suspects {
 }
 
 impl Suspects {
-    /// Adds a mail; what all of this kind say together.
+    /// Adds an email and returns the combined evidence of all suspects of this kind.
     pub(super) fn add(&mut self, mail: MailKey, domain: &Arc<str>, kind: Kind) -> Extent {
         let known = |(known, _, as_kind): &(MailKey, Arc<str>, Kind)| *known == mail && *as_kind == kind;
         if !self.since_success.iter().any(known) {
@@ -71,8 +71,8 @@ impl Suspects {
         }
     }
 
-    /// A mail to `domain` was accepted, so all suspects are to blame themselves. With `disproved`, they had
-    /// been believed: their domains are not believed again before a mail to them is accepted.
+    /// Clears all suspects after an email to `domain` was accepted. `disproved` means that the suspects had
+    /// opened the breaker. Their domains are then ignored until an email to them is accepted.
     pub(super) fn clear(&mut self, domain: &Arc<str>, disproved: bool) {
         for (_, suspect, _) in self.since_success.drain(..) {
             if disproved && !self.unreliable.contains(&suspect) {
@@ -82,12 +82,12 @@ impl Suspects {
         self.unreliable.retain(|unreliable| unreliable != domain);
     }
 
-    /// Whether refusals of mails to that domain say nothing.
+    /// Whether rejections of emails to that domain are ignored.
     pub(super) fn is_unreliable(&self, domain: &Arc<str>) -> bool {
         self.unreliable.contains(domain)
     }
 
-    /// Whether a mail to that domain is a poor one to ask the server with.
+    /// Whether an email to that domain is a poor probe of the server.
     pub(super) fn is_suspect(&self, domain: &Arc<str>) -> bool {
         self.is_unreliable(domain) || self.since_success.iter().any(|(_, suspect, _)| suspect == domain)
     }
@@ -100,9 +100,9 @@ fn push<T>(queue: &mut VecDeque<T>, item: T) {
     queue.push_back(item);
 }
 
-/// The domain that somebody registers, under which all names are theirs: the last two labels of an address's
-/// domain, or three where the last two are short, as in `example.co.uk`. Domains that are taken for one
-/// although they are not are only believed later.
+/// Returns the registered domain, whose owner controls all names under it: the last two labels of an
+/// address's domain, or three if the last two are short, as in `example.co.uk`. If separate domains are
+/// treated as one, their rejections only take longer to count.
 pub(super) fn registrable(email: &str) -> Arc<str> {
     let domain = email
         .rsplit_once('@')

@@ -1,4 +1,4 @@
-//! Taking rows from the ledger.
+//! Takes rows from the ledger.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,56 +12,56 @@ use super::suspects::registrable;
 use crate::ledger::attempts::{self, Past};
 use crate::ledger::{self, Delivery, Order};
 
-/// Of how many due deliveries one is chosen to ask a server with that refuses mails.
+/// Number of due deliveries from which one is chosen to probe a server that rejects or defers mail.
 const CHOICE: usize = 64;
 
-/// A delivery under a lease, with the event that it tells of.
+/// A leased delivery and the event that caused it.
 #[derive(Debug)]
 pub(super) struct Job {
     pub(super) delivery: Delivery,
     pub(super) lease: Arc<str>,
-    /// When it must have begun, by the clock that is never set; or its lease could run out before it has
-    /// ended.
+    /// Deadline for beginning the attempt, in monotonic time. After it, the lease could expire during the
+    /// attempt.
     pub(super) begin_by: Duration,
-    /// The breaker's epoch in which it begins.
+    /// Breaker's epoch at the start of the attempt.
     pub(super) epoch: u64,
-    /// Whether an earlier attempt may have sent the mail, though no answer came.
+    /// Whether an earlier attempt with an unknown outcome may have sent the email.
     pub(super) unknown_before: bool,
-    /// Nothing if the log has none there: a damaged log.
+    /// `None` if the log has no event at that position, which means that the log is damaged.
     pub(super) event: Option<RecordedEvent>,
-    /// Where name and address are; the same for the confirmation of a registration.
+    /// The event with name and address. For the confirmation of a registration, it is the same event.
     pub(super) registration: Option<RecordedEvent>,
-    /// The domain of the recipient, as [`registrable`] has it; personal data.
+    /// Domain of the recipient, from [`registrable`]. Personal data.
     pub(super) domain: Arc<str>,
 }
 
-/// What was taken.
+/// Result of [`take`].
 #[derive(Debug, Default)]
 pub(super) struct Taken {
     pub(super) jobs: Vec<Job>,
-    /// What was due and is not to be sent any more.
+    /// Due deliveries that were cancelled instead.
     pub(super) cancelled: Vec<Delivery>,
-    /// Whether more may be due.
+    /// Whether more deliveries may be due.
     pub(super) more: bool,
 }
 
-/// For how long rows are taken.
+/// Times and epoch for new leases.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Terms {
     pub(super) now: Timestamp,
-    /// From `now`.
+    /// Duration of the lease, from `now`.
     pub(super) lease: Duration,
-    /// Now, by the clock that is never set.
+    /// Current monotonic time.
     pub(super) monotonic: Duration,
     pub(super) begin_by: Duration,
     pub(super) epoch: u64,
 }
 
-/// Takes at most `limit` rows that are due, and leases them. Those whose patient is deleted are cancelled
-/// instead, whether or not the subscription has come to the deletion yet. What a worker has left unfinished
-/// goes into the history. The jobs may begin once `transaction` is committed.
+/// Takes and leases at most `limit` due rows. Rows whose patient was deleted are cancelled instead, even if
+/// the subscription has not processed the deletion yet. Attempts that a worker left unfinished are added to
+/// the history. The jobs may begin when `transaction` is committed.
 ///
-/// While `breaker` wants mails to other domains, one is chosen from among the first or the last that are due.
+/// While `breaker` wants emails to other domains, one row is chosen from the first or the last due rows.
 pub(super) async fn take(
     transaction: &mut Transaction<'_>,
     limit: usize,
@@ -72,7 +72,7 @@ pub(super) async fn take(
     let wanted = breaker.may_try(terms.monotonic);
     let chooses = matches!(wanted, Try::PreferOthers | Try::OnlyOthers);
     let (rows, order) = if chooses {
-        // Whoever fills one end of the queue does not fill the other.
+        // Flooding one end of the queue does not affect the other end.
         let order = if fastrand::bool() {
             Order::FirstDue
         } else {
@@ -91,8 +91,8 @@ pub(super) async fn take(
         .iter()
         .map(|delivery| delivery.aggregate_id.as_str())
         .collect();
-    // On the transaction itself: a second connection could be one that another worker, waiting likewise,
-    // holds.
+    // Reads on the transaction's own connection. Waiting for a second one could deadlock with other workers
+    // that also wait.
     let events = EventLog::events_of(transaction, Patient::TYPE, &ids, Position::BEGINNING).await?;
     let is_over = |delivery: &&Delivery| {
         delivery.template.ends_with_the_patient()
@@ -127,7 +127,7 @@ pub(super) async fn take(
                 started_at,
                 ended_at: now,
                 outcome: "lost",
-                error: Some("no outcome was recorded before the lease ran out; it may have arrived"),
+                error: Some("no outcome was recorded before the lease expired; the email may have arrived"),
             })
         })
         .collect();

@@ -1,5 +1,5 @@
-//! The span of an attempt to send a mail. It continues the trace of the request that the mail is about,
-//! however long ago that was.
+//! The tracing span of an attempt to send an email. It continues the trace of the request that caused the
+//! email, no matter how long ago that was.
 
 use eventstore::trace::{self, TARGET};
 use tracing::{Span, field};
@@ -7,7 +7,7 @@ use tracing::{Span, field};
 use super::take::Job;
 use crate::error::AttemptError;
 
-/// Begins it; none if the event is not part of a trace.
+/// Begins the span. Returns an empty span if the event does not belong to a trace.
 pub(super) fn begin(job: &Job) -> Span {
     let metadata = job.event.as_ref().map(|event| &event.metadata);
     let Some(parent) = metadata.and_then(trace::to_continue) else {
@@ -28,7 +28,7 @@ pub(super) fn begin(job: &Job) -> Span {
     })
 }
 
-/// Says how it ended; what the server said stays in the ledger.
+/// Records the outcome in the span. The error is kept in the ledger.
 pub(super) fn end(span: &Span, sent: &Result<(), AttemptError>) {
     let outcome = match sent {
         Ok(()) => "sent",

@@ -3,7 +3,7 @@ use super::*;
 const TO: HeaderName = HeaderName::new_from_ascii_str("To");
 const SUBJECT: HeaderName = HeaderName::new_from_ascii_str("Subject");
 
-/// `To: ` and its value, as it is sent.
+/// Returns the `To` field as it is sent.
 fn to(name: &str) -> String {
     let mailbox = Mailbox::new(Some(name.to_owned()), "ana@example.com".parse().unwrap());
     let mut headers = lettre::message::header::Headers::new();
@@ -17,7 +17,8 @@ fn subject(text: &str) -> String {
     headers.to_string().trim_end().to_owned()
 }
 
-/// What a reader makes of it: unfolded, unquoted, decoded (RFC 2047 §6.2: no space between encoded words).
+/// Decodes a value as a mail program does: unfolded, unquoted, decoded (RFC 2047 §6.2: no space between
+/// encoded words).
 fn read(value: &str) -> String {
     let unfolded = value.replace("\r\n ", " ");
     if let Some(quoted) = unfolded.strip_prefix('"').and_then(|text| text.strip_suffix('"')) {

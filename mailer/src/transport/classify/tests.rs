@@ -17,7 +17,7 @@ fn meaning(step: Step, failure: SmtpFailure) -> &'static str {
     }
 }
 
-/// What `reply`, such as `550 5.1.1`, means at the steps after MAIL.
+/// Returns the meaning of `reply`, such as `550 5.1.1`, at each step after MAIL.
 fn meanings(reply: &str) -> [&'static str; 3] {
     let (code, text) = reply.split_once(' ').unwrap();
     let failure = SmtpFailure::Reply {

@@ -17,7 +17,7 @@ fn no_answer() -> Failure {
     Failure::Smtp(Step::Message, SmtpFailure::Timeout)
 }
 
-/// The attempt of that number.
+/// Returns a job for the attempt with that number.
 fn job(attempts: u32) -> Job {
     Job {
         delivery: Delivery {
@@ -69,7 +69,7 @@ fn an_unknown_outcome_is_tried_once_more_after_a_while_and_then_left_for_a_perso
         panic!("it is tried again")
     };
     assert_eq!(due_at, NOW + schedule::PAUSE_AFTER_UNKNOWN);
-    assert_eq!(error, "message: timeout; it may have arrived");
+    assert_eq!(error, "message: timeout; the email may have arrived");
     let again = Job {
         unknown_before: true,
         ..job(2)
@@ -77,7 +77,10 @@ fn an_unknown_outcome_is_tried_once_more_after_a_while_and_then_left_for_a_perso
     let State::Dead { error } = leave(&unknown(), true, &again, NOW, 0.5) else {
         panic!("it is not tried a third time")
     };
-    assert_eq!(error, "message: timeout; it may have arrived, once or twice");
+    assert_eq!(
+        error,
+        "message: timeout; the email may have arrived, once or twice"
+    );
 }
 
 #[test]
@@ -98,7 +101,7 @@ fn what_every_mail_is_told_is_no_attempt_either() {
         let left = leave(&Err(error), true, &job(8), NOW, 0.5);
         assert!(matches!(left, State::Untried { .. }));
     }
-    // And what a mail to a domain that is refused alone is told, is one.
+    // A rejection that affects only one domain counts as an attempt.
     let refused = Err(AttemptError::Outage(Outage::Refused(failed())));
     assert!(matches!(
         leave(&refused, false, &job(1), NOW, 0.5),
@@ -146,7 +149,7 @@ fn a_message_without_an_answer_keeps_others_from_being_handed_over() {
     );
 }
 
-/// As the worker settles it when the breaker has nothing to say.
+/// Settles the attempt as the worker does when the breaker does not change the outcome.
 fn settled(mut attempt: Attempt) -> Attempt {
     attempt.settle(attempt.news() == News::None);
     attempt
@@ -166,7 +169,7 @@ async fn a_mail_whose_lease_is_half_over_when_its_attempt_begins_is_not_sent() {
         clock: clock.clone(),
         timeouts: Timeouts::default(),
     });
-    // In time it is tried, and dead since it has no event.
+    // An attempt in time is made. It ends as dead because there is no event.
     let in_time = settled(Arc::clone(&post).attempt(job(1), Permit::default()).await);
     assert!(matches!(in_time.state, State::Dead { .. }));
     clock.advance(Duration::from_millis(1));

@@ -1,7 +1,7 @@
 use super::*;
 use crate::error::{EnhancedCode, SmtpFailure};
 
-/// A breaker with a clock, and the mails 1, 2, 3 … that are tried at a server.
+/// A breaker with a clock.
 struct Scene {
     breaker: Breaker,
     passed: Duration,
@@ -37,7 +37,7 @@ fn put_off() -> News {
     turned_down(Kind::PutOff)
 }
 
-/// The sender is refused, but at RCPT, where the address may decide what is said.
+/// A rejection of the sender at RCPT, where the reply may depend on the address.
 fn unwelcome() -> News {
     let enhanced = EnhancedCode::leading("5.1.8 x");
     News::Outage(Outage::Refused(Failure::Smtp(
@@ -54,7 +54,7 @@ impl Scene {
         }
     }
 
-    /// The mail of that number begins, to a domain of its own.
+    /// Begins an attempt at the email with that number, to its own domain.
     fn begin(&mut self, mail: u64) -> Witness {
         self.begin_to(mail, &format!("d{mail}.example"))
     }
@@ -76,7 +76,7 @@ impl Scene {
         self.breaker.hear(news, from, false, now, 0.5).blameless
     }
 
-    /// A mail is tried as soon as it may be; whether it is not to blame.
+    /// Tries an email as soon as the breaker permits. Returns whether the email is blameless.
     fn try_one(&mut self, mail: u64, news: &News) -> bool {
         self.try_to(mail, &format!("d{mail}.example"), news)
     }
@@ -220,7 +220,7 @@ fn mails_to_one_domain_prove_nothing_however_many_are_refused() {
         let mut scene = Scene::new();
         for mail in 1..=100 {
             scene.try_to(mail, "evil.example", &news);
-            // Mails to others may go at any moment.
+            // Emails to other domains may be sent at any time.
             assert!(
                 !scene.breaker.is_open() || scene.may_try() != Try::Nothing,
                 "{mail}"
@@ -246,7 +246,7 @@ fn one_domain_alone_in_the_queue_waits_once_some_of_its_mails_were_refused_and_o
     assert_eq!(scene.may_try(), Try::Nothing, "one after the other");
     scene.hear(&News::Sent, &other);
     assert_eq!(scene.standing(), Standing::Ready);
-    // Then it has been refused alone, and is not believed again.
+    // From then on, rejections from this domain are ignored.
     for mail in 7..=50 {
         assert!(!scene.try_to(mail, "evil.example", &refusal()));
     }
@@ -293,10 +293,10 @@ fn who_owns_domains_can_hold_others_up_once_for_a_moment_with_each_of_them() {
         assert!(!scene.try_to(100 + mail, &format!("d{}.example", mail % 3 + 1), &refusal()));
         assert_eq!(scene.standing(), Standing::Ready);
     }
-    // The same with what would stop the queue at once.
+    // This also applies to a failure that would otherwise stop the queue immediately.
     assert!(!scene.try_one(1, &unwelcome()));
     assert_eq!(scene.standing(), Standing::Ready);
-    // Until a mail to one of them is accepted.
+    // An accepted email to a domain makes it reliable again.
     scene.try_one(1, &News::Sent);
     assert!(scene.try_one(1, &unwelcome()));
 }

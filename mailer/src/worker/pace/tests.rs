@@ -8,9 +8,9 @@ use crate::template::Template;
 use crate::worker::breaker::{Breaker, News, Now, Try, Witness};
 use crate::worker::suspects::Kind;
 
-/// How many of 1,000 mails a server accepts in so many seconds that allows so many in a time, counted as
-/// `counts` says, if the breaker and the pace decide when one is tried; and how many attempts were counted in
-/// vain.
+/// Simulates a server that allows `allowed` emails in each `window`, fixed or sliding, while the breaker and
+/// the pace decide when to send. Returns the number of accepted emails and the number of failed attempts that
+/// counted.
 fn simulated(seconds: u64, allowed: usize, window: Duration, fixed: bool, domains: u64) -> (usize, usize) {
     let (mut breaker, mut pace) = (Breaker::default(), Pace::default());
     let mut accepted: Vec<Duration> = Vec::new();
@@ -99,7 +99,7 @@ fn a_server_that_takes_two_connections_gets_two_and_is_asked_for_more_now_and_th
     let mut crowd = Crowd::default();
     let second = Duration::from_secs;
     assert_eq!(crowd.limit(8, second(0)), 8);
-    // One was open when six were turned down; the second opened a moment later.
+    // One connection was open when six were rejected. The second opened a moment later.
     for _ in 0..6 {
         crowd.turned_down(1, 8, second(0));
     }
@@ -117,7 +117,7 @@ fn a_server_that_takes_two_connections_gets_two_and_is_asked_for_more_now_and_th
 #[test]
 fn sessions_that_are_dead_do_not_keep_others_from_being_given_up() {
     let mut crowd = Crowd::default();
-    // All eight seem to be open.
+    // All eight sessions seem to be open.
     let limits: Vec<_> = (0..8)
         .map(|_| {
             crowd.turned_down(8, 8, Duration::ZERO);
