@@ -1,13 +1,17 @@
 #!/usr/bin/env python3
-"""Verifies exports and proofs of the event log, independently of the program that wrote them. Python 3, nothing else.
+"""Verifies exports and proofs of the event log, independently of the program that wrote them. Needs only Python 3.
 
     verify.py export FILE [--after POSITION:HASH] [--trusted POSITION:HASH_OR_ROOT ...]
     verify.py proof FILE [--trusted POSITION:ROOT ...]
 
-FILE is what `patients audit export` (NDJSON, not CSV) and `patients audit prove` write; docs/audit.md defines both. An
-export that does not begin with the first event needs --after, and then has no root. Exit code 0: everything fits, and
-every trusted head is met; 1: something does not; 2: the file cannot be read; 3: a proof is consistent, but proves nothing,
-since no head is trusted.
+FILE is the output of `patients audit export` (NDJSON, not CSV) or `patients audit prove`; docs/audit.md defines both
+formats. An export that does not begin with the first event needs --after, and then no root is printed.
+
+Exit codes:
+    0  the file is consistent, and every trusted head matches
+    1  the file is inconsistent, or a trusted head does not match
+    2  the file cannot be read
+    3  a proof is consistent, but no head is trusted, so nothing is proved
 """
 
 import argparse
@@ -21,7 +25,7 @@ from datetime import datetime, timedelta, timezone
 from decimal import Decimal
 
 DEPTH = 31  # nested arrays and objects in a payload or metadata
-STEP_BACK = 300_000_000  # microseconds: a longer step back of the times is a break, a shorter one does not fit
+STEP_BACK = 300_000_000  # microseconds: a longer step back in time is a break, a shorter one is an error
 NAMED_BREAKS = 10
 EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 COLUMNS = {"position", "aggregate_type", "aggregate_id", "sequence", "event_type", "event_version", "payload",
@@ -42,11 +46,11 @@ def sha256(*parts):
     return hashlib.sha256(b"".join(parts)).digest()
 
 
-# Values as docs/audit.md has them, and no other spelling of them.
+# Values, only in the forms that docs/audit.md defines.
 
 def members(value, required, optional=frozenset()):
     fits(isinstance(value, dict) and required <= set(value) <= required | optional,
-         f"other members than {', '.join(sorted(required | optional))}")
+         f"unexpected or missing members: expected {', '.join(sorted(required | optional))}")
     return value
 
 
@@ -61,25 +65,25 @@ def digests(path):
 
 
 def whole(value, least=0, most=2 ** 64 - 1):
-    fits(type(value) is int and least <= value <= most, "a size, position or sequence is not a whole number")
+    fits(type(value) is int and least <= value <= most, "a size, position or sequence is not a whole number in its range")
     return value
 
 
 def counted(value):
-    """A position or sequence: from 1, as a column of 64 bits holds it."""
+    """A position or sequence: from 1 to the maximum of a signed 64-bit column."""
     return whole(value, 1, 2 ** 63 - 1)
 
 
-# JSON, read strictly and written as RFC 8785 has it.
+# JSON: strict reading, and writing by RFC 8785.
 
 def unique(pairs):
     names = [name for name, _ in pairs]
-    fits(len(names) == len(set(names)), "an object has two members of one name")
+    fits(len(names) == len(set(names)), "an object has two members with the same name")
     return dict(pairs)
 
 
 def double(text):
-    """A number with a fraction or an exponent: no other than the shortest one that gives its double."""
+    """A number with a fraction or an exponent: only the shortest decimal number of its double is valid."""
     value = float(text)
     if not re.search("[1-9]", re.split("[eE]", text)[0]):
         return value
@@ -108,8 +112,8 @@ def too_deep(value, levels=DEPTH):
 
 
 def number(value):
-    """ECMAScript's Number::toString, from the shortest digits that give the double back."""
-    fits(type(value) is float or abs(value) < 2 ** 53, "an integer that a double may hold for another")
+    """ECMAScript's Number::toString, from the shortest digits that identify the double."""
+    fits(type(value) is float or abs(value) < 2 ** 53, "an integer beyond 2^53 - 1")
     value = float(value)
     if value == 0:
         return "0"
@@ -130,7 +134,7 @@ def number(value):
 
 
 def string(value):
-    fits(not re.search("[\ud800-\udfff]", value), "a text has half a surrogate pair")
+    fits(not re.search("[\ud800-\udfff]", value), "a string has an unpaired surrogate")
     return json.dumps(value, ensure_ascii=False)
 
 
@@ -159,17 +163,17 @@ def microseconds(text):
 
 
 def link(previous, event):
-    """The hash of an event, from the one before it."""
+    """The hash of an event, from the hash of the previous event."""
     members(event, COLUMNS)
-    fits(all(isinstance(event[name], str) for name in TEXTS), "a column is not a text")
+    fits(all(isinstance(event[name], str) for name in TEXTS), "a column is not a string")
     fits(not too_deep(event["payload"]) and not too_deep(event["metadata"]), "an event is nested too deeply")
-    # Whole numbers stay whole: positions may have more digits than a double.
+    # These integers are written in full: a position can have more digits than a double.
     numbers = {"position": counted(event["position"]), "recorded_at": microseconds(event["recorded_at"]),
                "sequence": counted(event["sequence"])}
     text = ",".join(f"{canonical(name)}:{numbers[name] if name in numbers else canonical(event[name])}"
                     for name in sorted(COLUMNS - {"hash"}))
     hash = sha256(previous, b"{", text.encode(), b"}")
-    fits(hash == digest(event["hash"]), "its columns do not give its hash")
+    fits(hash == digest(event["hash"]), "the columns of the event do not match its hash")
     return hash
 
 
@@ -184,7 +188,7 @@ def node(left, right):
 
 
 class Tree:
-    """The roots of the full subtrees from left to right, each with its size."""
+    """A Merkle tree: the sizes and roots of its full subtrees, from left to right."""
 
     def __init__(self):
         self.subtrees = []
@@ -224,7 +228,7 @@ def root_of_inclusion(index, size, hash, path):
 
 def roots_of_consistency(first, second, first_root, path):
     """Section 2.1.4.2."""
-    fits(0 < first <= second, "the earlier log is not the shorter one")
+    fits(0 < first <= second, "the earlier log is longer than the later one, or empty")
     if first == second:
         fits(not path, "the path is too long")
         return first_root, first_root
@@ -248,7 +252,7 @@ def roots_of_consistency(first, second, first_root, path):
     return old, new
 
 
-# The two kinds of files.
+# The two file formats.
 
 def head(text):
     match = re.fullmatch("([0-9]+):([0-9a-f]{64})", text)
@@ -265,7 +269,7 @@ def verify_export(file, after, trusted):
         for kept in trusted:
             if kept[0] == position:
                 fits(kept[1] == hash or whole and kept[1] == tree.root(),
-                     f"another hash and another root at {position} than the trusted head")
+                     f"the hash and the root at {position} differ from the trusted head")
                 met.add(kept)
 
     compare()
@@ -277,7 +281,7 @@ def verify_export(file, after, trusted):
             before, time = time, event["recorded_at"]
             back = microseconds(before) - microseconds(time) if before else 0
             if back > 0:
-                fits(back > STEP_BACK, "an earlier time than that of the event before it")
+                fits(back > STEP_BACK, "the time is earlier than the time of the previous event")
                 breaks.append(f"at {event['position']}, from {before} back to {time}")
         except Misfit as misfit:
             raise Misfit(f"line {number}: {misfit}") from None
@@ -286,7 +290,7 @@ def verify_export(file, after, trusted):
         compare()
     for kept in trusted:
         fits(kept in met, f"the trusted head at {kept[0]} is not in the export, which ends at {position}")
-    print(f"fits up to {position}, hash {hash.hex()}" + (f", root {tree.root().hex()}" if whole else ""))
+    print(f"consistent up to {position}, hash {hash.hex()}" + (f", root {tree.root().hex()}" if whole else ""))
     if breaks:
         print(f"time breaks: {len(breaks)}", *breaks[:NAMED_BREAKS], sep="\n")
 
@@ -294,7 +298,7 @@ def verify_export(file, after, trusted):
 def verify_proof(file, trusted):
     proof = members(read_json(file.read()), {"format", "tree"}, {"inclusion", "consistency"})
     fits(proof["format"] == "event-log-proof-1", "not a proof")
-    fits({"inclusion", "consistency"} & set(proof), "it proves nothing")
+    fits({"inclusion", "consistency"} & set(proof), "it has neither an inclusion nor a consistency")
     tree = members(proof["tree"], {"size", "root"})
     size, root = whole(tree["size"]), digest(tree["root"])
     logs, events = [(size, root)], []
@@ -312,17 +316,17 @@ def verify_proof(file, trusted):
         reached = roots_of_consistency(earlier[0], size, earlier[1], digests(part["path"]))
         fits(reached == (earlier[1], root), "the path does not lead from the earlier root to the later one")
         logs.append(earlier)
-        print(f"{size}:{root.hex()} goes on from {earlier[0]}:{earlier[1].hex()}")
+        print(f"{size}:{root.hex()} continues {earlier[0]}:{earlier[1].hex()}")
     for kept in trusted:
-        fits(kept in logs + events, f"the trusted head at {kept[0]} is not met")
+        fits(kept in logs + events, f"the proof does not match the trusted head at {kept[0]}")
     if not set(logs) & set(trusted):
-        print("not proved: that this log is the true one. Compare its head with one that you have kept or had from somebody "
-              "you trust: --trusted")
+        print("not proved: no trusted head identifies this log. Compare its head with a head that you kept or got from a "
+              "trusted source: --trusted")
     return 0 if trusted else 3
 
 
 def read(path):
-    """UTF-8 with lines that end in a line feed and nothing else."""
+    """Opens a file as UTF-8 text whose lines end only at line feeds."""
     if path == "-":
         return io.TextIOWrapper(sys.stdin.buffer, encoding="utf-8", newline="\n")
     return open(path, encoding="utf-8", newline="\n")
@@ -344,9 +348,9 @@ def main():
     except OSError as error:
         parser.error(f"{arguments.file} cannot be read: {error.strerror}")
     except Misfit as misfit:
-        sys.exit(f"does not fit: {misfit}")
+        sys.exit(f"verification failed: {misfit}")
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        sys.exit(f"not as docs/audit.md defines it: {error!r}")
+        sys.exit(f"not in the format that docs/audit.md defines: {error!r}")
 
 
 if __name__ == "__main__":
