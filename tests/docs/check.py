@@ -231,8 +231,10 @@ class Page:
         self.folder = tempfile.mkdtemp(prefix="patients-docs-")
         self.port = free_port()
         self.values: dict[str, str] = {}
-        (Path(self.folder) / "bin").mkdir()
-        os.symlink(binary, Path(self.folder) / "bin" / "patients")
+        # On the PATH, and where `cargo run` leaves it.
+        for place in ("bin", "target/debug"):
+            (Path(self.folder) / place).mkdir(parents=True)
+            os.symlink(binary, Path(self.folder) / place / "patients")
         kept = {name: os.environ[name] for name in ("HOME", "LANG") if name in os.environ}
         self.environment = kept | {
             "PATH": f"{self.folder}/bin:{os.environ['PATH']}",
