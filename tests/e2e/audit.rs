@@ -298,8 +298,8 @@ async fn a_proof_is_checked_without_the_database_and_against_what_was_kept() {
             );
         }
         for (trusted, expected) in [
-            (after.replace("100:", "40:"), "something else"),
-            (before.replace("40:", "41:"), "says nothing"),
+            (after.replace("100:", "40:"), "contradicts the trusted head"),
+            (before.replace("40:", "41:"), "does not cover"),
         ] {
             let (code, said) = offline(&["--trusted", &trusted]);
             assert!(code == 1 && said.contains(expected), "{said}");
@@ -393,7 +393,10 @@ async fn an_export_that_was_killed_goes_on_and_its_file_is_there_only_when_it_is
         std::fs::write(&part, &written[..written.len() - 7]).unwrap();
         let (code, _, stderr) = log.audit(&arguments);
         assert_eq!(code, 0, "{stderr}");
-        assert!(stderr.contains("going on after"), "{stderr}");
+        assert!(
+            stderr.contains("resuming an interrupted export after position"),
+            "{stderr}"
+        );
         assert!(!Path::new(&part).exists());
         assert_eq!(
             log.audit(&["export", "--format", format, "--output", &again]).0,
@@ -432,7 +435,10 @@ async fn a_part_that_is_not_of_this_export_is_begun_anew() {
     }
     std::fs::write(&part, later.lines().next().unwrap().to_owned() + "\n").unwrap();
     let (code, _, stderr) = log.audit(&["export", "--after", "5", "--output", &target]);
-    assert!(code == 0 && stderr.contains("going on after 6"), "{stderr}");
+    assert!(
+        code == 0 && stderr.contains("resuming an interrupted export after position 6"),
+        "{stderr}"
+    );
     assert_eq!(std::fs::read_to_string(&target).unwrap(), later);
 }
 

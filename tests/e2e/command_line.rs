@@ -126,11 +126,8 @@ async fn it_serves_other_machines_only_with_tokens_or_when_it_is_told_to() {
         (&[("AUTH", ""), ("AUTH_TOKENS", "")], "AUTH=off"),
         (&[("AUTH", "on")], "expected off"),
         (&[("AUTH_TOKENS", token)], "line 1: expected a name, a role"),
-        (&[("AUTH_TOKENS", "# nobody, yet")], "there is no token"),
-        (
-            &[("AUTH", "off"), ("AUTH_TOKENS", line)],
-            "expected one or the other",
-        ),
+        (&[("AUTH_TOKENS", "# nobody, yet")], "contains no token"),
+        (&[("AUTH", "off"), ("AUTH_TOKENS", line)], "use one or the other"),
         (&[("AUTH_TOKENS_FILE", "missing")], "AUTH_TOKENS_FILE missing"),
         (
             &[("AUTH_TOKENS", &format!("{line},{line}"))],
@@ -146,16 +143,16 @@ async fn it_serves_other_machines_only_with_tokens_or_when_it_is_told_to() {
         assert!(!said.contains(token), "{said}");
     }
     let (ready, said) = listens(&mut serve(&[("AUTH", "off")]), port).await;
-    assert!(ready && said.contains("open to everybody (AUTH=off)"), "{said}");
-    assert!(said.contains("name the others in ALLOWED_HOSTS"), "{said}");
+    assert!(ready && said.contains("no authentication (AUTH=off)"), "{said}");
+    assert!(said.contains("list other hosts in ALLOWED_HOSTS"), "{said}");
     let every = [("AUTH", "off"), ("ALLOWED_HOSTS", "*")];
     let (ready, said) = listens(&mut serve(&every), port).await;
     assert!(
-        ready && said.contains("ALLOWED_HOSTS=* and no access tokens"),
+        ready && said.contains("ALLOWED_HOSTS=* without authentication"),
         "{said}"
     );
     let (ready, said) = listens(&mut serve(&[("AUTH_TOKENS", line)]), port).await;
-    assert!(ready && said.contains("by access token; 1 known"), "{said}");
+    assert!(ready && said.contains("by access token (tokens: 1)"), "{said}");
     assert!(!said.contains(token), "{said}");
 }
 
@@ -198,7 +195,7 @@ async fn the_file_of_tokens_is_read_again_when_it_changes() {
     // A file that is of no use changes nothing.
     std::fs::write(&file, &second).unwrap();
     wait_until(SOON, "it says so", async || {
-        program.log().contains("what was there before stays")
+        program.log().contains("the previous content stays in use")
     })
     .await;
     assert!(may(&second).await);

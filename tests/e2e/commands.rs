@@ -126,7 +126,7 @@ fn a_role_takes_no_time_to_wait_since_it_waits_for_ever() {
     for role in ["", "serve", "api", "projector", "mailer"] {
         let (code, _, stderr) = ended(patients(role).args(["--wait", "1s"]));
         assert_eq!(code, 2, "{role}: {stderr}");
-        assert!(stderr.contains("--wait is for commands"), "{stderr}");
+        assert!(stderr.contains("--wait applies to commands only"), "{stderr}");
     }
 }
 

@@ -279,11 +279,9 @@ async fn a_rebuild_that_was_killed_leaves_the_table_served_and_goes_on() {
         stopped.signal("INT");
         barrier.lift().await;
         assert_eq!(stopped.wait(SOON).await, 1);
-        assert!(stopped.log().contains("again to go on"), "{}", stopped.log());
+        assert!(stopped.log().contains("again to resume"), "{}", stopped.log());
         assert!(
-            stopped
-                .stdout()
-                .contains("going on with generation 2 from position"),
+            stopped.stdout().contains("resuming generation 2 from position"),
             "{}",
             stopped.log()
         );
@@ -329,7 +327,7 @@ async fn a_second_rebuild_says_that_there_is_one_and_fails() {
         .await;
         let (succeeded, said) = run(&mut production.projection(&["rebuild"]));
         assert!(
-            !succeeded && said.contains("is under way: generation 2"),
+            !succeeded && said.contains("is in progress: generation 2"),
             "{said}"
         );
         barrier.lift().await;

@@ -73,7 +73,11 @@ async fn every_role_waits_for_a_database_that_is_down_and_goes_on_when_it_comes(
         })
         .await;
         for program in [&api, &projector, &mailer] {
-            assert!(program.log().contains("the database of DATABASE_URL is there"));
+            assert!(
+                program
+                    .log()
+                    .contains("the database of DATABASE_URL is available")
+            );
             program.terminate();
             assert_eq!(program.wait(SOON).await, 0, "{}", program.log());
         }

@@ -200,7 +200,7 @@ async fn a_new_certificate_is_taken_while_connections_are_open_and_a_broken_one_
     wait_until(SOON, "it complains", async || {
         let log = program.log();
         log.contains("the key does not belong to the certificate")
-            && log.contains("what was there before stays")
+            && log.contains("the previous content stays in use")
     })
     .await;
     assert!(server.connect(&new).await.is_ok());

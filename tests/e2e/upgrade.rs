@@ -289,7 +289,7 @@ impl Upgrade {
         let (rebuilt, said) = self.newer(&["projection", "rebuild"]);
         assert!(rebuilt, "{said}");
         let (same, said) = self.newer(&["projection", "verify"]);
-        assert!(same && said.contains("the same"), "{said}");
+        assert!(same && said.contains("identical"), "{said}");
         let found: Vec<Value> = client.get(SEARCH).await.unwrap().json().await.unwrap();
         let active = seen.registered.len() - seen.deleted.len();
         assert_eq!(found.len(), active.min(1000));

@@ -165,7 +165,7 @@ async fn a_deleted_patient_is_told_as_it_was_at_every_moment() {
     ] {
         let (_, said) = audit(folder, &["state", id, "--at", spelled]);
         assert!(
-            said.contains("nobody was registered under this id yet"),
+            said.contains("no patient was registered under this id at that time"),
             "{spelled}: {said}"
         );
         let over_http = client
@@ -189,13 +189,16 @@ async fn a_deleted_patient_is_told_as_it_was_at_every_moment() {
     }
 
     for (arguments, expected) in [
-        (["state", id, "--at", "2020-01-01T00:00:00Z"].as_slice(), "yet"),
+        (
+            ["state", id, "--at", "2020-01-01T00:00:00Z"].as_slice(),
+            "at that time",
+        ),
         (&["state", id, "--at", "2999-01-01T00:00:00Z"], "in the future"),
         (&["state", id, "--sequence", "3"], "has 2 events"),
         (&["state", id, "--at", "yesterday"], "expected a moment"),
         (
             &["history", "01a20c52-84f4-752b-9b94-14a23061549a"],
-            "there never was a patient",
+            "was ever registered",
         ),
     ] {
         let (succeeded, said) = audit(folder, arguments);
