@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 use crate::rig::patients;
 
-/// Runs it: the exit code, standard output and standard error.
+/// Runs a command. Returns the exit code, standard output and standard error.
 pub(crate) fn ended(command: &mut Command) -> (i32, String, String) {
     let output = command.env("LOG", "info").output().unwrap();
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
@@ -21,7 +21,7 @@ pub(crate) fn ended(command: &mut Command) -> (i32, String, String) {
     )
 }
 
-/// Every setting, by its variable, with its default.
+/// Returns every setting, by its variable, with its default.
 fn settings() -> BTreeMap<String, Option<String>> {
     let (code, stdout, stderr) = ended(patients("settings").arg("--json"));
     assert_eq!(code, 0, "{stderr}");
@@ -42,7 +42,7 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// README.md and the pages of docs/.
+/// Returns README.md and the pages of docs/.
 fn pages() -> Vec<PathBuf> {
     let docs = fs::read_dir(root().join("docs")).unwrap();
     let mut pages: Vec<PathBuf> = docs.map(|entry| entry.unwrap().path()).collect();
@@ -51,7 +51,7 @@ fn pages() -> Vec<PathBuf> {
     pages
 }
 
-/// The names in upper case between backticks.
+/// Returns the upper-case names between backticks.
 fn names(cell: &str) -> Vec<&str> {
     let is_name = |name: &&str| {
         !name.is_empty()
@@ -86,7 +86,7 @@ fn the_table_of_settings_has_every_setting_with_its_default() {
                     Some(known) => assert_eq!(shown, known, "{}: {name}", page.display()),
                     None => assert!(
                         shown.starts_with("none") || shown.starts_with("that of"),
-                        "{}: {name} has no default, and the table says {shown}",
+                        "{}: {name} has no default, but the table says {shown}",
                         page.display()
                     ),
                 }
@@ -96,7 +96,8 @@ fn the_table_of_settings_has_every_setting_with_its_default() {
     assert!(missing.is_empty(), "not in the table: {missing:?}");
 }
 
-/// The lines of `.env.example` with their comment sign removed, but for those that only `compose.yaml` reads.
+/// Returns the lines of `.env.example` without their comment sign, except those that only `compose.yaml`
+/// reads.
 fn example() -> String {
     let text = fs::read_to_string(root().join(".env.example")).unwrap();
     let (ours, _) = text.split_once("# ── compose only ──").unwrap();
@@ -120,7 +121,7 @@ fn the_example_of_a_dotenv_file_shows_every_default() {
             Some(known) => assert_eq!(value, known, "{name}"),
             None => assert!(
                 value.starts_with(" # "),
-                "{name} has no default, and the example shows {value}"
+                "{name} has no default, but the example shows {value}"
             ),
         }
     }
@@ -136,7 +137,7 @@ fn the_example_of_a_dotenv_file_can_be_used_as_it_is() {
     assert_eq!((code, stderr.as_str()), (0, ""));
 }
 
-/// In the environment and in `.env`, for each setting alike.
+/// Applies to every setting, both in the environment and in `.env`.
 #[test]
 fn an_empty_variable_is_not_set() {
     let new_token = ["new", "--role", "clerk"];

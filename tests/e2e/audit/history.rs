@@ -1,4 +1,4 @@
-//! What the command line tells of one patient.
+//! `audit history`, `state` and `reads` for one patient.
 
 use std::path::Path;
 use std::process::Command;
@@ -25,7 +25,7 @@ fn told(folder: &Path, arguments: &[&str]) -> Value {
 }
 
 #[tokio::test]
-#[expect(clippy::too_many_lines, reason = "one story")]
+#[expect(clippy::too_many_lines, reason = "a single scenario")]
 async fn a_deleted_patient_is_told_as_it_was_at_every_moment() {
     let folder = TempDir::new().unwrap();
     let folder = folder.path();
@@ -103,7 +103,7 @@ async fn a_deleted_patient_is_told_as_it_was_at_every_moment() {
     assert_eq!(
         kinds,
         ["history", "history", "state", "state", "state", "state"],
-        "what was shown so far"
+        "the reads so far are recorded"
     );
     for read in reads {
         assert_eq!(
@@ -118,7 +118,7 @@ async fn a_deleted_patient_is_told_as_it_was_at_every_moment() {
         "{listed}"
     );
 
-    // The same is recorded as over HTTP where there is no such event, or the moment is refused.
+    // For a missing event or a rejected time, the command records the same as the API.
     let recorded = told(folder, &["reads", "--patient", id])
         .as_array()
         .unwrap()
@@ -152,7 +152,7 @@ async fn a_deleted_patient_is_told_as_it_was_at_every_moment() {
     let both = [("command", "not_found", nothing), ("http", "not_found", nothing)];
     assert_eq!(entries, [both, both].concat());
 
-    // And a moment is read alike, however it is spelled.
+    // The command and the API accept the same spellings of a time.
     for (spelled, in_query) in [
         ("2020-01-01 00:00:00Z", "2020-01-01+00:00:00Z"),
         ("2020-01-01T00:00:00 01:00", "2020-01-01T00:00:00+01:00"),

@@ -28,7 +28,7 @@ pub async fn wait_until(deadline: Duration, what: &str, mut predicate: impl Asyn
     };
     assert!(
         timeout(deadline, asking).await.is_ok(),
-        "after {deadline:?} still not: {what}"
+        "after {deadline:?}, this is still not true: {what}"
     );
 }
 
