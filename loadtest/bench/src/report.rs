@@ -15,7 +15,7 @@ pub(crate) struct Line {
     pub(crate) yardstick: Option<(String, f64)>,
     /// The goal, as a ratio to the yardstick or as a value.
     pub(crate) goal: Option<Goal>,
-    /// The median run, if requests were measured.
+    /// The median run, if the measurement consists of requests.
     pub(crate) stats: Option<Stats>,
     /// Details.
     pub(crate) notes: String,

@@ -1,4 +1,4 @@
-//! A burst of mail that waits while its server is away, and is sent when the server returns.
+//! A burst of mail that waits while its server is unavailable, and is sent when the server returns.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -72,7 +72,7 @@ impl Sink {
         Ok(Self { taken })
     }
 
-    /// The number of mails per second, from the first to the last.
+    /// Returns the number of mails per second, from the first to the last.
     async fn drained(&self) -> anyhow::Result<f64> {
         let (waiting, mut first) = (Instant::now(), None);
         loop {
@@ -81,10 +81,10 @@ impl Sink {
                 first.get_or_insert_with(Instant::now);
             }
             if taken >= BURST {
-                let took = first.context("there was a first one")?.elapsed();
+                let took = first.context("no mail arrived")?.elapsed();
                 return Ok(BURST as f64 / took.as_secs_f64());
             }
-            anyhow::ensure!(waiting.elapsed() < PATIENCE, "{taken} mails came, not {BURST}");
+            anyhow::ensure!(waiting.elapsed() < PATIENCE, "{taken} mails arrived, not {BURST}");
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     }
