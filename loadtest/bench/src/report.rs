@@ -58,7 +58,7 @@ pub(crate) struct Report {
 impl Report {
     pub(crate) fn begin(machine: String, server: String) -> Self {
         println!("{machine}; {server}\n");
-        println!("| what | reached | yardstick | ratio | to reach | | |");
+        println!("| measurement | result | yardstick | ratio | goal | | details |");
         println!("|---|---|---|---|---|---|---|");
         Self {
             machine,

@@ -51,7 +51,7 @@ pub(super) async fn run(options: &Options, server: &MysqlServer, report: &mut Re
             notes: String::new(),
         });
         report.add(Line {
-            what: format!("projection lag meanwhile, p99, {clients} clients"),
+            what: format!("projection lag during that load, p99, {clients} clients"),
             ours: middle(lags),
             unit: "ms",
             yardstick: None,

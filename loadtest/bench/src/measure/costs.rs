@@ -86,7 +86,7 @@ async fn record_of_reads(options: &Options, server: &MysqlServer, report: &mut R
         "histories failed: {our_run:?}"
     );
     report.add(Line {
-        what: format!("histories, each read on record, {CLIENTS} clients"),
+        what: format!("histories, each read recorded, {CLIENTS} clients"),
         ours: our_run.rate,
         unit: "/s",
         yardstick: Some(("bare query".to_owned(), bare.rate)),

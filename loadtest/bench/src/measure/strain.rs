@@ -45,7 +45,7 @@ async fn failing(options: &Options, server: &MysqlServer, report: &mut Report) -
         unit: "/s",
         yardstick: Some(("without".to_owned(), without.rate)),
         goal: Some(Goal::RatioAtLeast(0.8)),
-        notes: format!("{} refused, p99 {:.1} ms", with.refused, with.refused_p99),
+        notes: format!("{} rejected, p99 {:.1} ms", with.refused, with.refused_p99),
         stats: Some(with),
     });
     Ok(())
@@ -68,7 +68,7 @@ async fn overload(options: &Options, server: &MysqlServer, report: &mut Report) 
     let (after, _) = ours.memory();
     let offered = over.rate + over.refused as f64 / options.duration().as_secs_f64();
     report.add(Line {
-        what: "goodput under four times the load".to_owned(),
+        what: "goodput at four times the peak load".to_owned(),
         ours: over.rate,
         unit: "/s",
         yardstick: Some(("at the peak".to_owned(), peak.rate)),
@@ -80,13 +80,13 @@ async fn overload(options: &Options, server: &MysqlServer, report: &mut Report) 
         ),
     });
     report.add(Line {
-        what: "a refusal (503) meanwhile, p99".to_owned(),
+        what: "rejections (503) during that load, p99".to_owned(),
         ours: over.refused_p99,
         unit: "ms",
         yardstick: None,
         goal: Some(Goal::AtMost(100.0)),
         stats: None,
-        notes: format!("{} refused", over.refused),
+        notes: format!("{} rejected", over.refused),
     });
     Ok(())
 }
