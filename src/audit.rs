@@ -83,7 +83,7 @@ pub(crate) enum AuditCommand {
         #[arg(long, value_name = "FILE")]
         output: Option<PathBuf>,
     },
-    /// Write a small file that proves an event, or that the log extends an earlier one, without the log
+    /// Write a small file that proves an event, or that the log extends an earlier log
     Prove {
         /// Position of the event
         #[arg(required_unless_present = "from")]

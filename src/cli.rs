@@ -32,7 +32,7 @@ use crate::settings::{self, Settings};
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Option<Command>,
-    /// How long a command tries to reach the database; 0 tries once
+    /// Maximum time that a command tries to reach the database; 0 tries once
     #[arg(long, global = true, value_name = "DURATION", default_value = "10s", value_parser = settings::wait)]
     wait: Duration,
     #[command(flatten)]
