@@ -1,8 +1,8 @@
 FROM rust:1.95-bookworm AS build
 WORKDIR /src
 COPY . .
-# The cache mounts keep the dependencies, downloaded and compiled, from one build to the next. The workspace's own files are
-# touched because Cargo compares times, and a file of another checkout can be older than what the shared cache holds.
+# The cache mounts keep downloaded and compiled dependencies between builds. The workspace's own files are touched because Cargo
+# compares modification times, and a file from another checkout can be older than its cached build.
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/src/target,sharing=locked \
     find . -path ./target -prune -o -type f -exec touch {} + \
@@ -11,13 +11,13 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry \
     && install -d -m 0750 /data
 
 FROM debian:bookworm-slim
-# lettre checks SMTP servers against the system's roots, and the slim image has none.
+# The SMTP client verifies servers against the system's root certificates, which the slim image lacks.
 COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
 COPY --from=build /usr/local/bin/patients /usr/local/bin/patients
 COPY --from=build --chown=10001:10001 /data /data
-# A number, not a name: Kubernetes' runAsNonRoot accepts nothing else.
+# A numeric id, because Kubernetes' runAsNonRoot does not accept a name.
 USER 10001:10001
-# The embedded defaults, data/patients.db and data/outbox, are then in /data.
+# With this working directory, the defaults data/patients.db and data/outbox are in /data.
 WORKDIR /
 VOLUME /data
 ENV HTTP_ADDR=0.0.0.0:8000

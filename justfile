@@ -1,4 +1,4 @@
-# The commands of CONTRIBUTING.md, by name. `just` lists them.
+# The commands in CONTRIBUTING.md, by name. `just` lists them.
 
 _list:
     @just --list --unsorted
@@ -11,11 +11,11 @@ run *arguments:
 ci:
     .ci/run
 
-# Runs every test, or what the arguments select: `just test -p eventstore`
+# Runs every test, or the selected ones: `just test -p eventstore`
 test *arguments:
     scripts/test {{ arguments }}
 
-# Checks format and lints
+# Checks formatting and lints
 lint:
     cargo fmt --all --check
     cargo clippy --workspace --all-targets --locked -- -D warnings
@@ -28,11 +28,11 @@ deny:
 schemathesis *arguments:
     scripts/schemathesis {{ arguments }}
 
-# Breaks everything at random and checks what an oracle claims: docs/reliability.md
+# Injects random faults under load and checks the results with an oracle: docs/reliability.md
 chaos *arguments='--minutes 6':
     scripts/chaos {{ arguments }}
 
-# Upgrades from an older program under load
+# Tests an upgrade from an older program under load
 upgrade:
     scripts/upgrade
 

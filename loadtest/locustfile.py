@@ -1,8 +1,8 @@
 """Load test of the patient registration API.
 
-Each user registers patients and reads, lists and deletes them, and checks the status and the body of every answer. A
-failed check counts as a failed request. No patient's data is printed or put into a failure message: messages name
-statuses and fields only.
+Each user registers patients and reads, lists and deletes them, and checks the status and the body of every response. A
+failed check counts as a failed request. No patient data is printed or included in a failure message: messages contain
+only statuses and field names.
 
 Settings, from the environment: LOADTEST_HOST (or --host), LOADTEST_WAIT_MIN and LOADTEST_WAIT_MAX (seconds between two
 tasks of one user), PATIENTS_TOKEN (sent as a bearer token, if set).
@@ -21,15 +21,15 @@ from locust.runners import WorkerRunner
 LIST_LIMIT = 100
 PATIENTS_KEPT_PER_USER = 1000
 
-# Several scripts and their digits, to test the whole path with them.
+# Names and digits in several scripts, to test the whole path with them.
 fake = Faker(["es_ES", "en_US", "bn_BD", "fa_IR", "hi_IN", "ja_JP", "th_TH"])
 EMAIL_DOMAINS = ["example.com", "clínica.example", "उदाहरण.example"]
 
 
 class PatientLoadTest(FastHttpUser):
-    """Someone at a registration desk, with a pause between two tasks."""
+    """A clerk at a registration desk, with a pause between two tasks."""
 
-    # FastHttpUser costs a fraction of HttpUser's processor time, so the figures are those of the API and not of Locust.
+    # FastHttpUser uses a fraction of HttpUser's CPU time, so the results reflect the API and not Locust.
 
     host = os.environ.get("LOADTEST_HOST", "http://127.0.0.1:8000")
     wait_time = between(
@@ -40,7 +40,7 @@ class PatientLoadTest(FastHttpUser):
     insecure = False
 
     def on_start(self):
-        # Only this user's own patients, so that no other user deletes a patient who is about to be read.
+        # Each user keeps its own patients, so that no other user deletes a patient who is about to be read.
         self.patients = deque(maxlen=PATIENTS_KEPT_PER_USER)
 
     @task(5)
@@ -74,13 +74,13 @@ class PatientLoadTest(FastHttpUser):
             self.ask("GET", path, name="/patients/[id] (deleted)", status=410)
 
     def has_patients(self):
-        """True if there is a patient to work on; registers one if there was none."""
+        """Returns whether there is a patient to work on. Registers a patient if there is none."""
         if not self.patients:
             self.create_patient()
         return bool(self.patients)
 
     def read(self, patient):
-        """Reads a patient back. True if the answer was the very patient that was registered."""
+        """Reads a patient back. Returns whether the response equals the registered patient."""
         answer = self.ask(
             "GET",
             f"/patients/{patient['id']}",
@@ -91,20 +91,20 @@ class PatientLoadTest(FastHttpUser):
         return answer is not None
 
     def ask(self, method, path, *, status, name=None, check=None, json=None):
-        """Sends one request and records whether the answer is the wanted one.
+        """Sends one request and records whether the response is the expected one.
 
-        `check` takes the parsed body and returns what is wrong with it, or None. Returns the parsed body (an empty
-        object where there is no `check`), or None if anything was wrong.
+        `check` takes the parsed body and returns a failure message, or None. Returns the parsed body (an empty
+        object without `check`), or None after a failure.
         """
         with self.client.request(
             method, path, name=name or path, json=json, headers=authorization(), catch_response=True
         ) as response:
             if response.status_code == 0:
-                # Not the error's text: it can name a different port each time, which would defeat grouping.
-                response.failure(f"no answer: {type(response.error).__name__}")
+                # Without the error's text, which can contain a different port each time and would defeat grouping.
+                response.failure(f"no response: {type(response.error).__name__}")
                 return None
             if response.status_code != status:
-                response.failure(f"status {response.status_code}, wanted {status}")
+                response.failure(f"status {response.status_code}, expected {status}")
                 return None
             body = {}
             if check is not None:
@@ -121,7 +121,7 @@ class PatientLoadTest(FastHttpUser):
 
 
 def authorization():
-    """A new dictionary for each request, because Locust adds its own headers to the one it is given."""
+    """Returns a new dictionary for each request, because Locust adds its own headers to it."""
     token = os.environ.get("PATIENTS_TOKEN")
     return {"Authorization": f"Bearer {token}"} if token else {}
 
@@ -137,7 +137,7 @@ def new_registration():
 
 
 def as_kept(value):
-    """Returns a value in the form in which the service answers with it."""
+    """Returns a value in the form in which the service returns it."""
     return unicodedata.normalize("NFC", value).strip()
 
 
@@ -148,7 +148,7 @@ def missing_id(body):
 
 
 def difference(body, wanted):
-    """The names of the fields in which `body` is not as wanted, never their values."""
+    """Returns a message with the names of the fields in which `body` differs from `wanted`, without their values."""
     if not isinstance(body, dict):
         return "body is not an object"
     fields = [field for field in wanted if body.get(field) != wanted[field]]
@@ -167,7 +167,7 @@ def wrong_list(body):
 
 @events.quitting.add_listener
 def fail_empty_run(environment, **_kwargs):
-    """A run without a request has shown nothing and must not pass for a success."""
-    # A worker reports its figures to the master and keeps none.
+    """Fails a run without any request, which has tested nothing."""
+    # A worker sends its statistics to the master and keeps none.
     if not isinstance(environment.runner, WorkerRunner) and environment.stats.total.num_requests == 0:
         environment.process_exit_code = 1

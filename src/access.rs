@@ -1,4 +1,4 @@
-//! Who is let in, from the settings; and new tokens.
+//! API access as configured by the settings, and the creation of new tokens.
 
 mod issuer;
 mod jwks;
@@ -23,12 +23,12 @@ use crate::watch::Watched;
 
 #[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
 pub(crate) enum TokenCommand {
-    /// Make a new access token: print it once, and the line that lets its holder in
+    /// Create an access token: print the token, once, and the line that authorizes it
     New {
-        /// What it is for: clerk, auditor or operator
+        /// Role of the token: clerk, auditor or operator
         #[arg(long)]
         role: Role,
-        /// Who holds it: the actor in the metadata of events. Letters, digits and -_.@
+        /// Holder of the token: the actor in event metadata. Letters, digits and -_.@
         #[arg(long)]
         name: Option<String>,
         /// Print JSON
@@ -37,14 +37,14 @@ pub(crate) enum TokenCommand {
     },
 }
 
-/// `patients token`.
+/// Runs `patients token`.
 pub(crate) fn token(command: TokenCommand) -> anyhow::Result<()> {
     let TokenCommand::New { role, name, json } = command;
-    let token = Token::generate().context("the operating system gives no random bits")?;
+    let token = Token::generate().context("cannot get random bytes from the operating system")?;
     let name = name.unwrap_or_else(|| role.name().to_owned());
     let line = token.line(&name, role);
     if !Tokens::parse(&line).is_ok_and(|tokens| tokens.count() == 1) {
-        bail!("--name: expected 1 to 64 letters, digits and -_.@, and not anonymous");
+        bail!("--name: expected 1 to 64 letters, digits or -_.@; the name anonymous is reserved");
     }
     if json {
         return output::print_json(
@@ -54,7 +54,7 @@ pub(crate) fn token(command: TokenCommand) -> anyhow::Result<()> {
     output::print(&format!("token  {}\nline   {line}", token.secret()))
 }
 
-/// Who is let in, and how to say so in lines.
+/// The API's access control, and its description for the startup message.
 pub(crate) struct Door {
     pub(crate) access: Access,
     pub(crate) described: Vec<String>,
@@ -62,12 +62,12 @@ pub(crate) struct Door {
     issuer: Option<issuer::Opened>,
 }
 
-/// What the settings say of access, as far as it can be said before anything else is there. Whoever names
-/// neither tokens nor an issuer serves this machine only, or says `AUTH=off`.
+/// Access control read from the settings, before files and keys are read. Without access tokens and without
+/// an issuer, the API serves this machine only, unless `AUTH=off`.
 pub(crate) struct Plan {
     tokens: Option<TokensFrom>,
     issuer: Option<issuer::Plan>,
-    /// Of an API that is open to everybody: how far.
+    /// Reach of an API without authentication.
     open: Option<&'static str>,
 }
 
@@ -77,12 +77,14 @@ enum TokensFrom {
 }
 
 impl Plan {
+    /// Reads and checks the settings.
+    ///
     /// # Errors
     ///
-    /// Settings that can never work, however long one waits.
+    /// Returns an error for settings that retrying cannot fix.
     pub(crate) fn of(settings: &Settings, clock: &Arc<dyn Clock>) -> anyhow::Result<Self> {
         let tokens = match (settings.auth_tokens(), settings.auth_tokens_file()) {
-            (Some(_), Some(_)) => bail!("AUTH_TOKENS and AUTH_TOKENS_FILE are both set: expected one"),
+            (Some(_), Some(_)) => bail!("AUTH_TOKENS and AUTH_TOKENS_FILE are both set: set only one"),
             (Some(text), None) => Some(TokensFrom::Text(Tokens::parse(text).context("AUTH_TOKENS")?)),
             (None, Some(path)) => Some(TokensFrom::File(path.to_owned())),
             (None, None) => None,
@@ -94,17 +96,17 @@ impl Plan {
             None
         };
         if open.is_none() && settings.auth_is_off() {
-            bail!("AUTH is off, and there are access tokens or an issuer of them: expected one or the other");
+            bail!("AUTH=off is set together with access tokens or a JWT issuer: use one or the other");
         }
         Ok(Self { tokens, issuer, open })
     }
 
-    /// Who is let in. Waits for the keys of an issuer.
+    /// Reads the tokens and the issuer's keys. Waits until the issuer's keys are available.
     pub(crate) async fn open(self, clock: &Arc<dyn Clock>) -> anyhow::Result<Door> {
         if let Some(reach) = self.open {
             return Ok(Door {
                 access: Access::open(),
-                described: vec![format!("open to everybody ({reach})")],
+                described: vec![format!("no authentication ({reach})")],
                 file: None,
                 issuer: None,
             });
@@ -122,14 +124,14 @@ impl Plan {
             None => (None, None),
         };
         if tokens.as_ref().is_some_and(|tokens| tokens.count() == 0) {
-            bail!("AUTH_TOKENS or AUTH_TOKENS_FILE is set, and there is no token: nobody could do anything");
+            bail!("AUTH_TOKENS or AUTH_TOKENS_FILE is set but contains no token");
         }
         let issuer = match self.issuer {
             Some(issuer) => Some(issuer.open(clock).await?),
             None => None,
         };
         let known = tokens.as_ref().map(Tokens::count);
-        let by_token = known.map(|known| format!("by access token; {known} known"));
+        let by_token = known.map(|known| format!("by access token (tokens: {known})"));
         let by_jwt = issuer.as_ref().map(|issuer| issuer.described.clone());
         Ok(Door {
             described: by_token.into_iter().chain(by_jwt).collect(),
@@ -143,19 +145,19 @@ impl Plan {
     }
 }
 
-/// How far an API reaches that is open to everybody.
+/// Returns the reach of an API without authentication.
 fn without_tokens(address: SocketAddr, off: bool) -> anyhow::Result<&'static str> {
     if !off && !address.ip().is_loopback() {
         bail!(
-            "HTTP_ADDR {address} can be reached from other machines, and there are no access tokens: expected \
-             AUTH_TOKENS_FILE or AUTH_TOKENS (see `patients token new`), AUTH_JWT_ISSUER, or AUTH=off to let everybody in"
+            "HTTP_ADDR {address} can be reached from other machines, but no authentication is configured: set \
+             AUTH_TOKENS_FILE or AUTH_TOKENS (see `patients token new`), AUTH_JWT_ISSUER, or AUTH=off to allow all requests"
         );
     }
     Ok(if off { "AUTH=off" } else { "this machine only" })
 }
 
-/// The hosts that the API answers to, beside loopback names. One that is open to everybody on an address of
-/// its own answers to that address too: no name leads a browser to it under the name of somebody else's page.
+/// Returns the accepted hosts other than loopback names. Without authentication, an API on a specific address
+/// also accepts that address as a host: DNS rebinding works with names only.
 pub(crate) fn hosts(settings: &Settings, open: bool) -> Vec<AllowedHost> {
     let mut hosts = settings.allowed_hosts();
     let address = settings.http_addr.ip();
@@ -164,11 +166,11 @@ pub(crate) fn hosts(settings: &Settings, open: bool) -> Vec<AllowedHost> {
     }
     if hosts.iter().any(AllowedHost::is_every) {
         tracing::warn!(
-            "ALLOWED_HOSTS=* and no access tokens: a web page that somebody looks at on this machine can use the API"
+            "ALLOWED_HOSTS=* without authentication: any web page opened on this machine can use the API"
         );
     } else if hosts.is_empty() && settings.public_url().is_none() && address.is_unspecified() {
         tracing::warn!(
-            "only requests to loopback names are answered, such as http://localhost: name the others in ALLOWED_HOSTS"
+            "only requests to loopback names, such as http://localhost, are accepted: list other hosts in ALLOWED_HOSTS"
         );
     }
     if !address.is_unspecified() {
@@ -178,7 +180,7 @@ pub(crate) fn hosts(settings: &Settings, open: bool) -> Vec<AllowedHost> {
 }
 
 impl Door {
-    /// What keeps tokens and keys as their files, or the issuer, have them until `shutdown`.
+    /// Returns the tasks that reload changed tokens and keys until `shutdown`.
     pub(crate) fn keep_up(&mut self, shutdown: &CancellationToken) -> Vec<BoxFuture<'static, ()>> {
         let access = self.access.clone();
         let take = move |tokens: Tokens| {

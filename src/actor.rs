@@ -1,17 +1,17 @@
-//! Who runs this process, as the operating system knows it. `USER` and `SUDO_USER` are not asked: anybody can
-//! set them.
+//! The user that runs this process, as the operating system reports it. `USER` and `SUDO_USER` are ignored
+//! because any user can set them.
 
 use std::ffi::OsStr;
 
 /// Maximum length of a part of the name, in characters.
 const LONGEST: usize = 64;
-/// Where Linux keeps the user that a session began with. Later changes of user, such as by sudo, leave it as
-/// it is.
+/// File in which Linux records the user of the login session. Later changes of user, such as by sudo, do not
+/// change it.
 const LOGIN: &str = "/proc/self/loginuid";
-/// Stands there for a process outside any session.
+/// Value of the file for a process outside any login session.
 const NO_LOGIN: u32 = u32::MAX;
 
-/// The effective user and the host, as `root@host`; and the user that logged in, if that is another one, as
+/// Returns the effective user and the host, as `root@host`. If a different user logged in, appends that user:
 /// `root@host (login ana)`.
 pub(crate) fn actor() -> String {
     let host = hostname::get().ok();
@@ -28,7 +28,7 @@ pub(crate) fn actor() -> String {
     }
 }
 
-/// The name of a user; `uid:NUMBER` for a user that has no name, as in many containers.
+/// Returns the name of a user, or `uid:NUMBER` for a user without a name, as in many containers.
 fn name(uid: u32) -> String {
     uzers::get_user_by_uid(uid).map_or_else(|| format!("uid:{uid}"), |user| part(user.name()))
 }

@@ -1,4 +1,4 @@
-//! `patients audit …`: what auditors ask of the log.
+//! `patients audit …`: commands with which auditors examine the log.
 
 mod export;
 mod file;
@@ -26,23 +26,23 @@ use format::Format;
 use prove::Prove;
 use recorder::Recorder;
 
-/// Connections of a command: one that reads ahead, and one to look things up.
+/// Database connections of a command: one reads ahead, one looks up single rows.
 const CONNECTIONS: u32 = 2;
 
 #[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
 pub(crate) enum AuditCommand {
     /// Show the head of the log, for an auditor to keep
     Head {
-        /// Compute the Merkle root as well, from every hash in the log
+        /// Also compute the Merkle root, from every hash in the log
         #[arg(long)]
         root: bool,
         /// Print JSON
         #[arg(long)]
         json: bool,
     },
-    /// Make the whole hash chain anew; exit code 1 if something does not fit, 2 if that cannot be told
+    /// Recompute the whole hash chain; exit code 1 on a mismatch, 2 if it cannot be completed
     Verify {
-        /// A head that was kept, with its hash or its root; may be given again
+        /// Trusted head, with its hash or its root; can be repeated
         #[arg(long, value_name = "POSITION:HASH")]
         trusted: Vec<Trusted>,
         /// Print JSON
@@ -51,77 +51,77 @@ pub(crate) enum AuditCommand {
     },
     /// Show every event of a patient, deleted or not
     History {
-        /// The patient
+        /// Patient id
         id: Uuid,
         /// Print JSON
         #[arg(long)]
         json: bool,
     },
-    /// Show a patient as it is, or was
+    /// Show the present or a past state of a patient
     State {
-        /// The patient
+        /// Patient id
         id: Uuid,
-        /// At this moment, in RFC 3339
+        /// State at this time, in RFC 3339
         #[arg(long, value_name = "TIME")]
         at: Option<Timestamp>,
-        /// Just after its event with this sequence
+        /// State after the patient's event with this sequence number
         #[arg(long, conflicts_with = "at")]
         sequence: Option<u64>,
         /// Print JSON
         #[arg(long)]
         json: bool,
     },
-    /// Write the events, in the order of their positions; an export into a file that was interrupted goes on
+    /// Export events in order of position; resumes an interrupted export to a file
     Export {
-        /// Begin after this position
+        /// Export the events after this position
         #[arg(long, value_name = "POSITION", default_value_t = 0)]
         after: u64,
-        /// How each event is written
+        /// Output format
         #[arg(long, value_enum, default_value_t = Format::Ndjson)]
         format: Format,
-        /// The file, which appears when it is whole; - or nothing for standard output
+        /// Output file, which appears when it is complete; - or no file for standard output
         #[arg(long, value_name = "FILE")]
         output: Option<PathBuf>,
     },
-    /// Write a small file that proves an event, or that the log goes on from an earlier one, without the log
+    /// Write a small file that proves an event, or that the log extends an earlier log
     Prove {
-        /// The event
+        /// Position of the event
         #[arg(required_unless_present = "from")]
         position: Option<u64>,
-        /// The earlier log, by its last position: proves that nothing up to there was changed since
+        /// Last position of the earlier log: proves that nothing up to it has changed
         #[arg(long, value_name = "POSITION")]
         from: Option<u64>,
-        /// The log that is spoken of, by its last position; otherwise the log as it is now
+        /// Last position of the log to prove against; default: the current head
         #[arg(long, value_name = "POSITION")]
         to: Option<u64>,
-        /// The file; - for standard output
+        /// Output file; - for standard output
         #[arg(long, value_name = "FILE")]
         output: Option<PathBuf>,
     },
     /// Show who read histories, states and events, over HTTP and by these commands
     Reads {
-        /// Only what comes after the entry with this id
+        /// Only entries after the entry with this id
         #[arg(long, value_name = "ID")]
         after: Option<Uuid>,
-        /// At most as many
+        /// Maximum number of entries
         #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=10_000))]
         limit: u32,
-        /// Only the reads of this patient alone
+        /// Only reads of this patient
         #[arg(long, value_name = "ID")]
         patient: Option<Uuid>,
-        /// Only the reads by this actor
+        /// Only reads by this actor
         #[arg(long)]
         actor: Option<String>,
         /// Print JSON
         #[arg(long)]
         json: bool,
     },
-    /// Check a proof without the log; exit code 1 if it is not consistent or contradicts a trusted head, 3 if
+    /// Check a proof without the log; exit code 1 if it is inconsistent or contradicts a trusted head, 3 if
     /// no head is trusted
     Check {
-        /// The file that `prove` wrote
+        /// File written by `prove`
         file: PathBuf,
-        /// A head that was kept, with its root; or an event's position and hash. May be given again
+        /// Trusted head with its root, or an event's position and hash; can be repeated
         #[arg(long, value_name = "POSITION:ROOT")]
         trusted: Vec<Trusted>,
         /// Print JSON
@@ -130,17 +130,17 @@ pub(crate) enum AuditCommand {
     },
 }
 
-/// Why there is no answer, whichever it would have been.
+/// The command could not compute its answer.
 #[derive(Debug, Clone, Copy, thiserror::Error)]
 #[error("no answer")]
 pub(crate) struct NoAnswer;
 
-/// A proof that is consistent in itself, without a trusted head to compare it with.
+/// The proof is consistent, but there is no trusted head to compare it with.
 #[derive(Debug, Clone, Copy, thiserror::Error)]
-#[error("nothing is proved without a trusted head: give one with --trusted")]
+#[error("nothing is proved without a trusted head: pass one with --trusted")]
 pub(crate) struct NothingTrusted;
 
-/// The exit code of a command that ended with this error.
+/// Returns the exit code of a command that ended with this error.
 pub(crate) fn exit_code(error: &anyhow::Error) -> u8 {
     if error.is::<NoAnswer>() {
         2

@@ -1,4 +1,4 @@
-//! `patients claims …`: who has which email, held against the log.
+//! `patients claims …`: compares the table of email claims with the log, and repairs it.
 
 use anyhow::{Context, bail};
 use api::commands::{AGGREGATE_TYPE, EmailClaims};
@@ -13,18 +13,18 @@ use crate::output::{print, print_json};
 use crate::progress::Progress;
 use crate::settings::Settings;
 
-/// Connections of a command.
+/// Database connections of a command.
 const CONNECTIONS: u32 = 2;
 
 #[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
 pub(crate) enum ClaimsCommand {
-    /// Compare the table of claims with the log; exit code 1 if they differ, 2 if that cannot be told
+    /// Compare the claims table with the log; exit code 1 if they differ, 2 if this cannot be determined
     Verify {
         /// Print JSON
         #[arg(long)]
         json: bool,
     },
-    /// Repair the table of claims from the log while the service runs; exit code 1 if something is left
+    /// Repair the claims table from the log while the service runs; exit code 1 if a misfit remains
     Rebuild {
         /// Print JSON
         #[arg(long)]
@@ -46,9 +46,9 @@ pub(crate) async fn run(settings: &Settings, command: ClaimsCommand) -> anyhow::
     outcome
 }
 
-/// Compares the claims of all patients with the log. `json` is how the progress is written.
+/// Compares the claims of all patients with the log. `json` selects JSON for the progress output.
 pub(crate) async fn compare(log: &EventLog, json: bool) -> anyhow::Result<ClaimsVerified> {
-    // Not more patients than events: near enough to show the progress.
+    // The number of events is an upper bound on the number of patients, which is good enough for progress.
     let most = log.head().await.context(NoAnswer)?.position.get();
     let mut progress = Progress::start("patients", 0, most, json);
     let found = table::verify(log, &EmailClaims, AGGREGATE_TYPE, |compared| {
@@ -59,7 +59,7 @@ pub(crate) async fn compare(log: &EventLog, json: bool) -> anyhow::Result<Claims
     found.context(NoAnswer)
 }
 
-/// What a comparison found, on one line, without what does not fit.
+/// Summarizes a comparison on one line, without the misfits.
 pub(crate) fn summary(found: &ClaimsVerified) -> String {
     if found.fits {
         let unreadable = match found.unreadable {
@@ -72,7 +72,7 @@ pub(crate) fn summary(found: &ClaimsVerified) -> String {
         )
     } else {
         format!(
-            "{} do not fit; `patients claims verify` names them",
+            "{} mismatches; `patients claims verify` lists them",
             found.misfits.count
         )
     }
@@ -83,12 +83,12 @@ async fn verify(log: &EventLog, json: bool) -> anyhow::Result<()> {
     if json {
         print_json(&found)?;
     } else if found.fits {
-        print(&format!("fits  {}", summary(&found)))?;
+        print(&format!("verified  {}", summary(&found)))?;
     } else {
-        print(&named("does not fit", &found.misfits))?;
+        print(&named("mismatches", &found.misfits))?;
     }
     if !found.fits {
-        bail!("the claims are not what the log says; `patients claims rebuild` repairs them");
+        bail!("the claims do not match the log; `patients claims rebuild` repairs them");
     }
     Ok(())
 }
@@ -116,7 +116,7 @@ async fn rebuild(log: &EventLog, json: bool) -> anyhow::Result<()> {
         ))?;
         if *unreadable > 0 {
             print(&format!(
-                "{unreadable} patients have events that cannot be read: their claims stay"
+                "{unreadable} patients have events that cannot be read: their claims are unchanged"
             ))?;
         }
         if misfits.count > 0 {

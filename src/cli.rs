@@ -19,25 +19,25 @@ use crate::settings::{self, Settings};
 
 /// Event-sourced patient registration.
 ///
-/// Without a command, patients runs all roles in one process: API, projector and
-/// mailer, on SQLite, with mail written to files.
+/// Without a command, patients runs all roles in one process: API, projector and mailer, with an SQLite
+/// database and with mail written to files.
 #[derive(Debug, Parser)]
 #[command(
     name = "patients",
     version,
     term_width = 80,
-    after_help = "Settings are flags, environment variables or lines of a file .env in the working\n\
+    after_help = "Settings are flags, environment variables, or lines of .env in the working\n\
                   directory. List them with: patients settings"
 )]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Option<Command>,
-    /// How long a command tries to reach the database; 0 tries once
+    /// Maximum time that a command tries to reach the database; 0 tries once
     #[arg(long, global = true, value_name = "DURATION", default_value = "10s", value_parser = settings::wait)]
     wait: Duration,
     #[command(flatten)]
     pub(crate) settings: Settings,
-    /// What the user should know, and is no error.
+    /// Warnings for the user.
     #[arg(skip)]
     warnings: Vec<String>,
 }
@@ -48,7 +48,7 @@ pub(crate) enum Command {
     Serve,
     /// Run the HTTP API only
     Api,
-    /// Run the projector only: it keeps the read table
+    /// Run the projector only: it maintains the read table
     Projector,
     /// Run the mailer only: it sends the confirmation emails
     Mailer,
@@ -58,26 +58,26 @@ pub(crate) enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Make access tokens for the API
+    /// Create access tokens for the API
     Token {
         #[command(subcommand)]
         command: TokenCommand,
     },
-    /// Check whether a role is healthy: exit code 0 if it is, 1 if it is not
+    /// Check the health of a role: exit code 0 if healthy, 1 if not
     Health {
-        /// The role. The API is asked over HTTP, the others through the database
+        /// Role to check: the API over HTTP, the others through the database
         #[arg(long, value_enum, default_value_t = Role::Api)]
         role: Role,
         /// Print JSON
         #[arg(long)]
         json: bool,
     },
-    /// Show, export, verify and prove what the log contains
+    /// Show, export, verify and prove the contents of the log
     Audit {
         #[command(subcommand)]
         command: AuditCommand,
     },
-    /// Verify and rebuild the table that says who has which email
+    /// Verify and rebuild the table of claimed email addresses
     Claims {
         #[command(subcommand)]
         command: ClaimsCommand,
@@ -87,14 +87,14 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: ProjectionCommand,
     },
-    /// Print the API's description, in OpenAPI 3.1
+    /// Print the OpenAPI 3.1 description of the API
     Openapi,
-    /// Show, retry, preview and test the mail
+    /// Show, retry, preview and test mail
     Mail {
         #[command(subcommand)]
         command: MailCommand,
     },
-    /// List every setting: variable, flag, default and what it does
+    /// List every setting: variable, flag, default and description
     Settings {
         /// Print JSON
         #[arg(long)]
@@ -103,15 +103,15 @@ pub(crate) enum Command {
 }
 
 impl Command {
-    /// Whether the command runs until it is told to stop.
+    /// Whether the command runs until it receives a stop signal.
     pub(crate) const fn is_role(&self) -> bool {
         matches!(self, Self::Serve | Self::Api | Self::Projector | Self::Mailer)
     }
 }
 
 impl Cli {
-    /// Reads `.env`, the command line and the environment. On an error, prints what is wrong and what was
-    /// expected, and exits with code 2.
+    /// Reads `.env`, the command line and the environment. On an error, prints the problem and the expected
+    /// value, and exits with code 2.
     pub(crate) fn read() -> Self {
         let dotenv = dotenv::load(Path::new(".env"));
         let parsed = parser().try_get_matches().and_then(|matches| {
@@ -134,7 +134,7 @@ impl Cli {
         }
         let is_role = cli.command.as_ref().is_none_or(Command::is_role);
         if is_role && matches.value_source("wait") == Some(ValueSource::CommandLine) {
-            refuse("--wait is for commands; a role waits for its database until it is stopped");
+            refuse("--wait applies to commands only; a role waits for its database until it is stopped");
         }
         cli.settings.wait = cli.wait;
         let passwords = passwords_in_flags(&matches).into_iter().map(|flag| {
@@ -149,7 +149,7 @@ impl Cli {
         cli
     }
 
-    /// Logs what the user should know.
+    /// Logs the warnings.
     pub(crate) fn warn(&self) {
         for warning in &self.warnings {
             tracing::warn!("{warning}");
@@ -157,7 +157,7 @@ impl Cli {
     }
 }
 
-/// The command line as it is parsed: settings are not in the help, and an empty variable is not set.
+/// Returns the command-line parser. Its help omits the settings, and empty variables count as not set.
 fn parser() -> clap::Command {
     Cli::command().mut_args(|arg| match arg.get_env().map(std::env::var_os) {
         Some(Some(value)) if value.is_empty() => arg.env(None::<&'static str>).hide(true),
@@ -171,7 +171,7 @@ fn refuse(message: impl std::fmt::Display) -> ! {
     parser().error(ErrorKind::ValueValidation, message).exit()
 }
 
-/// Says which variable or argument is not UTF-8, without repeating it: it may be a password.
+/// Names the variable or argument that is not UTF-8. The value is omitted because it may be a password.
 fn not_utf8() -> String {
     let is_wrong = |value: &OsStr| value.to_str().is_none();
     let arguments = settings::arguments();
@@ -183,9 +183,8 @@ fn not_utf8() -> String {
     format!("argument {} is not UTF-8", argument.unwrap_or_default())
 }
 
-/// Warnings about names, in `.env` and in the environment, that look like settings and are not. Other
-/// programs have variables of their own in the environment, so only those count there that are a slip away
-/// from a setting.
+/// Returns warnings about names, in `.env` and in the environment, that resemble settings. In the
+/// environment, only likely typos are reported, because other programs set variables too.
 fn misspelt(dotenv: &[Entry], environment: impl Iterator<Item = String>) -> Vec<String> {
     let settings = settings::variables();
     let in_file = |name: &str| dotenv.iter().any(|entry| entry.name == name);
@@ -221,7 +220,7 @@ fn misspelt(dotenv: &[Entry], environment: impl Iterator<Item = String>) -> Vec<
     warnings
 }
 
-/// The flags, without the dashes, whose value contains a password.
+/// Returns the flags, without dashes, whose value contains a password.
 fn passwords_in_flags(matches: &ArgMatches) -> Vec<String> {
     [
         "database_url",

@@ -1,4 +1,4 @@
-//! Opening the database: waiting for the server, and for its schema.
+//! Opening the database: waiting for the server and for its schema.
 
 use std::fmt::Display;
 use std::io::ErrorKind;
@@ -16,19 +16,19 @@ use crate::settings::Settings;
 
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
-/// Somebody waits for a command.
+/// Shorter, because a user is waiting for the command.
 const LONGEST_PAUSE_OF_A_COMMAND: Duration = Duration::from_secs(1);
 
-/// What is done about a server that has no database of that name, or an SQLite file that does not exist.
+/// Reaction to a database or an SQLite file that does not exist.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Missing {
-    /// The file is created with its folder; on a server it is an error.
+    /// Creates an SQLite file and its folder. On a server, a missing database is an error.
     Create,
-    /// Somebody else will make it.
+    /// Waits for another process to create it.
     WaitFor,
 }
 
-/// Opens the database for a role, waiting for the server for as long as it does not answer.
+/// Opens the database for a role. Waits for as long as the server does not respond.
 pub(crate) async fn open(
     settings: &Settings,
     connections: u32,
@@ -48,14 +48,14 @@ pub(crate) async fn open(
             }
             Err(error) if error.is_connection() => waiting.pause(&error).await,
             Err(error) if error.is_unknown_database() && missing == Missing::WaitFor => {
-                waiting.pause(&"it is not there: run `patients migrate`").await;
+                waiting.pause(&"it does not exist: run `patients migrate`").await;
             }
             Err(error) => return Err(error).with_context(|| cannot_be_opened(settings)),
         }
     }
 }
 
-/// The wait for a database: with longer and longer pauses, before each of which the log says why.
+/// A wait for the database, with increasing pauses. The reason is logged before each pause.
 struct Waiting {
     database: String,
     pause: Duration,
@@ -80,12 +80,15 @@ impl Waiting {
 
     fn is_over(&self) {
         if self.has_waited {
-            tracing::info!(database = self.database, "the database of DATABASE_URL is there");
+            tracing::info!(
+                database = self.database,
+                "the database of DATABASE_URL is available"
+            );
         }
     }
 }
 
-/// Opens a database that exists, with its schema up to date, for a command: tries for [`Settings::wait`].
+/// Opens an existing database with an up-to-date schema for a command. Retries for [`Settings::wait`].
 pub(crate) async fn open_existing(settings: &Settings, connections: u32) -> anyhow::Result<Database> {
     let place = place(&settings.database_url);
     let missing = || anyhow!("{place} does not exist: `patients migrate` creates it");
@@ -108,7 +111,7 @@ pub(crate) async fn open_existing(settings: &Settings, connections: u32) -> anyh
     Ok(database)
 }
 
-/// Opens the database, trying for [`Settings::wait`] if the server cannot be reached.
+/// Opens the database. Retries for [`Settings::wait`] while the server cannot be reached.
 async fn try_to_open(settings: &Settings, connections: u32, create: bool) -> eventstore::Result<Database> {
     let options = DatabaseOptions {
         connections,
@@ -131,7 +134,7 @@ async fn try_to_open(settings: &Settings, connections: u32, create: bool) -> eve
             Err(error) if error.is_connection() && !left.is_zero() => {
                 if last.is_none() {
                     let (database, wait) = (place(&settings.database_url), settings.wait);
-                    tracing::info!(database, "waiting for the database, for {wait:?} at most");
+                    tracing::info!(database, "waiting for the database for at most {wait:?}");
                 }
                 last = Some(error);
                 tokio::time::sleep(pause.min(left)).await;
@@ -149,14 +152,13 @@ fn cannot_be_opened(settings: &Settings) -> String {
     )
 }
 
-/// The file of an SQLite database.
+/// Returns the file of an SQLite database.
 fn sqlite_file(database_url: &str) -> Option<&str> {
     let path = database_url.strip_prefix("sqlite:")?;
     path.strip_prefix("//").unwrap_or(path).split('?').next()
 }
 
-/// `patients migrate`: creates the database if the server has none of that name, and brings its schema up to
-/// date.
+/// Runs `patients migrate`: creates the database if the server does not have it, and migrates its schema.
 pub(crate) async fn migrate(settings: &Settings, json: bool) -> anyhow::Result<()> {
     let (database, created) = open_or_create(settings).await?;
     let migrated = migrations::migrate(&database, SystemClock::shared(), &owner("migrate")).await;
@@ -170,7 +172,7 @@ pub(crate) async fn migrate(settings: &Settings, json: bool) -> anyhow::Result<(
     Ok(())
 }
 
-/// Opens the database, or creates it; the second value says which.
+/// Opens the database, or creates it. The second value is whether it was created.
 async fn open_or_create(settings: &Settings) -> anyhow::Result<(Database, bool)> {
     let is_new = sqlite_file(&settings.database_url).is_some_and(|file| !Path::new(file).exists());
     match try_to_open(settings, 2, true).await {
@@ -187,7 +189,7 @@ async fn open_or_create(settings: &Settings) -> anyhow::Result<(Database, bool)>
     }
 }
 
-/// Brings the schema up to date, again if the database is lost meanwhile.
+/// Migrates the schema. Retries if the connection to the database is lost.
 pub(crate) async fn bring_up_to_date(
     settings: &Settings,
     database: &Database,
@@ -203,7 +205,7 @@ pub(crate) async fn bring_up_to_date(
     }
 }
 
-/// Waits until somebody has brought the schema up to date.
+/// Waits until another process has migrated the schema.
 pub(crate) async fn wait_for_schema(settings: &Settings, database: &Database) -> anyhow::Result<()> {
     let mut waiting = Waiting::new(settings);
     loop {
@@ -220,8 +222,8 @@ pub(crate) async fn wait_for_schema(settings: &Settings, database: &Database) ->
     }
 }
 
-/// A name for this process among all that run the same role: host, process and a random part, so that a name
-/// is not taken up again by a later process.
+/// Returns a name for this process: role, host, process id and a random part, so that no later process has
+/// the same name.
 pub(crate) fn owner(role: &str) -> String {
     let host = hostname::get()
         .ok()
@@ -231,7 +233,7 @@ pub(crate) fn owner(role: &str) -> String {
     format!("{role}@{host}:{}:{:08x}", std::process::id(), fastrand::u32(..))
 }
 
-/// Where the database is, without user and password.
+/// Returns the location of the database, without user and password.
 pub(crate) fn place(database_url: &str) -> String {
     let Some((scheme, rest)) = database_url.split_once(':') else {
         return database_url.to_owned();

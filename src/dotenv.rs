@@ -1,8 +1,8 @@
-//! The file `.env`, read one entry at a time, so that an error names its line.
+//! The file `.env`, read one entry at a time so that an error names its line.
 //!
-//! `docker compose` reads the same file by slightly different rules. What the two would read differently, or
-//! what would lose characters without a word, is an error here: a `$` outside single quotes that is not
-//! `${NAME}` with a name that is set, a value that begins with `#`, and a backslash at the end of a line.
+//! `docker compose` reads the same file by slightly different rules. A line that the two would read
+//! differently, or that would silently lose characters, is an error here: a `$` outside single quotes that is
+//! not `${NAME}` with a name that is set, a value that begins with `#`, and a backslash at the end of a line.
 
 use std::fs::File;
 use std::io::{ErrorKind, Read};
@@ -11,7 +11,7 @@ use std::path::Path;
 /// Maximum size of the file, in bytes.
 const LARGEST: u64 = 1024 * 1024;
 
-/// Why the file cannot be used. No message repeats a value, which may be a password.
+/// Reason why the file cannot be used. No message repeats a value, because it may be a password.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum DotenvError {
     /// The file cannot be read.
@@ -20,32 +20,32 @@ pub(crate) enum DotenvError {
     /// The file is larger than [`LARGEST`].
     #[error(".env is larger than {LARGEST} bytes")]
     TooLarge,
-    /// A line is wrong.
+    /// A line is invalid.
     #[error(".env, line {line}: {fault}")]
     Line {
-        /// The line, counted from 1. For a value of several lines, its first line.
+        /// Number of the line, from 1; for a value of several lines, the number of the first line.
         line: usize,
-        /// What is wrong with the line.
+        /// The fault in the line.
         fault: Fault,
     },
 }
 
-/// What is wrong with a line.
+/// A fault in a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Fault {
     /// The line is not an entry.
     #[error("expected NAME=value, in quotes if the value contains spaces")]
     Malformed,
-    /// A `$` would be replaced.
+    /// A `$` would be expanded.
     #[error("$ must be in single quotes ('pa$word'), or part of ${{NAME}} where NAME is set")]
     Dollar,
-    /// A `#` would begin a comment.
+    /// A `#` would start a comment.
     #[error("a value that begins with # must be in quotes")]
     Hash,
     /// A backslash would be dropped.
     #[error("a backslash at the end of a line must be in single quotes, or doubled")]
     Backslash,
-    /// A quote has no end.
+    /// A quote is not closed.
     #[error("the quote that begins here is not closed")]
     Unclosed,
     /// The line is not text.
@@ -60,14 +60,14 @@ pub(crate) struct Entry {
     pub(crate) line: usize,
     /// The variable.
     pub(crate) name: String,
-    /// The whole entry, as the file has it.
+    /// The whole entry, as written in the file.
     text: String,
 }
 
-/// Adds the entries of the file to the environment, which takes precedence, and returns them. A missing file
-/// has no entries.
+/// Adds the entries of the file to the environment and returns them. Variables that are already set take
+/// precedence. A missing file has no entries.
 ///
-/// Call this before anything reads the environment, and while the process has one thread.
+/// Must be called while the process has one thread, before any other code reads the environment.
 pub(crate) fn load(path: &Path) -> Result<Vec<Entry>, DotenvError> {
     let mut content = Vec::new();
     let read = File::open(path).and_then(|file| file.take(LARGEST + 1).read_to_end(&mut content));
@@ -87,7 +87,7 @@ pub(crate) fn load(path: &Path) -> Result<Vec<Entry>, DotenvError> {
     Ok(entries)
 }
 
-/// The entries in `content`. `is_set` says which names the environment has.
+/// Returns the entries in `content`. `is_set` returns whether the environment has a name.
 fn entries(content: &[u8], is_set: impl Fn(&str) -> bool) -> Result<Vec<Entry>, DotenvError> {
     let content = content.strip_prefix("\u{feff}".as_bytes()).unwrap_or(content);
     let mut entries: Vec<Entry> = Vec::new();
@@ -123,7 +123,7 @@ fn entries(content: &[u8], is_set: impl Fn(&str) -> bool) -> Result<Vec<Entry>, 
     }
 }
 
-/// Checks a line that begins inside `quote`, if there is one, and returns the quote that is open at its end.
+/// Checks a line that begins inside `quote`, if any, and returns the quote that is open at its end.
 fn scan(line: &str, mut quote: Option<char>, is_known: impl Fn(&str) -> bool) -> Result<Option<char>, Fault> {
     if quote.is_none() && line.trim_start().starts_with('#') {
         return Ok(None);
@@ -154,7 +154,7 @@ fn scan(line: &str, mut quote: Option<char>, is_known: impl Fn(&str) -> bool) ->
     Ok(quote)
 }
 
-/// The name that an entry sets; `None` for a comment or an empty line.
+/// Returns the name that an entry sets, or `None` for a comment or an empty line.
 fn name(text: &str) -> Result<Option<String>, Fault> {
     let mut items = dotenvy::from_read_iter(text.as_bytes());
     match (items.next(), items.next()) {

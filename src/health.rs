@@ -1,4 +1,4 @@
-//! `patients health`: for a container's or a service manager's health check.
+//! `patients health`: the health check for containers and service managers.
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
@@ -14,17 +14,18 @@ use crate::database;
 use crate::output;
 use crate::settings::Settings;
 
-/// How long a role or its database may take to answer.
+/// Timeout for the response of a role or its database.
 const PATIENCE: Duration = Duration::from_secs(4);
-/// How long an event may wait for a subscription that is called healthy.
+/// Maximum time that an event may wait for a healthy subscription.
 const LARGEST_LAG: Duration = Duration::from_secs(30);
 
-/// How long a mail may be due while no mailer can send.
+/// Maximum time that a mail may be due while no mailer can send.
 const LONGEST_DUE: Duration = Duration::from_mins(5);
-/// How long it may be due while one can: longer than a slow mail server may take for the mails before it.
+/// Maximum time that a mail may be due while a mailer can send. Even a slow mail server takes less time for
+/// the mails before it.
 const LONGEST_DUE_IF_READY: Duration = Duration::from_mins(30);
 
-/// A role to ask after.
+/// A role to check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Role {
     /// The HTTP API
@@ -37,7 +38,7 @@ pub(crate) enum Role {
 
 /// Fails unless the role is healthy.
 pub(crate) async fn check(settings: &Settings, role: Role, json: bool) -> anyhow::Result<()> {
-    // The wait for a database is over by then; what is added is for its answers.
+    // The wait for the database connection, plus the time for its responses.
     let patience = settings.wait + PATIENCE;
     let checked = async {
         match role {
@@ -48,7 +49,7 @@ pub(crate) async fn check(settings: &Settings, role: Role, json: bool) -> anyhow
     };
     let checked = tokio::time::timeout(patience, checked)
         .await
-        .unwrap_or_else(|_| bail!("no answer within {patience:?}"));
+        .unwrap_or_else(|_| bail!("no response within {patience:?}"));
     if json {
         output::print_json(&json!({
             "role": role.to_possible_value().map(|role| role.get_name().to_owned()),
@@ -67,9 +68,9 @@ async fn api(settings: &Settings) -> anyhow::Result<()> {
             SocketAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
         });
     }
-    // A proxy for the outside has nothing to say about this host. The certificate is made out to the
-    // service's name, which is not the address that is asked here; nothing secret is sent, and a false answer
-    // would only spoil a health check.
+    // The request must not go through a proxy. The certificate is issued for the name of the
+    // service, not for the address used here. Nothing secret is sent, and a forged response could only
+    // falsify a health check.
     let client = crate::http::client()
         .no_proxy()
         .danger_accept_invalid_certs(true)
@@ -86,7 +87,7 @@ async fn api(settings: &Settings) -> anyhow::Result<()> {
         .send()
         .await
         .map_err(reqwest::Error::without_url)
-        .with_context(|| format!("{url} does not answer"))?;
+        .with_context(|| format!("{url} does not respond"))?;
     let status = answer.status();
     if !status.is_success() {
         bail!(
@@ -104,21 +105,21 @@ async fn projector(settings: &Settings) -> anyhow::Result<()> {
     followed
 }
 
-/// The mailer is unhealthy while a mail server refuses every mail, and while the queue does not move: mail
-/// has been due for [`LONGEST_DUE`] and no mailer can send, or for [`LONGEST_DUE_IF_READY`] though one could;
-/// and while a wrong clock has put mail off. A server that has been away for a shorter time does not count:
-/// the mailer waits for it, and to start it again would help nobody.
+/// Checks the mailer. It is unhealthy while a mail server rejects every mail, while a wrong clock has
+/// postponed mail, and while the queue does not move: mail has been due for [`LONGEST_DUE`] and no mailer can
+/// send, or for [`LONGEST_DUE_IF_READY`] although a mailer can. A shorter outage of the mail server does not
+/// count: the mailer waits for it, and a restart would not help.
 async fn mailer(settings: &Settings) -> anyhow::Result<()> {
     let database = database::open_existing(settings, 1).await?;
     let followed = subscription(&database, mailer::SUBSCRIPTION).await;
     let stands = MailStands::of(&database, SystemClock.now()).await;
     database.close().await;
     followed?;
-    let stands = stands.context("the database cannot tell how mail stands")?;
+    let stands = stands.context("the state of mail cannot be read from the database")?;
     stands.check(settings.mail_rate.is_some())
 }
 
-/// How mail stands, as far as its health depends on it.
+/// The state of mail that determines the mailer's health.
 struct MailStands {
     now: Timestamp,
     workers: Vec<WorkerStatus>,
@@ -137,7 +138,8 @@ impl MailStands {
         })
     }
 
-    /// `limited` says that the settings limit how fast mail leaves, so that mail may be due for long.
+    /// Fails if the mailer is unhealthy. `limited` is whether a setting limits the send rate, so that mail
+    /// may be due for a long time.
     fn check(self, limited: bool) -> anyhow::Result<()> {
         let Self {
             now,
@@ -148,7 +150,7 @@ impl MailStands {
         let by_standing = |standing| workers.iter().find(|worker| worker.standing == standing);
         if let Some(worker) = by_standing(Standing::Refused) {
             bail!(
-                "the mail server ({}) refuses every mail since {}: {}",
+                "the mail server ({}) has rejected every mail since {}: {}",
                 worker.place,
                 worker.since,
                 worker.error.as_deref().unwrap_or_default()
@@ -162,12 +164,12 @@ impl MailStands {
         match by_standing(Standing::Ready) {
             None if due > LONGEST_DUE => match by_standing(Standing::Down) {
                 Some(worker) => bail!(
-                    "no mail is sent: a mail has been due for {shown}, and the mail server ({}) is away since {}: {}",
+                    "no mail is sent: a mail has been due for {shown}, and the mail server ({}) has been unavailable since {}: {}",
                     worker.place,
                     worker.since,
                     worker.error.as_deref().unwrap_or_default()
                 ),
-                None => bail!("no mail is sent: a mail has been due for {shown}, and no mailer runs"),
+                None => bail!("no mail is sent: a mail has been due for {shown}, and no mailer is running"),
             },
             Some(worker) if due > LONGEST_DUE_IF_READY && !limited && worker.error.is_none() => {
                 bail!("the mail queue does not move: a mail has been due for {shown}")
@@ -181,7 +183,7 @@ async fn subscription(database: &Database, name: &str) -> anyhow::Result<()> {
     let now = SystemClock.now();
     let status = SubscriptionStatus::of(database, name, now)
         .await
-        .context("the database cannot tell")?;
+        .context("the subscription cannot be read from the database")?;
     status.check()?;
     let generation = ActiveGeneration::of(&mut database.reader().await?, name).await?;
     generation.map_or(Ok(0), |generation| generation.check(name))?;
@@ -190,7 +192,7 @@ async fn subscription(database: &Database, name: &str) -> anyhow::Result<()> {
     }
     if let Some(position) = status.failure.as_ref().and_then(|failure| failure.position) {
         bail!(
-            "the subscription {name} has stopped at position {position}; `patients projection status` says why"
+            "the subscription {name} has stopped at position {position}; run `patients projection status` for the reason"
         );
     }
     let lag = status.waits(now);
@@ -236,10 +238,10 @@ mod tests {
             (Some(Ready), 31, 0, Some("does not move")),
             (Some(Down), 0, 0, None),
             (Some(Down), 4, 0, None),
-            (Some(Down), 6, 0, Some("is away since")),
-            (Some(Refused), 0, 0, Some("refuses every mail")),
+            (Some(Down), 6, 0, Some("has been unavailable since")),
+            (Some(Refused), 0, 0, Some("has rejected every mail")),
             (None, 4, 0, None),
-            (None, 6, 0, Some("no mailer runs")),
+            (None, 6, 0, Some("no mailer is running")),
             (Some(Ready), 0, 1, Some("a clock was wrong")),
         ] {
             let checked = stands(standing, due_for, due_too_late).check(false);

@@ -1,15 +1,15 @@
-//! The client with which other servers are asked over HTTP.
+//! The HTTP client for other servers.
 
 use reqwest::{Client, ClientBuilder};
 
-/// A client to be, with ring for TLS.
+/// Returns the builder of a client that uses ring for TLS.
 pub(crate) fn client() -> ClientBuilder {
     install_tls();
     Client::builder()
 }
 
-/// Makes ring what clients use for TLS, which none can be built without.
+/// Makes ring the TLS provider of clients. No client can be built without a provider.
 pub(crate) fn install_tls() {
-    // Whoever was first has installed the same one.
+    // An earlier call has installed the same provider.
     drop(rustls::crypto::ring::default_provider().install_default());
 }

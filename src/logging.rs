@@ -1,4 +1,4 @@
-//! The log: lines on standard error, none with personal data or a secret.
+//! The application log: lines on standard error, without personal data or secrets.
 
 use anstream::{AutoStream, ColorChoice};
 use anyhow::Context;
@@ -12,7 +12,7 @@ use crate::cli::Command;
 use crate::settings::{LogFormat, Settings};
 use crate::traces;
 
-/// The crates of this project, as the targets of their lines begin.
+/// Target prefixes of this project's crates.
 const OURS: [&str; 7] = [
     "api",
     "domain",
@@ -23,7 +23,7 @@ const OURS: [&str; 7] = [
     "projector",
 ];
 
-/// Starts the log, and the traces of a role.
+/// Starts the log and, for a role, the traces.
 pub(crate) fn start(settings: &Settings, command: Option<&Command>) -> anyhow::Result<()> {
     let filter = EnvFilter::try_new(&settings.log).with_context(|| {
         format!(
@@ -32,9 +32,9 @@ pub(crate) fn start(settings: &Settings, command: Option<&Command>) -> anyhow::R
         )
     });
     let lines = fmt::layer()
-        // Colours on a terminal only, and as NO_COLOR, CLICOLOR, CLICOLOR_FORCE and TERM ask for.
+        // Colors are used on terminals only, subject to NO_COLOR, CLICOLOR, CLICOLOR_FORCE and TERM.
         .with_ansi(AutoStream::choice(&std::io::stderr()) != ColorChoice::Never)
-        // The layer would report a closed standard error to standard error, and panic.
+        // Otherwise the layer would report a closed standard error on standard error, and panic.
         .log_internal_errors(false)
         .with_writer(std::io::stderr);
     let lines: Box<dyn Layer<Registry> + Send + Sync> = match settings.log_format {
@@ -67,14 +67,14 @@ pub(crate) fn start(settings: &Settings, command: Option<&Command>) -> anyhow::R
     filter?;
     if more_than_info {
         tracing::info!(
-            "LOG: libraries say no more than at info, since they would say passwords and personal data"
+            "LOG: libraries still log nothing below info, because they could log passwords and personal data"
         );
     }
     Ok(())
 }
 
-/// Whether a line may be written, whatever LOG says. Drivers and libraries, those of the next version too,
-/// are free to write below info what goes over their wires; what ours write is ours to see to.
+/// Whether a line may be written, whatever `LOG` is. Below info, drivers and libraries may log the data that
+/// they transfer, also in future versions. Only this project's own crates may log below info.
 fn may_be_said(metadata: &Metadata<'_>) -> bool {
     let target = metadata.target();
     let of = target.split_once("::").map_or(target, |(of, _)| of);

@@ -1,4 +1,4 @@
-//! Mail: the mailer's parts, from the settings; and `patients mail`.
+//! The mailer as configured by the settings, and `patients mail`.
 
 mod command;
 mod desk;
@@ -24,16 +24,16 @@ pub(crate) use desk::desk;
 
 /// The mailer, ready to run.
 pub(crate) struct Mail {
-    /// Its subscription's handler.
+    /// The handler of its subscription.
     pub(crate) handler: MailHandler,
-    /// What sends.
+    /// The worker that sends mail.
     pub(crate) worker: Worker,
-    /// Where mail goes, for people.
+    /// Description of the mail's destination.
     pub(crate) place: String,
 }
 
-/// What mail is made with, and how it leaves: everything that the settings name was read when this was made,
-/// and each template was rendered once.
+/// Composer and mail server options. Every file that the settings name has been read, and each template has
+/// been rendered once.
 #[derive(Clone)]
 pub(crate) struct Parts {
     composer: Arc<Composer>,
@@ -41,18 +41,18 @@ pub(crate) struct Parts {
 }
 
 impl Parts {
-    /// Reads what the settings name. Blocks.
+    /// Reads the files that the settings name. Blocks.
     pub(crate) fn load(settings: &Settings) -> anyhow::Result<Self> {
         let parts = Self {
             composer: Arc::new(composer(settings)?),
             smtp: settings.smtp_url().map(|_| smtp_options(settings)).transpose()?,
         };
-        // A URL that is wrong is found now.
+        // Reports an invalid URL now.
         parts.transport(settings)?;
         Ok(parts)
     }
 
-    /// The way mail leaves, with connections of its own.
+    /// Creates a transport with its own connections.
     fn transport(&self, settings: &Settings) -> anyhow::Result<Transport> {
         match (settings.smtp_url(), &self.smtp) {
             (Some(url), Some(options)) => Transport::smtp(url, options).context("SMTP_URL"),
@@ -61,7 +61,7 @@ impl Parts {
     }
 }
 
-/// Makes the mailer.
+/// Creates the mailer.
 pub(crate) fn start(
     settings: &Settings,
     parts: &Parts,
@@ -87,7 +87,7 @@ pub(crate) fn start(
     })
 }
 
-/// What makes mails.
+/// Creates the composer of mails.
 fn composer(settings: &Settings) -> anyhow::Result<Composer> {
     let sender: Sender = settings.mail_from.parse().context("MAIL_FROM")?;
     let dkim = dkim(settings, &sender)?;
@@ -109,15 +109,17 @@ fn composer(settings: &Settings) -> anyhow::Result<Composer> {
     })
 }
 
-/// What mails are signed with, if they are.
+/// Returns the DKIM signer, if it is configured.
 fn dkim(settings: &Settings, sender: &Sender) -> anyhow::Result<Option<Dkim>> {
-    // Compose files say "not set" with an empty value.
+    // Compose files use an empty value for "not set".
     let given = |setting: &Option<String>| setting.clone().filter(|value| !value.is_empty());
     let domain = given(&settings.mail_dkim_domain);
     match (&settings.mail_dkim_key_file, given(&settings.mail_dkim_selector)) {
         (None, None) if domain.is_none() => Ok(None),
         (None, _) => {
-            bail!("MAIL_DKIM_KEY_FILE: expected the file of the key, since the rest of MAIL_DKIM_… is set")
+            bail!(
+                "MAIL_DKIM_KEY_FILE: expected the file of the key, because other MAIL_DKIM_… settings are set"
+            )
         }
         (Some(_), None) => {
             bail!("MAIL_DKIM_SELECTOR: expected the selector of the key in MAIL_DKIM_KEY_FILE")
@@ -133,7 +135,7 @@ fn dkim(settings: &Settings, sender: &Sender) -> anyhow::Result<Option<Dkim>> {
     }
 }
 
-/// How to reach the mail server, beside its URL.
+/// Returns the options of the mail server other than its URL.
 fn smtp_options(settings: &Settings) -> anyhow::Result<SmtpOptions> {
     let extra_authorities = settings
         .mail_ca_file

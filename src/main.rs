@@ -1,4 +1,4 @@
-//! `patients`: the one binary. It reads the command line and composes the crates; the logic is theirs.
+//! `patients`: the only binary. It reads the command line and composes the crates, which contain the logic.
 
 mod access;
 mod actor;
@@ -32,7 +32,7 @@ use settings::Settings;
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
-    // Before anything else reads the environment, and while there is only one thread.
+    // Must come before anything else reads the environment, and while there is only one thread.
     let cli = Cli::read();
     let outcome = logging::start(&cli.settings, cli.command.as_ref()).and_then(|()| {
         cli.warn();
@@ -66,7 +66,7 @@ fn run(command: Command, settings: &Settings) -> anyhow::Result<()> {
             Command::Settings { json } => settings::print(json),
         }
     });
-    // A look-up of a name that never ends must not keep the process.
+    // A name lookup that never ends must not keep the process alive.
     runtime.shutdown_background();
     outcome
 }

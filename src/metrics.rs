@@ -1,5 +1,4 @@
-//! The page of metrics: what the crates counted in this process, and how the database stands when somebody
-//! asks.
+//! The metrics page: counters of this process, and the state of the database at the time of the request.
 
 mod stand;
 
@@ -16,12 +15,12 @@ use prometheus_client::registry::Registry;
 
 use stand::{Finished, Stand};
 
-/// Begins every name.
+/// Prefix of every metric name.
 const PREFIX: &str = "patients";
-/// How long the database may take to say how it stands. Without its answer the page shows the rest.
+/// Timeout for the database. If it expires, the page shows the other metrics.
 const PATIENCE: Duration = Duration::from_secs(4);
 
-/// Writes the page.
+/// Sources of the metrics page.
 struct Page {
     process: Registry,
     database: Database,
@@ -30,7 +29,7 @@ struct Page {
     finished: Finished,
 }
 
-/// The page of a process, which appends through `appends` if it serves the API.
+/// Creates the metrics page of a process. `appends` is the append queue of an API process.
 pub(crate) fn page(
     role: &'static str,
     database: &Database,
@@ -40,7 +39,7 @@ pub(crate) fn page(
     let mut process = Registry::with_prefix(PREFIX);
     process.register(
         "build",
-        "The program, and what runs in this process",
+        "Version of the program and role of the process",
         Info::new([("version", env!("CARGO_PKG_VERSION")), ("role", role)]),
     );
     eventstore::metrics::register(&mut process);
@@ -79,7 +78,7 @@ impl Page {
         stand::gauge(
             &mut now,
             "database_up",
-            "Whether the database has answered",
+            "Whether the database has responded",
             f64::from(answered),
         );
         let mut text = String::new();
@@ -87,7 +86,7 @@ impl Page {
             .and_then(|()| encode_registry(&mut text, &now))
             .and_then(|()| encode_eof(&mut text));
         if let Err(error) = written {
-            tracing::error!(%error, "the page of metrics could not be written");
+            tracing::error!(%error, "the metrics page could not be written");
         }
         text
     }
@@ -99,12 +98,12 @@ impl Page {
         Stand::of(&self.database, &ledger, finished, now).await
     }
 
-    /// What this process holds: its connections, and its queue.
+    /// Adds the connections and the append queue of this process.
     fn pools(&self, registry: &mut Registry) {
         let connections = stand::family(
             registry,
             "database_connections",
-            "Connections to the database that are open, by pool and use",
+            "Open database connections, by pool and state",
         );
         for (pool, used, open) in self.database.connections() {
             for (state, count) in [("used", used), ("idle", open.saturating_sub(used))] {
@@ -118,8 +117,12 @@ impl Page {
         if let Some(appends) = &self.appends {
             let (waiting, capacity) = appends.depth();
             for (name, help, value) in [
-                ("append_queue_waiting", "Appends that wait to be written", waiting),
-                ("append_queue_capacity", "Appends that may wait", capacity),
+                ("append_queue_waiting", "Appends waiting to be written", waiting),
+                (
+                    "append_queue_capacity",
+                    "Maximum number of waiting appends",
+                    capacity,
+                ),
             ] {
                 stand::gauge(registry, name, help, stand::number(value));
             }

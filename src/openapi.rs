@@ -1,8 +1,8 @@
-//! `patients openapi`: the API's description.
+//! `patients openapi`: the OpenAPI description of the API.
 
 use crate::output;
 
-/// Prints it.
+/// Prints the description.
 pub(crate) fn print() -> anyhow::Result<()> {
     output::print(&api::openapi().to_pretty_json()?)
 }

@@ -1,4 +1,4 @@
-//! Printing the answers of commands on standard output, and errors once.
+//! Output of commands on standard output, and formatting of errors.
 
 use std::io::{ErrorKind, Write};
 use std::time::Duration;
@@ -7,7 +7,7 @@ use serde::Serialize;
 
 /// Standard output cannot be written to.
 #[derive(Debug, thiserror::Error)]
-#[error("standard output cannot be written: {0}")]
+#[error("cannot write to standard output: {0}")]
 struct NotPrinted(#[source] std::io::Error);
 
 /// Prints a value as JSON on one line.
@@ -15,18 +15,18 @@ pub(crate) fn print_json(value: &impl Serialize) -> anyhow::Result<()> {
     print(&serde_json::to_string(value)?)
 }
 
-/// Prints a value as JSON for people.
+/// Prints a value as indented JSON.
 pub(crate) fn print_pretty_json(value: &impl Serialize) -> anyhow::Result<()> {
     print(&serde_json::to_string_pretty(value)?)
 }
 
-/// Prints a text and ends the line.
+/// Prints a text that ends with exactly one line break.
 pub(crate) fn print(text: &str) -> anyhow::Result<()> {
     let text = text.trim_end_matches('\n');
     write(format!("{text}\n").as_bytes())
 }
 
-/// Writes bytes as they are. A reader that has closed the pipe has read enough, which is no error.
+/// Writes bytes unchanged. A closed pipe is not an error: the reader needs no more.
 pub(crate) fn write(bytes: &[u8]) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
     match out.write_all(bytes).and_then(|()| out.flush()) {
@@ -35,7 +35,7 @@ pub(crate) fn write(bytes: &[u8]) -> anyhow::Result<()> {
     }
 }
 
-/// Names and values, below each other.
+/// Formats names and values in two columns.
 pub(crate) fn lines(values: &[(&str, String)]) -> String {
     let width = values.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
     let lines: Vec<String> = values
@@ -45,13 +45,13 @@ pub(crate) fn lines(values: &[(&str, String)]) -> String {
     lines.join("\n")
 }
 
-/// A duration in its two largest units, such as `3days 4h`: short enough for a column.
+/// Formats a duration in its two largest units, such as `3days 4h`, to fit a column.
 pub(crate) fn short(duration: Duration) -> String {
     let text = humantime::format_duration(duration).to_string();
     text.split(' ').take(2).collect::<Vec<_>>().join(" ")
 }
 
-/// An error and its causes on one line. Many errors end with the text of their cause, which is then not
+/// Formats an error and its causes on one line. Many errors end with the text of their cause, which is not
 /// repeated.
 pub(crate) fn causes(error: &anyhow::Error) -> String {
     let mut line = String::new();

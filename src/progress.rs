@@ -1,4 +1,4 @@
-//! How far a long command is, on standard error: a bar on a terminal, lines elsewhere.
+//! Progress of long commands on standard error: a bar on a terminal, lines elsewhere.
 
 use std::fmt;
 use std::io::{IsTerminal, Write};
@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use indicatif::{HumanFloatCount, ProgressBar, ProgressState, ProgressStyle};
 use serde_json::json;
 
-/// How often a line is written.
+/// Interval between lines.
 const EVERY: Duration = Duration::from_secs(2);
 
 /// The progress of one command.
@@ -27,7 +27,7 @@ enum Shown {
 }
 
 impl Progress {
-    /// Begins at `done` of `all`.
+    /// Starts at `done` of `all`.
     pub(crate) fn start(unit: &'static str, done: u64, all: u64, json: bool) -> Self {
         let begun = Instant::now();
         let shown = if !json && shows_bars() {
@@ -43,7 +43,7 @@ impl Progress {
         Self { unit, shown }
     }
 
-    /// Is at `done` of `all` now.
+    /// Updates the progress to `done` of `all`.
     pub(crate) fn at(&mut self, done: u64, all: u64) {
         let unit = self.unit;
         match &mut self.shown {
@@ -66,14 +66,14 @@ impl Progress {
                 } else {
                     format!("{done} of {all} {unit}, {rate}/s, {left} s left")
                 };
-                // The work goes on, whether anybody reads how far it is or not.
+                // The command continues even if standard error is closed.
                 drop(writeln!(std::io::stderr().lock(), "{line}"));
             }
             Shown::Lines { .. } => {}
         }
     }
 
-    /// Is over: takes the bar away.
+    /// Removes the bar.
     pub(crate) fn end(&self) {
         if let Shown::Bar(bar) = &self.shown {
             bar.finish_and_clear();
@@ -87,12 +87,12 @@ fn bar(unit: &'static str, done: u64, all: u64) -> ProgressBar {
     if let Ok(style) = ProgressStyle::with_template(template) {
         bar.set_style(
             style.with_key("rate", |state: &ProgressState, out: &mut dyn fmt::Write| {
-                // The bar is for people, and the next drawing makes up for what could not be formatted.
+                // A formatting error is ignored: the next redraw corrects it.
                 let _ = write!(out, "{}", whole(state.per_sec()));
             }),
         );
     }
-    // So that the rate is that of this run.
+    // The rate must cover this run only.
     bar.reset_eta();
     bar
 }
@@ -102,7 +102,7 @@ fn shows_bars() -> bool {
     std::io::stderr().is_terminal() && std::env::var_os("TERM").is_some_and(|term| term != "dumb")
 }
 
-/// A rate without a fraction, with commas.
+/// Formats a rate without a fraction, with thousands separators.
 fn whole(rate: f64) -> HumanFloatCount {
     HumanFloatCount(rate.round())
 }

@@ -1,4 +1,4 @@
-//! `patients projection …`: what operators do about the read table.
+//! `patients projection …`: commands with which operators manage the read table.
 
 mod rebuild;
 mod skip;
@@ -14,24 +14,24 @@ use crate::database;
 use crate::output::{print, print_json};
 use crate::settings::Settings;
 
-/// Connections of a command: one that reads ahead, two that write, and some to look.
+/// Database connections of a command: one reads ahead, two write, the others look up single rows.
 const CONNECTIONS: u32 = 5;
 
 #[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
 pub(crate) enum ProjectionCommand {
-    /// Show how far every subscription is, who owns it, and why it has stopped if it has
+    /// Show the position and owner of every subscription, and why it has stopped if it has
     Status {
         /// Print JSON
         #[arg(long)]
         json: bool,
     },
-    /// Make the read table anew from the log while the present one is served; after an interruption, go on
+    /// Rebuild the read table from the log while the current one is served; resumes after an interruption
     Rebuild {
-        /// Print JSON, one object a line
+        /// Print JSON, one object per line
         #[arg(long)]
         json: bool,
     },
-    /// Call off the rebuild that is not finished, and delete what it has filled
+    /// Cancel the unfinished rebuild, and delete its rows
     Cancel {
         /// Print JSON
         #[arg(long)]
@@ -43,14 +43,14 @@ pub(crate) enum ProjectionCommand {
         #[arg(long)]
         json: bool,
     },
-    /// Let the projection pass over the event that it has stopped at, for good
+    /// Permanently skip the event at which the projection has stopped
     Skip {
-        /// The event
+        /// Position of the event
         position: u64,
-        /// Why, for those who come after; without personal data
+        /// Reason for the record, without personal data
         #[arg(long)]
         reason: String,
-        /// Who decided it; the user that runs the command is recorded as well
+        /// Person who decided it; the user that runs the command is also recorded
         #[arg(long, value_name = "NAME")]
         by: Option<String>,
         /// Print JSON
@@ -63,7 +63,7 @@ pub(crate) enum ProjectionCommand {
 pub(crate) async fn run(settings: &Settings, command: ProjectionCommand) -> anyhow::Result<()> {
     let database = database::open_existing(settings, CONNECTIONS).await;
     let database = match command {
-        // The exit code tells a table that differs from one that could not be compared.
+        // The exit code distinguishes a difference from a failed comparison.
         ProjectionCommand::Verify { .. } => database.context(NoAnswer)?,
         _ => database?,
     };

@@ -1,4 +1,4 @@
-//! The roles, composed from the crates: what runs in a process, and how it stops.
+//! The roles, composed from the crates: which tasks run in a process, and how it shuts down.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ use crate::settings::Settings;
 use crate::shutdown::StopSignals;
 use crate::{access, mail, metrics, output, tls, traces};
 
-/// `patients serve`.
+/// Runs `patients serve`.
 pub(crate) async fn serve(settings: &Settings) -> anyhow::Result<()> {
     let access = access::Plan::of(settings, &SystemClock::shared())?;
     run(settings, "serve", Schema::BringUpToDate, async |process| {
@@ -29,7 +29,7 @@ pub(crate) async fn serve(settings: &Settings) -> anyhow::Result<()> {
     .await
 }
 
-/// `patients api`.
+/// Runs `patients api`.
 pub(crate) async fn api(settings: &Settings) -> anyhow::Result<()> {
     let access = access::Plan::of(settings, &SystemClock::shared())?;
     run(settings, "api", Schema::WaitFor, async |process| {
@@ -38,7 +38,7 @@ pub(crate) async fn api(settings: &Settings) -> anyhow::Result<()> {
     .await
 }
 
-/// `patients projector`.
+/// Runs `patients projector`.
 pub(crate) async fn projector(settings: &Settings) -> anyhow::Result<()> {
     run(settings, "projector", Schema::WaitFor, async |process| {
         process.projector();
@@ -47,7 +47,7 @@ pub(crate) async fn projector(settings: &Settings) -> anyhow::Result<()> {
     .await
 }
 
-/// `patients mailer`.
+/// Runs `patients mailer`.
 pub(crate) async fn mailer(settings: &Settings) -> anyhow::Result<()> {
     run(settings, "mailer", Schema::WaitFor, async |process| {
         process.mailer().await?;
@@ -56,7 +56,7 @@ pub(crate) async fn mailer(settings: &Settings) -> anyhow::Result<()> {
     .await
 }
 
-/// What a process does about a schema that is behind.
+/// Reaction of a process to an outdated schema.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Schema {
     BringUpToDate,
@@ -84,7 +84,7 @@ async fn run(
         () = signals.asked() => Ok(()),
         ended = process.tasks.join_next() => Err(early_end(ended)),
     };
-    tracing::info!("stopping: finishing what was accepted");
+    tracing::info!("stopping: finishing accepted work");
     signals.within(settings.shutdown_timeout, process.stop()).await?;
     tracing::info!("stopped");
     ended
@@ -93,17 +93,17 @@ async fn run(
 fn early_end(ended: Option<Result<Ended, tokio::task::JoinError>>) -> anyhow::Error {
     match ended {
         Some(Ok((task, Err(error)))) => error.context(format!("the {task} ended")),
-        Some(Ok((task, Ok(())))) => anyhow!("the {task} ended by itself"),
-        // A panic's text may hold anything; the panic hook has shown where it was.
+        Some(Ok((task, Ok(())))) => anyhow!("the {task} ended unexpectedly"),
+        // The panic message may contain anything; the panic hook has shown the location.
         Some(Err(_)) => anyhow!("a task panicked"),
         None => anyhow!("there is nothing to run"),
     }
 }
 
-/// A task, by name, and how it ended.
+/// The name of a task, and its result.
 type Ended = (&'static str, anyhow::Result<()>);
 
-/// What runs in this process.
+/// The tasks of this process and their shared resources.
 struct Process<'s> {
     settings: &'s Settings,
     role: &'static str,
@@ -119,13 +119,13 @@ struct Process<'s> {
     lines: Vec<(&'static str, String)>,
     /// Stops the API's listener.
     stop_accepting: CancellationToken,
-    /// Is cancelled when the API has answered its last request.
+    /// Cancelled when the API has answered its last request.
     served: CancellationToken,
-    /// Stops the taking of mail to send; what is being sent is finished.
+    /// Stops claiming mail; mail in progress is finished.
     stop_sending: CancellationToken,
     /// Stops the subscriptions.
     stop_following: CancellationToken,
-    /// Stops the signal, last: what was appended is still to be told to other processes.
+    /// Stops the signal, last: other processes must still be notified of appended events.
     stop_signal: CancellationToken,
     signal_tasks: TaskTracker,
 }
@@ -175,7 +175,7 @@ impl<'s> Process<'s> {
 
     async fn api(&mut self, access: access::Plan) -> anyhow::Result<()> {
         let settings = self.settings;
-        // Before the issuer is waited for: what is wrong here, no waiting makes right.
+        // Comes before the wait for the issuer, because retrying cannot fix an error here.
         let served = tls::open(settings, Arc::clone(&self.clock)).await?;
         let mut door = access.open(&self.clock).await?;
         let listener = TcpListener::bind(settings.http_addr)
@@ -223,8 +223,9 @@ impl<'s> Process<'s> {
             ),
             options,
         });
-        self.lines
-            .push(("api", format!("{scheme}://{}", listener.local_addr()?)));
+        let url = format!("{scheme}://{}", listener.local_addr()?);
+        self.lines.push(("api", url.clone()));
+        self.lines.push(("docs", format!("{url}/docs")));
         if let Some(served) = served {
             let keeping_up = served.keep_up(self.stop_following.clone());
             self.tasks.spawn(async move {
@@ -235,7 +236,7 @@ impl<'s> Process<'s> {
         for keeping_up in door.keep_up(&self.stop_following) {
             self.tasks.spawn(async move {
                 keeping_up.await;
-                ("watch on who is let in", Ok(()))
+                ("watch on access tokens and keys", Ok(()))
             });
         }
         let described = door.described.drain(..);
@@ -252,7 +253,7 @@ impl<'s> Process<'s> {
         Ok(())
     }
 
-    /// The page of metrics, which is also served on its own address if it has one.
+    /// Creates the metrics page, and serves it on its own address if one is set.
     async fn metrics(&mut self, appends: Option<AppendQueue>) -> anyhow::Result<Metrics> {
         let page = metrics::page(self.role, &self.database, Arc::clone(&self.clock), appends);
         if let Some(address) = self.settings.metrics_addr {
@@ -271,7 +272,7 @@ impl<'s> Process<'s> {
     fn projector(&mut self) {
         let subscription = self.subscription(PATIENT_VIEW, PatientView);
         self.lines
-            .push(("projector", format!("keeps the read table {PATIENT_VIEW}")));
+            .push(("projector", format!("maintains the read table {PATIENT_VIEW}")));
         self.follow("projector", subscription);
         let requested = projector::run_requested(
             self.log.clone(),
@@ -282,11 +283,11 @@ impl<'s> Process<'s> {
         );
         self.tasks.spawn(async move {
             requested.await;
-            ("rebuilding of the read table", Ok(()))
+            ("rebuild of the read table", Ok(()))
         });
     }
 
-    /// What mail is made with, read once for all that use it in this process.
+    /// Returns the composer and mail server options, read once and shared within this process.
     async fn mail_parts(&mut self) -> anyhow::Result<mail::Parts> {
         if let Some(parts) = &self.mail_parts {
             return Ok(parts.clone());
@@ -314,7 +315,7 @@ impl<'s> Process<'s> {
         let sending = mail.worker.run(self.stop_sending.clone());
         self.tasks.spawn(async move {
             sending.await;
-            ("sending of mail", Ok(()))
+            ("mail sender", Ok(()))
         });
         Ok(())
     }
@@ -339,7 +340,7 @@ impl<'s> Process<'s> {
         });
     }
 
-    /// Says on standard output what runs and where, once it does.
+    /// Prints the tasks and their addresses on standard output, once they run.
     fn announce(&self) -> anyhow::Result<()> {
         let mut lines = vec![format!("patients {}", env!("CARGO_PKG_VERSION"))];
         let signal = if self.settings.redis_url().is_some() {
@@ -355,20 +356,20 @@ impl<'s> Process<'s> {
         output::print(&lines.join("\n"))
     }
 
-    /// Stops in the order in which work flows: no more requests, then no more appends, then no more
-    /// following. Mail that is being sent is finished meanwhile.
+    /// Stops in the direction of the data flow: first requests, then appends, then subscriptions. Mail in
+    /// progress is finished meanwhile.
     async fn stop(&mut self) {
         let began = Instant::now();
         self.stop_sending.cancel();
         self.stop_accepting.cancel();
         if let Some(api) = &self.api {
-            // A client that never finishes its request must not keep the rest from being finished in order.
+            // A client that never finishes its request must not delay the rest of the shutdown.
             let patience = self.settings.shutdown_timeout / 2;
             if tokio::time::timeout(patience, self.served.cancelled())
                 .await
                 .is_err()
             {
-                tracing::warn!("some requests are not finished; going on without them");
+                tracing::warn!("some requests are not finished; stopping without them");
                 if let Some(listening) = &self.listening {
                     listening.abort();
                 }

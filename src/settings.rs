@@ -1,11 +1,11 @@
-//! The settings: one list, for flags, environment and `.env`.
+//! The settings: one list for flags, environment variables and `.env`.
 //!
 //! # Adding a setting
 //!
-//! 1. Add a field with `#[arg(long, env, global = true, …)]`, and a doc comment of one paragraph that says
-//!    what the setting does, with units and range: `patients settings` shows it. Add `hide_env_values = true`
-//!    if the value may be a secret. An empty variable counts as not set for every setting, so no parser sees
-//!    one; only a flag can be empty.
+//! 1. Add a field with `#[arg(long, env, global = true, …)]`, and a doc comment of one paragraph that
+//!    describes the setting, with units and range: `patients settings` shows it. Add `hide_env_values = true`
+//!    if the value may be a secret. An empty variable counts as not set for every setting, so parsers only
+//!    see an empty value from a flag.
 //! 2. Add a row to the table in README.md and a line `# NAME=default` to `.env.example`. A test
 //!    (`tests/e2e/settings.rs`) compares names and defaults of both with this list.
 
@@ -36,18 +36,18 @@ use values::{
     mail_timeout, metrics_addr, optional, path, rate_limit,
 };
 
-/// How long writing an email to a file may take.
+/// Timeout for writing an email to a file.
 const FILE_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Where things are and how large they may grow.
+/// All settings.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Settings")]
 pub(crate) struct Settings {
-    /// How long a command tries to reach the database. A flag only, of all commands that are not roles.
+    /// Maximum time that a command tries to reach the database. A flag of commands only, not of roles.
     #[arg(skip)]
     pub(crate) wait: Duration,
 
-    /// The database: `mysql://user:password@host:port/name` or `sqlite://path`
+    /// Database: `mysql://user:password@host:port/name` or `sqlite://path`
     #[arg(
         long,
         env,
@@ -57,244 +57,245 @@ pub(crate) struct Settings {
     )]
     pub(crate) database_url: String,
 
-    // Ten are kept by the reads, and a rebuild has four; the rest serves the subscriptions, the mail and all
-    // other requests.
-    /// The most connections to the database, besides the one that an API process appends with on MySQL
+    // Reads reserve ten connections, and a rebuild takes four. The subscriptions, the mail and all other
+    // requests share the rest.
+    /// Maximum number of database connections. On MySQL, an API process opens one more for appends
     #[arg(long, env, global = true, default_value_t = 16, value_parser = clap::value_parser!(u32).range(16..=1000))]
     pub(crate) database_connections: u32,
 
-    /// Redis, for the signal between processes: `redis://host:port`. Without it, a signal within the process
+    /// Redis server through which processes notify each other of new events: `redis://host:port`. Without it,
+    /// notifications stay within the process
     #[arg(long, env, global = true, hide_env_values = true)]
     redis_url: Option<String>,
 
-    /// The mail server: `smtps://user:password@host:465`, or `smtp://user:password@host:587?tls=required` for STARTTLS.
-    /// Without it, mail goes into files
+    /// Mail server: `smtps://user:password@host:465`, or `smtp://user:password@host:587?tls=required` for
+    /// STARTTLS. Without it, mail is written to files
     #[arg(long, env, global = true, hide_env_values = true)]
     smtp_url: Option<String>,
 
-    /// The sender of the emails
+    /// Sender address of the emails
     #[arg(long, env, global = true, default_value = "noreply@miapp.com")]
     pub(crate) mail_from: String,
 
-    /// The address that answers to the emails go to; without it, to the sender
+    /// Address for replies to the emails; default: the sender
     #[arg(long, env, global = true, value_parser = optional::<Sender>)]
     mail_reply_to: Option<Optional<Sender>>,
 
-    /// The address that bounces go to (`MAIL FROM`); without it, to the sender
+    /// Address for bounces (`MAIL FROM`); default: the sender
     #[arg(long, env, global = true, value_parser = optional::<Sender>)]
     mail_envelope_from: Option<Optional<Sender>>,
 
-    /// The name for EHLO, such as `mail.example.com`; without it the machine's if it has a dot, or the domain
-    /// of the sender
+    /// Host name for EHLO, such as `mail.example.com`; default: the name of the machine if it contains a dot,
+    /// otherwise the domain of the sender
     #[arg(long, env, global = true, value_parser = optional::<EhloName>)]
     mail_ehlo_name: Option<Optional<EhloName>>,
 
-    /// The languages of the emails, in order: es, en, or both with a comma
+    /// Languages of the emails, in order: es, en, or both with a comma
     #[arg(long, env, global = true, default_value = "es,en")]
     pub(crate) mail_language: String,
 
-    /// A folder with templates to use instead of those that come with the program
+    /// Folder with templates that replace the built-in ones
     #[arg(long, env, global = true)]
     pub(crate) mail_templates: Option<PathBuf>,
 
-    /// Whether a deletion is confirmed by an email too
+    /// Whether deletions are also confirmed by email
     #[arg(long, env, global = true, default_value_t = false, num_args = 0..=1, require_equals = true, default_missing_value = "true", action = clap::ArgAction::Set)]
     pub(crate) mail_on_delete: bool,
 
-    /// The folder for emails when there is no mail server
+    /// Folder for emails when there is no mail server
     #[arg(long, env, global = true, default_value = "data/outbox")]
     pub(crate) mail_outbox: PathBuf,
 
-    /// The most emails that are sent at a time
+    /// Maximum number of emails sent at a time
     #[arg(long, env, global = true, default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=256))]
     pub(crate) mail_concurrency: u16,
 
-    /// How long naming sender and recipient of one email to the mail server may take, 1s to 1h
+    /// Timeout for the SMTP commands before the content of an email (MAIL, RCPT, DATA), 1s to 1h
     #[arg(long, env, global = true, default_value = "12m", value_parser = mail_timeout)]
     pub(crate) mail_send_timeout: Duration,
 
-    /// How long the mail server may take to answer for an email, 1s to 1h. Whoever gives up early sends
-    /// emails twice
+    /// Timeout for the mail server's response to the content of an email, 1s to 1h. A short timeout can cause
+    /// duplicate emails
     #[arg(long, env, global = true, default_value = "10m", value_parser = mail_timeout)]
     pub(crate) mail_answer_timeout: Duration,
 
-    /// How long opening a connection to the mail server may take, 1s to 1h: name, TCP, TLS, greeting,
+    /// Timeout for opening a connection to the mail server, 1s to 1h: name lookup, TCP, TLS, greeting,
     /// authentication
     #[arg(long, env, global = true, default_value = "5m", value_parser = mail_timeout)]
     pub(crate) mail_connect_timeout: Duration,
 
-    /// The most emails that leave in a time, such as 10/s, 600/m, 5000/h or 2000/d, by each process that
-    /// sends; no limit without it
+    /// Maximum send rate of each sending process, such as 10/s, 600/m, 5000/h or 2000/d; default: no limit
     #[arg(long, env, global = true, value_parser = mail_rate)]
     pub(crate) mail_rate: Option<Rate>,
 
-    /// A file with certificates (PEM) to trust for the mail server, beside the system's authorities: of
-    /// authorities, or the server's own
+    /// File with certificates (PEM) to trust for the mail server in addition to the system's authorities: of
+    /// authorities, or of the server itself
     #[arg(long, env, global = true)]
     pub(crate) mail_ca_file: Option<PathBuf>,
 
-    /// A file with the private key (PEM, RSA or Ed25519) to sign emails with by DKIM
+    /// File with the private key (PEM, RSA or Ed25519) for DKIM signatures
     #[arg(long, env, global = true, hide_env_values = true)]
     pub(crate) mail_dkim_key_file: Option<PathBuf>,
 
-    /// The selector under which its public key is found in DNS, such as mail2026
+    /// DKIM selector of the public key in DNS, such as mail2026
     #[arg(long, env, global = true)]
     pub(crate) mail_dkim_selector: Option<String>,
 
-    /// The domain of DNS that it is found in; without it that of the sender
+    /// DKIM domain of the public key in DNS; default: the domain of the sender
     #[arg(long, env, global = true)]
     pub(crate) mail_dkim_domain: Option<String>,
 
-    /// The most connections to the API at a time; more wait to be accepted
+    /// Maximum number of connections to the API; further connections wait to be accepted
     #[arg(long, env, global = true, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub(crate) http_connections: u32,
 
-    /// How long a client may take to send the head of a request, and before it to agree on TLS; a quarter of
-    /// it when fewer than a quarter of the connections are free
+    /// Timeout for receiving the head of a request, and for the TLS handshake before it; a quarter of it
+    /// while fewer than a quarter of the connections are free
     #[arg(long, env, global = true, default_value = "20s", value_parser = head_timeout)]
     pub(crate) head_timeout: Duration,
 
-    /// A file with the certificate (PEM) to serve the API with over TLS, its own first, then those between it
-    /// and the authority; read again whenever it changes
+    /// File with the certificate chain (PEM) for TLS on the API: the server's certificate first, then the
+    /// intermediate ones; reloaded when it changes
     #[arg(long, env, global = true, value_parser = path)]
     tls_cert_file: Option<PathBuf>,
 
-    /// A file with its private key (PEM)
+    /// File with the private key (PEM) of the certificate
     #[arg(long, env, global = true, hide_env_values = true, value_parser = path)]
     tls_key_file: Option<PathBuf>,
 
-    /// The most requests of each client in a time, such as 1000/s or 6000/m, or `off`. A client is the holder
-    /// of an access token or, without one, an address; it may use them all at once, and they come back evenly
+    /// Maximum request rate of each client, such as 1000/s or 6000/m, or `off`. A client is the holder of an
+    /// access token or, without a token, an address. A client can use its whole quota at once; the quota
+    /// refills evenly
     #[arg(long, env, global = true, default_value = "1000/s", value_parser = rate_limit)]
     rate_limit: Ceiling,
 
-    /// The reverse proxies, as networks with commas between, whose word is taken for the address of a client
+    /// Reverse proxies that are trusted to report client addresses, as networks separated by commas
     #[arg(long, env, global = true, value_parser = list::<Network>)]
     trusted_proxies: Option<List<Network>>,
 
-    /// The header in which they say it; they must not pass it on as a client sent it
+    /// Header in which the proxies report the client address; they must not forward this header from clients
     #[arg(long, env, global = true, value_enum, default_value_t = Header::XForwardedFor)]
     proxy_header: Header,
 
-    /// The origins, with commas between, whose pages may use the API, such as `https://app.example.com`
+    /// Origins whose pages may use the API, separated by commas, such as `https://app.example.com`
     #[arg(long, env, global = true, value_parser = list::<Origin>)]
     cors_origins: Option<List<Origin>>,
 
-    /// The schemes, with commas between, that the URL of a patient's document may have
+    /// Allowed schemes of document URLs, separated by commas
     #[arg(long, env, global = true, default_value = "http,https", value_parser = document_url_schemes)]
     pub(crate) document_url_schemes: UrlSchemes,
 
-    /// The address and port of the API
+    /// Address and port of the API
     #[arg(long, env, global = true, default_value = "127.0.0.1:8000", value_parser = http_addr)]
     pub(crate) http_addr: SocketAddr,
 
-    /// The hosts, with commas between, that requests may be sent to beside loopback names, such as
-    /// `clinic.example.com,*.internal.example`; `*` for every host. Without access tokens only these are
-    /// accepted; with them, every host is unless this is set
+    /// Accepted hosts of requests in addition to loopback names, separated by commas, such as
+    /// `clinic.example.com,*.internal.example`; `*` accepts every host. Default: loopback names only without
+    /// access tokens, every host with them
     #[arg(long, env, global = true, value_parser = list::<AllowedHost>)]
     allowed_hosts: Option<List<AllowedHost>>,
 
-    /// The URL under which clients reach the API, such as `https://api.example.com`, with a path if a proxy serves it under
-    /// one. With it, the addresses in `Link` and `Location` are absolute
+    /// Public URL of the API, such as `https://api.example.com`, including the path under which a proxy serves
+    /// it, if any. If set, `Link` and `Location` contain absolute URLs
     #[arg(long, env, global = true, hide_env_values = true, value_parser = optional::<PublicUrl>)]
     public_url: Option<Optional<PublicUrl>>,
 
-    /// Where the page of metrics is served beside the API, or by a role without one, such as 127.0.0.1:9100;
-    /// no access token is asked for there
+    /// Address of an additional listener for the metrics page, such as 127.0.0.1:9100; it requires no access
+    /// token. Roles without the API serve metrics only there
     #[arg(long, env, global = true, value_parser = metrics_addr)]
     pub(crate) metrics_addr: Option<SocketAddr>,
 
-    /// Where traces are sent by OTLP (http/protobuf): the base address of an OpenTelemetry collector, such as
-    /// `http://127.0.0.1:4318`. Without it there are none
+    /// OpenTelemetry collector for traces by OTLP (http/protobuf): its base URL, such as
+    /// `http://127.0.0.1:4318`. Without it, no traces are sent
     #[arg(long, env, global = true, hide_env_values = true)]
     otel_exporter_otlp_endpoint: Option<String>,
 
-    /// `off` lets everybody in, also from other machines
+    /// `off` disables authentication, also for requests from other machines
     #[arg(long, env, global = true, value_parser = auth)]
     auth: Option<Auth>,
 
-    /// Who is let in: `name role hash` with commas between, as `patients token new` prints it
+    /// Access tokens: `name role hash`, separated by commas, as printed by `patients token new`
     #[arg(long, env, global = true, hide_env_values = true)]
     auth_tokens: Option<String>,
 
-    /// A file of such lines, read again whenever it changes
+    /// File with access tokens, one per line; reloaded when it changes
     #[arg(long, env, global = true, hide_env_values = true, value_parser = path)]
     auth_tokens_file: Option<PathBuf>,
 
     #[command(flatten)]
     pub(crate) issuer: IssuerSettings,
 
-    /// How long a read waits for the position in Min-Position
+    /// Maximum time that a read waits for the position in Min-Position
     #[arg(long, env, global = true, default_value = "2s", value_parser = duration)]
     pub(crate) read_wait: Duration,
 
-    /// How long a request may take; its body must be there within half of it
+    /// Timeout of a request; its body must arrive within half of it
     #[arg(long, env, global = true, default_value = "20s", value_parser = duration)]
     pub(crate) request_timeout: Duration,
 
-    /// The most registrations and deletions that may wait; more are answered 503
+    /// Maximum number of registrations and deletions in the queue; further ones are answered with 503
     #[arg(long, env, global = true, default_value_t = 1024, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub(crate) append_queue: u32,
 
-    /// The most of them that are committed together
+    /// Maximum number of registrations and deletions committed together
     #[arg(long, env, global = true, default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub(crate) append_batch: u32,
 
-    /// How often the log is looked at when no signal comes
+    /// Interval at which the log is polled when no signal arrives
     #[arg(long, env, global = true, default_value = "1s", value_parser = duration)]
     pub(crate) poll_interval: Duration,
 
-    /// How long a process may take to finish what it accepted when it is told to stop
+    /// Maximum time to finish accepted work during shutdown
     #[arg(long, env, global = true, default_value = "30s", value_parser = duration)]
     pub(crate) shutdown_timeout: Duration,
 
-    /// What is logged: off, error, warn, info, debug, trace, or a list such as `info,api=debug`. Libraries
-    /// say no more than at info
+    /// Log level: off, error, warn, info, debug, trace, or a list such as `info,api=debug`. Libraries never
+    /// log below info
     #[arg(long, env, global = true, default_value = "info")]
     pub(crate) log: String,
 
-    /// Whether each answer of the API has a line in the log, at info: method, route, status, size, duration,
-    /// request id and trace id
+    /// Whether each response of the API is logged, at info: method, route, status, size, duration, request id
+    /// and trace id
     #[arg(long, env, global = true, value_enum, default_value_t = Switch::Off)]
     access_log: Switch,
 
-    /// How it is logged
+    /// Format of the log
     #[arg(long, env, global = true, value_enum, default_value_t = LogFormat::Pretty)]
     pub(crate) log_format: LogFormat,
 }
 
-/// The header in which proxies name the address of a client.
+/// Header in which proxies report the client address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Header {
-    /// Addresses with commas between
+    /// Addresses separated by commas
     XForwardedFor,
     /// RFC 7239
     Forwarded,
 }
 
-/// On or off.
+/// An on/off switch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Switch {
-    /// Yes
+    /// Enabled
     #[value(alias = "true")]
     On,
-    /// No
+    /// Disabled
     #[value(alias = "false")]
     Off,
 }
 
-/// How lines of the log look.
+/// Format of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum LogFormat {
-    /// For people
+    /// Human-readable text
     Pretty,
-    /// For machines: one JSON object a line
+    /// One JSON object per line
     Json,
 }
 
 impl Settings {
-    /// How long an email may take. A file needs neither connection nor answer, and is the sooner taken over
-    /// from a process that was killed.
+    /// Returns the timeouts of an email. A file needs no connection and no response, so its lease is shorter
+    /// and expires sooner if the process is killed.
     pub(crate) fn mail_timeouts(&self) -> Timeouts {
         match self.smtp_url() {
             Some(_) => Timeouts {
@@ -310,25 +311,24 @@ impl Settings {
         }
     }
 
-    /// Where answers to emails go, if that is set.
+    /// Returns the address for replies, if it is set.
     pub(crate) fn mail_reply_to(&self) -> Option<Sender> {
         self.mail_reply_to.clone().and_then(|Optional(address)| address)
     }
 
-    /// Where bounces go, if that is set.
+    /// Returns the address for bounces, if it is set.
     pub(crate) fn mail_envelope_from(&self) -> Option<Sender> {
         self.mail_envelope_from
             .clone()
             .and_then(|Optional(address)| address)
     }
 
-    /// The name for EHLO, if it is set.
+    /// Returns the host name for EHLO, if it is set.
     pub(crate) fn mail_ehlo_name(&self) -> Option<EhloName> {
         self.mail_ehlo_name.clone().and_then(|Optional(name)| name)
     }
 
-    /// Checks the settings that may hold a password. Clap would repeat a value that it refuses, so it is not
-    /// asked.
+    /// Checks the settings that may contain a password. Clap would repeat an invalid value in its error.
     pub(crate) fn check(&self) -> Result<(), String> {
         let checks = [
             (
@@ -364,57 +364,55 @@ impl Settings {
         for (setting, path) in key_files {
             let path = path.as_deref().map(Path::to_string_lossy).unwrap_or_default();
             if path.contains("-----BEGIN") {
-                return Err(format!(
-                    "{setting}: expected the path of a file, not what is in it"
-                ));
+                return Err(format!("{setting}: expected the path of a file, not its content"));
             }
         }
         Ok(())
     }
 
-    /// The URL of Redis, if there is one. Compose files and `.env` say "none" with an empty value.
+    /// Returns the URL of Redis, if it is set. Compose files and `.env` use an empty value for "not set".
     pub(crate) fn redis_url(&self) -> Option<&str> {
         self.redis_url.as_deref().filter(|url| !url.is_empty())
     }
 
-    /// The address of the collector of traces, if there is one.
+    /// Returns the URL of the trace collector, if it is set.
     pub(crate) fn otlp_endpoint(&self) -> Option<&str> {
         self.otel_exporter_otlp_endpoint
             .as_deref()
             .filter(|url| !url.is_empty())
     }
 
-    /// Whether each answer of the API has a line in the log.
+    /// Whether each response of the API is logged.
     pub(crate) fn access_log(&self) -> bool {
         self.access_log == Switch::On
     }
 
-    /// Whether everybody is let in, also from other machines.
+    /// Whether authentication is disabled.
     pub(crate) fn auth_is_off(&self) -> bool {
         self.auth == Some(Auth::Off)
     }
 
-    /// The lines of the access tokens, if there are any.
+    /// Returns the lines of the access tokens, if they are set.
     pub(crate) fn auth_tokens(&self) -> Option<&str> {
         self.auth_tokens.as_deref().filter(|lines| !lines.is_empty())
     }
 
-    /// The file of the access tokens, if there is one.
+    /// Returns the file of the access tokens, if it is set.
     pub(crate) fn auth_tokens_file(&self) -> Option<&Path> {
         file(self.auth_tokens_file.as_deref())
     }
 
-    /// The file of the API's certificate, if there is one.
+    /// Returns the file of the API's certificate, if it is set.
     pub(crate) fn tls_cert_file(&self) -> Option<&Path> {
         file(self.tls_cert_file.as_deref())
     }
 
-    /// The file of its key, if there is one.
+    /// Returns the file of the certificate's key, if it is set.
     pub(crate) fn tls_key_file(&self) -> Option<&Path> {
         file(self.tls_key_file.as_deref())
     }
 
-    /// How much each client may ask for.
+    /// Returns the request rate limit of each client, unless it is off.
     pub(crate) const fn rate_limit(&self) -> Option<RateLimit> {
         match self.rate_limit {
             Ceiling::Off => None,
@@ -422,7 +420,7 @@ impl Settings {
         }
     }
 
-    /// Whose word is taken for the address of a client.
+    /// Returns the proxies that are trusted to report client addresses.
     pub(crate) fn proxies(&self) -> Proxies {
         let List(networks) = self.trusted_proxies.clone().unwrap_or(List(Vec::new()));
         let header = match self.proxy_header {
@@ -432,32 +430,32 @@ impl Settings {
         Proxies::new(networks, header)
     }
 
-    /// The URL under which clients reach the API, if it is set.
+    /// Returns the public URL of the API, if it is set.
     pub(crate) fn public_url(&self) -> Option<PublicUrl> {
         let Optional(url) = self.public_url.clone()?;
         url
     }
 
-    /// The hosts that requests may be sent to beside loopback names.
+    /// Returns the accepted hosts of requests other than loopback names.
     pub(crate) fn allowed_hosts(&self) -> Vec<AllowedHost> {
         self.allowed_hosts
             .clone()
             .map_or_else(Vec::new, |List(hosts)| hosts)
     }
 
-    /// The pages that may use the API, if there are any.
+    /// Returns the CORS settings, if any origin is allowed.
     pub(crate) fn cors(&self) -> Option<Cors> {
         let List(origins) = self.cors_origins.clone()?;
         (!origins.is_empty()).then(|| Cors::of(origins))
     }
 
-    /// The URL of the mail server, if there is one.
+    /// Returns the URL of the mail server, if it is set.
     pub(crate) fn smtp_url(&self) -> Option<&str> {
         self.smtp_url.as_deref().filter(|url| !url.is_empty())
     }
 }
 
-/// Compose files and `.env` say "none" with an empty value.
+/// Returns the path unless it is empty. Compose files and `.env` use an empty value for "not set".
 fn file(path: Option<&Path>) -> Option<&Path> {
     path.filter(|file| !file.as_os_str().is_empty())
 }

@@ -1,17 +1,18 @@
-//! Being told to stop, and stopping.
+//! Stop signals and graceful shutdown.
 
 use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// Hears SIGTERM and SIGINT (Ctrl-C), from when it is made: one that comes while nobody waits is kept.
+/// Listener for SIGTERM and SIGINT (Ctrl-C). A signal that arrives between two calls of
+/// [`StopSignals::asked`] is kept.
 pub(crate) struct StopSignals {
     terminate: Signal,
     interrupt: Signal,
 }
 
 impl StopSignals {
-    /// Begins to listen.
+    /// Starts to listen.
     pub(crate) fn listen() -> std::io::Result<Self> {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
@@ -19,7 +20,7 @@ impl StopSignals {
         })
     }
 
-    /// Returns when the process is told to stop.
+    /// Returns when the process receives a stop signal.
     pub(crate) async fn asked(&mut self) {
         tokio::select! {
             _ = self.terminate.recv() => {}
@@ -27,8 +28,7 @@ impl StopSignals {
         }
     }
 
-    /// Runs `stopping` to its end, unless it takes longer than `timeout` or the process is told to stop once
-    /// more.
+    /// Waits for `stopping`. Fails after `timeout`, or when the process receives another stop signal.
     pub(crate) async fn within(
         &mut self,
         timeout: Duration,
@@ -37,9 +37,9 @@ impl StopSignals {
         tokio::select! {
             () = stopping => Ok(()),
             () = tokio::time::sleep(timeout) => {
-                anyhow::bail!("what was accepted was not finished within SHUTDOWN_TIMEOUT ({timeout:?})")
+                anyhow::bail!("accepted work was not finished within SHUTDOWN_TIMEOUT ({timeout:?})")
             }
-            () = self.asked() => anyhow::bail!("told to stop a second time"),
+            () = self.asked() => anyhow::bail!("received a second stop signal"),
         }
     }
 }

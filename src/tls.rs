@@ -1,4 +1,4 @@
-//! The certificate of the API, from the settings.
+//! The API's certificate, as configured by the settings.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,22 +11,22 @@ use tokio_util::sync::CancellationToken;
 use crate::settings::Settings;
 use crate::watch::Watched;
 
-/// How long before its end a certificate is worth a warning.
+/// Remaining validity below which a certificate causes a warning.
 const SOON: Duration = Duration::from_hours(24 * 7);
 
-/// TLS with the certificate that the settings name, and the watch on its files.
+/// TLS with the configured certificate, and the watch on its files.
 pub(crate) struct Served {
     pub(crate) tls: Tls,
     files: Watched<Certificate>,
     clock: Arc<dyn Clock>,
 }
 
-/// What the settings say of TLS; `None` if there is no certificate.
+/// Reads the configured certificate; `None` if no certificate is configured.
 pub(crate) async fn open(settings: &Settings, clock: Arc<dyn Clock>) -> anyhow::Result<Option<Served>> {
     let (certificate, key) = match (settings.tls_cert_file(), settings.tls_key_file()) {
         (None, None) => return Ok(None),
         (Some(certificate), Some(key)) => (certificate.to_owned(), key.to_owned()),
-        _ => bail!("TLS needs TLS_CERT_FILE and TLS_KEY_FILE, and only one of them is set"),
+        _ => bail!("TLS needs TLS_CERT_FILE and TLS_KEY_FILE, but only one of them is set"),
     };
     let named = vec![("TLS_CERT_FILE", certificate), ("TLS_KEY_FILE", key)];
     let (files, certificate) = Watched::open(named, |contents| match contents {
@@ -43,7 +43,7 @@ pub(crate) async fn open(settings: &Settings, clock: Arc<dyn Clock>) -> anyhow::
 }
 
 impl Served {
-    /// Keeps the certificate as its files have it until `shutdown`.
+    /// Reloads the certificate when its files change, until `shutdown`.
     pub(crate) fn keep_up(self, shutdown: CancellationToken) -> impl Future<Output = ()> + Send {
         let Self { tls, files, clock } = self;
         let take = move |certificate: Certificate| {
@@ -55,7 +55,7 @@ impl Served {
     }
 }
 
-/// Warns of a certificate that clients refuse now, or soon.
+/// Warns of a certificate that clients reject now or soon.
 fn warn_of_its_time(certificate: &Certificate, clock: &dyn Clock) {
     if let Some(doubt) = doubt(certificate, clock.now()) {
         tracing::warn!(certificate.begins = %certificate.begins(), certificate.ends = %certificate.ends(), "{doubt}");
@@ -64,9 +64,9 @@ fn warn_of_its_time(certificate: &Certificate, clock: &dyn Clock) {
 
 fn doubt(certificate: &Certificate, now: Timestamp) -> Option<&'static str> {
     if certificate.begins() > now {
-        Some("the certificate is not valid yet, and clients refuse it; or the clock of this machine is wrong")
+        Some("the certificate is not valid yet, so clients reject it; or the clock of this machine is wrong")
     } else if certificate.ends() <= now {
-        Some("the certificate has expired, and clients refuse it")
+        Some("the certificate has expired, so clients reject it")
     } else if certificate.ends().since(now) < SOON {
         Some("the certificate expires soon")
     } else {

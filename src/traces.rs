@@ -1,8 +1,8 @@
 //! Traces, sent to an OpenTelemetry collector by OTLP.
 //!
-//! Spans that have ended wait in a bounded queue; a thread of its own sends them, many at a time, as protobuf
-//! over HTTP. Nothing that is served waits for it: what does not fit into the queue, or cannot be delivered,
-//! is dropped and counted.
+//! Finished spans wait in a bounded queue. A dedicated thread sends them in batches, as protobuf over HTTP.
+//! Requests never wait for it: spans that do not fit into the queue or cannot be delivered are dropped and
+//! counted.
 
 mod exporter;
 
@@ -30,15 +30,15 @@ use crate::settings::Settings;
 
 pub(crate) use exporter::register;
 
-/// How long the last spans may take to be delivered, if so much time is left.
+/// Maximum time for delivering the last spans, if that much time is left.
 const LAST_DELIVERY: Duration = Duration::from_secs(5);
-/// As many links as a batch of appends can have: one to each. (The SDK's own limit is 128.)
+/// Maximum number of links of a span: one for each append of a batch. (The SDK's default is 128.)
 const LINKS: u32 = 1000;
 
 static PROVIDER: OnceLock<SdkTracerProvider> = OnceLock::new();
 
-/// Begins to export the traces of a role, if a collector is named; what makes its spans. To be called before
-/// anything else runs.
+/// Starts the export of a role's traces, if a collector is configured, and returns the tracer. Must be called
+/// before anything else runs.
 pub(crate) fn start(settings: &Settings, command: Option<&Command>) -> anyhow::Result<Option<SdkTracer>> {
     let Some(endpoint) = settings.otlp_endpoint() else {
         return Ok(None);
@@ -78,8 +78,8 @@ pub(crate) fn start(settings: &Settings, command: Option<&Command>) -> anyhow::R
     Ok(first.then_some(tracer))
 }
 
-/// What makes the spans of `tracing` that are for export those of OpenTelemetry: only them, and with what
-/// they say and no more.
+/// Returns the layer that exports `tracing` spans through OpenTelemetry: only the spans for export, and only
+/// with their own fields.
 pub(crate) fn layer<S>(tracer: SdkTracer) -> impl Layer<S> + Send + Sync
 where
     S: Subscriber + Send + Sync + for<'s> LookupSpan<'s>,
@@ -95,16 +95,16 @@ where
         .with_filter(filter_fn(is_for_export).with_max_level_hint(LevelFilter::INFO))
 }
 
-/// Whether a span is for export, and so not for the lines of the log.
+/// Whether a span is for export, and therefore omitted from log lines.
 pub(crate) fn is_for_export(metadata: &Metadata<'_>) -> bool {
     metadata.target() == TARGET
 }
 
-/// Delivers what is left, if `left` is long enough.
+/// Delivers the remaining spans, within half of `left`.
 pub(crate) async fn finish(left: Duration) {
     let Some(provider) = PROVIDER.get() else { return };
     let limit = LAST_DELIVERY.min(left / 2);
-    // It blocks; and a delivery that hangs is left behind with its thread.
+    // Shutdown blocks. A hanging delivery is abandoned with its thread.
     let delivering = tokio::task::spawn_blocking(move || provider.shutdown_with_timeout(limit));
     if !matches!(tokio::time::timeout(limit, delivering).await, Ok(Ok(Ok(())))) {
         tracing::warn!("the last traces could not be delivered in time");
@@ -115,8 +115,8 @@ fn is(variable: &str, value: &str) -> bool {
     std::env::var(variable).is_ok_and(|found| found.eq_ignore_ascii_case(value))
 }
 
-/// What the spans are of: named by `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES`, which the SDK reads,
-/// or by the role.
+/// Returns the resource of the spans. Its name comes from `OTEL_SERVICE_NAME` or `OTEL_RESOURCE_ATTRIBUTES`,
+/// which the SDK reads, or from the role.
 fn resource(name: &'static str) -> Resource {
     let version = KeyValue::new("service.version", env!("CARGO_PKG_VERSION"));
     let resource = Resource::builder().with_attribute(version);
@@ -132,7 +132,7 @@ fn resource(name: &'static str) -> Resource {
     }
 }
 
-/// Ties the spans of `tracing` to contexts from elsewhere.
+/// Connects `tracing` spans with remote trace contexts.
 struct OpenTelemetry;
 
 impl Tracer for OpenTelemetry {

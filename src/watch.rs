@@ -1,4 +1,4 @@
-//! Files that are read again when they change.
+//! Files that are reloaded when they change.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -6,30 +6,30 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use tokio_util::sync::CancellationToken;
 
-/// How often the files are looked at.
+/// Interval between checks of the files.
 const LOOK: Duration = Duration::from_secs(2);
-/// The largest file that is read, in bytes.
+/// Maximum size of a file, in bytes.
 const LARGEST: u64 = 1024 * 1024;
 
-/// What files hold, one after the other.
+/// Contents of the files, in order.
 type Contents = Vec<Vec<u8>>;
 
-/// What was there at one look; `None` if it could not be read.
+/// Result of a check; `None` if a file could not be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Seen(Option<Contents>);
 
-/// Files that settings name, what is made of them together, and what they held when they were last looked at.
+/// Files named by settings, with a parser for all of them together, and their last contents.
 pub(crate) struct Watched<T> {
-    /// Each with the setting that names it.
+    /// Each file, with the setting that names it.
     files: Vec<(&'static str, PathBuf)>,
     parse: fn(&[Vec<u8>]) -> anyhow::Result<T>,
     known: Seen,
-    /// What could not be used when it was last looked at, and has not been complained of.
+    /// Result of the last check if it was unusable and has not been reported.
     doubted: Option<Seen>,
 }
 
 impl<T> Watched<T> {
-    /// Reads the files for the first time. `parse` gets what they hold, in the same order.
+    /// Reads the files for the first time. `parse` receives their contents in the same order.
     pub(crate) async fn open(
         files: Vec<(&'static str, PathBuf)>,
         parse: fn(&[Vec<u8>]) -> anyhow::Result<T>,
@@ -51,8 +51,8 @@ impl<T> Watched<T> {
         Ok((watched, value))
     }
 
-    /// Gives what is made of the files to `take` whenever they have changed, until `shutdown`. Files that
-    /// cannot be read or used change nothing, and the log says so.
+    /// Passes the parsed files to `take` whenever they change, until `shutdown`. If the files cannot be read
+    /// or parsed, `take` is not called and an error is logged.
     pub(crate) async fn keep_up(mut self, take: impl Fn(T) + Send, shutdown: CancellationToken)
     where
         T: Send,
@@ -68,15 +68,15 @@ impl<T> Watched<T> {
                 Some(Err(error)) => {
                     let names: Vec<_> = self.files.iter().map(|(name, _)| *name).collect();
                     let (error, names) = (crate::output::causes(&error), names.join(", "));
-                    tracing::error!(error, "{names} cannot be used; what was there before stays");
+                    tracing::error!(error, "{names} cannot be used; the previous content stays in use");
                 }
             }
         }
     }
 
-    /// What is made of the files, if they have changed since they were last looked at. What cannot be used
-    /// may have been half written, or one of two files that belong together: it is an error only if it is the
-    /// same at the next look.
+    /// Returns the parsed files if they have changed since the last check. Unusable files may be half
+    /// written, or one of a pair may not be updated yet. They cause an error only if the next check finds the
+    /// same contents.
     async fn look(&mut self) -> Option<anyhow::Result<T>> {
         let read = read(&self.files).await;
         let now = Seen(read.as_ref().ok().cloned());
@@ -118,7 +118,7 @@ mod tests {
 
     use super::*;
 
-    /// Two files that belong together: they must hold the same.
+    /// Two files that must have the same content.
     struct Pair(TempDir);
 
     impl Pair {

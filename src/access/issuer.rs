@@ -1,4 +1,4 @@
-//! The issuer of JWTs, from the settings: which tokens are good, and where its keys come from.
+//! The JWT issuer as configured by the settings: accepted tokens, and the source of the keys.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -14,20 +14,20 @@ use super::jwks::KeySource;
 use crate::settings::IssuerSettings;
 use crate::watch::Watched;
 
-/// Where the keys come from.
+/// Source of the issuer's keys.
 enum Source {
     File(Watched<Keys>),
     Url(Box<KeySource>),
 }
 
-/// The issuer, and what keeps its keys as they are there.
+/// The issuer with its keys, and the source that keeps them up to date.
 pub(super) struct Opened {
     pub(super) issuer: Issuer,
     pub(super) described: String,
     source: Source,
 }
 
-/// The issuer as the settings have it, and where its keys are to come from. Nothing was asked for yet.
+/// The issuer read from the settings. Nothing has been fetched yet.
 pub(super) struct Plan {
     options: IssuerOptions,
     issuer: String,
@@ -40,11 +40,11 @@ enum KeysFrom {
 }
 
 impl Plan {
-    /// The issuer, if the settings name one.
+    /// Returns the issuer, if the settings name one.
     ///
     /// # Errors
     ///
-    /// Whatever no waiting for the issuer, or for a file to change, could make right.
+    /// Returns an error for settings that neither waiting for the issuer nor a changed file can fix.
     pub(super) fn of(settings: &IssuerSettings, clock: &Arc<dyn Clock>) -> anyhow::Result<Option<Self>> {
         let said = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
         let file = settings
@@ -54,12 +54,12 @@ impl Plan {
         let (issuer, url) = (said(&settings.auth_jwt_issuer), said(&settings.auth_jwks_url));
         let Some(issuer) = issuer else {
             if file.is_some() || url.is_some() || said(&settings.auth_jwt_audience).is_some() {
-                bail!("there are settings for JWTs, but AUTH_JWT_ISSUER is not set");
+                bail!("JWT settings are present, but AUTH_JWT_ISSUER is not set");
             }
             return Ok(None);
         };
         let audience = said(&settings.auth_jwt_audience).context(
-            "AUTH_JWT_ISSUER is set, and AUTH_JWT_AUDIENCE is not: tokens for others would be good here",
+            "AUTH_JWT_ISSUER is set without AUTH_JWT_AUDIENCE: tokens for other services would be accepted",
         )?;
         let algorithms: Algorithms = settings
             .auth_jwt_algorithms
@@ -83,9 +83,7 @@ impl Plan {
         let from = match (file, url) {
             (Some(path), None) => KeysFrom::File(path.to_owned()),
             (None, Some(url)) => KeysFrom::Url(Box::new(KeySource::new(&url, Arc::clone(clock))?)),
-            _ => bail!(
-                "AUTH_JWT_ISSUER is set: expected one of AUTH_JWKS_URL and AUTH_JWKS_FILE, for its keys"
-            ),
+            _ => bail!("AUTH_JWT_ISSUER is set: set either AUTH_JWKS_URL or AUTH_JWKS_FILE for its keys"),
         };
         Ok(Some(Self {
             options,
@@ -94,7 +92,7 @@ impl Plan {
         }))
     }
 
-    /// The issuer with its keys. Waits until they can be had.
+    /// Reads the issuer's keys. With a URL, waits until they are available.
     pub(super) async fn open(self, clock: &Arc<dyn Clock>) -> anyhow::Result<Opened> {
         let (source, keys) = match self.from {
             KeysFrom::File(path) => {
@@ -106,7 +104,7 @@ impl Plan {
                 .await?;
                 if keys.count() == 0 {
                     let why = keys.left_out().first().map_or("it is empty", |why| why);
-                    bail!("AUTH_JWKS_FILE {shown} has no key that can be used: {why}");
+                    bail!("AUTH_JWKS_FILE {shown} contains no usable key: {why}");
                 }
                 (Source::File(file), keys)
             }
@@ -119,10 +117,10 @@ impl Plan {
         if usable == 0 {
             tracing::warn!(
                 access.keys = keys.count(),
-                "none of the issuer's keys is for an algorithm of AUTH_JWT_ALGORITHMS: all of its tokens are refused"
+                "none of the issuer's keys matches AUTH_JWT_ALGORITHMS: all of its tokens are rejected"
             );
         }
-        let described = format!("by JWT of {}; {} of its keys known", self.issuer, keys.count());
+        let described = format!("by JWT from {} (keys: {})", self.issuer, keys.count());
         let issuer = Issuer::new(self.options, keys, Arc::clone(clock));
         Ok(Opened {
             issuer,
@@ -132,21 +130,21 @@ impl Plan {
     }
 }
 
-/// Takes other keys.
+/// Replaces the issuer's keys.
 pub(super) fn take(issuer: &Issuer, keys: Keys) {
     tracing::info!(
         access.keys = keys.count(),
         access.keys_left_out = keys.left_out().len(),
-        "the keys of the issuer have changed"
+        "the issuer's keys have changed"
     );
     for why in keys.left_out() {
-        tracing::warn!("a key of the issuer is not used: {why}");
+        tracing::warn!("a key of the issuer is ignored: {why}");
     }
     issuer.replace(keys);
 }
 
 impl Opened {
-    /// Keeps the keys as the file or the issuer has them, until `shutdown`.
+    /// Reloads the keys when the file or the issuer changes them, until `shutdown`.
     pub(super) fn keep_up(self, shutdown: CancellationToken) -> BoxFuture<'static, ()> {
         let issuer = self.issuer;
         match self.source {

@@ -1,4 +1,4 @@
-//! The keys of an issuer, fetched from it.
+//! The issuer's keys, fetched by HTTP.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,31 +14,31 @@ use super::issuer::take;
 
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
-/// How often the keys are fetched when no token names one that is not known.
+/// Interval between fetches while no token names an unknown key.
 const REFRESH: Duration = Duration::from_mins(5);
-/// How soon a fetch that failed is tried again.
+/// Pause before a failed fetch is retried.
 const RETRY: Duration = Duration::from_secs(15);
-/// How long keys are good that the issuer could not confirm: one that it withdrew is then forgotten, even if
-/// somebody keeps us from hearing of it.
+/// Maximum time for which keys stay valid without a successful fetch. It limits how long a revoked key is
+/// accepted if an attacker blocks the connection to the issuer.
 const LONGEST_AWAY: Duration = Duration::from_hours(24);
-/// How long a fetch may take.
+/// Timeout of a fetch.
 const TIMEOUT: Duration = Duration::from_secs(10);
-/// The largest set of keys, in bytes.
+/// Maximum size of a key set, in bytes.
 const LARGEST: usize = 256 * 1024;
 
-/// Where the keys are fetched from, and what was found there last.
+/// The URL of the keys, and the key set last fetched from it.
 pub(super) struct KeySource {
     url: Url,
     client: Client,
     clock: Arc<dyn Clock>,
-    /// The set as it was last taken.
+    /// Text of the key set in use.
     known: String,
 }
 
 impl KeySource {
-    /// `https://…`, or `http://…` on this machine.
+    /// Creates a source for `https://…`, or for `http://…` on this machine.
     pub(super) fn new(url: &str, clock: Arc<dyn Clock>) -> anyhow::Result<Self> {
-        let expected = "AUTH_JWKS_URL: expected https://…, or http:// to this machine, without a password";
+        let expected = "AUTH_JWKS_URL: expected https://…, or http://… on this machine, without credentials";
         let url: Url = url.parse().context(expected)?;
         let here = is_this_machine(&url);
         let safe = url.scheme() == "https" || url.scheme() == "http" && here;
@@ -47,20 +47,22 @@ impl KeySource {
         }
         let client = crate::http::client()
             .timeout(TIMEOUT)
-            // It could lead to where we would not have gone.
+            // A redirect could point to an address that this check would reject.
             .redirect(Policy::none())
             .user_agent(concat!("patients/", env!("CARGO_PKG_VERSION")));
-        // A proxy for the outside has nothing to say about this host.
+        // Requests to this machine must not go through a proxy.
         let client = if here { client.no_proxy() } else { client };
         Ok(Self {
             url,
-            client: client.build().context("AUTH_JWKS_URL cannot be asked")?,
+            client: client
+                .build()
+                .context("AUTH_JWKS_URL: the HTTP client cannot be created")?,
             clock,
             known: String::new(),
         })
     }
 
-    /// The first keys, waiting for the issuer if it does not answer yet.
+    /// Fetches the first keys. Retries until the issuer returns a usable key.
     pub(super) async fn first(&mut self) -> Keys {
         let mut pause = FIRST_PAUSE;
         loop {
@@ -69,10 +71,10 @@ impl KeySource {
                     self.known = text;
                     return keys;
                 }
-                Ok(_) => tracing::warn!("waiting for AUTH_JWKS_URL: it has no key that can be used"),
+                Ok(_) => tracing::warn!("waiting for AUTH_JWKS_URL: it returns no usable key"),
                 Err(error) => {
                     let error = crate::output::causes(&error);
-                    tracing::warn!(error, "waiting for the keys of AUTH_JWKS_URL");
+                    tracing::warn!(error, "waiting for the keys from AUTH_JWKS_URL");
                 }
             }
             tokio::time::sleep(pause).await;
@@ -80,8 +82,8 @@ impl KeySource {
         }
     }
 
-    /// Fetches the keys now and then, and when a token names one that is not known, until `shutdown`. While
-    /// the issuer is away, those before stay, for [`LONGEST_AWAY`].
+    /// Fetches the keys periodically, and when a token names an unknown key, until `shutdown`. While fetches
+    /// fail, the current keys stay in use for at most [`LONGEST_AWAY`].
     pub(super) async fn keep_up(mut self, issuer: Issuer, shutdown: CancellationToken) {
         let mut confirmed = self.clock.monotonic();
         let mut pause = REFRESH;
@@ -107,11 +109,14 @@ impl KeySource {
                 }
                 Err(error) => {
                     let error = crate::output::causes(&error);
-                    tracing::warn!(error, "AUTH_JWKS_URL cannot be used; the keys before stay");
+                    tracing::warn!(
+                        error,
+                        "AUTH_JWKS_URL cannot be used; the current keys stay in use"
+                    );
                     if self.clock.monotonic().saturating_sub(confirmed) > LONGEST_AWAY
                         && !self.known.is_empty()
                     {
-                        tracing::error!("AUTH_JWKS_URL could not be used for a day; its keys are forgotten");
+                        tracing::error!("AUTH_JWKS_URL could not be used for a day; its keys are discarded");
                         issuer.replace(Keys::default());
                         self.known.clear();
                     }
@@ -122,7 +127,7 @@ impl KeySource {
         }
     }
 
-    /// The set of keys as it is there now, and its text.
+    /// Fetches the key set, and returns it with its text.
     async fn fetch(&self) -> anyhow::Result<(String, Keys)> {
         let mut answer = self
             .client
@@ -133,16 +138,16 @@ impl KeySource {
             .map_err(reqwest::Error::without_url)?;
         let status = answer.status();
         if status != reqwest::StatusCode::OK {
-            bail!("the answer is {status}");
+            bail!("the response status is {status}");
         }
         let mut body = Vec::new();
         while let Some(chunk) = answer.chunk().await.map_err(reqwest::Error::without_url)? {
             if body.len() + chunk.len() > LARGEST {
-                bail!("the answer has more than {LARGEST} bytes");
+                bail!("the response exceeds {LARGEST} bytes");
             }
             body.extend_from_slice(&chunk);
         }
-        let text = String::from_utf8(body).context("the answer is not UTF-8")?;
+        let text = String::from_utf8(body).context("the response is not UTF-8")?;
         let keys = Keys::parse(&text)?;
         Ok((text, keys))
     }

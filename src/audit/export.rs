@@ -1,8 +1,8 @@
 //! `patients audit export`.
 //!
-//! One task reads pages, another checks that they continue the chain and writes them, so memory does not grow
-//! with the log. An export into a file goes on from what an interrupted one has left, as far as that is a
-//! chain that the log has too.
+//! One task reads pages. Another checks that they continue the chain and writes them, so memory does not grow
+//! with the log. An export to a file resumes an interrupted one after the last event that the file and the
+//! log have in common.
 
 use std::io::{BufRead, BufReader, ErrorKind, Read, Seek, SeekFrom, Stdout, Write};
 use std::path::Path;
@@ -18,14 +18,14 @@ use super::mark::{Marks, Written};
 use super::recorder::{Range, Recorder};
 use crate::progress::Progress;
 
-/// Events that are read at a time.
+/// Number of events read at a time.
 const PAGE: u32 = 256;
-/// Pages that may wait to be written.
+/// Maximum number of pages that wait to be written.
 const AHEAD: usize = 4;
-/// The longest line that an interrupted export is read back from: more than any event takes.
+/// Maximum length of a line that is read back from an interrupted export, in bytes. No event is that long.
 const LONGEST_LINE: u64 = 4 * 1024 * 1024;
 
-/// An export: which events, and how.
+/// An export: its first event and its format.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Export {
     after: Position,
@@ -40,7 +40,7 @@ struct Place {
 }
 
 impl Place {
-    /// The place of the event that comes next; `None` if `event` does not follow from what is here.
+    /// Returns the place of `event`, or `None` if `event` does not follow this place.
     fn next(self, event: &RecordedEvent) -> Option<Self> {
         let follows =
             event.position == self.position.next() && chain::follows(&self.hash, event).unwrap_or(false);
@@ -53,11 +53,11 @@ impl Place {
 
 impl Export {
     pub(super) fn new(after: u64, format: Format) -> anyhow::Result<Self> {
-        let after = Position::new(after).context("there is no such position")?;
+        let after = Position::new(after).context("the position is too large")?;
         Ok(Self { after, format })
     }
 
-    /// Writes all events up to the head of this moment.
+    /// Writes all events up to the current head.
     pub(super) async fn run(
         self,
         log: &EventLog,
@@ -88,12 +88,12 @@ impl Export {
         recorder.record(ReadKind::Export, ReadOutcome::Ended, range).await
     }
 
-    /// Writes all events up to `end` where they are to go.
+    /// Writes all events up to `end` to the output.
     async fn write_out(self, log: &EventLog, end: Place, output: Option<&Path>) -> anyhow::Result<()> {
         let start = self.start(log).await?;
         let Some(path) = output.filter(|path| *path != Path::new("-")) else {
             return match self.write(log, start, end, &mut std::io::stdout(), true).await {
-                // A reader that has gone away has read enough.
+                // A closed pipe is no error: the reader needs no more.
                 Err(error) if is_broken_pipe(&error) => Ok(()),
                 written => written,
             };
@@ -109,7 +109,7 @@ impl Export {
         out.part.finish()?;
         out.marks.remove()?;
         tracing::info!(
-            "{} holds the events after {} up to {}:{}",
+            "{} contains the events after {} up to {}:{}",
             path.display(),
             self.after,
             end.position,
@@ -118,14 +118,15 @@ impl Export {
         Ok(())
     }
 
-    /// Where it begins.
+    /// Returns the place after which the export begins.
     async fn start(self, log: &EventLog) -> anyhow::Result<Place> {
         let (position, hash) = (self.after, hash_at(log, self.after).await?);
         let hash = hash.with_context(|| format!("the event at position {position} is missing"))?;
         Ok(Place { position, hash })
     }
 
-    /// Writes the events after `from` up to `end`, as long as each follows from the one before it.
+    /// Writes the events after `from` up to `end`. Fails at the first event that does not follow its
+    /// predecessor.
     async fn write(
         self,
         log: &EventLog,
@@ -160,7 +161,7 @@ impl Export {
             }
             if place != end {
                 bail!(
-                    "log_head names another hash than the event at position {} has",
+                    "the hash in log_head differs from that of the event at position {}",
                     end.position
                 );
             }
@@ -172,9 +173,9 @@ impl Export {
     }
 }
 
-/// Where an export is written.
+/// Destination of an export.
 trait Sink {
-    /// Writes the lines of some events, the last of which is at `reaches`.
+    /// Writes the lines of some events. `reaches` is the place of the last one.
     fn write(&mut self, lines: &[u8], reaches: Place) -> anyhow::Result<()>;
 }
 
@@ -185,7 +186,7 @@ impl Sink for Stdout {
     }
 }
 
-/// A file, which may hold what an interrupted export has written.
+/// A file, which may contain the beginning of an interrupted export.
 struct FileSink {
     export: Export,
     part: PartFile,
@@ -205,8 +206,8 @@ impl Sink for FileSink {
 }
 
 impl FileSink {
-    /// Finds how far the file holds what the log does from `start` on, cuts off the rest, and goes to its
-    /// end.
+    /// Finds the last place up to which the file matches the log from `start` on, truncates the file there,
+    /// and seeks to its end.
     async fn resume(&mut self, log: &EventLog, start: Place) -> anyhow::Result<Place> {
         let marked = self.marked(log).await?;
         let from = marked.unwrap_or(start);
@@ -221,15 +222,13 @@ impl FileSink {
         file.set_len(self.written.length)?;
         file.seek(SeekFrom::End(0))?;
         if place != start {
-            tracing::info!(
-                "going on after {}, where an export was interrupted",
-                place.position
-            );
+            tracing::info!("resuming an interrupted export after position {}", place.position);
         }
         Ok(place)
     }
 
-    /// The place of the last mark, if it is of this export, of what the file holds, and of the log.
+    /// Returns the place of the last mark, if it belongs to this export and matches both the file and the
+    /// log.
     async fn marked(&mut self, log: &EventLog) -> anyhow::Result<Option<Place>> {
         let Export { after, format } = self.export;
         let Some((mark, written)) = self.marks.last(self.part.file())? else {
@@ -248,7 +247,8 @@ impl FileSink {
         }))
     }
 
-    /// How far the lines of the file go on the chain, behind those that are known to reach `from`.
+    /// Returns the place up to which the lines of the file continue the chain. The lines up to `from` are
+    /// already checked.
     fn chained(&mut self, from: Place, start: Place) -> anyhow::Result<Place> {
         let Self {
             export: Export { format, .. },
@@ -282,17 +282,17 @@ impl FileSink {
     }
 }
 
-/// What to say of a log that does not fit.
+/// Returns the error for a log with a misfit.
 fn unfit(misfit: Misfit) -> anyhow::Error {
-    anyhow!("the log does not fit at {misfit}")
+    anyhow!("the log is inconsistent at {misfit}")
 }
 
-/// What to say of a position where the log does not go on.
+/// Returns the error text for a position at which the chain breaks.
 fn broken(position: Position) -> String {
-    format!("the log does not fit at position {position}: `patients audit verify` says how")
+    format!("the log is inconsistent at position {position}: run `patients audit verify` for details")
 }
 
-/// The link at a position; `None` if there is no event.
+/// Returns the hash at a position, or `None` if it has no event.
 async fn hash_at(log: &EventLog, position: Position) -> eventstore::Result<Option<Hash>> {
     if position == Position::BEGINNING {
         return Ok(Some(Hash::default()));
@@ -300,7 +300,7 @@ async fn hash_at(log: &EventLog, position: Position) -> eventstore::Result<Optio
     Ok(log.at(&[position]).await?.first().map(|event| event.hash))
 }
 
-/// The events after `after` up to `end`, page by page, read ahead. An error is the last item.
+/// Reads the events after `after` up to `end` ahead, page by page. An error is the last item.
 fn pages(
     log: EventLog,
     after: Position,

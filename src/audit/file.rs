@@ -1,4 +1,4 @@
-//! Files that appear under their name when they are whole.
+//! Output files that appear under their name only when they are complete.
 
 use std::fs::{File, FileType, Metadata, OpenOptions, Permissions, TryLockError};
 use std::io::{ErrorKind, Write};
@@ -7,11 +7,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 
-/// A file named `NAME.part` until it is finished. What an interrupted run has written stays there, for the
-/// next run to go on from. Only its owner may read it, because it holds personal data.
+/// A file named `NAME.part` until it is complete. After an interruption it stays, so that the next run can
+/// resume. Only its owner can read it, because it contains personal data.
 ///
-/// Only regular files are written and replaced: no link, device, pipe or directory, and none of their
-/// targets.
+/// Only regular files are written and replaced. Links, devices, pipes and directories are rejected, and links
+/// are not followed.
 #[derive(Debug)]
 pub(super) struct PartFile {
     part: PathBuf,
@@ -20,14 +20,14 @@ pub(super) struct PartFile {
 }
 
 impl PartFile {
-    /// Opens the part of `target` as it is, and locks it against other processes.
+    /// Opens the part of `target`, with its content, and locks it against other processes.
     pub(super) fn open(target: &Path) -> anyhow::Result<Self> {
         check_target(target)?;
         let part = beside(target, ".part");
         let file = open_private(&part)?;
         match file.try_lock() {
             Ok(()) => {}
-            Err(TryLockError::WouldBlock) => bail!("another process writes {}", part.display()),
+            Err(TryLockError::WouldBlock) => bail!("another process is writing {}", part.display()),
             Err(TryLockError::Error(error)) => {
                 return Err(error).with_context(|| format!("{} cannot be locked", part.display()));
             }
@@ -39,12 +39,12 @@ impl PartFile {
         })
     }
 
-    /// What is written so far, to be read and written.
+    /// Returns the file, open for reading and writing.
     pub(super) const fn file(&mut self) -> &mut File {
         &mut self.file
     }
 
-    /// Makes the file durable and gives it its name.
+    /// Flushes the file to disk and renames it to its target.
     pub(super) fn finish(self) -> anyhow::Result<()> {
         check_target(&self.target)?;
         let finish = || {
@@ -59,7 +59,7 @@ impl PartFile {
         finish().with_context(|| format!("{} cannot be written", self.target.display()))
     }
 
-    /// Writes a whole file at once.
+    /// Writes a complete file.
     pub(super) fn write(target: &Path, content: &[u8]) -> anyhow::Result<()> {
         let mut part = Self::open(target)?;
         let cannot = || format!("{} cannot be written", target.display());
@@ -69,19 +69,19 @@ impl PartFile {
     }
 }
 
-/// The path with something added to its last name.
+/// Appends a suffix to the last component of a path.
 pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
     PathBuf::from(name)
 }
 
-/// Opens a file of ours to be read and written, and creates it if there is none. Only its owner may read it.
+/// Opens a file for reading and writing, and creates it if it does not exist. Only its owner can read it.
 pub(super) fn open_private(path: &Path) -> anyhow::Result<File> {
     let cannot = || format!("{} cannot be written", path.display());
     let mut options = OpenOptions::new();
     options.read(true).write(true).mode(0o600);
-    // An exclusive creation follows no link.
+    // Exclusive creation does not follow links.
     match options.clone().create_new(true).open(path) {
         Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
         created => return created.with_context(cannot),
@@ -91,7 +91,7 @@ pub(super) fn open_private(path: &Path) -> anyhow::Result<File> {
     let file = options.open(path).with_context(cannot)?;
     let opened = file.metadata().with_context(cannot)?;
     if (opened.dev(), opened.ino()) != (found.dev(), found.ino()) {
-        bail!("{} was replaced while it was opened", path.display());
+        bail!("{} was replaced while it was being opened", path.display());
     }
     if opened.nlink() > 1 {
         bail!(

@@ -1,11 +1,11 @@
-//! How an export writes an event on a line, and reads it back when it goes on.
+//! The line format of exported events: writing, and reading back when an export resumes.
 
 use clap::ValueEnum;
 use eventstore::{RecordedEvent, strict_json};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-/// The columns of CSV, in their order.
+/// The CSV columns, in order.
 const COLUMNS: [&str; 10] = [
     "position",
     "aggregate_type",
@@ -22,14 +22,14 @@ const COLUMNS: [&str; 10] = [
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Format {
-    /// A JSON object a line, the same as GET /events gives
+    /// One JSON object per line, as in GET /events
     Ndjson,
-    /// Comma-separated values with a line of names; payload and metadata are JSON
+    /// Comma-separated values with a header line; payload and metadata are JSON
     Csv,
 }
 
 impl Format {
-    /// What comes before the first event.
+    /// Returns the text before the first event.
     pub(super) fn heading(self) -> String {
         match self {
             Self::Ndjson => String::new(),
@@ -37,7 +37,7 @@ impl Format {
         }
     }
 
-    /// Writes an event behind what `out` holds.
+    /// Appends an event to `out`.
     pub(super) fn write(self, event: &RecordedEvent, out: &mut Vec<u8>) -> anyhow::Result<()> {
         match self {
             Self::Ndjson => {
@@ -60,7 +60,7 @@ impl Format {
         Ok(())
     }
 
-    /// The event on a line; `None` if there is none.
+    /// Parses the event on a line; `None` if the line is not an event.
     pub(super) fn read(self, line: &[u8]) -> Option<RecordedEvent> {
         match self {
             Self::Ndjson => serde_json::from_slice(line).ok(),
@@ -91,7 +91,7 @@ impl Format {
 mod tests {
     use super::*;
 
-    /// The cells of its line of CSV that a spreadsheet would take for a formula
+    /// Counts the cells of the event's CSV line that a spreadsheet would evaluate as a formula
     /// (<https://owasp.org/www-community/attacks/CSV_Injection>).
     fn cells_of_formulas(event: &RecordedEvent) -> usize {
         let mut line = Vec::new();

@@ -1,4 +1,4 @@
-//! `patients audit history` and `patients audit state`: one patient, deleted or not, from the log alone.
+//! `patients audit history` and `patients audit state`: one patient, deleted or not, read from the log alone.
 
 use anyhow::bail;
 use api::history::{PatientHistory, Told, ToldEntry};
@@ -11,10 +11,10 @@ use uuid::Uuid;
 use super::recorder::{Range, Recorder};
 use crate::output::{lines, print, print_json};
 
-/// Events that are read at a time.
+/// Number of events read at a time.
 const PAGE: u32 = 500;
 
-/// Every event of a patient, in order.
+/// Returns every event of a patient, in order.
 async fn events(log: &EventLog, id: Uuid) -> anyhow::Result<Vec<RecordedEvent>> {
     let histories = PatientHistory::new(log.clone());
     let mut events: Vec<RecordedEvent> = Vec::new();
@@ -36,7 +36,7 @@ pub(super) async fn history(log: &EventLog, recorder: &Recorder, id: Uuid, json:
     let to = events.last().map(|last| last.sequence);
     record(recorder, ReadKind::History, id, to.map(|to| (0, to))).await?;
     if events.is_empty() {
-        bail!("there never was a patient {id}");
+        bail!("no patient {id} was ever registered");
     }
     if json {
         return print_json(&events);
@@ -45,7 +45,7 @@ pub(super) async fn history(log: &EventLog, recorder: &Recorder, id: Uuid, json:
     print(&events.join("\n\n"))
 }
 
-/// Records that a patient is read, from after a sequence up to another; or that there was nothing to read.
+/// Records the read of a patient: its sequence range (exclusive, inclusive), or that nothing was found.
 async fn record(
     recorder: &Recorder,
     kind: ReadKind,
@@ -72,7 +72,7 @@ fn block(event: &RecordedEvent) -> String {
     let mut values = vec![("position", event.position.to_string())];
     for said in [&event.payload, &event.metadata] {
         let members = said.as_object().into_iter().flatten();
-        // The payload's own `type` is the event type again.
+        // The payload's `type` repeats the event type.
         let members = members.filter(|(name, value)| *name != "type" || **value != event.event_type);
         values.extend(members.map(|(name, value)| (name.as_str(), plain(value))));
     }
@@ -82,7 +82,7 @@ fn block(event: &RecordedEvent) -> String {
     format!("{heading}\n{}", body.join("\n"))
 }
 
-/// A value for people: text without quotes, and without what a terminal would take for commands.
+/// Formats a value for display: text without quotes, control characters escaped.
 fn plain(value: &Value) -> String {
     let text = value
         .as_str()
@@ -98,8 +98,7 @@ fn plain(value: &Value) -> String {
         .collect()
 }
 
-/// Shows a patient as it was after the last event that `until` takes; the same as `GET /patients/{id}?at=…`
-/// gives.
+/// Shows a patient after the last event that `until` includes, as `GET /patients/{id}?at=…` does.
 pub(super) async fn state(
     log: &EventLog,
     recorder: &Recorder,
@@ -119,9 +118,9 @@ pub(super) async fn state(
     }
     let past = match told {
         Told::Patient(past) => past,
-        Told::NobodyYet => bail!("nobody was registered under this id yet"),
-        Told::Nobody => bail!("there never was a patient {id}"),
-        Told::NoSuchSequence { last: 0 } => bail!("sequences count from 1"),
+        Told::NobodyYet => bail!("no patient was registered under this id at that time"),
+        Told::Nobody => bail!("no patient {id} was ever registered"),
+        Told::NoSuchSequence { last: 0 } => bail!("sequence numbers start at 1"),
         Told::NoSuchSequence { last } => bail!("the patient has {last} events"),
         Told::Future => bail!("--at is in the future"),
     };

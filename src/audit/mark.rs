@@ -1,10 +1,9 @@
-//! How far an export into a file is durable, so that a run that is interrupted again and again still
-//! advances.
+//! The durable prefix of an export file, so that even a repeatedly interrupted export makes progress.
 //!
-//! To check again what an interrupted run has written takes about as long as writing it. A run that is always
-//! killed after the same time would therefore never get further. `NAME.part.mark` says up to where the part
-//! was checked and flushed, with a digest of its bytes, which is many times faster to compare than the chain
-//! is to check.
+//! Checking the chain of an interrupted export again takes about as long as writing it. Without marks, an
+//! export that is always killed after the same time would never finish. `NAME.part.mark` records the length
+//! up to which the part was checked and flushed, with a digest of those bytes. Comparing the digest is many
+//! times faster than checking the chain.
 
 use std::fs::File;
 use std::io::{ErrorKind, Read, Seek, SeekFrom};
@@ -20,31 +19,31 @@ use sha2::{Digest, Sha256};
 use super::file::{beside, open_private};
 use super::format::Format;
 
-/// The shortest time between two marks.
+/// Minimum time between two marks.
 const EVERY: Duration = Duration::from_millis(100);
-/// Maximum share of the time that marks may take: one part in as many.
+/// Divisor of the maximum share of time spent on marks: one part in `SHARE`.
 const SHARE: u32 = 10;
-/// Maximum length of a mark's file, in bytes.
+/// Maximum length of the mark file, in bytes.
 const LONGEST: u64 = 4096;
-/// Bytes that are read at a time.
+/// Size of a read, in bytes.
 const BLOCK: usize = 64 * 1024;
 
-/// Up to where a part is durable.
+/// The durable prefix of a part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Mark {
-    /// The export: what comes before its first event, and its format.
+    /// The export: the position after which it begins, and its format.
     pub(super) after: Position,
     pub(super) format: Format,
-    /// The last event up to there, and its hash.
+    /// The last event of the prefix, and its hash.
     pub(super) position: Position,
     pub(super) hash: Hash,
-    /// The bytes up to there, and their SHA-256.
+    /// The length of the prefix in bytes, and its SHA-256.
     length: u64,
     sha256: Hash,
 }
 
-/// The bytes of a part so far.
+/// Length and digest of the bytes written so far.
 #[derive(Clone, Default)]
 pub(super) struct Written {
     pub(super) length: u64,
@@ -57,7 +56,7 @@ impl Written {
         self.digest.update(bytes);
     }
 
-    /// The first `length` bytes of a file; `None` if it has fewer.
+    /// Reads the first `length` bytes of a file; `None` if the file is shorter.
     fn read(file: &mut File, length: u64) -> std::io::Result<Option<Self>> {
         let mut written = Self::default();
         file.seek(SeekFrom::Start(0))?;
@@ -77,16 +76,16 @@ impl Written {
     }
 }
 
-/// The file of the marks of one export.
+/// The mark file of an export.
 pub(super) struct Marks {
     path: PathBuf,
     file: File,
-    /// When the next mark may be made.
+    /// Earliest time of the next mark.
     next: Duration,
 }
 
 impl Marks {
-    /// Opens the marks of the export into `target`.
+    /// Opens the mark file of the export to `target`.
     pub(super) fn open(target: &Path) -> anyhow::Result<Self> {
         let path = beside(target, ".part.mark");
         let file = open_private(&path)?;
@@ -97,11 +96,11 @@ impl Marks {
         })
     }
 
-    /// The last mark, and the bytes up to it, if `part` still has them.
+    /// Returns the last mark and the prefix it describes, if `part` still begins with that prefix.
     pub(super) fn last(&self, part: &mut File) -> std::io::Result<Option<(Mark, Written)>> {
         let mut text = Vec::new();
         (&self.file).take(LONGEST).read_to_end(&mut text)?;
-        // Half a mark is none.
+        // A mark that was only partly written is ignored.
         let Ok(mark) = serde_json::from_slice::<Mark>(&text) else {
             return Ok(None);
         };
@@ -111,7 +110,7 @@ impl Marks {
             .map(|written| (mark, written)))
     }
 
-    /// Makes a mark if it is time: flushes the part, and then says so.
+    /// Flushes the part and writes a mark, if enough time has passed since the last one.
     pub(super) fn make(
         &mut self,
         part: &File,
@@ -143,7 +142,7 @@ impl Marks {
         Ok(())
     }
 
-    /// Removes the file: the export is whole.
+    /// Removes the mark file of a finished export.
     pub(super) fn remove(self) -> anyhow::Result<()> {
         match std::fs::remove_file(&self.path) {
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),

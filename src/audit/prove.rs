@@ -14,16 +14,16 @@ use super::{NoAnswer, NothingTrusted};
 use crate::output::{print, print_json};
 use crate::progress::Progress;
 
-/// The longest file that is taken for a proof: more than an event and two paths take.
+/// Maximum size of a proof file, in bytes. An event and two paths are smaller.
 const LONGEST: u64 = 4 * 1024 * 1024;
 
-/// What is to be proved.
+/// A request for a proof.
 pub(super) struct Prove(Request);
 
 impl Prove {
     pub(super) fn new(position: Option<u64>, from: Option<u64>, to: Option<u64>) -> anyhow::Result<Self> {
         let number = |number: Option<u64>| {
-            let position = number.map(|number| Position::new(number).context("there is no such position"));
+            let position = number.map(|number| Position::new(number).context("the position is too large"));
             position.transpose()
         };
         Ok(Self(Request {
@@ -69,7 +69,7 @@ impl Prove {
     }
 }
 
-/// The name of a proof's file when none is given.
+/// Returns the default file name of a proof.
 fn name(proof: &Proof) -> PathBuf {
     let size = proof.tree.size;
     let name = match (&proof.inclusion, &proof.consistency) {
@@ -80,7 +80,8 @@ fn name(proof: &Proof) -> PathBuf {
     PathBuf::from(name + ".proof.json")
 }
 
-/// What a proof says, without personal data. A log is named by its head, as `--trusted` takes it.
+/// Describes what a proof claims, without personal data. A log is identified by its head, in the format of
+/// `--trusted`.
 fn claim(proof: &Proof) -> String {
     let Tree { size, root } = &proof.tree;
     let mut claims = Vec::new();
@@ -96,13 +97,13 @@ fn claim(proof: &Proof) -> String {
             root: old_root,
             ..
         } = earlier;
-        claims.push(format!("the log {size}:{root}\n  goes on from {old}:{old_root}"));
+        claims.push(format!("the log {size}:{root}\n  extends {old}:{old_root}"));
     }
     claims.join("\n")
 }
 
-/// Checks a proof against the heads that are trusted. Without one, nothing is proved: anybody can make a tree
-/// around an event.
+/// Checks a proof against the trusted heads. Without a trusted head nothing is proved, because anyone can
+/// build a tree around an event.
 pub(super) fn check(path: &Path, trusted: &[Trusted], json: bool) -> anyhow::Result<()> {
     let proof = read(path).context(NoAnswer)?;
     let outcome = proof
@@ -124,21 +125,21 @@ pub(super) fn check(path: &Path, trusted: &[Trusted], json: bool) -> anyhow::Res
     } else if outcome.is_ok() {
         print(&known.said(&proof))?;
     }
-    outcome.with_context(|| format!("{} does not prove it", path.display()))?;
+    outcome.with_context(|| format!("{} does not prove its claim", path.display()))?;
     if trusted.is_empty() {
         bail!(NothingTrusted);
     }
     Ok(())
 }
 
-/// What is known of a consistent proof, by the heads that are trusted.
+/// The parts of a consistent proof that the trusted heads confirm.
 #[derive(Debug, Clone, Copy)]
 struct Known {
-    /// The log that is spoken of is trusted, or nothing is said of it beyond an earlier log that is trusted.
+    /// The log is trusted, or the proof claims nothing beyond an earlier log that is trusted.
     tree: bool,
-    /// One of the two logs is trusted.
+    /// Either log is trusted.
     head: bool,
-    /// The event itself is trusted, by its own hash, which says nothing of the log around it.
+    /// The event is trusted by its own hash, which confirms nothing about the rest of the log.
     event: bool,
 }
 
@@ -158,20 +159,18 @@ impl Known {
     fn said(self, proof: &Proof) -> String {
         let Tree { size, root } = &proof.tree;
         let compare = format!(
-            "compare the head {size}:{root}\nwith one that you have kept or had from somebody you trust: --trusted {size}:ROOT"
+            "compare the head {size}:{root}\nwith one that you kept or received from a trusted source: --trusted {size}:ROOT"
         );
         let claim = claim(proof);
         let mut said = if self.tree {
             format!("proved:\n{claim}")
         } else if self.head {
-            format!(
-                "proved only if the later log is the true one, which goes on from the trusted head:\n{claim}"
-            )
+            format!("proved only if the later log, which extends the trusted head, is genuine:\n{claim}")
         } else {
-            format!("consistent, but no trusted head says that this log is the true one:\n{claim}")
+            format!("consistent, but no trusted head confirms that this log is genuine:\n{claim}")
         };
         if let (true, Some(Inclusion { event, .. })) = (self.event, &proof.inclusion) {
-            let known = format!("known: event {} is the one whose hash is trusted", event.position);
+            let known = format!("confirmed: event {} has the trusted hash", event.position);
             said = [said, known].join("\n");
         }
         if !self.tree {
@@ -186,7 +185,7 @@ fn read(path: &Path) -> anyhow::Result<Proof> {
         .with_context(|| format!("{} cannot be read", path.display()))?
         .len();
     if length > LONGEST {
-        bail!("{} is too long for a proof", path.display());
+        bail!("{} is too large for a proof", path.display());
     }
     let text = std::fs::read_to_string(path).with_context(|| format!("{} cannot be read", path.display()))?;
     serde_json::from_str(&text).with_context(|| format!("{} is not a proof", path.display()))
@@ -196,9 +195,9 @@ fn meet(proof: &Proof, trusted: &Trusted) -> anyhow::Result<()> {
     let position = trusted.position;
     match proof.meets(trusted) {
         Meets::Tree | Meets::Earlier | Meets::Event => Ok(()),
-        Meets::Contradicts => bail!("it leads to something else than the trusted head at {position}"),
+        Meets::Contradicts => bail!("it contradicts the trusted head at {position}"),
         Meets::Nothing => bail!(
-            "it says nothing of the trusted head at {position}; `patients audit prove … --from {position}` does"
+            "it does not cover the trusted head at {position}; `patients audit prove … --from {position}` does"
         ),
     }
 }

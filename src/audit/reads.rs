@@ -1,4 +1,4 @@
-//! `patients audit reads`: the record of who read what.
+//! `patients audit reads`: the record of all reads.
 
 use api::read_log::{ReadLog, ReadsWanted, RecordedRead};
 use eventstore::{Database, SystemClock};
@@ -23,7 +23,7 @@ pub(super) async fn run(
         said.push(format!("there may be more: --after {}", last.id));
     }
     if said.is_empty() {
-        said.push("nothing was read".to_owned());
+        said.push("no reads were found".to_owned());
     }
     print(&said.join("\n"))
 }

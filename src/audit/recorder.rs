@@ -1,4 +1,4 @@
-//! Recording what the command line reads, before it is shown: the same record as that of the API.
+//! Records the reads of commands before they are shown, in the same table as those of the API.
 
 use anyhow::Context;
 use api::read_log::{Read, ReadKind, ReadLog, ReadOutcome, Via};
@@ -7,13 +7,13 @@ use uuid::Uuid;
 
 use crate::actor::actor;
 
-/// The record, and who reads.
+/// The record of reads, and the actor of this process.
 pub(super) struct Recorder {
     log: ReadLog,
     actor: String,
 }
 
-/// What of a patient or of the log is read.
+/// The part of the log that is read.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Range {
     pub(super) patient: Option<Uuid>,
@@ -29,7 +29,7 @@ impl Recorder {
         }
     }
 
-    /// Records a read; when this returns, it may be shown.
+    /// Records a read. The data can be shown once this returns successfully.
     pub(super) async fn record(
         &self,
         kind: ReadKind,
@@ -49,7 +49,7 @@ impl Recorder {
         self.log
             .record(read)
             .await
-            .context("nothing is shown that cannot be recorded in audit_reads")
+            .context("nothing is shown because the read cannot be recorded in audit_reads")
     }
 
     pub(super) async fn finish(self) {

@@ -14,7 +14,7 @@ use crate::progress::Progress;
 pub(super) async fn run(log: &EventLog, trusted: Vec<Trusted>, json: bool) -> anyhow::Result<()> {
     let all = match log.head().await {
         Ok(head) => head.position.get(),
-        // The schema is up to date, so somebody has removed it; `verify` says so.
+        // The schema is up to date, so the row was removed; `verify` reports it.
         Err(Error::NoHead) => 0,
         Err(error) => return Err(error).context(NoAnswer),
     };
@@ -40,10 +40,10 @@ pub(super) async fn run(log: &EventLog, trusted: Vec<Trusted>, json: bool) -> an
                 print(&table(&verified, heads, claims.as_ref().ok()))?;
             }
             if !claims
-                .context("the log fits; its claims could not be compared")?
+                .context("the log is consistent, but its claims could not be compared")?
                 .fits
             {
-                bail!("the log fits, but the claims beside it do not: see `patients claims verify`");
+                bail!("the log is consistent, but the claims do not match it: run `patients claims verify`");
             }
             Ok(())
         }
@@ -54,22 +54,22 @@ pub(super) async fn run(log: &EventLog, trusted: Vec<Trusted>, json: bool) -> an
                 answer["message"] = json!(misfit.problem.to_string());
                 print_json(&answer)?;
             } else {
-                print(&format!("does not fit: {misfit}"))?;
+                print(&format!("mismatch: {misfit}"))?;
             }
-            bail!("the log does not fit at position {}", misfit.position)
+            bail!("the log is inconsistent at position {}", misfit.position)
         }
     }
 }
 
-/// What fits, for people.
+/// Formats a successful verification.
 fn table(verified: &Verified, heads: usize, claims: Option<&ClaimsVerified>) -> String {
     let trusted = match heads {
         0 => String::new(),
-        1 => ", and the trusted head".to_owned(),
-        heads => format!(", and the {heads} trusted heads"),
+        1 => " and the trusted head".to_owned(),
+        heads => format!(" and the {heads} trusted heads"),
     };
     let mut values = vec![
-        ("fits", format!("all {} events{trusted}", verified.position)),
+        ("verified", format!("all {} events{trusted}", verified.position)),
         ("hash", verified.hash.to_string()),
         ("root", verified.root.to_string()),
         ("recorded at", verified.recorded_at.to_string()),

@@ -68,7 +68,7 @@ fn secrets_in_the_environment_are_not_shown_in_help() {
         .get_arguments()
         .filter(|arg| {
             let setting = arg.get_env().unwrap_or_default().to_string_lossy();
-            // A list of URL schemes is no URL.
+            // A list of URL schemes is not a URL.
             !setting.ends_with("_SCHEMES") && named_for_secrets.iter().any(|part| setting.contains(part))
         })
         .collect();
@@ -104,14 +104,14 @@ fn a_password_in_a_flag_is_noticed_before_and_after_the_command_and_one_in_the_e
     }
 }
 
-/// What `--help` after these words prints.
+/// Returns the output of `--help` after these words.
 fn help(words: &[String]) -> String {
     let words = ["patients".to_owned()].into_iter().chain(words.iter().cloned());
     let shown = parser().try_get_matches_from(words.chain(["--help".to_owned()]));
     shown.unwrap_err().to_string()
 }
 
-/// The words of every command below `command`, itself included.
+/// Collects the words of `command` and of every command below it.
 fn every_command(command: &clap::Command, words: &[String], all: &mut Vec<Vec<String>>) {
     all.push(words.to_vec());
     for below in command
@@ -151,7 +151,7 @@ fn every_setting_is_taken_before_and_after_every_command() {
     for setting in settings::arguments() {
         let flag = format!("--{}", setting.get_long().unwrap());
         for words in &all {
-            // Its value is wrong, or a command is incomplete; but no flag is unknown.
+            // The value is wrong, or a command is incomplete, but the flag is always known.
             let arguments = [&["patients".to_owned()], &words[..], &[format!("{flag}=x")]].concat();
             if let Err(error) = parser().try_get_matches_from(arguments) {
                 assert_ne!(

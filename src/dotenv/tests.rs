@@ -8,7 +8,7 @@ fn read(content: &str) -> Result<Vec<(usize, String)>, String> {
         .collect())
 }
 
-/// The value of the only entry, as the library reads it.
+/// Returns the value of the only entry, as parsed by the library.
 fn value(content: &str) -> String {
     let entries = entries(content.as_bytes(), |_| false).unwrap();
     let [entry] = &entries[..] else {

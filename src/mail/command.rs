@@ -12,60 +12,61 @@ use super::{list, preview, retry, status, test};
 use crate::database;
 use crate::settings::Settings;
 
-/// What operators do with mail.
+/// Mail commands for operators.
 #[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
 pub(crate) enum MailCommand {
-    /// Say how many mails are in each state, how long the oldest has waited, and how the mail servers stand
+    /// Show the number of mails in each state, how long the oldest has waited, and the state of the mail
+    /// servers
     Status(Form),
-    /// List mails of the ledger, by position
+    /// List the mails in the ledger, by position
     List {
-        /// Only those in this state
+        /// Only mails in this state
         #[arg(long, value_parser = state())]
         state: Option<DeliveryState>,
-        /// Only those after this position
+        /// Only mails after this position
         #[arg(long, default_value_t = 0)]
         after: u64,
-        /// At most so many
+        /// Maximum number of mails
         #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=10_000))]
         limit: u32,
         #[command(flatten)]
         form: Form,
     },
-    /// Show one mail with every attempt to send it
+    /// Show a mail and every attempt to send it
     Show {
-        /// Its number, as the list shows it
+        /// Mail id, as listed
         id: u64,
         #[command(flatten)]
         form: Form,
     },
-    /// Try mails again that are dead, or make those due now that wait
+    /// Retry dead mails, or send waiting mails now
     Retry {
-        /// Their numbers, as the list shows them
+        /// Mail ids, as listed
         #[arg(required_unless_present = "dead", conflicts_with = "dead")]
         ids: Vec<u64>,
-        /// All that are dead
+        /// All dead mails
         #[arg(long)]
         dead: bool,
         #[command(flatten)]
         form: Form,
     },
-    /// Write a mail as patients get it, about nobody real, in the form of an .eml file
+    /// Write a sample mail for a fictitious patient, in .eml format
     Preview {
-        /// Which mail
+        /// Kind of mail
         #[arg(long, value_enum, default_value_t = Kind::Registration)]
         mail: Kind,
-        /// The languages, instead of those of the settings: es, en, or both with a comma
+        /// Languages, instead of the configured ones: es, en, or both with a comma
         #[arg(long)]
         language: Option<String>,
-        /// The file to write; standard output without it
+        /// Output file; default: standard output
         #[arg(long)]
         output: Option<PathBuf>,
         #[command(flatten)]
         form: Form,
     },
-    /// Send one real test mail, and say of each step whether it worked and what to do if not
+    /// Send a real test mail, and report the result of each step with advice on failures
     Test {
-        /// Whom to
+        /// Recipient address
         #[arg(long)]
         to: String,
         #[command(flatten)]
@@ -73,15 +74,15 @@ pub(crate) enum MailCommand {
     },
 }
 
-/// For people or for programs.
+/// Output format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Args)]
 pub(crate) struct Form {
-    /// As JSON
+    /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
 }
 
-/// The states of the ledger, by name.
+/// Parses the name of a delivery state.
 fn state() -> impl TypedValueParser<Value = DeliveryState> {
     PossibleValuesParser::new(DeliveryState::ALL.map(DeliveryState::name))
         .try_map(|name| DeliveryState::named(&name).ok_or("there is no such state"))
@@ -90,9 +91,9 @@ fn state() -> impl TypedValueParser<Value = DeliveryState> {
 /// A kind of mail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Kind {
-    /// The confirmation of a registration
+    /// Confirmation of a registration
     Registration,
-    /// The confirmation of a deletion
+    /// Confirmation of a deletion
     Deletion,
 }
 
@@ -105,7 +106,7 @@ impl From<Kind> for Template {
     }
 }
 
-/// Runs one of them.
+/// Runs a command.
 pub(crate) async fn run(settings: &Settings, command: MailCommand) -> anyhow::Result<()> {
     match command {
         MailCommand::Status(form) => status::status(settings, form).await,
@@ -140,10 +141,10 @@ pub(crate) async fn run(settings: &Settings, command: MailCommand) -> anyhow::Re
 }
 
 fn position(number: u64) -> anyhow::Result<Position> {
-    Position::new(number).context("there is no such number")
+    Position::new(number).context("the id is too large")
 }
 
-/// The database, with a schema as new as this program.
+/// Opens the database, which must have the schema version of this program.
 pub(super) async fn open(settings: &Settings) -> anyhow::Result<Database> {
     database::open_existing(settings, 2).await
 }

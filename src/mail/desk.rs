@@ -1,4 +1,4 @@
-//! The ledger as the API and `--json` show it.
+//! The ledger in the format of the API and of `--json`.
 
 use std::fmt;
 use std::sync::Arc;
@@ -18,8 +18,8 @@ use mailer::{
 use super::Parts;
 use crate::settings::Settings;
 
-/// The ledger in `database`, for the API; with what the mailer of this process uses, or why it cannot be
-/// used.
+/// Returns the ledger in `database` for the API, with the composer and transport of this process, or the
+/// reason why they cannot be used.
 pub(crate) fn desk(
     settings: &Settings,
     parts: anyhow::Result<Parts>,
@@ -34,7 +34,7 @@ pub(crate) fn desk(
         ledger: Ledger::new(database.clone()),
         clock,
         used: used.map_err(|error| DeskError::Settings(crate::output::causes(&error))),
-        // All within the time of a request: somebody waits for the answer.
+        // The total must fit into the timeout of a request, because a client waits for the response.
         timeouts: settings
             .mail_timeouts()
             .each_at_most(settings.request_timeout * 3 / 10),
@@ -55,7 +55,7 @@ impl Desk {
 }
 
 impl fmt::Debug for Desk {
-    /// The transport knows a password.
+    /// Omits the transport because it contains a password.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("Desk").finish_non_exhaustive()
     }
@@ -94,7 +94,8 @@ impl MailDesk for Desk {
     }
 
     fn preview(&self, mail: &'static str, languages: Option<&'static str>) -> Result<String, DeskError> {
-        let template = Template::named(mail).ok_or_else(|| DeskError::Refused("is no mail".to_owned()))?;
+        let template =
+            Template::named(mail).ok_or_else(|| DeskError::Refused("is not a kind of mail".to_owned()))?;
         let languages: Option<Languages> = languages
             .map(str::parse)
             .transpose()

@@ -1,4 +1,4 @@
-//! `patients mail list`, `patients mail show`.
+//! `patients mail list` and `patients mail show`.
 
 use std::io::Write;
 
@@ -69,7 +69,8 @@ pub(super) async fn show(settings: &Settings, id: Position, form: Form) -> anyho
     output::write(&out)
 }
 
-/// Times are in UTC, to the minute; a line is at most [`WIDTH`] wide, and the error has one of its own.
+/// Writes the header. Times are in UTC, to the minute. Lines have at most [`WIDTH`] columns, and errors have
+/// their own line.
 fn head(out: &mut impl Write) -> std::io::Result<()> {
     writeln!(
         out,
@@ -97,14 +98,14 @@ fn line(out: &mut impl Write, delivery: &DeliveryRecord) -> std::io::Result<()> 
 
 const WIDTH: usize = 80;
 
-/// Such as `2026-11-24 08:38`.
+/// Formats a time as `2026-11-24 08:38`.
 fn minute(moment: Timestamp) -> String {
     let shown = moment.to_string();
     let minute = shown.get(..16).unwrap_or(&shown);
     minute.replace('T', " ")
 }
 
-/// The whole of it is in `show` and in JSON.
+/// Truncates a text; `show` and the JSON output have the full text.
 fn shortened(text: &str, most: usize) -> String {
     if text.chars().count() <= most {
         return text.to_owned();

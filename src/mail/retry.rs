@@ -11,7 +11,7 @@ use super::command::{Form, open};
 use crate::output;
 use crate::settings::Settings;
 
-/// Fails if one of `ids` could not be made due, after all have been seen to.
+/// Retries each of `ids`. Fails after the last one if any could not be made due.
 pub(super) async fn retry(
     settings: &Settings,
     ids: &[Position],
@@ -42,11 +42,11 @@ pub(super) async fn retry(
             .collect();
         writeln!(out, "{:#}", json!({ "due": due, "refused": refused }))?;
     } else {
-        writeln!(out, "{due} to be sent now")?;
+        writeln!(out, "mails due now: {due}")?;
         for (id, state) in &refused {
             writeln!(
                 out,
-                "{id} is {state}: only a mail that is pending, failed or dead can be tried again"
+                "{id} is {state}: only a mail that is pending, failed or dead can be retried"
             )?;
         }
     }
@@ -54,6 +54,6 @@ pub(super) async fn retry(
     if refused.is_empty() {
         Ok(())
     } else {
-        bail!("{} could not be tried again", refused.len())
+        bail!("{} could not be retried", refused.len())
     }
 }

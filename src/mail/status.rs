@@ -26,7 +26,7 @@ pub(super) async fn status(settings: &Settings, form: Form) -> anyhow::Result<()
         let waited = std::time::Duration::from_secs(now.since(oldest).as_secs());
         writeln!(
             out,
-            "\nthe oldest that has not left has waited for {}",
+            "\nthe oldest unsent mail has waited for {}",
             humantime::format_duration(waited)
         )?;
     }
@@ -34,7 +34,7 @@ pub(super) async fn status(settings: &Settings, form: Form) -> anyhow::Result<()
         let due = std::time::Duration::from_secs(now.since(due).as_secs());
         writeln!(
             out,
-            "the mail that has been due for longest: for {}",
+            "the mail due for longest has been due for {}",
             humantime::format_duration(due)
         )?;
     }
@@ -47,7 +47,7 @@ pub(super) async fn status(settings: &Settings, form: Form) -> anyhow::Result<()
     }
     writeln!(out)?;
     if status.workers.is_empty() {
-        writeln!(out, "no mailer runs")?;
+        writeln!(out, "no mailer is running")?;
     }
     for worker in &status.workers {
         writeln!(out, "{}  {}", worker.owner, worker.place)?;

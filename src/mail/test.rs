@@ -11,7 +11,7 @@ use super::{Parts, desk};
 use crate::output;
 use crate::settings::Settings;
 
-/// Sends one test mail; fails if the server did not take it.
+/// Sends one test mail. Fails if the server did not accept it.
 pub(super) async fn test(settings: &Settings, to: &str, form: Form) -> anyhow::Result<()> {
     let parts = Parts::load(settings)?;
     let mail = parts.composer.test(to, SystemClock.now())?;
@@ -42,7 +42,10 @@ pub(super) async fn test(settings: &Settings, to: &str, form: Form) -> anyhow::R
                     }
                 }
                 Tried::NotOffered => {
-                    writeln!(out, "  none    {step}: not offered, so the mail went in plain")?;
+                    writeln!(
+                        out,
+                        "  none    {step}: not offered, so the mail was sent unencrypted"
+                    )?;
                 }
                 Tried::NotReached => writeln!(out, "  -       {step}")?,
             }

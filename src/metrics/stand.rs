@@ -1,5 +1,5 @@
-//! How the log, what follows it, and the mail ledger stand: from the database, and so for all processes
-//! together.
+//! Metrics of the log, its subscriptions and the mail ledger. They come from the database, so they cover all
+//! processes.
 
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,20 +11,20 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
-/// How long the deliveries that are over are not counted again: that reads every row of the ledger.
+/// Minimum time between counts of finished deliveries. A count reads every row of the ledger.
 const COUNT_EVERY: Duration = Duration::from_mins(1);
 
 type Labels = Vec<(&'static str, String)>;
 type Gauges = Family<Labels, Gauge<f64, AtomicU64>>;
 
-/// Gauges under one name in `registry`.
+/// Registers a family of gauges.
 pub(super) fn family(registry: &mut Registry, name: &str, help: &str) -> Gauges {
     let family = Gauges::default();
     registry.register(name, help, family.clone());
     family
 }
 
-/// The one gauge under a name in `registry`.
+/// Registers a gauge with a value.
 pub(super) fn gauge(registry: &mut Registry, name: &str, help: &str, value: f64) {
     let gauge = Gauge::<f64, AtomicU64>::default();
     gauge.set(value);
@@ -40,35 +40,32 @@ pub(super) fn set(family: &Gauges, labels: &[(&'static str, &str)], value: f64) 
     family.get_or_create(&labels).set(value);
 }
 
-/// A count for a gauge: Prometheus knows floating-point numbers only.
+/// Converts a count to a gauge value: Prometheus has floating-point numbers only.
 pub(super) fn number(count: impl TryInto<u64>) -> f64 {
-    #[expect(
-        clippy::cast_precision_loss,
-        reason = "exact to 2⁵³, beyond which no log comes"
-    )]
+    #[expect(clippy::cast_precision_loss, reason = "exact up to 2⁵³, which no log reaches")]
     count.try_into().map_or(f64::NAN, |count| count as f64)
 }
 
-/// Whether it is an event that is at fault.
+/// Whether an event causes the failure.
 fn stands_still(failure: Option<&Failure>) -> bool {
     failure.is_some_and(|failure| failure.position.is_some())
 }
 
-/// How many deliveries are over, as they were counted last. Counting reads every row of the ledger, which may
-/// take longer than anybody waits for a page; so it is done beside the pages.
+/// The last counts of finished deliveries. Counting reads every row of the ledger and can take longer than a
+/// page request may take, so it runs in the background.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Finished(Arc<Mutex<Counted>>);
 
 #[derive(Debug, Default)]
 struct Counted {
     counts: Vec<(DeliveryState, u64)>,
-    /// When counting began last, by the monotonic clock. A statement takes less than [`COUNT_EVERY`], so that
-    /// no two count at a time.
+    /// Monotonic time at which the last count began. A statement takes less than [`COUNT_EVERY`], so counts
+    /// never overlap.
     began: Option<Duration>,
 }
 
 impl Finished {
-    /// What was counted last; begins to count anew if that was long ago.
+    /// Returns the last counts. Starts a new count if they are older than [`COUNT_EVERY`].
     pub(super) fn counted(&self, ledger: &Ledger, clock: &dyn Clock) -> Vec<(DeliveryState, u64)> {
         let mut counted = self.lock();
         let now = clock.monotonic();
@@ -98,7 +95,7 @@ impl Finished {
     }
 }
 
-/// What the database says.
+/// The state of the database.
 pub(super) struct Stand {
     head: Position,
     followed: Vec<Followed>,
@@ -143,23 +140,23 @@ impl Stand {
         gauge(
             registry,
             "log_position",
-            "The position of the log's last event",
+            "Position of the last event in the log",
             number(self.head.get()),
         );
         let position = family(
             registry,
             "subscription_position",
-            "The last event that a subscription has finished",
+            "Position of the last event that the subscription has finished",
         );
         let events = family(
             registry,
             "subscription_lag_events",
-            "Events that a subscription has not finished",
+            "Events that the subscription has not finished",
         );
         let seconds = family(
             registry,
             "subscription_lag_seconds",
-            "How long the first event that a subscription has not finished has waited",
+            "Waiting time of the first event that the subscription has not finished",
         );
         let owned = family(
             registry,
@@ -169,12 +166,12 @@ impl Stand {
         let stopped = family(
             registry,
             "subscription_stopped",
-            "Whether the subscription stands still at an event that it cannot apply, or is damaged",
+            "Whether the subscription has stopped at an event that it cannot apply, or is damaged",
         );
         let attempts = family(
             registry,
             "subscription_failing_attempts",
-            "How often in a row the subscription has failed",
+            "Number of consecutive failures of the subscription",
         );
         for followed in &self.followed {
             let name = &[("subscription", followed.name.as_str())];
@@ -197,22 +194,22 @@ impl Stand {
         let active = family(
             registry,
             "projection_active_generation",
-            "The generation of the read table that is served",
+            "Generation of the read table that is served",
         );
         let skips = family(
             registry,
             "projection_skipped_events",
-            "Events that the projection passes over because somebody said so",
+            "Events that the projection skips on an operator's decision",
         );
         let rebuild = family(
             registry,
             "projection_rebuild_position",
-            "How far a rebuild that is not over has come",
+            "Position of the unfinished rebuild",
         );
         let stopped = family(
             registry,
             "projection_rebuild_stopped",
-            "Whether a rebuild stands still at an event that it cannot apply",
+            "Whether the rebuild has stopped at an event that it cannot apply",
         );
         for (name, projection) in self
             .followed
@@ -238,7 +235,7 @@ impl Stand {
         let deliveries = family(
             registry,
             "mail_deliveries",
-            "Mails in each state; those that are over are counted once a minute",
+            "Mails by state; finished mails are counted once a minute",
         );
         for (state, count) in &self.deliveries {
             set(&deliveries, &[("state", state.name())], number(*count));
@@ -246,25 +243,25 @@ impl Stand {
         gauge(
             registry,
             "mail_oldest_waiting_seconds",
-            "How long the oldest mail that has not left has waited",
+            "Waiting time of the oldest unsent mail",
             self.oldest_waiting.as_secs_f64(),
         );
         gauge(
             registry,
             "mail_oldest_due_seconds",
-            "How long the mail that has been due for longest has been due",
+            "Time since the oldest due mail became due",
             self.oldest_due.as_secs_f64(),
         );
         gauge(
             registry,
             "mail_due_too_late",
-            "Mails that are due later than the schedule allows, because a clock was wrong",
+            "Mails that are due later than the schedule allows because a clock was wrong",
             number(self.due_too_late),
         );
         let workers = family(
             registry,
             "mail_workers",
-            "Processes that send, by how they stand with their server",
+            "Sending processes, by the state of their mail server",
         );
         for standing in [Standing::Ready, Standing::Down, Standing::Refused] {
             let count = self

@@ -1,5 +1,5 @@
-//! `patients projection rebuild` and `cancel`: this process does the work itself, whether a projector runs or
-//! not.
+//! `patients projection rebuild` and `cancel`. This process does the work itself, whether or not a projector
+//! runs.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use crate::database::owner;
 use crate::progress::Progress;
 use crate::shutdown::StopSignals;
 
-/// How long an owner may say nothing until it is taken for dead: its lease, and what a busy machine adds.
+/// Time without progress after which an owner counts as dead: its lease, plus a margin for a busy machine.
 const SILENCE: Duration = lease::DEFAULT_DURATION.saturating_add(Duration::from_secs(1));
 const LOOK: Duration = Duration::from_millis(100);
 
@@ -37,7 +37,7 @@ pub(super) async fn run(database: &Database, json: bool) -> anyhow::Result<()> {
             announce(&rebuild, found)?;
         }
         let outcome = carry_out(database, &rebuild, owner.clone(), &stop, json).await?;
-        // One that was called off before is out of the way now; what was asked for is a new one.
+        // The previously cancelled rebuild is now cleaned up, so the next iteration requests the new one.
         if outcome != Outcome::Cancelled || rebuild.state != RebuildState::Cancelling {
             return tell(database, &rebuild, outcome).await;
         }
@@ -47,11 +47,11 @@ pub(super) async fn run(database: &Database, json: bool) -> anyhow::Result<()> {
 pub(super) async fn cancel(database: &Database, json: bool) -> anyhow::Result<()> {
     let stop = stop_when_asked()?;
     let found = Rebuild::unfinished(database, PATIENT_VIEW, SystemClock.now()).await?;
-    let rebuild = found.context("no rebuild is under way")?;
+    let rebuild = found.context("no rebuild is in progress")?;
     if !rebuild.cancel(database).await? {
-        bail!("generation {} is served already", rebuild.generation);
+        bail!("generation {} is already served", rebuild.generation);
     }
-    // Whoever works at it stops and deletes what it has filled; if nobody does, this process deletes it.
+    // The owner of the rebuild stops and deletes its rows. Without an owner, this process deletes them.
     let until = Instant::now() + SILENCE * 5;
     loop {
         let outcome = carry_out(database, &rebuild, owner("cancel"), &stop, json).await?;
@@ -62,7 +62,7 @@ pub(super) async fn cancel(database: &Database, json: bool) -> anyhow::Result<()
             }
             Outcome::Cancelled => {
                 return super::print(&format!(
-                    "generation {} was called off, and nothing is left of it",
+                    "generation {} was cancelled, and its rows were deleted",
                     rebuild.generation
                 ));
             }
@@ -82,8 +82,8 @@ fn stop_when_asked() -> anyhow::Result<CancellationToken> {
     Ok(stop)
 }
 
-/// Waits until nobody owns a rebuild that was found: one whose process was killed is free when its lease has
-/// run out. One that moves meanwhile is somebody else's.
+/// Waits until a rebuild has no owner. If the owner was killed, its lease expires. Fails if the owner makes
+/// progress, or keeps the rebuild for [`SILENCE`].
 async fn free(database: &Database, found: Rebuild) -> anyhow::Result<Rebuild> {
     let until = Instant::now() + SILENCE;
     let mut rebuild = found.clone();
@@ -91,7 +91,7 @@ async fn free(database: &Database, found: Rebuild) -> anyhow::Result<Rebuild> {
         if rebuild.position != found.position || Instant::now() > until {
             let (state, position) = (rebuild.state.name(), rebuild.position.unwrap_or(rebuild.head));
             bail!(
-                "a rebuild of {PATIENT_VIEW} is under way: generation {}, {state}, at position {position} of {}, by {owner}",
+                "a rebuild of {PATIENT_VIEW} is in progress: generation {}, {state}, at position {position} of {}, by {owner}",
                 rebuild.generation,
                 rebuild.head
             );
@@ -99,7 +99,7 @@ async fn free(database: &Database, found: Rebuild) -> anyhow::Result<Rebuild> {
         tokio::time::sleep(LOOK).await;
         rebuild = Rebuild::of(database, PATIENT_VIEW, found.generation, SystemClock.now())
             .await?
-            .context("the rebuild is gone")?;
+            .context("the rebuild no longer exists")?;
     }
     Ok(rebuild)
 }
@@ -110,11 +110,11 @@ fn announce(rebuild: &Rebuild, found: bool) -> anyhow::Result<()> {
         (false, _) => format!("filling generation {generation} with {} events", rebuild.head),
         (true, Some(position)) => {
             format!(
-                "going on with generation {generation} from position {position} of {}",
+                "resuming generation {generation} from position {position} of {}",
                 rebuild.head
             )
         }
-        (true, None) => format!("going on with generation {generation}: cleaning up"),
+        (true, None) => format!("resuming generation {generation}: cleaning up"),
     })
 }
 
@@ -138,7 +138,7 @@ async fn carry_out(
     Ok(outcome)
 }
 
-/// What is said of a rebuild while it goes on, and of what it did.
+/// Output of a rebuild: progress and result.
 struct Account {
     generation: i64,
     json: bool,
@@ -149,7 +149,7 @@ struct Account {
     cleaned: u64,
 }
 
-/// What the new generation had in it when it was first served.
+/// The content of the new generation when it was first served.
 #[derive(Clone, Copy)]
 struct Filled {
     position: Position,
@@ -183,7 +183,7 @@ impl Account {
                 self.switched = Some(filled);
                 self.progress.end();
                 if !self.json {
-                    // The work goes on, whether anybody reads how far it is or not.
+                    // The rebuild continues even if standard output is closed.
                     drop(self.is_served(filled));
                 }
             }
@@ -191,7 +191,8 @@ impl Account {
         }
     }
 
-    /// Said at once: to delete the generation before takes longer than to fill this one.
+    /// Reports the switch immediately, because deleting the previous generation takes longer than filling
+    /// this one.
     fn is_served(&self, filled: Filled) -> anyhow::Result<()> {
         super::print(&format!(
             "generation {} is served: {} events up to position {} in {:.1} s, {}/s",
@@ -203,11 +204,11 @@ impl Account {
         ))
     }
 
-    /// Says what was done.
+    /// Reports the result.
     fn close(&self) -> anyhow::Result<()> {
         if !self.json {
             return super::print(&format!(
-                "done; {} rows of the generation before were deleted",
+                "done; {} rows of the previous generation were deleted",
                 self.cleaned
             ));
         }
@@ -225,23 +226,23 @@ impl Account {
     }
 }
 
-/// Fails with what the operator should know, unless it is done.
+/// Fails with an explanation for the operator, unless the rebuild is done.
 async fn tell(database: &Database, rebuild: &Rebuild, outcome: Outcome) -> anyhow::Result<()> {
     let generation = rebuild.generation;
     match outcome {
         Outcome::Done => Ok(()),
-        Outcome::Cancelled => bail!("generation {generation} was called off, and nothing is left of it"),
-        Outcome::Taken => bail!("another process works at generation {generation}"),
+        Outcome::Cancelled => bail!("generation {generation} was cancelled, and its rows were deleted"),
+        Outcome::Taken => bail!("another process is working on generation {generation}"),
         Outcome::Stopped => {
             let now = Rebuild::of(database, PATIENT_VIEW, generation, SystemClock.now()).await?;
             let position = now.and_then(|rebuild| rebuild.position);
             let place = position.map_or_else(String::new, |position| format!(" at position {position}"));
-            bail!("stopped{place}; run `patients projection rebuild` again to go on")
+            bail!("stopped{place}; run `patients projection rebuild` again to resume")
         }
     }
 }
 
-/// A number of things in a time, for each second.
+/// Returns a rate per second.
 fn rate(number: u64, time: Duration) -> u64 {
     let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX).max(1);
     number.saturating_mul(1_000_000) / micros

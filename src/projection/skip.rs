@@ -13,7 +13,7 @@ pub(super) async fn run(
     by: Option<String>,
     json: bool,
 ) -> anyhow::Result<()> {
-    let position = Position::new(position).context("there is no such position")?;
+    let position = Position::new(position).context("the position is too large")?;
     let actor = actor();
     let skipped_by = match by {
         Some(by) => format!("{by} ({actor})"),
@@ -30,6 +30,6 @@ pub(super) async fn run(
         return super::print_json(&skip);
     }
     super::print(&format!(
-        "{PATIENT_VIEW} passes over position {position} from its next try on, in 30 s at most"
+        "{PATIENT_VIEW} skips position {position} at its next attempt, within 30 s"
     ))
 }

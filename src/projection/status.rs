@@ -32,7 +32,7 @@ fn table(all: &[Followed]) -> Vec<String> {
         ));
         lines.push(format!(
             "  owner: {}",
-            followed.owner.as_deref().unwrap_or("nobody")
+            followed.owner.as_deref().unwrap_or("none")
         ));
         lines.extend(
             followed
@@ -65,7 +65,7 @@ fn about_failure(indent: &str, failure: &Failure) -> [String; 3] {
     } = failure;
     [
         format!("{indent}{place} since {since}"),
-        format!("{indent}  tried {attempts} times, again at {retry_at}"),
+        format!("{indent}  attempts: {attempts}; next at {retry_at}"),
         format!("{indent}  {error}"),
     ]
 }
@@ -83,7 +83,7 @@ fn about_projection(projection: &Projection) -> Vec<String> {
         ));
         lines.push(format!(
             "    owner: {}",
-            rebuild.owner.as_deref().unwrap_or("nobody")
+            rebuild.owner.as_deref().unwrap_or("none")
         ));
         lines.extend(
             rebuild

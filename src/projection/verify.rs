@@ -7,12 +7,12 @@ use projector::verify::{Sum, Verification, What};
 use crate::audit::NoAnswer;
 use crate::progress::Progress;
 
-/// Skipped events that are named.
+/// Maximum number of skipped events that are listed.
 const NAMED: usize = 10;
 
 pub(super) async fn run(database: &Database, json: bool) -> anyhow::Result<()> {
     let log = EventLog::new(database.clone());
-    // Not more patients than events: near enough to show how far it is.
+    // The number of events is an upper bound on the number of patients, which is good enough for progress.
     let most = log.head().await.context(NoAnswer)?.position.get();
     let mut progress = Progress::start("patients", 0, most, json);
     let found = projector::verify(&log, |compared| progress.at(compared, most)).await;
@@ -24,7 +24,7 @@ pub(super) async fn run(database: &Database, json: bool) -> anyhow::Result<()> {
         super::print(&table(&found))?;
     }
     if !found.same {
-        bail!("the read table is not what the log says; `patients projection rebuild` makes it anew");
+        bail!("the read table does not match the log; `patients projection rebuild` recreates it");
     }
     Ok(())
 }
@@ -37,9 +37,9 @@ fn table(found: &Verification) -> String {
         line("replay", &found.replay),
     ];
     if found.same {
-        lines.push("the same".to_owned());
+        lines.push("identical".to_owned());
     } else {
-        lines.push(format!("{} differ, first:", found.differing));
+        lines.push(format!("{} patients differ, the first:", found.differing));
     }
     if !found.skipped.is_empty() {
         let positions: Vec<String> = found
@@ -62,8 +62,8 @@ fn table(found: &Verification) -> String {
     lines.extend(found.first.iter().map(|difference| {
         let what = match difference.what {
             What::Missing => "is missing",
-            What::Unexpected => "should not be there",
-            What::Different => "has other values",
+            What::Unexpected => "is unexpected",
+            What::Different => "has different values",
         };
         format!("  {} {what}", difference.id)
     }));

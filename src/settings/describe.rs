@@ -18,14 +18,14 @@ struct Setting {
     description: String,
 }
 
-/// The flags that are settings: those that can also be set in the environment.
+/// Returns the flags that are settings, which are those with an environment variable.
 pub(crate) fn arguments() -> Vec<Arg> {
     let command = Settings::augment_args(Command::new("settings"));
     let settings = command.get_arguments().filter(|arg| arg.get_env().is_some());
     settings.cloned().collect()
 }
 
-/// The variables of all settings.
+/// Returns the variables of all settings.
 pub(crate) fn variables() -> Vec<String> {
     arguments().iter().map(variable).collect()
 }
@@ -35,7 +35,7 @@ fn variable(setting: &Arg) -> String {
     name.to_string_lossy().into_owned()
 }
 
-/// Prints every setting: variable, flag, default, and what it does.
+/// Prints every setting: variable, flag, default and description.
 pub(crate) fn print(json: bool) -> anyhow::Result<()> {
     let settings = arguments();
     if json {

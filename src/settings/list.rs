@@ -1,13 +1,13 @@
-//! Lists, as settings have them.
+//! Lists in settings.
 
 use std::fmt::Display;
 use std::str::FromStr;
 
-/// Values with commas between. Compose files and `.env` say "none" with an empty value.
+/// Values separated by commas. Compose files and `.env` use an empty value for "not set".
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct List<T>(pub(crate) Vec<T>);
 
-/// Reads a list.
+/// Parses a list.
 pub(super) fn list<T: FromStr<Err: Display>>(text: &str) -> Result<List<T>, String> {
     text.split(',')
         .filter(|value| !value.trim().is_empty())

@@ -1,15 +1,15 @@
-//! Names of variables that look like settings and are not.
+//! Names of variables that look like settings but are not.
 
-/// Names that begin as settings do: those of `compose.yaml`, and those that libraries read.
+/// Names with the prefix of a setting that `compose.yaml` or libraries use.
 const OTHERS: [&str; 3] = ["MAIL_PORT", "PATIENTS_TOKEN", "HTTP_PROXY"];
-/// The SDK of OpenTelemetry reads many variables that begin so.
+/// Prefix of the many variables that the OpenTelemetry SDK reads.
 const OPEN_TELEMETRY: &str = "OTEL_";
-/// A prefix that some programs have, and this one does not.
+/// Prefix that users may expect, but that the settings do not have.
 const PATIENTS: &str = "PATIENTS_";
-/// Minimum length of a name that is compared letter by letter. Shorter names are close to too many others.
+/// Minimum length of a name that is compared by edit distance. Shorter names are close to too many others.
 const SHORTEST: usize = 6;
 
-/// The setting that was meant by a name which is none, if a slip of the keyboard explains it.
+/// Returns the setting of which an unknown name is probably a misspelling.
 pub(crate) fn close<'s>(name: &str, settings: &'s [String]) -> Option<&'s str> {
     let upper = name.to_uppercase();
     if is_known(name, settings) || name.len() < SHORTEST {
@@ -24,7 +24,7 @@ pub(crate) fn close<'s>(name: &str, settings: &'s [String]) -> Option<&'s str> {
         .map(|(_, setting)| setting.as_str())
 }
 
-/// Whether a name that is none of the settings begins like one.
+/// Whether a name is not a setting but begins like a setting.
 pub(crate) fn looks_like_a_setting(name: &str, settings: &[String]) -> bool {
     let upper = name.to_uppercase();
     let begins_like = |setting: &String| {

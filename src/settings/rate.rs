@@ -1,9 +1,9 @@
-//! Rates, as settings have them.
+//! Rates in settings.
 
 use std::time::Duration;
 
-/// A number of things and the time in which that many may be: `10/s`, `600/m`, `5000/h`, `2000/d`, or `10`,
-/// which is by the second.
+/// Parses a rate, as a number and its period: `10/s`, `600/m`, `5000/h`, `2000/d`, or `10`, which is per
+/// second.
 pub(super) fn rate(text: &str) -> Option<(u32, Duration)> {
     let (number, unit) = text.split_once('/').unwrap_or((text, "s"));
     let seconds = match unit.trim() {

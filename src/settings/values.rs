@@ -1,4 +1,4 @@
-//! What single settings may be, and what is said of those that are not.
+//! Parsers of setting values, and their error messages.
 
 use std::fmt::Display;
 use std::net::SocketAddr;
@@ -12,21 +12,21 @@ use mailer::Rate;
 
 use super::rate::rate;
 
-/// Whether everybody is let in.
+/// Whether authentication is disabled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Auth {
     Off,
     Unset,
 }
 
-/// The most of something, if there is a most.
+/// An optional limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Ceiling {
     Off,
     Of(RateLimit),
 }
 
-/// A value, or none: compose files and `.env` say "not set" with an empty value.
+/// An optional value: compose files and `.env` use an empty value for "not set".
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Optional<T>(pub(super) Option<T>);
 
@@ -38,22 +38,23 @@ pub(super) fn optional<T: FromStr<Err: Display>>(text: &str) -> Result<Optional<
     Ok(Optional(Some(value)))
 }
 
-/// A path; an empty one, as compose files and `.env` say "not set", is for whoever asks for it to leave out.
+/// Parses a path. An empty path, which compose files and `.env` use for "not set", is accepted; callers must
+/// ignore it.
 #[expect(clippy::unnecessary_wraps, reason = "clap wants a Result")]
 pub(super) fn path(text: &str) -> Result<PathBuf, String> {
     Ok(PathBuf::from(text))
 }
 
-/// Compose files and `.env` say "not set" with an empty value.
+/// Parses `AUTH`. Compose files and `.env` use an empty value for "not set".
 pub(super) fn auth(text: &str) -> Result<Auth, String> {
     match text {
         "off" => Ok(Auth::Off),
         "" => Ok(Auth::Unset),
-        _ => Err("expected off, or nothing".to_owned()),
+        _ => Err("expected off or an empty value".to_owned()),
     }
 }
 
-/// Compose files and `.env` say "the default" with an empty value.
+/// Parses URL schemes. Compose files and `.env` use an empty value for the default.
 pub(super) fn document_url_schemes(text: &str) -> Result<UrlSchemes, UrlSchemesError> {
     if text.is_empty() {
         return Ok(UrlSchemes::default());
@@ -75,7 +76,7 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text).map_err(|_| "expected a duration, such as 10s or 500ms".to_owned())
 }
 
-/// How long a command tries to reach the database.
+/// Parses the time for which a command tries to reach the database.
 pub(crate) fn wait(text: &str) -> Result<Duration, String> {
     if text == "0" {
         return Ok(Duration::ZERO);
@@ -89,7 +90,7 @@ pub(super) fn mail_rate(text: &str) -> Result<Rate, String> {
     rate(text)
         .and_then(|(mails, time)| Rate::new(mails, time))
         .ok_or_else(|| {
-            "expected a number of mails and a time, such as 10/s, 600/m, 5000/h or 2000/d".to_owned()
+            "expected a number of mails per unit of time, such as 10/s, 600/m, 5000/h or 2000/d".to_owned()
         })
 }
 
@@ -102,22 +103,22 @@ pub(super) fn rate_limit(text: &str) -> Result<Ceiling, String> {
         .map(Ceiling::Of)
         .ok_or_else(|| {
             let most = RateLimit::MOST;
-            format!("expected 1 to {most} requests and a time, such as 1000/s or 6000/m, or off")
+            format!("expected 1 to {most} requests per unit of time, such as 1000/s or 6000/m, or off")
         })
 }
 
-/// A client far away needs some time, and one that takes an hour is none.
+/// Parses a timeout from 100ms, which leaves time for distant clients, to 1h.
 pub(super) fn head_timeout(text: &str) -> Result<Duration, String> {
     duration_from(Duration::from_millis(100), "expected 100ms to 1h", text)
 }
 
-/// Less than a second no mail server keeps to; and for as long as both timeouts nobody takes over from a
-/// mailer that was killed.
+/// Parses a mail timeout. No mail server responds reliably within less than a second. If a mailer is killed,
+/// its mail stays claimed for the sum of the timeouts.
 pub(super) fn mail_timeout(text: &str) -> Result<Duration, String> {
     duration_from(Duration::from_secs(1), "expected 1s to 1h", text)
 }
 
-/// A duration from `shortest` to an hour.
+/// Parses a duration from `shortest` to an hour.
 fn duration_from(shortest: Duration, expected: &str, text: &str) -> Result<Duration, String> {
     let allowed = shortest..=Duration::from_hours(1);
     let duration = duration(text)?;

@@ -1,4 +1,4 @@
-//! What becomes of spans: counted, and told in the log when they cannot be delivered.
+//! Counters for spans, and log messages about failed deliveries.
 
 use std::sync::{LazyLock, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -13,7 +13,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::registry::Registry;
 
-/// How often the log says that spans cannot be delivered.
+/// Minimum time between log messages about failed deliveries.
 const SAY_AGAIN: Duration = Duration::from_mins(5);
 
 static SPANS: LazyLock<Family<Stage, Counter>> = LazyLock::new(Family::default);
@@ -27,18 +27,18 @@ fn count(stage: &'static str, spans: usize) {
     SPANS.get_or_create(&Stage { stage }).inc_by(spans as u64);
 }
 
-/// Adds them to what a process shows, if it exports traces.
+/// Registers the counters if the process exports traces.
 pub(crate) fn register(registry: &mut Registry) {
     if eventstore::trace::is_on() {
         registry.register(
             "trace_spans",
-            "Spans that have ended, and of them those that were delivered or could not be; the rest waits or was dropped",
+            "Spans by stage: ended, and of those delivered or failed; the others wait or were dropped",
             SPANS.clone(),
         );
     }
 }
 
-/// The queue of spans; each is counted as it comes.
+/// The queue of spans, which counts each finished span.
 #[derive(Debug)]
 pub(super) struct Counted(pub(super) BatchSpanProcessor);
 
@@ -67,7 +67,7 @@ impl SpanProcessor for Counted {
     }
 }
 
-/// The delivery of spans; a collector that is away costs a line in the log now and then.
+/// The delivery of spans. While the collector is unavailable, a message is logged periodically.
 #[derive(Debug)]
 pub(super) struct Watched {
     otlp: Otlp,
@@ -82,7 +82,7 @@ impl Watched {
         }
     }
 
-    /// The first failure after a delivery is said at once, those after it now and then.
+    /// Logs the first failure after a delivery at once, and later failures periodically.
     fn failed(&self, error: &str) {
         let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
         if said.is_none_or(|said| said.elapsed() >= SAY_AGAIN) {
@@ -103,7 +103,7 @@ impl Watched {
 }
 
 impl SpanExporter for Watched {
-    /// Never fails: the queue would say so each time.
+    /// Never fails: the queue would log every error.
     async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
         let spans = batch.len();
         match self.otlp.export(batch).await {

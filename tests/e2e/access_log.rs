@@ -1,4 +1,4 @@
-//! The access log: a line for each answer, without personal data.
+//! The access log: one line per response, without personal data.
 
 use std::collections::HashMap;
 
@@ -9,7 +9,7 @@ use testkit::{Program, free_port, wait_until};
 use crate::client::Client;
 use crate::rig::{SOON, patients};
 
-/// The lines of the access log, by request id.
+/// Returns the lines of the access log, by request id.
 fn lines(program: &Program) -> HashMap<String, Value> {
     let log = program.stderr();
     let lines = log

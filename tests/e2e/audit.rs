@@ -1,4 +1,4 @@
-//! What auditors do: keep a head, verify, export, prove, and check without the database.
+//! The tasks of auditors: keep a head, verify, export, prove, and check without the database.
 
 mod history;
 mod output;
@@ -17,7 +17,7 @@ use testkit::{Program, TestDatabase, mysql_servers, wait_until};
 use crate::log::fill;
 use crate::rig::{SOON, patients};
 
-/// A log with events that say all sorts of things.
+/// A log with varied events.
 struct Log {
     url: String,
     folder: TempDir,
@@ -47,7 +47,7 @@ impl Log {
         log
     }
 
-    /// Holds `test` against a log on every backend.
+    /// Runs `test` with a log on every backend.
     async fn on_each(events: usize, test: impl AsyncFn(Self)) {
         test(Self::embedded(events).await).await;
         for server in mysql_servers() {
@@ -103,7 +103,7 @@ impl Log {
         command
     }
 
-    /// Runs `patients audit …`: the exit code, standard output and standard error.
+    /// Runs `patients audit …`. Returns the exit code, standard output and standard error.
     fn audit(&self, arguments: &[&str]) -> (i32, String, String) {
         let output = self.command(arguments).output().unwrap();
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
@@ -114,14 +114,14 @@ impl Log {
         )
     }
 
-    /// What `patients audit … --json` prints, if it succeeds.
+    /// Returns the output of `patients audit … --json`, which must succeed.
     fn json(&self, arguments: &[&str]) -> Value {
         let (code, stdout, stderr) = self.audit(&[arguments, &["--json"]].concat());
         assert_eq!(code, 0, "{arguments:?}: {stdout}{stderr}");
         serde_json::from_str(&stdout).unwrap()
     }
 
-    /// The head: `position:hash` and `position:root`.
+    /// Returns the head as `position:hash` and `position:root`.
     fn head(&self) -> (String, String) {
         let head = self.json(&["head", "--root"]);
         let pair = |member: &str| format!("{}:{}", head["position"], head[member].as_str().unwrap());
@@ -203,7 +203,7 @@ async fn a_trusted_head_that_does_not_fit_is_not_called_a_rewritten_log() {
         let found: Value = serde_json::from_str(&said).unwrap();
         assert_eq!(found["problem"], problem);
     }
-    // Where the head was moved back, the event that is trusted is not missing.
+    // If the head was moved back, the trusted event is not reported as missing.
     log.execute("UPDATE log_head SET position = 20, hash = (SELECT hash FROM events WHERE position = 20)")
         .await;
     let (code, said, _) = log.audit(&["verify", "--trusted", &hash]);
@@ -235,7 +235,7 @@ async fn a_log_that_cannot_be_read_is_told_from_one_that_does_not_fit() {
     }
     assert!(
         !Path::new(&log.path("nowhere.db")).exists(),
-        "it was not made either"
+        "it must not be created"
     );
     assert_eq!(log.audit(&["check", "no-such-file"]).0, 2);
     assert_eq!(log.audit(&["verify", "--trusted", "17"]).0, 2);
@@ -265,7 +265,7 @@ async fn a_proof_is_checked_without_the_database_and_against_what_was_kept() {
         let itself = format!("7:{}", event["hash"].as_str().unwrap());
         let (code, said) = offline(&["--trusted", &after, "--trusted", &before, "--trusted", &itself]);
         assert_eq!(code, 0, "{said}");
-        // The event's own hash says nothing of the log around it.
+        // The event's own hash confirms nothing about the rest of the log.
         for (trusted, expected_code, head_is_trusted) in [
             (&[][..], 3, false),
             (&["--trusted", &itself], 0, false),
@@ -298,8 +298,8 @@ async fn a_proof_is_checked_without_the_database_and_against_what_was_kept() {
             );
         }
         for (trusted, expected) in [
-            (after.replace("100:", "40:"), "something else"),
-            (before.replace("40:", "41:"), "says nothing"),
+            (after.replace("100:", "40:"), "contradicts the trusted head"),
+            (before.replace("40:", "41:"), "does not cover"),
         ] {
             let (code, said) = offline(&["--trusted", &trusted]);
             assert!(code == 1 && said.contains(expected), "{said}");
@@ -369,7 +369,7 @@ async fn an_export_of_a_log_that_does_not_fit_fails_and_names_where() {
     }
 }
 
-/// The lines of an export.
+/// Returns the lines of an export.
 fn lines(path: &str) -> usize {
     std::fs::read_to_string(path).unwrap().lines().count()
 }
@@ -387,13 +387,16 @@ async fn an_export_that_was_killed_goes_on_and_its_file_is_there_only_when_it_is
         })
         .await;
         program.kill9().await;
-        assert!(!Path::new(&target).exists(), "it was over before it was killed");
-        // What a crash may leave: half a line.
+        assert!(!Path::new(&target).exists(), "it ended before it was killed");
+        // A crash may leave an incomplete line.
         let written = std::fs::read(&part).unwrap();
         std::fs::write(&part, &written[..written.len() - 7]).unwrap();
         let (code, _, stderr) = log.audit(&arguments);
         assert_eq!(code, 0, "{stderr}");
-        assert!(stderr.contains("going on after"), "{stderr}");
+        assert!(
+            stderr.contains("resuming an interrupted export after position"),
+            "{stderr}"
+        );
         assert!(!Path::new(&part).exists());
         assert_eq!(
             log.audit(&["export", "--format", format, "--output", &again]).0,
@@ -432,7 +435,10 @@ async fn a_part_that_is_not_of_this_export_is_begun_anew() {
     }
     std::fs::write(&part, later.lines().next().unwrap().to_owned() + "\n").unwrap();
     let (code, _, stderr) = log.audit(&["export", "--after", "5", "--output", &target]);
-    assert!(code == 0 && stderr.contains("going on after 6"), "{stderr}");
+    assert!(
+        code == 0 && stderr.contains("resuming an interrupted export after position 6"),
+        "{stderr}"
+    );
     assert_eq!(std::fs::read_to_string(&target).unwrap(), later);
 }
 

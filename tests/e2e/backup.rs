@@ -1,4 +1,4 @@
-//! Backup and restore, as docs/operations.md tells operators to do them.
+//! Backup and restore, as described in docs/operations.md.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -20,12 +20,12 @@ use crate::rebuild::{json, run};
 use crate::rig::{SOON, patients};
 
 const DOCS: &str = include_str!("../../docs/operations.md");
-/// What the documentation says to dump with, beside who and where.
+/// Documented options of the dump, without user and server.
 const DUMP: [&str; 3] = ["--single-transaction", "--no-tablespaces", "--hex-blob"];
-/// What it says to copy an embedded database with.
+/// Documented arguments for copying an embedded database.
 const COPY: [&str; 2] = ["data/patients.db", "VACUUM INTO 'backup.db'"];
 
-/// Runs `command` while clients register without a pause, before it as well as after.
+/// Runs `command` while clients register without pause. They start before it and stop after it.
 async fn while_clients_write(client: &Client, mut command: Command) {
     let stop = CancellationToken::new();
     let mut writers = JoinSet::new();
@@ -45,7 +45,7 @@ async fn while_clients_write(client: &Client, mut command: Command) {
         let answer = client.get("/patients?email=writer3-1@example.com").await;
         answer.unwrap().json::<Vec<Value>>().await.unwrap().len() == 1
     };
-    wait_until(SOON, "they have begun", begun).await;
+    wait_until(SOON, "they have started", begun).await;
     let output = tokio::task::spawn_blocking(move || command.output().unwrap());
     let output = output.await.unwrap();
     assert!(
@@ -57,10 +57,10 @@ async fn while_clients_write(client: &Client, mut command: Command) {
     writers.join_all().await;
 }
 
-/// Waits until the list has all up to a position.
+/// Waits until the list includes all events up to a position.
 async fn projected(client: &Client, position: &str) {
     let listed = timeout(SOON, client.get_at("/patients", position)).await;
-    assert!(listed.is_ok(), "the projection does not come to {position}");
+    assert!(listed.is_ok(), "the projection does not reach {position}");
 }
 
 fn pair(head: &Value) -> String {
@@ -71,7 +71,7 @@ fn position(head: &Value) -> u64 {
     head["position"].as_u64().unwrap()
 }
 
-/// The ids of the messages that each address got.
+/// Returns the message ids received by each address.
 fn received(mails: &[Mail]) -> HashMap<String, Vec<String>> {
     let mut received: HashMap<String, Vec<String>> = HashMap::new();
     for mail in mails {
@@ -106,7 +106,7 @@ impl Users {
         assert!(restored, "{said}");
     }
 
-    /// How many deliveries are noted and not sent.
+    /// Returns the number of unsent deliveries in the ledger.
     async fn unsent(&self) -> i64 {
         self.production
             .count("mail_deliveries WHERE state <> 'sent'")
@@ -128,7 +128,7 @@ async fn a_dump_taken_while_clients_write_goes_on_as_a_whole_on_a_new_server() {
         let (mailer, _, _) = old.start("mailer");
         wait_until(SOON, "the API is ready", async || client.ready().await).await;
 
-        // Before the dump, one mail is sent, and twenty are not.
+        // Before the dump, one mail is sent and twenty are pending.
         client.register("sent@example.com").await.unwrap();
         wait_until(SOON, "one mail is sent", async || {
             old.production.count("mail_deliveries WHERE state = 'sent'").await == 1
@@ -138,7 +138,7 @@ async fn a_dump_taken_while_clients_write_goes_on_as_a_whole_on_a_new_server() {
         for n in 0..20 {
             client.register(&format!("unsent{n}@example.com")).await.unwrap();
         }
-        wait_until(SOON, "they are noted", async || old.unsent().await == 20).await;
+        wait_until(SOON, "they are in the ledger", async || old.unsent().await == 20).await;
         mailer.terminate();
         mailer.wait(SOON).await;
 
@@ -166,7 +166,8 @@ async fn a_dump_taken_while_clients_write_goes_on_as_a_whole_on_a_new_server() {
             (position(&before)..position(&after)).contains(&position(&head)),
             "{head}"
         );
-        // It is a head of the old log, and all after it is lost, as who kept a later head can see.
+        // The restored head is a head of the old log. All later events are lost, which a later trusted head
+        // detects.
         old.audit(&["verify", "--trusted", &pair(&head)]);
         let later = pair(&after);
         let (whole, _) = run(&mut new.command("auditor", &["audit", "verify", "--trusted", &later]));
@@ -199,7 +200,7 @@ async fn a_dump_taken_while_clients_write_goes_on_as_a_whole_on_a_new_server() {
                 continue;
             }
             assert_eq!(anew.map(Vec::len), Some(1), "{email}");
-            // What was sent after the dump is sent again, under the same Message-ID.
+            // Mail that was sent after the dump is sent again, with the same Message-ID.
             if let Some(before) = sent.get(email) {
                 assert_eq!(anew, Some(before), "{email}");
                 again += 1;
@@ -219,7 +220,7 @@ async fn a_dump_taken_while_clients_write_goes_on_as_a_whole_on_a_new_server() {
     }
 }
 
-/// The embedded service in a folder, when it is ready.
+/// Starts the embedded service in a folder, and waits until it is ready.
 async fn serve(folder: &Path) -> (Program, Client) {
     let port = free_port();
     let program = embedded::serve(folder, port);
@@ -268,12 +269,12 @@ async fn a_copy_of_an_embedded_database_taken_while_it_is_written_goes_on_as_a_w
     projected(&client, &next).await;
     assert_eq!(client.list().await.len().to_string(), next);
     assert_eq!(command(new.path(), &["projection", "verify"])["same"], true);
-    // One that was being sent then is taken over when its lease has run out.
+    // A mail that was being sent during the copy is claimed again when its lease has expired.
     wait_until(Duration::from_mins(2), "every mail is sent", async || {
         mails()["sent"] == position(&head) + 1
     })
     .await;
-    // What had been sent when the copy was taken is not sent again.
+    // Mail that had been sent before the copy is not sent again.
     let written = embedded::mails(new.path());
     assert_eq!(written.len() as u64, position(&head) + 1 - sent_before);
     let first = "<1.patient_registered.";

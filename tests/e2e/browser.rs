@@ -1,4 +1,4 @@
-//! The pages about the API, in a browser.
+//! The documentation pages and browser security, in a real browser.
 
 use std::time::Duration;
 
@@ -14,8 +14,8 @@ use tokio::net::TcpListener;
 use crate::client::Client;
 use crate::rig::{SOON, patients};
 
-/// The name of a page whose server has its own address first, and then that of this machine (DNS rebinding):
-/// to the browser, both are one origin.
+/// The name of a page for DNS rebinding: it resolves first to the attacker's address, and later to this
+/// machine. The browser treats both as one origin.
 const REBOUND: &str = "evil.example";
 
 async fn open(driver: &WebDriver) -> Browser {
@@ -32,7 +32,8 @@ async fn open(driver: &WebDriver) -> Browser {
         .unwrap()
 }
 
-/// What the browser's console says: errors of scripts, and what the page's policy has stopped.
+/// Returns the messages of the browser's console: script errors and violations of the content security
+/// policy.
 async fn console(driver: &WebDriver, browser: &Browser) -> Vec<String> {
     let session = browser.session_id().await.unwrap().unwrap();
     let client = testkit::http_client().build().unwrap();
@@ -53,7 +54,7 @@ async fn click(browser: &Browser, css: &str) {
         .for_element(Locator::Css(css))
         .await
         .unwrap();
-    // By script: whether it is scrolled into sight is not what is tested.
+    // Clicks by script, because scrolling into view is not under test.
     browser
         .execute(
             "arguments[0].click()",
@@ -70,7 +71,7 @@ async fn text(browser: &Browser) -> String {
     text.unwrap().as_str().unwrap().to_owned()
 }
 
-/// Runs `check`, and closes the browser however that ends.
+/// Runs `check`, and closes the browser whether or not it panics.
 async fn in_a_browser(check: impl AsyncFnOnce(&WebDriver, &Browser, &Client)) {
     let folder = TempDir::new().unwrap();
     let port = free_port();
@@ -110,7 +111,7 @@ async fn docs_lists_every_operation_and_registers_a_patient_when_tried_out() {
         })
         .await;
         assert_eq!(client.list().await[0]["email"], "john@example.com", "the example");
-        wait_until(SOON, "the answer is shown", async || {
+        wait_until(SOON, "the response is shown", async || {
             text(browser).await.contains("event-position: 1")
         })
         .await;
@@ -142,7 +143,7 @@ async fn redoc_shows_the_whole_description() {
     .await;
 }
 
-/// A server whose one page is empty, and of another origin than the API.
+/// Starts a server with an empty page on a different origin than the API. Returns its port.
 async fn elsewhere() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -151,8 +152,7 @@ async fn elsewhere() -> u16 {
     port
 }
 
-/// Has the page that is shown send a request, as a form could, and gives the status, or 0 if the browser
-/// shows none.
+/// Sends a request from the open page, as a form could. Returns the status, or 0 if the browser hides it.
 async fn send(browser: &Browser, method: &str, url: &str) -> u64 {
     let script = "const [method, url, done] = arguments;
         const mode = new URL(url).origin === location.origin ? 'same-origin' : 'no-cors';
@@ -162,7 +162,7 @@ async fn send(browser: &Browser, method: &str, url: &str) -> u64 {
     status.await.unwrap().as_u64().unwrap()
 }
 
-/// How many requests the API has answered with this status on a route.
+/// Returns the number of requests on a route that the API answered with this status.
 async fn answered(client: &Client, route: &str, status: u16) -> u64 {
     let page = client.get("/metrics").await.unwrap().text().await.unwrap();
     let count = page.lines().find(|line| {
@@ -174,7 +174,7 @@ async fn answered(client: &Client, route: &str, status: u16) -> u64 {
     count.map_or(0, |line| line.rsplit(' ').next().unwrap().parse().unwrap())
 }
 
-/// Paths of unsafe requests, and the routes under which the metrics count them.
+/// Paths of state-changing requests, and their routes in the metrics.
 const UNSAFE: [(&str, &str); 2] = [
     (
         "/projections/patient_view/rebuild",
@@ -187,20 +187,20 @@ const UNSAFE: [(&str, &str); 2] = [
 async fn a_page_of_another_origin_changes_nothing() {
     in_a_browser(async |_, browser, client| {
         let port = elsewhere().await;
-        // Of another site, and of the same site with another port.
+        // The first page is on another site, the second on the same site with another port.
         for (page, number) in ["localhost", "127.0.0.1"].into_iter().zip(1..) {
             browser.goto(&format!("http://{page}:{port}/")).await.unwrap();
             for (path, route) in UNSAFE {
                 assert_eq!(
                     send(browser, "POST", &client.url(path)).await,
                     0,
-                    "{page} sees no answer"
+                    "{page} sees no response"
                 );
                 assert_eq!(answered(client, route, 403).await, number, "{path} from {page}");
                 assert_eq!(answered(client, route, 202).await, 0, "{path} from {page}");
             }
         }
-        // A page without an origin of its own, whose requests Chromium may withhold.
+        // A page with an opaque origin. Chromium may block its requests.
         browser
             .goto("data:text/html,<title>nowhere</title>")
             .await
@@ -208,7 +208,7 @@ async fn a_page_of_another_origin_changes_nothing() {
         let (path, route) = UNSAFE[0];
         assert_eq!(send(browser, "POST", &client.url(path)).await, 0);
         assert_eq!(answered(client, route, 202).await, 0);
-        // The API's own page may.
+        // The API's own page is allowed.
         browser.goto(&client.url("/docs")).await.unwrap();
         for (path, _) in UNSAFE {
             assert_eq!(send(browser, "POST", &client.url(path)).await, 202, "{path}");
@@ -224,8 +224,8 @@ async fn a_page_whose_name_leads_here_is_shown_nothing_and_changes_nothing() {
         browser.goto(&url("/getPatients")).await.unwrap();
         let shown = text(browser).await;
         assert!(shown.contains("/problems/host-not-allowed"), "{shown}");
-        // The only page that this origin shows. Its Content-Security-Policy already keeps scripts from
-        // sending.
+        // This is the only page that the API shows to this origin. Its Content-Security-Policy prevents
+        // scripts from sending requests.
         browser.goto(&url("/health/live")).await.unwrap();
         for (path, route) in UNSAFE {
             assert_eq!(send(browser, "POST", &url(path)).await, 0, "{path}");

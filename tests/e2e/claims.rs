@@ -1,4 +1,4 @@
-//! The table of claims: altered, found, and repaired from the log.
+//! The claims table: tampering with it, detecting the difference, and repairing it from the log.
 
 use reqwest::StatusCode;
 use serde_json::{Value, json};

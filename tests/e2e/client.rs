@@ -1,4 +1,4 @@
-//! A client of the API, as users write them.
+//! A client of the API, such as a user would write.
 
 use reqwest::header::{AUTHORIZATION, HeaderMap};
 use reqwest::{Response, StatusCode};
@@ -9,7 +9,7 @@ fn http() -> reqwest::ClientBuilder {
     http_client().timeout(std::time::Duration::from_secs(30))
 }
 
-/// Speaks to one API process.
+/// A client of one API process.
 #[derive(Clone)]
 pub(crate) struct Client {
     http: reqwest::Client,
@@ -22,7 +22,7 @@ impl Client {
         Self::with_headers(port, HeaderMap::new())
     }
 
-    /// One who holds this access token.
+    /// Creates a client with this access token.
     pub(crate) fn holding(port: u16, token: &str) -> Self {
         let bearer = format!("Bearer {token}").parse().unwrap();
         Self::with_headers(port, HeaderMap::from_iter([(AUTHORIZATION, bearer)]))
@@ -40,7 +40,7 @@ impl Client {
         self.port
     }
 
-    /// Over TLS, trusting the authority of these and no other.
+    /// Creates a client that uses TLS and trusts only the authority of these certificates.
     pub(crate) fn over_tls(port: u16, made: &Certificates) -> Self {
         let authority = std::fs::read(made.authority()).unwrap();
         let authority = reqwest::Certificate::from_pem(&authority).unwrap();
@@ -59,7 +59,7 @@ impl Client {
         self.http.get(self.url(path)).send().await
     }
 
-    /// A page of the list, once the projection has finished `position`.
+    /// Returns a page of the list, after the projection has reached `position`.
     pub(crate) async fn get_at(&self, path: &str, position: &str) -> Vec<Value> {
         loop {
             let request = self.http.get(self.url(path)).header("min-position", position);
@@ -98,20 +98,20 @@ impl Client {
             .await
     }
 
-    /// Registers under a key, once.
+    /// Registers once, with an idempotency key.
     pub(crate) async fn register_under(&self, key: &str, email: &str) -> reqwest::Result<Response> {
         let request = self.http.post(self.url("/register"));
         let request = request.header("idempotency-key", key);
         request.json(&patient(email)).send().await
     }
 
-    /// Registers under a key, again and again until it is answered, as a client that must not lose a patient
-    /// does.
+    /// Registers with an idempotency key, and retries until the registration succeeds, as a client that must
+    /// not lose a patient does.
     pub(crate) async fn register_for_sure(&self, email: &str) -> Value {
         self.register_for_sure_under(email, email).await
     }
 
-    /// The same, under a key of its own.
+    /// Does the same with a given key.
     pub(crate) async fn register_for_sure_under(&self, key: &str, email: &str) -> Value {
         loop {
             match self.register_under(key, email).await {
@@ -123,7 +123,7 @@ impl Client {
                 Ok(answer) if answer.status() != StatusCode::SERVICE_UNAVAILABLE => {
                     let status = answer.status();
                     let said = answer.text().await.unwrap_or_default();
-                    // What the request before began goes on although its connection is gone.
+                    // The previous request may still be in progress although its connection is closed.
                     assert!(
                         said.contains("/problems/request-in-progress"),
                         "{email}: {status}: {said}"
@@ -141,7 +141,7 @@ impl Client {
             .is_ok_and(|answer| answer.status() == StatusCode::OK)
     }
 
-    /// Every patient that the list has, page by page.
+    /// Returns every patient in the list, page by page.
     pub(crate) async fn list(&self) -> Vec<Value> {
         let mut all = Vec::new();
         let mut path = "/getPatients?limit=1000".to_owned();
@@ -157,7 +157,7 @@ impl Client {
     }
 }
 
-/// Where the next page is.
+/// Returns the URL of the next page.
 pub(crate) fn next_page(answer: &Response) -> Option<String> {
     let links = answer.headers().get("link")?;
     link_target(links.to_str().unwrap(), "next")

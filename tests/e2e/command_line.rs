@@ -48,7 +48,8 @@ fn a_wrong_setting_is_named_with_what_it_expects() {
         ("MAIL_TEMPLATES", "nowhere", "MAIL_TEMPLATES"),
         ("MAIL_ON_DELETE", "perhaps", "true"),
         ("MAIL_RATE", "10/week", "such as 10/s"),
-        // Nothing could be sent in so little time, or taken over before so much has passed.
+        // With a shorter timeout no mail could be sent, and with a longer one a killed mailer would keep its
+        // mail claimed for too long.
         ("MAIL_SEND_TIMEOUT", "10ms", "expected 1s to 1h"),
         ("MAIL_ANSWER_TIMEOUT", "2h", "expected 1s to 1h"),
         ("MAIL_CONNECT_TIMEOUT", "0s", "expected 1s to 1h"),
@@ -83,7 +84,7 @@ fn an_unknown_flag_or_command_is_refused() {
     }
 }
 
-/// Runs it until it has ended or listens; whether it listens, and what it said.
+/// Runs the command until it exits or is ready. Returns whether it is ready, and its output.
 async fn listens(command: &mut std::process::Command, port: u16) -> (bool, String) {
     let program = Program::start(command);
     let client = Client::new(port);
@@ -126,11 +127,8 @@ async fn it_serves_other_machines_only_with_tokens_or_when_it_is_told_to() {
         (&[("AUTH", ""), ("AUTH_TOKENS", "")], "AUTH=off"),
         (&[("AUTH", "on")], "expected off"),
         (&[("AUTH_TOKENS", token)], "line 1: expected a name, a role"),
-        (&[("AUTH_TOKENS", "# nobody, yet")], "there is no token"),
-        (
-            &[("AUTH", "off"), ("AUTH_TOKENS", line)],
-            "expected one or the other",
-        ),
+        (&[("AUTH_TOKENS", "# nobody, yet")], "contains no token"),
+        (&[("AUTH", "off"), ("AUTH_TOKENS", line)], "use one or the other"),
         (&[("AUTH_TOKENS_FILE", "missing")], "AUTH_TOKENS_FILE missing"),
         (
             &[("AUTH_TOKENS", &format!("{line},{line}"))],
@@ -146,16 +144,16 @@ async fn it_serves_other_machines_only_with_tokens_or_when_it_is_told_to() {
         assert!(!said.contains(token), "{said}");
     }
     let (ready, said) = listens(&mut serve(&[("AUTH", "off")]), port).await;
-    assert!(ready && said.contains("open to everybody (AUTH=off)"), "{said}");
-    assert!(said.contains("name the others in ALLOWED_HOSTS"), "{said}");
+    assert!(ready && said.contains("no authentication (AUTH=off)"), "{said}");
+    assert!(said.contains("list other hosts in ALLOWED_HOSTS"), "{said}");
     let every = [("AUTH", "off"), ("ALLOWED_HOSTS", "*")];
     let (ready, said) = listens(&mut serve(&every), port).await;
     assert!(
-        ready && said.contains("ALLOWED_HOSTS=* and no access tokens"),
+        ready && said.contains("ALLOWED_HOSTS=* without authentication"),
         "{said}"
     );
     let (ready, said) = listens(&mut serve(&[("AUTH_TOKENS", line)]), port).await;
-    assert!(ready && said.contains("by access token; 1 known"), "{said}");
+    assert!(ready && said.contains("by access token (tokens: 1)"), "{said}");
     assert!(!said.contains(token), "{said}");
 }
 
@@ -195,17 +193,17 @@ async fn the_file_of_tokens_is_read_again_when_it_changes() {
     std::fs::write(&file, format!("# a note\n{second_line}\n")).unwrap();
     wait_until(SOON, "the second is known", async || may(&second).await).await;
     assert!(!may(&first).await);
-    // A file that is of no use changes nothing.
+    // An invalid file changes nothing.
     std::fs::write(&file, &second).unwrap();
-    wait_until(SOON, "it says so", async || {
-        program.log().contains("what was there before stays")
+    wait_until(SOON, "the error is logged", async || {
+        program.log().contains("the previous content stays in use")
     })
     .await;
     assert!(may(&second).await);
     assert!(!program.log().contains(&second), "{}", program.log());
-    // The last token is taken back like any other.
+    // The last token can be revoked too.
     std::fs::write(&file, "# nobody any more, for now\n").unwrap();
-    wait_until(SOON, "nobody is let in", async || !may(&second).await).await;
+    wait_until(SOON, "no token is accepted", async || !may(&second).await).await;
 }
 
 #[tokio::test]
@@ -243,7 +241,7 @@ async fn health_tells_by_its_exit_code() {
         run(production
             .command("health")
             .args(["--role", role])
-            // As in a container, where the API listens everywhere.
+            // In a container, the API listens on all addresses.
             .env("HTTP_ADDR", format!("0.0.0.0:{port}")))
     };
     for role in ["api", "projector", "mailer"] {
@@ -294,7 +292,7 @@ async fn a_port_that_is_taken_is_said_and_ends_the_process() {
     );
 }
 
-/// The certificate's authority is the machine's own list; a test adds its own through `SSL_CERT_FILE`.
+/// The mailer trusts the authorities of the machine. The test adds its own with `SSL_CERT_FILE`.
 #[tokio::test]
 async fn mail_goes_out_over_tls_and_over_starttls() {
     for mode in [SmtpMode::Tls, SmtpMode::StartTls] {

@@ -1,5 +1,5 @@
-//! Commands of operators and auditors: without a database, with `--json`, with a closed pipe, in colours, and
-//! whom they record.
+//! Commands of operators and auditors: without a database, with `--json`, with a closed pipe, with colors,
+//! and their recorded actor.
 
 use std::ffi::OsStr;
 use std::net::TcpListener;
@@ -17,7 +17,7 @@ use crate::settings::ended;
 
 const NOBODY: &str = "01900000-0000-7000-8000-000000000000";
 
-/// Every command that needs the database, with its exit code when there is none.
+/// Every command that needs the database, with its exit code when there is no database.
 const COMMANDS: [(&str, i32); 19] = [
     ("migrate", 1),
     ("health --role projector", 1),
@@ -46,7 +46,7 @@ fn command(words: &str, database_url: &str) -> Command {
     command
 }
 
-/// Checks that a command says what is wrong on one line, with the place and the reason once.
+/// Asserts that a command prints its error on one line, with the place and the reason once.
 fn one_error(words: &str, stderr: &str, place: &str, reason: &str) {
     let errors: Vec<&str> = stderr.lines().filter(|line| line.contains("ERROR")).collect();
     assert_eq!(errors.len(), 1, "{words}: {stderr}");
@@ -96,7 +96,7 @@ fn a_wrong_path_of_the_database_is_named_and_nothing_is_created() {
     assert!(!Path::new(&folder.path().join("missing")).exists());
 }
 
-/// It accepts connections and never answers, as a server that hangs does.
+/// The server accepts connections but never responds, like a server that hangs.
 #[test]
 fn a_command_gives_up_on_a_database_that_is_silent() {
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -126,11 +126,11 @@ fn a_role_takes_no_time_to_wait_since_it_waits_for_ever() {
     for role in ["", "serve", "api", "projector", "mailer"] {
         let (code, _, stderr) = ended(patients(role).args(["--wait", "1s"]));
         assert_eq!(code, 2, "{role}: {stderr}");
-        assert!(stderr.contains("--wait is for commands"), "{stderr}");
+        assert!(stderr.contains("--wait applies to commands only"), "{stderr}");
     }
 }
 
-/// A folder with a database in which one patient was registered and one mail was sent.
+/// Creates a folder with a database in which one patient is registered and one mail is sent.
 async fn embedded() -> TempDir {
     let folder = TempDir::new().unwrap();
     let port = free_port();
@@ -334,7 +334,7 @@ fn text_that_is_not_utf8_is_refused_and_named() {
             !stderr.contains("panicked") && !stderr.contains("hunter2"),
             "{stderr}"
         );
-        // A path may have any bytes.
+        // A path may contain any bytes.
         assert!(
             code == 0 || code == 2 && stderr.contains(name),
             "{name}: {stderr}"
@@ -370,7 +370,7 @@ async fn the_record_of_reads_names_the_user_of_the_operating_system() {
     assert!(actor.starts_with(&os_user()) && !actor.contains("eve"), "{actor}");
 }
 
-/// As docs/operations.md says: its lease of 5 s has to run out first.
+/// As described in docs/operations.md, the lease of 5 s must expire first.
 #[tokio::test]
 async fn after_a_kill_the_owner_is_named_until_its_lease_has_run_out() {
     let folder = TempDir::new().unwrap();

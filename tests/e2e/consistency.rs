@@ -1,4 +1,4 @@
-//! What one process wrote is what every process reads.
+//! Every process reads the writes of every other process.
 
 use reqwest::StatusCode;
 use serde_json::Value;
@@ -7,13 +7,13 @@ use tokio::task::JoinSet;
 use crate::client::{Client, id_of};
 use crate::rig::Production;
 
-/// Patients of the test below.
+/// Number of patients in the following test.
 const PATIENTS: usize = 2000;
-/// Clients at a time.
+/// Number of concurrent clients.
 const CLIENTS: usize = 20;
 
-/// With no projector at all, so that the log alone can tell. Every other client writes through the one
-/// process and reads through the other, and the rest the other way round.
+/// No projector runs, so reads depend on the log alone. Half of the clients write through one process and
+/// read through the other; the other half do the reverse.
 #[tokio::test]
 async fn a_read_after_a_write_through_another_process_tells_the_truth() {
     Production::on_each(async |production| {
@@ -56,7 +56,8 @@ async fn write_and_read(writer: &Client, reader: &Client, email: &str) {
     assert_eq!(reader.get(&path).await.unwrap().status(), StatusCode::GONE);
 }
 
-/// Copies of one request, through two processes at once: one patient, and in the end one answer for all.
+/// Copies of one request through two processes at once create one patient, and all finally receive the same
+/// response.
 #[tokio::test]
 async fn a_hundred_copies_of_one_request_through_two_processes_make_one_patient() {
     Production::on_each(async |production| {
@@ -83,7 +84,7 @@ async fn a_hundred_copies_of_one_request_through_two_processes_make_one_patient(
     .await;
 }
 
-/// Two processes race for the same emails: each email goes to one patient.
+/// Two processes race for the same emails: each email belongs to one patient.
 #[tokio::test]
 async fn two_processes_never_give_two_patients_the_same_email() {
     Production::on_each(async |production| {

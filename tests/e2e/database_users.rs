@@ -1,5 +1,5 @@
-//! A user of the database for each role, as `migrations/users/` makes them: it can do its work, and nothing
-//! besides.
+//! A database user for each role, created with `migrations/users/`: it has exactly the privileges that its
+//! work needs.
 
 use std::collections::BTreeSet;
 use std::process::Command;
@@ -26,7 +26,8 @@ const DOCS: &str = include_str!("../../docs/operations.md");
 
 pub(crate) const PASSWORD: &str = "of-a-test";
 
-/// A server whose users are those of the two files; it is the test's own, since users are the whole server's.
+/// A server with the users of the two files. Each test has its own server, because users belong to the whole
+/// server.
 pub(crate) struct Users {
     pub(crate) production: Production,
     pub(crate) server: PrivateMysql,
@@ -42,7 +43,7 @@ impl Users {
         }
     }
 
-    /// A server with an empty database, and the users, who can do nothing yet.
+    /// Starts a server with an empty database, and creates the users without any privileges.
     pub(crate) async fn new_server(flavour: Flavour, smtp: SmtpServer) -> Self {
         let server = PrivateMysql::start(flavour).await;
         let production = Production {
@@ -64,7 +65,8 @@ impl Users {
         users
     }
 
-    /// Makes the tables and lets the users in, as docs/operations.md says; and again, as at an upgrade.
+    /// Creates the tables and grants the privileges, as described in docs/operations.md; then does it again,
+    /// as for an upgrade.
     pub(crate) async fn make_schema(&self) {
         let migrate = || run(&mut self.command("migrate", &["migrate"]));
         assert!(migrate().0);
@@ -97,13 +99,13 @@ impl Users {
         command
             .args(words)
             .env("DATABASE_URL", self.url(user))
-            // Where a page of metrics says why it could not be made.
+            // At debug, a failed metrics page logs its reason.
             .env("LOG", "info,patients=debug")
             .env_remove("RUST_BACKTRACE");
         command
     }
 
-    /// Starts a role as its user, with an address of its own for HTTP or metrics.
+    /// Starts a role as its user, with its own address for HTTP or metrics.
     pub(crate) fn start(&self, role: &str) -> (Program, Client, u16) {
         let port = free_port();
         let setting = if role == "api" {
@@ -157,7 +159,7 @@ async fn every_role_and_command_does_all_its_work_with_a_user_of_its_own() {
     .await;
 }
 
-/// Registers, reads and deletes; the id of who was deleted.
+/// Registers, reads and deletes. Returns the id of the deleted patient.
 async fn clerks(client: &Client) -> String {
     let created = client.register("first@example.com").await.unwrap();
     assert_eq!(created.status(), StatusCode::CREATED);
@@ -166,7 +168,7 @@ async fn clerks(client: &Client) -> String {
     assert_eq!(client.register_for_sure("second@example.com").await, under_key);
     let taken = client.register("first@example.com").await.unwrap();
     assert_eq!(taken.status(), StatusCode::CONFLICT);
-    // A mail that cannot be sent, for operators to look after.
+    // Registers a patient whose mail cannot be sent, for the operator.
     let last = client.register("peña@example.com").await.unwrap();
     let position = last.headers()["event-position"].to_str().unwrap().to_owned();
     for (path, listed) in [
@@ -186,7 +188,7 @@ async fn clerks(client: &Client) -> String {
         client.get(&format!("/patients/{id}")).await.unwrap().status(),
         410
     );
-    // The email is free again.
+    // The email can be registered again.
     client.register_for_sure("first@example.com").await;
     id.to_owned()
 }
@@ -202,10 +204,10 @@ async fn auditors_over_http(client: &Client, id: &str) {
     }
 }
 
-/// Looks after mail and projection, until all of it has been dealt with.
+/// Operates mail and projection over HTTP until no work is left.
 async fn operators_over_http(client: &Client) {
     let get = async |path: &str| -> Value { client.get(path).await.unwrap().json().await.unwrap() };
-    wait_until(SOON, "every mail is dealt with", async || {
+    wait_until(SOON, "every mail is sent or dead", async || {
         let mails = get("/mail").await["mails"].clone();
         mails["sent"] == 3 && mails["dead"] == 1
     })
@@ -233,7 +235,7 @@ async fn operators_over_http(client: &Client) {
         let called_off = call_off && client.delete_at(&rebuild).await.unwrap().status() == 202;
         wait_until(SOON, "the rebuild is over", async || {
             let state = get(&rebuild).await["state"].clone();
-            // The projector may have been faster.
+            // The projector may finish before the cancellation.
             state == end || (call_off && !called_off && state == "done")
         })
         .await;
@@ -241,9 +243,9 @@ async fn operators_over_http(client: &Client) {
     assert_eq!(get("/projections").await["subscriptions"][0]["name"], "mailer");
 }
 
-/// What auditors do on the command line.
+/// Runs the commands of auditors.
 fn auditors(users: &Users, id: &str) {
-    // A proof is a file.
+    // Proofs are written to files.
     let folder = TempDir::new().unwrap();
     for words in [
         &["head"] as &[&str],
@@ -260,7 +262,7 @@ fn auditors(users: &Users, id: &str) {
     }
 }
 
-/// What operators do on the command line; at last about an event that nobody can read.
+/// Runs the commands of operators, finally for an unreadable event.
 async fn operators(users: &Users, client: &Client) {
     let ask = |words: &[&str]| json(&mut users.command("operator", words));
     let dead = ask(&["mail", "list", "--state", "dead"])[0]["id"].to_string();
@@ -286,7 +288,7 @@ async fn operators(users: &Users, client: &Client) {
             .any(|followed| followed["name"] == "patient_view" && followed["failure"]["position"] == position)
     };
     wait_until(SOON, "the projection has stopped", stopped).await;
-    // A rebuild stops there too, and is then called off.
+    // A rebuild stops at the same event, and is then cancelled.
     let mut rebuild = users.command("operator", &["projection", "rebuild"]);
     assert!(!run(&mut rebuild).0);
     let (cancelled, said) = run(&mut users.command("operator", &["projection", "cancel"]));
@@ -300,7 +302,7 @@ async fn operators(users: &Users, client: &Client) {
     assert_eq!(client.get_at("/patients", position).await.len(), 4);
 }
 
-/// Whether the server lets a user do that. None of these statements changes a row.
+/// Whether the server allows a statement to the user. The statements in this test change no rows.
 async fn allowed(connection: &mut MySqlConnection, sql: &str) -> bool {
     let done = sqlx::raw_sql(sql).execute(connection).await;
     if let Err(error) = &done {
@@ -346,7 +348,7 @@ async fn the_server_lets_each_user_do_what_the_documentation_says_and_nothing_be
                     }
                 }
             }
-            // Tables are changed by one user, and nobody can make them empty or do away with them.
+            // Only the user `migrate` can alter tables, and no user can drop or truncate them.
             let alter = "ALTER TABLE events COMMENT 'x'";
             assert_eq!(
                 allowed(&mut connection, alter).await,
@@ -365,9 +367,9 @@ async fn the_server_lets_each_user_do_what_the_documentation_says_and_nothing_be
         let differing: Vec<_> = found.symmetric_difference(&documented).collect();
         assert!(
             differing.is_empty(),
-            "documented or found, not both: {differing:?}"
+            "documented and actual privileges differ: {differing:?}"
         );
-        // Whatever the documentation says.
+        // These privileges must be missing even if they are documented.
         for right in ["U", "D"] {
             for table in ["events", "audit_reads"] {
                 let may = found
@@ -390,7 +392,7 @@ const USERS: [&str; 7] = [
     "backup",
 ];
 
-/// The table of rights in docs/operations.md.
+/// Returns the privileges in the table of docs/operations.md.
 fn documented() -> BTreeSet<String> {
     let head = format!("| table | `{}` |\n", USERS.join("` | `"));
     let (_, table) = DOCS.split_once(&head).unwrap();

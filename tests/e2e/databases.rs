@@ -1,4 +1,4 @@
-//! Databases as people set them up, and what becomes of them while the service runs.
+//! Differently configured databases, and database failures while the service runs.
 
 use std::net::TcpListener;
 use std::process::Command;
@@ -15,8 +15,8 @@ use crate::embedded::serve;
 use crate::rebuild::run;
 use crate::rig::{SOON, patients};
 
-/// A server of each flavour, with a database that was migrated and a user who may do everything with it and
-/// nothing else.
+/// Runs a test on a server of each flavor, with a migrated database and a user that has all privileges on it
+/// and no others.
 async fn on_private_servers(test: impl AsyncFn(&PrivateMysql, String)) {
     for server in join_all(installed_flavours().into_iter().map(PrivateMysql::start)).await {
         println!("on {}", server.server().flavour);
@@ -32,7 +32,7 @@ fn role(role: &str, url: &str) -> Command {
     command
 }
 
-/// A role of MySQL's with an API.
+/// Starts a role that serves the API, on MySQL.
 async fn started(name: &str, url: &str) -> (Program, Client) {
     let port = free_port();
     let program = Program::start(role(name, url).env("HTTP_ADDR", format!("127.0.0.1:{port}")));
@@ -78,7 +78,7 @@ async fn reads_of_the_past_are_recorded_whatever_a_session_begins_with() {
     .await;
 }
 
-/// 700 rows with long addresses are more than a packet of 1 MiB.
+/// 700 rows with long addresses exceed a packet of 1 MiB.
 #[tokio::test]
 async fn the_projection_and_its_rebuild_go_on_with_the_smallest_packets() {
     on_private_servers(async |server, url| {
@@ -219,7 +219,7 @@ async fn redis_that_says_nothing_is_what_the_log_names() {
         .env("HTTP_ADDR", "127.0.0.1:0")
         .env("REDIS_URL", format!("redis://{}", silent.local_addr().unwrap()));
     let program = Program::start(&command);
-    wait_until(SOON, "it says so", async || {
+    wait_until(SOON, "the timeout is logged", async || {
         program.log().contains("redis: no answer within 2s")
     })
     .await;
@@ -277,7 +277,7 @@ async fn a_database_file_that_is_deleted_while_it_serves_is_noticed_before_anybo
         assert!(!client.ready().await);
         assert!(
             !folder.path().join("data/patients.db").exists(),
-            "it is not made anew"
+            "it must not be recreated"
         );
         assert!(
             program.log().contains("was deleted or replaced"),
@@ -312,7 +312,7 @@ async fn after_sigterm_everything_is_in_the_one_file() {
                 "round {round}: {left}"
             );
         }
-        // The one file is the whole database.
+        // This single file is the whole database.
         let copy = TempDir::new().unwrap();
         std::fs::copy(
             folder.path().join("data/patients.db"),
@@ -359,7 +359,7 @@ async fn a_command_that_reads_makes_no_database() {
         );
         assert!(!folder.path().join("mistyped").exists(), "{words}");
     }
-    // A role of its own waits for whoever makes it.
+    // A separate role waits for another process to create the database.
     let mut command = patients("projector");
     command
         .current_dir(folder.path())

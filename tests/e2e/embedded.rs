@@ -1,4 +1,4 @@
-//! The embedded default: no server, no setting.
+//! The embedded default: no servers and no settings.
 
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
@@ -18,7 +18,7 @@ pub(crate) fn serve(folder: &Path, port: u16) -> Program {
     command
         .current_dir(folder)
         .env("HTTP_ADDR", format!("127.0.0.1:{port}"))
-        // A short lease, so that what a killed mailer held is soon taken over.
+        // A short lease, so that the mail of a killed mailer is soon claimed again.
         .env("MAIL_SEND_TIMEOUT", "2s");
     Program::start(&command)
 }
@@ -92,7 +92,7 @@ async fn what_was_answered_is_there_after_kill_9() {
         })
         .collect();
     for listed in [1, 50, 120] {
-        wait_until(SOON, "registrations go on", async || {
+        wait_until(SOON, "registrations continue", async || {
             client.ready().await && client.list().await.len() >= listed
         })
         .await;
@@ -106,15 +106,15 @@ async fn what_was_answered_is_there_after_kill_9() {
         client.ready().await && client.list().await.len() == 200
     })
     .await;
-    // A mail that was being written when the process was killed is taken over when its lease has run out; its
-    // file is named for the event, so that a repeated one is the same file.
+    // If the process is killed while it writes a mail, the mail is claimed again when its lease has expired.
+    // Its file is named after the event, so a repeated mail overwrites the same file.
     wait_until(Duration::from_mins(2), "all mails are written", async || {
         mails(folder.path()).len() == 200
     })
     .await;
 }
 
-/// The rights of a file or a folder.
+/// Returns the permissions of a file or a folder.
 fn mode(path: &Path) -> u32 {
     std::fs::metadata(path).unwrap().permissions().mode() & 0o777
 }
@@ -155,7 +155,7 @@ async fn what_holds_personal_data_is_its_owners_alone_whatever_the_umask_and_who
             assert_eq!(mode(&mail.unwrap().path()), 0o600);
         }
         program.kill9().await;
-        // As an earlier version left them.
+        // An earlier version created the files with these permissions.
         for name in ["patients.db", "patients.db-wal", "patients.db-shm"] {
             let path = data.join(name);
             if path.exists() {

@@ -1,4 +1,4 @@
-//! Processes killed at any moment.
+//! Processes that are killed at any time.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -12,18 +12,18 @@ use tokio::task::JoinHandle;
 use crate::client::Client;
 use crate::rig::{Production, SOON};
 
-/// How long a killed owner keeps its subscription, how often a stand-by asks for it, and what a busy machine
-/// adds.
+/// The lease of a killed owner, plus the poll interval of a standby, plus a margin for a busy machine.
 const TAKEN_OVER: Duration = Duration::from_secs(5 + 1 + 2);
 
-/// Patients who are registered one after another, until it is told to stop.
+/// Clients that register one patient after another until they are stopped.
 struct Clerks {
     stop: Arc<AtomicBool>,
     at_work: Vec<JoinHandle<Vec<String>>>,
 }
 
 impl Clerks {
-    /// Some hundred registrations a second, from a few clients that are never at the same point.
+    /// Starts a few clients that are never in step. Together they register about a hundred patients per
+    /// second.
     fn start(client: &Client) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let at_work = (0..4).map(|clerk| {
@@ -47,7 +47,7 @@ impl Clerks {
         }
     }
 
-    /// The ids of all who were registered.
+    /// Stops the clients, and returns the ids of all registered patients.
     async fn stop(self) -> BTreeSet<String> {
         self.stop.store(true, Ordering::SeqCst);
         let mut all = BTreeSet::new();
@@ -63,7 +63,7 @@ impl Clerks {
 }
 
 impl Production {
-    /// Waits until some more rows than now are in each of these.
+    /// Waits until each of these tables has 10 more rows.
     pub(crate) async fn more_in(&self, tables: &[&str]) {
         for table in tables {
             let enough = self.count(table).await + 10;
@@ -74,7 +74,7 @@ impl Production {
         }
     }
 
-    /// Waits until the list is exactly these patients, each of them with one event and one row.
+    /// Waits until the list contains exactly these patients, and asserts that each has one event and one row.
     async fn lists_exactly(&self, client: &Client, ids: &BTreeSet<String>) {
         wait_until(Duration::from_mins(1), "all are projected", async || {
             client.ready().await && client.list().await.len() == ids.len()
@@ -92,7 +92,7 @@ impl Production {
         }
     }
 
-    /// Which of these processes owns the projection now, if one of them does.
+    /// Returns the index of the process that owns the projection, if any.
     async fn projecting(&self, programs: &[Program]) -> Option<usize> {
         let mut connection = MySqlConnection::connect(&self.database.url).await.unwrap();
         let owner: Option<String> =
@@ -112,9 +112,9 @@ fn rows(ids: &BTreeSet<String>) -> i64 {
     i64::try_from(ids.len()).unwrap()
 }
 
-/// Kill -9 of each role by itself, and then of all, while patients are registered: as many events, rows and
-/// mails as patients. A mail may come twice only if the mailer was killed between the server's acceptance and
-/// the record of it, and then both say so.
+/// Kills each role with `kill -9`, and then all at once, while patients are registered. Events, rows and
+/// mails match the patients. A mail may be sent twice only if the mailer was killed between the server's
+/// acceptance and its own record of it; both mails then have the same Message-ID.
 #[tokio::test]
 async fn kill_9_of_any_role_loses_and_doubles_nothing() {
     const SENT: &str = "mail_deliveries WHERE state = 'sent'";
@@ -122,7 +122,7 @@ async fn kill_9_of_any_role_loses_and_doubles_nothing() {
     Production::on_each(async |production| {
         let (mut api, client) = production.api().await;
         let mut projector = production.start("projector");
-        // A short lease, so that what a killed mailer held is soon taken over.
+        // A short lease, so that the mail of a killed mailer is soon claimed again.
         let mut mailer = Program::start(
             production
                 .command("mailer")
@@ -158,7 +158,7 @@ async fn kill_9_of_any_role_loses_and_doubles_nothing() {
         production.more_in(&EVERYTHING).await;
         let ids = clerks.stop().await;
         production.lists_exactly(&client, &ids).await;
-        // A row that a killed mailer was sending is taken over when its lease has run out.
+        // A mail that a killed mailer was sending is claimed again when its lease has expired.
         wait_until(Duration::from_mins(2), "all mail is sent", async || {
             production.count(SENT).await == rows(&ids)
         })
@@ -174,18 +174,18 @@ async fn kill_9_of_any_role_loses_and_doubles_nothing() {
         assert_eq!(
             by_message_id.len(),
             ids.len(),
-            "two mails of one event carry the same Message-ID"
+            "all mails of an event have the same Message-ID"
         );
         let doubled: usize = by_message_id.values().map(|times| times - 1).sum();
-        println!("mails doubled in the window that is named: {doubled}");
-        // Two kills of the mailer, each with at most MAIL_CONCURRENCY mails between acceptance and record.
-        assert!(doubled <= 2 * 8, "{doubled} mails came twice");
+        println!("mails sent twice because of a kill between acceptance and record: {doubled}");
+        // The mailer is killed twice, each time with at most MAIL_CONCURRENCY mails between acceptance and
+        // record.
+        assert!(doubled <= 2 * 8, "{doubled} mails arrived twice");
     })
     .await;
 }
 
-/// The one that was killed is started again and is then the stand-by, so that each of the two takes over
-/// once.
+/// The killed projector is restarted and becomes the standby, so each of the two takes over once.
 #[tokio::test]
 async fn a_stand_by_projector_takes_over_from_one_that_is_killed() {
     Production::on_each(async |production| {
@@ -197,7 +197,7 @@ async fn a_stand_by_projector_takes_over_from_one_that_is_killed() {
             let owner = production.projecting(&projectors).await.unwrap();
             projectors[owner].kill9().await;
             let left = production.count("patient_view").await;
-            wait_until(TAKEN_OVER, "the stand-by projects", async || {
+            wait_until(TAKEN_OVER, "the standby projects", async || {
                 production.count("patient_view").await > left
             })
             .await;

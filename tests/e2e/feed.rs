@@ -1,4 +1,4 @@
-//! Following the log from outside.
+//! The feed: following the log over HTTP.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -37,7 +37,7 @@ impl Follower {
         }
     }
 
-    /// The position of the next event; nothing at the end of the stream.
+    /// Returns the position of the next event, or `None` at the end of the stream.
     async fn next(&mut self) -> Option<u64> {
         loop {
             if let Some(end) = self.text.find("\n\n") {
@@ -76,7 +76,8 @@ async fn a_follower_that_loses_its_connection_again_and_again_misses_nothing_and
         let mut lost = 0;
         while seen.len() < 1000 {
             let mut stream = Follower::after(&reader, seen.last().copied()).await;
-            // Never in the same place of a chunk, and often while more is on its way.
+            // The stream is dropped at varying offsets within a chunk, and often while more data is in
+            // transit.
             for _ in 0..(seen.len() % 37 + 1).min(1000 - seen.len()) {
                 seen.push(stream.next().await.unwrap());
             }
@@ -101,7 +102,7 @@ async fn a_live_stream_waits_for_a_database_that_is_away_and_then_goes_on() {
         client.register_for_sure("a@example.com").await;
         assert_eq!(stream.next().await, Some(1));
         server.kill().await;
-        wait_until(SOON, "it is noticed", async || {
+        wait_until(SOON, "the failure is logged", async || {
             api.log().contains("a live stream cannot read the log")
         })
         .await;
@@ -111,7 +112,7 @@ async fn a_live_stream_waits_for_a_database_that_is_away_and_then_goes_on() {
     }
 }
 
-/// An SQLite database with 60,000 events, a hundred a patient.
+/// Creates an SQLite database with 60,000 events, 100 per patient.
 async fn filled(folder: &Path) -> String {
     let url = format!("sqlite://{}", folder.join("patients.db").display());
     let appends = (0..600).map(|patient| {
@@ -130,7 +131,7 @@ async fn filled(folder: &Path) -> String {
     url
 }
 
-/// The most memory that a process ever had, in bytes.
+/// Returns the peak memory of a process, in bytes.
 fn peak_memory(program: &Program) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{}/status", program.pid())).unwrap();
     let peak = status
@@ -176,10 +177,12 @@ async fn an_export_takes_no_more_memory_for_a_longer_log() {
     let after = peak_memory(&api);
     println!("peak memory: {idle} bytes, {before} after {some} events, {after} after {all} ({bytes} bytes)");
     assert_eq!((some, all), (5_000, 60_000));
-    // What is under way is a few pages and the sockets' buffers; what the allocator keeps beside it varies by
-    // megabytes.
+    // Only a few pages and the socket buffers are in memory. The allocator's reserve varies by megabytes.
     assert!(bytes > 120_000_000, "{bytes}");
-    assert!(after.saturating_sub(before) < 20_000_000, "it grew with the log");
+    assert!(
+        after.saturating_sub(before) < 20_000_000,
+        "memory grew with the log"
+    );
 }
 
 #[tokio::test]

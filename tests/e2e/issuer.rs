@@ -1,4 +1,4 @@
-//! JWTs, with the keys of an issuer that comes and goes.
+//! JWTs, with the keys of an issuer that is sometimes unavailable.
 
 use std::collections::HashSet;
 use std::process::Command;
@@ -18,10 +18,10 @@ use crate::rig::{SOON, patients};
 
 const ISSUER: &str = "https://id.example.com";
 
-/// A server that says which keys there are.
+/// A server that publishes the issuer's keys.
 struct Jwks {
     port: u16,
-    /// What it speaks TLS with.
+    /// Certificates for TLS, if it is used.
     certificates: Option<Certificates>,
     keys: Arc<Mutex<Value>>,
     serving: Option<JoinHandle<()>>,
@@ -64,7 +64,7 @@ impl Jwks {
     }
 }
 
-/// Answers each client with the keys.
+/// Responds to each request with the keys.
 async fn tell(mut listener: impl Listener, keys: Arc<Mutex<Value>>) {
     loop {
         let (mut stream, _) = listener.accept().await;
@@ -84,7 +84,7 @@ fn set(signers: &[&Signer]) -> Value {
     json!({"keys": keys})
 }
 
-/// A token that is good for a long time by any clock.
+/// Creates a token that expires far in the future.
 fn token(signer: &Signer) -> String {
     signer.token(&json!({
         "iss": ISSUER, "aud": "patients", "sub": "7f3c", "exp": 4_000_000_000_u64,
@@ -124,8 +124,8 @@ async fn keys_are_waited_for_kept_while_the_issuer_is_away_and_fetched_when_one_
     let mut issuer = Jwks::new();
     let port = free_port();
     let program = serve(&folder, port, ("AUTH_JWKS_URL", &issuer.url()));
-    wait_until(SOON, "it says what it waits for", async || {
-        program.log().contains("waiting for the keys of AUTH_JWKS_URL")
+    wait_until(SOON, "it logs what it waits for", async || {
+        program.log().contains("waiting for the keys from AUTH_JWKS_URL")
     })
     .await;
     issuer.serve(&[&old]).await;
@@ -134,7 +134,7 @@ async fn keys_are_waited_for_kept_while_the_issuer_is_away_and_fetched_when_one_
     assert!(
         program
             .stdout()
-            .contains("by JWT of https://id.example.com; 1 of its keys known")
+            .contains("by JWT from https://id.example.com (keys: 1)")
     );
     let (first, second) = (token(&old), token(&new));
     assert_eq!(status(&client, "/events", &first).await, 200);
@@ -146,7 +146,7 @@ async fn keys_are_waited_for_kept_while_the_issuer_is_away_and_fetched_when_one_
 
     issuer.serve(&[&new]).await;
     wait_until(SOON, "the new key is known", async || {
-        // More often, and this address would have sent too many tokens that are not known.
+        // With a shorter pause, this address would exceed the limit for unknown tokens.
         tokio::time::sleep(std::time::Duration::from_millis(600)).await;
         status(&client, "/patients", &second).await == 200
     })
@@ -180,9 +180,9 @@ async fn keys_are_fetched_over_tls_from_an_issuer_whose_certificate_is_trusted()
             wait_until(SOON, "it is ready", async || client.ready().await).await;
             assert_eq!(status(&client, "/events", &token(&signer)).await, 200);
         } else {
-            wait_until(SOON, "it says why it waits", async || {
+            wait_until(SOON, "it logs why it waits", async || {
                 let log = program.log();
-                log.contains("waiting for the keys of AUTH_JWKS_URL")
+                log.contains("waiting for the keys from AUTH_JWKS_URL")
                     && log.contains("invalid peer certificate")
             })
             .await;
@@ -205,14 +205,14 @@ async fn the_file_of_keys_is_read_again_when_it_changes() {
     let (first, second) = (token(&old), token(&new));
     assert_eq!(status(&client, "/patients", &first).await, 200);
     write("nonsense".to_owned());
-    wait_until(SOON, "it says so", async || {
-        program.log().contains("what was there before stays")
+    wait_until(SOON, "the error is logged", async || {
+        program.log().contains("the previous content stays in use")
     })
     .await;
     assert_eq!(status(&client, "/patients", &first).await, 200);
     write(set(&[&new]).to_string());
     wait_until(SOON, "the new key is known", async || {
-        // As above.
+        // Same pause as above.
         tokio::time::sleep(std::time::Duration::from_millis(600)).await;
         status(&client, "/patients", &second).await == 200
     })
@@ -228,15 +228,12 @@ async fn settings_for_jwts_that_let_in_too_many_or_nobody_are_refused() {
     let empty = file.to_str().unwrap();
     let issuer = ("AUTH_JWT_ISSUER", ISSUER);
     let audience = ("AUTH_JWT_AUDIENCE", "patients");
-    // Nobody is there, so that waiting for it would never end.
+    // No server listens on this port, so a wait for the keys would never end.
     let away = format!("http://127.0.0.1:{}/keys", free_port());
     let away = ("AUTH_JWKS_URL", away.as_str());
     for (settings, expected) in [
-        (&[issuer][..], "AUTH_JWT_AUDIENCE is not"),
-        (
-            &[issuer, audience],
-            "expected one of AUTH_JWKS_URL and AUTH_JWKS_FILE",
-        ),
+        (&[issuer][..], "without AUTH_JWT_AUDIENCE"),
+        (&[issuer, audience], "set either AUTH_JWKS_URL or AUTH_JWKS_FILE"),
         (&[audience], "AUTH_JWT_ISSUER is not set"),
         (
             &[issuer, audience, ("AUTH_JWKS_URL", "http://id.example.com/keys")],
@@ -253,7 +250,7 @@ async fn settings_for_jwts_that_let_in_too_many_or_nobody_are_refused() {
                 ("AUTH_JWKS_FILE", empty),
                 ("AUTH_JWKS_URL", "https://id.example.com"),
             ],
-            "expected one of",
+            "set either AUTH_JWKS_URL or AUTH_JWKS_FILE",
         ),
         (
             &[issuer, audience, away, ("AUTH_JWT_ALGORITHMS", "none")],
@@ -273,11 +270,8 @@ async fn settings_for_jwts_that_let_in_too_many_or_nobody_are_refused() {
         ),
         (&[("AUTH_JWT_ISSUER", "a#b"), audience, away], "AUTH_JWT_ISSUER"),
         (&[issuer, ("AUTH_JWT_AUDIENCE", " "), away], "AUTH_JWT_AUDIENCE"),
-        (&[issuer, away], "AUTH_JWT_AUDIENCE is not"),
-        (
-            &[issuer, audience, away, ("AUTH", "off")],
-            "expected one or the other",
-        ),
+        (&[issuer, away], "without AUTH_JWT_AUDIENCE"),
+        (&[issuer, audience, away, ("AUTH", "off")], "use one or the other"),
         (
             &[issuer, audience, away, ("TLS_CERT_FILE", "cert.pem")],
             "only one of them is set",
@@ -289,7 +283,7 @@ async fn settings_for_jwts_that_let_in_too_many_or_nobody_are_refused() {
             .env("HTTP_ADDR", format!("127.0.0.1:{}", free_port()))
             .envs(settings.iter().copied());
         let program = Program::start(&command);
-        // A value that its flag does not take is code 2.
+        // An invalid flag value exits with code 2.
         assert!(matches!(program.wait(SOON).await, 1 | 2), "{expected}");
         assert!(program.log().contains(expected), "{}", program.log());
     }

@@ -1,12 +1,13 @@
-//! A log that is filled without the API.
+//! Filling a log without the API.
 
 use eventstore::{Append, AppendQueue, Database, DatabaseOptions, Signal, SystemClock};
 use futures::{StreamExt, stream};
 
-/// Appends that wait at a time; some have a hundred large events.
+/// Maximum number of concurrent appends; some contain a hundred large events.
 const AT_ONCE: usize = 100;
 
-/// Makes the schema of the database at `url` if there is none, and appends to its log, in this order.
+/// Creates the schema of the database at `url` if it does not exist, and appends to its log in the given
+/// order.
 pub(crate) async fn fill(url: &str, appends: impl IntoIterator<Item = Append>) {
     let database = Database::connect(url, DatabaseOptions::default()).await.unwrap();
     migrations::migrate(&database, SystemClock::shared(), "test")

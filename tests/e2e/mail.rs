@@ -1,4 +1,4 @@
-//! Mail for operators: health while a server refuses, and the commands.
+//! Mail for operators: health while a server rejects mail, and the commands.
 
 mod operators;
 
@@ -12,7 +12,7 @@ use testkit::{Program, SmtpMode, SmtpServer, free_port, mysql_servers, wait_unti
 use crate::client::Client;
 use crate::rig::{Production, SOON, patients};
 
-/// A command in `folder`, with the mail server and no other setting.
+/// Returns a command in `folder`, with the mail server as its only setting.
 fn command(folder: &Path, smtp: &SmtpServer, words: &[&str]) -> Command {
     let mut command = patients("");
     command
@@ -23,7 +23,7 @@ fn command(folder: &Path, smtp: &SmtpServer, words: &[&str]) -> Command {
     command
 }
 
-/// Whether it succeeds, and what it says.
+/// Runs a command. Returns whether it succeeded, and its output.
 fn run(command: &mut Command) -> (bool, String) {
     let output = command.output().unwrap();
     let said = [output.stdout, output.stderr].concat();
@@ -58,7 +58,7 @@ async fn a_server_that_is_not_trusted_makes_the_mailer_unhealthy_until_its_autho
         let answer = client.register(&format!("p{number}@example.com")).await.unwrap();
         assert!(answer.status().is_success());
     }
-    wait_until(SOON, "another process sees why no mail leaves", async || {
+    wait_until(SOON, "another process sees why no mail is sent", async || {
         let (healthy, said) = health();
         !healthy && said.contains("TLS: the certificate is not signed by a trusted authority")
     })
@@ -75,7 +75,7 @@ async fn a_server_that_is_not_trusted_makes_the_mailer_unhealthy_until_its_autho
 #[tokio::test]
 async fn the_commands_tell_how_mail_stands_and_try_it_again() {
     let folder = TempDir::new().unwrap();
-    // One that does not know SMTPUTF8: an address beyond ASCII is dead at once.
+    // The server does not support SMTPUTF8: mail to a non-ASCII address is dead at once.
     let smtp = SmtpServer::start(SmtpMode::Plain).await;
     let (_program, client) = serve(&mut command(folder.path(), &smtp, &["serve"])).await;
     for email in ["ana@example.com", "bea@example.com", "peña@example.com"] {
@@ -86,7 +86,7 @@ async fn the_commands_tell_how_mail_stands_and_try_it_again() {
         run(&mut command(folder.path(), &smtp, &words))
     };
     let json = |words: &[&str]| -> Value { serde_json::from_str(&mail(words).1).unwrap() };
-    wait_until(SOON, "every mail is dealt with", async || {
+    wait_until(SOON, "every mail is sent or dead", async || {
         let mails = json(&["status", "--json"])["mails"].clone();
         mails["sent"] == 2 && mails["dead"] == 1
     })
@@ -111,7 +111,7 @@ async fn the_commands_tell_how_mail_stands_and_try_it_again() {
     );
 
     let (succeeded, said) = mail(&["retry", "1", "3", "99"]);
-    assert!(!succeeded && said.contains("1 to be sent now"), "{said}");
+    assert!(!succeeded && said.contains("mails due now: 1"), "{said}");
     assert!(
         said.contains("1 is sent") && said.contains("99 is unknown"),
         "{said}"
@@ -122,7 +122,7 @@ async fn the_commands_tell_how_mail_stands_and_try_it_again() {
     })
     .await;
     let (succeeded, said) = mail(&["retry", "--dead"]);
-    assert!(succeeded && said.contains("1 to be sent now"), "{said}");
+    assert!(succeeded && said.contains("mails due now: 1"), "{said}");
     wait_until(SOON, "it is dead once more", async || {
         let (_, shown) = mail(&["show", "3"]);
         shown.matches("SMTPUTF8").count() == 4
@@ -148,7 +148,7 @@ async fn a_preview_is_written_as_a_mail_program_opens_it() {
     assert!(!succeeded && said.contains("`es`, `en`"), "{said}");
 }
 
-/// A mail that a wrong clock made due in years is seen by whoever looks, and a person may send it now.
+/// If a wrong clock made a mail due in years, operators can see it and send it now.
 #[tokio::test]
 async fn a_mail_that_is_due_in_years_is_seen_and_sent_by_hand() {
     let folder = TempDir::new().unwrap();
@@ -186,12 +186,12 @@ async fn a_mail_that_is_due_in_years_is_seen_and_sent_by_hand() {
         "{status}"
     );
     let (succeeded, said) = run(&["mail", "retry", "1"]);
-    assert!(succeeded && said.contains("1 to be sent now"), "{said}");
+    assert!(succeeded && said.contains("mails due now: 1"), "{said}");
     let (_program, _) = serve(&mut command(folder.path(), &smtp, &["serve"])).await;
     wait_until(SOON, "it has arrived", async || smtp.mails().len() == 1).await;
 }
 
-/// What the mailer was started with is what is shown, and not what has been put on the disk since.
+/// The preview shows the templates that the mailer loaded at startup, not later changes on disk.
 #[tokio::test]
 async fn preview_and_test_over_http_use_what_the_mailer_uses() {
     let folder = TempDir::new().unwrap();
@@ -294,7 +294,7 @@ async fn a_test_mail_arrives_or_its_failure_is_explained() {
     let (succeeded, said) =
         run(command(folder.path(), &plain, &test).env("SMTP_URL", plain.url() + "?tls=opportunistic"));
     assert!(
-        succeeded && said.contains("none    TLS: not offered, so the mail went in plain"),
+        succeeded && said.contains("none    TLS: not offered, so the mail was sent unencrypted"),
         "{said}"
     );
     let login = plain.url().replace("smtp://", "smtp://user:hunter2@");
@@ -311,7 +311,7 @@ async fn a_test_mail_arrives_or_its_failure_is_explained() {
     );
 
     for mode in [SmtpMode::Tls, SmtpMode::StartTls] {
-        // Who gives another certificate of its own trusts this one no more.
+        // With a different self-signed certificate configured, this server is no longer trusted.
         let other = SmtpServer::self_signed(mode).await;
         let smtp = SmtpServer::self_signed(mode).await;
         let trusted = smtp.ca_file().unwrap();
@@ -334,13 +334,13 @@ async fn a_test_mail_arrives_or_its_failure_is_explained() {
     }
 }
 
-/// celery#10205: a worker that was connected to Redis when it went away consumes nothing more. Here Redis
-/// only wakes the mailer up; and it does so again after each time that it was away.
+/// Regression test for celery#10205, where a worker that lost its Redis connection consumed nothing more.
+/// Here Redis only wakes the mailer, and does so again after each outage.
 #[tokio::test]
 async fn a_mailer_goes_on_each_time_redis_comes_back() {
     let mut production = Production::on(&mysql_servers()[0]).await;
     let (_api, client) = production.api().await;
-    // Nothing but Redis can be in time.
+    // With this interval, only Redis can wake the mailer in time.
     let mailer = Program::start(production.command("mailer").env("POLL_INTERVAL", "10m"));
     let arrived = async |production: &Production, email: &str| {
         let what = format!("the mail to {email} has arrived");

@@ -1,4 +1,4 @@
-//! Mail while everything that has to do with it is killed at random.
+//! Mail while every process involved is killed at random.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,24 +13,23 @@ use testkit::{Program, wait_until};
 use crate::client::{Client, id_of};
 use crate::rig::{Production, SOON};
 
-/// How long things are killed, unless `FAULT_SECONDS` says.
+/// Default duration of the faults; `FAULT_SECONDS` overrides it.
 const FAULTS: Duration = Duration::from_secs(20);
-/// How long a mail may be on its way when its patient is deleted: both timeouts of the mailers here, and a
-/// busy machine.
+/// Maximum time after the deletion of a patient in which a mail may still arrive: the timeouts of these
+/// mailers, plus a margin for a busy machine.
 const ON_ITS_WAY: Duration = Duration::from_secs(10);
-/// What each mailer may have between the server's acceptance and the record: `MAIL_CONCURRENCY`.
+/// Maximum number of mails of each mailer between the server's acceptance and the record: `MAIL_CONCURRENCY`.
 const IN_THE_WINDOW: usize = 8;
 
-/// A patient, as the one who registered them saw it.
+/// A patient, as known to the client that registered them.
 struct Registered {
     email: String,
     id: String,
-    /// When the deletion was answered, since 1970, if there was one.
+    /// Time of the response to the deletion, since 1970, if the patient was deleted.
     deleted: Option<Duration>,
 }
 
-/// Registers patients one after another, and deletes every third at once or a little later, until it is told
-/// to stop.
+/// Registers patients one after another until it is stopped. Deletes every third, at once or a little later.
 async fn clerk(client: Client, number: usize, stop: Arc<AtomicBool>) -> Vec<Registered> {
     let mut all = Vec::new();
     while !stop.load(Ordering::SeqCst) {
@@ -51,7 +50,7 @@ async fn clerk(client: Client, number: usize, stop: Arc<AtomicBool>) -> Vec<Regi
     all
 }
 
-/// Small pseudo-random numbers from a seed that is printed (Knuth's MMIX constants).
+/// A generator of small pseudo-random numbers (Knuth's MMIX constants). The test prints its seed.
 struct Dice(u64);
 
 impl Dice {
@@ -64,7 +63,7 @@ impl Dice {
     }
 }
 
-/// How often each thing was killed.
+/// Number of kills of each kind of process.
 #[derive(Debug, Default)]
 struct Killed {
     mailers: usize,
@@ -109,8 +108,8 @@ async fn break_things(
     killed
 }
 
-/// Everybody who was not deleted gets their mail; one that comes twice carries the same `Message-ID` and its
-/// history says why; nobody who was deleted in time gets one.
+/// Every patient who was not deleted receives a mail. A mail that arrives twice has the same `Message-ID`,
+/// and its history explains why. No patient who was deleted in time receives a mail.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn mail_survives_what_is_killed_at_random() {
     let seconds = std::env::var("FAULT_SECONDS")
@@ -155,17 +154,17 @@ async fn mail_survives_what_is_killed_at_random() {
         doubled += mails.len().saturating_sub(1);
         is_as_promised(&production, patient, &mails).await;
     }
-    assert!(arrived.is_empty(), "mail to nobody who was registered");
+    assert!(arrived.is_empty(), "mail to an unregistered address: {arrived:?}");
     println!(
-        "{} registered, {cancelled} deleted before their mail left, {doubled} mails came twice; killed: {killed:?}",
+        "{} registered, {cancelled} deleted before their mail was sent, {doubled} mails arrived twice; killed: {killed:?}",
         registered.len()
     );
     assert!(doubled <= killed.mailers * IN_THE_WINDOW + killed.smtp * 2 * IN_THE_WINDOW);
     assert!(
         registered.len() > 100 && killed.mailers > 0,
-        "it was hardly tried"
+        "too few registrations or kills"
     );
-    wait_until(SOON, "it is as before", async || {
+    wait_until(SOON, "a new mail arrives", async || {
         client.register_for_sure("after@example.com").await;
         production
             .smtp
@@ -176,10 +175,11 @@ async fn mail_survives_what_is_killed_at_random() {
     .await;
 }
 
-/// What nobody knows to have left is tried again after minutes only; an operator need not wait so long.
+/// Waits until every mail is sent or cancelled. Attempts with an unknown result are retried only after
+/// minutes, so this retries them at once, as an operator can.
 async fn every_mail_is_dealt_with(client: &Client, registered: u64) {
     let get = async |path: &str| -> Value { client.get(path).await.unwrap().json().await.unwrap() };
-    wait_until(Duration::from_mins(3), "every mail is dealt with", async || {
+    wait_until(Duration::from_mins(3), "every mail is finished", async || {
         for state in ["failed", "dead"] {
             let tried = get(&format!("/mail/deliveries?state={state}&limit=1000")).await;
             for delivery in tried.as_array().unwrap() {
@@ -195,10 +195,10 @@ async fn every_mail_is_dealt_with(client: &Client, registered: u64) {
     .await;
 }
 
-/// A mail's Message-ID, and when it arrived, since 1970.
+/// The Message-ID of a mail, and its time of arrival since 1970.
 type Arrival = (String, Duration);
 
-/// What has arrived, by recipient.
+/// Returns the mails that have arrived, by recipient.
 fn arrivals(production: &Production) -> BTreeMap<String, Vec<Arrival>> {
     let mut arrived: BTreeMap<_, Vec<_>> = BTreeMap::new();
     for mail in production.smtp.mails() {
@@ -214,7 +214,7 @@ async fn is_as_promised(production: &Production, patient: &Registered, mails: &[
         None => assert!(!mails.is_empty(), "{id} has no mail"),
         Some(deleted) => {
             let in_time = mails.iter().all(|(_, at)| *at < deleted + ON_ITS_WAY);
-            assert!(in_time, "{id} was deleted long before");
+            assert!(in_time, "{id} was deleted long before its mail arrived");
         }
     }
     let Some(((first, _), others)) = mails.split_first() else {
@@ -228,14 +228,14 @@ async fn is_as_promised(production: &Production, patient: &Registered, mails: &[
         let unsure = production.unsure_attempts(id).await;
         assert!(
             unsure >= others.len(),
-            "{id}: {} mails, {unsure} attempts unsure",
+            "{id}: {} mails, {unsure} attempts with unknown result",
             mails.len()
         );
     }
 }
 
 impl Production {
-    /// The attempts of a patient's mail of which nobody knows whether it left.
+    /// Returns the number of attempts for a patient's mail whose result is unknown.
     async fn unsure_attempts(&self, id: &str) -> usize {
         let mut connection = MySqlConnection::connect(&self.database.url).await.unwrap();
         let count: i64 = sqlx::query_scalar(

@@ -1,10 +1,6 @@
-//! The whole program: the real binary, on real servers.
+//! End-to-end tests: the real binary on real servers.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::print_stdout,
-    reason = "a test that cannot go on stops"
-)]
+#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a failed test must stop")]
 
 mod access_log;
 mod audit;

@@ -1,4 +1,4 @@
-//! What Prometheus sees.
+//! The metrics page, as Prometheus reads it.
 
 use std::process::Command;
 
@@ -7,7 +7,7 @@ use testkit::{PrivateMysql, Program, free_port, installed_flavours, wait_until};
 use crate::client::Client;
 use crate::rig::{Production, SOON};
 
-/// A page of metrics.
+/// A metrics page.
 pub(crate) struct Page(String);
 
 impl Page {
@@ -20,7 +20,7 @@ impl Page {
         Self(answer.text().await.unwrap())
     }
 
-    /// The value of a series, which is there once.
+    /// Returns the value of a series, which must be unique.
     pub(crate) fn value(&self, series: &str) -> Option<f64> {
         let mut found = self
             .0
@@ -32,7 +32,7 @@ impl Page {
     }
 }
 
-/// Starts a role with a page of its own.
+/// Starts a role with its own metrics address.
 fn with_page(role: &mut Command) -> (Program, Client) {
     let port = free_port();
     let program = Program::start(role.env("METRICS_ADDR", format!("127.0.0.1:{port}")));
@@ -55,7 +55,7 @@ async fn each_role_shows_what_it_did_and_how_all_stand() {
             production.smtp.mails().len() == 2
         })
         .await;
-        wait_until(SOON, "all is done", async || {
+        wait_until(SOON, "all events and mails are processed", async || {
             let page = Page::of(&client).await;
             let lag = |name| page.value(&format!("patients_subscription_lag_events{{subscription=\"{name}\"}}"));
             let waiting = |state| page.value(&format!("patients_mail_deliveries{{state=\"{state}\"}}"));
@@ -72,7 +72,7 @@ async fn each_role_shows_what_it_did_and_how_all_stand() {
             ("patients_http_request_duration_seconds_count{method=\"POST\",route=\"/register\",status=\"201\"}", 2.0),
             ("patients_http_request_duration_seconds_count{method=\"POST\",route=\"/register\",status=\"409\"}", 1.0),
             ("patients_http_request_duration_seconds_count{method=\"GET\",route=\"/patients/{id}\",status=\"404\"}", 1.0),
-            // The request that asks.
+            // The request for this page.
             ("patients_http_requests_in_flight", 1.0),
             ("patients_append_total{outcome=\"appended\"}", 2.0),
             ("patients_append_total{outcome=\"claim_taken\"}", 1.0),
@@ -103,7 +103,7 @@ async fn each_role_shows_what_it_did_and_how_all_stand() {
     .await;
 }
 
-/// What is not known is not shown, rather than as it was.
+/// Values that cannot be read are omitted; old values are not shown.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_the_database_the_page_shows_the_rest() {
     for flavour in installed_flavours() {
@@ -122,7 +122,7 @@ async fn without_the_database_the_page_shows_the_rest() {
             Some(1.0)
         );
         server.restart().await;
-        wait_until(SOON, "it is back", async || {
+        wait_until(SOON, "the database is available again", async || {
             Page::of(&client).await.value("patients_database_up") == Some(1.0)
         })
         .await;

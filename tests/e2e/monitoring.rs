@@ -1,4 +1,4 @@
-//! Dashboard and alerts speak of series that there are.
+//! The dashboard and the alerts use only existing series.
 
 mod promql;
 
@@ -16,10 +16,11 @@ use promql::Expression;
 
 const MONITORING: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/monitoring");
 
-/// The series of a page: the names, each with its labels.
+/// The series of a page: each name with its labels.
 type Series = BTreeMap<String, BTreeSet<String>>;
 
-/// What a page shows, and `up`, which is Prometheus's own. It adds the job and the instance to each.
+/// Returns the series of a page, and `up`, which Prometheus provides. Prometheus adds the job and the
+/// instance to each.
 fn series(page: &str) -> Series {
     let mut all = Series::from([("up".to_owned(), BTreeSet::new())]);
     for line in page.lines().filter(|line| !line.starts_with('#')) {
@@ -33,7 +34,8 @@ fn series(page: &str) -> Series {
     all
 }
 
-/// Everything that a process can show: all roles, over TLS, with traces, after a registration and its mail.
+/// Returns a page with all series that a process can show: all roles, with TLS and traces, after a
+/// registration and its mail.
 async fn page_of_a_process() -> String {
     let made = Certificates::lasting(30);
     let (folder, port, metrics) = (TempDir::new().unwrap(), free_port(), free_port());
@@ -66,7 +68,7 @@ fn read(path: &str) -> String {
     std::fs::read_to_string(Path::new(MONITORING).join(path)).unwrap()
 }
 
-/// The expressions of the dashboard, each with the labels that its legend names.
+/// Returns the expressions of the dashboard, each with the labels in its legend.
 fn of_the_dashboard() -> Vec<(String, Vec<String>)> {
     let dashboard: Value = serde_json::from_str(&read("grafana/dashboards/patients.json")).unwrap();
     let panels = dashboard["panels"].as_array().unwrap();
@@ -84,13 +86,13 @@ fn of_the_dashboard() -> Vec<(String, Vec<String>)> {
         .collect()
 }
 
-/// The rules, each as it is written.
+/// Returns the text of each alerting rule.
 fn of_the_alerts() -> Vec<String> {
     let text = read("alerts.yml");
     text.split("- alert: ").skip(1).map(str::to_owned).collect()
 }
 
-/// What an expression names that there is not.
+/// Returns the series and labels of an expression that do not exist.
 fn unknown(expression: &Expression, all: &Series) -> Vec<String> {
     let mut unknown = Vec::new();
     let mut known = BTreeSet::new();
@@ -115,18 +117,21 @@ async fn the_dashboard_and_the_alerts_name_only_series_and_labels_that_there_are
     let mut look = |text: &str, expression: Expression| {
         assert!(!expression.series.is_empty(), "{text}");
         let unknown = unknown(&expression, &all);
-        assert!(unknown.is_empty(), "{unknown:?} of {text}\nin {all:#?}");
+        assert!(
+            unknown.is_empty(),
+            "unknown series or labels {unknown:?} in {text}\nin {all:#?}"
+        );
         named.extend(expression.series.into_keys());
     };
     for (text, legend) in of_the_dashboard() {
         let mut expression = Expression::parse(&text);
         let groups = expression.grouping.clone();
         expression.grouping.extend(legend.iter().cloned());
-        // What a sum leaves out, a legend cannot show.
+        // A legend cannot show a label that the aggregation removes.
         let left_out = legend
             .iter()
             .filter(|label| !groups.is_empty() && !groups.contains(*label));
-        assert_eq!(left_out.count(), 0, "{legend:?} of {text}");
+        assert_eq!(left_out.count(), 0, "{legend:?} in {text}");
         look(&text, expression);
     }
     for text in of_the_alerts() {
@@ -143,7 +148,7 @@ async fn the_dashboard_and_the_alerts_name_only_series_and_labels_that_there_are
         "patients_subscription_lag_seconds",
         "patients_tls_certificate_expiry_timestamp_seconds",
     ] {
-        assert!(named.contains(needed), "nothing shows {needed}");
+        assert!(named.contains(needed), "no panel or alert uses {needed}");
     }
 }
 
@@ -155,7 +160,7 @@ fn prometheus_understands_every_expression() {
         .zip(&of_the_dashboard)
         .map(|(number, (expression, _))| json!({"record": format!("dashboard:{number}"), "expr": expression}))
         .collect();
-    // JSON is YAML too.
+    // JSON is valid YAML.
     let file = folder.path().join("dashboard.yml");
     let groups = json!({"groups": [{"name": "dashboard", "rules": rules}]});
     std::fs::write(&file, groups.to_string()).unwrap();
@@ -167,7 +172,7 @@ fn prometheus_understands_every_expression() {
             .args(["check", "rules"])
             .arg(file)
             .output()
-            .expect("no promtool is installed: `scripts/install promtool`");
+            .expect("promtool is not installed: run `scripts/install promtool`");
         let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
         assert!(output.status.success(), "{said}");
         assert!(said.contains(&format!("{rules} rules found")), "{said}");

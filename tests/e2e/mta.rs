@@ -12,7 +12,7 @@ const MAILS: usize = 20;
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn postfix_takes_every_mail_from_who_knows_the_password_and_none_without() {
     let Some(postfix) = Postfix::start().await else {
-        println!("not tested: Postfix is not installed, or this is not root");
+        println!("not tested: Postfix is not installed, or the test does not run as root");
         return;
     };
     for (good, bad) in postfix
@@ -44,7 +44,7 @@ async fn postfix_takes_every_mail_from_who_knows_the_password_and_none_without()
         for number in 0..MAILS {
             client.register_for_sure(&format!("p{number}@example.com")).await;
         }
-        wait_until(SOON, "it says why no mail leaves", async || {
+        wait_until(SOON, "it reports why no mail is sent", async || {
             let (healthy, said) = health(&bad);
             !healthy && said.contains("5.7.8")
         })
@@ -64,7 +64,7 @@ async fn postfix_takes_every_mail_from_who_knows_the_password_and_none_without()
         wait_until(SOON, "it is healthy", async || health(good).0).await;
         for mail in &postfix.relayed()[before..] {
             let raw = &mail.raw;
-            // Submitted with authentication and over TLS (RFC 3848).
+            // ESMTPSA: submitted with authentication and TLS (RFC 3848).
             assert!(raw.contains("with ESMTPSA id"), "{raw}");
             assert!(
                 raw.contains(".patient_registered.") && raw.contains("@miapp.com>"),

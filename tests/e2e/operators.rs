@@ -1,4 +1,4 @@
-//! What operators do over HTTP, and about an event that cannot be projected.
+//! Operations over HTTP, and an event that cannot be projected.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ impl Client {
         self.get(path).await.unwrap().json().await.unwrap()
     }
 
-    /// Asks for a rebuild; where to watch it.
+    /// Requests a rebuild. Returns its URL.
     async fn rebuild(&self) -> String {
         let answer = self.post("/projections/patient_view/rebuild").await.unwrap();
         assert_eq!(answer.status(), StatusCode::ACCEPTED);
@@ -25,7 +25,7 @@ impl Client {
     }
 }
 
-/// Any process of the role takes the request up; when it is killed, another one goes on.
+/// Any process of the role starts the rebuild. If that process is killed, another one resumes it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_rebuild_that_is_asked_for_over_http_outlives_the_projector_that_began_it() {
     const EVENTS: u32 = 100_000;
@@ -56,7 +56,7 @@ async fn a_rebuild_that_is_asked_for_over_http_outlives_the_projector_that_began
         let location = client.rebuild().await;
         let cancelled = client.delete_at(&location).await.unwrap();
         assert_eq!(cancelled.status(), StatusCode::ACCEPTED);
-        wait_until(SOON, "it is called off", async || {
+        wait_until(SOON, "it is cancelled", async || {
             client.json(&location).await["state"] == "cancelled"
         })
         .await;
@@ -66,7 +66,7 @@ async fn a_rebuild_that_is_asked_for_over_http_outlives_the_projector_that_began
     .await;
 }
 
-/// As if a newer program had written it: in its place in the log, of a type that this one does not know.
+/// Appends an event of an unknown type, as a newer program could.
 pub(crate) async fn append_unreadable(production: &Production) -> u64 {
     let mut connection = MySqlConnection::connect(&production.database.url).await.unwrap();
     let mut transaction = connection.begin().await.unwrap();
@@ -102,7 +102,7 @@ async fn an_event_that_cannot_be_projected_is_told_everywhere_until_it_is_skippe
                 .unwrap()
                 .clone()
         };
-        wait_until(SOON, "it is told where it has stopped", async || {
+        wait_until(SOON, "the status names the position", async || {
             view().await["failure"]["position"] == unreadable
         })
         .await;
@@ -131,7 +131,7 @@ async fn an_event_that_cannot_be_projected_is_told_everywhere_until_it_is_skippe
         let stopped = "patients_subscription_stopped{subscription=\"patient_view\"}";
         assert_eq!(Page::of(&client).await.value(stopped), Some(1.0));
 
-        // A rebuild stops there as well, and the table that is served stays.
+        // A rebuild stops at the same event, and the current table remains in use.
         let (succeeded, said) = run(&mut production.projection(&["rebuild", "--json"]));
         assert!(
             !succeeded && said.contains(&format!("position {unreadable} cannot be projected")),
@@ -152,7 +152,7 @@ async fn an_event_that_cannot_be_projected_is_told_everywhere_until_it_is_skippe
         );
         let (succeeded, said) = run(&mut skip(unreadable));
         assert!(succeeded, "{said}");
-        wait_until(Duration::from_mins(1), "it goes on", async || {
+        wait_until(Duration::from_mins(1), "it resumes", async || {
             client.list().await.len() == 2
         })
         .await;

@@ -1,4 +1,4 @@
-//! A server of another's, over TLS.
+//! A TLS listener for test servers.
 
 use std::io::Result;
 use std::net::SocketAddr;
@@ -9,7 +9,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-/// Accepts clients that trust its certificate; others are heard no further.
+/// A listener that drops connections whose TLS handshake fails.
 pub(crate) struct TlsListener {
     listener: TcpListener,
     acceptor: TlsAcceptor,

@@ -1,4 +1,4 @@
-//! Personal data and secrets stay where they belong.
+//! Personal data and secrets do not leak.
 
 use std::process::Command;
 
@@ -18,14 +18,14 @@ const REDIS: &str = "hunter2-of-redis";
 const COLLECTOR: &str = "hunter2-of-the-collector";
 const WRONG: &str = "hunter3";
 
-/// What patients and clients of the tests have that nobody else may learn.
+/// Parts of the personal data in the tests.
 const PERSONAL: [&str; 5] = ["secreto", "ñandú", "(555)", "123-4567", "maria.jpg"];
 
-/// Servers that want passwords.
+/// Servers that require passwords.
 struct Guarded {
     database: TestDatabase,
     redis: RedisServer,
-    /// None where there is no Postfix.
+    /// `None` if Postfix is not installed.
     postfix: Option<Postfix>,
     token: String,
     token_line: String,
@@ -58,7 +58,7 @@ impl Guarded {
         }
     }
 
-    /// The program with every password right, saying all that it can say.
+    /// Returns the program with correct passwords, at log level trace.
     fn command(&self, role: &str) -> Command {
         let mut command = patients(role);
         command
@@ -80,7 +80,7 @@ impl Guarded {
         self.database.url.replace("root@", &user)
     }
 
-    /// Starts the API, alone or with the rest, and waits until it is ready.
+    /// Starts the API, alone or with the other roles, and waits until it is ready.
     async fn start(&self, command: &mut Command) -> (Program, Client) {
         let port = free_port();
         let program = Program::start(command.env("HTTP_ADDR", format!("127.0.0.1:{port}")));
@@ -89,7 +89,7 @@ impl Guarded {
         (program, client)
     }
 
-    /// Holds that nothing is said that may not be.
+    /// Asserts that `said` contains no secret and no personal data.
     fn check(&self, said: &str) {
         let said = said.to_lowercase();
         let hash = self.token_line.rsplit(' ').next().unwrap();
@@ -103,12 +103,12 @@ impl Guarded {
             hash,
         ];
         for word in secrets.iter().chain(&PERSONAL) {
-            assert!(!said.contains(&word.to_lowercase()), "{word} is said:\n{said}");
+            assert!(!said.contains(&word.to_lowercase()), "{word} leaked:\n{said}");
         }
     }
 }
 
-/// The user outlives the database, which is dropped with its value.
+/// Drops the user, which is not dropped with its database.
 impl Drop for Guarded {
     fn drop(&mut self) {
         let (url, user) = (self.database.server.url.clone(), self.database.name.clone());
@@ -118,7 +118,7 @@ impl Drop for Guarded {
             sqlx::raw_sql(&sql).execute(&mut root).await?;
             root.close().await
         };
-        // The test may be failing, and must say why it is.
+        // A panic here would hide the reason why the test fails.
         let dropped = tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(drop_it));
         if let Err(error) = dropped {
             println!("the user {user} could not be dropped: {error}");
@@ -126,7 +126,7 @@ impl Drop for Guarded {
     }
 }
 
-/// With STARTTLS, so that much of the session goes in plain.
+/// Returns the STARTTLS URL, because the session begins unencrypted.
 fn smtp_url(postfix: &Postfix, password: &str) -> String {
     let [_, starttls] = postfix.urls(password);
     starttls
@@ -201,8 +201,8 @@ async fn no_log_line_at_any_level_holds_personal_data_or_a_secret() {
     }
 }
 
-/// At trace, the exporter of traces says the address with its password, and the next version of another
-/// library may say more.
+/// Asserts that only this project's crates log below info. At trace, the trace exporter would log its URL
+/// with the password, and other libraries may do so in future versions.
 fn only_ours_say_more_than_info(log: &str) {
     let ours = [
         "api",
@@ -221,7 +221,7 @@ fn only_ours_say_more_than_info(log: &str) {
             assert!(ours.contains(&target.split(':').next().unwrap()), "{line}");
         }
     }
-    assert!(more > 0, "the log is not at the level that is tested: {log}");
+    assert!(more > 0, "the log has no lines below info: {log}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

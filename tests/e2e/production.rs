@@ -110,7 +110,7 @@ async fn sigterm_finishes_what_was_accepted() {
     api.terminate();
     let mut created = 0;
     for registration in registering {
-        // A connection that was not accepted any more is refused; one that was gets its answer.
+        // A connection is either refused, or accepted and answered.
         if let Ok(answer) = registration.await.unwrap() {
             assert_eq!(answer.status(), StatusCode::CREATED);
             created += 1;

@@ -1,4 +1,4 @@
-//! Rebuilding the read table through the real binary, while it serves.
+//! Rebuilding the read table with the real binary while the service runs.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -17,7 +17,7 @@ use tokio_util::task::TaskTracker;
 use crate::client::{Client, id_of, patient};
 use crate::rig::{Barrier, Production, SOON, patients};
 
-/// What a command printed on standard output, and whether it succeeded.
+/// Runs a command. Returns its standard output, and whether it succeeded.
 pub(crate) fn run(command: &mut Command) -> (bool, String) {
     let Output {
         status,
@@ -41,7 +41,7 @@ pub(crate) fn json(command: &mut Command) -> Value {
     serde_json::from_str(said.trim()).unwrap()
 }
 
-/// SQL for the id of the patient whom event `number` of [`Production::fill`] registers.
+/// Returns SQL for the id of the patient registered by event `number` of [`Production::fill`].
 fn filled_id(number: &str) -> String {
     format!("CONCAT('01900000-0000-7000-8000-', LPAD({number}, 12, '0'))")
 }
@@ -53,7 +53,7 @@ impl Production {
         command
     }
 
-    /// Fills the log and the read table with registrations, faster than they could be made.
+    /// Fills the log and the read table with registrations directly in SQL, which is faster than registering.
     pub(crate) async fn fill(&self, events: u32) {
         let mut connection = MySqlConnection::connect(&self.database.url).await.unwrap();
         let digits = "(SELECT 0 d UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3 UNION ALL SELECT 4 UNION ALL \
@@ -86,7 +86,7 @@ impl Production {
         connection.close().await.unwrap();
     }
 
-    /// Keeps generation 2 from being filled as far as the patient of event `number`.
+    /// Blocks the filling of generation 2 at the patient of event `number`.
     async fn no_further_than(&self, number: u32) -> Barrier {
         self.barrier(&format!(
             "INSERT INTO patient_view (generation, id, name, email, phone, document_url, sequence, registered_at) \
@@ -103,7 +103,7 @@ impl Production {
     }
 }
 
-/// Clients who write and read all the time, and compare every answer with what must be.
+/// Clients that write and read continuously, and compare every response with the expected one.
 struct Hammer {
     stop: CancellationToken,
     tasks: TaskTracker,
@@ -139,7 +139,7 @@ impl Hammer {
         hammer
     }
 
-    /// Ends it; how many rounds of answers were as they must be.
+    /// Stops the clients. Returns the number of rounds with correct responses.
     async fn stop(self) -> u32 {
         self.stop.cancel();
         self.tasks.close();
@@ -148,7 +148,8 @@ impl Hammer {
     }
 }
 
-/// Registered: read at once, and as long as it is there; deleted: gone at once, and for good.
+/// Asserts that a registered patient can be read at once and until deletion, and that a deleted patient
+/// cannot be read any more.
 async fn read_what_was_written(client: &Client, email: &str) {
     let created: Value = client.register(email).await.unwrap().json().await.unwrap();
     let path = format!("/patients/{}", id_of(&created));
@@ -166,15 +167,14 @@ async fn read_what_was_written(client: &Client, email: &str) {
     }
 }
 
-/// Patients whom nobody deletes are in the list for ever once they were in it, and it is never shorter than
-/// they are.
+/// Asserts that patients who are never deleted stay in the list.
 async fn list_never_goes_back(client: &Client, settled: &mut BTreeSet<String>) {
     let email = format!("settled{}@example.com", settled.len());
     let answer = client.register(&email).await.unwrap();
     let position = answer.headers()["event-position"].to_str().unwrap().to_owned();
     let created: Value = answer.json().await.unwrap();
     settled.insert(id_of(&created).to_owned());
-    // The newest ids are the last of the list; those that were filled are before them.
+    // The newest ids are last in the list, after the prefilled ones.
     let first = settled.first().unwrap();
     let before = format!("{}0", &first[..first.len() - 1]);
     let list = client
@@ -209,10 +209,10 @@ async fn readers_and_writers_notice_nothing_of_a_rebuild() {
             assert_eq!(production.generation().await, generation);
         }
         let answers = hammer.stop().await;
-        println!("{answers} rounds of answers");
+        println!("{answers} rounds of responses");
         assert!(answers > 30, "{answers}");
-        // One mail for each registration of the hammer, none for those that were there before.
-        wait_until(SOON, "the mailer is at the end", async || {
+        // One mail is sent for each registration of the hammer, and none for the prefilled patients.
+        wait_until(SOON, "the mailer has reached the head", async || {
             let finished = "checkpoints WHERE name = 'mailer' AND position = (SELECT position FROM log_head)";
             production.count(finished).await == 1
         })
@@ -238,7 +238,8 @@ async fn readers_and_writers_notice_nothing_of_a_rebuild() {
     .await;
 }
 
-/// Kill -9 at several moments, among them while the generation is filled and while the old one is deleted.
+/// Kills the rebuild with `kill -9` at several points, including while the generation is filled and while the
+/// old one is deleted.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_rebuild_that_was_killed_leaves_the_table_served_and_goes_on() {
     const EVENTS: u32 = 100_000;
@@ -269,21 +270,19 @@ async fn a_rebuild_that_was_killed_leaves_the_table_served_and_goes_on() {
         assert!(filled > 0 && filled < 30_000, "{filled}");
         barrier.lift().await;
 
-        // One that was told to stop stops too, and says how to go on.
+        // A rebuild that receives a stop signal stops, and prints how to resume.
         let barrier = production.no_further_than(60_000).await;
         let stopped = rebuild();
-        wait_until(SOON, "it goes on", async || {
+        wait_until(SOON, "it resumes", async || {
             production.count("patient_view WHERE generation = 2").await > filled
         })
         .await;
         stopped.signal("INT");
         barrier.lift().await;
         assert_eq!(stopped.wait(SOON).await, 1);
-        assert!(stopped.log().contains("again to go on"), "{}", stopped.log());
+        assert!(stopped.log().contains("again to resume"), "{}", stopped.log());
         assert!(
-            stopped
-                .stdout()
-                .contains("going on with generation 2 from position"),
+            stopped.stdout().contains("resuming generation 2 from position"),
             "{}",
             stopped.log()
         );
@@ -329,7 +328,7 @@ async fn a_second_rebuild_says_that_there_is_one_and_fails() {
         .await;
         let (succeeded, said) = run(&mut production.projection(&["rebuild"]));
         assert!(
-            !succeeded && said.contains("is under way: generation 2"),
+            !succeeded && said.contains("is in progress: generation 2"),
             "{said}"
         );
         barrier.lift().await;
@@ -339,7 +338,7 @@ async fn a_second_rebuild_says_that_there_is_one_and_fails() {
     .await;
 }
 
-/// On one file, with one writer at a time, the program that serves is not kept waiting.
+/// SQLite allows one writer at a time; the rebuild does not block the service.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_rebuild_of_the_embedded_database_lets_it_serve() {
     let folder = TempDir::new().unwrap();
@@ -364,7 +363,7 @@ async fn a_rebuild_of_the_embedded_database_lets_it_serve() {
     );
     assert_eq!(client.list().await.len(), 50);
     client.register_for_sure("one-more@example.com").await;
-    wait_until(SOON, "it goes on", async || client.list().await.len() == 51).await;
+    wait_until(SOON, "it resumes", async || client.list().await.len() == 51).await;
     let verified = json(&mut command(&["projection", "verify"], folder.path()));
     assert_eq!(
         (&verified["same"], &verified["table"]["rows"]),

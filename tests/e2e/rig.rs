@@ -1,4 +1,4 @@
-//! Servers and processes of one test.
+//! The servers and processes of a test.
 
 use std::process::Command;
 use std::time::Duration;
@@ -13,16 +13,16 @@ use crate::client::Client;
 
 pub(crate) const SOON: Duration = Duration::from_secs(30);
 
-/// The program with a role and no settings but those given; and no limit to how much is asked of it.
+/// Returns the program with a role, no settings, and no rate limit.
 pub(crate) fn patients(role: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_patients"));
     command.args((!role.is_empty()).then_some(role));
-    // A test is one client, and may be in a hurry.
+    // A test is a single client and may exceed the default limit.
     command.env("RATE_LIMIT", "off");
     command
 }
 
-/// Who runs the tests, as the operating system knows it.
+/// Returns the user that runs the tests, as the operating system reports it.
 pub(crate) fn os_user() -> String {
     let said = |program: &str, arguments: &[&str]| {
         let output = Command::new(program).args(arguments).output().unwrap();
@@ -31,7 +31,7 @@ pub(crate) fn os_user() -> String {
     format!("{}@{}", said("id", &["-un"]), said("uname", &["-n"]))
 }
 
-/// MySQL or MariaDB, Redis and SMTP, and what the roles need to know of them.
+/// MySQL or MariaDB, Redis and SMTP, with the settings for the roles.
 pub(crate) struct Production {
     pub(crate) database: TestDatabase,
     pub(crate) redis: RedisServer,
@@ -50,7 +50,7 @@ impl Production {
         production
     }
 
-    /// With an empty database.
+    /// Starts the servers with an empty database.
     pub(crate) async fn without_schema_on(server: &MysqlServer) -> Self {
         Self {
             database: server.create_database().await,
@@ -59,7 +59,7 @@ impl Production {
         }
     }
 
-    /// Runs `test` once for each MySQL and MariaDB server there is.
+    /// Runs `test` on each available MySQL and MariaDB server.
     pub(crate) async fn on_each(test: impl AsyncFn(Self)) {
         for server in mysql_servers() {
             println!("on {}", server.flavour.name());
@@ -76,7 +76,7 @@ impl Production {
         command
     }
 
-    /// Starts the API on a port of its own, and waits until it is ready.
+    /// Starts the API on its own port, and waits until it is ready.
     pub(crate) async fn api(&self) -> (Program, Client) {
         let port = free_port();
         let program = Program::start(self.command("api").env("HTTP_ADDR", format!("127.0.0.1:{port}")));
@@ -89,7 +89,7 @@ impl Production {
         Program::start(&self.command(role))
     }
 
-    /// The number that `SELECT COUNT(*) FROM …` gives.
+    /// Returns the result of `SELECT COUNT(*) FROM …`.
     pub(crate) async fn count(&self, from: &str) -> i64 {
         let mut connection = MySqlConnection::connect(&self.database.url).await.unwrap();
         let sql = format!("SELECT COUNT(*) FROM {from}");
@@ -98,8 +98,8 @@ impl Production {
         count
     }
 
-    /// Runs `sql` in a transaction that stays open: whoever writes the rows that it locks waits until it is
-    /// let go.
+    /// Runs `sql` in a transaction that stays open. Until the barrier is lifted, other writers of the locked
+    /// rows wait.
     pub(crate) async fn barrier(&self, sql: &str) -> Barrier {
         let mut connection = MySqlConnection::connect(&self.database.url).await.unwrap();
         sqlx::raw_sql("START TRANSACTION")
@@ -111,11 +111,11 @@ impl Production {
     }
 }
 
-/// Rows that nobody else can write.
+/// A lock on rows.
 pub(crate) struct Barrier(MySqlConnection);
 
 impl Barrier {
-    /// Lets the rows go, as they were.
+    /// Releases the rows, unchanged.
     pub(crate) async fn lift(mut self) {
         sqlx::raw_sql("ROLLBACK").execute(&mut self.0).await.unwrap();
         self.0.close().await.unwrap();

@@ -1,4 +1,4 @@
-//! Starting before the servers are there, and stopping with requests under way.
+//! Starting before the servers are available, and stopping with requests in progress.
 
 use std::net::TcpListener;
 use std::process::Command;
@@ -11,15 +11,15 @@ use crate::client::Client;
 use crate::rebuild::run;
 use crate::rig::{Production, SOON, patients};
 
-/// How long a role that waits may take to end; a busy machine is slow to start the shell that sends the
+/// Maximum time in which a waiting role must stop. A busy machine is slow to start the shell that sends the
 /// signal.
 const AT_ONCE: Duration = Duration::from_secs(3);
 const WAITS: &str = "waiting for the database of DATABASE_URL";
 
-/// Waits until each says that it waits, and why.
+/// Waits until each program logs that it waits, and why.
 async fn all_wait(programs: &[&Program], why: &str) {
     for program in programs {
-        wait_until(SOON, "it says what it waits for", async || {
+        wait_until(SOON, "it logs what it waits for", async || {
             program.log().contains(WAITS) && program.log().contains(why)
         })
         .await;
@@ -73,14 +73,18 @@ async fn every_role_waits_for_a_database_that_is_down_and_goes_on_when_it_comes(
         })
         .await;
         for program in [&api, &projector, &mailer] {
-            assert!(program.log().contains("the database of DATABASE_URL is there"));
+            assert!(
+                program
+                    .log()
+                    .contains("the database of DATABASE_URL is available")
+            );
             program.terminate();
             assert_eq!(program.wait(SOON).await, 0, "{}", program.log());
         }
     }
 }
 
-/// It takes connections and says nothing on them, as a server that hangs does.
+/// The server accepts connections but never responds, like a server that hangs.
 #[tokio::test]
 async fn a_role_waits_for_a_database_that_is_silent() {
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -110,7 +114,8 @@ async fn a_role_waits_for_a_database_and_its_schema_to_be_made() {
     ends_at_once(&projector).await;
     let projector = Program::start(&role("projector"));
     all_wait(&[&projector], "run `patients migrate`").await;
-    // Alone, it would make the database; what it waits for then is the schema.
+    // `patients migrate` would also create the database; creating it first makes the role wait for the
+    // schema.
     let mut connection = connection_to(&database.url).await;
     let sql = format!("CREATE DATABASE {}_too", database.name);
     sqlx::raw_sql(&sql).execute(&mut connection).await.unwrap();
@@ -129,7 +134,7 @@ async fn connection_to(url: &str) -> sqlx::MySqlConnection {
     sqlx::Connection::connect(url).await.unwrap()
 }
 
-/// It is polled so seldom that only the signal can bring the patient into the list.
+/// The poll interval is so long that only the signal can update the list in time.
 #[tokio::test]
 async fn redis_that_is_down_delays_no_start_and_is_used_when_it_comes() {
     let mut production = Production::on(&mysql_servers()[0]).await;
@@ -137,7 +142,7 @@ async fn redis_that_is_down_delays_no_start_and_is_used_when_it_comes() {
     let start = |role: &str| Program::start(production.command(role).env("POLL_INTERVAL", "10m"));
     let (api, client) = production.api().await;
     let says_so = async |program: &Program| {
-        wait_until(SOON, "it says that Redis is away", async || {
+        wait_until(SOON, "it logs that Redis is unavailable", async || {
             program
                 .log()
                 .contains("cannot listen to Redis; polling until it is back")
@@ -178,7 +183,7 @@ async fn a_mail_server_that_is_down_delays_no_start_and_gets_its_mail_when_it_co
     let client = Client::new(port);
     wait_until(SOON, "it is ready", async || client.ready().await).await;
     client.register("a@example.com").await.unwrap();
-    wait_until(SOON, "it says that mail waits", async || {
+    wait_until(SOON, "it logs that mail waits", async || {
         program.log().contains("no mail can be sent; all mail waits")
     })
     .await;
@@ -186,19 +191,19 @@ async fn a_mail_server_that_is_down_delays_no_start_and_gets_its_mail_when_it_co
 
     let program = start(production.command("serve"), port);
     wait_until(SOON, "it is ready", async || client.ready().await).await;
-    wait_until(SOON, "it says that mail waits", async || {
+    wait_until(SOON, "it logs that mail waits", async || {
         program.log().contains("no mail can be sent; all mail waits")
     })
     .await;
     production.smtp.restart().await;
-    // It is tried again after 30 s at most.
+    // The mail server is retried after at most 30 s.
     wait_until(2 * SOON, "the mail has arrived", async || {
         production.smtp.mails().len() == 1
     })
     .await;
 }
 
-/// Nothing can be appended while the head of the log is locked.
+/// SQL that blocks all appends by locking the head of the log.
 const LOCK_THE_HEAD: &str = "SELECT position FROM log_head WHERE id = 1 FOR UPDATE";
 
 #[tokio::test]
@@ -213,9 +218,9 @@ async fn requests_under_way_at_sigterm_are_answered() {
             tokio::spawn(async move { client.register(&format!("p{number}@example.com")).await })
         })
         .collect();
-    // The request that asks is one too.
+    // The request for the metrics is also in progress.
     let all = format!("patients_http_requests_in_flight {}\n", CLIENTS + 1);
-    wait_until(SOON, "all are under way", async || {
+    wait_until(SOON, "all requests are in progress", async || {
         client
             .get("/metrics")
             .await
@@ -227,7 +232,7 @@ async fn requests_under_way_at_sigterm_are_answered() {
     })
     .await;
     api.terminate();
-    wait_until(SOON, "nobody else is let in", async || {
+    wait_until(SOON, "no new connection is accepted", async || {
         Client::new(client.port()).get("/health/live").await.is_err()
     })
     .await;
@@ -251,7 +256,7 @@ async fn what_is_not_finished_within_shutdown_timeout_is_left_and_said() {
     wait_until(SOON, "it is ready", async || client.ready().await).await;
     let barrier = production.barrier(LOCK_THE_HEAD).await;
     let registering = tokio::spawn(async move { client.register("a@example.com").await });
-    wait_until(SOON, "it is under way", async || {
+    wait_until(SOON, "the request is in progress", async || {
         let waiting = "information_schema.processlist WHERE info LIKE '%FROM log_head%FOR UPDATE%' AND id <> CONNECTION_ID()";
         production.count(waiting).await > 0
     })

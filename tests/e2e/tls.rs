@@ -1,4 +1,4 @@
-//! TLS, with real certificates and clients of two kinds: rustls and OpenSSL.
+//! TLS, with real certificates and two kinds of clients: rustls and OpenSSL.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -30,7 +30,7 @@ impl Server {
         server
     }
 
-    /// Puts a file in the place of one of the server's.
+    /// Replaces one of the server's files.
     fn put(&self, name: &str, file: &Path) {
         std::fs::copy(file, self.folder.path().join(name)).unwrap();
     }
@@ -45,7 +45,7 @@ impl Server {
         command
     }
 
-    /// Starts it, and waits until `patients health` says that it is ready.
+    /// Starts the server, and waits until `patients health` succeeds.
     async fn start(&self) -> Program {
         let program = Program::start(&self.command("serve"));
         wait_until(SOON, "it is healthy", async || {
@@ -56,7 +56,7 @@ impl Server {
         program
     }
 
-    /// A connection, if the server's certificate is one of `made`'s authority.
+    /// Connects. Fails if the authority of `made` did not issue the server's certificate.
     async fn connect(&self, made: &Certificates) -> std::io::Result<TlsStream<TcpStream>> {
         let stream = TcpStream::connect(("127.0.0.1", self.port)).await?;
         made.connector()
@@ -65,7 +65,7 @@ impl Server {
     }
 }
 
-/// The answer to one more request on a connection that stays open.
+/// Sends another request on an open connection. Returns the response.
 async fn live(connection: &mut TlsStream<TcpStream>) -> String {
     connection
         .write_all(b"GET /health/live HTTP/1.1\r\nhost: localhost\r\n\r\n")
@@ -81,7 +81,7 @@ async fn live(connection: &mut TlsStream<TcpStream>) -> String {
     String::from_utf8(answer).unwrap()
 }
 
-/// When a certificate ends, in seconds since 1970, by OpenSSL.
+/// Returns the end of a certificate's validity according to OpenSSL, in seconds since 1970.
 fn not_after(made: &Certificates) -> f64 {
     let output = Command::new("openssl")
         .args(["x509", "-noout", "-enddate", "-dateopt", "iso_8601", "-in"])
@@ -94,7 +94,7 @@ fn not_after(made: &Certificates) -> f64 {
     f64::from(u32::try_from(micros / 1_000_000).unwrap())
 }
 
-/// What `openssl s_client` says of the server, and the server to it.
+/// Returns the output of `openssl s_client`, including the server's response.
 fn openssl(port: u16, made: &Certificates, options: &[&str]) -> String {
     let mut client = Command::new("openssl")
         .args([
@@ -179,7 +179,7 @@ async fn a_new_certificate_is_taken_while_connections_are_open_and_a_broken_one_
     live(&mut open).await;
     assert!(server.connect(&new).await.is_err());
 
-    // One after the other, and the server may look at any moment.
+    // The files are replaced one after the other, and the server may check them in between.
     server.put("cert.pem", &new.certificate());
     server.put("key.pem", &new.key());
     wait_until(SOON, "the new one is served", async || {
@@ -189,7 +189,7 @@ async fn a_new_certificate_is_taken_while_connections_are_open_and_a_broken_one_
     assert!(server.connect(&old).await.is_err());
     assert!(
         live(&mut open).await.starts_with("HTTP/1.1 200 "),
-        "an open connection goes on"
+        "an open connection stays usable"
     );
     wait_until(SOON, "its end is shown", async || {
         end(&new).await == Some(not_after(&new))
@@ -200,7 +200,7 @@ async fn a_new_certificate_is_taken_while_connections_are_open_and_a_broken_one_
     wait_until(SOON, "it complains", async || {
         let log = program.log();
         log.contains("the key does not belong to the certificate")
-            && log.contains("what was there before stays")
+            && log.contains("the previous content stays in use")
     })
     .await;
     assert!(server.connect(&new).await.is_ok());

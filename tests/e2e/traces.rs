@@ -1,4 +1,4 @@
-//! One trace from a request to its mail, as a collector sees it.
+//! One trace from a request to its mail, as received by a collector.
 
 mod collector;
 
@@ -49,7 +49,7 @@ fn header<'a>(answer: &'a Response, name: &str) -> Option<&'a str> {
     Some(answer.headers().get(name)?.to_str().unwrap())
 }
 
-/// What the metadata of the event at a position says of its trace.
+/// Returns the trace context in the metadata of the event at a position.
 async fn kept(client: &Client, position: u64) -> Option<String> {
     let page = client
         .get(&format!("/events?after={}&limit=1", position - 1))
@@ -68,7 +68,7 @@ fn named<'m>(made: &'m [Made], name: &str) -> &'m Made {
         .unwrap()
 }
 
-#[expect(clippy::too_many_lines, reason = "one story")]
+#[expect(clippy::too_many_lines, reason = "a single scenario")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_trace_leads_from_the_request_through_append_and_projection_to_the_mail() {
     Production::on_each(async |production| {
@@ -80,7 +80,7 @@ async fn one_trace_leads_from_the_request_through_append_and_projection_to_the_m
         let _mailer = Program::start(collector.watch(&mut production.command("mailer")));
 
         let answer = register(&client, "secreto@example.com", &traceparent("01")).await;
-        wait_until(SOON, "all spans have come", async || {
+        wait_until(SOON, "all spans have arrived", async || {
             collector.of(TRACE).len() == 6
         })
         .await;
@@ -125,7 +125,7 @@ async fn one_trace_leads_from_the_request_through_append_and_projection_to_the_m
         }
         assert_eq!(append.attributes(), ["append.wait_ms"]);
 
-        // Told to the client, kept with the event, and written in the log.
+        // The trace is returned to the client, stored with the event, and logged.
         let told = format!("00-{TRACE}-{}-01", request.id());
         assert_eq!(header(&answer, "traceparent"), Some(told.as_str()));
         assert_eq!(
@@ -143,15 +143,14 @@ async fn one_trace_leads_from_the_request_through_append_and_projection_to_the_m
         let verified = production.command("audit").arg("verify").output().unwrap();
         assert!(verified.status.success());
 
-        // Without a context of its own, or with one that is none, a request begins a trace; health is worth
-        // none.
+        // A request without a valid trace context starts a new trace. Health checks start no trace.
         let zero = traceparent("01").replace(PARENT, "0000000000000000");
         for (position, (email, given)) in (2..).zip([("b@example.com", "no"), ("c@example.com", &zero)]) {
             let answer = register(&client, email, given).await;
             let trace = header(&answer, "traceparent").unwrap()[3..35].to_owned();
             assert_ne!(trace, TRACE);
             assert!(kept(&client, position).await.unwrap().contains(&trace));
-            wait_until(SOON, "all its spans have come", async || {
+            wait_until(SOON, "all its spans have arrived", async || {
                 collector.of(&trace).len() == 6
             })
             .await;
@@ -163,7 +162,7 @@ async fn one_trace_leads_from_the_request_through_append_and_projection_to_the_m
             .get("/patients/secreto-path?q=secreto-query")
             .await
             .unwrap();
-        wait_until(SOON, "the last span has come", async || {
+        wait_until(SOON, "the last span has arrived", async || {
             collector
                 .made()
                 .iter()
@@ -189,7 +188,7 @@ async fn a_batch_is_linked_with_every_request_that_it_serves() {
     let production = Production::on(&testkit::mysql_servers()[0]).await;
     let collector = Collector::start().await;
     let (_api, client) = api(collector.watch(&mut production.command("api"))).await;
-    // They wait together for the one row that orders the log.
+    // All wait together for the row that orders the log.
     let barrier = production.barrier("SELECT * FROM log_head FOR UPDATE").await;
     let registering: Vec<_> = (0..REQUESTS)
         .map(|number| {
@@ -197,9 +196,9 @@ async fn a_batch_is_linked_with_every_request_that_it_serves() {
             tokio::spawn(async move { client.register(&format!("p{number}@example.com")).await.unwrap() })
         })
         .collect();
-    wait_until(SOON, "all are there", async || {
+    wait_until(SOON, "all requests are in progress", async || {
         let page = crate::metrics::Page::of(&client).await;
-        // And the request that asks.
+        // Plus the request for the metrics.
         page.value("patients_http_requests_in_flight") == Some(f64::from(REQUESTS) + 1.0)
     })
     .await;
@@ -211,7 +210,7 @@ async fn a_batch_is_linked_with_every_request_that_it_serves() {
         let made = collector.made().into_iter();
         made.filter(|made| made.span.name == name).collect()
     };
-    wait_until(SOON, "all spans have come", async || {
+    wait_until(SOON, "all spans have arrived", async || {
         of("append").len() == usize::from(REQUESTS)
             && of("append batch")
                 .iter()
@@ -228,7 +227,7 @@ async fn a_batch_is_linked_with_every_request_that_it_serves() {
             .filter(|batch| batch.is_linked_with(append))
             .collect();
         let [batch] = serving.as_slice() else {
-            panic!("{} batches are linked with {append:#?}", serving.len());
+            panic!("{} batches are linked to {append:#?}", serving.len());
         };
         assert!(
             batch.parent() == append.id() || append.is_linked_with(batch),
@@ -255,7 +254,7 @@ async fn a_collector_that_is_away_or_hangs_neither_fails_nor_keeps_anything() {
         } else {
             hanging.watch(&mut serve);
         }
-        // Little room, so that there is not enough of it.
+        // The queue is too small for all spans.
         serve
             .env("OTEL_BSP_MAX_QUEUE_SIZE", "8")
             .env("SHUTDOWN_TIMEOUT", "8s");
@@ -265,7 +264,7 @@ async fn a_collector_that_is_away_or_hangs_neither_fails_nor_keeps_anything() {
             let answer = client.register(&format!("p{number}@example.com")).await.unwrap();
             assert_eq!(answer.status(), 201);
         }
-        // A delivery that hangs takes ten seconds.
+        // A hanging delivery takes ten seconds.
         assert!(began.elapsed() < Duration::from_secs(9), "{:?}", began.elapsed());
         wait_until(SOON, "the mails have arrived", async || {
             production.smtp.mails().len() == 50
@@ -274,7 +273,7 @@ async fn a_collector_that_is_away_or_hangs_neither_fails_nor_keeps_anything() {
         let page = crate::metrics::Page::of(&client).await;
         assert!(page.value("patients_trace_spans_total{stage=\"ended\"}") >= Some(150.0));
         if away {
-            wait_until(SOON, "the log says so", async || {
+            wait_until(SOON, "the message is logged", async || {
                 program.log().contains("traces could not be delivered")
             })
             .await;
@@ -299,7 +298,7 @@ async fn a_collector_is_spoken_to_over_tls_if_its_certificate_is_trusted() {
         let (program, client) = api(collector.watch(&mut serve)).await;
         register(&client, "a@example.com", &traceparent("01")).await;
         if trusted {
-            wait_until(SOON, "all spans have come", async || {
+            wait_until(SOON, "all spans have arrived", async || {
                 collector.of(TRACE).len() == 6
             })
             .await;
@@ -309,7 +308,7 @@ async fn a_collector_is_spoken_to_over_tls_if_its_certificate_is_trusted() {
                 program.log()
             );
         } else {
-            wait_until(SOON, "the log says so", async || {
+            wait_until(SOON, "the message is logged", async || {
                 program
                     .log()
                     .contains("traces could not be delivered to OTEL_EXPORTER_OTLP_ENDPOINT")
@@ -333,12 +332,15 @@ async fn without_a_collector_the_clients_own_context_is_kept_and_continued_later
 
     let collector = Collector::start().await;
     let mailer = Program::start(collector.watch(&mut production.command("mailer")));
-    wait_until(SOON, "its spans have come", async || collector.made().len() == 2).await;
+    wait_until(SOON, "its spans have arrived", async || {
+        collector.made().len() == 2
+    })
+    .await;
     for name in ["process mailer", "send mail"] {
         let made = collector.of(TRACE);
         assert_eq!(named(&made, name).parent(), PARENT);
     }
-    // What is left is delivered at the end.
+    // The remaining spans are delivered during shutdown.
     mailer.terminate();
     assert_eq!(mailer.wait(SOON).await, 0);
     assert_eq!(collector.made().len(), 2);
@@ -361,7 +363,7 @@ async fn a_trace_that_its_client_does_not_record_is_not_exported() {
     assert_eq!(collector.of(TRACE).len(), 0, "{:#?}", collector.made());
 }
 
-/// A request that failed on our side is seen to have.
+/// The span of a failed operation has an error status.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_failed_is_marked() {
     let mut production = Production::on(&testkit::mysql_servers()[0]).await;

@@ -1,6 +1,6 @@
-//! A newer program takes over from an older one, while patients are registered and deleted.
+//! A newer program replaces an older one while patients are registered and deleted.
 //!
-//! `scripts/upgrade` makes the older program from the history of this repository, and names it by
+//! `scripts/upgrade` builds the older program from the history of this repository, and sets its path in
 //! `UPGRADE_FROM`.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,20 +21,20 @@ use crate::rig::{Production, SOON};
 const SENT: &str = "mail_deliveries WHERE state = 'sent'";
 const EVERYTHING: [&str; 3] = ["events", "patient_view", SENT];
 
-/// The APIs that a load balancer knows.
+/// The APIs behind a load balancer.
 type Balanced = Arc<Mutex<Vec<Client>>>;
 
-/// What clients saw.
+/// Results of the clients.
 #[derive(Default)]
 struct Seen {
-    /// Each email with the id that it was given.
+    /// The id of each registered email.
     registered: BTreeMap<String, String>,
     deleted: BTreeSet<String>,
-    /// Answers 503, which say to try again.
+    /// Number of responses with 503, which ask for a retry.
     unavailable: usize,
 }
 
-/// What a client asks for.
+/// A request of a client.
 enum Request<'r> {
     Register(&'r str),
     Read(&'r str),
@@ -54,9 +54,9 @@ impl Request<'_> {
 }
 
 impl Seen {
-    /// Asks one API after the other until one answers with one of `expected`, as clients behind a load
-    /// balancer do. An API that has just been stopped refuses the connection; 503 and a request that is under
-    /// way elsewhere are worth another try; anything else is a failure.
+    /// Sends a request to one API after another until one responds with an `expected` status, like clients
+    /// behind a load balancer. Retries refused connections (of a stopped API), 503, and requests in progress
+    /// elsewhere. Panics on any other response.
     async fn ask(&mut self, apis: &Balanced, request: Request<'_>, expected: &[StatusCode]) -> String {
         loop {
             let api = {
@@ -78,7 +78,7 @@ impl Seen {
         }
     }
 
-    /// Registers a patient, reads what it is told at any API, and deletes every fourth.
+    /// Registers a patient, reads it from any API, and deletes every fourth.
     async fn work(&mut self, apis: &Balanced, email: String) {
         const DELETED: [StatusCode; 2] = [StatusCode::NO_CONTENT, StatusCode::GONE];
         let said = self
@@ -89,7 +89,7 @@ impl Seen {
         assert!(read.contains(&email), "{read}");
         self.ask(apis, Request::List, &[StatusCode::OK]).await;
         if self.registered.len() % 4 == 3 {
-            // One whose answer was lost has been made all the same.
+            // A deletion may be done although its response was lost; a retry then returns 410.
             self.ask(apis, Request::Delete(&id), &DELETED).await;
             self.ask(apis, Request::Read(&id), &[StatusCode::GONE]).await;
             self.deleted.insert(id.clone());
@@ -99,7 +99,7 @@ impl Seen {
     }
 }
 
-/// Clients at work until they are told to stop.
+/// Clients that work until they are stopped.
 struct Clients {
     stop: Arc<AtomicBool>,
     at_work: Vec<JoinHandle<Seen>>,
@@ -190,19 +190,19 @@ impl Upgrade {
         let clients = Clients::start(&apis);
         production.more_in(&EVERYTHING).await;
 
-        // Somebody reads for long, so that the table cannot be altered; the others must not wait for that.
+        // A long read blocks the change of the table. Other transactions must not wait for it.
         let reader = production.barrier("SELECT COUNT(*) FROM patient_view").await;
         let migrating = production.start("migrate");
-        wait_until(SOON, "it says what it waits for", async || {
+        wait_until(SOON, "it logs what it waits for", async || {
             migrating.log().contains("waiting for open transactions")
         })
         .await;
         production.more_in(&EVERYTHING).await;
         reader.lift().await;
         assert_eq!(migrating.wait(SOON).await, 0, "{}", migrating.log());
-        assert!(self.migration().await > before, "there was nothing to migrate");
+        assert!(self.migration().await > before, "no migration was applied");
         production.more_in(&EVERYTHING).await;
-        // An older program that is started again waits for nothing.
+        // An older program can restart without waiting.
         old_api.kill9().await;
         old_api.restart().await;
         production.more_in(&EVERYTHING).await;
@@ -255,7 +255,7 @@ impl Upgrade {
                 == active
         })
         .await;
-        // One whose patient was deleted first is cancelled.
+        // The mail of a patient who was deleted first is cancelled.
         let finished = "mail_deliveries WHERE state IN ('sent', 'cancelled')";
         wait_until(2 * SOON, "all mail is finished", async || {
             production.count(finished).await == rows(seen.registered.len())
@@ -268,7 +268,7 @@ impl Upgrade {
         let mails = production.smtp.mails();
         assert_eq!(production.count(SENT).await, rows(mails.len()));
         let recipients: BTreeSet<String> = mails.iter().map(Mail::recipient).collect();
-        assert_eq!(recipients.len(), mails.len(), "a mail came twice");
+        assert_eq!(recipients.len(), mails.len(), "a mail arrived twice");
         for (email, id) in &seen.registered {
             assert!(
                 recipients.contains(email) || seen.deleted.contains(id),
@@ -277,7 +277,7 @@ impl Upgrade {
         }
         let (sound, said) = self.newer(&["audit", "verify"]);
         assert!(sound, "{said}");
-        // The older one reads what the newer one wrote.
+        // The older program can read the events of the newer one.
         let (sound, said) = run(self.older("").args(["audit", "verify"]));
         assert!(sound, "{said}");
     }
@@ -289,7 +289,7 @@ impl Upgrade {
         let (rebuilt, said) = self.newer(&["projection", "rebuild"]);
         assert!(rebuilt, "{said}");
         let (same, said) = self.newer(&["projection", "verify"]);
-        assert!(same && said.contains("the same"), "{said}");
+        assert!(same && said.contains("identical"), "{said}");
         let found: Vec<Value> = client.get(SEARCH).await.unwrap().json().await.unwrap();
         let active = seen.registered.len() - seen.deleted.len();
         assert_eq!(found.len(), active.min(1000));
@@ -299,7 +299,7 @@ impl Upgrade {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_newer_program_takes_over_from_an_older_one_and_nothing_is_lost() {
     let Ok(older) = std::env::var("UPGRADE_FROM") else {
-        println!("not tested: UPGRADE_FROM names no older program; `scripts/upgrade` makes one");
+        println!("not tested: UPGRADE_FROM is not set; `scripts/upgrade` builds an older program");
         return;
     };
     for server in mysql_servers() {

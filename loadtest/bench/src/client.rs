@@ -1,5 +1,5 @@
 //! The load: clients with one connection each. They send prepared bytes and read only the status and length
-//! of an answer, because they share the machine with what they measure.
+//! of a response, because they share the machine with the measured program.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -28,7 +28,7 @@ impl Client {
         })
     }
 
-    /// Sends a request, reads the answer, and returns its status.
+    /// Sends a request, reads the response, and returns its status.
     async fn send(&mut self, ask: &[u8]) -> anyhow::Result<u16> {
         self.stream.write_all(ask).await?;
         self.answer.clear();
@@ -48,7 +48,7 @@ impl Client {
     }
 }
 
-/// The status and the length of the whole answer, once its headers are complete.
+/// Returns the status and the length of the whole response, once its headers are complete.
 fn head(answer: &[u8]) -> anyhow::Result<Option<(u16, usize)>> {
     let mut headers = [httparse::EMPTY_HEADER; 32];
     let mut response = httparse::Response::new(&mut headers);
@@ -60,9 +60,9 @@ fn head(answer: &[u8]) -> anyhow::Result<Option<(u16, usize)>> {
         .iter()
         .find(|header| header.name.eq_ignore_ascii_case("content-length"))
         .and_then(|header| std::str::from_utf8(header.value).ok()?.parse::<usize>().ok());
-    // An answer without a body may have no `Content-Length`.
+    // A response without a body may have no `Content-Length`.
     Ok(Some((
-        response.code.context("an answer without a status")?,
+        response.code.context("a response without a status")?,
         head + length.unwrap_or(0),
     )))
 }
@@ -72,17 +72,17 @@ pub(crate) async fn once(address: SocketAddr, ask: Ask) -> anyhow::Result<u16> {
     Client::connect(address).await?.send(&ask).await
 }
 
-/// When a client sends its next request.
+/// The time at which a client sends its next request.
 #[derive(Clone, Copy)]
 enum Pace {
-    /// Immediately after the previous answer.
+    /// Immediately after the previous response.
     Closed,
-    /// At fixed times. A client skips the times that pass while it waits for an answer.
+    /// At fixed times. A client skips the times that pass while it waits for a response.
     Every(Duration),
 }
 
-/// Runs `clients` clients for `duration`. Each sends the next request that `ask` returns as soon as it has an
-/// answer.
+/// Runs `clients` clients for `duration`. Each sends the next request returned by `ask` as soon as it has a
+/// response.
 pub(crate) async fn drive(
     address: SocketAddr,
     clients: usize,
@@ -93,7 +93,7 @@ pub(crate) async fn drive(
 }
 
 /// Offers `rate` requests per second for `duration`, spread evenly over `clients` clients, regardless of how
-/// late the answers are.
+/// late the responses are.
 pub(crate) async fn offer(
     address: SocketAddr,
     clients: usize,
@@ -117,7 +117,7 @@ async fn run(
         connected.push(
             Client::connect(address)
                 .await
-                .context("the server takes no connection")?,
+                .context("the server accepts no connection")?,
         );
     }
     let started = Instant::now();
@@ -184,22 +184,22 @@ async fn requests(
     }
 }
 
-/// `GET path`.
+/// Returns `GET path`.
 pub(crate) fn get(path: &str) -> Ask {
     format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n").into_bytes()
 }
 
-/// `GET path` with `Min-Position`.
+/// Returns `GET path` with `Min-Position`.
 pub(crate) fn get_after(path: &str, position: u64) -> Ask {
     format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nmin-position: {position}\r\n\r\n").into_bytes()
 }
 
-/// `POST /register` of a new patient.
+/// Returns `POST /register` of a new patient.
 pub(crate) fn register() -> Ask {
     register_as(&format!("{:032x}@example.com", fastrand::u128(..)))
 }
 
-/// `POST /register` of a patient with that email.
+/// Returns `POST /register` of a patient with this email.
 pub(crate) fn register_as(email: &str) -> Ask {
     let body = format!(
         r#"{{"name":"Maria Example","email":"{email}","phone":"(555)123-4567x890","document_url":"https://example.com/photos/maria.jpg"}}"#

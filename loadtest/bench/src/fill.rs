@@ -1,4 +1,4 @@
-//! Fills a log with patients through the append queue, so the chain is a real one.
+//! Fills a log with patients through the append queue, so that its chain is valid.
 
 use std::sync::Arc;
 
@@ -10,8 +10,8 @@ use futures::StreamExt;
 use serde_json::json;
 use uuid::Uuid;
 
-/// The id of the patient with that number, the same in every run: a UUIDv7 whose time is its number in
-/// milliseconds.
+/// Returns the id of the patient with this number, the same in every run: a UUIDv7 whose time is the number
+/// in milliseconds.
 pub(crate) fn id(number: u64) -> Uuid {
     let spread = number.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes();
     let mut random = [0; 10];

@@ -1,4 +1,4 @@
-//! Yardsticks (b), (c) and (d): the bare statements over sqlx, without HTTP.
+//! Yardsticks (b), (c) and (d): plain statements over sqlx, without HTTP.
 
 use std::time::{Duration, Instant};
 
@@ -10,8 +10,8 @@ use sqlx::{ConnectOptions, Connection, MySqlPool};
 use crate::fill;
 use crate::stats::{Notes, Stats};
 
-/// (b): inserts the rows of registrations, `batch` rows per `INSERT` and one commit at a time. Returns rows
-/// per second.
+/// Measures yardstick (b): inserts the rows of registrations, `batch` rows per `INSERT` and one commit at a
+/// time. Returns rows per second.
 pub(crate) async fn inserts(url: &str, batch: usize, duration: Duration) -> anyhow::Result<f64> {
     let options: MySqlConnectOptions = url.parse()?;
     let mut connection = options.statement_cache_capacity(1024).connect().await?;
@@ -80,7 +80,7 @@ async fn loops<F: Future<Output = anyhow::Result<()>>>(
     Ok(Notes::sum(all, started.elapsed()))
 }
 
-/// The same number of connections as the program.
+/// Creates a pool with the same number of connections as the program.
 async fn pool(url: &str) -> anyhow::Result<MySqlPool> {
     let pool = MySqlPoolOptions::new()
         .max_connections(DatabaseOptions::default().connections)
@@ -88,7 +88,7 @@ async fn pool(url: &str) -> anyhow::Result<MySqlPool> {
     Ok(pool.connect(url).await?)
 }
 
-/// (c): reads the rows of random patients, one by one, by primary key.
+/// Measures yardstick (c): reads the rows of random patients, one by one, by primary key.
 pub(crate) async fn selects(
     url: &str,
     patients: u64,
@@ -159,7 +159,7 @@ pub(crate) async fn pages(
     .await
 }
 
-/// (d): reads the whole feed in order and discards it. Returns events per second.
+/// Measures yardstick (d): reads the whole feed in order and discards it. Returns events per second.
 pub(crate) async fn feed(url: &str) -> anyhow::Result<f64> {
     let log = EventLog::new(Database::connect(url, DatabaseOptions::default()).await?);
     let (started, mut after) = (Instant::now(), Position::BEGINNING);

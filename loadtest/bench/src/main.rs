@@ -1,15 +1,15 @@
-//! The benchmarks: the program and its yardsticks, on the same machine, in turn, in one run.
+//! The benchmarks: the program and its yardsticks, in turn, on the same machine, in one run.
 //!
 //! `scripts/bench` starts private servers, builds everything for release and runs `bench run`. The yardsticks
-//! are in [`baseline`] (cqrs-es and mysql-es as published, behind the same HTTP) and [`limits`] (the bare
+//! are in [`baseline`] (cqrs-es and mysql-es as published, behind the same HTTP API) and [`limits`] (plain
 //! statements over sqlx).
 
-#![expect(clippy::print_stdout, reason = "it prints its table")]
+#![expect(clippy::print_stdout, reason = "prints the table")]
 #![expect(
     clippy::cast_precision_loss,
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
-    reason = "figures for people: a rounding in the last of many digits does no harm"
+    reason = "the figures are for display: rounding errors do not matter"
 )]
 
 mod baseline;
@@ -41,22 +41,22 @@ enum Command {
     Run(measure::Options),
     /// Register many patients in a database, to prepare a long log
     Fill {
-        /// The database, which is migrated first
+        /// Database, which is migrated first
         #[arg(long)]
         database_url: String,
         /// Number of patients
         #[arg(long)]
         patients: u64,
-        /// The number of the first patient
+        /// Number of the first patient
         #[arg(long, default_value_t = 1)]
         from: u64,
     },
     /// Send registrations or reads to a running program, to observe it under load
     Drive {
-        /// The address of the program
+        /// Address of the program
         #[arg(long)]
         address: std::net::SocketAddr,
-        /// Number of clients, each of which sends its next request after its answer
+        /// Number of clients, each of which sends its next request after a response
         #[arg(long, default_value_t = 64)]
         clients: usize,
         /// Duration in seconds
@@ -65,16 +65,16 @@ enum Command {
         /// Read random patients by id, out of this number of patients that `fill` registered from number 0
         #[arg(long)]
         reads: Option<u64>,
-        /// Offer this number of requests per second, regardless of how late the answers are
+        /// Offer this number of requests per second, regardless of how late the responses are
         #[arg(long)]
         rate: Option<f64>,
     },
-    /// Serve the yardstick: cqrs-es and mysql-es as shipped
+    /// Serve yardstick (a): cqrs-es and mysql-es as published
     Baseline {
-        /// The address to listen on
+        /// Address to listen on
         #[arg(long)]
         address: std::net::SocketAddr,
-        /// A migrated MySQL database
+        /// Migrated MySQL database
         #[arg(long)]
         database_url: String,
     },

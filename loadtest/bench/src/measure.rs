@@ -1,4 +1,4 @@
-//! The measurements, in their order.
+//! The measurements, in order.
 
 mod appends;
 mod costs;
@@ -24,7 +24,7 @@ pub(crate) struct Options {
     /// Duration of each drive, in seconds
     #[arg(long, default_value_t = 8)]
     seconds: u64,
-    /// Number of drives of each kind; the median counts
+    /// Number of drives of each kind; the median is reported
     #[arg(long, default_value_t = 3)]
     rounds: usize,
     /// Number of patients for reads by id
@@ -33,16 +33,16 @@ pub(crate) struct Options {
     /// Number of events for the rebuild, and of patients for deep pages
     #[arg(long, default_value_t = 1_000_000)]
     replayed: u64,
-    /// Number of events in the log for the rate on a long log
+    /// Number of events in the log when measuring a long log
     #[arg(long, default_value_t = 3_000_000)]
     deep: u64,
     /// MySQL's buffer pool in MiB, for the program and its yardsticks; 0 for the server's default
     #[arg(long, default_value_t = 2048)]
     buffer_pool: u64,
-    /// The measurements to run: appends, reads, replay, depth, strain, mail, costs. Default: all
+    /// Measurements to run: appends, reads, replay, depth, strain, mail, costs. Default: all
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
-    /// The JSON file to write
+    /// JSON file to write
     #[arg(long, default_value = "bench.json")]
     json: PathBuf,
 }
@@ -90,7 +90,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// MySQL if it is installed, else MariaDB.
+/// Returns MySQL if it is installed, otherwise MariaDB.
 fn server() -> &'static MysqlServer {
     let servers = mysql_servers();
     servers
@@ -99,7 +99,7 @@ fn server() -> &'static MysqlServer {
         .unwrap_or(&servers[0])
 }
 
-/// Resizes the server's buffer pool to `mib` MiB.
+/// Resizes the server's buffer pool to this number of mebibytes.
 async fn resize(server: &MysqlServer, mebibytes: u64) -> anyhow::Result<()> {
     let mut connection = MySqlConnection::connect(&server.url).await?;
     let (size,): (i64,) = sqlx::query_as("SELECT CAST(@@innodb_buffer_pool_size DIV 1048576 AS SIGNED)")

@@ -15,7 +15,7 @@ pub(crate) struct Line {
     pub(crate) yardstick: Option<(String, f64)>,
     /// The goal, as a ratio to the yardstick or as a value.
     pub(crate) goal: Option<Goal>,
-    /// The median run, if requests were measured.
+    /// The median run, if the measurement consists of requests.
     pub(crate) stats: Option<Stats>,
     /// Details.
     pub(crate) notes: String,
@@ -58,7 +58,7 @@ pub(crate) struct Report {
 impl Report {
     pub(crate) fn begin(machine: String, server: String) -> Self {
         println!("{machine}; {server}\n");
-        println!("| what | reached | yardstick | ratio | to reach | | |");
+        println!("| measurement | result | yardstick | ratio | goal | | details |");
         println!("|---|---|---|---|---|---|---|");
         Self {
             machine,

@@ -1,4 +1,4 @@
-//! Programs under load.
+//! The measured programs.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -17,7 +17,7 @@ const START: Duration = Duration::from_mins(1);
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
     pub(crate) program: Program,
-    /// Nothing for SQLite.
+    /// `None` for SQLite.
     pub(crate) database: Option<TestDatabase>,
     _mail: MailSink,
 }
@@ -26,19 +26,19 @@ pub(crate) struct Server {
 pub(crate) type Settings<'a> = &'a [(&'a str, &'a str)];
 
 impl Server {
-    /// `patients serve` on MySQL: the API, the projector and the mailer's ledger, with a mail server that
-    /// accepts connections and never answers.
+    /// Starts `patients serve` on MySQL: the API, the projector and the mailer's ledger, with a mail server
+    /// that accepts connections but never responds.
     pub(crate) async fn on(server: &MysqlServer, settings: Settings<'_>) -> anyhow::Result<Self> {
         let database = server.create_database().await;
         Self::over(database.url.clone(), Some(database), settings).await
     }
 
-    /// `patients serve` on SQLite, in its own folder.
+    /// Starts `patients serve` on SQLite, in its own folder.
     pub(crate) async fn on_sqlite() -> anyhow::Result<Self> {
         Self::over("sqlite://data/patients.db".to_owned(), None, &[]).await
     }
 
-    /// `patients serve` on a database that has been filled.
+    /// Starts `patients serve` on a filled database.
     pub(crate) async fn over(
         url: String,
         database: Option<TestDatabase>,
@@ -51,7 +51,7 @@ impl Server {
             .env("DATABASE_URL", url)
             .env("SMTP_URL", format!("smtp://{}", mail.address))
             .env("LOG", "warn")
-            // All load comes from one address.
+            // All load comes from one address, so the rate limit must be off.
             .env("RATE_LIMIT", "off")
             .envs(settings.iter().copied());
         let (address, program) = listen(command).await;
@@ -63,7 +63,7 @@ impl Server {
         })
     }
 
-    /// Yardstick (a).
+    /// Starts yardstick (a).
     pub(crate) async fn baseline(
         server: &MysqlServer,
     ) -> anyhow::Result<(SocketAddr, Program, TestDatabase)> {
@@ -83,7 +83,7 @@ impl Server {
         Ok((address, program, database))
     }
 
-    /// The peak and the present memory of the process, in MiB.
+    /// Returns the peak and the current memory of the process, in MiB.
     pub(crate) fn memory(&self) -> (f64, f64) {
         memory(self.program.pid())
     }
@@ -118,7 +118,7 @@ async fn ready(address: SocketAddr) {
     .await;
 }
 
-/// The program, built with this one.
+/// Returns the path of the program, which is built together with this one.
 pub(crate) fn patients() -> anyhow::Result<Command> {
     Ok(Command::new(own_folder()?.join("patients")))
 }
@@ -128,8 +128,8 @@ fn own_folder() -> anyhow::Result<PathBuf> {
     Ok(own.parent().map(PathBuf::from).unwrap_or_default())
 }
 
-/// A mail server that accepts connections and never answers. The ledger is written, and no time is spent on
-/// mail.
+/// Starts a mail server that accepts connections but never responds. The ledger is written, and no time is
+/// spent on mail.
 struct MailSink {
     address: SocketAddr,
     accepting: JoinHandle<()>,

@@ -16,7 +16,7 @@ pub(crate) struct Stats {
     /// Requests that were rejected (4xx, 503), and the 99th percentile of their latencies.
     pub(crate) refused: usize,
     pub(crate) refused_p99: f64,
-    /// Requests without an answer.
+    /// Requests without a response.
     pub(crate) broken: usize,
 }
 
@@ -53,7 +53,7 @@ impl Notes {
     }
 }
 
-/// A percentile of sorted microseconds, in milliseconds; 0 if there are none.
+/// Returns a percentile of sorted microseconds, in milliseconds; 0 without values.
 pub(crate) fn quantile(sorted: &[u32], q: f64) -> f64 {
     let index = (sorted.len() as f64 * q) as usize;
     sorted
@@ -61,13 +61,13 @@ pub(crate) fn quantile(sorted: &[u32], q: f64) -> f64 {
         .map_or(0.0, |micros| f64::from(*micros) / 1000.0)
 }
 
-/// The run with the median rate.
+/// Returns the run with the median rate.
 pub(crate) fn median(mut runs: Vec<Stats>) -> Stats {
     runs.sort_by(|a, b| a.rate.total_cmp(&b.rate));
     runs.swap_remove(runs.len() / 2)
 }
 
-/// The median of at least one value.
+/// Returns the median of at least one value.
 pub(crate) fn middle(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values[values.len() / 2]

@@ -1,4 +1,4 @@
-//! What the command line tells of one patient.
+//! `audit history`, `state` and `reads` for one patient.
 
 use std::path::Path;
 use std::process::Command;
@@ -25,7 +25,7 @@ fn told(folder: &Path, arguments: &[&str]) -> Value {
 }
 
 #[tokio::test]
-#[expect(clippy::too_many_lines, reason = "one story")]
+#[expect(clippy::too_many_lines, reason = "a single scenario")]
 async fn a_deleted_patient_is_told_as_it_was_at_every_moment() {
     let folder = TempDir::new().unwrap();
     let folder = folder.path();
@@ -103,7 +103,7 @@ async fn a_deleted_patient_is_told_as_it_was_at_every_moment() {
     assert_eq!(
         kinds,
         ["history", "history", "state", "state", "state", "state"],
-        "what was shown so far"
+        "the reads so far are recorded"
     );
     for read in reads {
         assert_eq!(
@@ -118,7 +118,7 @@ async fn a_deleted_patient_is_told_as_it_was_at_every_moment() {
         "{listed}"
     );
 
-    // The same is recorded as over HTTP where there is no such event, or the moment is refused.
+    // For a missing event or a rejected time, the command records the same as the API.
     let recorded = told(folder, &["reads", "--patient", id])
         .as_array()
         .unwrap()
@@ -152,7 +152,7 @@ async fn a_deleted_patient_is_told_as_it_was_at_every_moment() {
     let both = [("command", "not_found", nothing), ("http", "not_found", nothing)];
     assert_eq!(entries, [both, both].concat());
 
-    // And a moment is read alike, however it is spelled.
+    // The command and the API accept the same spellings of a time.
     for (spelled, in_query) in [
         ("2020-01-01 00:00:00Z", "2020-01-01+00:00:00Z"),
         ("2020-01-01T00:00:00 01:00", "2020-01-01T00:00:00+01:00"),
@@ -165,7 +165,7 @@ async fn a_deleted_patient_is_told_as_it_was_at_every_moment() {
     ] {
         let (_, said) = audit(folder, &["state", id, "--at", spelled]);
         assert!(
-            said.contains("nobody was registered under this id yet"),
+            said.contains("no patient was registered under this id at that time"),
             "{spelled}: {said}"
         );
         let over_http = client
@@ -189,13 +189,16 @@ async fn a_deleted_patient_is_told_as_it_was_at_every_moment() {
     }
 
     for (arguments, expected) in [
-        (["state", id, "--at", "2020-01-01T00:00:00Z"].as_slice(), "yet"),
+        (
+            ["state", id, "--at", "2020-01-01T00:00:00Z"].as_slice(),
+            "at that time",
+        ),
         (&["state", id, "--at", "2999-01-01T00:00:00Z"], "in the future"),
         (&["state", id, "--sequence", "3"], "has 2 events"),
         (&["state", id, "--at", "yesterday"], "expected a moment"),
         (
             &["history", "01a20c52-84f4-752b-9b94-14a23061549a"],
-            "there never was a patient",
+            "was ever registered",
         ),
     ] {
         let (succeeded, said) = audit(folder, arguments);

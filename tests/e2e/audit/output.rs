@@ -1,4 +1,4 @@
-//! `--output`: what it writes to, and what it does not.
+//! `--output`: accepted and rejected targets.
 
 use std::fs::{self, File, Permissions};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, symlink};
@@ -11,7 +11,7 @@ use testkit::{Program, wait_until};
 use super::Log;
 use crate::rig::SOON;
 
-/// Exports and proves into `target`, and expects that both are refused for that reason.
+/// Exports and proves to `target`, and asserts that both fail with `reason`.
 fn is_refused(log: &Log, target: &str, reason: &str) {
     for arguments in [&["export"][..], &["prove", "1"]] {
         let (code, said, stderr) = log.audit(&[arguments, &["--output", target]].concat());
@@ -31,7 +31,7 @@ async fn only_a_regular_file_is_replaced_and_no_link_is_followed() {
     let _socket = UnixListener::bind(path("socket")).unwrap();
     let made = Command::new("mkfifo").arg(path("pipe")).status().unwrap();
     assert!(made.success());
-    // Not everybody may make a device.
+    // Creating a device requires privileges that the test may not have.
     let device = Command::new("mknod")
         .args([&path("device"), "c", "1", "7"])
         .output()
@@ -54,7 +54,7 @@ async fn only_a_regular_file_is_replaced_and_no_link_is_followed() {
     assert!(fs::symlink_metadata(path("pipe")).unwrap().file_type().is_fifo());
     assert!(!Path::new(&path("nothing")).exists());
 
-    // Nor where the part is to be.
+    // The path of the part is checked too.
     symlink(path("precious"), path("out.part")).unwrap();
     is_refused(&log, &path("out"), "a symbolic link");
     fs::remove_file(path("out.part")).unwrap();
@@ -64,7 +64,7 @@ async fn only_a_regular_file_is_replaced_and_no_link_is_followed() {
     assert_eq!(fs::read_to_string(path("precious")).unwrap(), "precious");
     is_refused(&log, &path("no-folder/out"), "cannot be written");
 
-    // A regular file is replaced, and what replaces it is its owner's alone.
+    // A regular file is replaced, and only its owner can access the new file.
     fs::set_permissions(path("precious"), Permissions::from_mode(0o644)).unwrap();
     File::create(path("precious.part")).unwrap();
     fs::set_permissions(path("precious.part"), Permissions::from_mode(0o666)).unwrap();
@@ -78,10 +78,10 @@ async fn only_a_regular_file_is_replaced_and_no_link_is_followed() {
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .filter(|name| name.starts_with("precious."))
         .collect();
-    assert_eq!(left, Vec::<String>::new(), "nothing is left beside it");
+    assert_eq!(left, Vec::<String>::new(), "no other file is left");
 }
 
-/// The length of a file; 0 if there is none.
+/// Returns the length of a file, or 0 if it does not exist.
 fn length(path: &str) -> u64 {
     fs::metadata(path).map_or(0, |file| file.len())
 }
@@ -96,7 +96,7 @@ async fn an_export_that_is_killed_again_and_again_advances_each_time() {
         let (mut kills, mut reached) = (0, 0);
         while kills < 4 {
             let program = Program::start(&log.command(&arguments));
-            wait_until(SOON, "it is durable further on, or whole", async || {
+            wait_until(SOON, "it has a new mark, or is complete", async || {
                 let marked = fs::read_to_string(&mark).unwrap_or_default();
                 Path::new(&target).exists() || marked_length(&marked) > reached
             })
@@ -108,11 +108,11 @@ async fn an_export_that_is_killed_again_and_again_advances_each_time() {
             kills += 1;
             reached = marked_length(&fs::read_to_string(&mark).unwrap());
             assert!(length(&part) >= reached);
-            // What was not flushed may be lost, or anything.
+            // Any part of the data that was not flushed may be lost.
             let file = File::options().write(true).open(&part).unwrap();
             file.set_len(reached + (length(&part) - reached) / 2).unwrap();
         }
-        assert!(kills > 0, "it was over before it was killed");
+        assert!(kills > 0, "it ended before it was killed");
         let (code, _, stderr) = log.audit(&arguments);
         assert_eq!(code, 0, "{stderr}");
         let (_, whole, _) = log.audit(&["export", "--format", format]);
@@ -122,7 +122,7 @@ async fn an_export_that_is_killed_again_and_again_advances_each_time() {
     }
 }
 
-/// How many bytes a mark says are durable.
+/// Returns the number of durable bytes according to a mark.
 fn marked_length(mark: &str) -> u64 {
     let mark = serde_json::from_str::<serde_json::Value>(mark).unwrap_or_default();
     mark["length"].as_u64().unwrap_or(0)
@@ -135,9 +135,9 @@ async fn a_mark_counts_only_for_what_it_was_made_of() {
     let (target, part, mark) = (log.path("out"), log.path("out.part"), log.path("out.part.mark"));
     let arguments = ["export", "--output", &target];
     let program = Program::start(&log.command(&arguments));
-    wait_until(SOON, "there is a mark", async || length(&mark) > 0).await;
+    wait_until(SOON, "the mark exists", async || length(&mark) > 0).await;
     program.kill9().await;
-    assert!(!Path::new(&target).exists(), "it was over before it was killed");
+    assert!(!Path::new(&target).exists(), "it ended before it was killed");
     let (written, marked) = (fs::read(&part).unwrap(), fs::read_to_string(&mark).unwrap());
     let (_, whole, _) = log.audit(&["export"]);
     let (_, rest, _) = log.audit(&["export", "--after", "5"]);

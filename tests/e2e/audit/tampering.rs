@@ -1,5 +1,5 @@
-//! Whatever is done to a log behind its back: the program and `docs/verify.py`, which share no code, say the
-//! same of it.
+//! Tampering with the tables of a log: the program and `docs/verify.py`, which share no code, return the same
+//! verdict.
 
 use std::path::Path;
 use std::process::Command;
@@ -17,27 +17,27 @@ use super::Log;
 use crate::log::fill;
 
 const EVENTS: u64 = 6;
-/// Where the log is tampered with.
+/// Position of the tampered event.
 const AT: u64 = 2;
 
-/// What is tampered with, and so who can see it.
+/// The tampered part of the log, which determines the checks that can detect it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Of {
-    /// A column of an event; the links stay as they were.
+    /// A column of an event; the hashes are unchanged.
     Event,
-    /// A column of an event; its link and all after it are made again, so that only a strict reader sees it.
+    /// A column of an event; its hash and all later hashes are recomputed, so only strict parsing detects it.
     Relinked,
-    /// Which events there are.
+    /// The set of events.
     Rows,
-    /// `log_head`: the events alone are whole.
+    /// `log_head`: the events alone are consistent.
     Head,
-    /// The end of the log, with `log_head` moved: only a head that was kept tells.
+    /// The end of the log, with `log_head` moved back: only a trusted head detects it.
     Cut,
 }
 use Of::{Cut, Event, Head, Relinked, Rows};
 
-/// Each tampering, as statements with `;` between. `{0}` stands for 32 zero bytes, and a text is between `«`
-/// and `»`.
+/// The tamperings, as SQL statements separated by `;`. `{0}` is replaced by 32 zero bytes, and `«` and `»`
+/// enclose a text.
 const TAMPERINGS: &[(&str, Of, &str)] = &[
     (
         "payload altered",
@@ -290,7 +290,7 @@ const TAMPERINGS: &[(&str, Of, &str)] = &[
     ("head removed", Head, "DELETE FROM log_head"),
 ];
 
-/// What a database makes of a text before it stores it, so that there is nothing left to be found.
+/// Tamperings that MySQL or MariaDB normalizes before storing the text, so that nothing is left to detect.
 const MENDED_BY_MYSQL: &[&str] = &[
     "member twice",
     "member twice, escaped",
@@ -302,23 +302,22 @@ const MENDED_BY_MYSQL: &[&str] = &[
     "precision of an integer",
 ];
 
-/// One log, with copies of its tables.
+/// A log, with copies of its tables.
 struct Tampered<'l> {
     log: &'l Log,
     database: Database,
     trusted: Trusted,
 }
 
-/// Whether each judge accepts a log.
+/// Whether each check accepts a log.
 #[derive(Debug, PartialEq, Eq)]
 struct Verdicts {
     verify: bool,
     export: bool,
     prove: bool,
-    /// `verify.py` of all rows as they are, if they alone tell.
+    /// `verify.py` on an export of the raw rows, if the rows alone determine the verdict.
     script_of_rows: Option<bool>,
-    /// The program and `verify.py`, of a proof of the event that was tampered with, made around the row as it
-    /// is.
+    /// The program and `verify.py`, on a proof of the tampered event that was built around its raw row.
     check: Option<bool>,
     script_of_proof: Option<bool>,
 }
@@ -379,7 +378,7 @@ impl<'l> Tampered<'l> {
         }
     }
 
-    /// The rows as they are, as JSON that nothing has read.
+    /// Returns the raw rows, with unparsed JSON.
     async fn rows(&self) -> Vec<Stored> {
         let mut connection = self.database.reader().await.unwrap();
         let sql = "SELECT position, aggregate_type, aggregate_id, sequence, event_type, event_version, \
@@ -411,7 +410,7 @@ impl<'l> Tampered<'l> {
             .collect()
     }
 
-    /// Makes every link again, and moves the head.
+    /// Recomputes every hash, and moves the head.
     async fn relink(&self) {
         let mut previous = Hash::default();
         for Stored { event, .. } in self.rows().await {
@@ -429,7 +428,7 @@ impl<'l> Tampered<'l> {
 
     async fn verdicts(&self, of: Of) -> Verdicts {
         let log = EventLog::new(self.database.clone());
-        // Where every link was made again, a head that was kept would tell.
+        // If every hash was recomputed, a trusted head would detect it.
         let trusted = (of != Relinked).then_some(self.trusted);
         let kept = trusted.map(|trusted| format!("{}:{}", trusted.position, trusted.hash));
         let kept: Vec<&str> = kept.iter().flat_map(|kept| ["--trusted", kept]).collect();
@@ -456,7 +455,7 @@ impl<'l> Tampered<'l> {
             let file = self.log.path("proof.json");
             std::fs::write(&file, &text).unwrap();
             let program = serde_json::from_str::<Proof>(&text).is_ok_and(|proof| proof.check().is_ok());
-            // Consistent, but nobody said which head to trust.
+            // Exit code 3: the proof is consistent, but no trusted head was given.
             (program, script(&["proof", &file]) == 3)
         });
         Verdicts {
@@ -470,7 +469,7 @@ impl<'l> Tampered<'l> {
     }
 }
 
-/// A row, with its JSON as it is.
+/// A row with its unparsed JSON.
 struct Stored {
     event: RecordedEvent,
     payload: String,
@@ -478,7 +477,7 @@ struct Stored {
 }
 
 impl Stored {
-    /// As an export has it.
+    /// Returns the line that an export would contain.
     fn line(&self) -> String {
         let mut rest = serde_json::to_value(&self.event).unwrap();
         let members = rest.as_object_mut().unwrap();
@@ -494,7 +493,7 @@ impl Stored {
     }
 }
 
-/// A proof that the second of two events is in a log of these two.
+/// Returns a proof that the second of two events is in a log of these two.
 fn proof_around(first: &Stored, second: &Stored) -> String {
     let mut tree = Frontier::default();
     for stored in [first, second] {
@@ -518,7 +517,7 @@ fn proof_around(first: &Stored, second: &Stored) -> String {
     proof.to_string().replace("\"here\"", &second.line())
 }
 
-/// Runs `docs/verify.py`: its exit code.
+/// Runs `docs/verify.py`, and returns its exit code.
 fn script(arguments: &[&str]) -> i32 {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/verify.py");
     let output = Command::new("python3")
@@ -531,7 +530,8 @@ fn script(arguments: &[&str]) -> i32 {
     output.status.code().unwrap()
 }
 
-/// A statement of the table, as the database reads it: texts in hexadecimal, so that none is escaped.
+/// Converts a statement of the table to the database's dialect. Texts become hexadecimal, so that they need
+/// no escaping.
 fn in_dialect(sql: &str, is_sqlite: bool) -> String {
     let zeros = if is_sqlite {
         "zeroblob(32)"
@@ -594,7 +594,7 @@ async fn whatever_is_done_to_a_log_both_verifiers_and_every_reader_say_the_same_
             }
             tampered.restore().await;
         }
-        println!("not stored: {refused:?}; mended by the database: {mended:?}");
+        println!("rejected by the database: {refused:?}; normalized by the database: {mended:?}");
         assert!(
             mended.iter().all(|what| MENDED_BY_MYSQL.contains(what)),
             "{mended:?}"
@@ -602,7 +602,7 @@ async fn whatever_is_done_to_a_log_both_verifiers_and_every_reader_say_the_same_
         if is_sqlite {
             assert!(mended.is_empty() && refused.is_empty(), "{mended:?} {refused:?}");
         }
-        // What MySQL and MariaDB refuse to store as JSON.
+        // MySQL and MariaDB reject these as invalid JSON.
         assert!(refused.len() <= 7, "{refused:?}");
         tampered.database.close().await;
     })

@@ -1,5 +1,4 @@
-//! `docs/verify.py`, written from `docs/audit.md` alone, agrees with the program and refuses what was
-//! tampered with.
+//! `docs/verify.py`, written only from `docs/audit.md`, agrees with the program and rejects tampered files.
 
 use std::path::Path;
 use std::process::Command;
@@ -9,8 +8,8 @@ use testkit::leaves;
 
 use super::Log;
 
-/// Runs it: whether everything fits, and what it says. A proof that is consistent fits, though without a
-/// trusted head it proves nothing.
+/// Runs the script. Returns whether its input is consistent, and its output. A consistent proof without a
+/// trusted head proves nothing, and the script exits with 3.
 fn verifier(arguments: &[&str]) -> (bool, String) {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/verify.py");
     let output = Command::new("python3")
@@ -58,7 +57,7 @@ async fn a_verifier_in_another_language_refuses_a_tampered_export() {
     let tampered = |altered: Vec<&str>| altered.join("\n") + "\n";
     let swapped = [&lines[..6], &[lines[7], lines[6]], &lines[8..]].concat();
     let twice = whole.replacen("\"actor\":\"test\"", "\"actor\":\"x\",\"actor\":\"test\"", 1);
-    // Its columns and the hashes made from them still fit: only the comparison of the two finds it.
+    // The columns and the recomputed hashes are still consistent: only a comparison of the two detects it.
     let mut event: Value = serde_json::from_str(lines[6]).unwrap();
     event["hash"] = serde_json::from_str::<Value>(lines[7]).unwrap()["hash"].clone();
     let of_another = event.to_string();
@@ -83,7 +82,7 @@ async fn a_verifier_in_another_language_refuses_a_tampered_export() {
         std::fs::write(&file, text).unwrap();
         let (fits, said) = verifier(&["export", &file, "--trusted", &hash]);
         assert_eq!(fits, what == "nothing is", "{what}: {said}");
-        // All but a cut tail is found without a trusted head too.
+        // All except a cut tail are detected without a trusted head too.
         let (fits, said) = verifier(&["export", &file]);
         assert_eq!(
             fits,
@@ -115,7 +114,7 @@ async fn a_verifier_in_another_language_agrees_about_proofs_and_refuses_tampered
     let (fits, said) = verifier(&["proof", &file, "--trusted", &before]);
     assert!(fits, "{said}");
 
-    // Event 1 has texts only, so that each can be altered in the same way.
+    // Event 1 contains texts only, so that all its values can be altered in the same way.
     assert_eq!(log.audit(&["prove", "1", "--from", "23", "--output", &file]).0, 0);
     let proof: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
     let pointers = leaves(&proof);
@@ -137,7 +136,11 @@ async fn a_verifier_in_another_language_agrees_about_proofs_and_refuses_tampered
         let (fits, said) = verifier(&["proof", &file, "--trusted", &before, "--trusted", &after]);
         assert!(!fits, "{pointer} can be altered: {said}");
         let arguments = ["check", &file, "--trusted", &before, "--trusted", &after];
-        assert_ne!(log.audit(&arguments).0, 0, "{pointer} can be altered for us");
+        assert_ne!(
+            log.audit(&arguments).0,
+            0,
+            "{pointer} can be altered without the program noticing"
+        );
     }
 }
 
@@ -184,7 +187,7 @@ async fn both_verifiers_refuse_what_is_not_as_a_proof_is_defined() {
         *proof.pointer_mut(pointer).unwrap() = value;
         altered.push((pointer, proof));
     }
-    // Both roots are the same, and no digits at all.
+    // Both roots are equal, but not valid hashes.
     let short = json!({"format": proof["format"], "tree": {"size": 7, "root": "0f"}, "consistency": of_itself(7, "0f")});
     altered.push(("roots", short));
     for (n, (what, altered)) in altered.iter().enumerate() {
@@ -195,7 +198,7 @@ async fn both_verifiers_refuse_what_is_not_as_a_proof_is_defined() {
         assert_ne!(code, 0, "nothing is proved without a trusted head");
         assert_eq!(code == 3, n == 0, "{what}: {altered}: {said}{stderr}");
     }
-    // Beyond 64 bits a number would be kept as a double, and two of them as one.
+    // A number beyond 64 bits would be parsed as a double, which makes different numbers equal.
     let written = proof.to_string();
     let large = written.replacen("\"metadata\":{", "\"metadata\":{\"n\":18446744073709551617,", 1);
     assert_ne!(large, written);

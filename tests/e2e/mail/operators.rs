@@ -1,4 +1,4 @@
-//! What operators see and do about mail over HTTP.
+//! Mail operations over HTTP.
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -8,7 +8,7 @@ use super::{command, run, serve};
 use crate::client::next_page;
 use crate::rig::SOON;
 
-/// The same as the commands show, and the same that they can do.
+/// The routes show and do the same as the commands.
 #[tokio::test]
 async fn operators_see_the_ledger_over_http_and_have_mails_tried_again() {
     let folder = TempDir::new().unwrap();
@@ -19,7 +19,7 @@ async fn operators_see_the_ledger_over_http_and_have_mails_tried_again() {
     }
     let get = async |path: &str| -> Value { client.get(path).await.unwrap().json().await.unwrap() };
     let dead = async || get("/mail").await["mails"]["dead"].clone();
-    wait_until(SOON, "every mail is dealt with", async || {
+    wait_until(SOON, "every mail is sent or dead", async || {
         let mails = get("/mail").await["mails"].clone();
         mails["sent"] == 1 && mails["dead"] == 2
     })
@@ -37,7 +37,7 @@ async fn operators_see_the_ledger_over_http_and_have_mails_tried_again() {
     );
     assert_eq!(get("/mail/deliveries/2").await, by_command(&["show", "2"]));
 
-    // Page by page, by the links.
+    // Follows the links, page by page.
     let mut next = Some("/mail/deliveries?limit=1&state=dead".to_owned());
     let mut listed = Vec::new();
     while let Some(path) = next {

@@ -1,17 +1,16 @@
-//! As much of `PromQL` as it takes to see which series an expression names; whether it is one, `promtool`
-//! says.
+//! A minimal `PromQL` parser that extracts the series of an expression. `promtool` checks the syntax.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The words that a list of labels follows.
+/// Keywords that precede a list of labels.
 const BEFORE_LABELS: [&str; 6] = ["by", "without", "on", "ignoring", "group_left", "group_right"];
 
-/// What an expression names.
+/// The series and labels in an expression.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Expression {
-    /// The series that are this program's, and `up`, with the labels that they are chosen by.
+    /// The series of this program, and `up`, with the labels in their selectors.
     pub(super) series: BTreeMap<String, BTreeSet<String>>,
-    /// The labels that it groups and matches by.
+    /// The labels for grouping and matching.
     pub(super) grouping: BTreeSet<String>,
 }
 
@@ -40,7 +39,7 @@ impl Expression {
         found
     }
 
-    /// The labels that a series is chosen by.
+    /// Returns the labels in the selectors of a series.
     pub(super) fn labels_of(&self, series: &str) -> BTreeSet<String> {
         self.series.get(series).cloned().unwrap_or_default()
     }
@@ -54,18 +53,18 @@ fn is_next(character: char) -> bool {
     is_first(character) || character.is_ascii_digit()
 }
 
-/// The name before what a label must be.
+/// Returns the label name of a matcher.
 fn label(matcher: &str) -> Option<String> {
     let name: String = matcher.trim().chars().take_while(|c| is_next(*c)).collect();
     (!name.is_empty()).then_some(name)
 }
 
-/// What is between these, if that comes next, and what comes after.
+/// Splits a text that begins with a pair of delimiters: the part between them, and the rest.
 fn enclosed(text: &str, open: char, close: char) -> Option<(&str, &str)> {
     text.trim_start().strip_prefix(open)?.split_once(close)
 }
 
-/// Each string becomes an empty one: what is in it names nothing.
+/// Replaces each string by an empty one, because strings contain no series names.
 fn without_strings(text: &str) -> String {
     let mut outside = String::new();
     let mut characters = text.chars();

@@ -1,4 +1,4 @@
-//! A collector of traces: takes OTLP over HTTP, and keeps what it is sent.
+//! A trace collector that receives OTLP over HTTP and keeps the spans.
 
 use std::fmt::{Debug, Write as _};
 use std::process::Command;
@@ -19,7 +19,7 @@ use tokio::task::JoinHandle;
 
 use crate::over_tls::TlsListener;
 
-/// A span, and the service that made it.
+/// A span, and the service that produced it.
 #[derive(Debug, Clone)]
 pub(super) struct Made {
     pub(super) service: String,
@@ -46,7 +46,7 @@ impl Made {
             .any(|link| (hex(&link.trace_id), hex(&link.span_id)) == (other.trace(), other.id()))
     }
 
-    /// An attribute, as text.
+    /// Returns an attribute as text.
     pub(super) fn attribute(&self, key: &str) -> Option<String> {
         let attribute = self
             .span
@@ -84,7 +84,7 @@ fn hex(bytes: &[u8]) -> String {
     })
 }
 
-/// A collector on a port of its own.
+/// A collector on its own port.
 pub(super) struct Collector {
     url: String,
     made: Arc<Mutex<Vec<Made>>>,
@@ -103,7 +103,7 @@ impl Collector {
         Self::on(listener, http(port))
     }
 
-    /// One that speaks TLS.
+    /// Starts a collector with TLS.
     pub(super) async fn with(certificates: &Certificates) -> Self {
         let (listener, port) = listen().await;
         let listener = TlsListener::new(listener, certificates);
@@ -119,7 +119,7 @@ impl Collector {
         Self { url, made, serving }
     }
 
-    /// One that accepts connections and never says anything.
+    /// Starts a collector that accepts connections but never responds.
     pub(super) async fn that_hangs() -> Self {
         let (listener, port) = listen().await;
         let serving = tokio::spawn(async move {
@@ -135,17 +135,17 @@ impl Collector {
         }
     }
 
-    /// Makes a role send its traces here, and soon.
+    /// Configures a role to send its traces to this collector, with a short delay.
     pub(super) fn watch<'c>(&self, role: &'c mut Command) -> &'c mut Command {
         send_to(&self.url, role)
     }
 
-    /// All spans so far.
+    /// Returns all spans received so far.
     pub(super) fn made(&self) -> Vec<Made> {
         self.made.lock().unwrap().clone()
     }
 
-    /// Those of a trace.
+    /// Returns the spans of a trace.
     pub(super) fn of(&self, trace: &str) -> Vec<Made> {
         let mut made = self.made();
         made.retain(|made| made.trace() == trace);
@@ -153,12 +153,12 @@ impl Collector {
     }
 }
 
-/// The address of a collector on this machine, in plain.
+/// Returns the URL of an unencrypted collector on this machine.
 pub(super) fn http(port: u16) -> String {
     format!("http://127.0.0.1:{port}")
 }
 
-/// Makes a role send its traces there, and soon.
+/// Configures a role to send its traces to a URL, with a short delay.
 pub(super) fn send_to<'c>(url: &str, role: &'c mut Command) -> &'c mut Command {
     role.env("OTEL_EXPORTER_OTLP_ENDPOINT", url)
         .env("OTEL_BSP_SCHEDULE_DELAY", "100")

@@ -1,4 +1,4 @@
-//! A browser that a test drives.
+//! A browser under remote control.
 
 use std::path::{Path, PathBuf};
 
@@ -21,7 +21,7 @@ impl WebDriver {
     pub async fn start() -> Self {
         let found = |name| {
             installed::find(&[name], |_| true)
-                .expect("no Chromium is installed: `apt-get install chromium chromium-driver`")
+                .expect("Chromium is not installed: `apt-get install chromium chromium-driver`")
         };
         let (program, browser) = (found("chromedriver"), found("chromium"));
         let folder = Folder::new();
@@ -45,17 +45,17 @@ impl WebDriver {
         }
     }
 
-    /// `http://127.0.0.1:PORT`
+    /// Returns the URL, `http://127.0.0.1:PORT`.
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// The path of the browser.
+    /// Returns the path of the browser.
     pub fn browser(&self) -> &Path {
         &self.browser
     }
 
-    /// The options of a headless browser that makes no connections of its own and stores nothing.
+    /// Returns the options of a headless browser that makes no background connections and stores nothing.
     pub fn options(&self) -> Vec<String> {
         let fixed = [
             "--headless",

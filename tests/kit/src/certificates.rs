@@ -23,42 +23,44 @@ impl Certificates {
         Self(folder)
     }
 
-    /// The certificate of the authority, in PEM.
+    /// Returns the path of the authority's certificate, in PEM.
     pub fn authority(&self) -> PathBuf {
         self.0.path().join("ca.pem")
     }
 
-    /// The certificate, in PEM.
+    /// Returns the path of the certificate, in PEM.
     pub fn certificate(&self) -> PathBuf {
         self.0.path().join("server.pem")
     }
 
-    /// The private key of the certificate, in PEM.
+    /// Returns the path of the certificate's private key, in PEM.
     pub fn key(&self) -> PathBuf {
         self.0.path().join("server.key")
     }
 
-    /// A TLS server configuration with this certificate.
+    /// Returns a TLS acceptor for servers with this certificate.
     pub fn acceptor(&self) -> TlsAcceptor {
-        let certificate = CertificateDer::from_pem_file(self.certificate()).expect("it is a certificate");
-        let key = PrivateKeyDer::from_pem_file(self.key()).expect("it is a key");
+        let certificate =
+            CertificateDer::from_pem_file(self.certificate()).expect("the certificate is valid PEM");
+        let key = PrivateKeyDer::from_pem_file(self.key()).expect("the key is valid PEM");
         let config = ServerConfig::builder_with_provider(default_provider().into())
             .with_safe_default_protocol_versions()
-            .expect("ring has them")
+            .expect("ring supports the default protocol versions")
             .with_no_client_auth()
             .with_single_cert(vec![certificate], key)
-            .expect("the key is the certificate's");
+            .expect("the key matches the certificate");
         TlsAcceptor::from(Arc::new(config))
     }
 
-    /// A TLS client configuration that trusts only this authority.
+    /// Returns a TLS connector for clients that trusts only this authority.
     pub fn connector(&self) -> TlsConnector {
         let mut roots = RootCertStore::empty();
-        let authority = CertificateDer::from_pem_file(self.authority()).expect("it is a certificate");
-        roots.add(authority).expect("it is an authority");
+        let authority =
+            CertificateDer::from_pem_file(self.authority()).expect("the certificate is valid PEM");
+        roots.add(authority).expect("the certificate is an authority");
         let config = ClientConfig::builder_with_provider(default_provider().into())
             .with_safe_default_protocol_versions()
-            .expect("ring has them")
+            .expect("ring supports the default protocol versions")
             .with_root_certificates(roots)
             .with_no_client_auth();
         TlsConnector::from(Arc::new(config))
@@ -88,8 +90,8 @@ pub(crate) fn make(folder: &Path) {
     make_lasting(folder, 365);
 }
 
-/// Creates `server.pem` with `server.key` in `folder`, self-signed with OpenSSL's own settings, and `ca.pem`,
-/// the same certificate.
+/// Creates `server.pem` with `server.key` in `folder`, self-signed with OpenSSL's default settings, and
+/// `ca.pem` with the same certificate.
 pub(crate) fn make_self_signed(folder: &Path) {
     openssl(
         folder,
@@ -109,7 +111,7 @@ fn openssl(folder: &Path, arguments: &str) {
         .current_dir(folder)
         .stdin(Stdio::null())
         .output()
-        .expect("no openssl is installed: `apt-get install openssl`");
+        .expect("openssl is not installed: `apt-get install openssl`");
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "openssl {arguments}: {errors}");
 }

@@ -1,10 +1,10 @@
 //! Processes and folders that do not outlive the test process.
 //!
 //! Each process and each folder has a guardian: a small shell whose standard input is a pipe that only the
-//! test process holds. When the test process ends, for any reason, the kernel closes the pipe. The guardian
-//! then reads end of file and kills its process, or removes its folder. A guardian has its own process group,
-//! so neither Ctrl-C nor a test runner that kills the test's group reaches the guardian first. Dropping the
-//! value also closes the pipe, and waits until the guardian is done.
+//! test process holds open. When the test process ends, for any reason, the kernel closes the pipe. The
+//! guardian then reads end of file and kills its process, or removes its folder. A guardian has its own
+//! process group, so it survives Ctrl-C and test runners that kill the group of the test. Dropping the value
+//! also closes the pipe, and waits until the guardian has finished.
 
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read};
@@ -31,7 +31,7 @@ echo $? >&4
 kill -KILL 0
 "#;
 
-/// Creates a folder, reports its path, and removes it at the end. It retries the removal, because at the end
+/// Creates a folder, reports its path, and removes it at the end. The removal is retried, because at the end
 /// of the test process another guardian may still be killing a server in the folder.
 const FOLDER: &str = r#"
 folder=$(mktemp -d "${TMPDIR:-/tmp}/patients-test.XXXXXX") || exit 1
@@ -59,7 +59,7 @@ impl Folder {
     /// Creates an empty folder in the system's temporary folder.
     pub(crate) fn new() -> Self {
         let (guardian, mut report) = spawn(Command::new("/bin/sh").args(["-c", FOLDER, "guardian"]));
-        let path = PathBuf::from(read_line(&mut report).expect("a temporary folder can be made"));
+        let path = PathBuf::from(read_line(&mut report).expect("a temporary folder can be created"));
         Self { path, guardian }
     }
 
@@ -74,7 +74,7 @@ impl Drop for Folder {
     }
 }
 
-/// A command from which a [`Process`] can be started any number of times: `program`, with standard output and
+/// Returns a command that starts `program` as a [`Process`], any number of times, with standard output and
 /// error appended to files. The caller adds arguments, environment and working directory.
 pub(crate) fn guarded(program: impl AsRef<OsStr>, stdout: &Path, stderr: &Path) -> Command {
     let mut command = Command::new("/bin/sh");
@@ -101,7 +101,7 @@ impl Process {
         let (guardian, mut report) = spawn(command);
         let pid = read_line(&mut report)
             .and_then(|pid| pid.parse().ok())
-            .expect("the guardian tells a pid");
+            .expect("the guardian reports a pid");
         let (sender, status) = watch::channel(None);
         let reader = std::thread::spawn(move || {
             let code = read_line(&mut report).and_then(|code| code.parse().ok());
@@ -116,13 +116,13 @@ impl Process {
         }
     }
 
-    /// The pid of the program itself, not of its guardian.
+    /// Returns the pid of the program itself, not of its guardian.
     pub(crate) fn pid(&self) -> u32 {
         self.pid
     }
 
-    /// The exit status if the process has exited, in a shell's form: 128 + the signal number if a signal
-    /// killed it.
+    /// Returns the exit status if the process has exited, as a shell does: 128 + the signal number if a
+    /// signal killed it.
     pub(crate) fn status(&self) -> Option<i32> {
         *self.status.borrow()
     }
@@ -141,7 +141,7 @@ impl Process {
     /// Sends a signal by name, such as `TERM`. Does nothing if the process has exited.
     pub(crate) fn signal(&self, name: &str) {
         if self.status().is_none() {
-            // The shell's built-in `kill`, because minimal systems have no other. It fails only if the
+            // Uses the shell's built-in `kill`, because minimal systems have no other. It fails only if the
             // process has just exited.
             let _ = Command::new("/bin/sh")
                 .args(["-c", r#"kill -s "$1" "$2""#, "kill", name, &self.pid.to_string()])
@@ -166,7 +166,7 @@ impl Drop for Process {
     }
 }
 
-/// Starts a guardian and returns what it reports.
+/// Starts a guardian. Returns it and the pipe on which it reports.
 fn spawn(command: &mut Command) -> (Child, BufReader<ChildStdout>) {
     let mut guardian = command
         .process_group(0)
@@ -175,11 +175,11 @@ fn spawn(command: &mut Command) -> (Child, BufReader<ChildStdout>) {
         .stderr(Stdio::null())
         .spawn()
         .expect("a shell can be started");
-    let report = BufReader::new(guardian.stdout.take().expect("it was piped"));
+    let report = BufReader::new(guardian.stdout.take().expect("standard output is piped"));
     (guardian, report)
 }
 
-/// Makes a guardian do its work, and waits until it is done.
+/// Triggers a guardian, and waits until it has finished.
 fn release(guardian: &mut Child) {
     drop(guardian.stdin.take());
     let _ = guardian.wait();

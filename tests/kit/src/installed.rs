@@ -1,13 +1,13 @@
-//! Which server programs are installed on this machine.
+//! Detection of installed server programs.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// Folders in which distributions install servers and which may not be on `PATH`.
+/// Folders for servers that may not be on `PATH`.
 const SERVER_FOLDERS: [&str; 3] = ["/usr/local/sbin", "/usr/sbin", "/sbin"];
 
-/// Finds the first program with one of these names that `accept` returns true for, on `PATH` or in the
-/// folders for servers.
+/// Finds the first program with one of these names that `accept` accepts, on `PATH` or in the folders for
+/// servers.
 pub(crate) fn find(names: &[&str], accept: impl Fn(&Path) -> bool) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let folders: Vec<_> = std::env::split_paths(&path)
@@ -21,7 +21,7 @@ pub(crate) fn find(names: &[&str], accept: impl Fn(&Path) -> bool) -> Option<Pat
         .find(|program| accept(program))
 }
 
-/// The combined output of a program with `arguments`, or nothing if the program cannot be run.
+/// Returns the combined output of a program with `arguments`, or an empty text if it cannot be run.
 pub(crate) fn output(program: &Path, arguments: &[&str]) -> String {
     let output = Command::new(program)
         .args(arguments)

@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 
-/// The JSON pointer (RFC 6901) of every value in `document` that is neither an object nor an array, so that a
-/// test can change each value.
+/// Returns the JSON pointer (RFC 6901) of every value in `document` that is neither an object nor an array,
+/// so that a test can change each value.
 pub fn leaves(document: &Value) -> Vec<String> {
     let mut found = Vec::new();
     gather(document, "", &mut found);

@@ -2,12 +2,12 @@
 //!
 //! | for | use |
 //! |---|---|
-//! | an empty database on each available MySQL flavour | [`mysql_servers`], [`MysqlServer::create_database`] |
+//! | an empty database on each available MySQL flavor | [`mysql_servers`], [`MysqlServer::create_database`] |
 //! | a MySQL or MariaDB server that a test kills and restarts | [`PrivateMysql`], [`installed_flavours`] |
 //! | `mysql` and `mysqldump` | [`MysqlServer::client`] |
 //! | Redis | [`redis_url`] |
 //! | a Redis server that a test kills and restarts, or that carries no other messages | [`RedisServer`] |
-//! | an SMTP server that keeps what it receives | [`SmtpServer`] |
+//! | an SMTP server that keeps the mail it receives | [`SmtpServer`] |
 //! | an issuer of JWTs with real keys | [`Signer`] |
 //! | a browser under remote control | [`WebDriver`] |
 //! | a mail transfer agent that requires a password | [`Postfix`] |
@@ -15,11 +15,11 @@
 //! | the product's own binary | [`Program`] |
 //! | a connection that a test breaks | [`Proxy`] |
 //! | waiting for a condition | [`wait_until`] |
-//! | each value of a JSON document, to be changed | [`leaves`] |
+//! | each value of a JSON document, for changing it | [`leaves`] |
 //! | the target of a `Link` header | [`link_target`] |
 //!
-//! The guarantee: every process started here ends, and its folder is removed, when its value is dropped or
-//! when the test process ends for any reason, including `kill -9`. `guardian.rs` describes how.
+//! Guarantee: every process started here ends, and its folder is removed, when its value is dropped or when
+//! the test process ends for any reason, including `kill -9`. `guardian.rs` describes how.
 //!
 //! The program `with-servers`, which `scripts/servers` and `scripts/test` run, shares one set of servers
 //! between all processes of a test run.
@@ -27,14 +27,14 @@
 //! # Adding a server
 //! 1. Find its program with `installed::find`, and name the package to install in the panic.
 //! 2. Give the server a `Folder`, a port from [`free_port`], and a `Service` with its `Probe`.
-//! 3. Offer `url`, `kill` and `restart` as the other servers do, and extend `tests/death.rs`.
+//! 3. Provide `url`, `kill` and `restart` as the other servers do, and extend `tests/death.rs`.
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
     clippy::missing_panics_doc,
     clippy::must_use_candidate,
-    reason = "for tests only: whatever fails here fails the test, and says what"
+    reason = "for tests only: a failure must fail the test with a message"
 )]
 
 mod browser;

@@ -1,6 +1,6 @@
 //! `Link` headers.
 
-/// The target of the link with that relation (RFC 8288), if the header has one.
+/// Returns the target of the link with this relation (RFC 8288), if the header has one.
 #[must_use]
 pub fn link_target(header: &str, relation: &str) -> Option<String> {
     header.split(", ").find_map(|link| {

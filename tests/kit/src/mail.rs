@@ -5,16 +5,16 @@ use std::time::Duration;
 /// A mail as the SMTP server stored it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mail {
-    /// Headers and body as sent, with `\n` between lines. The server's own `X-Peer`, `X-MailFrom` and
-    /// `X-RcptTo` follow the sender's headers.
+    /// Headers and body as sent, with `\n` between lines. The server appends its own `X-Peer`, `X-MailFrom`
+    /// and `X-RcptTo` to the sender's headers.
     pub raw: String,
     /// The time at which the server stored the mail, since 1970.
     pub arrived: Duration,
 }
 
 impl Mail {
-    /// The value of the first header with that name (in any case) on one line, still encoded if it is not
-    /// ASCII (RFC 2047).
+    /// Returns the value of the first header with this name (in any case) on one line, still encoded if it is
+    /// not ASCII (RFC 2047).
     pub fn header(&self, name: &str) -> Option<String> {
         let head = self
             .raw
@@ -37,7 +37,7 @@ impl Mail {
         )
     }
 
-    /// The `To` header.
+    /// Returns the `To` header.
     ///
     /// # Panics
     /// If the header is missing.
@@ -45,7 +45,7 @@ impl Mail {
         self.header("To").expect("a mail has a To header")
     }
 
-    /// The envelope recipient.
+    /// Returns the envelope recipient.
     ///
     /// # Panics
     /// If the header is missing.
@@ -54,7 +54,7 @@ impl Mail {
             .expect("the server adds an X-RcptTo header")
     }
 
-    /// The `Message-ID` header, with its angle brackets.
+    /// Returns the `Message-ID` header, with its angle brackets.
     ///
     /// # Panics
     /// If the header is missing.
@@ -62,7 +62,7 @@ impl Mail {
         self.header("Message-ID").expect("a mail has a Message-ID header")
     }
 
-    /// The `Subject` header, still encoded if it is not ASCII.
+    /// Returns the `Subject` header, still encoded if it is not ASCII.
     ///
     /// # Panics
     /// If the header is missing.
@@ -70,7 +70,7 @@ impl Mail {
         self.header("Subject").expect("a mail has a Subject header")
     }
 
-    /// Everything after the headers, still in its transfer encoding.
+    /// Returns everything after the headers, still in its transfer encoding.
     pub fn body(&self) -> &str {
         self.raw.split_once("\n\n").map_or("", |(_, body)| body)
     }

@@ -20,14 +20,14 @@ pub use private::PrivateMysql;
 /// A running server.
 #[derive(Clone, Debug)]
 pub struct MysqlServer {
-    /// The flavour of the server.
+    /// The flavor of the server.
     pub flavour: Flavour,
     /// The server's URL, with the user and without a database: `mysql://root@127.0.0.1:PORT`.
     pub url: String,
 }
 
 impl MysqlServer {
-    /// Connects to the server at a URL and asks for its flavour.
+    /// Connects to the server at a URL and determines its flavor.
     async fn at(url: &str) -> Self {
         let version: Result<String, sqlx::Error> = async {
             let mut connection = MySqlConnection::connect(url).await?;
@@ -38,7 +38,7 @@ impl MysqlServer {
             Ok(version)
         }
         .await;
-        let version = version.unwrap_or_else(|error| panic!("a server of TEST_MYSQL_URL: {error}"));
+        let version = version.unwrap_or_else(|error| panic!("a server in TEST_MYSQL_URL: {error}"));
         Self {
             flavour: Flavour::of(&version),
             url: url.to_owned(),
@@ -51,11 +51,11 @@ impl MysqlServer {
     }
 }
 
-/// The servers that the tests share, at least one: those in `TEST_MYSQL_URL`, or else one of each installed
-/// flavour, started once per process.
+/// Returns the servers that the tests share, at least one: those in `TEST_MYSQL_URL`, or else one of each
+/// installed flavor, started once per process.
 ///
 /// # Panics
-/// If there is no server. The message says what to set or install.
+/// If there is no server. The message names the variable to set or the package to install.
 pub fn mysql_servers() -> &'static [MysqlServer] {
     static SERVERS: OnceLock<Vec<MysqlServer>> = OnceLock::new();
     SERVERS.get_or_init(|| {
@@ -76,7 +76,7 @@ pub fn mysql_servers() -> &'static [MysqlServer] {
     })
 }
 
-/// Starts one server of each installed flavour at the same time.
+/// Starts one server of each installed flavor concurrently.
 fn own_servers() -> &'static [PrivateMysql] {
     static OWN: OnceLock<Vec<PrivateMysql>> = OnceLock::new();
     OWN.get_or_init(|| {

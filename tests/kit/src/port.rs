@@ -4,17 +4,17 @@ use std::net::{Ipv4Addr, TcpListener, UdpSocket};
 use std::ops::Range;
 use std::sync::Mutex;
 
-/// Below the ephemeral ports (from 32768 on Linux), so that no outgoing connection takes a server's port
-/// during a restart.
+/// Range below the ephemeral ports (from 32768 on Linux), so that no outgoing connection takes a server's
+/// port during a restart.
 const PORTS: Range<u16> = 10_000..30_000;
 
 /// Reservations, which last until this process exits.
 static RESERVED: Mutex<Vec<UdpSocket>> = Mutex::new(Vec::new());
 
-/// Returns a free TCP port on 127.0.0.1 that no other caller gets while this process lives.
+/// Returns a free TCP port on 127.0.0.1 that no other caller receives while this process lives.
 ///
-/// Concurrent test processes agree on ports without a file: a process that wants a TCP port first binds the
-/// UDP port of the same number.
+/// Concurrent test processes coordinate without a file: before a process takes a TCP port, it binds the UDP
+/// port of the same number.
 pub fn free_port() -> u16 {
     for _ in 0..1000 {
         let port = fastrand::u16(PORTS);

@@ -19,7 +19,7 @@ const USER: &str = "clinic";
 /// The path of Postfix's master program on Debian.
 const MASTER: &str = "/usr/lib/postfix/sbin/master";
 
-/// Debian's Postfix services, moved out of their usual folders and onto private ports.
+/// Debian's Postfix services, moved to private folders and ports.
 const SERVICES: &str = "
 pickup    unix  n  -  n  60    1  pickup
 cleanup   unix  n  -  n  -     0  cleanup
@@ -53,15 +53,18 @@ impl Postfix {
     /// The only valid password.
     pub const PASSWORD: &str = "not-so-secret";
 
-    /// Starts Postfix. Returns nothing if Postfix or `saslpasswd2` is not installed, or if this process does
+    /// Starts Postfix. Returns `None` if Postfix or `saslpasswd2` is not installed, or if this process does
     /// not run as root, which Postfix requires. If `TEST_POSTFIX` is `required`, as in the project's own
-    /// check, this is a failure.
+    /// check, panics instead.
     pub async fn start() -> Option<Self> {
         let program = installed::find(&["postfix"], |_| true);
         let passwords = installed::find(&["saslpasswd2"], |_| true);
         let (Some(program), Some(passwords), 0) = (program, passwords, id("-u", None)) else {
             let required = std::env::var("TEST_POSTFIX").is_ok_and(|value| value == "required");
-            assert!(!required, "no Postfix: `scripts/install postfix`, and be root");
+            assert!(
+                !required,
+                "Postfix is required: run `scripts/install postfix`, and the tests as root"
+            );
             return None;
         };
         let next = SmtpServer::start(SmtpMode::Plain).await;
@@ -71,14 +74,14 @@ impl Postfix {
         configure(folder.path(), (tls, starttls), &next);
         add_user(folder.path(), &passwords);
         let conf = folder.path().join("conf");
-        // Creates the folders of the queue.
+        // Creates the queue folders.
         let checked = Command::new(&program).arg("-c").arg(&conf).arg("check").status();
         assert!(
             checked.expect("Postfix can be run").success(),
-            "the settings are good"
+            "the configuration is valid"
         );
         let log = folder.path().join("output");
-        // `postfix start` and `start-fg` would create a new session, out of the guardian's reach.
+        // `postfix start` and `start-fg` would create a new session, which the guardian could not kill.
         let service = Service::start(
             "Postfix",
             Path::new(MASTER),
@@ -98,7 +101,7 @@ impl Postfix {
         })
     }
 
-    /// The URLs for implicit TLS and for STARTTLS, with `password`.
+    /// Returns the URLs for implicit TLS and for STARTTLS, with `password`.
     pub fn urls(&self, password: &str) -> [String; 2] {
         [
             format!("smtps://{USER}:{password}@localhost:{}", self.tls),
@@ -109,12 +112,12 @@ impl Postfix {
         ]
     }
 
-    /// The certificate of the authority, in PEM.
+    /// Returns the path of the authority's certificate, in PEM.
     pub fn ca_file(&self) -> PathBuf {
         self.folder.path().join("ca.pem")
     }
 
-    /// All relayed mails, in the order of their arrival.
+    /// Returns all relayed mails, in order of arrival.
     pub fn relayed(&self) -> Vec<Mail> {
         self.next.mails()
     }
@@ -122,12 +125,12 @@ impl Postfix {
 
 fn configure(folder: &Path, (tls, starttls): (u16, u16), next: &SmtpServer) {
     // Postfix's processes run as another user, which needs access to its files.
-    set_permissions(folder, Permissions::from_mode(0o755)).expect("the folder is ours");
+    set_permissions(folder, Permissions::from_mode(0o755)).expect("this user owns the folder");
     for name in ["conf/sasl", "queue", "data"] {
         std::fs::create_dir_all(folder.join(name)).expect("the folder can be written to");
     }
     let (user, group) = (id("-u", Some("postfix")), id("-g", Some("postfix")));
-    chown(folder.join("data"), Some(user), Some(group)).expect("this is root");
+    chown(folder.join("data"), Some(user), Some(group)).expect("this process runs as root");
     let next = next.url().replace("smtp://127.0.0.1:", "[127.0.0.1]:");
     let place = folder.display();
     let settings = format!(
@@ -163,17 +166,17 @@ fn add_user(folder: &Path, program: &Path) {
         .stdin(Stdio::piped())
         .spawn()
         .expect("saslpasswd2 can be run");
-    let mut input = adding.stdin.take().expect("it was piped");
-    writeln!(input, "{}", Postfix::PASSWORD).expect("saslpasswd2 takes a password");
+    let mut input = adding.stdin.take().expect("standard input is piped");
+    writeln!(input, "{}", Postfix::PASSWORD).expect("saslpasswd2 reads the password");
     drop(input);
     assert!(
-        adding.wait().expect("it ends").success(),
+        adding.wait().expect("saslpasswd2 exits").success(),
         "saslpasswd2 has added {USER}"
     );
-    set_permissions(&database, Permissions::from_mode(0o644)).expect("the file is ours");
+    set_permissions(&database, Permissions::from_mode(0o644)).expect("this user owns the file");
 }
 
-/// The uid of a user, or of the current user.
+/// Returns the id of a user, or of the current user.
 fn id(which: &str, user: Option<&str>) -> u32 {
     let arguments: Vec<_> = std::iter::once(which).chain(user).collect();
     let printed = installed::output(Path::new("id"), &arguments);

@@ -1,4 +1,4 @@
-//! The product's own programs, as tests run them.
+//! The product's own programs in tests.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -9,7 +9,7 @@ use tokio::time::timeout;
 use crate::guardian::{Folder, Process, guarded};
 use crate::service::tail;
 
-/// A program under test: the real binary in a clean environment, with its output kept.
+/// A program under test: the real binary in a clean environment, with captured output.
 pub struct Program {
     command: Command,
     stdout: PathBuf,
@@ -19,9 +19,9 @@ pub struct Program {
 }
 
 impl Program {
-    /// Starts a command with its program (an absolute path), arguments, working directory and environment.
-    /// Only `PATH` and `HOME` of this process's environment are inherited. Without a working directory, the
-    /// program gets an empty one.
+    /// Starts a command: its program (an absolute path), arguments, working directory and environment. Of
+    /// this process's environment, only `PATH` and `HOME` are inherited. Without a working directory, the
+    /// program runs in an empty one.
     ///
     /// ```no_run
     /// # use std::process::Command;
@@ -58,7 +58,7 @@ impl Program {
         }
     }
 
-    /// The pid of the process.
+    /// Returns the pid of the process.
     pub fn pid(&self) -> u32 {
         self.process.pid()
     }
@@ -73,7 +73,7 @@ impl Program {
         self.process.kill().await;
     }
 
-    /// Sends SIGTERM and does not wait.
+    /// Sends SIGTERM without waiting for the exit.
     pub fn terminate(&self) {
         self.signal("TERM");
     }
@@ -83,8 +83,8 @@ impl Program {
         self.process.signal(name);
     }
 
-    /// Waits for the exit and returns the status in a shell's form: 128 + the signal number if a signal
-    /// killed the process.
+    /// Waits for the exit and returns the status, as a shell does: 128 + the signal number if a signal killed
+    /// the process.
     ///
     /// # Panics
     /// If the process has not exited after `deadline`.
@@ -93,7 +93,7 @@ impl Program {
             .await
             .unwrap_or_else(|_| {
                 panic!(
-                    "the program has not ended after {deadline:?}; its log:\n{}",
+                    "the program has not exited after {deadline:?}; its log:\n{}",
                     self.log()
                 )
             })
@@ -106,33 +106,30 @@ impl Program {
         self.process = Process::start(&mut self.command);
     }
 
-    /// The standard output so far.
+    /// Returns the standard output so far.
     pub fn stdout(&self) -> String {
         String::from_utf8_lossy(&std::fs::read(&self.stdout).unwrap_or_default()).into_owned()
     }
 
-    /// The standard error so far.
+    /// Returns the standard error so far.
     pub fn stderr(&self) -> String {
         String::from_utf8_lossy(&std::fs::read(&self.stderr).unwrap_or_default()).into_owned()
     }
 
-    /// The standard output so far, followed by the standard error.
+    /// Returns the standard output so far, followed by the standard error.
     pub fn log(&self) -> String {
         self.stdout() + &self.stderr()
     }
 }
 
 impl Drop for Program {
-    #[expect(
-        clippy::print_stderr,
-        reason = "the test fails: what the program said last tells why"
-    )]
+    #[expect(clippy::print_stderr, reason = "the output explains why the test fails")]
     fn drop(&mut self) {
         if std::thread::panicking() {
             let program = self.command.get_args().skip(5).map(|part| part.to_string_lossy());
             let line = program.collect::<Vec<_>>().join(" ");
-            eprintln!("{line}\n-- stdout ends:\n{}", tail(&self.stdout));
-            eprintln!("-- stderr ends:\n{}\n--", tail(&self.stderr));
+            eprintln!("{line}\n-- end of stdout:\n{}", tail(&self.stdout));
+            eprintln!("-- end of stderr:\n{}\n--", tail(&self.stderr));
         }
     }
 }

@@ -16,10 +16,10 @@ use crate::port::free_port;
 /// Maximum number of bytes forwarded at a time.
 const CHUNK: usize = 1 << 16;
 
-/// Forwards bytes between clients and a server on 127.0.0.1 until a test breaks the connections.
+/// A proxy between clients and a server on 127.0.0.1, whose connections a test can break.
 ///
-/// The server may be down. Clients are then refused, as without the proxy. Once the server is back, clients
-/// can connect again.
+/// While the server is down, clients are refused, as without the proxy. Once the server is back, clients can
+/// connect again.
 pub struct Proxy {
     port: u16,
     faults: Arc<Faults>,
@@ -57,7 +57,7 @@ impl Proxy {
         }
     }
 
-    /// The port for clients.
+    /// Returns the port for clients.
     pub fn port(&self) -> u16 {
         self.port
     }
@@ -73,7 +73,7 @@ impl Proxy {
         self.faults.delay.store(milliseconds, Ordering::SeqCst);
     }
 
-    /// Ends every connection, and every new connection at once, until refusing is turned off.
+    /// Closes every connection, and every new connection immediately, until called with `false`.
     pub fn refuse(&self, refuses: bool) {
         self.faults.refuses.store(refuses, Ordering::SeqCst);
         if refuses {

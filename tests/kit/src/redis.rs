@@ -7,7 +7,7 @@ use crate::port::free_port;
 use crate::service::{Probe, Service};
 use crate::{installed, wait};
 
-/// A private Redis server without persistence. It is ready after about 20 ms.
+/// A private Redis server without persistence. It starts in about 20 ms.
 pub struct RedisServer {
     url: String,
     service: Service,
@@ -27,7 +27,7 @@ impl RedisServer {
 
     async fn start_with(password: Option<&str>) -> Self {
         let program = installed::find(&["redis-server"], |_| true)
-            .expect("no redis-server is installed: `apt-get install redis-server`");
+            .expect("redis-server is not installed: `apt-get install redis-server`");
         let folder = Folder::new();
         let port = free_port();
         let probe = Probe::Answers(b"PING\r\n", |answer| {
@@ -53,7 +53,7 @@ impl RedisServer {
         }
     }
 
-    /// `redis://127.0.0.1:PORT`, with the password before the host if the server requires one.
+    /// Returns the URL, `redis://127.0.0.1:PORT`, with the password if the server requires one.
     pub fn url(&self) -> &str {
         &self.url
     }
@@ -79,10 +79,11 @@ impl RedisServer {
     }
 }
 
-/// The Redis server that the tests share: the one in `TEST_REDIS_URL`, or else one per process.
+/// Returns the URL of the Redis server that the tests share: the one in `TEST_REDIS_URL`, or else one per
+/// process.
 ///
 /// Other tests publish on this server too, and pub/sub ignores numbered databases. A test that counts
-/// messages uses its own [`RedisServer`].
+/// messages needs its own [`RedisServer`].
 pub fn redis_url() -> &'static str {
     static URL: OnceLock<String> = OnceLock::new();
     static SERVER: OnceLock<RedisServer> = OnceLock::new();

@@ -1,4 +1,4 @@
-//! A guarded server on a loopback port, which can be killed and restarted.
+//! A guarded server on a loopback port that can be killed and restarted.
 
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
@@ -11,15 +11,15 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::guardian::{Process, guarded};
 
-/// Maximum time until a server answers.
+/// Maximum time until a server is ready.
 const READY: Duration = Duration::from_mins(1);
 
-/// A test of whether a server on a port is ready.
+/// A check of whether the server on a port is ready.
 #[derive(Clone, Copy)]
 pub(crate) enum Probe {
     /// The server accepts a connection.
     Connects,
-    /// The server accepts a connection and these bytes, and its first answer passes a check.
+    /// The server accepts a connection and these bytes, and its first response passes a check.
     Answers(&'static [u8], fn(&[u8]) -> bool),
 }
 
@@ -114,12 +114,12 @@ impl Service {
                     continue;
                 }
             };
-            panic!("{} {what}; its log ends:\n{}", self.name, tail(&self.log));
+            panic!("{} {what}; the end of its log:\n{}", self.name, tail(&self.log));
         }
     }
 }
 
-/// The last lines of a log file.
+/// Returns the last lines of a log file.
 pub(crate) fn tail(log: &Path) -> String {
     let text = std::fs::read(log).unwrap_or_default();
     let text = String::from_utf8_lossy(&text);

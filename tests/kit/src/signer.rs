@@ -13,7 +13,7 @@ use ring::signature::{
 };
 use serde_json::{Value, json};
 
-/// Generated once, because generating an RSA key is slow.
+/// The shared RSA key, because generating an RSA key is slow.
 static RSA: LazyLock<Vec<u8>> = LazyLock::new(|| rsa_der(2048));
 
 /// A signer of tokens: a named key with its algorithm.
@@ -32,12 +32,12 @@ enum Key {
 }
 
 impl Signer {
-    /// A signer with an RSA key, which all signers share, for `RS256` or `PS256`.
+    /// Returns a signer with the shared RSA key, for `RS256` or `PS256`.
     pub fn rsa(id: &str, algorithm: &'static str) -> Self {
         Self::new(id, algorithm, Key::Rsa(rsa_pair(&RSA)))
     }
 
-    /// A signer with a new key on P-256.
+    /// Returns a signer with a new P-256 key.
     pub fn ec(id: &str) -> Self {
         let random = SystemRandom::new();
         let der = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &random).unwrap();
@@ -45,7 +45,7 @@ impl Signer {
         Self::new(id, "ES256", Key::Ec(pair))
     }
 
-    /// A signer with a new Ed25519 key.
+    /// Returns a signer with a new Ed25519 key.
     pub fn ed(id: &str) -> Self {
         let der = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new()).unwrap();
         Self::new(
@@ -55,7 +55,7 @@ impl Signer {
         )
     }
 
-    /// One signer per algorithm, each with its own key id.
+    /// Returns one signer per algorithm, each with its own key id.
     pub fn of_each_kind() -> [Self; 4] {
         [
             Self::rsa("rsa", "RS256"),
@@ -73,7 +73,7 @@ impl Signer {
         }
     }
 
-    /// The public key as a JWK.
+    /// Returns the public key as a JWK.
     pub fn jwk(&self) -> Value {
         let mut jwk = match &self.key {
             Key::Rsa(pair) => {
@@ -91,17 +91,17 @@ impl Signer {
         jwk
     }
 
-    /// The header of the signer's tokens.
+    /// Returns the header of the signer's tokens.
     pub fn header(&self) -> Value {
         json!({"alg": self.algorithm, "kid": self.id, "typ": "at+jwt"})
     }
 
-    /// A token with these claims.
+    /// Returns a token with these claims.
     pub fn token(&self, claims: &Value) -> String {
         self.token_of(&self.header().to_string(), &claims.to_string())
     }
 
-    /// A token with this header and these claims, as text.
+    /// Returns a token with this header and these claims, as text.
     pub fn token_of(&self, header: &str, claims: &str) -> String {
         let message = format!("{}.{}", encode(header), encode(claims));
         format!("{message}.{}", encode(self.sign(message.as_bytes())))

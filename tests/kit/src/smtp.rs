@@ -1,4 +1,4 @@
-//! An SMTP server that keeps what it receives.
+//! An SMTP server that keeps the mail it receives.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -10,17 +10,17 @@ use crate::mail::Mail;
 use crate::port::free_port;
 use crate::service::{Probe, Service};
 
-/// The advice for a machine without the server program.
-const MISSING: &str = "no aiosmtpd is installed: `apt-get install python3-aiosmtpd`";
+/// Advice for a machine without the server program.
+const MISSING: &str = "aiosmtpd is not installed: `apt-get install python3-aiosmtpd`";
 
-/// When encryption begins.
+/// The encryption of a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SmtpMode {
-    /// Never.
+    /// No encryption.
     Plain,
-    /// With the connection (RFC 8314): `smtps`.
+    /// TLS from the start of the connection (RFC 8314): `smtps`.
     Tls,
-    /// With the STARTTLS command (RFC 3207), which the server requires before mail.
+    /// TLS after the STARTTLS command (RFC 3207), which the server requires before mail.
     StartTls,
 }
 
@@ -40,7 +40,7 @@ impl SmtpServer {
         Self::with_certificate(mode, certificates::make).await
     }
 
-    /// Starts a server whose certificate is self-signed, as `openssl req -x509` makes it by default: it
+    /// Starts a server whose certificate is self-signed, as `openssl req -x509` creates it by default: it
     /// claims to be an authority. The certificate is also the file to trust.
     pub async fn self_signed(mode: SmtpMode) -> Self {
         Self::with_certificate(mode, certificates::make_self_signed).await
@@ -82,7 +82,7 @@ impl SmtpServer {
         }
     }
 
-    /// The server's URL in lettre's form: `smtp://127.0.0.1:PORT`, `smtps://localhost:PORT` or
+    /// Returns the server's URL in lettre's form: `smtp://127.0.0.1:PORT`, `smtps://localhost:PORT` or
     /// `smtp://localhost:PORT?tls=required`.
     pub fn url(&self) -> String {
         match self.mode {
@@ -92,22 +92,22 @@ impl SmtpServer {
         }
     }
 
-    /// The certificate of the authority, in PEM; nothing in [`SmtpMode::Plain`].
+    /// Returns the path of the authority's certificate, in PEM; `None` in [`SmtpMode::Plain`].
     pub fn ca_file(&self) -> Option<&Path> {
         self.ca_file.as_deref()
     }
 
-    /// All mails so far, in the order of their arrival, including those from before a restart.
+    /// Returns all mails so far, in order of arrival, including those from before a restart.
     pub fn mails(&self) -> Vec<Mail> {
         // In a maildir, a complete mail appears in `new` as `SECONDS.MmicrosecondsP…`.
         let Ok(entries) = std::fs::read_dir(self.mails.join("new")) else {
             return Vec::new();
         };
         let mut files: Vec<_> = entries
-            .map(|entry| entry.expect("the mails are listed").path())
+            .map(|entry| entry.expect("the folder of mails can be listed").path())
             .collect();
         files.sort_by_key(|file| arrival(file));
-        let arrived = |file| arrival(file).expect("a Maildir file says when it was written");
+        let arrived = |file| arrival(file).expect("a maildir file name contains the time");
         let read = |file| std::fs::read(file).expect("a mail can be read");
         files
             .iter()
@@ -140,7 +140,7 @@ impl SmtpServer {
     }
 }
 
-/// The time since 1970 in a maildir file name such as `1700000000.M42P7Q1.host`.
+/// Returns the time since 1970 in a maildir file name such as `1700000000.M42P7Q1.host`.
 fn arrival(file: &Path) -> Option<Duration> {
     let name = file.file_name()?.to_str()?;
     let (seconds, rest) = name.split_once(".M")?;

@@ -7,8 +7,8 @@ use tokio::time::{sleep, timeout};
 /// Calls `predicate` every 20 ms until it returns true.
 ///
 /// # Panics
-/// If the condition does not hold after `deadline`, or if `predicate` itself hangs. The message names `what`
-/// was waited for.
+/// If the condition is not true after `deadline`, or if `predicate` itself hangs. The message contains
+/// `what`.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() {
@@ -28,7 +28,7 @@ pub async fn wait_until(deadline: Duration, what: &str, mut predicate: impl Asyn
     };
     assert!(
         timeout(deadline, asking).await.is_ok(),
-        "after {deadline:?} still not: {what}"
+        "after {deadline:?}, this is still not true: {what}"
     );
 }
 

@@ -1,5 +1,5 @@
-//! Nothing outlives the test process, for whatever reason it ends.
-#![expect(clippy::unwrap_used, reason = "a test fails where it finds something amiss")]
+//! No process or folder outlives the test process, for whatever reason it ends.
+#![expect(clippy::unwrap_used, reason = "a failed check must fail the test")]
 
 use std::io::{BufRead, BufReader};
 use std::net::TcpStream;
@@ -9,12 +9,12 @@ use std::time::Duration;
 
 use testkit::{PrivateMysql, Program, RedisServer, SmtpMode, SmtpServer, installed_flavours, wait_until};
 
-/// Set for the process that the test kills.
+/// Variable that is set in the process that the test kills.
 const VICTIM: &str = "TESTKIT_VICTIM";
 
-/// Not a test: the work of the process that is killed.
+/// Not a test: runs in the process that is killed.
 #[tokio::test]
-#[ignore = "run by the tests below, in a process of its own"]
+#[ignore = "started by the tests below in a separate process"]
 async fn victim() {
     if std::env::var_os(VICTIM).is_none() {
         return;
@@ -22,9 +22,11 @@ async fn victim() {
     let redis = RedisServer::start().await;
     let smtp = SmtpServer::start(SmtpMode::Tls).await;
     let program = Program::start(Command::new("/bin/sh").args(["-c", "pwd; exec sleep 1000"]));
-    wait_until(Duration::from_secs(10), "the program speaks", async || {
-        !program.stdout().is_empty()
-    })
+    wait_until(
+        Duration::from_secs(10),
+        "the program has printed its folder",
+        async || !program.stdout().is_empty(),
+    )
     .await;
     let mut mysql = Vec::new();
     for flavour in installed_flavours() {
@@ -90,7 +92,7 @@ async fn leaves_nothing_after(signal: &str) {
     };
     wait_until(
         Duration::from_secs(20),
-        "every port is closed and every folder gone",
+        "every port is closed and every folder is removed",
         gone,
     )
     .await;

@@ -79,7 +79,7 @@ async fn what_the_program_started_goes_with_it() {
 }
 
 #[tokio::test]
-#[should_panic(expected = "after 50ms still not: the moon is cheese")]
+#[should_panic(expected = "after 50ms, this is still not true: the moon is cheese")]
 async fn a_wait_for_what_never_comes_says_what_it_was() {
     wait_until(Duration::from_millis(50), "the moon is cheese", async || false).await;
 }

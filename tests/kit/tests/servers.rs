@@ -1,5 +1,5 @@
-//! Each server starts, answers, and comes back after a kill.
-#![expect(clippy::unwrap_used, reason = "a test fails where it finds something amiss")]
+//! Each server starts, responds, and can be restarted after a kill.
+#![expect(clippy::unwrap_used, reason = "a failed check must fail the test")]
 
 use std::time::{Duration, Instant};
 
@@ -79,7 +79,7 @@ async fn a_killed_mysql_server_comes_back_with_what_was_committed() {
         server.kill().await;
         assert!(
             query(&database.url, "SELECT n FROM t").await.is_err(),
-            "{flavour} still answers"
+            "{flavour} still responds"
         );
         server.restart().await;
         assert_eq!(

@@ -1,5 +1,5 @@
-//! The SMTP server takes a real client's mail in each mode.
-#![expect(clippy::unwrap_used, reason = "a test fails where it finds something amiss")]
+//! The SMTP server accepts a real client's mail in each mode.
+#![expect(clippy::unwrap_used, reason = "a failed check must fail the test")]
 
 use lettre::transport::smtp::client::{Certificate, Tls, TlsParameters};
 use lettre::{AsyncSmtpTransport, AsyncTransport, Message, Tokio1Executor};

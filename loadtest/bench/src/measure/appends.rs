@@ -51,7 +51,7 @@ pub(super) async fn run(options: &Options, server: &MysqlServer, report: &mut Re
             notes: String::new(),
         });
         report.add(Line {
-            what: format!("projection lag meanwhile, p99, {clients} clients"),
+            what: format!("projection lag during that load, p99, {clients} clients"),
             ours: middle(lags),
             unit: "ms",
             yardstick: None,
@@ -125,7 +125,7 @@ async fn registrations(options: &Options, server: &MysqlServer, clients: usize) 
     })
 }
 
-/// Samples how long the oldest event that is not projected yet has waited. Returns the 99th percentile in
+/// Samples the waiting time of the oldest event that is not projected yet. Returns the 99th percentile in
 /// milliseconds.
 async fn lag(url: String, duration: Duration) -> anyhow::Result<f64> {
     let mut connection = MySqlConnection::connect(&url).await?;
@@ -147,7 +147,7 @@ async fn lag(url: String, duration: Duration) -> anyhow::Result<f64> {
     Ok(quantile(&lags, 0.99))
 }
 
-/// Yardstick (a), and its peak memory in MiB.
+/// Measures yardstick (a). Returns the result and the peak memory in MiB.
 async fn baseline(options: &Options, server: &MysqlServer, clients: usize) -> anyhow::Result<(Stats, f64)> {
     let (address, program, _database) = Server::baseline(server).await?;
     drive(address, clients, WARM_UP, register).await?;
@@ -155,7 +155,7 @@ async fn baseline(options: &Options, server: &MysqlServer, clients: usize) -> an
     Ok((stats, memory(program.pid()).0))
 }
 
-/// The peak memory of the server so far, if it runs on this machine.
+/// Returns the server's peak memory so far, if it runs on this machine.
 async fn database_memory(server: &MysqlServer) -> Option<String> {
     let mut connection = MySqlConnection::connect(&server.url).await.ok()?;
     let (folder, file): (String, String) = sqlx::query_as("SELECT @@datadir, @@pid_file")

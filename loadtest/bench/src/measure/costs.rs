@@ -29,7 +29,7 @@ pub(super) async fn run(options: &Options, server: &MysqlServer, report: &mut Re
     record_of_reads(options, server, report).await
 }
 
-/// Registrations with every request traced, and without traces.
+/// Measures registrations with every request traced, and without traces.
 async fn traces(options: &Options, server: &MysqlServer, report: &mut Report) -> anyhow::Result<()> {
     let collector = Collector::start().await?;
     let endpoint = format!("http://{}", collector.address);
@@ -55,7 +55,7 @@ async fn traces(options: &Options, server: &MysqlServer, report: &mut Report) ->
         yardstick: Some(("untraced".to_owned(), without.rate)),
         goal: None,
         notes: format!(
-            "{}; the collector took {} MiB",
+            "{}; the collector received {} MiB",
             latencies(&with),
             collector.bytes.load(Ordering::Relaxed) >> 20
         ),
@@ -64,7 +64,7 @@ async fn traces(options: &Options, server: &MysqlServer, report: &mut Report) ->
     Ok(())
 }
 
-/// Histories, each recorded before its answer, compared with reads of their rows one by one.
+/// Measures histories, each recorded before its response, against plain reads of their rows.
 async fn record_of_reads(options: &Options, server: &MysqlServer, report: &mut Report) -> anyhow::Result<()> {
     let patients = options.patients;
     let (ours, url) = filled(server, patients).await?;
@@ -86,7 +86,7 @@ async fn record_of_reads(options: &Options, server: &MysqlServer, report: &mut R
         "histories failed: {our_run:?}"
     );
     report.add(Line {
-        what: format!("histories, each read on record, {CLIENTS} clients"),
+        what: format!("histories, each read recorded, {CLIENTS} clients"),
         ours: our_run.rate,
         unit: "/s",
         yardstick: Some(("bare query".to_owned(), bare.rate)),
@@ -97,7 +97,7 @@ async fn record_of_reads(options: &Options, server: &MysqlServer, report: &mut R
     Ok(())
 }
 
-/// A collector that accepts and discards everything.
+/// Starts a collector that accepts and discards everything.
 struct Collector {
     address: SocketAddr,
     bytes: Arc<AtomicU64>,

@@ -1,4 +1,4 @@
-//! A burst of mail that waits while its server is away, and is sent when the server returns.
+//! A burst of mail that waits while its server is unavailable, and is sent when the server returns.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -42,13 +42,13 @@ pub(super) async fn run(server: &MysqlServer, report: &mut Report) -> anyhow::Re
     let rate = sink.drained().await?;
     let (peak, _) = ours.memory();
     report.add(Line {
-        what: format!("mails that waited for their server, {BURST} of them"),
+        what: format!("{BURST} mails sent after the mail server returns"),
         ours: rate,
         unit: "/s",
         yardstick: None,
         goal: Some(Goal::AtLeast(500.0)),
         stats: None,
-        notes: format!("{waiting:.0} MiB while they wait, {peak:.0} MiB at most in all"),
+        notes: format!("{waiting:.0} MiB while they wait, {peak:.0} MiB at most"),
     });
     Ok(())
 }
@@ -72,7 +72,7 @@ impl Sink {
         Ok(Self { taken })
     }
 
-    /// The number of mails per second, from the first to the last.
+    /// Returns the number of mails per second, from the first to the last.
     async fn drained(&self) -> anyhow::Result<f64> {
         let (waiting, mut first) = (Instant::now(), None);
         loop {
@@ -81,10 +81,10 @@ impl Sink {
                 first.get_or_insert_with(Instant::now);
             }
             if taken >= BURST {
-                let took = first.context("there was a first one")?.elapsed();
+                let took = first.context("no mail arrived")?.elapsed();
                 return Ok(BURST as f64 / took.as_secs_f64());
             }
-            anyhow::ensure!(waiting.elapsed() < PATIENCE, "{taken} mails came, not {BURST}");
+            anyhow::ensure!(waiting.elapsed() < PATIENCE, "{taken} mails arrived, not {BURST}");
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     }

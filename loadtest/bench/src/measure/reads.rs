@@ -24,7 +24,7 @@ pub(super) async fn run(options: &Options, server: &MysqlServer, report: &mut Re
     Ok(())
 }
 
-/// The program on a database of `patients` patients, all projected.
+/// Starts the program on a database of `patients` patients, all projected.
 pub(super) async fn filled(server: &MysqlServer, patients: u64) -> anyhow::Result<(Server, String)> {
     let database = server.create_database().await;
     let url = database.url.clone();
@@ -35,7 +35,7 @@ pub(super) async fn filled(server: &MysqlServer, patients: u64) -> anyhow::Resul
     Ok((ours, url))
 }
 
-/// Waits until the projection has finished `position`.
+/// Waits until the projection has reached `position`.
 pub(super) async fn projected(ours: &Server, position: u64) {
     wait_until(Duration::from_mins(10), "all is projected", async || {
         once(ours.address, get_after("/patients?limit=1", position))

@@ -37,7 +37,7 @@ pub(super) async fn rebuild(
         yardstick: Some(("(d)".to_owned(), bare)),
         goal: None,
         stats: None,
-        notes: format!("peak memory {peak:.0} MiB; by the projector, while the mailer's ledger is written"),
+        notes: format!("peak memory {peak:.0} MiB; by the projector, while the mailer writes its ledger"),
     });
     settled(&url).await?;
     let (mut rates, mut peaks, mut bares) = (Vec::new(), Vec::new(), Vec::new());
@@ -56,7 +56,7 @@ pub(super) async fn rebuild(
         yardstick: Some(("(d)".to_owned(), bare)),
         goal: Some(Goal::AtLeast(REBUILD)),
         stats: None,
-        notes: format!("`patients projection rebuild` beside a running server; peak memory {peak:.0} MiB"),
+        notes: format!("`patients projection rebuild` while the server runs; peak memory {peak:.0} MiB"),
     });
     Ok(())
 }

@@ -10,7 +10,7 @@ use crate::report::{Goal, Line, Report};
 use crate::server::Server;
 use crate::stats::median;
 
-/// Enough clients for each to have its answer before its next request is due.
+/// Number of connections, large enough that each has a response before its next request is due.
 const CONNECTIONS: usize = 4096;
 
 pub(super) async fn run(options: &Options, server: &MysqlServer, report: &mut Report) -> anyhow::Result<()> {
@@ -18,7 +18,7 @@ pub(super) async fn run(options: &Options, server: &MysqlServer, report: &mut Re
     overload(options, server, report).await
 }
 
-/// A tenth of the registrations use an email that is taken.
+/// Measures registrations of which a tenth use a taken email.
 async fn failing(options: &Options, server: &MysqlServer, report: &mut Report) -> anyhow::Result<()> {
     const TAKEN: &str = "taken@example.com";
     let ours = Server::on(server, &[]).await?;
@@ -37,7 +37,7 @@ async fn failing(options: &Options, server: &MysqlServer, report: &mut Report) -
         with.push(drive(ours.address, 64, options.duration(), mixed).await?);
     }
     let (with, without) = (median(with), median(without));
-    // Counts all answers, including rejections.
+    // Includes rejected requests.
     let answered = with.rate + with.refused as f64 / options.duration().as_secs_f64();
     report.add(Line {
         what: "answers with 10% of emails taken, 64 clients".to_owned(),
@@ -45,14 +45,14 @@ async fn failing(options: &Options, server: &MysqlServer, report: &mut Report) -
         unit: "/s",
         yardstick: Some(("without".to_owned(), without.rate)),
         goal: Some(Goal::RatioAtLeast(0.8)),
-        notes: format!("{} refused, p99 {:.1} ms", with.refused, with.refused_p99),
+        notes: format!("{} rejected, p99 {:.1} ms", with.refused, with.refused_p99),
         stats: Some(with),
     });
     Ok(())
 }
 
-/// Offers four times the number of registrations per second that the machine can handle, whether or not they
-/// are answered.
+/// Offers four times as many registrations per second as the machine can handle, whether or not they are
+/// answered.
 async fn overload(options: &Options, server: &MysqlServer, report: &mut Report) -> anyhow::Result<()> {
     let ours = Server::on(server, &[]).await?;
     drive(ours.address, 256, Duration::from_secs(2), register).await?;
@@ -68,7 +68,7 @@ async fn overload(options: &Options, server: &MysqlServer, report: &mut Report) 
     let (after, _) = ours.memory();
     let offered = over.rate + over.refused as f64 / options.duration().as_secs_f64();
     report.add(Line {
-        what: "goodput under four times the load".to_owned(),
+        what: "goodput at four times the peak load".to_owned(),
         ours: over.rate,
         unit: "/s",
         yardstick: Some(("at the peak".to_owned(), peak.rate)),
@@ -80,13 +80,13 @@ async fn overload(options: &Options, server: &MysqlServer, report: &mut Report) 
         ),
     });
     report.add(Line {
-        what: "a refusal (503) meanwhile, p99".to_owned(),
+        what: "rejections (503) during that load, p99".to_owned(),
         ours: over.refused_p99,
         unit: "ms",
         yardstick: None,
         goal: Some(Goal::AtMost(100.0)),
         stats: None,
-        notes: format!("{} refused", over.refused),
+        notes: format!("{} rejected", over.refused),
     });
     Ok(())
 }

@@ -1,10 +1,10 @@
-//! `with-servers COMMAND…` runs a command with servers for tests: one server per installed MySQL flavour, and
+//! `with-servers COMMAND…` runs a command with servers for tests: one server per installed MySQL flavor, and
 //! Redis. The command finds them in `TEST_MYSQL_URL` and `TEST_REDIS_URL`. If these variables are already
-//! set, the command gets them unchanged.
+//! set, the command receives them unchanged.
 //!
-//! The servers stop when the program returns, also after SIGINT or SIGTERM, which it forwards to the command.
-//! If the program is killed, the servers stop soon after. Its exit status is that of the command.
-#![expect(clippy::print_stderr, reason = "a command line tool")]
+//! The servers stop when this program returns, also after SIGINT or SIGTERM, which it forwards to the
+//! command. If this program is killed, the servers stop soon after. Its exit status is that of the command.
+#![expect(clippy::print_stderr, reason = "a command-line tool")]
 
 use std::os::unix::process::ExitStatusExt;
 use std::process::{ExitCode, ExitStatus, Stdio};
@@ -34,8 +34,8 @@ async fn main() -> std::io::Result<ExitCode> {
         servers = Servers::start() => servers,
         number = signals.next() => return Ok(exit_code(128 + number)),
     };
-    // The command has its own process group, so that Ctrl-C reaches it once, from here. It therefore has no
-    // terminal to read from.
+    // The command has its own process group, so that Ctrl-C reaches it only once, through this program. It
+    // therefore cannot read from the terminal.
     let child = Command::new(program)
         .args(arguments)
         .env("TEST_MYSQL_URL", &servers.mysql_url)

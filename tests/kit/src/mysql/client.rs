@@ -17,8 +17,8 @@ pub enum MysqlClient {
 }
 
 impl MysqlClient {
-    /// The program's names, beginning with the one that ships with the server. The programs of both vendors
-    /// work with both servers.
+    /// Returns the program's names, beginning with the one that ships with the server. The programs of both
+    /// vendors work with both servers.
     fn names(self, flavour: Flavour) -> [&'static str; 2] {
         let mut names = match self {
             Self::Shell => ["mysql", "mariadb"],
@@ -32,18 +32,19 @@ impl MysqlClient {
 }
 
 impl MysqlServer {
-    /// A client program that connects to this server as a user.
+    /// Returns a client program that connects to this server as a user.
     ///
     /// # Panics
     /// If the program is not installed.
     pub fn client(&self, client: MysqlClient, user: &str, password: &str) -> Command {
         let names = client.names(self.flavour);
         let program = installed::find(&names, |_| true);
-        let program = program.unwrap_or_else(|| panic!("no {}: `apt-get install mariadb-client`", names[0]));
-        let url = Url::parse(&self.url).expect("the server's URL is one");
+        let program = program
+            .unwrap_or_else(|| panic!("{} is not installed: `apt-get install mariadb-client`", names[0]));
+        let url = Url::parse(&self.url).expect("the server's URL is valid");
         let mut command = Command::new(program);
         command
-            // Ignores every option file on this machine.
+            // Ignores all option files on this machine.
             .arg("--no-defaults")
             .arg(format!("--host={}", url.host_str().unwrap_or_default()))
             .arg(format!("--port={}", url.port().unwrap_or(3306)))

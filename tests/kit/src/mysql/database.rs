@@ -9,7 +9,7 @@ use url::Url;
 use super::MysqlServer;
 use crate::wait::block_on;
 
-/// Maximum time for dropping a database. Dropping only keeps a shared server clean.
+/// Maximum time for dropping a database, which only keeps a shared server clean.
 const DROP: Duration = Duration::from_secs(10);
 
 /// An empty database for one test, dropped with this value.
@@ -28,14 +28,14 @@ impl TestDatabase {
         let name = format!("test_{:016x}", fastrand::u64(..));
         let mut connection = MySqlConnection::connect(&server.url)
             .await
-            .expect("the server answers");
+            .expect("the server responds");
         let create = format!("CREATE DATABASE {name}");
         connection
             .execute(create.as_str())
             .await
             .expect("a database can be created");
         connection.close().await.expect("the connection closes");
-        let mut url = Url::parse(&server.url).expect("the server's URL is one");
+        let mut url = Url::parse(&server.url).expect("the server's URL is valid");
         url.set_path(&name);
         Self {
             url: url.into(),
@@ -46,7 +46,7 @@ impl TestDatabase {
 }
 
 impl Drop for TestDatabase {
-    /// Drops the database if the server answers and no lock blocks it.
+    /// Drops the database if the server responds and no lock blocks it.
     fn drop(&mut self) {
         let drop_it = async {
             let mut connection = MySqlConnection::connect(&self.server.url).await?;

@@ -1,4 +1,4 @@
-//! MySQL or MariaDB, and which of them is installed.
+//! MySQL or MariaDB, and detection of the installed ones.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -15,7 +15,7 @@ pub enum Flavour {
 }
 
 impl Flavour {
-    /// The name as its vendor writes it.
+    /// Returns the name in its vendor's spelling.
     pub fn name(self) -> &'static str {
         match self {
             Self::MySql => "MySQL",
@@ -23,7 +23,7 @@ impl Flavour {
         }
     }
 
-    /// Recognizes the flavour in a version text from `mysqld --version` or `SELECT VERSION()`.
+    /// Detects the flavor from a version text of `mysqld --version` or `SELECT VERSION()`.
     pub(super) fn of(version: &str) -> Self {
         if version.contains("MariaDB") {
             Self::MariaDb
@@ -32,8 +32,8 @@ impl Flavour {
         }
     }
 
-    /// The server program, if it is installed. MariaDB's packages also install a `mysqld`, so the name alone
-    /// is not enough.
+    /// Returns the path of the server program, if it is installed. MariaDB's packages also install a
+    /// `mysqld`, so the name alone is not enough.
     pub(super) fn program(self) -> Option<PathBuf> {
         installed::find(&["mysqld", "mariadbd"], |program| {
             let version = installed::output(program, &["--version"]);
@@ -48,16 +48,16 @@ impl fmt::Display for Flavour {
     }
 }
 
-/// The advice for a machine without a server.
-pub(super) const MISSING: &str = "no MySQL server to start for the tests: install one, such as with `apt-get install \
-    mariadb-server-core` or `apt-get install mysql-server-core`; those that kill none take running ones too, which \
-    TEST_MYSQL_URL names (mysql://root@127.0.0.1:3306, or several with commas between)";
+/// Advice for a machine without a server.
+pub(super) const MISSING: &str = "no MySQL server is installed: install one, such as with `apt-get install \
+    mariadb-server-core` or `apt-get install mysql-server-core`; tests that kill no server can also use running ones, \
+    named in TEST_MYSQL_URL (mysql://root@127.0.0.1:3306, or several URLs separated by commas)";
 
-/// The flavours whose server program is installed, at least one, because a test for each flavour would pass
-/// with none.
+/// Returns the flavors whose server program is installed. There is at least one, because otherwise a test for
+/// each flavor would pass without running.
 ///
 /// # Panics
-/// If no flavour is installed. The message says what to install.
+/// If no flavor is installed. The message names the package to install.
 pub fn installed_flavours() -> Vec<Flavour> {
     let mut flavours = vec![Flavour::MySql, Flavour::MariaDb];
     flavours.retain(|flavour| flavour.program().is_some());

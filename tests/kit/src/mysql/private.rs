@@ -18,7 +18,7 @@ const GREETS: Probe = Probe::Answers(b"", |greeting| greeting.get(4) == Some(&10
 
 /// A private server with default durability. A test can kill it and restart it on the same port and data.
 ///
-/// It is ready after about 4 s (MySQL) or 1 s (MariaDB). Most of that time initializes the data folder.
+/// It starts in about 4 s (MySQL) or 1 s (MariaDB). Most of that time initializes the data folder.
 pub struct PrivateMysql {
     server: MysqlServer,
     service: Service,
@@ -30,11 +30,11 @@ impl PrivateMysql {
     ///
     /// # Panics
     /// If the server is not installed (see [`installed_flavours`](crate::installed_flavours)) or does not
-    /// start. The message then has the end of its log.
+    /// start. The message then contains the end of its log.
     pub async fn start(flavour: Flavour) -> Self {
         let program = flavour
             .program()
-            .unwrap_or_else(|| panic!("{flavour} is wanted, but {MISSING}"));
+            .unwrap_or_else(|| panic!("{flavour} is required, but {MISSING}"));
         let folder = Folder::new();
         let log = folder.path().join("log");
         let common = common_options(flavour, &program, folder.path());
@@ -49,7 +49,7 @@ impl PrivateMysql {
                 "--max-connections=500",
             ]);
             if flavour == Flavour::MySql {
-                // The performance schema costs half of the start-up time and memory. MariaDB disables it by
+                // The performance schema costs half of the startup time and memory. MariaDB disables it by
                 // default.
                 command.args(["--mysqlx=OFF", "--performance-schema=OFF"]);
             }
@@ -63,17 +63,17 @@ impl PrivateMysql {
         }
     }
 
-    /// The server's address, and databases on it.
+    /// Returns the address of the server.
     pub fn server(&self) -> &MysqlServer {
         &self.server
     }
 
-    /// Returns its data folder, with the certificates that MySQL makes for itself.
+    /// Returns the data folder, with the certificates that MySQL generates.
     pub fn data(&self) -> PathBuf {
         self.folder.path().join("data")
     }
 
-    /// Returns the path of its Unix socket.
+    /// Returns the path of the Unix socket.
     pub fn socket(&self) -> PathBuf {
         self.data().join("socket")
     }
@@ -81,11 +81,11 @@ impl PrivateMysql {
     /// Runs statements as root.
     ///
     /// # Panics
-    /// If the server refuses one.
+    /// If the server rejects a statement.
     pub async fn run(&self, sql: &str) {
         let mut connection = MySqlConnection::connect(&self.server.url)
             .await
-            .expect("the server answers");
+            .expect("the server responds");
         sqlx::raw_sql(sql)
             .execute(&mut connection)
             .await
@@ -93,11 +93,11 @@ impl PrivateMysql {
         connection.close().await.expect("the connection closes");
     }
 
-    /// Creates a user with every right on a database and none on the server, and returns the database's URL
+    /// Creates a user with every privilege on a database and none on the server. Returns the database's URL
     /// for that user.
     ///
     /// # Panics
-    /// If the server refuses it.
+    /// If the server rejects the statement.
     pub async fn ordinary_user(&self, database: &str) -> String {
         self.run(&format!(
             "CREATE USER 'ordinary'@'127.0.0.1' IDENTIFIED BY 'p@ss:/#?%'; GRANT ALL ON `{database}`.* TO 'ordinary'@'127.0.0.1'"
@@ -143,7 +143,7 @@ async fn initialise(flavour: Flavour, server: &Path, common: &[OsString], log: &
         .await;
     assert!(
         status == 0,
-        "{flavour} cannot make its data folder; its log ends:\n{}",
+        "{flavour} cannot initialize its data folder; the end of its log:\n{}",
         tail(log)
     );
 }
@@ -154,7 +154,7 @@ fn common_options(flavour: Flavour, program: &Path, folder: &Path) -> Vec<OsStri
     if flavour == Flavour::MariaDb || accepts_no_defaults(program) {
         options.push("--no-defaults".into());
     }
-    // The folder belongs to this user. A server that runs as root needs to be told so.
+    // The folder belongs to this user. A server that runs as root requires this option.
     if folder.metadata().is_ok_and(|metadata| metadata.uid() == 0) {
         options.push("--user=root".into());
     }
