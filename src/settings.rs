@@ -6,7 +6,7 @@
 //!    describes the setting, with units and range: `patients settings` shows it. Add `hide_env_values = true`
 //!    if the value may be a secret. An empty variable counts as not set for every setting, so parsers only
 //!    see an empty value from a flag.
-//! 2. Add a row to the table in README.md and a line `# NAME=default` to `.env.example`. A test
+//! 2. Add a row to the table in `docs/settings.md` and a line `# NAME=default` to `.env.example`. A test
 //!    (`tests/e2e/settings.rs`) compares names and defaults of both with this list.
 
 mod describe;

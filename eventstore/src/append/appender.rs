@@ -161,6 +161,7 @@ impl Appender {
                 }
                 Err(error) => error,
             };
+            self.check.forget();
             if let Some(mut connection) = self.connection.take() {
                 connection.close_on_drop();
             }

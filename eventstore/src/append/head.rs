@@ -18,9 +18,9 @@ const KNOWN_FOR: Duration = Duration::from_millis(20);
 
 /// Locks the head of the log and compares it with the last event.
 ///
-/// The comparison is skipped only while the head is exactly the one that this process wrote less than
-/// [`KNOWN_FOR`] after a comparison. So an altered head is always found, and an altered event at the next
-/// comparison.
+/// The comparison is skipped only while the head is exactly the one that this process wrote, less than
+/// [`KNOWN_FOR`] after a comparison. An altered head is therefore always found. If the last event is deleted
+/// within that time and an append follows within it, only a verification of the log finds the gap.
 #[derive(Debug, Default)]
 pub(super) struct HeadCheck {
     known: Option<Known>,
@@ -37,7 +37,6 @@ struct Known {
 }
 
 /// A head under the lock.
-#[derive(Debug)]
 pub(super) struct Locked<'r> {
     pub(super) head: Head,
     /// The database's clock; `None` for SQLite.
@@ -59,7 +58,8 @@ impl HeadCheck {
     /// Returns whether the comparison is due.
     pub(super) fn ask(&self, script: &mut Script) -> bool {
         let dialect = script.dialect();
-        let due = self.shared || !self.known.is_some_and(|known| known.compared.elapsed() < KNOWN_FOR);
+        let stale = |known: Known| known.compared.elapsed() >= KNOWN_FOR;
+        let due = self.shared || self.known.is_none_or(stale);
         script.statement(&Head::lock(dialect));
         if due {
             script.statement(Head::LAST_EVENT);
@@ -109,12 +109,16 @@ impl HeadCheck {
         })
     }
 
-    /// Notes that the head that was last locked was moved to `head`. If the commit fails instead, the next head
-    /// is not the known one, or it is still the locked one.
+    /// Notes that the locked head was moved to `head`.
     pub(super) const fn moved(&mut self, head: Head) {
         if let Some(known) = &mut self.known {
             known.head = head;
         }
+    }
+
+    /// Makes the next comparison due, after a transaction that failed.
+    pub(super) const fn forget(&mut self) {
+        self.known = None;
     }
 }
 

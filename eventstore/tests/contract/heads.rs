@@ -10,6 +10,7 @@ use crate::sample::append;
 
 on_every_backend!(
     nothing_is_appended_behind_a_head_that_was_altered,
+    an_event_that_a_stranger_adds_is_found_at_once,
     an_id_in_another_case_is_named_as_damage_and_harms_no_other,
 );
 
@@ -92,6 +93,34 @@ async fn refused(backend: &Backend, queue: &eventstore::AppendQueue, altered: &[
     }
     for table in ["events", "log_head"] {
         backend.execute(&format!("DROP TABLE saved_{table}")).await;
+    }
+}
+
+async fn an_event_that_a_stranger_adds_is_found_at_once(backend: Arc<Backend>) {
+    backend.migrate().await;
+    let queue = backend.queue();
+    // However short ago the head was compared with the events.
+    for n in 1..=20 {
+        queue.append(append(&format!("a{n}"), 1)).await.unwrap();
+    }
+    backend
+        .execute(
+            "INSERT INTO events SELECT 21, aggregate_type, 'new', sequence, event_type, event_version, payload, \
+             metadata, recorded_at, hash FROM (SELECT * FROM events) AS copied WHERE position = 7",
+        )
+        .await;
+    let refused = queue.append(append("refused", 1)).await;
+    let Err(AppendError::Damaged(error)) = &refused else {
+        panic!("{refused:?}")
+    };
+    assert!(error.to_string().contains("added after"), "{error}");
+    backend.execute("DELETE FROM events WHERE position = 21").await;
+    // Another process appends in turn, so that neither knows the head.
+    let other = backend.queue();
+    for n in 21..=40 {
+        let queue = if n % 2 == 0 { &queue } else { &other };
+        let appended = queue.append(append(&format!("a{n}"), 1)).await.unwrap();
+        assert_eq!(appended.first, position(n));
     }
 }
 
