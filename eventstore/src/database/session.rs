@@ -36,6 +36,8 @@ pub trait Session: Send {
 pub struct Connection {
     link: Link,
     unfinished: bool,
+    /// Whether a transaction is open. The SQLite file is only checked when it ends.
+    in_transaction: bool,
 }
 
 impl Connection {
@@ -43,6 +45,7 @@ impl Connection {
         Self {
             link,
             unfinished: false,
+            in_transaction: false,
         }
     }
 
@@ -127,7 +130,8 @@ impl Connection {
             }
             Link::Sqlite(connection, file) => {
                 let running = script.run_prepared(connection);
-                let rows = finish(&mut self.unfinished, file.as_deref(), running).await?;
+                let file = file.as_deref().filter(|_| !self.in_transaction);
+                let rows = finish(&mut self.unfinished, file, running).await?;
                 rows.into_iter().map(Row::Sqlite).collect()
             }
         })
@@ -139,7 +143,8 @@ impl Session for Connection {
         match &mut self.link {
             Link::MySql(connection, _) => Query::mysql(connection, sql, &mut self.unfinished),
             Link::Sqlite(connection, file) => {
-                Query::sqlite(connection, sql, &mut self.unfinished, file.as_deref())
+                let file = file.as_deref().filter(|_| !self.in_transaction);
+                Query::sqlite(connection, sql, &mut self.unfinished, file)
             }
         }
     }
@@ -221,6 +226,7 @@ impl<'c> Transaction<'c> {
         if transaction.connection().unfinished {
             return Err(Error::Database(sqlx::Error::WorkerCrashed));
         }
+        transaction.connection().in_transaction = true;
         let rows = transaction.connection().run(script).await?;
         Ok((transaction, rows))
     }
@@ -298,6 +304,7 @@ impl<'c> Transaction<'c> {
     }
 
     async fn end(mut self, script: Script) -> Result<()> {
+        self.connection().in_transaction = false;
         self.connection().run(script).await?;
         self.ended = true;
         Ok(())
