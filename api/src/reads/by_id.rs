@@ -20,7 +20,7 @@ use eventstore::{
 use uuid::Uuid;
 
 use super::kept::{KeptConnection, Read};
-use super::trust::Trust;
+use super::trust::{Built, Trust};
 use super::{Found, PROJECTION, ReadError};
 
 pub(super) struct PatientBatch {
@@ -75,11 +75,11 @@ impl Read for Patients<'_> {
         let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
         let Rows {
             mut answers,
-            checkpoint,
+            built,
             head,
-            skips,
         } = rows(connection, &keys).await?;
-        let doubtful = self.trust.doubtful(connection, skips).await?;
+        let doubtful = self.trust.doubtful(connection, built).await?;
+        let checkpoint = built.checkpoint;
         // If the checkpoint is invalid, no row can be trusted.
         let checkpoint =
             checkpoint::check(PROJECTION, checkpoint, head).map_or(Position::BEGINNING, |()| checkpoint);
@@ -105,18 +105,16 @@ impl Read for Patients<'_> {
 struct Rows {
     /// The projected rows by id.
     answers: Answers,
-    /// Position of the projection.
-    checkpoint: Position,
+    /// From which events the rows were built.
+    built: Built,
     /// Position of the log's head.
     head: Position,
-    /// Number of events that the projection skips.
-    skips: i64,
 }
 
 async fn rows(connection: &mut Connection, keys: &[&str]) -> Result<Rows, Error> {
     let sql = format!(
         "SELECT h.position, COALESCE(c.position, 0), v.id, v.name, v.email, v.phone, v.document_url, v.sequence, \
-         (SELECT COUNT(*) FROM projection_skips WHERE projection = ?) \
+         p.active_generation \
          FROM log_head h \
          JOIN projections p ON p.name = ? \
          LEFT JOIN checkpoints c ON c.name = p.name \
@@ -127,12 +125,15 @@ async fn rows(connection: &mut Connection, keys: &[&str]) -> Result<Rows, Error>
     let rows = connection
         .query(&sql)
         .bind(PROJECTION)
-        .bind(PROJECTION)
         .bind_all(padded(keys))
         .fetch_all()
         .await?;
     let first = rows.first().ok_or(Error::NoHead)?;
-    let (head, checkpoint, skips) = (first.get(0)?, first.get(1)?, first.get(8)?);
+    let head = first.get(0)?;
+    let built = Built {
+        checkpoint: first.get(1)?,
+        generation: first.get(8)?,
+    };
     let mut answers = Answers::with_capacity(rows.len());
     for row in &rows {
         let Some(id) = row.get::<Option<&str>, _>(2)?.and_then(parse) else {
@@ -148,12 +149,7 @@ async fn rows(connection: &mut Connection, keys: &[&str]) -> Result<Rows, Error>
         let found = Found::Active(Arc::new(details), sequence.unsigned_abs());
         answers.insert(id, Ok(found));
     }
-    Ok(Rows {
-        answers,
-        checkpoint,
-        head,
-        skips,
-    })
+    Ok(Rows { answers, built, head })
 }
 
 /// Parses an id. The rows contain only ids from the statement, so other text can be ignored.

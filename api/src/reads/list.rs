@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::by_name::NameRange;
 use super::kept::{KeptConnection, Read};
-use super::trust::Trust;
+use super::trust::{Built, Trust};
 use super::{PROJECTION, ReadError};
 
 /// A request for a page.
@@ -43,7 +43,7 @@ pub(crate) struct ListedPatient<'r> {
 
 /// Columns of a page's statement, which binds the projection first. [`Trust`] needs the last two columns.
 pub(super) const COLUMNS: &str = "id, name, email, generation, \
-    (SELECT COUNT(*) FROM projection_skips WHERE projection = ?)";
+    COALESCE((SELECT position FROM checkpoints WHERE name = ?), 0)";
 
 pub(super) struct ListBatch {
     connection: KeptConnection,
@@ -95,6 +95,16 @@ impl Batch for ListBatch {
     }
 }
 
+impl Built {
+    /// Reads the columns after those of the patient.
+    fn of(row: &Row) -> Result<Self> {
+        Ok(Self {
+            generation: row.get(3)?,
+            checkpoint: row.get(4)?,
+        })
+    }
+}
+
 /// A page to read.
 struct Page<'p> {
     request: &'p PageRequest,
@@ -117,12 +127,13 @@ impl Read for Page<'_> {
                 None => return Ok(None),
             },
         };
-        let (generation, skips) = match rows.first() {
-            Some(row) => (Some(row.get(3)?), row.get(4)?),
-            None => (None, 0),
-        };
+        let built = rows.first().map(Built::of).transpose()?;
+        let generation = built.map(|built| built.generation);
         self.trust.check_generation(connection, generation).await?;
-        let doubtful = self.trust.doubtful(connection, skips).await?;
+        let doubtful = match built {
+            Some(built) => self.trust.doubtful(connection, built).await?,
+            None => Arc::default(),
+        };
         let more = rows.len() > *limit as usize;
         rows.truncate(*limit as usize);
         let mut patients = rows

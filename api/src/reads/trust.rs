@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use eventstore::rebuild::ActiveGeneration;
-use eventstore::{Connection, Error, Result, Session};
+use eventstore::{Connection, Error, Position, Result, Session};
 use uuid::Uuid;
 
 use super::PROJECTION;
@@ -19,13 +19,20 @@ use super::PROJECTION;
 pub(super) struct Trust {
     /// A generation that was built; the first generation is 1.
     built: AtomicI64,
-    skips: Mutex<Skips>,
+    skips: Mutex<Option<Skips>>,
 }
 
-#[derive(Debug, Default)]
+/// From which events rows were built: a projection passes a skipped event only when one of the two changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Built {
+    pub(super) checkpoint: Position,
+    pub(super) generation: i64,
+}
+
+/// The skipped events at one time.
+#[derive(Debug)]
 struct Skips {
-    /// Number of skipped events.
-    count: i64,
+    built: Built,
     /// The patients that these events concern.
     patients: Arc<HashSet<Uuid>>,
 }
@@ -55,8 +62,10 @@ impl Trust {
         Ok(())
     }
 
-    /// Returns the patients with an event that the projection skips. `count` is the current number of skipped
-    /// events.
+    /// Returns the patients with an event that rows of `built` do not include, because the projection skips it.
+    ///
+    /// The skips are read after the rows. A skip that is added later does not concern rows with the same
+    /// checkpoint and generation.
     ///
     /// # Errors
     ///
@@ -64,9 +73,9 @@ impl Trust {
     pub(super) async fn doubtful(
         &self,
         connection: &mut Connection,
-        count: i64,
+        built: Built,
     ) -> Result<Arc<HashSet<Uuid>>> {
-        if let Some(known) = self.known(count) {
+        if let Some(known) = self.known(built) {
             return Ok(known);
         }
         let rows = connection
@@ -83,15 +92,16 @@ impl Trust {
             patients.extend(Uuid::try_parse(row.get::<&str, _>(0)?.trim_end()));
         }
         let patients = Arc::new(patients);
-        *self.skips.lock().unwrap_or_else(PoisonError::into_inner) = Skips {
-            count,
+        *self.skips.lock().unwrap_or_else(PoisonError::into_inner) = Some(Skips {
+            built,
             patients: Arc::clone(&patients),
-        };
+        });
         Ok(patients)
     }
 
-    fn known(&self, count: i64) -> Option<Arc<HashSet<Uuid>>> {
+    fn known(&self, built: Built) -> Option<Arc<HashSet<Uuid>>> {
         let skips = self.skips.lock().unwrap_or_else(PoisonError::into_inner);
-        (skips.count == count).then(|| Arc::clone(&skips.patients))
+        let known = skips.as_ref().filter(|skips| skips.built == built)?;
+        Some(Arc::clone(&known.patients))
     }
 }
