@@ -261,7 +261,7 @@ async fn mail_is_signed_when_there_is_a_key_and_a_wrong_key_is_found_at_the_star
             (vec![selector], "MAIL_DKIM_KEY_FILE: expected"),
             (
                 vec![("MAIL_DKIM_KEY_FILE", "other.pem"), selector],
-                "expected a private key in PEM",
+                "expected an RSA or Ed25519 private key in PEM",
             ),
             (
                 vec![("MAIL_DKIM_KEY_FILE", "none.pem"), selector],
