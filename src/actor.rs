@@ -5,8 +5,8 @@ use std::ffi::OsStr;
 
 /// Maximum length of a part of the name, in characters.
 const LONGEST: usize = 64;
-/// File in which Linux records the user of the login session. Later changes of user, such as by sudo, do not
-/// change it.
+/// File in which Linux records the user of the login session. A later change of user, for example with sudo,
+/// does not alter it.
 const LOGIN: &str = "/proc/self/loginuid";
 /// Value of the file for a process outside any login session.
 const NO_LOGIN: u32 = u32::MAX;

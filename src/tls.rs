@@ -14,7 +14,7 @@ use crate::watch::Watched;
 /// Remaining validity below which a certificate causes a warning.
 const SOON: Duration = Duration::from_hours(24 * 7);
 
-/// TLS with the configured certificate, and the watch on its files.
+/// The TLS configuration, and the watcher of the certificate and key files.
 pub(crate) struct Served {
     pub(crate) tls: Tls,
     files: Watched<Certificate>,

@@ -97,7 +97,7 @@ pub struct ApiOptions {
     pub rate_limit: Option<RateLimit>,
     /// Proxies that are trusted to report the client's address.
     pub proxies: Proxies,
-    /// Pages that may use the API from other origins; `None` for none.
+    /// The origins whose pages may use the API (CORS). `None` allows no other origin.
     pub cors: Option<Cors>,
     /// Hosts that requests may name. Loopback names are always allowed. If the list is empty, an API with
     /// access control accepts every host.

@@ -53,8 +53,8 @@ impl FieldProblem {
     }
 }
 
-/// Returns an unexpected name from a request in the form that responses repeat: at most 64 characters,
-/// without control characters.
+/// Returns an unexpected name from a request as responses show it: at most 64 characters, without control
+/// characters.
 pub(crate) fn shown_name(name: &str) -> String {
     name.chars().filter(|c| !c.is_control()).take(64).collect()
 }

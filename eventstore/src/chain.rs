@@ -73,7 +73,7 @@ impl Texts<'_> {
     }
 }
 
-/// The same columns of a recorded event, as values.
+/// The columns of [`Texts`] for a recorded event, with metadata and payload as JSON values.
 #[derive(Serialize)]
 struct Content<'a> {
     aggregate_id: &'a str,

@@ -70,14 +70,14 @@ impl<B: Batch> Clone for Coalescer<B> {
 }
 
 impl<B: Batch> Coalescer<B> {
-    /// As [`Coalescer::start_on`], on the current runtime.
+    /// Like [`Coalescer::start_on`], but on the current runtime.
     #[must_use]
     pub fn start(batches: impl IntoIterator<Item = B>, capacity: usize, largest: usize) -> Self {
         Self::start_on(&Handle::current(), batches, capacity, largest)
     }
 
-    /// Starts one worker on `runtime` for each of `batches`. At most `capacity` items (1 or more) wait, and
-    /// at most `largest` items (1 or more) are answered together.
+    /// Starts one worker on `runtime` for each of `batches`. At most `capacity` items wait, and at most
+    /// `largest` items are answered together. A value of 0 counts as 1.
     #[must_use]
     pub fn start_on(
         runtime: &Handle,

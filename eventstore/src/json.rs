@@ -102,7 +102,8 @@ impl<'a> ShortWay<'a> {
         Some(())
     }
 
-    /// Reads a string with its quotes. Without escapes, it is its own canonical form.
+    /// Reads a string literal, including its quotes. Returns `None` if it has escapes. Without escapes, the
+    /// literal is already canonical.
     fn string(&mut self) -> Option<&'a [u8]> {
         let rest = self.text.get(self.at..)?;
         let inner = rest.strip_prefix(b"\"")?;

@@ -213,7 +213,8 @@ impl Templates {
         Ok(())
     }
 
-    /// Renders the three parts of an email, with each of `languages` in turn.
+    /// Renders the subject, the text and the HTML of an email. Each contains all `languages`, one after
+    /// another.
     pub(crate) fn render(
         &self,
         template: Template,

@@ -383,7 +383,7 @@ impl Worker {
         self.options.concurrency.max(1)
     }
 
-    /// Makes deliveries due that a wrong clock has scheduled too far ahead.
+    /// Makes deliveries that a wrong clock scheduled too far ahead due now.
     async fn look_ahead(&mut self, now: Now) -> Result<()> {
         let since = |at: Duration| now.monotonic.saturating_sub(at);
         if self.looked_ahead.is_some_and(|at| since(at) < LOOK_AHEAD) {

@@ -89,7 +89,8 @@ fn forwarded_is_read_as_rfc_7239_has_it() {
     }
 }
 
-/// Values that a client may send, to which its proxy adds `for=198.51.100.1;host="…"`.
+/// Each pair is a `Forwarded` value and a `Host` from a client. The proxy appends
+/// `for=198.51.100.1;host="…"`, with the `Host` in quotes.
 #[test]
 fn a_client_does_not_choose_its_address_by_what_its_proxy_quotes_or_passes_on() {
     for (sent, host) in [

@@ -6,7 +6,7 @@ use cqrs_es::persist::SerializedEvent;
 use domain::{PatientEvent, email_claim_key, older_email_claim_key};
 use eventstore::{Claim, ClaimChange, ClaimRules};
 
-/// Kind of the claims on emails.
+/// The kind of claim that reserves an email address.
 const EMAIL: &str = "patient.email";
 
 /// Claim on an email.

@@ -1,7 +1,6 @@
 //! Comparison of the claims table with the log.
 //!
-//! Both are read in the order of aggregate ids, one page at a time, so memory use does not grow with their
-//! size.
+//! Both are read in order of aggregate id, one page at a time, so memory use does not grow with their size.
 
 mod page;
 mod rebuild;

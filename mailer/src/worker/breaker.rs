@@ -385,7 +385,7 @@ impl Breaker {
     }
 }
 
-/// Whether the server asked to try an email again later.
+/// Whether the server rejected MAIL temporarily (4xx).
 const fn is_put_off(failure: &Failure) -> bool {
     matches!(
         failure,

@@ -11,8 +11,8 @@ use crate::{PATIENT_VIEW, rows};
 const LAST_EVENTS: u64 = 500;
 
 impl Rebuilder {
-    /// Activates the generation if it is close enough to the active generation and the rebuild is not
-    /// cancelled.
+    /// Activates the rebuilt generation if it is at most [`LAST_EVENTS`] events behind the active generation
+    /// and the rebuild is not cancelled. Otherwise changes nothing.
     pub(super) async fn switch(
         &self,
         rebuild: &Rebuild,

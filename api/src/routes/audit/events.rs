@@ -138,7 +138,7 @@ struct FeedQuery {
 }
 
 impl FeedQuery {
-    /// Parses the query of a page.
+    /// Parses the query string of a request for a page of the feed.
     fn parse(query: Option<&str>) -> Result<Self, ApiError> {
         let mut query = Query::parse(query);
         let limit = query.limit();
