@@ -59,7 +59,8 @@ pub(crate) struct Settings {
 
     // Reads reserve ten connections, and a rebuild takes four. The subscriptions, the mail and all other
     // requests share the rest.
-    /// Maximum number of database connections. On MySQL, an API process opens one more for appends
+    /// Size of the pool of database connections. On MySQL, an API process opens up to five more outside the
+    /// pool: one for appends, and four to read events before deletions
     #[arg(long, env, global = true, default_value_t = 16, value_parser = clap::value_parser!(u32).range(16..=1000))]
     pub(crate) database_connections: u32,
 
