@@ -7,7 +7,7 @@
 //!                         evidence: plain SQL and the mail sink, afterwards  ->  oracle
 //! ```
 //!
-//! `scripts/chaos` runs the rig for longer. docs/reliability.md lists the faults, the claims and the results.
+//! `scripts/chaos` runs the rig for longer. docs/reliability.md lists the faults, the checks and the results.
 
 #![expect(
     clippy::unwrap_used,

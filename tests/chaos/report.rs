@@ -92,7 +92,7 @@ impl Report {
         }
         println!("{}", self.json);
         println!(
-            "| seed | time | faults | requests | unanswered | events | mails | more than once | recovered | anomalies |"
+            "| seed | time | faults | requests | outcome unknown | events | emails | duplicates | recovered after | anomalies |"
         );
         println!("{}", self.row);
     }

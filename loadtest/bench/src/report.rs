@@ -58,7 +58,7 @@ pub(crate) struct Report {
 impl Report {
     pub(crate) fn begin(machine: String, server: String) -> Self {
         println!("{machine}; {server}\n");
-        println!("| measurement | result | yardstick | ratio | goal | | details |");
+        println!("| measurement | result | yardstick | ratio | goal | reached | details |");
         println!("|---|---|---|---|---|---|---|");
         Self {
             machine,

@@ -42,7 +42,7 @@ pub(super) async fn run(options: &Options, server: &MysqlServer, report: &mut Re
             stats: Some(ours.clone()),
         });
         report.add(Line {
-            what: format!("the same against bare inserts of {:.0} rows", middle(batches)),
+            what: format!("the same, compared with bare inserts of {:.0} rows", middle(batches)),
             ours: ours.rate,
             unit: "/s",
             yardstick: Some(("(b)".to_owned(), middle(bare))),
@@ -60,7 +60,7 @@ pub(super) async fn run(options: &Options, server: &MysqlServer, report: &mut Re
             notes: String::new(),
         });
         report.add(Line {
-            what: format!("memory, {clients} clients, peak"),
+            what: format!("peak memory, {clients} clients"),
             ours: peak,
             unit: "MiB",
             yardstick: None,

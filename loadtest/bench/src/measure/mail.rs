@@ -42,13 +42,13 @@ pub(super) async fn run(server: &MysqlServer, report: &mut Report) -> anyhow::Re
     let rate = sink.drained().await?;
     let (peak, _) = ours.memory();
     report.add(Line {
-        what: format!("{BURST} mails sent after the mail server returns"),
+        what: format!("{BURST} emails sent after the mail server returns"),
         ours: rate,
         unit: "/s",
         yardstick: None,
         goal: Some(Goal::AtLeast(500.0)),
         stats: None,
-        notes: format!("{waiting:.0} MiB while they wait, {peak:.0} MiB at most"),
+        notes: format!("{waiting:.0} MiB while the emails wait, {peak:.0} MiB at most"),
     });
     Ok(())
 }

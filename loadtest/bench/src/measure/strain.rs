@@ -40,7 +40,7 @@ async fn failing(options: &Options, server: &MysqlServer, report: &mut Report) -
     // Includes rejected requests.
     let answered = with.rate + with.refused as f64 / options.duration().as_secs_f64();
     report.add(Line {
-        what: "answers with 10% of emails taken, 64 clients".to_owned(),
+        what: "answers when 10% of the email addresses are taken, 64 clients".to_owned(),
         ours: answered,
         unit: "/s",
         yardstick: Some(("without".to_owned(), without.rate)),
