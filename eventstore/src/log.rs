@@ -28,13 +28,13 @@ pub struct Head {
 impl Head {
     /// Reads the last event: hash, position and time. An empty log has no row.
     ///
-    /// A separate statement from [`Head::lock`], because a statement may take its snapshot of the log before it
-    /// waits for the lock.
+    /// A separate statement from [`Head::lock`], because a statement may take its snapshot of the log before
+    /// it waits for the lock.
     pub(crate) const LAST_EVENT: &str =
         "SELECT hash, position, recorded_at FROM events ORDER BY position DESC LIMIT 1";
 
-    /// Returns the statement that reads the head and the database's clock, and locks the head: other appends wait
-    /// until the transaction ends.
+    /// Returns the statement that reads the head and the database's clock, and locks the head: other appends
+    /// wait until the transaction ends.
     pub(crate) fn lock(dialect: Dialect) -> String {
         let (clock, for_update) = (clock_of(dialect), dialect.for_update());
         format!("SELECT position, hash, recorded_at, {clock} FROM log_head WHERE id = 1{for_update}")
@@ -66,7 +66,8 @@ impl Head {
 
 /// The database's clock in microseconds since 1970; `NULL` for SQLite, which has no clock of its own.
 ///
-/// `SYSDATE` returns the time after the wait for a lock, unlike `UTC_TIMESTAMP`. Every session's time zone is UTC.
+/// `SYSDATE` returns the time after the wait for a lock, unlike `UTC_TIMESTAMP`. Every session's time zone is
+/// UTC.
 const fn clock_of(dialect: Dialect) -> &'static str {
     match dialect {
         Dialect::MySql => "TIMESTAMPDIFF(MICROSECOND, '1970-01-01 00:00:00', SYSDATE(6))",

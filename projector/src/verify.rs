@@ -34,8 +34,8 @@ pub struct Verification {
     pub table: Sum,
     /// Rows of the replay.
     pub replay: Sum,
-    /// Events that an operator has skipped. The table and the replay both omit them, so both are incomplete for
-    /// the patients of these events.
+    /// Events that an operator has skipped. The table and the replay both omit them, so both are incomplete
+    /// for the patients of these events.
     pub skipped: Vec<Position>,
     /// Number of patients that differ.
     pub differing: u64,

@@ -330,7 +330,10 @@ async fn a_log_whose_head_was_removed_or_moved_does_not_fit() {
         log.execute("UPDATE log_head SET recorded_at = recorded_at + 1")
             .await;
         let (code, stdout, _) = log.audit(&["verify"]);
-        assert!(code == 1 && stdout.contains("the time in log_head differs"), "{stdout}");
+        assert!(
+            code == 1 && stdout.contains("the time in log_head differs"),
+            "{stdout}"
+        );
         log.execute("DELETE FROM log_head").await;
         let (code, stdout, stderr) = log.audit(&["verify", "--json"]);
         assert_eq!(code, 1, "{stderr}");

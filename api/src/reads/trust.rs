@@ -62,7 +62,8 @@ impl Trust {
         Ok(())
     }
 
-    /// Returns the patients with an event that rows of `built` do not include, because the projection skips it.
+    /// Returns the patients with an event that rows of `built` do not include, because the projection skips
+    /// it.
     ///
     /// The skips are read after the rows. A skip that is added later does not concern rows with the same
     /// checkpoint and generation.

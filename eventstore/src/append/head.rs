@@ -54,8 +54,8 @@ enum Misfit {
 }
 
 impl HeadCheck {
-    /// Adds the statement that locks the head and, if the comparison is due, the one that reads the last event.
-    /// Returns whether the comparison is due.
+    /// Adds the statement that locks the head and, if the comparison is due, the one that reads the last
+    /// event. Returns whether the comparison is due.
     pub(super) fn ask(&self, script: &mut Script) -> bool {
         let dialect = script.dialect();
         let stale = |known: Known| known.compared.elapsed() >= KNOWN_FOR;

@@ -159,8 +159,8 @@ impl DatabaseFile {
     }
 }
 
-/// Whether there is no file, without reading the metadata of a file. On Linux 6.13 or later, the first write after its
-/// times are read has to store a new time, and `fsync` then takes a quarter longer.
+/// Whether there is no file, without reading the metadata of a file. On Linux 6.13 or later, the first write
+/// after its times are read has to store a new time, and `fsync` then takes a quarter longer.
 fn is_missing(file: &Path) -> bool {
     // A file that exists is not a symbolic link, which is another error.
     matches!(std::fs::read_link(file), Err(error) if error.kind() == ErrorKind::NotFound)

@@ -269,8 +269,8 @@ impl Stage {
         rows.iter().map(delivery).collect()
     }
 
-    /// Lets time pass once no delivery is under a lease, so that no lease runs out under an attempt, however slow the
-    /// machine is.
+    /// Lets time pass once no delivery is under a lease, so that no lease runs out under an attempt, however
+    /// slow the machine is.
     pub async fn pass(&self, time: Duration) {
         testkit::wait_until(PATIENCE, "no delivery is under a lease", async || {
             self.deliveries()

@@ -42,7 +42,10 @@ pub(super) async fn run(options: &Options, server: &MysqlServer, report: &mut Re
             stats: Some(ours.clone()),
         });
         report.add(Line {
-            what: format!("the same, compared with bare inserts of {:.0} rows", middle(batches)),
+            what: format!(
+                "the same, compared with bare inserts of {:.0} rows",
+                middle(batches)
+            ),
             ours: ours.rate,
             unit: "/s",
             yardstick: Some(("(b)".to_owned(), middle(bare))),
