@@ -96,7 +96,7 @@ pub(crate) struct Standing {
 }
 
 impl Standing {
-    /// Adds the headers to a response. If the response has a `Retry-After` header, for whatever reason, `t`
+    /// Adds the headers to a response. If the response has a `Retry-After` header for any reason, `t`
     /// has the same value, as the draft requires.
     pub(crate) fn tell(self, headers: &mut HeaderMap) {
         if let Some(policy) = self.policy {

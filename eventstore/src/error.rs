@@ -63,7 +63,7 @@ pub enum Error {
     /// The clock of this process is wrong, so this process must not record events.
     #[error("the clock of this process is {} s {} {of}", seconds.unsigned_abs(), if *seconds < 0 { "behind" } else { "ahead of" })]
     ClockWrong {
-        /// Seconds by which the clock is ahead; negative if it is behind.
+        /// Offset of the clock in seconds; negative if the clock is behind.
         seconds: i64,
         /// The clock that it was compared with.
         of: &'static str,

@@ -174,7 +174,7 @@ pub enum SmtpFailure {
         /// The enhanced status code (RFC 3463), if the server gave one.
         enhanced: Option<EnhancedCode>,
     },
-    /// The server defers unknown recipients and says so in its reply (greylisting).
+    /// The server deferred the email, and its reply mentions greylisting.
     #[error("the server answered {code}{}", DisplayEnhanced(*enhanced))]
     Greylisted {
         /// The reply code, as in [`SmtpFailure::Reply`].

@@ -18,7 +18,7 @@
 //!   lease expires.
 //! - While the server is unreachable or rejects all mail, the worker probes it with one email at a time, and
 //!   no attempts are counted. Other processes can see this state in `mail_workers`. If the server rejects
-//!   only some emails, whoever the recipients are, the others are not delayed.
+//!   only some emails, other emails are not delayed.
 //! - Every attempt is recorded in `mail_attempts`, together with its outcome.
 //! - An email is sent twice only if the worker dies or the connection is lost after the server accepts the
 //!   email and before this is recorded. Both copies then have the same `Message-ID`. If the worker survives

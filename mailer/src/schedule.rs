@@ -18,7 +18,7 @@ pub const PAUSES: [Duration; 7] = [
 /// email.
 pub const PAUSE_AFTER_UNKNOWN: Duration = Duration::from_mins(5);
 
-/// Maximum fraction by which a pause is lengthened or shortened, so that emails that failed together are not
+/// Maximum jitter of a pause, as a fraction of the pause, so that emails that failed together are not
 /// retried together.
 pub const JITTER: f64 = 0.2;
 

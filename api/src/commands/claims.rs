@@ -19,7 +19,8 @@ pub(crate) fn older_email_claim(email: &str) -> Option<Claim> {
     older_email_claim_key(email).map(|key| Claim::on(EMAIL, &key))
 }
 
-/// Rules by which a registration takes the claim on its email, and a deletion releases it.
+/// Claim rules for email addresses: a registration takes the claim on its address, and a deletion releases the
+/// claim.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct EmailClaims;
 

@@ -13,7 +13,7 @@ const KEYS: Uuid = Uuid::from_u128(0x6f1f_0f5e_9d0c_5c3b_8a44_2f6b_7a90_31d7);
 pub(super) struct KeyedIds {
     /// Id derived from the actor and the key.
     pub(super) id: Uuid,
-    /// Id that an earlier version derived from the key alone, whoever the actor was.
+    /// Id that earlier versions derived from the key alone, without the actor.
     pub(super) former: Uuid,
 }
 

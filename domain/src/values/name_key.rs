@@ -8,10 +8,10 @@ use super::text::{self, ControlCharacter};
 /// Maximum number of characters in the key of a name. Search ignores the characters after them.
 const MAX_KEY_CHARS: usize = 64;
 
-/// Returns the key by which names are searched and sorted. It is the first 64 characters of the name in
-/// compatibility decomposition (NFKD), without case, and without the accents of Latin, Greek and Cyrillic
-/// (U+0300 to U+036F). For example, `Ñandú`, `ñandu` and `NANDU` have the same key. Marks of other scripts
-/// are kept, because there they are letters rather than accents.
+/// Returns the search and sort key of a name: the first 64 characters of its compatibility decomposition
+/// (NFKD), without case and without combining accents (U+0300 to U+036F). For example, `Ñandú`, `ñandu` and
+/// `NANDU` have the same key. The marks of other scripts are kept, because they are letters there, not
+/// accents.
 ///
 /// The key depends only on the name, not on the database, so a rebuilt read table has the same keys. It never
 /// ends with a space and is never empty. In the read table, an empty key means that a program without search

@@ -8,8 +8,8 @@ use eventstore::{Database, Result, Session, Timestamp};
 pub(crate) const BEAT: Duration = Duration::from_secs(10);
 /// Time after its last update for which a worker counts as active.
 const PRESENT: Duration = Duration::from_secs(45);
-/// Maximum time by which an update may lie in the future, because clocks differ. Later updates were written
-/// with a wrong clock.
+/// Maximum difference between the clocks of two machines. An update further in the future was written with a
+/// wrong clock.
 const CLOCKS_DIFFER: Duration = Duration::from_mins(5);
 /// Time after its last update when a worker may be deleted from the table.
 const FORGOTTEN: Duration = Duration::from_hours(1);

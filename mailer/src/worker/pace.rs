@@ -9,7 +9,7 @@ const KEPT: Duration = Duration::from_mins(10);
 /// Maximum time over which a rate is measured, and minimum number of emails for a measurement.
 const MEASURED: Duration = Duration::from_mins(10);
 const ENOUGH: u32 = 3;
-/// Factor by which each accepted email raises the rate.
+/// Growth factor of the rate for each accepted email.
 const FASTER: f64 = 1.01;
 /// Minimum rate, in emails per second. Below it, the breaker's pauses are slow enough.
 const SLOWEST: f64 = 0.2;
