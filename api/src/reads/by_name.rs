@@ -9,7 +9,7 @@ use eventstore::database::Row;
 use eventstore::{Connection, Result, Session};
 
 use super::PROJECTION;
-use super::list::COLUMNS;
+use super::list::page_of;
 
 /// Patients whose names begin with a prefix.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,7 +29,7 @@ impl NameRange {
         after: &str,
         most: i64,
     ) -> Result<Option<Vec<Row>>> {
-        if !select(connection, "name_key = ? LIMIT ?", &[""], 1)
+        if !select(connection, "v.name_key = ? LIMIT ?", &[""], 1)
             .await?
             .is_empty()
         {
@@ -37,19 +37,19 @@ impl NameRange {
         }
         let (prefix, end) = (self.prefix.as_str(), self.prefix.end());
         let Some(key) = self.after.as_deref().filter(|key| *key >= prefix) else {
-            let within = "name_key >= ? AND name_key < ? ORDER BY name_key, id LIMIT ?";
+            let within = "v.name_key >= ? AND v.name_key < ? ORDER BY v.name_key, v.id LIMIT ?";
             return select(connection, within, &[prefix, &end], most).await.map(Some);
         };
         let mut rows = Vec::new();
         if key.starts_with(prefix) {
             // Order by id alone: MariaDB does not treat a name_key given as text in another collation as a
             // constant, and would sort.
-            let same_name = "name_key = ? AND id > ? ORDER BY id LIMIT ?";
+            let same_name = "v.name_key = ? AND v.id > ? ORDER BY v.id LIMIT ?";
             rows = select(connection, same_name, &[key, after], most).await?;
         }
         let rest = most - i64::try_from(rows.len()).unwrap_or(most);
         if rest > 0 {
-            let further = "name_key > ? AND name_key < ? ORDER BY name_key, id LIMIT ?";
+            let further = "v.name_key > ? AND v.name_key < ? ORDER BY v.name_key, v.id LIMIT ?";
             rows.extend(select(connection, further, &[key, &end], rest).await?);
         }
         Ok(Some(rows))
@@ -63,13 +63,9 @@ async fn select(
     values: &[&str],
     most: i64,
 ) -> Result<Vec<Row>> {
-    let sql = format!(
-        "SELECT {COLUMNS} FROM patient_view \
-         WHERE generation = (SELECT active_generation FROM projections WHERE name = ?) AND {condition}"
-    );
+    let sql = format!("{} AND {condition}", page_of(""));
     connection
         .query(&sql)
-        .bind(PROJECTION)
         .bind(PROJECTION)
         .bind_all(values.iter().copied())
         .bind(most)

@@ -41,9 +41,18 @@ pub(crate) struct ListedPatient<'r> {
     pub(crate) email: &'r str,
 }
 
-/// Columns of a page's statement, which binds the projection first. [`Trust`] needs the last two columns.
-pub(super) const COLUMNS: &str = "id, name, email, generation, \
-    COALESCE((SELECT position FROM checkpoints WHERE name = ?), 0)";
+/// Returns the beginning of a page's statement, which binds the projection. [`Trust`] needs the last two
+/// columns.
+///
+/// Generation and checkpoint are joined, because subqueries for them cost MySQL a tenth of the statement.
+/// `index` is a suffix of the table name.
+pub(super) fn page_of(index: &str) -> String {
+    format!(
+        "SELECT v.id, v.name, v.email, p.active_generation, COALESCE(c.position, 0) \
+         FROM projections p LEFT JOIN checkpoints c ON c.name = p.name \
+         JOIN patient_view v{index} ON v.generation = p.active_generation WHERE p.name = ?"
+    )
+}
 
 pub(super) struct ListBatch {
     connection: KeptConnection,
@@ -162,15 +171,10 @@ impl Read for Page<'_> {
 
 /// Returns at most `most` patients after the id `after`.
 async fn of_all(connection: &mut Connection, after: &str, most: i64) -> Result<Vec<Row>> {
-    let sql = format!(
-        "SELECT {COLUMNS} FROM patient_view{} \
-         WHERE generation = (SELECT active_generation FROM projections WHERE name = ?) AND id > ? \
-         ORDER BY id LIMIT ?",
-        connection.dialect().by_primary_key()
-    );
+    let page = page_of(connection.dialect().by_primary_key());
+    let sql = format!("{page} AND v.id > ? ORDER BY v.id LIMIT ?");
     connection
         .query(&sql)
-        .bind(PROJECTION)
         .bind(PROJECTION)
         .bind(after)
         .bind(most)
