@@ -29,14 +29,15 @@ const UNSEARCHABLE: &str = "\u{fffd}";
 /// key. Accents are used only if there are no other characters.
 fn key(text: &str) -> Option<String> {
     let kept = || folded(text).filter(|c| !is_accent(*c));
-    let first = |characters: &mut dyn Iterator<Item = char>| {
-        let key: String = characters.take(MAX_KEY_CHARS).collect();
-        let key = key.trim_end_matches(' ');
-        (!key.is_empty()).then(|| key.to_owned())
-    };
-    first(&mut kept())
-        .or_else(|| first(&mut kept().skip_while(|c| *c == ' ')))
-        .or_else(|| first(&mut folded(text).skip_while(|c| *c == ' ')))
+    first(kept())
+        .or_else(|| first(kept().skip_while(|c| *c == ' ')))
+        .or_else(|| first(folded(text).skip_while(|c| *c == ' ')))
+}
+
+fn first(characters: impl Iterator<Item = char>) -> Option<String> {
+    let mut key: String = characters.take(MAX_KEY_CHARS).collect();
+    key.truncate(key.trim_end_matches(' ').len());
+    (!key.is_empty()).then_some(key)
 }
 
 /// Convert to upper case first, which unifies characters with two lower-case forms, such as both sigmas, and
