@@ -19,8 +19,8 @@ pub(crate) fn older_email_claim(email: &str) -> Option<Claim> {
     older_email_claim_key(email).map(|key| Claim::on(EMAIL, &key))
 }
 
-/// Claim rules for email addresses: a registration takes the claim on its address, and a deletion releases the
-/// claim.
+/// Claim rules for email addresses: a registration takes the claim on its address, and a deletion releases
+/// the claim.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct EmailClaims;
 

@@ -136,7 +136,9 @@ impl Read for Page<'_> {
                 None => return Ok(None),
             },
         };
-        let built = rows.first().map(Built::of).transpose()?;
+        // A page by name may take two statements. The later one covers every skip that concerns the earlier
+        // one.
+        let built = rows.last().map(Built::of).transpose()?;
         let generation = built.map(|built| built.generation);
         self.trust.check_generation(connection, generation).await?;
         let doubtful = match built {
