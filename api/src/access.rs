@@ -3,7 +3,8 @@
 //! A bearer token is an access token of this service ([`Tokens`]) or a JWT of an issuer ([`Issuer`]). Both
 //! kinds can be enabled at once. Each route is registered together with the roles that may use it
 //! (`routes/table.rs`), so no route lacks an access rule. The `observe` middleware authenticates the caller
-//! before the route runs. The caller becomes the actor in the metadata of events.
+//! before the route runs. The caller's name becomes the actor in the metadata of the events that the request
+//! causes.
 
 mod caller;
 mod jwt;

@@ -29,8 +29,8 @@ impl FromRequest<Api> for JsonObject {
     type Rejection = ApiError;
 
     /// Reads a body, which must arrive within half of the request timeout. Without this limit, a client that
-    /// never finishes its body would keep its connection open. Half of the timeout leaves time for the work,
-    /// so a later timeout concerns the work and not the body.
+    /// never finishes its body would keep its connection open. The other half of the timeout remains for the
+    /// work, so a later timeout is caused by the work and not by the body.
     async fn from_request(request: Request, api: &Api) -> Result<Self, ApiError> {
         if !is_json(&request) {
             return Err(ApiError::UnsupportedMediaType);
@@ -86,7 +86,8 @@ impl JsonObject {
             _ if error.to_string().starts_with("recursion limit exceeded") => {
                 ApiError::MalformedJson("it is nested too deeply".to_owned())
             }
-            // serde_json's own message would be safe here, but the position is more useful to most people.
+            // The message of serde_json contains no personal data here, but the position helps most people
+            // more.
             _ => ApiError::MalformedJson(format!("see line {}, column {}", error.line(), error.column())),
         })
     }

@@ -58,7 +58,8 @@ pub struct Proxies {
 
 impl Proxies {
     /// Trusts the proxies in `networks` to report addresses in `header`. The other header is ignored, because
-    /// a proxy that sets one of them may forward the other unchanged from the client.
+    /// a proxy that sets only one of the two headers may forward the client's value of the other header
+    /// unchanged.
     #[must_use]
     pub const fn new(networks: Vec<Network>, header: ProxyHeader) -> Self {
         Self { networks, header }

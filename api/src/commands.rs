@@ -84,7 +84,7 @@ pub enum CommandError {
     /// The patient was deleted.
     #[error("the patient was deleted")]
     Deleted,
-    /// The patient is not at the expected sequence.
+    /// The patient's current sequence is not the expected sequence.
     #[error("the patient is at sequence {actual}")]
     SequenceMismatch {
         /// Current sequence of the patient.
@@ -165,10 +165,11 @@ impl Commands {
 
     /// Registers a patient.
     ///
-    /// With a key, the id is derived from the key and the actor. A retry therefore finds the first event of
-    /// its own registration and gets the same answer, even after the patient was deleted. The same key of
-    /// another actor yields another id. While the first request is in progress in this process, a retry is
-    /// rejected. A retry in another process waits for the lock that every append takes.
+    /// If an idempotency key is given, the patient id is derived from the key and the actor. A retry
+    /// therefore finds the first event of the original registration and returns the same result, even after
+    /// the patient was deleted. If another actor uses the same key, the id is different. While the first
+    /// request is in progress in this process, a retry is rejected. A retry in another process waits for the
+    /// lock that every append takes.
     ///
     /// # Errors
     ///
@@ -206,8 +207,8 @@ impl Commands {
             Err(refused) => refused,
         };
         match (refused, ids) {
-            // Another process may have completed the same registration first, and that registration holds the
-            // email.
+            // Another process may have completed the same registration first, and may have claimed the email
+            // for it.
             (Refused::Business(_) | Refused::Conflict, Some(ids)) => {
                 let first = self.registered_as(ids, cause).await?;
                 first.ok_or(CommandError::Internal)?.again(&details)
@@ -224,8 +225,9 @@ impl Commands {
         }
     }
 
-    /// Rejects an email that another patient holds by a claim in an older format. Current versions create no
-    /// such claims, so it is enough to look for one before the append. Few emails can have such a claim.
+    /// Rejects an email that another patient has claimed in an older format. Current versions create no
+    /// claims in that format, so a check before the append suffices. Few emails can have a claim in that
+    /// format.
     async fn check_older_claim(&self, id: Uuid, email: &str) -> Result<(), CommandError> {
         let Some(claim) = older_email_claim(email) else {
             return Ok(());
@@ -244,7 +246,7 @@ impl Commands {
         }
     }
 
-    /// Deletes a patient, who must be at `expected_sequence` if it is given.
+    /// Deletes a patient. If `expected_sequence` is given, it must equal the patient's current sequence.
     ///
     /// # Errors
     ///
@@ -292,7 +294,7 @@ impl Commands {
         let receipt = repository.receipt();
         let store =
             PersistedEventStore::<_, Patient>::new_event_store(repository).with_upcasters(upcasters());
-        // The current span, that of the request, is the parent.
+        // The current span, which belongs to the request, is the parent.
         let span = trace::span(None, || {
             tracing::info_span!(
                 target: trace::TARGET,
@@ -353,7 +355,7 @@ struct First {
 }
 
 impl First {
-    /// Returns the original answer if `details` are those of the same registration.
+    /// Returns the original result if `details` equal the details of the first registration.
     fn again(self, details: &PatientDetails) -> Result<Registered, CommandError> {
         let Self { id, position, event } = self;
         match event.into_details() {

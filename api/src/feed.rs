@@ -1,9 +1,9 @@
 //! The feed over HTTP: pages and streams of the log.
 //!
-//! A stream holds neither a queue nor a database connection. Once its client has consumed the previous
-//! events, the stream reads the next ones, on a connection that it returns before it passes the events on. A
-//! slow client therefore delays only itself. A stream keeps one chunk in memory, however long the log is. The
-//! server drops a client that does not read at all (`server/stall.rs`).
+//! A stream has no queue, and does not keep a database connection. Once the client has consumed the previous
+//! events, the stream takes a connection, reads the next events, returns the connection, and only then sends
+//! the events. A slow client therefore delays only its own stream. A stream keeps one chunk in memory,
+//! however long the log is. The server drops a client that does not read at all (`server/stall.rs`).
 //!
 //! The following are limited:
 //!
@@ -50,8 +50,8 @@ pub(crate) struct Feed {
 }
 
 impl Feed {
-    /// Creates the feed of a log. Live streams are woken by `signal`, and check the log every `poll` without
-    /// a signal.
+    /// Creates the feed of a log. `signal` wakes live streams. Without a signal, they check the log at the
+    /// interval `poll`.
     pub(crate) fn new(log: EventLog, signal: Signal, poll: Duration) -> Self {
         Self {
             log,

@@ -57,8 +57,8 @@ impl File {
     /// Answers a request with these headers.
     pub(crate) fn answer(&self, request: &HeaderMap) -> Response {
         let gzip = prefers_gzip(request);
-        // The compressed and the plain form are two representations. A strong entity tag identifies one of
-        // them.
+        // The compressed and the plain form are two representations. A strong entity tag identifies exactly
+        // one representation.
         let etag = format!("\"{}{}\"", self.etag, if gzip { "-gzip" } else { "" });
         let known = none_match(request, &etag);
         let body = match (known, gzip) {
@@ -83,8 +83,8 @@ impl File {
             }
         };
         set(header::ETAG, &etag);
-        // Clients revalidate the file on each use, at the cost of a 304, so that they never show an old file
-        // after an update.
+        // Clients revalidate the file on each use, which costs a 304 response. In return, they never show an
+        // old file after an update.
         set(header::CACHE_CONTROL, "no-cache");
         set(header::VARY, "accept-encoding");
         if !known {

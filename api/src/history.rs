@@ -17,9 +17,9 @@ const PAGE: u32 = 500;
 pub struct Past {
     /// The patient, rebuilt from its events up to `position`.
     pub patient: Patient,
-    /// Position of the last of these events.
+    /// Position of the last included event.
     pub position: Position,
-    /// Time at which that event was recorded.
+    /// Time at which the last included event was recorded.
     pub recorded_at: Timestamp,
 }
 
@@ -52,9 +52,9 @@ pub struct ShownPast<'p> {
     pub state: &'static str,
     /// Sequence of the last event that the state includes.
     pub sequence: u64,
-    /// Position of that event.
+    /// Position of the last included event.
     pub position: Position,
-    /// Time at which that event was recorded.
+    /// Time at which the last included event was recorded.
     pub recorded_at: Timestamp,
     /// The patient's details at that time.
     #[serde(flatten)]
@@ -72,7 +72,8 @@ pub enum Told {
     Nobody,
     /// The patient has no event with the requested sequence.
     NoSuchSequence {
-        /// Sequence of the patient's last event before the requested one; 0 if there is none.
+        /// Sequence of the patient's last event before the requested sequence, or 0 if the patient has no
+        /// event.
         last: u64,
     },
     /// The requested time is in the future, and more events may be recorded before it.
@@ -146,8 +147,8 @@ impl PatientHistory {
         self.state_as_of(id, until, None).await
     }
 
-    /// Like [`PatientHistory::state`]. With `now`, an event recorded later than `now` (by a wrong clock)
-    /// counts from the time at which the log's clock was right again.
+    /// Like [`PatientHistory::state`]. If `now` is given and a wrong clock recorded an event with a later
+    /// time than `now`, the event counts from the time at which the log's clock was right again.
     async fn state_as_of(
         &self,
         id: Uuid,

@@ -1,8 +1,8 @@
 //! The host that a request is sent to: the header `Host` (RFC 9112, section 3.2) and the authority of an
 //! absolute request target.
 //!
-//! A proxy in front of the service may route by host. A request with no host, with several, or with an
-//! invalid one is therefore rejected. [`Hosts`] decides which hosts are accepted.
+//! A proxy in front of the service may route by host. A request with no host, several hosts or an invalid
+//! host is therefore rejected. [`Hosts`] decides which hosts are accepted.
 
 mod allowed;
 
@@ -55,7 +55,8 @@ pub(crate) fn target<B>(request: &Request<B>) -> Option<&str> {
 }
 
 /// Splits `uri-host [ ":" port ]` (RFC 9110, section 7.2) into host and port. An IPv6 address keeps its
-/// brackets. The port may be empty, the host may not, as `http` and `https` require (section 4.2.1).
+/// brackets. The port may be empty. The host must not be empty, as `http` and `https` require (section
+/// 4.2.1).
 pub(crate) fn split(value: &str) -> Option<(&str, &str)> {
     let end = if let Some(rest) = value.strip_prefix('[') {
         let address = rest.split(']').next()?;

@@ -9,8 +9,9 @@
 //!
 //! - 201 and 204 are sent only after the event is durable.
 //! - `GET /patients/{id}` is strongly consistent, whichever process serves it.
-//! - Every error is an RFC 9457 problem ([`problem`]). No error repeats personal data, and none is a panic.
-//! - Queues, bodies and times are bounded.
+//! - Every error is an RFC 9457 problem ([`problem`]). Errors contain no personal data, and invalid requests
+//!   never cause a panic.
+//! - The lengths of queues, the sizes of bodies and all waiting times are bounded.
 //!
 //! # Adding a route
 //!
@@ -144,7 +145,7 @@ pub struct ApiParts {
     pub access: Access,
     /// The metrics page.
     pub metrics: Metrics,
-    /// The mail ledger.
+    /// The ledger of emails to patients.
     pub mail: Arc<dyn MailDesk>,
     /// Settings of the API.
     pub options: ApiOptions,
@@ -229,7 +230,7 @@ impl Api {
         }
     }
 
-    /// Finishes the accepted work. Call this when no request is left.
+    /// Finishes the accepted work. Call this function after the last request has been answered.
     pub async fn shutdown(&self) {
         self.commands.shutdown().await;
         self.reads.shutdown().await;

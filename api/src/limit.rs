@@ -43,8 +43,8 @@ impl RateLimit {
     /// Maximum number of requests in a window.
     pub const MOST: u32 = 1_000_000;
 
-    /// Returns a limit of `requests` per `window`. `None` unless there are 1 to [`RateLimit::MOST`] requests
-    /// and the window is at least one second.
+    /// Returns a limit of `requests` per `window`. `None` unless `requests` is from 1 to [`RateLimit::MOST`]
+    /// and `window` is at least one second.
     #[must_use]
     pub const fn new(requests: u32, window: Duration) -> Option<Self> {
         if requests == 0 || requests > Self::MOST || window.as_secs() == 0 {

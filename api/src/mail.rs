@@ -1,4 +1,4 @@
-//! The mail ledger, as operators see it over HTTP.
+//! The ledger of emails to patients, as operators see it over HTTP.
 //!
 //! This crate does not depend on the mailer. The program that combines the two provides a [`MailDesk`].
 
@@ -12,10 +12,10 @@ use utoipa::ToSchema;
 /// States of a delivery.
 pub const STATES: [&str; 6] = ["pending", "sending", "sent", "failed", "dead", "cancelled"];
 
-/// Kinds of mail.
+/// Kinds of emails.
 pub const MAILS: [&str; 2] = ["patient_registered", "patient_deleted"];
 
-/// Languages in which a mail can be previewed.
+/// Languages in which an email can be previewed.
 pub const LANGUAGES: [&str; 4] = ["es", "en", "es,en", "en,es"];
 
 /// Future with the result of a ledger query.
@@ -23,15 +23,15 @@ pub type Answer<'a, T> = BoxFuture<'a, Result<T, eventstore::Error>>;
 
 /// Access to the mail ledger.
 pub trait MailDesk: Debug + Send + Sync {
-    /// Returns the status of the mail.
+    /// Returns the number of emails in each state, and the status of each mailer.
     fn status(&self) -> Answer<'_, MailStatus>;
 
     /// Returns at most `limit` deliveries after `after`, ordered by id, in any state or only in `state`, one
     /// of [`STATES`].
     fn list(&self, state: Option<&'static str>, after: Position, limit: u32) -> Answer<'_, Vec<Delivery>>;
 
-    /// Returns the mails about the event at a position, and every attempt to send them. The lists are empty
-    /// if there is no mail.
+    /// Returns the emails about the event at a position, and every attempt to send them. The lists are empty
+    /// if there is no email about the event.
     fn show(&self, id: Position) -> Answer<'_, Shown>;
 
     /// Makes a delivery due now.
@@ -40,7 +40,7 @@ pub trait MailDesk: Debug + Send + Sync {
     /// Makes every dead delivery due now, and returns their number.
     fn retry_dead(&self) -> Answer<'_, u64>;
 
-    /// Returns a mail as patients receive it, about a fictitious patient, in the format of an `.eml` file.
+    /// Returns an email as patients receive it, about a fictitious patient, in the format of an `.eml` file.
     /// `mail` is one of [`MAILS`]. `languages` is one of [`LANGUAGES`]; `None` selects the languages in the
     /// settings.
     ///
@@ -49,11 +49,11 @@ pub trait MailDesk: Debug + Send + Sync {
     /// [`DeskError`].
     fn preview(&self, mail: &'static str, languages: Option<&'static str>) -> Result<String, DeskError>;
 
-    /// Sends one real mail that identifies itself as a test, and returns the result of each step.
+    /// Sends one real email that identifies itself as a test, and returns the result of each step.
     fn test(&self, to: String) -> BoxFuture<'_, Result<MailTrial, DeskError>>;
 }
 
-/// Reason why a mail cannot be previewed or sent.
+/// Reason why an email cannot be previewed or sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DeskError {
     /// The request is not allowed. The text says what is required, such as `must be …`, without naming the
@@ -63,21 +63,21 @@ pub enum DeskError {
     Settings(String),
 }
 
-/// Status of the mail.
+/// Status of the emails and of the processes that send them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct MailStatus {
     /// Number of deliveries in each state.
     pub mails: Counts,
-    /// Creation time of the oldest mail that waits or is being sent.
+    /// Creation time of the oldest email that is waiting or being sent.
     #[schema(required, value_type = Option<String>, format = DateTime)]
     pub oldest_waiting: Option<Timestamp>,
-    /// Due time of the mail that has been due for longest and is not being sent.
+    /// Due time of the email that has been due the longest and is not being sent.
     #[schema(required, value_type = Option<String>, format = DateTime)]
     pub oldest_due: Option<Timestamp>,
-    /// Number of mails that are due later than the schedule allows, because a clock was wrong. A mailer makes
-    /// them due now.
+    /// Number of emails that are due later than the schedule allows, because a clock was wrong. A mailer
+    /// makes them due at once.
     pub due_too_late: u64,
-    /// The processes that send mail.
+    /// The processes that send emails.
     pub mailers: Vec<Mailer>,
 }
 
@@ -98,31 +98,32 @@ pub struct Counts {
     pub cancelled: u64,
 }
 
-/// A process that sends mail.
+/// A process that sends emails.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Mailer {
     /// Unique name of the process.
     pub name: String,
-    /// Destination of its mail, without secrets.
+    /// Destination of the emails that the process sends, without secrets.
     pub server: String,
-    /// `ready`, `down` (the server cannot be reached, or defers mail) or `refused` (it rejects every mail).
+    /// `ready`, `down` (the server cannot be reached, or defers emails) or `refused` (the server rejects
+    /// every email).
     #[schema(example = "ready")]
     pub state: &'static str,
-    /// Why it cannot send, or sends more slowly than it could.
+    /// Why the process cannot send emails, or sends them more slowly than it could.
     #[schema(required)]
     pub error: Option<String>,
-    /// Time since which it has been in this state.
+    /// Time at which the process entered this state.
     #[schema(value_type = String, format = DateTime)]
     pub since: Timestamp,
-    /// Time of its last report.
+    /// Time of the last report from the process.
     #[schema(value_type = String, format = DateTime)]
     pub seen_at: Timestamp,
 }
 
-/// A mail, without personal data.
+/// An email, without personal data.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Delivery {
-    /// Position of the event that the mail is about.
+    /// Position of the event that the email is about.
     #[schema(value_type = i64, minimum = 1, example = 17)]
     pub id: Position,
     /// `patient_registered` or `patient_deleted`.
@@ -142,7 +143,7 @@ pub struct Delivery {
     /// Why the last attempt failed.
     #[schema(required)]
     pub last_error: Option<String>,
-    /// Time at which the mail was created.
+    /// Time at which the email was created.
     #[schema(value_type = String, format = DateTime)]
     pub created_at: Timestamp,
     /// Time of the last change.
@@ -150,13 +151,13 @@ pub struct Delivery {
     pub updated_at: Timestamp,
 }
 
-/// A finished attempt to send a mail.
+/// A finished attempt to send an email.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Attempt {
-    /// Position of the event that the mail is about.
+    /// Position of the event that the email is about.
     #[schema(value_type = i64, minimum = 1, example = 17)]
     pub id: Position,
-    /// Kind of mail.
+    /// Kind of email.
     #[schema(example = "patient_registered")]
     pub mail: String,
     /// Number of the attempt, from 1, since the last manual retry.
@@ -174,26 +175,26 @@ pub struct Attempt {
     pub error: Option<String>,
 }
 
-/// The mails about one event.
+/// The emails about one event.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Shown {
-    /// All mails about the event.
+    /// All emails about the event.
     pub mails: Vec<Delivery>,
     /// Every finished attempt to send them, in the order in which the attempts began.
     pub attempts: Vec<Attempt>,
 }
 
-/// Result of a test mail.
+/// Result of sending a test email.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct MailTrial {
-    /// Destination of the mail, without secrets.
+    /// Destination of the email, without secrets.
     #[schema(example = "smtp.gmail.com:465 over TLS")]
     pub server: String,
-    /// Whether the server accepted the mail.
+    /// Whether the server accepted the email.
     pub sent: bool,
-    /// The steps, in order; empty if mail is written to files.
+    /// The steps, in order. Empty if emails are written to files.
     pub steps: Vec<TrialStep>,
-    /// The server's reply, if it rejected the mail. It may contain the address.
+    /// The server's reply, if the server rejected the email. The reply may contain the address.
     #[schema(required)]
     pub said: Option<String>,
     /// How to solve the problem.
@@ -201,7 +202,7 @@ pub struct MailTrial {
     pub advice: Option<&'static str>,
 }
 
-/// A step of sending a test mail.
+/// A step of sending a test email.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct TrialStep {
     /// `resolve`, `connect`, `EHLO`, `TLS`, `AUTH`, `MAIL`, `RCPT`, `DATA` or `message`.
@@ -222,6 +223,6 @@ pub enum Retried {
     Due,
     /// The delivery is in this state, in which it cannot be retried.
     Not(&'static str),
-    /// There is no such delivery.
+    /// There is no delivery with this id.
     Unknown,
 }

@@ -55,7 +55,7 @@ pub(crate) fn taken() -> impl Iterator<Item = &'static str> {
     Method::ALL.into_iter().flat_map(Method::names).copied()
 }
 
-/// Returns the name of a request's method, if any path supports it. Every path supports `OPTIONS`.
+/// Returns the name of a request's method, if any path supports the method. Every path supports `OPTIONS`.
 pub(crate) fn name_of(method: &http::Method) -> Option<&'static str> {
     taken().chain(["OPTIONS"]).find(|known| *known == method.as_str())
 }

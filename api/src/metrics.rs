@@ -30,8 +30,8 @@ use crate::server::Listening;
 /// Media type of `OpenMetrics` 1.0, the format that Prometheus prefers.
 pub(crate) const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// Upper bounds of the buckets, in seconds. They range from a read served from the database's memory to the
-/// default request timeout.
+/// Upper bounds of the buckets, in seconds. The lowest bound suits reads from the database's memory, and the
+/// highest bound is the default request timeout.
 const BUCKETS: [f64; 13] = [
     0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 20.0,
 ];
@@ -135,8 +135,9 @@ impl Metrics {
     }
 }
 
-/// Serves only the metrics page, at `/metrics` of `listener`, until `shutdown`. For processes without an API,
-/// and to keep the page off the API's address. Requires no access token.
+/// Serves only the metrics page, at `/metrics` of `listener`, until `shutdown`. Intended for processes
+/// without an API, and for processes that must not serve the page at the API's address. Requires no access
+/// token.
 ///
 /// # Errors
 ///

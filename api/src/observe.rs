@@ -149,8 +149,8 @@ pub(crate) async fn observe(State(api): State<Api>, mut request: Request<Body>, 
 }
 
 /// Rejects a command before routing if the append queue is full. Under overload, most requests are rejected,
-/// and the cost of rejecting them reduces the capacity for accepted ones. Returns `None` if the request may
-/// proceed, or if rejecting it requires the full middleware.
+/// and the cost of rejecting them reduces the capacity for accepted requests. Returns `None` if the request
+/// may proceed, or if rejecting it requires the full middleware.
 pub(crate) fn turn_away<B>(api: &Api, request: &Request<B>) -> Option<Response> {
     let (method, path) = (request.method(), request.uri().path());
     if !is_command(method, path) || !api.commands.is_full() || api.options.cors.is_some() {

@@ -60,7 +60,7 @@ const TAGS: [(&str, &str); 4] = [
 /// The service that a document describes.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Service<'u> {
-    /// URL at which clients reach the service. If `None`, the service is at the origin of the document.
+    /// URL at which clients reach the service. `None` if the service has the same origin as the document.
     pub(crate) url: Option<&'u PublicUrl>,
     pub(crate) tokens: Tokens,
 }
@@ -77,7 +77,7 @@ impl Service<'_> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Tokens {
     Required,
-    /// Some services require a token, others do not.
+    /// Some services require a token, and others do not.
     Optional,
     /// Access is open.
     Ignored,
@@ -85,8 +85,8 @@ pub(crate) enum Tokens {
 
 impl Tokens {
     /// Returns the `security` of an operation with roles. An empty requirement is satisfied without a token.
-    /// Some generators require a token if there is any requirement, even an empty one, so an open service
-    /// lists none.
+    /// Some generators require a token if there is any requirement, even an empty one, so the document of an
+    /// open service lists no requirements.
     fn requirements(self) -> Vec<SecurityRequirement> {
         let token = SecurityRequirement::new::<_, [&str; 0], &str>(BEARER, []);
         match self {

@@ -101,19 +101,19 @@ pub enum ApiError {
     NoSuchSequence,
     /// The patient was registered after the requested time.
     NotRegisteredYet,
-    /// The patient is not in the state that `If-Match` names, but at this sequence.
+    /// The patient's current sequence, given here, is not the sequence in `If-Match`.
     PreconditionFailed(u64),
     /// There is no projection with this name.
     NoSuchProjection,
     /// There is no rebuild of this generation.
     NoSuchRebuild,
-    /// The projection is already being rebuilt, at this address.
+    /// The projection is already being rebuilt. The address of that rebuild is given here.
     RebuildUnderWay(String),
     /// The rebuild's generation is already served, or the rebuild has ended.
     RebuildTooFar,
-    /// There is no mail about this event.
+    /// There is no email about this event.
     NoSuchMail,
-    /// The mail is in this state, in which it cannot be retried.
+    /// The email is in this state and cannot be retried.
     NotToBeRetried(&'static str),
     /// The path does not exist.
     NoSuchRoute,
@@ -135,7 +135,7 @@ pub enum ApiError {
     ShuttingDown,
     /// The clock of the process is wrong, so nothing is recorded.
     ClockWrong,
-    /// The log, or the row that records where it ends, was altered.
+    /// The log, or the row that records where the log ends, was altered.
     LogDamaged,
     /// The stored position of the read table, or the generation that is served, was altered.
     ReadTableDamaged,
@@ -143,7 +143,7 @@ pub enum ApiError {
     ClaimsDamaged,
     /// An event of the patient cannot be read.
     PatientUnreadable,
-    /// Other commands for the same patient were recorded first, several times.
+    /// Several attempts failed because other commands for the same patient were recorded first.
     Contended,
     /// The database cannot be reached.
     Unavailable,

@@ -186,7 +186,7 @@ pub enum NotRecorded {
 /// Filter for entries.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ReadsWanted {
-    /// Only entries after this one.
+    /// Only entries after the entry with this id.
     pub after: Option<Uuid>,
     /// Only reads that are limited to this patient.
     pub patient: Option<Uuid>,

@@ -24,13 +24,14 @@ use trust::Trust;
 
 /// Returns the number of batches of reads by id that run at a time: one per two cores, but at least one and
 /// at most two. A MySQL statement costs as much as about twenty additional ids in another statement. On few
-/// cores, a second concurrent statement would therefore only make both smaller.
+/// cores, a second concurrent statement would only split the ids between two statements and increase the
+/// total cost.
 fn workers() -> usize {
     std::thread::available_parallelism().map_or(1, |cores| (cores.get() / 2).clamp(1, 2))
 }
 
-/// Number of pages that are read at a time. It is larger than the number for reads by id, since a page far
-/// from the first waits for the disk.
+/// Number of pages that are read at a time. It is larger than the number of batches of reads by id, because a
+/// read of a page far down the list waits for the disk.
 const PAGE_WORKERS: usize = 8;
 /// Maximum number of reads by id that wait.
 const CAPACITY: usize = 4096;
@@ -170,8 +171,8 @@ impl PatientReads {
         match self.by_id(id).await? {
             Found::Active(details, _) if email_claim(&details.email) == asked => Ok(Some((id, details))),
             Found::Active(..) => damaged(holder),
-            // If the patient was deleted since, its claim is gone too, and no patient had the email at that
-            // moment.
+            // If the patient has been deleted since the claim was read, the claim has been released as well,
+            // and no patient had the email at that moment.
             Found::Deleted | Found::Nothing => match self.holder(claim).await? {
                 Some(still) if still == holder => damaged(holder),
                 _ => Ok(None),
@@ -193,8 +194,8 @@ impl PatientReads {
         self.pages.ask(request).await?
     }
 
-    /// Waits until the projection has processed `position`, for at most `wait`. If it does not in time,
-    /// returns the position that it has reached.
+    /// Waits until the projection has processed `position`, for at most `wait`. If the time runs out, returns
+    /// the position that the projection has reached.
     ///
     /// # Errors
     ///

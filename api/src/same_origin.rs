@@ -1,9 +1,9 @@
 //! Protection against unsafe requests sent by pages of other origins.
 //!
 //! A browser sends a simple request (`text/plain`, or a form) to any origin without asking first, and only
-//! hides the response from the page. By then the request has taken effect: a rebuild has begun, or mail was
-//! sent again. But the browser reports the origin of the request in `Sec-Fetch-Site` and `Origin`, and pages
-//! cannot set these headers. Programs other than browsers send neither.
+//! hides the response from the page. By then, the request has taken effect. For example, a rebuild has begun,
+//! or an email was sent again. However, the browser reports the origin of the request in `Sec-Fetch-Site` and
+//! `Origin`, and pages cannot set these headers. Programs other than browsers do not send these headers.
 
 use axum::http::{HeaderName, HeaderValue, Request, header};
 use url::Url;

@@ -30,7 +30,7 @@ use crate::{Api, Tls, router};
 use stall::Impatient;
 
 /// Maximum size of a request's head, and maximum read-ahead of a body, in bytes. hyper answers a larger head
-/// with status 431. It also rejects more than 100 headers with 431. That default stays, because any other
+/// with status 431. It also rejects more than 100 headers with 431. That default is kept, because any other
 /// number would cost an allocation per request.
 const LARGEST_HEAD: usize = 32 * 1024;
 /// Pause after the machine failed to accept a connection because it had no more file descriptors.
@@ -43,8 +43,8 @@ pub struct Listening {
     pub connections: usize,
     /// Maximum time for a client to send the head of a request, measured from the start of the connection or
     /// from the last response. The same limit applies to the TLS handshake before it. While fewer than a
-    /// quarter of the connections are free, new connections get a quarter of this time, so idle clients make
-    /// room faster when there are many of them.
+    /// quarter of the connections are free, new connections get a quarter of this time, so many idle clients
+    /// at a time are disconnected sooner.
     pub head_timeout: Duration,
     /// TLS settings. `None` to serve plain HTTP.
     pub tls: Option<Tls>,

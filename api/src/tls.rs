@@ -1,8 +1,8 @@
 //! TLS 1.2 and 1.3, served by this process, with a certificate that can be replaced while connections are
 //! open.
 //!
-//! Only HTTP/1.1 is offered (ALPN). HTTP/2 would need its own limits on streams, on resets, and on data that
-//! waits in each stream.
+//! Only HTTP/1.1 is offered (ALPN). HTTP/2 would need separate limits on streams, on resets, and on the data
+//! buffered in each stream.
 
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};

@@ -122,8 +122,8 @@ impl Tokens {
         self.0.len()
     }
 
-    /// Finds the holder of a token. Takes the same time whether or not the token is known, and whichever
-    /// entry it matches.
+    /// Finds the holder of a token. The lookup takes the same time whether or not the token is known, and
+    /// whichever entry matches it.
     pub(super) fn find(&self, token: &str) -> Option<(&str, Role)> {
         if token.len() > LONGEST {
             return None;

@@ -18,8 +18,8 @@ pub(super) struct KeyedIds {
 }
 
 impl KeyedIds {
-    /// Derives the ids for a key of `actor`. An actor contains no NUL, so different pairs never yield the
-    /// same name.
+    /// Derives the ids for a key of `actor`. An actor contains no NUL, so different pairs of actor and key
+    /// never yield the same name.
     pub(super) fn of(actor: &str, key: &str) -> Self {
         Self {
             id: Uuid::new_v5(&KEYS_OF_CALLERS, format!("{actor}\0{key}").as_bytes()),
@@ -28,7 +28,7 @@ impl KeyedIds {
     }
 
     /// Returns the registration that the key was used for, from the events of both ids. A registration under
-    /// the former id counts only if `actor` made it.
+    /// the id that is derived from the key alone counts only if `actor` made it.
     pub(super) fn registration(
         self,
         actor: &str,

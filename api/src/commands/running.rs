@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 
 use uuid::Uuid;
 
-/// Ids of the registrations in progress. There are at most as many as requests in progress.
+/// Ids of the registrations in progress. Their number never exceeds the number of requests in progress.
 #[derive(Debug, Default)]
 pub(super) struct Running(Mutex<HashSet<Uuid>>);
 

@@ -6,8 +6,8 @@ use futures::{Stream, stream};
 
 use super::{CHUNK, Reader};
 
-/// Reason why a stream stopped early. The connection is aborted, so that the client does not mistake a part
-/// for the whole.
+/// Reason why a stream stopped early. The connection is aborted, so that the client does not mistake an
+/// incomplete response for a complete response.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Incomplete {
     #[error("shutting down")]

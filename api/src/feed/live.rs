@@ -44,7 +44,8 @@ impl Reader {
 }
 
 impl Live {
-    /// Returns the next events, at least one. `None` if the client is no longer authorized.
+    /// Waits for the next events, and returns at least one event. `None` if the client is no longer
+    /// authorized.
     async fn next(&mut self) -> Option<Vec<RecordedEvent>> {
         while (self.reader.allowed)() {
             if std::mem::take(&mut self.gather) {

@@ -16,7 +16,7 @@ const OF_ONE_CALLER: usize = STREAMS / 4;
 #[derive(Debug, Clone)]
 pub(super) struct Places {
     all: Arc<Semaphore>,
-    /// Number of streams of each caller that has any.
+    /// Number of open streams of each caller with at least one open stream.
     taken: Arc<Mutex<HashMap<String, usize>>>,
 }
 

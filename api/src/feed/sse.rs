@@ -1,7 +1,7 @@
 //! Wire format of server-sent events.
 //!
 //! A blank line ends an event, and some clients treat every blank line as an event, even an empty one. Blank
-//! lines therefore follow events only. `retry` is the first line of the first event and is sent as soon as
+//! lines therefore follow events only. The line `retry` belongs to the first event, but is sent as soon as
 //! the stream begins. A comment is a line of its own.
 
 use std::time::Duration;

@@ -1,9 +1,9 @@
 //! The hosts that the service accepts.
 //!
 //! An open API is protected only by being unreachable from other machines. A page whose name resolves to a
-//! loopback address (DNS rebinding) has the same origin as the API, so the browser would let the page do
-//! everything. Its requests carry the page's name as `Host`. An open API therefore accepts only loopback
-//! names and configured hosts.
+//! loopback address (DNS rebinding) has the same origin as the API, so the browser would let the page send
+//! any request and read any response. The `Host` header of these requests contains the name of the page's
+//! host. An open API therefore accepts only loopback names and configured hosts.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
@@ -147,9 +147,9 @@ pub(crate) enum Hosts {
 }
 
 impl Hosts {
-    /// Returns the accepted hosts. `open` is whether the API is open to everyone, `told_of` are the
-    /// configured hosts, and `public` is the host of the public URL. The public host is also accepted, but
-    /// does not by itself restrict the accepted hosts.
+    /// Returns the accepted hosts. The arguments are whether the API is open to everyone, the configured
+    /// hosts, and the host of the public URL. The public host is also accepted, but does not by itself
+    /// restrict the accepted hosts.
     pub(crate) fn new(open: bool, mut told_of: Vec<AllowedHost>, public: Option<&str>) -> Self {
         let unbounded = !open && told_of.is_empty();
         if unbounded || told_of.iter().any(AllowedHost::is_every) {
@@ -159,14 +159,14 @@ impl Hosts {
         Self::Loopback(told_of)
     }
 
-    /// Rejects a request without a valid host, or for a host that is not accepted. An `anywhere` request may
-    /// name any host, because container probes use the container's address.
+    /// Rejects a request without a valid host, or for a host that is not accepted. If `anywhere` is true, any
+    /// host is accepted, because container probes use the container's address.
     pub(crate) fn check<B>(&self, request: &Request<B>, anywhere: bool) -> Result<(), ApiError> {
         let header = host_header(request.version(), request.headers())?;
         let Self::Loopback(allowed) = self else {
             return Ok(());
         };
-        // A proxy in front may evaluate either, so both must be allowed.
+        // A proxy in front may evaluate either the header or the authority, so both hosts must be allowed.
         let authority = request.uri().authority().map(axum::http::uri::Authority::as_str);
         let mut named = [header, authority].into_iter().flatten();
         let accepted = |value: &str| {

@@ -1,8 +1,8 @@
 //! Schemas of response bodies whose types belong to crates without OpenAPI support, or that are written in
 //! parts.
 //!
-//! These types are never constructed; they only describe. `tests/http/openapi.rs` compares them with
-//! responses.
+//! These types are never constructed. They only describe responses, and `tests/http/openapi.rs` compares them
+//! with real responses.
 
 #![expect(dead_code, reason = "these types only describe, and are never constructed")]
 #![expect(clippy::struct_field_names, reason = "the field names match the JSON")]
@@ -79,10 +79,10 @@ pub(crate) struct PastPatient {
     /// Sequence of the last event that the state includes.
     #[schema(minimum = 1, example = 1)]
     sequence: i64,
-    /// Position of that event.
+    /// Position of the last event that the state includes.
     #[schema(minimum = 1, example = 1)]
     position: i64,
-    /// Time at which that event was recorded.
+    /// Time at which the last event that the state includes was recorded.
     #[schema(format = DateTime, example = "2026-11-24T08:38:47.323577Z")]
     recorded_at: String,
     /// Present if the patient was active.
@@ -122,10 +122,10 @@ pub(crate) struct ReadPatient {
     /// Present only with `at`: sequence of the last event that the state includes.
     #[schema(required = false, minimum = 1, example = 1)]
     sequence: i64,
-    /// Present only with `at`: position of that event.
+    /// Present only with `at`: position of the last event that the state includes.
     #[schema(required = false, minimum = 1, example = 1)]
     position: i64,
-    /// Present only with `at`: time at which that event was recorded.
+    /// Present only with `at`: time at which the last event that the state includes was recorded.
     #[schema(required = false, format = DateTime, example = "2026-11-24T08:38:47.323577Z")]
     recorded_at: String,
 }
@@ -143,16 +143,16 @@ pub(crate) enum PatientState {
 pub(crate) struct Subscription {
     #[schema(example = "patient_view")]
     name: String,
-    /// Position of the last event that it has processed.
+    /// Position of the last event that the subscription has processed.
     #[schema(minimum = 0, example = 17)]
     position: i64,
     /// Position of the last event of the log.
     #[schema(minimum = 0, example = 17)]
     head: i64,
-    /// Number of events that it has not processed yet.
+    /// Number of events that the subscription has not processed yet.
     #[schema(minimum = 0, example = 0)]
     lag_events: i64,
-    /// Time that the first of these events has waited, in seconds.
+    /// Time that the oldest unprocessed event has waited, in seconds.
     #[schema(minimum = 0, example = 0.0)]
     lag_seconds: f64,
     /// The process that owns the subscription, if there is one.
@@ -161,8 +161,8 @@ pub(crate) struct Subscription {
     /// The failure that blocks the subscription, if there is one.
     #[schema(required)]
     failure: Option<Failure>,
-    /// Why the stored state of the subscription is invalid: its checkpoint or the generation that is served
-    /// was altered.
+    /// Why the stored state of the subscription is invalid: either its checkpoint or the record of the served
+    /// generation was altered.
     #[schema(required = false)]
     damage: String,
     /// The table of the projection, if the subscription is a projection.
@@ -173,7 +173,7 @@ pub(crate) struct Subscription {
 /// A failure that blocks a subscription or a rebuild.
 #[derive(ToSchema)]
 pub(crate) struct Failure {
-    /// Position of the event that causes the failure; null if no event does, for example if the database
+    /// Position of the event that causes the failure; null if no event causes it, for example if the database
     /// cannot be reached.
     #[schema(required, minimum = 1)]
     position: Option<i64>,

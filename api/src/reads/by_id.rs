@@ -1,12 +1,12 @@
 //! Reads by id, answered together.
 //!
 //! One statement returns the rows of all ids, the projection's checkpoint and the log's head. A statement
-//! sees a single point in time: if the checkpoint is at the head, a row is complete and nothing else is
-//! needed. Otherwise, the events after the checkpoint are read from the log.
+//! sees a single point in time. If the checkpoint is at the head, the rows are complete and no further read
+//! is needed. Otherwise, the events after the checkpoint are read from the log.
 //!
 //! A patient without a row is always looked up in the log, since only the log distinguishes a deleted patient
-//! from an unknown id. So is a patient with an event that the projection skips, since the row does not
-//! include that event.
+//! from an unknown id. A patient with an event that the projection skips is also looked up in the log,
+//! because the row does not include that event.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -105,7 +105,7 @@ impl Read for Patients<'_> {
 struct Rows {
     /// The projected rows by id.
     answers: Answers,
-    /// From which events the rows were built.
+    /// Checkpoint and generation of the rows.
     built: Built,
     /// Position of the log's head.
     head: Position,

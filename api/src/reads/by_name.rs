@@ -21,8 +21,9 @@ pub struct NameRange {
 }
 
 impl NameRange {
-    /// Returns at most `most` rows. Patients with the same name as the last patient on the previous page
-    /// follow after the id `after`. Returns `None` if there are rows without a name key.
+    /// Returns at most `most` rows. Among the patients with the same name as the last patient on the previous
+    /// page, only those with an id greater than `after` are returned. Returns `None` if there are rows
+    /// without a name key.
     pub(super) async fn rows(
         &self,
         connection: &mut Connection,
@@ -42,8 +43,8 @@ impl NameRange {
         };
         let mut rows = Vec::new();
         if key.starts_with(prefix) {
-            // Order by id alone: MariaDB does not treat a name_key given as text in another collation as a
-            // constant, and would sort.
+            // Order by id alone: MariaDB does not treat a `name_key` given as text in another collation as a
+            // constant, so it would sort the rows if `name_key` were in the order.
             let same_name = "v.name_key = ? AND v.id > ? ORDER BY v.id LIMIT ?";
             rows = select(connection, same_name, &[key, after], most).await?;
         }

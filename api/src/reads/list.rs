@@ -20,7 +20,7 @@ pub struct PageRequest {
     pub after: Option<Uuid>,
     /// Maximum number of patients on the page.
     pub limit: u32,
-    /// Only these patients, ordered by name.
+    /// Range of names. If given, the page contains only these patients, ordered by name.
     pub named: Option<NameRange>,
 }
 
@@ -44,8 +44,8 @@ pub(crate) struct ListedPatient<'r> {
 /// Returns the beginning of a page's statement, which binds the projection. [`Trust`] needs the last two
 /// columns.
 ///
-/// Generation and checkpoint are joined, because subqueries for them cost MySQL a tenth of the statement.
-/// `index` is a suffix of the table name.
+/// The generation and the checkpoint are joined, because in MySQL, subqueries for them take a tenth of the
+/// time of the statement. `index` is a suffix of the table name.
 pub(super) fn page_of(index: &str) -> String {
     format!(
         "SELECT v.id, v.name, v.email, p.active_generation, COALESCE(c.position, 0) \
@@ -82,7 +82,7 @@ impl Batch for ListBatch {
             let answer = if let Some((_, page)) = read.iter().find(|(known, _)| *known == request) {
                 Ok(page.clone())
             } else if let Some(error) = &failed {
-                // Do not wait for an unavailable database again for every page.
+                // Without this check, every page would wait for an unavailable database again.
                 Err(error.clone())
             } else {
                 let page = Page {
@@ -105,7 +105,7 @@ impl Batch for ListBatch {
 }
 
 impl Built {
-    /// Reads the columns after those of the patient.
+    /// Reads the checkpoint and the generation from the columns that follow the patient's columns.
     fn of(row: &Row) -> Result<Self> {
         Ok(Self {
             generation: row.get(3)?,
@@ -136,8 +136,8 @@ impl Read for Page<'_> {
                 None => return Ok(None),
             },
         };
-        // A page by name may take two statements. The later one covers every skip that concerns the earlier
-        // one.
+        // A page by name may take two statements. The skips that concern the rows of the second statement
+        // include the skips that concern the rows of the first.
         let built = rows.last().map(Built::of).transpose()?;
         let generation = built.map(|built| built.generation);
         self.trust.check_generation(connection, generation).await?;

@@ -22,7 +22,8 @@ pub(super) struct Trust {
     skips: Mutex<Option<Skips>>,
 }
 
-/// From which events rows were built: a projection passes a skipped event only when one of the two changes.
+/// Checkpoint and generation that determine which events the rows include. When a projection passes a skipped
+/// event, at least one of the two changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Built {
     pub(super) checkpoint: Position,
@@ -62,8 +63,8 @@ impl Trust {
         Ok(())
     }
 
-    /// Returns the patients with an event that rows of `built` do not include, because the projection skips
-    /// it.
+    /// Returns the patients with at least one event that the projection skips, and that the rows of `built`
+    /// therefore do not include.
     ///
     /// The skips are read after the rows. A skip that is added later does not concern rows with the same
     /// checkpoint and generation.

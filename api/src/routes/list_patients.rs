@@ -111,7 +111,7 @@ pub(super) async fn list(
     Ok(response)
 }
 
-/// Returns the page with the patient who has that email.
+/// Returns a page with the patient who has the requested email.
 async fn with_email(api: &Api, query: &ListQuery, email: &Email) -> Result<Bytes, ApiError> {
     let found = api.reads.by_email(email).await?;
     let listed: Vec<_> = found

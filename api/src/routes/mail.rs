@@ -1,4 +1,4 @@
-//! The routes below `/mail`: the status, the deliveries and their retries, previews and test mails.
+//! The routes below `/mail`: the status, the deliveries and their retries, previews and test emails.
 
 use axum::Json;
 use axum::extract::rejection::PathRejection;
@@ -22,7 +22,7 @@ use crate::openapi::{Described, Media, OPERATIONS, fields};
 use crate::problem::{ApiError, FieldProblem, kinds};
 use crate::query::{DEFAULT_LIMIT, Query};
 
-/// Media type of a mail as a file (RFC 5322, RFC 2046).
+/// Media type of an email as a file (RFC 5322, RFC 2046).
 const EML: &str = "message/rfc822";
 
 pub(super) fn routes() -> Routes {
@@ -212,7 +212,7 @@ fn test_described() -> Described {
     ])
 }
 
-/// The recipient of a test mail.
+/// The recipient of a test email.
 #[derive(ToSchema)]
 #[serde(deny_unknown_fields)]
 #[expect(
@@ -224,7 +224,7 @@ struct TestMail {
     to: String,
 }
 
-/// Returns a preview of a mail, about a fictitious patient.
+/// Returns a preview of an email about a fictitious patient.
 async fn preview(State(api): State<Api>, RawQuery(query): RawQuery) -> Result<Response, ApiError> {
     let mut query = Query::parse(query.as_deref());
     let must = format!("must be one of {}", MAILS.join(", "));
@@ -247,10 +247,11 @@ async fn preview(State(api): State<Api>, RawQuery(query): RawQuery) -> Result<Re
 /// Maximum length of an address, in characters (RFC 5321, section 4.5.3.1.3, without the angle brackets).
 const LONGEST_EMAIL: usize = 254;
 
-/// Permits one test mail at a time, since a person waits for each, and it may go to any address.
+/// Permits one test email at a time, because a person waits for the result, and the email may go to any
+/// address.
 static TURN: Semaphore = Semaphore::const_new(1);
 
-/// Sends a test mail.
+/// Sends a test email.
 async fn test(State(api): State<Api>, body: JsonObject) -> Result<Json<MailTrial>, ApiError> {
     let ([to], problems) = body.strings(["to"]);
     let Some(to) = to.filter(|_| problems.is_empty()) else {
@@ -277,7 +278,7 @@ fn not_composed(error: DeskError, problem: impl FnOnce(String) -> FieldProblem) 
     }
 }
 
-/// Returns the status of the mail.
+/// Returns the number of emails in each state and the status of each mailer.
 async fn status(State(api): State<Api>) -> Result<Json<MailStatus>, ApiError> {
     Ok(Json(api.mail.status().await.map_err(unavailable)?))
 }
@@ -302,7 +303,7 @@ async fn list(State(api): State<Api>, RawQuery(query): RawQuery) -> Result<Respo
     Ok(response)
 }
 
-/// Returns the mails about one event, with every attempt.
+/// Returns the emails about one event, with every attempt to send them.
 async fn show(
     State(api): State<Api>,
     path: Result<Path<u64>, PathRejection>,
@@ -333,14 +334,14 @@ async fn retry_dead(State(api): State<Api>) -> Result<Response, ApiError> {
     Ok((StatusCode::ACCEPTED, Json(Due { due })).into_response())
 }
 
-/// Number of mails that are due now.
+/// Number of emails that are due now.
 #[derive(Debug, Serialize, ToSchema)]
 struct Due {
     #[schema(example = 2)]
     due: u64,
 }
 
-/// Parses the id in a path. No mail has an id that is not a number.
+/// Parses the id in a path. No email has an id that is not a number.
 fn id(path: Result<Path<u64>, PathRejection>) -> Result<Position, ApiError> {
     let Path(number) = path.map_err(|_| ApiError::NoSuchMail)?;
     Position::new(number).ok_or(ApiError::NoSuchMail)

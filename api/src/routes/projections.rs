@@ -164,7 +164,7 @@ async fn rebuild(
     match requested.await.map_err(unavailable)? {
         Requested::New(rebuild) => Ok(accepted(&rebuild)),
         Requested::NoProjection => Err(ApiError::NoSuchProjection),
-        // A command left this rebuild unfinished; the projector continues it.
+        // A command left this rebuild unfinished. The projector continues the rebuild.
         Requested::Unfinished(rebuild)
             if rebuild.owner.is_none() && rebuild.state != RebuildState::Cancelling =>
         {

@@ -148,8 +148,8 @@ impl Routes {
     }
 }
 
-/// Whether a route ignores unknown query parameters. Probes, scrapers and links in mails add some, and the
-/// responses of these routes depend on none.
+/// Whether a route ignores unknown query parameters. Probes, scrapers and links in emails add parameters, and
+/// the responses of these routes do not depend on them.
 fn ignores_query(allowed: Allowed, path: &str) -> bool {
     matches!(allowed, Allowed::Everybody) || path == METRICS
 }

@@ -21,7 +21,7 @@ const LAST_PATIENCE: Duration = Duration::from_secs(2);
 pub(super) struct Impatient<C> {
     connection: C,
     stopping: CancellationToken,
-    /// Timer that completes when a write has waited too long. `None` unless a write is waiting.
+    /// Timer that completes when a write has been pending for too long. `None` unless a write is pending.
     patience: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
 }
 

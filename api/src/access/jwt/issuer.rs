@@ -19,7 +19,7 @@ use super::{IssuerOptions, Keys, LONGEST, TokenType, provider};
 
 /// Maximum number of verified tokens in the cache.
 const REMEMBERED: usize = 1024;
-/// Minimum time from a fetch of the keys to the next fetch triggered by a token that no key fits.
+/// Minimum time between a fetch of the keys and the next fetch that is triggered by a token that no key fits.
 const PAUSE: Duration = Duration::from_secs(10);
 /// Maximum time that a request waits for newer keys.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -102,7 +102,7 @@ impl Issuer {
     pub async fn wish(&self) {
         loop {
             self.shared.wish.notified().await;
-            // A request that arrived during a fetch is satisfied by that fetch.
+            // A fetch also serves the requests that arrived while it was running.
             if self.may_try() {
                 return;
             }

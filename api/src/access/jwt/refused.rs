@@ -64,7 +64,7 @@ struct Told {
 impl RefusalLog {
     pub(super) fn tell(&self, refusal: Refusal, clock: &dyn Clock) {
         if refusal == Refusal::Expired {
-            // Every token expires eventually, so this is not worth a warning.
+            // Every token expires eventually, so an expired token is not worth a warning.
             tracing::debug!(reason = %refusal, "a JWT was rejected");
             return;
         }

@@ -23,10 +23,11 @@ const STYLE: &str = "text/css; charset=utf-8";
 const DOCS_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
      connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-/// Allows in addition the minimum that Redoc needs. Redoc's search runs in a worker that Redoc creates from
-/// its own code (`blob:`). Redoc inserts its styles rule by rule into empty `<style>` elements: the first
-/// hash is the hash of empty text. Only the style sheet of the scroll bars has text: the second hash. A newer
-/// Redoc may need another hash. The browser test then fails, and the browser's message contains that hash.
+/// Also allows the minimum that Redoc needs. Redoc's search runs in a worker that Redoc creates from its own
+/// code (`blob:`). Redoc inserts its styles rule by rule into empty `<style>` elements, so the first hash is
+/// the hash of empty text. Only the style sheet of the scroll bars contains text, and the second hash is the
+/// hash of that text. A newer version of Redoc may need another hash. In that case, the browser test fails,
+/// and the browser's message contains the required hash.
 const REDOC_POLICY: &str = "default-src 'none'; script-src 'self'; \
      style-src 'self' 'sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=' \
      'sha256-QMIg+bpjm3JdElJ388KYke01izlUW0UoNOeKjpMxdgc='; img-src 'self' data:; connect-src 'self'; \

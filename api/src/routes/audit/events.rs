@@ -223,8 +223,8 @@ pub(super) async fn pages(
     } else {
         let limit = query.limit.unwrap_or(DEFAULT_LIMIT);
         let page = api.feed.page(&query.filter(), after, head, limit).await?;
-        // A poll at the end of the log that returns no events reads nothing. With a patient filter, an empty
-        // page does reveal something: that the patient has no further events.
+        // A poll at the end of the log that returns no events is not recorded, because it reveals nothing.
+        // With a patient filter, even an empty page reveals that the patient has no further events.
         if !page.events.is_empty() || query.patient.is_some() {
             let read = query.read(&reader, ReadKind::Events, after, Some(page.reaches));
             api.read_log.record(read).await?;
