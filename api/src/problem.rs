@@ -244,10 +244,10 @@ impl ApiError {
                 )
             }
             Self::TooManyOwnStreams(open) => {
-                format!("This caller has {open} streams open, the maximum for one caller. Close one first.")
+                format!("This caller has {open} streams open, the maximum for one caller. Close a stream first.")
             }
             Self::NotToBeRetried(state) => {
-                format!("The mail is {state}; only a pending, failed or dead mail can be retried.")
+                format!("The email is {state}; only a pending, failed or dead email can be retried.")
             }
             _ => self.kind().detail.to_owned(),
         }

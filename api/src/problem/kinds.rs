@@ -90,7 +90,7 @@ kinds! {
         "Send exactly one Host header, with the name or address of the service, and its port if it is not the default.",
         "An HTTP/1.1 request names its host in exactly one Host header (RFC 9112, section 3.2), such as Host: \
          api.example.com:8443. In this request, the header is missing, repeated or malformed. HTTP libraries set this header \
-         themselves: do not set it by hand, and check whether a proxy in between changes it.";
+         themselves: do not set it by hand, and check whether a proxy changes it.";
     HOST_NOT_ALLOWED, MISDIRECTED_REQUEST, "host-not-allowed", "Host not allowed",
         "This service does not accept requests for this host. Use a name of the service, such as localhost, or have the operator \
          add this host to ALLOWED_HOSTS.",
@@ -166,13 +166,14 @@ kinds! {
         "The new generation is already served, or the rebuild has ended.",
         "A rebuild can be cancelled until its generation is served. It is too late to cancel this rebuild. To build the table \
          again, request another rebuild.";
-    MAIL_NOT_FOUND, NOT_FOUND, "mail-not-found", "No such mail",
-        "There is no mail about this event. GET /mail/deliveries lists all mails.",
-        "A mail is identified by the position of the event that it is about. The mailer creates the mail when it reaches that \
-         event, so the mail about a recent event may not exist yet.";
-    MAIL_NOT_TO_BE_RETRIED, CONFLICT, "mail-not-to-be-retried", "Mail cannot be retried",
-        "Only a pending, failed or dead mail can be retried.",
-        "The mail is being sent, was sent, or will not be sent because its patient was deleted. The detail gives its state.";
+    MAIL_NOT_FOUND, NOT_FOUND, "mail-not-found", "No such email",
+        "There is no email about this event. GET /mail/deliveries lists all emails.",
+        "An email is identified by the position of its event. The mailer creates the email when it reaches that event, so the email \
+         about a recent event may not exist yet.";
+    MAIL_NOT_TO_BE_RETRIED, CONFLICT, "mail-not-to-be-retried", "Email cannot be retried",
+        "Only a pending, failed or dead email can be retried.",
+        "The email is being sent, was sent, or will not be sent because the patient was deleted. The detail gives the state of the \
+         email.";
     NOT_FOUND, NOT_FOUND, "not-found", "Not found",
         "This path does not exist.",
         "The service has nothing at this path. GET /docs shows all paths.";
@@ -201,11 +202,11 @@ kinds! {
          The request was not processed. Retry after the number of seconds in Retry-After, and increase the delay with every \
          further retry.";
     TOO_MANY_STREAMS, SERVICE_UNAVAILABLE, "too-many-streams", "Too many streams",
-        "The maximum number of event streams is open. Close one, or try again later.",
+        "The maximum number of event streams is open. Close a stream, or try again later.",
         "A process serves a limited number of streams. Live streams and NDJSON streams count together. Close a stream that is no \
          longer needed, use another process, or read pages, which have no such limit.";
     TOO_MANY_OWN_STREAMS, TOO_MANY_REQUESTS, "too-many-own-streams", "Too many streams of this caller",
-        "This caller has the maximum number of event streams open. Close one first.",
+        "This caller has the maximum number of event streams open. Close a stream first.",
         "Each caller may open a quarter of the streams that a process serves, so that no caller blocks the others. Live streams \
          and NDJSON streams count together. All tokens with the same name, or with the same subject, belong to one caller. Close a \
          stream that is no longer needed, or read pages, which have no such limit.";

@@ -41,7 +41,7 @@ fn mail_id() -> Parameter {
         "id",
         fields::whole_number(1),
         json!(17),
-        "The position of the event that the mail is about.",
+        "The position of the event that the email is about.",
     )
 }
 
@@ -63,18 +63,18 @@ fn status_described() -> Described {
     });
     Described::new(
         OPERATIONS,
-        "Read the mail status",
-        "The number of mails in each state, the times of the oldest waiting and the oldest due mail, and the status of each mailer.",
+        "Read the email status",
+        "The number of emails in each state, the times of the oldest waiting and the oldest due email, and the status of each mailer.",
     )
-    .answers(200, "The mail status.", [Media::json::<MailStatus>(example)], [])
+    .answers(200, "The email status.", [Media::json::<MailStatus>(example)], [])
     .problems([kinds::UNAVAILABLE])
 }
 
 fn list_described() -> Described {
     Described::new(
         OPERATIONS,
-        "List mails",
-        "All mails, ordered by the position of the event that they are about. The list contains no personal data: the address is in \
+        "List emails",
+        "All emails, ordered by the position of the event that they are about. The list contains no personal data: the address is in \
          the event.",
     )
     .takes([
@@ -82,19 +82,19 @@ fn list_described() -> Described {
             "state",
             fields::string().enum_values(Some(STATES)),
             json!("dead"),
-            "Only mails in this state.",
+            "Only emails in this state.",
         ),
         fields::query(
             "after",
             fields::whole_number(0),
             json!(0),
-            "Only mails after this id.",
+            "Only emails after the email with this id.",
         ),
         fields::limit(),
     ])
     .answers(
         200,
-        "A page of mails.",
+        "A page of emails.",
         [Media::json_list::<Delivery>(json!([example()]))],
         [fields::link(
             "</mail/deliveries?after=117&limit=100>; rel=\"next\", </mail/deliveries?limit=100>; rel=\"first\"",
@@ -110,13 +110,13 @@ fn show_described() -> Described {
     });
     Described::new(
         OPERATIONS,
-        "Read the mails about an event",
-        "The mails about an event, with every finished attempt to send them.",
+        "Read the emails about an event",
+        "The emails about an event, with every finished attempt to send them.",
     )
     .takes([mail_id()])
     .answers(
         200,
-        "The mails.",
+        "The emails.",
         [Media::json::<Shown>(
             json!({"mails": [example()], "attempts": [attempt]}),
         )],
@@ -128,17 +128,17 @@ fn show_described() -> Described {
 fn retry_described() -> Described {
     Described::new(
         OPERATIONS,
-        "Retry a mail",
-        "Makes the mail due now, and restarts its retry schedule. Not possible if the mail was sent, is being sent or was cancelled.",
+        "Retry an email",
+        "Makes the email due now, and restarts its retry schedule. Not possible if the email was sent, is being sent or was cancelled.",
     )
     .takes([mail_id()])
     .answers(
         202,
-        "The mail is due now.",
+        "The email is due now.",
         [Media::json::<Due>(json!({"due": 1}))],
         [fields::location(
             "/mail/deliveries/17",
-            "The address of the mail's status.",
+            "The address of the email's status.",
         )],
     )
     .problems([
@@ -151,12 +151,12 @@ fn retry_described() -> Described {
 fn retry_dead_described() -> Described {
     Described::new(
         OPERATIONS,
-        "Retry all dead mails",
-        "Makes every dead mail due now, and restarts its retry schedule.",
+        "Retry all dead emails",
+        "Makes every dead email due now, and restarts its retry schedule.",
     )
     .answers(
         202,
-        "The mails are due now.",
+        "The emails are due now.",
         [Media::json::<Due>(json!({"due": 2}))],
         [],
     )
@@ -166,24 +166,24 @@ fn retry_dead_described() -> Described {
 fn preview_described() -> Described {
     Described::new(
         OPERATIONS,
-        "Preview a mail",
-        "The mail as patients receive it, about a fictitious patient, in a format that mail programs can open.",
+        "Preview an email",
+        "The email as patients receive it, about a fictitious patient, in a format that email programs can open.",
     )
     .takes([
         fields::query(
             "mail",
             fields::string().enum_values(Some(MAILS)),
             json!("patient_registered"),
-            "The kind of mail; `patient_registered` by default.",
+            "The kind of email; `patient_registered` by default.",
         ),
         fields::query(
             "language",
             fields::string().enum_values(Some(LANGUAGES)),
             json!("es,en"),
-            "The language of the mail, or its languages in this order. By default, the languages in the settings.",
+            "The language of the email, or its languages in this order. By default, the languages in the settings.",
         ),
     ])
-    .answers(200, "The mail.", [Media::of(EML, fields::string(), None)], [])
+    .answers(200, "The email.", [Media::of(EML, fields::string(), None)], [])
     .problems([kinds::INVALID_REQUEST])
 }
 
@@ -195,9 +195,9 @@ fn test_described() -> Described {
     });
     Described::new(
         OPERATIONS,
-        "Send a test mail",
-        "Sends one real mail that identifies itself as a test, with the mail settings of the process that responds. Returns the \
-         result of each step and, if one failed, how to solve the problem. Only one test mail is sent at a time.",
+        "Send a test email",
+        "Sends one real email that identifies itself as a test, with the mail settings of the process that responds. Returns the \
+         result of each step and, if one failed, how to solve the problem. Only one test email is sent at a time.",
     )
     .body(Media::json::<TestMail>(json!({"to": "ops@example.com"})))
     .answers(200, "The result.", [Media::json::<MailTrial>(example)], [])

@@ -93,7 +93,7 @@ fn all_described() -> Described {
     Described::new(
         OPERATIONS,
         "List subscriptions",
-        "The position and the lag of each subscription (the read table, the mail, and a rebuild if there is one), and the failure \
+        "The position and the lag of each subscription (the read table, the mailer, and a rebuild, if any), and the failure \
          that blocks it, if there is one.",
     )
     .answers(200, "All subscriptions.", [Media::json::<Overview>(example)], [])
