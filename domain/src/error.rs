@@ -12,7 +12,7 @@ pub enum PatientError {
     /// The patient was deleted. Ids are never reused.
     #[error("the patient was deleted")]
     Deleted,
-    /// The patient is not at the sequence that the caller expected.
+    /// The patient's current sequence is not the sequence that the caller expected.
     #[error("the patient was expected at sequence {expected} but is at {actual}")]
     SequenceMismatch {
         /// Sequence in the command.

@@ -54,7 +54,7 @@ pub enum PatientEvent {
 }
 
 impl PatientEvent {
-    /// Returns the patient's details if the event contains all of them, as a registration does.
+    /// Returns the patient's details if the event contains all details. A registration contains all of them.
     #[must_use]
     pub fn into_details(self) -> Option<PatientDetails> {
         let mut patient = Patient::default();

@@ -9,7 +9,7 @@
 //! - Commands contain parsed values, so events are created only from valid input.
 //! - Events contain plain strings, so history stays readable when the rules for new input change.
 //! - Every stored event can be read: [`upcasters`] converts old shapes to the current one. Unreadable input
-//!   is an error, never a panic or a guess.
+//!   causes an error. It never causes a panic, and its meaning is never guessed.
 //! - No error and no `Debug` output of this crate contains patient data, so both can be logged.
 //!
 //! # Overview
@@ -30,12 +30,14 @@
 //! # Adding an event
 //!
 //! 1. In `event.rs`, add a variant with named fields and a constant for its type name. The compiler then
-//!    reports the matches to complete. Add the type to `EVENT_TYPES` and its version to `current_version`.
-//! 2. Apply the event in `Patient::apply`, in `patient.rs`. An event is a fact, so `apply` only changes state
-//!    and never rejects it.
+//!    reports each `match` that lacks the variant. Add the type to `EVENT_TYPES` and its version to
+//!    `current_version`.
+//! 2. Apply the event in `Patient::apply`, in `patient.rs`. An event is a fact, so `apply` only changes the
+//!    state and never rejects the event.
 //! 3. Add the command that causes the event in `command.rs`, its rule in `Patient::decide`, and a variant in
-//!    `error.rs` for each new reason to reject it.
-//! 4. Test the rule as given / when / then in `tests/rules.rs`, and pin the JSON in `tests/stored_events.rs`.
+//!    `error.rs` for each new reason to reject the command.
+//! 4. Test the rule in given/when/then form in `tests/rules.rs`, and compare the JSON with a fixed text in
+//!    `tests/stored_events.rs`.
 //!
 //! # Changing an event
 //!

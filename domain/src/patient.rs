@@ -11,7 +11,7 @@ use crate::{PatientCommand, PatientError, PatientEvent, Registration};
 /// A patient, reconstructed from its events.
 ///
 /// A patient is registered once and deleted at most once, and its id is never reused. The aggregate does not
-/// enforce that active patients have different emails, because it knows only one patient: see
+/// enforce that active patients have different emails, because it knows only one patient. See
 /// [`email_claim_key`](crate::email_claim_key).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Patient {
@@ -22,7 +22,7 @@ pub struct Patient {
 /// Lifecycle state of a patient.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum PatientState {
-    /// No patient was registered under this id.
+    /// Not registered. The patient has no events.
     #[default]
     Unregistered,
     /// Registered and not deleted.
@@ -55,7 +55,7 @@ impl Patient {
         self.state
     }
 
-    /// Number of applied events, which is the sequence of the last one.
+    /// Number of applied events, which is the sequence of the last applied event.
     #[must_use]
     pub const fn sequence(&self) -> u64 {
         self.sequence

@@ -20,7 +20,7 @@ pub struct Registration {
 /// A rejected field and the reason.
 ///
 /// `Display` starts with the field name, for example `phone must be at most 64 characters long`. Displaying
-/// `error` alone omits the field name. Neither contains the input.
+/// `error` alone omits the field name. Neither text contains the input.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[error("{field} {error}")]
 pub struct FieldError {
@@ -52,7 +52,7 @@ impl Registration {
     ///
     /// # Errors
     ///
-    /// As [`Registration::parse_with`].
+    /// Same as [`Registration::parse_with`].
     pub fn parse(
         name: &str,
         email: &str,

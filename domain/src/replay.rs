@@ -53,7 +53,7 @@ impl Patient {
     ///
     /// # Errors
     ///
-    /// As [`PatientEvent::from_stored`].
+    /// Same as [`PatientEvent::from_stored`].
     pub fn replay<T: PartialOrd>(
         &mut self,
         events: impl IntoIterator<Item = StoredEvent<T>>,

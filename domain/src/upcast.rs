@@ -33,8 +33,8 @@ impl EventUpcaster for DocumentBecameDocumentUrl {
         {
             fields.insert("document_url".to_owned(), document);
         }
-        // A literal rather than the current version: after a version change, the next upcaster starts from
-        // 1.0.
+        // This version is a literal, not the current version: after a version change, the next upcaster
+        // converts events of version 1.0.
         "1.0".clone_into(&mut event.event_version);
         event
     }

@@ -5,7 +5,7 @@
 //! value implements `Display`, and `Debug` shows only the type name, so a value reaches a log only through an
 //! explicit `as_str`.
 
-/// Implements the common methods and traits of a value, on a struct around one string.
+/// Implements the common methods and traits of a value for a struct that contains one string.
 macro_rules! value {
     ($value:ident) => {
         impl $value {

@@ -24,8 +24,8 @@ pub(crate) struct Changes {
     pub(crate) inserted: Vec<PatientRow>,
 }
 
-/// Folds `events` into at most one change per row. A patient who is both registered and deleted among them
-/// needs no change.
+/// Folds `events` into at most one change per row. A patient who is both registered and deleted by these
+/// events needs no change.
 pub(crate) fn changes<'e>(
     events: impl IntoIterator<Item = &'e RecordedEvent>,
 ) -> Result<Changes, (&'e RecordedEvent, StoredEventError)> {

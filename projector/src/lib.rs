@@ -5,7 +5,8 @@
 //!
 //! # Guarantees
 //!
-//! - Rows and the checkpoint that covers them are committed together ([`eventstore::subscription`]).
+//! - Rows and the checkpoint that includes their events are committed together
+//!   ([`eventstore::subscription`]).
 //! - Rows are written while their generation is locked in `projections`, so a switch of generations never
 //!   separates an event from its row.
 //! - A patient event that cannot be applied stops the projection. The event is skipped only if an operator
@@ -18,7 +19,7 @@
 //! 1. Add its table in a migration.
 //! 2. Fold the events of a batch into changes, at most one per row, as in `changes.rs`.
 //! 3. Implement [`eventstore::Handler`], and write each kind of change in as few statements as possible.
-//! 4. Run it as a separate subscription under its own name.
+//! 4. Run the projection as a separate subscription under its own name.
 
 mod changes;
 pub mod rebuild;

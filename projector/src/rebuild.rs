@@ -15,12 +15,13 @@
 //! a list of patients never shows an earlier state than before. A statement that reads both the checkpoint
 //! and rows, such as a read by id, reads both from the same generation.
 //!
-//! The projector continues from the new checkpoint. If the checkpoint is where the projector stopped, its
-//! current batch is still valid. Otherwise its compare-and-set fails, and it reads the checkpoint again.
+//! The projector continues from the new checkpoint. If the new checkpoint equals the position that the
+//! projector had reached, its current batch is still valid. Otherwise, the projector's compare-and-set fails,
+//! and the projector reads the checkpoint again.
 //!
 //! # Concurrent rebuilds
 //!
-//! At most one row of `projection_rebuilds` per projection is unfinished, and a lease assigns its rebuild to
+//! At most one row of `projection_rebuilds` per projection is unfinished, and a lease assigns that rebuild to
 //! one process. Each batch moves the generation's checkpoint by compare-and-set. Two processes that both
 //! believe that they hold the lease therefore never both write the same batch.
 
@@ -97,7 +98,7 @@ pub enum Step {
         /// Position of the last event of the log.
         head: Position,
     },
-    /// The new generation is active.
+    /// The new generation was made active.
     Switched {
         /// Position of the last event in the generation.
         position: Position,
@@ -140,7 +141,7 @@ impl Rebuilder {
         self.attempt(rebuild, stop, progress, Duration::ZERO).await
     }
 
-    /// As [`Rebuilder::carry_out`], but records a failure as one that is retried after `retry`.
+    /// Like [`Rebuilder::carry_out`], but records that a failure is retried after `retry`.
     async fn attempt(
         &self,
         rebuild: &Rebuild,

@@ -1,8 +1,8 @@
 //! Comparison of the read table with a replay of the log.
 //!
-//! Both are read from one snapshot, so they show the same moment although the projector continues. The replay
-//! ends at the projection's checkpoint. Both are read in pages in order of id, so memory use does not grow
-//! with their size.
+//! Both are read from one snapshot, so they show the same point in time although the projector continues. The
+//! replay ends at the projection's checkpoint. Both are read in pages in order of id, so memory use does not
+//! depend on the number of patients.
 
 use std::collections::{BTreeSet, VecDeque};
 
@@ -34,8 +34,8 @@ pub struct Verification {
     pub table: Sum,
     /// Rows of the replay.
     pub replay: Sum,
-    /// Events that an operator has skipped. The table and the replay both omit them, so both are incomplete
-    /// for the patients of these events.
+    /// Events that an operator has skipped. The table and the replay both omit these events, so both are
+    /// incomplete for the patients of these events.
     pub skipped: Vec<Position>,
     /// Number of patients that differ.
     pub differing: u64,
@@ -67,7 +67,7 @@ pub struct Difference {
 pub enum What {
     /// The row is missing from the table.
     Missing,
-    /// The row is in the table, but should not be.
+    /// The table contains the row, but the replay does not.
     Unexpected,
     /// The row has different values.
     Different,
@@ -268,7 +268,7 @@ impl Adding {
             document_url,
         } = &row.details;
         for text in [&row.id, &row.name_key, name, email, phone, document_url] {
-            // The length prefix keeps different rows from hashing the same bytes.
+            // Because of the length prefix, different rows never yield the same bytes to hash.
             self.hash.update((text.len() as u64).to_be_bytes());
             self.hash.update(text.as_bytes());
         }

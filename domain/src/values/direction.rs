@@ -4,15 +4,16 @@ use std::borrow::Cow;
 
 use super::text::{self, ControlCharacter};
 
-/// Returns the trimmed text. All its directional formatting is paired, and it contains no override.
+/// Returns the trimmed text. All directional formatting in the result is paired, and the result contains no
+/// override.
 ///
 /// Trimming can drop one half of a pair, for example if the text consists of several parts that are each
 /// enclosed in a pair. The other half is then dropped as well.
 ///
 /// # Errors
 ///
-/// [`ControlCharacter`] if a directional character inside the text is unpaired or an override. An unpaired
-/// character would affect the text that follows. An override can make a name look like another name.
+/// [`ControlCharacter`] if a directional character inside the text is an override or has no counterpart. An
+/// unpaired character would affect the text that follows. An override can make a name look like another name.
 pub(super) fn trimmed(input: &str) -> Result<Cow<'_, str>, ControlCharacter> {
     let text = text::trimmed(input);
     if !text.contains(text::is_directional) {

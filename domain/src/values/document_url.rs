@@ -13,8 +13,8 @@ use super::text::{self, ControlCharacter};
 ///
 /// The URL follows the URL standard (WHATWG), without its error correction. `https:example.com`,
 /// `https:///example.com` and backslashes, which browsers correct, are rejected, because other programs find
-/// a different host in them or no host. The host is an IP address or a server name. Spaces, quotes and angle
-/// brackets are rejected because they end a URL in running text (RFC 3986 appendix C). A user name or
+/// a different host or no host in these URLs. The host is an IP address or a server name. Spaces, quotes and
+/// angle brackets are rejected because they end a URL in running text (RFC 3986 appendix C). A user name or
 /// password is rejected because every reader of the patient could see it.
 ///
 /// Surrounding white space and invisible characters are dropped. The rest is stored as written, without

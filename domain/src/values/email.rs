@@ -1,4 +1,4 @@
-//! A patient's email address, and when two addresses count as equal.
+//! A patient's email address, and the rule by which two addresses are equal.
 
 use std::borrow::Cow;
 
@@ -20,7 +20,7 @@ use super::text::{self, ControlCharacter};
 /// - No white space, and no invisible characters except those that are part of the spelling (joiners,
 ///   variation selectors).
 /// - A domain name with a dot that IDNA (UTS #46) converts to a host name. `ana@localhost`, `ana@[192.0.2.1]`
-///   and `ana@192.0.2.1` are rejected because they cannot be reached from everywhere.
+///   and `ana@192.0.2.1` are rejected because they are not reachable from every mail server.
 ///
 /// Surrounding white space and invisible characters are dropped. The address is stored in Normalization Form
 /// C.
@@ -91,7 +91,7 @@ impl Email {
         Ok(Self(email.to_owned()))
     }
 
-    /// Returns the key that is the same for equal addresses: see [`email_claim_key`].
+    /// Returns the key that is the same for equal addresses. See [`email_claim_key`].
     #[must_use]
     pub fn claim_key(&self) -> String {
         email_claim_key(&self.0)
@@ -104,7 +104,7 @@ impl Email {
 ///
 /// Accepts any string, because events contain addresses as plain strings. The key of an invalid address is
 /// the address in lower case. RFC 5321 §2.4 allows servers to distinguish `Ana@` from `ana@`, but hardly any
-/// do, and people type both.
+/// server does, and people type both forms.
 #[must_use]
 pub fn email_claim_key(email: &str) -> String {
     let key = uncomposed_claim_key(email);
@@ -115,7 +115,7 @@ pub fn email_claim_key(email: &str) -> String {
 }
 
 /// Returns the claim key of an older program that did not normalize addresses, for a patient registered with
-/// this address in decomposed form (NFD). Returns `None` if that key equals the current one.
+/// this address in decomposed form (NFD). Returns `None` if that key equals the current key.
 #[must_use]
 pub fn older_email_claim_key(email: &str) -> Option<String> {
     if email.is_ascii() {

@@ -1,4 +1,5 @@
-//! Checks of host names as converted by IDNA (`url::Host`), which accepts names that no name server accepts.
+//! Checks of host names that IDNA (`url::Host`) has converted. IDNA also accepts names that no name server
+//! accepts.
 
 /// Whether an ASCII name is valid under RFC 1123 §2.1: labels of letters, digits and inner hyphens, with at
 /// most 63 bytes each and 253 bytes in total. IDNA converts some Unicode letters to several characters that

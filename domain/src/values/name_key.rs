@@ -10,19 +10,20 @@ const MAX_KEY_CHARS: usize = 64;
 
 /// Returns the search and sort key of a name: the first 64 characters of its compatibility decomposition
 /// (NFKD), without case and without combining accents (U+0300 to U+036F). For example, `Ñandú`, `ñandu` and
-/// `NANDU` have the same key. The marks of other scripts are kept, because they are letters there, not
-/// accents.
+/// `NANDU` have the same key. The marks of other scripts are kept, because in those scripts they work like
+/// letters, not like accents.
 ///
-/// The key depends only on the name, not on the database, so a rebuilt read table has the same keys. It never
-/// ends with a space and is never empty. In the read table, an empty key means that a program without search
-/// keys wrote the row.
+/// The key depends only on the name, not on the database, so a rebuilt read table has the same keys. The key
+/// never ends with a space and is never empty. In the read table, an empty key means that a program without
+/// search keys wrote the row.
 #[must_use]
 pub fn name_key(name: &str) -> String {
     key(name).unwrap_or_else(|| UNSEARCHABLE.to_owned())
 }
 
-/// Key of a name that consists only of spaces, which only a log written under other rules can contain. No
-/// search finds it, because U+FFFD replaces malformed text and queries cannot contain malformed text.
+/// Key of a name that consists only of spaces. Only a log that was written under other rules can contain such
+/// a name. No search finds it, because U+FFFD replaces malformed text and queries cannot contain malformed
+/// text.
 const UNSEARCHABLE: &str = "\u{fffd}";
 
 /// Returns the first searchable characters of a text. Leading spaces are skipped if they would fill the whole
@@ -40,8 +41,7 @@ fn first(characters: impl Iterator<Item = char>) -> Option<String> {
     (!key.is_empty()).then_some(key)
 }
 
-/// Convert to upper case first, which unifies characters with two lower-case forms, such as both sigmas, and
-/// `ß` and `ss`.
+/// Convert to upper case first. Upper case unifies both lower-case forms of sigma, and `ß` with `ss`.
 fn folded(name: &str) -> impl Iterator<Item = char> + '_ {
     DecomposingNormalizerBorrowed::new_nfkd()
         .normalize_iter(name.chars())

@@ -6,7 +6,7 @@ use super::text::{self, ControlCharacter};
 /// values), with at least two digits in any script.
 ///
 /// Extensions in any language, `tel:` URIs (RFC 3966), two numbers, vanity numbers and service codes are
-/// accepted. The text around a number is stored as written. Whether the number exists is not checked, because
+/// accepted. Text around the digits is stored as written. Whether the number exists is not checked, because
 /// numbering plans differ by country and change over time.
 ///
 /// Invisible characters, which phones and office programs often paste along with a number, are dropped.

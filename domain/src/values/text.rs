@@ -17,9 +17,10 @@ const JOINERS: [char; 2] = ['\u{200c}', '\u{200d}'];
 
 /// Returns the text without surrounding white space and invisible characters.
 ///
-/// These are Unicode's `White_Space` (spaces, tabs, line breaks), format characters (`Cf`: byte order marks,
-/// directional formatting, soft hyphens), `Default_Ignorable` characters (Hangul fillers), and the blank
-/// Braille cell. A variation selector belongs to the ideograph, letter or emoji before it and is kept.
+/// The removed characters are Unicode's `White_Space` (spaces, tabs, line breaks), format characters (`Cf`:
+/// byte order marks, directional formatting, soft hyphens), `Default_Ignorable` characters (Hangul fillers),
+/// and the blank Braille cell. A variation selector belongs to the ideograph, letter or emoji before it and
+/// is kept.
 pub(super) fn trimmed(input: &str) -> &str {
     let start = input.trim_start_matches(is_blank);
     let end = start.trim_end_matches(is_blank);
@@ -51,7 +52,8 @@ pub(super) fn check_controls(text: &str) -> Result<(), ControlCharacter> {
     Ok(())
 }
 
-/// Whether the character changes the direction of text: an embedding, override or isolate, or its end.
+/// Whether the character changes the direction of text: the start or the end of an embedding, override or
+/// isolate.
 pub(super) const fn is_directional(c: char) -> bool {
     matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }

@@ -10,7 +10,7 @@ use super::{RebuildError, Rebuilder, Step};
 
 /// Maximum number of rows deleted in one transaction.
 const ROWS: i64 = 1000;
-/// Minimum pause between two deletions, which are not urgent.
+/// Minimum pause between two deletions. Deletions are not urgent.
 const PAUSE: Duration = Duration::from_millis(2);
 
 impl Rebuilder {

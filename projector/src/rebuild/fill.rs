@@ -41,7 +41,8 @@ impl Batch {
     }
 }
 
-/// A batch, with the open transaction that contains its rows, or the error if they could not be written.
+/// A batch, with the open transaction that contains its rows, or with the error if the rows could not be
+/// written.
 struct Written {
     batch: Batch,
     rows: Result<Transaction<'static>, RebuildError>,
@@ -95,7 +96,7 @@ impl Rebuilder {
         let reading = read_ahead(self.log.clone(), filling.position, sender);
         let _reader = AbortOnDropHandle::new(tokio::spawn(reading));
         let mut writing = FuturesOrdered::new();
-        // A batch that deletes rows is written alone: it must find the rows of earlier batches, and its scans
+        // A batch that deletes rows is written alone. It must find the rows of earlier batches, and its scans
         // must not encounter uncommitted rows of other batches.
         let mut alone = false;
         loop {
@@ -104,7 +105,7 @@ impl Rebuilder {
             let most = if beside && !alone { self.at_a_time() - 1 } else { 0 };
             alone = !beside;
             while writing.len() > most {
-                // Check while SQLite's writer is free, because the next write starts below.
+                // Check now, while SQLite's only writer is free. The next write starts below.
                 if !self.may_go_on(filling.rebuild, lease, stop).await? {
                     return Ok(Filled::Interrupted);
                 }
@@ -207,8 +208,8 @@ impl Rebuilder {
                 continue;
             };
             let mut transaction = self.log.database().begin().await?;
-            // If the checkpoint was moved meanwhile, the events were rejected because another process had
-            // written their rows.
+            // If the checkpoint has moved in the meantime, another process has written the rows of these
+            // events, and the database therefore rejected them.
             checkpoint::advance(&mut transaction, &rebuild.name, from, last, self.clock.now()).await?;
             match write_rows(&mut transaction, rebuild.generation, events, None).await {
                 Ok(()) => {
@@ -226,8 +227,8 @@ impl Rebuilder {
         Ok(())
     }
 
-    /// Pauses on SQLite, which has one writer at a time. Waiting writers only poll for their turn, so without
-    /// pauses a process that registers patients would hardly ever get the lock.
+    /// Pauses on SQLite, which has one writer at a time. A waiting writer polls for the lock. Without pauses,
+    /// a process that registers patients would hardly ever get the lock.
     async fn let_others_write(&self, took: Duration) {
         if self.log.database().dialect() == Dialect::Sqlite {
             tokio::time::sleep(took).await;
@@ -285,7 +286,7 @@ async fn read_ahead(
             }
             Err(_) => true,
         };
-        // The receiver was dropped if the writer was interrupted.
+        // If the writer was interrupted, the receiver was dropped.
         if batches.send(batch).await.is_err() || ended {
             return;
         }

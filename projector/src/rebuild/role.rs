@@ -1,4 +1,4 @@
-//! Rebuilds run by the projector role, requested elsewhere, for example over HTTP.
+//! Rebuilds that the projector role runs. Other processes request them, for example over HTTP.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,8 +10,9 @@ use tokio_util::sync::CancellationToken;
 use super::{FIRST_PAUSE, LONGEST_PAUSE, Outcome, RebuildError, Rebuilder, Step};
 use crate::PATIENT_VIEW;
 
-/// Runs requested rebuilds until `stop` is cancelled, and checks for new requests every `poll`. If several
-/// processes run this function, only one of them does the work, and the others stand by.
+/// Runs requested rebuilds until `stop` is cancelled, and checks for new requests at the interval `poll`. If
+/// several processes run this function, only one process does the work, and the other processes are on
+/// standby.
 pub async fn run_requested(
     log: EventLog,
     clock: Arc<dyn Clock>,
@@ -49,8 +50,8 @@ impl Rebuilder {
     async fn turn(&self, stop: &CancellationToken, retry: Duration) -> Result<(), RebuildError> {
         let found = Rebuild::unfinished(self.log.database(), PATIENT_VIEW, self.clock.now()).await?;
         let Some(rebuild) = found.filter(|rebuild| {
-            // A rebuild started by a command is continued by a command. Any process may clean up a cancelled
-            // rebuild.
+            // If a command started a rebuild, only a command continues it. Any process may clean up a
+            // cancelled rebuild.
             rebuild.runner == Runner::Projector || rebuild.state == RebuildState::Cancelling
         }) else {
             return Ok(());

@@ -29,8 +29,8 @@ impl Rebuilder {
         let head = self.log.head().await?.position;
         checkpoint::check(&rebuild.name, filled, head)?;
         let served = load(&mut transaction, PATIENT_VIEW).await?;
-        // An invalid checkpoint of the projection is not a target. It is replaced by the checkpoint of the
-        // rebuild.
+        // If the projection's checkpoint is invalid, no more events are written. The rebuild's checkpoint
+        // replaces the invalid checkpoint.
         let served = checkpoint::check(PATIENT_VIEW, served, head).map_or(filled, |()| served);
         let missing = served.since(filled);
         if missing > LAST_EVENTS {
@@ -44,7 +44,7 @@ impl Rebuilder {
             match rows::write(&mut transaction, rebuild.generation, &events).await {
                 Ok(()) => {}
                 Err(ProjectionError::Store(error)) => return Err(error.into()),
-                // Filling finds the faulty event and records it.
+                // The filling step finds the faulty event and records it.
                 Err(_) => return Ok(transaction.rollback().await?),
             }
         }
@@ -99,7 +99,7 @@ async fn activate(
 }
 
 /// Sets the projection's checkpoint to `position`, and deletes the generation's checkpoint. Returns `false`
-/// if the latter is no longer at `filled`.
+/// if the generation's checkpoint is no longer at `filled`.
 async fn checkpoints(
     transaction: &mut Transaction<'_>,
     rebuild: &Rebuild,
