@@ -1,4 +1,5 @@
-//! Values as people and other programs write them, and what comes of each: `cases/values.jsonl`, one a line.
+//! Values as people and other programs write them, with the expected result of parsing. `cases/values.jsonl`
+//! has one value per line.
 #![expect(
     clippy::panic,
     reason = "whatever fails in a test fails the test, and says what"
@@ -32,7 +33,7 @@ fn every_value_is_kept_or_refused_as_its_case_says() {
         let case: Value = serde_json::from_str(line).unwrap();
         match case["kind"].as_str().unwrap() {
             "value" => values += 1,
-            // Which emails are one mailbox, and what a search finds, is for the tests of those.
+            // Other tests use these lines, which are about equal mailboxes and about searches.
             "mailbox" | "search" => continue,
             kind => panic!("{kind} is no kind of case"),
         }

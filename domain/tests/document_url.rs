@@ -1,4 +1,4 @@
-//! Which document URLs are accepted.
+//! Tests of which document URLs are accepted.
 
 use domain::{ControlCharacter, DocumentUrl, DocumentUrlError, UrlSchemes, UrlSchemesError};
 use proptest::prelude::*;

@@ -1,4 +1,4 @@
-//! Which email addresses are accepted, and which count as the same.
+//! Tests of which email addresses are accepted, and which addresses are equal.
 
 use domain::{ControlCharacter, Email, EmailError, email_claim_key, older_email_claim_key};
 use proptest::prelude::*;
@@ -17,7 +17,7 @@ fn addresses_that_mail_reaches_are_valid() {
         "!#$%&'*+-/=?^_`{|}~@example.com",
         "a@123.example",
         "a@b--c.example",
-        // RFC 6531: before the @, after it, and both.
+        // RFC 6531: non-ASCII characters before the @, after the @, and on both sides.
         "maría@example.es",
         "ana@españa.es",
         "ana@xn--espaa-rta.es",
@@ -77,7 +77,7 @@ fn canonically_equivalent_addresses_are_kept_alike() {
     }
 }
 
-/// Among others, of the kinds that Dominic Sayers' isemail collects.
+/// Some of these addresses are of the kinds collected by isemail, a project of Dominic Sayers.
 #[test]
 fn what_is_not_an_address_is_refused() {
     for email in [
@@ -140,9 +140,9 @@ fn a_domain_is_a_full_domain_name() {
         ("a@example.com>", EmailError::InvalidDomain),
         ("a@example.com(comment)", EmailError::InvalidDomain),
         ("a@xn--a.com", EmailError::InvalidDomain),
-        // IDNA makes a digit in parentheses of it.
+        // IDNA converts this character to a digit in parentheses.
         ("a@ex\u{2477}ample.com", EmailError::InvalidDomain),
-        // A mark that nothing carries.
+        // A combining mark without a base character.
         ("a@\u{301}x.com", EmailError::InvalidDomain),
     ] {
         assert_eq!(Email::parse(email), Err(error), "{email}");
@@ -198,7 +198,7 @@ fn an_address_has_at_most_254_bytes_and_64_before_the_at() {
 
 #[test]
 fn the_domain_that_mail_is_sent_to_counts_too() {
-    // Two bytes as it is written, and nine in ASCII: xn--9ca.
+    // Each label has two bytes as written, and seven bytes in ASCII (xn--9ca).
     let domain = "é.".repeat(27) + "com";
     assert!(domain.len() < 100);
     assert!(Email::parse(&format!("{}@{domain}", "a".repeat(30))).is_ok());

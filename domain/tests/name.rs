@@ -1,4 +1,4 @@
-//! Which names are accepted, and how they are kept.
+//! Tests of which names are accepted, and how names are normalized.
 #![expect(
     clippy::panic,
     reason = "whatever fails in a test fails the test, and says what"
@@ -27,10 +27,11 @@ fn names_as_people_have_them_are_valid() {
         "Х Æ A-12",
         "Mrs. Ann (Annie) Lee",
         "Ⓐⓝⓐ",
-        // Joiners are spelling.
+        // Joiners are part of the spelling.
         "علی\u{200c}رضا",
         "ක්\u{200d}රිස්",
-        // So are directional marks between scripts, and parts that are written the other way.
+        // Directional marks between scripts and enclosed parts in the other writing direction are also part
+        // of the spelling.
         "Ana \u{200e}(\u{200f}علی\u{200f})\u{200e} Ruiz",
         "Ana \u{202b}علی\u{202c} Ruiz",
         "Ana \u{2067}علی \u{202a}x\u{202c}\u{2069} Ruiz",
@@ -43,7 +44,8 @@ fn names_as_people_have_them_are_valid() {
     }
 }
 
-/// Of each kind: `White_Space`, `Cf`, what else is default-ignorable, and the blank Braille cell.
+/// Characters of each kind that is trimmed: `White_Space`, `Cf`, other default-ignorable characters, and the
+/// blank Braille cell.
 const AROUND: &[char] = &[
     ' ',
     '\t',
@@ -126,7 +128,7 @@ fn whatever_shows_nothing_is_dropped_around_a_name_and_is_no_name_by_itself() {
     }
     let all: String = AROUND.iter().collect();
     assert_eq!(kept(&format!("{all}Ana{all}")), "Ana");
-    // A variation selector without anything that could vary.
+    // A variation selector without a character that it could vary.
     assert_eq!(kept("\u{fe0f}Ana\u{fe0f}"), "Ana");
 }
 
@@ -157,7 +159,7 @@ fn a_name_is_counted_in_characters_as_people_count_them() {
             "{letter}"
         );
     }
-    // However few characters they are, the database has room for so many code points.
+    // The database limits the number of code points, even if they form only a few characters.
     let marks = |count| format!("a{}", "\u{5b0}".repeat(count));
     assert!(Name::parse(&marks(799)).is_ok());
     assert_eq!(Name::parse(&marks(800)), Err(NameError::TooLong));
@@ -170,7 +172,7 @@ fn canonically_equivalent_names_are_kept_alike() {
         ("\u{1112}\u{1161}\u{11ab}", "한"),
         ("\u{212b}sa", "Åsa"),
         ("か\u{3099}", "が"),
-        // Not compatibility: another letter stays another letter.
+        // Compatibility normalization is not applied, so a different letter stays a different letter.
         ("ﬁlip", "ﬁlip"),
         ("Ａｎａ", "Ａｎａ"),
     ] {
@@ -207,7 +209,7 @@ fn control_characters_and_line_breaks_inside_are_refused() {
             u32::from(control)
         );
     }
-    // A control character is not white space, so it is not dropped.
+    // Control characters are not white space, so they are not dropped.
     for name in ["\0Ana", "Ana\u{7f}"] {
         assert_eq!(Name::parse(name), Err(ControlCharacter.into()), "{name:?}");
     }
@@ -228,8 +230,8 @@ fn direction_inside_a_name_neither_reaches_out_of_it_nor_turns_it_round() {
     ] {
         assert_eq!(Name::parse(name), Err(ControlCharacter.into()), "{name:?}");
     }
-    // Each word in a pair of its own: the first and the last half are dropped with what is around, and their
-    // other halves with them.
+    // Each word is enclosed in a separate pair. Trimming drops the first and the last directional character,
+    // and then their counterparts are dropped as well.
     for (input, name) in [
         ("\u{202b}محمد\u{202c} \u{202b}علي\u{202c}", "محمد علي"),
         (
@@ -237,14 +239,14 @@ fn direction_inside_a_name_neither_reaches_out_of_it_nor_turns_it_round() {
             "محمد \u{202b}x\u{202c} علي",
         ),
         ("\u{202e}anA\u{202c} Ruiz", "anA Ruiz"),
-        // What is dropped may have kept an accent from its letter.
+        // A dropped character may have separated an accent from its letter.
         ("\u{202b}e\u{202c}\u{301}", "é"),
     ] {
         assert_eq!(kept(input), name);
     }
 }
 
-/// What is hard to trim, to cut, to compose and to find.
+/// Names that are hard to trim, to shorten, to compose and to search for.
 fn odd() -> impl Strategy<Value = String> {
     let odd = prop::sample::select(AROUND).prop_map(String::from);
     let other = prop::sample::select(vec![

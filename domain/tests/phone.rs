@@ -1,4 +1,4 @@
-//! Which phone numbers are accepted, and how they are kept.
+//! Tests of which phone numbers are accepted, and how they are normalized.
 #![expect(
     clippy::panic,
     reason = "whatever fails in a test fails the test, and says what"
@@ -24,7 +24,7 @@ fn numbers_as_people_and_programs_write_them_are_valid() {
         "+44 (0)20 7946 0018",
         "030/1234567",
         "0034.600.123.456",
-        // Faker's, with and without extensions.
+        // Numbers that Faker generates, with and without extensions.
         "001-555-123-4567x12345",
         "(555)123-4567x890",
         // Extensions in any language.
@@ -41,7 +41,7 @@ fn numbers_as_people_and_programs_write_them_are_valid() {
         "03-1234-5678 内線 12",
         "+66 2 123 4567 ต่อ 12",
         "021-12345678 داخلی\u{200c}۱۲",
-        // RFC 3966.
+        // `tel:` URIs (RFC 3966).
         "tel:+1-201-555-0123",
         "tel:+1-201-555-0123;ext=22",
         "tel:863-1234;phone-context=+1-914-555",
@@ -81,9 +81,9 @@ fn what_is_invisible_is_dropped_wherever_it_is() {
             "+34\u{200e}\u{2068}600\u{2069}\u{200b}123\u{ad}456\u{feff}",
             "+34600123456",
         ),
-        // Half of a pair.
+        // Half of a directional pair.
         ("tel: \u{202a}+34 600", "tel: +34 600"),
-        // Shown the other way round, it would be another number.
+        // If the override were kept, the digits would be displayed in reverse order.
         ("600 \u{202e}321\u{202c} 456", "600 321 456"),
         ("\t600 123 456\r\n", "600 123 456"),
         ("\u{3164}600\u{a0}123\u{a0}", "600\u{a0}123"),
@@ -103,7 +103,7 @@ fn what_is_not_a_phone_number_is_refused_with_the_reason() {
         ("1", PhoneError::TooFewDigits),
         ("1-A", PhoneError::TooFewDigits),
         ("no tiene", PhoneError::TooFewDigits),
-        // Numbers, but not digits.
+        // Numeric characters that are not digits.
         ("½ ② Ⅻ", PhoneError::TooFewDigits),
         ("一二三", PhoneError::TooFewDigits),
         ("555\r\nBcc: x", ControlCharacter.into()),

@@ -1,4 +1,5 @@
-//! A registration is parsed whole, and neither its errors nor its debug output give a patient's data away.
+//! Tests that all invalid fields of a registration are reported together, and that neither errors nor debug
+//! output reveal patient data.
 
 use domain::{
     ControlCharacter, DocumentUrlError, EmailError, NameError, Patient, PatientCommand, PatientEvent,

@@ -1,4 +1,4 @@
-//! A patient at any point of its past.
+//! Tests of past states of a patient.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on stops")]
 
 use domain::{
@@ -7,7 +7,7 @@ use domain::{
 };
 use serde_json::{Value, json};
 
-/// Registered at moment 10, deleted at moment 20.
+/// Returns the history of a patient who was registered at time 10 and deleted at time 20.
 fn history() -> [StoredEvent<i64>; 2] {
     [
         event(1, 10, PATIENT_REGISTERED, registration()),

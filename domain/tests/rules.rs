@@ -1,4 +1,4 @@
-//! The business rules of a patient, as given / when / then.
+//! Tests of a patient's business rules, in given/when/then form.
 
 use cqrs_es::Aggregate;
 use cqrs_es::test::TestFramework;

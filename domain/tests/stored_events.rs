@@ -1,4 +1,4 @@
-//! The JSON of events is fixed, and every shape ever stored can be read.
+//! Tests that the JSON of events does not change, and that every shape that was ever stored can be read.
 
 use std::collections::HashMap;
 
@@ -39,7 +39,7 @@ fn registered_0_9() -> Value {
     })
 }
 
-/// The event as cqrs-es reads it: the upcasters in their order, then the payload alone.
+/// Reads an event like cqrs-es: applies the upcasters in order, then reads only the payload.
 fn read_by_cqrs_es(event_type: &str, event_version: &str, payload: Value) -> Option<EventEnvelope<Patient>> {
     let stored = SerializedEvent::new(
         "0199aabb-0000-7000-8000-000000000001".to_owned(),

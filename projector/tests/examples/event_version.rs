@@ -1,13 +1,13 @@
-//! Changing an event: `PatientRegistered` 1.1 says in which country a phone is.
+//! Example of changing an event: `PatientRegistered` 1.1 adds the country of the phone number.
 //!
-//! In the domain: the field in the variant, `current_version` and `EVENT_VERSION` raised to 1.1, and this
-//! upcaster at the end of `upcasters()`. Events that are stored keep their shape for ever; whoever reads one
-//! gets the present shape.
+//! To make this change in the domain, add the field to the variant, raise `current_version` and
+//! `EVENT_VERSION` to 1.1, and append this upcaster to `upcasters()`. Stored events keep their shape
+//! permanently, and readers get the current shape.
 
 use cqrs_es::persist::{EventUpcaster, SerializedEvent};
 use serde_json::json;
 
-/// `PatientRegistered` 1.0 did not say where a phone is: nobody knows.
+/// Adds an unknown country, because `PatientRegistered` 1.0 did not contain the country.
 struct PhoneGotCountry;
 
 impl EventUpcaster for PhoneGotCountry {
@@ -16,7 +16,7 @@ impl EventUpcaster for PhoneGotCountry {
     }
 
     fn upcast(&self, mut event: SerializedEvent) -> SerializedEvent {
-        // A payload of another shape is left as it is; it is refused when it is read.
+        // A payload of another shape is left unchanged, and is rejected when the event is read.
         if let Some(fields) = event.payload.as_object_mut() {
             fields.entry("phone_country").or_insert(json!(null));
         }
@@ -27,7 +27,7 @@ impl EventUpcaster for PhoneGotCountry {
 
 #[test]
 fn an_event_of_the_old_version_is_read_in_the_present_shape_through_all_upcasters() {
-    // One of the very first version, which two upcasters bring up to date.
+    // An event of the first version, which needs two upcasters.
     let payload = json!({
         "type": "PatientRegistered", "name": "María", "email": "m@example.com", "phone": "123-4567",
         "document": "https://example.com/m.jpg",

@@ -1,4 +1,5 @@
-//! The worked examples of CONTRIBUTING.md, run: an event version, a projection, a column of the read table.
+//! Runs the worked examples of CONTRIBUTING.md: a new event version, a new projection, and a new column of
+//! the read table.
 #![expect(clippy::unwrap_used, reason = "whatever fails in a test fails the test")]
 
 mod event_version;
@@ -67,7 +68,7 @@ impl Example {
             .await
     }
 
-    /// Runs a handler as a subscription until it has finished all there is.
+    /// Runs a handler as a subscription until it has processed all events.
     async fn run(&self, name: &str, handler: impl Handler) {
         let (signal, clock, stop) = (
             Signal::in_process(),

@@ -1,12 +1,13 @@
-//! Adding a column to the read table: the host that a patient's document is on.
+//! Example of adding a column to the read table: the host of the URL of a patient's document.
 //!
-//! 1. A migration adds it with a default (*expand*), so that the programs that run, which do not know it, go
-//!    on.
-//! 2. `PatientRow` in `changes.rs` gets the value and `insert` in `rows.rs` writes it: what [`NewView`] does
-//!    here.
-//! 3. Start the new program everywhere, and then `patients projection rebuild`: it fills the rows of before
-//!    while the table is served.
-//! 4. Only then let the API show the column. A later release may drop the default (*contract*).
+//! 1. A migration adds the column with a default (*expand*). Running programs of the old version, which do
+//!    not use the column, continue to work.
+//! 2. `PatientRow` in `changes.rs` gets a field for the value, and `insert` in `rows.rs` writes the value. In
+//!    this example, [`NewView`] does both.
+//! 3. Deploy the new program on every machine, and then run `patients projection rebuild`. The rebuild fills
+//!    the column of the existing rows while the table is served.
+//! 4. After the rebuild, release a version of the API that shows the column. A later release may drop the
+//!    default (*contract*).
 
 use domain::{PatientDetails, PatientEvent};
 use eventstore::rebuild::lock_active_generation;
@@ -15,10 +16,10 @@ use projector::{PATIENT_VIEW, PatientView, ProjectionError};
 
 use crate::Example;
 
-/// `migrations/sqlite/NNNN_document_host.sql`; in `migrations/mysql/` the type is `VARCHAR(253)`.
+/// Content of `migrations/sqlite/NNNN_document_host.sql`. In `migrations/mysql/`, the type is `VARCHAR(253)`.
 const MIGRATION: &str = "ALTER TABLE patient_view ADD COLUMN document_host TEXT NOT NULL DEFAULT ''";
 
-/// What the column shows. A pure function of the event, so that a rebuild comes to the same.
+/// Returns the value of the column. The value depends only on the event, so a rebuild writes the same value.
 fn document_host(details: &PatientDetails) -> &str {
     let after_scheme = details
         .document_url
@@ -30,7 +31,7 @@ fn document_host(details: &PatientDetails) -> &str {
         .unwrap_or_default()
 }
 
-/// The projection as the new program has it; deletions are left out, for they do not change.
+/// The projection of the new program. The example omits deletions, because they do not change.
 struct NewView;
 
 impl Handler for NewView {
@@ -48,7 +49,7 @@ impl Handler for NewView {
     }
 }
 
-/// What `rows.rs` does, for the projection and for a rebuild alike.
+/// Writes the rows. In the program, `rows.rs` does this for the projection and for rebuilds.
 async fn write(
     transaction: &mut Transaction<'_>,
     generation: i64,
@@ -97,14 +98,14 @@ async fn a_program_that_does_not_know_the_column_goes_on_and_one_that_does_fills
         .execute()
         .await
         .unwrap();
-    // The old program, on the new schema.
+    // The old program uses the new schema.
     example.register("b").await;
     example.run(PATIENT_VIEW, PatientView).await;
-    // The new program takes over from its checkpoint.
+    // The new program continues from the checkpoint of the old program.
     example.register("c").await;
     example.run(PATIENT_VIEW, NewView).await;
     assert_eq!(hosts(database, 1).await, ["", "", "photos.example.com"]);
-    // What a rebuild does: the next generation, from the first event on.
+    // Like a rebuild, fill the next generation from the first event.
     let events = example.log.feed(Position::BEGINNING, 100).await.unwrap();
     let mut transaction = database.begin().await.unwrap();
     write(&mut transaction, 2, &events).await.unwrap();
@@ -113,7 +114,7 @@ async fn a_program_that_does_not_know_the_column_goes_on_and_one_that_does_fills
     assert_eq!(hosts(database, 1).await, ["", "", "photos.example.com"]);
 }
 
-/// What a generation's column shows, by patient.
+/// Returns the values of the column in a generation, in order of patient id.
 async fn hosts(database: &Database, generation: i64) -> Vec<String> {
     let mut connection = database.reader().await.unwrap();
     let rows = connection

@@ -1,4 +1,4 @@
-//! Adding a projection: how many patients there were registered on each day.
+//! Example of adding a projection: the number of patients registered on each day.
 
 use std::collections::BTreeMap;
 
@@ -6,10 +6,10 @@ use eventstore::{Dialect, Handler, RecordedEvent, Session, Transaction};
 
 use crate::Example;
 
-/// Its migration, `migrations/*/NNNN_registrations_by_day.sql`; the same in both dialects.
+/// Content of the migration `migrations/*/NNNN_registrations_by_day.sql`. It is the same in both dialects.
 const MIGRATION: &str = "CREATE TABLE IF NOT EXISTS registrations_by_day (day BIGINT NOT NULL PRIMARY KEY, registrations BIGINT NOT NULL)";
 
-/// Its name: of the subscription, the checkpoint and the table.
+/// Name of the subscription, the checkpoint and the table.
 const NAME: &str = "registrations_by_day";
 
 const MICROS_A_DAY: i64 = 86_400_000_000;
@@ -25,7 +25,8 @@ impl Handler for RegistrationsByDay {
         transaction: &mut Transaction<'_>,
         events: &[RecordedEvent],
     ) -> Result<(), eventstore::Error> {
-        // The events of a batch are folded first: one statement a day, however many events there are.
+        // Fold the events of a batch first, so that the number of statements depends on the number of days
+        // and not on the number of events.
         let mut days: BTreeMap<i64, i64> = BTreeMap::new();
         for event in events {
             if event.aggregate_type == "patient" && event.event_type == "PatientRegistered" {
@@ -52,7 +53,7 @@ impl Handler for RegistrationsByDay {
                 .execute()
                 .await?;
         }
-        // No checkpoint is moved here: the subscription does it, in this transaction.
+        // The handler does not move the checkpoint. The subscription moves it in the same transaction.
         Ok(())
     }
 }
@@ -86,7 +87,7 @@ async fn each_registration_is_counted_once_however_often_the_projection_is_start
         .await
         .unwrap();
     assert_eq!(rows[0].get::<i64, _>(0).unwrap(), 3);
-    // Operators see it with the others, without a line more.
+    // Operators see the projection in the list of subscriptions without any further code.
     let all = eventstore::overview(database, eventstore::Timestamp::default())
         .await
         .unwrap();

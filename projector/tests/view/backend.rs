@@ -1,4 +1,4 @@
-//! The databases that the projection is tried on, and events to try it with.
+//! The databases that the projection is tested with, and events for these tests.
 
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
@@ -15,10 +15,10 @@ use testkit::{mysql_servers, wait_until};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio_util::sync::CancellationToken;
 
-/// How long a test waits for what should come at once.
+/// Maximum time that a test waits for a result that should be available at once.
 pub(crate) const SOON: Duration = Duration::from_secs(20);
 
-/// Makes each contract a test on each backend.
+/// Generates a test of each contract for each backend.
 macro_rules! on_every_backend {
     ($($contract:ident),+ $(,)?) => {
         mod sqlite {
@@ -36,14 +36,14 @@ macro_rules! on_every_backend {
     };
 }
 
-/// Holds a contract against SQLite.
+/// Tests a contract on SQLite.
 pub(crate) async fn on_sqlite(contract: impl AsyncFnOnce(Backend)) {
     let folder = tempfile::tempdir().unwrap();
     let url = format!("sqlite://{}", folder.path().join("patients.db").display());
     hold("SQLite", &url, contract).await;
 }
 
-/// Holds a contract against every MySQL server there is.
+/// Tests a contract on every available MySQL and MariaDB server.
 pub(crate) async fn on_mysql(contract: impl AsyncFn(Backend)) {
     for server in mysql_servers() {
         let database = server.create_database().await;
@@ -67,7 +67,7 @@ async fn hold(name: &str, url: &str, contract: impl AsyncFnOnce(Backend)) {
     }
 }
 
-/// A log and a read table, both empty.
+/// A log and a read table, both initially empty.
 pub(crate) struct Backend {
     log: EventLog,
     appends: AppendQueue,
@@ -130,7 +130,7 @@ impl Backend {
         self.append(id, 2, PATIENT_DELETED, payload).await
     }
 
-    /// Runs the projection up to the end of the log, or until it has stopped at an event; then why.
+    /// Runs the projection up to the end of the log. If it stops at an event, returns the reason.
     pub(crate) async fn project(&self) -> Result<(), ProjectionError> {
         match self.run(false).await {
             None => Ok(()),
@@ -139,8 +139,8 @@ impl Backend {
         }
     }
 
-    /// Runs the projection, but lets each batch fail after it has been written, until it has stopped at an
-    /// event; how many rows the transaction then held.
+    /// Runs the projection with every batch failing after its rows are written, until the projection stops at
+    /// an event. Returns the number of rows in that transaction.
     pub(crate) async fn project_and_fail(&self) -> i64 {
         match self.run(true).await {
             Some(Failure::Spoiled { rows }) => rows,
@@ -161,7 +161,8 @@ impl Backend {
             () = wait_until(SOON, "the projection is at the head, or stopped", async || {
                 self.checkpoint().await == head
             }) => None,
-            // The second failure with one event alone: it has not passed it over after the first.
+            // Wait for the second failure of a batch with a single event. It shows that the projection did
+            // not skip the event after the first failure.
             failure = async {
                 failures.recv().await;
                 failures.recv().await
@@ -176,7 +177,7 @@ impl Backend {
         &self.log
     }
 
-    /// The projection, to be run beside other things.
+    /// Returns the projection, to run concurrently with other tasks.
     pub(crate) fn projector(&self) -> Subscription<PatientView> {
         let (signal, clock) = (Signal::in_process(), SystemClock::shared());
         Subscription::new(
@@ -201,7 +202,7 @@ impl Backend {
         connection.query(sql).fetch_all().await.unwrap()
     }
 
-    /// The last position that the projection has finished.
+    /// Returns the position of the last event that the projection has processed.
     pub(crate) async fn checkpoint(&self) -> Position {
         let rows = self
             .query("SELECT position FROM checkpoints WHERE name = 'patient_view'")
@@ -210,7 +211,7 @@ impl Backend {
             .map_or(Position::BEGINNING, |row| row.get(0).unwrap())
     }
 
-    /// The number of rows and the checkpoint, seen at one moment.
+    /// Returns the number of rows and the checkpoint, both from a single statement.
     pub(crate) async fn rows_and_checkpoint(&self) -> (i64, i64) {
         let sql = "SELECT (SELECT COUNT(*) FROM patient_view), \
                    COALESCE((SELECT position FROM checkpoints WHERE name = 'patient_view'), 0)";
@@ -218,7 +219,7 @@ impl Backend {
         (rows[0].get(0).unwrap(), rows[0].get(1).unwrap())
     }
 
-    /// The read table, by id.
+    /// Returns the rows of the read table, in order of generation and id.
     pub(crate) async fn shown(&self) -> Vec<Shown> {
         let sql = "SELECT generation, id, name, email, phone, document_url, sequence, registered_at \
                    FROM patient_view ORDER BY generation, id";
@@ -237,19 +238,19 @@ impl Backend {
         self.query(sql).await.iter().map(shown).collect()
     }
 
-    /// Who is in the read table, in order.
+    /// Returns the ids in the read table, in order.
     pub(crate) async fn ids(&self) -> Vec<String> {
         self.shown().await.into_iter().map(|row| row.id).collect()
     }
 
-    /// When each event was recorded, in microseconds since 1970.
+    /// Returns the time at which each event was recorded, in microseconds since 1970.
     pub(crate) async fn recorded_at(&self) -> Vec<i64> {
         let events = self.log.feed(Position::BEGINNING, 1000).await.unwrap();
         events.iter().map(|event| event.recorded_at.as_micros()).collect()
     }
 }
 
-/// The projection, whose failures with one event alone are passed on.
+/// The projection, with a channel that receives the failures of batches with a single event.
 struct Watched {
     /// Whether a batch fails after it has been written.
     spoil: bool,
@@ -286,14 +287,14 @@ impl Handler for Watched {
             Err(error) => Failure::Projection(error),
         };
         if events.len() == 1 {
-            // Nobody listens any more when the test has seen enough.
+            // The receiver is dropped once the test has received enough failures.
             let _ = self.stopped.send(failure);
         }
         Err(Failed)
     }
 }
 
-/// Details that are a patient's own.
+/// Returns details that differ for each patient.
 pub(crate) fn details(id: &str) -> PatientDetails {
     PatientDetails {
         name: format!("Patient {id}"),

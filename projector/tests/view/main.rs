@@ -1,5 +1,5 @@
-//! What the projection writes, on every backend: SQLite in a temporary folder, and each MySQL flavour there
-//! is.
+//! Tests of the rows that the projection writes, on every backend: SQLite in a temporary folder, and each
+//! available MySQL and MariaDB server.
 #![expect(
     clippy::unwrap_used,
     clippy::panic,
@@ -35,7 +35,7 @@ on_every_backend! {
     a_full_batch_of_the_longest_values_is_one_transaction,
 }
 
-/// Otherwise an operator would be told to skip an event that nothing is wrong with, for good.
+/// If the event were blamed, an operator would be advised to skip a valid event permanently.
 async fn a_table_that_cannot_be_written_is_no_events_fault(backend: Backend) {
     backend.register("a").await;
     backend.execute("ALTER TABLE patient_view RENAME TO away").await;
@@ -52,7 +52,7 @@ async fn a_table_that_cannot_be_written_is_no_events_fault(backend: Backend) {
     stop.cancel();
     running.await.unwrap();
 
-    // A value that the table does not take is one.
+    // A value that the table rejects is the fault of the event.
     backend.register("b").await;
     backend
         .execute("UPDATE checkpoints SET position = 0 WHERE name = 'patient_view'")
@@ -71,7 +71,7 @@ async fn a_batch_that_fails_after_it_was_written_leaves_neither_rows_nor_checkpo
     backend.register("a").await;
     backend.project().await.unwrap();
     backend.delete("a").await;
-    // The row was gone within the transaction.
+    // The transaction had deleted the row.
     assert_eq!(backend.project_and_fail().await, 0);
     assert_eq!(backend.rows_and_checkpoint().await, (1, 1));
     backend.project().await.unwrap();
@@ -172,7 +172,7 @@ async fn an_unreadable_event_stops_the_projection_there(backend: Backend) {
         ),
         "{error}"
     );
-    // What is before it is projected; what is after it is not.
+    // Events before the unreadable event are projected, and events after it are not.
     assert_eq!(backend.ids().await, ["a"]);
     assert_eq!(backend.rows_and_checkpoint().await, (1, 1));
 }
@@ -191,7 +191,7 @@ async fn rows_are_written_to_the_active_generation(backend: Backend) {
         .iter()
         .map(|row| (row.generation, row.id.as_str()))
         .collect();
-    // The other generation's rows are not this projection's to delete.
+    // The projection must not delete rows of the other generation.
     assert_eq!(shown, [(1, "a"), (7, "b")]);
 }
 
@@ -232,7 +232,7 @@ async fn values_come_out_as_they_went_in(backend: Backend) {
         })
         .collect();
     let shown = backend.shown().await;
-    // Not `assert_eq!`: details show nothing of themselves.
+    // Compare the fields one by one, because the `Debug` output of the details omits their values.
     for (shown, expected) in shown.iter().zip(&expected) {
         let (found, sent) = (&shown.details, &expected.details);
         assert_eq!(found.name, sent.name);
@@ -256,7 +256,7 @@ async fn a_full_batch_of_the_longest_values_is_one_transaction(backend: Backend)
     assert_eq!(backend.rows_and_checkpoint().await, (0, 1000));
 }
 
-/// As long as the rules for input allow: 800 code points, 254 bytes, and 4,096 characters.
+/// Returns details of the maximum lengths: 800 code points, 254 bytes, and 4,096 characters.
 fn longest(letter: &str) -> PatientDetails {
     let url = "https://example.com/";
     let domain = "@example.com";

@@ -1,4 +1,4 @@
-//! Rebuilding, on every backend.
+//! Tests of rebuilds, on every backend.
 
 use std::time::Duration;
 
@@ -31,7 +31,7 @@ on_every_backend! {
     a_rebuild_whose_own_checkpoint_is_beyond_the_log_ends_with_an_error,
 }
 
-/// More than two batches of a rebuild.
+/// Number of patients that fill more than two batches of a rebuild.
 const MANY: usize = 8500;
 
 impl Backend {
@@ -76,7 +76,7 @@ impl Backend {
         .unwrap()
     }
 
-    /// Works at a rebuild until its first batch is written.
+    /// Runs a rebuild until its first batch is written.
     async fn fill_one_batch(&self, rebuild: &Rebuild) -> Position {
         let stop = CancellationToken::new();
         let mut filled = Position::BEGINNING;
@@ -102,7 +102,8 @@ impl Backend {
         }
     }
 
-    /// The active generation, its rows, all rows, and the checkpoint: all of one moment.
+    /// Returns the active generation, the number of its rows, the number of all rows, and the checkpoint, all
+    /// from a single statement.
     async fn served(&self) -> (i64, i64, i64, i64) {
         let sql = "SELECT p.active_generation, \
                    (SELECT COUNT(*) FROM patient_view v WHERE v.generation = p.active_generation), \
@@ -133,12 +134,12 @@ async fn a_rebuild_makes_the_same_table_again_and_leaves_no_other(backend: Backe
             .await
             .is_empty()
     );
-    // The projector goes on where the rebuild ended.
+    // The projector continues from the position at which the rebuild ended.
     backend.delete("a").await;
     backend.register("d").await;
     backend.project().await.unwrap();
     assert_eq!(backend.ids().await, ["c", "d"]);
-    // And it can be done again.
+    // The table can be rebuilt again.
     assert_eq!(backend.rebuild().await, Outcome::Done);
     assert_eq!(backend.served().await, (3, 2, 2, 6));
 }
@@ -156,7 +157,7 @@ async fn a_rebuild_gives_every_name_a_key(backend: Backend) {
         backend.register_as(id, &details).await;
     }
     backend.project().await.unwrap();
-    // As a program of before wrote the keys of such names.
+    // An earlier version of the program wrote empty keys for these names.
     backend.execute("UPDATE patient_view SET name_key = ''").await;
     assert!(!backend.verify().await.same);
     backend.rebuilt().await;
@@ -168,7 +169,7 @@ async fn a_rebuild_gives_every_name_a_key(backend: Backend) {
 }
 
 async fn a_deletion_finds_the_row_that_the_batch_before_writes(backend: Backend) {
-    // The last row of a batch; what deletes it is the first event of the next.
+    // The deleted row is the last row of a batch. Its deletion is the first event of the next batch.
     backend.register_numbered(4000).await;
     backend.delete("many-003999").await;
     assert_eq!(backend.rebuild().await, Outcome::Done);
@@ -182,7 +183,7 @@ async fn a_rebuild_that_was_stopped_goes_on_from_its_own_checkpoint(backend: Bac
     let rebuild = backend.request(Runner::Command).await;
     let filled = backend.fill_one_batch(&rebuild).await;
     assert!(filled > Position::BEGINNING && filled.get() < MANY as u64);
-    // What is served is whole, and what is not yet is not served.
+    // The active generation is complete, and the incomplete generation is not served.
     let (generation, rows, ..) = backend.served().await;
     assert_eq!((generation, rows), (1, all));
 
@@ -236,7 +237,7 @@ async fn a_rebuild_that_is_called_off_leaves_nothing(backend: Backend) {
     let over = backend.now(&rebuild).await;
     assert_eq!((over.state, over.position), (RebuildState::Cancelled, None));
     assert!(!rebuild.cancel(backend.log().database()).await.unwrap());
-    // Its number is not used again.
+    // The number of the cancelled generation is not reused.
     assert_eq!(backend.request(Runner::Command).await.generation, 3);
 }
 
@@ -253,7 +254,8 @@ async fn what_was_called_off_writes_no_more(backend: Backend) {
             batches += 1;
             let (database, rebuild) = (database.clone(), rebuild.clone());
             let called_off = runtime.spawn(async move { rebuild.cancel(&database).await.unwrap() });
-            // A step is told without waiting; here it must be seen before the next batch.
+            // The rebuild does not wait after it reports a step. Wait here, so that the cancellation is
+            // visible before the next batch.
             while !called_off.is_finished() {
                 std::thread::sleep(Duration::from_millis(1));
             }
@@ -294,7 +296,7 @@ async fn an_event_that_cannot_be_projected_stops_the_rebuild_there_and_is_noted(
             failure.error
         );
     }
-    // It was never served.
+    // The new generation was never served.
     assert_eq!(backend.served().await.0, 1);
 }
 
@@ -313,7 +315,7 @@ async fn readers_see_every_row_and_never_go_back_while_the_table_is_rebuilt(back
         let (mut looks, mut latest) = (0, (0, 0));
         while !stop.is_cancelled() {
             let (generation, rows, _, checkpoint) = backend.served().await;
-            // Each event is a registration, so there are as many rows as events were finished.
+            // Each event is a registration, so the number of rows equals the number of processed events.
             assert_eq!(rows, checkpoint, "generation {generation}");
             assert!(
                 (generation, rows) >= latest && rows >= latest.1,
@@ -339,7 +341,7 @@ async fn readers_see_every_row_and_never_go_back_while_the_table_is_rebuilt(back
     assert_eq!((rows, all), (checkpoint, checkpoint));
 }
 
-/// The projector has finished more than the new generation has when the switch comes.
+/// Tests a switch when the projector has processed events that the new generation does not contain.
 async fn a_switch_catches_up_with_what_is_served(backend: Backend) {
     for id in ["a", "b"] {
         backend.register(id).await;
@@ -350,7 +352,8 @@ async fn a_switch_catches_up_with_what_is_served(backend: Backend) {
     let rebuilder = backend.rebuilder("rebuilder");
     let mut switched = None;
     let outcome = rebuilder.carry_out(&rebuild, &stop, |step| match step {
-        // All are in the generation, and it is about to be switched to: now the projector overtakes it.
+        // The generation contains all events, and the switch is next. The projector now processes further
+        // events before the switch.
         Step::Filled { .. } => {
             std::thread::scope(|scope| {
                 scope
@@ -392,7 +395,7 @@ async fn the_projector_role_carries_out_what_was_asked_for(backend: Backend) {
     .await;
     assert_eq!(backend.served().await, (2, 1, 1, 1));
 
-    // What a command began is left to commands, until it is called off.
+    // If a command started the rebuild, the projector does not continue it until it is cancelled.
     let rebuild = backend.request(Runner::Command).await;
     tokio::time::sleep(poll * 5).await;
     assert_eq!(backend.now(&rebuild).await.position, Some(Position::BEGINNING));

@@ -1,4 +1,4 @@
-//! Comparing the table with a replay, and passing over an event, on every backend.
+//! Tests of comparing the table with a replay and of skipping an event, on every backend.
 
 use std::ops::Range;
 
@@ -50,7 +50,7 @@ async fn a_table_that_is_what_the_log_says_is_the_same(backend: Backend) {
         backend.delete(id).await;
     }
     backend.project().await.unwrap();
-    // What is not projected yet is no difference.
+    // Events that are not projected yet cause no difference.
     backend.delete("p000001").await;
     backend.register("q").await;
     let found = backend.verify().await;
@@ -99,7 +99,7 @@ async fn every_row_that_is_not_is_named(backend: Backend) {
             "UPDATE patient_view SET sequence = 2 WHERE id = 'b'",
             What::Different,
         ),
-        // As a program that knows no keys writes it.
+        // A program without search keys writes an empty key.
         (
             "UPDATE patient_view SET name_key = '' WHERE id = 'c'",
             What::Different,
@@ -169,7 +169,7 @@ async fn an_event_is_skipped_only_where_the_projection_has_stopped_and_is_passed
     let unreadable = backend.append("b", 1, "PatientMoved", moved).await;
     backend.register("c").await;
     let first = Position::new(1).unwrap();
-    // It has not stopped anywhere yet.
+    // The projection has not stopped at any event yet.
     let refused = backend.skip(unreadable, "because").await.unwrap_err();
     assert!(
         matches!(refused, SkipError::NotStoppedThere { stopped: None, .. }),
