@@ -1,4 +1,4 @@
-//! The pages about the API: what they are made of, and what the problems mean.
+//! Tests of the pages about the API: the files that they load, and the explanations of problems.
 
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
@@ -10,7 +10,7 @@ async fn page(rig: &Rig, path: &str, accept: &str) -> (axum::http::response::Par
     rig.text(request.body(Body::empty()).unwrap()).await
 }
 
-/// What an HTML page loads.
+/// Returns the paths of the files that an HTML page loads.
 fn loaded(page: &str) -> Vec<String> {
     let parts = page.split(['"', ' ']);
     parts

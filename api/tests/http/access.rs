@@ -1,4 +1,4 @@
-//! Who may do what: every route with every role.
+//! Tests of authorization: every route with every role.
 
 use std::collections::BTreeSet;
 
@@ -45,7 +45,7 @@ fn lines(tokens: &[(Role, Token)]) -> Tokens {
     Tokens::parse(&lines.join("\n")).unwrap()
 }
 
-/// A request that would be good but for who sends it.
+/// Returns a request that is valid except, possibly, for its authorization.
 fn request(method: &str, path: &str, authorization: Option<&str>) -> Request<Body> {
     let mut request = Request::builder()
         .method(Method::from_bytes(method.as_bytes()).unwrap())
@@ -62,7 +62,7 @@ fn request(method: &str, path: &str, authorization: Option<&str>) -> Request<Bod
     request.body(body).unwrap()
 }
 
-/// The path as the document has it.
+/// Returns the template of the path, as it appears in the OpenAPI document.
 fn template(path: &str) -> String {
     let path = path.split('?').next().unwrap();
     path.replace(NOBODY, "{id}")

@@ -1,4 +1,4 @@
-//! The record of who read what.
+//! Tests of the record of reads.
 
 use std::time::Duration;
 
@@ -27,7 +27,7 @@ async fn reads(rig: &Rig, query: &str) -> Vec<Value> {
     answer.body.as_array().unwrap().clone()
 }
 
-/// Kind, outcome, after and to.
+/// Returns the members `kind`, `outcome`, `after` and `to` of an entry.
 fn gist(read: &Value) -> Value {
     json!([read["kind"], read["outcome"], read["after"], read["to"]])
 }

@@ -1,4 +1,4 @@
-//! `If-None-Match`, `HEAD` and `OPTIONS`.
+//! Tests of `If-None-Match`, `HEAD` and `OPTIONS`.
 
 use axum::body::Body;
 use axum::http::{Method, Request, StatusCode, header};
@@ -75,7 +75,7 @@ async fn head_says_what_get_would_and_sends_nothing() {
 #[tokio::test]
 async fn head_of_a_stream_opens_none() {
     let rig = Rig::new().await;
-    // More often than there may be streams at a time.
+    // The number of requests exceeds the maximum number of streams.
     for _ in 0..150 {
         let request = Request::head("/events/stream").body(Body::empty()).unwrap();
         let (parts, body) = rig.text(request).await;

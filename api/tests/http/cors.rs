@@ -1,4 +1,4 @@
-//! Pages of other origins.
+//! Tests of requests from pages of other origins.
 
 use api::access::{Access, Tokens};
 use api::{ApiOptions, Cors};

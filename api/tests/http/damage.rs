@@ -1,4 +1,5 @@
-//! A database that was altered is not believed: no wrong answer, and the answer says what is damaged.
+//! Tests with an altered database: the API never returns wrong data, and its error response names the damaged
+//! part.
 
 use std::time::Duration;
 
@@ -42,7 +43,7 @@ async fn a_checkpoint_that_cannot_be_true_is_not_believed_by_list_read_and_readi
         for position in ["1000", "3", "-1"] {
             rig.execute(&format!("UPDATE checkpoints SET position = {position}"))
                 .await;
-            // Where the projection is, is looked up every few milliseconds.
+            // The position of the projection is read every few milliseconds.
             wait_until(SOON, "the list waits for no such checkpoint", async || {
                 listed_from(&rig, 2).await.status == StatusCode::SERVICE_UNAVAILABLE
             })
@@ -66,7 +67,7 @@ async fn a_checkpoint_that_cannot_be_true_is_not_believed_by_list_read_and_readi
         rig.execute("UPDATE checkpoints SET position = 1000").await;
         let id = gone.id().to_owned();
         assert_eq!(rig.delete(&id).await.status, StatusCode::NO_CONTENT);
-        // The row is still there, and the log knows better.
+        // The read table still contains the row, but the log contains the deletion.
         assert_eq!(rig.get(&format!("/patients/{id}")).await.status, StatusCode::GONE);
     })
     .await;
@@ -91,7 +92,7 @@ async fn a_generation_that_was_never_built_is_not_served_as_an_empty_list() {
             assert_eq!(ready.status, StatusCode::SERVICE_UNAVAILABLE);
             assert_eq!(ready.body["read_table"], "damaged");
         }
-        // Also when something has been written to it.
+        // The generation is still rejected after rows have been written to it.
         rig.execute("UPDATE projections SET active_generation = 77").await;
         rig.register("b@example.com").await;
         rig.execute("UPDATE patient_view SET generation = 77").await;
@@ -119,12 +120,12 @@ async fn a_search_by_email_never_gives_a_patient_who_has_another_one() {
         is_problem(&rig.get("/patients?email=A@example.com").await, "claims-damaged");
         let found = rig.get("/patients?email=b@example.com").await;
         assert_eq!(found.body[0]["id"], b);
-        // Deleting B gives back what is B's, and not what is A's.
+        // Deleting B releases the claim of B, and not the claim of A.
         assert_eq!(rig.delete(b).await.status, StatusCode::NO_CONTENT);
         let again = rig.post("/register", &patient("a@example.com")).await;
         assert_eq!(again.status, StatusCode::CONFLICT, "{}", again.body);
         rig.register("b@example.com").await;
-        // The claim of A names somebody who was deleted.
+        // The claim of A names a deleted patient.
         is_problem(&rig.get("/patients?email=a@example.com").await, "claims-damaged");
         for nobody in ["'nobody'", "'00000000-0000-4000-8000-000000000000'"] {
             rig.execute(&format!(
@@ -191,7 +192,7 @@ async fn a_patient_whose_id_is_stored_in_another_case_is_named_as_damage() {
             let path = format!("/patients/{}", a.id());
             let read = rig.get(&path).await;
             let deleted = rig.delete(a.id()).await;
-            // SQLite tells one spelling from another, and has nobody of that id.
+            // SQLite compares ids case-sensitively, and therefore finds no patient with this id.
             if read.status != StatusCode::NOT_FOUND {
                 is_problem(&read, "log-damaged");
                 is_problem(&deleted, "log-damaged");
@@ -213,7 +214,7 @@ async fn a_patient_with_a_skipped_event_is_not_shown_as_if_it_had_not_happened()
         rig.project().await;
         let path = format!("/patients/{}", gone.id());
         assert_eq!(rig.get(&path).await.status, StatusCode::OK);
-        // A deletion as a newer version of this program writes it.
+        // A deletion that a newer version of this program wrote.
         let deletion = NewEvent {
             aggregate_type: "patient".into(),
             aggregate_id: gone.id().into(),

@@ -1,5 +1,5 @@
-//! A ledger without a mail, for those who ask for something else. The real one is in the tests of the whole
-//! program.
+//! An empty email ledger, for tests of other parts of the API. The tests of the whole program use the real
+//! ledger.
 
 use api::mail::{Answer, Counts, Delivery, DeskError, MailDesk, MailStatus, MailTrial, Retried, Shown};
 use eventstore::Position;

@@ -1,4 +1,4 @@
-//! Bad input: the status, and a sentence to act on.
+//! Tests of invalid input: the status, and a message that explains how to correct the input.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -202,7 +202,7 @@ async fn health_tells_live_and_ready() {
     );
 }
 
-/// Registers until the queue is full; what becomes of those who wait in it.
+/// Sends registrations until the queue is full. Returns tasks that wait for the status of each registration.
 async fn fill_the_queue(rig: &Arc<Rig>) -> Vec<JoinHandle<StatusCode>> {
     let mut waiting = Vec::new();
     while rig.get("/health/ready").await.body["append_queue"] == "open" {
@@ -232,14 +232,14 @@ async fn a_full_queue_refuses_at_once_and_harms_nobody_in_it() {
     for registration in waiting {
         match registration.await.unwrap() {
             StatusCode::CREATED => registered += 1,
-            // It came when the queue had just been filled.
+            // The request arrived just after the queue became full.
             status => assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE),
         }
     }
     assert!(registered >= QUEUE, "{registered}");
 }
 
-/// Sends a request as it stands, and reads the answer: its first line, its headers, its body.
+/// Sends the bytes of a request unchanged, and reads the response: status line, headers and body.
 async fn exchange(stream: &mut TcpStream, bytes: &str) -> (String, BTreeMap<String, String>, String) {
     stream.write_all(bytes.as_bytes()).await.unwrap();
     let mut answer = Vec::new();
@@ -292,14 +292,14 @@ async fn what_is_turned_away_in_front_of_the_routes_gets_the_answer_that_it_woul
             .filter(|(name, _)| *name != "content-length")
             .map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned()))
             .collect();
-        // What the server itself adds.
+        // The server adds these headers.
         headers.retain(|name, _| name != "date" && name != "content-length");
         assert_eq!(headers, expected);
         assert_eq!(told, text);
     }
     let (status, ..) = exchange(&mut stream, &ask("/register", "")).await;
     assert_eq!(status, "HTTP/1.1 400 Bad Request");
-    // The bodies that nobody has read are not taken for requests.
+    // Bodies that were not read are not interpreted as requests.
     let (status, ..) = exchange(&mut stream, "GET /health/live HTTP/1.1\r\nhost: test\r\n\r\n").await;
     assert_eq!(status, "HTTP/1.1 200 OK");
     drop(transaction);

@@ -1,4 +1,4 @@
-//! The feed: pages, lines, and the live stream.
+//! Tests of the feed: pages, NDJSON, and the live stream.
 
 use std::time::Duration;
 
@@ -9,7 +9,8 @@ use serde_json::{Value, json};
 use crate::rig::Rig;
 use crate::streams::Blocks;
 
-/// Ten events: eight patients, the second and third deleted at the end. The ids of the eight.
+/// Records ten events: eight registrations, and then the deletion of the second and the third patient.
+/// Returns the ids of the eight patients.
 async fn fill(rig: &Rig) -> Vec<String> {
     let mut ids = Vec::new();
     for number in 0..8 {
@@ -28,7 +29,7 @@ fn positions(events: &[Value]) -> Vec<u64> {
         .collect()
 }
 
-/// The pages from `path` on, by their links.
+/// Follows the links of the pages from `path` to the last page, and returns the positions on each page.
 async fn pages(rig: &Rig, path: &str) -> Vec<Vec<u64>> {
     let mut path = path.to_owned();
     let mut pages = Vec::new();
@@ -140,7 +141,7 @@ async fn what_cannot_be_meant_is_refused_whatever_the_form() {
     }
 }
 
-/// The rig polls every ten minutes, so what comes soon was woken by the signal.
+/// The rig polls every ten minutes, so an event that arrives soon was triggered by the signal.
 #[tokio::test]
 async fn a_live_stream_gives_what_is_there_and_then_what_comes() {
     Rig::on_each(async |rig| {
@@ -164,7 +165,7 @@ async fn a_live_stream_gives_what_is_there_and_then_what_comes() {
 async fn a_live_stream_resumes_after_the_last_event_that_was_seen() {
     let rig = Rig::new().await;
     fill(&rig).await;
-    // A browser asks for the same path again, and says in the header how far it is.
+    // A browser repeats the request for the same path, and sends its last position in a header.
     let mut stream = Blocks::open(&rig, "/events/stream?after=2", Some("8")).await;
     assert_eq!(stream.events(2).await, [9, 10]);
     let mut stream = Blocks::open(&rig, "/events/stream?after=9", Some("")).await;
@@ -177,7 +178,7 @@ async fn a_live_stream_says_every_15_seconds_that_it_is_there() {
     rig.register("a@example.com").await;
     let mut stream = Blocks::open(&rig, "/events/stream", None).await;
     assert_eq!(stream.events(1).await, [1]);
-    // Until it waits for a signal, which does not come.
+    // Wait until the stream waits for a signal. The signal does not arrive.
     stream.wait().await;
     tokio::time::pause();
     for _ in 0..3 {
@@ -205,7 +206,7 @@ async fn one_stream_too_many_is_refused_until_another_ends() {
         assert_eq!(refused.body["type"], "/problems/too-many-streams");
         assert_eq!(refused.header("retry-after"), "1");
     }
-    // Pages are not streams, and writes go on.
+    // Pages do not count as streams, and writes are still accepted.
     assert_eq!(rig.get("/events").await.status, StatusCode::OK);
     rig.register("a@example.com").await;
     for stream in &mut open {

@@ -1,4 +1,4 @@
-//! The list, filtered: by email, and by the beginning of the name.
+//! Tests of the filters of the list: by email, and by the beginning of the name.
 
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
@@ -20,7 +20,7 @@ fn names(page: &Value) -> Vec<&str> {
     page.map(|patient| patient["name"].as_str().unwrap()).collect()
 }
 
-/// The pages from `path` on, by their links.
+/// Follows the links of the pages from `path` to the last page, and returns the names on each page.
 async fn pages(rig: &Rig, path: &str) -> Vec<Vec<String>> {
     let (mut pages, mut next) = (Vec::new(), Some(path.to_owned()));
     while let Some(path) = next {
@@ -43,7 +43,7 @@ async fn an_email_finds_its_patient_before_it_is_projected_and_nobody_after_the_
     assert_eq!((found.status, &found.body), (StatusCode::OK, &expected));
     assert_eq!(found.link("next"), None);
     assert_eq!(rig.get(&found.link("first").unwrap()).await.body, expected);
-    // There is nothing to wait for.
+    // With `Min-Position`, the response does not wait for the projection.
     let request = Request::get(path).header("min-position", created.header("event-position"));
     assert_eq!(
         rig.send(request.body(Body::empty()).unwrap()).await.body,
@@ -137,7 +137,8 @@ async fn pages_by_name_are_stable_whoever_comes_and_goes() {
         );
         let by_two = pages(&rig, "/patients?name=an&limit=2").await;
         assert_eq!(by_two, [vec!["Ana"; 2], vec!["Ana"; 2], vec!["Anabel"; 2]]);
-        // From the middle of those who share a name, past their last one.
+        // The second page begins within the patients who share a name, and continues after the last of these
+        // patients.
         assert_eq!(
             pages(&rig, "/patients?name=an&limit=3").await,
             [vec!["Ana"; 3], vec!["Ana", "Anabel", "Anabel"]]
@@ -146,7 +147,8 @@ async fn pages_by_name_are_stable_whoever_comes_and_goes() {
         order.sort_unstable();
         let first = rig.get("/patients?name=an&limit=2").await;
         assert_eq!(first.body[1]["id"], order[1]);
-        // The patient that the next page comes after is deleted, one is registered before it and one after.
+        // Delete the last patient of the first page. Register one patient who comes before that patient in
+        // the order, and one who comes after.
         rig.delete(&order[1]).await;
         named(&rig, "An", "an@example.com").await;
         named(&rig, "Anac", "anac@example.com").await;
@@ -155,7 +157,7 @@ async fn pages_by_name_are_stable_whoever_comes_and_goes() {
         let rest = pages(&rig, &next).await;
         assert_eq!(rest, [vec!["Ana"; 2], vec!["Anabel"; 2], vec!["Anac"]]);
         assert_eq!(rig.get(&next).await.body[0]["id"], order[2]);
-        // After somebody whose name is before all of them, or after.
+        // Start after a patient whose name comes before or after all matching names.
         let bea = rig.get("/patients?name=b").await.body[0]["id"]
             .as_str()
             .unwrap()
@@ -177,7 +179,7 @@ async fn names_are_not_searched_while_some_are_not_prepared_for_it() {
     Rig::on_each(async |rig| {
         named(&rig, "Ana", "a@example.com").await;
         rig.project().await;
-        // As a program of before writes it.
+        // An earlier version of the program wrote an empty key.
         rig.execute("UPDATE patient_view SET name_key = ''").await;
         let refused = rig.get("/patients?name=a").await;
         assert_eq!(refused.status, StatusCode::SERVICE_UNAVAILABLE);

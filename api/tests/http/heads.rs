@@ -1,4 +1,4 @@
-//! What clients may send before a request is understood, and how long they may take, over real connections.
+//! Tests of the limits on the size of a request's head and on the time to send it, over real connections.
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;
@@ -14,10 +14,10 @@ use crate::rig::Rig;
 
 const SOON: Duration = Duration::from_secs(30);
 
-/// Everything that is answered to `sent`, until the connection ends.
+/// Returns all bytes of the response to `sent`, up to the end of the connection.
 async fn answer(address: SocketAddr, sent: &[u8]) -> String {
     let (mut answers, mut requests) = TcpStream::connect(address).await.unwrap().into_split();
-    // A server that has refused already may have closed.
+    // The server may have rejected the request and closed the connection already.
     let _end = requests.write_all(sent).await;
     let mut answer = Vec::new();
     let _end = timeout(SOON, answers.read_to_end(&mut answer)).await.unwrap();
@@ -44,7 +44,7 @@ async fn a_head_is_bounded_in_headers_and_in_bytes() {
         let answer = answer(address, head(headers, length).as_bytes()).await;
         let expected = format!("HTTP/1.1 {status} ");
         assert!(answer.starts_with(&expected), "{headers} of {length}: {answer}");
-        // hyper's own answer; docs/http.md says why it has no body.
+        // hyper writes this response. docs/http.md explains why it has no body.
         let empty = answer.contains("content-length: 0\r\n") && answer.ends_with("\r\n\r\n");
         assert_eq!(empty, status == 431, "{answer}");
     }
@@ -66,7 +66,8 @@ async fn clients_that_never_finish_a_head_make_way_for_one_that_does() {
     let mut slow = Vec::new();
     for number in 0..200 {
         let mut stream = TcpStream::connect(address).await.unwrap();
-        // Some say nothing, some begin, some have been answered and stay.
+        // Some clients send nothing, some send part of a head, and some have received a response and stay
+        // connected.
         let said: &[u8] = match number % 3 {
             0 => b"",
             1 => b"GET /health/live HTTP/1.1\r\nx-slow: ",
@@ -77,8 +78,8 @@ async fn clients_that_never_finish_a_head_make_way_for_one_that_does() {
     }
     let asked = Instant::now();
     assert!(timeout(SOON, is_live(address)).await.unwrap());
-    // Four times as many as there are places: after the first of them, those that came when places were few
-    // have a second.
+    // There are four times as many clients as allowed connections. When few connections are free, each new
+    // client gets only one second to send a head.
     println!("answered after {:?}", asked.elapsed());
     for mut stream in slow {
         let mut rest = Vec::new();
@@ -123,7 +124,7 @@ async fn clients_that_do_not_agree_on_tls_are_cut_and_keep_nobody_waiting() {
     let address = rig.listen(listening).await;
     let plain = answer(address, b"GET /health/live HTTP/1.1\r\nhost: test\r\n\r\n").await;
     assert!(!plain.contains("HTTP/1.1 200"), "{plain}");
-    // As many as there are places; the first bytes of a handshake, or none.
+    // Use up all allowed connections. Each client sends the first bytes of a handshake, or nothing.
     let mut silent = Vec::new();
     for said in [&b""[..], b"\x16\x03\x01\x02\x00\x01", b"", b"\x16"] {
         let mut stream = TcpStream::connect(address).await.unwrap();

@@ -1,4 +1,4 @@
-//! The past of one patient.
+//! Tests of the history and the past states of a patient.
 
 use axum::http::StatusCode;
 use serde_json::{Value, json};
@@ -7,7 +7,7 @@ use crate::rig::{Rig, patient};
 
 const NOBODY: &str = "0197f1a0-0000-7000-8000-000000000000";
 
-/// Somebody who was registered and deleted, between others; the id and the history.
+/// Registers and deletes a patient, with other events in between. Returns the patient's id and history.
 async fn deleted(rig: &Rig) -> (String, Vec<Value>) {
     rig.register("before@example.com").await;
     let id = rig.register("a@example.com").await.id().to_owned();
@@ -19,7 +19,7 @@ async fn deleted(rig: &Rig) -> (String, Vec<Value>) {
     (id, history.body.as_array().unwrap().clone())
 }
 
-/// A recorded moment, moved.
+/// Returns the time at which an event was recorded, moved by `micros`.
 fn moved(event: &Value, micros: i64) -> String {
     let recorded: eventstore::Timestamp = event["recorded_at"].as_str().unwrap().parse().unwrap();
     eventstore::Timestamp::from_micros(recorded.as_micros() + micros).to_string()
@@ -80,7 +80,7 @@ async fn a_history_is_paged_by_its_links() {
     assert_eq!(second.body, json!([history[1]]));
     assert_eq!(second.link("next"), None);
     assert_eq!(rig.get(&second.link("first").unwrap()).await.body, first.body);
-    // After the last one there is nothing, which is not the same as nobody.
+    // The page after the last event is empty. The response differs from the response for an unknown patient.
     let after = rig.get(&format!("/patients/{id}/history?after=2")).await;
     assert_eq!((after.status, after.body), (StatusCode::OK, json!([])));
 }
@@ -139,7 +139,7 @@ async fn the_state_at_a_moment_counts_what_was_recorded_by_then() {
         let (status, body) = at("2999-01-01T00:00:00Z".into()).await;
         assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY);
         assert_eq!(body["errors"][0]["field"], "at");
-        // Without it, the present.
+        // Without `at`, the response is the current state.
         let now = rig.get(&format!("/patients/{id}")).await;
         assert_eq!(now.status, StatusCode::GONE);
     })

@@ -1,4 +1,4 @@
-//! Which hosts, and which pages, may ask an API that is open to everybody.
+//! Tests of which hosts and which pages an API without access control accepts.
 
 use api::access::{Access, Role, Token, Tokens};
 use api::{ApiOptions, Cors};
@@ -84,7 +84,7 @@ async fn with_access_tokens_every_host_will_do_unless_some_are_named() {
     }
 }
 
-/// What changes something, and needs no more than the request itself.
+/// Requests that change something and need no further data.
 const UNSAFE: [(Method, &str); 5] = [
     (Method::POST, "/register"),
     (Method::POST, "/projections/patient_view/rebuild"),

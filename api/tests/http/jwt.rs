@@ -1,4 +1,4 @@
-//! JWTs of an issuer: who gets in with one, and who does not.
+//! Tests of which JWTs of an issuer are accepted.
 
 mod forged;
 mod keys;
@@ -20,7 +20,7 @@ use crate::streams::Blocks;
 
 const ISSUER: &str = "https://id.example.com/realms/clinic";
 const AUDIENCE: &str = "patients-api";
-/// Seconds since 1970, by the clock of these tests.
+/// Time of the clock in these tests, in seconds since 1970.
 const NOW: i64 = 1_800_000_000;
 const SOON: Duration = Duration::from_secs(20);
 
@@ -28,12 +28,12 @@ fn at(seconds: i64) -> Timestamp {
     Timestamp::from_micros(seconds * 1_000_000)
 }
 
-/// What a good token says.
+/// Returns the claims of a valid token.
 fn claims(roles: &Value) -> Value {
     json!({"iss": ISSUER, "aud": AUDIENCE, "sub": "7f3c", "exp": NOW + 300, "roles": roles})
 }
 
-/// An API that lets in whom the issuer does, and one clerk with a token of our own.
+/// An API that accepts tokens of the issuer, and one access token of the service for a clerk.
 struct Clinic {
     rig: Rig,
     clock: Arc<ManualClock>,
@@ -75,7 +75,7 @@ impl Clinic {
     }
 }
 
-/// The set of the public keys.
+/// Returns the set of the signers' public keys.
 fn set(signers: &[&Signer]) -> Keys {
     let keys: Vec<_> = signers.iter().map(|signer| signer.jwk()).collect();
     Keys::parse(&json!({"keys": keys}).to_string()).unwrap()
@@ -92,7 +92,7 @@ async fn a_token_lets_in_whatever_key_of_the_issuer_signed_it() {
     let clinic = Clinic::with(&signers.iter().collect::<Vec<_>>()).await;
     for signer in &signers {
         let token = signer.token(&claims(&json!(["clerk"])));
-        // The second time it is remembered.
+        // The second request uses the cache of verified tokens.
         for _ in 0..2 {
             let answer = clinic.get("/patients", &token).await;
             assert_eq!(answer.status, StatusCode::OK, "{}", signer.algorithm);
@@ -149,7 +149,7 @@ async fn a_token_is_good_until_it_expires_and_not_before_it_begins() {
     let mut claims = claims(&json!(["clerk"]));
     claims["nbf"] = json!(NOW + 60);
     let token = signer.token(&claims);
-    // 30 s are allowed for clocks that differ.
+    // The clocks may differ by up to 30 s.
     for (seconds, expected) in [
         (0, StatusCode::UNAUTHORIZED),
         (29, StatusCode::UNAUTHORIZED),

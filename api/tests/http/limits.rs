@@ -1,4 +1,4 @@
-//! How much a client may ask for.
+//! Tests of the rate limits.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use crate::rig::{Answer, Rig};
 
 const ASKED: u32 = 3;
 
-/// A limit that does not come back while a test runs.
+/// Options with a quota that is not replenished during a test.
 fn options() -> ApiOptions {
     ApiOptions {
         rate_limit: RateLimit::new(ASKED, Duration::from_hours(24)),
@@ -26,7 +26,7 @@ fn options() -> ApiOptions {
 struct Asker<'r>(&'r Rig);
 
 impl Asker<'_> {
-    /// Asks for the list, from an address and with headers.
+    /// Requests the list from an address, with these headers.
     async fn ask(&self, from: &str, headers: &[(&str, &str)]) -> Answer {
         self.ask_for("/patients", from, headers).await
     }
@@ -40,7 +40,7 @@ impl Asker<'_> {
         self.0.send(request.body(Body::empty()).unwrap()).await
     }
 
-    /// Uses up what an address may ask for.
+    /// Uses up the quota of an address.
     async fn exhaust(&self, from: &str, headers: &[(&str, &str)]) {
         for _ in 0..ASKED {
             assert_eq!(self.ask(from, headers).await.status, StatusCode::OK);
@@ -83,7 +83,8 @@ async fn who_asks_too_much_is_told_how_much_is_left_and_then_when_to_come_back()
     assert_eq!(other.status, StatusCode::OK, "another client");
 }
 
-/// The draft wants both to be the same moment, whatever the reason for `Retry-After` is.
+/// The draft requires that `Retry-After` and `t` have the same value, whatever the reason for `Retry-After`
+/// is.
 #[tokio::test]
 async fn whatever_says_when_to_try_again_says_it_in_the_quota_too() {
     let rig = Rig::with_options(Access::open(), options()).await;
@@ -135,7 +136,7 @@ async fn an_address_is_that_of_the_client_behind_a_trusted_proxy_and_a_64_of_ipv
     assert_eq!(asker.ask("2001:db8:1:3::1", &[]).await.status, StatusCode::OK);
 }
 
-/// Two clerks.
+/// Returns access control for two clerks, and their tokens.
 fn clerks() -> (Access, [String; 2]) {
     let tokens = ["desk", "ward"].map(|name| (name, Token::generate().unwrap()));
     let lines = tokens

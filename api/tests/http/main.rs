@@ -1,4 +1,4 @@
-//! The routes, over a real SQLite database, in this process.
+//! Tests of the routes in this process, over real databases.
 
 #![expect(
     clippy::unwrap_used,

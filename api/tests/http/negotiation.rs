@@ -1,4 +1,4 @@
-//! What a client may choose by its headers: the form of an answer, and how a body is coded.
+//! Tests of content negotiation: the format of a response, and the coding of bodies.
 
 use axum::body::Body;
 use axum::http::{Request, StatusCode};

@@ -1,5 +1,5 @@
-//! What a database, a shell, a template, a browser or a spreadsheet might take for more than a value: stored
-//! and given back byte for byte, over real sockets, on each kind of database.
+//! Tests of values that a database, a shell, a template, a browser or a spreadsheet might interpret as code.
+//! They are stored and returned byte for byte, over real sockets, on each kind of database.
 
 use api::Listening;
 use serde_json::{Value, json};
@@ -8,7 +8,7 @@ use url::form_urlencoded;
 use crate::refusals::{Answer, exchange};
 use crate::rig::{Rig, Served};
 
-/// Each with a letter, as a name must have.
+/// Names. Each contains a letter, as the rules for names require.
 const NAMES: &[&str] = &[
     "Robert'); DROP TABLE events;--",
     "\" OR \"\"=\"\" --",
@@ -85,13 +85,13 @@ const URLS: &[&str] = &[
     "https://example.com/=cmd|'/C%20calc'!A0",
 ];
 
-/// Patients with all of these: as many as there are names, with the other values in turn.
+/// Returns one patient for each name. The other values are used repeatedly.
 fn patients() -> Vec<Value> {
     let of = |all: &'static [&'static str], number: usize| all[number % all.len()];
     (0..NAMES.len())
         .map(|number| {
             let email = of(EMAILS, number);
-            // No two have the same.
+            // No two patients have the same email.
             let email = format!("{}{email}", "a.".repeat(number / EMAILS.len()));
             json!({
                 "name": NAMES[number],
@@ -123,7 +123,7 @@ impl Client<'_> {
     }
 }
 
-/// A value in a query.
+/// Returns a value encoded for a query string.
 fn query(value: &Value) -> String {
     form_urlencoded::byte_serialize(value.as_str().unwrap().as_bytes()).collect()
 }
@@ -143,7 +143,7 @@ async fn odd_values_come_back_byte_for_byte() {
             let id = registered["id"].as_str().unwrap().to_owned();
             patient["id"] = json!(id);
             assert_eq!(registered, patient);
-            // Out of the log, since nothing is projected yet.
+            // These reads use the log, because nothing is projected yet.
             assert_eq!(client.get(&format!("/patients/{id}")).await, patient);
             let mut payload = patient.clone();
             payload.as_object_mut().unwrap().remove("id");
@@ -155,7 +155,7 @@ async fn odd_values_come_back_byte_for_byte() {
             expected.push(patient);
         }
         rig.project().await;
-        // Out of the read table.
+        // These reads use the read table.
         let shown = |patient: &Value| json!({"id": patient["id"], "name": patient["name"], "email": patient["email"]});
         for patient in &expected {
             let id = patient["id"].as_str().unwrap();
@@ -163,11 +163,12 @@ async fn odd_values_come_back_byte_for_byte() {
             let found = client.get(&format!("/patients?email={}", query(&patient["email"]))).await;
             assert_eq!(found, json!([shown(patient)]));
             let name = patient["name"].as_str().unwrap();
-            // U+FFFD in a query stands for what is no UTF-8, and is not searched for.
+            // Decoders use U+FFFD for malformed UTF-8, so a query with this character is rejected.
             if !name.contains(char::REPLACEMENT_CHARACTER) {
                 let found = client.get(&format!("/patients?limit=1000&name={}", query(&patient["name"]))).await;
                 assert!(found.as_array().unwrap().contains(&shown(patient)), "{name}: {found}");
-                // One that takes a part of it for more than a value finds everybody.
+                // A search that interprets a part of the value as a pattern or as code would find all
+                // patients.
                 assert!(found.as_array().unwrap().len() < NAMES.len() / 4, "{name}: {found}");
             }
         }

@@ -1,4 +1,4 @@
-//! The OpenAPI document: complete, true, and the one that is committed.
+//! Tests that the OpenAPI document is complete and correct, and equals the committed document.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,7 +14,7 @@ pub(crate) fn document() -> Value {
     serde_json::to_value(api::openapi()).unwrap()
 }
 
-/// The operations of the document: path, method, operation.
+/// Returns the operations of the document, each with its path and its method.
 pub(crate) fn operations(document: &Value) -> Vec<(String, String, Value)> {
     let paths = document["paths"].as_object().unwrap();
     let operations = paths.iter().flat_map(|(path, item)| {
@@ -25,7 +25,7 @@ pub(crate) fn operations(document: &Value) -> Vec<(String, String, Value)> {
     operations.collect()
 }
 
-/// The methods of each path.
+/// Returns the methods of each path.
 pub(crate) fn methods() -> BTreeMap<String, BTreeSet<String>> {
     let mut methods = BTreeMap::<_, BTreeSet<_>>::new();
     for (path, method, _) in operations(&document()) {
@@ -219,7 +219,7 @@ async fn the_document_says_where_the_service_is_and_whether_it_asks_for_a_token(
             assert_eq!(&operation["security"], expected, "{method} {path}");
         }
     }
-    // The document that comes from no server.
+    // This document is not from a running server.
     assert_eq!(document()["servers"], json!([{"url": "/"}]));
     let register = &document()["paths"]["/register"]["post"]["security"];
     assert_eq!(*register, json!([{}, token]));

@@ -1,4 +1,4 @@
-//! Query parameters: those that a route has, and all others.
+//! Tests of query parameters: those that a route supports, and all others.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,7 +18,7 @@ async fn ask(rig: &Rig, method: &str, path: &str) -> Answer {
         .respond(request.body(Body::empty()).unwrap())
         .await
         .into_parts();
-    // A stream of events that is not refused has no end.
+    // The body of an accepted event stream has no end.
     let body = if parts.status == StatusCode::OK {
         Value::Null
     } else {
@@ -32,7 +32,7 @@ async fn ask(rig: &Rig, method: &str, path: &str) -> Answer {
     }
 }
 
-/// The parameters that an answer refuses as ones that there are not.
+/// Returns the parameters that a response reports as unknown.
 fn unknown(answer: &Answer) -> BTreeSet<&str> {
     let errors = answer.body["errors"].as_array();
     let errors = errors.into_iter().flatten();
@@ -42,7 +42,7 @@ fn unknown(answer: &Answer) -> BTreeSet<&str> {
         .collect()
 }
 
-/// The query parameters of each operation.
+/// Returns the query parameters of each operation.
 fn parameters(document: &Value) -> BTreeMap<(String, String), BTreeSet<String>> {
     let operations = operations(document).into_iter();
     operations
@@ -78,7 +78,7 @@ async fn a_parameter_that_a_route_does_not_have_is_refused_by_its_name_and_no_ot
             for method in &methods {
                 let answer = ask(&rig, method, &filled).await;
                 if *method == "HEAD" {
-                    // It has no body to look into.
+                    // The response has no body to check.
                     continue;
                 }
                 let refused = unknown(&answer);

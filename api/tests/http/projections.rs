@@ -1,4 +1,4 @@
-//! What operators ask about projections.
+//! Tests of the routes below `/projections`.
 
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
@@ -64,7 +64,7 @@ async fn a_rebuild_is_asked_for_watched_and_called_off() {
         rig.get("/projections").await.body["subscriptions"][0]["projection"]["rebuild"],
         expected
     );
-    // Until somebody has begun, asking again is asking for the same.
+    // Until a projector starts the rebuild, another request returns the same rebuild.
     let again = rig.ask("POST", REBUILD).await;
     assert_eq!(
         (again.status, again.header("location")),

@@ -1,4 +1,4 @@
-//! The addresses in answers, with and without a public URL.
+//! Tests of the addresses in responses, with and without a public URL.
 
 use api::ApiOptions;
 use api::access::Access;
@@ -15,7 +15,7 @@ async fn rig(public_url: Option<&str>) -> Rig {
     Rig::with_options(Access::open(), options).await
 }
 
-/// Every address that answers name: what the answer is about, and the address.
+/// Returns every address in the responses, each with a description of its response.
 async fn addresses(rig: &Rig) -> Vec<(String, String)> {
     let created = rig.register("a@example.com").await;
     rig.register("b@example.com").await;

@@ -1,4 +1,4 @@
-//! Reading what was just written, and reading a lot.
+//! Tests of reads just after a write, and of many concurrent reads.
 
 use api::access::Access;
 use axum::body::Body;
@@ -14,7 +14,8 @@ async fn a_patient_is_found_before_it_is_projected_and_gone_before_its_deletion_
     let first = rig.register("a@example.com").await;
     rig.project().await;
     let second = rig.register("b@example.com").await;
-    // The first is projected and its deletion is not; the second is not projected at all.
+    // The registration of the first patient is projected, but not its deletion. The second patient is not
+    // projected at all.
     rig.delete(first.id()).await;
     assert_eq!(
         rig.get(&format!("/patients/{}", first.id())).await.status,
@@ -94,12 +95,13 @@ async fn pages_follow_one_another_by_their_links_and_miss_nobody() {
 #[tokio::test]
 async fn many_reads_at_once_each_get_their_own_answer() {
     let rig = Rig::new().await;
-    // Who is asked for, and the email that they have; for the deleted and the unknown, the status.
+    // The ids to read, each with the expected email, or with the expected status for deleted and unknown
+    // patients.
     let mut expected = Vec::new();
     for number in 0..40 {
         let email = format!("p{number}@example.com");
         let id = rig.register(&email).await.id().to_owned();
-        // Every fourth is deleted, some of them before the projection and some after it.
+        // Every fourth patient is deleted, in some cases before the projection, and in others after it.
         let deleted = number % 4 == 0;
         if deleted {
             rig.delete(&id).await;
@@ -109,7 +111,7 @@ async fn many_reads_at_once_each_get_their_own_answer() {
             rig.project().await;
         }
     }
-    // Projected, and deleted since.
+    // These patients are projected, and are now deleted.
     for (id, answer) in expected.iter_mut().take(3).skip(1) {
         rig.delete(id).await;
         *answer = Err(StatusCode::GONE);
@@ -118,7 +120,8 @@ async fn many_reads_at_once_each_get_their_own_answer() {
         let id = format!("0197f1a0-0000-7000-8000-{number:012}");
         expected.push((id, Err(StatusCode::NOT_FOUND)));
     }
-    // A stride that has no factor in common with their number, so that neighbours are of different kinds.
+    // The stride has no common factor with the number of ids, so consecutive requests are for different kinds
+    // of patients.
     let asked = || (0..400).map(|number| &expected[number * 7 % expected.len()]);
     let paths: Vec<_> = asked().map(|(id, _)| format!("/patients/{id}")).collect();
     let answers = at_once(paths.iter().map(|path| rig.get(path))).await;
@@ -168,8 +171,8 @@ async fn many_pages_at_once_each_get_their_own_answer() {
     }
 }
 
-/// MySQL would find the rows of some deep pages by the index on names, and sort them. The servers are this
-/// test's own, since they count what they sort for all together.
+/// Without an index hint, MySQL would read some deep pages from the index on names and sort the rows. The
+/// test starts separate servers, because a server counts the sorted rows of all connections together.
 #[tokio::test]
 async fn no_page_of_the_list_is_sorted() {
     for flavour in installed_flavours() {

@@ -1,5 +1,5 @@
-//! What is wrong with a request, through a real socket: the status, the kind of problem, and a sentence to
-//! act on.
+//! Tests of invalid requests over a real socket: the status, the problem type, and a message that explains
+//! how to correct the request.
 
 mod cases;
 mod hosts;
@@ -19,7 +19,7 @@ use shapes::{LAST, shapes};
 
 const SOON: Duration = Duration::from_secs(30);
 
-/// An API that listens, and what it writes to.
+/// A listening API, and its database.
 struct Server {
     rig: Rig,
     served: Served,
@@ -42,12 +42,12 @@ impl Server {
     }
 }
 
-/// Sends bytes, and gives every answer until the server closes the connection.
+/// Sends bytes, and returns all responses up to the end of the connection.
 pub(crate) async fn exchange(address: SocketAddr, what: &str, bytes: &[u8]) -> Vec<Answer> {
     let (mut reading, mut writing) = TcpStream::connect(address).await.unwrap().into_split();
     let mut answers = Vec::new();
     let exchange = async {
-        // A server that has heard enough closes; what it answered before is there all the same.
+        // The server may close the connection early. Its earlier responses can still be read.
         let (_sent, _end) = tokio::join!(writing.write_all(bytes), reading.read_to_end(&mut answers));
     };
     let closed = tokio::time::timeout(SOON, exchange).await;

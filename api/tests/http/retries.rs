@@ -1,4 +1,4 @@
-//! Retries, conflicts, preconditions.
+//! Tests of retries, conflicts and preconditions.
 
 use api::access::{Access, Role, Token, Tokens};
 use axum::body::Body;
@@ -43,7 +43,7 @@ async fn the_same_key_gives_the_first_answer_again_and_never_a_second_patient() 
     assert_eq!(rig.get("/patients").await.body.as_array().unwrap().len(), 0);
 }
 
-/// Clerks with these names, and what each sends as `Authorization`.
+/// Returns access control for clerks with these names, and the `Authorization` header of each clerk.
 fn clerks<const N: usize>(names: [&str; N]) -> (Access, [String; N]) {
     let tokens = names.map(|name| (name, Token::generate().unwrap()));
     let lines = tokens
@@ -90,7 +90,7 @@ async fn a_key_of_one_caller_never_meets_the_patient_of_another() {
     assert_eq!(rig.head().await, 2);
 }
 
-/// Keys named a patient by themselves once, whoever sent them.
+/// Earlier versions derived the id of a patient from the key alone, without the caller.
 #[tokio::test]
 async fn a_key_from_before_keys_had_callers_still_gives_its_own_caller_the_first_answer() {
     let (access, [desk, ward]) = clerks(["desk", "ward"]);
@@ -131,7 +131,7 @@ async fn a_key_from_before_keys_had_callers_still_gives_its_own_caller_the_first
     assert_eq!(other.status, StatusCode::CREATED, "{}", other.body);
     assert_ne!(other.id(), id);
 
-    // Also after the patient was deleted.
+    // The result is the same after the patient was deleted.
     let deleted = Request::delete(format!("/patients/{id}")).header("authorization", &desk);
     let deleted = rig.send(deleted.body(Body::empty()).unwrap()).await;
     assert_eq!(deleted.status, StatusCode::NO_CONTENT);
@@ -163,7 +163,7 @@ async fn while_the_first_is_under_way_a_copy_is_refused_and_its_own_answer_waits
     let rig = Rig::new().await;
     let held = rig.hold_the_database().await;
     let body = patient("a@example.com");
-    // Whichever of them comes first waits for the database.
+    // The request that arrives first waits for the database.
     let one = Box::pin(with_key(&rig, "key", &body));
     let other = Box::pin(with_key(&rig, "key", &body));
     let (refused, first) = select(one, other).await.factor_first();

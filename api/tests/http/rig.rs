@@ -1,4 +1,4 @@
-//! An API over a database of its own, with a projector that runs when it is told to.
+//! An API over a separate database, with a projector that runs only on demand.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -30,10 +30,10 @@ use tower::ServiceExt;
 
 use crate::desk::NoMail;
 
-/// How many appends may wait.
+/// Maximum number of waiting appends.
 pub(crate) const QUEUE: usize = 100;
 
-/// Longer than any test waits: what comes sooner was woken.
+/// Poll interval. It is longer than any test, so a result that arrives earlier was triggered by a signal.
 const POLL: Duration = Duration::from_mins(10);
 
 pub(crate) struct Rig {
@@ -45,7 +45,7 @@ pub(crate) struct Rig {
     _folder: Option<TempDir>,
 }
 
-/// The options of an API that answers to every host.
+/// Returns the options of an API that accepts every host.
 pub(crate) fn every_host() -> ApiOptions {
     ApiOptions {
         allowed_hosts: vec!["*".parse().unwrap()],
@@ -64,7 +64,7 @@ impl Answer {
         self.headers.get(name).map_or("", |value| value.to_str().unwrap())
     }
 
-    /// Where the link of that relation leads.
+    /// Returns the target of the link with this relation.
     pub(crate) fn link(&self, relation: &str) -> Option<String> {
         link_target(self.header("link"), relation)
     }
@@ -75,17 +75,17 @@ impl Answer {
 }
 
 impl Rig {
-    /// On SQLite.
+    /// Creates an open API on SQLite.
     pub(crate) async fn new() -> Self {
         Self::with(Access::open()).await
     }
 
-    /// For those whom `access` lets in.
+    /// Creates an API on SQLite with this access control.
     pub(crate) async fn with(access: Access) -> Self {
         Self::with_timeout(access, ApiOptions::default().request_timeout).await
     }
 
-    /// With as much time for a request.
+    /// Creates an API on SQLite with this request timeout.
     pub(crate) async fn with_timeout(access: Access, request_timeout: Duration) -> Self {
         let options = ApiOptions {
             request_timeout,
@@ -94,8 +94,8 @@ impl Rig {
         Self::with_options(access, options).await
     }
 
-    /// As it behaves with these options, but for how long it waits, and for the hosts that it answers to: to
-    /// every one.
+    /// Creates an API on SQLite with these options, except that it uses the waiting times of the tests and
+    /// accepts every host.
     pub(crate) async fn with_options(access: Access, options: ApiOptions) -> Self {
         let options = ApiOptions {
             allowed_hosts: every_host().allowed_hosts,
@@ -104,19 +104,19 @@ impl Rig {
         Self::on_sqlite(access, options).await
     }
 
-    /// As it behaves with these options, but for how long it waits.
+    /// Creates an API on SQLite with these options, except that it uses the waiting times of the tests.
     pub(crate) async fn on_sqlite(access: Access, options: ApiOptions) -> Self {
         let folder = TempDir::new().unwrap();
         let url = format!("sqlite://{}", folder.path().join("patients.db").display());
         Self::over(&url, access, options, Some(folder)).await
     }
 
-    /// Listens until the test ends.
+    /// Serves the API until the test ends, and returns its address.
     pub(crate) async fn listen(&self, listening: Listening) -> SocketAddr {
         Served::start(self, listening).await.address
     }
 
-    /// Runs `test` on SQLite and on every MySQL and MariaDB server there is.
+    /// Runs `test` on SQLite and on every available MySQL and MariaDB server.
     pub(crate) async fn on_each(test: impl AsyncFn(Self)) {
         test(Self::new().await).await;
         for server in mysql_servers() {
@@ -135,7 +135,7 @@ impl Rig {
         Self::by_clock(url, access, options, folder, SystemClock::shared()).await
     }
 
-    /// With a clock of the test's own for the API and its appends.
+    /// Creates an API that uses this clock, also for its appends.
     pub(crate) async fn by_clock(
         url: &str,
         access: Access,
@@ -176,24 +176,24 @@ impl Rig {
         }
     }
 
-    /// The last position of the log.
+    /// Returns the last position of the log.
     pub(crate) async fn head(&self) -> u64 {
         self.log.head().await.unwrap().position.get()
     }
 
-    /// Who caused the event at a position.
+    /// Returns the actor of the event at a position.
     pub(crate) async fn actor_of(&self, position: u64) -> String {
         let before = Position::new(position - 1).unwrap();
         let events = self.log.feed(before, 1).await.unwrap();
         events[0].metadata["actor"].as_str().unwrap().to_owned()
     }
 
-    /// Lets nothing be appended until the transaction is dropped.
+    /// Blocks all appends until the returned transaction is dropped.
     pub(crate) async fn hold_the_database(&self) -> Transaction<'_> {
         self.log.database().begin().await.unwrap()
     }
 
-    /// Projects all there is, and stops.
+    /// Projects all events, and then stops the projector.
     pub(crate) async fn project(&self) {
         let stop = CancellationToken::new();
         let subscription = Subscription::new(
@@ -222,7 +222,7 @@ impl Rig {
     }
 
     pub(crate) async fn respond(&self, mut request: Request<Body>) -> Response {
-        // As every client does.
+        // Every client sends this header.
         request
             .headers_mut()
             .entry(HOST)
@@ -242,7 +242,7 @@ impl Rig {
         connection.query(sql).execute().await.unwrap();
     }
 
-    /// How the database would carry a query out.
+    /// Returns the database's plan for a query.
     pub(crate) async fn plan(&self, sql: &str) -> String {
         let (explain, column) = match self.log.database().dialect() {
             Dialect::MySql => ("EXPLAIN FORMAT=JSON", 0),
@@ -317,7 +317,7 @@ pub(crate) fn patient(email: &str) -> Value {
     })
 }
 
-/// Runs all at once, and gives their answers in order.
+/// Runs all requests concurrently, and returns their responses in order.
 pub(crate) async fn at_once<F: Future<Output = Answer>>(all: impl Iterator<Item = F>) -> Vec<Answer> {
     let mut running: Vec<_> = all.map(Box::pin).collect();
     let mut answers: Vec<Option<Answer>> = running.iter().map(|_| None).collect();
@@ -339,7 +339,7 @@ pub(crate) async fn at_once<F: Future<Output = Answer>>(all: impl Iterator<Item 
     answers.into_iter().flatten().collect()
 }
 
-/// The API on a port, until it is told to stop.
+/// An API that listens on a port until it is stopped.
 pub(crate) struct Served {
     pub(crate) address: SocketAddr,
     stop: CancellationToken,
@@ -359,7 +359,7 @@ impl Served {
         }
     }
 
-    /// How long it takes to stop.
+    /// Stops the API, and returns the time that this took.
     pub(crate) async fn stop(self) -> Duration {
         let asked = Instant::now();
         self.stop.cancel();

@@ -1,4 +1,4 @@
-//! What every answer tells browsers.
+//! Tests of the security headers of every response.
 
 use api::ApiOptions;
 use api::access::{Access, Tokens};

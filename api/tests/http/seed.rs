@@ -1,4 +1,4 @@
-//! What clients of the service that this one replaces rely on.
+//! Tests of the behavior that clients of the replaced service rely on.
 
 use axum::http::StatusCode;
 use serde_json::json;

@@ -1,4 +1,4 @@
-//! Paths with a slash at the end.
+//! Tests of paths with a trailing slash.
 
 use api::ApiOptions;
 use api::access::Access;
@@ -83,7 +83,7 @@ async fn where_there_is_nothing_without_the_slash_there_is_no_redirect_and_none_
         assert_eq!(answer.header("location"), "", "{path}");
         assert_eq!(answer.body["type"], "/problems/not-found", "{path}");
     }
-    // An id is whatever stands there, and stays within its path.
+    // The id in a path may be any text, and the redirect stays below the same path.
     let odd = ask(&rig, "GET", "/patients/\\evil.example/").await;
     assert_eq!(odd.header("location"), "/patients/\\evil.example");
 }

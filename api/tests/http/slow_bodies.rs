@@ -1,4 +1,4 @@
-//! Bodies that do not come, over real connections.
+//! Tests of request bodies that do not arrive in time, over real connections.
 
 use std::time::Duration;
 
@@ -15,7 +15,8 @@ const SOON: Duration = Duration::from_secs(20);
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_body_that_does_not_come_is_given_up_and_its_connection_is_free_again() {
     let rig = Rig::with_timeout(Access::open(), Duration::from_secs(1)).await;
-    // One connection at a time: the next client is served when the one before it is gone.
+    // The server accepts one connection at a time, so the next client is served after the previous connection
+    // has ended.
     let listening = Listening {
         connections: 1,
         ..Listening::default()
@@ -27,15 +28,15 @@ async fn a_body_that_does_not_come_is_given_up_and_its_connection_is_free_again(
         let head = "POST /register HTTP/1.1\r\nhost: test\r\ncontent-type: application/json\r\ncontent-length: 1000\r\n\r\n";
         slow.write_all(format!("{head}{body}").as_bytes()).await.unwrap();
         let sending = tokio::spawn(async move {
-            // Never idle, and never done.
+            // The client keeps sending, but never finishes the body.
             while trickles && slow.write_all(b" ").await.is_ok() {
                 sleep(Duration::from_millis(50)).await;
             }
             slow
         });
         let mut answer = Vec::new();
-        // What is sent after the server has gone resets the connection; what was answered before is there all
-        // the same.
+        // Bytes that are sent after the server has closed the connection cause a reset. The earlier response
+        // can still be read.
         let _end = timeout(SOON, answers.read_to_end(&mut answer)).await.unwrap();
         let answer = String::from_utf8(answer).unwrap();
         assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");

@@ -1,4 +1,4 @@
-//! Streams over real connections: clients that read slowly, and the end.
+//! Tests of streams over real connections: slow clients, and the end of a stream.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ use crate::rig::{Rig, Served};
 
 const SOON: Duration = Duration::from_secs(20);
 
-/// A body of server-sent events, block by block.
+/// A body of server-sent events, read block by block.
 pub(crate) struct Blocks {
     body: BodyDataStream,
     text: String,
@@ -42,7 +42,7 @@ impl Blocks {
             body: response.into_body().into_data_stream(),
             text: String::new(),
         };
-        // It says at once that it is there; the rest of the block is the first event.
+        // The stream sends this line at once. The rest of the block is the first event.
         while !blocks.text.contains('\n') {
             blocks.more().await.unwrap();
         }
@@ -50,7 +50,7 @@ impl Blocks {
         blocks
     }
 
-    /// The next block; nothing at the end.
+    /// Returns the next block, or `None` at the end.
     pub(crate) async fn block(&mut self) -> Option<String> {
         loop {
             if let Some((block, rest)) = self.text.split_once("\n\n") {
@@ -62,7 +62,7 @@ impl Blocks {
         }
     }
 
-    /// The next line, of an event or not.
+    /// Returns the next line, which may belong to an event.
     pub(crate) async fn line(&mut self) -> String {
         loop {
             if let Some((line, rest)) = self.text.split_once('\n') {
@@ -80,20 +80,20 @@ impl Blocks {
         Some(())
     }
 
-    /// Makes sure that nothing comes for now: the stream then waits to be woken.
+    /// Checks that no block arrives for a while. The stream then waits for a signal.
     pub(crate) async fn wait(&mut self) {
         timeout(Duration::from_millis(300), self.block())
             .await
             .unwrap_err();
     }
 
-    /// The positions of the next events; each event's id is its position.
+    /// Returns the positions of the next events. Checks that the id of each event is its position.
     pub(crate) async fn events(&mut self, number: usize) -> Vec<u64> {
         let mut positions = Vec::new();
         while positions.len() < number {
             let block = timeout(SOON, self.block()).await.unwrap().unwrap();
             let field = |name| block.lines().find_map(|line| line.strip_prefix(name));
-            // Each block is an event: some clients take any block for one.
+            // Each block must be an event, because some clients treat every block as an event.
             let data = field("data:");
             assert!(data.is_some(), "{block}");
             let event: serde_json::Value = serde_json::from_str(data.unwrap()).unwrap();
@@ -105,7 +105,8 @@ impl Blocks {
 }
 
 impl Served {
-    /// A connection on which a path was asked for, and which holds `buffer` bytes that are not read.
+    /// Requests a path on a new connection, whose receive buffer has `buffer` bytes. Does not read the
+    /// response.
     async fn ask(&self, path: &str, buffer: u32) -> TcpStream {
         let socket = TcpSocket::new_v4().unwrap();
         socket.set_recv_buffer_size(buffer).unwrap();
@@ -116,7 +117,7 @@ impl Served {
     }
 }
 
-/// Appends registrations of some 10 kB each, a hundred together.
+/// Appends registrations of about 10 kB each, one hundred at a time.
 async fn fill(rig: &Rig, hundreds: u64) {
     let details = PatientDetails {
         name: "x".repeat(10_000),
@@ -143,7 +144,7 @@ async fn fill(rig: &Rig, hundreds: u64) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn clients_that_read_nothing_keep_nobody_from_reading() {
     Rig::on_each(async |rig| {
-        // 5 MB: more than the sockets of a connection hold.
+        // These 5 MB exceed the socket buffers of a connection.
         fill(&rig, 5).await;
         let served = Served::start(&rig, Listening::default()).await;
         let mut late = served.ask("/events", 1_000_000).await;
@@ -151,7 +152,7 @@ async fn clients_that_read_nothing_keep_nobody_from_reading() {
         for path in ["/events", "/events/stream"].repeat(12) {
             stuck.push(served.ask(path, 8192).await);
         }
-        // More than there are connections to the database: none of them is held.
+        // There are more streams than database connections, so no stream can occupy a connection.
         for connection in &mut stuck {
             connection.read_exact(&mut [0; 12]).await.unwrap();
         }
@@ -163,7 +164,7 @@ async fn clients_that_read_nothing_keep_nobody_from_reading() {
             .unwrap();
         assert_eq!(read.status, StatusCode::OK);
 
-        // One that goes on to read gets all of it.
+        // A client that resumes reading receives the whole response.
         let mut bytes = Vec::new();
         let ended = b"\r\n0\r\n\r\n";
         while !bytes.ends_with(ended) {
@@ -174,7 +175,7 @@ async fn clients_that_read_nothing_keep_nobody_from_reading() {
         }
         assert!(bytes.len() > 5_000_000);
 
-        // The others do not keep the server from stopping.
+        // The other clients do not prevent the server from stopping.
         let took = served.stop().await;
         assert!(took < Duration::from_secs(5), "{took:?}");
     })
@@ -198,7 +199,7 @@ async fn at_the_stop_a_live_stream_ends_and_an_export_breaks_off() {
     })
     .await;
     let stopping = tokio::spawn(served.stop());
-    // The one ends as bodies do, the other in the middle.
+    // The live stream ends normally, and the export is cut off.
     live.read_to_end(&mut told).await.unwrap();
     assert!(told.ends_with(b"0\r\n\r\n"));
     let broken = export.read_to_end(&mut exported).await;

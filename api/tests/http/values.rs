@@ -1,5 +1,5 @@
-//! The values of a registration: what is taken, how it is kept, and what is refused, on each kind of
-//! database.
+//! Tests of the values of a registration on each kind of database: which values are accepted, how they are
+//! stored, and which values are rejected.
 
 use api::ApiOptions;
 use api::access::Access;
@@ -20,7 +20,7 @@ async fn every_value_is_stored_or_refused_as_its_case_says() {
             .enumerate()
         {
             let case: Value = serde_json::from_str(line).unwrap();
-            // Which emails are one mailbox, and what a search finds, is for the tests of those.
+            // Other tests use these lines, which are about equal mailboxes and about searches.
             if case["kind"] != "value" {
                 assert!(case["kind"] == "mailbox" || case["kind"] == "search", "{case}");
                 continue;
@@ -58,7 +58,7 @@ async fn every_value_is_stored_or_refused_as_its_case_says() {
     .await;
 }
 
-/// JSON without a character beyond ASCII, as many programs write it.
+/// Returns the text with every character escaped for JSON. Many programs escape all non-ASCII characters.
 fn escaped(text: &str) -> String {
     let units: Vec<_> = text.encode_utf16().map(|unit| format!("\\u{unit:04x}")).collect();
     units.concat()
@@ -110,7 +110,7 @@ async fn the_longest_values_fit_into_a_body_and_a_row() {
     .await;
 }
 
-/// Records a registration as a program of other rules may have recorded it.
+/// Records a registration that a program with other rules may have recorded.
 async fn recorded(rig: &Rig, number: u32, name: &str, email: &str) -> String {
     let id = format!("01a20c52-84f4-752b-9b94-{number:012}");
     let mut payload = patient(email);
@@ -232,7 +232,7 @@ async fn one_mailbox_in_two_normalization_forms_is_one_patients() {
         }
         rig.delete(created.id()).await;
 
-        // As a program recorded it that did not normalize: the address, and the claim on it.
+        // A program that did not normalize addresses recorded this address and its claim.
         let id = recorded(&rig, 1, "Ana", decomposed).await;
         rig.execute(&format!(
             "INSERT INTO claims (claim, aggregate_type, aggregate_id) \

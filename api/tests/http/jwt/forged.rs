@@ -1,4 +1,4 @@
-//! Tokens that are not good, each for one reason.
+//! Tests of invalid tokens, each with a single defect.
 
 use api::access::TokenType;
 use axum::http::StatusCode;
@@ -7,8 +7,8 @@ use testkit::{Signer, base64url as encode};
 
 use super::{Clinic, NOW, claims};
 
-/// A token signed with the public key as if that were a secret: what an algorithm of the token's own choice
-/// leads to.
+/// Returns a token that is signed with the public key as a shared secret. A service that lets the token
+/// choose the algorithm would accept it.
 fn hs256(key: &Value) -> String {
     let head = json!({"alg": "HS256", "kid": key["kid"]}).to_string();
     let message = format!("{}.{}", encode(head), encode(claims(&json!("clerk")).to_string()));
@@ -17,7 +17,8 @@ fn hs256(key: &Value) -> String {
     format!("{message}.{}", encode(tag))
 }
 
-/// A token as the signer makes it, but for some members of header and claims; `null` leaves one out.
+/// Returns a token of the signer with some members of the header and of the claims changed. `null` removes a
+/// member.
 fn altered(signer: &Signer, header: &Value, changed: &Value) -> String {
     let merge = |mut whole: Value, changes: &Value| {
         let whole_object = whole.as_object_mut().unwrap();

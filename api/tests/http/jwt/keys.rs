@@ -1,4 +1,4 @@
-//! Which keys of a set are used.
+//! Tests of which keys of a set are used.
 
 use api::access::{Keys, KeysError};
 use serde_json::{Value, json};

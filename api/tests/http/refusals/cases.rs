@@ -1,22 +1,22 @@
-//! Requests that are refused.
+//! Requests that the API rejects.
 
 use serde_json::{Value, json};
 
 use crate::rig::patient;
 
-/// What is sent, and what must come back.
+/// A request and the expected response.
 pub(super) struct Case {
     pub(super) what: &'static str,
     pub(super) head: &'static str,
     pub(super) body: Vec<u8>,
     pub(super) status: u16,
     pub(super) kind: &'static str,
-    /// Must be in the answer.
+    /// Text that the response must contain.
     pub(super) says: &'static str,
 }
 
 impl Case {
-    /// The request.
+    /// Returns the bytes of the request.
     pub(super) fn bytes(&self) -> Vec<u8> {
         let mut lines = self.head.lines();
         let mut request = vec![
@@ -46,7 +46,7 @@ fn case(what: &'static str, head: &'static str, status: u16, kind: &'static str,
     }
 }
 
-/// A registration as JSON, of this body.
+/// Returns a case for a JSON registration with this body.
 fn registration(
     what: &'static str,
     body: impl Into<Vec<u8>>,

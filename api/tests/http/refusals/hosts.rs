@@ -1,4 +1,4 @@
-//! Which host a request goes to (RFC 9112, section 3.2).
+//! Tests of the host that a request is sent to (RFC 9112, section 3.2).
 
 use api::metrics::Metrics;
 use api::serve_metrics;
@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::shapes::LAST;
 use super::{Answer, Server, exchange};
 
-/// The version, the headers, and the status.
+/// HTTP version, headers, and expected status.
 const HOSTS: [(&str, &str, u16); 23] = [
     ("1.1", "host: test", 200),
     ("1.1", "host: clinic.example.com:8443", 200),
@@ -37,7 +37,7 @@ const HOSTS: [(&str, &str, u16); 23] = [
     ("1.0", "host: a b", 400),
 ];
 
-/// A request with these headers.
+/// Returns a request with these headers.
 fn request(line: &str, version: &str, headers: &str) -> Vec<u8> {
     format!("{line} HTTP/{version}\r\n{headers}\r\nconnection: close\r\n\r\n").into()
 }
@@ -76,7 +76,7 @@ async fn a_request_names_one_host_whatever_it_asks_for() {
             }
         }
     }
-    // A command is not carried out, and the connection is good for the next request.
+    // The command is not executed, and the connection can be used for the next request.
     let posted = [
         b"POST /register HTTP/1.1\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}",
         LAST,

@@ -1,19 +1,19 @@
-//! Requests that are no good HTTP, or that somebody between may read in another way than we do.
+//! Requests that are not valid HTTP, or that a proxy may interpret differently from this service.
 
 use crate::rig::patient;
 
-/// What is sent, and the statuses of what comes back until the connection is closed.
+/// The bytes to send, and the expected statuses of the responses until the connection is closed.
 pub(super) struct Shape {
     pub(super) what: &'static str,
     pub(super) sent: Vec<u8>,
     pub(super) statuses: &'static [u16],
 }
 
-/// A good request, after which the connection is closed. Where it stands behind a bad one, its 200 says that
-/// it was taken for a request.
+/// A valid request, after which the connection is closed. If it follows an invalid request, its status 200
+/// shows that it was interpreted as a separate request.
 pub(super) const LAST: &[u8] = b"GET /health/live HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n";
 
-/// Refused by the HTTP library, which then closes.
+/// Statuses if the HTTP library rejects the request and closes the connection.
 const REFUSED: &[u16] = &[400];
 
 fn shape(what: &'static str, parts: &[&[u8]], statuses: &'static [u16]) -> Shape {
@@ -24,7 +24,7 @@ fn shape(what: &'static str, parts: &[&[u8]], statuses: &'static [u16]) -> Shape
     }
 }
 
-/// A registration with these headers and this body, and what follows it.
+/// Returns a registration with these headers and this body, followed by `behind`.
 fn post(
     what: &'static str,
     headers: &str,
@@ -38,19 +38,19 @@ fn post(
     shape(what, &[head.as_bytes(), body.as_ref(), behind], statuses)
 }
 
-/// A request that the connection stays open after, with these headers, and what follows it.
+/// Returns a request with these headers that keeps the connection open, followed by [`LAST`].
 fn get(what: &'static str, headers: impl AsRef<[u8]>, statuses: &'static [u16]) -> Shape {
     let start = b"GET /health/live HTTP/1.1\r\nhost: test\r\n";
     shape(what, &[start, headers.as_ref(), b"\r\n\r\n", LAST], statuses)
 }
 
-/// A request for this target, and what follows it.
+/// Returns a request for this target, followed by [`LAST`].
 fn target(what: &'static str, target: impl AsRef<[u8]>, statuses: &'static [u16]) -> Shape {
     let end = b" HTTP/1.1\r\nhost: test\r\n\r\n";
     shape(what, &[b"GET ", target.as_ref(), end, LAST], statuses)
 }
 
-/// Every shape.
+/// Returns all shapes.
 pub(super) fn shapes() -> Vec<Shape> {
     let tables = [
         lengths(),
@@ -64,8 +64,8 @@ pub(super) fn shapes() -> Vec<Shape> {
     tables.into_iter().flatten().collect()
 }
 
-/// Where a body ends: what proxies and servers disagree about when requests are smuggled (RFC 9112, section
-/// 11.2).
+/// Requests whose body length is ambiguous. Request smuggling exploits such differences between proxies and
+/// servers (RFC 9112, section 11.2).
 fn lengths() -> Vec<Shape> {
     let chunked = "transfer-encoding: chunked";
     vec![
@@ -102,7 +102,8 @@ fn lengths() -> Vec<Shape> {
     ]
 }
 
-/// Chunks. What is refused in the middle of a body is told by the service, which then closes.
+/// Requests with chunked bodies. If a chunk is malformed, the service sends an error response and closes the
+/// connection.
 fn chunks() -> Vec<Shape> {
     let good = "2\r\n{}\r\n0\r\n\r\n";
     let chunked = |what, body: &str, statuses| post(what, "transfer-encoding: chunked", body, LAST, statuses);
