@@ -92,7 +92,7 @@ pub enum ToldEntry {
 }
 
 impl ToldEntry {
-    /// Returns the sequences that were read: after the first, up to and including the second.
+    /// Returns the range of the sequences that were read, as an exclusive start and an inclusive end.
     #[must_use]
     pub const fn sequences(self) -> Option<(u64, u64)> {
         match self {

@@ -91,7 +91,7 @@ impl Policy {
 pub(crate) struct Standing {
     policy: Option<HeaderValue>,
     /// Name of the policy, remaining requests, and seconds until the quota is full. For a rejected request,
-    /// seconds until the next request is allowed.
+    /// the last value is the number of seconds until the next request is allowed.
     current: Option<(&'static str, u64, u64)>,
 }
 

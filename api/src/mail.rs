@@ -92,9 +92,9 @@ pub struct Counts {
     pub sent: u64,
     /// Waiting to be retried.
     pub failed: u64,
-    /// Given up.
+    /// No longer retried automatically.
     pub dead: u64,
-    /// No longer to be sent.
+    /// Cancelled before they were sent.
     pub cancelled: u64,
 }
 

@@ -48,7 +48,7 @@ const TAGS: [(&str, &str); 4] = [
     ),
     (
         AUDIT,
-        "Histories, the event feed, and the record of who read them. For auditors.",
+        "Histories, the event feed, and the record of reads. For auditors.",
     ),
     (
         OPERATIONS,

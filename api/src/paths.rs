@@ -2,7 +2,8 @@
 
 use axum::http::Method;
 
-/// Paths at which patients are registered: the seed's path, its load test's path, and the plain REST path.
+/// Paths at which patients are registered: the path of the service that this service replaces, the path of
+/// that service's load test, and the plain REST path.
 pub(crate) const REGISTER: [&str; 3] = ["/register", "/patients/register", "/patients"];
 pub(crate) const PATIENT: &str = "/patients/{id}";
 pub(crate) const LIVE: &str = "/health/live";

@@ -244,7 +244,7 @@ impl ApiError {
                 )
             }
             Self::TooManyOwnStreams(open) => {
-                format!("This caller has {open} streams open, the maximum for one caller. Close a stream first.")
+                format!("This caller has {open} open streams, the maximum per caller. Close a stream first.")
             }
             Self::NotToBeRetried(state) => {
                 format!("The email is {state}; only a pending, failed or dead email can be retried.")

@@ -38,7 +38,8 @@ use table::Routes;
 #[cfg(feature = "fuzzing")]
 pub(crate) use register::parse as registration;
 
-/// Returns all routes: the seed's routes, the route of its load test, and the plain REST routes.
+/// Returns all routes: the routes of the service that this service replaces, the route of that service's load
+/// test, and the plain REST routes.
 fn routes() -> Routes {
     REGISTER
         .into_iter()

@@ -1,9 +1,6 @@
 //! Values as people and other programs write them, with the expected result of parsing. `cases/values.jsonl`
 //! has one value per line.
-#![expect(
-    clippy::panic,
-    reason = "whatever fails in a test fails the test, and says what"
-)]
+#![expect(clippy::panic, reason = "a failure fails the test with a message")]
 
 use domain::{DocumentUrl, Email, Name, Phone};
 use serde_json::Value;

@@ -1,8 +1,5 @@
 //! Tests of which names are accepted, and how names are normalized.
-#![expect(
-    clippy::panic,
-    reason = "whatever fails in a test fails the test, and says what"
-)]
+#![expect(clippy::panic, reason = "a failure fails the test with a message")]
 
 use domain::{ControlCharacter, Name, NameError, NamePrefix, name_key};
 use proptest::prelude::*;

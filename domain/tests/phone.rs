@@ -1,8 +1,5 @@
 //! Tests of which phone numbers are accepted, and how they are normalized.
-#![expect(
-    clippy::panic,
-    reason = "whatever fails in a test fails the test, and says what"
-)]
+#![expect(clippy::panic, reason = "a failure fails the test with a message")]
 
 use domain::{ControlCharacter, Phone, PhoneError};
 use proptest::prelude::*;

@@ -1,5 +1,5 @@
 //! Tests of past states of a patient.
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on stops")]
+#![expect(clippy::unwrap_used, reason = "a failure fails the test")]
 
 use domain::{
     EVENT_VERSION, PATIENT_DELETED, PATIENT_REGISTERED, Patient, PatientState, StoredEvent, StoredEventError,

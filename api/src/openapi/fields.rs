@@ -109,8 +109,8 @@ pub(crate) fn idempotency_key() -> Parameter {
             .max_length(Some(255))
             .pattern(Some("^[!-~]+$")),
         json!("6f1c7a52-2b2c-4f5e-9d0b-4f6d3a1c9e77"),
-        "A unique value of visible ASCII characters. With it, the registration can be repeated: it registers one patient, and \
-         repeats the first response.",
+        "A unique value of visible ASCII characters. A registration with this header can be repeated \
+         safely: only one patient is registered, and each response repeats the first response.",
     )
 }
 
@@ -119,7 +119,7 @@ pub(crate) fn if_match() -> Parameter {
         "If-Match",
         string().pattern(Some("^(\\*|\"[0-9]{1,19}\")$")),
         json!("\"1\""),
-        "The ETag that the patient must still have, or `*` for any.",
+        "The patient's ETag, which must be unchanged, or `*` for any ETag.",
     )
 }
 
@@ -214,7 +214,7 @@ pub(crate) fn if_none_match(etag: &str) -> Parameter {
         "If-None-Match",
         string(),
         json!(etag),
-        "An ETag from an earlier response, or several, separated by commas. If one of them is current, the response is 304.",
+        "One or more ETags from earlier responses, separated by commas. If any of these ETags is current, the response is 304.",
     )
 }
 
@@ -253,8 +253,8 @@ pub(crate) fn rate_limit() -> Named {
         "RateLimit",
         string(),
         json!("\"default\";r=999;t=1"),
-        "The number of requests left to this client (r), and the number of seconds (t) until its quota is restored or, if none \
-         is left, until the next request is possible. Absent if the service has no limit.",
+        "The number of requests left to this client (r), and the number of seconds (t) until its quota is restored or, if no \
+         requests are left, until the next request is possible. Absent if the service has no limit.",
     )
 }
 

@@ -44,7 +44,7 @@ impl NameRange {
         let mut rows = Vec::new();
         if key.starts_with(prefix) {
             // Order by id alone: MariaDB does not treat a `name_key` given as text in another collation as a
-            // constant, so it would sort the rows if `name_key` were in the order.
+            // constant, so it would sort the rows if the order included `name_key`.
             let same_name = "v.name_key = ? AND v.id > ? ORDER BY v.id LIMIT ?";
             rows = select(connection, same_name, &[key, after], most).await?;
         }

@@ -20,8 +20,8 @@ pub(super) fn described() -> Described {
     Described::new(
         PATIENTS,
         "Read a patient",
-        "The current state of the patient. It is always up to date, whichever process wrote it. With `at`, the state at that time; \
-         for auditors only.",
+        "The current state of the patient. The response is always up to date, whichever process recorded the last change. With \
+         `at`, the state at that time, for auditors only.",
     )
     .takes([
         fields::patient_id(),

@@ -40,8 +40,8 @@ pub(super) fn described() -> Described {
         PATIENTS,
         "List patients",
         "The active patients, ordered by id, which is approximately the order of registration. With `name`, they are ordered by \
-         name. The list is a few milliseconds behind the writes, unless `Min-Position` is sent. With `email`, it is always up to \
-         date. `GET /patients` and `GET /getPatients` are equivalent.",
+         name. The list is a few milliseconds behind the writes, unless `Min-Position` is sent. With `email`, the list is always \
+         up to date. `GET /patients` and `GET /getPatients` are equivalent.",
     )
     .takes([
         fields::limit(),

@@ -88,7 +88,7 @@ fn list_described() -> Described {
             "after",
             fields::whole_number(0),
             json!(0),
-            "Only emails after the email with this id.",
+            "Only emails with a larger id.",
         ),
         fields::limit(),
     ])
@@ -347,7 +347,7 @@ fn id(path: Result<Path<u64>, PathRejection>) -> Result<Position, ApiError> {
     Position::new(number).ok_or(ApiError::NoSuchMail)
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
+#[expect(clippy::needless_pass_by_value, reason = "map_err passes the error by value")]
 fn unavailable(error: eventstore::Error) -> ApiError {
     tracing::error!(%error, "the mail ledger could not be queried");
     ApiError::from(&error)

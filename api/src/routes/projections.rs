@@ -93,8 +93,8 @@ fn all_described() -> Described {
     Described::new(
         OPERATIONS,
         "List subscriptions",
-        "The position and the lag of each subscription (the read table, the mailer, and a rebuild, if any), and the failure \
-         that blocks it, if there is one.",
+        "The position and the lag of each subscription (the read table, the mailer, and a rebuild, if any), and any failure \
+         that blocks the subscription.",
     )
     .answers(200, "All subscriptions.", [Media::json::<Overview>(example)], [])
     .problems([kinds::UNAVAILABLE])
@@ -220,7 +220,7 @@ fn location(rebuild: &Rebuild) -> String {
     )
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
+#[expect(clippy::needless_pass_by_value, reason = "map_err passes the error by value")]
 fn unavailable(error: eventstore::Error) -> ApiError {
     tracing::error!(%error, "the status of projections could not be read");
     ApiError::from(&error)

@@ -53,7 +53,7 @@ struct NewPatient {
     document_url: String,
 }
 
-/// A patient with all details, as the seed's API shows it.
+/// A patient with all details, in the format of the API that this service replaces.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Patient)]
 pub(super) struct PatientBody<'d> {
@@ -69,7 +69,7 @@ pub(super) struct PatientBody<'d> {
     document_url: &'d str,
 }
 
-/// Returns the seed's example, with an id as this service assigns it.
+/// Returns the example of the API that this service replaces, with an id in the format of this service.
 pub(super) fn example() -> Value {
     json!({
         "id": fields::AN_ID,
@@ -108,7 +108,7 @@ pub(super) fn described() -> Described {
     Described::new(
         PATIENTS,
         "Register a patient",
-        "The response is sent when the registration is durable. The confirmation is mailed afterwards. `POST /patients`, \
+        "The response is sent when the registration is durable. The confirmation email is sent afterward. `POST /patients`, \
          `POST /register` and `POST /patients/register` are equivalent.",
     )
     .takes([fields::idempotency_key()])

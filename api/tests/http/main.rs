@@ -3,7 +3,7 @@
 #![expect(
     clippy::unwrap_used,
     clippy::print_stdout,
-    reason = "a test that cannot go on stops, and says where it was"
+    reason = "a failure fails the test and shows its location"
 )]
 
 mod about;

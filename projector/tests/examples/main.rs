@@ -1,6 +1,6 @@
 //! Runs the worked examples of CONTRIBUTING.md: a new event version, a new projection, and a new column of
 //! the read table.
-#![expect(clippy::unwrap_used, reason = "whatever fails in a test fails the test")]
+#![expect(clippy::unwrap_used, reason = "a failure fails the test")]
 
 mod event_version;
 mod new_column;

@@ -3,7 +3,7 @@
 #![expect(
     clippy::unwrap_used,
     clippy::panic,
-    reason = "whatever fails in a test fails the test, and says what"
+    reason = "a failure fails the test with a message"
 )]
 
 #[macro_use]

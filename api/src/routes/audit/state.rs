@@ -27,7 +27,7 @@ pub(super) fn described() -> Described {
     Described::new(
         AUDIT,
         "Read a past state of a patient",
-        "The state just after an event, rebuilt from the patient's events up to and including this one.",
+        "The state just after an event, rebuilt from the patient's events up to and including this event.",
     )
     .takes([
         fields::patient_id(),

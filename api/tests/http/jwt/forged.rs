@@ -35,7 +35,7 @@ fn altered(signer: &Signer, header: &Value, changed: &Value) -> String {
     signer.token_of(&merge(signer.header(), header), &claims)
 }
 
-#[expect(clippy::too_many_lines, reason = "a table of forgeries")]
+#[expect(clippy::too_many_lines, reason = "the function is a table of forged tokens")]
 #[tokio::test]
 async fn no_forged_token_lets_anybody_in_and_none_is_told_why() {
     let [rsa, pss, ec, ed] = Signer::of_each_kind();

@@ -72,7 +72,7 @@ fn with(member: &str, value: Value) -> Vec<u8> {
     body.to_string().into()
 }
 
-#[expect(clippy::too_many_lines, reason = "a table")]
+#[expect(clippy::too_many_lines, reason = "the function is a table of cases")]
 pub(super) fn cases() -> Vec<Case> {
     let good = patient("a@example.com").to_string();
     let mut not_utf8 = good.clone().into_bytes();
