@@ -1,6 +1,6 @@
 //! JSON request bodies.
 //!
-//! Members are read one by one rather than into a struct. This way all invalid fields are reported at once,
+//! Members are read one by one rather than into a struct. Therefore, all invalid fields are reported at once,
 //! and duplicate and unknown members are reported instead of being silently ignored.
 
 use std::fmt;

@@ -77,7 +77,7 @@ impl Proxies {
             ProxyHeader::XForwardedFor => X_FORWARDED_FOR,
             ProxyHeader::Forwarded => header::FORWARDED,
         };
-        // Several header lines form one list, in their order (RFC 9110, section 5.3).
+        // Several header lines form a single list, in the order of the lines (RFC 9110, section 5.3).
         let lines = headers.get_all(name).iter().rev().map(HeaderValue::as_bytes);
         let hops = lines.flat_map(|line| self.hops(line));
         for hop in hops.take(MOST_HOPS) {

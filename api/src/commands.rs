@@ -41,8 +41,8 @@ pub struct Cause {
 }
 
 impl Cause {
-    /// Returns the metadata of the events appended in `span`. The trace context is included only if the trace
-    /// is recorded or the client sent one, because it adds about 70 bytes to each event.
+    /// Returns the metadata of the events appended in `span`. The trace context adds about 70 bytes to each
+    /// event. It is therefore included only if the trace is recorded or the client sent a trace context.
     fn metadata(&self, span: &Span) -> HashMap<String, String> {
         let mut metadata = HashMap::from([
             ("request_id".to_owned(), self.request_id.clone()),

@@ -1,5 +1,5 @@
-//! Cross-origin requests. They are disabled unless origins are configured, and then allowed only for those
-//! origins.
+//! Cross-origin requests. Cross-origin requests are allowed only for the configured origins, and are disabled
+//! if no origin is configured.
 //!
 //! The API uses no cookies, so credentials are not allowed. A page sends its access token itself.
 

@@ -63,7 +63,7 @@ pub(crate) fn min_position(headers: &HeaderMap) -> Result<Option<Position>, ApiE
 }
 
 /// `Last-Event-ID`: the last position that the client received from a stream of server-sent events. Browsers
-/// send an empty value if there was none.
+/// send an empty value if the client received no position.
 pub(crate) fn last_event_id(headers: &HeaderMap) -> Result<Option<Position>, ApiError> {
     single(headers, &LAST_EVENT_ID)?
         .filter(|value| !value.is_empty())

@@ -73,8 +73,8 @@ pub(crate) fn split(value: &str) -> Option<(&str, &str)> {
     }
 }
 
-/// Whether this is a `reg-name` (RFC 3986, section 3.2.2) of at least one character. This includes IPv4
-/// addresses.
+/// Whether this is a `reg-name` (RFC 3986, section 3.2.2) of at least one character. IPv4 addresses are also
+/// `reg-name`s.
 fn is_name(mut name: &[u8]) -> bool {
     let mut some = false;
     loop {

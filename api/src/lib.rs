@@ -16,8 +16,8 @@
 //! # Adding a route
 //!
 //! 1. Add a file in `routes/` with the handler, its OpenAPI text (`described`) and any code that only this
-//!    route needs. Describe every query parameter: a route without described parameters rejects all of them,
-//!    and a handler that parses its parameters with `Query` rejects unknown ones.
+//!    route needs. Describe every query parameter. A route without described parameters rejects all query
+//!    parameters, and a handler that parses its parameters with `Query` rejects unknown parameters.
 //! 2. Add the route, with its roles, to the table `routes::routes` and to the table in
 //!    `tests/http/access.rs`.
 //! 3. Add new errors to [`problem::ApiError`], and explain them in `problem/kinds.rs`.
@@ -133,7 +133,7 @@ impl Default for ApiOptions {
 
 /// Components of an API.
 pub struct ApiParts {
-    /// The event log; its database also holds the read table.
+    /// The event log. Its database also contains the read table.
     pub log: EventLog,
     /// The queue that writes to the log.
     pub appends: AppendQueue,

@@ -85,8 +85,8 @@ pub(crate) enum Tokens {
 
 impl Tokens {
     /// Returns the `security` of an operation with roles. An empty requirement is satisfied without a token.
-    /// Some generators require a token if there is any requirement, even an empty one, so the document of an
-    /// open service lists no requirements.
+    /// However, some code generators require a token if any requirement is listed, even an empty requirement.
+    /// The document of an open service therefore lists no requirements.
     fn requirements(self) -> Vec<SecurityRequirement> {
         let token = SecurityRequirement::new::<_, [&str; 0], &str>(BEARER, []);
         match self {

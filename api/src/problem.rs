@@ -119,7 +119,7 @@ pub enum ApiError {
     NoSuchRoute,
     /// The path does not support this method.
     MethodNotAllowed,
-    /// The projection did not reach `Min-Position` in time; it has reached this position.
+    /// The projection did not reach `Min-Position` in time. The position that it has reached is given here.
     NotProjectedYet(Position),
     /// The client has used up its quota, and may send another request in this many seconds.
     TooManyRequests(u64),
@@ -129,7 +129,7 @@ pub enum ApiError {
     Overloaded,
     /// The maximum number of streams is open.
     TooManyStreams,
-    /// The caller has this many streams open, the maximum for one caller.
+    /// The caller has the maximum number of streams open. The maximum for one caller is given here.
     TooManyOwnStreams(usize),
     /// The process is shutting down.
     ShuttingDown,

@@ -1,11 +1,11 @@
 //! The record of reads, in the table `audit_reads`: who read which histories and events, and when.
 //!
 //! An entry is durable before the data that was read is returned. If the entry cannot be recorded, the data
-//! is not returned. Waiting entries are written together in one statement, so that many readers need only one
+//! is not returned. Waiting entries are written together in one statement, so many readers need only one
 //! commit at a time and one connection.
 //!
-//! Entries are added and never changed. A stream has one entry for its beginning, and one for its end with
-//! the position that it reached.
+//! Entries are added and never changed. A stream has an entry for its beginning, and an entry for its end
+//! with the position that it reached.
 
 use std::sync::{Arc, Mutex};
 
@@ -54,7 +54,7 @@ pub enum ReadKind {
     Stream,
     /// An export from the command line.
     Export,
-    /// A proof from the command line; it contains an event.
+    /// A proof from the command line. A proof contains an event.
     Proof,
 }
 

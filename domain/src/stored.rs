@@ -21,7 +21,7 @@ pub enum StoredEventError {
         /// Stored event type.
         event_type: String,
     },
-    /// The event type is known, but no upcaster converts this version to the current one.
+    /// The event type is known, but no upcaster converts this version to the current version.
     #[error("unknown version {event_version} of {event_type}")]
     UnknownVersion {
         /// Stored event type.
@@ -56,7 +56,7 @@ impl PatientEvent {
     ///
     /// - [`StoredEventError::UnknownType`] if the event type is unknown.
     /// - [`StoredEventError::UnknownVersion`] if the version is not current and no upcaster converts it to
-    ///   the current one.
+    ///   the current version.
     /// - [`StoredEventError::Malformed`] if the payload does not have the shape of its type and version.
     pub fn from_stored(
         event_type: &str,

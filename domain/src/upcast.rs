@@ -6,7 +6,7 @@ use crate::PATIENT_REGISTERED;
 
 /// Returns the upcasters of all old event shapes, in the order in which they apply.
 ///
-/// They are intended for `PersistedEventStore::with_upcasters`.
+/// The upcasters are intended for `PersistedEventStore::with_upcasters`.
 /// [`PatientEvent::from_stored`](crate::PatientEvent::from_stored) applies the same upcasters. An upcaster
 /// never panics: it leaves an unexpected payload unchanged, and deserialization then fails with an error.
 #[must_use]
@@ -25,8 +25,8 @@ impl EventUpcaster for DocumentBecameDocumentUrl {
     }
 
     fn upcast(&self, mut event: SerializedEvent) -> SerializedEvent {
-        // If both fields exist, renaming would overwrite one of them. The event is left unchanged and fails
-        // to deserialize.
+        // If both fields exist, renaming would overwrite `document_url`. The event is left unchanged and
+        // fails to deserialize.
         if let Some(fields) = event.payload.as_object_mut()
             && !fields.contains_key("document_url")
             && let Some(document) = fields.remove("document")

@@ -88,8 +88,8 @@ pub enum TokenError {
 impl Tokens {
     /// Parses entries of the form `name role hash`, one per line or separated by commas. A `#` starts a
     /// comment. The hash is SHA-256 in hexadecimal digits. Names consist of 1 to 64 letters, digits and
-    /// `-_.@`. Several tokens may have the same name, so that a new token can replace an old one. No two
-    /// tokens may have the same hash, and no token may have the name `anonymous`.
+    /// `-_.@`. Several tokens may have the same name, so a new token can replace an old token. No two tokens
+    /// may have the same hash, and no token may have the name `anonymous`.
     ///
     /// # Errors
     ///

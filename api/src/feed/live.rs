@@ -44,7 +44,7 @@ impl Reader {
 }
 
 impl Live {
-    /// Waits for the next events, and returns at least one event. `None` if the client is no longer
+    /// Waits for the next events, and returns at least one event. Returns `None` if the client is no longer
     /// authorized.
     async fn next(&mut self) -> Option<Vec<RecordedEvent>> {
         while (self.reader.allowed)() {

@@ -2,7 +2,7 @@
 //!
 //! A blank line ends an event, and some clients treat every blank line as an event, even an empty one. Blank
 //! lines therefore follow events only. The line `retry` belongs to the first event, but is sent as soon as
-//! the stream begins. A comment is a line of its own.
+//! the stream begins. A comment is a separate line.
 
 use std::time::Duration;
 

@@ -29,7 +29,7 @@ impl RequestTrace {
         }
     }
 
-    /// Begins the request's span, in the client's trace or in a new one.
+    /// Begins the request's span, in the client's trace or in a new trace.
     pub(super) fn begin(headers: &HeaderMap, method: &Method, route: Option<&str>, id: &RequestId) -> Self {
         let given = given(headers);
         // Periodic requests by machines are not traced unless the client sends a trace context.

@@ -30,8 +30,8 @@ impl Kind {
         ) || *self == REQUEST_IN_PROGRESS
     }
 
-    /// Returns the number of seconds that a client waits before it retries; `None` if a retry does not help.
-    /// Problems that an operator must repair have a longer delay.
+    /// Returns the number of seconds that a client waits before it retries, or `None` if a retry does not
+    /// help. Problems that an operator must repair have a longer delay.
     pub(crate) fn retry_after(&self) -> Option<u64> {
         let to_repair = [
             CLOCK_WRONG,

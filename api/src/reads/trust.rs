@@ -17,7 +17,7 @@ use super::PROJECTION;
 /// Cached knowledge of the read table, shared by all readers.
 #[derive(Debug, Default)]
 pub(super) struct Trust {
-    /// A generation that was built; the first generation is 1.
+    /// A generation that is known to have been built. Generations are numbered from 1.
     built: AtomicI64,
     skips: Mutex<Option<Skips>>,
 }

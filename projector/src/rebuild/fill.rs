@@ -1,4 +1,4 @@
-//! Filling a generation: one task reads ahead in the log while others write.
+//! Filling a generation. One task reads ahead in the log while other tasks write.
 
 use std::time::Duration;
 
@@ -20,8 +20,8 @@ use crate::view::ProjectionError;
 
 /// Maximum number of events in a batch.
 const BATCH: u32 = 4000;
-/// Maximum number of batches that wait to be written. At most four more are in memory, including those being
-/// written and the one being read.
+/// Maximum number of batches that wait to be written. At most four more batches are in memory, including the
+/// batches being written and the batch being read.
 const AHEAD: usize = 2;
 /// Number of batches written concurrently on MySQL, where one connection uses at most one core.
 const AT_A_TIME: usize = 2;

@@ -121,7 +121,7 @@ impl Texts {
     }
 }
 
-/// Reads a `NumericDate`: seconds since 1970, possibly with a fraction. A date beyond the range of
+/// Reads a `NumericDate`: seconds since 1970, which may have a fractional part. A date beyond the range of
 /// [`Timestamp`] becomes the latest possible timestamp.
 fn moment(claims: &Object<'_>, name: &str) -> Option<Timestamp> {
     let seconds: f64 = claims.get(name)?;

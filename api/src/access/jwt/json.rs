@@ -2,7 +2,7 @@
 //!
 //! Members are parsed only when they are requested. Other members may therefore contain any value, such as an
 //! integer that a double cannot represent exactly, or a number beyond its range. Objects with duplicate
-//! member names are rejected at any depth, because parsers differ in which of the two members they use.
+//! member names are rejected at any depth, because parsers differ in which of the duplicate members they use.
 
 use std::collections::HashMap;
 use std::fmt;

@@ -28,7 +28,8 @@ pub struct Keys {
 #[derive(Debug, Clone)]
 struct Key {
     id: Option<String>,
-    /// Algorithms that the key may be used with: those for its type, narrowed by its own `alg` if it has one.
+    /// Algorithms that the key may be used with: the algorithms for its type, restricted to the key's `alg`
+    /// parameter if the key has that parameter.
     algorithms: Vec<Algorithm>,
     decoded: DecodingKey,
 }

@@ -66,8 +66,7 @@ pub(super) async fn list(
 
     // One extra event shows whether there is a next page.
     let mut events = api.history.events(id, after, limit + 1).await?;
-    // If there are no events after the last one, the page is empty. If there are no events at all, there is
-    // no such patient.
+    // A page after the last event is empty. If there are no events at all, the patient does not exist.
     if events.is_empty() && api.history.events(id, 0, 1).await?.is_empty() {
         reader.reads_patient(&api, ReadKind::History, id, None).await?;
         return Err(ApiError::PatientNotFound);
