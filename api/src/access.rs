@@ -43,7 +43,7 @@ impl Access {
         Self(None)
     }
 
-    /// Whether access is open, so that any caller may do anything.
+    /// Whether access is open. If it is, any caller may do anything.
     #[must_use]
     pub const fn is_open(&self) -> bool {
         self.0.is_none()

@@ -49,7 +49,7 @@ pub enum ProxyHeader {
     Forwarded,
 }
 
-/// Proxies that are trusted to report the client's address. There are none by default.
+/// Proxies that are trusted to report the client's address. By default, no proxy is trusted.
 #[derive(Debug, Clone, Default)]
 pub struct Proxies {
     networks: Vec<Network>,

@@ -83,8 +83,8 @@ impl File {
             }
         };
         set(header::ETAG, &etag);
-        // Clients revalidate the file on each use, which costs a 304 response. In return, they never show an
-        // old file after an update.
+        // Clients revalidate the file on each use, which costs a 304 response. As a result, they never show
+        // an old file after an update.
         set(header::CACHE_CONTROL, "no-cache");
         set(header::VARY, "accept-encoding");
         if !known {

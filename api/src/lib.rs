@@ -103,7 +103,7 @@ pub struct ApiOptions {
     /// Hosts that requests may name. Loopback names are always allowed. If the list is empty, an API with
     /// access control accepts every host.
     pub allowed_hosts: Vec<AllowedHost>,
-    /// Whether this process serves TLS. If so, responses tell browsers to use only TLS.
+    /// Whether this process serves TLS. If it does, responses instruct browsers to use only TLS.
     pub over_tls: bool,
     /// Whether each response is logged.
     pub access_log: bool,

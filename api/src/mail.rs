@@ -56,8 +56,8 @@ pub trait MailDesk: Debug + Send + Sync {
 /// Reason why an email cannot be previewed or sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DeskError {
-    /// The request is not allowed. The text says what is required, such as `must be …`, without naming the
-    /// field.
+    /// The request is not allowed. The text gives the requirement, such as `must be …`, without the name of
+    /// the field.
     Refused(String),
     /// The mail settings of this process cannot be used.
     Settings(String),
@@ -221,7 +221,7 @@ pub struct TrialStep {
 pub enum Retried {
     /// The delivery is due now.
     Due,
-    /// The delivery is in this state, in which it cannot be retried.
+    /// The delivery is in this state and cannot be retried.
     Not(&'static str),
     /// There is no delivery with this id.
     Unknown,

@@ -90,7 +90,7 @@ pub(crate) async fn observe(State(api): State<Api>, mut request: Request<Body>, 
     };
     let caller = api.access.caller_with_newest_keys(request.headers()).await;
     let (standing, admitted) = admit(&api, route, &caller, &request);
-    // Rejected requests skip the remaining work, which leaves more capacity for the others.
+    // Rejected requests skip the remaining work, which leaves more capacity for the other requests.
     let admitted = admitted.and_then(|()| vet(&api, route, &request)).and_then(|()| {
         let hopeless = is_command(&method, route) && api.commands.is_full();
         if hopeless {
@@ -230,7 +230,7 @@ fn with_names(mut response: Response, id: &RequestId, trace: &RequestTrace) -> R
     response
 }
 
-/// Whether the request is a read that is batched with others and holds no connection of its own, so that it
+/// Whether the request is a shared read. Shared reads are batched and have no separate connection, so they
 /// can be dropped at any time. A request with `?at=` reads the past, and a request with `Min-Position` waits,
 /// so neither is a shared read.
 fn is_shared_read(method: &Method, route: &str, request: &Request<Body>) -> bool {

@@ -1,7 +1,8 @@
 //! The OpenAPI 3.1 document, generated from the table of routes.
 //!
-//! The file of each route holds its own text ([`Described`]). Parts that all routes share (the request id,
-//! the access token, the problems that any request can cause) are added by [`Described::into_operation`].
+//! The file of each route contains the text for that route ([`Described`]). Parts that all routes share (the
+//! request id, the access token, the problems that any request can cause) are added by
+//! [`Described::into_operation`].
 
 pub(crate) mod fields;
 mod operation;

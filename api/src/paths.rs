@@ -10,7 +10,7 @@ pub(crate) const LIVE: &str = "/health/live";
 pub(crate) const READY: &str = "/health/ready";
 pub(crate) const METRICS: &str = "/metrics";
 
-/// Whether the request goes to the append queue.
+/// Whether the request uses the append queue.
 pub(crate) fn is_command(method: &Method, route: &str) -> bool {
     match *method {
         Method::POST => REGISTER.contains(&route),

@@ -24,7 +24,7 @@ const CAPACITY: usize = 1024;
 const LARGEST: usize = 100;
 const COLUMNS: &str = "id, recorded_at, actor, via, request_id, kind, outcome, patient_id, event_type, \
                        after_position, to_position";
-/// Bits of a UUIDv7 that hold the microseconds within its millisecond.
+/// Bits of a UUIDv7 that contain the microseconds within the millisecond.
 const MICROSECONDS: usize = 10;
 
 /// Origin of a read.
@@ -199,7 +199,7 @@ pub struct ReadsWanted {
 pub struct ReadLog {
     database: Database,
     clock: Arc<dyn Clock>,
-    /// Orders the entries of this process, which may be more frequent than one per millisecond.
+    /// Orders the entries of this process. Several entries may be created within one millisecond.
     order: Arc<Mutex<ContextV7>>,
     queue: Coalescer<Inserts>,
     ending: TaskTracker,
@@ -241,7 +241,7 @@ impl ReadLog {
     }
 
     /// Returns a function that records the end of the stream begun by `read`, and the position that it
-    /// reached. The entry is written in the background, since the data has already been sent.
+    /// reached. The entry is written in the background, because the data has already been sent.
     pub(crate) fn at_end(&self, read: Read) -> impl FnOnce(Position) + Send + Sync + use<> {
         let log = self.clone();
         move |reached: Position| {

@@ -79,7 +79,7 @@ pub enum ReadError {
         /// Why the event cannot be read.
         source: domain::StoredEventError,
     },
-    /// The patient who holds the claim on an email does not have that email.
+    /// The claim on an email belongs to a patient who does not have that email.
     #[error("the claim on an email is held by patient {holder}, who does not have that email")]
     ClaimsDamaged {
         /// Aggregate id in the claims table.
@@ -199,7 +199,7 @@ impl PatientReads {
     ///
     /// # Errors
     ///
-    /// [`ReadError::Store`], including if the checkpoint is invalid, since the position is then unknown.
+    /// [`ReadError::Store`], including if the checkpoint is invalid, because the position is then unknown.
     pub async fn wait_for(
         &self,
         position: Position,

@@ -10,7 +10,7 @@ const UNLESS_SAID: [(HeaderName, HeaderValue); 2] = [
         header::CONTENT_SECURITY_POLICY,
         HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'"),
     ),
-    // Most responses contain personal data, and the others are not worth caching.
+    // Most responses contain personal data, and the other responses are not worth caching.
     (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
 ];
 

@@ -58,8 +58,8 @@ pub struct Certificate {
 }
 
 impl Certificate {
-    /// Reads a certificate chain and a private key, both as PEM. The server's own certificate is the first in
-    /// the chain.
+    /// Reads a certificate chain and a private key, both as PEM. The server's own certificate is the first
+    /// certificate in the chain.
     ///
     /// # Errors
     ///

@@ -48,9 +48,9 @@ pub enum StoredEventError {
 impl PatientEvent {
     /// Reads an event from its three stored columns, with the same [`upcasters`] as cqrs-es.
     ///
-    /// Intended for readers of the feed, which do not have cqrs-es's envelope. It is stricter than cqrs-es,
-    /// which reads only the payload: the version must be known, and the `type` in the payload must match the
-    /// column.
+    /// Intended for readers of the feed, which do not have cqrs-es's envelope. This function is stricter than
+    /// cqrs-es, which reads only the payload. The version must be known, and the `type` in the payload must
+    /// match the column.
     ///
     /// # Errors
     ///

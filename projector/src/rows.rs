@@ -86,7 +86,7 @@ async fn insert(
     generation: i64,
     rows: &[PatientRow],
 ) -> Result<(), eventstore::Error> {
-    // A plain INSERT fails on an existing row, which would mean that an event was applied twice.
+    // A plain INSERT fails on an existing row. An existing row would mean that an event was applied twice.
     let rows = rows.iter().map(|row| {
         [
             generation.into(),

@@ -9,7 +9,7 @@ use subtle::{Choice, ConditionallySelectable, ConstantTimeEq};
 use super::Role;
 use super::caller::ANONYMOUS;
 
-/// Prefix of every token, so that leaked tokens can be recognized.
+/// Prefix of every token. It makes leaked tokens recognizable.
 const PREFIX: &str = "pat_";
 /// Maximum length of a token, in bytes.
 const LONGEST: usize = 256;
@@ -63,7 +63,8 @@ struct Holder {
 #[derive(Debug, Clone, Default)]
 pub struct Tokens(Vec<Holder>);
 
-/// Reason why a list of tokens is invalid. Does not repeat the line, which might contain a token by mistake.
+/// Reason why a list of tokens is invalid. The reason does not repeat the line, because the line might
+/// contain a token by mistake.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TokenError {
     /// The line is malformed.

@@ -15,7 +15,7 @@ use tokio::time::timeout;
 /// Time that a client waits before it reconnects, in milliseconds.
 const RETRY: &[u8] = b"retry: 1000\n";
 const HEARTBEAT: &[u8] = b":\n";
-/// Time without other data after which a heartbeat is sent.
+/// Time without other data before a heartbeat is sent.
 const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(15);
 
 /// Encodes events and their positions as the chunks of a response body.

@@ -234,7 +234,8 @@ impl Described {
     }
 }
 
-/// Returns an operation id such as `get_patients_id`. It is unique, since each method occurs once per path.
+/// Returns an operation id such as `get_patients_id`. The id is unique, because each method occurs only once
+/// per path.
 fn operation_id(method: Method, path: &str) -> String {
     if path == "/" {
         return format!("{}_root", method.in_ids());

@@ -22,7 +22,7 @@ impl Kind {
         format!("/problems/{}", self.slug)
     }
 
-    /// Whether the same request may succeed later, so that responses have a `Retry-After` header.
+    /// Whether the same request may succeed later. If it may, responses have a `Retry-After` header.
     pub(crate) fn is_to_be_retried(&self) -> bool {
         matches!(
             self.status,

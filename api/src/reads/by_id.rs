@@ -4,9 +4,9 @@
 //! sees a single point in time. If the checkpoint is at the head, the rows are complete and no further read
 //! is needed. Otherwise, the events after the checkpoint are read from the log.
 //!
-//! A patient without a row is always looked up in the log, since only the log distinguishes a deleted patient
-//! from an unknown id. A patient with an event that the projection skips is also looked up in the log,
-//! because the row does not include that event.
+//! A patient without a row is always looked up in the log, because only the log distinguishes a deleted
+//! patient from an unknown id. A patient with an event that the projection skips is also looked up in the
+//! log, because the row does not include that event.
 
 use std::collections::HashMap;
 use std::sync::Arc;

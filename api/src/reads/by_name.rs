@@ -22,7 +22,7 @@ pub struct NameRange {
 
 impl NameRange {
     /// Returns at most `most` rows. Among the patients with the same name as the last patient on the previous
-    /// page, only those with an id greater than `after` are returned. Returns `None` if there are rows
+    /// page, only patients with an id greater than `after` are returned. Returns `None` if there are rows
     /// without a name key.
     pub(super) async fn rows(
         &self,

@@ -1,4 +1,4 @@
-//! A connection that is kept between batches, since returning it to the pool would cost a round trip.
+//! A connection that is kept between batches, because returning it to the pool would cost a round trip.
 
 use std::time::Duration;
 

@@ -80,8 +80,8 @@ async fn openapi(State(api): State<Api>, headers: HeaderMap) -> Response {
         File::plain(JSON, document.as_bytes())
     });
     let mut response = document.answer(&headers);
-    // Programs in browsers, such as OpenAPI editors, may read the document from any origin, since it contains
-    // nothing private.
+    // Programs in browsers, such as OpenAPI editors, may read the document from any origin, because the
+    // document contains nothing private.
     response
         .headers_mut()
         .insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));

@@ -42,7 +42,7 @@ struct Health {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false, example = "kept")]
     read_table: Option<&'static str>,
-    /// `wrong` if the clock of the process differs from the clock of the database, so that nothing can be
+    /// `wrong` if the clock of the process differs from the clock of the database. Nothing can then be
     /// written.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false, example = "wrong")]

@@ -1,4 +1,5 @@
-//! Redirects from paths with a trailing slash, which `FastAPI` and many clients use, to the path without it.
+//! Redirects from paths with a trailing slash, which `FastAPI` and many clients use, to the path without the
+//! slash.
 
 use axum::http::{HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};

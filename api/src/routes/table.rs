@@ -1,5 +1,5 @@
-//! The table of routes. The router and the OpenAPI document are both generated from it, so they always have
-//! the same routes.
+//! The table of routes. The router and the OpenAPI document are both generated from this table, so they
+//! always have the same routes.
 
 use std::collections::BTreeMap;
 
@@ -24,8 +24,8 @@ use crate::query::Query;
 /// Routes, each with its permitted roles and its description.
 pub(super) struct Routes {
     router: Router<Api>,
-    /// The descriptions are created again for the document, since they take some megabytes and few clients
-    /// request the document.
+    /// The descriptions are not kept, but created again for the document, because they take some megabytes
+    /// and few clients request the document.
     entries: Vec<Entry>,
 }
 
@@ -158,8 +158,8 @@ fn ignores_query(allowed: Allowed, path: &str) -> bool {
 #[derive(Debug, Clone, Copy)]
 struct Gate {
     allowed: Allowed,
-    /// Whether any query parameter is rejected. A route with parameters checks them in its handler, so that
-    /// all problems are reported together.
+    /// Whether any query parameter is rejected. If a route has parameters, the handler checks them, and
+    /// reports all problems together.
     takes_no_query: bool,
 }
 

@@ -171,8 +171,8 @@ fn mail_domain(domain: &str) -> Result<String, EmailError> {
     if domain.starts_with('[') && domain.ends_with(']') {
         return Err(EmailError::IpAddress);
     }
-    // For non-ASCII characters, IDNA decides which are letters. It would drop invisible characters and decode
-    // percent-encoding, so both are rejected first.
+    // IDNA decides which non-ASCII characters are letters. IDNA would drop invisible characters and decode
+    // percent-encoding, so invisible characters and percent signs are rejected first.
     if domain.contains(|c: char| match c {
         '-' | '.' => false,
         c if c.is_ascii() => !c.is_ascii_alphanumeric(),

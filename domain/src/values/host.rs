@@ -11,8 +11,8 @@ pub(super) fn is_strict(ascii: &str) -> bool {
         })
 }
 
-/// Whether an ASCII name can be a server name. In addition to [`is_strict`], this allows underscores and
-/// outer hyphens, which storage services and local networks use, and a trailing dot.
+/// Whether an ASCII name can be a server name. Unlike [`is_strict`], this function also allows underscores
+/// and outer hyphens, which storage services and local networks use, and a trailing dot.
 pub(super) fn is_lenient(ascii: &str) -> bool {
     let name = ascii.strip_suffix('.').unwrap_or(ascii);
     name.len() <= 253

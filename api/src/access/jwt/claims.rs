@@ -14,8 +14,8 @@ const LEEWAY: Duration = Duration::from_secs(30);
 /// Maximum length of a subject, in bytes (`OpenID` Connect Core 1.0, section 2).
 const LONGEST_SUBJECT: usize = 255;
 
-/// Claims that do not occur in access tokens. `events` belongs to logout tokens and security event tokens;
-/// the others belong to ID tokens.
+/// Claims that do not occur in access tokens. `events` belongs to logout tokens and security event tokens.
+/// The other claims belong to ID tokens.
 const OF_OTHER_TOKENS: [&str; 5] = ["events", "nonce", "at_hash", "c_hash", "s_hash"];
 /// Values of the claim `typ` that denote an access token. Keycloak puts the kind of the token there: `Bearer`
 /// for access tokens, and `ID`, `Refresh`, `Offline`, `Logout` and others for other tokens.

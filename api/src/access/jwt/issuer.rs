@@ -188,7 +188,7 @@ impl Present {
     }
 }
 
-/// Header of a token. Parameters that say where to find a key are ignored.
+/// Header of a token. Parameters that locate a key, such as `jku`, are ignored.
 struct Header {
     algorithm: Algorithm,
     /// Key id (`kid`), if the header has one.

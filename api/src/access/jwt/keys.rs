@@ -15,7 +15,7 @@ const MOST: usize = 100;
 /// algorithm, and rejecting an invalid token should be cheap.
 const MOST_TRIED: usize = 16;
 /// Allowed size of an RSA modulus, in bits. Smaller keys are too weak (RFC 7518, section 3.3), and larger
-/// ones, which ring does not support, are too slow.
+/// keys, which ring does not support, are too slow.
 const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=8192;
 
 /// Keys that verify the tokens of an issuer.

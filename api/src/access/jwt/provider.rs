@@ -12,7 +12,7 @@ use signature::Verifier;
 static RING: CryptoProvider = CryptoProvider {
     signer_factory: signer,
     verifier_factory: verifier,
-    // Needed only to create JWKs from keys, which this service does not do.
+    // Needed only to create JWKs from keys. This service creates no JWKs.
     key_utils: KeyUtils::new_unimplemented(),
 };
 
