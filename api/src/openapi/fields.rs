@@ -110,7 +110,7 @@ pub(crate) fn idempotency_key() -> Parameter {
             .pattern(Some("^[!-~]+$")),
         json!("6f1c7a52-2b2c-4f5e-9d0b-4f6d3a1c9e77"),
         "A unique value of visible ASCII characters. A registration with this header can be repeated \
-         safely: only one patient is registered, and each response repeats the first response.",
+         safely. Only one patient is registered, and each repetition gets the first response.",
     )
 }
 
