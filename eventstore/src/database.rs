@@ -35,8 +35,8 @@ pub use query::{Bind, Column, Query, Row, in_list, padded};
 pub use script::{Script, Value};
 pub use session::{Connection, Session, Transaction};
 
-/// Number of prepared statements cached for each connection. Batches vary in length, and each length is a
-/// separate statement.
+/// Number of prepared statements cached for each connection. Each length of a batch needs a separate
+/// statement.
 const PREPARED_STATEMENTS: usize = 1024;
 
 /// How long a statement waits for a lock held by another connection.
@@ -69,7 +69,7 @@ impl Dialect {
         }
     }
 
-    /// As [`Dialect::for_update`], but skips rows that another transaction has locked.
+    /// Like [`Dialect::for_update`], but skips rows that another transaction has locked.
     #[must_use]
     pub const fn for_update_skip_locked(self) -> &'static str {
         match self {
@@ -106,9 +106,9 @@ pub struct DatabaseOptions {
     pub connections: u32,
     /// How long to wait for a free or new connection.
     pub acquire_timeout: Duration,
-    /// How long MySQL keeps an idle connection, in whole seconds from 1. Otherwise, a process that disappears
-    /// (a power failure, a network partition, a suspended process) would hold the locks of its transaction
-    /// for hours. The lock on `log_head` stops every append in every process.
+    /// How long MySQL keeps an idle connection, in whole seconds from 1. Without this limit, a process that
+    /// disappears (a power failure, a network partition, a suspended process) would hold the locks of its
+    /// transaction for hours. The lock on `log_head` stops every append in every process.
     pub silence: Duration,
     /// Whether a missing SQLite file and its folder are created.
     pub create: bool,

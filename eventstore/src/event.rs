@@ -22,7 +22,7 @@ impl Position {
     /// The position before the first event.
     pub const BEGINNING: Self = Self(0);
 
-    /// Returns the position with that number, or `None` if the number exceeds 2⁶³ − 1.
+    /// Returns the position with the given number, or `None` if the number exceeds 2⁶³ − 1.
     #[must_use]
     pub fn new(number: u64) -> Option<Self> {
         i64::try_from(number).ok().map(Self)

@@ -18,8 +18,8 @@ pub(crate) use strict::strict_value;
 /// Maximum number of nested arrays and objects. MariaDB stores at most this many levels, MySQL 100, and
 /// SQLite any number.
 pub(crate) const DEPTH: usize = 31;
-/// Largest integer such that it and all smaller integers have distinct doubles. RFC 8785 treats every number
-/// as a double, so two larger integers could have the same canonical form.
+/// Largest accepted integer, 2⁵³ − 1, as in RFC 7493. RFC 8785 treats every number as a double, so two larger
+/// integers could have the same canonical form.
 pub(crate) const LARGEST_INTEGER: u64 = (1 << 53) - 1;
 /// Number of decimal digits of an integer that a double always represents exactly.
 const DIGITS: usize = 15;

@@ -4,7 +4,7 @@
 //! - *Consistency*: the log with this tree size and root extends the log with the earlier size and root. No
 //!   event of the earlier log was changed, removed or inserted.
 //!
-//! A proof is only as trustworthy as its root. The verifier compares the root with one that they kept
+//! A proof is only as trustworthy as its root. The verifier must compare the root with a root that they kept
 //! themselves or received over another channel: see [`Proof::meets`]. docs/audit.md explains how to write a
 //! verifier.
 
@@ -125,7 +125,7 @@ pub enum Meets {
 
 impl Proof {
     /// Verifies the proof by recomputing all hashes from the event and the paths. A valid proof is only as
-    /// trustworthy as its root, so compare the root with a trusted one.
+    /// trustworthy as its root, so compare the root with a trusted root.
     ///
     /// # Errors
     ///

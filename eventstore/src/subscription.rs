@@ -212,9 +212,9 @@ impl<H: Handler> Subscription<H> {
             "a subscription failed; retrying"
         );
         let position = match error {
-            // Another owner moves the checkpoint.
+            // Another owner has taken over the checkpoint.
             Error::Superseded { .. } => return,
-            // The faulty event is still to be found by halving the batch.
+            // Halving the batch has not found the faulty event yet.
             Error::Handler { events, .. } if *events > 1 => return,
             Error::Handler { after, .. } => Some(after.next()),
             _ => None,
@@ -251,7 +251,7 @@ impl<H: Handler> Subscription<H> {
         tokio::time::timeout(TRANSACTION_TIMEOUT, async {
             let until = self.lease.expires_at();
             if !self.lease.hold().await? {
-                // Another owner moves the checkpoint.
+                // Another owner has taken over the checkpoint.
                 self.checkpoint = None;
                 return Ok(Turn::StandBy);
             }

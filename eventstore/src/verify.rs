@@ -37,7 +37,7 @@ pub struct Verified {
     pub root: Hash,
     /// When the last event was recorded.
     pub recorded_at: Timestamp,
-    /// Where the recorded times step back after a clock that was wrong.
+    /// Positions at which the recorded time steps back because a wrong clock was corrected.
     pub breaks: TimeBreaks,
 }
 
@@ -140,14 +140,14 @@ pub enum Problem {
     HeadTime,
     /// The event's time is earlier than the previous event's time by at most
     /// [`CLOCKS_APART`](crate::append::CLOCKS_APART). After a wrong clock, an append goes back in time only
-    /// by more than that.
+    /// by more than [`CLOCKS_APART`](crate::append::CLOCKS_APART).
     TimeBack,
     /// `log_head` has no row.
     NoHead,
     /// The log is consistent up to this position, but neither its hash nor its root there matches the trusted
     /// head. Either the log was rewritten, or the head is from another log.
     TrustedDiffers {
-        /// The last position at which another trusted head matches, or 0 if there is none.
+        /// The last position at which another trusted head matches, or 0 if no trusted head matches.
         after: Position,
     },
 }

@@ -42,7 +42,7 @@ pub(super) fn batch<'t>(items: impl ExactSizeIterator<Item = &'t Traced>) -> Spa
                 )
             });
         } else {
-            // Links both ways, so that the batch can be found from any request.
+            // Link the spans in both directions, so that the batch can be found from any request.
             span.follows_from(&batch);
         }
         batch.follows_from(span);

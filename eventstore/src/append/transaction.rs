@@ -97,7 +97,7 @@ async fn begin_after<'r>(
     Ok((locked.head, now.after(locked.head.recorded_at), locked.rows))
 }
 
-/// Whether the event at `position` has that hash. Waits for any append in progress.
+/// Whether the log has an event at `position` with the hash `hash`. Waits for any append in progress.
 pub(super) async fn holds(connection: &mut Connection, position: Position, hash: Hash) -> Result<bool> {
     let lock = Head::lock(connection.dialect());
     let (mut transaction, _) = connection

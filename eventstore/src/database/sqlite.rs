@@ -140,7 +140,7 @@ impl DatabaseFile {
         }
     }
 
-    /// As [`Self::check`], while a connection is open. The write-ahead log must then exist as well.
+    /// Like [`Self::check`], for use while a connection is open. The write-ahead log must also exist.
     pub(super) fn check_open(&self) -> Result<()> {
         self.check()?;
         match &self.wal {
@@ -159,10 +159,10 @@ impl DatabaseFile {
     }
 }
 
-/// Whether there is no file, without reading the metadata of a file. On Linux 6.13 or later, the first write
-/// after its times are read has to store a new time, and `fsync` then takes a quarter longer.
+/// Whether the file is missing. Does not read the file's metadata: on Linux 6.13 or later, the first write
+/// after the times of a file are read has to store a new time, and `fsync` then takes a quarter longer.
 fn is_missing(file: &Path) -> bool {
-    // A file that exists is not a symbolic link, which is another error.
+    // If the file exists, `read_link` fails with another error, because the file is not a symbolic link.
     matches!(std::fs::read_link(file), Err(error) if error.kind() == ErrorKind::NotFound)
 }
 

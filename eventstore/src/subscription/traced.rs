@@ -6,7 +6,7 @@ use tracing::{Span, field};
 use crate::event::RecordedEvent;
 use crate::trace::{self, TARGET};
 
-/// Spans of the events in one transaction. They end when this value is dropped.
+/// Spans of the events in one transaction. The spans end when this value is dropped.
 pub(super) struct Traced(Vec<Span>);
 
 impl Traced {
