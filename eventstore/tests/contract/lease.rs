@@ -1,4 +1,4 @@
-//! Leases: one owner at a time.
+//! Leases: at most one owner at a time.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,7 +29,7 @@ fn lease(database: &Database, clock: &Arc<ManualClock>, name: &str, owner: &str)
     Lease::new(database.clone(), clock, name.into(), owner.into(), FOR)
 }
 
-/// Two claims to one role, from two processes with one clock.
+/// Returns a clock, and two leases on the same role from two processes that share the clock.
 async fn two(backend: &Backend) -> (Arc<ManualClock>, Lease, Lease) {
     backend.migrate().await;
     let clock = clock();
@@ -51,7 +51,7 @@ async fn a_lease_of_a_clock_that_was_set_back_does_not_hold(backend: Arc<Backend
     let right = clock.now();
     clock.advance(Duration::from_hours(2));
     assert!(a.hold().await.unwrap());
-    // As far apart as the clocks of two machines may be, it holds.
+    // The lease is valid if the clocks differ by at most the accepted difference.
     clock.set(right + Duration::from_hours(2) - Duration::from_secs(15));
     assert!(!b.hold().await.unwrap());
     clock.set(right);
@@ -102,7 +102,7 @@ async fn an_expired_lease_passes_on_and_its_owner_notices(backend: Arc<Backend>)
     clock.set(end);
     assert!(b.hold().await.unwrap());
     assert!(!a.hold().await.unwrap());
-    // Giving up what it does not have takes nothing from the new owner.
+    // Releasing a lease that `a` no longer holds does not affect the new owner.
     a.release().await.unwrap();
     assert!(!a.hold().await.unwrap());
     assert!(b.hold().await.unwrap());
