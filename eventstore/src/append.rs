@@ -82,9 +82,9 @@ impl Append {
     ///
     /// # Errors
     ///
-    /// [`AppendError::Invalid`] if there are no events or more than [`MAX_EVENTS`], if a sequence is 0, if
-    /// they are not consecutive events of one aggregate, or if an event exceeds a limit of [`NewEvent`],
-    /// [`MAX_EVENT_BYTES`] or [`MAX_EVENT_DEPTH`].
+    /// [`AppendError::Invalid`] if there are no events or more than [`MAX_EVENTS`] events, if a sequence is
+    /// 0, if the events are not consecutive events of one aggregate, or if an event exceeds a limit of
+    /// [`NewEvent`], [`MAX_EVENT_BYTES`] or [`MAX_EVENT_DEPTH`].
     pub fn new(events: Vec<NewEvent>, claims: Vec<ClaimChange>) -> Result<Self, AppendError> {
         let Some(first) = events.first() else {
             return Err(AppendError::Invalid("no events"));

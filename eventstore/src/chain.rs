@@ -7,7 +7,7 @@
 //! stores JSON: MySQL sorts members by its own rule, MariaDB keeps the text.
 //!
 //! RFC 8785 treats every number as an IEEE 754 double, so two integers beyond 2⁵³ − 1 could have the same
-//! form. Appends reject such integers; events write them as strings.
+//! form. Appends reject such integers, so events must contain them as strings.
 
 use serde::Serialize;
 use serde_json::Value;

@@ -5,7 +5,7 @@
 //! JSON, reads MySQL's `TEXT` as bytes, and hides the pools that mysql-es and sqlite-es need.
 //!
 //! SQLite has one writer at a time, so it has two pools: one with a single connection for writing, and one
-//! with several for reading.
+//! with several connections for reading.
 
 mod lent;
 mod mysql;
@@ -276,7 +276,8 @@ impl Database {
         self.lent.lend(&self.pools, work).await
     }
 
-    /// Begins a transaction that may write. It is rolled back if it is dropped without a commit.
+    /// Begins a transaction that may write. If the transaction is dropped without a commit, it is rolled
+    /// back.
     ///
     /// # Errors
     ///
@@ -285,7 +286,7 @@ impl Database {
         Transaction::begin(Held::Own(self.writer().await?)).await
     }
 
-    /// Begins a transaction for reading. It sees a snapshot of the whole database until it ends.
+    /// Begins a transaction for reading. The transaction sees a snapshot of the whole database until it ends.
     ///
     /// # Errors
     ///

@@ -15,7 +15,7 @@ pub enum Error {
     /// The database could not be reached, or rejected a statement.
     #[error("database: {0}")]
     Database(#[source] sqlx::Error),
-    /// The database accepts no writes: it is a replica, or its administrator has locked it.
+    /// The database accepts no writes, because it is a replica or its administrator has made it read-only.
     #[error("the database is read-only: {0}")]
     ReadOnly(#[source] sqlx::Error),
     /// The file of an SQLite database does not exist and must not be created.
@@ -65,7 +65,7 @@ pub enum Error {
     ClockWrong {
         /// Offset of the clock in seconds; negative if the clock is behind.
         seconds: i64,
-        /// Name of the clock that it was compared with.
+        /// Name of the reference clock.
         of: &'static str,
     },
     /// A checkpoint is at a position outside the log.
@@ -89,7 +89,7 @@ pub enum Error {
     /// The single row of `log_head` is missing: the schema has not been migrated, or the row was removed.
     #[error("log_head has no row: the migrations have not been run, or the row was removed")]
     NoHead,
-    /// Another owner has moved the checkpoint since it was read.
+    /// Another owner has moved the checkpoint since this owner read it.
     #[error("checkpoint {name} was moved by another owner")]
     Superseded {
         /// Name of the subscription.

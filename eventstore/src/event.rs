@@ -184,8 +184,8 @@ pub struct RecordedEvent {
     /// Who caused the event and how.
     #[serde(deserialize_with = "strict_value")]
     pub metadata: Value,
-    /// Time of the append. It is not earlier than the time of the event before it, unless that time was too
-    /// far ahead of the clock.
+    /// Time of the append. This time is not earlier than the time of the previous event, unless the time of
+    /// the previous event was too far ahead of the clock.
     pub recorded_at: Timestamp,
     /// Link of the hash chain up to and including this event.
     pub hash: Hash,

@@ -84,7 +84,7 @@ pub struct Inclusion {
 pub struct Consistency {
     /// Number of events in the earlier log.
     pub size: u64,
-    /// Root of the Merkle tree over those events.
+    /// Root of the Merkle tree over the events of the earlier log.
     pub root: Hash,
     /// Hashes that lead to both roots: PROOF of RFC 9162, section 2.1.4.1.
     pub path: Vec<Hash>,
@@ -117,7 +117,7 @@ pub enum Meets {
     Earlier,
     /// The head is the position and the hash of the proof's event.
     Event,
-    /// The proof covers the position of the head, but its hash there differs.
+    /// The proof covers the position of the head, but the hash at that position differs.
     Contradicts,
     /// The proof does not cover the position of the head.
     Nothing,

@@ -1,6 +1,6 @@
 //! The event repository for cqrs-es.
 //!
-//! Reads use mysql-es and sqlite-es, which find the columns they expect in the `events` table. Writes go
+//! Reads use mysql-es and sqlite-es, which find the columns that they expect in the `events` table. Writes go
 //! through the [`AppendQueue`]. Each repository serves one command and keeps the receipt of its append.
 
 use std::sync::{Arc, OnceLock};

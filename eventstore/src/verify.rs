@@ -68,7 +68,7 @@ impl TimeBreaks {
 pub struct TimeBreak {
     /// Position of the first event with the right time.
     pub position: Position,
-    /// Time of the event before it.
+    /// Time of the previous event.
     pub before: Timestamp,
     /// Time of the event itself.
     pub after: Timestamp,
@@ -123,7 +123,7 @@ pub enum Problem {
     },
     /// The event does not follow from the previous event, and the next event does not follow from it.
     Replaced,
-    /// The event is after `log_head` and does not follow from the event before it, so it was added.
+    /// The event is after `log_head` and does not follow from the previous event, so it was added.
     BehindHead,
     /// `log_head` is before the end of a consistent log. Either `log_head` was moved back, or events were
     /// added without updating it.
@@ -144,8 +144,8 @@ pub enum Problem {
     TimeBack,
     /// `log_head` has no row.
     NoHead,
-    /// The log is consistent up to this position, but neither its hash nor its root there matches the trusted
-    /// head. Either the log was rewritten, or the head is from another log.
+    /// The log is consistent up to this position, but neither the hash nor the root at this position matches
+    /// the trusted head. Either the log was rewritten, or the head is from another log.
     TrustedDiffers {
         /// The last position at which another trusted head matches, or 0 if no trusted head matches.
         after: Position,

@@ -1,5 +1,5 @@
-//! The worker of the append queue. It commits batches and retries them while the database is unavailable. If
-//! the connection is lost at a commit, it checks whether the batch was written.
+//! The worker of the append queue. The worker commits batches and retries them while the database is
+//! unavailable. If the connection is lost at a commit, the worker checks whether the batch was written.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,8 +36,8 @@ struct InDoubt {
     hash: Hash,
     outcomes: Vec<Outcome>,
     notices: Vec<Notice>,
-    /// The database's error, if it rejected a statement that was sent with the commit. In that case, the
-    /// batch is not retried if nothing was written.
+    /// The database's error, if the database rejected a statement that was sent with the commit. In that
+    /// case, the batch is not retried if nothing was written.
     refusal: Option<Arc<Error>>,
 }
 

@@ -15,8 +15,9 @@ use crate::metrics::METRICS;
 /// the same amount.
 pub const CLOCKS_APART: Duration = Duration::from_mins(5);
 
-/// How long an adjusted clock must agree with the monotonic clock before it is trusted again. A suspended
-/// machine looks like a machine whose clock was adjusted, so an adjustment must not stop appends forever.
+/// How long an adjusted clock must agree with the monotonic clock before the adjusted clock is trusted again.
+/// A suspended machine looks like a machine whose clock was adjusted, so an adjustment must not stop appends
+/// forever.
 const SETTLED_AFTER: Duration = Duration::from_mins(5);
 /// Maximum step that is trusted after [`SETTLED_AFTER`]: more than a time zone difference, less than a wrong
 /// year. After a larger step, the clock must be corrected or the process restarted.
@@ -58,8 +59,8 @@ impl CheckedClock {
         }
     }
 
-    /// Returns the time, checked against the database's time or, without one, against the monotonic clock.
-    /// `head` is the time of the last event.
+    /// Returns the current time after checking it against the database's time or, if there is no database
+    /// time, against the monotonic clock. `head` is the time of the last event.
     pub(super) fn now(&mut self, database: Option<Timestamp>, head: Timestamp) -> Result<Checked> {
         let now = self.clock.now();
         let Some(database) = database else {

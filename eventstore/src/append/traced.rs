@@ -1,5 +1,5 @@
-//! Spans of appends. A batch serves many requests: its span is part of the first request's trace and linked
-//! with the spans of the others.
+//! Spans of appends. A batch serves many requests. The batch's span is part of the first request's trace and
+//! is linked with the spans of the other requests.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Connections for a library that takes them from a pool itself.
+//! Connections for a library that takes its connections from a pool.
 //!
 //! Such a library does not use [`super::Connection`]. If its future is dropped before it completes, a
 //! connection that is out of sync with its server may return to the pool. The library therefore gets a

@@ -31,12 +31,13 @@ pub trait Session: Send {
     fn query<'q>(&mut self, sql: &'q str) -> Query<'q, '_>;
 }
 
-/// A connection from a pool. Dropping it returns it to the pool, or closes it if it has unfinished work.
+/// A connection from a pool. When it is dropped, the connection returns to the pool, or is closed if it has
+/// unfinished work.
 #[derive(Debug)]
 pub struct Connection {
     link: Link,
     unfinished: bool,
-    /// Whether a transaction is open. The SQLite file is only checked when it ends.
+    /// Whether a transaction is open. The SQLite file is checked only when the transaction ends.
     in_transaction: bool,
 }
 
@@ -63,7 +64,8 @@ impl Connection {
         self.unfinished = true;
     }
 
-    /// Begins a transaction on this connection. On SQLite, it must be a connection for writing.
+    /// Begins a transaction on this connection. On SQLite, the connection must come from the pool for
+    /// writing.
     ///
     /// # Errors
     ///
@@ -176,7 +178,8 @@ impl Held<'_> {
     }
 }
 
-/// A transaction. If it is dropped without a commit, its connection is closed, and the server rolls it back.
+/// A transaction. If the transaction is dropped without a commit, its connection is closed, and the server
+/// rolls back the transaction.
 #[derive(Debug)]
 pub struct Transaction<'c> {
     connection: Held<'c>,

@@ -1,5 +1,5 @@
-//! Spans of a subscription: one for each event that belongs to a trace. A span continues that trace and
-//! covers the transaction that applies the event.
+//! Spans of a subscription: one span for each event that belongs to a trace. The span continues that trace
+//! and covers the transaction that applies the event.
 
 use tracing::{Span, field};
 

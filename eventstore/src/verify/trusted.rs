@@ -11,7 +11,7 @@ use crate::event::{Hash, Position};
 pub struct Trusted {
     /// The position.
     pub position: Position,
-    /// Link at this position, or the root up to it.
+    /// Link at this position, or root of the Merkle tree up to this position.
     pub hash: Hash,
 }
 
