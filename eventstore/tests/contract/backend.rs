@@ -65,7 +65,7 @@ async fn hold(name: &str, url: String, contract: impl AsyncFnOnce(Arc<Backend>))
             .downcast_ref::<String>()
             .map(String::as_str)
             .or_else(|| panic.downcast_ref::<&str>().copied());
-        panic!("on {name}: {}", message.unwrap_or("it panicked"));
+        panic!("on {name}: {}", message.unwrap_or("no message"));
     }
 }
 

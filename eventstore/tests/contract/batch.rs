@@ -45,7 +45,7 @@ async fn appends_that_wait_are_committed_together(backend: Arc<Backend>) {
         assert_eq!(
             answer.as_ref().unwrap().first,
             position(number),
-            "each its own answer"
+            "each append has its own position"
         );
     }
     let transactions: HashSet<_> = answers
@@ -172,12 +172,12 @@ async fn a_full_queue_answers_overloaded_at_once(backend: Arc<Backend>) {
     assert_eq!(
         rest.iter().flatten().count(),
         3 - overloaded,
-        "those that waited are made"
+        "the waiting appends succeed"
     );
     assert_eq!(
         backend.head().await.get(),
         3 - overloaded as u64,
-        "and the others not"
+        "the rejected appends are not written"
     );
     assert!(!queue.is_full());
 }

@@ -207,7 +207,7 @@ async fn one_altered_byte_in_any_column_is_found(backend: Arc<Backend>) {
     assert_eq!(
         first_break(&backend).await,
         Some(position(2)),
-        "two changed places"
+        "two events are swapped"
     );
     swap_2_and_3().await;
     assert_eq!(first_break(&backend).await, None);
@@ -215,7 +215,7 @@ async fn one_altered_byte_in_any_column_is_found(backend: Arc<Backend>) {
     assert_eq!(
         first_break(&backend).await,
         Some(position(4)),
-        "the last one is cut off, but the head knows of it"
+        "the last event is deleted, but the head is at its position"
     );
 }
 

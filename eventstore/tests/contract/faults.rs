@@ -203,7 +203,7 @@ async fn connections_that_the_server_ended_for_idleness_fail_nobody() {
         let log = eventstore::EventLog::new(database);
         queue.append(append("before", 1)).await.unwrap();
         log.head().await.unwrap();
-        wait_until(SOON, "the server has ended them", async || {
+        wait_until(SOON, "the server has closed the connections", async || {
             let others = "SELECT COUNT(*) FROM information_schema.processlist WHERE db LIKE 'test_%'";
             let row = observer.query(others).fetch_optional().await.unwrap().unwrap();
             row.get::<i64, _>(0).unwrap() == 0

@@ -57,11 +57,11 @@ async fn a_lease_of_a_clock_that_was_set_back_does_not_hold(backend: Arc<Backend
     clock.set(right);
     assert!(
         b.hold().await.unwrap(),
-        "the owner may be gone, and nobody can wait for 2 h"
+        "the owner may be gone, and waiting 2 h is too long"
     );
     assert!(
         !a.hold().await.unwrap(),
-        "what it remembers is from the wrong time too"
+        "the expiry that it remembers is from the wrong time"
     );
 }
 
@@ -77,9 +77,9 @@ async fn of_many_that_race_for_a_free_lease_one_gets_it(backend: Arc<Backend>) {
             let held = join_all(leases.iter_mut().map(Lease::hold)).await;
             held.into_iter().filter(|held| *held.as_ref().unwrap()).count()
         };
-        assert_eq!(race(&mut leases).await, 1, "when it is new");
+        assert_eq!(race(&mut leases).await, 1, "new lease");
         clock.advance(FOR);
-        assert_eq!(race(&mut leases).await, 1, "when it has run out");
+        assert_eq!(race(&mut leases).await, 1, "expired lease");
     }
 }
 

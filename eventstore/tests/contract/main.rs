@@ -8,7 +8,7 @@
     clippy::unwrap_used,
     clippy::panic,
     clippy::print_stdout,
-    reason = "whatever fails in a test fails the test, and says what"
+    reason = "a failure in a test must end the test with a message"
 )]
 
 #[macro_use]

@@ -112,7 +112,7 @@ async fn what_was_killed_half_way_is_finished(backend: Arc<Backend>) {
         backend.migrate().await;
         check(&backend.database).await.unwrap();
         assert_eq!(backend.number("SELECT COUNT(*) FROM checkpoints").await, 0);
-        assert_eq!(backend.head().await, position(1), "and nothing is lost");
+        assert_eq!(backend.head().await, position(1), "no event is lost");
     }
 }
 

@@ -37,7 +37,7 @@ async fn two_processes_append_20_000_events_and_a_subscriber_misses_and_doubles_
     }
     watching.cancel();
     let moments = watch.await.unwrap();
-    assert!(moments > 10, "it was looked at {moments} times only");
+    assert!(moments > 10, "only {moments} reads found events");
 
     let last = position(2 * EACH);
     assert_eq!(backend.head().await, last);
@@ -45,11 +45,11 @@ async fn two_processes_append_20_000_events_and_a_subscriber_misses_and_doubles_
         backend.checkpoint(NAME).await == Some(last)
     })
     .await;
-    wait_until(DEADLINE, "and was told so", async || {
+    wait_until(DEADLINE, "it is notified", async || {
         committed.get().len() >= 20_000
     })
     .await;
-    assert!(committed.is_all_up_to(last), "each once, in order");
+    assert!(committed.is_all_up_to(last), "once and in order");
     assert!(backend.followed().await.into_iter().eq(1..=20_000));
     // Each writer's events are in the order in which they were appended.
     let out_of_order = "SELECT COUNT(*) FROM events one JOIN events next \

@@ -50,7 +50,7 @@ pub(crate) enum TicketEvent {
 }
 
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("there is no seat, or there is one already")]
+#[error("the ticket has no seat, or already has a seat")]
 pub(crate) struct TicketError;
 
 impl DomainEvent for TicketEvent {
@@ -152,7 +152,7 @@ async fn cqrs_es_drives_commands_over_the_log(backend: Arc<Backend>) {
     let refused = execute(&backend, &queue, "t1", reserve()).await;
     assert!(
         matches!(refused, Err(AggregateError::UserError(TicketError))),
-        "it knows its own past"
+        "the command read the earlier events"
     );
     execute(&backend, &queue, "t1", TicketCommand::Free)
         .await
@@ -196,7 +196,7 @@ async fn the_receipt_says_where_the_events_went(backend: Arc<Backend>) {
         .persist::<Ticket>(&[reserved(7)], None)
         .await
         .unwrap_err();
-    assert_eq!(receipt.appended(), None, "nothing went anywhere");
+    assert_eq!(receipt.appended(), None, "nothing was appended");
 }
 
 async fn a_conflict_is_an_optimistic_lock_error(backend: Arc<Backend>) {

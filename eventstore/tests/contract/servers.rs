@@ -310,7 +310,7 @@ async fn a_peer_that_never_closes_a_connection_holds_nobody_up() {
         let url = format!("mysql://root@127.0.0.1:{own}/{}", test.name);
         let database = timeout(SOON, open(&url))
             .await
-            .expect("it is opened in time")
+            .expect("opens in time")
             .unwrap();
         number(&database, "SELECT 1").await;
         relay.abort();
@@ -322,7 +322,7 @@ async fn a_peer_that_never_closes_a_connection_holds_nobody_up() {
 #[tokio::test]
 async fn a_certificate_that_cannot_be_trusted_ends_the_wait_and_is_said() {
     if !installed_flavours().contains(&Flavour::MySql) {
-        println!("only MySQL makes itself a certificate");
+        println!("skipped: MySQL is not installed");
         return;
     }
     let server = PrivateMysql::start(Flavour::MySql).await;

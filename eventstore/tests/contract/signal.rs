@@ -122,7 +122,7 @@ async fn without_redis_appends_go_on_and_subscriptions_poll_and_when_it_is_back_
         // The subscription may continue for a while, because it reads again at once after a read that found
         // events.
         let mut more = 0;
-        wait_until(WAKE, "nobody wakes it", async || {
+        wait_until(WAKE, "it falls behind", async || {
             more += 1;
             queue.append(append(&format!("more {more}"), 1)).await.unwrap();
             backend.checkpoint(WOKEN).await < Some(backend.head().await)

@@ -55,7 +55,7 @@ async fn every_event_is_applied_once_and_in_order(backend: Arc<Backend>) {
         append_all(&queue, &format!("burst {burst} "), 30).await;
     }
     backend.followed_up_to(NAME, position(1000)).await;
-    wait_until(SOON, "it is told so", async || committed.get().len() >= 1000).await;
+    wait_until(SOON, "it is notified", async || committed.get().len() >= 1000).await;
     assert!(committed.is_all_up_to(position(1000)));
     assert!(backend.followed().await.into_iter().eq(1..=1000));
 }
@@ -157,7 +157,7 @@ impl Stumbling {
 }
 
 async fn tried(tries: &Mutex<u32>, times: u32) {
-    wait_until(SOON, "it is tried again", async || {
+    wait_until(SOON, "another attempt is made", async || {
         *tries.lock().unwrap() >= times
     })
     .await;
@@ -197,7 +197,7 @@ async fn a_failing_event_stops_the_subscription_there_and_is_tried_again(backend
         let status = SubscriptionStatus::of(&backend.database, NAME, now);
         status.await.unwrap().failure
     };
-    wait_until(SOON, "every process is told so", async || {
+    wait_until(SOON, "the failure is recorded", async || {
         failure()
             .await
             .is_some_and(|failure| failure.position == Some(position(30)) && failure.attempts >= 2)
@@ -206,7 +206,7 @@ async fn a_failing_event_stops_the_subscription_there_and_is_tried_again(backend
     let noted = failure().await.unwrap();
     assert!(noted.error.contains("stumbled"), "{}", noted.error);
     assert!(noted.since < noted.last_at && noted.last_at < noted.retry_at);
-    wait_until(SOON, "it is told so", async || {
+    wait_until(SOON, "it is notified", async || {
         committed.is_all_up_to(position(29))
     })
     .await;
@@ -214,7 +214,7 @@ async fn a_failing_event_stops_the_subscription_there_and_is_tried_again(backend
     stumbles.store(false, Ordering::SeqCst);
     backend.followed_up_to(NAME, last).await;
     wait_until(SOON, "all are committed", async || committed.is_all_up_to(last)).await;
-    wait_until(SOON, "the failure is forgotten", async || {
+    wait_until(SOON, "the failure record is deleted", async || {
         failure().await.is_none()
     })
     .await;

@@ -293,7 +293,7 @@ async fn a_cut_tail_and_a_log_written_anew_are_found_against_a_trusted_head(back
     }
     assert!(
         check(&backend, &[]).await.is_ok(),
-        "nothing in the log itself tells"
+        "the log itself is still consistent"
     );
     restore(&backend).await;
 
@@ -318,9 +318,9 @@ async fn a_cut_tail_and_a_log_written_anew_are_found_against_a_trusted_head(back
         .await;
     assert!(
         check(&backend, &[]).await.is_ok(),
-        "nothing in the log itself tells"
+        "the log itself is still consistent"
     );
-    assert!(check(&backend, &kept[..2]).await.is_ok(), "those are from before");
+    assert!(check(&backend, &kept[..2]).await.is_ok(), "heads before 100");
     let differs = |at, after| Misfit {
         position: position(at),
         problem: Problem::TrustedDiffers {

@@ -143,14 +143,14 @@ async fn a_stand_by_takes_over_at_once_when_the_owner_is_shut_down(backend: Arc<
     let (_, by_stand_by) = start("stand-by");
     let last = append_all(&queue, "b", 5).await;
     backend.followed_up_to(NAME, last).await;
-    wait_until(SOON, "the owner has done it all", async || {
+    wait_until(SOON, "the owner has applied all events", async || {
         by_owner.is_all_up_to(last)
     })
     .await;
     stop.cancel();
     let last = append_all(&queue, "c", 5).await;
     backend.followed_up_to(NAME, last).await;
-    wait_until(SOON, "the stand-by has done the rest", async || {
+    wait_until(SOON, "the stand-by has applied the rest", async || {
         by_stand_by.get().len() == 5
     })
     .await;
@@ -183,7 +183,7 @@ async fn a_failure_of_an_owner_before_is_forgotten_and_of_one_that_is_none_not_n
             .unwrap();
     };
     fail_as("nobody").await;
-    assert!(!noted().await, "it is not in charge");
+    assert!(!noted().await, "not the owner");
 
     // Another process takes over, fails, and disappears.
     let set = async |owner: &str, expires_at: Timestamp| {
@@ -200,7 +200,7 @@ async fn a_failure_of_an_owner_before_is_forgotten_and_of_one_that_is_none_not_n
     set("other", Timestamp::from_micros(0)).await;
     wait_until(
         SOON,
-        "the owner goes on, and nothing is noted any more",
+        "the owner continues, and the failure is cleared",
         async || backend.checkpoint(NAME).await == Some(position(10)) && !noted().await,
     )
     .await;

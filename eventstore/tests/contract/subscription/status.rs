@@ -113,7 +113,7 @@ async fn a_checkpoint_that_cannot_be_true_stops_the_subscription_and_is_never_no
             assert!(damaged.check().is_err(), "{wrong}");
             assert_eq!(damaged.lag(), damaged.head.get(), "{wrong}");
             assert!(damaged.waiting_since.is_some(), "{wrong}");
-            let noted = "it says that it has stopped, and why";
+            let noted = "the failure is recorded";
             wait_until(SOON, noted, async || {
                 let failure = status().await.failure;
                 failure.is_some_and(|failure| failure.error.contains("is at") && failure.position.is_none())
@@ -127,7 +127,7 @@ async fn a_checkpoint_that_cannot_be_true_stops_the_subscription_and_is_never_no
                 "UPDATE checkpoints SET position = {head} WHERE name = '{NAME}'"
             ))
             .await;
-        wait_until(SOON, "it goes on", async || status().await.failure.is_none()).await;
+        wait_until(SOON, "recovers", async || status().await.failure.is_none()).await;
     }
     let last = append_all(&queue, "c", 2).await;
     backend.followed_up_to(NAME, last).await;
