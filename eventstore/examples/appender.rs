@@ -73,7 +73,7 @@ async fn run(url: &str, prefix: &str, number: &str, concurrency: &str) -> Result
         .into_iter()
         .flatten()
         .max_by_key(|appended| appended.last);
-    last.ok_or_else(|| "NUMBER is 0, so no event was appended".into())
+    last.ok_or_else(|| "no events to append".into())
 }
 
 fn counted(id: &str, sequence: u64) -> NewEvent {

@@ -191,7 +191,8 @@ pub struct AppendQueue {
 }
 
 impl AppendQueue {
-    /// Starts the queue. At most `capacity` appends wait, and at most `largest` are committed together.
+    /// Starts the queue. At most `capacity` appends wait, and at most `largest` appends are committed
+    /// together.
     #[must_use]
     pub fn start(
         database: Database,

@@ -157,7 +157,7 @@ impl Error {
         )
     }
 
-    /// Whether the connection failed, not the statement. The same call may succeed on another connection.
+    /// Whether the connection failed, and not the statement. The same call may succeed on another connection.
     #[must_use]
     pub fn is_connection(&self) -> bool {
         match self {

@@ -91,8 +91,8 @@ pub struct Misfit {
 pub enum Problem {
     /// The event is missing, although there are later events or `log_head` points at or beyond it.
     Missing,
-    /// The log is consistent, but ends before a trusted head. Either its end was removed, or the head is from
-    /// another log.
+    /// The log is consistent, but ends before a trusted head. Either the end of the log was removed, or the
+    /// head is from another log.
     TrustedBeyond {
         /// Position of the trusted head.
         trusted: Position,

@@ -19,8 +19,8 @@ pub const CLOCKS_APART: Duration = Duration::from_mins(5);
 /// A suspended machine looks like a machine whose clock was adjusted, so an adjustment must not stop appends
 /// forever.
 const SETTLED_AFTER: Duration = Duration::from_mins(5);
-/// Maximum step that is trusted after [`SETTLED_AFTER`]: more than a time zone difference, less than a wrong
-/// year. After a larger step, the clock must be corrected or the process restarted.
+/// Maximum step that is trusted after [`SETTLED_AFTER`]. A wrong time zone causes a smaller step, and a wrong
+/// year causes a larger step. After a larger step, the clock must be corrected or the process restarted.
 const LARGEST_STEP: Duration = Duration::from_hours(24 * 31);
 
 /// A time that passed the check.

@@ -103,7 +103,7 @@ async fn recorded_at_never_goes_back_even_when_the_clock_does(backend: Arc<Backe
         recorded.push(appended.recorded_at);
     }
     assert_eq!(recorded, [second(0), second(0), second(0), second(60)]);
-    // Recorded times also do not go back between processes whose clocks differ.
+    // Recorded times do not go back either if a process with another clock appends.
     let late = ManualClock::at(clock.now() - Duration::from_secs(1));
     let other = AppendQueue::start(backend.open().await, Signal::in_process(), late, 10, 10);
     let appended = other.append(append("b", 1)).await.unwrap();

@@ -132,7 +132,7 @@ async fn large_appends_that_wait_are_all_made(backend: Arc<Backend>) {
     let large = MAX_EVENT_BYTES - 1024;
     let mut appends: Vec<_> = (0..40).map(|n| of(format!("a{n}"), 1, large)).collect();
     appends.insert(20, of("many".into(), 80, large));
-    // Also more events than the maximum number of rows in one statement.
+    // These appends also contain more events than one statement can insert.
     appends.extend((0..80).map(|n| of(format!("b{n}"), 100, 1)));
     let number = appends.len();
     let answers = waiting_together(&backend, &queue, appends).await;

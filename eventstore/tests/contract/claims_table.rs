@@ -1,4 +1,4 @@
-//! Comparison of the claims table with the log, and its repair from the log.
+//! Comparison of the claims table with the log, and repair of the table from the log.
 
 use std::sync::Arc;
 

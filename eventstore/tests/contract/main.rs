@@ -3,7 +3,8 @@
 //!
 //! A contract is an `async fn` with a [`backend::Backend`] as its parameter, listed in its module's
 //! [`on_every_backend!`]. The macro creates a test for each backend: `append::sqlite::…`, `append::mysql::…`.
-//! The MySQL test runs on one server after the other, and a failure message contains the server.
+//! The MySQL test runs on one server after the other, and a failure message contains the flavour of the
+//! server.
 #![expect(
     clippy::unwrap_used,
     clippy::panic,

@@ -1,4 +1,4 @@
-//! cqrs-es on the log, and mysql-es and sqlite-es, which read the log unchanged.
+//! Commands that cqrs-es runs on the log, and reads of the same log by mysql-es and sqlite-es.
 
 use std::collections::HashMap;
 use std::sync::Arc;
