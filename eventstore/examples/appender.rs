@@ -1,12 +1,12 @@
-//! Appends events to a log, as any number of processes may at the same time.
+//! Appends events to a log. Any number of appender processes may run at the same time.
 //!
 //! ```text
 //! appender URL PREFIX NUMBER CONCURRENCY
 //! ```
 //!
-//! `CONCURRENCY` writers share `NUMBER` events; each has an aggregate of its own, `PREFIX-0`, `PREFIX-1`, …,
-//! and appends its events one after the other. The appends that wait at the same moment are committed
-//! together.
+//! `CONCURRENCY` writers append `NUMBER` events in total. Each writer has its own aggregate (`PREFIX-0`,
+//! `PREFIX-1`, …) and appends its events one after the other. The queue commits all appends that are waiting
+//! at the same time together.
 
 use std::error::Error;
 use std::process::ExitCode;
@@ -15,9 +15,9 @@ use eventstore::{Append, AppendQueue, Appended, Database, DatabaseOptions, NewEv
 use futures::future::try_join_all;
 use serde_json::json;
 
-/// As many appends may wait; one more is answered "overloaded" at once.
+/// Maximum number of waiting appends. Further appends fail immediately with `AppendError::Overloaded`.
 const CAPACITY: usize = 4096;
-/// As many are committed together at most.
+/// Maximum number of appends that are committed together.
 const LARGEST: usize = 256;
 
 #[tokio::main]
@@ -42,8 +42,9 @@ async fn main() -> ExitCode {
 
 async fn run(url: &str, prefix: &str, number: &str, concurrency: &str) -> Result<Appended, Box<dyn Error>> {
     let (number, concurrency): (u64, u64) = (number.parse()?, concurrency.parse()?);
-    // One queue for the whole process. Its signal reaches subscriptions in this process alone; with
-    // `Signal::redis` it would reach those of others, which otherwise find out when they next poll.
+    // The process has a single queue. `Signal::in_process` wakes only the subscriptions in this process.
+    // `Signal::redis` would also wake subscriptions in other processes, which otherwise notice the events at
+    // their next poll.
     let database = Database::connect(url, DatabaseOptions::default()).await?;
     let queue = AppendQueue::start(
         database,
@@ -58,8 +59,8 @@ async fn run(url: &str, prefix: &str, number: &str, concurrency: &str) -> Result
         async move {
             let mut last = None;
             for sequence in 1..=events {
-                // The sequence says what is expected: that there are `sequence - 1` events so far. `append`
-                // returns when this one is durable.
+                // The append succeeds only if the aggregate has exactly `sequence - 1` events so far.
+                // `append` returns when the event is durable.
                 let append = Append::new(vec![counted(&id, sequence)], Vec::new())?;
                 last = Some(queue.append(append).await?);
             }
@@ -72,7 +73,7 @@ async fn run(url: &str, prefix: &str, number: &str, concurrency: &str) -> Result
         .into_iter()
         .flatten()
         .max_by_key(|appended| appended.last);
-    last.ok_or_else(|| "there was nothing to append".into())
+    last.ok_or_else(|| "no events to append".into())
 }
 
 fn counted(id: &str, sequence: u64) -> NewEvent {

@@ -1,14 +1,16 @@
-//! Follows a log, and may be killed at any moment without losing or doubling an event.
+//! Follows a log and inserts the position of each event into the table `followed`.
 //!
 //! ```text
 //! follower URL NAME OWNER
 //! ```
 //!
-//! A subscription under `NAME`, which inserts the position of each event into the table `followed`. The rows
-//! and the checkpoint are written in one transaction. `OWNER` names this process among those that run the
-//! same subscription: one of them does the work, the others stand by. One that is started again under its old
-//! name goes on at once; under another name it waits until the lease of the old one has run out. It ends at
-//! Ctrl-C.
+//! `NAME` is the name of the subscription. The rows and the checkpoint are written in one transaction, so the
+//! process may be killed at any moment without losing or duplicating an event.
+//!
+//! `OWNER` identifies this process among all processes that run the same subscription. One process does the
+//! work, and the others wait to take over. A process that restarts with the same `OWNER` continues
+//! immediately. A process with another `OWNER` waits until the lease of the old owner has expired. The
+//! process ends at Ctrl-C.
 
 use std::error::Error;
 use std::process::ExitCode;
@@ -21,7 +23,7 @@ use eventstore::{
 };
 use tokio_util::sync::CancellationToken;
 
-/// With a signal that reaches this process, once a second would do.
+/// Polling interval. With a signal that reaches this process, one second would be enough.
 const POLL: Duration = Duration::from_millis(20);
 
 const TABLE: &str = "CREATE TABLE IF NOT EXISTS followed (position BIGINT NOT NULL PRIMARY KEY)";
@@ -36,8 +38,8 @@ impl Handler for Followed {
         transaction: &mut Transaction<'_>,
         events: &[RecordedEvent],
     ) -> Result<(), eventstore::Error> {
-        // Everything is written through the transaction that is passed in. A plain INSERT: a position that
-        // came twice would be refused.
+        // All writes use the transaction that is passed in. The primary key rejects a position that is
+        // inserted twice.
         let mut script = Script::new(transaction.dialect());
         script
             .statement("INSERT INTO followed (position) VALUES ")
@@ -74,7 +76,7 @@ async fn run(url: &str, name: &str, owner: &str) -> Result<(), Box<dyn Error>> {
     let shutdown = CancellationToken::new();
     let stop = shutdown.clone();
     tokio::spawn(async move {
-        // Without a handler for Ctrl-C there is nothing to wait for; then it ends when it is killed.
+        // If no handler for Ctrl-C can be installed, the process runs until it is killed.
         if tokio::signal::ctrl_c().await.is_ok() {
             stop.cancel();
         }

@@ -1,10 +1,10 @@
 //! Appending events: one transaction for all waiting appends.
 //!
 //! An auto-increment column assigns numbers at insert, but the rows become visible only at commit. A reader
-//! that passes 8 before 7 commits never sees 7 (prooph/pdo-event-store#189, Marten#1629). Here, every append
-//! in every process locks the single row of `log_head` until its commit, so positions are gapless and in
-//! commit order. The lock allows one commit at a time, so the waiting appends of a process are committed
-//! together:
+//! that reads past position 8 before position 7 is committed never sees position 7
+//! (prooph/pdo-event-store#189, Marten#1629). Here, every append in every process locks the single row of
+//! `log_head` until its commit, so positions are gapless and in commit order. The lock allows one commit at a
+//! time, so the waiting appends of a process are committed together:
 //!
 //! ```text
 //! take all waiting appends -> begin, lock log_head, read the event at the head, expected sequences and claims (one round trip)
@@ -82,9 +82,9 @@ impl Append {
     ///
     /// # Errors
     ///
-    /// [`AppendError::Invalid`] if there are no events or more than [`MAX_EVENTS`], if a sequence is 0, if
-    /// they are not consecutive events of one aggregate, or if an event exceeds a limit of [`NewEvent`],
-    /// [`MAX_EVENT_BYTES`] or [`MAX_EVENT_DEPTH`].
+    /// [`AppendError::Invalid`] if there are no events or more than [`MAX_EVENTS`] events, if a sequence is
+    /// 0, if the events are not consecutive events of one aggregate, or if an event exceeds a limit of
+    /// [`NewEvent`], [`MAX_EVENT_BYTES`] or [`MAX_EVENT_DEPTH`].
     pub fn new(events: Vec<NewEvent>, claims: Vec<ClaimChange>) -> Result<Self, AppendError> {
         let Some(first) = events.first() else {
             return Err(AppendError::Invalid("no events"));
@@ -113,9 +113,9 @@ impl Append {
         })
     }
 
-    /// Marks the aggregate's id as newly generated, so that the log is not asked whether the aggregate has
-    /// events. If it does, a unique key of the log rejects the batch, and the append is retried alone with
-    /// that check.
+    /// Marks the aggregate's id as newly generated, so the append does not check whether the aggregate
+    /// already has events. If the aggregate has events, a unique key of the log rejects the batch, and the
+    /// append is retried alone with that check.
     #[must_use]
     pub const fn of_new_aggregate(mut self) -> Self {
         self.new_aggregate = true;
@@ -191,7 +191,8 @@ pub struct AppendQueue {
 }
 
 impl AppendQueue {
-    /// Starts the queue. At most `capacity` appends wait, and at most `largest` are committed together.
+    /// Starts the queue. At most `capacity` appends wait, and at most `largest` appends are committed
+    /// together.
     #[must_use]
     pub fn start(
         database: Database,
@@ -243,7 +244,7 @@ impl AppendQueue {
         waiting >= capacity
     }
 
-    /// Rejects new appends, finishes the waiting ones, and returns.
+    /// Rejects new appends, finishes the waiting appends, and returns.
     pub async fn shutdown(&self) {
         self.coalescer.shutdown().await;
     }

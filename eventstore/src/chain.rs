@@ -7,7 +7,7 @@
 //! stores JSON: MySQL sorts members by its own rule, MariaDB keeps the text.
 //!
 //! RFC 8785 treats every number as an IEEE 754 double, so two integers beyond 2⁵³ − 1 could have the same
-//! form. Appends reject such integers; events write them as strings.
+//! form. Appends reject such integers, so events must contain them as strings.
 
 use serde::Serialize;
 use serde_json::Value;
@@ -121,7 +121,7 @@ impl Canonical {
         self.prefix.len()
     }
 
-    /// Returns the whole canonical form of the event at that place in the log.
+    /// Returns the whole canonical form of the event with the given position and time.
     #[must_use]
     pub fn bytes(&self, position: Position, recorded_at: Timestamp) -> Vec<u8> {
         let mut bytes = self.prefix.clone();
@@ -129,7 +129,7 @@ impl Canonical {
         bytes
     }
 
-    /// Returns the link after `previous` for the event at that place in the log.
+    /// Returns the link after `previous` for the event with the given position and time.
     #[must_use]
     pub fn link(&self, previous: &Hash, position: Position, recorded_at: Timestamp) -> Hash {
         hash(previous, &self.bytes(position, recorded_at))
@@ -143,7 +143,7 @@ pub(crate) fn write_tail(bytes: &mut Vec<u8>, position: Position, recorded_at: T
     bytes.extend_from_slice(tail.as_bytes());
 }
 
-/// Returns the link after `previous` for an event in its whole canonical form.
+/// Returns the link after `previous` for an event, given its whole canonical form.
 pub(crate) fn hash(previous: &Hash, canonical: &[u8]) -> Hash {
     let mut sha = Sha256::new();
     sha.update(previous.0);

@@ -70,8 +70,8 @@ pub trait ClaimRules: Send + Sync + 'static {
         event: &SerializedEvent,
     ) -> std::result::Result<Vec<ClaimChange>, Box<dyn std::error::Error + Send + Sync>>;
 
-    /// Returns the claim that an older version of the rules took for `event`, if it differs from the current
-    /// claim. The aggregate may hold either.
+    /// Returns the claim that an older version of the rules took for `event`, if that claim differs from the
+    /// current claim. The aggregate may hold either claim.
     fn older(&self, _event: &SerializedEvent) -> Option<Claim> {
         None
     }

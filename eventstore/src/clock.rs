@@ -115,7 +115,7 @@ pub struct TimestampError;
 /// - Date and time are separated by `T`, `t`, a space or `+`, which is how a query string encodes a space.
 /// - The offset is `Z`, `z`, or hours and minutes after `+`, `-`, a minus sign (U+2212) or a space, which is
 ///   how a query string decodes a `+`.
-/// - A leap second, 23:59:60 in UTC, is read as the second after it, as in POSIX time.
+/// - A leap second, 23:59:60 in UTC, is read as the following second, as in POSIX time.
 impl FromStr for Timestamp {
     type Err = TimestampError;
 

@@ -1,17 +1,17 @@
 //! Coalescing: waiting items are answered together.
 //!
 //! Callers queue items. A worker takes all waiting items, up to a maximum, answers them together, and
-//! repeats. It never waits for a batch to fill. Under light load a batch is one item. Under heavy load a
-//! batch contains the items that arrived during the previous batch, so that more items share its fixed cost
-//! (a commit, a round trip). Before a batch, the worker yields once, so that tasks of its runtime that are
-//! ready to queue an item can do so.
+//! repeats. The worker never waits for a batch to fill. Under light load a batch is one item. Under heavy
+//! load a batch contains the items that arrived during the previous batch, so that more items share its fixed
+//! cost (a commit, a round trip). Before a batch, the worker yields once, so that tasks of its runtime that
+//! are ready to queue an item can do so.
 //!
 //! - Order: items are taken in the order in which they arrive. A single worker also answers them in that
 //!   order.
 //! - Limits: at most `capacity` items wait. Further items are rejected immediately with
 //!   [`Rejected::Overloaded`].
-//! - If a caller goes away before its item is taken, the item is dropped. If it goes away later, the batch
-//!   continues.
+//! - If a caller stops waiting before its item is taken, the item is dropped. If the caller stops waiting
+//!   later, the batch continues.
 //! - A panic in a batch rejects only the callers of that batch.
 //! - [`Coalescer::shutdown`] rejects new items and answers all waiting items.
 
@@ -31,8 +31,8 @@ pub trait Batch: Send + 'static {
     /// Answer to a caller.
     type Answer: Send + 'static;
 
-    /// Answers `items`, which is never empty, with one answer for each item in the same order. An item
-    /// without an answer is [`Rejected::Failed`].
+    /// Answers `items`, which is never empty, with one answer for each item in the same order. The caller of
+    /// an item without an answer gets [`Rejected::Failed`].
     fn run(&mut self, items: Vec<Self::Item>) -> impl Future<Output = Vec<Self::Answer>> + Send;
 }
 
@@ -148,7 +148,7 @@ async fn work<B: Batch>(
             let any = tokio::select! {
                 biased;
                 () = stop.cancelled(), if !items.is_closed() => {
-                    // Waiting items are still taken. `recv_many` returns 0 after the last one.
+                    // Waiting items are still taken. `recv_many` returns 0 after the last item.
                     items.close();
                     continue;
                 }
@@ -158,8 +158,8 @@ async fn work<B: Batch>(
                 return;
             }
             // Lets other runnable tasks run first, because some of them are about to queue an item.
-            // Otherwise, a worker that the first of many items wakes would take that item alone. A full batch
-            // has no room for more.
+            // Otherwise, if many items arrive at once, the worker would wake at the first item and take it
+            // alone. A full batch has no room for more.
             if taken.len() < largest {
                 tokio::task::yield_now().await;
             }
@@ -179,7 +179,7 @@ async fn work<B: Batch>(
             continue;
         };
         for (reply, answer) in replies.into_iter().zip(answers) {
-            // A caller that has gone away needs no answer.
+            // A caller that has stopped waiting needs no answer.
             drop(reply.send(answer));
         }
     }

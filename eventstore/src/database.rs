@@ -5,7 +5,7 @@
 //! JSON, reads MySQL's `TEXT` as bytes, and hides the pools that mysql-es and sqlite-es need.
 //!
 //! SQLite has one writer at a time, so it has two pools: one with a single connection for writing, and one
-//! with several for reading.
+//! with several connections for reading.
 
 mod lent;
 mod mysql;
@@ -35,8 +35,8 @@ pub use query::{Bind, Column, Query, Row, in_list, padded};
 pub use script::{Script, Value};
 pub use session::{Connection, Session, Transaction};
 
-/// Number of prepared statements cached for each connection. Batches vary in length, and each length is a
-/// separate statement.
+/// Number of prepared statements cached for each connection. Each length of a batch needs a separate
+/// statement.
 const PREPARED_STATEMENTS: usize = 1024;
 
 /// How long a statement waits for a lock held by another connection.
@@ -69,7 +69,7 @@ impl Dialect {
         }
     }
 
-    /// As [`Dialect::for_update`], but skips rows that another transaction has locked.
+    /// Like [`Dialect::for_update`], but skips rows that another transaction has locked.
     #[must_use]
     pub const fn for_update_skip_locked(self) -> &'static str {
         match self {
@@ -106,9 +106,9 @@ pub struct DatabaseOptions {
     pub connections: u32,
     /// How long to wait for a free or new connection.
     pub acquire_timeout: Duration,
-    /// How long MySQL keeps an idle connection, in whole seconds from 1. Otherwise, a process that disappears
-    /// (a power failure, a network partition, a suspended process) would hold the locks of its transaction
-    /// for hours. The lock on `log_head` stops every append in every process.
+    /// How long MySQL keeps an idle connection, in whole seconds from 1. Without this limit, a process that
+    /// disappears (a power failure, a network partition, a suspended process) would hold the locks of its
+    /// transaction for hours. The lock on `log_head` stops every append in every process.
     pub silence: Duration,
     /// Whether a missing SQLite file and its folder are created.
     pub create: bool,
@@ -276,7 +276,8 @@ impl Database {
         self.lent.lend(&self.pools, work).await
     }
 
-    /// Begins a transaction that may write. It is rolled back if it is dropped without a commit.
+    /// Begins a transaction that may write. If the transaction is dropped without a commit, it is rolled
+    /// back.
     ///
     /// # Errors
     ///
@@ -285,7 +286,7 @@ impl Database {
         Transaction::begin(Held::Own(self.writer().await?)).await
     }
 
-    /// Begins a transaction for reading. It sees a snapshot of the whole database until it ends.
+    /// Begins a transaction for reading. The transaction sees a snapshot of the whole database until it ends.
     ///
     /// # Errors
     ///

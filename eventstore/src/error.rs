@@ -15,7 +15,7 @@ pub enum Error {
     /// The database could not be reached, or rejected a statement.
     #[error("database: {0}")]
     Database(#[source] sqlx::Error),
-    /// The database accepts no writes: it is a replica, or its administrator has locked it.
+    /// The database accepts no writes, because it is a replica or its administrator has made it read-only.
     #[error("the database is read-only: {0}")]
     ReadOnly(#[source] sqlx::Error),
     /// The file of an SQLite database does not exist and must not be created.
@@ -52,7 +52,7 @@ pub enum Error {
     /// This crate cannot open the database URL.
     #[error("database URL: {0}")]
     Url(String),
-    /// The log is not as an append left it.
+    /// The log is damaged: its content differs from what the appends wrote.
     #[error("the log is damaged at position {position}: {what}")]
     Damaged {
         /// Position of the damage.
@@ -65,10 +65,10 @@ pub enum Error {
     ClockWrong {
         /// Offset of the clock in seconds; negative if the clock is behind.
         seconds: i64,
-        /// The clock that it was compared with.
+        /// Name of the reference clock.
         of: &'static str,
     },
-    /// A checkpoint names a position that the log does not have.
+    /// A checkpoint is at a position outside the log.
     #[error("checkpoint {name} is at {position}, {}: the checkpoint was altered, or the log was truncated", beside(*.position, *.head))]
     BadCheckpoint {
         /// Name of the checkpoint.
@@ -89,7 +89,7 @@ pub enum Error {
     /// The single row of `log_head` is missing: the schema has not been migrated, or the row was removed.
     #[error("log_head has no row: the migrations have not been run, or the row was removed")]
     NoHead,
-    /// Another owner has moved the checkpoint since it was read.
+    /// Another owner has moved the checkpoint since this owner read it.
     #[error("checkpoint {name} was moved by another owner")]
     Superseded {
         /// Name of the subscription.
@@ -157,7 +157,7 @@ impl Error {
         )
     }
 
-    /// Whether the connection failed, not the statement. The same call may succeed on another connection.
+    /// Whether the connection failed, and not the statement. The same call may succeed on another connection.
     #[must_use]
     pub fn is_connection(&self) -> bool {
         match self {
@@ -167,7 +167,7 @@ impl Error {
         }
     }
 
-    /// As [`Error::is_connection`], for an error of the driver.
+    /// Like [`Error::is_connection`], but for an error of the driver.
     #[must_use]
     pub fn is_lost_connection(error: &sqlx::Error) -> bool {
         match error {
@@ -184,7 +184,8 @@ impl Error {
         }
     }
 
-    /// Whether the whole database fails until an operator fixes it, rather than a single statement.
+    /// Whether the error affects the whole database until an operator fixes the cause, and not only a single
+    /// statement.
     #[must_use]
     pub const fn is_of_the_whole_database(&self) -> bool {
         matches!(
@@ -213,7 +214,8 @@ impl Error {
             .is_ok_and(|code| matches!(code & 0xff, 18..=20))
     }
 
-    /// Whether the server can be reached but has no database of that name, or the SQLite file does not exist.
+    /// Whether the server can be reached but has no database with the given name, or the SQLite file does not
+    /// exist.
     #[must_use]
     pub fn is_unknown_database(&self) -> bool {
         if matches!(self, Self::NoFile { .. }) {
@@ -228,8 +230,8 @@ impl Error {
             .is_some_and(|mysql| mysql.number() == 1049)
     }
 
-    /// Whether the database aborted the transaction because of others (deadlock, lock wait, busy) or because
-    /// a node is leaving its cluster. The same transaction may succeed when it is run again.
+    /// Whether the database aborted the transaction because of other transactions (deadlock, lock wait, busy)
+    /// or because a node is leaving its cluster. The same transaction may succeed if it is retried.
     #[must_use]
     pub fn is_contention(&self) -> bool {
         let Self::Database(error) = self else {

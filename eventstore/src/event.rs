@@ -22,7 +22,7 @@ impl Position {
     /// The position before the first event.
     pub const BEGINNING: Self = Self(0);
 
-    /// Returns the position with that number, or `None` if the number exceeds 2⁶³ − 1.
+    /// Returns the position with the given number, or `None` if the number exceeds 2⁶³ − 1.
     #[must_use]
     pub fn new(number: u64) -> Option<Self> {
         i64::try_from(number).ok().map(Self)
@@ -184,8 +184,8 @@ pub struct RecordedEvent {
     /// Who caused the event and how.
     #[serde(deserialize_with = "strict_value")]
     pub metadata: Value,
-    /// Time of the append. It is not earlier than the time of the event before it, unless that time was too
-    /// far ahead of the clock.
+    /// Time of the append. This time is not earlier than the time of the previous event, unless the time of
+    /// the previous event was too far ahead of the clock.
     pub recorded_at: Timestamp,
     /// Link of the hash chain up to and including this event.
     pub hash: Hash,

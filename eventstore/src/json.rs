@@ -1,4 +1,4 @@
-//! The strict JSON reader for everything in the log, and the RFC 8785 form of what it reads.
+//! The strict JSON reader for everything in the log, and the conversion of JSON to its RFC 8785 form.
 //!
 //! Appends, verification, exports, proofs and the feed accept the same texts: I-JSON (RFC 7493) nested at
 //! most [`DEPTH`] levels deep. No object has two members with the same name, no string has half a surrogate
@@ -18,8 +18,8 @@ pub(crate) use strict::strict_value;
 /// Maximum number of nested arrays and objects. MariaDB stores at most this many levels, MySQL 100, and
 /// SQLite any number.
 pub(crate) const DEPTH: usize = 31;
-/// Largest integer such that it and all smaller integers have distinct doubles. RFC 8785 treats every number
-/// as a double, so two larger integers could have the same canonical form.
+/// Largest accepted integer, 2⁵³ − 1, as in RFC 7493. RFC 8785 treats every number as a double, so two larger
+/// integers could have the same canonical form.
 pub(crate) const LARGEST_INTEGER: u64 = (1 << 53) - 1;
 /// Number of decimal digits of an integer that a double always represents exactly.
 const DIGITS: usize = 15;
@@ -38,7 +38,7 @@ pub(crate) fn canonicalize(text: &str, out: &mut Vec<u8>) -> serde_json::Result<
     serde_json_canonicalizer::to_writer(&strict_json(text)?, out)
 }
 
-/// The direct conversion. It returns `None` for any text that it does not support.
+/// State of the direct conversion, which returns `None` for any text that it does not support.
 struct ShortWay<'a> {
     text: &'a [u8],
     at: usize,

@@ -1,9 +1,10 @@
 //! Leases: exclusive roles that are held for a limited time.
 //!
-//! A lease is a row with an owner and an expiry time. The owner renews it before it expires. If the owner
-//! dies, or is stopped for longer than the lease, another process takes over. A lease makes one process do
-//! the work, but it does not make the work safe: an owner that was stopped may resume after another process
-//! has taken over. Its writes are therefore also guarded by compare-and-set (see [`crate::subscription`]).
+//! A lease is a row with an owner and an expiry time. The owner renews the lease before it expires. If the
+//! owner dies, or is stopped for longer than the lease, another process takes over. A lease ensures that one
+//! process does the work, but not that the work is safe: an owner that was stopped may resume after another
+//! process has taken over. The writes of an owner are therefore also guarded by compare-and-set (see
+//! [`crate::subscription`]).
 //!
 //! Each process checks the expiry with its own clock. The clocks should agree to within a fraction of the
 //! lease, because a process whose clock is ahead takes over leases early. An expiry is ignored if no owner

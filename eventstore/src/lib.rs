@@ -9,7 +9,8 @@
 //! - Positions are gapless and in commit order, with any number of processes appending: every append locks
 //!   the single row of `log_head` until its commit ([`append`]).
 //! - Events are chained by SHA-256, so any change to an event is detectable ([`chain`],
-//!   [`verify`](verify())). A Merkle tree over the links proves single events without the log ([`merkle`]).
+//!   [`verify`](verify())). With a Merkle tree over the links, a single event can be proved without the log
+//!   ([`merkle`]).
 //! - A subscription's checkpoint advances in the same transaction as the subscription's effects, by
 //!   compare-and-set ([`subscription`]).
 //! - The signal is a hint. A subscription that misses every signal is at most one poll interval late

@@ -209,8 +209,8 @@ impl EventLog {
         database.map_or(Ok(()), |database| append::check_clock(clock.now(), database))
     }
 
-    /// Returns when the first event after `position` with a time not later than `now` was recorded, or `None`
-    /// if there is no such event. Earlier events with later times were recorded by a wrong clock.
+    /// Returns the time of the first event after `position` that was recorded no later than `now`, or `None`
+    /// if no event matches. Earlier events with later times were recorded by a wrong clock.
     ///
     /// # Errors
     ///

@@ -29,7 +29,7 @@ pub struct Followed {
     pub owner: Option<String>,
     /// Current failure, if any.
     pub failure: Option<Failure>,
-    /// Why the status in the database is impossible, if it is.
+    /// Description of the problem if the status in the database is impossible.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub damage: Option<String>,
     /// The projection's table, if the subscription is a projection.

@@ -28,7 +28,7 @@ pub fn create_folder(folder: &Path) -> io::Result<()> {
     }
     match DirBuilder::new().mode(FOLDER).create(folder) {
         Ok(()) => fs::set_permissions(folder, Permissions::from_mode(FOLDER)),
-        // Another process created it first.
+        // Another process has created the folder first.
         Err(error) if error.kind() == ErrorKind::AlreadyExists && folder.is_dir() => Ok(()),
         Err(error) => Err(error),
     }

@@ -4,7 +4,7 @@
 //! - *Consistency*: the log with this tree size and root extends the log with the earlier size and root. No
 //!   event of the earlier log was changed, removed or inserted.
 //!
-//! A proof is only as trustworthy as its root. The verifier compares the root with one that they kept
+//! A proof is only as trustworthy as its root. The verifier must compare the root with a root that they kept
 //! themselves or received over another channel: see [`Proof::meets`]. docs/audit.md explains how to write a
 //! verifier.
 
@@ -84,7 +84,7 @@ pub struct Inclusion {
 pub struct Consistency {
     /// Number of events in the earlier log.
     pub size: u64,
-    /// Root of the Merkle tree over those events.
+    /// Root of the Merkle tree over the events of the earlier log.
     pub root: Hash,
     /// Hashes that lead to both roots: PROOF of RFC 9162, section 2.1.4.1.
     pub path: Vec<Hash>,
@@ -117,7 +117,7 @@ pub enum Meets {
     Earlier,
     /// The head is the position and the hash of the proof's event.
     Event,
-    /// The proof covers the position of the head, but its hash there differs.
+    /// The proof covers the position of the head, but the hash at that position differs.
     Contradicts,
     /// The proof does not cover the position of the head.
     Nothing,
@@ -125,7 +125,7 @@ pub enum Meets {
 
 impl Proof {
     /// Verifies the proof by recomputing all hashes from the event and the paths. A valid proof is only as
-    /// trustworthy as its root, so compare the root with a trusted one.
+    /// trustworthy as its root, so compare the root with a trusted root.
     ///
     /// # Errors
     ///

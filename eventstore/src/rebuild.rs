@@ -121,7 +121,7 @@ pub enum Requested {
 }
 
 impl Rebuild {
-    /// Requests a rebuild, unless the projection already has an unfinished one.
+    /// Requests a rebuild, unless the projection already has an unfinished rebuild.
     ///
     /// # Errors
     ///
@@ -194,7 +194,7 @@ impl Rebuild {
         Self::select(session, projection, UNFINISHED, 1, now).await
     }
 
-    /// Returns the rebuild of that generation, if any.
+    /// Returns the rebuild of the given generation, if any.
     ///
     /// # Errors
     ///
@@ -336,7 +336,7 @@ pub struct ActiveGeneration {
 }
 
 impl ActiveGeneration {
-    /// Reads both from the database. Returns `None` if the projection does not exist.
+    /// Reads both generation numbers from the database. Returns `None` if the projection does not exist.
     ///
     /// # Errors
     ///
@@ -359,7 +359,7 @@ impl ActiveGeneration {
         row.map(read).transpose()
     }
 
-    /// Returns the recorded generation if it is also the last one that was built.
+    /// Returns the recorded generation if it is also the last generation that was built.
     ///
     /// # Errors
     ///

@@ -1,6 +1,6 @@
 //! The event repository for cqrs-es.
 //!
-//! Reads use mysql-es and sqlite-es, which find the columns they expect in the `events` table. Writes go
+//! Reads use mysql-es and sqlite-es, which find the columns that they expect in the `events` table. Writes go
 //! through the [`AppendQueue`]. Each repository serves one command and keeps the receipt of its append.
 
 use std::sync::{Arc, OnceLock};
@@ -24,7 +24,7 @@ use crate::log::EventLog;
 pub struct Receipt(Arc<OnceLock<Appended>>);
 
 impl Receipt {
-    /// Returns what was appended, or `None` if the command failed or produced no events.
+    /// Returns the result of the append, or `None` if the command failed or produced no events.
     #[must_use]
     pub fn appended(&self) -> Option<Appended> {
         self.0.get().copied()
@@ -168,7 +168,7 @@ impl PersistedEventRepository for EventRepository {
         };
         let appended = self.appends.append(append).await.map_err(|error| match error {
             AppendError::Conflict { .. } => PersistenceError::OptimisticLockError,
-            // The caller recovers it by downcasting `AggregateError::UnexpectedError`.
+            // The caller recovers the error by downcasting `AggregateError::UnexpectedError`.
             other => PersistenceError::UnknownError(Box::new(other)),
         })?;
         // A repository serves one command, so the receipt is still empty.

@@ -41,7 +41,7 @@ pub enum SkipError {
         projection: String,
         /// Position of the event to skip.
         position: Position,
-        /// Position at which the projection or its rebuild has stopped, if it has.
+        /// Position at which the projection or its rebuild has stopped, or `None` if neither has stopped.
         stopped: Option<Position>,
     },
     /// The reason is empty or too long.

@@ -72,8 +72,8 @@ pub trait Handler: Send + 'static {
         events: &[RecordedEvent],
     ) -> impl Future<Output = Result<(), Self::Error>> + Send;
 
-    /// Whether the error was caused by the events. If so, the subscription stops at the first faulty event
-    /// and reports it, and an operator can skip it. Otherwise the subscription retries and reports no event.
+    /// Whether the events caused the error. If so, the subscription stops at the first faulty event and
+    /// reports it, and an operator can skip it. If not, the subscription retries and reports no event.
     fn is_of_events(_error: &Self::Error) -> bool {
         true
     }
@@ -101,9 +101,9 @@ pub struct Subscription<H> {
 }
 
 impl<H: Handler> Subscription<H> {
-    /// Creates a subscription named `name` (at most 64 bytes). It starts at the beginning of the log if it
-    /// has no checkpoint yet. `owner` identifies this process among all processes that run the same
-    /// subscription.
+    /// Creates a subscription named `name` (at most 64 bytes). The subscription starts at the beginning of
+    /// the log if it has no checkpoint yet. `owner` identifies this process among all processes that run the
+    /// same subscription.
     #[must_use]
     pub fn new(
         name: &str,
@@ -212,9 +212,9 @@ impl<H: Handler> Subscription<H> {
             "a subscription failed; retrying"
         );
         let position = match error {
-            // Another owner moves the checkpoint.
+            // Another owner has taken over the checkpoint.
             Error::Superseded { .. } => return,
-            // The faulty event is still to be found by halving the batch.
+            // Halving the batch has not found the faulty event yet.
             Error::Handler { events, .. } if *events > 1 => return,
             Error::Handler { after, .. } => Some(after.next()),
             _ => None,
@@ -251,11 +251,12 @@ impl<H: Handler> Subscription<H> {
         tokio::time::timeout(TRANSACTION_TIMEOUT, async {
             let until = self.lease.expires_at();
             if !self.lease.hold().await? {
-                // Another owner moves the checkpoint.
+                // Another owner has taken over the checkpoint.
                 self.checkpoint = None;
                 return Ok(Turn::StandBy);
             }
-            // If the lease was renewed late, another owner may have held it meanwhile and recorded a failure.
+            // If the lease was renewed late, another owner may have held the lease meanwhile and recorded a
+            // failure.
             self.failed |= self.lease.expires_at() != until;
             self.step().await
         })
@@ -296,7 +297,7 @@ impl<H: Handler> Subscription<H> {
         Ok(Turn::Applied { full })
     }
 
-    /// Runs the transaction of a step: applies the events and advances the checkpoint to the last of them.
+    /// Runs the transaction of a step: applies the events and advances the checkpoint to the last event.
     async fn apply(&mut self, checkpoint: Position, events: &[RecordedEvent], last: Position) -> Result<()> {
         let mut transaction = self.log.database().begin().await?;
         if let Err(source) = self.handler.apply(&mut transaction, events).await {

@@ -37,7 +37,7 @@ pub struct Verified {
     pub root: Hash,
     /// When the last event was recorded.
     pub recorded_at: Timestamp,
-    /// Where the recorded times step back after a clock that was wrong.
+    /// Positions at which the recorded time steps back because a wrong clock was corrected.
     pub breaks: TimeBreaks,
 }
 
@@ -68,7 +68,7 @@ impl TimeBreaks {
 pub struct TimeBreak {
     /// Position of the first event with the right time.
     pub position: Position,
-    /// Time of the event before it.
+    /// Time of the previous event.
     pub before: Timestamp,
     /// Time of the event itself.
     pub after: Timestamp,
@@ -91,8 +91,8 @@ pub struct Misfit {
 pub enum Problem {
     /// The event is missing, although there are later events or `log_head` points at or beyond it.
     Missing,
-    /// The log is consistent, but ends before a trusted head. Either its end was removed, or the head is from
-    /// another log.
+    /// The log is consistent, but ends before a trusted head. Either the end of the log was removed, or the
+    /// head is from another log.
     TrustedBeyond {
         /// Position of the trusted head.
         trusted: Position,
@@ -123,7 +123,7 @@ pub enum Problem {
     },
     /// The event does not follow from the previous event, and the next event does not follow from it.
     Replaced,
-    /// The event is after `log_head` and does not follow from the event before it, so it was added.
+    /// The event is after `log_head` and does not follow from the previous event, so it was added.
     BehindHead,
     /// `log_head` is before the end of a consistent log. Either `log_head` was moved back, or events were
     /// added without updating it.
@@ -140,14 +140,14 @@ pub enum Problem {
     HeadTime,
     /// The event's time is earlier than the previous event's time by at most
     /// [`CLOCKS_APART`](crate::append::CLOCKS_APART). After a wrong clock, an append goes back in time only
-    /// by more than that.
+    /// by more than [`CLOCKS_APART`](crate::append::CLOCKS_APART).
     TimeBack,
     /// `log_head` has no row.
     NoHead,
-    /// The log is consistent up to this position, but neither its hash nor its root there matches the trusted
-    /// head. Either the log was rewritten, or the head is from another log.
+    /// The log is consistent up to this position, but neither the hash nor the root at this position matches
+    /// the trusted head. Either the log was rewritten, or the head is from another log.
     TrustedDiffers {
-        /// The last position at which another trusted head matches, or 0 if there is none.
+        /// The last position at which another trusted head matches, or 0 if no trusted head matches.
         after: Position,
     },
 }

@@ -1,5 +1,5 @@
-//! The worker of the append queue. It commits batches and retries them while the database is unavailable. If
-//! the connection is lost at a commit, it checks whether the batch was written.
+//! The worker of the append queue. The worker commits batches and retries them while the database is
+//! unavailable. If the connection is lost at a commit, the worker checks whether the batch was written.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,14 +30,14 @@ const RETRY_FOR: Duration = Duration::from_secs(5);
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
-/// A batch whose commit failed and that may have been written.
+/// A batch whose commit failed, although its events may have been written.
 struct InDoubt {
     position: Position,
     hash: Hash,
     outcomes: Vec<Outcome>,
     notices: Vec<Notice>,
-    /// The database's error, if it rejected a statement that was sent with the commit. In that case, the
-    /// batch is not retried if nothing was written.
+    /// The database's error, if the database rejected a statement that was sent with the commit. In that
+    /// case, the batch is not retried if nothing was written.
     refusal: Option<Arc<Error>>,
 }
 
@@ -47,12 +47,12 @@ pub(super) struct Appender {
     signal: Signal,
     clock: CheckedClock,
     check: HeadCheck,
-    /// Whether appends are rejected because of the log or the clock. This is logged once.
+    /// Whether appends are rejected because of the log or the clock. The rejection is logged only once.
     alarmed: bool,
-    /// Kept between batches on MySQL, because returning it to the pool costs a ping. On SQLite it is
-    /// returned, because all writes share one connection.
+    /// The connection, kept between batches on MySQL, because returning it to the pool costs a ping. On
+    /// SQLite the connection is returned after each batch, because all writes share it.
     connection: Option<Connection>,
-    /// End of the last batch.
+    /// When the last batch ended.
     used_at: Instant,
     in_doubt: Option<InDoubt>,
 }
@@ -194,8 +194,9 @@ impl Appender {
         unwritten
     }
 
-    /// Makes one attempt. If the previous attempt failed at its commit, first checks whether the log has that
-    /// batch. If it does not, and the database had rejected the batch, returns that error.
+    /// Makes one attempt. If the previous attempt failed at its commit, first checks whether the log contains
+    /// that batch. If the log does not contain it, and the database had rejected the batch, returns the
+    /// database's error.
     async fn try_commit(&mut self, items: &[Append]) -> Result<(Vec<Outcome>, Vec<Notice>), Arc<Error>> {
         if self.connection.is_none() {
             self.connection = Some(self.database.writer().await?);

@@ -1,8 +1,8 @@
 //! The clock for appends, and how it is checked.
 //!
 //! A wrong time must not enter the log, because every later event would inherit it. MySQL and MariaDB return
-//! the database's time in the round trip that locks the head. An SQLite database has no clock besides this
-//! machine's, so the clock is compared with the monotonic clock of the process, which cannot be set.
+//! the database's time in the round trip that locks the head. SQLite has no clock of its own, so this
+//! machine's clock is compared with the monotonic clock of the process, which cannot be set.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,11 +15,12 @@ use crate::metrics::METRICS;
 /// the same amount.
 pub const CLOCKS_APART: Duration = Duration::from_mins(5);
 
-/// How long an adjusted clock must agree with the monotonic clock before it is trusted again. Suspending a
-/// machine looks like adjusting its clock, and a clock must not stop appends forever.
+/// How long an adjusted clock must agree with the monotonic clock before the adjusted clock is trusted again.
+/// A suspended machine looks like a machine whose clock was adjusted, so an adjustment must not stop appends
+/// forever.
 const SETTLED_AFTER: Duration = Duration::from_mins(5);
-/// Maximum step that is trusted after [`SETTLED_AFTER`]: more than a time zone difference, less than a wrong
-/// year. After a larger step, the clock must be corrected or the process restarted.
+/// Maximum step that is trusted after [`SETTLED_AFTER`]. A wrong time zone causes a smaller step, and a wrong
+/// year causes a larger step. After a larger step, the clock must be corrected or the process restarted.
 const LARGEST_STEP: Duration = Duration::from_hours(24 * 31);
 
 /// A time that passed the check.
@@ -27,13 +28,13 @@ const LARGEST_STEP: Duration = Duration::from_hours(24 * 31);
 pub(super) struct Checked {
     /// Time of this process.
     now: Timestamp,
-    /// Time that it was checked against.
+    /// Reference time that the process time was compared with.
     reference: Timestamp,
 }
 
 impl Checked {
-    /// Returns the time of the event after one recorded at `head`. It is not before `head`, unless `head` is
-    /// too far ahead of the reference.
+    /// Returns the time at which to record the next event after a last event recorded at `head`. The result
+    /// is not before `head`, unless `head` is too far ahead of the reference.
     pub(super) fn after(self, head: Timestamp) -> Timestamp {
         if head <= self.reference + CLOCKS_APART {
             self.now.max(head)
@@ -58,8 +59,8 @@ impl CheckedClock {
         }
     }
 
-    /// Returns the time, checked against the database's time or, without one, against the monotonic clock.
-    /// `head` is the time of the last event.
+    /// Returns the current time after checking it against the database's time or, if there is no database
+    /// time, against the monotonic clock. `head` is the time of the last event.
     pub(super) fn now(&mut self, database: Option<Timestamp>, head: Timestamp) -> Result<Checked> {
         let now = self.clock.now();
         let Some(database) = database else {

@@ -11,7 +11,7 @@ use crate::event::Position;
 /// Type and id of an aggregate.
 pub(super) type Aggregate<'a> = (&'a str, &'a str);
 
-/// What the database holds about the aggregates and claims of a batch.
+/// State of the aggregates and claims of a batch, as read from the database.
 #[derive(Debug, Default)]
 pub(super) struct Known {
     /// Number of events of each aggregate and the position of its first event. Aggregates without events are

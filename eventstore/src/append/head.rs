@@ -12,19 +12,21 @@ use crate::error::{Error, Result};
 use crate::event::Position;
 use crate::log::{self, EventLog, Head};
 
-/// How long the head that this process wrote is known to be the end of the log. A comparison with the events
-/// costs a statement under the lock, a tenth of an append for one client.
+/// How long this process relies on the head that it wrote without comparing the head with the events. A
+/// comparison takes one statement under the lock, which is a tenth of the duration of an append with one
+/// client.
 const KNOWN_FOR: Duration = Duration::from_millis(20);
 
 /// Locks the head of the log and compares it with the last event.
 ///
-/// The comparison is skipped only while the head is exactly the one that this process wrote, less than
-/// [`KNOWN_FOR`] after a comparison. An altered head is therefore always found. If the last event is deleted
-/// within that time and an append follows within it, only a verification of the log finds the gap.
+/// The comparison is skipped only while the head is exactly the head that this process wrote, and only for
+/// less than [`KNOWN_FOR`] after a comparison. An altered head is therefore always found. If the last event
+/// is deleted and an append follows, both within that time, only a verification of the log finds the gap.
 #[derive(Debug, Default)]
 pub(super) struct HeadCheck {
     known: Option<Known>,
-    /// Whether the head was last moved by another process, so that the next one probably is too.
+    /// Whether another process wrote the last head that this process has seen. If so, the next head is
+    /// probably from another process too.
     shared: bool,
 }
 
@@ -41,7 +43,7 @@ pub(super) struct Locked<'r> {
     pub(super) head: Head,
     /// The database's clock; `None` for SQLite.
     pub(super) database_clock: Option<Timestamp>,
-    /// The rows of the statements that follow the head's.
+    /// Rows of the statements after the statement that locks the head.
     pub(super) rows: &'r [Row],
 }
 
@@ -54,8 +56,8 @@ enum Misfit {
 }
 
 impl HeadCheck {
-    /// Adds the statement that locks the head and, if the comparison is due, the one that reads the last
-    /// event. Returns whether the comparison is due.
+    /// Adds the statement that locks the head and, if the comparison is due, the statement that reads the
+    /// last event. Returns whether the comparison is due.
     pub(super) fn ask(&self, script: &mut Script) -> bool {
         let dialect = script.dialect();
         let stale = |known: Known| known.compared.elapsed() >= KNOWN_FOR;
@@ -122,7 +124,7 @@ impl HeadCheck {
     }
 }
 
-/// Reads where the head should be from the rows of [`Head::LAST_EVENT`]; `None` for an empty log.
+/// Reads the expected head from the rows of [`Head::LAST_EVENT`]; `None` for an empty log.
 fn end(row: &Row) -> Result<Option<Head>> {
     // The second column of other statements' rows is not a number.
     let Ok(position) = row.get(1) else { return Ok(None) };
@@ -133,7 +135,7 @@ fn end(row: &Row) -> Result<Option<Head>> {
     }))
 }
 
-/// Compares the head with the head that the last event leads to.
+/// Compares the head with the head that is expected after the last event.
 async fn compare(head: &Head, last: &Head, transaction: &mut Transaction<'_>) -> Result<()> {
     let position = head.position;
     match misfit(head, last) {

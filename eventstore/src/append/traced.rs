@@ -1,5 +1,5 @@
-//! Spans of appends. A batch serves many requests: its span is part of the first request's trace and linked
-//! with the spans of the others.
+//! Spans of appends. A batch serves many requests. The batch's span is part of the first request's trace and
+//! is linked with the spans of the other requests.
 
 use std::time::Duration;
 
@@ -42,7 +42,7 @@ pub(super) fn batch<'t>(items: impl ExactSizeIterator<Item = &'t Traced>) -> Spa
                 )
             });
         } else {
-            // Links both ways, so that the batch can be found from any request.
+            // Link the spans in both directions, so that the batch can be found from any request.
             span.follows_from(&batch);
         }
         batch.follows_from(span);

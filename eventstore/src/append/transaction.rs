@@ -29,7 +29,7 @@ pub(super) struct Open<'c> {
 }
 
 /// Begins a transaction, locks the head, and decides which of `items` can be written. Their statements run
-/// together with the commit, except those that do not fit into one packet.
+/// together with the commit, except statements that do not fit into the same packet.
 pub(super) async fn open<'c>(
     connection: &'c mut Connection,
     items: &[Append],
@@ -97,7 +97,7 @@ async fn begin_after<'r>(
     Ok((locked.head, now.after(locked.head.recorded_at), locked.rows))
 }
 
-/// Whether the event at `position` has that hash. Waits for any append in progress.
+/// Whether the log has an event at `position` with the hash `hash`. Waits for any append in progress.
 pub(super) async fn holds(connection: &mut Connection, position: Position, hash: Hash) -> Result<bool> {
     let lock = Head::lock(connection.dialect());
     let (mut transaction, _) = connection
@@ -170,8 +170,9 @@ fn chain<'a>(
     chained
 }
 
-/// Adds a query for the holders of the claims that `items` take. Its columns, and those of
-/// [`ask_for_sequences`], are claim, aggregate type, aggregate id, sequence, first position.
+/// Adds a query for the holders of the claims that `items` take. This query and the query of
+/// [`ask_for_sequences`] have the same columns: claim, aggregate type, aggregate id, sequence, first
+/// position.
 fn ask_for_holders(script: &mut Script, items: &[Append]) {
     let mut claims = items
         .iter()

@@ -1,6 +1,7 @@
 //! Comparison of the claims table with the log.
 //!
-//! Both are read in order of aggregate id, one page at a time, so memory use does not grow with their size.
+//! The table and the log are read in order of aggregate id, one page at a time, so memory use does not grow
+//! with their size.
 
 mod page;
 mod rebuild;
@@ -57,7 +58,7 @@ pub struct ClaimMisfit {
     pub problem: ClaimProblem,
 }
 
-/// The number of differences, and the first of them.
+/// The number of differences, and the first few differences.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 pub struct ClaimMisfits {
     /// Total number of differences.

@@ -1,9 +1,9 @@
-//! Connections for a library that takes them from a pool itself.
+//! Connections for a library that takes its connections from a pool.
 //!
-//! Such a library does not use [`super::Connection`]. If its future is dropped before it completes, a
-//! connection that is out of step with its server may return to the pool. The library therefore gets a
-//! separate pool. After an interrupted loan, the next loan gets a new pool. The old pool is closed when its
-//! last user is done.
+//! Such a library does not use [`super::Connection`]. If a future of the library is dropped before it
+//! completes, a connection that is out of sync with its server may return to the pool. The library therefore
+//! gets a separate pool. After an interrupted loan, the next loan gets a new pool. The old pool is closed
+//! when its last user is done.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -40,8 +40,8 @@ impl Lent {
                 loan.end();
                 Ok(answer)
             }
-            // An interrupted statement finishes on the connection's own thread, before any other work of the
-            // connection.
+            // On SQLite, an interrupted statement finishes on the connection's own thread, before any other
+            // work of the connection.
             Pools::Sqlite { readers, file, .. } => {
                 sqlite::check(file.as_deref())?;
                 let answer = in_time(work(LentPool::Sqlite(readers.clone()))).await?;

@@ -75,8 +75,8 @@ pub(super) async fn connect(url: &str, options: DatabaseOptions) -> Result<(MySq
         // Shorter than the server's idle timeout.
         .idle_timeout(options.silence / 2)
         .acquire_timeout(options.acquire_timeout)
-        // The busiest paths keep their own connections. Other paths can afford a ping, so they never get a
-        // stale connection.
+        // Test each connection with a ping, so that no caller gets a stale connection. The busiest paths keep
+        // their own connections, and the others can afford a ping.
         .test_before_acquire(true)
         .after_connect(move |connection, _| {
             let known = known.clone();

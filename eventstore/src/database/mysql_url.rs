@@ -78,7 +78,7 @@ impl Target {
         Ok(())
     }
 
-    /// Sets the options that the URL does not decide.
+    /// Sets the options that the URL does not set.
     fn complete(mut self) -> Result<Self> {
         // Each session sets the other values itself, in one statement.
         let mut options = self
@@ -90,8 +90,8 @@ impl Target {
             .timezone(None)
             .set_names(false)
             .statement_cache_capacity(PREPARED_STATEMENTS)
-            // The log would contain the full text of slow statements, and some have hashes of email addresses
-            // in it.
+            // Otherwise, the driver would log the full text of slow statements, and some of that text
+            // contains hashes of email addresses.
             .disable_statement_logging();
         // A certificate contains the address without brackets.
         let host = options.get_host();

@@ -279,9 +279,8 @@ impl Row {
     }
 }
 
-/// Returns `?, ?, …` for an `IN (…)` with this number of values, rounded up to the next power of two. A
-/// server therefore sees few different statements. Bind the values and then repeat the last value:
-/// [`padded`].
+/// Returns `?, ?, …` for an `IN (…)` with the given number of values, rounded up to the next power of two. A
+/// server therefore sees few different statements. Bind the values that [`padded`] returns.
 #[must_use]
 pub fn in_list(values: usize) -> String {
     let mut list = "?, ".repeat(values.next_power_of_two());
@@ -289,8 +288,8 @@ pub fn in_list(values: usize) -> String {
     list
 }
 
-/// Returns the values for an [`in_list`]. The last value is repeated until their number is a power of two.
-/// Without values, the result is empty.
+/// Returns the values for an [`in_list`]. The last value is repeated until the number of values is a power of
+/// two. Without values, the result is empty.
 pub fn padded<T: Copy>(values: &[T]) -> impl Iterator<Item = T> + '_ {
     let rest = values
         .last()

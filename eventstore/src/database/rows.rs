@@ -9,8 +9,8 @@ const ROWS: usize = 1000;
 
 impl Script {
     /// Adds statements that insert `rows`. Each statement is `insert`, which ends with `VALUES`, followed by
-    /// rows. When the script would exceed `limit` bytes, it is moved to `full`, and an empty script
-    /// continues.
+    /// rows. When the script would exceed `limit` bytes, the script is moved to `full`, and later statements
+    /// are added to an empty script.
     ///
     /// # Errors
     ///

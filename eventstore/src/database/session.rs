@@ -1,7 +1,7 @@
 //! Connections and transactions.
 //!
 //! A future may be dropped at any await, for example when a client disconnects or a timeout passes. If a
-//! statement is dropped before it completes, its connection is out of step with its server. sqlx would
+//! statement is dropped before it completes, its connection is out of sync with its server. sqlx would
 //! nevertheless return the connection to its pool and wait, without a limit, for the answer to a ping. A
 //! connection here therefore records whether it has unfinished work, and is closed if it is dropped in that
 //! state. The server then rolls back the open transaction, and the pool can open a new connection. For the
@@ -20,7 +20,7 @@ use crate::error::{Error, Result};
 
 #[derive(Debug)]
 pub(super) enum Link {
-    /// With the maximum number of bytes of a script up to its last row.
+    /// The connection, and the maximum size of a script up to its last row, in bytes.
     MySql(PoolConnection<MySql>, usize),
     Sqlite(PoolConnection<Sqlite>, Option<Arc<DatabaseFile>>),
 }
@@ -31,12 +31,13 @@ pub trait Session: Send {
     fn query<'q>(&mut self, sql: &'q str) -> Query<'q, '_>;
 }
 
-/// A connection from a pool. Dropping it returns it to the pool, or closes it if it has unfinished work.
+/// A connection from a pool. When it is dropped, the connection returns to the pool, or is closed if it has
+/// unfinished work.
 #[derive(Debug)]
 pub struct Connection {
     link: Link,
     unfinished: bool,
-    /// Whether a transaction is open. The SQLite file is only checked when it ends.
+    /// Whether a transaction is open. The SQLite file is checked only when the transaction ends.
     in_transaction: bool,
 }
 
@@ -63,7 +64,8 @@ impl Connection {
         self.unfinished = true;
     }
 
-    /// Begins a transaction on this connection. On SQLite, it must be a connection for writing.
+    /// Begins a transaction on this connection. On SQLite, the connection must come from the pool for
+    /// writing.
     ///
     /// # Errors
     ///
@@ -85,7 +87,7 @@ impl Connection {
         Transaction::begin_with(Held::Lent(self), fill).await
     }
 
-    /// Returns the maximum number of bytes of a script up to its last row that the server accepts.
+    /// Returns the maximum size of a script up to its last row that the server accepts, in bytes.
     #[must_use]
     pub const fn script_limit(&self) -> usize {
         match self.link {
@@ -176,7 +178,8 @@ impl Held<'_> {
     }
 }
 
-/// A transaction. If it is dropped without a commit, its connection is closed, and the server rolls it back.
+/// A transaction. If the transaction is dropped without a commit, its connection is closed, and the server
+/// rolls back the transaction.
 #[derive(Debug)]
 pub struct Transaction<'c> {
     connection: Held<'c>,
@@ -258,13 +261,13 @@ impl<'c> Transaction<'c> {
     ///
     /// # Errors
     ///
-    /// As [`Transaction::commit`].
+    /// The errors of [`Transaction::commit`].
     pub async fn commit_with(self, mut script: Script) -> Result<()> {
         script.statement("COMMIT");
         self.end(script).await
     }
 
-    /// As [`Connection::run`].
+    /// Like [`Connection::run`], but within this transaction.
     ///
     /// # Errors
     ///
@@ -273,7 +276,7 @@ impl<'c> Transaction<'c> {
         self.connection().run(script).await
     }
 
-    /// As [`Connection::insert`].
+    /// Like [`Connection::insert`], but within this transaction.
     ///
     /// # Errors
     ///
@@ -286,7 +289,7 @@ impl<'c> Transaction<'c> {
         self.connection().insert(insert, rows).await
     }
 
-    /// As [`Connection::script_limit`].
+    /// Like [`Connection::script_limit`].
     #[must_use]
     pub const fn script_limit(&mut self) -> usize {
         self.connection().script_limit()

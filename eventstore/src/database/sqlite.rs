@@ -19,7 +19,7 @@ use super::{BUSY_PAUSE, DatabaseOptions, LOCK_WAIT, PREPARED_STATEMENTS};
 use crate::error::{Error, Result};
 
 /// SQLite has one writer at a time, so it has two pools: one with a single connection for writing, and one
-/// with several for reading.
+/// with several connections for reading.
 pub(super) struct Opened {
     pub(super) writer: SqlitePool,
     pub(super) readers: SqlitePool,
@@ -30,7 +30,7 @@ pub(super) async fn connect(url: &str, options: DatabaseOptions) -> Result<Opene
     let connect = SqliteConnectOptions::from_str(url)
         .map_err(|error| Error::Url(format!("expected sqlite://path ({error})")))?
         .journal_mode(SqliteJournalMode::Wal)
-        // FULL: a commit is on disk when it returns, as with MySQL's defaults.
+        // With FULL, a commit is on disk when it returns, as with MySQL's defaults.
         .synchronous(SqliteSynchronous::Full)
         .foreign_keys(true)
         .busy_timeout(LOCK_WAIT)
@@ -72,7 +72,7 @@ pub(super) async fn connect(url: &str, options: DatabaseOptions) -> Result<Opene
     })
 }
 
-/// Returns a connection of a pool if the file is still the one that was opened.
+/// Returns a connection of a pool if the database file is still the file that was opened.
 pub(super) async fn acquire(pool: &SqlitePool, file: Option<&Arc<DatabaseFile>>) -> Result<Link> {
     check(file.map(Arc::as_ref))?;
     match (pool.acquire().await, file) {
@@ -82,7 +82,7 @@ pub(super) async fn acquire(pool: &SqlitePool, file: Option<&Arc<DatabaseFile>>)
     }
 }
 
-/// Checks that the file is still the one that was opened.
+/// Checks that the database file is still the file that was opened.
 pub(super) fn check(file: Option<&DatabaseFile>) -> Result<()> {
     file.map_or(Ok(()), DatabaseFile::check)
 }
@@ -132,7 +132,7 @@ impl DatabaseFile {
         })
     }
 
-    /// Checks that the file at the path is still the one that was opened.
+    /// Checks that the file at the path is still the file that was opened.
     pub(super) fn check(&self) -> Result<()> {
         match identity(&self.path) {
             Ok(found) if found == self.identity && !self.wal_lost.load(Ordering::Relaxed) => Ok(()),
@@ -140,7 +140,7 @@ impl DatabaseFile {
         }
     }
 
-    /// As [`Self::check`], while a connection is open. The write-ahead log must then exist as well.
+    /// Like [`Self::check`], for use while a connection is open. The write-ahead log must also exist.
     pub(super) fn check_open(&self) -> Result<()> {
         self.check()?;
         match &self.wal {
@@ -159,10 +159,10 @@ impl DatabaseFile {
     }
 }
 
-/// Whether there is no file, without reading the metadata of a file. On Linux 6.13 or later, the first write
-/// after its times are read has to store a new time, and `fsync` then takes a quarter longer.
+/// Whether the file is missing. Does not read the file's metadata: on Linux 6.13 or later, the first write
+/// after the times of a file are read has to store a new time, and `fsync` then takes a quarter longer.
 fn is_missing(file: &Path) -> bool {
-    // A file that exists is not a symbolic link, which is another error.
+    // If the file exists, `read_link` fails with another error, because the file is not a symbolic link.
     matches!(std::fs::read_link(file), Err(error) if error.kind() == ErrorKind::NotFound)
 }
 

@@ -9,7 +9,7 @@ use crate::private;
 const BESIDE: [&str; 3] = ["-wal", "-shm", "-journal"];
 
 /// Creates the file and its folder, if missing, with access for the owner only. If the file exists, removes
-/// other users' access to it and to the files next to it.
+/// other users' access to the file and to the files next to it.
 pub(super) async fn prepare(file: &Path) -> io::Result<()> {
     let file = file.to_owned();
     tokio::task::spawn_blocking(move || {

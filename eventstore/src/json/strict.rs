@@ -13,7 +13,7 @@ use super::{DEPTH, LARGEST_INTEGER};
 ///
 /// # Errors
 ///
-/// As [`strict_json`].
+/// The errors of [`strict_json`].
 pub(crate) fn strict_value<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Value, D::Error> {
     let text = Box::<RawValue>::deserialize(deserializer)?;
     strict_json(text.get()).map_err(D::Error::custom)
@@ -26,7 +26,7 @@ pub(crate) fn strict_value<'de, D: Deserializer<'de>>(deserializer: D) -> Result
 /// If the text is not JSON; if an object has two members with the same name, of which `serde_json` would keep
 /// only the last; if arrays and objects are nested more than 31 levels deep; if an integer is beyond ±(2⁵³ −
 /// 1); or if a number with a fraction or an exponent is not exactly the shortest decimal number of its
-/// double, so that reading it would lose precision. The message contains nothing of the text.
+/// double, so that reading it would lose precision. The error message contains no part of the text.
 pub fn strict_json(text: &str) -> serde_json::Result<Value> {
     let mut reader = serde_json::Deserializer::from_str(text);
     let doubles = Cell::new(false);
@@ -36,7 +36,8 @@ pub fn strict_json(text: &str) -> serde_json::Result<Value> {
     };
     let value = strict.deserialize(&mut reader)?;
     reader.end()?;
-    // A double does not show how it was written. `serde_json` also reads integers beyond 64 bits as doubles.
+    // A double does not show how the number was written. `serde_json` also reads integers beyond 64 bits as
+    // doubles.
     if doubles.get() {
         for number in numbers(text) {
             if number.contains(['.', 'e', 'E']) {

@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use super::*;
 
 /// Leaves from Certificate Transparency's own tests (`merkletree/merkle_tree_test.cc` of
-/// google/certificate-transparency), followed by the roots of the trees over the first one, two, … of these
+/// google/certificate-transparency), followed by the roots of the trees over the first 1, 2, … of these
 /// leaves.
 const LEAVES: [&str; 8] = [
     "",

@@ -28,7 +28,7 @@ pub struct SubscriptionStatus {
     /// When the first unprocessed event was recorded, or `None` if all events are processed. If the
     /// checkpoint is invalid, this is the time of the log's first event.
     pub waiting_since: Option<Timestamp>,
-    /// When the checkpoint last moved, or `None` if it never has.
+    /// When the checkpoint last moved, or `None` if it has never moved.
     pub moved_at: Option<Timestamp>,
     /// Current failure, if any.
     pub failure: Option<Failure>,

@@ -1,12 +1,12 @@
-//! Spans of a subscription: one for each event that belongs to a trace. A span continues that trace and
-//! covers the transaction that applies the event.
+//! Spans of a subscription: one span for each event that belongs to a trace. The span continues that trace
+//! and covers the transaction that applies the event.
 
 use tracing::{Span, field};
 
 use crate::event::RecordedEvent;
 use crate::trace::{self, TARGET};
 
-/// Spans of the events in one transaction. They end when this value is dropped.
+/// Spans of the events in one transaction. The spans end when this value is dropped.
 pub(super) struct Traced(Vec<Span>);
 
 impl Traced {

@@ -4,14 +4,14 @@ use std::str::FromStr;
 
 use crate::event::{Hash, Position};
 
-/// A head that an auditor kept: a position, and either the link there or the root of the Merkle tree up to
-/// there. Either hash fixes every event up to that position. A link of one log is never a root of another, so
-/// the format does not distinguish them.
+/// A head that an auditor kept: a position, and either the link at that position or the root of the Merkle
+/// tree up to that position. Either hash fixes every event up to that position. A link of one log is never a
+/// root of another, so the format does not distinguish links from roots.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Trusted {
     /// The position.
     pub position: Position,
-    /// Link at this position, or the root up to it.
+    /// Link at this position, or root of the Merkle tree up to this position.
     pub hash: Hash,
 }
 

@@ -1,4 +1,4 @@
-//! Positions, sequences and times.
+//! Positions, sequences and times of appended events.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,7 +33,7 @@ async fn positions_are_gapless_from_1_in_the_order_of_the_appends(backend: Arc<B
         );
         assert_eq!(backend.head().await, position(number));
     }
-    // What is refused uses up no position.
+    // A rejected append uses no position.
     queue.append(append("a1", 1)).await.unwrap_err();
     let appended = queue.append(append("a1", 2)).await.unwrap();
     assert_eq!(appended.first, position(6));
@@ -81,7 +81,7 @@ async fn an_unexpected_sequence_is_a_conflict_that_says_what_was_found(backend: 
             "{refused:?}"
         );
     }
-    // Another aggregate type is another aggregate.
+    // The same id with another aggregate type is another aggregate.
     let mut other = event("a", 1);
     other.aggregate_type = "another".into();
     queue
@@ -103,7 +103,7 @@ async fn recorded_at_never_goes_back_even_when_the_clock_does(backend: Arc<Backe
         recorded.push(appended.recorded_at);
     }
     assert_eq!(recorded, [second(0), second(0), second(0), second(60)]);
-    // Nor between processes whose clocks differ.
+    // Recorded times do not go back either if a process with another clock appends.
     let late = ManualClock::at(clock.now() - Duration::from_secs(1));
     let other = AppendQueue::start(backend.open().await, Signal::in_process(), late, 10, 10);
     let appended = other.append(append("b", 1)).await.unwrap();

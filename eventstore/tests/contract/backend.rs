@@ -1,4 +1,4 @@
-//! The databases that a contract is held against.
+//! The databases on which each contract is tested.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -13,10 +13,10 @@ use testkit::{MysqlServer, mysql_servers, wait_until};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// How long a test waits for what should come at once.
+/// How long a test waits for an event that should occur almost immediately.
 pub(crate) const SOON: Duration = Duration::from_secs(20);
 
-/// Makes each contract a test on each backend.
+/// Creates a test of each contract for each backend.
 macro_rules! on_every_backend {
     ($($contract:ident),+ $(,)?) => {
         mod sqlite {
@@ -34,21 +34,21 @@ macro_rules! on_every_backend {
     };
 }
 
-/// Holds a contract against SQLite.
+/// Tests a contract on SQLite.
 pub(crate) async fn on_sqlite(contract: impl AsyncFnOnce(Arc<Backend>)) {
     let folder = tempfile::tempdir().unwrap();
     let url = format!("sqlite://{}", folder.path().join("log.db").display());
     hold("SQLite", url, contract).await;
 }
 
-/// Holds a contract against every MySQL server there is.
+/// Tests a contract on every available MySQL server.
 pub(crate) async fn on_mysql(contract: impl AsyncFn(Arc<Backend>)) {
     for server in mysql_servers() {
         on_server(server, &contract).await;
     }
 }
 
-/// Holds a contract against one MySQL server.
+/// Tests a contract on one MySQL server.
 pub(crate) async fn on_server(server: &MysqlServer, contract: impl AsyncFnOnce(Arc<Backend>)) {
     let database = server.create_database().await;
     hold(&server.flavour.to_string(), database.url.clone(), contract).await;
@@ -65,11 +65,11 @@ async fn hold(name: &str, url: String, contract: impl AsyncFnOnce(Arc<Backend>))
             .downcast_ref::<String>()
             .map(String::as_str)
             .or_else(|| panic.downcast_ref::<&str>().copied());
-        panic!("on {name}: {}", message.unwrap_or("it panicked"));
+        panic!("on {name}: {}", message.unwrap_or("no message"));
     }
 }
 
-/// An empty database of one test, and what runs on it.
+/// The empty database of one test, and the tasks that run on it.
 pub(crate) struct Backend {
     pub(crate) url: String,
     pub(crate) database: Database,
@@ -90,19 +90,19 @@ impl Backend {
         }
     }
 
-    /// Makes the schema.
+    /// Creates the schema.
     pub(crate) async fn migrate(&self) {
         ::migrations::migrate(&self.database, SystemClock::shared(), "test")
             .await
             .unwrap();
     }
 
-    /// The same database again, with connections of its own, as another process would open it.
+    /// Opens the same database again with separate connections, like another process.
     pub(crate) async fn open(&self) -> Database {
         open(&self.url).await
     }
 
-    /// A queue on the test's own database, with the system's clock and a signal that nobody hears.
+    /// Starts a queue on the test's own database, with the system clock and a signal without listeners.
     pub(crate) fn queue(&self) -> AppendQueue {
         self.queue_with(&Signal::in_process(), SystemClock::shared())
     }
@@ -111,7 +111,7 @@ impl Backend {
         AppendQueue::start(self.database.clone(), signal.clone(), clock, 1024, 256)
     }
 
-    /// Keeps every append out, whichever process it comes from, until the transaction ends.
+    /// Blocks the appends of all processes until the returned transaction ends.
     pub(crate) async fn hold_the_log(&self) -> Transaction<'static> {
         let mut transaction = self.database.begin().await.unwrap();
         let lock = format!(
@@ -122,55 +122,55 @@ impl Backend {
         transaction
     }
 
-    /// Runs a subscription until the end of the test, or until the token that is returned is cancelled.
+    /// Runs a subscription until the end of the test, or until the returned token is cancelled.
     pub(crate) fn run<H: Handler>(&self, subscription: Subscription<H>) -> CancellationToken {
         let stop = self.shutdown.child_token();
         self.tasks.spawn(subscription.run(stop.clone()));
         stop
     }
 
-    /// Where the tasks of a test run, and what stops them.
+    /// Returns the tracker for the tasks of the test, and the token that stops them.
     pub(crate) fn tasks(&self) -> (&TaskTracker, &CancellationToken) {
         (&self.tasks, &self.shutdown)
     }
 
-    /// Runs a statement; the number of rows that it changed.
+    /// Runs a statement and returns the number of changed rows.
     pub(crate) async fn execute(&self, sql: &str) -> u64 {
         let mut connection = self.database.writer().await.unwrap();
         connection.query(sql).execute().await.unwrap()
     }
 
-    /// Runs a query.
+    /// Runs a query and returns its rows.
     pub(crate) async fn rows(&self, sql: &str) -> Vec<Row> {
         let mut connection = self.database.reader().await.unwrap();
         connection.query(sql).fetch_all().await.unwrap()
     }
 
-    /// The numbers in the first column of a query.
+    /// Returns the numbers in the first column of a query.
     pub(crate) async fn numbers(&self, sql: &str) -> Vec<i64> {
         let rows = self.rows(sql).await;
         rows.iter().map(|row| row.get(0).unwrap()).collect()
     }
 
-    /// The one number that a query gives.
+    /// Returns the number in the first column of a query with exactly one row.
     pub(crate) async fn number(&self, sql: &str) -> i64 {
         let numbers = self.numbers(sql).await;
         assert_eq!(numbers.len(), 1, "{sql}");
         numbers[0]
     }
 
-    /// The position of the log's last event.
+    /// Returns the position of the log's last event.
     pub(crate) async fn head(&self) -> Position {
         self.log.head().await.unwrap().position
     }
 
-    /// A subscription's checkpoint, if it has one.
+    /// Returns the checkpoint of a subscription, if it exists.
     pub(crate) async fn checkpoint(&self, name: &str) -> Option<Position> {
         let sql = format!("SELECT position FROM checkpoints WHERE name = '{name}'");
         self.rows(&sql).await.first().map(|row| row.get(0).unwrap())
     }
 
-    /// Waits until a subscription has finished everything up to `position`.
+    /// Waits until a subscription has processed all events up to `position`.
     pub(crate) async fn followed_up_to(&self, name: &str, position: Position) {
         let what = format!("{name} has followed up to {position}");
         wait_until(SOON, &what, async || {
@@ -191,7 +191,7 @@ async fn open(url: &str) -> Database {
     Database::connect(url, DatabaseOptions::default()).await.unwrap()
 }
 
-/// The position with that number.
+/// Returns the position with the given number.
 pub(crate) fn position(number: u64) -> Position {
     Position::new(number).unwrap()
 }

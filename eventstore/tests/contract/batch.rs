@@ -1,4 +1,4 @@
-//! Appends that wait are committed together, and each gets its own answer.
+//! Waiting appends are committed together, and each append gets its own answer.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -23,7 +23,7 @@ on_every_backend!(
     shutdown_finishes_what_was_accepted,
 );
 
-/// Queues `appends` while nothing can be committed, then lets them go; the answers in the same order.
+/// Queues `appends` while commits are blocked, then unblocks commits. Returns the answers in the same order.
 async fn waiting_together(
     backend: &Backend,
     queue: &AppendQueue,
@@ -31,7 +31,7 @@ async fn waiting_together(
 ) -> Vec<Result<eventstore::Appended, AppendError>> {
     let held = backend.hold_the_log().await;
     let answers = join_all(appends.into_iter().map(|append| queue.append(append)));
-    // All are queued at the first poll, before the log is let go.
+    // All appends are queued at the first poll, before the log is unlocked.
     let (answers, ()) = tokio::join!(answers, async { held.rollback().await.unwrap() });
     answers
 }
@@ -45,14 +45,14 @@ async fn appends_that_wait_are_committed_together(backend: Arc<Backend>) {
         assert_eq!(
             answer.as_ref().unwrap().first,
             position(number),
-            "each its own answer"
+            "each append has its own position"
         );
     }
     let transactions: HashSet<_> = answers
         .iter()
         .map(|answer| answer.as_ref().unwrap().recorded_at)
         .collect();
-    // The first ones may be on their way already when the rest comes.
+    // The worker may take the first appends before the others are queued.
     assert!(transactions.len() <= 2, "{} transactions", transactions.len());
 }
 
@@ -88,7 +88,7 @@ async fn a_conflict_and_a_taken_claim_in_the_middle_of_a_batch_fail_alone(backen
 
 async fn what_only_the_database_refuses_fails_alone(backend: Arc<Backend>) {
     backend.migrate().await;
-    // A rule that the queue cannot know.
+    // A rule of the database that the queue does not know.
     backend
         .execute("CREATE UNIQUE INDEX one_event_a_version ON events (event_version)")
         .await;
@@ -128,11 +128,11 @@ async fn large_appends_that_wait_are_all_made(backend: Arc<Backend>) {
         Append::new(events.collect(), Vec::new()).unwrap()
     };
     let queue = backend.queue();
-    // 30 MB together and 20 MB in one of them: more than MariaDB takes in one packet (16 MiB by default).
+    // 30 MB in total, of which one append has 20 MB. MariaDB accepts 16 MiB in one packet by default.
     let large = MAX_EVENT_BYTES - 1024;
     let mut appends: Vec<_> = (0..40).map(|n| of(format!("a{n}"), 1, large)).collect();
     appends.insert(20, of("many".into(), 80, large));
-    // And more events than a statement has places for.
+    // These appends also contain more events than one statement can insert.
     appends.extend((0..80).map(|n| of(format!("b{n}"), 100, 1)));
     let number = appends.len();
     let answers = waiting_together(&backend, &queue, appends).await;
@@ -155,7 +155,7 @@ async fn a_full_queue_answers_overloaded_at_once(backend: Arc<Backend>) {
         1,
     );
     let held = backend.hold_the_log().await;
-    // Two wait and at most one is on its way.
+    // Two appends wait, and the worker has taken at most one append.
     let mut answers: FuturesUnordered<_> = (0..4)
         .map(|n| queue.append(append(&format!("a{n}"), 1)))
         .collect();
@@ -172,12 +172,12 @@ async fn a_full_queue_answers_overloaded_at_once(backend: Arc<Backend>) {
     assert_eq!(
         rest.iter().flatten().count(),
         3 - overloaded,
-        "those that waited are made"
+        "the waiting appends succeed"
     );
     assert_eq!(
         backend.head().await.get(),
         3 - overloaded as u64,
-        "and the others not"
+        "the rejected appends are not written"
     );
     assert!(!queue.is_full());
 }

@@ -1,4 +1,4 @@
-//! The hash chain, as the databases give its bytes back.
+//! The hash chain, recomputed from the bytes that the databases return.
 
 use std::sync::Arc;
 
@@ -19,8 +19,9 @@ on_every_backend!(
     the_chain_is_one_over_batches_and_processes,
 );
 
-/// The first position that does not fit; nothing if all do, up to the head. Found event by event and by the
-/// check of the whole log, which reads the databases' text and not their values: both must agree.
+/// Returns the first position at which the chain is broken, or `None` if the chain is intact up to the head.
+/// Searches twice: in the feed, event by event, and with `verify`, which reads the stored text instead of
+/// parsed values. Both results must agree.
 async fn first_break(backend: &Backend) -> Option<Position> {
     let found = first_break_of_the_feed(backend).await;
     let verified = verify(&backend.log, Vec::new(), |_| {}).await.unwrap();
@@ -95,7 +96,7 @@ async fn the_chain_holds_whatever_the_events_say(backend: Arc<Backend>) {
     assert_eq!(first_break(&backend).await, None);
 }
 
-/// Equal as RFC 8785 has it: 1.0 is 1.
+/// Whether two values are equal under RFC 8785, in which 1.0 equals 1.
 fn same(one: &Value, other: &Value) -> bool {
     match (one, other) {
         (Value::Number(one), Value::Number(other)) => one.as_f64() == other.as_f64(),
@@ -170,7 +171,7 @@ async fn one_altered_byte_in_any_column_is_found(backend: Arc<Backend>) {
     let alterations = [
         replaced("aggregate_type", "thing", "think"),
         "aggregate_id = 'x'".to_owned(),
-        // The case of a letter, although the column's collation does not tell it.
+        // A change of case, which the column's collation ignores.
         "aggregate_id = 'B'".to_owned(),
         "sequence = 2".to_owned(),
         replaced("event_type", "ThingHappened", "ThingHappenes"),
@@ -206,7 +207,7 @@ async fn one_altered_byte_in_any_column_is_found(backend: Arc<Backend>) {
     assert_eq!(
         first_break(&backend).await,
         Some(position(2)),
-        "two changed places"
+        "two events are swapped"
     );
     swap_2_and_3().await;
     assert_eq!(first_break(&backend).await, None);
@@ -214,7 +215,7 @@ async fn one_altered_byte_in_any_column_is_found(backend: Arc<Backend>) {
     assert_eq!(
         first_break(&backend).await,
         Some(position(4)),
-        "the last one is cut off, but the head knows of it"
+        "the last event is deleted, but the head is at its position"
     );
 }
 

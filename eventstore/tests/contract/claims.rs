@@ -1,4 +1,4 @@
-//! Claims: at most one holder at a time.
+//! Claims: at most one aggregate holds a claim at a time.
 
 use std::sync::Arc;
 
@@ -22,7 +22,7 @@ async fn a_claim_is_held_until_it_is_released(backend: Arc<Backend>) {
         let refused = queue.append(taking(id, 1, "x")).await;
         assert!(matches!(refused, Err(AppendError::ClaimTaken)), "{refused:?}");
     }
-    // A conflict releases nothing.
+    // An append that fails with a conflict releases no claim.
     queue.append(releasing("a", 9)).await.unwrap_err();
     queue.append(taking("b", 1, "x")).await.unwrap_err();
 
@@ -39,7 +39,7 @@ async fn an_aggregate_may_take_again_what_it_holds(backend: Arc<Backend>) {
     let queue = backend.queue();
     queue.append(taking("a", 1, "x")).await.unwrap();
     queue.append(taking("a", 2, "x")).await.unwrap();
-    // Released and taken in one append.
+    // One append can release a claim and take it again.
     let swap = vec![
         ClaimChange::ReleaseAll,
         ClaimChange::Take(Claim::on("value", "x")),

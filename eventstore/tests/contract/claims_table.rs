@@ -1,4 +1,4 @@
-//! The table of claims, held against the log and repaired from it.
+//! Comparison of the claims table with the log, and repair of the table from the log.
 
 use std::sync::Arc;
 
@@ -16,7 +16,8 @@ on_every_backend!(
     the_claims_are_repaired_while_appends_go_on,
 );
 
-/// An event takes the value that it says; one without a value gives up all.
+/// Rules under which an event takes the claim on its `value`. An event with a null `value` releases all
+/// claims.
 struct Values;
 
 impl ClaimRules for Values {
@@ -130,7 +131,7 @@ async fn two_who_have_the_same_value_are_named_and_stay(backend: Arc<Backend>) {
         (rebuilt.inserted, rebuilt.deleted, rebuilt.misfits.count),
         (0, 0, 1)
     );
-    // If neither holds it, one of them gets it.
+    // If neither aggregate holds the claim, the rebuild assigns it to one of them.
     backend
         .execute("DELETE FROM claims WHERE aggregate_id = 'e'")
         .await;

@@ -1,4 +1,4 @@
-//! A wrong clock gets nothing into the log, and a log that has wrong times goes on with right ones.
+//! A wrong clock cannot append events, and a log with wrong times continues with right times.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,7 +23,7 @@ const YEAR: Duration = Duration::from_hours(24 * 365);
 
 async fn an_append_by_a_clock_that_was_set_is_rejected_until_it_is_right_again(backend: Arc<Backend>) {
     backend.migrate().await;
-    // SQLite knows no time but that of the events before.
+    // SQLite has no clock, so the first check needs the time of an earlier event.
     backend.queue().append(append("before", 1)).await.unwrap();
     let right = SystemClock.now();
     let clock = ManualClock::at(right);
@@ -48,7 +48,7 @@ async fn an_append_by_a_clock_that_was_set_is_rejected_until_it_is_right_again(b
     clock.set(right);
     let appended = queue.append(append("b", 1)).await.unwrap();
     assert_eq!((appended.first, appended.recorded_at), (position(3), right));
-    // Another process whose clock was never right.
+    // Another process, whose clock has been wrong since the process started.
     if backend.database.dialect() == Dialect::MySql {
         let queue = backend.queue_with(&Signal::in_process(), ManualClock::at(right + YEAR));
         let refused = queue.append(append("c", 1)).await;
@@ -56,7 +56,7 @@ async fn an_append_by_a_clock_that_was_set_is_rejected_until_it_is_right_again(b
     }
 }
 
-/// Writes the log anew so that the events from `from` on have other times.
+/// Changes the times of the events from position `from` on, and recomputes their hashes. Returns all events.
 async fn stain(backend: &Backend, from: usize, time: impl Fn(Timestamp) -> Timestamp) -> Vec<RecordedEvent> {
     let mut events = backend.log.feed(position(0), 100).await.unwrap();
     let mut previous = events[from - 2].hash;

@@ -1,4 +1,4 @@
-//! Database servers that go away under the log, and come back.
+//! Database servers that become unavailable and recover.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -18,19 +18,19 @@ use crate::sample::append;
 
 const WRITERS: usize = 8;
 
-/// Holds a contract against a server of each flavour that the test may kill.
+/// Tests a contract on a separate server of each flavour, which the test may kill.
 async fn on_private_servers(contract: impl AsyncFn(Arc<Backend>, &mut PrivateMysql)) {
-    // Whatever TEST_MYSQL_URL says: these tests kill theirs.
+    // These tests kill their servers, so they do not use TEST_MYSQL_URL.
     for mut own in join_all(installed_flavours().into_iter().map(PrivateMysql::start)).await {
         let server = own.server().clone();
         on_server(&server, async |backend| contract(backend, &mut own).await).await;
     }
 }
 
-/// What became of each append, by aggregate: one event each.
+/// The result of each append, by aggregate. Each aggregate has one event.
 type Answers = Arc<Mutex<HashMap<String, Result<Position, AppendError>>>>;
 
-/// Appends without a pause until it is told to stop.
+/// Appends without a pause until `stop` is set.
 async fn write(
     queue: AppendQueue,
     writer: usize,
@@ -105,7 +105,7 @@ async fn a_server_killed_under_appends_keeps_what_was_acknowledged_and_doubles_n
             match answer {
                 Ok(position) => assert_eq!(stored, [*position], "{id} was acknowledged"),
                 Err(AppendError::Unavailable(_)) => assert_eq!(stored, [], "{id} was said not to be written"),
-                // The server was away for longer than the queue waits.
+                // The server was unavailable for longer than the queue retries.
                 Err(AppendError::InDoubt(_)) => {
                     assert!(stored.len() <= 1, "{id} is there {} times", stored.len());
                 }
@@ -164,8 +164,7 @@ const SOON_SILENT: DatabaseOptions = DatabaseOptions {
     create: true,
 };
 
-/// A machine without power, as far as the server can tell: it holds the lock of the log, and says nothing any
-/// more.
+/// A client that sends nothing more while it holds the lock of the log, such as a machine without power.
 #[tokio::test]
 async fn one_that_falls_silent_in_an_append_holds_the_others_up_for_a_while_only() {
     on_mysql(async |backend: Arc<Backend>| {
@@ -204,7 +203,7 @@ async fn connections_that_the_server_ended_for_idleness_fail_nobody() {
         let log = eventstore::EventLog::new(database);
         queue.append(append("before", 1)).await.unwrap();
         log.head().await.unwrap();
-        wait_until(SOON, "the server has ended them", async || {
+        wait_until(SOON, "the server has closed the connections", async || {
             let others = "SELECT COUNT(*) FROM information_schema.processlist WHERE db LIKE 'test_%'";
             let row = observer.query(others).fetch_optional().await.unwrap().unwrap();
             row.get::<i64, _>(0).unwrap() == 0
@@ -239,7 +238,7 @@ async fn connections_that_are_killed_under_appends_fail_nobody() {
                               WHERE db = DATABASE() AND id <> CONNECTION_ID()";
                 for row in killer.query(others).fetch_all().await.unwrap_or_default() {
                     let kill = format!("KILL {}", row.get::<i64, _>(0).unwrap());
-                    // It may have ended by itself.
+                    // The connection may have ended by itself.
                     kills += u32::from(killer.query(&kill).execute().await.is_ok());
                 }
                 tokio::time::sleep(Duration::from_millis(50)).await;

@@ -1,4 +1,4 @@
-//! Reading the log.
+//! Reading the log through the feed.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! A subscription's handler that writes down what it sees.
+//! A subscription handler that records the events that it receives.
 
 use std::sync::{Arc, Mutex};
 
@@ -9,14 +9,14 @@ use eventstore::{
 
 use crate::backend::Backend;
 
-/// Inserts the position of each event into the table `followed`, and keeps in memory what was committed.
+/// Inserts the position of each event into the table `followed`, and keeps the committed positions in memory.
 #[derive(Debug, Default)]
 pub(crate) struct Follower {
     applied: Vec<Position>,
     committed: Committed,
 }
 
-/// The positions of a [`Follower`] whose transaction was committed, in the order of their commits.
+/// The positions that a [`Follower`] has committed, in the order of the commits.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Committed(Arc<Mutex<Vec<Position>>>);
 
@@ -25,7 +25,7 @@ impl Committed {
         self.0.lock().unwrap().clone()
     }
 
-    /// Whether it is every position from 1 to `last`, once and in order.
+    /// Whether every position from 1 to `last` was committed exactly once and in order.
     pub(crate) fn is_all_up_to(&self, last: Position) -> bool {
         let all = (1..=last.get()).map(|number| Position::new(number).unwrap());
         self.0.lock().unwrap().iter().copied().eq(all)
@@ -33,12 +33,12 @@ impl Committed {
 }
 
 impl Follower {
-    /// What it will have seen.
+    /// Returns the list to which the committed positions are added.
     pub(crate) fn seen(&self) -> Committed {
         self.committed.clone()
     }
 
-    /// A subscription with this handler, on the test's own database.
+    /// Creates a subscription with this handler on the test's own database.
     pub(crate) fn subscribe(
         self,
         backend: &Backend,
@@ -52,13 +52,13 @@ impl Follower {
 }
 
 impl Backend {
-    /// Makes the table that a [`Follower`] writes to. A position that comes twice is refused.
+    /// Creates the table that a [`Follower`] writes to. The primary key rejects duplicate positions.
     pub(crate) async fn create_followed(&self) {
         self.execute("CREATE TABLE followed (position BIGINT NOT NULL PRIMARY KEY)")
             .await;
     }
 
-    /// What is in that table, in order.
+    /// Returns the positions in the table `followed`, in order.
     pub(crate) async fn followed(&self) -> Vec<i64> {
         self.numbers("SELECT position FROM followed ORDER BY position")
             .await

@@ -1,5 +1,5 @@
-//! Nothing is appended behind a `log_head` that is not the end of the log, and the error says what was done
-//! to it.
+//! No event is appended after a `log_head` that is not the end of the log. The error says how `log_head` was
+//! altered.
 
 use std::sync::Arc;
 
@@ -64,7 +64,8 @@ async fn nothing_is_appended_behind_a_head_that_was_altered(backend: Arc<Backend
     assert_eq!(appended.first, position(34));
 }
 
-/// Alters the head, or what it names; each time the append is refused with these words, and it is undone.
+/// Applies each alteration, checks that an append is rejected with the given words, and undoes the
+/// alteration.
 async fn refused(backend: &Backend, queue: &eventstore::AppendQueue, altered: &[(&str, &str)]) {
     for table in ["events", "log_head"] {
         backend
@@ -99,7 +100,7 @@ async fn refused(backend: &Backend, queue: &eventstore::AppendQueue, altered: &[
 async fn an_event_that_a_stranger_adds_is_found_at_once(backend: Arc<Backend>) {
     backend.migrate().await;
     let queue = backend.queue();
-    // However short ago the head was compared with the events.
+    // The alteration is found even directly after a comparison of the head with the events.
     for n in 1..=20 {
         queue.append(append(&format!("a{n}"), 1)).await.unwrap();
     }
@@ -115,7 +116,7 @@ async fn an_event_that_a_stranger_adds_is_found_at_once(backend: Arc<Backend>) {
     };
     assert!(error.to_string().contains("added after"), "{error}");
     backend.execute("DELETE FROM events WHERE position = 21").await;
-    // Another process appends in turn, so that neither knows the head.
+    // Two processes append alternately, so neither process knows the head.
     let other = backend.queue();
     for n in 21..=40 {
         let queue = if n % 2 == 0 { &queue } else { &other };
@@ -126,7 +127,7 @@ async fn an_event_that_a_stranger_adds_is_found_at_once(backend: Arc<Backend>) {
 
 async fn an_id_in_another_case_is_named_as_damage_and_harms_no_other(backend: Arc<Backend>) {
     if backend.database.dialect() == Dialect::Sqlite {
-        // It tells one spelling from another.
+        // SQLite distinguishes the spellings.
         return;
     }
     backend.migrate().await;

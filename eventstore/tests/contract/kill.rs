@@ -1,4 +1,4 @@
-//! A follower that is killed at any moment.
+//! A follower process that is killed at any moment.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use crate::sample::append;
 on_every_backend!(a_follower_killed_at_any_moment_loses_and_doubles_nothing);
 
 const KILLS: u32 = 10;
-/// Appended around each kill.
+/// Number of events that are appended around each kill.
 const EVENTS: u32 = 500;
 const WRITERS: u32 = 16;
 const NAME: &str = "follower";
@@ -22,14 +22,14 @@ const NAME: &str = "follower";
 async fn a_follower_killed_at_any_moment_loses_and_doubles_nothing(backend: Arc<Backend>) {
     backend.migrate().await;
     let queue = backend.queue();
-    // Under its old name it need not wait for its own lease.
+    // The follower restarts with the same owner name, so it does not wait for its own lease.
     let mut follower = program::start("follower", &[&backend.url, NAME, "the only one"]);
     for kill in 1..=KILLS {
         let before = backend.checkpoint(NAME).await;
         tokio::join!(append_some(&queue, kill), async {
             let what = format!("the follower gets on before kill {kill}");
             wait_until(SOON, &what, async || backend.checkpoint(NAME).await > before).await;
-            // At a moment that nobody chose.
+            // Varies the moment of the kill.
             tokio::time::sleep(Duration::from_micros(u64::from(kill) * 7_919 % 30_000)).await;
             assert!(follower.is_running());
             follower.kill9().await;

@@ -1,4 +1,4 @@
-//! Leases: one owner at a time.
+//! Leases: at most one owner at a time.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,7 +29,7 @@ fn lease(database: &Database, clock: &Arc<ManualClock>, name: &str, owner: &str)
     Lease::new(database.clone(), clock, name.into(), owner.into(), FOR)
 }
 
-/// Two claims to one role, from two processes with one clock.
+/// Returns a clock, and two leases on the same role from two processes that share the clock.
 async fn two(backend: &Backend) -> (Arc<ManualClock>, Lease, Lease) {
     backend.migrate().await;
     let clock = clock();
@@ -51,17 +51,17 @@ async fn a_lease_of_a_clock_that_was_set_back_does_not_hold(backend: Arc<Backend
     let right = clock.now();
     clock.advance(Duration::from_hours(2));
     assert!(a.hold().await.unwrap());
-    // As far apart as the clocks of two machines may be, it holds.
+    // The lease is valid if the clocks differ by at most the accepted difference.
     clock.set(right + Duration::from_hours(2) - Duration::from_secs(15));
     assert!(!b.hold().await.unwrap());
     clock.set(right);
     assert!(
         b.hold().await.unwrap(),
-        "the owner may be gone, and nobody can wait for 2 h"
+        "the owner may be gone, and waiting 2 h is too long"
     );
     assert!(
         !a.hold().await.unwrap(),
-        "what it remembers is from the wrong time too"
+        "the expiry that it remembers is from the wrong time"
     );
 }
 
@@ -77,9 +77,9 @@ async fn of_many_that_race_for_a_free_lease_one_gets_it(backend: Arc<Backend>) {
             let held = join_all(leases.iter_mut().map(Lease::hold)).await;
             held.into_iter().filter(|held| *held.as_ref().unwrap()).count()
         };
-        assert_eq!(race(&mut leases).await, 1, "when it is new");
+        assert_eq!(race(&mut leases).await, 1, "new lease");
         clock.advance(FOR);
-        assert_eq!(race(&mut leases).await, 1, "when it has run out");
+        assert_eq!(race(&mut leases).await, 1, "expired lease");
     }
 }
 
@@ -102,7 +102,7 @@ async fn an_expired_lease_passes_on_and_its_owner_notices(backend: Arc<Backend>)
     clock.set(end);
     assert!(b.hold().await.unwrap());
     assert!(!a.hold().await.unwrap());
-    // Giving up what it does not have takes nothing from the new owner.
+    // Releasing a lease that `a` no longer holds does not affect the new owner.
     a.release().await.unwrap();
     assert!(!a.hold().await.unwrap());
     assert!(b.hold().await.unwrap());

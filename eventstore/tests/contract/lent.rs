@@ -1,4 +1,4 @@
-//! Reads that mysql-es and sqlite-es make with connections of their own.
+//! Reads of mysql-es and sqlite-es, which take connections from their own pool.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -45,12 +45,12 @@ async fn a_read_of_an_aggregate_ends_when_the_server_says_nothing() {
         proxy.delay(Duration::from_hours(1));
         let began = Instant::now();
         let read = timeout(2 * SOON, repository.get_events::<Ticket>("t")).await;
-        let said = read.expect("it ends").unwrap_err().to_string();
+        let said = read.expect("ended").unwrap_err().to_string();
         assert!(began.elapsed() >= Duration::from_secs(4), "{said}");
         proxy.delay(Duration::ZERO);
-        // What the stalled connection hears later concerns nobody.
+        // A late response to the stalled connection affects no other read.
         let read = timeout(SOON, repository.get_events::<Ticket>("t")).await;
-        assert!(read.expect("it is answered").unwrap().is_empty());
+        assert!(read.expect("answered").unwrap().is_empty());
     })
     .await;
 }
@@ -77,13 +77,13 @@ async fn reads_of_an_aggregate_that_are_dropped_leave_no_connection_unfinished()
             drop(reading.await);
             proxy.delay(Duration::ZERO);
         }
-        // As many at once as there are connections, and more.
+        // More simultaneous reads than connections.
         let reads = (0..8).map(async |_| {
             let repository = repository(&database, &queue);
             timeout(SOON, repository.get_events::<Ticket>("t")).await
         });
         for read in join_all(reads).await {
-            read.expect("it is answered").unwrap();
+            read.expect("answered").unwrap();
         }
     })
     .await;

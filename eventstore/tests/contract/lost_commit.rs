@@ -1,4 +1,4 @@
-//! Connections that are lost at the commit, when it is open whether it was written.
+//! Connections that are lost at the commit, when it is unknown whether the batch was written.
 
 use std::str::FromStr;
 use std::sync::Arc;
@@ -11,14 +11,14 @@ use crate::backend::{Backend, on_mysql, position};
 use crate::proxy::{Cut, Proxy};
 use crate::sample::{append, releasing, taking};
 
-/// A queue whose connections go through a proxy that can cut them.
+/// Returns a queue whose connections use a proxy, and the proxy, which can cut them.
 async fn through_a_proxy(backend: &Backend, cut: Cut) -> (Proxy, AppendQueue) {
     let server = MySqlConnectOptions::from_str(&backend.url).unwrap();
     let proxy = Proxy::start((server.get_host().to_owned(), server.get_port()), cut).await;
     let url = server
         .host("127.0.0.1")
         .port(proxy.port)
-        // In clear, so that the proxy can read it.
+        // Without TLS, so that the proxy can read the statements.
         .ssl_mode(MySqlSslMode::Disabled)
         .to_url_lossy();
     let database = Database::connect(url.as_str(), DatabaseOptions::default())
@@ -28,8 +28,8 @@ async fn through_a_proxy(backend: &Backend, cut: Cut) -> (Proxy, AppendQueue) {
     (proxy, queue)
 }
 
-/// Makes one batch of appends while the connection is cut, and sees that each was made or refused as if it
-/// were not.
+/// Appends a batch while the connection is cut `times` times, and checks that every append has the same
+/// result as without the cuts.
 async fn a_batch_is_made_once(backend: &Backend, cut: Cut, times: u32) {
     backend.migrate().await;
     let (proxy, queue) = through_a_proxy(backend, cut).await;
@@ -48,7 +48,7 @@ async fn a_batch_is_made_once(backend: &Backend, cut: Cut, times: u32) {
     assert!(matches!(refused, Err(AppendError::ClaimTaken)), "{refused:?}");
     assert_eq!(backend.head().await, position(4));
     assert_eq!(backend.number("SELECT COUNT(*) FROM events").await, 4);
-    // And it goes on.
+    // Later appends succeed.
     assert_eq!(queue.append(append("d", 1)).await.unwrap().first, position(5));
 }
 

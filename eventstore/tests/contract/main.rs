@@ -1,14 +1,15 @@
-//! What the log promises, held against every backend: SQLite in a temporary folder, and each MySQL flavour
-//! there is.
+//! Contracts of the log, tested on every backend: SQLite in a temporary folder, and each available flavour of
+//! MySQL.
 //!
-//! A contract is written once, as an `async fn` over a [`backend::Backend`], and named in its module's
-//! [`on_every_backend!`]; it is then a test of its own on each: `append::sqlite::…`, `append::mysql::…`. The
-//! MySQL variant runs on one server after the other, and its failure says on which.
+//! A contract is an `async fn` with a [`backend::Backend`] as its parameter, listed in its module's
+//! [`on_every_backend!`]. The macro creates a test for each backend: `append::sqlite::…`, `append::mysql::…`.
+//! The MySQL test runs on one server after the other, and a failure message contains the flavour of the
+//! server.
 #![expect(
     clippy::unwrap_used,
     clippy::panic,
     clippy::print_stdout,
-    reason = "whatever fails in a test fails the test, and says what"
+    reason = "a failure in a test must end the test with a message"
 )]
 
 #[macro_use]

@@ -1,4 +1,4 @@
-//! The schema can be brought up to date at any time, by anyone.
+//! Any process can migrate the schema at any time.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -39,7 +39,7 @@ async fn an_empty_database_is_behind_until_it_is_migrated(backend: Arc<Backend>)
     );
 }
 
-/// As in an upgrade of one process after the other, or when the newer program is taken back.
+/// This occurs during a rolling upgrade, or after a rollback to an older program.
 async fn an_older_program_takes_the_schema_of_a_newer_one(backend: Arc<Backend>) {
     backend.migrate().await;
     backend
@@ -84,14 +84,15 @@ async fn what_was_killed_half_way_is_finished(backend: Arc<Backend>) {
         .await;
     for version in versions {
         if backend.database.dialect() == Dialect::Sqlite {
-            // A migration is one transaction there: it was never begun.
+            // On SQLite, a migration is one transaction, so a killed migration leaves no trace.
             backend
                 .execute(&format!(
                     "DELETE FROM _sqlx_migrations WHERE version >= {version}"
                 ))
                 .await;
         } else {
-            // As a kill leaves it: marked as begun, some of its tables made, and none of those that follow.
+            // State after a kill: the migration is marked as begun, it has created some of its tables, and no
+            // later migration has run.
             backend
                 .execute(&format!("DELETE FROM _sqlx_migrations WHERE version > {version}"))
                 .await;
@@ -111,7 +112,7 @@ async fn what_was_killed_half_way_is_finished(backend: Arc<Backend>) {
         backend.migrate().await;
         check(&backend.database).await.unwrap();
         assert_eq!(backend.number("SELECT COUNT(*) FROM checkpoints").await, 0);
-        assert_eq!(backend.head().await, position(1), "and nothing is lost");
+        assert_eq!(backend.head().await, position(1), "no event is lost");
     }
 }
 
@@ -138,7 +139,7 @@ async fn holds_the_lease(backend: &Backend, owner: &str) {
     let mut observer = observer.reader().await.unwrap();
     loop {
         let lease = "SELECT COUNT(*) FROM leases WHERE name = 'migrate' AND owner = ?";
-        // At first there is no such table.
+        // The table does not exist before the first migration.
         if let Ok(Some(row)) = observer.query(lease).bind(owner).fetch_optional().await
             && row.get::<i64, _>(0).unwrap() == 1
         {

@@ -1,4 +1,4 @@
-//! Reading some of the log, page by page.
+//! Reading parts of the log in pages.
 
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ fn numbers(events: &[RecordedEvent]) -> Vec<u64> {
     events.iter().map(|event| event.position.get()).collect()
 }
 
-/// Every page from the beginning to `end`.
+/// Returns the positions of the events on each page, from the beginning to `end`.
 async fn pages(backend: &Backend, filter: &EventFilter, end: Position, limit: u32) -> Vec<Vec<u64>> {
     let mut pages = Vec::new();
     let mut after = Position::BEGINNING;
@@ -46,7 +46,7 @@ fn of_aggregate(id: &str) -> EventFilter {
     }
 }
 
-/// Positions 1 to 6 are a1 b1 a2 b2 a3 b3; a2 and b3 are of another type.
+/// Appends the events a1, b1, a2, b2, a3 and b3 at positions 1 to 6. The events a2 and b3 have another type.
 async fn fill(backend: &Backend) {
     backend.migrate().await;
     let queue = backend.queue();
@@ -74,7 +74,7 @@ async fn pages_give_every_event_once_and_end_at_the_end(backend: Arc<Backend>) {
         pages(&backend, &all, position(6), 4).await,
         [vec![1, 2, 3, 4], vec![5, 6]]
     );
-    // An end before the head is kept to.
+    // The pages stop at an `end` before the head.
     assert_eq!(
         pages(&backend, &all, position(5), 4).await,
         [vec![1, 2, 3, 4], vec![5]]
@@ -113,7 +113,7 @@ async fn a_filter_takes_the_events_of_a_type_or_an_aggregate_or_both(backend: Ar
 
 async fn a_page_that_looks_for_a_type_passes_over_a_window_and_says_where_it_stopped(backend: Arc<Backend>) {
     fill(&backend).await;
-    // As if the log were longer than the window.
+    // Simulates a log that is longer than the window.
     let end = position(eventstore::log::WINDOW + 3);
     let filter = of_type("ThingEnded");
     let page = backend.log.page(&filter, position(1), end, 100).await.unwrap();
@@ -138,7 +138,7 @@ async fn a_page_says_where_an_event_is_missing(backend: Arc<Backend>) {
     backend.execute("DELETE FROM events WHERE position = 3").await;
     assert_eq!(missing(0, 6).await, Some(3));
     assert_eq!(missing(3, 6).await, None);
-    // The tail too: the head says that it was there.
+    // A missing last event is found too, because `end` includes its position.
     backend.execute("DELETE FROM events WHERE position = 6").await;
     assert_eq!(missing(3, 6).await, Some(6));
     assert_eq!(missing(5, 6).await, Some(6));
@@ -161,7 +161,7 @@ async fn a_history_is_read_from_any_sequence_and_says_what_is_missing(backend: A
         matches!(read, Err(Error::Damaged { position: p, .. }) if p == position(5)),
         "{read:?}"
     );
-    // What is before the gap can still be read.
+    // The events before the gap can still be read.
     assert_eq!(numbers(&history("a", 0, 1).await.unwrap()), [1]);
     backend.queue().append(append("c", 1)).await.unwrap();
     assert_eq!(numbers(&history("c", 0, 1).await.unwrap()), [7]);

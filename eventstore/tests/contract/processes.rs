@@ -1,4 +1,4 @@
-//! Several processes append while another follows.
+//! Several processes append while another process follows the log.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,7 +20,7 @@ const NAME: &str = "follower";
 async fn two_processes_append_20_000_events_and_a_subscriber_misses_and_doubles_none(backend: Arc<Backend>) {
     backend.migrate().await;
     backend.create_followed().await;
-    // It hears of nothing, and so reads at whatever moments the poll gives.
+    // The follower receives no signal, so it reads only when it polls.
     let follower = Follower::default();
     let committed = follower.seen();
     let subscription = follower.subscribe(&backend, NAME, "test", &Signal::in_process());
@@ -37,7 +37,7 @@ async fn two_processes_append_20_000_events_and_a_subscriber_misses_and_doubles_
     }
     watching.cancel();
     let moments = watch.await.unwrap();
-    assert!(moments > 10, "it was looked at {moments} times only");
+    assert!(moments > 10, "only {moments} reads found events");
 
     let last = position(2 * EACH);
     assert_eq!(backend.head().await, last);
@@ -45,13 +45,13 @@ async fn two_processes_append_20_000_events_and_a_subscriber_misses_and_doubles_
         backend.checkpoint(NAME).await == Some(last)
     })
     .await;
-    wait_until(DEADLINE, "and was told so", async || {
+    wait_until(DEADLINE, "it is notified", async || {
         committed.get().len() >= 20_000
     })
     .await;
-    assert!(committed.is_all_up_to(last), "each once, in order");
+    assert!(committed.is_all_up_to(last), "once and in order");
     assert!(backend.followed().await.into_iter().eq(1..=20_000));
-    // And every writer's events are in the order in which it appended them.
+    // Each writer's events are in the order in which they were appended.
     let out_of_order = "SELECT COUNT(*) FROM events one JOIN events next \
                         ON next.aggregate_id = one.aggregate_id AND next.aggregate_type = one.aggregate_type \
                         AND next.sequence = one.sequence + 1 AND next.position < one.position";
@@ -64,8 +64,8 @@ async fn two_processes_append_20_000_events_and_a_subscriber_misses_and_doubles_
     );
 }
 
-/// Looks at the table itself, again and again: at no moment may a position be seen before one that is
-/// smaller. How often it saw new ones.
+/// Repeatedly reads the table and checks that no position is visible before a smaller position. Returns the
+/// number of reads that found new events.
 async fn watch_for_gaps(log: EventLog, stop: CancellationToken) -> u32 {
     let (mut seen, mut moments) = (0_i64, 0);
     let mut connection = log.database().reader().await.unwrap();

@@ -1,18 +1,19 @@
-//! This package's examples, run as processes of their own.
+//! Runs the examples of this package as separate processes.
 
 use std::path::PathBuf;
 use std::process::Command;
 
 use testkit::Program;
 
-/// Starts `examples/NAME.rs`, which cargo builds along with the tests.
+/// Starts `examples/NAME.rs`, which cargo builds together with the tests.
 pub(crate) fn start(name: &str, arguments: &[&str]) -> Program {
     let mut command = Command::new(example(name));
     command.args(arguments);
     Program::start(&command)
 }
 
-/// `target/PROFILE/examples/NAME`, seen from this test, `target/PROFILE/deps/contract-HASH`.
+/// Returns `target/PROFILE/examples/NAME`, based on the path of this test,
+/// `target/PROFILE/deps/contract-HASH`.
 fn example(name: &str) -> PathBuf {
     let test = std::env::current_exe().unwrap();
     let profile = test.ancestors().nth(2).unwrap();

@@ -1,4 +1,4 @@
-//! Proofs are made from the log as the databases keep it.
+//! Proofs made from the logs of all databases.
 
 use std::sync::Arc;
 
@@ -46,7 +46,7 @@ async fn every_event_is_proved_in_the_log_of_today_and_in_those_before(backend: 
         let proof = prove(&backend.log, request(None, Some(at), Some(33)), |_| {})
             .await
             .unwrap();
-        // What is written is read, and is enough.
+        // The proof can be verified after it is written as JSON and read back.
         let proof: Proof = serde_json::from_str(&serde_json::to_string(&proof).unwrap()).unwrap();
         assert_eq!(proof.check(), Ok(()));
         assert_eq!((proof.tree.size, proof.tree.root), (EVENTS, verified.root));

@@ -1,4 +1,4 @@
-//! A connection to MySQL that is lost at a moment that a test chooses.
+//! A proxy that cuts a connection to MySQL at a moment that the test chooses.
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -8,26 +8,26 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::OwnedReadHalf;
 use tokio::net::{TcpListener, TcpStream};
 
-/// How the text of the last statement of a transaction ends.
+/// End of the text of the last statement of a transaction.
 const COMMIT: &[u8] = b"; COMMIT";
 
-/// When a connection is cut.
+/// The moment at which a connection is cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Cut {
-    /// When the client says COMMIT: the server never hears it.
+    /// When the client sends a COMMIT. The server does not receive it.
     BeforeCommit,
-    /// When the server has answered a COMMIT: the client never hears that.
+    /// When the server has answered a COMMIT. The client does not receive the answer.
     AfterCommit,
 }
 
-/// Stands between a client and a server.
+/// A proxy between clients and a server.
 pub(crate) struct Proxy {
     pub(crate) port: u16,
     to_cut: Arc<AtomicU32>,
 }
 
 impl Proxy {
-    /// Listens for clients of the server at that host and port.
+    /// Starts a proxy for the server at the given host and port.
     pub(crate) async fn start(server: (String, u16), cut: Cut) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -42,18 +42,18 @@ impl Proxy {
         Self { port, to_cut }
     }
 
-    /// Cuts the connections of the next commits.
+    /// Cuts the connections of the next `commits` commits.
     pub(crate) fn cut_the_next(&self, commits: u32) {
         self.to_cut.store(commits, Ordering::SeqCst);
     }
 
-    /// How many of them have not come yet.
+    /// Returns the number of cuts that are still to be made.
     pub(crate) fn left(&self) -> u32 {
         self.to_cut.load(Ordering::SeqCst)
     }
 }
 
-/// Passes on what both sides say, until one of them ends or it is cut.
+/// Forwards data in both directions until one side closes the connection or the proxy cuts it.
 async fn pass(client: TcpStream, server: TcpStream, cut: Cut, left: Arc<AtomicU32>) {
     let (mut from_client, mut to_client) = client.into_split();
     let (mut from_server, mut to_server) = server.into_split();
@@ -62,7 +62,8 @@ async fn pass(client: TcpStream, server: TcpStream, cut: Cut, left: Arc<AtomicU3
         tokio::select! {
             some = read(&mut from_client, &mut asked) => {
                 let Some(some) = some else { return };
-                // One at a time: a client that says COMMIT says nothing else before the answer.
+                // One read contains at most one COMMIT, because a client waits for the answer to a COMMIT
+                // before it sends more.
                 let cuts = some.ends_with(COMMIT)
                     && left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok();
                 if cuts && cut == Cut::BeforeCommit {
@@ -86,7 +87,7 @@ async fn pass(client: TcpStream, server: TcpStream, cut: Cut, left: Arc<AtomicU3
     }
 }
 
-/// What comes next; nothing at the end.
+/// Returns the next data, or `None` at the end of the stream.
 async fn read<'b>(from: &mut OwnedReadHalf, into: &'b mut [u8]) -> Option<&'b [u8]> {
     let length = from.read(into).await.ok().filter(|&length| length > 0)?;
     Some(&into[..length])

@@ -1,4 +1,4 @@
-//! cqrs-es on the log, and its own stores reading it unchanged.
+//! Commands that cqrs-es runs on the log, and reads of the same log by mysql-es and sqlite-es.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -32,7 +32,7 @@ on_every_backend!(
     all_events_are_streamed_in_the_order_of_the_log,
 );
 
-/// A seat in a theatre: reserved, then freed.
+/// A ticket for a theater seat. The seat is reserved, then freed.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Ticket {
     seat: Option<String>,
@@ -50,7 +50,7 @@ pub(crate) enum TicketEvent {
 }
 
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("there is no seat, or there is one already")]
+#[error("the ticket has no seat, or already has a seat")]
 pub(crate) struct TicketError;
 
 impl DomainEvent for TicketEvent {
@@ -96,7 +96,7 @@ impl Aggregate for Ticket {
     }
 }
 
-/// A seat is reserved once at a time.
+/// Rules under which at most one ticket reserves a seat at a time.
 struct Seats;
 
 impl ClaimRules for Seats {
@@ -115,7 +115,7 @@ impl ClaimRules for Seats {
     }
 }
 
-/// Runs one command, as a program would.
+/// Runs one command in the same way as a program.
 async fn execute(
     backend: &Backend,
     queue: &AppendQueue,
@@ -152,7 +152,7 @@ async fn cqrs_es_drives_commands_over_the_log(backend: Arc<Backend>) {
     let refused = execute(&backend, &queue, "t1", reserve()).await;
     assert!(
         matches!(refused, Err(AggregateError::UserError(TicketError))),
-        "it knows its own past"
+        "the command read the earlier events"
     );
     execute(&backend, &queue, "t1", TicketCommand::Free)
         .await
@@ -196,7 +196,7 @@ async fn the_receipt_says_where_the_events_went(backend: Arc<Backend>) {
         .persist::<Ticket>(&[reserved(7)], None)
         .await
         .unwrap_err();
-    assert_eq!(receipt.appended(), None, "nothing went anywhere");
+    assert_eq!(receipt.appended(), None, "nothing was appended");
 }
 
 async fn a_conflict_is_an_optimistic_lock_error(backend: Arc<Backend>) {
@@ -242,7 +242,7 @@ async fn a_fresh_aggregate_is_not_asked_for(backend: Arc<Backend>) {
         .unwrap();
     let fresh = EventRepository::new(backend.log.clone(), queue.clone(), Arc::new(NoClaims), true);
     assert!(fresh.get_events::<Ticket>("t1").await.unwrap().is_empty());
-    // Whoever is wrong about it meets the log.
+    // If the aggregate is not new after all, the append fails.
     fresh.persist::<Ticket>(&[reserved(1)], None).await.unwrap_err();
 }
 
@@ -275,7 +275,7 @@ async fn old_events_go_through_the_upcasters(backend: Arc<Backend>) {
     assert_eq!(events[0].payload, TicketEvent::Reserved { seat: "7B".into() });
 }
 
-/// Reads a ticket that was reserved and freed, through one of the repositories.
+/// Reads a ticket that was reserved and then freed, through the given repository.
 async fn reads_both(repository: impl PersistedEventRepository) {
     let freed = SerializedEvent {
         event_type: "Freed".into(),
@@ -313,7 +313,8 @@ async fn mysql_es_and_sqlite_es_read_the_log_unchanged(backend: Arc<Backend>) {
 async fn all_events_are_streamed_in_the_order_of_the_log(backend: Arc<Backend>) {
     backend.migrate().await;
     let queue = backend.queue();
-    // The seats are apart, so the second ticket's first event comes after the first one's second.
+    // The second ticket's first event follows the first ticket's second event, so the order of positions
+    // differs from the order of sequences.
     execute(&backend, &queue, "t1", TicketCommand::Reserve { seat: "1A" })
         .await
         .unwrap();

@@ -1,4 +1,4 @@
-//! Events and appends to try things with.
+//! Sample events and appends.
 
 use eventstore::{Append, Claim, ClaimChange, NewEvent};
 use serde_json::json;
@@ -17,12 +17,12 @@ pub(crate) fn event(id: &str, sequence: u64) -> NewEvent {
     }
 }
 
-/// One event without claims.
+/// Returns an append of one event without claims.
 pub(crate) fn append(id: &str, sequence: u64) -> Append {
     Append::new(vec![event(id, sequence)], Vec::new()).unwrap()
 }
 
-/// One event that takes the claim on `value`.
+/// Returns an append of one event that takes the claim on `value`.
 pub(crate) fn taking(id: &str, sequence: u64, value: &str) -> Append {
     Append::new(
         vec![event(id, sequence)],
@@ -31,7 +31,7 @@ pub(crate) fn taking(id: &str, sequence: u64, value: &str) -> Append {
     .unwrap()
 }
 
-/// One event that releases every claim of its aggregate.
+/// Returns an append of one event that releases all claims of its aggregate.
 pub(crate) fn releasing(id: &str, sequence: u64) -> Append {
     Append::new(vec![event(id, sequence)], vec![ClaimChange::ReleaseAll]).unwrap()
 }

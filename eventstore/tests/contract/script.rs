@@ -1,4 +1,4 @@
-//! Statements that travel together, with their values.
+//! Statements that are sent together, and their values.
 
 use std::sync::Arc;
 
@@ -82,7 +82,7 @@ async fn any_value_comes_back_as_it_was(backend: Arc<Backend>) {
         assert_eq!(ids, expected.collect::<Vec<_>>());
         for (row, id) in rows.iter().zip(ids) {
             let text = usize::try_from(id).ok().and_then(|id| texts.get(id));
-            // The driver takes text with a binary collation for bytes.
+            // The driver reads text with a binary collation as bytes.
             let stored: Option<Vec<u8>> = row.get(1).unwrap();
             assert_eq!(stored.as_deref(), text.map(|text| text.as_bytes()));
             let stored: Option<Vec<u8>> = row.get(2).unwrap();

@@ -1,4 +1,4 @@
-//! Servers as people set them up: other defaults, small packets, other engines, certificates, sockets.
+//! Servers with unusual configurations: other defaults, small packets, other engines, certificates, sockets.
 
 use std::net::Ipv6Addr;
 use std::time::Duration;
@@ -16,7 +16,7 @@ use tokio::time::timeout;
 use crate::backend::SOON;
 use crate::sample::{append, event};
 
-/// Runs a test on a server of each flavour that it may set up as it likes.
+/// Runs a test on a separate server of each flavour, which the test may configure.
 async fn on_private_servers(test: impl AsyncFn(&PrivateMysql, &TestDatabase)) {
     for server in join_all(installed_flavours().into_iter().map(PrivateMysql::start)).await {
         println!("on {}", server.server().flavour);
@@ -44,7 +44,7 @@ async fn number(database: &Database, sql: &str) -> i64 {
     row.get(0).unwrap()
 }
 
-/// What administrators set for their own sessions, or for other programs.
+/// Global settings that administrators may change for their own sessions or for other programs.
 const SETTINGS: &[&str] = &[
     "init_connect = 'SET autocommit = 0, completion_type = 1, unique_checks = 0'",
     "default_storage_engine = MyISAM",
@@ -86,8 +86,8 @@ async fn a_session_is_as_the_log_needs_it_whatever_server_and_url_say() {
                 })
                 .collect();
             assert!(join_all(all).await.iter().all(Result::is_ok), "{options}");
-            // Connections of every kind, and more than a transaction that was never committed would show to
-            // another.
+            // Writes through another connection than the queue uses. The check below finds the row only if it
+            // was committed.
             let mut writer = database.writer().await.unwrap();
             writer
                 .query("INSERT INTO leases (name, owner, expires_at) VALUES (?, 'x', 0)")
@@ -141,8 +141,8 @@ async fn a_table_of_another_engine_is_refused_with_the_statement_that_mends_it()
     .await;
 }
 
-/// The events together are more than twice what a packet holds, and the values of each are spelt in
-/// hexadecimal digits.
+/// The events together are more than twice as large as a packet, because their values are written in
+/// hexadecimal.
 #[tokio::test]
 async fn a_batch_is_divided_into_packets_that_the_server_takes() {
     on_private_servers(async |server, test| {
@@ -170,8 +170,8 @@ async fn a_batch_is_divided_into_packets_that_the_server_takes() {
             .await
             .unwrap();
 
-        // It is made smaller while the process runs: new connections heed it, and what is too large is called
-        // that.
+        // The limit is lowered while the process runs. New connections use the new limit, and the error for a
+        // row that is too large contains the name of the setting.
         server.run("SET GLOBAL max_allowed_packet = 262144").await;
         database.close().await;
         let database = open(&test.url).await.unwrap();
@@ -258,7 +258,7 @@ async fn a_socket_an_address_of_ipv6_and_a_password_with_every_character_are_con
         };
         let own = listener.local_addr().unwrap().port();
         let relay = tokio::spawn(relay(listener, port, false));
-        // Over TLS where the server has it.
+        // Uses TLS if the server supports it.
         open(&format!("mysql://root@[::1]:{own}/{}", test.name))
             .await
             .unwrap()
@@ -269,8 +269,8 @@ async fn a_socket_an_address_of_ipv6_and_a_password_with_every_character_are_con
     .await;
 }
 
-/// Passes on what clients and the server on `port` say. If it `clings`, no connection of a client is ever
-/// closed.
+/// Forwards data between clients and the server on `port`. If `clings` is set, the relay never closes a
+/// connection to a client.
 async fn relay(listener: TcpListener, port: u16, clings: bool) {
     let mut kept = Vec::new();
     while let Ok((mut client, _)) = listener.accept().await {
@@ -310,7 +310,7 @@ async fn a_peer_that_never_closes_a_connection_holds_nobody_up() {
         let url = format!("mysql://root@127.0.0.1:{own}/{}", test.name);
         let database = timeout(SOON, open(&url))
             .await
-            .expect("it is opened in time")
+            .expect("opens in time")
             .unwrap();
         number(&database, "SELECT 1").await;
         relay.abort();
@@ -318,11 +318,11 @@ async fn a_peer_that_never_closes_a_connection_holds_nobody_up() {
     .await;
 }
 
-/// A server that is there, with a certificate of an authority of its own and for no name.
+/// Uses a server whose certificate has an unknown issuer and no matching name.
 #[tokio::test]
 async fn a_certificate_that_cannot_be_trusted_ends_the_wait_and_is_said() {
     if !installed_flavours().contains(&Flavour::MySql) {
-        println!("only MySQL makes itself a certificate");
+        println!("skipped: MySQL is not installed");
         return;
     }
     let server = PrivateMysql::start(Flavour::MySql).await;

@@ -24,7 +24,7 @@ async fn small_pool(backend: &Backend) -> Database {
     Database::connect(&backend.url, options).await.unwrap()
 }
 
-/// Some two megabytes, so that a reader is seldom at the end of an answer.
+/// Returns a query with a result of about 2 MB, so that a dropped read has usually not reached its end.
 const fn long_answer(dialect: Dialect) -> &'static str {
     match dialect {
         Dialect::MySql => {
@@ -55,7 +55,7 @@ async fn statements_dropped_half_way_cost_the_pool_no_connection(backend: Arc<Ba
         sleep(Duration::from_micros(micros)).await;
         reading.abort();
     }
-    // All connections at once, and each answers.
+    // All connections can be used at the same time.
     let mut connections = Vec::new();
     for _ in 0..CONNECTIONS {
         connections.push(timeout(SOON, database.reader()).await.unwrap().unwrap());

@@ -1,4 +1,4 @@
-//! The signal over Redis: a hint that usually arrives, and is never needed.
+//! The signal over Redis: a hint that usually arrives but is never required.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,18 +16,18 @@ use tokio::time::timeout;
 use crate::backend::{Backend, SOON, on_sqlite};
 use crate::sample::{append, event};
 
-/// Long enough to see that it was not the poll.
+/// A poll interval longer than any test, so that only the signal can wake the subscription.
 const NEVER: Duration = Duration::from_hours(1);
 const OFTEN: Duration = Duration::from_millis(20);
-/// What a wake-up may take on a busy machine; far below [`NEVER`].
+/// Maximum delay of a wake-up on a busy machine, far below [`NEVER`].
 const WAKE: Duration = Duration::from_secs(2);
 
-/// Two subscriptions as another process would have them: one that has only the signal, one that polls as
-/// well.
+/// Names of two subscriptions, each like a subscription in another process. `WOKEN` relies on the signal
+/// alone, and `POLLING` also polls.
 const WOKEN: &str = "woken";
 const POLLING: &str = "polling";
 
-/// Moves its checkpoint, and does nothing else.
+/// A handler without effects, so only the checkpoint advances.
 struct Idle;
 
 impl Handler for Idle {
@@ -39,7 +39,7 @@ impl Handler for Idle {
 }
 
 impl Backend {
-    /// A signal of its own, as each process has one.
+    /// Creates a separate signal, because each process has its own.
     fn signal(&self, redis: &RedisServer) -> Signal {
         let (tasks, shutdown) = self.tasks();
         Signal::redis(redis.url(), tasks, shutdown).unwrap()
@@ -57,8 +57,8 @@ impl Backend {
         self.run(subscription.with_poll(poll));
     }
 
-    /// Appends until wake-ups arrive one after the other: the first appends may come before anyone listens,
-    /// and one wake-up may be that of the listener itself, who has just been connected.
+    /// Appends until three wake-ups in a row arrive. The first appends may precede the connection of the
+    /// listener, and one wake-up may come from the listener itself when it connects.
     async fn append_until_woken(&self, queue: &AppendQueue, prefix: &str) {
         let (mut number, mut woken) = (0, 0);
         wait_until(SOON, "wake-ups arrive", async || {
@@ -119,9 +119,10 @@ async fn without_redis_appends_go_on_and_subscriptions_poll_and_when_it_is_back_
                 .await
                 .unwrap();
         }
-        // It may have gone on for as long as it found something each time it looked.
+        // The subscription may continue for a while, because it reads again at once after a read that found
+        // events.
         let mut more = 0;
-        wait_until(WAKE, "nobody wakes it", async || {
+        wait_until(WAKE, "it falls behind", async || {
             more += 1;
             queue.append(append(&format!("more {more}"), 1)).await.unwrap();
             backend.checkpoint(WOKEN).await < Some(backend.head().await)
@@ -129,7 +130,8 @@ async fn without_redis_appends_go_on_and_subscriptions_poll_and_when_it_is_back_
         .await;
 
         redis.restart().await;
-        // The listener is woken when it is connected again: what was published meanwhile is not repeated.
+        // The listener wakes the subscription when it reconnects, because Redis does not repeat the missed
+        // messages.
         backend.followed_up_to(WOKEN, backend.head().await).await;
         backend.append_until_woken(&queue, "after ").await;
     })
@@ -190,7 +192,7 @@ async fn what_is_no_message_of_ours_wakes_and_breaks_nothing() {
         backend.follow(WOKEN, &backend.signal(&redis), NEVER);
         let ours = backend.queue_with(&backend.signal(&redis), SystemClock::shared());
         backend.append_until_woken(&ours, "before ").await;
-        // Appended without a word, and then something is said.
+        // Appends without a message, and then publishes a malformed message.
         let silent = backend.queue();
         let appended = silent.append(append("silent", 1)).await.unwrap();
         let client = redis::Client::open(redis.url()).unwrap();

@@ -1,5 +1,4 @@
-//! The file of an SQLite database: who makes it, what becomes of it, and that it is whole when everything is
-//! closed.
+//! The file of an SQLite database: its creation, its loss while it is open, and its state after closing.
 
 use std::path::{Path, PathBuf};
 
@@ -37,7 +36,7 @@ impl Files {
         self.folder.path().join(name)
     }
 
-    /// Nothing is answered: neither an append nor a read.
+    /// Checks that appends and reads fail because the file is lost.
     async fn is_lost(&self, id: &str) {
         match self.queue.append(append(id, 1)).await {
             Err(AppendError::Unavailable(error) | AppendError::InDoubt(error)) => {
@@ -120,7 +119,7 @@ async fn a_file_that_is_opened_to_be_read_is_called_read_only() {
     assert_eq!(EventLog::new(database).head().await.unwrap().position.get(), 1);
 }
 
-/// What was written last may be just about to be given back to its pool.
+/// A connection may still be on its way back to its pool when the database is closed.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn closing_leaves_one_file_with_everything_in_it() {
     let test = Files::new().await;

@@ -1,4 +1,4 @@
-//! Subscriptions: every event once, in order, whatever happens.
+//! Subscriptions process every event exactly once and in order, even after failures.
 
 mod ownership;
 mod status;
@@ -27,7 +27,7 @@ on_every_backend!(
 );
 
 const NAME: &str = "follower";
-/// Long enough to see that it was not the poll.
+/// A poll interval longer than any test, so that only the signal can wake the subscription.
 const NEVER: Duration = Duration::from_hours(1);
 const OFTEN: Duration = Duration::from_millis(20);
 
@@ -46,7 +46,7 @@ async fn every_event_is_applied_once_and_in_order(backend: Arc<Backend>) {
     backend.create_followed().await;
     let signal = Signal::in_process();
     let queue = backend.queue_with(&signal, SystemClock::shared());
-    // More than one batch of them waits already.
+    // The waiting events fill more than one batch.
     append_all(&queue, "a", 700).await;
     let follower = Follower::default();
     let committed = follower.seen();
@@ -55,7 +55,7 @@ async fn every_event_is_applied_once_and_in_order(backend: Arc<Backend>) {
         append_all(&queue, &format!("burst {burst} "), 30).await;
     }
     backend.followed_up_to(NAME, position(1000)).await;
-    wait_until(SOON, "it is told so", async || committed.get().len() >= 1000).await;
+    wait_until(SOON, "it is notified", async || committed.get().len() >= 1000).await;
     assert!(committed.is_all_up_to(position(1000)));
     assert!(backend.followed().await.into_iter().eq(1..=1000));
 }
@@ -94,7 +94,8 @@ async fn a_subscription_goes_on_from_its_checkpoint(backend: Arc<Backend>) {
     assert!(backend.followed().await.into_iter().eq(1..=15));
 }
 
-/// Does what a [`Follower`] does, and then fails at one position for as long as it is told to.
+/// Works like a [`Follower`], but fails after writing if `stumbles` is set and the events include position
+/// `at`.
 struct Stumbling {
     follower: Follower,
     at: Position,
@@ -156,7 +157,7 @@ impl Stumbling {
 }
 
 async fn tried(tries: &Mutex<u32>, times: u32) {
-    wait_until(SOON, "it is tried again", async || {
+    wait_until(SOON, "another attempt is made", async || {
         *tries.lock().unwrap() >= times
     })
     .await;
@@ -186,7 +187,7 @@ async fn a_failing_event_stops_the_subscription_there_and_is_tried_again(backend
     let (tries, stumbles) = (stumbling.tries.clone(), stumbling.stumbles.clone());
     let committed = stumbling.follower.seen();
     backend.run(stumbling.subscribe(&backend));
-    // Those before it do not wait for it, those after it do.
+    // The events before the faulty event are applied, and the events after it wait.
     backend.followed_up_to(NAME, position(29)).await;
     let so_far = *tries.lock().unwrap();
     tried(&tries, so_far + 2).await;
@@ -196,7 +197,7 @@ async fn a_failing_event_stops_the_subscription_there_and_is_tried_again(backend
         let status = SubscriptionStatus::of(&backend.database, NAME, now);
         status.await.unwrap().failure
     };
-    wait_until(SOON, "every process is told so", async || {
+    wait_until(SOON, "the failure is recorded", async || {
         failure()
             .await
             .is_some_and(|failure| failure.position == Some(position(30)) && failure.attempts >= 2)
@@ -205,7 +206,7 @@ async fn a_failing_event_stops_the_subscription_there_and_is_tried_again(backend
     let noted = failure().await.unwrap();
     assert!(noted.error.contains("stumbled"), "{}", noted.error);
     assert!(noted.since < noted.last_at && noted.last_at < noted.retry_at);
-    wait_until(SOON, "it is told so", async || {
+    wait_until(SOON, "it is notified", async || {
         committed.is_all_up_to(position(29))
     })
     .await;
@@ -213,7 +214,7 @@ async fn a_failing_event_stops_the_subscription_there_and_is_tried_again(backend
     stumbles.store(false, Ordering::SeqCst);
     backend.followed_up_to(NAME, last).await;
     wait_until(SOON, "all are committed", async || committed.is_all_up_to(last)).await;
-    wait_until(SOON, "the failure is forgotten", async || {
+    wait_until(SOON, "the failure record is deleted", async || {
         failure().await.is_none()
     })
     .await;

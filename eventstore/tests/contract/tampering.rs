@@ -1,4 +1,5 @@
-//! Whatever is done to the log behind its back is found, at the first position that does not fit, and named.
+//! Every alteration of the log is found, with the first inconsistent position and a description of the
+//! alteration.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -30,12 +31,12 @@ async fn check(backend: &Backend, trusted: &[Trusted]) -> Result<Verified, Misfi
     verify(&backend.log, trusted.to_vec(), |_| {}).await.unwrap()
 }
 
-/// Appends `EVENTS` events, and keeps a copy of them and of the head.
+/// Appends `EVENTS` events, and keeps a copy of the tables `events` and `log_head`.
 async fn filled(backend: &Backend) {
     backend.migrate().await;
     let queue = backend.queue();
     let ids: Vec<String> = (1..=EVENTS).map(|n| format!("a{n}")).collect();
-    // They queue in this order, so a7 is at position 7.
+    // The appends are queued in this order, so the event of a7 is at position 7.
     let appends = ids.iter().map(|id| queue.append(append(id, 1)));
     assert!(join_all(appends).await.iter().all(Result::is_ok));
     for table in ["events", "log_head"] {
@@ -52,7 +53,7 @@ async fn restore(backend: &Backend) {
     }
 }
 
-/// Runs the statements, checks that the log is found out, and undoes them.
+/// Runs the statements, checks that verification finds the problem, and undoes the statements.
 async fn finds(backend: &Backend, statements: &[&str], trusted: &[Trusted], at: u64, problem: Problem) {
     for sql in statements {
         assert!(backend.execute(sql).await > 0, "{sql} changed nothing");
@@ -140,7 +141,8 @@ async fn a_changed_byte_in_any_column_is_found_and_named(backend: Arc<Backend>) 
         ("recorded_at = recorded_at + 1", Problem::Altered),
         (hash, Problem::HashAltered),
     ];
-    // The first, one on each side of where a block ends, and the last, which has no next one to compare with.
+    // The first event, the events on both sides of the end of a block, and the last event, which has no next
+    // event to compare with.
     for at in [1, 256, 257, EVENTS] {
         for (change, problem) in columns {
             let sql = format!("UPDATE events SET {change} WHERE position = {at}");
@@ -184,14 +186,14 @@ async fn removed_added_and_swapped_rows_are_found_and_named(backend: Arc<Backend
              metadata, recorded_at, hash FROM original_events WHERE position = 7"
         )
     };
-    // In two steps, so that no two rows have one position meanwhile.
+    // In two steps, so that two rows never have the same position.
     let moved = |behind: u64, by: i64| {
         [
             format!("UPDATE events SET position = -position WHERE position > {behind}"),
             format!("UPDATE events SET position = -position + {by} WHERE position < 0"),
         ]
     };
-    // The rest moves up to make room, and the head with it.
+    // An event is inserted: the later events and the head move up by one position.
     let room = moved(6, 1);
     let one_more = "UPDATE log_head SET position = 601";
     finds(
@@ -202,7 +204,7 @@ async fn removed_added_and_swapped_rows_are_found_and_named(backend: Arc<Backend
         Problem::Added,
     )
     .await;
-    // The gap is closed, and the head says so.
+    // An event is removed: the later events and the head move down by one position.
     let closed = moved(7, -1);
     let removed = "DELETE FROM events WHERE position = 7";
     let one_less = "UPDATE log_head SET position = 599";
@@ -214,7 +216,7 @@ async fn removed_added_and_swapped_rows_are_found_and_named(backend: Arc<Backend
         Problem::Replaced,
     )
     .await;
-    // One is taken out and put in elsewhere.
+    // An event is moved to a later position.
     let away = "UPDATE events SET position = 9999 WHERE position = 7";
     let back = "UPDATE events SET position = 10 WHERE position = 9999";
     let three = [7, 8, 9].map(|at| format!("UPDATE events SET position = {at} WHERE position = {}", at + 1));
@@ -245,7 +247,7 @@ async fn a_head_that_does_not_fit_is_found_and_named(backend: Arc<Backend>) {
     finds(&backend, &[back], &[], 600, behind).await;
     let back =
         "UPDATE log_head SET position = 599, hash = (SELECT hash FROM original_events WHERE position = 599)";
-    // Although the trusted head is beyond `log_head`, its event is there.
+    // The trusted head is beyond `log_head`, but its event exists.
     let trusted = [trusting(&events(&backend).await[599])];
     finds(&backend, &[back], &trusted, 600, behind).await;
     for back in [0, -1, i64::MIN] {
@@ -261,7 +263,7 @@ async fn a_head_that_does_not_fit_is_found_and_named(backend: Arc<Backend>) {
     finds(&backend, &[on], &[], 601, Problem::Missing).await;
     let other = "UPDATE log_head SET hash = (SELECT hash FROM original_events WHERE position = 1)";
     finds(&backend, &[other], &[], 600, Problem::Head).await;
-    // The next event would be stamped with it.
+    // The next event would be recorded at this time.
     let later = "UPDATE log_head SET recorded_at = recorded_at + 1";
     finds(&backend, &[later], &[], 600, Problem::HeadTime).await;
     let gone = "DELETE FROM log_head";
@@ -291,11 +293,11 @@ async fn a_cut_tail_and_a_log_written_anew_are_found_against_a_trusted_head(back
     }
     assert!(
         check(&backend, &[]).await.is_ok(),
-        "nothing in the log itself tells"
+        "the log itself is still consistent"
     );
     restore(&backend).await;
 
-    // Everything from position 100 on, with every link made again.
+    // Rewrites the log from position 100 on, with all links recomputed.
     let kept = [50, 99, 150, 600].map(|at: usize| trusting(&events[at - 1]));
     events[99].payload = json!({"what": "another thing happened"});
     let mut previous = events[98].hash;
@@ -316,9 +318,9 @@ async fn a_cut_tail_and_a_log_written_anew_are_found_against_a_trusted_head(back
         .await;
     assert!(
         check(&backend, &[]).await.is_ok(),
-        "nothing in the log itself tells"
+        "the log itself is still consistent"
     );
-    assert!(check(&backend, &kept[..2]).await.is_ok(), "those are from before");
+    assert!(check(&backend, &kept[..2]).await.is_ok(), "heads before 100");
     let differs = |at, after| Misfit {
         position: position(at),
         problem: Problem::TrustedDiffers {
@@ -348,7 +350,7 @@ async fn a_row_that_cannot_be_read_is_found_and_named(backend: Arc<Backend>) {
         restore(&backend).await;
         finds(&backend, &[&sql], &[], 7, Problem::Unreadable { what }).await;
     }
-    // MySQL takes nothing but JSON, and drops all members of one name but the last.
+    // MySQL accepts only JSON, and keeps only the last of several members with the same name.
     if backend.database.dialect() == Dialect::Sqlite {
         let what = "its payload is not JSON in the form that appends write";
         for payload in [
@@ -393,7 +395,7 @@ async fn appends_may_go_on_while_the_log_is_checked(backend: Arc<Backend>) {
     assert!(appending.await.unwrap() > 0);
 }
 
-/// A database that wrote a double in other digits than its shortest would make the log unreadable.
+/// A log is unreadable if the database does not write each double as its shortest decimal number.
 async fn a_double_comes_back_as_the_number_that_was_appended(backend: Arc<Backend>) {
     backend.migrate().await;
     let queue = backend.queue();

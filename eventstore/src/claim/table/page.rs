@@ -44,7 +44,7 @@ pub(super) struct Wrong {
 }
 
 impl Page {
-    /// Reads the aggregates of that type after `after`, in the order of their ids.
+    /// Reads the aggregates of type `aggregate_type` after the id `after`, in the order of their ids.
     pub(super) async fn read(
         session: &mut impl Session,
         rules: &dyn ClaimRules,

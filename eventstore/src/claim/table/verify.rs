@@ -16,7 +16,7 @@ pub struct ClaimsVerified {
     pub fits: bool,
     /// Number of aggregates that were compared.
     pub aggregates: u64,
-    /// Number of claims that they hold.
+    /// Number of claims that these aggregates hold in the table.
     pub claims: u64,
     /// Number of aggregates with an event that cannot be read. Their claims were not compared.
     pub unreadable: u64,

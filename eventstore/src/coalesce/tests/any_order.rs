@@ -1,4 +1,5 @@
-//! Callers that ask, go away, overload the queue or make a batch panic, and a shutdown, in any order.
+//! Callers that queue items, stop waiting, overload the queue or make a batch panic, and a shutdown, in any
+//! order.
 
 use proptest::prelude::*;
 use tokio::task::JoinHandle;
@@ -7,11 +8,11 @@ use super::*;
 
 #[derive(Debug, Clone)]
 enum Step {
-    /// A caller asks.
+    /// A caller queues an item.
     Ask,
-    /// A caller asks with an item that makes the batch panic.
+    /// A caller queues an item that makes the batch panic.
     AskUnlucky,
-    /// A caller goes away.
+    /// A caller stops waiting.
     GoAway(prop::sample::Index),
     /// This number of batches may finish.
     Finish(usize),
@@ -29,7 +30,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     proptest::collection::vec(step, 1..60)
 }
 
-/// Answers each item with itself once it has a permit, and records the items when it takes them.
+/// Answers each item with itself once the worker has a permit. Records the items when the worker takes them.
 struct Echo {
     permits: Arc<Semaphore>,
     batches: Arc<std::sync::Mutex<Vec<Vec<Item>>>>,
@@ -59,7 +60,7 @@ struct Asked {
     /// Whether the queue was full or closed when the item arrived.
     full: bool,
     closed: bool,
-    /// Whether the caller went away before the item was taken.
+    /// Whether the caller stopped waiting before the item was taken.
     gone_in_time: bool,
 }
 

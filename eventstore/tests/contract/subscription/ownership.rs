@@ -25,8 +25,8 @@ on_every_backend!(
     a_failure_of_an_owner_before_is_forgotten_and_of_one_that_is_none_not_noted,
 );
 
-/// Counts its events in a row of its own, so that two owners write at the same time without waiting for each
-/// other.
+/// Counts events in a separate row for each owner, so that two owners can write at the same time without
+/// waiting for each other.
 struct Counting {
     row: &'static str,
     tries: Arc<Mutex<u32>>,
@@ -82,7 +82,7 @@ async fn an_owner_that_wakes_with_an_old_checkpoint_is_rolled_back(backend: Arc<
     };
 
     append_all(&queue, "first ", 3).await;
-    // It runs only while it is polled: in between it is as a process that was stopped.
+    // The future of `a` runs only while it is polled. Between polls, it behaves like a stopped process.
     let mut a = pin!(
         subscribe("a", &signal, &tries)
             .await
@@ -93,7 +93,7 @@ async fn an_owner_that_wakes_with_an_old_checkpoint_is_rolled_back(backend: Arc<
         () = backend.followed_up_to(NAME, position(3)) => {}
     }
 
-    // Meanwhile its lease runs out and b goes on, until b's runs out as well.
+    // While `a` is stopped, its lease expires and `b` takes over. Later the lease of `b` expires too.
     clock.advance(lease::DEFAULT_DURATION);
     append_all(&queue, "second ", 4).await;
     let b = subscribe("b", &Signal::in_process(), &Arc::default()).await;
@@ -104,7 +104,7 @@ async fn an_owner_that_wakes_with_an_old_checkpoint_is_rolled_back(backend: Arc<
     assert_eq!(counted("b").await, 4);
     clock.advance(lease::DEFAULT_DURATION);
 
-    // Now a wakes, gets its lease again, and still believes that position 4 is the next.
+    // Now `a` wakes and takes the lease again, but its checkpoint is outdated: it expects position 4 next.
     wake();
     let goes_on = async {
         tried(&tries, 2).await;
@@ -127,7 +127,7 @@ async fn a_stand_by_takes_over_at_once_when_the_owner_is_shut_down(backend: Arc<
     backend.migrate().await;
     backend.create_followed().await;
     let queue = backend.queue();
-    // The clock stands still: nothing runs out.
+    // The clock does not advance, so no lease expires.
     let clock = ManualClock::at(Timestamp::from_micros(1_000_000_000));
     let start = |owner: &str| {
         let shared: Arc<dyn Clock> = clock.clone();
@@ -143,14 +143,14 @@ async fn a_stand_by_takes_over_at_once_when_the_owner_is_shut_down(backend: Arc<
     let (_, by_stand_by) = start("stand-by");
     let last = append_all(&queue, "b", 5).await;
     backend.followed_up_to(NAME, last).await;
-    wait_until(SOON, "the owner has done it all", async || {
+    wait_until(SOON, "the owner has applied all events", async || {
         by_owner.is_all_up_to(last)
     })
     .await;
     stop.cancel();
     let last = append_all(&queue, "c", 5).await;
     backend.followed_up_to(NAME, last).await;
-    wait_until(SOON, "the stand-by has done the rest", async || {
+    wait_until(SOON, "the stand-by has applied the rest", async || {
         by_stand_by.get().len() == 5
     })
     .await;
@@ -183,9 +183,9 @@ async fn a_failure_of_an_owner_before_is_forgotten_and_of_one_that_is_none_not_n
             .unwrap();
     };
     fail_as("nobody").await;
-    assert!(!noted().await, "it is not in charge");
+    assert!(!noted().await, "not the owner");
 
-    // Another has taken over, fails, and is gone.
+    // Another process takes over, fails, and disappears.
     let set = async |owner: &str, expires_at: Timestamp| {
         let mut connection = log.database().writer().await.unwrap();
         let query = connection.query("UPDATE leases SET owner = ?, expires_at = ? WHERE name = ?");
@@ -200,7 +200,7 @@ async fn a_failure_of_an_owner_before_is_forgotten_and_of_one_that_is_none_not_n
     set("other", Timestamp::from_micros(0)).await;
     wait_until(
         SOON,
-        "the owner goes on, and nothing is noted any more",
+        "the owner continues, and the failure is cleared",
         async || backend.checkpoint(NAME).await == Some(position(10)) && !noted().await,
     )
     .await;

@@ -1,4 +1,4 @@
-//! Status of a subscription: owner, lag and failures, with wrong checkpoints and clocks too.
+//! Status of a subscription: owner, lag and failures, also with wrong checkpoints and clocks.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -67,7 +67,7 @@ async fn the_status_says_who_owns_it_and_what_waits(backend: Arc<Backend>) {
     let now = SystemClock.now();
     let moved_at = done.moved_at.unwrap();
     assert!(now.since(moved_at) < SOON);
-    // The log's time is ahead: the checkpoint tells how long nothing has moved.
+    // The time of the event is in the future, so the time since the last move of the checkpoint is used.
     let ahead = SubscriptionStatus {
         waiting_since: Some(now + Duration::from_hours(24)),
         ..done
@@ -108,12 +108,12 @@ async fn a_checkpoint_that_cannot_be_true_stops_the_subscription_and_is_never_no
             .await;
         append_all(&queue, &format!("b{wrong}"), 1).await;
         let damaged = status().await;
-        // What was appended has made it possible again.
+        // After the append, the checkpoint may be within the log again.
         if !(0..=4).contains(&wrong) {
             assert!(damaged.check().is_err(), "{wrong}");
             assert_eq!(damaged.lag(), damaged.head.get(), "{wrong}");
             assert!(damaged.waiting_since.is_some(), "{wrong}");
-            let noted = "it says that it has stopped, and why";
+            let noted = "the failure is recorded";
             wait_until(SOON, noted, async || {
                 let failure = status().await.failure;
                 failure.is_some_and(|failure| failure.error.contains("is at") && failure.position.is_none())
@@ -127,7 +127,7 @@ async fn a_checkpoint_that_cannot_be_true_stops_the_subscription_and_is_never_no
                 "UPDATE checkpoints SET position = {head} WHERE name = '{NAME}'"
             ))
             .await;
-        wait_until(SOON, "it goes on", async || status().await.failure.is_none()).await;
+        wait_until(SOON, "recovers", async || status().await.failure.is_none()).await;
     }
     let last = append_all(&queue, "c", 2).await;
     backend.followed_up_to(NAME, last).await;
