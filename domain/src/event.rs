@@ -2,10 +2,10 @@
 
 use std::fmt;
 
-use cqrs_es::{Aggregate, DomainEvent};
+use cqrs_es::DomainEvent;
 use serde::{Deserialize, Serialize};
 
-use crate::{Patient, PatientDetails, PatientState, Registration, StoredEventError};
+use crate::{PatientDetails, Registration};
 
 /// Stored type name of [`PatientEvent::PatientRegistered`].
 pub const PATIENT_REGISTERED: &str = "PatientRegistered";
@@ -15,9 +15,6 @@ pub const PATIENT_DELETED: &str = "PatientDeleted";
 
 /// Stored type names of all events.
 pub const EVENT_TYPES: [&str; 2] = [PATIENT_REGISTERED, PATIENT_DELETED];
-
-/// Version with which new events are stored.
-pub const EVENT_VERSION: &str = "1.0";
 
 /// A fact about one patient.
 ///
@@ -54,33 +51,12 @@ pub enum PatientEvent {
 }
 
 impl PatientEvent {
-    /// Returns the patient's details if the event contains all details. A registration contains all of them.
+    /// Whether the patient's details after this event follow from the event alone. If not, a reader must also
+    /// know the details before the event, see [`evolve`](crate::evolve).
     #[must_use]
-    pub fn into_details(self) -> Option<PatientDetails> {
-        let mut patient = Patient::default();
-        patient.apply(self);
-        match patient.into_state() {
-            PatientState::Active(details) => Some(details),
-            PatientState::Unregistered | PatientState::Deleted => None,
-        }
-    }
-
-    /// Returns the patient's details after this event, or `None` if the event deletes the patient. Intended
-    /// for readers that keep one row per patient.
-    ///
-    /// # Errors
-    ///
-    /// [`StoredEventError::Partial`] if the event contains only part of the patient's details.
-    pub fn into_row(self) -> Result<Option<PatientDetails>, StoredEventError> {
-        let event_type = self.type_name();
-        let mut patient = Patient::default();
-        patient.apply(self);
-        match patient.into_state() {
-            PatientState::Active(details) => Ok(Some(details)),
-            PatientState::Deleted => Ok(None),
-            PatientState::Unregistered => Err(StoredEventError::Partial {
-                event_type: event_type.to_owned(),
-            }),
+    pub const fn is_self_contained(&self) -> bool {
+        match self {
+            Self::PatientRegistered { .. } | Self::PatientDeleted {} => true,
         }
     }
 
@@ -92,10 +68,12 @@ impl PatientEvent {
     }
 }
 
-/// Returns the version of new events of a type, or `None` if the type is unknown.
-pub(crate) fn current_version(event_type: &str) -> Option<&'static str> {
+/// Returns the version with which new events of a type are stored, or `None` if the type is unknown. Each type
+/// has its own version.
+#[must_use]
+pub fn current_version(event_type: &str) -> Option<&'static str> {
     match event_type {
-        PATIENT_REGISTERED | PATIENT_DELETED => Some(EVENT_VERSION),
+        PATIENT_REGISTERED | PATIENT_DELETED => Some("1.0"),
         _ => None,
     }
 }
@@ -106,7 +84,7 @@ impl DomainEvent for PatientEvent {
     }
 
     fn event_version(&self) -> String {
-        EVENT_VERSION.to_owned()
+        current_version(self.type_name()).unwrap_or_default().to_owned()
     }
 }
 

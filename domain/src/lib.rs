@@ -47,6 +47,7 @@
 mod command;
 mod error;
 mod event;
+mod evolve;
 mod patient;
 mod registration;
 mod replay;
@@ -56,7 +57,8 @@ mod values;
 
 pub use command::PatientCommand;
 pub use error::PatientError;
-pub use event::{EVENT_TYPES, EVENT_VERSION, PATIENT_DELETED, PATIENT_REGISTERED, PatientEvent};
+pub use event::{EVENT_TYPES, PATIENT_DELETED, PATIENT_REGISTERED, PatientEvent, current_version};
+pub use evolve::evolve;
 pub use patient::{Patient, PatientDetails, PatientState};
 pub use registration::{FieldError, Registration, ValueError};
 pub use replay::{StoredEvent, Until};

@@ -6,7 +6,7 @@ use cqrs_es::Aggregate;
 use cqrs_es::event_sink::EventSink;
 use serde::{Deserialize, Serialize};
 
-use crate::{PatientCommand, PatientError, PatientEvent, Registration};
+use crate::{PatientCommand, PatientError, PatientEvent, Registration, evolve};
 
 /// A patient, reconstructed from its events.
 ///
@@ -49,10 +49,6 @@ impl Patient {
     #[must_use]
     pub const fn state(&self) -> &PatientState {
         &self.state
-    }
-
-    pub(crate) fn into_state(self) -> PatientState {
-        self.state
     }
 
     /// Number of applied events, which is the sequence of the last applied event.
@@ -103,20 +99,11 @@ impl Aggregate for Patient {
 
     fn apply(&mut self, event: Self::Event) {
         self.sequence += 1;
-        self.state = match event {
-            PatientEvent::PatientRegistered {
-                name,
-                email,
-                phone,
-                document_url,
-            } => PatientState::Active(PatientDetails {
-                name,
-                email,
-                phone,
-                document_url,
-            }),
-            PatientEvent::PatientDeleted {} => PatientState::Deleted,
+        let before = match std::mem::take(&mut self.state) {
+            PatientState::Active(details) => Some(details),
+            PatientState::Unregistered | PatientState::Deleted => None,
         };
+        self.state = evolve(before, event).map_or(PatientState::Deleted, PatientState::Active);
     }
 }
 

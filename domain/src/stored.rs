@@ -29,12 +29,6 @@ pub enum StoredEventError {
         /// Stored version.
         event_version: String,
     },
-    /// The event contains only part of the patient's details, but the reader needs all of them.
-    #[error("{event_type} contains only part of the patient's details")]
-    Partial {
-        /// Stored event type.
-        event_type: String,
-    },
     /// The payload does not have the shape of its type and version.
     #[error("the payload does not have the shape of {event_type} version {event_version}")]
     Malformed {

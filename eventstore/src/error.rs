@@ -86,6 +86,12 @@ pub enum Error {
         /// Number of the generation.
         generation: i64,
     },
+    /// A projection was added to a log with events, and its first generation is not filled yet.
+    #[error("the first generation of {projection} is not filled yet")]
+    NotFilled {
+        /// Name of the projection.
+        projection: String,
+    },
     /// The single row of `log_head` is missing: the schema has not been migrated, or the row was removed.
     #[error("log_head has no row: the migrations have not been run, or the row was removed")]
     NoHead,

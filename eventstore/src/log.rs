@@ -259,6 +259,38 @@ impl EventLog {
             .map(recorded)
             .collect()
     }
+
+    /// Like [`EventLog::events_of`], but reads only events before `before`, and at most `limit`.
+    ///
+    /// # Errors
+    ///
+    /// Same as [`EventLog::events_of`].
+    pub async fn events_between(
+        session: &mut impl Session,
+        aggregate_type: &str,
+        aggregate_ids: &[&str],
+        after: Position,
+        before: Position,
+        limit: u64,
+    ) -> Result<Vec<RecordedEvent>> {
+        let sql = format!(
+            "SELECT {COLUMNS} FROM events WHERE aggregate_id IN ({}) AND aggregate_type = ? AND position > ? \
+             AND position < ? ORDER BY position LIMIT ?",
+            in_list(aggregate_ids.len())
+        );
+        session
+            .query(&sql)
+            .bind_all(padded(aggregate_ids))
+            .bind(aggregate_type)
+            .bind(after)
+            .bind(before)
+            .bind(limit.cast_signed())
+            .fetch_all()
+            .await?
+            .iter()
+            .map(recorded)
+            .collect()
+    }
 }
 
 pub(crate) fn hash(row: &Row, column: usize, position: Position) -> Result<Hash> {

@@ -6,10 +6,9 @@ use serde::Serialize;
 
 use crate::clock::Timestamp;
 use crate::database::Database;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::event::Position;
-use crate::rebuild::{ActiveGeneration, Rebuild};
-use crate::skip::Skip;
+use crate::projection::{ActiveGeneration, Rebuild, Skip};
 use crate::subscription::{Failure, SubscriptionStatus};
 
 /// Status of a subscription and, for a projection, of its table.
@@ -34,12 +33,12 @@ pub struct Followed {
     pub damage: Option<String>,
     /// The projection's table, if the subscription is a projection.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub projection: Option<Projection>,
+    pub projection: Option<ProjectionStatus>,
 }
 
 /// Status of a projection's table.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Projection {
+pub struct ProjectionStatus {
     /// The active generation, which serves queries.
     pub active_generation: i64,
     /// The unfinished rebuild, if any.
@@ -58,7 +57,7 @@ pub async fn overview(database: &Database, now: Timestamp) -> Result<Vec<Followe
     for status in SubscriptionStatus::all(database, now).await? {
         let (projection, generation) = projection(database, &status.name, now).await?.unzip();
         let generation = generation.map_or(Ok(0), |generation| generation.check(&status.name));
-        let damage = status.check().and(generation).err();
+        let damage = status.check().and(generation).err().filter(Error::is_damage);
         all.push(Followed {
             lag_events: status.lag(),
             lag_seconds: seconds(status.waits(now)),
@@ -83,12 +82,12 @@ async fn projection(
     database: &Database,
     name: &str,
     now: Timestamp,
-) -> Result<Option<(Projection, ActiveGeneration)>> {
+) -> Result<Option<(ProjectionStatus, ActiveGeneration)>> {
     let mut connection = database.reader().await?;
     let Some(generation) = ActiveGeneration::of(&mut connection, name).await? else {
         return Ok(None);
     };
-    let projection = Projection {
+    let projection = ProjectionStatus {
         active_generation: generation.named,
         skips: Skip::all(&mut connection, name).await?,
         rebuild: Rebuild::unfinished_on(&mut connection, name, now).await?,

@@ -1,35 +1,25 @@
-//! The read table.
+//! The read models: everything that names a read table, for writing and for reading.
 //!
-//! This crate projects the log into `patient_view`, with one row for each active patient. The table contains
-//! only data from the log, so it can be deleted and rebuilt from the events at any time.
+//! | projection | table | purpose |
+//! |---|---|---|
+//! | [`PatientView`] | `patient_view` | one row per active patient: reads by id and lists |
 //!
-//! # Guarantees
-//!
-//! - Rows and the checkpoint that includes their events are committed together
-//!   ([`eventstore::subscription`]).
-//! - Rows are written while their generation is locked in `projections`, so a switch of generations never
-//!   separates an event from its row.
-//! - A patient event that cannot be applied stops the projection. The event is skipped only if an operator
-//!   requests it ([`eventstore::skip`]).
-//! - Readers do not notice a rebuild ([`rebuild`]). The table can be compared with the log at any time
-//!   ([`mod@verify`]).
+//! The tables contain only data from the log, so they can be deleted and rebuilt from the events at any time.
+//! The engine in [`eventstore::projection`] follows the log, rebuilds and verifies them.
 //!
 //! # Adding a projection
 //!
 //! 1. Add its table in a migration.
-//! 2. Fold the events of a batch into changes, at most one per row, as in `changes.rs`.
-//! 3. Implement [`eventstore::Handler`], and write each kind of change in as few statements as possible.
-//! 4. Run the projection as a separate subscription under its own name.
+//! 2. Implement [`eventstore::Projection`], as in `patient_view.rs`. Fold events with [`record::evolve`], which
+//!    knows every event.
+//! 3. Add it to [`PROJECTIONS`].
 
-mod changes;
-pub mod rebuild;
-mod rows;
-pub mod verify;
-mod view;
+mod patient_view;
+pub mod record;
 
-pub use rebuild::{Rebuilder, run_requested};
-pub use verify::verify;
-pub use view::{PatientView, ProjectionError};
+use eventstore::Registered;
 
-/// Name of the projection, its subscription, its checkpoint and its table.
-pub const PATIENT_VIEW: &str = "patient_view";
+pub use patient_view::{PATIENT_VIEW, PatientRow, PatientView};
+
+/// All projections.
+pub const PROJECTIONS: [&dyn Registered; 1] = [&PatientView];

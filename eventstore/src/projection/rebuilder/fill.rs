@@ -1,11 +1,8 @@
 //! Filling a generation. One task reads ahead in the log while other tasks write.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-use eventstore::subscription::failure;
-use eventstore::{
-    Dialect, EventLog, Lease, Position, Rebuild, RebuildState, RecordedEvent, Transaction, checkpoint,
-};
 use futures::StreamExt;
 use futures::stream::FuturesOrdered;
 use tokio::sync::mpsc;
@@ -13,10 +10,15 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::{Filled, RebuildError, Rebuilder, Step};
-use crate::changes::{Changes, changes};
-use crate::rows;
-use crate::view::ProjectionError;
+use super::{Filled, Projection, ProjectionError, Rebuild, RebuildError, RebuildState, Rebuilder, Step};
+use crate::checkpoint;
+use crate::database::{Dialect, Transaction};
+use crate::event::{Position, RecordedEvent};
+use crate::lease::Lease;
+use crate::log::EventLog;
+use crate::projection::fold::{self, Changes};
+use crate::projection::skip;
+use crate::subscription::failure;
 
 /// Maximum number of events in a batch.
 const BATCH: u32 = 4000;
@@ -27,46 +29,48 @@ const AHEAD: usize = 2;
 const AT_A_TIME: usize = 2;
 
 /// A batch of events. `changes` contains their row changes, unless an event cannot be read.
-struct Batch {
+struct Batch<P: Projection> {
     events: Vec<RecordedEvent>,
-    changes: Option<Changes>,
+    changes: Option<Changes<P>>,
+    /// The skipped positions that `changes` leaves out.
+    skips: BTreeSet<Position>,
     head: Position,
 }
 
-impl Batch {
+impl<P: Projection> Batch<P> {
     /// Whether the batch can be written concurrently with another batch, because it deletes no rows.
     fn only_inserts(&self) -> bool {
-        let deletes = |changes: &Changes| !changes.deleted.is_empty();
+        let deletes = |changes: &Changes<P>| !changes.deleted.is_empty();
         self.changes.as_ref().is_some_and(|changes| !deletes(changes))
     }
 }
 
 /// A batch, with the open transaction that contains its rows, or with the error if the rows could not be
 /// written.
-struct Written {
-    batch: Batch,
+struct Written<P: Projection> {
+    batch: Batch<P>,
     rows: Result<Transaction<'static>, RebuildError>,
     began: Instant,
 }
 
 /// Progress of filling a generation.
-struct Filling<'r, P> {
+struct Filling<'r> {
     rebuild: &'r Rebuild,
     /// Position of the last event in the generation.
     position: Position,
     /// Whether a past failure may still be recorded.
     failed: bool,
-    progress: &'r mut P,
+    progress: &'r mut (dyn FnMut(Step) + Send),
 }
 
-impl Rebuilder {
+impl<P: Projection> Rebuilder<P> {
     /// Fills the generation up to the current end of the log.
     pub(super) async fn fill(
         &self,
         rebuild: &Rebuild,
         lease: &mut Lease,
         stop: &CancellationToken,
-        progress: &mut (impl FnMut(Step) + Send),
+        progress: &mut (dyn FnMut(Step) + Send),
     ) -> Result<Filled, RebuildError> {
         let position = rebuild.position.ok_or(RebuildError::NoCheckpoint)?;
         checkpoint::check(&rebuild.name, position, rebuild.head)?;
@@ -78,7 +82,7 @@ impl Rebuilder {
         };
         match self.fill_on(filling, lease, stop).await {
             // Another process wrote a batch, or the rebuild was cancelled.
-            Err(RebuildError::Store(eventstore::Error::Superseded { .. })) => Ok(Filled::Interrupted),
+            Err(RebuildError::Store(crate::Error::Superseded { .. })) => Ok(Filled::Interrupted),
             filled => filled,
         }
     }
@@ -88,12 +92,12 @@ impl Rebuilder {
     /// exactly the events up to the checkpoint.
     async fn fill_on(
         &self,
-        mut filling: Filling<'_, impl FnMut(Step) + Send>,
+        mut filling: Filling<'_>,
         lease: &mut Lease,
         stop: &CancellationToken,
     ) -> Result<Filled, RebuildError> {
         let (sender, mut batches) = mpsc::channel(AHEAD);
-        let reading = read_ahead(self.log.clone(), filling.position, sender);
+        let reading = read_ahead::<P>(self.log.clone(), filling.position, sender);
         let _reader = AbortOnDropHandle::new(tokio::spawn(reading));
         let mut writing = FuturesOrdered::new();
         // A batch that deletes rows is written alone. It must find the rows of earlier batches, and its scans
@@ -142,12 +146,11 @@ impl Rebuilder {
     }
 
     /// Writes the rows of a batch in a new transaction.
-    async fn write(&self, generation: i64, batch: Batch) -> Written {
+    async fn write(&self, generation: i64, batch: Batch<P>) -> Written<P> {
         let began = Instant::now();
         let rows = async {
             let mut transaction = self.log.database().begin().await?;
-            let changes = batch.changes.as_ref();
-            write_rows(&mut transaction, generation, &batch.events, changes).await?;
+            write_batch(&mut transaction, generation, &batch).await?;
             Ok(transaction)
         };
         let rows = rows.await;
@@ -158,8 +161,8 @@ impl Rebuilder {
     /// found.
     async fn commit(
         &self,
-        filling: &mut Filling<'_, impl FnMut(Step) + Send>,
-        written: Written,
+        filling: &mut Filling<'_>,
+        written: Written<P>,
     ) -> Result<(), RebuildError> {
         let Written { batch, rows, began } = written;
         let Some(last) = batch.events.last() else {
@@ -211,7 +214,7 @@ impl Rebuilder {
             // If the checkpoint has moved in the meantime, another process has written the rows of these
             // events, and the database therefore rejected them.
             checkpoint::advance(&mut transaction, &rebuild.name, from, last, self.clock.now()).await?;
-            match write_rows(&mut transaction, rebuild.generation, events, None).await {
+            match write_events::<P>(&mut transaction, rebuild.generation, events).await {
                 Ok(()) => {
                     transaction.commit().await?;
                     from = last;
@@ -236,21 +239,32 @@ impl Rebuilder {
     }
 }
 
-/// Writes the row changes of `events`. Uses `changes` if it is given and no event is skipped.
-async fn write_rows(
+/// Writes the row changes of a batch. Folds its events again if an operator has skipped an event since.
+async fn write_batch<P: Projection>(
+    transaction: &mut Transaction<'_>,
+    generation: i64,
+    batch: &Batch<P>,
+) -> Result<(), RebuildError> {
+    match &batch.changes {
+        Some(changes) if skip::positions(transaction, P::NAME).await? == batch.skips => {
+            let written = fold::write(transaction, generation, changes).await;
+            classified(written.map_err(ProjectionError::Store), &batch.events)
+        }
+        _ => write_events::<P>(transaction, generation, &batch.events).await,
+    }
+}
+
+/// Writes the row changes of `events`.
+async fn write_events<P: Projection>(
     transaction: &mut Transaction<'_>,
     generation: i64,
     events: &[RecordedEvent],
-    changes: Option<&Changes>,
 ) -> Result<(), RebuildError> {
-    let written = match changes {
-        Some(changes) if rows::skipped(transaction, events).await?.is_empty() => {
-            rows::write_changes(transaction, generation, changes)
-                .await
-                .map_err(ProjectionError::Store)
-        }
-        _ => rows::write(transaction, generation, events).await,
-    };
+    classified(fold::apply::<P>(transaction, generation, events).await, events)
+}
+
+/// Distinguishes a failure of the database from events that cannot be projected.
+fn classified(written: Result<(), ProjectionError>, events: &[RecordedEvent]) -> Result<(), RebuildError> {
     match (written, events.first()) {
         (Ok(()), _) => Ok(()),
         (Err(ProjectionError::Store(error)), _) if !error.is_of_data() => Err(error.into()),
@@ -262,23 +276,13 @@ async fn write_rows(
 }
 
 /// Reads the log after `from` to its end, and folds its events into row changes.
-async fn read_ahead(
+async fn read_ahead<P: Projection>(
     log: EventLog,
     mut from: Position,
-    batches: mpsc::Sender<Result<Batch, eventstore::Error>>,
+    batches: mpsc::Sender<crate::Result<Batch<P>>>,
 ) {
     loop {
-        let batch = async {
-            let events = log.feed(from, BATCH).await?;
-            let head = log.head().await?.position;
-            let changes = changes(&events).ok();
-            eventstore::error::Result::Ok(Batch {
-                events,
-                changes,
-                head,
-            })
-        }
-        .await;
+        let batch = read_batch::<P>(&log, from).await;
         let ended = match &batch {
             Ok(batch) => {
                 from = batch.events.last().map_or(from, |event| event.position);
@@ -286,9 +290,28 @@ async fn read_ahead(
             }
             Err(_) => true,
         };
-        // If the writer was interrupted, the receiver was dropped.
+        // The receiver was dropped if the writer was interrupted.
         if batches.send(batch).await.is_err() || ended {
             return;
         }
     }
+}
+
+async fn read_batch<P: Projection>(log: &EventLog, from: Position) -> crate::Result<Batch<P>> {
+    let events = log.feed(from, BATCH).await?;
+    let head = log.head().await?.position;
+    let mut connection = log.database().reader().await?;
+    let skips = skip::positions(&mut connection, P::NAME).await?;
+    let changes = match fold::changes::<P>(&mut connection, &events, &skips).await {
+        Ok(changes) => Some(changes),
+        Err(ProjectionError::Store(error)) => return Err(error),
+        // The writer finds the faulty event.
+        Err(_) => None,
+    };
+    Ok(Batch {
+        events,
+        changes,
+        skips,
+        head,
+    })
 }

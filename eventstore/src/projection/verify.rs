@@ -1,23 +1,23 @@
-//! Comparison of the read table with a replay of the log.
+//! Comparison of a projection's table with a replay of the log.
 //!
 //! Both are read from one snapshot, so they show the same point in time although the projector continues. The
 //! replay ends at the projection's checkpoint. Both are read in pages in order of id, so memory use does not
 //! depend on the number of patients.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeSet, VecDeque};
 
-use cqrs_es::Aggregate;
-use domain::{Patient, PatientDetails};
-use eventstore::{EventLog, Hash, Position, RecordedEvent, Session, Skip, Transaction, checkpoint};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use crate::PATIENT_VIEW;
-use crate::changes::{PatientRow, changes};
-use crate::view::ProjectionError;
+use super::{Projection, ProjectionError, Skip, fold};
+use crate::checkpoint;
+use crate::database::{Session, Transaction};
+use crate::event::{Hash, Position, RecordedEvent};
+use crate::log::EventLog;
 
-/// Number of patients in a page.
-const PAGE: i64 = 1000;
+/// Number of aggregates in a page.
+const PAGE: u32 = 1000;
 /// Maximum number of differences that are listed.
 const NAMED: usize = 10;
 
@@ -31,9 +31,9 @@ pub struct Verification {
     /// The active generation.
     pub generation: i64,
     /// Rows of the table.
-    pub table: Sum,
+    pub table: RowChecksum,
     /// Rows of the replay.
-    pub replay: Sum,
+    pub replay: RowChecksum,
     /// Events that an operator has skipped. The table and the replay both omit these events, so both are
     /// incomplete for the patients of these events.
     pub skipped: Vec<Position>,
@@ -45,7 +45,7 @@ pub struct Verification {
 
 /// Number and checksum of rows.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Sum {
+pub struct RowChecksum {
     /// Number of rows.
     pub rows: u64,
     /// SHA-256 over all columns of all rows, in order of id.
@@ -58,13 +58,13 @@ pub struct Difference {
     /// The patient's id.
     pub id: String,
     /// How the row differs.
-    pub what: What,
+    pub what: RowDifference,
 }
 
 /// How a row differs from the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum What {
+pub enum RowDifference {
     /// The row is missing from the table.
     Missing,
     /// The table contains the row, but the replay does not.
@@ -80,20 +80,20 @@ pub enum What {
 ///
 /// [`ProjectionError::Unreadable`] if this program cannot read an event of the log,
 /// [`ProjectionError::NoGeneration`], [`ProjectionError::Store`].
-pub async fn verify(
+pub async fn verify<P: Projection>(
     log: &EventLog,
-    mut progress: impl FnMut(u64) + Send,
+    progress: &mut (dyn FnMut(u64) + Send),
 ) -> Result<Verification, ProjectionError> {
     let mut snapshot = log.database().snapshot().await?;
-    let (generation, position) = served(&mut snapshot).await?;
-    let skips = Skip::all(&mut snapshot, PATIENT_VIEW).await?;
-    let mut replay = Replay {
+    let (generation, position) = served::<P>(&mut snapshot).await?;
+    let skips = Skip::all(&mut snapshot, P::NAME).await?;
+    let mut replay = Replay::<P> {
         position,
         skips: skips.iter().map(|skip| skip.position).collect(),
         after: Some(String::new()),
         rows: VecDeque::new(),
     };
-    let mut table = Table {
+    let mut table = Table::<P> {
         generation,
         after: Some(String::new()),
         rows: VecDeque::new(),
@@ -105,17 +105,23 @@ pub async fn verify(
         table.fill(&mut snapshot).await?;
         let (id, what) = match (replay.rows.front(), table.rows.front()) {
             (None, None) => break,
-            (Some(due), None) => (due.id.clone(), Some(What::Missing)),
-            (None, Some(row)) => (row.id.clone(), Some(What::Unexpected)),
-            (Some(due), Some(row)) if due.id < row.id => (due.id.clone(), Some(What::Missing)),
-            (Some(due), Some(row)) if due.id > row.id => (row.id.clone(), Some(What::Unexpected)),
-            (Some(due), Some(row)) => (due.id.clone(), (due != row).then_some(What::Different)),
+            (Some(due), None) => (P::aggregate_id(due), Some(RowDifference::Missing)),
+            (None, Some(row)) => (P::aggregate_id(row), Some(RowDifference::Unexpected)),
+            (Some(due), Some(row)) => {
+                let (due_id, id) = (P::aggregate_id(due), P::aggregate_id(row));
+                match due_id.cmp(id) {
+                    Ordering::Less => (due_id, Some(RowDifference::Missing)),
+                    Ordering::Greater => (id, Some(RowDifference::Unexpected)),
+                    Ordering::Equal => (id, (due != row).then_some(RowDifference::Different)),
+                }
+            }
         };
-        if what != Some(What::Unexpected) {
-            replay.rows.pop_front().iter().for_each(|row| expected.add(row));
+        let id = id.to_owned();
+        if what != Some(RowDifference::Unexpected) {
+            expected.add(replay.rows.pop_front().as_ref())?;
         }
-        if what != Some(What::Missing) {
-            table.rows.pop_front().iter().for_each(|row| found.add(row));
+        if what != Some(RowDifference::Missing) {
+            found.add(table.rows.pop_front().as_ref())?;
         }
         if let Some(what) = what {
             differing += 1;
@@ -124,7 +130,7 @@ pub async fn verify(
             }
         }
         compared += 1;
-        if compared.is_multiple_of(PAGE.unsigned_abs()) {
+        if compared.is_multiple_of(u64::from(PAGE)) {
             progress(compared);
         }
     }
@@ -143,31 +149,31 @@ pub async fn verify(
 }
 
 /// Returns the active generation and its checkpoint.
-async fn served(snapshot: &mut Transaction<'_>) -> Result<(i64, Position), ProjectionError> {
+async fn served<P: Projection>(snapshot: &mut Transaction<'_>) -> Result<(i64, Position), ProjectionError> {
     let row = snapshot
         .query(
             "SELECT p.active_generation, COALESCE(c.position, 0), h.position FROM projections p \
              JOIN log_head h ON h.id = 1 LEFT JOIN checkpoints c ON c.name = p.name WHERE p.name = ?",
         )
-        .bind(PATIENT_VIEW)
+        .bind(P::NAME)
         .fetch_optional()
         .await?
-        .ok_or(ProjectionError::NoGeneration)?;
+        .ok_or(ProjectionError::NoGeneration { projection: P::NAME })?;
     let position = row.get(1)?;
-    checkpoint::check(PATIENT_VIEW, position, row.get(2)?)?;
+    checkpoint::check(P::NAME, position, row.get(2)?)?;
     Ok((row.get(0)?, position))
 }
 
 /// The expected rows, replayed from the log.
-struct Replay {
+struct Replay<P: Projection> {
     position: Position,
     skips: BTreeSet<Position>,
     /// Id after which the next page starts, or `None` at the end.
     after: Option<String>,
-    rows: VecDeque<PatientRow>,
+    rows: VecDeque<P::Row>,
 }
 
-impl Replay {
+impl<P: Projection> Replay<P> {
     async fn fill(&mut self, snapshot: &mut Transaction<'_>) -> Result<(), ProjectionError> {
         while self.rows.is_empty()
             && let Some(after) = self.after.take()
@@ -178,76 +184,41 @@ impl Replay {
                      ORDER BY aggregate_id LIMIT ?",
                 )
                 .bind(after)
-                .bind(Patient::TYPE)
-                .bind(PAGE)
+                .bind(P::AGGREGATE_TYPE)
+                .bind(i64::from(PAGE))
                 .fetch_all()
                 .await?
                 .iter()
                 .map(|row| row.get(0))
                 .collect::<Result<_, _>>()?;
             let keys: Vec<&str> = ids.iter().map(String::as_str).collect();
-            let events = EventLog::events_of(snapshot, Patient::TYPE, &keys, Position::BEGINNING).await?;
-            self.replay(&events)?;
+            let events = EventLog::events_of(snapshot, P::AGGREGATE_TYPE, &keys, Position::BEGINNING).await?;
+            let events: Vec<RecordedEvent> = events
+                .into_iter()
+                .filter(|event| event.position <= self.position)
+                .collect();
+            self.rows.extend(fold::rows::<P>(&events, &self.skips)?);
             self.after = ids.into_iter().next_back();
         }
-        Ok(())
-    }
-
-    fn replay(&mut self, events: &[RecordedEvent]) -> Result<(), ProjectionError> {
-        let due = events
-            .iter()
-            .filter(|event| event.position <= self.position && !self.skips.contains(&event.position));
-        let changes = changes(due).map_err(|(event, source)| ProjectionError::Unreadable {
-            position: event.position,
-            source,
-        })?;
-        self.rows.extend(changes.inserted);
         Ok(())
     }
 }
 
 /// The actual rows of the table.
-struct Table {
+struct Table<P: Projection> {
     generation: i64,
     /// Id after which the next page starts, or `None` at the end.
     after: Option<String>,
-    rows: VecDeque<PatientRow>,
+    rows: VecDeque<P::Row>,
 }
 
-impl Table {
+impl<P: Projection> Table<P> {
     async fn fill(&mut self, snapshot: &mut Transaction<'_>) -> Result<(), ProjectionError> {
         if self.rows.is_empty()
             && let Some(after) = self.after.take()
         {
-            // sqlx decodes a column with a binary collation only as bytes.
-            let sql = format!(
-                "SELECT id, name, email, phone, document_url, sequence, registered_at, CAST(name_key AS CHAR) \
-                 FROM patient_view{} WHERE generation = ? AND id > ? ORDER BY id LIMIT ?",
-                snapshot.dialect().by_primary_key()
-            );
-            let rows = snapshot
-                .query(&sql)
-                .bind(self.generation)
-                .bind(after)
-                .bind(PAGE)
-                .fetch_all()
-                .await?;
-            for row in &rows {
-                let sequence: i64 = row.get(5)?;
-                self.rows.push_back(PatientRow {
-                    id: row.get(0)?,
-                    name_key: row.get(7)?,
-                    details: PatientDetails {
-                        name: row.get(1)?,
-                        email: row.get(2)?,
-                        phone: row.get(3)?,
-                        document_url: row.get(4)?,
-                    },
-                    sequence: sequence.unsigned_abs(),
-                    registered_at: row.get(6)?,
-                });
-            }
-            self.after = self.rows.back().map(|row| row.id.clone());
+            self.rows = P::page(snapshot, self.generation, &after, PAGE).await?.into();
+            self.after = self.rows.back().map(|row| P::aggregate_id(row).to_owned());
         }
         Ok(())
     }
@@ -260,25 +231,18 @@ struct Adding {
 }
 
 impl Adding {
-    fn add(&mut self, row: &PatientRow) {
-        let PatientDetails {
-            name,
-            email,
-            phone,
-            document_url,
-        } = &row.details;
-        for text in [&row.id, &row.name_key, name, email, phone, document_url] {
-            // Because of the length prefix, different rows never yield the same bytes to hash.
-            self.hash.update((text.len() as u64).to_be_bytes());
-            self.hash.update(text.as_bytes());
-        }
-        self.hash.update(row.sequence.to_be_bytes());
-        self.hash.update(row.registered_at.as_micros().to_be_bytes());
+    fn add(&mut self, row: Option<&impl Serialize>) -> crate::Result<()> {
+        let Some(row) = row else { return Ok(()) };
+        let json = serde_json::to_vec(row)?;
+        // The length prefix keeps different rows from hashing the same bytes.
+        self.hash.update((json.len() as u64).to_be_bytes());
+        self.hash.update(&json);
         self.rows += 1;
+        Ok(())
     }
 
-    fn sum(self) -> Sum {
-        Sum {
+    fn sum(self) -> RowChecksum {
+        RowChecksum {
             rows: self.rows,
             checksum: Hash(self.hash.finalize().into()),
         }

@@ -2,13 +2,13 @@
 //!
 //! A rebuild fills a new generation of a projection's table while the active generation keeps serving
 //! queries. This module contains the operations that every process may need: requesting, cancelling and
-//! reading rebuilds. Each projection implements the work itself. A projection has at most one unfinished
-//! rebuild.
+//! reading rebuilds. [`super::rebuilder`] does the work. A projection has at most one unfinished rebuild.
 
 use serde::Serialize;
 
 use crate::clock::Timestamp;
-use crate::database::{Database, Row, Session, Transaction};
+use super::generation::lock_active_generation;
+use crate::database::{Database, Row, Session};
 use crate::error::{Error, Result};
 use crate::event::Position;
 use crate::lease;
@@ -305,72 +305,3 @@ impl Rebuild {
 
 const UNFINISHED: &str = "r.unfinished = ?";
 const BY_GENERATION: &str = "r.generation = ?";
-
-/// Returns the active generation of a projection, and locks it until the transaction ends.
-///
-/// # Errors
-///
-/// [`Error::Database`].
-pub async fn lock_active_generation(
-    transaction: &mut Transaction<'_>,
-    projection: &str,
-) -> Result<Option<i64>> {
-    let sql = format!(
-        "SELECT active_generation FROM projections WHERE name = ?{}",
-        transaction.dialect().for_update()
-    );
-    let row = transaction.query(&sql).bind(projection).fetch_optional().await?;
-    row.map(|row| row.get(0)).transpose()
-}
-
-/// Active generation of a projection before its first rebuild.
-pub const FIRST_GENERATION: i64 = 1;
-
-/// The active generation of a projection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ActiveGeneration {
-    /// The generation recorded in `projections`.
-    pub named: i64,
-    /// The last generation that was built.
-    pub built: i64,
-}
-
-impl ActiveGeneration {
-    /// Reads both generation numbers from the database. Returns `None` if the projection does not exist.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Database`].
-    pub async fn of(session: &mut impl Session, projection: &str) -> Result<Option<Self>> {
-        let row = session
-            .query(
-                "SELECT p.active_generation, (SELECT MAX(r.generation) FROM projection_rebuilds r \
-                 WHERE r.projection = p.name AND r.state IN ('cleaning', 'done')) FROM projections p WHERE p.name = ?",
-            )
-            .bind(projection)
-            .fetch_optional()
-            .await?;
-        let read = |row: Row| {
-            Ok(Self {
-                named: row.get(0)?,
-                built: row.get::<Option<i64>, _>(1)?.unwrap_or(FIRST_GENERATION),
-            })
-        };
-        row.map(read).transpose()
-    }
-
-    /// Returns the recorded generation if it is also the last generation that was built.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::NoSuchGeneration`].
-    pub fn check(self, projection: &str) -> Result<i64> {
-        if self.named == self.built {
-            return Ok(self.named);
-        }
-        Err(Error::NoSuchGeneration {
-            projection: projection.to_owned(),
-            generation: self.named,
-        })
-    }
-}

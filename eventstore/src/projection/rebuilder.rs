@@ -27,23 +27,25 @@
 
 mod clean;
 mod fill;
-mod role;
 mod switch;
 
+use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
 
-use eventstore::subscription::failure;
-use eventstore::{Clock, EventLog, Lease, Position, Rebuild, RebuildState, lease};
 use tokio_util::sync::CancellationToken;
 
-use crate::view::ProjectionError;
-pub use role::run_requested;
+use super::{Projection, ProjectionError, Rebuild, RebuildState};
+use crate::clock::Clock;
+use crate::event::Position;
+use crate::lease::{self, Lease};
+use crate::log::EventLog;
+use crate::subscription::failure;
 
 /// First pause after a temporary failure. Later pauses are longer.
-const FIRST_PAUSE: Duration = Duration::from_millis(200);
+pub(super) const FIRST_PAUSE: Duration = Duration::from_millis(200);
 /// Maximum pause between two attempts.
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 /// Reason why a rebuild has stopped.
 #[derive(Debug, thiserror::Error)]
@@ -65,7 +67,7 @@ pub enum RebuildError {
     NoCheckpoint,
     /// The database failed.
     #[error(transparent)]
-    Store(#[from] eventstore::Error),
+    Store(#[from] crate::Error),
 }
 
 impl RebuildError {
@@ -110,19 +112,24 @@ pub enum Step {
     },
 }
 
-/// Runs rebuilds.
-#[derive(Debug)]
-pub struct Rebuilder {
+/// Runs rebuilds of a projection.
+pub struct Rebuilder<P> {
     log: EventLog,
     clock: Arc<dyn Clock>,
     owner: String,
+    projection: PhantomData<fn() -> P>,
 }
 
-impl Rebuilder {
+impl<P: Projection> Rebuilder<P> {
     /// Creates a rebuilder. `owner` identifies this process among all processes.
     #[must_use]
     pub const fn new(log: EventLog, clock: Arc<dyn Clock>, owner: String) -> Self {
-        Self { log, clock, owner }
+        Self {
+            log,
+            clock,
+            owner,
+            projection: PhantomData,
+        }
     }
 
     /// Runs a rebuild until it is finished or `stop` is cancelled. If the database is unavailable, waits and
@@ -136,23 +143,23 @@ impl Rebuilder {
         &self,
         rebuild: &Rebuild,
         stop: &CancellationToken,
-        progress: impl FnMut(Step) + Send,
+        progress: &mut (dyn FnMut(Step) + Send),
     ) -> Result<Outcome, RebuildError> {
         self.attempt(rebuild, stop, progress, Duration::ZERO).await
     }
 
     /// Like [`Rebuilder::carry_out`], but records that a failure is retried after `retry`.
-    async fn attempt(
+    pub(super) async fn attempt(
         &self,
         rebuild: &Rebuild,
         stop: &CancellationToken,
-        mut progress: impl FnMut(Step) + Send,
+        progress: &mut (dyn FnMut(Step) + Send),
         retry: Duration,
     ) -> Result<Outcome, RebuildError> {
         let mut lease = self.lease(rebuild);
         let mut pause = FIRST_PAUSE;
         let outcome = loop {
-            match self.work(rebuild, &mut lease, stop, &mut progress).await {
+            match self.work(rebuild, &mut lease, stop, progress).await {
                 Err(error) if error.passes() && !stop.is_cancelled() => {
                     tracing::warn!(rebuild.name, %error, "a rebuild was interrupted; retrying");
                     tokio::select! {
@@ -181,7 +188,7 @@ impl Rebuilder {
         rebuild: &Rebuild,
         error: &RebuildError,
         retry: Duration,
-    ) -> Result<(), eventstore::Error> {
+    ) -> Result<(), crate::Error> {
         let position = match error {
             RebuildError::Stopped { position, .. } => Some(*position),
             _ => None,
@@ -214,7 +221,7 @@ impl Rebuilder {
         rebuild: &Rebuild,
         lease: &mut Lease,
         stop: &CancellationToken,
-        progress: &mut (impl FnMut(Step) + Send),
+        progress: &mut (dyn FnMut(Step) + Send),
     ) -> Result<Outcome, RebuildError> {
         loop {
             if stop.is_cancelled() {

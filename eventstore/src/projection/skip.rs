@@ -4,6 +4,8 @@
 //! Only an event at which a projection or its rebuild has stopped can be skipped, so a mistyped position
 //! skips nothing. A skip is permanent: rebuilds and verifications skip the event as well.
 
+use std::collections::BTreeSet;
+
 use serde::Serialize;
 
 use crate::clock::Timestamp;
@@ -59,6 +61,18 @@ fn stopped_at(position: Option<Position>) -> String {
     position.map_or_else(String::new, |position| {
         format!("; it stopped at position {position}")
     })
+}
+
+/// Returns the positions of all events that a projection skips.
+pub(super) async fn positions(session: &mut impl Session, projection: &str) -> Result<BTreeSet<Position>> {
+    session
+        .query("SELECT position FROM projection_skips WHERE projection = ?")
+        .bind(projection)
+        .fetch_all()
+        .await?
+        .iter()
+        .map(|row| row.get(0))
+        .collect()
 }
 
 impl Skip {

@@ -2,25 +2,27 @@
 
 use std::time::Duration;
 
-use eventstore::{Lease, Rebuild, RebuildState, Session};
+
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::{RebuildError, Rebuilder, Step};
+use super::{Projection, Rebuild, RebuildError, RebuildState, Rebuilder, Step};
+use crate::database::Session;
+use crate::lease::Lease;
 
 /// Maximum number of rows deleted in one transaction.
-const ROWS: i64 = 1000;
+const ROWS: u32 = 1000;
 /// Minimum pause between two deletions. Deletions are not urgent.
 const PAUSE: Duration = Duration::from_millis(2);
 
-impl Rebuilder {
+impl<P: Projection> Rebuilder<P> {
     /// Deletes the obsolete generation in small steps, and marks the rebuild as finished.
     pub(super) async fn clean(
         &self,
         rebuild: &Rebuild,
         lease: &mut Lease,
         stop: &CancellationToken,
-        progress: &mut (impl FnMut(Step) + Send),
+        progress: &mut (dyn FnMut(Step) + Send),
     ) -> Result<(), RebuildError> {
         let (left_over, over) = match rebuild.state {
             RebuildState::Cleaning => (
@@ -39,7 +41,9 @@ impl Rebuilder {
                 return Ok(());
             }
             let began = Instant::now();
-            let deleted = self.delete_some(left_over).await?;
+            let mut connection = self.log.database().writer().await?;
+            let deleted = P::delete_some(&mut connection, left_over, ROWS).await?;
+            drop(connection);
             if deleted == 0 {
                 break;
             }
@@ -51,7 +55,7 @@ impl Rebuilder {
         Ok(())
     }
 
-    async fn delete_checkpoint(&self, rebuild: &Rebuild) -> Result<(), eventstore::Error> {
+    async fn delete_checkpoint(&self, rebuild: &Rebuild) -> Result<(), crate::Error> {
         let mut connection = self.log.database().writer().await?;
         connection
             .query("DELETE FROM checkpoints WHERE name = ?")
@@ -61,30 +65,7 @@ impl Rebuilder {
         Ok(())
     }
 
-    /// Deletes the first rows of a generation, by key. Returns the number of deleted rows.
-    async fn delete_some(&self, generation: i64) -> Result<u64, eventstore::Error> {
-        let mut connection = self.log.database().writer().await?;
-        let sql = format!(
-            "SELECT MAX(id) FROM (SELECT id FROM patient_view{} WHERE generation = ? ORDER BY id LIMIT ?) AS some_rows",
-            connection.dialect().by_primary_key()
-        );
-        let last = connection
-            .query(&sql)
-            .bind(generation)
-            .bind(ROWS)
-            .fetch_optional()
-            .await?;
-        let last: Option<String> = last.map(|row| row.get(0)).transpose()?.flatten();
-        let Some(last) = last else { return Ok(0) };
-        connection
-            .query("DELETE FROM patient_view WHERE generation = ? AND id <= ?")
-            .bind(generation)
-            .bind(last)
-            .execute()
-            .await
-    }
-
-    async fn close(&self, rebuild: &Rebuild, over: RebuildState) -> Result<(), eventstore::Error> {
+    async fn close(&self, rebuild: &Rebuild, over: RebuildState) -> Result<(), crate::Error> {
         let mut transaction = self.log.database().begin().await?;
         transaction
             .query("DELETE FROM subscription_failures WHERE name = ?")

@@ -1,37 +1,37 @@
 //! Activation of a new generation.
 
-use eventstore::rebuild::lock_active_generation;
-use eventstore::{Position, Rebuild, Session, Transaction, checkpoint};
-
-use super::{RebuildError, Rebuilder, Step};
-use crate::view::ProjectionError;
-use crate::{PATIENT_VIEW, rows};
+use super::{Projection, ProjectionError, Rebuild, RebuildError, Rebuilder, Step};
+use crate::checkpoint;
+use crate::clock::Timestamp;
+use crate::database::{Session, Transaction};
+use crate::event::Position;
+use crate::projection::{fold, lock_active_generation};
 
 /// Maximum number of events that the switch writes while the projector is blocked.
 const LAST_EVENTS: u64 = 500;
 
-impl Rebuilder {
+impl<P: Projection> Rebuilder<P> {
     /// Activates the rebuilt generation if it is at most [`LAST_EVENTS`] events behind the active generation
     /// and the rebuild is not cancelled. Otherwise changes nothing.
     pub(super) async fn switch(
         &self,
         rebuild: &Rebuild,
-        progress: &mut (impl FnMut(Step) + Send),
+        progress: &mut (dyn FnMut(Step) + Send),
     ) -> Result<(), RebuildError> {
         let database = self.log.database();
-        checkpoint::load_or_create(database, PATIENT_VIEW).await?;
+        checkpoint::load_or_create(database, P::NAME).await?;
         let mut transaction = database.begin().await?;
         // The projector is blocked from here on.
-        let active = lock_active_generation(&mut transaction, PATIENT_VIEW)
+        let active = lock_active_generation(&mut transaction, P::NAME)
             .await?
             .ok_or(RebuildError::NoRebuild)?;
         let filled = load(&mut transaction, &rebuild.name).await?;
         let head = self.log.head().await?.position;
         checkpoint::check(&rebuild.name, filled, head)?;
-        let served = load(&mut transaction, PATIENT_VIEW).await?;
+        let served = load(&mut transaction, P::NAME).await?;
         // If the projection's checkpoint is invalid, no more events are written. The rebuild's checkpoint
         // replaces the invalid checkpoint.
-        let served = checkpoint::check(PATIENT_VIEW, served, head).map_or(filled, |()| served);
+        let served = checkpoint::check(P::NAME, served, head).map_or(filled, |()| served);
         let missing = served.since(filled);
         if missing > LAST_EVENTS {
             return Ok(transaction.rollback().await?);
@@ -41,7 +41,7 @@ impl Rebuilder {
                 .log
                 .feed(filled, u32::try_from(missing).unwrap_or(u32::MAX))
                 .await?;
-            match rows::write(&mut transaction, rebuild.generation, &events).await {
+            match fold::apply::<P>(&mut transaction, rebuild.generation, &events).await {
                 Ok(()) => {}
                 Err(ProjectionError::Store(error)) => return Err(error.into()),
                 // The filling step finds the faulty event and records it.
@@ -77,11 +77,11 @@ async fn activate(
     transaction: &mut Transaction<'_>,
     rebuild: &Rebuild,
     active: i64,
-) -> Result<bool, eventstore::Error> {
+) -> Result<bool, crate::Error> {
     let served = transaction
         .query("UPDATE projections SET active_generation = ? WHERE name = ? AND active_generation = ?")
         .bind(rebuild.generation)
-        .bind(PATIENT_VIEW)
+        .bind(rebuild.projection.as_str())
         .bind(active)
         .execute()
         .await?;
@@ -91,7 +91,7 @@ async fn activate(
              WHERE projection = ? AND generation = ? AND state = 'filling'",
         )
         .bind(active)
-        .bind(PATIENT_VIEW)
+        .bind(rebuild.projection.as_str())
         .bind(rebuild.generation)
         .execute()
         .await?;
@@ -105,13 +105,13 @@ async fn checkpoints(
     rebuild: &Rebuild,
     filled: Position,
     position: Position,
-    now: eventstore::Timestamp,
-) -> Result<bool, eventstore::Error> {
+    now: Timestamp,
+) -> Result<bool, crate::Error> {
     transaction
         .query("UPDATE checkpoints SET position = ?, updated_at = ? WHERE name = ?")
         .bind(position)
         .bind(now)
-        .bind(PATIENT_VIEW)
+        .bind(rebuild.projection.as_str())
         .execute()
         .await?;
     let ended = transaction
