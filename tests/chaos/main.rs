@@ -13,7 +13,7 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::print_stdout,
-    reason = "a test that cannot go on stops"
+    reason = "for tests only: a failure must stop the test"
 )]
 
 mod clients;
