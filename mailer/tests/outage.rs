@@ -3,7 +3,7 @@
 
 #![expect(
     clippy::unwrap_used,
-    reason = "for tests only: a failure must fail the test"
+    reason = "for tests only: every failed check must fail the test"
 )]
 
 mod support;

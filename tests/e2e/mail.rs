@@ -111,7 +111,7 @@ async fn the_commands_tell_how_mail_stands_and_try_it_again() {
     );
 
     let (succeeded, said) = mail(&["retry", "1", "3", "99"]);
-    assert!(!succeeded && said.contains("mails due now: 1"), "{said}");
+    assert!(!succeeded && said.contains("emails due now: 1"), "{said}");
     assert!(
         said.contains("1 is sent") && said.contains("99 is unknown"),
         "{said}"
@@ -122,7 +122,7 @@ async fn the_commands_tell_how_mail_stands_and_try_it_again() {
     })
     .await;
     let (succeeded, said) = mail(&["retry", "--dead"]);
-    assert!(succeeded && said.contains("mails due now: 1"), "{said}");
+    assert!(succeeded && said.contains("emails due now: 1"), "{said}");
     wait_until(SOON, "it is dead once more", async || {
         let (_, shown) = mail(&["show", "3"]);
         shown.matches("SMTPUTF8").count() == 4
@@ -186,7 +186,7 @@ async fn a_mail_that_is_due_in_years_is_seen_and_sent_by_hand() {
         "{status}"
     );
     let (succeeded, said) = run(&["mail", "retry", "1"]);
-    assert!(succeeded && said.contains("mails due now: 1"), "{said}");
+    assert!(succeeded && said.contains("emails due now: 1"), "{said}");
     let (_program, _) = serve(&mut command(folder.path(), &smtp, &["serve"])).await;
     wait_until(SOON, "it has arrived", async || smtp.mails().len() == 1).await;
 }
@@ -294,7 +294,7 @@ async fn a_test_mail_arrives_or_its_failure_is_explained() {
     let (succeeded, said) =
         run(command(folder.path(), &plain, &test).env("SMTP_URL", plain.url() + "?tls=opportunistic"));
     assert!(
-        succeeded && said.contains("none    TLS: not offered, so the mail was sent unencrypted"),
+        succeeded && said.contains("none    TLS: not offered, so the email was sent unencrypted"),
         "{said}"
     );
     let login = plain.url().replace("smtp://", "smtp://user:hunter2@");
