@@ -253,7 +253,7 @@ impl Clerk {
 
     fn somebody(&mut self) -> Option<Uuid> {
         let known = self.office.known.lock().unwrap();
-        // Mostly reads the newest patients, because their events are still being processed.
+        // Half of the reads choose among the newest patients, because their events are still being processed.
         let latest = known.len().saturating_sub(40);
         let from = if self.rng.bool() { latest } else { 0 };
         self.rng.choice(&known[from..]).copied()

@@ -196,8 +196,8 @@ async fn suffer(disk: &Disk, database: &Folder) -> Evidence {
     wait_until(SOON, "it is ready", async || is_ready(&api).await).await;
     let load = Load::on([api.clone(), api.clone()], SEED, CLIENTS);
     let mut healed = Instant::now();
-    // While the disk is full, the process is killed in one round. In the other round, it is shut down before,
-    // so that no write-ahead log remains.
+    // In the first round, the process is killed while the disk is full. Before the second round, it is shut
+    // down, so that no write-ahead log remains.
     for kill in [true, false] {
         tokio::time::sleep(Duration::from_millis(500)).await;
         disk.fill();

@@ -9,8 +9,8 @@ use fastrand::Rng;
 pub(crate) const ROLES: [&str; 6] = ["api", "api", "projector", "projector", "mailer", "mailer"];
 /// The first mailer in [`ROLES`].
 const MAILER: usize = 4;
-/// Leases of subscriptions last 5 s. After a longer stop, a process finds that another process has taken
-/// over.
+/// Duration of a stop in milliseconds. It exceeds the lease of a subscription (5 s), so that another process
+/// takes over.
 const STOPPED: std::ops::Range<u64> = 6_000..9_000;
 /// Duration of a stop that outlasts the lease of an email: 32 s with the timeouts of this test.
 const MAIL_LEASE: Duration = Duration::from_secs(34);

@@ -332,7 +332,7 @@ async fn suffer_link(link: &Proxy, began: Instant, faults: Vec<Fault>) {
     }
 }
 
-/// Injects a fault into a server. Each server type has the same methods.
+/// Injects the planned faults into a server. Each server type has the same methods.
 macro_rules! suffer {
     ($name:ident, $server:ty) => {
         async fn $name(server: &mut $server, began: Instant, faults: Vec<Fault>) {

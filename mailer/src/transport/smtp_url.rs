@@ -34,7 +34,7 @@ pub enum SmtpUrlError {
     Credentials,
     /// Mail would be sent unencrypted over a network.
     #[error(
-        "expected ?tls=required after a host that is not a loopback host, or ?tls=none to send without encryption"
+        "expected ?tls=required for a host other than loopback, or ?tls=none to send without encryption"
     )]
     Plain,
     /// The extra certificate authorities are not valid certificates.
