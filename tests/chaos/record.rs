@@ -17,7 +17,7 @@ pub(crate) struct Details {
 /// The content of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Request {
-    /// With or without an `Idempotency-Key`.
+    /// A registration, with or without an `Idempotency-Key`.
     Register {
         details: Details,
         key: Option<String>,
