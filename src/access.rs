@@ -63,11 +63,11 @@ pub(crate) struct Door {
 }
 
 /// Access control read from the settings, before files and keys are read. Without access tokens and without
-/// an issuer, the API serves this machine only, unless `AUTH=off`.
+/// an issuer, the API serves only this machine, unless `AUTH=off`.
 pub(crate) struct Plan {
     tokens: Option<TokensFrom>,
     issuer: Option<issuer::Plan>,
-    /// Reach of an API without authentication.
+    /// Description of who can use an API without authentication.
     open: Option<&'static str>,
 }
 
@@ -145,7 +145,7 @@ impl Plan {
     }
 }
 
-/// Returns the reach of an API without authentication.
+/// Returns a description of who can use an API without authentication.
 fn without_tokens(address: SocketAddr, off: bool) -> anyhow::Result<&'static str> {
     if !off && !address.ip().is_loopback() {
         bail!(

@@ -31,7 +31,7 @@ const CONNECTIONS: u32 = 2;
 
 #[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
 pub(crate) enum AuditCommand {
-    /// Show the head of the log, for an auditor to keep
+    /// Show the head of the log, which an auditor can keep
     Head {
         /// Also compute the Merkle root, from every hash in the log
         #[arg(long)]
@@ -57,7 +57,7 @@ pub(crate) enum AuditCommand {
         #[arg(long)]
         json: bool,
     },
-    /// Show the present or a past state of a patient
+    /// Show the current or a past state of a patient
     State {
         /// Patient id
         id: Uuid,

@@ -24,7 +24,7 @@ pub(crate) enum ClaimsCommand {
         #[arg(long)]
         json: bool,
     },
-    /// Repair the claims table from the log while the service runs; exit code 1 if a misfit remains
+    /// Repair the claims table from the log while the service runs; exit code 1 if a difference remains
     Rebuild {
         /// Print JSON
         #[arg(long)]
@@ -59,7 +59,7 @@ pub(crate) async fn compare(log: &EventLog, json: bool) -> anyhow::Result<Claims
     found.context(NoAnswer)
 }
 
-/// Summarizes a comparison on one line, without the misfits.
+/// Summarizes a comparison on one line, without the individual differences.
 pub(crate) fn summary(found: &ClaimsVerified) -> String {
     if found.fits {
         let unreadable = match found.unreadable {

@@ -20,7 +20,7 @@ use crate::settings::{self, Settings};
 /// Event-sourced patient registration.
 ///
 /// Without a command, patients runs all roles in one process: API, projector and mailer, with an SQLite
-/// database and with mail written to files.
+/// database, and writes mail to files.
 #[derive(Debug, Parser)]
 #[command(
     name = "patients",

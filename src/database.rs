@@ -16,7 +16,7 @@ use crate::settings::Settings;
 
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
-/// Shorter, because a user is waiting for the command.
+/// Maximum pause before a command tries again. Shorter than a role's maximum, because a user is waiting.
 const LONGEST_PAUSE_OF_A_COMMAND: Duration = Duration::from_secs(1);
 
 /// Reaction to a database or an SQLite file that does not exist.
@@ -172,7 +172,7 @@ pub(crate) async fn migrate(settings: &Settings, json: bool) -> anyhow::Result<(
     Ok(())
 }
 
-/// Opens the database, or creates it. The second value is whether it was created.
+/// Opens the database, or creates it. The second value is true if the database was created.
 async fn open_or_create(settings: &Settings) -> anyhow::Result<(Database, bool)> {
     let is_new = sqlite_file(&settings.database_url).is_some_and(|file| !Path::new(file).exists());
     match try_to_open(settings, 2, true).await {

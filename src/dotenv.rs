@@ -1,8 +1,9 @@
 //! The file `.env`, read one entry at a time so that an error names its line.
 //!
-//! `docker compose` reads the same file by slightly different rules. A line that the two would read
-//! differently, or that would silently lose characters, is an error here: a `$` outside single quotes that is
-//! not `${NAME}` with a name that is set, a value that begins with `#`, and a backslash at the end of a line.
+//! `docker compose` reads the same file by slightly different rules. A line that the two programs would read
+//! differently, or that would silently lose characters, is an error here. Such lines contain a `$` outside
+//! single quotes that is not `${NAME}` with a name that is set, a value that begins with `#`, or a backslash
+//! at the end of a line.
 
 use std::fs::File;
 use std::io::{ErrorKind, Read};

@@ -19,10 +19,10 @@ const PATIENCE: Duration = Duration::from_secs(4);
 /// Maximum time that an event may wait for a healthy subscription.
 const LARGEST_LAG: Duration = Duration::from_secs(30);
 
-/// Maximum time that a mail may be due while no mailer can send.
+/// Maximum time that an email may be due while no mailer can send.
 const LONGEST_DUE: Duration = Duration::from_mins(5);
-/// Maximum time that a mail may be due while a mailer can send. Even a slow mail server takes less time for
-/// the mails before it.
+/// Maximum time that an email may be due while a mailer can send. Even a slow mail server needs less time for
+/// the emails before it.
 const LONGEST_DUE_IF_READY: Duration = Duration::from_mins(30);
 
 /// A role to check.
@@ -105,10 +105,11 @@ async fn projector(settings: &Settings) -> anyhow::Result<()> {
     followed
 }
 
-/// Checks the mailer. It is unhealthy while a mail server rejects every mail, while a wrong clock has
-/// postponed mail, and while the queue does not move: mail has been due for [`LONGEST_DUE`] and no mailer can
-/// send, or for [`LONGEST_DUE_IF_READY`] although a mailer can. A shorter outage of the mail server does not
-/// count: the mailer waits for it, and a restart would not help.
+/// Checks the mailer. The mailer is unhealthy while a mail server rejects all mail, while a wrong clock has
+/// postponed emails, and while the queue does not move. The queue does not move if an email has been due for
+/// [`LONGEST_DUE`] and no mailer can send, or for [`LONGEST_DUE_IF_READY`] although a mailer can send. A
+/// shorter outage of the mail server does not count, because the mailer waits for the server and a restart
+/// would not help.
 async fn mailer(settings: &Settings) -> anyhow::Result<()> {
     let database = database::open_existing(settings, 1).await?;
     let followed = subscription(&database, mailer::SUBSCRIPTION).await;
@@ -138,8 +139,8 @@ impl MailStands {
         })
     }
 
-    /// Fails if the mailer is unhealthy. `limited` is whether a setting limits the send rate, so that mail
-    /// may be due for a long time.
+    /// Fails if the mailer is unhealthy. `limited` is true if a setting limits the send rate. Emails may then
+    /// be due for a long time.
     fn check(self, limited: bool) -> anyhow::Result<()> {
         let Self {
             now,
@@ -150,29 +151,29 @@ impl MailStands {
         let by_standing = |standing| workers.iter().find(|worker| worker.standing == standing);
         if let Some(worker) = by_standing(Standing::Refused) {
             bail!(
-                "the mail server ({}) has rejected every mail since {}: {}",
+                "the mail server ({}) has rejected all mail since {}: {}",
                 worker.place,
                 worker.since,
                 worker.error.as_deref().unwrap_or_default()
             );
         }
         if due_too_late > 0 {
-            bail!("{due_too_late} mails are due later than the schedule allows, because a clock was wrong");
+            bail!("{due_too_late} emails are due later than the schedule allows, because a clock was wrong");
         }
         let due = oldest_due.map_or(Duration::ZERO, |oldest| now.since(oldest));
         let shown = humantime::format_duration(Duration::from_secs(due.as_secs()));
         match by_standing(Standing::Ready) {
             None if due > LONGEST_DUE => match by_standing(Standing::Down) {
                 Some(worker) => bail!(
-                    "no mail is sent: a mail has been due for {shown}, and the mail server ({}) has been unavailable since {}: {}",
+                    "no mail is sent: an email has been due for {shown}, and the mail server ({}) has been unavailable since {}: {}",
                     worker.place,
                     worker.since,
                     worker.error.as_deref().unwrap_or_default()
                 ),
-                None => bail!("no mail is sent: a mail has been due for {shown}, and no mailer is running"),
+                None => bail!("no mail is sent: an email has been due for {shown}, and no mailer is running"),
             },
             Some(worker) if due > LONGEST_DUE_IF_READY && !limited && worker.error.is_none() => {
-                bail!("the mail queue does not move: a mail has been due for {shown}")
+                bail!("the mail queue does not move: an email has been due for {shown}")
             }
             _ => Ok(()),
         }
@@ -239,7 +240,7 @@ mod tests {
             (Some(Down), 0, 0, None),
             (Some(Down), 4, 0, None),
             (Some(Down), 6, 0, Some("has been unavailable since")),
-            (Some(Refused), 0, 0, Some("has rejected every mail")),
+            (Some(Refused), 0, 0, Some("has rejected all mail")),
             (None, 4, 0, None),
             (None, 6, 0, Some("no mailer is running")),
             (Some(Ready), 0, 1, Some("a clock was wrong")),

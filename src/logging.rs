@@ -34,7 +34,8 @@ pub(crate) fn start(settings: &Settings, command: Option<&Command>) -> anyhow::R
     let lines = fmt::layer()
         // Colors are used on terminals only, subject to NO_COLOR, CLICOLOR, CLICOLOR_FORCE and TERM.
         .with_ansi(AutoStream::choice(&std::io::stderr()) != ColorChoice::Never)
-        // Otherwise the layer would report a closed standard error on standard error, and panic.
+        // Otherwise, the layer would report that standard error is closed on standard error itself, and
+        // panic.
         .log_internal_errors(false)
         .with_writer(std::io::stderr);
     let lines: Box<dyn Layer<Registry> + Send + Sync> = match settings.log_format {

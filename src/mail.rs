@@ -47,7 +47,7 @@ impl Parts {
             composer: Arc::new(composer(settings)?),
             smtp: settings.smtp_url().map(|_| smtp_options(settings)).transpose()?,
         };
-        // Reports an invalid URL now.
+        // Reports an invalid URL immediately.
         parts.transport(settings)?;
         Ok(parts)
     }
@@ -87,7 +87,7 @@ pub(crate) fn start(
     })
 }
 
-/// Creates the composer of mails.
+/// Creates the composer of emails.
 fn composer(settings: &Settings) -> anyhow::Result<Composer> {
     let sender: Sender = settings.mail_from.parse().context("MAIL_FROM")?;
     let dkim = dkim(settings, &sender)?;

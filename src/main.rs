@@ -32,7 +32,7 @@ use settings::Settings;
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
-    // Must come before anything else reads the environment, and while there is only one thread.
+    // This call must precede every other read of the environment, and requires that there is only one thread.
     let cli = Cli::read();
     let outcome = logging::start(&cli.settings, cli.command.as_ref()).and_then(|()| {
         cli.warn();

@@ -19,7 +19,7 @@ const CONNECTIONS: u32 = 5;
 
 #[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
 pub(crate) enum ProjectionCommand {
-    /// Show the position and owner of every subscription, and why it has stopped if it has
+    /// Show the position and owner of every subscription, and why a stopped subscription has stopped
     Status {
         /// Print JSON
         #[arg(long)]

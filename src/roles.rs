@@ -175,7 +175,7 @@ impl<'s> Process<'s> {
 
     async fn api(&mut self, access: access::Plan) -> anyhow::Result<()> {
         let settings = self.settings;
-        // Comes before the wait for the issuer, because retrying cannot fix an error here.
+        // This step precedes the wait for the issuer, because retrying cannot fix an error here.
         let served = tls::open(settings, Arc::clone(&self.clock)).await?;
         let mut door = access.open(&self.clock).await?;
         let listener = TcpListener::bind(settings.http_addr)

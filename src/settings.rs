@@ -129,8 +129,8 @@ pub(crate) struct Settings {
     #[arg(long, env, global = true, value_parser = mail_rate)]
     pub(crate) mail_rate: Option<Rate>,
 
-    /// File with certificates (PEM) to trust for the mail server in addition to the system's authorities: of
-    /// authorities, or of the server itself
+    /// File with certificates (PEM) of authorities, or of the mail server itself, that are trusted for the
+    /// mail server in addition to the system's authorities
     #[arg(long, env, global = true)]
     pub(crate) mail_ca_file: Option<PathBuf>,
 
@@ -156,7 +156,7 @@ pub(crate) struct Settings {
     pub(crate) head_timeout: Duration,
 
     /// File with the certificate chain (PEM) for TLS on the API: the server's certificate first, then the
-    /// intermediate ones; reloaded when it changes
+    /// intermediate certificates; reloaded when it changes
     #[arg(long, env, global = true, value_parser = path)]
     tls_cert_file: Option<PathBuf>,
 
@@ -234,7 +234,7 @@ pub(crate) struct Settings {
     #[arg(long, env, global = true, default_value = "20s", value_parser = duration)]
     pub(crate) request_timeout: Duration,
 
-    /// Maximum number of registrations and deletions in the queue; further ones are answered with 503
+    /// Maximum number of registrations and deletions in the queue; further requests are answered with 503
     #[arg(long, env, global = true, default_value_t = 1024, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub(crate) append_queue: u32,
 

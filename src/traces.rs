@@ -30,7 +30,7 @@ use crate::settings::Settings;
 
 pub(crate) use exporter::register;
 
-/// Maximum time for delivering the last spans, if that much time is left.
+/// Maximum time for delivering the last spans. The limit is lower if less shutdown time is left.
 const LAST_DELIVERY: Duration = Duration::from_secs(5);
 /// Maximum number of links of a span: one for each append of a batch. (The SDK's default is 128.)
 const LINKS: u32 = 1000;

@@ -75,8 +75,8 @@ impl<T> Watched<T> {
     }
 
     /// Returns the parsed files if they have changed since the last check. Unusable files may be half
-    /// written, or one of a pair may not be updated yet. They cause an error only if the next check finds the
-    /// same contents.
+    /// written, or only one file of a pair may have been replaced. Unusable files cause an error only if the
+    /// next check finds the same contents.
     async fn look(&mut self) -> Option<anyhow::Result<T>> {
         let read = read(&self.files).await;
         let now = Seen(read.as_ref().ok().cloned());

@@ -38,14 +38,15 @@ pub struct Dkim {
     place: String,
 }
 
-/// An invalid key, selector or domain. No message contains the key.
+/// An invalid key, selector or domain. No error message contains the key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DkimError {
-    /// Not a private key, or a key of an unsupported type.
+    /// The text is not a private key, or the key has an unsupported type.
     #[error("expected an RSA or Ed25519 private key in PEM format, without a passphrase")]
     Key,
-    /// An RSA key that is too short: recipients would reject its signatures. Holds its size in bits.
+    /// An RSA key that is too short: recipients would reject its signatures. Contains the size of the key in
+    /// bits.
     #[error("an RSA key of {0} bits is too short: expected at least 1024 (2048 is typical)")]
     Short(usize),
     /// An invalid selector.
@@ -58,7 +59,8 @@ pub enum DkimError {
 
 impl Dkim {
     /// Creates a signer from the private key `pem`, whose public key is published under `selector` in
-    /// `domain`. The key is PKCS #8, as written by OpenSSL; an RSA key may also be PKCS #1.
+    /// `domain`. The key is in PKCS #8 format, which OpenSSL writes. An RSA key may also be in PKCS #1
+    /// format.
     ///
     /// # Errors
     ///
@@ -101,8 +103,8 @@ impl fmt::Debug for Dkim {
     }
 }
 
-/// Converts the key for lettre, which takes RSA as PKCS #1 and Ed25519 as the bare seed. OpenSSL now writes
-/// neither format.
+/// Converts the key for lettre, which takes RSA as PKCS #1 and Ed25519 as the bare seed. Current versions of
+/// OpenSSL write neither format by default.
 fn key(pem: &str) -> Result<DkimSigningKey, DkimError> {
     let pem = pem.trim();
     if let Ok(key) = SigningKey::from_pkcs8_pem(pem) {

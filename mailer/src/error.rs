@@ -1,4 +1,4 @@
-//! Why an email was not sent, and whether another attempt may succeed.
+//! Reasons why an email was not sent, and whether another attempt may succeed.
 //!
 //! No error contains a patient's data, or the text of a server's reply, which may quote addresses. Errors can
 //! therefore be logged and stored in the ledger's `last_error`.
@@ -20,22 +20,23 @@ pub enum AttemptError {
     #[error(transparent)]
     Fail(Failure),
     /// The server permanently rejected this email, possibly for a reason that applies to all mail. Attempts
-    /// with other emails show whether it does. Until then, this counts as [`AttemptError::Retry`].
+    /// with other emails show whether the reason applies to all mail. Until then, the failure counts as
+    /// [`AttemptError::Retry`].
     #[error(transparent)]
     Suspect(Failure),
     /// The server deferred this email, possibly because it defers all mail. Attempts with other emails show
-    /// whether it does. Until then, this counts as [`AttemptError::Retry`].
+    /// whether the server defers all mail. Until then, the failure counts as [`AttemptError::Retry`].
     #[error(transparent)]
     Busy(Failure),
     /// The whole message was sent, but no reply arrived: the server may or may not have accepted it.
     #[error(transparent)]
     Unknown(Failure),
-    /// No mail can be sent at present. This email is not the cause, so no attempt is counted for it.
+    /// No mail can be sent at present. This email is not the cause, so the attempt does not count.
     #[error(transparent)]
     Outage(Outage),
 }
 
-/// Why no mail can be sent.
+/// The reason why no mail can be sent.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Outage {
     /// The server is unreachable, or asks clients to come back later. It may recover without intervention.
@@ -136,7 +137,7 @@ impl Step {
         Self::Message,
     ];
 
-    /// Whether the step belongs to opening a session.
+    /// Whether the step is part of opening a session.
     #[must_use]
     pub const fn opens(self) -> bool {
         matches!(
@@ -200,14 +201,14 @@ pub enum SmtpFailure {
     /// TLS failed, usually because the server does not use TLS on this port.
     #[error("TLS failed")]
     Tls,
-    /// The server's certificate is not accepted.
+    /// The client rejected the server's certificate.
     #[error("the certificate {0}")]
     Certificate(CertificateFault),
     /// STARTTLS is required, but the server does not offer it.
     #[error("the server does not offer STARTTLS")]
     NoStartTls,
-    /// Plaintext data arrived before it was requested, or after a reply. The cause is an attack or a faulty
-    /// server.
+    /// Plaintext data arrived before the client requested it, or after a complete reply. The cause is an
+    /// attack or a faulty server.
     #[error("unexpected data arrived before encryption began")]
     OutOfTurn,
     /// The server offers no supported authentication mechanism.
@@ -222,25 +223,25 @@ pub enum SmtpFailure {
     Protocol,
 }
 
-/// Why a certificate was not accepted.
+/// The reason why a certificate was rejected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum CertificateFault {
-    /// It is not signed by a trusted authority.
+    /// The certificate is not signed by a trusted authority.
     #[error("is not signed by a trusted authority")]
     Untrusted,
-    /// It has expired.
+    /// The certificate has expired.
     #[error("has expired")]
     Expired,
-    /// It is not valid yet, or the local clock is slow.
+    /// The certificate is not valid yet, or the local clock is slow.
     #[error("is not valid yet")]
     NotYetValid,
-    /// It is for another host name.
+    /// The certificate is for another host name.
     #[error("is for another host name")]
     OtherName,
-    /// It has been revoked.
+    /// The certificate has been revoked.
     #[error("is revoked")]
     Revoked,
-    /// It is invalid for another reason.
+    /// The certificate is invalid for another reason.
     #[error("is not valid")]
     Invalid,
 }

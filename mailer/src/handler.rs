@@ -13,8 +13,8 @@ use crate::template::Template;
 
 /// Name of the subscription and of its checkpoint.
 pub const SUBSCRIPTION: &str = "mailer";
-/// How long events gather under load before their deliveries are written. Mail can wait a moment, and each
-/// transaction costs appends a flush.
+/// Time for which events are collected under load before their deliveries are written. A short delay is
+/// acceptable for mail, and each transaction adds a flush to disk, which slows down appends.
 pub const GATHER: Duration = Duration::from_millis(100);
 
 /// Adds a delivery to the ledger for each registration and, if enabled, for each deletion. Cancels deliveries

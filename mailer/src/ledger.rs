@@ -10,9 +10,9 @@
 //!    └──────────────> cancelled <──┘
 //! ```
 //!
-//! `due_at` is the time when a row may be taken: immediately, after a pause, or when its worker's lease
-//! expires. A worker that takes a row writes a new `lease` to it. The outcome can be recorded only with that
-//! lease.
+//! `due_at` is the time from which a row may be taken: the current time, the end of a pause, or the end of
+//! its worker's lease. A worker that takes a row writes a new `lease` to it. The outcome can be recorded only
+//! with that lease.
 
 use eventstore::database::{in_list, padded};
 use eventstore::{Dialect, Position, RecordedEvent, Result, Session, Timestamp, Transaction};
@@ -32,7 +32,7 @@ pub(crate) struct Delivery {
     pub(crate) aggregate_id: String,
     /// Number of attempts so far.
     pub(crate) attempts: u32,
-    /// Time since when it is due.
+    /// Time since which the delivery has been due.
     pub(crate) due_at: Timestamp,
     /// If the delivery has an expired lease, the time when that lease began.
     pub(crate) left_at: Option<Timestamp>,

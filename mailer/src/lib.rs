@@ -6,8 +6,8 @@
 //! PatientDeleted    -> cancel the deliveries that have not been sent
 //! ```
 //!
-//! The ledger (`mail_deliveries`) records the emails to send and their outcomes. It holds no personal data:
-//! the worker reads the recipient from the event when it sends the email.
+//! The ledger (`mail_deliveries`) records the emails to send and their outcomes. The ledger contains no
+//! personal data: the worker reads the recipient from the event when it sends the email.
 //!
 //! # Guarantees
 //!
@@ -21,8 +21,9 @@
 //!   only some emails, other emails are not delayed.
 //! - Every attempt is recorded in `mail_attempts`, together with its outcome.
 //! - An email is sent twice only if the worker dies or the connection is lost after the server accepts the
-//!   email and before this is recorded. Both copies then have the same `Message-ID`. If the worker survives
-//!   but cannot tell whether the server accepted the email, it makes one more attempt, but not a third.
+//!   email and before the acceptance is recorded. Both copies then have the same `Message-ID`. If the worker
+//!   survives but cannot tell whether the server accepted the email, it sends the email once more. If that
+//!   outcome is also unknown, the email is dead.
 //! - A patient who is deleted before the confirmation is sent receives no confirmation.
 //! - No log line, error or ledger row of this crate contains a patient's data or the text of an SMTP server's
 //!   reply.
@@ -31,12 +32,12 @@
 //!
 //! | item | purpose |
 //! |---|---|
-//! | [`handler()`], [`MailHandler`], [`SUBSCRIPTION`] | from events to the ledger |
-//! | [`Worker`], [`Options`] | from the ledger to the transport |
-//! | [`Transport`], [`Timeouts`], [`EhloName`], [`SmtpUrlError`] | SMTP, or files in a folder |
+//! | [`handler()`], [`MailHandler`], [`SUBSCRIPTION`] | turning events into ledger rows |
+//! | [`Worker`], [`Options`] | sending the emails in the ledger |
+//! | [`Transport`], [`Timeouts`], [`EhloName`], [`SmtpUrlError`] | sending by SMTP, or writing files to a folder |
 //! | [`Composer`], [`Templates`], [`Languages`], [`Sender`] | composing emails |
 //! | [`Dkim`], [`DkimError`] | signing emails |
-//! | [`AttemptError`], [`Failure`], [`Outage`] | why an email was not sent, and whether another attempt may succeed |
+//! | [`AttemptError`], [`Failure`], [`Outage`] | the reason why an email was not sent, and whether another attempt may succeed |
 //! | [`Ledger`] | status and manual retries, for operators |
 //!
 //! # Adding an email

@@ -138,8 +138,9 @@ impl Composer {
         let PatientEvent::PatientRegistered { name, email, .. } = decode(registration)? else {
             return Err(Failure::EventUnexpected);
         };
-        // The rules for names reject control characters and longer names, but an older event, or one from
-        // elsewhere, may contain them. A line of an email has at most 998 bytes, and words are not broken.
+        // The rules for names reject control characters and longer names, but an event from an older version
+        // or from another program may contain them. A line of an email has at most 998 bytes, and words are
+        // not broken.
         let name: String = name.chars().take(Name::MAX_CODE_POINTS).collect();
         let name = name.replace(char::is_control, " ");
         let facts = Facts {

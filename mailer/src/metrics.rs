@@ -1,4 +1,4 @@
-//! Prometheus metrics of sending.
+//! Prometheus metrics for sending email.
 
 use std::sync::LazyLock;
 
@@ -11,7 +11,7 @@ use prometheus_client::registry::{Registry, Unit};
 /// Metrics of this process.
 pub(crate) static METRICS: LazyLock<Metrics> = LazyLock::new(|| Metrics {
     attempts: Family::default(),
-    // From 5 ms to 82 s.
+    // Bucket limits from 5 ms to 82 s.
     duration: Histogram::new(exponential_buckets(0.005, 2.0, 15)),
 });
 

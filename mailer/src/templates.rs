@@ -1,8 +1,8 @@
 //! Loading and rendering of templates.
 //!
 //! The files in `templates/` use [minijinja](https://docs.rs/minijinja). Each part of an email
-//! (`subject.txt`, `txt`, `html`) has a layout, which includes `LANGUAGE/NAME.PART` for each language in
-//! turn. Values in `.html` are escaped. An undefined variable is an error.
+//! (`subject.txt`, `txt`, `html`) has a layout, which includes `LANGUAGE/NAME.PART` once for each language.
+//! Values in `.html` are escaped. An undefined variable is an error.
 
 mod folder;
 
@@ -197,8 +197,8 @@ impl Templates {
         Ok(templates)
     }
 
-    /// An email without a subject looks like spam, and the layout would hide that one language has no
-    /// subject.
+    /// Checks that a language has a subject. An email without a subject looks like spam, and the layout would
+    /// hide a subject that is missing in only one language.
     fn subject_is_there(
         &self,
         template: Template,

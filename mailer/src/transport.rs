@@ -34,19 +34,21 @@ use crate::message::Mail;
 pub struct Timeouts {
     /// Timeout for opening a session: name resolution, TCP, TLS, greetings, authentication.
     pub connect: Duration,
-    /// Timeout from then until the server asks for the message. For a file, until the file is on disk.
+    /// Timeout from the open session until the server asks for the message. For a file, until the file is on
+    /// disk.
     pub send: Duration,
-    /// Timeout from then until the server replies to the message. RFC 5321 §4.5.3.2.6 recommends 10 minutes:
-    /// a slow server has usually accepted the email, and a client that gives up early sends a duplicate.
+    /// Timeout from the start of the message until the server replies to it. RFC 5321 §4.5.3.2.6 recommends
+    /// 10 minutes: a slow server has usually accepted the email, and a client that gives up early sends a
+    /// duplicate.
     pub answer: Duration,
 }
 
 impl Default for Timeouts {
     fn default() -> Self {
         Self {
-            // For the greeting.
+            // The timeout for the greeting.
             connect: Duration::from_mins(5),
-            // 5 minutes each for MAIL and RCPT, and 2 for DATA.
+            // 5 minutes each for MAIL and RCPT, and 2 minutes for DATA.
             send: Duration::from_mins(12),
             answer: Duration::from_mins(10),
         }
@@ -111,8 +113,8 @@ impl Transport {
     /// |---|---|---|
     /// | `smtps://user:password@host` | TLS from the start (RFC 8314) | 465 |
     /// | `smtp://user:password@host?tls=required` | STARTTLS, required | 587 |
-    /// | `smtp://user:password@host?tls=opportunistic` | STARTTLS if offered; otherwise a password is sent only if the host is this machine | 587 |
-    /// | `smtp://host?tls=none` | none; `?tls=none` is optional if the host is this machine | 25 |
+    /// | `smtp://user:password@host?tls=opportunistic` | STARTTLS if offered; otherwise a password is sent only if the host is `localhost` or a loopback address | 587 |
+    /// | `smtp://host?tls=none` | none; `?tls=none` is optional if the host is `localhost` or a loopback address | 25 |
     ///
     /// User and password are optional. `auth=plain`, `auth=login` or `auth=xoauth2` (with an access token as
     /// the password) sets the authentication mechanism. The default is PLAIN, or LOGIN if the server does not
@@ -150,7 +152,7 @@ impl Transport {
     ///
     /// # Errors
     ///
-    /// [`AttemptError`], which says whether another attempt may succeed.
+    /// [`AttemptError`], which indicates whether another attempt may succeed.
     pub async fn send(&self, mail: &Mail, within: Timeouts, permit: &Permit) -> Result<(), AttemptError> {
         match self {
             Self::Smtp(smtp) => smtp.send(mail, within, permit).await,
@@ -193,7 +195,8 @@ impl Transport {
         }
     }
 
-    /// Stops reusing the sessions that are open now, because they may still work when new ones fail.
+    /// Stops reusing the sessions that are open now, because they may still work when no new session can be
+    /// opened.
     pub(crate) fn renew(&self) {
         match self {
             Self::Smtp(smtp) => smtp.renew(),

@@ -65,7 +65,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 pub struct Options {
     /// Maximum number of emails being sent at the same time, at least 1.
     pub concurrency: usize,
-    /// Timeouts of one attempt.
+    /// Timeouts for one attempt.
     pub timeouts: Timeouts,
     /// Maximum interval between queries of the ledger when nothing wakes the worker.
     pub poll: Duration,
@@ -186,7 +186,7 @@ impl Worker {
     /// Sends emails until `shutdown` is cancelled. Then starts no new attempts, finishes and records the
     /// running attempts, and returns. An attempt that does not reach the message within a few seconds is
     /// abandoned. Stopping therefore takes up to the answer timeout and a few seconds. If the database is
-    /// unavailable, it takes about a minute longer and ends with a warning.
+    /// unavailable, stopping takes about a minute longer and ends with a warning.
     ///
     /// `shutdown` may be cancelled long before the rest of the process stops: due deliveries wait in the
     /// ledger. Dropping the future, or ending the process before the future returns, interrupts the running
@@ -250,7 +250,7 @@ impl Worker {
     }
 
     /// Records finished attempts and takes due deliveries, all in one transaction. Returns how long to wait
-    /// if nothing happens. If it fails, the finished attempts remain to be recorded.
+    /// if nothing happens. If the transaction fails, the finished attempts are kept and recorded later.
     async fn turn(&mut self, shutdown: &CancellationToken) -> Result<Duration> {
         let stopping = shutdown.is_cancelled();
         let nothing = self.ended.is_empty() && (stopping || self.running.len() >= self.concurrency());
@@ -364,7 +364,7 @@ impl Worker {
         let sent: Vec<_> = self.ended.iter().filter_map(Attempt::sent).collect();
         let all = ledger::record_sent(&mut transaction, &sent, now).await? == sent.len() as u64;
         if !all {
-            // At least one lease is lost. Only one statement per attempt can tell which.
+            // At least one lease is lost. Recording each attempt with its own statement shows which.
             transaction.rollback().await?;
             transaction = self.log.database().begin().await?;
         }
@@ -425,7 +425,7 @@ impl Worker {
         buckets.fold(free, |free, bucket| free.min(bucket.available(now)))
     }
 
-    /// Returns the time until more attempts may start, or `Duration::MAX` if they need not wait for that.
+    /// Returns the time until more attempts may start, or `Duration::MAX` if no limit delays them.
     fn pause(&self, now: Duration) -> Duration {
         let waits = [
             self.breaker.pause(now),

@@ -12,7 +12,7 @@ use testkit::wait_until;
 
 const MAILS: usize = 10_000;
 
-/// The memory of this process in KiB, as Linux tells it.
+/// Returns the resident memory of this process in KiB, if the system is Linux.
 fn resident() -> Option<usize> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;

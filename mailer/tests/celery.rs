@@ -1,6 +1,6 @@
-//! What Celery on Redis is known to lose or to send twice, and why that cannot happen here. The third of
-//! these, a worker that consumes nothing more after Redis was away (celery#10205), needs the whole program:
-//! `tests/e2e/mail.rs`.
+//! Known cases in which Celery on Redis loses a task or runs it twice, and tests that the mailer does not
+//! share them. A third case, a worker that consumes no more tasks after Redis was unavailable (celery#10205),
+//! needs the whole program and is tested in `tests/e2e/mail.rs`.
 
 mod support;
 
@@ -14,7 +14,7 @@ use testkit::{SmtpMode, SmtpServer, wait_until};
 use tokio::sync::Semaphore;
 
 /// celery#3270: a task that waits or runs for longer than the visibility timeout is given to a second worker.
-/// Here a mail that waits is leased by nobody, and one that is being sent is given up before its lease ends.
+/// In the mailer, a waiting email has no lease, and a worker abandons an email before its lease expires.
 #[tokio::test(flavor = "multi_thread")]
 async fn mails_that_wait_for_longer_than_a_lease_are_sent_once() {
     for stage in Stage::on_every_backend().await {
@@ -34,8 +34,8 @@ async fn mails_that_wait_for_longer_than_a_lease_are_sent_once() {
             stage.work_with(support::smtp(&server.url), options),
             stage.work_with(support::smtp(&server.url), options),
         ];
-        // By the ledger's clock a mail is at the server for less than a lease, and the last ones wait for
-        // two.
+        // According to the ledger's clock, each email is at the server for less than one lease, and the last
+        // emails wait for two leases.
         for done in 0..MAILS {
             let what = format!("{}: mail {done} is at the server", stage.name);
             wait_until(PATIENCE, &what, async || server.mails() > done).await;
@@ -60,9 +60,9 @@ async fn mails_that_wait_for_longer_than_a_lease_are_sent_once() {
     }
 }
 
-/// celery#1789: tasks that a worker has fetched are lost with it. Here what a killed worker held is taken
-/// over; only what it was sending at that moment may come twice, with the same Message-ID, and the history
-/// says which.
+/// celery#1789: tasks that a worker has fetched are lost if the worker dies. In the mailer, another worker
+/// takes over the deliveries of a killed worker. Only the emails that it was sending may arrive twice, with
+/// the same Message-ID, and the history shows which emails these are.
 #[tokio::test(flavor = "multi_thread")]
 async fn workers_that_are_killed_again_and_again_lose_nothing() {
     const MAILS: usize = 200;

@@ -1,4 +1,4 @@
-//! The ledger, on SQLite, MySQL and MariaDB alike.
+//! Tests of the ledger on SQLite, MySQL and MariaDB.
 
 mod support;
 
@@ -336,7 +336,8 @@ async fn a_template_that_only_a_newer_version_knows_is_left_for_it() {
     }
 }
 
-/// An RTC in local time, or a step of ten years: what was written meanwhile is due hours or years ahead.
+/// A hardware clock in local time, or a clock that was ten years ahead: rows written meanwhile are due hours
+/// or years too late.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_wrong_clock_made_due_much_later_is_seen_and_sent_now() {
     for stage in Stage::on_every_backend().await {
@@ -349,7 +350,7 @@ async fn what_a_wrong_clock_made_due_much_later_is_seen_and_sent_now() {
             (2, "pending", 0, 87_600 * hour),
             (3, "failed", 1, hour),
             (4, "sending", 1, 4 * hour),
-            // These may be due so late.
+            // The schedule allows these due times.
             (5, "failed", 6, 5 * hour),
             (6, "sending", 1, hour / 4),
         ] {

@@ -1,9 +1,9 @@
-//! A server that is away, or refuses every mail: it costs one try now and then, no mail loses an attempt, all
-//! is sent when it is back, and operators can see it.
+//! A server that is unreachable or rejects all mail. The worker probes it at intervals, no delivery loses an
+//! attempt, all emails are sent when the server recovers, and operators can see the outage.
 
 #![expect(
     clippy::unwrap_used,
-    reason = "for tests only: whatever fails here fails the test"
+    reason = "for tests only: every failed check must fail the test"
 )]
 
 mod support;
@@ -25,7 +25,7 @@ fn options() -> Options {
     }
 }
 
-/// What the stage's workers say of themselves.
+/// Returns the published status of the stage's workers.
 async fn told(stage: &Stage) -> Vec<WorkerStatus> {
     let ledger = Ledger::new(stage.log.database().clone());
     ledger.workers(stage.clock.now()).await.unwrap()
@@ -43,7 +43,7 @@ async fn until_told(stage: &Stage, standing: Standing) -> WorkerStatus {
     told(stage).await.remove(0)
 }
 
-/// A server that works once `works` is set, and until then does as `script` says.
+/// Starts a server that follows `script` until `works` is set, and accepts everything from then on.
 async fn broken(
     script: impl Fn(&str) -> Option<Answer> + Send + Sync + 'static,
     works: &Arc<AtomicBool>,
@@ -80,7 +80,7 @@ async fn a_server_that_is_down_costs_one_try_and_no_mail_an_attempt() {
         worker.has_looked_again().await;
         assert_eq!(server.connections(), 1, "{}", stage.name);
 
-        // Each pause that passes costs one more.
+        // After each pause, the worker opens exactly one more connection.
         for tried in 2..=4 {
             stage.clock.advance(Duration::from_secs(40));
             wait_until(PATIENCE, "it is tried", async || server.connections() == tried).await;
@@ -132,7 +132,7 @@ async fn each_way_to_be_down_and_to_refuse_is_told_from_the_other() {
             Down,
             "EHLO: the reply is not valid SMTP",
         ),
-        // lettre panics at the second line.
+        // lettre panics at the second line of this reply.
         (
             "EHLO",
             "250-scripted\r\n250-  \r\n250 SIZE",
@@ -250,8 +250,8 @@ async fn one_mail_that_is_refused_by_a_policy_does_not_hold_up_the_others() {
     assert_eq!(refused.unwrap().attempts, 8);
 }
 
-/// A password that was changed: a session that is open works, whether a mail is on its way over it when
-/// another session is refused, or none; and no new one does.
+/// A password was changed while a session was open. The open session still works, but no new session can be
+/// opened. When a new session is rejected, the open session either is sending an email or is idle.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_session_that_is_still_open_does_not_bring_others_to_try_a_wrong_password() {
     for busy in [true, false] {
@@ -300,7 +300,7 @@ async fn a_session_that_is_still_open_does_not_bring_others_to_try_a_wrong_passw
         until_told(&stage, Standing::Refused).await;
         worker.has_looked_again().await;
         assert_eq!(tried.load(Ordering::SeqCst), 2, "nobody has tried it again");
-        // What is tried next tries the password, although the first session is open still.
+        // The next try authenticates again, although the first session is still open.
         stage.clock.advance(Duration::from_secs(40));
         wait_until(PATIENCE, "it is tried", async || {
             tried.load(Ordering::SeqCst) == 3

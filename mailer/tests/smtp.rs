@@ -1,8 +1,8 @@
-//! Mail through a real SMTP server, in each way to encrypt.
+//! Sends mail through a real SMTP server in each encryption mode.
 
 #![expect(
     clippy::unwrap_used,
-    reason = "for tests only: whatever fails here fails the test"
+    reason = "for tests only: every failed check must fail the test"
 )]
 
 mod support;
@@ -12,11 +12,12 @@ use std::process::Command;
 use support::{Answer, PATIENCE, Scripted, Stage};
 use testkit::{Mail, SmtpMode, SmtpServer, wait_until};
 
-/// Set for the copy of this program that a test starts, to the URL of that test's server.
+/// Environment variable with the URL of a test's server. A test sets it for the copy of this program that it
+/// starts.
 const SERVER: &str = "MAILER_TEST_SERVER";
 
-/// Sends a mail to each address by way of `url`, and gives the states and the last error, when each mail has
-/// been tried or it is known that none can be sent.
+/// Sends an email to each address through the server at `url`, and waits until each email has been tried or
+/// the server is known to be unusable. Returns the states and the last error.
 async fn send(url: &str, addresses: &[&str]) -> (Vec<String>, String) {
     let stage = Stage::sqlite().await;
     for address in addresses {
@@ -63,8 +64,9 @@ async fn mail_arrives_in_plain() {
     check(&server.mails());
 }
 
-/// The environment of a process is read when the connection is set up, and a test cannot set its own without
-/// touching the others': so a copy of this program, told to run this one test, is the client.
+/// Runs the client in a copy of this program that runs only the test named `test`. The client reads the
+/// environment when it sets up the connection, and a test cannot change its own environment without affecting
+/// other tests.
 async fn arrives_encrypted(mode: SmtpMode, test: &str) {
     if let Ok(url) = std::env::var(SERVER) {
         let (states, error) = send(&url, &ADDRESSES).await;
@@ -112,8 +114,8 @@ async fn a_server_that_is_not_trusted_gets_no_mail_and_all_mail_waits() {
     }
 }
 
-/// CVE-2011-0411: what is sent in plain behind the answer to STARTTLS, or before it, would be read as if it
-/// were encrypted.
+/// CVE-2011-0411: plaintext that arrives before or directly after the reply to STARTTLS must not be treated
+/// as encrypted.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_comes_out_of_turn_before_encryption_begins_ends_the_session() {
     for (at, said) in [

@@ -1,8 +1,9 @@
-//! What a server says to some mails: it holds up no others, and what it says to all costs no mail anything.
+//! Servers that reject or defer emails. A response to some emails does not delay others, and a response to
+//! all emails costs none of them an attempt.
 
 #![expect(
     clippy::unwrap_used,
-    reason = "for tests only: whatever fails here fails the test"
+    reason = "for tests only: every failed check must fail the test"
 )]
 
 mod support;
@@ -17,7 +18,7 @@ use support::{Answer, PATIENCE, Running, Scripted, Stage};
 use testkit::wait_until;
 use tokio::sync::Semaphore;
 
-/// Registers somebody at each address, and has a mail made for each.
+/// Creates a stage with a patient and a delivery for each address.
 async fn with(addresses: impl IntoIterator<Item = String>) -> Stage {
     let stage = Stage::sqlite().await;
     for address in addresses {
@@ -66,7 +67,7 @@ async fn count(stage: &Stage, wanted: &str) -> usize {
         .count()
 }
 
-/// The attempts at the deliveries in that state.
+/// Returns the numbers of attempts of the deliveries in that state.
 async fn attempts(stage: &Stage, wanted: &str) -> Vec<i32> {
     let deliveries = stage.deliveries().await.into_iter();
     deliveries
@@ -92,7 +93,7 @@ async fn recipients_of_one_domain_that_are_turned_down_hold_up_nobody_and_each_a
             let stage = with(some(how_many, "evil.example").chain(unrelated(16))).await;
             let server = Scripted::start(rcpt_to("@evil.example", reply)).await;
             let worker = stage.work(support::smtp(&server.url));
-            // Without a moment passing.
+            // The clock does not advance until all other emails are sent.
             wait_until(PATIENCE, "all others are sent", async || {
                 count(&stage, "sent").await == 16
             })
@@ -102,7 +103,7 @@ async fn recipients_of_one_domain_that_are_turned_down_hold_up_nobody_and_each_a
                 attempts(&stage, "failed").await == vec![1; how_many]
             })
             .await;
-            // And in the end, for mails to others show that the server is not to blame.
+            // The rejected emails end as dead, because emails to other domains show that the server works.
             let mut others = 0;
             wait_until(PATIENCE, "they are given up", async || {
                 stage.register("Ana", &format!("ana@later{others}.example")).await;
@@ -149,7 +150,7 @@ async fn what_concerns_the_sender_stops_the_queue_with_an_alarm_and_loses_nothin
             let worker = stage.work(support::smtp(&server.url));
             let told = until_told(&stage, Standing::Refused).await;
             assert!(told.error.unwrap().contains(&reply[..3]), "{reply}");
-            // However often it is tried.
+            // No number of tries makes a delivery dead.
             for _ in 0..20 {
                 stage.clock.advance(Duration::from_hours(1));
                 worker.has_looked_again().await;
@@ -258,7 +259,7 @@ async fn a_server_that_allows_two_connections_gets_two() {
     );
 }
 
-/// Some servers greet slowly on purpose, for longer than the mail may take after that.
+/// Some servers delay the greeting on purpose, for longer than the timeouts of the later steps.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_greets_slowly_gets_its_mail_and_the_lease_lasts_as_long() {
     let stage = with(unrelated(1)).await;
@@ -283,7 +284,7 @@ async fn a_server_that_greets_slowly_gets_its_mail_and_the_lease_lasts_as_long()
     })
     .await;
     let other = stage.work_with(support::smtp(&server.url), options);
-    // Longer than a lease, by steps in which it is renewed.
+    // Advances the clock past the duration of a lease, in steps. The lease is renewed at each step.
     let due = async || stage.deliveries().await[0].due_at.unwrap();
     for _ in 0..10 {
         let before = due().await;

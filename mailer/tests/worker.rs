@@ -1,4 +1,4 @@
-//! How a worker deals with what goes wrong, against an SMTP server that does as it is told.
+//! Failures that a worker handles, with a scripted SMTP server.
 
 mod support;
 
@@ -12,7 +12,7 @@ use support::{Answer, Delivery, PATIENCE, Scripted, Stage, WatchedClock};
 use testkit::wait_until;
 use tokio::sync::Semaphore;
 
-/// A stage with one mail to `ana@example.com` due.
+/// Creates a stage with one due email, to `ana@example.com`.
 async fn one_mail() -> Stage {
     let stage = Stage::sqlite().await;
     stage.register("Ana", "ana@example.com").await;
@@ -24,7 +24,8 @@ async fn the_delivery(stage: &Stage) -> Delivery {
     stage.deliveries().await.remove(0)
 }
 
-/// How the one mail is left after its first attempt at a server with that script.
+/// Makes one attempt with a server that follows `script`. Returns the state and the last error of the
+/// delivery.
 async fn after_one_attempt(
     script: impl Fn(&str) -> Option<Answer> + Send + Sync + 'static,
 ) -> (String, String) {
@@ -80,7 +81,7 @@ async fn what_is_only_for_now_is_tried_again_by_the_schedule_until_the_mail_is_d
             Some("RCPT: the server answered 451 4.7.1")
         );
         assert_eq!(delivery.lease, None);
-        // A moment before it is due, nothing happens; then it is tried again.
+        // Nothing happens until the delivery is due. Then it is tried again.
         stage
             .clock
             .advance(due_in.saturating_sub(Duration::from_millis(1)));
@@ -146,7 +147,7 @@ async fn what_the_server_refuses_for_good_is_dead_at_once() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_may_pass_is_tried_again() {
     for (command, reply, error) in [
-        // Perhaps meant for every mail, which only another mail can tell.
+        // The rejection may apply to all mail. Only another email can show whether it does.
         ("DATA", "554 5.6.0 no", "DATA: the server answered 554 5.6.0"),
         ("RCPT", "550 no", "RCPT: the server answered 550"),
         ("RCPT", "421 going down", "RCPT: the server answered 421"),
@@ -179,7 +180,7 @@ async fn what_may_pass_is_tried_again() {
     }
 }
 
-/// A server that stalls or goes away after the message may have it.
+/// If a server stalls or disconnects after the message, it may have accepted the email.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_mail_that_nobody_answered_for_is_sent_once_more_and_then_left_for_a_person() {
     for (stalls, fault) in [
@@ -199,7 +200,7 @@ async fn a_mail_that_nobody_answered_for_is_sent_once_more_and_then_left_for_a_p
             };
             let worker = stage.work_with(support::smtp(&server.url), options);
             stage.until_all("failed").await;
-            // Nobody hurries to make a duplicate.
+            // The retry waits, because it may create a duplicate.
             stage
                 .clock
                 .advance(schedule::PAUSE_AFTER_UNKNOWN.saturating_sub(Duration::from_secs(1)));
@@ -290,7 +291,7 @@ async fn a_worker_whose_lease_has_passed_on_records_nothing() {
             .then(|| Answer::Later(Arc::clone(&late), "550 5.1.1 no"))
     })
     .await;
-    // With a slot free it could take its own row again, now that the lease has passed.
+    // With a free slot, this worker could take its own row again after the lease has expired.
     let options = Options {
         concurrency: 1,
         ..Options::default()
@@ -301,7 +302,7 @@ async fn a_worker_whose_lease_has_passed_on_records_nothing() {
         server.connections() == 1
     })
     .await;
-    // Only the clock of the ledger is moved: the slow worker's own timeout has not come.
+    // Only the ledger's clock advances. The slow worker's own timeout has not expired yet.
     stage.clock.advance(Options::default().lease());
     let outbox = tempfile::tempdir().unwrap();
     let other = stage.work(Transport::outbox(outbox.path()));
@@ -331,7 +332,7 @@ async fn a_worker_that_is_stopped_finishes_what_it_is_sending_and_takes_no_more(
     let worker = stage.work_with(support::smtp(&server.url), options);
     wait_until(PATIENCE, "two mails are being sent", async || server.mails() == 2).await;
     worker.ask_to_stop();
-    // What records the first has a slot free for the third.
+    // When the first email is recorded, a slot is free for the third.
     answers.add_permits(1);
     wait_until(PATIENCE, "the first is recorded", async || {
         stage.states().await.contains(&"sent".to_owned())
@@ -426,7 +427,8 @@ async fn a_server_that_closes_after_each_mail_loses_none() {
     assert_eq!(server.mails(), 10);
 }
 
-/// A firewall that has forgotten the connections: each would be waited for.
+/// A firewall has dropped the connections without notice, so that a check of each idle session would time
+/// out.
 #[tokio::test(flavor = "multi_thread")]
 async fn kept_sessions_that_have_died_do_not_use_up_the_time_of_the_next_mail() {
     let stage = Stage::sqlite().await;
@@ -469,7 +471,7 @@ async fn a_registration_wakes_the_worker_of_its_process() {
     let outbox = tempfile::tempdir().unwrap();
     let (handler, wake) = mailer::handler(stage.clock.clone(), false);
     let options = Options {
-        // Nothing but the wake-up can be in time.
+        // The poll interval exceeds the test's limit, so only the wake-up can start the attempt in time.
         poll: PATIENCE * 2,
         ..Options::default()
     };
@@ -503,7 +505,8 @@ async fn a_registration_wakes_the_worker_of_its_process() {
         tokio::spawn(worker.run(shutdown.clone())),
         tokio::spawn(subscription.run(shutdown.clone())),
     ];
-    // The worker has looked, found nothing, and waits: it has given back the one connection that writes.
+    // The worker has found no delivery and waits. The next line waits until it has returned the only write
+    // connection.
     clock.until_asked(1).await;
     drop(stage.log.database().writer().await.unwrap());
     stage.register("Ana", "ana@example.com").await;
@@ -527,7 +530,7 @@ async fn a_database_that_goes_away_and_comes_back_loses_no_mail() {
     stage.register_many(100).await;
     stage.follow().await;
 
-    // The first ten mails are accepted at once, the others through the gate.
+    // The server accepts the first ten emails immediately, and the others when the gate permits.
     let gate = Arc::new(Semaphore::new(0));
     let (mails, held) = (AtomicUsize::new(0), Arc::clone(&gate));
     let smtp = Scripted::start(move |asked| {
@@ -550,7 +553,8 @@ async fn a_database_that_goes_away_and_comes_back_loses_no_mail() {
     server.kill().await;
     let asked = worker.clock.asked();
     gate.add_permits(100);
-    // Each of those at the gate ends, and then two transactions begin, of which the first has failed.
+    // The attempts at the gate end. Then two transactions begin: when the second begins, the first has
+    // failed.
     worker
         .clock
         .until_asked(asked + options.concurrency as u64 + 2)
@@ -561,10 +565,10 @@ async fn a_database_that_goes_away_and_comes_back_loses_no_mail() {
         "without its ledger a worker sends nothing new"
     );
     server.restart().await;
-    // What was leased by a transaction whose answer was lost is due again after its lease.
+    // A transaction whose reply was lost may have leased rows. They are due again when their leases expire.
     stage.clock.advance(options.lease());
     stage.until_all("sent").await;
     worker.stop().await;
-    // What had left and could not be recorded was kept until it could: none has left twice.
+    // Outcomes that could not be recorded were kept until the database was back, so no email was sent twice.
     assert_eq!(smtp.mails(), 100);
 }

@@ -1,5 +1,5 @@
-//! Check of the tables' storage engine. `MyISAM` has no transactions, so half of a failed append would
-//! remain.
+//! Checks the storage engine of the tables. `MyISAM` has no transactions, so a failed append would leave some
+//! of its rows.
 
 use eventstore::{Database, Dialect, Session};
 

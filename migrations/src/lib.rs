@@ -40,8 +40,9 @@ static SQLITE: Migrator = sqlx::migrate!("./sqlite");
 const LEASE: Duration = Duration::from_secs(30);
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// While an `ALTER TABLE` waits for open transactions, all other statements on that table queue behind it.
-/// Each attempt therefore waits only two seconds, and the queued statements run before the next attempt.
+/// Statement that limits the wait for a table lock. While an `ALTER TABLE` waits for open transactions, all
+/// other statements on that table queue behind it. Each attempt therefore waits only two seconds, and the
+/// queued statements run before the next attempt.
 const SHORT_LOCK_WAIT: &str = "SET SESSION lock_wait_timeout = 2";
 const BETWEEN_LOCK_WAITS: Duration = Duration::from_secs(3);
 
@@ -146,7 +147,7 @@ async fn run(database: &Database) -> Result<(), Error> {
             // An interrupted migration is recorded as started. Its statements can be repeated.
             forget_unfinished(database).await?;
             let mut connection = pool.acquire().await.map_err(eventstore::Error::from)?;
-            // The connection has a session setting that no other user of the pool should get.
+            // The connection keeps a changed session setting, so it must not return to the pool.
             connection.close_on_drop();
             sqlx::query(SHORT_LOCK_WAIT)
                 .execute(&mut *connection)
@@ -205,7 +206,7 @@ async fn forget_unfinished(database: &Database) -> Result<(), Error> {
 ///
 /// # Errors
 ///
-/// [`Error::Behind`] or [`Error::Engine`] if a check fails, [`Error::Store`].
+/// [`Error::Behind`] or [`Error::Engine`] if a check fails, and [`Error::Store`] if the database fails.
 pub async fn check(database: &Database) -> Result<(), Error> {
     engine::check(database).await?;
     let needed = MYSQL.iter().map(|migration| migration.version).max().unwrap_or(0);

@@ -36,9 +36,9 @@ pub(super) struct KeySource {
 }
 
 impl KeySource {
-    /// Creates a source for `https://…`, or for `http://…` on this machine.
+    /// Creates a source for `https://…`, or for `http://…` with a loopback host.
     pub(super) fn new(url: &str, clock: Arc<dyn Clock>) -> anyhow::Result<Self> {
-        let expected = "AUTH_JWKS_URL: expected https://…, or http://… on this machine, without credentials";
+        let expected = "AUTH_JWKS_URL: expected https://…, or http://… on loopback, without credentials";
         let url: Url = url.parse().context(expected)?;
         let here = is_this_machine(&url);
         let safe = url.scheme() == "https" || url.scheme() == "http" && here;

@@ -1,8 +1,8 @@
 //! `patients audit export`.
 //!
-//! One task reads pages. Another checks that they continue the chain and writes them, so memory does not grow
-//! with the log. An export to a file resumes an interrupted one after the last event that the file and the
-//! log have in common.
+//! One task reads pages. Another task checks that the pages continue the chain, and writes them. Memory use
+//! therefore does not grow with the log. An export to a file resumes an interrupted export after the last
+//! event that the file and the log have in common.
 
 use std::io::{BufRead, BufReader, ErrorKind, Read, Seek, SeekFrom, Stdout, Write};
 use std::path::Path;
@@ -93,7 +93,7 @@ impl Export {
         let start = self.start(log).await?;
         let Some(path) = output.filter(|path| *path != Path::new("-")) else {
             return match self.write(log, start, end, &mut std::io::stdout(), true).await {
-                // A closed pipe is no error: the reader needs no more.
+                // A closed pipe is not an error: the reader needs no more output.
                 Err(error) if is_broken_pipe(&error) => Ok(()),
                 written => written,
             };
@@ -175,7 +175,7 @@ impl Export {
 
 /// Destination of an export.
 trait Sink {
-    /// Writes the lines of some events. `reaches` is the place of the last one.
+    /// Writes the lines of some events. `reaches` is the place of the last event.
     fn write(&mut self, lines: &[u8], reaches: Place) -> anyhow::Result<()>;
 }
 
@@ -282,7 +282,7 @@ impl FileSink {
     }
 }
 
-/// Returns the error for a log with a misfit.
+/// Returns the error for an inconsistent log.
 fn unfit(misfit: Misfit) -> anyhow::Error {
     anyhow!("the log is inconsistent at {misfit}")
 }
@@ -292,7 +292,7 @@ fn broken(position: Position) -> String {
     format!("the log is inconsistent at position {position}: run `patients audit verify` for details")
 }
 
-/// Returns the hash at a position, or `None` if it has no event.
+/// Returns the hash at a position, or `None` if the log has no event there.
 async fn hash_at(log: &EventLog, position: Position) -> eventstore::Result<Option<Hash>> {
     if position == Position::BEGINNING {
         return Ok(Some(Hash::default()));
@@ -300,7 +300,8 @@ async fn hash_at(log: &EventLog, position: Position) -> eventstore::Result<Optio
     Ok(log.at(&[position]).await?.first().map(|event| event.hash))
 }
 
-/// Reads the events after `after` up to `end` ahead, page by page. An error is the last item.
+/// Reads ahead the events after `after` up to `end`, page by page. If a read fails, the error is the last
+/// item.
 fn pages(
     log: EventLog,
     after: Position,

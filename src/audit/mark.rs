@@ -110,7 +110,7 @@ impl Marks {
             .map(|written| (mark, written)))
     }
 
-    /// Flushes the part and writes a mark, if enough time has passed since the last one.
+    /// Flushes the part and writes a mark, if enough time has passed since the last mark.
     pub(super) fn make(
         &mut self,
         part: &File,

@@ -132,7 +132,7 @@ pub(super) fn check(path: &Path, trusted: &[Trusted], json: bool) -> anyhow::Res
     Ok(())
 }
 
-/// Which parts of a consistent proof are confirmed by the trusted heads.
+/// The parts of a consistent proof that the trusted heads confirm.
 #[derive(Debug, Clone, Copy)]
 struct Known {
     /// The log is trusted, or the proof claims nothing beyond an earlier log that is trusted.

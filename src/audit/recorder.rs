@@ -1,4 +1,4 @@
-//! Records the reads of commands before they are shown, in the same table as those of the API.
+//! Records the reads of commands before they are shown, in the same table as the reads of the API.
 
 use anyhow::Context;
 use api::read_log::{Read, ReadKind, ReadLog, ReadOutcome, Via};

@@ -14,7 +14,7 @@ use crate::progress::Progress;
 pub(super) async fn run(log: &EventLog, trusted: Vec<Trusted>, json: bool) -> anyhow::Result<()> {
     let all = match log.head().await {
         Ok(head) => head.position.get(),
-        // The schema is up to date, so the row was removed; `verify` reports it.
+        // The schema is up to date, so the row was deleted. `verify` reports the missing row.
         Err(Error::NoHead) => 0,
         Err(error) => return Err(error).context(NoAnswer),
     };

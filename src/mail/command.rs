@@ -15,44 +15,44 @@ use crate::settings::Settings;
 /// Mail commands for operators.
 #[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
 pub(crate) enum MailCommand {
-    /// Show the number of mails in each state, how long the oldest has waited, and the state of the mail
-    /// servers
+    /// Show the number of emails in each state, the waiting time of the oldest email, and the state of the
+    /// mail servers
     Status(Form),
-    /// List the mails in the ledger, by position
+    /// List the emails in the ledger, by position
     List {
-        /// Only mails in this state
+        /// Only emails in this state
         #[arg(long, value_parser = state())]
         state: Option<DeliveryState>,
-        /// Only mails after this position
+        /// Only emails after this position
         #[arg(long, default_value_t = 0)]
         after: u64,
-        /// Maximum number of mails
+        /// Maximum number of emails
         #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=10_000))]
         limit: u32,
         #[command(flatten)]
         form: Form,
     },
-    /// Show a mail and every attempt to send it
+    /// Show an email and every attempt to send it
     Show {
-        /// Mail id, as listed
+        /// Email id, as listed
         id: u64,
         #[command(flatten)]
         form: Form,
     },
-    /// Retry dead mails, or send waiting mails now
+    /// Retry dead emails, or send waiting emails now
     Retry {
-        /// Mail ids, as listed
+        /// Email ids, as listed
         #[arg(required_unless_present = "dead", conflicts_with = "dead")]
         ids: Vec<u64>,
-        /// All dead mails
+        /// All dead emails
         #[arg(long)]
         dead: bool,
         #[command(flatten)]
         form: Form,
     },
-    /// Write a sample mail for a fictitious patient, in .eml format
+    /// Write a sample email for a fictitious patient, in .eml format
     Preview {
-        /// Kind of mail
+        /// Kind of email
         #[arg(long, value_enum, default_value_t = Kind::Registration)]
         mail: Kind,
         /// Languages, instead of the configured ones: es, en, or both with a comma
@@ -64,7 +64,7 @@ pub(crate) enum MailCommand {
         #[command(flatten)]
         form: Form,
     },
-    /// Send a real test mail, and report the result of each step with advice on failures
+    /// Send a real test email, and report the result of each step with advice on failures
     Test {
         /// Recipient address
         #[arg(long)]
@@ -88,7 +88,7 @@ fn state() -> impl TypedValueParser<Value = DeliveryState> {
         .try_map(|name| DeliveryState::named(&name).ok_or("there is no such state"))
 }
 
-/// A kind of mail.
+/// A kind of email.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Kind {
     /// Confirmation of a registration

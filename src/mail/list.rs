@@ -41,7 +41,7 @@ pub(super) async fn show(settings: &Settings, id: Position, form: Form) -> anyho
     let (deliveries, attempts) = Ledger::new(database.clone()).at(id).await?;
     database.close().await;
     if deliveries.is_empty() {
-        bail!("there is no mail {id}");
+        bail!("there is no email {id}");
     }
     let mut out = Vec::new();
     if form.json {

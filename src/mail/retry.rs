@@ -11,7 +11,7 @@ use super::command::{Form, open};
 use crate::output;
 use crate::settings::Settings;
 
-/// Retries each of `ids`. Fails after the last one if any could not be made due.
+/// Retries each of `ids`. Fails after the last id if any delivery could not be retried.
 pub(super) async fn retry(
     settings: &Settings,
     ids: &[Position],
@@ -42,11 +42,11 @@ pub(super) async fn retry(
             .collect();
         writeln!(out, "{:#}", json!({ "due": due, "refused": refused }))?;
     } else {
-        writeln!(out, "mails due now: {due}")?;
+        writeln!(out, "emails due now: {due}")?;
         for (id, state) in &refused {
             writeln!(
                 out,
-                "{id} is {state}: only a mail that is pending, failed or dead can be retried"
+                "{id} is {state}: only an email that is pending, failed or dead can be retried"
             )?;
         }
     }

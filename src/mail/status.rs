@@ -26,7 +26,7 @@ pub(super) async fn status(settings: &Settings, form: Form) -> anyhow::Result<()
         let waited = std::time::Duration::from_secs(now.since(oldest).as_secs());
         writeln!(
             out,
-            "\nthe oldest unsent mail has waited for {}",
+            "\nthe oldest unsent email has waited for {}",
             humantime::format_duration(waited)
         )?;
     }
@@ -34,7 +34,7 @@ pub(super) async fn status(settings: &Settings, form: Form) -> anyhow::Result<()
         let due = std::time::Duration::from_secs(now.since(due).as_secs());
         writeln!(
             out,
-            "the mail due for longest has been due for {}",
+            "the email due for longest has been due for {}",
             humantime::format_duration(due)
         )?;
     }

@@ -11,7 +11,7 @@ use super::{Parts, desk};
 use crate::output;
 use crate::settings::Settings;
 
-/// Sends one test mail. Fails if the server did not accept it.
+/// Sends one test email. Fails if the server does not accept the email.
 pub(super) async fn test(settings: &Settings, to: &str, form: Form) -> anyhow::Result<()> {
     let parts = Parts::load(settings)?;
     let mail = parts.composer.test(to, SystemClock.now())?;
@@ -44,7 +44,7 @@ pub(super) async fn test(settings: &Settings, to: &str, form: Form) -> anyhow::R
                 Tried::NotOffered => {
                     writeln!(
                         out,
-                        "  none    {step}: not offered, so the mail was sent unencrypted"
+                        "  none    {step}: not offered, so the email was sent unencrypted"
                     )?;
                 }
                 Tried::NotReached => writeln!(out, "  -       {step}")?,
@@ -58,6 +58,6 @@ pub(super) async fn test(settings: &Settings, to: &str, form: Form) -> anyhow::R
     if passed {
         Ok(())
     } else {
-        bail!("the test mail was not sent")
+        bail!("the test email was not sent")
     }
 }

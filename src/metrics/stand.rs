@@ -65,7 +65,7 @@ struct Counted {
 }
 
 impl Finished {
-    /// Returns the last counts. Starts a new count if they are older than [`COUNT_EVERY`].
+    /// Returns the last counts. Starts a new count if the last counts are older than [`COUNT_EVERY`].
     pub(super) fn counted(&self, ledger: &Ledger, clock: &dyn Clock) -> Vec<(DeliveryState, u64)> {
         let mut counted = self.lock();
         let now = clock.monotonic();
@@ -86,7 +86,7 @@ impl Finished {
                 let counts = status.counts.into_iter();
                 self.lock().counts = counts.filter(|(state, _)| over.contains(state)).collect();
             }
-            Err(error) => tracing::debug!(%error, "the mails could not be counted"),
+            Err(error) => tracing::debug!(%error, "the emails could not be counted"),
         }
     }
 
@@ -235,7 +235,7 @@ impl Stand {
         let deliveries = family(
             registry,
             "mail_deliveries",
-            "Mails by state; finished mails are counted once a minute",
+            "Emails by state; finished emails are counted once a minute",
         );
         for (state, count) in &self.deliveries {
             set(&deliveries, &[("state", state.name())], number(*count));
@@ -243,13 +243,13 @@ impl Stand {
         gauge(
             registry,
             "mail_oldest_waiting_seconds",
-            "Waiting time of the oldest unsent mail",
+            "Waiting time of the oldest unsent email",
             self.oldest_waiting.as_secs_f64(),
         );
         gauge(
             registry,
             "mail_oldest_due_seconds",
-            "Time since the oldest due mail became due",
+            "Time since the oldest due email became due",
             self.oldest_due.as_secs_f64(),
         );
         gauge(

@@ -51,7 +51,8 @@ pub(super) async fn cancel(database: &Database, json: bool) -> anyhow::Result<()
     if !rebuild.cancel(database).await? {
         bail!("generation {} is already served", rebuild.generation);
     }
-    // The owner of the rebuild stops and deletes its rows. Without an owner, this process deletes them.
+    // The owner of the rebuild stops and deletes the rebuild's rows. Without an owner, this process deletes
+    // them.
     let until = Instant::now() + SILENCE * 5;
     loop {
         let outcome = carry_out(database, &rebuild, owner("cancel"), &stop, json).await?;

@@ -23,7 +23,7 @@ pub(crate) struct IssuerSettings {
     #[arg(long, env, global = true, value_parser = path)]
     pub(crate) auth_jwks_file: Option<PathBuf>,
 
-    /// URL of the issuer's keys, instead of a file: https, or http to this machine
+    /// URL of the issuer's keys, instead of a file: https, or http with a loopback host
     #[arg(long, env, global = true, hide_env_values = true)]
     pub(crate) auth_jwks_url: Option<String>,
 

@@ -90,7 +90,7 @@ pub(super) fn mail_rate(text: &str) -> Result<Rate, String> {
     rate(text)
         .and_then(|(mails, time)| Rate::new(mails, time))
         .ok_or_else(|| {
-            "expected a number of mails per unit of time, such as 10/s, 600/m, 5000/h or 2000/d".to_owned()
+            "expected a number of emails per unit of time, such as 10/s, 600/m, 5000/h or 2000/d".to_owned()
         })
 }
 
@@ -113,7 +113,7 @@ pub(super) fn head_timeout(text: &str) -> Result<Duration, String> {
 }
 
 /// Parses a mail timeout. No mail server responds reliably within less than a second. If a mailer is killed,
-/// its mail stays claimed for the sum of the timeouts.
+/// its emails stay claimed for the sum of the timeouts.
 pub(super) fn mail_timeout(text: &str) -> Result<Duration, String> {
     duration_from(Duration::from_secs(1), "expected 1s to 1h", text)
 }

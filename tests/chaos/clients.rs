@@ -13,18 +13,17 @@ use uuid::Uuid;
 
 use crate::record::{Answer, Details, Observation, Request};
 
-/// How long a client waits for an answer. A role may take longer, and still completes the request.
+/// Time for which a client waits for a response. A role may take longer, and still completes the request.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// The pause between two requests of a client, in milliseconds.
 const PAUSE: std::ops::Range<u64> = 10..70;
-/// Emails that all clients compete for.
+/// Number of email addresses for which all clients compete.
 const SHARED_EMAILS: usize = 12;
-/// How many times a registration with a key is repeated.
+/// Maximum number of tries of a registration with a key.
 const TRIES: usize = 60;
-/// Names that are answered as they were sent, in several scripts.
+/// Names in several scripts, which the API returns unchanged.
 const NAMES: [&str; 5] = ["María", "علی\u{200c}رضا", "नेहा", "山田 太郎", "O’Hara"];
-/// Phone numbers that are answered as they were sent: with extensions, letters, and digits and dashes beyond
-/// ASCII.
+/// Phone numbers that the API returns unchanged, with extensions, letters, and non-ASCII digits and dashes.
 const PHONES: [&str; 5] = [
     "(555)123-4567x890",
     "tel:+1-201-555-0123;ext=22",
@@ -54,7 +53,7 @@ pub(crate) struct Clerk {
     own: Vec<Uuid>,
     /// Ids whose deletion this clerk has requested.
     deleting: HashSet<Uuid>,
-    /// The last position seen in an answer.
+    /// The highest position in a response so far.
     seen: u64,
     requests: usize,
     observed: Vec<Observation>,
@@ -76,7 +75,7 @@ impl Clerk {
         }
     }
 
-    /// Works until told to stop, and returns everything that was seen.
+    /// Sends requests until stopped, and returns all observations.
     pub(crate) async fn work(mut self) -> Vec<Observation> {
         while !self.office.stop.load(Ordering::SeqCst) {
             match self.rng.u8(0..100) {
@@ -92,7 +91,7 @@ impl Clerk {
         self.observed
     }
 
-    /// Returns everything seen so far.
+    /// Returns the observations so far.
     pub(crate) fn leave(self) -> Vec<Observation> {
         self.observed
     }
@@ -117,7 +116,7 @@ impl Clerk {
         self.ask(api, Request::Register { details, key: None }).await;
     }
 
-    /// Repeats the registration at any API until there is an answer, and sometimes once more.
+    /// Repeats the registration at either API until there is a response, and sometimes once more.
     async fn register_with_a_key(&mut self) {
         let details = self.details(None);
         self.insist(details).await;
@@ -165,7 +164,7 @@ impl Clerk {
         let details = self.details(Some(email));
         let api = self.any_api();
         let answer = self.ask(api, Request::Register { details, key: None }).await;
-        // The email becomes free for others soon.
+        // Other clients can use the email address soon.
         if let Answer::Registered { id, .. } = answer
             && self.rng.u8(0..4) > 0
         {
@@ -213,7 +212,7 @@ impl Clerk {
             None
         };
         let (after, limit) = match own {
-            // A page with only that patient.
+            // The page contains only that patient.
             Some(id) => (Uuid::from_u128(id.as_u128().saturating_sub(1)), 1),
             None => (self.somebody().unwrap_or_default(), 20),
         };
@@ -254,7 +253,7 @@ impl Clerk {
 
     fn somebody(&mut self) -> Option<Uuid> {
         let known = self.office.known.lock().unwrap();
-        // The newest patients are the most interesting, because their events are still being processed.
+        // Half of the reads choose among the newest patients, because their events are still being processed.
         let latest = known.len().saturating_sub(40);
         let from = if self.rng.bool() { latest } else { 0 };
         self.rng.choice(&known[from..]).copied()
@@ -341,7 +340,7 @@ async fn understand(request: &Request, response: Response) -> Answer {
     let status = response.status();
     let header = response.headers().get("event-position").cloned();
     let position = header.and_then(|value| value.to_str().ok()?.parse().ok());
-    // A truncated answer counts as none.
+    // A truncated response counts as no response.
     let Ok(body) = response.bytes().await else {
         return Answer::Nothing;
     };

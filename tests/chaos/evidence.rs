@@ -1,4 +1,5 @@
-//! The oracle's evidence: what clients saw, and what plain SQL and the mail sink show afterwards.
+//! The oracle's evidence: the clients' observations, and the contents of the database and the mail sink
+//! afterwards.
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -18,11 +19,11 @@ pub(crate) struct Event {
     pub(crate) sequence: u64,
     pub(crate) event_type: String,
     pub(crate) event_version: String,
-    /// JSON texts as the database returns them.
+    /// JSON text as the database returns it.
     pub(crate) payload: String,
     pub(crate) metadata: String,
     pub(crate) recorded_at: i64,
-    /// In hexadecimal.
+    /// The hash, in hexadecimal.
     pub(crate) hash: String,
 }
 
@@ -79,7 +80,7 @@ pub(crate) struct Checkpoint {
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 pub(crate) struct Lease {
     pub(crate) name: String,
-    /// ROLE@HOST:PID:RANDOM
+    /// The owner of the lease, in the form ROLE@HOST:PID:RANDOM.
     pub(crate) owner: String,
     /// Seconds until expiry at the time of the read, negative if the lease has expired.
     pub(crate) left: f64,
@@ -100,7 +101,7 @@ pub(crate) struct Attempt {
     pub(crate) outcome: String,
 }
 
-/// A mail in the sink.
+/// An email in the sink.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Arrived {
     pub(crate) recipient: String,
@@ -135,9 +136,10 @@ pub(crate) struct Evidence {
     pub(crate) running: Vec<u32>,
     pub(crate) before: Vec<Usage>,
     pub(crate) after: Vec<Usage>,
-    /// Seconds from the end of the last fault until everything worked; nothing if that never happened.
+    /// Seconds from the end of the last fault until everything worked; `None` if that never happened.
     pub(crate) recovered_after: Option<f64>,
-    /// Violations that the rig saw itself: a process that exited by itself, or did not exit when told to.
+    /// Violations that the test itself observed: a process that exited by itself, or did not exit after
+    /// SIGTERM.
     pub(crate) incidents: Vec<String>,
 }
 
@@ -240,7 +242,7 @@ impl Sql {
         }
     }
 
-    /// Whether every subscription has finished the log.
+    /// Whether every subscription has processed the log.
     pub(crate) async fn has_caught_up(&mut self, position: u64) -> bool {
         let all: Vec<Checkpoint> = self
             .rows(&[("name", "name"), ("position", "position")], "checkpoints")
@@ -248,7 +250,7 @@ impl Sql {
         all.len() >= 2 && all.iter().all(|checkpoint| checkpoint.position >= position)
     }
 
-    /// Whether the mails of these positions have been sent or cancelled.
+    /// Whether the emails of these positions have been sent or cancelled.
     pub(crate) async fn has_left(&mut self, positions: &[u64]) -> bool {
         let columns = [("position", "position")];
         let left: Vec<Value> = self

@@ -1,5 +1,5 @@
-//! The embedded database, or only the mail outbox, on a disk that is full from time to time. The disk is a
-//! small file system in memory, in a mount namespace of its own, so it disappears with the test.
+//! Tests of the embedded database, or only of the mail outbox, on a disk that is full from time to time. The
+//! disk is a small in-memory file system in a separate mount namespace, so it disappears with the test.
 
 use std::fs::File;
 use std::io::Write;
@@ -21,9 +21,11 @@ const SOON: Duration = Duration::from_secs(30);
 const SIZE: &str = "24m";
 const SEED: u64 = 1;
 const CLIENTS: usize = 6;
-/// How long the disk is full each time, and how long it has room. An append is retried for 5 s.
+/// Duration of each period in which the disk is full, and of each period in which it has space. An append is
+/// retried for 5 s.
 const FULL: Duration = Duration::from_secs(7);
-/// A mail that was being written when a process was killed waits for its lease: 31 s.
+/// Time to wait for email. If a process was killed while it wrote an email, the email is retried after its
+/// lease of 31 s.
 const MAIL_PATIENCE: Duration = Duration::from_mins(1);
 
 const SKIPPED: &str = "skipped: mounting a small file system needs root, and unshare and nsenter";
@@ -44,7 +46,7 @@ struct Folder {
 }
 
 impl Disk {
-    /// Creates the file system; returns nothing without the permission to do so.
+    /// Creates the file system. Returns `None` without the permission to create it.
     async fn new() -> Option<Self> {
         let folder = TempDir::new().unwrap();
         let script = format!(
@@ -107,7 +109,7 @@ impl Disk {
         Program::start(&command)
     }
 
-    /// Whether the mail of the event at that position exists.
+    /// Whether the email about the event at that position exists.
     fn has_mail(&self, position: u64) -> bool {
         self.path(&format!("outbox/{position}-patient_registered.eml"))
             .exists()
@@ -125,7 +127,7 @@ impl Disk {
                     raw,
                     arrived: Duration::ZERO,
                 };
-                // An incomplete mail must leave no file.
+                // An incomplete email must leave no file.
                 let to = mail.header("To").unwrap_or_default();
                 let address = to.rsplit_once('<').map_or(to.as_str(), |(_, address)| address);
                 Arrived {
@@ -150,8 +152,8 @@ async fn nothing_is_lost_or_made_up_when_the_disk_is_full() {
     approve(&evidence);
 }
 
-/// Reads the database in `folder`, which no process may have open, through a copy, because SQLite cannot
-/// reach the disk.
+/// Reads a copy of the database in `folder`, because SQLite cannot access the disk directly. No process may
+/// have the database open.
 async fn evidence(folder: &Folder) -> Evidence {
     let copy = TempDir::new().unwrap();
     for name in ["patients.db", "patients.db-wal"] {
@@ -194,8 +196,8 @@ async fn suffer(disk: &Disk, database: &Folder) -> Evidence {
     wait_until(SOON, "it is ready", async || is_ready(&api).await).await;
     let load = Load::on([api.clone(), api.clone()], SEED, CLIENTS);
     let mut healed = Instant::now();
-    // The process is killed once while the disk is full, and shut down once before, so that no write-ahead
-    // log remains.
+    // In the first round, the process is killed while the disk is full. Before the second round, it is shut
+    // down, so that no write-ahead log remains.
     for kill in [true, false] {
         tokio::time::sleep(Duration::from_millis(500)).await;
         disk.fill();
@@ -244,7 +246,7 @@ async fn suffer(disk: &Disk, database: &Folder) -> Evidence {
     evidence
 }
 
-/// Fails if the oracle objects.
+/// Fails if the oracle finds a violation.
 fn approve(evidence: &Evidence) {
     let anomalies = judge(evidence);
     for anomaly in anomalies.iter().take(10) {
@@ -264,7 +266,7 @@ async fn no_mail_waits(api: &str) -> bool {
         .all(|state| mail["mails"][state] == 0)
 }
 
-/// The process was restarted, so there is nothing to compare.
+/// The process was restarted, so its resource usage cannot be compared.
 fn without_usage(evidence: &mut Evidence) {
     let same = crate::evidence::Usage {
         role: "serve".to_owned(),

@@ -1,5 +1,5 @@
-//! Breaks everything at random, while an oracle outside the product checks whether anything was lost,
-//! duplicated or invented.
+//! Random faults in all components. An oracle that shares no code with the product checks whether any data
+//! was lost, duplicated or invented.
 //!
 //! ```text
 //! plan (from a seed)  ->  world: two of each role, MySQL, Redis, SMTP, a proxy on every connection
@@ -7,13 +7,14 @@
 //!                         evidence: plain SQL and the mail sink, afterwards  ->  oracle
 //! ```
 //!
-//! `scripts/chaos` runs the rig for longer. docs/reliability.md lists the faults, the checks and the results.
+//! `scripts/chaos` runs this test for longer. docs/reliability.md lists the faults, the checks and the
+//! results.
 
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::print_stdout,
-    reason = "a test that cannot go on stops"
+    reason = "for tests only: a failure must stop the test"
 )]
 
 mod clients;

@@ -1,4 +1,4 @@
-//! The plan of faults, drawn from a seed: the same seed breaks the same parts at the same times.
+//! The plan of faults, drawn from a seed. The same seed gives the same faults at the same times.
 
 use std::fmt;
 use std::time::Duration;
@@ -9,14 +9,14 @@ use fastrand::Rng;
 pub(crate) const ROLES: [&str; 6] = ["api", "api", "projector", "projector", "mailer", "mailer"];
 /// The first mailer in [`ROLES`].
 const MAILER: usize = 4;
-/// Leases of subscriptions last 5 s. A process that is stopped for longer finds that another one has taken
-/// over.
+/// Duration of a stop in milliseconds. It exceeds the lease of a subscription (5 s), so that another process
+/// takes over.
 const STOPPED: std::ops::Range<u64> = 6_000..9_000;
-/// The same for the lease of a mail, which lasts 32 s with the timeouts that the rig sets.
+/// Duration of a stop that outlasts the lease of an email: 32 s with the timeouts of this test.
 const MAIL_LEASE: Duration = Duration::from_secs(34);
-/// Runs of this length or more have time for faults that last half a minute.
+/// Minimum length of a run with faults that last half a minute.
 const LONG: Duration = Duration::from_mins(2);
-/// The last part of a run, without faults that make a mail wait for its lease.
+/// The last part of a run, without faults that make an email wait for its lease.
 const MAIL_SETTLES: Duration = Duration::from_secs(12);
 /// The time before the first fault, in which memory and descriptors are measured under load.
 pub(crate) const WARM_UP: Duration = Duration::from_secs(3);
@@ -43,11 +43,11 @@ pub(crate) enum Kind {
     /// SIGSTOP, and SIGCONT after a while.
     Stop,
     /// Data on a link is held back for a while, and then every connection of the link is reset, so that
-    /// commits happen and their answers are lost.
+    /// commits succeed but their responses are lost.
     Reset,
     /// All data on a link is delayed.
     Delay,
-    /// A link refuses connections.
+    /// A link rejects connections.
     Refuse,
 }
 
@@ -61,7 +61,7 @@ impl Kind {
         Self::Refuse,
     ];
 
-    /// The name of the kind.
+    /// Returns the name of the kind.
     const fn name(self) -> &'static str {
         match self {
             Self::Kill => "kill -9",
@@ -73,7 +73,7 @@ impl Kind {
         }
     }
 
-    /// The kind whose name begins with that word.
+    /// Returns the kind whose name begins with that word.
     pub(crate) fn named(word: &str) -> Option<Self> {
         Self::ALL
             .into_iter()
@@ -97,7 +97,7 @@ impl Fault {
         self.at + self.lasts
     }
 
-    /// The name under which faults of this kind are counted.
+    /// Returns the name under which faults of this kind are counted.
     pub(crate) fn name(&self) -> String {
         let target = match self.target {
             Target::Role(role) => ROLES[role],
@@ -154,7 +154,7 @@ impl Plan {
                 faults.push(fault);
                 at += Duration::from_millis(rng.u64(400..1_800));
             } else {
-                // The fault is drawn again later.
+                // Returns the card to the deck, so that the fault is drawn again later.
                 let place = rng.usize(0..=deck.len() / 2);
                 deck.insert(place, card);
                 at += Duration::from_millis(200);
@@ -165,7 +165,7 @@ impl Plan {
     }
 }
 
-/// The last fault of a long run: a server is away long enough for the pauses between retries to have grown.
+/// The last fault of a long run: a server is unavailable long enough for the pauses between retries to grow.
 fn finale(rng: &mut Rng, time: Duration) -> Option<Fault> {
     let target = if rng.u8(0..4) == 0 {
         Target::Redis
@@ -199,7 +199,7 @@ enum Card {
     Refuse,
 }
 
-/// Every fault of these kinds. Frequent faults occur several times.
+/// Returns every fault of these kinds. Frequent faults occur several times.
 fn cards(kinds: &[Kind]) -> Vec<Card> {
     use Card::{
         Delay, EndMysql, EndRedis, EndRole, KillMailer, KillMysql, KillRedis, KillRole, KillSmtp, Refuse,
@@ -260,7 +260,7 @@ fn lasts(rng: &mut Rng, target: Target, kind: Kind, time: Duration) -> Duration 
     })
 }
 
-/// The pause of a target after a fault: until it works again, plus time for some work.
+/// Returns the pause of a target after a fault: the time until it works again, plus time for some work.
 fn rest(target: Target) -> Duration {
     Duration::from_millis(match target {
         Target::Mysql => 5_000,

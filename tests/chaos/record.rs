@@ -1,4 +1,4 @@
-//! What clients saw: every request and its answer, with the times of a monotonic clock.
+//! The clients' observations: every request and its response, with times from a monotonic clock.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ pub(crate) struct Details {
 /// The content of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Request {
-    /// With or without an `Idempotency-Key`.
+    /// A registration, with or without an `Idempotency-Key`.
     Register {
         details: Details,
         key: Option<String>,
@@ -35,7 +35,7 @@ pub(crate) enum Request {
     },
 }
 
-/// The content of an answer.
+/// The content of a response.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Answer {
     /// 201
@@ -46,15 +46,15 @@ pub(crate) enum Answer {
     },
     /// 204
     Deleted { position: u64 },
-    /// 200 for a patient.
+    /// 200, with a patient.
     Patient { details: Details },
-    /// 200 for the list: ids and emails.
+    /// 200, with a page of the list: ids and email addresses.
     Page(Vec<(Uuid, String)>),
-    /// A problem, by the last part of its `type`.
+    /// A problem, with the last part of its `type`.
     Problem { status: u16, slug: String },
-    /// No answer: the connection was lost, or the client gave up.
+    /// No response: the connection was lost, or the client timed out.
     Nothing,
-    /// An answer that a client cannot interpret.
+    /// A response that a client cannot interpret.
     Nonsense(String),
 }
 
@@ -79,7 +79,7 @@ pub(crate) struct Observation {
     /// The request id, which the log keeps with the event.
     pub(crate) request_id: String,
     pub(crate) client: usize,
-    /// The times of the request and of its answer, from the beginning of the run.
+    /// The times of the request and of its response, from the beginning of the run.
     pub(crate) began: Duration,
     pub(crate) ended: Duration,
     pub(crate) request: Request,
@@ -87,7 +87,7 @@ pub(crate) struct Observation {
 }
 
 impl Observation {
-    /// Whether the answer confirms a write: 201 or 204.
+    /// Returns the position of the write that the response confirms (201 or 204).
     pub(crate) fn position(&self) -> Option<u64> {
         match self.answer {
             Answer::Registered { position, .. } | Answer::Deleted { position } => Some(position),

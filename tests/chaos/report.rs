@@ -1,4 +1,4 @@
-//! The report of a run: for people, for the table in docs/reliability.md, and as JSON.
+//! The report of a run, as readable text, as a row of the table in docs/reliability.md, and as JSON.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -97,8 +97,8 @@ impl Report {
         println!("{}", self.row);
     }
 
-    /// Appends the run as a line to the file that `CHAOS_JSON` names. After a violation, it also writes the
-    /// roles' logs beside that file.
+    /// Appends the run as a line to the file that `CHAOS_JSON` names. After a violation, also writes the
+    /// roles' logs next to that file.
     pub(crate) fn keep(&self, logs: &str) {
         let Ok(path) = std::env::var("CHAOS_JSON") else {
             return;
@@ -115,7 +115,7 @@ impl Report {
     }
 }
 
-/// The number of answers of each kind for each request.
+/// Counts the responses of each kind for each kind of request.
 fn answers(evidence: &Evidence) -> BTreeMap<String, usize> {
     let mut answers = BTreeMap::new();
     for observation in &evidence.observations {

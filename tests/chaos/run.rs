@@ -1,4 +1,4 @@
-//! One run: load, faults, recovery, evidence, judgement.
+//! One run: load, faults, recovery, evidence and verdict.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -16,19 +16,19 @@ use crate::record::Observation;
 use crate::report::Report;
 use crate::world::{LINKS, World};
 
-/// The run that is part of the project's own check.
+/// The seed of the run that is part of the project's own checks.
 const SEED: u64 = 1;
 const SECONDS: u64 = 30;
 const CLIENTS: usize = 8;
-/// How long the rig waits for recovery. The oracle's limit is much shorter.
+/// Time for which the test waits for recovery. The oracle's limit is much shorter.
 const PATIENCE: Duration = Duration::from_mins(1);
-/// How long the rig waits for mails: a mailer's lease, plus the time to send what has accumulated.
+/// Time for which the test waits for emails: a mailer's lease, plus the time to send the accumulated emails.
 const MAIL_PATIENCE: Duration = Duration::from_secs(90);
-/// How long memory and descriptors may take to return to normal.
+/// Maximum time in which memory and descriptors return to normal.
 const REST: Duration = Duration::from_secs(10);
 
-/// `CHAOS_SEED`, `CHAOS_SECONDS`, and the kinds of faults in `CHAOS_FAULTS`, or the values of the project's
-/// own check.
+/// Returns `CHAOS_SEED`, `CHAOS_SECONDS`, and the kinds of faults in `CHAOS_FAULTS`. The defaults are the
+/// values of the project's own checks.
 fn settings() -> (u64, Duration, Vec<Kind>) {
     let number = |name| std::env::var(name).ok().and_then(|value| value.parse().ok());
     let seed = number("CHAOS_SEED").unwrap_or(SEED);
@@ -84,7 +84,7 @@ async fn nothing_is_lost_doubled_or_made_up_whatever_is_broken() {
     assert!(report.is_fine(), "{} anomalies, see above", anomalies.len());
 }
 
-/// Working clients.
+/// Running clients.
 pub(crate) struct Load {
     office: Office,
     seed: u64,
@@ -109,7 +109,8 @@ impl Load {
         Self { office, seed, clerks }
     }
 
-    /// Everything that the clients saw, and one more clerk that tests whether the system works again.
+    /// Stops the clients. Returns their observations, and an additional clerk that tests whether the system
+    /// works again.
     pub(crate) async fn stop(self) -> (Vec<Observation>, Clerk) {
         self.office.stop.store(true, Ordering::SeqCst);
         let number = self.clerks.len();
@@ -126,8 +127,8 @@ struct Recovery {
     observations: Vec<Observation>,
 }
 
-/// Waits until both APIs write and show their writes, every subscription has processed them, and mail is sent
-/// again.
+/// Waits until both APIs accept and show writes, every subscription has processed these writes, and mail is
+/// sent again.
 async fn recover(world: &World, mut probe: Clerk, healed: Instant) -> Recovery {
     let mut sql = Sql::mysql(&world.database()).await;
     let mut after = None;
@@ -151,8 +152,8 @@ async fn recover(world: &World, mut probe: Clerk, healed: Instant) -> Recovery {
     }
 }
 
-/// Waits until every mail is sent or cancelled. A mail with an unknown outcome is retried only after minutes,
-/// so the rig retries it as an operator would.
+/// Waits until every email is sent or cancelled. An email with an unknown outcome is retried only after
+/// minutes, so this test retries it earlier, as an operator would.
 async fn deal_with_mail(world: &World) {
     let http = testkit::http_client()
         .timeout(Duration::from_secs(5))
@@ -170,7 +171,7 @@ async fn deal_with_mail(world: &World) {
             .filter(|left| left.state == "failed" || left.state == "dead")
         {
             let path = format!("{}/mail/deliveries/{}/retry", world.apis[0], delivery.position);
-            // A failed request is repeated.
+            // If the request fails, the next iteration repeats it.
             let _ = http.post(path).send().await;
         }
         tokio::time::sleep(Duration::from_millis(200)).await;
@@ -193,7 +194,7 @@ async fn settle(world: &World, before: &[crate::evidence::Usage]) -> Vec<crate::
     }
 }
 
-/// Microseconds since 1970.
+/// Returns the current time in microseconds since 1970.
 pub(crate) fn now() -> i64 {
     SystemClock.now().as_micros()
 }

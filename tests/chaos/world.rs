@@ -1,4 +1,4 @@
-//! Processes, servers and the connections between them, and how each is broken.
+//! Processes, servers and the connections between them, and the faults of each.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -15,15 +15,16 @@ use crate::evidence::Usage;
 use crate::plan::{Fault, Kind, ROLES, Target};
 
 const SOON: Duration = Duration::from_secs(30);
-/// `SHUTDOWN_TIMEOUT` of every role. A role that takes longer may exit with 1.
+/// `SHUTDOWN_TIMEOUT` of every role. A role that exceeds it may exit with code 1.
 const SHUTDOWN: Duration = Duration::from_secs(10);
-/// After this time, a process handles SIGTERM.
+/// Time after its start from which a process handles SIGTERM.
 const LISTENS: Duration = Duration::from_secs(3);
-/// The interval of checks that a process still runs.
+/// Interval between checks that a process still runs.
 const WATCH: Duration = Duration::from_millis(200);
 const DATABASE: &str = "chaos";
 
-/// The program under test, or the copy that the environment names, for long runs beside other builds.
+/// The program under test, or the copy that the environment names, so that long runs do not conflict with
+/// other builds.
 pub(crate) fn patients() -> PathBuf {
     std::env::var_os("CHAOS_PATIENTS").map_or_else(|| env!("CARGO_BIN_EXE_patients").into(), PathBuf::from)
 }
@@ -68,7 +69,7 @@ fn port_of(url: &str) -> u16 {
         .unwrap()
 }
 
-/// The database in `CHAOS_DATABASE`, or the first one that is installed.
+/// Returns the database server named by `CHAOS_DATABASE`, or the first installed one by default.
 fn flavour() -> Flavour {
     let mut installed = installed_flavours().into_iter();
     let named = std::env::var("CHAOS_DATABASE").ok();
@@ -156,12 +157,12 @@ impl World {
         }
     }
 
-    /// The URL of the database itself.
+    /// Returns the URL of the database itself, without a proxy.
     pub(crate) fn database(&self) -> String {
         format!("{}/{DATABASE}", self.mysql.server().url)
     }
 
-    /// Carries out the plan, and returns violations.
+    /// Carries out the planned faults, and returns violations.
     pub(crate) async fn suffer(&mut self, faults: &[Fault]) -> Vec<String> {
         let mut by_target: BTreeMap<Target, Vec<Fault>> = BTreeMap::new();
         for fault in faults {
@@ -184,18 +185,18 @@ impl World {
         roles.into_iter().flatten().collect()
     }
 
-    /// Memory and descriptors of every role.
+    /// Returns the memory and descriptors of every role.
     pub(crate) fn usage(&self) -> Vec<Usage> {
         self.roles.iter().map(Role::usage).collect()
     }
 
-    /// The pids of the running roles.
+    /// Returns the pids of the running roles.
     pub(crate) fn running(&self) -> Vec<u32> {
         let running = self.roles.iter().filter(|role| role.program.is_running());
         running.map(|role| role.program.pid()).collect()
     }
 
-    /// The logs of all roles.
+    /// Returns the logs of all roles.
     pub(crate) fn logs(&self) -> String {
         let logs = self
             .roles
@@ -275,7 +276,7 @@ impl Role {
         }
     }
 
-    /// Stops the process. It must exit with 0, or with 1 if its time is over.
+    /// Stops the process. It must exit with code 0, or with code 1 after the shutdown timeout.
     async fn terminate(&mut self) -> Option<String> {
         let hears = self.started.elapsed() > LISTENS;
         let began = Instant::now();
@@ -331,7 +332,7 @@ async fn suffer_link(link: &Proxy, began: Instant, faults: Vec<Fault>) {
     }
 }
 
-/// The faults of a server. Each server type has the same methods.
+/// Injects the planned faults into a server. Each server type has the same methods.
 macro_rules! suffer {
     ($name:ident, $server:ty) => {
         async fn $name(server: &mut $server, began: Instant, faults: Vec<Fault>) {

@@ -7,11 +7,11 @@ It checks, in every Markdown file of the repository:
 - that each link leads to a file of the repository, and each anchor to a heading;
 - that each path between backticks exists, if it begins with a folder of the repository;
 - that every page is at most two links away from README.md;
-- that each `patients …` command names a subcommand and options that the program has;
-- that each ```console block shows what really happens. A line that begins with `$ ` is run, and the lines after it are compared
-  with its output. Values that differ from run to run (ids, times, hashes, tokens) are masked, and a value of the document stands
-  for the value that took its place in later commands. A line `…` stands for any number of lines. The blocks of a page share one
-  folder, one server on SQLite, and one shell.
+- that each `patients …` command uses an existing subcommand and existing options;
+- that each ```console block shows the real output. A line that begins with `$ ` is run, and the lines after it are compared
+  with its output. Values that differ from run to run (ids, times, hashes, tokens) are masked, and in later commands a value of the
+  document is replaced by the real value. A line `…` matches any number of lines. The blocks of a page share one folder, one server
+  on SQLite, and one shell.
 
 In every Rust file it checks that comments fit the width of the code. Needs Python 3.9 and curl.
 """
@@ -52,14 +52,14 @@ def tracked(pattern: str) -> list[Path]:
 
 
 def slug(heading: str) -> str:
-    """The anchor of a heading, as the common forges make it."""
+    """Returns the anchor that GitHub and similar sites generate for a heading."""
     text = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading)
     text = re.sub(r"[`*]", "", text).strip().lower()
     return re.sub(r"[^\w\- ]", "", text).replace(" ", "-")
 
 
 def prose(text: str) -> list[tuple[int, str]]:
-    """The numbered lines outside of fenced blocks."""
+    """Returns the numbered lines outside of fenced blocks."""
     lines, fenced = [], False
     for number, line in enumerate(text.splitlines(), 1):
         if line.lstrip().startswith("```"):
@@ -138,7 +138,7 @@ def braces(text: str) -> list[str]:
 
 
 class Program:
-    """What the help texts of the program say."""
+    """The subcommands and options in the help texts of the program."""
 
     def __init__(self, binary: str) -> None:
         self.binary = binary
@@ -163,7 +163,7 @@ class Program:
 
 
 def commands(text: str) -> list[tuple[int, str]]:
-    """The numbered `patients …` commands of a page."""
+    """Returns the numbered `patients …` commands of a page."""
     found, fence = [], None
     for number, line in enumerate(text.splitlines(), 1):
         if line.lstrip().startswith("```"):
@@ -185,7 +185,7 @@ def check_commands(pages: list[Path], program: Program) -> None:
 
 
 def alternatives(command: str) -> list[str]:
-    """`audit head | verify` and `head|verify` stand for one command each."""
+    """Splits alternatives: `audit head | verify` and `audit head|verify` each mean two commands."""
     words = command.split()
     for place, word in enumerate(words):
         if "|" in word and not word.startswith(("-", "<", "[")):
@@ -231,7 +231,7 @@ class Page:
         self.folder = tempfile.mkdtemp(prefix="patients-docs-")
         self.port = free_port()
         self.values: dict[str, str] = {}
-        # On the PATH, and where `cargo run` leaves it.
+        # The program is on the PATH, and at the path that `cargo run` uses.
         for place in ("bin", "target/debug"):
             (Path(self.folder) / place).mkdir(parents=True)
             os.symlink(binary, Path(self.folder) / place / "patients")
@@ -264,14 +264,14 @@ class Page:
         shutil.rmtree(self.folder)
 
     def run(self, command: str) -> str:
-        """The output of a command of the page, as the page would show it."""
+        """Returns the output of a command of the page, in the form in which the page would show it."""
         for shown, value in self.values.items():
             command = command.replace(shown, value)
         command = command.replace("127.0.0.1:8000", f"127.0.0.1:{self.port}")
         if command == "cargo run":
             output = self.log.read_text()
         else:
-            # Variables live on from one command to the next.
+            # Variables keep their values from one command to the next.
             state = f"{self.folder}/state"
             script = f"[ ! -e {state} ] || . {state}\n{command}\ncode=$?\nset | grep -E '^[a-z_]+=' >{state}\nexit $code"
             done = subprocess.run(
@@ -281,7 +281,7 @@ class Page:
         return output.replace("\r", "").replace(f"127.0.0.1:{self.port}", "127.0.0.1:8000")
 
     def check(self, number: int, command: str, expected: list[str]) -> None:
-        # A command that changes nothing may be early: mail and list follow a registration.
+        # A command that only reads may run too early, because mail and the list are updated after a registration.
         repeatable = not re.search(r" -d| -X|--data|--request|token new", command)
         deadline = time.monotonic() + PATIENCE
         while True:
@@ -298,7 +298,7 @@ class Page:
 
 
 def matched(expected: list[str], actual: list[str]) -> "dict[str, str] | None":
-    """The values of the document with those that took their places, or nothing if the output differs."""
+    """Returns the values of the document with the real values that replace them, or None if the output differs."""
     if not expected:
         return {} if actual in ([], [""]) else None
     values: dict[str, str] = {}
@@ -322,7 +322,7 @@ def free_port() -> int:
 
 
 def sessions(text: str) -> list[tuple[int, str, list[str]]]:
-    """The numbered commands of the console blocks of a page, with the output that each is said to have."""
+    """Returns the numbered commands of the console blocks of a page, each with its documented output."""
     found: list[tuple[int, str, list[str]]] = []
     lines = text.splitlines()
     inside = False
@@ -374,7 +374,7 @@ def check_comments() -> None:
                 continue
             if re.match(r"//[/!]? *```", text):
                 fenced = not fenced
-            # A table, a link or an example cannot be wrapped.
+            # Tables, links and examples cannot be wrapped.
             if len(line) > WIDTH and not fenced and not re.match(r"//[/!]? *\|", text) and "://" not in text:
                 problem(path, number, f"a comment of {len(line)} characters; the width is {WIDTH}")
 

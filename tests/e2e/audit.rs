@@ -1,4 +1,5 @@
-//! The tasks of auditors: keep a head, verify, export, prove, and check without the database.
+//! The tasks of auditors: keep a head, verify and export the log, write proofs, and check them without the
+//! database.
 
 mod history;
 mod output;
@@ -203,7 +204,7 @@ async fn a_trusted_head_that_does_not_fit_is_not_called_a_rewritten_log() {
         let found: Value = serde_json::from_str(&said).unwrap();
         assert_eq!(found["problem"], problem);
     }
-    // If the head was moved back, the trusted event is not reported as missing.
+    // If the head was moved back, the trusted event must not be reported as missing.
     log.execute("UPDATE log_head SET position = 20, hash = (SELECT hash FROM events WHERE position = 20)")
         .await;
     let (code, said, _) = log.audit(&["verify", "--trusted", &hash]);

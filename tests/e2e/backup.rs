@@ -128,7 +128,7 @@ async fn a_dump_taken_while_clients_write_goes_on_as_a_whole_on_a_new_server() {
         let (mailer, _, _) = old.start("mailer");
         wait_until(SOON, "the API is ready", async || client.ready().await).await;
 
-        // Before the dump, one mail is sent and twenty are pending.
+        // Before the dump, one email is sent and twenty emails are pending.
         client.register("sent@example.com").await.unwrap();
         wait_until(SOON, "one mail is sent", async || {
             old.production.count("mail_deliveries WHERE state = 'sent'").await == 1
@@ -146,7 +146,7 @@ async fn a_dump_taken_while_clients_write_goes_on_as_a_whole_on_a_new_server() {
         while_clients_write(&client, old.dump(&file)).await;
         let after = old.audit(&["head"]);
 
-        // Between the dump and the end of the old server, some of the twenty are sent.
+        // Between the dump and the end of the old server, some of the twenty emails are sent.
         old.production.smtp.restart().await;
         let mailer = Program::start(old.command("mailer", &["mailer"]).env("MAIL_RATE", "2/s"));
         let sent = || received(&old.production.smtp.mails());
@@ -200,7 +200,7 @@ async fn a_dump_taken_while_clients_write_goes_on_as_a_whole_on_a_new_server() {
                 continue;
             }
             assert_eq!(anew.map(Vec::len), Some(1), "{email}");
-            // Mail that was sent after the dump is sent again, with the same Message-ID.
+            // Email that was sent after the dump is sent again, with the same Message-ID.
             if let Some(before) = sent.get(email) {
                 assert_eq!(anew, Some(before), "{email}");
                 again += 1;
@@ -269,12 +269,12 @@ async fn a_copy_of_an_embedded_database_taken_while_it_is_written_goes_on_as_a_w
     projected(&client, &next).await;
     assert_eq!(client.list().await.len().to_string(), next);
     assert_eq!(command(new.path(), &["projection", "verify"])["same"], true);
-    // A mail that was being sent during the copy is claimed again when its lease has expired.
+    // An email that was being sent during the copy is claimed again when its lease has expired.
     wait_until(Duration::from_mins(2), "every mail is sent", async || {
         mails()["sent"] == position(&head) + 1
     })
     .await;
-    // Mail that had been sent before the copy is not sent again.
+    // Email that had been sent before the copy is not sent again.
     let written = embedded::mails(new.path());
     assert_eq!(written.len() as u64, position(&head) + 1 - sent_before);
     let first = "<1.patient_registered.";

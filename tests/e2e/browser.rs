@@ -152,7 +152,8 @@ async fn elsewhere() -> u16 {
     port
 }
 
-/// Sends a request from the open page, as a form could. Returns the status, or 0 if the browser hides it.
+/// Sends a request from the open page, as a form could. Returns the status, or 0 if the browser hides the
+/// response from the page.
 async fn send(browser: &Browser, method: &str, url: &str) -> u64 {
     let script = "const [method, url, done] = arguments;
         const mode = new URL(url).origin === location.origin ? 'same-origin' : 'no-cors';
@@ -187,7 +188,7 @@ const UNSAFE: [(&str, &str); 2] = [
 async fn a_page_of_another_origin_changes_nothing() {
     in_a_browser(async |_, browser, client| {
         let port = elsewhere().await;
-        // The first page is on another site, the second on the same site with another port.
+        // The first page is on another site. The second page is on the same site, but on another port.
         for (page, number) in ["localhost", "127.0.0.1"].into_iter().zip(1..) {
             browser.goto(&format!("http://{page}:{port}/")).await.unwrap();
             for (path, route) in UNSAFE {
@@ -200,7 +201,7 @@ async fn a_page_of_another_origin_changes_nothing() {
                 assert_eq!(answered(client, route, 202).await, 0, "{path} from {page}");
             }
         }
-        // A page with an opaque origin. Chromium may block its requests.
+        // This page has an opaque origin. Chromium may block its requests.
         browser
             .goto("data:text/html,<title>nowhere</title>")
             .await

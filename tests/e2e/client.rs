@@ -111,7 +111,7 @@ impl Client {
         self.register_for_sure_under(email, email).await
     }
 
-    /// Does the same with a given key.
+    /// Registers like [`Client::register_for_sure`], with the given key.
     pub(crate) async fn register_for_sure_under(&self, key: &str, email: &str) -> Value {
         loop {
             match self.register_under(key, email).await {

@@ -48,8 +48,8 @@ fn a_wrong_setting_is_named_with_what_it_expects() {
         ("MAIL_TEMPLATES", "nowhere", "MAIL_TEMPLATES"),
         ("MAIL_ON_DELETE", "perhaps", "true"),
         ("MAIL_RATE", "10/week", "such as 10/s"),
-        // With a shorter timeout no mail could be sent, and with a longer one a killed mailer would keep its
-        // mail claimed for too long.
+        // With a shorter timeout, no email could be sent. With a longer timeout, a killed mailer would keep
+        // its emails claimed for too long.
         ("MAIL_SEND_TIMEOUT", "10ms", "expected 1s to 1h"),
         ("MAIL_ANSWER_TIMEOUT", "2h", "expected 1s to 1h"),
         ("MAIL_CONNECT_TIMEOUT", "0s", "expected 1s to 1h"),
@@ -292,7 +292,8 @@ async fn a_port_that_is_taken_is_said_and_ends_the_process() {
     );
 }
 
-/// The mailer trusts the authorities of the machine. The test adds its own with `SSL_CERT_FILE`.
+/// The mailer trusts the machine's certificate authorities. The test adds its own authority with
+/// `SSL_CERT_FILE`.
 #[tokio::test]
 async fn mail_goes_out_over_tls_and_over_starttls() {
     for mode in [SmtpMode::Tls, SmtpMode::StartTls] {

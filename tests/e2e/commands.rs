@@ -130,7 +130,7 @@ fn a_role_takes_no_time_to_wait_since_it_waits_for_ever() {
     }
 }
 
-/// Creates a folder with a database in which one patient is registered and one mail is sent.
+/// Creates a folder with a database in which one patient is registered and one email is sent.
 async fn embedded() -> TempDir {
     let folder = TempDir::new().unwrap();
     let port = free_port();
@@ -370,7 +370,7 @@ async fn the_record_of_reads_names_the_user_of_the_operating_system() {
     assert!(actor.starts_with(&os_user()) && !actor.contains("eve"), "{actor}");
 }
 
-/// As described in docs/operations.md, the lease of 5 s must expire first.
+/// The status shows a killed owner until its lease of 5 s has expired, as described in docs/operations.md.
 #[tokio::test]
 async fn after_a_kill_the_owner_is_named_until_its_lease_has_run_out() {
     let folder = TempDir::new().unwrap();

@@ -56,8 +56,8 @@ async fn write_and_read(writer: &Client, reader: &Client, email: &str) {
     assert_eq!(reader.get(&path).await.unwrap().status(), StatusCode::GONE);
 }
 
-/// Copies of one request through two processes at once create one patient, and all finally receive the same
-/// response.
+/// Copies of one request through two processes at once create one patient, and all copies finally receive the
+/// same response.
 #[tokio::test]
 async fn a_hundred_copies_of_one_request_through_two_processes_make_one_patient() {
     Production::on_each(async |production| {
@@ -84,7 +84,7 @@ async fn a_hundred_copies_of_one_request_through_two_processes_make_one_patient(
     .await;
 }
 
-/// Two processes race for the same emails: each email belongs to one patient.
+/// Two processes race for the same email addresses: each address belongs to one patient.
 #[tokio::test]
 async fn two_processes_never_give_two_patients_the_same_email() {
     Production::on_each(async |production| {

@@ -1,5 +1,5 @@
-//! A database user for each role, created with `migrations/users/`: it has exactly the privileges that its
-//! work needs.
+//! A database user for each role, created with `migrations/users/`. Each user has exactly the privileges that
+//! its role needs.
 
 use std::collections::BTreeSet;
 use std::process::Command;
@@ -65,8 +65,8 @@ impl Users {
         users
     }
 
-    /// Creates the tables and grants the privileges, as described in docs/operations.md; then does it again,
-    /// as for an upgrade.
+    /// Creates the tables and grants the privileges, as described in docs/operations.md. Then repeats both
+    /// steps, as for an upgrade.
     pub(crate) async fn make_schema(&self) {
         let migrate = || run(&mut self.command("migrate", &["migrate"]));
         assert!(migrate().0);
@@ -99,7 +99,7 @@ impl Users {
         command
             .args(words)
             .env("DATABASE_URL", self.url(user))
-            // At debug, a failed metrics page logs its reason.
+            // At log level debug, a failed metrics page logs the reason.
             .env("LOG", "info,patients=debug")
             .env_remove("RUST_BACKTRACE");
         command
@@ -168,7 +168,7 @@ async fn clerks(client: &Client) -> String {
     assert_eq!(client.register_for_sure("second@example.com").await, under_key);
     let taken = client.register("first@example.com").await.unwrap();
     assert_eq!(taken.status(), StatusCode::CONFLICT);
-    // Registers a patient whose mail cannot be sent, for the operator.
+    // Registers a patient whose email cannot be sent, for the operator.
     let last = client.register("peña@example.com").await.unwrap();
     let position = last.headers()["event-position"].to_str().unwrap().to_owned();
     for (path, listed) in [
@@ -188,7 +188,7 @@ async fn clerks(client: &Client) -> String {
         client.get(&format!("/patients/{id}")).await.unwrap().status(),
         410
     );
-    // The email can be registered again.
+    // The email address can be registered again.
     client.register_for_sure("first@example.com").await;
     id.to_owned()
 }
@@ -262,7 +262,7 @@ fn auditors(users: &Users, id: &str) {
     }
 }
 
-/// Runs the commands of operators, finally for an unreadable event.
+/// Runs the commands of operators, the last of them for an unreadable event.
 async fn operators(users: &Users, client: &Client) {
     let ask = |words: &[&str]| json(&mut users.command("operator", words));
     let dead = ask(&["mail", "list", "--state", "dead"])[0]["id"].to_string();
@@ -369,7 +369,7 @@ async fn the_server_lets_each_user_do_what_the_documentation_says_and_nothing_be
             differing.is_empty(),
             "documented and actual privileges differ: {differing:?}"
         );
-        // These privileges must be missing even if they are documented.
+        // No user may have these privileges, even if they are documented.
         for right in ["U", "D"] {
             for table in ["events", "audit_reads"] {
                 let may = found

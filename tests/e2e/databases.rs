@@ -16,7 +16,7 @@ use crate::rebuild::run;
 use crate::rig::{SOON, patients};
 
 /// Runs a test on a server of each flavor, with a migrated database and a user that has all privileges on it
-/// and no others.
+/// and no other privileges.
 async fn on_private_servers(test: impl AsyncFn(&PrivateMysql, String)) {
     for server in join_all(installed_flavours().into_iter().map(PrivateMysql::start)).await {
         println!("on {}", server.server().flavour);

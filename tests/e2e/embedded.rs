@@ -18,7 +18,7 @@ pub(crate) fn serve(folder: &Path, port: u16) -> Program {
     command
         .current_dir(folder)
         .env("HTTP_ADDR", format!("127.0.0.1:{port}"))
-        // A short lease, so that the mail of a killed mailer is soon claimed again.
+        // A short timeout gives a short lease, so that the emails of a killed mailer are soon claimed again.
         .env("MAIL_SEND_TIMEOUT", "2s");
     Program::start(&command)
 }
@@ -106,8 +106,8 @@ async fn what_was_answered_is_there_after_kill_9() {
         client.ready().await && client.list().await.len() == 200
     })
     .await;
-    // If the process is killed while it writes a mail, the mail is claimed again when its lease has expired.
-    // Its file is named after the event, so a repeated mail overwrites the same file.
+    // If the process is killed while it writes an email, the email is claimed again when its lease has
+    // expired. The file is named after the event, so a repeated email overwrites the same file.
     wait_until(Duration::from_mins(2), "all mails are written", async || {
         mails(folder.path()).len() == 200
     })

@@ -15,14 +15,14 @@ use crate::rig::{Production, SOON};
 /// The lease of a killed owner, plus the poll interval of a standby, plus a margin for a busy machine.
 const TAKEN_OVER: Duration = Duration::from_secs(5 + 1 + 2);
 
-/// Clients that register one patient after another until they are stopped.
+/// Clients, each of which registers one patient after another until it is stopped.
 struct Clerks {
     stop: Arc<AtomicBool>,
     at_work: Vec<JoinHandle<Vec<String>>>,
 }
 
 impl Clerks {
-    /// Starts a few clients that are never in step. Together they register about a hundred patients per
+    /// Starts a few clients with different intervals. Together they register about a hundred patients per
     /// second.
     fn start(client: &Client) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
@@ -113,8 +113,8 @@ fn rows(ids: &BTreeSet<String>) -> i64 {
 }
 
 /// Kills each role with `kill -9`, and then all at once, while patients are registered. Events, rows and
-/// mails match the patients. A mail may be sent twice only if the mailer was killed between the server's
-/// acceptance and its own record of it; both mails then have the same Message-ID.
+/// emails match the patients. An email may be sent twice only if the mailer was killed after the server
+/// accepted the email and before the mailer recorded this. Both copies then have the same Message-ID.
 #[tokio::test]
 async fn kill_9_of_any_role_loses_and_doubles_nothing() {
     const SENT: &str = "mail_deliveries WHERE state = 'sent'";
@@ -122,7 +122,7 @@ async fn kill_9_of_any_role_loses_and_doubles_nothing() {
     Production::on_each(async |production| {
         let (mut api, client) = production.api().await;
         let mut projector = production.start("projector");
-        // A short lease, so that the mail of a killed mailer is soon claimed again.
+        // A short timeout gives a short lease, so that the emails of a killed mailer are soon claimed again.
         let mut mailer = Program::start(
             production
                 .command("mailer")
@@ -158,7 +158,7 @@ async fn kill_9_of_any_role_loses_and_doubles_nothing() {
         production.more_in(&EVERYTHING).await;
         let ids = clerks.stop().await;
         production.lists_exactly(&client, &ids).await;
-        // A mail that a killed mailer was sending is claimed again when its lease has expired.
+        // An email that a killed mailer was sending is claimed again when its lease has expired.
         wait_until(Duration::from_mins(2), "all mail is sent", async || {
             production.count(SENT).await == rows(&ids)
         })
@@ -178,8 +178,8 @@ async fn kill_9_of_any_role_loses_and_doubles_nothing() {
         );
         let doubled: usize = by_message_id.values().map(|times| times - 1).sum();
         println!("mails sent twice because of a kill between acceptance and record: {doubled}");
-        // The mailer is killed twice, each time with at most MAIL_CONCURRENCY mails between acceptance and
-        // record.
+        // The mailer is killed twice, each time with at most MAIL_CONCURRENCY emails that are accepted but
+        // not recorded.
         assert!(doubled <= 2 * 8, "{doubled} mails arrived twice");
     })
     .await;

@@ -177,7 +177,8 @@ async fn an_export_takes_no_more_memory_for_a_longer_log() {
     let after = peak_memory(&api);
     println!("peak memory: {idle} bytes, {before} after {some} events, {after} after {all} ({bytes} bytes)");
     assert_eq!((some, all), (5_000, 60_000));
-    // Only a few pages and the socket buffers are in memory. The allocator's reserve varies by megabytes.
+    // Only a few pages of events and the socket buffers are in memory. The allocator's reserve varies by
+    // megabytes.
     assert!(bytes > 120_000_000, "{bytes}");
     assert!(
         after.saturating_sub(before) < 20_000_000,

@@ -21,7 +21,7 @@ const ISSUER: &str = "https://id.example.com";
 /// A server that publishes the issuer's keys.
 struct Jwks {
     port: u16,
-    /// Certificates for TLS, if it is used.
+    /// Certificates, if the server uses TLS.
     certificates: Option<Certificates>,
     keys: Arc<Mutex<Value>>,
     serving: Option<JoinHandle<()>>,
@@ -212,7 +212,7 @@ async fn the_file_of_keys_is_read_again_when_it_changes() {
     assert_eq!(status(&client, "/patients", &first).await, 200);
     write(set(&[&new]).to_string());
     wait_until(SOON, "the new key is known", async || {
-        // Same pause as above.
+        // The pause has the same reason as the pause above.
         tokio::time::sleep(std::time::Duration::from_millis(600)).await;
         status(&client, "/patients", &second).await == 200
     })

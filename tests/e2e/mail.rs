@@ -1,4 +1,4 @@
-//! Mail for operators: health while a server rejects mail, and the commands.
+//! Mail operations: the health check while a server rejects mail, and the commands.
 
 mod operators;
 
@@ -75,7 +75,8 @@ async fn a_server_that_is_not_trusted_makes_the_mailer_unhealthy_until_its_autho
 #[tokio::test]
 async fn the_commands_tell_how_mail_stands_and_try_it_again() {
     let folder = TempDir::new().unwrap();
-    // The server does not support SMTPUTF8: mail to a non-ASCII address is dead at once.
+    // The server does not support SMTPUTF8, so an email to a non-ASCII address is dead after the first
+    // attempt.
     let smtp = SmtpServer::start(SmtpMode::Plain).await;
     let (_program, client) = serve(&mut command(folder.path(), &smtp, &["serve"])).await;
     for email in ["ana@example.com", "bea@example.com", "peña@example.com"] {
@@ -111,7 +112,7 @@ async fn the_commands_tell_how_mail_stands_and_try_it_again() {
     );
 
     let (succeeded, said) = mail(&["retry", "1", "3", "99"]);
-    assert!(!succeeded && said.contains("mails due now: 1"), "{said}");
+    assert!(!succeeded && said.contains("emails due now: 1"), "{said}");
     assert!(
         said.contains("1 is sent") && said.contains("99 is unknown"),
         "{said}"
@@ -122,7 +123,7 @@ async fn the_commands_tell_how_mail_stands_and_try_it_again() {
     })
     .await;
     let (succeeded, said) = mail(&["retry", "--dead"]);
-    assert!(succeeded && said.contains("mails due now: 1"), "{said}");
+    assert!(succeeded && said.contains("emails due now: 1"), "{said}");
     wait_until(SOON, "it is dead once more", async || {
         let (_, shown) = mail(&["show", "3"]);
         shown.matches("SMTPUTF8").count() == 4
@@ -148,7 +149,7 @@ async fn a_preview_is_written_as_a_mail_program_opens_it() {
     assert!(!succeeded && said.contains("`es`, `en`"), "{said}");
 }
 
-/// If a wrong clock made a mail due in years, operators can see it and send it now.
+/// If a wrong clock made an email due in several years, operators can see the email and send it now.
 #[tokio::test]
 async fn a_mail_that_is_due_in_years_is_seen_and_sent_by_hand() {
     let folder = TempDir::new().unwrap();
@@ -186,7 +187,7 @@ async fn a_mail_that_is_due_in_years_is_seen_and_sent_by_hand() {
         "{status}"
     );
     let (succeeded, said) = run(&["mail", "retry", "1"]);
-    assert!(succeeded && said.contains("mails due now: 1"), "{said}");
+    assert!(succeeded && said.contains("emails due now: 1"), "{said}");
     let (_program, _) = serve(&mut command(folder.path(), &smtp, &["serve"])).await;
     wait_until(SOON, "it has arrived", async || smtp.mails().len() == 1).await;
 }
@@ -294,7 +295,7 @@ async fn a_test_mail_arrives_or_its_failure_is_explained() {
     let (succeeded, said) =
         run(command(folder.path(), &plain, &test).env("SMTP_URL", plain.url() + "?tls=opportunistic"));
     assert!(
-        succeeded && said.contains("none    TLS: not offered, so the mail was sent unencrypted"),
+        succeeded && said.contains("none    TLS: not offered, so the email was sent unencrypted"),
         "{said}"
     );
     let login = plain.url().replace("smtp://", "smtp://user:hunter2@");
@@ -334,8 +335,8 @@ async fn a_test_mail_arrives_or_its_failure_is_explained() {
     }
 }
 
-/// Regression test for celery#10205, where a worker that lost its Redis connection consumed nothing more.
-/// Here Redis only wakes the mailer, and does so again after each outage.
+/// Tests that the mailer does not share the bug celery#10205, where a worker consumed no more tasks after it
+/// lost its Redis connection. Redis only wakes the mailer, and does so again after each outage.
 #[tokio::test]
 async fn a_mailer_goes_on_each_time_redis_comes_back() {
     let mut production = Production::on(&mysql_servers()[0]).await;

@@ -1,4 +1,4 @@
-//! Mail while every process involved is killed at random.
+//! Mail while all processes that take part are killed at random.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,10 +15,11 @@ use crate::rig::{Production, SOON};
 
 /// Default duration of the faults; `FAULT_SECONDS` overrides it.
 const FAULTS: Duration = Duration::from_secs(20);
-/// Maximum time after the deletion of a patient in which a mail may still arrive: the timeouts of these
+/// Maximum time after the deletion of a patient in which an email may still arrive: the timeouts of these
 /// mailers, plus a margin for a busy machine.
 const ON_ITS_WAY: Duration = Duration::from_secs(10);
-/// Maximum number of mails of each mailer between the server's acceptance and the record: `MAIL_CONCURRENCY`.
+/// Maximum number of emails of each mailer that the server has accepted and the mailer has not recorded:
+/// `MAIL_CONCURRENCY`.
 const IN_THE_WINDOW: usize = 8;
 
 /// A patient, as known to the client that registered them.
@@ -29,7 +30,8 @@ struct Registered {
     deleted: Option<Duration>,
 }
 
-/// Registers patients one after another until it is stopped. Deletes every third, at once or a little later.
+/// Registers patients one after another until it is stopped. Deletes every third patient, immediately or a
+/// little later.
 async fn clerk(client: Client, number: usize, stop: Arc<AtomicBool>) -> Vec<Registered> {
     let mut all = Vec::new();
     while !stop.load(Ordering::SeqCst) {
@@ -50,7 +52,7 @@ async fn clerk(client: Client, number: usize, stop: Arc<AtomicBool>) -> Vec<Regi
     all
 }
 
-/// A generator of small pseudo-random numbers (Knuth's MMIX constants). The test prints its seed.
+/// A generator of pseudo-random numbers (Knuth's MMIX constants). The test prints its seed.
 struct Dice(u64);
 
 impl Dice {
@@ -108,8 +110,8 @@ async fn break_things(
     killed
 }
 
-/// Every patient who was not deleted receives a mail. A mail that arrives twice has the same `Message-ID`,
-/// and its history explains why. No patient who was deleted in time receives a mail.
+/// Every patient who was not deleted receives an email. If an email arrives twice, both copies have the same
+/// `Message-ID`, and the history explains the copy. No patient who was deleted in time receives an email.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn mail_survives_what_is_killed_at_random() {
     let seconds = std::env::var("FAULT_SECONDS")
@@ -175,8 +177,8 @@ async fn mail_survives_what_is_killed_at_random() {
     .await;
 }
 
-/// Waits until every mail is sent or cancelled. Attempts with an unknown result are retried only after
-/// minutes, so this retries them at once, as an operator can.
+/// Waits until every email is sent or cancelled. An email with an unknown outcome is retried only after
+/// minutes, so this function retries it immediately, as an operator can.
 async fn every_mail_is_dealt_with(client: &Client, registered: u64) {
     let get = async |path: &str| -> Value { client.get(path).await.unwrap().json().await.unwrap() };
     wait_until(Duration::from_mins(3), "every mail is finished", async || {
@@ -195,10 +197,10 @@ async fn every_mail_is_dealt_with(client: &Client, registered: u64) {
     .await;
 }
 
-/// The Message-ID of a mail, and its time of arrival since 1970.
+/// The Message-ID of an email, and its time of arrival since 1970.
 type Arrival = (String, Duration);
 
-/// Returns the mails that have arrived, by recipient.
+/// Returns the emails that have arrived, by recipient.
 fn arrivals(production: &Production) -> BTreeMap<String, Vec<Arrival>> {
     let mut arrived: BTreeMap<_, Vec<_>> = BTreeMap::new();
     for mail in production.smtp.mails() {
@@ -235,7 +237,7 @@ async fn is_as_promised(production: &Production, patient: &Registered, mails: &[
 }
 
 impl Production {
-    /// Returns the number of attempts for a patient's mail whose result is unknown.
+    /// Returns the number of attempts to send a patient's email whose outcome is unknown.
     async fn unsure_attempts(&self, id: &str) -> usize {
         let mut connection = MySqlConnection::connect(&self.database.url).await.unwrap();
         let count: i64 = sqlx::query_scalar(

@@ -72,7 +72,7 @@ async fn each_role_shows_what_it_did_and_how_all_stand() {
             ("patients_http_request_duration_seconds_count{method=\"POST\",route=\"/register\",status=\"201\"}", 2.0),
             ("patients_http_request_duration_seconds_count{method=\"POST\",route=\"/register\",status=\"409\"}", 1.0),
             ("patients_http_request_duration_seconds_count{method=\"GET\",route=\"/patients/{id}\",status=\"404\"}", 1.0),
-            // The request for this page.
+            // The request for this page is the only request in progress.
             ("patients_http_requests_in_flight", 1.0),
             ("patients_append_total{outcome=\"appended\"}", 2.0),
             ("patients_append_total{outcome=\"claim_taken\"}", 1.0),
@@ -103,7 +103,7 @@ async fn each_role_shows_what_it_did_and_how_all_stand() {
     .await;
 }
 
-/// Values that cannot be read are omitted; old values are not shown.
+/// Values that cannot be read are omitted. The page never shows old values instead.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_the_database_the_page_shows_the_rest() {
     for flavour in installed_flavours() {

@@ -35,7 +35,7 @@ fn series(page: &str) -> Series {
 }
 
 /// Returns a page with all series that a process can show: all roles, with TLS and traces, after a
-/// registration and its mail.
+/// registration and its email.
 async fn page_of_a_process() -> String {
     let made = Certificates::lasting(30);
     let (folder, port, metrics) = (TempDir::new().unwrap(), free_port(), free_port());

@@ -58,7 +58,7 @@ impl Guarded {
         }
     }
 
-    /// Returns the program with correct passwords, at log level trace.
+    /// Returns the program with correct passwords, with log level trace.
     fn command(&self, role: &str) -> Command {
         let mut command = patients(role);
         command

@@ -110,7 +110,7 @@ async fn sigterm_finishes_what_was_accepted() {
     api.terminate();
     let mut created = 0;
     for registration in registering {
-        // A connection is either refused, or accepted and answered.
+        // Each connection is either refused, or accepted and its request answered.
         if let Ok(answer) = registration.await.unwrap() {
             assert_eq!(answer.status(), StatusCode::CREATED);
             created += 1;

@@ -103,7 +103,7 @@ impl Production {
     }
 }
 
-/// Clients that write and read continuously, and compare every response with the expected one.
+/// Clients that write and read continuously, and compare every response with the expected response.
 struct Hammer {
     stop: CancellationToken,
     tasks: TaskTracker,
@@ -167,7 +167,7 @@ async fn read_what_was_written(client: &Client, email: &str) {
     }
 }
 
-/// Asserts that patients who are never deleted stay in the list.
+/// Asserts that patients who are not deleted stay in the list.
 async fn list_never_goes_back(client: &Client, settled: &mut BTreeSet<String>) {
     let email = format!("settled{}@example.com", settled.len());
     let answer = client.register(&email).await.unwrap();
@@ -211,7 +211,8 @@ async fn readers_and_writers_notice_nothing_of_a_rebuild() {
         let answers = hammer.stop().await;
         println!("{answers} rounds of responses");
         assert!(answers > 30, "{answers}");
-        // One mail is sent for each registration of the hammer, and none for the prefilled patients.
+        // One email is sent for each patient that the clients registered, and no email for the prefilled
+        // patients.
         wait_until(SOON, "the mailer has reached the head", async || {
             let finished = "checkpoints WHERE name = 'mailer' AND position = (SELECT position FROM log_head)";
             production.count(finished).await == 1
@@ -238,8 +239,8 @@ async fn readers_and_writers_notice_nothing_of_a_rebuild() {
     .await;
 }
 
-/// Kills the rebuild with `kill -9` at several points, including while the generation is filled and while the
-/// old one is deleted.
+/// Kills the rebuild with `kill -9` at several points, including while the new generation is filled and while
+/// the old generation is deleted.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_rebuild_that_was_killed_leaves_the_table_served_and_goes_on() {
     const EVENTS: u32 = 100_000;
@@ -338,7 +339,7 @@ async fn a_second_rebuild_says_that_there_is_one_and_fails() {
     .await;
 }
 
-/// SQLite allows one writer at a time; the rebuild does not block the service.
+/// SQLite allows only one writer at a time, but the rebuild does not block the service.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_rebuild_of_the_embedded_database_lets_it_serve() {
     let folder = TempDir::new().unwrap();

@@ -1,4 +1,4 @@
-//! The list of settings, the documents that repeat it, `.env` and the environment.
+//! The list of settings, the documents that repeat the list, `.env` and the environment.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 use crate::rig::patients;
 
-/// Runs it: the exit code, standard output and standard error.
+/// Runs a command. Returns its exit code, standard output and standard error.
 pub(crate) fn ended(command: &mut Command) -> (i32, String, String) {
     let output = command.env("LOG", "info").output().unwrap();
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
@@ -21,7 +21,7 @@ pub(crate) fn ended(command: &mut Command) -> (i32, String, String) {
     )
 }
 
-/// Every setting, by its variable, with its default.
+/// Returns the default of every setting, by variable.
 fn settings() -> BTreeMap<String, Option<String>> {
     let (code, stdout, stderr) = ended(patients("settings").arg("--json"));
     assert_eq!(code, 0, "{stderr}");
@@ -45,7 +45,7 @@ fn root() -> &'static Path {
 /// The page with the table of settings.
 const PAGE: &str = "docs/settings.md";
 
-/// The names in upper case between backticks.
+/// Returns the uppercase names between backticks.
 fn names(cell: &str) -> Vec<&str> {
     let is_name = |name: &&str| {
         !name.is_empty()
@@ -84,7 +84,8 @@ fn the_table_of_settings_has_every_setting_with_its_default() {
     assert!(missing.is_empty(), "not in the table: {missing:?}");
 }
 
-/// The lines of `.env.example` with their comment sign removed, but for those that only `compose.yaml` reads.
+/// Returns the entries of `.env.example` without their comment signs, except the entries that only
+/// `compose.yaml` reads.
 fn example() -> String {
     let text = fs::read_to_string(root().join(".env.example")).unwrap();
     let (ours, _) = text.split_once("# ── compose only ──").unwrap();
@@ -124,7 +125,7 @@ fn the_example_of_a_dotenv_file_can_be_used_as_it_is() {
     assert_eq!((code, stderr.as_str()), (0, ""));
 }
 
-/// In the environment and in `.env`, for each setting alike.
+/// This holds for every setting, both in the environment and in `.env`.
 #[test]
 fn an_empty_variable_is_not_set() {
     let new_token = ["new", "--role", "clerk"];

@@ -16,7 +16,7 @@ use crate::rig::{Production, SOON, patients};
 const AT_ONCE: Duration = Duration::from_secs(3);
 const WAITS: &str = "waiting for the database of DATABASE_URL";
 
-/// Waits until each program logs that it waits, and why.
+/// Waits until each program has logged that it waits, and the reason.
 async fn all_wait(programs: &[&Program], why: &str) {
     for program in programs {
         wait_until(SOON, "it logs what it waits for", async || {
@@ -218,7 +218,7 @@ async fn requests_under_way_at_sigterm_are_answered() {
             tokio::spawn(async move { client.register(&format!("p{number}@example.com")).await })
         })
         .collect();
-    // The request for the metrics is also in progress.
+    // The request for the metrics page is also in progress.
     let all = format!("patients_http_requests_in_flight {}\n", CLIENTS + 1);
     wait_until(SOON, "all requests are in progress", async || {
         client

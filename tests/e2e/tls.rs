@@ -179,7 +179,7 @@ async fn a_new_certificate_is_taken_while_connections_are_open_and_a_broken_one_
     live(&mut open).await;
     assert!(server.connect(&new).await.is_err());
 
-    // The files are replaced one after the other, and the server may check them in between.
+    // The files are replaced one after the other, and the server may read them after only one replacement.
     server.put("cert.pem", &new.certificate());
     server.put("key.pem", &new.key());
     wait_until(SOON, "the new one is served", async || {

@@ -1,4 +1,4 @@
-//! One trace from a request to its mail, as received by a collector.
+//! The trace from a request to the email that it causes, as received by a collector.
 
 mod collector;
 
@@ -188,7 +188,7 @@ async fn a_batch_is_linked_with_every_request_that_it_serves() {
     let production = Production::on(&testkit::mysql_servers()[0]).await;
     let collector = Collector::start().await;
     let (_api, client) = api(collector.watch(&mut production.command("api"))).await;
-    // All wait together for the row that orders the log.
+    // All requests wait for the row that orders the log.
     let barrier = production.barrier("SELECT * FROM log_head FOR UPDATE").await;
     let registering: Vec<_> = (0..REQUESTS)
         .map(|number| {
@@ -198,7 +198,7 @@ async fn a_batch_is_linked_with_every_request_that_it_serves() {
         .collect();
     wait_until(SOON, "all requests are in progress", async || {
         let page = crate::metrics::Page::of(&client).await;
-        // Plus the request for the metrics.
+        // The request for the metrics page is also in progress.
         page.value("patients_http_requests_in_flight") == Some(f64::from(REQUESTS) + 1.0)
     })
     .await;
@@ -264,7 +264,7 @@ async fn a_collector_that_is_away_or_hangs_neither_fails_nor_keeps_anything() {
             let answer = client.register(&format!("p{number}@example.com")).await.unwrap();
             assert_eq!(answer.status(), 201);
         }
-        // A hanging delivery takes ten seconds.
+        // A delivery that hangs would take ten seconds.
         assert!(began.elapsed() < Duration::from_secs(9), "{:?}", began.elapsed());
         wait_until(SOON, "the mails have arrived", async || {
             production.smtp.mails().len() == 50

@@ -27,7 +27,7 @@ type Balanced = Arc<Mutex<Vec<Client>>>;
 /// Results of the clients.
 #[derive(Default)]
 struct Seen {
-    /// The id of each registered email.
+    /// The patient id of each registered email address.
     registered: BTreeMap<String, String>,
     deleted: BTreeSet<String>,
     /// Number of responses with 503, which ask for a retry.
@@ -54,9 +54,9 @@ impl Request<'_> {
 }
 
 impl Seen {
-    /// Sends a request to one API after another until one responds with an `expected` status, like clients
-    /// behind a load balancer. Retries refused connections (of a stopped API), 503, and requests in progress
-    /// elsewhere. Panics on any other response.
+    /// Sends a request to one API after another until an API responds with an `expected` status, like a
+    /// client behind a load balancer. Retries after a refused connection (by a stopped API), after 503, and
+    /// while the same request is in progress elsewhere. Panics on any other response.
     async fn ask(&mut self, apis: &Balanced, request: Request<'_>, expected: &[StatusCode]) -> String {
         loop {
             let api = {
@@ -78,7 +78,7 @@ impl Seen {
         }
     }
 
-    /// Registers a patient, reads it from any API, and deletes every fourth.
+    /// Registers a patient and reads the patient from any API. Deletes every fourth patient.
     async fn work(&mut self, apis: &Balanced, email: String) {
         const DELETED: [StatusCode; 2] = [StatusCode::NO_CONTENT, StatusCode::GONE];
         let said = self
@@ -89,7 +89,7 @@ impl Seen {
         assert!(read.contains(&email), "{read}");
         self.ask(apis, Request::List, &[StatusCode::OK]).await;
         if self.registered.len() % 4 == 3 {
-            // A deletion may be done although its response was lost; a retry then returns 410.
+            // A deletion may have succeeded although its response was lost. A retry then returns 410.
             self.ask(apis, Request::Delete(&id), &DELETED).await;
             self.ask(apis, Request::Read(&id), &[StatusCode::GONE]).await;
             self.deleted.insert(id.clone());
@@ -255,7 +255,7 @@ impl Upgrade {
                 == active
         })
         .await;
-        // The mail of a patient who was deleted first is cancelled.
+        // The email is cancelled if the patient is deleted before it is sent.
         let finished = "mail_deliveries WHERE state IN ('sent', 'cancelled')";
         wait_until(2 * SOON, "all mail is finished", async || {
             production.count(finished).await == rows(seen.registered.len())

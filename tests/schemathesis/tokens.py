@@ -1,4 +1,4 @@
-"""The access token of each operation: that of a role that may use it. The environment has one of each role."""
+"""Sends the access token of a role that may use the operation. The environment contains one token for each role."""
 
 import os
 

@@ -1,6 +1,6 @@
 //! Yardstick (a): cqrs-es and mysql-es as published, behind the same HTTP API, with mysql-es's own view
-//! repository for reads. It uses one transaction per command, and has no order across aggregates, no chain,
-//! no claims and no mail.
+//! repository for reads. This yardstick uses one transaction per command. It has no order across aggregates,
+//! no chain, no claims and no mail.
 
 use std::net::SocketAddr;
 use std::sync::Arc;

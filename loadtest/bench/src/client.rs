@@ -199,7 +199,7 @@ pub(crate) fn register() -> Ask {
     register_as(&format!("{:032x}@example.com", fastrand::u128(..)))
 }
 
-/// Returns `POST /register` of a patient with this email.
+/// Returns `POST /register` of a patient with this email address.
 pub(crate) fn register_as(email: &str) -> Ask {
     let body = format!(
         r#"{{"name":"Maria Example","email":"{email}","phone":"(555)123-4567x890","document_url":"https://example.com/photos/maria.jpg"}}"#

@@ -1,4 +1,4 @@
-//! The benchmarks: the program and its yardsticks, in turn, on the same machine, in one run.
+//! The benchmarks. They measure the program and its yardsticks alternately, on the same machine, in one run.
 //!
 //! `scripts/bench` starts private servers, builds everything for release and runs `bench run`. The yardsticks
 //! are in [`baseline`] (cqrs-es and mysql-es as published, behind the same HTTP API) and [`limits`] (plain
@@ -62,7 +62,7 @@ enum Command {
         /// Duration in seconds
         #[arg(long, default_value_t = 10)]
         seconds: u64,
-        /// Read random patients by id, out of this number of patients that `fill` registered from number 0
+        /// Read random patients by id instead; the number of patients that `fill` registered from number 0
         #[arg(long)]
         reads: Option<u64>,
         /// Offer this number of requests per second, regardless of how late the responses are

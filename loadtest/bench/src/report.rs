@@ -17,7 +17,7 @@ pub(crate) struct Line {
     pub(crate) goal: Option<Goal>,
     /// The median run, if the measurement consists of requests.
     pub(crate) stats: Option<Stats>,
-    /// Details.
+    /// Additional figures.
     pub(crate) notes: String,
 }
 

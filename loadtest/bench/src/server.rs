@@ -118,7 +118,7 @@ async fn ready(address: SocketAddr) {
     .await;
 }
 
-/// Returns the path of the program, which is built together with this one.
+/// Returns the path of the program, which is built together with this program.
 pub(crate) fn patients() -> anyhow::Result<Command> {
     Ok(Command::new(own_folder()?.join("patients")))
 }
@@ -128,8 +128,8 @@ fn own_folder() -> anyhow::Result<PathBuf> {
     Ok(own.parent().map(PathBuf::from).unwrap_or_default())
 }
 
-/// Starts a mail server that accepts connections but never responds. The ledger is written, and no time is
-/// spent on mail.
+/// A mail server that accepts connections but never responds. The ledger is written, and no time is spent on
+/// sending mail.
 struct MailSink {
     address: SocketAddr,
     accepting: JoinHandle<()>,

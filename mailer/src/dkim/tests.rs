@@ -76,7 +76,7 @@ fn verifies(mail: &str, folder: &TempDir) -> bool {
     };
     let signature = field("DKIM-Signature");
 
-    // RFC 6376 §3.4.4: relaxed canonicalization of the body.
+    // Relaxed canonicalization of the body (RFC 6376 §3.4.4).
     let mut lines: Vec<_> = body
         .split("\r\n")
         .map(|line| {
@@ -108,7 +108,7 @@ fn verifies(mail: &str, folder: &TempDir) -> bool {
     fs::write(path.join("data"), &data).unwrap();
     match tag(signature, "a") {
         "rsa-sha256" => openssl(path, "dgst -sha256 -verify public.pem -signature signature data"),
-        // RFC 8463 §3: Ed25519 signs the hash of the data.
+        // Ed25519 signs the hash of the data (RFC 8463 §3).
         "ed25519-sha256" => {
             fs::write(path.join("data"), Sha256::digest(&data)).unwrap();
             openssl(

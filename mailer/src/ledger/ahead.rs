@@ -15,7 +15,7 @@ pub(crate) const LONGEST_LEASE: Duration = Duration::from_mins(3 * 60 + 1);
 /// Maximum number of rows per query.
 const STEP: i64 = 500;
 
-/// Condition for such a row, with one placeholder for each of [`limits`].
+/// Condition for a row that is due too late, with one placeholder for each of [`limits`].
 const IS_AHEAD: &str = "due_at > ? AND due_at > CASE WHEN state = 'pending' THEN ? WHEN state = 'sending' THEN ? \
      WHEN attempts <= 1 THEN ? WHEN attempts = 2 THEN ? WHEN attempts = 3 THEN ? WHEN attempts = 4 THEN ? \
      WHEN attempts = 5 THEN ? WHEN attempts = 6 THEN ? ELSE ? END";
@@ -48,7 +48,7 @@ pub(crate) async fn bring_back(database: &Database, now: Timestamp) -> Result<u6
     let mut brought = 0;
     loop {
         let mut session = database.writer().await?;
-        // Searches without locks first, because there are almost never any such rows.
+        // Searches without locks first, because such rows are rare.
         let rows = session
             .query(&format!(
                 "SELECT position, template FROM mail_deliveries WHERE {IS_AHEAD} LIMIT ?"

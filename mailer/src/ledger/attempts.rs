@@ -38,8 +38,8 @@ pub(crate) async fn add(transaction: &mut Transaction<'_>, ended: &[Past<'_>]) -
     transaction.insert(&insert, rows).await
 }
 
-/// Returns the deliveries that have an attempt whose outcome is unknown because the mailer waited for an
-/// answer in vain. Deliveries without an attempt since their creation or last manual retry are not looked up.
+/// Returns the deliveries with an attempt whose outcome is unknown, because the server's reply did not
+/// arrive. Deliveries without an attempt since their creation or last manual retry are not looked up.
 pub(crate) async fn unknown(
     transaction: &mut Transaction<'_>,
     deliveries: &[&Delivery],

@@ -104,7 +104,7 @@ pub struct DeliveryRecord {
     pub state: String,
     /// Number of attempts since the last manual retry.
     pub attempts: u32,
-    /// Time when it may be taken next.
+    /// Time from which a worker may take the delivery.
     pub due_at: Option<Timestamp>,
     /// Reason why the last attempt did not send the email.
     pub last_error: Option<String>,
@@ -156,7 +156,7 @@ impl Ledger {
     ///
     /// # Errors
     ///
-    /// As [`Ledger::status`].
+    /// The same as for [`Ledger::status`].
     pub async fn waiting(&self, now: Timestamp) -> Result<Waiting> {
         let mut connection = self.database.reader().await?;
         let rows = connection
@@ -189,7 +189,7 @@ impl Ledger {
     ///
     /// # Errors
     ///
-    /// As [`Ledger::status`].
+    /// The same as for [`Ledger::status`].
     pub async fn oldest_due(&self, now: Timestamp) -> Result<Option<Timestamp>> {
         oldest_due(&mut self.database.reader().await?, now).await
     }
@@ -198,7 +198,7 @@ impl Ledger {
     ///
     /// # Errors
     ///
-    /// As [`Ledger::status`].
+    /// The same as for [`Ledger::status`].
     pub async fn ahead(&self, now: Timestamp) -> Result<u64> {
         ahead::count(&mut self.database.reader().await?, now).await
     }
@@ -237,7 +237,7 @@ impl Ledger {
     ///
     /// # Errors
     ///
-    /// As [`Ledger::status`].
+    /// The same as for [`Ledger::status`].
     pub async fn workers(&self, now: Timestamp) -> Result<Vec<WorkerStatus>> {
         workers::present(&self.database, now).await
     }
@@ -247,7 +247,7 @@ impl Ledger {
     ///
     /// # Errors
     ///
-    /// As [`Ledger::status`].
+    /// The same as for [`Ledger::status`].
     pub async fn list(
         &self,
         state: Option<DeliveryState>,
@@ -273,7 +273,7 @@ impl Ledger {
     ///
     /// # Errors
     ///
-    /// As [`Ledger::status`].
+    /// The same as for [`Ledger::status`].
     pub async fn at(&self, position: Position) -> Result<(Vec<DeliveryRecord>, Vec<AttemptRecord>)> {
         let mut connection = self.database.reader().await?;
         let rows = connection
@@ -300,7 +300,7 @@ impl Ledger {
     ///
     /// # Errors
     ///
-    /// As [`Ledger::status`].
+    /// The same as for [`Ledger::status`].
     pub async fn retry(&self, position: Position, now: Timestamp) -> Result<Retried> {
         let mut transaction = self.database.begin().await?;
         let due = transaction
@@ -333,7 +333,8 @@ impl Ledger {
     ///
     /// # Errors
     ///
-    /// As [`Ledger::status`]. Some deliveries may then be due already; another call retries the rest.
+    /// The same as for [`Ledger::status`]. After an error, some deliveries may already be due. Another call
+    /// retries the rest.
     pub async fn retry_dead(&self, now: Timestamp) -> Result<u64> {
         let mut after = Position::BEGINNING;
         let mut due = 0;

@@ -6,12 +6,12 @@ use eventstore::{Database, Result, Session, Timestamp};
 
 /// Maximum interval between status updates of a worker.
 pub(crate) const BEAT: Duration = Duration::from_secs(10);
-/// Time after its last update for which a worker counts as active.
+/// Time after its last update during which a worker counts as active.
 const PRESENT: Duration = Duration::from_secs(45);
 /// Maximum difference between the clocks of two machines. An update further in the future was written with a
 /// wrong clock.
 const CLOCKS_DIFFER: Duration = Duration::from_mins(5);
-/// Time after its last update when a worker may be deleted from the table.
+/// Time after its last update at which a worker may be deleted from the table.
 const FORGOTTEN: Duration = Duration::from_hours(1);
 
 /// Status of an active worker.
@@ -19,13 +19,13 @@ const FORGOTTEN: Duration = Duration::from_hours(1);
 pub struct WorkerStatus {
     /// Name of the worker, unique among all workers.
     pub owner: String,
-    /// Destination of its mail, without secrets.
+    /// Destination of the worker's mail, without secrets.
     pub place: String,
-    /// State of its mail server.
+    /// State of the worker's mail server.
     pub standing: Standing,
-    /// Reason why it cannot send, or sends more slowly than it could. No personal data.
+    /// Reason why the worker cannot send, or sends more slowly than it could. Contains no personal data.
     pub error: Option<String>,
-    /// Start time of the current standing.
+    /// Time at which the current state of the mail server began.
     pub since: Timestamp,
     /// Time of the last update.
     pub seen_at: Timestamp,
@@ -36,11 +36,11 @@ pub struct WorkerStatus {
 pub enum Standing {
     /// The worker sends due email.
     Ready,
-    /// The server is unreachable, or defers unrelated emails. The worker probes it, and it may recover
+    /// The server is unreachable, or defers unrelated emails. The worker probes the server, which may recover
     /// without intervention.
     Down,
-    /// The server rejects unrelated emails and has accepted none since. The password, the certificate or the
-    /// sender requires manual intervention. The worker probes the server.
+    /// The server rejects unrelated emails and has accepted no email since. The password, the certificate or
+    /// the sender requires manual intervention. The worker probes the server.
     Refused,
 }
 

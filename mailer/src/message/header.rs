@@ -113,7 +113,8 @@ fn encoded(text: &str, length: usize) -> String {
             end -= 1;
         }
         if end == 0 {
-            // No field name is long enough to reach this line; a character would then get its own line.
+            // No field name is long enough to reach this code. If a name were, the next character would get
+            // its own line.
             end = rest.chars().next().map_or(rest.len(), char::len_utf8);
         }
         let (word, after) = rest.split_at(end);

@@ -39,7 +39,7 @@ fn read_into(folder: &Path, prefix: &str, found: &mut BTreeMap<String, String>) 
         if found.len() == MOST {
             return Err(TemplateError::in_file(shown, "contains too many files"));
         }
-        // Symbolic links are followed, because a cluster mounts files as links.
+        // Symbolic links are followed, because Kubernetes mounts configuration files as symbolic links.
         let about = fs::metadata(entry.path()).map_err(|error| failed(&name, &error))?;
         if about.is_file() {
             let text = text(&entry.path()).map_err(|error| failed(&name, &error))?;

@@ -65,7 +65,7 @@ pub(super) struct Progress {
     pub(super) step: Step,
     /// Text of the server's negative reply, if kept. It may quote an address.
     pub(super) said: Option<String>,
-    /// Whether opportunistic encryption was not offered.
+    /// Whether the session is unencrypted because the server does not offer opportunistic encryption.
     pub(super) in_plain: bool,
     keep: bool,
 }
@@ -107,8 +107,8 @@ impl Session {
         progress: &mut Progress,
     ) -> Result<Self, Failed> {
         match greeted(Self::to(server, false, count, progress)).await {
-            // The error for a self-signed certificate that is marked as a certificate authority, which
-            // OpenSSL creates by default.
+            // This error occurs for a self-signed certificate that is marked as a certificate authority.
+            // OpenSSL creates such certificates by default.
             Err((Step::Tls, SmtpFailure::Certificate(CertificateFault::Invalid))) if server.has_pins() => {
                 greeted(Self::to(server, true, count, progress)).await
             }
@@ -116,8 +116,8 @@ impl Session {
         }
     }
 
-    /// With `pinned`, the server's certificate must be one of the given certificates, and need not be signed
-    /// by one of them.
+    /// Opens a session. With `pinned`, the server's certificate must be one of the given certificates, and
+    /// need not be signed by one of them.
     async fn to(
         server: &Server,
         pinned: bool,
@@ -181,7 +181,7 @@ impl Session {
                 tls.check(&connection, pinned)?;
             }
             Encryption::StartTls(_) => return Err((Step::Tls, SmtpFailure::NoStartTls)),
-            // An attacker on the network could remove the offer and read the password.
+            // An attacker on the network could remove the STARTTLS offer and read the password.
             Encryption::StartTlsIfOffered(_) if server.credentials.is_some() && !server.is_loopback() => {
                 return Err((Step::Tls, SmtpFailure::NoStartTls));
             }
@@ -309,7 +309,8 @@ async fn connect(addresses: &[SocketAddr]) -> Result<TcpStream, Failed> {
     Err((Step::Connect, failure))
 }
 
-/// Infers the failed step when lettre performs TCP, immediate TLS and the greetings in one call.
+/// Infers the failed step when lettre connects, negotiates immediate TLS and exchanges the greetings in one
+/// call.
 const fn in_one_go(failure: SmtpFailure) -> Step {
     match failure {
         SmtpFailure::Timeout
@@ -345,7 +346,7 @@ impl fmt::Display for Content<'_> {
     }
 }
 
-/// Keeps only codes and kinds from lettre's error, none of its text.
+/// Converts lettre's error. Keeps only its codes and kinds, not its text.
 fn failure(error: &Error) -> SmtpFailure {
     if let Some(code) = error.status() {
         let text = error.source().map(ToString::to_string).unwrap_or_default();
@@ -355,7 +356,7 @@ fn failure(error: &Error) -> SmtpFailure {
         }
         SmtpFailure::Reply { code, enhanced }
     } else if error.is_client() {
-        // No supported mechanism is the only client error that is left at this point.
+        // At this point, the only possible client error is a missing authentication mechanism.
         SmtpFailure::NoAuth
     } else if error.is_tls() {
         SmtpFailure::Tls

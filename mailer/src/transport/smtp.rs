@@ -27,7 +27,7 @@ const SHORT_TIMEOUT: Duration = Duration::from_secs(3);
 /// Maximum idle time of a session. Servers close idle sessions after some minutes.
 const IDLE: Duration = Duration::from_secs(30);
 
-/// Time that an attempt may take to reach its message after the mailer starts to stop.
+/// Maximum time, after the mailer begins to stop, in which an attempt must begin to send its message.
 const STOPPING: Duration = Duration::from_secs(5);
 
 /// Options for an SMTP server, in addition to its URL.
@@ -161,7 +161,7 @@ impl Smtp {
     async fn session(&self, within: Duration, progress: &mut Progress) -> Result<Session, Failed> {
         self.drop_old();
         let until = Instant::now() + within;
-        // One deadline for all idle sessions, because they usually fail together. Most of the time is left
+        // All idle sessions share one deadline, because they usually fail together. Most of the time is left
         // for a new session.
         let checked_until = Instant::now() + SHORT_TIMEOUT.min(within / 4);
         while let Some(mut session) = self.pop() {

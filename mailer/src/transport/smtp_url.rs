@@ -18,7 +18,7 @@ use crate::error::{CertificateFault, SmtpFailure, Step};
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SmtpUrlError {
-    /// Not a URL, an unsupported scheme, or no host.
+    /// The text is not a URL, or the URL has an unsupported scheme or no host.
     #[error(
         "expected smtps://user:password@host:465, smtp://user:password@host:587?tls=required, or smtp://host:25"
     )]
@@ -34,7 +34,7 @@ pub enum SmtpUrlError {
     Credentials,
     /// Mail would be sent unencrypted over a network.
     #[error(
-        "expected ?tls=required after a host other than this machine, or ?tls=none to send without encryption"
+        "expected ?tls=required for a host other than loopback, or ?tls=none to send without encryption"
     )]
     Plain,
     /// The extra certificate authorities are not valid certificates.
@@ -52,11 +52,11 @@ pub enum SmtpUrlError {
 #[derive(Clone)]
 pub(super) enum Encryption {
     None,
-    /// Before the greeting.
+    /// TLS begins before the greeting.
     Immediate(Tls),
-    /// With STARTTLS, required.
+    /// STARTTLS is required.
     StartTls(Tls),
-    /// With STARTTLS, if offered.
+    /// STARTTLS is used if the server offers it.
     StartTlsIfOffered(Tls),
 }
 
@@ -142,7 +142,7 @@ impl Server {
         }
         let credentials = credentials(&url)?;
         let authorities = options.extra_authorities.as_deref();
-        // Checked even if unused, to report an invalid file in any case.
+        // The certificates are checked even if they are unused, so that an invalid file is always reported.
         authorities.map(certificates).transpose()?;
         let parameters = || Tls::new(&host, authorities);
         let (encryption, port) = match (url.scheme(), tls.as_deref()) {

@@ -20,12 +20,12 @@ pub struct Trial {
 /// Result of a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Tried {
-    /// It succeeded.
+    /// The step succeeded.
     Passed,
-    /// It was skipped: the server does not offer encryption, and encryption is not required. The email was
-    /// sent unencrypted.
+    /// The step was skipped: the server does not offer encryption, and encryption is not required. The email
+    /// was sent unencrypted.
     NotOffered,
-    /// It failed.
+    /// The step failed.
     Failed(SmtpFailure),
     /// An earlier step failed.
     NotReached,

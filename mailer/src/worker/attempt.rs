@@ -128,7 +128,7 @@ fn leave(sent: &Result<(), AttemptError>, blameless: bool, job: &Job, now: Times
                 later(error, Duration::ZERO)
             }
         }
-        // A duplicate does less harm than a lost email, but the mailer risks at most one.
+        // A duplicate does less harm than a lost email, but the mailer risks at most one duplicate.
         Err(AttemptError::Unknown(failure)) if job.unknown_before => State::Dead {
             error: format!("{failure}; the email may have arrived, once or twice"),
         },

@@ -22,14 +22,14 @@ use crate::template::Template;
 /// Unique key of an email.
 pub(super) type MailKey = (Position, Template);
 
-/// What an attempt reveals about the server.
+/// Evidence about the server from an attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum News {
     /// The server accepted an email.
     Sent,
     /// The server replied at this step with a reply that applies to one email only.
     Dealt(Step),
-    /// The attempt reveals nothing.
+    /// The attempt provides no evidence.
     None,
     /// The server accepts no mail.
     Outage(Outage),
@@ -188,8 +188,9 @@ impl Breaker {
         }
     }
 
-    /// Processes the news from an attempt. `slowed` means that the server is known to ask to slow down.
-    /// `random`, from 0 to 1, varies the pause, so that many workers do not try at the same time.
+    /// Processes the news from an attempt. `slowed` means that the server has asked to slow down, and a rate
+    /// has been learned. `random`, from 0 to 1, varies the pause, so that many workers do not try at the same
+    /// time.
     pub(super) fn hear(&mut self, news: &News, from: &Witness, slowed: bool, now: Now, random: f64) -> Heard {
         let current = from.epoch == self.epoch;
         if let (Some(open), true) = (&mut self.open, current) {

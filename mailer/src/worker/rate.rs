@@ -24,8 +24,8 @@ impl Rate {
     }
 }
 
-/// Issues tokens at the given rate. Holds at most the tokens of one second, but at least one. Uses a
-/// monotonic clock.
+/// A bucket that fills with tokens at the given rate. Its capacity is the tokens of one second, but at least
+/// one token. It uses a monotonic clock.
 #[derive(Debug)]
 pub(super) struct Bucket {
     per_second: f64,

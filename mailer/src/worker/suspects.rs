@@ -25,7 +25,7 @@ const MAILS_PUT_OFF: usize = 3;
 pub(super) enum Kind {
     /// Permanently, with a 5xx reply.
     Refused,
-    /// Temporarily, with a 4xx reply or none.
+    /// Temporarily, with a 4xx reply or without a reply.
     PutOff,
 }
 

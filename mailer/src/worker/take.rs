@@ -29,7 +29,8 @@ pub(super) struct Job {
     pub(super) unknown_before: bool,
     /// `None` if the log has no event at that position, which means that the log is damaged.
     pub(super) event: Option<RecordedEvent>,
-    /// The event with name and address. For the confirmation of a registration, it is the same event.
+    /// The registration, which contains the name and the address. To confirm a registration, this is the same
+    /// event as `event`.
     pub(super) registration: Option<RecordedEvent>,
     /// Domain of the recipient, from [`registrable`]. Personal data.
     pub(super) domain: Arc<str>,
@@ -39,7 +40,7 @@ pub(super) struct Job {
 #[derive(Debug, Default)]
 pub(super) struct Taken {
     pub(super) jobs: Vec<Job>,
-    /// Due deliveries that were cancelled instead.
+    /// Due deliveries that were cancelled instead of leased.
     pub(super) cancelled: Vec<Delivery>,
     /// Whether more deliveries may be due.
     pub(super) more: bool,
@@ -91,8 +92,8 @@ pub(super) async fn take(
         .iter()
         .map(|delivery| delivery.aggregate_id.as_str())
         .collect();
-    // Reads on the transaction's own connection. Waiting for a second one could deadlock with other workers
-    // that also wait.
+    // Reads on the transaction's own connection. Waiting for a second connection could deadlock with other
+    // workers that also wait.
     let events = EventLog::events_of(transaction, Patient::TYPE, &ids, Position::BEGINNING).await?;
     let is_over = |delivery: &&Delivery| {
         delivery.template.ends_with_the_patient()

@@ -1,11 +1,11 @@
-//! What the tests of this folder stand on: an event log with patients in it, the subscription, and workers.
+//! Shared support for the tests in this folder: an event log with patients, the subscription and workers.
 #![allow(
     dead_code,
     unreachable_pub,
     unused_imports,
     clippy::unwrap_used,
     clippy::expect_used,
-    reason = "for tests only, and each test program that includes it uses a part of it"
+    reason = "for tests only: each test program uses only a part of this module"
 )]
 
 mod scripted;
@@ -31,12 +31,12 @@ use tokio_util::sync::CancellationToken;
 
 pub use scripted::{Answer, Scripted};
 
-/// To the server at `url`.
+/// Returns a transport to the server at `url`.
 pub fn smtp(url: &str) -> Transport {
     Transport::smtp(url, &SmtpOptions::default()).unwrap()
 }
 
-/// So long for each.
+/// Returns timeouts that are all `each`.
 pub fn timeouts(each: Duration) -> Timeouts {
     Timeouts {
         connect: each,
@@ -45,14 +45,14 @@ pub fn timeouts(each: Duration) -> Timeouts {
     }
 }
 
-/// How long anything here may take.
+/// Maximum time to wait for any condition.
 pub const PATIENCE: Duration = Duration::from_mins(1);
 
-/// A database with the schema, and the append queue on it.
+/// A database with the schema, and its append queue.
 pub struct Stage {
     pub name: String,
     pub log: EventLog,
-    /// What the subscription, the worker and the tests go by. The log has the system's clock.
+    /// Clock of the subscription handler, the workers and the tests. The log uses the system clock.
     pub clock: Arc<ManualClock>,
     appends: AppendQueue,
     signal: Signal,
@@ -73,14 +73,14 @@ pub struct Delivery {
 }
 
 impl Stage {
-    /// On a new SQLite file.
+    /// Creates a stage on a new SQLite file.
     pub async fn sqlite() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let url = format!("sqlite://{}/patients.db", folder.path().display());
         Self::on("SQLite".to_owned(), &url, Box::new(folder)).await
     }
 
-    /// One on SQLite, and one on each MySQL and MariaDB server.
+    /// Creates one stage on SQLite and one on each installed MySQL and MariaDB server.
     pub async fn on_every_backend() -> Vec<Self> {
         let mut stages = vec![Self::sqlite().await];
         for server in testkit::mysql_servers() {
@@ -110,7 +110,7 @@ impl Stage {
         }
     }
 
-    /// Registers a patient; the id and the event's position.
+    /// Registers a patient. Returns the patient's id and the event's position.
     pub async fn register(&self, name: &str, email: &str) -> (String, Position) {
         let number = self.ids.fetch_add(1, Ordering::Relaxed);
         let id = format!("00000000-0000-7000-8000-{number:012}");
@@ -125,7 +125,7 @@ impl Stage {
         (id, position)
     }
 
-    /// Registers as many patients, `p1@example.com` and so on.
+    /// Registers `how_many` patients with the addresses `p1@example.com`, `p2@example.com` and so on.
     pub async fn register_many(&self, how_many: usize) {
         let registrations = (1..=how_many).map(async |number| {
             self.register(&format!("Patient {number}"), &format!("p{number}@example.com"))
@@ -160,12 +160,12 @@ impl Stage {
         self.appends.append(append).await.unwrap().first
     }
 
-    /// Runs the subscription until it has finished the log.
+    /// Runs the subscription until it has processed the whole log.
     pub async fn follow(&self) {
         self.follow_with(false).await;
     }
 
-    /// The same, with or without a mail for each deletion.
+    /// Like [`Stage::follow`], optionally with an email for each deletion.
     pub async fn follow_with(&self, farewell: bool) {
         let (handler, _) = mailer::handler(self.clock.clone(), farewell);
         let subscription = Subscription::new(
@@ -190,18 +190,19 @@ impl Stage {
         running.await.unwrap();
     }
 
-    /// Starts a worker that polls every 20 ms, by the stage's clock.
+    /// Starts a worker that uses the stage's clock and polls every 20 ms.
     pub fn work(&self, transport: Transport) -> Running {
         self.work_with(transport, Options::default())
     }
 
-    /// Starts a worker as another process has one: with connections of its own, which a kill ends.
+    /// Starts a worker with its own database connections, like a worker in another process. [`Running::kill`]
+    /// closes them.
     pub async fn work_apart(&self, transport: Transport) -> Running {
         self.work_apart_with(DatabaseOptions::default(), transport, Options::default())
             .await
     }
 
-    /// As [`Stage::work_apart`], with these options, but for the poll.
+    /// Like [`Stage::work_apart`], with the given options. A default poll interval is replaced by 20 ms.
     pub async fn work_apart_with(
         &self,
         database: DatabaseOptions,
@@ -212,7 +213,7 @@ impl Stage {
         self.work_on(database, transport, options)
     }
 
-    /// Starts a worker with these options; if they do not say how often it polls, often.
+    /// Starts a worker with the given options. A default poll interval is replaced by 20 ms.
     pub fn work_with(&self, transport: Transport, options: Options) -> Running {
         self.work_on(self.log.database().clone(), transport, options)
     }
@@ -250,7 +251,7 @@ impl Stage {
         }
     }
 
-    /// The ledger, by position.
+    /// Returns the rows of the ledger, ordered by position.
     pub async fn deliveries(&self) -> Vec<Delivery> {
         let mut connection = self.log.database().reader().await.unwrap();
         let rows = connection
@@ -269,8 +270,8 @@ impl Stage {
         rows.iter().map(delivery).collect()
     }
 
-    /// Lets time pass once no delivery is under a lease, so that no lease runs out under an attempt, however
-    /// slow the machine is.
+    /// Waits until no delivery has a lease, and then advances the clock. No lease can therefore expire during
+    /// an attempt, even on a slow machine.
     pub async fn pass(&self, time: Duration) {
         testkit::wait_until(PATIENCE, "no delivery is under a lease", async || {
             self.deliveries()
@@ -300,8 +301,7 @@ impl Stage {
         .await;
     }
 
-    /// Every attempt at the delivery at that position that has ended: its number, outcome and error, in
-    /// order.
+    /// Returns the finished attempts of the delivery at that position, in order: number, outcome and error.
     pub async fn history(&self, position: u64) -> Vec<(u32, String, Option<String>)> {
         let ledger = Ledger::new(self.log.database().clone());
         let position = Position::new(position).unwrap();
@@ -312,15 +312,15 @@ impl Stage {
             .collect()
     }
 
-    /// Runs statements on the database.
+    /// Runs SQL statements on the database.
     pub async fn execute(&self, sql: &str) {
         let mut connection = self.log.database().writer().await.unwrap();
         connection.query(sql).execute().await.unwrap();
     }
 }
 
-/// A clock that counts how often it is asked. A worker asks once at the beginning of each transaction on the
-/// ledger, and an attempt once before it sends and once when it has ended.
+/// A clock that counts its calls. A worker reads the clock once at the start of each transaction on the
+/// ledger. An attempt reads it once before it sends and once when it ends.
 #[derive(Debug)]
 pub struct WatchedClock {
     clock: Arc<ManualClock>,
@@ -339,7 +339,7 @@ impl WatchedClock {
         self.asked.load(Ordering::SeqCst)
     }
 
-    /// Waits until it has been asked so many times.
+    /// Waits until the clock has been read `times` times in total.
     pub async fn until_asked(&self, times: u64) {
         let what = format!("the clock has been asked {times} times");
         testkit::wait_until(PATIENCE, &what, async || self.asked() >= times).await;
@@ -358,7 +358,7 @@ impl Clock for WatchedClock {
     }
 }
 
-/// A worker at work.
+/// A running worker.
 pub struct Running {
     task: JoinHandle<()>,
     shutdown: CancellationToken,
@@ -367,14 +367,14 @@ pub struct Running {
 }
 
 impl Running {
-    /// Waits until it has looked at the ledger once more, from the beginning of the look to its end. While
-    /// nothing is being sent: an attempt asks for the time too.
+    /// Waits until the worker has begun and finished another query of the ledger. Call it only while nothing
+    /// is being sent, because an attempt also reads the clock.
     pub async fn has_looked_again(&self) {
-        // The one under way now may have begun before, and the next one has ended when a third begins.
+        // The current query may have begun earlier. The next query has ended when a third begins.
         self.clock.until_asked(self.clock.asked() + 2).await;
     }
 
-    /// Asks it to stop.
+    /// Requests the worker to stop.
     pub fn ask_to_stop(&self) {
         self.shutdown.cancel();
     }
@@ -383,7 +383,7 @@ impl Running {
         self.task.is_finished()
     }
 
-    /// Stops it and waits for its end.
+    /// Stops the worker and waits until it has ended.
     pub async fn stop(self) {
         self.shutdown.cancel();
         tokio::time::timeout(PATIENCE, self.task)
@@ -392,7 +392,8 @@ impl Running {
             .unwrap();
     }
 
-    /// Stops it at once and ends its connections, as a kill does; for one that works apart.
+    /// Stops the worker immediately and closes its database connections, as a kill does. Only for workers
+    /// that [`Stage::work_apart`] started.
     pub async fn kill(self) {
         self.task.abort();
         drop(self.task.await);
@@ -400,7 +401,7 @@ impl Running {
     }
 }
 
-/// The names of the mails in an outbox.
+/// Returns the file names in an outbox, sorted.
 pub fn files(folder: &Path) -> Vec<String> {
     let Ok(entries) = std::fs::read_dir(folder) else {
         return Vec::new();

@@ -1,4 +1,4 @@
-//! An SMTP server that answers as a test says.
+//! An SMTP server whose replies are set by a test.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -8,13 +8,13 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
-/// What the server does when it has read something.
+/// The server's response to a command.
 pub enum Answer {
-    /// Answers.
+    /// Sends this reply.
     Say(&'static str),
-    /// Answers when there is a permit for it, which it uses up.
+    /// Sends this reply when the semaphore has a permit, and consumes the permit.
     Later(Arc<Semaphore>, &'static str),
-    /// Never answers.
+    /// Never replies.
     Stall,
     /// Closes the connection.
     Close,
@@ -29,13 +29,13 @@ pub struct Scripted {
 }
 
 impl Scripted {
-    /// Starts one. `script` is asked with each command line, with `.` at the end of a mail, and with `hello`
-    /// for the greeting; where it has nothing to say, the server accepts.
+    /// Starts a server. It calls `script` with each command line, with `.` at the end of a message, and with
+    /// `hello` before the greeting. If `script` returns `None`, the server sends a positive reply.
     pub async fn start(script: impl Fn(&str) -> Option<Answer> + Send + Sync + 'static) -> Self {
         Self::allowing(usize::MAX, script).await
     }
 
-    /// The same, but one that turns a connection down while so many are open, as Postfix does.
+    /// Like [`Scripted::start`], but rejects connections above the given number, as Postfix does.
     pub async fn allowing(
         connections_at_a_time: usize,
         script: impl Fn(&str) -> Option<Answer> + Send + Sync + 'static,
@@ -69,12 +69,12 @@ impl Scripted {
         }
     }
 
-    /// How many connections there have been.
+    /// Number of connections so far.
     pub fn connections(&self) -> usize {
         self.connections.load(Ordering::SeqCst)
     }
 
-    /// How many mails have been received to their end, accepted or not.
+    /// Number of messages received completely, whether accepted or not.
     pub fn mails(&self) -> usize {
         self.mails.load(Ordering::SeqCst)
     }

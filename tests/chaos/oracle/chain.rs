@@ -1,4 +1,5 @@
-//! Positions are gapless, every link of the chain is correct, and the head is the last event.
+//! Checks that positions have no gaps, that every link of the chain is correct, and that the head is the last
+//! event.
 
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -41,11 +42,11 @@ pub(super) fn objections(evidence: &Evidence, _: &History) -> Objections {
     objections
 }
 
-/// SHA-256 over the previous link and the event in the form of RFC 8785, as docs/audit.md defines it.
+/// Returns the SHA-256 of the previous link and the canonical event (RFC 8785), as docs/audit.md defines it.
 pub(super) fn link(previous: &[u8; 32], event: &Event) -> [u8; 32] {
     let parse = |text: &str| serde_json::from_str::<Value>(text).unwrap_or(Value::Null);
     let text = |text: &str| Value::from(text).to_string();
-    // Members in the order of their names.
+    // The members are in the order of their names.
     let canonical = format!(
         r#"{{"aggregate_id":{},"aggregate_type":{},"event_type":{},"event_version":{},"metadata":{},"payload":{},"position":{},"recorded_at":{},"sequence":{}}}"#,
         text(&event.aggregate_id),
@@ -64,7 +65,8 @@ pub(super) fn link(previous: &[u8; 32], event: &Event) -> [u8; 32] {
     sha.finalize().into()
 }
 
-/// The RFC 8785 form of a value without numbers and with ASCII names, like all events here.
+/// Returns the canonical form (RFC 8785) of a value without numbers and with ASCII names. All events of this
+/// test meet these conditions.
 fn canonical(value: &Value) -> String {
     match value {
         Value::Object(members) => {

@@ -1,10 +1,11 @@
-//! Every checkpoint is at the head, no subscription has stopped, and no dead process holds a lease.
+//! Checks that every checkpoint is at the head, that no subscription has stopped, and that no dead process
+//! holds a lease.
 
 use super::Objections;
 use super::history::History;
 use crate::evidence::{Evidence, Lease};
 
-/// The existing subscriptions.
+/// The names of all subscriptions.
 const SUBSCRIPTIONS: [&str; 2] = ["mailer", "patient_view"];
 /// The duration of their leases, plus a margin.
 const LONGEST: f64 = 5.5;

@@ -1,4 +1,5 @@
-//! When each position was written, as far as clients can know, and what happened to each patient.
+//! The time range in which each position was written, as far as clients can know, and the history of each
+//! patient.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
@@ -18,7 +19,7 @@ pub(super) struct Patient {
     pub(super) deleted: u64,
 }
 
-/// What follows from the log and the times of the requests.
+/// Facts derived from the log and the times of the requests.
 pub(super) struct History {
     pub(super) patients: BTreeMap<Uuid, Patient>,
     /// The event that each request wrote, by request id.
@@ -26,7 +27,7 @@ pub(super) struct History {
     pub(super) head: u64,
     /// Moments at which positions were known to exist, each with the highest known position.
     known: Vec<(Duration, u64)>,
-    /// When each position, and every position before it, had been requested.
+    /// For each position, the time by which it and all earlier positions had been requested.
     asked: Vec<Duration>,
 }
 
@@ -65,7 +66,7 @@ impl History {
         history
     }
 
-    /// The position that an answer proves to exist.
+    /// Returns the position that a response proves to exist.
     fn shown_by(&self, observation: &Observation) -> Option<u64> {
         let Request::Read { id } = observation.request else {
             return observation.position();
@@ -80,13 +81,13 @@ impl History {
         }
     }
 
-    /// The lowest possible head at that time.
+    /// Returns the lowest possible head at that time.
     pub(super) fn at_least(&self, time: Duration) -> u64 {
         let before = self.known.partition_point(|(ended, _)| *ended < time);
         before.checked_sub(1).map_or(0, |last| self.known[last].1)
     }
 
-    /// The highest possible head at that time.
+    /// Returns the highest possible head at that time.
     pub(super) fn at_most(&self, time: Duration) -> u64 {
         self.asked.partition_point(|asked| *asked <= time) as u64
     }

@@ -1,5 +1,6 @@
-//! Each registered patient has one mail, or none if the patient was deleted. A second mail exists only as
-//! docs/mail.md allows: with the same `Message-ID`, and an attempt in the ledger whose outcome is unknown.
+//! Checks that each registered patient has one email, or no email if the patient was deleted. A second email
+//! is a violation unless docs/mail.md allows it: it has the same `Message-ID`, and the ledger has an attempt
+//! whose outcome is unknown.
 
 use std::collections::HashMap;
 
@@ -73,7 +74,7 @@ pub(super) fn objections(evidence: &Evidence, history: &History) -> Objections {
     objections
 }
 
-/// The number of mails that were sent again.
+/// Returns the number of emails that were sent again.
 pub(crate) fn copies(evidence: &Evidence) -> usize {
     let different: std::collections::HashSet<_> =
         evidence.mails.iter().map(|mail| &mail.message_id).collect();

@@ -1,5 +1,6 @@
-//! The oracle: checks that the data is what clients were told. It knows only the promises in the product's
-//! documentation, and computes everything itself: the chain, the replay, who held which email when.
+//! The oracle, which checks that the data agrees with the responses to clients. It relies only on the
+//! documented guarantees of the product. It computes the chain, the replay and the owner of each email
+//! address at each time itself.
 
 mod chain;
 mod followers;
@@ -21,7 +22,7 @@ pub(crate) use mail::copies;
 /// A violation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Anomaly {
-    /// The violated claim: a file of this folder.
+    /// The name of the violated claim.
     pub(crate) claim: &'static str,
     pub(crate) what: String,
 }

@@ -1,5 +1,6 @@
-//! The log has an order that clients can have seen: a write that was answered before another one was sent
-//! comes first. A rejected write was rejected for a reason that existed.
+//! Checks that the order of the log agrees with the clients' observations: a write that was answered before
+//! another write was sent has the lower position. Also checks that each rejected write was rejected for a
+//! valid reason.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -24,8 +25,8 @@ pub(super) fn objections(evidence: &Evidence, history: &History) -> Objections {
     for observation in &evidence.observations {
         let reason = match &observation.request {
             Request::Register { details, key } => {
-                // A patient registered by an earlier try is no reason to reject the next try with the same
-                // key.
+                // A patient registered by an earlier try is not a valid reason to reject the next try with
+                // the same key.
                 let same_email = by_email.get(&details.email.to_lowercase()).into_iter().flatten();
                 let others = same_email.filter(|id| key.is_none() || keys.get(id).copied() != key.as_deref());
                 let others: Vec<_> = others.filter_map(|id| history.patients.get(id)).collect();
@@ -44,7 +45,7 @@ pub(super) fn objections(evidence: &Evidence, history: &History) -> Objections {
     objections
 }
 
-/// The key of each patient that was registered with one.
+/// Returns the idempotency keys of the patients that were registered with a key.
 fn keys<'e>(evidence: &'e Evidence, history: &History) -> HashMap<Uuid, &'e str> {
     let keyed = evidence.observations.iter().filter_map(|observation| {
         let Request::Register { key: Some(key), .. } = &observation.request else {
@@ -56,7 +57,7 @@ fn keys<'e>(evidence: &'e Evidence, history: &History) -> HashMap<Uuid, &'e str>
     keyed.collect()
 }
 
-/// Whether a later position was answered before an earlier one was requested.
+/// Finds positions that were answered before a lower position was requested.
 fn out_of_order(evidence: &Evidence) -> Objections {
     let times: HashMap<_, _> = evidence
         .observations
@@ -87,7 +88,7 @@ fn out_of_order(evidence: &Evidence) -> Objections {
     objections
 }
 
-/// Whether the answer to a registration was correct at some moment between request and answer.
+/// Whether the response to a registration was correct at some moment between request and response.
 fn reason_for_registration(observation: &Observation, history: &History, same_email: &[&Patient]) -> bool {
     match &observation.answer {
         answer if answer.is_problem("email-taken") => {

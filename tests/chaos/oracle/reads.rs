@@ -1,6 +1,6 @@
-//! A read by id is correct at some moment between request and answer. A page of the list shows a single
-//! position, at or after the requested `Min-Position`, and never before that of an earlier page of the same
-//! client.
+//! Checks that each read by id is correct at some moment between request and response. Each page of the list
+//! must show the state at a single position, at or after the requested `Min-Position`. That position must not
+//! be before the position of an earlier page of the same client.
 
 use std::collections::HashMap;
 use std::ops::Bound;
@@ -61,7 +61,7 @@ fn is_of_its_time(id: Uuid, observation: &Observation, history: &History) -> boo
         history.at_most(observation.ended),
     );
     let Some(patient) = history.patients.get(&id) else {
-        // Clients read only ids that are known.
+        // Clients read only known ids.
         return false;
     };
     match &observation.answer {
@@ -83,13 +83,13 @@ struct Page<'p> {
 }
 
 impl Page<'_> {
-    /// The first position in the range at which this was the page.
+    /// Returns the first position in the range at which the list had this page.
     fn earliest(&self, history: &History, mut from: u64, mut to: u64) -> Option<u64> {
         let ids: Vec<_> = self.shown.iter().map(|(id, _)| *id).collect();
         if !ids.is_sorted() || ids.len() > self.limit {
             return None;
         }
-        // A full page says nothing about the patients after it.
+        // A full page gives no information about the patients after it.
         let end = match ids.last() {
             Some(last) if ids.len() == self.limit => Bound::Included(*last),
             _ => Bound::Unbounded,
@@ -112,7 +112,7 @@ impl Page<'_> {
         if found != ids.len() {
             return None;
         }
-        // While an active patient is missing from the page, the page is not from that position.
+        // The page is not from a position at which an active patient is missing from it.
         absent.sort_unstable();
         for (registered, deleted) in absent {
             if registered <= from && from < deleted {

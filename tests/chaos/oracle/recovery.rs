@@ -1,4 +1,4 @@
-//! The system recovered by itself and released its resources.
+//! Checks that the system recovered by itself and released its resources.
 
 use super::Objections;
 use super::history::History;
@@ -6,7 +6,8 @@ use crate::evidence::Evidence;
 
 /// Maximum time until everything works again.
 const RECOVERY: f64 = 15.0;
-/// How much more a process may hold at rest than under load before the first fault.
+/// Maximum additional memory of a process at rest, compared with its memory under load before the first
+/// fault.
 const MORE_MEMORY: u64 = 48 << 20;
 const MORE_DESCRIPTORS: usize = 16;
 

@@ -1,4 +1,5 @@
-//! The read table equals a replay of the log, and at most one active patient has an email.
+//! Checks that the read table equals a replay of the log, and that no two active patients share an email
+//! address.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -36,7 +37,8 @@ pub(super) fn objections(evidence: &Evidence, history: &History) -> Objections {
     objections
 }
 
-/// At no position do two active patients share an email, and the claims are those of the active patients.
+/// Checks that two active patients share an email address at no position, and that the claims are those of
+/// the active patients.
 pub(super) fn objections_to_emails(evidence: &Evidence, history: &History) -> Objections {
     let mut objections = Vec::new();
     let (mut holders, mut emails) = (HashMap::new(), HashMap::new());
@@ -76,7 +78,7 @@ pub(super) fn objections_to_emails(evidence: &Evidence, history: &History) -> Ob
     objections
 }
 
-/// SHA-256 of the kind, a NUL byte and the value.
+/// Returns the SHA-256 of the kind, a NUL byte and the value.
 pub(super) fn claim(email: &str) -> String {
     hex(&Sha256::digest([b"patient.email\0", email.as_bytes()].concat()))
 }

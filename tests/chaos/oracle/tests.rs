@@ -1,4 +1,4 @@
-//! Each claim fails if what it describes is violated, and only then.
+//! Tests that each claim fails if and only if it is violated.
 
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ fn details(email: &str) -> Details {
     }
 }
 
-/// A request that took half a second from `began`.
+/// Returns an observation of a request that took half a second from `began`.
 fn observation(request_id: &str, began: u64, request: Request, answer: Answer) -> Observation {
     Observation {
         request_id: request_id.to_owned(),
@@ -150,7 +150,8 @@ fn usage(memory: u64, descriptors: usize) -> Vec<Usage> {
     }]
 }
 
-/// Ana and Eva are registered, Ana is deleted, and Luz takes Ana's email. Nothing is violated.
+/// Returns evidence without a violation: Ana and Eva are registered, Ana is deleted, and Luz registers with
+/// Ana's email address.
 fn evidence() -> Evidence {
     let ids = |page: &[(Uuid, &str)]| {
         page.iter()
@@ -246,7 +247,7 @@ fn evidence() -> Evidence {
     }
 }
 
-/// The failing claims, once each.
+/// Returns the failing claims, without duplicates.
 fn objects(doctor: impl FnOnce(&mut Evidence)) -> Vec<&'static str> {
     let mut evidence = evidence();
     doctor(&mut evidence);
@@ -428,7 +429,7 @@ fn a_read_of_another_time_is_found() {
         objects(|evidence| seen(evidence, "read").answer = missing),
         ["reads"]
     );
-    // Deleted before any client requested it.
+    // The patient is deleted before any client requested the deletion.
     let claims = objects(|evidence| {
         let read = seen(evidence, "read");
         (read.began, read.ended) = (Duration::from_secs(3), Duration::from_secs(4));
@@ -483,7 +484,7 @@ fn a_lease_that_nobody_who_runs_holds_is_found() {
 #[test]
 fn mail_that_is_lost_doubled_or_misdirected_is_found() {
     assert_eq!(objects(|evidence| drop(evidence.mails.remove(0))), ["mail"]);
-    // One more than the number of attempts with an unknown outcome.
+    // There is one copy more than attempts with an unknown outcome.
     assert_eq!(
         objects(|evidence| evidence.mails.push(arrived(2, EVA, "e@example.com"))),
         ["mail"]

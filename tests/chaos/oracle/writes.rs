@@ -1,5 +1,5 @@
-//! Every write answered 2xx is in the log exactly once, a write without an answer at most once, and a
-//! rejected write not at all. The log holds nothing else.
+//! Checks that every write answered with 2xx is in the log exactly once, a write without a response at most
+//! once, and a rejected write not at all. The log must contain no other event.
 
 use std::collections::{HashMap, HashSet};
 
@@ -38,7 +38,8 @@ pub(super) fn objections(evidence: &Evidence, history: &History) -> Objections {
     objections
 }
 
-/// A patient is registered at most once and deleted at most once. A request writes at most one event.
+/// Checks that each patient is registered at most once and deleted at most once, and that each request writes
+/// at most one event.
 fn twice(evidence: &Evidence) -> Objections {
     let mut objections = Vec::new();
     let (mut requests, mut events) = (HashSet::new(), HashMap::new());
@@ -66,7 +67,7 @@ fn twice(evidence: &Evidence) -> Objections {
     objections
 }
 
-/// Whether an event differs from its request or from the answer.
+/// Describes how an event differs from its request or from the response, if it does.
 fn misfit(observation: &Observation, event: &Event) -> Option<String> {
     let asked = match &observation.request {
         Request::Register { details, .. } => event.registers().as_ref() == Some(details),
@@ -76,7 +77,7 @@ fn misfit(observation: &Observation, event: &Event) -> Option<String> {
     let answered = match &observation.answer {
         Answer::Registered { id, position, .. } => event.id() == Some(*id) && event.position == *position,
         Answer::Deleted { position } => event.position == *position,
-        // The answer to a deletion that found its own event, after its first try had lost the connection.
+        // A retried deletion found the event of its first try, which had lost the connection.
         answer => answer.is_open(),
     };
     (!asked || !answered).then(|| {
@@ -87,7 +88,7 @@ fn misfit(observation: &Observation, event: &Event) -> Option<String> {
     })
 }
 
-/// Whether a write was answered but is missing.
+/// Describes a write that was answered but is missing from the log, if it is.
 fn lost(observation: &Observation, history: &History) -> Option<String> {
     let id = &observation.request_id;
     match (&observation.request, &observation.answer) {
@@ -117,7 +118,7 @@ fn lost(observation: &Observation, history: &History) -> Option<String> {
     }
 }
 
-/// All answers to one key name one patient.
+/// Checks that all responses to the same key name the same patient.
 fn keys(evidence: &Evidence) -> Objections {
     let mut patients = HashMap::new();
     let mut objections = Vec::new();

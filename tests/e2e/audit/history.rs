@@ -118,7 +118,7 @@ async fn a_deleted_patient_is_told_as_it_was_at_every_moment() {
         "{listed}"
     );
 
-    // For a missing event or a rejected time, the command records the same as the API.
+    // For a missing event or a rejected time, the command records the same read as the API.
     let recorded = told(folder, &["reads", "--patient", id])
         .as_array()
         .unwrap()

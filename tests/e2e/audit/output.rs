@@ -108,7 +108,7 @@ async fn an_export_that_is_killed_again_and_again_advances_each_time() {
             kills += 1;
             reached = marked_length(&fs::read_to_string(&mark).unwrap());
             assert!(length(&part) >= reached);
-            // Any part of the data that was not flushed may be lost.
+            // A crash may lose any data that was not flushed.
             let file = File::options().write(true).open(&part).unwrap();
             file.set_len(reached + (length(&part) - reached) / 2).unwrap();
         }

@@ -39,7 +39,7 @@ struct Verdicts {
     prove: bool,
     /// `verify.py` on an export of the raw rows, if the rows alone determine the verdict.
     script_of_rows: Option<bool>,
-    /// The program and `verify.py`, on a proof of the tampered event that was built around its raw row.
+    /// The program and `verify.py`, on a proof of the tampered event, built from its raw row.
     check: Option<bool>,
     script_of_proof: Option<bool>,
 }
@@ -215,7 +215,7 @@ impl Stored {
     }
 }
 
-/// Returns a proof that the second of two events is in a log of these two.
+/// Returns a proof that the second of two events is in a log of these two events.
 fn proof_around(first: &Stored, second: &Stored) -> String {
     let mut tree = Frontier::default();
     for stored in [first, second] {

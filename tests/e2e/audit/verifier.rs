@@ -82,7 +82,7 @@ async fn a_verifier_in_another_language_refuses_a_tampered_export() {
         std::fs::write(&file, text).unwrap();
         let (fits, said) = verifier(&["export", &file, "--trusted", &hash]);
         assert_eq!(fits, what == "nothing is", "{what}: {said}");
-        // All except a cut tail are detected without a trusted head too.
+        // All of these except a missing tail are also detected without a trusted head.
         let (fits, said) = verifier(&["export", &file]);
         assert_eq!(
             fits,
@@ -114,7 +114,7 @@ async fn a_verifier_in_another_language_agrees_about_proofs_and_refuses_tampered
     let (fits, said) = verifier(&["proof", &file, "--trusted", &before]);
     assert!(fits, "{said}");
 
-    // Event 1 contains texts only, so that all its values can be altered in the same way.
+    // Event 1 contains texts only, so all its values can be altered in the same way.
     assert_eq!(log.audit(&["prove", "1", "--from", "23", "--output", &file]).0, 0);
     let proof: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
     let pointers = leaves(&proof);

@@ -8,7 +8,7 @@ use super::{command, run, serve};
 use crate::client::next_page;
 use crate::rig::SOON;
 
-/// The routes show and do the same as the commands.
+/// The routes return the same data and have the same effects as the commands.
 #[tokio::test]
 async fn operators_see_the_ledger_over_http_and_have_mails_tried_again() {
     let folder = TempDir::new().unwrap();

@@ -153,7 +153,7 @@ impl Collector {
     }
 }
 
-/// Returns the URL of an unencrypted collector on this machine.
+/// Returns the URL of an unencrypted collector on a loopback address.
 pub(super) fn http(port: u16) -> String {
     format!("http://127.0.0.1:{port}")
 }

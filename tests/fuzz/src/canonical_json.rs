@@ -1,11 +1,11 @@
-//! The canonical form of JSON, which the hash chain is made over.
+//! The canonical form of JSON, from which the hash chain is computed.
 
 use eventstore::fuzzing::{canonicalize, strict_value};
 use serde_json::Value;
 
-/// Makes the canonical form of a text. It is that of the value that columns are read as, which is the one
-/// `serde_json` reads; it has no other canonical form; and where there is none, the columns cannot be read
-/// either.
+/// Canonicalizes a text. A text has a canonical form exactly if the event log can read it as a column. The
+/// form equals that of the parsed value, which is the value that `serde_json` reads, and canonicalizing it
+/// again does not change it.
 pub fn canonical_json(data: &[u8]) {
     let Ok(text) = str::from_utf8(data) else { return };
     let canonical = canonicalize(text);
@@ -18,8 +18,8 @@ pub fn canonical_json(data: &[u8]) {
     let plain: Value = serde_json::from_str(text).expect("it is JSON for everybody");
     assert_eq!(plain, value);
     let canonical = String::from_utf8(canonical).expect("it is text");
-    // A double without a fraction is written as an integer, which may be beyond those that are taken; its
-    // form stays.
+    // A double without a fraction is written as an integer, which may exceed the range of accepted integers.
+    // Its canonical form does not change.
     let again: Value = serde_json::from_str(&canonical).unwrap();
     assert_eq!(serde_json_canonicalizer::to_string(&again).unwrap(), canonical);
     assert!(canonicalize(&canonical).is_none_or(|again| again == canonical.as_bytes()));

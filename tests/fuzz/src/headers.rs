@@ -10,13 +10,13 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::response::IntoResponse;
 use eventstore::Position;
 
-/// The token of the one who is let in.
+/// The only valid token.
 const TOKEN: &str = "pat_0123456789";
-/// Its line, with its SHA-256.
+/// The line of [`TOKEN`] in the token file, with the token's SHA-256.
 const LINE: &str = "desk clerk 314f755e4dcdea38e7eeca7aac526239d4c5a7f1fafdb97c51cafe5fc851511a";
 
-/// Reads headers, one a line. What is taken is within its bounds, and is read the same when it is written as
-/// the service would; and nobody is known without the token.
+/// Reads headers, one per line. Each accepted value is within its limits, and is read unchanged after the
+/// service writes it. No client is authenticated without the token.
 pub fn headers(data: &[u8]) {
     let mut headers = HeaderMap::new();
     for line in data.split(|byte| *byte == b'\n') {
@@ -47,7 +47,7 @@ pub fn headers(data: &[u8]) {
         assert_eq!(fuzzing::headers(&again).last_event_id.unwrap(), Some(position));
     }
     if let Some(sequence) = taken(read.if_match) {
-        // An entity tag is compared byte by byte (RFC 9110, section 8.8.3.2).
+        // Entity tags are compared byte by byte (RFC 9110 §8.8.3.2).
         let sent = headers["if-match"].to_str().unwrap().trim();
         assert_eq!(sent, format!("\"{sequence}\""));
     }
@@ -57,7 +57,7 @@ pub fn headers(data: &[u8]) {
     forwarded(&headers);
 }
 
-/// What a header says, if it was sent and could be taken.
+/// Returns the value of a header, if it was sent and is valid.
 fn taken<T>(read: Result<Option<T>, ApiError>) -> Option<T> {
     read.unwrap_or_else(|error| {
         assert_eq!(error.into_response().status(), 422);
@@ -99,8 +99,8 @@ fn known(headers: &HeaderMap) {
     assert_eq!(fuzzing::actor(&Access::open(), headers), "anonymous");
 }
 
-/// Whatever a client sends as `Forwarded` and as `Host`, which its proxy quotes, its address is the one that
-/// the proxy adds.
+/// The client's address is the address that the proxy adds, no matter what the client sends as `Forwarded`
+/// and as `Host`. The proxy quotes `Host`.
 fn forwarded(headers: &HeaderMap) {
     let proxy = IpAddr::from([10, 0, 0, 1]);
     let client = IpAddr::from([198, 51, 100, 1]);
@@ -120,7 +120,7 @@ fn forwarded(headers: &HeaderMap) {
         }
         fuzzing::client(&proxies, proxy, &headers)
     };
-    // As a line of its own, and at the end of the last line.
+    // The proxy adds the address either as a separate line or at the end of the last line.
     let mut lines: Vec<_> = sent.iter().map(|line| line.as_bytes().to_vec()).collect();
     let mut joined = lines.clone();
     lines.push(added.clone());

@@ -1,20 +1,20 @@
-//! What must hold of any input.
+//! Properties that must hold for any input.
 //!
-//! Each target is a function that takes bytes from anywhere, hands them to what reads such bytes in the
-//! service, and panics if something does not hold. libFuzzer calls it with inputs that it makes up
-//! (`scripts/fuzz`, the programs in `fuzz/`), and the test `tests/corpus.rs` with those that are kept in
-//! `fuzz/corpus`, so that what was found once is not forgotten.
+//! Each target is a function that takes arbitrary bytes, passes them to the code that reads such bytes in the
+//! service, and panics if a property does not hold. libFuzzer calls it with generated inputs (`scripts/fuzz`,
+//! the programs in `fuzz/`). The test `tests/corpus.rs` calls it with the inputs in `fuzz/corpus`, so that
+//! each earlier finding stays tested.
 //!
 //! # Adding a target
 //!
-//! 1. Write the function here, one file each, and name it in [`TARGETS`].
-//! 2. Add its program, `fuzz/fuzz_targets/NAME.rs` and `[[bin]]` in `fuzz/Cargo.toml`.
-//! 3. Write some inputs by hand into `fuzz/corpus/NAME/`, and run `scripts/fuzz 600 NAME`.
+//! 1. Write the function in a file of its own in this folder, and add it to [`TARGETS`].
+//! 2. Add its program: `fuzz/fuzz_targets/NAME.rs`, and a `[[bin]]` in `fuzz/Cargo.toml`.
+//! 3. Write some inputs by hand in `fuzz/corpus/NAME/`, and run `scripts/fuzz 600 NAME`.
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::missing_panics_doc,
-    reason = "for tests only: whatever fails here is a finding, and says what"
+    reason = "for tests only: a panic is how a target reports a finding"
 )]
 
 mod canonical_json;
@@ -39,7 +39,7 @@ pub use smtp::smtp;
 pub use stored_event::stored_event;
 pub use values::values;
 
-/// A function that something must hold in, whatever bytes it is given.
+/// A function that panics if a property does not hold for the given bytes.
 pub type Target = fn(&[u8]);
 
 /// All targets, by name.
@@ -56,7 +56,7 @@ pub const TARGETS: [(&str, Target); 10] = [
     ("values", values),
 ];
 
-/// The text up to the first line break, and what follows it.
+/// Returns the text before the first line break, and the text after it.
 fn first_line(text: &str) -> (&str, &str) {
     text.split_once('\n').unwrap_or((text, ""))
 }

@@ -1,4 +1,4 @@
-//! The mail that a registration leads to.
+//! The email that confirms a registration.
 
 use std::sync::LazyLock;
 
@@ -15,7 +15,7 @@ static COMPOSER: LazyLock<Composer> = LazyLock::new(|| {
     )
 });
 
-/// The header fields of a mail, in order; none may be added, and none may be missing.
+/// The header fields of every email, in order.
 const FIELDS: [&str; 9] = [
     "From",
     "To",
@@ -28,9 +28,9 @@ const FIELDS: [&str; 9] = [
     "Content-Type",
 ];
 
-/// Writes the mail to the address on the first line, for somebody whose name is all the rest. Whoever can be
-/// registered can be written to; and neither name nor address changes what the mail is or where it goes,
-/// whether rules allow them or not.
+/// Composes the email to the address on the first line, for a patient whose name is the rest of the text.
+/// Every patient who can be registered can receive email. Neither name nor address changes the structure or
+/// the recipient of the email, whether they are valid or not.
 pub fn mail(data: &[u8]) {
     let Ok(text) = str::from_utf8(data) else { return };
     let (email, name) = crate::first_line(text);
@@ -43,7 +43,7 @@ pub fn mail(data: &[u8]) {
     }
 }
 
-/// The mail about the registration of somebody of that name.
+/// Composes the email that confirms the registration of a patient with this name and address.
 pub(crate) fn registered(name: &str, email: &str) -> Result<Mail, mailer::Failure> {
     let event = RecordedEvent {
         position: Position::BEGINNING.next(),
@@ -86,7 +86,7 @@ fn well_formed(content: &str, email: &str) {
         .map(|line| line.split_once(':').expect("a header field").0)
         .collect();
     assert_eq!(fields, FIELDS);
-    // Of the address, what is before the @ stays as it is.
+    // The part of the address before the `@` is unchanged.
     let local_part = email.trim_matches(' ').rsplit_once('@').unwrap().0;
     let head = head.replace("\r\n ", " ");
     let to = head

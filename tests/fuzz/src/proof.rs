@@ -1,10 +1,10 @@
-//! Proof files, and the heads that are trusted.
+//! Proof files and trusted heads.
 
 use eventstore::proof::Meets;
 use eventstore::{Proof, Trusted};
 
-/// Reads a trusted head from the first line and a proof from the rest. A proof that holds stands and falls
-/// with its root, and is the same when it is written and read again.
+/// Reads a trusted head from the first line and a proof from the rest. A valid proof becomes invalid if its
+/// root or its event changes. Every proof is unchanged after it is written and read again.
 pub fn proof(data: &[u8]) {
     let Ok(text) = str::from_utf8(data) else { return };
     let (head, file) = crate::first_line(text);

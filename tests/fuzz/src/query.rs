@@ -1,14 +1,14 @@
-//! Query strings, and the cursors in them.
+//! Query strings and their cursors.
 
 use api::fuzzing::parameters;
 use axum::http::Uri;
 use axum::response::IntoResponse;
 
-/// Reads a query string. What is taken is within its bounds, and is read the same when it is written as the
-/// service would.
+/// Reads a query string. Each accepted value is within its limits, and is read unchanged after the service
+/// writes it.
 pub fn query(data: &[u8]) {
     let Ok(text) = str::from_utf8(data) else { return };
-    // As it comes out of a request.
+    // The query string is taken from a URI, as in a request.
     let Ok(uri) = format!("/events?{text}").parse::<Uri>() else {
         return;
     };
@@ -24,7 +24,7 @@ pub fn query(data: &[u8]) {
     written.extend(read.after.map(|after| format!("after={after}")));
     written.extend(read.limit.map(|limit| format!("limit={limit}")));
     written.extend(read.id.map(|id| format!("aggregate_id={id}")));
-    // RFC 3339 has four digits for the year, and an offset can lead out of them.
+    // RFC 3339 requires four digits for the year, and an offset can move the time outside that range.
     let at = read.at.map(|at| at.to_string());
     let at = at.filter(|at| at.len() == "2026-11-24T06:51:04.000000Z".len() && !at.starts_with('-'));
     written.extend(at.as_ref().map(|at| format!("at={at}")));

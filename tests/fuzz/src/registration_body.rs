@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 
 const FIELDS: [&str; 4] = ["name", "email", "phone", "document_url"];
 
-/// Reads a body. What is taken is a JSON object of four strings, each sent once, and what is refused is the
-/// client's fault.
+/// Reads a request body. An accepted body is a JSON object with four strings, each present once. A rejected
+/// body is reported as the client's error.
 pub fn registration_body(data: &[u8]) {
     match registration(data) {
         Ok(registration) => is_in(data, &registration),

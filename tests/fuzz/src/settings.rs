@@ -1,4 +1,4 @@
-//! What operators write: the settings of mail, and the file of tokens.
+//! Text written by operators: the mail settings and the token file.
 
 use std::sync::LazyLock;
 
@@ -6,14 +6,14 @@ use api::access::Tokens;
 use mailer::{Dkim, EnhancedCode, Languages, Sender, SmtpOptions, Transport};
 use url::Url;
 
-/// The first test key of RFC 8032, section 7.1.
+/// The first test key of RFC 8032 §7.1.
 const DKIM_KEY: &str = "-----BEGIN PRIVATE KEY-----
 MC4CAQAwBQYDK2VwBCIEIJ1hsZ3v/VpguoRK9JLsLMREScVpezJpGXA7rAMcrn9g
 -----END PRIVATE KEY-----
 ";
 
-/// Reads a text as each of the settings. What is taken is shown so that it is taken again, and no secret is
-/// shown.
+/// Parses a text as each of the settings. The displayed form of an accepted value is accepted as well, and no
+/// secret is displayed.
 pub fn settings(data: &[u8]) {
     let Ok(text) = str::from_utf8(data) else { return };
     smtp_url(text);
@@ -75,7 +75,7 @@ fn tokens(text: &str) {
         Ok(tokens) => {
             let count = tokens.count();
             assert!(count <= 1000);
-            // No hash may be there twice.
+            // The same hash must not occur twice.
             let twice = Tokens::parse(&format!("{text}\n{text}"));
             assert_eq!(twice.is_ok(), count == 0);
         }

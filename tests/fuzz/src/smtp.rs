@@ -1,4 +1,4 @@
-//! What an SMTP server says.
+//! Replies of an SMTP server.
 
 use std::sync::LazyLock;
 
@@ -16,9 +16,9 @@ static MAIL: LazyLock<Mail> = LazyLock::new(|| crate::mail::registered("Ana", "a
 static RUNTIME: LazyLock<Runtime> =
     LazyLock::new(|| tokio::runtime::Builder::new_current_thread().build().unwrap());
 
-/// Hands a mail to a server that says what follows the first byte, which chooses how to log in. A mail counts
-/// as sent only if it was said, all of it; as failed only if the server said so; and nothing is said to the
-/// server but SMTP.
+/// Sends an email to a server. The first byte selects the authentication, and the remaining bytes are the
+/// server's replies. An email counts as sent only if the whole message was sent, and as failed only if the
+/// server rejected it. The client sends only SMTP.
 pub fn smtp(data: &[u8]) {
     let Some((choice, replies)) = data.split_first() else {
         return;
@@ -47,8 +47,8 @@ pub fn smtp(data: &[u8]) {
     }
 }
 
-/// Whether a line of a reply is nothing but white space. lettre panics at it in the answer to EHLO; the
-/// mailer catches that, and has a test for it, but libFuzzer ends at the panic.
+/// Whether a line of a reply contains only whitespace. lettre panics at this line in the reply to EHLO. The
+/// mailer catches the panic, as another test checks, but libFuzzer aborts at any panic.
 fn is_known_to_panic(replies: &[u8]) -> bool {
     let replies = String::from_utf8_lossy(replies);
     let is_blank = |line: &str| {
@@ -62,7 +62,7 @@ fn only_smtp(commands: &str) {
     for line in commands.split_terminator("\r\n") {
         let verb = line.split([' ', ':']).next().unwrap();
         let known = ["EHLO", "AUTH", "MAIL", "RCPT", "QUIT", "RSET", "NOOP"].contains(&verb);
-        // User and password follow the server's questions by themselves, in base64.
+        // The user and the password are sent in base64, as separate lines, when the server asks for them.
         let answer = ["dXNlcg==", "Z2VoZWlt", "AHVzZXIAZ2VoZWlt"].contains(&line);
         assert!(known || answer, "{line}");
     }

@@ -1,12 +1,13 @@
-//! Events as the log holds them, of any version.
+//! Stored events of any version.
 
 use cqrs_es::persist::SerializedEvent;
 use cqrs_es::{Aggregate, DomainEvent};
 use domain::{Patient, PatientEvent, StoredEvent, Until, upcasters};
 use serde_json::Value;
 
-/// Reads events, one a line: type, version and payload with spaces between. One that is read says the same in
-/// today's version and to cqrs-es, and a history of them is replayed the same in one go and page by page.
+/// Reads events, one per line: type, version and payload, separated by spaces. A readable event equals its
+/// conversion to the current version and the event that cqrs-es reads. Replaying the history at once and
+/// event by event gives the same result.
 pub fn stored_event(data: &[u8]) {
     let Ok(text) = str::from_utf8(data) else { return };
     let mut history = Vec::new();
@@ -36,7 +37,8 @@ fn read(event_type: &str, event_version: &str, payload: &Value) {
     let event = match PatientEvent::from_stored(event_type, event_version, payload) {
         Ok(event) => event,
         Err(error) => {
-            // The columns are the service's own; the payload is somebody's.
+            // The error may quote the type and the version, which the service writes, but not the payload,
+            // which is personal data.
             assert!(error.to_string().len() <= 100 + event_type.len() + event_version.len());
             return;
         }
@@ -55,7 +57,7 @@ fn read(event_type: &str, event_version: &str, payload: &Value) {
     );
 }
 
-/// As cqrs-es's repository reads it.
+/// Reads the event as cqrs-es's repository does.
 fn by_cqrs_es(event_type: &str, event_version: &str, payload: Value) -> Option<PatientEvent> {
     let mut stored = SerializedEvent::new(
         "id".to_owned(),

@@ -1,10 +1,10 @@
-//! The values that a patient is made of.
+//! The values in a patient's registration.
 
 use domain::{DocumentUrl, Email, Name, NamePrefix, Phone, Registration, email_claim_key, name_key};
 use url::Url;
 
-/// Parses a text as each of the values. One that is taken is within its bounds, holds nothing that changes
-/// what is around it, and is taken again as it is.
+/// Parses a text as each of the values. An accepted value is within its limits, contains nothing that affects
+/// the text around it, and is unchanged when it is parsed again.
 pub fn values(data: &[u8]) {
     let Ok(text) = str::from_utf8(data) else { return };
     let parsed = (
@@ -50,7 +50,8 @@ pub fn values(data: &[u8]) {
     assert_eq!(as_all.is_ok(), good);
 }
 
-/// Nothing of it can break a line or turn what follows round, and no white space is around it.
+/// Checks that the value cannot break a line, cannot change the direction of the text after it, and has no
+/// whitespace at its ends.
 fn kept(value: &str) {
     assert!(!value.is_empty() && !value.contains(char::is_control));
     assert!(!value.contains(['\u{2028}', '\u{2029}', '\u{202d}', '\u{202e}']));
@@ -64,14 +65,14 @@ fn is_directional(c: char) -> bool {
     matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// A patient is found by the whole name, if it is short enough to search for.
+/// Checks that a search for the whole name finds the patient, if the name is short enough to search for.
 fn found(name: &Name) {
     if let Ok(prefix) = NamePrefix::parse(name.as_str()) {
         assert!(prefix.begins(name.as_str()));
     }
 }
 
-/// One mailbox has one key.
+/// Checks that each mailbox has only one key.
 fn claimed(email: &Email) {
     let key = email.claim_key();
     assert_eq!(email_claim_key(email.as_str()), key);
@@ -82,7 +83,7 @@ fn claimed(email: &Email) {
     assert!(domain.is_ascii(), "{domain} is not what mail is delivered to");
 }
 
-/// Browsers find a host in it, the one that is written there, and nobody's password.
+/// Checks that a browser opens the host in the URL, and that the URL contains no user and no password.
 fn leads_to_a_host(url: &DocumentUrl) {
     let read = Url::parse(url.as_str()).expect("it is a URL");
     assert!(matches!(read.scheme(), "http" | "https"));

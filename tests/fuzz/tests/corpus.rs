@@ -1,4 +1,4 @@
-//! Every input that is kept, through its target.
+//! Runs every target on each input in its corpus.
 
 use std::fs;
 use std::path::Path;
@@ -16,7 +16,7 @@ fn every_kept_input_is_taken_as_it_should_be() {
         inputs.sort();
         assert!(inputs.len() >= 5, "{name} has next to no inputs");
         for input in inputs {
-            // The one that fails is the last one that is named.
+            // If the test fails, the last printed path is the input that failed.
             eprintln!("{}", input.display());
             target(&fs::read(&input).unwrap());
         }

@@ -1,4 +1,4 @@
-//! Certificates for servers on this machine.
+//! Certificates for servers on loopback addresses.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};

@@ -141,8 +141,8 @@ impl Process {
     /// Sends a signal by name, such as `TERM`. Does nothing if the process has exited.
     pub(crate) fn signal(&self, name: &str) {
         if self.status().is_none() {
-            // Uses the shell's built-in `kill`, because minimal systems have no other. It fails only if the
-            // process has just exited.
+            // Uses the shell's built-in `kill`, because minimal systems have no `kill` program. The command
+            // fails only if the process has just exited.
             let _ = Command::new("/bin/sh")
                 .args(["-c", r#"kill -s "$1" "$2""#, "kill", name, &self.pid.to_string()])
                 .stderr(Stdio::null())
@@ -179,7 +179,7 @@ fn spawn(command: &mut Command) -> (Child, BufReader<ChildStdout>) {
     (guardian, report)
 }
 
-/// Triggers a guardian, and waits until it has finished.
+/// Closes a guardian's pipe, and waits until the guardian has finished.
 fn release(guardian: &mut Child) {
     drop(guardian.stdin.take());
     let _ = guardian.wait();

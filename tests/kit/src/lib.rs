@@ -11,11 +11,11 @@
 //! | an issuer of JWTs with real keys | [`Signer`] |
 //! | a browser under remote control | [`WebDriver`] |
 //! | a mail transfer agent that requires a password | [`Postfix`] |
-//! | a certificate for this machine | [`Certificates`] |
-//! | the product's own binary | [`Program`] |
+//! | a certificate for localhost | [`Certificates`] |
+//! | the program under test | [`Program`] |
 //! | a connection that a test breaks | [`Proxy`] |
 //! | waiting for a condition | [`wait_until`] |
-//! | each value of a JSON document, for changing it | [`leaves`] |
+//! | each value of a JSON document, so that a test can change it | [`leaves`] |
 //! | the target of a `Link` header | [`link_target`] |
 //!
 //! Guarantee: every process started here ends, and its folder is removed, when its value is dropped or when

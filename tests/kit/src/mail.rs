@@ -1,14 +1,14 @@
-//! A received mail.
+//! A received email.
 
 use std::time::Duration;
 
-/// A mail as the SMTP server stored it.
+/// An email as the SMTP server stored it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mail {
     /// Headers and body as sent, with `\n` between lines. The server appends its own `X-Peer`, `X-MailFrom`
     /// and `X-RcptTo` to the sender's headers.
     pub raw: String,
-    /// The time at which the server stored the mail, since 1970.
+    /// The time at which the server stored the email, since 1970.
     pub arrived: Duration,
 }
 
@@ -26,7 +26,7 @@ impl Mail {
                 .is_some_and(|(field, _)| field.trim_end().eq_ignore_ascii_case(name))
         });
         let (_, start) = lines.next()?.split_once(':')?;
-        // A line that begins with white space continues the previous line: RFC 5322, section 2.2.3.
+        // A line that begins with whitespace continues the previous line (RFC 5322 §2.2.3).
         let folded = lines.take_while(|line| line.starts_with([' ', '\t']));
         Some(
             std::iter::once(start)

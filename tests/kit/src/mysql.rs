@@ -51,8 +51,8 @@ impl MysqlServer {
     }
 }
 
-/// Returns the servers that the tests share, at least one: those in `TEST_MYSQL_URL`, or else one of each
-/// installed flavor, started once per process.
+/// Returns the servers that the tests share, at least one: the servers in `TEST_MYSQL_URL`, or otherwise one
+/// server of each installed flavor, started once per process.
 ///
 /// # Panics
 /// If there is no server. The message names the variable to set or the package to install.

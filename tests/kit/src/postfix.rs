@@ -55,7 +55,7 @@ impl Postfix {
 
     /// Starts Postfix. Returns `None` if Postfix or `saslpasswd2` is not installed, or if this process does
     /// not run as root, which Postfix requires. If `TEST_POSTFIX` is `required`, as in the project's own
-    /// check, panics instead.
+    /// checks, panics instead.
     pub async fn start() -> Option<Self> {
         let program = installed::find(&["postfix"], |_| true);
         let passwords = installed::find(&["saslpasswd2"], |_| true);
@@ -117,7 +117,7 @@ impl Postfix {
         self.folder.path().join("ca.pem")
     }
 
-    /// Returns all relayed mails, in order of arrival.
+    /// Returns all relayed emails, in order of arrival.
     pub fn relayed(&self) -> Vec<Mail> {
         self.next.mails()
     }

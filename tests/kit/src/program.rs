@@ -1,4 +1,4 @@
-//! The product's own programs in tests.
+//! Running the program under test.
 
 use std::path::PathBuf;
 use std::process::Command;

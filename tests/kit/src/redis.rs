@@ -53,7 +53,7 @@ impl RedisServer {
         }
     }
 
-    /// Returns the URL, `redis://127.0.0.1:PORT`, with the password if the server requires one.
+    /// Returns the URL, `redis://127.0.0.1:PORT`, with the password if the server requires a password.
     pub fn url(&self) -> &str {
         &self.url
     }
@@ -79,8 +79,8 @@ impl RedisServer {
     }
 }
 
-/// Returns the URL of the Redis server that the tests share: the one in `TEST_REDIS_URL`, or else one per
-/// process.
+/// Returns the URL of the Redis server that the tests share: the server in `TEST_REDIS_URL`, or otherwise one
+/// server per process.
 ///
 /// Other tests publish on this server too, and pub/sub ignores numbered databases. A test that counts
 /// messages needs its own [`RedisServer`].

@@ -10,7 +10,7 @@ use crate::mail::Mail;
 use crate::port::free_port;
 use crate::service::{Probe, Service};
 
-/// Advice for a machine without the server program.
+/// Error message for a machine without the server program.
 const MISSING: &str = "aiosmtpd is not installed: `apt-get install python3-aiosmtpd`";
 
 /// The encryption of a server.
@@ -20,11 +20,11 @@ pub enum SmtpMode {
     Plain,
     /// TLS from the start of the connection (RFC 8314): `smtps`.
     Tls,
-    /// TLS after the STARTTLS command (RFC 3207), which the server requires before mail.
+    /// TLS after the STARTTLS command (RFC 3207), which the server requires before it accepts mail.
     StartTls,
 }
 
-/// A real SMTP server, Debian's `aiosmtpd`, which accepts and keeps every mail.
+/// A real SMTP server, Debian's `aiosmtpd`, which accepts and keeps every email.
 pub struct SmtpServer {
     mode: SmtpMode,
     port: u16,
@@ -97,9 +97,9 @@ impl SmtpServer {
         self.ca_file.as_deref()
     }
 
-    /// Returns all mails so far, in order of arrival, including those from before a restart.
+    /// Returns all emails so far, in order of arrival, including emails from before a restart.
     pub fn mails(&self) -> Vec<Mail> {
-        // In a maildir, a complete mail appears in `new` as `SECONDS.MmicrosecondsP…`.
+        // In a maildir, a complete email appears in `new` as `SECONDS.MmicrosecondsP…`.
         let Ok(entries) = std::fs::read_dir(self.mails.join("new")) else {
             return Vec::new();
         };
@@ -133,7 +133,7 @@ impl SmtpServer {
         self.service.signal(name);
     }
 
-    /// Kills the server if it runs, starts it again on the same port with the same mails, and waits until it
+    /// Kills the server if it runs, starts it again on the same port with the same emails, and waits until it
     /// is ready.
     pub async fn restart(&mut self) {
         self.service.restart().await;

@@ -1,4 +1,4 @@
-//! No process or folder outlives the test process, for whatever reason it ends.
+//! Tests that no process or folder outlives the test process, no matter why the test process ends.
 #![expect(clippy::unwrap_used, reason = "a failed check must fail the test")]
 
 use std::io::{BufRead, BufReader};
@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use testkit::{PrivateMysql, Program, RedisServer, SmtpMode, SmtpServer, installed_flavours, wait_until};
 
-/// Variable that is set in the process that the test kills.
+/// Environment variable that is set only in the process that the test kills.
 const VICTIM: &str = "TESTKIT_VICTIM";
 
-/// Not a test: runs in the process that is killed.
+/// This function is not a test. It runs in the process that is killed.
 #[tokio::test]
 #[ignore = "started by the tests below in a separate process"]
 async fn victim() {

@@ -1,4 +1,4 @@
-//! A program under test runs in a clean environment and obeys signals.
+//! Tests that a program under test runs in a clean environment and handles signals.
 
 use std::process::Command;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Each server starts, responds, and can be restarted after a kill.
+//! Tests that each server starts, responds, and can be restarted after a kill.
 #![expect(clippy::unwrap_used, reason = "a failed check must fail the test")]
 
 use std::time::{Duration, Instant};

@@ -1,4 +1,4 @@
-//! The SMTP server accepts a real client's mail in each mode.
+//! Tests that the SMTP server accepts a real client's mail in each mode.
 #![expect(clippy::unwrap_used, reason = "a failed check must fail the test")]
 
 use lettre::transport::smtp::client::{Certificate, Tls, TlsParameters};

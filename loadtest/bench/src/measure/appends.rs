@@ -108,7 +108,8 @@ async fn registrations(options: &Options, server: &MysqlServer, clients: usize) 
     let stats = drive(ours.address, clients, options.duration(), register).await?;
     let lag = watching.await??;
     let mut connection = MySqlConnection::connect(&url).await?;
-    // All events of one transaction have the same time.
+    // All events of one transaction have the same time, so the number of distinct times is the number of
+    // transactions.
     let (events, batches): (i64, i64) =
         sqlx::query_as("SELECT COUNT(*), COUNT(DISTINCT recorded_at) FROM events")
             .fetch_one(&mut connection)

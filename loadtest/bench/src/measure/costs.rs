@@ -97,7 +97,7 @@ async fn record_of_reads(options: &Options, server: &MysqlServer, report: &mut R
     Ok(())
 }
 
-/// Starts a collector that accepts and discards everything.
+/// A collector that accepts and discards everything.
 struct Collector {
     address: SocketAddr,
     bytes: Arc<AtomicU64>,

@@ -1,4 +1,4 @@
-//! A burst of mail that waits while its server is unavailable, and is sent when the server returns.
+//! A burst of emails that wait while the mail server is unavailable, and are sent when it recovers.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -53,7 +53,7 @@ pub(super) async fn run(server: &MysqlServer, report: &mut Report) -> anyhow::Re
     Ok(())
 }
 
-/// A mail server that accepts and discards every mail.
+/// A mail server that accepts and discards every email.
 struct Sink {
     taken: Arc<AtomicU64>,
 }
@@ -72,7 +72,7 @@ impl Sink {
         Ok(Self { taken })
     }
 
-    /// Returns the number of mails per second, from the first to the last.
+    /// Returns the number of emails per second, from the first email to the last.
     async fn drained(&self) -> anyhow::Result<f64> {
         let (waiting, mut first) = (Instant::now(), None);
         loop {

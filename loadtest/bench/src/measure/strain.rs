@@ -18,7 +18,7 @@ pub(super) async fn run(options: &Options, server: &MysqlServer, report: &mut Re
     overload(options, server, report).await
 }
 
-/// Measures registrations of which a tenth use a taken email.
+/// Measures registrations, a tenth of which use an email address that is already taken.
 async fn failing(options: &Options, server: &MysqlServer, report: &mut Report) -> anyhow::Result<()> {
     const TAKEN: &str = "taken@example.com";
     let ours = Server::on(server, &[]).await?;
@@ -37,7 +37,7 @@ async fn failing(options: &Options, server: &MysqlServer, report: &mut Report) -
         with.push(drive(ours.address, 64, options.duration(), mixed).await?);
     }
     let (with, without) = (median(with), median(without));
-    // Includes rejected requests.
+    // The rate of all responses, including rejections.
     let answered = with.rate + with.refused as f64 / options.duration().as_secs_f64();
     report.add(Line {
         what: "answers when 10% of the email addresses are taken, 64 clients".to_owned(),
@@ -51,8 +51,8 @@ async fn failing(options: &Options, server: &MysqlServer, report: &mut Report) -
     Ok(())
 }
 
-/// Offers four times as many registrations per second as the machine can handle, whether or not they are
-/// answered.
+/// Offers four times as many registrations per second as the machine can handle, whether or not they receive
+/// a response.
 async fn overload(options: &Options, server: &MysqlServer, report: &mut Report) -> anyhow::Result<()> {
     let ours = Server::on(server, &[]).await?;
     drive(ours.address, 256, Duration::from_secs(2), register).await?;

@@ -17,8 +17,8 @@ fn subject(text: &str) -> String {
     headers.to_string().trim_end().to_owned()
 }
 
-/// Decodes a value as a mail program does: unfolded, unquoted, decoded (RFC 2047 §6.2: no space between
-/// encoded words).
+/// Decodes a value as a mail program does: unfolds lines, removes quotes, and joins encoded words without the
+/// space between them (RFC 2047 §6.2).
 fn read(value: &str) -> String {
     let unfolded = value.replace("\r\n ", " ");
     if let Some(quoted) = unfolded.strip_prefix('"').and_then(|text| text.strip_suffix('"')) {

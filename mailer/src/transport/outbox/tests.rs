@@ -49,7 +49,7 @@ async fn only_the_owner_may_read_a_mail_and_the_folders_that_were_made() {
 #[tokio::test]
 async fn a_folder_that_cannot_be_written_to_is_a_failure_and_leaves_nothing() {
     let folder = tempfile::tempdir().unwrap();
-    // A folder in place of the file makes every rename fail.
+    // A folder with the file's name makes every rename fail.
     std::fs::create_dir_all(folder.path().join("7-patient_registered.eml/x")).unwrap();
     let failure = Outbox::new(folder.path().to_owned())
         .write(&mail("x"))

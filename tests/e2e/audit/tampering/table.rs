@@ -1,4 +1,4 @@
-//! What is done to a log: one row per tampering.
+//! The tamperings with a log, one row each.
 
 /// The tampered part of the log, which determines the checks that can detect it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -69,7 +69,7 @@ impl Signals {
     }
 }
 
-/// The servers, with the handles of those that this process started.
+/// The URLs of the servers. Servers that this process started stop when this value is dropped.
 struct Servers {
     mysql_url: String,
     redis_url: String,

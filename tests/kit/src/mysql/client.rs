@@ -17,8 +17,8 @@ pub enum MysqlClient {
 }
 
 impl MysqlClient {
-    /// Returns the program's names, beginning with the one that ships with the server. The programs of both
-    /// vendors work with both servers.
+    /// Returns the program's names, beginning with the name of the program that ships with the server. The
+    /// programs of both vendors work with both servers.
     fn names(self, flavour: Flavour) -> [&'static str; 2] {
         let mut names = match self {
             Self::Shell => ["mysql", "mariadb"],

@@ -1,4 +1,4 @@
-//! MySQL or MariaDB, and detection of the installed ones.
+//! The flavors MySQL and MariaDB, and detection of the installed flavors.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -48,13 +48,13 @@ impl fmt::Display for Flavour {
     }
 }
 
-/// Advice for a machine without a server.
+/// Error message for a machine without a server.
 pub(super) const MISSING: &str = "no MySQL server is installed: install one, such as with `apt-get install \
     mariadb-server-core` or `apt-get install mysql-server-core`; tests that kill no server can also use running ones, \
     named in TEST_MYSQL_URL (mysql://root@127.0.0.1:3306, or several URLs separated by commas)";
 
-/// Returns the flavors whose server program is installed. There is at least one, because otherwise a test for
-/// each flavor would pass without running.
+/// Returns the flavors whose server program is installed. The result is never empty, because otherwise a test
+/// for each flavor would pass without running.
 ///
 /// # Panics
 /// If no flavor is installed. The message names the package to install.

@@ -170,7 +170,7 @@ fn common_options(flavour: Flavour, program: &Path, folder: &Path) -> Vec<OsStri
 }
 
 /// Whether this `mysqld` accepts the option to ignore option files. A wrapper script may already pass that
-/// option, which must come first and only once: a second one is an error.
+/// option. The option must come first, and repeating it is an error.
 fn accepts_no_defaults(program: &Path) -> bool {
     let answer = installed::output(program, &["--no-defaults", "--validate-config"]);
     !answer.contains("unknown option '--no-defaults'")
