@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use clap::ValueEnum;
-use eventstore::rebuild::ActiveGeneration;
+use eventstore::projection::ActiveGeneration;
 use eventstore::{Clock, Database, SubscriptionStatus, SystemClock, Timestamp};
 use mailer::{Ledger, Standing, WorkerStatus};
 use serde_json::json;
@@ -100,7 +100,10 @@ async fn api(settings: &Settings) -> anyhow::Result<()> {
 
 async fn projector(settings: &Settings) -> anyhow::Result<()> {
     let database = database::open_existing(settings, 1).await?;
-    let followed = subscription(&database, projector::PATIENT_VIEW).await;
+    let mut followed = Ok(());
+    for projection in projector::PROJECTIONS {
+        followed = followed.and(subscription(&database, projection.name()).await);
+    }
     database.close().await;
     followed
 }

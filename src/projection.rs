@@ -7,7 +7,9 @@ mod verify;
 
 use anyhow::Context;
 use clap::Subcommand;
-use eventstore::Database;
+use clap::builder::PossibleValuesParser;
+use eventstore::{Database, Registered};
+use projector::PROJECTIONS;
 
 use crate::audit::NoAnswer;
 use crate::database;
@@ -25,28 +27,40 @@ pub(crate) enum ProjectionCommand {
         #[arg(long)]
         json: bool,
     },
-    /// Rebuild the read table from the log while the current one is served; resumes after an interruption
+    /// Rebuild a read table from the log while the current one is served; resumes after an interruption
     Rebuild {
+        /// Projection; all projections, one after another, if absent
+        #[arg(value_parser = names())]
+        name: Option<String>,
         /// Print JSON, one object per line
         #[arg(long)]
         json: bool,
     },
-    /// Cancel the unfinished rebuild, and delete its rows
+    /// Cancel an unfinished rebuild, and delete its rows
     Cancel {
+        /// Projection; every projection that is being rebuilt if absent
+        #[arg(value_parser = names())]
+        name: Option<String>,
         /// Print JSON
         #[arg(long)]
         json: bool,
     },
-    /// Compare the read table with a replay of the log; exit code 1 if they differ
+    /// Compare a read table with a replay of the log; exit code 1 if they differ
     Verify {
+        /// Projection; all projections if absent
+        #[arg(value_parser = names())]
+        name: Option<String>,
         /// Print JSON
         #[arg(long)]
         json: bool,
     },
-    /// Permanently skip the event at which the projection has stopped
+    /// Permanently skip the event at which a projection has stopped
     Skip {
         /// Position of the event
         position: u64,
+        /// Projection; every projection that has stopped at this event if absent
+        #[arg(value_parser = names())]
+        name: Option<String>,
         /// Reason for the record, without personal data
         #[arg(long)]
         reason: String,
@@ -59,6 +73,17 @@ pub(crate) enum ProjectionCommand {
     },
 }
 
+/// Parses the name of a projection.
+fn names() -> PossibleValuesParser {
+    PossibleValuesParser::new(PROJECTIONS.map(Registered::name))
+}
+
+/// Returns the projection with this name, or all projections without a name.
+fn chosen(name: Option<&str>) -> Vec<&'static dyn Registered> {
+    let chosen = |projection: &&dyn Registered| name.is_none_or(|name| name == projection.name());
+    PROJECTIONS.into_iter().filter(chosen).collect()
+}
+
 /// Runs a command on a database whose schema is up to date.
 pub(crate) async fn run(settings: &Settings, command: ProjectionCommand) -> anyhow::Result<()> {
     let database = database::open_existing(settings, CONNECTIONS).await;
@@ -69,15 +94,22 @@ pub(crate) async fn run(settings: &Settings, command: ProjectionCommand) -> anyh
     };
     let outcome = match command {
         ProjectionCommand::Status { json } => status::run(&database, json).await,
-        ProjectionCommand::Rebuild { json } => rebuild::run(&database, json).await,
-        ProjectionCommand::Cancel { json } => rebuild::cancel(&database, json).await,
-        ProjectionCommand::Verify { json } => verify::run(&database, json).await,
+        ProjectionCommand::Rebuild { name, json } => {
+            rebuild::run(&database, &chosen(name.as_deref()), json).await
+        }
+        ProjectionCommand::Cancel { name, json } => {
+            rebuild::cancel(&database, &chosen(name.as_deref()), json).await
+        }
+        ProjectionCommand::Verify { name, json } => {
+            verify::run(&database, &chosen(name.as_deref()), json).await
+        }
         ProjectionCommand::Skip {
             position,
+            name,
             reason,
             by,
             json,
-        } => skip::run(&database, position, reason, by, json).await,
+        } => skip::run(&database, position, &chosen(name.as_deref()), reason, by, json).await,
     };
     Database::close(&database).await;
     outcome

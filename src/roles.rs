@@ -5,8 +5,11 @@ use std::sync::Arc;
 use anyhow::{Context, anyhow};
 use api::metrics::Metrics;
 use api::{Api, ApiOptions, ApiParts, Listening};
-use eventstore::{AppendQueue, Clock, Database, EventLog, Handler, Signal, Subscription, SystemClock};
-use projector::{PATIENT_VIEW, PatientView};
+use eventstore::projection::RunContext;
+use eventstore::{
+    AppendQueue, Clock, Database, EventLog, Handler, Registered, Signal, Subscription, SystemClock,
+};
+use projector::PROJECTIONS;
 use tokio::net::TcpListener;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::Instant;
@@ -270,21 +273,23 @@ impl<'s> Process<'s> {
     }
 
     fn projector(&mut self) {
-        let subscription = self.subscription(PATIENT_VIEW, PatientView);
+        let names = PROJECTIONS.map(Registered::name).join(", ");
         self.lines
-            .push(("projector", format!("maintains the read table {PATIENT_VIEW}")));
-        self.follow("projector", subscription);
-        let requested = projector::run_requested(
-            self.log.clone(),
-            Arc::clone(&self.clock),
-            self.owner.clone(),
-            self.settings.poll_interval,
-            self.stop_following.clone(),
-        );
-        self.tasks.spawn(async move {
-            requested.await;
-            ("rebuild of the read table", Ok(()))
-        });
+            .push(("projector", format!("maintains the read tables {names}")));
+        for projection in PROJECTIONS {
+            let running = projection.run(RunContext {
+                log: self.log.clone(),
+                signal: self.signal.clone(),
+                clock: Arc::clone(&self.clock),
+                owner: self.owner.clone(),
+                poll: self.settings.poll_interval,
+                stop: self.stop_following.clone(),
+            });
+            self.tasks.spawn(async move {
+                running.await;
+                ("projector", Ok(()))
+            });
+        }
     }
 
     /// Returns the composer and mail server options, read once and shared within this process.

@@ -9,7 +9,9 @@ use std::sync::Arc;
 
 use cqrs_es::persist::PersistedEventStore;
 use cqrs_es::{Aggregate, AggregateError, CqrsFramework};
-use domain::{Patient, PatientCommand, PatientDetails, PatientError, PatientEvent, Registration, upcasters};
+use domain::{
+    Patient, PatientCommand, PatientDetails, PatientError, PatientEvent, Registration, evolve, upcasters,
+};
 use eventstore::{
     AppendError, AppendQueue, Appended, ClaimRules, Clock, EventLog, EventRepository, Position, TraceContext,
     trace,
@@ -358,7 +360,7 @@ impl First {
     /// Returns the original result if `details` equal the details of the first registration.
     fn again(self, details: &PatientDetails) -> Result<Registered, CommandError> {
         let Self { id, position, event } = self;
-        match event.into_details() {
+        match evolve(None, event) {
             Some(first)
                 if first == *details || as_parsed_today(&first).is_some_and(|first| first == *details) =>
             {

@@ -25,8 +25,8 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::problem::ApiError;
-use crate::reads::ReadError;
 use places::{Place, Places};
+use projector::reads::ReadError;
 
 pub(crate) use sse::frames;
 

@@ -7,7 +7,7 @@ use eventstore::{EventLog, Position, RecordedEvent, Timestamp};
 use serde::Serialize;
 use uuid::Uuid;
 
-use crate::reads::ReadError;
+use projector::reads::ReadError;
 
 /// Number of events read at a time while a state is rebuilt.
 const PAGE: u32 = 500;

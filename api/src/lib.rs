@@ -26,6 +26,7 @@
 mod accept;
 pub mod access;
 mod body;
+mod by_email;
 pub mod clients;
 pub mod commands;
 mod cors;
@@ -48,7 +49,6 @@ pub mod problem;
 mod public_url;
 mod query;
 pub mod read_log;
-pub mod reads;
 mod routes;
 mod same_origin;
 mod secure;
@@ -61,6 +61,7 @@ use std::time::Duration;
 
 use domain::UrlSchemes;
 use eventstore::{AppendQueue, Clock, EventLog, Signal};
+use projector::reads::PatientReads;
 
 use access::Access;
 use clients::Proxies;
@@ -73,7 +74,6 @@ use limit::Limits;
 use mail::MailDesk;
 use metrics::Metrics;
 use read_log::ReadLog;
-use reads::PatientReads;
 use same_origin::TrustedOrigins;
 
 pub use cors::{Cors, NoOrigin, Origin};

@@ -313,6 +313,7 @@ impl From<&eventstore::Error> for ApiError {
             eventstore::Error::BadCheckpoint { .. } | eventstore::Error::NoSuchGeneration { .. } => {
                 Self::ReadTableDamaged
             }
+            eventstore::Error::NotFilled { .. } => Self::RebuildNeeded,
             eventstore::Error::ClockWrong { .. } => Self::ClockWrong,
             _ => Self::Unavailable,
         }

@@ -31,8 +31,8 @@ use crate::observe::{RequestId, RequestTrace, observe};
 use crate::openapi::{Described, Media, OPERATIONS, Service, Tokens, fields};
 use crate::paths::{LIVE, METRICS, PATIENT, READY, REGISTER};
 use crate::problem::ApiError;
-use crate::reads::ReadError;
 use crate::secure::{OverTls, secure};
+use projector::reads::ReadError;
 use table::Routes;
 
 #[cfg(feature = "fuzzing")]

@@ -2,8 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a failure fails the test")]
 
 use domain::{
-    EVENT_VERSION, PATIENT_DELETED, PATIENT_REGISTERED, Patient, PatientState, StoredEvent, StoredEventError,
-    Until,
+    PATIENT_DELETED, PATIENT_REGISTERED, Patient, PatientState, StoredEvent, StoredEventError, Until,
 };
 use serde_json::{Value, json};
 
@@ -20,7 +19,7 @@ fn event(sequence: u64, recorded_at: i64, event_type: &str, payload: Value) -> S
         sequence,
         recorded_at,
         event_type: event_type.to_owned(),
-        event_version: EVENT_VERSION.to_owned(),
+        event_version: "1.0".to_owned(),
         payload,
     }
 }

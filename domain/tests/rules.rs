@@ -3,7 +3,7 @@
 use cqrs_es::Aggregate;
 use cqrs_es::test::TestFramework;
 use domain::PatientCommand::{DeletePatient, RegisterPatient};
-use domain::{Patient, PatientDetails, PatientError, PatientEvent, PatientState, Registration};
+use domain::{Patient, PatientDetails, PatientError, PatientEvent, PatientState, Registration, evolve};
 
 type PatientTest = TestFramework<Patient>;
 
@@ -137,8 +137,8 @@ fn a_registration_its_event_and_the_details_tell_the_same() {
     let details = PatientDetails::from(john());
     assert_eq!(PatientEvent::from(john()), john_registered());
     assert_eq!(PatientEvent::from(details.clone()), john_registered());
-    assert_eq!(john_registered().into_details(), Some(details));
-    assert_eq!(deleted().into_details(), None);
+    assert_eq!(evolve(None, john_registered()), Some(details.clone()));
+    assert_eq!(evolve(Some(details), deleted()), None);
 }
 
 #[test]

@@ -62,7 +62,9 @@ pub use json::strict_json;
 pub use lease::Lease;
 pub use log::{EventFilter, EventLog, EventPage, Head};
 pub use overview::{Followed, ProjectionStatus, overview};
-pub use projection::{Projection, ProjectionError, Rebuild, RebuildState, Registered, Runner, Skip, SkipError};
+pub use projection::{
+    Projection, ProjectionError, Rebuild, RebuildState, Registered, Runner, Skip, SkipError,
+};
 pub use proof::{Proof, prove};
 pub use repository::{EventRepository, Receipt};
 pub use signal::{Signal, Wake};

@@ -15,6 +15,7 @@
 //! 3. Add it to [`PROJECTIONS`].
 
 mod patient_view;
+pub mod reads;
 pub mod record;
 
 use eventstore::Registered;

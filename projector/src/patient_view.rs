@@ -21,12 +21,16 @@ pub struct PatientView;
 /// A row of `patient_view`, without its generation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct PatientRow {
-    id: String,
+    /// The patient's id.
+    pub id: String,
     /// Search key of the patient's name.
-    name_key: String,
-    details: PatientDetails,
-    sequence: u64,
-    registered_at: Timestamp,
+    pub name_key: String,
+    /// The patient's details.
+    pub details: PatientDetails,
+    /// Sequence of the patient's last event.
+    pub sequence: u64,
+    /// When the patient was registered.
+    pub registered_at: Timestamp,
 }
 
 impl Projection for PatientView {

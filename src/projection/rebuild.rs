@@ -4,10 +4,10 @@
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use eventstore::rebuild::Requested;
-use eventstore::{Clock, Database, EventLog, Position, Rebuild, RebuildState, Runner, SystemClock, lease};
-use projector::rebuild::{Outcome, Step};
-use projector::{PATIENT_VIEW, Rebuilder};
+use eventstore::projection::{Outcome, Requested, Step};
+use eventstore::{
+    Clock, Database, EventLog, Position, Rebuild, RebuildState, Registered, Runner, SystemClock, lease,
+};
 use serde_json::json;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -20,23 +20,39 @@ use crate::shutdown::StopSignals;
 const SILENCE: Duration = lease::DEFAULT_DURATION.saturating_add(Duration::from_secs(1));
 const LOOK: Duration = Duration::from_millis(100);
 
-pub(super) async fn run(database: &Database, json: bool) -> anyhow::Result<()> {
+pub(super) async fn run(
+    database: &Database,
+    projections: &[&'static dyn Registered],
+    json: bool,
+) -> anyhow::Result<()> {
     let stop = stop_when_asked()?;
-    let owner = owner("rebuild");
+    for projection in projections {
+        rebuild(database, *projection, &stop, json).await?;
+    }
+    Ok(())
+}
+
+async fn rebuild(
+    database: &Database,
+    projection: &dyn Registered,
+    stop: &CancellationToken,
+    json: bool,
+) -> anyhow::Result<()> {
+    let (owner, name) = (owner("rebuild"), projection.name());
     loop {
         let now = SystemClock.now();
-        let requested = Rebuild::request(database, PATIENT_VIEW, Runner::Command, &owner, now).await?;
+        let requested = Rebuild::request(database, name, Runner::Command, &owner, now).await?;
         let (rebuild, found) = match requested {
             Requested::New(rebuild) => (rebuild, false),
             Requested::Unfinished(rebuild) => (free(database, rebuild).await?, true),
             Requested::NoProjection => {
-                bail!("projections has no row for {PATIENT_VIEW}; run `patients migrate`")
+                bail!("projections has no row for {name}; run `patients migrate`")
             }
         };
         if !json {
             announce(&rebuild, found)?;
         }
-        let outcome = carry_out(database, &rebuild, owner.clone(), &stop, json).await?;
+        let outcome = carry_out(database, projection, &rebuild, owner.clone(), stop, json).await?;
         // The previously cancelled rebuild is now cleaned up, so the next iteration requests the new one.
         if outcome != Outcome::Cancelled || rebuild.state != RebuildState::Cancelling {
             return tell(database, &rebuild, outcome).await;
@@ -44,10 +60,33 @@ pub(super) async fn run(database: &Database, json: bool) -> anyhow::Result<()> {
     }
 }
 
-pub(super) async fn cancel(database: &Database, json: bool) -> anyhow::Result<()> {
+pub(super) async fn cancel(
+    database: &Database,
+    projections: &[&'static dyn Registered],
+    json: bool,
+) -> anyhow::Result<()> {
     let stop = stop_when_asked()?;
-    let found = Rebuild::unfinished(database, PATIENT_VIEW, SystemClock.now()).await?;
-    let rebuild = found.context("no rebuild is in progress")?;
+    let mut none = true;
+    for projection in projections {
+        let found = Rebuild::unfinished(database, projection.name(), SystemClock.now()).await?;
+        if let Some(rebuild) = found {
+            none = false;
+            cancel_rebuild(database, *projection, &rebuild, &stop, json).await?;
+        }
+    }
+    if none {
+        bail!("no rebuild is in progress");
+    }
+    Ok(())
+}
+
+async fn cancel_rebuild(
+    database: &Database,
+    projection: &dyn Registered,
+    rebuild: &Rebuild,
+    stop: &CancellationToken,
+    json: bool,
+) -> anyhow::Result<()> {
     if !rebuild.cancel(database).await? {
         bail!("generation {} is already served", rebuild.generation);
     }
@@ -55,10 +94,16 @@ pub(super) async fn cancel(database: &Database, json: bool) -> anyhow::Result<()
     // them.
     let until = Instant::now() + SILENCE * 5;
     loop {
-        let outcome = carry_out(database, &rebuild, owner("cancel"), &stop, json).await?;
+        let outcome = carry_out(database, projection, rebuild, owner("cancel"), stop, json).await?;
         match outcome {
             Outcome::Cancelled if json => {
-                let over = Rebuild::of(database, PATIENT_VIEW, rebuild.generation, SystemClock.now()).await?;
+                let over = Rebuild::of(
+                    database,
+                    &rebuild.projection,
+                    rebuild.generation,
+                    SystemClock.now(),
+                )
+                .await?;
                 return super::print_json(&over);
             }
             Outcome::Cancelled => {
@@ -68,7 +113,7 @@ pub(super) async fn cancel(database: &Database, json: bool) -> anyhow::Result<()
                 ));
             }
             Outcome::Taken if Instant::now() < until => tokio::time::sleep(LOOK).await,
-            outcome => return tell(database, &rebuild, outcome).await,
+            outcome => return tell(database, rebuild, outcome).await,
         }
     }
 }
@@ -92,13 +137,14 @@ async fn free(database: &Database, found: Rebuild) -> anyhow::Result<Rebuild> {
         if rebuild.position != found.position || Instant::now() > until {
             let (state, position) = (rebuild.state.name(), rebuild.position.unwrap_or(rebuild.head));
             bail!(
-                "a rebuild of {PATIENT_VIEW} is in progress: generation {}, {state}, at position {position} of {}, by {owner}",
+                "a rebuild of {} is in progress: generation {}, {state}, at position {position} of {}, by {owner}",
+                rebuild.projection,
                 rebuild.generation,
                 rebuild.head
             );
         }
         tokio::time::sleep(LOOK).await;
-        rebuild = Rebuild::of(database, PATIENT_VIEW, found.generation, SystemClock.now())
+        rebuild = Rebuild::of(database, &found.projection, found.generation, SystemClock.now())
             .await?
             .context("the rebuild no longer exists")?;
     }
@@ -106,30 +152,34 @@ async fn free(database: &Database, found: Rebuild) -> anyhow::Result<Rebuild> {
 }
 
 fn announce(rebuild: &Rebuild, found: bool) -> anyhow::Result<()> {
-    let generation = rebuild.generation;
+    let (projection, generation) = (&rebuild.projection, rebuild.generation);
     super::print(&match (found, rebuild.position) {
-        (false, _) => format!("filling generation {generation} with {} events", rebuild.head),
+        (false, _) => format!(
+            "{projection}: filling generation {generation} with {} events",
+            rebuild.head
+        ),
         (true, Some(position)) => {
             format!(
-                "resuming generation {generation} from position {position} of {}",
+                "{projection}: resuming generation {generation} from position {position} of {}",
                 rebuild.head
             )
         }
-        (true, None) => format!("resuming generation {generation}: cleaning up"),
+        (true, None) => format!("{projection}: resuming generation {generation}: cleaning up"),
     })
 }
 
 async fn carry_out(
     database: &Database,
+    projection: &dyn Registered,
     rebuild: &Rebuild,
     owner: String,
     stop: &CancellationToken,
     json: bool,
 ) -> anyhow::Result<Outcome> {
-    let rebuilder = Rebuilder::new(EventLog::new(database.clone()), SystemClock::shared(), owner);
+    let (log, clock) = (EventLog::new(database.clone()), SystemClock::shared());
     let mut account = Account::begin(rebuild, json);
-    let outcome = rebuilder
-        .carry_out(rebuild, stop, |step| account.note(step))
+    let outcome = projection
+        .rebuild(log, clock, owner, rebuild, stop, &mut |step| account.note(step))
         .await;
     account.progress.end();
     let outcome = outcome?;
@@ -141,6 +191,7 @@ async fn carry_out(
 
 /// Output of a rebuild: progress and result.
 struct Account {
+    projection: String,
     generation: i64,
     json: bool,
     from: Position,
@@ -162,6 +213,7 @@ impl Account {
     fn begin(rebuild: &Rebuild, json: bool) -> Self {
         let from = rebuild.position.unwrap_or(rebuild.head);
         Self {
+            projection: rebuild.projection.clone(),
             generation: rebuild.generation,
             json,
             from,
@@ -215,7 +267,7 @@ impl Account {
         }
         let filled = self.switched;
         super::print_json(&json!({
-            "projection": PATIENT_VIEW,
+            "projection": self.projection,
             "generation": self.generation,
             "state": RebuildState::Done,
             "position": filled.map(|filled| filled.position),
@@ -235,7 +287,7 @@ async fn tell(database: &Database, rebuild: &Rebuild, outcome: Outcome) -> anyho
         Outcome::Cancelled => bail!("generation {generation} was cancelled, and its rows were deleted"),
         Outcome::Taken => bail!("another process is working on generation {generation}"),
         Outcome::Stopped => {
-            let now = Rebuild::of(database, PATIENT_VIEW, generation, SystemClock.now()).await?;
+            let now = Rebuild::of(database, &rebuild.projection, generation, SystemClock.now()).await?;
             let position = now.and_then(|rebuild| rebuild.position);
             let place = position.map_or_else(String::new, |position| format!(" at position {position}"));
             bail!("stopped{place}; run `patients projection rebuild` again to resume")

@@ -1,14 +1,14 @@
 //! `patients projection skip POSITION --reason …`.
 
 use anyhow::Context;
-use eventstore::{Clock, Database, Position, Skip, SystemClock};
-use projector::PATIENT_VIEW;
+use eventstore::{Clock, Database, Position, Registered, Skip, SkipError, SystemClock};
 
 use crate::actor::actor;
 
 pub(super) async fn run(
     database: &Database,
     position: u64,
+    projections: &[&'static dyn Registered],
     reason: String,
     by: Option<String>,
     json: bool,
@@ -25,11 +25,30 @@ pub(super) async fn run(
         skipped_by,
         skipped_at: SystemClock.now(),
     };
-    skip.clone().record(database, PATIENT_VIEW).await?;
+    let mut skipping = Vec::new();
+    let mut refusal = None;
+    for projection in projections {
+        match skip.clone().record(database, projection.name()).await {
+            Ok(()) => skipping.push(projection.name()),
+            Err(error @ SkipError::NotStoppedThere { .. }) => {
+                // Prefer the error that names the event at which a projection has stopped.
+                if !matches!(refusal, Some(SkipError::NotStoppedThere { stopped: Some(_), .. })) {
+                    refusal = Some(error);
+                }
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    if let (true, Some(refusal)) = (skipping.is_empty(), refusal) {
+        return Err(refusal.into());
+    }
     if json {
         return super::print_json(&skip);
     }
-    super::print(&format!(
-        "{PATIENT_VIEW} skips position {position} at its next attempt, within 30 s"
-    ))
+    for name in skipping {
+        super::print(&format!(
+            "{name} skips position {position} at its next attempt, within 30 s"
+        ))?;
+    }
+    Ok(())
 }

@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use eventstore::overview::Projection;
-use eventstore::{Clock, Database, Failure, Followed, Skip, SystemClock, overview};
+use eventstore::{Clock, Database, Failure, Followed, ProjectionStatus, Skip, SystemClock, overview};
 
 use crate::output;
 
@@ -70,7 +69,7 @@ fn about_failure(indent: &str, failure: &Failure) -> [String; 3] {
     ]
 }
 
-fn about_projection(projection: &Projection) -> Vec<String> {
+fn about_projection(projection: &ProjectionStatus) -> Vec<String> {
     let mut lines = vec![format!("  generation {} is served", projection.active_generation)];
     if let Some(rebuild) = &projection.rebuild {
         let place = rebuild.position.map_or_else(String::new, |position| {

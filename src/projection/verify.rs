@@ -1,8 +1,9 @@
 //! `patients projection verify`.
 
 use anyhow::{Context, bail};
+use eventstore::Registered;
+use eventstore::projection::{RowChecksum, RowDifference, Verification};
 use eventstore::{Database, EventLog};
-use projector::verify::{Sum, Verification, What};
 
 use crate::audit::NoAnswer;
 use crate::progress::Progress;
@@ -10,12 +11,33 @@ use crate::progress::Progress;
 /// Maximum number of skipped events that are listed.
 const NAMED: usize = 10;
 
-pub(super) async fn run(database: &Database, json: bool) -> anyhow::Result<()> {
+pub(super) async fn run(
+    database: &Database,
+    projections: &[&'static dyn Registered],
+    json: bool,
+) -> anyhow::Result<()> {
+    let mut differing = Vec::new();
+    for projection in projections {
+        if !same(database, *projection, json).await? {
+            differing.push(projection.name());
+        }
+    }
+    if differing.is_empty() {
+        return Ok(());
+    }
+    let names = differing.join(", ");
+    bail!("{names} does not match the log; `patients projection rebuild` recreates it");
+}
+
+/// Compares a projection with the log, and prints the result.
+async fn same(database: &Database, projection: &dyn Registered, json: bool) -> anyhow::Result<bool> {
     let log = EventLog::new(database.clone());
     // The number of events is an upper bound on the number of patients, which is good enough for progress.
     let most = log.head().await.context(NoAnswer)?.position.get();
     let mut progress = Progress::start("patients", 0, most, json);
-    let found = projector::verify(&log, |compared| progress.at(compared, most)).await;
+    let found = projection
+        .verify(&log, &mut |compared| progress.at(compared, most))
+        .await;
     progress.end();
     let found = found.context(NoAnswer)?;
     if json {
@@ -23,16 +45,16 @@ pub(super) async fn run(database: &Database, json: bool) -> anyhow::Result<()> {
     } else {
         super::print(&table(&found))?;
     }
-    if !found.same {
-        bail!("the read table does not match the log; `patients projection rebuild` recreates it");
-    }
-    Ok(())
+    Ok(found.same)
 }
 
 fn table(found: &Verification) -> String {
-    let line = |name: &str, sum: &Sum| format!("{name:<8} {:>12} rows\n  {}", sum.rows, sum.checksum);
+    let line = |name: &str, sum: &RowChecksum| format!("{name:<8} {:>12} rows\n  {}", sum.rows, sum.checksum);
     let mut lines = vec![
-        format!("position {}, generation {}", found.position, found.generation),
+        format!(
+            "{}: position {}, generation {}",
+            found.projection, found.position, found.generation
+        ),
         line("table", &found.table),
         line("replay", &found.replay),
     ];
@@ -61,9 +83,9 @@ fn table(found: &Verification) -> String {
     }
     lines.extend(found.first.iter().map(|difference| {
         let what = match difference.what {
-            What::Missing => "is missing",
-            What::Unexpected => "is unexpected",
-            What::Different => "has different values",
+            RowDifference::Missing => "is missing",
+            RowDifference::Unexpected => "is unexpected",
+            RowDifference::Different => "has different values",
         };
         format!("  {} {what}", difference.id)
     }));

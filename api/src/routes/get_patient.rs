@@ -14,7 +14,7 @@ use crate::openapi::schemas::ReadPatient;
 use crate::openapi::{Described, Media, PATIENTS, fields};
 use crate::problem::{ApiError, kinds};
 use crate::query::Query;
-use crate::reads::Found;
+use projector::reads::Found;
 
 pub(super) fn described() -> Described {
     Described::new(

@@ -6,15 +6,15 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use eventstore::rebuild::ActiveGeneration;
-use eventstore::{Error, Position, SubscriptionStatus};
+use eventstore::projection::ActiveGeneration;
+use eventstore::{Error, Position, Registered, SubscriptionStatus};
+use projector::PROJECTIONS;
 use serde::Serialize;
 use serde_json::json;
 use utoipa::ToSchema;
 
 use crate::Api;
 use crate::openapi::{Described, Media, OPERATIONS};
-use crate::reads::PROJECTION;
 
 /// Maximum time to wait for the database.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -101,8 +101,8 @@ pub(super) async fn live() -> Response {
 /// id and writes do not need it, and other processes would have the same problem.
 pub(super) async fn ready(State(api): State<Api>) -> Response {
     let asked = async {
-        let view = read_table(&api).await?;
-        Ok::<_, eventstore::Error>((view, api.log.is_writable().await?))
+        let tables = read_tables(&api).await?;
+        Ok::<_, eventstore::Error>((tables, api.log.is_writable().await?))
     };
     let answer = tokio::time::timeout(PATIENCE, asked)
         .await
@@ -113,10 +113,10 @@ pub(super) async fn ready(State(api): State<Api>) -> Response {
         Some((_, false)) => "read_only",
         None => "down",
     };
-    let view = answer.map(|(view, _)| view);
+    let tables = answer.map(|(tables, _)| tables);
     let full = api.commands.is_full();
-    let damaged = view.as_ref().is_some_and(|(_, damaged)| *damaged);
-    let wrong_clock = match &view {
+    let damaged = tables.as_ref().is_some_and(|tables| tables.damaged);
+    let wrong_clock = match &tables {
         Some(_) => {
             let clock = tokio::time::timeout(PATIENCE, api.log.check_clock(api.clock.as_ref())).await;
             matches!(clock, Ok(Err(Error::ClockWrong { .. })))
@@ -128,14 +128,11 @@ pub(super) async fn ready(State(api): State<Api>) -> Response {
         status: if ready { "ready" } else { "unavailable" },
         database: Some(database),
         append_queue: Some(if full { "full" } else { "open" }),
-        position: view.as_ref().map(|(view, _)| view.head),
-        read_table: view.map(|(view, damaged)| {
-            let stopped = view.failure.is_some_and(|failure| failure.position.is_some());
-            match (damaged, stopped) {
-                (true, _) => "damaged",
-                (false, true) => "stopped",
-                (false, false) => "kept",
-            }
+        position: tables.as_ref().map(|tables| tables.head),
+        read_table: tables.map(|tables| match (tables.damaged, tables.stopped) {
+            (true, _) => "damaged",
+            (false, true) => "stopped",
+            (false, false) => "kept",
         }),
         clock: wrong_clock.then_some("wrong"),
     };
@@ -147,12 +144,30 @@ pub(super) async fn ready(State(api): State<Api>) -> Response {
     (status, Json(health)).into_response()
 }
 
-/// Returns the status of the read table, and whether its stored state is invalid.
-async fn read_table(api: &Api) -> eventstore::Result<(SubscriptionStatus, bool)> {
+/// State of the read tables.
+struct ReadTables {
+    head: Position,
+    damaged: bool,
+    stopped: bool,
+}
+
+/// Returns the state of the read tables. A table whose first generation is being filled is not damaged: it is
+/// not used yet.
+async fn read_tables(api: &Api) -> eventstore::Result<ReadTables> {
     let database = api.log.database();
-    let view = SubscriptionStatus::of(database, PROJECTION, api.clock.now()).await?;
-    let generation = ActiveGeneration::of(&mut database.reader().await?, PROJECTION).await?;
-    let served = generation.is_some_and(|generation| generation.check(PROJECTION).is_ok());
-    let damaged = !served || view.check().is_err();
-    Ok((view, damaged))
+    let mut tables = ReadTables {
+        head: Position::BEGINNING,
+        damaged: false,
+        stopped: false,
+    };
+    for name in PROJECTIONS.map(Registered::name) {
+        let status = SubscriptionStatus::of(database, name, api.clock.now()).await?;
+        let generation = ActiveGeneration::of(&mut database.reader().await?, name).await?;
+        let served = generation
+            .is_some_and(|generation| !matches!(generation.check(name), Err(error) if error.is_damage()));
+        tables.head = status.head;
+        tables.damaged |= !served || status.check().is_err();
+        tables.stopped |= status.failure.is_some_and(|failure| failure.position.is_some());
+    }
+    Ok(tables)
 }

@@ -11,13 +11,13 @@ use url::form_urlencoded;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::Api;
 use crate::headers::{min_position, set_links};
 use crate::history::Told;
 use crate::openapi::{Described, Media, PATIENTS, fields};
 use crate::problem::{ApiError, FieldProblem, kinds};
 use crate::query::{DEFAULT_LIMIT, Query};
-use crate::reads::{NameRange, PageRequest};
+use crate::{Api, by_email};
+use projector::reads::{NameRange, PageRequest};
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
@@ -113,7 +113,7 @@ pub(super) async fn list(
 
 /// Returns a page with the patient who has the requested email.
 async fn with_email(api: &Api, query: &ListQuery, email: &Email) -> Result<Bytes, ApiError> {
-    let found = api.reads.by_email(email).await?;
+    let found = by_email::find(&api.log, &api.reads, email).await?;
     let listed: Vec<_> = found
         .iter()
         .filter(|(id, _)| query.after.is_none_or(|after| *id > after))

@@ -5,7 +5,7 @@ use axum::extract::rejection::PathRejection;
 use axum::extract::{Extension, Path, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use eventstore::rebuild::Requested;
+use eventstore::projection::Requested;
 use eventstore::{Followed, Rebuild, RebuildState, Runner, overview};
 use serde::Serialize;
 use serde_json::{Value, json};

@@ -293,7 +293,10 @@ async fn one_auditor_has_a_quarter_of_the_streams_and_another_still_gets_one() {
     assert_eq!(refused.status, StatusCode::TOO_MANY_REQUESTS);
     assert_eq!(refused.body["type"], "/problems/too-many-own-streams");
     assert!(
-        refused.body["detail"].as_str().unwrap().contains("25 streams"),
+        refused.body["detail"]
+            .as_str()
+            .unwrap()
+            .contains("25 open streams"),
         "{}",
         refused.body
     );

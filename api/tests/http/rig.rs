@@ -13,6 +13,7 @@ use axum::http::header::HOST;
 use axum::http::response::Parts;
 use axum::http::{HeaderMap, HeaderValue, Request, StatusCode};
 use axum::response::Response;
+use eventstore::projection::Follower;
 use eventstore::{
     AppendQueue, Clock, Database, DatabaseOptions, Dialect, EventLog, Position, Session, Signal,
     Subscription, SystemClock, Transaction,
@@ -202,7 +203,7 @@ impl Rig {
             self.log.clone(),
             &self.signal,
             SystemClock::shared(),
-            PatientView,
+            Follower::<PatientView>::default(),
         );
         let running = tokio::spawn(subscription.run(stop.clone()));
         let head = self.log.head().await.unwrap().position.to_string();

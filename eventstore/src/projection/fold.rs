@@ -31,15 +31,14 @@ pub(super) async fn changes<P: Projection>(
     let mut after: BTreeMap<&str, Option<P::State>> = BTreeMap::new();
     for (recorded, event) in events {
         let id = recorded.aggregate_id.as_str();
-        let before = match after.remove(id) {
-            Some(state) => state,
-            None => {
-                // Only the first event of an aggregate finds no row.
-                if recorded.sequence > 1 {
-                    deleted.insert(id);
-                }
-                states.remove(id)
+        let before = if let Some(state) = after.remove(id) {
+            state
+        } else {
+            // Only the first event of an aggregate finds no row.
+            if recorded.sequence > 1 {
+                deleted.insert(id);
             }
+            states.remove(id)
         };
         after.insert(id, P::evolve(before, event, recorded));
     }
@@ -159,8 +158,7 @@ async fn read_states<P: Projection>(
         .collect();
     let mut after = Position::BEGINNING;
     loop {
-        let page =
-            EventLog::events_between(session, P::AGGREGATE_TYPE, &ids, after, end, EVENTS).await?;
+        let page = EventLog::events_between(session, P::AGGREGATE_TYPE, &ids, after, end, EVENTS).await?;
         let Some(last) = page.last() else {
             return Ok(());
         };

@@ -6,8 +6,8 @@
 
 use serde::Serialize;
 
-use crate::clock::Timestamp;
 use super::generation::lock_active_generation;
+use crate::clock::Timestamp;
 use crate::database::{Database, Row, Session};
 use crate::error::{Error, Result};
 use crate::event::Position;

@@ -56,7 +56,9 @@ async fn follow<P: Projection>(context: &RunContext) {
         match active_generation::<P>(context).await {
             Ok(UNFILLED) => {}
             Ok(_) => break,
-            Err(error) => tracing::warn!(projection = P::NAME, %error, "a projection could not be read; retrying"),
+            Err(error) => {
+                tracing::warn!(projection = P::NAME, %error, "a projection could not be read; retrying");
+            }
         }
         context.pause(context.poll).await;
         if context.stop.is_cancelled() {

@@ -24,6 +24,8 @@ const NAMED: usize = 10;
 /// Result of a comparison.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Verification {
+    /// Name of the projection.
+    pub projection: &'static str,
     /// Whether the table matches the log.
     pub same: bool,
     /// Position at which the table and the log were compared.
@@ -137,6 +139,7 @@ pub async fn verify<P: Projection>(
     progress(compared);
     snapshot.rollback().await?;
     Ok(Verification {
+        projection: P::NAME,
         same: differing == 0,
         position,
         generation,

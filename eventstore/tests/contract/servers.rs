@@ -308,10 +308,7 @@ async fn a_peer_that_never_closes_a_connection_holds_nobody_up() {
         let own = listener.local_addr().unwrap().port();
         let relay = tokio::spawn(relay(listener, port, true));
         let url = format!("mysql://root@127.0.0.1:{own}/{}", test.name);
-        let database = timeout(SOON, open(&url))
-            .await
-            .expect("opens in time")
-            .unwrap();
+        let database = timeout(SOON, open(&url)).await.expect("opens in time").unwrap();
         number(&database, "SELECT 1").await;
         relay.abort();
     })

@@ -1,4 +1,4 @@
-use domain::{EVENT_VERSION, PATIENT_DELETED, PATIENT_REGISTERED};
+use domain::{PATIENT_DELETED, PATIENT_REGISTERED};
 use eventstore::{Hash, Position};
 use serde_json::json;
 
@@ -21,7 +21,7 @@ fn registered(name: &str, email: &str) -> RecordedEvent {
         aggregate_id: "0193a7c2-0000-7000-8000-000000000001".to_owned(),
         sequence: 1,
         event_type: PATIENT_REGISTERED.to_owned(),
-        event_version: EVENT_VERSION.to_owned(),
+        event_version: "1.0".to_owned(),
         payload: json!({
             "type": PATIENT_REGISTERED,
             "name": name,

@@ -33,9 +33,7 @@ pub enum SmtpUrlError {
     #[error("expected both a user and a password before the @, or neither")]
     Credentials,
     /// Mail would be sent unencrypted over a network.
-    #[error(
-        "expected ?tls=required for a host other than loopback, or ?tls=none to send without encryption"
-    )]
+    #[error("expected ?tls=required for a host other than loopback, or ?tls=none to send without encryption")]
     Plain,
     /// The extra certificate authorities are not valid certificates.
     #[error("the extra certificate authorities cannot be read: expected PEM certificates")]

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use domain::{EVENT_VERSION, PATIENT_DELETED, PATIENT_REGISTERED};
+use domain::{PATIENT_DELETED, PATIENT_REGISTERED};
 use eventstore::{
     Append, AppendQueue, Clock, Database, DatabaseOptions, EventLog, ManualClock, NewEvent, Position, Row,
     Session, Signal, Subscription, SubscriptionStatus, SystemClock, Timestamp,
@@ -152,7 +152,7 @@ impl Stage {
             aggregate_id: aggregate_id.to_owned(),
             sequence,
             event_type: event_type.to_owned(),
-            event_version: EVENT_VERSION.to_owned(),
+            event_version: "1.0".to_owned(),
             payload,
             metadata: json!({}),
         };

@@ -1,7 +1,7 @@
 //! Example of changing an event: `PatientRegistered` 1.1 adds the country of the phone number.
 //!
 //! To make this change in the domain, add the field to the variant, raise `current_version` and
-//! `EVENT_VERSION` to 1.1, and append this upcaster to `upcasters()`. Stored events keep their shape
+//! `"1.0"` to 1.1, and append this upcaster to `upcasters()`. Stored events keep their shape
 //! permanently, and readers get the current shape.
 
 use cqrs_es::persist::{EventUpcaster, SerializedEvent};

@@ -1,6 +1,6 @@
 //! Runs the worked examples of CONTRIBUTING.md: a new event version, a new projection, and a new column of
 //! the read table.
-#![expect(clippy::unwrap_used, reason = "a failure fails the test")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a failure fails the test")]
 
 mod event_version;
 mod new_column;
@@ -9,9 +9,10 @@ mod new_projection;
 use std::sync::Arc;
 use std::time::Duration;
 
+use eventstore::projection::{Outcome, Requested, RunContext};
 use eventstore::{
-    Append, AppendQueue, Database, DatabaseOptions, EventLog, Handler, NewEvent, Position, Signal,
-    Subscription, SubscriptionStatus, SystemClock, Timestamp,
+    Append, AppendQueue, Database, DatabaseOptions, EventLog, Handler, NewEvent, Position, Rebuild,
+    Registered, Runner, Session, Signal, Subscription, SubscriptionStatus, SystemClock, Timestamp,
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -77,14 +78,62 @@ impl Example {
         );
         let subscription = Subscription::new(name, "example", self.log.clone(), &signal, clock, handler);
         let running = tokio::spawn(subscription.run(stop.clone()));
-        wait_until(Duration::from_secs(20), "all is finished", async || {
+        self.wait_for(name).await;
+        stop.cancel();
+        running.await.unwrap();
+    }
+
+    /// Waits until a subscription has processed all events.
+    async fn wait_for(&self, name: &str) {
+        wait_until(Duration::from_secs(20), "all events are processed", async || {
             let status = SubscriptionStatus::of(self.log.database(), name, Timestamp::default())
                 .await
                 .unwrap();
             status.lag() == 0
         })
         .await;
-        stop.cancel();
-        running.await.unwrap();
+    }
+
+    /// Returns the context for running a projection.
+    fn context(&self) -> RunContext {
+        RunContext {
+            log: self.log.clone(),
+            signal: Signal::in_process(),
+            clock: SystemClock::shared(),
+            owner: "example".to_owned(),
+            poll: Duration::from_millis(10),
+            stop: CancellationToken::new(),
+        }
+    }
+
+    /// Rebuilds a projection, like `patients projection rebuild`.
+    async fn rebuild(&self, projection: &dyn Registered) {
+        let (database, clock) = (self.log.database(), SystemClock::shared());
+        let requested = Rebuild::request(
+            database,
+            projection.name(),
+            Runner::Command,
+            "example",
+            clock.now(),
+        );
+        let Requested::New(rebuild) = requested.await.unwrap() else {
+            panic!("another rebuild is unfinished");
+        };
+        let outcome = projection
+            .rebuild(
+                self.log.clone(),
+                clock,
+                "example".to_owned(),
+                &rebuild,
+                &CancellationToken::new(),
+                &mut |_| {},
+            )
+            .await;
+        assert_eq!(outcome.unwrap(), Outcome::Done);
+    }
+
+    async fn execute(&self, sql: &str) {
+        let mut connection = self.log.database().writer().await.unwrap();
+        connection.query(sql).execute().await.unwrap();
     }
 }

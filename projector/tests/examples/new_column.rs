@@ -2,17 +2,18 @@
 //!
 //! 1. A migration adds the column with a default (*expand*). Running programs of the old version, which do
 //!    not use the column, continue to work.
-//! 2. `PatientRow` in `changes.rs` gets a field for the value, and `insert` in `rows.rs` writes the value. In
-//!    this example, [`NewView`] does both.
+//! 2. `PatientRow` in `patient_view.rs` gets a field for the value, and `insert` writes the value. In this
+//!    example, [`NewView`] writes it.
 //! 3. Deploy the new program on every machine, and then run `patients projection rebuild`. The rebuild fills
 //!    the column of the existing rows while the table is served.
 //! 4. After the rebuild, release a version of the API that shows the column. A later release may drop the
 //!    default (*contract*).
 
 use domain::{PatientDetails, PatientEvent};
-use eventstore::rebuild::lock_active_generation;
-use eventstore::{Database, Handler, Position, RecordedEvent, Session, Transaction};
-use projector::{PATIENT_VIEW, PatientView, ProjectionError};
+use eventstore::projection::{Follower, ReadError};
+use eventstore::{Connection, Database, Projection, RecordedEvent, Result, Session, Transaction};
+use projector::record::{self, PatientRecord};
+use projector::{PATIENT_VIEW, PatientRow, PatientView};
 
 use crate::Example;
 
@@ -31,64 +32,80 @@ fn document_host(details: &PatientDetails) -> &str {
         .unwrap_or_default()
 }
 
-/// The projection of the new program. The example omits deletions, because they do not change.
+/// The projection of the new program.
 struct NewView;
 
-impl Handler for NewView {
-    type Error = ProjectionError;
+impl Projection for NewView {
+    const NAME: &'static str = PATIENT_VIEW;
+    const AGGREGATE_TYPE: &'static str = record::AGGREGATE_TYPE;
 
-    async fn apply(
-        &mut self,
+    type Event = PatientEvent;
+    type State = PatientRecord;
+    type Row = PatientRow;
+
+    fn read(event: &RecordedEvent) -> Result<PatientEvent, ReadError> {
+        PatientView::read(event)
+    }
+
+    fn is_self_contained(event: &PatientEvent) -> bool {
+        PatientView::is_self_contained(event)
+    }
+
+    fn evolve(
+        before: Option<PatientRecord>,
+        event: PatientEvent,
+        recorded: &RecordedEvent,
+    ) -> Option<PatientRecord> {
+        PatientView::evolve(before, event, recorded)
+    }
+
+    fn row(id: &str, record: PatientRecord) -> PatientRow {
+        PatientView::row(id, record)
+    }
+
+    fn aggregate_id(row: &PatientRow) -> &str {
+        PatientView::aggregate_id(row)
+    }
+
+    async fn delete(transaction: &mut Transaction<'_>, generation: i64, ids: &[String]) -> Result<()> {
+        PatientView::delete(transaction, generation, ids).await
+    }
+
+    async fn insert(transaction: &mut Transaction<'_>, generation: i64, rows: &[PatientRow]) -> Result<()> {
+        PatientView::insert(transaction, generation, rows).await?;
+        for row in rows {
+            transaction
+                .query("UPDATE patient_view SET document_host = ? WHERE generation = ? AND id = ?")
+                .bind(document_host(&row.details))
+                .bind(generation)
+                .bind(row.id.as_str())
+                .execute()
+                .await?;
+        }
+        Ok(())
+    }
+
+    async fn delete_some(connection: &mut Connection, generation: i64, limit: u32) -> Result<u64> {
+        PatientView::delete_some(connection, generation, limit).await
+    }
+
+    async fn page(
         transaction: &mut Transaction<'_>,
-        events: &[RecordedEvent],
-    ) -> Result<(), ProjectionError> {
-        let generation = lock_active_generation(transaction, PATIENT_VIEW)
-            .await?
-            .ok_or(ProjectionError::NoGeneration)?;
-        write(transaction, generation, events).await
+        generation: i64,
+        after: &str,
+        limit: u32,
+    ) -> Result<Vec<PatientRow>> {
+        PatientView::page(transaction, generation, after, limit).await
     }
-}
-
-/// Writes the rows. In the program, `rows.rs` does this for the projection and for rebuilds.
-async fn write(
-    transaction: &mut Transaction<'_>,
-    generation: i64,
-    events: &[RecordedEvent],
-) -> Result<(), ProjectionError> {
-    for event in events {
-        let read = PatientEvent::from_stored(&event.event_type, &event.event_version, &event.payload);
-        let read = read.map_err(|source| ProjectionError::Unreadable {
-            position: event.position,
-            source,
-        })?;
-        let Some(details) = read.into_details() else {
-            continue;
-        };
-        transaction
-            .query(
-                "INSERT INTO patient_view (generation, id, name, email, phone, document_url, sequence, registered_at, \
-                 document_host) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            )
-            .bind(generation)
-            .bind(event.aggregate_id.as_str())
-            .bind(details.name.as_str())
-            .bind(details.email.as_str())
-            .bind(details.phone.as_str())
-            .bind(details.document_url.as_str())
-            .bind(event.sequence.cast_signed())
-            .bind(event.recorded_at)
-            .bind(document_host(&details))
-            .execute()
-            .await?;
-    }
-    Ok(())
 }
 
 #[tokio::test]
 async fn a_program_that_does_not_know_the_column_goes_on_and_one_that_does_fills_it() {
     let example = Example::new().await;
     example.register("a").await;
-    example.run(PATIENT_VIEW, PatientView).await;
+    example
+        .run(PATIENT_VIEW, Follower::<PatientView>::default())
+        .await;
     let database = example.log.database();
     database
         .writer()
@@ -100,18 +117,15 @@ async fn a_program_that_does_not_know_the_column_goes_on_and_one_that_does_fills
         .unwrap();
     // The old program uses the new schema.
     example.register("b").await;
-    example.run(PATIENT_VIEW, PatientView).await;
+    example
+        .run(PATIENT_VIEW, Follower::<PatientView>::default())
+        .await;
     // The new program continues from the checkpoint of the old program.
     example.register("c").await;
-    example.run(PATIENT_VIEW, NewView).await;
+    example.run(PATIENT_VIEW, Follower::<NewView>::default()).await;
     assert_eq!(hosts(database, 1).await, ["", "", "photos.example.com"]);
-    // Like a rebuild, fill the next generation from the first event.
-    let events = example.log.feed(Position::BEGINNING, 100).await.unwrap();
-    let mut transaction = database.begin().await.unwrap();
-    write(&mut transaction, 2, &events).await.unwrap();
-    transaction.commit().await.unwrap();
+    example.rebuild(&NewView).await;
     assert_eq!(hosts(database, 2).await, ["photos.example.com"; 3]);
-    assert_eq!(hosts(database, 1).await, ["", "", "photos.example.com"]);
 }
 
 /// Returns the values of the column in a generation, in order of patient id.

@@ -1,98 +1,172 @@
-//! Example of adding a projection: the number of patients registered on each day.
+//! Example of adding a projection: the host of the URL of each patient's document. This file contains
+//! everything that the projection needs. Commands, routes, metrics and alerts use its name.
 
-use std::collections::BTreeMap;
-
-use eventstore::{Dialect, Handler, RecordedEvent, Session, Transaction};
+use domain::PatientEvent;
+use eventstore::database::{in_list, padded};
+use eventstore::projection::ReadError;
+use eventstore::{Connection, Projection, RecordedEvent, Registered, Result, Session, Transaction};
+use projector::record::{self, PatientRecord};
+use serde::Serialize;
 
 use crate::Example;
 
-/// Content of the migration `migrations/*/NNNN_registrations_by_day.sql`. It is the same in both dialects.
-const MIGRATION: &str = "CREATE TABLE IF NOT EXISTS registrations_by_day (day BIGINT NOT NULL PRIMARY KEY, registrations BIGINT NOT NULL)";
+/// Content of the migration `migrations/*/NNNN_document_hosts.sql`. In `migrations/mysql/`, the types are
+/// `CHAR(36)` and `VARCHAR(253)`.
+const MIGRATION: &str = "CREATE TABLE IF NOT EXISTS document_hosts \
+                         (generation BIGINT NOT NULL, id TEXT NOT NULL, host TEXT NOT NULL, PRIMARY KEY (generation, id))";
 
-/// Name of the subscription, the checkpoint and the table.
-const NAME: &str = "registrations_by_day";
+/// The host of each active patient's document.
+struct DocumentHosts;
 
-const MICROS_A_DAY: i64 = 86_400_000_000;
+/// A row of `document_hosts`, without its generation.
+#[derive(PartialEq, Serialize)]
+struct HostRow {
+    id: String,
+    host: String,
+}
 
-/// Counts the registrations of each day, in UTC.
-struct RegistrationsByDay;
+impl Projection for DocumentHosts {
+    const NAME: &'static str = "document_hosts";
+    const AGGREGATE_TYPE: &'static str = record::AGGREGATE_TYPE;
 
-impl Handler for RegistrationsByDay {
-    type Error = eventstore::Error;
+    type Event = PatientEvent;
+    type State = PatientRecord;
+    type Row = HostRow;
 
-    async fn apply(
-        &mut self,
-        transaction: &mut Transaction<'_>,
-        events: &[RecordedEvent],
-    ) -> Result<(), eventstore::Error> {
-        // Fold the events of a batch first, so that the number of statements depends on the number of days
-        // and not on the number of events.
-        let mut days: BTreeMap<i64, i64> = BTreeMap::new();
-        for event in events {
-            if event.aggregate_type == "patient" && event.event_type == "PatientRegistered" {
-                *days
-                    .entry(event.recorded_at.as_micros() / MICROS_A_DAY)
-                    .or_default() += 1;
-            }
+    fn read(event: &RecordedEvent) -> Result<PatientEvent, ReadError> {
+        record::read(event)
+    }
+
+    fn is_self_contained(event: &PatientEvent) -> bool {
+        event.is_self_contained()
+    }
+
+    fn evolve(
+        before: Option<PatientRecord>,
+        event: PatientEvent,
+        recorded: &RecordedEvent,
+    ) -> Option<PatientRecord> {
+        record::evolve(before, event, recorded)
+    }
+
+    fn row(id: &str, record: PatientRecord) -> HostRow {
+        let url = &record.details.document_url;
+        let host = url.split_once("://").map_or("", |(_, rest)| rest);
+        HostRow {
+            id: id.to_owned(),
+            host: host
+                .split(['/', ':', '?', '#'])
+                .next()
+                .unwrap_or_default()
+                .to_owned(),
         }
-        let sql = match transaction.dialect() {
-            Dialect::MySql => {
-                "INSERT INTO registrations_by_day (day, registrations) VALUES (?, ?) \
-                 ON DUPLICATE KEY UPDATE registrations = registrations + VALUES(registrations)"
-            }
-            Dialect::Sqlite => {
-                "INSERT INTO registrations_by_day (day, registrations) VALUES (?, ?) \
-                 ON CONFLICT (day) DO UPDATE SET registrations = registrations + excluded.registrations"
-            }
-        };
-        for (day, registrations) in days {
-            transaction
-                .query(sql)
-                .bind(day)
-                .bind(registrations)
-                .execute()
-                .await?;
-        }
-        // The handler does not move the checkpoint. The subscription moves it in the same transaction.
+    }
+
+    fn aggregate_id(row: &HostRow) -> &str {
+        &row.id
+    }
+
+    async fn delete(transaction: &mut Transaction<'_>, generation: i64, ids: &[String]) -> Result<()> {
+        let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
+        let sql = format!(
+            "DELETE FROM document_hosts WHERE generation = ? AND id IN ({})",
+            in_list(ids.len())
+        );
+        transaction
+            .query(&sql)
+            .bind(generation)
+            .bind_all(padded(&ids))
+            .execute()
+            .await?;
         Ok(())
+    }
+
+    async fn insert(transaction: &mut Transaction<'_>, generation: i64, rows: &[HostRow]) -> Result<()> {
+        let rows = rows
+            .iter()
+            .map(|row| [generation.into(), (&row.id).into(), (&row.host).into()]);
+        transaction
+            .insert("INSERT INTO document_hosts (generation, id, host) VALUES", rows)
+            .await
+    }
+
+    async fn delete_some(connection: &mut Connection, generation: i64, limit: u32) -> Result<u64> {
+        connection
+            .query(
+                "DELETE FROM document_hosts WHERE generation = ? AND id <= (SELECT MAX(id) FROM \
+                 (SELECT id FROM document_hosts WHERE generation = ? ORDER BY id LIMIT ?) AS some_rows)",
+            )
+            .bind(generation)
+            .bind(generation)
+            .bind(i64::from(limit))
+            .execute()
+            .await
+    }
+
+    async fn page(
+        transaction: &mut Transaction<'_>,
+        generation: i64,
+        after: &str,
+        limit: u32,
+    ) -> Result<Vec<HostRow>> {
+        let rows = transaction
+            .query("SELECT id, host FROM document_hosts WHERE generation = ? AND id > ? ORDER BY id LIMIT ?")
+            .bind(generation)
+            .bind(after)
+            .bind(i64::from(limit))
+            .fetch_all()
+            .await?;
+        rows.iter()
+            .map(|row| {
+                Ok(HostRow {
+                    id: row.get(0)?,
+                    host: row.get(1)?,
+                })
+            })
+            .collect()
     }
 }
 
 #[tokio::test]
-async fn each_registration_is_counted_once_however_often_the_projection_is_started() {
+async fn a_projection_in_one_file_is_filled_followed_rebuilt_verified_and_listed_by_name() {
     let example = Example::new().await;
     let database = example.log.database();
-    database
-        .writer()
-        .await
-        .unwrap()
-        .query(MIGRATION)
-        .execute()
-        .await
-        .unwrap();
+    example.execute(MIGRATION).await;
     for id in ["a", "b"] {
         example.register(id).await;
     }
     example.delete("a").await;
-    example.run(NAME, RegistrationsByDay).await;
+    // The log already has events, so the engine fills generation 1 before it follows the log.
+    let context = example.context();
+    let running = tokio::spawn(DocumentHosts.run(context.clone()));
+    example.wait_for(DocumentHosts.name()).await;
     example.register("c").await;
-    example.run(NAME, RegistrationsByDay).await;
-    let sql = "SELECT SUM(registrations) FROM registrations_by_day";
-    let rows = database
-        .reader()
-        .await
-        .unwrap()
-        .query(sql)
-        .fetch_all()
-        .await
-        .unwrap();
-    assert_eq!(rows[0].get::<i64, _>(0).unwrap(), 3);
-    // Operators see the projection in the list of subscriptions without any further code.
+    example.wait_for(DocumentHosts.name()).await;
+    context.stop.cancel();
+    running.await.unwrap();
+
+    let verified = DocumentHosts.verify(&example.log, &mut |_| {}).await.unwrap();
+    assert_eq!(
+        (verified.same, verified.table.rows, verified.generation),
+        (true, 2, 1)
+    );
+    example.rebuild(&DocumentHosts).await;
+    let verified = DocumentHosts.verify(&example.log, &mut |_| {}).await.unwrap();
+    assert_eq!(
+        (verified.same, verified.table.rows, verified.generation),
+        (true, 2, 2)
+    );
+    // The comparison finds a difference.
+    example
+        .execute("UPDATE document_hosts SET host = 'other' WHERE id = 'b'")
+        .await;
+    let verified = DocumentHosts.verify(&example.log, &mut |_| {}).await.unwrap();
+    assert_eq!((verified.same, verified.first[0].id.as_str()), (false, "b"));
+
     let all = eventstore::overview(database, eventstore::Timestamp::default())
         .await
         .unwrap();
-    assert!(
-        all.iter()
-            .any(|followed| followed.name == NAME && followed.lag_events == 0)
-    );
+    let listed = all.iter().find(|followed| followed.name == DocumentHosts.name());
+    let projection = listed.and_then(|followed| followed.projection.as_ref());
+    assert_eq!(projection.map(|projection| projection.active_generation), Some(2));
 }

@@ -3,13 +3,15 @@
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
-use domain::{EVENT_VERSION, PATIENT_DELETED, PATIENT_REGISTERED, PatientDetails};
+use domain::{PATIENT_DELETED, PATIENT_REGISTERED, PatientDetails};
+use eventstore::ProjectionError;
+use eventstore::projection::Follower;
 use eventstore::{
     Append, AppendQueue, Database, DatabaseOptions, EventLog, Handler, NewEvent, Position, RecordedEvent,
     Row, Session, Signal, Subscription, SystemClock, Transaction,
 };
 use futures::FutureExt;
-use projector::{PATIENT_VIEW, PatientView, ProjectionError};
+use projector::{PATIENT_VIEW, PatientView};
 use serde_json::{Value, json};
 use testkit::{mysql_servers, wait_until};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
@@ -102,7 +104,7 @@ impl Backend {
             aggregate_id: id.into(),
             sequence,
             event_type: event_type.into(),
-            event_version: EVENT_VERSION.into(),
+            event_version: "1.0".into(),
             payload,
             metadata: json!({}),
         };
@@ -178,7 +180,7 @@ impl Backend {
     }
 
     /// Returns the projection, to run concurrently with other tasks.
-    pub(crate) fn projector(&self) -> Subscription<PatientView> {
+    pub(crate) fn projector(&self) -> Subscription<Follower<PatientView>> {
         let (signal, clock) = (Signal::in_process(), SystemClock::shared());
         Subscription::new(
             PATIENT_VIEW,
@@ -186,7 +188,7 @@ impl Backend {
             self.log.clone(),
             &signal,
             clock,
-            PatientView,
+            Follower::default(),
         )
         .with_poll(Duration::from_millis(5))
     }
@@ -275,7 +277,10 @@ impl Handler for Watched {
         transaction: &mut Transaction<'_>,
         events: &[RecordedEvent],
     ) -> Result<(), Failed> {
-        let failure = match PatientView.apply(transaction, events).await {
+        let failure = match Follower::<PatientView>::default()
+            .apply(transaction, events)
+            .await
+        {
             Ok(()) if !self.spoil => return Ok(()),
             Ok(()) => {
                 let count = transaction.query("SELECT COUNT(*) FROM patient_view");

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use domain::PatientDetails;
-use eventstore::rebuild::Requested;
-use eventstore::{Clock, Lease, Position, Rebuild, RebuildState, Runner, SystemClock};
+use eventstore::Registered;
+use eventstore::projection::{Outcome, RebuildError, Rebuilder, Requested, RunContext, Step};
+use eventstore::{Clock, Lease, Position, Rebuild, RebuildState, Runner, Signal, SystemClock};
 use futures::future::join_all;
-use projector::rebuild::{Outcome, RebuildError, Rebuilder, Step};
-use projector::{PATIENT_VIEW, run_requested};
+use projector::{PATIENT_VIEW, PatientView};
 use serde_json::json;
 use testkit::wait_until;
 use tokio_util::sync::CancellationToken;
@@ -35,7 +35,7 @@ on_every_backend! {
 const MANY: usize = 8500;
 
 impl Backend {
-    fn rebuilder(&self, owner: &str) -> Rebuilder {
+    fn rebuilder(&self, owner: &str) -> Rebuilder<PatientView> {
         Rebuilder::new(self.log().clone(), SystemClock::shared(), owner.to_owned())
     }
 
@@ -55,7 +55,7 @@ impl Backend {
         let rebuild = self.request(Runner::Command).await;
         let stop = CancellationToken::new();
         self.rebuilder("rebuilder")
-            .carry_out(&rebuild, &stop, |_| {})
+            .carry_out(&rebuild, &stop, &mut |_| {})
             .await
             .unwrap()
     }
@@ -81,12 +81,13 @@ impl Backend {
         let stop = CancellationToken::new();
         let mut filled = Position::BEGINNING;
         let rebuilder = self.rebuilder("first");
-        let outcome = rebuilder.carry_out(rebuild, &stop, |step| {
+        let mut progress = |step| {
             if let Step::Filled { position, .. } = step {
                 filled = position;
                 stop.cancel();
             }
-        });
+        };
+        let outcome = rebuilder.carry_out(rebuild, &stop, &mut progress);
         assert_eq!(outcome.await.unwrap(), Outcome::Stopped);
         filled
     }
@@ -192,11 +193,12 @@ async fn a_rebuild_that_was_stopped_goes_on_from_its_own_checkpoint(backend: Bac
     let mut first = None;
     let stop = CancellationToken::new();
     let rebuilder = backend.rebuilder("second");
-    let outcome = rebuilder.carry_out(&again, &stop, |step| {
+    let mut progress = |step| {
         if let Step::Filled { position, .. } = step {
             first.get_or_insert(position);
         }
-    });
+    };
+    let outcome = rebuilder.carry_out(&again, &stop, &mut progress);
     assert_eq!(outcome.await.unwrap(), Outcome::Done);
     assert!(first.unwrap() > filled);
     assert_eq!(backend.served().await, (2, all, all, all));
@@ -249,7 +251,7 @@ async fn what_was_called_off_writes_no_more(backend: Backend) {
     let runtime = tokio::runtime::Handle::current();
     let mut batches = 0;
     let rebuilder = backend.rebuilder("rebuilder");
-    let outcome = rebuilder.carry_out(&rebuild, &stop, |step| {
+    let mut progress = |step| {
         if let Step::Filled { .. } = step {
             batches += 1;
             let (database, rebuild) = (database.clone(), rebuild.clone());
@@ -260,7 +262,8 @@ async fn what_was_called_off_writes_no_more(backend: Backend) {
                 std::thread::sleep(Duration::from_millis(1));
             }
         }
-    });
+    };
+    let outcome = rebuilder.carry_out(&rebuild, &stop, &mut progress);
     let outcome = tokio::task::block_in_place(|| runtime.block_on(outcome));
     assert_eq!(outcome.unwrap(), Outcome::Cancelled);
     assert_eq!(batches, 1);
@@ -278,7 +281,10 @@ async fn an_event_that_cannot_be_projected_stops_the_rebuild_there_and_is_noted(
     let stop = CancellationToken::new();
     let rebuilder = backend.rebuilder("rebuilder");
     for attempts in 1..=2 {
-        let error = rebuilder.carry_out(&rebuild, &stop, |_| {}).await.unwrap_err();
+        let error = rebuilder
+            .carry_out(&rebuild, &stop, &mut |_| {})
+            .await
+            .unwrap_err();
         assert!(
             matches!(&error, RebuildError::Stopped { position, .. } if *position == unreadable),
             "{error}"
@@ -351,7 +357,7 @@ async fn a_switch_catches_up_with_what_is_served(backend: Backend) {
     let runtime = tokio::runtime::Handle::current();
     let rebuilder = backend.rebuilder("rebuilder");
     let mut switched = None;
-    let outcome = rebuilder.carry_out(&rebuild, &stop, |step| match step {
+    let mut progress = |step| match step {
         // The generation contains all events, and the switch is next. The projector now processes further
         // events before the switch.
         Step::Filled { .. } => {
@@ -370,7 +376,8 @@ async fn a_switch_catches_up_with_what_is_served(backend: Backend) {
         }
         Step::Switched { position } => switched = Some(position),
         Step::Cleaned { .. } => {}
-    });
+    };
+    let outcome = rebuilder.carry_out(&rebuild, &stop, &mut progress);
     let outcome = tokio::task::block_in_place(|| runtime.block_on(outcome));
     assert_eq!(outcome.unwrap(), Outcome::Done);
     assert_eq!(switched.map(Position::get), Some(4));
@@ -384,9 +391,14 @@ async fn the_projector_role_carries_out_what_was_asked_for(backend: Backend) {
     let stop = CancellationToken::new();
     let poll = Duration::from_millis(20);
     let roles = ["one", "other"].map(|owner| {
-        let log = backend.log().clone();
-        let role = run_requested(log, SystemClock::shared(), owner.into(), poll, stop.clone());
-        tokio::spawn(role)
+        tokio::spawn(PatientView.run(RunContext {
+            log: backend.log().clone(),
+            signal: Signal::in_process(),
+            clock: SystemClock::shared(),
+            owner: owner.to_owned(),
+            poll,
+            stop: stop.clone(),
+        }))
     });
     let rebuild = backend.request(Runner::Projector).await;
     wait_until(SOON, "it is over", async || {
@@ -421,7 +433,7 @@ async fn a_rebuild_aims_at_the_end_of_the_log_and_not_at_a_checkpoint_beyond_it(
             .execute(&format!("UPDATE checkpoints SET position = {position}"))
             .await;
         assert!(
-            projector::verify(backend.log(), |_| {}).await.is_err(),
+            PatientView.verify(backend.log(), &mut |_| {}).await.is_err(),
             "{position}"
         );
         let rebuilt = tokio::time::timeout(SOON, backend.rebuild()).await;
@@ -443,14 +455,14 @@ async fn a_rebuild_whose_own_checkpoint_is_beyond_the_log_ends_with_an_error(bac
     );
     backend.execute(&sql).await;
     let rebuilder = backend.rebuilder("rebuilder");
-    let carried_out = tokio::time::timeout(SOON, rebuilder.carry_out(&rebuild, &stop, |_| {})).await;
+    let carried_out = tokio::time::timeout(SOON, rebuilder.carry_out(&rebuild, &stop, &mut |_| {})).await;
     let error = carried_out.unwrap().unwrap_err().to_string();
     assert!(error.contains("beyond the end of the log"), "{error}");
     let sql = format!("DELETE FROM checkpoints WHERE name = '{}'", rebuild.name);
     backend.execute(&sql).await;
-    let carried_out = tokio::time::timeout(SOON, rebuilder.carry_out(&rebuild, &stop, |_| {})).await;
+    let carried_out = tokio::time::timeout(SOON, rebuilder.carry_out(&rebuild, &stop, &mut |_| {})).await;
     assert!(matches!(carried_out, Ok(Err(RebuildError::NoCheckpoint))));
     assert!(rebuild.cancel(backend.log().database()).await.unwrap());
-    let carried_out = rebuilder.carry_out(&rebuild, &stop, |_| {}).await.unwrap();
+    let carried_out = rebuilder.carry_out(&rebuild, &stop, &mut |_| {}).await.unwrap();
     assert_eq!(carried_out, Outcome::Cancelled);
 }

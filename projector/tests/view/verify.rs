@@ -2,10 +2,12 @@
 
 use std::ops::Range;
 
+use eventstore::ProjectionError;
+use eventstore::projection::verify::verify;
+use eventstore::projection::{Difference, RowDifference, Verification};
 use eventstore::{Clock, Position, Skip, SkipError, SystemClock};
 use futures::future::join_all;
-use projector::verify::{Difference, Verification, What, verify};
-use projector::{PATIENT_VIEW, ProjectionError};
+use projector::{PATIENT_VIEW, PatientView};
 use serde_json::json;
 use testkit::wait_until;
 use tokio_util::sync::CancellationToken;
@@ -28,7 +30,7 @@ impl Backend {
     }
 
     pub(crate) async fn verify(&self) -> Verification {
-        verify(self.log(), |_| {}).await.unwrap()
+        verify::<PatientView>(self.log(), &mut |_| {}).await.unwrap()
     }
 
     async fn skip(&self, position: Position, reason: &str) -> Result<(), SkipError> {
@@ -76,7 +78,7 @@ async fn every_row_that_is_not_is_named(backend: Backend) {
         let found = backend.verify().await;
         let different = Difference {
             id: "b".into(),
-            what: What::Different,
+            what: RowDifference::Different,
         };
         assert_eq!((found.differing, found.first), (1, vec![different]), "{column}");
         assert_ne!(found.table.checksum, whole.table.checksum);
@@ -97,15 +99,18 @@ async fn every_row_that_is_not_is_named(backend: Backend) {
     for (sql, what) in [
         (
             "UPDATE patient_view SET sequence = 2 WHERE id = 'b'",
-            What::Different,
+            RowDifference::Different,
         ),
         // A program without search keys writes an empty key.
         (
             "UPDATE patient_view SET name_key = '' WHERE id = 'c'",
-            What::Different,
+            RowDifference::Different,
         ),
-        ("UPDATE patient_view SET id = 'bb' WHERE id = 'a'", What::Missing),
-        ("DELETE FROM patient_view WHERE id = 'd'", What::Missing),
+        (
+            "UPDATE patient_view SET id = 'bb' WHERE id = 'a'",
+            RowDifference::Missing,
+        ),
+        ("DELETE FROM patient_view WHERE id = 'd'", RowDifference::Missing),
     ] {
         let before = backend.verify().await.differing;
         backend.execute(sql).await;
@@ -124,11 +129,11 @@ async fn every_row_that_is_not_is_named(backend: Backend) {
         .map(|one| (one.id, one.what))
         .collect();
     let expected = [
-        ("a", What::Missing),
-        ("b", What::Different),
-        ("bb", What::Unexpected),
-        ("c", What::Different),
-        ("d", What::Missing),
+        ("a", RowDifference::Missing),
+        ("b", RowDifference::Different),
+        ("bb", RowDifference::Unexpected),
+        ("c", RowDifference::Different),
+        ("d", RowDifference::Missing),
     ];
     assert_eq!(named, expected.map(|(id, what)| (id.to_owned(), what)));
 }

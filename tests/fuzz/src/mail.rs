@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use domain::{EVENT_VERSION, Email, Name, PATIENT_REGISTERED};
+use domain::{Email, Name, PATIENT_REGISTERED};
 use eventstore::{Hash, Position, RecordedEvent, Timestamp};
 use mailer::{Composer, Languages, Mail, Sender, Template, Templates};
 use serde_json::json;
@@ -51,7 +51,7 @@ pub(crate) fn registered(name: &str, email: &str) -> Result<Mail, mailer::Failur
         aggregate_id: "01a20c52-84f4-752b-9b94-14a23061549a".to_owned(),
         sequence: 1,
         event_type: PATIENT_REGISTERED.to_owned(),
-        event_version: EVENT_VERSION.to_owned(),
+        event_version: "1.0".to_owned(),
         payload: json!({
             "type": PATIENT_REGISTERED,
             "name": name.trim_matches(' '),

@@ -159,11 +159,7 @@ impl<P: Projection> Rebuilder<P> {
 
     /// Commits a batch. If its rows were rejected, halves its events repeatedly until the faulty event is
     /// found.
-    async fn commit(
-        &self,
-        filling: &mut Filling<'_>,
-        written: Written<P>,
-    ) -> Result<(), RebuildError> {
+    async fn commit(&self, filling: &mut Filling<'_>, written: Written<P>) -> Result<(), RebuildError> {
         let Written { batch, rows, began } = written;
         let Some(last) = batch.events.last() else {
             return Ok(());

@@ -8,11 +8,11 @@ use std::collections::HashSet;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use eventstore::rebuild::ActiveGeneration;
+use eventstore::projection::ActiveGeneration;
 use eventstore::{Connection, Error, Position, Result, Session};
 use uuid::Uuid;
 
-use super::PROJECTION;
+use crate::PATIENT_VIEW;
 
 /// Cached knowledge of the read table, shared by all readers.
 #[derive(Debug, Default)]
@@ -53,12 +53,12 @@ impl Trust {
         if generation.is_some_and(|generation| generation == self.built.load(Ordering::Relaxed)) {
             return Ok(());
         }
-        let active = ActiveGeneration::of(connection, PROJECTION).await?;
+        let active = ActiveGeneration::of(connection, PATIENT_VIEW).await?;
         let active = active.ok_or_else(|| Error::NoSuchGeneration {
-            projection: PROJECTION.to_owned(),
+            projection: PATIENT_VIEW.to_owned(),
             generation: 0,
         })?;
-        let built = active.check(PROJECTION)?;
+        let built = active.check(PATIENT_VIEW)?;
         self.built.store(built, Ordering::Relaxed);
         Ok(())
     }
@@ -85,7 +85,7 @@ impl Trust {
                 "SELECT e.aggregate_id FROM projection_skips s JOIN events e ON e.position = s.position \
                  WHERE s.projection = ?",
             )
-            .bind(PROJECTION)
+            .bind(PATIENT_VIEW)
             .fetch_all()
             .await?;
         let mut patients = HashSet::with_capacity(rows.len());

@@ -2,16 +2,17 @@
 
 use std::sync::Arc;
 
-use axum::body::Bytes;
+use bytes::Bytes;
 use eventstore::database::Row;
 use eventstore::{Batch, Connection, Database, Error, Position, Result, Session, checkpoint};
 use serde::Serialize;
 use uuid::Uuid;
 
+use super::ReadError;
 use super::by_name::NameRange;
 use super::kept::{KeptConnection, Read};
 use super::trust::{Built, Trust};
-use super::{PROJECTION, ReadError};
+use crate::PATIENT_VIEW;
 
 /// A request for a page.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -177,7 +178,7 @@ async fn of_all(connection: &mut Connection, after: &str, most: i64) -> Result<V
     let sql = format!("{page} AND v.id > ? ORDER BY v.id LIMIT ?");
     connection
         .query(&sql)
-        .bind(PROJECTION)
+        .bind(PATIENT_VIEW)
         .bind(after)
         .bind(most)
         .fetch_all()
@@ -192,11 +193,11 @@ pub(super) async fn projected(database: &Database) -> Result<Position> {
             "SELECT COALESCE(c.position, 0), h.position FROM log_head h LEFT JOIN checkpoints c ON c.name = ? \
              WHERE h.id = 1",
         )
-        .bind(PROJECTION)
+        .bind(PATIENT_VIEW)
         .fetch_optional()
         .await?
         .ok_or(Error::NoHead)?;
     let position = row.get(0)?;
-    checkpoint::check(PROJECTION, position, row.get(1)?)?;
+    checkpoint::check(PATIENT_VIEW, position, row.get(1)?)?;
     Ok(position)
 }

@@ -8,8 +8,8 @@ use domain::NamePrefix;
 use eventstore::database::Row;
 use eventstore::{Connection, Result, Session};
 
-use super::PROJECTION;
 use super::list::page_of;
+use crate::PATIENT_VIEW;
 
 /// Patients whose names begin with a prefix.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,7 +67,7 @@ async fn select(
     let sql = format!("{} AND {condition}", page_of(""));
     connection
         .query(&sql)
-        .bind(PROJECTION)
+        .bind(PATIENT_VIEW)
         .bind_all(values.iter().copied())
         .bind(most)
         .fetch_all()

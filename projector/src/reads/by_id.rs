@@ -12,7 +12,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use cqrs_es::Aggregate;
-use domain::{Patient, PatientDetails, PatientEvent};
+use domain::{Patient, PatientDetails, PatientEvent, evolve};
 use eventstore::database::{in_list, padded};
 use eventstore::{
     Batch, Connection, Database, Error, EventLog, Position, RecordedEvent, Session, checkpoint,
@@ -21,7 +21,8 @@ use uuid::Uuid;
 
 use super::kept::{KeptConnection, Read};
 use super::trust::{Built, Trust};
-use super::{Found, PROJECTION, ReadError};
+use super::{Found, ReadError};
+use crate::PATIENT_VIEW;
 
 pub(super) struct PatientBatch {
     connection: KeptConnection,
@@ -82,7 +83,7 @@ impl Read for Patients<'_> {
         let checkpoint = built.checkpoint;
         // If the checkpoint is invalid, no row can be trusted.
         let checkpoint =
-            checkpoint::check(PROJECTION, checkpoint, head).map_or(Position::BEGINNING, |()| checkpoint);
+            checkpoint::check(PATIENT_VIEW, checkpoint, head).map_or(Position::BEGINNING, |()| checkpoint);
 
         let (mut present, mut whole) = (Vec::with_capacity(keys.len()), Vec::new());
         for (id, key) in self.ids.iter().zip(keys) {
@@ -124,7 +125,7 @@ async fn rows(connection: &mut Connection, keys: &[&str]) -> Result<Rows, Error>
     );
     let rows = connection
         .query(&sql)
-        .bind(PROJECTION)
+        .bind(PATIENT_VIEW)
         .bind_all(padded(keys))
         .fetch_all()
         .await?;
@@ -180,10 +181,13 @@ fn apply(answers: &mut Answers, events: Vec<RecordedEvent>) {
             Some(Err(_)) => continue,
             _ => {}
         }
+        let before = match answers.remove(&id) {
+            Some(Ok(Found::Active(details, _))) => Some(Arc::unwrap_or_clone(details)),
+            _ => None,
+        };
         let found = PatientEvent::from_stored(&event.event_type, &event.event_version, &event.payload)
-            .and_then(PatientEvent::into_row)
-            .map(|details| {
-                details.map_or(Found::Deleted, |details| {
+            .map(|parsed| {
+                evolve(before, parsed).map_or(Found::Deleted, |details| {
                     Found::Active(Arc::new(details), event.sequence)
                 })
             })

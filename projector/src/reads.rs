@@ -9,13 +9,12 @@ mod trust;
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::{Email, PatientDetails};
-use eventstore::{Claim, Coalescer, EventLog, Position, Rejected};
+use domain::PatientDetails;
+use eventstore::{Coalescer, EventLog, Position, Rejected};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use crate::commands::{email_claim, older_email_claim};
 use by_id::PatientBatch;
 pub use by_name::NameRange;
 use list::ListBatch;
@@ -44,9 +43,6 @@ const MOST_PAGES: usize = 16;
 /// Interval at which the checkpoint is polled while a read waits for it.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// Name under which the projector keeps its checkpoint and its active generation.
-pub(crate) const PROJECTION: &str = "patient_view";
-
 /// Result of a lookup by id.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Found {
@@ -60,7 +56,6 @@ pub enum Found {
 
 /// Reason why a read failed.
 #[derive(Debug, Clone, thiserror::Error)]
-#[non_exhaustive]
 pub enum ReadError {
     /// Too many reads are waiting.
     #[error("too many reads are waiting")]
@@ -119,7 +114,10 @@ pub struct PatientReads {
 }
 
 impl PatientReads {
-    pub(crate) fn start(log: &EventLog) -> Self {
+    /// Starts the tasks that read for all callers. They stop when the result is dropped, or on
+    /// [`PatientReads::shutdown`].
+    #[must_use]
+    pub fn start(log: &EventLog) -> Self {
         let database = || log.database().clone();
         let trust = Arc::new(Trust::default());
         let by_id = (0..workers()).map(|_| PatientBatch::new(database(), Arc::clone(&trust)));
@@ -132,7 +130,8 @@ impl PatientReads {
         }
     }
 
-    pub(crate) async fn shutdown(&self) {
+    /// Answers the waiting reads, and stops.
+    pub async fn shutdown(&self) {
         self.by_id.shutdown().await;
         self.pages.shutdown().await;
     }
@@ -145,44 +144,6 @@ impl PatientReads {
     /// [`ReadError`].
     pub async fn by_id(&self, id: Uuid) -> Result<Found, ReadError> {
         self.by_id.ask(id).await?
-    }
-
-    /// Returns the id and the details of the active patient with this email. The read is strongly consistent,
-    /// like reads by id.
-    ///
-    /// # Errors
-    ///
-    /// [`ReadError`].
-    pub async fn by_email(&self, email: &Email) -> Result<Option<(Uuid, Arc<PatientDetails>)>, ReadError> {
-        let asked = email_claim(email.as_str());
-        let mut claim = asked;
-        let mut holder = self.holder(claim).await?;
-        if let (None, Some(older)) = (&holder, older_email_claim(email.as_str())) {
-            claim = older;
-            holder = self.holder(claim).await?;
-        }
-        let Some(holder) = holder else {
-            return Ok(None);
-        };
-        let damaged = |holder| Err(ReadError::ClaimsDamaged { holder });
-        let Ok(id) = Uuid::try_parse(&holder) else {
-            return damaged(holder);
-        };
-        match self.by_id(id).await? {
-            Found::Active(details, _) if email_claim(&details.email) == asked => Ok(Some((id, details))),
-            Found::Active(..) => damaged(holder),
-            // If the patient has been deleted since the claim was read, the claim has been released as well,
-            // and no patient had the email at that moment.
-            Found::Deleted | Found::Nothing => match self.holder(claim).await? {
-                Some(still) if still == holder => damaged(holder),
-                _ => Ok(None),
-            },
-        }
-    }
-
-    async fn holder(&self, claim: Claim) -> Result<Option<String>, ReadError> {
-        let mut connection = self.log.database().reader().await?;
-        Ok(claim.holder(&mut connection).await?)
     }
 
     /// Returns a page of the active patients, as far as they are projected.
