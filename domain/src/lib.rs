@@ -26,7 +26,8 @@
 //! | [`Name`], [`Email`], [`Phone`], [`DocumentUrl`] | single values, each with its own rules and errors |
 //! | [`UrlSchemes`] | allowed schemes of document URLs |
 //! | [`email_claim_key`] | equality of email addresses |
-//! | [`name_key`], [`NamePrefix`] | search for names, ignoring case and accents |
+//! | [`name_key`], [`NamePrefix`] | search for names by their beginning, ignoring case and accents |
+//! | [`name_words`], [`NameQuery`], [`prefix_end`] | search for names by the beginnings of any words |
 //!
 //! # Adding an event
 //!
@@ -67,6 +68,6 @@ pub use stored::StoredEventError;
 pub use upcast::upcasters;
 pub use values::{
     ControlCharacter, DocumentUrl, DocumentUrlError, Email, EmailError, Name, NameError, NamePrefix,
-    NamePrefixError, Phone, PhoneError, UrlSchemes, UrlSchemesError, email_claim_key, name_key,
-    older_email_claim_key,
+    NamePrefixError, NameQuery, NameQueryError, Phone, PhoneError, UrlSchemes, UrlSchemesError,
+    email_claim_key, name_key, name_words, older_email_claim_key, prefix_end,
 };

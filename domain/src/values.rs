@@ -42,6 +42,7 @@ mod email;
 mod host;
 mod name;
 mod name_key;
+mod name_words;
 mod phone;
 mod text;
 
@@ -49,5 +50,6 @@ pub use document_url::{DocumentUrl, DocumentUrlError, UrlSchemes, UrlSchemesErro
 pub use email::{Email, EmailError, email_claim_key, older_email_claim_key};
 pub use name::{Name, NameError};
 pub use name_key::{NamePrefix, NamePrefixError, name_key};
+pub use name_words::{NameQuery, NameQueryError, name_words, prefix_end};
 pub use phone::{Phone, PhoneError};
 pub use text::ControlCharacter;

@@ -1,8 +1,8 @@
-//! Values as people and other programs write them, with the expected result of parsing. `cases/values.jsonl`
-//! has one value per line.
+//! Values as people and other programs write them, with the expected result of parsing, and searches that
+//! must find a name. `cases/values.jsonl` has one case per line.
 #![expect(clippy::panic, reason = "a failure fails the test with a message")]
 
-use domain::{DocumentUrl, Email, Name, Phone};
+use domain::{DocumentUrl, Email, Name, NameQuery, Phone};
 use serde_json::Value;
 
 fn parse(field: &str, value: &str) -> Result<String, String> {
@@ -47,4 +47,20 @@ fn every_value_is_kept_or_refused_as_its_case_says() {
         }
     }
     assert!(values > 30, "{values}");
+}
+
+#[test]
+fn every_search_finds_the_name_of_its_case() {
+    let mut searches = 0;
+    for line in include_str!("cases/values.jsonl").lines() {
+        let case: Value = serde_json::from_str(line).unwrap();
+        if case["kind"] != "search" {
+            continue;
+        }
+        let name = parse("name", case["name"].as_str().unwrap()).unwrap();
+        let query = NameQuery::parse(case["query"].as_str().unwrap()).unwrap();
+        assert!(query.matches_name(&name), "{case}");
+        searches += 1;
+    }
+    assert!(searches > 5, "{searches}");
 }

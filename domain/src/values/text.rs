@@ -85,7 +85,8 @@ fn is_blank(c: char) -> bool {
     c.is_whitespace() || is_ignorable(c) || c == BLANK_BRAILLE_CELL
 }
 
-fn is_ignorable(c: char) -> bool {
+/// Whether the character is invisible, such as a format character, joiner or variation selector.
+pub(super) fn is_ignorable(c: char) -> bool {
     !c.is_ascii()
         && (CodePointSetData::new::<DefaultIgnorableCodePoint>().contains(c)
             || category(c) == GeneralCategory::Format)
@@ -95,6 +96,6 @@ const fn is_variation_selector(c: char) -> bool {
     matches!(c, '\u{180b}'..='\u{180d}' | '\u{180f}' | '\u{fe00}'..='\u{fe0f}' | '\u{e0100}'..='\u{e01ef}')
 }
 
-fn category(c: char) -> GeneralCategory {
+pub(super) fn category(c: char) -> GeneralCategory {
     CodePointMapData::<GeneralCategory>::new().get(c)
 }
