@@ -6,8 +6,6 @@
 
 pub mod table;
 
-use std::collections::BTreeSet;
-
 use cqrs_es::persist::SerializedEvent;
 use sha2::{Digest, Sha256};
 
@@ -58,75 +56,60 @@ pub enum ClaimChange {
     ReleaseAll,
 }
 
-/// Rules for how events change the claims of their aggregates.
-pub trait ClaimRules: Send + Sync + 'static {
-    /// Returns the changes that `event` makes, in order.
-    ///
-    /// # Errors
-    ///
-    /// If the event cannot be read. The event is then not appended.
-    fn changes(
-        &self,
-        event: &SerializedEvent,
-    ) -> std::result::Result<Vec<ClaimChange>, Box<dyn std::error::Error + Send + Sync>>;
+/// A claim that an aggregate holds because of its events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HeldClaim {
+    /// The claim.
+    pub claim: Claim,
+    /// The claim that an older version of the rules took instead, if it differs. The aggregate may hold
+    /// either claim.
+    pub older: Option<Claim>,
+}
 
-    /// Returns the claim that an older version of the rules took for `event`, if that claim differs from the
-    /// current claim. The aggregate may hold either claim.
-    fn older(&self, _event: &SerializedEvent) -> Option<Claim> {
-        None
+impl HeldClaim {
+    /// Creates a held claim without an older form.
+    #[must_use]
+    pub const fn new(claim: Claim) -> Self {
+        Self { claim, older: None }
     }
 }
 
-/// Rules under which no event changes a claim.
+/// Rules for the claims that an aggregate holds. The claims follow from the state of the aggregate, so an
+/// append releases the claims of the state before it and takes the claims of the state after it.
+pub trait ClaimRules: Send + Sync + 'static {
+    /// Returns the claims that an aggregate holds after `events`, which are all its events in order.
+    ///
+    /// # Errors
+    ///
+    /// If an event cannot be read. No further event of the aggregate is then appended.
+    fn held(&self, events: &[SerializedEvent]) -> std::result::Result<Vec<HeldClaim>, ClaimRulesError>;
+}
+
+/// An error of [`ClaimRules`].
+pub type ClaimRulesError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Rules under which no aggregate holds a claim.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct NoClaims;
 
 impl ClaimRules for NoClaims {
-    fn changes(
-        &self,
-        _event: &SerializedEvent,
-    ) -> std::result::Result<Vec<ClaimChange>, Box<dyn std::error::Error + Send + Sync>> {
+    fn held(&self, _events: &[SerializedEvent]) -> std::result::Result<Vec<HeldClaim>, ClaimRulesError> {
         Ok(Vec::new())
     }
 }
 
-/// Returns the claims that an aggregate holds after `changes`, starting with no claims.
-#[must_use]
-pub fn held<'c>(changes: impl IntoIterator<Item = &'c ClaimChange>) -> BTreeSet<Claim> {
-    let mut held = BTreeSet::new();
-    for change in changes {
-        match change {
-            ClaimChange::Take(claim) => {
-                held.insert(*claim);
-            }
-            ClaimChange::Release(claim) => {
-                held.remove(claim);
-            }
-            ClaimChange::ReleaseAll => held.clear(),
-        }
-    }
-    held
-}
-
-/// Returns `changes` with every released claim listed explicitly. The changes `before` determine the claims
-/// that the aggregate has taken. Other claims that the table assigns to the aggregate are not released.
-pub(crate) fn exactly(before: &[ClaimChange], changes: Vec<ClaimChange>) -> Vec<ClaimChange> {
-    let mut held = held(before);
-    let mut exact = Vec::with_capacity(changes.len());
-    for change in changes {
-        match change {
-            ClaimChange::Take(claim) => {
-                held.insert(claim);
-                exact.push(change);
-            }
-            ClaimChange::Release(claim) => {
-                held.remove(&claim);
-                exact.push(change);
-            }
-            ClaimChange::ReleaseAll => {
-                exact.extend(std::mem::take(&mut held).into_iter().map(ClaimChange::Release));
-            }
-        }
-    }
-    exact
+/// Returns the changes from the claims `before` an append to the claims `after` it.
+pub(crate) fn changes(before: &[HeldClaim], after: &[HeldClaim]) -> Vec<ClaimChange> {
+    let is_in = |held: &[HeldClaim], claim: Claim| held.iter().any(|held| held.claim == claim);
+    let released = before
+        .iter()
+        .filter(|held| !is_in(after, held.claim))
+        .flat_map(|held| [Some(held.claim), held.older])
+        .flatten()
+        .map(ClaimChange::Release);
+    let taken = after
+        .iter()
+        .filter(|held| !is_in(before, held.claim))
+        .map(|held| ClaimChange::Take(held.claim));
+    released.chain(taken).collect()
 }

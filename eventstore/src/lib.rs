@@ -52,7 +52,7 @@ pub mod trace;
 pub mod verify;
 
 pub use append::{Append, AppendError, AppendQueue, Appended};
-pub use claim::{Claim, ClaimChange, ClaimRules};
+pub use claim::{Claim, ClaimChange, ClaimRules, ClaimRulesError, HeldClaim};
 pub use clock::{Clock, ManualClock, SystemClock, Timestamp};
 pub use coalesce::{Batch, Coalescer, Rejected};
 pub use database::{Connection, Database, DatabaseOptions, Dialect, Row, Session, Transaction};

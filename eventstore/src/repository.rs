@@ -14,7 +14,7 @@ use serde_json::Value;
 use sqlite_es::SqliteEventRepository;
 
 use crate::append::{Append, AppendError, AppendQueue, Appended};
-use crate::claim::{self, ClaimChange, ClaimRules};
+use crate::claim::{self, ClaimChange, ClaimRules, ClaimRulesError};
 use crate::database::LentPool;
 use crate::event::{NewEvent, Position, RecordedEvent};
 use crate::log::EventLog;
@@ -38,8 +38,8 @@ pub struct EventRepository {
     claims: Arc<dyn ClaimRules>,
     receipt: Receipt,
     fresh: bool,
-    /// Claim changes of the events that were read.
-    claimed: OnceLock<Vec<ClaimChange>>,
+    /// The events that the command has read.
+    read: OnceLock<Vec<SerializedEvent>>,
 }
 
 impl EventRepository {
@@ -53,20 +53,18 @@ impl EventRepository {
             claims,
             receipt: Receipt::default(),
             fresh,
-            claimed: OnceLock::new(),
+            read: OnceLock::new(),
         }
     }
 
-    /// Returns the claim changes of the events, in order.
-    fn changes(
-        &self,
-        events: &[SerializedEvent],
-    ) -> Result<Vec<ClaimChange>, Box<dyn std::error::Error + Send + Sync>> {
-        let mut changes = Vec::new();
-        for event in events {
-            changes.extend(self.claims.changes(event)?);
-        }
-        Ok(changes)
+    /// Returns the changes that `events` make to the claims of their aggregate.
+    fn claim_changes(&self, events: &[SerializedEvent]) -> Result<Vec<ClaimChange>, ClaimRulesError> {
+        let earlier = self.read.get().map_or(&[][..], Vec::as_slice);
+        let all: Vec<SerializedEvent> = earlier.iter().chain(events).cloned().collect();
+        Ok(claim::changes(
+            &self.claims.held(earlier)?,
+            &self.claims.held(&all)?,
+        ))
     }
 
     /// Returns the receipt of the command's append.
@@ -76,7 +74,7 @@ impl EventRepository {
     }
 
     /// Runs a read of mysql-es or sqlite-es on a lent connection pool.
-    async fn read(
+    async fn lend(
         &self,
         read: impl AsyncFnOnce(LentPool) -> Result<Vec<SerializedEvent>, PersistenceError>,
     ) -> Result<Vec<SerializedEvent>, PersistenceError> {
@@ -94,7 +92,7 @@ impl PersistedEventRepository for EventRepository {
             return Ok(Vec::new());
         }
         let events = self
-            .read(async |pool| match pool {
+            .lend(async |pool| match pool {
                 LentPool::MySql(pool) => {
                     MysqlEventRepository::new(pool)
                         .get_events::<A>(aggregate_id)
@@ -107,14 +105,8 @@ impl PersistedEventRepository for EventRepository {
                 }
             })
             .await?;
-        // The aggregate rejects an unreadable event later. `claimed` then stays unset, and a release covers
-        // every claim that the aggregate holds.
-        if let Ok(mut changes) = self.changes(&events) {
-            let older = events.iter().filter_map(|event| self.claims.older(event));
-            changes.extend(older.map(ClaimChange::Take));
-            // A repository serves one command, and a command reads the events once.
-            let _ = self.claimed.set(changes);
-        }
+        // A repository serves one command, and a command reads the events once.
+        let _ = self.read.set(events.clone());
         Ok(events)
     }
 
@@ -123,7 +115,7 @@ impl PersistedEventRepository for EventRepository {
         aggregate_id: &str,
         last_sequence: usize,
     ) -> Result<Vec<SerializedEvent>, PersistenceError> {
-        self.read(async |pool| match pool {
+        self.lend(async |pool| match pool {
             LentPool::MySql(pool) => {
                 MysqlEventRepository::new(pool)
                     .get_last_events::<A>(aggregate_id, last_sequence)
@@ -138,7 +130,7 @@ impl PersistedEventRepository for EventRepository {
         .await
     }
 
-    /// Returns `None`: snapshots are not used, because a patient has at most two events.
+    /// Returns `None`: snapshots are not used, because aggregates have few events.
     async fn get_snapshot<A: Aggregate>(
         &self,
         _aggregate_id: &str,
@@ -154,11 +146,9 @@ impl PersistedEventRepository for EventRepository {
         if events.is_empty() {
             return Ok(());
         }
-        let claims = self.changes(events).map_err(PersistenceError::UnknownError)?;
-        let claims = match self.claimed.get() {
-            Some(before) => claim::exactly(before, claims),
-            None => claims,
-        };
+        let claims = self
+            .claim_changes(events)
+            .map_err(PersistenceError::UnknownError)?;
         let append = Append::new(events.iter().cloned().map(NewEvent::from).collect(), claims)
             .map_err(|error| PersistenceError::UnknownError(Box::new(error)))?;
         let append = if self.fresh {

@@ -1,10 +1,8 @@
 //! Claims of patients. They keep the email of each active patient unique.
 
-use std::error::Error;
-
 use cqrs_es::persist::SerializedEvent;
-use domain::{PatientEvent, email_claim_key, older_email_claim_key};
-use eventstore::{Claim, ClaimChange, ClaimRules};
+use domain::{PatientEvent, email_claim_key, evolve, older_email_claim_key};
+use eventstore::{Claim, ClaimRules, ClaimRulesError, HeldClaim};
 
 /// The kind of claim that reserves an email address.
 const EMAIL: &str = "patient.email";
@@ -19,25 +17,21 @@ pub(crate) fn older_email_claim(email: &str) -> Option<Claim> {
     older_email_claim_key(email).map(|key| Claim::on(EMAIL, &key))
 }
 
-/// Claim rules for email addresses: a registration takes the claim on its address, and a deletion releases
-/// the claim.
+/// Claim rules for email addresses: an active patient holds the claim on its address.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct EmailClaims;
 
 impl ClaimRules for EmailClaims {
-    fn changes(&self, event: &SerializedEvent) -> Result<Vec<ClaimChange>, Box<dyn Error + Send + Sync>> {
-        let change = match PatientEvent::from_stored(&event.event_type, &event.event_version, &event.payload)?
-        {
-            PatientEvent::PatientRegistered { email, .. } => ClaimChange::Take(email_claim(&email)),
-            PatientEvent::PatientDeleted {} => ClaimChange::ReleaseAll,
-        };
-        Ok(vec![change])
-    }
-
-    fn older(&self, event: &SerializedEvent) -> Option<Claim> {
-        match PatientEvent::from_stored(&event.event_type, &event.event_version, &event.payload).ok()? {
-            PatientEvent::PatientRegistered { email, .. } => older_email_claim(&email),
-            PatientEvent::PatientDeleted {} => None,
+    fn held(&self, events: &[SerializedEvent]) -> Result<Vec<HeldClaim>, ClaimRulesError> {
+        let mut details = None;
+        for event in events {
+            let event = PatientEvent::from_stored(&event.event_type, &event.event_version, &event.payload)?;
+            details = evolve(details, event);
         }
+        let held = details.map(|details| HeldClaim {
+            claim: email_claim(&details.email),
+            older: older_email_claim(&details.email),
+        });
+        Ok(held.into_iter().collect())
     }
 }

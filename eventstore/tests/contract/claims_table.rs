@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use cqrs_es::persist::SerializedEvent;
 use eventstore::claim::table::{ClaimProblem, rebuild, verify};
-use eventstore::{Append, Claim, ClaimChange, ClaimRules, NewEvent};
+use eventstore::{Append, Claim, ClaimChange, ClaimRules, ClaimRulesError, HeldClaim, NewEvent};
 use serde_json::json;
 
 use crate::backend::Backend;
@@ -21,15 +21,16 @@ on_every_backend!(
 struct Values;
 
 impl ClaimRules for Values {
-    fn changes(
-        &self,
-        event: &SerializedEvent,
-    ) -> Result<Vec<ClaimChange>, Box<dyn std::error::Error + Send + Sync>> {
-        Ok(match &event.payload["value"] {
-            serde_json::Value::String(value) => vec![ClaimChange::Take(Claim::on("value", value))],
-            serde_json::Value::Null => vec![ClaimChange::ReleaseAll],
-            _ => return Err("no value".into()),
-        })
+    fn held(&self, events: &[SerializedEvent]) -> Result<Vec<HeldClaim>, ClaimRulesError> {
+        let mut held = Vec::new();
+        for event in events {
+            match &event.payload["value"] {
+                serde_json::Value::String(value) => held.push(HeldClaim::new(Claim::on("value", value))),
+                serde_json::Value::Null => held.clear(),
+                _ => return Err("no value".into()),
+            }
+        }
+        Ok(held)
     }
 }
 

@@ -10,8 +10,8 @@ use cqrs_es::persist::{
 use cqrs_es::{Aggregate, AggregateError, CqrsFramework, DomainEvent};
 use eventstore::claim::NoClaims;
 use eventstore::{
-    Append, AppendError, AppendQueue, Claim, ClaimChange, ClaimRules, EventRepository, NewEvent, Position,
-    Receipt,
+    Append, AppendError, AppendQueue, Claim, ClaimRules, ClaimRulesError, EventRepository, HeldClaim,
+    NewEvent, Position, Receipt,
 };
 use mysql_es::MysqlEventRepository;
 use serde::{Deserialize, Serialize};
@@ -100,18 +100,12 @@ impl Aggregate for Ticket {
 struct Seats;
 
 impl ClaimRules for Seats {
-    fn changes(
-        &self,
-        event: &SerializedEvent,
-    ) -> Result<Vec<ClaimChange>, Box<dyn std::error::Error + Send + Sync>> {
-        Ok(match event.event_type.as_str() {
-            "Reserved" => event.payload["Reserved"]["seat"]
-                .as_str()
-                .map(|seat| ClaimChange::Take(Claim::on("seat", seat)))
-                .into_iter()
-                .collect(),
-            _ => vec![ClaimChange::ReleaseAll],
-        })
+    fn held(&self, events: &[SerializedEvent]) -> Result<Vec<HeldClaim>, ClaimRulesError> {
+        let seat = events
+            .last()
+            .and_then(|event| event.payload["Reserved"]["seat"].as_str());
+        let held = seat.map(|seat| HeldClaim::new(Claim::on("seat", seat)));
+        Ok(held.into_iter().collect())
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use cqrs_es::persist::SerializedEvent;
 
 use super::{ClaimMisfit, ClaimProblem, PAGE};
-use crate::claim::{Claim, ClaimChange, ClaimRules, held};
+use crate::claim::{Claim, ClaimRules};
 use crate::database::{Row, Session, in_list, padded};
 use crate::error::{Error, Result};
 use crate::event::Position;
@@ -164,36 +164,25 @@ async fn taken(
     aggregate_type: &str,
     ids: &[String],
 ) -> Result<Taken> {
-    /// The changes of an aggregate's events in order, and the older form of each claim. `None` if an event
-    /// cannot be read.
-    type Changes = Option<(Vec<ClaimChange>, BTreeMap<Claim, Claim>)>;
-
-    let mut said: BTreeMap<String, Changes> = BTreeMap::new();
+    let mut events: BTreeMap<String, Vec<SerializedEvent>> = BTreeMap::new();
     let keys: Vec<&str> = ids.iter().map(String::as_str).collect();
     for event in EventLog::events_of(session, aggregate_type, &keys, Position::BEGINNING).await? {
-        let so_far = said
-            .entry(event.aggregate_id.clone())
-            .or_insert_with(|| Some((Vec::new(), BTreeMap::new())));
-        let event = SerializedEvent::from(event);
-        match (so_far.as_mut(), rules.changes(&event)) {
-            (Some((changes, older)), Ok(said)) => {
-                if let (Some(ClaimChange::Take(claim)), Some(before)) = (said.first(), rules.older(&event)) {
-                    older.insert(*claim, before);
-                }
-                changes.extend(said);
-            }
-            (Some(_), Err(_)) => *so_far = None,
-            (None, _) => {}
-        }
+        let of_aggregate = events.entry(event.aggregate_id.clone()).or_default();
+        of_aggregate.push(SerializedEvent::from(event));
     }
-    let claims = |(changes, mut older): (Vec<ClaimChange>, BTreeMap<Claim, Claim>)| {
-        let taken = held(&changes);
-        older.retain(|claim, _| taken.contains(claim));
-        Claims { taken, older }
+    let claims = |events: &[SerializedEvent]| {
+        let held = rules.held(events).ok()?;
+        Some(Claims {
+            taken: held.iter().map(|held| held.claim).collect(),
+            older: held
+                .iter()
+                .filter_map(|held| Some((held.claim, held.older?)))
+                .collect(),
+        })
     };
-    Ok(said
+    Ok(events
         .into_iter()
-        .map(|(id, said)| (id, said.map(claims)))
+        .map(|(id, events)| (id, claims(&events)))
         .collect())
 }
 
