@@ -1,12 +1,21 @@
 //! Commands of a patient.
 
-use crate::Registration;
+use crate::{Amendment, Registration};
 
 /// A request to change one patient.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PatientCommand {
     /// Registers a patient under an id that has no events yet.
     RegisterPatient(Registration),
+    /// Changes details of a registered patient. If they already have the requested values, no event is
+    /// recorded.
+    AmendPatient {
+        /// The requested values.
+        amendment: Amendment,
+        /// Sequence of the last event that the caller has seen, starting at 1. With `None`, the patient is
+        /// changed regardless of its current sequence.
+        expected_sequence: Option<u64>,
+    },
     /// Deletes a registered patient.
     DeletePatient {
         /// Sequence of the last event that the caller has seen, starting at 1. With `None`, the patient is

@@ -3,18 +3,21 @@
 use std::fmt;
 
 use cqrs_es::DomainEvent;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::{PatientDetails, Registration};
 
 /// Stored type name of [`PatientEvent::PatientRegistered`].
 pub const PATIENT_REGISTERED: &str = "PatientRegistered";
 
+/// Stored type name of [`PatientEvent::PatientAmended`].
+pub const PATIENT_AMENDED: &str = "PatientAmended";
+
 /// Stored type name of [`PatientEvent::PatientDeleted`].
 pub const PATIENT_DELETED: &str = "PatientDeleted";
 
 /// Stored type names of all events.
-pub const EVENT_TYPES: [&str; 2] = [PATIENT_REGISTERED, PATIENT_DELETED];
+pub const EVENT_TYPES: [&str; 3] = [PATIENT_REGISTERED, PATIENT_AMENDED, PATIENT_DELETED];
 
 /// A fact about one patient.
 ///
@@ -45,6 +48,37 @@ pub enum PatientEvent {
         /// URL of the photo of the patient's document, as normalized by [`DocumentUrl`](crate::DocumentUrl).
         document_url: String,
     },
+    /// Some of the patient's details were changed. Fields that did not change are absent.
+    PatientAmended {
+        /// The new name.
+        #[serde(
+            default,
+            skip_serializing_if = "Option::is_none",
+            deserialize_with = "present"
+        )]
+        name: Option<String>,
+        /// The new email address.
+        #[serde(
+            default,
+            skip_serializing_if = "Option::is_none",
+            deserialize_with = "present"
+        )]
+        email: Option<String>,
+        /// The new phone number.
+        #[serde(
+            default,
+            skip_serializing_if = "Option::is_none",
+            deserialize_with = "present"
+        )]
+        phone: Option<String>,
+        /// The new URL of the photo of the patient's document.
+        #[serde(
+            default,
+            skip_serializing_if = "Option::is_none",
+            deserialize_with = "present"
+        )]
+        document_url: Option<String>,
+    },
     /// The patient was deleted.
     // The braces allow adding a field later without changing the JSON of stored events.
     PatientDeleted {},
@@ -57,12 +91,14 @@ impl PatientEvent {
     pub const fn is_self_contained(&self) -> bool {
         match self {
             Self::PatientRegistered { .. } | Self::PatientDeleted {} => true,
+            Self::PatientAmended { .. } => false,
         }
     }
 
     const fn type_name(&self) -> &'static str {
         match self {
             Self::PatientRegistered { .. } => PATIENT_REGISTERED,
+            Self::PatientAmended { .. } => PATIENT_AMENDED,
             Self::PatientDeleted {} => PATIENT_DELETED,
         }
     }
@@ -73,9 +109,14 @@ impl PatientEvent {
 #[must_use]
 pub fn current_version(event_type: &str) -> Option<&'static str> {
     match event_type {
-        PATIENT_REGISTERED | PATIENT_DELETED => Some("1.0"),
+        PATIENT_REGISTERED | PATIENT_AMENDED | PATIENT_DELETED => Some("1.0"),
         _ => None,
     }
+}
+
+/// Reads a field that is present. `null` is rejected, because an unchanged field is absent.
+fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    String::deserialize(deserializer).map(Some)
 }
 
 impl DomainEvent for PatientEvent {

@@ -19,7 +19,7 @@ use crate::{PatientDetails, PatientEvent};
 /// assert_eq!(evolve(active, PatientEvent::PatientDeleted {}), None);
 /// ```
 #[must_use]
-pub fn evolve(_before: Option<PatientDetails>, event: PatientEvent) -> Option<PatientDetails> {
+pub fn evolve(before: Option<PatientDetails>, event: PatientEvent) -> Option<PatientDetails> {
     match event {
         PatientEvent::PatientRegistered {
             name,
@@ -31,6 +31,17 @@ pub fn evolve(_before: Option<PatientDetails>, event: PatientEvent) -> Option<Pa
             email,
             phone,
             document_url,
+        }),
+        PatientEvent::PatientAmended {
+            name,
+            email,
+            phone,
+            document_url,
+        } => before.map(|before| PatientDetails {
+            name: name.unwrap_or(before.name),
+            email: email.unwrap_or(before.email),
+            phone: phone.unwrap_or(before.phone),
+            document_url: document_url.unwrap_or(before.document_url),
         }),
         PatientEvent::PatientDeleted {} => None,
     }

@@ -22,7 +22,7 @@
 //! | [`evolve`] | the effect of each event on a patient |
 //! | [`Patient::replay`], [`Until`], [`StoredEvent`] | past states of a patient |
 //! | [`upcasters`] | conversion of old event shapes |
-//! | [`Registration`], [`FieldError`] | parsed input, with all invalid fields reported together |
+//! | [`Registration`], [`Amendment`], [`FieldError`] | parsed input, with all invalid fields reported together |
 //! | [`Name`], [`Email`], [`Phone`], [`DocumentUrl`] | single values, each with its own rules and errors |
 //! | [`UrlSchemes`] | allowed schemes of document URLs |
 //! | [`email_claim_key`] | equality of email addresses |
@@ -46,6 +46,7 @@
 //! Stored events keep their shape. Change the variant, raise its version in `current_version`, and append an
 //! upcaster from the previous version to the list in `upcast.rs`. Add an event of the old shape as a test.
 
+mod amendment;
 mod command;
 mod error;
 mod event;
@@ -57,9 +58,12 @@ mod stored;
 mod upcast;
 mod values;
 
+pub use amendment::Amendment;
 pub use command::PatientCommand;
 pub use error::PatientError;
-pub use event::{EVENT_TYPES, PATIENT_DELETED, PATIENT_REGISTERED, PatientEvent, current_version};
+pub use event::{
+    EVENT_TYPES, PATIENT_AMENDED, PATIENT_DELETED, PATIENT_REGISTERED, PatientEvent, current_version,
+};
 pub use evolve::evolve;
 pub use patient::{Patient, PatientDetails, PatientState};
 pub use registration::{FieldError, Registration, ValueError};

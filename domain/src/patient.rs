@@ -10,7 +10,8 @@ use crate::{PatientCommand, PatientError, PatientEvent, Registration, evolve};
 
 /// A patient, reconstructed from its events.
 ///
-/// A patient is registered once and deleted at most once, and its id is never reused. The aggregate does not
+/// A patient is registered once, amended any number of times and deleted at most once, and its id is never
+/// reused. The aggregate does not
 /// enforce that active patients have different emails, because it knows only one patient. See
 /// [`email_claim_key`](crate::email_claim_key).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -57,24 +58,37 @@ impl Patient {
         self.sequence
     }
 
-    fn decide(&self, command: PatientCommand) -> Result<PatientEvent, PatientError> {
+    /// Returns the event that the command causes, or `None` if the command changes nothing.
+    fn decide(&self, command: PatientCommand) -> Result<Option<PatientEvent>, PatientError> {
         match command {
             PatientCommand::RegisterPatient(registration) => match self.state {
-                PatientState::Unregistered => Ok(registration.into()),
+                PatientState::Unregistered => Ok(Some(registration.into())),
                 PatientState::Active(_) => Err(PatientError::AlreadyRegistered),
                 PatientState::Deleted => Err(PatientError::Deleted),
             },
-            PatientCommand::DeletePatient { expected_sequence } => match (&self.state, expected_sequence) {
-                (PatientState::Unregistered, _) => Err(PatientError::NotFound),
-                (PatientState::Deleted, _) => Err(PatientError::Deleted),
-                (PatientState::Active(_), Some(expected)) if expected != self.sequence => {
-                    Err(PatientError::SequenceMismatch {
-                        expected,
-                        actual: self.sequence,
-                    })
-                }
-                (PatientState::Active(_), _) => Ok(PatientEvent::PatientDeleted {}),
-            },
+            PatientCommand::AmendPatient {
+                amendment,
+                expected_sequence,
+            } => Ok(amendment.changes(self.active(expected_sequence)?)),
+            PatientCommand::DeletePatient { expected_sequence } => {
+                self.active(expected_sequence)?;
+                Ok(Some(PatientEvent::PatientDeleted {}))
+            }
+        }
+    }
+
+    /// Returns the details of the patient, who must be active and at the expected sequence if one is given.
+    fn active(&self, expected_sequence: Option<u64>) -> Result<&PatientDetails, PatientError> {
+        match (&self.state, expected_sequence) {
+            (PatientState::Unregistered, _) => Err(PatientError::NotFound),
+            (PatientState::Deleted, _) => Err(PatientError::Deleted),
+            (PatientState::Active(_), Some(expected)) if expected != self.sequence => {
+                Err(PatientError::SequenceMismatch {
+                    expected,
+                    actual: self.sequence,
+                })
+            }
+            (PatientState::Active(details), _) => Ok(details),
         }
     }
 }
@@ -92,8 +106,9 @@ impl Aggregate for Patient {
         (): &Self::Services,
         sink: &EventSink<Self>,
     ) -> Result<(), Self::Error> {
-        let event = self.decide(command)?;
-        sink.write(event, self).await;
+        if let Some(event) = self.decide(command)? {
+            sink.write(event, self).await;
+        }
         Ok(())
     }
 

@@ -96,7 +96,8 @@ impl Registration {
     }
 }
 
-fn keep_error<T, E: Into<ValueError>>(
+/// Returns the parsed value, or adds its error to `errors`.
+pub(crate) fn keep_error<T, E: Into<ValueError>>(
     field: &'static str,
     parsed: Result<T, E>,
     errors: &mut Vec<FieldError>,

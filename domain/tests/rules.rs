@@ -2,8 +2,11 @@
 
 use cqrs_es::Aggregate;
 use cqrs_es::test::TestFramework;
-use domain::PatientCommand::{DeletePatient, RegisterPatient};
-use domain::{Patient, PatientDetails, PatientError, PatientEvent, PatientState, Registration, evolve};
+use domain::PatientCommand::{AmendPatient, DeletePatient, RegisterPatient};
+use domain::{
+    Amendment, Patient, PatientDetails, PatientError, PatientEvent, PatientState, Registration, UrlSchemes,
+    evolve,
+};
 
 type PatientTest = TestFramework<Patient>;
 
@@ -106,6 +109,99 @@ fn a_patient_is_deleted_once_whatever_sequence_was_expected() {
             .when(DeletePatient { expected_sequence })
             .then_expect_error(PatientError::Deleted);
     }
+}
+
+fn amendment(name: Option<&str>, email: Option<&str>) -> Amendment {
+    let Ok(amendment) = Amendment::parse_with(name, email, None, None, &UrlSchemes::default()) else {
+        unreachable!("the sample values are valid");
+    };
+    amendment
+}
+
+fn amended(name: Option<&str>, email: Option<&str>) -> PatientEvent {
+    PatientEvent::PatientAmended {
+        name: name.map(ToOwned::to_owned),
+        email: email.map(ToOwned::to_owned),
+        phone: None,
+        document_url: None,
+    }
+}
+
+fn amend(amendment: Amendment) -> domain::PatientCommand {
+    AmendPatient {
+        amendment,
+        expected_sequence: None,
+    }
+}
+
+#[test]
+fn an_amendment_records_only_the_fields_that_change() {
+    PatientTest::with(())
+        .given(vec![john_registered()])
+        .when(amend(amendment(Some("Jon Doe"), Some(EMAIL))))
+        .then_expect_events(vec![amended(Some("Jon Doe"), None)]);
+}
+
+#[test]
+fn an_amendment_is_compared_with_the_newest_values() {
+    PatientTest::with(())
+        .given(vec![john_registered(), amended(Some("Jon Doe"), None)])
+        .when(amend(amendment(Some(NAME), None)))
+        .then_expect_events(vec![amended(Some(NAME), None)]);
+}
+
+#[test]
+fn an_amendment_that_changes_nothing_records_nothing() {
+    for amendment in [Amendment::default(), amendment(Some(NAME), Some(EMAIL))] {
+        PatientTest::with(())
+            .given(vec![john_registered()])
+            .when(amend(amendment))
+            .then_expect_events(vec![]);
+    }
+}
+
+#[test]
+fn only_an_active_patient_at_the_expected_sequence_is_amended() {
+    let new_name = || amendment(Some("Jon Doe"), None);
+    PatientTest::with(())
+        .given_no_previous_events()
+        .when(amend(new_name()))
+        .then_expect_error(PatientError::NotFound);
+    PatientTest::with(())
+        .given(vec![john_registered(), deleted()])
+        .when(amend(new_name()))
+        .then_expect_error(PatientError::Deleted);
+    for expected in [0, 1, 3] {
+        PatientTest::with(())
+            .given(vec![john_registered(), amended(None, Some("j@example.com"))])
+            .when(AmendPatient {
+                amendment: new_name(),
+                expected_sequence: Some(expected),
+            })
+            .then_expect_error(PatientError::SequenceMismatch { expected, actual: 2 });
+    }
+}
+
+#[test]
+fn an_amendment_changes_its_fields_and_keeps_the_others() {
+    let john = PatientDetails::from(john());
+    let after = evolve(Some(john.clone()), amended(Some("Jon Doe"), None));
+    assert_eq!(
+        after,
+        Some(PatientDetails {
+            name: "Jon Doe".to_owned(),
+            ..john
+        })
+    );
+    assert_eq!(evolve(None, amended(Some("Jon Doe"), None)), None);
+}
+
+#[test]
+fn all_invalid_fields_of_an_amendment_are_reported_together() {
+    let schemes = UrlSchemes::default();
+    let refused = Amendment::parse_with(Some(" "), Some("x"), None, Some("x"), &schemes).unwrap_err();
+    let fields: Vec<_> = refused.iter().map(|error| error.field).collect();
+    assert_eq!(fields, ["name", "email", "document_url"]);
 }
 
 #[test]

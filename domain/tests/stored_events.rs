@@ -4,7 +4,9 @@ use std::collections::HashMap;
 
 use cqrs_es::persist::SerializedEvent;
 use cqrs_es::{Aggregate, DomainEvent, EventEnvelope};
-use domain::{PATIENT_DELETED, PATIENT_REGISTERED, Patient, PatientEvent, StoredEventError, upcasters};
+use domain::{
+    PATIENT_AMENDED, PATIENT_DELETED, PATIENT_REGISTERED, Patient, PatientEvent, StoredEventError, upcasters,
+};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -74,6 +76,34 @@ fn the_json_of_a_registration_is_fixed() {
     );
 }
 
+fn amended() -> PatientEvent {
+    PatientEvent::PatientAmended {
+        name: Some("Jon Doe".to_owned()),
+        email: None,
+        phone: Some("123".to_owned()),
+        document_url: None,
+    }
+}
+
+#[test]
+fn the_json_of_an_amendment_has_only_the_changed_fields() {
+    let event = amended();
+    assert_eq!(
+        serde_json::to_string(&event).unwrap(),
+        r#"{"type":"PatientAmended","name":"Jon Doe","phone":"123"}"#
+    );
+    assert_eq!(
+        (event.event_type().as_str(), event.event_version().as_str()),
+        ("PatientAmended", "1.0")
+    );
+    // An unchanged field is absent, so null has no meaning.
+    let null = json!({ "type": "PatientAmended", "name": null });
+    assert!(matches!(
+        PatientEvent::from_stored("PatientAmended", "1.0", &null),
+        Err(StoredEventError::Malformed { .. })
+    ));
+}
+
 #[test]
 fn the_json_of_a_deletion_is_fixed() {
     let event = PatientEvent::PatientDeleted {};
@@ -94,7 +124,7 @@ fn the_aggregate_type_is_fixed() {
 
 #[test]
 fn an_event_is_read_as_it_was_written() {
-    for event in [registered(), PatientEvent::PatientDeleted {}] {
+    for event in [registered(), amended(), PatientEvent::PatientDeleted {}] {
         let (event_type, event_version) = (event.event_type(), event.event_version());
         let payload = serde_json::to_value(&event).unwrap();
         assert_eq!(
@@ -251,6 +281,7 @@ proptest! {
     fn reading_never_panics(
         event_type in prop_oneof![
             Just(PATIENT_REGISTERED.to_owned()),
+            Just(PATIENT_AMENDED.to_owned()),
             Just(PATIENT_DELETED.to_owned()),
             any::<String>(),
         ],

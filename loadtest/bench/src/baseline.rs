@@ -13,7 +13,7 @@ use axum::serve::ListenerExt;
 use axum::{Json, Router};
 use cqrs_es::persist::GenericQuery;
 use cqrs_es::{EventEnvelope, View};
-use domain::{Patient, PatientCommand, PatientEvent, Registration};
+use domain::{Patient, PatientCommand, Registration, evolve};
 use mysql_es::{MysqlCqrs, MysqlViewRepository, mysql_cqrs};
 use serde::{Deserialize, Serialize};
 use sqlx::mysql::MySqlPoolOptions;
@@ -30,22 +30,18 @@ struct PatientView {
 
 impl View<Patient> for PatientView {
     fn update(&mut self, event: &EventEnvelope<Patient>) {
-        match event.payload.clone() {
-            PatientEvent::PatientRegistered {
-                name,
-                email,
-                phone,
-                document_url,
-            } => {
+        // The yardstick registers and deletes patients, and never amends them.
+        match evolve(None, event.payload.clone()) {
+            Some(details) => {
                 *self = Self {
-                    name,
-                    email,
-                    phone,
-                    document_url,
+                    name: details.name,
+                    email: details.email,
+                    phone: details.phone,
+                    document_url: details.document_url,
                     deleted: false,
                 };
             }
-            PatientEvent::PatientDeleted {} => self.deleted = true,
+            None => self.deleted = true,
         }
     }
 }
