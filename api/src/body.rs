@@ -18,6 +18,8 @@ use crate::problem::{ApiError, FieldProblem, shown_name};
 /// Maximum size of a request body, in bytes.
 pub(crate) const MAX_BODY: usize = 64 * 1024;
 
+const JSON: &str = "application/json";
+
 /// U+FEFF in UTF-8.
 const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
@@ -28,32 +30,37 @@ pub(crate) struct JsonObject(Vec<(String, Value)>);
 impl FromRequest<Api> for JsonObject {
     type Rejection = ApiError;
 
-    /// Reads a body, which must arrive within half of the request timeout. Without this limit, a client that
-    /// never finishes its body would keep its connection open. The other half of the timeout remains for the
-    /// work, so a later timeout is caused by the work and not by the body.
     async fn from_request(request: Request, api: &Api) -> Result<Self, ApiError> {
-        if !is_json(&request) {
+        if !has_type(&request, JSON) {
             return Err(ApiError::UnsupportedMediaType);
         }
-        if !is_uncoded(request.headers()) {
-            return Err(ApiError::UnsupportedContentEncoding);
-        }
-        let reading = Bytes::from_request(request, api);
-        let bytes = tokio::time::timeout(api.options.request_timeout / 2, reading)
-            .await
-            .map_err(|_| ApiError::BodyTooSlow)?
-            .map_err(|rejection| too_large(&rejection))?;
-        Self::parse(&bytes)
+        read(request, api).await
     }
 }
 
-fn is_json(request: &Request) -> bool {
+/// Reads a body, which must arrive within half of the request timeout. Without this limit, a client that
+/// never finishes its body would keep its connection open. The other half of the timeout remains for the
+/// work, so a later timeout is caused by the work and not by the body.
+async fn read(request: Request, api: &Api) -> Result<JsonObject, ApiError> {
+    if !is_uncoded(request.headers()) {
+        return Err(ApiError::UnsupportedContentEncoding);
+    }
+    let reading = Bytes::from_request(request, api);
+    let bytes = tokio::time::timeout(api.options.request_timeout / 2, reading)
+        .await
+        .map_err(|_| ApiError::BodyTooSlow)?
+        .map_err(|rejection| too_large(&rejection))?;
+    JsonObject::parse(&bytes)
+}
+
+/// Whether the body has this media type. Parameters such as `charset` are ignored.
+fn has_type(request: &Request, media_type: &str) -> bool {
     request
         .headers()
         .get(header::CONTENT_TYPE)
         .and_then(|value| value.to_str().ok())
         .and_then(|value| value.split(';').next())
-        .is_some_and(|essence| essence.trim().eq_ignore_ascii_case("application/json"))
+        .is_some_and(|essence| essence.trim().eq_ignore_ascii_case(media_type))
 }
 
 /// Whether the body has no content coding, such as gzip.
@@ -99,6 +106,32 @@ impl JsonObject {
         self,
         names: [&'static str; N],
     ) -> ([Option<String>; N], Vec<FieldProblem>) {
+        let (strings, seen, mut problems) = self.sent_strings(names);
+        for (name, _) in names.iter().zip(seen).filter(|(_, seen)| !seen) {
+            problems.push(FieldProblem::in_body(name, "is required"));
+        }
+        (strings, problems)
+    }
+
+    /// Like [`JsonObject::strings`], but fields may be missing. At least one field is required.
+    pub(crate) fn some_strings<const N: usize>(
+        self,
+        names: [&'static str; N],
+    ) -> ([Option<String>; N], Vec<FieldProblem>) {
+        let (strings, seen, mut problems) = self.sent_strings(names);
+        if problems.is_empty() && !seen.contains(&true) {
+            let problem = format!("must have at least one of {}", names.join(", "));
+            problems.push(FieldProblem::in_body("", &problem));
+        }
+        (strings, problems)
+    }
+
+    /// Returns the strings of the fields, whether each field was sent, and the problems of the members that
+    /// were sent.
+    fn sent_strings<const N: usize>(
+        self,
+        names: [&'static str; N],
+    ) -> ([Option<String>; N], [bool; N], Vec<FieldProblem>) {
         let mut problems = Vec::new();
         let mut strings = [const { None }; N];
         let mut seen = [false; N];
@@ -118,10 +151,25 @@ impl JsonObject {
                 _ => problems.push(FieldProblem::in_body(names[index], "must be a string")),
             }
         }
-        for (name, _) in names.iter().zip(seen).filter(|(_, seen)| !seen) {
-            problems.push(FieldProblem::in_body(name, "is required"));
+        (strings, seen, problems)
+    }
+}
+
+/// A JSON merge patch (RFC 7396), sent as `application/merge-patch+json` or `application/json`.
+#[derive(Debug)]
+pub(crate) struct MergePatch(pub(crate) JsonObject);
+
+/// Media type of a JSON merge patch.
+pub(crate) const MERGE_PATCH: &str = "application/merge-patch+json";
+
+impl FromRequest<Api> for MergePatch {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, api: &Api) -> Result<Self, ApiError> {
+        if !has_type(&request, MERGE_PATCH) && !has_type(&request, JSON) {
+            return Err(ApiError::UnsupportedMediaType);
         }
-        (strings, problems)
+        read(request, api).await.map(Self)
     }
 }
 

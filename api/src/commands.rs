@@ -1,6 +1,7 @@
 //! Commands: from a parsed request to durable events, through cqrs-es.
 
 mod claims;
+mod history;
 mod key;
 mod running;
 
@@ -10,7 +11,8 @@ use std::sync::Arc;
 use cqrs_es::persist::PersistedEventStore;
 use cqrs_es::{Aggregate, AggregateError, CqrsFramework};
 use domain::{
-    Patient, PatientCommand, PatientDetails, PatientError, PatientEvent, Registration, evolve, upcasters,
+    Amendment, Patient, PatientCommand, PatientDetails, PatientError, PatientEvent, Registration, evolve,
+    upcasters,
 };
 use eventstore::{
     AppendError, AppendQueue, Appended, ClaimRules, Clock, EventLog, EventRepository, Position, TraceContext,
@@ -22,7 +24,8 @@ use uuid::Uuid;
 use crate::observe::new_id;
 pub use claims::EmailClaims;
 pub(crate) use claims::{email_claim, older_email_claim};
-use key::KeyedIds;
+use history::{COMMAND_ID, History};
+use key::{KeyedIds, amendment_id};
 use running::Running;
 
 /// Aggregate type, as stored in the log.
@@ -68,14 +71,25 @@ pub struct Registered {
     pub details: PatientDetails,
 }
 
+/// Result of an amendment.
+#[derive(Debug, Clone)]
+pub struct Amended {
+    /// Details after the amendment.
+    pub details: PatientDetails,
+    /// Sequence of the patient's last event, up to the amendment.
+    pub sequence: u64,
+    /// Position of that event.
+    pub position: Position,
+}
+
 /// Reason why a command failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum CommandError {
     /// An active patient has this email.
     #[error("the email is taken")]
     EmailTaken,
-    /// The key was used for another registration.
-    #[error("the idempotency key was used for another registration")]
+    /// The key was used for another request.
+    #[error("the idempotency key was used for another request")]
     IdempotencyKeyReused,
     /// A registration with this key is in progress.
     #[error("a registration with this key is in progress")]
@@ -132,6 +146,21 @@ enum Refused {
     Business(PatientError),
     Conflict,
     Failed(CommandError),
+}
+
+impl From<Refused> for CommandError {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Failed(error) => error,
+            Refused::Conflict => Self::Contended,
+            Refused::Business(PatientError::NotFound) => Self::NotFound,
+            Refused::Business(PatientError::Deleted) => Self::Deleted,
+            Refused::Business(PatientError::SequenceMismatch { actual, .. }) => {
+                Self::SequenceMismatch { actual }
+            }
+            Refused::Business(PatientError::AlreadyRegistered) => Self::Internal,
+        }
+    }
 }
 
 /// Executes commands.
@@ -198,8 +227,9 @@ impl Commands {
         }
         self.check_older_claim(id, &details.email).await?;
         let command = PatientCommand::RegisterPatient(registration);
-        let refused = match self.execute(id, command, cause, true).await {
-            Ok(appended) => {
+        let refused = match self.execute(id, command, cause, None, true).await {
+            Ok(None) => return Err(CommandError::Internal),
+            Ok(Some(appended)) => {
                 return Ok(Registered {
                     id,
                     position: appended.last,
@@ -248,6 +278,79 @@ impl Commands {
         }
     }
 
+    /// Amends a patient. If `expected_sequence` is given, it must equal the patient's current sequence. An
+    /// amendment that changes nothing records no event.
+    ///
+    /// With a key, `expected_sequence` is required. A retry finds the event of the first request and gets the
+    /// same answer, whatever happened to the patient since.
+    ///
+    /// # Errors
+    ///
+    /// [`CommandError::NotFound`], [`CommandError::Deleted`], [`CommandError::SequenceMismatch`],
+    /// [`CommandError::EmailTaken`], [`CommandError::IdempotencyKeyReused`] if the key was first used for a
+    /// different amendment of this patient, [`CommandError::Contended`], and the errors of the append.
+    pub async fn amend(
+        &self,
+        id: Uuid,
+        amendment: Amendment,
+        key: Option<(&str, u64)>,
+        expected_sequence: Option<u64>,
+        cause: &Cause,
+    ) -> Result<Amended, CommandError> {
+        let expected_sequence = key.map(|(_, sequence)| sequence).or(expected_sequence);
+        let command_id = key.map(|(key, _)| amendment_id(id, &cause.actor, key));
+        if let Some(email) = &amendment.email {
+            self.check_older_claim(id, email.as_str()).await?;
+        }
+        for _ in 0..TRIES {
+            if let (Some(command_id), Some(expected)) = (command_id, expected_sequence)
+                && let Some(first) = self.history(id).await?.amended_as(command_id)
+            {
+                return first.again(&amendment, expected);
+            }
+            let command = PatientCommand::AmendPatient {
+                amendment: amendment.clone(),
+                expected_sequence,
+            };
+            match self.execute(id, command, cause, command_id, false).await {
+                Ok(Some(appended)) => return self.history(id).await?.at(appended.last),
+                // Another command may have been appended since. The answer must be true for one state.
+                Ok(None) => {
+                    let now = self.history(id).await?.now()?;
+                    if amendment.clone().changes(&now.details).is_none() {
+                        return Ok(now);
+                    }
+                }
+                // Another command was appended first. Decide again, based on the new state.
+                Err(Refused::Conflict) => {}
+                // A retry may have found the patient before the first request was committed.
+                Err(Refused::Business(PatientError::SequenceMismatch { .. })) if command_id.is_some() => {
+                    let first = self.history(id).await?;
+                    let Some((first, expected)) = command_id
+                        .and_then(|command_id| first.amended_as(command_id))
+                        .zip(expected_sequence)
+                    else {
+                        return Err(CommandError::SequenceMismatch {
+                            actual: first.sequence(),
+                        });
+                    };
+                    return first.again(&amendment, expected);
+                }
+                Err(refused) => return Err(refused.into()),
+            }
+        }
+        Err(CommandError::Contended)
+    }
+
+    /// Reads all events of a patient.
+    async fn history(&self, id: Uuid) -> Result<History, CommandError> {
+        History::read(&self.log, id).await.map_err(|error| {
+            tracing::error!(patient.id = %id, %error, "a patient's events could not be read");
+            let store = error.downcast_ref::<eventstore::Error>();
+            store.map_or(CommandError::Unreadable, unavailable)
+        })
+    }
+
     /// Deletes a patient. If `expected_sequence` is given, it must equal the patient's current sequence.
     ///
     /// # Errors
@@ -262,31 +365,29 @@ impl Commands {
     ) -> Result<Position, CommandError> {
         for _ in 0..TRIES {
             let command = PatientCommand::DeletePatient { expected_sequence };
-            match self.execute(id, command, cause, false).await {
-                Ok(appended) => return Ok(appended.last),
-                Err(Refused::Failed(error)) => return Err(error),
-                Err(Refused::Business(PatientError::NotFound)) => return Err(CommandError::NotFound),
-                Err(Refused::Business(PatientError::Deleted)) => return Err(CommandError::Deleted),
-                Err(Refused::Business(PatientError::SequenceMismatch { actual, .. })) => {
-                    return Err(CommandError::SequenceMismatch { actual });
-                }
-                Err(Refused::Business(PatientError::AlreadyRegistered)) => {
-                    return Err(CommandError::Internal);
+            match self.execute(id, command, cause, None, false).await {
+                Ok(appended) => {
+                    return appended
+                        .map(|appended| appended.last)
+                        .ok_or(CommandError::Internal);
                 }
                 // Another command was appended first. Decide again, based on the new state.
                 Err(Refused::Conflict) => {}
+                Err(refused) => return Err(refused.into()),
             }
         }
         Err(CommandError::Contended)
     }
 
+    /// Executes a command. Returns `None` if the command causes no event.
     async fn execute(
         &self,
         id: Uuid,
         command: PatientCommand,
         cause: &Cause,
+        command_id: Option<Uuid>,
         fresh: bool,
-    ) -> Result<Appended, Refused> {
+    ) -> Result<Option<Appended>, Refused> {
         let repository = EventRepository::new(
             self.log.clone(),
             self.appends.clone(),
@@ -305,13 +406,16 @@ impl Commands {
                 append.wait_ms = field::Empty,
             )
         });
-        let metadata = cause.metadata(&span);
+        let mut metadata = cause.metadata(&span);
+        if let Some(command_id) = command_id {
+            metadata.insert(COMMAND_ID.to_owned(), command_id.to_string());
+        }
         CqrsFramework::new(store, Vec::new(), ())
             .execute_with_metadata(&id.to_string(), command, metadata)
             .instrument(span)
             .await
             .map_err(|error| refused(id, error))?;
-        receipt.appended().ok_or(Refused::Failed(CommandError::Internal))
+        Ok(receipt.appended())
     }
 
     /// Returns the registration that the key was first used for, if any.

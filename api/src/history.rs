@@ -1,7 +1,9 @@
 //! The history of a patient: its events, and its state after any of them.
 
+use std::collections::BTreeMap;
+
 use cqrs_es::Aggregate;
-use domain::{Patient, PatientDetails, PatientState, StoredEvent, Until};
+use domain::{Patient, PatientDetails, PatientEvent, PatientState, StoredEvent, Until, evolve};
 use eventstore::append::CLOCKS_APART;
 use eventstore::{EventLog, Position, RecordedEvent, Timestamp};
 use serde::Serialize;
@@ -59,6 +61,57 @@ pub struct ShownPast<'p> {
     /// The patient's details at that time.
     #[serde(flatten)]
     pub details: Option<&'p PatientDetails>,
+}
+
+/// An event in a patient's history.
+#[derive(Debug, Clone, Serialize)]
+pub struct HistoryEntry {
+    /// The event, as stored.
+    #[serde(flatten)]
+    pub event: RecordedEvent,
+    /// The details that an amendment changed, by field. Empty for other events, and if this program cannot
+    /// read an earlier event.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub changes: BTreeMap<&'static str, Change>,
+}
+
+/// A changed detail of a patient.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Change {
+    /// Value before the event.
+    pub from: String,
+    /// Value after the event.
+    pub to: String,
+}
+
+/// Returns the details that differ, if the patient was active before and after an event.
+fn changes(
+    before: Option<&PatientDetails>,
+    after: Option<&PatientDetails>,
+) -> BTreeMap<&'static str, Change> {
+    let fields = |details: &PatientDetails| {
+        let PatientDetails {
+            name,
+            email,
+            phone,
+            document_url,
+        } = details.clone();
+        [
+            ("name", name),
+            ("email", email),
+            ("phone", phone),
+            ("document_url", document_url),
+        ]
+    };
+    let (Some(before), Some(after)) = (before, after) else {
+        return BTreeMap::new();
+    };
+    fields(before)
+        .into_iter()
+        .zip(fields(after))
+        .filter(|((_, from), (_, to))| from != to)
+        .map(|((field, from), (_, to))| (field, Change { from, to }))
+        .collect()
 }
 
 /// Result of a lookup of a past state.
@@ -136,6 +189,30 @@ impl PatientHistory {
     pub async fn events(&self, id: Uuid, after: u64, limit: u32) -> Result<Vec<RecordedEvent>, ReadError> {
         let id = id.to_string();
         Ok(self.log.history(Patient::TYPE, &id, after, limit).await?)
+    }
+
+    /// Like [`PatientHistory::events`], with the details that each event changed.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError::Store`].
+    pub async fn entries(&self, id: Uuid, after: u64, limit: u32) -> Result<Vec<HistoryEntry>, ReadError> {
+        let events = self.events(id, after, limit).await?;
+        let mut details = match self.state(id, Until::Sequence(after)).await {
+            Ok(Told::Patient(past)) => past.patient.details().cloned(),
+            Ok(_) | Err(ReadError::Unreadable { .. }) => None,
+            Err(error) => return Err(error),
+        };
+        let entry = |event: RecordedEvent| {
+            let parsed = PatientEvent::from_stored(&event.event_type, &event.event_version, &event.payload);
+            let before = details.take();
+            details = parsed.ok().and_then(|parsed| evolve(before.clone(), parsed));
+            HistoryEntry {
+                changes: changes(before.as_ref(), details.as_ref()),
+                event,
+            }
+        };
+        Ok(events.into_iter().map(entry).collect())
     }
 
     /// Returns the patient's state just after the last event that `until` includes.

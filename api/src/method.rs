@@ -9,17 +9,19 @@ use utoipa::openapi::HttpMethod;
 pub(crate) enum Method {
     Get,
     Post,
+    Patch,
     Delete,
 }
 
 impl Method {
-    pub(crate) const ALL: [Self; 3] = [Self::Get, Self::Post, Self::Delete];
+    pub(crate) const ALL: [Self; 4] = [Self::Get, Self::Post, Self::Patch, Self::Delete];
 
     /// Returns the request methods that a route with this method answers.
     pub(crate) const fn names(self) -> &'static [&'static str] {
         match self {
             Self::Get => &["GET", "HEAD"],
             Self::Post => &["POST"],
+            Self::Patch => &["PATCH"],
             Self::Delete => &["DELETE"],
         }
     }
@@ -29,6 +31,7 @@ impl Method {
         match self {
             Self::Get => "get",
             Self::Post => "post",
+            Self::Patch => "patch",
             Self::Delete => "delete",
         }
     }
@@ -37,6 +40,7 @@ impl Method {
         match self {
             Self::Get => MethodFilter::GET,
             Self::Post => MethodFilter::POST,
+            Self::Patch => MethodFilter::PATCH,
             Self::Delete => MethodFilter::DELETE,
         }
     }
@@ -45,6 +49,7 @@ impl Method {
         match self {
             Self::Get => HttpMethod::Get,
             Self::Post => HttpMethod::Post,
+            Self::Patch => HttpMethod::Patch,
             Self::Delete => HttpMethod::Delete,
         }
     }

@@ -14,7 +14,7 @@ pub(crate) const METRICS: &str = "/metrics";
 pub(crate) fn is_command(method: &Method, route: &str) -> bool {
     match *method {
         Method::POST => REGISTER.contains(&route),
-        Method::DELETE => route == PATIENT,
+        Method::PATCH | Method::DELETE => route == PATIENT,
         _ => false,
     }
 }

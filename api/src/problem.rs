@@ -12,6 +12,7 @@ use utoipa::ToSchema;
 pub(crate) use kinds::Kind;
 
 use crate::commands::CommandError;
+use crate::headers::etag;
 
 /// An invalid field of a request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
@@ -259,7 +260,7 @@ impl IntoResponse for ApiError {
         let kind = self.kind();
         let status = kind.status;
         let detail = self.detail();
-        let (mut errors, mut position, mut location) = (Vec::new(), None, None);
+        let (mut errors, mut position, mut location, mut current) = (Vec::new(), None, None, None);
         let mut wait = kind.retry_after();
         let challenge = self.challenge();
         match self {
@@ -267,6 +268,7 @@ impl IntoResponse for ApiError {
             Self::NotProjectedYet(projected) => position = Some(projected),
             Self::TooManyRequests(seconds) => wait = Some(seconds),
             Self::RebuildUnderWay(place) => location = place.parse().ok(),
+            Self::PreconditionFailed(sequence) => current = etag(sequence).parse().ok(),
             _ => {}
         }
         let problem = Problem {
@@ -292,6 +294,9 @@ impl IntoResponse for ApiError {
         }
         if let Some(challenge) = challenge {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+        }
+        if let Some(etag) = current {
+            headers.insert(header::ETAG, etag);
         }
         if let Some(location) = location {
             headers.insert(header::LOCATION, location);

@@ -1,6 +1,7 @@
 //! The routes, one file each.
 
 mod about;
+mod amend_patient;
 mod audit;
 mod delete_patient;
 mod get_patient;
@@ -59,6 +60,7 @@ fn routes() -> Routes {
             list_patients::described,
         )
         .get(PATIENT, READERS, get_patient::get, get_patient::described)
+        .patch(PATIENT, CLERKS, amend_patient::amend, amend_patient::described)
         .delete(PATIENT, CLERKS, delete_patient::delete, delete_patient::described)
         .merge(audit::routes())
         .merge(projections::routes())

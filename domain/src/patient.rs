@@ -52,6 +52,15 @@ impl Patient {
         &self.state
     }
 
+    /// Details of the patient, if it is active.
+    #[must_use]
+    pub const fn details(&self) -> Option<&PatientDetails> {
+        match &self.state {
+            PatientState::Active(details) => Some(details),
+            PatientState::Unregistered | PatientState::Deleted => None,
+        }
+    }
+
     /// Number of applied events, which is the sequence of the last applied event.
     #[must_use]
     pub const fn sequence(&self) -> u64 {

@@ -1,10 +1,10 @@
 //! `patients audit history` and `patients audit state`: one patient, deleted or not, read from the log alone.
 
 use anyhow::bail;
-use api::history::{PatientHistory, Told, ToldEntry};
+use api::history::{HistoryEntry, PatientHistory, Told, ToldEntry};
 use api::read_log::{ReadKind, ReadOutcome};
 use domain::Until;
-use eventstore::{Clock, EventLog, RecordedEvent, SystemClock, Timestamp};
+use eventstore::{Clock, EventLog, SystemClock, Timestamp};
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -15,12 +15,12 @@ use crate::output::{lines, print, print_json};
 const PAGE: u32 = 500;
 
 /// Returns every event of a patient, in order.
-async fn events(log: &EventLog, id: Uuid) -> anyhow::Result<Vec<RecordedEvent>> {
+async fn events(log: &EventLog, id: Uuid) -> anyhow::Result<Vec<HistoryEntry>> {
     let histories = PatientHistory::new(log.clone());
-    let mut events: Vec<RecordedEvent> = Vec::new();
+    let mut events: Vec<HistoryEntry> = Vec::new();
     loop {
-        let after = events.last().map_or(0, |last| last.sequence);
-        let page = histories.events(id, after, PAGE).await?;
+        let after = events.last().map_or(0, |last| last.event.sequence);
+        let page = histories.entries(id, after, PAGE).await?;
         let ends = page.len() < PAGE as usize;
         events.extend(page);
         if ends {
@@ -33,7 +33,7 @@ async fn events(log: &EventLog, id: Uuid) -> anyhow::Result<Vec<RecordedEvent>> 
 /// Shows every event of a patient.
 pub(super) async fn history(log: &EventLog, recorder: &Recorder, id: Uuid, json: bool) -> anyhow::Result<()> {
     let events = events(log, id).await?;
-    let to = events.last().map(|last| last.sequence);
+    let to = events.last().map(|last| last.event.sequence);
     record(recorder, ReadKind::History, id, to.map(|to| (0, to))).await?;
     if events.is_empty() {
         bail!("no patient {id} was ever registered");
@@ -64,7 +64,7 @@ async fn record(
     recorder.record(kind, outcome, range).await
 }
 
-fn block(event: &RecordedEvent) -> String {
+fn block(HistoryEntry { event, changes }: &HistoryEntry) -> String {
     let heading = format!(
         "{}  {} {}  {}",
         event.sequence, event.event_type, event.event_version, event.recorded_at
@@ -74,7 +74,14 @@ fn block(event: &RecordedEvent) -> String {
         let members = said.as_object().into_iter().flatten();
         // The payload's `type` repeats the event type.
         let members = members.filter(|(name, value)| *name != "type" || **value != event.event_type);
-        values.extend(members.map(|(name, value)| (name.as_str(), plain(value))));
+        values.extend(members.map(|(name, value)| {
+            let shown = plain(value);
+            let shown = match changes.get(name.as_str()) {
+                Some(change) => format!("{} -> {shown}", plain(&change.from.as_str().into())),
+                None => shown,
+            };
+            (name.as_str(), shown)
+        }));
     }
     values.push(("hash", event.hash.to_string()));
     let body = lines(&values);

@@ -1,4 +1,4 @@
-//! Patient ids derived from an `Idempotency-Key`.
+//! Ids derived from an `Idempotency-Key`.
 
 use eventstore::RecordedEvent;
 use uuid::Uuid;
@@ -7,6 +7,14 @@ use uuid::Uuid;
 const KEYS_OF_CALLERS: Uuid = Uuid::from_u128(0x2f8e_6b0c_53d1_5d0a_9a3e_b6a7_0c41_e8f5);
 /// Namespace for ids that earlier versions derived from a key alone.
 const KEYS: Uuid = Uuid::from_u128(0x6f1f_0f5e_9d0c_5c3b_8a44_2f6b_7a90_31d7);
+
+/// Namespace for ids of amendments, derived from a patient, an actor and a key.
+const AMENDMENTS: Uuid = Uuid::from_u128(0x8f0b_94d4_4a5e_5b02_9c65_27de_a1f3_7c10);
+
+/// Derives the id of the amendment of a patient that an actor requests with a key.
+pub(super) fn amendment_id(patient: Uuid, actor: &str, key: &str) -> Uuid {
+    Uuid::new_v5(&AMENDMENTS, format!("{patient}\0{actor}\0{key}").as_bytes())
+}
 
 /// Ids of the patient that an actor registers with a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

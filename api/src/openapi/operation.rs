@@ -49,6 +49,11 @@ impl Media {
         }
     }
 
+    /// The same body under the name of another media type.
+    pub(crate) fn named(self, name: &'static str) -> Self {
+        Self { name, ..self }
+    }
+
     /// A JSON array of items described by a component.
     pub(crate) fn json_list<T: ToSchema>(example: Value) -> Self {
         let one = Self::json::<T>(Value::Null);

@@ -51,7 +51,7 @@ pub(crate) struct Event {
     /// Number of the event among the patient's events, from 1, without gaps.
     #[schema(minimum = 1, example = 1)]
     sequence: i64,
-    /// `PatientRegistered` or `PatientDeleted`.
+    /// `PatientRegistered`, `PatientAmended` or `PatientDeleted`.
     #[schema(example = "PatientRegistered")]
     event_type: String,
     /// Version of the payload's schema.
@@ -67,6 +67,27 @@ pub(crate) struct Event {
     /// Hash of the chain up to and including this event, in hexadecimal.
     #[schema(pattern = "^[0-9a-f]{64}$")]
     hash: String,
+}
+
+/// An event in a patient's history.
+#[derive(ToSchema)]
+pub(crate) struct HistoryEntry {
+    #[serde(flatten)]
+    event: Event,
+    /// The details that an amendment changed, by field. Absent for other events.
+    #[schema(required = false, example = json!({"name": {"from": "John Doe", "to": "Jon Doe"}}))]
+    changes: BTreeMap<String, Change>,
+}
+
+/// A changed detail of a patient.
+#[derive(ToSchema)]
+pub(crate) struct Change {
+    /// Value before the event.
+    #[schema(example = "John Doe")]
+    from: String,
+    /// Value after the event.
+    #[schema(example = "Jon Doe")]
+    to: String,
 }
 
 /// State of a patient just after an event, or at a given time.

@@ -73,7 +73,8 @@ kinds! {
          line and column of the error. Use a JSON library to write the body.";
     UNSUPPORTED_MEDIA_TYPE, UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", "Unsupported media type",
         "Send the body as application/json.",
-        "The body is not declared as JSON. Send the header Content-Type: application/json.";
+        "The body is not declared as JSON. Send the header Content-Type: application/json. For PATCH, application/merge-patch+json is \
+         also accepted.";
     UNSUPPORTED_CONTENT_ENCODING, UNSUPPORTED_MEDIA_TYPE, "unsupported-content-encoding", "Unsupported content encoding",
         "Send the body without Content-Encoding.",
         "The Content-Encoding header declares the body as compressed or otherwise encoded. The service accepts only unencoded \

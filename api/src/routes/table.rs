@@ -62,6 +62,16 @@ impl Routes {
         self.route(Method::Post, path, allowed, handler, described)
     }
 
+    pub(super) fn patch<H: Handler<T, Api>, T: 'static>(
+        self,
+        path: &'static str,
+        allowed: Allowed,
+        handler: H,
+        described: fn() -> Described,
+    ) -> Self {
+        self.route(Method::Patch, path, allowed, handler, described)
+    }
+
     pub(super) fn delete<H: Handler<T, Api>, T: 'static>(
         self,
         path: &'static str,

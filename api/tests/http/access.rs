@@ -87,6 +87,7 @@ async fn every_route_is_for_its_roles_and_for_no_other() {
         ("HEAD", "/patients", &[Clerk, Auditor], false),
         ("GET", "/getPatients", &[Clerk, Auditor], false),
         ("GET", &id, &[Clerk, Auditor], false),
+        ("PATCH", &id, &[Clerk], false),
         ("DELETE", &id, &[Clerk], false),
         ("GET", &format!("{id}?at=2026-01-01T00:00:00Z"), &[Auditor], false),
         ("GET", &format!("{id}/history"), &[Auditor], false),

@@ -8,6 +8,7 @@
 
 mod about;
 mod access;
+mod amending;
 mod audit_reads;
 mod conditional;
 mod cors;

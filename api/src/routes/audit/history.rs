@@ -18,7 +18,8 @@ pub(super) fn described() -> Described {
     Described::new(
         AUDIT,
         "Read a patient's history",
-        "All events of the patient, in order, even if the patient was deleted.",
+        "All events of the patient, in order, even if the patient was deleted. For an amendment, `changes` has the values before and \
+         after it.",
     )
     .takes([
         fields::patient_id(),
@@ -33,7 +34,7 @@ pub(super) fn described() -> Described {
     .answers(
         200,
         "A page of events.",
-        [Media::json_list::<schemas::Event>(json!([events::example()]))],
+        [Media::json_list::<schemas::HistoryEntry>(json!([events::example()]))],
         [
             fields::link(&format!(
                 "</patients/{id}/history?after=100&limit=100>; rel=\"next\", </patients/{id}/history?limit=100>; rel=\"first\"",
@@ -65,7 +66,7 @@ pub(super) async fn list(
     query.finish()?;
 
     // One extra event shows whether there is a next page.
-    let mut events = api.history.events(id, after, limit + 1).await?;
+    let mut events = api.history.entries(id, after, limit + 1).await?;
     // A page after the last event is empty. If there are no events at all, the patient does not exist.
     if events.is_empty() && api.history.events(id, 0, 1).await?.is_empty() {
         reader.reads_patient(&api, ReadKind::History, id, None).await?;
@@ -73,11 +74,11 @@ pub(super) async fn list(
     }
     let more = events.len() > limit as usize;
     events.truncate(limit as usize);
-    let reaches = events.last().map_or(after, |last| last.sequence);
+    let reaches = events.last().map_or(after, |last| last.event.sequence);
     reader
         .reads_patient(&api, ReadKind::History, id, Some((after, reaches)))
         .await?;
-    let next = events.last().filter(|_| more).map(|last| last.sequence);
+    let next = events.last().filter(|_| more).map(|last| last.event.sequence);
     let mut response = Json(events).into_response();
     let first = format!("{}?limit={limit}", uri.path());
     let next = next.map(|after| format!("{}?after={after}&limit={limit}", uri.path()));
