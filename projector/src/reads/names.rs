@@ -20,7 +20,7 @@ use std::collections::BTreeSet;
 
 use domain::{NameQuery, prefix_end};
 use eventstore::database::{in_list, padded};
-use eventstore::{Result, Session, Transaction};
+use eventstore::{Dialect, Result, Session, Transaction};
 
 use super::trust::Built;
 use crate::patient_names::by_id;
@@ -103,11 +103,7 @@ impl Search<'_> {
     /// Returns the active patients with these ids, in order.
     async fn patients(&self, snapshot: &mut Transaction<'_>, ids: &[String]) -> Result<Vec<Match>> {
         let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
-        let sql = format!(
-            "SELECT id, name, email FROM patient_view{} WHERE generation = ? AND id IN ({}) ORDER BY id",
-            snapshot.dialect().by_primary_key(),
-            in_list(ids.len())
-        );
+        let sql = patients_statement(snapshot.dialect(), ids.len());
         let rows = snapshot
             .query(&sql)
             .bind(self.view.generation)
@@ -137,10 +133,7 @@ impl Search<'_> {
 
     /// Returns the ids of the query word with the fewest entries, unless all query words have too many.
     async fn of_rarest_word(&self, snapshot: &mut Transaction<'_>) -> Result<Option<Vec<String>>> {
-        let sql = format!(
-            "SELECT id FROM patient_names{} WHERE generation = ? AND word >= ? AND word < ? LIMIT ?",
-            snapshot.dialect().by_primary_key()
-        );
+        let sql = entries_statement(snapshot.dialect());
         let (mut rarest, mut most) = (None, self.bounds.entries);
         for word in self.query.words() {
             // One extra entry shows whether there are too many.
@@ -173,17 +166,11 @@ impl Search<'_> {
     /// Returns the distinct words of the query word with the fewest, unless all query words have too many.
     /// Each round finds the next distinct word of each query word by a seek in the index.
     async fn few_distinct_words(&self, snapshot: &mut Transaction<'_>) -> Result<Option<Vec<String>>> {
-        let table = snapshot.dialect().by_primary_key();
         let words: Vec<&str> = self.query.words().collect();
         let ends: Vec<String> = words.iter().map(|word| prefix_end(word)).collect();
         let mut found = vec![Vec::new(); words.len()];
         for round in 0..=self.bounds.distinct {
-            let from = if round == 0 { ">=" } else { ">" };
-            let seek = format!(
-                "(SELECT CAST(word AS CHAR) FROM patient_names{table} \
-                 WHERE generation = ? AND word {from} ? AND word < ? ORDER BY word LIMIT 1)"
-            );
-            let sql = format!("SELECT {}", vec![seek; words.len()].join(", "));
+            let sql = seek_statement(snapshot.dialect(), words.len(), round);
             let mut query = snapshot.query(&sql);
             for ((word, end), found) in words.iter().zip(&ends).zip(&found) {
                 let after = found.last().map_or(*word, String::as_str);
@@ -204,17 +191,8 @@ impl Search<'_> {
 
     /// Returns the next ids of some words.
     async fn merged(&self, snapshot: &mut Transaction<'_>, words: &[String]) -> Result<Candidates> {
-        let table = snapshot.dialect().by_primary_key();
         let most = (self.bounds.rows / words.len().max(1)).max(1);
-        let lists: Vec<String> = (0..words.len())
-            .map(|list| {
-                format!(
-                    "SELECT id, {list} FROM (SELECT id FROM patient_names{table} \
-                     WHERE generation = ? AND word = ? AND id > ? ORDER BY id LIMIT ?) AS list{list}"
-                )
-            })
-            .collect();
-        let sql = lists.join(" UNION ALL ");
+        let sql = merge_statement(snapshot.dialect(), words.len());
         let query = words.iter().fold(snapshot.query(&sql), |query, word| {
             query
                 .bind(self.names.generation)
@@ -242,10 +220,7 @@ impl Search<'_> {
 
     /// Returns those of the next patients who match.
     async fn next_patients(&self, snapshot: &mut Transaction<'_>) -> Result<Candidates> {
-        let sql = format!(
-            "SELECT id, CAST(word AS CHAR) FROM patient_names{} WHERE generation = ? AND id > ? ORDER BY id LIMIT ?",
-            by_id(snapshot.dialect())
-        );
+        let sql = next_statement(snapshot.dialect());
         let rows = snapshot
             .query(&sql)
             .bind(self.names.generation)
@@ -291,7 +266,63 @@ impl Search<'_> {
     }
 }
 
+/// Returns the statement that reads the patients with some ids.
+fn patients_statement(dialect: Dialect, ids: usize) -> String {
+    format!(
+        "SELECT id, name, email FROM patient_view{} WHERE generation = ? AND id IN ({}) ORDER BY id",
+        dialect.by_primary_key(),
+        in_list(ids)
+    )
+}
+
+/// Returns the statement that reads the first entries of a range of words.
+fn entries_statement(dialect: Dialect) -> String {
+    format!(
+        "SELECT id FROM patient_names{} WHERE generation = ? AND word >= ? AND word < ? LIMIT ?",
+        dialect.by_primary_key()
+    )
+}
+
+/// Returns the statement that finds the next distinct word in several ranges. The first round includes the
+/// start of each range. sqlx decodes a column with a binary collation only as bytes, so it is converted.
+fn seek_statement(dialect: Dialect, ranges: usize, round: usize) -> String {
+    let from = if round == 0 { ">=" } else { ">" };
+    let seek = format!(
+        "(SELECT CAST(word AS CHAR) FROM patient_names{} \
+         WHERE generation = ? AND word {from} ? AND word < ? ORDER BY word LIMIT 1)",
+        dialect.by_primary_key()
+    );
+    format!("SELECT {}", vec![seek; ranges].join(", "))
+}
+
+/// Returns the statement that reads the next ids of several words.
+fn merge_statement(dialect: Dialect, words: usize) -> String {
+    let table = dialect.by_primary_key();
+    // Order by id alone: MariaDB does not treat a `word` given as text in another collation as a constant, so
+    // it would sort the rows if the order included `word`.
+    let lists: Vec<String> = (0..words)
+        .map(|list| {
+            format!(
+                "SELECT id, {list} FROM (SELECT id FROM patient_names{table} \
+                 WHERE generation = ? AND word = ? AND id > ? ORDER BY id LIMIT ?) AS list{list}"
+            )
+        })
+        .collect();
+    lists.join(" UNION ALL ")
+}
+
+/// Returns the statement that reads the words of the next patients.
+fn next_statement(dialect: Dialect) -> String {
+    format!(
+        "SELECT id, CAST(word AS CHAR) FROM patient_names{} WHERE generation = ? AND id > ? ORDER BY id LIMIT ?",
+        by_id(dialect)
+    )
+}
+
 /// Returns a number of rows as a value to bind.
 fn count(rows: usize) -> i64 {
     i64::try_from(rows).unwrap_or(i64::MAX)
 }
+
+#[cfg(test)]
+mod tests;
