@@ -124,8 +124,8 @@ pub enum ApiError {
     NotProjectedYet(Position),
     /// The client has used up its quota, and may send another request in this many seconds.
     TooManyRequests(u64),
-    /// The read table was filled before names could be searched.
-    RebuildNeeded,
+    /// The read table is being filled for the first time.
+    NotFilled,
     /// Too many requests are already waiting.
     Overloaded,
     /// The maximum number of streams is open.
@@ -187,7 +187,7 @@ impl ApiError {
             Self::EmailTaken => &kinds::EMAIL_TAKEN,
             Self::IdempotencyKeyReused => &kinds::IDEMPOTENCY_KEY_REUSED,
             Self::InProgress => &kinds::REQUEST_IN_PROGRESS,
-            Self::RebuildNeeded => &kinds::REBUILD_NEEDED,
+            Self::NotFilled => &kinds::READ_TABLE_NOT_FILLED,
             Self::Unauthorized | Self::InvalidToken => &kinds::UNAUTHORIZED,
             Self::Forbidden => &kinds::FORBIDDEN,
             Self::PatientNotFound => &kinds::PATIENT_NOT_FOUND,
@@ -318,7 +318,7 @@ impl From<&eventstore::Error> for ApiError {
             eventstore::Error::BadCheckpoint { .. } | eventstore::Error::NoSuchGeneration { .. } => {
                 Self::ReadTableDamaged
             }
-            eventstore::Error::NotFilled { .. } => Self::RebuildNeeded,
+            eventstore::Error::NotFilled { .. } => Self::NotFilled,
             eventstore::Error::ClockWrong { .. } => Self::ClockWrong,
             _ => Self::Unavailable,
         }

@@ -163,7 +163,10 @@ impl From<ReadError> for ApiError {
         match error {
             ReadError::Overloaded => Self::Overloaded,
             ReadError::ShuttingDown => Self::ShuttingDown,
-            ReadError::RebuildNeeded => Self::RebuildNeeded,
+            ReadError::Store(error) if matches!(*error, eventstore::Error::NotFilled { .. }) => {
+                tracing::warn!(%error, "a read table cannot be searched yet");
+                Self::NotFilled
+            }
             ReadError::Store(error) => {
                 tracing::error!(%error, "patients could not be read");
                 Self::from(error.as_ref())

@@ -12,6 +12,7 @@ GRANT SELECT, INSERT ON events TO patients_api;
 GRANT SELECT, UPDATE ON log_head TO patients_api;
 GRANT SELECT, INSERT, DELETE ON claims TO patients_api;
 GRANT SELECT ON patient_view TO patients_api;
+GRANT SELECT ON patient_names TO patients_api;
 GRANT SELECT, INSERT ON audit_reads TO patients_api;
 -- For requests of operators over HTTP.
 GRANT SELECT, INSERT ON checkpoints TO patients_api;
@@ -29,11 +30,13 @@ GRANT SELECT ON _sqlx_migrations TO patients_projector;
 GRANT SELECT ON events TO patients_projector;
 GRANT SELECT ON log_head TO patients_projector;
 GRANT SELECT, INSERT, DELETE ON patient_view TO patients_projector;
+GRANT SELECT, INSERT, DELETE ON patient_names TO patients_projector;
 GRANT SELECT, INSERT, UPDATE, DELETE ON checkpoints TO patients_projector;
 GRANT SELECT, INSERT, UPDATE ON leases TO patients_projector;
 GRANT SELECT, INSERT, DELETE ON subscription_failures TO patients_projector;
-GRANT SELECT, UPDATE ON projections TO patients_projector;
-GRANT SELECT, UPDATE ON projection_rebuilds TO patients_projector;
+-- INSERT is for the first fill of a new projection.
+GRANT SELECT, INSERT, UPDATE ON projections TO patients_projector;
+GRANT SELECT, INSERT, UPDATE ON projection_rebuilds TO patients_projector;
 GRANT SELECT ON projection_skips TO patients_projector;
 -- For its metrics.
 GRANT SELECT ON mail_deliveries TO patients_projector;
@@ -68,6 +71,7 @@ GRANT SELECT ON events TO patients_operator;
 GRANT SELECT, UPDATE ON log_head TO patients_operator;
 GRANT SELECT, INSERT, DELETE ON claims TO patients_operator;
 GRANT SELECT, INSERT, DELETE ON patient_view TO patients_operator;
+GRANT SELECT, INSERT, DELETE ON patient_names TO patients_operator;
 GRANT SELECT, INSERT, UPDATE, DELETE ON checkpoints TO patients_operator;
 GRANT SELECT, INSERT, UPDATE ON leases TO patients_operator;
 GRANT SELECT, INSERT, DELETE ON subscription_failures TO patients_operator;

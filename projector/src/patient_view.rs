@@ -23,7 +23,8 @@ pub struct PatientView;
 pub struct PatientRow {
     /// The patient's id.
     pub id: String,
-    /// Search key of the patient's name.
+    /// Key of the patient's name. Only version 0.1 reads this column, also while it is upgraded to this
+    /// version.
     pub name_key: String,
     /// The patient's details.
     pub details: PatientDetails,

@@ -1,9 +1,9 @@
-//! Reads of patients: from the read table, and from the log for events that are not projected yet.
+//! Reads of patients: from the read tables, and from the log for events that are not projected yet.
 
 mod by_id;
-mod by_name;
 mod kept;
 mod list;
+mod names;
 mod trust;
 
 use std::sync::Arc;
@@ -15,10 +15,11 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 use uuid::Uuid;
 
+use crate::{PATIENT_NAMES, PATIENT_VIEW};
 use by_id::PatientBatch;
-pub use by_name::NameRange;
-use list::ListBatch;
+use list::{ListBatch, Trusts};
 pub use list::{PageRequest, PatientPage};
+pub use names::SearchBounds;
 use trust::Trust;
 
 /// Returns the number of batches of reads by id that run at a time: one per two cores, but at least one and
@@ -80,9 +81,6 @@ pub enum ReadError {
         /// Aggregate id in the claims table.
         holder: String,
     },
-    /// The read table has rows from an earlier version, which a search by name does not find.
-    #[error("the read table must be rebuilt before names can be searched")]
-    RebuildNeeded,
     /// A defect of the service.
     #[error("the read ended without a result")]
     Failed,
@@ -104,11 +102,17 @@ impl From<Rejected> for ReadError {
     }
 }
 
+/// Position of a projection, and the time when it was read.
+struct Seen {
+    projection: &'static str,
+    latest: Mutex<Option<(Position, Instant)>>,
+}
+
 /// Reads patients.
 pub struct PatientReads {
     log: EventLog,
-    /// Position of the projection, and the time when it was read.
-    seen: Mutex<Option<(Position, Instant)>>,
+    view: Seen,
+    names: Seen,
     by_id: Coalescer<PatientBatch>,
     pages: Coalescer<ListBatch>,
 }
@@ -118,14 +122,24 @@ impl PatientReads {
     /// [`PatientReads::shutdown`].
     #[must_use]
     pub fn start(log: &EventLog) -> Self {
+        Self::start_bounded(log, SearchBounds::default())
+    }
+
+    /// Like [`PatientReads::start`], with other limits of the work for a search.
+    #[must_use]
+    pub fn start_bounded(log: &EventLog, bounds: SearchBounds) -> Self {
         let database = || log.database().clone();
-        let trust = Arc::new(Trust::default());
-        let by_id = (0..workers()).map(|_| PatientBatch::new(database(), Arc::clone(&trust)));
-        let pages = (0..PAGE_WORKERS).map(|_| ListBatch::new(database(), Arc::clone(&trust)));
+        let trusts = Trusts {
+            view: Arc::new(Trust::of(PATIENT_VIEW)),
+            names: Arc::new(Trust::of(PATIENT_NAMES)),
+        };
+        let by_id = (0..workers()).map(|_| PatientBatch::new(database(), Arc::clone(&trusts.view)));
+        let pages = (0..PAGE_WORKERS).map(|_| ListBatch::new(database(), trusts.clone(), bounds));
         Self {
             by_id: Coalescer::start(by_id, CAPACITY, LARGEST),
             pages: Coalescer::start(pages, PAGE_CAPACITY, MOST_PAGES),
-            seen: Mutex::default(),
+            view: Seen::of(PATIENT_VIEW),
+            names: Seen::of(PATIENT_NAMES),
             log: log.clone(),
         }
     }
@@ -155,20 +169,25 @@ impl PatientReads {
         self.pages.ask(request).await?
     }
 
-    /// Waits until the projection has processed `position`, for at most `wait`. If the time runs out, returns
-    /// the position that the projection has reached.
+    /// Waits until all tables that a page is read from include the event at `position`, for at most `wait`.
+    /// `named` says whether the page has a query for names. If the time runs out, returns the position that
+    /// the tables have reached.
     ///
     /// # Errors
     ///
-    /// [`ReadError::Store`], including if the checkpoint is invalid, because the position is then unknown.
+    /// [`ReadError::Store`], including if a checkpoint is invalid, because the position is then unknown.
     pub async fn wait_for(
         &self,
         position: Position,
+        named: bool,
         wait: Duration,
     ) -> Result<Result<(), Position>, ReadError> {
         let deadline = Instant::now() + wait;
         loop {
-            let projected = self.projected().await?;
+            let mut projected = self.view.position(&self.log).await?;
+            if named {
+                projected = projected.min(self.names.position(&self.log).await?);
+            }
             if projected >= position {
                 return Ok(Ok(()));
             }
@@ -178,15 +197,24 @@ impl PatientReads {
             tokio::time::sleep(LOOK).await;
         }
     }
+}
+
+impl Seen {
+    fn of(projection: &'static str) -> Self {
+        Self {
+            projection,
+            latest: Mutex::default(),
+        }
+    }
 
     /// Returns the position of the projection, at most [`LOOK`] old. All waiting reads share one query.
-    async fn projected(&self) -> Result<Position, ReadError> {
-        let mut seen = self.seen.lock().await;
-        match *seen {
+    async fn position(&self, log: &EventLog) -> Result<Position, ReadError> {
+        let mut latest = self.latest.lock().await;
+        match *latest {
             Some((position, when)) if when.elapsed() < LOOK => Ok(position),
             _ => {
-                let position = list::projected(self.log.database()).await?;
-                *seen = Some((position, Instant::now()));
+                let position = list::projected(log.database(), self.projection).await?;
+                *latest = Some((position, Instant::now()));
                 Ok(position)
             }
         }

@@ -192,11 +192,11 @@ kinds! {
          and the RateLimit header gives the number left (r). A client is the holder of an access token or, without a token, an \
          address. The quota is restored at a steady rate: wait for the number of seconds in Retry-After, then send requests more \
          slowly. An address that sends many unknown access tokens also gets this response.";
-    REBUILD_NEEDED, SERVICE_UNAVAILABLE, "rebuild-needed", "Rebuild needed",
-        "The read table must be rebuilt once before names can be searched. An operator has to do this.",
-        "An earlier version of this service filled the read table without preparing it for searches by name, so a search would \
-         miss some patients. An operator rebuilds the table once, with patients projection rebuild or POST \
-         /projections/patient_view/rebuild. Everything else works in the meantime.";
+    READ_TABLE_NOT_FILLED, SERVICE_UNAVAILABLE, "read-table-not-filled", "Read table not filled",
+        "The table for this search is being filled for the first time after an upgrade. Try again later.",
+        "This version of the service has a new table, such as the table for searches by name. After the upgrade, the projector \
+         fills the table from the log, and until it is complete, a search would miss some patients. Everything else works in the \
+         meantime. An operator does not need to do anything. Retry after the number of seconds in Retry-After.";
     OVERLOADED, SERVICE_UNAVAILABLE, "overloaded", "Overloaded",
         "Too many requests are already waiting. The request was not processed. Try again.",
         "This process receives more requests than it can handle, and rejects some of them so that no request waits indefinitely. \

@@ -4,7 +4,7 @@ use axum::body::Bytes;
 use axum::extract::{OriginalUri, RawQuery, State};
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
-use domain::{Email, NamePrefix, PatientState, Until, name_key};
+use domain::{Email, NameQuery};
 use serde::Serialize;
 use serde_json::json;
 use url::form_urlencoded;
@@ -12,12 +12,11 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::headers::{min_position, set_links};
-use crate::history::Told;
 use crate::openapi::{Described, Media, PATIENTS, fields};
-use crate::problem::{ApiError, FieldProblem, kinds};
+use crate::problem::{ApiError, kinds};
 use crate::query::{DEFAULT_LIMIT, Query};
 use crate::{Api, by_email};
-use projector::reads::{NameRange, PageRequest};
+use projector::reads::PageRequest;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
@@ -35,13 +34,14 @@ pub(super) fn described() -> Described {
     let example = json!([{"id": fields::AN_ID, "name": "John Doe", "email": "john@example.com"}]);
     let id = json!(fields::AN_ID);
     let email = fields::string().max_length(Some(254));
-    let name = fields::string().min_length(Some(1)).max_length(Some(64));
+    let name = fields::string().min_length(Some(1));
     Described::new(
         PATIENTS,
         "List patients",
-        "The active patients, ordered by id, which is approximately the order of registration. With `name`, they are ordered by \
-         name. The list is a few milliseconds behind the writes, unless `Min-Position` is sent. With `email`, the list is always \
-         up to date. `GET /patients` and `GET /getPatients` are equivalent.",
+        "The active patients, ordered by id, which is approximately the order of registration. To read all of them, follow the \
+         link `next` until a page has none. With `name`, a page that has a link `next` may have fewer patients than `limit`, or \
+         even none. The list is a few milliseconds behind the writes, unless `Min-Position` is sent. With `email`, the list is \
+         always up to date. `GET /patients` and `GET /getPatients` are equivalent.",
     )
     .takes([
         fields::limit(),
@@ -55,8 +55,9 @@ pub(super) fn described() -> Described {
         fields::query(
             "name",
             name,
-            json!("joh"),
-            "Only patients whose names begin with this text, regardless of case and accents.",
+            json!("doe joh"),
+            "Only patients whose names match: each word of this text must be the beginning of a word of the name, in any order, \
+             regardless of case and accents. At most 8 different words with at most 64 characters each.",
         ),
         fields::min_position(),
     ])
@@ -72,7 +73,7 @@ pub(super) fn described() -> Described {
     .problems([
         kinds::INVALID_REQUEST,
         kinds::NOT_PROJECTED_YET,
-        kinds::REBUILD_NEEDED,
+        kinds::READ_TABLE_NOT_FILLED,
         kinds::OVERLOADED,
         kinds::SHUTTING_DOWN,
         kinds::UNAVAILABLE,
@@ -97,11 +98,11 @@ pub(super) async fn list(
     } else {
         if let Some(position) = min_position {
             api.reads
-                .wait_for(position, api.options.read_wait)
+                .wait_for(position, query.name.is_some(), api.options.read_wait)
                 .await?
                 .map_err(ApiError::NotProjectedYet)?;
         }
-        let page = api.reads.page(query.page(&api).await?).await?;
+        let page = api.reads.page(query.page()).await?;
         (page.json, page.next)
     };
     let mut response = ([(header::CONTENT_TYPE, JSON)], json).into_response();
@@ -119,7 +120,7 @@ async fn with_email(api: &Api, query: &ListQuery, email: &Email) -> Result<Bytes
         .filter(|(id, _)| query.after.is_none_or(|after| *id > after))
         .filter(|(_, details)| {
             let name = query.name.as_ref();
-            name.is_none_or(|prefix| prefix.begins(&details.name))
+            name.is_none_or(|name| name.matches_name(&details.name))
         })
         .map(|(id, details)| ListedPatient {
             id: *id,
@@ -138,7 +139,7 @@ struct ListQuery {
     limit: u32,
     after: Option<Uuid>,
     email: Option<Email>,
-    name: Option<NamePrefix>,
+    name: Option<NameQuery>,
 }
 
 impl ListQuery {
@@ -150,28 +151,18 @@ impl ListQuery {
             // In a query string, a + that is not percent-encoded means a space. Emails contain no spaces, so
             // a space must have been a +.
             email: query.text("email", |email| Email::parse(&email.trim().replace(' ', "+"))),
-            name: query.text("name", NamePrefix::parse),
+            name: query.text("name", NameQuery::parse),
         };
         query.finish()?;
         Ok(parsed)
     }
 
-    async fn page(&self, api: &Api) -> Result<PageRequest, ApiError> {
-        let named = match (&self.name, self.after) {
-            (None, _) => None,
-            (Some(prefix), after) => Some(NameRange {
-                prefix: prefix.clone(),
-                after: match after {
-                    Some(id) => Some(key_of(api, id).await?),
-                    None => None,
-                },
-            }),
-        };
-        Ok(PageRequest {
+    fn page(&self) -> PageRequest {
+        PageRequest {
             after: self.after,
             limit: self.limit,
-            named,
-        })
+            name: self.name.clone(),
+        }
     }
 
     /// Returns the query string of the page after this id, or of the first page.
@@ -180,28 +171,13 @@ impl ListQuery {
         query.append_pair("limit", &self.limit.to_string());
         query.extend_pairs(after.iter().map(|after| ("after", after)));
         query.extend_pairs(self.email.iter().map(|email| ("email", email.as_str())));
-        query.extend_pairs(self.name.iter().map(|name| ("name", name.as_str())));
+        let name = self
+            .name
+            .as_ref()
+            .map(|name| name.words().collect::<Vec<_>>().join(" "));
+        query.extend_pairs(name.iter().map(|name| ("name", name)));
         query.finish()
     }
-}
-
-/// Returns the patient's key in the order of names, even if the patient was deleted. It is read from the log,
-/// so a page stays the same when the patient before it is deleted.
-async fn key_of(api: &Api, id: Uuid) -> Result<String, ApiError> {
-    let Told::Patient(past) = api.history.state(id, Until::Sequence(1)).await? else {
-        return Err(unknown_after());
-    };
-    match past.patient.state() {
-        PatientState::Active(details) => Ok(name_key(&details.name)),
-        PatientState::Deleted | PatientState::Unregistered => Err(unknown_after()),
-    }
-}
-
-fn unknown_after() -> ApiError {
-    ApiError::Invalid(vec![FieldProblem::new(
-        "after",
-        "must be the id of a patient, active or deleted",
-    )])
 }
 
 #[cfg(test)]
@@ -241,13 +217,18 @@ mod tests {
 
     #[test]
     fn filters_are_values_and_are_repeated_in_links() {
-        let asked = query(Some("email=a%2Bb@example.com&name=Jos%C3%A9%20&limit=7"));
-        assert_eq!(asked, query(Some("email=a+b@example.com&name=jose&limit=7")));
+        let asked = query(Some(
+            "email=a%2Bb@example.com&name=P%C3%A9rez%20Jos%C3%A9%20&limit=7",
+        ));
+        assert_eq!(
+            asked,
+            query(Some("email=a+b@example.com&name=jose+perez&limit=7"))
+        );
         let again = asked.page_after(None);
-        assert_eq!(again, "limit=7&email=a%2Bb%40example.com&name=jose");
+        assert_eq!(again, "limit=7&email=a%2Bb%40example.com&name=jose+perez");
         assert_eq!(query(Some(&again)), asked);
         let next = asked.page_after(Some("7"));
-        assert_eq!(next, "limit=7&after=7&email=a%2Bb%40example.com&name=jose");
+        assert_eq!(next, "limit=7&after=7&email=a%2Bb%40example.com&name=jose+perez");
         for bad in [
             "email=",
             "email=a",
@@ -255,6 +236,8 @@ mod tests {
             "name=",
             "name=%FF",
             "name=a%0Ab",
+            "name=%25",
+            "name=a+b+c+d+e+f+g+h+i",
         ] {
             assert!(ListQuery::parse(Some(bad)).is_err(), "{bad}");
         }

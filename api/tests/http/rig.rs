@@ -15,11 +15,11 @@ use axum::http::{HeaderMap, HeaderValue, Request, StatusCode};
 use axum::response::Response;
 use eventstore::projection::Follower;
 use eventstore::{
-    AppendQueue, Clock, Database, DatabaseOptions, Dialect, EventLog, Position, Session, Signal,
+    AppendQueue, Clock, Database, DatabaseOptions, Dialect, EventLog, Position, Projection, Session, Signal,
     Subscription, SystemClock, Transaction,
 };
 use futures::FutureExt;
-use projector::{PATIENT_VIEW, PatientView};
+use projector::{PatientNames, PatientView};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use testkit::{link_target, mysql_servers};
@@ -196,23 +196,35 @@ impl Rig {
 
     /// Projects all events, and then stops the projector.
     pub(crate) async fn project(&self) {
+        self.project_view().await;
+        self.project_names().await;
+    }
+
+    /// Projects all events into `patient_view`.
+    pub(crate) async fn project_view(&self) {
+        self.follow::<PatientView>("/patients").await;
+    }
+
+    /// Projects all events into `patient_names`. `patient_view` must already include them.
+    pub(crate) async fn project_names(&self) {
+        self.follow::<PatientNames>("/patients?name=nobody").await;
+    }
+
+    /// Runs a projection until `path` includes all events.
+    async fn follow<P: Projection>(&self, path: &str) {
         let stop = CancellationToken::new();
         let subscription = Subscription::new(
-            PATIENT_VIEW,
+            P::NAME,
             "test",
             self.log.clone(),
             &self.signal,
             SystemClock::shared(),
-            Follower::<PatientView>::default(),
+            Follower::<P>::default(),
         );
         let running = tokio::spawn(subscription.run(stop.clone()));
         let head = self.log.head().await.unwrap().position.to_string();
-        let request = Request::get("/patients")
-            .header("min-position", head)
-            .body(Body::empty())
-            .unwrap();
         let deadline = tokio::time::Instant::now() + Duration::from_secs(10);
-        while self.send(request_again(&request)).await.status != StatusCode::OK {
+        while self.get_at(path, &head).await.status != StatusCode::OK {
             assert!(
                 tokio::time::Instant::now() < deadline,
                 "the projection does not keep up"
@@ -220,6 +232,12 @@ impl Rig {
         }
         stop.cancel();
         running.await.unwrap();
+    }
+
+    /// Reads a list that includes all events up to a position.
+    pub(crate) async fn get_at(&self, path: &str, position: &str) -> Answer {
+        let request = Request::get(path).header("min-position", position);
+        self.send(request.body(Body::empty()).unwrap()).await
     }
 
     pub(crate) async fn respond(&self, mut request: Request<Body>) -> Response {
@@ -293,13 +311,6 @@ impl Rig {
         assert_eq!(answer.status, StatusCode::CREATED, "{}", answer.body);
         answer
     }
-}
-
-fn request_again(request: &Request<Body>) -> Request<Body> {
-    let mut again = Request::new(Body::empty());
-    *again.uri_mut() = request.uri().clone();
-    *again.headers_mut() = request.headers().clone();
-    again
 }
 
 pub(crate) fn post(path: &str, body: impl Into<Body>) -> Request<Body> {

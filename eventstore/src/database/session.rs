@@ -74,6 +74,16 @@ impl Connection {
         Transaction::begin(Held::Lent(self)).await
     }
 
+    /// Begins a transaction for reading on this connection. The transaction sees a snapshot of the whole
+    /// database until it ends.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Database`] if the connection is broken.
+    pub async fn snapshot(&mut self) -> Result<Transaction<'_>> {
+        Transaction::snapshot(Held::Lent(self)).await
+    }
+
     /// Begins a transaction and runs the statements that `fill` adds, all in one round trip. Returns the rows
     /// of all statements, in order.
     ///

@@ -3,14 +3,15 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use domain::NameQuery;
 use eventstore::database::Row;
-use eventstore::{Batch, Connection, Database, Error, Position, Result, Session, checkpoint};
+use eventstore::{Batch, Connection, Database, Error, Position, Result, Session, Transaction, checkpoint};
 use serde::Serialize;
 use uuid::Uuid;
 
 use super::ReadError;
-use super::by_name::NameRange;
 use super::kept::{KeptConnection, Read};
+use super::names::{Search, SearchBounds};
 use super::trust::{Built, Trust};
 use crate::PATIENT_VIEW;
 
@@ -21,16 +22,17 @@ pub struct PageRequest {
     pub after: Option<Uuid>,
     /// Maximum number of patients on the page.
     pub limit: u32,
-    /// Range of names. If given, the page contains only these patients, ordered by name.
-    pub named: Option<NameRange>,
+    /// If given, the page contains only the patients whose names match.
+    pub name: Option<NameQuery>,
 }
 
 /// A page of the list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PatientPage {
-    /// The patients, in order: a JSON array of objects with `id`, `name` and `email`.
+    /// The patients, in order of id: a JSON array of objects with `id`, `name` and `email`.
     pub json: Bytes,
-    /// Id after which the next page begins; `None` on the last page.
+    /// Id after which the next page begins; `None` on the last page. If it is given, the page may still have
+    /// fewer patients than requested, or none.
     pub next: Option<String>,
 }
 
@@ -42,29 +44,25 @@ pub(crate) struct ListedPatient<'r> {
     pub(crate) email: &'r str,
 }
 
-/// Returns the beginning of a page's statement, which binds the projection. [`Trust`] needs the last two
-/// columns.
-///
-/// The generation and the checkpoint are joined, because in MySQL, subqueries for them take a tenth of the
-/// time of the statement. `index` is a suffix of the table name.
-pub(super) fn page_of(index: &str) -> String {
-    format!(
-        "SELECT v.id, v.name, v.email, p.active_generation, COALESCE(c.position, 0) \
-         FROM projections p LEFT JOIN checkpoints c ON c.name = p.name \
-         JOIN patient_view v{index} ON v.generation = p.active_generation WHERE p.name = ?"
-    )
+/// What is known of the tables that a page is read from.
+#[derive(Debug, Clone)]
+pub(super) struct Trusts {
+    pub(super) view: Arc<Trust>,
+    pub(super) names: Arc<Trust>,
 }
 
 pub(super) struct ListBatch {
     connection: KeptConnection,
-    trust: Arc<Trust>,
+    trusts: Trusts,
+    bounds: SearchBounds,
 }
 
 impl ListBatch {
-    pub(super) const fn new(database: Database, trust: Arc<Trust>) -> Self {
+    pub(super) const fn new(database: Database, trusts: Trusts, bounds: SearchBounds) -> Self {
         Self {
             connection: KeptConnection::new(database),
-            trust,
+            trusts,
+            bounds,
         }
     }
 }
@@ -88,14 +86,16 @@ impl Batch for ListBatch {
             } else {
                 let page = Page {
                     request: &request,
-                    trust: &self.trust,
+                    trusts: &self.trusts,
+                    bounds: self.bounds,
                 };
                 match self.connection.read(&page).await {
-                    Ok(Some(page)) => {
+                    Ok(page) => {
                         read.push((request, page.clone()));
                         Ok(page)
                     }
-                    Ok(None) => Err(ReadError::RebuildNeeded),
+                    // The other pages do not need this table.
+                    Err(error @ Error::NotFilled { .. }) => Err(error.into()),
                     Err(error) => Err(failed.insert(error.into()).clone()),
                 }
             };
@@ -118,36 +118,38 @@ impl Built {
 /// A page to read.
 struct Page<'p> {
     request: &'p PageRequest,
-    trust: &'p Trust,
+    trusts: &'p Trusts,
+    bounds: SearchBounds,
 }
 
 impl Read for Page<'_> {
-    /// `None` if the names cannot be searched yet.
-    type Answer = Option<PatientPage>;
+    type Answer = PatientPage;
 
-    async fn read(&self, connection: &mut Connection) -> Result<Option<PatientPage>> {
-        let PageRequest { after, limit, named } = self.request;
-        // One extra row shows whether there is a next page.
-        let most = i64::from(*limit) + 1;
+    async fn read(&self, connection: &mut Connection) -> Result<PatientPage> {
+        let PageRequest { after, limit, name } = self.request;
         let after = after.map(|id| id.to_string()).unwrap_or_default();
-        let mut rows = match named {
-            None => of_all(connection, &after, most).await?,
-            Some(range) => match range.rows(connection, &after, most).await? {
-                Some(rows) => rows,
-                None => return Ok(None),
-            },
-        };
-        // A page by name may take two statements. The skips that concern the rows of the second statement
-        // include the skips that concern the rows of the first.
+        match name {
+            None => self.of_all(connection, &after, *limit).await,
+            Some(query) => self.of_names(connection, query, &after, *limit).await,
+        }
+    }
+}
+
+impl Page<'_> {
+    /// Returns a page of all patients.
+    async fn of_all(&self, connection: &mut Connection, after: &str, limit: u32) -> Result<PatientPage> {
+        // One extra row shows whether there is a next page.
+        let mut rows = rows_after(connection, after, i64::from(limit) + 1).await?;
+        let trust = &self.trusts.view;
         let built = rows.last().map(Built::of).transpose()?;
         let generation = built.map(|built| built.generation);
-        self.trust.check_generation(connection, generation).await?;
+        trust.check_generation(connection, generation).await?;
         let doubtful = match built {
-            Some(built) => self.trust.doubtful(connection, built).await?,
+            Some(built) => trust.doubtful(connection, built).await?,
             None => Arc::default(),
         };
-        let more = rows.len() > *limit as usize;
-        rows.truncate(*limit as usize);
+        let more = rows.len() > limit as usize;
+        rows.truncate(limit as usize);
         let mut patients = rows
             .iter()
             .map(|row| {
@@ -168,14 +170,67 @@ impl Read for Page<'_> {
             patients.retain(|patient| Uuid::try_parse(patient.id).is_ok_and(|id| !doubtful.contains(&id)));
         }
         let json = serde_json::to_vec(&patients)?.into();
-        Ok(Some(PatientPage { json, next }))
+        Ok(PatientPage { json, next })
+    }
+
+    /// Returns a page of the patients whose names match.
+    async fn of_names(
+        &self,
+        connection: &mut Connection,
+        query: &NameQuery,
+        after: &str,
+        limit: u32,
+    ) -> Result<PatientPage> {
+        let mut snapshot = connection.snapshot().await?;
+        let Trusts { view, names } = self.trusts;
+        let search = Search {
+            query,
+            after,
+            bounds: self.bounds,
+            view: served(&mut snapshot, view).await?,
+            names: served(&mut snapshot, names).await?,
+        };
+        let doubtful = [
+            view.doubtful(&mut snapshot, search.view).await?,
+            names.doubtful(&mut snapshot, search.names).await?,
+        ];
+        let matches = search.matches(&mut snapshot, limit as usize).await?;
+        snapshot.rollback().await?;
+        let patients: Vec<ListedPatient<'_>> = matches
+            .patients
+            .iter()
+            .filter(|patient| {
+                doubtful.iter().all(|doubtful| {
+                    doubtful.is_empty()
+                        || Uuid::try_parse(&patient.id).is_ok_and(|id| !doubtful.contains(&id))
+                })
+            })
+            .map(|patient| ListedPatient {
+                id: &patient.id,
+                name: &patient.name,
+                email: &patient.email,
+            })
+            .collect();
+        let json = serde_json::to_vec(&patients)?.into();
+        Ok(PatientPage {
+            json,
+            next: matches.through,
+        })
     }
 }
 
-/// Returns at most `most` patients after the id `after`.
-async fn of_all(connection: &mut Connection, after: &str, most: i64) -> Result<Vec<Row>> {
-    let page = page_of(connection.dialect().by_primary_key());
-    let sql = format!("{page} AND v.id > ? ORDER BY v.id LIMIT ?");
+/// Returns at most `most` patients after the id `after`. [`Trust`] needs the last two columns.
+///
+/// The generation and the checkpoint are joined, because in MySQL, subqueries for them take a tenth of the
+/// time of the statement.
+async fn rows_after(connection: &mut Connection, after: &str, most: i64) -> Result<Vec<Row>> {
+    let sql = format!(
+        "SELECT v.id, v.name, v.email, p.active_generation, COALESCE(c.position, 0) \
+         FROM projections p LEFT JOIN checkpoints c ON c.name = p.name \
+         JOIN patient_view v{} ON v.generation = p.active_generation WHERE p.name = ? \
+         AND v.id > ? ORDER BY v.id LIMIT ?",
+        connection.dialect().by_primary_key()
+    );
     connection
         .query(&sql)
         .bind(PATIENT_VIEW)
@@ -185,19 +240,46 @@ async fn of_all(connection: &mut Connection, after: &str, most: i64) -> Result<V
         .await
 }
 
-/// Returns the position of the projection.
-pub(super) async fn projected(database: &Database) -> Result<Position> {
+/// Returns the checkpoint and the served generation of a table, if the generation was built.
+async fn served(snapshot: &mut Transaction<'_>, trust: &Trust) -> Result<Built> {
+    let row = snapshot
+        .query(
+            "SELECT p.active_generation, COALESCE(c.position, 0) FROM projections p \
+             LEFT JOIN checkpoints c ON c.name = p.name WHERE p.name = ?",
+        )
+        .bind(trust.projection())
+        .fetch_optional()
+        .await?;
+    let generation = row.as_ref().map(|row| row.get(0)).transpose()?;
+    trust.check_generation(snapshot, generation).await?;
+    Ok(Built {
+        generation: generation.unwrap_or_default(),
+        checkpoint: row.map_or(Ok(Position::BEGINNING), |row| row.get(1))?,
+    })
+}
+
+/// Generation of a projection whose first generation is not filled yet.
+const UNFILLED: i64 = 0;
+
+/// Returns the position of a projection.
+pub(super) async fn projected(database: &Database, projection: &str) -> Result<Position> {
     let mut connection = database.reader().await?;
     let row = connection
         .query(
-            "SELECT COALESCE(c.position, 0), h.position FROM log_head h LEFT JOIN checkpoints c ON c.name = ? \
-             WHERE h.id = 1",
+            "SELECT COALESCE(c.position, 0), h.position, p.active_generation FROM log_head h \
+             LEFT JOIN checkpoints c ON c.name = ? LEFT JOIN projections p ON p.name = ? WHERE h.id = 1",
         )
-        .bind(PATIENT_VIEW)
+        .bind(projection)
+        .bind(projection)
         .fetch_optional()
         .await?
         .ok_or(Error::NoHead)?;
+    if row.get::<Option<i64>, _>(2)? == Some(UNFILLED) {
+        return Err(Error::NotFilled {
+            projection: projection.to_owned(),
+        });
+    }
     let position = row.get(0)?;
-    checkpoint::check(PATIENT_VIEW, position, row.get(1)?)?;
+    checkpoint::check(projection, position, row.get(1)?)?;
     Ok(position)
 }

@@ -1,4 +1,4 @@
-//! Whether the read table can be trusted.
+//! Whether a read table can be trusted.
 //!
 //! A row does not include the events that the projection skips, and a generation that was never built has no
 //! rows at all. Both cases are rare, so the result of a check is cached. It is refreshed only when a
@@ -9,14 +9,13 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use eventstore::projection::ActiveGeneration;
-use eventstore::{Connection, Error, Position, Result, Session};
+use eventstore::{Error, Position, Result, Session};
 use uuid::Uuid;
 
-use crate::PATIENT_VIEW;
-
-/// Cached knowledge of the read table, shared by all readers.
-#[derive(Debug, Default)]
+/// Cached knowledge of the table of a projection, shared by all readers.
+#[derive(Debug)]
 pub(super) struct Trust {
+    projection: &'static str,
     /// A generation that is known to have been built. Generations are numbered from 1.
     built: AtomicI64,
     skips: Mutex<Option<Skips>>,
@@ -39,6 +38,18 @@ struct Skips {
 }
 
 impl Trust {
+    pub(super) fn of(projection: &'static str) -> Self {
+        Self {
+            projection,
+            built: AtomicI64::default(),
+            skips: Mutex::default(),
+        }
+    }
+
+    pub(super) const fn projection(&self) -> &'static str {
+        self.projection
+    }
+
     /// Checks that the generation of a statement's rows was built. If there are no rows, which may be because
     /// the generation does not exist, queries the database.
     ///
@@ -47,18 +58,18 @@ impl Trust {
     /// [`Error::NoSuchGeneration`], and database errors.
     pub(super) async fn check_generation(
         &self,
-        connection: &mut Connection,
+        session: &mut impl Session,
         generation: Option<i64>,
     ) -> Result<()> {
         if generation.is_some_and(|generation| generation == self.built.load(Ordering::Relaxed)) {
             return Ok(());
         }
-        let active = ActiveGeneration::of(connection, PATIENT_VIEW).await?;
+        let active = ActiveGeneration::of(session, self.projection).await?;
         let active = active.ok_or_else(|| Error::NoSuchGeneration {
-            projection: PATIENT_VIEW.to_owned(),
+            projection: self.projection.to_owned(),
             generation: 0,
         })?;
-        let built = active.check(PATIENT_VIEW)?;
+        let built = active.check(self.projection)?;
         self.built.store(built, Ordering::Relaxed);
         Ok(())
     }
@@ -74,18 +85,18 @@ impl Trust {
     /// Database errors.
     pub(super) async fn doubtful(
         &self,
-        connection: &mut Connection,
+        session: &mut impl Session,
         built: Built,
     ) -> Result<Arc<HashSet<Uuid>>> {
         if let Some(known) = self.known(built) {
             return Ok(known);
         }
-        let rows = connection
+        let rows = session
             .query(
                 "SELECT e.aggregate_id FROM projection_skips s JOIN events e ON e.position = s.position \
                  WHERE s.projection = ?",
             )
-            .bind(PATIENT_VIEW)
+            .bind(self.projection)
             .fetch_all()
             .await?;
         let mut patients = HashSet::with_capacity(rows.len());
