@@ -33,7 +33,7 @@ use stall::Impatient;
 /// with status 431. It also rejects more than 100 headers with 431. That default is kept, because any other
 /// number would cost an allocation per request.
 const LARGEST_HEAD: usize = 32 * 1024;
-/// Pause after the machine failed to accept a connection because it had no more file descriptors.
+/// Pause after a connection could not be accepted, for example because no file descriptor is free.
 const REFUSED_PAUSE: Duration = Duration::from_millis(100);
 
 /// Options of a listener.

@@ -4,9 +4,10 @@ use crate::error::{AttemptError, SmtpFailure, Step};
 use crate::message::Mail;
 use crate::transport::scripted;
 
-/// Sends `mail` to the server at `url`, which answers only with `replies`. If sending fails, returns the
-/// failed step and the failure. No connection is made, so `url` must not use encryption. The client's output
-/// is appended to `said`.
+/// Runs the SMTP session that would send `mail` to the server at `url`, against a simulated server that
+/// answers only with `replies`. If sending fails, returns the failed step and the failure. No network
+/// connection is made. `url` must not use encryption, because the simulated server has no TLS. The client's
+/// output is appended to `said`.
 ///
 /// Returns `None` if `url` is invalid or uses encryption.
 ///

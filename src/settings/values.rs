@@ -113,7 +113,7 @@ pub(super) fn head_timeout(text: &str) -> Result<Duration, String> {
 }
 
 /// Parses a mail timeout. No mail server responds reliably within less than a second. If a mailer is killed,
-/// its emails stay claimed for the sum of the timeouts.
+/// the leases on its emails last for the answer timeout and up to 50 s longer.
 pub(super) fn mail_timeout(text: &str) -> Result<Duration, String> {
     duration_from(Duration::from_secs(1), "expected 1s to 1h", text)
 }

@@ -103,8 +103,8 @@ impl Email {
 /// delivery. For example, `Ana@clínica.example` and `ana@xn--clnica-4va.example` have the same key.
 ///
 /// Accepts any string, because events contain addresses as plain strings. The key of an invalid address is
-/// the address in lower case. RFC 5321 §2.4 allows servers to distinguish `Ana@` from `ana@`, but hardly any
-/// server does, and people type both forms.
+/// the address in lower case and Unicode Normalization Form C. RFC 5321 §2.4 allows servers to distinguish
+/// `Ana@` from `ana@`, but hardly any server does, and people type both forms.
 #[must_use]
 pub fn email_claim_key(email: &str) -> String {
     let key = uncomposed_claim_key(email);

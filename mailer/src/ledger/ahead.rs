@@ -9,8 +9,8 @@ use crate::schedule;
 
 /// Maximum difference between the clocks of two machines.
 const TOLERANCE: Duration = Duration::from_mins(1);
-/// Maximum duration of a lease: up to one hour for each of an attempt's three timeouts, and one minute for
-/// the rest.
+/// Upper bound of the duration of a lease, which is at most an hour for the answer timeout and 50 s. The
+/// bound also covers the leases of earlier versions, which lasted for all three timeouts of an attempt.
 pub(crate) const LONGEST_LEASE: Duration = Duration::from_mins(3 * 60 + 1);
 /// Maximum number of rows per query.
 const STEP: i64 = 500;
