@@ -31,16 +31,18 @@ impl Kind {
     }
 
     /// Returns the number of seconds that a client waits before it retries, or `None` if a retry does not
-    /// help. Problems that an operator must repair have a longer delay.
+    /// help. Problems that last longer, because an operator must repair them or a table is being filled, have a
+    /// longer delay.
     pub(crate) fn retry_after(&self) -> Option<u64> {
-        let to_repair = [
+        let lasting = [
             CLOCK_WRONG,
             LOG_DAMAGED,
             READ_TABLE_DAMAGED,
             CLAIMS_DAMAGED,
             PATIENT_UNREADABLE,
+            READ_TABLE_NOT_FILLED,
         ];
-        let seconds = if to_repair.contains(self) { 30 } else { 1 };
+        let seconds = if lasting.contains(self) { 30 } else { 1 };
         self.is_to_be_retried().then_some(seconds)
     }
 
