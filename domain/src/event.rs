@@ -68,8 +68,8 @@ impl PatientEvent {
     }
 }
 
-/// Returns the version with which new events of a type are stored, or `None` if the type is unknown. Each type
-/// has its own version.
+/// Returns the version with which new events of a type are stored, or `None` if the type is unknown. Each
+/// type has its own version.
 #[must_use]
 pub fn current_version(event_type: &str) -> Option<&'static str> {
     match event_type {

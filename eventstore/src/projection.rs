@@ -12,8 +12,8 @@
 //!
 //! A generation is one build of the table, and `projections` names the generation that serves queries.
 //! Generation 0 means that the projection was added to a log that already had events: it serves no queries,
-//! and the engine fills generation 1 before it follows the log ([`Registered::run`]). A rebuild fills the next
-//! generation while the active generation serves queries ([`rebuilder`]).
+//! and the engine fills generation 1 before it follows the log ([`Registered::run`]). A rebuild fills the
+//! next generation while the active generation serves queries ([`rebuilder`]).
 //!
 //! # Guarantees
 //!
@@ -30,8 +30,8 @@
 //! 1. Create its table in a migration, with the columns `generation` and the id of the aggregate in its
 //!    primary key.
 //! 2. Implement [`Projection`].
-//! 3. Add it to the program's list of [`Registered`] projections. All commands, routes, metrics and alerts use
-//!    the names in this list.
+//! 3. Add it to the program's list of [`Registered`] projections. All commands, routes, metrics and alerts
+//!    use the names in this list.
 
 mod fold;
 mod generation;

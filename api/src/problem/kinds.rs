@@ -31,8 +31,8 @@ impl Kind {
     }
 
     /// Returns the number of seconds that a client waits before it retries, or `None` if a retry does not
-    /// help. Problems that last longer, because an operator must repair them or a table is being filled, have a
-    /// longer delay.
+    /// help. Problems that last longer, because an operator must repair them or a table is being filled, have
+    /// a longer delay.
     pub(crate) fn retry_after(&self) -> Option<u64> {
         let lasting = [
             CLOCK_WRONG,
