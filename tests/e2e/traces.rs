@@ -152,7 +152,7 @@ async fn one_trace_leads_from_the_request_through_append_and_projection_to_the_m
             assert_ne!(trace, TRACE);
             assert!(kept(&client, position).await.unwrap().contains(&trace));
             wait_until(SOON, "all its spans have arrived", async || {
-                collector.of(&trace).len() == 6
+                collector.of(&trace).len() == 7
             })
             .await;
             assert_eq!(named(&collector.of(&trace), "POST /register").parent(), "");
