@@ -172,7 +172,7 @@ async fn odd_values_come_back_byte_for_byte() {
                 // A search that interprets a part of the value as a pattern or as code would find other
                 // patients.
                 let named = expected.iter().filter(|one| query_of_name.matches_name(one["name"].as_str().unwrap()));
-                assert_eq!(found, Value::from_iter(named.map(shown)), "{name}");
+                assert_eq!(found, named.map(shown).collect::<Value>(), "{name}");
             }
         }
         let all: Vec<_> = expected.iter().map(shown).collect();

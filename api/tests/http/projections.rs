@@ -17,8 +17,8 @@ impl Rig {
     /// Returns the status of `patient_view`.
     async fn view(&self) -> Value {
         let all = self.get("/projections").await.body;
-        let all = all["subscriptions"].as_array().unwrap().iter();
-        let view = all.filter(|one| one["name"] == "patient_view").next();
+        let mut all = all["subscriptions"].as_array().unwrap().iter();
+        let view = all.find(|one| one["name"] == "patient_view");
         view.unwrap().clone()
     }
 }
