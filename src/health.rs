@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use clap::ValueEnum;
 use eventstore::projection::ActiveGeneration;
-use eventstore::{Clock, Database, SubscriptionStatus, SystemClock, Timestamp};
+use eventstore::{Clock, Database, Error, Rebuild, SubscriptionStatus, SystemClock, Timestamp};
 use mailer::{Ledger, Standing, WorkerStatus};
 use serde_json::json;
 
@@ -190,7 +190,10 @@ async fn subscription(database: &Database, name: &str) -> anyhow::Result<()> {
         .context("the subscription cannot be read from the database")?;
     status.check()?;
     let generation = ActiveGeneration::of(&mut database.reader().await?, name).await?;
-    generation.map_or(Ok(0), |generation| generation.check(name))?;
+    match generation.map_or(Ok(0), |generation| generation.check(name)) {
+        Err(Error::NotFilled { .. }) => return first_fill(database, name, now).await,
+        checked => checked?,
+    };
     if status.owner.is_none() {
         bail!("no process owns the subscription {name}");
     }
@@ -205,6 +208,22 @@ async fn subscription(database: &Database, name: &str) -> anyhow::Result<()> {
             "the subscription {name} is {lag:?} behind, at position {} of {}",
             status.position,
             status.head
+        );
+    }
+    Ok(())
+}
+
+/// Checks a projection that does not follow the log yet, because its first generation is being filled.
+async fn first_fill(database: &Database, name: &str, now: Timestamp) -> anyhow::Result<()> {
+    let rebuild = Rebuild::unfinished(database, name, now)
+        .await
+        .context("the rebuild cannot be read from the database")?;
+    let Some(rebuild) = rebuild.filter(|rebuild| rebuild.owner.is_some()) else {
+        bail!("no process fills the table {name} for the first time");
+    };
+    if let Some(position) = rebuild.failure.and_then(|failure| failure.position) {
+        bail!(
+            "the first fill of {name} has stopped at position {position}; run `patients projection status` for the reason"
         );
     }
     Ok(())

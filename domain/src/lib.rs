@@ -26,7 +26,7 @@
 //! | [`Name`], [`Email`], [`Phone`], [`DocumentUrl`] | single values, each with its own rules and errors |
 //! | [`UrlSchemes`] | allowed schemes of document URLs |
 //! | [`email_claim_key`] | equality of email addresses |
-//! | [`name_key`], [`NamePrefix`] | search for names by their beginning, ignoring case and accents |
+//! | [`name_key`] | key of a name with which version 0.1 searches |
 //! | [`name_words`], [`NameQuery`], [`prefix_end`] | search for names by the beginnings of any words |
 //!
 //! # Adding an event
@@ -71,7 +71,7 @@ pub use replay::{StoredEvent, Until};
 pub use stored::StoredEventError;
 pub use upcast::upcasters;
 pub use values::{
-    ControlCharacter, DocumentUrl, DocumentUrlError, Email, EmailError, Name, NameError, NamePrefix,
-    NamePrefixError, NameQuery, NameQueryError, Phone, PhoneError, UrlSchemes, UrlSchemesError,
-    email_claim_key, name_key, name_words, older_email_claim_key, prefix_end,
+    ControlCharacter, DocumentUrl, DocumentUrlError, Email, EmailError, Name, NameError, NameQuery,
+    NameQueryError, Phone, PhoneError, UrlSchemes, UrlSchemesError, email_claim_key, name_key, name_words,
+    older_email_claim_key, prefix_end,
 };

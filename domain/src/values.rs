@@ -49,7 +49,7 @@ mod text;
 pub use document_url::{DocumentUrl, DocumentUrlError, UrlSchemes, UrlSchemesError};
 pub use email::{Email, EmailError, email_claim_key, older_email_claim_key};
 pub use name::{Name, NameError};
-pub use name_key::{NamePrefix, NamePrefixError, name_key};
+pub use name_key::name_key;
 pub use name_words::{NameQuery, NameQueryError, name_words, prefix_end};
 pub use phone::{Phone, PhoneError};
 pub use text::ControlCharacter;

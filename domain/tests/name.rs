@@ -1,7 +1,7 @@
 //! Tests of which names are accepted, and how names are normalized.
 #![expect(clippy::panic, reason = "a failure fails the test with a message")]
 
-use domain::{ControlCharacter, Name, NameError, NamePrefix, name_key};
+use domain::{ControlCharacter, Name, NameError, NameQuery, name_key};
 use proptest::prelude::*;
 
 fn kept(input: &str) -> String {
@@ -304,8 +304,8 @@ proptest! {
         prop_assert!(!key.ends_with(' '));
         if let Ok(name) = Name::parse(&name) {
             prop_assert_ne!(name_key(name.as_str()), "\u{fffd}");
-            if let Ok(prefix) = NamePrefix::parse(name.as_str()) {
-                prop_assert!(prefix.begins(name.as_str()));
+            if let Ok(query) = NameQuery::parse(name.as_str()) {
+                prop_assert!(query.matches_name(name.as_str()));
             }
         }
     }

@@ -8,7 +8,7 @@ use crate::clock::Timestamp;
 use crate::database::Database;
 use crate::error::{Error, Result};
 use crate::event::Position;
-use crate::projection::{ActiveGeneration, Rebuild, Skip};
+use crate::projection::{ActiveGeneration, Rebuild, Skip, UNFILLED};
 use crate::subscription::{Failure, SubscriptionStatus};
 
 /// Status of a subscription and, for a projection, of its table.
@@ -56,6 +56,11 @@ pub async fn overview(database: &Database, now: Timestamp) -> Result<Vec<Followe
     let mut all = Vec::new();
     for status in SubscriptionStatus::all(database, now).await? {
         let (projection, generation) = projection(database, &status.name, now).await?.unzip();
+        // The process that fills the first generation also owns the subscription, which begins afterwards.
+        let filler = projection
+            .as_ref()
+            .filter(|projection| projection.active_generation == UNFILLED)
+            .and_then(|projection| projection.rebuild.as_ref()?.owner.clone());
         let generation = generation.map_or(Ok(0), |generation| generation.check(&status.name));
         let damage = status.check().and(generation).err().filter(Error::is_damage);
         all.push(Followed {
@@ -64,7 +69,7 @@ pub async fn overview(database: &Database, now: Timestamp) -> Result<Vec<Followe
             name: status.name,
             position: status.position,
             head: status.head,
-            owner: status.owner,
+            owner: status.owner.or(filler),
             failure: status.failure,
             damage: damage.map(|damage| damage.to_string()),
             projection,

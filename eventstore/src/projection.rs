@@ -47,7 +47,7 @@ use serde::Serialize;
 use crate::database::{Connection, Transaction};
 use crate::event::{Position, RecordedEvent};
 
-pub use generation::{ActiveGeneration, create, lock_active_generation};
+pub use generation::{ActiveGeneration, UNFILLED, create, lock_active_generation};
 pub use rebuild::{Rebuild, RebuildState, Requested, Runner};
 pub use rebuilder::{Outcome, RebuildError, Rebuilder, Step};
 pub use registered::{Registered, find};

@@ -285,9 +285,10 @@ async fn operators(users: &Users, client: &Client) {
             .as_array()
             .unwrap()
             .iter()
-            .any(|followed| followed["name"] == "patient_view" && followed["failure"]["position"] == position)
+            .filter(|followed| followed["projection"].is_object())
+            .all(|followed| followed["failure"]["position"] == position)
     };
-    wait_until(SOON, "the projection has stopped", stopped).await;
+    wait_until(SOON, "the projections have stopped", stopped).await;
     // A rebuild stops at the same event, and is then cancelled.
     let mut rebuild = users.command("operator", &["projection", "rebuild"]);
     assert!(!run(&mut rebuild).0);

@@ -51,7 +51,10 @@ async fn a_rebuild_that_is_asked_for_over_http_outlives_the_projector_that_began
         })
         .await;
         assert_eq!(production.generation().await, 2);
-        assert_eq!(ask(&mut production.projection(&["verify"]))["same"], true);
+        assert_eq!(
+            ask(&mut production.projection(&["verify", "patient_view"]))["same"],
+            true
+        );
 
         let location = client.rebuild().await;
         let cancelled = client.delete_at(&location).await.unwrap();
@@ -102,9 +105,15 @@ async fn an_event_that_cannot_be_projected_is_told_everywhere_until_it_is_skippe
                 .unwrap()
                 .clone()
         };
-        wait_until(SOON, "the status names the position", async || {
-            view().await["failure"]["position"] == unreadable
-        })
+        wait_until(
+            SOON,
+            "the status names the position of both projections",
+            async || {
+                let status = client.json("/projections").await;
+                let all = status["subscriptions"].as_array().unwrap().iter();
+                all.filter(|one| one["failure"]["position"] == unreadable).count() == 2
+            },
+        )
         .await;
         let stopped = view().await;
         assert_eq!(
@@ -168,9 +177,14 @@ async fn an_event_that_cannot_be_projected_is_told_everywhere_until_it_is_skippe
             (&skipped["position"], &skipped["reason"], &skipped["skipped_by"]),
             (&json!(unreadable), &json!("a test wrote it"), &json!(os_user()))
         );
-        let rebuilt = ask(&mut production.projection(&["rebuild"]));
-        assert_eq!(rebuilt["generation"], 2);
-        assert_eq!(ask(&mut production.projection(&["verify"]))["same"], true);
+        for projection in ["patient_view", "patient_names"] {
+            let rebuilt = ask(&mut production.projection(&["rebuild", projection]));
+            assert_eq!(rebuilt["generation"], 2);
+            assert_eq!(
+                ask(&mut production.projection(&["verify", projection]))["same"],
+                true
+            );
+        }
         drop(projector);
     })
     .await;

@@ -78,7 +78,8 @@ impl Production {
             ),
             format!("UPDATE log_head SET position = {events}, recorded_at = {events}"),
             format!(
-                "INSERT INTO checkpoints (name, position, updated_at) VALUES ('patient_view', {events}, 0), ('mailer', {events}, 0)"
+                "INSERT INTO checkpoints (name, position, updated_at) VALUES ('patient_view', {events}, 0), ('patient_names', {events}, 0), \
+                 ('mailer', {events}, 0)"
             ),
         ] {
             sqlx::query(&sql).execute(&mut connection).await.unwrap();
@@ -98,7 +99,7 @@ impl Production {
 
     pub(crate) async fn generation(&self) -> i64 {
         let mut connection = MySqlConnection::connect(&self.database.url).await.unwrap();
-        let sql = "SELECT active_generation FROM projections";
+        let sql = "SELECT active_generation FROM projections WHERE name = 'patient_view'";
         sqlx::query_scalar(sql).fetch_one(&mut connection).await.unwrap()
     }
 }
@@ -200,7 +201,9 @@ async fn readers_and_writers_notice_nothing_of_a_rebuild() {
         assert_eq!(mails, 0);
         let hammer = Hammer::start(&client);
         for generation in 2..=4 {
-            let rebuilt = tokio::task::block_in_place(|| json(&mut production.projection(&["rebuild"])));
+            let rebuilt = tokio::task::block_in_place(|| {
+                json(&mut production.projection(&["rebuild", "patient_view"]))
+            });
             assert_eq!(rebuilt["generation"], generation);
             assert!(
                 rebuilt["events"].as_u64().unwrap() >= u64::from(EVENTS),
@@ -230,7 +233,7 @@ async fn readers_and_writers_notice_nothing_of_a_rebuild() {
                 .await
         );
         assert_eq!(production.count("patient_view WHERE generation <> 4").await, 0);
-        let verified = json(&mut production.projection(&["verify"]));
+        let verified = json(&mut production.projection(&["verify", "patient_view"]));
         assert_eq!(
             (&verified["same"], &verified["generation"]),
             (&Value::Bool(true), &Value::from(4))
@@ -248,7 +251,7 @@ async fn a_rebuild_that_was_killed_leaves_the_table_served_and_goes_on() {
         production.fill(EVENTS).await;
         let (_api, client) = production.api().await;
         let _projector = production.start("projector");
-        let rebuild = || Program::start(&production.projection(&["rebuild"]));
+        let rebuild = || Program::start(&production.projection(&["rebuild", "patient_view"]));
 
         let barrier = production.no_further_than(30_000).await;
         let killed = rebuild();
@@ -311,7 +314,10 @@ async fn a_rebuild_that_was_killed_leaves_the_table_served_and_goes_on() {
         let last = rebuild();
         assert_eq!(last.wait(SOON).await, 0, "{}", last.log());
         assert_eq!(production.count("patient_view WHERE generation <> 2").await, 0);
-        assert_eq!(json(&mut production.projection(&["verify"]))["same"], true);
+        assert_eq!(
+            json(&mut production.projection(&["verify", "patient_view"]))["same"],
+            true
+        );
     })
     .await;
 }
@@ -321,13 +327,13 @@ async fn a_second_rebuild_says_that_there_is_one_and_fails() {
     Production::on_each(async |production| {
         production.fill(100_000).await;
         let barrier = production.no_further_than(50_000).await;
-        let first = Program::start(&production.projection(&["rebuild"]));
+        let first = Program::start(&production.projection(&["rebuild", "patient_view"]));
         let partly = "checkpoints WHERE name = 'patient_view@2' AND position > 0";
         wait_until(SOON, "the first has begun", async || {
             production.count(partly).await == 1
         })
         .await;
-        let (succeeded, said) = run(&mut production.projection(&["rebuild"]));
+        let (succeeded, said) = run(&mut production.projection(&["rebuild", "patient_view"]));
         assert!(
             !succeeded && said.contains("is in progress: generation 2"),
             "{said}"
@@ -356,8 +362,12 @@ async fn a_rebuild_of_the_embedded_database_lets_it_serve() {
     for number in 0..50 {
         client.register_for_sure(&format!("p{number}@example.com")).await;
     }
-    let rebuilt =
-        tokio::task::block_in_place(|| json(&mut command(&["projection", "rebuild"], folder.path())));
+    let rebuilt = tokio::task::block_in_place(|| {
+        json(&mut command(
+            &["projection", "rebuild", "patient_view"],
+            folder.path(),
+        ))
+    });
     assert_eq!(
         (&rebuilt["generation"], &rebuilt["position"]),
         (&Value::from(2), &Value::from(50))
@@ -365,13 +375,16 @@ async fn a_rebuild_of_the_embedded_database_lets_it_serve() {
     assert_eq!(client.list().await.len(), 50);
     client.register_for_sure("one-more@example.com").await;
     wait_until(SOON, "it resumes", async || client.list().await.len() == 51).await;
-    let verified = json(&mut command(&["projection", "verify"], folder.path()));
+    let verified = json(&mut command(
+        &["projection", "verify", "patient_view"],
+        folder.path(),
+    ));
     assert_eq!(
         (&verified["same"], &verified["table"]["rows"]),
         (&Value::Bool(true), &Value::from(51))
     );
     let status = json(&mut command(&["projection", "status"], folder.path()));
-    let view = &status["subscriptions"][1];
+    let view = &status["subscriptions"][2];
     assert_eq!(
         (&view["name"], &view["lag_events"]),
         (&Value::from("patient_view"), &Value::from(0))

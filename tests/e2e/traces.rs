@@ -81,7 +81,7 @@ async fn one_trace_leads_from_the_request_through_append_and_projection_to_the_m
 
         let answer = register(&client, "secreto@example.com", &traceparent("01")).await;
         wait_until(SOON, "all spans have arrived", async || {
-            collector.of(TRACE).len() == 6
+            collector.of(TRACE).len() == 7
         })
         .await;
         let made = collector.of(TRACE);
@@ -92,6 +92,7 @@ async fn one_trace_leads_from_the_request_through_append_and_projection_to_the_m
             ("append", "patients-api", 4, request.id()),
             ("append batch", "patients-api", 3, append.id()),
             ("process patient_view", "patients-projector", 5, append.id()),
+            ("process patient_names", "patients-projector", 5, append.id()),
             ("process mailer", "patients-mailer", 5, append.id()),
             ("send mail", "patients-mailer", 3, append.id()),
         ] {
@@ -151,7 +152,7 @@ async fn one_trace_leads_from_the_request_through_append_and_projection_to_the_m
             assert_ne!(trace, TRACE);
             assert!(kept(&client, position).await.unwrap().contains(&trace));
             wait_until(SOON, "all its spans have arrived", async || {
-                collector.of(&trace).len() == 6
+                collector.of(&trace).len() == 7
             })
             .await;
             assert_eq!(named(&collector.of(&trace), "POST /register").parent(), "");
@@ -299,7 +300,7 @@ async fn a_collector_is_spoken_to_over_tls_if_its_certificate_is_trusted() {
         register(&client, "a@example.com", &traceparent("01")).await;
         if trusted {
             wait_until(SOON, "all spans have arrived", async || {
-                collector.of(TRACE).len() == 6
+                collector.of(TRACE).len() == 7
             })
             .await;
             assert!(

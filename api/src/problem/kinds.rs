@@ -31,7 +31,8 @@ impl Kind {
     }
 
     /// Returns the number of seconds that a client waits before it retries, or `None` if a retry does not
-    /// help. Problems that an operator must repair have a longer delay.
+    /// help. Problems that last longer, because an operator must repair them or a table is being filled, have
+    /// a longer delay.
     pub(crate) fn retry_after(&self) -> Option<u64> {
         let lasting = [
             CLOCK_WRONG,
@@ -40,6 +41,7 @@ impl Kind {
             READ_TABLE_NOT_FILLED,
             CLAIMS_DAMAGED,
             PATIENT_UNREADABLE,
+            READ_TABLE_NOT_FILLED,
         ];
         let seconds = if lasting.contains(self) { 30 } else { 1 };
         self.is_to_be_retried().then_some(seconds)

@@ -93,7 +93,7 @@ fn all_described() -> Described {
     Described::new(
         OPERATIONS,
         "List subscriptions",
-        "The position and the lag of each subscription (the read table, the mailer, and a rebuild, if any), and any failure \
+        "The position and the lag of each subscription (the read tables, the mailer, and a rebuild, if any), and any failure \
          that blocks the subscription.",
     )
     .answers(200, "All subscriptions.", [Media::json::<Overview>(example)], [])

@@ -38,7 +38,7 @@ pub async fn lock_active_generation(
 }
 
 /// Active generation of a projection whose first generation is not filled yet.
-pub(super) const UNFILLED: i64 = 0;
+pub const UNFILLED: i64 = 0;
 /// Active generation of a projection that followed the log from its beginning and was never rebuilt.
 const FIRST_GENERATION: i64 = 1;
 

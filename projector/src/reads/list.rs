@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use domain::NameQuery;
 use eventstore::database::Row;
+use eventstore::projection::UNFILLED;
 use eventstore::{Batch, Connection, Database, Error, Position, Result, Session, Transaction, checkpoint};
 use serde::Serialize;
 use uuid::Uuid;
@@ -257,9 +258,6 @@ async fn served(snapshot: &mut Transaction<'_>, trust: &Trust) -> Result<Built> 
         checkpoint: row.map_or(Ok(Position::BEGINNING), |row| row.get(1))?,
     })
 }
-
-/// Generation of a projection whose first generation is not filled yet.
-const UNFILLED: i64 = 0;
 
 /// Returns the position of a projection.
 pub(super) async fn projected(database: &Database, projection: &str) -> Result<Position> {

@@ -8,6 +8,7 @@
 
 #[macro_use]
 mod backend;
+mod names;
 mod rebuild;
 mod verify;
 

@@ -109,7 +109,8 @@ impl Backend {
         let sql = "SELECT p.active_generation, \
                    (SELECT COUNT(*) FROM patient_view v WHERE v.generation = p.active_generation), \
                    (SELECT COUNT(*) FROM patient_view), \
-                   COALESCE((SELECT c.position FROM checkpoints c WHERE c.name = p.name), 0) FROM projections p";
+                   COALESCE((SELECT c.position FROM checkpoints c WHERE c.name = p.name), 0) FROM projections p \
+                   WHERE p.name = 'patient_view'";
         let rows = self.query(sql).await;
         let get = |column: usize| rows[0].get(column).unwrap();
         (get(0), get(1), get(2), get(3))

@@ -225,8 +225,12 @@ fn evidence() -> Evidence {
         head,
         rows: vec![row(EVA, "e@example.com"), row(LUZ, "A@example.com")],
         claims: vec![claim(EVA, "e@example.com"), claim(LUZ, "a@example.com")],
-        checkpoints: vec![checkpoint("mailer"), checkpoint("patient_view")],
-        leases: vec![lease("mailer"), lease("patient_view")],
+        checkpoints: vec![
+            checkpoint("mailer"),
+            checkpoint("patient_names"),
+            checkpoint("patient_view"),
+        ],
+        leases: vec![lease("mailer"), lease("patient_names"), lease("patient_view")],
         failures: Vec::new(),
         deliveries: vec![
             delivery(1, ANA, "cancelled"),

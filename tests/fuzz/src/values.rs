@@ -1,6 +1,6 @@
 //! The values in a patient's registration.
 
-use domain::{DocumentUrl, Email, Name, NamePrefix, Phone, Registration, email_claim_key, name_key};
+use domain::{DocumentUrl, Email, Name, NameQuery, Phone, Registration, email_claim_key, name_key};
 use url::Url;
 
 /// Parses a text as each of the values. An accepted value is within its limits, contains nothing that affects
@@ -67,8 +67,8 @@ fn is_directional(c: char) -> bool {
 
 /// Checks that a search for the whole name finds the patient, if the name is short enough to search for.
 fn found(name: &Name) {
-    if let Ok(prefix) = NamePrefix::parse(name.as_str()) {
-        assert!(prefix.begins(name.as_str()));
+    if let Ok(query) = NameQuery::parse(name.as_str()) {
+        assert!(query.matches_name(name.as_str()));
     }
 }
 

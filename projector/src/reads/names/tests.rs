@@ -149,7 +149,7 @@ async fn work(connection: &mut Connection) -> (i64, i64) {
 fn names() -> Vec<String> {
     let firsts = ["Ana", "Anabel", "José", "Maria", "Bea", "Aaron", "Abel", "Amir"];
     let seconds = ["Ruiz", "Ñandú", "Ana", "O'Hara", "Abad"];
-    (0..203)
+    (0..101)
         .map(|number| match number % 29 {
             7 => format!("Rare{number} Ana"),
             _ => format!("{} {}", firsts[number % 8], seconds[number / 8 % 5]),
@@ -201,7 +201,7 @@ async fn the_pages_of_every_strategy_together_are_all_matches_in_order() {
                     rows: 1,
                 },
             ] {
-                for limit in [1, 5, 1000] {
+                for limit in [2, 1000] {
                     let found = all_pages(&mut connection, &query, limit, bounds).await;
                     assert_eq!(
                         found,
