@@ -7,7 +7,7 @@ use anyhow::{Context, bail};
 use clap::ValueEnum;
 use eventstore::projection::ActiveGeneration;
 use eventstore::{Clock, Database, Error, Rebuild, SubscriptionStatus, SystemClock, Timestamp};
-use mailer::{Ledger, Standing, WorkerStatus};
+use mailer::{Ledger, ServerState, WorkerStatus};
 use serde_json::json;
 
 use crate::database;
@@ -138,7 +138,7 @@ impl MailStands {
             now,
             workers: ledger.workers(now).await?,
             oldest_due: ledger.oldest_due(now).await?,
-            due_too_late: ledger.ahead(now).await?,
+            due_too_late: ledger.due_too_late(now).await?,
         })
     }
 
@@ -151,11 +151,11 @@ impl MailStands {
             oldest_due,
             due_too_late,
         } = self;
-        let by_standing = |standing| workers.iter().find(|worker| worker.standing == standing);
-        if let Some(worker) = by_standing(Standing::Refused) {
+        let in_state = |state| workers.iter().find(|worker| worker.state == state);
+        if let Some(worker) = in_state(ServerState::Refused) {
             bail!(
                 "the mail server ({}) has rejected all mail since {}: {}",
-                worker.place,
+                worker.server,
                 worker.since,
                 worker.error.as_deref().unwrap_or_default()
             );
@@ -165,11 +165,11 @@ impl MailStands {
         }
         let due = oldest_due.map_or(Duration::ZERO, |oldest| now.since(oldest));
         let shown = humantime::format_duration(Duration::from_secs(due.as_secs()));
-        match by_standing(Standing::Ready) {
-            None if due > LONGEST_DUE => match by_standing(Standing::Down) {
+        match in_state(ServerState::Ready) {
+            None if due > LONGEST_DUE => match in_state(ServerState::Down) {
                 Some(worker) => bail!(
                     "no mail is sent: an email has been due for {shown}, and the mail server ({}) has been unavailable since {}: {}",
-                    worker.place,
+                    worker.server,
                     worker.since,
                     worker.error.as_deref().unwrap_or_default()
                 ),
@@ -235,18 +235,18 @@ mod tests {
 
     const NOW: Timestamp = Timestamp::from_micros(1_800_000_000_000_000);
 
-    fn stands(standing: Option<Standing>, due_for: u64, due_too_late: u64) -> MailStands {
-        let worker = |standing| WorkerStatus {
-            owner: "mailer".to_owned(),
-            place: "mx:25".to_owned(),
-            standing,
-            error: (standing != Standing::Ready).then(|| "RCPT: timeout".to_owned()),
+    fn stands(state: Option<ServerState>, due_for: u64, due_too_late: u64) -> MailStands {
+        let worker = |state| WorkerStatus {
+            name: "mailer".to_owned(),
+            server: "mx:25".to_owned(),
+            state,
+            error: (state != ServerState::Ready).then(|| "RCPT: timeout".to_owned()),
             since: NOW,
             seen_at: NOW,
         };
         MailStands {
             now: NOW,
-            workers: standing.map(worker).into_iter().collect(),
+            workers: state.map(worker).into_iter().collect(),
             oldest_due: (due_for > 0).then(|| NOW - Duration::from_mins(due_for)),
             due_too_late,
         }
@@ -254,8 +254,8 @@ mod tests {
 
     #[test]
     fn a_queue_that_does_not_move_is_unhealthy_and_one_that_waits_for_a_moment_is_not() {
-        use Standing::{Down, Ready, Refused};
-        for (standing, due_for, due_too_late, expected) in [
+        use ServerState::{Down, Ready, Refused};
+        for (state, due_for, due_too_late, expected) in [
             (Some(Ready), 0, 0, None),
             (Some(Ready), 20, 0, None),
             (Some(Ready), 31, 0, Some("does not move")),
@@ -267,11 +267,11 @@ mod tests {
             (None, 6, 0, Some("no mailer is running")),
             (Some(Ready), 0, 1, Some("a clock was wrong")),
         ] {
-            let checked = stands(standing, due_for, due_too_late).check(false);
+            let checked = stands(state, due_for, due_too_late).check(false);
             let said = checked.err().map(|error| error.to_string());
             match expected {
-                None => assert_eq!(said, None, "{standing:?} {due_for}"),
-                Some(expected) => assert!(said.unwrap().contains(expected), "{standing:?} {due_for}"),
+                None => assert_eq!(said, None, "{state:?} {due_for}"),
+                Some(expected) => assert!(said.unwrap().contains(expected), "{state:?} {due_for}"),
             }
         }
         assert!(

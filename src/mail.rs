@@ -1,7 +1,6 @@
 //! The mailer as configured by the settings, and `patients mail`.
 
 mod command;
-mod desk;
 mod list;
 mod preview;
 mod retry;
@@ -14,13 +13,13 @@ use std::sync::Arc;
 use anyhow::{Context, bail};
 use eventstore::{Clock, EventLog};
 use mailer::{
-    Composer, Dkim, EhloName, MailHandler, Options, Sender, SmtpOptions, Templates, Transport, Worker,
+    Composer, Dkim, EhloName, MailHandler, Options, SampleMailer, Sender, SmtpOptions, Templates, Timeouts,
+    Transport, Worker,
 };
 
 use crate::settings::Settings;
 
 pub(crate) use command::{MailCommand, run};
-pub(crate) use desk::desk;
 
 /// The mailer, ready to run.
 pub(crate) struct Mail {
@@ -50,6 +49,16 @@ impl Parts {
         // Reports an invalid URL immediately.
         parts.transport(settings)?;
         Ok(parts)
+    }
+
+    /// Creates the mailer of previews and test emails, with its own connections.
+    pub(crate) fn sample_mailer(
+        &self,
+        settings: &Settings,
+        timeouts: Timeouts,
+    ) -> anyhow::Result<SampleMailer> {
+        let transport = self.transport(settings)?;
+        Ok(SampleMailer::new(Arc::clone(&self.composer), transport, timeouts))
     }
 
     /// Creates a transport with its own connections.

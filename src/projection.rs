@@ -50,7 +50,7 @@ pub(crate) enum ProjectionCommand {
         /// Projection; all projections if absent
         #[arg(value_parser = names())]
         name: Option<String>,
-        /// Print JSON
+        /// Print JSON, one object per line
         #[arg(long)]
         json: bool,
     },

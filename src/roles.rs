@@ -210,6 +210,12 @@ impl<'s> Process<'s> {
             head_timeout: settings.head_timeout,
             tls: served.as_ref().map(|served| served.tls.clone()),
         };
+        // A test email must end within the timeout of a request, because a client waits for the response.
+        let mail_timeouts = settings
+            .mail_timeouts()
+            .each_at_most(settings.request_timeout * 3 / 10);
+        let mail_parts = self.mail_parts().await;
+        let sample_mailer = mail_parts.and_then(|parts| parts.sample_mailer(settings, mail_timeouts));
         let scheme = if served.is_some() { "https" } else { "http" };
         let api = Api::new(ApiParts {
             log: self.log.clone(),
@@ -218,12 +224,7 @@ impl<'s> Process<'s> {
             clock: Arc::clone(&self.clock),
             access: door.access.clone(),
             metrics,
-            mail: mail::desk(
-                settings,
-                self.mail_parts().await,
-                &self.database,
-                Arc::clone(&self.clock),
-            ),
+            sample_mailer: sample_mailer.map_err(|error| output::causes(&error)),
             options,
         });
         let url = format!("{scheme}://{}", listener.local_addr()?);

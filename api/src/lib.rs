@@ -3,7 +3,7 @@
 //! Commands go through cqrs-es and the append queue ([`commands`]). Reads use the read table, and the log for
 //! events that are not projected yet ([`reads`]). Histories and the feed use the log alone ([`history`],
 //! `feed`); each of these reads is recorded before it is answered ([`read_log`]). This crate and the
-//! projector share only the read table.
+//! projector share only the read table. The routes below `/mail` return the types of the mailer crate.
 //!
 //! # Guarantees
 //!
@@ -39,7 +39,6 @@ mod headers;
 pub mod history;
 mod host;
 mod limit;
-pub mod mail;
 mod method;
 pub mod metrics;
 mod observe;
@@ -61,6 +60,7 @@ use std::time::Duration;
 
 use domain::UrlSchemes;
 use eventstore::{AppendQueue, Clock, EventLog, Signal};
+use mailer::{Ledger, SampleMailer};
 use projector::reads::PatientReads;
 
 use access::Access;
@@ -71,7 +71,6 @@ use file::File;
 use history::PatientHistory;
 use host::Hosts;
 use limit::Limits;
-use mail::MailDesk;
 use metrics::Metrics;
 use read_log::ReadLog;
 use same_origin::TrustedOrigins;
@@ -133,7 +132,7 @@ impl Default for ApiOptions {
 
 /// Components of an API.
 pub struct ApiParts {
-    /// The event log. Its database also contains the read table.
+    /// The event log. Its database also contains the read table and the mail ledger.
     pub log: EventLog,
     /// The queue that writes to the log.
     pub appends: AppendQueue,
@@ -145,8 +144,8 @@ pub struct ApiParts {
     pub access: Access,
     /// The metrics page.
     pub metrics: Metrics,
-    /// The ledger of emails to patients.
-    pub mail: Arc<dyn MailDesk>,
+    /// Previews and test emails, or the reason why the mail settings of this process cannot be used.
+    pub sample_mailer: Result<SampleMailer, String>,
     /// Settings of the API.
     pub options: ApiOptions,
 }
@@ -167,7 +166,8 @@ pub struct Shared {
     feed: Feed,
     read_log: ReadLog,
     metrics: Metrics,
-    mail: Arc<dyn MailDesk>,
+    mail_ledger: Ledger,
+    sample_mailer: Result<SampleMailer, String>,
     limits: Limits,
     hosts: Hosts,
     origins: TrustedOrigins,
@@ -196,7 +196,7 @@ impl Api {
             clock,
             access,
             metrics,
-            mail,
+            sample_mailer,
             options,
         } = parts;
         let shared = Shared {
@@ -217,9 +217,10 @@ impl Api {
             history: PatientHistory::new(log.clone()),
             read_log: ReadLog::start(log.database().clone(), Arc::clone(&clock)),
             feed: Feed::new(log.clone(), signal, options.poll),
+            mail_ledger: Ledger::new(log.database().clone()),
             log,
             metrics,
-            mail,
+            sample_mailer,
             limits: Limits::new(options.rate_limit, options.proxies.clone()),
             options,
             clock,

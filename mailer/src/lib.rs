@@ -39,6 +39,10 @@
 //! | [`Dkim`], [`DkimError`] | signing emails |
 //! | [`AttemptError`], [`Failure`], [`Outage`] | the reason why an email was not sent, and whether another attempt may succeed |
 //! | [`Ledger`] | status and manual retries, for operators |
+//! | [`SampleMailer`] | previews and test emails, for operators |
+//!
+//! The types that [`Ledger`] and [`SampleMailer`] return serialize to the JSON of the HTTP API and of the
+//! command line. Members of this JSON must not be renamed.
 //!
 //! # Adding an email
 //!
@@ -64,6 +68,7 @@ mod handler;
 mod language;
 mod ledger;
 mod message;
+mod sample_mailer;
 mod sender;
 mod template;
 mod templates;
@@ -75,15 +80,16 @@ pub use error::{AttemptError, CertificateFault, EnhancedCode, Failure, Outage, S
 pub use handler::{GATHER, MailHandler, SUBSCRIPTION, handler};
 pub use language::{Language, Languages, LanguagesError};
 pub use ledger::inspect::{
-    AttemptRecord, DeliveryRecord, DeliveryState, Ledger, LedgerStatus, Retried, Waiting,
+    AttemptRecord, DeliveryRecord, DeliveryState, EventDeliveries, Ledger, LedgerStatus, RetryResult, Waiting,
 };
-pub use ledger::workers::{Standing, WorkerStatus};
+pub use ledger::workers::{ServerState, WorkerStatus};
 pub use message::{Composer, Mail};
+pub use sample_mailer::SampleMailer;
 pub use sender::{Sender, SenderError};
 pub use template::Template;
 pub use templates::{TemplateError, Templates};
 pub use transport::{
-    EhloName, EhloNameError, Outbox, Permit, Smtp, SmtpOptions, SmtpUrlError, Timeouts, Transport, Trial,
-    Tried,
+    EhloName, EhloNameError, Outbox, Permit, Smtp, SmtpOptions, SmtpUrlError, StepResult, TestResult,
+    TestStep, Timeouts, Transport,
 };
 pub use worker::{Options, Rate, Worker};

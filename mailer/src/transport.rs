@@ -9,20 +9,20 @@ pub(crate) mod scripted;
 mod session;
 mod smtp;
 mod smtp_url;
-mod trial;
+mod test_email;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 pub use ehlo::{EhloName, EhloNameError};
 pub use outbox::Outbox;
 pub use smtp::{Smtp, SmtpOptions};
 pub use smtp_url::SmtpUrlError;
-pub use trial::{Trial, Tried};
+pub use test_email::{StepResult, TestResult, TestStep};
 
 use crate::error::{AttemptError, Failure, Outage};
 use crate::message::Mail;
@@ -156,9 +156,9 @@ impl Transport {
     pub async fn send(&self, mail: &Mail, within: Timeouts, permit: &Permit) -> Result<(), AttemptError> {
         match self {
             Self::Smtp(smtp) => smtp.send(mail, within, permit).await,
-            Self::Outbox(outbox) => timeout(within.send, outbox.write(mail))
+            Self::Outbox(outbox) => outbox
+                .write_within(mail, within.send)
                 .await
-                .unwrap_or(Err(Failure::Timeout))
                 // A full disk affects every email.
                 .map_err(|failure| AttemptError::Outage(Outage::Down(failure))),
         }
@@ -168,13 +168,14 @@ impl Transport {
     ///
     /// # Errors
     ///
-    /// [`AttemptError`], for files only.
-    pub async fn try_out(&self, mail: &Mail, within: Timeouts) -> Result<Trial, AttemptError> {
+    /// [`Failure`], for files only.
+    pub async fn test(&self, mail: &Mail, within: Timeouts) -> Result<TestResult, Failure> {
         match self {
-            Self::Smtp(smtp) => Ok(smtp.try_out(mail, within).await),
-            Self::Outbox(_) => {
-                self.send(mail, within, &Permit::default()).await?;
-                Ok(Trial::new(Vec::new(), None, session::Progress::new()))
+            Self::Smtp(smtp) => Ok(smtp.test(mail, within).await),
+            Self::Outbox(outbox) => {
+                outbox.write_within(mail, within.send).await?;
+                let progress = session::Progress::new();
+                Ok(TestResult::new(self.describe(), Vec::new(), None, progress))
             }
         }
     }

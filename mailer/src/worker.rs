@@ -40,7 +40,7 @@ use self::rate::Bucket;
 pub use self::rate::Rate;
 use self::take::{Taken, Terms};
 use crate::error::Outage;
-use crate::ledger::workers::{self, Standing, WorkerStatus};
+use crate::ledger::workers::{self, ServerState, WorkerStatus};
 use crate::ledger::{self, Delivery, ahead, attempts};
 use crate::message::Composer;
 use crate::transport::{Permit, Timeouts, Transport};
@@ -132,7 +132,7 @@ pub struct Worker {
     looked_ahead: Option<Duration>,
     owner: String,
     /// Last published status of this worker, and the time of publication.
-    told: Option<(Standing, Instant)>,
+    told: Option<(ServerState, Instant)>,
     ready_since: Option<Timestamp>,
 }
 
@@ -436,24 +436,24 @@ impl Worker {
         longest.filter(|wait| !wait.is_zero()).unwrap_or(Duration::MAX)
     }
 
-    /// Whether to publish this worker's status: when its standing changes, and at regular intervals.
+    /// Whether to publish this worker's status: when the state of its mail server changes, and at regular intervals.
     fn is_to_tell(&self) -> bool {
-        let (standing, _, _) = self.breaker.standing();
+        let (state, _, _) = self.breaker.server_state();
         self.told
-            .is_none_or(|(told, at)| told != standing || at.elapsed() >= workers::BEAT)
+            .is_none_or(|(told, at)| told != state || at.elapsed() >= workers::BEAT)
     }
 
     async fn tell(&mut self, now: Timestamp) -> Result<()> {
-        let (standing, since, error) = self.breaker.standing();
+        let (state, since, error) = self.breaker.server_state();
         let error = error.map(str::to_owned).or_else(|| self.held_back());
-        let place: String = self.post.transport.describe().chars().take(300).collect();
-        if standing == Standing::Ready && self.told.is_some_and(|(told, _)| told != standing) {
+        let server: String = self.post.transport.describe().chars().take(300).collect();
+        if state == ServerState::Ready && self.told.is_some_and(|(told, _)| told != state) {
             self.ready_since = Some(now);
         }
         let status = WorkerStatus {
-            owner: self.owner.clone(),
-            place,
-            standing,
+            name: self.owner.clone(),
+            server,
+            state,
             error,
             since: since.or(self.ready_since).unwrap_or(now),
             seen_at: now,
@@ -461,7 +461,7 @@ impl Worker {
         let database = self.log.database();
         let insert = database.dialect().insert_ignore();
         workers::beat(&mut database.writer().await?, &status, insert).await?;
-        self.told = Some((standing, Instant::now()));
+        self.told = Some((state, Instant::now()));
         Ok(())
     }
 

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use eventstore::{Clock, DatabaseOptions, Position};
-use mailer::{DeliveryState, Ledger, Options, Retried, Transport};
+use mailer::{DeliveryState, Ledger, Options, RetryResult, Transport};
 use serde_json::json;
 use support::{Answer, Stage, files};
 
@@ -202,7 +202,7 @@ async fn every_attempt_is_kept_and_a_retry_by_hand_begins_anew() {
         let first = Position::new(1).unwrap();
         stage.clock.advance(std::time::Duration::from_secs(1));
         let retried = ledger.retry(first, stage.clock.now()).await.unwrap();
-        assert_eq!(retried, Retried::Due);
+        assert_eq!(retried, RetryResult::Due);
         stage.until_all("sent").await;
         worker.stop().await;
         let ended = |attempt, outcome: &str, error: Option<&str>| {
@@ -219,11 +219,11 @@ async fn every_attempt_is_kept_and_a_retry_by_hand_begins_anew() {
             stage.name
         );
         let sent = ledger.retry(first, stage.clock.now()).await.unwrap();
-        assert_eq!(sent, Retried::Not(DeliveryState::Sent));
+        assert_eq!(sent, RetryResult::NotRetryable(DeliveryState::Sent));
         let unknown = Position::new(99).unwrap();
         assert_eq!(
             ledger.retry(unknown, stage.clock.now()).await.unwrap(),
-            Retried::Unknown
+            RetryResult::NotFound
         );
     }
 }
@@ -363,9 +363,9 @@ async fn what_a_wrong_clock_made_due_much_later_is_seen_and_sent_now() {
                 .await;
         }
         let ledger = Ledger::new(stage.log.database().clone());
-        assert_eq!(ledger.ahead(now).await.unwrap(), 4, "{}", stage.name);
-        assert_eq!(ledger.status(now).await.unwrap().ahead, 4);
-        assert_eq!(ledger.waiting(now).await.unwrap().ahead, 4);
+        assert_eq!(ledger.due_too_late(now).await.unwrap(), 4, "{}", stage.name);
+        assert_eq!(ledger.status(now).await.unwrap().due_too_late, 4);
+        assert_eq!(ledger.waiting(now).await.unwrap().due_too_late, 4);
         let outbox = tempfile::tempdir().unwrap();
         let worker = stage.work(Transport::outbox(outbox.path()));
         testkit::wait_until(support::PATIENCE, "they are sent", async || {
@@ -374,7 +374,7 @@ async fn what_a_wrong_clock_made_due_much_later_is_seen_and_sent_now() {
         .await;
         worker.stop().await;
         assert_eq!(stage.states().await[4..], ["failed", "sending"], "{}", stage.name);
-        assert_eq!(ledger.ahead(now).await.unwrap(), 0);
+        assert_eq!(ledger.due_too_late(now).await.unwrap(), 0);
     }
 }
 
@@ -412,14 +412,14 @@ async fn a_person_may_retry_whatever_is_not_sent() {
             stage.name
         );
         for (position, expected) in [
-            (1, Retried::Due),
-            (2, Retried::Due),
-            (3, Retried::Due),
-            (4, Retried::Due),
-            (5, Retried::Due),
-            (6, Retried::Not(DeliveryState::Sending)),
-            (7, Retried::Not(DeliveryState::Sent)),
-            (8, Retried::Not(DeliveryState::Cancelled)),
+            (1, RetryResult::Due),
+            (2, RetryResult::Due),
+            (3, RetryResult::Due),
+            (4, RetryResult::Due),
+            (5, RetryResult::Due),
+            (6, RetryResult::NotRetryable(DeliveryState::Sending)),
+            (7, RetryResult::NotRetryable(DeliveryState::Sent)),
+            (8, RetryResult::NotRetryable(DeliveryState::Cancelled)),
         ] {
             let retried = ledger.retry(Position::new(position).unwrap(), now).await.unwrap();
             assert_eq!(retried, expected, "{}: {position}", stage.name);

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use eventstore::{Clock, Timestamp};
-use mailer::{Ledger, Options, Standing, WorkerStatus};
+use mailer::{Ledger, Options, ServerState, WorkerStatus};
 use support::{Answer, PATIENCE, Scripted, Stage};
 use testkit::{SmtpMode, SmtpServer, wait_until};
 use tokio::sync::Semaphore;
@@ -31,13 +31,13 @@ async fn told(stage: &Stage) -> Vec<WorkerStatus> {
     ledger.workers(stage.clock.now()).await.unwrap()
 }
 
-async fn until_told(stage: &Stage, standing: Standing) -> WorkerStatus {
-    let what = format!("{}: the worker is {}", stage.name, standing.name());
+async fn until_told(stage: &Stage, expected: ServerState) -> WorkerStatus {
+    let what = format!("{}: the worker is {}", stage.name, expected.name());
     wait_until(PATIENCE, &what, async || {
         told(stage)
             .await
             .first()
-            .is_some_and(|worker| worker.standing == standing)
+            .is_some_and(|worker| worker.state == expected)
     })
     .await;
     told(stage).await.remove(0)
@@ -71,7 +71,7 @@ async fn a_server_that_is_down_costs_one_try_and_no_mail_an_attempt() {
         )
         .await;
         let worker = stage.work_with(support::smtp(&server.url), options());
-        let status = until_told(&stage, Standing::Down).await;
+        let status = until_told(&stage, ServerState::Down).await;
         assert_eq!(
             status.error.as_deref(),
             Some("EHLO: the server answered 421 4.3.2")
@@ -102,7 +102,7 @@ async fn a_server_that_is_down_costs_one_try_and_no_mail_an_attempt() {
         works.store(true, Ordering::SeqCst);
         stage.clock.advance(Duration::from_secs(40));
         stage.until_all("sent").await;
-        assert_eq!(until_told(&stage, Standing::Ready).await.error, None);
+        assert_eq!(until_told(&stage, ServerState::Ready).await.error, None);
         worker.stop().await;
         assert_eq!(server.mails(), 100, "{}", stage.name);
         assert_one_attempt_each(&stage).await;
@@ -117,8 +117,8 @@ async fn a_server_that_is_down_costs_one_try_and_no_mail_an_attempt() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_way_to_be_down_and_to_refuse_is_told_from_the_other() {
-    use Standing::{Down, Refused};
-    for (command, reply, standing, error) in [
+    use ServerState::{Down, Refused};
+    for (command, reply, state, error) in [
         (
             "hello",
             "554 5.3.2 closed",
@@ -205,7 +205,7 @@ async fn each_way_to_be_down_and_to_refuse_is_told_from_the_other() {
         .await;
         let url = server.url.replace("smtp://", "smtp://user:hunter2@");
         let worker = stage.work_with(support::smtp(&url), options());
-        let status = until_told(&stage, standing).await;
+        let status = until_told(&stage, state).await;
         assert_eq!(status.error.as_deref(), Some(error), "{reply}");
         assert!(!format!("{status:?}").contains("hunter2"), "{status:?}");
         worker.has_looked_again().await;
@@ -286,7 +286,7 @@ async fn a_session_that_is_still_open_does_not_bring_others_to_try_a_wrong_passw
         })
         .await;
         if busy {
-            until_told(&stage, Standing::Refused).await;
+            until_told(&stage, ServerState::Refused).await;
             sending.add_permits(100);
             wait_until(PATIENCE, "what was on its way is sent", async || {
                 sent().await == 1
@@ -297,7 +297,7 @@ async fn a_session_that_is_still_open_does_not_bring_others_to_try_a_wrong_passw
             wait_until(PATIENCE, "all others are sent", async || sent().await == 3).await;
             refusing.add_permits(100);
         }
-        until_told(&stage, Standing::Refused).await;
+        until_told(&stage, ServerState::Refused).await;
         worker.has_looked_again().await;
         assert_eq!(tried.load(Ordering::SeqCst), 2, "nobody has tried it again");
         // The next try authenticates again, although the first session is still open.
@@ -306,7 +306,7 @@ async fn a_session_that_is_still_open_does_not_bring_others_to_try_a_wrong_passw
             tried.load(Ordering::SeqCst) == 3
         })
         .await;
-        until_told(&stage, Standing::Refused).await;
+        until_told(&stage, ServerState::Refused).await;
         worker.stop().await;
     }
 }
@@ -320,7 +320,7 @@ async fn a_worker_that_polls_seldom_still_says_that_it_is_there() {
         ..Options::default()
     };
     let worker = stage.work_with(mailer::Transport::outbox(outbox.path()), options);
-    let first = until_told(&stage, Standing::Ready).await;
+    let first = until_told(&stage, ServerState::Ready).await;
     stage.clock.advance(Duration::from_secs(1));
     wait_until(PATIENCE, "it says so again", async || {
         told(&stage).await[0].seen_at > first.seen_at
@@ -344,7 +344,7 @@ async fn a_server_that_does_not_answer_closes_or_is_not_there_is_down() {
             })
             .await;
             let worker = stage.work_with(support::smtp(&server.url), options());
-            until_told(&stage, Standing::Down).await;
+            until_told(&stage, ServerState::Down).await;
             worker.stop().await;
         }
     }
@@ -363,7 +363,7 @@ async fn a_server_that_does_not_answer_closes_or_is_not_there_is_down() {
         stage.register_many(3).await;
         stage.follow().await;
         let worker = stage.work_with(support::smtp(url), options());
-        let error = until_told(&stage, Standing::Down).await.error.unwrap();
+        let error = until_told(&stage, ServerState::Down).await.error.unwrap();
         assert!(errors.contains(&error.as_str()), "{error}");
         worker.stop().await;
     }
@@ -383,7 +383,7 @@ async fn a_real_server_that_is_killed_and_comes_back_gets_all_mail_with_one_atte
     let mut server = SmtpServer::start(SmtpMode::Plain).await;
     server.kill().await;
     let worker = stage.work(support::smtp(&server.url()));
-    until_told(&stage, Standing::Down).await;
+    until_told(&stage, ServerState::Down).await;
     server.restart().await;
     stage.clock.advance(Duration::from_secs(2));
     stage.until_all("sent").await;
@@ -401,7 +401,7 @@ async fn an_outbox_that_cannot_be_written_to_costs_no_mail_an_attempt() {
     let blocked = folder.path().join("outbox");
     std::fs::write(&blocked, "a file where the folder should be").unwrap();
     let worker = stage.work(mailer::Transport::outbox(&blocked));
-    until_told(&stage, Standing::Down).await;
+    until_told(&stage, ServerState::Down).await;
     stage.clock.advance(Duration::from_secs(2));
     worker.has_looked_again().await;
     for delivery in stage.deliveries().await {
@@ -421,7 +421,7 @@ async fn a_worker_that_says_nothing_any_more_is_not_there() {
     let stage = Stage::sqlite().await;
     let outbox = tempfile::tempdir().unwrap();
     let worker = stage.work_apart(mailer::Transport::outbox(outbox.path())).await;
-    until_told(&stage, Standing::Ready).await;
+    until_told(&stage, ServerState::Ready).await;
     worker.kill().await;
     assert_eq!(told(&stage).await.len(), 1);
     let later: Timestamp = stage.clock.now() + Duration::from_mins(1);

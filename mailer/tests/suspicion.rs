@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use eventstore::Clock;
-use mailer::{Ledger, Options, SmtpOptions, Standing, Timeouts, Transport, WorkerStatus};
+use mailer::{Ledger, Options, ServerState, SmtpOptions, Timeouts, Transport, WorkerStatus};
 use support::{Answer, PATIENCE, Running, Scripted, Stage};
 use testkit::wait_until;
 use tokio::sync::Semaphore;
@@ -47,12 +47,10 @@ async fn told(stage: &Stage) -> Option<WorkerStatus> {
         .next()
 }
 
-async fn until_told(stage: &Stage, standing: Standing) -> WorkerStatus {
-    let what = format!("the worker is {}", standing.name());
+async fn until_told(stage: &Stage, expected: ServerState) -> WorkerStatus {
+    let what = format!("the worker is {}", expected.name());
     wait_until(PATIENCE, &what, async || {
-        told(stage)
-            .await
-            .is_some_and(|worker| worker.standing == standing)
+        told(stage).await.is_some_and(|worker| worker.state == expected)
     })
     .await;
     told(stage).await.unwrap()
@@ -98,7 +96,7 @@ async fn recipients_of_one_domain_that_are_turned_down_hold_up_nobody_and_each_a
                 count(&stage, "sent").await == 16
             })
             .await;
-            until_told(&stage, Standing::Ready).await;
+            until_told(&stage, ServerState::Ready).await;
             wait_until(PATIENCE, "each that was turned down is counted", async || {
                 attempts(&stage, "failed").await == vec![1; how_many]
             })
@@ -148,7 +146,7 @@ async fn what_concerns_the_sender_stops_the_queue_with_an_alarm_and_loses_nothin
             })
             .await;
             let worker = stage.work(support::smtp(&server.url));
-            let told = until_told(&stage, Standing::Refused).await;
+            let told = until_told(&stage, ServerState::Refused).await;
             assert!(told.error.unwrap().contains(&reply[..3]), "{reply}");
             // No number of tries makes a delivery dead.
             for _ in 0..20 {
@@ -164,7 +162,7 @@ async fn what_concerns_the_sender_stops_the_queue_with_an_alarm_and_loses_nothin
             works.store(true, Ordering::SeqCst);
             stage.clock.advance(Duration::from_mins(3));
             stage.until_all("sent").await;
-            until_told(&stage, Standing::Ready).await;
+            until_told(&stage, ServerState::Ready).await;
             worker.stop().await;
         }
     }
@@ -194,7 +192,7 @@ async fn what_puts_every_mail_off_slows_the_queue_down_and_burns_no_attempts() {
             })
             .await;
             let worker = stage.work(support::smtp(&server.url));
-            let told = until_told(&stage, Standing::Down).await;
+            let told = until_told(&stage, ServerState::Down).await;
             assert!(told.error.unwrap().contains(&reply[..3]), "{reply}");
             for _ in 0..50 {
                 stage.clock.advance(Duration::from_mins(1));
@@ -235,7 +233,7 @@ async fn greylisting_delays_each_mail_by_itself_and_slows_nothing_down() {
         let worker = stage.work(support::smtp(&server.url));
         stage.until_all("failed").await;
         assert_eq!(attempts(&stage, "failed").await, [1; 40], "{reply}");
-        assert_eq!(until_told(&stage, Standing::Ready).await.error, None);
+        assert_eq!(until_told(&stage, ServerState::Ready).await.error, None);
         stage.clock.advance(Duration::from_secs(10));
         stage.until_all("sent").await;
         worker.stop().await;
@@ -248,7 +246,7 @@ async fn a_server_that_allows_two_connections_gets_two() {
     let server = Scripted::allowing(2, |_| None).await;
     let worker = stage.work(support::smtp(&server.url));
     stage.until_all("sent").await;
-    let told = until_told(&stage, Standing::Ready).await;
+    let told = until_told(&stage, ServerState::Ready).await;
     worker.stop().await;
     assert_eq!(attempts(&stage, "sent").await, [1; 50]);
     assert!(server.connections() <= 12, "{} connections", server.connections());

@@ -4,10 +4,9 @@ use std::io::Write;
 
 use anyhow::bail;
 use eventstore::{Position, Timestamp};
-use mailer::{DeliveryRecord, DeliveryState, Ledger};
+use mailer::{DeliveryRecord, DeliveryState, EventDeliveries, Ledger};
 
 use super::command::{Form, open};
-use super::desk;
 use crate::output;
 use crate::settings::Settings;
 
@@ -23,7 +22,6 @@ pub(super) async fn list(
     database.close().await;
     let mut out = Vec::new();
     if form.json {
-        let deliveries: Vec<_> = deliveries.into_iter().map(desk::delivery).collect();
         return output::print_pretty_json(&deliveries);
     }
     head(&mut out)?;
@@ -38,16 +36,16 @@ pub(super) async fn list(
 
 pub(super) async fn show(settings: &Settings, id: Position, form: Form) -> anyhow::Result<()> {
     let database = open(settings).await?;
-    let (deliveries, attempts) = Ledger::new(database.clone()).at(id).await?;
+    let found = Ledger::new(database.clone()).at(id).await?;
     database.close().await;
-    if deliveries.is_empty() {
+    if found.deliveries.is_empty() {
         bail!("there is no email {id}");
     }
-    let mut out = Vec::new();
     if form.json {
-        let shown = desk::shown((deliveries, attempts));
-        return output::print_pretty_json(&shown);
+        return output::print_pretty_json(&found);
     }
+    let EventDeliveries { deliveries, attempts } = found;
+    let mut out = Vec::new();
     head(&mut out)?;
     for delivery in &deliveries {
         line(&mut out, delivery)?;

@@ -4,7 +4,7 @@ use std::io::Write;
 
 use anyhow::bail;
 use eventstore::{Clock, Position, SystemClock};
-use mailer::{Ledger, Retried};
+use mailer::{Ledger, RetryResult};
 use serde_json::json;
 
 use super::command::{Form, open};
@@ -28,9 +28,9 @@ pub(super) async fn retry(
     }
     for id in ids {
         match ledger.retry(*id, now).await? {
-            Retried::Due => due += 1,
-            Retried::Not(state) => refused.push((*id, state.name())),
-            Retried::Unknown => refused.push((*id, "unknown")),
+            RetryResult::Due => due += 1,
+            RetryResult::NotRetryable(state) => refused.push((*id, state.name())),
+            RetryResult::NotFound => refused.push((*id, "unknown")),
         }
     }
     database.close().await;

@@ -6,7 +6,6 @@ use eventstore::{Clock, SystemClock};
 use mailer::Ledger;
 
 use super::command::{Form, open};
-use super::desk;
 use crate::output;
 use crate::settings::Settings;
 
@@ -17,7 +16,7 @@ pub(super) async fn status(settings: &Settings, form: Form) -> anyhow::Result<()
     database.close().await;
     let mut out = Vec::new();
     if form.json {
-        return output::print_pretty_json(&desk::status(status));
+        return output::print_pretty_json(&status);
     }
     for (state, count) in &status.counts {
         writeln!(out, "{:<10}{count:>10}", state.name())?;
@@ -38,11 +37,11 @@ pub(super) async fn status(settings: &Settings, form: Form) -> anyhow::Result<()
             humantime::format_duration(due)
         )?;
     }
-    if status.ahead > 0 {
+    if status.due_too_late > 0 {
         writeln!(
             out,
             "{} are due later than the schedule allows, because a clock was wrong; a mailer makes them due now",
-            status.ahead
+            status.due_too_late
         )?;
     }
     writeln!(out)?;
@@ -50,8 +49,8 @@ pub(super) async fn status(settings: &Settings, form: Form) -> anyhow::Result<()
         writeln!(out, "no mailer is running")?;
     }
     for worker in &status.workers {
-        writeln!(out, "{}  {}", worker.owner, worker.place)?;
-        write!(out, "  {} since {}", worker.standing.name(), worker.since)?;
+        writeln!(out, "{}  {}", worker.name, worker.server)?;
+        write!(out, "  {} since {}", worker.state.name(), worker.since)?;
         match &worker.error {
             Some(error) => writeln!(out, ": {error}")?,
             None => writeln!(out)?,

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use eventstore::{Clock, Database, EventLog, Failure, Followed, Position, Timestamp, overview};
-use mailer::{DeliveryState, Ledger, Standing, Waiting, WorkerStatus};
+use mailer::{DeliveryState, Ledger, ServerState, Waiting, WorkerStatus};
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
@@ -117,7 +117,7 @@ impl Stand {
             counts,
             oldest,
             oldest_due,
-            ahead,
+            due_too_late,
         } = ledger.waiting(now).await?;
         Ok(Self {
             head: EventLog::new(database.clone()).head().await?.position,
@@ -125,7 +125,7 @@ impl Stand {
             deliveries: counts.into_iter().chain(finished).collect(),
             oldest_waiting: oldest.map_or(Duration::ZERO, |oldest| now.since(oldest)),
             oldest_due: oldest_due.map_or(Duration::ZERO, |oldest| now.since(oldest)),
-            due_too_late: ahead,
+            due_too_late,
             workers: ledger.workers(now).await?,
         })
     }
@@ -263,13 +263,9 @@ impl Stand {
             "mail_workers",
             "Sending processes, by the state of their mail server",
         );
-        for standing in [Standing::Ready, Standing::Down, Standing::Refused] {
-            let count = self
-                .workers
-                .iter()
-                .filter(|worker| worker.standing == standing)
-                .count();
-            set(&workers, &[("state", standing.name())], number(count));
+        for state in [ServerState::Ready, ServerState::Down, ServerState::Refused] {
+            let count = self.workers.iter().filter(|worker| worker.state == state).count();
+            set(&workers, &[("state", state.name())], number(count));
         }
     }
 }

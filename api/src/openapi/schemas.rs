@@ -7,6 +7,8 @@
 #![expect(dead_code, reason = "these types only describe, and are never constructed")]
 #![expect(clippy::struct_field_names, reason = "the field names match the JSON")]
 
+pub(crate) mod mail;
+
 use std::collections::BTreeMap;
 
 use serde_json::Value;

@@ -6,6 +6,10 @@ use axum::extract::{Path, RawQuery, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use eventstore::Position;
+use mailer::{
+    DeliveryState, EventDeliveries, Failure, Languages, LedgerStatus, RetryResult, SampleMailer, Template,
+    TestResult,
+};
 use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
@@ -17,13 +21,16 @@ use crate::Api;
 use crate::access::OPERATORS;
 use crate::body::JsonObject;
 use crate::headers::set_links;
-use crate::mail::{Delivery, DeskError, LANGUAGES, MAILS, MailStatus, MailTrial, Retried, STATES, Shown};
+use crate::openapi::schemas::mail::{Delivery, MailStatus, MailTrial, Shown};
 use crate::openapi::{Described, Media, OPERATIONS, fields};
 use crate::problem::{ApiError, FieldProblem, kinds};
 use crate::query::{DEFAULT_LIMIT, Query};
 
 /// Media type of an email as a file (RFC 5322, RFC 2046).
 const EML: &str = "message/rfc822";
+
+/// Languages in which an email can be previewed.
+const LANGUAGES: [&str; 4] = ["es", "en", "es,en", "en,es"];
 
 pub(super) fn routes() -> Routes {
     Routes::new()
@@ -80,7 +87,7 @@ fn list_described() -> Described {
     .takes([
         fields::query(
             "state",
-            fields::string().enum_values(Some(STATES)),
+            fields::string().enum_values(Some(DeliveryState::ALL.map(DeliveryState::name))),
             json!("dead"),
             "Only emails in this state.",
         ),
@@ -172,7 +179,7 @@ fn preview_described() -> Described {
     .takes([
         fields::query(
             "mail",
-            fields::string().enum_values(Some(MAILS)),
+            fields::string().enum_values(Some(Template::ALL.map(Template::name))),
             json!("patient_registered"),
             "The kind of email; `patient_registered` by default.",
         ),
@@ -227,21 +234,17 @@ struct TestMail {
 /// Returns a preview of an email about a fictitious patient.
 async fn preview(State(api): State<Api>, RawQuery(query): RawQuery) -> Result<Response, ApiError> {
     let mut query = Query::parse(query.as_deref());
-    let must = format!("must be one of {}", MAILS.join(", "));
-    let mail = query.read("mail", &must, |value| {
-        MAILS.into_iter().find(|mail| *mail == value)
-    });
+    let must = format!("must be one of {}", Template::ALL.map(Template::name).join(", "));
+    let template = query.read("mail", &must, Template::named);
     let must = format!("must be one of {}", LANGUAGES.join("; "));
-    let language = query.read("language", &must, |value| {
-        LANGUAGES.into_iter().find(|language| *language == value)
+    let languages: Option<Languages> = query.read("language", &must, |value| {
+        value.parse().ok().filter(|_| LANGUAGES.contains(&value))
     });
     query.finish()?;
-    let mail = mail.unwrap_or(MAILS[0]);
-    let eml = api
-        .mail
-        .preview(mail, language)
-        .map_err(|error| not_composed(error, |message| FieldProblem::new("language", message)))?;
-    Ok(([(header::CONTENT_TYPE, EML)], eml).into_response())
+    let template = template.unwrap_or(Template::PatientRegistered);
+    let mail = sample_mailer(&api)?.preview(template, languages.as_ref(), api.clock.now());
+    let mail = mail.map_err(|failure| settings_unusable(&failure.to_string()))?;
+    Ok(([(header::CONTENT_TYPE, EML)], mail.content().to_owned()).into_response())
 }
 
 /// Maximum length of an address, in characters (RFC 5321, section 4.5.3.1.3, without the angle brackets).
@@ -252,7 +255,7 @@ const LONGEST_EMAIL: usize = 254;
 static TURN: Semaphore = Semaphore::const_new(1);
 
 /// Sends a test email.
-async fn test(State(api): State<Api>, body: JsonObject) -> Result<Json<MailTrial>, ApiError> {
+async fn test(State(api): State<Api>, body: JsonObject) -> Result<Json<TestResult>, ApiError> {
     let ([to], problems) = body.strings(["to"]);
     let Some(to) = to.filter(|_| problems.is_empty()) else {
         return Err(ApiError::Invalid(problems));
@@ -262,42 +265,53 @@ async fn test(State(api): State<Api>, body: JsonObject) -> Result<Json<MailTrial
         return Err(ApiError::Invalid(vec![FieldProblem::in_body("to", message)]));
     }
     let _turn = TURN.try_acquire().map_err(|_| ApiError::Overloaded)?;
-    let trial = api.mail.test(to).await;
-    trial
-        .map(Json)
-        .map_err(|error| not_composed(error, |message| FieldProblem::in_body("to", message)))
+    let result = sample_mailer(&api)?.test(&to, api.clock.now()).await;
+    result.map(Json).map_err(|failure| match failure {
+        Failure::Address => {
+            let message = "must be an address that mail can be sent to".to_owned();
+            ApiError::Invalid(vec![FieldProblem::in_body("to", message)])
+        }
+        failure => settings_unusable(&failure.to_string()),
+    })
 }
 
-fn not_composed(error: DeskError, problem: impl FnOnce(String) -> FieldProblem) -> ApiError {
-    match error {
-        DeskError::Refused(message) => ApiError::Invalid(vec![problem(message)]),
-        DeskError::Settings(error) => {
-            tracing::error!(error, "the mail settings of this process cannot be used");
-            ApiError::Internal
-        }
-    }
+fn sample_mailer(api: &Api) -> Result<&SampleMailer, ApiError> {
+    api.sample_mailer
+        .as_ref()
+        .map_err(|error| settings_unusable(error))
+}
+
+fn settings_unusable(error: &str) -> ApiError {
+    tracing::error!(error, "the mail settings of this process cannot be used");
+    ApiError::Internal
 }
 
 /// Returns the number of emails in each state and the status of each mailer.
-async fn status(State(api): State<Api>) -> Result<Json<MailStatus>, ApiError> {
-    Ok(Json(api.mail.status().await.map_err(unavailable)?))
+async fn status(State(api): State<Api>) -> Result<Json<LedgerStatus>, ApiError> {
+    let status = api.mail_ledger.status(api.clock.now()).await;
+    Ok(Json(status.map_err(unavailable)?))
 }
 
 /// Lists the deliveries, page by page.
 async fn list(State(api): State<Api>, RawQuery(query): RawQuery) -> Result<Response, ApiError> {
     let mut query = Query::parse(query.as_deref());
-    let must = format!("must be one of {}", STATES.join(", "));
-    let state = query.read("state", &must, |value| {
-        STATES.into_iter().find(|state| *state == value)
-    });
+    let must = format!(
+        "must be one of {}",
+        DeliveryState::ALL.map(DeliveryState::name).join(", ")
+    );
+    let state = query.read("state", &must, DeliveryState::named);
     let after = query.position("after").unwrap_or_default();
     let limit = query.limit().unwrap_or(DEFAULT_LIMIT);
     query.finish()?;
-    let page = api.mail.list(state, after, limit).await.map_err(unavailable)?;
-    let state = state.map_or_else(String::new, |state| format!("&state={state}"));
+    let page = api
+        .mail_ledger
+        .list(state, after, limit)
+        .await
+        .map_err(unavailable)?;
+    let state = state.map_or_else(String::new, |state| format!("&state={}", state.name()));
     let first = format!("/mail/deliveries?limit={limit}{state}");
     let next = page.last().filter(|_| page.len() == limit as usize);
-    let next = next.map(|last| format!("/mail/deliveries?after={}&limit={limit}{state}", last.id));
+    let next = next.map(|last| format!("/mail/deliveries?after={}&limit={limit}{state}", last.position));
     let mut response = Json(page).into_response();
     set_links(&mut response, &first, next.as_deref());
     Ok(response)
@@ -307,30 +321,32 @@ async fn list(State(api): State<Api>, RawQuery(query): RawQuery) -> Result<Respo
 async fn show(
     State(api): State<Api>,
     path: Result<Path<u64>, PathRejection>,
-) -> Result<Json<Shown>, ApiError> {
-    let shown = api.mail.show(id(path)?).await.map_err(unavailable)?;
-    if shown.mails.is_empty() {
+) -> Result<Json<EventDeliveries>, ApiError> {
+    let found = api.mail_ledger.at(id(path)?).await.map_err(unavailable)?;
+    if found.deliveries.is_empty() {
         return Err(ApiError::NoSuchMail);
     }
-    Ok(Json(shown))
+    Ok(Json(found))
 }
 
 /// Makes one delivery due now.
 async fn retry(State(api): State<Api>, path: Result<Path<u64>, PathRejection>) -> Result<Response, ApiError> {
     let id = id(path)?;
-    match api.mail.retry(id).await.map_err(unavailable)? {
-        Retried::Due => {
+    let result = api.mail_ledger.retry(id, api.clock.now()).await;
+    match result.map_err(unavailable)? {
+        RetryResult::Due => {
             let location = [(header::LOCATION, format!("/mail/deliveries/{id}"))];
             Ok((StatusCode::ACCEPTED, location, Json(Due { due: 1 })).into_response())
         }
-        Retried::Not(state) => Err(ApiError::NotToBeRetried(state)),
-        Retried::Unknown => Err(ApiError::NoSuchMail),
+        RetryResult::NotRetryable(state) => Err(ApiError::NotToBeRetried(state.name())),
+        RetryResult::NotFound => Err(ApiError::NoSuchMail),
     }
 }
 
 /// Makes all dead deliveries due now.
 async fn retry_dead(State(api): State<Api>) -> Result<Response, ApiError> {
-    let due = api.mail.retry_dead().await.map_err(unavailable)?;
+    let due = api.mail_ledger.retry_dead(api.clock.now()).await;
+    let due = due.map_err(unavailable)?;
     Ok((StatusCode::ACCEPTED, Json(Due { due })).into_response())
 }
 

@@ -13,7 +13,6 @@ mod audit_reads;
 mod conditional;
 mod cors;
 mod damage;
-mod desk;
 mod errors;
 mod feed;
 mod filters;

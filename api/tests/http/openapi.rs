@@ -6,6 +6,7 @@ use api::ApiOptions;
 use api::access::{Access, Tokens};
 use axum::body::Body;
 use axum::http::{Method, Request, StatusCode};
+use eventstore::{Clock, Session, SystemClock};
 use serde_json::{Value, json};
 
 use crate::rig::Rig;
@@ -132,6 +133,35 @@ fn collect_references(value: &Value, references: &mut Vec<String>) {
     }
 }
 
+/// Adds a delivery, an attempt to send it, and a mailer.
+async fn add_mail(rig: &Rig) {
+    let now = SystemClock.now();
+    let mut session = rig.log.database().writer().await.unwrap();
+    for (sql, times) in [
+        (
+            "INSERT INTO mail_deliveries (position, template, aggregate_id, state, due_at, created_at, updated_at) \
+             VALUES (1, 'patient_registered', 'a', 'pending', ?, ?, ?)",
+            3,
+        ),
+        (
+            "INSERT INTO mail_attempts (position, template, attempt, outcome, started_at, ended_at) \
+             VALUES (1, 'patient_registered', 1, 'failed', ?, ?)",
+            2,
+        ),
+        (
+            "INSERT INTO mail_workers (owner, place, state, since, seen_at) VALUES ('a', 'mx:25', 'ready', ?, ?)",
+            2,
+        ),
+    ] {
+        session
+            .query(sql)
+            .bind_all(vec![now; times])
+            .execute()
+            .await
+            .unwrap();
+    }
+}
+
 #[tokio::test]
 async fn answers_have_the_members_that_their_schemas_name() {
     let rig = Rig::new().await;
@@ -144,7 +174,22 @@ async fn answers_have_the_members_that_their_schemas_name() {
     let now = now["recorded_at"].as_str().unwrap();
     let home = Request::get("/").header("accept", "application/json");
     let home = rig.send(home.body(Body::empty()).unwrap()).await.body;
+    add_mail(&rig).await;
+    let mail = rig.get("/mail").await.body;
+    let deliveries = rig.get("/mail/deliveries/1").await.body;
+    let tested = rig
+        .post("/mail/test", &json!({"to": "ops@example.com"}))
+        .await
+        .body;
     for (schema, answer) in [
+        ("MailStatus", &mail),
+        ("Counts", &mail["mails"]),
+        ("Mailer", &mail["mailers"][0]),
+        ("Delivery", &rig.get("/mail/deliveries").await.body[0]),
+        ("Shown", &deliveries),
+        ("Attempt", &deliveries["attempts"][0]),
+        ("MailTrial", &tested),
+        ("TrialStep", &tested["steps"][0]),
         ("Patient", &created.body),
         ("ReadPatient", &rig.get(&path).await.body),
         ("ReadPatient", &rig.get(&format!("{path}?at={now}")).await.body),

@@ -19,6 +19,7 @@ use eventstore::{
     Subscription, SystemClock, Transaction,
 };
 use futures::FutureExt;
+use mailer::{Composer, Languages, SampleMailer, SmtpOptions, Templates, Timeouts, Transport};
 use projector::{PatientNames, PatientView};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -28,8 +29,6 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
-
-use crate::desk::NoMail;
 
 /// Maximum number of waiting appends.
 pub(crate) const QUEUE: usize = 100;
@@ -52,6 +51,14 @@ pub(crate) fn every_host() -> ApiOptions {
         allowed_hosts: vec!["*".parse().unwrap()],
         ..ApiOptions::default()
     }
+}
+
+/// Creates a mailer whose server cannot be reached.
+fn sample_mailer() -> SampleMailer {
+    let sender = "Clinic <clinic@example.com>".parse().unwrap();
+    let composer = Composer::new(Templates::built_in().unwrap(), Languages::default(), sender);
+    let transport = Transport::smtp("smtp://127.0.0.1:1", &SmtpOptions::default()).unwrap();
+    SampleMailer::new(Arc::new(composer), transport, Timeouts::default())
 }
 
 pub(crate) struct Answer {
@@ -164,7 +171,7 @@ impl Rig {
             clock,
             access,
             metrics,
-            mail: Arc::new(NoMail),
+            sample_mailer: Ok(sample_mailer()),
             options,
         });
         Self {

@@ -10,8 +10,9 @@ use eventstore::verify::Problem;
 use eventstore::{Append, Dialect, Error, Hash, Misfit, RecordedEvent, Trusted, Verified, verify};
 use futures::future::join_all;
 use serde_json::json;
+use testkit::wait_until;
 
-use crate::backend::{Backend, position};
+use crate::backend::{Backend, SOON, position};
 use crate::sample::{append, event};
 
 on_every_backend!(

@@ -2,6 +2,7 @@
 
 use eventstore::database::{in_list, padded};
 use eventstore::{Database, Position, Result, Row, Session, Timestamp};
+use serde::{Serialize, Serializer};
 
 use super::ahead;
 use super::workers::{self, WorkerStatus};
@@ -63,18 +64,20 @@ impl DeliveryState {
     }
 }
 
-/// Status of the ledger.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// Status of the ledger, as `GET /mail` returns it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct LedgerStatus {
     /// Number of deliveries in each state, in the order of [`DeliveryState::ALL`].
+    #[serde(rename = "mails", serialize_with = "by_state")]
     pub counts: [(DeliveryState, u64); 6],
     /// Creation time of the oldest delivery that is waiting or being sent.
     pub oldest_waiting: Option<Timestamp>,
     /// Due time of the delivery that has been due longest.
     pub oldest_due: Option<Timestamp>,
     /// Number of deliveries that are due later than the longest possible pause, because a clock was wrong.
-    pub ahead: u64,
+    pub due_too_late: u64,
     /// Active workers.
+    #[serde(rename = "mailers")]
     pub workers: Vec<WorkerStatus>,
 }
 
@@ -88,23 +91,27 @@ pub struct Waiting {
     /// Due time of the delivery that has been due longest.
     pub oldest_due: Option<Timestamp>,
     /// Number of deliveries that are due later than the longest possible pause, because a clock was wrong.
-    pub ahead: u64,
+    pub due_too_late: u64,
 }
 
 /// A delivery as shown to operators, without personal data.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct DeliveryRecord {
     /// Position of the event that caused the delivery. Identifies the delivery.
+    #[serde(rename = "id")]
     pub position: Position,
     /// Name of the template.
+    #[serde(rename = "mail")]
     pub template: String,
     /// Id of the patient.
+    #[serde(rename = "patient_id")]
     pub aggregate_id: String,
     /// Name of the state.
     pub state: String,
     /// Number of attempts since the last manual retry.
     pub attempts: u32,
     /// Time from which a worker may take the delivery.
+    #[serde(rename = "next")]
     pub due_at: Option<Timestamp>,
     /// Reason why the last attempt did not send the email.
     pub last_error: Option<String>,
@@ -115,11 +122,13 @@ pub struct DeliveryRecord {
 }
 
 /// A finished attempt, without personal data.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct AttemptRecord {
     /// Position of the event that caused the delivery.
+    #[serde(rename = "id")]
     pub position: Position,
     /// Name of the template.
+    #[serde(rename = "mail")]
     pub template: String,
     /// Number of the attempt since the last manual retry, from 1.
     pub attempt: u32,
@@ -133,15 +142,25 @@ pub struct AttemptRecord {
     pub error: Option<String>,
 }
 
+/// The deliveries caused by one event, and all finished attempts to send them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct EventDeliveries {
+    /// The deliveries. Empty if the event caused no delivery.
+    #[serde(rename = "mails")]
+    pub deliveries: Vec<DeliveryRecord>,
+    /// The attempts, ordered by start time.
+    pub attempts: Vec<AttemptRecord>,
+}
+
 /// Result of a manual retry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Retried {
+pub enum RetryResult {
     /// The delivery is due now.
     Due,
     /// The delivery cannot be retried in its current state.
-    Not(DeliveryState),
+    NotRetryable(DeliveryState),
     /// The delivery does not exist.
-    Unknown,
+    NotFound,
 }
 
 impl Ledger {
@@ -181,7 +200,7 @@ impl Ledger {
             counts,
             oldest,
             oldest_due: oldest_due(&mut connection, now).await?,
-            ahead: ahead::count(&mut connection, now).await?,
+            due_too_late: ahead::count(&mut connection, now).await?,
         })
     }
 
@@ -199,7 +218,7 @@ impl Ledger {
     /// # Errors
     ///
     /// The same as for [`Ledger::status`].
-    pub async fn ahead(&self, now: Timestamp) -> Result<u64> {
+    pub async fn due_too_late(&self, now: Timestamp) -> Result<u64> {
         ahead::count(&mut self.database.reader().await?, now).await
     }
 
@@ -222,13 +241,13 @@ impl Ledger {
             .await?;
         let oldest_waiting = oldest.map(|row| row.get(0)).transpose()?.flatten();
         let oldest_due = oldest_due(&mut connection, now).await?;
-        let ahead = ahead::count(&mut connection, now).await?;
+        let due_too_late = ahead::count(&mut connection, now).await?;
         drop(connection);
         Ok(LedgerStatus {
             counts,
             oldest_waiting,
             oldest_due,
-            ahead,
+            due_too_late,
             workers: self.workers(now).await?,
         })
     }
@@ -269,12 +288,12 @@ impl Ledger {
         rows.iter().map(delivery).collect()
     }
 
-    /// Returns the deliveries at `position` and all their finished attempts, ordered by start time.
+    /// Returns the deliveries caused by the event at `position` and all their finished attempts.
     ///
     /// # Errors
     ///
     /// The same as for [`Ledger::status`].
-    pub async fn at(&self, position: Position) -> Result<(Vec<DeliveryRecord>, Vec<AttemptRecord>)> {
+    pub async fn at(&self, position: Position) -> Result<EventDeliveries> {
         let mut connection = self.database.reader().await?;
         let rows = connection
             .query(&format!("{SELECT} WHERE position = ?"))
@@ -291,7 +310,7 @@ impl Ledger {
             .fetch_all()
             .await?;
         let attempts = rows.iter().map(attempt).collect::<Result<_>>()?;
-        Ok((deliveries, attempts))
+        Ok(EventDeliveries { deliveries, attempts })
     }
 
     /// Makes the deliveries at `position` due now and resets their number of attempts, unless they are sent,
@@ -301,7 +320,7 @@ impl Ledger {
     /// # Errors
     ///
     /// The same as for [`Ledger::status`].
-    pub async fn retry(&self, position: Position, now: Timestamp) -> Result<Retried> {
+    pub async fn retry(&self, position: Position, now: Timestamp) -> Result<RetryResult> {
         let mut transaction = self.database.begin().await?;
         let due = transaction
             .query(&format!(
@@ -323,9 +342,9 @@ impl Ledger {
         transaction.commit().await?;
         let state = found.map(|row| row.get::<String, _>(0)).transpose()?;
         Ok(match state.as_deref().and_then(DeliveryState::named) {
-            Some(_) if due > 0 => Retried::Due,
-            Some(state) => Retried::Not(state),
-            None => Retried::Unknown,
+            Some(_) if due > 0 => RetryResult::Due,
+            Some(state) => RetryResult::NotRetryable(state),
+            None => RetryResult::NotFound,
         })
     }
 
@@ -410,6 +429,14 @@ fn attempt(row: &Row) -> Result<AttemptRecord> {
         outcome: row.get(5)?,
         error: row.get(6)?,
     })
+}
+
+/// Serializes the counts as an object with one member per state.
+fn by_state<S: Serializer>(
+    counts: &[(DeliveryState, u64)],
+    serializer: S,
+) -> std::result::Result<S::Ok, S::Error> {
+    serializer.collect_map(counts.iter().map(|(state, count)| (state.name(), count)))
 }
 
 /// Copies the counts from `rows`, each with a state and a number, into `counts`.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use eventstore::{Database, Result, Session, Timestamp};
+use serde::Serialize;
 
 /// Maximum interval between status updates of a worker.
 pub(crate) const BEAT: Duration = Duration::from_secs(10);
@@ -15,14 +16,14 @@ const CLOCKS_DIFFER: Duration = Duration::from_mins(5);
 const FORGOTTEN: Duration = Duration::from_hours(1);
 
 /// Status of an active worker.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct WorkerStatus {
     /// Name of the worker, unique among all workers.
-    pub owner: String,
+    pub name: String,
     /// Destination of the worker's mail, without secrets.
-    pub place: String,
+    pub server: String,
     /// State of the worker's mail server.
-    pub standing: Standing,
+    pub state: ServerState,
     /// Reason why the worker cannot send, or sends more slowly than it could. Contains no personal data.
     pub error: Option<String>,
     /// Time at which the current state of the mail server began.
@@ -32,8 +33,9 @@ pub struct WorkerStatus {
 }
 
 /// State of a worker's mail server.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Standing {
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ServerState {
     /// The worker sends due email.
     Ready,
     /// The server is unreachable, or defers unrelated emails. The worker probes the server, which may recover
@@ -44,7 +46,7 @@ pub enum Standing {
     Refused,
 }
 
-impl Standing {
+impl ServerState {
     /// Name of the state: `ready`, `down` or `refused`.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -79,9 +81,9 @@ pub(crate) async fn present(database: &Database, now: Timestamp) -> Result<Vec<W
     rows.iter()
         .map(|row| {
             Ok(WorkerStatus {
-                owner: row.get(0)?,
-                place: row.get(1)?,
-                standing: Standing::named(&row.get::<String, _>(2)?),
+                name: row.get(0)?,
+                server: row.get(1)?,
+                state: ServerState::named(&row.get::<String, _>(2)?),
                 error: row.get(3)?,
                 since: row.get(4)?,
                 seen_at: row.get(5)?,
@@ -96,12 +98,12 @@ pub(crate) async fn beat(session: &mut impl Session, worker: &WorkerStatus, inse
         .query(
             "UPDATE mail_workers SET place = ?, state = ?, error = ?, since = ?, seen_at = ? WHERE owner = ?",
         )
-        .bind(worker.place.as_str())
-        .bind(worker.standing.name())
+        .bind(worker.server.as_str())
+        .bind(worker.state.name())
         .bind(worker.error.as_deref())
         .bind(worker.since)
         .bind(worker.seen_at)
-        .bind(worker.owner.as_str())
+        .bind(worker.name.as_str())
         .execute()
         .await?;
     if known > 0 {
@@ -118,9 +120,9 @@ pub(crate) async fn beat(session: &mut impl Session, worker: &WorkerStatus, inse
     );
     session
         .query(&sql)
-        .bind(worker.owner.as_str())
-        .bind(worker.place.as_str())
-        .bind(worker.standing.name())
+        .bind(worker.name.as_str())
+        .bind(worker.server.as_str())
+        .bind(worker.state.name())
         .bind(worker.error.as_deref())
         .bind(worker.since)
         .bind(worker.seen_at)

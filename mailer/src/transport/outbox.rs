@@ -3,10 +3,12 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use eventstore::private;
 use tokio::fs::{self, File};
 use tokio::io::AsyncWriteExt;
+use tokio::time::timeout;
 
 use crate::error::Failure;
 use crate::message::Mail;
@@ -34,7 +36,13 @@ impl Outbox {
         format!("files in {}", self.folder.display())
     }
 
-    pub(super) async fn write(&self, mail: &Mail) -> Result<(), Failure> {
+    pub(super) async fn write_within(&self, mail: &Mail, limit: Duration) -> Result<(), Failure> {
+        timeout(limit, self.write(mail))
+            .await
+            .unwrap_or(Err(Failure::Timeout))
+    }
+
+    async fn write(&self, mail: &Mail) -> Result<(), Failure> {
         let folder = self.folder.clone();
         blocking(move || private::create_folder(&folder))
             .await

@@ -17,7 +17,7 @@ use super::classify::classify;
 use super::ehlo::EhloName;
 use super::session::{Count, Failed, Progress, Session};
 use super::smtp_url::{Server, SmtpUrlError};
-use super::trial::Trial;
+use super::test_email::TestResult;
 use super::{Permit, Timeouts};
 use crate::error::{AttemptError, Failure, Outage, SmtpFailure, Step};
 use crate::message::Mail;
@@ -97,12 +97,12 @@ impl Smtp {
     }
 
     /// Sends as [`Smtp::send`] does, and returns the result of each step.
-    pub(super) async fn try_out(&self, mail: &Mail, within: Timeouts) -> Trial {
+    pub(super) async fn test(&self, mail: &Mail, within: Timeouts) -> TestResult {
         let mut progress = Progress::keeping();
         let sent = self
             .hand_over(mail, within, &Permit::default(), &mut progress)
             .await;
-        Trial::new(self.server.steps(), sent.err(), progress)
+        TestResult::new(self.describe(), self.server.steps(), sent.err(), progress)
     }
 
     async fn hand_over(

@@ -16,7 +16,7 @@ use eventstore::{Position, Timestamp};
 
 use super::suspects::{Extent, Kind, Suspects};
 use crate::error::{Failure, Outage, SmtpFailure, Step};
-use crate::ledger::workers::Standing;
+use crate::ledger::workers::ServerState;
 use crate::template::Template;
 
 /// Unique key of an email.
@@ -103,10 +103,10 @@ enum Cause {
 }
 
 impl Cause {
-    const fn standing(self) -> Standing {
+    const fn server_state(self) -> ServerState {
         match self {
-            Self::Throttled | Self::Down => Standing::Down,
-            Self::Unwelcome | Self::Refused => Standing::Refused,
+            Self::Throttled | Self::Down => ServerState::Down,
+            Self::Unwelcome | Self::Refused => ServerState::Refused,
         }
     }
 
@@ -143,11 +143,11 @@ struct Open {
 }
 
 impl Breaker {
-    /// Returns the standing of the worker with its server and, if the breaker is open, since when and why.
-    pub(super) fn standing(&self) -> (Standing, Option<Timestamp>, Option<&str>) {
+    /// Returns the state of the worker's mail server and, if the breaker is open, since when and why.
+    pub(super) fn server_state(&self) -> (ServerState, Option<Timestamp>, Option<&str>) {
         match &self.open {
-            None => (Standing::Ready, None, None),
-            Some(open) => (open.cause.standing(), Some(open.since), Some(&open.error)),
+            None => (ServerState::Ready, None, None),
+            Some(open) => (open.cause.server_state(), Some(open.since), Some(&open.error)),
         }
     }
 

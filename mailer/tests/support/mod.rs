@@ -305,7 +305,7 @@ impl Stage {
     pub async fn history(&self, position: u64) -> Vec<(u32, String, Option<String>)> {
         let ledger = Ledger::new(self.log.database().clone());
         let position = Position::new(position).unwrap();
-        let (_, attempts) = ledger.at(position).await.unwrap();
+        let attempts = ledger.at(position).await.unwrap().attempts;
         attempts
             .into_iter()
             .map(|attempt| (attempt.attempt, attempt.outcome, attempt.error))

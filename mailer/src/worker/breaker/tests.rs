@@ -96,8 +96,8 @@ impl Scene {
         self.breaker.pause(self.passed).unwrap_or_default()
     }
 
-    fn standing(&self) -> Standing {
-        self.breaker.standing().0
+    fn server_state(&self) -> ServerState {
+        self.breaker.server_state().0
     }
 }
 
@@ -112,7 +112,11 @@ fn the_pauses_grow_to_the_longest_with_each_try_that_fails() {
             scene.try_one(1, &news);
             assert_eq!(scene.pause(), Duration::from_secs(seconds));
         }
-        assert_eq!(scene.breaker.standing().1, Some(WALL), "since the first failure");
+        assert_eq!(
+            scene.breaker.server_state().1,
+            Some(WALL),
+            "since the first failure"
+        );
     }
 }
 
@@ -148,8 +152,8 @@ fn it_closes_at_once_and_begins_anew() {
     scene.try_one(1, &down());
     scene.try_one(1, &News::Sent);
     assert_eq!(
-        (scene.breaker.pause(scene.passed), scene.standing()),
-        (None, Standing::Ready)
+        (scene.breaker.pause(scene.passed), scene.server_state()),
+        (None, ServerState::Ready)
     );
     scene.try_one(1, &down());
     assert_eq!(scene.pause(), Duration::from_secs(1));
@@ -196,11 +200,11 @@ fn a_server_that_refuses_and_is_then_down_still_needs_a_person() {
     scene.try_one(1, &refused());
     scene.try_one(1, &refused());
     scene.try_one(1, &down());
-    assert_eq!(scene.standing(), Standing::Refused);
+    assert_eq!(scene.server_state(), ServerState::Refused);
     assert_eq!(scene.pause(), Duration::from_mins(2));
     scene.try_one(1, &refused());
     assert_eq!(scene.pause(), Duration::from_mins(4));
-    let (_, since, error) = scene.breaker.standing();
+    let (_, since, error) = scene.breaker.server_state();
     assert_eq!(since, Some(WALL));
     assert!(error.unwrap().starts_with("AUTH"), "{error:?}");
 }
@@ -211,7 +215,7 @@ fn a_server_that_is_down_and_then_refuses_is_tried_less_often() {
     scene.try_one(1, &down());
     scene.try_one(1, &refused());
     assert_eq!(scene.pause(), Duration::from_secs(30));
-    assert_eq!(scene.standing(), Standing::Refused);
+    assert_eq!(scene.server_state(), ServerState::Refused);
 }
 
 #[test]
@@ -228,7 +232,7 @@ fn mails_to_one_domain_prove_nothing_however_many_are_refused() {
             let other = scene.begin_to(1000 + mail, "clinic.example");
             scene.hear(&News::Sent, &other);
         }
-        assert_eq!(scene.standing(), Standing::Ready);
+        assert_eq!(scene.server_state(), ServerState::Ready);
     }
 }
 
@@ -238,19 +242,19 @@ fn one_domain_alone_in_the_queue_waits_once_some_of_its_mails_were_refused_and_o
     for mail in 1..=4 {
         assert!(!scene.try_to(mail, "evil.example", &refusal()));
     }
-    assert_eq!(scene.standing(), Standing::Ready);
+    assert_eq!(scene.server_state(), ServerState::Ready);
     assert!(scene.try_to(5, "evil.example", &refusal()));
-    assert_eq!(scene.standing(), Standing::Refused, "and that is seen");
+    assert_eq!(scene.server_state(), ServerState::Refused, "and that is seen");
     assert_eq!(scene.may_try(), Try::OnlyOthers);
     let other = scene.begin_to(6, "clinic.example");
     assert_eq!(scene.may_try(), Try::Nothing, "one after the other");
     scene.hear(&News::Sent, &other);
-    assert_eq!(scene.standing(), Standing::Ready);
+    assert_eq!(scene.server_state(), ServerState::Ready);
     // From then on, rejections from this domain are ignored.
     for mail in 7..=50 {
         assert!(!scene.try_to(mail, "evil.example", &refusal()));
     }
-    assert_eq!(scene.standing(), Standing::Ready);
+    assert_eq!(scene.server_state(), ServerState::Ready);
 }
 
 #[test]
@@ -258,16 +262,16 @@ fn unrelated_mails_that_are_refused_stop_the_queue_and_no_further_one_is_blamed(
     let mut scene = Scene::new();
     assert!(!scene.try_one(1, &refusal()));
     assert!(!scene.try_one(2, &refusal()));
-    assert_eq!(scene.standing(), Standing::Ready);
+    assert_eq!(scene.server_state(), ServerState::Ready);
     assert!(scene.try_one(3, &refusal()));
-    assert_eq!(scene.standing(), Standing::Refused);
+    assert_eq!(scene.server_state(), ServerState::Refused);
     assert_eq!(scene.may_try(), Try::Nothing);
     for mail in 1..=50 {
         assert!(scene.try_one(mail, &refusal()));
     }
     assert_eq!(scene.pause(), Duration::from_mins(2));
     scene.try_one(4, &News::Sent);
-    assert_eq!(scene.standing(), Standing::Ready);
+    assert_eq!(scene.server_state(), ServerState::Ready);
 }
 
 #[test]
@@ -277,7 +281,7 @@ fn a_mail_that_is_accepted_clears_the_server_of_suspicion() {
         assert!(!scene.try_one(3 * mail, &refusal()));
         assert!(!scene.try_one(3 * mail + 1, &refusal()));
         scene.try_one(3 * mail + 2, &News::Sent);
-        assert_eq!(scene.standing(), Standing::Ready);
+        assert_eq!(scene.server_state(), ServerState::Ready);
     }
 }
 
@@ -291,11 +295,11 @@ fn who_owns_domains_can_hold_others_up_once_for_a_moment_with_each_of_them() {
     scene.try_to(4, "clinic.example", &News::Sent);
     for mail in 1..=100 {
         assert!(!scene.try_to(100 + mail, &format!("d{}.example", mail % 3 + 1), &refusal()));
-        assert_eq!(scene.standing(), Standing::Ready);
+        assert_eq!(scene.server_state(), ServerState::Ready);
     }
     // This also applies to a failure that would otherwise stop the queue immediately.
     assert!(!scene.try_one(1, &unwelcome()));
-    assert_eq!(scene.standing(), Standing::Ready);
+    assert_eq!(scene.server_state(), ServerState::Ready);
     // An accepted email to a domain makes it reliable again.
     scene.try_one(1, &News::Sent);
     assert!(scene.try_one(1, &unwelcome()));
@@ -306,7 +310,7 @@ fn unrelated_mails_that_are_put_off_slow_the_queue_down_by_pauses_that_grow() {
     let mut scene = Scene::new();
     assert!(!scene.try_one(1, &put_off()));
     assert!(scene.try_one(2, &put_off()));
-    assert_eq!(scene.standing(), Standing::Down);
+    assert_eq!(scene.server_state(), ServerState::Down);
     let mut pauses = Vec::new();
     for mail in 3..=22 {
         pauses.push(scene.pause());

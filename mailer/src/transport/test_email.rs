@@ -2,14 +2,21 @@
 
 use std::io::ErrorKind;
 
+use serde::ser::SerializeStruct;
+use serde::{Serialize, Serializer};
+
 use super::session::{Failed, Progress};
 use crate::error::{CertificateFault, EnhancedCode, SmtpFailure, Step};
 
-/// Result of each step of sending a test email.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Trial {
-    /// The steps and their results, in order.
-    pub steps: Vec<(Step, Tried)>,
+/// Result of sending a test email.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct TestResult {
+    /// Destination of the email, without secrets.
+    pub server: String,
+    /// Whether the server accepted the email.
+    pub sent: bool,
+    /// The steps, in order. Empty if emails are written to files.
+    pub steps: Vec<TestStep>,
     /// Text of the server's negative reply. It may quote the address, so show it only to the person who
     /// requested the test, and never log it.
     pub said: Option<String>,
@@ -17,9 +24,18 @@ pub struct Trial {
     pub advice: Option<&'static str>,
 }
 
+/// A step of sending a test email.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TestStep {
+    /// The step.
+    pub step: Step,
+    /// Its result.
+    pub result: StepResult,
+}
+
 /// Result of a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Tried {
+pub enum StepResult {
     /// The step succeeded.
     Passed,
     /// The step was skipped: the server does not offer encryption, and encryption is not required. The email
@@ -31,31 +47,41 @@ pub enum Tried {
     NotReached,
 }
 
-impl Trial {
-    pub(super) fn new(steps: Vec<Step>, failed: Option<Failed>, progress: Progress) -> Self {
+impl Serialize for TestStep {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let (result, error) = match self.result {
+            StepResult::Passed => ("passed", None),
+            StepResult::Failed(failure) => ("failed", Some(failure.to_string())),
+            StepResult::NotOffered => ("not offered", None),
+            StepResult::NotReached => ("not reached", None),
+        };
+        let mut step = serializer.serialize_struct("TestStep", 3)?;
+        step.serialize_field("step", &self.step.to_string())?;
+        step.serialize_field("result", result)?;
+        step.serialize_field("error", &error)?;
+        step.end()
+    }
+}
+
+impl TestResult {
+    pub(super) fn new(server: String, steps: Vec<Step>, failed: Option<Failed>, progress: Progress) -> Self {
         let at = failed.and_then(|(failed, _)| steps.iter().position(|step| *step == failed));
-        let tried = |(number, step)| {
-            let tried = match (at, failed) {
-                (Some(at), Some((_, failure))) if number == at => Tried::Failed(failure),
-                (Some(at), _) if number > at => Tried::NotReached,
-                _ if step == Step::Tls && progress.in_plain => Tried::NotOffered,
-                _ => Tried::Passed,
+        let tested = |(number, step)| {
+            let result = match (at, failed) {
+                (Some(at), Some((_, failure))) if number == at => StepResult::Failed(failure),
+                (Some(at), _) if number > at => StepResult::NotReached,
+                _ if step == Step::Tls && progress.in_plain => StepResult::NotOffered,
+                _ => StepResult::Passed,
             };
-            (step, tried)
+            TestStep { step, result }
         };
         Self {
-            steps: steps.into_iter().enumerate().map(tried).collect(),
+            server,
+            sent: failed.is_none(),
+            steps: steps.into_iter().enumerate().map(tested).collect(),
             said: progress.said,
             advice: failed.map(|(step, failure)| advice(step, failure)),
         }
-    }
-
-    /// Whether the server accepted the email.
-    #[must_use]
-    pub fn passed(&self) -> bool {
-        self.steps
-            .iter()
-            .all(|(_, tried)| matches!(tried, Tried::Passed | Tried::NotOffered))
     }
 }
 
@@ -202,38 +228,60 @@ mod tests {
         );
     }
 
+    fn server() -> String {
+        "mx:25".to_owned()
+    }
+
     #[test]
     fn what_comes_before_a_failure_passed_and_what_comes_after_was_not_reached() {
         let steps = vec![Step::Resolve, Step::Connect, Step::Hello, Step::Tls, Step::Mail];
-        let trial = Trial::new(steps, Some((Step::Tls, SmtpFailure::NoStartTls)), Progress::new());
-        let tried: Vec<_> = trial.steps.iter().map(|(_, tried)| *tried).collect();
-        let failed = Tried::Failed(SmtpFailure::NoStartTls);
+        let result = TestResult::new(
+            server(),
+            steps,
+            Some((Step::Tls, SmtpFailure::NoStartTls)),
+            Progress::new(),
+        );
+        let results: Vec<_> = result.steps.iter().map(|step| step.result).collect();
+        let failed = StepResult::Failed(SmtpFailure::NoStartTls);
         assert_eq!(
-            tried,
+            results,
             [
-                Tried::Passed,
-                Tried::Passed,
-                Tried::Passed,
+                StepResult::Passed,
+                StepResult::Passed,
+                StepResult::Passed,
                 failed,
-                Tried::NotReached
+                StepResult::NotReached
             ]
         );
-        assert!(!trial.passed() && trial.advice.unwrap().contains("smtps://"));
+        assert!(!result.sent && result.advice.unwrap().contains("smtps://"));
     }
 
     #[test]
     fn encryption_that_was_not_offered_did_not_pass() {
         let mut progress = Progress::new();
         progress.in_plain = true;
-        let trial = Trial::new(vec![Step::Hello, Step::Tls, Step::Message], None, progress);
-        let tried: Vec<_> = trial.steps.iter().map(|(_, tried)| *tried).collect();
-        assert_eq!(tried, [Tried::Passed, Tried::NotOffered, Tried::Passed]);
-        assert!(trial.passed());
+        let result = TestResult::new(
+            server(),
+            vec![Step::Hello, Step::Tls, Step::Message],
+            None,
+            progress,
+        );
+        let results: Vec<_> = result.steps.iter().map(|step| step.result).collect();
+        assert_eq!(
+            results,
+            [StepResult::Passed, StepResult::NotOffered, StepResult::Passed]
+        );
+        assert!(result.sent);
     }
 
     #[test]
     fn a_mail_that_was_taken_passed_every_step() {
-        let trial = Trial::new(vec![Step::Resolve, Step::Message], None, Progress::new());
-        assert!(trial.passed() && trial.advice.is_none());
+        let result = TestResult::new(
+            server(),
+            vec![Step::Resolve, Step::Message],
+            None,
+            Progress::new(),
+        );
+        assert!(result.sent && result.advice.is_none());
     }
 }
