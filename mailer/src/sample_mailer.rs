@@ -47,8 +47,8 @@ impl SampleMailer {
     ///
     /// # Errors
     ///
-    /// [`Failure::Address`] if mail cannot be sent to that address. Another [`Failure`] if the email cannot be
-    /// composed, or cannot be written to a file. If an SMTP server does not accept the email, the result
+    /// [`Failure::Address`] if mail cannot be sent to that address. Another [`Failure`] if the email cannot
+    /// be composed, or cannot be written to a file. If an SMTP server does not accept the email, the result
     /// contains the failure.
     pub async fn test(&self, to: &str, now: Timestamp) -> Result<TestResult, Failure> {
         let mail = self.composer.test(to, now)?;

@@ -436,7 +436,8 @@ impl Worker {
         longest.filter(|wait| !wait.is_zero()).unwrap_or(Duration::MAX)
     }
 
-    /// Whether to publish this worker's status: when the state of its mail server changes, and at regular intervals.
+    /// Whether to publish this worker's status: when the state of its mail server changes, and at regular
+    /// intervals.
     fn is_to_tell(&self) -> bool {
         let (state, _, _) = self.breaker.server_state();
         self.told
