@@ -1,6 +1,6 @@
-//! The load: clerks who register, delete, read and list patients, and record what they see.
+//! The load: clerks who register, amend, delete, read and list patients, and record what they see.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::record::{Answer, Details, Observation, Request};
+use crate::record::{Answer, Changes, Details, Observation, Request};
 
 /// Time for which a client waits for a response. A role may take longer, and still completes the request.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -19,7 +19,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const PAUSE: std::ops::Range<u64> = 10..70;
 /// Number of email addresses for which all clients compete.
 const SHARED_EMAILS: usize = 12;
-/// Maximum number of tries of a registration with a key.
+/// Maximum number of tries of a write with a key.
 const TRIES: usize = 60;
 /// Names in several scripts, which the API returns unchanged.
 const NAMES: [&str; 5] = ["María", "علی\u{200c}رضا", "नेहा", "山田 太郎", "O’Hara"];
@@ -51,6 +51,8 @@ pub(crate) struct Clerk {
     http: reqwest::Client,
     /// This clerk's patients that are not deleted as far as the clerk knows.
     own: Vec<Uuid>,
+    /// The last sequences of patients that this clerk knows.
+    sequences: HashMap<Uuid, u64>,
     /// Ids whose deletion this clerk has requested.
     deleting: HashSet<Uuid>,
     /// The highest position in a response so far.
@@ -68,6 +70,7 @@ impl Clerk {
             rng: Rng::with_seed(seed.wrapping_mul(1_000).wrapping_add(number as u64)),
             http,
             own: Vec::new(),
+            sequences: HashMap::new(),
             deleting: HashSet::new(),
             seen: 0,
             requests: 0,
@@ -79,11 +82,14 @@ impl Clerk {
     pub(crate) async fn work(mut self) -> Vec<Observation> {
         while !self.office.stop.load(Ordering::SeqCst) {
             match self.rng.u8(0..100) {
-                0..28 => self.register().await,
-                28..45 => self.register_with_a_key().await,
-                45..55 => self.register_what_others_want().await,
-                55..68 => self.delete().await,
-                68..84 => self.read().await,
+                0..22 => self.register().await,
+                22..36 => self.register_with_a_key().await,
+                36..45 => self.register_what_others_want().await,
+                45..53 => self.amend().await,
+                53..58 => self.amend_with_a_key().await,
+                58..62 => self.amend_to_what_others_want().await,
+                62..73 => self.delete().await,
+                73..86 => self.read().await,
                 _ => self.list().await,
             }
             tokio::time::sleep(Duration::from_millis(self.rng.u64(PAUSE))).await;
@@ -97,12 +103,32 @@ impl Clerk {
     }
 
     fn details(&mut self, email: Option<String>) -> Details {
-        let name = format!("{} {}-{}", self.one_of(&NAMES), self.number, self.requests);
+        let name = self.name();
         Details {
-            email: email.unwrap_or_else(|| format!("p{}.{}@example.com", self.number, self.requests)),
+            email: email.unwrap_or_else(|| self.fresh_email()),
             phone: self.one_of(&PHONES).to_owned(),
             document_url: format!("https://example.com/photos/{}/{}.jpg", self.number, self.requests),
             name,
+        }
+    }
+
+    /// Returns a name that no other request has.
+    fn name(&mut self) -> String {
+        format!("{} {}-{}", self.one_of(&NAMES), self.number, self.requests)
+    }
+
+    /// Returns an email address that no other request has.
+    fn fresh_email(&self) -> String {
+        format!("p{}.{}@example.com", self.number, self.requests)
+    }
+
+    /// Returns an email address for which all clients compete.
+    fn shared_email(&mut self) -> String {
+        let shared = self.rng.usize(0..SHARED_EMAILS);
+        if self.rng.bool() {
+            format!("shared{shared}@example.com")
+        } else {
+            format!("Shared{shared}@Example.com")
         }
     }
 
@@ -155,12 +181,7 @@ impl Clerk {
     }
 
     async fn register_what_others_want(&mut self) {
-        let shared = self.rng.usize(0..SHARED_EMAILS);
-        let email = if self.rng.bool() {
-            format!("shared{shared}@example.com")
-        } else {
-            format!("Shared{shared}@Example.com")
-        };
+        let email = self.shared_email();
         let details = self.details(Some(email));
         let api = self.any_api();
         let answer = self.ask(api, Request::Register { details, key: None }).await;
@@ -169,6 +190,111 @@ impl Clerk {
             && self.rng.u8(0..4) > 0
         {
             self.delete_one(id).await;
+        }
+    }
+
+    /// Changes the name, phone number or email address of a patient.
+    async fn amend(&mut self) {
+        let Some(id) = self.patient_to_amend() else { return };
+        let mut changes = Changes::default();
+        match self.rng.u8(0..4) {
+            0 => changes.name = Some(self.name()),
+            1 => changes.phone = Some(self.one_of(&PHONES).to_owned()),
+            2 => changes.email = Some(self.fresh_email()),
+            _ => {
+                changes.name = Some(self.name());
+                changes.email = Some(self.fresh_email());
+            }
+        }
+        self.amend_one(id, changes).await;
+    }
+
+    /// Repeats the amendment at either API until there is a response, and sometimes once more.
+    async fn amend_with_a_key(&mut self) {
+        let Some(id) = self.patient_to_amend() else { return };
+        let Some(sequence) = self.sequences.get(&id).copied() else {
+            return;
+        };
+        // The new name ensures that the amendment changes something.
+        let mut changes = Changes {
+            name: Some(self.name()),
+            ..Changes::default()
+        };
+        match self.rng.u8(0..3) {
+            0 => changes.email = Some(self.fresh_email()),
+            1 => changes.email = Some(self.shared_email()),
+            _ => {}
+        }
+        let request = Request::Amend {
+            id,
+            changes,
+            if_match: Some(sequence),
+            key: Some(format!("amend {}-{}", self.number, self.requests)),
+        };
+        let mut answered = false;
+        for _ in 0..TRIES {
+            let api = self.any_api();
+            match self.ask(api, request.clone()).await {
+                Answer::Amended { .. } => {
+                    if answered || self.rng.u8(0..4) > 0 {
+                        break;
+                    }
+                    answered = true;
+                }
+                Answer::Problem { status: 503, .. } | Answer::Nothing => {
+                    if self.office.stop.load(Ordering::SeqCst) {
+                        break;
+                    }
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+                _ => break,
+            }
+        }
+    }
+
+    async fn amend_to_what_others_want(&mut self) {
+        let Some(id) = self.patient_to_amend() else { return };
+        let email = Some(self.shared_email());
+        let changes = Changes {
+            email,
+            ..Changes::default()
+        };
+        let answer = self.amend_one(id, changes).await;
+        // Other clients can use the email address soon.
+        if matches!(answer, Answer::Amended { .. }) && self.rng.u8(0..4) > 0 {
+            let email = Some(self.fresh_email());
+            let changes = Changes {
+                email,
+                ..Changes::default()
+            };
+            self.amend_one(id, changes).await;
+        }
+    }
+
+    /// Sends an amendment without `If-Match`, with the last sequence that this clerk knows, or rarely with
+    /// the first sequence.
+    async fn amend_one(&mut self, id: Uuid, changes: Changes) -> Answer {
+        let if_match = match self.rng.u8(0..8) {
+            0..3 => None,
+            3 => Some(1),
+            _ => self.sequences.get(&id).copied(),
+        };
+        let request = Request::Amend {
+            id,
+            changes,
+            if_match,
+            key: None,
+        };
+        let api = self.any_api();
+        self.ask(api, request).await
+    }
+
+    /// Returns one of this clerk's patients, or sometimes a patient of any clerk.
+    fn patient_to_amend(&mut self) -> Option<Uuid> {
+        if self.rng.u8(0..5) == 0 {
+            self.somebody()
+        } else {
+            self.rng.choice(&self.own).copied()
         }
     }
 
@@ -291,8 +417,25 @@ impl Clerk {
             self.own.dedup();
             self.office.known.lock().unwrap().push(id);
         }
+        self.keep_sequence(&observation);
         self.observed.push(observation);
         answer
+    }
+
+    fn keep_sequence(&mut self, observation: &Observation) {
+        match (&observation.request, &observation.answer) {
+            (_, Answer::Registered { id, .. }) => {
+                self.sequences.entry(*id).or_insert(1);
+            }
+            (Request::Amend { id, .. }, Answer::Amended { sequence, .. }) => {
+                let known = self.sequences.entry(*id).or_default();
+                *known = (*known).max(*sequence);
+            }
+            (Request::Amend { id, .. }, answer) if answer.is_problem("precondition-failed") => {
+                self.sequences.remove(id);
+            }
+            _ => {}
+        }
     }
 
     fn build(&self, api: usize, request: &Request) -> RequestBuilder {
@@ -305,6 +448,21 @@ impl Clerk {
                     Some(key) => register.header("idempotency-key", key),
                     None => register,
                 }
+            }
+            Request::Amend {
+                id,
+                changes,
+                if_match,
+                key,
+            } => {
+                let mut amend = to(Method::PATCH, &format!("/patients/{id}")).json(changes);
+                if let Some(sequence) = if_match {
+                    amend = amend.header("if-match", format!("\"{sequence}\""));
+                }
+                if let Some(key) = key {
+                    amend = amend.header("idempotency-key", key);
+                }
+                amend
             }
             Request::Delete { id } => to(Method::DELETE, &format!("/patients/{id}")),
             Request::Read { id } => to(Method::GET, &format!("/patients/{id}")),
@@ -338,8 +496,11 @@ struct Listed {
 
 async fn understand(request: &Request, response: Response) -> Answer {
     let status = response.status();
-    let header = response.headers().get("event-position").cloned();
-    let position = header.and_then(|value| value.to_str().ok()?.parse().ok());
+    let number = |name| -> Option<u64> {
+        let value = response.headers().get(name)?.to_str().ok()?;
+        value.trim_matches('"').parse().ok()
+    };
+    let (position, sequence) = (number("event-position"), number("etag"));
     // A truncated response counts as no response.
     let Ok(body) = response.bytes().await else {
         return Answer::Nothing;
@@ -352,6 +513,15 @@ async fn understand(request: &Request, response: Response) -> Answer {
                 id,
                 position,
                 details,
+            }),
+        (Request::Amend { id: amended, .. }, StatusCode::OK) => serde_json::from_slice(&body)
+            .ok()
+            .filter(|Body { id, .. }| id == amended)
+            .zip(position.zip(sequence))
+            .map(|(Body { details, .. }, (position, sequence))| Answer::Amended {
+                position,
+                details,
+                sequence,
             }),
         (Request::Delete { .. }, StatusCode::NO_CONTENT) => {
             position.map(|position| Answer::Deleted { position })

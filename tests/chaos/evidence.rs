@@ -7,7 +7,7 @@ use serde_json::Value;
 use sqlx::{Connection, MySqlConnection, SqliteConnection};
 use uuid::Uuid;
 
-use crate::record::{Details, Observation};
+use crate::record::{Changes, Details, Observation};
 
 /// A row of the log.
 #[expect(clippy::struct_field_names, reason = "the columns' names")]
@@ -35,6 +35,11 @@ impl Event {
     /// The details in the event, if it is a registration.
     pub(crate) fn registers(&self) -> Option<Details> {
         (self.event_type == "PatientRegistered").then(|| serde_json::from_str(&self.payload).ok())?
+    }
+
+    /// The changes in the event, if it is an amendment.
+    pub(crate) fn amends(&self) -> Option<Changes> {
+        (self.event_type == "PatientAmended").then(|| serde_json::from_str(&self.payload).ok())?
     }
 
     pub(crate) fn deletes(&self) -> bool {
@@ -98,6 +103,7 @@ pub(crate) struct Delivery {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub(crate) struct Attempt {
     pub(crate) position: u64,
+    pub(crate) template: String,
     pub(crate) outcome: String,
 }
 
@@ -237,7 +243,9 @@ impl Sql {
                     "mail_deliveries",
                 )
                 .await,
-            attempts: self.rows(&same(&["position", "outcome"]), "mail_attempts").await,
+            attempts: self
+                .rows(&same(&["position", "template", "outcome"]), "mail_attempts")
+                .await,
             ..Evidence::default()
         }
     }
@@ -247,7 +255,7 @@ impl Sql {
         let all: Vec<Checkpoint> = self
             .rows(&[("name", "name"), ("position", "position")], "checkpoints")
             .await;
-        all.len() >= 2 && all.iter().all(|checkpoint| checkpoint.position >= position)
+        all.len() >= 3 && all.iter().all(|checkpoint| checkpoint.position >= position)
     }
 
     /// Whether the emails of these positions have been sent or cancelled.

@@ -14,12 +14,57 @@ pub(crate) struct Details {
     pub(crate) document_url: String,
 }
 
+/// The details that an amendment changes.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Changes {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) name: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) email: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) phone: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) document_url: Option<String>,
+}
+
+impl Changes {
+    /// Returns the details after these changes.
+    pub(crate) fn applied_to(&self, details: &Details) -> Details {
+        let new = |change: &Option<String>, old: &String| change.as_ref().unwrap_or(old).clone();
+        Details {
+            name: new(&self.name, &details.name),
+            email: new(&self.email, &details.email),
+            phone: new(&self.phone, &details.phone),
+            document_url: new(&self.document_url, &details.document_url),
+        }
+    }
+
+    /// Returns the changes whose values differ from `details`.
+    pub(crate) fn that_differ_from(&self, details: &Details) -> Self {
+        let new = |change: &Option<String>, old: &String| change.clone().filter(|value| value != old);
+        Self {
+            name: new(&self.name, &details.name),
+            email: new(&self.email, &details.email),
+            phone: new(&self.phone, &details.phone),
+            document_url: new(&self.document_url, &details.document_url),
+        }
+    }
+}
+
 /// The content of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Request {
     /// A registration, with or without an `Idempotency-Key`.
     Register {
         details: Details,
+        key: Option<String>,
+    },
+    /// An amendment, with or without the sequence in `If-Match`, and with or without an `Idempotency-Key`.
+    Amend {
+        id: Uuid,
+        changes: Changes,
+        if_match: Option<u64>,
         key: Option<String>,
     },
     Delete {
@@ -43,6 +88,12 @@ pub(crate) enum Answer {
         id: Uuid,
         position: u64,
         details: Details,
+    },
+    /// 200, with the patient after the amendment and the sequence in `ETag`.
+    Amended {
+        position: u64,
+        details: Details,
+        sequence: u64,
     },
     /// 204
     Deleted { position: u64 },
@@ -87,10 +138,12 @@ pub(crate) struct Observation {
 }
 
 impl Observation {
-    /// Returns the position of the write that the response confirms (201 or 204).
+    /// Returns the position of the write that the response confirms (200 to an amendment, 201 or 204).
     pub(crate) fn position(&self) -> Option<u64> {
         match self.answer {
-            Answer::Registered { position, .. } | Answer::Deleted { position } => Some(position),
+            Answer::Registered { position, .. }
+            | Answer::Amended { position, .. }
+            | Answer::Deleted { position } => Some(position),
             _ => None,
         }
     }

@@ -122,6 +122,8 @@ fn answers(evidence: &Evidence) -> BTreeMap<String, usize> {
         let request = match &observation.request {
             Request::Register { key: None, .. } => "register",
             Request::Register { key: Some(_), .. } => "register with a key",
+            Request::Amend { key: None, .. } => "amend",
+            Request::Amend { key: Some(_), .. } => "amend with a key",
             Request::Delete { .. } => "delete",
             Request::Read { .. } => "read",
             Request::List { .. } => "list",
@@ -129,7 +131,7 @@ fn answers(evidence: &Evidence) -> BTreeMap<String, usize> {
         let answer = match &observation.answer {
             Answer::Registered { .. } => "201".to_owned(),
             Answer::Deleted { .. } => "204".to_owned(),
-            Answer::Patient { .. } | Answer::Page(_) => "200".to_owned(),
+            Answer::Amended { .. } | Answer::Patient { .. } | Answer::Page(_) => "200".to_owned(),
             Answer::Problem { status, slug } => format!("{status} {slug}"),
             Answer::Nothing => "none".to_owned(),
             Answer::Nonsense(_) => "nonsense".to_owned(),

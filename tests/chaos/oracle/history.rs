@@ -12,11 +12,45 @@ use crate::record::{Answer, Details, Observation, Request};
 /// A patient according to the log.
 #[derive(Debug, Clone)]
 pub(super) struct Patient {
-    pub(super) details: Details,
     pub(super) registered: u64,
     pub(super) registered_at: i64,
+    /// The details after the registration and after each amendment. The sequence of a version is its index
+    /// plus one.
+    pub(super) versions: Vec<Version>,
     /// [`u64::MAX`] if the patient was never deleted.
     pub(super) deleted: u64,
+}
+
+/// The details of a patient from an event to the next event.
+#[derive(Debug, Clone)]
+pub(super) struct Version {
+    pub(super) position: u64,
+    /// The position at which the version ended; [`u64::MAX`] if it never did.
+    pub(super) end: u64,
+    pub(super) sequence: u64,
+    pub(super) details: Details,
+}
+
+impl Version {
+    /// Whether the version was current at a position from `from` to `to`.
+    pub(super) fn was_current(&self, (from, to): (u64, u64)) -> bool {
+        self.position <= to && self.end > from
+    }
+}
+
+impl Patient {
+    /// Returns the version that the event at this position created.
+    pub(super) fn version(&self, position: u64) -> Option<&Version> {
+        self.versions.iter().find(|version| version.position == position)
+    }
+
+    /// Returns the version that the event at this position replaced.
+    pub(super) fn version_before(&self, position: u64) -> Option<&Version> {
+        self.versions
+            .iter()
+            .rev()
+            .find(|version| version.position < position)
+    }
 }
 
 /// Facts derived from the log and the times of the requests.
@@ -24,6 +58,10 @@ pub(super) struct History {
     pub(super) patients: BTreeMap<Uuid, Patient>,
     /// The event that each request wrote, by request id.
     pub(super) events: HashMap<String, Event>,
+    /// The patients that had each email address (in lower case), with the versions that contained it.
+    pub(super) holders: HashMap<String, Vec<(Uuid, Version)>>,
+    /// The positions of the amendments with an `Idempotency-Key`, by patient and key.
+    pub(super) keyed: HashMap<(Uuid, String), Vec<u64>>,
     pub(super) head: u64,
     /// Moments at which positions were known to exist, each with the highest known position.
     known: Vec<(Duration, u64)>,
@@ -33,9 +71,12 @@ pub(super) struct History {
 
 impl History {
     pub(super) fn of(evidence: &Evidence) -> Self {
+        let patients = patients(&evidence.log);
         let mut history = Self {
-            patients: patients(&evidence.log),
+            holders: holders(&patients),
+            patients,
             events: HashMap::new(),
+            keyed: HashMap::new(),
             head: evidence.log.last().map_or(0, |last| last.position),
             known: Vec::new(),
             asked: Vec::new(),
@@ -52,6 +93,7 @@ impl History {
             history.asked.push(latest);
             history.events.insert(request_id, event.clone());
         }
+        history.keyed = keyed(evidence, &history.events);
         history.known = evidence
             .observations
             .iter()
@@ -73,12 +115,20 @@ impl History {
         };
         let patient = self.patients.get(&id)?;
         match &observation.answer {
-            Answer::Patient { .. } => Some(patient.registered),
+            Answer::Patient { details } => {
+                let mut versions = patient.versions.iter();
+                Some(versions.find(|version| version.details == *details)?.position)
+            }
             answer if answer.is_problem("patient-deleted") && patient.deleted <= self.head => {
                 Some(patient.deleted)
             }
             _ => None,
         }
+    }
+
+    /// Returns the lowest and highest possible head between a request and its response.
+    pub(super) fn window(&self, observation: &Observation) -> (u64, u64) {
+        (self.at_least(observation.began), self.at_most(observation.ended))
     }
 
     /// Returns the lowest possible head at that time.
@@ -94,21 +144,66 @@ impl History {
 }
 
 fn patients(log: &[Event]) -> BTreeMap<Uuid, Patient> {
-    let mut patients = BTreeMap::new();
+    let mut patients: BTreeMap<Uuid, Patient> = BTreeMap::new();
     for event in log {
         let Some(id) = event.id() else { continue };
+        let position = event.position;
         if let Some(details) = event.registers() {
-            patients.entry(id).or_insert(Patient {
+            let first = Version {
+                position,
+                end: u64::MAX,
+                sequence: 1,
                 details,
-                registered: event.position,
+            };
+            patients.entry(id).or_insert_with(|| Patient {
+                registered: position,
                 registered_at: event.recorded_at,
+                versions: vec![first],
                 deleted: u64::MAX,
             });
-        } else if event.deletes()
-            && let Some(patient) = patients.get_mut(&id)
+        } else if let Some(patient) = patients.get_mut(&id)
+            && patient.deleted == u64::MAX
+            && let Some(last) = patient.versions.last_mut()
         {
-            patient.deleted = patient.deleted.min(event.position);
+            if let Some(changes) = event.amends() {
+                last.end = position;
+                let next = Version {
+                    position,
+                    end: u64::MAX,
+                    sequence: last.sequence + 1,
+                    details: changes.applied_to(&last.details),
+                };
+                patient.versions.push(next);
+            } else if event.deletes() {
+                last.end = position;
+                patient.deleted = position;
+            }
         }
     }
     patients
+}
+
+fn keyed(evidence: &Evidence, events: &HashMap<String, Event>) -> HashMap<(Uuid, String), Vec<u64>> {
+    let mut keyed: HashMap<_, Vec<_>> = HashMap::new();
+    for observation in &evidence.observations {
+        if let Request::Amend {
+            id, key: Some(key), ..
+        } = &observation.request
+            && let Some(event) = events.get(&observation.request_id)
+        {
+            keyed.entry((*id, key.clone())).or_default().push(event.position);
+        }
+    }
+    keyed
+}
+
+fn holders(patients: &BTreeMap<Uuid, Patient>) -> HashMap<String, Vec<(Uuid, Version)>> {
+    let mut holders: HashMap<_, Vec<_>> = HashMap::new();
+    for (id, patient) in patients {
+        for version in &patient.versions {
+            let email = version.details.email.to_lowercase();
+            holders.entry(email).or_default().push((*id, version.clone()));
+        }
+    }
+    holders
 }

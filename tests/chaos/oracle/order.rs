@@ -15,23 +15,18 @@ use crate::record::{Answer, Observation, Request};
 pub(super) fn objections(evidence: &Evidence, history: &History) -> Objections {
     let mut objections = out_of_order(evidence);
     let keys = keys(evidence, history);
-    let mut by_email: HashMap<String, Vec<Uuid>> = HashMap::new();
-    for (id, patient) in &history.patients {
-        by_email
-            .entry(patient.details.email.to_lowercase())
-            .or_default()
-            .push(*id);
-    }
     for observation in &evidence.observations {
         let reason = match &observation.request {
             Request::Register { details, key } => {
                 // A patient registered by an earlier try is not a valid reason to reject the next try with
                 // the same key.
-                let same_email = by_email.get(&details.email.to_lowercase()).into_iter().flatten();
-                let others = same_email.filter(|id| key.is_none() || keys.get(id).copied() != key.as_deref());
-                let others: Vec<_> = others.filter_map(|id| history.patients.get(id)).collect();
-                reason_for_registration(observation, history, &others)
+                let own = |id: Uuid| key.is_some() && keys.get(&id).copied() == key.as_deref();
+                reason_for_registration(observation, is_taken(&details.email, observation, history, own))
             }
+            Request::Amend { id, .. } => history
+                .patients
+                .get(id)
+                .is_some_and(|patient| reason_for_amendment(observation, history, *id, patient)),
             Request::Delete { id } => reason_for_deletion(observation, history, history.patients.get(id)),
             Request::Read { .. } | Request::List { .. } => true,
         };
@@ -43,6 +38,13 @@ pub(super) fn objections(evidence: &Evidence, history: &History) -> Objections {
         }
     }
     objections
+}
+
+/// Whether another patient had this email address at some moment between request and response.
+fn is_taken(email: &str, observation: &Observation, history: &History, own: impl Fn(Uuid) -> bool) -> bool {
+    let window = history.window(observation);
+    let mut holders = history.holders.get(&email.to_lowercase()).into_iter().flatten();
+    holders.any(|(id, version)| version.was_current(window) && !own(*id))
 }
 
 /// Returns the idempotency keys of the patients that were registered with a key.
@@ -89,20 +91,48 @@ fn out_of_order(evidence: &Evidence) -> Objections {
 }
 
 /// Whether the response to a registration was correct at some moment between request and response.
-fn reason_for_registration(observation: &Observation, history: &History, same_email: &[&Patient]) -> bool {
+fn reason_for_registration(observation: &Observation, is_taken: bool) -> bool {
     match &observation.answer {
-        answer if answer.is_problem("email-taken") => {
-            let (from, to) = (
-                history.at_least(observation.began),
-                history.at_most(observation.ended),
-            );
-            same_email
-                .iter()
-                .any(|patient| patient.registered <= to && patient.deleted > from)
-        }
+        answer if answer.is_problem("email-taken") => is_taken,
         // Clerks send only valid requests and use no key twice. A repetition may arrive while the first
         // request is in progress.
         Answer::Problem { status, slug } => *status == 503 || slug == "request-in-progress",
+        _ => true,
+    }
+}
+
+/// Whether the response to an amendment was correct at some moment between request and response.
+fn reason_for_amendment(observation: &Observation, history: &History, id: Uuid, patient: &Patient) -> bool {
+    let Request::Amend {
+        changes,
+        if_match,
+        key,
+        ..
+    } = &observation.request
+    else {
+        return false;
+    };
+    let window = history.window(observation);
+    // After the event of an earlier try with the same key, the sequence and a deletion are no valid reasons.
+    let is_repetition = key
+        .as_ref()
+        .is_some_and(|key| history.keyed.contains_key(&(id, key.clone())));
+    match &observation.answer {
+        answer if answer.is_problem("email-taken") => changes
+            .email
+            .as_ref()
+            .is_some_and(|email| is_taken(email, observation, history, |holder| holder == id)),
+        answer if answer.is_problem("precondition-failed") => {
+            let mut versions = patient.versions.iter();
+            let other = |expected| {
+                versions.any(|version| version.sequence != expected && version.was_current(window))
+            };
+            !is_repetition && if_match.is_some_and(other)
+        }
+        answer if answer.is_problem("patient-deleted") => !is_repetition && patient.deleted <= window.1,
+        Answer::Amended { .. } => key.is_some() || patient.deleted > window.0,
+        // Clerks amend only patients whose id is known, send only valid requests and use no key twice.
+        Answer::Problem { status, .. } => *status == 503,
         _ => true,
     }
 }

@@ -56,18 +56,16 @@ pub(super) fn objections(evidence: &Evidence, history: &History) -> Objections {
 }
 
 fn is_of_its_time(id: Uuid, observation: &Observation, history: &History) -> bool {
-    let (from, to) = (
-        history.at_least(observation.began),
-        history.at_most(observation.ended),
-    );
+    let (from, to) = history.window(observation);
     let Some(patient) = history.patients.get(&id) else {
         // Clients read only known ids.
         return false;
     };
     match &observation.answer {
-        Answer::Patient { details } => {
-            *details == patient.details && patient.registered <= to && patient.deleted > from
-        }
+        Answer::Patient { details } => patient
+            .versions
+            .iter()
+            .any(|version| version.details == *details && version.was_current((from, to))),
         answer if answer.is_problem("patient-deleted") => patient.deleted <= to,
         answer if answer.is_problem("patient-not-found") => patient.registered > from,
         Answer::Problem { status, .. } => *status == 503,
@@ -84,7 +82,7 @@ struct Page<'p> {
 
 impl Page<'_> {
     /// Returns the first position in the range at which the list had this page.
-    fn earliest(&self, history: &History, mut from: u64, mut to: u64) -> Option<u64> {
+    fn earliest(&self, history: &History, mut from: u64, to: u64) -> Option<u64> {
         let ids: Vec<_> = self.shown.iter().map(|(id, _)| *id).collect();
         if !ids.is_sorted() || ids.len() > self.limit {
             return None;
@@ -94,29 +92,31 @@ impl Page<'_> {
             Some(last) if ids.len() == self.limit => Bound::Included(*last),
             _ => Bound::Unbounded,
         };
-        let mut absent = Vec::new();
+        // The ranges of positions, without their ends, at which the list had another page.
+        let mut others = Vec::new();
         let mut found = 0;
         for (id, patient) in history.patients.range((Bound::Excluded(self.after), end)) {
-            match ids.binary_search(id) {
-                Ok(index) => {
-                    found += 1;
-                    from = from.max(patient.registered);
-                    to = to.min(patient.deleted.saturating_sub(1));
-                    if self.shown[index].1 != patient.details.email {
-                        return None;
-                    }
-                }
-                Err(_) => absent.push((patient.registered, patient.deleted)),
-            }
+            let Ok(index) = ids.binary_search(id) else {
+                others.push((patient.registered, patient.deleted));
+                continue;
+            };
+            found += 1;
+            others.push((0, patient.registered));
+            others.push((patient.deleted, u64::MAX));
+            let versions = patient.versions.iter();
+            others.extend(
+                versions
+                    .filter(|version| version.details.email != self.shown[index].1)
+                    .map(|version| (version.position, version.end)),
+            );
         }
         if found != ids.len() {
             return None;
         }
-        // The page is not from a position at which an active patient is missing from it.
-        absent.sort_unstable();
-        for (registered, deleted) in absent {
-            if registered <= from && from < deleted {
-                from = deleted;
+        others.sort_unstable();
+        for (begin, end) in others {
+            if begin <= from && from < end {
+                from = end;
             }
         }
         (from <= to).then_some(from)

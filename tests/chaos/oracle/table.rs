@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 use super::Objections;
 use super::chain::hex;
 use super::history::History;
-use crate::evidence::Evidence;
+use crate::evidence::{Event, Evidence};
 
 pub(super) fn objections(evidence: &Evidence, history: &History) -> Objections {
     let mut objections = Vec::new();
@@ -21,9 +21,9 @@ pub(super) fn objections(evidence: &Evidence, history: &History) -> Objections {
         let fits = match row {
             None => patient.deleted <= history.head,
             Some(row) => {
+                let last = patient.versions.last();
                 patient.deleted > history.head
-                    && row.details == patient.details
-                    && row.sequence == 1
+                    && last.is_some_and(|last| row.details == last.details && row.sequence == last.sequence)
                     && row.registered_at == patient.registered_at
             }
         };
@@ -40,30 +40,15 @@ pub(super) fn objections(evidence: &Evidence, history: &History) -> Objections {
 /// Checks that two active patients share an email address at no position, and that the claims are those of
 /// the active patients.
 pub(super) fn objections_to_emails(evidence: &Evidence, history: &History) -> Objections {
-    let mut objections = Vec::new();
-    let (mut holders, mut emails) = (HashMap::new(), HashMap::new());
-    for event in &evidence.log {
-        if let Some(details) = event.registers() {
-            let email = details.email.to_lowercase();
-            if let Some(holder) = holders.insert(email.clone(), &event.aggregate_id) {
-                objections.push(format!(
-                    "position {}: {} takes the email of {holder}",
-                    event.position, event.aggregate_id
-                ));
-            }
-            emails.insert(&event.aggregate_id, email);
-        } else if event.deletes()
-            && let Some(email) = emails.get(&event.aggregate_id)
-        {
-            holders.remove(email);
-        }
-    }
+    let mut objections = shared_emails(&evidence.log);
     let active = history
         .patients
         .iter()
         .filter(|(_, patient)| patient.deleted > history.head);
     let expected: BTreeSet<_> = active
-        .map(|(id, patient)| (claim(&patient.details.email.to_lowercase()), *id))
+        .filter_map(|(id, patient)| {
+            Some((claim(&patient.versions.last()?.details.email.to_lowercase()), *id))
+        })
         .collect();
     let claims: BTreeSet<_> = evidence
         .claims
@@ -74,6 +59,32 @@ pub(super) fn objections_to_emails(evidence: &Evidence, history: &History) -> Ob
         objections.push(format!(
             "the claim {claim} of {id} is there or not against the log"
         ));
+    }
+    objections
+}
+
+/// Finds events that give a patient the email address of another active patient.
+fn shared_emails(log: &[Event]) -> Objections {
+    let mut objections = Vec::new();
+    let (mut holders, mut emails) = (HashMap::new(), HashMap::new());
+    for event in log {
+        let id = &event.aggregate_id;
+        let registered = event.registers().map(|details| details.email);
+        let email = registered.or_else(|| event.amends()?.email);
+        if (email.is_some() || event.deletes())
+            && let Some(old) = emails.remove(id)
+            && holders.get(&old) == Some(&id)
+        {
+            holders.remove(&old);
+        }
+        let Some(email) = email.map(|email| email.to_lowercase()) else {
+            continue;
+        };
+        if let Some(holder) = holders.insert(email.clone(), id) {
+            let position = event.position;
+            objections.push(format!("position {position}: {id} takes the email of {holder}"));
+        }
+        emails.insert(id, email);
     }
     objections
 }

@@ -10,7 +10,7 @@ use super::judge;
 use crate::evidence::{
     Arrived, Attempt, Checkpoint, Claim, Delivery, Event, Evidence, Head, Lease, Row, Usage,
 };
-use crate::record::{Answer, Details, Observation, Request};
+use crate::record::{Answer, Changes, Details, Observation, Request};
 
 const ANA: Uuid = Uuid::from_u128(1);
 const EVA: Uuid = Uuid::from_u128(2);
@@ -124,6 +124,7 @@ fn delivery(position: u64, id: Uuid, state: &str) -> Delivery {
 fn attempt(position: u64, outcome: &str) -> Attempt {
     Attempt {
         position,
+        template: "patient_registered".to_owned(),
         outcome: outcome.to_owned(),
     }
 }
@@ -251,9 +252,139 @@ fn evidence() -> Evidence {
     }
 }
 
+fn changes(name: Option<&str>, email: Option<&str>) -> Changes {
+    Changes {
+        name: name.map(str::to_owned),
+        email: email.map(str::to_owned),
+        ..Changes::default()
+    }
+}
+
+fn amendment(request_id: &str, id: Uuid, changes: &Changes) -> Event {
+    let mut payload = serde_json::to_value(changes).unwrap();
+    payload["type"] = json!("PatientAmended");
+    event(request_id, id, 2, &payload)
+}
+
+fn amend(id: Uuid, changes: Changes, if_match: Option<u64>, key: Option<&str>) -> Request {
+    Request::Amend {
+        id,
+        changes,
+        if_match,
+        key: key.map(str::to_owned),
+    }
+}
+
+fn named(name: &str, email: &str) -> Details {
+    Details {
+        name: name.to_owned(),
+        ..details(email)
+    }
+}
+
+/// Returns the evidence above with amendments: Eva gets another name and email address, Luz gets Eva's former
+/// email address by a request with a key that is repeated, and Luz is deleted.
+fn amended() -> Evidence {
+    let mut evidence = evidence();
+    let to_eva = changes(Some("Eva"), Some("eva@example.com"));
+    let to_luz = changes(Some("Luz"), Some("E@example.com"));
+    let (eva, luz) = (named("Eva", "eva@example.com"), named("Luz", "E@example.com"));
+    let answer = |position, details: &Details| Answer::Amended {
+        position,
+        details: details.clone(),
+        sequence: 2,
+    };
+    let move_luz = || amend(LUZ, to_luz.clone(), Some(1), Some("key"));
+    let phone = || Changes {
+        phone: Some("456".to_owned()),
+        ..Changes::default()
+    };
+    let mut gone = deletion("gone too", LUZ);
+    gone.sequence = 3;
+    evidence.log.extend([
+        amendment("amend", EVA, &to_eva),
+        amendment("move", LUZ, &to_luz),
+        gone,
+    ]);
+    rechain(&mut evidence);
+    let list = Request::List {
+        after: Uuid::nil(),
+        limit: 10,
+        min_position: Some(6),
+    };
+    let page = Answer::Page(vec![(EVA, eva.email.clone()), (LUZ, luz.email.clone())]);
+    let taken = amend(EVA, changes(None, Some("e@example.com")), None, None);
+    let same = amend(EVA, changes(Some("Eva"), None), Some(2), None);
+    let shown = Answer::Patient { details: eva.clone() };
+    let deleted = || problem(410, "patient-deleted");
+    evidence.observations.extend([
+        observation(
+            "amend",
+            10,
+            amend(EVA, to_eva.clone(), None, None),
+            answer(5, &eva),
+        ),
+        observation("move", 11, move_luz(), Answer::Nothing),
+        observation("move again", 12, move_luz(), answer(6, &luz)),
+        observation("same", 13, same, answer(5, &eva)),
+        observation(
+            "stale",
+            14,
+            amend(EVA, phone(), Some(1), None),
+            problem(412, "precondition-failed"),
+        ),
+        observation("taken again", 15, taken, problem(409, "email-taken")),
+        observation("read eva", 16, Request::Read { id: EVA }, shown),
+        observation("list amended", 17, list, page),
+        observation(
+            "gone too",
+            18,
+            Request::Delete { id: LUZ },
+            Answer::Deleted { position: 7 },
+        ),
+        observation("move late", 19, move_luz(), answer(6, &luz)),
+        observation("too late", 20, amend(LUZ, phone(), None, None), deleted()),
+    ]);
+    evidence.rows = vec![Row {
+        details: eva,
+        sequence: 2,
+        ..row(EVA, "")
+    }];
+    evidence.claims = vec![claim(EVA, "eva@example.com")];
+    for checkpoint in &mut evidence.checkpoints {
+        checkpoint.position = 7;
+    }
+    for (template, email) in [
+        ("patient_amended", "eva@example.com"),
+        ("patient_email_changed", "e@example.com"),
+    ] {
+        evidence.deliveries.push(Delivery {
+            template: template.to_owned(),
+            ..delivery(5, EVA, "sent")
+        });
+        evidence.attempts.push(Attempt {
+            template: template.to_owned(),
+            ..attempt(5, "sent")
+        });
+        evidence.mails.push(Arrived {
+            recipient: email.to_owned(),
+            message_id: format!("<5.{template}.{EVA}@miapp.com>"),
+        });
+    }
+    evidence
+}
+
 /// Returns the failing claims, without duplicates.
 fn objects(doctor: impl FnOnce(&mut Evidence)) -> Vec<&'static str> {
-    let mut evidence = evidence();
+    objects_in(evidence(), doctor)
+}
+
+/// Returns the failing claims of the evidence with amendments, without duplicates.
+fn objects_to_amended(doctor: impl FnOnce(&mut Evidence)) -> Vec<&'static str> {
+    objects_in(amended(), doctor)
+}
+
+fn objects_in(mut evidence: Evidence, doctor: impl FnOnce(&mut Evidence)) -> Vec<&'static str> {
     doctor(&mut evidence);
     let mut claims: Vec<_> = judge(&evidence)
         .into_iter()
@@ -276,6 +407,7 @@ fn seen<'e>(evidence: &'e mut Evidence, request_id: &str) -> &'e mut Observation
 #[test]
 fn nothing_is_wrong_with_what_is_as_promised() {
     assert_eq!(judge(&evidence()), []);
+    assert_eq!(judge(&amended()), []);
 }
 
 #[test]
@@ -536,5 +668,247 @@ fn a_slow_recovery_and_what_is_not_given_back_are_found() {
     assert_eq!(
         objects(|evidence| evidence.incidents.push("api 1 ended".to_owned())),
         ["recovery"]
+    );
+}
+
+#[test]
+fn an_answered_amendment_that_is_not_in_the_log_is_found() {
+    let claims = objects_to_amended(|evidence| {
+        evidence.log.remove(4);
+        rechain(evidence);
+    });
+    assert!(claims.contains(&"writes"), "{claims:?}");
+    // The amendment was answered with other details, another sequence or another position.
+    let answer = |position, name, sequence| Answer::Amended {
+        position,
+        details: named(name, "eva@example.com"),
+        sequence,
+    };
+    for wrong in [answer(5, "Ana", 2), answer(5, "Eva", 3), answer(6, "Eva", 2)] {
+        for request in ["amend", "same"] {
+            let claims = objects_to_amended(|evidence| seen(evidence, request).answer = wrong.clone());
+            assert!(claims.contains(&"writes"), "{wrong:?} {claims:?}");
+        }
+    }
+    assert_eq!(
+        objects_to_amended(|evidence| seen(evidence, "amend").answer = Answer::Nothing),
+        [""; 0]
+    );
+    assert_eq!(
+        objects_to_amended(|evidence| seen(evidence, "amend").answer = problem(503, "unavailable")),
+        ["writes"]
+    );
+}
+
+#[test]
+fn an_amendment_with_other_changes_than_requested_is_found() {
+    let requests = [
+        amend(EVA, changes(Some("Eva"), None), None, None),
+        amend(EVA, changes(Some("Eve"), Some("eva@example.com")), None, None),
+        amend(EVA, changes(Some("Eva"), Some("eva@example.com")), Some(2), None),
+        amend(ANA, changes(Some("Eva"), Some("eva@example.com")), None, None),
+    ];
+    for request in requests {
+        let claims = objects_to_amended(|evidence| seen(evidence, "amend").request = request.clone());
+        assert!(claims.contains(&"writes"), "{request:?} {claims:?}");
+    }
+    // The event contains a field that did not change.
+    let claims = objects_to_amended(|evidence| {
+        let request = Changes {
+            phone: Some("123".to_owned()),
+            ..changes(Some("Eva"), Some("eva@example.com"))
+        };
+        evidence.log[4] = amendment("amend", EVA, &request);
+        seen(evidence, "amend").request = amend(EVA, request, None, None);
+        rechain(evidence);
+    });
+    assert_eq!(claims, ["writes"]);
+    assert_eq!(
+        objects_to_amended(|evidence| seen(evidence, "amend").request_id = "somebody else".to_owned()),
+        ["writes"]
+    );
+}
+
+#[test]
+fn an_amendment_that_changes_something_without_an_event_is_found() {
+    for request in [
+        amend(EVA, changes(Some("Eve"), None), None, None),
+        amend(EVA, changes(Some("Eva"), None), Some(1), None),
+    ] {
+        let claims = objects_to_amended(|evidence| seen(evidence, "same").request = request.clone());
+        assert_eq!(claims, ["writes"], "{request:?}");
+    }
+}
+
+#[test]
+fn an_event_after_a_deletion_is_found() {
+    let claims = objects_to_amended(|evidence| {
+        evidence.log.swap(5, 6);
+        (evidence.log[5].sequence, evidence.log[6].sequence) = (2, 3);
+        rechain(evidence);
+    });
+    assert!(claims.contains(&"writes"), "{claims:?}");
+}
+
+#[test]
+fn a_key_that_amends_twice_is_found() {
+    let claims = objects_to_amended(|evidence| {
+        let mut second = amendment("move late", LUZ, &changes(Some("Luz"), Some("E@example.com")));
+        second.sequence = 3;
+        evidence.log.insert(6, second);
+        rechain(evidence);
+    });
+    assert!(claims.contains(&"writes"), "{claims:?}");
+}
+
+#[test]
+fn an_amendment_that_is_refused_without_a_reason_is_found() {
+    // At that time, nobody else had the email address, or Eva had the expected sequence.
+    for request in ["taken again", "stale"] {
+        let claims = objects_to_amended(|evidence| {
+            let refused = seen(evidence, request);
+            (refused.began, refused.ended) = (Duration::from_millis(9600), Duration::from_millis(9700));
+        });
+        assert_eq!(claims, ["order"], "{request}");
+    }
+    let refusals = [
+        ("stale", problem(404, "patient-not-found")),
+        ("stale", problem(410, "patient-deleted")),
+        ("same", problem(412, "precondition-failed")),
+        ("too late", problem(412, "precondition-failed")),
+        ("too late", problem(422, "invalid-request")),
+        // The earlier request with the same key has succeeded.
+        ("move again", problem(412, "precondition-failed")),
+        ("move again", problem(409, "email-taken")),
+        ("move late", problem(410, "patient-deleted")),
+    ];
+    for (request, refusal) in refusals {
+        let claims = objects_to_amended(|evidence| seen(evidence, request).answer = refusal.clone());
+        assert_eq!(claims, ["order"], "{request} {refusal:?}");
+    }
+}
+
+#[test]
+fn an_order_of_amendments_that_no_client_can_have_seen_is_found() {
+    let claims = objects_to_amended(|evidence| {
+        let amend = seen(evidence, "amend");
+        (amend.began, amend.ended) = (Duration::from_millis(18_600), Duration::from_millis(18_700));
+    });
+    assert!(claims.contains(&"order"), "{claims:?}");
+}
+
+#[test]
+fn a_row_of_an_earlier_version_is_found() {
+    let old = row(EVA, "e@example.com");
+    assert_eq!(
+        objects_to_amended(|evidence| evidence.rows[0].details = old.details.clone()),
+        ["table"]
+    );
+    assert_eq!(
+        objects_to_amended(|evidence| evidence.rows[0].sequence = 1),
+        ["table"]
+    );
+}
+
+#[test]
+fn an_email_address_that_an_amendment_takes_or_keeps_is_found() {
+    // The claim on the old address is still there, or the claim on the new address is missing.
+    assert_eq!(
+        objects_to_amended(|evidence| evidence.claims.push(claim(EVA, "e@example.com"))),
+        ["emails"]
+    );
+    assert_eq!(
+        objects_to_amended(|evidence| drop(evidence.claims.pop())),
+        ["emails"]
+    );
+    // Luz takes Eva's address before Eva gives it up.
+    let claims = objects_to_amended(|evidence| {
+        evidence.log.swap(4, 5);
+        rechain(evidence);
+    });
+    assert!(claims.contains(&"emails"), "{claims:?}");
+}
+
+#[test]
+fn a_read_of_an_earlier_or_later_version_is_found() {
+    let old = Answer::Patient {
+        details: details("e@example.com"),
+    };
+    assert_eq!(
+        objects_to_amended(|evidence| seen(evidence, "read eva").answer = old),
+        ["reads"]
+    );
+    let claims = objects_to_amended(|evidence| {
+        let read = seen(evidence, "read eva");
+        (read.began, read.ended) = (Duration::from_millis(8600), Duration::from_millis(8700));
+    });
+    assert!(claims.contains(&"reads"), "{claims:?}");
+    let mixed = Answer::Patient {
+        details: named("Eva", "e@example.com"),
+    };
+    assert_eq!(
+        objects_to_amended(|evidence| seen(evidence, "read eva").answer = mixed),
+        ["reads"]
+    );
+}
+
+#[test]
+fn a_list_that_mixes_versions_is_found() {
+    // Luz had this email address only after Eva had given it up.
+    for eva in ["e@example.com", "another@example.com"] {
+        let page = Answer::Page(vec![(EVA, eva.to_owned()), (LUZ, "E@example.com".to_owned())]);
+        assert_eq!(
+            objects_to_amended(|evidence| seen(evidence, "list amended").answer = page),
+            ["reads"]
+        );
+    }
+}
+
+#[test]
+fn mail_about_an_amendment_is_allowed_once_to_the_right_address() {
+    let without = |evidence: &mut Evidence| {
+        evidence.deliveries.retain(|delivery| delivery.position != 5);
+        evidence.attempts.retain(|attempt| attempt.position != 5);
+        evidence.mails.truncate(3);
+    };
+    assert_eq!(objects_to_amended(without), [""; 0]);
+    // A registration's email may go to a later address of the patient.
+    assert_eq!(
+        objects_to_amended(|evidence| evidence.mails[0].recipient = "eva@example.com".to_owned()),
+        [""; 0]
+    );
+    for index in [3, 4] {
+        assert_eq!(
+            objects_to_amended(|evidence| evidence.mails[index].recipient = "a@example.com".to_owned()),
+            ["mail"]
+        );
+        assert_eq!(
+            objects_to_amended(|evidence| drop(evidence.mails.remove(index))),
+            ["mail"]
+        );
+        assert_eq!(
+            objects_to_amended(|evidence| drop(evidence.deliveries.remove(index))),
+            ["mail"]
+        );
+        assert_eq!(
+            objects_to_amended(|evidence| evidence.mails.push(evidence.mails[index].clone())),
+            ["mail"]
+        );
+        assert_eq!(
+            objects_to_amended(|evidence| evidence.deliveries.push(evidence.deliveries[index].clone())),
+            ["mail"]
+        );
+        assert_eq!(
+            objects_to_amended(|evidence| evidence.deliveries[index].state = "sending".to_owned()),
+            ["mail"]
+        );
+    }
+    // The new address and the old address are exchanged.
+    assert_eq!(
+        objects_to_amended(|evidence| {
+            evidence.mails[3].recipient = "e@example.com".to_owned();
+            evidence.mails[4].recipient = "eva@example.com".to_owned();
+        }),
+        ["mail"]
     );
 }

@@ -4,9 +4,9 @@
 use std::collections::{HashMap, HashSet};
 
 use super::Objections;
-use super::history::History;
+use super::history::{History, Version};
 use crate::evidence::{Event, Evidence};
-use crate::record::{Answer, Observation, Request};
+use crate::record::{Answer, Changes, Observation, Request};
 
 pub(super) fn objections(evidence: &Evidence, history: &History) -> Objections {
     let mut objections = twice(evidence);
@@ -19,7 +19,7 @@ pub(super) fn objections(evidence: &Evidence, history: &History) -> Objections {
         let request_id = event.request_id().unwrap_or_default();
         match asked.get(request_id.as_str()) {
             None => objections.push(format!("position {}: nobody asked for it", event.position)),
-            Some(observation) => objections.extend(misfit(observation, event)),
+            Some(observation) => objections.extend(misfit(observation, event, history)),
         }
     }
     for observation in &evidence.observations {
@@ -35,14 +35,22 @@ pub(super) fn objections(evidence: &Evidence, history: &History) -> Objections {
         }
     }
     objections.extend(keys(evidence));
+    for ((id, key), positions) in &history.keyed {
+        if positions.len() > 1 {
+            objections.push(format!(
+                "positions {positions:?}: {id} was amended twice with {key:?}"
+            ));
+        }
+    }
     objections
 }
 
-/// Checks that each patient is registered at most once and deleted at most once, and that each request writes
-/// at most one event.
+/// Checks that each patient is first registered, then amended any number of times, and deleted at most once,
+/// and that each request writes at most one event.
 fn twice(evidence: &Evidence) -> Objections {
     let mut objections = Vec::new();
-    let (mut requests, mut events) = (HashSet::new(), HashMap::new());
+    let (mut requests, mut deleted) = (HashSet::new(), HashSet::new());
+    let mut events = HashMap::new();
     for event in &evidence.log {
         let position = event.position;
         if !requests.insert(event.request_id()) {
@@ -54,9 +62,12 @@ fn twice(evidence: &Evidence) -> Objections {
         *sequence += 1;
         let fits = match *sequence {
             1 => event.registers().is_some(),
-            2 => event.deletes(),
-            _ => false,
+            _ => event.amends().is_some() || event.deletes(),
         };
+        let fits = fits && !deleted.contains(event.aggregate_id.as_str());
+        if event.deletes() {
+            deleted.insert(event.aggregate_id.as_str());
+        }
         if event.sequence != *sequence || event.aggregate_type != "patient" || !fits {
             objections.push(format!(
                 "position {position}: {} as event {sequence} of its patient, with sequence {}",
@@ -68,15 +79,31 @@ fn twice(evidence: &Evidence) -> Objections {
 }
 
 /// Describes how an event differs from its request or from the response, if it does.
-fn misfit(observation: &Observation, event: &Event) -> Option<String> {
+fn misfit(observation: &Observation, event: &Event, history: &History) -> Option<String> {
     let asked = match &observation.request {
         Request::Register { details, .. } => event.registers().as_ref() == Some(details),
+        Request::Amend {
+            id,
+            changes,
+            if_match,
+            ..
+        } => {
+            let patient = history.patients.get(id);
+            let before = patient.and_then(|patient| patient.version_before(event.position));
+            let expected = before.map(|before| changes.that_differ_from(&before.details));
+            let in_sequence = if_match.is_none_or(|sequence| event.sequence == sequence + 1);
+            event.id() == Some(*id)
+                && in_sequence
+                && expected.is_some_and(|expected| {
+                    expected != Changes::default() && event.amends() == Some(expected)
+                })
+        }
         Request::Delete { id } => event.deletes() && event.id() == Some(*id),
         Request::Read { .. } | Request::List { .. } => false,
     };
     let answered = match &observation.answer {
         Answer::Registered { id, position, .. } => event.id() == Some(*id) && event.position == *position,
-        Answer::Deleted { position } => event.position == *position,
+        Answer::Amended { position, .. } | Answer::Deleted { position } => event.position == *position,
         // A retried deletion found the event of its first try, which had lost the connection.
         answer => answer.is_open(),
     };
@@ -101,11 +128,27 @@ fn lost(observation: &Observation, history: &History) -> Option<String> {
             },
         ) => {
             let there = history.patients.get(patient).is_some_and(|found| {
-                found.registered == *position && found.details == *details && answered == details
+                found
+                    .version(*position)
+                    .is_some_and(|first| first.sequence == 1 && first.details == *details)
+                    && answered == details
             });
             // An earlier request with the same key wrote a repeated registration.
             let by_this = key.is_some() || history.events.contains_key(id);
             (!there || !by_this).then(|| format!("{id}: answered 201 at {position}, and not there"))
+        }
+        (
+            Request::Amend { .. },
+            Answer::Amended {
+                position,
+                details,
+                sequence,
+            },
+        ) => {
+            let there = amended_version(observation, history).is_some_and(|version| {
+                version.position == *position && version.details == *details && version.sequence == *sequence
+            });
+            (!there).then(|| format!("{id}: answered 200 at {position}, and not there"))
         }
         (Request::Delete { .. }, Answer::Deleted { position }) => {
             let there = history
@@ -116,6 +159,46 @@ fn lost(observation: &Observation, history: &History) -> Option<String> {
         }
         _ => None,
     }
+}
+
+/// Returns the version that the answer 200 to an amendment must contain: the version that this request
+/// created, or an earlier request with the same key. If there is none, the version in the answer, provided
+/// that it was current at some moment between request and response, that the amendment changes nothing in it,
+/// and that `If-Match` matched.
+fn amended_version<'h>(observation: &Observation, history: &'h History) -> Option<&'h Version> {
+    let (
+        Request::Amend {
+            id,
+            changes,
+            if_match,
+            key,
+        },
+        Answer::Amended { position, .. },
+    ) = (&observation.request, &observation.answer)
+    else {
+        return None;
+    };
+    let patient = history.patients.get(id)?;
+    let with_key = key
+        .as_ref()
+        .and_then(|key| history.keyed.get(&(*id, key.clone()))?.first().copied());
+    let own = history
+        .events
+        .get(&observation.request_id)
+        .map(|event| event.position);
+    if let Some(written) = own.or(with_key) {
+        return patient.version(written);
+    }
+    let window = history.window(observation);
+    let matched = if_match.is_none_or(|expected| {
+        let mut versions = patient.versions.iter();
+        versions.any(|version| version.sequence == expected && version.was_current(window))
+    });
+    patient.version(*position).filter(|version| {
+        matched
+            && version.was_current(window)
+            && changes.that_differ_from(&version.details) == Changes::default()
+    })
 }
 
 /// Checks that all responses to the same key name the same patient.
