@@ -13,7 +13,12 @@ use utoipa::ToSchema;
 pub const STATES: [&str; 6] = ["pending", "sending", "sent", "failed", "dead", "cancelled"];
 
 /// Kinds of emails.
-pub const MAILS: [&str; 2] = ["patient_registered", "patient_deleted"];
+pub const MAILS: [&str; 4] = [
+    "patient_registered",
+    "patient_amended",
+    "patient_email_changed",
+    "patient_deleted",
+];
 
 /// Languages in which an email can be previewed.
 pub const LANGUAGES: [&str; 4] = ["es", "en", "es,en", "en,es"];
@@ -26,8 +31,8 @@ pub trait MailDesk: Debug + Send + Sync {
     /// Returns the number of emails in each state, and the status of each mailer.
     fn status(&self) -> Answer<'_, MailStatus>;
 
-    /// Returns at most `limit` deliveries after `after`, ordered by id, in any state or only in `state`, one
-    /// of [`STATES`].
+    /// Returns deliveries after `after`, ordered by id, in any state or only in `state`, one of [`STATES`]:
+    /// `limit` deliveries, and the other deliveries with the id of the last one.
     fn list(&self, state: Option<&'static str>, after: Position, limit: u32) -> Answer<'_, Vec<Delivery>>;
 
     /// Returns the emails about the event at a position, and every attempt to send them. The lists are empty
@@ -126,7 +131,7 @@ pub struct Delivery {
     /// Position of the event that the email is about.
     #[schema(value_type = i64, minimum = 1, example = 17)]
     pub id: Position,
-    /// `patient_registered` or `patient_deleted`.
+    /// `patient_registered`, `patient_amended`, `patient_email_changed` or `patient_deleted`.
     #[schema(example = "patient_registered")]
     pub mail: String,
     /// Id of the patient.
