@@ -86,7 +86,7 @@ pub(crate) fn start(
         poll: settings.poll_interval,
         rate: settings.mail_rate,
     };
-    let (handler, wake) = mailer::handler(Arc::clone(&clock), settings.mail_on_delete);
+    let (handler, wake) = mailer::handler(Arc::clone(&clock), settings.mail_notices());
     let composer = Arc::clone(&parts.composer);
     let worker = Worker::new(log.clone(), clock, composer, transport, options, wake).with_owner(owner);
     Ok(Mail {

@@ -24,7 +24,7 @@ use api::clients::{Network, Proxies, ProxyHeader};
 use api::{AllowedHost, Cors, Origin, PublicUrl, RateLimit};
 use clap::{Args, ValueEnum};
 use domain::UrlSchemes;
-use mailer::{EhloName, Rate, Sender, Timeouts};
+use mailer::{EhloName, Notices, OnAmend, Rate, Sender, Timeouts};
 
 pub(crate) use describe::{arguments, print, variables};
 pub(crate) use issuer::IssuerSettings;
@@ -99,9 +99,13 @@ pub(crate) struct Settings {
     #[arg(long, env, global = true)]
     pub(crate) mail_templates: Option<PathBuf>,
 
+    /// Which amendments cause emails: `email` (those that change the email address), `all` or `off`
+    #[arg(long, env, global = true, value_enum, default_value_t = MailOnAmend::Email)]
+    mail_on_amend: MailOnAmend,
+
     /// Whether deletions are also confirmed by email
     #[arg(long, env, global = true, default_value_t = false, num_args = 0..=1, require_equals = true, default_missing_value = "true", action = clap::ArgAction::Set)]
-    pub(crate) mail_on_delete: bool,
+    mail_on_delete: bool,
 
     /// Folder for emails when there is no mail server
     #[arg(long, env, global = true, default_value = "data/outbox")]
@@ -285,6 +289,17 @@ enum Switch {
     Off,
 }
 
+/// Which amendments cause emails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum MailOnAmend {
+    /// Amendments that change the email address
+    Email,
+    /// All amendments
+    All,
+    /// No amendments
+    Off,
+}
+
 /// Format of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum LogFormat {
@@ -309,6 +324,18 @@ impl Settings {
                 send: self.mail_send_timeout.min(FILE_TIMEOUT),
                 answer: Duration::ZERO,
             },
+        }
+    }
+
+    /// Returns which events other than registrations cause emails.
+    pub(crate) fn mail_notices(&self) -> Notices {
+        Notices {
+            on_amend: match self.mail_on_amend {
+                MailOnAmend::Email => OnAmend::Email,
+                MailOnAmend::All => OnAmend::All,
+                MailOnAmend::Off => OnAmend::Off,
+            },
+            on_delete: self.mail_on_delete,
         }
     }
 

@@ -22,6 +22,9 @@ impl Position {
     /// The position before the first event.
     pub const BEGINNING: Self = Self(0);
 
+    /// The largest position. No log has an event at this position.
+    pub const LAST: Self = Self(i64::MAX);
+
     /// Returns the position with the given number, or `None` if the number exceeds 2⁶³ − 1.
     #[must_use]
     pub fn new(number: u64) -> Option<Self> {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cqrs_es::Aggregate;
-use domain::{PATIENT_DELETED, PATIENT_REGISTERED, Patient};
+use domain::{PATIENT_AMENDED, PATIENT_DELETED, PATIENT_REGISTERED, Patient, PatientEvent};
 use eventstore::{Clock, Handler, RecordedEvent, Transaction};
 use tokio::sync::Notify;
 
@@ -17,29 +17,105 @@ pub const SUBSCRIPTION: &str = "mailer";
 /// acceptable for mail, and each transaction adds a flush to disk, which slows down appends.
 pub const GATHER: Duration = Duration::from_millis(100);
 
-/// Adds a delivery to the ledger for each registration and, if enabled, for each deletion. Cancels deliveries
-/// whose patient was deleted before they were sent. Ignores events of other aggregates and of types that
-/// cause no email.
+/// Which amendments cause emails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnAmend {
+    /// Amendments that change the email address: a notice to the new address and a notice to the previous
+    /// address.
+    #[default]
+    Email,
+    /// All amendments: a notice to the patient and, if the email address changes, a notice to the previous
+    /// address.
+    All,
+    /// No amendments.
+    Off,
+}
+
+/// Which events other than registrations cause emails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Notices {
+    /// Which amendments cause emails.
+    pub on_amend: OnAmend,
+    /// Whether deletions are confirmed.
+    pub on_delete: bool,
+}
+
+/// Adds a delivery to the ledger for each registration and, if enabled, for amendments and deletions. Cancels
+/// deliveries whose patient was deleted before they were sent. Ignores events of other aggregates and of
+/// unknown types.
 #[derive(Debug)]
 pub struct MailHandler {
     clock: Arc<dyn Clock>,
     wake: Arc<Notify>,
-    farewell: bool,
+    notices: Notices,
     due: bool,
 }
 
 /// Returns the handler for the subscription [`SUBSCRIPTION`], and the `Notify` that wakes a [`crate::Worker`]
-/// in the same process. With `farewell`, deletions are confirmed too.
+/// in the same process. `notices` selects the events that cause emails.
 #[must_use]
-pub fn handler(clock: Arc<dyn Clock>, farewell: bool) -> (MailHandler, Arc<Notify>) {
+pub fn handler(clock: Arc<dyn Clock>, notices: Notices) -> (MailHandler, Arc<Notify>) {
     let wake = Arc::new(Notify::new());
     let handler = MailHandler {
         clock,
         wake: Arc::clone(&wake),
-        farewell,
+        notices,
         due: false,
     };
     (handler, wake)
+}
+
+/// The parts of an event that determine its deliveries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Change {
+    Registered,
+    Amended { email: bool },
+    Deleted,
+}
+
+impl Change {
+    /// Returns the change that an event records, or `None` if the event belongs to another aggregate or has an
+    /// unknown type.
+    ///
+    /// If only the type of an event can be read, the event still causes its deliveries. Sending them fails
+    /// visibly, and they can be retried with a newer version of the program. An amendment that cannot be read
+    /// may have changed the email address.
+    fn of(event: &RecordedEvent) -> Option<Self> {
+        if event.aggregate_type != Patient::TYPE {
+            return None;
+        }
+        match PatientEvent::from_stored(&event.event_type, &event.event_version, &event.payload) {
+            Ok(PatientEvent::PatientRegistered { .. }) => Some(Self::Registered),
+            Ok(PatientEvent::PatientAmended { email, .. }) => Some(Self::Amended {
+                email: email.is_some(),
+            }),
+            Ok(PatientEvent::PatientDeleted {}) => Some(Self::Deleted),
+            Err(_) => match event.event_type.as_str() {
+                PATIENT_REGISTERED => Some(Self::Registered),
+                PATIENT_AMENDED => Some(Self::Amended { email: true }),
+                PATIENT_DELETED => Some(Self::Deleted),
+                _ => None,
+            },
+        }
+    }
+}
+
+impl Notices {
+    /// Returns the emails that a change causes.
+    fn templates(self, change: Change) -> &'static [Template] {
+        match change {
+            Change::Registered => &[Template::PatientRegistered],
+            Change::Amended { email } => match (self.on_amend, email) {
+                (OnAmend::Email | OnAmend::All, true) => {
+                    &[Template::PatientAmended, Template::PatientEmailChanged]
+                }
+                (OnAmend::All, false) => &[Template::PatientAmended],
+                (OnAmend::Email, false) | (OnAmend::Off, _) => &[],
+            },
+            Change::Deleted if self.on_delete => &[Template::PatientDeleted],
+            Change::Deleted => &[],
+        }
+    }
 }
 
 impl Handler for MailHandler {
@@ -54,23 +130,29 @@ impl Handler for MailHandler {
         transaction: &mut Transaction<'_>,
         events: &[RecordedEvent],
     ) -> eventstore::Result<()> {
-        let of_type = |event_type: &'static str| {
-            events
-                .iter()
-                .filter(move |event| event.aggregate_type == Patient::TYPE && event.event_type == event_type)
-        };
-        let registered: Vec<_> = of_type(PATIENT_REGISTERED).collect();
-        let deleted: Vec<_> = of_type(PATIENT_DELETED).collect();
-        let ids: Vec<_> = deleted.iter().map(|event| event.aggregate_id.as_str()).collect();
+        let changes: Vec<_> = events
+            .iter()
+            .filter_map(|event| Change::of(event).map(|change| (event, change)))
+            .collect();
         let now = self.clock.now();
-        self.due = !registered.is_empty() || (self.farewell && !deleted.is_empty());
-        ledger::add(transaction, Template::PatientRegistered, &registered, now).await?;
-        // Cancellation follows the additions: ids are never reused, so a deletion always follows its
-        // registration.
-        ledger::cancel_for(transaction, &ids, now).await?;
-        if self.farewell {
-            ledger::add(transaction, Template::PatientDeleted, &deleted, now).await?;
+        self.due = false;
+        for template in Template::ALL {
+            let causes: Vec<_> = changes
+                .iter()
+                .filter(|(_, change)| self.notices.templates(*change).contains(&template))
+                .map(|(event, _)| *event)
+                .collect();
+            self.due |= !causes.is_empty();
+            ledger::add(transaction, template, &causes, now).await?;
         }
+        // Cancellation follows the additions: ids are never reused, so a deletion is always the last event of
+        // its patient.
+        let deleted: Vec<_> = changes
+            .iter()
+            .filter(|(_, change)| *change == Change::Deleted)
+            .map(|(event, _)| event.aggregate_id.as_str())
+            .collect();
+        ledger::cancel_for(transaction, &deleted, now).await?;
         Ok(())
     }
 
@@ -78,5 +160,80 @@ impl Handler for MailHandler {
         if std::mem::take(&mut self.due) {
             self.wake.notify_one();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use domain::EVENT_TYPES;
+    use eventstore::{Hash, Position};
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn event(event_type: &str, version: &str, payload: Value) -> RecordedEvent {
+        RecordedEvent {
+            position: Position::BEGINNING.next(),
+            aggregate_type: Patient::TYPE.to_owned(),
+            aggregate_id: "0193a7c2-0000-7000-8000-000000000001".to_owned(),
+            sequence: 1,
+            event_type: event_type.to_owned(),
+            event_version: version.to_owned(),
+            payload,
+            metadata: json!({}),
+            recorded_at: eventstore::Timestamp::from_micros(1),
+            hash: Hash::default(),
+        }
+    }
+
+    #[test]
+    fn the_setting_decides_which_amendments_cause_which_mails() {
+        use Template::{PatientAmended, PatientEmailChanged};
+        let amended = |changes: Value| {
+            let mut payload = json!({ "type": PATIENT_AMENDED });
+            payload
+                .as_object_mut()
+                .unwrap()
+                .extend(changes.as_object().unwrap().clone());
+            Change::of(&event(PATIENT_AMENDED, "1.0", payload)).unwrap()
+        };
+        let email = amended(json!({ "email": "b@example.com", "phone": "+1234567890" }));
+        let phone = amended(json!({ "phone": "+1234567890" }));
+        for (on_amend, of_email, of_phone) in [
+            (OnAmend::Email, vec![PatientAmended, PatientEmailChanged], vec![]),
+            (
+                OnAmend::All,
+                vec![PatientAmended, PatientEmailChanged],
+                vec![PatientAmended],
+            ),
+            (OnAmend::Off, vec![], vec![]),
+        ] {
+            let notices = Notices {
+                on_amend,
+                on_delete: true,
+            };
+            assert_eq!(notices.templates(email), of_email, "{on_amend:?}");
+            assert_eq!(notices.templates(phone), of_phone, "{on_amend:?}");
+        }
+        assert_eq!(Notices::default().on_amend, OnAmend::Email);
+    }
+
+    #[test]
+    fn an_event_of_a_known_type_is_never_ignored_even_if_it_cannot_be_read() {
+        for event_type in EVENT_TYPES {
+            for (version, payload) in [("1.0", json!({})), ("7.0", json!({ "type": event_type }))] {
+                assert_ne!(
+                    Change::of(&event(event_type, version, payload)),
+                    None,
+                    "{event_type}"
+                );
+            }
+        }
+        let amended = Change::of(&event(PATIENT_AMENDED, "7.0", json!({})));
+        assert_eq!(amended, Some(Change::Amended { email: true }));
+        assert_eq!(Change::of(&event("PatientMoved", "1.0", json!({}))), None);
+        let mut other = event(PATIENT_REGISTERED, "1.0", json!({}));
+        other.aggregate_type = "clinic".to_owned();
+        assert_eq!(Change::of(&other), None);
     }
 }

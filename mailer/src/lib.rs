@@ -3,15 +3,16 @@
 //! ```text
 //! PatientRegistered -> MailHandler: one row in mail_deliveries, in the checkpoint's transaction
 //!                   -> Worker: take due rows under a lease -> compose -> Transport -> record the outcome
-//! PatientDeleted    -> cancel the deliveries that have not been sent
+//! PatientAmended    -> as configured: one row for the patient, and one for the previous email address
+//! PatientDeleted    -> cancel the deliveries that have not been sent; if configured: one row
 //! ```
 //!
 //! The ledger (`mail_deliveries`) records the emails to send and their outcomes. The ledger contains no
-//! personal data: the worker reads the recipient from the event when it sends the email.
+//! personal data: the worker determines the recipient from the patient's events when it sends the email.
 //!
 //! # Guarantees
 //!
-//! - Every registration has exactly one delivery, no matter how often the process is killed. Rebuilding a
+//! - Every registration has exactly one confirmation, no matter how often the process is killed. Rebuilding a
 //!   projection creates no deliveries.
 //! - No delivery is silently lost: each ends as `sent`, `cancelled` or `dead`. An email that fails is retried
 //!   for about 17 hours ([`schedule`]). If a worker is killed, another worker takes over its rows when the
@@ -24,7 +25,10 @@
 //!   email and before the acceptance is recorded. Both copies then have the same `Message-ID`. If the worker
 //!   survives but cannot tell whether the server accepted the email, it sends the email once more. If that
 //!   outcome is also unknown, the email is dead.
-//! - A patient who is deleted before the confirmation is sent receives no confirmation.
+//! - A patient who is deleted before the confirmation is sent receives no confirmation. The same applies to the
+//!   notice of an amendment.
+//! - If the patient's email address was corrected before the confirmation is sent, the confirmation goes to the
+//!   corrected address. If an event that the recipient depends on cannot be read, the email is not sent.
 //! - No log line, error or ledger row of this crate contains a patient's data or the text of an SMTP server's
 //!   reply.
 //!
@@ -32,9 +36,10 @@
 //!
 //! | item | purpose |
 //! |---|---|
-//! | [`handler()`], [`MailHandler`], [`SUBSCRIPTION`] | turning events into ledger rows |
+//! | [`handler()`], [`MailHandler`], [`Notices`], [`OnAmend`], [`SUBSCRIPTION`] | turning events into ledger rows |
 //! | [`Worker`], [`Options`] | sending the emails in the ledger |
 //! | [`Transport`], [`Timeouts`], [`EhloName`], [`SmtpUrlError`] | sending by SMTP, or writing files to a folder |
+//! | [`History`], [`Recipient`] | the recipient of an email, from the patient's events |
 //! | [`Composer`], [`Templates`], [`Languages`], [`Sender`] | composing emails |
 //! | [`Dkim`], [`DkimError`] | signing emails |
 //! | [`AttemptError`], [`Failure`], [`Outage`] | the reason why an email was not sent, and whether another attempt may succeed |
@@ -51,8 +56,8 @@
 //! 2. Write its three files, `NAME.subject.txt`, `NAME.txt` and `NAME.html`, in `templates/es` and
 //!    `templates/en`, and list them in `BUILT_IN` in `templates.rs`. [`Templates::built_in`] fails if a file
 //!    is missing.
-//! 3. In `handler.rs`, specify the event that creates its deliveries. In `message.rs`, provide the values for
-//!    its templates.
+//! 3. In `handler.rs`, specify the event that creates its deliveries. In `message.rs` and `templates.rs`,
+//!    provide the values for its templates.
 //! 4. Test its content in `message/tests.rs`.
 
 #[cfg(feature = "fuzzing")]
@@ -65,6 +70,7 @@ mod address;
 mod dkim;
 mod error;
 mod handler;
+mod history;
 mod language;
 mod ledger;
 mod message;
@@ -77,7 +83,8 @@ mod worker;
 
 pub use dkim::{Dkim, DkimError};
 pub use error::{AttemptError, CertificateFault, EnhancedCode, Failure, Outage, SmtpFailure, Step};
-pub use handler::{GATHER, MailHandler, SUBSCRIPTION, handler};
+pub use handler::{GATHER, MailHandler, Notices, OnAmend, SUBSCRIPTION, handler};
+pub use history::{History, Recipient};
 pub use language::{Language, Languages, LanguagesError};
 pub use ledger::inspect::{
     AttemptRecord, DeliveryRecord, DeliveryState, EventDeliveries, Ledger, LedgerStatus, RetryResult, Waiting,

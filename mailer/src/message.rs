@@ -16,10 +16,11 @@ mod samples;
 use crate::address::deliverable;
 use crate::dkim::Dkim;
 use crate::error::Failure;
+use crate::history::Recipient;
 use crate::language::Languages;
 use crate::sender::Sender;
 use crate::template::Template;
-use crate::templates::{Facts, Moment, Rendered, Templates};
+use crate::templates::{Facts, Moment, News, Rendered, Templates};
 
 const AUTO_SUBMITTED: HeaderName = HeaderName::new_from_ascii_str("Auto-Submitted");
 const CONTENT_LANGUAGE: HeaderName = HeaderName::new_from_ascii_str("Content-Language");
@@ -108,8 +109,7 @@ impl Composer {
         self
     }
 
-    /// Composes the email for `event`, addressed to the patient in `registration` and dated `now`. To confirm
-    /// a registration, pass the same event twice.
+    /// Composes the email for `event`, addressed to `recipient` and dated `now`.
     ///
     /// The `Message-ID` is derived from the event's position, the aggregate and the template. It is the same
     /// for every attempt, so that duplicates can be recognized.
@@ -122,37 +122,25 @@ impl Composer {
         &self,
         template: Template,
         event: &RecordedEvent,
-        registration: &RecordedEvent,
+        recipient: &Recipient,
         now: Timestamp,
     ) -> Result<Mail, Failure> {
-        let decode = |event: &RecordedEvent| {
-            PatientEvent::from_stored(&event.event_type, &event.event_version, &event.payload)
-        };
-        let deleted_at = match (template, decode(event)?) {
-            (Template::PatientRegistered, PatientEvent::PatientRegistered { .. }) => None,
-            (Template::PatientDeleted, PatientEvent::PatientDeleted {}) => Some(moment(event.recorded_at)),
-            (Template::PatientRegistered | Template::PatientDeleted, _) => {
-                return Err(Failure::EventUnexpected);
-            }
-        };
-        let PatientEvent::PatientRegistered { name, email, .. } = decode(registration)? else {
-            return Err(Failure::EventUnexpected);
-        };
+        let news = news(template, event)?;
         // The rules for names reject control characters and longer names, but an event from an older version
         // or from another program may contain them. A line of an email has at most 998 bytes, and words are
         // not broken.
-        let name: String = name.chars().take(Name::MAX_CODE_POINTS).collect();
+        let name: String = recipient.name.chars().take(Name::MAX_CODE_POINTS).collect();
         let name = name.replace(char::is_control, " ");
         let facts = Facts {
             name: &name,
             patient_id: &event.aggregate_id,
-            registered_at: moment(registration.recorded_at),
-            deleted_at,
+            registered_at: moment(recipient.registered_at),
+            news,
             clinic: self.clinic(),
             reply_to: self.reply_to(),
         };
         let rendered = self.templates.render(template, &self.languages, &facts)?;
-        let to = deliverable(&email).map_err(|_| Failure::Address)?;
+        let to = deliverable(&recipient.email).map_err(|_| Failure::Address)?;
         self.assemble(
             format!("{}-{}", event.position, template.name()),
             &self.message_id(template, event),
@@ -229,6 +217,47 @@ impl Composer {
             template.name(),
             self.sender.domain()
         )
+    }
+}
+
+/// Returns the content of an email that its event determines.
+fn news(template: Template, event: &RecordedEvent) -> Result<News, Failure> {
+    let at = moment(event.recorded_at);
+    let event = PatientEvent::from_stored(&event.event_type, &event.event_version, &event.payload)?;
+    match (template, event) {
+        (Template::PatientRegistered, PatientEvent::PatientRegistered { .. }) => Ok(News::Registered),
+        (
+            Template::PatientAmended,
+            PatientEvent::PatientAmended {
+                name,
+                email,
+                phone,
+                document_url,
+            },
+        ) => {
+            let fields = [
+                ("name", name),
+                ("email", email),
+                ("phone", phone),
+                ("document_url", document_url),
+            ];
+            let changed = fields.into_iter().filter(|(_, value)| value.is_some());
+            Ok(News::Amended {
+                at,
+                changed: changed.map(|(field, _)| field).collect(),
+            })
+        }
+        (Template::PatientEmailChanged, PatientEvent::PatientAmended { email: Some(_), .. }) => {
+            Ok(News::EmailChanged { at })
+        }
+        (Template::PatientDeleted, PatientEvent::PatientDeleted {}) => Ok(News::Deleted { at }),
+        (
+            Template::PatientRegistered
+            | Template::PatientAmended
+            | Template::PatientEmailChanged
+            | Template::PatientDeleted,
+            _,
+        ) => Err(Failure::EventUnexpected),
     }
 }
 

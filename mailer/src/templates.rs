@@ -9,13 +9,13 @@ mod folder;
 use std::fmt;
 use std::path::Path;
 
-use minijinja::{Environment, UndefinedBehavior, context};
+use minijinja::{Environment, UndefinedBehavior, Value, context};
 
 use crate::language::{Language, Languages};
 use crate::template::Template;
 
 /// All files, with the names that templates use to include them.
-const BUILT_IN: [(&str, &str); 15] = [
+const BUILT_IN: [(&str, &str); 27] = [
     (
         "layout.subject.txt",
         include_str!("../templates/layout.subject.txt"),
@@ -45,6 +45,54 @@ const BUILT_IN: [(&str, &str); 15] = [
     (
         "en/patient_registered.html",
         include_str!("../templates/en/patient_registered.html"),
+    ),
+    (
+        "es/patient_amended.subject.txt",
+        include_str!("../templates/es/patient_amended.subject.txt"),
+    ),
+    (
+        "es/patient_amended.txt",
+        include_str!("../templates/es/patient_amended.txt"),
+    ),
+    (
+        "es/patient_amended.html",
+        include_str!("../templates/es/patient_amended.html"),
+    ),
+    (
+        "en/patient_amended.subject.txt",
+        include_str!("../templates/en/patient_amended.subject.txt"),
+    ),
+    (
+        "en/patient_amended.txt",
+        include_str!("../templates/en/patient_amended.txt"),
+    ),
+    (
+        "en/patient_amended.html",
+        include_str!("../templates/en/patient_amended.html"),
+    ),
+    (
+        "es/patient_email_changed.subject.txt",
+        include_str!("../templates/es/patient_email_changed.subject.txt"),
+    ),
+    (
+        "es/patient_email_changed.txt",
+        include_str!("../templates/es/patient_email_changed.txt"),
+    ),
+    (
+        "es/patient_email_changed.html",
+        include_str!("../templates/es/patient_email_changed.html"),
+    ),
+    (
+        "en/patient_email_changed.subject.txt",
+        include_str!("../templates/en/patient_email_changed.subject.txt"),
+    ),
+    (
+        "en/patient_email_changed.txt",
+        include_str!("../templates/en/patient_email_changed.txt"),
+    ),
+    (
+        "en/patient_email_changed.html",
+        include_str!("../templates/en/patient_email_changed.html"),
     ),
     (
         "es/patient_deleted.subject.txt",
@@ -91,18 +139,62 @@ pub struct TemplateError {
 /// Values for the templates.
 #[derive(Debug)]
 pub(crate) struct Facts<'a> {
-    /// Name of the patient, as registered.
+    /// Name of the patient.
     pub(crate) name: &'a str,
     /// Id of the registration.
     pub(crate) patient_id: &'a str,
     /// Time of the registration.
     pub(crate) registered_at: Moment,
-    /// Time of the deletion, for an email that confirms a deletion.
-    pub(crate) deleted_at: Option<Moment>,
+    /// What the email reports.
+    pub(crate) news: News,
     /// Name of the clinic, if configured.
     pub(crate) clinic: Option<&'a str>,
     /// Address for replies, if configured.
     pub(crate) reply_to: Option<&'a str>,
+}
+
+/// What an email reports.
+#[derive(Debug)]
+pub(crate) enum News {
+    Registered,
+    Amended {
+        at: Moment,
+        /// Names of the changed fields, as in the event.
+        changed: Vec<&'static str>,
+    },
+    EmailChanged {
+        at: Moment,
+    },
+    Deleted {
+        at: Moment,
+    },
+}
+
+impl News {
+    /// Returns sample values for an email of a fictitious patient.
+    fn of_nobody(template: Template, at: &Moment) -> Self {
+        let at = at.clone();
+        match template {
+            Template::PatientRegistered => Self::Registered,
+            Template::PatientAmended => Self::Amended {
+                at,
+                // All fields, so that a check renders the label of each field.
+                changed: vec!["name", "email", "phone", "document_url"],
+            },
+            Template::PatientEmailChanged => Self::EmailChanged { at },
+            Template::PatientDeleted => Self::Deleted { at },
+        }
+    }
+
+    /// Returns the variables that only this kind of email has.
+    fn context(&self) -> Value {
+        match self {
+            Self::Registered => context! {},
+            Self::Amended { at, changed } => context! { changed_at => at.context(), changed },
+            Self::EmailChanged { at } => context! { changed_at => at.context() },
+            Self::Deleted { at } => context! { deleted_at => at.context() },
+        }
+    }
 }
 
 impl<'a> Facts<'a> {
@@ -117,7 +209,7 @@ impl<'a> Facts<'a> {
             name: "María José Núñez",
             patient_id: "00000000-0000-7000-8000-000000000000",
             registered_at: at.clone(),
-            deleted_at: (template == Template::PatientDeleted).then(|| at.clone()),
+            news: News::of_nobody(template, at),
             clinic,
             reply_to,
         }
@@ -134,6 +226,17 @@ pub(crate) struct Moment {
     pub(crate) day: u32,
     /// Time of day, such as `09:05`.
     pub(crate) time: String,
+}
+
+impl Moment {
+    fn context(&self) -> Value {
+        context! {
+            year => self.year,
+            month => self.month,
+            day => self.day,
+            time => self.time.as_str(),
+        }
+    }
 }
 
 /// The rendered parts of an email.
@@ -221,14 +324,6 @@ impl Templates {
         languages: &Languages,
         facts: &Facts<'_>,
     ) -> Result<Rendered, TemplateError> {
-        let moment = |moment: &Moment| {
-            context! {
-                year => moment.year,
-                month => moment.month,
-                day => moment.day,
-                time => moment.time.as_str(),
-            }
-        };
         let context = context! {
             languages => languages.codes(),
             mail => template.name(),
@@ -236,11 +331,8 @@ impl Templates {
             patient_id => facts.patient_id,
             clinic => facts.clinic,
             reply_to => facts.reply_to,
-            registered_at => moment(&facts.registered_at),
-            ..match &facts.deleted_at {
-                Some(deleted_at) => context! { deleted_at => moment(deleted_at) },
-                None => context! {},
-            }
+            registered_at => facts.registered_at.context(),
+            ..facts.news.context()
         };
         let part = |layout| {
             self.environment

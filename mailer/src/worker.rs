@@ -18,6 +18,7 @@
 
 mod attempt;
 mod breaker;
+mod histories;
 mod pace;
 mod rate;
 mod suspects;

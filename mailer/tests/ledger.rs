@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use eventstore::{Clock, DatabaseOptions, Position};
-use mailer::{DeliveryState, Ledger, Options, RetryResult, Transport};
+use mailer::{DeliveryState, Ledger, Notices, Options, RetryResult, Transport};
 use serde_json::json;
 use support::{Answer, Stage, files};
 
@@ -84,7 +84,12 @@ async fn a_deletion_is_confirmed_if_that_is_wanted_and_the_confirmation_of_the_r
         let (id, _) = stage.register("Ana", "ana@example.com").await;
         stage.register("Bea", "bea@example.com").await;
         stage.delete(&id).await;
-        stage.follow_with(true).await;
+        stage
+            .follow_with(Notices {
+                on_delete: true,
+                ..Notices::default()
+            })
+            .await;
         assert_eq!(
             stage.states().await,
             ["cancelled", "pending", "pending"],

@@ -469,7 +469,7 @@ async fn a_registration_wakes_the_worker_of_its_process() {
     use eventstore::{Signal, Subscription, SystemClock};
     let stage = Stage::sqlite().await;
     let outbox = tempfile::tempdir().unwrap();
-    let (handler, wake) = mailer::handler(stage.clock.clone(), false);
+    let (handler, wake) = mailer::handler(stage.clock.clone(), mailer::Notices::default());
     let options = Options {
         // The poll interval exceeds the test's limit, so only the wake-up can start the attempt in time.
         poll: PATIENCE * 2,

@@ -93,6 +93,10 @@ fn state() -> impl TypedValueParser<Value = DeliveryState> {
 pub(crate) enum Kind {
     /// Confirmation of a registration
     Registration,
+    /// Notice of an amendment
+    Amendment,
+    /// Notice to the previous address that the email address was changed
+    EmailChange,
     /// Confirmation of a deletion
     Deletion,
 }
@@ -101,6 +105,8 @@ impl From<Kind> for Template {
     fn from(kind: Kind) -> Self {
         match kind {
             Kind::Registration => Self::PatientRegistered,
+            Kind::Amendment => Self::PatientAmended,
+            Kind::EmailChange => Self::PatientEmailChanged,
             Kind::Deletion => Self::PatientDeleted,
         }
     }

@@ -28,7 +28,7 @@ pub(super) async fn list(
     for delivery in &deliveries {
         line(&mut out, delivery)?;
     }
-    if let (Some(last), true) = (deliveries.last(), deliveries.len() == limit as usize) {
+    if let (Some(last), true) = (deliveries.last(), deliveries.len() >= limit as usize) {
         writeln!(out, "there may be more: --after {}", last.position)?;
     }
     output::write(&out)

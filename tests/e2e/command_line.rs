@@ -46,6 +46,7 @@ fn a_wrong_setting_is_named_with_what_it_expects() {
         ("MAIL_FROM", "nobody", "expected an address"),
         ("MAIL_LANGUAGE", "fr", "es"),
         ("MAIL_TEMPLATES", "nowhere", "MAIL_TEMPLATES"),
+        ("MAIL_ON_AMEND", "perhaps", "email"),
         ("MAIL_ON_DELETE", "perhaps", "true"),
         ("MAIL_RATE", "10/week", "such as 10/s"),
         // With a shorter timeout, no email could be sent. With a longer timeout, a killed mailer would keep

@@ -82,7 +82,7 @@ fn list_described() -> Described {
         OPERATIONS,
         "List emails",
         "All emails, ordered by the position of the event that they are about. The list contains no personal data: the address is in \
-         the event.",
+         the events of the patient. A page also contains the other emails about the event of its last email, so it can be longer than `limit`.",
     )
     .takes([
         fields::query(
@@ -310,7 +310,7 @@ async fn list(State(api): State<Api>, RawQuery(query): RawQuery) -> Result<Respo
         .map_err(unavailable)?;
     let state = state.map_or_else(String::new, |state| format!("&state={}", state.name()));
     let first = format!("/mail/deliveries?limit={limit}{state}");
-    let next = page.last().filter(|_| page.len() == limit as usize);
+    let next = page.last().filter(|_| page.len() >= limit as usize);
     let next = next.map(|last| format!("/mail/deliveries?after={}&limit={limit}{state}", last.position));
     let mut response = Json(page).into_response();
     set_links(&mut response, &first, next.as_deref());

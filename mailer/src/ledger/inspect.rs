@@ -97,7 +97,7 @@ pub struct Waiting {
 /// A delivery as shown to operators, without personal data.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct DeliveryRecord {
-    /// Position of the event that caused the delivery. Identifies the delivery.
+    /// Position of the event that caused the delivery. Together with the template, identifies the delivery.
     #[serde(rename = "id")]
     pub position: Position,
     /// Name of the template.
@@ -261,8 +261,9 @@ impl Ledger {
         workers::present(&self.database, now).await
     }
 
-    /// Returns at most `limit` deliveries after position `after`, ordered by position, optionally in one
-    /// state only.
+    /// Returns about `limit` deliveries after position `after`, ordered by position, optionally in one state
+    /// only. Deliveries at the same position are never divided between pages, so the page may contain a few
+    /// more than `limit`. Fewer than `limit` deliveries mean that no further deliveries exist.
     ///
     /// # Errors
     ///
@@ -273,19 +274,35 @@ impl Ledger {
         after: Position,
         limit: u32,
     ) -> Result<Vec<DeliveryRecord>> {
-        let sql = format!(
-            "{SELECT} WHERE position > ?{} ORDER BY position LIMIT ?",
-            if state.is_some() { " AND state = ?" } else { "" }
-        );
+        let in_state = if state.is_some() { " AND state = ?" } else { "" };
+        let state = state.map(DeliveryState::name);
         let mut connection = self.database.reader().await?;
         let rows = connection
-            .query(&sql)
+            .query(&format!(
+                "{SELECT} WHERE position > ?{in_state} ORDER BY position, template LIMIT ?"
+            ))
             .bind(after)
-            .bind_all(state.map(DeliveryState::name))
+            .bind_all(state)
             .bind(i64::from(limit))
             .fetch_all()
             .await?;
-        rows.iter().map(delivery).collect()
+        let mut page: Vec<DeliveryRecord> = rows.iter().map(delivery).collect::<Result<_>>()?;
+        let Some(last) = page.last().filter(|_| page.len() >= limit as usize) else {
+            return Ok(page);
+        };
+        let rows = connection
+            .query(&format!(
+                "{SELECT} WHERE position = ? AND template > ?{in_state} ORDER BY template"
+            ))
+            .bind(last.position)
+            .bind(last.template.as_str())
+            .bind_all(state)
+            .fetch_all()
+            .await?;
+        for row in &rows {
+            page.push(delivery(row)?);
+        }
+        Ok(page)
     }
 
     /// Returns the deliveries caused by the event at `position` and all their finished attempts.
@@ -296,7 +313,7 @@ impl Ledger {
     pub async fn at(&self, position: Position) -> Result<EventDeliveries> {
         let mut connection = self.database.reader().await?;
         let rows = connection
-            .query(&format!("{SELECT} WHERE position = ?"))
+            .query(&format!("{SELECT} WHERE position = ? ORDER BY template"))
             .bind(position)
             .fetch_all()
             .await?;

@@ -1,8 +1,9 @@
-use domain::{PATIENT_DELETED, PATIENT_REGISTERED};
+use domain::{PATIENT_AMENDED, PATIENT_DELETED, PATIENT_REGISTERED};
 use eventstore::{Hash, Position};
 use serde_json::json;
 
 use super::*;
+use crate::history::History;
 
 const NOW: Timestamp = Timestamp::from_micros(1_763_999_999_000_000);
 
@@ -35,8 +36,20 @@ fn registered(name: &str, email: &str) -> RecordedEvent {
     }
 }
 
+/// Returns the recipient after only this event.
+fn recipient(event: &RecordedEvent) -> Result<Recipient, Failure> {
+    let mut history = History::default();
+    history.apply(event);
+    history.recipient()
+}
+
 fn compose(event: &RecordedEvent) -> Result<Mail, Failure> {
-    composer("es,en", "noreply@miapp.com").compose(Template::PatientRegistered, event, event, NOW)
+    composer("es,en", "noreply@miapp.com").compose(
+        Template::PatientRegistered,
+        event,
+        &recipient(event)?,
+        NOW,
+    )
 }
 
 fn text(mail: &Mail) -> String {
@@ -88,7 +101,12 @@ fn the_message_id_is_the_same_for_every_attempt_and_every_worker() {
     let event = registered("Ana", "ana@example.com");
     let id = |composer: &Composer, now| {
         let mail = composer
-            .compose(Template::PatientRegistered, &event, &event, now)
+            .compose(
+                Template::PatientRegistered,
+                &event,
+                &recipient(&event).unwrap(),
+                now,
+            )
             .unwrap();
         header(&mail)
             .into_iter()
@@ -185,7 +203,11 @@ fn what_cannot_be_a_mail_is_a_failure_that_repeats_nothing_of_it() {
 
     event.event_type = PATIENT_DELETED.to_owned();
     event.payload = json!({ "type": PATIENT_DELETED });
-    assert_eq!(compose(&event).unwrap_err(), Failure::EventUnexpected);
+    assert_eq!(compose(&event).unwrap_err(), Failure::EventMissing);
+    let other = recipient(&registered("Ana", "ana@example.com")).unwrap();
+    let composed =
+        composer("es", "noreply@miapp.com").compose(Template::PatientRegistered, &event, &other, NOW);
+    assert_eq!(composed.unwrap_err(), Failure::EventUnexpected);
 }
 
 #[test]
@@ -198,7 +220,12 @@ fn every_sender_that_is_taken_can_send() {
     ] {
         let event = registered("Ana", "ana@example.com");
         let mail = composer("es", sender)
-            .compose(Template::PatientRegistered, &event, &event, NOW)
+            .compose(
+                Template::PatientRegistered,
+                &event,
+                &recipient(&event).unwrap(),
+                NOW,
+            )
             .unwrap();
         assert!(text(&mail).is_ascii(), "{sender}");
     }
@@ -242,7 +269,12 @@ fn answers_and_bounces_go_where_the_settings_say() {
     let mail = composer("es,en", "Mi clínica <noreply@miapp.com>")
         .with_reply_to("Recepción <desk@miapp.com>".parse().unwrap())
         .with_envelope_from("bounces@miapp.com".parse().unwrap())
-        .compose(Template::PatientRegistered, &event, &event, NOW)
+        .compose(
+            Template::PatientRegistered,
+            &event,
+            &recipient(&event).unwrap(),
+            NOW,
+        )
         .unwrap();
     assert_eq!(mail.envelope.from().unwrap().to_string(), "bounces@miapp.com");
     let header = header(&mail);
@@ -250,4 +282,64 @@ fn answers_and_bounces_go_where_the_settings_say() {
     assert!(from.ends_with(" <noreply@miapp.com>"), "{from}");
     let reply_to = "Reply-To: =?utf-8?b?UmVjZXBjacOzbg==?= <desk@miapp.com>";
     assert!(header.iter().any(|line| line == reply_to), "{header:#?}");
+}
+
+fn amended(changes: &[(&str, &str)]) -> RecordedEvent {
+    let mut event = registered("", "");
+    event.sequence = 2;
+    event.event_type = PATIENT_AMENDED.to_owned();
+    event.payload = json!({ "type": PATIENT_AMENDED });
+    for (field, value) in changes {
+        event.payload[*field] = json!(value);
+    }
+    event
+}
+
+#[test]
+fn the_recipient_is_the_patient_after_the_events_applied_so_far() {
+    let mut history = History::default();
+    assert_eq!(history.recipient().unwrap_err(), Failure::EventMissing);
+    history.apply(&registered("Ana", "ana@example.com"));
+    history.apply(&amended(&[("email", "new@example.com")]));
+    history.apply(&amended(&[("name", "Ana Ruiz"), ("phone", "+15551234567")]));
+    let recipient = history.recipient().unwrap();
+    assert_eq!(
+        (&*recipient.name, &*recipient.email),
+        ("Ana Ruiz", "new@example.com")
+    );
+    assert!(!format!("{history:?} {recipient:?}").contains("Ana"));
+
+    // The event may have changed the address, so the address is unknown.
+    let mut unreadable = history.clone();
+    let mut moved = amended(&[]);
+    moved.event_type = "PatientMoved".to_owned();
+    unreadable.apply(&moved);
+    unreadable.apply(&amended(&[("name", "Ana"), ("email", "ana@example.com")]));
+    assert!(matches!(unreadable.recipient(), Err(Failure::EventUnreadable(_))));
+
+    let mut deleted = registered("", "");
+    deleted.event_type = PATIENT_DELETED.to_owned();
+    deleted.payload = json!({ "type": PATIENT_DELETED });
+    history.apply(&deleted);
+    assert!(history.is_over());
+    assert_eq!(history.recipient().unwrap_err(), Failure::EventMissing);
+}
+
+#[test]
+fn the_notice_to_the_previous_address_needs_a_change_of_the_address() {
+    let to = recipient(&registered("Ana", "old@example.com")).unwrap();
+    let composer = composer("es,en", "noreply@miapp.com");
+    let phone = amended(&[("phone", "+15551234567")]);
+    let refused = composer.compose(Template::PatientEmailChanged, &phone, &to, NOW);
+    assert_eq!(refused.unwrap_err(), Failure::EventUnexpected);
+
+    let email = amended(&[("email", "new@example.com"), ("phone", "+15551234567")]);
+    for template in [Template::PatientAmended, Template::PatientEmailChanged] {
+        let mail = composer.compose(template, &email, &to, NOW).unwrap();
+        assert_eq!(mail.envelope.to()[0].to_string(), "old@example.com");
+        assert_eq!(mail.name, format!("42-{}", template.name()));
+        let text = text(&mail).replace("=\r\n", "");
+        assert!(text.contains("0193a7c2-0000-7000-8000-000000000001"), "{text}");
+        assert!(!text.contains("new@") && !text.contains("1234567"), "{text}");
+    }
 }

@@ -10,7 +10,7 @@ fn facts(name: &str) -> Facts<'_> {
             day: 4,
             time: "09:05".to_owned(),
         },
-        deleted_at: None,
+        news: News::Registered,
         clinic: None,
         reply_to: None,
     }
@@ -276,4 +276,90 @@ fn small_print_can_be_read_in_the_light_and_in_the_dark() {
         let ratio = contrast(dark, background);
         assert!(ratio >= 4.5, "{dark} on {background}: {ratio}");
     }
+}
+
+fn at() -> Moment {
+    Moment {
+        year: 2026,
+        month: 2,
+        day: 3,
+        time: "10:15".to_owned(),
+    }
+}
+
+#[test]
+fn a_notice_names_the_changed_fields_in_each_language_and_escapes_the_name() {
+    let facts = Facts {
+        news: News::Amended {
+            at: at(),
+            changed: vec!["email", "document_url"],
+        },
+        ..facts("<b>Ana</b>")
+    };
+    let templates = Templates::built_in().unwrap();
+    let mail = templates
+        .render(Template::PatientAmended, &Languages::default(), &facts)
+        .unwrap();
+    assert_eq!(
+        mail.subject,
+        "Los datos de su registro han cambiado / Your registration details have changed"
+    );
+    let text = &mail.text;
+    assert!(text.contains("Hola, <b>Ana</b>:\n\nHemos actualizado"), "{text}");
+    assert!(text.contains("\nDatos modificados: correo electrónico, foto del documento\nFecha del cambio: 3 de febrero de 2026, 10:15 (UTC)\n"), "{text}");
+    assert!(text.contains("\nChanged details: email address, photo of the document\nChanged on: 3 February 2026, 10:15 (UTC)\n"), "{text}");
+    let html = &mail.html;
+    assert!(
+        !html.contains("<b>") && html.contains("Hola, &lt;b&gt;Ana"),
+        "{html}"
+    );
+    assert!(
+        html.contains("</strong> correo electrónico, foto del documento<br>"),
+        "{html}"
+    );
+    assert!(
+        html.contains("</strong> email address, photo of the document<br>"),
+        "{html}"
+    );
+}
+
+#[test]
+fn the_notice_to_the_previous_address_says_what_to_do_in_each_language() {
+    let facts = Facts {
+        news: News::EmailChanged { at: at() },
+        ..facts("<b>Ana</b>")
+    };
+    let templates = Templates::built_in().unwrap();
+    let mail = templates
+        .render(Template::PatientEmailChanged, &Languages::default(), &facts)
+        .unwrap();
+    assert_eq!(
+        mail.subject,
+        "El correo electrónico de su registro ha cambiado / The email address of your registration has changed"
+    );
+    for part in [&mail.text, &mail.html] {
+        assert!(part.contains("¿No ha solicitado este cambio?"), "{part}");
+        assert!(part.contains("Did you not request this change?"), "{part}");
+        assert!(part.contains("3 de febrero de 2026, 10:15 (UTC)"), "{part}");
+        assert!(part.contains("3 February 2026, 10:15 (UTC)"), "{part}");
+    }
+    assert!(!mail.html.contains("<b>"), "{}", mail.html);
+}
+
+#[test]
+fn a_folder_made_for_an_older_version_gets_the_newer_mails_from_the_built_in_templates() {
+    let older: Vec<_> = BUILT_IN
+        .into_iter()
+        .filter(|(name, _)| !name.contains("amended") && !name.contains("email_changed"))
+        .collect();
+    assert_eq!(older.len(), 15);
+    let templates = in_folder(&older).unwrap();
+    let facts = Facts {
+        news: News::EmailChanged { at: at() },
+        ..facts("Ana")
+    };
+    let rendered = |templates: &Templates| {
+        templates.render(Template::PatientEmailChanged, &Languages::default(), &facts)
+    };
+    assert_eq!(rendered(&templates), rendered(&Templates::built_in().unwrap()));
 }

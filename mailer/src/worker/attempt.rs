@@ -15,7 +15,7 @@ use super::traced;
 use crate::error::{AttemptError, Failure, Outage, SmtpFailure, Step};
 use crate::ledger::attempts::Past;
 use crate::ledger::{self, Delivery, State};
-use crate::message::Composer;
+use crate::message::{Composer, Mail};
 use crate::metrics::METRICS;
 use crate::schedule;
 use crate::transport::{Permit, Timeouts, Transport};
@@ -68,14 +68,15 @@ impl Post {
     }
 
     async fn send(&self, job: &Job, now: Timestamp, permit: &Permit) -> Result<(), AttemptError> {
-        let (Some(event), Some(registration)) = (&job.event, &job.registration) else {
-            return Err(AttemptError::Fail(Failure::EventMissing));
-        };
-        let mail = self
-            .composer
-            .compose(job.delivery.template, event, registration, now)
-            .map_err(AttemptError::Fail)?;
+        let mail = self.compose(job, now).map_err(AttemptError::Fail)?;
         self.transport.send(&mail, self.timeouts, permit).await
+    }
+
+    fn compose(&self, job: &Job, now: Timestamp) -> Result<Mail, Failure> {
+        let event = job.event.as_ref().ok_or(Failure::EventMissing)?;
+        let recipient = job.recipient.as_ref().map_err(Clone::clone)?;
+        self.composer
+            .compose(job.delivery.template, event, recipient, now)
     }
 }
 

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use cqrs_es::Aggregate;
-use domain::{PATIENT_DELETED, PATIENT_REGISTERED, Patient};
-use eventstore::{EventLog, Position, RecordedEvent, Result, Timestamp, Transaction};
+use eventstore::{RecordedEvent, Result, Timestamp, Transaction};
 
 use super::breaker::{Breaker, Try};
+use super::histories::Histories;
 use super::suspects::registrable;
+use crate::error::Failure;
+use crate::history::Recipient;
 use crate::ledger::attempts::{self, Past};
 use crate::ledger::{self, Delivery, Order};
 
@@ -29,9 +30,8 @@ pub(super) struct Job {
     pub(super) unknown_before: bool,
     /// `None` if the log has no event at that position, which means that the log is damaged.
     pub(super) event: Option<RecordedEvent>,
-    /// The registration, which contains the name and the address. To confirm a registration, this is the same
-    /// event as `event`.
-    pub(super) registration: Option<RecordedEvent>,
+    /// The recipient of the email, or the reason why the recipient is unknown.
+    pub(super) recipient: Result<Recipient, Failure>,
     /// Domain of the recipient, from [`registrable`]. Personal data.
     pub(super) domain: Arc<str>,
 }
@@ -88,27 +88,14 @@ pub(super) async fn take(
         return Ok(Taken::default());
     }
     let more = !chooses && due.len() == limit;
-    let ids: Vec<_> = due
-        .iter()
-        .map(|delivery| delivery.aggregate_id.as_str())
-        .collect();
     // Reads on the transaction's own connection. Waiting for a second connection could deadlock with other
     // workers that also wait.
-    let events = EventLog::events_of(transaction, Patient::TYPE, &ids, Position::BEGINNING).await?;
-    let is_over = |delivery: &&Delivery| {
-        delivery.template.ends_with_the_patient()
-            && events.iter().any(|event| {
-                event.event_type == PATIENT_DELETED && event.aggregate_id == delivery.aggregate_id
-            })
-    };
-    let registration = |delivery: &Delivery| {
-        events.iter().find(|event| {
-            event.aggregate_id == delivery.aggregate_id && event.event_type == PATIENT_REGISTERED
-        })
-    };
+    let histories = Histories::read(transaction, &due).await?;
+    let is_over =
+        |delivery: &&Delivery| delivery.template.ends_with_the_patient() && histories.is_over(delivery);
     let domain = |delivery: &Delivery| {
-        let email = registration(delivery).and_then(|event| event.payload.get("email"));
-        registrable(email.and_then(|email| email.as_str()).unwrap_or_default())
+        let recipient = histories.recipient(delivery);
+        registrable(recipient.as_ref().map_or("", |recipient| &recipient.email))
     };
     let (cancelled, mut leased): (Vec<_>, Vec<_>) = due.iter().partition(is_over);
     if chooses {
@@ -140,11 +127,8 @@ pub(super) async fn take(
     let jobs = leased
         .into_iter()
         .map(|delivery| Job {
-            event: events
-                .iter()
-                .find(|event| event.position == delivery.position)
-                .cloned(),
-            registration: registration(delivery).cloned(),
+            event: histories.event(delivery).cloned(),
+            recipient: histories.recipient(delivery),
             domain: domain(delivery),
             lease: Arc::clone(&token),
             begin_by: terms.begin_by,

@@ -15,14 +15,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use domain::{PATIENT_DELETED, PATIENT_REGISTERED};
+use domain::{PATIENT_AMENDED, PATIENT_DELETED, PATIENT_REGISTERED};
 use eventstore::{
     Append, AppendQueue, Clock, Database, DatabaseOptions, EventLog, ManualClock, NewEvent, Position, Row,
     Session, Signal, Subscription, SubscriptionStatus, SystemClock, Timestamp,
 };
 use mailer::{
-    Composer, Languages, Ledger, Options, SUBSCRIPTION, Sender, SmtpOptions, Templates, Timeouts, Transport,
-    Worker,
+    Composer, Languages, Ledger, Notices, Options, SUBSCRIPTION, Sender, SmtpOptions, Templates, Timeouts,
+    Transport, Worker,
 };
 use serde_json::json;
 use tokio::sync::Notify;
@@ -65,6 +65,7 @@ pub struct Stage {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Delivery {
     pub position: Position,
+    pub template: String,
     pub state: String,
     pub due_at: Option<Timestamp>,
     pub attempts: i32,
@@ -134,9 +135,24 @@ impl Stage {
         futures::future::join_all(registrations).await;
     }
 
+    /// Amends a patient. `changes` contains the changed fields, and `sequence` is the number of the event.
+    pub async fn amend(&self, id: &str, sequence: u64, changes: serde_json::Value) -> Position {
+        let mut payload = json!({ "type": PATIENT_AMENDED });
+        let fields = payload.as_object_mut().unwrap();
+        fields.extend(changes.as_object().unwrap().clone());
+        self.append("patient", id, sequence, PATIENT_AMENDED, payload)
+            .await
+    }
+
     pub async fn delete(&self, id: &str) {
+        self.delete_at(id, 2).await;
+    }
+
+    /// Like [`Stage::delete`], with the number of the event.
+    pub async fn delete_at(&self, id: &str, sequence: u64) {
         let payload = json!({ "type": PATIENT_DELETED });
-        self.append("patient", id, 2, PATIENT_DELETED, payload).await;
+        self.append("patient", id, sequence, PATIENT_DELETED, payload)
+            .await;
     }
 
     pub async fn append(
@@ -162,12 +178,12 @@ impl Stage {
 
     /// Runs the subscription until it has processed the whole log.
     pub async fn follow(&self) {
-        self.follow_with(false).await;
+        self.follow_with(Notices::default()).await;
     }
 
-    /// Like [`Stage::follow`], optionally with an email for each deletion.
-    pub async fn follow_with(&self, farewell: bool) {
-        let (handler, _) = mailer::handler(self.clock.clone(), farewell);
+    /// Like [`Stage::follow`], with the given emails.
+    pub async fn follow_with(&self, notices: Notices) {
+        let (handler, _) = mailer::handler(self.clock.clone(), notices);
         let subscription = Subscription::new(
             SUBSCRIPTION,
             "test",
@@ -251,11 +267,14 @@ impl Stage {
         }
     }
 
-    /// Returns the rows of the ledger, ordered by position.
+    /// Returns the rows of the ledger, ordered by position and template.
     pub async fn deliveries(&self) -> Vec<Delivery> {
         let mut connection = self.log.database().reader().await.unwrap();
         let rows = connection
-            .query("SELECT position, state, due_at, attempts, lease, last_error FROM mail_deliveries ORDER BY position")
+            .query(
+                "SELECT position, state, due_at, attempts, lease, last_error, template FROM mail_deliveries \
+                 ORDER BY position, template",
+            )
             .fetch_all()
             .await
             .unwrap();
@@ -266,6 +285,7 @@ impl Stage {
             attempts: row.get(3).unwrap(),
             lease: row.get(4).unwrap(),
             last_error: row.get(5).unwrap(),
+            template: row.get(6).unwrap(),
         };
         rows.iter().map(delivery).collect()
     }

@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use domain::{Email, Name, PATIENT_REGISTERED};
 use eventstore::{Hash, Position, RecordedEvent, Timestamp};
-use mailer::{Composer, Languages, Mail, Sender, Template, Templates};
+use mailer::{Composer, History, Languages, Mail, Sender, Template, Templates};
 use serde_json::json;
 
 static COMPOSER: LazyLock<Composer> = LazyLock::new(|| {
@@ -63,10 +63,12 @@ pub(crate) fn registered(name: &str, email: &str) -> Result<Mail, mailer::Failur
         recorded_at: Timestamp::from_micros(1_763_952_420_000_000),
         hash: Hash::default(),
     };
+    let mut history = History::default();
+    history.apply(&event);
     COMPOSER.compose(
         Template::PatientRegistered,
         &event,
-        &event,
+        &history.recipient()?,
         Timestamp::from_micros(1_763_999_999_000_000),
     )
 }

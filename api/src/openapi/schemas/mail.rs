@@ -65,7 +65,7 @@ pub(crate) struct Delivery {
     /// i64 of the event that the email is about.
     #[schema(minimum = 1, example = 17)]
     id: i64,
-    /// `patient_registered` or `patient_deleted`.
+    /// `patient_registered`, `patient_amended`, `patient_email_changed` or `patient_deleted`.
     #[schema(example = "patient_registered")]
     mail: String,
     /// Id of the patient.

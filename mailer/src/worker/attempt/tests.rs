@@ -33,7 +33,7 @@ fn job(attempts: u32) -> Job {
         epoch: 0,
         unknown_before: false,
         event: None,
-        registration: None,
+        recipient: Err(Failure::EventMissing),
         domain: Arc::from("example.com"),
     }
 }

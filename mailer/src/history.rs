@@ -1,0 +1,88 @@
+//! The recipient of an email, from the events of the patient.
+
+use std::fmt;
+
+use domain::{PATIENT_DELETED, PATIENT_REGISTERED, PatientDetails, PatientEvent, StoredEventError, evolve};
+use eventstore::{RecordedEvent, Timestamp};
+
+use crate::error::Failure;
+
+/// State of a patient after some of the patient's events. Its size does not depend on the number of events.
+///
+/// `Debug` shows nothing, because its output can appear in logs.
+#[derive(Clone, Default)]
+pub struct History {
+    details: Option<PatientDetails>,
+    registered_at: Option<Timestamp>,
+    deleted: bool,
+    /// Reason why an event cannot be read. The details after that event are unknown.
+    unreadable: Option<StoredEventError>,
+}
+
+/// The patient as addressed in an email. `Debug` shows nothing, because its output can appear in logs.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Recipient {
+    pub(crate) name: String,
+    pub(crate) email: String,
+    /// Time of the registration.
+    pub(crate) registered_at: Timestamp,
+}
+
+impl History {
+    /// Applies the patient's next event.
+    pub fn apply(&mut self, event: &RecordedEvent) {
+        // The type alone is sufficient, because an id is never reused.
+        self.deleted |= event.event_type == PATIENT_DELETED;
+        if event.event_type == PATIENT_REGISTERED {
+            self.registered_at.get_or_insert(event.recorded_at);
+        }
+        if self.unreadable.is_some() {
+            return;
+        }
+        let decoded = PatientEvent::from_stored(&event.event_type, &event.event_version, &event.payload);
+        self.details = match decoded {
+            Ok(decoded) => evolve(self.details.take(), decoded),
+            Err(error) => {
+                self.unreadable = Some(error);
+                None
+            }
+        };
+    }
+
+    /// Whether the patient was deleted.
+    pub(crate) const fn is_over(&self) -> bool {
+        self.deleted
+    }
+
+    /// Returns the recipient of an email at this point.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::EventUnreadable`] if an event up to this point cannot be read: the event may have changed
+    /// the address. [`Failure::EventMissing`] if the patient is not registered at this point.
+    pub fn recipient(&self) -> Result<Recipient, Failure> {
+        if let Some(unreadable) = &self.unreadable {
+            return Err(Failure::EventUnreadable(unreadable.clone()));
+        }
+        match (&self.details, self.registered_at) {
+            (Some(details), Some(registered_at)) => Ok(Recipient {
+                name: details.name.clone(),
+                email: details.email.clone(),
+                registered_at,
+            }),
+            _ => Err(Failure::EventMissing),
+        }
+    }
+}
+
+impl fmt::Debug for History {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("History").finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Recipient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Recipient").finish_non_exhaustive()
+    }
+}
