@@ -313,7 +313,11 @@ impl Commands {
                 expected_sequence,
             };
             match self.execute(id, command, cause, command_id, false).await {
-                Ok(Some(appended)) => return self.history(id).await?.at(appended.last),
+                // The event is durable, so a failure to read it must not say that nothing was written.
+                Ok(Some(appended)) => {
+                    let after = self.history(id).await;
+                    return after.map_err(|_| CommandError::OutcomeUnknown)?.at(appended.last);
+                }
                 // Another command may have been appended since. The answer must be true for one state.
                 Ok(None) => {
                     let now = self.history(id).await?.now()?;
@@ -323,18 +327,14 @@ impl Commands {
                 }
                 // Another command was appended first. Decide again, based on the new state.
                 Err(Refused::Conflict) => {}
-                // A retry may have found the patient before the first request was committed.
-                Err(Refused::Business(PatientError::SequenceMismatch { .. })) if command_id.is_some() => {
-                    let first = self.history(id).await?;
-                    let Some((first, expected)) = command_id
-                        .and_then(|command_id| first.amended_as(command_id))
-                        .zip(expected_sequence)
-                    else {
-                        return Err(CommandError::SequenceMismatch {
-                            actual: first.sequence(),
-                        });
-                    };
-                    return first.again(&amendment, expected);
+                // A retry may have looked for the event before the first request was committed.
+                Err(Refused::Business(error)) => {
+                    if let (Some(command_id), Some(expected)) = (command_id, expected_sequence)
+                        && let Some(first) = self.history(id).await?.amended_as(command_id)
+                    {
+                        return first.again(&amendment, expected);
+                    }
+                    return Err(Refused::Business(error).into());
                 }
                 Err(refused) => return Err(refused.into()),
             }
@@ -501,7 +501,8 @@ fn refused(id: Uuid, error: AggregateError<PatientError>) -> Refused {
         AggregateError::DatabaseConnectionError(error) => {
             tracing::error!(patient.id = %id, %error, "a patient's events could not be read");
             let store = error.downcast_ref::<eventstore::Error>();
-            failed(store.map_or(CommandError::Unreadable, unavailable))
+            // mysql-es and sqlite-es report a lost connection by errors of their own.
+            failed(store.map_or(CommandError::Unavailable, unavailable))
         }
         // The text of this error would quote the payload.
         AggregateError::DeserializationError(_) => {

@@ -74,8 +74,8 @@ enum Change {
 }
 
 impl Change {
-    /// Returns the change that an event records, or `None` if the event belongs to another aggregate or has an
-    /// unknown type.
+    /// Returns the change that an event records, or `None` if the event belongs to another aggregate or has
+    /// an unknown type.
     ///
     /// If only the type of an event can be read, the event still causes its deliveries. Sending them fails
     /// visibly, and they can be retried with a newer version of the program. An amendment that cannot be read

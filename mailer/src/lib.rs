@@ -25,10 +25,10 @@
 //!   email and before the acceptance is recorded. Both copies then have the same `Message-ID`. If the worker
 //!   survives but cannot tell whether the server accepted the email, it sends the email once more. If that
 //!   outcome is also unknown, the email is dead.
-//! - A patient who is deleted before the confirmation is sent receives no confirmation. The same applies to the
-//!   notice of an amendment.
-//! - If the patient's email address was corrected before the confirmation is sent, the confirmation goes to the
-//!   corrected address. If an event that the recipient depends on cannot be read, the email is not sent.
+//! - A patient who is deleted before the confirmation is sent receives no confirmation. The same applies to
+//!   the notice of an amendment.
+//! - If the patient's email address was corrected before the confirmation is sent, the confirmation goes to
+//!   the corrected address. If an event that the recipient depends on cannot be read, the email is not sent.
 //! - No log line, error or ledger row of this crate contains a patient's data or the text of an SMTP server's
 //!   reply.
 //!

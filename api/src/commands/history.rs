@@ -38,11 +38,6 @@ impl History {
         Ok(Self(parsed))
     }
 
-    /// Returns the number of events.
-    pub(super) fn sequence(&self) -> u64 {
-        self.0.len() as u64
-    }
-
     /// Returns the state after the event at `position`.
     pub(super) fn at(&self, position: Position) -> Result<Amended, CommandError> {
         self.states()
