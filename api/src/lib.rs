@@ -1,9 +1,10 @@
 //! The HTTP API.
 //!
 //! Commands go through cqrs-es and the append queue ([`commands`]). Reads use the read table, and the log for
-//! events that are not projected yet ([`reads`]). Histories and the feed use the log alone ([`history`],
-//! `feed`); each of these reads is recorded before it is answered ([`read_log`]). This crate and the
-//! projector share only the read table. The routes below `/mail` return the types of the mailer crate.
+//! events that are not projected yet ([`projector::reads`]). Histories and the feed use the log alone
+//! ([`history`], `feed`); each of these reads is recorded before it is answered ([`read_log`]). This crate
+//! and the projector share only the read table. The routes below `/mail` return the types of the mailer
+//! crate.
 //!
 //! # Guarantees
 //!

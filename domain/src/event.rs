@@ -86,7 +86,7 @@ pub enum PatientEvent {
 
 impl PatientEvent {
     /// Whether the patient's details after this event follow from the event alone. If not, a reader must also
-    /// know the details before the event, see [`evolve`](crate::evolve).
+    /// know the details before the event, see [`evolve`](fn@crate::evolve).
     #[must_use]
     pub const fn is_self_contained(&self) -> bool {
         match self {

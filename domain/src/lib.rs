@@ -19,7 +19,7 @@
 //! | [`Patient`], [`PatientState`], [`PatientDetails`] | the aggregate |
 //! | [`PatientCommand`], [`PatientError`] | commands, and the errors with which a patient rejects them |
 //! | [`PatientEvent`], [`StoredEventError`] | events, and reading them from the log |
-//! | [`evolve`] | the effect of each event on a patient |
+//! | [`evolve()`] | the effect of each event on a patient |
 //! | [`Patient::replay`], [`Until`], [`StoredEvent`] | past states of a patient |
 //! | [`upcasters`] | conversion of old event shapes |
 //! | [`Registration`], [`Amendment`], [`FieldError`] | parsed input, with all invalid fields reported together |
@@ -34,7 +34,7 @@
 //! 1. In `event.rs`, add a variant with named fields and a constant for its type name. The compiler then
 //!    reports each `match` that lacks the variant. Add the type to `EVENT_TYPES` and its version to
 //!    `current_version`.
-//! 2. Add its effect in `evolve.rs`. An event is a fact, so [`evolve`] only changes the details and never
+//! 2. Add its effect in `evolve.rs`. An event is a fact, so [`evolve()`] only changes the details and never
 //!    rejects the event.
 //! 3. Add the command that causes the event in `command.rs`, its rule in `Patient::decide`, and a variant in
 //!    `error.rs` for each new reason to reject the command.
