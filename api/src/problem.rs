@@ -84,7 +84,7 @@ pub enum ApiError {
     Invalid(Vec<FieldProblem>),
     /// An active patient has this email.
     EmailTaken,
-    /// The `Idempotency-Key` was used for another registration.
+    /// The `Idempotency-Key` was used for another request.
     IdempotencyKeyReused,
     /// A registration with the same `Idempotency-Key` is in progress.
     InProgress,

@@ -119,9 +119,10 @@ kinds! {
          address contains a mistake. When the other patient is deleted, the address becomes available again. To repeat a \
          registration, use its original Idempotency-Key.";
     IDEMPOTENCY_KEY_REUSED, UNPROCESSABLE_ENTITY, "idempotency-key-reused", "Idempotency-Key reused",
-        "This Idempotency-Key was used for another registration. Use a new key for a new registration.",
-        "An Idempotency-Key identifies one registration permanently, and this key identifies a registration with other values. To \
-         repeat that registration, send the same values. For another patient, send a new key, such as a random UUID.";
+        "This Idempotency-Key was used for another request. Use a new key for a new request.",
+        "An Idempotency-Key identifies one request permanently, and this key identifies a request with other values. To repeat that \
+         request, send the same values and, for a change of a patient, the same If-Match. For another request, send a new key, such \
+         as a random UUID.";
     REQUEST_IN_PROGRESS, CONFLICT, "request-in-progress", "Still in progress",
         "A registration with this Idempotency-Key is in progress. Repeat the request in a moment to get its response.",
         "The same Idempotency-Key was sent a moment ago, and that registration has not finished yet. No patient is registered \
