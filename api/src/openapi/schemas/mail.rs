@@ -62,7 +62,7 @@ pub(crate) struct Mailer {
 /// An email, without personal data.
 #[derive(ToSchema)]
 pub(crate) struct Delivery {
-    /// i64 of the event that the email is about.
+    /// Position of the event that the email is about.
     #[schema(minimum = 1, example = 17)]
     id: i64,
     /// `patient_registered`, `patient_amended`, `patient_email_changed` or `patient_deleted`.
@@ -93,7 +93,7 @@ pub(crate) struct Delivery {
 /// A finished attempt to send an email.
 #[derive(ToSchema)]
 pub(crate) struct Attempt {
-    /// i64 of the event that the email is about.
+    /// Position of the event that the email is about.
     #[schema(minimum = 1, example = 17)]
     id: i64,
     /// Kind of email.
