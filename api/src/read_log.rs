@@ -1,8 +1,8 @@
 //! The record of reads, in the table `audit_reads`: who read which histories and events, and when.
 //!
 //! An entry is durable before the data that was read is returned. If the entry cannot be recorded, the data
-//! is not returned. Waiting entries are written together in one statement, so many readers need only one
-//! commit at a time and one connection.
+//! is not returned. One statement writes all waiting entries, so concurrent reads share a connection and a
+//! commit.
 //!
 //! Entries are added and never changed. A stream has an entry for its beginning, and an entry for its end
 //! with the position that it reached.

@@ -43,8 +43,8 @@ pub struct Listening {
     pub connections: usize,
     /// Maximum time for a client to send the head of a request, measured from the start of the connection or
     /// from the last response. The same limit applies to the TLS handshake before it. While fewer than a
-    /// quarter of the connections are free, new connections get a quarter of this time, so many idle clients
-    /// at a time are disconnected sooner.
+    /// quarter of the connections are free, the limit for new connections is a quarter of this time. Idle
+    /// clients then block connections for a shorter time.
     pub head_timeout: Duration,
     /// TLS settings. `None` to serve plain HTTP.
     pub tls: Option<Tls>,

@@ -89,6 +89,15 @@ impl Dialect {
         }
     }
 
+    /// Returns the suffix of the table `events` that makes a query find events by their aggregates. SQLite does
+    /// so if the query uses `+position`.
+    pub(crate) const fn by_aggregate(self) -> &'static str {
+        match self {
+            Self::MySql => " FORCE INDEX (events_aggregate)",
+            Self::Sqlite => "",
+        }
+    }
+
     /// Returns the start of an `INSERT` that leaves existing rows unchanged.
     #[must_use]
     pub const fn insert_ignore(self) -> &'static str {

@@ -63,7 +63,7 @@ pub use lease::Lease;
 pub use log::{EventFilter, EventLog, EventPage, Head};
 pub use overview::{Followed, ProjectionStatus, overview};
 pub use projection::{
-    Projection, ProjectionError, Rebuild, RebuildState, Registered, Runner, Skip, SkipError,
+    AggregateState, Projection, ProjectionError, Rebuild, RebuildState, Registered, Runner, Skip, SkipError,
 };
 pub use proof::{Proof, prove};
 pub use repository::{EventRepository, Receipt};

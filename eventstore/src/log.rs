@@ -260,7 +260,9 @@ impl EventLog {
             .collect()
     }
 
-    /// Like [`EventLog::events_of`], but reads only events before `before`, and at most `limit`.
+    /// Like [`EventLog::events_of`], but reads only events before `before`, and at most `limit`. The statement
+    /// finds the aggregates by their index, whatever the limit: a scan in order of position could read the whole
+    /// log.
     ///
     /// # Errors
     ///
@@ -274,8 +276,9 @@ impl EventLog {
         limit: u64,
     ) -> Result<Vec<RecordedEvent>> {
         let sql = format!(
-            "SELECT {COLUMNS} FROM events WHERE aggregate_id IN ({}) AND aggregate_type = ? AND position > ? \
-             AND position < ? ORDER BY position LIMIT ?",
+            "SELECT {COLUMNS} FROM events{} WHERE aggregate_id IN ({}) AND aggregate_type = ? AND +position > ? \
+             AND +position < ? ORDER BY +position LIMIT ?",
+            session.dialect().by_aggregate(),
             in_list(aggregate_ids.len())
         );
         session

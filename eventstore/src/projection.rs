@@ -1,6 +1,7 @@
 //! Projections: tables of rows that follow from the events of the log.
 //!
-//! A [`Projection`] says how events change a row, and reads and writes its own table. The engine in this
+//! An [`AggregateState`] folds events, and a [`Projection`] makes rows from the state and reads and writes its own
+//! table. The engine in this
 //! module does everything else, the same for every projection: it follows the log, fills and switches
 //! generations, verifies, skips events on request, and reports the status.
 //!
@@ -42,10 +43,13 @@ mod run;
 pub mod skip;
 pub mod verify;
 
+use std::time::Duration;
+
 use serde::Serialize;
 
 use crate::database::{Connection, Transaction};
 use crate::event::{Position, RecordedEvent};
+use crate::subscription::DEFAULT_GATHER;
 
 pub use generation::{ActiveGeneration, UNFILLED, create, lock_active_generation};
 pub use rebuild::{Rebuild, RebuildState, Requested, Runner};
@@ -58,20 +62,13 @@ pub use verify::{Difference, RowChecksum, RowDifference, Verification};
 /// An error of a projection's reader of events.
 pub type ReadError = Box<dyn std::error::Error + Send + Sync>;
 
-/// A table of rows, at most one per aggregate, that follows from the events of one aggregate type. A row may
-/// consist of several database rows.
-pub trait Projection: Send + Sync + 'static {
-    /// Name of the projection, its subscription and its checkpoint: at most 48 bytes of ASCII, without `@`.
-    const NAME: &'static str;
-    /// Aggregate type of the events that the projection applies. Other events are ignored.
+/// The state of an aggregate, folded from its events. Several projections can make their rows from one state.
+pub trait AggregateState: Sized + Send + Sync + 'static {
+    /// Aggregate type of the events. Projections ignore other events.
     const AGGREGATE_TYPE: &'static str;
 
     /// A parsed event.
     type Event: Send + Sync;
-    /// State of an aggregate after an event.
-    type State: Send + Sync;
-    /// What the table contains about an aggregate.
-    type Row: PartialEq + Serialize + Send + Sync;
 
     /// Parses an event.
     ///
@@ -85,11 +82,23 @@ pub trait Projection: Send + Sync + 'static {
     fn is_self_contained(event: &Self::Event) -> bool;
 
     /// Returns the state of the aggregate after an event, or `None` if the aggregate has no row after it.
-    fn evolve(
-        before: Option<Self::State>,
-        event: Self::Event,
-        recorded: &RecordedEvent,
-    ) -> Option<Self::State>;
+    fn evolve(before: Option<Self>, event: Self::Event, recorded: &RecordedEvent) -> Option<Self>;
+}
+
+/// A table of rows, at most one per aggregate, that follows from the events of one aggregate type. A row may
+/// consist of several database rows.
+pub trait Projection: Send + Sync + 'static {
+    /// Name of the projection, its subscription and its checkpoint: at most 48 bytes of ASCII, without `@`.
+    const NAME: &'static str;
+
+    /// Minimum time between two transactions while the projection follows the log, unless a transaction is
+    /// full. A longer time leaves more of the disk to the appends.
+    const GATHER: Duration = DEFAULT_GATHER;
+
+    /// State from which a row is made.
+    type State: AggregateState;
+    /// What the table contains about an aggregate.
+    type Row: PartialEq + Serialize + Send + Sync;
 
     /// Returns the row of an aggregate.
     fn row(aggregate_id: &str, state: Self::State) -> Self::Row;

@@ -16,6 +16,7 @@
 //!    | add a table, an index, or a column that is nullable or has a default | drop or rename any of them |
 //!    | relax a `CHECK` | tighten a `CHECK`, add `NOT NULL` without a default |
 //!    | add a value that older programs ignore | add a value at which older programs stop |
+//!    | drop an index without which older programs are only slower | drop an index with a `UNIQUE` rule |
 //!
 //!    `scripts/upgrade` runs an older program on the newer schema.
 //! 3. On MySQL, write `ENGINE=InnoDB` in each `CREATE TABLE`. The program refuses to run while one of its

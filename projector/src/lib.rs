@@ -11,7 +11,7 @@
 //! # Adding a projection
 //!
 //! 1. Add its table in a migration.
-//! 2. Implement [`eventstore::Projection`], as in `patient_view.rs`. Fold events with [`record::evolve`],
+//! 2. Implement [`eventstore::Projection`], as in `patient_view.rs`. Make the rows from [`record::PatientRecord`],
 //!    which knows every event.
 //! 3. Add it to [`PROJECTIONS`].
 

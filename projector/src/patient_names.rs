@@ -1,14 +1,14 @@
 //! The projection `patient_names`: the search words of the name of each active patient.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
-use domain::{PatientEvent, name_words};
+use domain::name_words;
 use eventstore::database::{in_list, padded};
-use eventstore::projection::ReadError;
-use eventstore::{Connection, Dialect, Projection, RecordedEvent, Result, Session, Transaction};
+use eventstore::{Connection, Dialect, Projection, Result, Session, Transaction};
 use serde::Serialize;
 
-use crate::record::{self, PatientRecord};
+use crate::record::PatientRecord;
 
 /// Name of the projection, its subscription, its checkpoint and its table.
 pub const PATIENT_NAMES: &str = "patient_names";
@@ -41,27 +41,12 @@ pub(crate) const fn by_id(dialect: Dialect) -> &'static str {
 
 impl Projection for PatientNames {
     const NAME: &'static str = PATIENT_NAMES;
-    const AGGREGATE_TYPE: &'static str = record::AGGREGATE_TYPE;
+    // Searches by name can be a little later than the list. Fewer transactions leave more of the disk to the
+    // appends.
+    const GATHER: Duration = Duration::from_millis(100);
 
-    type Event = PatientEvent;
     type State = PatientRecord;
     type Row = NameRow;
-
-    fn read(event: &RecordedEvent) -> Result<PatientEvent, ReadError> {
-        record::read(event)
-    }
-
-    fn is_self_contained(event: &PatientEvent) -> bool {
-        event.is_self_contained()
-    }
-
-    fn evolve(
-        before: Option<PatientRecord>,
-        event: PatientEvent,
-        recorded: &RecordedEvent,
-    ) -> Option<PatientRecord> {
-        record::evolve(before, event, recorded)
-    }
 
     fn row(id: &str, record: PatientRecord) -> NameRow {
         NameRow {

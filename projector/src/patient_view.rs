@@ -1,12 +1,11 @@
 //! The projection `patient_view`: one row per active patient.
 
-use domain::{PatientDetails, PatientEvent, name_key};
+use domain::{PatientDetails, name_key};
 use eventstore::database::{in_list, padded};
-use eventstore::projection::ReadError;
-use eventstore::{Connection, Projection, RecordedEvent, Result, Row, Session, Timestamp, Transaction};
+use eventstore::{Connection, Projection, Result, Row, Session, Timestamp, Transaction};
 use serde::Serialize;
 
-use crate::record::{self, PatientRecord};
+use crate::record::PatientRecord;
 
 /// Name of the projection, its subscription, its checkpoint and its table.
 pub const PATIENT_VIEW: &str = "patient_view";
@@ -36,27 +35,9 @@ pub struct PatientRow {
 
 impl Projection for PatientView {
     const NAME: &'static str = PATIENT_VIEW;
-    const AGGREGATE_TYPE: &'static str = record::AGGREGATE_TYPE;
 
-    type Event = PatientEvent;
     type State = PatientRecord;
     type Row = PatientRow;
-
-    fn read(event: &RecordedEvent) -> Result<PatientEvent, ReadError> {
-        record::read(event)
-    }
-
-    fn is_self_contained(event: &PatientEvent) -> bool {
-        event.is_self_contained()
-    }
-
-    fn evolve(
-        before: Option<PatientRecord>,
-        event: PatientEvent,
-        recorded: &RecordedEvent,
-    ) -> Option<PatientRecord> {
-        record::evolve(before, event, recorded)
-    }
 
     fn row(id: &str, record: PatientRecord) -> PatientRow {
         PatientRow {

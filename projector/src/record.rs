@@ -1,12 +1,9 @@
 //! The state of a patient from which all projections make their rows.
 
 use cqrs_es::Aggregate;
-use domain::{Patient, PatientDetails, PatientEvent};
+use domain::{Patient, PatientDetails, PatientEvent, evolve};
 use eventstore::projection::ReadError;
-use eventstore::{RecordedEvent, Timestamp};
-
-/// Aggregate type of patients, as stored in the log.
-pub const AGGREGATE_TYPE: &str = Patient::TYPE;
+use eventstore::{AggregateState, RecordedEvent, Timestamp};
 
 /// An active patient, with the facts about its events that the tables contain.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,33 +16,31 @@ pub struct PatientRecord {
     pub registered_at: Timestamp,
 }
 
-/// Parses a stored event.
-///
-/// # Errors
-///
-/// [`domain::StoredEventError`].
-pub fn read(event: &RecordedEvent) -> Result<PatientEvent, ReadError> {
-    Ok(PatientEvent::from_stored(
-        &event.event_type,
-        &event.event_version,
-        &event.payload,
-    )?)
-}
+impl AggregateState for PatientRecord {
+    const AGGREGATE_TYPE: &'static str = Patient::TYPE;
 
-/// Returns the patient's record after an event, or `None` if the patient is not active after it.
-#[must_use]
-pub fn evolve(
-    before: Option<PatientRecord>,
-    event: PatientEvent,
-    recorded: &RecordedEvent,
-) -> Option<PatientRecord> {
-    let (details, registered_at) = before
-        .map(|before| (before.details, before.registered_at))
-        .unzip();
-    let details = domain::evolve(details, event)?;
-    Some(PatientRecord {
-        details,
-        sequence: recorded.sequence,
-        registered_at: registered_at.unwrap_or(recorded.recorded_at),
-    })
+    type Event = PatientEvent;
+
+    fn read(event: &RecordedEvent) -> Result<PatientEvent, ReadError> {
+        Ok(PatientEvent::from_stored(
+            &event.event_type,
+            &event.event_version,
+            &event.payload,
+        )?)
+    }
+
+    fn is_self_contained(event: &PatientEvent) -> bool {
+        event.is_self_contained()
+    }
+
+    fn evolve(before: Option<Self>, event: PatientEvent, recorded: &RecordedEvent) -> Option<Self> {
+        let (details, registered_at) = before
+            .map(|before| (before.details, before.registered_at))
+            .unzip();
+        Some(Self {
+            details: evolve(details, event)?,
+            sequence: recorded.sequence,
+            registered_at: registered_at.unwrap_or(recorded.recorded_at),
+        })
+    }
 }

@@ -1,4 +1,4 @@
-//! A patient's email address, and the rule by which two addresses are equal.
+//! A patient's email address, and the rule that decides whether two addresses are equal.
 
 use std::borrow::Cow;
 

@@ -27,6 +27,9 @@ pub(super) enum Link {
 
 /// A connection or a transaction, on which statements run.
 pub trait Session: Send {
+    /// Returns the SQL dialect of the session.
+    fn dialect(&self) -> Dialect;
+
     /// Returns a statement to run here, with a `?` for each value to bind.
     fn query<'q>(&mut self, sql: &'q str) -> Query<'q, '_>;
 }
@@ -151,6 +154,10 @@ impl Connection {
 }
 
 impl Session for Connection {
+    fn dialect(&self) -> Dialect {
+        self.dialect()
+    }
+
     fn query<'q>(&mut self, sql: &'q str) -> Query<'q, '_> {
         match &mut self.link {
             Link::MySql(connection, _) => Query::mysql(connection, sql, &mut self.unfinished),
@@ -325,6 +332,10 @@ impl<'c> Transaction<'c> {
 }
 
 impl Session for Transaction<'_> {
+    fn dialect(&self) -> Dialect {
+        self.dialect()
+    }
+
     fn query<'q>(&mut self, sql: &'q str) -> Query<'q, '_> {
         self.connection().query(sql)
     }

@@ -1,8 +1,8 @@
 //! Folding of a batch of events into changes of rows, and writing the changes.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Projection, ProjectionError};
+use super::{AggregateState, Projection, ProjectionError};
 use crate::database::{Session, Transaction};
 use crate::event::{Position, RecordedEvent};
 use crate::log::EventLog;
@@ -25,22 +25,23 @@ pub(super) async fn changes<P: Projection>(
     events: &[RecordedEvent],
     skips: &BTreeSet<Position>,
 ) -> Result<Changes<P>, ProjectionError> {
-    let events = parsed::<P>(events, skips)?;
-    let mut states = states_before::<P>(session, &events, skips).await?;
+    let events = parsed::<P::State>(events, skips)?;
+    // The states come from the log rather than from the table, so that the fold is the only source of rows.
+    let mut before = states(session, &needed::<P::State>(&events), skips).await?;
     let mut deleted = BTreeSet::new();
     let mut after: BTreeMap<&str, Option<P::State>> = BTreeMap::new();
     for (recorded, event) in events {
         let id = recorded.aggregate_id.as_str();
-        let before = if let Some(state) = after.remove(id) {
+        let state = if let Some(state) = after.remove(id) {
             state
         } else {
             // Only the first event of an aggregate finds no row.
             if recorded.sequence > 1 {
                 deleted.insert(id);
             }
-            states.remove(id)
+            before.remove(id)
         };
-        after.insert(id, P::evolve(before, event, recorded));
+        after.insert(id, P::State::evolve(state, event, recorded));
     }
     Ok(Changes {
         deleted: deleted.into_iter().map(ToOwned::to_owned).collect(),
@@ -51,18 +52,16 @@ pub(super) async fn changes<P: Projection>(
     })
 }
 
-/// Folds all events of some aggregates into rows, in order of aggregate id.
-pub(super) fn rows<P: Projection>(
-    events: &[RecordedEvent],
-    skips: &BTreeSet<Position>,
-) -> Result<Vec<P::Row>, ProjectionError> {
-    let mut states: BTreeMap<&str, Option<P::State>> = BTreeMap::new();
-    for (recorded, event) in parsed::<P>(events, skips)? {
-        let before = states.remove(recorded.aggregate_id.as_str()).flatten();
-        states.insert(&recorded.aggregate_id, P::evolve(before, event, recorded));
-    }
-    let rows = states.into_iter();
-    Ok(rows.filter_map(|(id, state)| Some(P::row(id, state?))).collect())
+/// Returns the aggregates whose first event among `events` is not self-contained, with the position of that
+/// event.
+fn needed<S: AggregateState>(events: &Parsed<'_, S>) -> BTreeMap<String, Position> {
+    let mut seen = BTreeSet::new();
+    events
+        .iter()
+        .filter(|(recorded, _)| seen.insert(recorded.aggregate_id.as_str()))
+        .filter(|(recorded, event)| recorded.sequence > 1 && !S::is_self_contained(event))
+        .map(|(recorded, _)| (recorded.aggregate_id.clone(), recorded.position))
+        .collect()
 }
 
 /// Writes changes to a generation.
@@ -91,16 +90,16 @@ pub(super) async fn apply<P: Projection>(
     Ok(write(transaction, generation, &changes).await?)
 }
 
-type Parsed<'e, P> = Vec<(&'e RecordedEvent, <P as Projection>::Event)>;
+type Parsed<'e, S> = Vec<(&'e RecordedEvent, <S as AggregateState>::Event)>;
 
-fn parsed<'e, P: Projection>(
+fn parsed<'e, S: AggregateState>(
     events: &'e [RecordedEvent],
     skips: &BTreeSet<Position>,
-) -> Result<Parsed<'e, P>, ProjectionError> {
+) -> Result<Parsed<'e, S>, ProjectionError> {
     events
         .iter()
-        .filter(|event| event.aggregate_type == P::AGGREGATE_TYPE && !skips.contains(&event.position))
-        .map(|event| match P::read(event) {
+        .filter(|event| event.aggregate_type == S::AGGREGATE_TYPE && !skips.contains(&event.position))
+        .map(|event| match S::read(event) {
             Ok(parsed) => Ok((event, parsed)),
             Err(source) => Err(ProjectionError::Unreadable {
                 position: event.position,
@@ -110,71 +109,33 @@ fn parsed<'e, P: Projection>(
         .collect()
 }
 
-/// Returns the states, before `events`, of the aggregates whose first event among them is not self-contained.
-/// The states come from the log rather than from the table, so that the fold is the only source of rows.
-async fn states_before<P: Projection>(
+/// Returns the state of each aggregate just before a position. Aggregates without a state are absent. The
+/// events are read page by page, so memory use does not grow with the length of a history.
+pub(super) async fn states<S: AggregateState>(
     session: &mut impl Session,
-    events: &Parsed<'_, P>,
+    ends: &BTreeMap<String, Position>,
     skips: &BTreeSet<Position>,
-) -> Result<HashMap<String, P::State>, ProjectionError> {
-    let mut seen = BTreeSet::new();
-    let firsts = events
-        .iter()
-        .filter(|(recorded, _)| seen.insert(recorded.aggregate_id.as_str()))
-        .filter(|(recorded, event)| recorded.sequence > 1 && !P::is_self_contained(event))
-        .map(|(recorded, _)| *recorded);
-    let mut states = HashMap::new();
-    let (mut together, mut size) = (Vec::new(), 0);
-    for first in firsts {
-        // The sequence of an event is the number of events up to it.
-        if size + first.sequence > EVENTS && !together.is_empty() {
-            read_states::<P>(session, &together, skips, &mut states).await?;
-            together.clear();
-            size = 0;
-        }
-        size += first.sequence;
-        together.push(first);
-    }
-    if !together.is_empty() {
-        read_states::<P>(session, &together, skips, &mut states).await?;
-    }
-    Ok(states)
-}
-
-/// Folds the events before `firsts`, each of another aggregate, page by page.
-async fn read_states<P: Projection>(
-    session: &mut impl Session,
-    firsts: &[&RecordedEvent],
-    skips: &BTreeSet<Position>,
-    states: &mut HashMap<String, P::State>,
-) -> Result<(), ProjectionError> {
-    let ids: Vec<&str> = firsts.iter().map(|first| first.aggregate_id.as_str()).collect();
-    let Some(end) = firsts.iter().map(|first| first.position).max() else {
-        return Ok(());
-    };
-    let ends: HashMap<&str, Position> = firsts
-        .iter()
-        .map(|first| (first.aggregate_id.as_str(), first.position))
-        .collect();
-    let mut after = Position::BEGINNING;
-    loop {
-        let page = EventLog::events_between(session, P::AGGREGATE_TYPE, &ids, after, end, EVENTS).await?;
-        let Some(last) = page.last() else {
-            return Ok(());
-        };
-        after = last.position;
-        let full = page.len() as u64 >= EVENTS;
-        for (recorded, event) in parsed::<P>(&page, skips)? {
-            let id = recorded.aggregate_id.as_str();
-            if ends.get(id).is_some_and(|end| recorded.position < *end) {
-                let before = states.remove(id);
-                if let Some(state) = P::evolve(before, event, recorded) {
+) -> Result<BTreeMap<String, S>, ProjectionError> {
+    let mut states = BTreeMap::new();
+    let ids: Vec<&str> = ends.keys().map(String::as_str).collect();
+    let end = ends.values().copied().max().unwrap_or_default();
+    for ids in ids.chunks(IDS) {
+        let mut after = Position::BEGINNING;
+        loop {
+            let page = EventLog::events_between(session, S::AGGREGATE_TYPE, ids, after, end, EVENTS).await?;
+            for (recorded, event) in parsed::<S>(&page, skips)? {
+                let id = recorded.aggregate_id.as_str();
+                if ends.get(id).is_some_and(|end| recorded.position < *end)
+                    && let Some(state) = S::evolve(states.remove(id), event, recorded)
+                {
                     states.insert(id.to_owned(), state);
                 }
             }
-        }
-        if !full {
-            return Ok(());
+            match page.last() {
+                Some(last) if page.len() as u64 >= EVENTS => after = last.position,
+                _ => break,
+            }
         }
     }
+    Ok(states)
 }

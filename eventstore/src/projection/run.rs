@@ -75,6 +75,7 @@ async fn follow<P: Projection>(context: &RunContext) {
     );
     subscription
         .with_poll(context.poll)
+        .with_gather(P::GATHER)
         .run(context.stop.clone())
         .await;
 }

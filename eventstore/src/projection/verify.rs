@@ -10,10 +10,10 @@ use std::collections::{BTreeSet, VecDeque};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use super::{Projection, ProjectionError, Skip, fold};
+use super::{AggregateState, Projection, ProjectionError, Skip, fold};
 use crate::checkpoint;
 use crate::database::{Session, Transaction};
-use crate::event::{Hash, Position, RecordedEvent};
+use crate::event::{Hash, Position};
 use crate::log::EventLog;
 
 /// Number of aggregates in a page.
@@ -187,20 +187,18 @@ impl<P: Projection> Replay<P> {
                      ORDER BY aggregate_id LIMIT ?",
                 )
                 .bind(after)
-                .bind(P::AGGREGATE_TYPE)
+                .bind(P::State::AGGREGATE_TYPE)
                 .bind(i64::from(PAGE))
                 .fetch_all()
                 .await?
                 .iter()
                 .map(|row| row.get(0))
                 .collect::<Result<_, _>>()?;
-            let keys: Vec<&str> = ids.iter().map(String::as_str).collect();
-            let events = EventLog::events_of(snapshot, P::AGGREGATE_TYPE, &keys, Position::BEGINNING).await?;
-            let events: Vec<RecordedEvent> = events
-                .into_iter()
-                .filter(|event| event.position <= self.position)
-                .collect();
-            self.rows.extend(fold::rows::<P>(&events, &self.skips)?);
+            let end = self.position.next();
+            let ends = ids.iter().map(|id| (id.clone(), end)).collect();
+            let states = fold::states::<P::State>(snapshot, &ends, &self.skips).await?;
+            self.rows
+                .extend(states.into_iter().map(|(id, state)| P::row(&id, state)));
             self.after = ids.into_iter().next_back();
         }
         Ok(())

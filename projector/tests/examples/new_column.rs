@@ -9,10 +9,10 @@
 //! 4. After the rebuild, release a version of the API that shows the column. A later release may drop the
 //!    default (*contract*).
 
-use domain::{PatientDetails, PatientEvent};
-use eventstore::projection::{Follower, ReadError};
-use eventstore::{Connection, Database, Projection, RecordedEvent, Result, Session, Transaction};
-use projector::record::{self, PatientRecord};
+use domain::PatientDetails;
+use eventstore::projection::Follower;
+use eventstore::{Connection, Database, Projection, Result, Session, Transaction};
+use projector::record::PatientRecord;
 use projector::{PATIENT_VIEW, PatientRow, PatientView};
 
 use crate::Example;
@@ -37,27 +37,9 @@ struct NewView;
 
 impl Projection for NewView {
     const NAME: &'static str = PATIENT_VIEW;
-    const AGGREGATE_TYPE: &'static str = record::AGGREGATE_TYPE;
 
-    type Event = PatientEvent;
     type State = PatientRecord;
     type Row = PatientRow;
-
-    fn read(event: &RecordedEvent) -> Result<PatientEvent, ReadError> {
-        PatientView::read(event)
-    }
-
-    fn is_self_contained(event: &PatientEvent) -> bool {
-        PatientView::is_self_contained(event)
-    }
-
-    fn evolve(
-        before: Option<PatientRecord>,
-        event: PatientEvent,
-        recorded: &RecordedEvent,
-    ) -> Option<PatientRecord> {
-        PatientView::evolve(before, event, recorded)
-    }
 
     fn row(id: &str, record: PatientRecord) -> PatientRow {
         PatientView::row(id, record)

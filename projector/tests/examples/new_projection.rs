@@ -1,11 +1,9 @@
 //! Example of adding a projection: the host of the URL of each patient's document. This file contains
 //! everything that the projection needs. Commands, routes, metrics and alerts use its name.
 
-use domain::PatientEvent;
 use eventstore::database::{in_list, padded};
-use eventstore::projection::ReadError;
-use eventstore::{Connection, Projection, RecordedEvent, Registered, Result, Session, Transaction};
-use projector::record::{self, PatientRecord};
+use eventstore::{Connection, Projection, Registered, Result, Session, Transaction};
+use projector::record::PatientRecord;
 use serde::Serialize;
 
 use crate::Example;
@@ -27,27 +25,9 @@ struct HostRow {
 
 impl Projection for DocumentHosts {
     const NAME: &'static str = "document_hosts";
-    const AGGREGATE_TYPE: &'static str = record::AGGREGATE_TYPE;
 
-    type Event = PatientEvent;
     type State = PatientRecord;
     type Row = HostRow;
-
-    fn read(event: &RecordedEvent) -> Result<PatientEvent, ReadError> {
-        record::read(event)
-    }
-
-    fn is_self_contained(event: &PatientEvent) -> bool {
-        event.is_self_contained()
-    }
-
-    fn evolve(
-        before: Option<PatientRecord>,
-        event: PatientEvent,
-        recorded: &RecordedEvent,
-    ) -> Option<PatientRecord> {
-        record::evolve(before, event, recorded)
-    }
 
     fn row(id: &str, record: PatientRecord) -> HostRow {
         let url = &record.details.document_url;

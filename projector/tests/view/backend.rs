@@ -108,7 +108,12 @@ impl Backend {
             payload,
             metadata: json!({}),
         };
-        let append = Append::new(vec![event], Vec::new()).unwrap();
+        self.append_events(Append::new(vec![event], Vec::new()).unwrap())
+            .await
+    }
+
+    /// Appends several events of a patient. Returns the position of the first event.
+    pub(crate) async fn append_events(&self, append: Append) -> Position {
         self.appends.append(append).await.unwrap().first
     }
 

@@ -8,6 +8,8 @@
 
 #[macro_use]
 mod backend;
+
+mod amendments;
 mod names;
 mod rebuild;
 mod verify;

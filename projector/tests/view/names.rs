@@ -21,7 +21,7 @@ on_every_backend! {
 }
 
 impl Backend {
-    async fn names_are(&self, state: &str, generation: i64) {
+    pub(crate) async fn names_are(&self, state: &str, generation: i64) {
         wait_until(SOON, state, async || {
             let sql = "SELECT p.active_generation, c.position, h.position FROM projections p JOIN log_head h \
                        JOIN checkpoints c ON c.name = p.name WHERE p.name = 'patient_names'";
@@ -34,7 +34,7 @@ impl Backend {
         .await;
     }
 
-    async fn verify_names(&self) -> Verification {
+    pub(crate) async fn verify_names(&self) -> Verification {
         verify::<PatientNames>(self.log(), &mut |_| {}).await.unwrap()
     }
 

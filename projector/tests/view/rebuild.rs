@@ -51,7 +51,7 @@ impl Backend {
         }
     }
 
-    async fn rebuild(&self) -> Outcome {
+    pub(crate) async fn rebuild(&self) -> Outcome {
         let rebuild = self.request(Runner::Command).await;
         let stop = CancellationToken::new();
         self.rebuilder("rebuilder")

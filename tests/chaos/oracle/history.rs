@@ -65,7 +65,8 @@ pub(super) struct History {
     pub(super) head: u64,
     /// Moments at which positions were known to exist, each with the highest known position.
     known: Vec<(Duration, u64)>,
-    /// For each position, the time by which it and all earlier positions had been requested.
+    /// For each position, the latest time at which a client sent a request whose event has this position or
+    /// an earlier position.
     asked: Vec<Duration>,
 }
 

@@ -763,7 +763,8 @@ fn a_key_that_amends_twice_is_found() {
 
 #[test]
 fn an_amendment_that_is_refused_without_a_reason_is_found() {
-    // At that time, nobody else had the email address, or Eva had the expected sequence.
+    // These requests are moved to a time at which the rejection is wrong: no other patient has the email
+    // address, and Eva is at the sequence in If-Match.
     for request in ["taken again", "stale"] {
         let claims = objects_to_amended(|evidence| {
             let refused = seen(evidence, request);

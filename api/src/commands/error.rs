@@ -1,0 +1,140 @@
+//! Errors of commands, from the errors of cqrs-es, the append queue and the log.
+
+use cqrs_es::AggregateError;
+use domain::PatientError;
+use eventstore::AppendError;
+use uuid::Uuid;
+
+use super::TRIES;
+
+/// Reason why a command failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum CommandError {
+    /// An active patient has this email.
+    #[error("the email is taken")]
+    EmailTaken,
+    /// The key was used for another request.
+    #[error("the idempotency key was used for another request")]
+    IdempotencyKeyReused,
+    /// A registration with this key is in progress.
+    #[error("a registration with this key is in progress")]
+    InProgress,
+    /// The patient does not exist.
+    #[error("no such patient")]
+    NotFound,
+    /// The patient was deleted.
+    #[error("the patient was deleted")]
+    Deleted,
+    /// The patient's current sequence is not the expected sequence.
+    #[error("the patient is at sequence {actual}")]
+    SequenceMismatch {
+        /// Current sequence of the patient.
+        actual: u64,
+    },
+    /// The append queue is full.
+    #[error("overloaded")]
+    Overloaded,
+    /// The process is shutting down.
+    #[error("shutting down")]
+    ShuttingDown,
+    /// Every attempt conflicted with another command for the same patient.
+    #[error("{TRIES} attempts conflicted with other commands for the patient")]
+    Contended,
+    /// The clock of this process is wrong. Nothing was written.
+    #[error("the clock of this process is wrong")]
+    ClockWrong,
+    /// The log is damaged. Nothing was written.
+    #[error("the log is damaged")]
+    LogDamaged,
+    /// An event of the patient cannot be read. Nothing was written.
+    #[error("an event of the patient cannot be read")]
+    Unreadable,
+    /// The database is unreachable. Nothing was written.
+    #[error("the database is unreachable")]
+    Unavailable,
+    /// The database is read-only. Nothing was written.
+    #[error("the database is read-only")]
+    ReadOnly,
+    /// The database file was deleted or replaced. Nothing was written.
+    #[error("the database file was deleted or replaced")]
+    DatabaseFileLost,
+    /// The event may or may not have been written.
+    #[error("the outcome is unknown")]
+    OutcomeUnknown,
+    /// Defect, or unreadable log. Logged where it was detected.
+    #[error("internal error")]
+    Internal,
+}
+
+/// Reason why cqrs-es did not execute a command.
+pub(super) enum Refused {
+    Business(PatientError),
+    Conflict,
+    Failed(CommandError),
+}
+
+impl From<Refused> for CommandError {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Failed(error) => error,
+            Refused::Conflict => Self::Contended,
+            Refused::Business(PatientError::NotFound) => Self::NotFound,
+            Refused::Business(PatientError::Deleted) => Self::Deleted,
+            Refused::Business(PatientError::SequenceMismatch { actual, .. }) => {
+                Self::SequenceMismatch { actual }
+            }
+            Refused::Business(PatientError::AlreadyRegistered) => Self::Internal,
+        }
+    }
+}
+
+/// Classifies an error of cqrs-es, and logs it if it is unexpected.
+pub(super) fn refused(id: Uuid, error: AggregateError<PatientError>) -> Refused {
+    let failed = |error| Refused::Failed(error);
+    match error {
+        AggregateError::UserError(error) => Refused::Business(error),
+        AggregateError::AggregateConflict => Refused::Conflict,
+        AggregateError::DatabaseConnectionError(error) => {
+            tracing::error!(patient.id = %id, %error, "a patient's events could not be read");
+            let store = error.downcast_ref::<eventstore::Error>();
+            // mysql-es and sqlite-es report a lost connection by errors of their own.
+            failed(store.map_or(CommandError::Unavailable, unavailable))
+        }
+        // The text of this error would quote the payload.
+        AggregateError::DeserializationError(_) => {
+            tracing::error!(patient.id = %id, "a patient's events have an unknown format");
+            failed(CommandError::Unreadable)
+        }
+        AggregateError::UnexpectedError(error) => failed(match error.downcast_ref::<AppendError>() {
+            Some(AppendError::ClaimTaken) => CommandError::EmailTaken,
+            Some(AppendError::Overloaded) => CommandError::Overloaded,
+            Some(AppendError::ShutDown) => CommandError::ShuttingDown,
+            Some(AppendError::Unavailable(error)) => unavailable(error),
+            Some(AppendError::ClockWrong(_)) => CommandError::ClockWrong,
+            Some(AppendError::Damaged(cause)) => {
+                // The damage is logged once for the whole log, without the affected patients.
+                tracing::error!(patient.id = %id, error = %cause, "an append was rejected");
+                CommandError::LogDamaged
+            }
+            Some(AppendError::InDoubt(_) | AppendError::Failed) => CommandError::OutcomeUnknown,
+            Some(error) => {
+                tracing::error!(patient.id = %id, %error, "an append was rejected");
+                CommandError::Internal
+            }
+            None => {
+                tracing::error!(patient.id = %id, %error, "a patient's events could not be read");
+                CommandError::Unavailable
+            }
+        }),
+    }
+}
+
+/// Classifies an error of the log before anything was written.
+pub(super) const fn unavailable(error: &eventstore::Error) -> CommandError {
+    match error {
+        eventstore::Error::ReadOnly(_) => CommandError::ReadOnly,
+        eventstore::Error::FileLost { .. } => CommandError::DatabaseFileLost,
+        eventstore::Error::Damaged { .. } | eventstore::Error::NoHead => CommandError::LogDamaged,
+        _ => CommandError::Unavailable,
+    }
+}
