@@ -354,23 +354,29 @@ fn amended() -> Evidence {
     for checkpoint in &mut evidence.checkpoints {
         checkpoint.position = 7;
     }
-    for (template, email) in [
-        ("patient_amended", "eva@example.com"),
-        ("patient_email_changed", "e@example.com"),
+    for (position, id, template, email) in [
+        (5, EVA, "patient_amended", "eva@example.com"),
+        (5, EVA, "patient_email_changed", "e@example.com"),
+        (6, LUZ, "patient_email_changed", "A@example.com"),
     ] {
         evidence.deliveries.push(Delivery {
             template: template.to_owned(),
-            ..delivery(5, EVA, "sent")
+            ..delivery(position, id, "sent")
         });
         evidence.attempts.push(Attempt {
             template: template.to_owned(),
-            ..attempt(5, "sent")
+            ..attempt(position, "sent")
         });
         evidence.mails.push(Arrived {
             recipient: email.to_owned(),
-            message_id: format!("<5.{template}.{EVA}@miapp.com>"),
+            message_id: format!("<{position}.{template}.{id}@miapp.com>"),
         });
     }
+    // Luz is deleted before the email to the new address is sent.
+    evidence.deliveries.push(Delivery {
+        template: "patient_amended".to_owned(),
+        ..delivery(6, LUZ, "cancelled")
+    });
     evidence
 }
 
@@ -866,21 +872,15 @@ fn a_list_that_mixes_versions_is_found() {
 }
 
 #[test]
-fn mail_about_an_amendment_is_allowed_once_to_the_right_address() {
-    let without = |evidence: &mut Evidence| {
-        evidence.deliveries.retain(|delivery| delivery.position != 5);
-        evidence.attempts.retain(|attempt| attempt.position != 5);
-        evidence.mails.truncate(3);
-    };
-    assert_eq!(objects_to_amended(without), [""; 0]);
+fn a_change_of_an_email_address_has_one_email_to_each_address() {
     // A registration's email may go to a later address of the patient.
     assert_eq!(
         objects_to_amended(|evidence| evidence.mails[0].recipient = "eva@example.com".to_owned()),
         [""; 0]
     );
-    for index in [3, 4] {
+    for index in [3, 4, 5] {
         assert_eq!(
-            objects_to_amended(|evidence| evidence.mails[index].recipient = "a@example.com".to_owned()),
+            objects_to_amended(|evidence| evidence.mails[index].recipient = "x@example.com".to_owned()),
             ["mail"]
         );
         assert_eq!(
@@ -903,7 +903,28 @@ fn mail_about_an_amendment_is_allowed_once_to_the_right_address() {
             objects_to_amended(|evidence| evidence.deliveries[index].state = "sending".to_owned()),
             ["mail"]
         );
+        assert_eq!(
+            objects_to_amended(|evidence| {
+                drop(evidence.deliveries.remove(index));
+                drop(evidence.attempts.remove(index));
+                drop(evidence.mails.remove(index));
+            }),
+            ["mail"]
+        );
+        // Only Luz is deleted, and a deletion does not cancel the email to the old address.
+        assert_eq!(
+            objects_to_amended(|evidence| {
+                evidence.deliveries[index].state = "cancelled".to_owned();
+                drop(evidence.attempts.remove(index));
+                drop(evidence.mails.remove(index));
+            }),
+            ["mail"]
+        );
     }
+    assert_eq!(
+        objects_to_amended(|evidence| drop(evidence.deliveries.remove(6))),
+        ["mail"]
+    );
     // The new address and the old address are exchanged.
     assert_eq!(
         objects_to_amended(|evidence| {
