@@ -89,8 +89,8 @@ impl Dialect {
         }
     }
 
-    /// Returns the suffix of the table `events` that makes a query find events by their aggregates. SQLite does
-    /// so if the query uses `+position`.
+    /// Returns the suffix of the table `events` that makes a query find events by their aggregates. SQLite
+    /// does so if the query uses `+position`.
     pub(crate) const fn by_aggregate(self) -> &'static str {
         match self {
             Self::MySql => " FORCE INDEX (events_aggregate)",

@@ -260,9 +260,9 @@ impl EventLog {
             .collect()
     }
 
-    /// Like [`EventLog::events_of`], but reads only events before `before`, and at most `limit`. The statement
-    /// finds the aggregates by their index, whatever the limit: a scan in order of position could read the whole
-    /// log.
+    /// Like [`EventLog::events_of`], but reads only events before `before`, and at most `limit`. The
+    /// statement finds the aggregates by their index, whatever the limit: a scan in order of position could
+    /// read the whole log.
     ///
     /// # Errors
     ///

@@ -1,9 +1,8 @@
 //! Projections: tables of rows that follow from the events of the log.
 //!
-//! An [`AggregateState`] folds events, and a [`Projection`] makes rows from the state and reads and writes its own
-//! table. The engine in this
-//! module does everything else, the same for every projection: it follows the log, fills and switches
-//! generations, verifies, skips events on request, and reports the status.
+//! An [`AggregateState`] folds events, and a [`Projection`] makes rows from the state and reads and writes
+//! its own table. The engine in this module does everything else, the same for every projection: it follows
+//! the log, fills and switches generations, verifies, skips events on request, and reports the status.
 //!
 //! ```text
 //! read a batch -> fold it into at most one change per aggregate -> one transaction: delete, insert, checkpoint

@@ -11,8 +11,8 @@
 //! # Adding a projection
 //!
 //! 1. Add its table in a migration.
-//! 2. Implement [`eventstore::Projection`], as in `patient_view.rs`. Make the rows from [`record::PatientRecord`],
-//!    which knows every event.
+//! 2. Implement [`eventstore::Projection`], as in `patient_view.rs`. Make the rows from
+//!    [`record::PatientRecord`], which knows every event.
 //! 3. Add it to [`PROJECTIONS`].
 
 mod patient_names;
