@@ -250,6 +250,6 @@ pub async fn head(log: &EventLog) -> Result<Result<Head, Misfit>> {
     match (misfit, ends.head) {
         (Some(misfit), _) => Ok(Err(misfit)),
         (None, Some(head)) => Ok(Ok(head)),
-        (None, None) => Err(Error::NoHead),
+        (None, None) => Err(Error::MissingHead),
     }
 }

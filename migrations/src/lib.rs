@@ -147,13 +147,13 @@ async fn run(database: &Database) -> Result<(), Error> {
         loop {
             // An interrupted migration is recorded as started. Its statements can be repeated.
             forget_unfinished(database).await?;
-            let mut connection = pool.acquire().await.map_err(eventstore::Error::from)?;
+            let mut connection = pool.acquire().await.map_err(eventstore::Error::from_driver)?;
             // The connection keeps a changed session setting, so it must not return to the pool.
             connection.close_on_drop();
             sqlx::query(SHORT_LOCK_WAIT)
                 .execute(&mut *connection)
                 .await
-                .map_err(eventstore::Error::from)?;
+                .map_err(eventstore::Error::from_driver)?;
             match migrator.run(&mut *connection).await {
                 Err(error) if is_lock_wait(&error) => {
                     tracing::warn!(
