@@ -3,7 +3,7 @@
 /// Metrics of the appends and subscriptions of a [`Database`](crate::Database). Recorded only with the
 /// feature `metrics`.
 #[derive(Debug, Clone, Default)]
-pub struct Metrics;
+pub struct Metrics {}
 
 #[expect(clippy::unused_self, reason = "the same methods as with the feature")]
 impl Metrics {
