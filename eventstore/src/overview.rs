@@ -31,7 +31,7 @@ pub struct Followed {
     /// Description of the problem if the status in the database is impossible.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub damage: Option<String>,
-    /// The projection's table, if the subscription is a projection.
+    /// Status of the projection, if the subscription is a projection.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub projection: Option<ProjectionStatus>,
 }
