@@ -355,7 +355,7 @@ async fn a_certificate_that_cannot_be_trusted_ends_the_wait_and_is_said() {
 #[tokio::test]
 async fn a_database_is_created_by_its_name_once() {
     on_private_servers(async |server, _| {
-        let url = format!("{}/of-the%20clinic", server.server().url);
+        let url = format!("{}/of-the%20shop", server.server().url);
         assert!(open(&url).await.unwrap_err().is_unknown_database());
         Database::create(&url).await.unwrap();
         Database::create(&url).await.unwrap();
