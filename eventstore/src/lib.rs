@@ -2,7 +2,7 @@
 //!
 //! The crate provides appends in one global order, a feed to read the log, and checkpoints and subscriptions
 //! to follow it. It also provides a signal that wakes subscriptions, leases for exclusive roles, and claims
-//! for unique values. The crate does not interpret events.
+//! for unique values. The crate brings its own tables ([`schema`]) and does not interpret events.
 //!
 //! # Guarantees
 //!
@@ -46,6 +46,7 @@ pub mod projection;
 pub mod proof;
 pub mod repository;
 mod scan;
+pub mod schema;
 pub mod signal;
 pub mod subscription;
 pub mod trace;
