@@ -179,7 +179,7 @@ fn ask_for_holders(script: &mut Script, items: &[Append]) {
         .flat_map(|item| &item.claims)
         .filter_map(|change| match change {
             ClaimChange::Take(claim) => Some(&claim.0),
-            ClaimChange::Release(_) | ClaimChange::ReleaseAll => None,
+            ClaimChange::Release(_) => None,
         })
         .peekable();
     if claims.peek().is_some() {
@@ -229,12 +229,12 @@ fn known(rows: &[Row]) -> Result<Known> {
 }
 
 fn release(script: &mut Script, decision: &Decision<'_>) {
-    let mut given_back: BTreeMap<&str, BTreeSet<(&Claim, &str)>> = BTreeMap::new();
-    for (claim, (aggregate_type, aggregate_id)) in &decision.given_back {
-        let of_type = given_back.entry(aggregate_type).or_default();
+    let mut by_type: BTreeMap<&str, BTreeSet<(&Claim, &str)>> = BTreeMap::new();
+    for (claim, (aggregate_type, aggregate_id)) in &decision.released {
+        let of_type = by_type.entry(aggregate_type).or_default();
         of_type.insert((claim, aggregate_id));
     }
-    for (aggregate_type, pairs) in given_back {
+    for (aggregate_type, pairs) in by_type {
         // A claim is deleted only if one of the releasing aggregates holds it.
         script
             .statement("DELETE FROM claims WHERE claim IN ")
@@ -243,17 +243,6 @@ fn release(script: &mut Script, decision: &Decision<'_>) {
             .value(aggregate_type)
             .sql(" AND aggregate_id IN ")
             .list(pairs.iter().map(|(_, id)| *id));
-    }
-    let mut by_type: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-    for (aggregate_type, aggregate_id) in &decision.released {
-        by_type.entry(aggregate_type).or_default().push(aggregate_id);
-    }
-    for (aggregate_type, ids) in by_type {
-        script
-            .statement("DELETE FROM claims WHERE aggregate_type = ")
-            .value(aggregate_type)
-            .sql(" AND aggregate_id IN ")
-            .list(ids);
     }
 }
 
