@@ -62,14 +62,14 @@ const CONNECTIONS: u32 = 2;
 /// Events of one aggregate, appended together or not at all, and their changes to the aggregate's claims.
 #[derive(Debug, Clone)]
 pub struct Append {
-    events: Vec<Prepared>,
+    events: Vec<PreparedEvent>,
     claims: Vec<ClaimChange>,
     new_aggregate: bool,
     traced: Traced,
 }
 
 #[derive(Debug, Clone)]
-struct Prepared {
+struct PreparedEvent {
     event: NewEvent,
     payload: String,
     metadata: String,
@@ -104,7 +104,10 @@ impl Append {
         if !consecutive || !events.iter().all(same_aggregate) {
             return Err(AppendError::Invalid("not consecutive events of one aggregate"));
         }
-        let events = events.into_iter().map(Prepared::new).collect::<Result<_, _>>()?;
+        let events = events
+            .into_iter()
+            .map(PreparedEvent::new)
+            .collect::<Result<_, _>>()?;
         Ok(Self {
             events,
             claims,
@@ -123,7 +126,7 @@ impl Append {
     }
 }
 
-impl Prepared {
+impl PreparedEvent {
     fn new(event: NewEvent) -> Result<Self, AppendError> {
         let short = |text: &str, most: usize| !text.is_empty() && text.len() <= most && text.is_ascii();
         if !short(&event.aggregate_type, 64)

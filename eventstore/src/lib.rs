@@ -55,7 +55,7 @@ pub mod verify;
 pub use append::{Append, AppendError, AppendQueue, Appended};
 pub use claim::{Claim, ClaimChange, ClaimRules, ClaimRulesError, HeldClaim};
 pub use clock::{Clock, ManualClock, SystemClock, Timestamp};
-pub use coalesce::{Batch, Coalescer, Rejected};
+pub use coalesce::{BatchWorker, Coalescer, Rejected};
 pub use database::{Connection, Database, DatabaseOptions, Dialect, Row, Session, Transaction};
 pub use error::{Error, Result};
 pub use event::{Hash, NewEvent, Position, PositionError, RecordedEvent};
@@ -69,6 +69,6 @@ pub use projection::{
 pub use proof::{Proof, prove};
 pub use repository::{EventRepository, Receipt};
 pub use signal::{Signal, Wake};
-pub use subscription::{Failure, Handler, Subscription, SubscriptionStatus};
+pub use subscription::{Handler, Subscription, SubscriptionFailure, SubscriptionStatus};
 pub use trace::TraceContext;
-pub use verify::{Misfit, Trusted, Verified, verify};
+pub use verify::{Mismatch, Trusted, Verified, verify};

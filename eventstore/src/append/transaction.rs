@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::clock::CheckedClock;
 use super::decide::{Aggregate, Decision, Known, decide};
 use super::head::HeadCheck;
-use super::{Append, Appended, Outcome, Prepared};
+use super::{Append, Appended, Outcome, PreparedEvent};
 use crate::claim::{Claim, ClaimChange};
 use crate::clock::Timestamp;
 use crate::database::{Connection, Row, Script, Session, Transaction};
@@ -115,14 +115,14 @@ pub(super) async fn holds(connection: &mut Connection, position: Position, hash:
     Ok(found.is_some_and(|found| found == hash.0))
 }
 
-struct Link<'a> {
-    prepared: &'a Prepared,
+struct ChainedEvent<'a> {
+    prepared: &'a PreparedEvent,
     position: Position,
     hash: Hash,
 }
 
 struct Chained<'a> {
-    rows: Vec<Link<'a>>,
+    rows: Vec<ChainedEvent<'a>>,
     outcomes: Vec<Outcome>,
     notices: Vec<Notice>,
 }
@@ -149,7 +149,7 @@ fn chain<'a>(
         for prepared in &item.events {
             position = position.next();
             hash = prepared.canonical.link(&hash, position, recorded_at);
-            chained.rows.push(Link {
+            chained.rows.push(ChainedEvent {
                 prepared,
                 position,
                 hash,
@@ -262,7 +262,7 @@ fn take(script: &mut Script, decision: &Decision<'_>, limit: usize, full: &mut V
 
 fn insert(
     script: &mut Script,
-    rows: &[Link<'_>],
+    rows: &[ChainedEvent<'_>],
     recorded_at: Timestamp,
     limit: usize,
     full: &mut Vec<Script>,

@@ -25,7 +25,7 @@ on_every_backend!(
 async fn first_break(backend: &Backend) -> Option<Position> {
     let found = first_break_of_the_feed(backend).await;
     let verified = verify(&backend.log, Vec::new(), |_| {}).await.unwrap();
-    assert_eq!(verified.err().map(|misfit| misfit.position), found);
+    assert_eq!(verified.err().map(|mismatch| mismatch.position), found);
     found
 }
 

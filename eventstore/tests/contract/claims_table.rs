@@ -61,11 +61,11 @@ async fn filled(backend: &Backend) {
 
 async fn problems(backend: &Backend) -> Vec<(String, ClaimProblem)> {
     let found = verify(&backend.log, &Values, TYPE, |_| {}).await.unwrap();
-    assert_eq!(found.fits, found.misfits.first.is_empty());
-    assert_eq!(found.misfits.count, found.misfits.first.len() as u64);
-    let misfits = found.misfits.first.into_iter();
-    misfits
-        .map(|misfit| (misfit.aggregate_id, misfit.problem))
+    assert_eq!(found.fits, found.mismatches.first.is_empty());
+    assert_eq!(found.mismatches.count, found.mismatches.first.len() as u64);
+    let mismatches = found.mismatches.first.into_iter();
+    mismatches
+        .map(|mismatch| (mismatch.aggregate_id, mismatch.problem))
         .collect()
 }
 
@@ -111,7 +111,7 @@ async fn every_difference_between_claims_and_log_is_named_and_repaired(backend: 
         assert_eq!(found, expected, "{sql}");
         let rebuilt = rebuild(&backend.log, &Values, TYPE, |_| {}).await.unwrap();
         assert!(rebuilt.inserted + rebuilt.deleted > 0, "{sql}");
-        assert_eq!(rebuilt.misfits.count, 0, "{sql}");
+        assert_eq!(rebuilt.mismatches.count, 0, "{sql}");
         assert_eq!(problems(&backend).await, [], "{sql}");
         assert_eq!(backend.number("SELECT COUNT(*) FROM claims").await, 3, "{sql}");
     }
@@ -127,7 +127,7 @@ async fn two_who_have_the_same_value_are_named_and_stay(backend: Arc<Backend>) {
     assert_eq!(problems(&backend).await, [shared("a", "e")]);
     let rebuilt = rebuild(&backend.log, &Values, TYPE, |_| {}).await.unwrap();
     assert_eq!(
-        (rebuilt.inserted, rebuilt.deleted, rebuilt.misfits.count),
+        (rebuilt.inserted, rebuilt.deleted, rebuilt.mismatches.count),
         (0, 0, 1)
     );
     // If neither aggregate holds the claim, the rebuild assigns it to one of them.
@@ -136,7 +136,7 @@ async fn two_who_have_the_same_value_are_named_and_stay(backend: Arc<Backend>) {
         .await;
     let rebuilt = rebuild(&backend.log, &Values, TYPE, |_| {}).await.unwrap();
     assert_eq!(
-        (rebuilt.inserted, rebuilt.deleted, rebuilt.misfits.count),
+        (rebuilt.inserted, rebuilt.deleted, rebuilt.mismatches.count),
         (1, 0, 1)
     );
     assert_eq!(problems(&backend).await, [shared("e", "a")]);
@@ -165,7 +165,7 @@ async fn the_claims_are_repaired_while_appends_go_on(backend: Arc<Backend>) {
             .execute("DELETE FROM claims WHERE aggregate_id IN ('a', 'b', 'c')")
             .await;
         let rebuilt = rebuild(&backend.log, &Values, TYPE, |_| {}).await.unwrap();
-        assert_eq!(rebuilt.misfits.count, 0);
+        assert_eq!(rebuilt.mismatches.count, 0);
         assert_eq!(problems(&backend).await, []);
     }
     stop.cancel();
