@@ -8,8 +8,10 @@ use tokio::time::Instant;
 use tracing::Instrument;
 
 use super::clock::CheckedClock;
+use super::error::AppendError;
 use super::head::HeadCheck;
-use super::{Append, AppendError, Outcome, traced, transaction};
+use super::prepared::{Append, Outcome};
+use super::{traced, transaction};
 use crate::clock::Clock;
 use crate::coalesce::BatchWorker;
 use crate::database::{Connection, Database, Dialect};

@@ -3,7 +3,8 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use super::{Append, AppendError};
+use super::error::AppendError;
+use super::prepared::Append;
 use crate::claim::{Claim, ClaimChange};
 use crate::error::Error;
 use crate::event::Position;

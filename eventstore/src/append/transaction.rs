@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::clock::CheckedClock;
 use super::decide::{Aggregate, Decision, Known, decide};
 use super::head::HeadCheck;
-use super::{Append, Appended, Outcome, PreparedEvent};
+use super::prepared::{Append, Appended, Outcome, PreparedEvent};
 use crate::claim::{Claim, ClaimChange};
 use crate::clock::Timestamp;
 use crate::database::{Connection, Row, Script, Session, Transaction};

@@ -5,8 +5,8 @@ use crate::clock::Timestamp;
 use crate::database::Session;
 use crate::error::{Error, Result};
 use crate::event::{Hash, Position};
-use crate::log::{COLUMNS, EventLog, Head};
-use crate::scan::{StoredEvent, link};
+use crate::log::{EventLog, Head};
+use crate::scan::{COLUMNS, StoredEvent, link};
 
 /// The head, the event at its position, and the first and last positions, all read in one statement.
 pub(super) struct Ends {
