@@ -149,9 +149,8 @@ impl<'s> Process<'s> {
         let stop_signal = CancellationToken::new();
         let signal_tasks = TaskTracker::new();
         let signal = match settings.redis_url() {
-            Some(url) => {
-                Signal::redis(url, &signal_tasks, &stop_signal).context("REDIS_URL cannot be used")?
-            }
+            Some(url) => Signal::redis(url, &settings.redis_channel, &signal_tasks, &stop_signal)
+                .context("REDIS_URL cannot be used")?,
             None => Signal::in_process(),
         };
         Ok(Self {

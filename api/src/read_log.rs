@@ -10,7 +10,9 @@
 use std::sync::{Arc, Mutex};
 
 use eventstore::database::Value;
-use eventstore::{Batch, Clock, Coalescer, Database, Dialect, Position, Rejected, Row, Session, Timestamp};
+use eventstore::{
+    BatchWorker, Clock, Coalescer, Database, Dialect, Position, Rejected, Row, Session, Timestamp,
+};
 use serde::Serialize;
 use tokio_util::task::TaskTracker;
 use utoipa::ToSchema;
@@ -336,7 +338,7 @@ struct Entry {
 /// Writes entries to the database.
 struct Inserts(Database);
 
-impl Batch for Inserts {
+impl BatchWorker for Inserts {
     type Item = Entry;
     type Answer = Result<(), Arc<eventstore::Error>>;
 

@@ -2,7 +2,7 @@
 //!
 //! The crate provides appends in one global order, a feed to read the log, and checkpoints and subscriptions
 //! to follow it. It also provides a signal that wakes subscriptions, leases for exclusive roles, and claims
-//! for unique values. The crate does not interpret events.
+//! for unique values. The crate brings its own tables ([`schema`]) and does not interpret events.
 //!
 //! # Guarantees
 //!
@@ -46,6 +46,7 @@ pub mod projection;
 pub mod proof;
 pub mod repository;
 mod scan;
+pub mod schema;
 pub mod signal;
 pub mod subscription;
 pub mod trace;
@@ -54,7 +55,7 @@ pub mod verify;
 pub use append::{Append, AppendError, AppendQueue, Appended};
 pub use claim::{Claim, ClaimChange, ClaimRules, ClaimRulesError, HeldClaim};
 pub use clock::{Clock, ManualClock, SystemClock, Timestamp};
-pub use coalesce::{Batch, Coalescer, Rejected};
+pub use coalesce::{BatchWorker, Coalescer, Rejected};
 pub use database::{Connection, Database, DatabaseOptions, Dialect, Row, Session, Transaction};
 pub use error::{Error, Result};
 pub use event::{Hash, NewEvent, Position, PositionError, RecordedEvent};
@@ -68,6 +69,6 @@ pub use projection::{
 pub use proof::{Proof, prove};
 pub use repository::{EventRepository, Receipt};
 pub use signal::{Signal, Wake};
-pub use subscription::{Failure, Handler, Subscription, SubscriptionStatus};
+pub use subscription::{Handler, Subscription, SubscriptionFailure, SubscriptionStatus};
 pub use trace::TraceContext;
-pub use verify::{Misfit, Trusted, Verified, verify};
+pub use verify::{Mismatch, Trusted, Verified, verify};

@@ -62,6 +62,13 @@ pub(super) fn document_url_schemes(text: &str) -> Result<UrlSchemes, UrlSchemesE
     text.parse()
 }
 
+pub(super) fn redis_channel(text: &str) -> Result<String, String> {
+    if (1..=200).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Ok(text.to_owned());
+    }
+    Err("expected 1 to 200 visible ASCII characters, such as patients.events".to_owned())
+}
+
 pub(super) fn http_addr(text: &str) -> Result<SocketAddr, String> {
     text.parse()
         .map_err(|_| "expected an address and a port, such as 127.0.0.1:8000".to_owned())

@@ -6,12 +6,14 @@ use bytes::Bytes;
 use domain::NameQuery;
 use eventstore::database::Row;
 use eventstore::projection::UNFILLED;
-use eventstore::{Batch, Connection, Database, Error, Position, Result, Session, Transaction, checkpoint};
+use eventstore::{
+    BatchWorker, Connection, Database, Error, Position, Result, Session, Transaction, checkpoint,
+};
 use serde::Serialize;
 use uuid::Uuid;
 
 use super::ReadError;
-use super::kept::{KeptConnection, Read};
+use super::kept_connection::{KeptConnection, ReadQuery};
 use super::names::{Search, SearchBounds};
 use super::trust::{Built, Trust};
 use crate::PATIENT_VIEW;
@@ -70,7 +72,7 @@ impl ListBatch {
 
 type Answer = std::result::Result<PatientPage, ReadError>;
 
-impl Batch for ListBatch {
+impl BatchWorker for ListBatch {
     type Item = PageRequest;
     type Answer = Answer;
 
@@ -123,7 +125,7 @@ struct Page<'p> {
     bounds: SearchBounds,
 }
 
-impl Read for Page<'_> {
+impl ReadQuery for Page<'_> {
     type Answer = PatientPage;
 
     async fn read(&self, connection: &mut Connection) -> Result<PatientPage> {

@@ -8,7 +8,7 @@ use eventstore::{Connection, Database, Error, Result};
 const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A read that uses the connection.
-pub(super) trait Read: Sync {
+pub(super) trait ReadQuery: Sync {
     type Answer: Send;
 
     fn read(&self, connection: &mut Connection) -> impl Future<Output = Result<Self::Answer>> + Send;
@@ -28,14 +28,14 @@ impl KeptConnection {
     }
 
     /// Reads, and retries once with a new connection if the connection has died since its last use.
-    pub(super) async fn read<R: Read>(&mut self, read: &R) -> Result<R::Answer> {
+    pub(super) async fn read<R: ReadQuery>(&mut self, read: &R) -> Result<R::Answer> {
         match self.try_read(read).await {
             Err(error) if error.is_connection() => self.try_read(read).await,
             answer => answer,
         }
     }
 
-    async fn try_read<R: Read>(&mut self, read: &R) -> Result<R::Answer> {
+    async fn try_read<R: ReadQuery>(&mut self, read: &R) -> Result<R::Answer> {
         let answer = tokio::time::timeout(TIMEOUT, async {
             let connection = match &mut self.connection {
                 Some(connection) => connection,

@@ -1,19 +1,20 @@
 //! Checks the storage engine of the tables. `MyISAM` has no transactions, so a failed append would leave some
 //! of its rows.
 
-use eventstore::{Database, Dialect, Session};
+use sqlx::migrate::Migration;
 
-use super::{Error, MYSQL, OtherEngine};
+use super::{OtherEngine, SchemaError, steps};
+use crate::database::{Database, Dialect, Session};
 
 /// Text before each table name in the migrations.
 const CREATE: &str = "CREATE TABLE IF NOT EXISTS ";
 
-/// Checks that every existing table uses `InnoDB`.
-pub(super) async fn check(database: &Database) -> Result<(), Error> {
+/// Checks that every existing table that the migrations create uses `InnoDB`.
+pub(super) async fn check(database: &Database, migrations: &[Migration]) -> Result<(), SchemaError> {
     if database.dialect() != Dialect::MySql {
         return Ok(());
     }
-    let own = own_tables();
+    let own = own_tables(migrations);
     let rows = database
         .reader()
         .await?
@@ -35,16 +36,16 @@ pub(super) async fn check(database: &Database) -> Result<(), Error> {
     if others.is_empty() {
         Ok(())
     } else {
-        Err(Error::Engine(others))
+        Err(SchemaError::Engine(others))
     }
 }
 
 /// Returns the names of all tables that the migrations create, and of sqlx's table of applied migrations.
-fn own_tables() -> Vec<&'static str> {
-    let texts = MYSQL
+fn own_tables(migrations: &[Migration]) -> Vec<&str> {
+    let texts = migrations
         .iter()
         .map(|migration| migration.sql.as_ref())
-        .chain([include_str!("../mysql/leases.sql")]);
+        .chain([steps::leases(Dialect::MySql)]);
     let names = texts.flat_map(|text| text.split(CREATE).skip(1));
     let names = names.filter_map(|rest| {
         rest.split(|end: char| !end.is_ascii_alphanumeric() && end != '_')
@@ -82,7 +83,8 @@ mod tests {
 
     #[test]
     fn every_migration_that_creates_a_table_names_it_where_it_is_found() {
-        for migration in MYSQL.iter() {
+        let migrations = steps::migrations(Dialect::MySql, &[]).unwrap();
+        for migration in &migrations {
             let text = migration.sql.to_uppercase();
             assert_eq!(
                 text.matches("CREATE TABLE").count(),
@@ -91,14 +93,8 @@ mod tests {
                 migration.version
             );
         }
-        let own = own_tables();
-        for table in [
-            "events",
-            "audit_reads",
-            "leases",
-            "mail_workers",
-            "_sqlx_migrations",
-        ] {
+        let own = own_tables(&migrations);
+        for table in ["events", "projections", "leases", "_sqlx_migrations"] {
             assert!(own.contains(&table), "{table} of {own:?}");
         }
     }
@@ -109,7 +105,7 @@ mod tests {
             table: table.into(),
             engine: "MyISAM".into(),
         });
-        let said = Error::Engine(others.to_vec()).to_string();
+        let said = SchemaError::Engine(others.to_vec()).to_string();
         assert!(
             said.starts_with("the tables events (MyISAM), claims (MyISAM) are not InnoDB"),
             "{said}"

@@ -1,18 +1,23 @@
-//! Any process can migrate the schema at any time.
+//! Any process can migrate the schema at any time: the tables of the log, and those of the service.
 
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ::migrations::{Error, check, migrate};
-use eventstore::{Database, DatabaseOptions, Dialect, ManualClock, Session, SystemClock, Timestamp};
+use eventstore::schema::{self, SchemaError, Step};
+use eventstore::{
+    Clock, Database, DatabaseOptions, Dialect, ManualClock, Session, Signal, SystemClock, Timestamp, verify,
+};
 use futures::future::join_all;
+use testkit::wait_until;
 use tokio::time::timeout;
 
 use crate::backend::{Backend, SOON, position};
+use crate::follower::Follower;
 use crate::sample::append;
 
 on_every_backend!(
+    without_steps_of_its_own_a_service_has_the_whole_log_and_may_add_steps_later,
     an_empty_database_is_behind_until_it_is_migrated,
     migrating_again_changes_nothing,
     several_that_migrate_at_once_do_not_disturb_each_other,
@@ -21,42 +26,110 @@ on_every_backend!(
     one_that_was_killed_while_it_migrated_holds_others_up_for_a_minute_at_most,
 );
 
+/// The steps of a service.
+const STEPS: [Step; 2] = [
+    Step {
+        version: 5,
+        name: "orders",
+        mysql: "CREATE TABLE IF NOT EXISTS orders (id BIGINT NOT NULL PRIMARY KEY) ENGINE = InnoDB;",
+        sqlite: "CREATE TABLE IF NOT EXISTS orders (id INTEGER NOT NULL PRIMARY KEY) STRICT;",
+    },
+    Step {
+        version: 6,
+        name: "first order",
+        mysql: "INSERT IGNORE INTO orders (id) VALUES (1);",
+        sqlite: "INSERT OR IGNORE INTO orders (id) VALUES (1);",
+    },
+];
+
+async fn migrate(database: &Database, clock: Arc<dyn Clock>, owner: &str) -> Result<(), SchemaError> {
+    schema::migrate(database, clock, owner, &STEPS).await
+}
+
+async fn check(database: &Database) -> Result<(), SchemaError> {
+    schema::check(database, &STEPS).await
+}
+
+impl Backend {
+    async fn migrate_service(&self) {
+        migrate(&self.database, SystemClock::shared(), "test")
+            .await
+            .unwrap();
+    }
+}
+
+async fn without_steps_of_its_own_a_service_has_the_whole_log_and_may_add_steps_later(backend: Arc<Backend>) {
+    let empty = schema::check(&backend.database, &[]).await;
+    assert!(
+        matches!(empty, Err(SchemaError::Behind { found: 0, needed: 4 })),
+        "{empty:?}"
+    );
+    schema::migrate(&backend.database, SystemClock::shared(), "test", &[])
+        .await
+        .unwrap();
+    schema::check(&backend.database, &[]).await.unwrap();
+    let signal = Signal::in_process();
+    let queue = backend.queue_with(&signal, SystemClock::shared());
+    queue.append(append("a", 1)).await.unwrap();
+    queue.append(append("a", 2)).await.unwrap();
+    assert_eq!(backend.log.feed(position(0), 10).await.unwrap().len(), 2);
+    verify(&backend.log, Vec::new(), |_| {}).await.unwrap().unwrap();
+    backend.create_followed().await;
+    let follower = Follower::default();
+    let seen = follower.seen();
+    backend.run(follower.subscribe(&backend, "follower", "a", &signal));
+    wait_until(SOON, "the events are processed", async || {
+        seen.is_all_up_to(position(2))
+    })
+    .await;
+
+    let behind = check(&backend.database).await;
+    assert!(
+        matches!(behind, Err(SchemaError::Behind { found: 4, needed: 6 })),
+        "{behind:?}"
+    );
+    backend.migrate_service().await;
+    check(&backend.database).await.unwrap();
+    assert_eq!(backend.number("SELECT id FROM orders").await, 1);
+    assert_eq!(backend.head().await, position(2));
+}
+
 async fn an_empty_database_is_behind_until_it_is_migrated(backend: Arc<Backend>) {
     let behind = check(&backend.database).await;
     assert!(
-        matches!(behind, Err(Error::Behind { found: 0, needed }) if needed > 0),
+        matches!(behind, Err(SchemaError::Behind { found: 0, needed }) if needed > 0),
         "{behind:?}"
     );
-    backend.migrate().await;
+    backend.migrate_service().await;
     check(&backend.database).await.unwrap();
     backend
         .execute("DELETE FROM _sqlx_migrations WHERE version > 1")
         .await;
     let behind = check(&backend.database).await;
     assert!(
-        matches!(behind, Err(Error::Behind { found: 1, .. })),
+        matches!(behind, Err(SchemaError::Behind { found: 1, .. })),
         "{behind:?}"
     );
 }
 
 /// This occurs during a rolling upgrade, or after a rollback to an older program.
 async fn an_older_program_takes_the_schema_of_a_newer_one(backend: Arc<Backend>) {
-    backend.migrate().await;
+    backend.migrate_service().await;
     backend
         .execute(
             "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) \
              VALUES (9999, 'newer', TRUE, X'00', 0)",
         )
         .await;
-    backend.migrate().await;
+    backend.migrate_service().await;
     check(&backend.database).await.unwrap();
 }
 
 async fn migrating_again_changes_nothing(backend: Arc<Backend>) {
-    backend.migrate().await;
+    backend.migrate_service().await;
     backend.queue().append(append("a", 1)).await.unwrap();
     let head = backend.log.head().await.unwrap();
-    backend.migrate().await;
+    backend.migrate_service().await;
     assert_eq!(backend.log.head().await.unwrap(), head);
     assert_eq!(backend.number("SELECT COUNT(*) FROM events").await, 1);
 }
@@ -77,7 +150,7 @@ async fn several_that_migrate_at_once_do_not_disturb_each_other(backend: Arc<Bac
 }
 
 async fn what_was_killed_half_way_is_finished(backend: Arc<Backend>) {
-    backend.migrate().await;
+    backend.migrate_service().await;
     backend.queue().append(append("a", 1)).await.unwrap();
     let versions = backend
         .numbers("SELECT version FROM _sqlx_migrations ORDER BY version")
@@ -107,9 +180,9 @@ async fn what_was_killed_half_way_is_finished(backend: Arc<Backend>) {
         }
         assert!(matches!(
             check(&backend.database).await,
-            Err(Error::Behind { .. })
+            Err(SchemaError::Behind { .. })
         ));
-        backend.migrate().await;
+        backend.migrate_service().await;
         check(&backend.database).await.unwrap();
         assert_eq!(backend.number("SELECT COUNT(*) FROM checkpoints").await, 0);
         assert_eq!(backend.head().await, position(1), "no event is lost");
