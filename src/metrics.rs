@@ -42,7 +42,7 @@ pub(crate) fn page(
         "Version of the program and role of the process",
         Info::new([("version", env!("CARGO_PKG_VERSION")), ("role", role)]),
     );
-    eventstore::metrics::register(&mut process);
+    database.metrics().register(&mut process);
     api::metrics::register(&mut process);
     mailer::metrics::register(&mut process);
     crate::traces::register(&mut process);

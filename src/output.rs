@@ -68,19 +68,21 @@ pub(crate) fn causes(error: &anyhow::Error) -> String {
 #[cfg(test)]
 mod tests {
     use anyhow::Context;
+    use eventstore::{Database, DatabaseOptions};
 
     use super::*;
 
-    #[test]
-    fn every_cause_is_named_once() {
-        let refused = std::io::Error::from(ErrorKind::ConnectionRefused);
-        let store = eventstore::Error::Database(sqlx::Error::Io(refused));
-        let error = Err::<(), _>(store)
+    #[tokio::test]
+    async fn every_cause_is_named_once() {
+        // Nothing listens on port 1.
+        let error = Database::connect("mysql://127.0.0.1:1/name", DatabaseOptions::default())
+            .await
             .context("mysql://host/name cannot be opened")
             .unwrap_err();
         assert_eq!(
             causes(&error),
-            "mysql://host/name cannot be opened: database: error communicating with database: connection refused"
+            "mysql://host/name cannot be opened: database: error communicating with database: \
+             Connection refused (os error 111)"
         );
         let error = anyhow::anyhow!("c").context("b").context("a");
         assert_eq!(causes(&error), "a: b: c");

@@ -314,7 +314,7 @@ impl From<&eventstore::Error> for ApiError {
         match error {
             eventstore::Error::ReadOnly(_) => Self::ReadOnly,
             eventstore::Error::FileLost { .. } => Self::DatabaseFileLost,
-            eventstore::Error::Damaged { .. } | eventstore::Error::NoHead => Self::LogDamaged,
+            eventstore::Error::Damaged { .. } | eventstore::Error::MissingHead => Self::LogDamaged,
             eventstore::Error::BadCheckpoint { .. } | eventstore::Error::NoSuchGeneration { .. } => {
                 Self::ReadTableDamaged
             }

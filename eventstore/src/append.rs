@@ -33,7 +33,7 @@ use tokio::runtime::Handle;
 use crate::clock::Clock;
 use crate::coalesce::Coalescer;
 use crate::database::{Database, Dialect};
-use crate::metrics::METRICS;
+use crate::metrics::Metrics;
 use crate::signal::Signal;
 
 use appender::Appender;
@@ -52,6 +52,7 @@ const CONNECTIONS: u32 = 2;
 #[derive(Clone)]
 pub struct AppendQueue {
     coalescer: Coalescer<Appender>,
+    metrics: Metrics,
     /// Keeps the thread alive while the queue exists.
     _thread: Option<Thread>,
 }
@@ -72,14 +73,16 @@ impl AppendQueue {
             Dialect::MySql => {
                 let thread = Thread::start();
                 let _entered = thread.handle().enter();
-                (Some(thread.clone()), database.apart(CONNECTIONS))
+                (Some(thread.clone()), database.with_separate_pool(CONNECTIONS))
             }
             Dialect::Sqlite => (None, database),
         };
         let runtime = thread.as_ref().map_or_else(Handle::current, Thread::handle);
+        let metrics = database.metrics().clone();
         let appender = Appender::new(database, signal, clock);
         Self {
             coalescer: Coalescer::start_on(&runtime, [appender], capacity, largest),
+            metrics,
             _thread: thread,
         }
     }
@@ -93,7 +96,8 @@ impl AppendQueue {
         append.traced = Traced::queued();
         let answer = self.coalescer.ask(append).await;
         let answer = answer.unwrap_or_else(|rejected| Err(rejected.into()));
-        METRICS.append(&answer);
+        let outcome = answer.as_ref().map_or_else(AppendError::name, |_| "appended");
+        self.metrics.append(outcome);
         answer
     }
 

@@ -6,11 +6,11 @@
 
 pub mod table;
 
-use cqrs_es::persist::SerializedEvent;
 use sha2::{Digest, Sha256};
 
 use crate::database::Session;
 use crate::error::Result;
+use crate::event::NewEvent;
 
 /// The hash of a unique value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -81,7 +81,7 @@ pub trait ClaimRules: Send + Sync + 'static {
     /// # Errors
     ///
     /// If an event cannot be read. No further event of the aggregate is then appended.
-    fn held(&self, events: &[SerializedEvent]) -> std::result::Result<Vec<HeldClaim>, ClaimRulesError>;
+    fn held(&self, events: &[NewEvent]) -> std::result::Result<Vec<HeldClaim>, ClaimRulesError>;
 }
 
 /// An error of [`ClaimRules`].
@@ -92,13 +92,14 @@ pub type ClaimRulesError = Box<dyn std::error::Error + Send + Sync>;
 pub struct NoClaims;
 
 impl ClaimRules for NoClaims {
-    fn held(&self, _events: &[SerializedEvent]) -> std::result::Result<Vec<HeldClaim>, ClaimRulesError> {
+    fn held(&self, _events: &[NewEvent]) -> std::result::Result<Vec<HeldClaim>, ClaimRulesError> {
         Ok(Vec::new())
     }
 }
 
 /// Returns the changes from the claims `before` an append to the claims `after` it.
-pub(crate) fn changes(before: &[HeldClaim], after: &[HeldClaim]) -> Vec<ClaimChange> {
+#[must_use]
+pub fn changes(before: &[HeldClaim], after: &[HeldClaim]) -> Vec<ClaimChange> {
     let is_in = |held: &[HeldClaim], claim: Claim| held.iter().any(|held| held.claim == claim);
     let released = before
         .iter()

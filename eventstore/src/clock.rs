@@ -18,8 +18,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 /// It is stored as a `BIGINT` on every database and displayed as RFC 3339 with six decimals. Events are
 /// recorded from [`Timestamp::EARLIEST`] to [`Timestamp::LATEST`], the range of years that RFC 3339 can write
 /// and every reader can read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, sqlx::Type)]
-#[sqlx(transparent)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Timestamp(i64);
 
 impl Timestamp {

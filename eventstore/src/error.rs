@@ -1,9 +1,13 @@
 //! Errors of the log and its database.
 
+mod driver;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::event::Position;
+
+pub use driver::DatabaseError;
 
 /// Result of an operation on the log.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -14,10 +18,23 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 pub enum Error {
     /// The database could not be reached, or rejected a statement.
     #[error("database: {0}")]
-    Database(#[source] sqlx::Error),
+    Database(#[source] DatabaseError),
     /// The database accepts no writes, because it is a replica or its administrator has made it read-only.
     #[error("the database is read-only: {0}")]
-    ReadOnly(#[source] sqlx::Error),
+    ReadOnly(#[source] DatabaseError),
+    /// An earlier statement on the connection did not finish, so the connection cannot be used any more.
+    #[error("database: an earlier statement on this connection did not finish")]
+    UnfinishedConnection,
+    /// A column has a value that this version of the program does not know.
+    #[error("database: {table}.{column} has the unknown value {value:?}")]
+    UnknownValue {
+        /// Name of the table.
+        table: &'static str,
+        /// Name of the column.
+        column: &'static str,
+        /// The unknown value.
+        value: String,
+    },
     /// The file of an SQLite database does not exist and must not be created.
     #[error("the database file {} does not exist", path.display())]
     NoFile {
@@ -94,7 +111,7 @@ pub enum Error {
     },
     /// The single row of `log_head` is missing: the schema has not been migrated, or the row was removed.
     #[error("log_head has no row: the migrations have not been run, or the row was removed")]
-    NoHead,
+    MissingHead,
     /// Another owner has moved the checkpoint since this owner read it.
     #[error("checkpoint {name} was moved by another owner")]
     Superseded {
@@ -128,21 +145,13 @@ pub enum Error {
     #[error("interrupted")]
     Interrupted,
     /// Redis could not be reached, or its URL is wrong.
+    #[cfg(feature = "redis")]
     #[error("redis: {0}")]
-    Redis(#[from] redis::RedisError),
+    Redis(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// Redis did not answer before the timeout.
+    #[cfg(feature = "redis")]
     #[error("redis: no answer within {0:?}")]
     RedisTimeout(Duration),
-}
-
-impl From<sqlx::Error> for Error {
-    fn from(error: sqlx::Error) -> Self {
-        if is_read_only(&error) {
-            Self::ReadOnly(error)
-        } else {
-            Self::Database(error)
-        }
-    }
 }
 
 fn beside(position: Position, head: Position) -> String {
@@ -154,12 +163,33 @@ fn beside(position: Position, head: Position) -> String {
 }
 
 impl Error {
+    /// Converts an error of the database driver. Public for the crate `migrations`.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn from_driver(error: sqlx::Error) -> Self {
+        let error = DatabaseError::new(error);
+        if error.is_read_only() {
+            Self::ReadOnly(error)
+        } else {
+            Self::Database(error)
+        }
+    }
+
+    /// Converts an error of the Redis client.
+    #[cfg(feature = "redis")]
+    pub(crate) fn from_redis(error: redis::RedisError) -> Self {
+        Self::Redis(error.into())
+    }
+
     /// Whether the log, a checkpoint or a served generation is damaged, so that retrying does not help.
     #[must_use]
     pub const fn is_damage(&self) -> bool {
         matches!(
             self,
-            Self::Damaged { .. } | Self::NoHead | Self::BadCheckpoint { .. } | Self::NoSuchGeneration { .. }
+            Self::Damaged { .. }
+                | Self::MissingHead
+                | Self::BadCheckpoint { .. }
+                | Self::NoSuchGeneration { .. }
         )
     }
 
@@ -167,27 +197,17 @@ impl Error {
     #[must_use]
     pub fn is_connection(&self) -> bool {
         match self {
-            Self::Timeout(_) => true,
-            Self::Database(error) => Self::is_lost_connection(error),
+            Self::Timeout(_) | Self::UnfinishedConnection => true,
+            Self::Database(error) => error.is_lost_connection(),
             _ => false,
         }
     }
 
-    /// Like [`Error::is_connection`], but for an error of the driver.
+    /// Like [`Error::is_connection`], but for an error of the driver. Public for the crate `migrations`.
+    #[doc(hidden)]
     #[must_use]
     pub fn is_lost_connection(error: &sqlx::Error) -> bool {
-        match error {
-            sqlx::Error::Io(_)
-            | sqlx::Error::Tls(_)
-            | sqlx::Error::Protocol(_)
-            | sqlx::Error::PoolTimedOut
-            | sqlx::Error::PoolClosed
-            | sqlx::Error::WorkerCrashed => true,
-            // ER_CON_COUNT_ERROR, ER_SERVER_SHUTDOWN, ER_CONNECTION_KILLED (MariaDB), ER_SESSION_WAS_KILLED,
-            // ER_CLIENT_INTERACTION_TIMEOUT (MySQL's final message to a connection that was idle for
-            // wait_timeout).
-            error => matches!(mysql_number(error), Some(1040 | 1053 | 1927 | 3169 | 4031)),
-        }
+        driver::is_lost_connection(error)
     }
 
     /// Whether the error affects the whole database until an operator fixes the cause, and not only a single
@@ -204,80 +224,24 @@ impl Error {
     /// not because of the state of the database. The same statement would be rejected at any other time.
     #[must_use]
     pub fn is_of_data(&self) -> bool {
-        let Self::Database(sqlx::Error::Database(error)) = self else {
-            return false;
-        };
-        let code = error.code().unwrap_or_default();
-        if error
-            .try_downcast_ref::<sqlx::mysql::MySqlDatabaseError>()
-            .is_some()
-        {
-            // SQLSTATE classes: data exception, integrity constraint violation.
-            return code.starts_with("22") || code.starts_with("23");
-        }
-        // SQLITE_TOOBIG, SQLITE_CONSTRAINT, SQLITE_MISMATCH and their extended codes.
-        code.parse::<u32>()
-            .is_ok_and(|code| matches!(code & 0xff, 18..=20))
+        matches!(self, Self::Database(error) if error.is_of_data())
     }
 
     /// Whether the server can be reached but has no database with the given name, or the SQLite file does not
     /// exist.
     #[must_use]
     pub fn is_unknown_database(&self) -> bool {
-        if matches!(self, Self::NoFile { .. }) {
-            return true;
+        match self {
+            Self::NoFile { .. } => true,
+            Self::Database(error) => error.is_unknown_database(),
+            _ => false,
         }
-        let Self::Database(sqlx::Error::Database(error)) = self else {
-            return false;
-        };
-        // ER_BAD_DB_ERROR
-        error
-            .try_downcast_ref::<sqlx::mysql::MySqlDatabaseError>()
-            .is_some_and(|mysql| mysql.number() == 1049)
     }
 
     /// Whether the database aborted the transaction because of other transactions (deadlock, lock wait, busy)
     /// or because a node is leaving its cluster. The same transaction may succeed if it is retried.
     #[must_use]
     pub fn is_contention(&self) -> bool {
-        let Self::Database(error) = self else {
-            return false;
-        };
-        if let Some(number) = mysql_number(error) {
-            // ER_LOCK_WAIT_TIMEOUT, ER_LOCK_DEADLOCK, ER_UNKNOWN_COM_ERROR (a Galera node outside the primary
-            // component).
-            return matches!(number, 1205 | 1213 | 1047);
-        }
-        // SQLITE_BUSY, SQLITE_LOCKED.
-        matches!(sqlite_code(error), Some(5 | 6))
+        matches!(self, Self::Database(error) if error.is_contention())
     }
-}
-
-/// Whether the database reported that it accepts no writes.
-fn is_read_only(error: &sqlx::Error) -> bool {
-    if let Some(number) = mysql_number(error) {
-        // ER_OPTION_PREVENTS_STATEMENT (read_only, super_read_only),
-        // ER_CANT_EXECUTE_IN_READ_ONLY_TRANSACTION, ER_READ_ONLY_MODE (innodb_read_only),
-        // ER_INNODB_READ_ONLY, ER_SCHEMA_READ_ONLY, and ER_OPEN_AS_READONLY (MariaDB).
-        return matches!(number, 1290 | 1792 | 1836 | 1874 | 3989 | 1036);
-    }
-    // SQLITE_READONLY and its extended codes.
-    sqlite_code(error) == Some(8)
-}
-
-/// Returns the primary result code of an SQLite error.
-fn sqlite_code(error: &sqlx::Error) -> Option<u32> {
-    let error = error.as_database_error()?;
-    error.try_downcast_ref::<sqlx::sqlite::SqliteError>()?;
-    Some(error.code()?.parse::<u32>().ok()? & 0xff)
-}
-
-/// Returns the number of a MySQL or MariaDB error.
-fn mysql_number(error: &sqlx::Error) -> Option<u16> {
-    let error = error.as_database_error()?;
-    Some(
-        error
-            .try_downcast_ref::<sqlx::mysql::MySqlDatabaseError>()?
-            .number(),
-    )
 }

@@ -7,14 +7,10 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use serde_json::Value;
 
 use crate::clock::Timestamp;
-use crate::error::Result;
 use crate::json::strict_value;
 
 /// Number of an event in the whole log. Positions start at 1 and have no gaps; 0 is before the first event.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize, sqlx::Type,
-)]
-#[sqlx(transparent)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 #[serde(try_from = "u64")]
 pub struct Position(i64);
 
@@ -35,6 +31,16 @@ impl Position {
     #[must_use]
     pub const fn get(self) -> u64 {
         self.0.unsigned_abs()
+    }
+
+    /// Returns the position with a number as stored in the database, which is negative if it was altered.
+    pub(crate) const fn from_stored(number: i64) -> Self {
+        Self(number)
+    }
+
+    /// Returns the number of the position as stored in the database.
+    pub(crate) const fn to_stored(self) -> i64 {
+        self.0
     }
 
     /// Returns the next position.
@@ -162,6 +168,20 @@ pub struct NewEvent {
     pub payload: Value,
     /// Who caused the event and how, as an object of strings.
     pub metadata: Value,
+}
+
+impl From<RecordedEvent> for NewEvent {
+    fn from(event: RecordedEvent) -> Self {
+        Self {
+            aggregate_type: event.aggregate_type,
+            aggregate_id: event.aggregate_id,
+            sequence: event.sequence,
+            event_type: event.event_type,
+            event_version: event.event_version,
+            payload: event.payload,
+            metadata: event.metadata,
+        }
+    }
 }
 
 /// An event as stored in the log. Deserialization from JSON is as strict as reading from the log.

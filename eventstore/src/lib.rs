@@ -16,12 +16,29 @@
 //! - The signal is a hint. A subscription that misses every signal is at most one poll interval late
 //!   ([`signal`]).
 //!
+//! `README.md` has a complete example of a service.
+//!
+//! # Features
+//!
+//! All features are off by default.
+//!
+//! | feature | what it adds |
+//! |---|---|
+//! | `redis` | `Signal::redis`, which wakes subscriptions in other processes |
+//! | `metrics` | [`metrics`]: Prometheus metrics of appends and subscriptions |
+//! | `cqrs` | `EventRepository`, with which cqrs-es reads and appends events |
+//!
 //! # Following the log
 //!
 //! 1. Implement [`Handler`]: apply events through the [`Transaction`] that is passed in.
 //! 2. Pass the handler to [`Subscription::new`] with a unique name. The checkpoint is stored under that name.
 //! 3. Run [`Subscription::run`] in a task, in any number of processes. Only one process does the work at a
 //!    time.
+
+/// The example of the README, which the documentation tests compile and run.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}
 
 pub mod append;
 pub mod chain;
@@ -39,11 +56,13 @@ mod json;
 pub mod lease;
 pub mod log;
 pub mod merkle;
+#[cfg_attr(not(feature = "metrics"), path = "metrics/disabled.rs")]
 pub mod metrics;
 pub mod overview;
 pub mod private;
 pub mod projection;
 pub mod proof;
+#[cfg(feature = "cqrs")]
 pub mod repository;
 mod scan;
 pub mod schema;
@@ -57,7 +76,7 @@ pub use claim::{Claim, ClaimChange, ClaimRules, ClaimRulesError, HeldClaim};
 pub use clock::{Clock, ManualClock, SystemClock, Timestamp};
 pub use coalesce::{BatchWorker, Coalescer, Rejected};
 pub use database::{Connection, Database, DatabaseOptions, Dialect, Row, Session, Transaction};
-pub use error::{Error, Result};
+pub use error::{DatabaseError, Error, Result};
 pub use event::{Hash, NewEvent, Position, PositionError, RecordedEvent};
 pub use json::strict_json;
 pub use lease::Lease;
@@ -67,6 +86,7 @@ pub use projection::{
     AggregateState, Projection, ProjectionError, Rebuild, RebuildState, Registered, Runner, Skip, SkipError,
 };
 pub use proof::{Proof, prove};
+#[cfg(feature = "cqrs")]
 pub use repository::{EventRepository, Receipt};
 pub use signal::{Signal, Wake};
 pub use subscription::{Handler, Subscription, SubscriptionFailure, SubscriptionStatus};

@@ -50,7 +50,7 @@ impl Head {
 
     /// Reads the head from a row of [`Head::lock`].
     pub(crate) fn of(row: Option<&Row>) -> Result<Self> {
-        let row = row.ok_or(Error::NoHead)?;
+        let row = row.ok_or(Error::MissingHead)?;
         let position = row.get(0)?;
         Ok(Self {
             position,
@@ -94,7 +94,7 @@ impl EventLog {
     ///
     /// # Errors
     ///
-    /// [`Error::NoHead`] before the first migration, [`Error::Database`].
+    /// [`Error::MissingHead`] before the first migration, [`Error::Database`].
     pub async fn head(&self) -> Result<Head> {
         let mut connection = self.database.reader().await?;
         let row = connection

@@ -1,6 +1,6 @@
 //! Prometheus metrics of appends and subscriptions.
 
-use std::sync::LazyLock;
+use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use prometheus_client::encoding::EncodeLabelSet;
@@ -10,12 +10,13 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
-use crate::append::AppendError;
+/// Metrics of the appends and subscriptions of a [`Database`](crate::Database) in this process. Cheap to
+/// clone.
+#[derive(Debug, Clone, Default)]
+pub struct Metrics(Arc<Recorded>);
 
-/// Metrics of this process.
-pub(crate) static METRICS: LazyLock<Metrics> = LazyLock::new(Metrics::new);
-
-pub(crate) struct Metrics {
+#[derive(Debug)]
+struct Recorded {
     appends: Family<Outcome, Counter>,
     batch: Histogram,
     batch_duration: Histogram,
@@ -34,8 +35,8 @@ struct Name {
     subscription: String,
 }
 
-impl Metrics {
-    fn new() -> Self {
+impl Default for Recorded {
+    fn default() -> Self {
         let appends = Family::<Outcome, Counter>::default();
         // Alerts measure the increase of these counters, so they must exist from the start.
         for outcome in ["damaged", "clock_wrong"] {
@@ -52,36 +53,76 @@ impl Metrics {
             failed: Family::default(),
         }
     }
+}
 
+impl Metrics {
     /// Counts an answered append by its outcome.
-    pub(crate) fn append<T>(&self, answer: &Result<T, AppendError>) {
-        let outcome = answer.as_ref().map_or_else(AppendError::name, |_| "appended");
-        self.appends.get_or_create(&Outcome { outcome }).inc();
+    pub(crate) fn append(&self, outcome: &'static str) {
+        self.0.appends.get_or_create(&Outcome { outcome }).inc();
     }
 
     /// Records the size and the duration in seconds of a batch, whether it was committed or failed.
     pub(crate) fn batch(&self, appends: usize, seconds: f64) {
-        self.batch
+        self.0
+            .batch
             .observe(u32::try_from(appends).map_or(f64::INFINITY, f64::from));
-        self.batch_duration.observe(seconds);
+        self.0.batch_duration.observe(seconds);
     }
 
     /// Records by how many microseconds this process's clock is ahead of its reference clock.
     pub(crate) fn clock_offset(&self, micros: i64) {
         #[expect(clippy::cast_precision_loss, reason = "exact to 2⁵³ µs, which is 285 years")]
-        self.clock_offset.set(micros as f64 / 1e6);
+        self.0.clock_offset.set(micros as f64 / 1e6);
     }
 
     /// Counts events that a subscription has processed.
     pub(crate) fn followed(&self, subscription: &str, events: usize) {
-        self.followed
+        self.0
+            .followed
             .get_or_create(&name(subscription))
             .inc_by(events as u64);
     }
 
     /// Counts a failure of a subscription.
     pub(crate) fn failed(&self, subscription: &str) {
-        self.failed.get_or_create(&name(subscription)).inc();
+        self.0.failed.get_or_create(&name(subscription)).inc();
+    }
+
+    /// Registers these metrics in `registry`.
+    pub fn register(&self, registry: &mut Registry) {
+        let recorded = &*self.0;
+        registry.register(
+            "append",
+            "Appends that this process has answered, by outcome",
+            recorded.appends.clone(),
+        );
+        registry.register(
+            "append_batch_size",
+            "Appends that were committed together",
+            recorded.batch.clone(),
+        );
+        registry.register_with_unit(
+            "append_batch_duration",
+            "Duration of a batch of appends, including retries",
+            Unit::Seconds,
+            recorded.batch_duration.clone(),
+        );
+        registry.register_with_unit(
+            "clock_offset",
+            "How far the clock of this process was ahead of its reference clock at the last append",
+            Unit::Seconds,
+            recorded.clock_offset.clone(),
+        );
+        registry.register(
+            "subscription_events",
+            "Events that a subscription has processed in this process",
+            recorded.followed.clone(),
+        );
+        registry.register(
+            "subscription_failures",
+            "Failures of a subscription in this process",
+            recorded.failed.clone(),
+        );
     }
 }
 
@@ -89,41 +130,4 @@ fn name(subscription: &str) -> Name {
     Name {
         subscription: subscription.to_owned(),
     }
-}
-
-/// Registers these metrics in `registry`.
-pub fn register(registry: &mut Registry) {
-    let metrics = &*METRICS;
-    registry.register(
-        "append",
-        "Appends that this process has answered, by outcome",
-        metrics.appends.clone(),
-    );
-    registry.register(
-        "append_batch_size",
-        "Appends that were committed together",
-        metrics.batch.clone(),
-    );
-    registry.register_with_unit(
-        "append_batch_duration",
-        "Duration of a batch of appends, including retries",
-        Unit::Seconds,
-        metrics.batch_duration.clone(),
-    );
-    registry.register_with_unit(
-        "clock_offset",
-        "How far the clock of this process was ahead of its reference clock at the last append",
-        Unit::Seconds,
-        metrics.clock_offset.clone(),
-    );
-    registry.register(
-        "subscription_events",
-        "Events that a subscription has processed in this process",
-        metrics.followed.clone(),
-    );
-    registry.register(
-        "subscription_failures",
-        "Failures of a subscription in this process",
-        metrics.failed.clone(),
-    );
 }

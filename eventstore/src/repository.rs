@@ -15,7 +15,7 @@ use sqlite_es::SqliteEventRepository;
 
 use crate::append::{Append, AppendError, AppendQueue, Appended};
 use crate::claim::{self, ClaimChange, ClaimRules, ClaimRulesError};
-use crate::database::LentPool;
+use crate::database::LibraryPool;
 use crate::event::{NewEvent, Position, RecordedEvent};
 use crate::log::EventLog;
 
@@ -39,7 +39,7 @@ pub struct EventRepository {
     receipt: Receipt,
     fresh: bool,
     /// The events that the command has read.
-    read: OnceLock<Vec<SerializedEvent>>,
+    read: OnceLock<Vec<NewEvent>>,
 }
 
 impl EventRepository {
@@ -58,9 +58,9 @@ impl EventRepository {
     }
 
     /// Returns the changes that `events` make to the claims of their aggregate.
-    fn claim_changes(&self, events: &[SerializedEvent]) -> Result<Vec<ClaimChange>, ClaimRulesError> {
+    fn claim_changes(&self, events: &[NewEvent]) -> Result<Vec<ClaimChange>, ClaimRulesError> {
         let earlier = self.read.get().map_or(&[][..], Vec::as_slice);
-        let all: Vec<SerializedEvent> = earlier.iter().chain(events).cloned().collect();
+        let all: Vec<NewEvent> = earlier.iter().chain(events).cloned().collect();
         Ok(claim::changes(
             &self.claims.held(earlier)?,
             &self.claims.held(&all)?,
@@ -73,13 +73,13 @@ impl EventRepository {
         self.receipt.clone()
     }
 
-    /// Runs a read of mysql-es or sqlite-es on a lent connection pool.
-    async fn lend(
+    /// Runs a read of mysql-es or sqlite-es on their connection pool.
+    async fn read_by_library(
         &self,
-        read: impl AsyncFnOnce(LentPool) -> Result<Vec<SerializedEvent>, PersistenceError>,
+        read: impl AsyncFnOnce(LibraryPool) -> Result<Vec<SerializedEvent>, PersistenceError>,
     ) -> Result<Vec<SerializedEvent>, PersistenceError> {
-        let lent = self.log.database().lend(read).await;
-        lent.map_err(|error| PersistenceError::ConnectionError(Box::new(error)))?
+        let answer = self.log.database().with_library_pool(read).await;
+        answer.map_err(|error| PersistenceError::ConnectionError(Box::new(error)))?
     }
 }
 
@@ -92,13 +92,13 @@ impl PersistedEventRepository for EventRepository {
             return Ok(Vec::new());
         }
         let events = self
-            .lend(async |pool| match pool {
-                LentPool::MySql(pool) => {
+            .read_by_library(async |pool| match pool {
+                LibraryPool::MySql(pool) => {
                     MysqlEventRepository::new(pool)
                         .get_events::<A>(aggregate_id)
                         .await
                 }
-                LentPool::Sqlite(pool) => {
+                LibraryPool::Sqlite(pool) => {
                     SqliteEventRepository::new(pool)
                         .get_events::<A>(aggregate_id)
                         .await
@@ -106,7 +106,9 @@ impl PersistedEventRepository for EventRepository {
             })
             .await?;
         // A repository serves one command, and a command reads the events once.
-        let _ = self.read.set(events.clone());
+        let _ = self
+            .read
+            .set(events.iter().cloned().map(NewEvent::from).collect());
         Ok(events)
     }
 
@@ -115,13 +117,13 @@ impl PersistedEventRepository for EventRepository {
         aggregate_id: &str,
         last_sequence: usize,
     ) -> Result<Vec<SerializedEvent>, PersistenceError> {
-        self.lend(async |pool| match pool {
-            LentPool::MySql(pool) => {
+        self.read_by_library(async |pool| match pool {
+            LibraryPool::MySql(pool) => {
                 MysqlEventRepository::new(pool)
                     .get_last_events::<A>(aggregate_id, last_sequence)
                     .await
             }
-            LentPool::Sqlite(pool) => {
+            LibraryPool::Sqlite(pool) => {
                 SqliteEventRepository::new(pool)
                     .get_last_events::<A>(aggregate_id, last_sequence)
                     .await
@@ -146,11 +148,12 @@ impl PersistedEventRepository for EventRepository {
         if events.is_empty() {
             return Ok(());
         }
+        let events: Vec<NewEvent> = events.iter().cloned().map(NewEvent::from).collect();
         let claims = self
-            .claim_changes(events)
+            .claim_changes(&events)
             .map_err(PersistenceError::UnknownError)?;
-        let append = Append::new(events.iter().cloned().map(NewEvent::from).collect(), claims)
-            .map_err(|error| PersistenceError::UnknownError(Box::new(error)))?;
+        let append =
+            Append::new(events, claims).map_err(|error| PersistenceError::UnknownError(Box::new(error)))?;
         let append = if self.fresh {
             append.of_new_aggregate()
         } else {

@@ -7,20 +7,23 @@
 //! The signal is only a hint. A lost message delays the next read of the feed until the next poll, and a
 //! duplicate or forged message causes one extra read.
 
+#[cfg(feature = "redis")]
 mod redis;
 
 use std::time::Duration;
 
 use serde::Serialize;
 use tokio::sync::{mpsc, watch};
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
+#[cfg(feature = "redis")]
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::error::Result;
+#[cfg(feature = "redis")]
+use crate::error::{Error, Result};
 use crate::event::Position;
 
 /// Maximum number of batches that wait for Redis. Further batches are dropped, because subscriptions also
 /// poll.
+#[cfg(feature = "redis")]
 const WAITING_BATCHES: usize = 256;
 
 /// Notice of an appended event.
@@ -61,13 +64,14 @@ impl Signal {
     /// # Errors
     ///
     /// [`crate::Error::Redis`] if the URL is not `redis://…` or `rediss://…`.
+    #[cfg(feature = "redis")]
     pub fn redis(
         url: &str,
         channel: &str,
         tasks: &TaskTracker,
         shutdown: &CancellationToken,
     ) -> Result<Self> {
-        let client = ::redis::Client::open(url)?;
+        let client = ::redis::Client::open(url).map_err(Error::from_redis)?;
         let local = watch::Sender::new(());
         let (remote, notices) = mpsc::channel(WAITING_BATCHES);
         let channel = channel.to_owned();

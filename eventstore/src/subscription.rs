@@ -30,7 +30,6 @@ use crate::error::{Error, Result};
 use crate::event::{Position, RecordedEvent};
 use crate::lease::{self, Lease};
 use crate::log::EventLog;
-use crate::metrics::METRICS;
 use crate::signal::{Signal, Wake};
 
 use traced::Traced;
@@ -220,7 +219,7 @@ impl<H: Handler> Subscription<H> {
             _ => None,
         };
         self.failed = true;
-        METRICS.failed(&self.name);
+        self.log.database().metrics().failed(&self.name);
         let noted = failure::record(
             self.log.database(),
             &self.name,
@@ -292,7 +291,8 @@ impl<H: Handler> Subscription<H> {
         let full = events.len() as u64 >= u64::from(self.batch);
         self.batch = (self.batch * 2).min(DEFAULT_BATCH);
         self.handler.committed();
-        METRICS.followed(&self.name, events.len());
+        let metrics = self.log.database().metrics();
+        metrics.followed(&self.name, events.len());
         self.forget().await?;
         Ok(Turn::Applied { full })
     }

@@ -250,6 +250,6 @@ pub async fn head(log: &EventLog) -> Result<Result<Head, Mismatch>> {
     match (mismatch, ends.head) {
         (Some(mismatch), _) => Ok(Err(mismatch)),
         (None, Some(head)) => Ok(Ok(head)),
-        (None, None) => Err(Error::NoHead),
+        (None, None) => Err(Error::MissingHead),
     }
 }

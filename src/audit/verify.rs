@@ -15,7 +15,7 @@ pub(super) async fn run(log: &EventLog, trusted: Vec<Trusted>, json: bool) -> an
     let all = match log.head().await {
         Ok(head) => head.position.get(),
         // The schema is up to date, so the row was deleted. `verify` reports the missing row.
-        Err(Error::NoHead) => 0,
+        Err(Error::MissingHead) => 0,
         Err(error) => return Err(error).context(NoAnswer),
     };
     let heads = trusted.len();

@@ -1,8 +1,7 @@
 //! Claims of patients. They keep the email of each active patient unique.
 
-use cqrs_es::persist::SerializedEvent;
 use domain::{PatientEvent, email_claim_key, evolve, older_email_claim_key};
-use eventstore::{Claim, ClaimRules, ClaimRulesError, HeldClaim};
+use eventstore::{Claim, ClaimRules, ClaimRulesError, HeldClaim, NewEvent};
 
 /// The kind of claim that reserves an email address.
 const EMAIL: &str = "patient.email";
@@ -22,7 +21,7 @@ pub(crate) fn older_email_claim(email: &str) -> Option<Claim> {
 pub struct EmailClaims;
 
 impl ClaimRules for EmailClaims {
-    fn held(&self, events: &[SerializedEvent]) -> Result<Vec<HeldClaim>, ClaimRulesError> {
+    fn held(&self, events: &[NewEvent]) -> Result<Vec<HeldClaim>, ClaimRulesError> {
         let mut details = None;
         for event in events {
             let event = PatientEvent::from_stored(&event.event_type, &event.event_version, &event.payload)?;

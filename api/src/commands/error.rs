@@ -134,7 +134,7 @@ pub(super) const fn unavailable(error: &eventstore::Error) -> CommandError {
     match error {
         eventstore::Error::ReadOnly(_) => CommandError::ReadOnly,
         eventstore::Error::FileLost { .. } => CommandError::DatabaseFileLost,
-        eventstore::Error::Damaged { .. } | eventstore::Error::NoHead => CommandError::LogDamaged,
+        eventstore::Error::Damaged { .. } | eventstore::Error::MissingHead => CommandError::LogDamaged,
         _ => CommandError::Unavailable,
     }
 }

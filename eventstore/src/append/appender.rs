@@ -17,7 +17,6 @@ use crate::coalesce::BatchWorker;
 use crate::database::{Connection, Database, Dialect};
 use crate::error::Error;
 use crate::event::{Hash, Position};
-use crate::metrics::METRICS;
 use crate::signal::{Notice, Signal};
 
 /// Maximum idle time of the kept connection, shorter than the server's idle timeout. After that, the
@@ -73,7 +72,8 @@ impl BatchWorker for Appender {
         let span = traced::batch(items.iter().map(|item| &item.traced));
         let outcomes = self.answer(items).instrument(span).await;
         self.used_at = Instant::now();
-        METRICS.batch(appends, began.elapsed().as_secs_f64());
+        let metrics = self.database.metrics();
+        metrics.batch(appends, began.elapsed().as_secs_f64());
         outcomes
     }
 }
@@ -81,9 +81,9 @@ impl BatchWorker for Appender {
 impl Appender {
     pub(super) fn new(database: Database, signal: Signal, clock: Arc<dyn Clock>) -> Self {
         Self {
+            clock: CheckedClock::new(clock, database.metrics().clone()),
             database,
             signal,
-            clock: CheckedClock::new(clock),
             check: HeadCheck::default(),
             alarmed: false,
             connection: None,

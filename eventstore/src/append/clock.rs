@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::clock::{Clock, Timestamp};
 use crate::error::{Error, Result};
 use crate::log::EventLog;
-use crate::metrics::METRICS;
+use crate::metrics::Metrics;
 
 /// Maximum difference between a clock and its reference. The head of the log may be ahead of the reference by
 /// the same amount.
@@ -50,13 +50,15 @@ impl Checked {
 pub(super) struct CheckedClock {
     clock: Arc<dyn Clock>,
     monotonic: Option<Monotonic>,
+    metrics: Metrics,
 }
 
 impl CheckedClock {
-    pub(super) const fn new(clock: Arc<dyn Clock>) -> Self {
+    pub(super) const fn new(clock: Arc<dyn Clock>, metrics: Metrics) -> Self {
         Self {
             clock,
             monotonic: None,
+            metrics,
         }
     }
 
@@ -67,7 +69,7 @@ impl CheckedClock {
         let Some(database) = database else {
             return self.against_monotonic(now, head);
         };
-        METRICS.clock_offset(now.micros_after(database));
+        self.metrics.clock_offset(now.micros_after(database));
         check(now, database)?;
         Ok(Checked {
             now,
@@ -84,7 +86,7 @@ impl CheckedClock {
             set: None,
         });
         let ahead = start.micros_after(monotonic.start);
-        METRICS.clock_offset(ahead);
+        self.metrics.clock_offset(ahead);
         if is_apart(ahead) && !monotonic.believes(start, elapsed) {
             return Err(wrong(ahead, "this process's monotonic clock"));
         }
@@ -176,7 +178,7 @@ mod tests {
 
     fn clock_at(now: Timestamp) -> (Arc<ManualClock>, CheckedClock) {
         let clock = ManualClock::at(now);
-        (Arc::clone(&clock), CheckedClock::new(clock))
+        (Arc::clone(&clock), CheckedClock::new(clock, Metrics::default()))
     }
 
     #[test]

@@ -73,7 +73,7 @@ impl HeadCheck {
     ///
     /// # Errors
     ///
-    /// [`Error::NoHead`], [`Error::Damaged`] if the head is not the end of the log, [`Error::Database`].
+    /// [`Error::MissingHead`], [`Error::Damaged`] if the head is not the end of the log, [`Error::Database`].
     pub(super) async fn locked<'r>(
         &mut self,
         transaction: &mut Transaction<'_>,
@@ -81,9 +81,9 @@ impl HeadCheck {
         due: bool,
     ) -> Result<Locked<'r>> {
         let known = self.known.take();
-        let (row, mut rows) = rows.split_first().ok_or(Error::NoHead)?;
+        let (row, mut rows) = rows.split_first().ok_or(Error::MissingHead)?;
         // Without a head, the first row belongs to another statement, and its first column is not a number.
-        row.get::<Position, _>(0).map_err(|_| Error::NoHead)?;
+        row.get::<Position, _>(0).map_err(|_| Error::MissingHead)?;
         let head = Head::of(Some(row))?;
         let unchanged = known.filter(|known| known.head == head);
         self.shared = known.is_some() && unchanged.is_none();

@@ -10,7 +10,7 @@ use sqlx::mysql::{MySqlConnectOptions, MySqlConnection, MySqlPool, MySqlPoolOpti
 use sqlx::{ConnectOptions as _, Connection as _, Executor as _, Row as _};
 
 use super::mysql_url::Target;
-use super::{DatabaseOptions, LOCK_WAIT};
+use super::options::{DatabaseOptions, LOCK_WAIT};
 use crate::error::{Error, Result};
 
 /// Minimum accepted `max_allowed_packet`, in bytes. The queries for the largest batch of appends take 110
@@ -23,7 +23,7 @@ const SURROUNDINGS: usize = 4096;
 const LARGEST_SCRIPT: usize = 8 * 1024 * 1024;
 
 /// Timeout for closing a connection to a server.
-const GOODBYE: Duration = Duration::from_secs(1);
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Maximum packet size of the server in bytes, as reported to the newest connection. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -51,8 +51,10 @@ pub(super) async fn connect(url: &str, options: DatabaseOptions) -> Result<(MySq
     let probe = async {
         target.read_files().await?;
         let mut connection = open(&target).await?;
-        let packet = pin(&mut connection, options).await?;
-        say_goodbye(connection).await;
+        let packet = configure(&mut connection, options)
+            .await
+            .map_err(Error::from_driver)?;
+        close(connection).await;
         Ok::<_, Error>(packet)
     };
     let packet = tokio::time::timeout(options.acquire_timeout, probe)
@@ -73,7 +75,7 @@ pub(super) async fn connect(url: &str, options: DatabaseOptions) -> Result<(MySq
     let pool = MySqlPoolOptions::new()
         .max_connections(options.connections)
         // Shorter than the server's idle timeout.
-        .idle_timeout(options.silence / 2)
+        .idle_timeout(options.idle_timeout / 2)
         .acquire_timeout(options.acquire_timeout)
         // Test each connection with a ping, so that no caller gets a stale connection. The busiest paths keep
         // their own connections, and the others can afford a ping.
@@ -81,7 +83,9 @@ pub(super) async fn connect(url: &str, options: DatabaseOptions) -> Result<(MySq
         .after_connect(move |connection, _| {
             let known = known.clone();
             Box::pin(async move {
-                known.0.store(pin(connection, options).await?, Ordering::Relaxed);
+                known
+                    .0
+                    .store(configure(connection, options).await?, Ordering::Relaxed);
                 Ok(())
             })
         })
@@ -100,11 +104,15 @@ pub(super) async fn create(url: &str, options: DatabaseOptions) -> Result<()> {
     let server = target.without_database()?;
     let creating = async {
         let mut connection = open(&server).await?;
-        pin(&mut connection, options).await?;
+        let sql = format!("CREATE DATABASE IF NOT EXISTS `{name}` CHARACTER SET utf8mb4");
+        configure(&mut connection, options)
+            .await
+            .map_err(Error::from_driver)?;
         connection
-            .execute(format!("CREATE DATABASE IF NOT EXISTS `{name}` CHARACTER SET utf8mb4").as_str())
-            .await?;
-        say_goodbye(connection).await;
+            .execute(sql.as_str())
+            .await
+            .map_err(Error::from_driver)?;
+        close(connection).await;
         Ok(())
     };
     tokio::time::timeout(options.acquire_timeout, creating)
@@ -114,7 +122,7 @@ pub(super) async fn create(url: &str, options: DatabaseOptions) -> Result<()> {
 
 /// Sets, in one round trip, all session settings that the statements rely on, regardless of the server, its
 /// `init_connect` and the URL. Returns the server's `max_allowed_packet`.
-async fn pin(connection: &mut MySqlConnection, options: DatabaseOptions) -> sqlx::Result<usize> {
+async fn configure(connection: &mut MySqlConnection, options: DatabaseOptions) -> sqlx::Result<usize> {
     let session = session(options);
     let rows = connection.fetch_all(session.as_str()).await?;
     let packet: u64 = rows.first().ok_or(sqlx::Error::RowNotFound)?.try_get(0)?;
@@ -124,7 +132,7 @@ async fn pin(connection: &mut MySqlConnection, options: DatabaseOptions) -> sqlx
 /// Returns the statements that begin a session. All values are explicit, because `DEFAULT` means the server's
 /// global value.
 fn session(options: DatabaseOptions) -> String {
-    let (lock_wait, silence) = (LOCK_WAIT.as_secs(), options.silence.as_secs());
+    let (lock_wait, idle_timeout) = (LOCK_WAIT.as_secs(), options.idle_timeout.as_secs());
     format!(
         // Text is UTF-8. A binary collation would make the driver read text as bytes.
         "SET NAMES utf8mb4 COLLATE utf8mb4_unicode_ci; \
@@ -135,14 +143,14 @@ fn session(options: DatabaseOptions) -> String {
          sql_safe_updates = 0, sql_select_limit = 18446744073709551615, sql_big_selects = 1, \
          /*!80000 max_execution_time = 0, */ /*M! max_statement_time = 0, */ \
          default_storage_engine = InnoDB, net_read_timeout = 30, net_write_timeout = 60, \
-         innodb_lock_wait_timeout = {lock_wait}, wait_timeout = {silence}; \
+         innodb_lock_wait_timeout = {lock_wait}, wait_timeout = {idle_timeout}; \
          SELECT CAST(@@max_allowed_packet AS UNSIGNED)"
     )
 }
 
 /// Closes a connection. Over TLS, the driver waits for the server to close its end, which may never happen.
-async fn say_goodbye(connection: MySqlConnection) {
-    drop(tokio::time::timeout(GOODBYE, connection.close()).await);
+async fn close(connection: MySqlConnection) {
+    drop(tokio::time::timeout(CLOSE_TIMEOUT, connection.close()).await);
 }
 
 async fn open(target: &Target) -> Result<MySqlConnection> {
@@ -177,7 +185,7 @@ fn refusal(error: sqlx::Error, options: &MySqlConnectOptions) -> Error {
             };
             Error::Tls(format!("{error}{hint}"))
         }
-        error => error.into(),
+        error => Error::from_driver(error),
     }
 }
 

@@ -6,7 +6,7 @@ use sqlx::ConnectOptions as _;
 use sqlx::mysql::{MySqlConnectOptions, MySqlSslMode};
 use url::Url;
 
-use super::PREPARED_STATEMENTS;
+use super::options::PREPARED_STATEMENTS;
 use crate::error::{Error, Result};
 
 const EXPECTED: &str = "expected mysql://user:password@host:port/name";

@@ -1,41 +1,30 @@
-//! Statements and their rows.
+//! Single statements.
 
 use std::time::Duration;
 
 use futures::{Stream, TryStreamExt};
-use sqlx::mysql::{MySqlArguments, MySqlConnection, MySqlRow};
-use sqlx::sqlite::{SqliteArguments, SqliteConnection, SqliteRow};
-use sqlx::{ColumnIndex, Decode, Encode, MySql, Row as _, Sqlite, Type};
+use sqlx::mysql::{MySqlArguments, MySqlConnection};
+use sqlx::sqlite::{SqliteArguments, SqliteConnection};
+use sqlx::{MySql, Sqlite};
 use tokio::sync::mpsc;
 
-use super::sqlite::{self, DatabaseFile};
+use super::row::Row;
+use super::sqlite::file::DatabaseFile;
+use super::value::{Value, bind_value};
 use crate::error::{Error, Result};
 use crate::event::Position;
 
 /// Timeout of one statement. Without it, a server that disappears would go unnoticed.
 pub(super) const STATEMENT_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// A type that can be bound to a `?` on every database.
-pub trait Bind<'q>: Send + Encode<'q, MySql> + Type<MySql> + Encode<'q, Sqlite> + Type<Sqlite> + 'q {}
-
-impl<'q, T> Bind<'q> for T where
-    T: Send + Encode<'q, MySql> + Type<MySql> + Encode<'q, Sqlite> + Type<Sqlite> + 'q
-{
-}
-
-/// A type that can be read from a column on every database.
-pub trait Column<'r>: Decode<'r, MySql> + Type<MySql> + Decode<'r, Sqlite> + Type<Sqlite> {}
-
-impl<'r, T> Column<'r> for T where T: Decode<'r, MySql> + Type<MySql> + Decode<'r, Sqlite> + Type<Sqlite> {}
-
 /// A statement and the connection that runs it.
 pub struct Query<'q, 'c> {
-    statement: Statement<'q, 'c>,
+    statement: DriverQuery<'q, 'c>,
     unfinished: &'c mut bool,
     file: Option<&'c DatabaseFile>,
 }
 
-enum Statement<'q, 'c> {
+enum DriverQuery<'q, 'c> {
     MySql(
         &'c mut MySqlConnection,
         sqlx::query::Query<'q, MySql, MySqlArguments>,
@@ -49,7 +38,7 @@ enum Statement<'q, 'c> {
 impl<'q, 'c> Query<'q, 'c> {
     pub(super) fn mysql(connection: &'c mut MySqlConnection, sql: &'q str, unfinished: &'c mut bool) -> Self {
         Self {
-            statement: Statement::MySql(connection, sqlx::query(sql)),
+            statement: DriverQuery::MySql(connection, sqlx::query(sql)),
             unfinished,
             file: None,
         }
@@ -62,7 +51,7 @@ impl<'q, 'c> Query<'q, 'c> {
         file: Option<&'c DatabaseFile>,
     ) -> Self {
         Self {
-            statement: Statement::Sqlite(connection, sqlx::query(sql)),
+            statement: DriverQuery::Sqlite(connection, sqlx::query(sql)),
             unfinished,
             file,
         }
@@ -70,17 +59,22 @@ impl<'q, 'c> Query<'q, 'c> {
 
     /// Binds the next `?`.
     #[must_use]
-    pub fn bind<T: Bind<'q>>(mut self, value: T) -> Self {
+    pub fn bind(mut self, value: impl Into<Value<'q>>) -> Self {
+        let value = value.into();
         self.statement = match self.statement {
-            Statement::MySql(connection, query) => Statement::MySql(connection, query.bind(value)),
-            Statement::Sqlite(connection, query) => Statement::Sqlite(connection, query.bind(value)),
+            DriverQuery::MySql(connection, query) => {
+                DriverQuery::MySql(connection, bind_value!(query, value))
+            }
+            DriverQuery::Sqlite(connection, query) => {
+                DriverQuery::Sqlite(connection, bind_value!(query, value))
+            }
         };
         self
     }
 
     /// Binds each value to the next `?`.
     #[must_use]
-    pub fn bind_all<T: Bind<'q>>(self, values: impl IntoIterator<Item = T>) -> Self {
+    pub fn bind_all<V: Into<Value<'q>>>(self, values: impl IntoIterator<Item = V>) -> Self {
         values.into_iter().fold(self, Self::bind)
     }
 
@@ -97,8 +91,8 @@ impl<'q, 'c> Query<'q, 'c> {
         } = self;
         finish(unfinished, file, async {
             Ok(match statement {
-                Statement::MySql(connection, query) => query.execute(connection).await?.rows_affected(),
-                Statement::Sqlite(connection, query) => query.execute(connection).await?.rows_affected(),
+                DriverQuery::MySql(connection, query) => query.execute(connection).await?.rows_affected(),
+                DriverQuery::Sqlite(connection, query) => query.execute(connection).await?.rows_affected(),
             })
         })
         .await
@@ -117,17 +111,17 @@ impl<'q, 'c> Query<'q, 'c> {
         } = self;
         finish(unfinished, file, async {
             Ok(match statement {
-                Statement::MySql(connection, query) => query
+                DriverQuery::MySql(connection, query) => query
                     .fetch_all(connection)
                     .await?
                     .into_iter()
-                    .map(Row::MySql)
+                    .map(Row::mysql)
                     .collect(),
-                Statement::Sqlite(connection, query) => query
+                DriverQuery::Sqlite(connection, query) => query
                     .fetch_all(connection)
                     .await?
                     .into_iter()
-                    .map(Row::Sqlite)
+                    .map(Row::sqlite)
                     .collect(),
             })
         })
@@ -149,14 +143,14 @@ impl<'q, 'c> Query<'q, 'c> {
         // The connection stays unfinished until the last row has arrived.
         let before = std::mem::replace(unfinished, true);
         let sent = match statement {
-            Statement::MySql(connection, query) => {
-                send(query.fetch(connection).map_ok(Row::MySql), size, blocks).await?
+            DriverQuery::MySql(connection, query) => {
+                send(query.fetch(connection).map_ok(Row::mysql), size, blocks).await?
             }
-            Statement::Sqlite(connection, query) => {
-                send(query.fetch(connection).map_ok(Row::Sqlite), size, blocks).await?
+            DriverQuery::Sqlite(connection, query) => {
+                send(query.fetch(connection).map_ok(Row::sqlite), size, blocks).await?
             }
         };
-        sqlite::check(file)?;
+        DatabaseFile::check_if_any(file)?;
         match sent {
             Sent::All(last) => {
                 *unfinished = before;
@@ -187,7 +181,7 @@ pub(super) async fn finish<T>(
     let answered = tokio::time::timeout(STATEMENT_TIMEOUT, statement)
         .await
         .map_err(|_| Error::Timeout(STATEMENT_TIMEOUT))?
-        .map_err(Error::from);
+        .map_err(Error::from_driver);
     if !answered.as_ref().is_err_and(Error::is_connection) {
         *unfinished = before;
     }
@@ -223,7 +217,8 @@ async fn send(
     loop {
         let row = tokio::time::timeout(STATEMENT_TIMEOUT, rows.try_next())
             .await
-            .map_err(|_| Error::Timeout(STATEMENT_TIMEOUT))??;
+            .map_err(|_| Error::Timeout(STATEMENT_TIMEOUT))?
+            .map_err(Error::from_driver)?;
         let ends = row.is_none();
         if let Some(row) = row {
             last = Some(row.get(0)?);
@@ -241,41 +236,6 @@ async fn send(
         if ends {
             return Ok(Sent::All(last));
         }
-    }
-}
-
-/// A row of a result.
-pub enum Row {
-    /// A row from MySQL or MariaDB.
-    MySql(MySqlRow),
-    /// A row from SQLite.
-    Sqlite(SqliteRow),
-}
-
-impl Row {
-    /// Returns the value of a column, by name or by number from 0.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Database`] if the column does not exist or its value has another type.
-    pub fn get<'r, T, I>(&'r self, column: I) -> Result<T>
-    where
-        T: Column<'r>,
-        I: ColumnIndex<MySqlRow> + ColumnIndex<SqliteRow>,
-    {
-        Ok(match self {
-            Self::MySql(row) => row.try_get(column)?,
-            Self::Sqlite(row) => row.try_get(column)?,
-        })
-    }
-
-    /// Returns the raw bytes of a column with text, JSON or bytes; `None` for NULL.
-    pub(crate) fn bytes(&self, column: usize) -> Result<Option<&[u8]>> {
-        // Unchecked, because no type of sqlx reads JSON as the bytes that were sent.
-        Ok(match self {
-            Self::MySql(row) => row.try_get_unchecked(column)?,
-            Self::Sqlite(row) => row.try_get_unchecked(column)?,
-        })
     }
 }
 

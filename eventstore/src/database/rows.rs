@@ -1,7 +1,7 @@
 //! Inserts rows in statements no larger than the server accepts.
 
-use super::Script;
-use super::script::Value;
+use super::script::Script;
+use super::value::Value;
 use crate::error::{Error, Result};
 
 /// Maximum number of rows in one statement. SQLite allows 32,766 values.
@@ -53,7 +53,7 @@ impl Script {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Dialect;
+    use super::super::dialect::Dialect;
     use super::*;
 
     const INSERT: &str = "INSERT INTO t (a) VALUES";

@@ -14,9 +14,10 @@ use std::fmt::Write as _;
 use sqlx::sqlite::{SqliteArguments, SqliteConnection, SqliteRow};
 use sqlx::{Executor as _, Sqlite};
 
-use super::Dialect;
-use crate::clock::Timestamp;
-use crate::event::Position;
+use super::dialect::Dialect;
+use super::value::{Value, bind_value};
+
+type SqliteQuery<'q> = sqlx::query::Query<'q, Sqlite, SqliteArguments<'q>>;
 
 /// Maximum number of values in a statement that SQLite keeps prepared. Each number of rows is a separate
 /// statement, a prepared statement grows with its values, and a connection keeps many of them. Without this
@@ -25,82 +26,20 @@ const KEPT_VALUES: usize = 500;
 
 /// Statements with their values, in the order in which they run. The script stops at the first failure.
 #[derive(Debug)]
-pub struct Script(Spelt);
+pub struct Script(Content);
 
 #[derive(Debug)]
-enum Spelt {
+enum Content {
+    /// The text of all statements.
     MySql(String),
-    Sqlite(Vec<Prepared>),
+    Sqlite(Vec<Statement>),
 }
 
 /// A statement with a `?` for each value.
 #[derive(Debug, Default)]
-struct Prepared {
+struct Statement {
     sql: String,
-    values: Vec<Owned>,
-}
-
-#[derive(Debug)]
-enum Owned {
-    Integer(i64),
-    Text(String),
-    Digest([u8; 32]),
-    Null,
-}
-
-/// A value in a statement.
-#[derive(Debug, Clone, Copy)]
-pub enum Value<'v> {
-    /// An integer.
-    Integer(i64),
-    /// Text or JSON.
-    Text(&'v str),
-    /// A SHA-256 digest of 32 bytes.
-    Digest(&'v [u8; 32]),
-    /// NULL.
-    Null,
-}
-
-impl<T: Into<Self>> From<Option<T>> for Value<'_> {
-    fn from(value: Option<T>) -> Self {
-        value.map_or(Self::Null, Into::into)
-    }
-}
-
-impl From<i64> for Value<'_> {
-    fn from(number: i64) -> Self {
-        Self::Integer(number)
-    }
-}
-
-impl From<Timestamp> for Value<'_> {
-    fn from(moment: Timestamp) -> Self {
-        Self::Integer(moment.as_micros())
-    }
-}
-
-impl From<Position> for Value<'_> {
-    fn from(position: Position) -> Self {
-        Self::Integer(position.get().cast_signed())
-    }
-}
-
-impl<'v> From<&'v str> for Value<'v> {
-    fn from(text: &'v str) -> Self {
-        Self::Text(text)
-    }
-}
-
-impl<'v> From<&'v String> for Value<'v> {
-    fn from(text: &'v String) -> Self {
-        Self::Text(text)
-    }
-}
-
-impl<'v> From<&'v [u8; 32]> for Value<'v> {
-    fn from(digest: &'v [u8; 32]) -> Self {
-        Self::Digest(digest)
-    }
+    values: Vec<Value<'static>>,
 }
 
 impl Script {
@@ -108,8 +47,8 @@ impl Script {
     #[must_use]
     pub const fn new(dialect: Dialect) -> Self {
         Self(match dialect {
-            Dialect::MySql => Spelt::MySql(String::new()),
-            Dialect::Sqlite => Spelt::Sqlite(Vec::new()),
+            Dialect::MySql => Content::MySql(String::new()),
+            Dialect::Sqlite => Content::Sqlite(Vec::new()),
         })
     }
 
@@ -117,9 +56,9 @@ impl Script {
     /// values into `sql`.
     pub fn statement(&mut self, sql: &str) -> &mut Self {
         match &mut self.0 {
-            Spelt::MySql(text) if !text.is_empty() => text.push_str("; "),
-            Spelt::MySql(_) => {}
-            Spelt::Sqlite(statements) => statements.push(Prepared::default()),
+            Content::MySql(text) if !text.is_empty() => text.push_str("; "),
+            Content::MySql(_) => {}
+            Content::Sqlite(statements) => statements.push(Statement::default()),
         }
         self.sql(sql)
     }
@@ -127,8 +66,8 @@ impl Script {
     /// Adds SQL to the current statement.
     pub fn sql(&mut self, sql: &str) -> &mut Self {
         match &mut self.0 {
-            Spelt::MySql(text) => text.push_str(sql),
-            Spelt::Sqlite(statements) => present(statements).sql.push_str(sql),
+            Content::MySql(text) => text.push_str(sql),
+            Content::Sqlite(statements) => current(statements).sql.push_str(sql),
         }
         self
     }
@@ -137,16 +76,11 @@ impl Script {
     pub fn value<'v>(&mut self, value: impl Into<Value<'v>>) -> &mut Self {
         let value = value.into();
         match &mut self.0 {
-            Spelt::MySql(text) => spell(text, value),
-            Spelt::Sqlite(statements) => {
-                let statement = present(statements);
+            Content::MySql(text) => write_literal(text, &value),
+            Content::Sqlite(statements) => {
+                let statement = current(statements);
                 statement.sql.push('?');
-                statement.values.push(match value {
-                    Value::Integer(number) => Owned::Integer(number),
-                    Value::Text(text) => Owned::Text(text.to_owned()),
-                    Value::Digest(digest) => Owned::Digest(*digest),
-                    Value::Null => Owned::Null,
-                });
+                statement.values.push(value.into_owned());
             }
         }
         self
@@ -178,8 +112,8 @@ impl Script {
     /// Returns the SQL dialect of the script.
     pub(crate) const fn dialect(&self) -> Dialect {
         match self.0 {
-            Spelt::MySql(_) => Dialect::MySql,
-            Spelt::Sqlite(_) => Dialect::Sqlite,
+            Content::MySql(_) => Dialect::MySql,
+            Content::Sqlite(_) => Dialect::Sqlite,
         }
     }
 
@@ -191,24 +125,24 @@ impl Script {
     /// Whether the script has no statements.
     pub(super) fn is_empty(&self) -> bool {
         match &self.0 {
-            Spelt::MySql(text) => text.is_empty(),
-            Spelt::Sqlite(statements) => statements.is_empty(),
+            Content::MySql(text) => text.is_empty(),
+            Content::Sqlite(statements) => statements.is_empty(),
         }
     }
 
     /// Removes and returns the text after the first `length` bytes.
     pub(super) fn cut(&mut self, length: usize) -> String {
         match &mut self.0 {
-            Spelt::MySql(text) => text.split_off(length),
-            Spelt::Sqlite(_) => String::new(),
+            Content::MySql(text) => text.split_off(length),
+            Content::Sqlite(_) => String::new(),
         }
     }
 
     /// Returns the text to send to MySQL; `None` for SQLite.
     pub(super) fn text(&self) -> Option<&str> {
         match &self.0 {
-            Spelt::MySql(text) => Some(text),
-            Spelt::Sqlite(_) => None,
+            Content::MySql(text) => Some(text),
+            Content::Sqlite(_) => None,
         }
     }
 
@@ -218,18 +152,13 @@ impl Script {
         connection: &mut SqliteConnection,
     ) -> sqlx::Result<Vec<SqliteRow>> {
         let mut rows = Vec::new();
-        if let Spelt::Sqlite(statements) = self.0 {
-            for Prepared { sql, values } in statements {
+        if let Content::Sqlite(statements) = self.0 {
+            for Statement { sql, values } in statements {
                 let kept = values.len() <= KEPT_VALUES;
-                let bound = values.into_iter().fold(
-                    sqlx::query(&sql).persistent(kept),
-                    |query: sqlx::query::Query<'_, Sqlite, SqliteArguments<'_>>, value| match value {
-                        Owned::Integer(number) => query.bind(number),
-                        Owned::Text(text) => query.bind(text),
-                        Owned::Digest(digest) => query.bind(digest.to_vec()),
-                        Owned::Null => query.bind(None::<i64>),
-                    },
-                );
+                let query = sqlx::query(&sql).persistent(kept);
+                let bound = values
+                    .into_iter()
+                    .fold(query, |query: SqliteQuery<'_>, value| bind_value!(query, value));
                 rows.extend(connection.fetch_all(bound).await?);
             }
         }
@@ -238,16 +167,16 @@ impl Script {
 }
 
 /// Returns the current statement.
-fn present(statements: &mut Vec<Prepared>) -> &mut Prepared {
+fn current(statements: &mut Vec<Statement>) -> &mut Statement {
     if statements.is_empty() {
-        statements.push(Prepared::default());
+        statements.push(Statement::default());
     }
     let last = statements.len() - 1;
     &mut statements[last]
 }
 
 /// Writes a value as a MySQL literal that is valid under any `sql_mode`.
-fn spell(text: &mut String, value: Value<'_>) {
+fn write_literal(text: &mut String, value: &Value<'_>) {
     match value {
         Value::Integer(number) => {
             // Writing to a String never fails.
@@ -260,12 +189,12 @@ fn spell(text: &mut String, value: Value<'_>) {
         }
         Value::Text(value) => {
             text.push_str("_utf8mb4 X'");
-            spell_bytes(text, value.as_bytes());
+            write_hexadecimal(text, value.as_bytes());
             text.push('\'');
         }
-        Value::Digest(digest) => {
+        Value::Bytes(bytes) => {
             text.push_str("X'");
-            spell_bytes(text, digest);
+            write_hexadecimal(text, bytes);
             text.push('\'');
         }
         Value::Null => text.push_str("NULL"),
@@ -280,7 +209,7 @@ fn is_plain(text: &str) -> bool {
         .any(|byte| byte == b'\'' || byte == b'\\' || byte < b' ')
 }
 
-fn spell_bytes(text: &mut String, bytes: &[u8]) {
+fn write_hexadecimal(text: &mut String, bytes: &[u8]) {
     const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
     text.reserve(2 * bytes.len());
     for byte in bytes {

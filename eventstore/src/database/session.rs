@@ -7,19 +7,22 @@
 //! state. The server then rolls back the open transaction, and the pool can open a new connection. For the
 //! same reason, the statements that begin and end a transaction are sent here and not by `sqlx::Transaction`.
 
+use std::sync::Arc;
+
 use sqlx::pool::PoolConnection;
 use sqlx::{Executor, MySql, Sqlite};
 
-use std::sync::Arc;
-
-use super::Dialect;
-use super::query::{Query, Row, finish};
-use super::script::{Script, Value};
-use super::sqlite::DatabaseFile;
+use super::dialect::Dialect;
+use super::query::{Query, finish};
+use super::row::Row;
+use super::script::Script;
+use super::sqlite::file::DatabaseFile;
+use super::value::Value;
 use crate::error::{Error, Result};
 
+/// A connection of a driver's pool.
 #[derive(Debug)]
-pub(super) enum Link {
+pub(super) enum PooledConnection {
     /// The connection, and the maximum size of a script up to its last row, in bytes.
     MySql(PoolConnection<MySql>, usize),
     Sqlite(PoolConnection<Sqlite>, Option<Arc<DatabaseFile>>),
@@ -38,16 +41,16 @@ pub trait Session: Send {
 /// unfinished work.
 #[derive(Debug)]
 pub struct Connection {
-    link: Link,
+    pooled: PooledConnection,
     unfinished: bool,
     /// Whether a transaction is open. The SQLite file is checked only when the transaction ends.
     in_transaction: bool,
 }
 
 impl Connection {
-    pub(super) const fn new(link: Link) -> Self {
+    pub(super) const fn new(pooled: PooledConnection) -> Self {
         Self {
-            link,
+            pooled,
             unfinished: false,
             in_transaction: false,
         }
@@ -56,9 +59,9 @@ impl Connection {
     /// Returns the SQL dialect of the connection.
     #[must_use]
     pub const fn dialect(&self) -> Dialect {
-        match self.link {
-            Link::MySql(..) => Dialect::MySql,
-            Link::Sqlite(..) => Dialect::Sqlite,
+        match self.pooled {
+            PooledConnection::MySql(..) => Dialect::MySql,
+            PooledConnection::Sqlite(..) => Dialect::Sqlite,
         }
     }
 
@@ -74,7 +77,7 @@ impl Connection {
     ///
     /// [`Error::Database`] if the connection is broken.
     pub async fn begin(&mut self) -> Result<Transaction<'_>> {
-        Transaction::begin(Held::Lent(self)).await
+        Transaction::begin(Held::Borrowed(self)).await
     }
 
     /// Begins a transaction for reading on this connection. The transaction sees a snapshot of the whole
@@ -84,7 +87,7 @@ impl Connection {
     ///
     /// [`Error::Database`] if the connection is broken.
     pub async fn snapshot(&mut self) -> Result<Transaction<'_>> {
-        Transaction::snapshot(Held::Lent(self)).await
+        Transaction::snapshot(Held::Borrowed(self)).await
     }
 
     /// Begins a transaction and runs the statements that `fill` adds, all in one round trip. Returns the rows
@@ -97,15 +100,15 @@ impl Connection {
         &mut self,
         fill: impl FnOnce(&mut Script),
     ) -> Result<(Transaction<'_>, Vec<Row>)> {
-        Transaction::begin_with(Held::Lent(self), fill).await
+        Transaction::begin_with(Held::Borrowed(self), fill).await
     }
 
     /// Returns the maximum size of a script up to its last row that the server accepts, in bytes.
     #[must_use]
     pub const fn script_limit(&self) -> usize {
-        match self.link {
-            Link::MySql(_, limit) => limit,
-            Link::Sqlite(..) => usize::MAX,
+        match self.pooled {
+            PooledConnection::MySql(_, limit) => limit,
+            PooledConnection::Sqlite(..) => usize::MAX,
         }
     }
 
@@ -137,17 +140,17 @@ impl Connection {
     ///
     /// [`Error::Database`], [`Error::Timeout`].
     pub async fn run(&mut self, script: Script) -> Result<Vec<Row>> {
-        Ok(match &mut self.link {
-            Link::MySql(connection, _) => {
+        Ok(match &mut self.pooled {
+            PooledConnection::MySql(connection, _) => {
                 let text = script.text().unwrap_or_default();
                 let rows = finish(&mut self.unfinished, None, (&mut **connection).fetch_all(text)).await?;
-                rows.into_iter().map(Row::MySql).collect()
+                rows.into_iter().map(Row::mysql).collect()
             }
-            Link::Sqlite(connection, file) => {
+            PooledConnection::Sqlite(connection, file) => {
                 let running = script.run_prepared(connection);
                 let file = file.as_deref().filter(|_| !self.in_transaction);
                 let rows = finish(&mut self.unfinished, file, running).await?;
-                rows.into_iter().map(Row::Sqlite).collect()
+                rows.into_iter().map(Row::sqlite).collect()
             }
         })
     }
@@ -159,9 +162,9 @@ impl Session for Connection {
     }
 
     fn query<'q>(&mut self, sql: &'q str) -> Query<'q, '_> {
-        match &mut self.link {
-            Link::MySql(connection, _) => Query::mysql(connection, sql, &mut self.unfinished),
-            Link::Sqlite(connection, file) => {
+        match &mut self.pooled {
+            PooledConnection::MySql(connection, _) => Query::mysql(connection, sql, &mut self.unfinished),
+            PooledConnection::Sqlite(connection, file) => {
                 let file = file.as_deref().filter(|_| !self.in_transaction);
                 Query::sqlite(connection, sql, &mut self.unfinished, file)
             }
@@ -172,9 +175,9 @@ impl Session for Connection {
 impl Drop for Connection {
     fn drop(&mut self) {
         if self.unfinished {
-            match &mut self.link {
-                Link::MySql(connection, _) => connection.close_on_drop(),
-                Link::Sqlite(connection, _) => connection.close_on_drop(),
+            match &mut self.pooled {
+                PooledConnection::MySql(connection, _) => connection.close_on_drop(),
+                PooledConnection::Sqlite(connection, _) => connection.close_on_drop(),
             }
         }
     }
@@ -182,15 +185,15 @@ impl Drop for Connection {
 
 #[derive(Debug)]
 pub(super) enum Held<'c> {
-    Own(Connection),
-    Lent(&'c mut Connection),
+    Owned(Connection),
+    Borrowed(&'c mut Connection),
 }
 
 impl Held<'_> {
     const fn dialect(&self) -> Dialect {
         match self {
-            Self::Own(connection) => connection.dialect(),
-            Self::Lent(connection) => connection.dialect(),
+            Self::Owned(connection) => connection.dialect(),
+            Self::Borrowed(connection) => connection.dialect(),
         }
     }
 }
@@ -244,7 +247,7 @@ impl<'c> Transaction<'c> {
             ended: false,
         };
         if transaction.connection().unfinished {
-            return Err(Error::Database(sqlx::Error::WorkerCrashed));
+            return Err(Error::UnfinishedConnection);
         }
         transaction.connection().in_transaction = true;
         let rows = transaction.connection().run(script).await?;
@@ -253,8 +256,8 @@ impl<'c> Transaction<'c> {
 
     const fn connection(&mut self) -> &mut Connection {
         match &mut self.connection {
-            Held::Own(connection) => connection,
-            Held::Lent(connection) => connection,
+            Held::Owned(connection) => connection,
+            Held::Borrowed(connection) => connection,
         }
     }
 

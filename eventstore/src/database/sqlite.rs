@@ -1,22 +1,26 @@
-//! Opens an SQLite file and detects when it is deleted or replaced.
+//! Opens an SQLite file.
 
-use std::io::ErrorKind;
-use std::path::{Path, PathBuf};
+mod create;
+pub(super) mod file;
+
 use std::str::FromStr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
+use sqlx::pool::PoolConnection;
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions,
     SqliteSynchronous,
 };
-use sqlx::{ConnectOptions as _, Connection as _, Executor as _, Row as _};
+use sqlx::{ConnectOptions as _, Connection as _, Sqlite};
 use tokio::time::Instant;
 
-use super::session::Link;
-use super::sqlite_file;
-use super::{BUSY_PAUSE, DatabaseOptions, LOCK_WAIT, PREPARED_STATEMENTS};
+use super::options::{DatabaseOptions, LOCK_WAIT, PREPARED_STATEMENTS};
 use crate::error::{Error, Result};
+use file::DatabaseFile;
+
+/// Pause before opening a busy file again.
+const BUSY_PAUSE: Duration = Duration::from_millis(20);
 
 /// SQLite has one writer at a time, so it has two pools: one with a single connection for writing, and one
 /// with several connections for reading.
@@ -40,7 +44,7 @@ pub(super) async fn connect(url: &str, options: DatabaseOptions) -> Result<Opene
     let in_memory = url.contains(":memory:") || url.contains("mode=memory");
     if !in_memory {
         if options.create {
-            sqlite_file::prepare(&path)
+            create::prepare(&path)
                 .await
                 .map_err(|error| Error::Url(format!("the file of {url} cannot be created ({error})")))?;
         } else if !tokio::fs::try_exists(&path).await.unwrap_or(false) {
@@ -63,8 +67,8 @@ pub(super) async fn connect(url: &str, options: DatabaseOptions) -> Result<Opene
         .test_before_acquire(false)
         .connect_lazy_with(connect);
     // Opens both pools before the first request, and keeps a connection to the file open throughout.
-    drop((writer.acquire().await?, readers.acquire().await?));
-    first.close().await?;
+    drop((acquire(&writer, None).await?, acquire(&readers, None).await?));
+    first.close().await.map_err(Error::from_driver)?;
     Ok(Opened {
         writer,
         readers,
@@ -73,18 +77,15 @@ pub(super) async fn connect(url: &str, options: DatabaseOptions) -> Result<Opene
 }
 
 /// Returns a connection of a pool if the database file is still the file that was opened.
-pub(super) async fn acquire(pool: &SqlitePool, file: Option<&Arc<DatabaseFile>>) -> Result<Link> {
-    check(file.map(Arc::as_ref))?;
-    match (pool.acquire().await, file) {
-        (Ok(connection), file) => Ok(Link::Sqlite(connection, file.cloned())),
-        (Err(error), Some(file)) => Err(file.check_open().err().unwrap_or_else(|| error.into())),
-        (Err(error), None) => Err(error.into()),
-    }
-}
-
-/// Checks that the database file is still the file that was opened.
-pub(super) fn check(file: Option<&DatabaseFile>) -> Result<()> {
-    file.map_or(Ok(()), DatabaseFile::check)
+pub(super) async fn acquire(
+    pool: &SqlitePool,
+    file: Option<&DatabaseFile>,
+) -> Result<PoolConnection<Sqlite>> {
+    DatabaseFile::check_if_any(file)?;
+    pool.acquire().await.map_err(|error| {
+        let lost = file.and_then(|file| file.check_open().err());
+        lost.unwrap_or_else(|| Error::from_driver(error))
+    })
 }
 
 /// Opens a connection. The process that switches a new file to WAL mode needs exclusive access for a moment.
@@ -93,94 +94,11 @@ pub(super) fn check(file: Option<&DatabaseFile>) -> Result<()> {
 async fn open(connect: SqliteConnectOptions) -> Result<SqliteConnection> {
     let until = Instant::now() + LOCK_WAIT;
     loop {
-        match connect.connect().await.map_err(Error::from) {
+        match connect.connect().await.map_err(Error::from_driver) {
             Err(error) if error.is_contention() && Instant::now() < until => {
                 tokio::time::sleep(BUSY_PAUSE).await;
             }
             opened => return opened,
         }
     }
-}
-
-/// The open file. A process can keep reading and writing a deleted file, but everything written there is lost
-/// when the process ends.
-#[derive(Debug)]
-pub(super) struct DatabaseFile {
-    path: PathBuf,
-    identity: Identity,
-    /// The write-ahead log, if any. It exists while a connection is open.
-    wal: Option<PathBuf>,
-    /// Whether the write-ahead log was ever missing. A new write-ahead log lacks the contents of the old one.
-    wal_lost: AtomicBool,
-}
-
-impl DatabaseFile {
-    async fn of(path: PathBuf, connection: &mut SqliteConnection) -> Result<Self> {
-        let identity = identity(&path).map_err(sqlx::Error::from)?;
-        let row = connection.fetch_one("PRAGMA journal_mode").await?;
-        // The first read creates the write-ahead log.
-        connection.fetch_one("SELECT COUNT(*) FROM sqlite_schema").await?;
-        let is_wal = row.try_get::<String, _>(0)?.eq_ignore_ascii_case("wal");
-        let mut wal = path.clone().into_os_string();
-        wal.push("-wal");
-        let wal = Some(PathBuf::from(wal)).filter(|wal| is_wal && wal.exists());
-        Ok(Self {
-            path,
-            identity,
-            wal,
-            wal_lost: AtomicBool::new(false),
-        })
-    }
-
-    /// Checks that the file at the path is still the file that was opened.
-    pub(super) fn check(&self) -> Result<()> {
-        match identity(&self.path) {
-            Ok(found) if found == self.identity && !self.wal_lost.load(Ordering::Relaxed) => Ok(()),
-            _ => Err(self.lost()),
-        }
-    }
-
-    /// Like [`Self::check`], for use while a connection is open. The write-ahead log must also exist.
-    pub(super) fn check_open(&self) -> Result<()> {
-        self.check()?;
-        match &self.wal {
-            Some(wal) if is_missing(wal) => {
-                self.wal_lost.store(true, Ordering::Relaxed);
-                Err(self.lost())
-            }
-            _ => Ok(()),
-        }
-    }
-
-    fn lost(&self) -> Error {
-        Error::FileLost {
-            path: self.path.clone(),
-        }
-    }
-}
-
-/// Whether the file is missing. Does not read the file's metadata: on Linux 6.13 or later, the first write
-/// after the times of a file are read has to store a new time, and `fsync` then takes a quarter longer.
-fn is_missing(file: &Path) -> bool {
-    // If the file exists, `read_link` fails with another error, because the file is not a symbolic link.
-    matches!(std::fs::read_link(file), Err(error) if error.kind() == ErrorKind::NotFound)
-}
-
-#[cfg(unix)]
-type Identity = (u64, u64);
-
-/// Returns the device and the inode of the file.
-#[cfg(unix)]
-fn identity(path: &Path) -> std::io::Result<Identity> {
-    use std::os::unix::fs::MetadataExt as _;
-    std::fs::metadata(path).map(|file| (file.dev(), file.ino()))
-}
-
-#[cfg(not(unix))]
-type Identity = std::time::SystemTime;
-
-/// Returns the creation time of the file.
-#[cfg(not(unix))]
-fn identity(path: &Path) -> std::io::Result<Identity> {
-    std::fs::metadata(path).and_then(|file| file.created())
 }

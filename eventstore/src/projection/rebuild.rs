@@ -174,7 +174,7 @@ impl Rebuild {
         let new = Self::select(&mut transaction, projection, BY_GENERATION, generation, now).await?;
         transaction.commit().await?;
         // The row was just inserted, so it is missing only if `log_head` has no row to join.
-        new.map_or(Err(Error::NoHead), |new| Ok(Requested::New(new)))
+        new.map_or(Err(Error::MissingHead), |new| Ok(Requested::New(new)))
     }
 
     /// Returns the unfinished rebuild of a projection, if any.
@@ -278,7 +278,6 @@ impl Rebuild {
 
     fn read(row: &Row) -> Result<Self> {
         let (state, runner): (String, String) = (row.get(3)?, row.get(4)?);
-        let unknown = |what: &str| Error::Database(sqlx::Error::Decode(format!("unknown {what}").into()));
         Ok(Self {
             projection: row.get(0)?,
             generation: row.get(1)?,
@@ -286,11 +285,11 @@ impl Rebuild {
             state: RebuildState::ALL
                 .into_iter()
                 .find(|known| known.name() == state)
-                .ok_or_else(|| unknown("rebuild state"))?,
+                .ok_or_else(|| unknown("state", state))?,
             runner: [Runner::Projector, Runner::Command]
                 .into_iter()
                 .find(|known| known.name() == runner)
-                .ok_or_else(|| unknown("rebuild runner"))?,
+                .ok_or_else(|| unknown("runner", runner))?,
             replaced: row.get(5)?,
             position: row.get(6)?,
             head: row.get(7)?,
@@ -300,6 +299,14 @@ impl Rebuild {
             finished_at: row.get(11)?,
             failure: SubscriptionFailure::of_row(row, 12)?,
         })
+    }
+}
+
+const fn unknown(column: &'static str, value: String) -> Error {
+    Error::UnknownValue {
+        table: "projection_rebuilds",
+        column,
+        value,
     }
 }
 

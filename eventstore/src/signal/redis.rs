@@ -8,7 +8,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::Notice;
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 const TIMEOUT: Duration = Duration::from_secs(2);
 /// How long the connection may be idle before it is checked with a ping.
@@ -111,7 +111,8 @@ async fn listen_once(
     };
     let mut pubsub = tokio::time::timeout(TIMEOUT, connect)
         .await
-        .map_err(|_| crate::Error::RedisTimeout(TIMEOUT))??;
+        .map_err(|_| Error::RedisTimeout(TIMEOUT))?
+        .map_err(Error::from_redis)?;
     if std::mem::take(down) {
         tracing::info!("listening to Redis again");
     }
@@ -127,8 +128,9 @@ async fn listen_once(
             // A dropped connection and a quiet period look the same, so check with a ping.
             Err(_) => tokio::time::timeout(TIMEOUT, pubsub.ping::<redis::Value>())
                 .await
-                .map_err(|_| crate::Error::RedisTimeout(TIMEOUT))?
-                .map(drop)?,
+                .map_err(|_| Error::RedisTimeout(TIMEOUT))?
+                .map(drop)
+                .map_err(Error::from_redis)?,
         }
     }
 }

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::clock::Timestamp;
 use crate::database::{Database, Row, Session};
-use crate::error::{Error, Result};
+use crate::error::{DatabaseError, Error, Result};
 use crate::event::Position;
 
 /// Maximum length of the stored error text, in characters.
@@ -142,17 +142,12 @@ pub fn without_data(error: &(dyn std::error::Error + 'static)) -> String {
         if let Some(Error::ReadOnly(_)) = error.downcast_ref() {
             return error.to_string();
         }
-        let refused = match (error.downcast_ref::<sqlx::Error>(), error.downcast_ref::<Error>()) {
-            (Some(refused), _) | (_, Some(Error::Database(refused))) => refused.as_database_error(),
+        let refused = match (error.downcast_ref(), error.downcast_ref()) {
+            (Some(Error::Database(refused)), _) | (_, Some(refused)) => DatabaseError::code(refused),
             _ => None,
         };
-        if let Some(refused) = refused {
-            let number = refused
-                .try_downcast_ref::<sqlx::mysql::MySqlDatabaseError>()
-                .map(|mysql| mysql.number().to_string())
-                .or_else(|| refused.code().map(Into::into))
-                .unwrap_or_else(|| "unknown".to_owned());
-            return format!("the database rejected a statement (error {number})");
+        if let Some(code) = refused {
+            return format!("the database rejected a statement (error {code})");
         }
         cause = error.source();
     }

@@ -49,7 +49,7 @@ impl SubscriptionStatus {
             .bind(now)
             .bind(latest_expiry(now));
         let rows = query.fetch_all().await?;
-        rows.first().map_or(Err(Error::NoHead), Self::read)
+        rows.first().map_or(Err(Error::MissingHead), Self::read)
     }
 
     /// Returns the status of every projection and of every subscription that has ever run, ordered by name.

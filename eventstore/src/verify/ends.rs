@@ -28,7 +28,7 @@ impl Ends {
             .query(sql)
             .fetch_optional()
             .await?
-            .ok_or(Error::NoHead)?;
+            .ok_or(Error::MissingHead)?;
         let head = match row.get::<Option<Position>, _>(0)? {
             Some(_) => Some(Head::of(Some(&row))?),
             None => None,

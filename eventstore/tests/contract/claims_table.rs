@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use cqrs_es::persist::SerializedEvent;
 use eventstore::claim::table::{ClaimProblem, rebuild, verify};
 use eventstore::{Append, Claim, ClaimChange, ClaimRules, ClaimRulesError, HeldClaim, NewEvent};
 use serde_json::json;
@@ -21,7 +20,7 @@ on_every_backend!(
 struct Values;
 
 impl ClaimRules for Values {
-    fn held(&self, events: &[SerializedEvent]) -> Result<Vec<HeldClaim>, ClaimRulesError> {
+    fn held(&self, events: &[NewEvent]) -> Result<Vec<HeldClaim>, ClaimRulesError> {
         let mut held = Vec::new();
         for event in events {
             match &event.payload["value"] {

@@ -160,7 +160,7 @@ async fn connections_that_idled_over_a_restart_fail_nobody() {
 const SOON_SILENT: DatabaseOptions = DatabaseOptions {
     connections: 5,
     acquire_timeout: Duration::from_secs(5),
-    silence: Duration::from_secs(1),
+    idle_timeout: Duration::from_secs(1),
     create: true,
 };
 

@@ -115,6 +115,6 @@ async fn before_the_first_migration_the_log_says_so(backend: Arc<Backend>) {
     assert!(matches!(backend.log.head().await, Err(Error::Database(_))));
     backend.migrate().await;
     backend.execute("DELETE FROM log_head").await;
-    assert!(matches!(backend.log.head().await, Err(Error::NoHead)));
+    assert!(matches!(backend.log.head().await, Err(Error::MissingHead)));
     backend.queue().append(append("a", 1)).await.unwrap_err();
 }

@@ -30,7 +30,7 @@ mod feed;
 mod heads;
 mod kill;
 mod lease;
-mod lent;
+mod library_pool;
 mod lost_commit;
 mod pages;
 mod processes;

@@ -11,13 +11,14 @@ use cqrs_es::{Aggregate, AggregateError, CqrsFramework, DomainEvent};
 use eventstore::claim::NoClaims;
 use eventstore::claim::table::verify;
 use eventstore::{
-    Append, AppendError, AppendQueue, Claim, ClaimRules, ClaimRulesError, EventRepository, HeldClaim,
-    NewEvent, Position, Receipt,
+    Append, AppendError, AppendQueue, Claim, ClaimRules, ClaimRulesError, Dialect, EventRepository,
+    HeldClaim, NewEvent, Position, Receipt,
 };
 use mysql_es::MysqlEventRepository;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use sqlite_es::SqliteEventRepository;
+use sqlx::{MySqlPool, SqlitePool};
 
 use crate::backend::{Backend, position};
 use crate::sample::append;
@@ -102,7 +103,7 @@ impl Aggregate for Ticket {
 struct Seats;
 
 impl ClaimRules for Seats {
-    fn held(&self, events: &[SerializedEvent]) -> Result<Vec<HeldClaim>, ClaimRulesError> {
+    fn held(&self, events: &[NewEvent]) -> Result<Vec<HeldClaim>, ClaimRulesError> {
         let seat = events
             .last()
             .and_then(|event| event.payload["Reserved"]["seat"].as_str());
@@ -346,11 +347,15 @@ async fn mysql_es_and_sqlite_es_read_the_log_unchanged(backend: Arc<Backend>) {
         .await
         .unwrap();
 
-    if let Some(pool) = backend.database.mysql() {
-        reads_both(MysqlEventRepository::new(pool.clone())).await;
-    } else {
-        let pool = backend.database.sqlite_readers().unwrap();
-        reads_both(SqliteEventRepository::new(pool.clone())).await;
+    match backend.database.dialect() {
+        Dialect::MySql => {
+            let pool = MySqlPool::connect(&backend.url).await.unwrap();
+            reads_both(MysqlEventRepository::new(pool)).await;
+        }
+        Dialect::Sqlite => {
+            let pool = SqlitePool::connect(&backend.url).await.unwrap();
+            reads_both(SqliteEventRepository::new(pool)).await;
+        }
     }
     let own = EventRepository::new(backend.log.clone(), queue, Arc::new(NoClaims), false);
     reads_both(own).await;

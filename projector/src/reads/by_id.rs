@@ -129,7 +129,7 @@ async fn rows(connection: &mut Connection, keys: &[&str]) -> Result<Rows, Error>
         .bind_all(padded(keys))
         .fetch_all()
         .await?;
-    let first = rows.first().ok_or(Error::NoHead)?;
+    let first = rows.first().ok_or(Error::MissingHead)?;
     let head = first.get(0)?;
     let built = Built {
         checkpoint: first.get(1)?,

@@ -273,7 +273,7 @@ pub(super) async fn projected(database: &Database, projection: &str) -> Result<P
         .bind(projection)
         .fetch_optional()
         .await?
-        .ok_or(Error::NoHead)?;
+        .ok_or(Error::MissingHead)?;
     if row.get::<Option<i64>, _>(2)? == Some(UNFILLED) {
         return Err(Error::NotFilled {
             projection: projection.to_owned(),

@@ -141,10 +141,7 @@ async fn events_that_are_applied_again_are_refused_and_stop_the_projection(backe
     let ProjectionError::Store(Error::Database(error)) = &error else {
         panic!("{error}");
     };
-    assert!(
-        error.as_database_error().unwrap().is_unique_violation(),
-        "{error}"
-    );
+    assert!(error.is_unique_violation(), "{error}");
     assert_eq!(backend.shown().await, before);
     assert_eq!(backend.checkpoint().await, Position::BEGINNING);
 }

@@ -2,13 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use cqrs_es::persist::SerializedEvent;
-
 use super::{ClaimMismatch, ClaimProblem, PAGE};
 use crate::claim::{Claim, ClaimRules};
 use crate::database::{Row, Session, in_list, padded};
 use crate::error::{Error, Result};
-use crate::event::Position;
+use crate::event::{NewEvent, Position};
 use crate::log::EventLog;
 
 /// Claims that each aggregate has taken; `None` if one of its events cannot be read.
@@ -164,13 +162,13 @@ async fn taken(
     aggregate_type: &str,
     ids: &[String],
 ) -> Result<Taken> {
-    let mut events: BTreeMap<String, Vec<SerializedEvent>> = BTreeMap::new();
+    let mut events: BTreeMap<String, Vec<NewEvent>> = BTreeMap::new();
     let keys: Vec<&str> = ids.iter().map(String::as_str).collect();
     for event in EventLog::events_of(session, aggregate_type, &keys, Position::BEGINNING).await? {
         let of_aggregate = events.entry(event.aggregate_id.clone()).or_default();
-        of_aggregate.push(SerializedEvent::from(event));
+        of_aggregate.push(event.into());
     }
-    let claims = |events: &[SerializedEvent]| {
+    let claims = |events: &[NewEvent]| {
         let held = rules.held(events).ok()?;
         Some(Claims {
             taken: held.iter().map(|held| held.claim).collect(),
@@ -213,8 +211,8 @@ async fn holders(
     session: &mut impl Session,
     claims: impl Iterator<Item = Claim>,
 ) -> Result<BTreeMap<Claim, (String, String)>> {
-    let claims: Vec<Vec<u8>> = claims.map(|claim| claim.0.to_vec()).collect();
-    let claims: Vec<&[u8]> = claims.iter().map(Vec::as_slice).collect();
+    let claims: Vec<Claim> = claims.collect();
+    let claims: Vec<&[u8; 32]> = claims.iter().map(|claim| &claim.0).collect();
     let mut holders = BTreeMap::new();
     for claims in claims.chunks(PAGE as usize) {
         let sql = format!(

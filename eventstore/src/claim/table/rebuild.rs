@@ -90,7 +90,7 @@ async fn lock(log: &EventLog) -> Result<Transaction<'static>> {
         .query(&lock)
         .fetch_optional()
         .await?
-        .ok_or(Error::NoHead)?;
+        .ok_or(Error::MissingHead)?;
     Ok(transaction)
 }
 
@@ -143,7 +143,7 @@ async fn strays(log: &EventLog, aggregate_type: &str, rebuilt: &mut Rebuilt) -> 
 async fn delete(transaction: &mut Transaction<'_>, claim: Claim, holder: Option<&str>) -> Result<u64> {
     let only = holder.map_or("", |_| " AND aggregate_id = ?");
     let sql = format!("DELETE FROM claims WHERE claim = ?{only}");
-    let query = transaction.query(&sql).bind(claim.0.to_vec());
+    let query = transaction.query(&sql).bind(&claim.0);
     query.bind_all(holder).execute().await
 }
 
@@ -155,7 +155,7 @@ async fn insert(
 ) -> Result<u64> {
     transaction
         .query("INSERT INTO claims (claim, aggregate_type, aggregate_id) VALUES (?, ?, ?)")
-        .bind(claim.0.to_vec())
+        .bind(&claim.0)
         .bind(aggregate_type)
         .bind(id)
         .execute()

@@ -92,7 +92,7 @@ impl Strays {
                  WHERE e.aggregate_id = c.aggregate_id AND e.aggregate_type = c.aggregate_type AND e.sequence = 1) \
                  FROM claims c WHERE c.claim > ? ORDER BY c.claim LIMIT ?",
             )
-            .bind(after.to_vec())
+            .bind(after)
             .bind(i64::from(PAGE))
             .fetch_all()
             .await?;

@@ -1,0 +1,60 @@
+//! SQL dialects.
+
+/// An SQL dialect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dialect {
+    /// MySQL 8.4 and later, MariaDB 10.6 and later.
+    MySql,
+    /// SQLite 3.
+    Sqlite,
+}
+
+impl Dialect {
+    /// Returns the suffix of a `SELECT` that locks its rows until the transaction ends. SQLite locks the
+    /// whole database at `BEGIN IMMEDIATE` instead.
+    #[must_use]
+    pub const fn for_update(self) -> &'static str {
+        match self {
+            Self::MySql => " FOR UPDATE",
+            Self::Sqlite => "",
+        }
+    }
+
+    /// Like [`Dialect::for_update`], but skips rows that another transaction has locked.
+    #[must_use]
+    pub const fn for_update_skip_locked(self) -> &'static str {
+        match self {
+            Self::MySql => " FOR UPDATE SKIP LOCKED",
+            Self::Sqlite => "",
+        }
+    }
+
+    /// Returns the suffix of a table name that makes the query read in primary key order. MySQL sometimes
+    /// prefers to find all rows by a prefix of another index and sort them, in particular for about a
+    /// thousand rows.
+    #[must_use]
+    pub const fn by_primary_key(self) -> &'static str {
+        match self {
+            Self::MySql => " FORCE INDEX (PRIMARY)",
+            Self::Sqlite => "",
+        }
+    }
+
+    /// Returns the suffix of the table `events` that makes a query find events by their aggregates. SQLite
+    /// does so if the query uses `+position`.
+    pub(crate) const fn by_aggregate(self) -> &'static str {
+        match self {
+            Self::MySql => " FORCE INDEX (events_aggregate)",
+            Self::Sqlite => "",
+        }
+    }
+
+    /// Returns the start of an `INSERT` that leaves existing rows unchanged.
+    #[must_use]
+    pub const fn insert_ignore(self) -> &'static str {
+        match self {
+            Self::MySql => "INSERT IGNORE",
+            Self::Sqlite => "INSERT OR IGNORE",
+        }
+    }
+}

@@ -1,0 +1,36 @@
+//! Options of connections.
+
+use std::time::Duration;
+
+/// Number of prepared statements cached for each connection. Each length of a batch needs a separate
+/// statement.
+pub(super) const PREPARED_STATEMENTS: usize = 1024;
+
+/// How long a statement waits for a lock held by another connection.
+pub(super) const LOCK_WAIT: Duration = Duration::from_secs(10);
+
+/// Options for opening a database.
+#[derive(Debug, Clone, Copy)]
+pub struct DatabaseOptions {
+    /// Maximum number of connections, 1 or more.
+    pub connections: u32,
+    /// How long to wait for a free or new connection.
+    pub acquire_timeout: Duration,
+    /// How long MySQL keeps an idle connection, in whole seconds from 1. Without this limit, a process that
+    /// disappears (a power failure, a network partition, a suspended process) would hold the locks of its
+    /// transaction for hours. The lock on `log_head` stops every append in every process.
+    pub idle_timeout: Duration,
+    /// Whether a missing SQLite file and its folder are created.
+    pub create: bool,
+}
+
+impl Default for DatabaseOptions {
+    fn default() -> Self {
+        Self {
+            connections: 16,
+            acquire_timeout: Duration::from_secs(5),
+            idle_timeout: Duration::from_secs(30),
+            create: true,
+        }
+    }
+}

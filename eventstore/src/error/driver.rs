@@ -1,0 +1,112 @@
+//! The errors of the database driver, and what they mean on each database.
+
+use sqlx::mysql::MySqlDatabaseError;
+use sqlx::sqlite::SqliteError;
+
+/// An error that the database or its driver reported.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub struct DatabaseError(sqlx::Error);
+
+impl DatabaseError {
+    pub(super) const fn new(error: sqlx::Error) -> Self {
+        Self(error)
+    }
+
+    /// Whether the database rejected a row because another row has the same unique key.
+    #[must_use]
+    pub fn is_unique_violation(&self) -> bool {
+        let error = self.0.as_database_error();
+        error.is_some_and(sqlx::error::DatabaseError::is_unique_violation)
+    }
+
+    /// Returns the error number or code with which the database rejected a statement; `None` if the driver
+    /// failed.
+    pub(crate) fn code(&self) -> Option<String> {
+        let error = self.0.as_database_error()?;
+        let number = mysql_number(&self.0).map(|number| number.to_string());
+        Some(
+            number
+                .or_else(|| error.code().map(Into::into))
+                .unwrap_or_else(|| "unknown".to_owned()),
+        )
+    }
+
+    /// Whether the connection failed, and not the statement.
+    pub(super) fn is_lost_connection(&self) -> bool {
+        is_lost_connection(&self.0)
+    }
+
+    /// Whether the database rejected a value because of the value itself.
+    pub(super) fn is_of_data(&self) -> bool {
+        let Some(error) = self.0.as_database_error() else {
+            return false;
+        };
+        let code = error.code().unwrap_or_default();
+        if mysql_number(&self.0).is_some() {
+            // SQLSTATE classes: data exception, integrity constraint violation.
+            return code.starts_with("22") || code.starts_with("23");
+        }
+        // SQLITE_TOOBIG, SQLITE_CONSTRAINT, SQLITE_MISMATCH and their extended codes.
+        code.parse::<u32>()
+            .is_ok_and(|code| matches!(code & 0xff, 18..=20))
+    }
+
+    /// Whether the server has no database with the given name.
+    pub(super) fn is_unknown_database(&self) -> bool {
+        // ER_BAD_DB_ERROR
+        mysql_number(&self.0) == Some(1049)
+    }
+
+    /// Whether the database aborted the transaction because of other transactions.
+    pub(super) fn is_contention(&self) -> bool {
+        if let Some(number) = mysql_number(&self.0) {
+            // ER_LOCK_WAIT_TIMEOUT, ER_LOCK_DEADLOCK, ER_UNKNOWN_COM_ERROR (a Galera node outside the primary
+            // component).
+            return matches!(number, 1205 | 1213 | 1047);
+        }
+        // SQLITE_BUSY, SQLITE_LOCKED.
+        matches!(sqlite_code(&self.0), Some(5 | 6))
+    }
+
+    /// Whether the database reported that it accepts no writes.
+    pub(super) fn is_read_only(&self) -> bool {
+        if let Some(number) = mysql_number(&self.0) {
+            // ER_OPTION_PREVENTS_STATEMENT (read_only, super_read_only),
+            // ER_CANT_EXECUTE_IN_READ_ONLY_TRANSACTION, ER_READ_ONLY_MODE (innodb_read_only),
+            // ER_INNODB_READ_ONLY, ER_SCHEMA_READ_ONLY, and ER_OPEN_AS_READONLY (MariaDB).
+            return matches!(number, 1290 | 1792 | 1836 | 1874 | 3989 | 1036);
+        }
+        // SQLITE_READONLY and its extended codes.
+        sqlite_code(&self.0) == Some(8)
+    }
+}
+
+/// Whether the connection failed, and not the statement.
+pub(super) fn is_lost_connection(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Io(_)
+        | sqlx::Error::Tls(_)
+        | sqlx::Error::Protocol(_)
+        | sqlx::Error::PoolTimedOut
+        | sqlx::Error::PoolClosed
+        | sqlx::Error::WorkerCrashed => true,
+        // ER_CON_COUNT_ERROR, ER_SERVER_SHUTDOWN, ER_CONNECTION_KILLED (MariaDB), ER_SESSION_WAS_KILLED,
+        // ER_CLIENT_INTERACTION_TIMEOUT (MySQL's final message to a connection that was idle for
+        // wait_timeout).
+        error => matches!(mysql_number(error), Some(1040 | 1053 | 1927 | 3169 | 4031)),
+    }
+}
+
+/// Returns the primary result code of an SQLite error.
+fn sqlite_code(error: &sqlx::Error) -> Option<u32> {
+    let error = error.as_database_error()?;
+    error.try_downcast_ref::<SqliteError>()?;
+    Some(error.code()?.parse::<u32>().ok()? & 0xff)
+}
+
+/// Returns the number of a MySQL or MariaDB error.
+fn mysql_number(error: &sqlx::Error) -> Option<u16> {
+    let error = error.as_database_error()?;
+    Some(error.try_downcast_ref::<MySqlDatabaseError>()?.number())
+}
