@@ -179,13 +179,13 @@ async fn run(database: &Database, migrations: Vec<Migration>) -> Result<(), Sche
         loop {
             // An interrupted migration is recorded as started. Its statements can be repeated.
             forget_unfinished(database).await?;
-            let mut connection = pool.acquire().await.map_err(Error::from)?;
+            let mut connection = pool.acquire().await.map_err(Error::from_driver)?;
             // The connection keeps a changed session setting, so it must not return to the pool.
             connection.close_on_drop();
             sqlx::query(SHORT_LOCK_WAIT)
                 .execute(&mut *connection)
                 .await
-                .map_err(Error::from)?;
+                .map_err(Error::from_driver)?;
             match migrator.run(&mut *connection).await.map_err(StepError) {
                 Err(error) if error.is_lock_wait() => {
                     tracing::warn!(
