@@ -20,8 +20,6 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use api::clients::{Network, Proxies, ProxyHeader};
-use api::{AllowedHost, Cors, Origin, PublicUrl, RateLimit};
 use clap::{Args, ValueEnum};
 use domain::UrlSchemes;
 use mailer::{EhloName, Notices, OnAmend, Rate, Sender, Timeouts};
@@ -35,6 +33,8 @@ use values::{
     Auth, Ceiling, Optional, auth, document_url_schemes, duration, head_timeout, http_addr, mail_rate,
     mail_timeout, metrics_addr, optional, path, rate_limit, redis_channel,
 };
+use web::clients::{Network, Proxies, ProxyHeader};
+use web::{AllowedHost, Cors, Origin, PublicUrl, RateLimit};
 
 /// Timeout for writing an email to a file.
 const FILE_TIMEOUT: Duration = Duration::from_secs(20);

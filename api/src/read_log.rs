@@ -18,7 +18,7 @@ use tokio_util::task::TaskTracker;
 use utoipa::ToSchema;
 use uuid::{ContextV7, Uuid};
 
-use crate::observe::new_id_in_order;
+use crate::ids::new_id_in_order;
 
 /// Maximum number of entries that wait to be written.
 const CAPACITY: usize = 1024;

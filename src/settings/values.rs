@@ -6,9 +6,9 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use api::RateLimit;
 use domain::{UrlSchemes, UrlSchemesError};
 use mailer::Rate;
+use web::RateLimit;
 
 use super::rate::rate;
 

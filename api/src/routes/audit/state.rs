@@ -7,13 +7,15 @@ use axum::response::{IntoResponse, Response};
 use eventstore::Timestamp;
 use serde_json::{Value, json};
 use uuid::Uuid;
+use web::RequestError;
+use web::problem::FieldProblem;
 
-use super::{Reader, not_kept};
-use crate::Api;
+use super::Reader;
 use crate::history::{Told, ToldEntry};
-use crate::openapi::{AUDIT, Described, Media, fields, schemas};
-use crate::problem::{ApiError, FieldProblem, kinds};
+use crate::openapi::{Described, Media, fields, schemas};
+use crate::problem::{ApiError, kinds};
 use crate::read_log::ReadKind;
+use crate::state::Api;
 
 pub(in crate::routes) fn example() -> Value {
     json!({
@@ -25,7 +27,6 @@ pub(in crate::routes) fn example() -> Value {
 
 pub(super) fn described() -> Described {
     Described::new(
-        AUDIT,
         "Read a past state of a patient",
         "The state just after an event, rebuilt from the patient's events up to and including this event.",
     )
@@ -61,7 +62,7 @@ pub(super) async fn after(
     reader: Reader,
     path: Result<Path<(String, String)>, PathRejection>,
 ) -> Result<Response, ApiError> {
-    let Path((id, sequence)) = path.map_err(|_| ApiError::NoSuchRoute)?;
+    let Path((id, sequence)) = path.map_err(|_| RequestError::NotFound)?;
     let id = Uuid::try_parse(&id).map_err(|_| ApiError::PatientNotFound)?;
     let sequence = sequence.parse().unwrap_or(0);
     let told = api.history.after(id, sequence).await?;
@@ -76,8 +77,7 @@ pub(in crate::routes) async fn at(
     moment: Timestamp,
 ) -> Result<Response, ApiError> {
     let told = api.history.at(id, moment, api.clock.now()).await?;
-    let response = answer(api, reader, id, told).await?;
-    Ok(not_kept(response))
+    answer(api, reader, id, told).await
 }
 
 /// Records the read, and then returns the state.
@@ -95,7 +95,7 @@ async fn answer(api: &Api, reader: &Reader, id: Uuid, told: Told) -> Result<Resp
         Told::Nobody => Err(ApiError::PatientNotFound),
         Told::Future => {
             let problem = FieldProblem::new("at", "must not be in the future");
-            Err(ApiError::Invalid(vec![problem]))
+            Err(RequestError::Invalid(vec![problem]).into())
         }
     }
 }
