@@ -110,7 +110,7 @@ impl ReadOutcome {
 
 /// A read to record.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Read {
+pub struct ReadRecord {
     /// The reader.
     pub actor: String,
     /// Origin of the read.
@@ -228,7 +228,7 @@ impl ReadLog {
     /// # Errors
     ///
     /// [`NotRecorded`].
-    pub async fn record(&self, read: Read) -> Result<(), NotRecorded> {
+    pub async fn record(&self, read: ReadRecord) -> Result<(), NotRecorded> {
         let entry = Entry {
             id: new_id_in_order(self.clock.as_ref(), self.order.as_ref()),
             at: self.clock.now(),
@@ -244,14 +244,14 @@ impl ReadLog {
 
     /// Returns a function that records the end of the stream begun by `read`, and the position that it
     /// reached. The entry is written in the background, because the data has already been sent.
-    pub(crate) fn at_end(&self, read: Read) -> impl FnOnce(Position) + Send + Sync + use<> {
+    pub(crate) fn at_end(&self, read: ReadRecord) -> impl FnOnce(Position) + Send + Sync + use<> {
         let log = self.clone();
         move |reached: Position| {
             let Ok(runtime) = tokio::runtime::Handle::try_current() else {
                 return;
             };
             let ending = log.ending.clone();
-            let ended = Read {
+            let ended = ReadRecord {
                 outcome: ReadOutcome::Ended,
                 to: Some(reached.get()),
                 ..read
@@ -332,7 +332,7 @@ impl RecordedRead {
 struct Entry {
     id: Uuid,
     at: Timestamp,
-    read: Read,
+    read: ReadRecord,
 }
 
 /// Writes entries to the database.

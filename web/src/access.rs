@@ -24,11 +24,11 @@ pub use tokens::{Token, TokenError, Tokens};
 /// Access control: either open access, or authentication by token. Cheap to clone; all clones share their
 /// state.
 #[derive(Debug, Clone)]
-pub struct Access(Option<Arc<Doors>>);
+pub struct Access(Option<Arc<Authentication>>);
 
 /// Means of authentication.
 #[derive(Debug)]
-struct Doors {
+struct Authentication {
     tokens: RwLock<Arc<Tokens>>,
     issuer: Option<Issuer>,
 }
@@ -56,7 +56,7 @@ impl Access {
     /// permissions of its roles.
     #[must_use]
     pub fn by_either(tokens: Tokens, issuer: Option<Issuer>) -> Self {
-        Self(Some(Arc::new(Doors {
+        Self(Some(Arc::new(Authentication {
             tokens: RwLock::new(Arc::new(tokens)),
             issuer,
         })))
@@ -64,8 +64,11 @@ impl Access {
 
     /// Replaces the access tokens. Does nothing if access is open.
     pub fn replace(&self, tokens: Tokens) {
-        if let Some(doors) = &self.0 {
-            *doors.tokens.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(tokens);
+        if let Some(authentication) = &self.0 {
+            *authentication
+                .tokens
+                .write()
+                .unwrap_or_else(PoisonError::into_inner) = Arc::new(tokens);
         }
     }
 
@@ -93,20 +96,29 @@ impl Access {
 
     /// Returns the caller, or the issuer if none of its known keys fits the token.
     fn look(&self, headers: &HeaderMap) -> Result<Caller, &Issuer> {
-        let Some(doors) = &self.0 else {
+        let Some(authentication) = &self.0 else {
             return Ok(Caller::Anybody);
         };
         let Some(token) = bearer(headers) else {
             return Ok(Caller::Nobody);
         };
-        let tokens = Arc::clone(&doors.tokens.read().unwrap_or_else(PoisonError::into_inner));
+        let tokens = Arc::clone(
+            &authentication
+                .tokens
+                .read()
+                .unwrap_or_else(PoisonError::into_inner),
+        );
         if let Some((name, role)) = tokens.find(token) {
             return Ok(Caller::Known {
                 actor: name.to_owned(),
                 roles: role.into(),
             });
         }
-        let Some(issuer) = doors.issuer.as_ref().filter(|_| jwt::looks_like_one(token)) else {
+        let Some(issuer) = authentication
+            .issuer
+            .as_ref()
+            .filter(|_| jwt::looks_like_one(token))
+        else {
             return Ok(Caller::Refused);
         };
         match issuer.verify(token) {

@@ -5,7 +5,7 @@ use axum::http::{HeaderName, HeaderValue};
 use axum::response::Response;
 
 /// Defaults that a response may override, for example for pages that load scripts and for cacheable files.
-const UNLESS_SAID: [(HeaderName, HeaderValue); 2] = [
+const DEFAULTS: [(HeaderName, HeaderValue); 2] = [
     (
         header::CONTENT_SECURITY_POLICY,
         HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'"),
@@ -38,11 +38,11 @@ pub(crate) struct OverTls(pub(crate) bool);
 /// Adds the headers to a response.
 pub(crate) fn secure(mut response: Response, OverTls(tls): OverTls) -> Response {
     let headers = response.headers_mut();
-    headers.reserve(ALWAYS.len() + UNLESS_SAID.len() + 1);
+    headers.reserve(ALWAYS.len() + DEFAULTS.len() + 1);
     for (name, value) in ALWAYS {
         headers.insert(name, value);
     }
-    for (name, value) in UNLESS_SAID {
+    for (name, value) in DEFAULTS {
         if let Entry::Vacant(vacant) = headers.entry(name) {
             vacant.insert(value);
         }

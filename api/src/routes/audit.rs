@@ -17,7 +17,7 @@ use web::routes::Routes;
 use web::{RequestError, RequestId, RouteKind};
 
 use crate::problem::ApiError;
-use crate::read_log::{NotRecorded, Read, ReadKind, ReadOutcome, Via};
+use crate::read_log::{NotRecorded, ReadKind, ReadOutcome, ReadRecord, Via};
 use crate::state::Api;
 
 pub(super) use state::{at, example as past_example};
@@ -84,8 +84,8 @@ impl Reader {
     }
 
     /// Returns the entry for a read of this kind.
-    fn reads(&self, kind: ReadKind, outcome: ReadOutcome) -> Read {
-        Read {
+    fn reads(&self, kind: ReadKind, outcome: ReadOutcome) -> ReadRecord {
+        ReadRecord {
             actor: self.actor.clone(),
             via: Via::Http {
                 request_id: self.request_id.clone(),
@@ -112,7 +112,7 @@ impl Reader {
             Some(_) => ReadOutcome::Given,
             None => ReadOutcome::NotFound,
         };
-        let read = Read {
+        let read = ReadRecord {
             patient: Some(id),
             after: sequences.map(|(after, _)| after),
             to: sequences.map(|(_, to)| to),

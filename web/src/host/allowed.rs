@@ -150,13 +150,13 @@ impl Hosts {
     /// Returns the accepted hosts. The arguments are whether the API is open to everyone, the configured
     /// hosts, and the host of the public URL. The public host is also accepted, but does not by itself
     /// restrict the accepted hosts.
-    pub(crate) fn new(open: bool, mut told_of: Vec<AllowedHost>, public: Option<&str>) -> Self {
-        let unbounded = !open && told_of.is_empty();
-        if unbounded || told_of.iter().any(AllowedHost::is_every) {
+    pub(crate) fn new(open: bool, mut allowed: Vec<AllowedHost>, public: Option<&str>) -> Self {
+        let unbounded = !open && allowed.is_empty();
+        if unbounded || allowed.iter().any(AllowedHost::is_every) {
             return Self::Every;
         }
-        told_of.extend(public.and_then(|host| host.parse::<AllowedHost>().ok()));
-        Self::Loopback(told_of)
+        allowed.extend(public.and_then(|host| host.parse::<AllowedHost>().ok()));
+        Self::Loopback(allowed)
     }
 
     /// Rejects a request without a valid host, or for a host that is not accepted. If `anywhere` is true, any

@@ -26,7 +26,7 @@ use crate::openapi::fields::Named;
 use crate::openapi::{Described, Media, fields, schemas};
 use crate::parameters::{patient_id, position};
 use crate::problem::{ApiError, kinds};
-use crate::read_log::{Read, ReadKind, ReadOutcome};
+use crate::read_log::{ReadKind, ReadOutcome, ReadRecord};
 use crate::state::Api;
 
 const JSON: &str = "application/json";
@@ -173,12 +173,12 @@ impl FeedQuery {
     }
 
     /// Returns the entry for the record of reads.
-    fn read(&self, reader: &Reader, kind: ReadKind, after: Position, to: Option<Position>) -> Read {
+    fn read(&self, reader: &Reader, kind: ReadKind, after: Position, to: Option<Position>) -> ReadRecord {
         let outcome = match kind {
             ReadKind::Events => ReadOutcome::Given,
             _ => ReadOutcome::Begun,
         };
-        Read {
+        ReadRecord {
             patient: self.patient,
             event_type: self.event_type.clone(),
             after: Some(after.get()),
