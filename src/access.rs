@@ -8,14 +8,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
-use api::AllowedHost;
-use api::access::{Access, Role, Token, Tokens};
 use clap::Subcommand;
 use eventstore::Clock;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
+use web::AllowedHost;
+use web::access::{Access, Role, Token, Tokens};
 
 use crate::output;
 use crate::settings::Settings;

@@ -3,7 +3,7 @@
 use anyhow::{Context, bail};
 use api::commands::{AGGREGATE_TYPE, EmailClaims};
 use clap::Subcommand;
-use eventstore::claim::table::{self, ClaimMisfits, ClaimsVerified, Rebuilt};
+use eventstore::claim::table::{self, ClaimMismatches, ClaimsVerified, Rebuilt};
 use eventstore::{Database, EventLog};
 use serde_json::json;
 
@@ -73,7 +73,7 @@ pub(crate) fn summary(found: &ClaimsVerified) -> String {
     } else {
         format!(
             "{} mismatches; `patients claims verify` lists them",
-            found.misfits.count
+            found.mismatches.count
         )
     }
 }
@@ -85,7 +85,7 @@ async fn verify(log: &EventLog, json: bool) -> anyhow::Result<()> {
     } else if found.fits {
         print(&format!("verified  {}", summary(&found)))?;
     } else {
-        print(&named("mismatches", &found.misfits))?;
+        print(&named("mismatches", &found.mismatches))?;
     }
     if !found.fits {
         bail!("the claims do not match the log; `patients claims rebuild` repairs them");
@@ -104,11 +104,11 @@ async fn rebuild(log: &EventLog, json: bool) -> anyhow::Result<()> {
         inserted,
         deleted,
         unreadable,
-        misfits,
+        mismatches,
     } = &done;
     if json {
         let mut answer = serde_json::to_value(&done)?;
-        answer["fits"] = json!(misfits.count == 0);
+        answer["fits"] = json!(mismatches.count == 0);
         print_json(&answer)?;
     } else {
         print(&format!(
@@ -119,23 +119,23 @@ async fn rebuild(log: &EventLog, json: bool) -> anyhow::Result<()> {
                 "{unreadable} patients have events that cannot be read: their claims are unchanged"
             ))?;
         }
-        if misfits.count > 0 {
-            print(&named("cannot be repaired", misfits))?;
+        if mismatches.count > 0 {
+            print(&named("cannot be repaired", mismatches))?;
         }
     }
-    if misfits.count > 0 {
-        bail!("{} claims cannot be repaired from the log", misfits.count);
+    if mismatches.count > 0 {
+        bail!("{} claims cannot be repaired from the log", mismatches.count);
     }
     Ok(())
 }
 
-fn named(what: &str, misfits: &ClaimMisfits) -> String {
-    let mut lines = vec![format!("{what}: {}, the first:", misfits.count)];
+fn named(what: &str, mismatches: &ClaimMismatches) -> String {
+    let mut lines = vec![format!("{what}: {}, the first:", mismatches.count)];
     lines.extend(
-        misfits
+        mismatches
             .first
             .iter()
-            .map(|misfit| format!("  {} {}", misfit.aggregate_id, misfit.problem)),
+            .map(|mismatch| format!("  {} {}", mismatch.aggregate_id, mismatch.problem)),
     );
     lines.join("\n")
 }

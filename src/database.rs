@@ -106,7 +106,7 @@ pub(crate) async fn open_existing(settings: &Settings, connections: u32) -> anyh
     };
     if let Err(error) = migrations::check(&database).await {
         database.close().await;
-        return Err(error).with_context(|| format!("{place} cannot be used"));
+        return Err(advised(error)).with_context(|| format!("{place} cannot be used"));
     }
     Ok(database)
 }
@@ -215,10 +215,19 @@ pub(crate) async fn wait_for_schema(settings: &Settings, database: &Database) ->
                 return Ok(());
             }
             Err(error) if error.is_connection() || matches!(error, migrations::Error::Behind { .. }) => {
-                waiting.pause(&error).await;
+                waiting.pause(&advised(error)).await;
             }
             Err(error) => return Err(error.into()),
         }
+    }
+}
+
+/// Returns the error of a check of the schema, with the command that fixes it.
+fn advised(error: migrations::Error) -> anyhow::Error {
+    if matches!(error, migrations::Error::Behind { .. }) {
+        anyhow!("{error}: run `patients migrate`")
+    } else {
+        error.into()
     }
 }
 

@@ -5,7 +5,6 @@ mod stand;
 use std::sync::Arc;
 use std::time::Duration;
 
-use api::metrics::Metrics;
 use eventstore::{AppendQueue, Clock, Database};
 use futures::FutureExt;
 use mailer::Ledger;
@@ -14,6 +13,7 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
 use stand::{Finished, Stand};
+use web::Metrics;
 
 /// Prefix of every metric name.
 const PREFIX: &str = "patients";
@@ -43,7 +43,7 @@ pub(crate) fn page(
         Info::new([("version", env!("CARGO_PKG_VERSION")), ("role", role)]),
     );
     database.metrics().register(&mut process);
-    api::metrics::register(&mut process);
+    web::metrics::register(&mut process);
     mailer::metrics::register(&mut process);
     crate::traces::register(&mut process);
     let page = Arc::new(Page {

@@ -3,8 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::{Context, anyhow};
-use api::metrics::Metrics;
-use api::{Api, ApiOptions, ApiParts, Listening};
+use api::{Api, ApiOptions, ApiParts};
 use eventstore::projection::RunContext;
 use eventstore::{
     AppendQueue, Clock, Database, EventLog, Handler, Registered, Signal, Subscription, SystemClock,
@@ -15,6 +14,7 @@ use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use web::{HttpOptions, Listening, Metrics};
 
 use crate::database::{self, Missing};
 use crate::settings::Settings;
@@ -149,9 +149,8 @@ impl<'s> Process<'s> {
         let stop_signal = CancellationToken::new();
         let signal_tasks = TaskTracker::new();
         let signal = match settings.redis_url() {
-            Some(url) => {
-                Signal::redis(url, &signal_tasks, &stop_signal).context("REDIS_URL cannot be used")?
-            }
+            Some(url) => Signal::redis(url, &settings.redis_channel, &signal_tasks, &stop_signal)
+                .context("REDIS_URL cannot be used")?,
             None => Signal::in_process(),
         };
         Ok(Self {
@@ -192,10 +191,8 @@ impl<'s> Process<'s> {
             settings.append_batch as usize,
         );
         let metrics = self.metrics(Some(appends.clone())).await?;
-        let options = ApiOptions {
-            read_wait: settings.read_wait,
+        let http = HttpOptions {
             request_timeout: settings.request_timeout,
-            poll: settings.poll_interval,
             rate_limit: settings.rate_limit(),
             proxies: settings.proxies(),
             cors: settings.cors(),
@@ -203,7 +200,12 @@ impl<'s> Process<'s> {
             over_tls: served.is_some(),
             access_log: settings.access_log(),
             public_url: settings.public_url(),
+        };
+        let options = ApiOptions {
+            read_wait: settings.read_wait,
+            poll: settings.poll_interval,
             document_url_schemes: settings.document_url_schemes.clone(),
+            http,
         };
         let listening = Listening {
             connections: settings.http_connections as usize,
@@ -266,7 +268,7 @@ impl<'s> Process<'s> {
                 .with_context(|| format!("METRICS_ADDR {address} cannot be listened on"))?;
             self.lines
                 .push(("metrics", format!("http://{}/metrics", listener.local_addr()?)));
-            let serving = api::serve_metrics(listener, page.clone(), self.stop_following.clone());
+            let serving = web::serve_metrics(listener, page.clone(), self.stop_following.clone());
             self.tasks
                 .spawn(async move { ("metrics", serving.await.map_err(Into::into)) });
         }

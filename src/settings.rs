@@ -20,8 +20,6 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use api::clients::{Network, Proxies, ProxyHeader};
-use api::{AllowedHost, Cors, Origin, PublicUrl, RateLimit};
 use clap::{Args, ValueEnum};
 use domain::UrlSchemes;
 use mailer::{EhloName, Notices, OnAmend, Rate, Sender, Timeouts};
@@ -33,8 +31,10 @@ pub(crate) use misspelt::{close, looks_like_a_setting};
 pub(crate) use values::wait;
 use values::{
     Auth, Ceiling, Optional, auth, document_url_schemes, duration, head_timeout, http_addr, mail_rate,
-    mail_timeout, metrics_addr, optional, path, rate_limit,
+    mail_timeout, metrics_addr, optional, path, rate_limit, redis_channel,
 };
+use web::clients::{Network, Proxies, ProxyHeader};
+use web::{AllowedHost, Cors, Origin, PublicUrl, RateLimit};
 
 /// Timeout for writing an email to a file.
 const FILE_TIMEOUT: Duration = Duration::from_secs(20);
@@ -68,6 +68,11 @@ pub(crate) struct Settings {
     /// notifications stay within the process
     #[arg(long, env, global = true, hide_env_values = true)]
     redis_url: Option<String>,
+
+    /// Redis channel of the notifications, 1 to 200 visible ASCII characters. Services that share a Redis
+    /// server need different channels
+    #[arg(long, env, global = true, default_value = "patients.events", value_parser = redis_channel)]
+    pub(crate) redis_channel: String,
 
     /// Mail server: `smtps://user:password@host:465`, or `smtp://user:password@host:587?tls=required` for
     /// STARTTLS. Without it, mail is written to files

@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use api::{Certificate, Tls};
 use eventstore::{Clock, Timestamp};
 use tokio_util::sync::CancellationToken;
+use web::{Certificate, Tls};
 
 use crate::settings::Settings;
 use crate::watch::Watched;

@@ -29,7 +29,7 @@ pub(crate) struct Watched<T> {
 }
 
 impl<T> Watched<T> {
-    /// Reads the files for the first time. `parse` receives their contents in the same order.
+    /// Reads the files for the first time. `parse` receives their contents in the order of `files`.
     pub(crate) async fn open(
         files: Vec<(&'static str, PathBuf)>,
         parse: fn(&[Vec<u8>]) -> anyhow::Result<T>,

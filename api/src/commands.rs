@@ -20,7 +20,7 @@ use eventstore::{
 use tracing::{Instrument, Span, field};
 use uuid::Uuid;
 
-use crate::observe::new_id;
+use crate::ids::new_id;
 pub use claims::EmailClaims;
 pub(crate) use claims::{email_claim, older_email_claim};
 pub use error::CommandError;

@@ -6,14 +6,17 @@ use axum::http::HeaderMap;
 use domain::{Registration, UrlSchemes};
 use eventstore::{Position, Timestamp};
 use uuid::Uuid;
+use web::RequestError;
+use web::accept::{preferred, prefers_gzip};
+use web::access::Access;
+use web::body::JsonObject;
+use web::clients::Proxies;
+use web::headers::{idempotency_key, if_match};
+use web::query::Query;
 
-use crate::accept::{preferred, prefers_gzip};
-use crate::access::Access;
-use crate::body::JsonObject;
-use crate::clients::Proxies;
-use crate::headers;
+use crate::headers::{last_event_id, min_position};
+use crate::parameters::{patient_id, position};
 use crate::problem::ApiError;
-use crate::query::Query;
 use crate::routes;
 
 const NDJSON: &str = "application/x-ndjson";
@@ -44,14 +47,14 @@ pub struct Parameters {
 ///
 /// # Errors
 ///
-/// [`ApiError`].
-pub fn parameters(query: &str) -> Result<Parameters, ApiError> {
+/// [`RequestError`].
+pub fn parameters(query: &str) -> Result<Parameters, RequestError> {
     let mut query = Query::parse(Some(query));
     let parameters = Parameters {
-        after: query.position("after"),
+        after: position(&mut query, "after"),
         limit: query.limit(),
         at: query.moment("at"),
-        id: query.id("aggregate_id"),
+        id: patient_id(&mut query, "aggregate_id"),
     };
     query.finish().map(|()| parameters)
 }
@@ -60,13 +63,13 @@ pub fn parameters(query: &str) -> Result<Parameters, ApiError> {
 #[derive(Debug)]
 pub struct Headers<'h> {
     /// `Idempotency-Key`.
-    pub idempotency_key: Result<Option<&'h str>, ApiError>,
+    pub idempotency_key: Result<Option<&'h str>, RequestError>,
     /// `Min-Position`.
-    pub min_position: Result<Option<Position>, ApiError>,
+    pub min_position: Result<Option<Position>, RequestError>,
     /// `Last-Event-ID`.
-    pub last_event_id: Result<Option<Position>, ApiError>,
+    pub last_event_id: Result<Option<Position>, RequestError>,
     /// `If-Match`.
-    pub if_match: Result<Option<u64>, ApiError>,
+    pub if_match: Result<Option<u64>, RequestError>,
     /// Whether `Accept` prefers NDJSON to JSON.
     pub ndjson: bool,
     /// Whether `Accept-Encoding` prefers gzip.
@@ -77,10 +80,10 @@ pub struct Headers<'h> {
 #[must_use]
 pub fn headers(headers: &HeaderMap) -> Headers<'_> {
     Headers {
-        idempotency_key: headers::idempotency_key(headers),
-        min_position: headers::min_position(headers),
-        last_event_id: headers::last_event_id(headers),
-        if_match: headers::if_match(headers),
+        idempotency_key: idempotency_key(headers),
+        min_position: min_position(headers),
+        last_event_id: last_event_id(headers),
+        if_match: if_match(headers),
         ndjson: preferred(headers, "application/json", &[NDJSON]) == NDJSON,
         gzip: prefers_gzip(headers),
     }

@@ -16,7 +16,7 @@ const PAGE: u32 = 500;
 
 /// A past state of a patient.
 #[derive(Debug, Clone)]
-pub struct Past {
+pub struct PastState {
     /// The patient, rebuilt from its events up to `position`.
     pub patient: Patient,
     /// Position of the last included event.
@@ -25,16 +25,16 @@ pub struct Past {
     pub recorded_at: Timestamp,
 }
 
-impl Past {
+impl PastState {
     /// Returns the form that the API and the command line show.
     #[must_use]
-    pub fn shown(&self, id: Uuid) -> ShownPast<'_> {
+    pub fn shown(&self, id: Uuid) -> ShownPastState<'_> {
         let (state, details) = match self.patient.state() {
             PatientState::Active(details) => ("active", Some(details)),
             PatientState::Deleted => ("deleted", None),
             PatientState::Unregistered => ("unregistered", None),
         };
-        ShownPast {
+        ShownPastState {
             id,
             state,
             sequence: self.patient.sequence(),
@@ -47,7 +47,7 @@ impl Past {
 
 /// A past state of a patient, with the details if the patient was active.
 #[derive(Debug, Serialize)]
-pub struct ShownPast<'p> {
+pub struct ShownPastState<'p> {
     /// The patient's id.
     pub id: Uuid,
     /// `active` or `deleted`.
@@ -116,13 +116,13 @@ fn changes(
 
 /// Result of a lookup of a past state.
 #[derive(Debug, Clone)]
-pub enum Told {
+pub enum PastLookup {
     /// The patient's state.
-    Patient(Past),
+    Found(PastState),
     /// The patient was registered later.
-    NobodyYet,
+    NotRegisteredYet,
     /// No patient has or ever had this id.
-    Nobody,
+    NotFound,
     /// The patient has no event with the requested sequence.
     NoSuchSequence {
         /// Sequence of the patient's last event before the requested sequence, or 0 if the patient has no
@@ -130,12 +130,12 @@ pub enum Told {
         last: u64,
     },
     /// The requested time is in the future, and more events may be recorded before it.
-    Future,
+    InFuture,
 }
 
 /// How a lookup is entered in the record of reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ToldEntry {
+pub enum LookupRecord {
     /// No entry: the request was rejected.
     None,
     /// There was nothing to read.
@@ -144,7 +144,7 @@ pub enum ToldEntry {
     Given(u64),
 }
 
-impl ToldEntry {
+impl LookupRecord {
     /// Returns the range of the sequences that were read, as an exclusive start and an inclusive end.
     #[must_use]
     pub const fn sequences(self) -> Option<(u64, u64)> {
@@ -155,14 +155,14 @@ impl ToldEntry {
     }
 }
 
-impl Told {
+impl PastLookup {
     /// Returns the entry for the record of reads, the same for HTTP and the command line.
     #[must_use]
-    pub const fn entry(&self) -> ToldEntry {
+    pub const fn record(&self) -> LookupRecord {
         match self {
-            Self::Patient(past) => ToldEntry::Given(past.patient.sequence()),
-            Self::NobodyYet | Self::Nobody | Self::NoSuchSequence { .. } => ToldEntry::NotFound,
-            Self::Future => ToldEntry::None,
+            Self::Found(past) => LookupRecord::Given(past.patient.sequence()),
+            Self::NotRegisteredYet | Self::NotFound | Self::NoSuchSequence { .. } => LookupRecord::NotFound,
+            Self::InFuture => LookupRecord::None,
         }
     }
 }
@@ -199,7 +199,7 @@ impl PatientHistory {
     pub async fn entries(&self, id: Uuid, after: u64, limit: u32) -> Result<Vec<HistoryEntry>, ReadError> {
         let events = self.events(id, after, limit).await?;
         let mut details = match self.state(id, Until::Sequence(after)).await {
-            Ok(Told::Patient(past)) => past.patient.details().cloned(),
+            Ok(PastLookup::Found(past)) => past.patient.details().cloned(),
             Ok(_) | Err(ReadError::Unreadable { .. }) => None,
             Err(error) => return Err(error),
         };
@@ -220,7 +220,7 @@ impl PatientHistory {
     /// # Errors
     ///
     /// [`ReadError::Store`]; [`ReadError::Unreadable`] if one of these events cannot be read.
-    pub async fn state(&self, id: Uuid, until: Until<Timestamp>) -> Result<Told, ReadError> {
+    pub async fn state(&self, id: Uuid, until: Until<Timestamp>) -> Result<PastLookup, ReadError> {
         self.state_as_of(id, until, None).await
     }
 
@@ -231,7 +231,7 @@ impl PatientHistory {
         id: Uuid,
         until: Until<Timestamp>,
         now: Option<Timestamp>,
-    ) -> Result<Told, ReadError> {
+    ) -> Result<PastLookup, ReadError> {
         let mut patient = Patient::default();
         let mut last = None;
         'replay: loop {
@@ -244,7 +244,7 @@ impl PatientHistory {
                 };
                 if !until.takes(event.sequence, &happened_at.unwrap_or(event.recorded_at)) {
                     if last.is_none() {
-                        return Ok(Told::NobodyYet);
+                        return Ok(PastLookup::NotRegisteredYet);
                     }
                     break 'replay;
                 }
@@ -258,8 +258,8 @@ impl PatientHistory {
                 break;
             }
         }
-        Ok(last.map_or(Told::Nobody, |(position, recorded_at)| {
-            Told::Patient(Past {
+        Ok(last.map_or(PastLookup::NotFound, |(position, recorded_at)| {
+            PastLookup::Found(PastState {
                 patient,
                 position,
                 recorded_at,
@@ -272,13 +272,13 @@ impl PatientHistory {
     /// # Errors
     ///
     /// Same as [`PatientHistory::state`].
-    pub async fn after(&self, id: Uuid, sequence: u64) -> Result<Told, ReadError> {
+    pub async fn after(&self, id: Uuid, sequence: u64) -> Result<PastLookup, ReadError> {
         Ok(match self.state(id, Until::Sequence(sequence)).await? {
-            Told::Patient(past) if past.patient.sequence() != sequence => Told::NoSuchSequence {
+            PastLookup::Found(past) if past.patient.sequence() != sequence => PastLookup::NoSuchSequence {
                 last: past.patient.sequence(),
             },
-            Told::NobodyYet => Told::NoSuchSequence { last: 0 },
-            told => told,
+            PastLookup::NotRegisteredYet => PastLookup::NoSuchSequence { last: 0 },
+            lookup => lookup,
         })
     }
 
@@ -287,10 +287,10 @@ impl PatientHistory {
     /// # Errors
     ///
     /// Same as [`PatientHistory::state`].
-    pub async fn at(&self, id: Uuid, moment: Timestamp, now: Timestamp) -> Result<Told, ReadError> {
+    pub async fn at(&self, id: Uuid, moment: Timestamp, now: Timestamp) -> Result<PastLookup, ReadError> {
         // The clock of another process may be ahead of this one.
         if moment > now && (moment > now + CLOCKS_APART || moment > self.log.head().await?.recorded_at) {
-            return Ok(Told::Future);
+            return Ok(PastLookup::InFuture);
         }
         self.state_as_of(id, Until::Moment(moment), Some(now)).await
     }

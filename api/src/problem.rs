@@ -2,98 +2,27 @@
 
 pub(crate) mod kinds;
 
-use axum::Json;
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use eventstore::Position;
-use serde::Serialize;
-use utoipa::ToSchema;
-
-pub(crate) use kinds::Kind;
+use web::RequestError;
+use web::headers::etag;
+use web::problem::{Kind, Problem};
 
 use crate::commands::CommandError;
-use crate::headers::etag;
-
-/// An invalid field of a request.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
-pub struct FieldProblem {
-    /// Name of the field; empty for the body as a whole.
-    #[schema(example = "email")]
-    pub field: String,
-    /// What the value must be, without naming the field, such as `must be 3 to 64 characters long`.
-    #[schema(example = "must not be empty")]
-    pub message: String,
-    /// JSON pointer (RFC 6901) to the field; absent if the field is not in the body.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false, example = "/email")]
-    pub pointer: Option<String>,
-}
-
-impl FieldProblem {
-    /// Creates the problem of a field that is not in the body.
-    #[must_use]
-    pub fn new(field: &str, message: impl Into<String>) -> Self {
-        Self {
-            field: field.to_owned(),
-            message: message.into(),
-            pointer: None,
-        }
-    }
-
-    /// Creates the problem of a member of the body, or of the whole body if `member` is empty.
-    #[must_use]
-    pub fn in_body(member: &str, message: impl Into<String>) -> Self {
-        let pointer = match member {
-            "" => String::new(),
-            _ => format!("/{}", member.replace('~', "~0").replace('/', "~1")),
-        };
-        Self {
-            pointer: Some(pointer),
-            ..Self::new(member, message)
-        }
-    }
-}
-
-/// Returns an unexpected name from a request as responses show it: at most 64 characters, without control
-/// characters.
-pub(crate) fn shown_name(name: &str) -> String {
-    name.chars().filter(|c| !c.is_control()).take(64).collect()
-}
 
 /// An error of a request.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum ApiError {
-    /// The body is not valid JSON. The text gives the place or the cause.
-    MalformedJson(String),
-    /// The body is not declared as `application/json`.
-    UnsupportedMediaType,
-    /// The body has a content coding, such as gzip.
-    UnsupportedContentEncoding,
-    /// The body exceeds this size, in bytes.
-    TooLarge(usize),
-    /// The body did not arrive in time.
-    BodyTooSlow,
-    /// The `Host` header is missing, repeated or malformed.
-    InvalidHost,
-    /// The service does not accept requests for this host.
-    HostNotAllowed,
-    /// A page from another origin sent the request through a browser.
-    CrossOrigin,
-    /// Fields are invalid.
-    Invalid(Vec<FieldProblem>),
+    /// An error that is independent of patients.
+    Request(RequestError),
     /// An active patient has this email.
     EmailTaken,
     /// The `Idempotency-Key` was used for another request.
     IdempotencyKeyReused,
     /// A registration with the same `Idempotency-Key` is in progress.
     InProgress,
-    /// The request has no access token.
-    Unauthorized,
-    /// The access token is unknown, invalid or no longer valid.
-    InvalidToken,
-    /// The token's role does not permit the request.
-    Forbidden,
     /// No patient has or ever had this id.
     PatientNotFound,
     /// The patient was deleted.
@@ -116,18 +45,10 @@ pub enum ApiError {
     NoSuchMail,
     /// The email is in this state and cannot be retried.
     NotToBeRetried(&'static str),
-    /// The path does not exist.
-    NoSuchRoute,
-    /// The path does not support this method.
-    MethodNotAllowed,
     /// The projection did not reach `Min-Position` in time. The position that it has reached is given here.
     NotProjectedYet(Position),
-    /// The client has used up its quota, and may send another request in this many seconds.
-    TooManyRequests(u64),
     /// The read table is being filled for the first time.
     NotFilled,
-    /// Too many requests are already waiting.
-    Overloaded,
     /// The maximum number of streams is open.
     TooManyStreams,
     /// The caller has the maximum number of streams open. The maximum for one caller is given here.
@@ -152,44 +73,22 @@ pub enum ApiError {
     ReadOnly,
     /// The database file was deleted or replaced.
     DatabaseFileLost,
-    /// It is unknown whether the write succeeded.
-    OutcomeUnknown,
-    /// A defect of the service.
-    Internal,
 }
 
-/// RFC 9457 problem details.
-#[derive(Debug, Serialize)]
-struct Problem {
-    #[serde(rename = "type")]
-    kind: String,
-    title: &'static str,
-    status: u16,
-    detail: String,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    errors: Vec<FieldProblem>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    position: Option<Position>,
+impl From<RequestError> for ApiError {
+    fn from(error: RequestError) -> Self {
+        Self::Request(error)
+    }
 }
 
 impl ApiError {
     const fn kind(&self) -> &'static Kind {
         match self {
-            Self::MalformedJson(_) => &kinds::MALFORMED_JSON,
-            Self::UnsupportedMediaType => &kinds::UNSUPPORTED_MEDIA_TYPE,
-            Self::UnsupportedContentEncoding => &kinds::UNSUPPORTED_CONTENT_ENCODING,
-            Self::TooLarge(_) => &kinds::TOO_LARGE,
-            Self::BodyTooSlow => &kinds::BODY_TOO_SLOW,
-            Self::InvalidHost => &kinds::INVALID_HOST,
-            Self::HostNotAllowed => &kinds::HOST_NOT_ALLOWED,
-            Self::CrossOrigin => &kinds::CROSS_ORIGIN,
-            Self::Invalid(_) => &kinds::INVALID_REQUEST,
+            Self::Request(error) => error.kind(),
             Self::EmailTaken => &kinds::EMAIL_TAKEN,
             Self::IdempotencyKeyReused => &kinds::IDEMPOTENCY_KEY_REUSED,
             Self::InProgress => &kinds::REQUEST_IN_PROGRESS,
             Self::NotFilled => &kinds::READ_TABLE_NOT_FILLED,
-            Self::Unauthorized | Self::InvalidToken => &kinds::UNAUTHORIZED,
-            Self::Forbidden => &kinds::FORBIDDEN,
             Self::PatientNotFound => &kinds::PATIENT_NOT_FOUND,
             Self::PatientDeleted => &kinds::PATIENT_DELETED,
             Self::NoSuchSequence => &kinds::SEQUENCE_NOT_FOUND,
@@ -201,11 +100,7 @@ impl ApiError {
             Self::RebuildTooFar => &kinds::REBUILD_TOO_FAR,
             Self::NoSuchMail => &kinds::MAIL_NOT_FOUND,
             Self::NotToBeRetried(_) => &kinds::MAIL_NOT_TO_BE_RETRIED,
-            Self::NoSuchRoute => &kinds::NOT_FOUND,
-            Self::MethodNotAllowed => &kinds::METHOD_NOT_ALLOWED,
             Self::NotProjectedYet(_) => &kinds::NOT_PROJECTED_YET,
-            Self::TooManyRequests(_) => &kinds::TOO_MANY_REQUESTS,
-            Self::Overloaded => &kinds::OVERLOADED,
             Self::TooManyStreams => &kinds::TOO_MANY_STREAMS,
             Self::TooManyOwnStreams(_) => &kinds::TOO_MANY_OWN_STREAMS,
             Self::ShuttingDown => &kinds::SHUTTING_DOWN,
@@ -218,93 +113,36 @@ impl ApiError {
             Self::Unavailable => &kinds::UNAVAILABLE,
             Self::ReadOnly => &kinds::DATABASE_READ_ONLY,
             Self::DatabaseFileLost => &kinds::DATABASE_FILE_LOST,
-            Self::OutcomeUnknown => &kinds::OUTCOME_UNKNOWN,
-            Self::Internal => &kinds::INTERNAL,
         }
     }
+}
 
-    /// Returns the `WWW-Authenticate` challenge (RFC 6750, section 3) of an error that concerns the access
-    /// token.
-    const fn challenge(&self) -> Option<&'static str> {
-        match self {
-            Self::Unauthorized => Some("Bearer"),
-            Self::InvalidToken => Some("Bearer error=\"invalid_token\""),
-            Self::Forbidden => Some("Bearer error=\"insufficient_scope\""),
-            _ => None,
-        }
-    }
-
-    /// Returns what happened and what to do about it.
-    fn detail(&self) -> String {
-        match self {
-            Self::MalformedJson(place) => format!("The body is not valid JSON: {place}."),
-            Self::TooLarge(most) => format!("The body must have at most {most} bytes."),
-            Self::PreconditionFailed(sequence) => {
-                format!(
+impl From<ApiError> for Problem {
+    fn from(error: ApiError) -> Self {
+        let problem = Self::new(error.kind());
+        match error {
+            ApiError::Request(error) => error.into(),
+            ApiError::NotProjectedYet(projected) => problem.with_member("position", projected.get()),
+            ApiError::RebuildUnderWay(place) => problem.with_header(header::LOCATION, place),
+            ApiError::PreconditionFailed(sequence) => problem
+                .with_detail(format!(
                     "The patient's current ETag is \"{sequence}\". Read the patient again before you retry."
-                )
-            }
-            Self::TooManyOwnStreams(open) => {
-                format!("This caller has {open} open streams, the maximum per caller. Close a stream first.")
-            }
-            Self::NotToBeRetried(state) => {
-                format!("The email is {state}; only a pending, failed or dead email can be retried.")
-            }
-            _ => self.kind().detail.to_owned(),
+                ))
+                .with_header(header::ETAG, etag(sequence)),
+            ApiError::TooManyOwnStreams(open) => problem.with_detail(format!(
+                "This caller has {open} open streams, the maximum per caller. Close a stream first."
+            )),
+            ApiError::NotToBeRetried(state) => problem.with_detail(format!(
+                "The email is {state}; only a pending, failed or dead email can be retried."
+            )),
+            _ => problem,
         }
     }
 }
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        let kind = self.kind();
-        let status = kind.status;
-        let detail = self.detail();
-        let (mut errors, mut position, mut location, mut current) = (Vec::new(), None, None, None);
-        let mut wait = kind.retry_after();
-        let challenge = self.challenge();
-        match self {
-            Self::Invalid(problems) => errors = problems,
-            Self::NotProjectedYet(projected) => position = Some(projected),
-            Self::TooManyRequests(seconds) => wait = Some(seconds),
-            Self::RebuildUnderWay(place) => location = place.parse().ok(),
-            Self::PreconditionFailed(sequence) => current = etag(sequence).parse().ok(),
-            _ => {}
-        }
-        let problem = Problem {
-            kind: kind.path(),
-            title: kind.title,
-            status: status.as_u16(),
-            detail,
-            errors,
-            position,
-        };
-        let mut response = (status, Json(problem)).into_response();
-        let headers = response.headers_mut();
-        headers.insert(
-            header::CONTENT_TYPE,
-            HeaderValue::from_static("application/problem+json"),
-        );
-        if *kind == kinds::UNSUPPORTED_CONTENT_ENCODING {
-            headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-        }
-        if status == StatusCode::REQUEST_TIMEOUT {
-            // The rest of the body may never arrive (RFC 9110, section 15.5.9).
-            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
-        }
-        if let Some(challenge) = challenge {
-            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
-        }
-        if let Some(etag) = current {
-            headers.insert(header::ETAG, etag);
-        }
-        if let Some(location) = location {
-            headers.insert(header::LOCATION, location);
-        }
-        if let Some(seconds) = wait {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
-        }
-        response
+        Problem::from(self).into_response()
     }
 }
 
@@ -334,7 +172,7 @@ impl From<CommandError> for ApiError {
             CommandError::NotFound => Self::PatientNotFound,
             CommandError::Deleted => Self::PatientDeleted,
             CommandError::SequenceMismatch { actual } => Self::PreconditionFailed(actual),
-            CommandError::Overloaded => Self::Overloaded,
+            CommandError::Overloaded => RequestError::Overloaded.into(),
             CommandError::ShuttingDown => Self::ShuttingDown,
             CommandError::Contended => Self::Contended,
             CommandError::ClockWrong => Self::ClockWrong,
@@ -343,8 +181,8 @@ impl From<CommandError> for ApiError {
             CommandError::Unavailable => Self::Unavailable,
             CommandError::ReadOnly => Self::ReadOnly,
             CommandError::DatabaseFileLost => Self::DatabaseFileLost,
-            CommandError::OutcomeUnknown => Self::OutcomeUnknown,
-            CommandError::Internal => Self::Internal,
+            CommandError::OutcomeUnknown => RequestError::OutcomeUnknown.into(),
+            CommandError::Internal => RequestError::Internal.into(),
         }
     }
 }

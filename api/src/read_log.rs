@@ -10,13 +10,15 @@
 use std::sync::{Arc, Mutex};
 
 use eventstore::database::Value;
-use eventstore::{Batch, Clock, Coalescer, Database, Dialect, Position, Rejected, Row, Session, Timestamp};
+use eventstore::{
+    BatchWorker, Clock, Coalescer, Database, Dialect, Position, Rejected, Row, Session, Timestamp,
+};
 use serde::Serialize;
 use tokio_util::task::TaskTracker;
 use utoipa::ToSchema;
 use uuid::{ContextV7, Uuid};
 
-use crate::observe::new_id_in_order;
+use crate::ids::new_id_in_order;
 
 /// Maximum number of entries that wait to be written.
 const CAPACITY: usize = 1024;
@@ -108,7 +110,7 @@ impl ReadOutcome {
 
 /// A read to record.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Read {
+pub struct ReadRecord {
     /// The reader.
     pub actor: String,
     /// Origin of the read.
@@ -226,7 +228,7 @@ impl ReadLog {
     /// # Errors
     ///
     /// [`NotRecorded`].
-    pub async fn record(&self, read: Read) -> Result<(), NotRecorded> {
+    pub async fn record(&self, read: ReadRecord) -> Result<(), NotRecorded> {
         let entry = Entry {
             id: new_id_in_order(self.clock.as_ref(), self.order.as_ref()),
             at: self.clock.now(),
@@ -242,14 +244,14 @@ impl ReadLog {
 
     /// Returns a function that records the end of the stream begun by `read`, and the position that it
     /// reached. The entry is written in the background, because the data has already been sent.
-    pub(crate) fn at_end(&self, read: Read) -> impl FnOnce(Position) + Send + Sync + use<> {
+    pub(crate) fn at_end(&self, read: ReadRecord) -> impl FnOnce(Position) + Send + Sync + use<> {
         let log = self.clone();
         move |reached: Position| {
             let Ok(runtime) = tokio::runtime::Handle::try_current() else {
                 return;
             };
             let ending = log.ending.clone();
-            let ended = Read {
+            let ended = ReadRecord {
                 outcome: ReadOutcome::Ended,
                 to: Some(reached.get()),
                 ..read
@@ -330,13 +332,13 @@ impl RecordedRead {
 struct Entry {
     id: Uuid,
     at: Timestamp,
-    read: Read,
+    read: ReadRecord,
 }
 
 /// Writes entries to the database.
 struct Inserts(Database);
 
-impl Batch for Inserts {
+impl BatchWorker for Inserts {
     type Item = Entry;
     type Answer = Result<(), Arc<eventstore::Error>>;
 

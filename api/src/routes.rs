@@ -10,114 +10,119 @@ mod list_patients;
 mod mail;
 mod projections;
 mod register;
-mod slash;
-mod table;
+
+use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, FromRequestParts, Path, State};
+use axum::extract::{FromRequestParts, Path, State};
 use axum::http::request::Parts;
-use axum::middleware::from_fn_with_state;
 use axum::response::Response;
+use projector::reads::ReadError;
 use serde_json::json;
-use tower::ServiceBuilder;
 use utoipa::openapi::OpenApi;
 use uuid::Uuid;
+use web::access::Caller;
+use web::metrics_page::{METRICS, OPEN_METRICS};
+use web::openapi::{Service, Tokens};
+use web::pipeline::{Pipeline, PipelineParts};
+use web::routes::Routes;
+use web::server::Front;
+use web::{RequestError, RequestId, RequestTrace, RouteKind};
 
-use crate::Api;
-use crate::access::{CLERKS, Caller, EVERYBODY, OPERATORS, READERS};
-use crate::body::MAX_BODY;
-use crate::cors::share;
-use crate::metrics::OPEN_METRICS;
-use crate::observe::{RequestId, RequestTrace, observe};
-use crate::openapi::{Described, Media, OPERATIONS, Service, Tokens, fields};
-use crate::paths::{LIVE, METRICS, PATIENT, READY, REGISTER};
+use crate::headers::{REQUEST_HEADERS, RESPONSE_HEADERS};
+use crate::openapi::{Described, Media, TEXTS, fields};
+use crate::paths::{LIVE, READY};
 use crate::problem::ApiError;
-use crate::secure::{OverTls, secure};
-use projector::reads::ReadError;
-use table::Routes;
+use crate::state::Api;
 
 #[cfg(feature = "fuzzing")]
 pub(crate) use register::parse as registration;
 
+/// Path of one patient.
+const PATIENT: &str = "/patients/{id}";
+/// Paths at which patients are registered: the path of the service that this service replaces, the path of
+/// that service's load test, and the plain REST path.
+const REGISTER: [&str; 3] = ["/register", "/patients/register", "/patients"];
+
 /// Returns all routes: the routes of the service that this service replaces, the route of that service's load
 /// test, and the plain REST routes.
-fn routes() -> Routes {
+fn routes() -> Routes<Api> {
+    use RouteKind::{BatchedRead, Command, Health, Metrics, Read};
+
     REGISTER
         .into_iter()
         .fold(Routes::new(), |routes, path| {
-            routes.post(path, CLERKS, register::register, register::described)
+            routes.post(path, Command, register::register, register::described)
         })
         .get(
             "/getPatients",
-            READERS,
+            Read,
             list_patients::list,
             list_patients::described,
         )
-        .get(
-            "/patients",
-            READERS,
-            list_patients::list,
-            list_patients::described,
+        .get("/patients", Read, list_patients::list, list_patients::described)
+        .get(PATIENT, BatchedRead, get_patient::get, get_patient::described)
+        .patch(PATIENT, Command, amend_patient::amend, amend_patient::described)
+        .delete(
+            PATIENT,
+            Command,
+            delete_patient::delete,
+            delete_patient::described,
         )
-        .get(PATIENT, READERS, get_patient::get, get_patient::described)
-        .patch(PATIENT, CLERKS, amend_patient::amend, amend_patient::described)
-        .delete(PATIENT, CLERKS, delete_patient::delete, delete_patient::described)
         .merge(audit::routes())
         .merge(projections::routes())
         .merge(mail::routes())
-        .get(METRICS, OPERATORS, metrics, metrics_described)
-        .get(LIVE, EVERYBODY, health::live, health::live_described)
-        .get(READY, EVERYBODY, health::ready, health::ready_described)
+        .get(METRICS, Metrics, metrics, metrics_described)
+        .get(LIVE, Health, health::live, health::live_described)
+        .get(READY, Health, health::ready, health::ready_described)
         .merge(about::routes())
+}
+
+/// Creates the entry point of the requests to an API.
+pub(crate) fn front(api: Api) -> Front {
+    let table = routes();
+    let pipeline = Pipeline::new(PipelineParts {
+        clock: Arc::clone(&api.clock),
+        access: api.access.clone(),
+        kinds: table.kinds(),
+        is_full: {
+            let api = api.clone();
+            Box::new(move || api.commands.is_full())
+        },
+        request_headers: &REQUEST_HEADERS,
+        response_headers: &RESPONSE_HEADERS,
+        options: api.options.http.clone(),
+    });
+    let router = pipeline.around(table.into_router()).with_state(api);
+    Front::new(router, pipeline)
 }
 
 /// Creates the router of an API.
 pub fn router(api: Api) -> Router {
-    // CORS precedes observation, so a preflight request is neither authenticated nor counted.
-    let cors = api.options.cors.clone();
-    let cors = cors.map(|cors| from_fn_with_state((cors, api.clone()), share));
-    // One stack of layers: each layer that is added to the router separately costs every request an
-    // allocation.
-    let layers = ServiceBuilder::new()
-        .map_response({
-            let api = api.clone();
-            move |response| finish(&api, response)
-        })
-        .option_layer(cors)
-        .layer(from_fn_with_state(api.clone(), observe))
-        .layer(DefaultBodyLimit::max(MAX_BODY));
-    routes().into_router().layer(layers).with_state(api)
-}
-
-/// Completes every response.
-fn finish(api: &Api, mut response: Response) -> Response {
-    if let Some(url) = &api.options.public_url {
-        url.complete(response.headers_mut());
-    }
-    secure(response, OverTls(api.options.over_tls))
+    front(api).into_router()
 }
 
 /// Returns the OpenAPI document that applies to any service.
 #[must_use]
 pub fn openapi() -> OpenApi {
-    routes().into_document(Service::ANY)
+    routes().into_document(&TEXTS, Service::ANY)
 }
 
 /// Returns the OpenAPI document of this service.
 fn document_of(api: &Api) -> OpenApi {
-    routes().into_document(Service {
-        url: api.options.public_url.as_ref(),
+    let service = Service {
+        url: api.options.http.public_url.as_ref(),
         tokens: if api.access.is_open() {
             Tokens::Ignored
         } else {
             Tokens::Required
         },
-    })
+    };
+    routes().into_document(&TEXTS, service)
 }
 
 fn metrics_described() -> Described {
     Described::new(
-        OPERATIONS,
         "Metrics for Prometheus",
         "The metrics of this process, and the status of the log, its subscriptions and the mail, in the OpenMetrics 1.0 format. \
          The same page is served on `METRICS_ADDR`, if that is set.",
@@ -161,7 +166,7 @@ impl<S: Send + Sync> FromRequestParts<S> for PatientId {
 impl From<ReadError> for ApiError {
     fn from(error: ReadError) -> Self {
         match error {
-            ReadError::Overloaded => Self::Overloaded,
+            ReadError::Overloaded => RequestError::Overloaded.into(),
             ReadError::ShuttingDown => Self::ShuttingDown,
             ReadError::Store(error) if matches!(*error, eventstore::Error::NotFilled { .. }) => {
                 tracing::warn!(%error, "a read table cannot be searched yet");
@@ -181,7 +186,7 @@ impl From<ReadError> for ApiError {
             }
             ReadError::Failed => {
                 tracing::error!(%error, "a patient could not be read");
-                Self::Internal
+                RequestError::Internal.into()
             }
         }
     }

@@ -52,8 +52,6 @@ pub enum ClaimChange {
     Take(Claim),
     /// The aggregate releases the claim, if it holds it.
     Release(Claim),
-    /// The aggregate releases all its claims.
-    ReleaseAll,
 }
 
 /// A claim that an aggregate holds because of its events.
@@ -62,7 +60,8 @@ pub struct HeldClaim {
     /// The claim.
     pub claim: Claim,
     /// The claim that an older version of the rules took instead, if it differs. The aggregate may hold
-    /// either claim.
+    /// either claim, and releases both together. A claim in yet another form is not released with them:
+    /// [`table::verify()`] reports it, and [`table::rebuild()`] replaces it.
     pub older: Option<Claim>,
 }
 

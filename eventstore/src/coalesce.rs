@@ -25,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 /// A worker that answers items together.
-pub trait Batch: Send + 'static {
+pub trait BatchWorker: Send + 'static {
     /// Request of a caller.
     type Item: Send + 'static;
     /// Answer to a caller.
@@ -50,16 +50,19 @@ pub enum Rejected {
     Failed,
 }
 
-type Waiting<B> = (<B as Batch>::Item, oneshot::Sender<<B as Batch>::Answer>);
+type Waiting<B> = (
+    <B as BatchWorker>::Item,
+    oneshot::Sender<<B as BatchWorker>::Answer>,
+);
 
 /// A bounded queue and the workers that answer it. Cheap to clone.
-pub struct Coalescer<B: Batch> {
+pub struct Coalescer<B: BatchWorker> {
     queue: mpsc::Sender<Waiting<B>>,
     stop: CancellationToken,
     workers: TaskTracker,
 }
 
-impl<B: Batch> Clone for Coalescer<B> {
+impl<B: BatchWorker> Clone for Coalescer<B> {
     fn clone(&self) -> Self {
         Self {
             queue: self.queue.clone(),
@@ -69,7 +72,7 @@ impl<B: Batch> Clone for Coalescer<B> {
     }
 }
 
-impl<B: Batch> Coalescer<B> {
+impl<B: BatchWorker> Coalescer<B> {
     /// Like [`Coalescer::start_on`], but on the current runtime.
     #[must_use]
     pub fn start(batches: impl IntoIterator<Item = B>, capacity: usize, largest: usize) -> Self {
@@ -135,7 +138,7 @@ impl<B: Batch> Coalescer<B> {
     }
 }
 
-async fn work<B: Batch>(
+async fn work<B: BatchWorker>(
     mut batch: B,
     items: Arc<Mutex<mpsc::Receiver<Waiting<B>>>>,
     largest: usize,

@@ -161,20 +161,16 @@ impl Database {
         Transaction::snapshot(Held::Owned(self.reader().await?)).await
     }
 
-    /// Returns the MySQL pool; `None` for SQLite. Public for the crate `migrations`.
-    #[doc(hidden)]
-    #[must_use]
-    pub const fn mysql(&self) -> Option<&MySqlPool> {
+    /// Returns the MySQL pool; `None` for SQLite.
+    pub(crate) const fn mysql(&self) -> Option<&MySqlPool> {
         match &self.pools {
             Pools::MySql { pool, .. } => Some(pool),
             Pools::Sqlite { .. } => None,
         }
     }
 
-    /// Returns the SQLite pool for writing; `None` for MySQL. Public for the crate `migrations`.
-    #[doc(hidden)]
-    #[must_use]
-    pub const fn sqlite_writer(&self) -> Option<&SqlitePool> {
+    /// Returns the SQLite pool for writing; `None` for MySQL.
+    pub(crate) const fn sqlite_writer(&self) -> Option<&SqlitePool> {
         match &self.pools {
             Pools::MySql { .. } => None,
             Pools::Sqlite { writer, .. } => Some(writer),

@@ -163,10 +163,8 @@ fn beside(position: Position, head: Position) -> String {
 }
 
 impl Error {
-    /// Converts an error of the database driver. Public for the crate `migrations`.
-    #[doc(hidden)]
-    #[must_use]
-    pub fn from_driver(error: sqlx::Error) -> Self {
+    /// Converts an error of the database driver.
+    pub(crate) fn from_driver(error: sqlx::Error) -> Self {
         let error = DatabaseError::new(error);
         if error.is_read_only() {
             Self::ReadOnly(error)
@@ -203,10 +201,8 @@ impl Error {
         }
     }
 
-    /// Like [`Error::is_connection`], but for an error of the driver. Public for the crate `migrations`.
-    #[doc(hidden)]
-    #[must_use]
-    pub fn is_lost_connection(error: &sqlx::Error) -> bool {
+    /// Like [`Error::is_connection`], but for an error of the driver.
+    pub(crate) fn is_lost_connection(error: &sqlx::Error) -> bool {
         driver::is_lost_connection(error)
     }
 

@@ -154,13 +154,13 @@ impl<'de> Deserialize<'de> for Hash {
 /// An event to be appended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewEvent {
-    /// Type of the aggregate, such as `patient`; ASCII, at most 64 characters.
+    /// Type of the aggregate, such as `order`; ASCII, at most 64 characters.
     pub aggregate_type: String,
     /// Id of the aggregate; ASCII, at most 64 characters.
     pub aggregate_id: String,
     /// Number of the event within its aggregate, from 1.
     pub sequence: u64,
-    /// Type of the event, such as `PatientRegistered`; ASCII, at most 128 characters.
+    /// Type of the event, such as `OrderPlaced`; ASCII, at most 128 characters.
     pub event_type: String,
     /// Version of the payload format; ASCII, at most 16 characters.
     pub event_version: String,

@@ -31,7 +31,7 @@ const DIGITS: usize = 15;
 /// If [`strict_json`] rejects the text.
 pub(crate) fn canonicalize(text: &str, out: &mut Vec<u8>) -> serde_json::Result<()> {
     let start = out.len();
-    if ShortWay::new(text).whole(out).is_some() {
+    if DirectConversion::new(text).whole(out).is_some() {
         return Ok(());
     }
     out.truncate(start);
@@ -39,7 +39,7 @@ pub(crate) fn canonicalize(text: &str, out: &mut Vec<u8>) -> serde_json::Result<
 }
 
 /// State of the direct conversion, which returns `None` for any text that it does not support.
-struct ShortWay<'a> {
+struct DirectConversion<'a> {
     text: &'a [u8],
     at: usize,
     /// Members of the open objects.
@@ -54,7 +54,7 @@ struct Member<'a> {
     end: usize,
 }
 
-impl<'a> ShortWay<'a> {
+impl<'a> DirectConversion<'a> {
     const fn new(text: &'a str) -> Self {
         Self {
             text: text.as_bytes(),

@@ -2,7 +2,7 @@
 //!
 //! The crate provides appends in one global order, a feed to read the log, and checkpoints and subscriptions
 //! to follow it. It also provides a signal that wakes subscriptions, leases for exclusive roles, and claims
-//! for unique values. The crate does not interpret events.
+//! for unique values. The crate brings its own tables ([`schema`]) and does not interpret events.
 //!
 //! # Guarantees
 //!
@@ -65,6 +65,7 @@ pub mod proof;
 #[cfg(feature = "cqrs")]
 pub mod repository;
 mod scan;
+pub mod schema;
 pub mod signal;
 pub mod subscription;
 pub mod trace;
@@ -73,7 +74,7 @@ pub mod verify;
 pub use append::{Append, AppendError, AppendQueue, Appended};
 pub use claim::{Claim, ClaimChange, ClaimRules, ClaimRulesError, HeldClaim};
 pub use clock::{Clock, ManualClock, SystemClock, Timestamp};
-pub use coalesce::{Batch, Coalescer, Rejected};
+pub use coalesce::{BatchWorker, Coalescer, Rejected};
 pub use database::{Connection, Database, DatabaseOptions, Dialect, Row, Session, Transaction};
 pub use error::{DatabaseError, Error, Result};
 pub use event::{Hash, NewEvent, Position, PositionError, RecordedEvent};
@@ -88,6 +89,6 @@ pub use proof::{Proof, prove};
 #[cfg(feature = "cqrs")]
 pub use repository::{EventRepository, Receipt};
 pub use signal::{Signal, Wake};
-pub use subscription::{Failure, Handler, Subscription, SubscriptionStatus};
+pub use subscription::{Handler, Subscription, SubscriptionFailure, SubscriptionStatus};
 pub use trace::TraceContext;
-pub use verify::{Misfit, Trusted, Verified, verify};
+pub use verify::{Mismatch, Trusted, Verified, verify};

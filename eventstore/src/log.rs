@@ -2,17 +2,13 @@
 
 mod pages;
 
-use crate::append;
-use crate::clock::{Clock, Timestamp};
+use crate::clock::Timestamp;
 use crate::database::{Database, Dialect, Row, Script, Session, in_list, padded};
 use crate::error::{Error, Result};
 use crate::event::{Hash, Position, RecordedEvent};
-use crate::scan::StoredEvent;
+use crate::scan::{COLUMNS, StoredEvent};
 
 pub use pages::{EventFilter, EventPage, WINDOW};
-
-pub(crate) const COLUMNS: &str = "position, aggregate_type, aggregate_id, sequence, event_type, event_version, \
-                                  payload, metadata, recorded_at, hash";
 
 /// The end of the log.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -193,20 +189,14 @@ impl EventLog {
         row.as_ref().map(recorded).transpose()
     }
 
-    /// Checks that `clock` agrees with the database clock closely enough for appends to be accepted. On
-    /// SQLite, which has no clock to compare with, the check always succeeds.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::ClockWrong`] if the clocks disagree, [`Error::Database`], [`Error::Timeout`].
-    pub async fn check_clock(&self, clock: &dyn Clock) -> Result<()> {
+    /// Returns the database's time; `None` for SQLite, which has no clock of its own.
+    pub(crate) async fn database_time(&self) -> Result<Option<Timestamp>> {
         if self.database.dialect() == Dialect::Sqlite {
-            return Ok(());
+            return Ok(None);
         }
         let sql = format!("SELECT {}", clock_of(self.database.dialect()));
         let row = self.database.reader().await?.query(&sql).fetch_optional().await?;
-        let database = row.map(|row| row.get::<Timestamp, _>(0)).transpose()?;
-        database.map_or(Ok(()), |database| append::check_clock(clock.now(), database))
+        row.map(|row| row.get(0)).transpose()
     }
 
     /// Returns the time of the first event after `position` that was recorded no later than `now`, or `None`

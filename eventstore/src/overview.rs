@@ -9,7 +9,7 @@ use crate::database::Database;
 use crate::error::{Error, Result};
 use crate::event::Position;
 use crate::projection::{ActiveGeneration, Rebuild, Skip, UNFILLED};
-use crate::subscription::{Failure, SubscriptionStatus};
+use crate::subscription::{SubscriptionFailure, SubscriptionStatus};
 
 /// Status of a subscription and, for a projection, of its table.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -27,11 +27,11 @@ pub struct Followed {
     /// The process that owns the subscription, if any.
     pub owner: Option<String>,
     /// Current failure, if any.
-    pub failure: Option<Failure>,
+    pub failure: Option<SubscriptionFailure>,
     /// Description of the problem if the status in the database is impossible.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub damage: Option<String>,
-    /// The projection's table, if the subscription is a projection.
+    /// Status of the projection, if the subscription is a projection.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub projection: Option<ProjectionStatus>,
 }

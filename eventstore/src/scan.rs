@@ -18,6 +18,10 @@ const PAGE: i64 = 8192;
 /// Maximum number of blocks that wait for the consumer.
 const AHEAD: usize = 4;
 
+/// The columns of an event, in the order in which [`StoredEvent::of`] reads them.
+pub(crate) const COLUMNS: &str = "position, aggregate_type, aggregate_id, sequence, event_type, event_version, \
+                                  payload, metadata, recorded_at, hash";
+
 /// The columns to read.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Columns {
@@ -30,7 +34,7 @@ pub(crate) enum Columns {
 impl Columns {
     const fn sql(self) -> &'static str {
         match self {
-            Self::All => crate::log::COLUMNS,
+            Self::All => COLUMNS,
             Self::Links => "position, hash",
         }
     }

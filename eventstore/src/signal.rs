@@ -1,7 +1,7 @@
 //! The signal: a wake-up after an append.
 //!
 //! Within a process, the signal is a `tokio::sync::watch`. Between processes, each event is one Redis pub/sub
-//! message on channel [`CHANNEL`], without personal data:
+//! message, without personal data, on a channel that all processes of one log share:
 //! `{"position": …, "event_type": …, "aggregate_id": …, "sequence": …}`.
 //!
 //! The signal is only a hint. A lost message delays the next read of the feed until the next poll, and a
@@ -20,9 +20,6 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 #[cfg(feature = "redis")]
 use crate::error::{Error, Result};
 use crate::event::Position;
-
-/// The Redis channel.
-pub const CHANNEL: &str = "patients.events";
 
 /// Maximum number of batches that wait for Redis. Further batches are dropped, because subscriptions also
 /// poll.
@@ -59,20 +56,32 @@ impl Signal {
         }
     }
 
-    /// Creates a signal within this process that is also exchanged with other processes through Redis at
-    /// `url`. Redis need not be available. The signal spawns two tasks in `tasks`, which reconnect until
-    /// `shutdown`, with a pause that grows to at most 5 s.
+    /// Creates a signal within this process that is also exchanged with other processes through `channel` of
+    /// Redis at `url`. Logs that share a Redis server need different channels, because Redis does not
+    /// separate channels by database number. Redis need not be available. The signal spawns two tasks in
+    /// `tasks`, which reconnect until `shutdown`, with a pause that grows to at most 5 s.
     ///
     /// # Errors
     ///
     /// [`crate::Error::Redis`] if the URL is not `redis://…` or `rediss://…`.
     #[cfg(feature = "redis")]
-    pub fn redis(url: &str, tasks: &TaskTracker, shutdown: &CancellationToken) -> Result<Self> {
+    pub fn redis(
+        url: &str,
+        channel: &str,
+        tasks: &TaskTracker,
+        shutdown: &CancellationToken,
+    ) -> Result<Self> {
         let client = ::redis::Client::open(url).map_err(Error::from_redis)?;
         let local = watch::Sender::new(());
         let (remote, notices) = mpsc::channel(WAITING_BATCHES);
-        tasks.spawn(redis::publish(client.clone(), notices, shutdown.clone()));
-        tasks.spawn(redis::listen(client, local.clone(), shutdown.clone()));
+        let channel = channel.to_owned();
+        tasks.spawn(redis::publish(
+            client.clone(),
+            channel.clone(),
+            notices,
+            shutdown.clone(),
+        ));
+        tasks.spawn(redis::listen(client, channel, local.clone(), shutdown.clone()));
         Ok(Self {
             local,
             remote: Some(remote),

@@ -12,7 +12,7 @@
 //! An event that cannot be applied stops the subscription. The subscription retries the event, with a pause
 //! that grows to [`LONGEST_PAUSE`], and never skips it by itself. A failed batch is halved, so that the
 //! events before the faulty event are applied. The reason for the stop is stored in the database
-//! ([`Failure`]), where every process can read it.
+//! ([`SubscriptionFailure`]), where every process can read it.
 
 pub mod failure;
 mod status;
@@ -34,7 +34,7 @@ use crate::signal::{Signal, Wake};
 
 use traced::Traced;
 
-pub use failure::Failure;
+pub use failure::SubscriptionFailure;
 pub use status::SubscriptionStatus;
 
 /// Default interval between reads of the feed when no signal arrives.

@@ -77,7 +77,7 @@ pub struct TimeBreak {
 /// The first position at which a log is inconsistent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, thiserror::Error)]
 #[error("position {position}: {problem}")]
-pub struct Misfit {
+pub struct Mismatch {
     /// The position.
     pub position: Position,
     /// Problem at this position.
@@ -198,15 +198,15 @@ impl fmt::Display for Problem {
 /// # Errors
 ///
 /// [`Error::Database`] or [`Error::Timeout`] if the log could not be read. An inconsistent log is not an
-/// error but a [`Misfit`].
+/// error but a [`Mismatch`].
 pub async fn verify(
     log: &EventLog,
     trusted: Vec<Trusted>,
     progress: impl FnMut(Position) + Send + 'static,
-) -> Result<Result<Verified, Misfit>> {
+) -> Result<Result<Verified, Mismatch>> {
     let ends = Ends::read(log).await?;
-    if let Some(misfit) = ends.before_first() {
-        return Ok(Err(misfit));
+    if let Some(mismatch) = ends.before_first() {
+        return Ok(Err(mismatch));
     }
     let end = ends.end();
     let blocks = scan(log.database(), Columns::All, Position::BEGINNING, end);
@@ -216,15 +216,15 @@ pub async fn verify(
         .map_err(|_| Error::Interrupted)??;
     let (whole, beyond) = match checked {
         Ok(checked) => checked,
-        Err(Broken::At(misfit)) => return Ok(Err(misfit)),
-        Err(Broken::Link { position, previous }) => {
+        Err(Broken::At(mismatch)) => return Ok(Err(mismatch)),
+        Err(Broken::Unlinked { position, previous }) => {
             let problem = diagnosis::problem(log, position, &previous, ends.head.as_ref()).await?;
-            return Ok(Err(Misfit { position, problem }));
+            return Ok(Err(Mismatch { position, problem }));
         }
     };
     // If `log_head` is inconsistent, a trusted head beyond it is not reported.
-    let misfit = ends.misfit(log).await?.or_else(|| {
-        beyond.map(|trusted| Misfit {
+    let mismatch = ends.mismatch(log).await?.or_else(|| {
+        beyond.map(|trusted| Mismatch {
             position: whole.position.next(),
             problem: Problem::TrustedBeyond {
                 trusted: trusted.position,
@@ -232,7 +232,7 @@ pub async fn verify(
             },
         })
     });
-    Ok(misfit.map_or(Ok(whole), Err))
+    Ok(mismatch.map_or(Ok(whole), Err))
 }
 
 /// Returns the head of the log if it is consistent with the first and last events and with the event at its
@@ -241,14 +241,14 @@ pub async fn verify(
 /// # Errors
 ///
 /// [`Error::Database`] or [`Error::Timeout`] if the log could not be read.
-pub async fn head(log: &EventLog) -> Result<Result<Head, Misfit>> {
+pub async fn head(log: &EventLog) -> Result<Result<Head, Mismatch>> {
     let ends = Ends::read(log).await?;
-    let misfit = match ends.before_first() {
-        None => ends.misfit(log).await?,
-        misfit => misfit,
+    let mismatch = match ends.before_first() {
+        None => ends.mismatch(log).await?,
+        mismatch => mismatch,
     };
-    match (misfit, ends.head) {
-        (Some(misfit), _) => Ok(Err(misfit)),
+    match (mismatch, ends.head) {
+        (Some(mismatch), _) => Ok(Err(mismatch)),
         (None, Some(head)) => Ok(Ok(head)),
         (None, None) => Err(Error::MissingHead),
     }

@@ -1,7 +1,7 @@
 //! Reads of patients: from the read tables, and from the log for events that are not projected yet.
 
 mod by_id;
-mod kept;
+mod kept_connection;
 mod list;
 mod names;
 mod trust;

@@ -4,11 +4,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
-use api::access::{Algorithms, Issuer, IssuerOptions, IssuerOptionsError, Keys};
 use eventstore::Clock;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
+use web::access::{Algorithms, Issuer, IssuerOptions, IssuerOptionsError, Keys};
 
 use super::jwks::KeySource;
 use crate::settings::IssuerSettings;

@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use api::access::{Issuer, Keys};
 use eventstore::Clock;
 use reqwest::redirect::Policy;
 use reqwest::{Client, Url};
 use tokio_util::sync::CancellationToken;
+use web::access::{Issuer, Keys};
 
 use super::issuer::take;
 

@@ -9,7 +9,7 @@ use std::path::Path;
 
 use anyhow::{Context, anyhow, bail};
 use api::read_log::{ReadKind, ReadOutcome};
-use eventstore::{EventLog, Hash, Misfit, Position, RecordedEvent, chain, verify};
+use eventstore::{EventLog, Hash, Mismatch, Position, RecordedEvent, chain, verify};
 use tokio::sync::mpsc;
 
 use super::file::PartFile;
@@ -283,8 +283,8 @@ impl FileSink {
 }
 
 /// Returns the error for an inconsistent log.
-fn unfit(misfit: Misfit) -> anyhow::Error {
-    anyhow!("the log is inconsistent at {misfit}")
+fn unfit(mismatch: Mismatch) -> anyhow::Error {
+    anyhow!("the log is inconsistent at {mismatch}")
 }
 
 /// Returns the error text for a position at which the chain breaks.

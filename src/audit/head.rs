@@ -19,7 +19,7 @@ struct Head {
 pub(super) async fn run(log: &EventLog, root: bool, json: bool) -> anyhow::Result<()> {
     let head = verify::head(log)
         .await?
-        .map_err(|misfit| anyhow!("the log is inconsistent at {misfit}"))?;
+        .map_err(|mismatch| anyhow!("the log is inconsistent at {mismatch}"))?;
     let root = if root {
         let all = head.position.get();
         let mut progress = Progress::start("events", 0, all, json);

@@ -1,7 +1,7 @@
 //! `patients audit history` and `patients audit state`: one patient, deleted or not, read from the log alone.
 
 use anyhow::bail;
-use api::history::{HistoryEntry, PatientHistory, Told, ToldEntry};
+use api::history::{HistoryEntry, LookupRecord, PastLookup, PatientHistory};
 use api::read_log::{ReadKind, ReadOutcome};
 use domain::Until;
 use eventstore::{Clock, EventLog, SystemClock, Timestamp};
@@ -114,22 +114,22 @@ pub(super) async fn state(
     json: bool,
 ) -> anyhow::Result<()> {
     let histories = PatientHistory::new(log.clone());
-    let told = match until {
+    let lookup = match until {
         Until::Moment(moment) => histories.at(id, moment, SystemClock.now()).await?,
         Until::Sequence(sequence) => histories.after(id, sequence).await?,
         Until::Now => histories.state(id, until).await?,
     };
-    let entry = told.entry();
-    if entry != ToldEntry::None {
+    let entry = lookup.record();
+    if entry != LookupRecord::None {
         record(recorder, ReadKind::State, id, entry.sequences()).await?;
     }
-    let past = match told {
-        Told::Patient(past) => past,
-        Told::NobodyYet => bail!("no patient was registered under this id at that time"),
-        Told::Nobody => bail!("no patient {id} was ever registered"),
-        Told::NoSuchSequence { last: 0 } => bail!("sequence numbers start at 1"),
-        Told::NoSuchSequence { last } => bail!("the patient has {last} events"),
-        Told::Future => bail!("--at is in the future"),
+    let past = match lookup {
+        PastLookup::Found(past) => past,
+        PastLookup::NotRegisteredYet => bail!("no patient was registered under this id at that time"),
+        PastLookup::NotFound => bail!("no patient {id} was ever registered"),
+        PastLookup::NoSuchSequence { last: 0 } => bail!("sequence numbers start at 1"),
+        PastLookup::NoSuchSequence { last } => bail!("the patient has {last} events"),
+        PastLookup::InFuture => bail!("--at is in the future"),
     };
     let past = past.shown(id);
     if json {

@@ -1,7 +1,7 @@
 //! Records the reads of commands before they are shown, in the same table as the reads of the API.
 
 use anyhow::Context;
-use api::read_log::{Read, ReadKind, ReadLog, ReadOutcome, Via};
+use api::read_log::{ReadKind, ReadLog, ReadOutcome, ReadRecord, Via};
 use eventstore::{Database, SystemClock};
 use uuid::Uuid;
 
@@ -36,7 +36,7 @@ impl Recorder {
         outcome: ReadOutcome,
         range: Range,
     ) -> anyhow::Result<()> {
-        let read = Read {
+        let read = ReadRecord {
             actor: self.actor.clone(),
             via: Via::Command,
             kind,

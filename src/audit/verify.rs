@@ -47,16 +47,16 @@ pub(super) async fn run(log: &EventLog, trusted: Vec<Trusted>, json: bool) -> an
             }
             Ok(())
         }
-        Err(misfit) => {
+        Err(mismatch) => {
             if json {
-                let mut answer = serde_json::to_value(misfit)?;
+                let mut answer = serde_json::to_value(mismatch)?;
                 answer["fits"] = false.into();
-                answer["message"] = json!(misfit.problem.to_string());
+                answer["message"] = json!(mismatch.problem.to_string());
                 print_json(&answer)?;
             } else {
-                print(&format!("mismatch: {misfit}"))?;
+                print(&format!("mismatch: {mismatch}"))?;
             }
-            bail!("the log is inconsistent at position {}", misfit.position)
+            bail!("the log is inconsistent at position {}", mismatch.position)
         }
     }
 }

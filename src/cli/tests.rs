@@ -23,6 +23,12 @@ fn a_wrong_setting_is_named_with_what_it_expects() {
         ),
         ("--shutdown-timeout", "ten", "a duration, such as 10s or 500ms"),
         ("--append-batch", "0", "1..=1000"),
+        ("--redis-channel", "", "1 to 200 visible ASCII characters"),
+        (
+            "--redis-channel",
+            "of two words",
+            "1 to 200 visible ASCII characters",
+        ),
     ] {
         let error = Cli::try_parse_from(["patients", flag, value])
             .unwrap_err()

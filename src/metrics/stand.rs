@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use eventstore::{Clock, Database, EventLog, Failure, Followed, Position, Timestamp, overview};
+use eventstore::{Clock, Database, EventLog, Followed, Position, SubscriptionFailure, Timestamp, overview};
 use mailer::{DeliveryState, Ledger, ServerState, Waiting, WorkerStatus};
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
@@ -47,7 +47,7 @@ pub(super) fn number(count: impl TryInto<u64>) -> f64 {
 }
 
 /// Whether an event causes the failure.
-fn stands_still(failure: Option<&Failure>) -> bool {
+fn stands_still(failure: Option<&SubscriptionFailure>) -> bool {
     failure.is_some_and(|failure| failure.position.is_some())
 }
 

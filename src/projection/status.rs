@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use eventstore::{Clock, Database, Failure, Followed, ProjectionStatus, Skip, SystemClock, overview};
+use eventstore::{
+    Clock, Database, Followed, ProjectionStatus, Skip, SubscriptionFailure, SystemClock, overview,
+};
 
 use crate::output;
 
@@ -50,12 +52,12 @@ fn table(all: &[Followed]) -> Vec<String> {
     lines
 }
 
-fn about_failure(indent: &str, failure: &Failure) -> [String; 3] {
+fn about_failure(indent: &str, failure: &SubscriptionFailure) -> [String; 3] {
     let place = failure.position.map_or_else(
         || "failing".to_owned(),
         |position| format!("stopped at position {position}"),
     );
-    let Failure {
+    let SubscriptionFailure {
         since,
         attempts,
         retry_at,

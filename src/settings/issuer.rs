@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use api::access::TokenType;
 use clap::Args;
+use web::access::TokenType;
 
 use super::values::path;
 
@@ -44,5 +44,5 @@ pub(crate) struct IssuerSettings {
 
 fn token_type(text: &str) -> Result<TokenType, String> {
     text.parse()
-        .map_err(|error: api::access::TokenTypeError| error.to_string())
+        .map_err(|error: web::access::TokenTypeError| error.to_string())
 }

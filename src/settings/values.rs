@@ -6,9 +6,9 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use api::RateLimit;
 use domain::{UrlSchemes, UrlSchemesError};
 use mailer::Rate;
+use web::RateLimit;
 
 use super::rate::rate;
 
@@ -60,6 +60,13 @@ pub(super) fn document_url_schemes(text: &str) -> Result<UrlSchemes, UrlSchemesE
         return Ok(UrlSchemes::default());
     }
     text.parse()
+}
+
+pub(super) fn redis_channel(text: &str) -> Result<String, String> {
+    if (1..=200).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Ok(text.to_owned());
+    }
+    Err("expected 1 to 200 visible ASCII characters, such as patients.events".to_owned())
 }
 
 pub(super) fn http_addr(text: &str) -> Result<SocketAddr, String> {

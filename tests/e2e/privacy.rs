@@ -211,6 +211,7 @@ fn only_ours_say_more_than_info(log: &str) {
         "migrations",
         "patients",
         "projector",
+        "web",
     ];
     let mut more = 0;
     for line in log.lines() {

@@ -74,7 +74,7 @@ async fn one_trace_leads_from_the_request_through_append_and_projection_to_the_m
     Production::on_each(async |production| {
         let collector = Collector::start().await;
         let mut role = production.command("api");
-        role.env("LOG", "info,api=debug").env("LOG_FORMAT", "json");
+        role.env("LOG", "info,web=debug").env("LOG_FORMAT", "json");
         let (program, client) = api(collector.watch(&mut role)).await;
         let _projector = Program::start(collector.watch(&mut production.command("projector")));
         let _mailer = Program::start(collector.watch(&mut production.command("mailer")));

@@ -13,8 +13,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 use utoipa::ToSchema;
-
-use crate::problem::FieldProblem;
+use web::problem::FieldProblem;
 
 /// The reason why a request failed (RFC 9457).
 #[derive(ToSchema)]

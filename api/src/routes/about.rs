@@ -10,32 +10,37 @@ use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::Response;
 use utoipa::openapi::schema::SchemaType;
 use utoipa::openapi::{ObjectBuilder, Type};
+use web::RouteKind;
+use web::file::File;
+use web::routes::Routes;
 
-use super::table::Routes;
-use crate::Api;
-use crate::access::EVERYBODY;
-use crate::file::File;
 use crate::openapi::fields::Named;
-use crate::openapi::{ABOUT, Described, Media, fields};
+use crate::openapi::{Described, Media, fields};
+use crate::state::Api;
 
 const JSON: &str = "application/json";
 
-pub(super) fn routes() -> Routes {
+pub(super) fn routes() -> Routes<Api> {
     Routes::new()
-        .get("/", EVERYBODY, home::home, home::described)
-        .get("/openapi.json", EVERYBODY, openapi, openapi_described)
-        .get("/docs", EVERYBODY, pages::docs, pages::docs_described)
-        .get("/redoc", EVERYBODY, pages::redoc, pages::redoc_described)
+        .get("/", RouteKind::About, home::home, home::described)
+        .get("/openapi.json", RouteKind::About, openapi, openapi_described)
+        .get("/docs", RouteKind::About, pages::docs, pages::docs_described)
+        .get("/redoc", RouteKind::About, pages::redoc, pages::redoc_described)
         .get(
             "/docs/assets/{file}",
-            EVERYBODY,
+            RouteKind::About,
             pages::asset,
             pages::asset_described,
         )
-        .get("/problems", EVERYBODY, problems::all, problems::all_described)
+        .get(
+            "/problems",
+            RouteKind::About,
+            problems::all,
+            problems::all_described,
+        )
         .get(
             "/problems/{slug}",
-            EVERYBODY,
+            RouteKind::About,
             problems::one,
             problems::one_described,
         )
@@ -58,7 +63,6 @@ fn file_headers() -> [Named; 3] {
 fn openapi_described() -> Described {
     let document = ObjectBuilder::new().schema_type(SchemaType::new(Type::Object));
     Described::new(
-        ABOUT,
         "The OpenAPI document",
         "This OpenAPI 3.1 document, for this service: `servers` contains its public URL, if it has one, and `security` says whether \
          it requires a token. Compressed if the client accepts gzip.",

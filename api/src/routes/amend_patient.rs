@@ -7,16 +7,18 @@ use axum::response::{IntoResponse, Response};
 use domain::{Amendment, UrlSchemes};
 use serde_json::json;
 use utoipa::ToSchema;
+use web::access::Caller;
+use web::body::{MERGE_PATCH, MergePatch};
+use web::headers::{etag, idempotency_key, if_match};
+use web::problem::FieldProblem;
+use web::{RequestError, RequestId, RequestTrace};
 
 use super::register::{self, PatientBody};
 use super::{PatientId, cause};
-use crate::Api;
-use crate::access::Caller;
-use crate::body::{MERGE_PATCH, MergePatch};
-use crate::headers::{EVENT_POSITION, etag, idempotency_key, if_match};
-use crate::observe::{RequestId, RequestTrace};
-use crate::openapi::{Described, Media, PATIENTS, fields};
-use crate::problem::{ApiError, FieldProblem, kinds};
+use crate::headers::EVENT_POSITION;
+use crate::openapi::{Described, Media, fields};
+use crate::problem::{ApiError, kinds};
+use crate::state::Api;
 
 /// The fields to change, at least one. The rules for values are those of a registration. Fields that are not
 /// sent are kept, and no field can be removed.
@@ -50,7 +52,6 @@ struct PatientPatch {
 pub(super) fn described() -> Described {
     let sample = json!({ "name": "Jon Doe" });
     Described::new(
-        PATIENTS,
         "Amend a patient",
         "Changes the given fields with a JSON merge patch (RFC 7396). The response is sent when the change is durable. Send the \
          `ETag` of the last read as `If-Match`: the request is then rejected if another request has changed the patient in the \
@@ -123,10 +124,11 @@ pub(super) async fn amend(
 
 /// Without the sequence, a late copy of the request could undo a later change.
 fn key_without_sequence() -> ApiError {
-    ApiError::Invalid(vec![FieldProblem::new(
+    let problem = FieldProblem::new(
         header::IF_MATCH.as_str(),
         "is required with Idempotency-Key, and must be an ETag",
-    )])
+    );
+    RequestError::Invalid(vec![problem]).into()
 }
 
 /// Parses a patch. All invalid fields are reported together, whether their type or their value is wrong.
@@ -135,11 +137,11 @@ fn parse(MergePatch(body): MergePatch, schemes: &UrlSchemes) -> Result<Amendment
     let [name, email, phone, document_url] = strings.each_ref().map(Option::as_deref);
     match Amendment::parse_with(name, email, phone, document_url, schemes) {
         Ok(amendment) if problems.is_empty() => Ok(amendment),
-        Ok(_) => Err(ApiError::Invalid(problems)),
+        Ok(_) => Err(RequestError::Invalid(problems).into()),
         Err(refused) => {
             let refused = refused.into_iter();
             problems.extend(refused.map(|field| FieldProblem::in_body(field.field, field.error.to_string())));
-            Err(ApiError::Invalid(problems))
+            Err(RequestError::Invalid(problems).into())
         }
     }
 }

@@ -10,38 +10,45 @@ mod state;
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
-use axum::http::{HeaderValue, header};
-use axum::response::Response;
 
 use uuid::Uuid;
+use web::access::Caller;
+use web::routes::Routes;
+use web::{RequestError, RequestId, RouteKind};
 
-use super::table::Routes;
-use crate::Api;
-use crate::access::{AUDITORS, Caller};
-use crate::observe::RequestId;
 use crate::problem::ApiError;
-use crate::read_log::{NotRecorded, Read, ReadKind, ReadOutcome, Via};
+use crate::read_log::{NotRecorded, ReadKind, ReadOutcome, ReadRecord, Via};
+use crate::state::Api;
 
 pub(super) use state::{at, example as past_example};
 
-pub(super) fn routes() -> Routes {
+pub(super) fn routes() -> Routes<Api> {
     Routes::new()
         .get(
             "/patients/{id}/history",
-            AUDITORS,
+            RouteKind::Audit,
             history::list,
             history::described,
         )
         .get(
             "/patients/{id}/history/{sequence}",
-            AUDITORS,
+            RouteKind::Audit,
             state::after,
             state::described,
         )
-        .get("/events", AUDITORS, events::pages, events::pages_described)
-        .get("/events/stream", AUDITORS, events::live, events::live_described)
-        .get("/audit/reads", AUDITORS, reads::list, reads::described)
-        .map_response(not_kept)
+        .get(
+            "/events",
+            RouteKind::Audit,
+            events::pages,
+            events::pages_described,
+        )
+        .get(
+            "/events/stream",
+            RouteKind::Audit,
+            events::live,
+            events::live_described,
+        )
+        .get("/audit/reads", RouteKind::Audit, reads::list, reads::described)
 }
 
 /// The reader and the request, as recorded for each read.
@@ -57,8 +64,11 @@ impl<S: Sync> FromRequestParts<S> for Reader {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
-        let caller = parts.extensions.get::<Caller>().ok_or(ApiError::Internal)?;
-        let request_id = parts.extensions.get::<RequestId>().ok_or(ApiError::Internal)?;
+        let caller = parts.extensions.get::<Caller>().ok_or(RequestError::Internal)?;
+        let request_id = parts
+            .extensions
+            .get::<RequestId>()
+            .ok_or(RequestError::Internal)?;
         Ok(Self {
             actor: caller.actor().to_owned(),
             known: caller.known().is_some(),
@@ -74,8 +84,8 @@ impl Reader {
     }
 
     /// Returns the entry for a read of this kind.
-    fn reads(&self, kind: ReadKind, outcome: ReadOutcome) -> Read {
-        Read {
+    fn reads(&self, kind: ReadKind, outcome: ReadOutcome) -> ReadRecord {
+        ReadRecord {
             actor: self.actor.clone(),
             via: Via::Http {
                 request_id: self.request_id.clone(),
@@ -102,7 +112,7 @@ impl Reader {
             Some(_) => ReadOutcome::Given,
             None => ReadOutcome::NotFound,
         };
-        let read = Read {
+        let read = ReadRecord {
             patient: Some(id),
             after: sequences.map(|(after, _)| after),
             to: sequences.map(|(_, to)| to),
@@ -115,19 +125,11 @@ impl Reader {
 impl From<NotRecorded> for ApiError {
     fn from(error: NotRecorded) -> Self {
         match error {
-            NotRecorded::Overloaded => Self::Overloaded,
+            NotRecorded::Overloaded => RequestError::Overloaded.into(),
             NotRecorded::ShuttingDown => Self::ShuttingDown,
             // The cause has already been logged.
             NotRecorded::Failed => Self::Unavailable,
             NotRecorded::Store(error) => Self::from(error.as_ref()),
         }
     }
-}
-
-/// Keeps personal data out of caches.
-fn not_kept(mut response: Response) -> Response {
-    response
-        .headers_mut()
-        .insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    response
 }

@@ -3,18 +3,18 @@
 use axum::extract::{Extension, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
+use web::access::Caller;
+use web::headers::if_match;
+use web::{RequestId, RequestTrace};
 
 use super::{PatientId, cause};
-use crate::Api;
-use crate::access::Caller;
-use crate::headers::{EVENT_POSITION, if_match};
-use crate::observe::{RequestId, RequestTrace};
-use crate::openapi::{Described, PATIENTS, fields};
+use crate::headers::EVENT_POSITION;
+use crate::openapi::{Described, fields};
 use crate::problem::{ApiError, kinds};
+use crate::state::Api;
 
 pub(super) fn described() -> Described {
     Described::new(
-        PATIENTS,
         "Delete a patient",
         "The response is sent when the deletion is durable. The email becomes available again. Auditors can still read the history.",
     )

@@ -4,21 +4,21 @@ use axum::Json;
 use axum::extract::{Extension, RawQuery, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use web::RouteKind;
+use web::access::Caller;
+use web::headers::{etag, none_match};
+use web::query::Query;
 
 use super::register::PatientBody;
 use super::{PatientId, audit, register};
-use crate::Api;
-use crate::access::{AUDITORS, Caller};
-use crate::headers::{etag, none_match};
 use crate::openapi::schemas::ReadPatient;
-use crate::openapi::{Described, Media, PATIENTS, fields};
+use crate::openapi::{Described, Media, fields};
 use crate::problem::{ApiError, kinds};
-use crate::query::Query;
+use crate::state::Api;
 use projector::reads::Found;
 
 pub(super) fn described() -> Described {
     Described::new(
-        PATIENTS,
         "Read a patient",
         "The current state of the patient. The response is always up to date, whichever process recorded the last change. With \
          `at`, the state at that time, for auditors only.",
@@ -69,7 +69,7 @@ pub(super) async fn get(
         let moment = query.moment("at");
         query.finish()?;
         if let Some(moment) = moment {
-            AUDITORS.check(Some(&caller))?;
+            RouteKind::Audit.check(Some(&caller))?;
             return audit::at(&api, &reader, id, moment).await;
         }
     }

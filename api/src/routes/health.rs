@@ -13,8 +13,8 @@ use serde::Serialize;
 use serde_json::json;
 use utoipa::ToSchema;
 
-use crate::Api;
-use crate::openapi::{Described, Media, OPERATIONS};
+use crate::openapi::{Described, Media};
+use crate::state::Api;
 
 /// Maximum time to wait for the database.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -51,7 +51,6 @@ struct Health {
 
 pub(super) fn live_described() -> Described {
     Described::new(
-        OPERATIONS,
         "Check liveness",
         "Any response shows that the process is running.",
     )
@@ -71,7 +70,6 @@ pub(super) fn ready_described() -> Described {
         [Media::json::<Health>(example)]
     };
     Described::new(
-        OPERATIONS,
         "Check readiness",
         "The process can serve requests if the database responds and accepts writes, the append queue has room, the stored state \
          of the read table is valid, and the clock of the process agrees with the clock of the database. A read table that has \

@@ -10,12 +10,16 @@ use serde_json::json;
 use url::form_urlencoded;
 use utoipa::ToSchema;
 use uuid::Uuid;
+use web::RequestError;
+use web::headers::set_links;
+use web::query::{DEFAULT_LIMIT, Query};
 
-use crate::headers::{min_position, set_links};
-use crate::openapi::{Described, Media, PATIENTS, fields};
+use crate::by_email;
+use crate::headers::min_position;
+use crate::openapi::{Described, Media, fields};
+use crate::parameters::patient_id;
 use crate::problem::{ApiError, kinds};
-use crate::query::{DEFAULT_LIMIT, Query};
-use crate::{Api, by_email};
+use crate::state::Api;
 use projector::reads::PageRequest;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
@@ -36,7 +40,6 @@ pub(super) fn described() -> Described {
     let email = fields::string().max_length(Some(254));
     let name = fields::string().min_length(Some(1));
     Described::new(
-        PATIENTS,
         "List patients",
         "The active patients, ordered by id, which is approximately the order of registration. To read all of them, follow the \
          link `next` until a page has none. With `name`, a page that has a link `next` may have fewer patients than `limit`, or \
@@ -130,7 +133,7 @@ async fn with_email(api: &Api, query: &ListQuery, email: &Email) -> Result<Bytes
         .collect();
     serde_json::to_vec(&listed)
         .map(Bytes::from)
-        .map_err(|_| ApiError::Internal)
+        .map_err(|_| RequestError::Internal.into())
 }
 
 /// Filters of a request for the list.
@@ -147,7 +150,7 @@ impl ListQuery {
         let mut query = Query::parse(query);
         let parsed = Self {
             limit: query.limit().unwrap_or(DEFAULT_LIMIT),
-            after: query.id("after"),
+            after: patient_id(&mut query, "after"),
             // In a query string, a + that is not percent-encoded means a space. Emails contain no spaces, so
             // a space must have been a +.
             email: query.text("email", |email| Email::parse(&email.trim().replace(' ', "+"))),
@@ -209,7 +212,9 @@ mod tests {
         ] {
             assert!(ListQuery::parse(Some(bad)).is_err(), "{bad}");
         }
-        let Err(ApiError::Invalid(problems)) = ListQuery::parse(Some("limit=x&after=y&email=z&name=")) else {
+        let Err(ApiError::Request(RequestError::Invalid(problems))) =
+            ListQuery::parse(Some("limit=x&after=y&email=z&name="))
+        else {
             panic!("accepted")
         };
         assert_eq!(problems.len(), 4);

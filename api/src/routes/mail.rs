@@ -15,16 +15,18 @@ use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 use utoipa::ToSchema;
 use utoipa::openapi::path::Parameter;
+use web::body::JsonObject;
+use web::headers::set_links;
+use web::problem::FieldProblem;
+use web::query::{DEFAULT_LIMIT, Query};
+use web::routes::Routes;
+use web::{RequestError, RouteKind};
 
-use super::table::Routes;
-use crate::Api;
-use crate::access::OPERATORS;
-use crate::body::JsonObject;
-use crate::headers::set_links;
 use crate::openapi::schemas::mail::{Delivery, MailStatus, MailTrial, Shown};
-use crate::openapi::{Described, Media, OPERATIONS, fields};
-use crate::problem::{ApiError, FieldProblem, kinds};
-use crate::query::{DEFAULT_LIMIT, Query};
+use crate::openapi::{Described, Media, fields};
+use crate::parameters::position;
+use crate::problem::{ApiError, kinds};
+use crate::state::Api;
 
 /// Media type of an email as a file (RFC 5322, RFC 2046).
 const EML: &str = "message/rfc822";
@@ -32,15 +34,25 @@ const EML: &str = "message/rfc822";
 /// Languages in which an email can be previewed.
 const LANGUAGES: [&str; 4] = ["es", "en", "es,en", "en,es"];
 
-pub(super) fn routes() -> Routes {
+pub(super) fn routes() -> Routes<Api> {
     Routes::new()
-        .get("/mail", OPERATORS, status, status_described)
-        .get("/mail/deliveries", OPERATORS, list, list_described)
-        .get("/mail/deliveries/{id}", OPERATORS, show, show_described)
-        .post("/mail/deliveries/{id}/retry", OPERATORS, retry, retry_described)
-        .get("/mail/preview", OPERATORS, preview, preview_described)
-        .post("/mail/test", OPERATORS, test, test_described)
-        .post("/mail/dead/retry", OPERATORS, retry_dead, retry_dead_described)
+        .get("/mail", RouteKind::Operate, status, status_described)
+        .get("/mail/deliveries", RouteKind::Operate, list, list_described)
+        .get("/mail/deliveries/{id}", RouteKind::Operate, show, show_described)
+        .post(
+            "/mail/deliveries/{id}/retry",
+            RouteKind::Operate,
+            retry,
+            retry_described,
+        )
+        .get("/mail/preview", RouteKind::Operate, preview, preview_described)
+        .post("/mail/test", RouteKind::Operate, test, test_described)
+        .post(
+            "/mail/dead/retry",
+            RouteKind::Operate,
+            retry_dead,
+            retry_dead_described,
+        )
 }
 
 fn mail_id() -> Parameter {
@@ -69,7 +81,6 @@ fn status_described() -> Described {
         }],
     });
     Described::new(
-        OPERATIONS,
         "Read the email status",
         "The number of emails in each state, the times of the oldest waiting and the oldest due email, and the status of each mailer.",
     )
@@ -79,7 +90,6 @@ fn status_described() -> Described {
 
 fn list_described() -> Described {
     Described::new(
-        OPERATIONS,
         "List emails",
         "All emails, ordered by the position of the event that they are about. The list contains no personal data: the address is in \
          the events of the patient. A page also contains the other emails about the event of its last email, so it can be longer than `limit`.",
@@ -116,7 +126,6 @@ fn show_described() -> Described {
         "ended_at": "2026-11-24T08:38:47.500000Z", "outcome": "sent", "error": null,
     });
     Described::new(
-        OPERATIONS,
         "Read the emails about an event",
         "The emails about an event, with every finished attempt to send them.",
     )
@@ -134,7 +143,6 @@ fn show_described() -> Described {
 
 fn retry_described() -> Described {
     Described::new(
-        OPERATIONS,
         "Retry an email",
         "Makes the email due now, and restarts its retry schedule. Not possible if the email was sent, is being sent or was cancelled.",
     )
@@ -157,7 +165,6 @@ fn retry_described() -> Described {
 
 fn retry_dead_described() -> Described {
     Described::new(
-        OPERATIONS,
         "Retry all dead emails",
         "Makes every dead email due now, and restarts its retry schedule.",
     )
@@ -172,7 +179,6 @@ fn retry_dead_described() -> Described {
 
 fn preview_described() -> Described {
     Described::new(
-        OPERATIONS,
         "Preview an email",
         "The email as patients receive it, about a fictitious patient, in a format that email programs can open.",
     )
@@ -201,7 +207,6 @@ fn test_described() -> Described {
         "steps": [step("resolve"), step("connect"), step("TLS"), step("EHLO"), step("AUTH"), step("MAIL"), step("RCPT"), step("DATA"), step("message")],
     });
     Described::new(
-        OPERATIONS,
         "Send a test email",
         "Sends one real email that identifies itself as a test, with the mail settings of the process that responds. Returns the \
          result of each step and, if one failed, how to solve the problem. Only one test email is sent at a time.",
@@ -258,18 +263,18 @@ static TURN: Semaphore = Semaphore::const_new(1);
 async fn test(State(api): State<Api>, body: JsonObject) -> Result<Json<TestResult>, ApiError> {
     let ([to], problems) = body.strings(["to"]);
     let Some(to) = to.filter(|_| problems.is_empty()) else {
-        return Err(ApiError::Invalid(problems));
+        return Err(RequestError::Invalid(problems).into());
     };
     if to.chars().count() > LONGEST_EMAIL {
         let message = format!("must have at most {LONGEST_EMAIL} characters");
-        return Err(ApiError::Invalid(vec![FieldProblem::in_body("to", message)]));
+        return Err(RequestError::Invalid(vec![FieldProblem::in_body("to", message)]).into());
     }
-    let _turn = TURN.try_acquire().map_err(|_| ApiError::Overloaded)?;
+    let _turn = TURN.try_acquire().map_err(|_| RequestError::Overloaded)?;
     let result = sample_mailer(&api)?.test(&to, api.clock.now()).await;
     result.map(Json).map_err(|failure| match failure {
         Failure::Address => {
             let message = "must be an address that mail can be sent to".to_owned();
-            ApiError::Invalid(vec![FieldProblem::in_body("to", message)])
+            RequestError::Invalid(vec![FieldProblem::in_body("to", message)]).into()
         }
         failure => settings_unusable(&failure.to_string()),
     })
@@ -283,7 +288,7 @@ fn sample_mailer(api: &Api) -> Result<&SampleMailer, ApiError> {
 
 fn settings_unusable(error: &str) -> ApiError {
     tracing::error!(error, "the mail settings of this process cannot be used");
-    ApiError::Internal
+    RequestError::Internal.into()
 }
 
 /// Returns the number of emails in each state and the status of each mailer.
@@ -300,7 +305,7 @@ async fn list(State(api): State<Api>, RawQuery(query): RawQuery) -> Result<Respo
         DeliveryState::ALL.map(DeliveryState::name).join(", ")
     );
     let state = query.read("state", &must, DeliveryState::named);
-    let after = query.position("after").unwrap_or_default();
+    let after = position(&mut query, "after").unwrap_or_default();
     let limit = query.limit().unwrap_or(DEFAULT_LIMIT);
     query.finish()?;
     let page = api

@@ -11,31 +11,32 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 use utoipa::openapi::path::Parameter;
+use web::RouteKind;
+use web::access::Caller;
+use web::routes::Routes;
 
-use super::table::Routes;
-use crate::Api;
-use crate::access::{Caller, OPERATORS};
-use crate::openapi::{Described, Media, OPERATIONS, fields, schemas};
+use crate::openapi::{Described, Media, fields, schemas};
 use crate::problem::{ApiError, kinds};
+use crate::state::Api;
 
-pub(super) fn routes() -> Routes {
+pub(super) fn routes() -> Routes<Api> {
     Routes::new()
-        .get("/projections", OPERATORS, all, all_described)
+        .get("/projections", RouteKind::Operate, all, all_described)
         .post(
             "/projections/{projection}/rebuild",
-            OPERATORS,
+            RouteKind::Operate,
             rebuild,
             rebuild_described,
         )
         .get(
             "/projections/{projection}/rebuilds/{generation}",
-            OPERATORS,
+            RouteKind::Operate,
             progress,
             progress_described,
         )
         .delete(
             "/projections/{projection}/rebuilds/{generation}",
-            OPERATORS,
+            RouteKind::Operate,
             cancel,
             cancel_described,
         )
@@ -91,7 +92,6 @@ fn all_described() -> Described {
         "failure": null, "projection": {"active_generation": 1, "rebuild": null, "skips": []},
     }]});
     Described::new(
-        OPERATIONS,
         "List subscriptions",
         "The position and the lag of each subscription (the read tables, the mailer, and a rebuild, if any), and any failure \
          that blocks the subscription.",
@@ -102,7 +102,6 @@ fn all_described() -> Described {
 
 fn rebuild_described() -> Described {
     let described = Described::new(
-        OPERATIONS,
         "Rebuild a projection",
         "A projector process fills a new generation of the table from the log while the current generation is served, and then \
          switches to the new generation.",
@@ -115,7 +114,6 @@ fn rebuild_described() -> Described {
 
 fn progress_described() -> Described {
     Described::new(
-        OPERATIONS,
         "Read the progress of a rebuild",
         "The progress of a rebuild, or its result after it has ended.",
     )
@@ -131,7 +129,6 @@ fn progress_described() -> Described {
 
 fn cancel_described() -> Described {
     let described = Described::new(
-        OPERATIONS,
         "Cancel a rebuild",
         "Cancels a rebuild whose generation is not served yet. The rows of that generation are deleted.",
     )

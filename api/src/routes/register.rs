@@ -9,15 +9,17 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 use uuid::Uuid;
+use web::access::Caller;
+use web::body::JsonObject;
+use web::headers::{etag, idempotency_key};
+use web::problem::FieldProblem;
+use web::{RequestError, RequestId, RequestTrace};
 
 use super::cause;
-use crate::Api;
-use crate::access::Caller;
-use crate::body::JsonObject;
-use crate::headers::{EVENT_POSITION, etag, idempotency_key};
-use crate::observe::{RequestId, RequestTrace};
-use crate::openapi::{Described, Media, PATIENTS, fields};
-use crate::problem::{ApiError, FieldProblem, kinds};
+use crate::headers::EVENT_POSITION;
+use crate::openapi::{Described, Media, fields};
+use crate::problem::{ApiError, kinds};
+use crate::state::Api;
 
 /// The fields of a registration. White space and invisible characters around a value are removed. Line
 /// breaks, tabs and other control characters within a value are rejected. Lengths are counted in code points,
@@ -106,7 +108,6 @@ pub(super) fn described() -> Described {
         "document_url": "https://example.com/photos/john.jpg",
     });
     Described::new(
-        PATIENTS,
         "Register a patient",
         "The response is sent when the registration is durable. The confirmation email is sent afterward. `POST /patients`, \
          `POST /register` and `POST /patients/register` are equivalent.",
@@ -173,7 +174,7 @@ pub(crate) fn parse(body: JsonObject, schemes: &UrlSchemes) -> Result<Registrati
     let [name, email, phone, document_url] = strings.map(Option::unwrap_or_default);
     match Registration::parse_with(&name, &email, &phone, &document_url, schemes) {
         Ok(registration) if problems.is_empty() => Ok(registration),
-        Ok(_) => Err(ApiError::Invalid(problems)),
+        Ok(_) => Err(RequestError::Invalid(problems).into()),
         Err(refused) => {
             for field in refused {
                 // Do not report a missing field as empty as well.
@@ -181,7 +182,7 @@ pub(crate) fn parse(body: JsonObject, schemes: &UrlSchemes) -> Result<Registrati
                     problems.push(FieldProblem::in_body(field.field, field.error.to_string()));
                 }
             }
-            Err(ApiError::Invalid(problems))
+            Err(RequestError::Invalid(problems).into())
         }
     }
 }

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use api::access::{Access, Role, Token, Tokens};
 use axum::body::Body;
 use axum::http::{Method, Request, StatusCode};
+use web::access::{Access, Role, Token, Tokens};
 
 use crate::openapi::methods;
 use crate::rig::{Rig, patient};

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use api::access::{Access, Role, Token, Tokens};
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
 use eventstore::{Dialect, Session};
@@ -10,6 +9,7 @@ use futures::StreamExt;
 use serde_json::{Value, json};
 use testkit::{link_target, wait_until};
 use url::form_urlencoded;
+use web::access::{Access, Role, Token, Tokens};
 
 use crate::rig::{Answer, Rig};
 use crate::streams::Blocks;

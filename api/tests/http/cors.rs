@@ -1,9 +1,9 @@
 //! Tests of requests from pages of other origins.
 
-use api::access::{Access, Tokens};
-use api::{ApiOptions, Cors};
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
+use web::access::{Access, Tokens};
+use web::{Cors, HttpOptions};
 
 use crate::rig::{Answer, Rig};
 
@@ -11,9 +11,9 @@ const PAGE: &str = "https://app.example.com";
 const STRANGER: &str = "https://evil.example.com";
 
 async fn rig(access: Access, cors: bool) -> Rig {
-    let options = ApiOptions {
+    let options = HttpOptions {
         cors: cors.then(|| Cors::of([PAGE.parse().unwrap()])),
-        ..ApiOptions::default()
+        ..HttpOptions::default()
     };
     Rig::with_options(access, options).await
 }

@@ -3,12 +3,12 @@
 
 use std::time::Duration;
 
-use api::access::Access;
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
 use eventstore::{Clock, ManualClock, NewEvent, Position, Skip, SystemClock};
 use serde_json::json;
 use testkit::{mysql_servers, wait_until};
+use web::access::Access;
 
 use crate::rig::{Answer, Rig, every_host, patient};
 

@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use api::access::Access;
-use api::{ApiOptions, Listening, RateLimit};
 use axum::body::Body;
 use axum::http::{Method, Request, StatusCode};
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
+use web::access::Access;
+use web::{HttpOptions, Listening, RateLimit};
 
 use crate::rig::{QUEUE, Rig, patient, post};
 
@@ -311,9 +311,9 @@ async fn what_is_turned_away_in_front_of_the_routes_gets_the_answer_that_it_woul
 #[tokio::test]
 async fn what_is_turned_away_is_counted_once_and_refused_for_the_quota_first() {
     let quota = RateLimit::new(2, Duration::from_hours(1)).unwrap();
-    let options = ApiOptions {
+    let options = HttpOptions {
         rate_limit: Some(quota),
-        ..ApiOptions::default()
+        ..HttpOptions::default()
     };
     let rig = Arc::new(Rig::with_options(Access::open(), options).await);
     let address = rig.listen(Listening::default()).await;

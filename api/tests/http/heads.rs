@@ -4,11 +4,11 @@ use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use api::{Certificate, Listening, Tls};
 use testkit::Certificates;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
+use web::{Certificate, Listening, Tls};
 
 use crate::rig::Rig;
 

@@ -1,9 +1,9 @@
 //! Tests of which hosts and which pages an API without access control accepts.
 
-use api::access::{Access, Role, Token, Tokens};
-use api::{ApiOptions, Cors};
 use axum::body::Body;
 use axum::http::{Method, Request, StatusCode};
+use web::access::{Access, Role, Token, Tokens};
+use web::{Cors, HttpOptions};
 
 use crate::rig::{Answer, Rig, patient};
 
@@ -17,10 +17,10 @@ async fn ask(rig: &Rig, method: Method, path: &str, headers: &[(&str, &str)]) ->
 
 #[tokio::test]
 async fn an_open_api_answers_to_loopback_names_and_to_those_it_was_told_of() {
-    let options = ApiOptions {
+    let options = HttpOptions {
         allowed_hosts: vec!["api".parse().unwrap()],
         public_url: Some("https://clinic.example.com/patients".parse().unwrap()),
-        ..ApiOptions::default()
+        ..HttpOptions::default()
     };
     let rig = Rig::on_sqlite(Access::open(), options).await;
     for host in [
@@ -73,10 +73,10 @@ async fn with_access_tokens_every_host_will_do_unless_some_are_named() {
         (None, StatusCode::UNAUTHORIZED),
         (Some("api"), StatusCode::MISDIRECTED_REQUEST),
     ] {
-        let options = ApiOptions {
+        let options = HttpOptions {
             allowed_hosts: named.iter().map(|host| host.parse().unwrap()).collect(),
             public_url: Some("https://clinic.example.com".parse().unwrap()),
-            ..ApiOptions::default()
+            ..HttpOptions::default()
         };
         let rig = Rig::on_sqlite(Access::by(Tokens::default()), options).await;
         let answer = ask(&rig, Method::GET, "/patients", &[("host", "any.example")]).await;
@@ -99,9 +99,9 @@ async fn an_unsafe_request_of_a_page_of_another_origin_is_refused_with_and_witho
     let operator = Token::generate().unwrap();
     let tokens = Tokens::parse(&operator.line("ops", Role::Operator)).unwrap();
     for access in [Access::open(), Access::by(tokens)] {
-        let options = ApiOptions {
+        let options = HttpOptions {
             cors: Some(Cors::of([page.parse().unwrap()])),
-            ..ApiOptions::default()
+            ..HttpOptions::default()
         };
         let rig = Rig::with_options(access, options).await;
         let bearer = format!("Bearer {}", operator.secret());

@@ -6,7 +6,6 @@ mod keys;
 use std::sync::Arc;
 use std::time::Duration;
 
-use api::access::{Access, Issuer, IssuerOptions, Keys, Role, Token, TokenType, Tokens};
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
 use eventstore::{ManualClock, Timestamp};
@@ -14,6 +13,7 @@ use futures::FutureExt;
 use serde_json::{Value, json};
 use testkit::Signer;
 use tokio::time::timeout;
+use web::access::{Access, Issuer, IssuerOptions, Keys, Role, Token, TokenType, Tokens};
 
 use crate::rig::{Answer, Rig, patient};
 use crate::streams::Blocks;

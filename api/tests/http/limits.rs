@@ -3,23 +3,23 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use api::access::{Access, Role, Token, Tokens};
-use api::clients::{Proxies, ProxyHeader};
-use api::{ApiOptions, RateLimit};
 use axum::body::Body;
 use axum::extract::ConnectInfo;
 use axum::http::{Request, StatusCode};
+use web::access::{Access, Role, Token, Tokens};
+use web::clients::{Proxies, ProxyHeader};
+use web::{HttpOptions, RateLimit};
 
 use crate::rig::{Answer, Rig};
 
 const ASKED: u32 = 3;
 
 /// Options with a quota that is not replenished during a test.
-fn options() -> ApiOptions {
-    ApiOptions {
+fn options() -> HttpOptions {
+    HttpOptions {
         rate_limit: RateLimit::new(ASKED, Duration::from_hours(24)),
         proxies: Proxies::new(vec!["10.0.0.0/8".parse().unwrap()], ProxyHeader::XForwardedFor),
-        ..ApiOptions::default()
+        ..HttpOptions::default()
     }
 }
 
@@ -164,7 +164,7 @@ async fn the_holder_of_a_token_is_one_client_from_wherever_it_asks() {
 #[tokio::test]
 async fn an_address_may_send_a_few_unknown_tokens_and_known_ones_all_the_same() {
     let (access, [desk, _]) = clerks();
-    let rig = Rig::with_options(access, ApiOptions::default()).await;
+    let rig = Rig::with_options(access, HttpOptions::default()).await;
     let asker = Asker(&rig);
     for _ in 0..60 {
         let answer = asker

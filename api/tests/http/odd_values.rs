@@ -1,10 +1,10 @@
 //! Tests of values that a database, a shell, a template, a browser or a spreadsheet might interpret as code.
 //! They are stored and returned byte for byte, over real sockets, on each kind of database.
 
-use api::Listening;
 use domain::NameQuery;
 use serde_json::{Value, json};
 use url::form_urlencoded;
+use web::Listening;
 
 use crate::refusals::{Answer, exchange};
 use crate::rig::{Rig, Served};

@@ -2,12 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use api::ApiOptions;
-use api::access::{Access, Tokens};
 use axum::body::Body;
 use axum::http::{Method, Request, StatusCode};
 use eventstore::{Clock, Session, SystemClock};
 use serde_json::{Value, json};
+use web::HttpOptions;
+use web::access::{Access, Tokens};
 
 use crate::rig::Rig;
 
@@ -251,9 +251,9 @@ async fn the_document_says_where_the_service_is_and_whether_it_asks_for_a_token(
         (Access::open(), Some(url), url, json!([])),
         (tokens(), Some("https://example.com/api/"), url, json!([token])),
     ] {
-        let options = ApiOptions {
+        let options = HttpOptions {
             public_url: public_url.map(|url| url.parse().unwrap()),
-            ..ApiOptions::default()
+            ..HttpOptions::default()
         };
         let rig = Rig::with_options(access, options).await;
         let document = rig.get("/openapi.json").await.body;

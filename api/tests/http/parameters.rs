@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use api::ApiOptions;
-use api::access::Access;
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
 use serde_json::{Value, json};
+use web::HttpOptions;
+use web::access::Access;
 
 use crate::openapi::{document, filled, operations};
 use crate::rig::{Answer, Rig};
@@ -60,9 +60,9 @@ fn parameters(document: &Value) -> BTreeMap<(String, String), BTreeSet<String>> 
 async fn a_parameter_that_a_route_does_not_have_is_refused_by_its_name_and_no_other() {
     let rig = Rig::with_options(
         Access::open(),
-        ApiOptions {
+        HttpOptions {
             rate_limit: None,
-            ..ApiOptions::default()
+            ..HttpOptions::default()
         },
     )
     .await;
@@ -163,7 +163,7 @@ async fn nothing_is_done_by_a_request_with_a_parameter_too_many() {
 
 #[tokio::test]
 async fn other_refusals_come_first_and_options_have_no_parameters_to_refuse() {
-    let rig = Rig::with(Access::by(api::access::Tokens::default())).await;
+    let rig = Rig::with(Access::by(web::access::Tokens::default())).await;
     for (method, path, status) in [
         ("GET", "/patients?skip=1", StatusCode::UNAUTHORIZED),
         ("DELETE", "/patients/1?force=1", StatusCode::UNAUTHORIZED),

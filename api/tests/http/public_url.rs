@@ -1,16 +1,16 @@
 //! Tests of the addresses in responses, with and without a public URL.
 
-use api::ApiOptions;
-use api::access::Access;
 use axum::http::StatusCode;
 use serde_json::json;
+use web::HttpOptions;
+use web::access::Access;
 
 use crate::rig::Rig;
 
 async fn rig(public_url: Option<&str>) -> Rig {
-    let options = ApiOptions {
+    let options = HttpOptions {
         public_url: public_url.map(|url| url.parse().unwrap()),
-        ..ApiOptions::default()
+        ..HttpOptions::default()
     };
     Rig::with_options(Access::open(), options).await
 }

@@ -1,10 +1,10 @@
 //! Tests of reads just after a write, and of many concurrent reads.
 
-use api::access::Access;
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
 use eventstore::Session;
 use testkit::{PrivateMysql, installed_flavours};
+use web::access::Access;
 
 use crate::rig::{Rig, at_once, every_host, patient};
 

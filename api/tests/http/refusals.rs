@@ -8,7 +8,6 @@ mod shapes;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use api::Listening;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -16,6 +15,7 @@ use tokio::net::TcpStream;
 use crate::rig::{Rig, Served};
 use cases::{JSON, cases};
 use shapes::{LAST, shapes};
+use web::Listening;
 
 const SOON: Duration = Duration::from_secs(30);
 

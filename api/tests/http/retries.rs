@@ -1,6 +1,5 @@
 //! Tests of retries, conflicts and preconditions.
 
-use api::access::{Access, Role, Token, Tokens};
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
 use domain::{PatientDetails, PatientEvent};
@@ -8,6 +7,7 @@ use eventstore::{Append, NewEvent};
 use futures::future::select;
 use serde_json::{Value, json};
 use uuid::Uuid;
+use web::access::{Access, Role, Token, Tokens};
 
 use crate::rig::{Answer, Rig, at_once, patient, post};
 

@@ -4,9 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use api::access::Access;
-use api::metrics::Metrics;
-use api::{Api, ApiOptions, ApiParts, Listening, router, serve};
+use api::{Api, ApiOptions, ApiParts, router, serve};
 use axum::Router;
 use axum::body::Body;
 use axum::http::header::HOST;
@@ -29,6 +27,8 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
+use web::access::Access;
+use web::{HttpOptions, Listening, Metrics};
 
 /// Maximum number of waiting appends.
 pub(crate) const QUEUE: usize = 100;
@@ -46,10 +46,10 @@ pub(crate) struct Rig {
 }
 
 /// Returns the options of an API that accepts every host.
-pub(crate) fn every_host() -> ApiOptions {
-    ApiOptions {
+pub(crate) fn every_host() -> HttpOptions {
+    HttpOptions {
         allowed_hosts: vec!["*".parse().unwrap()],
-        ..ApiOptions::default()
+        ..HttpOptions::default()
     }
 }
 
@@ -90,30 +90,28 @@ impl Rig {
 
     /// Creates an API on SQLite with this access control.
     pub(crate) async fn with(access: Access) -> Self {
-        Self::with_timeout(access, ApiOptions::default().request_timeout).await
+        Self::with_timeout(access, HttpOptions::default().request_timeout).await
     }
 
     /// Creates an API on SQLite with this request timeout.
     pub(crate) async fn with_timeout(access: Access, request_timeout: Duration) -> Self {
-        let options = ApiOptions {
+        let options = HttpOptions {
             request_timeout,
-            ..ApiOptions::default()
+            ..HttpOptions::default()
         };
         Self::with_options(access, options).await
     }
 
     /// Creates an API on SQLite with these options, except that it uses the waiting times of the tests and
     /// accepts every host.
-    pub(crate) async fn with_options(access: Access, options: ApiOptions) -> Self {
-        let options = ApiOptions {
-            allowed_hosts: every_host().allowed_hosts,
-            ..options
-        };
+    pub(crate) async fn with_options(access: Access, options: impl Into<ApiOptions>) -> Self {
+        let mut options = options.into();
+        options.http.allowed_hosts = every_host().allowed_hosts;
         Self::on_sqlite(access, options).await
     }
 
     /// Creates an API on SQLite with these options, except that it uses the waiting times of the tests.
-    pub(crate) async fn on_sqlite(access: Access, options: ApiOptions) -> Self {
+    pub(crate) async fn on_sqlite(access: Access, options: impl Into<ApiOptions>) -> Self {
         let folder = TempDir::new().unwrap();
         let url = format!("sqlite://{}", folder.path().join("patients.db").display());
         Self::over(&url, access, options, Some(folder)).await
@@ -137,7 +135,7 @@ impl Rig {
     pub(crate) async fn over(
         url: &str,
         access: Access,
-        options: ApiOptions,
+        options: impl Into<ApiOptions>,
         folder: Option<TempDir>,
     ) -> Self {
         Self::by_clock(url, access, options, folder, SystemClock::shared()).await
@@ -147,7 +145,7 @@ impl Rig {
     pub(crate) async fn by_clock(
         url: &str,
         access: Access,
-        options: ApiOptions,
+        options: impl Into<ApiOptions>,
         folder: Option<TempDir>,
         clock: Arc<dyn Clock>,
     ) -> Self {
@@ -161,7 +159,7 @@ impl Rig {
         let options = ApiOptions {
             read_wait: Duration::from_millis(200),
             poll: POLL,
-            ..options
+            ..options.into()
         };
         let metrics = Metrics::new(|| async { "# EOF\n".to_owned() }.boxed());
         let api = Api::new(ApiParts {

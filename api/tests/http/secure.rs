@@ -1,9 +1,9 @@
 //! Tests of the security headers of every response.
 
-use api::ApiOptions;
-use api::access::{Access, Tokens};
 use axum::http::StatusCode;
 use serde_json::json;
+use web::HttpOptions;
+use web::access::{Access, Tokens};
 
 use crate::rig::{Answer, Rig};
 
@@ -89,9 +89,9 @@ async fn pages_and_files_have_their_own_policy_and_may_be_kept() {
 
 #[tokio::test]
 async fn over_tls_browsers_are_told_to_come_back_over_tls() {
-    let options = ApiOptions {
+    let options = HttpOptions {
         over_tls: true,
-        ..ApiOptions::default()
+        ..HttpOptions::default()
     };
     let rig = Rig::with_options(Access::open(), options).await;
     for path in ["/patients", "/nothing"] {

@@ -1,9 +1,9 @@
 //! Tests of paths with a trailing slash.
 
-use api::ApiOptions;
-use api::access::Access;
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
+use web::HttpOptions;
+use web::access::Access;
 
 use crate::openapi::{document, filled, operations};
 use crate::rig::{Answer, Rig, patient, post};
@@ -90,9 +90,9 @@ async fn where_there_is_nothing_without_the_slash_there_is_no_redirect_and_none_
 
 #[tokio::test]
 async fn under_a_proxys_path_the_redirect_stays_under_it() {
-    let options = ApiOptions {
+    let options = HttpOptions {
         public_url: Some("https://example.com/api".parse().unwrap()),
-        ..ApiOptions::default()
+        ..HttpOptions::default()
     };
     let rig = Rig::with_options(Access::open(), options).await;
     let answer = ask(&rig, "GET", "/patients/?limit=1").await;

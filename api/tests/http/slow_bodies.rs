@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use api::Listening;
-use api::access::Access;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
+use web::Listening;
+use web::access::Access;
 
 use crate::rig::{Rig, patient};
 

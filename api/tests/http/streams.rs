@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use api::Listening;
 use axum::body::{Body, BodyDataStream};
 use axum::http::{Request, StatusCode};
 use axum::response::Response;
@@ -14,6 +13,7 @@ use testkit::wait_until;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
+use web::Listening;
 
 use crate::rig::{Rig, Served};
 

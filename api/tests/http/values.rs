@@ -2,12 +2,12 @@
 //! stored, and which values are rejected.
 
 use api::ApiOptions;
-use api::access::Access;
 use axum::http::StatusCode;
 use domain::{DocumentUrl, Name};
 use eventstore::{Append, NewEvent};
 use serde_json::{Value, json};
 use url::form_urlencoded::byte_serialize;
+use web::access::Access;
 
 use crate::rig::{Rig, patient, post};
 

@@ -19,8 +19,8 @@ pub fn name_key(name: &str) -> String {
 }
 
 /// Key of a name that consists only of spaces. Only a log that was written under other rules can contain such
-/// a name. No search finds it, because U+FFFD replaces malformed text and queries cannot contain malformed
-/// text.
+/// a name. No search finds it: decoders replace malformed text with U+FFFD, so queries that contain U+FFFD
+/// are rejected.
 const UNSEARCHABLE: &str = "\u{fffd}";
 
 /// Returns the first searchable characters of a text. Leading spaces are skipped if they would fill the whole

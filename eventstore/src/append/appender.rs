@@ -8,10 +8,12 @@ use tokio::time::Instant;
 use tracing::Instrument;
 
 use super::clock::CheckedClock;
+use super::error::AppendError;
 use super::head::HeadCheck;
-use super::{Append, AppendError, Outcome, traced, transaction};
+use super::prepared::{Append, Outcome};
+use super::{traced, transaction};
 use crate::clock::Clock;
-use crate::coalesce::Batch;
+use crate::coalesce::BatchWorker;
 use crate::database::{Connection, Database, Dialect};
 use crate::error::Error;
 use crate::event::{Hash, Position};
@@ -56,7 +58,7 @@ pub(super) struct Appender {
     in_doubt: Option<InDoubt>,
 }
 
-impl Batch for Appender {
+impl BatchWorker for Appender {
     type Item = Append;
     type Answer = Outcome;
 

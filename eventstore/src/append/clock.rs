@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crate::clock::{Clock, Timestamp};
 use crate::error::{Error, Result};
+use crate::log::EventLog;
 use crate::metrics::Metrics;
 
 /// Maximum difference between a clock and its reference. The head of the log may be ahead of the reference by
@@ -129,8 +130,21 @@ impl Monotonic {
     }
 }
 
+impl EventLog {
+    /// Checks that `clock` agrees with the database clock closely enough for appends to be accepted. On
+    /// SQLite, which has no clock to compare with, the check always succeeds.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::ClockWrong`] if the clocks disagree, [`Error::Database`], [`Error::Timeout`].
+    pub async fn check_clock(&self, clock: &dyn Clock) -> Result<()> {
+        let database = self.database_time().await?;
+        database.map_or(Ok(()), |database| check(clock.now(), database))
+    }
+}
+
 /// Checks that `now` is close enough to the time of the database.
-pub(crate) fn check(now: Timestamp, database: Timestamp) -> Result<()> {
+fn check(now: Timestamp, database: Timestamp) -> Result<()> {
     let ahead = now.micros_after(database);
     if is_apart(ahead) {
         return Err(wrong(ahead, "the database's clock"));

@@ -3,7 +3,8 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use super::{Append, AppendError};
+use super::error::AppendError;
+use super::prepared::Append;
 use crate::claim::{Claim, ClaimChange};
 use crate::error::Error;
 use crate::event::Position;
@@ -42,10 +43,8 @@ impl Known {
 pub(super) struct Decision<'a> {
     /// The reason for rejecting each append, in order; `None` if it can be written.
     pub(super) refusals: Vec<Option<AppendError>>,
-    /// Aggregates whose claims are deleted before new claims are inserted.
-    pub(super) released: HashSet<Aggregate<'a>>,
     /// Claims that are deleted, if their aggregate holds them, before new claims are inserted.
-    pub(super) given_back: HashSet<(Claim, Aggregate<'a>)>,
+    pub(super) released: HashSet<(Claim, Aggregate<'a>)>,
     /// Claims to insert.
     pub(super) taken: HashMap<Claim, Aggregate<'a>>,
 }
@@ -85,7 +84,7 @@ pub(super) fn decide<'a>(items: &'a [Append], known: &'a Known) -> Decision<'a> 
         }
         let taken = item.claims.iter().any(|change| match change {
             ClaimChange::Take(claim) => holders.get(claim).is_some_and(|holder| *holder != aggregate),
-            ClaimChange::Release(_) | ClaimChange::ReleaseAll => false,
+            ClaimChange::Release(_) => false,
         });
         if taken {
             decision.refusals.push(Some(AppendError::ClaimTaken));
@@ -105,12 +104,7 @@ pub(super) fn decide<'a>(items: &'a [Append], known: &'a Known) -> Decision<'a> 
                     if decision.taken.get(claim) == Some(&aggregate) {
                         decision.taken.remove(claim);
                     }
-                    decision.given_back.insert((*claim, aggregate));
-                }
-                ClaimChange::ReleaseAll => {
-                    holders.retain(|_, holder| *holder != aggregate);
-                    decision.taken.retain(|_, holder| *holder != aggregate);
-                    decision.released.insert(aggregate);
+                    decision.released.insert((*claim, aggregate));
                 }
             }
         }
@@ -142,6 +136,10 @@ mod tests {
 
     fn take(value: &str) -> ClaimChange {
         ClaimChange::Take(Claim::on("value", value))
+    }
+
+    fn release(value: &str) -> ClaimChange {
+        ClaimChange::Release(Claim::on("value", value))
     }
 
     fn known(sequences: &[(&str, u64)], holders: &[(&str, &str)]) -> Known {
@@ -209,13 +207,16 @@ mod tests {
     #[test]
     fn a_released_claim_can_be_taken_later_in_the_batch() {
         let items = [
-            append("a", 2, vec![ClaimChange::ReleaseAll]),
+            append("a", 2, vec![release("x")]),
             append("b", 1, vec![take("x")]),
         ];
         let known = known(&[("a", 1)], &[("x", "a")]);
         let decision = decide(&items, &known);
         assert!(decision.refusals.iter().all(Option::is_none));
-        assert_eq!(decision.released, HashSet::from([("thing", "a")]));
+        assert_eq!(
+            decision.released,
+            HashSet::from([(Claim::on("value", "x"), ("thing", "a"))])
+        );
         assert_eq!(
             decision.taken,
             HashMap::from([(Claim::on("value", "x"), ("thing", "b"))])
@@ -226,7 +227,7 @@ mod tests {
     fn what_is_taken_and_released_in_one_batch_is_not_left_behind() {
         let items = [
             append("a", 1, vec![take("x")]),
-            append("a", 2, vec![ClaimChange::ReleaseAll]),
+            append("a", 2, vec![release("x")]),
         ];
         let known = known(&[], &[]);
         let decision = decide(&items, &known);
@@ -235,8 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn a_claim_that_is_given_back_can_be_taken_later_in_the_batch_and_no_other() {
-        let release = |value| ClaimChange::Release(Claim::on("value", value));
+    fn a_release_frees_no_claim_of_another_aggregate() {
         let items = [
             append("a", 2, vec![release("x"), release("of b")]),
             append("c", 1, vec![take("x")]),
@@ -246,7 +246,6 @@ mod tests {
         let decision = decide(&items, &known);
         let refused: Vec<_> = decision.refusals.iter().map(Option::is_some).collect();
         assert_eq!(refused, [false, false, true]);
-        assert!(decision.released.is_empty());
     }
 
     #[test]
@@ -263,7 +262,7 @@ mod tests {
     #[test]
     fn a_refused_append_takes_and_releases_nothing() {
         let items = [
-            append("a", 9, vec![ClaimChange::ReleaseAll]),
+            append("a", 9, vec![release("x")]),
             append("b", 1, vec![take("x")]),
         ];
         let known = known(&[("a", 1)], &[("x", "a")]);

@@ -49,7 +49,7 @@ pub(super) struct Locked<'r> {
 
 /// A difference between the head and the events.
 #[derive(Debug)]
-enum Misfit {
+enum HeadMismatch {
     At(&'static str),
     /// The log has events after the head.
     EventsBehind,
@@ -138,10 +138,10 @@ fn end(row: &Row) -> Result<Option<Head>> {
 /// Compares the head with the head that is expected after the last event.
 async fn compare(head: &Head, last: &Head, transaction: &mut Transaction<'_>) -> Result<()> {
     let position = head.position;
-    match misfit(head, last) {
+    match mismatch(head, last) {
         None => Ok(()),
-        Some(Misfit::At(what)) => Err(Error::Damaged { position, what }),
-        Some(Misfit::EventsBehind) => Err(Error::Damaged {
+        Some(HeadMismatch::At(what)) => Err(Error::Damaged { position, what }),
+        Some(HeadMismatch::EventsBehind) => Err(Error::Damaged {
             position: position.next(),
             what: if was_moved_back(head, last, transaction).await? {
                 "log_head was moved back: the log continues after it"
@@ -152,19 +152,19 @@ async fn compare(head: &Head, last: &Head, transaction: &mut Transaction<'_>) ->
     }
 }
 
-fn misfit(head: &Head, last: &Head) -> Option<Misfit> {
+fn mismatch(head: &Head, last: &Head) -> Option<HeadMismatch> {
     if head.position < Position::BEGINNING {
-        return Some(Misfit::At("log_head was moved before the first event"));
+        return Some(HeadMismatch::At("log_head was moved before the first event"));
     }
     match last.position.cmp(&head.position) {
-        Ordering::Greater => Some(Misfit::EventsBehind),
-        Ordering::Less => Some(Misfit::At(
+        Ordering::Greater => Some(HeadMismatch::EventsBehind),
+        Ordering::Less => Some(HeadMismatch::At(
             "log_head was moved ahead: there is no event at its position",
         )),
-        Ordering::Equal if head.hash != last.hash => Some(Misfit::At(
+        Ordering::Equal if head.hash != last.hash => Some(HeadMismatch::At(
             "log_head and the event at its position have different hashes",
         )),
-        Ordering::Equal if head.recorded_at != last.recorded_at => Some(Misfit::At(
+        Ordering::Equal if head.recorded_at != last.recorded_at => Some(HeadMismatch::At(
             "log_head and the event at its position have different times",
         )),
         Ordering::Equal => None,

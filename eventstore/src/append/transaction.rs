@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::clock::CheckedClock;
 use super::decide::{Aggregate, Decision, Known, decide};
 use super::head::HeadCheck;
-use super::{Append, Appended, Outcome, Prepared};
+use super::prepared::{Append, Appended, Outcome, PreparedEvent};
 use crate::claim::{Claim, ClaimChange};
 use crate::clock::Timestamp;
 use crate::database::{Connection, Row, Script, Session, Transaction};
@@ -115,14 +115,14 @@ pub(super) async fn holds(connection: &mut Connection, position: Position, hash:
     Ok(found.is_some_and(|found| found == hash.0))
 }
 
-struct Link<'a> {
-    prepared: &'a Prepared,
+struct ChainedEvent<'a> {
+    prepared: &'a PreparedEvent,
     position: Position,
     hash: Hash,
 }
 
 struct Chained<'a> {
-    rows: Vec<Link<'a>>,
+    rows: Vec<ChainedEvent<'a>>,
     outcomes: Vec<Outcome>,
     notices: Vec<Notice>,
 }
@@ -149,7 +149,7 @@ fn chain<'a>(
         for prepared in &item.events {
             position = position.next();
             hash = prepared.canonical.link(&hash, position, recorded_at);
-            chained.rows.push(Link {
+            chained.rows.push(ChainedEvent {
                 prepared,
                 position,
                 hash,
@@ -179,7 +179,7 @@ fn ask_for_holders(script: &mut Script, items: &[Append]) {
         .flat_map(|item| &item.claims)
         .filter_map(|change| match change {
             ClaimChange::Take(claim) => Some(&claim.0),
-            ClaimChange::Release(_) | ClaimChange::ReleaseAll => None,
+            ClaimChange::Release(_) => None,
         })
         .peekable();
     if claims.peek().is_some() {
@@ -229,12 +229,12 @@ fn known(rows: &[Row]) -> Result<Known> {
 }
 
 fn release(script: &mut Script, decision: &Decision<'_>) {
-    let mut given_back: BTreeMap<&str, BTreeSet<(&Claim, &str)>> = BTreeMap::new();
-    for (claim, (aggregate_type, aggregate_id)) in &decision.given_back {
-        let of_type = given_back.entry(aggregate_type).or_default();
+    let mut by_type: BTreeMap<&str, BTreeSet<(&Claim, &str)>> = BTreeMap::new();
+    for (claim, (aggregate_type, aggregate_id)) in &decision.released {
+        let of_type = by_type.entry(aggregate_type).or_default();
         of_type.insert((claim, aggregate_id));
     }
-    for (aggregate_type, pairs) in given_back {
+    for (aggregate_type, pairs) in by_type {
         // A claim is deleted only if one of the releasing aggregates holds it.
         script
             .statement("DELETE FROM claims WHERE claim IN ")
@@ -243,17 +243,6 @@ fn release(script: &mut Script, decision: &Decision<'_>) {
             .value(aggregate_type)
             .sql(" AND aggregate_id IN ")
             .list(pairs.iter().map(|(_, id)| *id));
-    }
-    let mut by_type: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-    for (aggregate_type, aggregate_id) in &decision.released {
-        by_type.entry(aggregate_type).or_default().push(aggregate_id);
-    }
-    for (aggregate_type, ids) in by_type {
-        script
-            .statement("DELETE FROM claims WHERE aggregate_type = ")
-            .value(aggregate_type)
-            .sql(" AND aggregate_id IN ")
-            .list(ids);
     }
 }
 
@@ -273,7 +262,7 @@ fn take(script: &mut Script, decision: &Decision<'_>, limit: usize, full: &mut V
 
 fn insert(
     script: &mut Script,
-    rows: &[Link<'_>],
+    rows: &[ChainedEvent<'_>],
     recorded_at: Timestamp,
     limit: usize,
     full: &mut Vec<Script>,

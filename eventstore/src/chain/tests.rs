@@ -6,10 +6,10 @@ use crate::event::NewEvent;
 
 fn event() -> NewEvent {
     NewEvent {
-        aggregate_type: "patient".into(),
+        aggregate_type: "order".into(),
         aggregate_id: "0190".into(),
         sequence: 1,
-        event_type: "PatientRegistered".into(),
+        event_type: "OrderPlaced".into(),
         event_version: "1.0".into(),
         payload: json!({"name": "Zoë \"Z\"", "email": "z@example.com"}),
         metadata: json!({"request_id": "r", "actor": "a"}),
@@ -54,7 +54,7 @@ fn the_bytes_are_rfc_8785_of_every_column_but_hash() {
     assert_eq!(
         String::from_utf8(bytes.clone()).unwrap(),
         concat!(
-            r#"{"aggregate_id":"0190","aggregate_type":"patient","event_type":"PatientRegistered","#,
+            r#"{"aggregate_id":"0190","aggregate_type":"order","event_type":"OrderPlaced","#,
             r#""event_version":"1.0","metadata":{"actor":"a","request_id":"r"},"#,
             r#""payload":{"email":"z@example.com","name":"Zoë \"Z\""},"#,
             r#""position":7,"recorded_at":1700000000123456,"sequence":1}"#

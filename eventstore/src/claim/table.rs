@@ -50,7 +50,7 @@ impl std::fmt::Display for ClaimProblem {
 
 /// An aggregate with an incorrect claim.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct ClaimMisfit {
+pub struct ClaimMismatch {
     /// Id of the aggregate.
     pub aggregate_id: String,
     /// The problem with the claim.
@@ -60,18 +60,18 @@ pub struct ClaimMisfit {
 
 /// The number of differences, and the first few differences.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
-pub struct ClaimMisfits {
+pub struct ClaimMismatches {
     /// Total number of differences.
     pub count: u64,
     /// The first differences.
-    pub first: Vec<ClaimMisfit>,
+    pub first: Vec<ClaimMismatch>,
 }
 
-impl ClaimMisfits {
-    fn add(&mut self, misfit: ClaimMisfit) {
+impl ClaimMismatches {
+    fn add(&mut self, mismatch: ClaimMismatch) {
         self.count += 1;
         if self.first.len() < NAMED {
-            self.first.push(misfit);
+            self.first.push(mismatch);
         }
     }
 }

@@ -12,7 +12,7 @@ struct Doubling {
     batches: Arc<std::sync::Mutex<Vec<Vec<u32>>>>,
 }
 
-impl Batch for Doubling {
+impl BatchWorker for Doubling {
     type Item = u32;
     type Answer = u32;
 

@@ -1,10 +1,11 @@
 //! Reading the log in pages, optionally filtered. The work for one page is bounded, regardless of the log's
 //! length.
 
-use super::{COLUMNS, EventLog, recorded};
+use super::{EventLog, recorded};
 use crate::database::{Row, Session};
 use crate::error::{Error, Result};
 use crate::event::{Position, RecordedEvent};
+use crate::scan::COLUMNS;
 
 /// Maximum number of positions that a page filtered by type searches. Event types have no index, because an
 /// index would slow down every append.

@@ -12,7 +12,7 @@ use crate::database::{Database, Row, Session};
 use crate::error::{Error, Result};
 use crate::event::Position;
 use crate::lease;
-use crate::subscription::Failure;
+use crate::subscription::SubscriptionFailure;
 
 /// State of a rebuild.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -100,7 +100,7 @@ pub struct Rebuild {
     /// The process that currently runs the rebuild, if any.
     pub owner: Option<String>,
     /// Current failure, if any.
-    pub failure: Option<Failure>,
+    pub failure: Option<SubscriptionFailure>,
     /// Who requested the rebuild.
     pub requested_by: String,
     /// When the rebuild was requested.
@@ -263,7 +263,7 @@ impl Rebuild {
              LEFT JOIN checkpoints c ON c.name = r.name \
              LEFT JOIN leases l ON l.name = r.name AND l.expires_at > ? AND l.expires_at <= ? \
              LEFT JOIN subscription_failures f ON f.name = r.name WHERE r.projection = ? AND {which}",
-            Failure::COLUMNS
+            SubscriptionFailure::COLUMNS
         );
         let row = session
             .query(&sql)
@@ -297,7 +297,7 @@ impl Rebuild {
             requested_by: row.get(9)?,
             requested_at: row.get(10)?,
             finished_at: row.get(11)?,
-            failure: Failure::of_row(row, 12)?,
+            failure: SubscriptionFailure::of_row(row, 12)?,
         })
     }
 }

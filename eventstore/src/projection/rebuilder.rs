@@ -12,7 +12,7 @@
 //! batch, so it is blocked during the switch. In one transaction, the switch first writes the events that the
 //! projector has processed but the new generation does not contain yet. It then activates the new generation,
 //! and sets the projection's checkpoint to the new generation's position. The checkpoint never goes back, so
-//! a list of patients never shows an earlier state than before. A statement that reads both the checkpoint
+//! a list never shows an earlier state than before. A statement that reads both the checkpoint
 //! and rows, such as a read by id, reads both from the same generation.
 //!
 //! The projector continues from the new checkpoint. If the new checkpoint equals the position that the

@@ -2,7 +2,7 @@
 //!
 //! Both are read from one snapshot, so they show the same point in time although the projector continues. The
 //! replay ends at the projection's checkpoint. Both are read in pages in order of id, so memory use does not
-//! depend on the number of patients.
+//! depend on the number of aggregates.
 
 use std::cmp::Ordering;
 use std::collections::{BTreeSet, VecDeque};
@@ -37,9 +37,9 @@ pub struct Verification {
     /// Rows of the replay.
     pub replay: RowChecksum,
     /// Events that an operator has skipped. The table and the replay both omit these events, so both are
-    /// incomplete for the patients of these events.
+    /// incomplete for the aggregates of these events.
     pub skipped: Vec<Position>,
-    /// Number of patients that differ.
+    /// Number of aggregates that differ.
     pub differing: u64,
     /// The first differences.
     pub first: Vec<Difference>,
@@ -54,10 +54,10 @@ pub struct RowChecksum {
     pub checksum: Hash,
 }
 
-/// A patient whose row does not match the log.
+/// An aggregate whose row does not match the log.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Difference {
-    /// The patient's id.
+    /// The aggregate's id.
     pub id: String,
     /// How the row differs.
     pub what: RowDifference,
@@ -75,7 +75,7 @@ pub enum RowDifference {
     Different,
 }
 
-/// Compares the active generation with a replay of the log. Calls `progress` with the number of patients
+/// Compares the active generation with a replay of the log. Calls `progress` with the number of aggregates
 /// compared so far.
 ///
 /// # Errors

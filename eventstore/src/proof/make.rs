@@ -5,7 +5,7 @@ use crate::error::Error;
 use crate::event::{Hash, Position, RecordedEvent};
 use crate::log::EventLog;
 use crate::merkle::{Frontier, Path, for_each_link, leaf};
-use crate::verify::{self, Misfit};
+use crate::verify::{self, Mismatch};
 
 /// Contents of a requested proof.
 #[derive(Debug, Clone, Copy, Default)]
@@ -27,7 +27,7 @@ pub enum ProveError {
     Log(#[from] Error),
     /// `log_head` is inconsistent with the log.
     #[error("the log is inconsistent at {0}")]
-    Misfit(#[from] Misfit),
+    Mismatch(#[from] Mismatch),
     /// A requested position is beyond the end of the log.
     #[error("there is no position {position}: the log ends at {end}")]
     Beyond {

@@ -7,7 +7,7 @@ use redis::aio::ConnectionManagerConfig;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::{CHANNEL, Notice};
+use super::Notice;
 use crate::error::{Error, Result};
 
 const TIMEOUT: Duration = Duration::from_secs(2);
@@ -19,6 +19,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// Publishes all waiting notices in one round trip. Notices that Redis does not accept are dropped.
 pub(super) async fn publish(
     client: redis::Client,
+    channel: String,
     mut notices: mpsc::Receiver<Vec<Notice>>,
     shutdown: CancellationToken,
 ) {
@@ -46,7 +47,7 @@ pub(super) async fn publish(
         let mut pipeline = redis::pipe();
         for notice in waiting.drain(..).flatten() {
             match serde_json::to_string(&notice) {
-                Ok(message) => pipeline.publish(CHANNEL, message).ignore(),
+                Ok(message) => pipeline.publish(&channel, message).ignore(),
                 Err(error) => {
                     tracing::error!(%error, "could not serialize a notice as JSON");
                     continue;
@@ -66,13 +67,18 @@ pub(super) async fn publish(
 }
 
 /// Forwards every message as a wake-up, and reconnects when the connection ends.
-pub(super) async fn listen(client: redis::Client, local: watch::Sender<()>, shutdown: CancellationToken) {
+pub(super) async fn listen(
+    client: redis::Client,
+    channel: String,
+    local: watch::Sender<()>,
+    shutdown: CancellationToken,
+) {
     let mut pause = FIRST_PAUSE;
     let mut down = false;
     loop {
         let listened = tokio::select! {
             () = shutdown.cancelled() => return,
-            listened = listen_once(&client, &local, &mut down) => listened,
+            listened = listen_once(&client, &channel, &local, &mut down) => listened,
         };
         if !down {
             // The connection was established, so start again with a short pause.
@@ -92,10 +98,15 @@ pub(super) async fn listen(client: redis::Client, local: watch::Sender<()>, shut
 }
 
 /// Listens until the connection ends. If `down` is set, logs that listening has resumed and resets it.
-async fn listen_once(client: &redis::Client, local: &watch::Sender<()>, down: &mut bool) -> Result<()> {
+async fn listen_once(
+    client: &redis::Client,
+    channel: &str,
+    local: &watch::Sender<()>,
+    down: &mut bool,
+) -> Result<()> {
     let connect = async {
         let mut pubsub = client.get_async_pubsub().await?;
-        pubsub.subscribe(CHANNEL).await?;
+        pubsub.subscribe(channel).await?;
         Ok::<_, redis::RedisError>(pubsub)
     };
     let mut pubsub = tokio::time::timeout(TIMEOUT, connect)

@@ -14,7 +14,7 @@ const LONGEST: usize = 500;
 
 /// A failure from which the subscription has not recovered yet.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Failure {
+pub struct SubscriptionFailure {
     /// Position of the event at which the subscription has stopped. `None` if no single event is at fault,
     /// for example if the database is unavailable.
     pub position: Option<Position>,
@@ -30,8 +30,8 @@ pub struct Failure {
     pub retry_at: Timestamp,
 }
 
-impl Failure {
-    /// Columns of `subscription_failures f` that [`Failure::of_row`] reads.
+impl SubscriptionFailure {
+    /// Columns of `subscription_failures f` that [`SubscriptionFailure::of_row`] reads.
     pub(crate) const COLUMNS: &'static str =
         "f.position, f.error, f.attempts, f.since, f.last_at, f.retry_at";
 

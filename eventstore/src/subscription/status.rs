@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::Failure;
+use super::SubscriptionFailure;
 use crate::checkpoint;
 use crate::clock::Timestamp;
 use crate::database::{Database, Row, Session};
@@ -31,7 +31,7 @@ pub struct SubscriptionStatus {
     /// When the checkpoint last moved, or `None` if it has never moved.
     pub moved_at: Option<Timestamp>,
     /// Current failure, if any.
-    pub failure: Option<Failure>,
+    pub failure: Option<SubscriptionFailure>,
 }
 
 impl SubscriptionStatus {
@@ -76,7 +76,7 @@ impl SubscriptionStatus {
              LEFT JOIN events e ON e.position = CASE WHEN c.position BETWEEN 0 AND h.position THEN c.position ELSE 0 END + 1 \
              LEFT JOIN leases l ON l.name = n.name AND l.expires_at > ? AND l.expires_at <= ? \
              LEFT JOIN subscription_failures f ON f.name = n.name ORDER BY n.name",
-            Failure::COLUMNS
+            SubscriptionFailure::COLUMNS
         )
     }
 
@@ -88,7 +88,7 @@ impl SubscriptionStatus {
             waiting_since: row.get(3)?,
             owner: row.get(4)?,
             moved_at: row.get(5)?,
-            failure: Failure::of_row(row, 6)?,
+            failure: SubscriptionFailure::of_row(row, 6)?,
         })
     }
 

@@ -2,7 +2,7 @@
 
 use tokio::sync::mpsc;
 
-use super::{Misfit, Problem, TimeBreak, TimeBreaks, Trusted, Verified};
+use super::{Mismatch, Problem, TimeBreak, TimeBreaks, Trusted, Verified};
 use crate::append::CLOCKS_APART;
 use crate::clock::Timestamp;
 use crate::database::Row;
@@ -17,9 +17,9 @@ pub(super) type Checked = (Verified, Option<Trusted>);
 /// Where and how the chain is broken.
 pub(super) enum Broken {
     /// The problem is already known.
-    At(Misfit),
+    At(Mismatch),
     /// The event at this position does not follow from the link before it.
-    Link { position: Position, previous: Hash },
+    Unlinked { position: Position, previous: Hash },
 }
 
 /// The chain verified so far, and the heads to compare it with.
@@ -75,7 +75,7 @@ impl Chain {
 
     fn add(&mut self, row: &Row) -> Result<(), Broken> {
         let position = self.position.next();
-        let at = |problem| Broken::At(Misfit { position, problem });
+        let at = |problem| Broken::At(Mismatch { position, problem });
         // Check the position first: an unreadable row after a gap is not the first problem.
         match row.get::<Position, _>(0) {
             Ok(found) if found == position => {}
@@ -92,7 +92,7 @@ impl Chain {
             .map_err(unreadable)?;
         if link != event.hash {
             let previous = self.hash;
-            return Err(Broken::Link { position, previous });
+            return Err(Broken::Unlinked { position, previous });
         }
         let recorded_at = event.recorded_at;
         if recorded_at < self.recorded_at && position > Position::BEGINNING.next() {
@@ -116,7 +116,7 @@ impl Chain {
     fn compare(&mut self) -> Result<(), Broken> {
         while let Some(trusted) = self.trusted.pop_if(|trusted| trusted.position == self.position) {
             if trusted.hash != self.hash && trusted.hash != self.tree.root() {
-                return Err(Broken::At(Misfit {
+                return Err(Broken::At(Mismatch {
                     position: self.position,
                     problem: Problem::TrustedDiffers {
                         after: self.trusted_up_to,
@@ -130,7 +130,7 @@ impl Chain {
 
     fn finish(self) -> Result<Checked, Broken> {
         if self.position < self.end {
-            return Err(Broken::At(Misfit {
+            return Err(Broken::At(Mismatch {
                 position: self.position.next(),
                 problem: Problem::Missing,
             }));

@@ -7,8 +7,8 @@ use super::Problem;
 use crate::database::{Row, Session};
 use crate::error::Result;
 use crate::event::{Hash, Position};
-use crate::log::{COLUMNS, EventLog, Head};
-use crate::scan::StoredEvent;
+use crate::log::{EventLog, Head};
+use crate::scan::{COLUMNS, StoredEvent};
 
 /// Number of rows, from the break on, in which the original event is searched for.
 const LOOK: i64 = 1000;

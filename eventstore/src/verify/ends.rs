@@ -1,12 +1,12 @@
 //! Comparison of `log_head` with the ends of the log.
 
-use super::{Misfit, Problem};
+use super::{Mismatch, Problem};
 use crate::clock::Timestamp;
 use crate::database::Session;
 use crate::error::{Error, Result};
 use crate::event::{Hash, Position};
-use crate::log::{COLUMNS, EventLog, Head};
-use crate::scan::{StoredEvent, link};
+use crate::log::{EventLog, Head};
+use crate::scan::{COLUMNS, StoredEvent, link};
 
 /// The head, the event at its position, and the first and last positions, all read in one statement.
 pub(super) struct Ends {
@@ -53,16 +53,16 @@ impl Ends {
         self.head.map_or(self.last, |head| head.position)
     }
 
-    pub(super) fn before_first(&self) -> Option<Misfit> {
+    pub(super) fn before_first(&self) -> Option<Mismatch> {
         let position = self.first.filter(|first| *first <= Position::BEGINNING)?;
-        Some(Misfit {
+        Some(Mismatch {
             position,
             problem: Problem::BeforeFirst,
         })
     }
 
     /// Returns how `log_head` is inconsistent with the log, regardless of earlier events.
-    pub(super) async fn misfit(&self, log: &EventLog) -> Result<Option<Misfit>> {
+    pub(super) async fn mismatch(&self, log: &EventLog) -> Result<Option<Mismatch>> {
         let last = self.last;
         let (position, problem) = match self.head {
             None => (last, Problem::NoHead),
@@ -72,7 +72,7 @@ impl Ends {
             Some(head) if self.named.1 != Some(head.recorded_at) => (last, Problem::HeadTime),
             Some(_) => return Ok(None),
         };
-        Ok(Some(Misfit { position, problem }))
+        Ok(Some(Mismatch { position, problem }))
     }
 
     /// Diagnoses a head that is before the last event.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use eventstore::{
     AppendQueue, Clock, Database, DatabaseOptions, EventLog, Handler, Position, Row, Session, Signal,
-    Subscription, SystemClock, Transaction,
+    Subscription, SystemClock, Transaction, schema,
 };
 use futures::FutureExt;
 use testkit::{MysqlServer, mysql_servers, wait_until};
@@ -90,9 +90,9 @@ impl Backend {
         }
     }
 
-    /// Creates the schema.
+    /// Creates the tables of the log.
     pub(crate) async fn migrate(&self) {
-        ::migrations::migrate(&self.database, SystemClock::shared(), "test")
+        schema::migrate(&self.database, SystemClock::shared(), "test", &[])
             .await
             .unwrap();
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use eventstore::{Append, ClaimChange, Dialect, Hash, NewEvent, Position, chain, verify};
+use eventstore::{Append, Dialect, Hash, NewEvent, Position, chain, verify};
 use futures::future::join_all;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
@@ -25,7 +25,7 @@ on_every_backend!(
 async fn first_break(backend: &Backend) -> Option<Position> {
     let found = first_break_of_the_feed(backend).await;
     let verified = verify(&backend.log, Vec::new(), |_| {}).await.unwrap();
-    assert_eq!(verified.err().map(|misfit| misfit.position), found);
+    assert_eq!(verified.err().map(|mismatch| mismatch.position), found);
     found
 }
 
@@ -233,7 +233,7 @@ async fn the_chain_is_one_over_batches_and_processes(backend: Arc<Backend>) {
         (0..60).map(move |n| {
             let id = format!("{prefix}{n}");
             let events = (1..=n % 3 + 1).map(|sequence| event(&id, sequence)).collect();
-            queue.append(Append::new(events, vec![ClaimChange::ReleaseAll]).unwrap())
+            queue.append(Append::new(events, Vec::new()).unwrap())
         })
     });
     assert!(join_all(appends).await.iter().all(Result::is_ok));

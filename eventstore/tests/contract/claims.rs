@@ -10,7 +10,7 @@ use crate::sample::{append, event, releasing, taking};
 on_every_backend!(
     a_claim_is_held_until_it_is_released,
     an_aggregate_may_take_again_what_it_holds,
-    a_release_gives_up_everything_the_aggregate_holds_and_nothing_else,
+    a_release_gives_up_the_named_claim_of_its_aggregate_and_nothing_else,
     of_two_processes_that_race_for_a_claim_exactly_one_gets_it,
 );
 
@@ -23,10 +23,10 @@ async fn a_claim_is_held_until_it_is_released(backend: Arc<Backend>) {
         assert!(matches!(refused, Err(AppendError::ClaimTaken)), "{refused:?}");
     }
     // An append that fails with a conflict releases no claim.
-    queue.append(releasing("a", 9)).await.unwrap_err();
+    queue.append(releasing("a", 9, "x")).await.unwrap_err();
     queue.append(taking("b", 1, "x")).await.unwrap_err();
 
-    queue.append(releasing("a", 2)).await.unwrap();
+    queue.append(releasing("a", 2, "x")).await.unwrap();
     queue.append(taking("b", 1, "x")).await.unwrap();
     let refused = queue.append(taking("a", 3, "x")).await;
     assert!(matches!(refused, Err(AppendError::ClaimTaken)), "{refused:?}");
@@ -41,7 +41,7 @@ async fn an_aggregate_may_take_again_what_it_holds(backend: Arc<Backend>) {
     queue.append(taking("a", 2, "x")).await.unwrap();
     // One append can release a claim and take it again.
     let swap = vec![
-        ClaimChange::ReleaseAll,
+        ClaimChange::Release(Claim::on("value", "x")),
         ClaimChange::Take(Claim::on("value", "x")),
         ClaimChange::Take(Claim::on("value", "y")),
     ];
@@ -52,18 +52,20 @@ async fn an_aggregate_may_take_again_what_it_holds(backend: Arc<Backend>) {
     assert_eq!(backend.number("SELECT COUNT(*) FROM claims").await, 2);
 }
 
-async fn a_release_gives_up_everything_the_aggregate_holds_and_nothing_else(backend: Arc<Backend>) {
+async fn a_release_gives_up_the_named_claim_of_its_aggregate_and_nothing_else(backend: Arc<Backend>) {
     backend.migrate().await;
     let queue = backend.queue();
     queue.append(taking("a", 1, "x")).await.unwrap();
     queue.append(taking("a", 2, "y")).await.unwrap();
     queue.append(taking("b", 1, "z")).await.unwrap();
     queue.append(append("c", 1)).await.unwrap();
-    queue.append(releasing("a", 3)).await.unwrap();
+    queue.append(releasing("a", 3, "x")).await.unwrap();
+    queue.append(releasing("a", 4, "z")).await.unwrap();
     queue.append(taking("c", 2, "x")).await.unwrap();
-    queue.append(taking("c", 3, "y")).await.unwrap();
-    let refused = queue.append(taking("c", 4, "z")).await;
-    assert!(matches!(refused, Err(AppendError::ClaimTaken)), "{refused:?}");
+    for of_another in ["y", "z"] {
+        let refused = queue.append(taking("c", 3, of_another)).await;
+        assert!(matches!(refused, Err(AppendError::ClaimTaken)), "{refused:?}");
+    }
 }
 
 async fn of_two_processes_that_race_for_a_claim_exactly_one_gets_it(backend: Arc<Backend>) {

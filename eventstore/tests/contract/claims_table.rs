@@ -16,7 +16,7 @@ on_every_backend!(
 );
 
 /// Rules under which an event takes the claim on its `value`. An event with a null `value` releases all
-/// claims.
+/// claims of its aggregate.
 struct Values;
 
 impl ClaimRules for Values {
@@ -33,14 +33,19 @@ impl ClaimRules for Values {
     }
 }
 
-fn saying(id: &str, sequence: u64, value: Option<&str>) -> Append {
+fn taking(id: &str, value: &str) -> Append {
+    saying(id, 1, Some(value), ClaimChange::Take(Claim::on("value", value)))
+}
+
+fn releasing(id: &str, value: &str) -> Append {
+    saying(id, 2, None, ClaimChange::Release(Claim::on("value", value)))
+}
+
+fn saying(id: &str, sequence: u64, value: Option<&str>, change: ClaimChange) -> Append {
     let event = NewEvent {
         payload: json!({ "value": value }),
         ..event(id, sequence)
     };
-    let change = value.map_or(ClaimChange::ReleaseAll, |value| {
-        ClaimChange::Take(Claim::on("value", value))
-    });
     Append::new(vec![event], vec![change]).unwrap()
 }
 
@@ -48,21 +53,18 @@ async fn filled(backend: &Backend) {
     backend.migrate().await;
     let queue = backend.queue();
     for id in ["a", "b", "c", "d"] {
-        queue
-            .append(saying(id, 1, Some(&format!("of {id}"))))
-            .await
-            .unwrap();
+        queue.append(taking(id, &format!("of {id}"))).await.unwrap();
     }
-    queue.append(saying("d", 2, None)).await.unwrap();
+    queue.append(releasing("d", "of d")).await.unwrap();
 }
 
 async fn problems(backend: &Backend) -> Vec<(String, ClaimProblem)> {
     let found = verify(&backend.log, &Values, TYPE, |_| {}).await.unwrap();
-    assert_eq!(found.fits, found.misfits.first.is_empty());
-    assert_eq!(found.misfits.count, found.misfits.first.len() as u64);
-    let misfits = found.misfits.first.into_iter();
-    misfits
-        .map(|misfit| (misfit.aggregate_id, misfit.problem))
+    assert_eq!(found.fits, found.mismatches.first.is_empty());
+    assert_eq!(found.mismatches.count, found.mismatches.first.len() as u64);
+    let mismatches = found.mismatches.first.into_iter();
+    mismatches
+        .map(|mismatch| (mismatch.aggregate_id, mismatch.problem))
         .collect()
 }
 
@@ -108,7 +110,7 @@ async fn every_difference_between_claims_and_log_is_named_and_repaired(backend: 
         assert_eq!(found, expected, "{sql}");
         let rebuilt = rebuild(&backend.log, &Values, TYPE, |_| {}).await.unwrap();
         assert!(rebuilt.inserted + rebuilt.deleted > 0, "{sql}");
-        assert_eq!(rebuilt.misfits.count, 0, "{sql}");
+        assert_eq!(rebuilt.mismatches.count, 0, "{sql}");
         assert_eq!(problems(&backend).await, [], "{sql}");
         assert_eq!(backend.number("SELECT COUNT(*) FROM claims").await, 3, "{sql}");
     }
@@ -119,16 +121,12 @@ async fn two_who_have_the_same_value_are_named_and_stay(backend: Arc<Backend>) {
     backend
         .execute("DELETE FROM claims WHERE aggregate_id = 'a'")
         .await;
-    backend
-        .queue()
-        .append(saying("e", 1, Some("of a")))
-        .await
-        .unwrap();
+    backend.queue().append(taking("e", "of a")).await.unwrap();
     let shared = |id: &str, with: &str| (id.to_owned(), ClaimProblem::Shared { with: with.into() });
     assert_eq!(problems(&backend).await, [shared("a", "e")]);
     let rebuilt = rebuild(&backend.log, &Values, TYPE, |_| {}).await.unwrap();
     assert_eq!(
-        (rebuilt.inserted, rebuilt.deleted, rebuilt.misfits.count),
+        (rebuilt.inserted, rebuilt.deleted, rebuilt.mismatches.count),
         (0, 0, 1)
     );
     // If neither aggregate holds the claim, the rebuild assigns it to one of them.
@@ -137,7 +135,7 @@ async fn two_who_have_the_same_value_are_named_and_stay(backend: Arc<Backend>) {
         .await;
     let rebuilt = rebuild(&backend.log, &Values, TYPE, |_| {}).await.unwrap();
     assert_eq!(
-        (rebuilt.inserted, rebuilt.deleted, rebuilt.misfits.count),
+        (rebuilt.inserted, rebuilt.deleted, rebuilt.mismatches.count),
         (1, 0, 1)
     );
     assert_eq!(problems(&backend).await, [shared("e", "a")]);
@@ -153,9 +151,9 @@ async fn the_claims_are_repaired_while_appends_go_on(backend: Arc<Backend>) {
             let mut n = 0;
             while !stop.is_cancelled() {
                 let id = format!("n{n}");
-                queue.append(saying(&id, 1, Some(&id))).await.unwrap();
+                queue.append(taking(&id, &id)).await.unwrap();
                 if n % 2 == 0 {
-                    queue.append(saying(&id, 2, None)).await.unwrap();
+                    queue.append(releasing(&id, &id)).await.unwrap();
                 }
                 n += 1;
             }
@@ -166,7 +164,7 @@ async fn the_claims_are_repaired_while_appends_go_on(backend: Arc<Backend>) {
             .execute("DELETE FROM claims WHERE aggregate_id IN ('a', 'b', 'c')")
             .await;
         let rebuilt = rebuild(&backend.log, &Values, TYPE, |_| {}).await.unwrap();
-        assert_eq!(rebuilt.misfits.count, 0);
+        assert_eq!(rebuilt.mismatches.count, 0);
         assert_eq!(problems(&backend).await, []);
     }
     stop.cancel();

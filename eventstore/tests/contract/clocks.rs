@@ -123,9 +123,9 @@ async fn a_small_step_back_is_damage(backend: Arc<Backend>) {
         stain(&backend, 2, |_| first - back).await;
         match verify(&backend.log, Vec::new(), |_| {}).await.unwrap() {
             Ok(verified) => assert!(is_break && verified.breaks.count == 1, "{back:?}"),
-            Err(misfit) => {
+            Err(mismatch) => {
                 assert_eq!(
-                    (misfit.position, misfit.problem),
+                    (mismatch.position, mismatch.problem),
                     (position(2), Problem::TimeBack)
                 );
                 assert!(!is_break, "{back:?}");

@@ -36,7 +36,7 @@ async fn a_batch_is_made_once(backend: &Backend, cut: Cut, times: u32) {
     queue.append(taking("holder", 1, "x")).await.unwrap();
     proxy.cut_the_next(times);
     let (released, taken, alone, refused) = tokio::join!(
-        queue.append(releasing("holder", 2)),
+        queue.append(releasing("holder", 2, "x")),
         queue.append(taking("a", 1, "x")),
         queue.append(append("b", 1)),
         queue.append(taking("c", 1, "x")),

@@ -9,6 +9,7 @@ use cqrs_es::persist::{
 };
 use cqrs_es::{Aggregate, AggregateError, CqrsFramework, DomainEvent};
 use eventstore::claim::NoClaims;
+use eventstore::claim::table::verify;
 use eventstore::{
     Append, AppendError, AppendQueue, Claim, ClaimRules, ClaimRulesError, Dialect, EventRepository,
     HeldClaim, NewEvent, Position, Receipt,
@@ -27,6 +28,7 @@ on_every_backend!(
     the_receipt_says_where_the_events_went,
     a_conflict_is_an_optimistic_lock_error,
     a_taken_claim_is_told_apart_by_its_type,
+    a_claim_in_an_older_form_is_valid_and_is_released_with_its_state,
     a_fresh_aggregate_is_not_asked_for,
     old_events_go_through_the_upcasters,
     mysql_es_and_sqlite_es_read_the_log_unchanged,
@@ -110,6 +112,22 @@ impl ClaimRules for Seats {
     }
 }
 
+/// Rules of a later program, which claims a seat in lower case. [`Seats`] are the older rules.
+struct SeatsInLowerCase;
+
+impl ClaimRules for SeatsInLowerCase {
+    fn held(&self, events: &[SerializedEvent]) -> Result<Vec<HeldClaim>, ClaimRulesError> {
+        let seat = events
+            .last()
+            .and_then(|event| event.payload["Reserved"]["seat"].as_str());
+        let held = seat.map(|seat| HeldClaim {
+            claim: Claim::on("seat", &seat.to_lowercase()),
+            older: Some(Claim::on("seat", seat)),
+        });
+        Ok(held.into_iter().collect())
+    }
+}
+
 /// Runs one command in the same way as a program.
 async fn execute(
     backend: &Backend,
@@ -117,7 +135,18 @@ async fn execute(
     id: &str,
     command: TicketCommand,
 ) -> Result<Receipt, AggregateError<TicketError>> {
-    let repository = EventRepository::new(backend.log.clone(), queue.clone(), Arc::new(Seats), false);
+    execute_by(Seats, backend, queue, id, command).await
+}
+
+/// Like [`execute`], with other rules for claims.
+async fn execute_by(
+    rules: impl ClaimRules,
+    backend: &Backend,
+    queue: &AppendQueue,
+    id: &str,
+    command: TicketCommand,
+) -> Result<Receipt, AggregateError<TicketError>> {
+    let repository = EventRepository::new(backend.log.clone(), queue.clone(), Arc::new(rules), false);
     let receipt = repository.receipt();
     let store = PersistedEventStore::<_, Ticket>::new_event_store(repository);
     let metadata = HashMap::from([("actor".to_owned(), "usher".to_owned())]);
@@ -227,6 +256,29 @@ async fn a_taken_claim_is_told_apart_by_its_type(backend: Arc<Backend>) {
         .await
         .unwrap();
     execute(&backend, &queue, "t2", reserve()).await.unwrap();
+}
+
+async fn a_claim_in_an_older_form_is_valid_and_is_released_with_its_state(backend: Arc<Backend>) {
+    backend.migrate().await;
+    let queue = backend.queue();
+    let fits = async || {
+        let verified = verify(&backend.log, &SeatsInLowerCase, Ticket::TYPE, |_| {}).await;
+        verified.unwrap().fits
+    };
+    let reserve = || TicketCommand::Reserve { seat: "7B" };
+    execute(&backend, &queue, "t1", reserve()).await.unwrap();
+    assert!(fits().await, "the aggregate may hold either form");
+    execute_by(SeatsInLowerCase, &backend, &queue, "t1", TicketCommand::Free)
+        .await
+        .unwrap();
+    assert_eq!(backend.number("SELECT COUNT(*) FROM claims").await, 0);
+    assert!(fits().await);
+    execute_by(SeatsInLowerCase, &backend, &queue, "t2", reserve())
+        .await
+        .unwrap();
+    let refused = execute_by(SeatsInLowerCase, &backend, &queue, "t3", reserve()).await;
+    assert!(matches!(refused, Err(AggregateError::UnexpectedError(_))));
+    assert!(fits().await);
 }
 
 async fn a_fresh_aggregate_is_not_asked_for(backend: Arc<Backend>) {

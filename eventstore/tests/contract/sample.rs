@@ -31,7 +31,11 @@ pub(crate) fn taking(id: &str, sequence: u64, value: &str) -> Append {
     .unwrap()
 }
 
-/// Returns an append of one event that releases all claims of its aggregate.
-pub(crate) fn releasing(id: &str, sequence: u64) -> Append {
-    Append::new(vec![event(id, sequence)], vec![ClaimChange::ReleaseAll]).unwrap()
+/// Returns an append of one event that releases the claim on `value`.
+pub(crate) fn releasing(id: &str, sequence: u64, value: &str) -> Append {
+    Append::new(
+        vec![event(id, sequence)],
+        vec![ClaimChange::Release(Claim::on("value", value))],
+    )
+    .unwrap()
 }

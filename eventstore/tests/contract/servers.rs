@@ -3,6 +3,7 @@
 use std::net::Ipv6Addr;
 use std::time::Duration;
 
+use eventstore::schema::{self, SchemaError};
 use eventstore::{
     Append, AppendError, AppendQueue, Database, DatabaseOptions, Error, EventLog, NewEvent, Position,
     Session, Signal, SystemClock, verify,
@@ -34,8 +35,8 @@ fn queue(database: &Database) -> AppendQueue {
     AppendQueue::start(database.clone(), signal, SystemClock::shared(), 1024, 1000)
 }
 
-async fn migrate(database: &Database) -> Result<(), migrations::Error> {
-    migrations::migrate(database, SystemClock::shared(), "test").await
+async fn migrate(database: &Database) -> Result<(), SchemaError> {
+    schema::migrate(database, SystemClock::shared(), "test", &[]).await
 }
 
 async fn number(database: &Database, sql: &str) -> i64 {
@@ -119,12 +120,12 @@ async fn a_table_of_another_engine_is_refused_with_the_statement_that_mends_it()
     on_private_servers(async |server, test| {
         let database = open(&test.url).await.unwrap();
         migrate(&database).await.unwrap();
-        migrations::check(&database).await.unwrap();
+        schema::check(&database, &[]).await.unwrap();
         server
             .run(&format!("ALTER TABLE {0}.claims ENGINE=MyISAM; ALTER TABLE {0}.log_head ENGINE=MyISAM", test.name))
             .await;
-        for refused in [migrations::check(&database).await, migrate(&database).await] {
-            let Err(migrations::Error::Engine(others)) = &refused else {
+        for refused in [schema::check(&database, &[]).await, migrate(&database).await] {
+            let Err(SchemaError::Engine(others)) = &refused else {
                 panic!("{refused:?}")
             };
             assert_eq!(others.len(), 2);
@@ -355,7 +356,7 @@ async fn a_certificate_that_cannot_be_trusted_ends_the_wait_and_is_said() {
 #[tokio::test]
 async fn a_database_is_created_by_its_name_once() {
     on_private_servers(async |server, _| {
-        let url = format!("{}/of-the%20clinic", server.server().url);
+        let url = format!("{}/of-the%20shop", server.server().url);
         assert!(open(&url).await.unwrap_err().is_unknown_database());
         Database::create(&url).await.unwrap();
         Database::create(&url).await.unwrap();

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use eventstore::signal::CHANNEL;
 use eventstore::{
     Append, AppendQueue, Error, Handler, Position, RecordedEvent, Signal, Subscription, SystemClock,
     Transaction,
@@ -21,6 +20,8 @@ const NEVER: Duration = Duration::from_hours(1);
 const OFTEN: Duration = Duration::from_millis(20);
 /// Maximum delay of a wake-up on a busy machine, far below [`NEVER`].
 const WAKE: Duration = Duration::from_secs(2);
+
+const CHANNEL: &str = "things.events";
 
 /// Names of two subscriptions, each like a subscription in another process. `WOKEN` relies on the signal
 /// alone, and `POLLING` also polls.
@@ -41,8 +42,12 @@ impl Handler for Idle {
 impl Backend {
     /// Creates a separate signal, because each process has its own.
     fn signal(&self, redis: &RedisServer) -> Signal {
+        self.signal_on(redis, CHANNEL)
+    }
+
+    fn signal_on(&self, redis: &RedisServer, channel: &str) -> Signal {
         let (tasks, shutdown) = self.tasks();
-        Signal::redis(redis.url(), tasks, shutdown).unwrap()
+        Signal::redis(redis.url(), channel, tasks, shutdown).unwrap()
     }
 
     fn follow(&self, name: &str, signal: &Signal, poll: Duration) {
@@ -156,12 +161,11 @@ async fn a_process_may_start_while_redis_is_away() {
 #[tokio::test]
 async fn a_message_says_what_was_appended_and_nothing_of_its_content() {
     on_sqlite(async |backend: Arc<Backend>| {
-        assert_eq!(CHANNEL, "patients.events");
         backend.migrate().await;
         let redis = RedisServer::start().await;
         let client = redis::Client::open(redis.url()).unwrap();
         let mut listener = client.get_async_pubsub().await.unwrap();
-        listener.subscribe("patients.events").await.unwrap();
+        listener.subscribe(CHANNEL).await.unwrap();
         let queue = backend.queue_with(&backend.signal(&redis), SystemClock::shared());
         let both = vec![event("a", 1), event("a", 2)];
         queue
@@ -195,15 +199,7 @@ async fn what_is_no_message_of_ours_wakes_and_breaks_nothing() {
         // Appends without a message, and then publishes a malformed message.
         let silent = backend.queue();
         let appended = silent.append(append("silent", 1)).await.unwrap();
-        let client = redis::Client::open(redis.url()).unwrap();
-        let mut connection = client.get_multiplexed_async_connection().await.unwrap();
-        let heard: i64 = redis::cmd("PUBLISH")
-            .arg("patients.events")
-            .arg("not \u{0} JSON")
-            .query_async(&mut connection)
-            .await
-            .unwrap();
-        assert!(heard > 0);
+        assert!(listeners(&redis, CHANNEL).await > 0);
         timeout(WAKE, backend.reached(WOKEN, appended.last))
             .await
             .unwrap();
@@ -211,11 +207,60 @@ async fn what_is_no_message_of_ours_wakes_and_breaks_nothing() {
     .await;
 }
 
+#[tokio::test]
+async fn signals_on_two_channels_of_one_server_do_not_wake_each_other() {
+    on_sqlite(async |backend: Arc<Backend>| {
+        const OTHER: &str = "other.events";
+        backend.migrate().await;
+        let redis = RedisServer::start().await;
+        backend.follow(WOKEN, &backend.signal(&redis), NEVER);
+        backend.follow(OTHER, &backend.signal_on(&redis, OTHER), NEVER);
+        let ours = backend.queue_with(&backend.signal(&redis), SystemClock::shared());
+        backend.append_until_woken(&ours, "before ").await;
+        wait_until(SOON, "the other subscription listens", async || {
+            listeners(&redis, OTHER).await > 0
+        })
+        .await;
+        let mut number = 0;
+        wait_until(SOON, "the other subscription stays where it is", async || {
+            let before = backend.checkpoint(OTHER).await;
+            for _ in 0..10 {
+                number += 1;
+                let appended = ours.append(append(&format!("a{number}"), 1)).await.unwrap();
+                timeout(WAKE, backend.reached(WOKEN, appended.last))
+                    .await
+                    .unwrap();
+            }
+            backend.checkpoint(OTHER).await == before
+        })
+        .await;
+        let theirs = backend.queue_with(&backend.signal_on(&redis, OTHER), SystemClock::shared());
+        let appended = theirs.append(append("theirs", 1)).await.unwrap();
+        timeout(WAKE, backend.reached(OTHER, appended.last))
+            .await
+            .unwrap();
+    })
+    .await;
+}
+
+/// Publishes a malformed message. Returns the number of its listeners.
+async fn listeners(redis: &RedisServer, channel: &str) -> i64 {
+    let client = redis::Client::open(redis.url()).unwrap();
+    let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+    redis::cmd("PUBLISH")
+        .arg(channel)
+        .arg("not \u{0} JSON")
+        .query_async(&mut connection)
+        .await
+        .unwrap()
+}
+
 #[test]
 fn a_url_of_another_kind_is_refused() {
     let tasks = tokio_util::task::TaskTracker::new();
     let refused = Signal::redis(
         "http://localhost",
+        CHANNEL,
         &tasks,
         &tokio_util::sync::CancellationToken::new(),
     );

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use eventstore::{
     AppendError, AppendQueue, Database, DatabaseOptions, Error, EventLog, Session, Signal, SystemClock,
+    schema,
 };
 use tempfile::TempDir;
 
@@ -20,7 +21,7 @@ impl Files {
     async fn new() -> Self {
         let folder = TempDir::new().unwrap();
         let database = open(&folder.path().join("p.db")).await;
-        migrations::migrate(&database, SystemClock::shared(), "test")
+        schema::migrate(&database, SystemClock::shared(), "test", &[])
             .await
             .unwrap();
         let signal = Signal::in_process();

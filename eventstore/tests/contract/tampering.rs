@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use eventstore::chain::Canonical;
 use eventstore::merkle::{Frontier, leaf, root};
 use eventstore::verify::Problem;
-use eventstore::{Append, Dialect, Error, Hash, Misfit, RecordedEvent, Trusted, Verified, verify};
+use eventstore::{Append, Dialect, Error, Hash, Mismatch, RecordedEvent, Trusted, Verified, verify};
 use futures::future::join_all;
 use serde_json::json;
 use testkit::wait_until;
@@ -28,7 +28,7 @@ on_every_backend!(
 
 const EVENTS: u64 = 600;
 
-async fn check(backend: &Backend, trusted: &[Trusted]) -> Result<Verified, Misfit> {
+async fn check(backend: &Backend, trusted: &[Trusted]) -> Result<Verified, Mismatch> {
     verify(&backend.log, trusted.to_vec(), |_| {}).await.unwrap()
 }
 
@@ -59,7 +59,7 @@ async fn finds(backend: &Backend, statements: &[&str], trusted: &[Trusted], at: 
     for sql in statements {
         assert!(backend.execute(sql).await > 0, "{sql} changed nothing");
     }
-    let expected = Misfit {
+    let expected = Mismatch {
         position: position(at),
         problem,
     };
@@ -234,9 +234,9 @@ async fn removed_added_and_swapped_rows_are_found_and_named(backend: Arc<Backend
     finds(&backend, &[&added(601)], &[], 601, Problem::BehindHead).await;
     finds(&backend, &[&added(700)], &[], 601, Problem::BehindHead).await;
     backend.execute(&added(-3)).await;
-    let misfit = check(&backend, &[]).await.unwrap_err();
+    let mismatch = check(&backend, &[]).await.unwrap_err();
     assert_eq!(
-        misfit.to_string(),
+        mismatch.to_string(),
         "position -3: the event was added before the first event"
     );
 }
@@ -254,8 +254,8 @@ async fn a_head_that_does_not_fit_is_found_and_named(backend: Arc<Backend>) {
     for back in [0, -1, i64::MIN] {
         let sql = format!("UPDATE log_head SET position = {back}");
         backend.execute(&sql).await;
-        let misfit = check(&backend, &trusted).await.unwrap_err();
-        assert_eq!(misfit.problem, behind, "{sql}");
+        let mismatch = check(&backend, &trusted).await.unwrap_err();
+        assert_eq!(mismatch.problem, behind, "{sql}");
         restore(&backend).await;
     }
     let far = format!("UPDATE log_head SET position = {}", i64::MAX);
@@ -322,7 +322,7 @@ async fn a_cut_tail_and_a_log_written_anew_are_found_against_a_trusted_head(back
         "the log itself is still consistent"
     );
     assert!(check(&backend, &kept[..2]).await.is_ok(), "heads before 100");
-    let differs = |at, after| Misfit {
+    let differs = |at, after| Mismatch {
         position: position(at),
         problem: Problem::TrustedDiffers {
             after: position(after),

@@ -19,6 +19,63 @@ pub(crate) fn id(number: u64) -> Uuid {
     uuid::Builder::from_unix_timestamp_millis(1_700_000_000_000 + number, &random).into_uuid()
 }
 
+const GIVEN_NAMES: [&str; 24] = [
+    "Ana", "María", "Lucía", "Carmen", "José", "Luis", "Juan", "Pedro", "Sofía", "Elena", "Íñigo", "Zoë",
+    "Marta", "Andrés", "Raúl", "Inés", "Nuria", "Óscar", "Pablo", "Laura", "Diego", "Irene", "Hugo", "Clara",
+];
+const SURNAMES: [&str; 40] = [
+    "García",
+    "Martínez",
+    "López",
+    "Sánchez",
+    "Pérez",
+    "Gómez",
+    "Martín",
+    "Jiménez",
+    "Ruiz",
+    "Hernández",
+    "Díaz",
+    "Moreno",
+    "Muñoz",
+    "Álvarez",
+    "Romero",
+    "Alonso",
+    "Gutiérrez",
+    "Navarro",
+    "Torres",
+    "Domínguez",
+    "Vázquez",
+    "Ramos",
+    "Gil",
+    "Ramírez",
+    "Serrano",
+    "Blanco",
+    "Molina",
+    "Morales",
+    "Suárez",
+    "Ortega",
+    "Delgado",
+    "Castro",
+    "Ortiz",
+    "Rubio",
+    "Marín",
+    "Sanz",
+    "Núñez",
+    "Iglesias",
+    "Medina",
+    "Garrido",
+];
+
+/// Returns the name of the patient with this number. In every 1,000 patients, about 41 have a given
+/// given name, and about 49 have a given surname.
+fn name(number: u64) -> String {
+    let mut random = fastrand::Rng::with_seed(number);
+    let mut surname = || SURNAMES[random.usize(..SURNAMES.len())];
+    let (first, second) = (surname(), surname());
+    let given = GIVEN_NAMES[random.usize(..GIVEN_NAMES.len())];
+    format!("{given} {first} {second}")
+}
+
 /// Appends `patients` registrations, numbered from `from`.
 pub(crate) async fn patients(url: &str, from: u64, patients: u64) -> anyhow::Result<()> {
     let database = Database::connect(url, DatabaseOptions::default()).await?;
@@ -55,7 +112,7 @@ fn registration(number: u64) -> anyhow::Result<Append> {
         event_version: "1.0".to_owned(),
         payload: json!({
             "type": "PatientRegistered",
-            "name": "Maria Example",
+            "name": name(number),
             "email": email,
             "phone": "(555)123-4567x890",
             "document_url": "https://example.com/photos/maria.jpg",

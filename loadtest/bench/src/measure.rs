@@ -5,6 +5,7 @@ mod costs;
 mod mail;
 mod reads;
 mod replay;
+mod search;
 mod strain;
 
 use std::path::PathBuf;
@@ -30,7 +31,7 @@ pub(crate) struct Options {
     /// Number of patients for reads by id
     #[arg(long, default_value_t = 300_000)]
     patients: u64,
-    /// Number of events for the rebuild, and of patients for deep pages
+    /// Number of events for the rebuild, and of patients for deep pages and searches
     #[arg(long, default_value_t = 1_000_000)]
     replayed: u64,
     /// Number of events in the log when measuring a long log
@@ -39,7 +40,7 @@ pub(crate) struct Options {
     /// MySQL's buffer pool in MiB, for the program and its yardsticks; 0 for the server's default
     #[arg(long, default_value_t = 2048)]
     buffer_pool: u64,
-    /// Measurements to run: appends, reads, replay, depth, strain, mail, costs. Default: all
+    /// Measurements to run: appends, reads, search, replay, depth, strain, mail, costs. Default: all
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
     /// JSON file to write
@@ -70,6 +71,9 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
     }
     if options.wants("reads") {
         reads::run(&options, server, &mut report).await?;
+    }
+    if options.wants("search") {
+        search::run(&options, server, &mut report).await?;
     }
     if options.wants("replay") {
         replay::rebuild(&options, server, &mut report).await?;

@@ -27,7 +27,7 @@ const SHORT_TIMEOUT: Duration = Duration::from_secs(3);
 /// Maximum idle time of a session. Servers close idle sessions after some minutes.
 const IDLE: Duration = Duration::from_secs(30);
 
-/// Maximum time, after the mailer begins to stop, in which an attempt must begin to send its message.
+/// Time after the mailer begins to stop within which an attempt must begin to send its message.
 const STOPPING: Duration = Duration::from_secs(5);
 
 /// Options for an SMTP server, in addition to its URL.

@@ -15,11 +15,11 @@ use cqrs_es::Aggregate;
 use domain::{Patient, PatientDetails, PatientEvent, evolve};
 use eventstore::database::{in_list, padded};
 use eventstore::{
-    Batch, Connection, Database, Error, EventLog, Position, RecordedEvent, Session, checkpoint,
+    BatchWorker, Connection, Database, Error, EventLog, Position, RecordedEvent, Session, checkpoint,
 };
 use uuid::Uuid;
 
-use super::kept::{KeptConnection, Read};
+use super::kept_connection::{KeptConnection, ReadQuery};
 use super::trust::{Built, Trust};
 use super::{Found, ReadError};
 use crate::PATIENT_VIEW;
@@ -46,7 +46,7 @@ struct Patients<'p> {
 
 type Answers = HashMap<Uuid, Result<Found, ReadError>>;
 
-impl Batch for PatientBatch {
+impl BatchWorker for PatientBatch {
     type Item = Uuid;
     type Answer = Result<Found, ReadError>;
 
@@ -68,7 +68,7 @@ impl Batch for PatientBatch {
     }
 }
 
-impl Read for Patients<'_> {
+impl ReadQuery for Patients<'_> {
     type Answer = Answers;
 
     async fn read(&self, connection: &mut Connection) -> Result<Answers, Error> {

@@ -6,12 +6,14 @@ use bytes::Bytes;
 use domain::NameQuery;
 use eventstore::database::Row;
 use eventstore::projection::UNFILLED;
-use eventstore::{Batch, Connection, Database, Error, Position, Result, Session, Transaction, checkpoint};
+use eventstore::{
+    BatchWorker, Connection, Database, Error, Position, Result, Session, Transaction, checkpoint,
+};
 use serde::Serialize;
 use uuid::Uuid;
 
 use super::ReadError;
-use super::kept::{KeptConnection, Read};
+use super::kept_connection::{KeptConnection, ReadQuery};
 use super::names::{Search, SearchBounds};
 use super::trust::{Built, Trust};
 use crate::PATIENT_VIEW;
@@ -70,7 +72,7 @@ impl ListBatch {
 
 type Answer = std::result::Result<PatientPage, ReadError>;
 
-impl Batch for ListBatch {
+impl BatchWorker for ListBatch {
     type Item = PageRequest;
     type Answer = Answer;
 
@@ -123,7 +125,7 @@ struct Page<'p> {
     bounds: SearchBounds,
 }
 
-impl Read for Page<'_> {
+impl ReadQuery for Page<'_> {
     type Answer = PatientPage;
 
     async fn read(&self, connection: &mut Connection) -> Result<PatientPage> {
@@ -184,12 +186,13 @@ impl Page<'_> {
     ) -> Result<PatientPage> {
         let mut snapshot = connection.snapshot().await?;
         let Trusts { view, names } = self.trusts;
+        let [built_view, built_names] = served(&mut snapshot, [view, names]).await?;
         let search = Search {
             query,
             after,
             bounds: self.bounds,
-            view: served(&mut snapshot, view).await?,
-            names: served(&mut snapshot, names).await?,
+            view: built_view,
+            names: built_names,
         };
         let doubtful = [
             view.doubtful(&mut snapshot, search.view).await?,
@@ -241,22 +244,29 @@ async fn rows_after(connection: &mut Connection, after: &str, most: i64) -> Resu
         .await
 }
 
-/// Returns the checkpoint and the served generation of a table, if the generation was built.
-async fn served(snapshot: &mut Transaction<'_>, trust: &Trust) -> Result<Built> {
-    let row = snapshot
+/// Returns the checkpoints and the served generations of two tables, if the generations were built.
+async fn served(snapshot: &mut Transaction<'_>, trusts: [&Trust; 2]) -> Result<[Built; 2]> {
+    let rows = snapshot
         .query(
-            "SELECT p.active_generation, COALESCE(c.position, 0) FROM projections p \
-             LEFT JOIN checkpoints c ON c.name = p.name WHERE p.name = ?",
+            "SELECT p.name, p.active_generation, COALESCE(c.position, 0) FROM projections p \
+             LEFT JOIN checkpoints c ON c.name = p.name WHERE p.name IN (?, ?)",
         )
-        .bind(trust.projection())
-        .fetch_optional()
+        .bind_all(trusts.map(Trust::projection))
+        .fetch_all()
         .await?;
-    let generation = row.as_ref().map(|row| row.get(0)).transpose()?;
-    trust.check_generation(snapshot, generation).await?;
-    Ok(Built {
-        generation: generation.unwrap_or_default(),
-        checkpoint: row.map_or(Ok(Position::BEGINNING), |row| row.get(1))?,
-    })
+    let mut built = [Built::default(); 2];
+    for (trust, built) in trusts.iter().zip(&mut built) {
+        let mut generation = None;
+        for row in &rows {
+            if row.get::<&str, _>(0)? == trust.projection() {
+                built.generation = row.get(1)?;
+                built.checkpoint = row.get(2)?;
+                generation = Some(built.generation);
+            }
+        }
+        trust.check_generation(snapshot, generation).await?;
+    }
+    Ok(built)
 }
 
 /// Returns the position of a projection.

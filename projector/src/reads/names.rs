@@ -9,45 +9,39 @@
 //! Each query word stands for the range of words that begin with it. The work for a page is bounded, whatever
 //! the query and however many patients match. The first of these strategies that applies is used:
 //!
-//! 1. If the range of a query word has few entries, all its ids are candidates.
+//! 1. If the range of a query word has few entries, their ids are sorted.
 //! 2. If the range of a query word has few distinct words, the ids of these words are merged in order of id.
-//! 3. Otherwise, the next patients in order of id are candidates if all their words match.
+//! 3. Otherwise, all patients are candidates.
 //!
-//! Strategies 2 and 3 read a limited number of entries. The page then ends at the last id up to which all
-//! candidates are known, and may have fewer patients than requested.
-
-use std::collections::BTreeSet;
+//! A page takes a limited number of candidates. It then ends at the last candidate, and may have fewer
+//! patients than requested.
 
 use domain::{NameQuery, prefix_end};
-use eventstore::database::{in_list, padded};
+use eventstore::database::Row;
 use eventstore::{Dialect, Result, Session, Transaction};
 
 use super::trust::Built;
-use crate::patient_names::by_id;
 
 /// Limits of the work for a page of a search.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SearchBounds {
-    /// Maximum number of entries of a query word of which all are read.
+    /// Maximum number of entries of a query word whose ids are sorted.
     pub entries: usize,
     /// Maximum number of distinct words of a query word whose ids are merged.
     pub distinct: usize,
-    /// Number of entries that are read to merge ids, or to look through the next patients.
-    pub rows: usize,
+    /// Number of candidates for a page, if it is more than the patients on the page and one more.
+    pub candidates: usize,
 }
 
 impl Default for SearchBounds {
     fn default() -> Self {
         Self {
-            entries: 1000,
-            distinct: 16,
-            rows: 1000,
+            entries: 500,
+            distinct: 4,
+            candidates: 200,
         }
     }
 }
-
-/// Maximum number of patients that are looked up with one statement.
-const TOGETHER: usize = 128;
 
 /// A search for the patients after an id.
 pub(super) struct Search<'s> {
@@ -73,125 +67,180 @@ pub(super) struct Matches {
     pub(super) through: Option<String>,
 }
 
-/// Ids that may match, in order and without repetition.
-struct Candidates {
-    ids: Vec<String>,
-    /// Id up to which the candidates are complete; `None` if there are no more candidates.
-    through: Option<String>,
+/// What the table shows of the range of a query word.
+struct Range<'q> {
+    word: &'q str,
+    end: String,
+    /// Whether the range has at most [`SearchBounds::entries`] entries.
+    is_rare: bool,
+    /// The first distinct words.
+    distinct: Vec<String>,
+    /// Whether `distinct` contains all distinct words.
+    is_complete: bool,
+}
+
+impl Range<'_> {
+    fn add(&mut self, next: Option<String>) {
+        match next {
+            Some(word) => self.distinct.push(word),
+            None => self.is_complete = true,
+        }
+    }
 }
 
 impl Search<'_> {
     /// Returns at most `most` matches.
     pub(super) async fn matches(&self, snapshot: &mut Transaction<'_>, most: usize) -> Result<Matches> {
-        let Candidates { ids, through } = self.candidates(snapshot).await?;
         let mut patients: Vec<Match> = Vec::new();
-        for ids in ids.chunks(TOGETHER) {
-            for patient in self.patients(snapshot, ids).await? {
-                if !self.query.matches_name(&patient.name) {
-                    continue;
-                }
-                if patients.len() == most {
-                    let through = patients.last().map(|last| last.id.clone());
-                    return Ok(Matches { patients, through });
-                }
-                patients.push(patient);
+        let Some((rows, wanted)) = self.candidates(snapshot, most + 1).await? else {
+            return Ok(Matches {
+                patients,
+                through: None,
+            });
+        };
+        let mut candidates = rows
+            .iter()
+            .map(|row| Ok((row.get::<String, _>(0)?, row.get(1)?, row.get(2)?)))
+            .collect::<Result<Vec<(String, Option<String>, Option<String>)>>>()?;
+        candidates.sort_unstable();
+        let mut through = None;
+        if candidates.len() >= wanted {
+            through = candidates.last().map(|(id, _, _)| id.clone());
+        }
+        for (id, name, email) in candidates {
+            // A patient without a row is deleted, or not yet in `patient_view`.
+            let (Some(name), Some(email)) = (name, email) else {
+                continue;
+            };
+            if !self.query.matches_name(&name) {
+                continue;
             }
+            if patients.len() == most {
+                through = patients.last().map(|last| last.id.clone());
+                break;
+            }
+            patients.push(Match { id, name, email });
         }
         Ok(Matches { patients, through })
     }
 
-    /// Returns the active patients with these ids, in order.
-    async fn patients(&self, snapshot: &mut Transaction<'_>, ids: &[String]) -> Result<Vec<Match>> {
-        let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
-        let sql = patients_statement(snapshot.dialect(), ids.len());
-        let rows = snapshot
-            .query(&sql)
-            .bind(self.view.generation)
-            .bind_all(padded(&ids))
-            .fetch_all()
-            .await?;
-        rows.iter()
-            .map(|row| {
-                Ok(Match {
-                    id: row.get(0)?,
-                    name: row.get(1)?,
-                    email: row.get(2)?,
-                })
-            })
-            .collect()
+    /// Returns the next candidates in any order, each with the name and the email address in `patient_view`,
+    /// and the number of candidates that were requested. `page` is the number that a page needs if all
+    /// candidates match. Returns `None` if no patient can match.
+    async fn candidates(
+        &self,
+        snapshot: &mut Transaction<'_>,
+        page: usize,
+    ) -> Result<Option<(Vec<Row>, usize)>> {
+        let mut ranges = self.ranges(snapshot).await?;
+        if ranges.iter().any(|range| range.distinct.is_empty()) {
+            return Ok(None);
+        }
+        let most = self.bounds.candidates.max(page);
+        // All candidates match a single query word.
+        let of_words = if ranges.len() == 1 { page } else { most };
+        if let Some(rare) = longest(&ranges, |range| range.is_rare) {
+            return Ok(Some((self.sorted(snapshot, rare, of_words).await?, of_words)));
+        }
+        self.complete_one(snapshot, &mut ranges).await?;
+        Ok(Some(match longest(&ranges, |range| self.is_mergeable(range)) {
+            Some(range) => (self.merged(snapshot, &range.distinct, of_words).await?, of_words),
+            None => (self.all(snapshot, most).await?, most),
+        }))
     }
 
-    async fn candidates(&self, snapshot: &mut Transaction<'_>) -> Result<Candidates> {
-        if let Some(ids) = self.of_rarest_word(snapshot).await? {
-            return Ok(Candidates { ids, through: None });
-        }
-        match self.few_distinct_words(snapshot).await? {
-            Some(words) => self.merged(snapshot, &words).await,
-            None => self.next_patients(snapshot).await,
-        }
+    fn is_mergeable(&self, range: &Range<'_>) -> bool {
+        range.is_complete && range.distinct.len() <= self.bounds.distinct
     }
 
-    /// Returns the ids of the query word with the fewest entries, unless all query words have too many.
-    async fn of_rarest_word(&self, snapshot: &mut Transaction<'_>) -> Result<Option<Vec<String>>> {
-        let sql = entries_statement(snapshot.dialect());
-        let (mut rarest, mut most) = (None, self.bounds.entries);
-        for word in self.query.words() {
-            // One extra entry shows whether there are too many.
-            let rows = snapshot
-                .query(&sql)
-                .bind(self.names.generation)
-                .bind(word)
-                .bind(prefix_end(word))
-                .bind(count(most + 1))
-                .fetch_all()
-                .await?;
-            if rows.len() > most {
-                continue;
-            }
-            most = rows.len();
-            rarest = Some(rows);
-            if most == 0 {
-                break;
+    /// Looks at the range of each query word.
+    async fn ranges(&self, snapshot: &mut Transaction<'_>) -> Result<Vec<Range<'_>>> {
+        let words: Vec<(&str, String)> = self.query.words().map(|word| (word, prefix_end(word))).collect();
+        let sql = ranges_statement(snapshot.dialect(), words.len());
+        let mut query = snapshot.query(&sql);
+        for (word, end) in &words {
+            query = query.bind(self.names.generation).bind(*word).bind(end);
+            query = query.bind(count(self.bounds.entries));
+            for _ in 0..2 {
+                query = query.bind(self.names.generation).bind(*word).bind(end);
             }
         }
-        let Some(rows) = rarest else { return Ok(None) };
-        let mut ids = BTreeSet::new();
-        for row in &rows {
-            ids.insert(row.get::<String, _>(0)?);
-        }
-        ids.retain(|id| id.as_str() > self.after);
-        Ok(Some(ids.into_iter().collect()))
-    }
-
-    /// Returns the distinct words of the query word with the fewest, unless all query words have too many.
-    /// Each round finds the next distinct word of each query word by a seek in the index.
-    async fn few_distinct_words(&self, snapshot: &mut Transaction<'_>) -> Result<Option<Vec<String>>> {
-        let words: Vec<&str> = self.query.words().collect();
-        let ends: Vec<String> = words.iter().map(|word| prefix_end(word)).collect();
-        let mut found = vec![Vec::new(); words.len()];
-        for round in 0..=self.bounds.distinct {
-            let sql = seek_statement(snapshot.dialect(), words.len(), round);
-            let mut query = snapshot.query(&sql);
-            for ((word, end), found) in words.iter().zip(&ends).zip(&found) {
-                let after = found.last().map_or(*word, String::as_str);
-                query = query.bind(self.names.generation).bind(after.to_owned()).bind(end);
-            }
-            let Some(row) = query.fetch_optional().await? else {
-                return Ok(None);
+        let rows = query.fetch_all().await?;
+        let mut ranges = Vec::with_capacity(words.len());
+        for (index, (word, end)) in words.into_iter().enumerate() {
+            let mut range = Range {
+                word,
+                end,
+                is_rare: false,
+                distinct: Vec::new(),
+                is_complete: false,
             };
-            for (column, found) in found.iter_mut().enumerate() {
-                match row.get::<Option<String>, _>(column)? {
-                    Some(word) => found.push(word),
-                    None => return Ok(Some(std::mem::take(found))),
+            if let Some(row) = rows.first() {
+                range.is_rare = row.get::<Option<i64>, _>(3 * index)?.is_none();
+                range.add(row.get(3 * index + 1)?);
+                // The second word is known if the first is the query word itself.
+                if range.distinct.first().is_some_and(|first| first == word) {
+                    range.add(row.get(3 * index + 2)?);
                 }
             }
+            ranges.push(range);
         }
-        Ok(None)
+        Ok(ranges)
     }
 
-    /// Returns the next ids of some words.
-    async fn merged(&self, snapshot: &mut Transaction<'_>, words: &[String]) -> Result<Candidates> {
-        let most = (self.bounds.rows / words.len().max(1)).max(1);
+    /// Finds further distinct words until a range is complete, or all have too many. Each round finds the
+    /// next word of each range by a seek in the index.
+    async fn complete_one(&self, snapshot: &mut Transaction<'_>, ranges: &mut [Range<'_>]) -> Result<()> {
+        let sql = seek_statement(snapshot.dialect(), ranges.len());
+        while !ranges.iter().any(|range| range.is_complete)
+            && ranges
+                .iter()
+                .any(|range| range.distinct.len() <= self.bounds.distinct)
+        {
+            let mut query = snapshot.query(&sql);
+            for range in &*ranges {
+                let last = range.distinct.last().map_or(range.word, String::as_str);
+                query = query.bind(self.names.generation).bind(last).bind(&range.end);
+            }
+            let Some(row) = query.fetch_optional().await? else {
+                return Ok(());
+            };
+            let found = (0..ranges.len()).map(|index| row.get::<Option<String>, _>(index));
+            let found = found.collect::<Result<Vec<_>>>()?;
+            for (range, next) in ranges.iter_mut().zip(found) {
+                range.add(next);
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns the next patients with a word in a range with few entries.
+    async fn sorted(
+        &self,
+        snapshot: &mut Transaction<'_>,
+        range: &Range<'_>,
+        most: usize,
+    ) -> Result<Vec<Row>> {
+        let sql = sorted_statement(snapshot.dialect());
+        snapshot
+            .query(&sql)
+            .bind(self.names.generation)
+            .bind(range.word)
+            .bind(&range.end)
+            .bind(self.after)
+            .bind(count(most))
+            .bind(self.view.generation)
+            .fetch_all()
+            .await
+    }
+
+    /// Returns the next patients with one of these words.
+    async fn merged(
+        &self,
+        snapshot: &mut Transaction<'_>,
+        words: &[String],
+        most: usize,
+    ) -> Result<Vec<Row>> {
         let sql = merge_statement(snapshot.dialect(), words.len());
         let query = words.iter().fold(snapshot.query(&sql), |query, word| {
             query
@@ -200,102 +249,72 @@ impl Search<'_> {
                 .bind(self.after)
                 .bind(count(most))
         });
-        let mut ids = vec![BTreeSet::new(); words.len()];
-        for row in &query.fetch_all().await? {
-            let list: i64 = row.get(1)?;
-            if let Some(ids) = usize::try_from(list).ok().and_then(|list| ids.get_mut(list)) {
-                ids.insert(row.get::<String, _>(0)?);
-            }
-        }
-        // A full list may continue after its last id.
-        let full = ids.iter().filter(|ids| ids.len() >= most);
-        let through = full.filter_map(|ids| ids.last()).min().cloned();
-        let mut ids: BTreeSet<String> = ids.into_iter().flatten().collect();
-        ids.retain(|id| through.as_ref().is_none_or(|through| id <= through));
-        Ok(Candidates {
-            ids: ids.into_iter().collect(),
-            through,
-        })
-    }
-
-    /// Returns those of the next patients who match.
-    async fn next_patients(&self, snapshot: &mut Transaction<'_>) -> Result<Candidates> {
-        let sql = next_statement(snapshot.dialect());
-        let rows = snapshot
-            .query(&sql)
-            .bind(self.names.generation)
-            .bind(self.after)
-            .bind(count(self.bounds.rows))
+        query
+            .bind(count(most))
+            .bind(self.view.generation)
             .fetch_all()
-            .await?;
-        let mut patients: Vec<(String, BTreeSet<String>)> = Vec::new();
-        for row in &rows {
-            let (id, word): (String, String) = (row.get(0)?, row.get(1)?);
-            match patients.last_mut() {
-                Some((last, words)) if *last == id => {
-                    words.insert(word);
-                }
-                _ => patients.push((id, BTreeSet::from([word]))),
-            }
-        }
-        if rows.len() < self.bounds.rows {
-            return Ok(self.matching(patients, None));
-        }
-        // The words of the last patient may continue.
-        let last = patients.pop();
-        match patients.last() {
-            Some((through, _)) => {
-                let through = through.clone();
-                Ok(self.matching(patients, Some(through)))
-            }
-            None => Ok(Candidates {
-                ids: last.iter().map(|(id, _)| id.clone()).collect(),
-                through: last.map(|(id, _)| id),
-            }),
-        }
+            .await
     }
 
-    fn matching(&self, patients: Vec<(String, BTreeSet<String>)>, through: Option<String>) -> Candidates {
-        let matching = patients
-            .into_iter()
-            .filter(|(_, words)| self.query.matches(words));
-        Candidates {
-            ids: matching.map(|(id, _)| id).collect(),
-            through,
-        }
+    /// Returns the next patients.
+    async fn all(&self, snapshot: &mut Transaction<'_>, most: usize) -> Result<Vec<Row>> {
+        let sql = all_statement(snapshot.dialect());
+        snapshot
+            .query(&sql)
+            .bind(self.view.generation)
+            .bind(self.after)
+            .bind(count(most))
+            .fetch_all()
+            .await
     }
 }
 
-/// Returns the statement that reads the patients with some ids.
-fn patients_statement(dialect: Dialect, ids: usize) -> String {
-    format!(
-        "SELECT id, name, email FROM patient_view{} WHERE generation = ? AND id IN ({}) ORDER BY id",
-        dialect.by_primary_key(),
-        in_list(ids)
-    )
+/// Returns the range of the longest query word for which `applies` is true. Long words tend to be rare.
+fn longest<'r, 'q>(ranges: &'r [Range<'q>], applies: impl Fn(&Range<'q>) -> bool) -> Option<&'r Range<'q>> {
+    ranges
+        .iter()
+        .filter(|range| applies(range))
+        .max_by_key(|range| range.word.len())
 }
 
-/// Returns the statement that reads the first entries of a range of words.
-fn entries_statement(dialect: Dialect) -> String {
-    format!(
-        "SELECT id FROM patient_names{} WHERE generation = ? AND word >= ? AND word < ? LIMIT ?",
-        dialect.by_primary_key()
-    )
-}
-
-/// Returns the statement that finds the next distinct word in several ranges. The first round includes the
-/// start of each range. sqlx decodes a column with a binary collation only as bytes, so it is converted.
-fn seek_statement(dialect: Dialect, ranges: usize, round: usize) -> String {
-    let from = if round == 0 { ">=" } else { ">" };
-    let seek = format!(
-        "(SELECT CAST(word AS CHAR) FROM patient_names{} \
-         WHERE generation = ? AND word {from} ? AND word < ? ORDER BY word LIMIT 1)",
-        dialect.by_primary_key()
+/// Returns the statement that looks at several ranges. For each range, it returns whether there are more than
+/// a number of entries (`NULL` if not), the first word, and the first word after the query word.
+///
+/// sqlx decodes a column with a binary collation only as bytes, so words are converted.
+fn ranges_statement(dialect: Dialect, ranges: usize) -> String {
+    let table = dialect.by_primary_key();
+    let range = format!(
+        "(SELECT 1 FROM patient_names{table} WHERE generation = ? AND word >= ? AND word < ? LIMIT 1 OFFSET ?), \
+         (SELECT CAST(word AS CHAR) FROM patient_names{table} \
+         WHERE generation = ? AND word >= ? AND word < ? ORDER BY word LIMIT 1), {}",
+        next_word(dialect)
     );
-    format!("SELECT {}", vec![seek; ranges].join(", "))
+    format!("SELECT {}", vec![range; ranges].join(", "))
 }
 
-/// Returns the statement that reads the next ids of several words.
+/// Returns the statement that finds the next word of several ranges.
+fn seek_statement(dialect: Dialect, ranges: usize) -> String {
+    format!("SELECT {}", vec![next_word(dialect); ranges].join(", "))
+}
+
+fn next_word(dialect: Dialect) -> String {
+    format!(
+        "(SELECT CAST(word AS CHAR) FROM patient_names{} \
+         WHERE generation = ? AND word > ? AND word < ? ORDER BY word LIMIT 1)",
+        dialect.by_primary_key()
+    )
+}
+
+/// Returns the statement that sorts the ids of a range. At most [`SearchBounds::entries`] are sorted.
+fn sorted_statement(dialect: Dialect) -> String {
+    with_names(&format!(
+        "SELECT DISTINCT id FROM patient_names{} WHERE generation = ? AND word >= ? AND word < ? AND id > ? \
+         ORDER BY id LIMIT ?",
+        dialect.by_primary_key()
+    ))
+}
+
+/// Returns the statement that merges the next ids of several words.
 fn merge_statement(dialect: Dialect, words: usize) -> String {
     let table = dialect.by_primary_key();
     // Order by id alone: MariaDB does not treat a `word` given as text in another collation as a constant, so
@@ -303,19 +322,30 @@ fn merge_statement(dialect: Dialect, words: usize) -> String {
     let lists: Vec<String> = (0..words)
         .map(|list| {
             format!(
-                "SELECT id, {list} FROM (SELECT id FROM patient_names{table} \
+                "SELECT id FROM (SELECT id FROM patient_names{table} \
                  WHERE generation = ? AND word = ? AND id > ? ORDER BY id LIMIT ?) AS list{list}"
             )
         })
         .collect();
-    lists.join(" UNION ALL ")
+    with_names(&format!(
+        "SELECT DISTINCT id FROM ({}) AS lists ORDER BY id LIMIT ?",
+        lists.join(" UNION ALL ")
+    ))
 }
 
-/// Returns the statement that reads the words of the next patients.
-fn next_statement(dialect: Dialect) -> String {
+/// Returns the statement that reads the names of some patients, which another statement selects.
+fn with_names(ids: &str) -> String {
     format!(
-        "SELECT id, CAST(word AS CHAR) FROM patient_names{} WHERE generation = ? AND id > ? ORDER BY id LIMIT ?",
-        by_id(dialect)
+        "SELECT c.id, v.name, v.email FROM ({ids}) AS c \
+         LEFT JOIN patient_view v ON v.generation = ? AND v.id = c.id"
+    )
+}
+
+/// Returns the statement that reads the next patients.
+fn all_statement(dialect: Dialect) -> String {
+    format!(
+        "SELECT id, name, email FROM patient_view{} WHERE generation = ? AND id > ? ORDER BY id LIMIT ?",
+        dialect.by_primary_key()
     )
 }
 

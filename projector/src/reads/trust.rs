@@ -23,7 +23,7 @@ pub(super) struct Trust {
 
 /// Checkpoint and generation that determine which events the rows include. When a projection passes a skipped
 /// event, at least one of the two changes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Built {
     pub(super) checkpoint: Position,
     pub(super) generation: i64,

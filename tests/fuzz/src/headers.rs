@@ -2,13 +2,13 @@
 
 use std::net::IpAddr;
 
-use api::access::{Access, Tokens};
-use api::clients::{Proxies, ProxyHeader};
 use api::fuzzing;
-use api::problem::ApiError;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::response::IntoResponse;
 use eventstore::Position;
+use web::RequestError;
+use web::access::{Access, Tokens};
+use web::clients::{Proxies, ProxyHeader};
 
 /// The only valid token.
 const TOKEN: &str = "pat_0123456789";
@@ -58,7 +58,7 @@ pub fn headers(data: &[u8]) {
 }
 
 /// Returns the value of a header, if it was sent and is valid.
-fn taken<T>(read: Result<Option<T>, ApiError>) -> Option<T> {
+fn taken<T>(read: Result<Option<T>, RequestError>) -> Option<T> {
     read.unwrap_or_else(|error| {
         assert_eq!(error.into_response().status(), 422);
         None

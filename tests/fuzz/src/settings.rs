@@ -2,9 +2,9 @@
 
 use std::sync::LazyLock;
 
-use api::access::Tokens;
 use mailer::{Dkim, EnhancedCode, Languages, Sender, SmtpOptions, Transport};
 use url::Url;
+use web::access::Tokens;
 
 /// The first test key of RFC 8032 §7.1.
 const DKIM_KEY: &str = "-----BEGIN PRIVATE KEY-----

@@ -8,12 +8,13 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::json;
 use utoipa::ToSchema;
+use web::accept::preferred;
+use web::metrics_page::METRICS;
 
 use super::readable::{CACHE, HTML, TEXT, headers, html, text};
 use super::{JSON, sample_page};
-use crate::accept::preferred;
-use crate::openapi::{ABOUT, Described, Media, fields};
-use crate::paths::{LIVE, METRICS, READY};
+use crate::openapi::{Described, Media, fields};
+use crate::paths::{LIVE, READY};
 
 const TITLE: &str = "Patient registration";
 
@@ -55,7 +56,6 @@ pub(super) fn described() -> Described {
         "title": TITLE, "version": env!("CARGO_PKG_VERSION"), "links": [{"href": LINKS[0].0, "title": LINKS[0].1}],
     });
     Described::new(
-        ABOUT,
         "Start page",
         "Links to the pages about the API, and to health and metrics. HTML or JSON if `Accept` prefers it, otherwise plain text.",
     )

@@ -8,10 +8,11 @@ use axum::extract::rejection::PathRejection;
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
+use web::RequestError;
+use web::file::File;
 
 use super::{file_headers, sample_page};
-use crate::file::File;
-use crate::openapi::{ABOUT, Described, Media, fields};
+use crate::openapi::{Described, Media, fields};
 use crate::problem::{ApiError, kinds};
 
 const HTML: &str = "text/html; charset=utf-8";
@@ -84,7 +85,7 @@ pub(super) async fn redoc(headers: HeaderMap) -> Response {
 }
 
 fn page_described(summary: &'static str, text: &str) -> Described {
-    Described::new(ABOUT, summary, text)
+    Described::new(summary, text)
         .takes([fields::if_none_match(fields::A_FILE)])
         .answers(200, "The page.", [sample_page()], file_headers())
         .answers(304, "The client already has this version.", [], file_headers())
@@ -92,7 +93,7 @@ fn page_described(summary: &'static str, text: &str) -> Described {
 
 pub(super) fn asset_described() -> Described {
     let names = fields::string().enum_values(Some(ASSETS.iter().map(|(name, _)| *name)));
-    Described::new(ABOUT, "A file that the pages load", "A script or a style sheet.")
+    Described::new("A file that the pages load", "A script or a style sheet.")
         .takes([
             fields::path("file", names, json!("docs.js"), "Name of the file."),
             fields::if_none_match(fields::A_FILE),
@@ -114,11 +115,11 @@ pub(super) async fn asset(
     path: Result<Path<String>, PathRejection>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let Path(wanted) = path.map_err(|_| ApiError::NoSuchRoute)?;
+    let Path(wanted) = path.map_err(|_| RequestError::NotFound)?;
     let (_, file) = ASSETS
         .iter()
         .find(|(name, _)| *name == wanted)
-        .ok_or(ApiError::NoSuchRoute)?;
+        .ok_or(RequestError::NotFound)?;
     Ok(guarded(file.answer(&headers), "default-src 'none'"))
 }
 

@@ -5,12 +5,15 @@ use axum::extract::rejection::PathRejection;
 use axum::http::HeaderMap;
 use axum::response::Response;
 use serde_json::json;
+use web::RequestError;
+use web::accept::preferred;
+use web::problem::Kind;
 
 use super::readable::{CACHE, HTML, TEXT, escaped, html, text};
 use super::sample_page;
-use crate::accept::preferred;
-use crate::openapi::{ABOUT, Described, Media, fields};
-use crate::problem::{ApiError, Kind, kinds};
+use crate::openapi::{Described, Media, fields};
+use crate::problem::kinds::Explained;
+use crate::problem::{ApiError, kinds};
 
 pub(super) fn all_described() -> Described {
     described(
@@ -20,14 +23,14 @@ pub(super) fn all_described() -> Described {
 }
 
 pub(super) async fn all(headers: HeaderMap) -> Response {
-    let lines = kinds::ALL.iter().map(|kind| (kind, kind.detail));
+    let lines = kinds::ALL.iter().map(|explained| &explained.kind);
     if wants_html(&headers) {
-        let items = lines.map(|(kind, detail)| {
+        let items = lines.map(|kind| {
             format!(
                 "<dt><a href=\"problems/{0}\">{0}</a> ({1})</dt>\n<dd>{2}</dd>\n",
                 kind.slug,
                 kind.status.as_u16(),
-                escaped(detail)
+                escaped(kind.detail)
             )
         });
         html(
@@ -36,14 +39,16 @@ pub(super) async fn all(headers: HeaderMap) -> Response {
             &format!("<dl>\n{}</dl>\n", items.collect::<String>()),
         )
     } else {
-        let lines =
-            lines.map(|(kind, detail)| format!("{} ({})\n    {detail}\n", kind.path(), kind.status.as_u16()));
+        let lines = lines.map(|kind| {
+            let Kind { status, detail, .. } = kind;
+            format!("{} ({})\n    {detail}\n", kind.path(), status.as_u16())
+        });
         text(lines.collect::<Vec<_>>().concat())
     }
 }
 
 pub(super) fn one_described() -> Described {
-    let slugs = fields::string().enum_values(Some(kinds::ALL.iter().map(|kind| kind.slug)));
+    let slugs = fields::string().enum_values(Some(kinds::ALL.iter().map(|explained| explained.kind.slug)));
     described(
         "Explain a problem type",
         "What the problem means, and what to do about it.",
@@ -61,8 +66,8 @@ pub(super) async fn one(
     path: Result<Path<String>, PathRejection>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let Path(slug) = path.map_err(|_| ApiError::NoSuchRoute)?;
-    let kind = Kind::named(&slug).ok_or(ApiError::NoSuchRoute)?;
+    let Path(slug) = path.map_err(|_| RequestError::NotFound)?;
+    let Explained { kind, meaning } = kinds::named(&slug).ok_or(RequestError::NotFound)?;
     let status = kind.status.as_u16();
     Ok(if wants_html(&headers) {
         html(
@@ -72,7 +77,7 @@ pub(super) async fn one(
                 "<p><code>{}</code>, HTTP status {status}</p>\n<p>{}</p>\n<p>{}</p>\n<p><a href=\"../problems\">All problems</a></p>\n",
                 kind.path(),
                 escaped(kind.detail),
-                escaped(kind.meaning)
+                escaped(meaning)
             ),
         )
     } else {
@@ -81,7 +86,7 @@ pub(super) async fn one(
             kind.title,
             kind.path(),
             kind.detail,
-            kind.meaning
+            meaning
         ))
     })
 }
@@ -93,7 +98,6 @@ fn wants_html(headers: &HeaderMap) -> bool {
 fn described(summary: &'static str, says: &str) -> Described {
     let media = [Media::of(TEXT, fields::string(), None), sample_page()];
     Described::new(
-        ABOUT,
         summary,
         &format!("{says} HTML if `Accept` prefers it, otherwise plain text."),
     )

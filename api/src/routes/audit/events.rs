@@ -13,18 +13,21 @@ use serde_json::{Value, json};
 use url::form_urlencoded;
 use utoipa::openapi::path::Parameter;
 use uuid::Uuid;
+use web::RouteKind;
+use web::accept::preferred;
+use web::headers::set_links;
+use web::problem::Kind;
+use web::query::{DEFAULT_LIMIT, Query};
 
 use super::Reader;
-use crate::Api;
-use crate::accept::preferred;
-use crate::access::AUDITORS;
 use crate::feed::frames;
-use crate::headers::{EVENT_POSITION, last_event_id, set_links};
+use crate::headers::{EVENT_POSITION, last_event_id};
 use crate::openapi::fields::Named;
-use crate::openapi::{AUDIT, Described, Media, fields, schemas};
-use crate::problem::{ApiError, Kind, kinds};
-use crate::query::{DEFAULT_LIMIT, Query};
-use crate::read_log::{Read, ReadKind, ReadOutcome};
+use crate::openapi::{Described, Media, fields, schemas};
+use crate::parameters::{patient_id, position};
+use crate::problem::{ApiError, kinds};
+use crate::read_log::{ReadKind, ReadOutcome, ReadRecord};
+use crate::state::Api;
 
 const JSON: &str = "application/json";
 const NDJSON: &str = "application/x-ndjson";
@@ -70,7 +73,6 @@ fn no_store() -> Named {
 pub(super) fn pages_described() -> Described {
     let line = format!("{}\n", example());
     Described::new(
-        AUDIT,
         "Read the event feed",
         "The events of all patients, ordered by position. The response is a page of JSON or, if `Accept` prefers \
          `application/x-ndjson`, a stream with one event per line, up to the end of the log or to `limit`.",
@@ -99,7 +101,6 @@ pub(super) fn pages_described() -> Described {
 pub(super) fn live_described() -> Described {
     let text = format!("retry: 1000\nid: 1\ndata: {}\n\n", example());
     Described::new(
-        AUDIT,
         "Follow the event feed",
         "Server-sent events: first the existing events after `after`, then each new event as soon as it is recorded. `id` is the \
          position, and `data` is the event. While there are no events, a comment is sent every 15 s. The stream does not end \
@@ -153,12 +154,12 @@ impl FeedQuery {
     fn finish(mut query: Query, limit: Option<u32>) -> Result<Self, ApiError> {
         let known = format!("must be {}", EVENT_TYPES.join(" or "));
         let parsed = Self {
-            after: query.position("after"),
+            after: position(&mut query, "after"),
             limit,
             event_type: query.read("type", &known, |value| {
                 EVENT_TYPES.contains(&value).then(|| value.to_owned())
             }),
-            patient: query.id("aggregate_id"),
+            patient: patient_id(&mut query, "aggregate_id"),
         };
         query.finish()?;
         Ok(parsed)
@@ -172,12 +173,12 @@ impl FeedQuery {
     }
 
     /// Returns the entry for the record of reads.
-    fn read(&self, reader: &Reader, kind: ReadKind, after: Position, to: Option<Position>) -> Read {
+    fn read(&self, reader: &Reader, kind: ReadKind, after: Position, to: Option<Position>) -> ReadRecord {
         let outcome = match kind {
             ReadKind::Events => ReadOutcome::Given,
             _ => ReadOutcome::Begun,
         };
-        Read {
+        ReadRecord {
             patient: self.patient,
             event_type: self.event_type.clone(),
             after: Some(after.get()),
@@ -281,5 +282,5 @@ fn still_allowed(api: &Api, headers: &HeaderMap) -> impl Fn() -> bool + Send + S
     let given: HeaderMap = given
         .map(|value| (header::AUTHORIZATION, value.clone()))
         .collect();
-    move || AUDITORS.check(Some(&api.access.caller(&given))).is_ok()
+    move || RouteKind::Audit.check(Some(&api.access.caller(&given))).is_ok()
 }

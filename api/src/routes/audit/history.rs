@@ -4,19 +4,18 @@ use axum::Json;
 use axum::extract::{OriginalUri, RawQuery, State};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
+use web::headers::set_links;
+use web::query::{DEFAULT_LIMIT, Query};
 
 use super::{Reader, events};
-use crate::Api;
-use crate::headers::set_links;
-use crate::openapi::{AUDIT, Described, Media, fields, schemas};
+use crate::openapi::{Described, Media, fields, schemas};
 use crate::problem::{ApiError, kinds};
-use crate::query::{DEFAULT_LIMIT, Query};
 use crate::read_log::ReadKind;
 use crate::routes::PatientId;
+use crate::state::Api;
 
 pub(super) fn described() -> Described {
     Described::new(
-        AUDIT,
         "Read a patient's history",
         "All events of the patient, in order, even if the patient was deleted. For an amendment, `changes` has the values before and \
          after it.",

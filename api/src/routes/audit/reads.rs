@@ -6,13 +6,14 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 use url::form_urlencoded;
 use uuid::Uuid;
+use web::headers::set_links;
+use web::query::{DEFAULT_LIMIT, Query};
 
-use crate::Api;
-use crate::headers::set_links;
-use crate::openapi::{AUDIT, Described, Media, fields};
+use crate::openapi::{Described, Media, fields};
+use crate::parameters::patient_id;
 use crate::problem::{ApiError, kinds};
-use crate::query::{DEFAULT_LIMIT, Query};
 use crate::read_log::{ReadsWanted, RecordedRead};
+use crate::state::Api;
 
 /// Maximum length of an actor, in characters, limited by the column in the table.
 const LONGEST_ACTOR: usize = 512;
@@ -27,7 +28,6 @@ fn example() -> Value {
 
 pub(super) fn described() -> Described {
     Described::new(
-        AUDIT,
         "List recorded reads",
         "Every read of a history, of a past state of a patient and of the feed, over HTTP and from the command line, in \
          chronological order. Each read was recorded before its data was returned. Reads of the record itself are not included.",
@@ -78,7 +78,7 @@ pub(super) async fn list(State(api): State<Api>, RawQuery(query): RawQuery) -> R
     });
     let wanted = ReadsWanted {
         after,
-        patient: query.id("patient_id"),
+        patient: patient_id(&mut query, "patient_id"),
         actor: query.short_text("actor", LONGEST_ACTOR),
     };
     query.finish()?;

@@ -7,13 +7,15 @@ use axum::response::{IntoResponse, Response};
 use eventstore::Timestamp;
 use serde_json::{Value, json};
 use uuid::Uuid;
+use web::RequestError;
+use web::problem::FieldProblem;
 
-use super::{Reader, not_kept};
-use crate::Api;
-use crate::history::{Told, ToldEntry};
-use crate::openapi::{AUDIT, Described, Media, fields, schemas};
-use crate::problem::{ApiError, FieldProblem, kinds};
+use super::Reader;
+use crate::history::{LookupRecord, PastLookup};
+use crate::openapi::{Described, Media, fields, schemas};
+use crate::problem::{ApiError, kinds};
 use crate::read_log::ReadKind;
+use crate::state::Api;
 
 pub(in crate::routes) fn example() -> Value {
     json!({
@@ -25,7 +27,6 @@ pub(in crate::routes) fn example() -> Value {
 
 pub(super) fn described() -> Described {
     Described::new(
-        AUDIT,
         "Read a past state of a patient",
         "The state just after an event, rebuilt from the patient's events up to and including this event.",
     )
@@ -61,11 +62,11 @@ pub(super) async fn after(
     reader: Reader,
     path: Result<Path<(String, String)>, PathRejection>,
 ) -> Result<Response, ApiError> {
-    let Path((id, sequence)) = path.map_err(|_| ApiError::NoSuchRoute)?;
+    let Path((id, sequence)) = path.map_err(|_| RequestError::NotFound)?;
     let id = Uuid::try_parse(&id).map_err(|_| ApiError::PatientNotFound)?;
     let sequence = sequence.parse().unwrap_or(0);
-    let told = api.history.after(id, sequence).await?;
-    answer(&api, &reader, id, told).await
+    let lookup = api.history.after(id, sequence).await?;
+    answer(&api, &reader, id, lookup).await
 }
 
 /// Returns the patient's state at `moment`.
@@ -75,27 +76,26 @@ pub(in crate::routes) async fn at(
     id: Uuid,
     moment: Timestamp,
 ) -> Result<Response, ApiError> {
-    let told = api.history.at(id, moment, api.clock.now()).await?;
-    let response = answer(api, reader, id, told).await?;
-    Ok(not_kept(response))
+    let lookup = api.history.at(id, moment, api.clock.now()).await?;
+    answer(api, reader, id, lookup).await
 }
 
 /// Records the read, and then returns the state.
-async fn answer(api: &Api, reader: &Reader, id: Uuid, told: Told) -> Result<Response, ApiError> {
-    let entry = told.entry();
-    if entry != ToldEntry::None {
+async fn answer(api: &Api, reader: &Reader, id: Uuid, lookup: PastLookup) -> Result<Response, ApiError> {
+    let record = lookup.record();
+    if record != LookupRecord::None {
         reader
-            .reads_patient(api, ReadKind::State, id, entry.sequences())
+            .reads_patient(api, ReadKind::State, id, record.sequences())
             .await?;
     }
-    match told {
-        Told::Patient(past) => Ok(Json(past.shown(id)).into_response()),
-        Told::NoSuchSequence { .. } => Err(ApiError::NoSuchSequence),
-        Told::NobodyYet => Err(ApiError::NotRegisteredYet),
-        Told::Nobody => Err(ApiError::PatientNotFound),
-        Told::Future => {
+    match lookup {
+        PastLookup::Found(past) => Ok(Json(past.shown(id)).into_response()),
+        PastLookup::NoSuchSequence { .. } => Err(ApiError::NoSuchSequence),
+        PastLookup::NotRegisteredYet => Err(ApiError::NotRegisteredYet),
+        PastLookup::NotFound => Err(ApiError::PatientNotFound),
+        PastLookup::InFuture => {
             let problem = FieldProblem::new("at", "must not be in the future");
-            Err(ApiError::Invalid(vec![problem]))
+            Err(RequestError::Invalid(vec![problem]).into())
         }
     }
 }

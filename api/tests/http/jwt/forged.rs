@@ -1,9 +1,9 @@
 //! Tests of invalid tokens, each with a single defect.
 
-use api::access::TokenType;
 use axum::http::StatusCode;
 use serde_json::{Value, json};
 use testkit::{Signer, base64url as encode};
+use web::access::TokenType;
 
 use super::{Clinic, NOW, claims};
 

@@ -1,9 +1,9 @@
 //! Tests of which keys of a set are used.
 
-use api::access::{Keys, KeysError};
 use serde_json::{Value, json};
 
 use testkit::{Signer, base64url as encode};
+use web::access::{Keys, KeysError};
 
 fn left_out(key: &Value) -> Option<&'static str> {
     let keys = Keys::parse(&json!({"keys": [key]}).to_string()).unwrap();

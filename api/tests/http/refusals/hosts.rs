@@ -1,11 +1,10 @@
 //! Tests of the host that a request is sent to (RFC 9112, section 3.2).
 
-use api::metrics::Metrics;
-use api::serve_metrics;
 use futures::FutureExt;
 use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+use web::{Metrics, serve_metrics};
 
 use super::shapes::LAST;
 use super::{Answer, Server, exchange};

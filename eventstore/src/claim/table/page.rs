@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{ClaimMisfit, ClaimProblem, PAGE};
+use super::{ClaimMismatch, ClaimProblem, PAGE};
 use crate::claim::{Claim, ClaimRules};
 use crate::database::{Row, Session, in_list, padded};
 use crate::error::{Error, Result};
@@ -38,7 +38,7 @@ pub(super) struct Page {
 /// An incorrect claim.
 pub(super) struct Wrong {
     pub(super) claim: Claim,
-    pub(super) misfit: ClaimMisfit,
+    pub(super) mismatch: ClaimMismatch,
 }
 
 impl Page {
@@ -148,7 +148,7 @@ impl Page {
 fn wrong_claim(claim: Claim, id: &str, problem: ClaimProblem) -> Wrong {
     Wrong {
         claim,
-        misfit: ClaimMisfit {
+        mismatch: ClaimMismatch {
             aggregate_id: id.to_owned(),
             problem,
         },

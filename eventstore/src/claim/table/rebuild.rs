@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::page::{Page, Wrong};
 use super::verify::Strays;
-use super::{ClaimMisfits, ClaimProblem};
+use super::{ClaimMismatches, ClaimProblem};
 use crate::claim::{Claim, ClaimRules};
 use crate::database::{Session, Transaction};
 use crate::error::{Error, Result};
@@ -26,7 +26,8 @@ pub struct Rebuilt {
     /// Number of aggregates with an event that cannot be read. Their claims stay unchanged.
     pub unreadable: u64,
     /// Aggregates with the same value, which no rebuild can repair.
-    pub misfits: ClaimMisfits,
+    #[serde(rename = "misfits")]
+    pub mismatches: ClaimMismatches,
 }
 
 /// Repairs the claims of all aggregates of a type. `progress` receives the number of finished aggregates.
@@ -45,7 +46,7 @@ pub async fn rebuild(
         inserted: 0,
         deleted: 0,
         unreadable: 0,
-        misfits: ClaimMisfits::default(),
+        mismatches: ClaimMismatches::default(),
     };
     let mut after = String::new();
     loop {
@@ -99,9 +100,9 @@ async fn repair(
     wrong: Vec<Wrong>,
     rebuilt: &mut Rebuilt,
 ) -> Result<()> {
-    for Wrong { claim, misfit } in wrong {
-        let id = misfit.aggregate_id.as_str();
-        match &misfit.problem {
+    for Wrong { claim, mismatch } in wrong {
+        let id = mismatch.aggregate_id.as_str();
+        match &mismatch.problem {
             ClaimProblem::Unexpected => rebuilt.deleted += delete(transaction, claim, Some(id)).await?,
             ClaimProblem::HeldBy { .. } => {
                 rebuilt.deleted += delete(transaction, claim, None).await?;
@@ -110,7 +111,7 @@ async fn repair(
             ClaimProblem::Missing => {
                 rebuilt.inserted += insert(transaction, claim, aggregate_type, id).await?;
             }
-            ClaimProblem::Shared { .. } => rebuilt.misfits.add(misfit),
+            ClaimProblem::Shared { .. } => rebuilt.mismatches.add(mismatch),
         }
     }
     Ok(())

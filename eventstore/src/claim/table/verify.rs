@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::page::{Page, claim};
-use super::{ClaimMisfit, ClaimMisfits, ClaimProblem, PAGE};
+use super::{ClaimMismatch, ClaimMismatches, ClaimProblem, PAGE};
 use crate::claim::{Claim, ClaimRules};
 use crate::database::Session;
 use crate::error::Result;
@@ -21,7 +21,8 @@ pub struct ClaimsVerified {
     /// Number of aggregates with an event that cannot be read. Their claims were not compared.
     pub unreadable: u64,
     /// Differences that were found.
-    pub misfits: ClaimMisfits,
+    #[serde(rename = "misfits")]
+    pub mismatches: ClaimMismatches,
 }
 
 /// Compares the claims of all aggregates of a type with their events, in a single snapshot. `progress`
@@ -37,7 +38,7 @@ pub async fn verify(
     mut progress: impl FnMut(u64) + Send,
 ) -> Result<ClaimsVerified> {
     let mut snapshot = log.database().snapshot().await?;
-    let mut misfits = ClaimMisfits::default();
+    let mut mismatches = ClaimMismatches::default();
     let (mut aggregates, mut claims, mut unreadable) = (0, 0, 0);
     let mut after = String::new();
     loop {
@@ -45,7 +46,7 @@ pub async fn verify(
         let Some(last) = page.ids.last() else { break };
         unreadable += page.unreadable() as u64;
         for wrong in page.wrong(&mut snapshot, rules, aggregate_type).await? {
-            misfits.add(wrong.misfit);
+            mismatches.add(wrong.mismatch);
         }
         aggregates += page.ids.len() as u64;
         claims += page.held() as u64;
@@ -56,7 +57,7 @@ pub async fn verify(
     loop {
         let strays = Strays::read(&mut snapshot, aggregate_type, &after).await?;
         for (_, aggregate_id) in strays.found {
-            misfits.add(ClaimMisfit {
+            mismatches.add(ClaimMismatch {
                 aggregate_id,
                 problem: ClaimProblem::Unexpected,
             });
@@ -68,11 +69,11 @@ pub async fn verify(
     }
     snapshot.rollback().await?;
     Ok(ClaimsVerified {
-        fits: misfits.count == 0,
+        fits: mismatches.count == 0,
         aggregates,
         claims,
         unreadable,
-        misfits,
+        mismatches,
     })
 }
 

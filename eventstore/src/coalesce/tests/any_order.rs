@@ -42,7 +42,7 @@ struct Item {
     unlucky: bool,
 }
 
-impl Batch for Echo {
+impl BatchWorker for Echo {
     type Item = Item;
     type Answer = Item;
 

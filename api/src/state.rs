@@ -1,0 +1,153 @@
+//! The settings, the components and the shared state of the API.
+
+use std::ops::Deref;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use axum::extract::FromRef;
+use domain::UrlSchemes;
+use eventstore::{AppendQueue, Clock, EventLog, Signal};
+use mailer::{Ledger, SampleMailer};
+use projector::reads::PatientReads;
+use web::access::Access;
+use web::body::BodyTimeout;
+use web::file::File;
+use web::{HttpOptions, Metrics};
+
+use crate::commands::Commands;
+use crate::feed::Feed;
+use crate::history::PatientHistory;
+use crate::read_log::ReadLog;
+
+/// Settings of the API.
+#[derive(Debug, Clone)]
+pub struct ApiOptions {
+    /// Maximum time that a read waits for the position in `Min-Position`.
+    pub read_wait: Duration,
+    /// Interval at which a live stream polls the log when no signal arrives.
+    pub poll: Duration,
+    /// Schemes that the URL of a patient's document may have.
+    pub document_url_schemes: UrlSchemes,
+    /// Settings of HTTP.
+    pub http: HttpOptions,
+}
+
+impl Default for ApiOptions {
+    fn default() -> Self {
+        Self {
+            read_wait: Duration::from_secs(2),
+            poll: Duration::from_secs(1),
+            document_url_schemes: UrlSchemes::default(),
+            http: HttpOptions::default(),
+        }
+    }
+}
+
+impl From<HttpOptions> for ApiOptions {
+    fn from(http: HttpOptions) -> Self {
+        Self {
+            http,
+            ..Self::default()
+        }
+    }
+}
+
+/// Components of an API.
+pub struct ApiParts {
+    /// The event log. Its database also contains the read table and the mail ledger.
+    pub log: EventLog,
+    /// The queue that writes to the log.
+    pub appends: AppendQueue,
+    /// Signal that wakes live streams.
+    pub signal: Signal,
+    /// The clock.
+    pub clock: Arc<dyn Clock>,
+    /// Access control.
+    pub access: Access,
+    /// The metrics page.
+    pub metrics: Metrics,
+    /// Previews and test emails, or the reason why the mail settings of this process cannot be used.
+    pub sample_mailer: Result<SampleMailer, String>,
+    /// Settings of the API.
+    pub options: ApiOptions,
+}
+
+/// The API over a log. Cheap to clone.
+#[derive(Clone)]
+pub struct Api {
+    shared: Arc<Shared>,
+}
+
+/// State that the routes share.
+pub struct Shared {
+    pub(crate) log: EventLog,
+    pub(crate) commands: Commands,
+    pub(crate) reads: PatientReads,
+    pub(crate) access: Access,
+    pub(crate) history: PatientHistory,
+    pub(crate) feed: Feed,
+    pub(crate) read_log: ReadLog,
+    pub(crate) metrics: Metrics,
+    pub(crate) mail_ledger: Ledger,
+    pub(crate) sample_mailer: Result<SampleMailer, String>,
+    pub(crate) options: ApiOptions,
+    pub(crate) clock: Arc<dyn Clock>,
+    /// The OpenAPI document, created on the first request for it.
+    pub(crate) document: OnceLock<File>,
+}
+
+impl Deref for Api {
+    type Target = Shared;
+
+    fn deref(&self) -> &Shared {
+        &self.shared
+    }
+}
+
+impl Api {
+    /// Creates the API from its components.
+    #[must_use]
+    pub fn new(parts: ApiParts) -> Self {
+        let ApiParts {
+            log,
+            appends,
+            signal,
+            clock,
+            access,
+            metrics,
+            sample_mailer,
+            options,
+        } = parts;
+        let shared = Shared {
+            commands: Commands::new(log.clone(), appends, Arc::clone(&clock)),
+            reads: PatientReads::start(&log),
+            access,
+            history: PatientHistory::new(log.clone()),
+            read_log: ReadLog::start(log.database().clone(), Arc::clone(&clock)),
+            feed: Feed::new(log.clone(), signal, options.poll),
+            mail_ledger: Ledger::new(log.database().clone()),
+            log,
+            metrics,
+            sample_mailer,
+            options,
+            clock,
+            document: OnceLock::new(),
+        };
+        Self {
+            shared: Arc::new(shared),
+        }
+    }
+
+    /// Finishes the accepted work. Call this function after the last request has been answered.
+    pub async fn shutdown(&self) {
+        self.commands.shutdown().await;
+        self.reads.shutdown().await;
+        self.read_log.shutdown().await;
+    }
+}
+
+impl FromRef<Api> for BodyTimeout {
+    fn from_ref(api: &Api) -> Self {
+        api.options.http.body_timeout()
+    }
+}

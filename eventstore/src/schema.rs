@@ -1,0 +1,262 @@
+//! The database schema: the tables of the log, and the tables of the service that uses it.
+//!
+//! The crate brings the steps that create its own tables. A service adds its own [`Step`]s, and [`migrate`]
+//! runs the steps of both that the database does not have yet, in order of version.
+//!
+//! All statements can be repeated safely (`IF NOT EXISTS`, `INSERT IGNORE`). MySQL commits each
+//! `CREATE TABLE` separately, so an interrupted step is run again. A lease ensures that only one process
+//! migrates at a time. sqlx's own lock is not used, because it relies on `GET_LOCK`, which Galera and Vitess
+//! do not have.
+//!
+//! # Writing steps
+//!
+//! - Number the steps of a new service from 5. The log's steps have the versions 1, 2 and 4; a service's step
+//!   with one of these versions becomes a part of the log's step, so it cannot be added later.
+//! - Never change a step that has run: the database stores its checksum, and [`migrate`] fails if it differs.
+//! - Write statements that can be repeated.
+//! - On MySQL, write `ENGINE=InnoDB` in each `CREATE TABLE`. Tables with another engine are rejected. Their
+//!   names are found after `CREATE TABLE IF NOT EXISTS`.
+//! - A projection needs a table, but no row in `projections`: the engine adds the row.
+
+mod engine;
+mod steps;
+
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sqlx::migrate::{MigrateError, Migration, Migrator};
+use sqlx::mysql::MySqlDatabaseError;
+
+use crate::clock::Clock;
+use crate::database::{Connection, Database, Dialect, Session};
+use crate::error::Error;
+use crate::lease::Lease;
+
+pub use steps::{LAST_VERSION, Step};
+
+/// How long a migrating process may fail to renew its lease before another process takes over.
+const LEASE: Duration = Duration::from_secs(30);
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// Statement that limits the wait for a table lock. While an `ALTER TABLE` waits for open transactions, all
+/// other statements on that table queue behind it. Each attempt therefore waits only two seconds, and the
+/// queued statements run before the next attempt.
+const SHORT_LOCK_WAIT: &str = "SET SESSION lock_wait_timeout = 2";
+const BETWEEN_LOCK_WAITS: Duration = Duration::from_secs(3);
+
+/// Reason why the schema is not usable.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SchemaError {
+    /// The database failed.
+    #[error(transparent)]
+    Store(#[from] Error),
+    /// A step failed, or its text differs from the text that the database has run.
+    #[error("migration: {0}")]
+    Step(#[from] StepError),
+    /// The schema is older than this program.
+    #[error("the schema is at migration {found}, but this program needs {needed}")]
+    Behind {
+        /// Newest version in the database before the first missing version, or 0 if there is none.
+        found: i64,
+        /// Newest version in this program.
+        needed: i64,
+    },
+    /// The versions of the service's steps do not ascend, or are not between 1 and [`LAST_VERSION`].
+    #[error("the versions of the steps do not ascend from 1 to at most {LAST_VERSION}")]
+    Versions,
+    /// Tables use a storage engine that has no transactions or is untested.
+    #[error("{} not InnoDB and would lose committed data; stop all processes, then run:{}", engine::tables(.0), engine::mend(.0))]
+    Engine(Vec<OtherEngine>),
+}
+
+/// The error of a step.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub struct StepError(MigrateError);
+
+impl StepError {
+    /// The database's error, if the database failed.
+    const fn of_database(&self) -> Option<&sqlx::Error> {
+        match &self.0 {
+            MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => Some(error),
+            _ => None,
+        }
+    }
+
+    /// Whether waiting for a table lock timed out.
+    fn is_lock_wait(&self) -> bool {
+        // ER_LOCK_WAIT_TIMEOUT
+        self.of_database()
+            .and_then(sqlx::Error::as_database_error)
+            .and_then(|error| error.try_downcast_ref::<MySqlDatabaseError>())
+            .is_some_and(|error| error.number() == 1205)
+    }
+}
+
+/// A table with a storage engine other than `InnoDB`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OtherEngine {
+    /// Name of the table.
+    pub table: String,
+    /// Storage engine of the table.
+    pub engine: String,
+}
+
+impl SchemaError {
+    /// Whether the connection to the database failed, so that the operation may succeed on a new connection.
+    #[must_use]
+    pub fn is_connection(&self) -> bool {
+        match self {
+            Self::Store(error) => error.is_connection(),
+            Self::Step(error) => error.of_database().is_some_and(Error::is_lost_connection),
+            Self::Behind { .. } | Self::Versions | Self::Engine(_) => false,
+        }
+    }
+}
+
+/// Migrates the schema to the version of this program: runs the steps of the log and the steps of the service
+/// that the database has not run yet. `owner` identifies this process. If another process is migrating, waits
+/// for it.
+///
+/// # Errors
+///
+/// [`SchemaError`], except [`SchemaError::Behind`].
+pub async fn migrate(
+    database: &Database,
+    clock: Arc<dyn Clock>,
+    owner: &str,
+    service: &[Step],
+) -> Result<(), SchemaError> {
+    let migrations = steps::migrations(database.dialect(), service)?;
+    engine::check(database, &migrations).await?;
+    let leases = steps::leases(database.dialect());
+    database.writer().await?.query(leases).execute().await?;
+    let mut lease = Lease::new(
+        database.clone(),
+        clock,
+        "migrate".to_owned(),
+        owner.to_owned(),
+        LEASE,
+    );
+    let mut said = false;
+    while !lease.hold().await? {
+        if !std::mem::replace(&mut said, true) {
+            tracing::info!("waiting for another process that is migrating the schema");
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+    let migrated = tokio::select! {
+        migrated = run(database, migrations) => migrated,
+        never = renew(&mut lease) => match never {},
+    };
+    lease.release().await?;
+    migrated
+}
+
+/// Renews the lease for as long as this future is polled.
+async fn renew(lease: &mut Lease) -> Infallible {
+    loop {
+        tokio::time::sleep(LEASE / 3).await;
+        if let Err(error) = lease.hold().await {
+            tracing::warn!(%error, "could not renew the migration lease");
+        }
+    }
+}
+
+async fn run(database: &Database, migrations: Vec<Migration>) -> Result<(), SchemaError> {
+    let migrator = Migrator {
+        migrations: Cow::Owned(migrations),
+        locking: false,
+        // A newer program may have applied further migrations, which stay compatible with older programs.
+        ignore_missing: true,
+        ..Migrator::DEFAULT
+    };
+    if let Some(pool) = database.mysql() {
+        loop {
+            // An interrupted migration is recorded as started. Its statements can be repeated.
+            forget_unfinished(database).await?;
+            let mut connection = pool.acquire().await.map_err(Error::from_driver)?;
+            // The connection keeps a changed session setting, so it must not return to the pool.
+            connection.close_on_drop();
+            sqlx::query(SHORT_LOCK_WAIT)
+                .execute(&mut *connection)
+                .await
+                .map_err(Error::from_driver)?;
+            match migrator.run(&mut *connection).await.map_err(StepError) {
+                Err(error) if error.is_lock_wait() => {
+                    tracing::warn!(
+                        "waiting for open transactions, such as the verification of a projection: {error}"
+                    );
+                }
+                ended => return Ok(ended?),
+            }
+            tokio::time::sleep(BETWEEN_LOCK_WAITS).await;
+        }
+    } else if let Some(pool) = database.sqlite_writer() {
+        migrator.run(pool).await.map_err(StepError)?;
+    }
+    Ok(())
+}
+
+async fn forget_unfinished(database: &Database) -> Result<(), SchemaError> {
+    let mut connection = database.writer().await?;
+    if has_history(&mut connection).await? {
+        connection
+            .query("DELETE FROM _sqlx_migrations WHERE success = FALSE")
+            .execute()
+            .await?;
+    }
+    Ok(())
+}
+
+/// Checks that the schema is at least as new as this program, and that its tables support transactions.
+///
+/// # Errors
+///
+/// [`SchemaError::Behind`], [`SchemaError::Engine`] or [`SchemaError::Versions`] if a check fails, and
+/// [`SchemaError::Store`] if the database fails.
+pub async fn check(database: &Database, service: &[Step]) -> Result<(), SchemaError> {
+    let migrations = steps::migrations(database.dialect(), service)?;
+    engine::check(database, &migrations).await?;
+    let versions: Vec<i64> = migrations.iter().map(|migration| migration.version).collect();
+    let applied = applied(database).await?;
+    let missing = versions.iter().position(|version| !applied.contains(version));
+    missing.map_or(Ok(()), |missing| {
+        Err(SchemaError::Behind {
+            found: missing.checked_sub(1).map_or(0, |last| versions[last]),
+            needed: versions.last().copied().unwrap_or(0),
+        })
+    })
+}
+
+/// Returns the versions that the database has run.
+async fn applied(database: &Database) -> Result<BTreeSet<i64>, SchemaError> {
+    let mut connection = database.reader().await?;
+    if !has_history(&mut connection).await? {
+        return Ok(BTreeSet::new());
+    }
+    let rows = connection
+        .query("SELECT version FROM _sqlx_migrations WHERE success = TRUE")
+        .fetch_all()
+        .await?;
+    rows.iter().map(|row| Ok(row.get(0)?)).collect()
+}
+
+/// Whether sqlx's table of migrations exists, which sqlx creates before the first migration.
+async fn has_history(connection: &mut Connection) -> Result<bool, SchemaError> {
+    let tables = match connection.dialect() {
+        Dialect::MySql => {
+            "SELECT COUNT(*) FROM information_schema.tables \
+             WHERE table_schema = DATABASE() AND table_name = '_sqlx_migrations'"
+        }
+        Dialect::Sqlite => {
+            "SELECT COUNT(*) FROM sqlite_schema WHERE type = 'table' AND name = '_sqlx_migrations'"
+        }
+    };
+    let table = connection.query(tables).fetch_optional().await?;
+    Ok(table.map(|row| row.get::<i64, _>(0)).transpose()? == Some(1))
+}

@@ -1,0 +1,37 @@
+//! Redirects from paths with a trailing slash, which `FastAPI` and many clients use, to the path without the
+//! slash.
+
+use axum::http::{HeaderValue, StatusCode, Uri, header};
+use axum::response::{IntoResponse, Response};
+
+/// Returns the redirect to the same path without trailing slashes, with the same query. `None` if no route
+/// has that path.
+///
+/// `Location` begins with the first segment of a route, so it never leads to another host.
+pub(crate) fn without_slash(routes: &[&str], uri: &Uri) -> Option<Response> {
+    let path = uri.path();
+    let wanted = path.trim_end_matches('/');
+    if wanted == path || !routes.iter().any(|route| matches(route, wanted)) {
+        return None;
+    }
+    let location = match uri.query() {
+        Some(query) => format!("{wanted}?{query}"),
+        None => wanted.to_owned(),
+    };
+    let location = HeaderValue::try_from(location).ok()?;
+    // 308 keeps the method and the body.
+    Some((StatusCode::PERMANENT_REDIRECT, [(header::LOCATION, location)]).into_response())
+}
+
+/// Whether a route's template matches this path.
+fn matches(route: &str, path: &str) -> bool {
+    let (mut template, mut path) = (route.split('/'), path.split('/'));
+    loop {
+        match (template.next(), path.next()) {
+            (None, None) => return true,
+            (Some(wanted), Some(given)) if wanted == given => {}
+            (Some(wanted), Some(given)) if wanted.starts_with('{') && !given.is_empty() => {}
+            _ => return false,
+        }
+    }
+}
