@@ -6,17 +6,18 @@ use bytes::Bytes;
 use domain::NameQuery;
 use eventstore::database::Row;
 use eventstore::projection::UNFILLED;
-use eventstore::{
-    BatchWorker, Connection, Database, Error, Position, Result, Session, Transaction, checkpoint,
-};
+use eventstore::{BatchWorker, Connection, Database, Error, Position, Result, Session, checkpoint};
 use serde::Serialize;
 use uuid::Uuid;
 
 use super::ReadError;
 use super::kept_connection::{KeptConnection, ReadQuery};
-use super::names::{Search, SearchBounds};
+use super::names::{Matches, Search, SearchBounds};
 use super::trust::{Built, Trust};
 use crate::PATIENT_VIEW;
+
+/// Number of times that a search is tried without a snapshot, whose transaction takes two more round trips.
+const ATTEMPTS: usize = 3;
 
 /// A request for a page.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -184,22 +185,20 @@ impl Page<'_> {
         after: &str,
         limit: u32,
     ) -> Result<PatientPage> {
-        let mut snapshot = connection.snapshot().await?;
-        let Trusts { view, names } = self.trusts;
-        let [built_view, built_names] = served(&mut snapshot, [view, names]).await?;
         let search = Search {
             query,
             after,
             bounds: self.bounds,
-            view: built_view,
-            names: built_names,
+            trusts: self.trusts,
         };
+        let matches = found(&search, connection, limit as usize).await?;
         let doubtful = [
-            view.doubtful(&mut snapshot, search.view).await?,
-            names.doubtful(&mut snapshot, search.names).await?,
+            self.trusts.view.doubtful(connection, matches.tables.view).await?,
+            self.trusts
+                .names
+                .doubtful(connection, matches.tables.names)
+                .await?,
         ];
-        let matches = search.matches(&mut snapshot, limit as usize).await?;
-        snapshot.rollback().await?;
         let patients: Vec<ListedPatient<'_>> = matches
             .patients
             .iter()
@@ -244,29 +243,21 @@ async fn rows_after(connection: &mut Connection, after: &str, most: i64) -> Resu
         .await
 }
 
-/// Returns the checkpoints and the served generations of two tables, if the generations were built.
-async fn served(snapshot: &mut Transaction<'_>, trusts: [&Trust; 2]) -> Result<[Built; 2]> {
-    let rows = snapshot
-        .query(
-            "SELECT p.name, p.active_generation, COALESCE(c.position, 0) FROM projections p \
-             LEFT JOIN checkpoints c ON c.name = p.name WHERE p.name IN (?, ?)",
-        )
-        .bind_all(trusts.map(Trust::projection))
-        .fetch_all()
-        .await?;
-    let mut built = [Built::default(); 2];
-    for (trust, built) in trusts.iter().zip(&mut built) {
-        let mut generation = None;
-        for row in &rows {
-            if row.get::<&str, _>(0)? == trust.projection() {
-                built.generation = row.get(1)?;
-                built.checkpoint = row.get(2)?;
-                generation = Some(built.generation);
-            }
+/// Returns the matches of a search. Under load, a projection may change its table between the statements of a
+/// search. After some attempts, the search is therefore run in a snapshot.
+async fn found(search: &Search<'_>, connection: &mut Connection, limit: usize) -> Result<Matches> {
+    for _ in 0..ATTEMPTS {
+        if let Some(matches) = search.matches(connection, limit).await? {
+            return Ok(matches);
         }
-        trust.check_generation(snapshot, generation).await?;
     }
-    Ok(built)
+    let mut snapshot = connection.snapshot().await?;
+    let matches = search.matches(&mut snapshot, limit).await?;
+    snapshot.rollback().await?;
+    matches.ok_or_else(|| Error::NoSuchGeneration {
+        projection: search.trusts.names.projection().to_owned(),
+        generation: search.trusts.names.known_generation(),
+    })
 }
 
 /// Returns the position of a projection.

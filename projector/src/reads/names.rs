@@ -1,8 +1,11 @@
 //! Patients with given words in their names, in order of id.
 //!
-//! The words come from `patient_names`, and the names from `patient_view`. Both are read from one snapshot,
-//! but the two projections may be at different positions. So `patient_names` only yields candidates: the
-//! name in `patient_view` decides whether a patient matches.
+//! The words come from `patient_names`, and the names from `patient_view`. The last statement reads both, but
+//! the two projections may be at different positions. So `patient_names` only yields candidates: the name in
+//! `patient_view` decides whether a patient matches.
+//!
+//! A search takes two statements or more. Each returns the checkpoint of `patient_names`, which changes
+//! whenever the table changes. If the checkpoints differ, the search is repeated, in the end in a snapshot.
 //!
 //! # Candidates
 //!
@@ -18,9 +21,10 @@
 
 use domain::{NameQuery, prefix_end};
 use eventstore::database::Row;
-use eventstore::{Dialect, Result, Session, Transaction};
+use eventstore::{Dialect, Result, Session};
 
-use super::trust::Built;
+use super::list::Trusts;
+use super::trust::{Built, Trust};
 
 /// Limits of the work for a page of a search.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,9 +52,30 @@ pub(super) struct Search<'s> {
     pub(super) query: &'s NameQuery,
     pub(super) after: &'s str,
     pub(super) bounds: SearchBounds,
-    /// The tables, as the snapshot shows them.
+    pub(super) trusts: &'s Trusts,
+}
+
+/// The state of both tables, as a statement sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Tables {
     pub(super) names: Built,
     pub(super) view: Built,
+}
+
+impl Tables {
+    /// Reads the four columns of [`TABLES`], which begin at `column`.
+    fn of(row: &Row, column: usize) -> Result<Self> {
+        Ok(Self {
+            names: Built {
+                generation: row.get(column)?,
+                checkpoint: row.get(column + 1)?,
+            },
+            view: Built {
+                generation: row.get(column + 2)?,
+                checkpoint: row.get(column + 3)?,
+            },
+        })
+    }
 }
 
 /// A patient who matches.
@@ -62,6 +87,7 @@ pub(super) struct Match {
 
 /// The first matches, in order of id.
 pub(super) struct Matches {
+    pub(super) tables: Tables,
     pub(super) patients: Vec<Match>,
     /// Id up to which all matches are known; `None` if there are no more matches.
     pub(super) through: Option<String>,
@@ -88,119 +114,183 @@ impl Range<'_> {
     }
 }
 
-impl Search<'_> {
-    /// Returns at most `most` matches.
-    pub(super) async fn matches(&self, snapshot: &mut Transaction<'_>, most: usize) -> Result<Matches> {
-        let mut patients: Vec<Match> = Vec::new();
-        let Some((rows, wanted)) = self.candidates(snapshot, most + 1).await? else {
-            return Ok(Matches {
-                patients,
-                through: None,
-            });
-        };
-        let mut candidates = rows
-            .iter()
-            .map(|row| Ok((row.get::<String, _>(0)?, row.get(1)?, row.get(2)?)))
-            .collect::<Result<Vec<(String, Option<String>, Option<String>)>>>()?;
-        candidates.sort_unstable();
-        let mut through = None;
-        if candidates.len() >= wanted {
-            through = candidates.last().map(|(id, _, _)| id.clone());
-        }
-        for (id, name, email) in candidates {
-            // A patient without a row is deleted, or not yet in `patient_view`.
-            let (Some(name), Some(email)) = (name, email) else {
-                continue;
-            };
-            if !self.query.matches_name(&name) {
-                continue;
-            }
-            if patients.len() == most {
-                through = patients.last().map(|last| last.id.clone());
-                break;
-            }
-            patients.push(Match { id, name, email });
-        }
-        Ok(Matches { patients, through })
-    }
+/// The next candidates in any order, each with the name and the email address in `patient_view`.
+struct Candidates {
+    rows: Vec<Row>,
+    /// Number of candidates that were requested.
+    most: usize,
+}
 
-    /// Returns the next candidates in any order, each with the name and the email address in `patient_view`,
-    /// and the number of candidates that were requested. `page` is the number that a page needs if all
-    /// candidates match. Returns `None` if no patient can match.
-    async fn candidates(
-        &self,
-        snapshot: &mut Transaction<'_>,
-        page: usize,
-    ) -> Result<Option<(Vec<Row>, usize)>> {
-        let mut ranges = self.ranges(snapshot).await?;
+impl Search<'_> {
+    /// Returns at most `most` matches; `None` if a table changed between the statements.
+    pub(super) async fn matches(&self, session: &mut impl Session, most: usize) -> Result<Option<Matches>> {
+        let Some((tables, mut ranges)) = self.ranges(session).await? else {
+            return Ok(None);
+        };
+        let mut matches = Matches {
+            tables,
+            patients: Vec::new(),
+            through: None,
+        };
         if ranges.iter().any(|range| range.distinct.is_empty()) {
+            return Ok(Some(matches));
+        }
+        let candidates = self.candidates(session, tables, &mut ranges, most + 1).await?;
+        let Some(row) = candidates.rows.first() else {
+            return Ok(None);
+        };
+        let Tables { names, view } = Tables::of(row, 3)?;
+        if names != tables.names || view.generation != tables.view.generation {
             return Ok(None);
         }
+        matches.tables.view = view;
+        self.choose(&candidates, most, &mut matches)?;
+        Ok(Some(matches))
+    }
+
+    /// Adds the candidates who match, up to `most`.
+    fn choose(&self, candidates: &Candidates, most: usize, matches: &mut Matches) -> Result<()> {
+        let mut sorted: Vec<(&str, &Row)> = Vec::with_capacity(candidates.rows.len());
+        for row in &candidates.rows {
+            // Without candidates, there is one row without an id.
+            if let Some(id) = row.get(0)? {
+                sorted.push((id, row));
+            }
+        }
+        sorted.sort_unstable_by_key(|(id, _)| *id);
+        if sorted.len() >= candidates.most {
+            matches.through = sorted.last().map(|(id, _)| (*id).to_owned());
+        }
+        for (id, row) in sorted {
+            // A patient without a row is deleted, or not yet in `patient_view`.
+            let (Some(name), Some(email)) = (row.get::<Option<&str>, _>(1)?, row.get::<Option<&str>, _>(2)?)
+            else {
+                continue;
+            };
+            if !self.query.matches_name(name) {
+                continue;
+            }
+            if matches.patients.len() == most {
+                matches.through = matches.patients.last().map(|last| last.id.clone());
+                break;
+            }
+            matches.patients.push(Match {
+                id: id.to_owned(),
+                name: name.to_owned(),
+                email: email.to_owned(),
+            });
+        }
+        Ok(())
+    }
+
+    /// Returns the next candidates. `page` is the number that a page needs if all candidates match.
+    async fn candidates(
+        &self,
+        session: &mut impl Session,
+        tables: Tables,
+        ranges: &mut [Range<'_>],
+        page: usize,
+    ) -> Result<Candidates> {
         let most = self.bounds.candidates.max(page);
         // All candidates match a single query word.
         let of_words = if ranges.len() == 1 { page } else { most };
-        if let Some(rare) = longest(&ranges, |range| range.is_rare) {
-            return Ok(Some((self.sorted(snapshot, rare, of_words).await?, of_words)));
+        if let Some(rare) = longest(ranges, |range| range.is_rare) {
+            return self.sorted(session, tables, rare, of_words).await;
         }
-        self.complete_one(snapshot, &mut ranges).await?;
-        Ok(Some(match longest(&ranges, |range| self.is_mergeable(range)) {
-            Some(range) => (self.merged(snapshot, &range.distinct, of_words).await?, of_words),
-            None => (self.all(snapshot, most).await?, most),
-        }))
+        self.complete_one(session, tables, ranges).await?;
+        match longest(ranges, |range| self.is_mergeable(range)) {
+            Some(range) => self.merged(session, tables, &range.distinct, of_words).await,
+            None => self.all(session, tables, most).await,
+        }
     }
 
     fn is_mergeable(&self, range: &Range<'_>) -> bool {
         range.is_complete && range.distinct.len() <= self.bounds.distinct
     }
 
-    /// Looks at the range of each query word.
-    async fn ranges(&self, snapshot: &mut Transaction<'_>) -> Result<Vec<Range<'_>>> {
-        let words: Vec<(&str, String)> = self.query.words().map(|word| (word, prefix_end(word))).collect();
-        let sql = ranges_statement(snapshot.dialect(), words.len());
-        let mut query = snapshot.query(&sql);
-        for (word, end) in &words {
-            query = query.bind(self.names.generation).bind(*word).bind(end);
-            query = query.bind(count(self.bounds.entries));
-            for _ in 0..2 {
-                query = query.bind(self.names.generation).bind(*word).bind(end);
+    /// Looks at the range of each query word. Returns `None` if a table changed between two statements.
+    async fn ranges(&self, session: &mut impl Session) -> Result<Option<(Tables, Vec<Range<'_>>)>> {
+        let Trusts { view, names } = self.trusts;
+        // The statement needs a generation, which is nearly always the last generation that was seen.
+        for generation in [names.known_generation(), 0] {
+            let generation = if generation == 0 {
+                names.check_generation(session, None).await?;
+                names.known_generation()
+            } else {
+                generation
+            };
+            let Some(row) = self.ranges_in(session, generation).await? else {
+                view.check_generation(session, None).await?;
+                names.check_generation(session, None).await?;
+                return Ok(None);
+            };
+            let tables = Tables::of(&row, 0)?;
+            view.check_generation(session, Some(tables.view.generation))
+                .await?;
+            names
+                .check_generation(session, Some(tables.names.generation))
+                .await?;
+            if tables.names.generation == generation {
+                return Ok(Some((tables, self.ranges_of(&row, 4)?)));
             }
         }
-        let rows = query.fetch_all().await?;
-        let mut ranges = Vec::with_capacity(words.len());
-        for (index, (word, end)) in words.into_iter().enumerate() {
+        Ok(None)
+    }
+
+    async fn ranges_in(&self, session: &mut impl Session, generation: i64) -> Result<Option<Row>> {
+        let words: Vec<(&str, String)> = self.query.words().map(|word| (word, prefix_end(word))).collect();
+        let sql = ranges_statement(session.dialect(), words.len());
+        let mut query = session.query(&sql);
+        for (word, end) in &words {
+            query = query.bind(generation).bind(*word).bind(end);
+            query = query.bind(count(self.bounds.entries));
+            for _ in 0..2 {
+                query = query.bind(generation).bind(*word).bind(end);
+            }
+        }
+        query.bind_all(self.projections()).fetch_optional().await
+    }
+
+    /// Reads the ranges from a row of [`ranges_statement`]; the columns begin at `column`.
+    fn ranges_of(&self, row: &Row, mut column: usize) -> Result<Vec<Range<'_>>> {
+        let mut ranges = Vec::new();
+        for word in self.query.words() {
             let mut range = Range {
                 word,
-                end,
-                is_rare: false,
+                end: prefix_end(word),
+                is_rare: row.get::<Option<i64>, _>(column)?.is_none(),
                 distinct: Vec::new(),
                 is_complete: false,
             };
-            if let Some(row) = rows.first() {
-                range.is_rare = row.get::<Option<i64>, _>(3 * index)?.is_none();
-                range.add(row.get(3 * index + 1)?);
-                // The second word is known if the first is the query word itself.
-                if range.distinct.first().is_some_and(|first| first == word) {
-                    range.add(row.get(3 * index + 2)?);
-                }
+            range.add(row.get(column + 1)?);
+            // The second word is known if the first is the query word itself.
+            if range.distinct.first().is_some_and(|first| first == word) {
+                range.add(row.get(column + 2)?);
             }
             ranges.push(range);
+            column += 3;
         }
         Ok(ranges)
     }
 
     /// Finds further distinct words until a range is complete, or all have too many. Each round finds the
     /// next word of each range by a seek in the index.
-    async fn complete_one(&self, snapshot: &mut Transaction<'_>, ranges: &mut [Range<'_>]) -> Result<()> {
-        let sql = seek_statement(snapshot.dialect(), ranges.len());
+    async fn complete_one(
+        &self,
+        session: &mut impl Session,
+        tables: Tables,
+        ranges: &mut [Range<'_>],
+    ) -> Result<()> {
+        let sql = seek_statement(session.dialect(), ranges.len());
         while !ranges.iter().any(|range| range.is_complete)
             && ranges
                 .iter()
                 .any(|range| range.distinct.len() <= self.bounds.distinct)
         {
-            let mut query = snapshot.query(&sql);
+            let mut query = session.query(&sql);
             for range in &*ranges {
                 let last = range.distinct.last().map_or(range.word, String::as_str);
-                query = query.bind(self.names.generation).bind(last).bind(&range.end);
+                query = query.bind(tables.names.generation).bind(last).bind(&range.end);
             }
             let Some(row) = query.fetch_optional().await? else {
                 return Ok(());
@@ -217,57 +307,78 @@ impl Search<'_> {
     /// Returns the next patients with a word in a range with few entries.
     async fn sorted(
         &self,
-        snapshot: &mut Transaction<'_>,
+        session: &mut impl Session,
+        tables: Tables,
         range: &Range<'_>,
         most: usize,
-    ) -> Result<Vec<Row>> {
-        let sql = sorted_statement(snapshot.dialect());
-        snapshot
+    ) -> Result<Candidates> {
+        let sql = sorted_statement(session.dialect());
+        let rows = session
             .query(&sql)
-            .bind(self.names.generation)
+            .bind(tables.names.generation)
             .bind(range.word)
             .bind(&range.end)
             .bind(self.after)
             .bind(count(most))
-            .bind(self.view.generation)
+            .bind(tables.view.generation)
+            .bind_all(self.projections())
             .fetch_all()
-            .await
+            .await?;
+        Ok(Candidates { rows, most })
     }
 
     /// Returns the next patients with one of these words.
     async fn merged(
         &self,
-        snapshot: &mut Transaction<'_>,
+        session: &mut impl Session,
+        tables: Tables,
         words: &[String],
         most: usize,
-    ) -> Result<Vec<Row>> {
-        let sql = merge_statement(snapshot.dialect(), words.len());
-        let query = words.iter().fold(snapshot.query(&sql), |query, word| {
+    ) -> Result<Candidates> {
+        let sql = merge_statement(session.dialect(), words.len());
+        let query = words.iter().fold(session.query(&sql), |query, word| {
             query
-                .bind(self.names.generation)
+                .bind(tables.names.generation)
                 .bind(word)
                 .bind(self.after)
                 .bind(count(most))
         });
-        query
+        let rows = query
             .bind(count(most))
-            .bind(self.view.generation)
+            .bind(tables.view.generation)
+            .bind_all(self.projections())
             .fetch_all()
-            .await
+            .await?;
+        Ok(Candidates { rows, most })
     }
 
     /// Returns the next patients.
-    async fn all(&self, snapshot: &mut Transaction<'_>, most: usize) -> Result<Vec<Row>> {
-        let sql = all_statement(snapshot.dialect());
-        snapshot
+    async fn all(&self, session: &mut impl Session, tables: Tables, most: usize) -> Result<Candidates> {
+        let sql = all_statement(session.dialect());
+        let rows = session
             .query(&sql)
-            .bind(self.view.generation)
+            .bind(tables.view.generation)
             .bind(self.after)
             .bind(count(most))
+            .bind_all(self.projections())
             .fetch_all()
-            .await
+            .await?;
+        Ok(Candidates { rows, most })
+    }
+
+    /// Returns the values of [`TABLES`].
+    fn projections(&self) -> [&'static str; 2] {
+        [&self.trusts.view, &self.trusts.names].map(|trust| Trust::projection(trust))
     }
 }
+
+/// Columns and source of [`Tables`], and the condition for them. Every statement ends with the condition.
+const TABLES: (&str, &str, &str) = (
+    "n.active_generation, COALESCE(nc.position, 0), p.active_generation, COALESCE(pc.position, 0)",
+    "projections n LEFT JOIN checkpoints nc ON nc.name = n.name \
+     JOIN projections p LEFT JOIN checkpoints pc ON pc.name = p.name",
+    "p.name = ? AND n.name = ?",
+);
 
 /// Returns the range of the longest query word for which `applies` is true. Long words tend to be rare.
 fn longest<'r, 'q>(ranges: &'r [Range<'q>], applies: impl Fn(&Range<'q>) -> bool) -> Option<&'r Range<'q>> {
@@ -277,8 +388,9 @@ fn longest<'r, 'q>(ranges: &'r [Range<'q>], applies: impl Fn(&Range<'q>) -> bool
         .max_by_key(|range| range.word.len())
 }
 
-/// Returns the statement that looks at several ranges. For each range, it returns whether there are more than
-/// a number of entries (`NULL` if not), the first word, and the first word after the query word.
+/// Returns the statement that looks at several ranges. After [`Tables`], it returns for each range whether
+/// there are more than a number of entries (`NULL` if not), the first word, and the first word after the
+/// query word.
 ///
 /// sqlx decodes a column with a binary collation only as bytes, so words are converted.
 fn ranges_statement(dialect: Dialect, ranges: usize) -> String {
@@ -289,7 +401,9 @@ fn ranges_statement(dialect: Dialect, ranges: usize) -> String {
          WHERE generation = ? AND word >= ? AND word < ? ORDER BY word LIMIT 1), {}",
         next_word(dialect)
     );
-    format!("SELECT {}", vec![range; ranges].join(", "))
+    let (columns, source, condition) = TABLES;
+    let ranges = vec![range; ranges].join(", ");
+    format!("SELECT {columns}, {ranges} FROM {source} WHERE {condition}")
 }
 
 /// Returns the statement that finds the next word of several ranges.
@@ -333,18 +447,22 @@ fn merge_statement(dialect: Dialect, words: usize) -> String {
     ))
 }
 
-/// Returns the statement that reads the names of some patients, which another statement selects.
+/// Returns the statement that reads the names of some patients, which another statement selects, and
+/// [`Tables`].
 fn with_names(ids: &str) -> String {
+    let (columns, source, condition) = TABLES;
     format!(
-        "SELECT c.id, v.name, v.email FROM ({ids}) AS c \
-         LEFT JOIN patient_view v ON v.generation = ? AND v.id = c.id"
+        "SELECT c.id, v.name, v.email, {columns} FROM {source} LEFT JOIN ({ids}) AS c ON TRUE \
+         LEFT JOIN patient_view v ON v.generation = ? AND v.id = c.id WHERE {condition}"
     )
 }
 
-/// Returns the statement that reads the next patients.
+/// Returns the statement that reads the next patients and [`Tables`].
 fn all_statement(dialect: Dialect) -> String {
+    let (columns, source, condition) = TABLES;
     format!(
-        "SELECT id, name, email FROM patient_view{} WHERE generation = ? AND id > ? ORDER BY id LIMIT ?",
+        "SELECT v.id, v.name, v.email, {columns} FROM {source} LEFT JOIN (SELECT id, name, email \
+         FROM patient_view{} WHERE generation = ? AND id > ? ORDER BY id LIMIT ?) AS v ON TRUE WHERE {condition}",
         dialect.by_primary_key()
     )
 }

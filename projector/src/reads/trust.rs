@@ -23,7 +23,7 @@ pub(super) struct Trust {
 
 /// Checkpoint and generation that determine which events the rows include. When a projection passes a skipped
 /// event, at least one of the two changes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Built {
     pub(super) checkpoint: Position,
     pub(super) generation: i64,
@@ -48,6 +48,11 @@ impl Trust {
 
     pub(super) const fn projection(&self) -> &'static str {
         self.projection
+    }
+
+    /// Returns the last generation that was found to have been built; 0 at first.
+    pub(super) fn known_generation(&self) -> i64 {
+        self.built.load(Ordering::Relaxed)
     }
 
     /// Checks that the generation of a statement's rows was built. If there are no rows, which may be because

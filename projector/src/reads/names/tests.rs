@@ -1,5 +1,7 @@
 //! Tests of each strategy on SQLite, MySQL and MariaDB: the pages, the work for them, and the plans.
 
+use std::sync::Arc;
+
 use domain::PatientDetails;
 use eventstore::{Connection, Database, DatabaseOptions, Dialect, Projection, SystemClock, Timestamp};
 use tempfile::TempDir;
@@ -82,10 +84,12 @@ async fn filled(url: &str, names: &[String]) -> Database {
     database
 }
 
-const BUILT: Built = Built {
-    checkpoint: eventstore::Position::BEGINNING,
-    generation: GENERATION,
-};
+fn trusts() -> Trusts {
+    Trusts {
+        view: Arc::new(Trust::of(crate::PATIENT_VIEW)),
+        names: Arc::new(Trust::of(crate::PATIENT_NAMES)),
+    }
+}
 
 async fn matches(
     connection: &mut Connection,
@@ -94,17 +98,13 @@ async fn matches(
     limit: usize,
     bounds: SearchBounds,
 ) -> Matches {
-    let mut snapshot = connection.snapshot().await.unwrap();
     let search = Search {
         query,
         after,
         bounds,
-        names: BUILT,
-        view: BUILT,
+        trusts: &trusts(),
     };
-    let matches = search.matches(&mut snapshot, limit).await.unwrap();
-    snapshot.rollback().await.unwrap();
-    matches
+    search.matches(connection, limit).await.unwrap().unwrap()
 }
 
 /// Reads all pages, and checks that ids increase and that each page is within its limit.
@@ -234,20 +234,20 @@ async fn the_queries_of_these_tests_take_every_strategy() {
                 query: &query,
                 after: "",
                 bounds: SMALL,
-                names: BUILT,
-                view: BUILT,
+                trusts: &trusts(),
             };
-            let mut snapshot = connection.snapshot().await.unwrap();
-            let mut ranges = search.ranges(&mut snapshot).await.unwrap();
+            let (tables, mut ranges) = search.ranges(&mut connection).await.unwrap().unwrap();
             assert_eq!(
                 longest(&ranges, |range| range.is_rare).is_some(),
                 is_rare,
                 "{words:?}"
             );
-            search.complete_one(&mut snapshot, &mut ranges).await.unwrap();
+            search
+                .complete_one(&mut connection, tables, &mut ranges)
+                .await
+                .unwrap();
             let found = longest(&ranges, |range| search.is_mergeable(range)).is_some();
             assert_eq!(found, is_mergeable, "{words:?}");
-            snapshot.rollback().await.unwrap();
         }
     })
     .await;
@@ -329,4 +329,30 @@ async fn on_sqlite_every_statement_seeks_in_an_index() {
         // Only a limited number of entries is sorted.
         assert!(sorts || !plan.contains("TEMP B-TREE"), "{sql}: {plan}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_change_of_the_words_between_the_statements_of_a_search_is_seen() {
+    on_each(&names(), async |database| {
+        let mut connection = database.reader().await.unwrap();
+        let query = NameQuery::parse("ana").unwrap();
+        let trusts = trusts();
+        let search = Search {
+            query: &query,
+            after: "",
+            bounds: SMALL,
+            trusts: &trusts,
+        };
+        let (tables, mut ranges) = search.ranges(&mut connection).await.unwrap().unwrap();
+        let seen = async |connection: &mut Connection, ranges: &mut Vec<Range<'_>>| {
+            let candidates = search.candidates(connection, tables, ranges, 3).await.unwrap();
+            Tables::of(&candidates.rows[0], 3).unwrap()
+        };
+        assert_eq!(seen(&mut connection, &mut ranges).await, tables);
+        let change = "INSERT INTO checkpoints (name, position, updated_at) VALUES ('patient_names', 7, 0)";
+        let mut writer = database.writer().await.unwrap();
+        writer.query(change).execute().await.unwrap();
+        assert_ne!(seen(&mut connection, &mut ranges).await.names, tables.names);
+    })
+    .await;
 }
