@@ -116,7 +116,7 @@ impl ClaimRules for Seats {
 struct SeatsInLowerCase;
 
 impl ClaimRules for SeatsInLowerCase {
-    fn held(&self, events: &[SerializedEvent]) -> Result<Vec<HeldClaim>, ClaimRulesError> {
+    fn held(&self, events: &[NewEvent]) -> Result<Vec<HeldClaim>, ClaimRulesError> {
         let seat = events
             .last()
             .and_then(|event| event.payload["Reserved"]["seat"].as_str());
