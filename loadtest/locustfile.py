@@ -1,8 +1,8 @@
 """Load test of the patient registration API.
 
-Each user registers patients and reads, lists and deletes them, and checks the status and the body of every response. A
-failed check counts as a failed request. No patient data is printed or included in a failure message: messages contain
-only statuses and field names.
+Each user registers patients and reads, lists, amends and deletes them, and checks the status and the body of every
+response. A failed check counts as a failed request. No patient data is printed or included in a failure message:
+messages contain only statuses and field names.
 
 Settings, from the environment: LOADTEST_HOST (or --host), LOADTEST_WAIT_MIN and LOADTEST_WAIT_MAX (seconds between two
 tasks of one user), PATIENTS_TOKEN (sent as a bearer token, if set).
@@ -13,6 +13,7 @@ import random
 import unicodedata
 import uuid
 from collections import deque
+from typing import NamedTuple
 
 from faker import Faker
 from locust import FastHttpUser, between, events, task
@@ -24,6 +25,14 @@ PATIENTS_KEPT_PER_USER = 1000
 # Names and digits in several scripts, to test the whole path with them.
 fake = Faker(["es_ES", "en_US", "bn_BD", "fa_IR", "hi_IN", "ja_JP", "th_TH"])
 EMAIL_DOMAINS = ["example.com", "clínica.example", "उदाहरण.example"]
+
+
+class Answer(NamedTuple):
+    """An expected response."""
+
+    body: object
+    # Empty if the header is missing.
+    etag: str
 
 
 class PatientLoadTest(FastHttpUser):
@@ -46,15 +55,15 @@ class PatientLoadTest(FastHttpUser):
     @task(5)
     def create_patient(self):
         registration = new_registration()
-        patient = self.ask(
+        created = self.ask(
             "POST",
             "/patients/register",
             status=201,
             check=lambda body: missing_id(body) or difference(body, registration),
             json=registration,
         )
-        if patient is not None and self.read(patient):
-            self.patients.append(patient)
+        if created and self.read(created.body):
+            self.patients.append(created.body)
 
     @task(4)
     def read_patient(self):
@@ -66,11 +75,30 @@ class PatientLoadTest(FastHttpUser):
         self.ask("GET", f"/getPatients?limit={LIST_LIMIT}", name="/getPatients", status=200, check=wrong_list)
 
     @task(1)
+    def amend_patient(self):
+        if not self.has_patients():
+            return
+        # The patient is kept only if every response is the expected one. Otherwise, its state may be unknown.
+        patient = self.patients.popleft()
+        current = self.read(patient)
+        if not current:
+            return
+        registration = new_registration()
+        changes = {field: registration[field] for field in ("email", "phone")}
+        amended = patient | changes
+        if not self.amend(patient, changes, current.etag, status=200, check=lambda body: difference(body, amended)):
+            return
+        # The amendment has changed the ETag, so a late copy of the request is rejected.
+        stale = self.amend(patient, changes, current.etag, name="/patients/[id] (stale)", status=412)
+        if stale and self.read(amended):
+            self.patients.append(amended)
+
+    @task(1)
     def delete_patient(self):
         if not self.has_patients():
             return
         path = f"/patients/{self.patients.popleft()['id']}"
-        if self.ask("DELETE", path, name="/patients/[id]", status=204) is not None:
+        if self.ask("DELETE", path, name="/patients/[id]", status=204):
             self.ask("GET", path, name="/patients/[id] (deleted)", status=410)
 
     def has_patients(self):
@@ -80,24 +108,36 @@ class PatientLoadTest(FastHttpUser):
         return bool(self.patients)
 
     def read(self, patient):
-        """Reads a patient back. Returns whether the response equals the registered patient."""
-        answer = self.ask(
+        """Reads a patient back. Returns the response if it equals the expected patient, otherwise None."""
+        return self.ask(
             "GET",
             f"/patients/{patient['id']}",
             name="/patients/[id]",
             status=200,
             check=lambda body: difference(body, patient),
         )
-        return answer is not None
 
-    def ask(self, method, path, *, status, name=None, check=None, json=None):
+    def amend(self, patient, changes, etag, *, status, name="/patients/[id]", check=None):
+        """Changes details of a patient whose current ETag is `etag`."""
+        return self.ask(
+            "PATCH",
+            f"/patients/{patient['id']}",
+            name=name,
+            status=status,
+            check=check,
+            json=changes,
+            headers={"Content-Type": "application/merge-patch+json", "If-Match": etag},
+        )
+
+    def ask(self, method, path, *, status, name=None, check=None, json=None, headers=None):
         """Sends one request and records whether the response is the expected one.
 
-        `check` takes the parsed body and returns a failure message, or None. Returns the parsed body (an empty
-        object without `check`), or None after a failure.
+        `check` takes the parsed body and returns a failure message, or None. Returns the response (with an empty
+        body without `check`), or None after a failure.
         """
+        headers = authorization() | (headers or {})
         with self.client.request(
-            method, path, name=name or path, json=json, headers=authorization(), catch_response=True
+            method, path, name=name or path, json=json, headers=headers, catch_response=True
         ) as response:
             if response.status_code == 0:
                 # Without the error's text, which can contain a different port each time and would defeat grouping.
@@ -117,7 +157,7 @@ class PatientLoadTest(FastHttpUser):
                     response.failure(wrong)
                     return None
             response.success()
-            return body
+            return Answer(body, response.headers.get("ETag", ""))
 
 
 def authorization():

@@ -18,8 +18,8 @@ use web::AllowedHost;
 use web::access::{Access, Role, Token, Tokens};
 
 use crate::output;
+use crate::reload::ReloadedFiles;
 use crate::settings::Settings;
-use crate::watch::Watched;
 
 #[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
 pub(crate) enum TokenCommand {
@@ -55,18 +55,18 @@ pub(crate) fn token(command: TokenCommand) -> anyhow::Result<()> {
 }
 
 /// The API's access control, and its description for the startup message.
-pub(crate) struct Door {
+pub(crate) struct LoadedAccess {
     pub(crate) access: Access,
     pub(crate) described: Vec<String>,
-    file: Option<Watched<Tokens>>,
-    issuer: Option<issuer::Opened>,
+    file: Option<ReloadedFiles<Tokens>>,
+    issuer: Option<issuer::LoadedIssuer>,
 }
 
 /// Access control read from the settings, before files and keys are read. Without access tokens and without
 /// an issuer, the API serves only this machine, unless `AUTH=off`.
-pub(crate) struct Plan {
+pub(crate) struct ConfiguredAccess {
     tokens: Option<TokensFrom>,
-    issuer: Option<issuer::Plan>,
+    issuer: Option<issuer::ConfiguredIssuer>,
     /// Description of who can use an API without authentication.
     open: Option<&'static str>,
 }
@@ -76,7 +76,7 @@ enum TokensFrom {
     File(PathBuf),
 }
 
-impl Plan {
+impl ConfiguredAccess {
     /// Reads and checks the settings.
     ///
     /// # Errors
@@ -89,7 +89,7 @@ impl Plan {
             (None, Some(path)) => Some(TokensFrom::File(path.to_owned())),
             (None, None) => None,
         };
-        let issuer = issuer::Plan::of(&settings.issuer, clock)?;
+        let issuer = issuer::ConfiguredIssuer::of(&settings.issuer, clock)?;
         let open = if tokens.is_none() && issuer.is_none() {
             Some(without_tokens(settings.http_addr, settings.auth_is_off())?)
         } else {
@@ -102,9 +102,9 @@ impl Plan {
     }
 
     /// Reads the tokens and the issuer's keys. Waits until the issuer's keys are available.
-    pub(crate) async fn open(self, clock: &Arc<dyn Clock>) -> anyhow::Result<Door> {
+    pub(crate) async fn load(self, clock: &Arc<dyn Clock>) -> anyhow::Result<LoadedAccess> {
         if let Some(reach) = self.open {
-            return Ok(Door {
+            return Ok(LoadedAccess {
                 access: Access::open(),
                 described: vec![format!("no authentication ({reach})")],
                 file: None,
@@ -115,7 +115,7 @@ impl Plan {
             Some(TokensFrom::Text(tokens)) => (Some(tokens), None),
             Some(TokensFrom::File(path)) => {
                 let named = vec![("AUTH_TOKENS_FILE", path)];
-                let (file, tokens) = Watched::open(named, |contents| {
+                let (file, tokens) = ReloadedFiles::open(named, |contents| {
                     Ok(Tokens::parse(std::str::from_utf8(&contents.concat())?)?)
                 })
                 .await?;
@@ -127,17 +127,17 @@ impl Plan {
             bail!("AUTH_TOKENS or AUTH_TOKENS_FILE is set but contains no token");
         }
         let issuer = match self.issuer {
-            Some(issuer) => Some(issuer.open(clock).await?),
+            Some(issuer) => Some(issuer.load(clock).await?),
             None => None,
         };
-        let known = tokens.as_ref().map(Tokens::count);
-        let by_token = known.map(|known| format!("by access token (tokens: {known})"));
+        let count = tokens.as_ref().map(Tokens::count);
+        let by_token = count.map(|count| format!("by access token (tokens: {count})"));
         let by_jwt = issuer.as_ref().map(|issuer| issuer.described.clone());
-        Ok(Door {
+        Ok(LoadedAccess {
             described: by_token.into_iter().chain(by_jwt).collect(),
             access: Access::by_either(
                 tokens.unwrap_or_default(),
-                issuer.as_ref().map(|opened| opened.issuer.clone()),
+                issuer.as_ref().map(|loaded| loaded.issuer.clone()),
             ),
             file,
             issuer,
@@ -179,17 +179,20 @@ pub(crate) fn hosts(settings: &Settings, open: bool) -> Vec<AllowedHost> {
     hosts
 }
 
-impl Door {
+impl LoadedAccess {
     /// Returns the tasks that reload changed tokens and keys until `shutdown`.
-    pub(crate) fn keep_up(&mut self, shutdown: &CancellationToken) -> Vec<BoxFuture<'static, ()>> {
+    pub(crate) fn reload_tasks(&mut self, shutdown: &CancellationToken) -> Vec<BoxFuture<'static, ()>> {
         let access = self.access.clone();
-        let take = move |tokens: Tokens| {
+        let apply = move |tokens: Tokens| {
             tracing::info!(access.tokens = tokens.count(), "the access tokens have changed");
             access.replace(tokens);
         };
         let file = self.file.take();
-        let tokens = file.map(|file| file.keep_up(take, shutdown.clone()).boxed());
-        let keys = self.issuer.take().map(|issuer| issuer.keep_up(shutdown.clone()));
+        let tokens = file.map(|file| file.reload_on_change(apply, shutdown.clone()).boxed());
+        let keys = self
+            .issuer
+            .take()
+            .map(|issuer| issuer.reload_on_change(shutdown.clone()));
         tokens.into_iter().chain(keys).collect()
     }
 }

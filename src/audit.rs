@@ -20,9 +20,10 @@ use eventstore::{EventLog, Timestamp, Trusted};
 use uuid::Uuid;
 
 use crate::database;
+use crate::exit_code::NoAnswer;
 use crate::settings::Settings;
 use export::Export;
-use format::Format;
+use format::ExportFormat;
 use prove::Prove;
 use recorder::Recorder;
 
@@ -77,8 +78,8 @@ pub(crate) enum AuditCommand {
         #[arg(long, value_name = "POSITION", default_value_t = 0)]
         after: u64,
         /// Output format
-        #[arg(long, value_enum, default_value_t = Format::Ndjson)]
-        format: Format,
+        #[arg(long, value_enum, default_value_t = ExportFormat::Ndjson)]
+        format: ExportFormat,
         /// Output file, which appears when it is complete; - or no file for standard output
         #[arg(long, value_name = "FILE")]
         output: Option<PathBuf>,
@@ -128,27 +129,6 @@ pub(crate) enum AuditCommand {
         #[arg(long)]
         json: bool,
     },
-}
-
-/// The command could not compute its answer.
-#[derive(Debug, Clone, Copy, thiserror::Error)]
-#[error("no answer")]
-pub(crate) struct NoAnswer;
-
-/// The proof is consistent, but there is no trusted head to compare it with.
-#[derive(Debug, Clone, Copy, thiserror::Error)]
-#[error("nothing is proved without a trusted head: pass one with --trusted")]
-pub(crate) struct NothingTrusted;
-
-/// Returns the exit code of a command that ended with this error.
-pub(crate) fn exit_code(error: &anyhow::Error) -> u8 {
-    if error.is::<NoAnswer>() {
-        2
-    } else if error.is::<NothingTrusted>() {
-        3
-    } else {
-        1
-    }
 }
 
 /// Runs a command.

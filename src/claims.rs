@@ -7,8 +7,8 @@ use eventstore::claim::table::{self, ClaimMismatches, ClaimsVerified, Rebuilt};
 use eventstore::{Database, EventLog};
 use serde_json::json;
 
-use crate::audit::NoAnswer;
 use crate::database;
+use crate::exit_code::NoAnswer;
 use crate::output::{print, print_json};
 use crate::progress::Progress;
 use crate::settings::Settings;

@@ -11,8 +11,8 @@ use clap::{Arg, ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 use crate::access::TokenCommand;
 use crate::audit::AuditCommand;
 use crate::claims::ClaimsCommand;
-use crate::dotenv::{self, Entry};
-use crate::health::Role;
+use crate::dotenv::{self, DotenvEntry};
+use crate::health::CheckedRole;
 use crate::mail::MailCommand;
 use crate::projection::ProjectionCommand;
 use crate::settings::{self, Settings};
@@ -66,8 +66,8 @@ pub(crate) enum Command {
     /// Check the health of a role: exit code 0 if healthy, 1 if not
     Health {
         /// Role to check: the API over HTTP, the others through the database
-        #[arg(long, value_enum, default_value_t = Role::Api)]
-        role: Role,
+        #[arg(long, value_enum, default_value_t = CheckedRole::Api)]
+        role: CheckedRole,
         /// Print JSON
         #[arg(long)]
         json: bool,
@@ -185,11 +185,11 @@ fn not_utf8() -> String {
 
 /// Returns warnings about names, in `.env` and in the environment, that resemble settings. In the
 /// environment, only likely typos are reported, because other programs set variables too.
-fn misspelt(dotenv: &[Entry], environment: impl Iterator<Item = String>) -> Vec<String> {
+fn misspelt(dotenv: &[DotenvEntry], environment: impl Iterator<Item = String>) -> Vec<String> {
     let settings = settings::variables();
     let in_file = |name: &str| dotenv.iter().any(|entry| entry.name == name);
     let mut warnings: Vec<String> = Vec::new();
-    for (index, Entry { line, name, .. }) in dotenv.iter().enumerate() {
+    for (index, DotenvEntry { line, name, .. }) in dotenv.iter().enumerate() {
         if let Some(meant) = settings::close(name, &settings) {
             warnings.push(format!(
                 ".env, line {line}: {name} is not a setting; did you mean {meant}?"

@@ -39,7 +39,7 @@ pub(crate) async fn open(
         create: missing == Missing::Create,
         ..DatabaseOptions::default()
     };
-    let mut waiting = Waiting::new(settings);
+    let mut waiting = DatabaseWait::new(settings);
     loop {
         match Database::connect(&settings.database_url, options).await {
             Ok(database) => {
@@ -56,13 +56,13 @@ pub(crate) async fn open(
 }
 
 /// A wait for the database, with increasing pauses. The reason is logged before each pause.
-struct Waiting {
+struct DatabaseWait {
     database: String,
     pause: Duration,
     has_waited: bool,
 }
 
-impl Waiting {
+impl DatabaseWait {
     fn new(settings: &Settings) -> Self {
         Self {
             database: place(&settings.database_url),
@@ -196,7 +196,7 @@ pub(crate) async fn bring_up_to_date(
     clock: &Arc<dyn Clock>,
     owner: &str,
 ) -> anyhow::Result<()> {
-    let mut waiting = Waiting::new(settings);
+    let mut waiting = DatabaseWait::new(settings);
     loop {
         match migrations::migrate(database, Arc::clone(clock), owner).await {
             Err(error) if error.is_connection() => waiting.pause(&error).await,
@@ -207,7 +207,7 @@ pub(crate) async fn bring_up_to_date(
 
 /// Waits until another process has migrated the schema.
 pub(crate) async fn wait_for_schema(settings: &Settings, database: &Database) -> anyhow::Result<()> {
-    let mut waiting = Waiting::new(settings);
+    let mut waiting = DatabaseWait::new(settings);
     loop {
         match migrations::check(database).await {
             Ok(()) => {
@@ -260,7 +260,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_place_of_a_database_has_no_user_and_no_password() {
+    fn the_description_of_a_database_contains_no_user_and_no_password() {
         assert_eq!(
             place("mysql://user:p@ss@db:3306/patients?ssl-mode=required"),
             "mysql://db:3306/patients"
@@ -272,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn owners_differ() {
+    fn owner_names_are_unique() {
         assert_ne!(owner("api"), owner("api"));
     }
 }

@@ -56,7 +56,7 @@ pub(crate) enum Fault {
 
 /// An entry of the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Entry {
+pub(crate) struct DotenvEntry {
     /// The line on which the entry begins.
     pub(crate) line: usize,
     /// The variable.
@@ -69,7 +69,7 @@ pub(crate) struct Entry {
 /// precedence. A missing file has no entries.
 ///
 /// Must be called while the process has one thread, before any other code reads the environment.
-pub(crate) fn load(path: &Path) -> Result<Vec<Entry>, DotenvError> {
+pub(crate) fn load(path: &Path) -> Result<Vec<DotenvEntry>, DotenvError> {
     let mut content = Vec::new();
     let read = File::open(path).and_then(|file| file.take(LARGEST + 1).read_to_end(&mut content));
     match read {
@@ -79,7 +79,7 @@ pub(crate) fn load(path: &Path) -> Result<Vec<Entry>, DotenvError> {
         Ok(_) => {}
     }
     let entries = entries(&content, |name| std::env::var_os(name).is_some())?;
-    for Entry { line, text, .. } in &entries {
+    for DotenvEntry { line, text, .. } in &entries {
         dotenvy::from_read(text.as_bytes()).map_err(|_| DotenvError::Line {
             line: *line,
             fault: Fault::Malformed,
@@ -89,9 +89,9 @@ pub(crate) fn load(path: &Path) -> Result<Vec<Entry>, DotenvError> {
 }
 
 /// Returns the entries in `content`. `is_set` returns whether the environment has a name.
-fn entries(content: &[u8], is_set: impl Fn(&str) -> bool) -> Result<Vec<Entry>, DotenvError> {
+fn entries(content: &[u8], is_set: impl Fn(&str) -> bool) -> Result<Vec<DotenvEntry>, DotenvError> {
     let content = content.strip_prefix("\u{feff}".as_bytes()).unwrap_or(content);
-    let mut entries: Vec<Entry> = Vec::new();
+    let mut entries: Vec<DotenvEntry> = Vec::new();
     let mut quote = None;
     let (mut first, mut text) = (1, String::new());
     for (index, line) in content.split_inclusive(|byte| *byte == b'\n').enumerate() {
@@ -108,7 +108,7 @@ fn entries(content: &[u8], is_set: impl Fn(&str) -> bool) -> Result<Vec<Entry>, 
         if quote.is_none()
             && let Some(name) = name(&text).map_err(wrong)?
         {
-            entries.push(Entry {
+            entries.push(DotenvEntry {
                 line: first,
                 name,
                 text: text.clone(),

@@ -27,7 +27,7 @@ const LONGEST_DUE_IF_READY: Duration = Duration::from_mins(30);
 
 /// A role to check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Role {
+pub(crate) enum CheckedRole {
     /// The HTTP API
     Api,
     /// The projector
@@ -37,14 +37,14 @@ pub(crate) enum Role {
 }
 
 /// Fails unless the role is healthy.
-pub(crate) async fn check(settings: &Settings, role: Role, json: bool) -> anyhow::Result<()> {
+pub(crate) async fn check(settings: &Settings, role: CheckedRole, json: bool) -> anyhow::Result<()> {
     // The wait for the database connection, plus the time for its responses.
     let patience = settings.wait + PATIENCE;
     let checked = async {
         match role {
-            Role::Api => api(settings).await,
-            Role::Projector => projector(settings).await,
-            Role::Mailer => mailer(settings).await,
+            CheckedRole::Api => api(settings).await,
+            CheckedRole::Projector => projector(settings).await,
+            CheckedRole::Mailer => mailer(settings).await,
         }
     };
     let checked = tokio::time::timeout(patience, checked)
@@ -116,22 +116,22 @@ async fn projector(settings: &Settings) -> anyhow::Result<()> {
 async fn mailer(settings: &Settings) -> anyhow::Result<()> {
     let database = database::open_existing(settings, 1).await?;
     let followed = subscription(&database, mailer::SUBSCRIPTION).await;
-    let stands = MailStands::of(&database, SystemClock.now()).await;
+    let state = MailState::of(&database, SystemClock.now()).await;
     database.close().await;
     followed?;
-    let stands = stands.context("the state of mail cannot be read from the database")?;
-    stands.check(settings.mail_rate.is_some())
+    let state = state.context("the state of mail cannot be read from the database")?;
+    state.check(settings.mail.mail_rate.is_some())
 }
 
 /// The state of mail that determines the mailer's health.
-struct MailStands {
+struct MailState {
     now: Timestamp,
     workers: Vec<WorkerStatus>,
     oldest_due: Option<Timestamp>,
     due_too_late: u64,
 }
 
-impl MailStands {
+impl MailState {
     async fn of(database: &Database, now: Timestamp) -> eventstore::Result<Self> {
         let ledger = Ledger::new(database.clone());
         Ok(Self {
@@ -235,7 +235,7 @@ mod tests {
 
     const NOW: Timestamp = Timestamp::from_micros(1_800_000_000_000_000);
 
-    fn stands(state: Option<ServerState>, due_for: u64, due_too_late: u64) -> MailStands {
+    fn stands(state: Option<ServerState>, due_for: u64, due_too_late: u64) -> MailState {
         let worker = |state| WorkerStatus {
             name: "mailer".to_owned(),
             server: "mx:25".to_owned(),
@@ -244,7 +244,7 @@ mod tests {
             since: NOW,
             seen_at: NOW,
         };
-        MailStands {
+        MailState {
             now: NOW,
             workers: state.map(worker).into_iter().collect(),
             oldest_due: (due_for > 0).then(|| NOW - Duration::from_mins(due_for)),
@@ -253,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn a_queue_that_does_not_move_is_unhealthy_and_one_that_waits_for_a_moment_is_not() {
+    fn a_queue_that_does_not_move_is_unhealthy_and_a_short_wait_is_healthy() {
         use ServerState::{Down, Ready, Refused};
         for (state, due_for, due_too_late, expected) in [
             (Some(Ready), 0, 0, None),

@@ -7,6 +7,7 @@ mod claims;
 mod cli;
 mod database;
 mod dotenv;
+mod exit_code;
 mod health;
 mod http;
 mod logging;
@@ -16,12 +17,12 @@ mod openapi;
 mod output;
 mod progress;
 mod projection;
+mod reload;
 mod roles;
 mod settings;
 mod shutdown;
 mod tls;
 mod traces;
-mod watch;
 
 use std::process::ExitCode;
 
@@ -42,7 +43,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("{}", output::causes(&error));
-            ExitCode::from(audit::exit_code(&error))
+            ExitCode::from(exit_code::of(&error))
         }
     }
 }

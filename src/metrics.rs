@@ -1,6 +1,7 @@
 //! The metrics page: counters of this process, and the state of the database at the time of the request.
 
-mod stand;
+mod database;
+mod gauges;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,21 +13,22 @@ use prometheus_client::encoding::text::{encode_eof, encode_registry};
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
-use stand::{Finished, Stand};
 use web::Metrics;
+
+use self::database::{DatabaseMetrics, FinishedDeliveries};
 
 /// Prefix of every metric name.
 const PREFIX: &str = "patients";
 /// Timeout for the database. If it expires, the page shows the other metrics.
-const PATIENCE: Duration = Duration::from_secs(4);
+const DATABASE_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// Sources of the metrics page.
-struct Page {
+struct MetricsPage {
     process: Registry,
     database: Database,
     clock: Arc<dyn Clock>,
     appends: Option<AppendQueue>,
-    finished: Finished,
+    finished: FinishedDeliveries,
 }
 
 /// Creates the metrics page of a process. `appends` is the append queue of an API process.
@@ -46,12 +48,12 @@ pub(crate) fn page(
     web::metrics::register(&mut process);
     mailer::metrics::register(&mut process);
     crate::traces::register(&mut process);
-    let page = Arc::new(Page {
+    let page = Arc::new(MetricsPage {
         process,
         database: database.clone(),
         clock,
         appends,
-        finished: Finished::default(),
+        finished: FinishedDeliveries::default(),
     });
     Metrics::new(move || {
         let page = Arc::clone(&page);
@@ -59,14 +61,14 @@ pub(crate) fn page(
     })
 }
 
-impl Page {
+impl MetricsPage {
     async fn write(&self) -> String {
         let mut now = Registry::with_prefix(PREFIX);
         self.pools(&mut now);
-        let stands = tokio::time::timeout(PATIENCE, self.ask()).await;
-        let answered = match stands {
-            Ok(Ok(stand)) => {
-                stand.register(&mut now);
+        let metrics = tokio::time::timeout(DATABASE_TIMEOUT, self.read_database()).await;
+        let is_up = match metrics {
+            Ok(Ok(metrics)) => {
+                metrics.register(&mut now);
                 true
             }
             Ok(Err(error)) => {
@@ -75,11 +77,11 @@ impl Page {
             }
             Err(_) => false,
         };
-        stand::gauge(
+        gauges::gauge(
             &mut now,
             "database_up",
             "Whether the database has responded",
-            f64::from(answered),
+            f64::from(is_up),
         );
         let mut text = String::new();
         let written = encode_registry(&mut text, &self.process)
@@ -91,26 +93,26 @@ impl Page {
         text
     }
 
-    async fn ask(&self) -> eventstore::Result<Stand> {
+    async fn read_database(&self) -> eventstore::Result<DatabaseMetrics> {
         let now = self.clock.now();
         let ledger = Ledger::new(self.database.clone());
-        let finished = self.finished.counted(&ledger, self.clock.as_ref());
-        Stand::of(&self.database, &ledger, finished, now).await
+        let finished = self.finished.counts(&ledger, self.clock.as_ref());
+        DatabaseMetrics::of(&self.database, &ledger, finished, now).await
     }
 
     /// Adds the connections and the append queue of this process.
     fn pools(&self, registry: &mut Registry) {
-        let connections = stand::family(
+        let connections = gauges::family(
             registry,
             "database_connections",
             "Open database connections, by pool and state",
         );
         for (pool, used, open) in self.database.connections() {
             for (state, count) in [("used", used), ("idle", open.saturating_sub(used))] {
-                stand::set(
+                gauges::set(
                     &connections,
                     &[("pool", pool), ("state", state)],
-                    stand::number(count),
+                    gauges::number(count),
                 );
             }
         }
@@ -124,7 +126,7 @@ impl Page {
                     capacity,
                 ),
             ] {
-                stand::gauge(registry, name, help, stand::number(value));
+                gauges::gauge(registry, name, help, gauges::number(value));
             }
         }
     }

@@ -3,12 +3,21 @@
 use std::io::{ErrorKind, Write};
 use std::time::Duration;
 
+use clap::Args;
 use serde::Serialize;
 
 /// Standard output cannot be written to.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot write to standard output: {0}")]
 struct NotPrinted(#[source] std::io::Error);
+
+/// Output format of a command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Args)]
+pub(crate) struct OutputFormat {
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
 
 /// Prints a value as JSON on one line.
 pub(crate) fn print_json(value: &impl Serialize) -> anyhow::Result<()> {
@@ -73,7 +82,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn every_cause_is_named_once() {
+    async fn every_cause_appears_once() {
         // Nothing listens on port 1.
         let error = Database::connect("mysql://127.0.0.1:1/name", DatabaseOptions::default())
             .await

@@ -11,9 +11,8 @@ use clap::builder::PossibleValuesParser;
 use eventstore::{Database, Registered};
 use projector::PROJECTIONS;
 
-use crate::audit::NoAnswer;
 use crate::database;
-use crate::output::{print, print_json};
+use crate::exit_code::NoAnswer;
 use crate::settings::Settings;
 
 /// Database connections of a command: one reads ahead, two write, the others look up single rows.

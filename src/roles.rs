@@ -23,7 +23,7 @@ use crate::{access, mail, metrics, output, tls, traces};
 
 /// Runs `patients serve`.
 pub(crate) async fn serve(settings: &Settings) -> anyhow::Result<()> {
-    let access = access::Plan::of(settings, &SystemClock::shared())?;
+    let access = access::ConfiguredAccess::of(settings, &SystemClock::shared())?;
     run(settings, "serve", Schema::BringUpToDate, async |process| {
         process.projector();
         process.mailer().await?;
@@ -34,7 +34,7 @@ pub(crate) async fn serve(settings: &Settings) -> anyhow::Result<()> {
 
 /// Runs `patients api`.
 pub(crate) async fn api(settings: &Settings) -> anyhow::Result<()> {
-    let access = access::Plan::of(settings, &SystemClock::shared())?;
+    let access = access::ConfiguredAccess::of(settings, &SystemClock::shared())?;
     run(settings, "api", Schema::WaitFor, async |process| {
         process.api(access).await
     })
@@ -118,7 +118,7 @@ struct Process<'s> {
     tasks: JoinSet<Ended>,
     api: Option<Api>,
     listening: Option<AbortHandle>,
-    mail_parts: Option<mail::Parts>,
+    mail_parts: Option<mail::MailParts>,
     lines: Vec<(&'static str, String)>,
     /// Stops the API's listener.
     stop_accepting: CancellationToken,
@@ -175,11 +175,11 @@ impl<'s> Process<'s> {
         })
     }
 
-    async fn api(&mut self, access: access::Plan) -> anyhow::Result<()> {
+    async fn api(&mut self, access: access::ConfiguredAccess) -> anyhow::Result<()> {
         let settings = self.settings;
         // This step precedes the wait for the issuer, because retrying cannot fix an error here.
         let served = tls::open(settings, Arc::clone(&self.clock)).await?;
-        let mut door = access.open(&self.clock).await?;
+        let mut loaded = access.load(&self.clock).await?;
         let listener = TcpListener::bind(settings.http_addr)
             .await
             .with_context(|| format!("HTTP_ADDR {} cannot be listened on", settings.http_addr))?;
@@ -196,7 +196,7 @@ impl<'s> Process<'s> {
             rate_limit: settings.rate_limit(),
             proxies: settings.proxies(),
             cors: settings.cors(),
-            allowed_hosts: access::hosts(settings, door.access.is_open()),
+            allowed_hosts: access::hosts(settings, loaded.access.is_open()),
             over_tls: served.is_some(),
             access_log: settings.access_log(),
             public_url: settings.public_url(),
@@ -214,7 +214,8 @@ impl<'s> Process<'s> {
         };
         // A test email must end within the timeout of a request, because a client waits for the response.
         let mail_timeouts = settings
-            .mail_timeouts()
+            .mail
+            .timeouts()
             .each_at_most(settings.request_timeout * 3 / 10);
         let mail_parts = self.mail_parts().await;
         let sample_mailer = mail_parts.and_then(|parts| parts.sample_mailer(settings, mail_timeouts));
@@ -224,7 +225,7 @@ impl<'s> Process<'s> {
             appends,
             signal: self.signal.clone(),
             clock: Arc::clone(&self.clock),
-            access: door.access.clone(),
+            access: loaded.access.clone(),
             metrics,
             sample_mailer: sample_mailer.map_err(|error| output::causes(&error)),
             options,
@@ -233,19 +234,19 @@ impl<'s> Process<'s> {
         self.lines.push(("api", url.clone()));
         self.lines.push(("docs", format!("{url}/docs")));
         if let Some(served) = served {
-            let keeping_up = served.keep_up(self.stop_following.clone());
+            let reloading = served.reload_on_change(self.stop_following.clone());
             self.tasks.spawn(async move {
-                keeping_up.await;
+                reloading.await;
                 ("watch on the certificate", Ok(()))
             });
         }
-        for keeping_up in door.keep_up(&self.stop_following) {
+        for reloading in loaded.reload_tasks(&self.stop_following) {
             self.tasks.spawn(async move {
-                keeping_up.await;
+                reloading.await;
                 ("watch on access tokens and keys", Ok(()))
             });
         }
-        let described = door.described.drain(..);
+        let described = loaded.described.drain(..);
         self.lines.extend(described.map(|line| ("access", line)));
         let serving = api::serve(listener, api.clone(), listening, self.stop_accepting.clone());
         let served = self.served.clone().drop_guard();
@@ -296,12 +297,12 @@ impl<'s> Process<'s> {
     }
 
     /// Returns the composer and mail server options, read once and shared within this process.
-    async fn mail_parts(&mut self) -> anyhow::Result<mail::Parts> {
+    async fn mail_parts(&mut self) -> anyhow::Result<mail::MailParts> {
         if let Some(parts) = &self.mail_parts {
             return Ok(parts.clone());
         }
         let settings = self.settings.clone();
-        let parts = tokio::task::spawn_blocking(move || mail::Parts::load(&settings)).await??;
+        let parts = tokio::task::spawn_blocking(move || mail::MailParts::load(&settings)).await??;
         self.mail_parts = Some(parts.clone());
         Ok(parts)
     }
@@ -315,7 +316,7 @@ impl<'s> Process<'s> {
             &self.log,
             Arc::clone(&self.clock),
         )?;
-        self.lines.push(("mail", mail.place));
+        self.lines.push(("mail", mail.destination));
         let subscription = self
             .subscription(::mailer::SUBSCRIPTION, mail.handler)
             .with_gather(::mailer::GATHER);

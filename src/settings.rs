@@ -2,16 +2,18 @@
 //!
 //! # Adding a setting
 //!
-//! 1. Add a field with `#[arg(long, env, global = true, …)]`, and a doc comment of one paragraph that
-//!    describes the setting, with units and range: `patients settings` shows it. Add `hide_env_values = true`
-//!    if the value may be a secret. An empty variable counts as not set for every setting, so parsers only
-//!    see an empty value from a flag.
+//! 1. Add a field to [`Settings`], [`MailSettings`] or [`IssuerSettings`], with
+//!    `#[arg(long, env, global = true, …)]`, and a doc comment of one paragraph that describes the setting,
+//!    with units and range: `patients settings` shows it. Add `hide_env_values = true` if the value may be a
+//!    secret. An empty variable counts as not set for every setting, so parsers only see an empty value from
+//!    a flag.
 //! 2. Add a row to the table in `docs/settings.md` and a line `# NAME=default` to `.env.example`. A test
 //!    (`tests/e2e/settings.rs`) compares names and defaults of both with this list.
 
 mod describe;
 mod issuer;
 mod list;
+mod mail;
 mod misspelt;
 mod rate;
 mod values;
@@ -22,22 +24,19 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use domain::UrlSchemes;
-use mailer::{EhloName, Notices, OnAmend, Rate, Sender, Timeouts};
 
 pub(crate) use describe::{arguments, print, variables};
 pub(crate) use issuer::IssuerSettings;
 use list::{List, list};
+pub(crate) use mail::MailSettings;
 pub(crate) use misspelt::{close, looks_like_a_setting};
 pub(crate) use values::wait;
 use values::{
-    Auth, Ceiling, Optional, auth, document_url_schemes, duration, head_timeout, http_addr, mail_rate,
-    mail_timeout, metrics_addr, optional, path, rate_limit, redis_channel,
+    Auth, Ceiling, Optional, auth, document_url_schemes, duration, head_timeout, http_addr, metrics_addr,
+    optional, path, rate_limit, redis_channel,
 };
 use web::clients::{Network, Proxies, ProxyHeader};
 use web::{AllowedHost, Cors, Origin, PublicUrl, RateLimit};
-
-/// Timeout for writing an email to a file.
-const FILE_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// All settings.
 #[derive(Debug, Clone, Args)]
@@ -74,86 +73,8 @@ pub(crate) struct Settings {
     #[arg(long, env, global = true, default_value = "patients.events", value_parser = redis_channel)]
     pub(crate) redis_channel: String,
 
-    /// Mail server: `smtps://user:password@host:465`, or `smtp://user:password@host:587?tls=required` for
-    /// STARTTLS. Without it, mail is written to files
-    #[arg(long, env, global = true, hide_env_values = true)]
-    smtp_url: Option<String>,
-
-    /// Sender address of the emails
-    #[arg(long, env, global = true, default_value = "noreply@miapp.com")]
-    pub(crate) mail_from: String,
-
-    /// Address for replies to the emails; default: the sender
-    #[arg(long, env, global = true, value_parser = optional::<Sender>)]
-    mail_reply_to: Option<Optional<Sender>>,
-
-    /// Address for bounces (`MAIL FROM`); default: the sender
-    #[arg(long, env, global = true, value_parser = optional::<Sender>)]
-    mail_envelope_from: Option<Optional<Sender>>,
-
-    /// Host name for EHLO, such as `mail.example.com`; default: the name of the machine if it contains a dot,
-    /// otherwise the domain of the sender
-    #[arg(long, env, global = true, value_parser = optional::<EhloName>)]
-    mail_ehlo_name: Option<Optional<EhloName>>,
-
-    /// Languages of the emails, in order: es, en, or both with a comma
-    #[arg(long, env, global = true, default_value = "es,en")]
-    pub(crate) mail_language: String,
-
-    /// Folder with templates that replace the built-in ones
-    #[arg(long, env, global = true)]
-    pub(crate) mail_templates: Option<PathBuf>,
-
-    /// Which amendments cause emails: `email` (those that change the email address), `all` or `off`
-    #[arg(long, env, global = true, value_enum, default_value_t = MailOnAmend::Email)]
-    mail_on_amend: MailOnAmend,
-
-    /// Whether deletions are also confirmed by email
-    #[arg(long, env, global = true, default_value_t = false, num_args = 0..=1, require_equals = true, default_missing_value = "true", action = clap::ArgAction::Set)]
-    mail_on_delete: bool,
-
-    /// Folder for emails when there is no mail server
-    #[arg(long, env, global = true, default_value = "data/outbox")]
-    pub(crate) mail_outbox: PathBuf,
-
-    /// Maximum number of emails sent at a time
-    #[arg(long, env, global = true, default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=256))]
-    pub(crate) mail_concurrency: u16,
-
-    /// Timeout for the SMTP commands before the content of an email (MAIL, RCPT, DATA), 1s to 1h
-    #[arg(long, env, global = true, default_value = "12m", value_parser = mail_timeout)]
-    pub(crate) mail_send_timeout: Duration,
-
-    /// Timeout for the mail server's response to the content of an email, 1s to 1h. A short timeout can cause
-    /// duplicate emails
-    #[arg(long, env, global = true, default_value = "10m", value_parser = mail_timeout)]
-    pub(crate) mail_answer_timeout: Duration,
-
-    /// Timeout for opening a connection to the mail server, 1s to 1h: name lookup, TCP, TLS, greeting,
-    /// authentication
-    #[arg(long, env, global = true, default_value = "5m", value_parser = mail_timeout)]
-    pub(crate) mail_connect_timeout: Duration,
-
-    /// Maximum send rate of each sending process, such as 10/s, 600/m, 5000/h or 2000/d; default: no limit
-    #[arg(long, env, global = true, value_parser = mail_rate)]
-    pub(crate) mail_rate: Option<Rate>,
-
-    /// File with certificates (PEM) of authorities, or of the mail server itself, that are trusted for the
-    /// mail server in addition to the system's authorities
-    #[arg(long, env, global = true)]
-    pub(crate) mail_ca_file: Option<PathBuf>,
-
-    /// File with the private key (PEM, RSA or Ed25519) for DKIM signatures
-    #[arg(long, env, global = true, hide_env_values = true)]
-    pub(crate) mail_dkim_key_file: Option<PathBuf>,
-
-    /// DKIM selector of the public key in DNS, such as mail2026
-    #[arg(long, env, global = true)]
-    pub(crate) mail_dkim_selector: Option<String>,
-
-    /// DKIM domain of the public key in DNS; default: the domain of the sender
-    #[arg(long, env, global = true)]
-    pub(crate) mail_dkim_domain: Option<String>,
+    #[command(flatten)]
+    pub(crate) mail: MailSettings,
 
     /// Maximum number of connections to the API; further connections wait to be accepted
     #[arg(long, env, global = true, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
@@ -184,8 +105,8 @@ pub(crate) struct Settings {
     trusted_proxies: Option<List<Network>>,
 
     /// Header in which the proxies report the client address; they must not forward this header from clients
-    #[arg(long, env, global = true, value_enum, default_value_t = Header::XForwardedFor)]
-    proxy_header: Header,
+    #[arg(long, env, global = true, value_enum, default_value_t = ProxyHeaderName::XForwardedFor)]
+    proxy_header: ProxyHeaderName,
 
     /// Origins whose pages may use the API, separated by commas, such as `https://app.example.com`
     #[arg(long, env, global = true, value_parser = list::<Origin>)]
@@ -276,7 +197,7 @@ pub(crate) struct Settings {
 
 /// Header in which proxies report the client address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Header {
+enum ProxyHeaderName {
     /// Addresses separated by commas
     XForwardedFor,
     /// RFC 7239
@@ -294,17 +215,6 @@ enum Switch {
     Off,
 }
 
-/// Which amendments cause emails.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum MailOnAmend {
-    /// Amendments that change the email address
-    Email,
-    /// All amendments
-    All,
-    /// No amendments
-    Off,
-}
-
 /// Format of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum LogFormat {
@@ -315,52 +225,6 @@ pub(crate) enum LogFormat {
 }
 
 impl Settings {
-    /// Returns the timeouts of an email. A file needs no connection and no response, so its lease is shorter
-    /// and expires sooner if the process is killed.
-    pub(crate) fn mail_timeouts(&self) -> Timeouts {
-        match self.smtp_url() {
-            Some(_) => Timeouts {
-                connect: self.mail_connect_timeout,
-                send: self.mail_send_timeout,
-                answer: self.mail_answer_timeout,
-            },
-            None => Timeouts {
-                connect: Duration::ZERO,
-                send: self.mail_send_timeout.min(FILE_TIMEOUT),
-                answer: Duration::ZERO,
-            },
-        }
-    }
-
-    /// Returns which events other than registrations cause emails.
-    pub(crate) fn mail_notices(&self) -> Notices {
-        Notices {
-            on_amend: match self.mail_on_amend {
-                MailOnAmend::Email => OnAmend::Email,
-                MailOnAmend::All => OnAmend::All,
-                MailOnAmend::Off => OnAmend::Off,
-            },
-            on_delete: self.mail_on_delete,
-        }
-    }
-
-    /// Returns the address for replies, if it is set.
-    pub(crate) fn mail_reply_to(&self) -> Option<Sender> {
-        self.mail_reply_to.clone().and_then(|Optional(address)| address)
-    }
-
-    /// Returns the address for bounces, if it is set.
-    pub(crate) fn mail_envelope_from(&self) -> Option<Sender> {
-        self.mail_envelope_from
-            .clone()
-            .and_then(|Optional(address)| address)
-    }
-
-    /// Returns the host name for EHLO, if it is set.
-    pub(crate) fn mail_ehlo_name(&self) -> Option<EhloName> {
-        self.mail_ehlo_name.clone().and_then(|Optional(name)| name)
-    }
-
     /// Checks the settings that may contain a password. Clap would repeat an invalid value in its error.
     pub(crate) fn check(&self) -> Result<(), String> {
         let checks = [
@@ -378,7 +242,7 @@ impl Settings {
             ),
             (
                 "SMTP_URL",
-                self.smtp_url(),
+                self.mail.smtp_url(),
                 &["smtp", "smtps"],
                 "smtp://host:port or smtps://user:password@host:port",
             ),
@@ -391,7 +255,7 @@ impl Settings {
             }
         }
         let key_files = [
-            ("MAIL_DKIM_KEY_FILE", &self.mail_dkim_key_file),
+            ("MAIL_DKIM_KEY_FILE", &self.mail.mail_dkim_key_file),
             ("TLS_KEY_FILE", &self.tls_key_file),
         ];
         for (setting, path) in key_files {
@@ -457,8 +321,8 @@ impl Settings {
     pub(crate) fn proxies(&self) -> Proxies {
         let List(networks) = self.trusted_proxies.clone().unwrap_or(List(Vec::new()));
         let header = match self.proxy_header {
-            Header::XForwardedFor => ProxyHeader::XForwardedFor,
-            Header::Forwarded => ProxyHeader::Forwarded,
+            ProxyHeaderName::XForwardedFor => ProxyHeader::XForwardedFor,
+            ProxyHeaderName::Forwarded => ProxyHeader::Forwarded,
         };
         Proxies::new(networks, header)
     }
@@ -480,11 +344,6 @@ impl Settings {
     pub(crate) fn cors(&self) -> Option<Cors> {
         let List(origins) = self.cors_origins.clone()?;
         (!origins.is_empty()).then(|| Cors::of(origins))
-    }
-
-    /// Returns the URL of the mail server, if it is set.
-    pub(crate) fn smtp_url(&self) -> Option<&str> {
-        self.smtp_url.as_deref().filter(|url| !url.is_empty())
     }
 }
 

@@ -8,50 +8,53 @@ use eventstore::{Clock, Timestamp};
 use tokio_util::sync::CancellationToken;
 use web::{Certificate, Tls};
 
+use crate::reload::ReloadedFiles;
 use crate::settings::Settings;
-use crate::watch::Watched;
 
 /// Remaining validity below which a certificate causes a warning.
 const SOON: Duration = Duration::from_hours(24 * 7);
 
 /// The TLS configuration, and the watcher of the certificate and key files.
-pub(crate) struct Served {
+pub(crate) struct ConfiguredTls {
     pub(crate) tls: Tls,
-    files: Watched<Certificate>,
+    files: ReloadedFiles<Certificate>,
     clock: Arc<dyn Clock>,
 }
 
 /// Reads the configured certificate; `None` if no certificate is configured.
-pub(crate) async fn open(settings: &Settings, clock: Arc<dyn Clock>) -> anyhow::Result<Option<Served>> {
+pub(crate) async fn open(
+    settings: &Settings,
+    clock: Arc<dyn Clock>,
+) -> anyhow::Result<Option<ConfiguredTls>> {
     let (certificate, key) = match (settings.tls_cert_file(), settings.tls_key_file()) {
         (None, None) => return Ok(None),
         (Some(certificate), Some(key)) => (certificate.to_owned(), key.to_owned()),
         _ => bail!("TLS needs TLS_CERT_FILE and TLS_KEY_FILE, but only one of them is set"),
     };
     let named = vec![("TLS_CERT_FILE", certificate), ("TLS_KEY_FILE", key)];
-    let (files, certificate) = Watched::open(named, |contents| match contents {
+    let (files, certificate) = ReloadedFiles::open(named, |contents| match contents {
         [chain, key] => Ok(Certificate::from_pem(chain, key)?),
         _ => bail!("expected two files"),
     })
     .await?;
     warn_of_its_time(&certificate, clock.as_ref());
-    Ok(Some(Served {
+    Ok(Some(ConfiguredTls {
         tls: Tls::with(certificate).context("TLS_CERT_FILE")?,
         files,
         clock,
     }))
 }
 
-impl Served {
+impl ConfiguredTls {
     /// Reloads the certificate when its files change, until `shutdown`.
-    pub(crate) fn keep_up(self, shutdown: CancellationToken) -> impl Future<Output = ()> + Send {
+    pub(crate) fn reload_on_change(self, shutdown: CancellationToken) -> impl Future<Output = ()> + Send {
         let Self { tls, files, clock } = self;
-        let take = move |certificate: Certificate| {
+        let apply = move |certificate: Certificate| {
             tracing::info!(certificate.ends = %certificate.ends(), "the certificate has changed");
             warn_of_its_time(&certificate, clock.as_ref());
             tls.replace(certificate);
         };
-        files.keep_up(take, shutdown)
+        files.reload_on_change(apply, shutdown)
     }
 }
 
@@ -81,7 +84,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_certificate_is_doubted_before_it_begins_and_when_it_ends() {
+    fn a_certificate_causes_a_warning_before_and_after_its_validity() {
         let made = Certificates::lasting(30);
         let [chain, key] = [made.certificate(), made.key()].map(|file| std::fs::read(file).unwrap());
         let certificate = Certificate::from_pem(&chain, &key).unwrap();

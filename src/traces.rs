@@ -67,7 +67,7 @@ pub(crate) fn start(settings: &Settings, command: Option<&Command>) -> anyhow::R
         .with_endpoint(format!("{}/v1/traces", endpoint.trim_end_matches('/')))
         .build()
         .context("OTEL_EXPORTER_OTLP_ENDPOINT cannot be used")?;
-    let batches = BatchSpanProcessor::builder(exporter::Watched::new(exporter)).build();
+    let batches = BatchSpanProcessor::builder(exporter::LoggingExporter::new(exporter)).build();
     let provider = SdkTracerProvider::builder()
         .with_max_links_per_span(LINKS)
         .with_resource(resource(name))

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use cqrs_es::Aggregate;
-use domain::{Patient, PatientDetails, PatientEvent, PatientState, StoredEvent, Until, evolve};
+use domain::{Patient, PatientDetails, PatientEvent, PatientState, ReplayEvent, Until, evolve};
 use eventstore::append::CLOCKS_APART;
 use eventstore::{EventLog, Position, RecordedEvent, Timestamp};
 use serde::Serialize;
@@ -242,7 +242,7 @@ impl PatientHistory {
                     Some(now) if event.recorded_at > now => self.log.right_time(event.position, now).await?,
                     _ => None,
                 };
-                if !until.takes(event.sequence, &happened_at.unwrap_or(event.recorded_at)) {
+                if !until.includes(event.sequence, &happened_at.unwrap_or(event.recorded_at)) {
                     if last.is_none() {
                         return Ok(PastLookup::NotRegisteredYet);
                     }
@@ -296,8 +296,8 @@ impl PatientHistory {
     }
 }
 
-fn stored(event: RecordedEvent) -> StoredEvent<Timestamp> {
-    StoredEvent {
+fn stored(event: RecordedEvent) -> ReplayEvent<Timestamp> {
+    ReplayEvent {
         sequence: event.sequence,
         recorded_at: event.recorded_at,
         event_type: event.event_type,

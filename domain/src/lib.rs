@@ -20,7 +20,7 @@
 //! | [`PatientCommand`], [`PatientError`] | commands, and the errors with which a patient rejects them |
 //! | [`PatientEvent`], [`StoredEventError`] | events, and reading them from the log |
 //! | [`evolve()`] | the effect of each event on a patient |
-//! | [`Patient::replay`], [`Until`], [`StoredEvent`] | past states of a patient |
+//! | [`Patient::replay`], [`Until`], [`ReplayEvent`] | past states of a patient |
 //! | [`upcasters`] | conversion of old event shapes |
 //! | [`Registration`], [`Amendment`], [`FieldError`] | parsed input, with all invalid fields reported together |
 //! | [`Name`], [`Email`], [`Phone`], [`DocumentUrl`] | single values, each with its own rules and errors |
@@ -48,6 +48,7 @@
 
 mod amendment;
 mod command;
+mod details;
 mod error;
 mod event;
 mod evolve;
@@ -60,14 +61,15 @@ mod values;
 
 pub use amendment::Amendment;
 pub use command::PatientCommand;
+pub use details::PatientDetails;
 pub use error::PatientError;
 pub use event::{
     EVENT_TYPES, PATIENT_AMENDED, PATIENT_DELETED, PATIENT_REGISTERED, PatientEvent, current_version,
 };
 pub use evolve::evolve;
-pub use patient::{Patient, PatientDetails, PatientState};
+pub use patient::{Patient, PatientState};
 pub use registration::{FieldError, Registration, ValueError};
-pub use replay::{StoredEvent, Until};
+pub use replay::{ReplayEvent, Until};
 pub use stored::StoredEventError;
 pub use upcast::upcasters;
 pub use values::{

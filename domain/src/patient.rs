@@ -1,19 +1,16 @@
 //! The patient aggregate: its state, and the commands that it accepts.
 
-use std::fmt;
-
 use cqrs_es::Aggregate;
 use cqrs_es::event_sink::EventSink;
 use serde::{Deserialize, Serialize};
 
-use crate::{PatientCommand, PatientError, PatientEvent, Registration, evolve};
+use crate::{PatientCommand, PatientDetails, PatientError, PatientEvent, evolve};
 
 /// A patient, reconstructed from its events.
 ///
 /// A patient is registered once, amended any number of times and deleted at most once, and its id is never
-/// reused. The aggregate does not
-/// enforce that active patients have different emails, because it knows only one patient. See
-/// [`email_claim_key`](crate::email_claim_key).
+/// reused. The aggregate does not enforce that active patients have different emails, because it knows only
+/// one patient. See [`email_claim_key`](crate::email_claim_key).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Patient {
     state: PatientState,
@@ -30,19 +27,6 @@ pub enum PatientState {
     Active(PatientDetails),
     /// Deleted. Only the history still contains the details.
     Deleted,
-}
-
-/// Details of an active patient. `Debug` omits them, because its output can appear in logs.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PatientDetails {
-    /// The patient's name.
-    pub name: String,
-    /// The patient's email address.
-    pub email: String,
-    /// The patient's phone number.
-    pub phone: String,
-    /// URL of the photo of the patient's document.
-    pub document_url: String,
 }
 
 impl Patient {
@@ -128,22 +112,5 @@ impl Aggregate for Patient {
             PatientState::Unregistered | PatientState::Deleted => None,
         };
         self.state = evolve(before, event).map_or(PatientState::Deleted, PatientState::Active);
-    }
-}
-
-impl From<Registration> for PatientDetails {
-    fn from(registration: Registration) -> Self {
-        Self {
-            name: registration.name.into(),
-            email: registration.email.into(),
-            phone: registration.phone.into(),
-            document_url: registration.document_url.into(),
-        }
-    }
-}
-
-impl fmt::Debug for PatientDetails {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PatientDetails").finish_non_exhaustive()
     }
 }

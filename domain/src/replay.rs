@@ -18,7 +18,7 @@ pub enum Until<T> {
 
 /// The parts of a recorded event that a replay needs. `T` is the time type of the recording clock.
 #[derive(Clone, PartialEq, Eq)]
-pub struct StoredEvent<T> {
+pub struct ReplayEvent<T> {
     /// Number of the event within its patient, starting at 1.
     pub sequence: u64,
     /// When the event was recorded.
@@ -34,7 +34,7 @@ pub struct StoredEvent<T> {
 impl<T: PartialOrd> Until<T> {
     /// Whether the replay includes an event.
     #[must_use]
-    pub fn takes(&self, sequence: u64, recorded_at: &T) -> bool {
+    pub fn includes(&self, sequence: u64, recorded_at: &T) -> bool {
         match self {
             Self::Now => true,
             Self::Sequence(last) => sequence <= *last,
@@ -56,12 +56,12 @@ impl Patient {
     /// Same as [`PatientEvent::from_stored`].
     pub fn replay<T: PartialOrd>(
         &mut self,
-        events: impl IntoIterator<Item = StoredEvent<T>>,
+        events: impl IntoIterator<Item = ReplayEvent<T>>,
         until: &Until<T>,
     ) -> Result<(), StoredEventError> {
         for event in events
             .into_iter()
-            .take_while(|event| until.takes(event.sequence, &event.recorded_at))
+            .take_while(|event| until.includes(event.sequence, &event.recorded_at))
         {
             self.apply(PatientEvent::from_stored(
                 &event.event_type,

@@ -24,7 +24,7 @@ fn parse(field: &str, value: &str) -> Result<String, String> {
 }
 
 #[test]
-fn every_value_is_kept_or_refused_as_its_case_says() {
+fn every_value_is_accepted_or_rejected_as_its_case_expects() {
     let mut values = 0;
     for line in include_str!("cases/values.jsonl").lines() {
         let case: Value = serde_json::from_str(line).unwrap();

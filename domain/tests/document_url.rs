@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use url::Url;
 
 #[test]
-fn absolute_http_and_https_urls_are_valid_and_kept_as_written() {
+fn absolute_http_and_https_urls_are_valid_and_unchanged() {
     for url in [
         "https://example.com/photo.jpg",
         "http://romero-buchanan.com/",
@@ -30,7 +30,7 @@ fn not_http() -> DocumentUrlError {
 }
 
 #[test]
-fn whatever_shows_nothing_is_dropped_around_a_url_and_nothing_inside() {
+fn invisible_characters_are_dropped_around_a_url_but_not_inside() {
     let url = "https://example.com/Jose\u{301}/\u{200c}";
     for input in [
         format!("\u{feff}{url}x\n"),
@@ -46,7 +46,7 @@ fn whatever_shows_nothing_is_dropped_around_a_url_and_nothing_inside() {
 }
 
 #[test]
-fn a_host_is_an_address_or_can_be_the_name_of_a_server() {
+fn a_host_is_an_address_or_a_valid_host_name() {
     for host in [
         "example.com.",
         "my_bucket.s3.amazonaws.com",
@@ -130,7 +130,7 @@ fn a_host_is_an_address_or_can_be_the_name_of_a_server() {
 }
 
 #[test]
-fn the_schemes_are_those_of_the_setting() {
+fn only_the_configured_schemes_are_accepted() {
     let schemes: UrlSchemes = " HTTPS, s3 ,https,".parse().unwrap();
     assert_eq!(schemes.to_string(), "https:// or s3://");
     for url in [
@@ -162,7 +162,7 @@ fn the_schemes_are_those_of_the_setting() {
 }
 
 #[test]
-fn a_list_of_schemes_names_at_least_one_and_none_that_runs_a_script() {
+fn a_list_of_schemes_is_not_empty_and_contains_no_scheme_that_runs_scripts() {
     for (list, error) in [
         ("", UrlSchemesError::Empty),
         (" , ", UrlSchemesError::Empty),
@@ -185,7 +185,7 @@ fn a_list_of_schemes_names_at_least_one_and_none_that_runs_a_script() {
 }
 
 #[test]
-fn anything_else_is_refused_with_the_reason() {
+fn anything_else_is_rejected_with_a_reason() {
     for (url, error) in [
         ("", DocumentUrlError::Empty),
         ("  ", DocumentUrlError::Empty),

@@ -4,7 +4,7 @@ use domain::{ControlCharacter, Email, EmailError, email_claim_key, older_email_c
 use proptest::prelude::*;
 
 #[test]
-fn addresses_that_mail_reaches_are_valid() {
+fn reachable_addresses_are_valid() {
     for email in [
         "john@example.com",
         "thomasmills@example.org",
@@ -50,7 +50,7 @@ fn addresses_that_mail_reaches_are_valid() {
 }
 
 #[test]
-fn whatever_shows_nothing_is_dropped_around_an_address() {
+fn invisible_characters_are_dropped_around_an_address() {
     for (input, email) in [
         ("\tana@example.com\n", "ana@example.com"),
         ("\u{feff}ana@example.com\u{200b}", "ana@example.com"),
@@ -67,7 +67,7 @@ fn whatever_shows_nothing_is_dropped_around_an_address() {
 }
 
 #[test]
-fn canonically_equivalent_addresses_are_kept_alike() {
+fn canonically_equivalent_addresses_are_equal() {
     for (input, email) in [
         ("jose\u{301}@espan\u{303}a.es", "josé@españa.es"),
         ("\u{1112}\u{1161}\u{11ab}@example.com", "한@example.com"),
@@ -79,7 +79,7 @@ fn canonically_equivalent_addresses_are_kept_alike() {
 
 /// Some of these addresses are of the kinds collected by isemail, a project of Dominic Sayers.
 #[test]
-fn what_is_not_an_address_is_refused() {
+fn an_invalid_address_is_rejected() {
     for email in [
         "john",
         "@",
@@ -150,7 +150,7 @@ fn a_domain_is_a_full_domain_name() {
 }
 
 #[test]
-fn control_characters_and_directional_formatting_inside_are_refused() {
+fn control_characters_and_directional_formatting_inside_are_rejected() {
     for control in [
         '\0', '\t', '\n', '\r', '\u{7f}', '\u{85}', '\u{2028}', '\u{202a}', '\u{202e}', '\u{2067}',
         '\u{2069}',
@@ -170,7 +170,7 @@ fn control_characters_and_directional_formatting_inside_are_refused() {
 }
 
 #[test]
-fn a_quoted_local_part_is_refused_since_it_is_a_second_spelling_of_one_mailbox() {
+fn a_quoted_local_part_is_rejected_because_it_is_another_spelling_of_one_mailbox() {
     for email in [
         "\"john\"@example.com",
         "\"john doe\"@example.com",
@@ -197,7 +197,7 @@ fn an_address_has_at_most_254_bytes_and_64_before_the_at() {
 }
 
 #[test]
-fn the_domain_that_mail_is_sent_to_counts_too() {
+fn the_length_in_ascii_is_also_limited() {
     // Each label has two bytes as written, and seven bytes in ASCII (xn--9ca).
     let domain = "é.".repeat(27) + "com";
     assert!(domain.len() < 100);
@@ -209,7 +209,7 @@ fn the_domain_that_mail_is_sent_to_counts_too() {
 }
 
 #[test]
-fn an_address_that_was_registered_decomposed_has_the_claim_of_then() {
+fn the_older_claim_key_of_a_decomposed_address_is_unchanged() {
     for (email, older) in [
         ("한@example.com", Some("\u{1112}\u{1161}\u{11ab}@example.com")),
         (
@@ -268,7 +268,7 @@ fn addresses_whose_domains_are_spellings_of_one_share_a_claim_key() {
 }
 
 #[test]
-fn what_is_no_address_is_its_own_claim_key_in_lower_case() {
+fn the_claim_key_of_an_invalid_address_is_the_text_in_lower_case() {
     for (text, key) in [
         ("", ""),
         ("CLÍNICA", "clínica"),
@@ -321,7 +321,7 @@ proptest! {
     }
 
     #[test]
-    fn a_domain_beyond_ascii_and_its_ascii_form_share_a_claim_key(
+    fn a_non_ascii_domain_and_its_ascii_form_share_a_claim_key(
         local in "[a-z]{1,9}", domain in "[a-zñáéíóúüßçа-я\u{4e00}-\u{4e20}]{1,12}\\.[a-z]{2,5}",
     ) {
         if let Ok(url::Host::Domain(ascii)) = url::Host::parse(&domain) {

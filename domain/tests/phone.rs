@@ -11,7 +11,7 @@ fn kept(input: &str) -> String {
 }
 
 #[test]
-fn numbers_as_people_and_programs_write_them_are_valid() {
+fn numbers_in_common_formats_are_valid() {
     for phone in [
         "+1234567890",
         "12",
@@ -69,7 +69,7 @@ fn numbers_as_people_and_programs_write_them_are_valid() {
 }
 
 #[test]
-fn what_is_invisible_is_dropped_wherever_it_is() {
+fn invisible_characters_are_dropped_everywhere() {
     for (input, phone) in [
         ("\u{202a}+34 600 123 456\u{202c}", "+34 600 123 456"),
         ("\u{202d}+34 600 123 456\u{202c}\u{200e}", "+34 600 123 456"),
@@ -91,7 +91,7 @@ fn what_is_invisible_is_dropped_wherever_it_is() {
 }
 
 #[test]
-fn what_is_not_a_phone_number_is_refused_with_the_reason() {
+fn an_invalid_phone_number_is_rejected_with_a_reason() {
     for (phone, error) in [
         ("", PhoneError::Empty),
         (" \u{a0}\u{200b}\t", PhoneError::Empty),

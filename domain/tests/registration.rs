@@ -7,7 +7,7 @@ use domain::{
 };
 
 #[test]
-fn the_values_are_trimmed_and_otherwise_kept_as_typed() {
+fn values_are_trimmed_and_otherwise_unchanged() {
     let registration = Registration::parse(
         "  José  Núñez \t",
         "\u{feff}Jose@Example.COM ",
@@ -22,7 +22,7 @@ fn the_values_are_trimmed_and_otherwise_kept_as_typed() {
 }
 
 #[test]
-fn every_bad_field_is_reported_at_once_and_in_order() {
+fn all_invalid_fields_are_reported_together_and_in_order() {
     let errors = Registration::parse("", "ana@localhost", "call me", "photo.jpg").unwrap_err();
     let reported: Vec<_> = errors
         .iter()
@@ -43,7 +43,7 @@ fn every_bad_field_is_reported_at_once_and_in_order() {
 }
 
 #[test]
-fn good_fields_are_not_reported_beside_a_bad_one() {
+fn valid_fields_are_not_reported() {
     let errors =
         Registration::parse("Ana", "ana@example.com", "1", "https://example.com/photo.jpg").unwrap_err();
     assert_eq!(errors.len(), 1);
@@ -52,7 +52,7 @@ fn good_fields_are_not_reported_beside_a_bad_one() {
 }
 
 #[test]
-fn a_control_character_is_refused_in_every_field_and_white_space_is_dropped_around_it() {
+fn a_control_character_is_rejected_in_every_field_and_surrounding_white_space_is_dropped() {
     for control in [
         '\0', '\t', '\n', '\r', '\u{1b}', '\u{7f}', '\u{85}', '\u{2028}', '\u{2029}',
     ] {
@@ -90,7 +90,7 @@ fn a_control_character_is_refused_in_every_field_and_white_space_is_dropped_arou
 }
 
 #[test]
-fn an_error_never_repeats_what_was_typed() {
+fn an_error_never_repeats_the_input() {
     let secret = "zqwv";
     let long = secret.repeat(600);
     let bad = [

@@ -2,20 +2,20 @@
 #![expect(clippy::unwrap_used, reason = "a failure fails the test")]
 
 use domain::{
-    PATIENT_DELETED, PATIENT_REGISTERED, Patient, PatientState, StoredEvent, StoredEventError, Until,
+    PATIENT_DELETED, PATIENT_REGISTERED, Patient, PatientState, ReplayEvent, StoredEventError, Until,
 };
 use serde_json::{Value, json};
 
 /// Returns the history of a patient who was registered at time 10 and deleted at time 20.
-fn history() -> [StoredEvent<i64>; 2] {
+fn history() -> [ReplayEvent<i64>; 2] {
     [
         event(1, 10, PATIENT_REGISTERED, registration()),
         event(2, 20, PATIENT_DELETED, json!({ "type": PATIENT_DELETED })),
     ]
 }
 
-fn event(sequence: u64, recorded_at: i64, event_type: &str, payload: Value) -> StoredEvent<i64> {
-    StoredEvent {
+fn event(sequence: u64, recorded_at: i64, event_type: &str, payload: Value) -> ReplayEvent<i64> {
+    ReplayEvent {
         sequence,
         recorded_at,
         event_type: event_type.to_owned(),
@@ -49,7 +49,7 @@ fn life(patient: &Patient) -> &'static str {
 }
 
 #[test]
-fn the_event_with_the_sequence_is_the_last_to_count() {
+fn the_event_with_the_sequence_is_included() {
     for (sequence, expected) in [(0, "unregistered"), (1, "active"), (2, "deleted"), (9, "deleted")] {
         let patient = replayed(Until::Sequence(sequence));
         assert_eq!(life(&patient), expected, "after {sequence}");
@@ -59,7 +59,7 @@ fn the_event_with_the_sequence_is_the_last_to_count() {
 }
 
 #[test]
-fn an_event_counts_from_the_very_moment_it_was_recorded() {
+fn an_event_is_included_from_the_time_of_its_recording() {
     for (moment, expected) in [
         (9, "unregistered"),
         (10, "active"),
@@ -82,7 +82,7 @@ fn a_history_can_be_replayed_page_by_page() {
 }
 
 #[test]
-fn the_past_can_be_told_although_a_later_event_cannot_be_read() {
+fn a_past_state_is_available_although_a_later_event_is_unreadable() {
     let [registered, _] = history();
     let unknown = event(2, 20, "PatientTransferred", json!({}));
     let mut patient = Patient::default();
@@ -99,7 +99,7 @@ fn the_past_can_be_told_although_a_later_event_cannot_be_read() {
 }
 
 #[test]
-fn every_type_that_is_listed_can_be_read() {
+fn every_listed_type_can_be_read() {
     for event_type in domain::EVENT_TYPES {
         let unreadable = Patient::default().replay([event(1, 10, event_type, Value::Null)], &Until::Now);
         assert!(

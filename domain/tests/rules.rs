@@ -36,7 +36,7 @@ fn deleted() -> PatientEvent {
 }
 
 #[test]
-fn a_new_patient_is_registered_with_what_was_given() {
+fn a_new_patient_is_registered_with_the_given_values() {
     PatientTest::with(())
         .given_no_previous_events()
         .when(RegisterPatient(john()))
@@ -44,7 +44,7 @@ fn a_new_patient_is_registered_with_what_was_given() {
 }
 
 #[test]
-fn a_registered_patient_is_not_registered_again() {
+fn a_registered_patient_cannot_be_registered_again() {
     PatientTest::with(())
         .given(vec![john_registered()])
         .when(RegisterPatient(john()))
@@ -52,7 +52,7 @@ fn a_registered_patient_is_not_registered_again() {
 }
 
 #[test]
-fn the_id_of_a_deleted_patient_is_not_used_again() {
+fn the_id_of_a_deleted_patient_cannot_be_reused() {
     PatientTest::with(())
         .given(vec![john_registered(), deleted()])
         .when(RegisterPatient(john()))
@@ -229,7 +229,7 @@ fn the_state_and_the_sequence_follow_the_events() {
 }
 
 #[test]
-fn a_registration_its_event_and_the_details_tell_the_same() {
+fn a_registration_its_event_and_the_details_contain_the_same_values() {
     let details = PatientDetails::from(john());
     assert_eq!(PatientEvent::from(john()), john_registered());
     assert_eq!(PatientEvent::from(details.clone()), john_registered());
@@ -238,7 +238,7 @@ fn a_registration_its_event_and_the_details_tell_the_same() {
 }
 
 #[test]
-fn a_patient_survives_being_serialized() {
+fn a_patient_is_unchanged_by_serialization() {
     let mut patient = Patient::default();
     patient.apply(john_registered());
     let json = serde_json::to_value(&patient).unwrap();
@@ -246,7 +246,7 @@ fn a_patient_survives_being_serialized() {
 }
 
 #[test]
-fn a_refusal_says_what_was_expected() {
+fn an_error_contains_the_expected_sequence() {
     let refusal = PatientError::SequenceMismatch {
         expected: 3,
         actual: 1,

@@ -141,7 +141,7 @@ fn an_event_is_read_as_it_was_written() {
 }
 
 #[test]
-fn a_registration_from_before_the_first_release_is_read_as_one_of_today() {
+fn a_registration_from_before_the_first_release_is_converted() {
     assert_eq!(
         PatientEvent::from_stored("PatientRegistered", "0.9", &registered_0_9()),
         Ok(registered())
@@ -149,7 +149,7 @@ fn a_registration_from_before_the_first_release_is_read_as_one_of_today() {
 }
 
 #[test]
-fn cqrs_es_reads_the_old_registration_too_with_the_rest_of_its_envelope() {
+fn cqrs_es_also_converts_an_old_registration() {
     let envelope = read_by_cqrs_es("PatientRegistered", "0.9", registered_0_9()).unwrap();
     assert_eq!(envelope.payload, registered());
     assert_eq!(envelope.sequence, 1);
@@ -160,7 +160,7 @@ fn cqrs_es_reads_the_old_registration_too_with_the_rest_of_its_envelope() {
 }
 
 #[test]
-fn an_old_registration_with_both_spellings_is_refused_rather_than_half_lost() {
+fn an_old_registration_with_both_spellings_is_rejected() {
     let mut payload = registered_0_9();
     payload["document_url"] = json!("https://example.com/another.jpg");
     assert_eq!(
@@ -174,7 +174,7 @@ fn an_old_registration_with_both_spellings_is_refused_rather_than_half_lost() {
 }
 
 #[test]
-fn an_old_payload_of_any_other_shape_is_an_error() {
+fn an_old_payload_with_any_other_shape_is_an_error() {
     let payloads = [
         Value::Null,
         json!(true),
@@ -197,7 +197,7 @@ fn an_old_payload_of_any_other_shape_is_an_error() {
 }
 
 #[test]
-fn an_unknown_type_is_named() {
+fn an_unknown_type_is_an_error_that_names_it() {
     let error =
         PatientEvent::from_stored("PatientRenamed", "1.0", &json!({ "type": "PatientRenamed" })).unwrap_err();
     assert_eq!(
@@ -210,7 +210,7 @@ fn an_unknown_type_is_named() {
 }
 
 #[test]
-fn a_version_that_no_upcaster_knows_is_named() {
+fn an_unknown_version_is_an_error_that_names_it() {
     for event_version in ["2.0", "1.1", "1.0.0", "0.8", "", "latest"] {
         assert_eq!(
             PatientEvent::from_stored(PATIENT_REGISTERED, event_version, &registered_1_0()),
@@ -225,7 +225,7 @@ fn a_version_that_no_upcaster_knows_is_named() {
 }
 
 #[test]
-fn a_payload_that_disagrees_with_its_columns_is_refused() {
+fn a_payload_that_contradicts_its_columns_is_rejected() {
     let mut with_more = registered_1_0();
     with_more["nickname"] = json!("Johnny");
     for (event_type, payload) in [

@@ -35,7 +35,7 @@ mod tests {
     use super::deliverable;
 
     #[test]
-    fn a_domain_beyond_ascii_is_written_as_every_server_takes_it() {
+    fn a_non_ascii_domain_is_converted_to_ascii() {
         assert_eq!(
             deliverable("ana@clínica.example").unwrap().to_string(),
             "ana@xn--clnica-4va.example"
@@ -43,7 +43,7 @@ mod tests {
     }
 
     #[test]
-    fn an_ascii_address_and_any_local_part_stay_as_they_are() {
+    fn an_ascii_address_and_any_local_part_are_unchanged() {
         for email in [
             "Ana.Ruiz+x@Example.com",
             "peña@example.com",
@@ -57,7 +57,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_address_is_refused() {
+    fn an_invalid_address_is_rejected() {
         for email in [
             "",
             "ana",

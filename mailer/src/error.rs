@@ -15,22 +15,22 @@ use crate::templates::TemplateError;
 pub enum AttemptError {
     /// Another attempt may succeed.
     #[error(transparent)]
-    Retry(Failure),
+    Retry(DeliveryFailure),
     /// No further attempt can succeed without manual intervention.
     #[error(transparent)]
-    Fail(Failure),
+    Fail(DeliveryFailure),
     /// The server permanently rejected this email, possibly for a reason that applies to all mail. Attempts
     /// with other emails show whether the reason applies to all mail. Until then, the failure counts as
     /// [`AttemptError::Retry`].
     #[error(transparent)]
-    Suspect(Failure),
+    AmbiguousRejection(DeliveryFailure),
     /// The server deferred this email, possibly because it defers all mail. Attempts with other emails show
     /// whether the server defers all mail. Until then, the failure counts as [`AttemptError::Retry`].
     #[error(transparent)]
-    Busy(Failure),
+    AmbiguousDeferral(DeliveryFailure),
     /// The whole message was sent, but no reply arrived: the server may or may not have accepted it.
     #[error(transparent)]
-    Unknown(Failure),
+    Unknown(DeliveryFailure),
     /// No mail can be sent at present. This email is not the cause, so the attempt does not count.
     #[error(transparent)]
     Outage(Outage),
@@ -41,20 +41,20 @@ pub enum AttemptError {
 pub enum Outage {
     /// The server is unreachable, or asks clients to come back later. It may recover without intervention.
     #[error(transparent)]
-    Down(Failure),
+    Down(DeliveryFailure),
     /// The server rejects this client: the password, the certificate or the sender is wrong, on either side.
     /// Recovery requires manual intervention.
     #[error(transparent)]
-    Refused(Failure),
+    Refused(DeliveryFailure),
     /// The server serves other sessions of this process but accepts no further session.
     #[error(transparent)]
-    Crowded(Failure),
+    ConnectionLimit(DeliveryFailure),
 }
 
 /// The cause of a failed attempt.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum Failure {
+pub enum DeliveryFailure {
     /// The log has no event at the delivery's position.
     #[error("the event is missing")]
     EventMissing,
@@ -75,7 +75,7 @@ pub enum Failure {
     Message,
     /// A step of the connection or of the SMTP dialog failed.
     #[error("{0}: {1}")]
-    Smtp(Step, SmtpFailure),
+    Smtp(SmtpStep, SmtpFailure),
     /// The attempt timed out.
     #[error("timeout")]
     Timeout,
@@ -90,9 +90,9 @@ pub enum Failure {
     Internal,
 }
 
-impl Failure {
+impl DeliveryFailure {
     /// Returns the failed step, if the failure occurred on the way to the server or in the SMTP dialog.
-    pub(crate) const fn step(&self) -> Option<Step> {
+    pub(crate) const fn step(&self) -> Option<SmtpStep> {
         match self {
             Self::Smtp(step, _) => Some(*step),
             _ => None,
@@ -102,7 +102,7 @@ impl Failure {
 
 /// The steps of sending an email, in order, from resolving the server's name to the accepted message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Step {
+pub enum SmtpStep {
     /// Resolving the server's host name.
     Resolve,
     /// Connecting to one of the server's addresses.
@@ -123,7 +123,7 @@ pub enum Step {
     Message,
 }
 
-impl Step {
+impl SmtpStep {
     /// All steps, in order.
     pub const ALL: [Self; 9] = [
         Self::Resolve,
@@ -139,7 +139,7 @@ impl Step {
 
     /// Whether the step is part of opening a session.
     #[must_use]
-    pub const fn opens(self) -> bool {
+    pub const fn opens_session(self) -> bool {
         matches!(
             self,
             Self::Resolve | Self::Connect | Self::Tls | Self::Hello | Self::Auth
@@ -147,7 +147,7 @@ impl Step {
     }
 }
 
-impl fmt::Display for Step {
+impl fmt::Display for SmtpStep {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Resolve => "resolve",
@@ -162,6 +162,9 @@ impl fmt::Display for Step {
         })
     }
 }
+
+/// A failed step and its failure.
+pub(crate) type FailedStep = (SmtpStep, SmtpFailure);
 
 /// How an SMTP server, or the connection to it, failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -188,7 +191,7 @@ pub enum SmtpFailure {
     Timeout,
     /// The mailer stopped or lost its lease before it sent the message.
     #[error("stopped before the message was sent")]
-    GivenUp,
+    Stopped,
     /// The connection failed.
     #[error("connection failed ({0})")]
     Io(io::ErrorKind),
@@ -210,7 +213,7 @@ pub enum SmtpFailure {
     /// Plaintext data arrived before the client requested it, or after a complete reply. The cause is an
     /// attack or a faulty server.
     #[error("unexpected data arrived before encryption began")]
-    OutOfTurn,
+    UnexpectedData,
     /// The server offers no supported authentication mechanism.
     #[error("the server offers no supported authentication mechanism")]
     NoAuth,

@@ -67,13 +67,13 @@ pub fn handler(clock: Arc<dyn Clock>, notices: Notices) -> (MailHandler, Arc<Not
 
 /// The parts of an event that determine its deliveries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Change {
+enum PatientChange {
     Registered,
     Amended { email: bool },
     Deleted,
 }
 
-impl Change {
+impl PatientChange {
     /// Returns the change that an event records, or `None` if the event belongs to another aggregate or has
     /// an unknown type.
     ///
@@ -102,18 +102,18 @@ impl Change {
 
 impl Notices {
     /// Returns the emails that a change causes.
-    fn templates(self, change: Change) -> &'static [Template] {
+    fn templates(self, change: PatientChange) -> &'static [Template] {
         match change {
-            Change::Registered => &[Template::PatientRegistered],
-            Change::Amended { email } => match (self.on_amend, email) {
+            PatientChange::Registered => &[Template::PatientRegistered],
+            PatientChange::Amended { email } => match (self.on_amend, email) {
                 (OnAmend::Email | OnAmend::All, true) => {
                     &[Template::PatientAmended, Template::PatientEmailChanged]
                 }
                 (OnAmend::All, false) => &[Template::PatientAmended],
                 (OnAmend::Email, false) | (OnAmend::Off, _) => &[],
             },
-            Change::Deleted if self.on_delete => &[Template::PatientDeleted],
-            Change::Deleted => &[],
+            PatientChange::Deleted if self.on_delete => &[Template::PatientDeleted],
+            PatientChange::Deleted => &[],
         }
     }
 }
@@ -132,7 +132,7 @@ impl Handler for MailHandler {
     ) -> eventstore::Result<()> {
         let changes: Vec<_> = events
             .iter()
-            .filter_map(|event| Change::of(event).map(|change| (event, change)))
+            .filter_map(|event| PatientChange::of(event).map(|change| (event, change)))
             .collect();
         let now = self.clock.now();
         self.due = false;
@@ -149,7 +149,7 @@ impl Handler for MailHandler {
         // its patient.
         let deleted: Vec<_> = changes
             .iter()
-            .filter(|(_, change)| *change == Change::Deleted)
+            .filter(|(_, change)| *change == PatientChange::Deleted)
             .map(|(event, _)| event.aggregate_id.as_str())
             .collect();
         ledger::cancel_for(transaction, &deleted, now).await?;
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn the_setting_decides_which_amendments_cause_which_mails() {
+    fn the_setting_determines_which_amendments_cause_emails() {
         use Template::{PatientAmended, PatientEmailChanged};
         let amended = |changes: Value| {
             let mut payload = json!({ "type": PATIENT_AMENDED });
@@ -195,7 +195,7 @@ mod tests {
                 .as_object_mut()
                 .unwrap()
                 .extend(changes.as_object().unwrap().clone());
-            Change::of(&event(PATIENT_AMENDED, "1.0", payload)).unwrap()
+            PatientChange::of(&event(PATIENT_AMENDED, "1.0", payload)).unwrap()
         };
         let email = amended(json!({ "email": "b@example.com", "phone": "+1234567890" }));
         let phone = amended(json!({ "phone": "+1234567890" }));
@@ -223,17 +223,17 @@ mod tests {
         for event_type in EVENT_TYPES {
             for (version, payload) in [("1.0", json!({})), ("7.0", json!({ "type": event_type }))] {
                 assert_ne!(
-                    Change::of(&event(event_type, version, payload)),
+                    PatientChange::of(&event(event_type, version, payload)),
                     None,
                     "{event_type}"
                 );
             }
         }
-        let amended = Change::of(&event(PATIENT_AMENDED, "7.0", json!({})));
-        assert_eq!(amended, Some(Change::Amended { email: true }));
-        assert_eq!(Change::of(&event("PatientMoved", "1.0", json!({}))), None);
+        let amended = PatientChange::of(&event(PATIENT_AMENDED, "7.0", json!({})));
+        assert_eq!(amended, Some(PatientChange::Amended { email: true }));
+        assert_eq!(PatientChange::of(&event("PatientMoved", "1.0", json!({}))), None);
         let mut other = event(PATIENT_REGISTERED, "1.0", json!({}));
         other.aggregate_type = "clinic".to_owned();
-        assert_eq!(Change::of(&other), None);
+        assert_eq!(PatientChange::of(&other), None);
     }
 }

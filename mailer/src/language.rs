@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_list_an_unknown_language_and_one_twice_are_refused() {
+    fn an_empty_list_an_unknown_language_and_a_duplicate_are_rejected() {
         for list in ["", ",", "es,", "fr", "es,es", "es;en"] {
             assert!(list.parse::<Languages>().is_err(), "{list:?}");
         }

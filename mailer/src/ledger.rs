@@ -2,27 +2,32 @@
 //! `mail_workers` the status of each worker. This module and its submodules contain all SQL of this crate.
 //!
 //! ```text
-//! pending ── take ──> sending ──> sent
-//!    │ ^               │  │ ├───> dead ── by hand ──> pending
-//!    │ └─ server away ─┼──┘ └───> failed ── take ──> sending …
-//!    │   ┌─── take ────┘           │
-//!    │   └ when its lease has run out
+//! pending ── lease ─> sending ──> sent
+//!    │ ^               │  │ ├───> dead ── manual retry ──> pending
+//!    │ └─ server down ─┼──┘ └───> failed ── lease ──> sending …
+//!    │   ┌── lease ────┘           │
+//!    │   └ when its lease has expired
 //!    └──────────────> cancelled <──┘
 //! ```
 //!
-//! `due_at` is the time from which a row may be taken: the current time, the end of a pause, or the end of
-//! its worker's lease. A worker that takes a row writes a new `lease` to it. The outcome can be recorded only
-//! with that lease.
+//! `due_at` is the time from which a row may be leased: the current time, the end of a pause, or the end of
+//! its worker's lease. A worker that leases a row writes a new `lease` to it. The outcome can be recorded
+//! only with that lease.
 
 use eventstore::database::{in_list, padded};
 use eventstore::{Dialect, Position, RecordedEvent, Result, Session, Timestamp, Transaction};
 
 use crate::template::Template;
 
-pub(crate) mod ahead;
 pub(crate) mod attempts;
+pub(crate) mod due_too_late;
 pub(crate) mod inspect;
+pub(crate) mod records;
+pub(crate) mod retry;
 pub(crate) mod workers;
+
+/// Unique key of a delivery.
+pub(crate) type DeliveryKey = (Position, Template);
 
 /// A delivery that is due.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,10 +40,16 @@ pub(crate) struct Delivery {
     /// Time since which the delivery has been due.
     pub(crate) due_at: Timestamp,
     /// If the delivery has an expired lease, the time when that lease began.
-    pub(crate) left_at: Option<Timestamp>,
+    pub(crate) lease_began_at: Option<Timestamp>,
 }
 
-/// Order in which due rows are taken.
+impl Delivery {
+    pub(crate) const fn key(&self) -> DeliveryKey {
+        (self.position, self.template)
+    }
+}
+
+/// Order in which due rows are leased.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Order {
     /// Rows with the earliest due time first.
@@ -49,7 +60,7 @@ pub(crate) enum Order {
 
 /// State of a delivery after an attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum State {
+pub(crate) enum StateAfterAttempt {
     /// The email was sent.
     Sent,
     /// The attempt failed and will be retried.
@@ -65,7 +76,7 @@ pub(crate) enum State {
         error: String,
     },
     /// The attempt does not count, because no mail could be sent. The delivery keeps its due time, as if it
-    /// had not been taken, to show how long it has been waiting.
+    /// had not been leased, to show how long it has been waiting.
     Untried {
         /// Reason, without personal data, at most 500 characters.
         error: String,
@@ -151,7 +162,7 @@ pub(crate) async fn due(
             aggregate_id: row.get(2)?,
             attempts: u32::try_from(row.get::<i32, _>(3)?).unwrap_or(0),
             due_at: row.get(6)?,
-            left_at: if row.get::<String, _>(4)? == "sending" {
+            lease_began_at: if row.get::<String, _>(4)? == "sending" {
                 Some(row.get(5)?)
             } else {
                 None
@@ -190,7 +201,7 @@ pub(crate) async fn lease(
     let sql = format!(
         "UPDATE mail_deliveries SET state = 'sending', due_at = ?, lease = ?, attempts = attempts + 1, updated_at = ? \
          WHERE {}",
-        any_of(THIS_ONE, deliveries.len())
+        any_of(HAS_KEY, deliveries.len())
     );
     let mut update = transaction.query(&sql).bind(until).bind(lease).bind(now);
     for delivery in deliveries {
@@ -232,7 +243,7 @@ pub(crate) async fn cancel(
     }
     let sql = format!(
         "UPDATE mail_deliveries SET state = 'cancelled', due_at = NULL, lease = NULL, updated_at = ? WHERE {}",
-        any_of(THIS_ONE, deliveries.len())
+        any_of(HAS_KEY, deliveries.len())
     );
     let mut update = transaction.query(&sql).bind(now);
     for delivery in deliveries {
@@ -248,18 +259,20 @@ pub(crate) async fn record(
     transaction: &mut Transaction<'_>,
     delivery: &Delivery,
     lease: &str,
-    state: &State,
+    state: &StateAfterAttempt,
     now: Timestamp,
 ) -> Result<bool> {
-    let tried_before = delivery.attempts > 1;
+    let retried = delivery.attempts > 1;
     let (state, due_at, error, untried) = match state {
-        State::Sent => ("sent", None, None, 0),
-        State::Failed { due_at, error } => ("failed", Some(*due_at), Some(error.as_str()), 0),
-        State::Dead { error } => ("dead", None, Some(error.as_str()), 0),
-        State::Untried { error } if tried_before => {
+        StateAfterAttempt::Sent => ("sent", None, None, 0),
+        StateAfterAttempt::Failed { due_at, error } => ("failed", Some(*due_at), Some(error.as_str()), 0),
+        StateAfterAttempt::Dead { error } => ("dead", None, Some(error.as_str()), 0),
+        StateAfterAttempt::Untried { error } if retried => {
             ("failed", Some(delivery.due_at.min(now)), Some(error.as_str()), 1)
         }
-        State::Untried { error } => ("pending", Some(delivery.due_at.min(now)), Some(error.as_str()), 1),
+        StateAfterAttempt::Untried { error } => {
+            ("pending", Some(delivery.due_at.min(now)), Some(error.as_str()), 1)
+        }
     };
     let recorded = transaction
         .query(
@@ -312,7 +325,7 @@ fn names_of(which: impl Fn(Template) -> bool) -> Vec<&'static str> {
         .collect()
 }
 
-const THIS_ONE: &str = "position = ? AND template = ?";
+const HAS_KEY: &str = "position = ? AND template = ?";
 
 /// Repeats `condition` for the given number of rows, joined by `OR`. The dialects have no shorter form in
 /// common.

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! PatientRegistered -> MailHandler: one row in mail_deliveries, in the checkpoint's transaction
-//!                   -> Worker: take due rows under a lease -> compose -> Transport -> record the outcome
+//!                   -> Worker: lease due rows -> compose -> Transport -> record the outcome
 //! PatientAmended    -> as configured: one row for the patient, and one for the previous email address
 //! PatientDeleted    -> cancel the deliveries that have not been sent; if configured: one row
 //! ```
@@ -39,10 +39,10 @@
 //! | [`handler()`], [`MailHandler`], [`Notices`], [`OnAmend`], [`SUBSCRIPTION`] | turning events into ledger rows |
 //! | [`Worker`], [`Options`] | sending the emails in the ledger |
 //! | [`Transport`], [`Timeouts`], [`EhloName`], [`SmtpUrlError`] | sending by SMTP, or writing files to a folder |
-//! | [`History`], [`Recipient`] | the recipient of an email, from the patient's events |
+//! | [`RecipientState`], [`Recipient`] | the recipient of an email, from the patient's events |
 //! | [`Composer`], [`Templates`], [`Languages`], [`Sender`] | composing emails |
 //! | [`Dkim`], [`DkimError`] | signing emails |
-//! | [`AttemptError`], [`Failure`], [`Outage`] | the reason why an email was not sent, and whether another attempt may succeed |
+//! | [`AttemptError`], [`DeliveryFailure`], [`Outage`] | the reason why an email was not sent, and whether another attempt may succeed |
 //! | [`Ledger`] | status and manual retries, for operators |
 //! | [`SampleMailer`] | previews and test emails, for operators |
 //!
@@ -54,10 +54,10 @@
 //! 1. Add a variant to [`Template`] in `template.rs`. Its name is stored in the ledger's `template` column
 //!    and must never change.
 //! 2. Write its three files, `NAME.subject.txt`, `NAME.txt` and `NAME.html`, in `templates/es` and
-//!    `templates/en`, and list them in `BUILT_IN` in `templates.rs`. [`Templates::built_in`] fails if a file
+//!    `templates/en`, and list them in `templates/built_in.rs`. [`Templates::built_in`] fails if a file
 //!    is missing.
-//! 3. In `handler.rs`, specify the event that creates its deliveries. In `message.rs` and `templates.rs`,
-//!    provide the values for its templates.
+//! 3. In `handler.rs`, specify the event that creates its deliveries. In `message.rs` and
+//!    `templates/values.rs`, provide the values for its templates.
 //! 4. Test its content in `message/tests.rs`.
 
 #[cfg(feature = "fuzzing")]
@@ -70,10 +70,10 @@ mod address;
 mod dkim;
 mod error;
 mod handler;
-mod history;
 mod language;
 mod ledger;
 mod message;
+mod recipient;
 mod sample_mailer;
 mod sender;
 mod template;
@@ -82,15 +82,19 @@ mod transport;
 mod worker;
 
 pub use dkim::{Dkim, DkimError};
-pub use error::{AttemptError, CertificateFault, EnhancedCode, Failure, Outage, SmtpFailure, Step};
-pub use handler::{GATHER, MailHandler, Notices, OnAmend, SUBSCRIPTION, handler};
-pub use history::{History, Recipient};
-pub use language::{Language, Languages, LanguagesError};
-pub use ledger::inspect::{
-    AttemptRecord, DeliveryRecord, DeliveryState, EventDeliveries, Ledger, LedgerStatus, RetryResult, Waiting,
+pub use error::{
+    AttemptError, CertificateFault, DeliveryFailure, EnhancedCode, Outage, SmtpFailure, SmtpStep,
 };
+pub use handler::{GATHER, MailHandler, Notices, OnAmend, SUBSCRIPTION, handler};
+pub use language::{Language, Languages, LanguagesError};
+pub use ledger::inspect::Ledger;
+pub use ledger::records::{
+    AttemptRecord, DeliveryRecord, DeliveryState, EventDeliveries, LedgerStatus, UnfinishedDeliveries,
+};
+pub use ledger::retry::RetryResult;
 pub use ledger::workers::{ServerState, WorkerStatus};
 pub use message::{Composer, Mail};
+pub use recipient::{Recipient, RecipientState};
 pub use sample_mailer::SampleMailer;
 pub use sender::{Sender, SenderError};
 pub use template::Template;

@@ -15,12 +15,12 @@ mod samples;
 
 use crate::address::deliverable;
 use crate::dkim::Dkim;
-use crate::error::Failure;
-use crate::history::Recipient;
+use crate::error::DeliveryFailure;
 use crate::language::Languages;
+use crate::recipient::Recipient;
 use crate::sender::Sender;
 use crate::template::Template;
-use crate::templates::{Facts, Moment, News, Rendered, Templates};
+use crate::templates::{Rendered, ReportedEvent, TemplateValues, Templates, TimeParts};
 
 const AUTO_SUBMITTED: HeaderName = HeaderName::new_from_ascii_str("Auto-Submitted");
 const CONTENT_LANGUAGE: HeaderName = HeaderName::new_from_ascii_str("Content-Language");
@@ -116,31 +116,31 @@ impl Composer {
     ///
     /// # Errors
     ///
-    /// A [`Failure`] that retrying cannot fix: an unreadable event, an event of the wrong type, an address
-    /// that mail cannot be sent to, or a template that cannot be rendered.
+    /// A [`DeliveryFailure`] that retrying cannot fix: an unreadable event, an event of the wrong type, an
+    /// address that mail cannot be sent to, or a template that cannot be rendered.
     pub fn compose(
         &self,
         template: Template,
         event: &RecordedEvent,
         recipient: &Recipient,
         now: Timestamp,
-    ) -> Result<Mail, Failure> {
-        let news = news(template, event)?;
+    ) -> Result<Mail, DeliveryFailure> {
+        let reported = reported_event(template, event)?;
         // The rules for names reject control characters and longer names, but an event from an older version
         // or from another program may contain them. A line of an email has at most 998 bytes, and words are
         // not broken.
         let name: String = recipient.name.chars().take(Name::MAX_CODE_POINTS).collect();
         let name = name.replace(char::is_control, " ");
-        let facts = Facts {
+        let values = TemplateValues {
             name: &name,
             patient_id: &event.aggregate_id,
-            registered_at: moment(recipient.registered_at),
-            news,
+            registered_at: time_parts(recipient.registered_at),
+            reported,
             clinic: self.clinic(),
             reply_to: self.reply_to(),
         };
-        let rendered = self.templates.render(template, &self.languages, &facts)?;
-        let to = deliverable(&recipient.email).map_err(|_| Failure::Address)?;
+        let rendered = self.templates.render(template, &self.languages, &values)?;
+        let to = deliverable(&recipient.email).map_err(|_| DeliveryFailure::Address)?;
         self.assemble(
             format!("{}-{}", event.position, template.name()),
             &self.message_id(template, event),
@@ -170,12 +170,12 @@ impl Composer {
         languages: &Languages,
         rendered: Rendered,
         now: Timestamp,
-    ) -> Result<Mail, Failure> {
+    ) -> Result<Mail, DeliveryFailure> {
         let from = self.sender.mailbox();
         let return_path = self.envelope_from.as_ref().unwrap_or(&self.sender).mailbox();
         // Set explicitly, because lettre would otherwise derive it from the headers.
         let envelope = Envelope::new(Some(return_path.email.clone()), vec![to.email.clone()])
-            .map_err(|_| Failure::Address)?;
+            .map_err(|_| DeliveryFailure::Address)?;
         let mut builder = Message::builder()
             .envelope(envelope.clone())
             .raw_header(header::mailbox(FROM, from))
@@ -196,14 +196,14 @@ impl Composer {
             .raw_header(HeaderValue::new(AUTO_SUBMITTED, "auto-generated".to_owned()))
             .raw_header(HeaderValue::new(CONTENT_LANGUAGE, languages.codes().join(", ")))
             .multipart(MultiPart::alternative_plain_html(rendered.text, rendered.html))
-            .map_err(|_| Failure::Message)?;
+            .map_err(|_| DeliveryFailure::Message)?;
         if let Some(dkim) = &self.dkim {
             dkim.sign(&mut message);
         }
         Ok(Mail {
             name,
             envelope,
-            content: String::from_utf8(message.formatted()).map_err(|_| Failure::Message)?,
+            content: String::from_utf8(message.formatted()).map_err(|_| DeliveryFailure::Message)?,
         })
     }
 
@@ -220,12 +220,14 @@ impl Composer {
     }
 }
 
-/// Returns the content of an email that its event determines.
-fn news(template: Template, event: &RecordedEvent) -> Result<News, Failure> {
-    let at = moment(event.recorded_at);
+/// Returns the event as an email reports it.
+fn reported_event(template: Template, event: &RecordedEvent) -> Result<ReportedEvent, DeliveryFailure> {
+    let at = time_parts(event.recorded_at);
     let event = PatientEvent::from_stored(&event.event_type, &event.event_version, &event.payload)?;
     match (template, event) {
-        (Template::PatientRegistered, PatientEvent::PatientRegistered { .. }) => Ok(News::Registered),
+        (Template::PatientRegistered, PatientEvent::PatientRegistered { .. }) => {
+            Ok(ReportedEvent::Registered)
+        }
         (
             Template::PatientAmended,
             PatientEvent::PatientAmended {
@@ -242,38 +244,38 @@ fn news(template: Template, event: &RecordedEvent) -> Result<News, Failure> {
                 ("document_url", document_url),
             ];
             let changed = fields.into_iter().filter(|(_, value)| value.is_some());
-            Ok(News::Amended {
+            Ok(ReportedEvent::Amended {
                 at,
                 changed: changed.map(|(field, _)| field).collect(),
             })
         }
         (Template::PatientEmailChanged, PatientEvent::PatientAmended { email: Some(_), .. }) => {
-            Ok(News::EmailChanged { at })
+            Ok(ReportedEvent::EmailChanged { at })
         }
-        (Template::PatientDeleted, PatientEvent::PatientDeleted {}) => Ok(News::Deleted { at }),
+        (Template::PatientDeleted, PatientEvent::PatientDeleted {}) => Ok(ReportedEvent::Deleted { at }),
         (
             Template::PatientRegistered
             | Template::PatientAmended
             | Template::PatientEmailChanged
             | Template::PatientDeleted,
             _,
-        ) => Err(Failure::EventUnexpected),
+        ) => Err(DeliveryFailure::EventUnexpected),
     }
 }
 
-fn moment(moment: Timestamp) -> Moment {
+fn time_parts(time: Timestamp) -> TimeParts {
     use chrono::{Datelike, Timelike};
-    let moment = moment.to_datetime().unwrap_or_default();
-    Moment {
-        year: moment.year(),
-        month: moment.month(),
-        day: moment.day(),
-        time: format!("{:02}:{:02}", moment.hour(), moment.minute()),
+    let time = time.to_datetime().unwrap_or_default();
+    TimeParts {
+        year: time.year(),
+        month: time.month(),
+        day: time.day(),
+        time: format!("{:02}:{:02}", time.hour(), time.minute()),
     }
 }
 
-fn system_time(moment: Timestamp) -> SystemTime {
-    SystemTime::UNIX_EPOCH + Duration::from_micros(u64::try_from(moment.as_micros()).unwrap_or(0))
+fn system_time(time: Timestamp) -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_micros(u64::try_from(time.as_micros()).unwrap_or(0))
 }
 
 #[cfg(test)]

@@ -16,19 +16,19 @@ pub(crate) static METRICS: LazyLock<Metrics> = LazyLock::new(|| Metrics {
 });
 
 pub(crate) struct Metrics {
-    attempts: Family<Outcome, Counter>,
+    attempts: Family<OutcomeLabel, Counter>,
     duration: Histogram,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Outcome {
+struct OutcomeLabel {
     outcome: &'static str,
 }
 
 impl Metrics {
     /// Counts an attempt by its outcome, and records its duration in seconds.
     pub(crate) fn attempt(&self, outcome: &'static str, seconds: f64) {
-        self.attempts.get_or_create(&Outcome { outcome }).inc();
+        self.attempts.get_or_create(&OutcomeLabel { outcome }).inc();
         self.duration.observe(seconds);
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use eventstore::Timestamp;
 
-use crate::error::Failure;
+use crate::error::DeliveryFailure;
 use crate::language::Languages;
 use crate::message::{Composer, Mail};
 use crate::template::Template;
@@ -39,7 +39,7 @@ impl SampleMailer {
         template: Template,
         languages: Option<&Languages>,
         now: Timestamp,
-    ) -> Result<Mail, Failure> {
+    ) -> Result<Mail, DeliveryFailure> {
         self.composer.preview(template, languages, now)
     }
 
@@ -47,10 +47,10 @@ impl SampleMailer {
     ///
     /// # Errors
     ///
-    /// [`Failure::Address`] if mail cannot be sent to that address. Another [`Failure`] if the email cannot
-    /// be composed, or cannot be written to a file. If an SMTP server does not accept the email, the result
-    /// contains the failure.
-    pub async fn test(&self, to: &str, now: Timestamp) -> Result<TestResult, Failure> {
+    /// [`DeliveryFailure::Address`] if mail cannot be sent to that address. Another [`DeliveryFailure`] if
+    /// the email cannot be composed, or cannot be written to a file. If an SMTP server does not accept the
+    /// email, the result contains the failure.
+    pub async fn test(&self, to: &str, now: Timestamp) -> Result<TestResult, DeliveryFailure> {
         let mail = self.composer.test(to, now)?;
         let result = self.transport.test(&mail, self.timeouts).await;
         self.transport.close().await;

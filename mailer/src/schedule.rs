@@ -45,7 +45,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pause_varies_by_a_fifth_and_no_more() {
+    fn a_pause_varies_by_at_most_a_fifth() {
         for (attempts, pause) in (1..).zip(PAUSES) {
             assert_eq!(pause_after(attempts, 0.0), Some(pause.mul_f64(0.8)));
             assert_eq!(pause_after(attempts, 1.0), Some(pause.mul_f64(1.2)));

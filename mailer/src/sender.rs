@@ -62,7 +62,7 @@ mod tests {
     use super::Sender;
 
     #[test]
-    fn an_address_is_taken_with_and_without_a_name() {
+    fn an_address_is_accepted_with_and_without_a_name() {
         for sender in [
             "noreply@miapp.com",
             "Clinica <noreply@miapp.com>",
@@ -76,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_address_is_refused_and_so_is_one_beyond_ascii() {
+    fn an_invalid_or_non_ascii_sender_is_rejected() {
         for sender in [
             "",
             "miapp.com",

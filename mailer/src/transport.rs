@@ -1,101 +1,35 @@
 //! Transports for emails: an SMTP server, or files in a folder.
 
 mod classify;
+mod dot_stuffing;
 mod ehlo;
-mod in_turn;
+mod lettre_error;
 mod outbox;
+mod permit;
+mod progress;
 #[cfg(feature = "fuzzing")]
 pub(crate) mod scripted;
 mod session;
 mod smtp;
 mod smtp_url;
+mod starttls_stream;
+mod tcp;
 mod test_email;
+mod timeouts;
 
 use std::path::PathBuf;
-use std::time::Duration;
-
-use tokio::sync::watch;
-use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 
 pub use ehlo::{EhloName, EhloNameError};
 pub use outbox::Outbox;
-pub use smtp::{Smtp, SmtpOptions};
-pub use smtp_url::SmtpUrlError;
+pub use permit::Permit;
+pub use smtp::Smtp;
+pub use smtp_url::{SmtpOptions, SmtpUrlError};
 pub use test_email::{StepResult, TestResult, TestStep};
+pub use timeouts::Timeouts;
 
-use crate::error::{AttemptError, Failure, Outage};
+use self::progress::SendProgress;
+use crate::error::{AttemptError, DeliveryFailure, Outage};
 use crate::message::Mail;
-
-/// Timeouts for sending one email. The defaults are the sums of the minimum timeouts that RFC 5321 §4.5.3.2
-/// recommends for each step. Some servers are slow on purpose (tarpits), and a client that gives up early
-/// never succeeds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Timeouts {
-    /// Timeout for opening a session: name resolution, TCP, TLS, greetings, authentication.
-    pub connect: Duration,
-    /// Timeout from the open session until the server asks for the message. For a file, until the file is on
-    /// disk.
-    pub send: Duration,
-    /// Timeout from the start of the message until the server replies to it. RFC 5321 §4.5.3.2.6 recommends
-    /// 10 minutes: a slow server has usually accepted the email, and a client that gives up early sends a
-    /// duplicate.
-    pub answer: Duration,
-}
-
-impl Default for Timeouts {
-    fn default() -> Self {
-        Self {
-            // The timeout for the greeting.
-            connect: Duration::from_mins(5),
-            // 5 minutes each for MAIL and RCPT, and 2 minutes for DATA.
-            send: Duration::from_mins(12),
-            answer: Duration::from_mins(10),
-        }
-    }
-}
-
-impl Timeouts {
-    /// Returns these timeouts, each limited to `most`.
-    #[must_use]
-    pub fn each_at_most(self, most: Duration) -> Self {
-        Self {
-            connect: self.connect.min(most),
-            send: self.send.min(most),
-            answer: self.answer.min(most),
-        }
-    }
-
-    /// Sum of the timeouts.
-    pub(crate) fn total(self) -> Duration {
-        self.connect + self.send + self.answer
-    }
-}
-
-/// Permission to send a message, which can expire or be withdrawn.
-#[derive(Debug, Clone, Default)]
-pub struct Permit {
-    stop: CancellationToken,
-    until: Option<watch::Receiver<Instant>>,
-}
-
-impl Permit {
-    /// Creates a permit that lasts until `until`, which may be moved, and ends soon after `stop` is
-    /// cancelled.
-    pub(crate) const fn new(stop: CancellationToken, until: watch::Receiver<Instant>) -> Self {
-        Self {
-            stop,
-            until: Some(until),
-        }
-    }
-
-    /// Whether the message may be sent now.
-    fn holds(&self) -> bool {
-        self.until
-            .as_ref()
-            .is_none_or(|until| Instant::now() < *until.borrow())
-    }
-}
 
 /// A way to deliver emails.
 #[derive(Debug)]
@@ -168,13 +102,13 @@ impl Transport {
     ///
     /// # Errors
     ///
-    /// [`Failure`], for files only.
-    pub async fn test(&self, mail: &Mail, within: Timeouts) -> Result<TestResult, Failure> {
+    /// [`DeliveryFailure`], for files only.
+    pub async fn test(&self, mail: &Mail, within: Timeouts) -> Result<TestResult, DeliveryFailure> {
         match self {
             Self::Smtp(smtp) => Ok(smtp.test(mail, within).await),
             Self::Outbox(outbox) => {
                 outbox.write_within(mail, within.send).await?;
-                let progress = session::Progress::new();
+                let progress = SendProgress::new();
                 Ok(TestResult::new(self.describe(), Vec::new(), None, progress))
             }
         }
@@ -198,17 +132,17 @@ impl Transport {
 
     /// Stops reusing the sessions that are open now, because they may still work when no new session can be
     /// opened.
-    pub(crate) fn renew(&self) {
+    pub(crate) fn discard_sessions(&self) {
         match self {
-            Self::Smtp(smtp) => smtp.renew(),
+            Self::Smtp(smtp) => smtp.discard_sessions(),
             Self::Outbox(_) => {}
         }
     }
 
     /// Closes sessions that have been idle for a while.
-    pub(crate) fn tidy(&self) {
+    pub(crate) fn close_expired_sessions(&self) {
         match self {
-            Self::Smtp(smtp) => smtp.drop_old(),
+            Self::Smtp(smtp) => smtp.close_expired_sessions(),
             Self::Outbox(_) => {}
         }
     }

@@ -52,7 +52,7 @@ fn pairs(expected: &[(&str, &str)]) -> Vec<(String, String)> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_change_of_the_email_address_goes_to_both_addresses_once_and_the_old_one_does_not_learn_the_new() {
+async fn a_change_of_the_email_address_causes_one_email_to_each_address_and_does_not_reveal_the_new_one() {
     for stage in Stage::on_every_backend().await {
         let server = SmtpServer::start(SmtpMode::Plain).await;
         let (id, _) = stage.register("Ana", OLD).await;
@@ -90,7 +90,7 @@ async fn a_change_of_the_email_address_goes_to_both_addresses_once_and_the_old_o
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_amendment_of_the_phone_alone_causes_a_mail_only_with_all() {
+async fn an_amendment_of_the_phone_number_causes_an_email_only_with_all() {
     for (on_amend, expected) in [
         (OnAmend::Email, vec!["patient_registered"]),
         (OnAmend::All, vec!["patient_registered", "patient_amended"]),
@@ -105,7 +105,7 @@ async fn an_amendment_of_the_phone_alone_causes_a_mail_only_with_all() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_change_of_the_email_address_causes_no_mail_if_that_is_switched_off() {
+async fn a_change_of_the_email_address_causes_no_email_with_off() {
     for (on_amend, deliveries) in [(OnAmend::Email, 3), (OnAmend::All, 3), (OnAmend::Off, 1)] {
         let stage = Stage::sqlite().await;
         let (id, _) = stage.register("Ana", OLD).await;
@@ -116,7 +116,7 @@ async fn a_change_of_the_email_address_causes_no_mail_if_that_is_switched_off() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn mails_that_wait_go_to_the_newest_address_and_each_notice_of_a_change_to_the_address_before_it() {
+async fn waiting_emails_go_to_the_newest_address_and_each_notice_of_a_change_to_the_previous_address() {
     let stage = Stage::sqlite().await;
     let server = SmtpServer::start(SmtpMode::Plain).await;
     let (id, _) = stage.register("Ana", OLD).await;
@@ -137,7 +137,7 @@ async fn mails_that_wait_go_to_the_newest_address_and_each_notice_of_a_change_to
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_deletion_cancels_the_notice_to_the_patient_but_not_the_warning_to_the_old_address() {
+async fn a_deletion_cancels_the_notice_to_the_patient_but_not_the_notice_to_the_previous_address() {
     for stage in Stage::on_every_backend().await {
         let (id, _) = stage.register("Ana", OLD).await;
         stage.amend(&id, 2, json!({ "email": NEW })).await;
@@ -163,7 +163,7 @@ async fn a_deletion_cancels_the_notice_to_the_patient_but_not_the_warning_to_the
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_deletion_that_the_subscription_has_not_come_to_cancels_the_notice_to_the_patient() {
+async fn a_deletion_that_the_subscription_has_not_processed_cancels_the_notice_to_the_patient() {
     let stage = Stage::sqlite().await;
     let (id, _) = stage.register("Ana", OLD).await;
     stage.amend(&id, 2, json!({ "email": NEW })).await;
@@ -203,7 +203,7 @@ async fn a_history_of_several_pages_is_read_to_its_end() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_event_that_cannot_be_read_stops_the_mails_that_depend_on_it_and_no_others() {
+async fn an_unreadable_event_stops_only_the_emails_that_depend_on_it() {
     let stage = Stage::sqlite().await;
     let (id, _) = stage.register("Ana", OLD).await;
     stage.amend(&id, 2, json!({ "email": NEW })).await;
@@ -226,7 +226,7 @@ async fn an_event_that_cannot_be_read_stops_the_mails_that_depend_on_it_and_no_o
 
 /// Two emails about one event have the same id.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_page_of_the_list_contains_both_mails_about_its_last_event() {
+async fn a_page_of_the_list_contains_both_emails_about_its_last_event() {
     for stage in Stage::on_every_backend().await {
         let (id, _) = stage.register("Ana", OLD).await;
         let (_, amended) = (&id, stage.amend(&id, 2, json!({ "email": NEW })).await);

@@ -20,7 +20,7 @@ fn resident() -> Option<usize> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_burst_waits_in_the_ledger_while_the_server_is_down_and_drains_when_it_is_back() {
+async fn a_burst_waits_in_the_ledger_during_an_outage_and_is_then_sent() {
     let stage = Stage::sqlite().await;
     for _ in 0..MAILS / 500 {
         stage.register_many(500).await;
@@ -37,7 +37,7 @@ async fn a_burst_waits_in_the_ledger_while_the_server_is_down_and_drains_when_it
         server.connections() > 0
     })
     .await;
-    worker.has_looked_again().await;
+    worker.has_polled_again().await;
     let before = resident();
     for tried in 2..=10 {
         stage.clock.advance(Duration::from_secs(40));
@@ -45,7 +45,7 @@ async fn a_burst_waits_in_the_ledger_while_the_server_is_down_and_drains_when_it
             server.connections() == tried
         })
         .await;
-        worker.has_looked_again().await;
+        worker.has_polled_again().await;
     }
     if let (Some(before), Some(after)) = (before, resident()) {
         let grown = after.saturating_sub(before);

@@ -16,7 +16,7 @@ use tokio::sync::Semaphore;
 /// celery#3270: a task that waits or runs for longer than the visibility timeout is given to a second worker.
 /// In the mailer, a waiting email has no lease, and a worker abandons an email before its lease expires.
 #[tokio::test(flavor = "multi_thread")]
-async fn mails_that_wait_for_longer_than_a_lease_are_sent_once() {
+async fn emails_that_wait_longer_than_a_lease_are_sent_once() {
     for stage in Stage::on_every_backend().await {
         const MAILS: usize = 20;
         stage.register_many(MAILS).await;
@@ -64,7 +64,7 @@ async fn mails_that_wait_for_longer_than_a_lease_are_sent_once() {
 /// takes over the deliveries of a killed worker. Only the emails that it was sending may arrive twice, with
 /// the same Message-ID, and the history shows which emails these are.
 #[tokio::test(flavor = "multi_thread")]
-async fn workers_that_are_killed_again_and_again_lose_nothing() {
+async fn workers_that_are_killed_repeatedly_lose_no_email() {
     const MAILS: usize = 200;
     for stage in Stage::on_every_backend().await {
         stage.register_many(MAILS).await;
@@ -73,7 +73,7 @@ async fn workers_that_are_killed_again_and_again_lose_nothing() {
         for round in 1..=5 {
             let transport = support::smtp(&server.url());
             let worker = stage
-                .work_apart_with(DatabaseOptions::default(), transport, Options::default())
+                .work_separately_with(DatabaseOptions::default(), transport, Options::default())
                 .await;
             wait_until(PATIENCE, "some more have arrived", async || {
                 server.mails().len() >= round * 25

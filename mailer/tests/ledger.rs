@@ -42,7 +42,7 @@ async fn events_of_other_aggregates_and_types_have_no_row() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_deletion_cancels_what_waits_and_no_mail_leaves() {
+async fn a_deletion_cancels_the_waiting_deliveries() {
     for stage in Stage::on_every_backend().await {
         let (waiting, _) = stage.register("Ana", "ana@example.com").await;
         let (failed, _) = stage.register("Bea", "bea@example.com").await;
@@ -79,7 +79,7 @@ async fn a_deletion_cancels_what_waits_and_no_mail_leaves() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_deletion_is_confirmed_if_that_is_wanted_and_the_confirmation_of_the_registration_is_cancelled() {
+async fn a_deletion_is_confirmed_if_configured_and_cancels_the_confirmation_of_the_registration() {
     for stage in Stage::on_every_backend().await {
         let (id, _) = stage.register("Ana", "ana@example.com").await;
         stage.register("Bea", "bea@example.com").await;
@@ -116,7 +116,7 @@ async fn a_deletion_is_confirmed_if_that_is_wanted_and_the_confirmation_of_the_r
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_registration_and_its_deletion_read_together_send_no_mail() {
+async fn a_registration_and_a_deletion_in_one_batch_cause_no_email() {
     for stage in Stage::on_every_backend().await {
         let (id, _) = stage.register("Ana", "ana@example.com").await;
         stage.delete(&id).await;
@@ -126,7 +126,7 @@ async fn a_registration_and_its_deletion_read_together_send_no_mail() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_deletion_that_the_subscription_has_not_come_to_cancels_too() {
+async fn a_deletion_that_the_subscription_has_not_processed_also_cancels() {
     for stage in Stage::on_every_backend().await {
         let (id, _) = stage.register("Ana", "ana@example.com").await;
         stage.follow().await;
@@ -143,21 +143,21 @@ async fn a_deletion_that_the_subscription_has_not_come_to_cancels_too() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_row_that_a_killed_worker_left_is_taken_over_when_its_lease_has_run_out() {
+async fn the_row_of_a_killed_worker_is_leased_again_when_its_lease_expires() {
     for stage in Stage::on_every_backend().await {
         stage.register("Ana", "ana@example.com").await;
         stage.follow().await;
         let stalled =
             support::Scripted::start(|asked| asked.starts_with("MAIL").then_some(support::Answer::Stall))
                 .await;
-        let killed = stage.work_apart(support::smtp(&stalled.url)).await;
+        let killed = stage.work_separately(support::smtp(&stalled.url)).await;
         stage.until_all("sending").await;
         killed.kill().await;
 
         let outbox = tempfile::tempdir().unwrap();
         let worker = stage.work(Transport::outbox(outbox.path()));
         stage.clock.advance(Options::default().lease() / 2);
-        worker.has_looked_again().await;
+        worker.has_polled_again().await;
         assert_eq!(
             stage.states().await,
             ["sending"],
@@ -183,7 +183,7 @@ async fn a_row_that_a_killed_worker_left_is_taken_over_when_its_lease_has_run_ou
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_attempt_is_kept_and_a_retry_by_hand_begins_anew() {
+async fn every_attempt_is_recorded_and_a_manual_retry_resets_the_number() {
     for stage in Stage::on_every_backend().await {
         stage.register("Ana", "ana@example.com").await;
         stage.follow().await;
@@ -234,7 +234,7 @@ async fn every_attempt_is_kept_and_a_retry_by_hand_begins_anew() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn all_that_is_dead_is_tried_again_in_one_go_and_nothing_else() {
+async fn retry_dead_retries_all_dead_deliveries_and_no_others() {
     for stage in Stage::on_every_backend().await {
         stage.register_many(600).await;
         stage.register_many(603).await;
@@ -305,7 +305,7 @@ async fn two_workers_share_two_hundred_deliveries_and_each_is_sent_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_worker_needs_no_more_than_one_connection() {
+async fn a_worker_needs_only_one_database_connection() {
     for stage in Stage::on_every_backend().await {
         stage.register_many(3).await;
         stage.follow().await;
@@ -315,7 +315,7 @@ async fn a_worker_needs_no_more_than_one_connection() {
         };
         let outbox = tempfile::tempdir().unwrap();
         let worker = stage
-            .work_apart_with(one, Transport::outbox(outbox.path()), Options::default())
+            .work_separately_with(one, Transport::outbox(outbox.path()), Options::default())
             .await;
         stage.until_all("sent").await;
         worker.stop().await;
@@ -323,7 +323,7 @@ async fn a_worker_needs_no_more_than_one_connection() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_template_that_only_a_newer_version_knows_is_left_for_it() {
+async fn a_template_of_a_newer_version_is_not_leased() {
     for stage in Stage::on_every_backend().await {
         stage.register_many(2).await;
         stage.follow().await;
@@ -344,7 +344,7 @@ async fn a_template_that_only_a_newer_version_knows_is_left_for_it() {
 /// A hardware clock in local time, or a clock that was ten years ahead: rows written meanwhile are due hours
 /// or years too late.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_wrong_clock_made_due_much_later_is_seen_and_sent_now() {
+async fn a_delivery_that_is_due_too_late_is_counted_and_made_due() {
     for stage in Stage::on_every_backend().await {
         stage.register_many(6).await;
         stage.follow().await;
@@ -370,7 +370,7 @@ async fn what_a_wrong_clock_made_due_much_later_is_seen_and_sent_now() {
         let ledger = Ledger::new(stage.log.database().clone());
         assert_eq!(ledger.due_too_late(now).await.unwrap(), 4, "{}", stage.name);
         assert_eq!(ledger.status(now).await.unwrap().due_too_late, 4);
-        assert_eq!(ledger.waiting(now).await.unwrap().due_too_late, 4);
+        assert_eq!(ledger.unfinished(now).await.unwrap().due_too_late, 4);
         let outbox = tempfile::tempdir().unwrap();
         let worker = stage.work(Transport::outbox(outbox.path()));
         testkit::wait_until(support::PATIENCE, "they are sent", async || {
@@ -384,7 +384,7 @@ async fn what_a_wrong_clock_made_due_much_later_is_seen_and_sent_now() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_person_may_retry_whatever_is_not_sent() {
+async fn every_unsent_delivery_can_be_retried_manually() {
     for stage in Stage::on_every_backend().await {
         stage.register_many(8).await;
         stage.follow().await;
@@ -442,7 +442,7 @@ async fn a_person_may_retry_whatever_is_not_sent() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_worker_that_a_wrong_clock_made_seen_in_the_future_is_not_there() {
+async fn a_worker_whose_last_update_is_in_the_future_is_not_active() {
     let stage = Stage::sqlite().await;
     let seen_at = (stage.clock.now() + std::time::Duration::from_hours(87_600)).as_micros();
     stage

@@ -60,7 +60,7 @@ async fn broken(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_is_down_costs_one_try_and_no_mail_an_attempt() {
+async fn a_server_that_is_down_gets_one_probe_and_no_attempt_counts() {
     for stage in Stage::on_every_backend().await {
         stage.register_many(100).await;
         stage.follow().await;
@@ -77,10 +77,10 @@ async fn a_server_that_is_down_costs_one_try_and_no_mail_an_attempt() {
             Some("EHLO: the server answered 421 4.3.2")
         );
         assert_eq!(status.since, stage.clock.now());
-        worker.has_looked_again().await;
+        worker.has_polled_again().await;
         assert_eq!(server.connections(), 1, "{}", stage.name);
 
-        // After each pause, the worker opens exactly one more connection.
+        // After each pause, the worker opens_session exactly one more connection.
         for tried in 2..=4 {
             stage.clock.advance(Duration::from_secs(40));
             wait_until(PATIENCE, "it is tried", async || server.connections() == tried).await;
@@ -88,7 +88,7 @@ async fn a_server_that_is_down_costs_one_try_and_no_mail_an_attempt() {
                 !stage.states().await.contains(&"sending".to_owned())
             })
             .await;
-            worker.has_looked_again().await;
+            worker.has_polled_again().await;
             assert_eq!(server.connections(), tried, "{}", stage.name);
         }
         let deliveries = stage.deliveries().await;
@@ -116,7 +116,7 @@ async fn a_server_that_is_down_costs_one_try_and_no_mail_an_attempt() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_way_to_be_down_and_to_refuse_is_told_from_the_other() {
+async fn outages_that_need_intervention_are_distinguished_from_others() {
     use ServerState::{Down, Refused};
     for (command, reply, state, error) in [
         (
@@ -208,7 +208,7 @@ async fn each_way_to_be_down_and_to_refuse_is_told_from_the_other() {
         let status = until_told(&stage, state).await;
         assert_eq!(status.error.as_deref(), Some(error), "{reply}");
         assert!(!format!("{status:?}").contains("hunter2"), "{status:?}");
-        worker.has_looked_again().await;
+        worker.has_polled_again().await;
         let left = stage.states().await;
         assert!(!left.contains(&"dead".to_owned()), "{reply}: {left:?}");
         works.store(true, Ordering::SeqCst);
@@ -220,7 +220,7 @@ async fn each_way_to_be_down_and_to_refuse_is_told_from_the_other() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_mail_that_is_refused_by_a_policy_does_not_hold_up_the_others() {
+async fn an_email_that_a_policy_rejects_does_not_delay_other_emails() {
     let stage = Stage::sqlite().await;
     stage.register_many(30).await;
     stage.follow().await;
@@ -253,7 +253,7 @@ async fn one_mail_that_is_refused_by_a_policy_does_not_hold_up_the_others() {
 /// A password was changed while a session was open. The open session still works, but no new session can be
 /// opened. When a new session is rejected, the open session either is sending an email or is idle.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_session_that_is_still_open_does_not_bring_others_to_try_a_wrong_password() {
+async fn an_open_session_does_not_cause_further_logins_with_a_wrong_password() {
     for busy in [true, false] {
         let stage = Stage::sqlite().await;
         stage.register_many(4).await;
@@ -298,7 +298,7 @@ async fn a_session_that_is_still_open_does_not_bring_others_to_try_a_wrong_passw
             refusing.add_permits(100);
         }
         until_told(&stage, ServerState::Refused).await;
-        worker.has_looked_again().await;
+        worker.has_polled_again().await;
         assert_eq!(tried.load(Ordering::SeqCst), 2, "nobody has tried it again");
         // The next try authenticates again, although the first session is still open.
         stage.clock.advance(Duration::from_secs(40));
@@ -312,7 +312,7 @@ async fn a_session_that_is_still_open_does_not_bring_others_to_try_a_wrong_passw
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_worker_that_polls_seldom_still_says_that_it_is_there() {
+async fn a_worker_with_a_long_poll_interval_still_publishes_its_status() {
     let stage = Stage::sqlite().await;
     let outbox = tempfile::tempdir().unwrap();
     let options = Options {
@@ -330,7 +330,7 @@ async fn a_worker_that_polls_seldom_still_says_that_it_is_there() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_does_not_answer_closes_or_is_not_there_is_down() {
+async fn a_server_that_stalls_disconnects_or_does_not_exist_is_down() {
     for command in ["hello", "EHLO"] {
         for answer in ["stall", "close"] {
             let stage = Stage::sqlite().await;
@@ -376,7 +376,7 @@ async fn assert_one_attempt_each(stage: &Stage) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_real_server_that_is_killed_and_comes_back_gets_all_mail_with_one_attempt_each() {
+async fn a_restarted_server_gets_all_mail_with_one_attempt_each() {
     let stage = Stage::sqlite().await;
     stage.register_many(200).await;
     stage.follow().await;
@@ -393,7 +393,7 @@ async fn a_real_server_that_is_killed_and_comes_back_gets_all_mail_with_one_atte
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_outbox_that_cannot_be_written_to_costs_no_mail_an_attempt() {
+async fn an_attempt_does_not_count_while_the_outbox_cannot_be_written() {
     let stage = Stage::sqlite().await;
     stage.register_many(3).await;
     stage.follow().await;
@@ -403,7 +403,7 @@ async fn an_outbox_that_cannot_be_written_to_costs_no_mail_an_attempt() {
     let worker = stage.work(mailer::Transport::outbox(&blocked));
     until_told(&stage, ServerState::Down).await;
     stage.clock.advance(Duration::from_secs(2));
-    worker.has_looked_again().await;
+    worker.has_polled_again().await;
     for delivery in stage.deliveries().await {
         assert_eq!((delivery.state.as_str(), delivery.attempts), ("pending", 0));
         assert_eq!(stage.history(delivery.position.get()).await, []);
@@ -417,10 +417,12 @@ async fn an_outbox_that_cannot_be_written_to_costs_no_mail_an_attempt() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_worker_that_says_nothing_any_more_is_not_there() {
+async fn a_worker_without_recent_updates_is_not_active() {
     let stage = Stage::sqlite().await;
     let outbox = tempfile::tempdir().unwrap();
-    let worker = stage.work_apart(mailer::Transport::outbox(outbox.path())).await;
+    let worker = stage
+        .work_separately(mailer::Transport::outbox(outbox.path()))
+        .await;
     until_told(&stage, ServerState::Ready).await;
     worker.kill().await;
     assert_eq!(told(&stage).await.len(), 1);

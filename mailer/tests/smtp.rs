@@ -57,7 +57,7 @@ fn check(mails: &[Mail]) {
 const ADDRESSES: [&str; 2] = ["ana@example.com", "bea@clínica.example"];
 
 #[tokio::test(flavor = "multi_thread")]
-async fn mail_arrives_in_plain() {
+async fn email_arrives_without_encryption() {
     let server = SmtpServer::start(SmtpMode::Plain).await;
     let (states, error) = send(&server.url(), &ADDRESSES).await;
     assert_eq!(states, ["sent", "sent"], "{error}");
@@ -101,7 +101,7 @@ async fn mail_arrives_over_starttls_under_the_authorities_of_ssl_cert_file() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_is_not_trusted_gets_no_mail_and_all_mail_waits() {
+async fn an_untrusted_server_gets_no_email_and_all_email_waits() {
     for mode in [SmtpMode::Tls, SmtpMode::StartTls] {
         let server = SmtpServer::start(mode).await;
         let (states, error) = send(&server.url(), &["ana@example.com"]).await;
@@ -117,7 +117,7 @@ async fn a_server_that_is_not_trusted_gets_no_mail_and_all_mail_waits() {
 /// CVE-2011-0411: plaintext that arrives before or directly after the reply to STARTTLS must not be treated
 /// as encrypted.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_comes_out_of_turn_before_encryption_begins_ends_the_session() {
+async fn unexpected_data_before_encryption_ends_the_session() {
     for (at, said) in [
         ("STARTTLS", "220 go on\r\n250-evil\r\n250 AUTH PLAIN"),
         ("EHLO", "250-scripted\r\n250 STARTTLS\r\n220 go on"),
@@ -142,7 +142,7 @@ async fn what_comes_out_of_turn_before_encryption_begins_ends_the_session() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_without_starttls_gets_no_mail_when_it_is_required() {
+async fn a_server_without_starttls_gets_no_email_if_starttls_is_required() {
     let server = SmtpServer::start(SmtpMode::Plain).await;
     let (states, error) = send(&format!("{}?tls=required", server.url()), &["ana@example.com"]).await;
     assert_eq!(states, ["pending"]);
@@ -157,7 +157,7 @@ async fn a_server_without_starttls_gets_no_mail_when_it_is_required() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_address_that_needs_smtputf8_is_dead_at_once_where_the_server_lacks_it() {
+async fn an_address_that_needs_smtputf8_is_dead_if_the_server_lacks_it() {
     let server = SmtpServer::start(SmtpMode::Plain).await;
     let (states, error) = send(&server.url(), &["ana@example.com", "peña@example.com"]).await;
     assert_eq!(states, ["sent", "dead"]);

@@ -1,4 +1,4 @@
-//! Failures that a worker handles, with a scripted SMTP server.
+//! Leases, connections, limits and outages of a worker, with a scripted SMTP server.
 
 mod support;
 
@@ -7,279 +7,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use eventstore::{Clock, DatabaseOptions};
-use mailer::{Options, Rate, Transport, schedule};
-use support::{Answer, Delivery, PATIENCE, Scripted, Stage, WatchedClock};
+use mailer::{Options, Rate, Transport};
+use support::{Answer, PATIENCE, Scripted, Stage, WatchedClock};
 use testkit::wait_until;
 use tokio::sync::Semaphore;
 
-/// Creates a stage with one due email, to `ana@example.com`.
-async fn one_mail() -> Stage {
-    let stage = Stage::sqlite().await;
-    stage.register("Ana", "ana@example.com").await;
-    stage.follow().await;
-    stage
-}
-
-async fn the_delivery(stage: &Stage) -> Delivery {
-    stage.deliveries().await.remove(0)
-}
-
-/// Makes one attempt with a server that follows `script`. Returns the state and the last error of the
-/// delivery.
-async fn after_one_attempt(
-    script: impl Fn(&str) -> Option<Answer> + Send + Sync + 'static,
-) -> (String, String) {
-    let server = Scripted::start(script).await;
-    after_one_attempt_at(&server.url).await
-}
-
-async fn after_one_attempt_at(url: &str) -> (String, String) {
-    let stage = one_mail().await;
-    let options = Options {
-        timeouts: support::timeouts(Duration::from_millis(500)),
-        ..Options::default()
-    };
-    let worker = stage.work_with(support::smtp(url), options);
-    wait_until(PATIENCE, "the attempt is recorded", async || {
-        !matches!(the_delivery(&stage).await.state.as_str(), "pending" | "sending")
-    })
-    .await;
-    worker.stop().await;
-    let delivery = the_delivery(&stage).await;
-    (delivery.state, delivery.last_error.unwrap_or_default())
-}
-
-fn says(
-    command: &'static str,
-    answer: &'static str,
-) -> impl Fn(&str) -> Option<Answer> + Send + Sync + 'static {
-    move |asked| asked.starts_with(command).then_some(Answer::Say(answer))
-}
-
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_only_for_now_is_tried_again_by_the_schedule_until_the_mail_is_dead() {
-    let stage = one_mail().await;
-    let server = Scripted::start(says("RCPT", "451 4.7.1 greylisted, ana@example.com")).await;
-    let worker = stage.work(support::smtp(&server.url));
-    for (attempt, pause) in (1..).zip(schedule::PAUSES) {
-        wait_until(PATIENCE, "the attempt has failed", async || {
-            let delivery = the_delivery(&stage).await;
-            delivery.state == "failed" && delivery.attempts == attempt
-        })
-        .await;
-        let delivery = the_delivery(&stage).await;
-        let due_in = delivery.due_at.unwrap().since(stage.clock.now());
-        assert!(
-            pause.mul_f64(0.8) <= due_in && due_in <= pause.mul_f64(1.2),
-            "{attempt}: {due_in:?}"
-        );
-        assert_eq!(
-            delivery.last_error.as_deref(),
-            Some("RCPT: the server answered 451 4.7.1")
-        );
-        assert_eq!(delivery.lease, None);
-        // Nothing happens until the delivery is due. Then it is tried again.
-        stage
-            .clock
-            .advance(due_in.saturating_sub(Duration::from_millis(1)));
-        worker.has_looked_again().await;
-        assert_eq!(the_delivery(&stage).await.attempts, attempt);
-        stage.clock.advance(Duration::from_millis(1));
-    }
-    stage.until_all("dead").await;
-    let delivery = the_delivery(&stage).await;
-    assert_eq!(
-        (delivery.attempts, delivery.due_at, delivery.lease),
-        (8, None, None)
-    );
-    worker.stop().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_mail_that_failed_is_sent_when_the_server_takes_it_again() {
-    let stage = one_mail().await;
-    let asked = Arc::new(AtomicUsize::new(0));
-    let server = Scripted::start(move |line| {
-        let refused = line.starts_with("RCPT") && asked.fetch_add(1, Ordering::SeqCst) == 0;
-        refused.then_some(Answer::Say("450 4.2.0 try later"))
-    })
-    .await;
-    let worker = stage.work(support::smtp(&server.url));
-    stage.until_all("failed").await;
-    stage.clock.advance(schedule::PAUSES[0] * 2);
-    stage.until_all("sent").await;
-    worker.stop().await;
-    let delivery = the_delivery(&stage).await;
-    assert_eq!(
-        (delivery.attempts, delivery.due_at, delivery.last_error),
-        (2, None, None)
-    );
-    assert_eq!(server.mails(), 1);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn what_the_server_refuses_for_good_is_dead_at_once() {
-    for (command, reply, error) in [
-        (
-            "RCPT",
-            "550 5.1.1 <ana@example.com> unknown",
-            "RCPT: the server answered 550 5.1.1",
-        ),
-        (
-            "DATA",
-            "550 5.2.1 disabled",
-            "DATA: the server answered 550 5.2.1",
-        ),
-        (
-            ".",
-            "552-5.2.2 full\r\n552 ana",
-            "message: the server answered 552 5.2.2",
-        ),
-    ] {
-        let left = after_one_attempt(says(command, reply)).await;
-        assert_eq!(left, ("dead".to_owned(), error.to_owned()), "{command}");
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn what_may_pass_is_tried_again() {
-    for (command, reply, error) in [
-        // The rejection may apply to all mail. Only another email can show whether it does.
-        ("DATA", "554 5.6.0 no", "DATA: the server answered 554 5.6.0"),
-        ("RCPT", "550 no", "RCPT: the server answered 550"),
-        ("RCPT", "421 going down", "RCPT: the server answered 421"),
-        (
-            "RCPT",
-            "421 4.2.1 too many for this mailbox",
-            "RCPT: the server answered 421 4.2.1",
-        ),
-        (
-            "DATA",
-            "250 not what follows DATA",
-            "DATA: the reply is not valid SMTP",
-        ),
-        (
-            ".",
-            "451 4.3.0 ana@example.com",
-            "message: the server answered 451 4.3.0",
-        ),
-    ] {
-        let left = after_one_attempt(says(command, reply)).await;
-        assert_eq!(left, ("failed".to_owned(), error.to_owned()), "{command}");
-    }
-    for step in ["RCPT", "DATA"] {
-        let left = after_one_attempt(move |asked| asked.starts_with(step).then_some(Answer::Stall)).await;
-        assert_eq!(left, ("failed".to_owned(), format!("{step}: timeout")));
-        let (state, error) =
-            after_one_attempt(move |asked| asked.starts_with(step).then_some(Answer::Close)).await;
-        assert_eq!(state, "failed");
-        assert!(error.starts_with(step), "{error}");
-    }
-}
-
-/// If a server stalls or disconnects after the message, it may have accepted the email.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_mail_that_nobody_answered_for_is_sent_once_more_and_then_left_for_a_person() {
-    for (stalls, fault) in [
-        (true, "message: timeout"),
-        (false, "message: the reply is not valid SMTP"),
-    ] {
-        for stage in Stage::on_every_backend().await {
-            stage.register("Ana", "ana@example.com").await;
-            stage.follow().await;
-            let server = Scripted::start(move |asked| {
-                (asked == ".").then_some(if stalls { Answer::Stall } else { Answer::Close })
-            })
-            .await;
-            let options = Options {
-                timeouts: support::timeouts(Duration::from_millis(500)),
-                ..Options::default()
-            };
-            let worker = stage.work_with(support::smtp(&server.url), options);
-            stage.until_all("failed").await;
-            // The retry waits, because it may create a duplicate.
-            stage
-                .clock
-                .advance(schedule::PAUSE_AFTER_UNKNOWN.saturating_sub(Duration::from_secs(1)));
-            worker.has_looked_again().await;
-            assert_eq!(server.mails(), 1, "{}", stage.name);
-            stage.clock.advance(Duration::from_secs(2));
-            stage.until_all("dead").await;
-            stage.clock.advance(Duration::from_hours(100));
-            worker.has_looked_again().await;
-            worker.stop().await;
-            assert_eq!(server.mails(), 2, "{}", stage.name);
-            let error = |end: &str| Some(format!("{fault}; the email may have arrived{end}"));
-            assert_eq!(
-                stage.history(1).await,
-                [
-                    (1, "unknown".to_owned(), error("")),
-                    (2, "unknown".to_owned(), error(", once or twice"))
-                ],
-                "{}",
-                stage.name
-            );
-        }
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_is_slow_to_answer_for_a_message_gets_it_once() {
-    let stage = one_mail().await;
-    let gate = Arc::new(Semaphore::new(0));
-    let held = Arc::clone(&gate);
-    let server =
-        Scripted::start(move |asked| (asked == ".").then(|| Answer::Later(Arc::clone(&held), "250 ok")))
-            .await;
-    let send = Duration::from_millis(300);
-    let options = Options {
-        timeouts: mailer::Timeouts {
-            connect: send,
-            send,
-            answer: PATIENCE,
-        },
-        ..Options::default()
-    };
-    let worker = stage.work_with(support::smtp(&server.url), options);
-    wait_until(PATIENCE, "the message is at the server", async || {
-        server.mails() == 1
-    })
-    .await;
-    let since = std::time::Instant::now();
-    wait_until(PATIENCE, "the time for all other steps is over", async || {
-        since.elapsed() > 2 * send
-    })
-    .await;
-    gate.add_permits(1);
-    stage.until_all("sent").await;
-    worker.stop().await;
-    assert_eq!((server.mails(), the_delivery(&stage).await.attempts), (1, 1));
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn an_event_that_cannot_be_read_is_dead_at_once() {
-    let stage = Stage::sqlite().await;
-    let payload = serde_json::json!({ "type": "PatientRegistered", "name": 42 });
-    stage
-        .append("patient", "1", 1, "PatientRegistered", payload)
-        .await;
-    stage.follow().await;
-    let outbox = tempfile::tempdir().unwrap();
-    let worker = stage.work(Transport::outbox(outbox.path()));
-    stage.until_all("dead").await;
-    worker.stop().await;
-    assert!(
-        the_delivery(&stage)
-            .await
-            .last_error
-            .unwrap()
-            .starts_with("the event cannot be read")
-    );
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_worker_whose_lease_has_passed_on_records_nothing() {
-    let stage = one_mail().await;
+async fn a_worker_that_has_lost_its_lease_records_nothing() {
+    let stage = Stage::with_one_email().await;
     let answer = Arc::new(Semaphore::new(0));
     let late = Arc::clone(&answer);
     let server = Scripted::start(move |asked| {
@@ -304,16 +39,16 @@ async fn a_worker_whose_lease_has_passed_on_records_nothing() {
     let outbox = tempfile::tempdir().unwrap();
     let other = stage.work(Transport::outbox(outbox.path()));
     stage.until_all("sent").await;
-    let before = the_delivery(&stage).await;
+    let before = stage.first_delivery().await;
     answer.add_permits(1);
     slow.stop().await;
     other.stop().await;
-    assert_eq!(the_delivery(&stage).await, before);
+    assert_eq!(stage.first_delivery().await, before);
     assert_eq!((before.attempts, before.last_error), (2, None));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_worker_that_is_stopped_finishes_what_it_is_sending_and_takes_no_more() {
+async fn a_worker_that_is_stopped_finishes_its_attempts_and_starts_no_more() {
     let stage = Stage::sqlite().await;
     stage.register_many(3).await;
     stage.follow().await;
@@ -343,7 +78,7 @@ async fn a_worker_that_is_stopped_finishes_what_it_is_sending_and_takes_no_more(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_connection_carries_many_mails_and_no_more_are_opened_than_are_allowed() {
+async fn connections_are_reused_and_never_exceed_the_concurrency() {
     let stage = Stage::sqlite().await;
     stage.register_many(20).await;
     stage.follow().await;
@@ -360,7 +95,7 @@ async fn one_connection_carries_many_mails_and_no_more_are_opened_than_are_allow
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_more_leave_than_the_rate_allows() {
+async fn the_rate_limits_the_number_of_sent_emails() {
     let stage = Stage::sqlite().await;
     stage.register_many(5).await;
     stage.follow().await;
@@ -374,7 +109,7 @@ async fn no_more_leave_than_the_rate_allows() {
         stage.states().await.contains(&"sent".to_owned())
     })
     .await;
-    worker.has_looked_again().await;
+    worker.has_polled_again().await;
     worker.stop().await;
     let mut states = stage.states().await;
     states.sort();
@@ -382,7 +117,7 @@ async fn no_more_leave_than_the_rate_allows() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_connection_that_was_given_up_half_way_carries_no_other_mail() {
+async fn a_connection_with_an_abandoned_send_is_not_reused() {
     let stage = Stage::sqlite().await;
     stage.register_many(2).await;
     stage.follow().await;
@@ -413,7 +148,7 @@ async fn a_connection_that_was_given_up_half_way_carries_no_other_mail() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_closes_after_each_mail_loses_none() {
+async fn no_email_is_lost_if_the_server_disconnects_after_each_email() {
     let stage = Stage::sqlite().await;
     stage.register_many(10).await;
     stage.follow().await;
@@ -427,7 +162,7 @@ async fn a_server_that_closes_after_each_mail_loses_none() {
 /// A firewall has dropped the connections without notice, so that a check of each idle session would time
 /// out.
 #[tokio::test(flavor = "multi_thread")]
-async fn kept_sessions_that_have_died_do_not_use_up_the_time_of_the_next_mail() {
+async fn dead_idle_sessions_do_not_use_up_the_timeout_of_the_next_email() {
     let stage = Stage::sqlite().await;
     stage.register_many(8).await;
     stage.follow().await;
@@ -462,7 +197,7 @@ async fn kept_sessions_that_have_died_do_not_use_up_the_time_of_the_next_mail() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_registration_wakes_the_worker_of_its_process() {
+async fn a_registration_wakes_the_worker_in_the_same_process() {
     use eventstore::{Signal, Subscription, SystemClock};
     let stage = Stage::sqlite().await;
     let outbox = tempfile::tempdir().unwrap();
@@ -515,7 +250,7 @@ async fn a_registration_wakes_the_worker_of_its_process() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_database_that_goes_away_and_comes_back_loses_no_mail() {
+async fn no_email_is_lost_or_repeated_if_the_database_is_restarted() {
     let flavour = testkit::installed_flavours().pop().expect(
         "a MySQL server to kill: install one, such as with `apt-get install mariadb-server-core` or \
          `apt-get install mysql-server-core`",
@@ -541,7 +276,7 @@ async fn a_database_that_goes_away_and_comes_back_loses_no_mail() {
     };
     let options = Options::default();
     let transport = support::smtp(&smtp.url);
-    let worker = stage.work_apart_with(impatient, transport, options).await;
+    let worker = stage.work_separately_with(impatient, transport, options).await;
     let in_flight = 10 + options.concurrency;
     wait_until(PATIENCE, "as many mails as may be are at the gate", async || {
         smtp.mails() == in_flight

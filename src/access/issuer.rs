@@ -10,55 +10,55 @@ use futures::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 use web::access::{Algorithms, Issuer, IssuerOptions, IssuerOptionsError, Keys};
 
-use super::jwks::KeySource;
+use super::jwks::{KeySource, replace_keys};
+use crate::reload::ReloadedFiles;
 use crate::settings::IssuerSettings;
-use crate::watch::Watched;
 
-/// Source of the issuer's keys.
-enum Source {
-    File(Watched<Keys>),
+/// Source of changes to the issuer's keys.
+enum KeyUpdates {
+    File(ReloadedFiles<Keys>),
     Url(Box<KeySource>),
 }
 
 /// The issuer with its keys, and the source that keeps them up to date.
-pub(super) struct Opened {
+pub(super) struct LoadedIssuer {
     pub(super) issuer: Issuer,
     pub(super) described: String,
-    source: Source,
+    source: KeyUpdates,
 }
 
 /// The issuer read from the settings. Nothing has been fetched yet.
-pub(super) struct Plan {
+pub(super) struct ConfiguredIssuer {
     options: IssuerOptions,
     issuer: String,
-    from: KeysFrom,
+    keys: ConfiguredKeys,
 }
 
-enum KeysFrom {
+enum ConfiguredKeys {
     File(PathBuf),
     Url(Box<KeySource>),
 }
 
-impl Plan {
+impl ConfiguredIssuer {
     /// Returns the issuer, if the settings name one.
     ///
     /// # Errors
     ///
     /// Returns an error for settings that neither waiting for the issuer nor a changed file can fix.
     pub(super) fn of(settings: &IssuerSettings, clock: &Arc<dyn Clock>) -> anyhow::Result<Option<Self>> {
-        let said = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
+        let set = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
         let file = settings
             .auth_jwks_file
             .as_deref()
             .filter(|file| !file.as_os_str().is_empty());
-        let (issuer, url) = (said(&settings.auth_jwt_issuer), said(&settings.auth_jwks_url));
+        let (issuer, url) = (set(&settings.auth_jwt_issuer), set(&settings.auth_jwks_url));
         let Some(issuer) = issuer else {
-            if file.is_some() || url.is_some() || said(&settings.auth_jwt_audience).is_some() {
+            if file.is_some() || url.is_some() || set(&settings.auth_jwt_audience).is_some() {
                 bail!("JWT settings are present, but AUTH_JWT_ISSUER is not set");
             }
             return Ok(None);
         };
-        let audience = said(&settings.auth_jwt_audience).context(
+        let audience = set(&settings.auth_jwt_audience).context(
             "AUTH_JWT_ISSUER is set without AUTH_JWT_AUDIENCE: tokens for other services would be accepted",
         )?;
         let algorithms: Algorithms = settings
@@ -80,25 +80,25 @@ impl Plan {
             };
             anyhow::Error::new(error).context(setting)
         })?;
-        let from = match (file, url) {
-            (Some(path), None) => KeysFrom::File(path.to_owned()),
-            (None, Some(url)) => KeysFrom::Url(Box::new(KeySource::new(&url, Arc::clone(clock))?)),
+        let keys = match (file, url) {
+            (Some(path), None) => ConfiguredKeys::File(path.to_owned()),
+            (None, Some(url)) => ConfiguredKeys::Url(Box::new(KeySource::new(&url, Arc::clone(clock))?)),
             _ => bail!("AUTH_JWT_ISSUER is set: set either AUTH_JWKS_URL or AUTH_JWKS_FILE for its keys"),
         };
         Ok(Some(Self {
             options,
             issuer,
-            from,
+            keys,
         }))
     }
 
     /// Reads the issuer's keys. With a URL, waits until they are available.
-    pub(super) async fn open(self, clock: &Arc<dyn Clock>) -> anyhow::Result<Opened> {
-        let (source, keys) = match self.from {
-            KeysFrom::File(path) => {
+    pub(super) async fn load(self, clock: &Arc<dyn Clock>) -> anyhow::Result<LoadedIssuer> {
+        let (source, keys) = match self.keys {
+            ConfiguredKeys::File(path) => {
                 let shown = path.display().to_string();
                 let named = vec![("AUTH_JWKS_FILE", path)];
-                let (file, keys) = Watched::open(named, |contents| {
+                let (file, keys) = ReloadedFiles::open(named, |contents| {
                     Ok(Keys::parse(std::str::from_utf8(&contents.concat())?)?)
                 })
                 .await?;
@@ -106,11 +106,11 @@ impl Plan {
                     let why = keys.left_out().first().map_or("it is empty", |why| why);
                     bail!("AUTH_JWKS_FILE {shown} contains no usable key: {why}");
                 }
-                (Source::File(file), keys)
+                (KeyUpdates::File(file), keys)
             }
-            KeysFrom::Url(mut source) => {
+            ConfiguredKeys::Url(mut source) => {
                 let keys = source.first().await;
-                (Source::Url(source), keys)
+                (KeyUpdates::Url(source), keys)
             }
         };
         let usable = keys.count_for(self.options.algorithms());
@@ -122,7 +122,7 @@ impl Plan {
         }
         let described = format!("by JWT from {} (keys: {})", self.issuer, keys.count());
         let issuer = Issuer::new(self.options, keys, Arc::clone(clock));
-        Ok(Opened {
+        Ok(LoadedIssuer {
             issuer,
             described,
             source,
@@ -130,26 +130,15 @@ impl Plan {
     }
 }
 
-/// Replaces the issuer's keys.
-pub(super) fn take(issuer: &Issuer, keys: Keys) {
-    tracing::info!(
-        access.keys = keys.count(),
-        access.keys_left_out = keys.left_out().len(),
-        "the issuer's keys have changed"
-    );
-    for why in keys.left_out() {
-        tracing::warn!("a key of the issuer is ignored: {why}");
-    }
-    issuer.replace(keys);
-}
-
-impl Opened {
+impl LoadedIssuer {
     /// Reloads the keys when the file or the issuer changes them, until `shutdown`.
-    pub(super) fn keep_up(self, shutdown: CancellationToken) -> BoxFuture<'static, ()> {
+    pub(super) fn reload_on_change(self, shutdown: CancellationToken) -> BoxFuture<'static, ()> {
         let issuer = self.issuer;
         match self.source {
-            Source::File(file) => file.keep_up(move |keys| take(&issuer, keys), shutdown).boxed(),
-            Source::Url(source) => source.keep_up(issuer, shutdown).boxed(),
+            KeyUpdates::File(file) => file
+                .reload_on_change(move |keys| replace_keys(&issuer, keys), shutdown)
+                .boxed(),
+            KeyUpdates::Url(source) => source.refresh(issuer, shutdown).boxed(),
         }
     }
 }

@@ -10,21 +10,19 @@ use reqwest::{Client, Url};
 use tokio_util::sync::CancellationToken;
 use web::access::{Issuer, Keys};
 
-use super::issuer::take;
-
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 /// Interval between fetches while no token names an unknown key.
-const REFRESH: Duration = Duration::from_mins(5);
+const REFRESH_INTERVAL: Duration = Duration::from_mins(5);
 /// Pause before a failed fetch is retried.
 const RETRY: Duration = Duration::from_secs(15);
 /// Maximum time for which keys stay valid without a successful fetch. It limits how long a revoked key is
 /// accepted if an attacker blocks the connection to the issuer.
-const LONGEST_AWAY: Duration = Duration::from_hours(24);
+const MAX_TIME_WITHOUT_FETCH: Duration = Duration::from_hours(24);
 /// Timeout of a fetch.
 const TIMEOUT: Duration = Duration::from_secs(10);
 /// Maximum size of a key set, in bytes.
-const LARGEST: usize = 256 * 1024;
+const MAX_BYTES: usize = 256 * 1024;
 
 /// The URL of the keys, and the key set last fetched from it.
 pub(super) struct KeySource {
@@ -83,10 +81,10 @@ impl KeySource {
     }
 
     /// Fetches the keys periodically, and when a token names an unknown key, until `shutdown`. While fetches
-    /// fail, the current keys stay in use for at most [`LONGEST_AWAY`].
-    pub(super) async fn keep_up(mut self, issuer: Issuer, shutdown: CancellationToken) {
+    /// fail, the current keys stay in use for at most [`MAX_TIME_WITHOUT_FETCH`].
+    pub(super) async fn refresh(mut self, issuer: Issuer, shutdown: CancellationToken) {
         let mut confirmed = self.clock.monotonic();
-        let mut pause = REFRESH;
+        let mut pause = REFRESH_INTERVAL;
         issuer.tried();
         loop {
             tokio::select! {
@@ -102,10 +100,10 @@ impl KeySource {
                 Ok((text, keys)) => {
                     confirmed = self.clock.monotonic();
                     if text != self.known {
-                        take(&issuer, keys);
+                        replace_keys(&issuer, keys);
                         self.known = text;
                     }
-                    pause = REFRESH;
+                    pause = REFRESH_INTERVAL;
                 }
                 Err(error) => {
                     let error = crate::output::causes(&error);
@@ -113,7 +111,7 @@ impl KeySource {
                         error,
                         "AUTH_JWKS_URL cannot be used; the current keys stay in use"
                     );
-                    if self.clock.monotonic().saturating_sub(confirmed) > LONGEST_AWAY
+                    if self.clock.monotonic().saturating_sub(confirmed) > MAX_TIME_WITHOUT_FETCH
                         && !self.known.is_empty()
                     {
                         tracing::error!("AUTH_JWKS_URL could not be used for a day; its keys are discarded");
@@ -142,8 +140,8 @@ impl KeySource {
         }
         let mut body = Vec::new();
         while let Some(chunk) = answer.chunk().await.map_err(reqwest::Error::without_url)? {
-            if body.len() + chunk.len() > LARGEST {
-                bail!("the response exceeds {LARGEST} bytes");
+            if body.len() + chunk.len() > MAX_BYTES {
+                bail!("the response exceeds {MAX_BYTES} bytes");
             }
             body.extend_from_slice(&chunk);
         }
@@ -151,6 +149,19 @@ impl KeySource {
         let keys = Keys::parse(&text)?;
         Ok((text, keys))
     }
+}
+
+/// Replaces the issuer's keys.
+pub(super) fn replace_keys(issuer: &Issuer, keys: Keys) {
+    tracing::info!(
+        access.keys = keys.count(),
+        access.keys_left_out = keys.left_out().len(),
+        "the issuer's keys have changed"
+    );
+    for why in keys.left_out() {
+        tracing::warn!("a key of the issuer is ignored: {why}");
+    }
+    issuer.replace(keys);
 }
 
 fn is_this_machine(url: &Url) -> bool {

@@ -13,9 +13,9 @@ use eventstore::{EventLog, Hash, Mismatch, Position, RecordedEvent, chain, verif
 use tokio::sync::mpsc;
 
 use super::file::PartFile;
-use super::format::Format;
+use super::format::ExportFormat;
 use super::mark::{Marks, Written};
-use super::recorder::{Range, Recorder};
+use super::recorder::{ReadRange, Recorder};
 use crate::progress::Progress;
 
 /// Number of events read at a time.
@@ -29,17 +29,17 @@ const LONGEST_LINE: u64 = 4 * 1024 * 1024;
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Export {
     after: Position,
-    format: Format,
+    format: ExportFormat,
 }
 
 /// A place in the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Place {
+struct LogPlace {
     position: Position,
     hash: Hash,
 }
 
-impl Place {
+impl LogPlace {
     /// Returns the place of `event`, or `None` if `event` does not follow this place.
     fn next(self, event: &RecordedEvent) -> Option<Self> {
         let follows =
@@ -52,7 +52,7 @@ impl Place {
 }
 
 impl Export {
-    pub(super) fn new(after: u64, format: Format) -> anyhow::Result<Self> {
+    pub(super) fn new(after: u64, format: ExportFormat) -> anyhow::Result<Self> {
         let after = Position::new(after).context("the position is too large")?;
         Ok(Self { after, format })
     }
@@ -72,14 +72,14 @@ impl Export {
                 head.position
             );
         }
-        let end = Place {
+        let end = LogPlace {
             position: head.position,
             hash: head.hash,
         };
-        let range = Range {
+        let range = ReadRange {
             after: Some(self.after.get()),
             to: Some(end.position.get()),
-            ..Range::default()
+            ..ReadRange::default()
         };
         recorder
             .record(ReadKind::Export, ReadOutcome::Begun, range)
@@ -89,7 +89,7 @@ impl Export {
     }
 
     /// Writes all events up to `end` to the output.
-    async fn write_out(self, log: &EventLog, end: Place, output: Option<&Path>) -> anyhow::Result<()> {
+    async fn write_out(self, log: &EventLog, end: LogPlace, output: Option<&Path>) -> anyhow::Result<()> {
         let start = self.start(log).await?;
         let Some(path) = output.filter(|path| *path != Path::new("-")) else {
             return match self.write(log, start, end, &mut std::io::stdout(), true).await {
@@ -119,10 +119,10 @@ impl Export {
     }
 
     /// Returns the place after which the export begins.
-    async fn start(self, log: &EventLog) -> anyhow::Result<Place> {
+    async fn start(self, log: &EventLog) -> anyhow::Result<LogPlace> {
         let (position, hash) = (self.after, hash_at(log, self.after).await?);
         let hash = hash.with_context(|| format!("the event at position {position} is missing"))?;
-        Ok(Place { position, hash })
+        Ok(LogPlace { position, hash })
     }
 
     /// Writes the events after `from` up to `end`. Fails at the first event that does not follow its
@@ -130,8 +130,8 @@ impl Export {
     async fn write(
         self,
         log: &EventLog,
-        from: Place,
-        end: Place,
+        from: LogPlace,
+        end: LogPlace,
         out: &mut (impl Sink + Send),
         heading: bool,
     ) -> anyhow::Result<()> {
@@ -176,11 +176,11 @@ impl Export {
 /// Destination of an export.
 trait Sink {
     /// Writes the lines of some events. `reaches` is the place of the last event.
-    fn write(&mut self, lines: &[u8], reaches: Place) -> anyhow::Result<()>;
+    fn write(&mut self, lines: &[u8], reaches: LogPlace) -> anyhow::Result<()>;
 }
 
 impl Sink for Stdout {
-    fn write(&mut self, lines: &[u8], _: Place) -> anyhow::Result<()> {
+    fn write(&mut self, lines: &[u8], _: LogPlace) -> anyhow::Result<()> {
         self.write_all(lines)?;
         Ok(self.flush()?)
     }
@@ -195,7 +195,7 @@ struct FileSink {
 }
 
 impl Sink for FileSink {
-    fn write(&mut self, lines: &[u8], reaches: Place) -> anyhow::Result<()> {
+    fn write(&mut self, lines: &[u8], reaches: LogPlace) -> anyhow::Result<()> {
         let Export { after, format } = self.export;
         let file = self.part.file();
         file.write_all(lines)?;
@@ -208,7 +208,7 @@ impl Sink for FileSink {
 impl FileSink {
     /// Finds the last place up to which the file matches the log from `start` on, truncates the file there,
     /// and seeks to its end.
-    async fn resume(&mut self, log: &EventLog, start: Place) -> anyhow::Result<Place> {
+    async fn resume(&mut self, log: &EventLog, start: LogPlace) -> anyhow::Result<LogPlace> {
         let marked = self.marked(log).await?;
         let from = marked.unwrap_or(start);
         let mut place = self.chained(from, start)?;
@@ -229,7 +229,7 @@ impl FileSink {
 
     /// Returns the place of the last mark, if it belongs to this export and matches both the file and the
     /// log.
-    async fn marked(&mut self, log: &EventLog) -> anyhow::Result<Option<Place>> {
+    async fn marked(&mut self, log: &EventLog) -> anyhow::Result<Option<LogPlace>> {
         let Export { after, format } = self.export;
         let Some((mark, written)) = self.marks.last(self.part.file())? else {
             return Ok(None);
@@ -241,7 +241,7 @@ impl FileSink {
             return Ok(None);
         }
         self.written = written;
-        Ok(Some(Place {
+        Ok(Some(LogPlace {
             position: mark.position,
             hash: mark.hash,
         }))
@@ -249,7 +249,7 @@ impl FileSink {
 
     /// Returns the place up to which the lines of the file continue the chain. The lines up to `from` are
     /// already checked.
-    fn chained(&mut self, from: Place, start: Place) -> anyhow::Result<Place> {
+    fn chained(&mut self, from: LogPlace, start: LogPlace) -> anyhow::Result<LogPlace> {
         let Self {
             export: Export { format, .. },
             part,

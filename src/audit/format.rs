@@ -21,14 +21,14 @@ const COLUMNS: [&str; 10] = [
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub(crate) enum Format {
+pub(crate) enum ExportFormat {
     /// One JSON object per line, as in GET /events
     Ndjson,
     /// Comma-separated values with a header line; payload and metadata are JSON
     Csv,
 }
 
-impl Format {
+impl ExportFormat {
     /// Returns the text before the first event.
     pub(super) fn heading(self) -> String {
         match self {
@@ -95,7 +95,7 @@ mod tests {
     /// (<https://owasp.org/www-community/attacks/CSV_Injection>).
     fn cells_of_formulas(event: &RecordedEvent) -> usize {
         let mut line = Vec::new();
-        Format::Csv.write(event, &mut line).unwrap();
+        ExportFormat::Csv.write(event, &mut line).unwrap();
         let mut reader = csv::ReaderBuilder::new()
             .has_headers(false)
             .from_reader(&line[..]);
@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_is_read_as_it_was_written_whatever_it_says() {
+    fn an_exported_event_is_parsed_unchanged() {
         let event: RecordedEvent = serde_json::from_value(json!({
             "position": 7,
             "aggregate_type": "patient",
@@ -126,7 +126,7 @@ mod tests {
             0,
             "what somebody sent is in objects, which no spreadsheet reckons"
         );
-        for format in [Format::Ndjson, Format::Csv] {
+        for format in [ExportFormat::Ndjson, ExportFormat::Csv] {
             let mut line = Vec::new();
             format.write(&event, &mut line).unwrap();
             let ends = line.split(|byte| *byte == b'\n').count();

@@ -8,7 +8,7 @@ use crate::output::{lines, print, print_json};
 use crate::progress::Progress;
 
 #[derive(Serialize)]
-struct Head {
+struct PrintedHead {
     position: Position,
     hash: Hash,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -29,7 +29,7 @@ pub(super) async fn run(log: &EventLog, root: bool, json: bool) -> anyhow::Resul
     } else {
         None
     };
-    let head = Head {
+    let head = PrintedHead {
         position: head.position,
         hash: head.hash,
         root,

@@ -8,7 +8,7 @@ use eventstore::{Clock, EventLog, SystemClock, Timestamp};
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::recorder::{Range, Recorder};
+use super::recorder::{ReadRange, Recorder};
 use crate::output::{lines, print, print_json};
 
 /// Number of events read at a time.
@@ -56,7 +56,7 @@ async fn record(
         Some(_) => ReadOutcome::Given,
         None => ReadOutcome::NotFound,
     };
-    let range = Range {
+    let range = ReadRange {
         patient: Some(id),
         after: sequences.map(|(after, _)| after),
         to: sequences.map(|(_, to)| to),

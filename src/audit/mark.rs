@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::file::{beside, open_private};
-use super::format::Format;
+use super::format::ExportFormat;
 
 /// Minimum time between two marks.
 const EVERY: Duration = Duration::from_millis(100);
@@ -34,7 +34,7 @@ const BLOCK: usize = 64 * 1024;
 pub(super) struct Mark {
     /// The export: the position after which it begins, and its format.
     pub(super) after: Position,
-    pub(super) format: Format,
+    pub(super) format: ExportFormat,
     /// The last event of the prefix, and its hash.
     pub(super) position: Position,
     pub(super) hash: Hash,
@@ -115,7 +115,7 @@ impl Marks {
         &mut self,
         part: &File,
         written: &Written,
-        export: (Position, Format),
+        export: (Position, ExportFormat),
         last: (Position, Hash),
     ) -> anyhow::Result<()> {
         let begun = SystemClock.monotonic();

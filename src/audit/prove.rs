@@ -9,8 +9,8 @@ use eventstore::{EventLog, Position, Proof, Trusted, prove};
 use serde_json::json;
 
 use super::file::PartFile;
-use super::recorder::{Range, Recorder};
-use super::{NoAnswer, NothingTrusted};
+use super::recorder::{ReadRange, Recorder};
+use crate::exit_code::{NoAnswer, NothingTrusted};
 use crate::output::{print, print_json};
 use crate::progress::Progress;
 
@@ -49,7 +49,7 @@ impl Prove {
         let proof = proof?;
         if let Some(Inclusion { event, .. }) = &proof.inclusion {
             let position = event.position.get();
-            let range = Range {
+            let range = ReadRange {
                 patient: event.aggregate_id.parse().ok(),
                 after: Some(position.saturating_sub(1)),
                 to: Some(position),

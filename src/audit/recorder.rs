@@ -15,7 +15,7 @@ pub(super) struct Recorder {
 
 /// The part of the log that is read.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Range {
+pub(super) struct ReadRange {
     pub(super) patient: Option<Uuid>,
     pub(super) after: Option<u64>,
     pub(super) to: Option<u64>,
@@ -34,7 +34,7 @@ impl Recorder {
         &self,
         kind: ReadKind,
         outcome: ReadOutcome,
-        range: Range,
+        range: ReadRange,
     ) -> anyhow::Result<()> {
         let read = ReadRecord {
             actor: self.actor.clone(),

@@ -6,8 +6,8 @@ use eventstore::verify::TimeBreak;
 use eventstore::{Error, EventLog, Trusted, Verified, verify};
 use serde_json::json;
 
-use super::NoAnswer;
 use crate::claims;
+use crate::exit_code::NoAnswer;
 use crate::output::{lines, print, print_json};
 use crate::progress::Progress;
 

@@ -1,7 +1,7 @@
 use super::*;
 
 #[test]
-fn the_command_line_is_sound() {
+fn clap_accepts_the_definition_of_the_command_line() {
     Cli::command().debug_assert();
 }
 
@@ -14,7 +14,7 @@ fn serving_is_the_default_and_settings_may_follow_the_command() {
 }
 
 #[test]
-fn a_wrong_setting_is_named_with_what_it_expects() {
+fn an_invalid_setting_is_an_error_with_the_expected_value() {
     for (flag, value, expected) in [
         (
             "--http-addr",
@@ -38,7 +38,7 @@ fn a_wrong_setting_is_named_with_what_it_expects() {
 }
 
 #[test]
-fn a_wrong_url_is_named_and_not_repeated_because_it_may_hold_a_password() {
+fn an_invalid_url_is_not_repeated_because_it_may_contain_a_password() {
     for (flag, setting, expected) in [
         (
             "--database-url",
@@ -89,7 +89,7 @@ fn secrets_in_the_environment_are_not_shown_in_help() {
 }
 
 #[test]
-fn a_password_in_a_flag_is_noticed_before_and_after_the_command_and_one_in_the_environment_is_fine() {
+fn a_password_in_a_flag_causes_a_warning_and_one_in_the_environment_does_not() {
     let noticed = |arguments: &[&str]| {
         let arguments = ["patients"].iter().chain(arguments);
         passwords_in_flags(&Cli::command().try_get_matches_from(arguments).unwrap())
@@ -151,7 +151,7 @@ fn the_help_of_every_command_fits_a_screen_and_lists_no_settings() {
 }
 
 #[test]
-fn every_setting_is_taken_before_and_after_every_command() {
+fn every_setting_is_accepted_before_and_after_every_command() {
     let mut all = Vec::new();
     every_command(&parser(), &[], &mut all);
     for setting in settings::arguments() {
@@ -171,7 +171,7 @@ fn every_setting_is_taken_before_and_after_every_command() {
 }
 
 #[test]
-fn only_commands_wait_for_a_time() {
+fn only_commands_accept_wait() {
     let wait = |words: &[&str]| {
         let arguments = ["patients"].iter().chain(words);
         Cli::try_parse_from(arguments).map(|cli| cli.wait)

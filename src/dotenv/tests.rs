@@ -39,7 +39,7 @@ fn every_entry_has_its_name_and_line() {
 }
 
 #[test]
-fn no_character_of_a_value_is_lost() {
+fn every_character_of_a_value_is_preserved() {
     for (written, expected) in [
         ("X='pa$word'", "pa$word"),
         (r"X=pa\$word", "pa$word"),
@@ -88,7 +88,7 @@ fn a_value_that_would_lose_characters_is_an_error_with_its_line() {
 }
 
 #[test]
-fn a_variable_that_is_set_is_filled_in() {
+fn a_variable_that_is_set_is_substituted() {
     assert!(read("X=${HOME}/data").is_ok());
     assert!(read("PASSWORD=secret\nX=mysql://root:${PASSWORD}@host/name").is_ok());
     assert!(read("X=mysql://root:${PASSWORD}@host/name\nPASSWORD=secret").is_err());

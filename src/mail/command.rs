@@ -4,12 +4,12 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use clap::{Args, Subcommand, ValueEnum};
-use eventstore::{Database, Position};
+use clap::{Subcommand, ValueEnum};
+use eventstore::Position;
 use mailer::{DeliveryState, Template};
 
 use super::{list, preview, retry, status, test};
-use crate::database;
+use crate::output::OutputFormat;
 use crate::settings::Settings;
 
 /// Mail commands for operators.
@@ -17,7 +17,7 @@ use crate::settings::Settings;
 pub(crate) enum MailCommand {
     /// Show the number of emails in each state, the waiting time of the oldest email, and the state of the
     /// mail servers
-    Status(Form),
+    Status(OutputFormat),
     /// List the emails in the ledger, by position
     List {
         /// Only emails in this state
@@ -30,14 +30,14 @@ pub(crate) enum MailCommand {
         #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=10_000))]
         limit: u32,
         #[command(flatten)]
-        form: Form,
+        format: OutputFormat,
     },
     /// Show an email and every attempt to send it
     Show {
         /// Email id, as listed
         id: u64,
         #[command(flatten)]
-        form: Form,
+        format: OutputFormat,
     },
     /// Retry dead emails, or send waiting emails now
     Retry {
@@ -48,13 +48,13 @@ pub(crate) enum MailCommand {
         #[arg(long)]
         dead: bool,
         #[command(flatten)]
-        form: Form,
+        format: OutputFormat,
     },
     /// Write a sample email for a fictitious patient, in .eml format
     Preview {
         /// Kind of email
-        #[arg(long, value_enum, default_value_t = Kind::Registration)]
-        mail: Kind,
+        #[arg(long, value_enum, default_value_t = EmailKind::Registration)]
+        mail: EmailKind,
         /// Languages, instead of the configured ones: es, en, or both with a comma
         #[arg(long)]
         language: Option<String>,
@@ -62,7 +62,7 @@ pub(crate) enum MailCommand {
         #[arg(long)]
         output: Option<PathBuf>,
         #[command(flatten)]
-        form: Form,
+        format: OutputFormat,
     },
     /// Send a real test email, and report the result of each step with advice on failures
     Test {
@@ -70,16 +70,8 @@ pub(crate) enum MailCommand {
         #[arg(long)]
         to: String,
         #[command(flatten)]
-        form: Form,
+        format: OutputFormat,
     },
-}
-
-/// Output format.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Args)]
-pub(crate) struct Form {
-    /// Print JSON
-    #[arg(long)]
-    pub(crate) json: bool,
 }
 
 /// Parses the name of a delivery state.
@@ -90,7 +82,7 @@ fn state() -> impl TypedValueParser<Value = DeliveryState> {
 
 /// A kind of email.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Kind {
+pub(crate) enum EmailKind {
     /// Confirmation of a registration
     Registration,
     /// Notice of an amendment
@@ -101,13 +93,13 @@ pub(crate) enum Kind {
     Deletion,
 }
 
-impl From<Kind> for Template {
-    fn from(kind: Kind) -> Self {
+impl From<EmailKind> for Template {
+    fn from(kind: EmailKind) -> Self {
         match kind {
-            Kind::Registration => Self::PatientRegistered,
-            Kind::Amendment => Self::PatientAmended,
-            Kind::EmailChange => Self::PatientEmailChanged,
-            Kind::Deletion => Self::PatientDeleted,
+            EmailKind::Registration => Self::PatientRegistered,
+            EmailKind::Amendment => Self::PatientAmended,
+            EmailKind::EmailChange => Self::PatientEmailChanged,
+            EmailKind::Deletion => Self::PatientDeleted,
         }
     }
 }
@@ -115,42 +107,37 @@ impl From<Kind> for Template {
 /// Runs a command.
 pub(crate) async fn run(settings: &Settings, command: MailCommand) -> anyhow::Result<()> {
     match command {
-        MailCommand::Status(form) => status::status(settings, form).await,
+        MailCommand::Status(format) => status::status(settings, format).await,
         MailCommand::List {
             state,
             after,
             limit,
-            form,
-        } => list::list(settings, state, position(after)?, limit, form).await,
-        MailCommand::Show { id, form } => list::show(settings, position(id)?, form).await,
-        MailCommand::Retry { ids, dead, form } => {
+            format,
+        } => list::list(settings, state, position(after)?, limit, format).await,
+        MailCommand::Show { id, format } => list::show(settings, position(id)?, format).await,
+        MailCommand::Retry { ids, dead, format } => {
             let ids = ids
                 .into_iter()
                 .map(position)
                 .collect::<anyhow::Result<Vec<_>>>()?;
-            retry::retry(settings, &ids, dead, form).await
+            retry::retry(settings, &ids, dead, format).await
         }
         MailCommand::Preview {
             mail,
             language,
             output,
-            form,
+            format,
         } => preview::preview(
             settings,
             mail.into(),
             language.as_deref(),
             output.as_deref(),
-            form,
+            format,
         ),
-        MailCommand::Test { to, form } => test::test(settings, &to, form).await,
+        MailCommand::Test { to, format } => test::test(settings, &to, format).await,
     }
 }
 
 fn position(number: u64) -> anyhow::Result<Position> {
     Position::new(number).context("the id is too large")
-}
-
-/// Opens the database, which must have the schema version of this program.
-pub(super) async fn open(settings: &Settings) -> anyhow::Result<Database> {
-    database::open_existing(settings, 2).await
 }

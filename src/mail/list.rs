@@ -6,8 +6,8 @@ use anyhow::bail;
 use eventstore::{Position, Timestamp};
 use mailer::{DeliveryRecord, DeliveryState, EventDeliveries, Ledger};
 
-use super::command::{Form, open};
-use crate::output;
+use super::database::open;
+use crate::output::{self, OutputFormat};
 use crate::settings::Settings;
 
 pub(super) async fn list(
@@ -15,13 +15,13 @@ pub(super) async fn list(
     state: Option<DeliveryState>,
     after: Position,
     limit: u32,
-    form: Form,
+    format: OutputFormat,
 ) -> anyhow::Result<()> {
     let database = open(settings).await?;
     let deliveries = Ledger::new(database.clone()).list(state, after, limit).await?;
     database.close().await;
     let mut out = Vec::new();
-    if form.json {
+    if format.json {
         return output::print_pretty_json(&deliveries);
     }
     head(&mut out)?;
@@ -34,14 +34,14 @@ pub(super) async fn list(
     output::write(&out)
 }
 
-pub(super) async fn show(settings: &Settings, id: Position, form: Form) -> anyhow::Result<()> {
+pub(super) async fn show(settings: &Settings, id: Position, format: OutputFormat) -> anyhow::Result<()> {
     let database = open(settings).await?;
     let found = Ledger::new(database.clone()).at(id).await?;
     database.close().await;
     if found.deliveries.is_empty() {
         bail!("there is no email {id}");
     }
-    if form.json {
+    if format.json {
         return output::print_pretty_json(&found);
     }
     let EventDeliveries { deliveries, attempts } = found;

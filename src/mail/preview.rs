@@ -7,9 +7,8 @@ use eventstore::{Clock, SystemClock};
 use mailer::{Languages, Template};
 use serde_json::json;
 
-use super::command::Form;
-use super::composer;
-use crate::output;
+use super::configured::composer;
+use crate::output::{self, OutputFormat};
 use crate::settings::Settings;
 
 pub(super) fn preview(
@@ -17,7 +16,7 @@ pub(super) fn preview(
     template: Template,
     language: Option<&str>,
     output: Option<&Path>,
-    form: Form,
+    format: OutputFormat,
 ) -> anyhow::Result<()> {
     let languages: Option<Languages> = language.map(str::parse).transpose().context("--language")?;
     let mail = composer(settings)?.preview(template, languages.as_ref(), SystemClock.now())?;
@@ -26,7 +25,7 @@ pub(super) fn preview(
             .with_context(|| format!("{} cannot be written", file.display()))?;
     }
     match output {
-        _ if form.json => output::print_json(&json!({ "file": output, "mail": mail.content() }))?,
+        _ if format.json => output::print_json(&json!({ "file": output, "mail": mail.content() }))?,
         Some(_) => {}
         None => output::write(mail.content().as_bytes())?,
     }

@@ -7,8 +7,8 @@ use eventstore::{Clock, Position, SystemClock};
 use mailer::{Ledger, RetryResult};
 use serde_json::json;
 
-use super::command::{Form, open};
-use crate::output;
+use super::database::open;
+use crate::output::{self, OutputFormat};
 use crate::settings::Settings;
 
 /// Retries each of `ids`. Fails after the last id if any delivery could not be retried.
@@ -16,7 +16,7 @@ pub(super) async fn retry(
     settings: &Settings,
     ids: &[Position],
     dead: bool,
-    form: Form,
+    format: OutputFormat,
 ) -> anyhow::Result<()> {
     let database = open(settings).await?;
     let ledger = Ledger::new(database.clone());
@@ -35,7 +35,7 @@ pub(super) async fn retry(
     }
     database.close().await;
     let mut out = Vec::new();
-    if form.json {
+    if format.json {
         let refused: Vec<_> = refused
             .iter()
             .map(|(id, state)| json!({ "id": id, "state": state }))

@@ -5,17 +5,17 @@ use std::io::Write;
 use eventstore::{Clock, SystemClock};
 use mailer::Ledger;
 
-use super::command::{Form, open};
-use crate::output;
+use super::database::open;
+use crate::output::{self, OutputFormat};
 use crate::settings::Settings;
 
-pub(super) async fn status(settings: &Settings, form: Form) -> anyhow::Result<()> {
+pub(super) async fn status(settings: &Settings, format: OutputFormat) -> anyhow::Result<()> {
     let database = open(settings).await?;
     let now = SystemClock.now();
     let status = Ledger::new(database.clone()).status(now).await?;
     database.close().await;
     let mut out = Vec::new();
-    if form.json {
+    if format.json {
         return output::print_pretty_json(&status);
     }
     for (state, count) in &status.counts {

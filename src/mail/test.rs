@@ -6,18 +6,17 @@ use anyhow::bail;
 use eventstore::{Clock, SystemClock};
 use mailer::{StepResult, TestStep};
 
-use super::Parts;
-use super::command::Form;
-use crate::output;
+use super::configured::MailParts;
+use crate::output::{self, OutputFormat};
 use crate::settings::Settings;
 
 /// Sends one test email. Fails if the server does not accept the email.
-pub(super) async fn test(settings: &Settings, to: &str, form: Form) -> anyhow::Result<()> {
-    let parts = Parts::load(settings)?;
-    let mailer = parts.sample_mailer(settings, settings.mail_timeouts())?;
+pub(super) async fn test(settings: &Settings, to: &str, format: OutputFormat) -> anyhow::Result<()> {
+    let parts = MailParts::load(settings)?;
+    let mailer = parts.sample_mailer(settings, settings.mail.timeouts())?;
     let test = mailer.test(to, SystemClock.now()).await?;
     let mut out = Vec::new();
-    if form.json {
+    if format.json {
         writeln!(out, "{}", serde_json::to_string_pretty(&test)?)?;
     } else {
         writeln!(out, "{}", test.server)?;
@@ -26,7 +25,7 @@ pub(super) async fn test(settings: &Settings, to: &str, form: Form) -> anyhow::R
                 StepResult::Passed => writeln!(out, "  ok      {step}")?,
                 StepResult::Failed(failure) => {
                     writeln!(out, "  FAILED  {step}: {failure}")?;
-                    for line in test.said.iter().flat_map(|said| said.lines()) {
+                    for line in test.reply.iter().flat_map(|reply| reply.lines()) {
                         let line: String = line.chars().filter(|c| !c.is_control()).collect();
                         writeln!(out, "          the server said: {line}")?;
                     }

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::database::owner;
+use crate::output;
 use crate::progress::Progress;
 use crate::shutdown::StopSignals;
 
@@ -104,10 +105,10 @@ async fn cancel_rebuild(
                     SystemClock.now(),
                 )
                 .await?;
-                return super::print_json(&over);
+                return output::print_json(&over);
             }
             Outcome::Cancelled => {
-                return super::print(&format!(
+                return output::print(&format!(
                     "generation {} was cancelled, and its rows were deleted",
                     rebuild.generation
                 ));
@@ -120,10 +121,10 @@ async fn cancel_rebuild(
 
 fn stop_when_asked() -> anyhow::Result<CancellationToken> {
     let (mut signals, stop) = (StopSignals::listen()?, CancellationToken::new());
-    let told = stop.clone();
+    let stop_token = stop.clone();
     tokio::spawn(async move {
         signals.asked().await;
-        told.cancel();
+        stop_token.cancel();
     });
     Ok(stop)
 }
@@ -153,7 +154,7 @@ async fn free(database: &Database, found: Rebuild) -> anyhow::Result<Rebuild> {
 
 fn announce(rebuild: &Rebuild, found: bool) -> anyhow::Result<()> {
     let (projection, generation) = (&rebuild.projection, rebuild.generation);
-    super::print(&match (found, rebuild.position) {
+    output::print(&match (found, rebuild.position) {
         (false, _) => format!(
             "{projection}: filling generation {generation} with {} events",
             rebuild.head
@@ -197,13 +198,13 @@ struct Account {
     from: Position,
     began: Instant,
     progress: Progress,
-    switched: Option<Filled>,
+    switched: Option<FilledGeneration>,
     cleaned: u64,
 }
 
 /// The content of the new generation when it was first served.
 #[derive(Clone, Copy)]
-struct Filled {
+struct FilledGeneration {
     position: Position,
     events: u64,
     took: Duration,
@@ -228,7 +229,7 @@ impl Account {
         match step {
             Step::Filled { position, head } => self.progress.at(position.get(), head.get()),
             Step::Switched { position } => {
-                let filled = Filled {
+                let filled = FilledGeneration {
                     position,
                     events: position.since(self.from),
                     took: self.began.elapsed(),
@@ -246,8 +247,8 @@ impl Account {
 
     /// Reports the switch immediately, because deleting the previous generation takes longer than filling
     /// this one.
-    fn is_served(&self, filled: Filled) -> anyhow::Result<()> {
-        super::print(&format!(
+    fn is_served(&self, filled: FilledGeneration) -> anyhow::Result<()> {
+        output::print(&format!(
             "generation {} is served: {} events up to position {} in {:.1} s, {}/s",
             self.generation,
             filled.events,
@@ -260,13 +261,13 @@ impl Account {
     /// Reports the result.
     fn close(&self) -> anyhow::Result<()> {
         if !self.json {
-            return super::print(&format!(
+            return output::print(&format!(
                 "done; {} rows of the previous generation were deleted",
                 self.cleaned
             ));
         }
         let filled = self.switched;
-        super::print_json(&json!({
+        output::print_json(&json!({
             "projection": self.projection,
             "generation": self.generation,
             "state": RebuildState::Done,

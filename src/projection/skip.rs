@@ -4,6 +4,7 @@ use anyhow::Context;
 use eventstore::{Clock, Database, Position, Registered, Skip, SkipError, SystemClock};
 
 use crate::actor::actor;
+use crate::output;
 
 pub(super) async fn run(
     database: &Database,
@@ -43,10 +44,10 @@ pub(super) async fn run(
         return Err(refusal.into());
     }
     if json {
-        return super::print_json(&skip);
+        return output::print_json(&skip);
     }
     for name in skipping {
-        super::print(&format!(
+        output::print(&format!(
             "{name} skips position {position} at its next attempt, within 30 s"
         ))?;
     }

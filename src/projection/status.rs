@@ -11,9 +11,9 @@ use crate::output;
 pub(super) async fn run(database: &Database, json: bool) -> anyhow::Result<()> {
     let all = overview(database, SystemClock.now()).await?;
     if json {
-        return super::print_json(&serde_json::json!({ "subscriptions": all }));
+        return output::print_json(&serde_json::json!({ "subscriptions": all }));
     }
-    super::print(&table(&all).join("\n"))
+    output::print(&table(&all).join("\n"))
 }
 
 fn table(all: &[Followed]) -> Vec<String> {

@@ -5,7 +5,8 @@ use eventstore::Registered;
 use eventstore::projection::{RowChecksum, RowDifference, Verification};
 use eventstore::{Database, EventLog};
 
-use crate::audit::NoAnswer;
+use crate::exit_code::NoAnswer;
+use crate::output;
 use crate::progress::Progress;
 
 /// Maximum number of skipped events that are listed.
@@ -41,9 +42,9 @@ async fn same(database: &Database, projection: &dyn Registered, json: bool) -> a
     progress.end();
     let found = found.context(NoAnswer)?;
     if json {
-        super::print_json(&found)?;
+        output::print_json(&found)?;
     } else {
-        super::print(&table(&found))?;
+        output::print(&table(&found))?;
     }
     Ok(found.same)
 }

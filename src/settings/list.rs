@@ -21,7 +21,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_list_has_commas_between_and_may_be_empty() {
+    fn a_list_is_separated_by_commas_and_may_be_empty() {
         assert_eq!(list::<u32>(""), Ok(List(vec![])));
         assert_eq!(list::<u8>("1,2,"), Ok(List(vec![1, 2])));
         assert!(list::<u8>("1,x").is_err());

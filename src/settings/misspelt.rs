@@ -50,7 +50,7 @@ mod tests {
     use crate::settings::variables;
 
     #[test]
-    fn a_slip_of_the_keyboard_is_seen() {
+    fn a_misspelt_setting_is_recognized() {
         let settings = variables();
         for (name, meant) in [
             ("MAIL_FORM", "MAIL_FROM"),
@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_begins_as_a_setting_does_looks_like_one() {
+    fn a_name_with_the_prefix_of_a_setting_looks_like_one() {
         let settings = variables();
         for name in [
             "MAIL_SERVER",

@@ -22,7 +22,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_rate_is_a_number_and_a_time() {
+    fn a_rate_is_a_number_and_a_period() {
         for (written, number, seconds) in [
             ("10", 10, 1),
             ("10/s", 10, 1),

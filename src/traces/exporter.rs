@@ -14,7 +14,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::registry::Registry;
 
 /// Minimum time between log messages about failed deliveries.
-const SAY_AGAIN: Duration = Duration::from_mins(5);
+const LOG_INTERVAL: Duration = Duration::from_mins(5);
 
 static SPANS: LazyLock<Family<Stage, Counter>> = LazyLock::new(Family::default);
 
@@ -69,24 +69,24 @@ impl SpanProcessor for Counted {
 
 /// The delivery of spans. While the collector is unavailable, a message is logged periodically.
 #[derive(Debug)]
-pub(super) struct Watched {
+pub(super) struct LoggingExporter {
     otlp: Otlp,
-    said: Mutex<Option<Instant>>,
+    logged_at: Mutex<Option<Instant>>,
 }
 
-impl Watched {
+impl LoggingExporter {
     pub(super) fn new(otlp: Otlp) -> Self {
         Self {
             otlp,
-            said: Mutex::new(None),
+            logged_at: Mutex::new(None),
         }
     }
 
     /// Logs the first failure after a delivery at once, and later failures periodically.
     fn failed(&self, error: &str) {
-        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
-        if said.is_none_or(|said| said.elapsed() >= SAY_AGAIN) {
-            *said = Some(Instant::now());
+        let mut logged_at = self.logged_at.lock().unwrap_or_else(PoisonError::into_inner);
+        if logged_at.is_none_or(|logged_at| logged_at.elapsed() >= LOG_INTERVAL) {
+            *logged_at = Some(Instant::now());
             tracing::warn!(
                 error,
                 "traces could not be delivered to OTEL_EXPORTER_OTLP_ENDPOINT"
@@ -95,14 +95,18 @@ impl Watched {
     }
 
     fn delivered(&self) {
-        let said = self.said.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if said.is_some() {
+        let logged_at = self
+            .logged_at
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        if logged_at.is_some() {
             tracing::info!("traces are delivered again");
         }
     }
 }
 
-impl SpanExporter for Watched {
+impl SpanExporter for LoggingExporter {
     /// Never fails: the queue would log every error.
     async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
         let spans = batch.len();

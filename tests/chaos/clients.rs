@@ -1,37 +1,26 @@
 //! The load: clerks who register, amend, delete, read and list patients, and record what they see.
 
+mod http;
+mod values;
+
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use fastrand::Rng;
-use reqwest::{Method, RequestBuilder, Response, StatusCode};
-use serde::Deserialize;
-use serde_json::Value;
 use uuid::Uuid;
 
+use self::http::{answer, http_request};
+use self::values::PHONES;
 use crate::record::{Answer, Changes, Details, Observation, Request};
 
 /// Time for which a client waits for a response. A role may take longer, and still completes the request.
-const PATIENCE: Duration = Duration::from_secs(5);
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(5);
 /// The pause between two requests of a client, in milliseconds.
 const PAUSE: std::ops::Range<u64> = 10..70;
-/// Number of email addresses for which all clients compete.
-const SHARED_EMAILS: usize = 12;
 /// Maximum number of tries of a write with a key.
 const TRIES: usize = 60;
-/// Names in several scripts, which the API returns unchanged.
-const NAMES: [&str; 5] = ["María", "علی\u{200c}رضا", "नेहा", "山田 太郎", "O’Hara"];
-/// Phone numbers that the API returns unchanged, with extensions, letters, and non-ASCII digits and dashes.
-const PHONES: [&str; 5] = [
-    "(555)123-4567x890",
-    "tel:+1-201-555-0123;ext=22",
-    "০১৭১২৩৪৫৬৭৮",
-    "03\u{2013}331\u{2013}6005 anexo 12",
-    "1-800-FLOWERS",
-];
-
 /// State that the clients share.
 #[derive(Clone)]
 pub(crate) struct Office {
@@ -63,7 +52,7 @@ pub(crate) struct Clerk {
 
 impl Clerk {
     pub(crate) fn new(office: Office, number: usize, seed: u64) -> Self {
-        let http = testkit::http_client().timeout(PATIENCE).build().unwrap();
+        let http = testkit::http_client().timeout(RESPONSE_TIMEOUT).build().unwrap();
         Self {
             office,
             number,
@@ -84,10 +73,10 @@ impl Clerk {
             match self.rng.u8(0..100) {
                 0..22 => self.register().await,
                 22..36 => self.register_with_a_key().await,
-                36..45 => self.register_what_others_want().await,
+                36..45 => self.register_a_shared_email().await,
                 45..53 => self.amend().await,
                 53..58 => self.amend_with_a_key().await,
-                58..62 => self.amend_to_what_others_want().await,
+                58..62 => self.amend_to_a_shared_email().await,
                 62..73 => self.delete().await,
                 73..86 => self.read().await,
                 _ => self.list().await,
@@ -98,42 +87,8 @@ impl Clerk {
     }
 
     /// Returns the observations so far.
-    pub(crate) fn leave(self) -> Vec<Observation> {
+    pub(crate) fn into_observations(self) -> Vec<Observation> {
         self.observed
-    }
-
-    fn details(&mut self, email: Option<String>) -> Details {
-        let name = self.name();
-        Details {
-            email: email.unwrap_or_else(|| self.fresh_email()),
-            phone: self.one_of(&PHONES).to_owned(),
-            document_url: format!("https://example.com/photos/{}/{}.jpg", self.number, self.requests),
-            name,
-        }
-    }
-
-    /// Returns a name that no other request has.
-    fn name(&mut self) -> String {
-        format!("{} {}-{}", self.one_of(&NAMES), self.number, self.requests)
-    }
-
-    /// Returns an email address that no other request has.
-    fn fresh_email(&self) -> String {
-        format!("p{}.{}@example.com", self.number, self.requests)
-    }
-
-    /// Returns an email address for which all clients compete.
-    fn shared_email(&mut self) -> String {
-        let shared = self.rng.usize(0..SHARED_EMAILS);
-        if self.rng.bool() {
-            format!("shared{shared}@example.com")
-        } else {
-            format!("Shared{shared}@Example.com")
-        }
-    }
-
-    fn one_of(&mut self, values: &[&'static str]) -> &'static str {
-        values[self.rng.usize(..values.len())]
     }
 
     async fn register(&mut self) {
@@ -145,10 +100,10 @@ impl Clerk {
     /// Repeats the registration at either API until there is a response, and sometimes once more.
     async fn register_with_a_key(&mut self) {
         let details = self.details(None);
-        self.insist(details).await;
+        self.register_repeatedly(details).await;
     }
 
-    async fn insist(&mut self, details: Details) -> Option<(Uuid, u64)> {
+    async fn register_repeatedly(&mut self, details: Details) -> Option<(Uuid, u64)> {
         let key = Some(details.document_url.clone());
         let mut answered = None;
         for _ in 0..TRIES {
@@ -180,7 +135,7 @@ impl Clerk {
         answered
     }
 
-    async fn register_what_others_want(&mut self) {
+    async fn register_a_shared_email(&mut self) {
         let email = self.shared_email();
         let details = self.details(Some(email));
         let api = self.any_api();
@@ -252,7 +207,7 @@ impl Clerk {
         }
     }
 
-    async fn amend_to_what_others_want(&mut self) {
+    async fn amend_to_a_shared_email(&mut self) {
         let Some(id) = self.patient_to_amend() else { return };
         let email = Some(self.shared_email());
         let changes = Changes {
@@ -292,7 +247,7 @@ impl Clerk {
     /// Returns one of this clerk's patients, or sometimes a patient of any clerk.
     fn patient_to_amend(&mut self) -> Option<Uuid> {
         if self.rng.u8(0..5) == 0 {
-            self.somebody()
+            self.known_patient()
         } else {
             self.rng.choice(&self.own).copied()
         }
@@ -321,7 +276,7 @@ impl Clerk {
         let Some(id) = (if own {
             self.rng.choice(&self.own).copied()
         } else {
-            self.somebody()
+            self.known_patient()
         }) else {
             return;
         };
@@ -340,7 +295,7 @@ impl Clerk {
         let (after, limit) = match own {
             // The page contains only that patient.
             Some(id) => (Uuid::from_u128(id.as_u128().saturating_sub(1)), 1),
-            None => (self.somebody().unwrap_or_default(), 20),
+            None => (self.known_patient().unwrap_or_default(), 20),
         };
         let api = self.any_api();
         self.ask(
@@ -377,7 +332,7 @@ impl Clerk {
         matches!(answer, Answer::Page(_)).then_some(position)
     }
 
-    fn somebody(&mut self) -> Option<Uuid> {
+    fn known_patient(&mut self) -> Option<Uuid> {
         let known = self.office.known.lock().unwrap();
         // Half of the reads choose among the newest patients, because their events are still being processed.
         let latest = known.len().saturating_sub(40);
@@ -393,10 +348,11 @@ impl Clerk {
     async fn ask(&mut self, api: usize, request: Request) -> Answer {
         let request_id = format!("c{}-{}", self.number, self.requests);
         self.requests += 1;
-        let sent = self.build(api, &request).header("x-request-id", &request_id);
+        let sent =
+            http_request(&self.http, &self.office.apis[api], &request).header("x-request-id", &request_id);
         let began = self.office.began.elapsed();
         let answer = match sent.send().await {
-            Ok(response) => understand(&request, response).await,
+            Ok(response) => answer(&request, response).await,
             Err(_) => Answer::Nothing,
         };
         let observation = Observation {
@@ -417,12 +373,12 @@ impl Clerk {
             self.own.dedup();
             self.office.known.lock().unwrap().push(id);
         }
-        self.keep_sequence(&observation);
+        self.remember_sequence(&observation);
         self.observed.push(observation);
         answer
     }
 
-    fn keep_sequence(&mut self, observation: &Observation) {
+    fn remember_sequence(&mut self, observation: &Observation) {
         match (&observation.request, &observation.answer) {
             (_, Answer::Registered { id, .. }) => {
                 self.sequences.entry(*id).or_insert(1);
@@ -437,110 +393,4 @@ impl Clerk {
             _ => {}
         }
     }
-
-    fn build(&self, api: usize, request: &Request) -> RequestBuilder {
-        let base = &self.office.apis[api];
-        let to = |method, path: &str| self.http.request(method, format!("{base}{path}"));
-        match request {
-            Request::Register { details, key } => {
-                let register = to(Method::POST, "/register").json(details);
-                match key {
-                    Some(key) => register.header("idempotency-key", key),
-                    None => register,
-                }
-            }
-            Request::Amend {
-                id,
-                changes,
-                if_match,
-                key,
-            } => {
-                let mut amend = to(Method::PATCH, &format!("/patients/{id}")).json(changes);
-                if let Some(sequence) = if_match {
-                    amend = amend.header("if-match", format!("\"{sequence}\""));
-                }
-                if let Some(key) = key {
-                    amend = amend.header("idempotency-key", key);
-                }
-                amend
-            }
-            Request::Delete { id } => to(Method::DELETE, &format!("/patients/{id}")),
-            Request::Read { id } => to(Method::GET, &format!("/patients/{id}")),
-            Request::List {
-                after,
-                limit,
-                min_position,
-            } => {
-                let list = to(Method::GET, &format!("/patients?limit={limit}&after={after}"));
-                match min_position {
-                    Some(position) => list.header("min-position", position.to_string()),
-                    None => list,
-                }
-            }
-        }
-    }
-}
-
-#[derive(Deserialize)]
-struct Body {
-    id: Uuid,
-    #[serde(flatten)]
-    details: Details,
-}
-
-#[derive(Deserialize)]
-struct Listed {
-    id: Uuid,
-    email: String,
-}
-
-async fn understand(request: &Request, response: Response) -> Answer {
-    let status = response.status();
-    let number = |name| -> Option<u64> {
-        let value = response.headers().get(name)?.to_str().ok()?;
-        value.trim_matches('"').parse().ok()
-    };
-    let (position, sequence) = (number("event-position"), number("etag"));
-    // A truncated response counts as no response.
-    let Ok(body) = response.bytes().await else {
-        return Answer::Nothing;
-    };
-    let understood = match (request, status) {
-        (Request::Register { .. }, StatusCode::CREATED) => serde_json::from_slice(&body)
-            .ok()
-            .zip(position)
-            .map(|(Body { id, details }, position)| Answer::Registered {
-                id,
-                position,
-                details,
-            }),
-        (Request::Amend { id: amended, .. }, StatusCode::OK) => serde_json::from_slice(&body)
-            .ok()
-            .filter(|Body { id, .. }| id == amended)
-            .zip(position.zip(sequence))
-            .map(|(Body { details, .. }, (position, sequence))| Answer::Amended {
-                position,
-                details,
-                sequence,
-            }),
-        (Request::Delete { .. }, StatusCode::NO_CONTENT) => {
-            position.map(|position| Answer::Deleted { position })
-        }
-        (Request::Read { .. }, StatusCode::OK) => serde_json::from_slice(&body)
-            .ok()
-            .map(|Body { details, .. }| Answer::Patient { details }),
-        (Request::List { .. }, StatusCode::OK) => {
-            serde_json::from_slice(&body).ok().map(|page: Vec<Listed>| {
-                Answer::Page(page.into_iter().map(|listed| (listed.id, listed.email)).collect())
-            })
-        }
-        _ => serde_json::from_slice(&body).ok().and_then(|problem: Value| {
-            let slug = problem["type"].as_str()?.strip_prefix("/problems/")?.to_owned();
-            Some(Answer::Problem {
-                status: status.as_u16(),
-                slug,
-            })
-        }),
-    };
-    understood.unwrap_or_else(|| Answer::Nonsense(format!("{status} {}", String::from_utf8_lossy(&body))))
 }

@@ -225,7 +225,7 @@ async fn suffer(disk: &Disk, database: &Folder) -> Evidence {
             recovered_after = Some(healed.elapsed().as_secs_f64());
         }
     }
-    observations.extend(probe.leave());
+    observations.extend(probe.into_observations());
     wait_until(MAIL_PATIENCE, "every mail is dealt with", async || {
         no_mail_waits(&api).await
     })

@@ -148,7 +148,7 @@ async fn recover(world: &World, mut probe: Clerk, healed: Instant) -> Recovery {
     }
     Recovery {
         after,
-        observations: probe.leave(),
+        observations: probe.into_observations(),
     }
 }
 

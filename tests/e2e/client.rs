@@ -1,6 +1,6 @@
 //! A client of the API, such as a user would write.
 
-use reqwest::header::{AUTHORIZATION, HeaderMap};
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap};
 use reqwest::{Response, StatusCode};
 use serde_json::{Value, json};
 use testkit::{Certificates, http_client, link_target};
@@ -88,6 +88,13 @@ impl Client {
             .delete(self.url(&format!("/patients/{id}")))
             .send()
             .await
+    }
+
+    /// Changes details of a patient, with a JSON merge patch.
+    pub(crate) async fn amend(&self, id: &str, changes: &Value) -> Response {
+        let request = self.http.patch(self.url(&format!("/patients/{id}")));
+        let request = request.header(CONTENT_TYPE, "application/merge-patch+json");
+        request.body(changes.to_string()).send().await.unwrap()
     }
 
     pub(crate) async fn register(&self, email: &str) -> reqwest::Result<Response> {

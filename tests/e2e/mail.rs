@@ -1,5 +1,7 @@
-//! Mail operations: the health check while a server rejects mail, and the commands.
+//! Mail of the real program: emails about amendments, the health check while a server rejects mail, and the
+//! commands.
 
+mod amendments;
 mod operators;
 
 use std::path::Path;

@@ -7,8 +7,8 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use eventstore::Position;
 use mailer::{
-    DeliveryState, EventDeliveries, Failure, Languages, LedgerStatus, RetryResult, SampleMailer, Template,
-    TestResult,
+    DeliveryFailure, DeliveryState, EventDeliveries, Languages, LedgerStatus, RetryResult, SampleMailer,
+    Template, TestResult,
 };
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -272,7 +272,7 @@ async fn test(State(api): State<Api>, body: JsonObject) -> Result<Json<TestResul
     let _turn = TURN.try_acquire().map_err(|_| RequestError::Overloaded)?;
     let result = sample_mailer(&api)?.test(&to, api.clock.now()).await;
     result.map(Json).map_err(|failure| match failure {
-        Failure::Address => {
+        DeliveryFailure::Address => {
             let message = "must be an address that mail can be sent to".to_owned();
             RequestError::Invalid(vec![FieldProblem::in_body("to", message)]).into()
         }

@@ -55,7 +55,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn case_and_accents_make_no_other_key() {
+    fn keys_ignore_case_and_accents() {
         for (one, other) in [
             ("Ñandú", "NANDU"),
             ("María-José", "maria-jose\u{301}"),
@@ -73,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_has_64_characters_at_most_and_no_space_at_its_end() {
+    fn a_key_has_at_most_64_characters_and_no_trailing_space() {
         assert_eq!(name_key(&"ﷺ".repeat(200)).chars().count(), 64);
         assert_eq!(name_key(&format!("{} b", "a".repeat(63))), "a".repeat(63));
         assert_eq!(name_key("\u{345}"), "ι", "which is a letter in capitals");

@@ -121,7 +121,7 @@ fn verifies(mail: &str, folder: &TempDir) -> bool {
 }
 
 #[test]
-fn a_mail_is_signed_with_each_kind_of_key_as_openssl_writes_it() {
+fn an_email_is_signed_with_each_kind_of_key_as_openssl_writes_it() {
     for made_by in [
         "genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:2048 -out key.pem",
         "genrsa -traditional -out key.pem 1024",
@@ -152,7 +152,7 @@ fn the_signature_names_where_its_key_is() {
 }
 
 #[test]
-fn what_is_no_key_or_too_short_a_one_is_refused_and_never_shown() {
+fn an_invalid_or_short_key_is_rejected_and_never_shown() {
     let folder = keys("genrsa -out key.pem 512");
     let short = fs::read_to_string(folder.path().join("key.pem")).unwrap();
     let refused = |pem: &str| Dkim::new(pem, "s", "miapp.com").unwrap_err();
@@ -173,7 +173,7 @@ fn what_is_no_key_or_too_short_a_one_is_refused_and_never_shown() {
 }
 
 #[test]
-fn selector_and_domain_are_names_of_dns() {
+fn the_selector_and_the_domain_must_be_dns_names() {
     let folder = keys("genpkey -algorithm ed25519 -out key.pem");
     let pem = fs::read_to_string(folder.path().join("key.pem")).unwrap();
     for wrong in ["", "a..b", "a b", "a;b", "ñ", "a.", &"a".repeat(64)] {

@@ -1,7 +1,7 @@
 use super::*;
 
 #[test]
-fn an_enhanced_code_is_read_from_the_beginning_of_a_reply_and_from_nowhere_else() {
+fn an_enhanced_code_is_parsed_only_at_the_beginning_of_a_reply() {
     let read = |text| EnhancedCode::leading(text).map(|code| code.to_string());
     assert_eq!(read("5.1.1 <ana@example.com> unknown").as_deref(), Some("5.1.1"));
     assert_eq!(read("4.7.650\nlater").as_deref(), Some("4.7.650"));
@@ -21,13 +21,13 @@ fn an_enhanced_code_is_read_from_the_beginning_of_a_reply_and_from_nowhere_else(
 }
 
 #[test]
-fn a_failure_says_step_and_codes() {
+fn a_failure_contains_its_step_and_codes() {
     let reply = SmtpFailure::Reply {
         code: 550,
         enhanced: EnhancedCode::leading("5.1.1 x"),
     };
     assert_eq!(
-        Failure::Smtp(Step::Rcpt, reply).to_string(),
+        DeliveryFailure::Smtp(SmtpStep::Rcpt, reply).to_string(),
         "RCPT: the server answered 550 5.1.1"
     );
     let reply = SmtpFailure::Reply {
@@ -35,7 +35,7 @@ fn a_failure_says_step_and_codes() {
         enhanced: None,
     };
     assert_eq!(
-        AttemptError::Outage(Outage::Down(Failure::Smtp(Step::Hello, reply))).to_string(),
+        AttemptError::Outage(Outage::Down(DeliveryFailure::Smtp(SmtpStep::Hello, reply))).to_string(),
         "EHLO: the server answered 421"
     );
 }

@@ -7,7 +7,7 @@ use super::Delivery;
 
 /// A finished attempt.
 #[derive(Debug)]
-pub(crate) struct Past<'a> {
+pub(crate) struct AttemptRow<'a> {
     /// The delivery, including the number of this attempt.
     pub(crate) delivery: &'a Delivery,
     pub(crate) started_at: Timestamp,
@@ -19,7 +19,7 @@ pub(crate) struct Past<'a> {
 }
 
 /// Adds attempts to the history. Existing attempts are unchanged.
-pub(crate) async fn add(transaction: &mut Transaction<'_>, ended: &[Past<'_>]) -> Result<()> {
+pub(crate) async fn add(transaction: &mut Transaction<'_>, ended: &[AttemptRow<'_>]) -> Result<()> {
     let insert = format!(
         "{} INTO mail_attempts (position, template, started_at, attempt, ended_at, outcome, error) VALUES",
         transaction.dialect().insert_ignore()

@@ -72,7 +72,7 @@ async fn plan(database: &Database, order: Order) -> String {
 }
 
 #[tokio::test]
-async fn taking_reads_the_index_in_order_and_sorts_nothing_on_every_backend() {
+async fn the_query_for_due_rows_reads_the_index_in_order_without_sorting_on_every_backend() {
     let folder = tempfile::tempdir().unwrap();
     let file = format!("sqlite://{}/patients.db", folder.path().display());
     let mut servers = vec![("SQLite".to_owned(), file, None)];

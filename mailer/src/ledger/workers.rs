@@ -6,14 +6,14 @@ use eventstore::{Database, Result, Session, Timestamp};
 use serde::Serialize;
 
 /// Maximum interval between status updates of a worker.
-pub(crate) const BEAT: Duration = Duration::from_secs(10);
+pub(crate) const STATUS_INTERVAL: Duration = Duration::from_secs(10);
 /// Time after its last update during which a worker counts as active.
-const PRESENT: Duration = Duration::from_secs(45);
+const ACTIVE_FOR: Duration = Duration::from_secs(45);
 /// Maximum difference between the clocks of two machines. An update further in the future was written with a
 /// wrong clock.
-const CLOCKS_DIFFER: Duration = Duration::from_mins(5);
+const MAX_CLOCK_DIFFERENCE: Duration = Duration::from_mins(5);
 /// Time after its last update at which a worker may be deleted from the table.
-const FORGOTTEN: Duration = Duration::from_hours(1);
+const DELETED_AFTER: Duration = Duration::from_hours(1);
 
 /// Status of an active worker.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -67,15 +67,15 @@ impl ServerState {
 }
 
 /// Returns the active workers, ordered by name.
-pub(crate) async fn present(database: &Database, now: Timestamp) -> Result<Vec<WorkerStatus>> {
+pub(crate) async fn active(database: &Database, now: Timestamp) -> Result<Vec<WorkerStatus>> {
     let mut connection = database.reader().await?;
     let rows = connection
         .query(
             "SELECT owner, place, state, error, since, seen_at FROM mail_workers WHERE seen_at > ? AND seen_at < ? \
              ORDER BY owner",
         )
-        .bind(now - PRESENT)
-        .bind(now + CLOCKS_DIFFER)
+        .bind(now - ACTIVE_FOR)
+        .bind(now + MAX_CLOCK_DIFFERENCE)
         .fetch_all()
         .await?;
     rows.iter()
@@ -93,7 +93,7 @@ pub(crate) async fn present(database: &Database, now: Timestamp) -> Result<Vec<W
 }
 
 /// Updates the status of a worker. When a new worker appears, old workers are deleted.
-pub(crate) async fn beat(session: &mut impl Session, worker: &WorkerStatus, insert: &str) -> Result<()> {
+pub(crate) async fn publish(session: &mut impl Session, worker: &WorkerStatus, insert: &str) -> Result<()> {
     let known = session
         .query(
             "UPDATE mail_workers SET place = ?, state = ?, error = ?, since = ?, seen_at = ? WHERE owner = ?",
@@ -111,8 +111,8 @@ pub(crate) async fn beat(session: &mut impl Session, worker: &WorkerStatus, inse
     }
     session
         .query("DELETE FROM mail_workers WHERE seen_at < ? OR seen_at > ?")
-        .bind(worker.seen_at - FORGOTTEN)
-        .bind(worker.seen_at + FORGOTTEN)
+        .bind(worker.seen_at - DELETED_AFTER)
+        .bind(worker.seen_at + DELETED_AFTER)
         .execute()
         .await?;
     let sql = format!(
@@ -132,7 +132,7 @@ pub(crate) async fn beat(session: &mut impl Session, worker: &WorkerStatus, inse
 }
 
 /// Deletes a worker that has stopped.
-pub(crate) async fn leave(database: &Database, owner: &str) -> Result<()> {
+pub(crate) async fn delete(database: &Database, owner: &str) -> Result<()> {
     let mut connection = database.writer().await?;
     connection
         .query("DELETE FROM mail_workers WHERE owner = ?")

@@ -3,12 +3,12 @@
 use eventstore::Timestamp;
 use lettre::message::Mailbox;
 
-use super::{Composer, Mail, moment};
+use super::{Composer, Mail, time_parts};
 use crate::address::deliverable;
-use crate::error::Failure;
+use crate::error::DeliveryFailure;
 use crate::language::Languages;
 use crate::template::Template;
-use crate::templates::{Facts, Rendered};
+use crate::templates::{Rendered, TemplateValues};
 
 const SUBJECT: &str = "Correo de prueba / Test email";
 const TEXT: &str = "\
@@ -28,21 +28,21 @@ impl Composer {
     ///
     /// # Errors
     ///
-    /// A [`Failure`] if the template cannot be rendered.
+    /// A [`DeliveryFailure`] if the template cannot be rendered.
     pub fn preview(
         &self,
         template: Template,
         languages: Option<&Languages>,
         now: Timestamp,
-    ) -> Result<Mail, Failure> {
+    ) -> Result<Mail, DeliveryFailure> {
         let languages = languages.unwrap_or(&self.languages);
-        let facts = Facts::of_nobody(template, &moment(now), self.clinic(), self.reply_to());
-        let rendered = self.templates.render(template, languages, &facts)?;
-        let to = deliverable("maria.jose@example.com").map_err(|_| Failure::Address)?;
+        let values = TemplateValues::sample(template, &time_parts(now), self.clinic(), self.reply_to());
+        let rendered = self.templates.render(template, languages, &values)?;
+        let to = deliverable("maria.jose@example.com").map_err(|_| DeliveryFailure::Address)?;
         self.assemble(
             format!("preview-{}", template.name()),
             &format!("<preview.{}@{}>", template.name(), self.sender.domain()),
-            &Mailbox::new(Some(facts.name.to_owned()), to),
+            &Mailbox::new(Some(values.name.to_owned()), to),
             languages,
             rendered,
             now,
@@ -53,9 +53,9 @@ impl Composer {
     ///
     /// # Errors
     ///
-    /// [`Failure::Address`] if mail cannot be sent to that address.
-    pub fn test(&self, to: &str, now: Timestamp) -> Result<Mail, Failure> {
-        let to = deliverable(to.trim()).map_err(|_| Failure::Address)?;
+    /// [`DeliveryFailure::Address`] if mail cannot be sent to that address.
+    pub fn test(&self, to: &str, now: Timestamp) -> Result<Mail, DeliveryFailure> {
+        let to = deliverable(to.trim()).map_err(|_| DeliveryFailure::Address)?;
         let rendered = Rendered {
             subject: SUBJECT.to_owned(),
             text: TEXT.to_owned(),

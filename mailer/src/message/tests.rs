@@ -3,7 +3,7 @@ use eventstore::{Hash, Position};
 use serde_json::json;
 
 use super::*;
-use crate::history::History;
+use crate::recipient::RecipientState;
 
 const NOW: Timestamp = Timestamp::from_micros(1_763_999_999_000_000);
 
@@ -37,13 +37,13 @@ fn registered(name: &str, email: &str) -> RecordedEvent {
 }
 
 /// Returns the recipient after only this event.
-fn recipient(event: &RecordedEvent) -> Result<Recipient, Failure> {
-    let mut history = History::default();
-    history.apply(event);
-    history.recipient()
+fn recipient(event: &RecordedEvent) -> Result<Recipient, DeliveryFailure> {
+    let mut state = RecipientState::default();
+    state.apply(event);
+    state.recipient()
 }
 
-fn compose(event: &RecordedEvent) -> Result<Mail, Failure> {
+fn compose(event: &RecordedEvent) -> Result<Mail, DeliveryFailure> {
     composer("es,en", "noreply@miapp.com").compose(
         Template::PatientRegistered,
         event,
@@ -68,7 +68,7 @@ fn header(mail: &Mail) -> Vec<String> {
 }
 
 #[test]
-fn the_header_says_from_whom_to_whom_and_that_a_program_sent_it() {
+fn the_headers_contain_sender_recipient_and_auto_submitted() {
     let mail = compose(&registered("Ana Ruiz", "ana@example.com")).unwrap();
     let header = header(&mail);
     for line in [
@@ -124,7 +124,7 @@ fn the_message_id_is_the_same_for_every_attempt_and_every_worker() {
 }
 
 #[test]
-fn the_mail_says_neither_phone_nor_document() {
+fn an_email_contains_neither_the_phone_number_nor_the_document_url() {
     let text = text(&compose(&registered("Ana", "ana@example.com")).unwrap());
     assert!(!text.contains("555") && !text.contains("document.jpg"));
 }
@@ -166,7 +166,7 @@ fn no_name_can_add_a_header_or_a_recipient() {
 }
 
 #[test]
-fn a_domain_beyond_ascii_is_encoded_and_a_local_part_kept() {
+fn a_non_ascii_domain_is_encoded_and_a_local_part_is_unchanged() {
     let mail = compose(&registered("Ana", "ana@clínica.example")).unwrap();
     assert_eq!(mail.envelope.to()[0].to_string(), "ana@xn--clnica-4va.example");
     for (email, sent) in [
@@ -191,27 +191,27 @@ fn a_domain_beyond_ascii_is_encoded_and_a_local_part_kept() {
 }
 
 #[test]
-fn what_cannot_be_a_mail_is_a_failure_that_repeats_nothing_of_it() {
+fn an_email_that_cannot_be_composed_is_a_failure_without_personal_data() {
     let failure = compose(&registered("Ana", "ana at example.com")).unwrap_err();
-    assert_eq!(failure, Failure::Address);
+    assert_eq!(failure, DeliveryFailure::Address);
 
     let mut event = registered("Ana", "ana@example.com");
     event.payload["name"] = json!(42);
     let failure = compose(&event).unwrap_err();
-    assert!(matches!(failure, Failure::EventUnreadable(_)));
+    assert!(matches!(failure, DeliveryFailure::EventUnreadable(_)));
     assert!(!failure.to_string().contains("42"));
 
     event.event_type = PATIENT_DELETED.to_owned();
     event.payload = json!({ "type": PATIENT_DELETED });
-    assert_eq!(compose(&event).unwrap_err(), Failure::EventMissing);
+    assert_eq!(compose(&event).unwrap_err(), DeliveryFailure::EventMissing);
     let other = recipient(&registered("Ana", "ana@example.com")).unwrap();
     let composed =
         composer("es", "noreply@miapp.com").compose(Template::PatientRegistered, &event, &other, NOW);
-    assert_eq!(composed.unwrap_err(), Failure::EventUnexpected);
+    assert_eq!(composed.unwrap_err(), DeliveryFailure::EventUnexpected);
 }
 
 #[test]
-fn every_sender_that_is_taken_can_send() {
+fn every_accepted_sender_can_be_used_in_an_email() {
     for sender in [
         "noreply@miapp.com",
         "Mi clínica <a@b.example>",
@@ -232,7 +232,7 @@ fn every_sender_that_is_taken_can_send() {
 }
 
 #[test]
-fn debug_shows_nothing_of_what_it_says() {
+fn debug_output_shows_no_content() {
     let mail = compose(&registered("Ana", "ana@example.com")).unwrap();
     assert_eq!(
         format!("{mail:?}"),
@@ -241,7 +241,7 @@ fn debug_shows_nothing_of_what_it_says() {
 }
 
 #[test]
-fn a_preview_is_the_mail_that_a_patient_gets() {
+fn a_preview_equals_the_email_to_a_patient() {
     let mail = composer("es", "noreply@miapp.com")
         .preview(Template::PatientRegistered, None, NOW)
         .unwrap();
@@ -250,21 +250,21 @@ fn a_preview_is_the_mail_that_a_patient_gets() {
 }
 
 #[test]
-fn a_test_mail_goes_to_the_address_that_is_given_and_to_no_other() {
+fn a_test_email_goes_only_to_the_given_address() {
     let composer = composer("es,en", "noreply@miapp.com");
     let mail = composer.test(" ops@example.com ", NOW).unwrap();
     assert!(header(&mail).contains(&"To: ops@example.com".to_owned()));
     for wrong in ["", "ops", "ops@example.com\r\nBcc: x@example.com", "a@b, c@d"] {
         assert_eq!(
             composer.test(wrong, NOW).unwrap_err(),
-            Failure::Address,
+            DeliveryFailure::Address,
             "{wrong:?}"
         );
     }
 }
 
 #[test]
-fn answers_and_bounces_go_where_the_settings_say() {
+fn replies_and_bounces_go_to_the_configured_addresses() {
     let event = registered("Ana", "ana@example.com");
     let mail = composer("es,en", "Mi clínica <noreply@miapp.com>")
         .with_reply_to("Recepción <desk@miapp.com>".parse().unwrap())
@@ -297,32 +297,35 @@ fn amended(changes: &[(&str, &str)]) -> RecordedEvent {
 
 #[test]
 fn the_recipient_is_the_patient_after_the_events_applied_so_far() {
-    let mut history = History::default();
-    assert_eq!(history.recipient().unwrap_err(), Failure::EventMissing);
-    history.apply(&registered("Ana", "ana@example.com"));
-    history.apply(&amended(&[("email", "new@example.com")]));
-    history.apply(&amended(&[("name", "Ana Ruiz"), ("phone", "+15551234567")]));
-    let recipient = history.recipient().unwrap();
+    let mut state = RecipientState::default();
+    assert_eq!(state.recipient().unwrap_err(), DeliveryFailure::EventMissing);
+    state.apply(&registered("Ana", "ana@example.com"));
+    state.apply(&amended(&[("email", "new@example.com")]));
+    state.apply(&amended(&[("name", "Ana Ruiz"), ("phone", "+15551234567")]));
+    let recipient = state.recipient().unwrap();
     assert_eq!(
         (&*recipient.name, &*recipient.email),
         ("Ana Ruiz", "new@example.com")
     );
-    assert!(!format!("{history:?} {recipient:?}").contains("Ana"));
+    assert!(!format!("{state:?} {recipient:?}").contains("Ana"));
 
     // The event may have changed the address, so the address is unknown.
-    let mut unreadable = history.clone();
+    let mut unreadable = state.clone();
     let mut moved = amended(&[]);
     moved.event_type = "PatientMoved".to_owned();
     unreadable.apply(&moved);
     unreadable.apply(&amended(&[("name", "Ana"), ("email", "ana@example.com")]));
-    assert!(matches!(unreadable.recipient(), Err(Failure::EventUnreadable(_))));
+    assert!(matches!(
+        unreadable.recipient(),
+        Err(DeliveryFailure::EventUnreadable(_))
+    ));
 
     let mut deleted = registered("", "");
     deleted.event_type = PATIENT_DELETED.to_owned();
     deleted.payload = json!({ "type": PATIENT_DELETED });
-    history.apply(&deleted);
-    assert!(history.is_over());
-    assert_eq!(history.recipient().unwrap_err(), Failure::EventMissing);
+    state.apply(&deleted);
+    assert!(state.is_deleted());
+    assert_eq!(state.recipient().unwrap_err(), DeliveryFailure::EventMissing);
 }
 
 #[test]
@@ -331,7 +334,7 @@ fn the_notice_to_the_previous_address_needs_a_change_of_the_address() {
     let composer = composer("es,en", "noreply@miapp.com");
     let phone = amended(&[("phone", "+15551234567")]);
     let refused = composer.compose(Template::PatientEmailChanged, &phone, &to, NOW);
-    assert_eq!(refused.unwrap_err(), Failure::EventUnexpected);
+    assert_eq!(refused.unwrap_err(), DeliveryFailure::EventUnexpected);
 
     let email = amended(&[("email", "new@example.com"), ("phone", "+15551234567")]);
     for template in [Template::PatientAmended, Template::PatientEmailChanged] {

@@ -5,12 +5,12 @@ use std::fs;
 use std::io::{self, Read};
 use std::path::Path;
 
-use super::TemplateError;
+use super::error::TemplateError;
 
 /// Maximum size of a template, in bytes.
-const LONGEST: u64 = 1024 * 1024;
+const MAX_BYTES: u64 = 1024 * 1024;
 /// Maximum number of files in the folder.
-const MOST: usize = 256;
+const MAX_FILES: usize = 256;
 
 /// Reads the files in the folder and its subfolders, by name, such as `es/patient_registered.txt`. Skips
 /// names that begin with a dot.
@@ -36,7 +36,7 @@ fn read_into(folder: &Path, prefix: &str, found: &mut BTreeMap<String, String>) 
         if file.starts_with('.') {
             continue;
         }
-        if found.len() == MOST {
+        if found.len() == MAX_FILES {
             return Err(TemplateError::in_file(shown, "contains too many files"));
         }
         // Symbolic links are followed, because Kubernetes mounts configuration files as symbolic links.
@@ -56,9 +56,9 @@ fn read_into(folder: &Path, prefix: &str, found: &mut BTreeMap<String, String>) 
 fn text(file: &Path) -> io::Result<String> {
     let mut text = String::new();
     fs::File::open(file)?
-        .take(LONGEST + 1)
+        .take(MAX_BYTES + 1)
         .read_to_string(&mut text)?;
-    if text.len() as u64 > LONGEST {
+    if text.len() as u64 > MAX_BYTES {
         return Err(io::ErrorKind::FileTooLarge.into());
     }
     Ok(text)

@@ -1,16 +1,16 @@
 use super::*;
 
-fn facts(name: &str) -> Facts<'_> {
-    Facts {
+fn values(name: &str) -> TemplateValues<'_> {
+    TemplateValues {
         name,
         patient_id: "0193a7c2-0000-7000-8000-000000000001",
-        registered_at: Moment {
+        registered_at: TimeParts {
             year: 2025,
             month: 11,
             day: 4,
             time: "09:05".to_owned(),
         },
-        news: News::Registered,
+        reported: ReportedEvent::Registered,
         clinic: None,
         reply_to: None,
     }
@@ -22,13 +22,13 @@ fn rendered(languages: &str, name: &str) -> Rendered {
         .render(
             Template::PatientRegistered,
             &languages.parse().unwrap(),
-            &facts(name),
+            &values(name),
         )
         .unwrap()
 }
 
 #[test]
-fn a_mail_holds_its_languages_one_after_the_other() {
+fn an_email_contains_its_languages_in_order() {
     let mail = rendered("es,en", "Ana");
     assert_eq!(
         mail.subject,
@@ -48,7 +48,7 @@ fn a_mail_holds_its_languages_one_after_the_other() {
 }
 
 #[test]
-fn a_mail_in_one_language_has_nothing_of_the_other() {
+fn an_email_in_one_language_contains_no_text_in_another() {
     let mail = rendered("en", "Ana");
     assert_eq!(mail.subject, "Your registration is confirmed");
     assert!(mail.text.starts_with("Hello Ana,"));
@@ -58,7 +58,7 @@ fn a_mail_in_one_language_has_nothing_of_the_other() {
 }
 
 #[test]
-fn both_alternatives_say_number_and_date_in_the_order_of_their_language() {
+fn text_and_html_contain_the_id_and_the_date_in_the_order_of_the_language() {
     let mail = rendered("es,en", "Ana");
     for part in [&mail.text, &mail.html] {
         assert!(part.contains("0193a7c2-0000-7000-8000-000000000001"));
@@ -68,7 +68,7 @@ fn both_alternatives_say_number_and_date_in_the_order_of_their_language() {
 }
 
 #[test]
-fn a_name_is_escaped_in_html_and_left_alone_in_text() {
+fn a_name_is_escaped_in_html_and_unchanged_in_text() {
     let mail = rendered("es,en", r#"<script>alert("1")</script> & Co"#);
     assert!(!mail.html.contains("<script>"));
     assert!(mail.html.contains("&lt;script&gt;alert(&quot;1&quot;)"));
@@ -76,19 +76,19 @@ fn a_name_is_escaped_in_html_and_left_alone_in_text() {
 }
 
 #[test]
-fn braces_in_a_name_are_no_template() {
+fn braces_in_a_name_are_not_template_syntax() {
     let mail = rendered("es", "{{ patient_id }}{% if x %}");
     assert!(mail.text.starts_with("Hola, {{ patient_id }}{% if x %}:"));
 }
 
 #[test]
-fn a_template_that_is_missing_or_wrong_stops_the_start_and_is_named() {
+fn a_missing_or_invalid_template_is_an_error_that_names_it() {
     let load = |name: &'static str, source: Option<&'static str>| {
         Templates::load(move |asked| {
             if asked == name {
                 return source.map(str::to_owned);
             }
-            let built_in = BUILT_IN.iter().find(|(built_in, _)| *built_in == asked);
+            let built_in = built_in::FILES.iter().find(|(built_in, _)| *built_in == asked);
             built_in.map(|(_, source)| (*source).to_owned())
         })
         .map(|_| ())
@@ -119,7 +119,7 @@ fn in_folder(files: &[(&str, &str)]) -> Result<Templates, String> {
 }
 
 #[test]
-fn a_folder_replaces_the_parts_that_it_has_and_no_others() {
+fn a_folder_replaces_only_the_files_that_it_contains() {
     let templates = in_folder(&[
         ("en/patient_registered.subject.txt", "Welcome, {{ name }}\n"),
         (
@@ -131,7 +131,11 @@ fn a_folder_replaces_the_parts_that_it_has_and_no_others() {
     ])
     .unwrap();
     let mail = templates
-        .render(Template::PatientRegistered, &"en".parse().unwrap(), &facts("<b>"))
+        .render(
+            Template::PatientRegistered,
+            &"en".parse().unwrap(),
+            &values("<b>"),
+        )
         .unwrap();
     assert_eq!(mail.subject, "Welcome, <b>");
     assert!(
@@ -143,7 +147,7 @@ fn a_folder_replaces_the_parts_that_it_has_and_no_others() {
 }
 
 #[test]
-fn a_folder_with_a_wrong_file_stops_the_start_and_names_it() {
+fn a_folder_with_an_invalid_file_is_an_error_that_names_it() {
     for (file, text, expected) in [
         (
             "en/patient_registered.txt",
@@ -183,7 +187,7 @@ fn a_folder_with_a_wrong_file_stops_the_start_and_names_it() {
 }
 
 #[test]
-fn a_language_without_a_subject_is_refused_although_the_layout_would_hide_it() {
+fn a_language_without_a_subject_is_rejected_although_the_layout_would_hide_it() {
     for (file, text) in [
         ("es/patient_registered.subject.txt", ""),
         ("en/patient_deleted.subject.txt", " \n\t"),
@@ -198,15 +202,15 @@ fn a_language_without_a_subject_is_refused_although_the_layout_would_hide_it() {
 }
 
 #[test]
-fn the_clinic_and_where_answers_go_are_said_if_they_are_known() {
-    let facts = Facts {
+fn the_clinic_and_the_reply_address_are_included_if_they_are_configured() {
+    let values = TemplateValues {
         clinic: Some("Clínica <Sol>"),
         reply_to: Some("desk@miapp.com"),
-        ..facts("Ana")
+        ..values("Ana")
     };
     let templates = Templates::built_in().unwrap();
     let mail = templates
-        .render(Template::PatientRegistered, &Languages::default(), &facts)
+        .render(Template::PatientRegistered, &Languages::default(), &values)
         .unwrap();
     assert!(
         mail.text.contains("Gracias por su confianza.\nClínica <Sol>\n"),
@@ -254,7 +258,7 @@ fn contrast(one: &str, other: &str) -> f64 {
 }
 
 #[test]
-fn small_print_can_be_read_in_the_light_and_in_the_dark() {
+fn small_text_is_legible_in_light_and_dark_mode() {
     let html = rendered("es,en", "Ana").html;
     let colours: Vec<_> = html
         .match_indices(" color: #")
@@ -278,8 +282,8 @@ fn small_print_can_be_read_in_the_light_and_in_the_dark() {
     }
 }
 
-fn at() -> Moment {
-    Moment {
+fn at() -> TimeParts {
+    TimeParts {
         year: 2026,
         month: 2,
         day: 3,
@@ -289,16 +293,16 @@ fn at() -> Moment {
 
 #[test]
 fn a_notice_names_the_changed_fields_in_each_language_and_escapes_the_name() {
-    let facts = Facts {
-        news: News::Amended {
+    let values = TemplateValues {
+        reported: ReportedEvent::Amended {
             at: at(),
             changed: vec!["email", "document_url"],
         },
-        ..facts("<b>Ana</b>")
+        ..values("<b>Ana</b>")
     };
     let templates = Templates::built_in().unwrap();
     let mail = templates
-        .render(Template::PatientAmended, &Languages::default(), &facts)
+        .render(Template::PatientAmended, &Languages::default(), &values)
         .unwrap();
     assert_eq!(
         mail.subject,
@@ -324,14 +328,14 @@ fn a_notice_names_the_changed_fields_in_each_language_and_escapes_the_name() {
 }
 
 #[test]
-fn the_notice_to_the_previous_address_says_what_to_do_in_each_language() {
-    let facts = Facts {
-        news: News::EmailChanged { at: at() },
-        ..facts("<b>Ana</b>")
+fn the_notice_to_the_previous_address_contains_instructions_in_each_language() {
+    let values = TemplateValues {
+        reported: ReportedEvent::EmailChanged { at: at() },
+        ..values("<b>Ana</b>")
     };
     let templates = Templates::built_in().unwrap();
     let mail = templates
-        .render(Template::PatientEmailChanged, &Languages::default(), &facts)
+        .render(Template::PatientEmailChanged, &Languages::default(), &values)
         .unwrap();
     assert_eq!(
         mail.subject,
@@ -347,19 +351,19 @@ fn the_notice_to_the_previous_address_says_what_to_do_in_each_language() {
 }
 
 #[test]
-fn a_folder_made_for_an_older_version_gets_the_newer_mails_from_the_built_in_templates() {
-    let older: Vec<_> = BUILT_IN
+fn templates_that_a_folder_for_an_older_version_lacks_are_the_built_in_ones() {
+    let older: Vec<_> = built_in::FILES
         .into_iter()
         .filter(|(name, _)| !name.contains("amended") && !name.contains("email_changed"))
         .collect();
     assert_eq!(older.len(), 15);
     let templates = in_folder(&older).unwrap();
-    let facts = Facts {
-        news: News::EmailChanged { at: at() },
-        ..facts("Ana")
+    let values = TemplateValues {
+        reported: ReportedEvent::EmailChanged { at: at() },
+        ..values("Ana")
     };
     let rendered = |templates: &Templates| {
-        templates.render(Template::PatientEmailChanged, &Languages::default(), &facts)
+        templates.render(Template::PatientEmailChanged, &Languages::default(), &values)
     };
     assert_eq!(rendered(&templates), rendered(&Templates::built_in().unwrap()));
 }

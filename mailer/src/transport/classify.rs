@@ -15,26 +15,26 @@
 //! Relays forward replies of remote servers, so the recipient's address can determine the replies from RCPT
 //! on. Those replies therefore stop the queue only under the conditions in [`super::super::worker`].
 
-use crate::error::{AttemptError, EnhancedCode, Failure, Outage, SmtpFailure, Step};
+use crate::error::{AttemptError, DeliveryFailure, EnhancedCode, Outage, SmtpFailure, SmtpStep};
 
 /// Returns the meaning of a failure of `step`. `plain` is true if every server can accept the email.
 /// Otherwise, a reply about the sender may apply to this email only.
-pub(super) fn classify(step: Step, failure: SmtpFailure, plain: bool) -> AttemptError {
-    use SmtpFailure::{Greylisted, NoSmtpUtf8, OutOfTurn, Reply};
+pub(super) fn classify(step: SmtpStep, failure: SmtpFailure, plain: bool) -> AttemptError {
+    use SmtpFailure::{Greylisted, NoSmtpUtf8, Reply, UnexpectedData};
 
-    let why = Failure::Smtp(step, failure);
+    let why = DeliveryFailure::Smtp(step, failure);
     let refused = |why| AttemptError::Outage(Outage::Refused(why));
     let down = |why| AttemptError::Outage(Outage::Down(why));
-    if failure == SmtpFailure::GivenUp {
+    if failure == SmtpFailure::Stopped {
         return down(why);
     }
-    if step.opens() || (step == Step::Mail && plain) {
+    if step.opens_session() || (step == SmtpStep::Mail && plain) {
         return match failure {
             Reply { code: 500..=599, .. }
             | SmtpFailure::Tls
             | SmtpFailure::Certificate(_)
             | SmtpFailure::NoStartTls
-            | SmtpFailure::OutOfTurn
+            | SmtpFailure::UnexpectedData
             | SmtpFailure::NoAuth => refused(why),
             _ => down(why),
         };
@@ -47,20 +47,20 @@ pub(super) fn classify(step: Step, failure: SmtpFailure, plain: bool) -> Attempt
         } => match enhanced {
             Some(code) if is_of_us(code) => refused(why),
             Some(code) if code.names_recipient() => AttemptError::Fail(why),
-            _ => AttemptError::Suspect(why),
+            _ => AttemptError::AmbiguousRejection(why),
         },
         NoSmtpUtf8 => AttemptError::Fail(why),
-        Greylisted { .. } | OutOfTurn => AttemptError::Retry(why),
+        Greylisted { .. } | UnexpectedData => AttemptError::Retry(why),
         Reply { enhanced, .. } if enhanced.is_some_and(EnhancedCode::names_recipient) => {
             AttemptError::Retry(why)
         }
-        Reply { .. } => AttemptError::Busy(why),
-        _ if step == Step::Message => AttemptError::Unknown(why),
-        _ => AttemptError::Busy(why),
+        Reply { .. } => AttemptError::AmbiguousDeferral(why),
+        _ if step == SmtpStep::Message => AttemptError::Unknown(why),
+        _ => AttemptError::AmbiguousDeferral(why),
     }
 }
 
-/// Whether a code concerns the sender or this client's standing with the server, according to the IANA
+/// Whether a code concerns the sender or the reputation of this client, according to the IANA
 /// registry of enhanced status codes.
 const fn is_of_us(code: EnhancedCode) -> bool {
     match (code.subject, code.detail) {

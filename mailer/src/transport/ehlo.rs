@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn the_machine_is_named_if_it_has_a_dot_then_the_senders_domain_then_the_address() {
+    fn the_default_name_is_the_machine_with_a_dot_or_the_senders_domain_or_the_address() {
         for (host, domain, local, expected) in [
             (
                 Some("mail.clinic.example"),
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_is_given_is_taken_as_it_is_and_a_wrong_one_is_refused() {
+    fn a_valid_name_is_unchanged_and_an_invalid_name_is_rejected() {
         for name in ["mail.example.com", "clinic", "[192.0.2.1]", "[IPv6:2001:db8::1]"] {
             assert_eq!(shown(&name.parse().unwrap(), "127.0.0.1"), name);
         }

@@ -10,7 +10,7 @@ use tokio::fs::{self, File};
 use tokio::io::AsyncWriteExt;
 use tokio::time::timeout;
 
-use crate::error::Failure;
+use crate::error::DeliveryFailure;
 use crate::message::Mail;
 
 /// A folder with one file per email, `POSITION-TEMPLATE.eml`, which mail programs can open.
@@ -36,17 +36,17 @@ impl Outbox {
         format!("files in {}", self.folder.display())
     }
 
-    pub(super) async fn write_within(&self, mail: &Mail, limit: Duration) -> Result<(), Failure> {
+    pub(super) async fn write_within(&self, mail: &Mail, limit: Duration) -> Result<(), DeliveryFailure> {
         timeout(limit, self.write(mail))
             .await
-            .unwrap_or(Err(Failure::Timeout))
+            .unwrap_or(Err(DeliveryFailure::Timeout))
     }
 
-    async fn write(&self, mail: &Mail) -> Result<(), Failure> {
+    async fn write(&self, mail: &Mail) -> Result<(), DeliveryFailure> {
         let folder = self.folder.clone();
         blocking(move || private::create_folder(&folder))
             .await
-            .map_err(|error| Failure::Outbox(error.kind()))?;
+            .map_err(|error| DeliveryFailure::Outbox(error.kind()))?;
         self.warn_if_shared();
         let name = &mail.name;
         // The random suffix gives each worker its own file, in case two workers write the same email.
@@ -59,7 +59,7 @@ impl Outbox {
             // The file may not exist.
             drop(fs::remove_file(&unfinished).await);
         }
-        written.map_err(|error| Failure::Outbox(error.kind()))
+        written.map_err(|error| DeliveryFailure::Outbox(error.kind()))
     }
 
     /// Warns once if other users can read the folder, because an older version or another program created it.

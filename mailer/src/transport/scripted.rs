@@ -10,21 +10,21 @@ use lettre::transport::smtp::client::AsyncTokioStream;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::classify::classify;
-use super::session::{Failed, Progress, Session};
-use super::smtp::SmtpOptions;
-use super::smtp_url::{Encryption, Server};
-use crate::error::{AttemptError, SmtpFailure, Step};
+use super::progress::SendProgress;
+use super::session::SmtpSession;
+use super::smtp_url::{Encryption, Server, SmtpOptions};
+use crate::error::{AttemptError, FailedStep, SmtpFailure, SmtpStep};
 use crate::message::Mail;
 
 /// The server's end of a connection: it sends its replies, stores the client's data, and disconnects.
 #[derive(Debug)]
-struct Script {
+struct ScriptedServer {
     replies: Vec<u8>,
     at: usize,
-    heard: Arc<Mutex<Vec<u8>>>,
+    received: Arc<Mutex<Vec<u8>>>,
 }
 
-impl AsyncRead for Script {
+impl AsyncRead for ScriptedServer {
     fn poll_read(
         mut self: Pin<&mut Self>,
         _: &mut Context<'_>,
@@ -39,10 +39,10 @@ impl AsyncRead for Script {
     }
 }
 
-impl AsyncWrite for Script {
+impl AsyncWrite for ScriptedServer {
     fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
-        heard.extend_from_slice(buf);
+        let mut received = self.received.lock().unwrap_or_else(PoisonError::into_inner);
+        received.extend_from_slice(buf);
         Poll::Ready(Ok(buf.len()))
     }
 
@@ -55,7 +55,7 @@ impl AsyncWrite for Script {
     }
 }
 
-impl AsyncTokioStream for Script {
+impl AsyncTokioStream for ScriptedServer {
     fn peer_addr(&self) -> io::Result<SocketAddr> {
         Ok(SocketAddr::from(([127, 0, 0, 1], 25)))
     }
@@ -66,26 +66,26 @@ pub(crate) async fn deliver(
     url: &str,
     replies: &[u8],
     mail: &Mail,
-    said: &mut Vec<u8>,
-) -> Option<Result<(), (Step, SmtpFailure, AttemptError)>> {
+    output: &mut Vec<u8>,
+) -> Option<Result<(), (SmtpStep, SmtpFailure, AttemptError)>> {
     let server = Server::parse(url, &SmtpOptions::default()).ok()?;
     if !matches!(server.encryption, Encryption::None) {
         return None;
     }
-    let heard = Arc::default();
-    let stream = Script {
+    let received = Arc::default();
+    let stream = ScriptedServer {
         replies: replies.to_vec(),
         at: 0,
-        heard: Arc::clone(&heard),
+        received: Arc::clone(&received),
     };
-    let sent = hand_over(Box::new(stream), &server, mail).await;
-    said.append(&mut heard.lock().unwrap_or_else(PoisonError::into_inner));
+    let sent = send(Box::new(stream), &server, mail).await;
+    output.append(&mut received.lock().unwrap_or_else(PoisonError::into_inner));
     Some(sent.map_err(|(step, failure)| (step, failure, classify(step, failure, mail.is_ascii()))))
 }
 
-async fn hand_over(stream: Box<dyn AsyncTokioStream>, server: &Server, mail: &Mail) -> Result<(), Failed> {
-    let progress = &mut Progress::new();
-    let mut session = Session::with(stream, server, progress).await?;
-    session.announce(mail, progress).await?;
-    session.content(mail, progress).await
+async fn send(stream: Box<dyn AsyncTokioStream>, server: &Server, mail: &Mail) -> Result<(), FailedStep> {
+    let progress = &mut SendProgress::new();
+    let mut session = SmtpSession::over(stream, server, progress).await?;
+    session.send_envelope(mail, progress).await?;
+    session.send_message(mail, progress).await
 }

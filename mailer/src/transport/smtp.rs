@@ -14,43 +14,34 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::classify::classify;
-use super::ehlo::EhloName;
-use super::session::{Count, Failed, Progress, Session};
-use super::smtp_url::{Server, SmtpUrlError};
+use super::permit::Permit;
+use super::progress::SendProgress;
+use super::session::{SessionCount, SmtpSession};
+use super::smtp_url::{Server, SmtpOptions, SmtpUrlError};
 use super::test_email::TestResult;
-use super::{Permit, Timeouts};
-use crate::error::{AttemptError, Failure, Outage, SmtpFailure, Step};
+use super::timeouts::Timeouts;
+use crate::error::{AttemptError, DeliveryFailure, FailedStep, Outage, SmtpFailure, SmtpStep};
 use crate::message::Mail;
 
 /// Timeout for checking idle sessions, and for closing a session.
 const SHORT_TIMEOUT: Duration = Duration::from_secs(3);
 /// Maximum idle time of a session. Servers close idle sessions after some minutes.
-const IDLE: Duration = Duration::from_secs(30);
+const MAX_IDLE: Duration = Duration::from_secs(30);
 
 /// Time after the mailer begins to stop within which an attempt must begin to send its message.
-const STOPPING: Duration = Duration::from_secs(5);
-
-/// Options for an SMTP server, in addition to its URL.
-#[derive(Debug, Clone, Default)]
-pub struct SmtpOptions {
-    /// Certificates in PEM format: certificate authorities to trust in addition to the system's, or the
-    /// server's own certificate.
-    pub extra_authorities: Option<Vec<u8>>,
-    /// Name for EHLO, unless the URL contains a name.
-    pub ehlo: EhloName,
-}
+const MAX_TIME_TO_MESSAGE_WHEN_STOPPING: Duration = Duration::from_secs(5);
 
 /// An SMTP server and its sessions.
 pub struct Smtp {
     server: Server,
-    idle: Mutex<Vec<Idle>>,
-    open: Count,
+    idle: Mutex<Vec<IdleSession>>,
+    open: SessionCount,
     /// Number of times that all sessions were discarded.
     generation: AtomicU64,
 }
 
-struct Idle {
-    session: Session,
+struct IdleSession {
+    session: SmtpSession,
     since: Instant,
 }
 
@@ -67,7 +58,7 @@ impl Smtp {
         Ok(Self {
             server: Server::parse(url, options)?,
             idle: Mutex::default(),
-            open: Count::default(),
+            open: SessionCount::default(),
             generation: AtomicU64::default(),
         })
     }
@@ -87,10 +78,12 @@ impl Smtp {
         within: Timeouts,
         permit: &Permit,
     ) -> Result<(), AttemptError> {
-        let sent = self.hand_over(mail, within, permit, &mut Progress::new()).await;
+        let sent = self
+            .transmit(mail, within, permit, &mut SendProgress::new())
+            .await;
         sent.map_err(|(step, failure)| {
-            if is_crowded(step, failure) && self.sessions() > 0 {
-                return AttemptError::Outage(Outage::Crowded(Failure::Smtp(step, failure)));
+            if may_be_connection_limit(step, failure) && self.sessions() > 0 {
+                return AttemptError::Outage(Outage::ConnectionLimit(DeliveryFailure::Smtp(step, failure)));
             }
             classify(step, failure, mail.is_ascii())
         })
@@ -98,45 +91,45 @@ impl Smtp {
 
     /// Sends as [`Smtp::send`] does, and returns the result of each step.
     pub(super) async fn test(&self, mail: &Mail, within: Timeouts) -> TestResult {
-        let mut progress = Progress::keeping();
+        let mut progress = SendProgress::keeping_replies();
         let sent = self
-            .hand_over(mail, within, &Permit::default(), &mut progress)
+            .transmit(mail, within, &Permit::default(), &mut progress)
             .await;
         TestResult::new(self.describe(), self.server.steps(), sent.err(), progress)
     }
 
-    async fn hand_over(
+    async fn transmit(
         &self,
         mail: &Mail,
         within: Timeouts,
         permit: &Permit,
-        progress: &mut Progress,
-    ) -> Result<(), Failed> {
+        progress: &mut SendProgress,
+    ) -> Result<(), FailedStep> {
         let until = Instant::now() + within.connect + within.send;
         let generation = self.generation.load(Ordering::SeqCst);
         let opening = async {
             let mut session = self.session(within.connect, progress).await?;
             let until = until.min(Instant::now() + within.send);
-            let announced = timeout_at(until, session.announce(mail, progress)).await;
+            let announced = timeout_at(until, session.send_envelope(mail, progress)).await;
             Ok((session, announced))
         };
         let hurried = async {
             permit.stop.cancelled().await;
-            tokio::time::sleep(STOPPING).await;
+            tokio::time::sleep(MAX_TIME_TO_MESSAGE_WHEN_STOPPING).await;
         };
         let opened = tokio::select! {
             opened = opening => opened?,
-            () = hurried => return Err((Step::Connect, SmtpFailure::GivenUp)),
+            () = hurried => return Err((SmtpStep::Connect, SmtpFailure::Stopped)),
         };
         let (mut session, announced) = opened;
         let sent = match announced {
             // The time limits also apply to a process that was suspended for a while.
-            Ok(Ok(())) if !permit.holds() => Err((Step::Data, SmtpFailure::GivenUp)),
+            Ok(Ok(())) if !permit.holds() => Err((SmtpStep::Data, SmtpFailure::Stopped)),
             Ok(Ok(())) if Instant::now() < until => {
-                let answered = timeout(within.answer, session.content(mail, progress)).await;
+                let answered = timeout(within.answer, session.send_message(mail, progress)).await;
                 answered.unwrap_or(Err((progress.step, SmtpFailure::Timeout)))
             }
-            Ok(Ok(())) => Err((Step::Data, SmtpFailure::Timeout)),
+            Ok(Ok(())) => Err((SmtpStep::Data, SmtpFailure::Timeout)),
             Ok(Err(failed)) => Err(failed),
             Err(_) => Err((progress.step, SmtpFailure::Timeout)),
         };
@@ -148,7 +141,7 @@ impl Smtp {
         };
         let mut idle = self.idle();
         if usable && self.generation.load(Ordering::SeqCst) == generation {
-            idle.push(Idle {
+            idle.push(IdleSession {
                 session,
                 since: Instant::now(),
             });
@@ -158,8 +151,12 @@ impl Smtp {
     }
 
     /// Returns an idle session that works, or opens a new session.
-    async fn session(&self, within: Duration, progress: &mut Progress) -> Result<Session, Failed> {
-        self.drop_old();
+    async fn session(
+        &self,
+        within: Duration,
+        progress: &mut SendProgress,
+    ) -> Result<SmtpSession, FailedStep> {
+        self.close_expired_sessions();
         let until = Instant::now() + within;
         // All idle sessions share one deadline, because they usually fail together. Most of the time is left
         // for a new session.
@@ -169,42 +166,42 @@ impl Smtp {
                 return Ok(session);
             }
         }
-        timeout_at(until, Session::open(&self.server, &self.open, progress))
+        timeout_at(until, SmtpSession::open(&self.server, &self.open, progress))
             .await
             .unwrap_or(Err((progress.step, SmtpFailure::Timeout)))
     }
 
-    fn idle(&self) -> MutexGuard<'_, Vec<Idle>> {
+    fn idle(&self) -> MutexGuard<'_, Vec<IdleSession>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes the most recently used session, so that surplus sessions expire.
-    fn pop(&self) -> Option<Session> {
+    fn pop(&self) -> Option<SmtpSession> {
         self.idle().pop().map(|idle| idle.session)
     }
 
-    pub(super) fn renew(&self) {
+    pub(super) fn discard_sessions(&self) {
         let mut idle = self.idle();
         self.generation.fetch_add(1, Ordering::SeqCst);
         idle.clear();
     }
 
-    pub(super) fn drop_old(&self) {
-        self.idle().retain(|idle| idle.since.elapsed() < IDLE);
+    pub(super) fn close_expired_sessions(&self) {
+        self.idle().retain(|idle| idle.since.elapsed() < MAX_IDLE);
     }
 
     pub(super) async fn close(&self) {
         let sessions = std::mem::take(&mut *self.idle());
-        let goodbyes = sessions
+        let quits = sessions
             .into_iter()
             .map(|idle| timeout(SHORT_TIMEOUT, idle.session.quit()));
-        futures::future::join_all(goodbyes).await;
+        futures::future::join_all(quits).await;
     }
 }
 
-/// Whether a server may respond in this way to one connection too many.
-const fn is_crowded(step: Step, failure: SmtpFailure) -> bool {
-    step.opens()
+/// Whether a server may respond in this way if it accepts no further connection.
+const fn may_be_connection_limit(step: SmtpStep, failure: SmtpFailure) -> bool {
+    step.opens_session()
         && matches!(
             failure,
             SmtpFailure::Reply { code: 400..=499, .. }

@@ -10,9 +10,17 @@ use rustls::pki_types::pem::PemObject;
 use url::{Host, Url, form_urlencoded};
 
 use super::ehlo::EhloName;
-use super::session::Failed;
-use super::smtp::SmtpOptions;
-use crate::error::{CertificateFault, SmtpFailure, Step};
+use crate::error::{CertificateFault, FailedStep, SmtpFailure, SmtpStep};
+
+/// Options for an SMTP server, in addition to its URL.
+#[derive(Debug, Clone, Default)]
+pub struct SmtpOptions {
+    /// Certificates in PEM format: certificate authorities to trust in addition to the system's, or the
+    /// server's own certificate.
+    pub extra_authorities: Option<Vec<u8>>,
+    /// Name for EHLO, unless the URL contains a name.
+    pub ehlo: EhloName,
+}
 
 /// An invalid SMTP URL. No error contains the URL, because it may hold a password.
 #[derive(Debug, thiserror::Error)]
@@ -51,16 +59,16 @@ pub enum SmtpUrlError {
 pub(super) enum Encryption {
     None,
     /// TLS begins before the greeting.
-    Immediate(Tls),
+    Immediate(CertificateVerification),
     /// STARTTLS is required.
-    StartTls(Tls),
+    StartTls(CertificateVerification),
     /// STARTTLS is used if the server offers it.
-    StartTlsIfOffered(Tls),
+    StartTlsIfOffered(CertificateVerification),
 }
 
 /// How the server's certificate is verified.
 #[derive(Clone)]
-pub(super) struct Tls {
+pub(super) struct CertificateVerification {
     /// Parameters that verify the certificate against certificate authorities.
     signed: TlsParameters,
     /// Parameters that verify only the certificate's host name and the handshake signature.
@@ -69,7 +77,7 @@ pub(super) struct Tls {
     given: Vec<CertificateDer<'static>>,
 }
 
-impl Tls {
+impl CertificateVerification {
     fn new(host: &str, pem: Option<&[u8]>) -> Result<Self, SmtpUrlError> {
         let given = pem.map(certificates).transpose()?.unwrap_or_default();
         let mut signed = TlsParameters::builder(host.to_owned());
@@ -87,20 +95,23 @@ impl Tls {
         })
     }
 
-    /// Returns the parameters. With `pinned`, the caller must call [`Tls::check`] before sending any
-    /// sensitive data.
+    /// Returns the parameters. With `pinned`, the caller must call [`CertificateVerification::check`] before
+    /// sending any sensitive data.
     pub(super) fn parameters(&self, pinned: bool) -> TlsParameters {
         if pinned { &self.unsigned } else { &self.signed }.clone()
     }
 
     /// With `pinned`, checks that the server's certificate is one of the given certificates.
-    pub(super) fn check(&self, connection: &AsyncSmtpConnection, pinned: bool) -> Result<(), Failed> {
+    pub(super) fn check(&self, connection: &AsyncSmtpConnection, pinned: bool) -> Result<(), FailedStep> {
         let is_given = || {
             let shown = connection.peer_certificate().ok();
             shown.is_some_and(|shown| self.given.iter().any(|given| given.as_ref() == shown))
         };
         if pinned && !is_given() {
-            return Err((Step::Tls, SmtpFailure::Certificate(CertificateFault::Untrusted)));
+            return Err((
+                SmtpStep::Tls,
+                SmtpFailure::Certificate(CertificateFault::Untrusted),
+            ));
         }
         Ok(())
     }
@@ -142,7 +153,7 @@ impl Server {
         let authorities = options.extra_authorities.as_deref();
         // The certificates are checked even if they are unused, so that an invalid file is always reported.
         authorities.map(certificates).transpose()?;
-        let parameters = || Tls::new(&host, authorities);
+        let parameters = || CertificateVerification::new(&host, authorities);
         let (encryption, port) = match (url.scheme(), tls.as_deref()) {
             ("smtps", None) => (Encryption::Immediate(parameters()?), SUBMISSIONS_PORT),
             ("smtp", Some("required")) => (Encryption::StartTls(parameters()?), SUBMISSION_PORT),
@@ -179,15 +190,15 @@ impl Server {
     }
 
     /// Returns the steps of sending an email, in order.
-    pub(super) fn steps(&self) -> Vec<Step> {
-        let mut steps = vec![Step::Resolve, Step::Connect];
+    pub(super) fn steps(&self) -> Vec<SmtpStep> {
+        let mut steps = vec![SmtpStep::Resolve, SmtpStep::Connect];
         steps.extend(match self.encryption {
-            Encryption::None => &[Step::Hello][..],
-            Encryption::Immediate(_) => &[Step::Tls, Step::Hello],
-            Encryption::StartTls(_) | Encryption::StartTlsIfOffered(_) => &[Step::Hello, Step::Tls],
+            Encryption::None => &[SmtpStep::Hello][..],
+            Encryption::Immediate(_) => &[SmtpStep::Tls, SmtpStep::Hello],
+            Encryption::StartTls(_) | Encryption::StartTlsIfOffered(_) => &[SmtpStep::Hello, SmtpStep::Tls],
         });
-        steps.extend(self.credentials.is_some().then_some(Step::Auth));
-        steps.extend([Step::Mail, Step::Rcpt, Step::Data, Step::Message]);
+        steps.extend(self.credentials.is_some().then_some(SmtpStep::Auth));
+        steps.extend([SmtpStep::Mail, SmtpStep::Rcpt, SmtpStep::Data, SmtpStep::Message]);
         steps
     }
 

@@ -5,8 +5,8 @@ use std::io::ErrorKind;
 use serde::ser::SerializeStruct;
 use serde::{Serialize, Serializer};
 
-use super::session::{Failed, Progress};
-use crate::error::{CertificateFault, EnhancedCode, SmtpFailure, Step};
+use super::progress::SendProgress;
+use crate::error::{CertificateFault, EnhancedCode, FailedStep, SmtpFailure, SmtpStep};
 
 /// Result of sending a test email.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -19,7 +19,8 @@ pub struct TestResult {
     pub steps: Vec<TestStep>,
     /// Text of the server's negative reply. It may quote the address, so show it only to the person who
     /// requested the test, and never log it.
-    pub said: Option<String>,
+    #[serde(rename = "said")]
+    pub reply: Option<String>,
     /// How to fix the failure.
     pub advice: Option<&'static str>,
 }
@@ -28,7 +29,7 @@ pub struct TestResult {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TestStep {
     /// The step.
-    pub step: Step,
+    pub step: SmtpStep,
     /// Its result.
     pub result: StepResult,
 }
@@ -64,13 +65,18 @@ impl Serialize for TestStep {
 }
 
 impl TestResult {
-    pub(super) fn new(server: String, steps: Vec<Step>, failed: Option<Failed>, progress: Progress) -> Self {
+    pub(super) fn new(
+        server: String,
+        steps: Vec<SmtpStep>,
+        failed: Option<FailedStep>,
+        progress: SendProgress,
+    ) -> Self {
         let at = failed.and_then(|(failed, _)| steps.iter().position(|step| *step == failed));
         let tested = |(number, step)| {
             let result = match (at, failed) {
                 (Some(at), Some((_, failure))) if number == at => StepResult::Failed(failure),
                 (Some(at), _) if number > at => StepResult::NotReached,
-                _ if step == Step::Tls && progress.in_plain => StepResult::NotOffered,
+                _ if step == SmtpStep::Tls && progress.unencrypted => StepResult::NotOffered,
                 _ => StepResult::Passed,
             };
             TestStep { step, result }
@@ -79,17 +85,17 @@ impl TestResult {
             server,
             sent: failed.is_none(),
             steps: steps.into_iter().enumerate().map(tested).collect(),
-            said: progress.said,
+            reply: progress.reply,
             advice: failed.map(|(step, failure)| advice(step, failure)),
         }
     }
 }
 
 /// Returns advice on how to fix a failure.
-const fn advice(step: Step, failure: SmtpFailure) -> &'static str {
+const fn advice(step: SmtpStep, failure: SmtpFailure) -> &'static str {
     match failure {
-        SmtpFailure::Reply { code, enhanced } if !matches!(step, Step::Auth) => {
-            if let Some(advice) = of_reply(code, enhanced) {
+        SmtpFailure::Reply { code, enhanced } if !matches!(step, SmtpStep::Auth) => {
+            if let Some(advice) = advice_on_reply(code, enhanced) {
                 return advice;
             }
         }
@@ -99,74 +105,74 @@ const fn advice(step: Step, failure: SmtpFailure) -> &'static str {
         _ => {}
     }
     match (step, failure) {
-        (Step::Resolve, _) => "Check the host in SMTP_URL, and that this machine can resolve host names.",
-        (Step::Connect, SmtpFailure::Io(ErrorKind::ConnectionRefused)) => {
+        (SmtpStep::Resolve, _) => "Check the host in SMTP_URL, and that this machine can resolve host names.",
+        (SmtpStep::Connect, SmtpFailure::Io(ErrorKind::ConnectionRefused)) => {
             "Nothing listens on that port. Check the host and port in SMTP_URL, and that the server is running."
         }
-        (Step::Connect, _) => {
+        (SmtpStep::Connect, _) => {
             "The server does not respond. Check the host and port in SMTP_URL, and firewalls. Many networks block port 25."
         }
-        (Step::Tls, SmtpFailure::Certificate(CertificateFault::Untrusted)) => {
+        (SmtpStep::Tls, SmtpFailure::Certificate(CertificateFault::Untrusted)) => {
             "If the server uses a private certificate authority, set MAIL_CA_FILE to its certificate file."
         }
-        (Step::Tls, SmtpFailure::Certificate(CertificateFault::OtherName)) => {
+        (SmtpStep::Tls, SmtpFailure::Certificate(CertificateFault::OtherName)) => {
             "Use the host name from the certificate in SMTP_URL."
         }
-        (Step::Tls, SmtpFailure::Certificate(_)) => {
+        (SmtpStep::Tls, SmtpFailure::Certificate(_)) => {
             "The server needs another certificate. Also check this machine's clock."
         }
-        (Step::Tls, SmtpFailure::NoStartTls) => {
+        (SmtpStep::Tls, SmtpFailure::NoStartTls) => {
             "Use smtps:// if the port expects TLS from the start, or ?tls=none if the network is your own."
         }
-        (Step::Tls, SmtpFailure::OutOfTurn) => {
+        (SmtpStep::Tls, SmtpFailure::UnexpectedData) => {
             "The server is faulty, or someone on the network is tampering with the connection. Use smtps://."
         }
-        (Step::Tls, _) => {
+        (SmtpStep::Tls, _) => {
             "Use smtp://…?tls=required if the port expects STARTTLS (587), or smtps:// if it expects TLS from the start (465)."
         }
-        (Step::Hello, SmtpFailure::Protocol) => {
+        (SmtpStep::Hello, SmtpFailure::Protocol) => {
             "The server does not speak unencrypted SMTP. Use smtps:// if the port expects TLS from the start (465)."
         }
-        (Step::Hello, SmtpFailure::Timeout) => {
+        (SmtpStep::Hello, SmtpFailure::Timeout) => {
             "The server did not respond in time. Some servers greet slowly on purpose: increase MAIL_CONNECT_TIMEOUT. If the \
              port expects TLS from the start (465), use smtps://."
         }
-        (Step::Hello, _) => {
+        (SmtpStep::Hello, _) => {
             "The server does not accept mail from this machine, or not at the moment. Ask its administrator."
         }
-        (Step::Auth, SmtpFailure::NoAuth) => {
+        (SmtpStep::Auth, SmtpFailure::NoAuth) => {
             "The server may authenticate only over TLS: use smtps:// or ?tls=required. Or omit the user and password."
         }
-        (Step::Auth, SmtpFailure::Reply { code: 500..=599, .. }) => {
+        (SmtpStep::Auth, SmtpFailure::Reply { code: 500..=599, .. }) => {
             "Check the user and password in SMTP_URL. Gmail and others require an app password, or &auth=xoauth2 with a token."
         }
-        (Step::Auth, _) => "The server cannot authenticate at the moment.",
-        (Step::Mail, SmtpFailure::Reply { code: 400..=499, .. }) => {
+        (SmtpStep::Auth, _) => "The server cannot authenticate at the moment.",
+        (SmtpStep::Mail, SmtpFailure::Reply { code: 400..=499, .. }) => {
             "The server accepts no mail from this sender for now; the mailer retries automatically."
         }
-        (Step::Mail, _) => {
+        (SmtpStep::Mail, _) => {
             "The server does not accept the sender. Check MAIL_FROM, and that this user may send from it."
         }
-        (Step::Rcpt, SmtpFailure::NoSmtpUtf8) => {
+        (SmtpStep::Rcpt, SmtpFailure::NoSmtpUtf8) => {
             "The address has non-ASCII characters before the @, which this server does not support."
         }
-        (Step::Rcpt, SmtpFailure::Reply { code: 400..=499, .. }) => {
+        (SmtpStep::Rcpt, SmtpFailure::Reply { code: 400..=499, .. }) => {
             "The server asks to try again later (greylisting, a full mailbox or a limit); the mailer retries automatically."
         }
-        (Step::Rcpt, _) => {
+        (SmtpStep::Rcpt, _) => {
             "There is no such mailbox, or the server does not relay to it without authentication."
         }
-        (Step::Data | Step::Message, SmtpFailure::Reply { code: 500..=599, .. }) => {
+        (SmtpStep::Data | SmtpStep::Message, SmtpFailure::Reply { code: 500..=599, .. }) => {
             "The server rejects the content or the sender. Check SPF, DKIM and DMARC of MAIL_FROM's domain."
         }
-        (Step::Data | Step::Message, _) => {
+        (SmtpStep::Data | SmtpStep::Message, _) => {
             "No answer came. After DATA, the email may have arrived; the mailer would send it once more."
         }
     }
 }
 
 /// Returns advice for a reply at any step, if the reply is specific enough.
-const fn of_reply(code: u16, enhanced: Option<EnhancedCode>) -> Option<&'static str> {
+const fn advice_on_reply(code: u16, enhanced: Option<EnhancedCode>) -> Option<&'static str> {
     let (subject, detail) = match enhanced {
         Some(EnhancedCode { subject, detail, .. }) => (subject, detail),
         None => (0, 0),
@@ -200,20 +206,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_reply_is_answered_with_what_can_be_done_about_it() {
+    fn the_advice_fits_the_reply() {
         for (step, reply, expected) in [
-            (Step::Mail, "530 5.7.0", "user and a password"),
-            (Step::Mail, "530 5.7.1", "user and a password"),
-            (Step::Mail, "530 5.7.11", "encryption first"),
-            (Step::Rcpt, "530", "user and a password"),
-            (Step::Mail, "452 4.3.1", "disk space or memory"),
-            (Step::Message, "452 4.3.1", "disk space or memory"),
-            (Step::Rcpt, "452 4.2.2", "try again later"),
-            (Step::Rcpt, "504 5.5.2", "MAIL_EHLO_NAME"),
-            (Step::Message, "550 5.4.5", "sending limit"),
-            (Step::Mail, "451 4.3.0", "for now"),
-            (Step::Mail, "553 5.7.1", "MAIL_FROM"),
-            (Step::Rcpt, "550 5.1.1", "no such mailbox"),
+            (SmtpStep::Mail, "530 5.7.0", "user and a password"),
+            (SmtpStep::Mail, "530 5.7.1", "user and a password"),
+            (SmtpStep::Mail, "530 5.7.11", "encryption first"),
+            (SmtpStep::Rcpt, "530", "user and a password"),
+            (SmtpStep::Mail, "452 4.3.1", "disk space or memory"),
+            (SmtpStep::Message, "452 4.3.1", "disk space or memory"),
+            (SmtpStep::Rcpt, "452 4.2.2", "try again later"),
+            (SmtpStep::Rcpt, "504 5.5.2", "MAIL_EHLO_NAME"),
+            (SmtpStep::Message, "550 5.4.5", "sending limit"),
+            (SmtpStep::Mail, "451 4.3.0", "for now"),
+            (SmtpStep::Mail, "553 5.7.1", "MAIL_FROM"),
+            (SmtpStep::Rcpt, "550 5.1.1", "no such mailbox"),
         ] {
             let (code, text) = reply.split_once(' ').unwrap_or((reply, ""));
             let code = code.parse().unwrap();
@@ -221,7 +227,7 @@ mod tests {
             let advice = advice(step, SmtpFailure::Reply { code, enhanced });
             assert!(advice.contains(expected), "{step} {reply}: {advice}");
         }
-        let slow = advice(Step::Hello, SmtpFailure::Timeout);
+        let slow = advice(SmtpStep::Hello, SmtpFailure::Timeout);
         assert!(
             slow.contains("MAIL_CONNECT_TIMEOUT") && slow.contains("smtps://"),
             "{slow}"
@@ -233,13 +239,19 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_before_a_failure_passed_and_what_comes_after_was_not_reached() {
-        let steps = vec![Step::Resolve, Step::Connect, Step::Hello, Step::Tls, Step::Mail];
+    fn steps_before_a_failure_passed_and_steps_after_it_were_not_reached() {
+        let steps = vec![
+            SmtpStep::Resolve,
+            SmtpStep::Connect,
+            SmtpStep::Hello,
+            SmtpStep::Tls,
+            SmtpStep::Mail,
+        ];
         let result = TestResult::new(
             server(),
             steps,
-            Some((Step::Tls, SmtpFailure::NoStartTls)),
-            Progress::new(),
+            Some((SmtpStep::Tls, SmtpFailure::NoStartTls)),
+            SendProgress::new(),
         );
         let results: Vec<_> = result.steps.iter().map(|step| step.result).collect();
         let failed = StepResult::Failed(SmtpFailure::NoStartTls);
@@ -257,12 +269,12 @@ mod tests {
     }
 
     #[test]
-    fn encryption_that_was_not_offered_did_not_pass() {
-        let mut progress = Progress::new();
-        progress.in_plain = true;
+    fn encryption_that_is_not_offered_has_its_own_result() {
+        let mut progress = SendProgress::new();
+        progress.unencrypted = true;
         let result = TestResult::new(
             server(),
-            vec![Step::Hello, Step::Tls, Step::Message],
+            vec![SmtpStep::Hello, SmtpStep::Tls, SmtpStep::Message],
             None,
             progress,
         );
@@ -275,12 +287,12 @@ mod tests {
     }
 
     #[test]
-    fn a_mail_that_was_taken_passed_every_step() {
+    fn an_accepted_email_passed_every_step() {
         let result = TestResult::new(
             server(),
-            vec![Step::Resolve, Step::Message],
+            vec![SmtpStep::Resolve, SmtpStep::Message],
             None,
-            Progress::new(),
+            SendProgress::new(),
         );
         assert!(result.sent && result.advice.is_none());
     }

@@ -8,6 +8,8 @@
     reason = "for tests only: each test program uses only a part of this module"
 )]
 
+mod clock;
+mod running;
 mod scripted;
 
 use std::path::Path;
@@ -26,9 +28,10 @@ use mailer::{
 };
 use serde_json::json;
 use tokio::sync::Notify;
-use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+pub use clock::WatchedClock;
+pub use running::Running;
 pub use scripted::{Answer, Scripted};
 
 /// Returns a transport to the server at `url`.
@@ -90,6 +93,14 @@ impl Stage {
             stages.push(Self::on(server.flavour.to_string(), &url, Box::new(database)).await);
         }
         stages
+    }
+
+    /// Creates a stage on a new SQLite file with one due email, to `ana@example.com`.
+    pub async fn with_one_email() -> Self {
+        let stage = Self::sqlite().await;
+        stage.register("Ana", "ana@example.com").await;
+        stage.follow().await;
+        stage
     }
 
     pub async fn on(name: String, url: &str, held: Box<dyn std::any::Any + Send + Sync>) -> Self {
@@ -213,13 +224,13 @@ impl Stage {
 
     /// Starts a worker with its own database connections, like a worker in another process. [`Running::kill`]
     /// closes them.
-    pub async fn work_apart(&self, transport: Transport) -> Running {
-        self.work_apart_with(DatabaseOptions::default(), transport, Options::default())
+    pub async fn work_separately(&self, transport: Transport) -> Running {
+        self.work_separately_with(DatabaseOptions::default(), transport, Options::default())
             .await
     }
 
-    /// Like [`Stage::work_apart`], with the given options. A default poll interval is replaced by 20 ms.
-    pub async fn work_apart_with(
+    /// Like [`Stage::work_separately`], with the given options. A default poll interval is replaced by 20 ms.
+    pub async fn work_separately_with(
         &self,
         database: DatabaseOptions,
         transport: Transport,
@@ -290,6 +301,11 @@ impl Stage {
         rows.iter().map(delivery).collect()
     }
 
+    /// Returns the first row of the ledger.
+    pub async fn first_delivery(&self) -> Delivery {
+        self.deliveries().await.remove(0)
+    }
+
     /// Waits until no delivery has a lease, and then advances the clock. No lease can therefore expire during
     /// an attempt, even on a slow machine.
     pub async fn pass(&self, time: Duration) {
@@ -336,88 +352,6 @@ impl Stage {
     pub async fn execute(&self, sql: &str) {
         let mut connection = self.log.database().writer().await.unwrap();
         connection.query(sql).execute().await.unwrap();
-    }
-}
-
-/// A clock that counts its calls. A worker reads the clock once at the start of each transaction on the
-/// ledger. An attempt reads it once before it sends and once when it ends.
-#[derive(Debug)]
-pub struct WatchedClock {
-    clock: Arc<ManualClock>,
-    asked: AtomicU64,
-}
-
-impl WatchedClock {
-    pub fn new(clock: Arc<ManualClock>) -> Self {
-        Self {
-            clock,
-            asked: AtomicU64::new(0),
-        }
-    }
-
-    pub fn asked(&self) -> u64 {
-        self.asked.load(Ordering::SeqCst)
-    }
-
-    /// Waits until the clock has been read `times` times in total.
-    pub async fn until_asked(&self, times: u64) {
-        let what = format!("the clock has been asked {times} times");
-        testkit::wait_until(PATIENCE, &what, async || self.asked() >= times).await;
-    }
-}
-
-impl Clock for WatchedClock {
-    fn now(&self) -> Timestamp {
-        let now = self.clock.now();
-        self.asked.fetch_add(1, Ordering::SeqCst);
-        now
-    }
-
-    fn monotonic(&self) -> Duration {
-        self.clock.monotonic()
-    }
-}
-
-/// A running worker.
-pub struct Running {
-    task: JoinHandle<()>,
-    shutdown: CancellationToken,
-    database: Database,
-    pub clock: Arc<WatchedClock>,
-}
-
-impl Running {
-    /// Waits until the worker has begun and finished another query of the ledger. Call it only while nothing
-    /// is being sent, because an attempt also reads the clock.
-    pub async fn has_looked_again(&self) {
-        // The current query may have begun earlier. The next query has ended when a third begins.
-        self.clock.until_asked(self.clock.asked() + 2).await;
-    }
-
-    /// Requests the worker to stop.
-    pub fn ask_to_stop(&self) {
-        self.shutdown.cancel();
-    }
-
-    pub fn has_stopped(&self) -> bool {
-        self.task.is_finished()
-    }
-
-    /// Stops the worker and waits until it has ended.
-    pub async fn stop(self) {
-        self.shutdown.cancel();
-        tokio::time::timeout(PATIENCE, self.task)
-            .await
-            .expect("the worker stops")
-            .unwrap();
-    }
-
-    /// Stops the worker immediately and closes its database connections, as a kill does. Only for workers
-    /// that [`Stage::work_apart`] started.
-    pub async fn kill(self) {
-        self.task.abort();
-        drop(self.task.await);
-        self.database.close().await;
     }
 }
 

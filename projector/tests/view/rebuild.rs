@@ -1,34 +1,29 @@
 //! Tests of rebuilds, on every backend.
 
+mod stopped;
+
 use std::time::Duration;
 
 use domain::PatientDetails;
 use eventstore::Registered;
-use eventstore::projection::{Outcome, RebuildError, Rebuilder, Requested, RunContext, Step};
-use eventstore::{Clock, Lease, Position, Rebuild, RebuildState, Runner, Signal, SystemClock};
+use eventstore::projection::{Outcome, Rebuilder, Requested, RunContext, Step};
+use eventstore::{Clock, Position, Rebuild, RebuildState, Runner, Signal, SystemClock};
 use futures::future::join_all;
 use projector::{PATIENT_VIEW, PatientView};
-use serde_json::json;
 use testkit::wait_until;
 use tokio_util::sync::CancellationToken;
 
 use crate::backend::{Backend, SOON, details};
 
 on_every_backend! {
-    a_rebuild_makes_the_same_table_again_and_leaves_no_other,
-    a_rebuild_without_a_projector_serves_all_there_is,
+    a_rebuild_creates_the_same_table_and_deletes_the_old_one,
+    a_rebuild_without_a_projector_serves_the_whole_log,
     a_rebuild_gives_every_name_a_key,
-    a_deletion_finds_the_row_that_the_batch_before_writes,
-    a_rebuild_that_was_stopped_goes_on_from_its_own_checkpoint,
-    a_second_rebuild_at_the_same_time_is_told_so,
-    a_rebuild_that_is_called_off_leaves_nothing,
-    what_was_called_off_writes_no_more,
-    an_event_that_cannot_be_projected_stops_the_rebuild_there_and_is_noted,
-    readers_see_every_row_and_never_go_back_while_the_table_is_rebuilt,
-    a_switch_catches_up_with_what_is_served,
-    the_projector_role_carries_out_what_was_asked_for,
-    a_rebuild_aims_at_the_end_of_the_log_and_not_at_a_checkpoint_beyond_it,
-    a_rebuild_whose_own_checkpoint_is_beyond_the_log_ends_with_an_error,
+    a_deletion_finds_the_row_that_the_previous_batch_wrote,
+    readers_see_every_row_and_never_an_earlier_state_during_a_rebuild,
+    a_switch_applies_the_events_that_only_the_projector_has_processed,
+    the_projector_runs_a_requested_rebuild,
+    a_rebuild_ends_at_the_end_of_the_log_despite_a_checkpoint_beyond_it,
 }
 
 /// Number of patients that fill more than two batches of a rebuild.
@@ -117,7 +112,7 @@ impl Backend {
     }
 }
 
-async fn a_rebuild_makes_the_same_table_again_and_leaves_no_other(backend: Backend) {
+async fn a_rebuild_creates_the_same_table_and_deletes_the_old_one(backend: Backend) {
     for id in ["a", "b", "c"] {
         backend.register(id).await;
     }
@@ -146,7 +141,7 @@ async fn a_rebuild_makes_the_same_table_again_and_leaves_no_other(backend: Backe
     assert_eq!(backend.served().await, (3, 2, 2, 6));
 }
 
-async fn a_rebuild_without_a_projector_serves_all_there_is(backend: Backend) {
+async fn a_rebuild_without_a_projector_serves_the_whole_log(backend: Backend) {
     backend.register("a").await;
     assert_eq!(backend.rebuild().await, Outcome::Done);
     assert_eq!(backend.served().await, (2, 1, 1, 1));
@@ -170,7 +165,7 @@ async fn a_rebuild_gives_every_name_a_key(backend: Backend) {
     assert!(unknown.is_empty());
 }
 
-async fn a_deletion_finds_the_row_that_the_batch_before_writes(backend: Backend) {
+async fn a_deletion_finds_the_row_that_the_previous_batch_wrote(backend: Backend) {
     // The deleted row is the last row of a batch. Its deletion is the first event of the next batch.
     backend.register_numbered(4000).await;
     backend.delete("many-003999").await;
@@ -178,136 +173,7 @@ async fn a_deletion_finds_the_row_that_the_batch_before_writes(backend: Backend)
     assert_eq!(backend.served().await, (2, 3999, 3999, 4001));
 }
 
-async fn a_rebuild_that_was_stopped_goes_on_from_its_own_checkpoint(backend: Backend) {
-    backend.register_many().await;
-    backend.project().await.unwrap();
-    let all = i64::try_from(MANY).unwrap();
-    let rebuild = backend.request(Runner::Command).await;
-    let filled = backend.fill_one_batch(&rebuild).await;
-    assert!(filled > Position::BEGINNING && filled.get() < MANY as u64);
-    // The active generation is complete, and the incomplete generation is not served.
-    let (generation, rows, ..) = backend.served().await;
-    assert_eq!((generation, rows), (1, all));
-
-    let again = backend.request(Runner::Command).await;
-    assert_eq!((again.generation, again.position), (2, Some(filled)));
-    let mut first = None;
-    let stop = CancellationToken::new();
-    let rebuilder = backend.rebuilder("second");
-    let mut progress = |step| {
-        if let Step::Filled { position, .. } = step {
-            first.get_or_insert(position);
-        }
-    };
-    let outcome = rebuilder.carry_out(&again, &stop, &mut progress);
-    assert_eq!(outcome.await.unwrap(), Outcome::Done);
-    assert!(first.unwrap() > filled);
-    assert_eq!(backend.served().await, (2, all, all, all));
-}
-
-async fn a_second_rebuild_at_the_same_time_is_told_so(backend: Backend) {
-    backend.register("a").await;
-    backend.project().await.unwrap();
-    let rebuild = backend.request(Runner::Command).await;
-    let mut lease = Lease::new(
-        backend.log().database().clone(),
-        SystemClock::shared(),
-        rebuild.name.clone(),
-        "the first".into(),
-        Duration::from_secs(15),
-    );
-    assert!(lease.hold().await.unwrap());
-    assert_eq!(backend.rebuild().await, Outcome::Taken);
-    let seen = backend.request(Runner::Command).await;
-    assert_eq!(seen.generation, rebuild.generation);
-    assert_eq!(seen.owner.as_deref(), Some("the first"));
-    assert_eq!(backend.served().await, (1, 1, 1, 1));
-    lease.release().await.unwrap();
-    assert_eq!(backend.rebuild().await, Outcome::Done);
-    assert_eq!(backend.served().await, (2, 1, 1, 1));
-}
-
-async fn a_rebuild_that_is_called_off_leaves_nothing(backend: Backend) {
-    backend.register_many().await;
-    backend.project().await.unwrap();
-    let before = backend.served().await;
-    let rebuild = backend.request(Runner::Command).await;
-    backend.fill_one_batch(&rebuild).await;
-    assert_ne!(backend.served().await, before);
-    assert!(rebuild.cancel(backend.log().database()).await.unwrap());
-    assert_eq!(backend.rebuild().await, Outcome::Cancelled);
-    assert_eq!(backend.served().await, before);
-    let over = backend.now(&rebuild).await;
-    assert_eq!((over.state, over.position), (RebuildState::Cancelled, None));
-    assert!(!rebuild.cancel(backend.log().database()).await.unwrap());
-    // The number of the cancelled generation is not reused.
-    assert_eq!(backend.request(Runner::Command).await.generation, 3);
-}
-
-async fn what_was_called_off_writes_no_more(backend: Backend) {
-    backend.register_many().await;
-    let rebuild = backend.request(Runner::Command).await;
-    let stop = CancellationToken::new();
-    let database = backend.log().database().clone();
-    let runtime = tokio::runtime::Handle::current();
-    let mut batches = 0;
-    let rebuilder = backend.rebuilder("rebuilder");
-    let mut progress = |step| {
-        if let Step::Filled { .. } = step {
-            batches += 1;
-            let (database, rebuild) = (database.clone(), rebuild.clone());
-            let called_off = runtime.spawn(async move { rebuild.cancel(&database).await.unwrap() });
-            // The rebuild does not wait after it reports a step. Wait here, so that the cancellation is
-            // visible before the next batch.
-            while !called_off.is_finished() {
-                std::thread::sleep(Duration::from_millis(1));
-            }
-        }
-    };
-    let outcome = rebuilder.carry_out(&rebuild, &stop, &mut progress);
-    let outcome = tokio::task::block_in_place(|| runtime.block_on(outcome));
-    assert_eq!(outcome.unwrap(), Outcome::Cancelled);
-    assert_eq!(batches, 1);
-    assert_eq!(backend.served().await, (1, 0, 0, 0));
-}
-
-async fn an_event_that_cannot_be_projected_stops_the_rebuild_there_and_is_noted(backend: Backend) {
-    for id in ["a", "b"] {
-        backend.register(id).await;
-    }
-    let moved = json!({ "type": "PatientMoved" });
-    let unreadable = backend.append("c", 1, "PatientMoved", moved).await;
-    backend.register("d").await;
-    let rebuild = backend.request(Runner::Command).await;
-    let stop = CancellationToken::new();
-    let rebuilder = backend.rebuilder("rebuilder");
-    for attempts in 1..=2 {
-        let error = rebuilder
-            .carry_out(&rebuild, &stop, &mut |_| {})
-            .await
-            .unwrap_err();
-        assert!(
-            matches!(&error, RebuildError::Stopped { position, .. } if *position == unreadable),
-            "{error}"
-        );
-        let stopped = backend.now(&rebuild).await;
-        assert_eq!(
-            (stopped.state, stopped.position.map(Position::get)),
-            (RebuildState::Filling, Some(2))
-        );
-        let failure = stopped.failure.unwrap();
-        assert_eq!((failure.position, failure.attempts), (Some(unreadable), attempts));
-        assert!(
-            failure.error.contains("unknown event type PatientMoved"),
-            "{}",
-            failure.error
-        );
-    }
-    // The new generation was never served.
-    assert_eq!(backend.served().await.0, 1);
-}
-
-async fn readers_see_every_row_and_never_go_back_while_the_table_is_rebuilt(backend: Backend) {
+async fn readers_see_every_row_and_never_an_earlier_state_during_a_rebuild(backend: Backend) {
     let stop = CancellationToken::new();
     let projector = tokio::spawn(backend.projector().run(stop.clone()));
     let register = async {
@@ -349,7 +215,7 @@ async fn readers_see_every_row_and_never_go_back_while_the_table_is_rebuilt(back
 }
 
 /// Tests a switch when the projector has processed events that the new generation does not contain.
-async fn a_switch_catches_up_with_what_is_served(backend: Backend) {
+async fn a_switch_applies_the_events_that_only_the_projector_has_processed(backend: Backend) {
     for id in ["a", "b"] {
         backend.register(id).await;
     }
@@ -386,7 +252,7 @@ async fn a_switch_catches_up_with_what_is_served(backend: Backend) {
     assert_eq!(backend.served().await, (2, 2, 2, 4));
 }
 
-async fn the_projector_role_carries_out_what_was_asked_for(backend: Backend) {
+async fn the_projector_runs_a_requested_rebuild(backend: Backend) {
     backend.register("a").await;
     backend.project().await.unwrap();
     let stop = CancellationToken::new();
@@ -424,7 +290,7 @@ async fn the_projector_role_carries_out_what_was_asked_for(backend: Backend) {
     }
 }
 
-async fn a_rebuild_aims_at_the_end_of_the_log_and_not_at_a_checkpoint_beyond_it(backend: Backend) {
+async fn a_rebuild_ends_at_the_end_of_the_log_despite_a_checkpoint_beyond_it(backend: Backend) {
     for id in ["a", "b", "c"] {
         backend.register(id).await;
     }
@@ -443,27 +309,4 @@ async fn a_rebuild_aims_at_the_end_of_the_log_and_not_at_a_checkpoint_beyond_it(
         assert_eq!(backend.ids().await, ["a", "b", "c"]);
         assert!(backend.verify().await.same);
     }
-}
-
-async fn a_rebuild_whose_own_checkpoint_is_beyond_the_log_ends_with_an_error(backend: Backend) {
-    backend.register("a").await;
-    backend.project().await.unwrap();
-    let rebuild = backend.request(Runner::Command).await;
-    let stop = CancellationToken::new();
-    let sql = format!(
-        "UPDATE checkpoints SET position = 99 WHERE name = '{}'",
-        rebuild.name
-    );
-    backend.execute(&sql).await;
-    let rebuilder = backend.rebuilder("rebuilder");
-    let carried_out = tokio::time::timeout(SOON, rebuilder.carry_out(&rebuild, &stop, &mut |_| {})).await;
-    let error = carried_out.unwrap().unwrap_err().to_string();
-    assert!(error.contains("beyond the end of the log"), "{error}");
-    let sql = format!("DELETE FROM checkpoints WHERE name = '{}'", rebuild.name);
-    backend.execute(&sql).await;
-    let carried_out = tokio::time::timeout(SOON, rebuilder.carry_out(&rebuild, &stop, &mut |_| {})).await;
-    assert!(matches!(carried_out, Ok(Err(RebuildError::NoCheckpoint))));
-    assert!(rebuild.cancel(backend.log().database()).await.unwrap());
-    let carried_out = rebuilder.carry_out(&rebuild, &stop, &mut |_| {}).await.unwrap();
-    assert_eq!(carried_out, Outcome::Cancelled);
 }

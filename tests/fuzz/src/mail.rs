@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use domain::{Email, Name, PATIENT_REGISTERED};
 use eventstore::{Hash, Position, RecordedEvent, Timestamp};
-use mailer::{Composer, History, Languages, Mail, Sender, Template, Templates};
+use mailer::{Composer, Languages, Mail, RecipientState, Sender, Template, Templates};
 use serde_json::json;
 
 static COMPOSER: LazyLock<Composer> = LazyLock::new(|| {
@@ -44,7 +44,7 @@ pub fn mail(data: &[u8]) {
 }
 
 /// Composes the email that confirms the registration of a patient with this name and address.
-pub(crate) fn registered(name: &str, email: &str) -> Result<Mail, mailer::Failure> {
+pub(crate) fn registered(name: &str, email: &str) -> Result<Mail, mailer::DeliveryFailure> {
     let event = RecordedEvent {
         position: Position::BEGINNING.next(),
         aggregate_type: "patient".to_owned(),
@@ -63,12 +63,12 @@ pub(crate) fn registered(name: &str, email: &str) -> Result<Mail, mailer::Failur
         recorded_at: Timestamp::from_micros(1_763_952_420_000_000),
         hash: Hash::default(),
     };
-    let mut history = History::default();
-    history.apply(&event);
+    let mut state = RecipientState::default();
+    state.apply(&event);
     COMPOSER.compose(
         Template::PatientRegistered,
         &event,
-        &history.recipient()?,
+        &state.recipient()?,
         Timestamp::from_micros(1_763_999_999_000_000),
     )
 }

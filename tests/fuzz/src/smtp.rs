@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 
 use mailer::fuzzing::deliver;
-use mailer::{AttemptError, Mail, SmtpFailure, Step};
+use mailer::{AttemptError, Mail, SmtpFailure, SmtpStep};
 use tokio::runtime::Runtime;
 
 const SERVERS: [&str; 3] = [
@@ -27,19 +27,19 @@ pub fn smtp(data: &[u8]) {
         return;
     }
     let server = SERVERS[usize::from(*choice) % SERVERS.len()];
-    let mut said = Vec::new();
+    let mut output = Vec::new();
     let sent = RUNTIME
-        .block_on(deliver(server, replies, &MAIL, &mut said))
+        .block_on(deliver(server, replies, &MAIL, &mut output))
         .expect("the URL is one");
-    let said = String::from_utf8(said).unwrap();
-    let (commands, content) = said.split_once("DATA\r\n").unwrap_or((said.as_str(), ""));
+    let output = String::from_utf8(output).unwrap();
+    let (commands, content) = output.split_once("DATA\r\n").unwrap_or((output.as_str(), ""));
     only_smtp(commands);
     let whole = content.ends_with("\r\n.\r\n") && content.starts_with("From: ");
-    assert!(whole || content.is_empty(), "a part of it was said");
+    assert!(whole || content.is_empty(), "only a part of the message was sent");
     match sent {
         Ok(()) => assert!(whole),
         Err((step, failure, error)) => {
-            assert_eq!(whole, step == Step::Message);
+            assert_eq!(whole, step == SmtpStep::Message);
             means(step, failure, &error);
             let shown = format!("{error} {error:?}");
             assert!(!shown.contains("geheim") && shown.len() < 200, "{shown}");
@@ -68,22 +68,28 @@ fn only_smtp(commands: &str) {
     }
 }
 
-fn means(step: Step, failure: SmtpFailure, error: &AttemptError) {
+fn means(step: SmtpStep, failure: SmtpFailure, error: &AttemptError) {
     let refused = matches!(failure, SmtpFailure::Reply { code: 500..=599, .. });
     match error {
-        AttemptError::Fail(_) | AttemptError::Suspect(_) => {
+        AttemptError::Fail(_) | AttemptError::AmbiguousRejection(_) => {
             assert!(refused || failure == SmtpFailure::NoSmtpUtf8);
         }
         AttemptError::Unknown(_) => {
-            assert_eq!(step, Step::Message);
+            assert_eq!(step, SmtpStep::Message);
             assert!(
                 !matches!(failure, SmtpFailure::Reply { .. }),
                 "the server has said"
             );
         }
-        AttemptError::Retry(_) | AttemptError::Busy(_) => assert!(!step.opens() && !refused),
+        AttemptError::Retry(_) | AttemptError::AmbiguousDeferral(_) => {
+            assert!(!step.opens_session() && !refused);
+        }
         AttemptError::Outage(_) => {
-            assert!(step.opens() || step == Step::Mail || matches!(failure, SmtpFailure::Reply { .. }));
+            assert!(
+                step.opens_session()
+                    || step == SmtpStep::Mail
+                    || matches!(failure, SmtpFailure::Reply { .. })
+            );
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use cqrs_es::persist::SerializedEvent;
 use cqrs_es::{Aggregate, DomainEvent};
-use domain::{Patient, PatientEvent, StoredEvent, Until, upcasters};
+use domain::{Patient, PatientEvent, ReplayEvent, Until, upcasters};
 use serde_json::Value;
 
 /// Reads events, one per line: type, version and payload, separated by spaces. A readable event equals its
@@ -22,7 +22,7 @@ pub fn stored_event(data: &[u8]) {
             continue;
         };
         read(event_type, event_version, &payload);
-        history.push(StoredEvent {
+        history.push(ReplayEvent {
             sequence,
             recorded_at: sequence,
             event_type: event_type.to_owned(),
@@ -76,7 +76,7 @@ fn by_cqrs_es(event_type: &str, event_version: &str, payload: Value) -> Option<P
     serde_json::from_value(stored.payload).ok()
 }
 
-fn replay(history: &[StoredEvent<u64>]) {
+fn replay(history: &[ReplayEvent<u64>]) {
     for until in [Until::Now, Until::Sequence(2), Until::Moment(3)] {
         let mut whole = Patient::default();
         let done = whole.replay(history.to_vec(), &until);

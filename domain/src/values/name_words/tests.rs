@@ -250,7 +250,7 @@ fn a_query_is_bounded() {
 }
 
 #[test]
-fn the_words_with_a_beginning_are_those_from_it_to_its_end() {
+fn the_words_with_a_prefix_are_those_from_the_prefix_to_its_end() {
     for (word, end) in [("ab", "ac"), ("a\u{d7ff}", "a\u{e000}"), ("a\u{10ffff}", "b")] {
         assert_eq!(prefix_end(word), end);
     }
@@ -322,7 +322,7 @@ proptest! {
     }
 
     #[test]
-    fn the_words_between_a_word_and_its_end_begin_with_it(
+    fn the_words_between_a_prefix_and_its_end_begin_with_it(
         word in "[ab\u{10ffff}]{1,4}",
         other in "[ab\u{10ffff}]{0,6}",
     ) {

@@ -51,7 +51,7 @@ fn read(value: &str) -> String {
 }
 
 #[test]
-fn each_form_of_a_name_is_written_as_its_characters_need() {
+fn each_name_is_encoded_as_its_characters_require() {
     for (name, written) in [
         ("Ana", "Ana"),
         ("O'Neill", "O'Neill"),
@@ -71,7 +71,7 @@ fn each_form_of_a_name_is_written_as_its_characters_need() {
 }
 
 #[test]
-fn no_line_with_an_encoded_word_is_too_long_and_every_name_can_be_read_back() {
+fn lines_with_encoded_words_are_short_enough_and_every_name_can_be_decoded() {
     let names = [
         "ñ".repeat(200),
         "日本語の名前".repeat(30),
@@ -101,7 +101,7 @@ fn no_line_with_an_encoded_word_is_too_long_and_every_name_can_be_read_back() {
 }
 
 #[test]
-fn a_subject_in_ascii_stays_as_it_is() {
+fn an_ascii_subject_is_unchanged() {
     assert_eq!(
         subject("Your registration is confirmed"),
         "Subject: Your registration is confirmed"

@@ -4,16 +4,16 @@ const fn reply(code: u16) -> SmtpFailure {
     SmtpFailure::Reply { code, enhanced: None }
 }
 
-fn meaning(step: Step, failure: SmtpFailure) -> &'static str {
+fn meaning(step: SmtpStep, failure: SmtpFailure) -> &'static str {
     match classify(step, failure, true) {
         AttemptError::Retry(_) => "retry",
         AttemptError::Fail(_) => "fail",
-        AttemptError::Suspect(_) => "suspect",
-        AttemptError::Busy(_) => "busy",
+        AttemptError::AmbiguousRejection(_) => "ambiguous rejection",
+        AttemptError::AmbiguousDeferral(_) => "ambiguous deferral",
         AttemptError::Unknown(_) => "unknown",
         AttemptError::Outage(Outage::Down(_)) => "down",
         AttemptError::Outage(Outage::Refused(_)) => "refused",
-        AttemptError::Outage(Outage::Crowded(_)) => "crowded",
+        AttemptError::Outage(Outage::ConnectionLimit(_)) => "connection limit",
     }
 }
 
@@ -24,12 +24,12 @@ fn meanings(reply: &str) -> [&'static str; 3] {
         code: code.parse().unwrap(),
         enhanced: EnhancedCode::leading(text),
     };
-    [Step::Rcpt, Step::Data, Step::Message].map(|step| meaning(step, failure))
+    [SmtpStep::Rcpt, SmtpStep::Data, SmtpStep::Message].map(|step| meaning(step, failure))
 }
 
 #[test]
-fn what_fails_before_a_session_is_open_is_no_mails_fault() {
-    for step in Step::ALL.into_iter().filter(|step| step.opens()) {
+fn a_failure_before_the_session_is_open_applies_to_all_mail() {
+    for step in SmtpStep::ALL.into_iter().filter(|step| step.opens_session()) {
         for failure in [
             SmtpFailure::Timeout,
             SmtpFailure::Unresolved,
@@ -45,7 +45,7 @@ fn what_fails_before_a_session_is_open_is_no_mails_fault() {
 }
 
 #[test]
-fn only_a_code_that_names_the_recipient_makes_a_mail_dead_at_once() {
+fn only_a_code_about_the_recipient_is_a_permanent_failure_of_one_email() {
     for mail in [
         "550 5.1.1",
         "550 5.1.2",
@@ -57,11 +57,11 @@ fn only_a_code_that_names_the_recipient_makes_a_mail_dead_at_once() {
     ] {
         assert_eq!(meanings(mail), ["fail"; 3], "{mail}");
     }
-    assert_eq!(meaning(Step::Rcpt, SmtpFailure::NoSmtpUtf8), "fail");
+    assert_eq!(meaning(SmtpStep::Rcpt, SmtpFailure::NoSmtpUtf8), "fail");
 }
 
 #[test]
-fn every_other_refusal_may_be_meant_for_all() {
+fn any_other_rejection_is_ambiguous() {
     for either in [
         "550 ",
         "550 Invalid HELO",
@@ -82,12 +82,12 @@ fn every_other_refusal_may_be_meant_for_all() {
         "550 5.7.57",
         "550 5.7.606",
     ] {
-        assert_eq!(meanings(either), ["suspect"; 3], "{either}");
+        assert_eq!(meanings(either), ["ambiguous rejection"; 3], "{either}");
     }
 }
 
 #[test]
-fn what_is_put_off_for_the_recipient_is_tried_again_and_all_else_may_be_meant_for_all() {
+fn a_deferral_because_of_the_recipient_is_retried_and_any_other_is_ambiguous() {
     for mail in ["450 4.1.1", "450 4.2.1", "452 4.2.2", "421 4.2.1"] {
         assert_eq!(meanings(mail), ["retry"; 3], "{mail}");
     }
@@ -103,42 +103,42 @@ fn what_is_put_off_for_the_recipient_is_tried_again_and_all_else_may_be_meant_fo
         "450 4.7.1",
         "454 4.7.12",
     ] {
-        assert_eq!(meanings(either), ["busy"; 3], "{either}");
+        assert_eq!(meanings(either), ["ambiguous deferral"; 3], "{either}");
     }
     let greylisted = SmtpFailure::Greylisted {
         code: 450,
         enhanced: EnhancedCode::leading("4.7.1"),
     };
-    assert_eq!(meaning(Step::Rcpt, greylisted), "retry");
+    assert_eq!(meaning(SmtpStep::Rcpt, greylisted), "retry");
 }
 
 #[test]
-fn no_answer_may_be_meant_for_all_and_after_the_message_nobody_knows_what_became_of_it() {
+fn a_missing_reply_is_ambiguous_and_after_the_message_the_outcome_is_unknown() {
     for failure in [
         SmtpFailure::Timeout,
         SmtpFailure::Protocol,
         SmtpFailure::Connection,
         SmtpFailure::Io(std::io::ErrorKind::ConnectionReset),
     ] {
-        assert_eq!(meaning(Step::Mail, failure), "down", "{failure}");
-        for step in [Step::Rcpt, Step::Data] {
-            assert_eq!(meaning(step, failure), "busy", "{step}: {failure}");
+        assert_eq!(meaning(SmtpStep::Mail, failure), "down", "{failure}");
+        for step in [SmtpStep::Rcpt, SmtpStep::Data] {
+            assert_eq!(meaning(step, failure), "ambiguous deferral", "{step}: {failure}");
         }
-        assert_eq!(meaning(Step::Message, failure), "unknown", "{failure}");
+        assert_eq!(meaning(SmtpStep::Message, failure), "unknown", "{failure}");
     }
 }
 
 #[test]
-fn what_is_said_to_the_sender_is_the_same_for_every_mail_that_needs_nothing_special() {
-    assert_eq!(meaning(Step::Mail, reply(553)), "refused");
+fn a_reply_to_mail_from_applies_to_all_ascii_mail() {
+    assert_eq!(meaning(SmtpStep::Mail, reply(553)), "refused");
     for code in [421, 432, 450, 451, 452, 454] {
-        assert_eq!(meaning(Step::Mail, reply(code)), "down", "{code}");
+        assert_eq!(meaning(SmtpStep::Mail, reply(code)), "down", "{code}");
     }
-    for (code, expected) in [(553, "suspect"), (451, "busy")] {
-        let special = classify(Step::Mail, reply(code), false);
+    for (code, expected) in [(553, "ambiguous rejection"), (451, "ambiguous deferral")] {
+        let special = classify(SmtpStep::Mail, reply(code), false);
         let means = match special {
-            AttemptError::Suspect(_) => "suspect",
-            AttemptError::Busy(_) => "busy",
+            AttemptError::AmbiguousRejection(_) => "ambiguous rejection",
+            AttemptError::AmbiguousDeferral(_) => "ambiguous deferral",
             _ => "another",
         };
         assert_eq!(means, expected);
@@ -146,7 +146,7 @@ fn what_is_said_to_the_sender_is_the_same_for_every_mail_that_needs_nothing_spec
 }
 
 #[test]
-fn a_sender_or_an_authentication_that_is_not_good_enough_is_the_same_for_every_mail_at_every_step() {
+fn a_rejected_sender_or_authentication_applies_to_all_mail_at_every_step() {
     for ours in [
         "530 5.7.0",
         "538 ",
@@ -162,8 +162,8 @@ fn a_sender_or_an_authentication_that_is_not_good_enough_is_the_same_for_every_m
 }
 
 #[test]
-fn an_attempt_that_is_given_up_says_nothing_of_its_mail() {
-    for step in [Step::Connect, Step::Rcpt, Step::Data] {
-        assert_eq!(meaning(step, SmtpFailure::GivenUp), "down");
+fn a_stopped_attempt_does_not_count() {
+    for step in [SmtpStep::Connect, SmtpStep::Rcpt, SmtpStep::Data] {
+        assert_eq!(meaning(step, SmtpFailure::Stopped), "down");
     }
 }

@@ -18,7 +18,7 @@ fn files(folder: &Path) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn a_mail_that_is_sent_again_replaces_its_own_file() {
+async fn an_email_that_is_sent_again_replaces_its_file() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path().join("a/b");
     let outbox = Outbox::new(folder.clone());
@@ -32,7 +32,7 @@ async fn a_mail_that_is_sent_again_replaces_its_own_file() {
 }
 
 #[tokio::test]
-async fn only_the_owner_may_read_a_mail_and_the_folders_that_were_made() {
+async fn only_the_owner_may_read_the_files_and_the_created_folders() {
     use std::os::unix::fs::PermissionsExt;
     let root = tempfile::tempdir().unwrap();
     let folder = root.path().join("a/b");
@@ -47,7 +47,7 @@ async fn only_the_owner_may_read_a_mail_and_the_folders_that_were_made() {
 }
 
 #[tokio::test]
-async fn a_folder_that_cannot_be_written_to_is_a_failure_and_leaves_nothing() {
+async fn an_unwritable_folder_is_a_failure_and_leaves_no_file() {
     let folder = tempfile::tempdir().unwrap();
     // A folder with the file's name makes every rename fail.
     std::fs::create_dir_all(folder.path().join("7-patient_registered.eml/x")).unwrap();
@@ -55,12 +55,12 @@ async fn a_folder_that_cannot_be_written_to_is_a_failure_and_leaves_nothing() {
         .write(&mail("x"))
         .await
         .unwrap_err();
-    assert!(matches!(failure, Failure::Outbox(_)));
+    assert!(matches!(failure, DeliveryFailure::Outbox(_)));
     assert_eq!(files(folder.path()), ["7-patient_registered.eml"]);
 }
 
 #[tokio::test]
-async fn a_disk_that_is_full_is_a_failure() {
+async fn a_full_disk_is_a_failure() {
     let full = File::options().write(true).open("/dev/full").await.unwrap();
     let error = put(full, b"x").await.unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::StorageFull);

@@ -47,14 +47,14 @@ fn user_and_password_are_percent_decoded() {
 }
 
 #[test]
-fn a_path_is_the_name_to_introduce_oneself_by() {
+fn a_path_is_the_ehlo_name() {
     let named = |url| parsed(url).hello.client_id(None).to_string();
     assert_eq!(named("smtp://localhost/mail.example.com"), "mail.example.com");
     assert_eq!(named("smtp://localhost"), "clinic.example");
 }
 
 #[test]
-fn what_is_wrong_says_what_was_expected_and_never_the_password() {
+fn an_error_contains_the_expected_form_and_never_the_password() {
     for (url, expected) in [
         ("", "expected smtps://user"),
         ("smtp.gmail.com:465", "expected smtps://user"),
@@ -93,7 +93,7 @@ fn what_is_wrong_says_what_was_expected_and_never_the_password() {
 }
 
 #[test]
-fn only_this_machine_is_written_to_without_encryption_unless_that_is_asked_for() {
+fn only_loopback_hosts_are_used_without_encryption_by_default() {
     for url in [
         "smtp://localhost",
         "smtp://127.0.0.9",
@@ -112,7 +112,7 @@ fn only_this_machine_is_written_to_without_encryption_unless_that_is_asked_for()
 }
 
 #[test]
-fn the_way_to_authenticate_is_the_servers_choice_unless_it_is_set() {
+fn the_authentication_mechanism_is_configurable() {
     assert_eq!(parsed("smtps://u:p@h").mechanisms, DEFAULT_MECHANISMS);
     for (url, mechanism) in [
         ("smtps://u:p@h?auth=plain", Mechanism::Plain),
@@ -124,14 +124,14 @@ fn the_way_to_authenticate_is_the_servers_choice_unless_it_is_set() {
 }
 
 #[test]
-fn an_extra_authority_is_a_certificate() {
+fn an_extra_authority_must_be_a_certificate() {
     let wrong = b"-----BEGIN CERTIFICATE-----\nx\n-----END CERTIFICATE-----\n";
     let parsed = parse("smtps://h", Some(wrong));
     assert!(matches!(parsed, Err(SmtpUrlError::Authorities(_))));
 }
 
 #[test]
-fn a_file_of_authorities_without_a_certificate_is_refused_however_mail_leaves() {
+fn a_file_without_a_certificate_is_rejected_with_any_encryption() {
     let key = b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n";
     for file in [&b""[..], b"a certificate in DER, or another file", key] {
         for url in ["smtps://h", "smtp://h?tls=required", "smtp://127.0.0.1"] {

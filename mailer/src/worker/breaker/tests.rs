@@ -1,99 +1,110 @@
+use eventstore::Position;
+
 use super::*;
-use crate::error::{EnhancedCode, SmtpFailure};
+use crate::error::EnhancedCode;
+use crate::template::Template;
 
 /// A breaker with a clock.
-struct Scene {
+struct Scenario {
     breaker: Breaker,
-    passed: Duration,
+    elapsed: Duration,
 }
 
 const WALL: Timestamp = Timestamp::from_micros(1_000_000_000_000_000);
 
-fn down() -> News {
-    News::Outage(Outage::Down(Failure::Smtp(Step::Connect, SmtpFailure::Timeout)))
+fn down() -> Evidence {
+    Evidence::Outage(Outage::Down(DeliveryFailure::Smtp(
+        SmtpStep::Connect,
+        SmtpFailure::Timeout,
+    )))
 }
 
-fn refused() -> News {
-    News::Outage(Outage::Refused(Failure::Smtp(Step::Auth, SmtpFailure::NoAuth)))
+fn refused() -> Evidence {
+    Evidence::Outage(Outage::Refused(DeliveryFailure::Smtp(
+        SmtpStep::Auth,
+        SmtpFailure::NoAuth,
+    )))
 }
 
-fn turned_down(kind: Kind) -> News {
+fn not_accepted(kind: NotAccepted) -> Evidence {
     let (code, text) = match kind {
-        Kind::Refused => (554, "5.7.1 x"),
-        Kind::PutOff => (451, "4.7.1 x"),
+        NotAccepted::Rejected => (554, "5.7.1 x"),
+        NotAccepted::Deferred => (451, "4.7.1 x"),
     };
     let enhanced = EnhancedCode::leading(text);
-    News::Suspicion(
+    Evidence::Ambiguous(
         kind,
-        Failure::Smtp(Step::Rcpt, SmtpFailure::Reply { code, enhanced }),
+        DeliveryFailure::Smtp(SmtpStep::Rcpt, SmtpFailure::Reply { code, enhanced }),
     )
 }
 
-fn refusal() -> News {
-    turned_down(Kind::Refused)
+fn rejection() -> Evidence {
+    not_accepted(NotAccepted::Rejected)
 }
 
-fn put_off() -> News {
-    turned_down(Kind::PutOff)
+fn deferral() -> Evidence {
+    not_accepted(NotAccepted::Deferred)
 }
 
 /// A rejection of the sender at RCPT, where the reply may depend on the address.
-fn unwelcome() -> News {
+fn sender_rejection() -> Evidence {
     let enhanced = EnhancedCode::leading("5.1.8 x");
-    News::Outage(Outage::Refused(Failure::Smtp(
-        Step::Rcpt,
+    Evidence::Outage(Outage::Refused(DeliveryFailure::Smtp(
+        SmtpStep::Rcpt,
         SmtpFailure::Reply { code: 550, enhanced },
     )))
 }
 
-impl Scene {
+impl Scenario {
     fn new() -> Self {
         Self {
             breaker: Breaker::default(),
-            passed: Duration::ZERO,
+            elapsed: Duration::ZERO,
         }
     }
 
     /// Begins an attempt at the email with that number, to its own domain.
-    fn begin(&mut self, mail: u64) -> Witness {
+    fn begin(&mut self, mail: u64) -> EvidenceSource {
         self.begin_to(mail, &format!("d{mail}.example"))
     }
 
-    fn begin_to(&mut self, mail: u64, domain: &str) -> Witness {
-        self.breaker.begin();
-        Witness {
-            mail: (Position::new(mail).unwrap(), Template::PatientRegistered),
+    fn begin_to(&mut self, mail: u64, domain: &str) -> EvidenceSource {
+        self.breaker.attempt_started();
+        EvidenceSource {
+            delivery: (Position::new(mail).unwrap(), Template::PatientRegistered),
             domain: Arc::from(domain),
             epoch: self.breaker.epoch(),
         }
     }
 
-    fn hear(&mut self, news: &News, from: &Witness) -> bool {
+    fn end(&mut self, evidence: &Evidence, from: &EvidenceSource) -> bool {
         let now = Now {
-            wall: WALL + self.passed,
-            monotonic: self.passed,
+            wall: WALL + self.elapsed,
+            monotonic: self.elapsed,
         };
-        self.breaker.hear(news, from, false, now, 0.5).blameless
+        self.breaker
+            .attempt_ended(evidence, from, false, now, 0.5)
+            .uncounted
     }
 
-    /// Tries an email as soon as the breaker permits. Returns whether the email is blameless.
-    fn try_one(&mut self, mail: u64, news: &News) -> bool {
-        self.try_to(mail, &format!("d{mail}.example"), news)
+    /// Tries an email as soon as the breaker permits. Returns whether the attempt does not count.
+    fn try_one(&mut self, mail: u64, evidence: &Evidence) -> bool {
+        self.try_to(mail, &format!("d{mail}.example"), evidence)
     }
 
-    fn try_to(&mut self, mail: u64, domain: &str, news: &News) -> bool {
-        self.passed += self.pause();
-        assert!(!self.breaker.is_open() || self.may_try() != Try::Nothing);
-        let witness = self.begin_to(mail, domain);
-        self.hear(news, &witness)
+    fn try_to(&mut self, mail: u64, domain: &str, evidence: &Evidence) -> bool {
+        self.elapsed += self.pause();
+        assert!(!self.breaker.is_open() || self.allowed_probe() != Probe::None);
+        let source = self.begin_to(mail, domain);
+        self.end(evidence, &source)
     }
 
-    fn may_try(&self) -> Try {
-        self.breaker.may_try(self.passed)
+    fn allowed_probe(&self) -> Probe {
+        self.breaker.allowed_probe(self.elapsed)
     }
 
     fn pause(&self) -> Duration {
-        self.breaker.pause(self.passed).unwrap_or_default()
+        self.breaker.pause(self.elapsed).unwrap_or_default()
     }
 
     fn server_state(&self) -> ServerState {
@@ -102,18 +113,18 @@ impl Scene {
 }
 
 #[test]
-fn the_pauses_grow_to_the_longest_with_each_try_that_fails() {
-    for (news, pauses) in [
+fn pauses_grow_to_the_maximum_with_each_failed_probe() {
+    for (evidence, pauses) in [
         (down(), [1, 2, 4, 8, 16, 30, 30]),
         (refused(), [30, 60, 120, 240, 480, 600, 600]),
     ] {
-        let mut scene = Scene::new();
+        let mut scenario = Scenario::new();
         for seconds in pauses {
-            scene.try_one(1, &news);
-            assert_eq!(scene.pause(), Duration::from_secs(seconds));
+            scenario.try_one(1, &evidence);
+            assert_eq!(scenario.pause(), Duration::from_secs(seconds));
         }
         assert_eq!(
-            scene.breaker.server_state().1,
+            scenario.breaker.server_state().1,
             Some(WALL),
             "since the first failure"
         );
@@ -121,228 +132,238 @@ fn the_pauses_grow_to_the_longest_with_each_try_that_fails() {
 }
 
 #[test]
-fn what_was_under_way_when_it_opened_draws_nothing_out_when_it_fails() {
-    let mut scene = Scene::new();
-    let earlier: Vec<_> = (1..=100).map(|mail| scene.begin(mail)).collect();
-    for witness in earlier {
-        scene.hear(&down(), &witness);
+fn a_failed_attempt_from_before_it_opened_does_not_lengthen_the_pause() {
+    let mut scenario = Scenario::new();
+    let earlier: Vec<_> = (1..=100).map(|mail| scenario.begin(mail)).collect();
+    for source in earlier {
+        scenario.end(&down(), &source);
     }
-    assert_eq!(scene.pause(), Duration::from_secs(1));
+    assert_eq!(scenario.pause(), Duration::from_secs(1));
 }
 
 #[test]
-fn what_was_under_way_when_it_opened_does_not_close_it() {
-    for news in [down(), refused()] {
-        let mut scene = Scene::new();
-        let earlier = [scene.begin(1), scene.begin(2)];
-        scene.try_one(3, &news);
-        for witness in earlier {
-            scene.hear(&News::Sent, &witness);
-            assert!(scene.breaker.is_open(), "{news:?}");
+fn an_attempt_from_before_it_opened_does_not_close_it() {
+    for evidence in [down(), refused()] {
+        let mut scenario = Scenario::new();
+        let earlier = [scenario.begin(1), scenario.begin(2)];
+        scenario.try_one(3, &evidence);
+        for source in earlier {
+            scenario.end(&Evidence::Accepted, &source);
+            assert!(scenario.breaker.is_open(), "{evidence:?}");
         }
-        scene.try_one(4, &News::Sent);
-        assert!(!scene.breaker.is_open());
+        scenario.try_one(4, &Evidence::Accepted);
+        assert!(!scenario.breaker.is_open());
     }
 }
 
 #[test]
-fn it_closes_at_once_and_begins_anew() {
-    let mut scene = Scene::new();
-    scene.try_one(1, &down());
-    scene.try_one(1, &down());
-    scene.try_one(1, &News::Sent);
+fn it_closes_after_one_accepted_email_and_then_starts_with_the_first_pause() {
+    let mut scenario = Scenario::new();
+    scenario.try_one(1, &down());
+    scenario.try_one(1, &down());
+    scenario.try_one(1, &Evidence::Accepted);
     assert_eq!(
-        (scene.breaker.pause(scene.passed), scene.server_state()),
+        (scenario.breaker.pause(scenario.elapsed), scenario.server_state()),
         (None, ServerState::Ready)
     );
-    scene.try_one(1, &down());
-    assert_eq!(scene.pause(), Duration::from_secs(1));
+    scenario.try_one(1, &down());
+    assert_eq!(scenario.pause(), Duration::from_secs(1));
 }
 
 #[test]
-fn a_failure_from_before_it_closed_does_not_open_it_again() {
-    let mut scene = Scene::new();
-    let slow = scene.begin(1);
-    scene.try_one(2, &down());
-    scene.try_one(2, &News::Sent);
-    scene.hear(&down(), &slow);
-    assert!(!scene.breaker.is_open());
+fn a_failure_from_before_it_closed_does_not_reopen_it() {
+    let mut scenario = Scenario::new();
+    let slow = scenario.begin(1);
+    scenario.try_one(2, &down());
+    scenario.try_one(2, &Evidence::Accepted);
+    scenario.end(&down(), &slow);
+    assert!(!scenario.breaker.is_open());
 }
 
 #[test]
-fn only_one_mail_is_tried_at_a_time_and_older_ones_are_not_waited_for() {
-    let mut scene = Scene::new();
-    let _stuck = scene.begin(1);
-    scene.try_one(2, &down());
-    scene.passed += Duration::from_secs(1);
-    assert_eq!(scene.may_try(), Try::Any);
-    let tried = scene.begin(3);
-    assert_eq!(scene.may_try(), Try::Nothing);
-    scene.hear(&News::None, &tried);
-    assert_eq!(scene.may_try(), Try::Any);
+fn only_one_email_probes_at_a_time_and_the_probe_does_not_wait_for_older_attempts() {
+    let mut scenario = Scenario::new();
+    let _stuck = scenario.begin(1);
+    scenario.try_one(2, &down());
+    scenario.elapsed += Duration::from_secs(1);
+    assert_eq!(scenario.allowed_probe(), Probe::Any);
+    let tried = scenario.begin(3);
+    assert_eq!(scenario.allowed_probe(), Probe::None);
+    scenario.end(&Evidence::None, &tried);
+    assert_eq!(scenario.allowed_probe(), Probe::Any);
 }
 
 #[test]
-fn an_answer_for_one_mail_closes_it_only_beyond_the_step_that_failed() {
-    let mut scene = Scene::new();
-    scene.try_one(1, &unwelcome());
-    for step in [Step::Mail, Step::Rcpt] {
-        scene.try_one(2, &News::Dealt(step));
-        assert!(scene.breaker.is_open(), "{step}");
+fn a_reply_to_one_email_closes_it_only_after_the_step_that_failed() {
+    let mut scenario = Scenario::new();
+    scenario.try_one(1, &sender_rejection());
+    for step in [SmtpStep::Mail, SmtpStep::Rcpt] {
+        scenario.try_one(2, &Evidence::SingleEmailReply(step));
+        assert!(scenario.breaker.is_open(), "{step}");
     }
-    scene.try_one(2, &News::Dealt(Step::Data));
-    assert!(!scene.breaker.is_open());
+    scenario.try_one(2, &Evidence::SingleEmailReply(SmtpStep::Data));
+    assert!(!scenario.breaker.is_open());
 }
 
 #[test]
-fn a_server_that_refuses_and_is_then_down_still_needs_a_person() {
-    let mut scene = Scene::new();
-    scene.try_one(1, &refused());
-    scene.try_one(1, &refused());
-    scene.try_one(1, &down());
-    assert_eq!(scene.server_state(), ServerState::Refused);
-    assert_eq!(scene.pause(), Duration::from_mins(2));
-    scene.try_one(1, &refused());
-    assert_eq!(scene.pause(), Duration::from_mins(4));
-    let (_, since, error) = scene.breaker.server_state();
+fn a_server_that_rejects_the_client_and_is_then_down_stays_refused() {
+    let mut scenario = Scenario::new();
+    scenario.try_one(1, &refused());
+    scenario.try_one(1, &refused());
+    scenario.try_one(1, &down());
+    assert_eq!(scenario.server_state(), ServerState::Refused);
+    assert_eq!(scenario.pause(), Duration::from_mins(2));
+    scenario.try_one(1, &refused());
+    assert_eq!(scenario.pause(), Duration::from_mins(4));
+    let (_, since, error) = scenario.breaker.server_state();
     assert_eq!(since, Some(WALL));
     assert!(error.unwrap().starts_with("AUTH"), "{error:?}");
 }
 
 #[test]
-fn a_server_that_is_down_and_then_refuses_is_tried_less_often() {
-    let mut scene = Scene::new();
-    scene.try_one(1, &down());
-    scene.try_one(1, &refused());
-    assert_eq!(scene.pause(), Duration::from_secs(30));
-    assert_eq!(scene.server_state(), ServerState::Refused);
+fn a_server_that_is_down_and_then_rejects_the_client_is_probed_less_often() {
+    let mut scenario = Scenario::new();
+    scenario.try_one(1, &down());
+    scenario.try_one(1, &refused());
+    assert_eq!(scenario.pause(), Duration::from_secs(30));
+    assert_eq!(scenario.server_state(), ServerState::Refused);
 }
 
 #[test]
-fn mails_to_one_domain_prove_nothing_however_many_are_refused() {
-    for news in [refusal(), put_off()] {
-        let mut scene = Scene::new();
+fn rejections_from_one_domain_never_open_it_while_other_emails_are_accepted() {
+    for evidence in [rejection(), deferral()] {
+        let mut scenario = Scenario::new();
         for mail in 1..=100 {
-            scene.try_to(mail, "evil.example", &news);
+            scenario.try_to(mail, "evil.example", &evidence);
             // Emails to other domains may be sent at any time.
             assert!(
-                !scene.breaker.is_open() || scene.may_try() != Try::Nothing,
+                !scenario.breaker.is_open() || scenario.allowed_probe() != Probe::None,
                 "{mail}"
             );
-            let other = scene.begin_to(1000 + mail, "clinic.example");
-            scene.hear(&News::Sent, &other);
+            let other = scenario.begin_to(1000 + mail, "clinic.example");
+            scenario.end(&Evidence::Accepted, &other);
         }
-        assert_eq!(scene.server_state(), ServerState::Ready);
+        assert_eq!(scenario.server_state(), ServerState::Ready);
     }
 }
 
 #[test]
-fn one_domain_alone_in_the_queue_waits_once_some_of_its_mails_were_refused_and_others_go_at_once() {
-    let mut scene = Scene::new();
+fn a_domain_alone_in_the_queue_waits_after_some_rejections_and_other_domains_do_not() {
+    let mut scenario = Scenario::new();
     for mail in 1..=4 {
-        assert!(!scene.try_to(mail, "evil.example", &refusal()));
+        assert!(!scenario.try_to(mail, "evil.example", &rejection()));
     }
-    assert_eq!(scene.server_state(), ServerState::Ready);
-    assert!(scene.try_to(5, "evil.example", &refusal()));
-    assert_eq!(scene.server_state(), ServerState::Refused, "and that is seen");
-    assert_eq!(scene.may_try(), Try::OnlyOthers);
-    let other = scene.begin_to(6, "clinic.example");
-    assert_eq!(scene.may_try(), Try::Nothing, "one after the other");
-    scene.hear(&News::Sent, &other);
-    assert_eq!(scene.server_state(), ServerState::Ready);
+    assert_eq!(scenario.server_state(), ServerState::Ready);
+    assert!(scenario.try_to(5, "evil.example", &rejection()));
+    assert_eq!(scenario.server_state(), ServerState::Refused, "and that is seen");
+    assert_eq!(scenario.allowed_probe(), Probe::OnlyUnaffected);
+    let other = scenario.begin_to(6, "clinic.example");
+    assert_eq!(scenario.allowed_probe(), Probe::None, "one after the other");
+    scenario.end(&Evidence::Accepted, &other);
+    assert_eq!(scenario.server_state(), ServerState::Ready);
     // From then on, rejections from this domain are ignored.
     for mail in 7..=50 {
-        assert!(!scene.try_to(mail, "evil.example", &refusal()));
+        assert!(!scenario.try_to(mail, "evil.example", &rejection()));
     }
-    assert_eq!(scene.server_state(), ServerState::Ready);
+    assert_eq!(scenario.server_state(), ServerState::Ready);
 }
 
 #[test]
-fn unrelated_mails_that_are_refused_stop_the_queue_and_no_further_one_is_blamed() {
-    let mut scene = Scene::new();
-    assert!(!scene.try_one(1, &refusal()));
-    assert!(!scene.try_one(2, &refusal()));
-    assert_eq!(scene.server_state(), ServerState::Ready);
-    assert!(scene.try_one(3, &refusal()));
-    assert_eq!(scene.server_state(), ServerState::Refused);
-    assert_eq!(scene.may_try(), Try::Nothing);
+fn rejections_from_unrelated_domains_stop_the_queue_and_further_attempts_do_not_count() {
+    let mut scenario = Scenario::new();
+    assert!(!scenario.try_one(1, &rejection()));
+    assert!(!scenario.try_one(2, &rejection()));
+    assert_eq!(scenario.server_state(), ServerState::Ready);
+    assert!(scenario.try_one(3, &rejection()));
+    assert_eq!(scenario.server_state(), ServerState::Refused);
+    assert_eq!(scenario.allowed_probe(), Probe::None);
     for mail in 1..=50 {
-        assert!(scene.try_one(mail, &refusal()));
+        assert!(scenario.try_one(mail, &rejection()));
     }
-    assert_eq!(scene.pause(), Duration::from_mins(2));
-    scene.try_one(4, &News::Sent);
-    assert_eq!(scene.server_state(), ServerState::Ready);
+    assert_eq!(scenario.pause(), Duration::from_mins(2));
+    scenario.try_one(4, &Evidence::Accepted);
+    assert_eq!(scenario.server_state(), ServerState::Ready);
 }
 
 #[test]
-fn a_mail_that_is_accepted_clears_the_server_of_suspicion() {
-    let mut scene = Scene::new();
+fn an_accepted_email_clears_the_ambiguous_responses() {
+    let mut scenario = Scenario::new();
     for mail in 1..=50 {
-        assert!(!scene.try_one(3 * mail, &refusal()));
-        assert!(!scene.try_one(3 * mail + 1, &refusal()));
-        scene.try_one(3 * mail + 2, &News::Sent);
-        assert_eq!(scene.server_state(), ServerState::Ready);
+        assert!(!scenario.try_one(3 * mail, &rejection()));
+        assert!(!scenario.try_one(3 * mail + 1, &rejection()));
+        scenario.try_one(3 * mail + 2, &Evidence::Accepted);
+        assert_eq!(scenario.server_state(), ServerState::Ready);
     }
 }
 
 #[test]
-fn who_owns_domains_can_hold_others_up_once_for_a_moment_with_each_of_them() {
-    let mut scene = Scene::new();
+fn the_owner_of_some_domains_can_delay_other_emails_once_per_domain_for_a_moment() {
+    let mut scenario = Scenario::new();
     for mail in 1..=3 {
-        scene.try_one(mail, &refusal());
+        scenario.try_one(mail, &rejection());
     }
-    assert!(scene.pause() <= Duration::from_secs(2));
-    scene.try_to(4, "clinic.example", &News::Sent);
+    assert!(scenario.pause() <= Duration::from_secs(2));
+    scenario.try_to(4, "clinic.example", &Evidence::Accepted);
     for mail in 1..=100 {
-        assert!(!scene.try_to(100 + mail, &format!("d{}.example", mail % 3 + 1), &refusal()));
-        assert_eq!(scene.server_state(), ServerState::Ready);
+        assert!(!scenario.try_to(100 + mail, &format!("d{}.example", mail % 3 + 1), &rejection()));
+        assert_eq!(scenario.server_state(), ServerState::Ready);
     }
     // This also applies to a failure that would otherwise stop the queue immediately.
-    assert!(!scene.try_one(1, &unwelcome()));
-    assert_eq!(scene.server_state(), ServerState::Ready);
+    assert!(!scenario.try_one(1, &sender_rejection()));
+    assert_eq!(scenario.server_state(), ServerState::Ready);
     // An accepted email to a domain makes it reliable again.
-    scene.try_one(1, &News::Sent);
-    assert!(scene.try_one(1, &unwelcome()));
+    scenario.try_one(1, &Evidence::Accepted);
+    assert!(scenario.try_one(1, &sender_rejection()));
 }
 
 #[test]
-fn unrelated_mails_that_are_put_off_slow_the_queue_down_by_pauses_that_grow() {
-    let mut scene = Scene::new();
-    assert!(!scene.try_one(1, &put_off()));
-    assert!(scene.try_one(2, &put_off()));
-    assert_eq!(scene.server_state(), ServerState::Down);
+fn deferrals_from_unrelated_domains_slow_the_queue_down_by_growing_pauses() {
+    let mut scenario = Scenario::new();
+    assert!(!scenario.try_one(1, &deferral()));
+    assert!(scenario.try_one(2, &deferral()));
+    assert_eq!(scenario.server_state(), ServerState::Down);
     let mut pauses = Vec::new();
     for mail in 3..=22 {
-        pauses.push(scene.pause());
-        assert!(scene.try_one(mail, &put_off()));
+        pauses.push(scenario.pause());
+        assert!(scenario.try_one(mail, &deferral()));
     }
     assert_eq!(pauses[..2], [Duration::from_secs(1), Duration::from_millis(1200)]);
     assert_eq!(pauses[19], Duration::from_secs(30));
 }
 
 #[test]
-fn a_server_that_is_known_to_slow_down_is_believed_at_once() {
-    let mut scene = Scene::new();
-    let witness = scene.begin(1);
+fn one_deferral_opens_it_if_the_server_has_already_asked_to_slow_down() {
+    let mut scenario = Scenario::new();
+    let source = scenario.begin(1);
     let now = Now {
         wall: WALL,
         monotonic: Duration::ZERO,
     };
-    let heard = scene.breaker.hear(&put_off(), &witness, true, now, 0.5);
-    assert!(heard.blameless && scene.breaker.is_open());
-    scene.passed = scene.pause();
-    let witness = scene.begin(2);
+    let consequences = scenario
+        .breaker
+        .attempt_ended(&deferral(), &source, true, now, 0.5);
+    assert!(consequences.uncounted && scenario.breaker.is_open());
+    scenario.elapsed = scenario.pause();
+    let source = scenario.begin(2);
     let now = Now {
         wall: WALL,
-        monotonic: scene.passed,
+        monotonic: scenario.elapsed,
     };
-    assert!(scene.breaker.hear(&News::Sent, &witness, true, now, 0.5).resumed);
+    assert!(
+        scenario
+            .breaker
+            .attempt_ended(&Evidence::Accepted, &source, true, now, 0.5)
+            .resumed
+    );
 }
 
 #[test]
-fn a_connection_too_many_is_no_mails_fault_and_opens_nothing() {
-    let mut scene = Scene::new();
-    let crowded = News::Outage(Outage::Crowded(Failure::Smtp(Step::Hello, SmtpFailure::Timeout)));
-    assert!(scene.try_one(1, &crowded));
-    assert!(!scene.breaker.is_open());
+fn a_rejected_extra_connection_does_not_count_and_does_not_open_it() {
+    let mut scenario = Scenario::new();
+    let rejected = Evidence::Outage(Outage::ConnectionLimit(DeliveryFailure::Smtp(
+        SmtpStep::Hello,
+        SmtpFailure::Timeout,
+    )));
+    assert!(scenario.try_one(1, &rejected));
+    assert!(!scenario.breaker.is_open());
 }

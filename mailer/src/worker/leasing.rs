@@ -1,20 +1,21 @@
-//! Takes rows from the ledger.
+//! Leasing of due deliveries.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use eventstore::{RecordedEvent, Result, Timestamp, Transaction};
+use eventstore::{RecordedEvent, Result, Transaction};
 
-use super::breaker::{Breaker, Try};
-use super::histories::Histories;
-use super::suspects::registrable;
-use crate::error::Failure;
-use crate::history::Recipient;
-use crate::ledger::attempts::{self, Past};
+use super::breaker::{Breaker, Probe};
+use super::now::Now;
+use super::recipients::Recipients;
+use super::registered_domain::registered_domain;
+use crate::error::DeliveryFailure;
+use crate::ledger::attempts::{self, AttemptRow};
 use crate::ledger::{self, Delivery, Order};
+use crate::recipient::Recipient;
 
 /// Number of due deliveries from which one is chosen to probe a server that rejects or defers mail.
-const CHOICE: usize = 64;
+const PROBE_CANDIDATES: usize = 64;
 
 /// A leased delivery and the event that caused it.
 #[derive(Debug)]
@@ -31,14 +32,14 @@ pub(super) struct Job {
     /// `None` if the log has no event at that position, which means that the log is damaged.
     pub(super) event: Option<RecordedEvent>,
     /// The recipient of the email, or the reason why the recipient is unknown.
-    pub(super) recipient: Result<Recipient, Failure>,
-    /// Domain of the recipient, from [`registrable`]. Personal data.
+    pub(super) recipient: Result<Recipient, DeliveryFailure>,
+    /// Domain of the recipient, from [`registered_domain`]. Personal data.
     pub(super) domain: Arc<str>,
 }
 
-/// Result of [`take`].
+/// Result of [`lease_due`].
 #[derive(Debug, Default)]
-pub(super) struct Taken {
+pub(super) struct Leased {
     pub(super) jobs: Vec<Job>,
     /// Due deliveries that were cancelled instead of leased.
     pub(super) cancelled: Vec<Delivery>,
@@ -46,32 +47,31 @@ pub(super) struct Taken {
     pub(super) more: bool,
 }
 
-/// Times and epoch for new leases.
+/// Conditions of new leases.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Terms {
-    pub(super) now: Timestamp,
-    /// Duration of the lease, from `now`.
-    pub(super) lease: Duration,
-    /// Current monotonic time.
-    pub(super) monotonic: Duration,
-    pub(super) begin_by: Duration,
-    pub(super) epoch: u64,
+pub(super) struct LeaseTerms {
+    pub(super) now: Now,
+    /// Duration of the lease.
+    pub(super) duration: Duration,
+    /// Time in which the attempt must begin.
+    pub(super) grace: Duration,
 }
 
-/// Takes and leases at most `limit` due rows. Rows whose patient was deleted are cancelled instead, even if
+/// Leases at most `limit` due deliveries. Deliveries whose patient was deleted are cancelled instead, even if
 /// the subscription has not processed the deletion yet. Attempts that a worker left unfinished are added to
 /// the history. The jobs may begin when `transaction` is committed.
 ///
-/// While `breaker` wants emails to other domains, one row is chosen from the first or the last due rows.
-pub(super) async fn take(
+/// While `breaker` prefers emails to unaffected domains, one delivery is chosen from the first or the last
+/// due deliveries.
+pub(super) async fn lease_due(
     transaction: &mut Transaction<'_>,
     limit: usize,
     breaker: &Breaker,
-    terms: Terms,
-) -> Result<Taken> {
-    let now = terms.now;
-    let wanted = breaker.may_try(terms.monotonic);
-    let chooses = matches!(wanted, Try::PreferOthers | Try::OnlyOthers);
+    terms: LeaseTerms,
+) -> Result<Leased> {
+    let now = terms.now.wall;
+    let probe = breaker.allowed_probe(terms.now.monotonic);
+    let chooses = matches!(probe, Probe::PreferUnaffected | Probe::OnlyUnaffected);
     let (rows, order) = if chooses {
         // Flooding one end of the queue does not affect the other end.
         let order = if fastrand::bool() {
@@ -79,38 +79,42 @@ pub(super) async fn take(
         } else {
             Order::LastDue
         };
-        (CHOICE, order)
+        (PROBE_CANDIDATES, order)
     } else {
         (limit, Order::FirstDue)
     };
     let due = ledger::due(transaction, rows, now, order).await?;
     if due.is_empty() {
-        return Ok(Taken::default());
+        return Ok(Leased::default());
     }
     let more = !chooses && due.len() == limit;
     // Reads on the transaction's own connection. Waiting for a second connection could deadlock with other
     // workers that also wait.
-    let histories = Histories::read(transaction, &due).await?;
-    let is_over =
-        |delivery: &&Delivery| delivery.template.ends_with_the_patient() && histories.is_over(delivery);
+    let recipients = Recipients::read(transaction, &due).await?;
+    let is_cancelled =
+        |delivery: &&Delivery| delivery.template.ends_with_the_patient() && recipients.is_deleted(delivery);
     let domain = |delivery: &Delivery| {
-        let recipient = histories.recipient(delivery);
-        registrable(recipient.as_ref().map_or("", |recipient| &recipient.email))
+        let recipient = recipients.recipient(delivery);
+        registered_domain(recipient.as_ref().map_or("", |recipient| &recipient.email))
     };
-    let (cancelled, mut leased): (Vec<_>, Vec<_>) = due.iter().partition(is_over);
+    let (cancelled, mut leased): (Vec<_>, Vec<_>) = due.iter().partition(is_cancelled);
     if chooses {
-        let other = leased
+        let unaffected = leased
             .iter()
-            .position(|delivery| !breaker.is_suspect(&domain(delivery)));
+            .position(|delivery| !breaker.is_affected(&domain(delivery)));
         let any =
-            (wanted == Try::PreferOthers && !leased.is_empty()).then(|| fastrand::usize(..leased.len()));
-        leased = other.or(any).map(|chosen| leased[chosen]).into_iter().collect();
+            (probe == Probe::PreferUnaffected && !leased.is_empty()).then(|| fastrand::usize(..leased.len()));
+        leased = unaffected
+            .or(any)
+            .map(|chosen| leased[chosen])
+            .into_iter()
+            .collect();
     }
     let lost: Vec<_> = leased
         .iter()
         .chain(&cancelled)
         .filter_map(|delivery| {
-            delivery.left_at.map(|started_at| Past {
+            delivery.lease_began_at.map(|started_at| AttemptRow {
                 delivery,
                 started_at,
                 ended_at: now,
@@ -123,16 +127,16 @@ pub(super) async fn take(
     let unknown = attempts::unknown(transaction, &leased).await?;
     let token: Arc<str> = format!("{:032x}", fastrand::u128(..)).into();
     ledger::cancel(transaction, &cancelled, now).await?;
-    ledger::lease(transaction, &leased, &token, now + terms.lease, now).await?;
+    ledger::lease(transaction, &leased, &token, now + terms.duration, now).await?;
     let jobs = leased
         .into_iter()
         .map(|delivery| Job {
-            event: histories.event(delivery).cloned(),
-            recipient: histories.recipient(delivery),
+            event: recipients.event(delivery).cloned(),
+            recipient: recipients.recipient(delivery),
             domain: domain(delivery),
             lease: Arc::clone(&token),
-            begin_by: terms.begin_by,
-            epoch: terms.epoch,
+            begin_by: terms.now.monotonic + terms.grace,
+            epoch: breaker.epoch(),
             unknown_before: unknown.iter().any(|(position, template)| {
                 *position == delivery.position && template == delivery.template.name()
             }),
@@ -143,7 +147,7 @@ pub(super) async fn take(
         })
         .collect();
     let cancelled = cancelled.into_iter().cloned().collect();
-    Ok(Taken {
+    Ok(Leased {
         jobs,
         cancelled,
         more,

@@ -16,11 +16,11 @@ use tokio::net::TcpStream;
 
 /// A TCP connection that STARTTLS may encrypt.
 #[derive(Debug)]
-pub(super) struct InTurn {
+pub(super) struct StartTlsStream {
     stream: TcpStream,
     phase: Phase,
     /// Received data that has not been read yet.
-    ahead: Vec<u8>,
+    unread: Vec<u8>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,20 +33,20 @@ enum Phase {
 
 /// Data was received before it was requested, or after the expected reply.
 #[derive(Debug, thiserror::Error)]
-#[error("the server sent data out of turn")]
-pub(super) struct OutOfTurn;
+#[error("the server sent unexpected data")]
+pub(super) struct UnexpectedData;
 
-impl InTurn {
+impl StartTlsStream {
     pub(super) const fn new(stream: TcpStream) -> Self {
         Self {
             stream,
             phase: Phase::Plain,
-            ahead: Vec::new(),
+            unread: Vec::new(),
         }
     }
 }
 
-impl AsyncRead for InTurn {
+impl AsyncRead for StartTlsStream {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -55,24 +55,24 @@ impl AsyncRead for InTurn {
         if self.phase == Phase::Encrypted {
             return Pin::new(&mut self.stream).poll_read(cx, buf);
         }
-        if self.ahead.is_empty() {
+        if self.unread.is_empty() {
             let mut bytes = [0; 1024];
             let mut received = ReadBuf::new(&mut bytes);
             ready!(Pin::new(&mut self.stream).poll_read(cx, &mut received))?;
-            self.ahead.extend_from_slice(received.filled());
+            self.unread.extend_from_slice(received.filled());
         }
-        let line = self.ahead.iter().position(|byte| *byte == b'\n');
-        let line = line.map_or(self.ahead.len(), |end| end + 1).min(buf.remaining());
-        buf.put_slice(&self.ahead[..line]);
-        self.ahead.drain(..line);
+        let line = self.unread.iter().position(|byte| *byte == b'\n');
+        let line = line.map_or(self.unread.len(), |end| end + 1).min(buf.remaining());
+        buf.put_slice(&self.unread[..line]);
+        self.unread.drain(..line);
         Poll::Ready(Ok(()))
     }
 }
 
-impl AsyncWrite for InTurn {
+impl AsyncWrite for StartTlsStream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        if !self.ahead.is_empty() {
-            return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, OutOfTurn)));
+        if !self.unread.is_empty() {
+            return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, UnexpectedData)));
         }
         let written = ready!(Pin::new(&mut self.stream).poll_write(cx, buf))?;
         self.phase = match self.phase {
@@ -92,7 +92,7 @@ impl AsyncWrite for InTurn {
     }
 }
 
-impl AsyncTokioStream for InTurn {
+impl AsyncTokioStream for StartTlsStream {
     fn peer_addr(&self) -> io::Result<SocketAddr> {
         self.stream.peer_addr()
     }

@@ -8,30 +8,30 @@ use eventstore::{Database, Position, Result, Session, Timestamp};
 use crate::schedule;
 
 /// Maximum difference between the clocks of two machines.
-const TOLERANCE: Duration = Duration::from_mins(1);
+const MAX_CLOCK_DIFFERENCE: Duration = Duration::from_mins(1);
 /// Upper bound of the duration of a lease, which is at most an hour for the answer timeout and 50 s. The
 /// bound also covers the leases of earlier versions, which lasted for all three timeouts of an attempt.
 pub(crate) const LONGEST_LEASE: Duration = Duration::from_mins(3 * 60 + 1);
 /// Maximum number of rows per query.
-const STEP: i64 = 500;
+const MAX_ROWS: i64 = 500;
 
 /// Condition for a row that is due too late, with one placeholder for each of [`limits`].
-const IS_AHEAD: &str = "due_at > ? AND due_at > CASE WHEN state = 'pending' THEN ? WHEN state = 'sending' THEN ? \
+const IS_DUE_TOO_LATE: &str = "due_at > ? AND due_at > CASE WHEN state = 'pending' THEN ? WHEN state = 'sending' THEN ? \
      WHEN attempts <= 1 THEN ? WHEN attempts = 2 THEN ? WHEN attempts = 3 THEN ? WHEN attempts = 4 THEN ? \
      WHEN attempts = 5 THEN ? WHEN attempts = 6 THEN ? ELSE ? END";
 
-/// Returns the values for [`IS_AHEAD`]: a lower limit for all rows, and the latest valid due times of a
-/// pending row, of a row being sent, and of rows that have failed one to seven times.
+/// Returns the values for [`IS_DUE_TOO_LATE`]: a lower limit for all rows, and the latest valid due times of
+/// a pending row, of a row being sent, and of rows that have failed one to seven times.
 fn limits(now: Timestamp) -> [Timestamp; 10] {
     let [first, second, third, fourth, fifth, sixth, seventh] = schedule::PAUSES.map(|pause| {
         let pause = pause.max(schedule::PAUSE_AFTER_UNKNOWN);
-        now + pause.mul_f64(1.0 + schedule::JITTER) + TOLERANCE
+        now + pause.mul_f64(1.0 + schedule::JITTER) + MAX_CLOCK_DIFFERENCE
     });
-    let waits = now + TOLERANCE;
+    let pending = now + MAX_CLOCK_DIFFERENCE;
     [
-        waits,
-        waits,
-        now + LONGEST_LEASE + TOLERANCE,
+        pending,
+        pending,
+        now + LONGEST_LEASE + MAX_CLOCK_DIFFERENCE,
         first,
         second,
         third,
@@ -43,24 +43,24 @@ fn limits(now: Timestamp) -> [Timestamp; 10] {
 }
 
 /// Makes deliveries due now that are due later than the longest possible pause. Returns their number.
-pub(crate) async fn bring_back(database: &Database, now: Timestamp) -> Result<u64> {
+pub(crate) async fn make_due(database: &Database, now: Timestamp) -> Result<u64> {
     let limits = limits(now);
-    let mut brought = 0;
+    let mut corrected = 0;
     loop {
         let mut session = database.writer().await?;
         // Searches without locks first, because such rows are rare.
         let rows = session
             .query(&format!(
-                "SELECT position, template FROM mail_deliveries WHERE {IS_AHEAD} LIMIT ?"
+                "SELECT position, template FROM mail_deliveries WHERE {IS_DUE_TOO_LATE} LIMIT ?"
             ))
             .bind_all(limits)
-            .bind(STEP)
+            .bind(MAX_ROWS)
             .fetch_all()
             .await?;
         for row in &rows {
-            brought += session
+            corrected += session
                 .query(&format!(
-                    "UPDATE mail_deliveries SET due_at = ? WHERE position = ? AND template = ? AND {IS_AHEAD}"
+                    "UPDATE mail_deliveries SET due_at = ? WHERE position = ? AND template = ? AND {IS_DUE_TOO_LATE}"
                 ))
                 .bind(now)
                 .bind(row.get::<Position, _>(0)?)
@@ -69,8 +69,8 @@ pub(crate) async fn bring_back(database: &Database, now: Timestamp) -> Result<u6
                 .execute()
                 .await?;
         }
-        if rows.len() < usize::try_from(STEP).unwrap_or(usize::MAX) {
-            return Ok(brought);
+        if rows.len() < usize::try_from(MAX_ROWS).unwrap_or(usize::MAX) {
+            return Ok(corrected);
         }
     }
 }
@@ -78,7 +78,9 @@ pub(crate) async fn bring_back(database: &Database, now: Timestamp) -> Result<u6
 /// Counts the deliveries that are due later than the schedule allows.
 pub(crate) async fn count(session: &mut impl Session, now: Timestamp) -> Result<u64> {
     let row = session
-        .query(&format!("SELECT COUNT(*) FROM mail_deliveries WHERE {IS_AHEAD}"))
+        .query(&format!(
+            "SELECT COUNT(*) FROM mail_deliveries WHERE {IS_DUE_TOO_LATE}"
+        ))
         .bind_all(limits(now))
         .fetch_optional()
         .await?;

@@ -1,4 +1,4 @@
-//! Reads the patients of due deliveries from the log.
+//! The recipients of due deliveries, read from the log.
 
 use std::collections::{HashMap, HashSet};
 
@@ -6,25 +6,25 @@ use cqrs_es::Aggregate;
 use domain::Patient;
 use eventstore::{EventLog, Position, RecordedEvent, Result, Session};
 
-use crate::error::Failure;
-use crate::history::{History, Recipient};
+use crate::error::DeliveryFailure;
 use crate::ledger::Delivery;
+use crate::recipient::{Recipient, RecipientState};
 use crate::template::AddressedAs;
 
-/// Maximum number of events in memory while the histories are read. Further events are read page by page.
-const EVENTS: u64 = 1000;
+/// Maximum number of events in memory at a time. Further events are read page by page.
+const EVENTS_PER_PAGE: u64 = 1000;
 
-/// The patients of some deliveries, and the events that caused the deliveries.
+/// The patients that receive some deliveries, and the events that caused the deliveries.
 #[derive(Debug, Default)]
-pub(super) struct Histories {
+pub(super) struct Recipients {
     /// State of each patient after the patient's last event.
-    newest: HashMap<String, History>,
+    newest: HashMap<String, RecipientState>,
     /// Each event that caused a delivery, and the state of its patient before the event.
-    events: HashMap<Position, (RecordedEvent, History)>,
+    events: HashMap<Position, (RecordedEvent, RecipientState)>,
 }
 
-impl Histories {
-    /// Reads the histories of the patients of `deliveries`.
+impl Recipients {
+    /// Reads the events of the patients of `deliveries`.
     pub(super) async fn read(session: &mut impl Session, deliveries: &[Delivery]) -> Result<Self> {
         let ids: HashSet<_> = deliveries
             .iter()
@@ -32,26 +32,33 @@ impl Histories {
             .collect();
         let ids: Vec<_> = ids.into_iter().collect();
         let causes: HashSet<_> = deliveries.iter().map(|delivery| delivery.position).collect();
-        let mut histories = Self::default();
+        let mut recipients = Self::default();
         let mut after = Position::BEGINNING;
         loop {
-            let page =
-                EventLog::events_between(session, Patient::TYPE, &ids, after, Position::LAST, EVENTS).await?;
-            let is_last = (page.len() as u64) < EVENTS;
+            let page = EventLog::events_between(
+                session,
+                Patient::TYPE,
+                &ids,
+                after,
+                Position::LAST,
+                EVENTS_PER_PAGE,
+            )
+            .await?;
+            let is_last = (page.len() as u64) < EVENTS_PER_PAGE;
             for event in page {
                 after = event.position;
-                histories.apply(event, &causes);
+                recipients.apply(event, &causes);
             }
             if is_last {
-                return Ok(histories);
+                return Ok(recipients);
             }
         }
     }
 
     fn apply(&mut self, event: RecordedEvent, causes: &HashSet<Position>) {
-        let history = self.newest.entry(event.aggregate_id.clone()).or_default();
-        let before = causes.contains(&event.position).then(|| history.clone());
-        history.apply(&event);
+        let state = self.newest.entry(event.aggregate_id.clone()).or_default();
+        let before = causes.contains(&event.position).then(|| state.clone());
+        state.apply(&event);
         if let Some(before) = before {
             self.events.insert(event.position, (event, before));
         }
@@ -64,18 +71,18 @@ impl Histories {
     }
 
     /// Whether the patient of the delivery was deleted.
-    pub(super) fn is_over(&self, delivery: &Delivery) -> bool {
+    pub(super) fn is_deleted(&self, delivery: &Delivery) -> bool {
         self.newest
             .get(&delivery.aggregate_id)
-            .is_some_and(History::is_over)
+            .is_some_and(RecipientState::is_deleted)
     }
 
     /// Returns the recipient of the delivery.
-    pub(super) fn recipient(&self, delivery: &Delivery) -> Result<Recipient, Failure> {
-        let history = match delivery.template.addressed_as() {
+    pub(super) fn recipient(&self, delivery: &Delivery) -> Result<Recipient, DeliveryFailure> {
+        let state = match delivery.template.addressed_as() {
             AddressedAs::Newest => self.newest.get(&delivery.aggregate_id),
             AddressedAs::BeforeTheEvent => self.events.get(&delivery.position).map(|(_, before)| before),
         };
-        history.ok_or(Failure::EventMissing)?.recipient()
+        state.ok_or(DeliveryFailure::EventMissing)?.recipient()
     }
 }

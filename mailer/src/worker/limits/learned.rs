@@ -2,31 +2,31 @@
 
 use std::time::Duration;
 
-use super::rate::Bucket;
+use super::rate::TokenBucket;
 
 /// Time for which a learned rate applies.
-const KEPT: Duration = Duration::from_mins(10);
+const VALID_FOR: Duration = Duration::from_mins(10);
 /// Maximum time over which a rate is measured, and minimum number of emails for a measurement.
-const MEASURED: Duration = Duration::from_mins(10);
-const ENOUGH: u32 = 3;
+const MAX_MEASUREMENT: Duration = Duration::from_mins(10);
+const MIN_EMAILS: u32 = 3;
 /// Growth factor of the rate for each accepted email.
-const FASTER: f64 = 1.01;
+const GROWTH: f64 = 1.01;
 /// Minimum rate, in emails per second. Below it, the breaker's pauses are slow enough.
-const SLOWEST: f64 = 0.2;
+const MIN_RATE: f64 = 0.2;
 
 /// The rate that a server accepts, learned when the server asks to slow down.
 #[derive(Debug, Default)]
-pub(super) struct Pace {
-    learned: Option<(Bucket, Duration)>,
+pub(super) struct LearnedRate {
+    learned: Option<(TokenBucket, Duration)>,
     /// Number of emails accepted since `since`.
     accepted: u32,
     since: Duration,
 }
 
-impl Pace {
+impl LearnedRate {
     /// Registers an accepted email.
     pub(super) fn accepted(&mut self, now: Duration) {
-        if self.accepted == 0 || now.saturating_sub(self.since) > MEASURED {
+        if self.accepted == 0 || now.saturating_sub(self.since) > MAX_MEASUREMENT {
             (self.accepted, self.since) = (0, now);
         }
         self.accepted = self.accepted.saturating_add(1);
@@ -34,7 +34,7 @@ impl Pace {
             if now > *until {
                 self.learned = None;
             } else {
-                let rate = bucket.rate() * FASTER;
+                let rate = bucket.rate() * GROWTH;
                 bucket.set_rate(rate, now);
             }
         }
@@ -45,9 +45,9 @@ impl Pace {
     /// emails, no rate is learned.
     pub(super) fn resumed(&mut self, now: Duration) {
         let time = now.saturating_sub(self.since);
-        if self.accepted >= ENOUGH && !time.is_zero() && time <= MEASURED {
-            let rate = (f64::from(self.accepted) / time.as_secs_f64()).max(SLOWEST);
-            self.learned = Some((Bucket::of(rate, now), now + KEPT));
+        if self.accepted >= MIN_EMAILS && !time.is_zero() && time <= MAX_MEASUREMENT {
+            let rate = (f64::from(self.accepted) / time.as_secs_f64()).max(MIN_RATE);
+            self.learned = Some((TokenBucket::of(rate, now), now + VALID_FOR));
             (self.accepted, self.since) = (0, now);
         }
     }
@@ -58,7 +58,7 @@ impl Pace {
     }
 
     /// Token bucket for the learned rate, if any.
-    pub(super) fn bucket(&mut self, now: Duration) -> Option<&mut Bucket> {
+    pub(super) fn bucket(&mut self, now: Duration) -> Option<&mut TokenBucket> {
         if self.learned.as_ref().is_some_and(|(_, until)| now > *until) {
             self.learned = None;
         }
@@ -71,14 +71,14 @@ impl Pace {
     }
 }
 
-/// Initial and maximum time before one more connection is tried.
-const FIRST_WAIT: Duration = Duration::from_mins(1);
-const LONGEST_WAIT: Duration = Duration::from_mins(30);
+/// Initial and maximum pause before one more connection is opened.
+const FIRST_PAUSE: Duration = Duration::from_mins(1);
+const LONGEST_PAUSE: Duration = Duration::from_mins(30);
 
 /// The number of connections that the server accepts, learned when it rejects a connection while others are
 /// open.
 #[derive(Debug, Default)]
-pub(super) struct Crowd {
+pub(super) struct LearnedConnectionLimit {
     limited: Option<Limited>,
 }
 
@@ -87,11 +87,11 @@ struct Limited {
     connections: usize,
     raise_at: Duration,
     wait: Duration,
-    /// Whether one more connection is being tried.
+    /// Whether one more connection is permitted than the server is known to accept.
     raised: bool,
 }
 
-impl Crowd {
+impl LearnedConnectionLimit {
     /// Returns the maximum number of connections, at most `wanted`.
     pub(super) fn limit(&mut self, wanted: usize, now: Duration) -> usize {
         let Some(limited) = &mut self.limited else {
@@ -107,15 +107,15 @@ impl Crowd {
 
     /// Registers a rejected connection. `wanted` is the desired number of connections, and `open` is the
     /// number of open ones.
-    pub(super) fn turned_down(&mut self, open: usize, wanted: usize, now: Duration) {
+    pub(super) fn connection_rejected(&mut self, open: usize, wanted: usize, now: Duration) {
         let (known, wait) = match &self.limited {
             // Each rejected additional connection lengthens the wait for the next one.
             Some(limited) if limited.raised => (
                 limited.connections.min(wanted),
-                (limited.wait * 2).min(LONGEST_WAIT),
+                (limited.wait * 2).min(LONGEST_PAUSE),
             ),
             Some(limited) => (limited.connections.min(wanted), limited.wait),
-            None => (wanted, FIRST_WAIT),
+            None => (wanted, FIRST_PAUSE),
         };
         // The limit falls each time, so that a wrong count of open sessions cannot cause a retry loop.
         let connections = open.min(known.saturating_sub(1)).max(1);
@@ -134,8 +134,8 @@ impl Crowd {
         }
     }
 
-    /// The limit, if any.
-    pub(super) fn limited(&self) -> Option<usize> {
+    /// The current limit, if any.
+    pub(super) fn current(&self) -> Option<usize> {
         self.limited.as_ref().map(|limited| limited.connections)
     }
 }

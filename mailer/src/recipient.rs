@@ -5,13 +5,13 @@ use std::fmt;
 use domain::{PATIENT_DELETED, PATIENT_REGISTERED, PatientDetails, PatientEvent, StoredEventError, evolve};
 use eventstore::{RecordedEvent, Timestamp};
 
-use crate::error::Failure;
+use crate::error::DeliveryFailure;
 
 /// State of a patient after some of the patient's events. Its size does not depend on the number of events.
 ///
 /// `Debug` shows nothing, because its output can appear in logs.
 #[derive(Clone, Default)]
-pub struct History {
+pub struct RecipientState {
     details: Option<PatientDetails>,
     registered_at: Option<Timestamp>,
     deleted: bool,
@@ -28,7 +28,7 @@ pub struct Recipient {
     pub(crate) registered_at: Timestamp,
 }
 
-impl History {
+impl RecipientState {
     /// Applies the patient's next event.
     pub fn apply(&mut self, event: &RecordedEvent) {
         // The type alone is sufficient, because an id is never reused.
@@ -50,7 +50,7 @@ impl History {
     }
 
     /// Whether the patient was deleted.
-    pub(crate) const fn is_over(&self) -> bool {
+    pub(crate) const fn is_deleted(&self) -> bool {
         self.deleted
     }
 
@@ -58,11 +58,11 @@ impl History {
     ///
     /// # Errors
     ///
-    /// [`Failure::EventUnreadable`] if an event up to this point cannot be read: the event may have changed
-    /// the address. [`Failure::EventMissing`] if the patient is not registered at this point.
-    pub fn recipient(&self) -> Result<Recipient, Failure> {
+    /// [`DeliveryFailure::EventUnreadable`] if an event up to this point cannot be read: the event may have
+    /// changed the address. [`DeliveryFailure::EventMissing`] if the patient is not registered at this point.
+    pub fn recipient(&self) -> Result<Recipient, DeliveryFailure> {
         if let Some(unreadable) = &self.unreadable {
-            return Err(Failure::EventUnreadable(unreadable.clone()));
+            return Err(DeliveryFailure::EventUnreadable(unreadable.clone()));
         }
         match (&self.details, self.registered_at) {
             (Some(details), Some(registered_at)) => Ok(Recipient {
@@ -70,14 +70,14 @@ impl History {
                 email: details.email.clone(),
                 registered_at,
             }),
-            _ => Err(Failure::EventMissing),
+            _ => Err(DeliveryFailure::EventMissing),
         }
     }
 }
 
-impl fmt::Debug for History {
+impl fmt::Debug for RecipientState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("History").finish_non_exhaustive()
+        f.debug_struct("RecipientState").finish_non_exhaustive()
     }
 }
 

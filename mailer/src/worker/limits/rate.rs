@@ -27,13 +27,13 @@ impl Rate {
 /// A bucket that fills with tokens at the given rate. Its capacity is the tokens of one second, but at least
 /// one token. It uses a monotonic clock.
 #[derive(Debug)]
-pub(super) struct Bucket {
+pub(super) struct TokenBucket {
     per_second: f64,
     tokens: f64,
     at: Duration,
 }
 
-impl Bucket {
+impl TokenBucket {
     pub(super) fn new(rate: Rate, now: Duration) -> Self {
         Self::of(rate.per_second(), now)
     }
@@ -96,9 +96,9 @@ mod tests {
     }
 
     #[test]
-    fn a_bucket_gives_a_second_at_once_and_then_by_the_rate() {
+    fn a_bucket_holds_the_tokens_of_one_second() {
         let start = Duration::from_secs(5);
-        let mut bucket = Bucket::new(rate(10, 1), start);
+        let mut bucket = TokenBucket::new(rate(10, 1), start);
         assert_eq!(bucket.available(start), 10);
         bucket.take(10);
         assert_eq!(bucket.available(start), 0);
@@ -112,9 +112,9 @@ mod tests {
     }
 
     #[test]
-    fn a_rate_below_one_a_second_gives_one_at_a_time() {
+    fn a_rate_below_one_per_second_yields_one_token_at_a_time() {
         let start = Duration::from_secs(5);
-        let mut bucket = Bucket::new(rate(6, 60), start);
+        let mut bucket = TokenBucket::new(rate(6, 60), start);
         assert_eq!(bucket.available(start), 1);
         bucket.take(1);
         assert_eq!(bucket.available(start + Duration::from_secs(9)), 0);

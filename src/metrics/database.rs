@@ -1,102 +1,69 @@
 //! Metrics of the log, its subscriptions and the mail ledger. They come from the database, so they cover all
 //! processes.
 
-use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use eventstore::{Clock, Database, EventLog, Followed, Position, SubscriptionFailure, Timestamp, overview};
-use mailer::{DeliveryState, Ledger, ServerState, Waiting, WorkerStatus};
-use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::gauge::Gauge;
+use mailer::{DeliveryState, Ledger, ServerState, UnfinishedDeliveries, WorkerStatus};
 use prometheus_client::registry::Registry;
 
+use super::gauges::{family, gauge, number, set};
+
 /// Minimum time between counts of finished deliveries. A count reads every row of the ledger.
-const COUNT_EVERY: Duration = Duration::from_mins(1);
-
-type Labels = Vec<(&'static str, String)>;
-type Gauges = Family<Labels, Gauge<f64, AtomicU64>>;
-
-/// Registers a family of gauges.
-pub(super) fn family(registry: &mut Registry, name: &str, help: &str) -> Gauges {
-    let family = Gauges::default();
-    registry.register(name, help, family.clone());
-    family
-}
-
-/// Registers a gauge with a value.
-pub(super) fn gauge(registry: &mut Registry, name: &str, help: &str, value: f64) {
-    let gauge = Gauge::<f64, AtomicU64>::default();
-    gauge.set(value);
-    registry.register(name, help, gauge);
-}
-
-/// Sets the gauge with these labels.
-pub(super) fn set(family: &Gauges, labels: &[(&'static str, &str)], value: f64) {
-    let labels: Labels = labels
-        .iter()
-        .map(|(name, value)| (*name, (*value).to_owned()))
-        .collect();
-    family.get_or_create(&labels).set(value);
-}
-
-/// Converts a count to a gauge value: Prometheus has floating-point numbers only.
-pub(super) fn number(count: impl TryInto<u64>) -> f64 {
-    #[expect(clippy::cast_precision_loss, reason = "exact up to 2⁵³, which no log reaches")]
-    count.try_into().map_or(f64::NAN, |count| count as f64)
-}
+const COUNT_INTERVAL: Duration = Duration::from_mins(1);
 
 /// Whether an event causes the failure.
-fn stands_still(failure: Option<&SubscriptionFailure>) -> bool {
+fn is_at_event(failure: Option<&SubscriptionFailure>) -> bool {
     failure.is_some_and(|failure| failure.position.is_some())
 }
 
 /// The last counts of finished deliveries. Counting reads every row of the ledger and can take longer than a
 /// page request may take, so it runs in the background.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Finished(Arc<Mutex<Counted>>);
+pub(super) struct FinishedDeliveries(Arc<Mutex<LastCount>>);
 
 #[derive(Debug, Default)]
-struct Counted {
+struct LastCount {
     counts: Vec<(DeliveryState, u64)>,
-    /// Monotonic time at which the last count began. A statement takes less than [`COUNT_EVERY`], so counts
-    /// never overlap.
+    /// Monotonic time at which the last count began. A statement takes less than [`COUNT_INTERVAL`], so
+    /// counts never overlap.
     began: Option<Duration>,
 }
 
-impl Finished {
-    /// Returns the last counts. Starts a new count if the last counts are older than [`COUNT_EVERY`].
-    pub(super) fn counted(&self, ledger: &Ledger, clock: &dyn Clock) -> Vec<(DeliveryState, u64)> {
-        let mut counted = self.lock();
+impl FinishedDeliveries {
+    /// Returns the last counts. Starts a new count if the last counts are older than [`COUNT_INTERVAL`].
+    pub(super) fn counts(&self, ledger: &Ledger, clock: &dyn Clock) -> Vec<(DeliveryState, u64)> {
+        let mut last = self.lock();
         let now = clock.monotonic();
-        if counted
+        if last
             .began
-            .is_none_or(|began| now.saturating_sub(began) > COUNT_EVERY)
+            .is_none_or(|began| now.saturating_sub(began) > COUNT_INTERVAL)
         {
-            counted.began = Some(now);
+            last.began = Some(now);
             tokio::spawn(self.clone().count(ledger.clone(), clock.now()));
         }
-        counted.counts.clone()
+        last.counts.clone()
     }
 
     async fn count(self, ledger: Ledger, now: Timestamp) {
-        let over = [DeliveryState::Sent, DeliveryState::Dead, DeliveryState::Cancelled];
+        let finished = [DeliveryState::Sent, DeliveryState::Dead, DeliveryState::Cancelled];
         match ledger.status(now).await {
             Ok(status) => {
                 let counts = status.counts.into_iter();
-                self.lock().counts = counts.filter(|(state, _)| over.contains(state)).collect();
+                self.lock().counts = counts.filter(|(state, _)| finished.contains(state)).collect();
             }
             Err(error) => tracing::debug!(%error, "the emails could not be counted"),
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Counted> {
+    fn lock(&self) -> MutexGuard<'_, LastCount> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// The state of the database.
-pub(super) struct Stand {
+/// Metrics from the state of the database.
+pub(super) struct DatabaseMetrics {
     head: Position,
     followed: Vec<Followed>,
     deliveries: Vec<(DeliveryState, u64)>,
@@ -106,19 +73,19 @@ pub(super) struct Stand {
     workers: Vec<WorkerStatus>,
 }
 
-impl Stand {
+impl DatabaseMetrics {
     pub(super) async fn of(
         database: &Database,
         ledger: &Ledger,
         finished: Vec<(DeliveryState, u64)>,
         now: Timestamp,
     ) -> eventstore::Result<Self> {
-        let Waiting {
+        let UnfinishedDeliveries {
             counts,
             oldest,
             oldest_due,
             due_too_late,
-        } = ledger.waiting(now).await?;
+        } = ledger.unfinished(now).await?;
         Ok(Self {
             head: EventLog::new(database.clone()).head().await?.position,
             followed: overview(database, now).await?,
@@ -180,8 +147,8 @@ impl Stand {
             set(&events, name, number(followed.lag_events));
             set(&seconds, name, followed.lag_seconds);
             set(&owned, name, f64::from(followed.owner.is_some()));
-            let stands = stands_still(failure) || followed.damage.is_some();
-            set(&stopped, name, f64::from(stands));
+            let is_stopped = is_at_event(failure) || followed.damage.is_some();
+            set(&stopped, name, f64::from(is_stopped));
             set(
                 &attempts,
                 name,
@@ -219,13 +186,15 @@ impl Stand {
             let label = &[("projection", name)];
             set(&active, label, number(projection.active_generation));
             set(&skips, label, number(projection.skips.len()));
-            if let Some(under_way) = &projection.rebuild {
-                let position = under_way.position.map_or(0.0, |position| number(position.get()));
+            if let Some(rebuild_status) = &projection.rebuild {
+                let position = rebuild_status
+                    .position
+                    .map_or(0.0, |position| number(position.get()));
                 set(&rebuild, label, position);
                 set(
                     &stopped,
                     label,
-                    f64::from(stands_still(under_way.failure.as_ref())),
+                    f64::from(is_at_event(rebuild_status.failure.as_ref())),
                 );
             }
         }

@@ -79,7 +79,7 @@ fn rcpt_to(domain: &'static str, reply: &'static str) -> impl Fn(&str) -> Option
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn recipients_of_one_domain_that_are_turned_down_hold_up_nobody_and_each_attempt_counts() {
+async fn rejected_recipients_in_one_domain_delay_no_other_email_and_each_attempt_counts() {
     for reply in [
         "550 5.7.1 no",
         "554 no",
@@ -117,7 +117,7 @@ async fn recipients_of_one_domain_that_are_turned_down_hold_up_nobody_and_each_a
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_concerns_the_sender_stops_the_queue_with_an_alarm_and_loses_nothing() {
+async fn a_rejected_sender_stops_the_queue_with_an_error_and_no_email_is_lost() {
     for (command, reply) in [
         (
             "RCPT",
@@ -151,7 +151,7 @@ async fn what_concerns_the_sender_stops_the_queue_with_an_alarm_and_loses_nothin
             // No number of tries makes a delivery dead.
             for _ in 0..20 {
                 stage.clock.advance(Duration::from_hours(1));
-                worker.has_looked_again().await;
+                worker.has_polled_again().await;
             }
             assert_eq!(count(&stage, "dead").await, 0, "{reply}");
             let failed = attempts(&stage, "failed").await;
@@ -169,7 +169,7 @@ async fn what_concerns_the_sender_stops_the_queue_with_an_alarm_and_loses_nothin
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_puts_every_mail_off_slows_the_queue_down_and_burns_no_attempts() {
+async fn deferrals_of_all_mail_slow_the_queue_down_and_no_attempt_counts() {
     for (command, reply) in [
         ("MAIL", "450 4.1.8 sender domain not found"),
         ("MAIL", "421 4.7.0 slow down"),
@@ -196,7 +196,7 @@ async fn what_puts_every_mail_off_slows_the_queue_down_and_burns_no_attempts() {
             assert!(told.error.unwrap().contains(&reply[..3]), "{reply}");
             for _ in 0..50 {
                 stage.clock.advance(Duration::from_mins(1));
-                worker.has_looked_again().await;
+                worker.has_polled_again().await;
             }
             let burnt: i32 = stage
                 .deliveries()
@@ -217,7 +217,7 @@ async fn what_puts_every_mail_off_slows_the_queue_down_and_burns_no_attempts() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn greylisting_delays_each_mail_by_itself_and_slows_nothing_down() {
+async fn greylisting_delays_each_email_alone() {
     for reply in [
         "450 4.2.0 <ana@example.com>: Recipient address rejected: Greylisted",
         "451 4.7.1 Greylisting in action, please come back later",
@@ -241,7 +241,7 @@ async fn greylisting_delays_each_mail_by_itself_and_slows_nothing_down() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_allows_two_connections_gets_two() {
+async fn a_server_that_accepts_two_connections_gets_two() {
     let stage = with(unrelated(50)).await;
     let server = Scripted::allowing(2, |_| None).await;
     let worker = stage.work(support::smtp(&server.url));
@@ -259,7 +259,7 @@ async fn a_server_that_allows_two_connections_gets_two() {
 
 /// Some servers delay the greeting on purpose, for longer than the timeouts of the later steps.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_greets_slowly_gets_its_mail_and_the_lease_lasts_as_long() {
+async fn a_server_with_a_slow_greeting_gets_its_email_under_a_renewed_lease() {
     let stage = with(unrelated(1)).await;
     let gate = Arc::new(Semaphore::new(0));
     let held = Arc::clone(&gate);
@@ -302,7 +302,7 @@ async fn a_server_that_greets_slowly_gets_its_mail_and_the_lease_lasts_as_long()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_worker_that_is_stopped_does_not_wait_for_a_server_that_says_nothing() {
+async fn a_worker_that_is_stopped_does_not_wait_for_a_silent_server() {
     for command in ["hello", "RCPT"] {
         let stage = with(unrelated(1)).await;
         let stalled = Arc::new(AtomicUsize::new(0));
@@ -326,7 +326,7 @@ async fn a_worker_that_is_stopped_does_not_wait_for_a_server_that_says_nothing()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_strict_server_is_told_a_name_with_a_dot() {
+async fn the_ehlo_name_contains_a_dot() {
     for (ehlo, path, expected) in [
         (
             mailer::EhloName::of_machine(Some("1f0c9d3a5b77"), "miapp.com"),

@@ -4,7 +4,7 @@
 use eventstore::trace::{self, TARGET};
 use tracing::{Span, field};
 
-use super::take::Job;
+use super::leasing::Job;
 use crate::error::AttemptError;
 
 /// Begins the span. Returns an empty span if the event does not belong to a trace.
@@ -35,8 +35,8 @@ pub(super) fn end(span: &Span, sent: &Result<(), AttemptError>) {
         Err(AttemptError::Retry(_)) => "failed",
         Err(AttemptError::Fail(_)) => "refused",
         Err(AttemptError::Outage(_)) => "server away",
-        Err(AttemptError::Suspect(_)) => "suspect",
-        Err(AttemptError::Busy(_)) => "put off",
+        Err(AttemptError::AmbiguousRejection(_)) => "suspect",
+        Err(AttemptError::AmbiguousDeferral(_)) => "put off",
         Err(AttemptError::Unknown(_)) => "unknown",
     };
     span.record("mail.outcome", outcome);

@@ -1,0 +1,22 @@
+//! Exit codes of failed commands.
+
+/// The command could not compute its answer.
+#[derive(Debug, Clone, Copy, thiserror::Error)]
+#[error("no answer")]
+pub(crate) struct NoAnswer;
+
+/// The proof is consistent, but there is no trusted head to compare it with.
+#[derive(Debug, Clone, Copy, thiserror::Error)]
+#[error("nothing is proved without a trusted head: pass one with --trusted")]
+pub(crate) struct NothingTrusted;
+
+/// Returns the exit code of a command that ended with this error.
+pub(crate) fn of(error: &anyhow::Error) -> u8 {
+    if error.is::<NoAnswer>() {
+        2
+    } else if error.is::<NothingTrusted>() {
+        3
+    } else {
+        1
+    }
+}
