@@ -143,7 +143,7 @@ pub enum Problem {
     /// by more than [`CLOCKS_APART`](crate::append::CLOCKS_APART).
     TimeBack,
     /// `log_head` has no row.
-    NoHead,
+    MissingHead,
     /// The log is consistent up to this position, but neither the hash nor the root at this position matches
     /// the trusted head. Either the log was rewritten, or the head is from another log.
     TrustedDiffers {
@@ -178,7 +178,7 @@ impl fmt::Display for Problem {
             Self::Head => f.write_str("the hash in log_head differs from the hash of the event"),
             Self::HeadTime => f.write_str("the time in log_head differs from the time of the event"),
             Self::TimeBack => f.write_str("the event has an earlier time than the event before it"),
-            Self::NoHead => f.write_str("log_head has no row, so the end of the log cannot be verified"),
+            Self::MissingHead => f.write_str("log_head has no row, so the end of the log cannot be verified"),
             Self::TrustedDiffers { after } => {
                 f.write_str("neither the hash nor the root of the log matches the trusted head here: either the log was rewritten")?;
                 if *after > Position::BEGINNING {

@@ -65,7 +65,7 @@ impl Ends {
     pub(super) async fn mismatch(&self, log: &EventLog) -> Result<Option<Mismatch>> {
         let last = self.last;
         let (position, problem) = match self.head {
-            None => (last, Problem::NoHead),
+            None => (last, Problem::MissingHead),
             Some(head) if head.position > last => (last.next(), Problem::Missing),
             Some(head) if head.position < last => (head.position.next(), self.behind(log, head).await?),
             Some(head) if self.named.0 != Some(head.hash) => (last, Problem::Head),

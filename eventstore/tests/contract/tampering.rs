@@ -268,10 +268,17 @@ async fn a_head_that_does_not_fit_is_found_and_named(backend: Arc<Backend>) {
     let later = "UPDATE log_head SET recorded_at = recorded_at + 1";
     finds(&backend, &[later], &[], 600, Problem::HeadTime).await;
     let gone = "DELETE FROM log_head";
-    finds(&backend, &[gone], &[], 600, Problem::NoHead).await;
+    finds(&backend, &[gone], &[], 600, Problem::MissingHead).await;
     let altered = "UPDATE events SET event_version = '1.1' WHERE position = 7";
     finds(&backend, &[gone, altered], &[], 7, Problem::Altered).await;
-    finds(&backend, &[gone, "DELETE FROM events"], &[], 0, Problem::NoHead).await;
+    finds(
+        &backend,
+        &[gone, "DELETE FROM events"],
+        &[],
+        0,
+        Problem::MissingHead,
+    )
+    .await;
 }
 
 async fn a_cut_tail_and_a_log_written_anew_are_found_against_a_trusted_head(backend: Arc<Backend>) {
