@@ -12,7 +12,6 @@ use mailer::Ledger;
 use prometheus_client::encoding::text::{encode_eof, encode_registry};
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
-
 use web::Metrics;
 
 use self::database::{DatabaseMetrics, FinishedDeliveries};
