@@ -235,7 +235,7 @@ mod tests {
 
     const NOW: Timestamp = Timestamp::from_micros(1_800_000_000_000_000);
 
-    fn stands(state: Option<ServerState>, due_for: u64, due_too_late: u64) -> MailState {
+    fn mail_state(state: Option<ServerState>, due_for: u64, due_too_late: u64) -> MailState {
         let worker = |state| WorkerStatus {
             name: "mailer".to_owned(),
             server: "mx:25".to_owned(),
@@ -267,7 +267,7 @@ mod tests {
             (None, 6, 0, Some("no mailer is running")),
             (Some(Ready), 0, 1, Some("a clock was wrong")),
         ] {
-            let checked = stands(state, due_for, due_too_late).check(false);
+            let checked = mail_state(state, due_for, due_too_late).check(false);
             let said = checked.err().map(|error| error.to_string());
             match expected {
                 None => assert_eq!(said, None, "{state:?} {due_for}"),
@@ -275,7 +275,7 @@ mod tests {
             }
         }
         assert!(
-            stands(Some(Ready), 300, 0).check(true).is_ok(),
+            mail_state(Some(Ready), 300, 0).check(true).is_ok(),
             "MAIL_RATE makes mail wait"
         );
     }

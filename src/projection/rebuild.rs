@@ -56,7 +56,7 @@ async fn rebuild(
         let outcome = carry_out(database, projection, &rebuild, owner.clone(), stop, json).await?;
         // The previously cancelled rebuild is now cleaned up, so the next iteration requests the new one.
         if outcome != Outcome::Cancelled || rebuild.state != RebuildState::Cancelling {
-            return tell(database, &rebuild, outcome).await;
+            return report_outcome(database, &rebuild, outcome).await;
         }
     }
 }
@@ -114,7 +114,7 @@ async fn cancel_rebuild(
                 ));
             }
             Outcome::Taken if Instant::now() < until => tokio::time::sleep(LOOK).await,
-            outcome => return tell(database, rebuild, outcome).await,
+            outcome => return report_outcome(database, rebuild, outcome).await,
         }
     }
 }
@@ -281,7 +281,7 @@ impl Account {
 }
 
 /// Fails with an explanation for the operator, unless the rebuild is done.
-async fn tell(database: &Database, rebuild: &Rebuild, outcome: Outcome) -> anyhow::Result<()> {
+async fn report_outcome(database: &Database, rebuild: &Rebuild, outcome: Outcome) -> anyhow::Result<()> {
     let generation = rebuild.generation;
     match outcome {
         Outcome::Done => Ok(()),

@@ -8,7 +8,7 @@ const MAX_KEY_CHARS: usize = 64;
 /// Returns the key of a name, with which version 0.1 searches and sorts: the first 64 characters of its
 /// compatibility decomposition (NFKD), without case and without combining accents (U+0300 to U+036F). For
 /// example, `Ñandú`, `ñandu` and `NANDU` have the same key. The marks of other scripts are kept, because in
-/// those scripts they work like letters, not like accents.
+/// those scripts they work like unaccented, not like accents.
 ///
 /// The key depends only on the name, not on the database, so a rebuilt read table has the same keys. The key
 /// never ends with a space and is never empty. In the read table, an empty key means that a program without
@@ -26,9 +26,9 @@ const UNSEARCHABLE: &str = "\u{fffd}";
 /// Returns the first searchable characters of a text. Leading spaces are skipped if they would fill the whole
 /// key. Accents are used only if there are no other characters.
 fn key(text: &str) -> Option<String> {
-    let kept = || folded(text).filter(|c| !is_accent(*c));
-    first(kept())
-        .or_else(|| first(kept().skip_while(|c| *c == ' ')))
+    let unaccented = || folded(text).filter(|c| !is_accent(*c));
+    first(unaccented())
+        .or_else(|| first(unaccented().skip_while(|c| *c == ' ')))
         .or_else(|| first(folded(text).skip_while(|c| *c == ' ')))
 }
 
