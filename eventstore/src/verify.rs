@@ -142,7 +142,8 @@ pub enum Problem {
     /// [`CLOCKS_APART`](crate::append::CLOCKS_APART). After a wrong clock, an append goes back in time only
     /// by more than [`CLOCKS_APART`](crate::append::CLOCKS_APART).
     TimeBack,
-    /// `log_head` has no row.
+    /// `log_head` has no row. Its JSON name, `no_head`, is older than the name of the variant.
+    #[serde(rename = "no_head")]
     MissingHead,
     /// The log is consistent up to this position, but neither the hash nor the root at this position matches
     /// the trusted head. Either the log was rewritten, or the head is from another log.
