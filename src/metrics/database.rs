@@ -186,16 +186,16 @@ impl DatabaseMetrics {
             let label = &[("projection", name)];
             set(&active, label, number(projection.active_generation));
             set(&skips, label, number(projection.skips.len()));
+            let failure = projection
+                .rebuild
+                .as_ref()
+                .and_then(|rebuild| rebuild.failure.as_ref());
+            set(&stopped, label, f64::from(is_at_event(failure)));
             if let Some(rebuild_status) = &projection.rebuild {
                 let position = rebuild_status
                     .position
                     .map_or(0.0, |position| number(position.get()));
                 set(&rebuild, label, position);
-                set(
-                    &stopped,
-                    label,
-                    f64::from(is_at_event(rebuild_status.failure.as_ref())),
-                );
             }
         }
     }
