@@ -17,10 +17,10 @@ use uuid::Uuid;
 
 use crate::{PATIENT_NAMES, PATIENT_VIEW};
 use by_id::PatientBatch;
-use list::{ListBatch, Trusts};
+use list::ListBatch;
 pub use list::{PageRequest, PatientPage};
 pub use names::SearchBounds;
-use trust::Trust;
+use trust::{Trust, Trusts};
 
 /// Returns the number of batches of reads by id that run at a time: one per two cores, but at least one and
 /// at most two. A MySQL statement costs as much as about twenty additional ids in another statement. On few

@@ -13,7 +13,7 @@ use uuid::Uuid;
 use super::ReadError;
 use super::kept_connection::{KeptConnection, ReadQuery};
 use super::names::{Matches, Search, SearchBounds};
-use super::trust::{Built, Trust};
+use super::trust::{Built, Trusts};
 use crate::PATIENT_VIEW;
 
 /// Number of times that a search is tried without a snapshot, whose transaction takes two more round trips.
@@ -46,13 +46,6 @@ pub(crate) struct ListedPatient<'r> {
     pub(crate) id: &'r str,
     pub(crate) name: &'r str,
     pub(crate) email: &'r str,
-}
-
-/// What is known of the tables that a page is read from.
-#[derive(Debug, Clone)]
-pub(super) struct Trusts {
-    pub(super) view: Arc<Trust>,
-    pub(super) names: Arc<Trust>,
 }
 
 pub(super) struct ListBatch {
@@ -222,7 +215,7 @@ impl Page<'_> {
     }
 }
 
-/// Returns at most `most` patients after the id `after`. [`Trust`] needs the last two columns.
+/// Returns at most `most` patients after the id `after`. [`Built`] reads the last two columns.
 ///
 /// The generation and the checkpoint are joined, because in MySQL, subqueries for them take a tenth of the
 /// time of the statement.

@@ -19,12 +19,14 @@
 //! A page takes a limited number of candidates. It then ends at the last candidate, and may have fewer
 //! patients than requested.
 
+mod statements;
+
 use domain::{NameQuery, prefix_end};
 use eventstore::database::Row;
-use eventstore::{Dialect, Result, Session};
+use eventstore::{Result, Session};
 
-use super::list::Trusts;
-use super::trust::{Built, Trust};
+use self::statements::{all_statement, merge_statement, ranges_statement, seek_statement, sorted_statement};
+use super::trust::{Built, Trust, Trusts};
 
 /// Limits of the work for a page of a search.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,7 +65,7 @@ pub(super) struct Tables {
 }
 
 impl Tables {
-    /// Reads the four columns of [`TABLES`], which begin at `column`.
+    /// Reads the four columns of `statements::TABLES`, which begin at `column`.
     fn of(row: &Row, column: usize) -> Result<Self> {
         Ok(Self {
             names: Built {
@@ -366,19 +368,11 @@ impl Search<'_> {
         Ok(Candidates { rows, most })
     }
 
-    /// Returns the values of [`TABLES`].
+    /// Returns the values for the condition of each statement.
     fn projections(&self) -> [&'static str; 2] {
         [&self.trusts.view, &self.trusts.names].map(|trust| Trust::projection(trust))
     }
 }
-
-/// Columns and source of [`Tables`], and the condition for them. Every statement ends with the condition.
-const TABLES: (&str, &str, &str) = (
-    "n.active_generation, COALESCE(nc.position, 0), p.active_generation, COALESCE(pc.position, 0)",
-    "projections n LEFT JOIN checkpoints nc ON nc.name = n.name \
-     JOIN projections p LEFT JOIN checkpoints pc ON pc.name = p.name",
-    "p.name = ? AND n.name = ?",
-);
 
 /// Returns the range of the longest query word for which `applies` is true. Long words tend to be rare.
 fn longest<'r, 'q>(ranges: &'r [Range<'q>], applies: impl Fn(&Range<'q>) -> bool) -> Option<&'r Range<'q>> {
@@ -386,85 +380,6 @@ fn longest<'r, 'q>(ranges: &'r [Range<'q>], applies: impl Fn(&Range<'q>) -> bool
         .iter()
         .filter(|range| applies(range))
         .max_by_key(|range| range.word.len())
-}
-
-/// Returns the statement that looks at several ranges. After [`Tables`], it returns for each range whether
-/// there are more than a number of entries (`NULL` if not), the first word, and the first word after the
-/// query word.
-///
-/// sqlx decodes a column with a binary collation only as bytes, so words are converted.
-fn ranges_statement(dialect: Dialect, ranges: usize) -> String {
-    let table = dialect.by_primary_key();
-    let range = format!(
-        "(SELECT 1 FROM patient_names{table} WHERE generation = ? AND word >= ? AND word < ? LIMIT 1 OFFSET ?), \
-         (SELECT CAST(word AS CHAR) FROM patient_names{table} \
-         WHERE generation = ? AND word >= ? AND word < ? ORDER BY word LIMIT 1), {}",
-        next_word(dialect)
-    );
-    let (columns, source, condition) = TABLES;
-    let ranges = vec![range; ranges].join(", ");
-    format!("SELECT {columns}, {ranges} FROM {source} WHERE {condition}")
-}
-
-/// Returns the statement that finds the next word of several ranges.
-fn seek_statement(dialect: Dialect, ranges: usize) -> String {
-    format!("SELECT {}", vec![next_word(dialect); ranges].join(", "))
-}
-
-fn next_word(dialect: Dialect) -> String {
-    format!(
-        "(SELECT CAST(word AS CHAR) FROM patient_names{} \
-         WHERE generation = ? AND word > ? AND word < ? ORDER BY word LIMIT 1)",
-        dialect.by_primary_key()
-    )
-}
-
-/// Returns the statement that sorts the ids of a range. At most [`SearchBounds::entries`] are sorted.
-fn sorted_statement(dialect: Dialect) -> String {
-    with_names(&format!(
-        "SELECT DISTINCT id FROM patient_names{} WHERE generation = ? AND word >= ? AND word < ? AND id > ? \
-         ORDER BY id LIMIT ?",
-        dialect.by_primary_key()
-    ))
-}
-
-/// Returns the statement that merges the next ids of several words.
-fn merge_statement(dialect: Dialect, words: usize) -> String {
-    let table = dialect.by_primary_key();
-    // Order by id alone: MariaDB does not treat a `word` given as text in another collation as a constant, so
-    // it would sort the rows if the order included `word`.
-    let lists: Vec<String> = (0..words)
-        .map(|list| {
-            format!(
-                "SELECT id FROM (SELECT id FROM patient_names{table} \
-                 WHERE generation = ? AND word = ? AND id > ? ORDER BY id LIMIT ?) AS list{list}"
-            )
-        })
-        .collect();
-    with_names(&format!(
-        "SELECT DISTINCT id FROM ({}) AS lists ORDER BY id LIMIT ?",
-        lists.join(" UNION ALL ")
-    ))
-}
-
-/// Returns the statement that reads the names of some patients, which another statement selects, and
-/// [`Tables`].
-fn with_names(ids: &str) -> String {
-    let (columns, source, condition) = TABLES;
-    format!(
-        "SELECT c.id, v.name, v.email, {columns} FROM {source} LEFT JOIN ({ids}) AS c ON TRUE \
-         LEFT JOIN patient_view v ON v.generation = ? AND v.id = c.id WHERE {condition}"
-    )
-}
-
-/// Returns the statement that reads the next patients and [`Tables`].
-fn all_statement(dialect: Dialect) -> String {
-    let (columns, source, condition) = TABLES;
-    format!(
-        "SELECT v.id, v.name, v.email, {columns} FROM {source} LEFT JOIN (SELECT id, name, email \
-         FROM patient_view{} WHERE generation = ? AND id > ? ORDER BY id LIMIT ?) AS v ON TRUE WHERE {condition}",
-        dialect.by_primary_key()
-    )
 }
 
 /// Returns a number of rows as a value to bind.

@@ -21,6 +21,13 @@ pub(super) struct Trust {
     skips: Mutex<Option<Skips>>,
 }
 
+/// What is known of the tables that a page is read from.
+#[derive(Debug, Clone)]
+pub(super) struct Trusts {
+    pub(super) view: Arc<Trust>,
+    pub(super) names: Arc<Trust>,
+}
+
 /// Checkpoint and generation that determine which events the rows include. When a projection passes a skipped
 /// event, at least one of the two changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
