@@ -48,7 +48,7 @@ pub(crate) enum Command {
     Serve,
     /// Run the HTTP API only
     Api,
-    /// Run the projector only: it maintains the read table
+    /// Run the projector only: it maintains the read tables
     Projector,
     /// Run the mailer only: it sends the confirmation emails
     Mailer,
@@ -82,7 +82,7 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: ClaimsCommand,
     },
-    /// Show, rebuild and verify the read table
+    /// Show, rebuild and verify the read tables
     Projection {
         #[command(subcommand)]
         command: ProjectionCommand,

@@ -1,4 +1,4 @@
-//! `patients projection …`: commands with which operators manage the read table.
+//! `patients projection …`: commands with which operators manage the read tables.
 
 mod rebuild;
 mod skip;

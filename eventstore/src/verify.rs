@@ -135,8 +135,8 @@ pub enum Problem {
     BeforeFirst,
     /// The hash in `log_head` differs from the hash of the event at its position.
     Head,
-    /// The time in `log_head` differs from the time of the event at its position. The next event would be
-    /// recorded at that time.
+    /// The time in `log_head` differs from the time of the event at its position. Appends are rejected
+    /// until it is corrected.
     HeadTime,
     /// The event's time is earlier than the previous event's time by at most
     /// [`CLOCKS_APART`](crate::append::CLOCKS_APART). After a wrong clock, an append goes back in time only

@@ -17,8 +17,9 @@ pub enum RouteKind {
     Command,
     /// A read of the current data.
     Read,
-    /// A read of the current data that is batched with other reads and uses no connection of its own. If it
-    /// has no query, it can be dropped at any time.
+    /// A read of the current data that is batched with other reads and uses no connection of its own. A
+    /// request without a query string runs in the task of its connection, and is dropped if its client
+    /// disconnects.
     BatchedRead,
     /// A read for auditors, such as a read of past data.
     Audit,

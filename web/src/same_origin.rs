@@ -27,11 +27,12 @@ impl TrustedOrigins {
         Self { origins, over_tls }
     }
 
-    /// Rejects an unsafe request (RFC 9110, section 9.2.1) from a page of another origin.
+    /// Rejects an unsafe request (RFC 9110, section 9.2.1) from a page of another origin that is
+    /// not trusted.
     ///
     /// `Sec-Fetch-Site: same-origin` identifies a page of the service's own origin, even if a proxy in front
-    /// changed the host. Without this header, the page's origin must match the host that the request is sent
-    /// to.
+    /// changed the host. If this header is absent or `none`, the page's origin, if given, must match the host
+    /// that the request is sent to.
     pub(crate) fn check<B>(&self, request: &Request<B>) -> Result<(), RequestError> {
         if request.method().is_safe() {
             return Ok(());

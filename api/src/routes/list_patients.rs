@@ -136,7 +136,7 @@ async fn with_email(api: &Api, query: &ListQuery, email: &Email) -> Result<Bytes
         .map_err(|_| RequestError::Internal.into())
 }
 
-/// Filters of a request for the list.
+/// Query parameters of a request for the list.
 #[derive(Debug, PartialEq, Eq)]
 struct ListQuery {
     limit: u32,

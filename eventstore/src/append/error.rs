@@ -29,7 +29,7 @@ pub enum AppendError {
     /// The log is damaged where the append would continue; nothing was written.
     #[error("the append was rejected: {0}")]
     Damaged(Arc<Error>),
-    /// The clock of this process is wrong; nothing was written.
+    /// The clock of this process disagrees with its reference clock; nothing was written.
     #[error("the append was rejected: {0}")]
     ClockWrong(Arc<Error>),
     /// The database rejected the append or was unavailable; nothing was written.

@@ -61,13 +61,14 @@ pub(crate) fn quantile(sorted: &[u32], q: f64) -> f64 {
         .map_or(0.0, |micros| f64::from(*micros) / 1000.0)
 }
 
-/// Returns the run with the median rate.
+/// Returns the run with the median rate; of an even number of runs, the faster of the two in the middle.
 pub(crate) fn median(mut runs: Vec<Stats>) -> Stats {
     runs.sort_by(|a, b| a.rate.total_cmp(&b.rate));
     runs.swap_remove(runs.len() / 2)
 }
 
-/// Returns the median of at least one value.
+/// Returns the median of at least one value; of an even number of values, the higher of the two in the
+/// middle.
 pub(crate) fn middle(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values[values.len() / 2]

@@ -60,8 +60,8 @@ pub(super) fn classify(step: SmtpStep, failure: SmtpFailure, plain: bool) -> Att
     }
 }
 
-/// Whether a code concerns the sender or the reputation of this client, according to the IANA
-/// registry of enhanced status codes.
+/// Whether a code concerns the sender, or the authentication, encryption or reputation of this client,
+/// according to the IANA registry of enhanced status codes.
 const fn is_of_us(code: EnhancedCode) -> bool {
     match (code.subject, code.detail) {
         // The sender's address or its domain (RFC 3463 §3.2).

@@ -1,11 +1,12 @@
 //! Patients with given words in their names, in order of id.
 //!
 //! The words come from `patient_names`, and the names from `patient_view`. The last statement reads both, but
-//! the two projections may be at different positions. So `patient_names` only yields candidates: the name in
-//! `patient_view` decides whether a patient matches.
+//! the two projections may be at different positions. So `patient_names` yields at most candidates: the name
+//! in `patient_view` decides whether a patient matches.
 //!
-//! A search takes two statements or more. Each returns the checkpoint of `patient_names`, which changes
-//! whenever the table changes. If the checkpoints differ, the search is repeated, in the end in a snapshot.
+//! A search takes two statements or more. The first and the last return the checkpoint of `patient_names`,
+//! which changes whenever the table changes. If the checkpoints differ, the search is repeated, in the end in
+//! a snapshot.
 //!
 //! # Candidates
 //!

@@ -25,7 +25,7 @@ const BATCH: u32 = 4000;
 /// Maximum number of batches that wait to be written. At most four more batches are in memory, including the
 /// batches being written and the batch being read.
 const AHEAD: usize = 2;
-/// Number of batches written concurrently on MySQL, where one connection uses at most one core.
+/// Maximum number of batches written concurrently on MySQL, where one connection uses at most one core.
 const AT_A_TIME: usize = 2;
 
 /// A batch of events. `changes` contains their row changes, unless an event cannot be read.

@@ -11,9 +11,9 @@ const TABLES: (&str, &str, &str) = (
     "p.name = ? AND n.name = ?",
 );
 
-/// Returns the statement that looks at several ranges. After the state of the tables, it returns for each range whether
-/// there are more than a number of entries (`NULL` if not), the first word, and the first word after the
-/// query word.
+/// Returns the statement that looks at several ranges. After the state of the tables, it returns for each
+/// range whether there are more than a number of entries (`NULL` if not), the first word, and the first word
+/// after the query word.
 ///
 /// sqlx decodes a column with a binary collation only as bytes, so words are converted.
 pub(super) fn ranges_statement(dialect: Dialect, ranges: usize) -> String {
