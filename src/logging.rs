@@ -28,7 +28,7 @@ const OURS: [&str; 8] = [
 pub(crate) fn start(settings: &Settings, command: Option<&Command>) -> anyhow::Result<()> {
     let filter = EnvFilter::try_new(&settings.log).with_context(|| {
         format!(
-            "LOG is {:?}; expected a level such as info, or a list such as info,api=debug",
+            "LOG is {:?}; expected a level such as info, or a list such as info,web=debug",
             settings.log
         )
     });

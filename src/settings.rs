@@ -180,7 +180,7 @@ pub(crate) struct Settings {
     #[arg(long, env, global = true, default_value = "30s", value_parser = duration)]
     pub(crate) shutdown_timeout: Duration,
 
-    /// Log level: off, error, warn, info, debug, trace, or a list such as `info,api=debug`. Libraries never
+    /// Log level: off, error, warn, info, debug, trace, or a list such as `info,web=debug`. Libraries never
     /// log below info
     #[arg(long, env, global = true, default_value = "info")]
     pub(crate) log: String,

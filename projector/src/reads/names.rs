@@ -215,13 +215,11 @@ impl Search<'_> {
     async fn ranges(&self, session: &mut impl Session) -> Result<Option<(Tables, Vec<Range<'_>>)>> {
         let Trusts { view, names } = self.trusts;
         // The statement needs a generation, which is nearly always the last generation that was seen.
-        for generation in [names.known_generation(), 0] {
-            let generation = if generation == 0 {
-                names.check_generation(session, None).await?;
-                names.known_generation()
-            } else {
-                generation
-            };
+        let mut generation = names.known_generation();
+        for _ in 0..2 {
+            if generation == 0 {
+                generation = names.check_generation(session, None).await?;
+            }
             let Some(row) = self.ranges_in(session, generation).await? else {
                 view.check_generation(session, None).await?;
                 names.check_generation(session, None).await?;
@@ -236,6 +234,7 @@ impl Search<'_> {
             if tables.names.generation == generation {
                 return Ok(Some((tables, self.ranges_of(&row, 4)?)));
             }
+            generation = tables.names.generation;
         }
         Ok(None)
     }

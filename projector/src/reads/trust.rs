@@ -62,8 +62,8 @@ impl Trust {
         self.built.load(Ordering::Relaxed)
     }
 
-    /// Checks that the generation of a statement's rows was built. If there are no rows, which may be because
-    /// the generation does not exist, queries the database.
+    /// Checks that the generation of a statement's rows was built, and returns it. If there are no rows, which
+    /// may be because the generation does not exist, queries the database.
     ///
     /// # Errors
     ///
@@ -72,9 +72,9 @@ impl Trust {
         &self,
         session: &mut impl Session,
         generation: Option<i64>,
-    ) -> Result<()> {
-        if generation.is_some_and(|generation| generation == self.built.load(Ordering::Relaxed)) {
-            return Ok(());
+    ) -> Result<i64> {
+        if let Some(generation) = generation.filter(|generation| *generation == self.known_generation()) {
+            return Ok(generation);
         }
         let active = ActiveGeneration::of(session, self.projection).await?;
         let active = active.ok_or_else(|| Error::NoSuchGeneration {
@@ -83,7 +83,7 @@ impl Trust {
         })?;
         let built = active.check(self.projection)?;
         self.built.store(built, Ordering::Relaxed);
-        Ok(())
+        Ok(built)
     }
 
     /// Returns the patients with at least one event that the projection skips, and that the rows of `built`

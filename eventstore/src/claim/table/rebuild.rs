@@ -31,6 +31,7 @@ pub struct Rebuilt {
 }
 
 /// Repairs the claims of all aggregates of a type. `progress` receives the number of finished aggregates.
+/// Claims of other types are deleted, so all claims of a log must belong to one type.
 ///
 /// # Errors
 ///

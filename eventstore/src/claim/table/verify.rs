@@ -26,7 +26,8 @@ pub struct ClaimsVerified {
 }
 
 /// Compares the claims of all aggregates of a type with their events, in a single snapshot. `progress`
-/// receives the number of compared aggregates.
+/// receives the number of compared aggregates. A claim of another type is reported as unexpected, so all
+/// claims of a log must belong to one type.
 ///
 /// # Errors
 ///
