@@ -345,8 +345,12 @@ impl Search<'_> {
                 .bind(self.after)
                 .bind(count(most))
         });
+        let query = if words.len() == 1 {
+            query
+        } else {
+            query.bind(count(most))
+        };
         let rows = query
-            .bind(count(most))
             .bind(tables.view.generation)
             .bind_all(self.projections())
             .fetch_all()

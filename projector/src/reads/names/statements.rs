@@ -56,6 +56,12 @@ pub(super) fn merge_statement(dialect: Dialect, words: usize) -> String {
     let table = dialect.by_primary_key();
     // Order by id alone: MariaDB does not treat a `word` given as text in another collation as a constant, so
     // it would sort the rows if the order included `word`.
+    if words == 1 {
+        // The ids of one word are different and in order.
+        return with_names(&format!(
+            "SELECT id FROM patient_names{table} WHERE generation = ? AND word = ? AND id > ? ORDER BY id LIMIT ?"
+        ));
+    }
     let lists: Vec<String> = (0..words)
         .map(|list| {
             format!(

@@ -316,7 +316,7 @@ async fn on_sqlite_every_statement_seeks_in_an_index() {
         (ranges_statement(Dialect::Sqlite, 2), false),
         (seek_statement(Dialect::Sqlite, 2), false),
         (sorted_statement(Dialect::Sqlite), true),
-        (merge_statement(Dialect::Sqlite, 1), true),
+        (merge_statement(Dialect::Sqlite, 1), false),
         (merge_statement(Dialect::Sqlite, 3), true),
         (all_statement(Dialect::Sqlite), false),
     ] {
