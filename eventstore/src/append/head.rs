@@ -12,17 +12,17 @@ use crate::error::{Error, Result};
 use crate::event::Position;
 use crate::log::{self, EventLog, Head};
 
-/// How long this process relies on the head that it last compared or wrote without comparing it again with the
-/// events. A comparison takes one statement under the lock, which is a tenth of the duration of an append
+/// How long this process relies on the head that it last compared or wrote without comparing it again with
+/// the events. A comparison takes one statement under the lock, which is a tenth of the duration of an append
 /// with one client.
 const KNOWN_FOR: Duration = Duration::from_millis(20);
 
 /// Locks the head of the log and compares it with the last event.
 ///
-/// The comparison is skipped only while the head is exactly the head that this process last compared or wrote,
-/// and only for less than [`KNOWN_FOR`] after a comparison. An altered head is therefore always found. If the
-/// last event is deleted and an append follows, both within that time, only a verification of the log finds
-/// the gap.
+/// The comparison is skipped only while the head is exactly the head that this process last compared or
+/// wrote, and only for less than [`KNOWN_FOR`] after a comparison. An altered head is therefore always found.
+/// If the last event is deleted and an append follows, both within that time, only a verification of the log
+/// finds the gap.
 #[derive(Debug, Default)]
 pub(super) struct HeadCheck {
     known: Option<Known>,

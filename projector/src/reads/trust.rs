@@ -62,8 +62,8 @@ impl Trust {
         self.built.load(Ordering::Relaxed)
     }
 
-    /// Checks that the generation of a statement's rows was built, and returns it. If there are no rows, which
-    /// may be because the generation does not exist, queries the database.
+    /// Checks that the generation of a statement's rows was built, and returns it. If there are no rows,
+    /// which may be because the generation does not exist, queries the database.
     ///
     /// # Errors
     ///
