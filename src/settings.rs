@@ -59,7 +59,7 @@ pub(crate) struct Settings {
     // Reads reserve ten connections, and a rebuild takes four. The subscriptions, the mail and all other
     // requests share the rest.
     /// Size of the pool of database connections. On MySQL, an API process opens up to five more outside the
-    /// pool: one for appends, and four to read events before deletions
+    /// pool: one for appends, and up to four to read events before amendments and deletions
     #[arg(long, env, global = true, default_value_t = 16, value_parser = clap::value_parser!(u32).range(16..=1000))]
     pub(crate) database_connections: u32,
 
@@ -164,11 +164,12 @@ pub(crate) struct Settings {
     #[arg(long, env, global = true, default_value = "20s", value_parser = duration)]
     pub(crate) request_timeout: Duration,
 
-    /// Maximum number of registrations and deletions in the queue; further requests are answered with 503
+    /// Maximum number of registrations, amendments and deletions in the queue; further ones are answered with
+    /// 503
     #[arg(long, env, global = true, default_value_t = 1024, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub(crate) append_queue: u32,
 
-    /// Maximum number of registrations and deletions committed together
+    /// Maximum number of registrations, amendments and deletions committed together
     #[arg(long, env, global = true, default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub(crate) append_batch: u32,
 

@@ -1,4 +1,4 @@
-//! Query parameters with values of this API.
+//! Query parameters whose values are positions or patient ids.
 
 use eventstore::Position;
 use uuid::Uuid;

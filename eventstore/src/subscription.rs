@@ -42,9 +42,9 @@ pub const DEFAULT_POLL: Duration = Duration::from_secs(1);
 /// Maximum number of events in one transaction.
 pub const DEFAULT_BATCH: u32 = 500;
 
-/// Default pause after a transaction that was not full. Under load, the pause lets events accumulate: a
-/// subscription commits at most about thirty times a second, regardless of the append rate, and leaves the
-/// disk to the appends. After a quiet period, an event is applied immediately.
+/// Default pause after a transaction that was not full. Under load, the pause lets events accumulate: unless
+/// its transactions are full, a subscription commits at most about thirty times a second, regardless of the
+/// append rate, and leaves the disk to the appends. After a quiet period, an event is applied immediately.
 pub const DEFAULT_GATHER: Duration = Duration::from_millis(30);
 
 /// Maximum pause between two attempts to apply a faulty event.

@@ -231,7 +231,8 @@ impl Worker {
         })
     }
 
-    /// Runs the transaction. Returns whether more deliveries may be due than were leased.
+    /// Records the finished attempts and leases due deliveries in one transaction. Returns whether more
+    /// deliveries may be due than were leased.
     async fn transact(&mut self, free: usize, now: Now, shutdown: &CancellationToken) -> Result<bool> {
         let (mut transaction, recorded) = self.record(now.wall).await?;
         let mut leased = Leased::default();

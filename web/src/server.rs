@@ -41,10 +41,10 @@ const REFUSED_PAUSE: Duration = Duration::from_millis(100);
 pub struct Listening {
     /// Maximum number of connections at a time. Further connections wait to be accepted.
     pub connections: usize,
-    /// Maximum time for a client to send the head of a request, measured from the start of the connection or
-    /// from the last response. The same limit applies to the TLS handshake before it. While fewer than a
-    /// quarter of the connections are free, the limit for new connections is a quarter of this time. Idle
-    /// clients then block connections for a shorter time.
+    /// Maximum time for a client to send the head of a request, measured from the start of the connection,
+    /// from the end of the TLS handshake or from the last response. The same limit applies to the handshake.
+    /// While fewer than a quarter of the connections are free, the limit for new connections is a quarter of
+    /// this time. Idle clients then block connections for a shorter time.
     pub head_timeout: Duration,
     /// TLS settings. `None` to serve plain HTTP.
     pub tls: Option<Tls>,

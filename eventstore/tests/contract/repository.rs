@@ -112,7 +112,8 @@ impl ClaimRules for Seats {
     }
 }
 
-/// Rules of a later program, which claims a seat in lower case. [`Seats`] are the older rules.
+/// Rules of a later version of the program, which claims a seat in lower case. [`Seats`] contains the older
+/// rules.
 struct SeatsInLowerCase;
 
 impl ClaimRules for SeatsInLowerCase {
