@@ -98,7 +98,7 @@ impl Metrics {
         );
         registry.register(
             "append_batch_size",
-            "Appends that were committed together",
+            "Appends in a batch, whether it was committed or failed",
             recorded.batch.clone(),
         );
         registry.register_with_unit(

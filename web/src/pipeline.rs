@@ -194,7 +194,7 @@ impl Pipeline {
         secure(response, OverTls(self.shared.options.over_tls))
     }
 
-    /// Rejects a command before routing if the queue of the application is full. Under overload, most
+    /// Rejects a command whose path has no parameters before routing if the queue of the application is full. Under overload, most
     /// requests are rejected, and the cost of rejecting them reduces the capacity for accepted requests.
     /// Returns `None` if the request may proceed, or if rejecting it requires the full pipeline.
     pub(crate) fn reject_early<B>(&self, request: &Request<B>) -> Option<Response> {
