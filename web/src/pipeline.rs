@@ -194,9 +194,10 @@ impl Pipeline {
         secure(response, OverTls(self.shared.options.over_tls))
     }
 
-    /// Rejects a command whose path has no parameters before routing if the queue of the application is full. Under overload, most
-    /// requests are rejected, and the cost of rejecting them reduces the capacity for accepted requests.
-    /// Returns `None` if the request may proceed, or if rejecting it requires the full pipeline.
+    /// Rejects a command whose path has no parameters before routing if the queue of the application is full.
+    /// Under overload, most requests are rejected, and the cost of rejecting them reduces the capacity for
+    /// accepted requests. Returns `None` if the request may proceed, or if rejecting it requires the full
+    /// pipeline.
     pub(crate) fn reject_early<B>(&self, request: &Request<B>) -> Option<Response> {
         let shared = &self.shared;
         if !(shared.is_full)() || shared.sharing.is_some() {
