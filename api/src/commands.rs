@@ -2,6 +2,7 @@
 
 mod claims;
 mod error;
+mod first_registration;
 mod history;
 mod key;
 mod running;
@@ -11,9 +12,7 @@ use std::sync::Arc;
 
 use cqrs_es::persist::PersistedEventStore;
 use cqrs_es::{Aggregate, CqrsFramework};
-use domain::{
-    Amendment, Patient, PatientCommand, PatientDetails, PatientEvent, Registration, evolve, upcasters,
-};
+use domain::{Amendment, Patient, PatientCommand, PatientDetails, PatientEvent, Registration, upcasters};
 use eventstore::{
     AppendQueue, Appended, ClaimRules, Clock, EventLog, EventRepository, Position, TraceContext, trace,
 };
@@ -25,6 +24,7 @@ pub use claims::EmailClaims;
 pub(crate) use claims::{email_claim, older_email_claim};
 pub use error::CommandError;
 use error::{Refused, refused, unavailable};
+use first_registration::FirstRegistration;
 use history::{COMMAND_ID, History};
 use key::{KeyedIds, amendment_id};
 use running::Running;
@@ -339,7 +339,11 @@ impl Commands {
     }
 
     /// Returns the registration that the key was first used for, if any.
-    async fn registered_as(&self, ids: KeyedIds, cause: &Cause) -> Result<Option<First>, CommandError> {
+    async fn registered_as(
+        &self,
+        ids: KeyedIds,
+        cause: &Cause,
+    ) -> Result<Option<FirstRegistration>, CommandError> {
         self.first_event(ids, cause).await.map_err(|error| {
             tracing::error!(patient.id = %ids.id, %error, "the first event of a patient could not be read");
             let store = error.downcast_ref::<eventstore::Error>();
@@ -351,7 +355,7 @@ impl Commands {
         &self,
         ids: KeyedIds,
         cause: &Cause,
-    ) -> Result<Option<First>, Box<dyn std::error::Error + Send + Sync>> {
+    ) -> Result<Option<FirstRegistration>, Box<dyn std::error::Error + Send + Sync>> {
         let both = [ids.id, ids.former].map(|id| id.to_string());
         let mut connection = self.log.database().reader().await?;
         let events = EventLog::events_of(
@@ -365,50 +369,10 @@ impl Commands {
             return Ok(None);
         };
         let event = PatientEvent::from_stored(&first.event_type, &first.event_version, &first.payload)?;
-        Ok(Some(First {
+        Ok(Some(FirstRegistration {
             id,
             position: first.position,
             event,
         }))
     }
-}
-
-/// Registration that a key was first used for.
-struct First {
-    id: Uuid,
-    position: Position,
-    event: PatientEvent,
-}
-
-impl First {
-    /// Returns the original result if `details` equal the details of the first registration.
-    fn again(self, details: &PatientDetails) -> Result<Registered, CommandError> {
-        let Self { id, position, event } = self;
-        match evolve(None, event) {
-            Some(first)
-                if first == *details || as_parsed_today(&first).is_some_and(|first| first == *details) =>
-            {
-                Ok(Registered {
-                    id,
-                    position,
-                    details: first,
-                })
-            }
-            _ => Err(CommandError::IdempotencyKeyReused),
-        }
-    }
-}
-
-/// Returns the details as a current version would record them. Older versions stored the values as they were
-/// sent; current versions normalize them.
-fn as_parsed_today(details: &PatientDetails) -> Option<PatientDetails> {
-    let PatientDetails {
-        name,
-        email,
-        phone,
-        document_url,
-    } = details;
-    Registration::parse(name, email, phone, document_url)
-        .ok()
-        .map(PatientDetails::from)
 }

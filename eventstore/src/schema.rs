@@ -69,7 +69,7 @@ pub enum SchemaError {
     #[error("the versions of the steps do not ascend from 1 to at most {LAST_VERSION}")]
     Versions,
     /// Tables use a storage engine that has no transactions or is untested.
-    #[error("{} not InnoDB and would lose committed data; stop all processes, then run:{}", engine::tables(.0), engine::mend(.0))]
+    #[error("{} InnoDB, so committed data could be lost. Stop all processes, and then run:{}", engine::tables(.0), engine::conversions(.0))]
     Engine(Vec<OtherEngine>),
 }
 

@@ -116,6 +116,17 @@ async fn rejected_recipients_in_one_domain_delay_no_other_email_and_each_attempt
     }
 }
 
+/// Starts a server that answers `command` with `reply` until the returned flag is set.
+async fn answering(command: &'static str, reply: &'static str) -> (Scripted, Arc<AtomicBool>) {
+    let works = Arc::new(AtomicBool::new(false));
+    let accepts = Arc::clone(&works);
+    let server = Scripted::start(move |asked| {
+        (!accepts.load(Ordering::SeqCst) && asked.starts_with(command)).then_some(Answer::Say(reply))
+    })
+    .await;
+    (server, works)
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rejected_sender_stops_the_queue_with_an_error_and_no_email_is_lost() {
     for (command, reply) in [
@@ -139,12 +150,7 @@ async fn a_rejected_sender_stops_the_queue_with_an_error_and_no_email_is_lost() 
             unrelated(20).collect(),
         ] {
             let stage = with(addresses).await;
-            let works = Arc::new(AtomicBool::new(false));
-            let mended = Arc::clone(&works);
-            let server = Scripted::start(move |asked| {
-                (!mended.load(Ordering::SeqCst) && asked.starts_with(command)).then_some(Answer::Say(reply))
-            })
-            .await;
+            let (server, works) = answering(command, reply).await;
             let worker = stage.work(support::smtp(&server.url));
             let told = until_told(&stage, ServerState::Refused).await;
             assert!(told.error.unwrap().contains(&reply[..3]), "{reply}");
@@ -185,12 +191,7 @@ async fn deferrals_of_all_mail_slow_the_queue_down_and_no_attempt_counts() {
             unrelated(30).collect(),
         ] {
             let stage = with(addresses).await;
-            let works = Arc::new(AtomicBool::new(false));
-            let mended = Arc::clone(&works);
-            let server = Scripted::start(move |asked| {
-                (!mended.load(Ordering::SeqCst) && asked.starts_with(command)).then_some(Answer::Say(reply))
-            })
-            .await;
+            let (server, works) = answering(command, reply).await;
             let worker = stage.work(support::smtp(&server.url));
             let told = until_told(&stage, ServerState::Down).await;
             assert!(told.error.unwrap().contains(&reply[..3]), "{reply}");

@@ -61,15 +61,15 @@ pub(super) fn tables(others: &[OtherEngine]) -> String {
         .map(|OtherEngine { table, engine }| format!("{table} ({engine})"))
         .collect();
     let (subject, verb) = if others.len() == 1 {
-        ("the table", "is")
+        ("the table", "does not use")
     } else {
-        ("the tables", "are")
+        ("the tables", "do not use")
     };
     format!("{subject} {} {verb}", named.join(", "))
 }
 
 /// Returns the statements that change the engines.
-pub(super) fn mend(others: &[OtherEngine]) -> String {
+pub(super) fn conversions(others: &[OtherEngine]) -> String {
     let statements: Vec<_> = others
         .iter()
         .map(|OtherEngine { table, .. }| format!(" ALTER TABLE `{table}` ENGINE=InnoDB;"))
@@ -100,14 +100,14 @@ mod tests {
     }
 
     #[test]
-    fn the_error_names_each_table_and_the_statement_that_mends_it() {
+    fn the_error_names_each_table_and_the_statement_that_converts_it() {
         let others = ["events", "claims"].map(|table| OtherEngine {
             table: table.into(),
             engine: "MyISAM".into(),
         });
         let said = SchemaError::Engine(others.to_vec()).to_string();
         assert!(
-            said.starts_with("the tables events (MyISAM), claims (MyISAM) are not InnoDB"),
+            said.starts_with("the tables events (MyISAM), claims (MyISAM) do not use InnoDB"),
             "{said}"
         );
         assert!(
