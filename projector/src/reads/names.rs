@@ -10,11 +10,14 @@
 //!
 //! # Candidates
 //!
-//! Each query word stands for the range of words that begin with it. The work for a page is bounded, whatever
-//! the query and however many patients match. The first of these strategies that applies is used:
+//! Each query word stands for its range: the words that begin with it. The work for a page is bounded,
+//! whatever the query and however many patients match. Candidates come from the range of one of the two
+//! longest query words, because long words tend to be rare. The first of these strategies that applies is
+//! used:
 //!
-//! 1. If the range of a query word has few entries, their ids are sorted.
-//! 2. If the range of a query word has few distinct words, the ids of these words are merged in order of id.
+//! 1. If the range of one of these words has few entries, their ids are sorted.
+//! 2. If the range of one of these words has few entries besides those of the word itself, their ids are
+//!    sorted together with the next ids of the word, which are already in order.
 //! 3. Otherwise, all patients are candidates.
 //!
 //! A page takes a limited number of candidates. It then ends at the last candidate, and may have fewer
@@ -22,30 +25,33 @@
 
 mod statements;
 
+use std::cmp::Reverse;
+
 use domain::{NameQuery, prefix_end};
 use eventstore::database::Row;
 use eventstore::{Result, Session};
 
-use self::statements::{all_statement, merge_statement, ranges_statement, seek_statement, sorted_statement};
+use self::statements::{all_statement, merged_statement, ranges_statement, sorted_statement, word_statement};
 use super::trust::{Built, Trust, Trusts};
+
+/// Maximum number of ranges that a search looks at.
+const RANGES: usize = 2;
 
 /// Limits of the work for a page of a search.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SearchBounds {
-    /// Maximum number of entries of a query word whose ids are sorted.
+    /// Maximum number of entries of a range whose ids are sorted.
     pub entries: usize,
-    /// Maximum number of distinct words of a query word whose ids are merged.
-    pub distinct: usize,
-    /// Number of candidates for a page, if it is more than the patients on the page and one more.
+    /// Maximum number of candidates for a page. If all patients are candidates, a longer page takes as many as
+    /// it has patients, and one more.
     pub candidates: usize,
 }
 
 impl Default for SearchBounds {
     fn default() -> Self {
         Self {
-            entries: 500,
-            distinct: 4,
-            candidates: 200,
+            entries: 32,
+            candidates: 48,
         }
     }
 }
@@ -96,25 +102,30 @@ pub(super) struct Matches {
     pub(super) through: Option<String>,
 }
 
-/// What the table shows of the range of a query word.
+/// What the table shows of the range of a query word. Entries are counted up to one more than
+/// [`SearchBounds::entries`].
+#[derive(Debug, PartialEq, Eq)]
 struct Range<'q> {
     word: &'q str,
-    end: String,
-    /// Whether the range has at most [`SearchBounds::entries`] entries.
-    is_rare: bool,
-    /// The first distinct words.
-    distinct: Vec<String>,
-    /// Whether `distinct` contains all distinct words.
-    is_complete: bool,
+    /// Number of entries in the range.
+    entries: usize,
+    /// Number of these entries whose word is longer than the query word.
+    longer: usize,
 }
 
-impl Range<'_> {
-    fn add(&mut self, next: Option<String>) {
-        match next {
-            Some(word) => self.distinct.push(word),
-            None => self.is_complete = true,
-        }
-    }
+/// The patients who can match, and how they are found.
+#[derive(Debug, PartialEq, Eq)]
+enum Strategy<'r> {
+    /// A range has no entry, so nobody matches.
+    Nobody,
+    /// The patients with an entry in the range of this word; the entries are few.
+    Sorted(&'r str),
+    /// The patients with this word.
+    Word(&'r str),
+    /// The patients with an entry in the range of this word; those with a longer word are few.
+    Merged(&'r str),
+    /// All patients.
+    All,
 }
 
 /// The next candidates in any order, each with the name and the email address in `patient_view`.
@@ -127,7 +138,7 @@ struct Candidates {
 impl Search<'_> {
     /// Returns at most `most` matches; `None` if a table changed between the statements.
     pub(super) async fn matches(&self, session: &mut impl Session, most: usize) -> Result<Option<Matches>> {
-        let Some((tables, mut ranges)) = self.ranges(session).await? else {
+        let Some((tables, ranges)) = self.ranges(session).await? else {
             return Ok(None);
         };
         let mut matches = Matches {
@@ -135,10 +146,11 @@ impl Search<'_> {
             patients: Vec::new(),
             through: None,
         };
-        if ranges.iter().any(|range| range.distinct.is_empty()) {
+        let strategy = self.strategy(&ranges);
+        if strategy == Strategy::Nobody {
             return Ok(Some(matches));
         }
-        let candidates = self.candidates(session, tables, &mut ranges, most + 1).await?;
+        let candidates = self.candidates(session, tables, &strategy, most + 1).await?;
         let Some(row) = candidates.rows.first() else {
             return Ok(None);
         };
@@ -186,32 +198,87 @@ impl Search<'_> {
         Ok(())
     }
 
+    fn strategy<'r>(&self, ranges: &[Range<'r>]) -> Strategy<'r> {
+        let most = self.bounds.entries;
+        if let Some(rarest) = ranges.iter().min_by_key(|range| range.entries)
+            && rarest.entries <= most
+        {
+            return if rarest.entries == 0 {
+                Strategy::Nobody
+            } else {
+                Strategy::Sorted(rarest.word)
+            };
+        }
+        let mergeable = ranges.iter().filter(|range| range.longer <= most);
+        match mergeable.max_by_key(|range| range.word.len()) {
+            Some(range) if range.longer == 0 => Strategy::Word(range.word),
+            Some(range) => Strategy::Merged(range.word),
+            None => Strategy::All,
+        }
+    }
+
     /// Returns the next candidates. `page` is the number that a page needs if all candidates match.
     async fn candidates(
         &self,
         session: &mut impl Session,
         tables: Tables,
-        ranges: &mut [Range<'_>],
+        strategy: &Strategy<'_>,
         page: usize,
     ) -> Result<Candidates> {
-        let most = self.bounds.candidates.max(page);
-        // All candidates match a single query word.
-        let of_words = if ranges.len() == 1 { page } else { most };
-        if let Some(rare) = longest(ranges, |range| range.is_rare) {
-            return self.sorted(session, tables, rare, of_words).await;
-        }
-        self.complete_one(session, tables, ranges).await?;
-        match longest(ranges, |range| self.is_mergeable(range)) {
-            Some(range) => self.merged(session, tables, &range.distinct, of_words).await,
-            None => self.all(session, tables, most).await,
-        }
+        let most = match strategy {
+            // The next patients are neighbours in the table, and cost little to read.
+            Strategy::All => self.bounds.candidates.max(page),
+            // All candidates match a single query word.
+            _ if self.query.words().count() == 1 => self.bounds.candidates.min(page),
+            _ => self.bounds.candidates,
+        };
+        let limit = count(most);
+        let (names, view) = (tables.names.generation, tables.view.generation);
+        let dialect = session.dialect();
+        let rows = match *strategy {
+            Strategy::Nobody => Vec::new(),
+            Strategy::Sorted(word) => {
+                let sql = sorted_statement(dialect);
+                let query = session.query(&sql).bind(names).bind(word).bind(prefix_end(word));
+                let query = query.bind(self.after).bind(limit).bind(view);
+                query.bind_all(self.projections()).fetch_all().await?
+            }
+            Strategy::Word(word) => {
+                let sql = word_statement(dialect);
+                let query = session.query(&sql).bind(names).bind(word);
+                let query = query.bind(self.after).bind(limit).bind(view);
+                query.bind_all(self.projections()).fetch_all().await?
+            }
+            Strategy::Merged(word) => {
+                let sql = merged_statement(dialect);
+                let query = session
+                    .query(&sql)
+                    .bind(names)
+                    .bind(word)
+                    .bind(self.after)
+                    .bind(limit);
+                let query = query.bind(names).bind(word).bind(prefix_end(word));
+                let query = query.bind(self.after).bind(limit).bind(view);
+                query.bind_all(self.projections()).fetch_all().await?
+            }
+            Strategy::All => {
+                let sql = all_statement(dialect);
+                let query = session.query(&sql).bind(view).bind(self.after).bind(limit);
+                query.bind_all(self.projections()).fetch_all().await?
+            }
+        };
+        Ok(Candidates { rows, most })
     }
 
-    fn is_mergeable(&self, range: &Range<'_>) -> bool {
-        range.is_complete && range.distinct.len() <= self.bounds.distinct
+    /// Returns the words whose ranges are looked at.
+    fn longest_words(&self) -> Vec<&str> {
+        let mut words: Vec<&str> = self.query.words().collect();
+        words.sort_by_key(|word| Reverse(word.len()));
+        words.truncate(RANGES);
+        words
     }
 
-    /// Looks at the range of each query word. Returns `None` if a table changed between two statements.
+    /// Looks at the ranges of the longest query words. Returns `None` if a table changed between two statements.
     async fn ranges(&self, session: &mut impl Session) -> Result<Option<(Tables, Vec<Range<'_>>)>> {
         let Trusts { view, names } = self.trusts;
         // The statement needs a generation, which is nearly always the last generation that was seen.
@@ -240,136 +307,34 @@ impl Search<'_> {
     }
 
     async fn ranges_in(&self, session: &mut impl Session, generation: i64) -> Result<Option<Row>> {
-        let words: Vec<(&str, String)> = self.query.words().map(|word| (word, prefix_end(word))).collect();
+        let words = self.longest_words();
         let sql = ranges_statement(session.dialect(), words.len());
         let mut query = session.query(&sql);
-        for (word, end) in &words {
-            query = query.bind(generation).bind(*word).bind(end);
-            query = query.bind(count(self.bounds.entries));
+        for word in words {
             for _ in 0..2 {
-                query = query.bind(generation).bind(*word).bind(end);
+                query = query.bind(generation).bind(word).bind(prefix_end(word));
+                query = query.bind(count(self.bounds.entries + 1));
             }
         }
         query.bind_all(self.projections()).fetch_optional().await
     }
 
     /// Reads the ranges from a row of [`ranges_statement`]; the columns begin at `column`.
-    fn ranges_of(&self, row: &Row, mut column: usize) -> Result<Vec<Range<'_>>> {
-        let mut ranges = Vec::new();
-        for word in self.query.words() {
-            let mut range = Range {
-                word,
-                end: prefix_end(word),
-                is_rare: row.get::<Option<i64>, _>(column)?.is_none(),
-                distinct: Vec::new(),
-                is_complete: false,
-            };
-            range.add(row.get(column + 1)?);
-            // The second word is known if the first is the query word itself.
-            if range.distinct.first().is_some_and(|first| first == word) {
-                range.add(row.get(column + 2)?);
-            }
-            ranges.push(range);
-            column += 3;
-        }
-        Ok(ranges)
-    }
-
-    /// Finds further distinct words until a range is complete, or all have too many. Each round finds the
-    /// next word of each range by a seek in the index.
-    async fn complete_one(
-        &self,
-        session: &mut impl Session,
-        tables: Tables,
-        ranges: &mut [Range<'_>],
-    ) -> Result<()> {
-        let sql = seek_statement(session.dialect(), ranges.len());
-        while !ranges.iter().any(|range| range.is_complete)
-            && ranges
-                .iter()
-                .any(|range| range.distinct.len() <= self.bounds.distinct)
-        {
-            let mut query = session.query(&sql);
-            for range in &*ranges {
-                let last = range.distinct.last().map_or(range.word, String::as_str);
-                query = query.bind(tables.names.generation).bind(last).bind(&range.end);
-            }
-            let Some(row) = query.fetch_optional().await? else {
-                return Ok(());
-            };
-            let found = (0..ranges.len()).map(|index| row.get::<Option<String>, _>(index));
-            let found = found.collect::<Result<Vec<_>>>()?;
-            for (range, next) in ranges.iter_mut().zip(found) {
-                range.add(next);
-            }
-        }
-        Ok(())
-    }
-
-    /// Returns the next patients with a word in a range with few entries.
-    async fn sorted(
-        &self,
-        session: &mut impl Session,
-        tables: Tables,
-        range: &Range<'_>,
-        most: usize,
-    ) -> Result<Candidates> {
-        let sql = sorted_statement(session.dialect());
-        let rows = session
-            .query(&sql)
-            .bind(tables.names.generation)
-            .bind(range.word)
-            .bind(&range.end)
-            .bind(self.after)
-            .bind(count(most))
-            .bind(tables.view.generation)
-            .bind_all(self.projections())
-            .fetch_all()
-            .await?;
-        Ok(Candidates { rows, most })
-    }
-
-    /// Returns the next patients with one of these words.
-    async fn merged(
-        &self,
-        session: &mut impl Session,
-        tables: Tables,
-        words: &[String],
-        most: usize,
-    ) -> Result<Candidates> {
-        let sql = merge_statement(session.dialect(), words.len());
-        let query = words.iter().fold(session.query(&sql), |query, word| {
-            query
-                .bind(tables.names.generation)
-                .bind(word)
-                .bind(self.after)
-                .bind(count(most))
-        });
-        let query = if words.len() == 1 {
-            query
-        } else {
-            query.bind(count(most))
-        };
-        let rows = query
-            .bind(tables.view.generation)
-            .bind_all(self.projections())
-            .fetch_all()
-            .await?;
-        Ok(Candidates { rows, most })
-    }
-
-    /// Returns the next patients.
-    async fn all(&self, session: &mut impl Session, tables: Tables, most: usize) -> Result<Candidates> {
-        let sql = all_statement(session.dialect());
-        let rows = session
-            .query(&sql)
-            .bind(tables.view.generation)
-            .bind(self.after)
-            .bind(count(most))
-            .bind_all(self.projections())
-            .fetch_all()
-            .await?;
-        Ok(Candidates { rows, most })
+    fn ranges_of(&self, row: &Row, column: usize) -> Result<Vec<Range<'_>>> {
+        let entries = |column| row.get::<i64, _>(column).map(rows);
+        let columns = (column..).step_by(2);
+        let ranges = self
+            .longest_words()
+            .into_iter()
+            .zip(columns)
+            .map(|(word, column)| {
+                Ok(Range {
+                    word,
+                    entries: entries(column)?,
+                    longer: entries(column + 1)?,
+                })
+            });
+        ranges.collect()
     }
 
     /// Returns the values for the condition of each statement.
@@ -378,12 +343,9 @@ impl Search<'_> {
     }
 }
 
-/// Returns the range of the longest query word for which `applies` is true. Long words tend to be rare.
-fn longest<'r, 'q>(ranges: &'r [Range<'q>], applies: impl Fn(&Range<'q>) -> bool) -> Option<&'r Range<'q>> {
-    ranges
-        .iter()
-        .filter(|range| applies(range))
-        .max_by_key(|range| range.word.len())
+/// Returns a counted number of rows.
+fn rows(count: i64) -> usize {
+    usize::try_from(count).unwrap_or(usize::MAX)
 }
 
 /// Returns a number of rows as a value to bind.

@@ -12,34 +12,19 @@ const TABLES: (&str, &str, &str) = (
 );
 
 /// Returns the statement that looks at several ranges. After the state of the tables, it returns for each
-/// range whether there are more than a number of entries (`NULL` if not), the first word, and the first word
-/// after the query word.
-///
-/// sqlx decodes a column with a binary collation only as bytes, so words are converted.
+/// range the number of entries, and the number of entries with a longer word than the query word, each counted
+/// up to a limit.
 pub(super) fn ranges_statement(dialect: Dialect, ranges: usize) -> String {
     let table = dialect.by_primary_key();
-    let range = format!(
-        "(SELECT 1 FROM patient_names{table} WHERE generation = ? AND word >= ? AND word < ? LIMIT 1 OFFSET ?), \
-         (SELECT CAST(word AS CHAR) FROM patient_names{table} \
-         WHERE generation = ? AND word >= ? AND word < ? ORDER BY word LIMIT 1), {}",
-        next_word(dialect)
-    );
+    let entries = |comparison| {
+        format!(
+            "(SELECT COUNT(*) FROM (SELECT 1 FROM patient_names{table} \
+             WHERE generation = ? AND word {comparison} ? AND word < ? LIMIT ?) AS entries)"
+        )
+    };
     let (columns, source, condition) = TABLES;
-    let ranges = vec![range; ranges].join(", ");
+    let ranges = vec![[entries(">="), entries(">")].join(", "); ranges].join(", ");
     format!("SELECT {columns}, {ranges} FROM {source} WHERE {condition}")
-}
-
-/// Returns the statement that finds the next word of several ranges.
-pub(super) fn seek_statement(dialect: Dialect, ranges: usize) -> String {
-    format!("SELECT {}", vec![next_word(dialect); ranges].join(", "))
-}
-
-fn next_word(dialect: Dialect) -> String {
-    format!(
-        "(SELECT CAST(word AS CHAR) FROM patient_names{} \
-         WHERE generation = ? AND word > ? AND word < ? ORDER BY word LIMIT 1)",
-        dialect.by_primary_key()
-    )
 }
 
 /// Returns the statement that sorts the ids of a range. At most [`super::SearchBounds::entries`] are sorted.
@@ -51,29 +36,30 @@ pub(super) fn sorted_statement(dialect: Dialect) -> String {
     ))
 }
 
-/// Returns the statement that merges the next ids of several words.
-pub(super) fn merge_statement(dialect: Dialect, words: usize) -> String {
-    let table = dialect.by_primary_key();
+/// Returns the statement that reads the next ids of a word.
+pub(super) fn word_statement(dialect: Dialect) -> String {
+    with_names(&ids_of_word(dialect))
+}
+
+/// Returns the statement that merges the next ids of a word and those of the longer words in its range. At
+/// most [`super::SearchBounds::entries`] and the limit of the statement are sorted.
+pub(super) fn merged_statement(dialect: Dialect) -> String {
+    with_names(&format!(
+        "SELECT DISTINCT id FROM (SELECT id FROM ({}) AS same UNION ALL SELECT id FROM patient_names{} \
+         WHERE generation = ? AND word > ? AND word < ? AND id > ?) AS ids ORDER BY id LIMIT ?",
+        ids_of_word(dialect),
+        dialect.by_primary_key()
+    ))
+}
+
+/// The ids of one word are different and in order.
+fn ids_of_word(dialect: Dialect) -> String {
     // Order by id alone: MariaDB does not treat a `word` given as text in another collation as a constant, so
     // it would sort the rows if the order included `word`.
-    if words == 1 {
-        // The ids of one word are different and in order.
-        return with_names(&format!(
-            "SELECT id FROM patient_names{table} WHERE generation = ? AND word = ? AND id > ? ORDER BY id LIMIT ?"
-        ));
-    }
-    let lists: Vec<String> = (0..words)
-        .map(|list| {
-            format!(
-                "SELECT id FROM (SELECT id FROM patient_names{table} \
-                 WHERE generation = ? AND word = ? AND id > ? ORDER BY id LIMIT ?) AS list{list}"
-            )
-        })
-        .collect();
-    with_names(&format!(
-        "SELECT DISTINCT id FROM ({}) AS lists ORDER BY id LIMIT ?",
-        lists.join(" UNION ALL ")
-    ))
+    format!(
+        "SELECT id FROM patient_names{} WHERE generation = ? AND word = ? AND id > ? ORDER BY id LIMIT ?",
+        dialect.by_primary_key()
+    )
 }
 
 /// Returns the statement that reads the names of some patients, which another statement selects, and the

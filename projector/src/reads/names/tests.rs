@@ -16,7 +16,6 @@ const GENERATION: i64 = 1;
 /// Strategies are chosen for few patients, and each page takes few entries.
 const SMALL: SearchBounds = SearchBounds {
     entries: 6,
-    distinct: 3,
     candidates: 5,
 };
 
@@ -152,6 +151,7 @@ fn names() -> Vec<String> {
     (0..101)
         .map(|number| match number % 29 {
             7 => format!("Rare{number} Ana"),
+            8 => "Josef Abad".to_owned(),
             _ => format!("{} {}", firsts[number % 8], seconds[number / 8 % 5]),
         })
         .collect()
@@ -192,12 +192,6 @@ async fn the_pages_of_every_strategy_together_are_all_matches_in_order() {
                 SearchBounds { entries: 0, ..SMALL },
                 SearchBounds {
                     entries: 0,
-                    distinct: 0,
-                    ..SMALL
-                },
-                SearchBounds {
-                    entries: 0,
-                    distinct: 0,
                     candidates: 1,
                 },
             ] {
@@ -220,34 +214,26 @@ async fn the_pages_of_every_strategy_together_are_all_matches_in_order() {
 async fn the_queries_of_these_tests_take_every_strategy() {
     on_each(&names(), async |database| {
         let mut connection = database.reader().await.unwrap();
-        for (query, is_rare, is_mergeable) in [
-            ("rare7", true, true),
-            ("a rare7", true, true),
-            ("jose", false, true),
-            ("a jose", false, true),
-            ("a", false, false),
-            ("a r", false, false),
+        for (query, expected) in [
+            ("rare7", Strategy::Sorted("rare7")),
+            ("a rare7", Strategy::Sorted("rare7")),
+            ("nobody a", Strategy::Nobody),
+            ("jose", Strategy::Merged("jose")),
+            ("a jose", Strategy::Merged("jose")),
+            ("maria", Strategy::Word("maria")),
+            ("ana", Strategy::All),
+            ("a", Strategy::All),
+            ("a r", Strategy::All),
         ] {
             let query = NameQuery::parse(query).unwrap();
-            let words = query.words().collect::<Vec<_>>();
             let search = Search {
                 query: &query,
                 after: "",
                 bounds: SMALL,
                 trusts: &trusts(),
             };
-            let (tables, mut ranges) = search.ranges(&mut connection).await.unwrap().unwrap();
-            assert_eq!(
-                longest(&ranges, |range| range.is_rare).is_some(),
-                is_rare,
-                "{words:?}"
-            );
-            search
-                .complete_one(&mut connection, tables, &mut ranges)
-                .await
-                .unwrap();
-            let found = longest(&ranges, |range| search.is_mergeable(range)).is_some();
-            assert_eq!(found, is_mergeable, "{words:?}");
+            let (_, ranges) = search.ranges(&mut connection).await.unwrap().unwrap();
+            assert_eq!(search.strategy(&ranges), expected, "{ranges:?}");
         }
     })
     .await;
@@ -286,20 +272,17 @@ async fn the_work_for_a_page_is_bounded_whatever_the_query() {
                 let (reads, sorts) = work(&mut connection).await;
                 matches(&mut connection, &query, after, 100, SearchBounds::default()).await;
                 let (reads_after, sorts_after) = work(&mut connection).await;
-                let words = i64::try_from(query.words().count()).unwrap();
                 let bounds = SearchBounds::default();
-                let [entries, distinct, candidates] = [bounds.entries, bounds.distinct, bounds.candidates]
-                    .map(|bound| i64::try_from(bound).unwrap());
-                // Entries are counted, and either sorted or merged; temporary tables are also read.
-                let most = words * (entries + 2 * (distinct + 2)) + 3 * (entries + distinct * candidates);
+                let [entries, candidates] =
+                    [bounds.entries, bounds.candidates].map(|bound| i64::try_from(bound).unwrap());
+                // Entries are counted twice, and then sorted or merged; temporary tables are also read.
+                let ranges = i64::try_from(RANGES).unwrap();
+                let most = 2 * ranges * (2 * entries + 4) + 3 * (entries + candidates);
                 let read = reads_after - reads;
                 let words = query.words().collect::<Vec<_>>();
                 assert!(read <= most, "{words:?} {after}: {read}");
                 let sorted = sorts_after - sorts;
-                assert!(
-                    sorted <= entries + distinct * candidates,
-                    "{words:?} {after}: {sorted}"
-                );
+                assert!(sorted <= entries + candidates, "{words:?} {after}: {sorted}");
             }
         }
     })
@@ -314,10 +297,9 @@ async fn on_sqlite_every_statement_seeks_in_an_index() {
     let mut connection = database.reader().await.unwrap();
     for (sql, sorts) in [
         (ranges_statement(Dialect::Sqlite, 2), false),
-        (seek_statement(Dialect::Sqlite, 2), false),
         (sorted_statement(Dialect::Sqlite), true),
-        (merge_statement(Dialect::Sqlite, 1), false),
-        (merge_statement(Dialect::Sqlite, 3), true),
+        (word_statement(Dialect::Sqlite), false),
+        (merged_statement(Dialect::Sqlite), true),
         (all_statement(Dialect::Sqlite), false),
     ] {
         let explain = format!("EXPLAIN QUERY PLAN {sql}");
@@ -343,16 +325,17 @@ async fn a_change_of_the_words_between_the_statements_of_a_search_is_seen() {
             bounds: SMALL,
             trusts: &trusts,
         };
-        let (tables, mut ranges) = search.ranges(&mut connection).await.unwrap().unwrap();
-        let seen = async |connection: &mut Connection, ranges: &mut Vec<Range<'_>>| {
-            let candidates = search.candidates(connection, tables, ranges, 3).await.unwrap();
+        let (tables, ranges) = search.ranges(&mut connection).await.unwrap().unwrap();
+        let strategy = search.strategy(&ranges);
+        let seen = async |connection: &mut Connection| {
+            let candidates = search.candidates(connection, tables, &strategy, 3).await.unwrap();
             Tables::of(&candidates.rows[0], 3).unwrap()
         };
-        assert_eq!(seen(&mut connection, &mut ranges).await, tables);
+        assert_eq!(seen(&mut connection).await, tables);
         let change = "INSERT INTO checkpoints (name, position, updated_at) VALUES ('patient_names', 7, 0)";
         let mut writer = database.writer().await.unwrap();
         writer.query(change).execute().await.unwrap();
-        assert_ne!(seen(&mut connection, &mut ranges).await.names, tables.names);
+        assert_ne!(seen(&mut connection).await.names, tables.names);
     })
     .await;
 }
