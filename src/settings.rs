@@ -141,7 +141,8 @@ pub(crate) struct Settings {
     #[arg(long, env, global = true, hide_env_values = true)]
     otel_exporter_otlp_endpoint: Option<String>,
 
-    /// `off` disables authentication, also for requests from other machines
+    /// `off` confirms that the API runs without authentication, also for requests from other machines. It
+    /// cannot be combined with access tokens or an issuer of JWTs
     #[arg(long, env, global = true, value_parser = auth)]
     auth: Option<Auth>,
 

@@ -21,11 +21,12 @@ const AUDIT: &str = "audit";
 const OPERATIONS: &str = "operations";
 const ABOUT: &str = "about";
 
-const DESCRIPTION: &str = "Registers patients. Every registration and every deletion is an event in an ordered, \
+const DESCRIPTION: &str = "Registers patients. Every registration, amendment and deletion is an event in an ordered, \
 hash-chained log.\n\n\
 **Errors** are problem details (RFC 9457). The `type` is stable, and is the address of a page that explains the problem. \
 All problem types are listed at [/problems](/problems).\n\n\
-**Retries**: a registration with an `Idempotency-Key` can be repeated any number of times; it registers one patient.\n\n\
+**Retries**: a registration with an `Idempotency-Key` can be repeated any number of times; it registers one patient. \
+An amendment with an `Idempotency-Key` and an `ETag` in `If-Match` can be repeated in the same way.\n\n\
 **Read your writes**: `GET /patients/{id}` is always up to date. The list is a few milliseconds behind. To make it wait for \
 your write, send the `Event-Position` of the write as `Min-Position`.\n\n\
 **Parameters**: unknown and repeated query parameters are rejected (422). Health checks, metrics and the pages about the \
@@ -33,12 +34,12 @@ API ignore unknown parameters.\n\n\
 **Paths** have no trailing slash: a path with a trailing slash is redirected (308).\n\n\
 **Limits**: each client has a quota. The `RateLimit` header gives the remaining quota, and a 429 response says when to retry.\n\n\
 **Access**: a service that is configured with access tokens or with an issuer of JWTs requires a token in every request, \
-except for health checks and the pages about the API. Otherwise, access is open.";
+except for `OPTIONS` requests, health checks and the pages about the API. Otherwise, access is open.";
 
 const TAGS: &[(&str, &str)] = &[
     (
         PATIENTS,
-        "Register, list, read and delete patients. For clerks; auditors can read.",
+        "Register, list, read, amend and delete patients. For clerks; auditors can read.",
     ),
     (
         AUDIT,

@@ -46,7 +46,7 @@ pub enum Via {
 pub enum ReadKind {
     /// The events of a patient.
     History,
-    /// A past state of a patient.
+    /// A current or past state of a patient: the state after an event, or at a time.
     State,
     /// A page of the feed.
     Events,

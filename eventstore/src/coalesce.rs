@@ -55,7 +55,7 @@ type Waiting<B> = (
     oneshot::Sender<<B as BatchWorker>::Answer>,
 );
 
-/// A bounded queue and the workers that answer it. Cheap to clone.
+/// A bounded queue of items, and the workers that answer the items. Cheap to clone.
 pub struct Coalescer<B: BatchWorker> {
     queue: mpsc::Sender<Waiting<B>>,
     stop: CancellationToken,

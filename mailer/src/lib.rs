@@ -8,7 +8,7 @@
 //! ```
 //!
 //! The ledger (`mail_deliveries`) records the emails to send and their outcomes. The ledger contains no
-//! personal data: the worker determines the recipient from the patient's events when it sends the email.
+//! personal data: the worker determines the recipient from the patient's events when it leases the delivery.
 //!
 //! # Guarantees
 //!
@@ -23,12 +23,13 @@
 //! - Every attempt is recorded in `mail_attempts`, together with its outcome.
 //! - An email is sent twice only if the worker dies or the connection is lost after the server accepts the
 //!   email and before the acceptance is recorded. Both copies then have the same `Message-ID`. If the worker
-//!   survives but cannot tell whether the server accepted the email, it sends the email once more. If that
-//!   outcome is also unknown, the email is dead.
+//!   survives but cannot tell whether the server accepted the email, it retries the email. If the outcome of
+//!   a later attempt is also unknown, the email is dead.
 //! - A patient who is deleted before the confirmation is sent receives no confirmation. The same applies to
 //!   the notice of an amendment.
-//! - If the patient's email address was corrected before the confirmation is sent, the confirmation goes to
-//!   the corrected address. If an event that the recipient depends on cannot be read, the email is not sent.
+//! - If the patient's email address is corrected before the worker leases the confirmation, the confirmation
+//!   goes to the corrected address. If an event that the recipient depends on cannot be read, the email is
+//!   not sent.
 //! - No log line, error or ledger row of this crate contains a patient's data or the text of an SMTP server's
 //!   reply.
 //!

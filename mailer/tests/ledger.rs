@@ -207,7 +207,7 @@ async fn every_attempt_is_recorded_and_a_manual_retry_resets_the_number() {
         let first = Position::new(1).unwrap();
         stage.clock.advance(std::time::Duration::from_secs(1));
         let retried = ledger.retry(first, stage.clock.now()).await.unwrap();
-        assert_eq!(retried, RetryResult::Due);
+        assert_eq!(retried, RetryResult::Due(1));
         stage.until_all("sent").await;
         worker.stop().await;
         let ended = |attempt, outcome: &str, error: Option<&str>| {
@@ -417,11 +417,11 @@ async fn every_unsent_delivery_can_be_retried_manually() {
             stage.name
         );
         for (position, expected) in [
-            (1, RetryResult::Due),
-            (2, RetryResult::Due),
-            (3, RetryResult::Due),
-            (4, RetryResult::Due),
-            (5, RetryResult::Due),
+            (1, RetryResult::Due(1)),
+            (2, RetryResult::Due(1)),
+            (3, RetryResult::Due(1)),
+            (4, RetryResult::Due(1)),
+            (5, RetryResult::Due(1)),
             (6, RetryResult::NotRetryable(DeliveryState::Sending)),
             (7, RetryResult::NotRetryable(DeliveryState::Sent)),
             (8, RetryResult::NotRetryable(DeliveryState::Cancelled)),

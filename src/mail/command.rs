@@ -32,7 +32,7 @@ pub(crate) enum MailCommand {
         #[command(flatten)]
         format: OutputFormat,
     },
-    /// Show an email and every attempt to send it
+    /// Show the emails about an event, and every attempt to send them
     Show {
         /// Email id, as listed
         id: u64,

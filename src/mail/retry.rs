@@ -28,7 +28,7 @@ pub(super) async fn retry(
     }
     for id in ids {
         match ledger.retry(*id, now).await? {
-            RetryResult::Due => due += 1,
+            RetryResult::Due(deliveries) => due += deliveries,
             RetryResult::NotRetryable(state) => refused.push((*id, state.name())),
             RetryResult::NotFound => refused.push((*id, "unknown")),
         }

@@ -31,8 +31,8 @@ pub(crate) struct MailSettings {
     #[arg(long, env, global = true, value_parser = optional::<Sender>)]
     mail_envelope_from: Option<Optional<Sender>>,
 
-    /// Host name for EHLO, such as `mail.example.com`; default: the name of the machine if it contains a dot,
-    /// otherwise the domain of the sender
+    /// Host name for EHLO, such as `mail.example.com`; default: the host name of the machine if it contains a
+    /// dot, otherwise the sender's domain if it contains a dot, otherwise the local address of the connection
     #[arg(long, env, global = true, value_parser = optional::<EhloName>)]
     mail_ehlo_name: Option<Optional<EhloName>>,
 

@@ -188,7 +188,8 @@ async fn a_mail_for_which_there_is_no_room_is_written_later() {
     approve(&evidence);
 }
 
-/// Registers and deletes patients while the disk is full from time to time, until everything works again.
+/// Runs the load, which registers, amends, deletes, reads and lists patients, while the disk is full from
+/// time to time, until everything works again. Returns the evidence.
 async fn suffer(disk: &Disk, database: &Folder) -> Evidence {
     let port = free_port();
     let api = format!("http://127.0.0.1:{port}");

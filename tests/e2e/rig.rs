@@ -13,7 +13,8 @@ use crate::client::Client;
 
 pub(crate) const SOON: Duration = Duration::from_secs(30);
 
-/// Returns the program with a role, no settings, and no rate limit.
+/// Returns a command that runs the program in a role, or without a role if `role` is empty, with no settings
+/// except `RATE_LIMIT=off`.
 pub(crate) fn patients(role: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_patients"));
     command.args((!role.is_empty()).then_some(role));

@@ -63,7 +63,7 @@ pub fn shown_name(name: &str) -> String {
 pub enum RequestError {
     /// The body is not valid JSON. The text gives the place or the cause.
     MalformedJson(String),
-    /// The body is not declared as `application/json`.
+    /// The body is not declared as JSON.
     UnsupportedMediaType,
     /// The body has a content coding, such as gzip.
     UnsupportedContentEncoding,

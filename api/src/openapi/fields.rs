@@ -27,7 +27,23 @@ pub(crate) fn at() -> Parameter {
     )
 }
 
+/// `Idempotency-Key` of a registration.
 pub(crate) fn idempotency_key() -> Parameter {
+    idempotency_key_header(
+        "A unique value of visible ASCII characters. A registration with this header can be repeated \
+         safely. Only one patient is registered, and each repetition gets the first response.",
+    )
+}
+
+/// `Idempotency-Key` of an amendment.
+pub(crate) fn amendment_idempotency_key() -> Parameter {
+    idempotency_key_header(
+        "A unique value of visible ASCII characters. An amendment with this header can be repeated safely, and requires `If-Match` \
+         with an ETag. The patient is changed only once, and a repetition gets the response of that change.",
+    )
+}
+
+fn idempotency_key_header(text: &str) -> Parameter {
     request_header(
         "Idempotency-Key",
         string()
@@ -35,8 +51,7 @@ pub(crate) fn idempotency_key() -> Parameter {
             .max_length(Some(255))
             .pattern(Some("^[!-~]+$")),
         json!("6f1c7a52-2b2c-4f5e-9d0b-4f6d3a1c9e77"),
-        "A unique value of visible ASCII characters. A registration with this header can be repeated \
-         safely. Only one patient is registered, and each repetition gets the first response.",
+        text,
     )
 }
 

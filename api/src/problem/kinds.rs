@@ -71,8 +71,8 @@ kinds! {
         "A registered patient already has this email.",
     ),
         "Two registered patients never share an email, regardless of case. Either the patient is already registered, or the \
-         address contains a mistake. When the other patient is deleted, the address becomes available again. To repeat a \
-         registration, use its original Idempotency-Key.";
+         address contains a mistake. When the other patient is deleted or gets another email, the address becomes available again. \
+         To repeat a registration or an amendment, use its original Idempotency-Key.";
     IDEMPOTENCY_KEY_REUSED = Kind::new(
         StatusCode::UNPROCESSABLE_ENTITY,
         "idempotency-key-reused",
@@ -96,8 +96,8 @@ kinds! {
          tokens with patients token new, or configures an issuer of JWTs. Send the token in the header Authorization: Bearer. A \
          JWT that was valid before has probably expired: get a new one.";
     FORBIDDEN = web::problem::kinds::FORBIDDEN,
-        "The token is valid, but its role does not permit this request. Clerks register, read and delete patients. Auditors read \
-         patients, histories and events. Operators run the service. Ask for a token with the right role.";
+        "The token is valid, but its role does not permit this request. Clerks register, read, amend and delete patients. Auditors \
+         read patients, histories and events. Operators run the service. Ask for a token with the right role.";
     PATIENT_NOT_FOUND = Kind::new(
         StatusCode::NOT_FOUND,
         "patient-not-found",
@@ -322,8 +322,9 @@ kinds! {
     OUTCOME_UNKNOWN = web::problem::kinds::OUTCOME_UNKNOWN,
         "The request timed out, or the database connection was lost, before the outcome was known. Simply repeat a read. Repeat a \
          registration with the same Idempotency-Key, which never registers a patient twice. If you repeat a registration without a \
-         key and get 409 email-taken, either the first request succeeded, or another patient has the email. Repeat a deletion: 410 \
-         means that it succeeded.";
+         key and get 409 email-taken, either the first request succeeded, or another patient has the email. Repeat an amendment with \
+         the same Idempotency-Key and If-Match or, if it had no key, read the patient first. Repeat a deletion: 410 means that the \
+         patient is deleted.";
     INTERNAL = web::problem::kinds::INTERNAL,
         "The service has a defect, or stored data cannot be read. Report the value of the X-Request-Id header to the operator of \
          the service, who can find the request in the logs with it.";

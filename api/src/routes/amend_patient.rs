@@ -61,7 +61,7 @@ pub(super) fn described() -> Described {
     .takes([
         fields::patient_id(),
         fields::if_match(),
-        fields::idempotency_key(),
+        fields::amendment_idempotency_key(),
     ])
     .body(Media::json::<PatientPatch>(sample).named(MERGE_PATCH))
     .answers(

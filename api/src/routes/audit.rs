@@ -1,5 +1,5 @@
-//! Routes for auditors and for programs that follow the log: all events, and past states. The responses
-//! include personal data of deleted patients.
+//! Routes for auditors and for programs that follow the log: all events, past states, and the record of
+//! reads. Events and past states include personal data of deleted patients.
 //!
 //! `GET /patients/{id}?at=` shares its path with a route for everyday use, and is handled by [`state::at`].
 

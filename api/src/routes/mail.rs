@@ -143,17 +143,18 @@ fn show_described() -> Described {
 
 fn retry_described() -> Described {
     Described::new(
-        "Retry an email",
-        "Makes the email due now, and restarts its retry schedule. Not possible if the email was sent, is being sent or was cancelled.",
+        "Retry the emails about an event",
+        "Makes the emails about an event due now, and restarts their retry schedules. Emails that were sent, are being sent or were \
+         cancelled do not change, and if there are only such emails, the request is rejected.",
     )
     .takes([mail_id()])
     .answers(
         202,
-        "The email is due now.",
+        "At least one email is due now. `due` is the number of these emails.",
         [Media::json::<Due>(json!({"due": 1}))],
         [fields::location(
             "/mail/deliveries/17",
-            "The address of the email's status.",
+            "The address of the status of the emails.",
         )],
     )
     .problems([
@@ -334,14 +335,14 @@ async fn show(
     Ok(Json(found))
 }
 
-/// Makes one delivery due now.
+/// Makes the deliveries of one event due now.
 async fn retry(State(api): State<Api>, path: Result<Path<u64>, PathRejection>) -> Result<Response, ApiError> {
     let id = id(path)?;
     let result = api.mail_ledger.retry(id, api.clock.now()).await;
     match result.map_err(unavailable)? {
-        RetryResult::Due => {
+        RetryResult::Due(due) => {
             let location = [(header::LOCATION, format!("/mail/deliveries/{id}"))];
-            Ok((StatusCode::ACCEPTED, location, Json(Due { due: 1 })).into_response())
+            Ok((StatusCode::ACCEPTED, location, Json(Due { due })).into_response())
         }
         RetryResult::NotRetryable(state) => Err(ApiError::NotToBeRetried(state.name())),
         RetryResult::NotFound => Err(ApiError::NoSuchMail),

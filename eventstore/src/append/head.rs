@@ -12,9 +12,9 @@ use crate::error::{Error, Result};
 use crate::event::Position;
 use crate::log::{self, EventLog, Head};
 
-/// How long this process relies on the head that it last compared or wrote without comparing it again with
-/// the events. A comparison takes one statement under the lock, which is a tenth of the duration of an append
-/// with one client.
+/// Time after a comparison during which this process does not compare the head with the events again, as long
+/// as no other process changes the head. A comparison takes one statement under the lock, which is a tenth of
+/// the duration of an append with one client.
 const KNOWN_FOR: Duration = Duration::from_millis(20);
 
 /// Locks the head of the log and compares it with the last event.

@@ -111,7 +111,7 @@ fn decimal(number: &str) -> Option<(bool, String, i64)> {
     Some((unsigned.len() < mantissa.len(), significant.to_owned(), exponent))
 }
 
-/// Reads a value at a given depth.
+/// Reads a value that has at most `depth` levels of arrays and objects.
 #[derive(Clone, Copy)]
 struct Strict<'a> {
     /// Number of further levels of arrays and objects that are allowed.

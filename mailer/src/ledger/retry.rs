@@ -13,14 +13,14 @@ const MAX_ROWS: usize = 500;
 const RETRY: &str =
     "UPDATE mail_deliveries SET state = 'pending', attempts = 0, lease = NULL, due_at = ?, updated_at = ?";
 
-/// Result of a manual retry.
+/// Result of a manual retry of the deliveries at a position.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RetryResult {
-    /// The delivery is due now.
-    Due,
-    /// The delivery cannot be retried in its current state.
+    /// This number of deliveries, at least one, is due now.
+    Due(u64),
+    /// No delivery can be retried. Contains the state of one of the deliveries.
     NotRetryable(DeliveryState),
-    /// The delivery does not exist.
+    /// No delivery exists.
     NotFound,
 }
 
@@ -54,7 +54,7 @@ impl Ledger {
         transaction.commit().await?;
         let state = found.map(|row| row.get::<String, _>(0)).transpose()?;
         Ok(match state.as_deref().and_then(DeliveryState::named) {
-            Some(_) if due > 0 => RetryResult::Due,
+            Some(_) if due > 0 => RetryResult::Due(due),
             Some(state) => RetryResult::NotRetryable(state),
             None => RetryResult::NotFound,
         })

@@ -12,6 +12,8 @@
 //! | RCPT and later | any other 4xx, including 421; before the message: no answer, a lost connection | concerns this email or all mail, depending on other emails |
 //! | the message | no answer, a lost connection | the outcome is unknown |
 //!
+//! If the email needs SMTPUTF8, the meaning of a failure of MAIL is the same as from RCPT on.
+//!
 //! Relays forward replies of remote servers, so the recipient's address can determine the replies from RCPT
 //! on. Those replies therefore stop the queue only under the conditions in [`super::super::worker`].
 

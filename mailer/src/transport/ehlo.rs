@@ -21,8 +21,8 @@ pub enum EhloName {
 pub struct EhloNameError;
 
 impl EhloName {
-    /// Returns the default name: the machine's name if it has a dot, otherwise the sender's domain, otherwise
-    /// the local address.
+    /// Returns the default name: the machine's name if it has a dot, otherwise the sender's domain if it has
+    /// a dot, otherwise the local address of the connection.
     #[must_use]
     pub fn of_machine(host: Option<&str>, sender_domain: &str) -> Self {
         host.into_iter()

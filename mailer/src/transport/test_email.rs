@@ -166,7 +166,7 @@ const fn advice(step: SmtpStep, failure: SmtpFailure) -> &'static str {
             "The server rejects the content or the sender. Check SPF, DKIM and DMARC of MAIL_FROM's domain."
         }
         (SmtpStep::Data | SmtpStep::Message, _) => {
-            "No answer came. After DATA, the email may have arrived; the mailer would send it once more."
+            "No answer came. After DATA, the email may have arrived; the mailer would send it again."
         }
     }
 }

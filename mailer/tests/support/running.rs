@@ -24,7 +24,7 @@ impl Running {
         self.clock.until_asked(self.clock.asked() + 2).await;
     }
 
-    /// Requests the worker to stop.
+    /// Asks the worker to stop.
     pub fn ask_to_stop(&self) {
         self.shutdown.cancel();
     }
