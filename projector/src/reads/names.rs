@@ -42,16 +42,19 @@ const RANGES: usize = 2;
 pub struct SearchBounds {
     /// Maximum number of entries of a range whose ids are sorted.
     pub entries: usize,
-    /// Maximum number of candidates for a page. If all patients are candidates, a longer page takes as many as
-    /// it has patients, and one more.
+    /// Maximum number of candidates for a page of a query with several words. If all patients are candidates,
+    /// a longer page takes as many as it has patients, and one more.
     pub candidates: usize,
+    /// Maximum number of candidates for a page of a query with one word. All these candidates match.
+    pub matches: usize,
 }
 
 impl Default for SearchBounds {
     fn default() -> Self {
         Self {
             entries: 32,
-            candidates: 48,
+            candidates: 32,
+            matches: 48,
         }
     }
 }
@@ -228,8 +231,7 @@ impl Search<'_> {
         let most = match strategy {
             // The next patients are neighbours in the table, and cost little to read.
             Strategy::All => self.bounds.candidates.max(page),
-            // All candidates match a single query word.
-            _ if self.query.words().count() == 1 => self.bounds.candidates.min(page),
+            _ if self.query.words().count() == 1 => self.bounds.matches.min(page),
             _ => self.bounds.candidates,
         };
         let limit = count(most);

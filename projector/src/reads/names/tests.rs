@@ -17,6 +17,7 @@ const GENERATION: i64 = 1;
 const SMALL: SearchBounds = SearchBounds {
     entries: 6,
     candidates: 5,
+    matches: 5,
 };
 
 /// Runs `test` on a database with these patients, in order of id, on every backend.
@@ -193,6 +194,7 @@ async fn the_pages_of_every_strategy_together_are_all_matches_in_order() {
                 SearchBounds {
                     entries: 0,
                     candidates: 1,
+                    matches: 1,
                 },
             ] {
                 for limit in [2, 1000] {
@@ -274,7 +276,7 @@ async fn the_work_for_a_page_is_bounded_whatever_the_query() {
                 let (reads_after, sorts_after) = work(&mut connection).await;
                 let bounds = SearchBounds::default();
                 let [entries, candidates] =
-                    [bounds.entries, bounds.candidates].map(|bound| i64::try_from(bound).unwrap());
+                    [bounds.entries, bounds.matches].map(|bound| i64::try_from(bound).unwrap());
                 // Entries are counted twice, and then sorted or merged; temporary tables are also read.
                 let ranges = i64::try_from(RANGES).unwrap();
                 let most = 2 * ranges * (2 * entries + 4) + 3 * (entries + candidates);
