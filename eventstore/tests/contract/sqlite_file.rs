@@ -144,3 +144,58 @@ async fn closing_leaves_one_file_with_everything_in_it() {
         assert!(!test.path("p.db-wal").exists(), "round {round}");
     }
 }
+
+/// Returns SQLite's setting for commits: 2 if a commit waits for the disk, 1 if it does not.
+async fn synchronous(session: &mut impl Session) -> i64 {
+    let row = session.query("PRAGMA synchronous").fetch_optional().await;
+    row.unwrap().unwrap().get(0).unwrap()
+}
+
+#[tokio::test]
+async fn only_the_commits_of_reproducible_changes_do_not_wait_for_the_disk() {
+    let files = Files::new().await;
+    let database = &files.database;
+    let after = async |ended: &str| {
+        let mut writer = database.writer().await.unwrap();
+        assert_eq!(synchronous(&mut writer).await, 2, "after {ended}");
+        drop(writer);
+        let mut transaction = database.begin().await.unwrap();
+        assert_eq!(
+            synchronous(&mut transaction).await,
+            2,
+            "in the next transaction after {ended}"
+        );
+        transaction.rollback().await.unwrap();
+    };
+    after("nothing").await;
+
+    let mut transaction = database.begin_reproducible().await.unwrap();
+    assert_eq!(synchronous(&mut transaction).await, 1);
+    transaction.commit().await.unwrap();
+    after("a commit").await;
+
+    database
+        .begin_reproducible()
+        .await
+        .unwrap()
+        .rollback()
+        .await
+        .unwrap();
+    after("a rollback").await;
+
+    drop(database.begin_reproducible().await.unwrap());
+    after("a dropped transaction").await;
+
+    let mut failing = database.begin_reproducible().await.unwrap();
+    assert!(failing.query("nonsense").execute().await.is_err());
+    drop(failing);
+    after("a failed statement").await;
+
+    let transaction = database.begin_reproducible().await.unwrap();
+    let commit = tokio::spawn(transaction.commit());
+    tokio::task::yield_now().await;
+    commit.abort();
+    // The commit may have ended before it was interrupted.
+    let _ = commit.await;
+    after("an interrupted commit").await;
+}
