@@ -156,8 +156,9 @@ fn without_tokens(address: SocketAddr, off: bool) -> anyhow::Result<&'static str
     Ok(if off { "AUTH=off" } else { "this machine only" })
 }
 
-/// Returns the accepted hosts other than loopback names. Without authentication, an API on a specific address
-/// also accepts that address as a host: DNS rebinding works with names only.
+/// Returns the accepted hosts other than loopback names and the host of the public URL. Without
+/// authentication, an API on a specific address also accepts that address as a host: DNS rebinding works with
+/// names only.
 pub(crate) fn hosts(settings: &Settings, open: bool) -> Vec<AllowedHost> {
     let mut hosts = settings.allowed_hosts();
     let address = settings.http_addr.ip();

@@ -29,7 +29,7 @@ pub(crate) fn print_pretty_json(value: &impl Serialize) -> anyhow::Result<()> {
     print(&serde_json::to_string_pretty(value)?)
 }
 
-/// Prints a text that ends with exactly one line break.
+/// Prints a text. The output ends with exactly one line break, regardless of how many the text ends with.
 pub(crate) fn print(text: &str) -> anyhow::Result<()> {
     let text = text.trim_end_matches('\n');
     write(format!("{text}\n").as_bytes())

@@ -59,7 +59,8 @@ pub(crate) struct Settings {
     // Reads reserve ten connections, and a rebuild takes four. The subscriptions, the mail and all other
     // requests share the rest.
     /// Size of the pool of database connections. On MySQL, an API process opens up to five more outside the
-    /// pool: one for appends, and up to four to read events before amendments and deletions
+    /// pool: one for appends, and up to four to read events before amendments and deletions. While it
+    /// replaces connections after a failure, it briefly has more
     #[arg(long, env, global = true, default_value_t = 16, value_parser = clap::value_parser!(u32).range(16..=1000))]
     pub(crate) database_connections: u32,
 
@@ -120,9 +121,10 @@ pub(crate) struct Settings {
     #[arg(long, env, global = true, default_value = "127.0.0.1:8000", value_parser = http_addr)]
     pub(crate) http_addr: SocketAddr,
 
-    /// Accepted hosts of requests in addition to loopback names, separated by commas, such as
-    /// `clinic.example.com,*.internal.example`; `*` accepts every host. Default: loopback names only without
-    /// access tokens, every host with them
+    /// Accepted hosts of requests, separated by commas, such as `clinic.example.com,*.internal.example`; `*`
+    /// accepts every host. Loopback names and the host of `PUBLIC_URL` are always accepted. Without
+    /// authentication, the address in `HTTP_ADDR` is also accepted, unless it is `0.0.0.0` or `[::]`.
+    /// Default: every host with authentication, no additional host without it
     #[arg(long, env, global = true, value_parser = list::<AllowedHost>)]
     allowed_hosts: Option<List<AllowedHost>>,
 
@@ -188,7 +190,7 @@ pub(crate) struct Settings {
     pub(crate) log: String,
 
     /// Whether each response of the API is logged, at info: method, route, status, size, duration, request id
-    /// and trace id
+    /// and, for requests that are part of a trace, trace id
     #[arg(long, env, global = true, value_enum, default_value_t = Switch::Off)]
     access_log: Switch,
 
@@ -286,7 +288,9 @@ impl Settings {
         self.access_log == Switch::On
     }
 
-    /// Whether authentication is disabled.
+    /// Whether `AUTH=off` confirms that the API runs without authentication on any address. Without this
+    /// confirmation, an API on a loopback address still runs without authentication if neither access tokens
+    /// nor an issuer is configured.
     pub(crate) fn auth_is_off(&self) -> bool {
         self.auth == Some(Auth::Off)
     }
@@ -335,7 +339,7 @@ impl Settings {
         url
     }
 
-    /// Returns the accepted hosts of requests other than loopback names.
+    /// Returns the hosts in `ALLOWED_HOSTS`.
     pub(crate) fn allowed_hosts(&self) -> Vec<AllowedHost> {
         self.allowed_hosts
             .clone()

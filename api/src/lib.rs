@@ -13,8 +13,8 @@
 //!
 //! - 201 and 204 are sent only after the event is durable.
 //! - `GET /patients/{id}` is strongly consistent, whichever process serves it.
-//! - Every error is an RFC 9457 problem ([`problem`]). No error repeats personal data, and no error causes a
-//!   panic.
+//! - Every error response is an RFC 9457 problem ([`problem`]), except the report of `/health/ready`. No
+//!   error repeats personal data, and no error causes a panic.
 //! - The lengths of queues, the sizes of bodies and all waiting times are bounded.
 //!
 //! # Adding a route

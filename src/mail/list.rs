@@ -67,12 +67,12 @@ pub(super) async fn show(settings: &Settings, id: Position, format: OutputFormat
     output::write(&out)
 }
 
-/// Writes the header. Times are in UTC, to the minute. Lines have at most [`WIDTH`] columns, and errors have
-/// their own line.
+/// Writes the header of the table of deliveries. Its times are in UTC, to the minute. Its lines have at most
+/// [`WIDTH`] columns, and the error of a delivery has its own line.
 fn head(out: &mut impl Write) -> std::io::Result<()> {
     writeln!(
         out,
-        "{:<9}{:<19}{:<10}{:>5}  {:<18}next (UTC)",
+        "{:<9}{:<22}{:<10}{:>5} {:<17}next (UTC)",
         "id", "mail", "state", "tries", "made (UTC)"
     )
 }
@@ -80,7 +80,7 @@ fn head(out: &mut impl Write) -> std::io::Result<()> {
 fn line(out: &mut impl Write, delivery: &DeliveryRecord) -> std::io::Result<()> {
     writeln!(
         out,
-        "{:<9}{:<19}{:<10}{:>5}  {:<18}{}",
+        "{:<9}{:<22}{:<10}{:>5} {:<17}{}",
         delivery.position.get(),
         delivery.template,
         delivery.state,
@@ -113,13 +113,14 @@ fn shortened(text: &str, most: usize) -> String {
 
 #[cfg(test)]
 mod tests {
+    use mailer::Template;
+
     use super::*;
 
-    #[test]
-    fn a_line_shows_both_times_and_fits_a_terminal() {
-        let delivery = DeliveryRecord {
+    fn delivery(template: Template) -> DeliveryRecord {
+        DeliveryRecord {
             position: Position::new(12_345_678).unwrap(),
-            template: "patient_registered".to_owned(),
+            template: template.name().to_owned(),
             aggregate_id: "01a20c52-84f4-752b-9b94-14a23061549a".to_owned(),
             state: "cancelled".to_owned(),
             attempts: 8,
@@ -127,16 +128,30 @@ mod tests {
             last_error: Some("é".repeat(500)),
             created_at: "2026-11-23T07:05:00Z".parse().unwrap(),
             updated_at: "2026-11-23T07:05:00Z".parse().unwrap(),
-        };
-        let mut written = Vec::new();
-        head(&mut written).unwrap();
-        line(&mut written, &delivery).unwrap();
-        let written = String::from_utf8(written).unwrap();
-        assert!(
-            written.contains("2026-11-23 07:05  2026-11-24 08:38"),
-            "{written}"
-        );
-        let widest = written.lines().map(|line| line.chars().count()).max();
-        assert!(widest <= Some(WIDTH), "{widest:?}: {written}");
+        }
+    }
+
+    #[test]
+    fn a_line_of_each_template_shows_both_times_and_fits_a_terminal() {
+        for template in Template::ALL {
+            let mut written = Vec::new();
+            head(&mut written).unwrap();
+            line(&mut written, &delivery(template)).unwrap();
+            let written = String::from_utf8(written).unwrap();
+            let columns: Vec<&str> = written.lines().nth(1).unwrap().split_whitespace().collect();
+            let expected = [
+                "12345678",
+                template.name(),
+                "cancelled",
+                "8",
+                "2026-11-23",
+                "07:05",
+                "2026-11-24",
+                "08:38",
+            ];
+            assert_eq!(columns, expected);
+            let widest = written.lines().map(|line| line.chars().count()).max();
+            assert!(widest <= Some(WIDTH), "{widest:?}: {written}");
+        }
     }
 }

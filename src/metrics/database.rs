@@ -204,7 +204,7 @@ impl DatabaseMetrics {
         let deliveries = family(
             registry,
             "mail_deliveries",
-            "Emails by state; finished emails are counted once a minute",
+            "Emails by state; sent, dead and cancelled emails are counted at most once a minute",
         );
         for (state, count) in &self.deliveries {
             set(&deliveries, &[("state", state.name())], number(*count));

@@ -12,10 +12,13 @@ use web::RateLimit;
 
 use super::rate::rate;
 
-/// Whether authentication is disabled.
+/// Value of `AUTH`. It does not switch authentication on: access tokens or an issuer do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Auth {
+    /// Confirms that the API runs without authentication on any address.
     Off,
+    /// Empty. Without access tokens and without an issuer, an API on a loopback address still runs without
+    /// authentication.
     Unset,
 }
 

@@ -97,7 +97,9 @@ impl Clerk {
         self.ask(api, Request::Register { details, key: None }).await;
     }
 
-    /// Repeats the registration at either API until there is a response, and sometimes once more.
+    /// Sends a registration with a key. While there is no response, the status is 503 or the first request is
+    /// in progress, repeats it at a random API, until the clients are told to stop. Sometimes repeats it once
+    /// more after it succeeded. Makes at most [`TRIES`] tries.
     async fn register_with_a_key(&mut self) {
         let details = self.details(None);
         self.register_repeatedly(details).await;
@@ -164,7 +166,9 @@ impl Clerk {
         self.amend_one(id, changes).await;
     }
 
-    /// Repeats the amendment at either API until there is a response, and sometimes once more.
+    /// Sends an amendment with a key. While there is no response or the status is 503, repeats it at a random
+    /// API, until the clients are told to stop. Sometimes repeats it once more after it succeeded. Makes at
+    /// most [`TRIES`] tries.
     async fn amend_with_a_key(&mut self) {
         let Some(id) = self.patient_to_amend() else { return };
         let Some(sequence) = self.sequences.get(&id).copied() else {

@@ -21,8 +21,8 @@ const SOON: Duration = Duration::from_secs(30);
 const SIZE: &str = "24m";
 const SEED: u64 = 1;
 const CLIENTS: usize = 6;
-/// Duration of each period in which the disk is full, and of each period in which it has space. An append is
-/// retried for 5 s.
+/// Duration of each period in which the disk is full, and of the load after the restart between them. Longer
+/// than the 5 s for which an append is retried.
 const FULL: Duration = Duration::from_secs(7);
 /// Time to wait for email. If a process was killed while it wrote an email, the email is retried after its
 /// lease of 31 s.

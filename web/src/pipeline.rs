@@ -50,8 +50,8 @@ pub struct HttpOptions {
     pub proxies: Proxies,
     /// The origins whose pages may use the API (CORS). `None` allows no other origin.
     pub cors: Option<Cors>,
-    /// Hosts that requests may name. Loopback names are always allowed. If the list is empty, an API with
-    /// access control accepts every host.
+    /// Hosts that requests may name. Loopback names and the host of the public URL are always allowed. If the
+    /// list is empty, an API with access control accepts every host.
     pub allowed_hosts: Vec<AllowedHost>,
     /// Whether this process serves TLS. If it does, responses instruct browsers to use only TLS.
     pub over_tls: bool,

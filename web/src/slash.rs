@@ -1,5 +1,5 @@
-//! Redirects from paths with a trailing slash, which `FastAPI` and many clients use, to the path without the
-//! slash.
+//! Redirects from a path with one or more trailing slashes, which some clients send, to the same path without
+//! these slashes.
 
 use axum::http::{HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};

@@ -52,9 +52,9 @@ kinds! {
          themselves: do not set it by hand, and check whether a proxy changes it.";
     HOST_NOT_ALLOWED = web::problem::kinds::HOST_NOT_ALLOWED,
         "The host of the request (in the Host header, or in an absolute request target) is not a host of this service. A service \
-         without access tokens accepts only loopback names, such as localhost and 127.0.0.1. Otherwise, any web page could use it \
-         under a name that resolves to this machine. If clients are meant to use the service under this name, the operator adds it \
-         to the ALLOWED_HOSTS setting.";
+         without authentication accepts only loopback names, such as localhost and 127.0.0.1, and the hosts in its settings. \
+         Otherwise, any web page could use it under a name that resolves to this machine. If clients are meant to use the \
+         service under this name, the operator adds it to the ALLOWED_HOSTS setting.";
     CROSS_ORIGIN = web::problem::kinds::CROSS_ORIGIN,
         "The Origin or Sec-Fetch-Site header shows that a page from another origin sent this request, which would change \
          something. The request was not processed. If that page may use this service, the operator adds its origin to the \

@@ -9,11 +9,12 @@
 //! # What readers see
 //!
 //! The switch locks the active generation in `projections`. The projector takes the same lock for every
-//! batch, so it is blocked during the switch. In one transaction, the switch first writes the events that the
-//! projector has processed but the new generation does not contain yet. It then activates the new generation,
-//! and sets the projection's checkpoint to the new generation's position. The checkpoint never goes back, so
-//! a list never shows an earlier state than before. A statement that reads both the checkpoint
-//! and rows, such as a read by id, reads both from the same generation.
+//! batch, so it is blocked during the switch. In one transaction, the switch first applies to the new
+//! generation the events that the projector has processed but the new generation does not contain yet. It
+//! then activates the new generation, and sets the projection's checkpoint to the new generation's position.
+//! A valid checkpoint never goes back, so a list never shows an earlier state than before. A checkpoint
+//! outside the log is invalid, and the new generation's checkpoint replaces it. A statement that reads both
+//! the checkpoint and rows, such as a read by id, reads both from the same generation.
 //!
 //! The projector continues from the new checkpoint. If the new checkpoint equals the position that the
 //! projector had reached, its current batch is still valid. Otherwise, the projector's compare-and-set fails,
@@ -23,7 +24,7 @@
 //!
 //! At most one row of `projection_rebuilds` per projection is unfinished, and a lease assigns that rebuild to
 //! one process. Each batch moves the generation's checkpoint by compare-and-set. Two processes that both
-//! believe that they hold the lease therefore never both write the same batch.
+//! believe that they hold the lease therefore never both commit the same batch.
 
 mod clean;
 mod fill;

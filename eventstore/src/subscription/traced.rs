@@ -35,7 +35,7 @@ impl Traced {
         Self(events.iter().filter_map(span).collect())
     }
 
-    /// Marks the spans as failed, because the transaction was not committed.
+    /// Marks the spans as failed, because the transaction was not committed, or its commit was not confirmed.
     pub(super) fn failed(&self) {
         for span in &self.0 {
             span.record("otel.status_code", "ERROR");

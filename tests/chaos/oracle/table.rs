@@ -89,7 +89,8 @@ fn shared_emails(log: &[Event]) -> Objections {
     objections
 }
 
-/// Returns the SHA-256 of the kind, a NUL byte and the value.
+/// Returns the claim of an email address: the SHA-256 of `patient.email`, a NUL byte and the address, in
+/// hexadecimal.
 pub(super) fn claim(email: &str) -> String {
     hex(&Sha256::digest([b"patient.email\0", email.as_bytes()].concat()))
 }

@@ -3,7 +3,7 @@
 //! An open API is protected only by being unreachable from other machines. A page whose name resolves to a
 //! loopback address (DNS rebinding) has the same origin as the API, so the browser would let the page send
 //! any request and read any response. The `Host` header of these requests contains the name of the page's
-//! host. An open API therefore accepts only loopback names and configured hosts.
+//! host. An open API therefore accepts only loopback names, the host of its public URL and configured hosts.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;

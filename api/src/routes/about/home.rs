@@ -28,7 +28,7 @@ const LINKS: [(&str, &str); 7] = [
     (READY, "Readiness: whether the process can serve requests"),
     (
         METRICS,
-        "Metrics for Prometheus; with access tokens, for operators only",
+        "Metrics for Prometheus; with authentication, for operators only",
     ),
 ];
 

@@ -7,7 +7,7 @@ use crate::database::{Session, Transaction};
 use crate::event::Position;
 use crate::projection::{fold, lock_active_generation};
 
-/// Maximum number of events that the switch writes while the projector is blocked.
+/// Maximum number of events that the switch applies while the projector is blocked.
 const LAST_EVENTS: u64 = 500;
 
 impl<P: Projection> Rebuilder<P> {
@@ -29,7 +29,7 @@ impl<P: Projection> Rebuilder<P> {
         let head = self.log.head().await?.position;
         checkpoint::check(&rebuild.name, filled, head)?;
         let served = load(&mut transaction, P::NAME).await?;
-        // If the projection's checkpoint is invalid, no more events are written. The rebuild's checkpoint
+        // If the projection's checkpoint is invalid, no more events are applied. The rebuild's checkpoint
         // replaces the invalid checkpoint.
         let served = checkpoint::check(P::NAME, served, head).map_or(filled, |()| served);
         let missing = served.since(filled);

@@ -31,7 +31,8 @@ impl OpenCause {
         matches!(self, Self::Throttled | Self::MailRejected)
     }
 
-    /// Returns the pause after `failed` failed probes. `random`, from 0 to 1, varies the pause.
+    /// Returns the pause after `failed` failed probes. `random`, from 0 to 1, lengthens or shortens the pause
+    /// by up to 20 %.
     pub(super) fn pause(self, failed: u32, random: f64) -> Duration {
         let (first, longest, growth) = self.pauses();
         // An exponent of 32 exceeds every maximum.
@@ -39,7 +40,7 @@ impl OpenCause {
         grown.min(longest).mul_f64(0.8 + 0.4 * random)
     }
 
-    /// First pause before another probe, maximum pause, and growth factor.
+    /// First pause before another probe, maximum pause, and growth factor, before the random variation.
     const fn pauses(self) -> (Duration, Duration, f64) {
         match self {
             // Smaller steps: the delay after the server accepts mail again is at most a sixth of the wait.

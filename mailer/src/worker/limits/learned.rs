@@ -11,7 +11,8 @@ const MAX_MEASUREMENT: Duration = Duration::from_mins(10);
 const MIN_EMAILS: u32 = 3;
 /// Growth factor of the rate for each accepted email.
 const GROWTH: f64 = 1.01;
-/// Minimum rate, in emails per second. Below it, the breaker's pauses are slow enough.
+/// Minimum rate, in emails per second. A lower rate is not needed: if the server defers emails at this rate,
+/// the breaker opens, and its pauses limit the rate.
 const MIN_RATE: f64 = 0.2;
 
 /// The rate that a server accepts, learned when the server asks to slow down.

@@ -23,10 +23,12 @@ pub struct IssuerOptions {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum IssuerOptionsError {
     /// The text is not a valid issuer.
-    #[error("expected the iss of its tokens: 1 to {LONGEST_ISSUER} visible ASCII characters without #")]
+    #[error(
+        "expected the iss of the issuer's tokens: 1 to {LONGEST_ISSUER} visible ASCII characters without #"
+    )]
     Issuer,
     /// The text is not a valid audience.
-    #[error("expected the aud of its tokens: 1 to {LONGEST} visible ASCII characters")]
+    #[error("expected the aud of the issuer's tokens: 1 to {LONGEST} visible ASCII characters")]
     Audience,
     /// The text is not the name of a claim, nor the path to a claim.
     #[error("expected the name of a claim, such as roles, or the path to it, such as realm_access.roles")]
