@@ -24,6 +24,10 @@ const OURS: [&str; 8] = [
     "web",
 ];
 
+/// The TLS library, which logs nothing. As warnings, it quotes the server names that clients send before the
+/// handshake. It also returns each error, and the caller logs the error without such text.
+const TLS: &str = "rustls";
+
 /// Starts the log and, for a role, the traces.
 pub(crate) fn start(settings: &Settings, command: Option<&Command>) -> anyhow::Result<()> {
     let filter = EnvFilter::try_new(&settings.log).with_context(|| {
@@ -80,5 +84,5 @@ pub(crate) fn start(settings: &Settings, command: Option<&Command>) -> anyhow::R
 fn may_be_said(metadata: &Metadata<'_>) -> bool {
     let target = metadata.target();
     let of = target.split_once("::").map_or(target, |(of, _)| of);
-    *metadata.level() <= Level::INFO || OURS.contains(&of)
+    OURS.contains(&of) || (*metadata.level() <= Level::INFO && of != TLS)
 }

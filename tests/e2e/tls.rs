@@ -242,3 +242,18 @@ fn a_certificate_that_cannot_be_served_is_refused_at_the_start() {
         "{said}"
     );
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_name_that_a_client_chose_is_not_logged() {
+    let made = Certificates::lasting(30);
+    let server = Server::with(&made);
+    let program = Program::start(server.command("serve").env("LOG", "trace"));
+    wait_until(SOON, "the handshake has failed", async || {
+        // rustls warns of this name, because it is not a DNS name.
+        openssl(server.port, &made, &["-servername", "maria.clara@example.com"]);
+        program.log().contains("a TLS handshake failed")
+    })
+    .await;
+    let said = program.log();
+    assert!(!said.contains("maria.clara"), "{said}");
+}
