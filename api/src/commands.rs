@@ -39,7 +39,7 @@ const TRIES: u32 = 3;
 #[derive(Debug, Clone)]
 pub struct Cause {
     /// Id of the request.
-    pub request_id: String,
+    pub request_id: Uuid,
     /// Actor that sent the request.
     pub actor: String,
     /// Trace context of the request, if it has one.
@@ -51,7 +51,7 @@ impl Cause {
     /// event. It is therefore included only if the trace is recorded or the client sent a trace context.
     fn metadata(&self, span: &Span) -> HashMap<String, String> {
         let mut metadata = HashMap::from([
-            ("request_id".to_owned(), self.request_id.clone()),
+            ("request_id".to_owned(), self.request_id.to_string()),
             ("actor".to_owned(), self.actor.clone()),
         ]);
         if let Some(context) = trace::context(span).or(self.trace) {

@@ -64,8 +64,9 @@ pub(crate) const TEXTS: Texts = Texts {
     tokens: "Either a token created with `patients token new` or, if the service is configured with an issuer, a JWT from that \
          issuer. The JWT is an access token whose `aud` is this service, and contains the roles. A service without tokens \
          and without an issuer requires no token.",
-    request_id: "Your own id for this request, used in the logs and in the event: 1 to 128 visible ASCII characters. Any other value \
-         is replaced.",
+    request_id: "Your own id for this request, used in the logs, in the event and in the record of reads: a UUID of any version, in \
+         hyphenated form. Any other value is ignored, and the request gets a new UUID: logs and events cannot be erased, so \
+         they contain no text that a client chose.",
     components,
     example_member,
 };

@@ -35,10 +35,27 @@ pub enum Via {
     /// An HTTP request.
     Http {
         /// The request's id.
-        request_id: String,
+        request_id: Uuid,
     },
     /// The command line.
     Command,
+}
+
+impl Via {
+    /// Name of the origin, as used in the record.
+    const fn name(&self) -> &'static str {
+        match self {
+            Self::Http { .. } => "http",
+            Self::Command => "command",
+        }
+    }
+
+    const fn request_id(&self) -> Option<Uuid> {
+        match self {
+            Self::Http { request_id } => Some(*request_id),
+            Self::Command => None,
+        }
+    }
 }
 
 /// Kind of a read.
@@ -354,24 +371,23 @@ impl BatchWorker for Inserts {
 impl Inserts {
     async fn insert(&self, entries: &[Entry]) -> eventstore::Result<()> {
         let number = |number: Option<u64>| number.map(|number| i64::try_from(number).unwrap_or(i64::MAX));
+        let text = |id: Uuid| id.to_string();
         let ids: Vec<_> = entries
             .iter()
-            .map(|entry| (entry.id.to_string(), entry.read.patient.map(|id| id.to_string())))
+            .map(|Entry { id, read, .. }| {
+                (text(*id), read.patient.map(text), read.via.request_id().map(text))
+            })
             .collect();
         let rows = entries
             .iter()
             .zip(&ids)
-            .map(|(Entry { at, read, .. }, (id, patient))| {
-                let (via, request_id) = match &read.via {
-                    Via::Http { request_id } => ("http", Some(request_id.as_str())),
-                    Via::Command => ("command", None),
-                };
+            .map(|(Entry { at, read, .. }, (id, patient, request_id))| {
                 [
                     Value::from(id),
                     (*at).into(),
                     (&read.actor).into(),
-                    via.into(),
-                    request_id.into(),
+                    read.via.name().into(),
+                    request_id.as_ref().into(),
                     read.kind.name().into(),
                     read.outcome.name().into(),
                     patient.as_ref().into(),

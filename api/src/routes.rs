@@ -141,9 +141,9 @@ async fn metrics(State(api): State<Api>) -> Response {
 }
 
 /// Returns the cause to record in the events of this request.
-fn cause(request_id: &RequestId, caller: &Caller, trace: &RequestTrace) -> crate::commands::Cause {
+fn cause(request_id: RequestId, caller: &Caller, trace: &RequestTrace) -> crate::commands::Cause {
     crate::commands::Cause {
-        request_id: request_id.0.clone(),
+        request_id: request_id.0,
         actor: caller.actor().to_owned(),
         trace: trace.context(),
     }

@@ -350,7 +350,7 @@ impl Clerk {
 
     /// Sends a request and records the outcome.
     async fn ask(&mut self, api: usize, request: Request) -> Answer {
-        let request_id = format!("c{}-{}", self.number, self.requests);
+        let request_id = Uuid::from_u64_pair(self.number as u64, self.requests as u64).to_string();
         self.requests += 1;
         let sent =
             http_request(&self.http, &self.office.apis[api], &request).header("x-request-id", &request_id);

@@ -68,3 +68,9 @@ pub(crate) fn taken() -> impl Iterator<Item = &'static str> {
 pub(crate) fn name_of(method: &http::Method) -> Option<&'static str> {
     taken().chain(["OPTIONS"]).find(|known| *known == method.as_str())
 }
+
+/// Returns the name of a request's method for logs and traces: `_OTHER` for a method that no path supports,
+/// because a client can choose any text as the method.
+pub(crate) fn logged_name(method: &http::Method) -> &'static str {
+    name_of(method).unwrap_or("_OTHER")
+}

@@ -21,6 +21,7 @@ use eventstore::Clock;
 use futures::FutureExt;
 use tower::ServiceBuilder;
 use tracing::{Instrument, field};
+use uuid::fmt::Hyphenated;
 
 use crate::access::Access;
 use crate::body::{BodyTimeout, MAX_BODY};
@@ -28,6 +29,7 @@ use crate::clients::Proxies;
 use crate::cors::{Cors, Sharing, share};
 use crate::host::{AllowedHost, Hosts};
 use crate::limit::{Limits, QuotaHeaders, RateLimit};
+use crate::method::logged_name;
 use crate::metrics::{self, InFlight};
 use crate::problem::RequestError;
 use crate::public_url::PublicUrl;
@@ -222,7 +224,7 @@ impl Pipeline {
         };
         let response = refuse(refusal.unwrap_or(RequestError::Overloaded), received);
         let trace = RequestTrace::given(request.headers());
-        let response = self.answer(received, response, quota, &id, &trace);
+        let response = self.answer(received, response, quota, id, &trace);
         Some(secure(response, OverTls(shared.options.over_tls)))
     }
 
@@ -249,7 +251,7 @@ impl Pipeline {
         received: ReceivedRequest<'_>,
         mut response: Response,
         quota: QuotaHeaders,
-        id: &RequestId,
+        id: RequestId,
         trace: &RequestTrace,
     ) -> Response {
         if self.shared.options.access_log {
@@ -263,8 +265,8 @@ impl Pipeline {
 }
 
 /// The middleware. Logs 5xx responses as warnings and all others at level `debug`. Logs and metrics contain
-/// the route's template instead of the path, because the path may contain data that the client should not
-/// have put there.
+/// the route's template instead of the path, and the names of known methods alone, because both may contain
+/// data that the client should not have put there.
 async fn process(State(pipeline): State<Pipeline>, mut request: Request<Body>, next: Next) -> Response {
     let shared = &pipeline.shared;
     let id = RequestId::of(&request, shared.clock.as_ref());
@@ -293,18 +295,22 @@ async fn process(State(pipeline): State<Pipeline>, mut request: Request<Body>, n
         .and_then(|()| pipeline.check_queue(kind));
     if let Err(refusal) = admitted {
         let trace = RequestTrace::given(request.headers());
-        return pipeline.answer(received, refuse(refusal, received), quota, &id, &trace);
+        return pipeline.answer(received, refuse(refusal, received), quota, id, &trace);
     }
     let starts_trace = kind.is_none_or(RouteKind::starts_traces);
-    let trace = RequestTrace::begin(request.headers(), &method, template, starts_trace, &id);
+    let trace = RequestTrace::begin(request.headers(), &method, template, starts_trace, id);
     let span = tracing::info_span!(
-        "request", request.id = id.0, http.method = %method, http.route = route, trace_id = field::Empty
+        "request",
+        request.id = id.write(&mut [0; Hyphenated::LENGTH]),
+        http.method = logged_name(&method),
+        http.route = route,
+        trace_id = field::Empty,
     );
     if let Some(context) = trace.context() {
         span.record("trace_id", format_args!("{:032x}", context.trace()));
     }
     let in_place = runs_in_place(kind, &request);
-    request.extensions_mut().insert(id.clone());
+    request.extensions_mut().insert(id);
     request.extensions_mut().insert(caller);
     request.extensions_mut().insert(trace.clone());
 
@@ -338,7 +344,7 @@ async fn process(State(pipeline): State<Pipeline>, mut request: Request<Body>, n
             tracing::debug!(http.status = status.as_u16(), ?elapsed, "a request was answered");
         }
     });
-    pipeline.answer(received, response, quota, &id, &trace)
+    pipeline.answer(received, response, quota, id, &trace)
 }
 
 /// Counts a rejected request in the metrics and returns its response.

@@ -113,7 +113,7 @@ pub(super) async fn amend(
     let amendment = parse(body, &api.options.document_url_schemes)?;
     let amended = api
         .commands
-        .amend(id, amendment, key, expected, &cause(&request_id, &caller, &trace))
+        .amend(id, amendment, key, expected, &cause(request_id, &caller, &trace))
         .await?;
     let headers = [
         (header::ETAG, etag(amended.sequence)),

@@ -57,7 +57,7 @@ pub(super) struct Reader {
     actor: String,
     /// Whether access control has identified the actor.
     known: bool,
-    request_id: String,
+    request_id: Uuid,
 }
 
 impl<S: Sync> FromRequestParts<S> for Reader {
@@ -72,7 +72,7 @@ impl<S: Sync> FromRequestParts<S> for Reader {
         Ok(Self {
             actor: caller.actor().to_owned(),
             known: caller.known().is_some(),
-            request_id: request_id.0.clone(),
+            request_id: request_id.0,
         })
     }
 }
@@ -88,7 +88,7 @@ impl Reader {
         ReadRecord {
             actor: self.actor.clone(),
             via: Via::Http {
-                request_id: self.request_id.clone(),
+                request_id: self.request_id,
             },
             kind,
             outcome,

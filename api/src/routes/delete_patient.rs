@@ -52,7 +52,7 @@ pub(super) async fn delete(
 ) -> Result<Response, ApiError> {
     let position = api
         .commands
-        .delete(id, if_match(&headers)?, &cause(&request_id, &caller, &trace))
+        .delete(id, if_match(&headers)?, &cause(request_id, &caller, &trace))
         .await?;
     Ok((StatusCode::NO_CONTENT, [(EVENT_POSITION, position.to_string())]).into_response())
 }

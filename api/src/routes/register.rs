@@ -155,7 +155,7 @@ pub(super) async fn register(
     let registration = parse(body, &api.options.document_url_schemes)?;
     let registered = api
         .commands
-        .register(registration, key, &cause(&request_id, &caller, &trace))
+        .register(registration, key, &cause(request_id, &caller, &trace))
         .await?;
 
     let headers: AppendHeaders<[(HeaderName, String); 3]> = AppendHeaders([

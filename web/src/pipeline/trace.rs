@@ -4,9 +4,10 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use eventstore::TraceContext;
 use eventstore::trace::{self, TARGET};
 use tracing::{Span, field};
+use uuid::fmt::Hyphenated;
 
 use super::request_id::RequestId;
-use crate::method::name_of;
+use crate::method::logged_name;
 
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
@@ -34,7 +35,7 @@ impl RequestTrace {
         method: &Method,
         route: Option<&str>,
         starts_trace: bool,
-        id: &RequestId,
+        id: RequestId,
     ) -> Self {
         let given = given(headers);
         if given.is_none() && !starts_trace {
@@ -44,7 +45,7 @@ impl RequestTrace {
             };
         }
         let span = trace::span(given.as_ref(), || {
-            let method = name_of(method).unwrap_or("_OTHER");
+            let method = logged_name(method);
             let name = route.map_or_else(|| method.to_owned(), |route| format!("{method} {route}"));
             tracing::info_span!(
                 target: TARGET,
@@ -57,7 +58,7 @@ impl RequestTrace {
                 http.response.status_code = field::Empty,
                 error.type = field::Empty,
                 otel.status_code = field::Empty,
-                request.id = id.0,
+                request.id = id.write(&mut [0; Hyphenated::LENGTH]),
             )
         });
         Self { span, given }
