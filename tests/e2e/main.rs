@@ -6,6 +6,7 @@ mod access_log;
 mod audit;
 mod backup;
 mod browser;
+mod chosen_text;
 mod claims;
 mod client;
 mod command_line;

@@ -1,6 +1,6 @@
 //! The trace from a request to the email that it causes, as received by a collector.
 
-mod collector;
+pub(crate) mod collector;
 
 use std::process::Command;
 use std::time::{Duration, Instant};

@@ -21,25 +21,25 @@ use crate::over_tls::TlsListener;
 
 /// A span, and the service that produced it.
 #[derive(Debug, Clone)]
-pub(super) struct Made {
-    pub(super) service: String,
-    pub(super) span: Span,
+pub(crate) struct Made {
+    pub(crate) service: String,
+    pub(crate) span: Span,
 }
 
 impl Made {
-    pub(super) fn trace(&self) -> String {
+    pub(crate) fn trace(&self) -> String {
         hex(&self.span.trace_id)
     }
 
-    pub(super) fn id(&self) -> String {
+    pub(crate) fn id(&self) -> String {
         hex(&self.span.span_id)
     }
 
-    pub(super) fn parent(&self) -> String {
+    pub(crate) fn parent(&self) -> String {
         hex(&self.span.parent_span_id)
     }
 
-    pub(super) fn is_linked_with(&self, other: &Self) -> bool {
+    pub(crate) fn is_linked_with(&self, other: &Self) -> bool {
         self.span
             .links
             .iter()
@@ -47,7 +47,7 @@ impl Made {
     }
 
     /// Returns an attribute as text.
-    pub(super) fn attribute(&self, key: &str) -> Option<String> {
+    pub(crate) fn attribute(&self, key: &str) -> Option<String> {
         let attribute = self
             .span
             .attributes
@@ -56,7 +56,7 @@ impl Made {
         text(attribute.value.as_ref()?.value.as_ref()?)
     }
 
-    pub(super) fn attributes(&self) -> Vec<&str> {
+    pub(crate) fn attributes(&self) -> Vec<&str> {
         let mut keys: Vec<_> = self
             .span
             .attributes
@@ -85,7 +85,7 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 /// A collector on its own port.
-pub(super) struct Collector {
+pub(crate) struct Collector {
     url: String,
     made: Arc<Mutex<Vec<Made>>>,
     serving: JoinHandle<()>,
@@ -98,13 +98,13 @@ impl Drop for Collector {
 }
 
 impl Collector {
-    pub(super) async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let (listener, port) = listen().await;
         Self::on(listener, http(port))
     }
 
     /// Starts a collector with TLS.
-    pub(super) async fn with(certificates: &Certificates) -> Self {
+    pub(crate) async fn with(certificates: &Certificates) -> Self {
         let (listener, port) = listen().await;
         let listener = TlsListener::new(listener, certificates);
         Self::on(listener, format!("https://127.0.0.1:{port}"))
@@ -120,7 +120,7 @@ impl Collector {
     }
 
     /// Starts a collector that accepts connections but never responds.
-    pub(super) async fn that_hangs() -> Self {
+    pub(crate) async fn that_hangs() -> Self {
         let (listener, port) = listen().await;
         let serving = tokio::spawn(async move {
             let mut connections = Vec::new();
@@ -136,17 +136,17 @@ impl Collector {
     }
 
     /// Configures a role to send its traces to this collector, with a short delay.
-    pub(super) fn watch<'c>(&self, role: &'c mut Command) -> &'c mut Command {
+    pub(crate) fn watch<'c>(&self, role: &'c mut Command) -> &'c mut Command {
         send_to(&self.url, role)
     }
 
     /// Returns all spans received so far.
-    pub(super) fn made(&self) -> Vec<Made> {
+    pub(crate) fn made(&self) -> Vec<Made> {
         self.made.lock().unwrap().clone()
     }
 
     /// Returns the spans of a trace.
-    pub(super) fn of(&self, trace: &str) -> Vec<Made> {
+    pub(crate) fn of(&self, trace: &str) -> Vec<Made> {
         let mut made = self.made();
         made.retain(|made| made.trace() == trace);
         made
@@ -154,12 +154,12 @@ impl Collector {
 }
 
 /// Returns the URL of an unencrypted collector on a loopback address.
-pub(super) fn http(port: u16) -> String {
+pub(crate) fn http(port: u16) -> String {
     format!("http://127.0.0.1:{port}")
 }
 
 /// Configures a role to send its traces to a URL, with a short delay.
-pub(super) fn send_to<'c>(url: &str, role: &'c mut Command) -> &'c mut Command {
+pub(crate) fn send_to<'c>(url: &str, role: &'c mut Command) -> &'c mut Command {
     role.env("OTEL_EXPORTER_OTLP_ENDPOINT", url)
         .env("OTEL_BSP_SCHEDULE_DELAY", "100")
 }
