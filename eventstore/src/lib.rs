@@ -66,6 +66,7 @@ pub mod proof;
 pub mod repository;
 mod scan;
 pub mod schema;
+pub mod sealing;
 pub mod signal;
 pub mod subscription;
 pub mod trace;

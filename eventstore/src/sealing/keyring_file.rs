@@ -1,0 +1,161 @@
+//! The file of a keyring. Only its owner may have access to it.
+
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::io::{self, ErrorKind, Read as _, Write as _};
+use std::path::{Path, PathBuf};
+
+use zeroize::Zeroizing;
+
+use super::keyring::{Keyring, KeyringError};
+use crate::private;
+
+/// Maximum size of the file in bytes.
+const LARGEST: u64 = 1024 * 1024;
+
+/// Reason why a keyring file cannot be used. It contains no key.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum KeyringFileError {
+    /// The file does not exist.
+    #[error("the keyring file {} does not exist", path.display())]
+    Missing {
+        /// Path of the file.
+        path: PathBuf,
+    },
+    /// The file exists already.
+    #[error("the keyring file {} exists already", path.display())]
+    Exists {
+        /// Path of the file.
+        path: PathBuf,
+    },
+    /// The group or others have access to the file.
+    #[error("the keyring file {} is accessible to other users: run chmod 600 on it", path.display())]
+    Shared {
+        /// Path of the file.
+        path: PathBuf,
+    },
+    /// The file cannot be read or written.
+    #[error("the keyring file {}: {error}", path.display())]
+    Io {
+        /// Path of the file.
+        path: PathBuf,
+        /// The error of the operating system.
+        #[source]
+        error: io::Error,
+    },
+    /// The content of the file cannot be used.
+    #[error("the keyring file {}: {error}", path.display())]
+    Content {
+        /// Path of the file.
+        path: PathBuf,
+        /// The error.
+        #[source]
+        error: KeyringError,
+    },
+}
+
+/// A keyring file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyringFile(PathBuf);
+
+impl KeyringFile {
+    /// Names the file at `path`, which need not exist.
+    #[must_use]
+    pub const fn new(path: PathBuf) -> Self {
+        Self(path)
+    }
+
+    /// Path of the file.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// Reads the keyring.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyringFileError`], except [`KeyringFileError::Exists`].
+    pub fn load(&self) -> Result<Keyring, KeyringFileError> {
+        let path = &self.0;
+        if private::is_shared(path).map_err(|error| self.io(error))? {
+            return Err(KeyringFileError::Shared { path: path.clone() });
+        }
+        let file = File::open(path).map_err(|error| self.io(error))?;
+        let mut text = Zeroizing::new(String::new());
+        let read = file.take(LARGEST + 1).read_to_string(&mut text);
+        let read = read.map_err(|error| self.io(error))?;
+        if read as u64 > LARGEST {
+            return Err(self.io(io::Error::new(ErrorKind::FileTooLarge, "it is larger than 1 MiB")));
+        }
+        Keyring::parse(&text).map_err(|error| KeyringFileError::Content {
+            path: path.clone(),
+            error,
+        })
+    }
+
+    /// Writes a new file. The file is durable when this returns.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyringFileError::Exists`], also if another process has just written the file, or
+    /// [`KeyringFileError::Io`].
+    pub fn create(&self, keyring: &Keyring) -> Result<(), KeyringFileError> {
+        let written = self.write_beside(keyring)?;
+        // Unlike a rename, a hard link fails if the file exists.
+        let linked = fs::hard_link(&written, &self.0).and_then(|()| self.sync_folder());
+        let removed = fs::remove_file(&written);
+        linked.and(removed).map_err(|error| self.io(error))
+    }
+
+    /// Replaces the content of the file. Readers see either the old or the new content, also after a crash.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyringFileError::Io`].
+    pub fn replace(&self, keyring: &Keyring) -> Result<(), KeyringFileError> {
+        let written = self.write_beside(keyring)?;
+        let renamed = fs::rename(&written, &self.0).and_then(|()| self.sync_folder());
+        renamed.map_err(|error| {
+            // The error of the rename says more than an error of this removal.
+            let _ = fs::remove_file(&written);
+            self.io(error)
+        })
+    }
+
+    /// Writes the keyring to a temporary file in the same folder.
+    fn write_beside(&self, keyring: &Keyring) -> Result<PathBuf, KeyringFileError> {
+        let text = keyring.to_text().map_err(|error| self.io(error.into()))?;
+        let mut name = self.0.file_name().map_or_else(OsString::new, ToOwned::to_owned);
+        name.push(format!(".{}.tmp", std::process::id()));
+        let path = self.0.with_file_name(name);
+        // Left by a process of the same id that was killed.
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(self.io(error)),
+            _ => {}
+        }
+        let written = private::create_file(&path).and_then(|mut file| {
+            file.write_all(text.as_bytes())?;
+            file.write_all(b"\n")?;
+            file.sync_all()
+        });
+        written.map_err(|error| self.io(error))?;
+        Ok(path)
+    }
+
+    /// Makes the entry of the file in its folder durable.
+    fn sync_folder(&self) -> io::Result<()> {
+        let folder = self.0.parent().filter(|folder| !folder.as_os_str().is_empty());
+        File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
+    }
+
+    fn io(&self, error: io::Error) -> KeyringFileError {
+        let path = self.0.clone();
+        match error.kind() {
+            ErrorKind::NotFound => KeyringFileError::Missing { path },
+            ErrorKind::AlreadyExists => KeyringFileError::Exists { path },
+            _ => KeyringFileError::Io { path, error },
+        }
+    }
+}
