@@ -17,17 +17,21 @@
 //! plaintext is padded to a multiple of [`BLOCK`] bytes, so its length shows little of the data.
 //!
 //! - [`Keyring`] holds the wrapping keys and the secrets, and [`KeyringFile`] is the file.
-//! - [`DataKey`] seals and opens the events of an aggregate.
+//! - [`DataKey`] seals and opens the events of an aggregate, and [`KeyStore`] stores the data keys.
 
 mod additional_data;
 mod data_key;
 mod envelope;
+mod events;
+mod key_store;
 mod keyring;
 mod keyring_file;
 mod secret;
 
 pub use data_key::{DataKey, DataKeyId, KeyOwner, WrappedKey};
 pub use envelope::{BLOCK, EventContext, SealError, SealedPayload};
+pub use events::{DeclarePersonalData, OpenedEvent, PersonalData, SealedEvents, Sealing, SealingError};
+pub use key_store::{KeyStore, RewrapError, StoredKey, Subject};
 pub use keyring::{Keyring, KeyringError, WrappingKeyId, WrappingKeyInfo, WrappingKeyState};
 pub use keyring_file::{KeyringFile, KeyringFileError};
 pub use secret::{LogId, SecretKey};

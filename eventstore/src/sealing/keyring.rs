@@ -198,6 +198,12 @@ impl Keyring {
         serde_json::to_string_pretty(self).map(Zeroizing::new)
     }
 
+    /// Id of the active wrapping key.
+    #[must_use]
+    pub const fn active_id(&self) -> &WrappingKeyId {
+        &self.active
+    }
+
     /// The wrapping keys, in the order in which they were added.
     pub fn wrapping_keys(&self) -> impl Iterator<Item = WrappingKeyInfo> {
         self.wrapping_keys.iter().map(|key| WrappingKeyInfo {

@@ -1,0 +1,22 @@
+-- The identity of the log, to which sealed data is bound. Programs that know only format 1 ignore this table.
+CREATE TABLE IF NOT EXISTS log_identity
+(
+    id     TINYINT    NOT NULL PRIMARY KEY CHECK (id = 1),
+    log_id BINARY(16) NOT NULL
+) ENGINE=InnoDB;
+
+-- The data key of each aggregate with sealed events, wrapped with a key of the keyring. Rows are changed and never
+-- deleted: a row without a key records that the key was erased.
+CREATE TABLE IF NOT EXISTS subject_keys
+(
+    aggregate_id   VARCHAR(64) CHARACTER SET ascii COLLATE ascii_general_ci NOT NULL,
+    aggregate_type VARCHAR(64) CHARACTER SET ascii COLLATE ascii_general_ci NOT NULL,
+    key_id         BINARY(16)                                               NULL COMMENT 'NULL if the aggregate never had a key',
+    wrapping_key   CHAR(16) CHARACTER SET ascii COLLATE ascii_general_ci    NULL,
+    wrapped        VARBINARY(128)                                           NULL,
+    created_at     BIGINT                                                   NOT NULL COMMENT 'microseconds since 1970, UTC',
+    erased_at      BIGINT                                                   NULL COMMENT 'microseconds since 1970, UTC',
+    PRIMARY KEY (aggregate_id, aggregate_type),
+    KEY subject_keys_wrapping_key (wrapping_key, aggregate_id),
+    CONSTRAINT subject_keys_state CHECK ((erased_at IS NULL) = (wrapped IS NOT NULL))
+) ENGINE=InnoDB;

@@ -1,0 +1,23 @@
+-- The identity of the log, to which sealed data is bound. Programs that know only format 1 ignore this table.
+CREATE TABLE IF NOT EXISTS log_identity
+(
+    id     INTEGER NOT NULL PRIMARY KEY CHECK (id = 1),
+    log_id BLOB    NOT NULL CHECK (length(log_id) = 16)
+) STRICT;
+
+-- The data key of each aggregate with sealed events, wrapped with a key of the keyring. Rows are changed and never
+-- deleted: a row without a key records that the key was erased.
+CREATE TABLE IF NOT EXISTS subject_keys
+(
+    aggregate_id   TEXT    NOT NULL,
+    aggregate_type TEXT    NOT NULL,
+    key_id         BLOB    CHECK (length(key_id) = 16), -- NULL if the aggregate never had a key
+    wrapping_key   TEXT,
+    wrapped        BLOB,
+    created_at     INTEGER NOT NULL,
+    erased_at      INTEGER,
+    PRIMARY KEY (aggregate_id, aggregate_type),
+    CHECK ((erased_at IS NULL) = (wrapped IS NOT NULL))
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX IF NOT EXISTS subject_keys_wrapping_key ON subject_keys (wrapping_key, aggregate_id);
