@@ -27,6 +27,7 @@
 //! | `redis` | `Signal::redis`, which wakes subscriptions in other processes |
 //! | `metrics` | [`metrics`]: Prometheus metrics of appends and subscriptions |
 //! | `cqrs` | `EventRepository`, with which cqrs-es reads and appends events |
+//! | `sealing` | `sealing`: encryption of personal data, so that it can be erased |
 //!
 //! # Following the log
 //!
@@ -66,6 +67,7 @@ pub mod proof;
 pub mod repository;
 mod scan;
 pub mod schema;
+#[cfg(feature = "sealing")]
 pub mod sealing;
 pub mod signal;
 pub mod subscription;

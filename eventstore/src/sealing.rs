@@ -16,8 +16,68 @@
 //! wrapping key. A ciphertext that was moved to another event, aggregate or log therefore does not open. The
 //! plaintext is padded to a multiple of [`BLOCK`] bytes, so its length shows little of the data.
 //!
-//! - [`Keyring`] holds the wrapping keys and the secrets, and [`KeyringFile`] is the file.
-//! - [`DataKey`] seals and opens the events of an aggregate, and [`KeyStore`] stores the data keys.
+//! # Erasure
+//!
+//! [`KeyStore::erase`] removes the wrapped key and keeps a tombstone. What remains in backups of the table is
+//! wrapped with a key of the keyring. [`Keyring::add`], [`Keyring::activate`], [`KeyStore::rewrap_some`] and
+//! [`Keyring::remove`] replace that key, so the backups become unreadable too. An event whose key the table
+//! never held is an error ([`SealingError::KeyMissing`]) and does not count as erased, because the program may
+//! be connected to another database.
+//!
+//! # Example
+//!
+//! ```
+//! # use std::sync::Arc;
+//! # use eventstore::{Clock, Database, DatabaseOptions, NewEvent, SystemClock, schema};
+//! # use eventstore::sealing::*;
+//! # use serde_json::json;
+//! /// Which members of which events are personal.
+//! struct Personal;
+//!
+//! impl DeclarePersonalData for Personal {
+//!     fn of(&self, event_type: &str) -> Option<PersonalData> {
+//!         (event_type == "Lent").then_some(PersonalData {
+//!             members: &["reader"], version: "1.0", sealed_version: "2.0",
+//!         })
+//!     }
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let folder = tempfile::tempdir()?;
+//! # let url = format!("sqlite://{}", folder.path().join("log.db").display());
+//! # let database = Database::connect(&url, DatabaseOptions::default()).await?;
+//! // Add the table to the service's own steps, and make a keyring at the first start.
+//! schema::migrate(&database, SystemClock::shared(), "me", &[tables(5)]).await?;
+//! let keyring = Keyring::generate(SystemClock::shared().now())?;
+//! KeyringFile::new(folder.path().join("keyring.json")).create(&keyring)?;
+//!
+//! // The id of the log must be kept, because sealed data opens only with it.
+//! let store = KeyStore::new(database.clone(), LogId::random()?);
+//! let sealing = Sealing::new(Arc::new(keyring), store.clone(), Arc::new(Personal));
+//! let event = NewEvent {
+//!     aggregate_type: "loan".into(), aggregate_id: "l1".into(), sequence: 1,
+//!     event_type: "Lent".into(), event_version: "1.0".into(),
+//!     payload: json!({"type": "Lent", "book": "Emma", "reader": "Ana"}), metadata: json!({}),
+//! };
+//! let mut session = database.writer().await?;
+//! let sealed = sealing.seal(&mut session, vec![event], true).await?;
+//! assert_eq!(sealed.events[0].payload["book"], "Emma");
+//! assert_eq!(sealed.events[0].payload.get("reader"), None);
+//! // Store the key before the event, so that no event is without its key.
+//! if let Some(key) = &sealed.new_key {
+//!     let now = SystemClock::shared().now();
+//!     store.add(&mut session, &store.owner("loan", "l1"), key, now).await?;
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Overview
+//!
+//! - [`Keyring`] holds the wrapping keys and the secrets for hashes, and [`KeyringFile`] is its file.
+//! - [`DataKey`] seals and opens single payloads, and [`KeyStore`] stores the data keys.
+//! - [`Sealing`] does both for the events of a log.
 
 mod additional_data;
 mod data_key;
@@ -31,7 +91,7 @@ mod secret;
 pub use data_key::{DataKey, DataKeyId, KeyOwner, WrappedKey};
 pub use envelope::{BLOCK, EventContext, SealError, SealedPayload};
 pub use events::{DeclarePersonalData, OpenedEvent, PersonalData, SealedEvents, Sealing, SealingError};
-pub use key_store::{KeyStore, RewrapError, StoredKey, Subject};
+pub use key_store::{KeyStore, RewrapError, StoredKey, tables};
 pub use keyring::{Keyring, KeyringError, WrappingKeyId, WrappingKeyInfo, WrappingKeyState};
 pub use keyring_file::{KeyringFile, KeyringFileError};
 pub use secret::{LogId, SecretKey};

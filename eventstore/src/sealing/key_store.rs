@@ -12,13 +12,25 @@ use super::secret::LogId;
 use crate::clock::Timestamp;
 use crate::database::{Database, Dialect, Row, Session, in_list, padded};
 use crate::error::{Error, Result};
+use crate::schema::Step;
 
 const COLUMNS: &str = "aggregate_type, aggregate_id, key_id, wrapping_key, wrapped, erased_at";
 /// Number of keys that are wrapped again in one transaction.
 const REWRAPPED: u32 = 200;
 
+/// Returns the step that creates the tables of sealing. A service that seals events adds it to its own steps.
+#[must_use]
+pub const fn tables(version: i64) -> Step {
+    Step {
+        version,
+        name: "subject keys",
+        mysql: include_str!("../../schema/mysql/subject_keys.sql"),
+        sqlite: include_str!("../../schema/sqlite/subject_keys.sql"),
+    }
+}
+
 /// Type and id of an aggregate.
-pub type Subject = (String, String);
+type Subject = (String, String);
 
 /// The stored state of an aggregate's data key.
 #[derive(Debug, Clone, PartialEq, Eq)]

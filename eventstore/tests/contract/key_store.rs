@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use eventstore::sealing::{DataKey, KeyStore, Keyring, LogId, RewrapError, SealError, StoredKey};
+use eventstore::sealing::{DataKey, KeyStore, Keyring, LogId, RewrapError, SealError, StoredKey, tables};
 use eventstore::{Session, Timestamp};
 
 use crate::backend::Backend;
@@ -57,7 +57,7 @@ async fn find(backend: &Backend, id: &str) -> Option<StoredKey> {
 }
 
 async fn migrated(backend: &Backend) -> Keyring {
-    backend.migrate().await;
+    backend.migrate_with(&[tables(5)]).await;
     Keyring::generate(at(0)).unwrap()
 }
 

@@ -1,10 +1,3 @@
--- The identity of the log, to which sealed data is bound. Programs that know only format 1 ignore this table.
-CREATE TABLE IF NOT EXISTS log_identity
-(
-    id     TINYINT    NOT NULL PRIMARY KEY CHECK (id = 1),
-    log_id BINARY(16) NOT NULL
-) ENGINE=InnoDB;
-
 -- The data key of each aggregate with sealed events, wrapped with a key of the keyring. Rows are changed and never
 -- deleted: a row without a key records that the key was erased.
 CREATE TABLE IF NOT EXISTS subject_keys
