@@ -21,8 +21,8 @@
 //! [`KeyStore::erase`] removes the wrapped key and keeps a tombstone. What remains in backups of the table is
 //! wrapped with a key of the keyring. [`Keyring::add`], [`Keyring::activate`], [`KeyStore::rewrap_some`] and
 //! [`Keyring::remove`] replace that key, so the backups become unreadable too. An event whose key the table
-//! never held is an error ([`SealingError::KeyMissing`]) and does not count as erased, because the program may
-//! be connected to another database.
+//! never held is an error ([`SealingError::KeyMissing`]) and does not count as erased, because the program
+//! may be connected to another database.
 //!
 //! # Example
 //!

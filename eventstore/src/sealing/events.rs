@@ -90,8 +90,8 @@ pub struct SealedEvents {
 /// A recorded event whose personal data was opened or erased.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OpenedEvent {
-    /// The event, with the payload and the version that it had before sealing. If the personal data was erased,
-    /// the payload has the member `erased` with the time of the erasure instead.
+    /// The event, with the payload and the version that it had before sealing. If the personal data was
+    /// erased, the payload has the member `erased` with the time of the erasure instead.
     pub event: RecordedEvent,
     /// Time at which the personal data was erased.
     pub erased_at: Option<Timestamp>,

@@ -1,7 +1,7 @@
 //! The stored data keys, in the table `subject_keys`.
 //!
-//! Rows are changed and never deleted. When a key is erased, its row stays as a tombstone, so a copy, a retry or
-//! a rotation of the wrapping keys cannot bring the key back.
+//! Rows are changed and never deleted. When a key is erased, its row stays as a tombstone, so a copy, a retry
+//! or a rotation of the wrapping keys cannot bring the key back.
 
 use std::collections::BTreeMap;
 
@@ -155,8 +155,8 @@ impl KeyStore {
         })
     }
 
-    /// Erases the key of an aggregate. Returns the time of the erasure, which is earlier than `now` if the key
-    /// was already erased. An aggregate without a key gets a tombstone.
+    /// Erases the key of an aggregate. Returns the time of the erasure, which is earlier than `now` if the
+    /// key was already erased. An aggregate without a key gets a tombstone.
     ///
     /// # Errors
     ///

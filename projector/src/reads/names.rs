@@ -280,7 +280,8 @@ impl Search<'_> {
         words
     }
 
-    /// Looks at the ranges of the longest query words. Returns `None` if a table changed between two statements.
+    /// Looks at the ranges of the longest query words. Returns `None` if a table changed between two
+    /// statements.
     async fn ranges(&self, session: &mut impl Session) -> Result<Option<(Tables, Vec<Range<'_>>)>> {
         let Trusts { view, names } = self.trusts;
         // The statement needs a generation, which is nearly always the last generation that was seen.

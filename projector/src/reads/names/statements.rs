@@ -12,8 +12,8 @@ const TABLES: (&str, &str, &str) = (
 );
 
 /// Returns the statement that looks at several ranges. After the state of the tables, it returns for each
-/// range the number of entries, and the number of entries with a longer word than the query word, each counted
-/// up to a limit.
+/// range the number of entries, and the number of entries with a longer word than the query word, each
+/// counted up to a limit.
 pub(super) fn ranges_statement(dialect: Dialect, ranges: usize) -> String {
     let table = dialect.by_primary_key();
     let entries = |comparison| {
