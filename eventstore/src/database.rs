@@ -152,17 +152,6 @@ impl Database {
         Transaction::begin(Held::Owned(self.writer().await?)).await
     }
 
-    /// Like [`Database::begin`], for changes that follow from the log and are made again if they are lost. On
-    /// SQLite, the commit does not wait for the disk. After a power failure, these changes and all changes
-    /// after them may be missing. Changes of a commit that waited are never missing.
-    ///
-    /// # Errors
-    ///
-    /// The same as for [`Database::begin`].
-    pub async fn begin_reproducible(&self) -> Result<Transaction<'static>> {
-        Transaction::begin_reproducible(Held::Owned(self.writer().await?)).await
-    }
-
     /// Begins a transaction for reading. The transaction sees a snapshot of the whole database until it ends.
     ///
     /// # Errors

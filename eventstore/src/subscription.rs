@@ -63,10 +63,6 @@ pub trait Handler: Send + 'static {
     /// Reason why an event cannot be applied.
     type Error: std::error::Error + Send + Sync + 'static;
 
-    /// Whether everything that the handler writes follows from the log, so that it can be lost together with
-    /// the checkpoint. See [`Database::begin_reproducible`](crate::Database::begin_reproducible).
-    const REPRODUCIBLE: bool = false;
-
     /// Applies `events`, writing only through `transaction`. The events are in order of position, without
     /// gaps. Each event is part of exactly one committed transaction.
     fn apply(
@@ -303,12 +299,7 @@ impl<H: Handler> Subscription<H> {
 
     /// Runs the transaction of a step: applies the events and advances the checkpoint to the last event.
     async fn apply(&mut self, checkpoint: Position, events: &[RecordedEvent], last: Position) -> Result<()> {
-        let database = self.log.database();
-        let mut transaction = if H::REPRODUCIBLE {
-            database.begin_reproducible().await?
-        } else {
-            database.begin().await?
-        };
+        let mut transaction = self.log.database().begin().await?;
         if let Err(source) = self.handler.apply(&mut transaction, events).await {
             drop(transaction);
             let of_events = H::is_of_events(&source);

@@ -203,42 +203,25 @@ impl Held<'_> {
 #[derive(Debug)]
 pub struct Transaction<'c> {
     connection: Held<'c>,
-    durability: Durability,
     ended: bool,
 }
-
-/// Whether a commit waits until its changes are on disk.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Durability {
-    /// The commit waits.
-    Full,
-    /// On SQLite, the commit does not wait. The next commit that waits also makes these changes durable.
-    Deferred,
-}
-
-/// Statements for SQLite that change whether a commit waits for the disk.
-const DEFER_SYNC: &str = "PRAGMA synchronous = NORMAL";
-const SYNC: &str = "PRAGMA synchronous = FULL";
 
 impl<'c> Transaction<'c> {
     pub(super) async fn begin(connection: Held<'c>) -> Result<Self> {
         Ok(Self::begin_with(connection, |_| ()).await?.0)
     }
 
-    pub(super) async fn begin_reproducible(connection: Held<'c>) -> Result<Self> {
-        let mut script = Script::new(connection.dialect());
-        match connection.dialect() {
-            Dialect::MySql => script.statement(begin(Dialect::MySql)),
-            Dialect::Sqlite => script.statement(DEFER_SYNC).statement(begin(Dialect::Sqlite)),
-        };
-        Ok(Self::begin_by(connection, script, Durability::Deferred).await?.0)
-    }
-
     async fn begin_with(connection: Held<'c>, fill: impl FnOnce(&mut Script)) -> Result<(Self, Vec<Row>)> {
+        let begin = match connection.dialect() {
+            Dialect::MySql => "BEGIN",
+            // Takes the write lock immediately. A transaction that reads first and writes later could find at
+            // its first write that another transaction has written since. It would then have to start again.
+            Dialect::Sqlite => "BEGIN IMMEDIATE",
+        };
         let mut script = Script::new(connection.dialect());
-        script.statement(begin(connection.dialect()));
+        script.statement(begin);
         fill(&mut script);
-        Self::begin_by(connection, script, Durability::Full).await
+        Self::begin_by(connection, script).await
     }
 
     pub(super) async fn snapshot(connection: Held<'c>) -> Result<Self> {
@@ -254,18 +237,13 @@ impl<'c> Transaction<'c> {
         for statement in begin {
             script.statement(statement);
         }
-        Ok(Self::begin_by(connection, script, Durability::Full).await?.0)
+        Ok(Self::begin_by(connection, script).await?.0)
     }
 
-    async fn begin_by(
-        connection: Held<'c>,
-        script: Script,
-        durability: Durability,
-    ) -> Result<(Self, Vec<Row>)> {
+    async fn begin_by(connection: Held<'c>, script: Script) -> Result<(Self, Vec<Row>)> {
         // From here on, dropping the transaction closes the connection.
         let mut transaction = Self {
             connection,
-            durability,
             ended: false,
         };
         if transaction.connection().unfinished {
@@ -348,24 +326,11 @@ impl<'c> Transaction<'c> {
         self.end(script).await
     }
 
-    async fn end(mut self, mut script: Script) -> Result<()> {
-        if (self.dialect(), self.durability) == (Dialect::Sqlite, Durability::Deferred) {
-            // If the script fails or is interrupted before this statement, the connection is closed.
-            script.statement(SYNC);
-        }
+    async fn end(mut self, script: Script) -> Result<()> {
         self.connection().in_transaction = false;
         self.connection().run(script).await?;
         self.ended = true;
         Ok(())
-    }
-}
-
-const fn begin(dialect: Dialect) -> &'static str {
-    match dialect {
-        Dialect::MySql => "BEGIN",
-        // Takes the write lock immediately. A transaction that reads first and writes later could find at
-        // its first write that another transaction has written since. It would then have to start again.
-        Dialect::Sqlite => "BEGIN IMMEDIATE",
     }
 }
 

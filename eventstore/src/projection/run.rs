@@ -104,8 +104,6 @@ impl<P> Default for Follower<P> {
 impl<P: Projection> Handler for Follower<P> {
     type Error = ProjectionError;
 
-    const REPRODUCIBLE: bool = true;
-
     fn is_of_events(error: &ProjectionError) -> bool {
         error.is_of_events()
     }
