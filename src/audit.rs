@@ -14,6 +14,7 @@ mod verify;
 use std::path::PathBuf;
 
 use api::read_log::ReadsWanted;
+use api::read_log::heads::TrustedRead;
 use clap::Subcommand;
 use domain::Until;
 use eventstore::{EventLog, Timestamp, Trusted};
@@ -25,6 +26,7 @@ use crate::settings::Settings;
 use export::Export;
 use format::ExportFormat;
 use prove::Prove;
+use reads::ReadsCommand;
 use recorder::Recorder;
 
 /// Database connections of a command: one reads ahead, one looks up single rows.
@@ -41,11 +43,18 @@ pub(crate) enum AuditCommand {
         #[arg(long)]
         json: bool,
     },
-    /// Recompute the whole hash chain; exit code 1 on a mismatch, 2 if it cannot be completed
+    /// Recompute the hash chains of the log and of the record of reads; exit code 1 on a mismatch, 2 if this
+    /// cannot be completed
     Verify {
         /// Trusted head, with its hash or its root; can be repeated
         #[arg(long, value_name = "POSITION:HASH")]
         trusted: Vec<Trusted>,
+        /// Trusted link of the record of reads; can be repeated
+        #[arg(long, value_name = "CHAIN:NUMBER:HASH", conflicts_with = "log_only")]
+        trusted_reads: Vec<TrustedRead>,
+        /// Verify only the log and the claims, not the record of reads
+        #[arg(long)]
+        log_only: bool,
         /// Print JSON
         #[arg(long)]
         json: bool,
@@ -99,8 +108,11 @@ pub(crate) enum AuditCommand {
         #[arg(long, value_name = "FILE")]
         output: Option<PathBuf>,
     },
-    /// Show who read histories, states and events, over HTTP and by these commands
+    /// Show who read patients and events, over HTTP and by these commands
+    #[command(args_conflicts_with_subcommands = true)]
     Reads {
+        #[command(subcommand)]
+        command: Option<ReadsCommand>,
         /// Only entries after the entry with this id
         #[arg(long, value_name = "ID")]
         after: Option<Uuid>,
@@ -143,7 +155,15 @@ pub(crate) async fn run(settings: &Settings, command: AuditCommand) -> anyhow::R
     let recorder = Recorder::start(&database);
     let outcome = match command {
         AuditCommand::Head { root, json } => head::run(&log, root, json).await,
-        AuditCommand::Verify { trusted, json } => verify::run(&log, trusted, json).await,
+        AuditCommand::Verify {
+            trusted,
+            trusted_reads,
+            log_only,
+            json,
+        } => {
+            let reads = (!log_only).then_some(trusted_reads.as_slice());
+            verify::run(&log, trusted, reads, json).await
+        }
         AuditCommand::History { id, json } => history::history(&log, &recorder, id, json).await,
         AuditCommand::State {
             id,
@@ -176,6 +196,11 @@ pub(crate) async fn run(settings: &Settings, command: AuditCommand) -> anyhow::R
             prove.run(&log, &recorder, output).await
         }
         AuditCommand::Reads {
+            command: Some(command),
+            ..
+        } => reads::command(&database, command).await,
+        AuditCommand::Reads {
+            command: None,
             after,
             limit,
             patient,
@@ -187,7 +212,7 @@ pub(crate) async fn run(settings: &Settings, command: AuditCommand) -> anyhow::R
                 patient,
                 actor,
             };
-            reads::run(&database, wanted, limit, json).await
+            reads::list(&database, wanted, limit, json).await
         }
         AuditCommand::Check { .. } => Ok(()),
     };

@@ -45,6 +45,7 @@ pub(crate) fn page(
     );
     database.metrics().register(&mut process);
     web::metrics::register(&mut process);
+    api::read_log::metrics::register(&mut process);
     mailer::metrics::register(&mut process);
     crate::traces::register(&mut process);
     let page = Arc::new(MetricsPage {

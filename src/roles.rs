@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::{Context, anyhow};
+use api::read_log::ReadLogOptions;
 use api::{Api, ApiOptions, ApiParts};
 use eventstore::projection::RunContext;
 use eventstore::{
@@ -205,6 +206,10 @@ impl<'s> Process<'s> {
             read_wait: settings.read_wait,
             poll: settings.poll_interval,
             document_url_schemes: settings.document_url_schemes.clone(),
+            read_log: ReadLogOptions {
+                recording: settings.read_recording(),
+                ..ReadLogOptions::default()
+            },
             http,
         };
         let listening = Listening {

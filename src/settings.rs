@@ -22,6 +22,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use api::read_log::ReadRecording;
 use clap::{Args, ValueEnum};
 use domain::UrlSchemes;
 
@@ -159,6 +160,12 @@ pub(crate) struct Settings {
     #[command(flatten)]
     pub(crate) issuer: IssuerSettings,
 
+    /// Which reads over HTTP are recorded: `off` (none), `past` (past states and events), `all` (also current
+    /// states; these entries are written after the response) or `strict` (like `all`, but every entry is
+    /// durable before the response)
+    #[arg(long, env, global = true, value_enum, default_value_t = ReadRecord::Past)]
+    read_record: ReadRecord,
+
     /// Maximum time that a read waits for the position in Min-Position
     #[arg(long, env, global = true, default_value = "2s", value_parser = duration)]
     pub(crate) read_wait: Duration,
@@ -217,6 +224,19 @@ enum Switch {
     /// Disabled
     #[value(alias = "false")]
     Off,
+}
+
+/// Which reads over HTTP are recorded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum ReadRecord {
+    /// None
+    Off,
+    /// Past states and events
+    Past,
+    /// Also current states, after the response
+    All,
+    /// Also current states, before the response
+    Strict,
 }
 
 /// Format of log lines.
@@ -286,6 +306,16 @@ impl Settings {
     /// Whether each response of the API is logged.
     pub(crate) fn access_log(&self) -> bool {
         self.access_log == Switch::On
+    }
+
+    /// Returns which reads over HTTP are recorded.
+    pub(crate) const fn read_recording(&self) -> ReadRecording {
+        match self.read_record {
+            ReadRecord::Off => ReadRecording::Off,
+            ReadRecord::Past => ReadRecording::Past,
+            ReadRecord::All => ReadRecording::All,
+            ReadRecord::Strict => ReadRecording::Strict,
+        }
     }
 
     /// Whether `AUTH=off` confirms that the API runs without authentication on any address. Without this

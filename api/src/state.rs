@@ -17,7 +17,7 @@ use web::{HttpOptions, Metrics};
 use crate::commands::Commands;
 use crate::feed::Feed;
 use crate::history::PatientHistory;
-use crate::read_log::ReadLog;
+use crate::read_log::{ReadLog, ReadLogOptions};
 
 /// Settings of the API.
 #[derive(Debug, Clone)]
@@ -28,6 +28,8 @@ pub struct ApiOptions {
     pub poll: Duration,
     /// Schemes that the URL of a patient's document may have.
     pub document_url_schemes: UrlSchemes,
+    /// Options of the record of reads.
+    pub read_log: ReadLogOptions,
     /// Settings of HTTP.
     pub http: HttpOptions,
 }
@@ -38,6 +40,7 @@ impl Default for ApiOptions {
             read_wait: Duration::from_secs(2),
             poll: Duration::from_secs(1),
             document_url_schemes: UrlSchemes::default(),
+            read_log: ReadLogOptions::default(),
             http: HttpOptions::default(),
         }
     }
@@ -123,7 +126,7 @@ impl Api {
             reads: PatientReads::start(&log),
             access,
             history: PatientHistory::new(log.clone()),
-            read_log: ReadLog::start(log.database().clone(), Arc::clone(&clock)),
+            read_log: ReadLog::start(log.database().clone(), Arc::clone(&clock), options.read_log),
             feed: Feed::new(log.clone(), signal, options.poll),
             mail_ledger: Ledger::new(log.database().clone()),
             log,

@@ -14,7 +14,7 @@ use testkit::mysql_servers;
 
 /// SHA-384 of each version's statements, from 1 on, as existing databases store it. A database rejects a
 /// version with another checksum, so these values never change.
-const MYSQL: [&str; 11] = [
+const MYSQL: [&str; 12] = [
     "dbefea4f2316fb9528557d3a976805646305c5bcc34e2f389df12f74de13d212305af01e85b6bd25838189faccfabf2b",
     "3e9ee6a77aaddc0398788484b377e564ced842ce095047678a68d65a7070680d3d6e9ad406f54392ab8fd38bf765e9c4",
     "7ffbb038f644a94d34b0101a75bcf6b377d715406f43f82f2757f6e3733610e6aa77b7f766c7e1b75a6396953570d93d",
@@ -26,8 +26,9 @@ const MYSQL: [&str; 11] = [
     "6eddaa0f386b765ecdf36e6913338d6c881e762080a140add96630df06a0f3a0f8219715449f38773f8d7e231c5b6849",
     "bd7a57f4ef33666d32a3e5553da3cff3c6337d85cfd723b665eece9c00c8a0bd1946c6147f228bf5179591b7fcfad5bd",
     "602f45d52a6920eacb5c1bc82db506a31a5ff9a7e996122083775a8a38788f9a096791a6afac84b1bd2010b514e1a322",
+    "b83902cec2e9353eecf9ec19071e6ab2543f9743ae194d188c124cfc6a09ebc8e86666be187040257d85499c18a8f4c6",
 ];
-const SQLITE: [&str; 11] = [
+const SQLITE: [&str; 12] = [
     "d96f778f9fcae6a558aff5e931cba3bf615385c53961c8a33bab79360e8a90be74a47be55998e36ff50df7e3bd564c64",
     "25a1063c2e1f1ca0fb25e75bce991b4aba05a7aab7e2dc6e7e825596f95a2bf8b575258b256b624c0a93cc6af5a0805e",
     "5760968885fbf94094481f4225d9c28b07191e9ec0ae740576b4372d2b5958e5c6970503e759964f909e623886558a4a",
@@ -39,10 +40,11 @@ const SQLITE: [&str; 11] = [
     "785709fe4ddd531d68781e789a665a35d69f24d31db4350ab44727b13a5c019d236bdc9768175803861f9a8939d1f368",
     "6f22fc71232eb68e0a6b41b14f301515e882b40ba420115ddc61f2b08b0233e8786ca4828a94a4deb6cd6e4d98bde12a",
     "b87ccd9fb8c1f1c700c9f8f217643caf6b8ecb0fafac3e2564d20518338d696fdeb63de4b8e8360862c18bacd5bb6651",
+    "63eab82d15bbb51e47f441f46a688c22c003f07d53f92e23cb98a3f55d2873c0df42c62f856fe3ab4beb2b22056cf12f",
 ];
 
 /// Description of each version, as existing databases store it.
-const DESCRIPTIONS: [&str; 11] = [
+const DESCRIPTIONS: [&str; 12] = [
     "log",
     "patient view",
     "mail deliveries",
@@ -54,6 +56,7 @@ const DESCRIPTIONS: [&str; 11] = [
     "longer values",
     "patient names",
     "drop name key index",
+    "read chains",
 ];
 
 /// Runs a test on a new database of each kind.
@@ -139,7 +142,7 @@ async fn a_database_that_stopped_at_any_version_is_migrated_and_keeps_its_events
             .await
             .unwrap();
         queue.shutdown().await;
-        for version in 1..=11 {
+        for version in 1..=12 {
             let rerun = match database.dialect() {
                 Dialect::MySql => {
                     let later = format!("DELETE FROM _sqlx_migrations WHERE version > {version}");
@@ -150,7 +153,7 @@ async fn a_database_that_stopped_at_any_version_is_migrated_and_keeps_its_events
             };
             execute(database, &rerun).await;
             let behind = check(database).await;
-            let Err(Error::Behind { found, needed: 11 }) = behind else {
+            let Err(Error::Behind { found, needed: 12 }) = behind else {
                 panic!("{behind:?}")
             };
             assert_eq!(found, version - 1);

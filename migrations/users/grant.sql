@@ -14,6 +14,7 @@ GRANT SELECT, INSERT, DELETE ON claims TO patients_api;
 GRANT SELECT ON patient_view TO patients_api;
 GRANT SELECT ON patient_names TO patients_api;
 GRANT SELECT, INSERT ON audit_reads TO patients_api;
+GRANT SELECT, INSERT ON audit_read_links TO patients_api;
 -- For requests of operators over HTTP.
 GRANT SELECT, INSERT ON checkpoints TO patients_api;
 GRANT SELECT ON leases TO patients_api;
@@ -62,10 +63,11 @@ GRANT SELECT ON _sqlx_migrations TO patients_auditor;
 GRANT SELECT ON events TO patients_auditor;
 GRANT SELECT ON log_head TO patients_auditor;
 GRANT SELECT, INSERT ON audit_reads TO patients_auditor;
+GRANT SELECT, INSERT ON audit_read_links TO patients_auditor;
 GRANT SELECT ON claims TO patients_auditor;
 
--- `patients projection …`, `patients mail …` and `patients claims …`. To repair claims, `patients claims` locks
--- log_head.
+-- `patients projection …`, `patients mail …`, `patients claims …` and `patients audit reads prune`. To repair claims,
+-- `patients claims` locks log_head.
 GRANT SELECT ON _sqlx_migrations TO patients_operator;
 GRANT SELECT ON events TO patients_operator;
 GRANT SELECT, UPDATE ON log_head TO patients_operator;
@@ -81,3 +83,5 @@ GRANT SELECT, INSERT ON projection_skips TO patients_operator;
 GRANT SELECT, UPDATE ON mail_deliveries TO patients_operator;
 GRANT SELECT ON mail_attempts TO patients_operator;
 GRANT SELECT ON mail_workers TO patients_operator;
+GRANT SELECT, INSERT, DELETE ON audit_reads TO patients_operator;
+GRANT SELECT, INSERT ON audit_read_links TO patients_operator;

@@ -1,17 +1,54 @@
-//! `patients audit reads`: the record of all reads.
+//! `patients audit reads`: the record of reads, and commands for its chains.
 
-use api::read_log::{ReadLog, ReadsWanted, RecordedRead};
-use eventstore::{Database, SystemClock};
+mod heads;
+mod prune;
+
+use api::read_log::{ReadLog, ReadLogOptions, ReadsWanted, RecordedRead};
+use clap::Subcommand;
+use eventstore::{Database, SystemClock, Timestamp};
 
 use crate::output::{print, print_json};
 
-pub(super) async fn run(
+pub(super) use heads::all as heads;
+
+#[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
+pub(crate) enum ReadsCommand {
+    /// Show the last link of each chain of the record, which an auditor can keep
+    Heads {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Delete entries that were written before a time; without --yes, only count them
+    Prune {
+        /// Time, in RFC 3339
+        #[arg(long, value_name = "TIME")]
+        before: Timestamp,
+        /// Delete the entries
+        #[arg(long)]
+        yes: bool,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// Runs a command for the chains.
+pub(super) async fn command(database: &Database, command: ReadsCommand) -> anyhow::Result<()> {
+    match command {
+        ReadsCommand::Heads { json } => heads::run(database, json).await,
+        ReadsCommand::Prune { before, yes, json } => prune::run(database, before, yes, json).await,
+    }
+}
+
+/// Shows entries.
+pub(super) async fn list(
     database: &Database,
     wanted: ReadsWanted,
     limit: u32,
     json: bool,
 ) -> anyhow::Result<()> {
-    let log = ReadLog::start(database.clone(), SystemClock::shared());
+    let log = ReadLog::start(database.clone(), SystemClock::shared(), ReadLogOptions::default());
     let reads = log.list(&wanted, limit).await;
     log.shutdown().await;
     let reads = reads?;

@@ -1,7 +1,7 @@
 //! Records the reads of commands before they are shown, in the same table as the reads of the API.
 
 use anyhow::Context;
-use api::read_log::{ReadKind, ReadLog, ReadOutcome, ReadRecord, Via};
+use api::read_log::{ReadKind, ReadLog, ReadLogOptions, ReadOutcome, ReadRecord, Via};
 use eventstore::{Database, SystemClock};
 use uuid::Uuid;
 
@@ -24,7 +24,7 @@ pub(super) struct ReadRange {
 impl Recorder {
     pub(super) fn start(database: &Database) -> Self {
         Self {
-            log: ReadLog::start(database.clone(), SystemClock::shared()),
+            log: ReadLog::start(database.clone(), SystemClock::shared(), ReadLogOptions::default()),
             actor: actor(),
         }
     }

@@ -1,6 +1,9 @@
 //! `patients audit verify`.
 
+mod record;
+
 use anyhow::{Context, bail};
+use api::read_log::heads::TrustedRead;
 use eventstore::claim::table::ClaimsVerified;
 use eventstore::verify::TimeBreak;
 use eventstore::{Error, EventLog, Trusted, Verified, verify};
@@ -11,7 +14,13 @@ use crate::exit_code::NoAnswer;
 use crate::output::{lines, print, print_json};
 use crate::progress::Progress;
 
-pub(super) async fn run(log: &EventLog, trusted: Vec<Trusted>, json: bool) -> anyhow::Result<()> {
+/// Verifies the log and, with `reads`, also the record of reads, which is compared with these links.
+pub(super) async fn run(
+    log: &EventLog,
+    trusted: Vec<Trusted>,
+    reads: Option<&[TrustedRead]>,
+    json: bool,
+) -> anyhow::Result<()> {
     let all = match log.head().await {
         Ok(head) => head.position.get(),
         // The schema is up to date, so the row was deleted. `verify` reports the missing row.
@@ -28,6 +37,11 @@ pub(super) async fn run(log: &EventLog, trusted: Vec<Trusted>, json: bool) -> an
     })
     .await
     .context(NoAnswer)?;
+    let record = match reads {
+        Some(trusted) => Some(record::check(log.database(), trusted).await),
+        None => None,
+    };
+    let checked_record = record.as_ref().and_then(|record| record.as_ref().ok());
     match checked {
         Ok(verified) => {
             let claims = claims::compare(log, json).await;
@@ -35,9 +49,12 @@ pub(super) async fn run(log: &EventLog, trusted: Vec<Trusted>, json: bool) -> an
                 let mut answer = serde_json::to_value(&verified)?;
                 answer["fits"] = true.into();
                 answer["claims"] = serde_json::to_value(claims.as_ref().ok())?;
+                answer["reads"] = serde_json::to_value(checked_record)?;
                 print_json(&answer)?;
             } else {
-                print(&table(&verified, heads, claims.as_ref().ok()))?;
+                let mut values = table(&verified, heads, claims.as_ref().ok());
+                values.extend(checked_record.into_iter().flat_map(record::CheckedRecord::table));
+                print(&lines(&values))?;
             }
             if !claims
                 .context("the log is consistent, but its claims could not be compared")?
@@ -45,24 +62,32 @@ pub(super) async fn run(log: &EventLog, trusted: Vec<Trusted>, json: bool) -> an
             {
                 bail!("the log is consistent, but the claims do not match it: run `patients claims verify`");
             }
-            Ok(())
         }
         Err(mismatch) => {
             if json {
                 let mut answer = serde_json::to_value(mismatch)?;
                 answer["fits"] = false.into();
                 answer["message"] = json!(mismatch.problem.to_string());
+                answer["reads"] = serde_json::to_value(checked_record)?;
                 print_json(&answer)?;
             } else {
                 print(&format!("mismatch: {mismatch}"))?;
+                if let Some(record) = checked_record {
+                    print(&lines(&record.table()))?;
+                }
             }
             bail!("the log is inconsistent at position {}", mismatch.position)
         }
     }
+    record.map_or(Ok(()), |record| {
+        let record =
+            record.context("the log is consistent, but the record of reads could not be verified")?;
+        record.must_fit()
+    })
 }
 
 /// Formats a successful verification.
-fn table(verified: &Verified, heads: usize, claims: Option<&ClaimsVerified>) -> String {
+fn table(verified: &Verified, heads: usize, claims: Option<&ClaimsVerified>) -> Vec<(&'static str, String)> {
     let trusted = match heads {
         0 => String::new(),
         1 => " and the trusted head".to_owned(),
@@ -89,5 +114,5 @@ fn table(verified: &Verified, heads: usize, claims: Option<&ClaimsVerified>) -> 
         "claims",
         claims.map_or_else(|| "not compared".to_owned(), claims::summary),
     ));
-    lines(&values)
+    values
 }

@@ -4,6 +4,7 @@
 mod export;
 mod history;
 mod output;
+mod record;
 mod tampering;
 mod verifier;
 

@@ -18,7 +18,7 @@ use crate::settings::ended;
 const NOBODY: &str = "01900000-0000-7000-8000-000000000000";
 
 /// Every command that needs the database, with its exit code when there is no database.
-const COMMANDS: [(&str, i32); 19] = [
+const COMMANDS: [(&str, i32); 21] = [
     ("migrate", 1),
     ("health --role projector", 1),
     ("health --role mailer", 1),
@@ -38,6 +38,8 @@ const COMMANDS: [(&str, i32); 19] = [
     ("audit export", 2),
     ("audit prove 1", 2),
     ("audit reads", 2),
+    ("audit reads heads", 2),
+    ("audit reads prune --before 2026-01-01T00:00:00Z", 2),
 ];
 
 fn command(words: &str, database_url: &str) -> Command {
@@ -183,6 +185,8 @@ async fn every_command_prints_json_when_it_is_asked_to() {
         "audit head",
         "audit verify",
         "audit reads",
+        "audit reads heads",
+        "audit reads prune --before 2026-01-01T00:00:00Z",
         "audit check proof",
         "health",
         "health --role projector",
@@ -232,6 +236,8 @@ async fn what_commands_show_fits_80_columns() {
         "audit head --root",
         "audit verify",
         "audit reads",
+        "audit reads heads",
+        "audit reads prune --before 2026-01-01T00:00:00Z",
         "settings",
     ] {
         let (code, stdout, stderr) = ended(&mut at(words));

@@ -14,7 +14,7 @@ use web::problem::FieldProblem;
 use web::{RequestError, RequestId, RequestTrace};
 
 use super::register::{self, PatientBody};
-use super::{PatientId, cause};
+use super::{PatientId, audit, cause};
 use crate::headers::EVENT_POSITION;
 use crate::openapi::{Described, Media, fields};
 use crate::problem::{ApiError, kinds};
@@ -98,7 +98,7 @@ pub(super) fn described() -> Described {
 pub(super) async fn amend(
     State(api): State<Api>,
     Extension(request_id): Extension<RequestId>,
-    Extension(caller): Extension<Caller>,
+    (Extension(caller), reader): (Extension<Caller>, audit::Reader),
     Extension(trace): Extension<RequestTrace>,
     PatientId(id): PatientId,
     headers: HeaderMap,
@@ -111,10 +111,16 @@ pub(super) async fn amend(
         (None, _) => None,
     };
     let amendment = parse(body, &api.options.document_url_schemes)?;
+    // The response contains the whole patient. Without room for its entry, nothing is changed.
+    let room = api.read_log.reserve(1)?;
     let amended = api
         .commands
         .amend(id, amendment, key, expected, &cause(request_id, &caller, &trace))
         .await?;
+    if let Some(room) = room {
+        let recorded = reader.reads_current_in(room, &api, id, Some(amended.sequence));
+        recorded.await.map_err(|_| RequestError::OutcomeUnknown)?;
+    }
     let headers = [
         (header::ETAG, etag(amended.sequence)),
         (EVENT_POSITION, amended.position.to_string()),

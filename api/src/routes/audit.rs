@@ -17,7 +17,7 @@ use web::routes::Routes;
 use web::{RequestError, RequestId, RouteKind};
 
 use crate::problem::ApiError;
-use crate::read_log::{NotRecorded, ReadKind, ReadOutcome, ReadRecord, Via};
+use crate::read_log::{NotRecorded, ReadKind, ReadOutcome, ReadRecord, Room, Via};
 use crate::state::Api;
 
 pub(super) use state::{at, example as past_example};
@@ -49,6 +49,12 @@ pub(super) fn routes() -> Routes<Api> {
             events::live_described,
         )
         .get("/audit/reads", RouteKind::Audit, reads::list, reads::described)
+        .get(
+            "/patients/{id}/reads",
+            RouteKind::Audit,
+            reads::of_patient,
+            reads::of_patient_described,
+        )
 }
 
 /// The reader and the request, as recorded for each read.
@@ -84,7 +90,7 @@ impl Reader {
     }
 
     /// Returns the entry for a read of this kind.
-    fn reads(&self, kind: ReadKind, outcome: ReadOutcome) -> ReadRecord {
+    pub(super) fn reads(&self, kind: ReadKind, outcome: ReadOutcome) -> ReadRecord {
         ReadRecord {
             actor: self.actor.clone(),
             via: Via::Http {
@@ -118,7 +124,59 @@ impl Reader {
             to: sequences.map(|(_, to)| to),
             ..self.reads(kind, outcome)
         };
-        Ok(api.read_log.record(read).await?)
+        Ok(api.read_log.record_past(read).await?)
+    }
+
+    /// Records a read of a patient's current state before its data is returned. `sequence` is the sequence of
+    /// the patient's last event; `None` if there is no active patient.
+    pub(super) async fn reads_current(
+        &self,
+        api: &Api,
+        id: Uuid,
+        sequence: Option<u64>,
+    ) -> Result<(), ApiError> {
+        match api.read_log.reserve(1)? {
+            Some(room) => self.reads_current_in(room, api, id, sequence).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Like [`Reader::reads_current`], in room that was reserved for the entry.
+    pub(super) async fn reads_current_in(
+        &self,
+        room: Room,
+        api: &Api,
+        id: Uuid,
+        sequence: Option<u64>,
+    ) -> Result<(), ApiError> {
+        let outcome = match sequence {
+            Some(_) => ReadOutcome::Given,
+            None => ReadOutcome::NotFound,
+        };
+        let read = ReadRecord {
+            patient: Some(id),
+            to: sequence,
+            ..self.reads(ReadKind::Patient, outcome)
+        };
+        Ok(api.read_log.record_in(room, [read]).await?)
+    }
+
+    /// Records a read of a page of patients before the page is returned: one entry for each patient, or one
+    /// entry for an empty page.
+    pub(super) async fn reads_page(&self, api: &Api, kind: ReadKind, ids: &[Uuid]) -> Result<(), ApiError> {
+        let Some(room) = api.read_log.reserve(ids.len().max(1))? else {
+            return Ok(());
+        };
+        let reads = if ids.is_empty() {
+            vec![self.reads(kind, ReadOutcome::NotFound)]
+        } else {
+            let of_one = |id: &Uuid| ReadRecord {
+                patient: Some(*id),
+                ..self.reads(kind, ReadOutcome::Given)
+            };
+            ids.iter().map(of_one).collect()
+        };
+        Ok(api.read_log.record_in(room, reads).await?)
     }
 }
 

@@ -75,6 +75,7 @@ pub(super) async fn get(
     }
     match api.reads.by_id(id).await? {
         Found::Active(details, sequence) => {
+            reader.reads_current(&api, id, Some(sequence)).await?;
             let etag = etag(sequence);
             if none_match(&headers, &etag) {
                 return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, etag)]).into_response());
@@ -82,7 +83,12 @@ pub(super) async fn get(
             let body = PatientBody::new(id, &details);
             Ok(([(header::ETAG, etag)], Json(body)).into_response())
         }
-        Found::Deleted => Err(ApiError::PatientDeleted),
-        Found::Nothing => Err(ApiError::PatientNotFound),
+        nobody => {
+            reader.reads_current(&api, id, None).await?;
+            Err(match nobody {
+                Found::Deleted => ApiError::PatientDeleted,
+                _ => ApiError::PatientNotFound,
+            })
+        }
     }
 }

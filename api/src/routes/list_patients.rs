@@ -1,11 +1,13 @@
 //! `GET /getPatients`, `GET /patients`: the active patients, page by page, ordered by id.
 
+use std::borrow::Cow;
+
 use axum::body::Bytes;
 use axum::extract::{OriginalUri, RawQuery, State};
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use domain::{Email, NameQuery};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 use url::form_urlencoded;
 use utoipa::ToSchema;
@@ -14,11 +16,13 @@ use web::RequestError;
 use web::headers::set_links;
 use web::query::{DEFAULT_LIMIT, Query};
 
+use super::audit;
 use crate::by_email;
 use crate::headers::min_position;
 use crate::openapi::{Described, Media, fields};
 use crate::parameters::patient_id;
 use crate::problem::{ApiError, kinds};
+use crate::read_log::ReadKind;
 use crate::state::Api;
 use projector::reads::PageRequest;
 
@@ -89,6 +93,7 @@ pub(super) fn described() -> Described {
 
 pub(super) async fn list(
     State(api): State<Api>,
+    reader: audit::Reader,
     OriginalUri(uri): OriginalUri,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
@@ -108,11 +113,36 @@ pub(super) async fn list(
         let page = api.reads.page(query.page()).await?;
         (page.json, page.next)
     };
+    if api.read_log.records_current() {
+        let kind = if query.email.is_some() || query.name.is_some() {
+            ReadKind::Search
+        } else {
+            ReadKind::List
+        };
+        reader.reads_page(&api, kind, &ids(&json)?).await?;
+    }
     let mut response = ([(header::CONTENT_TYPE, JSON)], json).into_response();
     let page_after = |after| format!("{}?{}", uri.path(), query.page_after(after));
     let next = next.as_deref().map(|next| page_after(Some(next)));
     set_links(&mut response, &page_after(None), next.as_deref());
     Ok(response)
+}
+
+/// Returns the ids of the patients on a page.
+fn ids(json: &[u8]) -> Result<Vec<Uuid>, ApiError> {
+    #[derive(Deserialize)]
+    struct OnPage<'j> {
+        #[serde(borrow)]
+        id: Cow<'j, str>,
+    }
+    let page: Vec<OnPage<'_>> = serde_json::from_slice(json).map_err(|_| RequestError::Internal)?;
+    page.iter()
+        .map(|patient| Uuid::try_parse(&patient.id))
+        .collect::<Result<_, _>>()
+        .map_err(|_| {
+            tracing::error!("a row of the read table has an id that is not a UUID: rebuild the projection");
+            ApiError::ReadTableDamaged
+        })
 }
 
 /// Returns a page with the patient who has the requested email.

@@ -95,6 +95,7 @@ async fn every_route_is_for_its_roles_and_for_no_other() {
         ("GET", "/events", &[Auditor], false),
         ("GET", "/events/stream?after=x", &[Auditor], false),
         ("GET", "/audit/reads", &[Auditor], false),
+        ("GET", &format!("{id}/reads"), &[Auditor], false),
         ("GET", "/projections", &[Operator], false),
         ("POST", "/projections/patient_view/rebuild", &[Operator], false),
         ("GET", "/projections/patient_view/rebuilds/2", &[Operator], false),

@@ -27,6 +27,7 @@ mod openapi;
 mod parameters;
 mod projections;
 mod public_url;
+mod read_record;
 mod reading;
 mod refusals;
 mod retries;

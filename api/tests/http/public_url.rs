@@ -39,6 +39,7 @@ async fn addresses(rig: &Rig) -> Vec<(String, String)> {
         ("/events?limit=1", &["first", "next"]),
         (&format!("/patients/{id}/history?limit=1"), &["first", "next"]),
         ("/audit/reads?limit=1", &["first", "next"]),
+        (&format!("/patients/{id}/reads?limit=1"), &["first"]),
     ] {
         let answer = rig.get(path).await;
         for relation in relations {

@@ -216,7 +216,7 @@ pub(super) async fn pages(
             still_allowed(&api, &headers),
         )?;
         let read = query.read(&reader, ReadKind::Lines, after, Some(head));
-        api.read_log.record(read.clone()).await?;
+        api.read_log.record_past(read.clone()).await?;
         let lines = opened.at_end(api.read_log.at_end(read)).lines(head, query.limit);
         let response = ([(header::CONTENT_TYPE, NDJSON)], Body::from_stream(lines)).into_response();
         // With a limit, the position of the last line shows how far the response reaches.
@@ -228,7 +228,7 @@ pub(super) async fn pages(
         // With a patient filter, even an empty page reveals that the patient has no further events.
         if !page.events.is_empty() || query.patient.is_some() {
             let read = query.read(&reader, ReadKind::Events, after, Some(page.reaches));
-            api.read_log.record(read).await?;
+            api.read_log.record_past(read).await?;
         }
         let mut response = Json(page.events).into_response();
         let page_after = |after| format!("{}?{}", uri.path(), query.after(after, limit));
@@ -260,7 +260,7 @@ pub(super) async fn live(
         still_allowed(&api, &headers),
     )?;
     let read = query.read(&reader, ReadKind::Stream, after, None);
-    api.read_log.record(read.clone()).await?;
+    api.read_log.record_past(read.clone()).await?;
     let events = opened.at_end(api.read_log.at_end(read)).live();
     let frames = frames(events.map(|event| (event.position, event)));
     let headers = [

@@ -1,10 +1,11 @@
-//! `GET /audit/reads`: the record of reads.
+//! `GET /audit/reads`: the record of reads. `GET /patients/{id}/reads`: the reads of one patient.
 
 use axum::Json;
-use axum::extract::{RawQuery, State};
+use axum::extract::{OriginalUri, RawQuery, State};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 use url::form_urlencoded;
+use utoipa::openapi::path::Parameter;
 use uuid::Uuid;
 use web::headers::set_links;
 use web::query::{DEFAULT_LIMIT, Query};
@@ -13,6 +14,7 @@ use crate::openapi::{Described, Media, fields};
 use crate::parameters::patient_id;
 use crate::problem::{ApiError, kinds};
 use crate::read_log::{ReadsWanted, RecordedRead};
+use crate::routes::PatientId;
 use crate::state::Api;
 
 /// Maximum length of an actor, in characters, limited by the column in the table.
@@ -30,21 +32,17 @@ pub(super) fn described() -> Described {
     Described::new(
         "List recorded reads",
         "Every read of a history, of a past state of a patient and of the feed, over HTTP and from the command line, in \
-         chronological order. Each read was recorded before its data was returned. Reads of the record itself are not included.",
+         chronological order. With `READ_RECORD=all` or `strict`, also every read of a current state, and an entry for each patient \
+         on a page of the list. Reads of the record itself are not included.",
     )
     .takes([
-        fields::query(
-            "after",
-            fields::uuid(),
-            json!("01a20cb5-3049-75e2-a5d3-40cf90fe63b4"),
-            "Only entries after the entry with this id.",
-        ),
+        after(),
         fields::limit(),
         fields::query(
             "patient_id",
             fields::uuid(),
             json!(fields::AN_ID),
-            "Only reads that are limited to this patient.",
+            "Only reads of this patient.",
         ),
         fields::query(
             "actor",
@@ -70,20 +68,92 @@ pub(super) fn described() -> Described {
     .problems([kinds::INVALID_REQUEST, kinds::UNAVAILABLE])
 }
 
+pub(super) fn of_patient_described() -> Described {
+    let id = fields::AN_ID;
+    Described::new(
+        "List the recorded reads of a patient",
+        "The same entries as `GET /audit/reads?patient_id=`: the patient's access log. It is also available for deleted patients. For \
+         an id that no patient has or ever had, it contains the reads that asked for this id.",
+    )
+    .takes([fields::patient_id(), after(), fields::limit()])
+    .answers(
+        200,
+        "A page of entries.",
+        [Media::json_list::<RecordedRead>(json!([example()]))],
+        [
+            fields::link(&format!(
+                "</patients/{id}/reads?after=01a20cb5-3049-75e2-a5d3-40cf90fe63b4&limit=100>; rel=\"next\", \
+                 </patients/{id}/reads?limit=100>; rel=\"first\""
+            )),
+            fields::cache_control("no-store"),
+        ],
+    )
+    .problems([kinds::PATIENT_NOT_FOUND, kinds::INVALID_REQUEST, kinds::UNAVAILABLE])
+}
+
+/// Describes the parameter `after`.
+fn after() -> Parameter {
+    fields::query(
+        "after",
+        fields::uuid(),
+        json!("01a20cb5-3049-75e2-a5d3-40cf90fe63b4"),
+        "Only entries after the entry with this id.",
+    )
+}
+
 pub(super) async fn list(State(api): State<Api>, RawQuery(query): RawQuery) -> Result<Response, ApiError> {
     let mut query = Query::parse(query.as_deref());
     let limit = query.limit().unwrap_or(DEFAULT_LIMIT);
-    let after = query.read("after", "must be the id of an entry", |value| {
-        Uuid::try_parse(value).ok()
-    });
     let wanted = ReadsWanted {
-        after,
+        after: after_entry(&mut query),
         patient: patient_id(&mut query, "patient_id"),
         actor: query.short_text("actor", LONGEST_ACTOR),
     };
     query.finish()?;
+    let filter = wanted.clone();
+    page(&api, &wanted, limit, |last| {
+        page_after("/audit/reads", &filter, last, limit)
+    })
+    .await
+}
+
+pub(super) async fn of_patient(
+    State(api): State<Api>,
+    PatientId(id): PatientId,
+    OriginalUri(uri): OriginalUri,
+    RawQuery(query): RawQuery,
+) -> Result<Response, ApiError> {
+    let mut query = Query::parse(query.as_deref());
+    let limit = query.limit().unwrap_or(DEFAULT_LIMIT);
+    let wanted = ReadsWanted {
+        after: after_entry(&mut query),
+        patient: Some(id),
+        actor: None,
+    };
+    query.finish()?;
+    // The path has the patient.
+    let filter = ReadsWanted::default();
+    page(&api, &wanted, limit, |last| {
+        page_after(uri.path(), &filter, last, limit)
+    })
+    .await
+}
+
+fn after_entry(query: &mut Query) -> Option<Uuid> {
+    query.read("after", "must be the id of an entry", |value| {
+        Uuid::try_parse(value).ok()
+    })
+}
+
+/// Returns a page, with the address that `link_after` returns as a link to the next and to the first page.
+async fn page(
+    api: &Api,
+    wanted: &ReadsWanted,
+    limit: u32,
+    link_after: impl Fn(Option<&str>) -> String,
+) -> Result<Response, ApiError> {
     // One extra entry shows whether there is a next page.
-    let mut page = api.read_log.list(&wanted, limit + 1).await.map_err(|error| {
+    let mut page = api.read_log.list(wanted, limit + 1).await.map_err(|error| {
         tracing::error!(%error, "the record of reads could not be read");
         ApiError::from(&error)
     })?;
@@ -92,18 +162,18 @@ pub(super) async fn list(State(api): State<Api>, RawQuery(query): RawQuery) -> R
     let next = page
         .last()
         .filter(|_| more)
-        .map(|last| page_after(&wanted, Some(&last.id), limit));
+        .map(|last| link_after(Some(&last.id)));
     let mut response = Json(page).into_response();
-    set_links(&mut response, &page_after(&wanted, None, limit), next.as_deref());
+    set_links(&mut response, &link_after(None), next.as_deref());
     Ok(response)
 }
 
 /// Returns the address of the page after the entry with the id `last`, or of the first page.
-fn page_after(wanted: &ReadsWanted, last: Option<&str>, limit: u32) -> String {
+fn page_after(path: &str, wanted: &ReadsWanted, last: Option<&str>, limit: u32) -> String {
     let mut query = form_urlencoded::Serializer::new(String::new());
     query.extend_pairs(last.map(|last| ("after", last)));
     query.append_pair("limit", &limit.to_string());
     query.extend_pairs(wanted.patient.iter().map(|id| ("patient_id", id.to_string())));
     query.extend_pairs(wanted.actor.iter().map(|actor| ("actor", actor)));
-    format!("/audit/reads?{}", query.finish())
+    format!("{path}?{}", query.finish())
 }
