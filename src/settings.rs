@@ -161,8 +161,8 @@ pub(crate) struct Settings {
     pub(crate) issuer: IssuerSettings,
 
     /// Which reads over HTTP are recorded: `off` (none), `past` (past states and events), `all` (also current
-    /// states; these entries are written after the response) or `strict` (like `all`, but every entry is
-    /// durable before the response)
+    /// states; these entries are written after the response) or `strict` (like `all`, but these
+    /// entries are also durable before the response)
     #[arg(long, env, global = true, value_enum, default_value_t = ReadRecord::Past)]
     read_record: ReadRecord,
 

@@ -40,9 +40,10 @@ pub struct Notices {
     pub on_delete: bool,
 }
 
-/// Adds a delivery to the ledger for each registration and, if enabled, for amendments and deletions. Cancels
-/// deliveries whose patient was deleted before they were sent. Ignores events of other aggregates and of
-/// unknown types.
+/// Adds deliveries to the ledger: one for each registration and, if enabled, one or two for an amendment and
+/// one for a deletion. When a patient is deleted, cancels the patient's unsent deliveries, except notices to a
+/// previous address and the confirmation of the deletion. Ignores events of other aggregates and of unknown
+/// types.
 #[derive(Debug)]
 pub struct MailHandler {
     clock: Arc<dyn Clock>,

@@ -276,7 +276,8 @@ impl Role {
         }
     }
 
-    /// Stops the process. It must exit with code 0, or with code 1 after the shutdown timeout.
+    /// Stops the process. Unless it has just started, it must exit with code 0, or with code 1 after the
+    /// shutdown timeout.
     async fn terminate(&mut self) -> Option<String> {
         let hears = self.started.elapsed() > LISTENS;
         let began = Instant::now();

@@ -72,7 +72,7 @@ pub(super) fn ready_described() -> Described {
     Described::new(
         "Check readiness",
         "The process can serve requests if the database responds and accepts writes, the append queue has room, the stored state \
-         of the read table is valid, and the clock of the process agrees with the clock of the database. A read table that has \
+         of each read table is valid, and the clock of the process agrees with the clock of the database. A read table that has \
          stopped is reported, but does not make the process unavailable.",
     )
     .answers(200, "The process can serve requests.", health("ready", "up"), [])
@@ -93,7 +93,7 @@ pub(super) async fn live() -> Response {
 }
 
 /// Checks whether the process can serve: the database responds and accepts writes, the append queue has room,
-/// the read table is not damaged, and the clock is right.
+/// no read table is damaged, and the clock is right.
 ///
 /// A projection that has stopped at an event is reported, but does not make the process unavailable: reads by
 /// id and writes do not need it, and other processes would have the same problem.

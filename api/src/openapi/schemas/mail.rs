@@ -14,7 +14,7 @@ pub(crate) struct MailStatus {
     #[schema(required, format = DateTime)]
     oldest_due: Option<String>,
     /// Number of emails that are due later than the schedule allows, because a clock was wrong. A mailer
-    /// makes them due at once.
+    /// makes them due within a minute after the clock is corrected.
     due_too_late: u64,
     /// The processes that send emails.
     mailers: Vec<Mailer>,
