@@ -20,8 +20,8 @@ use crate::json::canonicalize;
 /// Approximate size of an event's type, id and member names, in bytes.
 const NAMES: usize = 256;
 
-/// The part of an event's canonical form that does not depend on its place in the log: everything before
-/// `position`.
+/// What is known of an event's canonical form before the event has a place in the log: the members before
+/// `position`, and `sequence`.
 ///
 /// RFC 8785 sorts members by name. The members set by the append (`position`, `recorded_at`) and `sequence`
 /// come last, so the caller computes the costly part before the lock is taken.

@@ -29,7 +29,7 @@ pub(crate) enum Target {
     Mysql,
     Redis,
     Smtp,
-    /// A connection, by its index in the world.
+    /// The connections to a server or to an API, by the index of their proxy in the world.
     Link(usize),
 }
 

@@ -164,8 +164,8 @@ pub fn prefix_end(word: &str) -> String {
     char::MAX.to_string().repeat(MAX_WORD_CHARS + 1)
 }
 
-/// Adds a word to words of which none begins with another. A new word beyond the maximum is ignored, unless
-/// it extends a word.
+/// Adds a word. If one of two words begins with the other, only the longer word is kept, so no word in the
+/// set begins with another. Beyond `max` words, a new word is ignored, unless it replaces a word.
 fn insert(words: &mut BTreeSet<String>, word: String, max: usize) {
     if is_beginning(&word, words) {
         return;

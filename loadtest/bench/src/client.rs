@@ -1,5 +1,5 @@
-//! The load: clients with one connection each. They send prepared bytes and read only the status and length
-//! of a response, because they share the machine with the measured program.
+//! The load: clients with one connection each. They send prepared bytes, and look only at the status and
+//! length of each response, because they share the machine with the measured program.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};

@@ -32,7 +32,7 @@ pub(super) enum OutageScope {
     AllMail,
 }
 
-/// Emails with an ambiguous response, and domains whose rejections are ignored.
+/// Emails with an ambiguous response, and domains whose ambiguous responses are ignored.
 #[derive(Debug, Default)]
 pub(super) struct AmbiguousResponses {
     since_success: VecDeque<(DeliveryKey, Arc<str>, NotAccepted)>,
@@ -77,7 +77,7 @@ impl AmbiguousResponses {
         self.unreliable.retain(|unreliable| unreliable != domain);
     }
 
-    /// Whether rejections of emails to that domain are ignored.
+    /// Whether ambiguous rejections and deferrals of emails to that domain are ignored.
     pub(super) fn is_unreliable(&self, domain: &Arc<str>) -> bool {
         self.unreliable.contains(domain)
     }

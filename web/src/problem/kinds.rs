@@ -60,7 +60,7 @@ macro_rules! kinds {
 }
 
 kinds! {
-    /// The body is not valid JSON.
+    /// The body is not valid JSON, or is nested too deeply.
     MALFORMED_JSON, BAD_REQUEST, "malformed-json", "Malformed JSON",
         "The body is not valid JSON.";
     /// The body is not declared as JSON.
