@@ -9,8 +9,6 @@ use eventstore::{Database, SystemClock, Timestamp};
 
 use crate::output::{print, print_json};
 
-pub(super) use heads::all as heads;
-
 #[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
 pub(crate) enum ReadsCommand {
     /// Show the last link of each chain of the record, which an auditor can keep

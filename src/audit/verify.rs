@@ -72,8 +72,10 @@ pub(super) async fn run(
                 print_json(&answer)?;
             } else {
                 print(&format!("mismatch: {mismatch}"))?;
-                if let Some(record) = checked_record {
-                    print(&lines(&record.table()))?;
+                match &record {
+                    Some(Ok(record)) => print(&lines(&record.table()))?,
+                    Some(Err(error)) => print(&format!("reads: could not be verified: {error:#}"))?,
+                    None => {}
                 }
             }
             bail!("the log is inconsistent at position {}", mismatch.position)

@@ -231,6 +231,11 @@ async fn suffer(disk: &Disk, database: &Folder) -> Evidence {
         no_mail_waits(&api).await
     })
     .await;
+    // The search by name follows later than the mail, because its projection gathers events for longer.
+    wait_until(SOON, "every subscription is at the head", async || {
+        is_caught_up(&api).await
+    })
+    .await;
     program.terminate();
     assert_eq!(program.wait(SOON).await, 0, "{}", program.log());
     let mut evidence = evidence(database).await;
@@ -256,12 +261,22 @@ fn approve(evidence: &Evidence) {
     assert!(anomalies.is_empty(), "{} anomalies, see above", anomalies.len());
 }
 
-async fn no_mail_waits(api: &str) -> bool {
+async fn get(api: &str, path: &str) -> Value {
     let http = testkit::http_client().build().unwrap();
-    let Ok(answer) = http.get(format!("{api}/mail")).send().await else {
-        return false;
+    let Ok(answer) = http.get(format!("{api}{path}")).send().await else {
+        return Value::Null;
     };
-    let mail: Value = answer.json().await.unwrap_or_default();
+    answer.json().await.unwrap_or_default()
+}
+
+async fn is_caught_up(api: &str) -> bool {
+    let overview = get(api, "/projections").await;
+    let subscriptions = overview["subscriptions"].as_array();
+    subscriptions.is_some_and(|all| all.iter().all(|one| one["lag_events"] == 0))
+}
+
+async fn no_mail_waits(api: &str) -> bool {
+    let mail = get(api, "/mail").await;
     ["pending", "sending", "failed", "dead"]
         .iter()
         .all(|state| mail["mails"][state] == 0)

@@ -7,16 +7,21 @@ mod cursor;
 
 use std::fmt;
 
-use eventstore::{Database, Hash, Result, Session, Transaction};
+use eventstore::{Database, Hash, Result, Session, Timestamp, Transaction};
 use serde::Serialize;
 
 use super::chain::{EntriesDigest, Link};
-use super::heads::TrustedRead;
+use super::heads::{ReadHead, TrustedRead};
+use super::record::ReadKind;
 use super::writer::hash;
 use cursor::{ChainedEntry, Cursor};
 
 /// Maximum number of faults in a report.
 const MOST_FAULTS: usize = 20;
+/// Maximum number of prunings in a report.
+const MOST_PRUNINGS: usize = 20;
+/// Maximum number of entries without a chain, but with a link, that are counted.
+const MOST_WITHOUT_CHAIN: i64 = 1000;
 /// Number of entries that are counted together.
 const COUNTED: i64 = 100_000;
 
@@ -39,6 +44,25 @@ pub struct ReadsVerified {
     pub fault_count: u64,
     /// The first faults.
     pub faults: Vec<ReadFault>,
+    /// Number of recorded prunings.
+    pub pruning_count: u64,
+    /// The first recorded prunings.
+    pub prunings: Vec<Pruning>,
+    /// The last link of each chain.
+    pub heads: Vec<ReadHead>,
+}
+
+/// A recorded pruning of a chain.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Pruning {
+    /// Id of the chain.
+    pub chain: String,
+    /// Number of the last link that was pruned.
+    pub to: Option<i64>,
+    /// The operator, as recorded.
+    pub actor: String,
+    /// Time of the pruning, as recorded.
+    pub recorded_at: Timestamp,
 }
 
 /// A difference between the record and its chains.
@@ -116,6 +140,22 @@ impl fmt::Display for ReadFault {
 }
 
 impl ReadsVerified {
+    /// Adds an entry about a pruning to the report.
+    fn pruning(&mut self, entry: &ChainedEntry) {
+        if entry.read.kind != ReadKind::Prune.name() {
+            return;
+        }
+        self.pruning_count += 1;
+        if self.prunings.len() < MOST_PRUNINGS {
+            self.prunings.push(Pruning {
+                chain: entry.chain.clone(),
+                to: entry.read.to,
+                actor: entry.read.actor.clone(),
+                recorded_at: entry.read.recorded_at,
+            });
+        }
+    }
+
     fn fault(&mut self, chain: &str, link: Option<i64>, entry: Option<&str>, problem: ReadProblem) {
         self.fault_count += 1;
         if self.faults.len() < MOST_FAULTS {
@@ -129,12 +169,24 @@ impl ReadsVerified {
     }
 }
 
+impl Current {
+    fn head(self) -> ReadHead {
+        ReadHead {
+            chain: self.chain,
+            number: self.number,
+            hash: self.hash,
+            recorded_at: self.recorded_at,
+        }
+    }
+}
+
 /// The chain that is being verified.
 struct Current {
     chain: String,
     /// Number and hash of the last link.
     number: i64,
     hash: Hash,
+    recorded_at: Timestamp,
     /// Number up to which the entries were pruned, once it has been read.
     pruned: Option<i64>,
 }
@@ -150,13 +202,20 @@ pub async fn verify(database: &Database, trusted: &[TrustedRead]) -> Result<Read
     let (mut links, mut entries) = (Cursor::<Link>::default(), Cursor::<ChainedEntry>::default());
     let mut current: Option<Current> = None;
     while let Some(link) = links.next(&mut snapshot).await? {
-        let chain = current.take().filter(|current| current.chain == link.chain);
+        let chain = match current.take() {
+            Some(current) if current.chain == link.chain => Some(current),
+            ended => {
+                report.heads.extend(ended.map(Current::head));
+                None
+            }
+        };
         let mut chain = chain.unwrap_or_else(|| {
             report.chains += 1;
             Current {
                 chain: link.chain.clone(),
                 number: 0,
                 hash: Hash::default(),
+                recorded_at: Timestamp::default(),
                 pruned: None,
             }
         });
@@ -165,10 +224,16 @@ pub async fn verify(database: &Database, trusted: &[TrustedRead]) -> Result<Read
         check_entries(&mut report, &mut chain, &link, &mut entries, &mut snapshot).await?;
         chain.number = link.number;
         chain.hash = link.hash;
+        chain.recorded_at = link.recorded_at;
         current = Some(chain);
     }
+    report.heads.extend(current.map(Current::head));
     while let Some(entry) = entries.next(&mut snapshot).await? {
         without_link(&mut report, &entry);
+    }
+    for (id, link) in without_chain(&mut snapshot).await? {
+        report.entries += 1;
+        report.fault("", Some(link), Some(&id), ReadProblem::EntryWithoutLink);
     }
     for kept in trusted {
         check_trusted(&mut report, kept, &mut snapshot).await?;
@@ -203,6 +268,7 @@ async fn check_entries(
     while let Some(entry) = entries.next_if(snapshot, |entry| entry.key() <= key).await? {
         if entry.key() == key {
             digest.add_recorded(&entry.read);
+            report.pruning(&entry);
             found += 1;
             report.entries += 1;
         } else {
@@ -270,6 +336,16 @@ async fn check_trusted(
     };
     report.fault(&chain, Some(trusted.number), None, problem);
     Ok(())
+}
+
+/// Returns the first entries that name a link but no chain, with the number of the link.
+async fn without_chain(snapshot: &mut Transaction<'_>) -> Result<Vec<(String, i64)>> {
+    let rows = snapshot
+        .query("SELECT id, link FROM audit_reads WHERE chain IS NULL AND link IS NOT NULL ORDER BY link, id LIMIT ?")
+        .bind(MOST_WITHOUT_CHAIN)
+        .fetch_all()
+        .await?;
+    rows.iter().map(|row| Ok((row.get(0)?, row.get(1)?))).collect()
 }
 
 /// Counts the entries without a chain. One statement would take too long for a large record.

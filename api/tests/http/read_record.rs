@@ -369,6 +369,22 @@ fn changes(third: &str) -> Vec<(String, i64, ReadProblem)> {
             added,
         ),
         (
+            "INSERT INTO audit_reads (id, recorded_at, actor, via, kind, outcome, chain, link) SELECT \
+             '00000000-0000-7000-8000-000000000007', recorded_at, actor, via, kind, outcome, NULL, 6 \
+             FROM kept_audit_reads WHERE link = 3"
+                .to_owned(),
+            6,
+            ReadProblem::EntryWithoutLink,
+        ),
+        (
+            "INSERT INTO audit_reads (id, recorded_at, actor, via, kind, outcome, chain, link) SELECT \
+             '00000000-0000-7000-8000-000000000007', recorded_at, actor, via, kind, outcome, '', 6 \
+             FROM kept_audit_reads WHERE link = 3"
+                .to_owned(),
+            6,
+            ReadProblem::EntryWithoutLink,
+        ),
+        (
             "DELETE FROM audit_read_links WHERE number = 3".to_owned(),
             3,
             ReadProblem::LinkMissing,
@@ -440,6 +456,7 @@ async fn every_change_of_the_record_is_found_and_named() {
             (sound.fits, sound.entries, sound.links, sound.chains),
             (true, 5, 5, 1)
         );
+        assert_eq!(sound.heads, std::slice::from_ref(&head));
         let backup = ["audit_reads", "audit_read_links"];
         for table in backup {
             rig.execute(&format!("CREATE TABLE kept_{table} AS SELECT * FROM {table}"))
@@ -584,6 +601,11 @@ async fn pruned_links_verify_and_no_others() {
             (true, 3, 6, 1),
             "{found:?}"
         );
+        let [pruning] = &found.prunings[..] else {
+            panic!("{found:?}");
+        };
+        assert_eq!((pruning.actor.as_str(), pruning.to), ("anna@host", Some(3)));
+        assert_eq!(found.pruning_count, 1);
         let again = prune(database, &SystemClock, fourth, Some("anna@host"))
             .await
             .unwrap();

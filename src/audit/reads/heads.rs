@@ -20,7 +20,7 @@ pub(super) async fn run(database: &Database, json: bool) -> anyhow::Result<()> {
 }
 
 /// Returns the heads of all chains.
-pub(in crate::audit) async fn all(database: &Database) -> eventstore::Result<Vec<ReadHead>> {
+async fn all(database: &Database) -> eventstore::Result<Vec<ReadHead>> {
     let mut connection = database.reader().await?;
     let mut all: Vec<ReadHead> = Vec::new();
     loop {

@@ -30,9 +30,10 @@ pub(super) trait Ordered: Sized {
     fn ranges_after(&self) -> Vec<Range>;
 }
 
-/// Ranges of all rows.
+/// Ranges of all rows with a chain. An empty text is not a chain that this program writes, but a row could be
+/// added with it.
 fn all() -> Vec<Range> {
-    vec![("chain > ?", vec!["".into()])]
+    vec![("chain >= ?", vec!["".into()])]
 }
 
 /// Reads rows page by page.
