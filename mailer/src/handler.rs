@@ -41,8 +41,8 @@ pub struct Notices {
 }
 
 /// Adds deliveries to the ledger: one for each registration and, if enabled, one or two for an amendment and
-/// one for a deletion. When a patient is deleted, cancels the patient's unsent deliveries, except notices to a
-/// previous address and the confirmation of the deletion. Ignores events of other aggregates and of unknown
+/// one for a deletion. When a patient is deleted, cancels the patient's unsent deliveries, except notices to
+/// a previous address and the confirmation of the deletion. Ignores events of other aggregates and of unknown
 /// types.
 #[derive(Debug)]
 pub struct MailHandler {
