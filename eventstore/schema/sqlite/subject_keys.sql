@@ -2,8 +2,8 @@
 -- deleted: a row without a key records that the key was erased.
 CREATE TABLE IF NOT EXISTS subject_keys
 (
-    aggregate_id   TEXT    NOT NULL,
-    aggregate_type TEXT    NOT NULL,
+    aggregate_id   TEXT    NOT NULL CHECK (length(aggregate_id) <= 64),
+    aggregate_type TEXT    NOT NULL CHECK (length(aggregate_type) <= 64),
     key_id         BLOB    CHECK (length(key_id) = 16), -- NULL if the aggregate never had a key
     wrapping_key   TEXT,
     wrapped        BLOB,

@@ -31,6 +31,10 @@ pub enum SealError {
     /// The data is too large to be encrypted.
     #[error("the data is too large to be encrypted")]
     TooLarge,
+    /// The personal members have a value that the log does not accept: an integer beyond 2⁵³ − 1, a number
+    /// with more precision than a double keeps, or too many nested arrays and objects.
+    #[error("the personal data has a number that is too large or too precise, or is nested too deeply")]
+    NotStorable,
     /// The payload is not an object.
     #[error("the payload is not a JSON object")]
     NotAnObject,
@@ -183,8 +187,8 @@ impl DataKey {
     ///
     /// # Errors
     ///
-    /// [`SealError::NotAnObject`], [`SealError::AlreadySealed`], [`SealError::NoRandomness`] or
-    /// [`SealError::TooLarge`].
+    /// [`SealError::NotAnObject`], [`SealError::AlreadySealed`], [`SealError::NotStorable`],
+    /// [`SealError::NoRandomness`] or [`SealError::TooLarge`].
     pub fn seal(
         &self,
         payload: Value,
@@ -204,9 +208,10 @@ impl DataKey {
         if members.is_empty() {
             return Ok(Value::Object(clear));
         }
-        let encrypted = self
-            .secret
-            .encrypt(&context.additional_data(), &padded(&members))?;
+        let text = Zeroizing::new(Value::Object(members).to_string());
+        // The append does not see the members, so it cannot reject what `open` would reject.
+        strict_json(&text).map_err(|_| SealError::NotStorable)?;
+        let encrypted = self.secret.encrypt(&context.additional_data(), &padded(&text))?;
         let (nonce, ciphertext) = encrypted.split_at(NONCE);
         let envelope = Envelope {
             v: VERSION,
@@ -220,13 +225,14 @@ impl DataKey {
     }
 }
 
-/// Returns the JSON text of `members`, padded with spaces.
-fn padded(members: &Map<String, Value>) -> Zeroizing<Vec<u8>> {
-    let mut text = Zeroizing::new(Vec::with_capacity(1024));
-    text.extend_from_slice(Zeroizing::new(Value::Object(members.clone()).to_string()).as_bytes());
+/// Returns a JSON text, padded with spaces.
+fn padded(text: &str) -> Zeroizing<Vec<u8>> {
     let length = text.len().next_multiple_of(BLOCK);
-    text.resize(length, b' ');
-    text
+    // With this capacity, the text is not copied to another place in memory.
+    let mut padded = Zeroizing::new(Vec::with_capacity(length));
+    padded.extend_from_slice(text.as_bytes());
+    padded.resize(length, b' ');
+    padded
 }
 
 #[cfg(test)]

@@ -80,10 +80,12 @@ pub enum SealingError {
 
 /// New events, sealed, and the key that must be stored before them or together with them.
 #[derive(Debug)]
+#[must_use = "the new key must be stored, and the events appended"]
 pub struct SealedEvents {
     /// The events as they are appended.
     pub events: Vec<NewEvent>,
-    /// The new key of the aggregate, if it had none.
+    /// The new key of the aggregate, if it had none. Store it with [`KeyStore::add`] before the events are
+    /// appended. If that fails, the events must not be appended.
     pub new_key: Option<WrappedKey>,
 }
 
@@ -117,7 +119,9 @@ impl Sealing {
     }
 
     /// Seals new events of one aggregate. If the aggregate is `fresh`, it has no key yet, so none is looked
-    /// up.
+    /// up. If the new key cannot be stored because of
+    /// [`AddKeyError::OtherKey`](super::AddKeyError::OtherKey), seal the original events again with
+    /// `fresh = false`.
     ///
     /// # Errors
     ///

@@ -15,8 +15,8 @@ use crate::error::{Error, Result};
 use crate::schema::Step;
 
 const COLUMNS: &str = "aggregate_type, aggregate_id, key_id, wrapping_key, wrapped, erased_at";
-/// Number of keys that are wrapped again in one transaction.
-const REWRAPPED: u32 = 200;
+/// Maximum number of rows that one call of [`KeyStore::rewrap_some`] reads.
+const PAGE: usize = 200;
 
 /// Returns the step that creates the tables of sealing. A service that seals events adds it to its own steps.
 #[must_use]
@@ -29,8 +29,14 @@ pub const fn tables(version: i64) -> Step {
     }
 }
 
-/// Type and id of an aggregate.
-type Subject = (String, String);
+/// An aggregate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Subject {
+    /// Type of the aggregate.
+    pub aggregate_type: String,
+    /// Id of the aggregate.
+    pub aggregate_id: String,
+}
 
 /// The stored state of an aggregate's data key.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,24 +47,37 @@ pub enum StoredKey {
     Erased(Timestamp),
 }
 
-/// Reason why keys could not be wrapped again.
+/// Reason why a key was not stored.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum RewrapError {
+pub enum AddKeyError {
     /// The database failed.
     #[error(transparent)]
     Store(#[from] Error),
-    /// A key does not open.
-    #[error("the data key of {aggregate_type} {aggregate_id}: {error}")]
-    Key {
-        /// Type of the aggregate.
-        aggregate_type: String,
-        /// Id of the aggregate.
-        aggregate_id: String,
-        /// The error.
-        #[source]
-        error: SealError,
+    /// The aggregate already has another key, for example because another process has stored a key at the
+    /// same time. Events that were sealed with the new key can never be opened, so they must not be appended.
+    /// Seal the events again with `fresh = false`: [`Sealing::seal`](super::Sealing::seal) then uses the stored
+    /// key.
+    #[error("the aggregate already has another data key: seal the events again")]
+    OtherKey,
+    /// The aggregate was erased, so it never gets a key again.
+    #[error("the aggregate was erased")]
+    Erased {
+        /// Time of the erasure.
+        at: Timestamp,
     },
+}
+
+/// Result of one call of [`KeyStore::rewrap_some`].
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[must_use = "keys may have failed, and more keys may follow"]
+pub struct Rewrapped {
+    /// Number of keys that were wrapped again.
+    pub changed: u32,
+    /// Keys that could not be wrapped again, which are unchanged. There are at most 200 of them.
+    pub failed: Vec<(Subject, SealError)>,
+    /// Where the next call continues, or `None` after the last key.
+    pub next: Option<Subject>,
 }
 
 /// The data keys of one log. Cheap to clone.
@@ -118,22 +137,24 @@ impl KeyStore {
         rows.iter().map(|row| Ok((row.get(1)?, stored(row)?))).collect()
     }
 
-    /// Stores a key, unless the aggregate already has a key or is erased. Returns what is stored afterwards.
+    /// Stores the key of an aggregate. Storing the same key again changes nothing, so the call can be retried.
+    /// Append the events that were sealed with the key only if this returns `Ok`.
     ///
     /// # Errors
     ///
-    /// Same as [`KeyStore::find`].
+    /// [`AddKeyError::OtherKey`] if the aggregate already has another key, which stays its key; seal the events
+    /// again with `fresh = false`. [`AddKeyError::Erased`]; [`AddKeyError::Store`].
     pub async fn add(
         &self,
         session: &mut impl Session,
         owner: &KeyOwner<'_>,
         key: &WrappedKey,
         now: Timestamp,
-    ) -> Result<StoredKey> {
-        let ignore = ignore(session.dialect());
+    ) -> Result<(), AddKeyError> {
+        let unless_exists = unless_exists(session.dialect());
         let sql = format!(
-            "INSERT {ignore} INTO subject_keys \
-             (aggregate_id, aggregate_type, key_id, wrapping_key, wrapped, created_at) VALUES (?, ?, ?, ?, ?, ?)"
+            "INSERT INTO subject_keys (aggregate_id, aggregate_type, key_id, wrapping_key, wrapped, created_at) \
+             VALUES (?, ?, ?, ?, ?, ?) {unless_exists}"
         );
         session
             .query(&sql)
@@ -148,11 +169,12 @@ impl KeyStore {
         let found = self
             .find(session, owner.aggregate_type, &[owner.aggregate_id])
             .await?;
-        found.into_values().next().ok_or(Error::UnknownValue {
-            table: "subject_keys",
-            column: "aggregate_id",
-            value: owner.aggregate_id.to_owned(),
-        })
+        match found.into_values().next() {
+            Some(StoredKey::Present(stored)) if stored.id == key.id => Ok(()),
+            Some(StoredKey::Present(_)) => Err(AddKeyError::OtherKey),
+            Some(StoredKey::Erased(at)) => Err(AddKeyError::Erased { at }),
+            None => Err(unknown("aggregate_id").into()),
+        }
     }
 
     /// Erases the key of an aggregate. Returns the time of the erasure, which is earlier than `now` if the
@@ -167,6 +189,21 @@ impl KeyStore {
         owner: &KeyOwner<'_>,
         now: Timestamp,
     ) -> Result<Timestamp> {
+        // The tombstone comes first: afterwards the row exists, so a key that another process adds at the same
+        // time was either added before and is erased by the update, or is never added.
+        let unless_exists = unless_exists(session.dialect());
+        let sql = format!(
+            "INSERT INTO subject_keys (aggregate_id, aggregate_type, created_at, erased_at) VALUES (?, ?, ?, ?) \
+             {unless_exists}"
+        );
+        session
+            .query(&sql)
+            .bind(owner.aggregate_id)
+            .bind(owner.aggregate_type)
+            .bind(now)
+            .bind(now)
+            .execute()
+            .await?;
         session
             .query(
                 "UPDATE subject_keys SET wrapping_key = NULL, wrapped = NULL, erased_at = ? \
@@ -177,25 +214,14 @@ impl KeyStore {
             .bind(owner.aggregate_type)
             .execute()
             .await?;
-        let ignore = ignore(session.dialect());
-        let sql = format!(
-            "INSERT {ignore} INTO subject_keys (aggregate_id, aggregate_type, created_at, erased_at) VALUES (?, ?, ?, ?)"
-        );
-        session
-            .query(&sql)
-            .bind(owner.aggregate_id)
-            .bind(owner.aggregate_type)
-            .bind(now)
-            .bind(now)
-            .execute()
-            .await?;
         let row = session
             .query("SELECT erased_at FROM subject_keys WHERE aggregate_id = ? AND aggregate_type = ?")
             .bind(owner.aggregate_id)
             .bind(owner.aggregate_type)
             .fetch_optional()
             .await?;
-        Ok(row.map(|row| row.get(0)).transpose()?.unwrap_or(now))
+        let erased_at: Option<Timestamp> = row.ok_or_else(|| unknown("aggregate_id"))?.get(0)?;
+        erased_at.ok_or_else(|| unknown("erased_at"))
     }
 
     /// Returns the number of keys that each wrapping key wraps.
@@ -216,66 +242,93 @@ impl KeyStore {
             .collect()
     }
 
-    /// Wraps the next keys that are not wrapped with the active wrapping key, and returns their number, which
-    /// is 0 when no such keys are left. Other processes may read, add and erase keys meanwhile.
+    /// Wraps keys with the active wrapping key, and reports the keys that do not open. Each call reads at most
+    /// 200 rows in the order of the aggregates' ids and commits its changes.
+    ///
+    /// Begin with `after: None`, and pass [`Rewrapped::next`] to the next call until it is `None`. Other
+    /// processes may read, add and erase keys meanwhile. A process with an older keyring still wraps new keys
+    /// with the old wrapping key, so check [`KeyStore::usage`] afterwards.
     ///
     /// # Errors
     ///
-    /// [`RewrapError`].
-    pub async fn rewrap_some(&self, keyring: &Keyring) -> Result<u32, RewrapError> {
+    /// Same as [`KeyStore::find`]. A key that does not open is not an error, but is in [`Rewrapped::failed`].
+    pub async fn rewrap_some(&self, keyring: &Keyring, after: Option<Subject>) -> Result<Rewrapped> {
         let active = keyring.active_id();
         let mut transaction = self.database.begin().await?;
+        let dialect = transaction.dialect();
+        // MySQL seeks with the first condition. It would read all rows for a comparison of pairs.
+        let from = if after.is_some() {
+            "WHERE aggregate_id >= ? AND (aggregate_id > ? OR aggregate_type > ?)"
+        } else {
+            ""
+        };
         let sql = format!(
-            "SELECT {COLUMNS} FROM subject_keys WHERE wrapping_key < ? OR wrapping_key > ? LIMIT {REWRAPPED}{}",
-            transaction.dialect().for_update()
+            "SELECT {COLUMNS} FROM subject_keys{} {from} ORDER BY aggregate_id, aggregate_type LIMIT {PAGE}{}",
+            dialect.by_primary_key(),
+            dialect.for_update()
         );
-        let rows = transaction
-            .query(&sql)
-            .bind(active.as_str())
-            .bind(active.as_str())
-            .fetch_all()
-            .await?;
-        let mut changed = 0;
-        for row in &rows {
-            let (aggregate_type, aggregate_id): Subject = (
-                row.get(0).map_err(RewrapError::Store)?,
-                row.get(1).map_err(RewrapError::Store)?,
-            );
-            let StoredKey::Present(key) = stored(row)? else {
-                continue;
+        let mut query = transaction.query(&sql);
+        if let Some(after) = &after {
+            query = query
+                .bind(after.aggregate_id.as_str())
+                .bind(after.aggregate_id.as_str())
+                .bind(after.aggregate_type.as_str());
+        }
+        let rows = query.fetch_all().await?;
+        let mut result = Rewrapped::default();
+        for (number, row) in (1..).zip(&rows) {
+            let subject = Subject {
+                aggregate_type: row.get(0)?,
+                aggregate_id: row.get(1)?,
             };
-            let owner = self.owner(&aggregate_type, &aggregate_id);
+            if number == PAGE {
+                result.next = Some(subject.clone());
+            }
+            let key = match stored(row) {
+                Ok(StoredKey::Present(key)) if key.wrapping_key != *active => key,
+                Ok(_) => continue,
+                Err(Error::UnknownValue { .. }) => {
+                    result.failed.push((subject, SealError::WrongKey));
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
+            let owner = self.owner(&subject.aggregate_type, &subject.aggregate_id);
             let again = key
                 .unwrap(keyring, &owner)
-                .and_then(|key: DataKey| key.wrap(keyring, &owner))
-                .map_err(|error| RewrapError::Key {
-                    aggregate_type: aggregate_type.clone(),
-                    aggregate_id: aggregate_id.clone(),
-                    error,
-                })?;
-            transaction
+                .and_then(|key: DataKey| key.wrap(keyring, &owner));
+            let again = match again {
+                Ok(again) => again,
+                Err(error) => {
+                    result.failed.push((subject, error));
+                    continue;
+                }
+            };
+            let changed = transaction
                 .query(
                     "UPDATE subject_keys SET wrapping_key = ?, wrapped = ? \
                      WHERE aggregate_id = ? AND aggregate_type = ? AND key_id = ? AND erased_at IS NULL",
                 )
                 .bind(again.wrapping_key.as_str())
                 .bind(again.wrapped.as_slice())
-                .bind(aggregate_id.as_str())
-                .bind(aggregate_type.as_str())
+                .bind(subject.aggregate_id.as_str())
+                .bind(subject.aggregate_type.as_str())
                 .bind(key.id.0.as_slice())
                 .execute()
                 .await?;
-            changed += 1;
+            result.changed += u32::from(changed > 0);
         }
         transaction.commit().await?;
-        Ok(changed)
+        Ok(result)
     }
 }
 
-const fn ignore(dialect: Dialect) -> &'static str {
+/// Returns the end of an `INSERT` of one row that leaves an existing row unchanged. Unlike `INSERT IGNORE`, the
+/// statement fails if a value does not fit.
+const fn unless_exists(dialect: Dialect) -> &'static str {
     match dialect {
-        Dialect::MySql => "IGNORE",
-        Dialect::Sqlite => "OR IGNORE",
+        Dialect::MySql => "ON DUPLICATE KEY UPDATE aggregate_id = aggregate_id",
+        Dialect::Sqlite => "ON CONFLICT DO NOTHING",
     }
 }
 
@@ -284,17 +337,21 @@ fn stored(row: &Row) -> Result<StoredKey> {
     if let Some(erased_at) = row.get::<Option<Timestamp>, _>(5)? {
         return Ok(StoredKey::Erased(erased_at));
     }
-    let id: Vec<u8> = row.get(2)?;
+    let id: Option<Vec<u8>> = row.get(2)?;
+    let id = id
+        .and_then(|id| id.try_into().ok())
+        .ok_or_else(|| unknown("key_id"))?;
     Ok(StoredKey::Present(WrappedKey {
-        id: DataKeyId(id.try_into().map_err(|_| unknown("key_id"))?),
+        id: DataKeyId(id),
         wrapping_key: wrapping_key(row, 3)?,
         wrapped: row.get(4)?,
     }))
 }
 
 fn wrapping_key(row: &Row, column: usize) -> Result<WrappingKeyId> {
-    let id: String = row.get(column)?;
-    WrappingKeyId::parse(&id).ok_or_else(|| unknown("wrapping_key"))
+    let id: Option<String> = row.get(column)?;
+    id.and_then(|id| WrappingKeyId::parse(&id))
+        .ok_or_else(|| unknown("wrapping_key"))
 }
 
 fn unknown(column: &'static str) -> Error {

@@ -5,6 +5,7 @@ use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
+use chacha20poly1305::aead::Generate as _;
 use zeroize::Zeroizing;
 
 use super::keyring::{Keyring, KeyringError};
@@ -102,11 +103,8 @@ impl KeyringFile {
     /// [`KeyringFileError::Exists`], also if another process has just written the file, or
     /// [`KeyringFileError::Io`].
     pub fn create(&self, keyring: &Keyring) -> Result<(), KeyringFileError> {
-        let written = self.write_beside(keyring)?;
         // Unlike a rename, a hard link fails if the file exists.
-        let linked = fs::hard_link(&written, &self.0).and_then(|()| self.sync_folder());
-        let removed = fs::remove_file(&written);
-        linked.and(removed).map_err(|error| self.io(error))
+        self.publish(keyring, |written| fs::hard_link(written, &self.0))
     }
 
     /// Replaces the content of the file. Readers see either the old or the new content, also after a crash.
@@ -115,33 +113,46 @@ impl KeyringFile {
     ///
     /// [`KeyringFileError::Io`].
     pub fn replace(&self, keyring: &Keyring) -> Result<(), KeyringFileError> {
-        let written = self.write_beside(keyring)?;
-        let renamed = fs::rename(&written, &self.0).and_then(|()| self.sync_folder());
-        renamed.map_err(|error| {
-            // The error of the rename says more than an error of this removal.
-            let _ = fs::remove_file(&written);
-            self.io(error)
-        })
+        self.publish(keyring, |written| fs::rename(written, &self.0))
     }
 
-    /// Writes the keyring to a temporary file in the same folder.
-    fn write_beside(&self, keyring: &Keyring) -> Result<PathBuf, KeyringFileError> {
+    /// Writes the keyring to a temporary file in the same folder, gives it its name with `publish`, and
+    /// removes the temporary file, also after an error.
+    ///
+    /// The name of the temporary file is random, because processes in different containers can have the same
+    /// process id and share the folder. A process that is killed leaves its temporary file behind.
+    fn publish(
+        &self,
+        keyring: &Keyring,
+        publish: impl FnOnce(&Path) -> io::Result<()>,
+    ) -> Result<(), KeyringFileError> {
         let text = keyring.to_text().map_err(|error| self.io(error.into()))?;
+        let suffix = <[u8; 8]>::try_generate()
+            .map_err(|_| self.io(io::Error::other("the operating system provides no random bytes")))?;
         let mut name = self.0.file_name().map_or_else(OsString::new, ToOwned::to_owned);
-        name.push(format!(".{}.tmp", std::process::id()));
-        let path = self.0.with_file_name(name);
-        // Left by a process of the same id that was killed.
-        match fs::remove_file(&path) {
-            Err(error) if error.kind() != ErrorKind::NotFound => return Err(self.io(error)),
-            _ => {}
-        }
-        let written = private::create_file(&path).and_then(|mut file| {
-            file.write_all(text.as_bytes())?;
-            file.write_all(b"\n")?;
-            file.sync_all()
-        });
-        written.map_err(|error| self.io(error))?;
-        Ok(path)
+        name.push(format!(".{:016x}.tmp", u64::from_be_bytes(suffix)));
+        let temporary = self.0.with_file_name(name);
+        let written = match private::create_file(&temporary) {
+            // The file belongs to another process, so it is not removed.
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+                let path = self.0.clone();
+                return Err(KeyringFileError::Io { path, error });
+            }
+            created => created.and_then(|mut file| {
+                file.write_all(text.as_bytes())?;
+                file.write_all(b"\n")?;
+                file.sync_all()
+            }),
+        };
+        let published = written
+            .and_then(|()| publish(&temporary))
+            .and_then(|()| self.sync_folder());
+        let removed = match fs::remove_file(&temporary) {
+            // The file was never created, or was renamed.
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+            removed => removed,
+        };
+        published.and(removed).map_err(|error| self.io(error))
     }
 
     /// Makes the entry of the file in its folder durable.

@@ -2,6 +2,8 @@
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
+use std::sync::Barrier;
+use std::thread;
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -144,6 +146,29 @@ fn the_same_data_is_sealed_differently_each_time_and_its_length_is_in_blocks() {
         stored["sealed"]["ciphertext"].as_str().unwrap().len()
     };
     assert_eq!(length("Al"), length("Alexander"));
+}
+
+#[test]
+fn personal_data_that_would_not_open_is_not_sealed() {
+    let key = DataKey::random().unwrap();
+    let nested = |depth| (1..depth).fold(json!([]), |inner, _| json!([inner]));
+    for (name, storable) in [
+        (json!(9_007_199_254_740_991_u64), true),
+        (json!(9_007_199_254_740_992_u64), false),
+        (json!(-9_007_199_254_740_992_i64), false),
+        (json!({"inner": u64::MAX}), false),
+        (nested(30), true),
+        (nested(31), false),
+    ] {
+        let payload = json!({ "name": name });
+        let sealed = key.seal(payload.clone(), PERSONAL, &context());
+        if storable {
+            let parsed = SealedPayload::parse(&sealed.unwrap()).unwrap();
+            assert_eq!(parsed.open(&key, &context()).unwrap(), payload);
+        } else {
+            assert_eq!(sealed, Err(SealError::NotStorable), "{payload}");
+        }
+    }
 }
 
 #[test]
@@ -319,6 +344,45 @@ fn a_file_is_private_written_once_replaced_whole_and_refused_if_others_can_read_
     assert_eq!(files.len(), 1, "temporary files are removed");
     fs::set_permissions(file.path(), Permissions::from_mode(0o640)).unwrap();
     assert!(matches!(file.load(), Err(KeyringFileError::Shared { .. })));
+}
+
+#[test]
+fn a_file_that_two_threads_create_at_the_same_moment_is_the_file_of_one_of_them() {
+    let keyrings = [keyring(), keyring()];
+    for _ in 0..50 {
+        let folder = TempDir::new().unwrap();
+        let file = KeyringFile::new(folder.path().join("keyring.json"));
+        let start = Barrier::new(2);
+        let create = |keyring| {
+            start.wait();
+            file.create(keyring)
+        };
+        let [first, second] = thread::scope(|scope| {
+            let threads = keyrings
+                .each_ref()
+                .map(|keyring| scope.spawn(move || create(keyring)));
+            threads.map(|thread| thread.join().unwrap())
+        });
+        let winner = match (&first, &second) {
+            (Ok(()), Err(KeyringFileError::Exists { .. })) => &keyrings[0],
+            (Err(KeyringFileError::Exists { .. }), Ok(())) => &keyrings[1],
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(keyring_json(&file.load().unwrap()), keyring_json(winner));
+        let files: Vec<_> = fs::read_dir(folder.path()).unwrap().collect();
+        assert_eq!(files.len(), 1, "temporary files are removed");
+    }
+}
+
+#[test]
+fn a_replacement_that_fails_leaves_no_temporary_file() {
+    let folder = TempDir::new().unwrap();
+    let file = KeyringFile::new(folder.path().join("keyring.json"));
+    fs::create_dir(file.path()).unwrap();
+    file.replace(&keyring()).unwrap_err();
+    file.create(&keyring()).unwrap_err();
+    let files: Vec<_> = fs::read_dir(folder.path()).unwrap().collect();
+    assert_eq!(files.len(), 1, "temporary files are removed");
 }
 
 #[test]
