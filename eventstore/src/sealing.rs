@@ -22,8 +22,8 @@
 //! wrapped with a key of the keyring. When that wrapping key is replaced, the backups become unreadable too:
 //!
 //! 1. Add a wrapping key ([`Keyring::add`]), and wait until every process has loaded the keyring.
-//! 2. Activate the new wrapping key ([`Keyring::activate`]), and wait until every process has loaded the keyring.
-//!    A process with the older keyring still wraps new data keys with the old wrapping key.
+//! 2. Activate the new wrapping key ([`Keyring::activate`]), and wait until every process has loaded the
+//!    keyring. A process with the older keyring still wraps new data keys with the old wrapping key.
 //! 3. Wrap all data keys again ([`KeyStore::rewrap_some`], until [`Rewrapped::next`] is `None`).
 //! 4. Check that [`KeyStore::usage`] no longer has the old wrapping key. Otherwise, repeat the third step.
 //! 5. Remove the old wrapping key ([`Keyring::remove`]), and destroy all copies of the older keyring.
@@ -71,8 +71,8 @@
 //! let sealed = sealing.seal(&mut session, vec![event], true).await?;
 //! assert_eq!(sealed.events[0].payload["book"], "Emma");
 //! assert_eq!(sealed.events[0].payload.get("reader"), None);
-//! // Store the key before the event, so that no event is without its key. After an error, the events must not
-//! // be appended; after `AddKeyError::OtherKey`, seal the original events again with `fresh = false`.
+//! // Store the key before the event, so that no event is without its key. After an error, do not append the
+//! // events. After `AddKeyError::OtherKey`, seal the original events again with `fresh = false`.
 //! if let Some(key) = &sealed.new_key {
 //!     let now = SystemClock::shared().now();
 //!     store.add(&mut session, &store.owner("loan", "l1"), key, now).await?;

@@ -56,8 +56,8 @@ pub enum AddKeyError {
     Store(#[from] Error),
     /// The aggregate already has another key, for example because another process has stored a key at the
     /// same time. Events that were sealed with the new key can never be opened, so they must not be appended.
-    /// Seal the events again with `fresh = false`: [`Sealing::seal`](super::Sealing::seal) then uses the stored
-    /// key.
+    /// Seal the original events again with `fresh = false`: [`Sealing::seal`](super::Sealing::seal) then uses
+    /// the stored key.
     #[error("the aggregate already has another data key: seal the events again")]
     OtherKey,
     /// The aggregate was erased, so it never gets a key again.
@@ -137,13 +137,13 @@ impl KeyStore {
         rows.iter().map(|row| Ok((row.get(1)?, stored(row)?))).collect()
     }
 
-    /// Stores the key of an aggregate. Storing the same key again changes nothing, so the call can be retried.
-    /// Append the events that were sealed with the key only if this returns `Ok`.
+    /// Stores the key of an aggregate. Storing the same key again changes nothing, so the call can be
+    /// retried. Append the events that were sealed with the key only if this returns `Ok`.
     ///
     /// # Errors
     ///
-    /// [`AddKeyError::OtherKey`] if the aggregate already has another key, which stays its key; seal the events
-    /// again with `fresh = false`. [`AddKeyError::Erased`]; [`AddKeyError::Store`].
+    /// [`AddKeyError::OtherKey`] if the aggregate already has another key, which stays its key: seal the
+    /// original events again with `fresh = false`. [`AddKeyError::Erased`]; [`AddKeyError::Store`].
     pub async fn add(
         &self,
         session: &mut impl Session,
@@ -189,8 +189,8 @@ impl KeyStore {
         owner: &KeyOwner<'_>,
         now: Timestamp,
     ) -> Result<Timestamp> {
-        // The tombstone comes first: afterwards the row exists, so a key that another process adds at the same
-        // time was either added before and is erased by the update, or is never added.
+        // The tombstone comes first. Afterwards the row exists, so a key that another process adds at the
+        // same time was either added before and is erased by the update, or is never added.
         let unless_exists = unless_exists(session.dialect());
         let sql = format!(
             "INSERT INTO subject_keys (aggregate_id, aggregate_type, created_at, erased_at) VALUES (?, ?, ?, ?) \
@@ -242,8 +242,8 @@ impl KeyStore {
             .collect()
     }
 
-    /// Wraps keys with the active wrapping key, and reports the keys that do not open. Each call reads at most
-    /// 200 rows in the order of the aggregates' ids and commits its changes.
+    /// Wraps keys with the active wrapping key, and reports the keys that do not open. Each call reads at
+    /// most 200 rows in the order of the aggregates' ids, and commits its changes.
     ///
     /// Begin with `after: None`, and pass [`Rewrapped::next`] to the next call until it is `None`. Other
     /// processes may read, add and erase keys meanwhile. A process with an older keyring still wraps new keys
@@ -323,8 +323,8 @@ impl KeyStore {
     }
 }
 
-/// Returns the end of an `INSERT` of one row that leaves an existing row unchanged. Unlike `INSERT IGNORE`, the
-/// statement fails if a value does not fit.
+/// Returns the end of an `INSERT` of one row that leaves an existing row unchanged. Unlike `INSERT IGNORE`,
+/// the statement fails if a value does not fit.
 const fn unless_exists(dialect: Dialect) -> &'static str {
     match dialect {
         Dialect::MySql => "ON DUPLICATE KEY UPDATE aggregate_id = aggregate_id",

@@ -191,7 +191,8 @@ async fn all_keys_can_be_wrapped_again_while_others_are_added_and_erased(backend
         (next.aggregate_type.as_str(), next.aggregate_id.as_str()),
         (KIND, "aggregate-0199")
     );
-    // Another process still has the old active key. The rotation has passed the first of these two aggregates.
+    // Another process still has the old active key. The rotation has already passed the first of these two
+    // aggregates.
     added(&backend, &before, "aaa").await;
     added(&backend, &before, "late").await;
     let erasing = async {
@@ -242,7 +243,7 @@ async fn a_key_that_does_not_open_does_not_stop_the_rotation_of_the_others(backe
     for id in ["a", "b", "c", "d"] {
         added(&backend, &keyring, id).await;
     }
-    // Another type with the same id, of which the page must not lose either.
+    // An aggregate of another type with the same id.
     let store = store(&backend);
     let owner = store.owner("thing2", "d");
     let other = DataKey::random().unwrap().wrap(&keyring, &owner).unwrap();

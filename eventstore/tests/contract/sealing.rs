@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use eventstore::sealing::{
-    DeclarePersonalData, KeyStore, Keyring, LogId, OpenedEvent, PersonalData, SealError, Sealing,
-    SealingError, tables,
+    AddKeyError, DeclarePersonalData, KeyStore, Keyring, LogId, OpenedEvent, PersonalData, SealError,
+    Sealing, SealingError, tables,
 };
 use eventstore::{Append, NewEvent, Position, RecordedEvent, Timestamp, verify};
 use serde_json::{Value, json};
@@ -17,6 +17,7 @@ on_every_backend!(
     an_event_without_its_key_is_an_error_and_not_erased,
     events_from_before_sealing_are_read_as_they_are,
     ciphertexts_that_were_exchanged_do_not_open,
+    of_two_processes_that_seal_the_first_event_at_once_the_later_one_seals_again,
 );
 
 const LOG: LogId = LogId([7; 16]);
@@ -231,4 +232,36 @@ async fn ciphertexts_that_were_exchanged_do_not_open(backend: Arc<Backend>) {
             "{error}"
         );
     }
+}
+
+async fn of_two_processes_that_seal_the_first_event_at_once_the_later_one_seals_again(backend: Arc<Backend>) {
+    let log = Log::new(&backend).await;
+    let mut writer = backend.database.writer().await.unwrap();
+    // Both look before either has stored its key.
+    let event = || vec![named("a", 2, "Eva")];
+    let late = log.sealing.seal(&mut writer, event(), true).await.unwrap();
+    drop(writer);
+    log.append(vec![named("a", 1, "Ana")]).await;
+    let mut writer = backend.database.writer().await.unwrap();
+    let (owner, key) = (log.store.owner(KIND, "a"), late.new_key.unwrap());
+    let refused = log
+        .store
+        .add(&mut writer, &owner, &key, Timestamp::default())
+        .await;
+    assert!(matches!(refused, Err(AddKeyError::OtherKey)), "{refused:?}");
+    let again = log.sealing.seal(&mut writer, event(), false).await.unwrap();
+    assert_eq!(again.new_key, None);
+    drop(writer);
+    let queue = backend.queue();
+    queue
+        .append(Append::new(again.events, Vec::new()).unwrap())
+        .await
+        .unwrap();
+    queue.shutdown().await;
+    let opened = log.open(log.stored().await).await.unwrap();
+    let names: Vec<_> = opened
+        .iter()
+        .map(|opened| &opened.event.payload["name"])
+        .collect();
+    assert_eq!(names, ["Ana", "Eva"]);
 }
