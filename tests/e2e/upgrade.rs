@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use reqwest::header::{HeaderMap, LINK};
 use reqwest::{Response, StatusCode};
 use serde_json::Value;
 use testkit::{Mail, Program, free_port, mysql_servers, wait_until};
@@ -292,10 +293,22 @@ impl Upgrade {
         assert!(rebuilt, "{said}");
         let (same, said) = self.newer(&["projection", "verify"]);
         assert!(same && said.contains("identical"), "{said}");
-        let found: Vec<Value> = client.get(SEARCH).await.unwrap().json().await.unwrap();
-        let active = seen.registered.len() - seen.deleted.len();
-        assert_eq!(found.len(), active.min(1000));
+        let (mut found, mut next) = (0, Some(SEARCH.to_owned()));
+        while let Some(page) = next {
+            let response = client.get(&page).await.unwrap();
+            next = next_page(response.headers());
+            found += response.json::<Vec<Value>>().await.unwrap().len();
+        }
+        assert_eq!(found, seen.registered.len() - seen.deleted.len());
     }
+}
+
+/// Returns the path of the next page.
+fn next_page(headers: &HeaderMap) -> Option<String> {
+    let links = headers.get(LINK)?.to_str().unwrap();
+    let next = links.split(", ").find(|link| link.ends_with("rel=\"next\""))?;
+    let (path, _) = next.strip_prefix('<')?.split_once('>')?;
+    Some(path.to_owned())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
