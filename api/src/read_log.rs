@@ -22,7 +22,6 @@ mod writer;
 use std::sync::{Arc, Mutex};
 
 use eventstore::{Clock, Database, Dialect, Position, Session};
-use tokio_util::task::TaskTracker;
 use uuid::{ContextV7, Uuid};
 
 use crate::ids::new_id_in_order;
@@ -67,7 +66,6 @@ pub struct ReadLog {
     /// Orders the entries of this process. Several entries may be created within one millisecond.
     order: Arc<Mutex<ContextV7>>,
     queue: Queue,
-    ending: TaskTracker,
 }
 
 impl ReadLog {
@@ -83,7 +81,6 @@ impl ReadLog {
                 ContextV7::new().with_additional_precision_bits(MICROSECONDS),
             )),
             queue: Queue::start(writer, options.capacity),
-            ending: TaskTracker::new(),
         }
     }
 
@@ -141,27 +138,22 @@ impl ReadLog {
     }
 
     /// Returns a function that records the end of the stream begun by `read`, and the position that it
-    /// reached. The entry is written in the background, because the data has already been sent.
+    /// reached. The entry is left in the queue, because the data has already been sent.
     pub(crate) fn at_end(&self, read: ReadRecord) -> impl FnOnce(Position) + Send + Sync + use<> {
         let log = self.clone();
         move |reached: Position| {
-            let Ok(runtime) = tokio::runtime::Handle::try_current() else {
+            if log.recording == ReadRecording::Off {
                 return;
-            };
-            let ending = log.ending.clone();
+            }
             let ended = ReadRecord {
                 outcome: ReadOutcome::Ended,
                 to: Some(reached.get()),
                 ..read
             };
-            ending.spawn_on(
-                async move {
-                    if let Err(error) = log.record_past(ended).await {
-                        tracing::warn!(%error, "the end of a stream could not be recorded");
-                    }
-                },
-                &runtime,
-            );
+            let room = log.queue.reserve(1);
+            if let Err(error) = room.and_then(|room| log.queue.leave(log.entries([ended]), room)) {
+                tracing::warn!(%error, "the end of a stream could not be recorded");
+            }
         }
     }
 
@@ -201,10 +193,8 @@ impl ReadLog {
         rows.iter().map(RecordedRead::of).collect()
     }
 
-    /// Records the streams that have ended and all waiting reads, then accepts no more.
+    /// Records all waiting reads, and accepts no more.
     pub async fn shutdown(&self) {
-        self.ending.close();
-        self.ending.wait().await;
         self.queue.shutdown().await;
     }
 }

@@ -298,8 +298,8 @@ fn without_link(report: &mut ReadsVerified, entry: &ChainedEntry) {
     report.fault(&entry.chain, entry.link, id, ReadProblem::EntryWithoutLink);
 }
 
-/// Returns the number of the last link of a chain whose entries may be missing; 0 if none may be. A later
-/// link of the same chain has an entry that says so, and is verified itself.
+/// Returns the number of the last link of a chain whose entries may be missing, or 0 if no entries may be
+/// missing. The number is in an entry of a later link of the same chain, and that link is verified as well.
 async fn pruned(chain: &mut Current, snapshot: &mut Transaction<'_>) -> Result<i64> {
     if let Some(number) = chain.pruned {
         return Ok(number);

@@ -83,12 +83,13 @@ pub(super) async fn get(
             let body = PatientBody::new(id, &details);
             Ok(([(header::ETAG, etag)], Json(body)).into_response())
         }
-        nobody => {
+        Found::Deleted => {
             reader.reads_current(&api, id, None).await?;
-            Err(match nobody {
-                Found::Deleted => ApiError::PatientDeleted,
-                _ => ApiError::PatientNotFound,
-            })
+            Err(ApiError::PatientDeleted)
+        }
+        Found::Nothing => {
+            reader.reads_current(&api, id, None).await?;
+            Err(ApiError::PatientNotFound)
         }
     }
 }

@@ -170,3 +170,6 @@ impl KeyringFile {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

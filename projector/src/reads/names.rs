@@ -119,8 +119,8 @@ struct Range<'q> {
 /// The patients who can match, and how they are found.
 #[derive(Debug, PartialEq, Eq)]
 enum Strategy<'r> {
-    /// A range has no entry, so nobody matches.
-    Nobody,
+    /// A range has no entry, so no patient matches.
+    NoMatch,
     /// The patients with an entry in the range of this word; the entries are few.
     Sorted(&'r str),
     /// The patients with this word.
@@ -150,7 +150,7 @@ impl Search<'_> {
             through: None,
         };
         let strategy = self.strategy(&ranges);
-        if strategy == Strategy::Nobody {
+        if strategy == Strategy::NoMatch {
             return Ok(Some(matches));
         }
         let candidates = self.candidates(session, tables, &strategy, most + 1).await?;
@@ -207,7 +207,7 @@ impl Search<'_> {
             && rarest.entries <= most
         {
             return if rarest.entries == 0 {
-                Strategy::Nobody
+                Strategy::NoMatch
             } else {
                 Strategy::Sorted(rarest.word)
             };
@@ -238,7 +238,7 @@ impl Search<'_> {
         let (names, view) = (tables.names.generation, tables.view.generation);
         let dialect = session.dialect();
         let rows = match *strategy {
-            Strategy::Nobody => Vec::new(),
+            Strategy::NoMatch => Vec::new(),
             Strategy::Sorted(word) => {
                 let sql = sorted_statement(dialect);
                 let query = session.query(&sql).bind(names).bind(word).bind(prefix_end(word));

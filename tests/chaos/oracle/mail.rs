@@ -63,8 +63,8 @@ fn expected(id: Uuid, patient: &Patient, head: u64) -> Vec<Expected<'_>> {
         }
         let both = [
             (AMENDED, emails_from(index), is_deleted),
-            // A deletion does not cancel this email. Otherwise, whoever changed the address could delete the
-            // patient to suppress the warning.
+            // A deletion does not cancel this email. Otherwise, the person who changed the address could
+            // delete the patient to suppress the warning.
             (EMAIL_CHANGED, vec![email(index - 1)], false),
         ];
         expected.extend(both.map(|(template, recipients, may_be_cancelled)| Expected {

@@ -219,7 +219,7 @@ async fn the_queries_of_these_tests_take_every_strategy() {
         for (query, expected) in [
             ("rare7", Strategy::Sorted("rare7")),
             ("a rare7", Strategy::Sorted("rare7")),
-            ("nobody a", Strategy::Nobody),
+            ("nobody a", Strategy::NoMatch),
             ("jose", Strategy::Merged("jose")),
             ("a jose", Strategy::Merged("jose")),
             ("maria", Strategy::Word("maria")),
