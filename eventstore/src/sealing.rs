@@ -55,7 +55,7 @@
 //! # let url = format!("sqlite://{}", folder.path().join("log.db").display());
 //! # let database = Database::connect(&url, DatabaseOptions::default()).await?;
 //! // Add the table to the service's own steps, and make a keyring at the first start.
-//! schema::migrate(&database, SystemClock::shared(), "me", &[tables(5)]).await?;
+//! schema::migrate(&database, SystemClock::shared(), "me", &[schema_step(5)]).await?;
 //! let keyring = Keyring::generate(SystemClock::shared().now())?;
 //! KeyringFile::new(folder.path().join("keyring.json")).create(&keyring)?;
 //!
@@ -99,7 +99,7 @@ mod secret;
 pub use data_key::{DataKey, DataKeyId, KeyOwner, WrappedKey};
 pub use envelope::{BLOCK, EventContext, SealError, SealedPayload};
 pub use events::{DeclarePersonalData, OpenedEvent, PersonalData, SealedEvents, Sealing, SealingError};
-pub use key_store::{AddKeyError, KeyStore, Rewrapped, StoredKey, Subject, tables};
+pub use key_store::{AddKeyError, KeyStore, Rewrapped, StoredKey, Subject, schema_step};
 pub use keyring::{Keyring, KeyringError, WrappingKeyId, WrappingKeyInfo, WrappingKeyState};
 pub use keyring_file::{KeyringFile, KeyringFileError};
 pub use secret::{LogId, SecretKey};

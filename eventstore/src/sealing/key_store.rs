@@ -18,9 +18,10 @@ const COLUMNS: &str = "aggregate_type, aggregate_id, key_id, wrapping_key, wrapp
 /// Maximum number of rows that one call of [`KeyStore::rewrap_some`] reads.
 const PAGE: usize = 200;
 
-/// Returns the step that creates the tables of sealing. A service that seals events adds it to its own steps.
+/// Returns the step that creates the table `subject_keys`. A service that seals events adds it to its own
+/// steps.
 #[must_use]
-pub const fn tables(version: i64) -> Step {
+pub const fn schema_step(version: i64) -> Step {
     Step {
         version,
         name: "subject keys",

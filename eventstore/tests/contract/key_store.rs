@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use eventstore::sealing::{
-    AddKeyError, DataKey, KeyStore, Keyring, LogId, Rewrapped, SealError, StoredKey, Subject, tables,
+    AddKeyError, DataKey, KeyStore, Keyring, LogId, Rewrapped, SealError, StoredKey, Subject, schema_step,
 };
 use eventstore::{Session, Timestamp};
 
@@ -89,7 +89,7 @@ fn thing(id: &str) -> Subject {
 }
 
 async fn migrated(backend: &Backend) -> Keyring {
-    backend.migrate_with(&[tables(5)]).await;
+    backend.migrate_with(&[schema_step(5)]).await;
     Keyring::generate(at(0)).unwrap()
 }
 

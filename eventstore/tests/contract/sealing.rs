@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use eventstore::sealing::{
     AddKeyError, DeclarePersonalData, KeyStore, Keyring, LogId, OpenedEvent, PersonalData, SealError,
-    Sealing, SealingError, tables,
+    Sealing, SealingError, schema_step,
 };
 use eventstore::{Append, NewEvent, Position, RecordedEvent, Timestamp, verify};
 use serde_json::{Value, json};
@@ -64,7 +64,7 @@ struct Log<'b> {
 
 impl<'b> Log<'b> {
     async fn new(backend: &'b Backend) -> Self {
-        backend.migrate_with(&[tables(5)]).await;
+        backend.migrate_with(&[schema_step(5)]).await;
         let store = KeyStore::new(backend.database.clone(), LOG);
         let keyring = Arc::new(Keyring::generate(Timestamp::default()).unwrap());
         Self {
