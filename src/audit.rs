@@ -22,6 +22,7 @@ use uuid::Uuid;
 
 use crate::database;
 use crate::exit_code::NoAnswer;
+use crate::sealing;
 use crate::settings::Settings;
 use export::Export;
 use format::ExportFormat;
@@ -151,6 +152,16 @@ pub(crate) async fn run(settings: &Settings, command: AuditCommand) -> anyhow::R
     let database = database::open_existing(settings, CONNECTIONS)
         .await
         .map_err(|error| error.context(NoAnswer))?;
+    match command {
+        AuditCommand::History { .. } | AuditCommand::State { .. } => {
+            let opened = sealing::open(settings, &database).await;
+            opened.map_err(|error| error.context(NoAnswer))?;
+        }
+        // Without the keyring, the claims of patients whose events are sealed cannot be compared.
+        _ => sealing::open_if_possible(settings, &database)
+            .await
+            .map_err(|error| error.context(NoAnswer))?,
+    }
     let log = EventLog::new(database.clone());
     let recorder = Recorder::start(&database);
     let outcome = match command {

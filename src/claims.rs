@@ -34,7 +34,7 @@ pub(crate) enum ClaimsCommand {
 
 /// Runs a command.
 pub(crate) async fn run(settings: &Settings, command: ClaimsCommand) -> anyhow::Result<()> {
-    let database = database::open_existing(settings, CONNECTIONS)
+    let database = database::open_with_keyring(settings, CONNECTIONS)
         .await
         .map_err(|error| error.context(NoAnswer))?;
     let log = EventLog::new(database.clone());
@@ -51,9 +51,14 @@ pub(crate) async fn compare(log: &EventLog, json: bool) -> anyhow::Result<Claims
     // The number of events is an upper bound on the number of patients, which is good enough for progress.
     let most = log.head().await.context(NoAnswer)?.position.get();
     let mut progress = Progress::start("patients", 0, most, json);
-    let found = table::verify(log, &EmailClaims, AGGREGATE_TYPE, |compared| {
-        progress.at(compared, most);
-    })
+    let found = table::verify(
+        log,
+        &EmailClaims::of(log.database().clone()),
+        AGGREGATE_TYPE,
+        |compared| {
+            progress.at(compared, most);
+        },
+    )
     .await;
     progress.end();
     found.context(NoAnswer)
@@ -96,7 +101,13 @@ async fn verify(log: &EventLog, json: bool) -> anyhow::Result<()> {
 async fn rebuild(log: &EventLog, json: bool) -> anyhow::Result<()> {
     let most = log.head().await.context(NoAnswer)?.position.get();
     let mut progress = Progress::start("patients", 0, most, json);
-    let done = table::rebuild(log, &EmailClaims, AGGREGATE_TYPE, |done| progress.at(done, most)).await;
+    let done = table::rebuild(
+        log,
+        &EmailClaims::of(log.database().clone()),
+        AGGREGATE_TYPE,
+        |done| progress.at(done, most),
+    )
+    .await;
     progress.end();
     let done = done.context(NoAnswer)?;
     let Rebuilt {

@@ -13,6 +13,7 @@ use crate::audit::AuditCommand;
 use crate::claims::ClaimsCommand;
 use crate::dotenv::{self, DotenvEntry};
 use crate::health::CheckedRole;
+use crate::keys::KeysCommand;
 use crate::mail::MailCommand;
 use crate::projection::ProjectionCommand;
 use crate::settings::{self, Settings};
@@ -81,6 +82,11 @@ pub(crate) enum Command {
     Claims {
         #[command(subcommand)]
         command: ClaimsCommand,
+    },
+    /// Create, list, activate, rotate and check the keys of the keyring
+    Keys {
+        #[command(subcommand)]
+        command: KeysCommand,
     },
     /// Show, rebuild and verify the read tables
     Projection {

@@ -12,6 +12,7 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use crate::output;
+use crate::sealing;
 use crate::settings::Settings;
 
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
@@ -88,6 +89,17 @@ impl DatabaseWait {
     }
 }
 
+/// Opens an existing database with an up-to-date schema for a command that reads personal data, and its log with
+/// the keyring. Retries for [`Settings::wait`].
+pub(crate) async fn open_with_keyring(settings: &Settings, connections: u32) -> anyhow::Result<Database> {
+    let database = open_existing(settings, connections).await?;
+    if let Err(error) = sealing::open(settings, &database).await {
+        database.close().await;
+        return Err(error);
+    }
+    Ok(database)
+}
+
 /// Opens an existing database with an up-to-date schema for a command. Retries for [`Settings::wait`].
 pub(crate) async fn open_existing(settings: &Settings, connections: u32) -> anyhow::Result<Database> {
     let place = place(&settings.database_url);
@@ -153,7 +165,7 @@ fn cannot_be_opened(settings: &Settings) -> String {
 }
 
 /// Returns the file of an SQLite database.
-fn sqlite_file(database_url: &str) -> Option<&str> {
+pub(crate) fn sqlite_file(database_url: &str) -> Option<&str> {
     let path = database_url.strip_prefix("sqlite:")?;
     path.strip_prefix("//").unwrap_or(path).split('?').next()
 }
@@ -161,10 +173,15 @@ fn sqlite_file(database_url: &str) -> Option<&str> {
 /// Runs `patients migrate`: creates the database if the server does not have it, and migrates its schema.
 pub(crate) async fn migrate(settings: &Settings, json: bool) -> anyhow::Result<()> {
     let (database, created) = open_or_create(settings).await?;
-    let migrated = migrations::migrate(&database, SystemClock::shared(), &owner("migrate")).await;
+    let clock = SystemClock::shared();
+    let migrated = migrations::migrate(&database, Arc::clone(&clock), &owner("migrate")).await;
+    let sealed = match migrated {
+        Ok(()) => sealing::seal_new_log(settings, &database, &clock).await,
+        Err(error) => Err(error.into()),
+    };
     database.close().await;
     let place = place(&settings.database_url);
-    migrated.with_context(|| format!("{place} cannot be migrated"))?;
+    sealed.with_context(|| format!("{place} cannot be migrated"))?;
     tracing::info!("the schema is up to date");
     if json {
         return output::print_json(&json!({ "database": place, "created": created }));

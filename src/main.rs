@@ -10,6 +10,7 @@ mod dotenv;
 mod exit_code;
 mod health;
 mod http;
+mod keys;
 mod logging;
 mod mail;
 mod metrics;
@@ -19,6 +20,7 @@ mod progress;
 mod projection;
 mod reload;
 mod roles;
+mod sealing;
 mod settings;
 mod shutdown;
 mod tls;
@@ -62,6 +64,7 @@ fn run(command: Command, settings: &Settings) -> anyhow::Result<()> {
             Command::Audit { command } => audit::run(settings, command).await,
             Command::Claims { command } => claims::run(settings, command).await,
             Command::Projection { command } => projection::run(settings, command).await,
+            Command::Keys { command } => keys::run(settings, command).await,
             Command::Openapi => openapi::print(),
             Command::Mail { command } => mail::run(settings, command).await,
             Command::Settings { json } => settings::print(json),

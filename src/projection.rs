@@ -85,7 +85,12 @@ fn chosen(name: Option<&str>) -> Vec<&'static dyn Registered> {
 
 /// Runs a command on a database whose schema is up to date.
 pub(crate) async fn run(settings: &Settings, command: ProjectionCommand) -> anyhow::Result<()> {
-    let database = database::open_existing(settings, CONNECTIONS).await;
+    let database = match command {
+        ProjectionCommand::Verify { .. } | ProjectionCommand::Rebuild { .. } => {
+            database::open_with_keyring(settings, CONNECTIONS).await
+        }
+        _ => database::open_existing(settings, CONNECTIONS).await,
+    };
     let database = match command {
         // The exit code distinguishes a difference from a failed comparison.
         ProjectionCommand::Verify { .. } => database.context(NoAnswer)?,

@@ -9,6 +9,7 @@ use eventstore::projection::RunContext;
 use eventstore::{
     AppendQueue, Clock, Database, EventLog, Handler, Registered, Signal, Subscription, SystemClock,
 };
+use futures::FutureExt;
 use projector::PROJECTIONS;
 use tokio::net::TcpListener;
 use tokio::task::{AbortHandle, JoinSet};
@@ -18,6 +19,7 @@ use tokio_util::task::TaskTracker;
 use web::{HttpOptions, Listening, Metrics};
 
 use crate::database::{self, Missing};
+use crate::sealing::{self, OpenedLog};
 use crate::settings::Settings;
 use crate::shutdown::StopSignals;
 use crate::{access, mail, metrics, output, tls, traces};
@@ -75,7 +77,8 @@ async fn run(
 ) -> anyhow::Result<()> {
     let mut signals = StopSignals::listen()?;
     let starting = async {
-        let mut process = Process::start(settings, role, schema).await?;
+        let appends = matches!(role, "serve" | "api");
+        let mut process = Process::start(settings, role, schema, appends).await?;
         begin(&mut process).await?;
         process.announce()?;
         anyhow::Ok(process)
@@ -135,7 +138,12 @@ struct Process<'s> {
 }
 
 impl<'s> Process<'s> {
-    async fn start(settings: &'s Settings, role: &'static str, schema: Schema) -> anyhow::Result<Self> {
+    async fn start(
+        settings: &'s Settings,
+        role: &'static str,
+        schema: Schema,
+        appends: bool,
+    ) -> anyhow::Result<Self> {
         let clock = SystemClock::shared();
         let owner = database::owner(role);
         let missing = match schema {
@@ -147,6 +155,20 @@ impl<'s> Process<'s> {
             Schema::BringUpToDate => database::bring_up_to_date(settings, &database, &clock, &owner).await?,
             Schema::WaitFor => database::wait_for_schema(settings, &database).await?,
         }
+        if appends {
+            sealing::seal_new_log(settings, &database, &clock).await?;
+        }
+        let opened = sealing::open(settings, &database).await?;
+        let mut lines = Vec::new();
+        if let Some(opened) = &opened {
+            lines.push((
+                "keyring",
+                format!(
+                    "{} (back it up: without it, nobody can read the patients in the log)",
+                    opened.path.display()
+                ),
+            ));
+        }
         let stop_signal = CancellationToken::new();
         let signal_tasks = TaskTracker::new();
         let signal = match settings.redis_url() {
@@ -154,7 +176,7 @@ impl<'s> Process<'s> {
                 .context("REDIS_URL cannot be used")?,
             None => Signal::in_process(),
         };
-        Ok(Self {
+        let mut process = Self {
             settings,
             role,
             owner,
@@ -166,14 +188,29 @@ impl<'s> Process<'s> {
             api: None,
             listening: None,
             mail_parts: None,
-            lines: Vec::new(),
+            lines,
             stop_accepting: CancellationToken::new(),
             served: CancellationToken::new(),
             stop_sending: CancellationToken::new(),
             stop_following: CancellationToken::new(),
             stop_signal,
             signal_tasks,
-        })
+        };
+        process.follow_keyring(opened);
+        Ok(process)
+    }
+
+    /// Follows changes of the keyring. A log in clear may be sealed while this process runs.
+    fn follow_keyring(&mut self, opened: Option<OpenedLog>) {
+        let stop = self.stop_following.clone();
+        let following = match opened {
+            Some(opened) => opened.reload_on_change(stop).boxed(),
+            None => sealing::open_once_sealed(self.settings.clone(), self.database.clone(), stop).boxed(),
+        };
+        self.tasks.spawn(async move {
+            following.await;
+            ("watch on the keyring", Ok(()))
+        });
     }
 
     async fn api(&mut self, access: access::ConfiguredAccess) -> anyhow::Result<()> {

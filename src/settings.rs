@@ -57,6 +57,12 @@ pub(crate) struct Settings {
     )]
     pub(crate) database_url: String,
 
+    /// File with the keyring: the keys with which the personal data in the log is sealed. Every role needs the
+    /// same file, readable only by its user. Default with SQLite: `keyring.json` in the folder of the
+    /// database, created with a new log
+    #[arg(long, env, global = true, hide_env_values = true, value_parser = path)]
+    keyring_file: Option<PathBuf>,
+
     // Reads reserve ten connections, and a rebuild takes four. The subscriptions, the mail and all other
     // requests share the rest.
     /// Size of the pool of database connections. On MySQL, an API process opens up to five more outside the
@@ -289,6 +295,11 @@ impl Settings {
             }
         }
         Ok(())
+    }
+
+    /// Returns the file of the keyring, if it is set.
+    pub(crate) fn keyring_file(&self) -> Option<&Path> {
+        file(self.keyring_file.as_deref())
     }
 
     /// Returns the URL of Redis, if it is set. Compose files and `.env` use an empty value for "not set".

@@ -7,7 +7,7 @@ use eventstore::{Claim, EventLog};
 use projector::reads::{Found, PatientReads, ReadError};
 use uuid::Uuid;
 
-use crate::commands::{email_claim, older_email_claim};
+use crate::commands::EmailClaims;
 
 /// Returns the id and the details of the active patient with this email. The read is strongly consistent,
 /// like reads by id.
@@ -20,14 +20,16 @@ pub(crate) async fn find(
     reads: &PatientReads,
     email: &Email,
 ) -> Result<Option<(Uuid, Arc<PatientDetails>)>, ReadError> {
-    let asked = email_claim(email.as_str());
-    let mut claim = asked;
-    let mut found = holder(log, claim).await?;
-    if let (None, Some(older)) = (&found, older_email_claim(email.as_str())) {
-        claim = older;
-        found = holder(log, claim).await?;
+    let claims = EmailClaims::of(log.database().clone());
+    let asked = claims.claim(email.as_str());
+    let mut holding = None;
+    for claim in std::iter::once(asked).chain(claims.older(email.as_str())) {
+        if let Some(found) = holder(log, claim).await? {
+            holding = Some((claim, found));
+            break;
+        }
     }
-    let Some(found) = found else {
+    let Some((claim, found)) = holding else {
         return Ok(None);
     };
     let damaged = |holder| Err(ReadError::ClaimsDamaged { holder });
@@ -35,11 +37,11 @@ pub(crate) async fn find(
         return damaged(found);
     };
     match reads.by_id(id).await? {
-        Found::Active(details, _) if email_claim(&details.email) == asked => Ok(Some((id, details))),
+        Found::Active(details, _) if claims.claim(&details.email) == asked => Ok(Some((id, details))),
         Found::Active(..) => damaged(found),
         // If the patient was deleted since, its claim is gone too, and no patient had the email at that
         // moment.
-        Found::Deleted | Found::Nothing => match holder(log, claim).await? {
+        Found::Deleted | Found::Erased | Found::Nothing => match holder(log, claim).await? {
             Some(still) if still == found => damaged(found),
             _ => Ok(None),
         },

@@ -13,20 +13,21 @@ use std::sync::Arc;
 use cqrs_es::persist::PersistedEventStore;
 use cqrs_es::{Aggregate, CqrsFramework};
 use domain::{Amendment, Patient, PatientCommand, PatientDetails, PatientEvent, Registration, upcasters};
+use eventstore::sealing::Keyring;
 use eventstore::{
-    AppendQueue, Appended, ClaimRules, Clock, EventLog, EventRepository, Position, TraceContext, trace,
+    AppendQueue, Appended, ClaimRules, Clock, EventLog, EventRepository, Position, Sealing, TraceContext,
+    trace,
 };
 use tracing::{Instrument, Span, field};
 use uuid::Uuid;
 
 use crate::ids::new_id;
 pub use claims::EmailClaims;
-pub(crate) use claims::{email_claim, older_email_claim};
 pub use error::CommandError;
 use error::{Refused, refused, unavailable};
 use first_registration::FirstRegistration;
 use history::{COMMAND_ID, History};
-use key::{KeyedIds, amendment_id};
+use key::{AmendmentIds, KeyedIds};
 use running::Running;
 
 /// Aggregate type, as stored in the log.
@@ -87,7 +88,7 @@ pub struct Amended {
 pub struct Commands {
     log: EventLog,
     appends: AppendQueue,
-    claims: Arc<dyn ClaimRules>,
+    claims: Arc<EmailClaims>,
     clock: Arc<dyn Clock>,
     /// Registrations in progress that have an idempotency key.
     running: Running,
@@ -96,9 +97,9 @@ pub struct Commands {
 impl Commands {
     pub(crate) fn new(log: EventLog, appends: AppendQueue, clock: Arc<dyn Clock>) -> Self {
         Self {
+            claims: Arc::new(EmailClaims::of(log.database().clone())),
             log,
             appends,
-            claims: Arc::new(EmailClaims),
             clock,
             running: Running::default(),
         }
@@ -134,7 +135,7 @@ impl Commands {
         cause: &Cause,
     ) -> Result<Registered, CommandError> {
         let details = PatientDetails::from(registration.clone());
-        let ids = key.map(|key| KeyedIds::of(&cause.actor, key));
+        let ids = key.map(|key| KeyedIds::of(&cause.actor, key, self.keyring().as_deref()));
         let id = ids.map_or_else(|| new_id(self.clock.as_ref()), |ids| ids.id);
         let _turn = match ids {
             Some(_) => Some(self.running.begin(id).ok_or(CommandError::InProgress)?),
@@ -145,7 +146,7 @@ impl Commands {
         {
             return first.again(&details);
         }
-        self.check_older_claim(id, &details.email).await?;
+        self.check_older_claims(id, &details.email).await?;
         let command = PatientCommand::RegisterPatient(registration);
         let refused = match self.execute(id, command, cause, None, true).await {
             Ok(None) => return Err(CommandError::Internal),
@@ -177,25 +178,29 @@ impl Commands {
         }
     }
 
-    /// Rejects an email that another patient has claimed in an older format. Current versions create no
-    /// claims in that format, so a check before the append suffices. Few emails can have a claim in that
-    /// format.
-    async fn check_older_claim(&self, id: Uuid, email: &str) -> Result<(), CommandError> {
-        let Some(claim) = older_email_claim(email) else {
-            return Ok(());
-        };
-        let holder = async {
-            let mut connection = self.log.database().reader().await?;
-            claim.holder(&mut connection).await
-        };
-        match holder.await {
-            Ok(Some(holder)) if holder != id.to_string() => Err(CommandError::EmailTaken),
-            Ok(_) => Ok(()),
-            Err(error) => {
-                tracing::error!(patient.id = %id, %error, "a claim could not be read");
-                Err(CommandError::Unavailable)
+    /// Returns the keyring, if the log is sealed.
+    fn keyring(&self) -> Option<Arc<Keyring>> {
+        self.log.database().sealing().map(Sealing::keyring)
+    }
+
+    /// Rejects an email that another patient has claimed in an older format. Nobody creates claims in that
+    /// format any more, so a check before the append suffices.
+    async fn check_older_claims(&self, id: Uuid, email: &str) -> Result<(), CommandError> {
+        for claim in self.claims.older(email) {
+            let holder = async {
+                let mut connection = self.log.database().reader().await?;
+                claim.holder(&mut connection).await
+            };
+            match holder.await {
+                Ok(Some(holder)) if holder != id.to_string() => return Err(CommandError::EmailTaken),
+                Ok(_) => {}
+                Err(error) => {
+                    tracing::error!(patient.id = %id, %error, "a claim could not be read");
+                    return Err(CommandError::Unavailable);
+                }
             }
         }
+        Ok(())
     }
 
     /// Amends a patient. If `expected_sequence` is given, it must equal the patient's current sequence. An
@@ -218,9 +223,10 @@ impl Commands {
         cause: &Cause,
     ) -> Result<Amended, CommandError> {
         let expected_sequence = key.map(|(_, sequence)| sequence).or(expected_sequence);
-        let command_id = key.map(|(key, _)| amendment_id(id, &cause.actor, key));
+        let command_id =
+            key.map(|(key, _)| AmendmentIds::of(id, &cause.actor, key, self.keyring().as_deref()));
         if let Some(email) = &amendment.email {
-            self.check_older_claim(id, email.as_str()).await?;
+            self.check_older_claims(id, email.as_str()).await?;
         }
         for _ in 0..TRIES {
             if let (Some(command_id), Some(expected)) = (command_id, expected_sequence)
@@ -232,7 +238,10 @@ impl Commands {
                 amendment: amendment.clone(),
                 expected_sequence,
             };
-            match self.execute(id, command, cause, command_id, false).await {
+            match self
+                .execute(id, command, cause, command_id.map(|ids| ids.id), false)
+                .await
+            {
                 // The event is durable, so a failure to read it must not say that nothing was written.
                 Ok(Some(appended)) => {
                     let after = self.history(id).await;
@@ -265,6 +274,9 @@ impl Commands {
     /// Reads all events of a patient.
     async fn history(&self, id: Uuid) -> Result<History, CommandError> {
         History::read(&self.log, id).await.map_err(|error| {
+            if error.is::<history::Erased>() {
+                return CommandError::Erased;
+            }
             tracing::error!(patient.id = %id, %error, "a patient's events could not be read");
             let store = error.downcast_ref::<eventstore::Error>();
             store.map_or(CommandError::Unreadable, unavailable)
@@ -311,7 +323,7 @@ impl Commands {
         let repository = EventRepository::new(
             self.log.clone(),
             self.appends.clone(),
-            Arc::clone(&self.claims),
+            Arc::clone(&self.claims) as Arc<dyn ClaimRules>,
             fresh,
         );
         let receipt = repository.receipt();
@@ -356,19 +368,19 @@ impl Commands {
         ids: KeyedIds,
         cause: &Cause,
     ) -> Result<Option<FirstRegistration>, Box<dyn std::error::Error + Send + Sync>> {
-        let both = [ids.id, ids.former].map(|id| id.to_string());
+        let all = ids.all().map(|id| id.to_string());
         let mut connection = self.log.database().reader().await?;
         let events = EventLog::events_of(
             &mut connection,
             Patient::TYPE,
-            &both.each_ref().map(String::as_str),
+            &all.each_ref().map(String::as_str),
             Position::BEGINNING,
         )
         .await?;
         let Some((id, first)) = ids.registration(&cause.actor, events) else {
             return Ok(None);
         };
-        let event = PatientEvent::from_stored(&first.event_type, &first.event_version, &first.payload)?;
+        let event = first.content(PatientEvent::from_stored)?;
         Ok(Some(FirstRegistration {
             id,
             position: first.position,

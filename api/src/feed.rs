@@ -12,6 +12,7 @@
 //! - the number of events that a stream reads at a time ([`CHUNK`])
 //! - the duration of one read ([`READ_TIMEOUT`])
 
+mod event;
 mod export;
 mod live;
 mod places;
@@ -20,7 +21,7 @@ mod sse;
 use std::sync::Arc;
 use std::time::Duration;
 
-use eventstore::{Error, EventFilter, EventLog, EventPage, Head, Position, Signal};
+use eventstore::{Error, EventFilter, EventLog, Head, Position, Signal};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
@@ -28,6 +29,8 @@ use crate::problem::ApiError;
 use places::{Place, Places};
 use projector::reads::ReadError;
 
+pub use event::FeedEvent;
+use event::FeedPage;
 pub(crate) use sse::frames;
 
 /// Maximum number of streams that read the database at a time. The other connections of the pool remain
@@ -67,15 +70,15 @@ impl Feed {
         Ok(self.log.head().await?)
     }
 
-    /// Reads a page like [`EventLog::page`].
+    /// Reads a page like [`EventLog::page`], with the opened payloads.
     pub(crate) async fn page(
         &self,
         filter: &EventFilter,
         after: Position,
         end: Position,
         limit: u32,
-    ) -> Result<EventPage, ReadError> {
-        Ok(self.log.page(filter, after, end, limit).await?)
+    ) -> Result<FeedPage, ReadError> {
+        Ok(FeedPage::read(&self.log, filter, after, end, limit).await?)
     }
 
     /// Opens a stream of the events after `after`. `holder` is the caller, if access control is enabled. The

@@ -32,6 +32,7 @@ impl PastState {
         let (state, details) = match self.patient.state() {
             PatientState::Active(details) => ("active", Some(details)),
             PatientState::Deleted => ("deleted", None),
+            PatientState::Erased => ("erased", None),
             PatientState::Unregistered => ("unregistered", None),
         };
         ShownPastState {
@@ -204,9 +205,9 @@ impl PatientHistory {
             Err(error) => return Err(error),
         };
         let entry = |event: RecordedEvent| {
-            let parsed = PatientEvent::from_stored(&event.event_type, &event.event_version, &event.payload);
+            let parsed = event.content(PatientEvent::from_stored).ok().flatten();
             let before = details.take();
-            details = parsed.ok().and_then(|parsed| evolve(before.clone(), parsed));
+            details = parsed.and_then(|parsed| evolve(before.clone(), parsed));
             HistoryEntry {
                 changes: changes(before.as_ref(), details.as_ref()),
                 event,

@@ -30,7 +30,7 @@
 
 mod by_email;
 pub mod commands;
-mod feed;
+pub mod feed;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
@@ -40,12 +40,14 @@ mod ids;
 mod openapi;
 mod parameters;
 mod paths;
+mod personal;
 pub mod problem;
 pub mod read_log;
 mod routes;
 mod server;
 mod state;
 
+pub use personal::PatientData;
 pub use routes::{openapi, router};
 pub use server::serve;
 pub use state::{Api, ApiOptions, ApiParts, Shared};

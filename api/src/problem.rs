@@ -27,6 +27,8 @@ pub enum ApiError {
     PatientNotFound,
     /// The patient was deleted.
     PatientDeleted,
+    /// The patient was erased.
+    PatientErased,
     /// The patient has no event with this sequence.
     NoSuchSequence,
     /// The patient was registered after the requested time.
@@ -91,6 +93,7 @@ impl ApiError {
             Self::NotFilled => &kinds::READ_TABLE_NOT_FILLED,
             Self::PatientNotFound => &kinds::PATIENT_NOT_FOUND,
             Self::PatientDeleted => &kinds::PATIENT_DELETED,
+            Self::PatientErased => &kinds::PATIENT_ERASED,
             Self::NoSuchSequence => &kinds::SEQUENCE_NOT_FOUND,
             Self::NotRegisteredYet => &kinds::NOT_REGISTERED_YET,
             Self::PreconditionFailed(_) => &kinds::PRECONDITION_FAILED,
@@ -171,6 +174,7 @@ impl From<CommandError> for ApiError {
             CommandError::InProgress => Self::InProgress,
             CommandError::NotFound => Self::PatientNotFound,
             CommandError::Deleted => Self::PatientDeleted,
+            CommandError::Erased => Self::PatientErased,
             CommandError::SequenceMismatch { actual } => Self::PreconditionFailed(actual),
             CommandError::Overloaded => RequestError::Overloaded.into(),
             CommandError::ShuttingDown => Self::ShuttingDown,

@@ -1,6 +1,6 @@
 //! Commands of a patient.
 
-use crate::{Amendment, Registration};
+use crate::{Amendment, ErasureReason, ErasureScope, Registration};
 
 /// A request to change one patient.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,5 +21,12 @@ pub enum PatientCommand {
         /// Sequence of the last event that the caller has seen, starting at 1. With `None`, the patient is
         /// deleted regardless of its current sequence.
         expected_sequence: Option<u64>,
+    },
+    /// Erases a patient, and deletes it first if it is active.
+    ErasePatient {
+        /// Reason for the erasure.
+        reason: ErasureReason,
+        /// Which of the patient's events become unreadable.
+        scope: ErasureScope,
     },
 }

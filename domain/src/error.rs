@@ -12,6 +12,9 @@ pub enum PatientError {
     /// The patient was deleted. Ids are never reused.
     #[error("the patient was deleted")]
     Deleted,
+    /// The patient was erased.
+    #[error("the patient was erased")]
+    Erased,
     /// The patient's current sequence is not the sequence that the caller expected.
     #[error("the patient was expected at sequence {expected} but is at {actual}")]
     SequenceMismatch {

@@ -16,8 +16,23 @@ pub const PATIENT_AMENDED: &str = "PatientAmended";
 /// Stored type name of [`PatientEvent::PatientDeleted`].
 pub const PATIENT_DELETED: &str = "PatientDeleted";
 
+/// Stored type name of [`PatientEvent::PatientErased`].
+pub const PATIENT_ERASED: &str = "PatientErased";
+
 /// Stored type names of all events.
-pub const EVENT_TYPES: [&str; 3] = [PATIENT_REGISTERED, PATIENT_AMENDED, PATIENT_DELETED];
+pub const EVENT_TYPES: [&str; 4] = [
+    PATIENT_REGISTERED,
+    PATIENT_AMENDED,
+    PATIENT_DELETED,
+    PATIENT_ERASED,
+];
+
+/// Names of the fields of events that contain personal data.
+pub const PERSONAL_FIELDS: &[&str] = &["name", "email", "phone", "document_url"];
+
+/// Version with which events are stored whose personal data is sealed. Sealing changes the stored form alone:
+/// readers get the event as it was before, with its version.
+pub const SEALED_VERSION: &str = "2.0";
 
 /// A fact about one patient.
 ///
@@ -82,6 +97,48 @@ pub enum PatientEvent {
     /// The patient was deleted.
     // The braces allow adding a field later without changing the JSON of stored events.
     PatientDeleted {},
+    /// The patient was erased: the personal data in the patient's earlier events can no longer be read. An
+    /// erased patient is also deleted.
+    PatientErased {
+        /// Reason for the erasure.
+        reason: ErasureReason,
+        /// Which of the patient's events are unreadable.
+        scope: ErasureScope,
+    },
+}
+
+/// Reason for an erasure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ErasureReason {
+    /// The patient requested it.
+    Request,
+    /// The retention period has ended.
+    Retention,
+    /// The patient was registered in error.
+    Error,
+}
+
+impl ErasureReason {
+    /// Name of the reason in events and requests.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Request => "request",
+            Self::Retention => "retention",
+            Self::Error => "error",
+        }
+    }
+}
+
+/// Which of a patient's events an erasure makes unreadable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ErasureScope {
+    /// All events.
+    Full,
+    /// Only the sealed events. The log also has events of the patient from before sealing, in clear.
+    Partial,
 }
 
 impl PatientEvent {
@@ -90,7 +147,7 @@ impl PatientEvent {
     #[must_use]
     pub const fn is_self_contained(&self) -> bool {
         match self {
-            Self::PatientRegistered { .. } | Self::PatientDeleted {} => true,
+            Self::PatientRegistered { .. } | Self::PatientDeleted {} | Self::PatientErased { .. } => true,
             Self::PatientAmended { .. } => false,
         }
     }
@@ -100,6 +157,7 @@ impl PatientEvent {
             Self::PatientRegistered { .. } => PATIENT_REGISTERED,
             Self::PatientAmended { .. } => PATIENT_AMENDED,
             Self::PatientDeleted {} => PATIENT_DELETED,
+            Self::PatientErased { .. } => PATIENT_ERASED,
         }
     }
 }
@@ -109,9 +167,15 @@ impl PatientEvent {
 #[must_use]
 pub fn current_version(event_type: &str) -> Option<&'static str> {
     match event_type {
-        PATIENT_REGISTERED | PATIENT_AMENDED | PATIENT_DELETED => Some("1.0"),
+        PATIENT_REGISTERED | PATIENT_AMENDED | PATIENT_DELETED | PATIENT_ERASED => Some("1.0"),
         _ => None,
     }
+}
+
+/// Whether events of a type contain personal data, in [`PERSONAL_FIELDS`].
+#[must_use]
+pub fn is_personal(event_type: &str) -> bool {
+    matches!(event_type, PATIENT_REGISTERED | PATIENT_AMENDED)
 }
 
 /// Reads a field that is present. `null` is rejected, because an unchanged field is absent.

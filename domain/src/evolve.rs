@@ -43,6 +43,6 @@ pub fn evolve(before: Option<PatientDetails>, event: PatientEvent) -> Option<Pat
             phone: phone.unwrap_or(before.phone),
             document_url: document_url.unwrap_or(before.document_url),
         }),
-        PatientEvent::PatientDeleted {} => None,
+        PatientEvent::PatientDeleted {} | PatientEvent::PatientErased { .. } => None,
     }
 }

@@ -25,7 +25,7 @@
 //! | [`Registration`], [`Amendment`], [`FieldError`] | parsed input, with all invalid fields reported together |
 //! | [`Name`], [`Email`], [`Phone`], [`DocumentUrl`] | single values, each with its own rules and errors |
 //! | [`UrlSchemes`] | allowed schemes of document URLs |
-//! | [`email_claim_key`] | equality of email addresses |
+//! | [`mailbox_key`], [`email_claim_key`] | equality of email addresses, in sealed logs and in logs in clear |
 //! | [`name_key`] | key of a name with which version 0.1 searches |
 //! | [`name_words`], [`NameQuery`], [`prefix_end`] | search for names by the beginnings of any words |
 //!
@@ -64,7 +64,8 @@ pub use command::PatientCommand;
 pub use details::PatientDetails;
 pub use error::PatientError;
 pub use event::{
-    EVENT_TYPES, PATIENT_AMENDED, PATIENT_DELETED, PATIENT_REGISTERED, PatientEvent, current_version,
+    EVENT_TYPES, ErasureReason, ErasureScope, PATIENT_AMENDED, PATIENT_DELETED, PATIENT_ERASED,
+    PATIENT_REGISTERED, PERSONAL_FIELDS, PatientEvent, SEALED_VERSION, current_version, is_personal,
 };
 pub use evolve::evolve;
 pub use patient::{Patient, PatientState};
@@ -74,6 +75,6 @@ pub use stored::StoredEventError;
 pub use upcast::upcasters;
 pub use values::{
     ControlCharacter, DocumentUrl, DocumentUrlError, Email, EmailError, Name, NameError, NameQuery,
-    NameQueryError, Phone, PhoneError, UrlSchemes, UrlSchemesError, email_claim_key, name_key, name_words,
-    older_email_claim_key, prefix_end,
+    NameQueryError, Phone, PhoneError, UrlSchemes, UrlSchemesError, email_claim_key, mailbox_key, name_key,
+    name_words, older_email_claim_key, prefix_end,
 };

@@ -27,6 +27,8 @@ pub enum PatientState {
     Active(PatientDetails),
     /// Deleted. Only the history still contains the details.
     Deleted,
+    /// Erased. Nothing contains the details any more.
+    Erased,
 }
 
 impl Patient {
@@ -41,7 +43,7 @@ impl Patient {
     pub const fn details(&self) -> Option<&PatientDetails> {
         match &self.state {
             PatientState::Active(details) => Some(details),
-            PatientState::Unregistered | PatientState::Deleted => None,
+            PatientState::Unregistered | PatientState::Deleted | PatientState::Erased => None,
         }
     }
 
@@ -51,21 +53,34 @@ impl Patient {
         self.sequence
     }
 
-    /// Returns the event that the command causes, or `None` if the command changes nothing.
-    fn decide(&self, command: PatientCommand) -> Result<Option<PatientEvent>, PatientError> {
+    /// Returns the events that the command causes. There are none if the command changes nothing.
+    fn decide(&self, command: PatientCommand) -> Result<Vec<PatientEvent>, PatientError> {
         match command {
             PatientCommand::RegisterPatient(registration) => match self.state {
-                PatientState::Unregistered => Ok(Some(registration.into())),
+                PatientState::Unregistered => Ok(vec![registration.into()]),
                 PatientState::Active(_) => Err(PatientError::AlreadyRegistered),
                 PatientState::Deleted => Err(PatientError::Deleted),
+                PatientState::Erased => Err(PatientError::Erased),
             },
             PatientCommand::AmendPatient {
                 amendment,
                 expected_sequence,
-            } => Ok(amendment.changes(self.active(expected_sequence)?)),
+            } => Ok(amendment
+                .changes(self.active(expected_sequence)?)
+                .into_iter()
+                .collect()),
             PatientCommand::DeletePatient { expected_sequence } => {
                 self.active(expected_sequence)?;
-                Ok(Some(PatientEvent::PatientDeleted {}))
+                Ok(vec![PatientEvent::PatientDeleted {}])
+            }
+            PatientCommand::ErasePatient { reason, scope } => {
+                let erased = PatientEvent::PatientErased { reason, scope };
+                match self.state {
+                    PatientState::Unregistered => Err(PatientError::NotFound),
+                    PatientState::Active(_) => Ok(vec![PatientEvent::PatientDeleted {}, erased]),
+                    PatientState::Deleted => Ok(vec![erased]),
+                    PatientState::Erased => Err(PatientError::Erased),
+                }
             }
         }
     }
@@ -75,6 +90,7 @@ impl Patient {
         match (&self.state, expected_sequence) {
             (PatientState::Unregistered, _) => Err(PatientError::NotFound),
             (PatientState::Deleted, _) => Err(PatientError::Deleted),
+            (PatientState::Erased, _) => Err(PatientError::Erased),
             (PatientState::Active(_), Some(expected)) if expected != self.sequence => {
                 Err(PatientError::SequenceMismatch {
                     expected,
@@ -99,7 +115,7 @@ impl Aggregate for Patient {
         (): &Self::Services,
         sink: &EventSink<Self>,
     ) -> Result<(), Self::Error> {
-        if let Some(event) = self.decide(command)? {
+        for event in self.decide(command)? {
             sink.write(event, self).await;
         }
         Ok(())
@@ -109,8 +125,12 @@ impl Aggregate for Patient {
         self.sequence += 1;
         let before = match std::mem::take(&mut self.state) {
             PatientState::Active(details) => Some(details),
-            PatientState::Unregistered | PatientState::Deleted => None,
+            PatientState::Unregistered | PatientState::Deleted | PatientState::Erased => None,
         };
-        self.state = evolve(before, event).map_or(PatientState::Deleted, PatientState::Active);
+        let without_details = match event {
+            PatientEvent::PatientErased { .. } => PatientState::Erased,
+            _ => PatientState::Deleted,
+        };
+        self.state = evolve(before, event).map_or(without_details, PatientState::Active);
     }
 }

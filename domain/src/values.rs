@@ -47,7 +47,7 @@ mod phone;
 mod text;
 
 pub use document_url::{DocumentUrl, DocumentUrlError, UrlSchemes, UrlSchemesError};
-pub use email::{Email, EmailError, email_claim_key, older_email_claim_key};
+pub use email::{Email, EmailError, email_claim_key, mailbox_key, older_email_claim_key};
 pub use name::{Name, NameError};
 pub use name_key::name_key;
 pub use name_words::{NameQuery, NameQueryError, name_words, prefix_end};

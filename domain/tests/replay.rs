@@ -45,6 +45,7 @@ fn life(patient: &Patient) -> &'static str {
         PatientState::Unregistered => "unregistered",
         PatientState::Active(_) => "active",
         PatientState::Deleted => "deleted",
+        PatientState::Erased => "erased",
     }
 }
 

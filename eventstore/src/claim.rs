@@ -1,8 +1,8 @@
 //! Claims: values that at most one aggregate holds at a time.
 //!
 //! Claims are taken and released in the transaction of the append that changes them. The value itself is not
-//! stored, only a SHA-256 hash of its kind and value. The hash is enough for comparison and avoids a second
-//! copy of personal data.
+//! stored, only a hash of its kind and value, which is enough for comparison: SHA-256, or HMAC-SHA-256 with a
+//! secret of the keyring. Values that can be guessed, such as email addresses, need the secret.
 
 pub mod table;
 
@@ -11,6 +11,7 @@ use sha2::{Digest, Sha256};
 use crate::database::Session;
 use crate::error::Result;
 use crate::event::NewEvent;
+use crate::sealing::Keyring;
 
 /// The hash of a unique value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -27,6 +28,13 @@ impl Claim {
         sha.update([0]);
         sha.update(value.as_bytes());
         Self(sha.finalize().into())
+    }
+
+    /// Like [`Claim::on`], but hashes with the keyring's secret for claims. Without the secret, the value cannot
+    /// be guessed from the hash.
+    #[must_use]
+    pub fn keyed(keyring: &Keyring, kind: &str, value: &str) -> Self {
+        Self(keyring.claim_hash(kind, value))
     }
 
     /// Returns the id of the aggregate that currently holds the claim, if any.
@@ -55,21 +63,24 @@ pub enum ClaimChange {
 }
 
 /// A claim that an aggregate holds because of its events.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HeldClaim {
     /// The claim.
     pub claim: Claim,
-    /// The claim that an older version of the rules took instead, if it differs. The aggregate may hold
-    /// either claim, and releases both together. A claim in yet another form is not released with them:
+    /// The claims that older versions of the rules took instead. The aggregate may hold any of these claims,
+    /// and releases all of them together. A claim in yet another form is not released with them:
     /// [`table::verify()`] reports it, and [`table::rebuild()`] replaces it.
-    pub older: Option<Claim>,
+    pub older: Vec<Claim>,
 }
 
 impl HeldClaim {
     /// Creates a held claim without an older form.
     #[must_use]
     pub const fn new(claim: Claim) -> Self {
-        Self { claim, older: None }
+        Self {
+            claim,
+            older: Vec::new(),
+        }
     }
 }
 
@@ -104,8 +115,7 @@ pub fn changes(before: &[HeldClaim], after: &[HeldClaim]) -> Vec<ClaimChange> {
     let released = before
         .iter()
         .filter(|held| !is_in(after, held.claim))
-        .flat_map(|held| [Some(held.claim), held.older])
-        .flatten()
+        .flat_map(|held| std::iter::once(held.claim).chain(held.older.iter().copied()))
         .map(ClaimChange::Release);
     let taken = after
         .iter()

@@ -22,11 +22,14 @@ mod session;
 mod sqlite;
 mod value;
 
+use std::sync::{Arc, OnceLock};
+
 use sqlx::mysql::MySqlPool;
 use sqlx::sqlite::SqlitePool;
 
 use crate::error::Result;
 use crate::metrics::Metrics;
+use crate::sealing::Sealing;
 #[cfg(feature = "cqrs")]
 use library_pool::SharedLibraryPool;
 use pools::Pools;
@@ -48,8 +51,9 @@ pub use value::Value;
 pub struct Database {
     pools: Pools,
     #[cfg(feature = "cqrs")]
-    library_pool: std::sync::Arc<SharedLibraryPool>,
+    library_pool: Arc<SharedLibraryPool>,
     metrics: Metrics,
+    sealing: Arc<OnceLock<Sealing>>,
 }
 
 impl Database {
@@ -65,6 +69,19 @@ impl Database {
         &self.metrics
     }
 
+    /// Seals the personal data of the events that are appended to the log of this database, and opens the
+    /// personal data of the events that are read, also for all clones. The first call counts. The format of
+    /// the log must be sealed ([`crate::LogFormat`]).
+    pub fn seal_with(&self, sealing: Sealing) {
+        let _ = self.sealing.set(sealing);
+    }
+
+    /// Returns the sealing of the log, if it has one.
+    #[must_use]
+    pub fn sealing(&self) -> Option<&Sealing> {
+        self.sealing.get()
+    }
+
     /// Opens the database at `url`: `mysql://user:password@host:port/name` or `sqlite://path`.
     ///
     /// # Errors
@@ -77,8 +94,9 @@ impl Database {
         Ok(Self {
             pools: Pools::connect(url, options).await?,
             #[cfg(feature = "cqrs")]
-            library_pool: std::sync::Arc::default(),
+            library_pool: Arc::default(),
             metrics: Metrics::default(),
+            sealing: Arc::default(),
         })
     }
 
@@ -100,8 +118,9 @@ impl Database {
         Self {
             pools: self.pools.with_separate_pool(connections),
             #[cfg(feature = "cqrs")]
-            library_pool: std::sync::Arc::clone(&self.library_pool),
+            library_pool: Arc::clone(&self.library_pool),
             metrics: self.metrics.clone(),
+            sealing: Arc::clone(&self.sealing),
         }
     }
 
@@ -118,7 +137,8 @@ impl Database {
     /// [`crate::Error::Database`] if no connection becomes available before the timeout;
     /// [`crate::Error::FileLost`].
     pub async fn reader(&self) -> Result<Connection> {
-        self.pools.reader().await
+        let connection = self.pools.reader().await?;
+        Ok(connection.with_sealing(self.sealing().cloned()))
     }
 
     /// Returns a connection for writing.
@@ -128,7 +148,8 @@ impl Database {
     /// [`crate::Error::Database`] if no connection becomes available before the timeout;
     /// [`crate::Error::FileLost`].
     pub async fn writer(&self) -> Result<Connection> {
-        self.pools.writer().await
+        let connection = self.pools.writer().await?;
+        Ok(connection.with_sealing(self.sealing().cloned()))
     }
 
     /// Runs the work of a library that needs a pool. The work has the same timeout as a statement. A

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::event::Position;
+use crate::sealing::SealingError;
 
 pub use driver::DatabaseError;
 
@@ -138,6 +139,9 @@ pub enum Error {
         /// Error of the handler.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// The personal data of events could not be sealed or opened.
+    #[error(transparent)]
+    Sealing(Box<SealingError>),
     /// A value could not be written as JSON.
     #[error("json: {0}")]
     Json(#[from] serde_json::Error),
@@ -152,6 +156,15 @@ pub enum Error {
     #[cfg(feature = "redis")]
     #[error("redis: no answer within {0:?}")]
     RedisTimeout(Duration),
+}
+
+impl From<SealingError> for Error {
+    fn from(error: SealingError) -> Self {
+        match error {
+            SealingError::Store(error) => error,
+            other => Self::Sealing(Box::new(other)),
+        }
+    }
 }
 
 fn beside(position: Position, head: Position) -> String {
@@ -189,6 +202,12 @@ impl Error {
                 | Self::BadCheckpoint { .. }
                 | Self::NoSuchGeneration { .. }
         )
+    }
+
+    /// Whether the personal data of the aggregate was erased.
+    #[must_use]
+    pub fn is_erased(&self) -> bool {
+        matches!(self, Self::Sealing(error) if matches!(**error, SealingError::Erased { .. }))
     }
 
     /// Whether the connection failed, and not the statement. The same call may succeed on another connection.

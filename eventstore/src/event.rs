@@ -184,7 +184,8 @@ impl From<RecordedEvent> for NewEvent {
     }
 }
 
-/// An event as stored in the log. Deserialization from JSON is as strict as reading from the log.
+/// An event of the log, as stored or with its personal data opened. Deserialization from JSON is as strict as
+/// reading from the log.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RecordedEvent {
@@ -212,6 +213,28 @@ pub struct RecordedEvent {
     pub recorded_at: Timestamp,
     /// Link of the hash chain up to and including this event.
     pub hash: Hash,
+    /// When the personal data of the event was erased. The payload then has the member `erased` with this time
+    /// in place of the personal members. Always `None` for a stored event.
+    #[serde(skip)]
+    pub erased_at: Option<Timestamp>,
+}
+
+impl RecordedEvent {
+    /// Reads the event with `read`, which gets its type, version and payload. Returns `None` if the personal
+    /// data of the event was erased.
+    ///
+    /// # Errors
+    ///
+    /// The errors of `read`.
+    pub fn content<T, E>(
+        &self,
+        read: impl FnOnce(&str, &str, &Value) -> Result<T, E>,
+    ) -> Result<Option<T>, E> {
+        match self.erased_at {
+            Some(_) => Ok(None),
+            None => read(&self.event_type, &self.event_version, &self.payload).map(Some),
+        }
+    }
 }
 
 /// Reads a sequence that fits into a database column.

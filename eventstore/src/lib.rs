@@ -11,6 +11,8 @@
 //! - Events are chained by SHA-256, so any change to an event is detectable ([`chain`],
 //!   [`verify`](verify())). With a Merkle tree over the links, a single event can be proved without the log
 //!   ([`merkle`]).
+//! - Personal data can be encrypted with a key for each aggregate, so it can be erased although events never
+//!   change ([`sealing`]).
 //! - A subscription's checkpoint advances in the same transaction as the subscription's effects, by
 //!   compare-and-set ([`subscription`]).
 //! - The signal is a hint. A subscription that misses every signal is at most one poll interval late
@@ -27,7 +29,6 @@
 //! | `redis` | `Signal::redis`, which wakes subscriptions in other processes |
 //! | `metrics` | [`metrics`]: Prometheus metrics of appends and subscriptions |
 //! | `cqrs` | `EventRepository`, with which cqrs-es reads and appends events |
-//! | `sealing` | `sealing`: encryption of personal data, so that it can be erased |
 //!
 //! # Following the log
 //!
@@ -50,6 +51,7 @@ pub mod coalesce;
 pub mod database;
 pub mod error;
 pub mod event;
+pub mod format;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
@@ -67,7 +69,6 @@ pub mod proof;
 pub mod repository;
 mod scan;
 pub mod schema;
-#[cfg(feature = "sealing")]
 pub mod sealing;
 pub mod signal;
 pub mod subscription;
@@ -81,6 +82,7 @@ pub use coalesce::{BatchWorker, Coalescer, Rejected};
 pub use database::{Connection, Database, DatabaseOptions, Dialect, Row, Session, Transaction};
 pub use error::{DatabaseError, Error, Result};
 pub use event::{Hash, NewEvent, Position, PositionError, RecordedEvent};
+pub use format::LogFormat;
 pub use json::strict_json;
 pub use lease::Lease;
 pub use log::{EventFilter, EventLog, EventPage, Head};
@@ -91,6 +93,7 @@ pub use projection::{
 pub use proof::{Proof, prove};
 #[cfg(feature = "cqrs")]
 pub use repository::{EventRepository, Receipt};
+pub use sealing::Sealing;
 pub use signal::{Signal, Wake};
 pub use subscription::{Handler, Subscription, SubscriptionFailure, SubscriptionStatus};
 pub use trace::TraceContext;

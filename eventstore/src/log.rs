@@ -29,11 +29,16 @@ impl Head {
     pub(crate) const LAST_EVENT: &str =
         "SELECT hash, position, recorded_at FROM events ORDER BY position DESC LIMIT 1";
 
-    /// Returns the statement that reads the head and the database's clock, and locks the head: other appends
-    /// wait until the transaction ends.
+    /// Column of [`Head::lock`] at which the format of the log begins.
+    pub(crate) const FORMAT: usize = 4;
+
+    /// Returns the statement that reads the head, the database's clock and the format of the log, and locks
+    /// the head: other appends wait until the transaction ends.
     pub(crate) fn lock(dialect: Dialect) -> String {
         let (clock, for_update) = (clock_of(dialect), dialect.for_update());
-        format!("SELECT position, hash, recorded_at, {clock} FROM log_head WHERE id = 1{for_update}")
+        format!(
+            "SELECT position, hash, recorded_at, {clock}, format, log_id FROM log_head WHERE id = 1{for_update}"
+        )
     }
 
     /// Adds the statement that moves the locked head to this one.
@@ -126,36 +131,42 @@ impl EventLog {
         }
     }
 
-    /// Reads the feed: at most `limit` events after `after`, in order of position. Fewer than `limit` events
-    /// mean that the end of the log was reached.
+    /// Reads the feed: at most `limit` events after `after`, in order of position, with their personal data
+    /// opened. Fewer than `limit` events mean that the end of the log was reached.
     ///
     /// # Errors
     ///
-    /// [`Error::Database`]; [`Error::Damaged`] if positions are missing or an event cannot be read.
+    /// [`Error::Database`]; [`Error::Damaged`] if positions are missing or an event cannot be read;
+    /// [`Error::Sealing`] if an event cannot be opened.
     pub async fn feed(&self, after: Position, limit: u32) -> Result<Vec<RecordedEvent>> {
         let mut connection = self.database.reader().await?;
-        let sql = format!("SELECT {COLUMNS} FROM events WHERE position > ? ORDER BY position LIMIT ?");
-        let rows = connection
-            .query(&sql)
-            .bind(after)
-            .bind(i64::from(limit))
-            .fetch_all()
-            .await?;
-        let events = rows.iter().map(recorded).collect::<Result<Vec<_>>>()?;
-        let mut expected = after;
-        for event in &events {
-            expected = expected.next();
-            if event.position != expected {
-                return Err(Error::Damaged {
-                    position: expected,
-                    what: "the event is missing",
-                });
-            }
-        }
-        Ok(events)
+        let events = feed(&mut connection, after, limit).await?;
+        opened(&mut connection, events).await
     }
 
-    /// Reads the events at `positions`, in order of position. Missing events are omitted.
+    /// Like [`EventLog::feed`], but returns the events as stored, so that their hashes can be verified.
+    ///
+    /// # Errors
+    ///
+    /// Same as [`EventLog::feed`], except [`Error::Sealing`].
+    pub async fn stored_feed(&self, after: Position, limit: u32) -> Result<Vec<RecordedEvent>> {
+        feed(&mut self.database.reader().await?, after, limit).await
+    }
+
+    /// Opens the personal data of stored events. In a log in clear, and if this database has no
+    /// [`Sealing`](crate::Sealing), the events stay as they are.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Sealing`] if an event cannot be opened; [`Error::Database`].
+    pub async fn open(&self, events: Vec<RecordedEvent>) -> Result<Vec<RecordedEvent>> {
+        if events.is_empty() || self.database.sealing().is_none() {
+            return Ok(events);
+        }
+        opened(&mut self.database.reader().await?, events).await
+    }
+
+    /// Reads the events at `positions` as stored, in order of position. Missing events are omitted.
     ///
     /// # Errors
     ///
@@ -179,7 +190,7 @@ impl EventLog {
             .collect()
     }
 
-    /// Reads the first event after `after` on `session`.
+    /// Reads the first event after `after` on `session`, as stored.
     pub(crate) async fn first_after(
         session: &mut impl Session,
         after: Position,
@@ -219,11 +230,12 @@ impl EventLog {
     }
 
     /// Reads the events after `after` of the given aggregates, all of one type, on `session`. The events are
-    /// in order of position.
+    /// in order of position, with their personal data opened.
     ///
     /// # Errors
     ///
-    /// [`Error::Database`]; [`Error::Damaged`] if an event cannot be read.
+    /// [`Error::Database`]; [`Error::Damaged`] if an event cannot be read; [`Error::Sealing`] if an event
+    /// cannot be opened.
     pub async fn events_of(
         session: &mut impl Session,
         aggregate_type: &str,
@@ -238,16 +250,14 @@ impl EventLog {
              ORDER BY position",
             in_list(aggregate_ids.len())
         );
-        session
+        let rows = session
             .query(&sql)
             .bind_all(padded(aggregate_ids))
             .bind(aggregate_type)
             .bind(after)
             .fetch_all()
-            .await?
-            .iter()
-            .map(recorded)
-            .collect()
+            .await?;
+        opened(session, rows.iter().map(recorded).collect::<Result<_>>()?).await
     }
 
     /// Like [`EventLog::events_of`], but reads only events before `before`, and at most `limit`. The
@@ -271,7 +281,7 @@ impl EventLog {
             session.dialect().by_aggregate(),
             in_list(aggregate_ids.len())
         );
-        session
+        let rows = session
             .query(&sql)
             .bind_all(padded(aggregate_ids))
             .bind(aggregate_type)
@@ -279,10 +289,38 @@ impl EventLog {
             .bind(before)
             .bind(limit.cast_signed())
             .fetch_all()
-            .await?
-            .iter()
-            .map(recorded)
-            .collect()
+            .await?;
+        opened(session, rows.iter().map(recorded).collect::<Result<_>>()?).await
+    }
+}
+
+async fn feed(session: &mut impl Session, after: Position, limit: u32) -> Result<Vec<RecordedEvent>> {
+    let sql = format!("SELECT {COLUMNS} FROM events WHERE position > ? ORDER BY position LIMIT ?");
+    let rows = session
+        .query(&sql)
+        .bind(after)
+        .bind(i64::from(limit))
+        .fetch_all()
+        .await?;
+    let events = rows.iter().map(recorded).collect::<Result<Vec<_>>>()?;
+    let mut expected = after;
+    for event in &events {
+        expected = expected.next();
+        if event.position != expected {
+            return Err(Error::Damaged {
+                position: expected,
+                what: "the event is missing",
+            });
+        }
+    }
+    Ok(events)
+}
+
+/// Opens the personal data of events, if the session has a sealing.
+async fn opened(session: &mut impl Session, events: Vec<RecordedEvent>) -> Result<Vec<RecordedEvent>> {
+    match session.sealing().cloned() {
+        Some(sealing) => Ok(sealing.open(session, events).await?),
+        None => Ok(events),
     }
 }
 

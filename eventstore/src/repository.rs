@@ -15,9 +15,12 @@ use sqlite_es::SqliteEventRepository;
 
 use crate::append::{Append, AppendError, AppendQueue, Appended};
 use crate::claim::{self, ClaimChange, ClaimRules, ClaimRulesError};
+use crate::clock::Timestamp;
 use crate::database::LibraryPool;
-use crate::event::{NewEvent, Position, RecordedEvent};
+use crate::error::Error;
+use crate::event::{Hash, NewEvent, Position, RecordedEvent};
 use crate::log::EventLog;
+use crate::sealing::{SealedEvents, SealingError};
 
 /// Positions of a command's events, available once they are durable.
 #[derive(Debug, Clone, Default)]
@@ -67,6 +70,25 @@ impl EventRepository {
         ))
     }
 
+    /// Prepares the append. Seals the events if the log is sealed.
+    async fn prepare(&self, events: Vec<NewEvent>, claims: Vec<ClaimChange>) -> Result<Append, AppendError> {
+        let database = self.log.database();
+        let append = match database.sealing() {
+            None => Append::new(events, claims)?,
+            Some(sealing) => {
+                let sealed = sealing.seal(database, events, self.fresh).await;
+                let SealedEvents { events, new_key } =
+                    sealed.map_err(|error| AppendError::unwritten(Arc::new(error.into())))?;
+                Append::new(events, claims)?.sealed(sealing.keys().log(), new_key)
+            }
+        };
+        Ok(if self.fresh {
+            append.of_new_aggregate()
+        } else {
+            append
+        })
+    }
+
     /// Returns the receipt of the command's append.
     #[must_use]
     pub fn receipt(&self) -> Receipt {
@@ -80,6 +102,43 @@ impl EventRepository {
     ) -> Result<Vec<SerializedEvent>, PersistenceError> {
         let answer = self.log.database().with_library_pool(read).await;
         answer.map_err(|error| PersistenceError::ConnectionError(Box::new(error)))?
+    }
+
+    /// Opens the personal data of events. A command cannot decide about an aggregate whose data was erased.
+    async fn open(&self, events: Vec<SerializedEvent>) -> Result<Vec<SerializedEvent>, PersistenceError> {
+        if events.is_empty() || self.log.database().sealing().is_none() {
+            return Ok(events);
+        }
+        let recorded = events.into_iter().map(recorded).collect();
+        let opened = self.log.open(recorded).await.map_err(unexpected)?;
+        let open = |opened: RecordedEvent| match opened.erased_at {
+            Some(at) => Err(unexpected(Error::from(SealingError::Erased { at }))),
+            None => Ok(opened.into()),
+        };
+        opened.into_iter().map(open).collect()
+    }
+}
+
+/// The caller recovers the error by downcasting `AggregateError::UnexpectedError`.
+fn unexpected(error: impl std::error::Error + Send + Sync + 'static) -> PersistenceError {
+    PersistenceError::UnknownError(Box::new(error))
+}
+
+/// Returns the parts of an event that sealing binds. The columns that mysql-es and sqlite-es do not read are
+/// unknown.
+fn recorded(event: SerializedEvent) -> RecordedEvent {
+    RecordedEvent {
+        position: Position::BEGINNING,
+        aggregate_type: event.aggregate_type,
+        aggregate_id: event.aggregate_id,
+        sequence: event.sequence as u64,
+        event_type: event.event_type,
+        event_version: event.event_version,
+        payload: event.payload,
+        metadata: event.metadata,
+        recorded_at: Timestamp::default(),
+        hash: Hash::default(),
+        erased_at: None,
     }
 }
 
@@ -105,6 +164,7 @@ impl PersistedEventRepository for EventRepository {
                 }
             })
             .await?;
+        let events = self.open(events).await?;
         // A repository serves one command, and a command reads the events once.
         let _ = self
             .read
@@ -117,19 +177,21 @@ impl PersistedEventRepository for EventRepository {
         aggregate_id: &str,
         last_sequence: usize,
     ) -> Result<Vec<SerializedEvent>, PersistenceError> {
-        self.read_by_library(async |pool| match pool {
-            LibraryPool::MySql(pool) => {
-                MysqlEventRepository::new(pool)
-                    .get_last_events::<A>(aggregate_id, last_sequence)
-                    .await
-            }
-            LibraryPool::Sqlite(pool) => {
-                SqliteEventRepository::new(pool)
-                    .get_last_events::<A>(aggregate_id, last_sequence)
-                    .await
-            }
-        })
-        .await
+        let events = self
+            .read_by_library(async |pool| match pool {
+                LibraryPool::MySql(pool) => {
+                    MysqlEventRepository::new(pool)
+                        .get_last_events::<A>(aggregate_id, last_sequence)
+                        .await
+                }
+                LibraryPool::Sqlite(pool) => {
+                    SqliteEventRepository::new(pool)
+                        .get_last_events::<A>(aggregate_id, last_sequence)
+                        .await
+                }
+            })
+            .await?;
+        self.open(events).await
     }
 
     /// Returns `None`: snapshots are not used, because aggregates have few events.
@@ -152,17 +214,10 @@ impl PersistedEventRepository for EventRepository {
         let claims = self
             .claim_changes(&events)
             .map_err(PersistenceError::UnknownError)?;
-        let append =
-            Append::new(events, claims).map_err(|error| PersistenceError::UnknownError(Box::new(error)))?;
-        let append = if self.fresh {
-            append.of_new_aggregate()
-        } else {
-            append
-        };
+        let append = self.prepare(events, claims).await.map_err(unexpected)?;
         let appended = self.appends.append(append).await.map_err(|error| match error {
             AppendError::Conflict { .. } => PersistenceError::OptimisticLockError,
-            // The caller recovers the error by downcasting `AggregateError::UnexpectedError`.
-            other => PersistenceError::UnknownError(Box::new(other)),
+            other => unexpected(other),
         })?;
         // A repository serves one command, so the receipt is still empty.
         let _ = self.receipt.0.set(appended);

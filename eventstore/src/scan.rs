@@ -163,6 +163,7 @@ impl<'a> StoredEvent<'a> {
             metadata: strict_json(texts.metadata).map_err(|_| METADATA)?,
             recorded_at: self.recorded_at,
             hash: self.hash,
+            erased_at: None,
         })
     }
 

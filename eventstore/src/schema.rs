@@ -10,8 +10,9 @@
 //!
 //! # Writing steps
 //!
-//! - Number the steps of a new service from 5. The log's steps have the versions 1, 2 and 4; a service's step
-//!   with one of these versions becomes a part of the log's step, so it cannot be added later.
+//! - Number the steps of a new service from 5. The log's steps have the versions 1, 2, 4 and, later, versions
+//!   larger than [`LAST_VERSION`]; a service's step with the version 1, 2 or 4 becomes a part of the log's
+//!   step, so it cannot be added later.
 //! - Never change a step that has run: the database stores its checksum, and [`migrate`] fails if it differs.
 //! - Write statements that can be repeated.
 //! - On MySQL, write `ENGINE=InnoDB` in each `CREATE TABLE`. Tables with another engine are rejected. Their

@@ -34,8 +34,8 @@
 //! # Example
 //!
 //! ```
-//! # use std::sync::Arc;
-//! # use eventstore::{Clock, Database, DatabaseOptions, NewEvent, SystemClock, schema};
+//! # use eventstore::{Append, AppendQueue, Clock, Database, DatabaseOptions, EventLog, LogFormat, NewEvent};
+//! # use eventstore::{Position, Signal, SystemClock, schema};
 //! # use eventstore::sealing::*;
 //! # use serde_json::json;
 //! /// Which members of which events are personal.
@@ -54,29 +54,33 @@
 //! # let folder = tempfile::tempdir()?;
 //! # let url = format!("sqlite://{}", folder.path().join("log.db").display());
 //! # let database = Database::connect(&url, DatabaseOptions::default()).await?;
-//! // Add the table to the service's own steps, and make a keyring at the first start.
-//! schema::migrate(&database, SystemClock::shared(), "me", &[schema_step(5)]).await?;
+//! // Make a keyring before the first event, and seal the log.
+//! schema::migrate(&database, SystemClock::shared(), "me", &[]).await?;
 //! let keyring = Keyring::generate(SystemClock::shared().now())?;
 //! KeyringFile::new(folder.path().join("keyring.json")).create(&keyring)?;
+//! let LogFormat::Sealed(log) = LogFormat::seal_if_empty(&database).await? else {
+//!     panic!("the log has events in clear");
+//! };
+//! database.seal_with(Sealing::new(keyring, log, false, Personal));
 //!
-//! // The id of the log must be kept, because sealed data opens only with it.
-//! let store = KeyStore::new(database.clone(), LogId::random()?);
-//! let sealing = Sealing::new(Arc::new(keyring), store.clone(), Arc::new(Personal));
+//! // `EventRepository` does this for commands of cqrs-es.
+//! let sealing = database.sealing().unwrap();
 //! let event = NewEvent {
 //!     aggregate_type: "loan".into(), aggregate_id: "l1".into(), sequence: 1,
 //!     event_type: "Lent".into(), event_version: "1.0".into(),
 //!     payload: json!({"type": "Lent", "book": "Emma", "reader": "Ana"}), metadata: json!({}),
 //! };
-//! let mut session = database.writer().await?;
-//! let sealed = sealing.seal(&mut session, vec![event], true).await?;
-//! assert_eq!(sealed.events[0].payload["book"], "Emma");
-//! assert_eq!(sealed.events[0].payload.get("reader"), None);
-//! // Store the key before the event, so that no event is without its key. After an error, do not append the
-//! // events. After `AddKeyError::OtherKey`, seal the original events again with `fresh = false`.
-//! if let Some(key) = &sealed.new_key {
-//!     let now = SystemClock::shared().now();
-//!     store.add(&mut session, &store.owner("loan", "l1"), key, now).await?;
-//! }
+//! let sealed = sealing.seal(&database, vec![event], true).await?;
+//! let append = Append::new(sealed.events, Vec::new())?.sealed(log, sealed.new_key);
+//! # let clock = SystemClock::shared();
+//! let queue = AppendQueue::start(database.clone(), Signal::in_process(), clock, 10, 10);
+//! queue.append(append).await?;
+//!
+//! let log = EventLog::new(database);
+//! assert_eq!(log.feed(Position::BEGINNING, 1).await?[0].payload["reader"], "Ana");
+//! let stored = &log.stored_feed(Position::BEGINNING, 1).await?[0];
+//! assert_eq!(stored.payload["book"], "Emma");
+//! assert_eq!(stored.payload.get("reader"), None);
 //! # Ok(())
 //! # }
 //! ```
@@ -85,21 +89,23 @@
 //!
 //! - [`Keyring`] holds the wrapping keys and the secrets for hashes, and [`KeyringFile`] is its file.
 //! - [`DataKey`] seals and opens single payloads, and [`KeyStore`] stores the data keys.
-//! - [`Sealing`] does both for the events of a log.
+//! - [`Sealing`] does both for the events of a log. Given to [`Database::seal_with`](crate::Database::seal_with),
+//!   it opens all events that are read.
+//! - [`LogFormat`](crate::LogFormat) says whether a log is sealed.
 
 mod additional_data;
 mod data_key;
 mod envelope;
 mod events;
-mod key_store;
+pub(crate) mod key_store;
 mod keyring;
 mod keyring_file;
 mod secret;
 
 pub use data_key::{DataKey, DataKeyId, KeyOwner, WrappedKey};
 pub use envelope::{BLOCK, EventContext, SealError, SealedPayload};
-pub use events::{DeclarePersonalData, OpenedEvent, PersonalData, SealedEvents, Sealing, SealingError};
-pub use key_store::{AddKeyError, KeyStore, Rewrapped, StoredKey, Subject, schema_step};
+pub use events::{DeclarePersonalData, PersonalData, SealedEvents, Sealing, SealingError};
+pub use key_store::{AddKeyError, CheckedKeys, KeyStore, Rewrapped, StoredKey, Subject};
 pub use keyring::{Keyring, KeyringError, WrappingKeyId, WrappingKeyInfo, WrappingKeyState};
 pub use keyring_file::{KeyringFile, KeyringFileError};
 pub use secret::{LogId, SecretKey};

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cqrs_es::Aggregate;
-use domain::{PATIENT_AMENDED, PATIENT_DELETED, PATIENT_REGISTERED, Patient, PatientEvent};
+use domain::{PATIENT_AMENDED, PATIENT_DELETED, PATIENT_ERASED, PATIENT_REGISTERED, Patient, PatientEvent};
 use eventstore::{Clock, Handler, RecordedEvent, Transaction};
 use tokio::sync::Notify;
 
@@ -42,8 +42,8 @@ pub struct Notices {
 
 /// Adds deliveries to the ledger: one for each registration and, if enabled, one or two for an amendment and
 /// one for a deletion. When a patient is deleted, cancels the patient's unsent deliveries, except notices to
-/// a previous address and the confirmation of the deletion. Ignores events of other aggregates and of unknown
-/// types.
+/// a previous address and the confirmation of the deletion. When a patient is erased, cancels all of them.
+/// Ignores events of other aggregates and of unknown types.
 #[derive(Debug)]
 pub struct MailHandler {
     clock: Arc<dyn Clock>,
@@ -72,6 +72,7 @@ enum PatientChange {
     Registered,
     Amended { email: bool },
     Deleted,
+    Erased,
 }
 
 impl PatientChange {
@@ -85,16 +86,20 @@ impl PatientChange {
         if event.aggregate_type != Patient::TYPE {
             return None;
         }
-        match PatientEvent::from_stored(&event.event_type, &event.event_version, &event.payload) {
-            Ok(PatientEvent::PatientRegistered { .. }) => Some(Self::Registered),
-            Ok(PatientEvent::PatientAmended { email, .. }) => Some(Self::Amended {
+        match event.content(PatientEvent::from_stored) {
+            // The patient was erased, so there is no recipient.
+            Ok(None) => None,
+            Ok(Some(PatientEvent::PatientRegistered { .. })) => Some(Self::Registered),
+            Ok(Some(PatientEvent::PatientAmended { email, .. })) => Some(Self::Amended {
                 email: email.is_some(),
             }),
-            Ok(PatientEvent::PatientDeleted {}) => Some(Self::Deleted),
+            Ok(Some(PatientEvent::PatientDeleted {})) => Some(Self::Deleted),
+            Ok(Some(PatientEvent::PatientErased { .. })) => Some(Self::Erased),
             Err(_) => match event.event_type.as_str() {
                 PATIENT_REGISTERED => Some(Self::Registered),
                 PATIENT_AMENDED => Some(Self::Amended { email: true }),
                 PATIENT_DELETED => Some(Self::Deleted),
+                PATIENT_ERASED => Some(Self::Erased),
                 _ => None,
             },
         }
@@ -114,7 +119,7 @@ impl Notices {
                 (OnAmend::Email, false) | (OnAmend::Off, _) => &[],
             },
             PatientChange::Deleted if self.on_delete => &[Template::PatientDeleted],
-            PatientChange::Deleted => &[],
+            PatientChange::Deleted | PatientChange::Erased => &[],
         }
     }
 }
@@ -153,7 +158,13 @@ impl Handler for MailHandler {
             .filter(|(_, change)| *change == PatientChange::Deleted)
             .map(|(event, _)| event.aggregate_id.as_str())
             .collect();
-        ledger::cancel_for(transaction, &deleted, now).await?;
+        ledger::cancel_for(transaction, &deleted, Template::ends_with_the_patient, now).await?;
+        let erased: Vec<_> = changes
+            .iter()
+            .filter(|(_, change)| *change == PatientChange::Erased)
+            .map(|(event, _)| event.aggregate_id.as_str())
+            .collect();
+        ledger::cancel_for(transaction, &erased, |_| true, now).await?;
         Ok(())
     }
 
@@ -184,6 +195,7 @@ mod tests {
             metadata: json!({}),
             recorded_at: eventstore::Timestamp::from_micros(1),
             hash: Hash::default(),
+            erased_at: None,
         }
     }
 

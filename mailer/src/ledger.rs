@@ -108,16 +108,17 @@ pub(crate) async fn add(
     transaction.insert(&insert, rows).await
 }
 
-/// Cancels the waiting deliveries of these aggregates. Deliveries that are being sent are unchanged.
+/// Cancels the waiting deliveries of these aggregates with the templates that `with` accepts. Deliveries that are being sent are unchanged.
 pub(crate) async fn cancel_for(
     transaction: &mut Transaction<'_>,
     aggregate_ids: &[&str],
+    with: impl Fn(Template) -> bool,
     now: Timestamp,
 ) -> Result<()> {
     if aggregate_ids.is_empty() {
         return Ok(());
     }
-    let templates = names_of(Template::ends_with_the_patient);
+    let templates = names_of(with);
     let sql = format!(
         "UPDATE mail_deliveries SET state = 'cancelled', due_at = NULL, updated_at = ? \
          WHERE aggregate_id IN ({}) AND state IN ('pending', 'failed') AND template IN ({})",

@@ -223,7 +223,9 @@ impl Composer {
 /// Returns the event as an email reports it.
 fn reported_event(template: Template, event: &RecordedEvent) -> Result<ReportedEvent, DeliveryFailure> {
     let at = time_parts(event.recorded_at);
-    let event = PatientEvent::from_stored(&event.event_type, &event.event_version, &event.payload)?;
+    let event = event
+        .content(PatientEvent::from_stored)?
+        .ok_or(DeliveryFailure::EventMissing)?;
     match (template, event) {
         (Template::PatientRegistered, PatientEvent::PatientRegistered { .. }) => {
             Ok(ReportedEvent::Registered)

@@ -2,7 +2,10 @@
 
 use std::fmt;
 
-use domain::{PATIENT_DELETED, PATIENT_REGISTERED, PatientDetails, PatientEvent, StoredEventError, evolve};
+use domain::{
+    PATIENT_DELETED, PATIENT_ERASED, PATIENT_REGISTERED, PatientDetails, PatientEvent, StoredEventError,
+    evolve,
+};
 use eventstore::{RecordedEvent, Timestamp};
 
 use crate::error::DeliveryFailure;
@@ -15,6 +18,7 @@ pub struct RecipientState {
     details: Option<PatientDetails>,
     registered_at: Option<Timestamp>,
     deleted: bool,
+    erased: bool,
     /// Reason why an event cannot be read. The details after that event are unknown.
     unreadable: Option<StoredEventError>,
 }
@@ -33,15 +37,16 @@ impl RecipientState {
     pub fn apply(&mut self, event: &RecordedEvent) {
         // The type alone is sufficient, because an id is never reused.
         self.deleted |= event.event_type == PATIENT_DELETED;
+        self.erased |= event.event_type == PATIENT_ERASED || event.erased_at.is_some();
         if event.event_type == PATIENT_REGISTERED {
             self.registered_at.get_or_insert(event.recorded_at);
         }
         if self.unreadable.is_some() {
             return;
         }
-        let decoded = PatientEvent::from_stored(&event.event_type, &event.event_version, &event.payload);
-        self.details = match decoded {
-            Ok(decoded) => evolve(self.details.take(), decoded),
+        self.details = match event.content(PatientEvent::from_stored) {
+            Ok(None) => None,
+            Ok(Some(decoded)) => evolve(self.details.take(), decoded),
             Err(error) => {
                 self.unreadable = Some(error);
                 None
@@ -52,6 +57,11 @@ impl RecipientState {
     /// Whether the patient was deleted.
     pub(crate) const fn is_deleted(&self) -> bool {
         self.deleted
+    }
+
+    /// Whether the patient was erased.
+    pub(crate) const fn is_erased(&self) -> bool {
+        self.erased
     }
 
     /// Returns the recipient of an email at this point.

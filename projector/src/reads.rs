@@ -51,6 +51,8 @@ pub enum Found {
     Active(Arc<PatientDetails>, u64),
     /// A deleted patient.
     Deleted,
+    /// An erased patient.
+    Erased,
     /// No patient has or ever had this id.
     Nothing,
 }

@@ -19,26 +19,23 @@ pub struct PatientRecord {
 impl AggregateState for PatientRecord {
     const AGGREGATE_TYPE: &'static str = Patient::TYPE;
 
-    type Event = PatientEvent;
+    /// `None` if the personal data of the event was erased.
+    type Event = Option<PatientEvent>;
 
-    fn read(event: &RecordedEvent) -> Result<PatientEvent, ReadError> {
-        Ok(PatientEvent::from_stored(
-            &event.event_type,
-            &event.event_version,
-            &event.payload,
-        )?)
+    fn read(event: &RecordedEvent) -> Result<Self::Event, ReadError> {
+        Ok(event.content(PatientEvent::from_stored)?)
     }
 
-    fn is_self_contained(event: &PatientEvent) -> bool {
-        event.is_self_contained()
+    fn is_self_contained(event: &Self::Event) -> bool {
+        event.as_ref().is_none_or(PatientEvent::is_self_contained)
     }
 
-    fn evolve(before: Option<Self>, event: PatientEvent, recorded: &RecordedEvent) -> Option<Self> {
+    fn evolve(before: Option<Self>, event: Self::Event, recorded: &RecordedEvent) -> Option<Self> {
         let (details, registered_at) = before
             .map(|before| (before.details, before.registered_at))
             .unzip();
         Some(Self {
-            details: evolve(details, event)?,
+            details: evolve(details, event?)?,
             sequence: recorded.sequence,
             registered_at: registered_at.unwrap_or(recorded.recorded_at),
         })

@@ -312,7 +312,7 @@ fn pages(
         let mut after = after;
         while after < end {
             let limit = end.since(after).min(PAGE.into());
-            let page = log.feed(after, u32::try_from(limit).unwrap_or(PAGE)).await;
+            let page = log.stored_feed(after, u32::try_from(limit).unwrap_or(PAGE)).await;
             let last = page
                 .as_ref()
                 .ok()

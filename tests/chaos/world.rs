@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use futures::future::join_all;
 use testkit::{
     Flavour, PrivateMysql, Program, Proxy, RedisServer, SmtpMode, SmtpServer, free_port, installed_flavours,
-    wait_until,
+    keyring_file, wait_until,
 };
 
 use crate::evidence::Usage;
@@ -97,6 +97,7 @@ impl World {
         let database = |port: u16| format!("mysql://root@127.0.0.1:{port}/{DATABASE}");
         let migrated = Command::new(patients())
             .arg("migrate")
+            .env("KEYRING_FILE", keyring_file())
             .env("DATABASE_URL", database(ports[0]))
             .output()
             .unwrap();
@@ -109,6 +110,7 @@ impl World {
             let mut command = Command::new(patients());
             command
                 .arg(role)
+                .env("KEYRING_FILE", keyring_file())
                 .env("SHUTDOWN_TIMEOUT", format!("{}s", SHUTDOWN.as_secs()))
                 .env("HTTP_ADDR", format!("127.0.0.1:{}", api_ports[number % 2]))
                 .env("MAIL_SEND_TIMEOUT", "1s")

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use sqlx::{Connection, MySqlConnection};
 use testkit::{
-    MysqlServer, Program, RedisServer, SmtpMode, SmtpServer, TestDatabase, free_port, mysql_servers,
-    wait_until,
+    MysqlServer, Program, RedisServer, SmtpMode, SmtpServer, TestDatabase, free_port, keyring_file,
+    mysql_servers, wait_until,
 };
 
 use crate::client::Client;
@@ -14,12 +14,13 @@ use crate::client::Client;
 pub(crate) const SOON: Duration = Duration::from_secs(30);
 
 /// Returns a command that runs the program in a role, or without a role if `role` is empty, with no settings
-/// except `RATE_LIMIT=off`.
+/// except `RATE_LIMIT=off` and a keyring.
 pub(crate) fn patients(role: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_patients"));
     command.args((!role.is_empty()).then_some(role));
     // A test is a single client and may exceed the default limit.
     command.env("RATE_LIMIT", "off");
+    command.env("KEYRING_FILE", keyring_file());
     command
 }
 

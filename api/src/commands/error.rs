@@ -25,6 +25,9 @@ pub enum CommandError {
     /// The patient was deleted.
     #[error("the patient was deleted")]
     Deleted,
+    /// The patient was erased.
+    #[error("the patient was erased")]
+    Erased,
     /// The patient's current sequence is not the expected sequence.
     #[error("the patient is at sequence {actual}")]
     SequenceMismatch {
@@ -80,6 +83,7 @@ impl From<Refused> for CommandError {
             Refused::Conflict => Self::Contended,
             Refused::Business(PatientError::NotFound) => Self::NotFound,
             Refused::Business(PatientError::Deleted) => Self::Deleted,
+            Refused::Business(PatientError::Erased) => Self::Erased,
             Refused::Business(PatientError::SequenceMismatch { actual, .. }) => {
                 Self::SequenceMismatch { actual }
             }
@@ -105,10 +109,20 @@ pub(super) fn refused(id: Uuid, error: AggregateError<PatientError>) -> Refused 
             tracing::error!(patient.id = %id, "a patient's events have an unknown format");
             failed(CommandError::Unreadable)
         }
+        AggregateError::UnexpectedError(error)
+            if error
+                .downcast_ref::<eventstore::Error>()
+                .is_some_and(eventstore::Error::is_erased) =>
+        {
+            failed(CommandError::Erased)
+        }
         AggregateError::UnexpectedError(error) => failed(match error.downcast_ref::<AppendError>() {
             Some(AppendError::ClaimTaken) => CommandError::EmailTaken,
             Some(AppendError::Overloaded) => CommandError::Overloaded,
             Some(AppendError::ShutDown) => CommandError::ShuttingDown,
+            Some(AppendError::Sealing(error)) if error.is_erased() => CommandError::Erased,
+            // The log was sealed a moment ago, and this process has not noticed yet.
+            Some(AppendError::OtherFormat) => CommandError::Unavailable,
             Some(AppendError::Unavailable(error)) => unavailable(error),
             Some(AppendError::ClockWrong(_)) => CommandError::ClockWrong,
             Some(AppendError::Damaged(cause)) => {
@@ -123,7 +137,8 @@ pub(super) fn refused(id: Uuid, error: AggregateError<PatientError>) -> Refused 
             }
             None => {
                 tracing::error!(patient.id = %id, %error, "a patient's events could not be read");
-                CommandError::Unavailable
+                let store = error.downcast_ref::<eventstore::Error>();
+                store.map_or(CommandError::Unavailable, unavailable)
             }
         }),
     }
@@ -135,6 +150,7 @@ pub(super) const fn unavailable(error: &eventstore::Error) -> CommandError {
         eventstore::Error::ReadOnly(_) => CommandError::ReadOnly,
         eventstore::Error::FileLost { .. } => CommandError::DatabaseFileLost,
         eventstore::Error::Damaged { .. } | eventstore::Error::MissingHead => CommandError::LogDamaged,
+        eventstore::Error::Sealing(_) => CommandError::Unreadable,
         _ => CommandError::Unavailable,
     }
 }

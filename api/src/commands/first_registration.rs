@@ -10,13 +10,17 @@ use super::{CommandError, Registered};
 pub(super) struct FirstRegistration {
     pub(super) id: Uuid,
     pub(super) position: Position,
-    pub(super) event: PatientEvent,
+    /// `None` if the patient was erased.
+    pub(super) event: Option<PatientEvent>,
 }
 
 impl FirstRegistration {
     /// Returns the original result if `details` equal the details of the first registration.
     pub(super) fn again(self, details: &PatientDetails) -> Result<Registered, CommandError> {
         let Self { id, position, event } = self;
+        let Some(event) = event else {
+            return Err(CommandError::Erased);
+        };
         match evolve(None, event) {
             Some(first)
                 if first == *details || as_parsed_today(&first).is_some_and(|first| first == *details) =>

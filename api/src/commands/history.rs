@@ -1,14 +1,20 @@
 //! The events of one patient, as a command needs them.
 
 use cqrs_es::Aggregate;
-use domain::{Amendment, Patient, PatientDetails, PatientEvent, evolve};
+use domain::{Amendment, PATIENT_ERASED, Patient, PatientDetails, PatientEvent, evolve};
 use eventstore::{EventLog, Position, RecordedEvent};
 use uuid::Uuid;
 
+use super::key::AmendmentIds;
 use super::{Amended, CommandError};
 
 /// Metadata field with the id that is derived from the `Idempotency-Key` of an amendment.
 pub(super) const COMMAND_ID: &str = "command_id";
+
+/// The patient was erased, so its events cannot be read.
+#[derive(Debug, Clone, Copy, thiserror::Error)]
+#[error("the patient was erased")]
+pub(super) struct Erased;
 
 /// All events of a patient, in order.
 pub(super) struct History(Vec<(RecordedEvent, PatientEvent)>);
@@ -31,8 +37,7 @@ impl History {
         let events = EventLog::events_of(&mut connection, Patient::TYPE, &ids, Position::BEGINNING).await?;
         let mut parsed = Vec::with_capacity(events.len());
         for recorded in events {
-            let event =
-                PatientEvent::from_stored(&recorded.event_type, &recorded.event_version, &recorded.payload)?;
+            let event = recorded.content(PatientEvent::from_stored)?.ok_or(Erased)?;
             parsed.push((recorded, event));
         }
         Ok(Self(parsed))
@@ -49,16 +54,19 @@ impl History {
     /// Returns the current state of an active patient.
     pub(super) fn now(&self) -> Result<Amended, CommandError> {
         let (recorded, _, after) = self.states().last().ok_or(CommandError::NotFound)?;
-        amended(recorded, after).ok_or(CommandError::Deleted)
+        amended(recorded, after).ok_or(match recorded.event_type.as_str() {
+            PATIENT_ERASED => CommandError::Erased,
+            _ => CommandError::Deleted,
+        })
     }
 
-    /// Returns the amendment that was recorded with this command id.
-    pub(super) fn amended_as(&self, command_id: Uuid) -> Option<FirstAmendment> {
-        let command_id = command_id.to_string();
+    /// Returns the amendment that was recorded with one of these ids.
+    pub(super) fn amended_as(&self, ids: AmendmentIds) -> Option<FirstAmendment> {
+        let ids = [ids.id, ids.in_clear].map(|id| id.to_string());
         let position = self
             .0
             .iter()
-            .position(|(recorded, _)| recorded.metadata[COMMAND_ID] == command_id)?;
+            .position(|(recorded, _)| ids.iter().any(|id| recorded.metadata[COMMAND_ID] == *id))?;
         let before = self.states().nth(position.checked_sub(1)?)?.2?;
         let (recorded, event, after) = self.states().nth(position)?;
         Some(FirstAmendment {

@@ -1,6 +1,10 @@
 //! Ids derived from an `Idempotency-Key`.
+//!
+//! In a sealed log, the ids are hashes with a secret of the keyring, because keys can contain personal data and
+//! could be guessed from plain hashes.
 
 use eventstore::RecordedEvent;
+use eventstore::sealing::Keyring;
 use uuid::Uuid;
 
 /// Namespace for ids derived from an actor and a key (UUID version 5, RFC 9562).
@@ -11,9 +15,30 @@ const KEYS: Uuid = Uuid::from_u128(0x6f1f_0f5e_9d0c_5c3b_8a44_2f6b_7a90_31d7);
 /// Namespace for ids of amendments, derived from a patient, an actor and a key.
 const AMENDMENTS: Uuid = Uuid::from_u128(0x8f0b_94d4_4a5e_5b02_9c65_27de_a1f3_7c10);
 
-/// Derives the id of the amendment of a patient that an actor requests with a key.
-pub(super) fn amendment_id(patient: Uuid, actor: &str, key: &str) -> Uuid {
-    Uuid::new_v5(&AMENDMENTS, format!("{patient}\0{actor}\0{key}").as_bytes())
+/// Ids of the amendment of a patient that an actor requests with a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct AmendmentIds {
+    /// Id with which the amendment is recorded.
+    pub(super) id: Uuid,
+    /// Id with which the amendment was recorded in a log in clear.
+    pub(super) in_clear: Uuid,
+}
+
+impl AmendmentIds {
+    pub(super) fn of(patient: Uuid, actor: &str, key: &str, keyring: Option<&Keyring>) -> Self {
+        let name = format!("{patient}\0{actor}\0{key}");
+        let in_clear = Uuid::new_v5(&AMENDMENTS, name.as_bytes());
+        Self {
+            id: keyring.map_or(in_clear, |keyring| keyed(keyring, "amendment", &name)),
+            in_clear,
+        }
+    }
+}
+
+/// Returns the id that a keyring derives from a name (UUID version 8, RFC 9562).
+fn keyed(keyring: &Keyring, kind: &str, name: &str) -> Uuid {
+    let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, ..] = keyring.id_hash(kind, name);
+    Uuid::new_v8([a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p])
 }
 
 /// Ids of the patient that an actor registers with a key.
@@ -21,6 +46,8 @@ pub(super) fn amendment_id(patient: Uuid, actor: &str, key: &str) -> Uuid {
 pub(super) struct KeyedIds {
     /// Id derived from the actor and the key.
     pub(super) id: Uuid,
+    /// Id that is derived from the actor and the key in a log in clear.
+    pub(super) in_clear: Uuid,
     /// Id that earlier versions derived from the key alone, without the actor.
     pub(super) former: Uuid,
 }
@@ -28,27 +55,38 @@ pub(super) struct KeyedIds {
 impl KeyedIds {
     /// Derives the ids for a key of `actor`. An actor contains no NUL, so different pairs of actor and key
     /// never yield the same name.
-    pub(super) fn of(actor: &str, key: &str) -> Self {
+    pub(super) fn of(actor: &str, key: &str, keyring: Option<&Keyring>) -> Self {
+        let name = format!("{actor}\0{key}");
+        let in_clear = Uuid::new_v5(&KEYS_OF_CALLERS, name.as_bytes());
         Self {
-            id: Uuid::new_v5(&KEYS_OF_CALLERS, format!("{actor}\0{key}").as_bytes()),
+            id: keyring.map_or(in_clear, |keyring| keyed(keyring, "patient", &name)),
+            in_clear,
             former: Uuid::new_v5(&KEYS, key.as_bytes()),
         }
     }
 
-    /// Returns the registration that the key was used for, from the events of both ids. A registration under
+    /// All ids.
+    pub(super) const fn all(self) -> [Uuid; 3] {
+        [self.id, self.in_clear, self.former]
+    }
+
+    /// Returns the registration that the key was used for, from the events of all ids. A registration under
     /// the id that is derived from the key alone counts only if `actor` made it.
     pub(super) fn registration(
         self,
         actor: &str,
         events: Vec<RecordedEvent>,
     ) -> Option<(Uuid, RecordedEvent)> {
-        let [id, former] = [self.id, self.former].map(|id| id.to_string());
+        let former = self.former.to_string();
         let mut firsts = events
             .into_iter()
             .filter(|event| event.sequence == 1)
             .collect::<Vec<_>>();
-        if let Some(at) = firsts.iter().position(|first| first.aggregate_id == id) {
-            return Some((self.id, firsts.swap_remove(at)));
+        for id in [self.id, self.in_clear] {
+            let spelled = id.to_string();
+            if let Some(at) = firsts.iter().position(|first| first.aggregate_id == spelled) {
+                return Some((id, firsts.swap_remove(at)));
+            }
         }
         firsts
             .into_iter()

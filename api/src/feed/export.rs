@@ -4,6 +4,7 @@ use axum::body::Bytes;
 use eventstore::Position;
 use futures::{Stream, stream};
 
+use super::event::FeedPage;
 use super::{CHUNK, Reader};
 
 /// Reason why a stream stopped early. The connection is aborted, so that the client does not mistake an
@@ -49,7 +50,7 @@ impl Reader {
                 return Err(Incomplete::NotAllowed);
             }
             let limit = left.map_or(CHUNK, |left| left.min(CHUNK));
-            let page = self.feed.log.page(&self.filter, self.after, end, limit);
+            let page = FeedPage::read(&self.feed.log, &self.filter, self.after, end, limit);
             let page = stop
                 .run_until_cancelled(self.feed.read(page))
                 .await

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use eventstore::{Error, EventPage, RecordedEvent, Wake};
+use eventstore::{Error, Wake};
 use futures::{Stream, StreamExt, stream};
 
-use super::{CHUNK, Reader};
+use super::event::FeedPage;
+use super::{CHUNK, FeedEvent, Reader};
 
 /// Pause after a read that reached the head. Under load, events accumulate during the pause, so a stream that
 /// keeps up reads at most 20 times a second.
@@ -26,7 +27,7 @@ impl Reader {
     /// Streams every event after the reader's position, each as soon as it is recorded. The stream ends when
     /// the feed is closed or the client is no longer authorized. While the database is unavailable, the
     /// stream waits without skipping events.
-    pub(crate) fn live(self) -> impl Stream<Item = RecordedEvent> {
+    pub(crate) fn live(self) -> impl Stream<Item = FeedEvent> {
         let wake = self.feed.signal.subscribe();
         let live = Live {
             reader: self,
@@ -46,7 +47,7 @@ impl Reader {
 impl Live {
     /// Waits for the next events, and returns at least one event. Returns `None` if the client is no longer
     /// authorized.
-    async fn next(&mut self) -> Option<Vec<RecordedEvent>> {
+    async fn next(&mut self) -> Option<Vec<FeedEvent>> {
         while (self.reader.allowed)() {
             if std::mem::take(&mut self.gather) {
                 tokio::time::sleep(GATHER).await;
@@ -83,14 +84,14 @@ impl Live {
     }
 
     /// Reads one page. Also returns whether more events are already available.
-    async fn step(&mut self) -> Result<(EventPage, bool), Error> {
+    async fn step(&mut self) -> Result<(FeedPage, bool), Error> {
         let Reader {
             feed, filter, after, ..
         } = &mut self.reader;
         let (page, head) = feed
             .read(async {
                 let head = feed.log.head().await?.position;
-                Ok((feed.log.page(filter, *after, head, CHUNK).await?, head))
+                Ok((FeedPage::read(&feed.log, filter, *after, head, CHUNK).await?, head))
             })
             .await?;
         *after = page.reaches;

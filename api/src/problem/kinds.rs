@@ -113,6 +113,14 @@ kinds! {
         "The patient with this id was deleted.",
     ),
         "The patient with this id was deleted. The id is never assigned to another patient. Auditors can still read the history.";
+    PATIENT_ERASED = Kind::new(
+        StatusCode::GONE,
+        "patient-erased",
+        "Patient erased",
+        "The patient with this id was erased.",
+    ),
+        "The personal data of the patient with this id was erased, and nobody can read it any more. The id is never assigned to \
+         another patient. Auditors can still read the history, which shows the events without their personal data.";
     SEQUENCE_NOT_FOUND = Kind::new(
         StatusCode::NOT_FOUND,
         "sequence-not-found",

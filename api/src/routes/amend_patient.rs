@@ -81,6 +81,7 @@ pub(super) fn described() -> Described {
         kinds::INVALID_REQUEST,
         kinds::PATIENT_NOT_FOUND,
         kinds::PATIENT_DELETED,
+        kinds::PATIENT_ERASED,
         kinds::PRECONDITION_FAILED,
         kinds::IDEMPOTENCY_KEY_REUSED,
         kinds::EMAIL_TAKEN,

@@ -30,6 +30,7 @@ pub(super) fn described() -> Described {
     .problems([
         kinds::PATIENT_NOT_FOUND,
         kinds::PATIENT_DELETED,
+        kinds::PATIENT_ERASED,
         kinds::PRECONDITION_FAILED,
         kinds::INVALID_REQUEST,
         kinds::OVERLOADED,

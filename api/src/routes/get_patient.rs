@@ -46,6 +46,7 @@ pub(super) fn described() -> Described {
     .problems([
         kinds::PATIENT_NOT_FOUND,
         kinds::PATIENT_DELETED,
+        kinds::PATIENT_ERASED,
         kinds::NOT_REGISTERED_YET,
         kinds::INVALID_REQUEST,
         kinds::OVERLOADED,
@@ -86,6 +87,10 @@ pub(super) async fn get(
         Found::Deleted => {
             reader.reads_current(&api, id, None).await?;
             Err(ApiError::PatientDeleted)
+        }
+        Found::Erased => {
+            reader.reads_current(&api, id, None).await?;
+            Err(ApiError::PatientErased)
         }
         Found::Nothing => {
             reader.reads_current(&api, id, None).await?;

@@ -130,6 +130,7 @@ pub(super) fn described() -> Described {
         kinds::UNSUPPORTED_MEDIA_TYPE,
         kinds::UNSUPPORTED_CONTENT_ENCODING,
         kinds::INVALID_REQUEST,
+        kinds::PATIENT_ERASED,
         kinds::IDEMPOTENCY_KEY_REUSED,
         kinds::EMAIL_TAKEN,
         kinds::REQUEST_IN_PROGRESS,

@@ -2,7 +2,8 @@
 
 use std::borrow::Cow;
 
-use icu_normalizer::DecomposingNormalizerBorrowed;
+use icu_casemap::CaseMapper;
+use icu_normalizer::{ComposingNormalizerBorrowed, DecomposingNormalizerBorrowed};
 use url::Host;
 
 use super::host;
@@ -112,6 +113,31 @@ pub fn email_claim_key(email: &str) -> String {
         Cow::Borrowed(_) => key,
         Cow::Owned(composed) => composed,
     }
+}
+
+/// Returns the key that is the same for addresses of one mailbox. Unlike [`email_claim_key`], it folds the case
+/// of all scripts and removes compatibility variants of the local part: Unicode's full case folding and
+/// Normalization Form KC. For example, `γιώργος@example.com` and `ΓΙΏΡΓΟΣ@example.com` have the same key.
+///
+/// Accepts any string, like [`email_claim_key`].
+#[must_use]
+pub fn mailbox_key(email: &str) -> String {
+    if email.is_ascii() {
+        return email.to_ascii_lowercase();
+    }
+    let key = email_claim_key(email);
+    let (local_part, domain) = key
+        .rsplit_once('@')
+        .map_or((key.as_str(), None), |(local_part, domain)| {
+            (local_part, Some(domain))
+        });
+    let (fold, nfkc) = (CaseMapper::new(), ComposingNormalizerBorrowed::new_nfkc());
+    // Folding and normalization can each enable the other.
+    let mut folded = nfkc.normalize(local_part).into_owned();
+    for _ in 0..2 {
+        folded = nfkc.normalize(&fold.fold_string(&folded)).into_owned();
+    }
+    domain.map_or_else(|| folded.clone(), |domain| format!("{folded}@{domain}"))
 }
 
 /// Returns the claim key of an older program that did not normalize addresses, for a patient registered with

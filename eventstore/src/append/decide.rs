@@ -8,6 +8,7 @@ use super::prepared::Append;
 use crate::claim::{Claim, ClaimChange};
 use crate::error::Error;
 use crate::event::Position;
+use crate::format::LogFormat;
 
 /// Type and id of an aggregate.
 pub(super) type Aggregate<'a> = (&'a str, &'a str);
@@ -49,8 +50,9 @@ pub(super) struct Decision<'a> {
     pub(super) taken: HashMap<Claim, Aggregate<'a>>,
 }
 
-/// Decides each append as if the appends before it had already been written.
-pub(super) fn decide<'a>(items: &'a [Append], known: &'a Known) -> Decision<'a> {
+/// Decides each append as if the appends before it had already been written. `format` is the format of the
+/// log.
+pub(super) fn decide<'a>(items: &'a [Append], known: &'a Known, format: LogFormat) -> Decision<'a> {
     let mut sequences: HashMap<Aggregate<'a>, u64> = known
         .sequences
         .iter()
@@ -68,6 +70,10 @@ pub(super) fn decide<'a>(items: &'a [Append], known: &'a Known) -> Decision<'a> 
             decision.refusals.push(Some(AppendError::Invalid("no events")));
             continue;
         };
+        if item.format != format {
+            decision.refusals.push(Some(AppendError::OtherFormat));
+            continue;
+        }
         let aggregate = (
             first.event.aggregate_type.as_str(),
             first.event.aggregate_id.as_str(),
@@ -156,7 +162,7 @@ mod tests {
     }
 
     fn refusals(items: &[Append], known: &Known) -> Vec<Option<String>> {
-        decide(items, known)
+        decide(items, known, LogFormat::Clear)
             .refusals
             .into_iter()
             .map(|refusal| refusal.map(|error| error.to_string()))
@@ -211,7 +217,7 @@ mod tests {
             append("b", 1, vec![take("x")]),
         ];
         let known = known(&[("a", 1)], &[("x", "a")]);
-        let decision = decide(&items, &known);
+        let decision = decide(&items, &known, LogFormat::Clear);
         assert!(decision.refusals.iter().all(Option::is_none));
         assert_eq!(
             decision.released,
@@ -230,7 +236,7 @@ mod tests {
             append("a", 2, vec![release("x")]),
         ];
         let known = known(&[], &[]);
-        let decision = decide(&items, &known);
+        let decision = decide(&items, &known, LogFormat::Clear);
         assert!(decision.refusals.iter().all(Option::is_none));
         assert!(decision.taken.is_empty());
     }
@@ -243,7 +249,7 @@ mod tests {
             append("d", 1, vec![take("of b")]),
         ];
         let known = known(&[("a", 1)], &[("x", "a"), ("of b", "b")]);
-        let decision = decide(&items, &known);
+        let decision = decide(&items, &known, LogFormat::Clear);
         let refused: Vec<_> = decision.refusals.iter().map(Option::is_some).collect();
         assert_eq!(refused, [false, false, true]);
     }
@@ -260,13 +266,31 @@ mod tests {
     }
 
     #[test]
+    fn an_append_for_another_format_of_the_log_is_refused() {
+        use crate::sealing::LogId;
+        let (log, other) = (LogId([1; 16]), LogId([2; 16]));
+        let items = [
+            append("a", 1, vec![]),
+            append("b", 1, vec![]).sealed(log, None),
+            append("c", 1, vec![]).sealed(other, None),
+        ];
+        let refused = |format| -> Vec<bool> {
+            let known = Known::default();
+            let refusals = decide(&items, &known, format).refusals;
+            refusals.iter().map(Option::is_some).collect()
+        };
+        assert_eq!(refused(LogFormat::Clear), [false, true, true]);
+        assert_eq!(refused(LogFormat::Sealed(log)), [true, false, true]);
+    }
+
+    #[test]
     fn a_refused_append_takes_and_releases_nothing() {
         let items = [
             append("a", 9, vec![release("x")]),
             append("b", 1, vec![take("x")]),
         ];
         let known = known(&[("a", 1)], &[("x", "a")]);
-        let decision = decide(&items, &known);
+        let decision = decide(&items, &known, LogFormat::Clear);
         assert!(decision.refusals.iter().all(Option::is_some));
         assert!(decision.released.is_empty() && decision.taken.is_empty());
     }

@@ -17,6 +17,10 @@ pub enum AppendError {
         /// Actual number of events.
         actual: u64,
     },
+    /// The events were prepared for another format of the log, for example because the log was sealed
+    /// meanwhile. Nothing was written.
+    #[error("the events were prepared for another format of the log")]
+    OtherFormat,
     /// Another aggregate holds a claim that the append takes.
     #[error("a claim is taken")]
     ClaimTaken,
@@ -32,6 +36,9 @@ pub enum AppendError {
     /// The clock of this process disagrees with its reference clock; nothing was written.
     #[error("the append was rejected: {0}")]
     ClockWrong(Arc<Error>),
+    /// The personal data of the aggregate could not be sealed; nothing was written.
+    #[error("the append was rejected: {0}")]
+    Sealing(Arc<Error>),
     /// The database rejected the append or was unavailable; nothing was written.
     #[error("the log is unavailable: {0}")]
     Unavailable(Arc<Error>),
@@ -53,11 +60,13 @@ impl AppendError {
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Conflict { .. } => "conflict",
+            Self::OtherFormat => "other_format",
             Self::ClaimTaken => "claim_taken",
             Self::Overloaded => "overloaded",
             Self::ShutDown => "shutting_down",
             Self::Damaged(_) => "damaged",
             Self::ClockWrong(_) => "clock_wrong",
+            Self::Sealing(_) => "sealing",
             Self::Unavailable(_) => "unavailable",
             Self::InDoubt(_) => "in_doubt",
             Self::Failed => "failed",
@@ -68,9 +77,10 @@ impl AppendError {
 
 impl AppendError {
     /// Converts an error of the log into the error of an append that wrote nothing.
-    pub(super) fn unwritten(error: Arc<Error>) -> Self {
+    pub(crate) fn unwritten(error: Arc<Error>) -> Self {
         match &*error {
             Error::ClockWrong { .. } => Self::ClockWrong(error),
+            Error::Sealing(_) => Self::Sealing(error),
             error_of_log if error_of_log.is_damage() => Self::Damaged(error),
             _ => Self::Unavailable(error),
         }

@@ -10,6 +10,7 @@ use crate::clock::Timestamp;
 use crate::database::{Row, Script, Transaction};
 use crate::error::{Error, Result};
 use crate::event::Position;
+use crate::format::LogFormat;
 use crate::log::{self, EventLog, Head};
 
 /// Time after a comparison during which this process does not compare the head with the events again, as long
@@ -44,6 +45,7 @@ pub(super) struct Locked<'r> {
     pub(super) head: Head,
     /// The database's clock; `None` for SQLite.
     pub(super) database_clock: Option<Timestamp>,
+    pub(super) format: LogFormat,
     /// Rows of the statements after the statement that locks the head.
     pub(super) rows: &'r [Row],
 }
@@ -108,6 +110,7 @@ impl HeadCheck {
         Ok(Locked {
             head,
             database_clock: row.get(3)?,
+            format: LogFormat::of(row, Head::FORMAT)?,
             rows,
         })
     }

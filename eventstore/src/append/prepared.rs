@@ -8,7 +8,9 @@ use crate::chain::{Canonical, Texts};
 use crate::claim::ClaimChange;
 use crate::clock::Timestamp;
 use crate::event::{NewEvent, Position};
+use crate::format::LogFormat;
 use crate::json::DEPTH;
+use crate::sealing::{LogId, WrappedKey};
 
 /// Maximum number of events in one append.
 pub const MAX_EVENTS: usize = 100;
@@ -23,6 +25,10 @@ pub struct Append {
     pub(super) events: Vec<PreparedEvent>,
     pub(super) claims: Vec<ClaimChange>,
     pub(super) new_aggregate: bool,
+    /// Format of the log for which the events were prepared.
+    pub(super) format: LogFormat,
+    /// New data key of the aggregate, stored in the same transaction.
+    pub(super) key: Option<WrappedKey>,
     pub(super) traced: Traced,
 }
 
@@ -71,8 +77,20 @@ impl Append {
             events,
             claims,
             new_aggregate: false,
+            format: LogFormat::Clear,
+            key: None,
             traced: Traced::default(),
         })
+    }
+
+    /// Marks the events as sealed for the log `log`. `key` is the new data key of the aggregate, if it has
+    /// none yet; it is stored in the same transaction as the events. Appends to a sealed log are rejected
+    /// without this mark, and appends to a log in clear are rejected with it.
+    #[must_use]
+    pub fn sealed(mut self, log: LogId, key: Option<WrappedKey>) -> Self {
+        self.format = LogFormat::Sealed(log);
+        self.key = key;
+        self
     }
 
     /// Marks the aggregate's id as newly generated, so the append does not check whether the aggregate

@@ -11,7 +11,9 @@ use crate::clock::Timestamp;
 use crate::database::{Connection, Row, Script, Session, Transaction};
 use crate::error::{Error, Result};
 use crate::event::{Hash, Position};
+use crate::format::LogFormat;
 use crate::log::Head;
+use crate::sealing::key_store;
 use crate::signal::Notice;
 
 const INSERT_EVENTS: &str = "INSERT INTO events (position, aggregate_type, aggregate_id, sequence, event_type, event_version, payload, \
@@ -45,7 +47,13 @@ pub(super) async fn open<'c>(
             ask_for_sequences(script, items);
         })
         .await?;
-    let (head, recorded_at, rows) = match begin_after(&mut transaction, &rows, due, clock, check).await {
+    let begun = begin_after(&mut transaction, &rows, due, clock, check).await;
+    let Begun {
+        head,
+        recorded_at,
+        format,
+        rows,
+    } = match begun {
         Ok(begun) => begun,
         Err(error) => {
             transaction.rollback().await?;
@@ -53,12 +61,17 @@ pub(super) async fn open<'c>(
         }
     };
     let known = known(rows)?;
-    let decision = decide(items, &known);
+    let decision = decide(items, &known, format);
     let chained = chain(items, &decision, &head, recorded_at);
     let (mut full, mut script) = (Vec::new(), Script::new(dialect));
     let limit = transaction.script_limit();
     release(&mut script, &decision);
     take(&mut script, &decision, limit, &mut full)?;
+    let accepted = items.iter().zip(&decision.refusals);
+    let accepted = accepted
+        .filter(|(_, refusal)| refusal.is_none())
+        .map(|(item, _)| item);
+    insert_keys(&mut script, accepted, recorded_at, limit, &mut full)?;
     insert(&mut script, &chained.rows, recorded_at, limit, &mut full)?;
     for script in full {
         transaction.run(script).await?;
@@ -80,8 +93,17 @@ pub(super) async fn open<'c>(
     })
 }
 
-/// Checks the head and the clock. Returns the head, the time at which the appends are recorded, and the
-/// remaining rows, which are about the appends.
+/// The state of the log under the lock.
+struct Begun<'r> {
+    head: Head,
+    /// Time at which the appends are recorded.
+    recorded_at: Timestamp,
+    format: LogFormat,
+    /// The remaining rows, which are about the appends.
+    rows: &'r [Row],
+}
+
+/// Checks the head and the clock.
 ///
 /// The log is also ordered by time, so a past state of the log is always a prefix of it. The new time is
 /// therefore not before the head, unless the head is too far ahead.
@@ -91,10 +113,15 @@ async fn begin_after<'r>(
     due: bool,
     clock: &mut CheckedClock,
     check: &mut HeadCheck,
-) -> Result<(Head, Timestamp, &'r [Row])> {
+) -> Result<Begun<'r>> {
     let locked = check.locked(transaction, rows, due).await?;
     let now = clock.now(locked.database_clock, locked.head.recorded_at)?;
-    Ok((locked.head, now.after(locked.head.recorded_at), locked.rows))
+    Ok(Begun {
+        head: locked.head,
+        recorded_at: now.after(locked.head.recorded_at),
+        format: locked.format,
+        rows: locked.rows,
+    })
 }
 
 /// Whether the log has an event at `position` with the hash `hash`. Waits for any append in progress.
@@ -258,6 +285,33 @@ fn take(script: &mut Script, decision: &Decision<'_>, limit: usize, full: &mut V
     });
     let insert = "INSERT INTO claims (claim, aggregate_type, aggregate_id) VALUES";
     script.insert(insert, rows, limit, full)
+}
+
+/// Adds the new data keys of the accepted appends. The statement fails if an aggregate already has a key.
+fn insert_keys<'a>(
+    script: &mut Script,
+    accepted: impl Iterator<Item = &'a Append>,
+    now: Timestamp,
+    limit: usize,
+    full: &mut Vec<Script>,
+) -> Result<()> {
+    let rows: Vec<_> = accepted
+        .filter_map(|item| {
+            let (key, first) = (item.key.as_ref()?, &item.events.first()?.event);
+            Some([
+                (&first.aggregate_id).into(),
+                (&first.aggregate_type).into(),
+                (&key.id.0[..]).into(),
+                key.wrapping_key.as_str().into(),
+                (&key.wrapped[..]).into(),
+                now.into(),
+            ])
+        })
+        .collect();
+    if rows.is_empty() {
+        return Ok(());
+    }
+    script.insert(key_store::INSERT, rows, limit, full)
 }
 
 fn insert(

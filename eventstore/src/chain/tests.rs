@@ -42,6 +42,7 @@ fn recorded(new: &NewEvent, previous: &Hash) -> RecordedEvent {
         metadata: new.metadata.clone(),
         recorded_at,
         hash: canonical(new).link(previous, position, recorded_at),
+        erased_at: None,
     }
 }
 

@@ -19,6 +19,7 @@ use super::script::Script;
 use super::sqlite::file::DatabaseFile;
 use super::value::Value;
 use crate::error::{Error, Result};
+use crate::sealing::Sealing;
 
 /// A connection of a driver's pool.
 #[derive(Debug)]
@@ -35,6 +36,9 @@ pub trait Session: Send {
 
     /// Returns a statement to run here, with a `?` for each value to bind.
     fn query<'q>(&mut self, sql: &'q str) -> Query<'q, '_>;
+
+    /// Returns the sealing of the log, if it has one.
+    fn sealing(&self) -> Option<&Sealing>;
 }
 
 /// A connection from a pool. When it is dropped, the connection returns to the pool, or is closed if it has
@@ -45,6 +49,7 @@ pub struct Connection {
     unfinished: bool,
     /// Whether a transaction is open. The SQLite file is checked only when the transaction ends.
     in_transaction: bool,
+    sealing: Option<Sealing>,
 }
 
 impl Connection {
@@ -53,7 +58,14 @@ impl Connection {
             pooled,
             unfinished: false,
             in_transaction: false,
+            sealing: None,
         }
+    }
+
+    /// Sets the sealing with which events are opened.
+    pub(super) fn with_sealing(mut self, sealing: Option<Sealing>) -> Self {
+        self.sealing = sealing;
+        self
     }
 
     /// Returns the SQL dialect of the connection.
@@ -169,6 +181,10 @@ impl Session for Connection {
                 Query::sqlite(connection, sql, &mut self.unfinished, file)
             }
         }
+    }
+
+    fn sealing(&self) -> Option<&Sealing> {
+        self.sealing.as_ref()
     }
 }
 
@@ -341,6 +357,13 @@ impl Session for Transaction<'_> {
 
     fn query<'q>(&mut self, sql: &'q str) -> Query<'q, '_> {
         self.connection().query(sql)
+    }
+
+    fn sealing(&self) -> Option<&Sealing> {
+        match &self.connection {
+            Held::Owned(connection) => connection.sealing(),
+            Held::Borrowed(connection) => connection.sealing(),
+        }
     }
 }
 

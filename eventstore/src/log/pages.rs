@@ -1,7 +1,7 @@
 //! Reading the log in pages, optionally filtered. The work for one page is bounded, regardless of the log's
 //! length.
 
-use super::{EventLog, recorded};
+use super::{EventLog, opened, recorded};
 use crate::database::{Row, Session};
 use crate::error::{Error, Result};
 use crate::event::{Position, RecordedEvent};
@@ -30,7 +30,7 @@ pub struct EventPage {
 }
 
 impl EventLog {
-    /// Returns a page of at most `limit` events that match `filter`, after `after` and up to `end`. `end`
+    /// Returns a page of at most `limit` stored events that match `filter`, after `after` and up to `end`. `end`
     /// must not be beyond the head. More pages follow while [`EventPage::reaches`] is before `end`. A page
     /// filtered by type alone can have fewer than `limit` events, or even no event, because its search stops
     /// after [`WINDOW`] positions.
@@ -58,7 +58,9 @@ impl EventLog {
                 aggregate: None,
             } => {
                 let limit = u64::from(limit).min(end.since(after));
-                let events = self.feed(after, u32::try_from(limit).unwrap_or(u32::MAX)).await?;
+                let events = self
+                    .stored_feed(after, u32::try_from(limit).unwrap_or(u32::MAX))
+                    .await?;
                 let reaches = events.last().map_or(after, |last| last.position);
                 if (events.len() as u64) < limit {
                     return Err(Error::Damaged {
@@ -103,12 +105,12 @@ impl EventLog {
     }
 
     /// Returns at most `limit` events of one aggregate after the sequence `after`, in order. Fewer than
-    /// `limit` events mean that the end of the history was reached.
+    /// `limit` events mean that the end of the history was reached. Their personal data is opened.
     ///
     /// # Errors
     ///
     /// [`Error::Database`], [`Error::Timeout`]; [`Error::Damaged`] if an event cannot be read or a sequence
-    /// is missing.
+    /// is missing; [`Error::Sealing`] if an event cannot be opened.
     pub async fn history(
         &self,
         aggregate_type: &str,
@@ -131,7 +133,7 @@ impl EventLog {
             .zip(&events)
             .find(|(expected, event)| event.sequence != *expected)
         {
-            None => Ok(events),
+            None => opened(&mut connection, events).await,
             Some((_, event)) => Err(Error::Damaged {
                 position: event.position,
                 what: "the previous event of its aggregate is missing",

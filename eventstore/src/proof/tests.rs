@@ -21,6 +21,7 @@ fn events(size: u64) -> Vec<RecordedEvent> {
                 metadata: json!({"actor": "test"}),
                 recorded_at: Timestamp::from_micros(1_700_000_000_000_000 + i64::try_from(n).unwrap()),
                 hash: Hash::default(),
+                erased_at: None,
             };
             event.hash = chain::Canonical::of_recorded(&event).unwrap().link(
                 &previous,

@@ -46,10 +46,11 @@ macro_rules! step {
 }
 
 /// The steps of the log. Their texts never change, because databases store their checksums.
-const LOG: [Step; 3] = [
+const LOG: [Step; 4] = [
     step!(1, "log", "0001_log.sql"),
     step!(2, "projections", "0002_projections.sql"),
     step!(4, "rebuilds", "0004_rebuilds.sql"),
+    step!(1_000_000, "sealing", "1000000_sealing.sql"),
 ];
 
 /// Returns the statement that creates the table of leases, which must exist before the first step.
@@ -98,7 +99,7 @@ mod tests {
         let alone = migrations(Dialect::Sqlite, &[]).unwrap();
         let both = migrations(Dialect::Sqlite, &[step(2), step(3)]).unwrap();
         let versions: Vec<_> = both.iter().map(|migration| migration.version).collect();
-        assert_eq!(versions, [1, 2, 3, 4]);
+        assert_eq!(versions, [1, 2, 3, 4, 1_000_000]);
         assert_eq!(both[1].sql, format!("{}SELECT 'sqlite';", alone[1].sql));
         assert_eq!(both[1].description, "of the service");
         assert_eq!(both[0].checksum, alone[0].checksum);

@@ -1,7 +1,7 @@
 //! Sealing new events, and opening recorded events.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use serde_json::Value;
 
@@ -9,8 +9,9 @@ use super::data_key::{DataKey, KeyOwner, WrappedKey};
 use super::envelope::{EventContext, SealError, SealedPayload};
 use super::key_store::{KeyStore, StoredKey};
 use super::keyring::Keyring;
+use super::secret::LogId;
 use crate::clock::Timestamp;
-use crate::database::Session;
+use crate::database::{Database, Session};
 use crate::error::Error;
 use crate::event::{NewEvent, Position, RecordedEvent};
 
@@ -84,56 +85,76 @@ pub enum SealingError {
 pub struct SealedEvents {
     /// The events as they are appended.
     pub events: Vec<NewEvent>,
-    /// The new key of the aggregate, if it had none. Store it with [`KeyStore::add`] before the events are
-    /// appended. If that fails, the events must not be appended.
+    /// The new key of the aggregate, if it had none. [`Append::sealed`](crate::Append::sealed) stores it in the
+    /// transaction of the events.
     pub new_key: Option<WrappedKey>,
-}
-
-/// A recorded event whose personal data was opened or erased.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct OpenedEvent {
-    /// The event, with the payload and the version that it had before sealing. If the personal data was
-    /// erased, the payload has the member `erased` with the time of the erasure instead.
-    pub event: RecordedEvent,
-    /// Time at which the personal data was erased.
-    pub erased_at: Option<Timestamp>,
 }
 
 /// Seals and opens the events of one log. Cheap to clone.
 #[derive(Clone)]
-pub struct Sealing {
-    keyring: Arc<Keyring>,
+pub struct Sealing(Arc<Parts>);
+
+struct Parts {
+    keyring: RwLock<Arc<Keyring>>,
     store: KeyStore,
-    personal: Arc<dyn DeclarePersonalData>,
+    personal: Box<dyn DeclarePersonalData>,
+    plain_claims: bool,
 }
 
 impl Sealing {
-    /// Creates the sealing of the log whose keys `store` has.
+    /// Creates the sealing of the log with the id `log`. `plain_claims` says whether the log may have claims
+    /// from before it was sealed ([`LogFormat::has_plain_claims`](crate::LogFormat::has_plain_claims)).
     #[must_use]
-    pub const fn new(keyring: Arc<Keyring>, store: KeyStore, personal: Arc<dyn DeclarePersonalData>) -> Self {
-        Self {
-            keyring,
-            store,
-            personal,
-        }
+    pub fn new(keyring: Keyring, log: LogId, plain_claims: bool, personal: impl DeclarePersonalData) -> Self {
+        Self(Arc::new(Parts {
+            keyring: RwLock::new(Arc::new(keyring)),
+            store: KeyStore::new(log),
+            personal: Box::new(personal),
+            plain_claims,
+        }))
+    }
+
+    /// Whether the log may have claims from before it was sealed, whose hashes have no secret.
+    #[must_use]
+    pub fn has_plain_claims(&self) -> bool {
+        self.0.plain_claims
+    }
+
+    /// Returns the current keyring.
+    #[must_use]
+    pub fn keyring(&self) -> Arc<Keyring> {
+        let keyring = self.0.keyring.read();
+        Arc::clone(&keyring.unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Replaces the keyring, for example because another wrapping key became active.
+    pub fn replace_keyring(&self, keyring: Keyring) {
+        let current = self.0.keyring.write();
+        *current.unwrap_or_else(PoisonError::into_inner) = Arc::new(keyring);
+    }
+
+    /// The stored data keys.
+    #[must_use]
+    pub fn keys(&self) -> &KeyStore {
+        &self.0.store
     }
 
     /// Seals new events of one aggregate. If the aggregate is `fresh`, it has no key yet, so none is looked
-    /// up. If the new key cannot be stored because of
-    /// [`AddKeyError::OtherKey`](super::AddKeyError::OtherKey), seal the original events again with
-    /// `fresh = false`.
+    /// up. Two processes may seal the first event of an aggregate at the same time, with two keys: only one of
+    /// their appends is accepted.
     ///
     /// # Errors
     ///
     /// [`SealingError::Store`], [`SealingError::Seal`] or [`SealingError::Erased`].
     pub async fn seal(
         &self,
-        session: &mut impl Session,
+        database: &Database,
         mut events: Vec<NewEvent>,
         fresh: bool,
     ) -> Result<SealedEvents, SealingError> {
+        let (keyring, Parts { store, personal, .. }) = (&*self.keyring(), &*self.0);
         let personal = |event: &NewEvent| {
-            let declared = self.personal.of(&event.event_type)?;
+            let declared = personal.of(&event.event_type)?;
             let has = |member: &&&str| event.payload.get(**member).is_some();
             declared.members.iter().find(has).map(|_| declared)
         };
@@ -144,22 +165,20 @@ impl Sealing {
             });
         };
         let (aggregate_type, aggregate_id) = (first.aggregate_type.clone(), first.aggregate_id.clone());
-        let owner = self.store.owner(&aggregate_type, &aggregate_id);
+        let owner = store.owner(&aggregate_type, &aggregate_id);
         let stored = if fresh {
             None
         } else {
-            let found = self
-                .store
-                .find(session, &aggregate_type, &[&aggregate_id])
-                .await?;
+            let mut reader = database.reader().await?;
+            let found = store.find(&mut reader, &aggregate_type, &[&aggregate_id]).await?;
             found.into_values().next()
         };
         let (key, new_key) = match stored {
             Some(StoredKey::Erased(at)) => return Err(SealingError::Erased { at }),
-            Some(StoredKey::Present(wrapped)) => (wrapped.unwrap(&self.keyring, &owner)?, None),
+            Some(StoredKey::Present(wrapped)) => (wrapped.unwrap(keyring, &owner)?, None),
             None => {
                 let key = DataKey::random()?;
-                let wrapped = key.wrap(&self.keyring, &owner)?;
+                let wrapped = key.wrap(keyring, &owner)?;
                 (key, Some(wrapped))
             }
         };
@@ -171,7 +190,9 @@ impl Sealing {
         Ok(SealedEvents { events, new_key })
     }
 
-    /// Opens recorded events. Their keys are read with one statement for each aggregate type.
+    /// Opens stored events: each event gets the payload and the version that it had before sealing. If its
+    /// personal data was erased, [`RecordedEvent::erased_at`] is set. The keys are read with one statement for
+    /// each aggregate type.
     ///
     /// # Errors
     ///
@@ -180,33 +201,38 @@ impl Sealing {
         &self,
         session: &mut impl Session,
         events: Vec<RecordedEvent>,
-    ) -> Result<Vec<OpenedEvent>, SealingError> {
-        let keys = self.keys(session, &events).await?;
+    ) -> Result<Vec<RecordedEvent>, SealingError> {
+        let keys = self.keys_of(session, &events).await?;
         events
             .into_iter()
             .map(|event| self.open_one(event, &keys))
             .collect()
     }
 
-    /// Reads the keys of the aggregates of sealed events, by type and id.
-    async fn keys(&self, session: &mut impl Session, events: &[RecordedEvent]) -> Result<Keys, SealingError> {
-        let mut sealed: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    /// Reads the keys of the aggregates of events with personal data, by type and id.
+    async fn keys_of(
+        &self,
+        session: &mut impl Session,
+        events: &[RecordedEvent],
+    ) -> Result<Keys, SealingError> {
+        let (keyring, Parts { store, personal, .. }) = (&*self.keyring(), &*self.0);
+        let mut wanted: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
         for event in events
             .iter()
-            .filter(|event| SealedPayload::is_sealed(&event.payload))
+            .filter(|event| personal.of(&event.event_type).is_some())
         {
-            let ids = sealed.entry(&event.aggregate_type).or_default();
+            let ids = wanted.entry(&event.aggregate_type).or_default();
             ids.insert(&event.aggregate_id);
         }
         let mut keys = Keys::new();
-        for (aggregate_type, ids) in sealed {
+        for (aggregate_type, ids) in wanted {
             let ids: Vec<&str> = ids.into_iter().collect();
             let of_type = keys.entry(aggregate_type.to_owned()).or_default();
             for ids in ids.chunks(IDS) {
-                for (id, stored) in self.store.find(session, aggregate_type, ids).await? {
-                    let owner = self.store.owner(aggregate_type, &id);
+                for (id, stored) in store.find(session, aggregate_type, ids).await? {
+                    let owner = store.owner(aggregate_type, &id);
                     let key = match stored {
-                        StoredKey::Present(wrapped) => Key::Present(wrapped.unwrap(&self.keyring, &owner)),
+                        StoredKey::Present(wrapped) => Key::Present(wrapped.unwrap(keyring, &owner)),
                         StoredKey::Erased(at) => Key::Erased(at),
                     };
                     of_type.insert(id, key);
@@ -216,31 +242,33 @@ impl Sealing {
         Ok(keys)
     }
 
-    fn open_one(&self, mut event: RecordedEvent, keys: &Keys) -> Result<OpenedEvent, SealingError> {
+    fn open_one(&self, mut event: RecordedEvent, keys: &Keys) -> Result<RecordedEvent, SealingError> {
         let position = event.position;
-        let declared = self.personal.of(&event.event_type);
-        if !SealedPayload::is_sealed(&event.payload) {
-            return match declared {
-                Some(declared) if declared.sealed_version == event.event_version => {
-                    Err(SealingError::NotSealed { position })
-                }
-                _ => Ok(OpenedEvent {
-                    event,
-                    erased_at: None,
-                }),
-            };
-        }
-        let of_event = |error| SealingError::Event { position, error };
-        let declared = declared.filter(|declared| declared.sealed_version == event.event_version);
-        let declared = declared.ok_or_else(|| {
-            of_event(SealError::Malformed(
-                "events of this type and version are not sealed",
-            ))
-        })?;
-        let sealed = SealedPayload::parse(&event.payload).map_err(of_event)?;
+        let Some(declared) = self.0.personal.of(&event.event_type) else {
+            return Ok(event);
+        };
         let key = keys
             .get(&event.aggregate_type)
             .and_then(|keys| keys.get(&event.aggregate_id));
+        if !SealedPayload::is_sealed(&event.payload) {
+            if declared.sealed_version == event.event_version {
+                return Err(SealingError::NotSealed { position });
+            }
+            // The log still has the personal data of events from before sealing, but nobody reads it here.
+            if let (Some(Key::Erased(at)), Value::Object(members)) = (key, &mut event.payload) {
+                members.retain(|name, _| !declared.members.contains(&name.as_str()));
+                members.insert(ERASED.to_owned(), Value::String(at.to_string()));
+                event.erased_at = Some(*at);
+            }
+            return Ok(event);
+        }
+        let of_event = |error| SealingError::Event { position, error };
+        if declared.sealed_version != event.event_version {
+            return Err(of_event(SealError::Malformed(
+                "events of this type and version are not sealed",
+            )));
+        }
+        let sealed = SealedPayload::parse(&event.payload).map_err(of_event)?;
         let (payload, erased_at) = match key {
             None => return Err(SealingError::KeyMissing { position }),
             Some(Key::Erased(at)) => {
@@ -251,7 +279,7 @@ impl Sealing {
             Some(Key::Present(Err(error))) => return Err(of_event(error.clone())),
             Some(Key::Present(Ok(key))) => {
                 let context = EventContext {
-                    log: self.store.log(),
+                    log: self.0.store.log(),
                     aggregate_type: &event.aggregate_type,
                     aggregate_id: &event.aggregate_id,
                     sequence: event.sequence,
@@ -263,7 +291,8 @@ impl Sealing {
         };
         event.payload = payload;
         declared.version.clone_into(&mut event.event_version);
-        Ok(OpenedEvent { event, erased_at })
+        event.erased_at = erased_at;
+        Ok(event)
     }
 }
 

@@ -7,28 +7,19 @@ use std::collections::BTreeMap;
 
 use super::data_key::{DataKey, DataKeyId, KeyOwner, WrappedKey};
 use super::envelope::SealError;
+use super::events::SealingError;
 use super::keyring::{Keyring, WrappingKeyId};
 use super::secret::LogId;
 use crate::clock::Timestamp;
 use crate::database::{Database, Dialect, Row, Session, in_list, padded};
 use crate::error::{Error, Result};
-use crate::schema::Step;
 
 const COLUMNS: &str = "aggregate_type, aggregate_id, key_id, wrapping_key, wrapped, erased_at";
+/// Beginning of a statement that adds keys.
+pub(crate) const INSERT: &str = "INSERT INTO subject_keys \
+    (aggregate_id, aggregate_type, key_id, wrapping_key, wrapped, created_at) VALUES";
 /// Maximum number of rows that one call of [`KeyStore::rewrap_some`] reads.
 const PAGE: usize = 200;
-
-/// Returns the step that creates the table `subject_keys`. A service that seals events adds it to its own
-/// steps.
-#[must_use]
-pub const fn schema_step(version: i64) -> Step {
-    Step {
-        version,
-        name: "subject keys",
-        mysql: include_str!("../../schema/mysql/subject_keys.sql"),
-        sqlite: include_str!("../../schema/sqlite/subject_keys.sql"),
-    }
-}
 
 /// An aggregate.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,6 +64,8 @@ pub enum AddKeyError {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[must_use = "keys may have failed, and more keys may follow"]
 pub struct Rewrapped {
+    /// Number of rows that were read.
+    pub read: u64,
     /// Number of keys that were wrapped again.
     pub changed: u32,
     /// Keys that could not be wrapped again, which are unchanged. There are at most 200 of them.
@@ -81,18 +74,29 @@ pub struct Rewrapped {
     pub next: Option<Subject>,
 }
 
+/// Result of one call of [`KeyStore::check_some`].
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[must_use = "keys may have failed, and more keys may follow"]
+pub struct CheckedKeys {
+    /// Number of keys that the keyring opens.
+    pub opened: u64,
+    /// Keys that do not open. There are at most 200 of them.
+    pub failed: Vec<(Subject, SealError)>,
+    /// Where the next call continues, or `None` after the last key.
+    pub next: Option<Subject>,
+}
+
 /// The data keys of one log. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct KeyStore {
-    database: Database,
     log: LogId,
 }
 
 impl KeyStore {
-    /// Creates a store of the keys of the log `log` in `database`.
+    /// Creates a store of the keys of the log `log`, which are in the database of the log.
     #[must_use]
-    pub const fn new(database: Database, log: LogId) -> Self {
-        Self { database, log }
+    pub const fn new(log: LogId) -> Self {
+        Self { log }
     }
 
     /// Id of the log.
@@ -153,10 +157,7 @@ impl KeyStore {
         now: Timestamp,
     ) -> Result<(), AddKeyError> {
         let unless_exists = unless_exists(session.dialect());
-        let sql = format!(
-            "INSERT INTO subject_keys (aggregate_id, aggregate_type, key_id, wrapping_key, wrapped, created_at) \
-             VALUES (?, ?, ?, ?, ?, ?) {unless_exists}"
-        );
+        let sql = format!("{INSERT} (?, ?, ?, ?, ?, ?) {unless_exists}");
         session
             .query(&sql)
             .bind(owner.aggregate_id)
@@ -230,8 +231,8 @@ impl KeyStore {
     /// # Errors
     ///
     /// Same as [`KeyStore::find`].
-    pub async fn usage(&self) -> Result<BTreeMap<WrappingKeyId, u64>> {
-        let mut reader = self.database.reader().await?;
+    pub async fn usage(&self, database: &Database) -> Result<BTreeMap<WrappingKeyId, u64>> {
+        let mut reader = database.reader().await?;
         let rows = reader
             .query(
                 "SELECT wrapping_key, COUNT(*) FROM subject_keys WHERE wrapping_key IS NOT NULL GROUP BY wrapping_key",
@@ -241,6 +242,65 @@ impl KeyStore {
         rows.iter()
             .map(|row| Ok((wrapping_key(row, 0)?, row.get::<i64, _>(1)?.unsigned_abs())))
             .collect()
+    }
+
+    /// Checks that the keyring opens keys. Each call reads at most 200 rows in the order of the aggregates' ids.
+    ///
+    /// Begin with `after: None`, and pass [`CheckedKeys::next`] to the next call until it is `None`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Database`].
+    pub async fn check_some(
+        &self,
+        database: &Database,
+        keyring: &Keyring,
+        after: Option<Subject>,
+    ) -> Result<CheckedKeys> {
+        let rows = page(&mut database.reader().await?, after.as_ref(), "").await?;
+        let mut result = CheckedKeys::default();
+        for (number, row) in (1..).zip(&rows) {
+            let subject = subject(row)?;
+            if number == PAGE {
+                result.next = Some(subject.clone());
+            }
+            let owner = self.owner(&subject.aggregate_type, &subject.aggregate_id);
+            match stored(row) {
+                Ok(StoredKey::Erased(_)) => {}
+                Ok(StoredKey::Present(key)) => match key.unwrap(keyring, &owner) {
+                    Ok(_) => result.opened += 1,
+                    Err(error) => result.failed.push((subject, error)),
+                },
+                Err(Error::UnknownValue { .. }) => result.failed.push((subject, SealError::WrongKey)),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(result)
+    }
+
+    /// Checks that the keyring opens the keys of this log: one key for each wrapping key. A missing or another
+    /// keyring is therefore found before an event is read or appended.
+    ///
+    /// # Errors
+    ///
+    /// [`SealingError::Seal`] if the keyring lacks a wrapping key or a key does not open; the errors of
+    /// [`KeyStore::find`].
+    pub async fn check(&self, database: &Database, keyring: &Keyring) -> Result<(), SealingError> {
+        let mut reader = database.reader().await?;
+        let mut after = String::new();
+        loop {
+            let sql = format!(
+                "SELECT {COLUMNS} FROM subject_keys WHERE wrapping_key > ? ORDER BY wrapping_key, aggregate_id LIMIT 1"
+            );
+            let row = reader.query(&sql).bind(after).fetch_optional().await?;
+            let Some(row) = row else { return Ok(()) };
+            let StoredKey::Present(key) = stored(&row)? else {
+                return Err(unknown("wrapping_key").into());
+            };
+            let (aggregate_type, aggregate_id): (String, String) = (row.get(0)?, row.get(1)?);
+            key.unwrap(keyring, &self.owner(&aggregate_type, &aggregate_id))?;
+            after = key.wrapping_key.as_str().to_owned();
+        }
     }
 
     /// Wraps keys with the active wrapping key, and reports the keys that do not open. Each call reads at
@@ -253,35 +313,22 @@ impl KeyStore {
     /// # Errors
     ///
     /// Same as [`KeyStore::find`]. A key that does not open is not an error, but is in [`Rewrapped::failed`].
-    pub async fn rewrap_some(&self, keyring: &Keyring, after: Option<Subject>) -> Result<Rewrapped> {
+    pub async fn rewrap_some(
+        &self,
+        database: &Database,
+        keyring: &Keyring,
+        after: Option<Subject>,
+    ) -> Result<Rewrapped> {
         let active = keyring.active_id();
-        let mut transaction = self.database.begin().await?;
-        let dialect = transaction.dialect();
-        // MySQL seeks with the first condition. It would read all rows for a comparison of pairs.
-        let from = if after.is_some() {
-            "WHERE aggregate_id >= ? AND (aggregate_id > ? OR aggregate_type > ?)"
-        } else {
-            ""
+        let mut transaction = database.begin().await?;
+        let lock = transaction.dialect().for_update();
+        let rows = page(&mut transaction, after.as_ref(), lock).await?;
+        let mut result = Rewrapped {
+            read: rows.len() as u64,
+            ..Rewrapped::default()
         };
-        let sql = format!(
-            "SELECT {COLUMNS} FROM subject_keys{} {from} ORDER BY aggregate_id, aggregate_type LIMIT {PAGE}{}",
-            dialect.by_primary_key(),
-            dialect.for_update()
-        );
-        let mut query = transaction.query(&sql);
-        if let Some(after) = &after {
-            query = query
-                .bind(after.aggregate_id.as_str())
-                .bind(after.aggregate_id.as_str())
-                .bind(after.aggregate_type.as_str());
-        }
-        let rows = query.fetch_all().await?;
-        let mut result = Rewrapped::default();
         for (number, row) in (1..).zip(&rows) {
-            let subject = Subject {
-                aggregate_type: row.get(0)?,
-                aggregate_id: row.get(1)?,
-            };
+            let subject = subject(row)?;
             if number == PAGE {
                 result.next = Some(subject.clone());
             }
@@ -322,6 +369,36 @@ impl KeyStore {
         transaction.commit().await?;
         Ok(result)
     }
+}
+
+/// Reads the next rows after an aggregate, in the order of the aggregates' ids.
+async fn page(session: &mut impl Session, after: Option<&Subject>, lock: &str) -> Result<Vec<Row>> {
+    // MySQL seeks with the first condition. It would read all rows for a comparison of pairs.
+    let from = if after.is_some() {
+        "WHERE aggregate_id >= ? AND (aggregate_id > ? OR aggregate_type > ?)"
+    } else {
+        ""
+    };
+    let sql = format!(
+        "SELECT {COLUMNS} FROM subject_keys{} {from} ORDER BY aggregate_id, aggregate_type LIMIT {PAGE}{lock}",
+        session.dialect().by_primary_key(),
+    );
+    let mut query = session.query(&sql);
+    if let Some(after) = after {
+        query = query
+            .bind(after.aggregate_id.as_str())
+            .bind(after.aggregate_id.as_str())
+            .bind(after.aggregate_type.as_str());
+    }
+    query.fetch_all().await
+}
+
+/// Reads the aggregate from a row of [`COLUMNS`].
+fn subject(row: &Row) -> Result<Subject> {
+    Ok(Subject {
+        aggregate_type: row.get(0)?,
+        aggregate_id: row.get(1)?,
+    })
 }
 
 /// Returns the end of an `INSERT` of one row that leaves an existing row unchanged. Unlike `INSERT IGNORE`,

@@ -198,6 +198,14 @@ impl Keyring {
         serde_json::to_string_pretty(self).map(Zeroizing::new)
     }
 
+    /// Whether the other keyring has the same secrets for claims and ids. Keyrings of one log differ only in
+    /// their wrapping keys.
+    #[must_use]
+    pub fn has_same_secrets(&self, other: &Self) -> bool {
+        self.claims_secret.bytes() == other.claims_secret.bytes()
+            && self.ids_secret.bytes() == other.ids_secret.bytes()
+    }
+
     /// Id of the active wrapping key.
     #[must_use]
     pub const fn active_id(&self) -> &WrappingKeyId {

@@ -92,12 +92,7 @@ impl Backend {
 
     /// Creates the tables of the log.
     pub(crate) async fn migrate(&self) {
-        self.migrate_with(&[]).await;
-    }
-
-    /// Migrates with the steps of a service.
-    pub(crate) async fn migrate_with(&self, steps: &[schema::Step]) {
-        schema::migrate(&self.database, SystemClock::shared(), "test", steps)
+        schema::migrate(&self.database, SystemClock::shared(), "test", &[])
             .await
             .unwrap();
     }

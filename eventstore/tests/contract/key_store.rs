@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use eventstore::sealing::{
-    AddKeyError, DataKey, KeyStore, Keyring, LogId, Rewrapped, SealError, StoredKey, Subject, schema_step,
+    AddKeyError, DataKey, KeyStore, Keyring, LogId, Rewrapped, SealError, StoredKey, Subject,
 };
 use eventstore::{Session, Timestamp};
 
@@ -27,12 +27,12 @@ fn at(micros: i64) -> Timestamp {
     Timestamp::from_micros(micros)
 }
 
-fn store(backend: &Backend) -> KeyStore {
-    KeyStore::new(backend.database.clone(), LOG)
+fn store() -> KeyStore {
+    KeyStore::new(LOG)
 }
 
 async fn add(backend: &Backend, keyring: &Keyring, id: &str) -> (DataKey, Result<(), AddKeyError>) {
-    let (store, key) = (store(backend), DataKey::random().unwrap());
+    let (store, key) = (store(), DataKey::random().unwrap());
     let owner = store.owner(KIND, id);
     let wrapped = key.wrap(keyring, &owner).unwrap();
     let mut writer = backend.database.writer().await.unwrap();
@@ -50,7 +50,10 @@ async fn added(backend: &Backend, keyring: &Keyring, id: &str) -> DataKey {
 async fn rewrap(backend: &Backend, keyring: &Keyring, mut after: Option<Subject>) -> Rewrapped {
     let mut all = Rewrapped::default();
     loop {
-        let some = store(backend).rewrap_some(keyring, after).await.unwrap();
+        let some = store()
+            .rewrap_some(&backend.database, keyring, after)
+            .await
+            .unwrap();
         all.changed += some.changed;
         all.failed.extend(some.failed);
         after = some.next;
@@ -61,7 +64,7 @@ async fn rewrap(backend: &Backend, keyring: &Keyring, mut after: Option<Subject>
 }
 
 async fn erase(backend: &Backend, id: &str, now: Timestamp) -> Timestamp {
-    let store = store(backend);
+    let store = store();
     let mut transaction = backend.database.begin().await.unwrap();
     let erased = store
         .erase(&mut transaction, &store.owner(KIND, id), now)
@@ -73,10 +76,7 @@ async fn erase(backend: &Backend, id: &str, now: Timestamp) -> Timestamp {
 
 async fn find(backend: &Backend, id: &str) -> Option<StoredKey> {
     let mut reader = backend.database.reader().await.unwrap();
-    let mut found = store(backend)
-        .find(&mut reader, KIND, &[id, "nobody"])
-        .await
-        .unwrap();
+    let mut found = store().find(&mut reader, KIND, &[id, "nobody"]).await.unwrap();
     assert!(found.len() <= 1);
     found.remove(id)
 }
@@ -89,7 +89,7 @@ fn thing(id: &str) -> Subject {
 }
 
 async fn migrated(backend: &Backend) -> Keyring {
-    backend.migrate_with(&[schema_step(5)]).await;
+    backend.migrate().await;
     Keyring::generate(at(0)).unwrap()
 }
 
@@ -101,10 +101,10 @@ async fn the_first_key_of_an_aggregate_stays_its_key(backend: Arc<Backend>) {
     let Some(StoredKey::Present(found)) = find(&backend, "a").await else {
         panic!("no key");
     };
-    let opened = found.unwrap(&keyring, &store(&backend).owner(KIND, "a")).unwrap();
+    let opened = found.unwrap(&keyring, &store().owner(KIND, "a")).unwrap();
     assert_eq!(opened.id, key.id);
     // A retry, although the key was wrapped again meanwhile.
-    let store = store(&backend);
+    let store = store();
     let owner = store.owner(KIND, "a");
     let retried = key.wrap(&keyring, &owner).unwrap();
     let mut writer = backend.database.writer().await.unwrap();
@@ -133,7 +133,7 @@ async fn an_erased_key_never_comes_back(backend: Arc<Backend>) {
         matches!(refused, Err(AddKeyError::Erased { at: time }) if time == at(5)),
         "{refused:?}"
     );
-    let store = store(&backend);
+    let store = store();
     let mut writer = backend.database.writer().await.unwrap();
     let again = store
         .add(&mut writer, &store.owner(KIND, "a"), &copy, at(9))
@@ -183,8 +183,11 @@ async fn all_keys_can_be_wrapped_again_while_others_are_added_and_erased(backend
     let new = keyring.add(at(2)).unwrap();
     keyring.activate(&new).unwrap();
 
-    let store = store(&backend);
-    let first = store.rewrap_some(&keyring, None).await.unwrap();
+    let store = store();
+    let first = store
+        .rewrap_some(&backend.database, &keyring, None)
+        .await
+        .unwrap();
     assert_eq!((first.changed, first.failed.len()), (200, 0));
     let next = first.next.unwrap();
     assert_eq!(
@@ -203,11 +206,11 @@ async fn all_keys_can_be_wrapped_again_while_others_are_added_and_erased(backend
     let ((), rest) = tokio::join!(erasing, rewrap(&backend, &keyring, Some(next)));
     assert!((248..=251).contains(&rest.changed), "{}", rest.changed);
     assert_eq!(rest.failed, []);
-    let usage = store.usage().await.unwrap();
+    let usage = store.usage(&backend.database).await.unwrap();
     assert_eq!(usage.get(&old), Some(&1));
     assert_eq!(rewrap(&backend, &keyring, None).await.changed, 1);
 
-    let usage = store.usage().await.unwrap();
+    let usage = store.usage(&backend.database).await.unwrap();
     assert_eq!(usage.into_iter().collect::<Vec<_>>(), [(new, 447)]);
     keyring.remove(&old).unwrap();
     for (number, id) in ids.iter().enumerate() {
@@ -244,7 +247,7 @@ async fn a_key_that_does_not_open_does_not_stop_the_rotation_of_the_others(backe
         added(&backend, &keyring, id).await;
     }
     // An aggregate of another type with the same id.
-    let store = store(&backend);
+    let store = store();
     let owner = store.owner("thing2", "d");
     let other = DataKey::random().unwrap().wrap(&keyring, &owner).unwrap();
     let mut writer = backend.database.writer().await.unwrap();
@@ -281,7 +284,7 @@ async fn a_key_that_does_not_open_does_not_stop_the_rotation_of_the_others(backe
 
 async fn a_key_that_is_added_during_its_erasure_is_erased(backend: Arc<Backend>) {
     let keyring = migrated(&backend).await;
-    let store = store(&backend);
+    let store = store();
     for round in 0..100 {
         let id = format!("aggregate-{round}");
         // Without a transaction, so other statements come between the statements of the erasure.
@@ -304,7 +307,7 @@ async fn an_id_that_is_too_long_is_an_error_and_leaves_no_row(backend: Arc<Backe
     let (longest, too_long) = ("a".repeat(64), "a".repeat(65));
     let (_, refused) = add(&backend, &keyring, &too_long).await;
     assert!(matches!(refused, Err(AddKeyError::Store(_))), "{refused:?}");
-    let store = store(&backend);
+    let store = store();
     let mut writer = backend.database.writer().await.unwrap();
     let owner = store.owner(KIND, &too_long);
     store.erase(&mut writer, &owner, at(5)).await.unwrap_err();

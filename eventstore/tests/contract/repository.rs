@@ -123,7 +123,7 @@ impl ClaimRules for SeatsInLowerCase {
             .and_then(|event| event.payload["Reserved"]["seat"].as_str());
         let held = seat.map(|seat| HeldClaim {
             claim: Claim::on("seat", &seat.to_lowercase()),
-            older: Some(Claim::on("seat", seat)),
+            older: vec![Claim::on("seat", seat)],
         });
         Ok(held.into_iter().collect())
     }

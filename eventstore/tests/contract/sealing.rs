@@ -3,10 +3,12 @@
 use std::sync::Arc;
 
 use eventstore::sealing::{
-    AddKeyError, DeclarePersonalData, KeyStore, Keyring, LogId, OpenedEvent, PersonalData, SealError,
-    Sealing, SealingError, schema_step,
+    DeclarePersonalData, Keyring, PersonalData, SealError, SealedEvents, Sealing, SealingError,
 };
-use eventstore::{Append, NewEvent, Position, RecordedEvent, Timestamp, verify};
+use eventstore::{
+    Append, AppendError, Appended, EventFilter, EventLog, LogFormat, NewEvent, Position, RecordedEvent,
+    Timestamp, verify,
+};
 use serde_json::{Value, json};
 
 use crate::backend::Backend;
@@ -17,10 +19,11 @@ on_every_backend!(
     an_event_without_its_key_is_an_error_and_not_erased,
     events_from_before_sealing_are_read_as_they_are,
     ciphertexts_that_were_exchanged_do_not_open,
-    of_two_processes_that_seal_the_first_event_at_once_the_later_one_seals_again,
+    a_database_with_a_sealing_opens_what_it_reads,
+    of_two_processes_that_seal_the_first_event_at_once_only_one_appends,
+    a_key_is_stored_with_its_events_or_not_at_all,
 );
 
-const LOG: LogId = LogId([7; 16]);
 const KIND: &str = "thing";
 
 struct Names;
@@ -59,54 +62,64 @@ fn named(id: &str, sequence: u64, name: &str) -> NewEvent {
 struct Log<'b> {
     backend: &'b Backend,
     sealing: Sealing,
-    store: KeyStore,
+}
+
+fn keyring() -> Keyring {
+    Keyring::generate(Timestamp::default()).unwrap()
 }
 
 impl<'b> Log<'b> {
+    /// A new log, which is sealed.
     async fn new(backend: &'b Backend) -> Self {
-        backend.migrate_with(&[schema_step(5)]).await;
-        let store = KeyStore::new(backend.database.clone(), LOG);
-        let keyring = Arc::new(Keyring::generate(Timestamp::default()).unwrap());
+        backend.migrate().await;
+        let format = LogFormat::seal_if_empty(&backend.database).await.unwrap();
+        Self::of(backend, format)
+    }
+
+    fn of(backend: &'b Backend, format: LogFormat) -> Self {
+        let LogFormat::Sealed(log) = format else {
+            panic!("the log is in clear");
+        };
         Self {
             backend,
-            sealing: Sealing::new(keyring, store.clone(), Arc::new(Names)),
-            store,
+            sealing: Sealing::new(keyring(), log, false, Names),
         }
+    }
+
+    async fn seal(&self, events: Vec<NewEvent>, fresh: bool) -> Result<SealedEvents, SealingError> {
+        self.sealing.seal(&self.backend.database, events, fresh).await
+    }
+
+    async fn try_append(&self, sealed: SealedEvents) -> Result<Appended, AppendError> {
+        let append = Append::new(sealed.events, Vec::new()).unwrap();
+        let queue = self.backend.queue();
+        let appended = queue
+            .append(append.sealed(self.sealing.keys().log(), sealed.new_key))
+            .await;
+        queue.shutdown().await;
+        appended
     }
 
     async fn append(&self, events: Vec<NewEvent>) {
         let fresh = events[0].sequence == 1;
-        let mut writer = self.backend.database.writer().await.unwrap();
-        let sealed = self.sealing.seal(&mut writer, events, fresh).await.unwrap();
-        if let Some(key) = sealed.new_key {
-            let owner = self.store.owner(KIND, &sealed.events[0].aggregate_id);
-            self.store
-                .add(&mut writer, &owner, &key, Timestamp::default())
-                .await
-                .unwrap();
-        }
-        drop(writer);
-        let queue = self.backend.queue();
-        queue
-            .append(Append::new(sealed.events, Vec::new()).unwrap())
-            .await
-            .unwrap();
-        queue.shutdown().await;
+        let sealed = self.seal(events, fresh).await.unwrap();
+        self.try_append(sealed).await.unwrap();
     }
 
     async fn stored(&self) -> Vec<RecordedEvent> {
-        self.backend.log.feed(Position::BEGINNING, 100).await.unwrap()
+        let log = &self.backend.log;
+        log.stored_feed(Position::BEGINNING, 100).await.unwrap()
     }
 
-    async fn open(&self, events: Vec<RecordedEvent>) -> Result<Vec<OpenedEvent>, SealingError> {
+    async fn open(&self, events: Vec<RecordedEvent>) -> Result<Vec<RecordedEvent>, SealingError> {
         let mut reader = self.backend.database.reader().await.unwrap();
         self.sealing.open(&mut reader, events).await
     }
 
     async fn erase(&self, id: &str) -> Timestamp {
         let mut writer = self.backend.database.writer().await.unwrap();
-        let (owner, now) = (self.store.owner(KIND, id), Timestamp::from_micros(5));
-        self.store.erase(&mut writer, &owner, now).await.unwrap()
+        let (keys, now) = (self.sealing.keys(), Timestamp::from_micros(5));
+        keys.erase(&mut writer, &keys.owner(KIND, id), now).await.unwrap()
     }
 }
 
@@ -121,14 +134,14 @@ async fn sealed_events_are_stored_without_personal_data_and_open_again(backend: 
         assert!(!event.payload.to_string().contains("Ana"), "{}", event.payload);
     }
     let opened = log.open(stored.clone()).await.unwrap();
-    let read: Vec<NewEvent> = opened.iter().map(|opened| opened.event.clone().into()).collect();
+    let read: Vec<NewEvent> = opened.iter().map(|opened| opened.clone().into()).collect();
     assert_eq!(
         read,
         [named("a", 1, "Ana López"), named("a", 2, "Ana Ruiz"), closed]
     );
     assert!(opened.iter().all(|opened| opened.erased_at.is_none()));
     // Opening changes neither the place in the log nor the link.
-    assert_eq!(opened[1].event.hash, stored[1].hash);
+    assert_eq!(opened[1].hash, stored[1].hash);
 }
 
 async fn an_erasure_leaves_the_log_as_it_is_and_its_data_unreadable(backend: Arc<Backend>) {
@@ -142,13 +155,9 @@ async fn an_erasure_leaves_the_log_as_it_is_and_its_data_unreadable(backend: Arc
     let opened = log.open(before).await.unwrap();
     assert_eq!(opened[0].erased_at, Some(at));
     let erased = json!({"type": "Named", "length": 3, "erased": at.to_string()});
-    assert_eq!(opened[0].event.payload, erased);
-    assert_eq!(opened[1].event.payload["name"], "Bea");
-    let mut writer = backend.database.writer().await.unwrap();
-    let more = log
-        .sealing
-        .seal(&mut writer, vec![named("a", 2, "Eva")], false)
-        .await;
+    assert_eq!(opened[0].payload, erased);
+    assert_eq!(opened[1].payload["name"], "Bea");
+    let more = log.seal(vec![named("a", 2, "Eva")], false).await;
     assert!(matches!(more, Err(SealingError::Erased { .. })), "{more:?}");
 }
 
@@ -165,17 +174,8 @@ async fn an_event_without_its_key_is_an_error_and_not_erased(backend: Arc<Backen
         "{missing}"
     );
     // A keyring of another log.
-    let keyring = Arc::new(Keyring::generate(Timestamp::default()).unwrap());
-    let log = Log {
-        sealing: Sealing::new(keyring, log.store.clone(), Arc::new(Names)),
-        ..log
-    };
+    let other = Sealing::new(keyring(), log.sealing.keys().log(), false, Names);
     log.append(vec![named("c", 1, "Caro")]).await;
-    let other = Sealing::new(
-        Arc::new(Keyring::generate(Timestamp::default()).unwrap()),
-        log.store.clone(),
-        Arc::new(Names),
-    );
     let mut reader = backend.database.reader().await.unwrap();
     let last = log.stored().await.split_off(2);
     let wrong = other.open(&mut reader, last).await.unwrap_err();
@@ -187,30 +187,68 @@ async fn an_event_without_its_key_is_an_error_and_not_erased(backend: Arc<Backen
 }
 
 async fn events_from_before_sealing_are_read_as_they_are(backend: Arc<Backend>) {
-    let log = Log::new(&backend).await;
+    backend.migrate().await;
     let clear = named("a", 1, "Ana");
     let queue = backend.queue();
-    queue
-        .append(Append::new(vec![clear.clone()], Vec::new()).unwrap())
-        .await
-        .unwrap();
-    let opened = log.open(log.stored().await).await.unwrap();
-    assert_eq!(NewEvent::from(opened[0].event.clone()), clear);
+    let append = |event| queue.append(Append::new(vec![event], Vec::new()).unwrap());
+    append(clear.clone()).await.unwrap();
     // The version of a sealed event without sealed data: personal data must not come from outside the seal.
     let forged = NewEvent {
         event_version: "2.0".to_owned(),
         ..named("b", 1, "Bea")
     };
-    queue
-        .append(Append::new(vec![forged], Vec::new()).unwrap())
-        .await
-        .unwrap();
+    append(forged).await.unwrap();
+    // A log with events is sealed only on request.
+    let format = LogFormat::seal_if_empty(&backend.database).await.unwrap();
+    assert_eq!(format, LogFormat::Clear);
+    let format = LogFormat::seal(&backend.database).await.unwrap();
+    assert_eq!(LogFormat::seal(&backend.database).await.unwrap(), format);
+    assert_eq!(LogFormat::read(&backend.database).await.unwrap(), format);
+    let log = Log::of(&backend, format);
+    // A process that has not noticed yet cannot add events in clear.
+    let late = append(named("c", 1, "Caro")).await;
+    assert!(matches!(late, Err(AppendError::OtherFormat)), "{late:?}");
     queue.shutdown().await;
-    let refused = log.open(log.stored().await).await.unwrap_err();
+    let mut stored = log.stored().await;
+    let refused = log.open(stored.clone()).await.unwrap_err();
     assert!(
         matches!(refused, SealingError::NotSealed { position } if position.get() == 2),
         "{refused}"
     );
+    stored.truncate(1);
+    let opened = log.open(stored.clone()).await.unwrap();
+    assert_eq!(NewEvent::from(opened[0].clone()), clear);
+    // The aggregate gets a key with its next event. An erasure also hides the event in clear.
+    log.append(vec![named("a", 2, "Eva")]).await;
+    let at = log.erase("a").await;
+    let opened = log.open(stored).await.unwrap();
+    assert_eq!(opened[0].erased_at, Some(at));
+    let erased = json!({"type": "Named", "length": 3, "erased": at.to_string()});
+    assert_eq!(opened[0].payload, erased);
+}
+
+/// Every reader of a database with a sealing gets opened events, and its commands append sealed events.
+async fn a_database_with_a_sealing_opens_what_it_reads(backend: Arc<Backend>) {
+    let log = Log::new(&backend).await;
+    log.append(vec![named("a", 1, "Ana")]).await;
+    backend.database.seal_with(log.sealing.clone());
+    let reader = &backend.log;
+    let fed = reader.feed(Position::BEGINNING, 10).await.unwrap();
+    let history = reader.history(KIND, "a", 0, 10).await.unwrap();
+    let mut transaction = backend.database.begin().await.unwrap();
+    let found = EventLog::events_of(&mut transaction, KIND, &["a"], Position::BEGINNING).await;
+    let last = Position::LAST;
+    let between =
+        EventLog::events_between(&mut transaction, KIND, &["a"], Position::BEGINNING, last, 10).await;
+    transaction.rollback().await.unwrap();
+    for events in [fed, history, found.unwrap(), between.unwrap()] {
+        assert_eq!(events.len(), 1);
+        assert_eq!(events[0].payload["name"], "Ana");
+        assert_eq!(events[0].event_version, "1.0");
+    }
+    let filter = EventFilter::default();
+    let page = reader.page(&filter, Position::BEGINNING, Position::BEGINNING.next(), 10);
+    assert_eq!(page.await.unwrap().events, log.stored().await);
 }
 
 async fn ciphertexts_that_were_exchanged_do_not_open(backend: Arc<Backend>) {
@@ -234,34 +272,34 @@ async fn ciphertexts_that_were_exchanged_do_not_open(backend: Arc<Backend>) {
     }
 }
 
-async fn of_two_processes_that_seal_the_first_event_at_once_the_later_one_seals_again(backend: Arc<Backend>) {
+async fn of_two_processes_that_seal_the_first_event_at_once_only_one_appends(backend: Arc<Backend>) {
     let log = Log::new(&backend).await;
-    let mut writer = backend.database.writer().await.unwrap();
     // Both look before either has stored its key.
-    let event = || vec![named("a", 2, "Eva")];
-    let late = log.sealing.seal(&mut writer, event(), true).await.unwrap();
-    drop(writer);
+    let late = log.seal(vec![named("a", 1, "Eva")], true).await.unwrap();
     log.append(vec![named("a", 1, "Ana")]).await;
-    let mut writer = backend.database.writer().await.unwrap();
-    let (owner, key) = (log.store.owner(KIND, "a"), late.new_key.unwrap());
-    let refused = log
-        .store
-        .add(&mut writer, &owner, &key, Timestamp::default())
-        .await;
-    assert!(matches!(refused, Err(AddKeyError::OtherKey)), "{refused:?}");
-    let again = log.sealing.seal(&mut writer, event(), false).await.unwrap();
+    let refused = log.try_append(late).await;
+    assert!(
+        matches!(refused, Err(AppendError::Conflict { .. })),
+        "{refused:?}"
+    );
+    let again = log.seal(vec![named("a", 2, "Eva")], false).await.unwrap();
     assert_eq!(again.new_key, None);
-    drop(writer);
-    let queue = backend.queue();
-    queue
-        .append(Append::new(again.events, Vec::new()).unwrap())
-        .await
-        .unwrap();
-    queue.shutdown().await;
+    log.try_append(again).await.unwrap();
     let opened = log.open(log.stored().await).await.unwrap();
-    let names: Vec<_> = opened
-        .iter()
-        .map(|opened| &opened.event.payload["name"])
-        .collect();
+    let names: Vec<_> = opened.iter().map(|opened| &opened.payload["name"]).collect();
     assert_eq!(names, ["Ana", "Eva"]);
+}
+
+async fn a_key_is_stored_with_its_events_or_not_at_all(backend: Arc<Backend>) {
+    let log = Log::new(&backend).await;
+    let erased = log.erase("a").await;
+    let sealed = log.seal(vec![named("a", 1, "Ana")], true).await.unwrap();
+    // The tombstone of a database of keys that is newer than the log.
+    log.try_append(sealed).await.unwrap_err();
+    assert_eq!(log.stored().await, []);
+    let refused = log.seal(vec![named("a", 1, "Ana")], false).await;
+    assert!(
+        matches!(refused, Err(SealingError::Erased { at }) if at == erased),
+        "{refused:?}"
+    );
 }

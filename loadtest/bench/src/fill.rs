@@ -2,9 +2,12 @@
 
 use std::sync::Arc;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
+use api::PatientData;
+use eventstore::sealing::KeyringFile;
 use eventstore::{
-    Append, AppendQueue, Claim, ClaimChange, Database, DatabaseOptions, NewEvent, Signal, SystemClock,
+    Append, AppendQueue, Claim, ClaimChange, Database, DatabaseOptions, LogFormat, NewEvent, Sealing, Signal,
+    SystemClock,
 };
 use futures::StreamExt;
 use serde_json::json;
@@ -80,6 +83,7 @@ fn name(number: u64) -> String {
 pub(crate) async fn patients(url: &str, from: u64, patients: u64) -> anyhow::Result<()> {
     let database = Database::connect(url, DatabaseOptions::default()).await?;
     migrations::migrate(&database, SystemClock::shared(), "fill").await?;
+    let sealing = sealing(&database).await?;
     let appends = AppendQueue::start(
         database.clone(),
         Signal::in_process(),
@@ -90,8 +94,11 @@ pub(crate) async fn patients(url: &str, from: u64, patients: u64) -> anyhow::Res
     let appends = Arc::new(appends);
     let mut appending = futures::stream::iter(from..from + patients)
         .map(|number| {
-            let appends = Arc::clone(&appends);
-            async move { appends.append(registration(number)?).await.context("filling") }
+            let (appends, sealing, database) = (Arc::clone(&appends), &sealing, &database);
+            async move {
+                let append = registration(number, sealing, database).await?;
+                appends.append(append).await.context("filling")
+            }
         })
         .buffer_unordered(4000);
     while let Some(appended) = appending.next().await {
@@ -102,7 +109,16 @@ pub(crate) async fn patients(url: &str, from: u64, patients: u64) -> anyhow::Res
     Ok(())
 }
 
-fn registration(number: u64) -> anyhow::Result<Append> {
+/// Seals a new log with the keyring of the program, and returns its sealing.
+async fn sealing(database: &Database) -> anyhow::Result<Sealing> {
+    let LogFormat::Sealed(log) = LogFormat::seal_if_empty(database).await? else {
+        bail!("the log is in clear");
+    };
+    let keyring = KeyringFile::new(testkit::keyring_file()).load()?;
+    Ok(Sealing::new(keyring, log, false, PatientData))
+}
+
+async fn registration(number: u64, sealing: &Sealing, database: &Database) -> anyhow::Result<Append> {
     let email = format!("filled-{number}@example.com");
     let event = NewEvent {
         aggregate_type: "patient".to_owned(),
@@ -119,8 +135,8 @@ fn registration(number: u64) -> anyhow::Result<Append> {
         }),
         metadata: json!({"actor": "anonymous", "request_id": Uuid::from_u128(u128::from(number)).to_string()}),
     };
-    Ok(Append::new(
-        vec![event],
-        vec![ClaimChange::Take(Claim::on("patient.email", &email))],
-    )?)
+    let claim = Claim::keyed(&sealing.keyring(), "patient.email", &email);
+    let sealed = sealing.seal(database, vec![event], true).await?;
+    let append = Append::new(sealed.events, vec![ClaimChange::Take(claim)])?;
+    Ok(append.sealed(sealing.keys().log(), sealed.new_key))
 }

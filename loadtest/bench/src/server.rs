@@ -120,7 +120,9 @@ async fn ready(address: SocketAddr) {
 
 /// Returns the path of the program, which is built together with this program.
 pub(crate) fn patients() -> anyhow::Result<Command> {
-    Ok(Command::new(own_folder()?.join("patients")))
+    let mut command = Command::new(own_folder()?.join("patients"));
+    command.env("KEYRING_FILE", testkit::keyring_file());
+    Ok(command)
 }
 
 fn own_folder() -> anyhow::Result<PathBuf> {

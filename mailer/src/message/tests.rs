@@ -33,6 +33,7 @@ fn registered(name: &str, email: &str) -> RecordedEvent {
         metadata: json!({}),
         recorded_at: Timestamp::from_micros(1_763_952_420_000_000),
         hash: Hash::default(),
+        erased_at: None,
     }
 }
 

@@ -57,8 +57,8 @@ pub(super) struct LeaseTerms {
     pub(super) grace: Duration,
 }
 
-/// Leases at most `limit` due deliveries. Deliveries whose patient was deleted are cancelled instead, even if
-/// the subscription has not processed the deletion yet. Attempts that a worker left unfinished are added to
+/// Leases at most `limit` due deliveries. Deliveries whose patient was deleted or erased are cancelled instead,
+/// even if the subscription has not processed that event yet. Attempts that a worker left unfinished are added to
 /// the history. The jobs may begin when `transaction` is committed.
 ///
 /// While `breaker` prefers emails to unaffected domains, one delivery is chosen from the first or the last
@@ -91,8 +91,7 @@ pub(super) async fn lease_due(
     // Reads on the transaction's own connection. Waiting for a second connection could deadlock with other
     // workers that also wait.
     let recipients = Recipients::read(transaction, &due).await?;
-    let is_cancelled =
-        |delivery: &&Delivery| delivery.template.ends_with_the_patient() && recipients.is_deleted(delivery);
+    let is_cancelled = |delivery: &&Delivery| recipients.is_cancelled(delivery);
     let domain = |delivery: &Delivery| {
         let recipient = recipients.recipient(delivery);
         registered_domain(recipient.as_ref().map_or("", |recipient| &recipient.email))

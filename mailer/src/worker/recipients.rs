@@ -70,11 +70,12 @@ impl Recipients {
         self.events.get(&delivery.position).map(|(event, _)| event)
     }
 
-    /// Whether the patient of the delivery was deleted.
-    pub(super) fn is_deleted(&self, delivery: &Delivery) -> bool {
+    /// Whether the end of the delivery's patient cancels the delivery.
+    pub(super) fn is_cancelled(&self, delivery: &Delivery) -> bool {
+        let ends_with_the_patient = delivery.template.ends_with_the_patient();
         self.newest
             .get(&delivery.aggregate_id)
-            .is_some_and(RecipientState::is_deleted)
+            .is_some_and(|patient| patient.is_erased() || (patient.is_deleted() && ends_with_the_patient))
     }
 
     /// Returns the recipient of the delivery.

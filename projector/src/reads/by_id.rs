@@ -185,11 +185,13 @@ fn apply(answers: &mut Answers, events: Vec<RecordedEvent>) {
             Some(Ok(Found::Active(details, _))) => Some(Arc::unwrap_or_clone(details)),
             _ => None,
         };
-        let found = PatientEvent::from_stored(&event.event_type, &event.event_version, &event.payload)
-            .map(|parsed| {
-                evolve(before, parsed).map_or(Found::Deleted, |details| {
+        let found = event
+            .content(PatientEvent::from_stored)
+            .map(|parsed| match parsed {
+                None | Some(PatientEvent::PatientErased { .. }) => Found::Erased,
+                Some(parsed) => evolve(before, parsed).map_or(Found::Deleted, |details| {
                     Found::Active(Arc::new(details), event.sequence)
-                })
+                }),
             })
             .map_err(|source| ReadError::Unreadable {
                 position: event.position,

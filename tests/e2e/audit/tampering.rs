@@ -122,6 +122,7 @@ impl<'l> Tampered<'l> {
                     metadata: serde_json::from_str(&metadata).unwrap_or_default(),
                     recorded_at: row.get::<Timestamp, _>(8).unwrap(),
                     hash: Hash(hash.try_into().unwrap()),
+                    erased_at: None,
                 };
                 Stored {
                     event,

@@ -62,6 +62,7 @@ pub(crate) fn registered(name: &str, email: &str) -> Result<Mail, mailer::Delive
         metadata: json!({}),
         recorded_at: Timestamp::from_micros(1_763_952_420_000_000),
         hash: Hash::default(),
+        erased_at: None,
     };
     let mut state = RecipientState::default();
     state.apply(&event);

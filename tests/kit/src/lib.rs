@@ -43,6 +43,7 @@ mod guardian;
 mod http;
 mod installed;
 mod json;
+mod keyring;
 mod link;
 mod mail;
 mod mysql;
@@ -60,6 +61,7 @@ pub use browser::WebDriver;
 pub use certificates::Certificates;
 pub use http::http_client;
 pub use json::leaves;
+pub use keyring::keyring_file;
 pub use link::link_target;
 pub use mail::Mail;
 pub use mysql::{

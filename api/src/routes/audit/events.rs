@@ -262,7 +262,7 @@ pub(super) async fn live(
     let read = query.read(&reader, ReadKind::Stream, after, None);
     api.read_log.record_past(read.clone()).await?;
     let events = opened.at_end(api.read_log.at_end(read)).live();
-    let frames = frames(events.map(|event| (event.position, event)));
+    let frames = frames(events.map(|event| (event.event.position, event)));
     let headers = [
         (header::CONTENT_TYPE, HeaderValue::from_static(EVENT_STREAM)),
         // Without this header, nginx would buffer the events.

@@ -16,14 +16,14 @@ type Taken = BTreeMap<String, Option<Claims>>;
 #[derive(Default)]
 struct Claims {
     taken: BTreeSet<Claim>,
-    /// For some claims in `taken`, the claim that an older version of the rules took instead.
-    older: BTreeMap<Claim, Claim>,
+    /// For some claims in `taken`, the claims that older versions of the rules took instead.
+    older: BTreeMap<Claim, Vec<Claim>>,
 }
 
 impl Claims {
     /// Whether the table may assign the claim to the aggregate.
     fn contains(&self, claim: &Claim) -> bool {
-        self.taken.contains(claim) || self.older.values().any(|older| older == claim)
+        self.taken.contains(claim) || self.older.values().flatten().any(|older| older == claim)
     }
 }
 
@@ -104,7 +104,11 @@ impl Page {
             .flat_map(|(id, claims)| claims.taken.iter().map(move |claim| (claim, id, claims)))
             .filter(|(claim, id, claims)| {
                 let holds = |claim: &Claim| self.held.contains(&(*claim, (*id).clone()));
-                !holds(claim) && !claims.older.get(claim).is_some_and(holds)
+                !holds(claim)
+                    && !claims
+                        .older
+                        .get(claim)
+                        .is_some_and(|older| older.iter().any(holds))
             })
             .map(|(claim, id, _)| (*claim, id))
             .collect();
@@ -164,7 +168,11 @@ async fn taken(
 ) -> Result<Taken> {
     let mut events: BTreeMap<String, Vec<NewEvent>> = BTreeMap::new();
     let keys: Vec<&str> = ids.iter().map(String::as_str).collect();
+    let mut erased = BTreeSet::new();
     for event in EventLog::events_of(session, aggregate_type, &keys, Position::BEGINNING).await? {
+        if event.erased_at.is_some() {
+            erased.insert(event.aggregate_id.clone());
+        }
         let of_aggregate = events.entry(event.aggregate_id.clone()).or_default();
         of_aggregate.push(event.into());
     }
@@ -172,15 +180,20 @@ async fn taken(
         let held = rules.held(events).ok()?;
         Some(Claims {
             taken: held.iter().map(|held| held.claim).collect(),
-            older: held
-                .iter()
-                .filter_map(|held| Some((held.claim, held.older?)))
-                .collect(),
+            older: held.iter().map(|held| (held.claim, held.older.clone())).collect(),
         })
     };
     Ok(events
         .into_iter()
-        .map(|(id, events)| (id, claims(&events)))
+        .map(|(id, events)| {
+            // The erasure has released the claims.
+            let claims = if erased.contains(&id) {
+                Some(Claims::default())
+            } else {
+                claims(&events)
+            };
+            (id, claims)
+        })
         .collect())
 }
 

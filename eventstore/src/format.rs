@@ -1,0 +1,162 @@
+//! The format of the log: whether the personal data of its events is sealed.
+//!
+//! The format is a column of `log_head`, the row that every append locks. An append that was prepared for
+//! another format is therefore rejected, whichever process sends it.
+
+use crate::database::{Database, Row, Session};
+use crate::error::{Error, Result};
+use crate::event::Position;
+use crate::log::Head;
+use crate::sealing::{LogId, SealError};
+
+/// Number of the format in clear.
+const CLEAR: i16 = 1;
+/// Number of the sealed format.
+const SEALED: i16 = 2;
+
+/// Scheme of claims whose hashes have no secret.
+const PLAIN_CLAIMS: i16 = 1;
+/// Scheme of claims whose hashes have a secret of the keyring.
+const KEYED_CLAIMS: i16 = 2;
+
+/// The format of a log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LogFormat {
+    /// Events are stored in clear.
+    #[default]
+    Clear,
+    /// The personal data of new events is sealed, and bound to this id of the log.
+    Sealed(LogId),
+}
+
+/// Reason why a log was not sealed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum FormatError {
+    /// The database failed.
+    #[error(transparent)]
+    Store(#[from] Error),
+    /// The operating system provided no random bytes.
+    #[error(transparent)]
+    Seal(#[from] SealError),
+}
+
+impl LogFormat {
+    /// Reads the format of the log.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::MissingHead`]; [`Error::UnknownValue`] if a newer program has changed the format;
+    /// [`Error::Database`].
+    pub async fn read(database: &Database) -> Result<Self> {
+        let row = database
+            .reader()
+            .await?
+            .query("SELECT format, log_id FROM log_head WHERE id = 1")
+            .fetch_optional()
+            .await?;
+        Self::of(&row.ok_or(Error::MissingHead)?, 0)
+    }
+
+    /// Reads the format from the columns `format` and `log_id` of a row.
+    pub(crate) fn of(row: &Row, column: usize) -> Result<Self> {
+        let unknown = |column, value| Error::UnknownValue {
+            table: "log_head",
+            column,
+            value,
+        };
+        match row.get::<i64, _>(column)? {
+            1 => Ok(Self::Clear),
+            2 => {
+                let id: Option<Vec<u8>> = row.get(column + 1)?;
+                let id = id.and_then(|id| id.try_into().ok());
+                Ok(Self::Sealed(LogId(id.ok_or_else(|| {
+                    unknown("log_id", "(not 16 bytes)".to_owned())
+                })?)))
+            }
+            other => Err(unknown("format", other.to_string())),
+        }
+    }
+
+    /// Seals the log if it has no events, and returns its format afterwards. Several processes may call this
+    /// at the same time.
+    ///
+    /// # Errors
+    ///
+    /// [`FormatError`].
+    pub async fn seal_if_empty(database: &Database) -> Result<Self, FormatError> {
+        seal(database, |position| position == Position::BEGINNING, KEYED_CLAIMS).await
+    }
+
+    /// Seals the log from the next event on, and returns its format afterwards. Events that are already in the
+    /// log stay in clear, and claims that were taken with plain hashes stay until
+    /// [`LogFormat::finish_claims`].
+    ///
+    /// # Errors
+    ///
+    /// [`FormatError`].
+    pub async fn seal(database: &Database) -> Result<Self, FormatError> {
+        seal(database, |_| true, PLAIN_CLAIMS).await
+    }
+
+    /// Whether the log may have claims that were taken with plain hashes.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::MissingHead`], [`Error::Database`].
+    pub async fn has_plain_claims(database: &Database) -> Result<bool> {
+        let row = database
+            .reader()
+            .await?
+            .query("SELECT claims FROM log_head WHERE id = 1")
+            .fetch_optional()
+            .await?;
+        let claims: i64 = row.ok_or(Error::MissingHead)?.get(0)?;
+        Ok(claims < i64::from(KEYED_CLAIMS))
+    }
+
+    /// Records that the log has no claims with plain hashes any more.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Database`].
+    pub async fn finish_claims(database: &Database) -> Result<()> {
+        database
+            .writer()
+            .await?
+            .query("UPDATE log_head SET claims = ? WHERE id = 1 AND format = ?")
+            .bind(i64::from(KEYED_CLAIMS))
+            .bind(i64::from(SEALED))
+            .execute()
+            .await?;
+        Ok(())
+    }
+}
+
+/// Seals the log if `may` accepts the position of its last event.
+async fn seal(
+    database: &Database,
+    may: impl FnOnce(Position) -> bool,
+    claims: i16,
+) -> Result<LogFormat, FormatError> {
+    let id = LogId::random()?;
+    let mut transaction = database.begin().await?;
+    let lock = Head::lock(transaction.dialect());
+    let row = transaction.query(&lock).fetch_optional().await?;
+    let row = row.ok_or(Error::MissingHead)?;
+    let found = LogFormat::of(&row, Head::FORMAT)?;
+    if found != LogFormat::Clear || !may(row.get(0)?) {
+        transaction.rollback().await?;
+        return Ok(found);
+    }
+    transaction
+        .query("UPDATE log_head SET format = ?, log_id = ?, claims = ? WHERE id = 1 AND format = ?")
+        .bind(i64::from(SEALED))
+        .bind(id.0.as_slice())
+        .bind(i64::from(claims))
+        .bind(i64::from(CLEAR))
+        .execute()
+        .await?;
+    transaction.commit().await?;
+    Ok(LogFormat::Sealed(id))
+}

@@ -1,0 +1,161 @@
+//! The sealing of the log: new logs are sealed, and sealed logs are opened with the keyring.
+//!
+//! With SQLite, the first start makes the keyring, next to the database. With a server, the keyring must exist
+//! before the log, because processes on several machines need the same file.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use api::PatientData;
+use eventstore::sealing::{Keyring, KeyringFile, KeyringFileError, LogId};
+use eventstore::{Clock, Database, Dialect, EventLog, LogFormat, Position, Sealing};
+use tokio_util::sync::CancellationToken;
+
+use crate::output;
+use crate::reload::ReloadedFiles;
+use crate::settings::Settings;
+
+/// Name of the keyring file in the folder of an SQLite database.
+const KEYRING: &str = "keyring.json";
+/// Interval at which a role checks whether the log was sealed meanwhile.
+const CHECK_INTERVAL: Duration = Duration::from_secs(1);
+/// Number of checks between two log lines about the same problem.
+const CHECKS_PER_WARNING: u32 = 60;
+
+/// Returns the file of the keyring, if it is set or the database is an SQLite file.
+pub(crate) fn keyring_file(settings: &Settings) -> Option<KeyringFile> {
+    let path = settings.keyring_file().map(Path::to_owned).or_else(|| {
+        let file = crate::database::sqlite_file(&settings.database_url)?;
+        Some(Path::new(file).with_file_name(KEYRING))
+    });
+    path.map(KeyringFile::new)
+}
+
+/// Seals the log if it has no events. With SQLite, makes the keyring if it does not exist.
+pub(crate) async fn seal_new_log(
+    settings: &Settings,
+    database: &Database,
+    clock: &Arc<dyn Clock>,
+) -> anyhow::Result<()> {
+    if LogFormat::read(database).await? != LogFormat::Clear
+        || EventLog::new(database.clone()).head().await?.position > Position::BEGINNING
+    {
+        return Ok(());
+    }
+    let Some(file) = keyring_file(settings) else {
+        bail!(
+            "a new log is sealed and needs a keyring: set KEYRING_FILE, and create the file with `patients keys new`"
+        );
+    };
+    match file.load() {
+        Ok(_) => {}
+        Err(KeyringFileError::Missing { .. }) if database.dialect() == Dialect::Sqlite => {
+            match file.create(&Keyring::generate(clock.now())?) {
+                Err(KeyringFileError::Exists { .. }) => {}
+                created => created?,
+            }
+            tracing::info!(keyring = %file.path().display(), "created the keyring");
+        }
+        Err(error @ KeyringFileError::Missing { .. }) => {
+            return Err(error).context("a new log is sealed; `patients keys new` creates the keyring");
+        }
+        Err(error) => return Err(error.into()),
+    }
+    LogFormat::seal_if_empty(database).await?;
+    Ok(())
+}
+
+/// A sealed log that was opened with the keyring.
+pub(crate) struct OpenedLog {
+    /// File of the keyring.
+    pub(crate) path: PathBuf,
+    sealing: Sealing,
+    files: ReloadedFiles<Keyring>,
+}
+
+/// Opens the log with the keyring. Returns `None` if the log is in clear.
+pub(crate) async fn open(settings: &Settings, database: &Database) -> anyhow::Result<Option<OpenedLog>> {
+    match LogFormat::read(database).await? {
+        LogFormat::Clear => Ok(None),
+        LogFormat::Sealed(log) => open_with_keyring(settings, database, log).await.map(Some),
+    }
+}
+
+/// Like [`open`], but a sealed log stays as stored if there is no keyring.
+pub(crate) async fn open_if_possible(settings: &Settings, database: &Database) -> anyhow::Result<()> {
+    if keyring_file(settings).is_some_and(|file| file.path().exists()) {
+        open(settings, database).await?;
+    }
+    Ok(())
+}
+
+async fn open_with_keyring(
+    settings: &Settings,
+    database: &Database,
+    log: LogId,
+) -> anyhow::Result<OpenedLog> {
+    let Some(file) = keyring_file(settings) else {
+        bail!("the log is sealed, so its personal data can be read only with its keyring: set KEYRING_FILE");
+    };
+    let path = file.path().to_owned();
+    let checked = file.load().context("the log is sealed and needs its keyring")?;
+    let (files, keyring) = ReloadedFiles::open(vec![("KEYRING_FILE", path.clone())], |contents| {
+        let text = contents.first().map_or(&[][..], Vec::as_slice);
+        Ok(Keyring::parse(std::str::from_utf8(text)?)?)
+    })
+    .await?;
+    drop(checked);
+    let plain_claims = LogFormat::has_plain_claims(database).await?;
+    let sealing = Sealing::new(keyring, log, plain_claims, PatientData);
+    let checked = sealing.keys().check(database, &sealing.keyring()).await;
+    checked.with_context(|| format!("KEYRING_FILE {} does not open this log", path.display()))?;
+    database.seal_with(sealing.clone());
+    Ok(OpenedLog { path, sealing, files })
+}
+
+impl OpenedLog {
+    /// Loads the keyring again whenever the file changes, until `shutdown`.
+    pub(crate) async fn reload_on_change(self, shutdown: CancellationToken) {
+        let sealing = self.sealing;
+        let apply = move |keyring: Keyring| {
+            if keyring.has_same_secrets(&sealing.keyring()) {
+                tracing::info!(keyring.active = %keyring.active_id(), "the keyring has changed");
+                sealing.replace_keyring(keyring);
+            } else {
+                tracing::error!(
+                    "KEYRING_FILE has the keyring of another log; the previous keyring stays in use"
+                );
+            }
+        };
+        self.files.reload_on_change(apply, shutdown).await;
+    }
+}
+
+/// Waits until the log is sealed, opens it, and then follows changes of the keyring, until `shutdown`.
+pub(crate) async fn open_once_sealed(settings: Settings, database: Database, shutdown: CancellationToken) {
+    let mut checks = 0;
+    let opened = loop {
+        let checked = shutdown
+            .run_until_cancelled(tokio::time::sleep(CHECK_INTERVAL))
+            .await;
+        if checked.is_none() {
+            return;
+        }
+        match open(&settings, &database).await {
+            Ok(None) => {}
+            Ok(Some(opened)) => {
+                tracing::info!("the log was sealed");
+                break opened;
+            }
+            Err(error) => {
+                if checks % CHECKS_PER_WARNING == 0 {
+                    tracing::error!("{}", output::causes(&error));
+                }
+                checks += 1;
+            }
+        }
+    };
+    opened.reload_on_change(shutdown).await;
+}
