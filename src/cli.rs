@@ -12,8 +12,10 @@ use crate::access::TokenCommand;
 use crate::audit::AuditCommand;
 use crate::claims::ClaimsCommand;
 use crate::dotenv::{self, DotenvEntry};
+use crate::erase::EraseArguments;
 use crate::health::CheckedRole;
 use crate::keys::KeysCommand;
+use crate::log::LogCommand;
 use crate::mail::MailCommand;
 use crate::projection::ProjectionCommand;
 use crate::settings::{self, Settings};
@@ -82,6 +84,13 @@ pub(crate) enum Command {
     Claims {
         #[command(subcommand)]
         command: ClaimsCommand,
+    },
+    /// Erase a patient: nobody can read its personal data any more, in any copy of the log
+    Erase(EraseArguments),
+    /// Show and upgrade the format of the log
+    Log {
+        #[command(subcommand)]
+        command: LogCommand,
     },
     /// Create, list, activate, rotate and check the keys of the keyring
     Keys {

@@ -7,10 +7,12 @@ mod claims;
 mod cli;
 mod database;
 mod dotenv;
+mod erase;
 mod exit_code;
 mod health;
 mod http;
 mod keys;
+mod log;
 mod logging;
 mod mail;
 mod metrics;
@@ -64,6 +66,8 @@ fn run(command: Command, settings: &Settings) -> anyhow::Result<()> {
             Command::Audit { command } => audit::run(settings, command).await,
             Command::Claims { command } => claims::run(settings, command).await,
             Command::Projection { command } => projection::run(settings, command).await,
+            Command::Erase(arguments) => erase::run(settings, arguments).await,
+            Command::Log { command } => log::run(settings, command).await,
             Command::Keys { command } => keys::run(settings, command).await,
             Command::Openapi => openapi::print(),
             Command::Mail { command } => mail::run(settings, command).await,

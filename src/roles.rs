@@ -11,6 +11,7 @@ use eventstore::{
 };
 use futures::FutureExt;
 use projector::PROJECTIONS;
+use projector::eraser::{ERASER, Eraser};
 use tokio::net::TcpListener;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::Instant;
@@ -336,6 +337,16 @@ impl<'s> Process<'s> {
                 ("projector", Ok(()))
             });
         }
+        self.eraser();
+    }
+
+    /// Destroys the keys of erased patients.
+    fn eraser(&mut self) {
+        let subscription = self.subscription(
+            ERASER,
+            Eraser::new(self.database.clone(), Arc::clone(&self.clock)),
+        );
+        self.follow("eraser", subscription);
     }
 
     /// Returns the composer and mail server options, read once and shared within this process.

@@ -12,15 +12,21 @@ use std::sync::Arc;
 
 use cqrs_es::persist::PersistedEventStore;
 use cqrs_es::{Aggregate, CqrsFramework};
-use domain::{Amendment, Patient, PatientCommand, PatientDetails, PatientEvent, Registration, upcasters};
+use domain::{
+    Amendment, ErasureReason, ErasureScope, Patient, PatientCommand, PatientDetails, PatientError,
+    PatientEvent, Registration, upcasters,
+};
 use eventstore::sealing::Keyring;
 use eventstore::{
     AppendQueue, Appended, ClaimRules, Clock, EventLog, EventRepository, Position, Sealing, TraceContext,
     trace,
 };
+use projector::eraser;
+use projector::reads::ReadError;
 use tracing::{Instrument, Span, field};
 use uuid::Uuid;
 
+use crate::erasure::{self, Erasure};
 use crate::ids::new_id;
 pub use claims::EmailClaims;
 pub use error::CommandError;
@@ -95,7 +101,9 @@ pub struct Commands {
 }
 
 impl Commands {
-    pub(crate) fn new(log: EventLog, appends: AppendQueue, clock: Arc<dyn Clock>) -> Self {
+    /// Creates the commands of a log.
+    #[must_use]
+    pub fn new(log: EventLog, appends: AppendQueue, clock: Arc<dyn Clock>) -> Self {
         Self {
             claims: Arc::new(EmailClaims::of(log.database().clone())),
             log,
@@ -311,6 +319,60 @@ impl Commands {
         Err(CommandError::Contended)
     }
 
+    /// Erases a patient: records the erasure, and destroys the patient's data key. Subscriptions destroy the
+    /// rest, and also the key if this process is killed between the two steps. If the patient was already
+    /// erased, returns the first erasure.
+    ///
+    /// # Errors
+    ///
+    /// [`CommandError::LogInClear`], [`CommandError::NotFound`], [`CommandError::Contended`], and the errors of
+    /// the append.
+    pub async fn erase(
+        &self,
+        id: Uuid,
+        reason: ErasureReason,
+        cause: &Cause,
+    ) -> Result<Erasure, CommandError> {
+        if self.keyring().is_none() {
+            return Err(CommandError::LogInClear);
+        }
+        for _ in 0..TRIES {
+            if let Some(erasure) = erasure::find(&self.log, id).await.map_err(unread)? {
+                self.destroy_key(&erasure).await;
+                return Ok(erasure);
+            }
+            let in_clear = erasure::positions_in_clear(&self.log, id).await.map_err(unread)?;
+            let scope = if in_clear.is_empty() {
+                ErasureScope::Full
+            } else {
+                ErasureScope::Partial
+            };
+            let command = PatientCommand::ErasePatient { reason, scope };
+            match self.execute(id, command, cause, None, false).await {
+                // The loop finds the erasure, whether this request or another request has recorded it, or
+                // decides again, based on the new state.
+                Ok(_) | Err(Refused::Conflict | Refused::Business(PatientError::Erased)) => {}
+                Err(refused) => return Err(refused.into()),
+            }
+        }
+        Err(CommandError::Contended)
+    }
+
+    /// Destroys the data key of an erased patient. If this fails, the subscription destroys it.
+    async fn destroy_key(&self, erasure: &Erasure) {
+        let (database, id) = (self.log.database(), erasure.patient.to_string());
+        let destroyed = async {
+            let mut writer = database.writer().await?;
+            eraser::destroy_key(&mut writer, &id, self.clock.now()).await
+        };
+        match destroyed.await {
+            Ok(_) => eraser::truncate_journal(database).await,
+            Err(error) => {
+                tracing::warn!(patient.id = %id, %error, "a data key is not destroyed yet; the projector destroys it");
+            }
+        }
+    }
+
     /// Executes a command. Returns `None` if the command causes no event.
     async fn execute(
         &self,
@@ -386,5 +448,15 @@ impl Commands {
             position: first.position,
             event,
         }))
+    }
+}
+
+/// Classifies a failed read of a patient's events before anything was written.
+fn unread(error: ReadError) -> CommandError {
+    tracing::error!(%error, "a patient's events could not be read");
+    match error {
+        ReadError::Store(error) => unavailable(&error),
+        ReadError::Unreadable { .. } => CommandError::Unreadable,
+        _ => CommandError::Unavailable,
     }
 }

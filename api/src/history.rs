@@ -3,13 +3,18 @@
 use std::collections::BTreeMap;
 
 use cqrs_es::Aggregate;
-use domain::{Patient, PatientDetails, PatientEvent, PatientState, ReplayEvent, Until, evolve};
+use domain::{
+    PERSONAL_FIELDS, Patient, PatientDetails, PatientEvent, PatientState, ReplayEvent, Until, evolve,
+    is_personal,
+};
 use eventstore::append::CLOCKS_APART;
 use eventstore::{EventLog, Position, RecordedEvent, Timestamp};
 use serde::Serialize;
 use uuid::Uuid;
 
 use projector::reads::ReadError;
+
+use crate::erasure;
 
 /// Number of events read at a time while a state is rebuilt.
 const PAGE: u32 = 500;
@@ -130,6 +135,8 @@ pub enum PastLookup {
         /// event.
         last: u64,
     },
+    /// The patient was erased, so no state can be read.
+    Erased,
     /// The requested time is in the future, and more events may be recorded before it.
     InFuture,
 }
@@ -162,7 +169,9 @@ impl PastLookup {
     pub const fn record(&self) -> LookupRecord {
         match self {
             Self::Found(past) => LookupRecord::Given(past.patient.sequence()),
-            Self::NotRegisteredYet | Self::NotFound | Self::NoSuchSequence { .. } => LookupRecord::NotFound,
+            Self::NotRegisteredYet | Self::NotFound | Self::NoSuchSequence { .. } | Self::Erased => {
+                LookupRecord::NotFound
+            }
             Self::InFuture => LookupRecord::None,
         }
     }
@@ -182,14 +191,27 @@ impl PatientHistory {
         Self { log }
     }
 
-    /// Returns at most `limit` of the patient's events after the sequence `after`, in order.
+    /// Returns at most `limit` of the patient's events after the sequence `after`, in order. If the patient was
+    /// erased, the events have no personal data, even if the patient's key is not destroyed yet.
     ///
     /// # Errors
     ///
-    /// [`ReadError::Store`].
+    /// [`ReadError`].
     pub async fn events(&self, id: Uuid, after: u64, limit: u32) -> Result<Vec<RecordedEvent>, ReadError> {
-        let id = id.to_string();
-        Ok(self.log.history(Patient::TYPE, &id, after, limit).await?)
+        let aggregate_id = id.to_string();
+        let mut events = self
+            .log
+            .history(Patient::TYPE, &aggregate_id, after, limit)
+            .await?;
+        let readable = |event: &RecordedEvent| event.erased_at.is_none() && is_personal(&event.event_type);
+        if events.iter().any(readable)
+            && let Some(erasure) = erasure::find(&self.log, id).await?
+        {
+            for event in events.iter_mut().filter(|event| readable(event)) {
+                event.erase_members(PERSONAL_FIELDS, erasure.recorded_at);
+            }
+        }
+        Ok(events)
     }
 
     /// Like [`PatientHistory::events`], with the details that each event changed.
@@ -239,6 +261,9 @@ impl PatientHistory {
             let events = self.events(id, patient.sequence(), PAGE).await?;
             let full = events.len() >= PAGE as usize;
             for event in events {
+                if event.erased_at.is_some() {
+                    return Ok(PastLookup::Erased);
+                }
                 let happened_at = match now {
                     Some(now) if event.recorded_at > now => self.log.right_time(event.position, now).await?,
                     _ => None,

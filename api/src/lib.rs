@@ -30,6 +30,7 @@
 
 mod by_email;
 pub mod commands;
+pub mod erasure;
 pub mod feed;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]

@@ -29,6 +29,10 @@ pub enum ApiError {
     PatientDeleted,
     /// The patient was erased.
     PatientErased,
+    /// The patient was not erased.
+    NotErased,
+    /// The log is in clear, so no patient can be erased.
+    LogInClear,
     /// The patient has no event with this sequence.
     NoSuchSequence,
     /// The patient was registered after the requested time.
@@ -94,6 +98,8 @@ impl ApiError {
             Self::PatientNotFound => &kinds::PATIENT_NOT_FOUND,
             Self::PatientDeleted => &kinds::PATIENT_DELETED,
             Self::PatientErased => &kinds::PATIENT_ERASED,
+            Self::NotErased => &kinds::NOT_ERASED,
+            Self::LogInClear => &kinds::LOG_IN_CLEAR,
             Self::NoSuchSequence => &kinds::SEQUENCE_NOT_FOUND,
             Self::NotRegisteredYet => &kinds::NOT_REGISTERED_YET,
             Self::PreconditionFailed(_) => &kinds::PRECONDITION_FAILED,
@@ -155,7 +161,9 @@ impl From<&eventstore::Error> for ApiError {
         match error {
             eventstore::Error::ReadOnly(_) => Self::ReadOnly,
             eventstore::Error::FileLost { .. } => Self::DatabaseFileLost,
-            eventstore::Error::Damaged { .. } | eventstore::Error::MissingHead => Self::LogDamaged,
+            eventstore::Error::Damaged { .. }
+            | eventstore::Error::MissingHead
+            | eventstore::Error::MissingFormat => Self::LogDamaged,
             eventstore::Error::BadCheckpoint { .. } | eventstore::Error::NoSuchGeneration { .. } => {
                 Self::ReadTableDamaged
             }
@@ -175,6 +183,7 @@ impl From<CommandError> for ApiError {
             CommandError::NotFound => Self::PatientNotFound,
             CommandError::Deleted => Self::PatientDeleted,
             CommandError::Erased => Self::PatientErased,
+            CommandError::LogInClear => Self::LogInClear,
             CommandError::SequenceMismatch { actual } => Self::PreconditionFailed(actual),
             CommandError::Overloaded => RequestError::Overloaded.into(),
             CommandError::ShuttingDown => Self::ShuttingDown,

@@ -4,6 +4,7 @@ mod about;
 mod amend_patient;
 mod audit;
 mod delete_patient;
+mod erasure;
 mod get_patient;
 mod health;
 mod list_patients;
@@ -69,6 +70,7 @@ fn routes() -> Routes<Api> {
             delete_patient::delete,
             delete_patient::described,
         )
+        .merge(erasure::routes())
         .merge(audit::routes())
         .merge(projections::routes())
         .merge(mail::routes())

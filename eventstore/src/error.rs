@@ -113,6 +113,9 @@ pub enum Error {
     /// The single row of `log_head` is missing: the schema has not been migrated, or the row was removed.
     #[error("log_head has no row: the migrations have not been run, or the row was removed")]
     MissingHead,
+    /// The single row of `log_format` is missing: the schema has not been migrated, or the row was removed.
+    #[error("log_format has no row: the migrations have not been run, or the row was removed")]
+    MissingFormat,
     /// Another owner has moved the checkpoint since this owner read it.
     #[error("checkpoint {name} was moved by another owner")]
     Superseded {
@@ -199,6 +202,7 @@ impl Error {
             self,
             Self::Damaged { .. }
                 | Self::MissingHead
+                | Self::MissingFormat
                 | Self::BadCheckpoint { .. }
                 | Self::NoSuchGeneration { .. }
         )

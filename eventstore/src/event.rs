@@ -184,6 +184,9 @@ impl From<RecordedEvent> for NewEvent {
     }
 }
 
+/// Name of the member that an event has in place of its erased members.
+const ERASED: &str = "erased";
+
 /// An event of the log, as stored or with its personal data opened. Deserialization from JSON is as strict as
 /// reading from the log.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -220,6 +223,15 @@ pub struct RecordedEvent {
 }
 
 impl RecordedEvent {
+    /// Removes members of the payload, and notes when they were erased.
+    pub fn erase_members(&mut self, members: &[&str], at: Timestamp) {
+        if let Value::Object(payload) = &mut self.payload {
+            payload.retain(|name, _| !members.contains(&name.as_str()));
+            payload.insert(ERASED.to_owned(), Value::String(at.to_string()));
+        }
+        self.erased_at = Some(at);
+    }
+
     /// Reads the event with `read`, which gets its type, version and payload. Returns `None` if the personal
     /// data of the event was erased.
     ///

@@ -1,7 +1,7 @@
 //! The format of the log: whether the personal data of its events is sealed.
 //!
-//! The format is a column of `log_head`, the row that every append locks. An append that was prepared for
-//! another format is therefore rejected, whichever process sends it.
+//! Every append locks the row of `log_format` together with the row of `log_head`. An append that was prepared
+//! for another format is therefore rejected, whichever process sends it.
 
 use crate::database::{Database, Row, Session};
 use crate::error::{Error, Result};
@@ -46,22 +46,22 @@ impl LogFormat {
     ///
     /// # Errors
     ///
-    /// [`Error::MissingHead`]; [`Error::UnknownValue`] if a newer program has changed the format;
+    /// [`Error::MissingFormat`]; [`Error::UnknownValue`] if a newer program has changed the format;
     /// [`Error::Database`].
     pub async fn read(database: &Database) -> Result<Self> {
         let row = database
             .reader()
             .await?
-            .query("SELECT format, log_id FROM log_head WHERE id = 1")
+            .query("SELECT format, log_id FROM log_format WHERE id = 1")
             .fetch_optional()
             .await?;
-        Self::of(&row.ok_or(Error::MissingHead)?, 0)
+        Self::of(&row.ok_or(Error::MissingFormat)?, 0)
     }
 
     /// Reads the format from the columns `format` and `log_id` of a row.
     pub(crate) fn of(row: &Row, column: usize) -> Result<Self> {
         let unknown = |column, value| Error::UnknownValue {
-            table: "log_head",
+            table: "log_format",
             column,
             value,
         };
@@ -103,15 +103,15 @@ impl LogFormat {
     ///
     /// # Errors
     ///
-    /// [`Error::MissingHead`], [`Error::Database`].
+    /// [`Error::MissingFormat`], [`Error::Database`].
     pub async fn has_plain_claims(database: &Database) -> Result<bool> {
         let row = database
             .reader()
             .await?
-            .query("SELECT claims FROM log_head WHERE id = 1")
+            .query("SELECT claims FROM log_format WHERE id = 1")
             .fetch_optional()
             .await?;
-        let claims: i64 = row.ok_or(Error::MissingHead)?.get(0)?;
+        let claims: i64 = row.ok_or(Error::MissingFormat)?.get(0)?;
         Ok(claims < i64::from(KEYED_CLAIMS))
     }
 
@@ -124,7 +124,7 @@ impl LogFormat {
         database
             .writer()
             .await?
-            .query("UPDATE log_head SET claims = ? WHERE id = 1 AND format = ?")
+            .query("UPDATE log_format SET claims = ? WHERE id = 1 AND format = ?")
             .bind(i64::from(KEYED_CLAIMS))
             .bind(i64::from(SEALED))
             .execute()
@@ -150,7 +150,7 @@ async fn seal(
         return Ok(found);
     }
     transaction
-        .query("UPDATE log_head SET format = ?, log_id = ?, claims = ? WHERE id = 1 AND format = ?")
+        .query("UPDATE log_format SET format = ?, log_id = ?, claims = ? WHERE id = 1 AND format = ?")
         .bind(i64::from(SEALED))
         .bind(id.0.as_slice())
         .bind(i64::from(claims))

@@ -37,7 +37,8 @@ impl Head {
     pub(crate) fn lock(dialect: Dialect) -> String {
         let (clock, for_update) = (clock_of(dialect), dialect.for_update());
         format!(
-            "SELECT position, hash, recorded_at, {clock}, format, log_id FROM log_head WHERE id = 1{for_update}"
+            "SELECT h.position, h.hash, h.recorded_at, {clock}, f.format, f.log_id \
+             FROM log_head h JOIN log_format f ON f.id = h.id WHERE h.id = 1{for_update}"
         )
     }
 

@@ -127,6 +127,14 @@ pub trait Projection: Send + Sync + 'static {
         limit: u32,
     ) -> impl Future<Output = crate::Result<u64>> + Send;
 
+    /// Whether a generation has rows of an aggregate. The erasure of an aggregate is complete only once no
+    /// table has rows of it.
+    fn has_rows(
+        connection: &mut Connection,
+        generation: i64,
+        aggregate_id: &str,
+    ) -> impl Future<Output = crate::Result<bool>> + Send;
+
     /// Returns the rows of the next aggregates after `after`, in order of aggregate id: at least one unless
     /// there are no more, and at most `limit`.
     fn page(

@@ -8,6 +8,8 @@
 //! The tables contain only data from the log, so they can be deleted and rebuilt from the events at any time.
 //! The engine in [`eventstore::projection`] follows the log, rebuilds and verifies them.
 //!
+//! [`eraser`] destroys the data keys of erased patients.
+//!
 //! # Adding a projection
 //!
 //! 1. Add its table in a migration.
@@ -15,6 +17,7 @@
 //!    [`record::PatientRecord`], which knows every event.
 //! 3. Add it to [`PROJECTIONS`].
 
+pub mod eraser;
 mod patient_names;
 mod patient_view;
 pub mod reads;

@@ -86,6 +86,16 @@ impl Projection for PatientNames {
         transaction.insert(INSERT, rows).await
     }
 
+    async fn has_rows(connection: &mut Connection, generation: i64, id: &str) -> Result<bool> {
+        let row = connection
+            .query("SELECT 1 FROM patient_names WHERE generation = ? AND id = ? LIMIT 1")
+            .bind(generation)
+            .bind(id)
+            .fetch_optional()
+            .await?;
+        Ok(row.is_some())
+    }
+
     async fn delete_some(connection: &mut Connection, generation: i64, limit: u32) -> Result<u64> {
         let sql = format!(
             "SELECT MAX(id) FROM (SELECT id FROM patient_names{} WHERE generation = ? ORDER BY id LIMIT ?) AS some_rows",

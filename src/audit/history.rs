@@ -127,6 +127,7 @@ pub(super) async fn state(
         PastLookup::Found(past) => past,
         PastLookup::NotRegisteredYet => bail!("no patient was registered under this id at that time"),
         PastLookup::NotFound => bail!("no patient {id} was ever registered"),
+        PastLookup::Erased => bail!("the patient was erased"),
         PastLookup::NoSuchSequence { last: 0 } => bail!("sequence numbers start at 1"),
         PastLookup::NoSuchSequence { last } => bail!("the patient has {last} events"),
         PastLookup::InFuture => bail!("--at is in the future"),

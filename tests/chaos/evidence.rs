@@ -1,6 +1,8 @@
 //! The oracle's evidence: the clients' observations, and the contents of the database and the mail sink
 //! afterwards.
 
+use eventstore::sealing::{Keyring, KeyringFile};
+use eventstore::{Database, DatabaseOptions, EventLog, LogFormat, Position, Sealing};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -21,6 +23,9 @@ pub(crate) struct Event {
     pub(crate) event_version: String,
     /// JSON text as the database returns it.
     pub(crate) payload: String,
+    /// The payload with the personal data opened.
+    #[serde(skip)]
+    pub(crate) opened: Value,
     pub(crate) metadata: String,
     pub(crate) recorded_at: i64,
     /// The hash, in hexadecimal.
@@ -34,12 +39,12 @@ impl Event {
 
     /// The details in the event, if it is a registration.
     pub(crate) fn registers(&self) -> Option<Details> {
-        (self.event_type == "PatientRegistered").then(|| serde_json::from_str(&self.payload).ok())?
+        (self.event_type == "PatientRegistered").then(|| Details::deserialize(&self.opened).ok())?
     }
 
     /// The changes in the event, if it is an amendment.
     pub(crate) fn amends(&self) -> Option<Changes> {
-        (self.event_type == "PatientAmended").then(|| serde_json::from_str(&self.payload).ok())?
+        (self.event_type == "PatientAmended").then(|| Changes::deserialize(&self.opened).ok())?
     }
 
     pub(crate) fn deletes(&self) -> bool {
@@ -150,18 +155,56 @@ pub(crate) struct Evidence {
 }
 
 /// A direct connection to the database, without a proxy.
-pub(crate) enum Sql {
+pub(crate) struct Sql {
+    url: String,
+    connection: SqlConnection,
+}
+
+enum SqlConnection {
     Mysql(MySqlConnection),
     Sqlite(SqliteConnection),
 }
 
+/// Returns the keyring of all tests.
+pub(crate) fn keyring() -> Keyring {
+    KeyringFile::new(testkit::keyring_file()).load().unwrap()
+}
+
 impl Sql {
     pub(crate) async fn mysql(url: &str) -> Self {
-        Self::Mysql(MySqlConnection::connect(url).await.unwrap())
+        Self {
+            url: url.to_owned(),
+            connection: SqlConnection::Mysql(MySqlConnection::connect(url).await.unwrap()),
+        }
     }
 
     pub(crate) async fn sqlite(url: &str) -> Self {
-        Self::Sqlite(SqliteConnection::connect(url).await.unwrap())
+        Self {
+            url: url.to_owned(),
+            connection: SqlConnection::Sqlite(SqliteConnection::connect(url).await.unwrap()),
+        }
+    }
+
+    /// Opens the personal data of the events.
+    async fn open(&self, events: &mut [Event]) {
+        let database = Database::connect(&self.url, DatabaseOptions::default())
+            .await
+            .unwrap();
+        let LogFormat::Sealed(log) = LogFormat::read(&database).await.unwrap() else {
+            panic!("the log is in clear");
+        };
+        database.seal_with(Sealing::new(keyring(), log, false, api::PatientData));
+        let log = EventLog::new(database.clone());
+        let mut after = Position::BEGINNING;
+        for page in events.chunks_mut(500) {
+            let opened = log.feed(after, 500).await.unwrap();
+            for (event, opened) in page.iter_mut().zip(opened) {
+                assert_eq!(event.position, opened.position.get());
+                after = opened.position;
+                event.opened = opened.payload;
+            }
+        }
+        database.close().await;
     }
 
     /// Rows of `SELECT … FROM from` with these columns. `JSON_OBJECT` works the same on all three databases.
@@ -174,9 +217,11 @@ impl Sql {
             "SELECT CAST(JSON_OBJECT({}) AS CHAR) FROM {from}",
             members.join(", ")
         );
-        let rows: Vec<String> = match self {
-            Self::Mysql(connection) => sqlx::query_scalar(&sql).fetch_all(connection).await.unwrap(),
-            Self::Sqlite(connection) => sqlx::query_scalar(&sql).fetch_all(connection).await.unwrap(),
+        let rows: Vec<String> = match &mut self.connection {
+            SqlConnection::Mysql(connection) => sqlx::query_scalar(&sql).fetch_all(connection).await.unwrap(),
+            SqlConnection::Sqlite(connection) => {
+                sqlx::query_scalar(&sql).fetch_all(connection).await.unwrap()
+            }
         };
         rows.iter()
             .map(|row| serde_json::from_str(row).unwrap())
@@ -224,8 +269,10 @@ impl Sql {
         let left = format!("(expires_at - {now}) / 1000000.0");
         let leases = [("name", "name"), ("owner", "owner"), ("left", left.as_str())];
         let failures: Vec<Value> = self.rows(&same(&["name"]), "subscription_failures").await;
+        let mut log: Vec<Event> = self.rows(&event, "events ORDER BY position").await;
+        self.open(&mut log).await;
         Evidence {
-            log: self.rows(&event, "events ORDER BY position").await,
+            log,
             head: self.rows(&head, "log_head").await.pop(),
             rows: self.rows(&row, active).await,
             claims: self

@@ -103,6 +103,7 @@ impl Disk {
                 "DATABASE_URL",
                 format!("sqlite://{}/patients.db", database.inside.display()),
             )
+            .env("KEYRING_FILE", testkit::keyring_file())
             .env("MAIL_OUTBOX", format!("{folder}/outbox"))
             .env("MAIL_SEND_TIMEOUT", "1s")
             .env("HTTP_ADDR", format!("127.0.0.1:{port}"));

@@ -23,6 +23,8 @@ pub enum RouteKind {
     BatchedRead,
     /// A read for auditors, such as a read of past data.
     Audit,
+    /// A route that erases data for ever.
+    Privacy,
     /// A route for operators of the service.
     Operate,
     /// The metrics page. Scrapers request it every few seconds, and add parameters.
@@ -42,6 +44,7 @@ impl RouteKind {
             Self::Command => Allowed::Only(&[Role::Clerk]),
             Self::Read | Self::BatchedRead => Allowed::Only(&[Role::Clerk, Role::Auditor]),
             Self::Audit => Allowed::Only(&[Role::Auditor]),
+            Self::Privacy => Allowed::Only(&[Role::Privacy]),
             Self::Operate | Self::Metrics => Allowed::Only(&[Role::Operator]),
             Self::Health | Self::About => Allowed::Everybody,
         }

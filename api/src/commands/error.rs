@@ -28,6 +28,9 @@ pub enum CommandError {
     /// The patient was erased.
     #[error("the patient was erased")]
     Erased,
+    /// The log is in clear, so no patient can be erased.
+    #[error("the log is in clear")]
+    LogInClear,
     /// The patient's current sequence is not the expected sequence.
     #[error("the patient is at sequence {actual}")]
     SequenceMismatch {
@@ -149,7 +152,9 @@ pub(super) const fn unavailable(error: &eventstore::Error) -> CommandError {
     match error {
         eventstore::Error::ReadOnly(_) => CommandError::ReadOnly,
         eventstore::Error::FileLost { .. } => CommandError::DatabaseFileLost,
-        eventstore::Error::Damaged { .. } | eventstore::Error::MissingHead => CommandError::LogDamaged,
+        eventstore::Error::Damaged { .. }
+        | eventstore::Error::MissingHead
+        | eventstore::Error::MissingFormat => CommandError::LogDamaged,
         eventstore::Error::Sealing(_) => CommandError::Unreadable,
         _ => CommandError::Unavailable,
     }

@@ -91,7 +91,10 @@ impl Live {
         let (page, head) = feed
             .read(async {
                 let head = feed.log.head().await?.position;
-                Ok((FeedPage::read(&feed.log, filter, *after, head, CHUNK).await?, head))
+                Ok((
+                    FeedPage::read(&feed.log, filter, *after, head, CHUNK).await?,
+                    head,
+                ))
             })
             .await?;
         *after = page.reaches;

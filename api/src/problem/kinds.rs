@@ -121,6 +121,21 @@ kinds! {
     ),
         "The personal data of the patient with this id was erased, and nobody can read it any more. The id is never assigned to \
          another patient. Auditors can still read the history, which shows the events without their personal data.";
+    NOT_ERASED = Kind::new(
+        StatusCode::NOT_FOUND,
+        "not-erased",
+        "Not erased",
+        "The patient with this id was not erased.",
+    ),
+        "The patient exists or was deleted, but no erasure was recorded. POST /patients/{id}/erasure erases the patient.";
+    LOG_IN_CLEAR = Kind::new(
+        StatusCode::CONFLICT,
+        "log-in-clear",
+        "The log is in clear",
+        "Patients can be erased only in a sealed log. Nothing was changed.",
+    ),
+        "This log was created by a version of the service that stored personal data in clear, and events are never changed. Once an \
+         operator has run `patients log upgrade`, new events are sealed, and patients can be erased.";
     SEQUENCE_NOT_FOUND = Kind::new(
         StatusCode::NOT_FOUND,
         "sequence-not-found",

@@ -14,18 +14,15 @@ CREATE TABLE IF NOT EXISTS subject_keys
     CONSTRAINT subject_keys_state CHECK ((erased_at IS NULL) = (wrapped IS NOT NULL))
 ) ENGINE=InnoDB;
 
--- The format of the log: 1 in clear, 2 with sealed personal data. log_id is the id to which sealed data is bound. claims is
--- the scheme of the claims: 1 plain hashes, 2 hashes with a secret. MySQL has no ADD COLUMN IF NOT EXISTS; one ALTER TABLE is
--- made whole or not at all.
-SET @log_format = IF(
-    EXISTS (SELECT 1
-            FROM information_schema.columns
-            WHERE table_schema = DATABASE() AND table_name = 'log_head' AND column_name = 'format'),
-    'DO 0',
-    'ALTER TABLE log_head
-         ADD COLUMN format TINYINT NOT NULL DEFAULT 1,
-         ADD COLUMN log_id BINARY(16) NULL,
-         ADD COLUMN claims TINYINT NOT NULL DEFAULT 1');
-PREPARE log_format FROM @log_format;
-EXECUTE log_format;
-DEALLOCATE PREPARE log_format;
+-- One row, locked together with log_head by every append. format is 1 for events in clear and 2 for sealed personal data. log_id
+-- is the id to which sealed data is bound: without it, nothing opens. claims is the scheme of the claims: 1 for plain hashes, 2
+-- for hashes with a secret.
+CREATE TABLE IF NOT EXISTS log_format
+(
+    id     TINYINT    NOT NULL PRIMARY KEY CHECK (id = 1),
+    format TINYINT    NOT NULL,
+    log_id BINARY(16) NULL,
+    claims TINYINT    NOT NULL
+) ENGINE=InnoDB;
+
+INSERT IGNORE INTO log_format (id, format, claims) VALUES (1, 1, 1);

@@ -15,28 +15,14 @@ CREATE TABLE IF NOT EXISTS subject_keys
 
 CREATE INDEX IF NOT EXISTS subject_keys_wrapping_key ON subject_keys (wrapping_key, aggregate_id);
 
--- The format of the log: 1 in clear, 2 with sealed personal data. log_id is the id to which sealed data is bound. claims is
--- the scheme of the claims: 1 plain hashes, 2 hashes with a secret. SQLite has no ADD COLUMN IF NOT EXISTS, so the table is
--- created again.
-DROP TABLE IF EXISTS log_head_anew;
-CREATE TABLE log_head_anew
+-- One row. format is 1 for events in clear and 2 for sealed personal data. log_id is the id to which sealed data is bound:
+-- without it, nothing opens. claims is the scheme of the claims: 1 for plain hashes, 2 for hashes with a secret.
+CREATE TABLE IF NOT EXISTS log_format
 (
-    id          INTEGER NOT NULL PRIMARY KEY CHECK (id = 1),
-    position    INTEGER NOT NULL,
-    hash        BLOB    NOT NULL CHECK (length(hash) = 32),
-    recorded_at INTEGER NOT NULL,
-    format      INTEGER NOT NULL,
-    log_id      BLOB    CHECK (length(log_id) = 16),
-    claims      INTEGER NOT NULL
+    id     INTEGER NOT NULL PRIMARY KEY CHECK (id = 1),
+    format INTEGER NOT NULL,
+    log_id BLOB    CHECK (length(log_id) = 16),
+    claims INTEGER NOT NULL
 ) STRICT;
 
--- In the subqueries, format, log_id and claims are the columns of log_head if they exist, and otherwise NULL.
-INSERT INTO log_head_anew
-SELECT h.id, h.position, h.hash, h.recorded_at,
-       COALESCE((SELECT format FROM log_head AS known WHERE known.id = h.id), 1),
-       (SELECT log_id FROM log_head AS known WHERE known.id = h.id),
-       COALESCE((SELECT claims FROM log_head AS known WHERE known.id = h.id), 1)
-FROM (SELECT NULL AS format, NULL AS log_id, NULL AS claims) AS missing
-     CROSS JOIN (SELECT id, position, hash, recorded_at FROM log_head) AS h;
-DROP TABLE log_head;
-ALTER TABLE log_head_anew RENAME TO log_head;
+INSERT OR IGNORE INTO log_format (id, format, claims) VALUES (1, 1, 1);

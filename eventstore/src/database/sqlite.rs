@@ -37,6 +37,8 @@ pub(super) async fn connect(url: &str, options: DatabaseOptions) -> Result<Opene
         // With FULL, a commit is on disk when it returns, as with MySQL's defaults.
         .synchronous(SqliteSynchronous::Full)
         .foreign_keys(true)
+        // Deleted rows are overwritten with zeros, so they do not stay in free pages.
+        .pragma("secure_delete", "ON")
         .busy_timeout(LOCK_WAIT)
         .statement_cache_capacity(PREPARED_STATEMENTS)
         .disable_statement_logging();

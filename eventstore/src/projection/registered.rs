@@ -10,6 +10,8 @@ use super::run::{self, RunContext};
 use super::verify::{self, Verification};
 use super::{Outcome, Projection, ProjectionError, Rebuild, RebuildError, Rebuilder, Step};
 use crate::clock::Clock;
+use crate::database::{Database, Session};
+use crate::event::Position;
 use crate::log::EventLog;
 
 /// A projection in a program's list of projections. Every [`Projection`] implements this trait.
@@ -32,6 +34,15 @@ pub trait Registered: Send + Sync {
         stop: &'a CancellationToken,
         progress: &'a mut (dyn FnMut(Step) + Send),
     ) -> BoxFuture<'a, Result<Outcome, RebuildError>>;
+
+    /// Whether the projection is rid of an aggregate whose last event is at `position`: the projection has
+    /// processed that event, no rebuild can add rows of the aggregate, and no generation has rows of it.
+    fn is_rid_of<'a>(
+        &self,
+        database: &'a Database,
+        aggregate_id: &'a str,
+        position: Position,
+    ) -> BoxFuture<'a, crate::Result<bool>>;
 
     /// Compares the active generation with a replay of the log. Calls `progress` with the number of
     /// aggregates compared so far.
@@ -64,6 +75,15 @@ impl<P: Projection> Registered for P {
         async move { rebuilder.carry_out(rebuild, stop, progress).await }.boxed()
     }
 
+    fn is_rid_of<'a>(
+        &self,
+        database: &'a Database,
+        aggregate_id: &'a str,
+        position: Position,
+    ) -> BoxFuture<'a, crate::Result<bool>> {
+        is_rid_of::<P>(database, aggregate_id, position).boxed()
+    }
+
     fn verify<'a>(
         &self,
         log: &'a EventLog,
@@ -71,6 +91,28 @@ impl<P: Projection> Registered for P {
     ) -> BoxFuture<'a, Result<Verification, ProjectionError>> {
         verify::verify::<P>(log, progress).boxed()
     }
+}
+
+async fn is_rid_of<P: Projection>(
+    database: &Database,
+    aggregate_id: &str,
+    position: Position,
+) -> crate::Result<bool> {
+    let mut reader = database.reader().await?;
+    let row = reader
+        .query(
+            "SELECT p.active_generation, COALESCE(c.position, 0), \
+             (SELECT COUNT(*) FROM projection_rebuilds r WHERE r.projection = p.name AND r.unfinished = 1) \
+             FROM projections p LEFT JOIN checkpoints c ON c.name = p.name WHERE p.name = ?",
+        )
+        .bind(P::NAME)
+        .fetch_optional()
+        .await?;
+    let Some(row) = row else { return Ok(false) };
+    let (generation, checkpoint, rebuilds): (i64, Position, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
+    // Without an unfinished rebuild, only the active generation has rows.
+    let is_past = checkpoint >= position && rebuilds == 0;
+    Ok(is_past && !P::has_rows(&mut reader, generation, aggregate_id).await?)
 }
 
 /// Returns the projection with this name, if the list contains it.

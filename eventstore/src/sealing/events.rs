@@ -15,8 +15,6 @@ use crate::database::{Database, Session};
 use crate::error::Error;
 use crate::event::{NewEvent, Position, RecordedEvent};
 
-/// Name of the member that an opened event has in place of its erased members.
-const ERASED: &str = "erased";
 /// Maximum number of aggregate ids in one statement.
 const IDS: usize = 1000;
 
@@ -255,10 +253,8 @@ impl Sealing {
                 return Err(SealingError::NotSealed { position });
             }
             // The log still has the personal data of events from before sealing, but nobody reads it here.
-            if let (Some(Key::Erased(at)), Value::Object(members)) = (key, &mut event.payload) {
-                members.retain(|name, _| !declared.members.contains(&name.as_str()));
-                members.insert(ERASED.to_owned(), Value::String(at.to_string()));
-                event.erased_at = Some(*at);
+            if let Some(Key::Erased(at)) = key {
+                event.erase_members(declared.members, *at);
             }
             return Ok(event);
         }
@@ -269,13 +265,9 @@ impl Sealing {
             )));
         }
         let sealed = SealedPayload::parse(&event.payload).map_err(of_event)?;
-        let (payload, erased_at) = match key {
+        event.payload = match key {
             None => return Err(SealingError::KeyMissing { position }),
-            Some(Key::Erased(at)) => {
-                let mut members = sealed.clear().clone();
-                members.insert(ERASED.to_owned(), Value::String(at.to_string()));
-                (Value::Object(members), Some(*at))
-            }
+            Some(Key::Erased(_)) => Value::Object(sealed.clear().clone()),
             Some(Key::Present(Err(error))) => return Err(of_event(error.clone())),
             Some(Key::Present(Ok(key))) => {
                 let context = EventContext {
@@ -286,12 +278,13 @@ impl Sealing {
                     event_type: &event.event_type,
                     event_version: &event.event_version,
                 };
-                (sealed.open(key, &context).map_err(of_event)?, None)
+                sealed.open(key, &context).map_err(of_event)?
             }
         };
-        event.payload = payload;
         declared.version.clone_into(&mut event.event_version);
-        event.erased_at = erased_at;
+        if let Some(Key::Erased(at)) = key {
+            event.erase_members(&[], *at);
+        }
         Ok(event)
     }
 }

@@ -1,12 +1,13 @@
 //! Access to the ledger for operators: status and contents.
 
-use eventstore::{Database, Position, Result, Row, Session, Timestamp};
+use eventstore::{Database, Error, Position, Result, Row, Session, Timestamp};
 
 use super::due_too_late;
 use super::records::{
     AttemptRecord, DeliveryRecord, DeliveryState, EventDeliveries, LedgerStatus, UnfinishedDeliveries,
 };
 use super::workers::{self, WorkerStatus};
+use crate::handler::SUBSCRIPTION;
 
 /// Access to the delivery ledger for inspection and manual retries.
 #[derive(Debug, Clone)]
@@ -19,6 +20,30 @@ impl Ledger {
     #[must_use]
     pub const fn new(database: Database) -> Self {
         Self { database }
+    }
+
+    /// Whether no email will be sent any more to a patient whose last event is at `position`: the mailer has
+    /// processed that event, and has no unfinished delivery of the patient.
+    ///
+    /// # Errors
+    ///
+    /// The same as for [`Ledger::status`].
+    pub async fn is_rid_of(&self, patient: &str, position: Position) -> Result<bool> {
+        let row = self
+            .database
+            .reader()
+            .await?
+            .query(
+                "SELECT COALESCE((SELECT position FROM checkpoints WHERE name = ?), 0), \
+                 (SELECT COUNT(*) FROM mail_deliveries WHERE aggregate_id = ? AND due_at IS NOT NULL)",
+            )
+            .bind(SUBSCRIPTION)
+            .bind(patient)
+            .fetch_optional()
+            .await?
+            .ok_or(Error::MissingHead)?;
+        let (checkpoint, unfinished): (Position, i64) = (row.get(0)?, row.get(1)?);
+        Ok(checkpoint >= position && unfinished == 0)
     }
 
     /// Returns a summary of the deliveries that have not been sent at `now`. Does not read rows of finished

@@ -67,6 +67,10 @@ impl Projection for NewView {
         Ok(())
     }
 
+    async fn has_rows(connection: &mut Connection, generation: i64, id: &str) -> Result<bool> {
+        PatientView::has_rows(connection, generation, id).await
+    }
+
     async fn delete_some(connection: &mut Connection, generation: i64, limit: u32) -> Result<u64> {
         PatientView::delete_some(connection, generation, limit).await
     }

@@ -70,6 +70,16 @@ impl Projection for DocumentHosts {
             .await
     }
 
+    async fn has_rows(connection: &mut Connection, generation: i64, id: &str) -> Result<bool> {
+        let row = connection
+            .query("SELECT 1 FROM document_hosts WHERE generation = ? AND id = ?")
+            .bind(generation)
+            .bind(id)
+            .fetch_optional()
+            .await?;
+        Ok(row.is_some())
+    }
+
     async fn delete_some(connection: &mut Connection, generation: i64, limit: u32) -> Result<u64> {
         connection
             .query(

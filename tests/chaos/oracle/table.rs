@@ -3,12 +3,10 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use sha2::{Digest, Sha256};
-
 use super::Objections;
 use super::chain::hex;
 use super::history::History;
-use crate::evidence::{Event, Evidence};
+use crate::evidence::{Event, Evidence, keyring};
 
 pub(super) fn objections(evidence: &Evidence, history: &History) -> Objections {
     let mut objections = Vec::new();
@@ -89,8 +87,8 @@ fn shared_emails(log: &[Event]) -> Objections {
     objections
 }
 
-/// Returns the claim of an email address: the SHA-256 of `patient.email`, a NUL byte and the address, in
-/// hexadecimal.
+/// Returns the claim of an email address, in hexadecimal: the hash of the address with the keyring's secret for
+/// claims.
 pub(super) fn claim(email: &str) -> String {
-    hex(&Sha256::digest([b"patient.email\0", email.as_bytes()].concat()))
+    hex(&keyring().claim_hash("patient.email", email))
 }

@@ -13,7 +13,7 @@ const CONTENT: &str = r#"{
   "wrapping_keys": [
     {
       "id": "0000000000000001",
-      "created_at": "2026-01-01T00:00:00Z",
+      "created_at": "2026-01-01T00:00:00.000000Z",
       "key": "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
     }
   ],

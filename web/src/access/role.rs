@@ -12,10 +12,12 @@ pub enum Role {
     Auditor,
     /// Operates the service, without access to its data.
     Operator,
+    /// Erases data.
+    Privacy,
 }
 
 impl Role {
-    const ALL: [Self; 3] = [Self::Clerk, Self::Auditor, Self::Operator];
+    const ALL: [Self; 4] = [Self::Clerk, Self::Auditor, Self::Operator, Self::Privacy];
 
     /// Name of the role, as used in settings.
     #[must_use]
@@ -24,6 +26,7 @@ impl Role {
             Self::Clerk => "clerk",
             Self::Auditor => "auditor",
             Self::Operator => "operator",
+            Self::Privacy => "privacy",
         }
     }
 
@@ -40,7 +43,7 @@ impl fmt::Display for Role {
 
 /// Error for a text that is not the name of a role.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the roles are clerk, auditor and operator")]
+#[error("the roles are clerk, auditor, operator and privacy")]
 pub struct UnknownRole;
 
 impl FromStr for Role {

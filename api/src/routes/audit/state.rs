@@ -93,6 +93,7 @@ async fn answer(api: &Api, reader: &Reader, id: Uuid, lookup: PastLookup) -> Res
         PastLookup::NoSuchSequence { .. } => Err(ApiError::NoSuchSequence),
         PastLookup::NotRegisteredYet => Err(ApiError::NotRegisteredYet),
         PastLookup::NotFound => Err(ApiError::PatientNotFound),
+        PastLookup::Erased => Err(ApiError::PatientErased),
         PastLookup::InFuture => {
             let problem = FieldProblem::new("at", "must not be in the future");
             Err(RequestError::Invalid(vec![problem]).into())

@@ -71,6 +71,7 @@ pub(super) fn event(request_id: &str, id: Uuid, sequence: u64, payload: &serde_j
         event_type: payload["type"].as_str().unwrap().to_owned(),
         event_version: "1.0".to_owned(),
         payload: payload.to_string(),
+        opened: payload.clone(),
         metadata: json!({"request_id": request_id, "actor": "anonymous"}).to_string(),
         recorded_at: 7,
         hash: String::new(),

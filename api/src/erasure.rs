@@ -1,0 +1,170 @@
+//! Erasures of patients: the event, and whether everything that it destroys is destroyed.
+
+use cqrs_es::Aggregate;
+use domain::{
+    ErasureReason, ErasureScope, PATIENT_ERASED, Patient, PatientEvent, SEALED_VERSION, is_personal,
+};
+use eventstore::sealing::StoredKey;
+use eventstore::{EventFilter, EventLog, Position, RecordedEvent, Timestamp};
+use mailer::Ledger;
+use projector::PROJECTIONS;
+use projector::reads::ReadError;
+use serde::Serialize;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+/// Number of events read at a time.
+const PAGE: u32 = 500;
+
+/// An erasure, as recorded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Erasure {
+    /// Id of the patient.
+    pub patient: Uuid,
+    /// Position of the event.
+    pub position: Position,
+    /// Time of the event.
+    pub recorded_at: Timestamp,
+    /// Reason for the erasure.
+    pub reason: ErasureReason,
+    /// Which of the patient's events it makes unreadable.
+    pub scope: ErasureScope,
+}
+
+/// Progress of an erasure.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = Erasure)]
+pub struct ErasureStatus {
+    /// Id of the patient.
+    #[schema(example = "01a20c52-84f4-752b-9b94-14a23061549a")]
+    pub id: Uuid,
+    /// Position of the erasure in the log.
+    #[schema(value_type = i64, minimum = 1, example = 16)]
+    pub position: Position,
+    /// When the erasure was recorded.
+    #[schema(value_type = String, format = DateTime, example = "2026-11-24T08:38:47.323577Z")]
+    pub erased_at: Timestamp,
+    /// Reason: `request`, `retention` or `error`.
+    #[schema(value_type = String, example = "request")]
+    pub reason: ErasureReason,
+    /// `full`, or `partial` if the log has events of the patient in clear.
+    #[schema(value_type = String, example = "full")]
+    pub scope: ErasureScope,
+    /// When the patient's data key was destroyed; `null` as long as it exists.
+    #[schema(value_type = Option<String>, format = DateTime, example = "2026-11-24T08:38:47.331402Z")]
+    pub key_destroyed_at: Option<Timestamp>,
+    /// What still has data of the patient: `key`, read tables by name, and `mail`.
+    #[schema(value_type = Vec<String>, example = json!([]))]
+    pub pending: Vec<&'static str>,
+    /// Positions of the patient's events that stay readable in the log, because they were recorded before it
+    /// was sealed. The API does not show their personal data.
+    #[schema(value_type = Vec<i64>, example = json!([]))]
+    pub positions_in_clear: Vec<Position>,
+    /// Whether nothing is pending.
+    #[schema(example = true)]
+    pub complete: bool,
+}
+
+/// Returns the erasure of a patient, if the patient was erased.
+///
+/// # Errors
+///
+/// [`ReadError`].
+pub async fn find(log: &EventLog, patient: Uuid) -> Result<Option<Erasure>, ReadError> {
+    let filter = EventFilter {
+        event_type: Some(PATIENT_ERASED.to_owned()),
+        aggregate: Some((Patient::TYPE.to_owned(), patient.to_string())),
+    };
+    let page = log.page(&filter, Position::BEGINNING, Position::LAST, 1).await?;
+    let Some(event) = page.events.first() else {
+        return Ok(None);
+    };
+    let read = PatientEvent::from_stored(&event.event_type, &event.event_version, &event.payload);
+    match read {
+        Ok(PatientEvent::PatientErased { reason, scope }) => Ok(Some(Erasure {
+            patient,
+            position: event.position,
+            recorded_at: event.recorded_at,
+            reason,
+            scope,
+        })),
+        // The type of the event was filtered.
+        Ok(_) => Ok(None),
+        Err(source) => Err(ReadError::Unreadable {
+            position: event.position,
+            source,
+        }),
+    }
+}
+
+/// Returns the positions of a patient's events whose personal data is in clear in the log.
+///
+/// # Errors
+///
+/// [`ReadError`].
+pub async fn positions_in_clear(log: &EventLog, patient: Uuid) -> Result<Vec<Position>, ReadError> {
+    let filter = EventFilter {
+        event_type: None,
+        aggregate: Some((Patient::TYPE.to_owned(), patient.to_string())),
+    };
+    let in_clear =
+        |event: &&RecordedEvent| is_personal(&event.event_type) && event.event_version != SEALED_VERSION;
+    let (mut found, mut after) = (Vec::new(), Position::BEGINNING);
+    loop {
+        let page = log.page(&filter, after, Position::LAST, PAGE).await?;
+        found.extend(page.events.iter().filter(in_clear).map(|event| event.position));
+        after = page.reaches;
+        if page.events.len() < PAGE as usize {
+            return Ok(found);
+        }
+    }
+}
+
+impl Erasure {
+    /// Returns the progress of the erasure.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError`].
+    pub async fn status(&self, log: &EventLog) -> Result<ErasureStatus, ReadError> {
+        let (database, id) = (log.database(), self.patient.to_string());
+        let key_destroyed_at = match database.sealing() {
+            None => None,
+            Some(sealing) => {
+                let mut reader = database.reader().await?;
+                let found = sealing.keys().find(&mut reader, Patient::TYPE, &[&id]).await?;
+                match found.get(&id) {
+                    Some(StoredKey::Erased(at)) => Some(*at),
+                    _ => None,
+                }
+            }
+        };
+        let mut pending = Vec::new();
+        if key_destroyed_at.is_none() {
+            pending.push("key");
+        }
+        for projection in PROJECTIONS {
+            if !projection.is_rid_of(database, &id, self.position).await? {
+                pending.push(projection.name());
+            }
+        }
+        let ledger = Ledger::new(database.clone());
+        if !ledger.is_rid_of(&id, self.position).await? {
+            pending.push("mail");
+        }
+        Ok(ErasureStatus {
+            id: self.patient,
+            position: self.position,
+            erased_at: self.recorded_at,
+            reason: self.reason,
+            scope: self.scope,
+            key_destroyed_at,
+            complete: pending.is_empty(),
+            pending,
+            positions_in_clear: match self.scope {
+                ErasureScope::Full => Vec::new(),
+                ErasureScope::Partial => positions_in_clear(log, self.patient).await?,
+            },
+        })
+    }
+}

@@ -1,0 +1,163 @@
+//! `patients erase`: erases patients, and completes earlier erasures.
+
+use std::sync::Arc;
+
+use anyhow::{Context, bail};
+use api::commands::{Cause, Commands};
+use api::erasure::{self, ErasureStatus};
+use clap::{Args, ValueEnum};
+use domain::{ErasureReason, PATIENT_ERASED};
+use eventstore::{AppendQueue, Database, EventFilter, EventLog, Position, Signal, SystemClock};
+use projector::eraser;
+use serde_json::json;
+use uuid::Uuid;
+
+use crate::actor::actor;
+use crate::database;
+use crate::output::{print, print_json};
+use crate::settings::Settings;
+
+/// Database connections of the command.
+const CONNECTIONS: u32 = 4;
+/// Number of events read at a time.
+const PAGE: u32 = 500;
+
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub(crate) struct EraseArguments {
+    /// Id of the patient
+    #[arg(required_unless_present = "replay", requires = "reason")]
+    id: Option<Uuid>,
+    /// Reason for the erasure
+    #[arg(long, value_enum)]
+    reason: Option<Reason>,
+    /// Destroy the keys of all erased patients again, after the keys were restored from a backup
+    #[arg(long, conflicts_with_all = ["id", "reason"])]
+    replay: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Reason {
+    /// The patient requested it
+    Request,
+    /// The retention period has ended
+    Retention,
+    /// The patient was registered in error
+    Error,
+}
+
+impl From<Reason> for ErasureReason {
+    fn from(reason: Reason) -> Self {
+        match reason {
+            Reason::Request => Self::Request,
+            Reason::Retention => Self::Retention,
+            Reason::Error => Self::Error,
+        }
+    }
+}
+
+/// Runs the command.
+pub(crate) async fn run(settings: &Settings, arguments: EraseArguments) -> anyhow::Result<()> {
+    let database = database::open_with_keyring(settings, CONNECTIONS).await?;
+    let outcome = match (arguments.id, arguments.reason) {
+        (Some(id), Some(reason)) => erase(settings, &database, id, reason.into(), arguments.json).await,
+        _ => replay(&database, arguments.json).await,
+    };
+    database.close().await;
+    outcome
+}
+
+async fn erase(
+    settings: &Settings,
+    database: &Database,
+    id: Uuid,
+    reason: ErasureReason,
+    json: bool,
+) -> anyhow::Result<()> {
+    let clock = SystemClock::shared();
+    // Subscriptions in other processes find the event when they poll the log.
+    let appends = AppendQueue::start(
+        database.clone(),
+        Signal::in_process(),
+        Arc::clone(&clock),
+        settings.append_queue as usize,
+        settings.append_batch as usize,
+    );
+    let log = EventLog::new(database.clone());
+    let commands = Commands::new(log.clone(), appends.clone(), clock);
+    let cause = Cause {
+        request_id: uuid::Builder::from_random_bytes(fastrand::u128(..).to_be_bytes()).into_uuid(),
+        actor: actor(),
+        trace: None,
+    };
+    let erased = commands.erase(id, reason, &cause).await;
+    appends.shutdown().await;
+    let status = erased?.status(&log).await.context("the patient was erased")?;
+    if json {
+        return print_json(&status);
+    }
+    print(&shown(&status))
+}
+
+fn shown(status: &ErasureStatus) -> String {
+    let mut lines = vec![format!(
+        "erased     {} at {} ({})",
+        status.id,
+        status.erased_at,
+        status.reason.name()
+    )];
+    if let Some(at) = status.key_destroyed_at {
+        lines.push(format!("key        destroyed at {at}"));
+    }
+    if !status.pending.is_empty() {
+        lines.push(format!("pending    {}", status.pending.join(", ")));
+    }
+    if !status.positions_in_clear.is_empty() {
+        let positions: Vec<_> = status
+            .positions_in_clear
+            .iter()
+            .map(Position::to_string)
+            .collect();
+        lines.push(format!(
+            "in clear   the events at {} were recorded before the log was sealed, and stay readable in it",
+            positions.join(", ")
+        ));
+    }
+    lines.join("\n")
+}
+
+/// Destroys the keys of all patients whose erasure the log has.
+async fn replay(database: &Database, json: bool) -> anyhow::Result<()> {
+    let (log, clock) = (EventLog::new(database.clone()), SystemClock::shared());
+    if database.sealing().is_none() {
+        bail!("the log is in clear, so it has no keys");
+    }
+    let filter = EventFilter {
+        event_type: Some(PATIENT_ERASED.to_owned()),
+        aggregate: None,
+    };
+    let head = log.head().await?.position;
+    let (mut after, mut erased, mut destroyed) = (Position::BEGINNING, 0_u64, 0_u64);
+    while after < head {
+        let page = log.page(&filter, after, head, PAGE).await?;
+        for event in page.events.iter().filter(|event| eraser::is_erasure(event)) {
+            let id = Uuid::try_parse(&event.aggregate_id)?;
+            let before = erasure::find(&log, id).await?.context("the event is missing")?;
+            let had_key = before.status(&log).await?.key_destroyed_at.is_none();
+            let mut writer = database.writer().await?;
+            eraser::destroy_key(&mut writer, &event.aggregate_id, clock.now()).await?;
+            erased += 1;
+            destroyed += u64::from(had_key);
+        }
+        after = page.reaches;
+    }
+    eraser::truncate_journal(database).await;
+    if json {
+        return print_json(&json!({ "erased": erased, "destroyed": destroyed }));
+    }
+    print(&format!(
+        "{erased} patients were erased; {destroyed} keys had come back and were destroyed"
+    ))
+}

@@ -1,0 +1,116 @@
+//! `patients log …`: the format of the log, and its upgrade.
+
+use anyhow::bail;
+use api::commands::{AGGREGATE_TYPE, EmailClaims};
+use clap::Subcommand;
+use eventstore::claim::table;
+use eventstore::{Database, EventLog, LogFormat};
+use serde_json::json;
+
+use crate::database;
+use crate::output::{print, print_json};
+use crate::progress::Progress;
+use crate::sealing;
+use crate::settings::Settings;
+
+/// Database connections of a command.
+const CONNECTIONS: u32 = 2;
+
+#[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
+pub(crate) enum LogCommand {
+    /// Show the format of the log
+    Format {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Seal a log that was created by an earlier version, from the next event on; can be repeated
+    Upgrade {
+        /// Confirms that no program of an earlier version uses this log any more
+        #[arg(long, required = true)]
+        no_earlier_programs: bool,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// Runs a command.
+pub(crate) async fn run(settings: &Settings, command: LogCommand) -> anyhow::Result<()> {
+    let database = database::open_existing(settings, CONNECTIONS).await?;
+    let outcome = match command {
+        LogCommand::Format { json } => format(&database, json).await,
+        LogCommand::Upgrade { json, .. } => upgrade(settings, &database, json).await,
+    };
+    database.close().await;
+    outcome
+}
+
+async fn format(database: &Database, json: bool) -> anyhow::Result<()> {
+    let format = LogFormat::read(database).await?;
+    let plain_claims = LogFormat::has_plain_claims(database).await?;
+    let (number, text) = match format {
+        LogFormat::Clear => (
+            1,
+            "1: personal data is in clear; `patients log upgrade` seals new events".to_owned(),
+        ),
+        LogFormat::Sealed(log) if plain_claims => (
+            2,
+            format!("2: sealed, log {log}; the upgrade is unfinished: run `patients log upgrade` again"),
+        ),
+        LogFormat::Sealed(log) => (2, format!("2: sealed, log {log}")),
+    };
+    if json {
+        let log = match format {
+            LogFormat::Clear => None,
+            LogFormat::Sealed(log) => Some(log.to_string()),
+        };
+        return print_json(&json!({ "format": number, "log": log, "plain_claims": plain_claims }));
+    }
+    print(&text)
+}
+
+/// Seals the log, and then replaces the claims with plain hashes. Each page of claims is replaced while the head
+/// of the log is locked, so claims stay unique at every moment.
+async fn upgrade(settings: &Settings, database: &Database, json: bool) -> anyhow::Result<()> {
+    let Some(file) = sealing::keyring_file(settings) else {
+        bail!("set KEYRING_FILE, and create the file with `patients keys new`");
+    };
+    // The keyring must be usable before the first sealed event.
+    file.load()?;
+    LogFormat::seal(database).await?;
+    sealing::open(settings, database).await?;
+    let log = EventLog::new(database.clone());
+    let (rules, most) = (
+        EmailClaims::current(database.clone()),
+        log.head().await?.position.get(),
+    );
+    let mut progress = Progress::start("patients", 0, most, json);
+    let rebuilt = table::rebuild(&log, &rules, AGGREGATE_TYPE, |done| progress.at(done, most)).await;
+    progress.end();
+    let rebuilt = rebuilt?;
+    let left = rebuilt.unreadable + rebuilt.mismatches.count;
+    if left == 0 {
+        LogFormat::finish_claims(database).await?;
+    }
+    if json {
+        print_json(&json!({
+            "format": 2, "patients": rebuilt.aggregates, "claims": rebuilt.inserted, "left": left,
+            "conflicts": rebuilt.mismatches,
+        }))?;
+    } else {
+        print(&format!(
+            "the log is sealed; {} claims of {} patients were replaced",
+            rebuilt.inserted, rebuilt.aggregates
+        ))?;
+        for conflict in &rebuilt.mismatches.first {
+            print(&format!("{}: {}", conflict.aggregate_id, conflict.problem))?;
+        }
+    }
+    if left > 0 {
+        bail!(
+            "{left} patients have a claim that was not replaced: two patients have the same mailbox, or an event cannot be read"
+        );
+    }
+    Ok(())
+}
