@@ -276,6 +276,9 @@ def verify_export(file, after, trusted):
     for number, line in enumerate(file, 1):
         try:
             event = read_json(line)
+            if isinstance(event, dict):
+                # GET /events adds the opened payload, which no hash covers.
+                event.pop("opened", None)
             hash = link(hash, event)
             fits(event["position"] == position + 1, f"position {event['position']} is not {position + 1}")
             before, time = time, event["recorded_at"]

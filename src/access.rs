@@ -25,7 +25,7 @@ use crate::settings::Settings;
 pub(crate) enum TokenCommand {
     /// Create an access token: print the token, once, and the line that authorizes it
     New {
-        /// Role of the token: clerk, auditor or operator
+        /// Role of the token: clerk, auditor, operator or privacy
         #[arg(long)]
         role: Role,
         /// Holder of the token: the actor in event metadata. Letters, digits and -_.@

@@ -80,19 +80,19 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: AuditCommand,
     },
-    /// Verify and rebuild the table of claimed email addresses
+    /// Verify and rebuild the email claims
     Claims {
         #[command(subcommand)]
         command: ClaimsCommand,
     },
-    /// Erase a patient: nobody can read its personal data any more, in any copy of the log
+    /// Erase the personal data of a patient
     Erase(EraseArguments),
     /// Show and upgrade the format of the log
     Log {
         #[command(subcommand)]
         command: LogCommand,
     },
-    /// Create, list, activate, rotate and check the keys of the keyring
+    /// Create and change the keyring
     Keys {
         #[command(subcommand)]
         command: KeysCommand,

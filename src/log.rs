@@ -61,10 +61,7 @@ async fn format(database: &Database, json: bool) -> anyhow::Result<()> {
         LogFormat::Sealed(log) => (2, format!("2: sealed, log {log}")),
     };
     if json {
-        let log = match format {
-            LogFormat::Clear => None,
-            LogFormat::Sealed(log) => Some(log.to_string()),
-        };
+        let log = format.log_id().map(|log| log.to_string());
         return print_json(&json!({ "format": number, "log": log, "plain_claims": plain_claims }));
     }
     print(&text)

@@ -11,7 +11,7 @@ use eventstore::{
 };
 use futures::FutureExt;
 use projector::PROJECTIONS;
-use projector::eraser::{ERASER, Eraser};
+use projector::eraser::{self, ERASER, Eraser};
 use tokio::net::TcpListener;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::Instant;
@@ -342,10 +342,8 @@ impl<'s> Process<'s> {
 
     /// Destroys the keys of erased patients.
     fn eraser(&mut self) {
-        let subscription = self.subscription(
-            ERASER,
-            Eraser::new(self.database.clone(), Arc::clone(&self.clock)),
-        );
+        let eraser = Eraser::new(self.database.clone(), Arc::clone(&self.clock));
+        let subscription = self.subscription(ERASER, eraser).with_gather(eraser::GATHER);
         self.follow("eraser", subscription);
     }
 

@@ -73,8 +73,7 @@ pub(crate) const TEXTS: Texts = Texts {
 
 const fn tag(kind: RouteKind) -> &'static str {
     match kind {
-        RouteKind::Command | RouteKind::Read | RouteKind::BatchedRead => PATIENTS,
-        RouteKind::Privacy => PATIENTS,
+        RouteKind::Command | RouteKind::Read | RouteKind::BatchedRead | RouteKind::Privacy => PATIENTS,
         RouteKind::Audit => AUDIT,
         RouteKind::Operate | RouteKind::Metrics | RouteKind::Health => OPERATIONS,
         RouteKind::About => ABOUT,

@@ -42,6 +42,15 @@ pub enum FormatError {
 }
 
 impl LogFormat {
+    /// Id of the log, if it is sealed.
+    #[must_use]
+    pub const fn log_id(self) -> Option<LogId> {
+        match self {
+            Self::Clear => None,
+            Self::Sealed(id) => Some(id),
+        }
+    }
+
     /// Reads the format of the log.
     ///
     /// # Errors

@@ -29,7 +29,7 @@ use crate::database::Transaction;
 use crate::error::{Error, Result};
 use crate::event::{Position, RecordedEvent};
 use crate::lease::{self, Lease};
-use crate::log::EventLog;
+use crate::log::{EventFilter, EventLog};
 use crate::signal::{Signal, Wake};
 
 use traced::Traced;
@@ -63,8 +63,12 @@ pub trait Handler: Send + 'static {
     /// Reason why an event cannot be applied.
     type Error: std::error::Error + Send + Sync + 'static;
 
+    /// The only event type that the handler needs, if it needs only one. The subscription then reads only
+    /// these events, as stored.
+    const EVENT_TYPE: Option<&'static str> = None;
+
     /// Applies `events`, writing only through `transaction`. The events are in order of position, without
-    /// gaps. Each event is part of exactly one committed transaction.
+    /// gaps unless [`Handler::EVENT_TYPE`] is set. Each event is part of exactly one committed transaction.
     fn apply(
         &mut self,
         transaction: &mut Transaction<'_>,
@@ -270,31 +274,51 @@ impl<H: Handler> Subscription<H> {
                 .checkpoint
                 .insert(checkpoint::load_or_create(self.log.database(), &self.name).await?),
         };
-        let events = if checkpoint < Position::BEGINNING {
-            Vec::new()
-        } else {
-            self.log.feed(checkpoint, self.batch).await?
-        };
-        let Some(last) = events.last() else {
+        let Some(Batch { events, last, full }) = self.read(checkpoint).await? else {
             // An empty batch is valid only at the end of the log.
             checkpoint::check(&self.name, checkpoint, self.log.head().await?.position)?;
             self.forget().await?;
             return Ok(Turn::UpToDate);
         };
         let traced = Traced::begin(&self.name, &events);
-        if let Err(error) = self.apply(checkpoint, &events, last.position).await {
+        if let Err(error) = self.apply(checkpoint, &events, last).await {
             traced.failed();
             return Err(error);
         }
         drop(traced);
-        self.checkpoint = Some(last.position);
-        let full = events.len() as u64 >= u64::from(self.batch);
+        self.checkpoint = Some(last);
         self.batch = (self.batch * 2).min(DEFAULT_BATCH);
         self.handler.committed();
         let metrics = self.log.database().metrics();
         metrics.followed(&self.name, events.len());
         self.forget().await?;
         Ok(Turn::Applied { full })
+    }
+
+    /// Reads the events after the checkpoint. Returns `None` if there are no events.
+    async fn read(&mut self, checkpoint: Position) -> Result<Option<Batch>> {
+        if checkpoint < Position::BEGINNING {
+            return Ok(None);
+        }
+        let Some(event_type) = H::EVENT_TYPE else {
+            let events = self.log.feed(checkpoint, self.batch).await?;
+            return Ok(events.last().map(|last| last.position).map(|last| Batch {
+                full: events.len() as u64 >= u64::from(self.batch),
+                events,
+                last,
+            }));
+        };
+        let filter = EventFilter {
+            event_type: Some(event_type.to_owned()),
+            aggregate: None,
+        };
+        let head = self.log.head().await?.position;
+        let page = self.log.page(&filter, checkpoint, head, self.batch).await?;
+        Ok((page.reaches > checkpoint).then_some(Batch {
+            full: page.reaches < head,
+            events: page.events,
+            last: page.reaches,
+        }))
     }
 
     /// Runs the transaction of a step: applies the events and advances the checkpoint to the last event.
@@ -346,6 +370,15 @@ fn longer(pause: Duration, error: &Error) -> Duration {
         _ => LONGEST_OUTAGE_PAUSE,
     };
     (pause * 2).min(longest)
+}
+
+/// Events to apply together.
+struct Batch {
+    events: Vec<RecordedEvent>,
+    /// Position up to which the events are complete.
+    last: Position,
+    /// Whether more events may follow.
+    full: bool,
 }
 
 enum Turn {

@@ -21,6 +21,9 @@ CREATE USER IF NOT EXISTS patients_backup ACCOUNT LOCK;
 -- dropping a table.
 GRANT SELECT, INSERT, CREATE, ALTER, INDEX ON * TO patients_migrate;
 GRANT CREATE, UPDATE ON leases TO patients_migrate;
+-- To seal a new log.
+GRANT CREATE, UPDATE ON log_head TO patients_migrate;
+GRANT CREATE, UPDATE ON log_format TO patients_migrate;
 GRANT CREATE, UPDATE, DELETE ON _sqlx_migrations TO patients_migrate;
 
 -- mysqldump, mariadb-dump.

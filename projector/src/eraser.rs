@@ -4,6 +4,7 @@
 //! erasure, like any other event.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use cqrs_es::Aggregate;
 use domain::{PATIENT_ERASED, Patient};
@@ -11,6 +12,9 @@ use eventstore::{Clock, Database, Dialect, Handler, RecordedEvent, Session, Time
 
 /// Name of the subscription and of its checkpoint.
 pub const ERASER: &str = "eraser";
+/// Minimum time between two transactions. The process that records an erasure also destroys the key at once, so
+/// the subscription is needed only if that process was killed.
+pub const GATHER: Duration = Duration::from_secs(1);
 
 /// Destroys data keys, see [`destroy_keys`].
 #[derive(Debug)]
@@ -34,6 +38,8 @@ impl Eraser {
 
 impl Handler for Eraser {
     type Error = eventstore::Error;
+
+    const EVENT_TYPE: Option<&'static str> = Some(PATIENT_ERASED);
 
     fn is_of_events(error: &eventstore::Error) -> bool {
         error.is_of_data()

@@ -190,9 +190,7 @@ impl Sql {
         let database = Database::connect(&self.url, DatabaseOptions::default())
             .await
             .unwrap();
-        let LogFormat::Sealed(log) = LogFormat::read(&database).await.unwrap() else {
-            panic!("the log is in clear");
-        };
+        let log = LogFormat::read(&database).await.unwrap().log_id().unwrap();
         database.seal_with(Sealing::new(keyring(), log, false, api::PatientData));
         let log = EventLog::new(database.clone());
         let mut after = Position::BEGINNING;

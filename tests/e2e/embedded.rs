@@ -18,7 +18,6 @@ pub(crate) fn serve(folder: &Path, port: u16) -> Program {
     command
         .current_dir(folder)
         .env("HTTP_ADDR", format!("127.0.0.1:{port}"))
-        .env_remove("KEYRING_FILE")
         // A short timeout gives a short lease, so that the emails of a killed mailer are soon claimed again.
         .env("MAIL_SEND_TIMEOUT", "2s");
     Program::start(&command)

@@ -37,8 +37,9 @@ impl AmendmentIds {
 
 /// Returns the id that a keyring derives from a name (UUID version 8, RFC 9562).
 fn keyed(keyring: &Keyring, kind: &str, name: &str) -> Uuid {
-    let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, ..] = keyring.id_hash(kind, name);
-    Uuid::new_v8([a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p])
+    let mut bytes = [0; 16];
+    bytes.copy_from_slice(&keyring.id_hash(kind, name)[..16]);
+    Uuid::new_v8(bytes)
 }
 
 /// Ids of the patient that an actor registers with a key.

@@ -20,7 +20,7 @@ struct Door {
 
 impl Door {
     async fn new() -> Self {
-        let tokens: Vec<_> = [Role::Clerk, Role::Auditor, Role::Operator]
+        let tokens: Vec<_> = [Role::Clerk, Role::Auditor, Role::Operator, Role::Privacy]
             .map(|role| (role, Token::generate().unwrap()))
             .into();
         let access = Access::by(lines(&tokens));
@@ -76,9 +76,9 @@ fn template(path: &str) -> String {
 
 #[tokio::test]
 async fn every_route_is_for_its_roles_and_for_no_other() {
-    use Role::{Auditor, Clerk, Operator};
+    use Role::{Auditor, Clerk, Operator, Privacy};
     let id = format!("/patients/{NOBODY}");
-    let everybody = &[Clerk, Auditor, Operator][..];
+    let everybody = &[Clerk, Auditor, Operator, Privacy][..];
     let routes = [
         ("POST", "/register", &[Clerk][..], false),
         ("POST", "/patients/register", &[Clerk], false),
@@ -92,6 +92,8 @@ async fn every_route_is_for_its_roles_and_for_no_other() {
         ("GET", &format!("{id}?at=2026-01-01T00:00:00Z"), &[Auditor], false),
         ("GET", &format!("{id}/history"), &[Auditor], false),
         ("GET", &format!("{id}/history/1"), &[Auditor], false),
+        ("POST", &format!("{id}/erasure"), &[Privacy], false),
+        ("GET", &format!("{id}/erasure"), &[Privacy], false),
         ("GET", "/events", &[Auditor], false),
         ("GET", "/events/stream?after=x", &[Auditor], false),
         ("GET", "/audit/reads", &[Auditor], false),

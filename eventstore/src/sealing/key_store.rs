@@ -292,14 +292,14 @@ impl KeyStore {
             let sql = format!(
                 "SELECT {COLUMNS} FROM subject_keys WHERE wrapping_key > ? ORDER BY wrapping_key, aggregate_id LIMIT 1"
             );
-            let row = reader.query(&sql).bind(after).fetch_optional().await?;
+            let row = reader.query(&sql).bind(after.as_str()).fetch_optional().await?;
             let Some(row) = row else { return Ok(()) };
             let StoredKey::Present(key) = stored(&row)? else {
                 return Err(unknown("wrapping_key").into());
             };
             let (aggregate_type, aggregate_id): (String, String) = (row.get(0)?, row.get(1)?);
             key.unwrap(keyring, &self.owner(&aggregate_type, &aggregate_id))?;
-            after = key.wrapping_key.as_str().to_owned();
+            key.wrapping_key.as_str().clone_into(&mut after);
         }
     }
 

@@ -68,7 +68,9 @@ pub struct Tokens(Vec<Holder>);
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TokenError {
     /// The line is malformed.
-    #[error("line {0}: expected a name, a role (clerk, auditor or operator) and a hash of 64 hex digits")]
+    #[error(
+        "line {0}: expected a name, a role (clerk, auditor, operator or privacy) and a hash of 64 hex digits"
+    )]
     Line(usize),
     /// The name is reserved for callers without a token.
     #[error("line {0}: the name {ANONYMOUS} is reserved for callers without a token")]
