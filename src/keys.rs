@@ -143,13 +143,11 @@ fn change<T>(
 /// Opens the log, which must be sealed.
 async fn open(settings: &Settings) -> anyhow::Result<(Database, Sealing)> {
     let database = database::open_with_keyring(settings, CONNECTIONS).await?;
-    match database.sealing().cloned() {
-        Some(sealing) => Ok((database, sealing)),
-        None => {
-            database.close().await;
-            bail!("the log is in clear, so it has no keys")
-        }
+    if let Some(sealing) = database.sealing().cloned() {
+        return Ok((database, sealing));
     }
+    database.close().await;
+    bail!("the log is in clear, so it has no keys")
 }
 
 async fn rotate(settings: &Settings, json: bool) -> anyhow::Result<()> {

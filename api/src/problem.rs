@@ -163,7 +163,8 @@ impl From<&eventstore::Error> for ApiError {
             eventstore::Error::FileLost { .. } => Self::DatabaseFileLost,
             eventstore::Error::Damaged { .. }
             | eventstore::Error::MissingHead
-            | eventstore::Error::MissingFormat => Self::LogDamaged,
+            | eventstore::Error::MissingFormat
+            | eventstore::Error::Sealing(_) => Self::LogDamaged,
             eventstore::Error::BadCheckpoint { .. } | eventstore::Error::NoSuchGeneration { .. } => {
                 Self::ReadTableDamaged
             }

@@ -154,8 +154,8 @@ pub(super) const fn unavailable(error: &eventstore::Error) -> CommandError {
         eventstore::Error::FileLost { .. } => CommandError::DatabaseFileLost,
         eventstore::Error::Damaged { .. }
         | eventstore::Error::MissingHead
-        | eventstore::Error::MissingFormat => CommandError::LogDamaged,
-        eventstore::Error::Sealing(_) => CommandError::Unreadable,
+        | eventstore::Error::MissingFormat
+        | eventstore::Error::Sealing(_) => CommandError::LogDamaged,
         _ => CommandError::Unavailable,
     }
 }

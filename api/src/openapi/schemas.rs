@@ -52,14 +52,19 @@ pub(crate) struct Event {
     /// Number of the event among the patient's events, from 1, without gaps.
     #[schema(minimum = 1, example = 1)]
     sequence: i64,
-    /// `PatientRegistered`, `PatientAmended` or `PatientDeleted`.
+    /// `PatientRegistered`, `PatientAmended`, `PatientDeleted` or `PatientErased`.
     #[schema(example = "PatientRegistered")]
     event_type: String,
     /// Version of the payload's schema.
     #[schema(example = "1.0")]
     event_version: String,
-    /// Content of the event, as it was recorded.
+    /// Content of the event, in the feed as it was recorded: with the personal data sealed. If the patient was erased, histories show
+    /// the member `erased` with the time instead of the personal data.
     payload: BTreeMap<String, Value>,
+    /// Only in the feed: the content of a sealed event with its personal data opened. If the patient was erased, it has the member
+    /// `erased` with the time instead. The hash does not cover this member.
+    #[schema(required = false)]
+    opened: BTreeMap<String, Value>,
     /// The actor and the request that caused the event.
     #[schema(example = json!({"actor": "front-desk", "request_id": "01a20cb5-231a-78b4-a848-3c6052b0186b"}))]
     metadata: BTreeMap<String, Value>,

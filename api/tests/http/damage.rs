@@ -218,7 +218,7 @@ async fn a_patient_whose_id_is_stored_in_another_case_is_named_as_damage() {
 
 #[tokio::test]
 async fn a_patient_with_a_skipped_event_is_not_shown_as_if_it_had_not_happened() {
-    Rig::on_each(async |rig| {
+    Rig::on_each_in_clear(async |rig| {
         let gone = rig.register("gone@example.com").await;
         let stays = rig.register("stays@example.com").await;
         rig.project().await;

@@ -59,11 +59,8 @@ async fn a_history_has_every_event_with_all_that_is_recorded_of_it() {
                 hash.len() == 64 && hash.chars().all(|c| c.is_ascii_hexdigit()),
                 "{hash}"
             );
-            let at = &rig
-                .log
-                .at(&[eventstore::Position::new(recorded).unwrap()])
-                .await
-                .unwrap()[0];
+            let before = eventstore::Position::new(recorded - 1).unwrap();
+            let at = &rig.log.feed(before, 1).await.unwrap()[0];
             assert_eq!(*event, serde_json::to_value(at).unwrap());
         }
     })

@@ -13,6 +13,7 @@ mod audit_reads;
 mod conditional;
 mod cors;
 mod damage;
+mod erasure;
 mod errors;
 mod feed;
 mod filters;

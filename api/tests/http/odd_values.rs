@@ -150,7 +150,8 @@ async fn odd_values_come_back_byte_for_byte() {
             payload["type"] = json!("PatientRegistered");
             let event = client.get(&format!("/patients/{id}/history")).await[0].clone();
             assert_eq!(event["payload"], payload);
-            assert_eq!(client.get(&format!("/events?aggregate_id={id}")).await, json!([event]));
+            let fed = client.get(&format!("/events?aggregate_id={id}")).await[0].clone();
+            assert_eq!((&fed["opened"], &fed["hash"]), (&payload, &event["hash"]));
             expected.push(patient);
         }
         rig.project().await;

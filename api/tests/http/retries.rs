@@ -94,7 +94,7 @@ async fn a_key_of_one_caller_never_meets_the_patient_of_another() {
 #[tokio::test]
 async fn a_key_from_before_keys_had_callers_still_gives_its_own_caller_the_first_answer() {
     let (access, [desk, ward]) = clerks(["desk", "ward"]);
-    let rig = Rig::with(access).await;
+    let rig = Rig::in_clear_with(access).await;
     let keys = Uuid::from_u128(0x6f1f_0f5e_9d0c_5c3b_8a44_2f6b_7a90_31d7);
     let id = Uuid::new_v5(&keys, b"1").to_string();
     let details = PatientDetails {

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use api::{Api, ApiOptions, ApiParts, router, serve};
+use api::{Api, ApiOptions, ApiParts, PatientData, router, serve};
 use axum::Router;
 use axum::body::Body;
 use axum::http::header::HOST;
@@ -12,9 +12,10 @@ use axum::http::response::Parts;
 use axum::http::{HeaderMap, HeaderValue, Request, StatusCode};
 use axum::response::Response;
 use eventstore::projection::Follower;
+use eventstore::sealing::Keyring;
 use eventstore::{
-    AppendQueue, Clock, Database, DatabaseOptions, Dialect, EventLog, Position, Projection, Session, Signal,
-    Subscription, SystemClock, Transaction,
+    AppendQueue, Clock, Database, DatabaseOptions, Dialect, EventLog, LogFormat, Position, Projection,
+    Sealing, Session, Signal, Subscription, SystemClock, Transaction,
 };
 use futures::FutureExt;
 use mailer::{Composer, Languages, SampleMailer, SmtpOptions, Templates, Timeouts, Transport};
@@ -50,6 +51,23 @@ pub(crate) fn every_host() -> HttpOptions {
     HttpOptions {
         allowed_hosts: vec!["*".parse().unwrap()],
         ..HttpOptions::default()
+    }
+}
+
+async fn migrated(url: &str) -> Database {
+    let database = Database::connect(url, DatabaseOptions::default()).await.unwrap();
+    migrations::migrate(&database, SystemClock::shared(), "test")
+        .await
+        .unwrap();
+    database
+}
+
+/// Seals the log, unless it has events in clear, with a new keyring.
+async fn seal(database: &Database) {
+    let format = LogFormat::seal_if_empty(database).await.unwrap();
+    if let Some(log) = format.log_id() {
+        let keyring = Keyring::generate(SystemClock.now()).unwrap();
+        database.seal_with(Sealing::new(keyring, log, false, PatientData));
     }
 }
 
@@ -141,6 +159,39 @@ impl Rig {
         Self::by_clock(url, access, options, folder, SystemClock::shared()).await
     }
 
+    /// Creates an open API on SQLite over a log in clear, to which a test can append its own events.
+    pub(crate) async fn in_clear() -> Self {
+        Self::in_clear_with(Access::open()).await
+    }
+
+    /// Like [`Rig::in_clear`], with this access control.
+    pub(crate) async fn in_clear_with(access: Access) -> Self {
+        let folder = TempDir::new().unwrap();
+        let url = format!("sqlite://{}", folder.path().join("patients.db").display());
+        Self::in_clear_over(&url, access, Some(folder)).await
+    }
+
+    /// Runs `test` over a log in clear, on SQLite and on every available MySQL and MariaDB server.
+    pub(crate) async fn on_each_in_clear(test: impl AsyncFn(Self)) {
+        test(Self::in_clear().await).await;
+        for server in mysql_servers() {
+            println!("on {}", server.flavour.name());
+            let database = server.create_database().await;
+            test(Self::in_clear_over(&database.url, Access::open(), None).await).await;
+        }
+    }
+
+    async fn in_clear_over(url: &str, access: Access, folder: Option<TempDir>) -> Self {
+        let database = migrated(url).await;
+        Self::on(
+            database,
+            access,
+            every_host().into(),
+            folder,
+            SystemClock::shared(),
+        )
+    }
+
     /// Creates an API that uses this clock, also for its appends.
     pub(crate) async fn by_clock(
         url: &str,
@@ -149,17 +200,25 @@ impl Rig {
         folder: Option<TempDir>,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        let database = Database::connect(url, DatabaseOptions::default()).await.unwrap();
-        migrations::migrate(&database, SystemClock::shared(), "test")
-            .await
-            .unwrap();
+        let database = migrated(url).await;
+        seal(&database).await;
+        Self::on(database, access, options.into(), folder, clock)
+    }
+
+    fn on(
+        database: Database,
+        access: Access,
+        options: ApiOptions,
+        folder: Option<TempDir>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
         let log = EventLog::new(database.clone());
         let signal = Signal::in_process();
         let appends = AppendQueue::start(database, signal.clone(), Arc::clone(&clock), QUEUE, QUEUE);
         let options = ApiOptions {
             read_wait: Duration::from_millis(200),
             poll: POLL,
-            ..options.into()
+            ..options
         };
         let metrics = Metrics::new(|| async { "# EOF\n".to_owned() }.boxed());
         let api = Api::new(ApiParts {

@@ -143,7 +143,7 @@ async fn fill(rig: &Rig, hundreds: u64) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn clients_that_read_nothing_keep_nobody_from_reading() {
-    Rig::on_each(async |rig| {
+    Rig::on_each_in_clear(async |rig| {
         // These 5 MB exceed the socket buffers of a connection.
         fill(&rig, 5).await;
         let served = Served::start(&rig, Listening::default()).await;
@@ -184,7 +184,7 @@ async fn clients_that_read_nothing_keep_nobody_from_reading() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn at_the_stop_a_live_stream_ends_and_an_export_breaks_off() {
-    let rig = Rig::new().await;
+    let rig = Rig::in_clear().await;
     fill(&rig, 5).await;
     let served = Served::start(&rig, Listening::default()).await;
     let mut live = served.ask("/events/stream?after=500", 8192).await;

@@ -132,7 +132,7 @@ async fn recorded(rig: &Rig, number: u32, name: &str, email: &str) -> String {
 
 #[tokio::test]
 async fn no_name_stops_the_search_of_others() {
-    Rig::on_each(async |rig| {
+    Rig::on_each_in_clear(async |rig| {
         let spaces = |space: &str| space.repeat(64);
         for (number, name) in [
             spaces("\u{a0}") + "a",
@@ -211,7 +211,7 @@ async fn names_are_found_however_their_beginning_was_pasted() {
 
 #[tokio::test]
 async fn one_mailbox_in_two_normalization_forms_is_one_patients() {
-    Rig::on_each(async |rig| {
+    Rig::on_each_in_clear(async |rig| {
         let composed = "한@example.com";
         let decomposed = "\u{1112}\u{1161}\u{11ab}@example.com";
         let found = async |email: &str| {
@@ -258,7 +258,7 @@ async fn one_mailbox_in_two_normalization_forms_is_one_patients() {
 
 #[tokio::test]
 async fn a_registration_is_repeated_although_it_was_recorded_before_values_were_normalized() {
-    let rig = Rig::new().await;
+    let rig = Rig::in_clear().await;
     let register = async |name: &str| {
         let mut body = patient("ana@example.com");
         body["name"] = json!(name);
