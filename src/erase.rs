@@ -153,7 +153,7 @@ async fn replay(database: &Database, json: bool) -> anyhow::Result<()> {
         }
         after = page.reaches;
     }
-    eraser::truncate_journal(database).await;
+    eraser::truncated_journal(database).await;
     if json {
         return print_json(&json!({ "erased": erased, "destroyed": destroyed }));
     }

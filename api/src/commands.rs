@@ -365,11 +365,8 @@ impl Commands {
             let mut writer = database.writer().await?;
             eraser::destroy_key(&mut writer, &id, self.clock.now()).await
         };
-        match destroyed.await {
-            Ok(_) => eraser::truncate_journal(database).await,
-            Err(error) => {
-                tracing::warn!(patient.id = %id, %error, "a data key is not destroyed yet; the projector destroys it");
-            }
+        if let Err(error) = destroyed.await {
+            tracing::warn!(patient.id = %id, %error, "a data key is not destroyed yet; the projector destroys it");
         }
     }
 

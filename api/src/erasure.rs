@@ -7,8 +7,8 @@ use domain::{
 use eventstore::sealing::StoredKey;
 use eventstore::{EventFilter, EventLog, Position, RecordedEvent, Timestamp};
 use mailer::Ledger;
-use projector::PROJECTIONS;
 use projector::reads::ReadError;
+use projector::{PROJECTIONS, eraser};
 use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -53,7 +53,7 @@ pub struct ErasureStatus {
     /// When the patient's data key was destroyed; `null` as long as it exists.
     #[schema(value_type = Option<String>, format = DateTime, example = "2026-11-24T08:38:47.331402Z")]
     pub key_destroyed_at: Option<Timestamp>,
-    /// What still has data of the patient: `key`, read tables by name, and `mail`.
+    /// What still has data of the patient: `key`, read tables by name, `mail` and, with SQLite, `write-ahead log`.
     #[schema(value_type = Vec<String>, example = json!([]))]
     pub pending: Vec<&'static str>,
     /// Positions of the patient's events that stay readable in the log, because they were recorded before it
@@ -151,6 +151,10 @@ impl Erasure {
         let ledger = Ledger::new(database.clone());
         if !ledger.is_rid_of(&id, self.position).await? {
             pending.push("mail");
+        }
+        // Only after the rows are deleted: the file has their earlier versions.
+        if pending.is_empty() && !eraser::truncated_journal(database).await {
+            pending.push("write-ahead log");
         }
         Ok(ErasureStatus {
             id: self.patient,

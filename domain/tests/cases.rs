@@ -2,7 +2,7 @@
 //! must find a name. `cases/values.jsonl` has one case per line.
 #![expect(clippy::panic, reason = "a failure fails the test with a message")]
 
-use domain::{DocumentUrl, Email, Name, NameQuery, Phone};
+use domain::{DocumentUrl, Email, Name, NameQuery, Phone, mailbox_key};
 use serde_json::Value;
 
 fn parse(field: &str, value: &str) -> Result<String, String> {
@@ -63,4 +63,19 @@ fn every_search_finds_the_name_of_its_case() {
         searches += 1;
     }
     assert!(searches > 5, "{searches}");
+}
+
+#[test]
+fn addresses_are_one_mailbox_as_their_case_says() {
+    let mut mailboxes = 0;
+    for line in include_str!("cases/values.jsonl").lines() {
+        let case: Value = serde_json::from_str(line).unwrap();
+        if case["kind"] != "mailbox" {
+            continue;
+        }
+        let key = |member: &str| mailbox_key(&parse("email", case[member].as_str().unwrap()).unwrap());
+        assert_eq!(key("first") == key("second"), case["same"], "{case}");
+        mailboxes += 1;
+    }
+    assert!(mailboxes > 2, "{mailboxes}");
 }

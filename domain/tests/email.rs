@@ -1,6 +1,6 @@
 //! Tests of which email addresses are accepted, and which addresses are equal.
 
-use domain::{ControlCharacter, Email, EmailError, email_claim_key, older_email_claim_key};
+use domain::{ControlCharacter, Email, EmailError, email_claim_key, mailbox_key, older_email_claim_key};
 use proptest::prelude::*;
 
 #[test]
@@ -334,5 +334,29 @@ proptest! {
     fn a_claim_key_is_its_own_claim_key(email in any::<String>()) {
         let key = email_claim_key(&email);
         prop_assert_eq!(email_claim_key(&key), key);
+    }
+}
+
+#[test]
+fn a_mailbox_is_the_same_in_every_case_and_compatibility_form() {
+    for (one, other) in [
+        ("γιώργος@example.com", "ΓΙΏΡΓΟΣ@EXAMPLE.com"),
+        ("οδυσσεύς@example.com", "ΟΔΥΣΣΕΎΣ@example.com"),
+        ("straße@example.com", "STRASSE@example.com"),
+        ("ﬁona@example.com", "FIONA@example.com"),
+        ("ＡＮＡ@example.com", "ana@example.com"),
+        ("ǰo@example.com", "J\u{30c}O@example.com"),
+        ("ana@clínica.example", "ANA@xn--clnica-4va.example"),
+    ] {
+        assert_eq!(mailbox_key(one), mailbox_key(other), "{one} {other}");
+        assert_eq!(mailbox_key(&mailbox_key(one)), mailbox_key(one), "{one}");
+    }
+    for (one, other) in [
+        ("ana+x@example.com", "ana@example.com"),
+        ("a.na@example.com", "ana@example.com"),
+        ("añá@example.com", "ana@example.com"),
+        ("ana@example.com", "ana@example.org"),
+    ] {
+        assert_ne!(mailbox_key(one), mailbox_key(other), "{one} {other}");
     }
 }

@@ -2,10 +2,10 @@
 
 use cqrs_es::Aggregate;
 use cqrs_es::test::TestFramework;
-use domain::PatientCommand::{AmendPatient, DeletePatient, RegisterPatient};
+use domain::PatientCommand::{AmendPatient, DeletePatient, ErasePatient, RegisterPatient};
 use domain::{
-    Amendment, Patient, PatientDetails, PatientError, PatientEvent, PatientState, Registration, UrlSchemes,
-    evolve,
+    Amendment, ErasureReason, ErasureScope, Patient, PatientDetails, PatientError, PatientEvent,
+    PatientState, Registration, UrlSchemes, evolve,
 };
 
 type PatientTest = TestFramework<Patient>;
@@ -67,6 +67,60 @@ fn a_registered_patient_is_deleted() {
             expected_sequence: None,
         })
         .then_expect_events(vec![deleted()]);
+}
+
+fn erased() -> PatientEvent {
+    PatientEvent::PatientErased {
+        reason: ErasureReason::Request,
+        scope: ErasureScope::Full,
+    }
+}
+
+fn erase() -> domain::PatientCommand {
+    ErasePatient {
+        reason: ErasureReason::Request,
+        scope: ErasureScope::Full,
+    }
+}
+
+#[test]
+fn an_active_patient_is_deleted_and_erased_together() {
+    PatientTest::with(())
+        .given(vec![john_registered()])
+        .when(erase())
+        .then_expect_events(vec![deleted(), erased()]);
+}
+
+#[test]
+fn a_deleted_patient_is_erased_once() {
+    PatientTest::with(())
+        .given(vec![john_registered(), deleted()])
+        .when(erase())
+        .then_expect_events(vec![erased()]);
+    PatientTest::with(())
+        .given(vec![john_registered(), deleted(), erased()])
+        .when(erase())
+        .then_expect_error(PatientError::Erased);
+    PatientTest::with(())
+        .given_no_previous_events()
+        .when(erase())
+        .then_expect_error(PatientError::NotFound);
+}
+
+#[test]
+fn an_erased_patient_accepts_no_command() {
+    let given = || PatientTest::with(()).given(vec![john_registered(), deleted(), erased()]);
+    given()
+        .when(RegisterPatient(john()))
+        .then_expect_error(PatientError::Erased);
+    given()
+        .when(DeletePatient {
+            expected_sequence: Some(2),
+        })
+        .then_expect_error(PatientError::Erased);
+    given()
+        .when(amend(amendment(Some("Jon"), None)))
+        .then_expect_error(PatientError::Erased);
 }
 
 #[test]

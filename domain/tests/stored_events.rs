@@ -5,7 +5,8 @@ use std::collections::HashMap;
 use cqrs_es::persist::SerializedEvent;
 use cqrs_es::{Aggregate, DomainEvent, EventEnvelope};
 use domain::{
-    PATIENT_AMENDED, PATIENT_DELETED, PATIENT_REGISTERED, Patient, PatientEvent, StoredEventError, upcasters,
+    ErasureReason, ErasureScope, PATIENT_AMENDED, PATIENT_DELETED, PATIENT_ERASED, PATIENT_REGISTERED,
+    Patient, PatientEvent, SEALED_VERSION, StoredEventError, upcasters,
 };
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -222,6 +223,50 @@ fn an_unknown_version_is_an_error_that_names_it() {
     }
     let deleted = PatientEvent::from_stored(PATIENT_DELETED, "0.9", &json!({ "type": "PatientDeleted" }));
     assert!(matches!(deleted, Err(StoredEventError::UnknownVersion { .. })));
+}
+
+#[test]
+fn the_json_of_an_erasure_has_its_reason_and_scope_alone() {
+    for (reason, scope, text) in [
+        (
+            ErasureReason::Request,
+            ErasureScope::Full,
+            r#"{"type":"PatientErased","reason":"request","scope":"full"}"#,
+        ),
+        (
+            ErasureReason::Retention,
+            ErasureScope::Partial,
+            r#"{"type":"PatientErased","reason":"retention","scope":"partial"}"#,
+        ),
+        (
+            ErasureReason::Error,
+            ErasureScope::Full,
+            r#"{"type":"PatientErased","reason":"error","scope":"full"}"#,
+        ),
+    ] {
+        let event = PatientEvent::PatientErased { reason, scope };
+        assert_eq!(serde_json::to_string(&event).unwrap(), text);
+        let payload = serde_json::from_str(text).unwrap();
+        assert_eq!(
+            PatientEvent::from_stored(PATIENT_ERASED, "1.0", &payload),
+            Ok(event)
+        );
+    }
+    let whim = json!({ "type": "PatientErased", "reason": "whim", "scope": "full" });
+    let read = PatientEvent::from_stored(PATIENT_ERASED, "1.0", &whim);
+    assert!(
+        matches!(read, Err(StoredEventError::Malformed { .. })),
+        "{read:?}"
+    );
+}
+
+/// Without its key, a sealed event is never mistaken for an event in clear.
+#[test]
+fn a_sealed_event_is_not_read_as_it_is_stored() {
+    let sealed = json!({ "type": "PatientRegistered", "sealed": { "v": 1 } });
+    for version in ["1.0", SEALED_VERSION] {
+        PatientEvent::from_stored(PATIENT_REGISTERED, version, &sealed).unwrap_err();
+    }
 }
 
 #[test]

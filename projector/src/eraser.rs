@@ -8,7 +8,11 @@ use std::time::Duration;
 
 use cqrs_es::Aggregate;
 use domain::{PATIENT_ERASED, Patient};
-use eventstore::{Clock, Database, Dialect, Handler, RecordedEvent, Session, Timestamp, Transaction};
+use eventstore::{
+    Clock, Database, Dialect, Handler, Position, RecordedEvent, Session, Timestamp, Transaction,
+};
+
+use crate::PROJECTIONS;
 
 /// Name of the subscription and of its checkpoint.
 pub const ERASER: &str = "eraser";
@@ -16,12 +20,18 @@ pub const ERASER: &str = "eraser";
 /// the subscription is needed only if that process was killed.
 pub const GATHER: Duration = Duration::from_secs(1);
 
-/// Destroys data keys, see [`destroy_keys`].
+/// Pause between two checks whether the projections have deleted the rows of an erased patient.
+const CHECK_INTERVAL: Duration = Duration::from_secs(1);
+/// Number of checks after which the journal is truncated in any case.
+const CHECKS: u32 = 300;
+
+/// Destroys data keys, see [`destroy_key`].
 #[derive(Debug)]
 pub struct Eraser {
     database: Database,
     clock: Arc<dyn Clock>,
-    due: bool,
+    /// The last erasure of the transaction: the patient, and the position of the event.
+    last: Option<(String, Position)>,
 }
 
 impl Eraser {
@@ -31,7 +41,7 @@ impl Eraser {
         Self {
             database,
             clock,
-            due: false,
+            last: None,
         }
     }
 }
@@ -50,20 +60,43 @@ impl Handler for Eraser {
         transaction: &mut Transaction<'_>,
         events: &[RecordedEvent],
     ) -> eventstore::Result<()> {
-        self.due = false;
+        self.last = None;
         for event in events.iter().filter(|event| is_erasure(event)) {
             destroy_key(transaction, &event.aggregate_id, self.clock.now()).await?;
-            self.due = true;
+            self.last = Some((event.aggregate_id.clone(), event.position));
         }
         Ok(())
     }
 
     fn committed(&mut self) {
-        if std::mem::take(&mut self.due) {
+        if let Some((patient, position)) = self.last.take()
+            && self.database.dialect() == Dialect::Sqlite
+        {
             let database = self.database.clone();
-            tokio::spawn(async move { truncate_journal(&database).await });
+            tokio::spawn(async move { truncate_once_rid_of(&database, &patient, position).await });
         }
     }
+}
+
+/// Truncates the journal once the projections have deleted the rows of a patient.
+async fn truncate_once_rid_of(database: &Database, patient: &str, position: Position) {
+    for _ in 0..CHECKS {
+        if is_rid_of(database, patient, position).await.unwrap_or(false) {
+            break;
+        }
+        tokio::time::sleep(CHECK_INTERVAL).await;
+    }
+    truncated_journal(database).await;
+}
+
+/// Whether no projection has rows of a patient whose last event is at `position`.
+async fn is_rid_of(database: &Database, patient: &str, position: Position) -> eventstore::Result<bool> {
+    for projection in PROJECTIONS {
+        if !projection.is_rid_of(database, patient, position).await? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// Whether an event erases a patient.
@@ -92,19 +125,23 @@ pub async fn destroy_key(
 }
 
 /// Removes earlier versions of pages from SQLite's write-ahead log, which may contain erased keys and rows.
-/// Readers that are still running delay this until a later erasure or the next checkpoint.
-pub async fn truncate_journal(database: &Database) {
+/// Returns false if a reader still needs them; then, a later call removes them. Other databases have no such
+/// file here.
+pub async fn truncated_journal(database: &Database) -> bool {
     if database.dialect() != Dialect::Sqlite {
-        return;
+        return true;
     }
     let truncated = async {
         let mut writer = database.writer().await?;
-        writer
+        let row = writer
             .query("PRAGMA wal_checkpoint(TRUNCATE)")
             .fetch_optional()
-            .await
+            .await?;
+        let busy: i64 = row.map_or(Ok(0), |row| row.get(0))?;
+        Ok::<_, eventstore::Error>(busy == 0)
     };
-    if let Err(error) = truncated.await {
+    truncated.await.unwrap_or_else(|error| {
         tracing::warn!(%error, "the write-ahead log was not truncated after an erasure");
-    }
+        false
+    })
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::process::Command;
 
 use reqwest::StatusCode;
-use serde_json::Value;
+use serde_json::{Value, json};
 use sqlx::mysql::MySqlDatabaseError;
 use sqlx::{Connection, MySqlConnection};
 use tempfile::TempDir;
@@ -240,7 +240,7 @@ async fn operators_over_http(client: &Client) {
         })
         .await;
     }
-    assert_eq!(get("/projections").await["subscriptions"][0]["name"], "mailer");
+    assert_eq!(get("/projections").await["subscriptions"][0]["name"], "eraser");
 }
 
 /// Runs the commands of auditors.
@@ -275,6 +275,12 @@ async fn operators(users: &Users, client: &Client) {
         &["projection", "status"],
         &["projection", "rebuild"],
         &["projection", "verify"],
+        &["claims", "verify"],
+        &["keys", "check"],
+        &["keys", "rotate"],
+        &["log", "format"],
+        &["log", "upgrade", "--no-earlier-programs"],
+        &["erase", "--replay"],
         &[
             "audit",
             "reads",
@@ -308,8 +314,14 @@ async fn operators(users: &Users, client: &Client) {
     let (skipped, said) = run(&mut users.command("operator", &skip));
     assert!(skipped, "{said}");
     let after = client.register("after@example.com").await.unwrap();
-    let position = after.headers()["event-position"].to_str().unwrap();
-    assert_eq!(client.get_at("/patients", position).await.len(), 4);
+    let position = after.headers()["event-position"].to_str().unwrap().to_owned();
+    assert_eq!(client.get_at("/patients", &position).await.len(), 4);
+    let after: Value = after.json().await.unwrap();
+    let path = format!("/patients/{}/erasure", id_of(&after));
+    let erased = client.post_json(&path, &json!({ "reason": "error" })).await;
+    assert!(erased.status().is_success(), "{}", erased.status());
+    let erased: Value = erased.json().await.unwrap();
+    assert!(erased["key_destroyed_at"].is_string(), "{erased}");
 }
 
 /// Whether the server allows a statement to the user. The statements in this test change no rows.

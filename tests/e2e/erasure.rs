@@ -1,0 +1,301 @@
+//! After an erasure, the patient's data is nowhere: not in the databases, their files, Redis, logs or metrics.
+
+use std::fmt::Write as _;
+use std::path::Path;
+use std::process::Command;
+
+use reqwest::StatusCode;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use testkit::{MysqlClient, Program, base64url, free_port, mysql_servers, wait_until};
+
+use crate::client::{Client, id_of};
+use crate::rebuild::{json, run};
+use crate::rig::{Production, SOON, patients};
+
+/// Values of a patient that nothing else contains.
+const NAME: &str = "Zaqxswc Vfrtgbn";
+const EMAIL: &str = "Zaqxswc.Vfrtgbn@Example.com";
+const PHONE: &str = "+34 987654321098";
+const DOCUMENT: &str = "https://example.com/photos/zaqxswc-vfrtgbn.jpg";
+
+async fn register(client: &Client) -> String {
+    let body = json!({ "name": NAME, "email": EMAIL, "phone": PHONE, "document_url": DOCUMENT });
+    let answer = client.post_json("/register", &body).await;
+    assert_eq!(answer.status(), StatusCode::CREATED);
+    let registered: Value = answer.json().await.unwrap();
+    id_of(&registered).to_owned()
+}
+
+/// Erases a patient, and waits until everything is destroyed.
+async fn erase(client: &Client, id: &str) -> Value {
+    let path = format!("/patients/{id}/erasure");
+    let answer = client.post_json(&path, &json!({ "reason": "request" })).await;
+    assert!(answer.status().is_success(), "{}", answer.status());
+    wait_until(SOON, "everything is destroyed", async || {
+        let status: Value = client.get(&path).await.unwrap().json().await.unwrap();
+        status["complete"] == true
+    })
+    .await;
+    client.get(&path).await.unwrap().json().await.unwrap()
+}
+
+fn hex(text: &str) -> String {
+    text.bytes().fold(String::new(), |mut digits, byte| {
+        write!(digits, "{byte:02x}").unwrap();
+        digits
+    })
+}
+
+/// Returns a form of the patient's values that `bytes` contain: as they are, in lower case, in hexadecimal or in
+/// Base64.
+fn found(bytes: &[u8]) -> Option<String> {
+    let text = String::from_utf8_lossy(bytes);
+    let lower = text.to_lowercase();
+    for value in [NAME, EMAIL, PHONE, DOCUMENT, "zaqxswc", "vfrtgbn"] {
+        let folded = value.to_lowercase();
+        for form in [folded.clone(), hex(value), hex(&folded)] {
+            if lower.contains(&form) {
+                return Some(form);
+            }
+        }
+        for form in [value, folded.as_str()] {
+            for before in ["", "-", "--"] {
+                let encoded = base64url(format!("{before}{form}").as_bytes());
+                // The first and the last digits also depend on the neighboring bytes.
+                let start = if before.is_empty() { 0 } else { before.len() + 1 };
+                let inner = &encoded[start..encoded.len() - 2];
+                if text.contains(inner) || text.contains(&inner.replace('-', "+").replace('_', "/")) {
+                    return Some(inner.to_owned());
+                }
+            }
+        }
+    }
+    None
+}
+
+fn assert_absent(place: &str, bytes: &[u8]) {
+    assert_eq!(found(bytes), None, "in {place}");
+}
+
+#[test]
+fn the_search_finds_every_form() {
+    for text in [
+        NAME.to_owned(),
+        format!("x{}y", EMAIL.to_uppercase()),
+        hex(DOCUMENT),
+        base64url(format!("a{PHONE}b").as_bytes()),
+        base64url(format!("ab{NAME}").as_bytes()),
+    ] {
+        assert_ne!(found(text.as_bytes()), None, "{text}");
+    }
+    assert_eq!(found(b"nothing of it"), None);
+}
+
+/// Returns what the folder's files contain, except the keyring and the emails that were sent.
+fn files(folder: &Path) -> Vec<(String, Vec<u8>)> {
+    std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.is_file())
+        .map(|path| (path.display().to_string(), std::fs::read(&path).unwrap()))
+        .collect()
+}
+
+#[tokio::test]
+async fn the_files_of_an_embedded_database_have_nothing_of_an_erased_patient() {
+    let folder = TempDir::new().unwrap();
+    let port = free_port();
+    let mut serve = patients("serve");
+    serve
+        .current_dir(folder.path())
+        .env_remove("KEYRING_FILE")
+        .env("HTTP_ADDR", format!("127.0.0.1:{port}"))
+        .env("LOG", "trace");
+    let mut program = Program::start(&serve);
+    let client = Client::new(port);
+    wait_until(SOON, "it is ready", async || client.ready().await).await;
+    assert!(
+        program.stdout().contains("data/keyring.json"),
+        "{}",
+        program.stdout()
+    );
+    for other in 0..50 {
+        client
+            .register_for_sure(&format!("other-{other}@example.com"))
+            .await;
+    }
+    let id = register(&client).await;
+    let changes = json!({ "phone": format!("{PHONE}1") });
+    assert_eq!(client.amend(&id, &changes).await.status(), StatusCode::OK);
+    wait_until(SOON, "it is listed", async || client.list().await.len() == 51).await;
+    let data = folder.path().join("data");
+    assert!(
+        files(&data).iter().any(|(_, bytes)| found(bytes).is_some()),
+        "the read table has the patient"
+    );
+
+    erase(&client, &id).await;
+    for (place, bytes) in files(&data) {
+        assert_absent(&place, &bytes);
+    }
+    assert_absent("the log", program.log().as_bytes());
+    let metrics = client.get("/metrics").await.unwrap().text().await.unwrap();
+    assert_absent("the metrics", metrics.as_bytes());
+    // A killed process leaves the files as they are.
+    program.kill9().await;
+    for (place, bytes) in files(&data) {
+        assert_absent(&place, &bytes);
+    }
+    program.restart().await;
+    wait_until(SOON, "it is ready", async || client.ready().await).await;
+    assert_eq!(client.list().await.len(), 50);
+    let erased = client.get(&format!("/patients/{id}")).await.unwrap();
+    assert_eq!(erased.status(), StatusCode::GONE);
+}
+
+/// Returns a dump of tables, or of the whole database.
+fn dump(production: &Production, tables: &[&str]) -> Vec<u8> {
+    let mut dump = production.database.server.client(MysqlClient::Dump, "root", "");
+    dump.args(["--single-transaction", "--no-tablespaces", "--hex-blob"])
+        .arg(&production.database.name)
+        .args(tables);
+    let output = dump.output().unwrap();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    output.stdout
+}
+
+#[tokio::test]
+async fn a_dump_has_nothing_of_an_erased_patient_and_the_log_never_had_it_in_clear() {
+    Production::on_each(async |production| {
+        let port = free_port();
+        let mut serve = production.command("serve");
+        serve
+            .env("HTTP_ADDR", format!("127.0.0.1:{port}"))
+            .env("LOG", "trace");
+        let program = Program::start(&serve);
+        let client = Client::new(port);
+        wait_until(SOON, "it is ready", async || client.ready().await).await;
+        let id = register(&client).await;
+        wait_until(SOON, "the mail has arrived", async || {
+            production.smtp.mails().len() == 1
+        })
+        .await;
+        let log = ["events", "log_head", "log_format", "claims", "subject_keys"];
+        let before = dump(&production, &log);
+        assert_absent("the log's tables before the erasure", &before);
+        assert_ne!(
+            found(&dump(&production, &[])),
+            None,
+            "the read table has the patient"
+        );
+
+        let status = erase(&client, &id).await;
+        assert_eq!(status["scope"], "full");
+        assert_absent("the dump", &dump(&production, &[]));
+        assert_absent("the log", program.log().as_bytes());
+        let (verified, said) = run(production.command("audit").arg("verify"));
+        assert!(verified, "{said}");
+        let (exported, lines) = run(production.command("audit").arg("export"));
+        assert!(exported && lines.lines().count() == 3, "{lines}");
+        assert_absent("the export", lines.as_bytes());
+
+        // A key that comes back with a backup opens nothing that the API shows, and is destroyed again.
+        restore_key(&production, &id, &before).await;
+        let history = client
+            .get(&format!("/patients/{id}/history"))
+            .await
+            .unwrap()
+            .text()
+            .await
+            .unwrap();
+        assert_absent("the history with the key", history.as_bytes());
+        let replayed = json(production.command("erase").arg("--replay"));
+        assert_eq!(replayed, json!({ "erased": 1, "destroyed": 1 }));
+        let replayed = json(production.command("erase").arg("--replay"));
+        assert_eq!(replayed, json!({ "erased": 1, "destroyed": 0 }));
+        assert!(dump(&production, &["subject_keys"]) != before);
+    })
+    .await;
+}
+
+/// Puts the row of the patient's key back, as an older dump has it.
+async fn restore_key(production: &Production, id: &str, dump: &[u8]) {
+    use sqlx::{Connection, MySqlConnection};
+
+    let text = String::from_utf8_lossy(dump);
+    let start = text.find("INSERT INTO `subject_keys`").unwrap();
+    let row = text[start..].split_inclusive(";\n").next().unwrap();
+    let mut connection = MySqlConnection::connect(&production.database.url).await.unwrap();
+    let delete = format!("DELETE FROM subject_keys WHERE aggregate_id = '{id}'");
+    sqlx::raw_sql(&delete).execute(&mut connection).await.unwrap();
+    sqlx::raw_sql(row).execute(&mut connection).await.unwrap();
+    connection.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn an_erasure_is_completed_by_processes_that_were_down() {
+    let production = Production::on(&mysql_servers()[0]).await;
+    let (api, client) = production.api().await;
+    let projector = production.start("projector");
+    let id = register(&client).await;
+    wait_until(SOON, "it is listed", async || client.list().await.len() == 1).await;
+    projector.kill9().await;
+    let path = format!("/patients/{id}/erasure");
+    let answer = client.post_json(&path, &json!({ "reason": "error" })).await;
+    assert_eq!(answer.status(), StatusCode::ACCEPTED);
+    let status: Value = answer.json().await.unwrap();
+    assert_eq!(
+        status["pending"],
+        json!(["patient_view", "patient_names", "mail"])
+    );
+    api.kill9().await;
+    let _projector = production.start("projector");
+    let _mailer = production.start("mailer");
+    let (_api, client) = production.api().await;
+    wait_until(SOON, "everything is destroyed", async || {
+        let status: Value = client.get(&path).await.unwrap().json().await.unwrap();
+        status["complete"] == true
+    })
+    .await;
+    assert!(production.smtp.mails().is_empty());
+    assert_eq!(production.count("mail_deliveries WHERE state = 'sent'").await, 0);
+    // A rebuild reads the events without their data.
+    let (rebuilt, said) = run(&mut production.projection(&["rebuild", "patient_view"]));
+    assert!(rebuilt, "{said}");
+    assert!(client.list().await.is_empty());
+}
+
+#[tokio::test]
+async fn the_command_line_erases_and_says_what_is_pending() {
+    let production = Production::on(&mysql_servers()[0]).await;
+    let (_api, client) = production.api().await;
+    let id = register(&client).await;
+    let erase = |arguments: &[&str]| -> Command {
+        let mut command = production.command("erase");
+        command.args(arguments);
+        command
+    };
+    let (done, said) = run(&mut erase(&[&id]));
+    assert!(!done && said.contains("--reason"), "{said}");
+    let (done, said) = run(&mut erase(&[&id, "--reason", "retention"]));
+    assert!(done, "{said}");
+    assert!(
+        said.contains("key        destroyed at") && said.contains("pending    patient_view"),
+        "{said}"
+    );
+    let again = json(&mut erase(&[&id, "--reason", "error"]));
+    assert_eq!(
+        (&again["reason"], &again["position"]),
+        (&json!("retention"), &json!(3))
+    );
+    let nobody = "01a20c52-84f4-752b-9b94-14a23061549a";
+    let (done, said) = run(&mut erase(&[nobody, "--reason", "error"]));
+    assert!(!done && said.contains("no such patient"), "{said}");
+    let (done, said) = run(production.command("audit").args(["state", &id]));
+    assert!(!done && said.contains("the patient was erased"), "{said}");
+}
