@@ -9,6 +9,7 @@ mod mark;
 mod prove;
 mod reads;
 mod recorder;
+mod sealed;
 mod verify;
 
 use std::path::PathBuf;
@@ -90,9 +91,18 @@ pub(crate) enum AuditCommand {
         /// Output format
         #[arg(long, value_enum, default_value_t = ExportFormat::Ndjson)]
         format: ExportFormat,
+        /// Add the personal data in clear, as the member `opened`: the export can then no longer forget a patient
+        #[arg(long)]
+        open: bool,
         /// Output file, which appears when it is complete; - or no file for standard output
         #[arg(long, value_name = "FILE")]
         output: Option<PathBuf>,
+    },
+    /// Count the events whose personal data is sealed, and those from before the log was sealed
+    Sealed {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
     },
     /// Write a small file that proves an event, or that the log extends an earlier log
     Prove {
@@ -153,7 +163,9 @@ pub(crate) async fn run(settings: &Settings, command: AuditCommand) -> anyhow::R
         .await
         .map_err(|error| error.context(NoAnswer))?;
     match command {
-        AuditCommand::History { .. } | AuditCommand::State { .. } => {
+        AuditCommand::History { .. }
+        | AuditCommand::State { .. }
+        | AuditCommand::Export { open: true, .. } => {
             let opened = sealing::open(settings, &database).await;
             opened.map_err(|error| error.context(NoAnswer))?;
         }
@@ -192,11 +204,13 @@ pub(crate) async fn run(settings: &Settings, command: AuditCommand) -> anyhow::R
         AuditCommand::Export {
             after,
             format,
+            open,
             output,
         } => {
-            let export = Export::new(after, format)?;
+            let export = Export::new(after, format, open)?;
             export.run(&log, &recorder, output.as_deref()).await
         }
+        AuditCommand::Sealed { json } => sealed::run(&log, json).await,
         AuditCommand::Prove {
             position,
             from,

@@ -8,6 +8,7 @@ use std::io::{BufRead, BufReader, ErrorKind, Read, Seek, SeekFrom, Stdout, Write
 use std::path::Path;
 
 use anyhow::{Context, anyhow, bail};
+use api::feed::FeedEvent;
 use api::read_log::{ReadKind, ReadOutcome};
 use eventstore::{EventLog, Hash, Mismatch, Position, RecordedEvent, chain, verify};
 use tokio::sync::mpsc;
@@ -30,6 +31,8 @@ const LONGEST_LINE: u64 = 4 * 1024 * 1024;
 pub(super) struct Export {
     after: Position,
     format: ExportFormat,
+    /// Whether the personal data is added in clear.
+    open: bool,
 }
 
 /// A place in the log.
@@ -52,9 +55,9 @@ impl LogPlace {
 }
 
 impl Export {
-    pub(super) fn new(after: u64, format: ExportFormat) -> anyhow::Result<Self> {
+    pub(super) fn new(after: u64, format: ExportFormat, open: bool) -> anyhow::Result<Self> {
         let after = Position::new(after).context("the position is too large")?;
-        Ok(Self { after, format })
+        Ok(Self { after, format, open })
     }
 
     /// Writes all events up to the current head.
@@ -81,11 +84,15 @@ impl Export {
             to: Some(end.position.get()),
             ..ReadRange::default()
         };
-        recorder
-            .record(ReadKind::Export, ReadOutcome::Begun, range)
-            .await?;
+        let kind = if self.open {
+            tracing::warn!("the export has personal data in clear, which an erasure does not reach");
+            ReadKind::OpenExport
+        } else {
+            ReadKind::Export
+        };
+        recorder.record(kind, ReadOutcome::Begun, range).await?;
         self.write_out(log, end, output).await?;
-        recorder.record(ReadKind::Export, ReadOutcome::Ended, range).await
+        recorder.record(kind, ReadOutcome::Ended, range).await
     }
 
     /// Writes all events up to `end` to the output.
@@ -142,14 +149,22 @@ impl Export {
         let mut place = from;
         let mut lines = Vec::new();
         if heading {
-            lines.extend_from_slice(self.format.heading().as_bytes());
+            lines.extend_from_slice(self.format.heading(self.open).as_bytes());
         }
         let written = async {
             while let Some(page) = pages.recv().await {
                 let page = page?;
                 for event in &page {
                     place = place.next(event).with_context(|| broken(event.position))?;
-                    self.format.write(event, &mut lines)?;
+                }
+                if self.open {
+                    for event in FeedEvent::of(log, page).await? {
+                        self.format.write_open(&event, &mut lines)?;
+                    }
+                } else {
+                    for event in &page {
+                        self.format.write(event, &mut lines)?;
+                    }
                 }
                 out.write(&lines, place)?;
                 lines.clear();
@@ -196,7 +211,7 @@ struct FileSink {
 
 impl Sink for FileSink {
     fn write(&mut self, lines: &[u8], reaches: LogPlace) -> anyhow::Result<()> {
-        let Export { after, format } = self.export;
+        let Export { after, format, .. } = self.export;
         let file = self.part.file();
         file.write_all(lines)?;
         self.written.add(lines);
@@ -209,11 +224,15 @@ impl FileSink {
     /// Finds the last place up to which the file matches the log from `start` on, truncates the file there,
     /// and seeks to its end.
     async fn resume(&mut self, log: &EventLog, start: LogPlace) -> anyhow::Result<LogPlace> {
-        let marked = self.marked(log).await?;
-        let from = marked.unwrap_or(start);
-        let mut place = self.chained(from, start)?;
-        if place != from && hash_at(log, place.position).await? != Some(place.hash) {
-            place = start;
+        // Events that were opened earlier may have been erased since, so an open export starts again.
+        let mut place = start;
+        if !self.export.open {
+            let marked = self.marked(log).await?;
+            let from = marked.unwrap_or(start);
+            place = self.chained(from, start)?;
+            if place != from && hash_at(log, place.position).await? != Some(place.hash) {
+                place = start;
+            }
         }
         if place == start {
             self.written = Written::default();
@@ -230,7 +249,7 @@ impl FileSink {
     /// Returns the place of the last mark, if it belongs to this export and matches both the file and the
     /// log.
     async fn marked(&mut self, log: &EventLog) -> anyhow::Result<Option<LogPlace>> {
-        let Export { after, format } = self.export;
+        let Export { after, format, .. } = self.export;
         let Some((mark, written)) = self.marks.last(self.part.file())? else {
             return Ok(None);
         };
@@ -260,7 +279,7 @@ impl FileSink {
         file.seek(SeekFrom::Start(written.length))?;
         let mut reader = BufReader::new(file);
         let mut line = Vec::new();
-        let heading = format.heading();
+        let heading = format.heading(false);
         if from == start && !heading.is_empty() {
             reader.by_ref().take(LONGEST_LINE).read_until(b'\n', &mut line)?;
             if line != heading.as_bytes() {

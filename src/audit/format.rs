@@ -1,5 +1,6 @@
 //! The line format of exported events: writing, and reading back when an export resumes.
 
+use api::feed::FeedEvent;
 use clap::ValueEnum;
 use eventstore::{RecordedEvent, strict_json};
 use serde::{Deserialize, Serialize};
@@ -29,12 +30,35 @@ pub(crate) enum ExportFormat {
 }
 
 impl ExportFormat {
-    /// Returns the text before the first event.
-    pub(super) fn heading(self) -> String {
+    /// Returns the text before the first event. Open exports have one more column.
+    pub(super) fn heading(self, open: bool) -> String {
         match self {
             Self::Ndjson => String::new(),
+            Self::Csv if open => COLUMNS.join(",") + ",opened\n",
             Self::Csv => COLUMNS.join(",") + "\n",
         }
+    }
+
+    /// Appends an event with its opened payload to `out`.
+    pub(super) fn write_open(self, event: &FeedEvent, out: &mut Vec<u8>) -> anyhow::Result<()> {
+        match self {
+            Self::Ndjson => {
+                serde_json::to_writer(&mut *out, event)?;
+                out.push(b'\n');
+            }
+            Self::Csv => {
+                self.write(&event.event, out)?;
+                // The line of the event, without its end, and one more column.
+                out.pop();
+                out.push(b',');
+                let opened = event
+                    .opened
+                    .as_ref()
+                    .map_or_else(String::new, ToString::to_string);
+                csv::Writer::from_writer(out).write_record([opened.as_str()])?;
+            }
+        }
+        Ok(())
     }
 
     /// Appends an event to `out`.
@@ -134,7 +158,7 @@ mod tests {
             assert_eq!(format.read(&line), Some(event.clone()), "{format:?}");
             assert_eq!(format.read(&line[..line.len() / 2]), None);
             assert_eq!(format.read(b"\n"), None);
-            assert_eq!(format.read(format.heading().as_bytes()), None);
+            assert_eq!(format.read(format.heading(false).as_bytes()), None);
         }
     }
 }

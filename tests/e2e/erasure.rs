@@ -193,6 +193,20 @@ async fn a_dump_has_nothing_of_an_erased_patient_and_the_log_never_had_it_in_cle
             None,
             "the read table has the patient"
         );
+        let export = |arguments: &[&str]| {
+            let (exported, lines) = run(production.command("audit").arg("export").args(arguments));
+            assert!(exported, "{lines}");
+            lines
+        };
+        for format in ["ndjson", "csv"] {
+            assert_absent("an export", export(&["--format", format]).as_bytes());
+            let open = export(&["--format", format, "--open"]);
+            assert!(open.contains(NAME) && open.contains("sealed"), "{open}");
+        }
+        assert_eq!(
+            production.count("audit_reads WHERE kind = 'open_export'").await,
+            4
+        );
 
         let status = erase(&client, &id).await;
         assert_eq!(status["scope"], "full");
@@ -200,9 +214,20 @@ async fn a_dump_has_nothing_of_an_erased_patient_and_the_log_never_had_it_in_cle
         assert_absent("the log", program.log().as_bytes());
         let (verified, said) = run(production.command("audit").arg("verify"));
         assert!(verified, "{said}");
-        let (exported, lines) = run(production.command("audit").arg("export"));
-        assert!(exported && lines.lines().count() == 3, "{lines}");
-        assert_absent("the export", lines.as_bytes());
+        for arguments in [&[][..], &["--open"]] {
+            let lines = export(arguments);
+            assert_eq!(lines.lines().count(), 3, "{lines}");
+            assert_absent("the export", lines.as_bytes());
+        }
+        let counted = json(production.command("audit").arg("sealed"));
+        assert_eq!(
+            (
+                &counted["sealed"],
+                &counted["in_clear"],
+                &counted["erased_patients"]
+            ),
+            (&json!(1), &json!(0), &json!(1))
+        );
 
         // A key that comes back with a backup opens nothing that the API shows, and is destroyed again.
         restore_key(&production, &id, &before).await;

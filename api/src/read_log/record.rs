@@ -49,6 +49,8 @@ pub enum ReadKind {
     Stream,
     /// An export from the command line.
     Export,
+    /// An export from the command line, with the personal data opened.
+    OpenExport,
     /// A proof from the command line. A proof contains an event.
     Proof,
     /// The current state of a patient.
@@ -63,8 +65,18 @@ pub enum ReadKind {
 
 impl ReadKind {
     /// Names of all kinds.
-    pub const NAMES: [&'static str; 11] = [
-        "history", "state", "events", "lines", "stream", "export", "proof", "patient", "list", "search",
+    pub const NAMES: [&'static str; 12] = [
+        "history",
+        "state",
+        "events",
+        "lines",
+        "stream",
+        "export",
+        "open_export",
+        "proof",
+        "patient",
+        "list",
+        "search",
         "prune",
     ];
 
@@ -78,6 +90,7 @@ impl ReadKind {
             Self::Lines => "lines",
             Self::Stream => "stream",
             Self::Export => "export",
+            Self::OpenExport => "open_export",
             Self::Proof => "proof",
             Self::Patient => "patient",
             Self::List => "list",
