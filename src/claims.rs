@@ -53,7 +53,7 @@ pub(crate) async fn compare(log: &EventLog, json: bool) -> anyhow::Result<Claims
     let mut progress = Progress::start("patients", 0, most, json);
     let found = table::verify(
         log,
-        &EmailClaims::of(log.database().clone()),
+        &EmailClaims::of(log.database().sealing().cloned()),
         AGGREGATE_TYPE,
         |compared| {
             progress.at(compared, most);
@@ -103,7 +103,7 @@ async fn rebuild(log: &EventLog, json: bool) -> anyhow::Result<()> {
     let mut progress = Progress::start("patients", 0, most, json);
     let done = table::rebuild(
         log,
-        &EmailClaims::of(log.database().clone()),
+        &EmailClaims::of(log.database().sealing().cloned()),
         AGGREGATE_TYPE,
         |done| progress.at(done, most),
     )

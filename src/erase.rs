@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
-use api::commands::{Cause, Commands};
+use api::commands::{Cause, CommandError, Commands};
 use api::erasure::{self, ErasureStatus};
 use clap::{Args, ValueEnum};
 use domain::{ErasureReason, PATIENT_ERASED};
+use eventstore::sealing::KeyStore;
 use eventstore::{AppendQueue, Database, EventFilter, EventLog, Position, Signal, SystemClock};
 use projector::eraser;
 use serde_json::json;
@@ -14,6 +15,7 @@ use uuid::Uuid;
 
 use crate::actor::actor;
 use crate::database;
+use crate::exit_code::LeftInClear;
 use crate::output::{print, print_json};
 use crate::settings::Settings;
 
@@ -30,7 +32,7 @@ pub(crate) struct EraseArguments {
     /// Reason for the erasure
     #[arg(long, value_enum)]
     reason: Option<Reason>,
-    /// Destroy the keys of all erased patients again, after the keys were restored from a backup
+    /// After a restore: destroy the keys of erased patients again, and record erasures that the log has lost
     #[arg(long, conflicts_with_all = ["id", "reason"])]
     replay: bool,
     /// Print JSON
@@ -63,10 +65,32 @@ pub(crate) async fn run(settings: &Settings, arguments: EraseArguments) -> anyho
     let database = database::open_with_keyring(settings, CONNECTIONS).await?;
     let outcome = match (arguments.id, arguments.reason) {
         (Some(id), Some(reason)) => erase(settings, &database, id, reason.into(), arguments.json).await,
-        _ => replay(&database, arguments.json).await,
+        _ => replay(settings, &database, arguments.json).await,
     };
     database.close().await;
     outcome
+}
+
+/// The commands of this process, and its append queue.
+fn commands(settings: &Settings, log: &EventLog) -> (Commands, AppendQueue) {
+    let clock = SystemClock::shared();
+    // Subscriptions in other processes find the event when they poll the log.
+    let appends = AppendQueue::start(
+        log.database().clone(),
+        Signal::in_process(),
+        Arc::clone(&clock),
+        settings.append_queue as usize,
+        settings.append_batch as usize,
+    );
+    (Commands::new(log.clone(), appends.clone(), clock), appends)
+}
+
+fn cause() -> Cause {
+    Cause {
+        request_id: uuid::Builder::from_random_bytes(fastrand::u128(..).to_be_bytes()).into_uuid(),
+        actor: actor(),
+        trace: None,
+    }
 }
 
 async fn erase(
@@ -76,29 +100,20 @@ async fn erase(
     reason: ErasureReason,
     json: bool,
 ) -> anyhow::Result<()> {
-    let clock = SystemClock::shared();
-    // Subscriptions in other processes find the event when they poll the log.
-    let appends = AppendQueue::start(
-        database.clone(),
-        Signal::in_process(),
-        Arc::clone(&clock),
-        settings.append_queue as usize,
-        settings.append_batch as usize,
-    );
     let log = EventLog::new(database.clone());
-    let commands = Commands::new(log.clone(), appends.clone(), clock);
-    let cause = Cause {
-        request_id: uuid::Builder::from_random_bytes(fastrand::u128(..).to_be_bytes()).into_uuid(),
-        actor: actor(),
-        trace: None,
-    };
-    let erased = commands.erase(id, reason, &cause).await;
+    let (commands, appends) = commands(settings, &log);
+    let erased = commands.erase(id, reason, &cause()).await;
     appends.shutdown().await;
     let status = erased?.status(&log).await.context("the patient was erased")?;
     if json {
-        return print_json(&status);
+        print_json(&status)?;
+    } else {
+        print(&shown(&status))?;
     }
-    print(&shown(&status))
+    if !status.positions_in_clear.is_empty() {
+        return Err(LeftInClear(status.positions_in_clear.len()).into());
+    }
+    Ok(())
 }
 
 fn shown(status: &ErasureStatus) -> String {
@@ -128,9 +143,10 @@ fn shown(status: &ErasureStatus) -> String {
     lines.join("\n")
 }
 
-/// Destroys the keys of all patients whose erasure the log has.
-async fn replay(database: &Database, json: bool) -> anyhow::Result<()> {
-    let (log, clock) = (EventLog::new(database.clone()), SystemClock::shared());
+/// Makes the keys and the log agree after one of them was restored from a backup: destroys the keys of all
+/// patients whose erasure the log has, and records the erasures of patients whose keys are destroyed.
+async fn replay(settings: &Settings, database: &Database, json: bool) -> anyhow::Result<()> {
+    let log = EventLog::new(database.clone());
     if database.sealing().is_none() {
         bail!("the log is in clear, so it has no keys");
     }
@@ -147,17 +163,45 @@ async fn replay(database: &Database, json: bool) -> anyhow::Result<()> {
             let before = erasure::find(&log, id).await?.context("the event is missing")?;
             let had_key = before.status(&log).await?.key_destroyed_at.is_none();
             let mut writer = database.writer().await?;
-            eraser::destroy_key(&mut writer, &event.aggregate_id, clock.now()).await?;
+            eraser::destroy_key(&mut writer, &event.aggregate_id, event.recorded_at).await?;
             erased += 1;
             destroyed += u64::from(had_key);
         }
         after = page.reaches;
     }
+    let recorded = record_lost(settings, &log).await?;
     eraser::truncated_journal(database).await;
     if json {
-        return print_json(&json!({ "erased": erased, "destroyed": destroyed }));
+        return print_json(&json!({ "erased": erased, "destroyed": destroyed, "recorded": recorded }));
     }
     print(&format!(
-        "{erased} patients were erased; {destroyed} keys had come back and were destroyed"
+        "{erased} patients were erased; {destroyed} keys had come back and were destroyed; {recorded} erasures were \
+         missing in the log and were recorded"
     ))
+}
+
+/// Records the erasures of patients whose keys are destroyed, if the log has the patient but not the erasure.
+async fn record_lost(settings: &Settings, log: &EventLog) -> anyhow::Result<u64> {
+    let (commands, appends) = commands(settings, log);
+    let (mut recorded, mut after) = (0, None);
+    loop {
+        let (erased, next) = KeyStore::erased_some(log.database(), after).await?;
+        for subject in erased {
+            let id = Uuid::try_parse(&subject.aggregate_id)?;
+            if erasure::find(log, id).await?.is_none() {
+                match commands.erase(id, ErasureReason::Request, &cause()).await {
+                    Ok(_) => recorded += 1,
+                    // The log was restored from before the registration.
+                    Err(CommandError::NotFound) => {}
+                    Err(error) => return Err(error.into()),
+                }
+            }
+        }
+        after = next;
+        if after.is_none() {
+            break;
+        }
+    }
+    appends.shutdown().await;
+    Ok(recorded)
 }

@@ -10,12 +10,21 @@ pub(crate) struct NoAnswer;
 #[error("nothing is proved without a trusted head: pass one with --trusted")]
 pub(crate) struct NothingTrusted;
 
+/// The patient was erased, but the log has events of the patient from before it was sealed.
+#[derive(Debug, Clone, Copy, thiserror::Error)]
+#[error(
+    "{0} events of the patient stay readable in the log, because they were recorded before it was sealed"
+)]
+pub(crate) struct LeftInClear(pub(crate) usize);
+
 /// Returns the exit code of a command that ended with this error.
 pub(crate) fn of(error: &anyhow::Error) -> u8 {
     if error.is::<NoAnswer>() {
         2
     } else if error.is::<NothingTrusted>() {
         3
+    } else if error.is::<LeftInClear>() {
+        4
     } else {
         1
     }

@@ -1,9 +1,12 @@
 //! `patients keys …`: makes and changes the keyring, and wraps the data keys of the patients again.
 
+use std::fs::File;
+use std::path::Path;
+
 use anyhow::{Context, anyhow, bail};
 use clap::Subcommand;
 use eventstore::sealing::{Keyring, KeyringFile, KeyringFileError, WrappingKeyId, WrappingKeyState};
-use eventstore::{Database, Sealing, SystemClock};
+use eventstore::{Database, LogFormat, Sealing, SystemClock};
 use serde_json::json;
 
 use crate::exit_code::NoAnswer;
@@ -129,11 +132,18 @@ fn list(file: &KeyringFile, json: bool) -> anyhow::Result<()> {
     print(&lines.join("\n"))
 }
 
-/// Changes the keyring file. Only one process may change it at a time.
+/// Changes the keyring file, one process at a time.
 fn change<T>(
     file: &KeyringFile,
     change: impl FnOnce(&mut Keyring) -> anyhow::Result<T>,
 ) -> anyhow::Result<T> {
+    let folder = file
+        .path()
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty());
+    let lock = File::open(folder.unwrap_or(Path::new(".")))?;
+    lock.lock()
+        .context("the folder of the keyring file cannot be locked")?;
     let mut keyring = file.load()?;
     let changed = change(&mut keyring)?;
     file.replace(&keyring)?;
@@ -159,6 +169,10 @@ async fn rotate(settings: &Settings, json: bool) -> anyhow::Result<()> {
 
 async fn rotate_on(database: &Database, sealing: &Sealing, json: bool) -> anyhow::Result<()> {
     let (keys, keyring) = (sealing.keys(), sealing.keyring());
+    let others = keyring.wrapping_keys().map(|key| key.id);
+    let others: Vec<_> = others.filter(|id| id != keyring.active_id()).collect();
+    // From now on, no process adds a key that is wrapped with another wrapping key.
+    LogFormat::retire(database, &others).await?;
     let old = |usage: &std::collections::BTreeMap<WrappingKeyId, u64>| -> u64 {
         let others = usage.iter().filter(|(id, _)| *id != keyring.active_id());
         others.map(|(_, keys)| keys).sum()
@@ -188,10 +202,10 @@ async fn rotate_on(database: &Database, sealing: &Sealing, json: bool) -> anyhow
     } else {
         print(&format!("{changed} keys were wrapped with {active}"))?;
     }
-    if left > 0 {
+    if left + failed > 0 {
         bail!(
-            "{left} keys are still wrapped with another wrapping key: a process may still use the previous keyring; run \
-             `patients keys rotate` again"
+            "{} keys are still wrapped with another wrapping key",
+            left.max(failed)
         );
     }
     Ok(())
@@ -245,7 +259,13 @@ async fn check_on(database: &Database, sealing: &Sealing, json: bool) -> anyhow:
 async fn remove(settings: &Settings, file: &KeyringFile, id: &WrappingKeyId) -> anyhow::Result<()> {
     let (database, sealing) = open(settings).await?;
     let usage = sealing.keys().usage(&database).await;
+    let retired = LogFormat::is_retired(&database, id).await;
     database.close().await;
+    if !retired? {
+        bail!(
+            "{id} may still be used for new keys: run `patients keys rotate` with another active key first"
+        );
+    }
     if let Some(keys) = usage?.get(id) {
         bail!("{id} still wraps {keys} keys: run `patients keys rotate` first");
     }

@@ -74,14 +74,13 @@ async fn upgrade(settings: &Settings, database: &Database, json: bool) -> anyhow
         bail!("set KEYRING_FILE, and create the file with `patients keys new`");
     };
     // The keyring must be usable before the first sealed event.
-    file.load()?;
-    LogFormat::seal(database).await?;
+    LogFormat::seal(database, &file.load()?).await?;
     sealing::open(settings, database).await?;
+    let Some(sealing) = database.sealing().cloned() else {
+        bail!("the log is in clear");
+    };
     let log = EventLog::new(database.clone());
-    let (rules, most) = (
-        EmailClaims::current(database.clone()),
-        log.head().await?.position.get(),
-    );
+    let (rules, most) = (EmailClaims::current(sealing), log.head().await?.position.get());
     let mut progress = Progress::start("patients", 0, most, json);
     let rebuilt = table::rebuild(&log, &rules, AGGREGATE_TYPE, |done| progress.at(done, most)).await;
     progress.end();
@@ -89,6 +88,11 @@ async fn upgrade(settings: &Settings, database: &Database, json: bool) -> anyhow
     let left = rebuilt.unreadable + rebuilt.mismatches.count;
     if left == 0 {
         LogFormat::finish_claims(database).await?;
+    }
+    // Free pages of an SQLite file may have the data of patients that were deleted before this version.
+    database.vacuum().await?;
+    if !database.truncate_journal().await? {
+        tracing::warn!("a reader keeps earlier versions of pages in the write-ahead log");
     }
     if json {
         print_json(&json!({

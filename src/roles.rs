@@ -9,7 +9,6 @@ use eventstore::projection::RunContext;
 use eventstore::{
     AppendQueue, Clock, Database, EventLog, Handler, Registered, Signal, Subscription, SystemClock,
 };
-use futures::FutureExt;
 use projector::PROJECTIONS;
 use projector::eraser::{self, ERASER, Eraser};
 use tokio::net::TcpListener;
@@ -204,13 +203,16 @@ impl<'s> Process<'s> {
     /// Follows changes of the keyring. A log in clear may be sealed while this process runs.
     fn follow_keyring(&mut self, opened: Option<OpenedLog>) {
         let stop = self.stop_following.clone();
-        let following = match opened {
-            Some(opened) => opened.reload_on_change(stop).boxed(),
-            None => sealing::open_once_sealed(self.settings.clone(), self.database.clone(), stop).boxed(),
-        };
+        let (settings, database) = (self.settings.clone(), self.database.clone());
         self.tasks.spawn(async move {
-            following.await;
-            ("watch on the keyring", Ok(()))
+            let followed = match opened {
+                Some(opened) => {
+                    opened.reload_on_change(stop).await;
+                    Ok(())
+                }
+                None => sealing::open_once_sealed(settings, database, stop).await,
+            };
+            ("watch on the keyring", followed)
         });
     }
 
@@ -342,7 +344,7 @@ impl<'s> Process<'s> {
 
     /// Destroys the keys of erased patients.
     fn eraser(&mut self) {
-        let eraser = Eraser::new(self.database.clone(), Arc::clone(&self.clock));
+        let eraser = Eraser::new(self.database.clone());
         let subscription = self.subscription(ERASER, eraser).with_gather(eraser::GATHER);
         self.follow("eraser", subscription);
     }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use api::PatientData;
-use eventstore::sealing::{Keyring, KeyringFile, KeyringFileError, LogId};
+use eventstore::sealing::{Keyring, KeyringFile, KeyringFileError, LogId, SealingError};
 use eventstore::{Clock, Database, Dialect, EventLog, LogFormat, Position, Sealing};
 use tokio_util::sync::CancellationToken;
 
@@ -21,8 +21,6 @@ use crate::settings::Settings;
 const KEYRING: &str = "keyring.json";
 /// Interval at which a role checks whether the log was sealed meanwhile.
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);
-/// Number of checks between two log lines about the same problem.
-const CHECKS_PER_WARNING: u32 = 60;
 
 /// Returns the file of the keyring, if it is set or the database is an SQLite file.
 pub(crate) fn keyring_file(settings: &Settings) -> Option<KeyringFile> {
@@ -49,21 +47,21 @@ pub(crate) async fn seal_new_log(
             "a new log is sealed and needs a keyring: set KEYRING_FILE, and create the file with `patients keys new`"
         );
     };
-    match file.load() {
-        Ok(_) => {}
+    let keyring = match file.load() {
         Err(KeyringFileError::Missing { .. }) if database.dialect() == Dialect::Sqlite => {
             match file.create(&Keyring::generate(clock.now())?) {
                 Err(KeyringFileError::Exists { .. }) => {}
                 created => created?,
             }
             tracing::info!(keyring = %file.path().display(), "created the keyring");
+            file.load()?
         }
         Err(error @ KeyringFileError::Missing { .. }) => {
             return Err(error).context("a new log is sealed; `patients keys new` creates the keyring");
         }
-        Err(error) => return Err(error.into()),
-    }
-    LogFormat::seal_if_empty(database).await?;
+        loaded => loaded?,
+    };
+    LogFormat::seal_if_empty(database, &keyring).await?;
     Ok(())
 }
 
@@ -71,6 +69,7 @@ pub(crate) async fn seal_new_log(
 pub(crate) struct OpenedLog {
     /// File of the keyring.
     pub(crate) path: PathBuf,
+    database: Database,
     sealing: Sealing,
     files: ReloadedFiles<Keyring>,
 }
@@ -83,12 +82,13 @@ pub(crate) async fn open(settings: &Settings, database: &Database) -> anyhow::Re
     }
 }
 
-/// Like [`open`], but a sealed log stays as stored if there is no keyring.
-pub(crate) async fn open_if_possible(settings: &Settings, database: &Database) -> anyhow::Result<()> {
-    if keyring_file(settings).is_some_and(|file| file.path().exists()) {
-        open(settings, database).await?;
+/// Like [`open`], but without a usable keyring, the events stay as stored.
+pub(crate) async fn open_if_possible(settings: &Settings, database: &Database) {
+    if keyring_file(settings).is_some_and(|file| file.path().exists())
+        && let Err(error) = open(settings, database).await
+    {
+        tracing::warn!("continuing without the keyring: {}", output::causes(&error));
     }
-    Ok(())
 }
 
 async fn open_with_keyring(
@@ -100,62 +100,93 @@ async fn open_with_keyring(
         bail!("the log is sealed, so its personal data can be read only with its keyring: set KEYRING_FILE");
     };
     let path = file.path().to_owned();
-    let checked = file.load().context("the log is sealed and needs its keyring")?;
+    // Also checks the mode of the file.
+    file.load().context("the log is sealed and needs its keyring")?;
     let (files, keyring) = ReloadedFiles::open(vec![("KEYRING_FILE", path.clone())], |contents| {
         let text = contents.first().map_or(&[][..], Vec::as_slice);
         Ok(Keyring::parse(std::str::from_utf8(text)?)?)
     })
     .await?;
-    drop(checked);
     let plain_claims = LogFormat::has_plain_claims(database).await?;
     let sealing = Sealing::new(keyring, log, plain_claims, PatientData);
     let checked = sealing.keys().check(database, &sealing.keyring()).await;
     checked.with_context(|| format!("KEYRING_FILE {} does not open this log", path.display()))?;
     database.seal_with(sealing.clone());
-    Ok(OpenedLog { path, sealing, files })
+    Ok(OpenedLog {
+        path,
+        database: database.clone(),
+        sealing,
+        files,
+    })
 }
 
 impl OpenedLog {
     /// Loads the keyring again whenever the file changes, until `shutdown`.
     pub(crate) async fn reload_on_change(self, shutdown: CancellationToken) {
-        let sealing = self.sealing;
+        let Self {
+            database,
+            sealing,
+            files,
+            ..
+        } = self;
         let apply = move |keyring: Keyring| {
-            if keyring.has_same_secrets(&sealing.keyring()) {
-                tracing::info!(keyring.active = %keyring.active_id(), "the keyring has changed");
-                sealing.replace_keyring(keyring);
-            } else {
-                tracing::error!(
-                    "KEYRING_FILE has the keyring of another log; the previous keyring stays in use"
-                );
-            }
+            let (database, sealing) = (database.clone(), sealing.clone());
+            tokio::spawn(async move { replace_keyring(&database, &sealing, keyring).await });
         };
-        self.files.reload_on_change(apply, shutdown).await;
+        files.reload_on_change(apply, shutdown).await;
     }
 }
 
-/// Waits until the log is sealed, opens it, and then follows changes of the keyring, until `shutdown`.
-pub(crate) async fn open_once_sealed(settings: Settings, database: Database, shutdown: CancellationToken) {
-    let mut checks = 0;
-    let opened = loop {
-        let checked = shutdown
+/// Replaces the keyring, unless it belongs to another log or lacks a wrapping key in use.
+async fn replace_keyring(database: &Database, sealing: &Sealing, keyring: Keyring) {
+    match sealing.keys().check(database, &keyring).await {
+        Ok(()) => {
+            tracing::info!(keyring.active = %keyring.active_id(), "the keyring has changed");
+            sealing.replace_keyring(keyring);
+        }
+        Err(error) => {
+            tracing::error!(%error, "KEYRING_FILE cannot be used; the previous keyring stays in use");
+        }
+    }
+}
+
+/// Waits until the log is sealed, opens it, and then follows changes of the keyring, until `shutdown`. Fails if the
+/// log was sealed and this process cannot open it.
+pub(crate) async fn open_once_sealed(
+    settings: Settings,
+    database: Database,
+    shutdown: CancellationToken,
+) -> anyhow::Result<()> {
+    loop {
+        let waited = shutdown
             .run_until_cancelled(tokio::time::sleep(CHECK_INTERVAL))
             .await;
-        if checked.is_none() {
-            return;
+        if waited.is_none() {
+            return Ok(());
         }
-        match open(&settings, &database).await {
-            Ok(None) => {}
-            Ok(Some(opened)) => {
+        // The database may be unavailable for a while, but a log that was read stays sealed.
+        let Ok(LogFormat::Sealed(log)) = LogFormat::read(&database).await else {
+            continue;
+        };
+        match open_with_keyring(&settings, &database, log).await {
+            Ok(opened) => {
                 tracing::info!("the log was sealed");
-                break opened;
+                opened.reload_on_change(shutdown).await;
+                return Ok(());
             }
-            Err(error) => {
-                if checks % CHECKS_PER_WARNING == 0 {
-                    tracing::error!("{}", output::causes(&error));
-                }
-                checks += 1;
-            }
+            Err(error) if is_connection(&error) => {}
+            Err(error) => return Err(error),
         }
-    };
-    opened.reload_on_change(shutdown).await;
+    }
+}
+
+fn is_connection(error: &anyhow::Error) -> bool {
+    let sealing = error.downcast_ref::<SealingError>();
+    let of_sealing = sealing.and_then(|error| match error {
+        SealingError::Store(error) => Some(error),
+        _ => None,
+    });
+    of_sealing
+        .or_else(|| error.downcast_ref::<eventstore::Error>())
+        .is_some_and(eventstore::Error::is_connection)
 }

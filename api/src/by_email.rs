@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use domain::{Email, PatientDetails};
-use eventstore::{Claim, EventLog};
+use eventstore::sealing::SealingError;
+use eventstore::{Claim, EventLog, LogFormat};
 use projector::reads::{Found, PatientReads, ReadError};
 use uuid::Uuid;
 
@@ -20,7 +21,12 @@ pub(crate) async fn find(
     reads: &PatientReads,
     email: &Email,
 ) -> Result<Option<(Uuid, Arc<PatientDetails>)>, ReadError> {
-    let claims = EmailClaims::of(log.database().clone());
+    let sealing = log.database().sealing().cloned();
+    if sealing.is_none() && LogFormat::read(log.database()).await? != LogFormat::Clear {
+        // The log was sealed a moment ago, and this process has not opened it yet.
+        return Err(ReadError::from(eventstore::Error::from(SealingError::NotOpened)));
+    }
+    let claims = EmailClaims::of(sealing);
     let asked = claims.claim(email.as_str());
     let mut holding = None;
     for claim in std::iter::once(asked).chain(claims.older(email.as_str())) {

@@ -7,19 +7,19 @@ mod history;
 mod key;
 mod running;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use cqrs_es::persist::PersistedEventStore;
-use cqrs_es::{Aggregate, CqrsFramework};
+use cqrs_es::{Aggregate, CqrsFramework, DomainEvent};
 use domain::{
     Amendment, ErasureReason, ErasureScope, Patient, PatientCommand, PatientDetails, PatientError,
     PatientEvent, Registration, upcasters,
 };
 use eventstore::sealing::Keyring;
 use eventstore::{
-    AppendQueue, Appended, ClaimRules, Clock, EventLog, EventRepository, Position, Sealing, TraceContext,
-    trace,
+    Append, AppendError, AppendQueue, Appended, Claim, ClaimChange, ClaimRules, Clock, EventLog,
+    EventRepository, NewEvent, Position, Sealing, TraceContext, trace,
 };
 use projector::eraser;
 use projector::reads::ReadError;
@@ -94,7 +94,6 @@ pub struct Amended {
 pub struct Commands {
     log: EventLog,
     appends: AppendQueue,
-    claims: Arc<EmailClaims>,
     clock: Arc<dyn Clock>,
     /// Registrations in progress that have an idempotency key.
     running: Running,
@@ -105,7 +104,6 @@ impl Commands {
     #[must_use]
     pub fn new(log: EventLog, appends: AppendQueue, clock: Arc<dyn Clock>) -> Self {
         Self {
-            claims: Arc::new(EmailClaims::of(log.database().clone())),
             log,
             appends,
             clock,
@@ -186,15 +184,20 @@ impl Commands {
         }
     }
 
+    /// Returns the sealing of the log, if it is sealed.
+    fn sealing(&self) -> Option<Sealing> {
+        self.log.database().sealing().cloned()
+    }
+
     /// Returns the keyring, if the log is sealed.
     fn keyring(&self) -> Option<Arc<Keyring>> {
-        self.log.database().sealing().map(Sealing::keyring)
+        self.sealing().as_ref().map(Sealing::keyring)
     }
 
     /// Rejects an email that another patient has claimed in an older format. Nobody creates claims in that
     /// format any more, so a check before the append suffices.
     async fn check_older_claims(&self, id: Uuid, email: &str) -> Result<(), CommandError> {
-        for claim in self.claims.older(email) {
+        for claim in EmailClaims::of(self.sealing()).older(email) {
             let holder = async {
                 let mut connection = self.log.database().reader().await?;
                 claim.holder(&mut connection).await
@@ -337,8 +340,7 @@ impl Commands {
             return Err(CommandError::LogInClear);
         }
         for _ in 0..TRIES {
-            if let Some(erasure) = erasure::find(&self.log, id).await.map_err(unread)? {
-                self.destroy_key(&erasure).await;
+            if let Some(erasure) = self.found_erasure(id).await? {
                 return Ok(erasure);
             }
             let in_clear = erasure::positions_in_clear(&self.log, id).await.map_err(unread)?;
@@ -349,13 +351,81 @@ impl Commands {
             };
             let command = PatientCommand::ErasePatient { reason, scope };
             match self.execute(id, command, cause, None, false).await {
-                // The loop finds the erasure, whether this request or another request has recorded it, or
-                // decides again, based on the new state.
-                Ok(_) | Err(Refused::Conflict | Refused::Business(PatientError::Erased)) => {}
+                Ok(_) => return self.found_erasure(id).await?.ok_or(CommandError::OutcomeUnknown),
+                // The loop finds the erasure that another request has recorded, or decides again.
+                Err(Refused::Conflict | Refused::Business(PatientError::Erased)) => {}
+                // The key is destroyed. If the log lacks the erasure, the log was restored from a backup.
+                Err(Refused::Failed(CommandError::Erased)) => {
+                    if let Some(erasure) = self.found_erasure(id).await? {
+                        return Ok(erasure);
+                    }
+                    self.record_lost_erasure(id, reason, scope, cause).await?;
+                }
                 Err(refused) => return Err(refused.into()),
             }
         }
-        Err(CommandError::Contended)
+        self.found_erasure(id).await?.ok_or(CommandError::Contended)
+    }
+
+    /// Returns the erasure of a patient, if the log has it, after the data key was destroyed.
+    async fn found_erasure(&self, id: Uuid) -> Result<Option<Erasure>, CommandError> {
+        let found = erasure::find(&self.log, id).await.map_err(unread)?;
+        if let Some(erasure) = &found {
+            self.destroy_key(erasure).await;
+        }
+        Ok(found)
+    }
+
+    /// Records the erasure of a patient whose data key is destroyed, although the log does not have the erasure.
+    /// The patient's email is unknown, so all claims of the patient are released.
+    async fn record_lost_erasure(
+        &self,
+        id: Uuid,
+        reason: ErasureReason,
+        scope: ErasureScope,
+        cause: &Cause,
+    ) -> Result<(), CommandError> {
+        let Some(sealing) = self.sealing() else {
+            return Err(CommandError::LogInClear);
+        };
+        let (last, is_deleted) = erasure::last_event(&self.log, id).await.map_err(unread)?;
+        let aggregate_id = id.to_string();
+        let claims = async {
+            let mut reader = self.log.database().reader().await?;
+            Claim::held_by(&mut reader, Patient::TYPE, &aggregate_id).await
+        };
+        let claims = claims.await.map_err(|error| unread(error.into()))?;
+        let deleted = (!is_deleted).then_some(PatientEvent::PatientDeleted {});
+        let events = deleted
+            .into_iter()
+            .chain([PatientEvent::PatientErased { reason, scope }]);
+        let metadata = serde_json::to_value(cause.metadata(&Span::current()));
+        let metadata = metadata.map_err(|_| CommandError::Internal)?;
+        let events = (last + 1..)
+            .zip(events)
+            .map(|(sequence, event)| {
+                Ok(NewEvent {
+                    aggregate_type: Patient::TYPE.to_owned(),
+                    aggregate_id: aggregate_id.clone(),
+                    sequence,
+                    event_type: event.event_type(),
+                    event_version: event.event_version(),
+                    payload: serde_json::to_value(&event).map_err(|_| CommandError::Internal)?,
+                    metadata: metadata.clone(),
+                })
+            })
+            .collect::<Result<_, CommandError>>()?;
+        let released = claims.into_iter().map(ClaimChange::Release).collect();
+        let append = Append::new(events, released).map_err(|_| CommandError::Internal)?;
+        match self
+            .appends
+            .append(append.sealed(sealing.keys().log(), None))
+            .await
+        {
+            // The caller decides again.
+            Ok(_) | Err(AppendError::Conflict { .. }) => Ok(()),
+            Err(error) => Err(error::append_failed(id, &error)),
+        }
     }
 
     /// Destroys the data key of an erased patient. If this fails, the subscription destroys it.
@@ -363,7 +433,7 @@ impl Commands {
         let (database, id) = (self.log.database(), erasure.patient.to_string());
         let destroyed = async {
             let mut writer = database.writer().await?;
-            eraser::destroy_key(&mut writer, &id, self.clock.now()).await
+            eraser::destroy_key(&mut writer, &id, erasure.recorded_at).await
         };
         if let Err(error) = destroyed.await {
             tracing::warn!(patient.id = %id, %error, "a data key is not destroyed yet; the projector destroys it");
@@ -379,12 +449,10 @@ impl Commands {
         command_id: Option<Uuid>,
         fresh: bool,
     ) -> Result<Option<Appended>, Refused> {
-        let repository = EventRepository::new(
-            self.log.clone(),
-            self.appends.clone(),
-            Arc::clone(&self.claims) as Arc<dyn ClaimRules>,
-            fresh,
-        );
+        let sealing = self.sealing();
+        let claims: Arc<dyn ClaimRules> = Arc::new(EmailClaims::of(sealing.clone()));
+        let repository =
+            EventRepository::new(self.log.clone(), self.appends.clone(), claims, fresh).with_sealing(sealing);
         let receipt = repository.receipt();
         let store =
             PersistedEventStore::<_, Patient>::new_event_store(repository).with_upcasters(upcasters());
@@ -436,10 +504,17 @@ impl Commands {
             Position::BEGINNING,
         )
         .await?;
+        // The key of a patient that was erased a moment ago may still exist.
+        let erasures = events.iter().filter(|event| eraser::is_erasure(event));
+        let erased: HashSet<_> = erasures.map(|event| event.aggregate_id.clone()).collect();
         let Some((id, first)) = ids.registration(&cause.actor, events) else {
             return Ok(None);
         };
-        let event = first.content(PatientEvent::from_stored)?;
+        let event = if erased.contains(&first.aggregate_id) {
+            None
+        } else {
+            first.content(PatientEvent::from_stored)?
+        };
         Ok(Some(FirstRegistration {
             id,
             position: first.position,

@@ -1,11 +1,15 @@
 //! Erasures of patients: the event, and whether everything that it destroys is destroyed.
 
+use std::collections::BTreeMap;
+
 use cqrs_es::Aggregate;
 use domain::{
-    ErasureReason, ErasureScope, PATIENT_ERASED, Patient, PatientEvent, SEALED_VERSION, is_personal,
+    ErasureReason, ErasureScope, PATIENT_DELETED, PATIENT_ERASED, Patient, PatientEvent, SEALED_VERSION,
+    is_personal,
 };
+use eventstore::database::{in_list, padded};
 use eventstore::sealing::StoredKey;
-use eventstore::{EventFilter, EventLog, Position, RecordedEvent, Timestamp};
+use eventstore::{EventFilter, EventLog, Position, RecordedEvent, Registered, Session, Timestamp};
 use mailer::Ledger;
 use projector::reads::ReadError;
 use projector::{PROJECTIONS, eraser};
@@ -56,8 +60,8 @@ pub struct ErasureStatus {
     /// What still has data of the patient: `key`, read tables by name, `mail` and, with SQLite, `write-ahead log`.
     #[schema(value_type = Vec<String>, example = json!([]))]
     pub pending: Vec<&'static str>,
-    /// Positions of the patient's events that stay readable in the log, because they were recorded before it
-    /// was sealed. The API does not show their personal data.
+    /// Positions of the patient's events that stay readable in the log, in exports and in the feed, because they
+    /// were recorded before the log was sealed. Other answers do not show their personal data.
     #[schema(value_type = Vec<i64>, example = json!([]))]
     pub positions_in_clear: Vec<Position>,
     /// Whether nothing is pending.
@@ -120,7 +124,61 @@ pub async fn positions_in_clear(log: &EventLog, patient: Uuid) -> Result<Vec<Pos
     }
 }
 
+/// Returns the sequence of a patient's last event, 0 without events, and whether the patient was deleted.
+pub(crate) async fn last_event(log: &EventLog, patient: Uuid) -> Result<(u64, bool), ReadError> {
+    let filter = EventFilter {
+        event_type: None,
+        aggregate: Some((Patient::TYPE.to_owned(), patient.to_string())),
+    };
+    let (mut last, mut is_deleted, mut after) = (0, false, Position::BEGINNING);
+    loop {
+        let page = log.page(&filter, after, Position::LAST, PAGE).await?;
+        for event in &page.events {
+            last = event.sequence;
+            is_deleted |= event.event_type == PATIENT_DELETED;
+        }
+        after = page.reaches;
+        if page.events.len() < PAGE as usize {
+            return Ok((last, is_deleted));
+        }
+    }
+}
+
+/// Returns the patients among `ids` that were erased, with the times of their erasures.
+pub(crate) async fn erased_among(
+    log: &EventLog,
+    ids: &[&str],
+) -> eventstore::Result<BTreeMap<String, Timestamp>> {
+    if ids.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let sql = format!(
+        "SELECT aggregate_id, recorded_at FROM events WHERE aggregate_id IN ({}) AND aggregate_type = ? AND event_type = ?",
+        in_list(ids.len())
+    );
+    let mut reader = log.database().reader().await?;
+    let query = reader.query(&sql).bind_all(padded(ids));
+    let rows = query.bind(Patient::TYPE).bind(PATIENT_ERASED).fetch_all().await?;
+    rows.iter().map(|row| Ok((row.get(0)?, row.get(1)?))).collect()
+}
+
 impl Erasure {
+    /// Returns the progress of the erasure if it cannot be read: everything is pending.
+    pub(crate) fn unknown_status(&self) -> ErasureStatus {
+        let names = PROJECTIONS.into_iter().map(Registered::name);
+        ErasureStatus {
+            id: self.patient,
+            position: self.position,
+            erased_at: self.recorded_at,
+            reason: self.reason,
+            scope: self.scope,
+            key_destroyed_at: None,
+            pending: ["key"].into_iter().chain(names).chain(["mail"]).collect(),
+            positions_in_clear: Vec::new(),
+            complete: false,
+        }
+    }
+
     /// Returns the progress of the erasure.
     ///
     /// # Errors

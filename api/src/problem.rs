@@ -33,6 +33,8 @@ pub enum ApiError {
     NotErased,
     /// The log is in clear, so no patient can be erased.
     LogInClear,
+    /// The keyring of this process does not open the log.
+    KeyringUnusable,
     /// The patient has no event with this sequence.
     NoSuchSequence,
     /// The patient was registered after the requested time.
@@ -100,6 +102,7 @@ impl ApiError {
             Self::PatientErased => &kinds::PATIENT_ERASED,
             Self::NotErased => &kinds::NOT_ERASED,
             Self::LogInClear => &kinds::LOG_IN_CLEAR,
+            Self::KeyringUnusable => &kinds::KEYRING_UNUSABLE,
             Self::NoSuchSequence => &kinds::SEQUENCE_NOT_FOUND,
             Self::NotRegisteredYet => &kinds::NOT_REGISTERED_YET,
             Self::PreconditionFailed(_) => &kinds::PRECONDITION_FAILED,
@@ -163,8 +166,9 @@ impl From<&eventstore::Error> for ApiError {
             eventstore::Error::FileLost { .. } => Self::DatabaseFileLost,
             eventstore::Error::Damaged { .. }
             | eventstore::Error::MissingHead
-            | eventstore::Error::MissingFormat
-            | eventstore::Error::Sealing(_) => Self::LogDamaged,
+            | eventstore::Error::MissingFormat => Self::LogDamaged,
+            eventstore::Error::Sealing(error) if error.is_of_one_event() => Self::LogDamaged,
+            eventstore::Error::Sealing(_) => Self::KeyringUnusable,
             eventstore::Error::BadCheckpoint { .. } | eventstore::Error::NoSuchGeneration { .. } => {
                 Self::ReadTableDamaged
             }
@@ -185,6 +189,7 @@ impl From<CommandError> for ApiError {
             CommandError::Deleted => Self::PatientDeleted,
             CommandError::Erased => Self::PatientErased,
             CommandError::LogInClear => Self::LogInClear,
+            CommandError::KeyringUnusable => Self::KeyringUnusable,
             CommandError::SequenceMismatch { actual } => Self::PreconditionFailed(actual),
             CommandError::Overloaded => RequestError::Overloaded.into(),
             CommandError::ShuttingDown => Self::ShuttingDown,

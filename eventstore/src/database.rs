@@ -138,7 +138,7 @@ impl Database {
     /// [`crate::Error::FileLost`].
     pub async fn reader(&self) -> Result<Connection> {
         let connection = self.pools.reader().await?;
-        Ok(connection.with_sealing(self.sealing().cloned()))
+        Ok(connection.with_sealing(Arc::clone(&self.sealing)))
     }
 
     /// Returns a connection for writing.
@@ -149,7 +149,7 @@ impl Database {
     /// [`crate::Error::FileLost`].
     pub async fn writer(&self) -> Result<Connection> {
         let connection = self.pools.writer().await?;
-        Ok(connection.with_sealing(self.sealing().cloned()))
+        Ok(connection.with_sealing(Arc::clone(&self.sealing)))
     }
 
     /// Runs the work of a library that needs a pool. The work has the same timeout as a statement. A
@@ -196,6 +196,42 @@ impl Database {
             Pools::MySql { .. } => None,
             Pools::Sqlite { writer, .. } => Some(writer),
         }
+    }
+
+    /// Removes earlier versions of pages from SQLite's write-ahead log, which may contain deleted data. Returns
+    /// false if a reader still needs them; call the function again later. On MySQL, does nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`crate::Error::Database`], [`crate::Error::Timeout`].
+    pub async fn truncate_journal(&self) -> Result<bool> {
+        if self.dialect() == Dialect::MySql {
+            return Ok(true);
+        }
+        let mut writer = self.writer().await?;
+        // The checkpoint blocks all writers while it waits for readers, so it waits only for a moment.
+        writer.query("PRAGMA busy_timeout = 100").fetch_all().await?;
+        let row = writer
+            .query("PRAGMA wal_checkpoint(TRUNCATE)")
+            .fetch_optional()
+            .await;
+        let restored = format!("PRAGMA busy_timeout = {}", options::LOCK_WAIT.as_millis());
+        writer.query(&restored).fetch_all().await?;
+        let busy: i64 = row?.map_or(Ok(0), |row| row.get(0))?;
+        Ok(busy == 0)
+    }
+
+    /// Rewrites an SQLite file without its free pages, which may contain data that was deleted before this
+    /// version, which overwrites deleted data. On MySQL, does nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`crate::Error::Database`], [`crate::Error::Timeout`].
+    pub async fn vacuum(&self) -> Result<()> {
+        if self.dialect() == Dialect::Sqlite {
+            self.writer().await?.query("VACUUM").execute().await?;
+        }
+        Ok(())
     }
 
     /// Closes every connection. Connections in use are closed when they are returned. SQLite moves the

@@ -7,7 +7,7 @@ use crate::database::{Database, Row, Session};
 use crate::error::{Error, Result};
 use crate::event::Position;
 use crate::log::Head;
-use crate::sealing::{LogId, SealError};
+use crate::sealing::{Keyring, LogId, SealError, WrappingKeyId};
 
 /// Number of the format in clear.
 const CLEAR: i16 = 1;
@@ -93,8 +93,9 @@ impl LogFormat {
     /// # Errors
     ///
     /// [`FormatError`].
-    pub async fn seal_if_empty(database: &Database) -> Result<Self, FormatError> {
-        seal(database, |position| position == Position::BEGINNING, KEYED_CLAIMS).await
+    pub async fn seal_if_empty(database: &Database, keyring: &Keyring) -> Result<Self, FormatError> {
+        let is_empty = |position| position == Position::BEGINNING;
+        seal(database, keyring, is_empty, KEYED_CLAIMS).await
     }
 
     /// Seals the log from the next event on, and returns its format afterwards. Events that are already in the
@@ -104,8 +105,8 @@ impl LogFormat {
     /// # Errors
     ///
     /// [`FormatError`].
-    pub async fn seal(database: &Database) -> Result<Self, FormatError> {
-        seal(database, |_| true, PLAIN_CLAIMS).await
+    pub async fn seal(database: &Database, keyring: &Keyring) -> Result<Self, FormatError> {
+        seal(database, keyring, |_| true, PLAIN_CLAIMS).await
     }
 
     /// Whether the log may have claims that were taken with plain hashes.
@@ -122,6 +123,70 @@ impl LogFormat {
             .await?;
         let claims: i64 = row.ok_or(Error::MissingFormat)?.get(0)?;
         Ok(claims < i64::from(KEYED_CLAIMS))
+    }
+
+    /// Whether a keyring has the secrets of this log's keyring.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::MissingFormat`], [`Error::Database`].
+    pub async fn belongs_to(database: &Database, keyring: &Keyring) -> Result<bool> {
+        let row = database
+            .reader()
+            .await?
+            .query("SELECT log_id, keyring FROM log_format WHERE id = 1")
+            .fetch_optional()
+            .await?;
+        let row = row.ok_or(Error::MissingFormat)?;
+        let (log, known): (Option<Vec<u8>>, Option<Vec<u8>>) = (row.get(0)?, row.get(1)?);
+        let log = log.and_then(|log| log.try_into().ok()).map(LogId);
+        Ok(log.is_some_and(|log| known.as_deref() == Some(&keyring.check_hash(log)[..])))
+    }
+
+    /// Retires wrapping keys: no append stores a data key that is wrapped with a retired key, whichever keyring
+    /// its process has.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::MissingFormat`], [`Error::Database`].
+    pub async fn retire(database: &Database, ids: &[WrappingKeyId]) -> Result<()> {
+        let mut transaction = database.begin().await?;
+        let lock = Head::lock(transaction.dialect());
+        let row = transaction.query(&lock).fetch_optional().await?;
+        let retired = Self::retired(&row.ok_or(Error::MissingFormat)?)?;
+        let mut all: Vec<&str> = retired.split(',').filter(|id| !id.is_empty()).collect();
+        all.extend(
+            ids.iter()
+                .map(WrappingKeyId::as_str)
+                .filter(|id| !retired.contains(*id)),
+        );
+        transaction
+            .query("UPDATE log_format SET retired = ? WHERE id = 1")
+            .bind(all.join(","))
+            .execute()
+            .await?;
+        transaction.commit().await
+    }
+
+    /// Returns the retired wrapping keys, separated by commas, from a row of [`Head::lock`].
+    pub(crate) fn retired(row: &Row) -> Result<String> {
+        row.get(Head::FORMAT + 2)
+    }
+
+    /// Whether a wrapping key is retired.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::MissingFormat`], [`Error::Database`].
+    pub async fn is_retired(database: &Database, id: &WrappingKeyId) -> Result<bool> {
+        let row = database
+            .reader()
+            .await?
+            .query("SELECT retired FROM log_format WHERE id = 1")
+            .fetch_optional()
+            .await?;
+        let retired: String = row.ok_or(Error::MissingFormat)?.get(0)?;
+        Ok(retired.contains(id.as_str()))
     }
 
     /// Records that the log has no claims with plain hashes any more.
@@ -145,6 +210,7 @@ impl LogFormat {
 /// Seals the log if `may` accepts the position of its last event.
 async fn seal(
     database: &Database,
+    keyring: &Keyring,
     may: impl FnOnce(Position) -> bool,
     claims: i16,
 ) -> Result<LogFormat, FormatError> {
@@ -159,10 +225,11 @@ async fn seal(
         return Ok(found);
     }
     transaction
-        .query("UPDATE log_format SET format = ?, log_id = ?, claims = ? WHERE id = 1 AND format = ?")
+        .query("UPDATE log_format SET format = ?, log_id = ?, claims = ?, keyring = ? WHERE id = 1 AND format = ?")
         .bind(i64::from(SEALED))
         .bind(id.0.as_slice())
         .bind(i64::from(claims))
+        .bind(keyring.check_hash(id).as_slice())
         .bind(i64::from(CLEAR))
         .execute()
         .await?;

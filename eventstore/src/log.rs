@@ -7,6 +7,7 @@ use crate::database::{Database, Dialect, Row, Script, Session, in_list, padded};
 use crate::error::{Error, Result};
 use crate::event::{Hash, Position, RecordedEvent};
 use crate::scan::{COLUMNS, StoredEvent};
+use crate::sealing::{SealedPayload, SealingError};
 
 pub use pages::{EventFilter, EventPage, WINDOW};
 
@@ -37,7 +38,7 @@ impl Head {
     pub(crate) fn lock(dialect: Dialect) -> String {
         let (clock, for_update) = (clock_of(dialect), dialect.for_update());
         format!(
-            "SELECT h.position, h.hash, h.recorded_at, {clock}, f.format, f.log_id \
+            "SELECT h.position, h.hash, h.recorded_at, {clock}, f.format, f.log_id, f.retired \
              FROM log_head h JOIN log_format f ON f.id = h.id WHERE h.id = 1{for_update}"
         )
     }
@@ -154,14 +155,13 @@ impl EventLog {
         feed(&mut self.database.reader().await?, after, limit).await
     }
 
-    /// Opens the personal data of stored events. In a log in clear, and if this database has no
-    /// [`Sealing`](crate::Sealing), the events stay as they are.
+    /// Opens the personal data of stored events. Events in clear stay as they are.
     ///
     /// # Errors
     ///
     /// [`Error::Sealing`] if an event cannot be opened; [`Error::Database`].
     pub async fn open(&self, events: Vec<RecordedEvent>) -> Result<Vec<RecordedEvent>> {
-        if events.is_empty() || self.database.sealing().is_none() {
+        if events.is_empty() {
             return Ok(events);
         }
         opened(&mut self.database.reader().await?, events).await
@@ -319,8 +319,17 @@ async fn feed(session: &mut impl Session, after: Position, limit: u32) -> Result
 
 /// Opens the personal data of events, if the session has a sealing.
 async fn opened(session: &mut impl Session, events: Vec<RecordedEvent>) -> Result<Vec<RecordedEvent>> {
-    match session.sealing().cloned() {
-        Some(sealing) => Ok(sealing.open(session, events).await?),
+    if let Some(sealing) = session.sealing().cloned() {
+        return Ok(sealing.open_unaltered(session, events).await?);
+    }
+    match events
+        .iter()
+        .find(|event| SealedPayload::parse(&event.payload).is_ok())
+    {
+        Some(sealed) => Err(SealingError::NoKeyring {
+            position: sealed.position,
+        }
+        .into()),
         None => Ok(events),
     }
 }

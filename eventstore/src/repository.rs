@@ -20,7 +20,7 @@ use crate::database::LibraryPool;
 use crate::error::Error;
 use crate::event::{Hash, NewEvent, Position, RecordedEvent};
 use crate::log::EventLog;
-use crate::sealing::{SealedEvents, SealingError};
+use crate::sealing::{SealedEvents, Sealing, SealingError};
 
 /// Positions of a command's events, available once they are durable.
 #[derive(Debug, Clone, Default)]
@@ -37,6 +37,7 @@ impl Receipt {
 /// The repository of cqrs-es's `PersistedEventStore`, for one command.
 pub struct EventRepository {
     log: EventLog,
+    sealing: Option<Sealing>,
     appends: AppendQueue,
     claims: Arc<dyn ClaimRules>,
     receipt: Receipt,
@@ -52,12 +53,21 @@ impl EventRepository {
     pub fn new(log: EventLog, appends: AppendQueue, claims: Arc<dyn ClaimRules>, fresh: bool) -> Self {
         Self {
             log,
+            sealing: None,
             appends,
             claims,
             receipt: Receipt::default(),
             fresh,
             read: OnceLock::new(),
         }
+    }
+
+    /// Seals the command's events, and opens the events that it reads. `sealing` is the sealing of the log that
+    /// `claims` also use: the log may be sealed while a command runs.
+    #[must_use]
+    pub fn with_sealing(mut self, sealing: Option<Sealing>) -> Self {
+        self.sealing = sealing;
+        self
     }
 
     /// Returns the changes that `events` make to the claims of their aggregate.
@@ -73,7 +83,7 @@ impl EventRepository {
     /// Prepares the append. Seals the events if the log is sealed.
     async fn prepare(&self, events: Vec<NewEvent>, claims: Vec<ClaimChange>) -> Result<Append, AppendError> {
         let database = self.log.database();
-        let append = match database.sealing() {
+        let append = match &self.sealing {
             None => Append::new(events, claims)?,
             Some(sealing) => {
                 let sealed = sealing.seal(database, events, self.fresh).await;
@@ -106,11 +116,15 @@ impl EventRepository {
 
     /// Opens the personal data of events. A command cannot decide about an aggregate whose data was erased.
     async fn open(&self, events: Vec<SerializedEvent>) -> Result<Vec<SerializedEvent>, PersistenceError> {
-        if events.is_empty() || self.log.database().sealing().is_none() {
+        let Some(sealing) = self.sealing.as_ref().filter(|_| !events.is_empty()) else {
             return Ok(events);
-        }
+        };
         let recorded = events.into_iter().map(recorded).collect();
-        let opened = self.log.open(recorded).await.map_err(unexpected)?;
+        let opened = async {
+            let mut reader = self.log.database().reader().await?;
+            Ok::<_, Error>(sealing.open(&mut reader, recorded).await?)
+        };
+        let opened = opened.await.map_err(unexpected)?;
         let open = |opened: RecordedEvent| match opened.erased_at {
             Some(at) => Err(unexpected(Error::from(SealingError::Erased { at }))),
             None => Ok(opened.into()),

@@ -24,7 +24,8 @@
 //! 1. Add a wrapping key ([`Keyring::add`]), and wait until every process has loaded the keyring.
 //! 2. Activate the new wrapping key ([`Keyring::activate`]), and wait until every process has loaded the
 //!    keyring. A process with the older keyring still wraps new data keys with the old wrapping key.
-//! 3. Wrap all data keys again ([`KeyStore::rewrap_some`], until [`Rewrapped::next`] is `None`).
+//! 3. Retire the old wrapping key ([`LogFormat::retire`](crate::LogFormat::retire)), so that no append uses it,
+//!    and wrap all data keys again ([`KeyStore::rewrap_some`], until [`Rewrapped::next`] is `None`).
 //! 4. Check that [`KeyStore::usage`] no longer has the old wrapping key. Otherwise, repeat the third step.
 //! 5. Remove the old wrapping key ([`Keyring::remove`]), and destroy all copies of the older keyring.
 //!
@@ -58,7 +59,7 @@
 //! schema::migrate(&database, SystemClock::shared(), "me", &[]).await?;
 //! let keyring = Keyring::generate(SystemClock::shared().now())?;
 //! KeyringFile::new(folder.path().join("keyring.json")).create(&keyring)?;
-//! let LogFormat::Sealed(log) = LogFormat::seal_if_empty(&database).await? else {
+//! let LogFormat::Sealed(log) = LogFormat::seal_if_empty(&database, &keyring).await? else {
 //!     panic!("the log has events in clear");
 //! };
 //! database.seal_with(Sealing::new(keyring, log, false, Personal));

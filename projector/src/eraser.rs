@@ -3,14 +3,12 @@
 //! The rows of the read tables need no reaction of their own: projections delete them when they process the
 //! erasure, like any other event.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use cqrs_es::Aggregate;
 use domain::{PATIENT_ERASED, Patient};
-use eventstore::{
-    Clock, Database, Dialect, Handler, Position, RecordedEvent, Session, Timestamp, Transaction,
-};
+use eventstore::sealing::KeyStore;
+use eventstore::{Database, Dialect, Handler, Position, RecordedEvent, Session, Timestamp, Transaction};
 
 use crate::PROJECTIONS;
 
@@ -29,7 +27,6 @@ const CHECKS: u32 = 300;
 #[derive(Debug)]
 pub struct Eraser {
     database: Database,
-    clock: Arc<dyn Clock>,
     /// The last erasure of the transaction: the patient, and the position of the event.
     last: Option<(String, Position)>,
 }
@@ -37,12 +34,8 @@ pub struct Eraser {
 impl Eraser {
     /// Creates the handler of the subscription [`ERASER`].
     #[must_use]
-    pub const fn new(database: Database, clock: Arc<dyn Clock>) -> Self {
-        Self {
-            database,
-            clock,
-            last: None,
-        }
+    pub const fn new(database: Database) -> Self {
+        Self { database, last: None }
     }
 }
 
@@ -62,7 +55,7 @@ impl Handler for Eraser {
     ) -> eventstore::Result<()> {
         self.last = None;
         for event in events.iter().filter(|event| is_erasure(event)) {
-            destroy_key(transaction, &event.aggregate_id, self.clock.now()).await?;
+            destroy_key(transaction, &event.aggregate_id, event.recorded_at).await?;
             self.last = Some((event.aggregate_id.clone(), event.position));
         }
         Ok(())
@@ -86,7 +79,9 @@ async fn truncate_once_rid_of(database: &Database, patient: &str, position: Posi
         }
         tokio::time::sleep(CHECK_INTERVAL).await;
     }
-    truncated_journal(database).await;
+    while !truncated_journal(database).await {
+        tokio::time::sleep(CHECK_INTERVAL).await;
+    }
 }
 
 /// Whether no projection has rows of a patient whose last event is at `position`.
@@ -105,42 +100,23 @@ pub fn is_erasure(event: &RecordedEvent) -> bool {
     event.aggregate_type == Patient::TYPE && event.event_type == PATIENT_ERASED
 }
 
-/// Destroys the data key of a patient. Returns the time at which the key was destroyed, which is earlier than
-/// `now` if it was already destroyed. In a log in clear, there is no key.
+/// Destroys the data key of a patient, which was erased at `at`. The time of the destruction is recorded as `at`,
+/// so it does not change if the key is destroyed again.
 ///
 /// # Errors
 ///
-/// The errors of [`KeyStore::erase`](eventstore::sealing::KeyStore::erase).
+/// The errors of [`KeyStore::erase`].
 pub async fn destroy_key(
     session: &mut impl Session,
     patient: &str,
-    now: Timestamp,
-) -> eventstore::Result<Option<Timestamp>> {
-    let Some(sealing) = session.sealing().cloned() else {
-        return Ok(None);
-    };
-    let keys = sealing.keys();
-    let owner = keys.owner(Patient::TYPE, patient);
-    keys.erase(session, &owner, now).await.map(Some)
+    at: Timestamp,
+) -> eventstore::Result<Timestamp> {
+    KeyStore::erase(session, Patient::TYPE, patient, at).await
 }
 
-/// Removes earlier versions of pages from SQLite's write-ahead log, which may contain erased keys and rows.
-/// Returns false if a reader still needs them; then, a later call removes them. Other databases have no such
-/// file here.
+/// Like [`Database::truncate_journal`], but logs an error and returns false.
 pub async fn truncated_journal(database: &Database) -> bool {
-    if database.dialect() != Dialect::Sqlite {
-        return true;
-    }
-    let truncated = async {
-        let mut writer = database.writer().await?;
-        let row = writer
-            .query("PRAGMA wal_checkpoint(TRUNCATE)")
-            .fetch_optional()
-            .await?;
-        let busy: i64 = row.map_or(Ok(0), |row| row.get(0))?;
-        Ok::<_, eventstore::Error>(busy == 0)
-    };
-    truncated.await.unwrap_or_else(|error| {
+    database.truncate_journal().await.unwrap_or_else(|error| {
         tracing::warn!(%error, "the write-ahead log was not truncated after an erasure");
         false
     })

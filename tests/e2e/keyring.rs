@@ -70,11 +70,11 @@ async fn a_new_log_on_a_server_needs_a_keyring_and_a_sealed_log_needs_its_own() 
     assert!(run(&mut keys(&production, &other, &["new"])).0);
     let shared = folder.path().join("shared.json");
     std::fs::copy(&keyring, &shared).unwrap();
-    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o644);
-    std::fs::set_permissions(&shared, mode).unwrap();
+    let readable = std::os::unix::fs::PermissionsExt::from_mode(0o644);
+    std::fs::set_permissions(&shared, readable).unwrap();
     let missing = folder.path().join("missing.json");
     for (path, reason) in [
-        (&other, "does not open this log"),
+        (&other, "the keyring belongs to another log"),
         (&missing, "does not exist"),
         (&shared, "chmod 600"),
     ] {
@@ -113,7 +113,7 @@ async fn keys_are_rotated_while_the_service_runs() {
         client.register_for_sure("p5@example.com").await;
         let removed = run(&mut keys(&production, &keyring, &["remove", "0000000000000001"]));
         assert!(
-            !removed.0 && removed.1.contains("still wraps 5 keys"),
+            !removed.0 && removed.1.contains("may still be used for new keys"),
             "{}",
             removed.1
         );
@@ -142,7 +142,7 @@ async fn keys_are_rotated_while_the_service_runs() {
         assert!(run(&mut keys(&production, &other, &["new"])).0);
         std::fs::rename(&other, &keyring).unwrap();
         wait_until(SOON, "the other keyring is rejected", async || {
-            program.log().contains("the keyring of another log")
+            program.log().contains("the keyring belongs to another log")
         })
         .await;
         client.register_for_sure("p6@example.com").await;

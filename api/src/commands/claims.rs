@@ -1,7 +1,7 @@
 //! Claims of patients. They keep the email of each active patient unique.
 
 use domain::{PatientEvent, email_claim_key, evolve, mailbox_key, older_email_claim_key};
-use eventstore::{Claim, ClaimRules, ClaimRulesError, Database, HeldClaim, NewEvent};
+use eventstore::{Claim, ClaimRules, ClaimRulesError, HeldClaim, NewEvent, Sealing};
 
 /// The kind of claim that reserves an email address.
 const EMAIL: &str = "patient.email";
@@ -12,16 +12,17 @@ const EMAIL: &str = "patient.email";
 /// table of claims. In a log in clear, they are plain hashes.
 #[derive(Debug, Clone)]
 pub struct EmailClaims {
-    database: Database,
+    sealing: Option<Sealing>,
     accepts_older: bool,
 }
 
 impl EmailClaims {
-    /// Creates the rules for the log of a database. A patient may also hold the claim that an older scheme took.
+    /// Creates the rules for a log with this sealing, or for a log in clear. A patient may also hold the claim
+    /// that an older scheme took.
     #[must_use]
-    pub const fn of(database: Database) -> Self {
+    pub const fn of(sealing: Option<Sealing>) -> Self {
         Self {
-            database,
+            sealing,
             accepts_older: true,
         }
     }
@@ -29,16 +30,16 @@ impl EmailClaims {
     /// Like [`EmailClaims::of`], but accepts only claims of the current scheme. With these rules,
     /// [`rebuild`](eventstore::claim::table::rebuild()) replaces the claims of older schemes.
     #[must_use]
-    pub const fn current(database: Database) -> Self {
+    pub const fn current(sealing: Sealing) -> Self {
         Self {
-            database,
+            sealing: Some(sealing),
             accepts_older: false,
         }
     }
 
     /// Returns the claim on an email.
     pub(crate) fn claim(&self, email: &str) -> Claim {
-        match self.database.sealing() {
+        match &self.sealing {
             Some(sealing) => Claim::keyed(&sealing.keyring(), EMAIL, &mailbox_key(email)),
             None => Claim::on(EMAIL, &email_claim_key(email)),
         }
@@ -50,7 +51,7 @@ impl EmailClaims {
         if !self.accepts_older {
             return Vec::new();
         }
-        let plain = match self.database.sealing() {
+        let plain = match &self.sealing {
             Some(sealing) if sealing.has_plain_claims() => Some(email_claim_key(email)),
             Some(_) => return Vec::new(),
             None => None,

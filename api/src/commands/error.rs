@@ -55,6 +55,9 @@ pub enum CommandError {
     /// An event of the patient cannot be read. Nothing was written.
     #[error("an event of the patient cannot be read")]
     Unreadable,
+    /// The keyring of this process does not open the log. Nothing was written.
+    #[error("the keyring does not open the log")]
+    KeyringUnusable,
     /// The database is unreachable. Nothing was written.
     #[error("the database is unreachable")]
     Unavailable,
@@ -119,43 +122,57 @@ pub(super) fn refused(id: Uuid, error: AggregateError<PatientError>) -> Refused 
         {
             failed(CommandError::Erased)
         }
-        AggregateError::UnexpectedError(error) => failed(match error.downcast_ref::<AppendError>() {
-            Some(AppendError::ClaimTaken) => CommandError::EmailTaken,
-            Some(AppendError::Overloaded) => CommandError::Overloaded,
-            Some(AppendError::ShutDown) => CommandError::ShuttingDown,
-            Some(AppendError::Sealing(error)) if error.is_erased() => CommandError::Erased,
-            // The log was sealed a moment ago, and this process has not noticed yet.
-            Some(AppendError::OtherFormat) => CommandError::Unavailable,
-            Some(AppendError::Unavailable(error)) => unavailable(error),
-            Some(AppendError::ClockWrong(_)) => CommandError::ClockWrong,
-            Some(AppendError::Damaged(cause)) => {
-                // The damage is logged once for the whole log, without the affected patients.
-                tracing::error!(patient.id = %id, error = %cause, "an append was rejected");
-                CommandError::LogDamaged
+        AggregateError::UnexpectedError(error) => {
+            if let Some(error) = error.downcast_ref::<AppendError>() {
+                return failed(append_failed(id, error));
             }
-            Some(AppendError::InDoubt(_) | AppendError::Failed) => CommandError::OutcomeUnknown,
-            Some(error) => {
-                tracing::error!(patient.id = %id, %error, "an append was rejected");
-                CommandError::Internal
-            }
-            None => {
-                tracing::error!(patient.id = %id, %error, "a patient's events could not be read");
-                let store = error.downcast_ref::<eventstore::Error>();
-                store.map_or(CommandError::Unavailable, unavailable)
-            }
-        }),
+            tracing::error!(patient.id = %id, %error, "a patient's events could not be read");
+            let store = error.downcast_ref::<eventstore::Error>();
+            failed(store.map_or(CommandError::Unavailable, unavailable))
+        }
+    }
+}
+
+/// Classifies an error of an append, and logs it if it is unexpected.
+pub(super) fn append_failed(id: Uuid, error: &AppendError) -> CommandError {
+    match error {
+        AppendError::ClaimTaken => CommandError::EmailTaken,
+        AppendError::Overloaded => CommandError::Overloaded,
+        AppendError::ShutDown => CommandError::ShuttingDown,
+        AppendError::Sealing(error) if error.is_erased() => CommandError::Erased,
+        AppendError::Sealing(error) => {
+            tracing::error!(patient.id = %id, %error, "an append was rejected");
+            unavailable(error)
+        }
+        AppendError::OtherFormat | AppendError::RetiredKey => {
+            tracing::error!(patient.id = %id, %error, "an append was rejected");
+            CommandError::KeyringUnusable
+        }
+        AppendError::Unavailable(error) => unavailable(error),
+        AppendError::ClockWrong(_) => CommandError::ClockWrong,
+        AppendError::Damaged(cause) => {
+            // The damage is logged once for the whole log, without the affected patients.
+            tracing::error!(patient.id = %id, error = %cause, "an append was rejected");
+            CommandError::LogDamaged
+        }
+        AppendError::InDoubt(_) | AppendError::Failed => CommandError::OutcomeUnknown,
+        error => {
+            tracing::error!(patient.id = %id, %error, "an append was rejected");
+            CommandError::Internal
+        }
     }
 }
 
 /// Classifies an error of the log before anything was written.
-pub(super) const fn unavailable(error: &eventstore::Error) -> CommandError {
+pub(super) fn unavailable(error: &eventstore::Error) -> CommandError {
     match error {
         eventstore::Error::ReadOnly(_) => CommandError::ReadOnly,
         eventstore::Error::FileLost { .. } => CommandError::DatabaseFileLost,
         eventstore::Error::Damaged { .. }
         | eventstore::Error::MissingHead
-        | eventstore::Error::MissingFormat
-        | eventstore::Error::Sealing(_) => CommandError::LogDamaged,
+        | eventstore::Error::MissingFormat => CommandError::LogDamaged,
+        eventstore::Error::Sealing(error) if error.is_of_one_event() => CommandError::LogDamaged,
+        eventstore::Error::Sealing(_) => CommandError::KeyringUnusable,
         _ => CommandError::Unavailable,
     }
 }

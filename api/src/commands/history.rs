@@ -1,8 +1,9 @@
 //! The events of one patient, as a command needs them.
 
 use cqrs_es::Aggregate;
-use domain::{Amendment, PATIENT_ERASED, Patient, PatientDetails, PatientEvent, evolve};
+use domain::{Amendment, Patient, PatientDetails, PatientEvent, evolve};
 use eventstore::{EventLog, Position, RecordedEvent};
+use projector::eraser;
 use uuid::Uuid;
 
 use super::key::AmendmentIds;
@@ -36,6 +37,9 @@ impl History {
         let ids = ids.each_ref().map(String::as_str);
         let events = EventLog::events_of(&mut connection, Patient::TYPE, &ids, Position::BEGINNING).await?;
         let mut parsed = Vec::with_capacity(events.len());
+        if events.iter().any(eraser::is_erasure) {
+            return Err(Erased.into());
+        }
         for recorded in events {
             let event = recorded.content(PatientEvent::from_stored)?.ok_or(Erased)?;
             parsed.push((recorded, event));
@@ -54,10 +58,7 @@ impl History {
     /// Returns the current state of an active patient.
     pub(super) fn now(&self) -> Result<Amended, CommandError> {
         let (recorded, _, after) = self.states().last().ok_or(CommandError::NotFound)?;
-        amended(recorded, after).ok_or(match recorded.event_type.as_str() {
-            PATIENT_ERASED => CommandError::Erased,
-            _ => CommandError::Deleted,
-        })
+        amended(recorded, after).ok_or(CommandError::Deleted)
     }
 
     /// Returns the amendment that was recorded with one of these ids.

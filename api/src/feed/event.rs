@@ -1,8 +1,13 @@
 //! Events as the feed and exports show them: as stored, with the opened payload beside.
 
+use std::collections::BTreeSet;
+
+use domain::{PERSONAL_FIELDS, is_personal};
 use eventstore::{EventFilter, EventLog, Position, RecordedEvent, Result};
 use serde::Serialize;
 use serde_json::Value;
+
+use crate::erasure;
 
 /// An event as stored, so that its hash can be verified, and its payload with the personal data opened.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -36,7 +41,21 @@ impl FeedEvent {
             let in_clear = |event| Self { event, opened: None };
             return Ok(stored.into_iter().map(in_clear).collect());
         }
-        let opened = log.open(stored.clone()).await?;
+        let mut opened = log.open(stored.clone()).await?;
+        // The keys of patients that were erased a moment ago may still exist.
+        let readable = |event: &RecordedEvent| event.erased_at.is_none() && is_personal(&event.event_type);
+        let ids: BTreeSet<&str> = opened
+            .iter()
+            .filter(|event| readable(event))
+            .map(|event| event.aggregate_id.as_str())
+            .collect();
+        let ids: Vec<&str> = ids.into_iter().collect();
+        let erased = erasure::erased_among(log, &ids).await?;
+        for event in opened.iter_mut().filter(|event| readable(event)) {
+            if let Some(at) = erased.get(&event.aggregate_id) {
+                event.erase_members(PERSONAL_FIELDS, *at);
+            }
+        }
         let beside = |(event, opened): (RecordedEvent, RecordedEvent)| Self {
             opened: (opened.payload != event.payload).then_some(opened.payload),
             event,

@@ -272,6 +272,15 @@ kinds! {
         "Every event is recorded with the time of the process that writes it. The clock of this process differs from the clock of \
          the database by more than five minutes, or was set while the process was running. The request had no effect. An operator \
          corrects the clock or, if it is already correct, restarts the process.";
+    KEYRING_UNUSABLE = Kind::new(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "keyring-unusable",
+        "Keyring unusable",
+        "The keyring of this process does not open the log. The request had no effect.",
+    ).with_retry_after(LASTING),
+        "The personal data in the log is sealed, and this process has no keyring, an outdated keyring, or the keyring of another \
+         log; or the database does not have the key of a patient. The request had no effect. An operator runs patients keys check, \
+         and gives each process the current file of KEYRING_FILE.";
     LOG_DAMAGED = Kind::new(
         StatusCode::SERVICE_UNAVAILABLE,
         "log-damaged",

@@ -91,6 +91,7 @@ pub(super) fn described() -> Described {
         kinds::UNAVAILABLE,
         kinds::CLOCK_WRONG,
         kinds::LOG_DAMAGED,
+        kinds::KEYRING_UNUSABLE,
         kinds::PATIENT_UNREADABLE,
         kinds::CONTENDED,
     ])

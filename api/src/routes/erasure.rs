@@ -7,6 +7,7 @@ use axum::extract::{Extension, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use domain::ErasureReason;
+use projector::reads::ReadError;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 use utoipa::ToSchema;
@@ -104,6 +105,7 @@ fn erase_described() -> Described {
         kinds::UNAVAILABLE,
         kinds::CLOCK_WRONG,
         kinds::LOG_DAMAGED,
+        kinds::KEYRING_UNUSABLE,
         kinds::PATIENT_UNREADABLE,
         kinds::CONTENDED,
     ])
@@ -128,6 +130,7 @@ fn status_described() -> Described {
         kinds::SHUTTING_DOWN,
         kinds::UNAVAILABLE,
         kinds::LOG_DAMAGED,
+        kinds::KEYRING_UNUSABLE,
         kinds::PATIENT_UNREADABLE,
     ])
 }
@@ -144,10 +147,14 @@ async fn erase(
     let until = Instant::now() + api.options.read_wait;
     let cause = cause(request_id, &caller, &trace);
     let erasure = api.commands.erase(id, reason, &cause).await?;
-    // The erasure is durable, so a failure to read its progress must not say that nothing was written.
-    let status = finished(&api, &erasure, until)
-        .await
-        .map_err(|_| RequestError::OutcomeUnknown)?;
+    // The erasure is durable, so a failure to read its progress is not a failure of the request.
+    let status = match finished(&api, &erasure, until).await {
+        Ok(status) => status,
+        Err(error) => {
+            tracing::warn!(patient.id = %id, %error, "the progress of an erasure could not be read");
+            erasure.unknown_status()
+        }
+    };
     let position = [(EVENT_POSITION, status.position.to_string())];
     Ok(if status.complete {
         (position, Json(status)).into_response()
@@ -158,7 +165,7 @@ async fn erase(
 }
 
 /// Returns the progress once everything is destroyed, or at the time `until`.
-async fn finished(api: &Api, erasure: &Erasure, until: Instant) -> Result<ErasureStatus, ApiError> {
+async fn finished(api: &Api, erasure: &Erasure, until: Instant) -> Result<ErasureStatus, ReadError> {
     loop {
         let status = erasure.status(&api.log).await?;
         if status.complete || Instant::now() >= until {

@@ -85,6 +85,7 @@ pub(super) fn described() -> Described {
         kinds::SHUTTING_DOWN,
         kinds::UNAVAILABLE,
         kinds::LOG_DAMAGED,
+        kinds::KEYRING_UNUSABLE,
         kinds::READ_TABLE_DAMAGED,
         kinds::CLAIMS_DAMAGED,
         kinds::PATIENT_UNREADABLE,

@@ -64,9 +64,9 @@ async fn migrated(url: &str) -> Database {
 
 /// Seals the log, unless it has events in clear, with a new keyring.
 async fn seal(database: &Database) {
-    let format = LogFormat::seal_if_empty(database).await.unwrap();
+    let keyring = Keyring::generate(SystemClock.now()).unwrap();
+    let format = LogFormat::seal_if_empty(database, &keyring).await.unwrap();
     if let Some(log) = format.log_id() {
-        let keyring = Keyring::generate(SystemClock.now()).unwrap();
         database.seal_with(Sealing::new(keyring, log, false, PatientData));
     }
 }

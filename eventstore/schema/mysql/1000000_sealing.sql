@@ -22,7 +22,9 @@ CREATE TABLE IF NOT EXISTS log_format
     id     TINYINT    NOT NULL PRIMARY KEY CHECK (id = 1),
     format TINYINT    NOT NULL,
     log_id BINARY(16) NULL,
-    claims TINYINT    NOT NULL
+    claims TINYINT    NOT NULL,
+    keyring BINARY(32) NULL COMMENT 'hash of the log id with the secrets of the keyring',
+    retired VARCHAR(2000) CHARACTER SET ascii COLLATE ascii_general_ci NOT NULL DEFAULT '' COMMENT 'ids of wrapping keys that wrap no new keys'
 ) ENGINE=InnoDB;
 
 INSERT IGNORE INTO log_format (id, format, claims) VALUES (1, 1, 1);

@@ -22,7 +22,9 @@ CREATE TABLE IF NOT EXISTS log_format
     id     INTEGER NOT NULL PRIMARY KEY CHECK (id = 1),
     format INTEGER NOT NULL,
     log_id BLOB    CHECK (length(log_id) = 16),
-    claims INTEGER NOT NULL
+    claims INTEGER NOT NULL,
+    keyring BLOB CHECK (length(keyring) = 32), -- hash of the log id with the secrets of the keyring
+    retired TEXT NOT NULL DEFAULT ''           -- ids of wrapping keys that wrap no new keys
 ) STRICT;
 
 INSERT OR IGNORE INTO log_format (id, format, claims) VALUES (1, 1, 1);

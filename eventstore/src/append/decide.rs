@@ -51,8 +51,13 @@ pub(super) struct Decision<'a> {
 }
 
 /// Decides each append as if the appends before it had already been written. `format` is the format of the
-/// log.
-pub(super) fn decide<'a>(items: &'a [Append], known: &'a Known, format: LogFormat) -> Decision<'a> {
+/// log, and `retired` contains the ids of the retired wrapping keys.
+pub(super) fn decide<'a>(
+    items: &'a [Append],
+    known: &'a Known,
+    format: LogFormat,
+    retired: &str,
+) -> Decision<'a> {
     let mut sequences: HashMap<Aggregate<'a>, u64> = known
         .sequences
         .iter()
@@ -72,6 +77,12 @@ pub(super) fn decide<'a>(items: &'a [Append], known: &'a Known, format: LogForma
         };
         if item.format != format {
             decision.refusals.push(Some(AppendError::OtherFormat));
+            continue;
+        }
+        if let Some(key) = &item.key
+            && retired.contains(key.wrapping_key.as_str())
+        {
+            decision.refusals.push(Some(AppendError::RetiredKey));
             continue;
         }
         let aggregate = (
@@ -162,7 +173,7 @@ mod tests {
     }
 
     fn refusals(items: &[Append], known: &Known) -> Vec<Option<String>> {
-        decide(items, known, LogFormat::Clear)
+        decide(items, known, LogFormat::Clear, "")
             .refusals
             .into_iter()
             .map(|refusal| refusal.map(|error| error.to_string()))
@@ -217,7 +228,7 @@ mod tests {
             append("b", 1, vec![take("x")]),
         ];
         let known = known(&[("a", 1)], &[("x", "a")]);
-        let decision = decide(&items, &known, LogFormat::Clear);
+        let decision = decide(&items, &known, LogFormat::Clear, "");
         assert!(decision.refusals.iter().all(Option::is_none));
         assert_eq!(
             decision.released,
@@ -236,7 +247,7 @@ mod tests {
             append("a", 2, vec![release("x")]),
         ];
         let known = known(&[], &[]);
-        let decision = decide(&items, &known, LogFormat::Clear);
+        let decision = decide(&items, &known, LogFormat::Clear, "");
         assert!(decision.refusals.iter().all(Option::is_none));
         assert!(decision.taken.is_empty());
     }
@@ -249,7 +260,7 @@ mod tests {
             append("d", 1, vec![take("of b")]),
         ];
         let known = known(&[("a", 1)], &[("x", "a"), ("of b", "b")]);
-        let decision = decide(&items, &known, LogFormat::Clear);
+        let decision = decide(&items, &known, LogFormat::Clear, "");
         let refused: Vec<_> = decision.refusals.iter().map(Option::is_some).collect();
         assert_eq!(refused, [false, false, true]);
     }
@@ -276,7 +287,7 @@ mod tests {
         ];
         let refused = |format| -> Vec<bool> {
             let known = Known::default();
-            let refusals = decide(&items, &known, format).refusals;
+            let refusals = decide(&items, &known, format, "").refusals;
             refusals.iter().map(Option::is_some).collect()
         };
         assert_eq!(refused(LogFormat::Clear), [false, true, true]);
@@ -290,7 +301,7 @@ mod tests {
             append("b", 1, vec![take("x")]),
         ];
         let known = known(&[("a", 1)], &[("x", "a")]);
-        let decision = decide(&items, &known, LogFormat::Clear);
+        let decision = decide(&items, &known, LogFormat::Clear, "");
         assert!(decision.refusals.iter().all(Option::is_some));
         assert!(decision.released.is_empty() && decision.taken.is_empty());
     }

@@ -21,6 +21,10 @@ pub enum AppendError {
     /// meanwhile. Nothing was written.
     #[error("the events were prepared for another format of the log")]
     OtherFormat,
+    /// The new data key is wrapped with a retired wrapping key: this process has an older keyring. Nothing was
+    /// written.
+    #[error("the wrapping key is retired: this process has an older keyring")]
+    RetiredKey,
     /// Another aggregate holds a claim that the append takes.
     #[error("a claim is taken")]
     ClaimTaken,
@@ -61,6 +65,7 @@ impl AppendError {
         match self {
             Self::Conflict { .. } => "conflict",
             Self::OtherFormat => "other_format",
+            Self::RetiredKey => "retired_key",
             Self::ClaimTaken => "claim_taken",
             Self::Overloaded => "overloaded",
             Self::ShutDown => "shutting_down",

@@ -46,6 +46,8 @@ pub(super) struct Locked<'r> {
     /// The database's clock; `None` for SQLite.
     pub(super) database_clock: Option<Timestamp>,
     pub(super) format: LogFormat,
+    /// Ids of the retired wrapping keys.
+    pub(super) retired: String,
     /// Rows of the statements after the statement that locks the head.
     pub(super) rows: &'r [Row],
 }
@@ -111,6 +113,7 @@ impl HeadCheck {
             head,
             database_clock: row.get(3)?,
             format: LogFormat::of(row, Head::FORMAT)?,
+            retired: LogFormat::retired(row)?,
             rows,
         })
     }

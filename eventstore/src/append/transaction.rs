@@ -52,6 +52,7 @@ pub(super) async fn open<'c>(
         head,
         recorded_at,
         format,
+        retired,
         rows,
     } = match begun {
         Ok(begun) => begun,
@@ -61,7 +62,7 @@ pub(super) async fn open<'c>(
         }
     };
     let known = known(rows)?;
-    let decision = decide(items, &known, format);
+    let decision = decide(items, &known, format, &retired);
     let chained = chain(items, &decision, &head, recorded_at);
     let (mut full, mut script) = (Vec::new(), Script::new(dialect));
     let limit = transaction.script_limit();
@@ -99,6 +100,8 @@ struct Begun<'r> {
     /// Time at which the appends are recorded.
     recorded_at: Timestamp,
     format: LogFormat,
+    /// Ids of the retired wrapping keys.
+    retired: String,
     /// The remaining rows, which are about the appends.
     rows: &'r [Row],
 }
@@ -120,6 +123,7 @@ async fn begin_after<'r>(
         head: locked.head,
         recorded_at: now.after(locked.head.recorded_at),
         format: locked.format,
+        retired: locked.retired,
         rows: locked.rows,
     })
 }

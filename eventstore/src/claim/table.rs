@@ -9,6 +9,7 @@ mod verify;
 
 use serde::Serialize;
 
+pub(super) use page::claim;
 pub use rebuild::{Rebuilt, rebuild};
 pub use verify::{ClaimsVerified, verify};
 

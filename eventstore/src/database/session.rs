@@ -7,7 +7,7 @@
 //! state. The server then rolls back the open transaction, and the pool can open a new connection. For the
 //! same reason, the statements that begin and end a transaction are sent here and not by `sqlx::Transaction`.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use sqlx::pool::PoolConnection;
 use sqlx::{Executor, MySql, Sqlite};
@@ -49,21 +49,22 @@ pub struct Connection {
     unfinished: bool,
     /// Whether a transaction is open. The SQLite file is checked only when the transaction ends.
     in_transaction: bool,
-    sealing: Option<Sealing>,
+    /// Shared with the database, because the log may be sealed while this connection is in use.
+    sealing: Arc<OnceLock<Sealing>>,
 }
 
 impl Connection {
-    pub(super) const fn new(pooled: PooledConnection) -> Self {
+    pub(super) fn new(pooled: PooledConnection) -> Self {
         Self {
             pooled,
             unfinished: false,
             in_transaction: false,
-            sealing: None,
+            sealing: Arc::default(),
         }
     }
 
     /// Sets the sealing with which events are opened.
-    pub(super) fn with_sealing(mut self, sealing: Option<Sealing>) -> Self {
+    pub(super) fn with_sealing(mut self, sealing: Arc<OnceLock<Sealing>>) -> Self {
         self.sealing = sealing;
         self
     }
@@ -184,7 +185,7 @@ impl Session for Connection {
     }
 
     fn sealing(&self) -> Option<&Sealing> {
-        self.sealing.as_ref()
+        self.sealing.get()
     }
 }
 

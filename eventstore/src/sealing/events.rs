@@ -45,6 +45,18 @@ pub enum SealingError {
     /// The encryption failed.
     #[error(transparent)]
     Seal(#[from] SealError),
+    /// The keyring has other secrets than the keyring with which the log was sealed.
+    #[error("the keyring belongs to another log")]
+    OtherKeyring,
+    /// The log is sealed, but this process has not opened it with its keyring.
+    #[error("the log is sealed, but this process has no keyring")]
+    NotOpened,
+    /// An event is sealed, but this process has not opened the log with its keyring.
+    #[error("the event at position {position} is sealed, but this process has no keyring")]
+    NoKeyring {
+        /// Position of the event.
+        position: Position,
+    },
     /// The aggregate was erased, so nothing can be sealed for it any more.
     #[error("the aggregate was erased")]
     Erased {
@@ -77,7 +89,19 @@ pub enum SealingError {
     },
 }
 
-/// New events, sealed, and the key that must be stored before them or together with them.
+impl SealingError {
+    /// Whether a single event was altered, rather than the keyring or the stored keys being unusable.
+    #[must_use]
+    pub fn is_of_one_event(&self) -> bool {
+        match self {
+            Self::Event { error, .. } => !matches!(error, SealError::UnknownWrappingKey(_)),
+            Self::NotSealed { .. } => true,
+            _ => false,
+        }
+    }
+}
+
+/// New events, sealed, and the key that must be stored together with them.
 #[derive(Debug)]
 #[must_use = "the new key must be stored, and the events appended"]
 pub struct SealedEvents {
@@ -201,10 +225,34 @@ impl Sealing {
         events: Vec<RecordedEvent>,
     ) -> Result<Vec<RecordedEvent>, SealingError> {
         let keys = self.keys_of(session, &events).await?;
-        events
-            .into_iter()
-            .map(|event| self.open_one(event, &keys))
-            .collect()
+        let open = |mut event| self.open_one(&mut event, &keys).map(|()| event);
+        events.into_iter().map(open).collect()
+    }
+
+    /// Like [`Sealing::open`], but an event that was altered stays as it is stored, so that it concerns its own
+    /// aggregate alone: readers of the payload reject its version. A missing key or keyring concerns the whole
+    /// log, and is an error.
+    ///
+    /// # Errors
+    ///
+    /// [`SealingError::KeyMissing`]; [`SealingError::Event`] if the keyring lacks a wrapping key;
+    /// [`SealingError::Store`].
+    pub async fn open_unaltered(
+        &self,
+        session: &mut impl Session,
+        mut events: Vec<RecordedEvent>,
+    ) -> Result<Vec<RecordedEvent>, SealingError> {
+        let keys = self.keys_of(session, &events).await?;
+        for event in &mut events {
+            match self.open_one(event, &keys) {
+                Ok(()) => {}
+                Err(error) if error.is_of_one_event() => {
+                    tracing::error!(%error, "an event cannot be opened");
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(events)
     }
 
     /// Reads the keys of the aggregates of events with personal data, by type and id.
@@ -240,14 +288,21 @@ impl Sealing {
         Ok(keys)
     }
 
-    fn open_one(&self, mut event: RecordedEvent, keys: &Keys) -> Result<RecordedEvent, SealingError> {
+    fn open_one(&self, event: &mut RecordedEvent, keys: &Keys) -> Result<(), SealingError> {
         let position = event.position;
         let Some(declared) = self.0.personal.of(&event.event_type) else {
-            return Ok(event);
+            return Ok(());
         };
-        let key = keys
-            .get(&event.aggregate_type)
-            .and_then(|keys| keys.get(&event.aggregate_id));
+        let key = keys.get(&event.aggregate_type).and_then(|keys| {
+            let spelled = event.aggregate_id.trim_end_matches(' ');
+            // MySQL ignores the case of ids, and spaces at their end. An id with another spelling was altered, and
+            // the data does not open, because it is bound to the id.
+            keys.get(&event.aggregate_id).or_else(|| {
+                let mut keys = keys.iter();
+                keys.find(|(id, _)| id.eq_ignore_ascii_case(spelled))
+                    .map(|(_, key)| key)
+            })
+        });
         if !SealedPayload::is_sealed(&event.payload) {
             if declared.sealed_version == event.event_version {
                 return Err(SealingError::NotSealed { position });
@@ -256,7 +311,7 @@ impl Sealing {
             if let Some(Key::Erased(at)) = key {
                 event.erase_members(declared.members, *at);
             }
-            return Ok(event);
+            return Ok(());
         }
         let of_event = |error| SealingError::Event { position, error };
         if declared.sealed_version != event.event_version {
@@ -285,7 +340,7 @@ impl Sealing {
         if let Some(Key::Erased(at)) = key {
             event.erase_members(&[], *at);
         }
-        Ok(event)
+        Ok(())
     }
 }
 

@@ -13,11 +13,14 @@ use super::secret::LogId;
 use crate::clock::Timestamp;
 use crate::database::{Database, Dialect, Row, Session, in_list, padded};
 use crate::error::{Error, Result};
+use crate::format::LogFormat;
 
 const COLUMNS: &str = "aggregate_type, aggregate_id, key_id, wrapping_key, wrapped, erased_at";
 /// Beginning of a statement that adds keys.
 pub(crate) const INSERT: &str = "INSERT INTO subject_keys \
     (aggregate_id, aggregate_type, key_id, wrapping_key, wrapped, created_at) VALUES";
+/// Number of keys that are tried for each wrapping key.
+const SAMPLE: usize = 5;
 /// Maximum number of rows that one call of [`KeyStore::rewrap_some`] reads.
 const PAGE: usize = 200;
 
@@ -179,16 +182,16 @@ impl KeyStore {
         }
     }
 
-    /// Erases the key of an aggregate. Returns the time of the erasure, which is earlier than `now` if the
+    /// Erases the key of an aggregate, which needs no keyring. Returns the time of the erasure, which is earlier than `now` if the
     /// key was already erased. An aggregate without a key gets a tombstone.
     ///
     /// # Errors
     ///
     /// Same as [`KeyStore::find`].
     pub async fn erase(
-        &self,
         session: &mut impl Session,
-        owner: &KeyOwner<'_>,
+        aggregate_type: &str,
+        aggregate_id: &str,
         now: Timestamp,
     ) -> Result<Timestamp> {
         // The tombstone comes first. Afterwards the row exists, so a key that another process adds at the
@@ -200,8 +203,8 @@ impl KeyStore {
         );
         session
             .query(&sql)
-            .bind(owner.aggregate_id)
-            .bind(owner.aggregate_type)
+            .bind(aggregate_id)
+            .bind(aggregate_type)
             .bind(now)
             .bind(now)
             .execute()
@@ -212,14 +215,14 @@ impl KeyStore {
                  WHERE aggregate_id = ? AND aggregate_type = ? AND erased_at IS NULL",
             )
             .bind(now)
-            .bind(owner.aggregate_id)
-            .bind(owner.aggregate_type)
+            .bind(aggregate_id)
+            .bind(aggregate_type)
             .execute()
             .await?;
         let row = session
             .query("SELECT erased_at FROM subject_keys WHERE aggregate_id = ? AND aggregate_type = ?")
-            .bind(owner.aggregate_id)
-            .bind(owner.aggregate_type)
+            .bind(aggregate_id)
+            .bind(aggregate_type)
             .fetch_optional()
             .await?;
         let erased_at: Option<Timestamp> = row.ok_or_else(|| unknown("aggregate_id"))?.get(0)?;
@@ -278,28 +281,64 @@ impl KeyStore {
         Ok(result)
     }
 
-    /// Checks that the keyring opens the keys of this log: one key for each wrapping key. A missing or another
-    /// keyring is therefore found before an event is read or appended.
+    /// Returns the erased aggregates among the next 200 rows after an aggregate, in the order of the aggregates'
+    /// ids, and where the next call continues; `None` after the last row.
     ///
     /// # Errors
     ///
-    /// [`SealingError::Seal`] if the keyring lacks a wrapping key or a key does not open; the errors of
-    /// [`KeyStore::find`].
+    /// [`Error::Database`].
+    pub async fn erased_some(
+        database: &Database,
+        after: Option<Subject>,
+    ) -> Result<(Vec<Subject>, Option<Subject>)> {
+        let rows = page(&mut database.reader().await?, after.as_ref(), "").await?;
+        let mut erased = Vec::new();
+        for row in &rows {
+            if row.get::<Option<Timestamp>, _>(5)?.is_some() {
+                erased.push(subject(row)?);
+            }
+        }
+        let next = rows.get(PAGE - 1).map(subject).transpose()?;
+        Ok((erased, next))
+    }
+
+    /// Checks that the keyring is the keyring of this log, and that it has every wrapping key in use. A missing or
+    /// another keyring is therefore found before an event is read or appended.
+    ///
+    /// # Errors
+    ///
+    /// [`SealingError::OtherKeyring`]; [`SealingError::Seal`] if the keyring lacks a wrapping key, or opens none
+    /// of the first keys that are wrapped with it; the errors of [`KeyStore::find`].
     pub async fn check(&self, database: &Database, keyring: &Keyring) -> Result<(), SealingError> {
+        if !LogFormat::belongs_to(database, keyring).await? {
+            return Err(SealingError::OtherKeyring);
+        }
         let mut reader = database.reader().await?;
         let mut after = String::new();
         loop {
+            let sql = "SELECT MIN(wrapping_key) FROM subject_keys WHERE wrapping_key > ?";
+            let row = reader.query(sql).bind(after.as_str()).fetch_optional().await?;
+            let next: Option<String> = row.map(|row| row.get(0)).transpose()?.flatten();
+            let Some(next) = next else { return Ok(()) };
             let sql = format!(
-                "SELECT {COLUMNS} FROM subject_keys WHERE wrapping_key > ? ORDER BY wrapping_key, aggregate_id LIMIT 1"
+                "SELECT {COLUMNS} FROM subject_keys WHERE wrapping_key = ? ORDER BY aggregate_id LIMIT {SAMPLE}"
             );
-            let row = reader.query(&sql).bind(after.as_str()).fetch_optional().await?;
-            let Some(row) = row else { return Ok(()) };
-            let StoredKey::Present(key) = stored(&row)? else {
-                return Err(unknown("wrapping_key").into());
-            };
-            let (aggregate_type, aggregate_id): (String, String) = (row.get(0)?, row.get(1)?);
-            key.unwrap(keyring, &self.owner(&aggregate_type, &aggregate_id))?;
-            key.wrapping_key.as_str().clone_into(&mut after);
+            let rows = reader.query(&sql).bind(next.as_str()).fetch_all().await?;
+            let mut result = Ok(());
+            for row in &rows {
+                let subject = subject(row)?;
+                let owner = self.owner(&subject.aggregate_type, &subject.aggregate_id);
+                result = match stored(row) {
+                    Ok(StoredKey::Present(key)) => key.unwrap(keyring, &owner).map(|_| ()),
+                    _ => Err(SealError::WrongKey),
+                };
+                // Single damaged rows concern single aggregates.
+                if !matches!(result, Err(SealError::WrongKey)) {
+                    break;
+                }
+            }
+            result?;
+            after = next;
         }
     }
 

@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 
 use super::additional_data::AdditionalData;
 use super::envelope::SealError;
-use super::secret::SecretKey;
+use super::secret::{LogId, SecretKey};
 use crate::clock::Timestamp;
 
 /// Version of the keyring's format.
@@ -204,6 +204,16 @@ impl Keyring {
     pub fn has_same_secrets(&self, other: &Self) -> bool {
         self.claims_secret.bytes() == other.claims_secret.bytes()
             && self.ids_secret.bytes() == other.ids_secret.bytes()
+    }
+
+    /// Returns the hash with which a log recognizes its keyring. It depends on both secrets.
+    #[must_use]
+    pub(crate) fn check_hash(&self, log: LogId) -> [u8; 32] {
+        let of_claims = self.claim_hash("log", &log.to_string());
+        let digits = of_claims
+            .iter()
+            .fold(String::new(), |digits, byte| digits + &format!("{byte:02x}"));
+        self.id_hash("log", &digits)
     }
 
     /// Id of the active wrapping key.

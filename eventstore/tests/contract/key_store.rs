@@ -64,12 +64,8 @@ async fn rewrap(backend: &Backend, keyring: &Keyring, mut after: Option<Subject>
 }
 
 async fn erase(backend: &Backend, id: &str, now: Timestamp) -> Timestamp {
-    let store = store();
     let mut transaction = backend.database.begin().await.unwrap();
-    let erased = store
-        .erase(&mut transaction, &store.owner(KIND, id), now)
-        .await
-        .unwrap();
+    let erased = KeyStore::erase(&mut transaction, KIND, id, now).await.unwrap();
     transaction.commit().await.unwrap();
     erased
 }
@@ -284,13 +280,12 @@ async fn a_key_that_does_not_open_does_not_stop_the_rotation_of_the_others(backe
 
 async fn a_key_that_is_added_during_its_erasure_is_erased(backend: Arc<Backend>) {
     let keyring = migrated(&backend).await;
-    let store = store();
     for round in 0..100 {
         let id = format!("aggregate-{round}");
         // Without a transaction, so other statements come between the statements of the erasure.
         let erasing = async {
             let mut writer = backend.database.writer().await.unwrap();
-            store.erase(&mut writer, &store.owner(KIND, &id), at(5)).await
+            KeyStore::erase(&mut writer, KIND, &id, at(5)).await
         };
         let (erased, (_, added)) = tokio::join!(erasing, add(&backend, &keyring, &id));
         assert_eq!(erased.unwrap(), at(5));
@@ -307,10 +302,9 @@ async fn an_id_that_is_too_long_is_an_error_and_leaves_no_row(backend: Arc<Backe
     let (longest, too_long) = ("a".repeat(64), "a".repeat(65));
     let (_, refused) = add(&backend, &keyring, &too_long).await;
     assert!(matches!(refused, Err(AddKeyError::Store(_))), "{refused:?}");
-    let store = store();
     let mut writer = backend.database.writer().await.unwrap();
-    let owner = store.owner(KIND, &too_long);
-    store.erase(&mut writer, &owner, at(5)).await.unwrap_err();
+    let erased = KeyStore::erase(&mut writer, KIND, &too_long, at(5)).await;
+    erased.unwrap_err();
     drop(writer);
     assert_eq!(find(&backend, &longest).await, None);
     assert_eq!(find(&backend, &too_long).await, None);

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use eventstore::sealing::{
-    DeclarePersonalData, Keyring, PersonalData, SealError, SealedEvents, Sealing, SealingError,
+    DeclarePersonalData, KeyStore, Keyring, PersonalData, SealError, SealedEvents, Sealing, SealingError,
 };
 use eventstore::{
-    Append, AppendError, Appended, EventFilter, EventLog, LogFormat, NewEvent, Position, RecordedEvent,
-    Timestamp, verify,
+    Append, AppendError, Appended, Connection, EventFilter, EventLog, LogFormat, NewEvent, Position,
+    RecordedEvent, Timestamp, verify,
 };
 use serde_json::{Value, json};
 
@@ -22,6 +22,10 @@ on_every_backend!(
     a_database_with_a_sealing_opens_what_it_reads,
     of_two_processes_that_seal_the_first_event_at_once_only_one_appends,
     a_key_is_stored_with_its_events_or_not_at_all,
+    without_a_keyring_sealed_events_are_an_error_for_every_reader,
+    an_altered_event_concerns_its_own_aggregate_alone,
+    a_log_recognizes_its_keyring_before_it_has_a_key,
+    no_append_uses_a_retired_wrapping_key,
 );
 
 const KIND: &str = "thing";
@@ -72,17 +76,16 @@ impl<'b> Log<'b> {
     /// A new log, which is sealed.
     async fn new(backend: &'b Backend) -> Self {
         backend.migrate().await;
-        let format = LogFormat::seal_if_empty(&backend.database).await.unwrap();
-        Self::of(backend, format)
+        let keyring = keyring();
+        let format = LogFormat::seal_if_empty(&backend.database, &keyring).await;
+        Self::of(backend, format.unwrap(), keyring)
     }
 
-    fn of(backend: &'b Backend, format: LogFormat) -> Self {
-        let LogFormat::Sealed(log) = format else {
-            panic!("the log is in clear");
-        };
+    fn of(backend: &'b Backend, format: LogFormat, keyring: Keyring) -> Self {
+        let log = format.log_id().unwrap();
         Self {
             backend,
-            sealing: Sealing::new(keyring(), log, false, Names),
+            sealing: Sealing::new(keyring, log, false, Names),
         }
     }
 
@@ -118,8 +121,8 @@ impl<'b> Log<'b> {
 
     async fn erase(&self, id: &str) -> Timestamp {
         let mut writer = self.backend.database.writer().await.unwrap();
-        let (keys, now) = (self.sealing.keys(), Timestamp::from_micros(5));
-        keys.erase(&mut writer, &keys.owner(KIND, id), now).await.unwrap()
+        let now = Timestamp::from_micros(5);
+        KeyStore::erase(&mut writer, KIND, id, now).await.unwrap()
     }
 }
 
@@ -199,12 +202,18 @@ async fn events_from_before_sealing_are_read_as_they_are(backend: Arc<Backend>) 
     };
     append(forged).await.unwrap();
     // A log with events is sealed only on request.
-    let format = LogFormat::seal_if_empty(&backend.database).await.unwrap();
+    let keyring = keyring();
+    let format = LogFormat::seal_if_empty(&backend.database, &keyring)
+        .await
+        .unwrap();
     assert_eq!(format, LogFormat::Clear);
-    let format = LogFormat::seal(&backend.database).await.unwrap();
-    assert_eq!(LogFormat::seal(&backend.database).await.unwrap(), format);
+    let format = LogFormat::seal(&backend.database, &keyring).await.unwrap();
+    assert_eq!(
+        LogFormat::seal(&backend.database, &keyring).await.unwrap(),
+        format
+    );
     assert_eq!(LogFormat::read(&backend.database).await.unwrap(), format);
-    let log = Log::of(&backend, format);
+    let log = Log::of(&backend, format, keyring);
     // A process that has not noticed yet cannot add events in clear.
     let late = append(named("c", 1, "Caro")).await;
     assert!(matches!(late, Err(AppendError::OtherFormat)), "{late:?}");
@@ -288,6 +297,87 @@ async fn of_two_processes_that_seal_the_first_event_at_once_only_one_appends(bac
     let opened = log.open(log.stored().await).await.unwrap();
     let names: Vec<_> = opened.iter().map(|opened| &opened.payload["name"]).collect();
     assert_eq!(names, ["Ana", "Eva"]);
+}
+
+/// A process that does not know yet that the log was sealed.
+async fn without_a_keyring_sealed_events_are_an_error_for_every_reader(backend: Arc<Backend>) {
+    let log = Log::new(&backend).await;
+    log.append(vec![named("a", 1, "Ana")]).await;
+    // The connection is older than the sealing.
+    let mut kept = backend.database.reader().await.unwrap();
+    let read = async |session: &mut Connection| {
+        EventLog::events_of(session, KIND, &["a"], Position::BEGINNING).await
+    };
+    for refused in [
+        read(&mut kept).await,
+        backend.log.feed(Position::BEGINNING, 10).await,
+        backend.log.history(KIND, "a", 0, 10).await,
+    ] {
+        let error = refused.unwrap_err().to_string();
+        assert!(
+            error.contains("position 1") && error.contains("no keyring"),
+            "{error}"
+        );
+    }
+    backend.database.seal_with(log.sealing.clone());
+    assert_eq!(read(&mut kept).await.unwrap()[0].payload["name"], "Ana");
+}
+
+async fn an_altered_event_concerns_its_own_aggregate_alone(backend: Arc<Backend>) {
+    let log = Log::new(&backend).await;
+    log.append(vec![named("a", 1, "Ana")]).await;
+    log.append(vec![named("b", 1, "Bea")]).await;
+    log.append(vec![named("c", 1, "Caro")]).await;
+    backend.database.seal_with(log.sealing.clone());
+    let swap = "UPDATE subject_keys SET wrapped = X'00' WHERE aggregate_id = 'b'";
+    backend.execute(swap).await;
+    let read = backend.log.feed(Position::BEGINNING, 10).await.unwrap();
+    assert_eq!(
+        (&read[0].payload["name"], &read[2].payload["name"]),
+        (&json!("Ana"), &json!("Caro"))
+    );
+    assert_eq!(
+        (read[1].event_version.as_str(), read[1].payload.get("name")),
+        ("2.0", None)
+    );
+    assert_eq!(read[1].erased_at, None);
+    // A key that the store never held may mean that it is the wrong store.
+    backend
+        .execute("DELETE FROM subject_keys WHERE aggregate_id = 'b'")
+        .await;
+    let error = backend.log.feed(Position::BEGINNING, 10).await.unwrap_err();
+    assert!(error.to_string().contains("never held its key"), "{error}");
+}
+
+async fn a_log_recognizes_its_keyring_before_it_has_a_key(backend: Arc<Backend>) {
+    let log = Log::new(&backend).await;
+    let (keys, database) = (log.sealing.keys(), &backend.database);
+    keys.check(database, &log.sealing.keyring()).await.unwrap();
+    let other = keys.check(database, &keyring()).await;
+    assert!(matches!(other, Err(SealingError::OtherKeyring)), "{other:?}");
+}
+
+async fn no_append_uses_a_retired_wrapping_key(backend: Arc<Backend>) {
+    let log = Log::new(&backend).await;
+    let late = log.seal(vec![named("a", 1, "Ana")], true).await.unwrap();
+    let mut keyring = Keyring::clone(&log.sealing.keyring());
+    let (old, new) = (
+        keyring.active_id().clone(),
+        keyring.add(Timestamp::default()).unwrap(),
+    );
+    keyring.activate(&new).unwrap();
+    LogFormat::retire(&backend.database, std::slice::from_ref(&old))
+        .await
+        .unwrap();
+    LogFormat::retire(&backend.database, std::slice::from_ref(&old))
+        .await
+        .unwrap();
+    assert!(LogFormat::is_retired(&backend.database, &old).await.unwrap());
+    assert!(!LogFormat::is_retired(&backend.database, &new).await.unwrap());
+    let refused = log.try_append(late).await;
+    assert!(matches!(refused, Err(AppendError::RetiredKey)), "{refused:?}");
+    log.sealing.replace_keyring(keyring);
+    log.append(vec![named("a", 1, "Ana")]).await;
 }
 
 async fn a_key_is_stored_with_its_events_or_not_at_all(backend: Arc<Backend>) {

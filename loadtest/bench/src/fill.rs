@@ -111,10 +111,10 @@ pub(crate) async fn patients(url: &str, from: u64, patients: u64) -> anyhow::Res
 
 /// Seals a new log with the keyring of the program, and returns its sealing.
 async fn sealing(database: &Database) -> anyhow::Result<Sealing> {
-    let LogFormat::Sealed(log) = LogFormat::seal_if_empty(database).await? else {
+    let keyring = KeyringFile::new(testkit::keyring_file()).load()?;
+    let LogFormat::Sealed(log) = LogFormat::seal_if_empty(database, &keyring).await? else {
         bail!("the log is in clear");
     };
-    let keyring = KeyringFile::new(testkit::keyring_file()).load()?;
     Ok(Sealing::new(keyring, log, false, PatientData))
 }
 

@@ -117,7 +117,7 @@ pub(super) fn live_described() -> Described {
     .problems(refused())
 }
 
-fn refused() -> [Kind; 7] {
+fn refused() -> [Kind; 8] {
     [
         kinds::INVALID_REQUEST,
         kinds::OVERLOADED,
@@ -126,6 +126,7 @@ fn refused() -> [Kind; 7] {
         kinds::SHUTTING_DOWN,
         kinds::UNAVAILABLE,
         kinds::LOG_DAMAGED,
+        kinds::KEYRING_UNUSABLE,
     ]
 }
 

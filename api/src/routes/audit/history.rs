@@ -49,6 +49,7 @@ pub(super) fn described() -> Described {
         kinds::SHUTTING_DOWN,
         kinds::UNAVAILABLE,
         kinds::LOG_DAMAGED,
+        kinds::KEYRING_UNUSABLE,
     ])
 }
 

@@ -47,11 +47,13 @@ pub(super) fn described() -> Described {
     )
     .problems([
         kinds::PATIENT_NOT_FOUND,
+        kinds::PATIENT_ERASED,
         kinds::SEQUENCE_NOT_FOUND,
         kinds::OVERLOADED,
         kinds::SHUTTING_DOWN,
         kinds::UNAVAILABLE,
         kinds::LOG_DAMAGED,
+        kinds::KEYRING_UNUSABLE,
         kinds::PATIENT_UNREADABLE,
     ])
 }

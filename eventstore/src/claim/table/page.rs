@@ -241,7 +241,7 @@ async fn holders(
 }
 
 /// Returns the claim in the first column.
-pub(super) fn claim(row: &Row) -> Result<Claim> {
+pub(in crate::claim) fn claim(row: &Row) -> Result<Claim> {
     let bytes: Vec<u8> = row.get(0)?;
     let digest = bytes.try_into().map_err(|_| Error::Damaged {
         position: Position::BEGINNING,

@@ -4,6 +4,8 @@
 //! the log is locked, so that no claim is taken or released in between. A page without differences does not
 //! affect appends. Repairs are kept if a rebuild is interrupted; the next rebuild starts from the beginning.
 
+use std::collections::BTreeSet;
+
 use serde::Serialize;
 
 use super::page::{Page, Wrong};
@@ -101,7 +103,16 @@ async fn repair(
     wrong: Vec<Wrong>,
     rebuilt: &mut Rebuilt,
 ) -> Result<()> {
+    // An aggregate that cannot get its claim keeps the claims that older rules gave it.
+    let shared: BTreeSet<String> = wrong
+        .iter()
+        .filter(|wrong| matches!(wrong.mismatch.problem, ClaimProblem::Shared { .. }))
+        .map(|wrong| wrong.mismatch.aggregate_id.clone())
+        .collect();
     for Wrong { claim, mismatch } in wrong {
+        if mismatch.problem == ClaimProblem::Unexpected && shared.contains(&mismatch.aggregate_id) {
+            continue;
+        }
         let id = mismatch.aggregate_id.as_str();
         match &mismatch.problem {
             ClaimProblem::Unexpected => rebuilt.deleted += delete(transaction, claim, Some(id)).await?,
