@@ -91,7 +91,8 @@ pub(crate) enum AuditCommand {
         /// Output format
         #[arg(long, value_enum, default_value_t = ExportFormat::Ndjson)]
         format: ExportFormat,
-        /// Add the personal data in clear, as the member `opened`: the export can then no longer forget a patient
+        /// Add the personal data in clear, as the member `opened`: the export can then no longer forget a
+        /// patient
         #[arg(long)]
         open: bool,
         /// Output file, which appears when it is complete; - or no file for standard output

@@ -47,7 +47,7 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
 pub(crate) enum Command {
-    /// Run every role in one process, after migrating the schema (the default)
+    /// Migrate the schema, and run every role in one process (default)
     Serve,
     /// Run the HTTP API only
     Api,

@@ -89,8 +89,8 @@ impl DatabaseWait {
     }
 }
 
-/// Opens an existing database with an up-to-date schema for a command that reads personal data, and its log with
-/// the keyring. Retries for [`Settings::wait`].
+/// Opens an existing database with an up-to-date schema for a command that reads personal data, and its log
+/// with the keyring. Retries for [`Settings::wait`].
 pub(crate) async fn open_with_keyring(settings: &Settings, connections: u32) -> anyhow::Result<Database> {
     let database = open_existing(settings, connections).await?;
     if let Err(error) = sealing::open(settings, &database).await {

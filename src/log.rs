@@ -67,8 +67,8 @@ async fn format(database: &Database, json: bool) -> anyhow::Result<()> {
     print(&text)
 }
 
-/// Seals the log, and then replaces the claims with plain hashes. Each page of claims is replaced while the head
-/// of the log is locked, so claims stay unique at every moment.
+/// Seals the log, and then replaces the claims with plain hashes. Each page of claims is replaced while the
+/// head of the log is locked, so claims stay unique at every moment.
 async fn upgrade(settings: &Settings, database: &Database, json: bool) -> anyhow::Result<()> {
     let Some(file) = sealing::keyring_file(settings) else {
         bail!("set KEYRING_FILE, and create the file with `patients keys new`");

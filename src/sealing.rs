@@ -1,7 +1,7 @@
 //! The sealing of the log: new logs are sealed, and sealed logs are opened with the keyring.
 //!
-//! With SQLite, the first start makes the keyring, next to the database. With a server, the keyring must exist
-//! before the log, because processes on several machines need the same file.
+//! With SQLite, the first start makes the keyring, next to the database. With a server, the keyring must
+//! exist before the log, because processes on several machines need the same file.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -150,8 +150,8 @@ async fn replace_keyring(database: &Database, sealing: &Sealing, keyring: Keyrin
     }
 }
 
-/// Waits until the log is sealed, opens it, and then follows changes of the keyring, until `shutdown`. Fails if the
-/// log was sealed and this process cannot open it.
+/// Waits until the log is sealed, opens it, and then follows changes of the keyring, until `shutdown`. Fails
+/// if the log was sealed and this process cannot open it.
 pub(crate) async fn open_once_sealed(
     settings: Settings,
     database: Database,

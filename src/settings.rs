@@ -57,8 +57,8 @@ pub(crate) struct Settings {
     )]
     pub(crate) database_url: String,
 
-    /// File with the keyring: the keys with which the personal data in the log is sealed. Every role needs the
-    /// same file, readable only by its user. Default with SQLite: `keyring.json` in the folder of the
+    /// File with the keyring: the keys with which the personal data in the log is sealed. Every role needs
+    /// the same file, readable only by its user. Default with SQLite: `keyring.json` in the folder of the
     /// database, created with a new log
     #[arg(long, env, global = true, hide_env_values = true, value_parser = path)]
     keyring_file: Option<PathBuf>,
@@ -135,8 +135,8 @@ pub(crate) struct Settings {
     #[arg(long, env, global = true, value_parser = list::<AllowedHost>)]
     allowed_hosts: Option<List<AllowedHost>>,
 
-    /// Public URL of the API, such as `https://api.example.com`, including the path under which a proxy serves
-    /// it, if any. If set, `Link` and `Location` contain absolute URLs
+    /// Public URL of the API, such as `https://api.example.com`, including the path under which a proxy
+    /// serves it, if any. If set, `Link` and `Location` contain absolute URLs
     #[arg(long, env, global = true, hide_env_values = true, value_parser = optional::<PublicUrl>)]
     public_url: Option<Optional<PublicUrl>>,
 

@@ -328,8 +328,8 @@ impl Commands {
     ///
     /// # Errors
     ///
-    /// [`CommandError::LogInClear`], [`CommandError::NotFound`], [`CommandError::Contended`], and the errors of
-    /// the append.
+    /// [`CommandError::LogInClear`], [`CommandError::NotFound`], [`CommandError::Contended`], and the errors
+    /// of the append.
     pub async fn erase(
         &self,
         id: Uuid,
@@ -376,8 +376,8 @@ impl Commands {
         Ok(found)
     }
 
-    /// Records the erasure of a patient whose data key is destroyed, although the log does not have the erasure.
-    /// The patient's email is unknown, so all claims of the patient are released.
+    /// Records the erasure of a patient whose data key is destroyed, although the log does not have the
+    /// erasure. The patient's email is unknown, so all claims of the patient are released.
     async fn record_lost_erasure(
         &self,
         id: Uuid,

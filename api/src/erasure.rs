@@ -57,11 +57,12 @@ pub struct ErasureStatus {
     /// When the patient's data key was destroyed; `null` as long as it exists.
     #[schema(value_type = Option<String>, format = DateTime, example = "2026-11-24T08:38:47.331402Z")]
     pub key_destroyed_at: Option<Timestamp>,
-    /// What still has data of the patient: `key`, read tables by name, `mail` and, with SQLite, `write-ahead log`.
+    /// What still has data of the patient: `key`, read tables by name, `mail` and, with SQLite, `write-ahead
+    /// log`.
     #[schema(value_type = Vec<String>, example = json!([]))]
     pub pending: Vec<&'static str>,
-    /// Positions of the patient's events that stay readable in the log, in exports and in the feed, because they
-    /// were recorded before the log was sealed. Other answers do not show their personal data.
+    /// Positions of the patient's events that stay readable in the log, in exports and in the feed, because
+    /// they were recorded before the log was sealed. Other answers do not show their personal data.
     #[schema(value_type = Vec<i64>, example = json!([]))]
     pub positions_in_clear: Vec<Position>,
     /// Whether nothing is pending.

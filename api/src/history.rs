@@ -191,8 +191,8 @@ impl PatientHistory {
         Self { log }
     }
 
-    /// Returns at most `limit` of the patient's events after the sequence `after`, in order. If the patient was
-    /// erased, the events have no personal data, even if the patient's key is not destroyed yet.
+    /// Returns at most `limit` of the patient's events after the sequence `after`, in order. If the patient
+    /// was erased, the events have no personal data, even if the patient's key is not destroyed yet.
     ///
     /// # Errors
     ///

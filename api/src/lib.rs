@@ -31,7 +31,7 @@
 mod by_email;
 pub mod commands;
 pub mod erasure;
-pub mod feed;
+mod feed;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
@@ -48,6 +48,7 @@ mod routes;
 mod server;
 mod state;
 
+pub use feed::FeedEvent;
 pub use personal::PatientData;
 pub use routes::{openapi, router};
 pub use server::serve;

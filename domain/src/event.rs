@@ -27,7 +27,8 @@ pub const EVENT_TYPES: [&str; 4] = [
     PATIENT_ERASED,
 ];
 
-/// Names of the fields of events that contain personal data. Version 0.9 of `PatientRegistered` has `document`.
+/// Names of the fields of events that contain personal data. Version 0.9 of `PatientRegistered` has
+/// `document`.
 pub const PERSONAL_FIELDS: &[&str] = &["name", "email", "phone", "document_url", "document"];
 
 /// Version with which events are stored whose personal data is sealed. Sealing changes the stored form alone:

@@ -30,8 +30,8 @@ impl Claim {
         Self(sha.finalize().into())
     }
 
-    /// Like [`Claim::on`], but hashes with the keyring's secret for claims. Without the secret, the value cannot
-    /// be guessed from the hash.
+    /// Like [`Claim::on`], but hashes with the keyring's secret for claims. Without the secret, the value
+    /// cannot be guessed from the hash.
     #[must_use]
     pub fn keyed(keyring: &Keyring, kind: &str, value: &str) -> Self {
         Self(keyring.claim_hash(kind, value))

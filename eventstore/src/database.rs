@@ -198,8 +198,8 @@ impl Database {
         }
     }
 
-    /// Removes earlier versions of pages from SQLite's write-ahead log, which may contain deleted data. Returns
-    /// false if a reader still needs them; call the function again later. On MySQL, does nothing.
+    /// Removes earlier versions of pages from SQLite's write-ahead log, which may contain deleted data.
+    /// Returns false if a reader still needs them; call the function again later. On MySQL, does nothing.
     ///
     /// # Errors
     ///

@@ -216,8 +216,8 @@ pub struct RecordedEvent {
     pub recorded_at: Timestamp,
     /// Link of the hash chain up to and including this event.
     pub hash: Hash,
-    /// When the personal data of the event was erased. The payload then has the member `erased` with this time
-    /// in place of the personal members. Always `None` for a stored event.
+    /// When the personal data of the event was erased. The payload then has the member `erased` with this
+    /// time in place of the personal members. Always `None` for a stored event.
     #[serde(skip)]
     pub erased_at: Option<Timestamp>,
 }

@@ -1,7 +1,7 @@
 //! The format of the log: whether the personal data of its events is sealed.
 //!
-//! Every append locks the row of `log_format` together with the row of `log_head`. An append that was prepared
-//! for another format is therefore rejected, whichever process sends it.
+//! Every append locks the row of `log_format` together with the row of `log_head`. An append that was
+//! prepared for another format is therefore rejected, whichever process sends it.
 
 use crate::database::{Database, Row, Session};
 use crate::error::{Error, Result};
@@ -98,8 +98,8 @@ impl LogFormat {
         seal(database, keyring, is_empty, KEYED_CLAIMS).await
     }
 
-    /// Seals the log from the next event on, and returns its format afterwards. Events that are already in the
-    /// log stay in clear, and claims that were taken with plain hashes stay until
+    /// Seals the log from the next event on, and returns its format afterwards. Events that are already in
+    /// the log stay in clear, and claims that were taken with plain hashes stay until
     /// [`LogFormat::finish_claims`].
     ///
     /// # Errors
@@ -143,8 +143,8 @@ impl LogFormat {
         Ok(log.is_some_and(|log| known.as_deref() == Some(&keyring.check_hash(log)[..])))
     }
 
-    /// Retires wrapping keys: no append stores a data key that is wrapped with a retired key, whichever keyring
-    /// its process has.
+    /// Retires wrapping keys: no append stores a data key that is wrapped with a retired key, whichever
+    /// keyring its process has.
     ///
     /// # Errors
     ///

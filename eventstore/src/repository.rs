@@ -62,8 +62,8 @@ impl EventRepository {
         }
     }
 
-    /// Seals the command's events, and opens the events that it reads. `sealing` is the sealing of the log that
-    /// `claims` also use: the log may be sealed while a command runs.
+    /// Seals the command's events, and opens the events that it reads. `sealing` is the sealing of the log
+    /// that `claims` also use: the log may be sealed while a command runs.
     #[must_use]
     pub fn with_sealing(mut self, sealing: Option<Sealing>) -> Self {
         self.sealing = sealing;

@@ -24,8 +24,8 @@
 //! 1. Add a wrapping key ([`Keyring::add`]), and wait until every process has loaded the keyring.
 //! 2. Activate the new wrapping key ([`Keyring::activate`]), and wait until every process has loaded the
 //!    keyring. A process with the older keyring still wraps new data keys with the old wrapping key.
-//! 3. Retire the old wrapping key ([`LogFormat::retire`](crate::LogFormat::retire)), so that no append uses it,
-//!    and wrap all data keys again ([`KeyStore::rewrap_some`], until [`Rewrapped::next`] is `None`).
+//! 3. Retire the old wrapping key ([`LogFormat::retire`](crate::LogFormat::retire)), so that no append uses
+//!    it, and wrap all data keys again ([`KeyStore::rewrap_some`], until [`Rewrapped::next`] is `None`).
 //! 4. Check that [`KeyStore::usage`] no longer has the old wrapping key. Otherwise, repeat the third step.
 //! 5. Remove the old wrapping key ([`Keyring::remove`]), and destroy all copies of the older keyring.
 //!
@@ -90,8 +90,8 @@
 //!
 //! - [`Keyring`] holds the wrapping keys and the secrets for hashes, and [`KeyringFile`] is its file.
 //! - [`DataKey`] seals and opens single payloads, and [`KeyStore`] stores the data keys.
-//! - [`Sealing`] does both for the events of a log. Given to [`Database::seal_with`](crate::Database::seal_with),
-//!   it opens all events that are read.
+//! - [`Sealing`] does both for the events of a log. Given to
+//!   [`Database::seal_with`](crate::Database::seal_with), it opens all events that are read.
 //! - [`LogFormat`](crate::LogFormat) says whether a log is sealed.
 
 mod additional_data;

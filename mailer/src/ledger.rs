@@ -108,7 +108,8 @@ pub(crate) async fn add(
     transaction.insert(&insert, rows).await
 }
 
-/// Cancels the waiting deliveries of these aggregates with the templates that `with` accepts. Deliveries that are being sent are unchanged.
+/// Cancels the waiting deliveries of these aggregates with the templates that `with` accepts. Deliveries that
+/// are being sent are unchanged.
 pub(crate) async fn cancel_for(
     transaction: &mut Transaction<'_>,
     aggregate_ids: &[&str],

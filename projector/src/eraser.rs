@@ -14,8 +14,8 @@ use crate::PROJECTIONS;
 
 /// Name of the subscription and of its checkpoint.
 pub const ERASER: &str = "eraser";
-/// Minimum time between two transactions. The process that records an erasure also destroys the key at once, so
-/// the subscription is needed only if that process was killed.
+/// Minimum time between two transactions. The process that records an erasure also destroys the key at once,
+/// so the subscription is needed only if that process was killed.
 pub const GATHER: Duration = Duration::from_secs(1);
 
 /// Pause between two checks whether the projections have deleted the rows of an erased patient.
@@ -100,8 +100,8 @@ pub fn is_erasure(event: &RecordedEvent) -> bool {
     event.aggregate_type == Patient::TYPE && event.event_type == PATIENT_ERASED
 }
 
-/// Destroys the data key of a patient, which was erased at `at`. The time of the destruction is recorded as `at`,
-/// so it does not change if the key is destroyed again.
+/// Destroys the data key of a patient, which was erased at `at`. The time of the destruction is recorded as
+/// `at`, so it does not change if the key is destroyed again.
 ///
 /// # Errors
 ///

@@ -8,7 +8,7 @@ use std::io::{BufRead, BufReader, ErrorKind, Read, Seek, SeekFrom, Stdout, Write
 use std::path::Path;
 
 use anyhow::{Context, anyhow, bail};
-use api::feed::FeedEvent;
+use api::FeedEvent;
 use api::read_log::{ReadKind, ReadOutcome};
 use eventstore::{EventLog, Hash, Mismatch, Position, RecordedEvent, chain, verify};
 use tokio::sync::mpsc;

@@ -1,6 +1,6 @@
 //! The line format of exported events: writing, and reading back when an export resumes.
 
-use api::feed::FeedEvent;
+use api::FeedEvent;
 use clap::ValueEnum;
 use eventstore::{RecordedEvent, strict_json};
 use serde::{Deserialize, Serialize};

@@ -1,4 +1,5 @@
-//! After an erasure, the patient's data is nowhere: not in the databases, their files, Redis, logs or metrics.
+//! After an erasure, the patient's data is nowhere: not in the databases, their files, Redis, logs or
+//! metrics.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -47,8 +48,8 @@ fn hex(text: &str) -> String {
     })
 }
 
-/// Returns a form of the patient's values that `bytes` contain: as they are, in lower case, in hexadecimal or in
-/// Base64.
+/// Returns a form of the patient's values that `bytes` contain: as they are, in lower case, in hexadecimal or
+/// in Base64.
 fn found(bytes: &[u8]) -> Option<String> {
     let text = String::from_utf8_lossy(bytes);
     let lower = text.to_lowercase();

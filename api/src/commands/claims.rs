@@ -17,8 +17,8 @@ pub struct EmailClaims {
 }
 
 impl EmailClaims {
-    /// Creates the rules for a log with this sealing, or for a log in clear. A patient may also hold the claim
-    /// that an older scheme took.
+    /// Creates the rules for a log with this sealing, or for a log in clear. A patient may also hold the
+    /// claim that an older scheme took.
     #[must_use]
     pub const fn of(sealing: Option<Sealing>) -> Self {
         Self {

@@ -1,7 +1,7 @@
 //! Ids derived from an `Idempotency-Key`.
 //!
-//! In a sealed log, the ids are hashes with a secret of the keyring, because keys can contain personal data and
-//! could be guessed from plain hashes.
+//! In a sealed log, the ids are hashes with a secret of the keyring, because keys can contain personal data
+//! and could be guessed from plain hashes.
 
 use eventstore::RecordedEvent;
 use eventstore::sealing::Keyring;

@@ -58,11 +58,11 @@ pub(crate) struct Event {
     /// Version of the payload's schema.
     #[schema(example = "1.0")]
     event_version: String,
-    /// Content of the event, in the feed as it was recorded: with the personal data sealed. If the patient was erased, histories show
-    /// the member `erased` with the time instead of the personal data.
+    /// Content of the event, in the feed as it was recorded: with the personal data sealed. If the patient
+    /// was erased, histories show the member `erased` with the time instead of the personal data.
     payload: BTreeMap<String, Value>,
-    /// Only in the feed: the content of a sealed event with its personal data opened. If the patient was erased, it has the member
-    /// `erased` with the time instead. The hash does not cover this member.
+    /// Only in the feed: the content of a sealed event with its personal data opened. If the patient was
+    /// erased, it has the member `erased` with the time instead. The hash does not cover this member.
     #[schema(required = false)]
     opened: BTreeMap<String, Value>,
     /// The actor and the request that caused the event.

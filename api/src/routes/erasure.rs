@@ -43,8 +43,8 @@ const REASONS: [ErasureReason; 3] = [
     reason = "this type only describes; bodies are parsed member by member, see `parse`"
 )]
 struct NewErasure {
-    /// `request`: the patient requested it; `retention`: the retention period has ended; `error`: the patient was
-    /// registered in error.
+    /// `request`: the patient requested it; `retention`: the retention period has ended; `error`: the patient
+    /// was registered in error.
     #[schema(pattern = "^(request|retention|error)$", example = "request")]
     reason: String,
 }

@@ -115,8 +115,8 @@ pub fn email_claim_key(email: &str) -> String {
     }
 }
 
-/// Returns the key that is the same for addresses of one mailbox. Unlike [`email_claim_key`], it folds the case
-/// of all scripts and removes compatibility variants of the local part: Unicode's full case folding and
+/// Returns the key that is the same for addresses of one mailbox. Unlike [`email_claim_key`], it folds the
+/// case of all scripts and removes compatibility variants of the local part: Unicode's full case folding and
 /// Normalization Form KC. For example, `γιώργος@example.com` and `ΓΙΏΡΓΟΣ@example.com` have the same key.
 ///
 /// Accepts any string, like [`email_claim_key`].

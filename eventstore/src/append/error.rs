@@ -21,8 +21,8 @@ pub enum AppendError {
     /// meanwhile. Nothing was written.
     #[error("the events were prepared for another format of the log")]
     OtherFormat,
-    /// The new data key is wrapped with a retired wrapping key: this process has an older keyring. Nothing was
-    /// written.
+    /// The new data key is wrapped with a retired wrapping key: this process has an older keyring. Nothing
+    /// was written.
     #[error("the wrapping key is retired: this process has an older keyring")]
     RetiredKey,
     /// Another aggregate holds a claim that the append takes.

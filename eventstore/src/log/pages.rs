@@ -30,10 +30,10 @@ pub struct EventPage {
 }
 
 impl EventLog {
-    /// Returns a page of at most `limit` stored events that match `filter`, after `after` and up to `end`. `end`
-    /// must not be beyond the head. More pages follow while [`EventPage::reaches`] is before `end`. A page
-    /// filtered by type alone can have fewer than `limit` events, or even no event, because its search stops
-    /// after [`WINDOW`] positions.
+    /// Returns a page of at most `limit` stored events that match `filter`, after `after` and up to `end`.
+    /// `end` must not be beyond the head. More pages follow while [`EventPage::reaches`] is before `end`. A
+    /// page filtered by type alone can have fewer than `limit` events, or even no event, because its search
+    /// stops after [`WINDOW`] positions.
     ///
     /// # Errors
     ///

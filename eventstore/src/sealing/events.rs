@@ -107,8 +107,8 @@ impl SealingError {
 pub struct SealedEvents {
     /// The events as they are appended.
     pub events: Vec<NewEvent>,
-    /// The new key of the aggregate, if it had none. [`Append::sealed`](crate::Append::sealed) stores it in the
-    /// transaction of the events.
+    /// The new key of the aggregate, if it had none. [`Append::sealed`](crate::Append::sealed) stores it in
+    /// the transaction of the events.
     pub new_key: Option<WrappedKey>,
 }
 
@@ -162,8 +162,8 @@ impl Sealing {
     }
 
     /// Seals new events of one aggregate. If the aggregate is `fresh`, it has no key yet, so none is looked
-    /// up. Two processes may seal the first event of an aggregate at the same time, with two keys: only one of
-    /// their appends is accepted.
+    /// up. Two processes may seal the first event of an aggregate at the same time, with two keys: only one
+    /// of their appends is accepted.
     ///
     /// # Errors
     ///
@@ -213,8 +213,8 @@ impl Sealing {
     }
 
     /// Opens stored events: each event gets the payload and the version that it had before sealing. If its
-    /// personal data was erased, [`RecordedEvent::erased_at`] is set. The keys are read with one statement for
-    /// each aggregate type.
+    /// personal data was erased, [`RecordedEvent::erased_at`] is set. The keys are read with one statement
+    /// for each aggregate type.
     ///
     /// # Errors
     ///
@@ -229,9 +229,9 @@ impl Sealing {
         events.into_iter().map(open).collect()
     }
 
-    /// Like [`Sealing::open`], but an event that was altered stays as it is stored, so that it concerns its own
-    /// aggregate alone: readers of the payload reject its version. A missing key or keyring concerns the whole
-    /// log, and is an error.
+    /// Like [`Sealing::open`], but an event that was altered stays as it is stored, so that it concerns its
+    /// own aggregate alone: readers of the payload reject its version. A missing key or keyring concerns the
+    /// whole log, and is an error.
     ///
     /// # Errors
     ///
@@ -295,8 +295,8 @@ impl Sealing {
         };
         let key = keys.get(&event.aggregate_type).and_then(|keys| {
             let spelled = event.aggregate_id.trim_end_matches(' ');
-            // MySQL ignores the case of ids, and spaces at their end. An id with another spelling was altered, and
-            // the data does not open, because it is bound to the id.
+            // MySQL ignores the case of ids, and spaces at their end. An id with another spelling was
+            // altered, and the data does not open, because it is bound to the id.
             keys.get(&event.aggregate_id).or_else(|| {
                 let mut keys = keys.iter();
                 keys.find(|(id, _)| id.eq_ignore_ascii_case(spelled))

@@ -182,8 +182,8 @@ impl KeyStore {
         }
     }
 
-    /// Erases the key of an aggregate, which needs no keyring. Returns the time of the erasure, which is earlier than `now` if the
-    /// key was already erased. An aggregate without a key gets a tombstone.
+    /// Erases the key of an aggregate, which needs no keyring. Returns the time of the erasure, which is
+    /// earlier than `now` if the key was already erased. An aggregate without a key gets a tombstone.
     ///
     /// # Errors
     ///
@@ -247,7 +247,8 @@ impl KeyStore {
             .collect()
     }
 
-    /// Checks that the keyring opens keys. Each call reads at most 200 rows in the order of the aggregates' ids.
+    /// Checks that the keyring opens keys. Each call reads at most 200 rows in the order of the aggregates'
+    /// ids.
     ///
     /// Begin with `after: None`, and pass [`CheckedKeys::next`] to the next call until it is `None`.
     ///
@@ -281,8 +282,8 @@ impl KeyStore {
         Ok(result)
     }
 
-    /// Returns the erased aggregates among the next 200 rows after an aggregate, in the order of the aggregates'
-    /// ids, and where the next call continues; `None` after the last row.
+    /// Returns the erased aggregates among the next 200 rows after an aggregate, in the order of the
+    /// aggregates' ids, and where the next call continues; `None` after the last row.
     ///
     /// # Errors
     ///
@@ -302,13 +303,13 @@ impl KeyStore {
         Ok((erased, next))
     }
 
-    /// Checks that the keyring is the keyring of this log, and that it has every wrapping key in use. A missing or
-    /// another keyring is therefore found before an event is read or appended.
+    /// Checks that the keyring is the keyring of this log, and that it has every wrapping key in use. A
+    /// missing or another keyring is therefore found before an event is read or appended.
     ///
     /// # Errors
     ///
-    /// [`SealingError::OtherKeyring`]; [`SealingError::Seal`] if the keyring lacks a wrapping key, or opens none
-    /// of the first keys that are wrapped with it; the errors of [`KeyStore::find`].
+    /// [`SealingError::OtherKeyring`]; [`SealingError::Seal`] if the keyring lacks a wrapping key, or opens
+    /// none of the first keys that are wrapped with it; the errors of [`KeyStore::find`].
     pub async fn check(&self, database: &Database, keyring: &Keyring) -> Result<(), SealingError> {
         if !LogFormat::belongs_to(database, keyring).await? {
             return Err(SealingError::OtherKeyring);

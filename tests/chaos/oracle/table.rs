@@ -87,8 +87,8 @@ fn shared_emails(log: &[Event]) -> Objections {
     objections
 }
 
-/// Returns the claim of an email address, in hexadecimal: the hash of the address with the keyring's secret for
-/// claims.
+/// Returns the claim of an email address, in hexadecimal: the hash of the address with the keyring's secret
+/// for claims.
 pub(super) fn claim(email: &str) -> String {
     hex(&keyring().claim_hash("patient.email", email))
 }
