@@ -170,6 +170,11 @@ pub(crate) async fn run(settings: &Settings, command: AuditCommand) -> anyhow::R
             let opened = sealing::open(settings, &database).await;
             opened.map_err(|error| error.context(NoAnswer))?;
         }
+        // Verification must not omit the claims because of a keyring that is set but unusable.
+        AuditCommand::Verify { .. } if sealing::keyring_exists(settings) => {
+            let opened = sealing::open(settings, &database).await;
+            opened.map_err(|error| error.context(NoAnswer))?;
+        }
         // Without the keyring, the claims of patients whose events are sealed cannot be compared.
         _ => sealing::open_if_possible(settings, &database).await,
     }

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
-use api::commands::{Cause, CommandError, Commands};
+use api::commands::{AGGREGATE_TYPE, Cause, CommandError, Commands};
 use api::erasure::{self, ErasureStatus};
 use clap::{Args, ValueEnum};
 use domain::{ErasureReason, PATIENT_ERASED};
-use eventstore::sealing::KeyStore;
+use eventstore::sealing::{KeyStore, StoredKey};
 use eventstore::{AppendQueue, Database, EventFilter, EventLog, Position, Signal, SystemClock};
 use projector::eraser;
 use serde_json::json;
@@ -147,9 +147,10 @@ fn shown(status: &ErasureStatus) -> String {
 /// patients whose erasure the log has, and records the erasures of patients whose keys are destroyed.
 async fn replay(settings: &Settings, database: &Database, json: bool) -> anyhow::Result<()> {
     let log = EventLog::new(database.clone());
-    if database.sealing().is_none() {
+    let Some(sealing) = database.sealing() else {
         bail!("the log is in clear, so it has no keys");
-    }
+    };
+    let keys = sealing.keys();
     let filter = EventFilter {
         event_type: Some(PATIENT_ERASED.to_owned()),
         aggregate: None,
@@ -159,10 +160,11 @@ async fn replay(settings: &Settings, database: &Database, json: bool) -> anyhow:
     while after < head {
         let page = log.page(&filter, after, head, PAGE).await?;
         for event in page.events.iter().filter(|event| eraser::is_erasure(event)) {
-            let id = Uuid::try_parse(&event.aggregate_id)?;
-            let before = erasure::find(&log, id).await?.context("the event is missing")?;
-            let had_key = before.status(&log).await?.key_destroyed_at.is_none();
             let mut writer = database.writer().await?;
+            let key = keys
+                .find(&mut writer, AGGREGATE_TYPE, &[&event.aggregate_id])
+                .await?;
+            let had_key = !matches!(key.get(&event.aggregate_id), Some(StoredKey::Erased(_)));
             eraser::destroy_key(&mut writer, &event.aggregate_id, event.recorded_at).await?;
             erased += 1;
             destroyed += u64::from(had_key);

@@ -72,7 +72,13 @@ pub(crate) async fn run(settings: &Settings, command: KeysCommand) -> anyhow::Re
         KeysCommand::New { if_missing, json } => new(&file, if_missing, json),
         KeysCommand::List { json } => list(&file, json),
         KeysCommand::Activate { id } => {
-            change(&file, |keyring| Ok(keyring.activate(&id)?))?;
+            change(&file, |keyring| {
+                let position = |id: &WrappingKeyId| keyring.wrapping_keys().position(|key| key.id == *id);
+                if position(&id) < position(keyring.active_id()) {
+                    bail!("{id} is older than the active key: add a key with `patients keys new`");
+                }
+                Ok(keyring.activate(&id)?)
+            })?;
             print(&format!(
                 "{id} is active; `patients keys rotate` wraps the existing keys with it"
             ))
@@ -169,10 +175,20 @@ async fn rotate(settings: &Settings, json: bool) -> anyhow::Result<()> {
 
 async fn rotate_on(database: &Database, sealing: &Sealing, json: bool) -> anyhow::Result<()> {
     let (keys, keyring) = (sealing.keys(), sealing.keyring());
-    let others = keyring.wrapping_keys().map(|key| key.id);
-    let others: Vec<_> = others.filter(|id| id != keyring.active_id()).collect();
-    // From now on, no process adds a key that is wrapped with another wrapping key.
-    LogFormat::retire(database, &others).await?;
+    // Keys that were added after the active key may become active later.
+    let replaced: Vec<_> = keyring
+        .wrapping_keys()
+        .map(|key| key.id)
+        .take_while(|id| id != keyring.active_id())
+        .collect();
+    // From now on, no process adds a key that is wrapped with a replaced wrapping key.
+    if !LogFormat::retire(database, keyring.active_id(), &replaced).await? {
+        bail!(
+            "the wrapping key {} is active in this keyring, but was replaced: use the current keyring, or add a key with \
+             `patients keys new`",
+            keyring.active_id()
+        );
+    }
     let old = |usage: &std::collections::BTreeMap<WrappingKeyId, u64>| -> u64 {
         let others = usage.iter().filter(|(id, _)| *id != keyring.active_id());
         others.map(|(_, keys)| keys).sum()
@@ -257,6 +273,9 @@ async fn check_on(database: &Database, sealing: &Sealing, json: bool) -> anyhow:
 }
 
 async fn remove(settings: &Settings, file: &KeyringFile, id: &WrappingKeyId) -> anyhow::Result<()> {
+    if !file.load()?.wrapping_keys().any(|key| key.id == *id) {
+        bail!("the keyring has no wrapping key {id}");
+    }
     let (database, sealing) = open(settings).await?;
     let usage = sealing.keys().usage(&database).await;
     let retired = LogFormat::is_retired(&database, id).await;

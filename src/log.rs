@@ -89,11 +89,6 @@ async fn upgrade(settings: &Settings, database: &Database, json: bool) -> anyhow
     if left == 0 {
         LogFormat::finish_claims(database).await?;
     }
-    // Free pages of an SQLite file may have the data of patients that were deleted before this version.
-    database.vacuum().await?;
-    if !database.truncate_journal().await? {
-        tracing::warn!("a reader keeps earlier versions of pages in the write-ahead log");
-    }
     if json {
         print_json(&json!({
             "format": 2, "patients": rebuilt.aggregates, "claims": rebuilt.inserted, "left": left,
@@ -106,6 +101,18 @@ async fn upgrade(settings: &Settings, database: &Database, json: bool) -> anyhow
         ))?;
         for conflict in &rebuilt.mismatches.first {
             print(&format!("{}: {}", conflict.aggregate_id, conflict.problem))?;
+        }
+    }
+    // Free pages of an SQLite file may have the data of patients that were deleted before this version.
+    let rewritten = async {
+        database.vacuum().await?;
+        database.truncate_journal().await
+    };
+    match rewritten.await {
+        Ok(true) => {}
+        Ok(false) => tracing::warn!("a reader keeps earlier versions of pages in the write-ahead log"),
+        Err(error) => {
+            tracing::warn!(%error, "the file was not rewritten, so its free pages may have deleted data");
         }
     }
     if left > 0 {

@@ -11,6 +11,7 @@ use anyhow::{Context, bail};
 use api::PatientData;
 use eventstore::sealing::{Keyring, KeyringFile, KeyringFileError, LogId, SealingError};
 use eventstore::{Clock, Database, Dialect, EventLog, LogFormat, Position, Sealing};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::output;
@@ -19,8 +20,11 @@ use crate::settings::Settings;
 
 /// Name of the keyring file in the folder of an SQLite database.
 const KEYRING: &str = "keyring.json";
-/// Interval at which a role checks whether the log was sealed meanwhile.
+/// Interval at which a role checks whether the log was sealed meanwhile, or whether a changed keyring can be
+/// used.
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);
+/// Number of checks for which the keyring of a log that was just sealed may be unusable.
+const FAILURES: u32 = 4;
 
 /// Returns the file of the keyring, if it is set or the database is an SQLite file.
 pub(crate) fn keyring_file(settings: &Settings) -> Option<KeyringFile> {
@@ -29,6 +33,11 @@ pub(crate) fn keyring_file(settings: &Settings) -> Option<KeyringFile> {
         Some(Path::new(file).with_file_name(KEYRING))
     });
     path.map(KeyringFile::new)
+}
+
+/// Whether the file of the keyring exists.
+pub(crate) fn keyring_exists(settings: &Settings) -> bool {
+    keyring_file(settings).is_some_and(|file| file.path().exists())
 }
 
 /// Seals the log if it has no events. With SQLite, makes the keyring if it does not exist.
@@ -84,7 +93,7 @@ pub(crate) async fn open(settings: &Settings, database: &Database) -> anyhow::Re
 
 /// Like [`open`], but without a usable keyring, the events stay as stored.
 pub(crate) async fn open_if_possible(settings: &Settings, database: &Database) {
-    if keyring_file(settings).is_some_and(|file| file.path().exists())
+    if keyring_exists(settings)
         && let Err(error) = open(settings, database).await
     {
         tracing::warn!("continuing without the keyring: {}", output::causes(&error));
@@ -129,23 +138,48 @@ impl OpenedLog {
             files,
             ..
         } = self;
+        let (latest, read) = watch::channel(None);
         let apply = move |keyring: Keyring| {
-            let (database, sealing) = (database.clone(), sealing.clone());
-            tokio::spawn(async move { replace_keyring(&database, &sealing, keyring).await });
+            latest.send_replace(Some(keyring));
         };
-        files.reload_on_change(apply, shutdown).await;
+        tokio::join!(
+            files.reload_on_change(apply, shutdown),
+            replace_keyrings(&database, &sealing, read)
+        );
     }
 }
 
-/// Replaces the keyring, unless it belongs to another log or lacks a wrapping key in use.
-async fn replace_keyring(database: &Database, sealing: &Sealing, keyring: Keyring) {
-    match sealing.keys().check(database, &keyring).await {
-        Ok(()) => {
-            tracing::info!(keyring.active = %keyring.active_id(), "the keyring has changed");
-            sealing.replace_keyring(keyring);
-        }
-        Err(error) => {
-            tracing::error!(%error, "KEYRING_FILE cannot be used; the previous keyring stays in use");
+/// Replaces the keyring by each keyring that was read, until the sender is gone. Tries again while the
+/// database cannot be read, unless a newer keyring was read meanwhile.
+async fn replace_keyrings(
+    database: &Database,
+    sealing: &Sealing,
+    mut read: watch::Receiver<Option<Keyring>>,
+) {
+    while read.changed().await.is_ok() {
+        let Some(keyring) = read.borrow_and_update().clone() else {
+            continue;
+        };
+        loop {
+            match sealing.keys().check(database, &keyring).await {
+                Ok(()) => {
+                    tracing::info!(keyring.active = %keyring.active_id(), "the keyring has changed");
+                    sealing.replace_keyring(keyring);
+                    break;
+                }
+                Err(SealingError::Store(error)) => {
+                    tracing::warn!(%error, "a changed keyring cannot be checked; retrying");
+                }
+                Err(error) => {
+                    tracing::error!(%error, "KEYRING_FILE cannot be used; the previous keyring stays in use");
+                    break;
+                }
+            }
+            tokio::time::sleep(CHECK_INTERVAL).await;
+            // Another keyring was read, or the process stops.
+            if read.has_changed().unwrap_or(true) {
+                break;
+            }
         }
     }
 }
@@ -157,6 +191,7 @@ pub(crate) async fn open_once_sealed(
     database: Database,
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
+    let mut failures = 0;
     loop {
         let waited = shutdown
             .run_until_cancelled(tokio::time::sleep(CHECK_INTERVAL))
@@ -175,7 +210,9 @@ pub(crate) async fn open_once_sealed(
                 return Ok(());
             }
             Err(error) if is_connection(&error) => {}
-            Err(error) => return Err(error),
+            Err(error) if failures == FAILURES => return Err(error),
+            // The file may be half written.
+            Err(_) => failures += 1,
         }
     }
 }

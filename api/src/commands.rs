@@ -351,7 +351,11 @@ impl Commands {
             };
             let command = PatientCommand::ErasePatient { reason, scope };
             match self.execute(id, command, cause, None, false).await {
-                Ok(_) => return self.found_erasure(id).await?.ok_or(CommandError::OutcomeUnknown),
+                // The event is durable, so a failure to read it must not say that nothing was written.
+                Ok(_) => {
+                    let found = self.found_erasure(id).await;
+                    return found.ok().flatten().ok_or(CommandError::OutcomeUnknown);
+                }
                 // The loop finds the erasure that another request has recorded, or decides again.
                 Err(Refused::Conflict | Refused::Business(PatientError::Erased)) => {}
                 // The key is destroyed. If the log lacks the erasure, the log was restored from a backup.
@@ -360,6 +364,10 @@ impl Commands {
                         return Ok(erasure);
                     }
                     self.record_lost_erasure(id, reason, scope, cause).await?;
+                    let found = self.found_erasure(id).await;
+                    if let Some(erasure) = found.map_err(|_| CommandError::OutcomeUnknown)? {
+                        return Ok(erasure);
+                    }
                 }
                 Err(refused) => return Err(refused.into()),
             }

@@ -17,6 +17,8 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+/// Name of SQLite's write-ahead log in [`ErasureStatus::pending`].
+pub(crate) const JOURNAL: &str = "write-ahead log";
 /// Number of events read at a time.
 const PAGE: u32 = 500;
 
@@ -54,8 +56,9 @@ pub struct ErasureStatus {
     /// `full`, or `partial` if the log has events of the patient in clear.
     #[schema(value_type = String, example = "full")]
     pub scope: ErasureScope,
-    /// When the patient's data key was destroyed; `null` as long as it exists.
-    #[schema(value_type = Option<String>, format = DateTime, example = "2026-11-24T08:38:47.331402Z")]
+    /// The time that marks the patient's data key as destroyed, which is the time of the erasure; `null` as
+    /// long as the key exists.
+    #[schema(value_type = Option<String>, format = DateTime, example = "2026-11-24T08:38:47.323577Z")]
     pub key_destroyed_at: Option<Timestamp>,
     /// What still has data of the patient: `key`, read tables by name, `mail` and, with SQLite, `write-ahead
     /// log`.
@@ -213,7 +216,7 @@ impl Erasure {
         }
         // Only after the rows are deleted: the file has their earlier versions.
         if pending.is_empty() && !eraser::truncated_journal(database).await {
-            pending.push("write-ahead log");
+            pending.push(JOURNAL);
         }
         Ok(ErasureStatus {
             id: self.patient,

@@ -222,14 +222,16 @@ impl Database {
     }
 
     /// Rewrites an SQLite file without its free pages, which may contain data that was deleted before this
-    /// version, which overwrites deleted data. On MySQL, does nothing.
+    /// version, which overwrites deleted data. Other writers wait meanwhile, and the statement has no
+    /// timeout. On MySQL, does nothing.
     ///
     /// # Errors
     ///
-    /// [`crate::Error::Database`], [`crate::Error::Timeout`].
+    /// [`crate::Error::Database`].
     pub async fn vacuum(&self) -> Result<()> {
-        if self.dialect() == Dialect::Sqlite {
-            self.writer().await?.query("VACUUM").execute().await?;
+        if let Some(writer) = self.sqlite_writer() {
+            let vacuumed = sqlx::query("VACUUM").execute(writer).await;
+            vacuumed.map_err(crate::Error::from_driver)?;
         }
         Ok(())
     }

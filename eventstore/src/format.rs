@@ -143,17 +143,22 @@ impl LogFormat {
         Ok(log.is_some_and(|log| known.as_deref() == Some(&keyring.check_hash(log)[..])))
     }
 
-    /// Retires wrapping keys: no append stores a data key that is wrapped with a retired key, whichever
-    /// keyring its process has.
+    /// Retires wrapping keys, which `active` has replaced, for ever: no append stores a data key that is
+    /// wrapped with a retired key, whichever keyring its process has. Returns false and retires nothing if
+    /// `active` itself is retired.
     ///
     /// # Errors
     ///
     /// [`Error::MissingFormat`], [`Error::Database`].
-    pub async fn retire(database: &Database, ids: &[WrappingKeyId]) -> Result<()> {
+    pub async fn retire(database: &Database, active: &WrappingKeyId, ids: &[WrappingKeyId]) -> Result<bool> {
         let mut transaction = database.begin().await?;
         let lock = Head::lock(transaction.dialect());
         let row = transaction.query(&lock).fetch_optional().await?;
         let retired = Self::retired(&row.ok_or(Error::MissingFormat)?)?;
+        if retired.contains(active.as_str()) {
+            transaction.rollback().await?;
+            return Ok(false);
+        }
         let mut all: Vec<&str> = retired.split(',').filter(|id| !id.is_empty()).collect();
         all.extend(
             ids.iter()
@@ -165,7 +170,8 @@ impl LogFormat {
             .bind(all.join(","))
             .execute()
             .await?;
-        transaction.commit().await
+        transaction.commit().await?;
+        Ok(true)
     }
 
     /// Returns the retired wrapping keys, separated by commas, from a row of [`Head::lock`].

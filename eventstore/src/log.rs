@@ -139,7 +139,7 @@ impl EventLog {
     /// # Errors
     ///
     /// [`Error::Database`]; [`Error::Damaged`] if positions are missing or an event cannot be read;
-    /// [`Error::Sealing`] if an event cannot be opened.
+    /// [`Error::Sealing`] if a key or the keyring is missing.
     pub async fn feed(&self, after: Position, limit: u32) -> Result<Vec<RecordedEvent>> {
         let mut connection = self.database.reader().await?;
         let events = feed(&mut connection, after, limit).await?;
@@ -155,11 +155,12 @@ impl EventLog {
         feed(&mut self.database.reader().await?, after, limit).await
     }
 
-    /// Opens the personal data of stored events. Events in clear stay as they are.
+    /// Opens the personal data of stored events. Events in clear, and events that were altered, stay as they
+    /// are.
     ///
     /// # Errors
     ///
-    /// [`Error::Sealing`] if an event cannot be opened; [`Error::Database`].
+    /// [`Error::Sealing`] if a key or the keyring is missing; [`Error::Database`].
     pub async fn open(&self, events: Vec<RecordedEvent>) -> Result<Vec<RecordedEvent>> {
         if events.is_empty() {
             return Ok(events);
@@ -235,8 +236,8 @@ impl EventLog {
     ///
     /// # Errors
     ///
-    /// [`Error::Database`]; [`Error::Damaged`] if an event cannot be read; [`Error::Sealing`] if an event
-    /// cannot be opened.
+    /// [`Error::Database`]; [`Error::Damaged`] if an event cannot be read; [`Error::Sealing`] if a key
+    /// or the keyring is missing.
     pub async fn events_of(
         session: &mut impl Session,
         aggregate_type: &str,

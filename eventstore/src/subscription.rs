@@ -328,19 +328,19 @@ impl<H: Handler> Subscription<H> {
             drop(transaction);
             let of_events = H::is_of_events(&source);
             return Err(self
-                .refused(checkpoint, events.len(), of_events, Box::new(source))
+                .refused(checkpoint, events, of_events, Box::new(source))
                 .await?);
         }
         checkpoint::advance(&mut transaction, &self.name, checkpoint, last, self.clock.now()).await?;
         transaction.commit().await
     }
 
-    /// Classifies the failure of the handler to apply `events` events after `checkpoint`. If the checkpoint
+    /// Classifies the failure of the handler to apply `events`, which follow `checkpoint`. If the checkpoint
     /// has moved meanwhile, the failure is ignored, because other events were due.
     async fn refused(
         &mut self,
         checkpoint: Position,
-        events: usize,
+        events: &[RecordedEvent],
         of_events: bool,
         source: Box<dyn std::error::Error + Send + Sync>,
     ) -> Result<Error> {
@@ -353,11 +353,14 @@ impl<H: Handler> Subscription<H> {
             let name = self.name.clone();
             return Ok(Error::NotWritten { name, source });
         }
-        self.batch = u32::try_from(events / 2).map_or(1, |half| half.max(1));
+        self.batch = u32::try_from(events.len() / 2).map_or(1, |half| half.max(1));
         Ok(Error::Handler {
             name: self.name.clone(),
-            after: checkpoint,
-            events,
+            // With a filter, the first event is not necessarily the next one.
+            after: events.first().map_or(checkpoint, |first| {
+                Position::from_stored(first.position.to_stored() - 1)
+            }),
+            events: events.len(),
             source,
         })
     }

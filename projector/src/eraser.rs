@@ -3,6 +3,8 @@
 //! The rows of the read tables need no reaction of their own: projections delete them when they process the
 //! erasure, like any other event.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use cqrs_es::Aggregate;
@@ -20,6 +22,8 @@ pub const GATHER: Duration = Duration::from_secs(1);
 
 /// Pause between two checks whether the projections have deleted the rows of an erased patient.
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);
+/// Maximum pause between two attempts to truncate the journal.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// Number of checks after which the journal is truncated in any case.
 const CHECKS: u32 = 300;
 
@@ -29,13 +33,19 @@ pub struct Eraser {
     database: Database,
     /// The last erasure of the transaction: the patient, and the position of the event.
     last: Option<(String, Position)>,
+    /// Whether a task is truncating the journal.
+    truncating: Arc<AtomicBool>,
 }
 
 impl Eraser {
     /// Creates the handler of the subscription [`ERASER`].
     #[must_use]
-    pub const fn new(database: Database) -> Self {
-        Self { database, last: None }
+    pub fn new(database: Database) -> Self {
+        Self {
+            database,
+            last: None,
+            truncating: Arc::default(),
+        }
     }
 }
 
@@ -65,13 +75,20 @@ impl Handler for Eraser {
         if let Some((patient, position)) = self.last.take()
             && self.database.dialect() == Dialect::Sqlite
         {
-            let database = self.database.clone();
-            tokio::spawn(async move { truncate_once_rid_of(&database, &patient, position).await });
+            // A task that is still waiting for a reader also truncates what this transaction has changed.
+            if !self.truncating.swap(true, Ordering::Relaxed) {
+                let (database, truncating) = (self.database.clone(), Arc::clone(&self.truncating));
+                tokio::spawn(async move {
+                    truncate_once_rid_of(&database, &patient, position).await;
+                    truncating.store(false, Ordering::Relaxed);
+                });
+            }
         }
     }
 }
 
-/// Truncates the journal once the projections have deleted the rows of a patient.
+/// Truncates the journal once the projections have deleted the rows of a patient. Ends at an error of the
+/// database, such as its end: the next erasure, and a request for the progress, truncate it then.
 async fn truncate_once_rid_of(database: &Database, patient: &str, position: Position) {
     for _ in 0..CHECKS {
         if is_rid_of(database, patient, position).await.unwrap_or(false) {
@@ -79,8 +96,10 @@ async fn truncate_once_rid_of(database: &Database, patient: &str, position: Posi
         }
         tokio::time::sleep(CHECK_INTERVAL).await;
     }
-    while !truncated_journal(database).await {
-        tokio::time::sleep(CHECK_INTERVAL).await;
+    let mut pause = CHECK_INTERVAL;
+    while let Ok(false) = database.truncate_journal().await {
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
     }
 }
 

@@ -16,7 +16,7 @@ pub struct FeedEvent {
     #[serde(flatten)]
     pub event: RecordedEvent,
     /// The payload with the personal data opened or, if the patient was erased, with the time of the erasure
-    /// instead. `None` if the stored payload is not sealed.
+    /// instead. `None` if the stored payload is not sealed, or was altered.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub opened: Option<Value>,
 }

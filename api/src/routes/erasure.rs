@@ -28,6 +28,8 @@ use crate::state::Api;
 const ERASURE: &str = "/patients/{id}/erasure";
 /// Pause between two checks whether everything is destroyed.
 const CHECK_INTERVAL: Duration = Duration::from_millis(50);
+/// Pause between two attempts to truncate SQLite's write-ahead log.
+const JOURNAL_INTERVAL: Duration = Duration::from_secs(1);
 /// Reasons in requests.
 const REASONS: [ErasureReason; 3] = [
     ErasureReason::Request,
@@ -58,7 +60,7 @@ pub(super) fn routes() -> Routes<Api> {
 fn example() -> Value {
     json!({
         "id": fields::AN_ID, "position": 16, "erased_at": "2026-11-24T08:38:47.323577Z", "reason": "request", "scope": "full",
-        "key_destroyed_at": "2026-11-24T08:38:47.331402Z", "pending": [], "positions_in_clear": [], "complete": true,
+        "key_destroyed_at": "2026-11-24T08:38:47.323577Z", "pending": [], "positions_in_clear": [], "complete": true,
     })
 }
 
@@ -171,7 +173,14 @@ async fn finished(api: &Api, erasure: &Erasure, until: Instant) -> Result<Erasur
         if status.complete || Instant::now() >= until {
             return Ok(status);
         }
-        tokio::time::sleep(CHECK_INTERVAL).await;
+        // A truncation holds the only writer for a moment, so it is not repeated as often.
+        let only_journal = status.pending == [erasure::JOURNAL];
+        tokio::time::sleep(if only_journal {
+            JOURNAL_INTERVAL
+        } else {
+            CHECK_INTERVAL
+        })
+        .await;
     }
 }
 

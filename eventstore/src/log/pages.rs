@@ -110,7 +110,7 @@ impl EventLog {
     /// # Errors
     ///
     /// [`Error::Database`], [`Error::Timeout`]; [`Error::Damaged`] if an event cannot be read or a sequence
-    /// is missing; [`Error::Sealing`] if an event cannot be opened.
+    /// is missing; [`Error::Sealing`] if a key or the keyring is missing.
     pub async fn history(
         &self,
         aggregate_type: &str,

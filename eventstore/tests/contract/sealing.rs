@@ -366,12 +366,12 @@ async fn no_append_uses_a_retired_wrapping_key(backend: Arc<Backend>) {
         keyring.add(Timestamp::default()).unwrap(),
     );
     keyring.activate(&new).unwrap();
-    LogFormat::retire(&backend.database, std::slice::from_ref(&old))
-        .await
-        .unwrap();
-    LogFormat::retire(&backend.database, std::slice::from_ref(&old))
-        .await
-        .unwrap();
+    for _ in 0..2 {
+        let retired = LogFormat::retire(&backend.database, &new, std::slice::from_ref(&old)).await;
+        assert!(retired.unwrap());
+    }
+    let back = LogFormat::retire(&backend.database, &old, std::slice::from_ref(&new)).await;
+    assert!(!back.unwrap());
     assert!(LogFormat::is_retired(&backend.database, &old).await.unwrap());
     assert!(!LogFormat::is_retired(&backend.database, &new).await.unwrap());
     let refused = log.try_append(late).await;
