@@ -1,6 +1,7 @@
 //! Commands: from a parsed request to durable events, through cqrs-es.
 
 mod claims;
+mod erase;
 mod error;
 mod first_registration;
 mod history;
@@ -11,22 +12,17 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use cqrs_es::persist::PersistedEventStore;
-use cqrs_es::{Aggregate, CqrsFramework, DomainEvent};
-use domain::{
-    Amendment, ErasureReason, ErasureScope, Patient, PatientCommand, PatientDetails, PatientError,
-    PatientEvent, Registration, upcasters,
-};
+use cqrs_es::{Aggregate, CqrsFramework};
+use domain::{Amendment, Patient, PatientCommand, PatientDetails, PatientEvent, Registration, upcasters};
 use eventstore::sealing::Keyring;
 use eventstore::{
-    Append, AppendError, AppendQueue, Appended, Claim, ClaimChange, ClaimRules, Clock, EventLog,
-    EventRepository, NewEvent, Position, Sealing, TraceContext, trace,
+    AppendQueue, Appended, ClaimRules, Clock, EventLog, EventRepository, Position, Sealing, TraceContext,
+    trace,
 };
 use projector::eraser;
-use projector::reads::ReadError;
 use tracing::{Instrument, Span, field};
 use uuid::Uuid;
 
-use crate::erasure::{self, Erasure};
 use crate::ids::new_id;
 pub use claims::EmailClaims;
 pub use error::CommandError;
@@ -194,8 +190,8 @@ impl Commands {
         self.sealing().as_ref().map(Sealing::keyring)
     }
 
-    /// Rejects an email that another patient has claimed in an older format. Nobody creates claims in that
-    /// format any more, so a check before the append suffices.
+    /// Rejects an email that another patient has claimed in an older format. No process creates claims in
+    /// that format any more, so a check before the append suffices.
     async fn check_older_claims(&self, id: Uuid, email: &str) -> Result<(), CommandError> {
         for claim in EmailClaims::of(self.sealing()).older(email) {
             let holder = async {
@@ -322,132 +318,6 @@ impl Commands {
         Err(CommandError::Contended)
     }
 
-    /// Erases a patient: records the erasure, and destroys the patient's data key. Subscriptions destroy the
-    /// rest, and also the key if this process is killed between the two steps. If the patient was already
-    /// erased, returns the first erasure.
-    ///
-    /// # Errors
-    ///
-    /// [`CommandError::LogInClear`], [`CommandError::NotFound`], [`CommandError::Contended`], and the errors
-    /// of the append.
-    pub async fn erase(
-        &self,
-        id: Uuid,
-        reason: ErasureReason,
-        cause: &Cause,
-    ) -> Result<Erasure, CommandError> {
-        if self.keyring().is_none() {
-            return Err(CommandError::LogInClear);
-        }
-        for _ in 0..TRIES {
-            if let Some(erasure) = self.found_erasure(id).await? {
-                return Ok(erasure);
-            }
-            let in_clear = erasure::positions_in_clear(&self.log, id).await.map_err(unread)?;
-            let scope = if in_clear.is_empty() {
-                ErasureScope::Full
-            } else {
-                ErasureScope::Partial
-            };
-            let command = PatientCommand::ErasePatient { reason, scope };
-            match self.execute(id, command, cause, None, false).await {
-                // The event is durable, so a failure to read it must not say that nothing was written.
-                Ok(_) => {
-                    let found = self.found_erasure(id).await;
-                    return found.ok().flatten().ok_or(CommandError::OutcomeUnknown);
-                }
-                // The loop finds the erasure that another request has recorded, or decides again.
-                Err(Refused::Conflict | Refused::Business(PatientError::Erased)) => {}
-                // The key is destroyed. If the log lacks the erasure, the log was restored from a backup.
-                Err(Refused::Failed(CommandError::Erased)) => {
-                    if let Some(erasure) = self.found_erasure(id).await? {
-                        return Ok(erasure);
-                    }
-                    self.record_lost_erasure(id, reason, scope, cause).await?;
-                    let found = self.found_erasure(id).await;
-                    if let Some(erasure) = found.map_err(|_| CommandError::OutcomeUnknown)? {
-                        return Ok(erasure);
-                    }
-                }
-                Err(refused) => return Err(refused.into()),
-            }
-        }
-        self.found_erasure(id).await?.ok_or(CommandError::Contended)
-    }
-
-    /// Returns the erasure of a patient, if the log has it, after the data key was destroyed.
-    async fn found_erasure(&self, id: Uuid) -> Result<Option<Erasure>, CommandError> {
-        let found = erasure::find(&self.log, id).await.map_err(unread)?;
-        if let Some(erasure) = &found {
-            self.destroy_key(erasure).await;
-        }
-        Ok(found)
-    }
-
-    /// Records the erasure of a patient whose data key is destroyed, although the log does not have the
-    /// erasure. The patient's email is unknown, so all claims of the patient are released.
-    async fn record_lost_erasure(
-        &self,
-        id: Uuid,
-        reason: ErasureReason,
-        scope: ErasureScope,
-        cause: &Cause,
-    ) -> Result<(), CommandError> {
-        let Some(sealing) = self.sealing() else {
-            return Err(CommandError::LogInClear);
-        };
-        let (last, is_deleted) = erasure::last_event(&self.log, id).await.map_err(unread)?;
-        let aggregate_id = id.to_string();
-        let claims = async {
-            let mut reader = self.log.database().reader().await?;
-            Claim::held_by(&mut reader, Patient::TYPE, &aggregate_id).await
-        };
-        let claims = claims.await.map_err(|error| unread(error.into()))?;
-        let deleted = (!is_deleted).then_some(PatientEvent::PatientDeleted {});
-        let events = deleted
-            .into_iter()
-            .chain([PatientEvent::PatientErased { reason, scope }]);
-        let metadata = serde_json::to_value(cause.metadata(&Span::current()));
-        let metadata = metadata.map_err(|_| CommandError::Internal)?;
-        let events = (last + 1..)
-            .zip(events)
-            .map(|(sequence, event)| {
-                Ok(NewEvent {
-                    aggregate_type: Patient::TYPE.to_owned(),
-                    aggregate_id: aggregate_id.clone(),
-                    sequence,
-                    event_type: event.event_type(),
-                    event_version: event.event_version(),
-                    payload: serde_json::to_value(&event).map_err(|_| CommandError::Internal)?,
-                    metadata: metadata.clone(),
-                })
-            })
-            .collect::<Result<_, CommandError>>()?;
-        let released = claims.into_iter().map(ClaimChange::Release).collect();
-        let append = Append::new(events, released).map_err(|_| CommandError::Internal)?;
-        match self
-            .appends
-            .append(append.sealed(sealing.keys().log(), None))
-            .await
-        {
-            // The caller decides again.
-            Ok(_) | Err(AppendError::Conflict { .. }) => Ok(()),
-            Err(error) => Err(error::append_failed(id, &error)),
-        }
-    }
-
-    /// Destroys the data key of an erased patient. If this fails, the subscription destroys it.
-    async fn destroy_key(&self, erasure: &Erasure) {
-        let (database, id) = (self.log.database(), erasure.patient.to_string());
-        let destroyed = async {
-            let mut writer = database.writer().await?;
-            eraser::destroy_key(&mut writer, &id, erasure.recorded_at).await
-        };
-        if let Err(error) = destroyed.await {
-            tracing::warn!(patient.id = %id, %error, "a data key is not destroyed yet; the projector destroys it");
-        }
-    }
-
     /// Executes a command. Returns `None` if the command causes no event.
     async fn execute(
         &self,
@@ -528,15 +398,5 @@ impl Commands {
             position: first.position,
             event,
         }))
-    }
-}
-
-/// Classifies a failed read of a patient's events before anything was written.
-fn unread(error: ReadError) -> CommandError {
-    tracing::error!(%error, "a patient's events could not be read");
-    match error {
-        ReadError::Store(error) => unavailable(&error),
-        ReadError::Unreadable { .. } => CommandError::Unreadable,
-        _ => CommandError::Unavailable,
     }
 }

@@ -9,7 +9,7 @@ use domain::{
 };
 use eventstore::database::{in_list, padded};
 use eventstore::sealing::StoredKey;
-use eventstore::{EventFilter, EventLog, Position, RecordedEvent, Registered, Session, Timestamp};
+use eventstore::{EventFilter, EventLog, Position, Registered, Session, Timestamp};
 use mailer::Ledger;
 use projector::reads::ReadError;
 use projector::{PROJECTIONS, eraser};
@@ -105,45 +105,36 @@ pub async fn find(log: &EventLog, patient: Uuid) -> Result<Option<Erasure>, Read
     }
 }
 
-/// Returns the positions of a patient's events whose personal data is in clear in the log.
-///
-/// # Errors
-///
-/// [`ReadError`].
-pub async fn positions_in_clear(log: &EventLog, patient: Uuid) -> Result<Vec<Position>, ReadError> {
-    let filter = EventFilter {
-        event_type: None,
-        aggregate: Some((Patient::TYPE.to_owned(), patient.to_string())),
-    };
-    let in_clear =
-        |event: &&RecordedEvent| is_personal(&event.event_type) && event.event_version != SEALED_VERSION;
-    let (mut found, mut after) = (Vec::new(), Position::BEGINNING);
-    loop {
-        let page = log.page(&filter, after, Position::LAST, PAGE).await?;
-        found.extend(page.events.iter().filter(in_clear).map(|event| event.position));
-        after = page.reaches;
-        if page.events.len() < PAGE as usize {
-            return Ok(found);
-        }
-    }
+/// What an erasure needs to know of a patient's stored events, which it does not open.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct StoredEvents {
+    /// Sequence of the last event, 0 without events.
+    pub(crate) last_sequence: u64,
+    /// Whether the patient was deleted.
+    pub(crate) is_deleted: bool,
+    /// Positions of the events whose personal data is in clear.
+    pub(crate) in_clear: Vec<Position>,
 }
 
-/// Returns the sequence of a patient's last event, 0 without events, and whether the patient was deleted.
-pub(crate) async fn last_event(log: &EventLog, patient: Uuid) -> Result<(u64, bool), ReadError> {
-    let filter = EventFilter {
-        event_type: None,
-        aggregate: Some((Patient::TYPE.to_owned(), patient.to_string())),
-    };
-    let (mut last, mut is_deleted, mut after) = (0, false, Position::BEGINNING);
-    loop {
-        let page = log.page(&filter, after, Position::LAST, PAGE).await?;
-        for event in &page.events {
-            last = event.sequence;
-            is_deleted |= event.event_type == PATIENT_DELETED;
-        }
-        after = page.reaches;
-        if page.events.len() < PAGE as usize {
-            return Ok((last, is_deleted));
+impl StoredEvents {
+    pub(crate) async fn read(log: &EventLog, patient: Uuid) -> Result<Self, ReadError> {
+        let filter = EventFilter {
+            event_type: None,
+            aggregate: Some((Patient::TYPE.to_owned(), patient.to_string())),
+        };
+        let (mut stored, mut after) = (Self::default(), Position::BEGINNING);
+        loop {
+            let page = log.page(&filter, after, Position::LAST, PAGE).await?;
+            for event in &page.events {
+                stored.last_sequence = event.sequence;
+                stored.is_deleted |= event.event_type == PATIENT_DELETED;
+                let in_clear = is_personal(&event.event_type) && event.event_version != SEALED_VERSION;
+                stored.in_clear.extend(in_clear.then_some(event.position));
+            }
+            after = page.reaches;
+            if page.events.len() < PAGE as usize {
+                return Ok(stored);
+            }
         }
     }
 }
@@ -229,7 +220,7 @@ impl Erasure {
             pending,
             positions_in_clear: match self.scope {
                 ErasureScope::Full => Vec::new(),
-                ErasureScope::Partial => positions_in_clear(log, self.patient).await?,
+                ErasureScope::Partial => StoredEvents::read(log, self.patient).await?.in_clear,
             },
         })
     }

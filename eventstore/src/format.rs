@@ -10,14 +10,14 @@ use crate::log::Head;
 use crate::sealing::{Keyring, LogId, SealError, WrappingKeyId};
 
 /// Number of the format in clear.
-const CLEAR: i16 = 1;
+const CLEAR: i64 = 1;
 /// Number of the sealed format.
-const SEALED: i16 = 2;
+const SEALED: i64 = 2;
 
 /// Scheme of claims whose hashes have no secret.
-const PLAIN_CLAIMS: i16 = 1;
+const PLAIN_CLAIMS: i64 = 1;
 /// Scheme of claims whose hashes have a secret of the keyring.
-const KEYED_CLAIMS: i16 = 2;
+const KEYED_CLAIMS: i64 = 2;
 
 /// The format of a log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -58,13 +58,10 @@ impl LogFormat {
     /// [`Error::MissingFormat`]; [`Error::UnknownValue`] if a newer program has changed the format;
     /// [`Error::Database`].
     pub async fn read(database: &Database) -> Result<Self> {
-        let row = database
-            .reader()
-            .await?
-            .query("SELECT format, log_id FROM log_format WHERE id = 1")
-            .fetch_optional()
-            .await?;
-        Self::of(&row.ok_or(Error::MissingFormat)?, 0)
+        Self::of(
+            &row(database, "SELECT format, log_id FROM log_format WHERE id = 1").await?,
+            0,
+        )
     }
 
     /// Reads the format from the columns `format` and `log_id` of a row.
@@ -75,8 +72,8 @@ impl LogFormat {
             value,
         };
         match row.get::<i64, _>(column)? {
-            1 => Ok(Self::Clear),
-            2 => {
+            CLEAR => Ok(Self::Clear),
+            SEALED => {
                 let id: Option<Vec<u8>> = row.get(column + 1)?;
                 let id = id.and_then(|id| id.try_into().ok());
                 Ok(Self::Sealed(LogId(id.ok_or_else(|| {
@@ -115,14 +112,9 @@ impl LogFormat {
     ///
     /// [`Error::MissingFormat`], [`Error::Database`].
     pub async fn has_plain_claims(database: &Database) -> Result<bool> {
-        let row = database
-            .reader()
-            .await?
-            .query("SELECT claims FROM log_format WHERE id = 1")
-            .fetch_optional()
-            .await?;
-        let claims: i64 = row.ok_or(Error::MissingFormat)?.get(0)?;
-        Ok(claims < i64::from(KEYED_CLAIMS))
+        let row = row(database, "SELECT claims FROM log_format WHERE id = 1").await?;
+        let claims: i64 = row.get(0)?;
+        Ok(claims < KEYED_CLAIMS)
     }
 
     /// Whether a keyring has the secrets of this log's keyring.
@@ -131,19 +123,13 @@ impl LogFormat {
     ///
     /// [`Error::MissingFormat`], [`Error::Database`].
     pub async fn belongs_to(database: &Database, keyring: &Keyring) -> Result<bool> {
-        let row = database
-            .reader()
-            .await?
-            .query("SELECT log_id, keyring FROM log_format WHERE id = 1")
-            .fetch_optional()
-            .await?;
-        let row = row.ok_or(Error::MissingFormat)?;
+        let row = row(database, "SELECT log_id, keyring FROM log_format WHERE id = 1").await?;
         let (log, known): (Option<Vec<u8>>, Option<Vec<u8>>) = (row.get(0)?, row.get(1)?);
         let log = log.and_then(|log| log.try_into().ok()).map(LogId);
         Ok(log.is_some_and(|log| known.as_deref() == Some(&keyring.check_hash(log)[..])))
     }
 
-    /// Retires wrapping keys, which `active` has replaced, for ever: no append stores a data key that is
+    /// Retires wrapping keys, which `active` has replaced, permanently: no append stores a data key that is
     /// wrapped with a retired key, whichever keyring its process has. Returns false and retires nothing if
     /// `active` itself is retired.
     ///
@@ -185,13 +171,8 @@ impl LogFormat {
     ///
     /// [`Error::MissingFormat`], [`Error::Database`].
     pub async fn is_retired(database: &Database, id: &WrappingKeyId) -> Result<bool> {
-        let row = database
-            .reader()
-            .await?
-            .query("SELECT retired FROM log_format WHERE id = 1")
-            .fetch_optional()
-            .await?;
-        let retired: String = row.ok_or(Error::MissingFormat)?.get(0)?;
+        let row = row(database, "SELECT retired FROM log_format WHERE id = 1").await?;
+        let retired: String = row.get(0)?;
         Ok(retired.contains(id.as_str()))
     }
 
@@ -205,12 +186,18 @@ impl LogFormat {
             .writer()
             .await?
             .query("UPDATE log_format SET claims = ? WHERE id = 1 AND format = ?")
-            .bind(i64::from(KEYED_CLAIMS))
-            .bind(i64::from(SEALED))
+            .bind(KEYED_CLAIMS)
+            .bind(SEALED)
             .execute()
             .await?;
         Ok(())
     }
+}
+
+/// Reads the single row of `log_format`.
+async fn row(database: &Database, sql: &str) -> Result<Row> {
+    let row = database.reader().await?.query(sql).fetch_optional().await?;
+    row.ok_or(Error::MissingFormat)
 }
 
 /// Seals the log if `may` accepts the position of its last event.
@@ -218,7 +205,7 @@ async fn seal(
     database: &Database,
     keyring: &Keyring,
     may: impl FnOnce(Position) -> bool,
-    claims: i16,
+    claims: i64,
 ) -> Result<LogFormat, FormatError> {
     let id = LogId::random()?;
     let mut transaction = database.begin().await?;
@@ -232,11 +219,11 @@ async fn seal(
     }
     transaction
         .query("UPDATE log_format SET format = ?, log_id = ?, claims = ?, keyring = ? WHERE id = 1 AND format = ?")
-        .bind(i64::from(SEALED))
+        .bind(SEALED)
         .bind(id.0.as_slice())
-        .bind(i64::from(claims))
+        .bind(claims)
         .bind(keyring.check_hash(id).as_slice())
-        .bind(i64::from(CLEAR))
+        .bind(CLEAR)
         .execute()
         .await?;
     transaction.commit().await?;

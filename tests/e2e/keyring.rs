@@ -248,7 +248,7 @@ async fn a_log_in_clear_is_upgraded_while_the_service_runs() {
         let again = json(&mut log(&["upgrade", "--no-earlier-programs"]));
         assert_eq!((&again["claims"], &again["left"]), (&json!(0), &json!(0)));
 
-        // The events from before stay readable in the log, and the erasure says so.
+        // Events from before the upgrade stay readable in the log, and the response lists their positions.
         let path = format!("/patients/{}/erasure", old_id(2));
         let erased = client.post_json(&path, &json!({ "reason": "request" })).await;
         let erased: Value = erased.json().await.unwrap();

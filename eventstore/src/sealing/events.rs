@@ -307,7 +307,7 @@ impl Sealing {
             if declared.sealed_version == event.event_version {
                 return Err(SealingError::NotSealed { position });
             }
-            // The log still has the personal data of events from before sealing, but nobody reads it here.
+            // The log still contains this personal data in clear, but readers get the event without it.
             if let Some(Key::Erased(at)) = key {
                 event.erase_members(declared.members, *at);
             }
