@@ -14,19 +14,21 @@ use crate::claims::ClaimsCommand;
 use crate::dotenv::{self, DotenvEntry};
 use crate::erase::EraseArguments;
 use crate::health::CheckedRole;
+use crate::hold::{HoldArguments, ReleaseArguments};
 use crate::keys::KeysCommand;
 use crate::log::LogCommand;
 use crate::mail::MailCommand;
 use crate::projection::ProjectionCommand;
+use crate::retention::RetentionCommand;
 use crate::settings::{self, Settings};
 
-/// Event-sourced patient registration.
-///
-/// Without a command, patients runs all roles in one process: API, projector and mailer, with an SQLite
-/// database, and writes mail to files.
+/// The command line, with the settings.
 #[derive(Debug, Parser)]
 #[command(
     name = "patients",
+    about = "Event-sourced patient registration.\n\n\
+             Without a command, patients runs all roles in one process: API, projector and\n\
+             mailer, with an SQLite database, and writes mail to files.",
     version,
     term_width = 80,
     after_help = "Settings are flags, environment variables, or lines of .env in the working\n\
@@ -87,6 +89,15 @@ pub(crate) enum Command {
     },
     /// Erase the personal data of a patient
     Erase(EraseArguments),
+    /// Protect a patient from erasure
+    Hold(HoldArguments),
+    /// Release the hold of a patient
+    Release(ReleaseArguments),
+    /// Show how long deleted patients are kept
+    Retention {
+        #[command(subcommand)]
+        command: RetentionCommand,
+    },
     /// Show and upgrade the format of the log
     Log {
         #[command(subcommand)]

@@ -1,22 +1,21 @@
 //! `patients erase`: erases patients, and completes earlier erasures.
 
-use std::sync::Arc;
-
 use anyhow::{Context, bail};
-use api::commands::{AGGREGATE_TYPE, Cause, CommandError, Commands};
+use api::commands::{AGGREGATE_TYPE, CommandError};
 use api::erasure::{self, ErasureStatus};
 use clap::{Args, ValueEnum};
 use domain::{ErasureReason, PATIENT_ERASED};
 use eventstore::sealing::{KeyStore, StoredKey};
-use eventstore::{AppendQueue, Database, EventFilter, EventLog, Position, Signal, SystemClock};
+use eventstore::{Database, EventFilter, EventLog, Position};
 use projector::eraser;
 use serde_json::json;
 use uuid::Uuid;
 
-use crate::actor::actor;
+use crate::commands::{StartedCommands, cause};
 use crate::database;
 use crate::exit_code::LeftInClear;
 use crate::output::{print, print_json};
+use crate::retention;
 use crate::settings::Settings;
 
 /// Database connections of the command.
@@ -27,7 +26,7 @@ const PAGE: u32 = 500;
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub(crate) struct EraseArguments {
     /// Id of the patient
-    #[arg(required_unless_present = "replay", requires = "reason")]
+    #[arg(required_unless_present_any = ["replay", "due"], requires = "reason")]
     id: Option<Uuid>,
     /// Reason for the erasure
     #[arg(long, value_enum)]
@@ -35,6 +34,9 @@ pub(crate) struct EraseArguments {
     /// After a restore: destroy the keys of erased patients again, and record erasures that the log has lost
     #[arg(long, conflicts_with_all = ["id", "reason"])]
     replay: bool,
+    /// Erase all patients whose retention period (RETENTION) has ended, except patients with a hold
+    #[arg(long, conflicts_with_all = ["id", "reason", "replay"])]
+    due: bool,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -65,32 +67,11 @@ pub(crate) async fn run(settings: &Settings, arguments: EraseArguments) -> anyho
     let database = database::open_with_keyring(settings, CONNECTIONS).await?;
     let outcome = match (arguments.id, arguments.reason) {
         (Some(id), Some(reason)) => erase(settings, &database, id, reason.into(), arguments.json).await,
+        _ if arguments.due => retention::erase_due(settings, &database, arguments.json).await,
         _ => replay(settings, &database, arguments.json).await,
     };
     database.close().await;
     outcome
-}
-
-/// The commands of this process, and its append queue.
-fn commands(settings: &Settings, log: &EventLog) -> (Commands, AppendQueue) {
-    let clock = SystemClock::shared();
-    // Subscriptions in other processes find the event when they poll the log.
-    let appends = AppendQueue::start(
-        log.database().clone(),
-        Signal::in_process(),
-        Arc::clone(&clock),
-        settings.append_queue as usize,
-        settings.append_batch as usize,
-    );
-    (Commands::new(log.clone(), appends.clone(), clock), appends)
-}
-
-fn cause() -> Cause {
-    Cause {
-        request_id: uuid::Builder::from_random_bytes(fastrand::u128(..).to_be_bytes()).into_uuid(),
-        actor: actor(),
-        trace: None,
-    }
 }
 
 async fn erase(
@@ -101,9 +82,9 @@ async fn erase(
     json: bool,
 ) -> anyhow::Result<()> {
     let log = EventLog::new(database.clone());
-    let (commands, appends) = commands(settings, &log);
+    let commands = StartedCommands::new(settings, &log).with_retention(settings.retention());
     let erased = commands.erase(id, reason, &cause()).await;
-    appends.shutdown().await;
+    commands.shutdown().await;
     let status = erased?.status(&log).await.context("the patient was erased")?;
     if json {
         print_json(&status)?;
@@ -184,7 +165,8 @@ async fn replay(settings: &Settings, database: &Database, json: bool) -> anyhow:
 
 /// Records the erasures of patients whose keys are destroyed, if the log has the patient but not the erasure.
 async fn record_lost(settings: &Settings, log: &EventLog) -> anyhow::Result<u64> {
-    let (commands, appends) = commands(settings, log);
+    // The patients are erased already, so no retention period applies.
+    let commands = StartedCommands::new(settings, log);
     let (mut recorded, mut after) = (0, None);
     loop {
         let (erased, next) = KeyStore::erased_some(log.database(), after).await?;
@@ -204,6 +186,6 @@ async fn record_lost(settings: &Settings, log: &EventLog) -> anyhow::Result<u64>
             break;
         }
     }
-    appends.shutdown().await;
+    commands.shutdown().await;
     Ok(recorded)
 }

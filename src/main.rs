@@ -5,11 +5,13 @@ mod actor;
 mod audit;
 mod claims;
 mod cli;
+mod commands;
 mod database;
 mod dotenv;
 mod erase;
 mod exit_code;
 mod health;
+mod hold;
 mod http;
 mod keys;
 mod log;
@@ -21,6 +23,7 @@ mod output;
 mod progress;
 mod projection;
 mod reload;
+mod retention;
 mod roles;
 mod sealing;
 mod settings;
@@ -67,6 +70,9 @@ fn run(command: Command, settings: &Settings) -> anyhow::Result<()> {
             Command::Claims { command } => claims::run(settings, command).await,
             Command::Projection { command } => projection::run(settings, command).await,
             Command::Erase(arguments) => erase::run(settings, arguments).await,
+            Command::Hold(arguments) => hold::hold(settings, arguments).await,
+            Command::Release(arguments) => hold::release(settings, arguments).await,
+            Command::Retention { command } => retention::run(settings, command).await,
             Command::Log { command } => log::run(settings, command).await,
             Command::Keys { command } => keys::run(settings, command).await,
             Command::Openapi => openapi::print(),

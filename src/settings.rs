@@ -23,6 +23,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use api::read_log::ReadRecording;
+use api::retention::{Retention, RetentionPeriod};
 use clap::{Args, ValueEnum};
 use domain::UrlSchemes;
 
@@ -33,8 +34,8 @@ pub(crate) use mail::MailSettings;
 pub(crate) use misspelt::{close, looks_like_a_setting};
 pub(crate) use values::wait;
 use values::{
-    Auth, Ceiling, Optional, auth, document_url_schemes, duration, head_timeout, http_addr, metrics_addr,
-    optional, path, rate_limit, redis_channel,
+    Auth, Optional, OrOff, auth, document_url_schemes, duration, head_timeout, http_addr, metrics_addr,
+    optional, path, rate_limit, redis_channel, retention,
 };
 use web::clients::{Network, Proxies, ProxyHeader};
 use web::{AllowedHost, Cors, Origin, PublicUrl, RateLimit};
@@ -106,7 +107,7 @@ pub(crate) struct Settings {
     /// access token or, without a token, an address. A client can use its whole quota at once; the quota
     /// refills evenly
     #[arg(long, env, global = true, default_value = "1000/s", value_parser = rate_limit)]
-    rate_limit: Ceiling,
+    rate_limit: OrOff<RateLimit>,
 
     /// Reverse proxies that are trusted to report client addresses, as networks separated by commas
     #[arg(long, env, global = true, value_parser = list::<Network>)]
@@ -171,6 +172,15 @@ pub(crate) struct Settings {
     /// entries are also durable before the response)
     #[arg(long, env, global = true, value_enum, default_value_t = ReadRecord::Past)]
     read_record: ReadRecord,
+
+    /// Time for which a patient is kept after its deletion before it can be erased, such as 5y, 18mo or 90d;
+    /// `off` allows erasures at any time
+    #[arg(long, env, global = true, default_value = "off", value_parser = retention)]
+    retention: OrOff<RetentionPeriod>,
+
+    /// Whether erasures with the reason `request` are allowed before the time in `RETENTION` has passed
+    #[arg(long, env, global = true, value_enum, default_value_t = Switch::Off)]
+    retention_override: Switch,
 
     /// Maximum time that a read waits for the position in Min-Position
     #[arg(long, env, global = true, default_value = "2s", value_parser = duration)]
@@ -329,6 +339,14 @@ impl Settings {
         }
     }
 
+    /// Returns which erasures are allowed.
+    pub(crate) fn retention(&self) -> Retention {
+        Retention {
+            period: self.retention.0,
+            override_for_requests: self.retention_override == Switch::On,
+        }
+    }
+
     /// Whether `AUTH=off` confirms that the API runs without authentication on any address. Without this
     /// confirmation, an API on a loopback address still runs without authentication if neither access tokens
     /// nor an issuer is configured.
@@ -358,10 +376,7 @@ impl Settings {
 
     /// Returns the request rate limit of each client, unless it is off.
     pub(crate) const fn rate_limit(&self) -> Option<RateLimit> {
-        match self.rate_limit {
-            Ceiling::Off => None,
-            Ceiling::Of(limit) => Some(limit),
-        }
+        self.rate_limit.0
     }
 
     /// Returns the proxies that are trusted to report client addresses.

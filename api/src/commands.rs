@@ -5,6 +5,7 @@ mod erase;
 mod error;
 mod first_registration;
 mod history;
+mod hold;
 mod key;
 mod running;
 
@@ -24,6 +25,7 @@ use tracing::{Instrument, Span, field};
 use uuid::Uuid;
 
 use crate::ids::new_id;
+use crate::retention::Retention;
 pub use claims::EmailClaims;
 pub use error::CommandError;
 use error::{Refused, refused, unavailable};
@@ -91,20 +93,28 @@ pub struct Commands {
     log: EventLog,
     appends: AppendQueue,
     clock: Arc<dyn Clock>,
+    retention: Retention,
     /// Registrations in progress that have an idempotency key.
     running: Running,
 }
 
 impl Commands {
-    /// Creates the commands of a log.
+    /// Creates the commands of a log, without a retention period.
     #[must_use]
     pub fn new(log: EventLog, appends: AppendQueue, clock: Arc<dyn Clock>) -> Self {
         Self {
             log,
             appends,
             clock,
+            retention: Retention::default(),
             running: Running::default(),
         }
+    }
+
+    /// Sets which erasures are allowed.
+    #[must_use]
+    pub fn with_retention(self, retention: Retention) -> Self {
+        Self { retention, ..self }
     }
 
     pub(crate) async fn shutdown(&self) {

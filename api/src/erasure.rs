@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use cqrs_es::Aggregate;
 use domain::{
-    ErasureReason, ErasureScope, PATIENT_DELETED, PATIENT_ERASED, Patient, PatientEvent, SEALED_VERSION,
-    is_personal,
+    ErasureReason, ErasureScope, PATIENT_DELETED, PATIENT_ERASED, PATIENT_HELD, PATIENT_HOLD_RELEASED,
+    Patient, PatientEvent, SEALED_VERSION, is_personal,
 };
 use eventstore::database::{in_list, padded};
 use eventstore::sealing::StoredKey;
@@ -16,6 +16,8 @@ use projector::{PROJECTIONS, eraser};
 use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
+
+use crate::hold::RecordedHold;
 
 /// Name of SQLite's write-ahead log in [`ErasureStatus::pending`].
 pub(crate) const JOURNAL: &str = "write-ahead log";
@@ -105,13 +107,17 @@ pub async fn find(log: &EventLog, patient: Uuid) -> Result<Option<Erasure>, Read
     }
 }
 
-/// What an erasure needs to know of a patient's stored events, which it does not open.
+/// What erasures and holds need to know of a patient's stored events, which it does not open.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct StoredEvents {
     /// Sequence of the last event, 0 without events.
     pub(crate) last_sequence: u64,
-    /// Whether the patient was deleted.
-    pub(crate) is_deleted: bool,
+    /// Position and time of the deletion, if the patient was deleted.
+    pub(crate) deletion: Option<(Position, Timestamp)>,
+    /// The hold that was recorded last and not released.
+    pub(crate) hold: Option<RecordedHold>,
+    /// Whether the patient was erased.
+    pub(crate) is_erased: bool,
     /// Positions of the events whose personal data is in clear.
     pub(crate) in_clear: Vec<Position>,
 }
@@ -127,7 +133,13 @@ impl StoredEvents {
             let page = log.page(&filter, after, Position::LAST, PAGE).await?;
             for event in &page.events {
                 stored.last_sequence = event.sequence;
-                stored.is_deleted |= event.event_type == PATIENT_DELETED;
+                match event.event_type.as_str() {
+                    PATIENT_DELETED => stored.deletion = Some((event.position, event.recorded_at)),
+                    PATIENT_HELD => stored.hold = Some(RecordedHold::of(event)?),
+                    PATIENT_HOLD_RELEASED => stored.hold = None,
+                    PATIENT_ERASED => stored.is_erased = true,
+                    _ => {}
+                }
                 let in_clear = is_personal(&event.event_type) && event.event_version != SEALED_VERSION;
                 stored.in_clear.extend(in_clear.then_some(event.position));
             }

@@ -81,7 +81,12 @@ const fn tag(kind: RouteKind) -> &'static str {
 }
 
 fn example_member(kind: &Kind) -> Option<(&'static str, Value)> {
-    (*kind == kinds::NOT_PROJECTED_YET).then(|| ("position", json!(16)))
+    match *kind {
+        kinds::NOT_PROJECTED_YET => Some(("position", json!(16))),
+        kinds::PATIENT_HELD => Some(("until", json!("2031-12-31"))),
+        kinds::RETENTION_PERIOD => Some(("until", json!("2031-11-24T08:38:47.323577Z"))),
+        _ => None,
+    }
 }
 
 /// Returns the schemas that belong to no single route.

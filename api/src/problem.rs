@@ -4,7 +4,8 @@ pub(crate) mod kinds;
 
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
-use eventstore::Position;
+use chrono::NaiveDate;
+use eventstore::{Position, Timestamp};
 use web::RequestError;
 use web::headers::etag;
 use web::problem::{Kind, Problem};
@@ -31,7 +32,14 @@ pub enum ApiError {
     PatientErased,
     /// The patient was not erased.
     NotErased,
-    /// The log is in clear, so no patient can be erased.
+    /// The patient has no hold.
+    NotHeld,
+    /// The patient has a hold until the end of this day, so it cannot be erased.
+    PatientHeld(NaiveDate),
+    /// The patient cannot be erased until this moment, the end of the retention period; `None` if the patient
+    /// is not deleted.
+    RetentionPeriod(Option<Timestamp>),
+    /// The log is in clear, so no patient can be erased or held.
     LogInClear,
     /// The keyring of this process does not open the log.
     KeyringUnusable,
@@ -101,6 +109,9 @@ impl ApiError {
             Self::PatientDeleted => &kinds::PATIENT_DELETED,
             Self::PatientErased => &kinds::PATIENT_ERASED,
             Self::NotErased => &kinds::NOT_ERASED,
+            Self::NotHeld => &kinds::NOT_HELD,
+            Self::PatientHeld(_) => &kinds::PATIENT_HELD,
+            Self::RetentionPeriod(_) => &kinds::RETENTION_PERIOD,
             Self::LogInClear => &kinds::LOG_IN_CLEAR,
             Self::KeyringUnusable => &kinds::KEYRING_UNUSABLE,
             Self::NoSuchSequence => &kinds::SEQUENCE_NOT_FOUND,
@@ -135,6 +146,12 @@ impl From<ApiError> for Problem {
         match error {
             ApiError::Request(error) => error.into(),
             ApiError::NotProjectedYet(projected) => problem.with_member("position", projected.get()),
+            ApiError::PatientHeld(until) => problem
+                .with_detail(format!("The patient has a hold until the end of {until} (UTC)."))
+                .with_member("until", until.to_string()),
+            ApiError::RetentionPeriod(Some(until)) => problem
+                .with_detail(format!("The retention period of the patient ends at {until}."))
+                .with_member("until", until.to_string()),
             ApiError::RebuildUnderWay(place) => problem.with_header(header::LOCATION, place),
             ApiError::PreconditionFailed(sequence) => problem
                 .with_detail(format!(
@@ -188,6 +205,8 @@ impl From<CommandError> for ApiError {
             CommandError::NotFound => Self::PatientNotFound,
             CommandError::Deleted => Self::PatientDeleted,
             CommandError::Erased => Self::PatientErased,
+            CommandError::Held { until } => Self::PatientHeld(until),
+            CommandError::Retained { until } => Self::RetentionPeriod(until),
             CommandError::LogInClear => Self::LogInClear,
             CommandError::KeyringUnusable => Self::KeyringUnusable,
             CommandError::SequenceMismatch { actual } => Self::PreconditionFailed(actual),

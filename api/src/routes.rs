@@ -7,6 +7,7 @@ mod delete_patient;
 mod erasure;
 mod get_patient;
 mod health;
+mod hold;
 mod list_patients;
 mod mail;
 mod projections;
@@ -71,6 +72,7 @@ fn routes() -> Routes<Api> {
             delete_patient::described,
         )
         .merge(erasure::routes())
+        .merge(hold::routes())
         .merge(audit::routes())
         .merge(projections::routes())
         .merge(mail::routes())

@@ -18,6 +18,7 @@ use crate::commands::Commands;
 use crate::feed::Feed;
 use crate::history::PatientHistory;
 use crate::read_log::{ReadLog, ReadLogOptions};
+use crate::retention::Retention;
 
 /// Settings of the API.
 #[derive(Debug, Clone)]
@@ -28,6 +29,8 @@ pub struct ApiOptions {
     pub poll: Duration,
     /// Schemes that the URL of a patient's document may have.
     pub document_url_schemes: UrlSchemes,
+    /// Which erasures are allowed.
+    pub retention: Retention,
     /// Options of the record of reads.
     pub read_log: ReadLogOptions,
     /// Settings of HTTP.
@@ -40,6 +43,7 @@ impl Default for ApiOptions {
             read_wait: Duration::from_secs(2),
             poll: Duration::from_secs(1),
             document_url_schemes: UrlSchemes::default(),
+            retention: Retention::default(),
             read_log: ReadLogOptions::default(),
             http: HttpOptions::default(),
         }
@@ -122,7 +126,8 @@ impl Api {
             options,
         } = parts;
         let shared = Shared {
-            commands: Commands::new(log.clone(), appends, Arc::clone(&clock)),
+            commands: Commands::new(log.clone(), appends, Arc::clone(&clock))
+                .with_retention(options.retention),
             reads: PatientReads::start(&log),
             access,
             history: PatientHistory::new(log.clone()),

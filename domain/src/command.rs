@@ -1,6 +1,8 @@
 //! Commands of a patient.
 
-use crate::{Amendment, ErasureReason, ErasureScope, Registration};
+use chrono::NaiveDate;
+
+use crate::{Amendment, ErasureReason, ErasureScope, Hold, Registration};
 
 /// A request to change one patient.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,11 +24,18 @@ pub enum PatientCommand {
         /// deleted regardless of its current sequence.
         expected_sequence: Option<u64>,
     },
-    /// Erases a patient, and deletes it first if it is active.
+    /// Erases a patient, and deletes it first if it is active. A patient with a hold is not erased.
     ErasePatient {
         /// Reason for the erasure.
         reason: ErasureReason,
         /// Which of the patient's events become unreadable.
         scope: ErasureScope,
+        /// Current day, in UTC.
+        today: NaiveDate,
     },
+    /// Protects a patient, active or deleted, from erasure. If the patient already has this hold, no event is
+    /// recorded.
+    HoldPatient(Hold),
+    /// Releases the hold of a patient. Without a hold, no event is recorded.
+    ReleaseHold,
 }

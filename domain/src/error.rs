@@ -1,5 +1,7 @@
 //! Errors of a patient's commands.
 
+use chrono::NaiveDate;
+
 /// A business rule that a command violates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum PatientError {
@@ -15,6 +17,12 @@ pub enum PatientError {
     /// The patient was erased.
     #[error("the patient was erased")]
     Erased,
+    /// The patient to erase has a hold.
+    #[error("the patient must not be erased until after {until}")]
+    Held {
+        /// Last day of the hold, in UTC.
+        until: NaiveDate,
+    },
     /// The patient's current sequence is not the sequence that the caller expected.
     #[error("the patient was expected at sequence {expected} but is at {actual}")]
     SequenceMismatch {

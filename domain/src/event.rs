@@ -2,10 +2,11 @@
 
 use std::fmt;
 
+use chrono::NaiveDate;
 use cqrs_es::DomainEvent;
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::{PatientDetails, Registration};
+use crate::{HoldReason, PatientDetails, Registration};
 
 /// Stored type name of [`PatientEvent::PatientRegistered`].
 pub const PATIENT_REGISTERED: &str = "PatientRegistered";
@@ -19,12 +20,20 @@ pub const PATIENT_DELETED: &str = "PatientDeleted";
 /// Stored type name of [`PatientEvent::PatientErased`].
 pub const PATIENT_ERASED: &str = "PatientErased";
 
+/// Stored type name of [`PatientEvent::PatientHeld`].
+pub const PATIENT_HELD: &str = "PatientHeld";
+
+/// Stored type name of [`PatientEvent::PatientHoldReleased`].
+pub const PATIENT_HOLD_RELEASED: &str = "PatientHoldReleased";
+
 /// Stored type names of all events.
-pub const EVENT_TYPES: [&str; 4] = [
+pub const EVENT_TYPES: [&str; 6] = [
     PATIENT_REGISTERED,
     PATIENT_AMENDED,
     PATIENT_DELETED,
     PATIENT_ERASED,
+    PATIENT_HELD,
+    PATIENT_HOLD_RELEASED,
 ];
 
 /// Names of the fields of events that contain personal data. Version 0.9 of `PatientRegistered` has
@@ -106,6 +115,15 @@ pub enum PatientEvent {
         /// Which of the patient's events are unreadable.
         scope: ErasureScope,
     },
+    /// The patient must not be erased for a time. This event replaces an earlier hold.
+    PatientHeld {
+        /// Last day of the hold, in UTC.
+        until: NaiveDate,
+        /// Reason for the hold.
+        reason: HoldReason,
+    },
+    /// The hold was released before its last day.
+    PatientHoldReleased {},
 }
 
 /// Reason for an erasure.
@@ -149,7 +167,7 @@ impl PatientEvent {
     pub const fn is_self_contained(&self) -> bool {
         match self {
             Self::PatientRegistered { .. } | Self::PatientDeleted {} | Self::PatientErased { .. } => true,
-            Self::PatientAmended { .. } => false,
+            Self::PatientAmended { .. } | Self::PatientHeld { .. } | Self::PatientHoldReleased {} => false,
         }
     }
 
@@ -159,6 +177,8 @@ impl PatientEvent {
             Self::PatientAmended { .. } => PATIENT_AMENDED,
             Self::PatientDeleted {} => PATIENT_DELETED,
             Self::PatientErased { .. } => PATIENT_ERASED,
+            Self::PatientHeld { .. } => PATIENT_HELD,
+            Self::PatientHoldReleased {} => PATIENT_HOLD_RELEASED,
         }
     }
 }
@@ -168,7 +188,7 @@ impl PatientEvent {
 #[must_use]
 pub fn current_version(event_type: &str) -> Option<&'static str> {
     match event_type {
-        PATIENT_REGISTERED | PATIENT_AMENDED | PATIENT_DELETED | PATIENT_ERASED => Some("1.0"),
+        _ if EVENT_TYPES.contains(&event_type) => Some("1.0"),
         _ => None,
     }
 }

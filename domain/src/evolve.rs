@@ -44,5 +44,6 @@ pub fn evolve(before: Option<PatientDetails>, event: PatientEvent) -> Option<Pat
             document_url: document_url.unwrap_or(before.document_url),
         }),
         PatientEvent::PatientDeleted {} | PatientEvent::PatientErased { .. } => None,
+        PatientEvent::PatientHeld { .. } | PatientEvent::PatientHoldReleased {} => before,
     }
 }

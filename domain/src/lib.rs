@@ -19,6 +19,7 @@
 //! | [`Patient`], [`PatientState`], [`PatientDetails`] | the aggregate |
 //! | [`PatientCommand`], [`PatientError`] | commands, and the errors with which a patient rejects them |
 //! | [`PatientEvent`], [`StoredEventError`] | events, and reading them from the log |
+//! | [`Hold`], [`HoldReason`] | protection of a patient from erasure |
 //! | [`evolve()`] | the effect of each event on a patient |
 //! | [`Patient::replay`], [`Until`], [`ReplayEvent`] | past states of a patient |
 //! | [`upcasters`] | conversion of old event shapes |
@@ -32,8 +33,8 @@
 //! # Adding an event
 //!
 //! 1. In `event.rs`, add a variant with named fields and a constant for its type name. The compiler then
-//!    reports each `match` that lacks the variant. Add the type to `EVENT_TYPES` and its version to
-//!    `current_version`.
+//!    reports each `match` that lacks the variant. Add the type to `EVENT_TYPES`, and its version to
+//!    `current_version` if it is not 1.0.
 //! 2. Add its effect in `evolve.rs`. An event is a fact, so [`evolve()`] only changes the details and never
 //!    rejects the event.
 //! 3. Add the command that causes the event in `command.rs`, its rule in `Patient::decide`, and a variant in
@@ -52,6 +53,7 @@ mod details;
 mod error;
 mod event;
 mod evolve;
+mod hold;
 mod patient;
 mod registration;
 mod replay;
@@ -64,10 +66,12 @@ pub use command::PatientCommand;
 pub use details::PatientDetails;
 pub use error::PatientError;
 pub use event::{
-    EVENT_TYPES, ErasureReason, ErasureScope, PATIENT_AMENDED, PATIENT_DELETED, PATIENT_ERASED,
-    PATIENT_REGISTERED, PERSONAL_FIELDS, PatientEvent, SEALED_VERSION, current_version, is_personal,
+    EVENT_TYPES, ErasureReason, ErasureScope, PATIENT_AMENDED, PATIENT_DELETED, PATIENT_ERASED, PATIENT_HELD,
+    PATIENT_HOLD_RELEASED, PATIENT_REGISTERED, PERSONAL_FIELDS, PatientEvent, SEALED_VERSION,
+    current_version, is_personal,
 };
 pub use evolve::evolve;
+pub use hold::{Hold, HoldReason};
 pub use patient::{Patient, PatientState};
 pub use registration::{FieldError, Registration, ValueError};
 pub use replay::{ReplayEvent, Until};

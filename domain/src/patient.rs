@@ -4,7 +4,7 @@ use cqrs_es::Aggregate;
 use cqrs_es::event_sink::EventSink;
 use serde::{Deserialize, Serialize};
 
-use crate::{PatientCommand, PatientDetails, PatientError, PatientEvent, evolve};
+use crate::{Hold, PatientCommand, PatientDetails, PatientError, PatientEvent, evolve};
 
 /// A patient, reconstructed from its events.
 ///
@@ -15,6 +15,7 @@ use crate::{PatientCommand, PatientDetails, PatientError, PatientEvent, evolve};
 pub struct Patient {
     state: PatientState,
     sequence: u64,
+    hold: Option<Hold>,
 }
 
 /// Lifecycle state of a patient.
@@ -53,6 +54,12 @@ impl Patient {
         self.sequence
     }
 
+    /// The hold that was recorded last and not released. Its last day may have passed.
+    #[must_use]
+    pub const fn hold(&self) -> Option<&Hold> {
+        self.hold.as_ref()
+    }
+
     /// Returns the events that the command causes. There are none if the command changes nothing.
     fn decide(&self, command: PatientCommand) -> Result<Vec<PatientEvent>, PatientError> {
         match command {
@@ -73,15 +80,38 @@ impl Patient {
                 self.active(expected_sequence)?;
                 Ok(vec![PatientEvent::PatientDeleted {}])
             }
-            PatientCommand::ErasePatient { reason, scope } => {
-                let erased = PatientEvent::PatientErased { reason, scope };
-                match self.state {
-                    PatientState::Unregistered => Err(PatientError::NotFound),
-                    PatientState::Active(_) => Ok(vec![PatientEvent::PatientDeleted {}, erased]),
-                    PatientState::Deleted => Ok(vec![erased]),
-                    PatientState::Erased => Err(PatientError::Erased),
+            PatientCommand::ErasePatient { reason, scope, today } => {
+                self.not_erased()?;
+                if let Some(hold) = self.hold.filter(|hold| hold.applies_on(today)) {
+                    return Err(PatientError::Held { until: hold.until });
                 }
+                let deleted = self.details().map(|_| PatientEvent::PatientDeleted {});
+                let erased = PatientEvent::PatientErased { reason, scope };
+                Ok(deleted.into_iter().chain([erased]).collect())
             }
+            PatientCommand::HoldPatient(hold) => {
+                self.not_erased()?;
+                let Hold { until, reason } = hold;
+                let is_new = self.hold != Some(hold);
+                Ok(Vec::from_iter(
+                    is_new.then_some(PatientEvent::PatientHeld { until, reason }),
+                ))
+            }
+            PatientCommand::ReleaseHold => {
+                self.not_erased()?;
+                Ok(Vec::from_iter(
+                    self.hold.map(|_| PatientEvent::PatientHoldReleased {}),
+                ))
+            }
+        }
+    }
+
+    /// Rejects a patient that is unregistered or erased.
+    const fn not_erased(&self) -> Result<(), PatientError> {
+        match self.state {
+            PatientState::Unregistered => Err(PatientError::NotFound),
+            PatientState::Erased => Err(PatientError::Erased),
+            PatientState::Active(_) | PatientState::Deleted => Ok(()),
         }
     }
 
@@ -123,14 +153,22 @@ impl Aggregate for Patient {
 
     fn apply(&mut self, event: Self::Event) {
         self.sequence += 1;
-        let before = match std::mem::take(&mut self.state) {
-            PatientState::Active(details) => Some(details),
-            PatientState::Unregistered | PatientState::Deleted | PatientState::Erased => None,
-        };
-        let without_details = match event {
-            PatientEvent::PatientErased { .. } => PatientState::Erased,
-            _ => PatientState::Deleted,
-        };
-        self.state = evolve(before, event).map_or(without_details, PatientState::Active);
+        match event {
+            PatientEvent::PatientHeld { until, reason } => self.hold = Some(Hold { until, reason }),
+            PatientEvent::PatientHoldReleased {} => self.hold = None,
+            PatientEvent::PatientErased { .. } => {
+                self.state = PatientState::Erased;
+                self.hold = None;
+            }
+            PatientEvent::PatientRegistered { .. }
+            | PatientEvent::PatientAmended { .. }
+            | PatientEvent::PatientDeleted {} => {
+                let before = match std::mem::take(&mut self.state) {
+                    PatientState::Active(details) => Some(details),
+                    PatientState::Unregistered | PatientState::Deleted | PatientState::Erased => None,
+                };
+                self.state = evolve(before, event).map_or(PatientState::Deleted, PatientState::Active);
+            }
+        }
     }
 }

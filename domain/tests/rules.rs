@@ -1,11 +1,14 @@
 //! Tests of a patient's business rules, in given/when/then form.
 
+use chrono::NaiveDate;
 use cqrs_es::Aggregate;
 use cqrs_es::test::TestFramework;
-use domain::PatientCommand::{AmendPatient, DeletePatient, ErasePatient, RegisterPatient};
+use domain::PatientCommand::{
+    AmendPatient, DeletePatient, ErasePatient, HoldPatient, RegisterPatient, ReleaseHold,
+};
 use domain::{
-    Amendment, ErasureReason, ErasureScope, Patient, PatientDetails, PatientError, PatientEvent,
-    PatientState, Registration, UrlSchemes, evolve,
+    Amendment, ErasureReason, ErasureScope, Hold, HoldReason, Patient, PatientDetails, PatientError,
+    PatientEvent, PatientState, Registration, UrlSchemes, evolve,
 };
 
 type PatientTest = TestFramework<Patient>;
@@ -77,10 +80,108 @@ fn erased() -> PatientEvent {
 }
 
 fn erase() -> domain::PatientCommand {
+    erase_on(10)
+}
+
+fn erase_on(day: u32) -> domain::PatientCommand {
     ErasePatient {
         reason: ErasureReason::Request,
         scope: ErasureScope::Full,
+        today: january(day),
     }
+}
+
+fn january(day: u32) -> NaiveDate {
+    let Some(day) = NaiveDate::from_ymd_opt(2031, 1, day) else {
+        unreachable!("January has this day");
+    };
+    day
+}
+
+fn hold(last_day: u32) -> Hold {
+    Hold {
+        until: january(last_day),
+        reason: HoldReason::LegalClaim,
+    }
+}
+
+fn held(last_day: u32) -> PatientEvent {
+    let Hold { until, reason } = hold(last_day);
+    PatientEvent::PatientHeld { until, reason }
+}
+
+fn released() -> PatientEvent {
+    PatientEvent::PatientHoldReleased {}
+}
+
+#[test]
+fn a_patient_with_a_hold_is_not_erased_until_the_last_day_has_passed() {
+    for before in [vec![john_registered()], vec![john_registered(), deleted()]] {
+        let given = |holds: &[PatientEvent]| PatientTest::with(()).given([&before[..], holds].concat());
+        for day in [1, 10] {
+            given(&[held(10)])
+                .when(erase_on(day))
+                .then_expect_error(PatientError::Held { until: january(10) });
+        }
+        let erased: Vec<_> = [deleted(), erased()].into_iter().skip(before.len() - 1).collect();
+        given(&[held(10)])
+            .when(erase_on(11))
+            .then_expect_events(erased.clone());
+        given(&[held(10), released()])
+            .when(erase_on(1))
+            .then_expect_events(erased);
+        // A later hold replaces the earlier hold.
+        given(&[held(10), held(20)])
+            .when(erase_on(11))
+            .then_expect_error(PatientError::Held { until: january(20) });
+    }
+}
+
+#[test]
+fn a_hold_is_recorded_once_and_released_once() {
+    let given = |events: Vec<PatientEvent>| PatientTest::with(()).given(events);
+    given(vec![john_registered()])
+        .when(HoldPatient(hold(10)))
+        .then_expect_events(vec![held(10)]);
+    given(vec![john_registered(), held(10)])
+        .when(HoldPatient(hold(10)))
+        .then_expect_events(vec![]);
+    given(vec![john_registered(), held(10)])
+        .when(HoldPatient(hold(9)))
+        .then_expect_events(vec![held(9)]);
+    given(vec![john_registered(), deleted()])
+        .when(HoldPatient(hold(9)))
+        .then_expect_events(vec![held(9)]);
+    given(vec![john_registered(), held(10)])
+        .when(ReleaseHold)
+        .then_expect_events(vec![released()]);
+    for without in [
+        vec![john_registered()],
+        vec![john_registered(), held(10), released()],
+    ] {
+        given(without).when(ReleaseHold).then_expect_events(vec![]);
+    }
+    for command in [HoldPatient(hold(10)), ReleaseHold] {
+        given(vec![])
+            .when(command.clone())
+            .then_expect_error(PatientError::NotFound);
+        given(vec![john_registered(), deleted(), erased()])
+            .when(command)
+            .then_expect_error(PatientError::Erased);
+    }
+}
+
+#[test]
+fn a_hold_does_not_change_the_details() {
+    let mut patient = Patient::default();
+    for event in [john_registered(), held(10)] {
+        patient.apply(event);
+    }
+    assert_eq!(patient.details().unwrap().name, NAME);
+    patient.apply(deleted());
+    patient.apply(held(20));
+    assert_eq!((patient.state(), patient.sequence()), (&PatientState::Deleted, 4));
+    assert_eq!(patient.hold(), Some(&hold(20)));
 }
 
 #[test]

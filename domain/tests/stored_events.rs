@@ -5,8 +5,9 @@ use std::collections::HashMap;
 use cqrs_es::persist::SerializedEvent;
 use cqrs_es::{Aggregate, DomainEvent, EventEnvelope};
 use domain::{
-    ErasureReason, ErasureScope, PATIENT_AMENDED, PATIENT_DELETED, PATIENT_ERASED, PATIENT_REGISTERED,
-    Patient, PatientEvent, SEALED_VERSION, StoredEventError, upcasters,
+    ErasureReason, ErasureScope, HoldReason, PATIENT_AMENDED, PATIENT_DELETED, PATIENT_ERASED, PATIENT_HELD,
+    PATIENT_HOLD_RELEASED, PATIENT_REGISTERED, Patient, PatientEvent, SEALED_VERSION, StoredEventError,
+    upcasters,
 };
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -258,6 +259,35 @@ fn the_json_of_an_erasure_has_its_reason_and_scope_alone() {
         matches!(read, Err(StoredEventError::Malformed { .. })),
         "{read:?}"
     );
+}
+
+#[test]
+fn the_json_of_a_hold_has_its_last_day_and_reason_alone() {
+    for reason in HoldReason::ALL {
+        let event = PatientEvent::PatientHeld {
+            until: "2031-12-31".parse().unwrap(),
+            reason,
+        };
+        let text = format!(
+            r#"{{"type":"PatientHeld","until":"2031-12-31","reason":"{}"}}"#,
+            reason.name()
+        );
+        assert_eq!(serde_json::to_string(&event).unwrap(), text);
+        let payload = serde_json::from_str(&text).unwrap();
+        assert_eq!(
+            PatientEvent::from_stored(PATIENT_HELD, "1.0", &payload),
+            Ok(event)
+        );
+    }
+    let released = json!({ "type": "PatientHoldReleased" });
+    assert_eq!(
+        PatientEvent::from_stored(PATIENT_HOLD_RELEASED, "1.0", &released),
+        Ok(PatientEvent::PatientHoldReleased {})
+    );
+    for until in ["2031-02-30", "tomorrow", ""] {
+        let payload = json!({ "type": "PatientHeld", "until": until, "reason": "research" });
+        PatientEvent::from_stored(PATIENT_HELD, "1.0", &payload).unwrap_err();
+    }
 }
 
 /// Without its key, a sealed event is never mistaken for an event in clear.

@@ -4,7 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cqrs_es::Aggregate;
-use domain::{PATIENT_AMENDED, PATIENT_DELETED, PATIENT_ERASED, PATIENT_REGISTERED, Patient, PatientEvent};
+use domain::{
+    PATIENT_AMENDED, PATIENT_DELETED, PATIENT_ERASED, PATIENT_HELD, PATIENT_HOLD_RELEASED,
+    PATIENT_REGISTERED, Patient, PatientEvent,
+};
 use eventstore::{Clock, Handler, RecordedEvent, Transaction};
 use tokio::sync::Notify;
 
@@ -73,6 +76,7 @@ enum PatientChange {
     Amended { email: bool },
     Deleted,
     Erased,
+    Hold,
 }
 
 impl PatientChange {
@@ -95,11 +99,15 @@ impl PatientChange {
             }),
             Ok(Some(PatientEvent::PatientDeleted {})) => Some(Self::Deleted),
             Ok(Some(PatientEvent::PatientErased { .. })) => Some(Self::Erased),
+            Ok(Some(PatientEvent::PatientHeld { .. } | PatientEvent::PatientHoldReleased {})) => {
+                Some(Self::Hold)
+            }
             Err(_) => match event.event_type.as_str() {
                 PATIENT_REGISTERED => Some(Self::Registered),
                 PATIENT_AMENDED => Some(Self::Amended { email: true }),
                 PATIENT_DELETED => Some(Self::Deleted),
                 PATIENT_ERASED => Some(Self::Erased),
+                PATIENT_HELD | PATIENT_HOLD_RELEASED => Some(Self::Hold),
                 _ => None,
             },
         }
@@ -119,7 +127,7 @@ impl Notices {
                 (OnAmend::Email, false) | (OnAmend::Off, _) => &[],
             },
             PatientChange::Deleted if self.on_delete => &[Template::PatientDeleted],
-            PatientChange::Deleted | PatientChange::Erased => &[],
+            PatientChange::Deleted | PatientChange::Erased | PatientChange::Hold => &[],
         }
     }
 }
@@ -151,8 +159,7 @@ impl Handler for MailHandler {
             self.due |= !causes.is_empty();
             ledger::add(transaction, template, &causes, now).await?;
         }
-        // Cancellation follows the additions: ids are never reused, so a deletion is always the last event of
-        // its patient.
+        // Cancellation follows the additions: ids are never reused, so no event after a deletion causes mail.
         let deleted: Vec<_> = changes
             .iter()
             .filter(|(_, change)| *change == PatientChange::Deleted)

@@ -169,6 +169,7 @@ impl<'s> Process<'s> {
             read_wait: settings.read_wait,
             poll: settings.poll_interval,
             document_url_schemes: settings.document_url_schemes.clone(),
+            retention: settings.retention(),
             read_log: ReadLogOptions {
                 recording: settings.read_recording(),
                 ..ReadLogOptions::default()

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use api::retention::RetentionPeriod;
 use domain::{UrlSchemes, UrlSchemesError};
 use mailer::Rate;
 use web::RateLimit;
@@ -22,12 +23,9 @@ pub(super) enum Auth {
     Unset,
 }
 
-/// An optional limit.
+/// A value, or `off`, which is `None`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Ceiling {
-    Off,
-    Of(RateLimit),
-}
+pub(super) struct OrOff<T>(pub(super) Option<T>);
 
 /// An optional value: compose files and `.env` use an empty value for "not set".
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -104,13 +102,24 @@ pub(super) fn mail_rate(text: &str) -> Result<Rate, String> {
         })
 }
 
-pub(super) fn rate_limit(text: &str) -> Result<Ceiling, String> {
+/// Parses a retention period.
+pub(super) fn retention(text: &str) -> Result<OrOff<RetentionPeriod>, String> {
     if text == "off" {
-        return Ok(Ceiling::Off);
+        return Ok(OrOff(None));
+    }
+    let period = text.parse::<RetentionPeriod>();
+    period
+        .map(|period| OrOff(Some(period)))
+        .map_err(|error| format!("{error}, or off"))
+}
+
+pub(super) fn rate_limit(text: &str) -> Result<OrOff<RateLimit>, String> {
+    if text == "off" {
+        return Ok(OrOff(None));
     }
     rate(text)
         .and_then(|(requests, time)| RateLimit::new(requests, time))
-        .map(Ceiling::Of)
+        .map(|limit| OrOff(Some(limit)))
         .ok_or_else(|| {
             let most = RateLimit::MOST;
             format!("expected 1 to {most} requests per unit of time, such as 1000/s or 6000/m, or off")

@@ -230,6 +230,14 @@ async fn a_dump_has_nothing_of_an_erased_patient_and_the_log_never_had_it_in_cle
             (&json!(1), &json!(0), &json!(1))
         );
 
+        // The subscription would otherwise destroy the restored key.
+        wait_until(SOON, "the eraser has processed the erasure", async || {
+            production
+                .count("checkpoints WHERE name = 'eraser' AND position = 3")
+                .await
+                == 1
+        })
+        .await;
         // A key that comes back with a backup opens nothing that the API shows, and is destroyed again.
         restore_key(&production, &id, &before).await;
         let history = client

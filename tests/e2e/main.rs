@@ -31,6 +31,7 @@ mod over_tls;
 mod privacy;
 mod production;
 mod rebuild;
+mod retention;
 mod rig;
 mod settings;
 mod starting;

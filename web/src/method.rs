@@ -11,6 +11,8 @@ pub enum Method {
     Get,
     /// `POST`.
     Post,
+    /// `PUT`.
+    Put,
     /// `PATCH`.
     Patch,
     /// `DELETE`.
@@ -18,13 +20,14 @@ pub enum Method {
 }
 
 impl Method {
-    pub(crate) const ALL: [Self; 4] = [Self::Get, Self::Post, Self::Patch, Self::Delete];
+    pub(crate) const ALL: [Self; 5] = [Self::Get, Self::Post, Self::Put, Self::Patch, Self::Delete];
 
     /// Returns the request methods that a route with this method answers.
     pub(crate) const fn names(self) -> &'static [&'static str] {
         match self {
             Self::Get => &["GET", "HEAD"],
             Self::Post => &["POST"],
+            Self::Put => &["PUT"],
             Self::Patch => &["PATCH"],
             Self::Delete => &["DELETE"],
         }
@@ -35,6 +38,7 @@ impl Method {
         match self {
             Self::Get => "get",
             Self::Post => "post",
+            Self::Put => "put",
             Self::Patch => "patch",
             Self::Delete => "delete",
         }
@@ -44,6 +48,7 @@ impl Method {
         match self {
             Self::Get => MethodFilter::GET,
             Self::Post => MethodFilter::POST,
+            Self::Put => MethodFilter::PUT,
             Self::Patch => MethodFilter::PATCH,
             Self::Delete => MethodFilter::DELETE,
         }
@@ -53,6 +58,7 @@ impl Method {
         match self {
             Self::Get => HttpMethod::Get,
             Self::Post => HttpMethod::Post,
+            Self::Put => HttpMethod::Put,
             Self::Patch => HttpMethod::Patch,
             Self::Delete => HttpMethod::Delete,
         }

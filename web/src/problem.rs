@@ -7,6 +7,7 @@ use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
+use serde_json::Value;
 use utoipa::ToSchema;
 
 pub use kinds::Kind;
@@ -171,7 +172,7 @@ pub struct Problem {
     detail: Option<String>,
     errors: Vec<FieldProblem>,
     /// Additional member.
-    member: Option<(&'static str, u64)>,
+    member: Option<(&'static str, Value)>,
     header: Option<(HeaderName, HeaderValue)>,
     retry_after: Option<u64>,
 }
@@ -198,9 +199,9 @@ impl Problem {
     }
 
     /// Adds a member to the body. A problem has at most one such member.
-    pub fn with_member(self, name: &'static str, value: u64) -> Self {
+    pub fn with_member(self, name: &'static str, value: impl Into<Value>) -> Self {
         Self {
-            member: Some((name, value)),
+            member: Some((name, value.into())),
             ..self
         }
     }
@@ -225,8 +226,8 @@ impl Serialize for Problem {
         if !self.errors.is_empty() {
             members.serialize_entry("errors", &self.errors)?;
         }
-        if let Some((name, value)) = self.member {
-            members.serialize_entry(name, &value)?;
+        if let Some((name, value)) = &self.member {
+            members.serialize_entry(name, value)?;
         }
         members.end()
     }

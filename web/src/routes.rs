@@ -71,6 +71,17 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
         self.route(Method::Post, path, kind, handler, described)
     }
 
+    /// Adds a route for `PUT`.
+    pub fn put<H: Handler<T, S>, T: 'static>(
+        self,
+        path: &'static str,
+        kind: RouteKind,
+        handler: H,
+        described: fn() -> Described,
+    ) -> Self {
+        self.route(Method::Put, path, kind, handler, described)
+    }
+
     /// Adds a route for `PATCH`.
     pub fn patch<H: Handler<T, S>, T: 'static>(
         self,

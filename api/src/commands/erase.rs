@@ -2,7 +2,7 @@
 
 use cqrs_es::{Aggregate, DomainEvent};
 use domain::{ErasureReason, ErasureScope, Patient, PatientCommand, PatientError, PatientEvent};
-use eventstore::{Append, AppendError, Claim, ClaimChange, NewEvent};
+use eventstore::{Append, AppendError, Claim, ClaimChange, NewEvent, Timestamp};
 use projector::eraser;
 use projector::reads::ReadError;
 use tracing::Span;
@@ -11,6 +11,8 @@ use uuid::Uuid;
 use super::error::{self, Refused, unavailable};
 use super::{Cause, CommandError, Commands, TRIES};
 use crate::erasure::{self, Erasure, StoredEvents};
+use crate::hold;
+use crate::retention::{TooEarly, right_time};
 
 impl Commands {
     /// Erases a patient: records the erasure, and destroys the patient's data key. Subscriptions destroy the
@@ -19,8 +21,8 @@ impl Commands {
     ///
     /// # Errors
     ///
-    /// [`CommandError::LogInClear`], [`CommandError::NotFound`], [`CommandError::Contended`], and the errors
-    /// of the append.
+    /// [`CommandError::LogInClear`], [`CommandError::NotFound`], [`CommandError::Held`],
+    /// [`CommandError::Retained`], [`CommandError::Contended`], and the errors of the append.
     pub async fn erase(
         &self,
         id: Uuid,
@@ -40,7 +42,10 @@ impl Commands {
             } else {
                 ErasureScope::Partial
             };
-            let command = PatientCommand::ErasePatient { reason, scope };
+            let now = self.clock.now();
+            self.check_retention(reason, &stored, now).await?;
+            let today = hold::day_of(now).ok_or(CommandError::ClockWrong)?;
+            let command = PatientCommand::ErasePatient { reason, scope, today };
             let erased = PatientEvent::PatientErased { reason, scope };
             match self.execute(id, command, cause, None, false).await {
                 // The event is durable, so a failure to read it must not say that nothing was written.
@@ -65,6 +70,28 @@ impl Commands {
             }
         }
         self.found_erasure(id).await?.ok_or(CommandError::Contended)
+    }
+
+    /// Rejects the erasure of a patient whose retention period has not ended.
+    async fn check_retention(
+        &self,
+        reason: ErasureReason,
+        stored: &StoredEvents,
+        now: Timestamp,
+    ) -> Result<(), CommandError> {
+        if stored.last_sequence == 0 {
+            return Err(CommandError::NotFound);
+        }
+        let deleted_at = match stored.deletion {
+            None => None,
+            Some(deletion) => {
+                let right = right_time(&self.log, deletion, now).await;
+                Some(right.map_err(|error| unread(error.into()))?)
+            }
+        };
+        self.retention
+            .check(reason, deleted_at, now)
+            .map_err(|TooEarly { until }| CommandError::Retained { until })
     }
 
     /// Returns the erasure of a patient, if the log has it, after the data key was destroyed.
@@ -94,7 +121,10 @@ impl Commands {
             Claim::held_by(&mut reader, Patient::TYPE, &aggregate_id).await
         };
         let claims = claims.await.map_err(|error| unread(error.into()))?;
-        let deleted = (!stored.is_deleted).then_some(PatientEvent::PatientDeleted {});
+        let deleted = stored
+            .deletion
+            .is_none()
+            .then_some(PatientEvent::PatientDeleted {});
         let events = deleted.into_iter().chain([erased]);
         let metadata = serde_json::to_value(cause.metadata(&Span::current()));
         let metadata = metadata.map_err(|_| CommandError::Internal)?;

@@ -1,8 +1,9 @@
 //! Errors of commands, from the errors of cqrs-es, the append queue and the log.
 
+use chrono::NaiveDate;
 use cqrs_es::AggregateError;
 use domain::PatientError;
-use eventstore::AppendError;
+use eventstore::{AppendError, Timestamp};
 use uuid::Uuid;
 
 use super::TRIES;
@@ -28,7 +29,19 @@ pub enum CommandError {
     /// The patient was erased.
     #[error("the patient was erased")]
     Erased,
-    /// The log is in clear, so no patient can be erased.
+    /// The patient has a hold, so it cannot be erased.
+    #[error("the patient must be kept until the end of {until} (UTC), because it has a hold")]
+    Held {
+        /// Last day of the hold.
+        until: NaiveDate,
+    },
+    /// The retention period of the patient has not ended, so it cannot be erased.
+    #[error("{}", retained(*until))]
+    Retained {
+        /// End of the period; `None` if the patient is not deleted, so the period has not started.
+        until: Option<Timestamp>,
+    },
+    /// The log is in clear, so no patient can be erased or held.
     #[error("the log is in clear")]
     LogInClear,
     /// The patient's current sequence is not the expected sequence.
@@ -75,6 +88,15 @@ pub enum CommandError {
     Internal,
 }
 
+fn retained(until: Option<Timestamp>) -> String {
+    match until {
+        Some(until) => format!("the patient must be kept until {until}, the end of its retention period"),
+        None => {
+            "the patient must be kept: the retention period starts when the patient is deleted".to_owned()
+        }
+    }
+}
+
 /// Reason why cqrs-es did not execute a command.
 pub(super) enum Refused {
     Business(PatientError),
@@ -90,6 +112,7 @@ impl From<Refused> for CommandError {
             Refused::Business(PatientError::NotFound) => Self::NotFound,
             Refused::Business(PatientError::Deleted) => Self::Deleted,
             Refused::Business(PatientError::Erased) => Self::Erased,
+            Refused::Business(PatientError::Held { until }) => Self::Held { until },
             Refused::Business(PatientError::SequenceMismatch { actual, .. }) => {
                 Self::SequenceMismatch { actual }
             }

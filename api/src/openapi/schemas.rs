@@ -52,7 +52,8 @@ pub(crate) struct Event {
     /// Number of the event among the patient's events, from 1, without gaps.
     #[schema(minimum = 1, example = 1)]
     sequence: i64,
-    /// `PatientRegistered`, `PatientAmended`, `PatientDeleted` or `PatientErased`.
+    /// `PatientRegistered`, `PatientAmended`, `PatientDeleted`, `PatientErased`, `PatientHeld` or
+    /// `PatientHoldReleased`.
     #[schema(example = "PatientRegistered")]
     event_type: String,
     /// Version of the payload's schema.

@@ -128,14 +128,39 @@ kinds! {
         "The patient with this id was not erased.",
     ),
         "The patient exists or was deleted, but no erasure was recorded. POST /patients/{id}/erasure erases the patient.";
+    NOT_HELD = Kind::new(
+        StatusCode::NOT_FOUND,
+        "not-held",
+        "No hold",
+        "The patient with this id has no hold.",
+    ),
+        "The patient exists or was deleted, but has no hold, or its hold was released. PUT /patients/{id}/hold records a hold.";
+    PATIENT_HELD = Kind::new(
+        StatusCode::CONFLICT,
+        "patient-held",
+        "Patient held",
+        "The patient has a hold, so it cannot be erased. Nothing was changed.",
+    ),
+        "A hold protects the patient from erasure, for any reason, until the end of the day in the member until (UTC). \
+         GET /patients/{id}/hold returns its reason. If the hold is no longer needed, release it with \
+         DELETE /patients/{id}/hold, and erase the patient then.";
+    RETENTION_PERIOD = Kind::new(
+        StatusCode::CONFLICT,
+        "retention-period",
+        "Retention period",
+        "The retention period of the patient starts when the patient is deleted. Nothing was changed.",
+    ),
+        "This service keeps patients for some time after their deletion, and the member until says when the period of this patient \
+         ends. If the member is missing, the patient is not deleted: delete the patient, and the period starts. The operator sets the \
+         period with RETENTION. With RETENTION_OVERRIDE=on, erasures with the reason request are not rejected.";
     LOG_IN_CLEAR = Kind::new(
         StatusCode::CONFLICT,
         "log-in-clear",
         "The log is in clear",
-        "Patients can be erased only in a sealed log. Nothing was changed.",
+        "Patients can be erased or held only in a sealed log. Nothing was changed.",
     ),
         "This log was created by a version of the service that stored personal data in clear, and events are never changed. Once an \
-         operator has run `patients log upgrade`, new events are sealed, and patients can be erased.";
+         operator has run `patients log upgrade`, new events are sealed, and patients can be erased and held.";
     SEQUENCE_NOT_FOUND = Kind::new(
         StatusCode::NOT_FOUND,
         "sequence-not-found",

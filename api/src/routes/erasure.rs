@@ -100,6 +100,8 @@ fn erase_described() -> Described {
         kinds::UNSUPPORTED_CONTENT_ENCODING,
         kinds::INVALID_REQUEST,
         kinds::PATIENT_NOT_FOUND,
+        kinds::PATIENT_HELD,
+        kinds::RETENTION_PERIOD,
         kinds::LOG_IN_CLEAR,
         kinds::BODY_TOO_SLOW,
         kinds::OVERLOADED,

@@ -58,7 +58,7 @@ async fn a_preflight_of_a_named_origin_is_answered_without_a_token() {
     assert_eq!(answer.header("access-control-allow-origin"), PAGE);
     assert_eq!(
         answer.header("access-control-allow-methods"),
-        "GET,HEAD,POST,PATCH,DELETE"
+        "GET,HEAD,POST,PUT,PATCH,DELETE"
     );
     assert_eq!(answer.header("access-control-max-age"), "3600");
     let allowed: Vec<_> = answer.header("access-control-allow-headers").split(',').collect();

@@ -19,6 +19,7 @@ mod feed;
 mod filters;
 mod heads;
 mod history;
+mod holding;
 mod hosts;
 mod jwt;
 mod limits;

@@ -54,7 +54,7 @@ async fn the_router_takes_exactly_the_methods_that_the_document_names() {
         }
         methods.insert("OPTIONS".to_owned());
         for (method, status) in [
-            (Method::PUT, StatusCode::METHOD_NOT_ALLOWED),
+            (Method::TRACE, StatusCode::METHOD_NOT_ALLOWED),
             (Method::OPTIONS, StatusCode::NO_CONTENT),
         ] {
             let request = Request::builder().method(method).uri(filled(&path));

@@ -1,0 +1,164 @@
+//! `patients retention status` and `patients erase --due`: patients whose retention period has ended.
+
+use anyhow::{Context, bail};
+use api::commands::CommandError;
+use api::hold::{self, HoldLookup};
+use api::retention::{DeletedPatient, RetentionPeriod, deleted_patients};
+use clap::Subcommand;
+use domain::ErasureReason;
+use eventstore::{Database, EventLog, Position, SystemClock, Timestamp};
+use serde_json::json;
+
+use crate::commands::{StartedCommands, cause};
+use crate::database;
+use crate::output::{print, print_json};
+use crate::settings::Settings;
+
+/// Database connections of a command.
+const CONNECTIONS: u32 = 4;
+
+#[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
+pub(crate) enum RetentionCommand {
+    /// Show how many deleted patients are kept, and how many can be erased
+    Status {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// Runs a command.
+pub(crate) async fn run(settings: &Settings, command: RetentionCommand) -> anyhow::Result<()> {
+    let RetentionCommand::Status { json } = command;
+    let database = database::open_with_keyring(settings, CONNECTIONS).await?;
+    let outcome = status(settings, &database, json).await;
+    database.close().await;
+    outcome
+}
+
+/// Deleted patients, read page by page up to the head of the log.
+struct DeletedPatients {
+    log: EventLog,
+    period: Option<RetentionPeriod>,
+    now: Timestamp,
+    after: Position,
+    head: Position,
+}
+
+impl DeletedPatients {
+    async fn start(settings: &Settings, database: &Database) -> anyhow::Result<Self> {
+        let log = EventLog::new(database.clone());
+        Ok(Self {
+            period: settings.retention().period,
+            now: SystemClock::shared().now(),
+            after: Position::BEGINNING,
+            head: log.head().await?.position,
+            log,
+        })
+    }
+
+    /// Returns the next deleted patients that are not erased, or `None` at the end.
+    async fn next(&mut self) -> anyhow::Result<Option<Vec<DeletedPatient>>> {
+        if self.after >= self.head {
+            return Ok(None);
+        }
+        let (patients, reaches) = deleted_patients(&self.log, self.after, self.head, self.now).await?;
+        self.after = reaches;
+        Ok(Some(patients))
+    }
+
+    /// Returns the end of a patient's retention period.
+    fn end(&self, patient: &DeletedPatient) -> Timestamp {
+        let period = self.period.map(|period| period.after(patient.deleted_at));
+        period.unwrap_or(patient.deleted_at)
+    }
+}
+
+async fn status(settings: &Settings, database: &Database, json: bool) -> anyhow::Result<()> {
+    let retention = settings.retention();
+    let mut deleted = DeletedPatients::start(settings, database).await?;
+    let (mut kept, mut due, mut held, mut next_due) = (0_u64, 0_u64, 0_u64, None::<Timestamp>);
+    while let Some(patients) = deleted.next().await? {
+        for patient in patients {
+            let end = deleted.end(&patient);
+            if end > deleted.now {
+                kept += 1;
+                next_due = Some(next_due.map_or(end, |earliest| earliest.min(end)));
+                continue;
+            }
+            match hold::find(&deleted.log, patient.id, deleted.now).await? {
+                HoldLookup::Held(found) if !found.expired => held += 1,
+                // Erased meanwhile.
+                HoldLookup::Erased => {}
+                HoldLookup::Held(_) | HoldLookup::NotHeld | HoldLookup::NotFound => due += 1,
+            }
+        }
+    }
+    if json {
+        return print_json(&json!({
+            "period": retention.period.map(|period| period.to_string()),
+            "override_for_requests": retention.override_for_requests,
+            "kept": kept, "due": due, "held": held, "next_due": next_due,
+        }));
+    }
+    let period = retention.period.map_or_else(
+        || "off: deleted patients can be erased at any time".to_owned(),
+        |period| {
+            let requests = if retention.override_for_requests {
+                "can be erased earlier"
+            } else {
+                "cannot be erased earlier"
+            };
+            format!("{period} after the deletion; patients who request it {requests}")
+        },
+    );
+    let next = next_due.map_or_else(String::new, |next| format!(", the first until {next}"));
+    print(&format!(
+        "period     {period}\nkept       {kept} deleted patients{next}\ndue        {due}\nheld       {held}, although due"
+    ))
+}
+
+/// Erases the deleted patients whose retention period has ended. Patients with a hold are skipped.
+pub(crate) async fn erase_due(settings: &Settings, database: &Database, json: bool) -> anyhow::Result<()> {
+    let retention = settings.retention();
+    if retention.period.is_none() {
+        bail!("RETENTION is off, so no retention period ends");
+    }
+    let mut deleted = DeletedPatients::start(settings, database).await?;
+    let commands = StartedCommands::new(settings, &deleted.log).with_retention(retention);
+    let outcome = erase_all(&mut deleted, &commands).await;
+    commands.shutdown().await;
+    let (erased, held) = outcome?;
+    projector::eraser::truncated_journal(database).await;
+    if json {
+        return print_json(&json!({ "erased": erased, "held": held }));
+    }
+    print(&format!(
+        "{erased} patients were erased; {held} patients are due, but have a hold"
+    ))
+}
+
+/// Returns the numbers of erased patients, and of patients that are due but have a hold.
+async fn erase_all(deleted: &mut DeletedPatients, commands: &StartedCommands) -> anyhow::Result<(u64, u64)> {
+    let (mut erased, mut held) = (0, 0);
+    while let Some(patients) = deleted.next().await? {
+        for patient in patients {
+            if deleted.end(&patient) > deleted.now {
+                continue;
+            }
+            match commands
+                .erase(patient.id, ErasureReason::Retention, &cause())
+                .await
+            {
+                Ok(_) => erased += 1,
+                Err(CommandError::Held { .. }) => held += 1,
+                Err(error) => {
+                    return Err(error).with_context(|| {
+                        format!("after {erased} erasures, patient {} was not erased", patient.id)
+                    });
+                }
+            }
+        }
+    }
+    Ok((erased, held))
+}

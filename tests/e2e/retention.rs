@@ -1,0 +1,117 @@
+//! Retention and holds on the command line.
+
+use std::process::Command;
+
+use serde_json::{Value, json};
+use sqlx::{Connection, MySqlConnection};
+use testkit::mysql_servers;
+
+use crate::client::{Client, id_of};
+use crate::rebuild::{json, run};
+use crate::rig::Production;
+
+async fn deleted_patient(client: &Client, email: &str) -> String {
+    let body = json!({ "name": "Ana", "email": email, "phone": "+34600000000", "document_url": "https://example.com/a.jpg" });
+    let registered: Value = client.post_json("/register", &body).await.json().await.unwrap();
+    let id = id_of(&registered).to_owned();
+    client.delete(&id).await.unwrap();
+    id
+}
+
+fn command(production: &Production, name: &str, arguments: &[&str]) -> Command {
+    let mut command = production.command(name);
+    command.args(arguments).env("RETENTION", "5y");
+    command
+}
+
+/// Moves the deletions of these patients six years into the past.
+async fn age(production: &Production, ids: &[&str]) {
+    let ids: Vec<_> = ids.iter().map(|id| format!("'{id}'")).collect();
+    let micros = 6_u64 * 365 * 24 * 3_600_000_000;
+    let mut connection = MySqlConnection::connect(&production.database.url).await.unwrap();
+    let sql = format!(
+        "UPDATE events SET recorded_at = recorded_at - {micros} WHERE event_type = 'PatientDeleted' AND aggregate_id IN ({})",
+        ids.join(", ")
+    );
+    let aged = sqlx::query(&sql).execute(&mut connection).await.unwrap();
+    assert_eq!(aged.rows_affected(), ids.len() as u64);
+    connection.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn the_patients_whose_period_has_ended_are_erased_except_held_patients() {
+    for server in mysql_servers() {
+        let production = Production::on(server).await;
+        let (_api, client) = production.api().await;
+        let recent = deleted_patient(&client, "recent@example.com").await;
+        let old = deleted_patient(&client, "old@example.com").await;
+        let held = deleted_patient(&client, "held@example.com").await;
+        // The last event must keep its time, because appends verify it.
+        client.register_for_sure("last@example.com").await;
+        age(&production, &[&old, &held]).await;
+
+        let (done, said) = run(&mut command(
+            &production,
+            "hold",
+            &[&held, "--until", "2001-01-01", "--reason", "research"],
+        ));
+        assert!(!done && said.contains("today or later"), "{said}");
+        let recorded = json(&mut command(
+            &production,
+            "hold",
+            &[&held, "--until", "2999-12-31", "--reason", "legal_claim"],
+        ));
+        assert_eq!(
+            (&recorded["until"], &recorded["reason"]),
+            (&json!("2999-12-31"), &json!("legal_claim"))
+        );
+
+        let status = json(&mut command(&production, "retention", &["status"]));
+        assert_eq!(
+            (
+                &status["period"],
+                &status["kept"],
+                &status["due"],
+                &status["held"]
+            ),
+            (&json!("5y"), &json!(1), &json!(1), &json!(1))
+        );
+        let (done, said) = run(&mut command(
+            &production,
+            "erase",
+            &[&recent, "--reason", "error"],
+        ));
+        assert!(
+            !done && said.contains(status["next_due"].as_str().unwrap()),
+            "{said}"
+        );
+        let (done, said) = run(&mut command(
+            &production,
+            "erase",
+            &[&held, "--reason", "request"],
+        ));
+        assert!(!done && said.contains("because it has a hold"), "{said}");
+
+        // Without a period, no patient is due.
+        let (done, said) = run(command(&production, "erase", &["--due"]).env("RETENTION", "off"));
+        assert!(!done && said.contains("RETENTION is off"), "{said}");
+        let due = json(&mut command(&production, "erase", &["--due"]));
+        assert_eq!((&due["erased"], &due["held"]), (&json!(1), &json!(1)));
+        let again = json(&mut command(&production, "erase", &["--due"]));
+        assert_eq!((&again["erased"], &again["held"]), (&json!(0), &json!(1)));
+        let (_, said) = run(&mut command(&production, "audit", &["history", &old]));
+        assert!(said.contains("PatientErased"), "{said}");
+
+        let (done, said) = run(&mut command(&production, "release", &[&held]));
+        assert!(done && said.contains("no hold"), "{said}");
+        let due = json(&mut command(&production, "erase", &["--due"]));
+        assert_eq!((&due["erased"], &due["held"]), (&json!(1), &json!(0)));
+        let status = json(&mut command(&production, "retention", &["status"]));
+        assert_eq!(
+            (&status["kept"], &status["due"], &status["held"]),
+            (&json!(1), &json!(0), &json!(0))
+        );
+        let (done, said) = run(&mut command(&production, "erase", &["--replay"]));
+        assert!(done, "a replay does not depend on the period: {said}");
+    }
+}
