@@ -1,5 +1,6 @@
 //! `patients erase`: erases patients, and completes earlier erasures.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
@@ -14,6 +15,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use crate::actor::actor;
+use crate::audit;
 use crate::database;
 use crate::exit_code::LeftInClear;
 use crate::output::{print, print_json};
@@ -27,11 +29,17 @@ const PAGE: u32 = 500;
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub(crate) struct EraseArguments {
     /// Id of the patient
-    #[arg(required_unless_present = "replay", requires = "reason")]
+    #[arg(required_unless_present_any = ["replay", "certificate"], requires = "reason")]
     id: Option<Uuid>,
     /// Reason for the erasure
     #[arg(long, value_enum)]
     reason: Option<Reason>,
+    /// Write a certificate of the erasure of this patient: a file that `patients audit check` checks
+    #[arg(long, value_name = "ID", conflicts_with_all = ["id", "reason", "replay", "json"])]
+    certificate: Option<Uuid>,
+    /// Output file of the certificate; - for standard output
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["id", "replay"])]
+    output: Option<PathBuf>,
     /// After a restore: destroy the keys of erased patients again, and record erasures that the log has lost
     #[arg(long, conflicts_with_all = ["id", "reason"])]
     replay: bool,
@@ -63,8 +71,9 @@ impl From<Reason> for ErasureReason {
 /// Runs the command.
 pub(crate) async fn run(settings: &Settings, arguments: EraseArguments) -> anyhow::Result<()> {
     let database = database::open_with_keyring(settings, CONNECTIONS).await?;
-    let outcome = match (arguments.id, arguments.reason) {
-        (Some(id), Some(reason)) => erase(settings, &database, id, reason.into(), arguments.json).await,
+    let outcome = match (arguments.id, arguments.reason, arguments.certificate) {
+        (_, _, Some(id)) => audit::certify(&database, id, arguments.output).await,
+        (Some(id), Some(reason), None) => erase(settings, &database, id, reason.into(), arguments.json).await,
         _ => replay(settings, &database, arguments.json).await,
     };
     database.close().await;

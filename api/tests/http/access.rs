@@ -94,6 +94,7 @@ async fn every_route_is_for_its_roles_and_for_no_other() {
         ("GET", &format!("{id}/history/1"), &[Auditor], false),
         ("POST", &format!("{id}/erasure"), &[Privacy], false),
         ("GET", &format!("{id}/erasure"), &[Privacy], false),
+        ("GET", &format!("{id}/erasure/certificate"), &[Privacy], false),
         ("GET", "/events", &[Auditor], false),
         ("GET", "/events/stream?after=x", &[Auditor], false),
         ("GET", "/audit/reads", &[Auditor], false),
