@@ -1,17 +1,18 @@
 #!/usr/bin/env python3
-"""Verifies exports and proofs of the event log, independently of the program that wrote them. Needs only Python 3.
+"""Verifies exports, proofs and certificates of erasure, independently of the program that wrote them. Needs only Python 3.
 
     verify.py export FILE [--after POSITION:HASH] [--trusted POSITION:HASH_OR_ROOT ...]
     verify.py proof FILE [--trusted POSITION:ROOT ...]
 
-FILE is the output of `patients audit export` (NDJSON, not CSV) or `patients audit prove`; docs/audit.md defines both
-formats. An export that does not begin with the first event needs --after, and then no root is printed.
+FILE is the output of `patients audit export` (NDJSON, not CSV), `patients audit prove` or `patients erase --certificate`;
+docs/audit.md defines the formats. An export that does not begin with the first event needs --after, and then no root is
+printed.
 
 Exit codes:
     0  the file is consistent, and every trusted head matches
     1  the file is inconsistent, or a trusted head does not match
     2  the file cannot be read
-    3  a proof is consistent, but no head is trusted, so nothing is proved
+    3  a proof or certificate is consistent, but no head is trusted, so nothing is proved
 """
 
 import argparse
@@ -30,6 +31,8 @@ NAMED_BREAKS = 10
 EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 COLUMNS = {"position", "aggregate_type", "aggregate_id", "sequence", "event_type", "event_version", "payload",
            "metadata", "recorded_at", "hash"}
+CERTIFICATE = "erasure-certificate-1"
+ATTESTED = {"patient_id", "reason", "scope", "erased_at", "key_destroyed_at", "checked_stores", "attested_at"}
 TEXTS = {"aggregate_type", "aggregate_id", "event_type", "event_version", "recorded_at"}
 
 
@@ -154,11 +157,11 @@ def canonical(value):
 def microseconds(text):
     """RFC 3339 in UTC with six decimals, in the years 0001 to 9999."""
     fits(re.fullmatch("[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}[.][0-9]{6}Z", text),
-         "recorded_at is not a time")
+         "a time is malformed")
     try:
         moment = datetime.strptime(text, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=timezone.utc)
     except ValueError:
-        raise Misfit("recorded_at is not a time") from None
+        raise Misfit("a time is malformed") from None
     return (moment - EPOCH) // timedelta(microseconds=1)
 
 
@@ -252,7 +255,7 @@ def roots_of_consistency(first, second, first_root, path):
     return old, new
 
 
-# The two file formats.
+# The file formats.
 
 def head(text):
     match = re.fullmatch("([0-9]+):([0-9a-f]{64})", text)
@@ -298,8 +301,28 @@ def verify_export(file, after, trusted):
         print(f"time breaks: {len(breaks)}", *breaks[:NAMED_BREAKS], sep="\n")
 
 
-def verify_proof(file, trusted):
-    proof = members(read_json(file.read()), {"format", "tree"}, {"inclusion", "consistency"})
+def verify_certificate(value, trusted):
+    attestation = members(members(value, {"format", "attestation", "proof"})["attestation"], ATTESTED)
+    for name in ("erased_at", "key_destroyed_at", "attested_at"):
+        microseconds(attestation[name])
+    stores = attestation["checked_stores"]
+    fits(isinstance(stores, list) and all(isinstance(store, str) for store in stores), "a store is not a string")
+    event = value["proof"]["inclusion"]["event"]
+    payload = {"type": "PatientErased", "reason": attestation["reason"], "scope": "full"}
+    fits(attestation["scope"] == "full" and isinstance(attestation["reason"], str), "the scope or the reason is invalid")
+    fits((event["aggregate_type"], event["event_type"]) == ("patient", "PatientErased"), "the event is not an erasure")
+    fits((event["aggregate_id"], event["recorded_at"], event["payload"])
+         == (attestation["patient_id"], attestation["erased_at"], payload), "the event differs from the attestation")
+    code = verify_proof(value["proof"], trusted)
+    print(f"the event is the erasure of patient {canonical(attestation['patient_id'])} at {attestation['erased_at']}, "
+          f"with the reason {canonical(attestation['reason'])}")
+    print(f"attested by the service, not proved: the data key was destroyed at {attestation['key_destroyed_at']}; "
+          f"at {attestation['attested_at']}, these stores had no data of the patient: {canonical(stores)}")
+    return code
+
+
+def verify_proof(proof, trusted):
+    members(proof, {"format", "tree"}, {"inclusion", "consistency"})
     fits(proof["format"] == "event-log-proof-1", "not a proof")
     fits({"inclusion", "consistency"} & set(proof), "it has neither an inclusion nor a consistency")
     tree = members(proof["tree"], {"size", "root"})
@@ -347,7 +370,9 @@ def main():
             if arguments.kind == "export":
                 verify_export(file, arguments.after, arguments.trusted)
             else:
-                sys.exit(verify_proof(file, arguments.trusted))
+                value = read_json(file.read())
+                certificate = isinstance(value, dict) and value.get("format") == CERTIFICATE
+                sys.exit((verify_certificate if certificate else verify_proof)(value, arguments.trusted))
     except OSError as error:
         parser.error(f"{arguments.file} cannot be read: {error.strerror}")
     except Misfit as misfit:

@@ -1,5 +1,6 @@
 //! `patients audit …`: commands with which auditors examine the log.
 
+mod certificate;
 mod export;
 mod file;
 mod format;
@@ -25,6 +26,7 @@ use crate::database;
 use crate::exit_code::NoAnswer;
 use crate::sealing;
 use crate::settings::Settings;
+pub(crate) use certificate::certify;
 use export::Export;
 use format::ExportFormat;
 use prove::Prove;
@@ -141,10 +143,10 @@ pub(crate) enum AuditCommand {
         #[arg(long)]
         json: bool,
     },
-    /// Check a proof without the log; exit code 1 if it is inconsistent or contradicts a trusted head, 3 if
-    /// no head is trusted
+    /// Check a proof or a certificate of erasure without the log; exit code 1 if it is inconsistent or
+    /// contradicts a trusted head, 3 if no head is trusted
     Check {
-        /// File written by `prove`
+        /// File written by `prove` or by `patients erase --certificate`
         file: PathBuf,
         /// Trusted head with its root, or an event's position and hash; can be repeated
         #[arg(long, value_name = "POSITION:ROOT")]

@@ -1,5 +1,7 @@
 //! `patients erase`: erases patients, and completes earlier erasures.
 
+use std::path::PathBuf;
+
 use anyhow::{Context, bail};
 use api::commands::{AGGREGATE_TYPE, CommandError};
 use api::erasure::{self, ErasureStatus};
@@ -11,6 +13,7 @@ use projector::eraser;
 use serde_json::json;
 use uuid::Uuid;
 
+use crate::audit;
 use crate::commands::{StartedCommands, cause};
 use crate::database;
 use crate::exit_code::LeftInClear;
@@ -26,16 +29,22 @@ const PAGE: u32 = 500;
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub(crate) struct EraseArguments {
     /// Id of the patient
-    #[arg(required_unless_present_any = ["replay", "due"], requires = "reason")]
+    #[arg(required_unless_present_any = ["replay", "due", "certificate"], requires = "reason")]
     id: Option<Uuid>,
     /// Reason for the erasure
     #[arg(long, value_enum)]
     reason: Option<Reason>,
+    /// Write a certificate of the erasure of this patient: a file that `patients audit check` checks
+    #[arg(long, value_name = "ID", conflicts_with_all = ["id", "reason", "replay", "json"])]
+    certificate: Option<Uuid>,
+    /// Output file of the certificate; - for standard output
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["id", "replay"])]
+    output: Option<PathBuf>,
     /// After a restore: destroy the keys of erased patients again, and record erasures that the log has lost
     #[arg(long, conflicts_with_all = ["id", "reason"])]
     replay: bool,
     /// Erase all patients whose retention period (RETENTION) has ended, except patients with a hold
-    #[arg(long, conflicts_with_all = ["id", "reason", "replay"])]
+    #[arg(long, conflicts_with_all = ["id", "reason", "replay", "certificate", "output"])]
     due: bool,
     /// Print JSON
     #[arg(long)]
@@ -43,12 +52,10 @@ pub(crate) struct EraseArguments {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+// Without texts of their own, the values fit on one line of the help.
 enum Reason {
-    /// The patient requested it
     Request,
-    /// The retention period has ended
     Retention,
-    /// The patient was registered in error
     Error,
 }
 
@@ -65,8 +72,9 @@ impl From<Reason> for ErasureReason {
 /// Runs the command.
 pub(crate) async fn run(settings: &Settings, arguments: EraseArguments) -> anyhow::Result<()> {
     let database = database::open_with_keyring(settings, CONNECTIONS).await?;
-    let outcome = match (arguments.id, arguments.reason) {
-        (Some(id), Some(reason)) => erase(settings, &database, id, reason.into(), arguments.json).await,
+    let outcome = match (arguments.id, arguments.reason, arguments.certificate) {
+        (_, _, Some(id)) => audit::certify(&database, id, arguments.output).await,
+        (Some(id), Some(reason), None) => erase(settings, &database, id, reason.into(), arguments.json).await,
         _ if arguments.due => retention::erase_due(settings, &database, arguments.json).await,
         _ => replay(settings, &database, arguments.json).await,
     };

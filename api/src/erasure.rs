@@ -1,5 +1,7 @@
 //! Erasures of patients: the event, and whether everything that it destroys is destroyed.
 
+mod certificate;
+
 use std::collections::BTreeMap;
 
 use cqrs_es::Aggregate;
@@ -18,6 +20,8 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::hold::RecordedHold;
+
+pub use certificate::{Attestation, Certificate, CertificateError, CertificateFault};
 
 /// Name of SQLite's write-ahead log in [`ErasureStatus::pending`].
 pub(crate) const JOURNAL: &str = "write-ahead log";
@@ -73,6 +77,12 @@ pub struct ErasureStatus {
     /// Whether nothing is pending.
     #[schema(example = true)]
     pub complete: bool,
+}
+
+/// Returns the stores that an erasure reaches on every database: the names in [`ErasureStatus::pending`].
+fn stores() -> impl Iterator<Item = &'static str> {
+    let tables = PROJECTIONS.into_iter().map(Registered::name);
+    ["key"].into_iter().chain(tables).chain(["mail"])
 }
 
 /// Returns the erasure of a patient, if the patient was erased.
@@ -172,7 +182,6 @@ pub(crate) async fn erased_among(
 impl Erasure {
     /// Returns the progress of the erasure if it cannot be read: everything is pending.
     pub(crate) fn unknown_status(&self) -> ErasureStatus {
-        let names = PROJECTIONS.into_iter().map(Registered::name);
         ErasureStatus {
             id: self.patient,
             position: self.position,
@@ -180,7 +189,7 @@ impl Erasure {
             reason: self.reason,
             scope: self.scope,
             key_destroyed_at: None,
-            pending: ["key"].into_iter().chain(names).chain(["mail"]).collect(),
+            pending: stores().collect(),
             positions_in_clear: Vec::new(),
             complete: false,
         }

@@ -12,6 +12,9 @@ use web::problem::{Kind, Problem};
 
 use crate::commands::CommandError;
 
+/// Maximum number of positions in a detail.
+const NAMED: usize = 10;
+
 /// An error of a request.
 #[derive(Debug)]
 #[non_exhaustive]
@@ -32,6 +35,10 @@ pub enum ApiError {
     PatientErased,
     /// The patient was not erased.
     NotErased,
+    /// These stores still have data of the erased patient.
+    ErasureIncomplete(Vec<&'static str>),
+    /// The events of the erased patient at these positions stay in clear in the log.
+    ErasurePartial(Vec<Position>),
     /// The patient has no hold.
     NotHeld,
     /// The patient has a hold until the end of this day, so it cannot be erased.
@@ -112,6 +119,8 @@ impl ApiError {
             Self::NotHeld => &kinds::NOT_HELD,
             Self::PatientHeld(_) => &kinds::PATIENT_HELD,
             Self::RetentionPeriod(_) => &kinds::RETENTION_PERIOD,
+            Self::ErasureIncomplete(_) => &kinds::ERASURE_INCOMPLETE,
+            Self::ErasurePartial(_) => &kinds::ERASURE_PARTIAL,
             Self::LogInClear => &kinds::LOG_IN_CLEAR,
             Self::KeyringUnusable => &kinds::KEYRING_UNUSABLE,
             Self::NoSuchSequence => &kinds::SEQUENCE_NOT_FOUND,
@@ -161,6 +170,18 @@ impl From<ApiError> for Problem {
             ApiError::TooManyOwnStreams(open) => problem.with_detail(format!(
                 "This caller has {open} open streams, the maximum per caller. Close a stream first."
             )),
+            ApiError::ErasureIncomplete(pending) => problem.with_detail(format!(
+                "The erasure is not complete. Still pending: {}. Try again later.",
+                pending.join(", ")
+            )),
+            ApiError::ErasurePartial(positions) => {
+                let first: Vec<_> = positions.iter().take(NAMED).map(Position::to_string).collect();
+                problem.with_detail(format!(
+                    "Events of the patient that stay in clear in the log: {}. Their first positions: {}.",
+                    positions.len(),
+                    first.join(", ")
+                ))
+            }
             ApiError::NotToBeRetried(state) => problem.with_detail(format!(
                 "The email is {state}; only a pending, failed or dead email can be retried."
             )),

@@ -9,6 +9,7 @@ use domain::UrlSchemes;
 use eventstore::{AppendQueue, Clock, EventLog, Signal};
 use mailer::{Ledger, SampleMailer};
 use projector::reads::PatientReads;
+use tokio::sync::Semaphore;
 use web::access::Access;
 use web::body::BodyTimeout;
 use web::file::File;
@@ -99,6 +100,8 @@ pub struct Shared {
     pub(crate) sample_mailer: Result<SampleMailer, String>,
     pub(crate) options: ApiOptions,
     pub(crate) clock: Arc<dyn Clock>,
+    /// Permits one proof at a time, because a proof reads every hash in the log.
+    pub(crate) proving: Semaphore,
     /// The OpenAPI document, created on the first request for it.
     pub(crate) document: OnceLock<File>,
 }
@@ -139,6 +142,7 @@ impl Api {
             sample_mailer,
             options,
             clock,
+            proving: Semaphore::new(1),
             document: OnceLock::new(),
         };
         Self {

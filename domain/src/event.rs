@@ -160,6 +160,17 @@ pub enum ErasureScope {
     Partial,
 }
 
+impl ErasureScope {
+    /// Name of the scope in events.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Full => "full",
+            Self::Partial => "partial",
+        }
+    }
+}
+
 impl PatientEvent {
     /// Whether the patient's details after this event follow from the event alone. If not, a reader must also
     /// know the details before the event, see [`evolve`](fn@crate::evolve).

@@ -90,7 +90,7 @@ fn block(HistoryEntry { event, changes }: &HistoryEntry) -> String {
 }
 
 /// Formats a value for display: text without quotes, control characters escaped.
-fn plain(value: &Value) -> String {
+pub(super) fn plain(value: &Value) -> String {
     let text = value
         .as_str()
         .map_or_else(|| value.to_string(), ToOwned::to_owned);

@@ -3,18 +3,21 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
+use api::erasure::Certificate;
 use api::read_log::{ReadKind, ReadOutcome};
 use eventstore::proof::{Consistency, Inclusion, Meets, Request, Tree};
 use eventstore::{EventLog, Position, Proof, Trusted, prove};
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use super::certificate;
 use super::file::PartFile;
 use super::recorder::{ReadRange, Recorder};
 use crate::exit_code::{NoAnswer, NothingTrusted};
 use crate::output::{print, print_json};
 use crate::progress::Progress;
 
-/// Maximum size of a proof file, in bytes. An event and two paths are smaller.
+/// Maximum size of a proof or certificate file, in bytes. An event and two paths are smaller.
 const LONGEST: u64 = 4 * 1024 * 1024;
 
 /// A request for a proof.
@@ -47,26 +50,43 @@ impl Prove {
         let proof = prove(log, self.0, |position| progress.at(position.get(), all)).await;
         progress.end();
         let proof = proof?;
-        if let Some(Inclusion { event, .. }) = &proof.inclusion {
-            let position = event.position.get();
-            let range = ReadRange {
-                patient: event.aggregate_id.parse().ok(),
-                after: Some(position.saturating_sub(1)),
-                to: Some(position),
-            };
-            recorder
-                .record(ReadKind::Proof, ReadOutcome::Given, range)
-                .await?;
+        record(recorder, &proof).await?;
+        match write(&proof, output, || name(&proof))? {
+            Some(path) => print(&format!("{} proves:\n{}", path.display(), claim(&proof))),
+            None => Ok(()),
         }
-        let mut text = serde_json::to_string_pretty(&proof)?;
-        if output.as_deref() == Some(Path::new("-")) {
-            return print(&text);
-        }
-        text.push('\n');
-        let path = output.unwrap_or_else(|| name(&proof));
-        PartFile::write(&path, text.as_bytes())?;
-        print(&format!("{} proves:\n{}", path.display(), claim(&proof)))
     }
+}
+
+/// Records that the event in a proof is read.
+pub(super) async fn record(recorder: &Recorder, proof: &Proof) -> anyhow::Result<()> {
+    let Some(Inclusion { event, .. }) = &proof.inclusion else {
+        return Ok(());
+    };
+    let position = event.position.get();
+    let range = ReadRange {
+        patient: event.aggregate_id.parse().ok(),
+        after: Some(position.saturating_sub(1)),
+        to: Some(position),
+    };
+    recorder.record(ReadKind::Proof, ReadOutcome::Given, range).await
+}
+
+/// Writes a proof or a certificate to a file, by default with this name, and returns the path of the file.
+/// Returns `None` if the output is standard output.
+pub(super) fn write(
+    proof: &impl Serialize,
+    output: Option<PathBuf>,
+    name: impl FnOnce() -> PathBuf,
+) -> anyhow::Result<Option<PathBuf>> {
+    let mut text = serde_json::to_string_pretty(proof)?;
+    if output.as_deref() == Some(Path::new("-")) {
+        return print(&text).map(|()| None);
+    }
+    text.push('\n');
+    let path = output.unwrap_or_else(name);
+    PartFile::write(&path, text.as_bytes())?;
+    Ok(Some(path))
 }
 
 /// Returns the default file name of a proof.
@@ -82,7 +102,7 @@ fn name(proof: &Proof) -> PathBuf {
 
 /// Describes what a proof claims, without personal data. A log is identified by its head, in the format of
 /// `--trusted`.
-fn claim(proof: &Proof) -> String {
+pub(super) fn claim(proof: &Proof) -> String {
     let Tree { size, root } = &proof.tree;
     let mut claims = Vec::new();
     if let Some(Inclusion { event, .. }) = &proof.inclusion {
@@ -102,18 +122,47 @@ fn claim(proof: &Proof) -> String {
     claims.join("\n")
 }
 
-/// Checks a proof against the trusted heads. Without a trusted head nothing is proved, because anyone can
-/// build a tree around an event.
+/// A file that `patients audit check` checks.
+enum Checked {
+    Proof(Proof),
+    Certificate(Certificate),
+}
+
+impl Checked {
+    fn proof(&self) -> &Proof {
+        match self {
+            Self::Proof(proof) => proof,
+            Self::Certificate(certificate) => &certificate.proof,
+        }
+    }
+
+    const fn certificate(&self) -> Option<&Certificate> {
+        match self {
+            Self::Proof(_) => None,
+            Self::Certificate(certificate) => Some(certificate),
+        }
+    }
+
+    fn check(&self) -> anyhow::Result<()> {
+        match self {
+            Self::Proof(proof) => Ok(proof.check()?),
+            Self::Certificate(certificate) => Ok(certificate.check()?),
+        }
+    }
+}
+
+/// Checks a proof or a certificate against the trusted heads. Without a trusted head nothing is proved,
+/// because anyone can build a tree around an event.
 pub(super) fn check(path: &Path, trusted: &[Trusted], json: bool) -> anyhow::Result<()> {
-    let proof = read(path).context(NoAnswer)?;
-    let outcome = proof
-        .check()
-        .map_err(anyhow::Error::from)
-        .and_then(|()| trusted.iter().try_for_each(|trusted| meet(&proof, trusted)));
-    let known = Known::of(&proof, trusted);
+    let checked = read(path).context(NoAnswer)?;
+    let (proof, certificate) = (checked.proof(), checked.certificate());
+    let valid = checked.check();
+    let consistent = valid.is_ok();
+    let outcome = valid.and_then(|()| trusted.iter().try_for_each(|trusted| meet(proof, trusted)));
+    let known = Known::of(proof, trusted);
     if json {
         print_json(&json!({
-            "consistent": proof.check().is_ok(),
+            "consistent": consistent,
             "proved": outcome.is_ok() && known.tree,
             "message": outcome.as_ref().err().map(ToString::to_string),
             "trusted": outcome.is_ok() && known.head,
@@ -121,9 +170,19 @@ pub(super) fn check(path: &Path, trusted: &[Trusted], json: bool) -> anyhow::Res
             "tree": proof.tree,
             "from": proof.consistency.as_ref().map(|earlier| json!({"size": earlier.size, "root": earlier.root})),
             "event": proof.inclusion.as_ref().map(|inclusion| &inclusion.event),
+            "attestation": certificate.map(|certificate| &certificate.attestation),
         }))?;
     } else if outcome.is_ok() {
-        print(&known.said(&proof))?;
+        let claim = certificate.map_or_else(|| claim(proof), certificate::claim);
+        let said = known.said(proof, &claim);
+        let attested = certificate.map(certificate::attested);
+        print(
+            &[Some(said), attested]
+                .into_iter()
+                .flatten()
+                .collect::<Vec<_>>()
+                .join("\n"),
+        )?;
     }
     outcome.with_context(|| format!("{} does not prove its claim", path.display()))?;
     if trusted.is_empty() {
@@ -156,12 +215,11 @@ impl Known {
         }
     }
 
-    fn said(self, proof: &Proof) -> String {
+    fn said(self, proof: &Proof, claim: &str) -> String {
         let Tree { size, root } = &proof.tree;
         let compare = format!(
             "compare the head {size}:{root}\nwith one that you kept or received from a trusted source: --trusted {size}:ROOT"
         );
-        let claim = claim(proof);
         let mut said = if self.tree {
             format!("proved:\n{claim}")
         } else if self.head {
@@ -180,7 +238,13 @@ impl Known {
     }
 }
 
-fn read(path: &Path) -> anyhow::Result<Proof> {
+/// The member of a file by which proofs and certificates are told apart.
+#[derive(Deserialize)]
+struct Named {
+    format: String,
+}
+
+fn read(path: &Path) -> anyhow::Result<Checked> {
     let length = std::fs::metadata(path)
         .with_context(|| format!("{} cannot be read", path.display()))?
         .len();
@@ -188,7 +252,13 @@ fn read(path: &Path) -> anyhow::Result<Proof> {
         bail!("{} is too large for a proof", path.display());
     }
     let text = std::fs::read_to_string(path).with_context(|| format!("{} cannot be read", path.display()))?;
-    serde_json::from_str(&text).with_context(|| format!("{} is not a proof", path.display()))
+    let named = serde_json::from_str::<Named>(&text);
+    if named.is_ok_and(|named| named.format == Certificate::FORMAT) {
+        let certificate = serde_json::from_str(&text).map(Checked::Certificate);
+        return certificate.with_context(|| format!("{} is not a certificate", path.display()));
+    }
+    let proof = serde_json::from_str(&text).map(Checked::Proof);
+    proof.with_context(|| format!("{} is not a proof", path.display()))
 }
 
 fn meet(proof: &Proof, trusted: &Trusted) -> anyhow::Result<()> {

@@ -322,6 +322,14 @@ async fn operators(users: &Users, client: &Client) {
     assert!(erased.status().is_success(), "{}", erased.status());
     let erased: Value = erased.json().await.unwrap();
     assert!(erased["key_destroyed_at"].is_string(), "{erased}");
+    wait_until(SOON, "the erasure has a certificate", async || {
+        let certificate = client.get(&format!("{path}/certificate")).await.unwrap();
+        certificate.status() == StatusCode::OK
+    })
+    .await;
+    let certify = ["erase", "--certificate", id_of(&after), "--output", "-"];
+    let (certified, said) = run(&mut users.command("api", &certify));
+    assert!(certified, "{said}");
 }
 
 /// Whether the server allows a statement to the user. The statements in this test change no rows.

@@ -256,6 +256,18 @@ async fn a_log_in_clear_is_upgraded_while_the_service_runs() {
             (&erased["scope"], &erased["positions_in_clear"]),
             (&json!("partial"), &json!([2]))
         );
+        let answer = client.get(&format!("{path}/certificate")).await.unwrap();
+        assert_eq!(answer.status(), StatusCode::CONFLICT);
+        let problem: Value = answer.json().await.unwrap();
+        assert_eq!(problem["type"], "/problems/erasure-partial");
+        let detail = problem["detail"].as_str().unwrap();
+        assert!(
+            detail.contains("log: 1.") && detail.ends_with("positions: 2."),
+            "{detail}"
+        );
+        let mut certify = production.command("erase");
+        let output = certify.args(["--certificate", &old_id(2)]).output().unwrap();
+        assert_eq!(output.status.code(), Some(4), "{output:?}");
         let history = client
             .get(&format!("/patients/{}/history", old_id(2)))
             .await

@@ -6,6 +6,7 @@ mod access_log;
 mod audit;
 mod backup;
 mod browser;
+mod certificate;
 mod chosen_text;
 mod claims;
 mod client;

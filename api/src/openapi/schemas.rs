@@ -8,6 +8,7 @@
 #![expect(clippy::struct_field_names, reason = "the field names match the JSON")]
 
 pub(crate) mod mail;
+pub(crate) mod proof;
 
 use std::collections::BTreeMap;
 

@@ -153,6 +153,24 @@ kinds! {
         "This service keeps patients for some time after their deletion, and the member until says when the period of this patient \
          ends. If the member is missing, the patient is not deleted: delete the patient, and the period starts. The operator sets the \
          period with RETENTION. With RETENTION_OVERRIDE=on, erasures with the reason request are not rejected.";
+    ERASURE_INCOMPLETE = Kind::new(
+        StatusCode::CONFLICT,
+        "erasure-incomplete",
+        "Erasure incomplete",
+        "The erasure is not complete yet, so it has no certificate. Try again later.",
+    ),
+        "The patient was erased, but some data is not destroyed yet, for example because the projector or the mailer is not running. \
+         The detail names what is pending. GET /patients/{id}/erasure shows the progress. Request the certificate again when the \
+         erasure is complete.";
+    ERASURE_PARTIAL = Kind::new(
+        StatusCode::CONFLICT,
+        "erasure-partial",
+        "Erasure partial",
+        "Events of the patient stay in clear in the log, so the erasure has no certificate.",
+    ),
+        "Some events of the patient were recorded before the log was sealed. Events are never changed, so the personal data in these \
+         events stays readable in the log. A certificate states that all data is destroyed, so this erasure has no certificate. \
+         GET /patients/{id}/erasure lists the positions of the events.";
     LOG_IN_CLEAR = Kind::new(
         StatusCode::CONFLICT,
         "log-in-clear",

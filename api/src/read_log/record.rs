@@ -51,7 +51,7 @@ pub enum ReadKind {
     Export,
     /// An export from the command line, with the personal data opened.
     OpenExport,
-    /// A proof from the command line. A proof contains an event.
+    /// A proof from the command line, or a certificate of erasure. Both contain an event.
     Proof,
     /// The current state of a patient.
     Patient,

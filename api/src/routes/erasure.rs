@@ -1,5 +1,7 @@
 //! `/patients/{id}/erasure`: erases a patient, and returns the progress of the erasure.
 
+mod certificate;
+
 use std::time::Duration;
 
 use axum::Json;
@@ -11,6 +13,7 @@ use projector::reads::ReadError;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 use utoipa::ToSchema;
+use uuid::Uuid;
 use web::access::Caller;
 use web::body::JsonObject;
 use web::problem::FieldProblem;
@@ -26,6 +29,8 @@ use crate::state::Api;
 
 /// Path of the erasure of a patient.
 const ERASURE: &str = "/patients/{id}/erasure";
+/// Path of the certificate of an erasure.
+const CERTIFICATE: &str = "/patients/{id}/erasure/certificate";
 /// Pause between two checks whether everything is destroyed.
 const CHECK_INTERVAL: Duration = Duration::from_millis(50);
 /// Pause between two attempts to truncate SQLite's write-ahead log.
@@ -55,6 +60,12 @@ pub(super) fn routes() -> Routes<Api> {
     Routes::new()
         .post(ERASURE, RouteKind::Privacy, erase, erase_described)
         .get(ERASURE, RouteKind::Privacy, status, status_described)
+        .get(
+            CERTIFICATE,
+            RouteKind::Privacy,
+            certificate::certificate,
+            certificate::described,
+        )
 }
 
 fn example() -> Value {
@@ -187,8 +198,14 @@ async fn finished(api: &Api, erasure: &Erasure, until: Instant) -> Result<Erasur
 }
 
 async fn status(State(api): State<Api>, PatientId(id): PatientId) -> Result<Response, ApiError> {
+    let erasure = find(&api, id).await?;
+    Ok(Json(erasure.status(&api.log).await?).into_response())
+}
+
+/// Returns the erasure of a patient.
+async fn find(api: &Api, id: Uuid) -> Result<Erasure, ApiError> {
     if let Some(erasure) = erasure::find(&api.log, id).await? {
-        return Ok(Json(erasure.status(&api.log).await?).into_response());
+        return Ok(erasure);
     }
     if api.history.events(id, 0, 1).await?.is_empty() {
         return Err(ApiError::PatientNotFound);

@@ -1,10 +1,14 @@
 //! Erasing a patient: the answers before, during and after it.
 
+use std::collections::BTreeSet;
+
+use api::erasure::Certificate;
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
 use serde_json::{Value, json};
 
-use crate::rig::{Answer, Rig, patient};
+use crate::openapi::document;
+use crate::rig::{Answer, Rig, at_once, patient};
 
 fn erasure(id: &str) -> String {
     format!("/patients/{id}/erasure")
@@ -186,4 +190,146 @@ async fn in_a_log_in_clear_nobody_can_be_erased() {
     let event = &rig.get("/events").await.body[0];
     assert_eq!(event["payload"]["email"], "a@example.com");
     assert_eq!(event.get("opened"), None);
+}
+
+async fn certificate(rig: &Rig, id: &str) -> Answer {
+    rig.get(&format!("{}/certificate", erasure(id))).await
+}
+
+/// Lets the mailer process all events. It has no emails to send.
+async fn pass_mail(rig: &Rig) {
+    let position = rig.head().await;
+    rig.execute("DELETE FROM checkpoints WHERE name = 'mailer'").await;
+    let insert = "INSERT INTO checkpoints (name, position, updated_at) VALUES ('mailer'";
+    rig.execute(&format!("{insert}, {position}, 0)")).await;
+}
+
+#[tokio::test]
+async fn only_a_complete_erasure_has_a_certificate_which_checks() {
+    Rig::on_each(async |rig| {
+        let created = rig.register("a@example.com").await;
+        let id = created.id();
+        is_problem(&certificate(&rig, id).await, "not-erased");
+        is_problem(
+            &certificate(&rig, "01a20c52-84f4-752b-9b94-14a23061549a").await,
+            "patient-not-found",
+        );
+        is_problem(&certificate(&rig, "x").await, "patient-not-found");
+        erase(&rig, id).await;
+        let answer = certificate(&rig, id).await;
+        is_problem(&answer, "erasure-incomplete");
+        assert_eq!(
+            (answer.status, &answer.body["detail"]),
+            (
+                StatusCode::CONFLICT,
+                &json!("The erasure is not complete. Still pending: patient_view, patient_names, mail. Try again later.")
+            )
+        );
+        rig.project().await;
+        is_problem(&certificate(&rig, id).await, "erasure-incomplete");
+        pass_mail(&rig).await;
+        let answer = certificate(&rig, id).await;
+        assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
+        assert_eq!(answer.header("content-type"), "application/json");
+        assert_eq!(answer.header("cache-control"), "no-store");
+        let status = rig.get(&erasure(id)).await.body;
+        let attestation = &answer.body["attestation"];
+        assert_eq!(attestation["patient_id"], json!(id));
+        for member in ["reason", "scope", "erased_at", "key_destroyed_at"] {
+            assert_eq!(attestation[member], status[member], "{member}");
+        }
+        let read: Certificate = serde_json::from_value(answer.body.clone()).unwrap();
+        assert_eq!(read.check(), Ok(()));
+        let position = &answer.body["proof"]["inclusion"]["event"]["position"];
+        assert_eq!(*position, status["position"]);
+        for (schema, part) in [
+            ("ErasureCertificate", &answer.body),
+            ("ErasureAttestation", attestation),
+            ("InclusionProof", &answer.body["proof"]),
+            ("Tree", &answer.body["proof"]["tree"]),
+            ("Inclusion", &answer.body["proof"]["inclusion"]),
+        ] {
+            let has: BTreeSet<_> = part.as_object().unwrap().keys().cloned().collect();
+            let properties = &document()["components"]["schemas"][schema]["properties"];
+            let named = properties.as_object().unwrap().keys().cloned().collect();
+            assert_eq!(has, named, "{schema}");
+        }
+        let reads = rig.get(&format!("/audit/reads?patient_id={id}")).await.body;
+        let read = json!([reads[0]["kind"], reads[0]["after"], reads[0]["to"], reads[1]]);
+        assert_eq!(read, json!(["proof", 2, 3, null]));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn data_that_comes_back_after_an_erasure_and_a_damaged_log_prevent_a_certificate() {
+    Rig::on_each(async |rig| {
+        let created = rig.register("a@example.com").await;
+        let id = created.id();
+        rig.execute("CREATE TABLE kept AS SELECT * FROM subject_keys")
+            .await;
+        erase(&rig, id).await;
+        rig.project().await;
+        pass_mail(&rig).await;
+        rig.execute("CREATE TABLE destroyed AS SELECT * FROM subject_keys")
+            .await;
+        assert_eq!(certificate(&rig, id).await.status, StatusCode::OK);
+        for (done, undone, slug, detail) in [
+            (
+                &[
+                    "DELETE FROM subject_keys",
+                    "INSERT INTO subject_keys SELECT * FROM kept",
+                ][..],
+                &[
+                    "DELETE FROM subject_keys",
+                    "INSERT INTO subject_keys SELECT * FROM destroyed",
+                ][..],
+                "erasure-incomplete",
+                "pending: key",
+            ),
+            (
+                &["UPDATE events SET event_version = '1.0' WHERE position = 1"],
+                &["UPDATE events SET event_version = '2.0' WHERE position = 1"],
+                "erasure-partial",
+                "in the log: 1. Their first positions: 1.",
+            ),
+            (
+                &["UPDATE log_head SET recorded_at = recorded_at + 1"],
+                &["UPDATE log_head SET recorded_at = recorded_at - 1"],
+                "log-damaged",
+                "altered",
+            ),
+        ] {
+            for sql in done {
+                rig.execute(sql).await;
+            }
+            let answer = certificate(&rig, id).await;
+            is_problem(&answer, slug);
+            let said = answer.body["detail"].as_str().unwrap();
+            assert!(said.contains(detail), "{said}");
+            for sql in undone {
+                rig.execute(sql).await;
+            }
+            assert_eq!(certificate(&rig, id).await.status, StatusCode::OK, "{slug}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn certificates_are_made_one_at_a_time() {
+    let rig = Rig::new().await;
+    let created = rig.register("a@example.com").await;
+    let id = created.id();
+    erase(&rig, id).await;
+    rig.project().await;
+    pass_mail(&rig).await;
+    let answers = at_once((0..50).map(|_| certificate(&rig, id))).await;
+    let (made, rejected): (Vec<_>, Vec<_>) =
+        answers.iter().partition(|answer| answer.status == StatusCode::OK);
+    assert!(!made.is_empty() && !rejected.is_empty(), "{}", made.len());
+    for answer in rejected {
+        is_problem(answer, "overloaded");
+        assert!(!answer.header("retry-after").is_empty());
+    }
 }
