@@ -1,8 +1,12 @@
-//! `patients claims …`: compares the table of email claims with the log, and repairs it.
+//! `patients claims …`: compares the table of email claims with the log, repairs it, and changes the rule of
+//! the claims.
+
+mod unique;
 
 use anyhow::{Context, bail};
 use api::commands::{AGGREGATE_TYPE, EmailClaims};
 use clap::Subcommand;
+use domain::EmailUniqueness;
 use eventstore::claim::table::{self, ClaimMismatches, ClaimsVerified, Rebuilt};
 use eventstore::{Database, EventLog};
 use serde_json::json;
@@ -24,6 +28,19 @@ pub(crate) enum ClaimsCommand {
         #[arg(long)]
         json: bool,
     },
+    /// Show or change which active patients may share an email, while the service runs. Lists the conflicts
+    /// before a change
+    Unique {
+        /// Patients that may not share an email: all (email), those with the same name (email+name) or none
+        /// (off)
+        rule: Option<EmailUniqueness>,
+        /// Change the rule in spite of conflicts: the older patient keeps the claim
+        #[arg(long, requires = "rule")]
+        keep_conflicts: bool,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// Repair the claims table from the log while the service runs; exit code 1 if a difference remains
     Rebuild {
         /// Print JSON
@@ -41,6 +58,11 @@ pub(crate) async fn run(settings: &Settings, command: ClaimsCommand) -> anyhow::
     let outcome = match command {
         ClaimsCommand::Verify { json } => verify(&log, json).await,
         ClaimsCommand::Rebuild { json } => rebuild(&log, json).await,
+        ClaimsCommand::Unique {
+            rule,
+            keep_conflicts,
+            json,
+        } => unique::run(&log, rule, keep_conflicts, json).await,
     };
     Database::close(&database).await;
     outcome
@@ -53,7 +75,7 @@ pub(crate) async fn compare(log: &EventLog, json: bool) -> anyhow::Result<Claims
     let mut progress = Progress::start("patients", 0, most, json);
     let found = table::verify(
         log,
-        &EmailClaims::of(log.database().sealing().cloned()),
+        &EmailClaims::of(log.database().sealing().cloned())?,
         AGGREGATE_TYPE,
         |compared| {
             progress.at(compared, most);
@@ -103,7 +125,7 @@ async fn rebuild(log: &EventLog, json: bool) -> anyhow::Result<()> {
     let mut progress = Progress::start("patients", 0, most, json);
     let done = table::rebuild(
         log,
-        &EmailClaims::of(log.database().sealing().cloned()),
+        &EmailClaims::of(log.database().sealing().cloned())?,
         AGGREGATE_TYPE,
         |done| progress.at(done, most),
     )

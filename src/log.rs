@@ -1,8 +1,9 @@
 //! `patients log …`: the format of the log, and its upgrade.
 
 use anyhow::bail;
-use api::commands::{AGGREGATE_TYPE, EmailClaims};
+use api::commands::{AGGREGATE_TYPE, ClaimScheme, EmailClaims};
 use clap::Subcommand;
+use domain::EmailUniqueness;
 use eventstore::claim::table;
 use eventstore::{Database, EventLog, LogFormat};
 use serde_json::json;
@@ -48,7 +49,8 @@ pub(crate) async fn run(settings: &Settings, command: LogCommand) -> anyhow::Res
 
 async fn format(database: &Database, json: bool) -> anyhow::Result<()> {
     let format = LogFormat::read(database).await?;
-    let plain_claims = LogFormat::has_plain_claims(database).await?;
+    let upgrading = ClaimScheme::Upgrading.version();
+    let plain_claims = LogFormat::claims(database).await? == upgrading;
     let (number, text) = match format {
         LogFormat::Clear => (
             1,
@@ -67,6 +69,14 @@ async fn format(database: &Database, json: bool) -> anyhow::Result<()> {
     print(&text)
 }
 
+/// Reports that there is nothing to upgrade.
+fn print_upgraded(json: bool) -> anyhow::Result<()> {
+    if json {
+        return print_json(&json!({ "format": 2, "patients": 0, "claims": 0, "left": 0 }));
+    }
+    print("the log is sealed, and all its claims were replaced before")
+}
+
 /// Seals the log, and then replaces the claims with plain hashes. Each page of claims is replaced while the
 /// head of the log is locked, so claims stay unique at every moment.
 async fn upgrade(settings: &Settings, database: &Database, json: bool) -> anyhow::Result<()> {
@@ -74,20 +84,26 @@ async fn upgrade(settings: &Settings, database: &Database, json: bool) -> anyhow
         bail!("set KEYRING_FILE, and create the file with `patients keys new`");
     };
     // The keyring must be usable before the first sealed event.
-    LogFormat::seal(database, &file.load()?).await?;
+    let upgrading = ClaimScheme::Upgrading.version();
+    LogFormat::seal(database, &file.load()?, upgrading).await?;
     sealing::open(settings, database).await?;
     let Some(sealing) = database.sealing().cloned() else {
         bail!("the log is in clear");
     };
     let log = EventLog::new(database.clone());
-    let (rules, most) = (EmailClaims::current(sealing), log.head().await?.position.get());
+    if LogFormat::claims(database).await? != upgrading {
+        return print_upgraded(json);
+    }
+    let rules = EmailClaims::only(sealing, EmailUniqueness::Email);
+    let most = log.head().await?.position.get();
     let mut progress = Progress::start("patients", 0, most, json);
     let rebuilt = table::rebuild(&log, &rules, AGGREGATE_TYPE, |done| progress.at(done, most)).await;
     progress.end();
     let rebuilt = rebuilt?;
     let left = rebuilt.unreadable + rebuilt.mismatches.count;
     if left == 0 {
-        LogFormat::finish_claims(database).await?;
+        let rule = ClaimScheme::Rule(EmailUniqueness::Email).version();
+        LogFormat::replace_claims(database, upgrading, rule).await?;
     }
     if json {
         print_json(&json!({

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use api::PatientData;
+use api::commands::ClaimScheme;
 use eventstore::sealing::{Keyring, KeyringFile, KeyringFileError, LogId, SealingError};
 use eventstore::{Clock, Database, Dialect, EventLog, LogFormat, Position, Sealing};
 use tokio::sync::watch;
@@ -70,7 +71,8 @@ pub(crate) async fn seal_new_log(
         }
         loaded => loaded?,
     };
-    LogFormat::seal_if_empty(database, &keyring).await?;
+    let claims = ClaimScheme::Rule(settings.email_unique().unwrap_or_default());
+    LogFormat::seal_if_empty(database, &keyring, claims.version()).await?;
     Ok(())
 }
 
@@ -116,8 +118,14 @@ async fn open_with_keyring(
         Ok(Keyring::parse(std::str::from_utf8(text)?)?)
     })
     .await?;
-    let plain_claims = LogFormat::has_plain_claims(database).await?;
-    let sealing = Sealing::new(keyring, log, plain_claims, PatientData);
+    let claims = LogFormat::claims(database).await?;
+    let rule = ClaimScheme::of(claims)?.rule();
+    if let Some(other) = settings.email_unique().filter(|set| *set != rule) {
+        tracing::warn!(
+            "EMAIL_UNIQUE={other} has no effect, because this log has the rule {rule}: `patients claims unique {other}` changes it"
+        );
+    }
+    let sealing = Sealing::new(keyring, log, claims, PatientData);
     let checked = sealing.keys().check(database, &sealing.keyring()).await;
     checked.with_context(|| format!("KEYRING_FILE {} does not open this log", path.display()))?;
     database.seal_with(sealing.clone());

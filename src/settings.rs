@@ -25,7 +25,7 @@ use std::time::Duration;
 use api::read_log::ReadRecording;
 use api::retention::{Retention, RetentionPeriod};
 use clap::{Args, ValueEnum};
-use domain::UrlSchemes;
+use domain::{EmailUniqueness, UrlSchemes};
 
 pub(crate) use describe::{arguments, print, variables};
 pub(crate) use issuer::IssuerSettings;
@@ -172,6 +172,12 @@ pub(crate) struct Settings {
     /// entries are also durable before the response)
     #[arg(long, env, global = true, value_enum, default_value_t = ReadRecord::Past)]
     read_record: ReadRecord,
+
+    /// Which active patients of a new log may share an email address: none (`email`), patients with different
+    /// names (`email+name`) or all (`off`). An existing log keeps its rule; `patients claims unique` changes
+    /// it. Default: `email`
+    #[arg(long, env, global = true, value_parser = optional::<EmailUniqueness>)]
+    email_unique: Option<Optional<EmailUniqueness>>,
 
     /// Time for which a patient is kept after its deletion before it can be erased, such as 5y, 18mo or 90d;
     /// `off` allows erasures at any time
@@ -337,6 +343,11 @@ impl Settings {
             ReadRecord::All => ReadRecording::All,
             ReadRecord::Strict => ReadRecording::Strict,
         }
+    }
+
+    /// Returns the rule for the emails of a new log, if it is set.
+    pub(crate) fn email_unique(&self) -> Option<EmailUniqueness> {
+        self.email_unique.as_ref().and_then(|set| set.0)
     }
 
     /// Returns which erasures are allowed.

@@ -1,17 +1,29 @@
 //! Searches by email address.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use domain::{Email, PatientDetails};
+use domain::{Email, EmailUniqueness, PatientDetails, mailbox_key};
 use eventstore::sealing::SealingError;
-use eventstore::{Claim, EventLog, LogFormat};
+use eventstore::{Claim, EventLog, LogFormat, Sealing};
+use futures::future::try_join_all;
 use projector::reads::{Found, PatientReads, ReadError};
 use uuid::Uuid;
 
 use crate::commands::EmailClaims;
 
-/// Returns the id and the details of the active patient with this email. The read is strongly consistent,
-/// like reads by id.
+/// The patients that a search by email finds.
+pub(crate) struct FoundByEmail {
+    /// The patients, in order of id.
+    pub(crate) patients: Vec<(Uuid, Arc<PatientDetails>)>,
+    /// Id after which the search continues; `None` at the end.
+    pub(crate) next: Option<Uuid>,
+}
+
+/// Returns at most `limit` active patients with this email, in the order of their ids after `after`.
+///
+/// The read table finds the patients. If each patient has an email of its own, the claim on the email finds
+/// the patient too, so the search is then strongly consistent, like reads by id.
 ///
 /// # Errors
 ///
@@ -20,13 +32,66 @@ pub(crate) async fn find(
     log: &EventLog,
     reads: &PatientReads,
     email: &Email,
-) -> Result<Option<(Uuid, Arc<PatientDetails>)>, ReadError> {
+    after: Option<Uuid>,
+    limit: u32,
+) -> Result<FoundByEmail, ReadError> {
     let sealing = log.database().sealing().cloned();
     if sealing.is_none() && LogFormat::read(log.database()).await? != LogFormat::Clear {
         // The log was sealed a moment ago, and this process has not opened it yet.
         return Err(ReadError::from(eventstore::Error::from(SealingError::NotOpened)));
     }
-    let claims = EmailClaims::of(sealing);
+    let claims = claims_of(sealing)?;
+    // One extra patient shows whether the search continues.
+    let mut listed = reads.ids_with_email(email.as_str(), after, limit + 1).await?;
+    let next = listed
+        .get(limit as usize)
+        .and_then(|_| listed.get(limit as usize - 1).copied());
+    listed.truncate(limit as usize);
+    let mut ids: BTreeSet<Uuid> = listed.into_iter().collect();
+    if claims.rule() == EmailUniqueness::Email {
+        let holder = claimed(log, reads, &claims, email).await?;
+        let on_page =
+            |id: &Uuid| after.is_none_or(|after| *id > after) && next.is_none_or(|next| *id <= next);
+        ids.extend(holder.filter(on_page));
+    }
+    let found = try_join_all(ids.iter().map(|id| reads.by_id(*id))).await?;
+    let key = mailbox_key(email.as_str());
+    let patients = ids
+        .into_iter()
+        .zip(found)
+        .filter_map(|(id, found)| match found {
+            // The row may be older than the patient's last event.
+            Found::Active(details, _) if mailbox_key(&details.email) == key => Some((id, details)),
+            Found::Active(..) | Found::Deleted | Found::Erased | Found::Nothing => None,
+        })
+        .collect();
+    Ok(FoundByEmail { patients, next })
+}
+
+/// Whether a search finds the patient by its claim, so that its result does not depend on the read table.
+///
+/// # Errors
+///
+/// [`ReadError::Failed`] if the claims of the log are unknown.
+pub(crate) fn is_current(log: &EventLog) -> Result<bool, ReadError> {
+    let claims = claims_of(log.database().sealing().cloned())?;
+    Ok(claims.rule() == EmailUniqueness::Email)
+}
+
+fn claims_of(sealing: Option<Sealing>) -> Result<EmailClaims, ReadError> {
+    EmailClaims::of(sealing).map_err(|error| {
+        tracing::error!(%error, "the claims of the log are unknown");
+        ReadError::Failed
+    })
+}
+
+/// Returns the patient that holds the claim on an email.
+async fn claimed(
+    log: &EventLog,
+    reads: &PatientReads,
+    claims: &EmailClaims,
+    email: &Email,
+) -> Result<Option<Uuid>, ReadError> {
     let asked = claims.claim(email.as_str());
     let mut holding = None;
     for claim in std::iter::once(asked).chain(claims.older(email.as_str())) {
@@ -43,7 +108,7 @@ pub(crate) async fn find(
         return damaged(found);
     };
     match reads.by_id(id).await? {
-        Found::Active(details, _) if claims.claim(&details.email) == asked => Ok(Some((id, details))),
+        Found::Active(details, _) if claims.claim(&details.email) == asked => Ok(Some(id)),
         Found::Active(..) => damaged(found),
         // If the patient was deleted since, its claim is gone too, and no patient had the email at that
         // moment.

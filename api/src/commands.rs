@@ -17,8 +17,8 @@ use cqrs_es::{Aggregate, CqrsFramework};
 use domain::{Amendment, Patient, PatientCommand, PatientDetails, PatientEvent, Registration, upcasters};
 use eventstore::sealing::Keyring;
 use eventstore::{
-    AppendQueue, Appended, ClaimRules, Clock, EventLog, EventRepository, Position, Sealing, TraceContext,
-    trace,
+    AppendQueue, Appended, ClaimRules, Clock, EventLog, EventRepository, LogFormat, Position, Sealing,
+    TraceContext, trace,
 };
 use projector::eraser;
 use tracing::{Instrument, Span, field};
@@ -26,7 +26,7 @@ use uuid::Uuid;
 
 use crate::ids::new_id;
 use crate::retention::Retention;
-pub use claims::EmailClaims;
+pub use claims::{ClaimScheme, EmailClaims, UnknownScheme};
 pub use error::CommandError;
 use error::{Refused, refused, unavailable};
 use first_registration::FirstRegistration;
@@ -174,7 +174,7 @@ impl Commands {
         match (refused, ids) {
             // Another process may have completed the same registration first, and may have claimed the email
             // for it.
-            (Refused::Business(_) | Refused::Conflict, Some(ids)) => {
+            (Refused::Business(_) | Refused::Conflict | Refused::OtherClaims, Some(ids)) => {
                 let first = self.registered_as(ids, cause).await?;
                 first.ok_or(CommandError::Internal)?.again(&details)
             }
@@ -183,7 +183,7 @@ impl Commands {
                 first.ok_or(CommandError::EmailTaken)?.again(&details)
             }
             (Refused::Failed(error), _) => Err(error),
-            (Refused::Business(_) | Refused::Conflict, None) => {
+            (Refused::Business(_) | Refused::Conflict | Refused::OtherClaims, None) => {
                 tracing::error!(patient.id = %id, "a newly generated id is already in use");
                 Err(CommandError::Internal)
             }
@@ -195,6 +195,18 @@ impl Commands {
         self.log.database().sealing().cloned()
     }
 
+    /// Reads the version of the log's claim rules again.
+    async fn refresh_claims(&self) -> Result<(), CommandError> {
+        let (database, sealing) = (self.log.database(), self.sealing());
+        let claims = LogFormat::claims(database).await;
+        let claims = claims.map_err(|error| unavailable(&error))?;
+        if let Some(sealing) = sealing {
+            tracing::info!(claims, "the claim rules of the log have changed");
+            sealing.set_claims(claims);
+        }
+        Ok(())
+    }
+
     /// Returns the keyring, if the log is sealed.
     fn keyring(&self) -> Option<Arc<Keyring>> {
         self.sealing().as_ref().map(Sealing::keyring)
@@ -203,7 +215,7 @@ impl Commands {
     /// Rejects an email that another patient has claimed in an older format. No process creates claims in
     /// that format any more, so a check before the append suffices.
     async fn check_older_claims(&self, id: Uuid, email: &str) -> Result<(), CommandError> {
-        for claim in EmailClaims::of(self.sealing()).older(email) {
+        for claim in claims_of(self.sealing())?.older(email) {
             let holder = async {
                 let mut connection = self.log.database().reader().await?;
                 claim.holder(&mut connection).await
@@ -328,7 +340,8 @@ impl Commands {
         Err(CommandError::Contended)
     }
 
-    /// Executes a command. Returns `None` if the command causes no event.
+    /// Executes a command. Returns `None` if the command causes no event. If the claim rules of the log have
+    /// changed, executes the command again by the new rules.
     async fn execute(
         &self,
         id: Uuid,
@@ -337,8 +350,27 @@ impl Commands {
         command_id: Option<Uuid>,
         fresh: bool,
     ) -> Result<Option<Appended>, Refused> {
+        for _ in 0..TRIES {
+            let executed = self.execute_once(id, command.clone(), cause, command_id, fresh);
+            match executed.await {
+                Err(Refused::OtherClaims) => self.refresh_claims().await.map_err(Refused::Failed)?,
+                outcome => return outcome,
+            }
+        }
+        Err(Refused::Failed(CommandError::Contended))
+    }
+
+    async fn execute_once(
+        &self,
+        id: Uuid,
+        command: PatientCommand,
+        cause: &Cause,
+        command_id: Option<Uuid>,
+        fresh: bool,
+    ) -> Result<Option<Appended>, Refused> {
         let sealing = self.sealing();
-        let claims: Arc<dyn ClaimRules> = Arc::new(EmailClaims::of(sealing.clone()));
+        let claims = claims_of(sealing.clone()).map_err(Refused::Failed)?;
+        let claims: Arc<dyn ClaimRules> = Arc::new(claims);
         let repository =
             EventRepository::new(self.log.clone(), self.appends.clone(), claims, fresh).with_sealing(sealing);
         let receipt = repository.receipt();
@@ -409,4 +441,12 @@ impl Commands {
             event,
         }))
     }
+}
+
+/// Returns the claim rules of a log with this sealing, as far as this process knows.
+fn claims_of(sealing: Option<Sealing>) -> Result<EmailClaims, CommandError> {
+    EmailClaims::of(sealing).map_err(|error| {
+        tracing::error!(%error, "the claims of the log are unknown");
+        CommandError::Internal
+    })
 }

@@ -15,8 +15,8 @@ pub(crate) fn day_of(moment: Timestamp) -> Option<NaiveDate> {
     moment.to_datetime().map(|moment| moment.date_naive())
 }
 
-/// Parses the last day of a new hold, as `YYYY-MM-DD`; `None` if the text is not a date, or the day has passed
-/// at `now`.
+/// Parses the last day of a new hold, as `YYYY-MM-DD`; `None` if the text is not a date, or the day has
+/// passed at `now`.
 #[must_use]
 pub fn parse_until(text: &str, now: Timestamp) -> Option<NaiveDate> {
     // chrono also accepts years with a sign or more digits.

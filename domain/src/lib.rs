@@ -27,6 +27,7 @@
 //! | [`Name`], [`Email`], [`Phone`], [`DocumentUrl`] | single values, each with its own rules and errors |
 //! | [`UrlSchemes`] | allowed schemes of document URLs |
 //! | [`mailbox_key`], [`email_claim_key`] | equality of email addresses, in sealed logs and in logs in clear |
+//! | [`EmailUniqueness`] | which active patients may share an email address |
 //! | [`name_key`] | key of a name with which version 0.1 searches |
 //! | [`name_words`], [`NameQuery`], [`prefix_end`] | search for names by the beginnings of any words |
 //!
@@ -58,6 +59,7 @@ mod patient;
 mod registration;
 mod replay;
 mod stored;
+mod uniqueness;
 mod upcast;
 mod values;
 
@@ -76,6 +78,7 @@ pub use patient::{Patient, PatientState};
 pub use registration::{FieldError, Registration, ValueError};
 pub use replay::{ReplayEvent, Until};
 pub use stored::StoredEventError;
+pub use uniqueness::{EmailUniqueness, EmailUniquenessError};
 pub use upcast::upcasters;
 pub use values::{
     ControlCharacter, DocumentUrl, DocumentUrlError, Email, EmailError, Name, NameError, NameQuery,

@@ -77,6 +77,8 @@ impl Claim {
 pub enum ClaimChange {
     /// The aggregate takes the claim. The append fails if another aggregate holds it.
     Take(Claim),
+    /// The aggregate takes the claim, unless another aggregate holds it.
+    TakeIfFree(Claim),
     /// The aggregate releases the claim, if it holds it.
     Release(Claim),
 }
@@ -90,6 +92,9 @@ pub struct HeldClaim {
     /// and releases all of them together. A claim in yet another form is not released with them:
     /// [`table::verify()`] reports it, and [`table::rebuild()`] replaces it.
     pub older: Vec<Claim>,
+    /// Whether the aggregate takes the claim only if it is free, and may lack it. While the rules of a log
+    /// are replaced, the claims of the later rules are optional.
+    pub optional: bool,
 }
 
 impl HeldClaim {
@@ -99,6 +104,7 @@ impl HeldClaim {
         Self {
             claim,
             older: Vec::new(),
+            optional: false,
         }
     }
 }
@@ -112,6 +118,13 @@ pub trait ClaimRules: Send + Sync + 'static {
     ///
     /// If an event cannot be read. No further event of the aggregate is then appended.
     fn held(&self, events: &[NewEvent]) -> std::result::Result<Vec<HeldClaim>, ClaimRulesError>;
+
+    /// Version of the rules, a number that the service chooses, or `None` if the rules never change. A sealed
+    /// log stores the version ([`LogFormat::claims`](crate::LogFormat::claims)), and rejects every append
+    /// that was prepared with rules of another version.
+    fn version(&self) -> Option<i64> {
+        None
+    }
 }
 
 /// An error of [`ClaimRules`].
@@ -139,6 +152,12 @@ pub fn changes(before: &[HeldClaim], after: &[HeldClaim]) -> Vec<ClaimChange> {
     let taken = after
         .iter()
         .filter(|held| !is_in(before, held.claim))
-        .map(|held| ClaimChange::Take(held.claim));
+        .map(|held| {
+            if held.optional {
+                ClaimChange::TakeIfFree(held.claim)
+            } else {
+                ClaimChange::Take(held.claim)
+            }
+        });
     released.chain(taken).collect()
 }

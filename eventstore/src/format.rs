@@ -14,11 +14,6 @@ const CLEAR: i64 = 1;
 /// Number of the sealed format.
 const SEALED: i64 = 2;
 
-/// Scheme of claims whose hashes have no secret.
-const PLAIN_CLAIMS: i64 = 1;
-/// Scheme of claims whose hashes have a secret of the keyring.
-const KEYED_CLAIMS: i64 = 2;
-
 /// The format of a log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum LogFormat {
@@ -85,36 +80,69 @@ impl LogFormat {
     }
 
     /// Seals the log if it has no events, and returns its format afterwards. Several processes may call this
-    /// at the same time.
+    /// at the same time. `claims` is the [version of the claim rules](crate::ClaimRules::version).
     ///
     /// # Errors
     ///
     /// [`FormatError`].
-    pub async fn seal_if_empty(database: &Database, keyring: &Keyring) -> Result<Self, FormatError> {
+    pub async fn seal_if_empty(
+        database: &Database,
+        keyring: &Keyring,
+        claims: i64,
+    ) -> Result<Self, FormatError> {
         let is_empty = |position| position == Position::BEGINNING;
-        seal(database, keyring, is_empty, KEYED_CLAIMS).await
+        seal(database, keyring, is_empty, claims).await
     }
 
     /// Seals the log from the next event on, and returns its format afterwards. Events that are already in
-    /// the log stay in clear, and claims that were taken with plain hashes stay until
-    /// [`LogFormat::finish_claims`].
+    /// the log stay in clear. `claims` is the [version of the claim rules](crate::ClaimRules::version), which
+    /// must also accept the claims that are already in the log.
     ///
     /// # Errors
     ///
     /// [`FormatError`].
-    pub async fn seal(database: &Database, keyring: &Keyring) -> Result<Self, FormatError> {
-        seal(database, keyring, |_| true, PLAIN_CLAIMS).await
+    pub async fn seal(database: &Database, keyring: &Keyring, claims: i64) -> Result<Self, FormatError> {
+        seal(database, keyring, |_| true, claims).await
     }
 
-    /// Whether the log may have claims that were taken with plain hashes.
+    /// Returns the version of the claim rules of the log, see [`ClaimRules`](crate::ClaimRules::version).
     ///
     /// # Errors
     ///
     /// [`Error::MissingFormat`], [`Error::Database`].
-    pub async fn has_plain_claims(database: &Database) -> Result<bool> {
+    pub async fn claims(database: &Database) -> Result<i64> {
         let row = row(database, "SELECT claims FROM log_format WHERE id = 1").await?;
-        let claims: i64 = row.get(0)?;
-        Ok(claims < KEYED_CLAIMS)
+        row.get(0)
+    }
+
+    /// Replaces the version of the claim rules. Every later append must be prepared with the new version.
+    /// Returns false and changes nothing if the log is in clear or has another version than `from`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::MissingFormat`], [`Error::Database`].
+    pub async fn replace_claims(database: &Database, from: i64, to: i64) -> Result<bool> {
+        let mut transaction = database.begin().await?;
+        // Appends hold the lock until they commit, so none of them still uses the earlier version.
+        let lock = Head::lock(transaction.dialect());
+        let row = transaction.query(&lock).fetch_optional().await?;
+        let row = row.ok_or(Error::MissingFormat)?;
+        if Self::of(&row, Head::FORMAT)? == Self::Clear || Self::locked_claims(&row)? != from {
+            transaction.rollback().await?;
+            return Ok(false);
+        }
+        transaction
+            .query("UPDATE log_format SET claims = ? WHERE id = 1")
+            .bind(to)
+            .execute()
+            .await?;
+        transaction.commit().await?;
+        Ok(true)
+    }
+
+    /// Reads the version of the claim rules from a row of [`Head::lock`].
+    pub(crate) fn locked_claims(row: &Row) -> Result<i64> {
+        row.get(Head::FORMAT + 3)
     }
 
     /// Whether a keyring has the secrets of this log's keyring.
@@ -174,23 +202,6 @@ impl LogFormat {
         let row = row(database, "SELECT retired FROM log_format WHERE id = 1").await?;
         let retired: String = row.get(0)?;
         Ok(retired.contains(id.as_str()))
-    }
-
-    /// Records that the log has no claims with plain hashes any more.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Database`].
-    pub async fn finish_claims(database: &Database) -> Result<()> {
-        database
-            .writer()
-            .await?
-            .query("UPDATE log_format SET claims = ? WHERE id = 1 AND format = ?")
-            .bind(KEYED_CLAIMS)
-            .bind(SEALED)
-            .execute()
-            .await?;
-        Ok(())
     }
 }
 

@@ -38,7 +38,7 @@ impl Head {
     pub(crate) fn lock(dialect: Dialect) -> String {
         let (clock, for_update) = (clock_of(dialect), dialect.for_update());
         format!(
-            "SELECT h.position, h.hash, h.recorded_at, {clock}, f.format, f.log_id, f.retired \
+            "SELECT h.position, h.hash, h.recorded_at, {clock}, f.format, f.log_id, f.retired, f.claims \
              FROM log_head h JOIN log_format f ON f.id = h.id WHERE h.id = 1{for_update}"
         )
     }

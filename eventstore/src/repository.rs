@@ -92,6 +92,7 @@ impl EventRepository {
                 Append::new(events, claims)?.sealed(sealing.keys().log(), new_key)
             }
         };
+        let append = append.by_claim_rules(self.claims.version());
         Ok(if self.fresh {
             append.of_new_aggregate()
         } else {

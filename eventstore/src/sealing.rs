@@ -59,10 +59,10 @@
 //! schema::migrate(&database, SystemClock::shared(), "me", &[]).await?;
 //! let keyring = Keyring::generate(SystemClock::shared().now())?;
 //! KeyringFile::new(folder.path().join("keyring.json")).create(&keyring)?;
-//! let LogFormat::Sealed(log) = LogFormat::seal_if_empty(&database, &keyring).await? else {
+//! let LogFormat::Sealed(log) = LogFormat::seal_if_empty(&database, &keyring, 1).await? else {
 //!     panic!("the log has events in clear");
 //! };
-//! database.seal_with(Sealing::new(keyring, log, false, Personal));
+//! database.seal_with(Sealing::new(keyring, log, 1, Personal));
 //!
 //! // `EventRepository` does this for commands of cqrs-es.
 //! let sealing = database.sealing().unwrap();

@@ -1,9 +1,10 @@
 //! The projection `patient_view`: one row per active patient.
 
-use domain::{PatientDetails, name_key};
+use domain::{PatientDetails, mailbox_key, name_key};
 use eventstore::database::{in_list, padded};
 use eventstore::{Connection, Projection, Result, Row, Session, Timestamp, Transaction};
 use serde::Serialize;
+use sha2::{Digest, Sha256};
 
 use crate::record::PatientRecord;
 
@@ -11,7 +12,7 @@ use crate::record::PatientRecord;
 pub const PATIENT_VIEW: &str = "patient_view";
 
 const INSERT: &str = "INSERT INTO patient_view \
-                      (generation, id, name_key, name, email, phone, document_url, sequence, registered_at) VALUES";
+                      (generation, id, name_key, name, email, phone, document_url, sequence, registered_at, mailbox_hash) VALUES";
 
 /// The table with the details of active patients.
 #[derive(Debug, Clone, Copy, Default)]
@@ -31,6 +32,16 @@ pub struct PatientRow {
     pub sequence: u64,
     /// When the patient was registered.
     pub registered_at: Timestamp,
+    /// See [`mailbox_hash`]; `None` in rows from before migration 13.
+    pub mailbox_hash: Option<i64>,
+}
+
+/// Returns the hash by which the table finds patients with an email address: the first 8 bytes of the SHA-256
+/// hash of the [`mailbox_key`]. Different addresses can have the same hash, so readers compare the addresses.
+pub(crate) fn mailbox_hash(email: &str) -> i64 {
+    let hash = Sha256::digest(mailbox_key(email));
+    let (first, _) = hash.split_first_chunk().unwrap_or((&[0; 8], &[]));
+    i64::from_be_bytes(*first)
 }
 
 impl Projection for PatientView {
@@ -43,6 +54,7 @@ impl Projection for PatientView {
         PatientRow {
             id: id.to_owned(),
             name_key: name_key(&record.details.name),
+            mailbox_hash: Some(mailbox_hash(&record.details.email)),
             details: record.details,
             sequence: record.sequence,
             registered_at: record.registered_at,
@@ -81,6 +93,7 @@ impl Projection for PatientView {
                 (&row.details.document_url).into(),
                 row.sequence.cast_signed().into(),
                 row.registered_at.into(),
+                row.mailbox_hash.into(),
             ]
         });
         transaction.insert(INSERT, rows).await
@@ -125,7 +138,7 @@ impl Projection for PatientView {
     ) -> Result<Vec<PatientRow>> {
         // sqlx decodes a column with a binary collation only as bytes.
         let sql = format!(
-            "SELECT id, name, email, phone, document_url, sequence, registered_at, CAST(name_key AS CHAR) \
+            "SELECT id, name, email, phone, document_url, sequence, registered_at, CAST(name_key AS CHAR), mailbox_hash \
              FROM patient_view{} WHERE generation = ? AND id > ? ORDER BY id LIMIT ?",
             transaction.dialect().by_primary_key()
         );
@@ -154,6 +167,7 @@ impl PatientRow {
             },
             sequence: sequence.unsigned_abs(),
             registered_at: row.get(6)?,
+            mailbox_hash: row.get(8)?,
         })
     }
 }

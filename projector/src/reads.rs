@@ -10,11 +10,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::PatientDetails;
-use eventstore::{Coalescer, EventLog, Position, Rejected};
+use eventstore::{Coalescer, Database, EventLog, Position, Rejected, Session};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 use uuid::Uuid;
 
+use crate::patient_view::mailbox_hash;
 use crate::{PATIENT_NAMES, PATIENT_VIEW};
 use by_id::PatientBatch;
 use list::ListBatch;
@@ -169,6 +170,57 @@ impl PatientReads {
     /// [`ReadError`].
     pub async fn page(&self, request: PageRequest) -> Result<PatientPage, ReadError> {
         self.pages.ask(request).await?
+    }
+
+    /// Returns the ids of at most `most` patients whose row may have this email, in the order of their ids
+    /// after `after`. Rows from before migration 13 are not found.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError::Store`].
+    pub async fn ids_with_email(
+        &self,
+        email: &str,
+        after: Option<Uuid>,
+        most: u32,
+    ) -> Result<Vec<Uuid>, ReadError> {
+        let mut connection = self.log.database().reader().await?;
+        let rows = connection
+            .query(
+                "SELECT v.id FROM projections p JOIN patient_view v ON v.generation = p.active_generation \
+                 WHERE p.name = ? AND v.mailbox_hash = ? AND v.id > ? ORDER BY v.id LIMIT ?",
+            )
+            .bind(PATIENT_VIEW)
+            .bind(mailbox_hash(email))
+            .bind(after.map(|id| id.to_string()).unwrap_or_default())
+            .bind(i64::from(most))
+            .fetch_all()
+            .await?;
+        let mut ids = Vec::with_capacity(rows.len());
+        for row in &rows {
+            // A row with another text as its id was altered, and no patient has it.
+            ids.extend(Uuid::try_parse(row.get(0)?));
+        }
+        Ok(ids)
+    }
+
+    /// Whether the read table has rows from before migration 13, which [`PatientReads::ids_with_email`] does
+    /// not find. A rebuild of the projection completes them.
+    ///
+    /// # Errors
+    ///
+    /// [`eventstore::Error::Database`].
+    pub async fn lacks_emails(database: &Database) -> eventstore::Result<bool> {
+        let mut connection = database.reader().await?;
+        let row = connection
+            .query(
+                "SELECT 1 FROM projections p JOIN patient_view v ON v.generation = p.active_generation \
+                 WHERE p.name = ? AND v.mailbox_hash IS NULL LIMIT 1",
+            )
+            .bind(PATIENT_VIEW)
+            .fetch_optional()
+            .await?;
+        Ok(row.is_some())
     }
 
     /// Waits until all tables that a page is read from include the event at `position`, for at most `wait`.

@@ -1,6 +1,7 @@
 //! The oracle's evidence: the clients' observations, and the contents of the database and the mail sink
 //! afterwards.
 
+use api::commands::ClaimScheme;
 use eventstore::sealing::{Keyring, KeyringFile};
 use eventstore::{Database, DatabaseOptions, EventLog, LogFormat, Position, Sealing};
 use serde::Deserialize;
@@ -191,7 +192,12 @@ impl Sql {
             .await
             .unwrap();
         let log = LogFormat::read(&database).await.unwrap().log_id().unwrap();
-        database.seal_with(Sealing::new(keyring(), log, false, api::PatientData));
+        database.seal_with(Sealing::new(
+            keyring(),
+            log,
+            ClaimScheme::default().version(),
+            api::PatientData,
+        ));
         let log = EventLog::new(database.clone());
         let mut after = Position::BEGINNING;
         for page in events.chunks_mut(500) {

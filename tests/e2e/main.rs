@@ -38,4 +38,5 @@ mod settings;
 mod starting;
 mod tls;
 mod traces;
+mod uniqueness;
 mod upgrade;

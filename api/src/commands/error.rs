@@ -101,6 +101,8 @@ fn retained(until: Option<Timestamp>) -> String {
 pub(super) enum Refused {
     Business(PatientError),
     Conflict,
+    /// The claim rules of the log have changed.
+    OtherClaims,
     Failed(CommandError),
 }
 
@@ -108,7 +110,7 @@ impl From<Refused> for CommandError {
     fn from(refused: Refused) -> Self {
         match refused {
             Refused::Failed(error) => error,
-            Refused::Conflict => Self::Contended,
+            Refused::Conflict | Refused::OtherClaims => Self::Contended,
             Refused::Business(PatientError::NotFound) => Self::NotFound,
             Refused::Business(PatientError::Deleted) => Self::Deleted,
             Refused::Business(PatientError::Erased) => Self::Erased,
@@ -147,6 +149,9 @@ pub(super) fn refused(id: Uuid, error: AggregateError<PatientError>) -> Refused 
         }
         AggregateError::UnexpectedError(error) => {
             if let Some(error) = error.downcast_ref::<AppendError>() {
+                if matches!(error, AppendError::OtherClaims) {
+                    return Refused::OtherClaims;
+                }
                 return failed(append_failed(id, error));
             }
             tracing::error!(patient.id = %id, %error, "a patient's events could not be read");

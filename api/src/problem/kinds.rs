@@ -70,9 +70,9 @@ kinds! {
         "Email taken",
         "A registered patient already has this email.",
     ),
-        "Two registered patients never share an email, regardless of case. Either the patient is already registered, or the \
-         address contains a mistake. When the other patient is deleted or gets another email, the address becomes available again. \
-         To repeat a registration or an amendment, use its original Idempotency-Key.";
+        "Unless the service has another rule, two registered patients never share an email, regardless of case. Some services allow \
+         patients with different names to share an email. Either the patient is already registered, or the address contains \
+         a mistake. When the other patient is deleted or gets another email, the address becomes available again. To repeat a registration or an amendment, use its original Idempotency-Key.";
     IDEMPOTENCY_KEY_REUSED = Kind::new(
         StatusCode::UNPROCESSABLE_ENTITY,
         "idempotency-key-reused",

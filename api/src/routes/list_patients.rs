@@ -57,7 +57,8 @@ pub(super) fn described() -> Described {
             "email",
             email,
             json!("john@example.com"),
-            "Only the patient with this email, regardless of case.",
+            "Only patients with this email, regardless of case. Unless the service allows patients to share an email, there is at \
+             most one.",
         ),
         fields::query(
             "name",
@@ -101,16 +102,18 @@ pub(super) async fn list(
 ) -> Result<Response, ApiError> {
     let query = ListQuery::parse(query.as_deref())?;
     let min_position = min_position(&headers)?;
+    // A search that finds the patient by its claim is always current.
+    let is_current = query.email.is_some() && by_email::is_current(&api.log)?;
+    if let Some(position) = min_position.filter(|_| !is_current) {
+        let needs_names = query.email.is_none() && query.name.is_some();
+        api.reads
+            .wait_for(position, needs_names, api.options.read_wait)
+            .await?
+            .map_err(ApiError::NotProjectedYet)?;
+    }
     let (json, next) = if let Some(email) = &query.email {
-        // This read does not depend on the projection, so there is no need to wait for it.
-        (with_email(&api, &query, email).await?, None)
+        with_email(&api, &query, email).await?
     } else {
-        if let Some(position) = min_position {
-            api.reads
-                .wait_for(position, query.name.is_some(), api.options.read_wait)
-                .await?
-                .map_err(ApiError::NotProjectedYet)?;
-        }
         let page = api.reads.page(query.page()).await?;
         (page.json, page.next)
     };
@@ -146,12 +149,16 @@ fn ids(json: &[u8]) -> Result<Vec<Uuid>, ApiError> {
         })
 }
 
-/// Returns a page with the patient who has the requested email.
-async fn with_email(api: &Api, query: &ListQuery, email: &Email) -> Result<Bytes, ApiError> {
-    let found = by_email::find(&api.log, &api.reads, email).await?;
+/// Returns a page of the patients who have the requested email, and the id after which the next page begins.
+async fn with_email(
+    api: &Api,
+    query: &ListQuery,
+    email: &Email,
+) -> Result<(Bytes, Option<String>), ApiError> {
+    let found = by_email::find(&api.log, &api.reads, email, query.after, query.limit).await?;
     let listed: Vec<_> = found
+        .patients
         .iter()
-        .filter(|(id, _)| query.after.is_none_or(|after| *id > after))
         .filter(|(_, details)| {
             let name = query.name.as_ref();
             name.is_none_or(|name| name.matches_name(&details.name))
@@ -162,9 +169,8 @@ async fn with_email(api: &Api, query: &ListQuery, email: &Email) -> Result<Bytes
             email: &details.email,
         })
         .collect();
-    serde_json::to_vec(&listed)
-        .map(Bytes::from)
-        .map_err(|_| RequestError::Internal.into())
+    let json = serde_json::to_vec(&listed).map_err(|_| RequestError::Internal)?;
+    Ok((json.into(), found.next.map(|next| next.to_string())))
 }
 
 /// Query parameters of a request for the list.

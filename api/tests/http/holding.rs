@@ -187,7 +187,8 @@ async fn retaining(period: &str, override_for_requests: bool) -> Rig {
     Rig::with_options(Access::open(), options).await
 }
 
-/// Moves the times of deletions into the past. The last event must not be a deletion, because appends verify it.
+/// Moves the times of deletions into the past. The last event must not be a deletion, because appends verify
+/// it.
 async fn age(rig: &Rig, days: u64) {
     let micros = days * 24 * 3_600_000_000;
     rig.execute(&format!(

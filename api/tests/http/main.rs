@@ -39,4 +39,5 @@ mod seed;
 mod slashes;
 mod slow_bodies;
 mod streams;
+mod uniqueness;
 mod values;

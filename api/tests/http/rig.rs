@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use api::commands::ClaimScheme;
 use api::{Api, ApiOptions, ApiParts, PatientData, router, serve};
 use axum::Router;
 use axum::body::Body;
@@ -65,9 +66,16 @@ async fn migrated(url: &str) -> Database {
 /// Seals the log, unless it has events in clear, with a new keyring.
 async fn seal(database: &Database) {
     let keyring = Keyring::generate(SystemClock.now()).unwrap();
-    let format = LogFormat::seal_if_empty(database, &keyring).await.unwrap();
+    let format = LogFormat::seal_if_empty(database, &keyring, ClaimScheme::default().version())
+        .await
+        .unwrap();
     if let Some(log) = format.log_id() {
-        database.seal_with(Sealing::new(keyring, log, false, PatientData));
+        database.seal_with(Sealing::new(
+            keyring,
+            log,
+            ClaimScheme::default().version(),
+            PatientData,
+        ));
     }
 }
 

@@ -4,11 +4,11 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::error::AppendError;
+use super::head::LogRules;
 use super::prepared::Append;
 use crate::claim::{Claim, ClaimChange};
 use crate::error::Error;
 use crate::event::Position;
-use crate::format::LogFormat;
 
 /// Type and id of an aggregate.
 pub(super) type Aggregate<'a> = (&'a str, &'a str);
@@ -50,14 +50,8 @@ pub(super) struct Decision<'a> {
     pub(super) taken: HashMap<Claim, Aggregate<'a>>,
 }
 
-/// Decides each append as if the appends before it had already been written. `format` is the format of the
-/// log, and `retired` contains the ids of the retired wrapping keys.
-pub(super) fn decide<'a>(
-    items: &'a [Append],
-    known: &'a Known,
-    format: LogFormat,
-    retired: &str,
-) -> Decision<'a> {
+/// Decides each append as if the appends before it had already been written.
+pub(super) fn decide<'a>(items: &'a [Append], known: &'a Known, rules: &LogRules) -> Decision<'a> {
     let mut sequences: HashMap<Aggregate<'a>, u64> = known
         .sequences
         .iter()
@@ -75,12 +69,16 @@ pub(super) fn decide<'a>(
             decision.refusals.push(Some(AppendError::Invalid("no events")));
             continue;
         };
-        if item.format != format {
+        if item.format != rules.format {
             decision.refusals.push(Some(AppendError::OtherFormat));
             continue;
         }
+        if item.claims_version.is_some_and(|version| version != rules.claims) {
+            decision.refusals.push(Some(AppendError::OtherClaims));
+            continue;
+        }
         if let Some(key) = &item.key
-            && retired.contains(key.wrapping_key.as_str())
+            && rules.retired.contains(key.wrapping_key.as_str())
         {
             decision.refusals.push(Some(AppendError::RetiredKey));
             continue;
@@ -101,7 +99,7 @@ pub(super) fn decide<'a>(
         }
         let taken = item.claims.iter().any(|change| match change {
             ClaimChange::Take(claim) => holders.get(claim).is_some_and(|holder| *holder != aggregate),
-            ClaimChange::Release(_) => false,
+            ClaimChange::TakeIfFree(_) | ClaimChange::Release(_) => false,
         });
         if taken {
             decision.refusals.push(Some(AppendError::ClaimTaken));
@@ -109,7 +107,8 @@ pub(super) fn decide<'a>(
         }
         for change in &item.claims {
             match change {
-                ClaimChange::Take(claim) => {
+                ClaimChange::TakeIfFree(claim) if holders.contains_key(claim) => {}
+                ClaimChange::Take(claim) | ClaimChange::TakeIfFree(claim) => {
                     if holders.insert(*claim, aggregate).is_none() {
                         decision.taken.insert(*claim, aggregate);
                     }
@@ -173,7 +172,7 @@ mod tests {
     }
 
     fn refusals(items: &[Append], known: &Known) -> Vec<Option<String>> {
-        decide(items, known, LogFormat::Clear, "")
+        decide(items, known, &LogRules::default())
             .refusals
             .into_iter()
             .map(|refusal| refusal.map(|error| error.to_string()))
@@ -228,7 +227,7 @@ mod tests {
             append("b", 1, vec![take("x")]),
         ];
         let known = known(&[("a", 1)], &[("x", "a")]);
-        let decision = decide(&items, &known, LogFormat::Clear, "");
+        let decision = decide(&items, &known, &LogRules::default());
         assert!(decision.refusals.iter().all(Option::is_none));
         assert_eq!(
             decision.released,
@@ -247,7 +246,7 @@ mod tests {
             append("a", 2, vec![release("x")]),
         ];
         let known = known(&[], &[]);
-        let decision = decide(&items, &known, LogFormat::Clear, "");
+        let decision = decide(&items, &known, &LogRules::default());
         assert!(decision.refusals.iter().all(Option::is_none));
         assert!(decision.taken.is_empty());
     }
@@ -260,7 +259,7 @@ mod tests {
             append("d", 1, vec![take("of b")]),
         ];
         let known = known(&[("a", 1)], &[("x", "a"), ("of b", "b")]);
-        let decision = decide(&items, &known, LogFormat::Clear, "");
+        let decision = decide(&items, &known, &LogRules::default());
         let refused: Vec<_> = decision.refusals.iter().map(Option::is_some).collect();
         assert_eq!(refused, [false, false, true]);
     }
@@ -278,6 +277,7 @@ mod tests {
 
     #[test]
     fn an_append_for_another_format_of_the_log_is_refused() {
+        use crate::format::LogFormat;
         use crate::sealing::LogId;
         let (log, other) = (LogId([1; 16]), LogId([2; 16]));
         let items = [
@@ -286,12 +286,47 @@ mod tests {
             append("c", 1, vec![]).sealed(other, None),
         ];
         let refused = |format| -> Vec<bool> {
+            let rules = LogRules {
+                format,
+                ..LogRules::default()
+            };
             let known = Known::default();
-            let refusals = decide(&items, &known, format, "").refusals;
+            let refusals = decide(&items, &known, &rules).refusals;
             refusals.iter().map(Option::is_some).collect()
         };
         assert_eq!(refused(LogFormat::Clear), [false, true, true]);
         assert_eq!(refused(LogFormat::Sealed(log)), [true, false, true]);
+    }
+
+    #[test]
+    fn an_append_by_other_claim_rules_is_rejected() {
+        let items = [3, 4].map(|version| append("a", 1, vec![take("x")]).by_claim_rules(Some(version)));
+        let rules = LogRules {
+            claims: 4,
+            ..LogRules::default()
+        };
+        let known = Known::default();
+        let refusals = decide(&items, &known, &rules).refusals;
+        assert!(
+            matches!(refusals[..], [Some(AppendError::OtherClaims), None]),
+            "{refusals:?}"
+        );
+    }
+
+    #[test]
+    fn an_optional_claim_is_taken_only_if_it_is_free() {
+        let optional = |value: &str| ClaimChange::TakeIfFree(Claim::on("value", value));
+        let items = [
+            append("a", 1, vec![optional("x"), optional("held")]),
+            append("b", 1, vec![optional("x")]),
+        ];
+        let known = known(&[], &[("held", "z")]);
+        let decision = decide(&items, &known, &LogRules::default());
+        assert!(decision.refusals.iter().all(Option::is_none));
+        assert_eq!(
+            decision.taken,
+            HashMap::from([(Claim::on("value", "x"), ("thing", "a"))])
+        );
     }
 
     #[test]
@@ -301,7 +336,7 @@ mod tests {
             append("b", 1, vec![take("x")]),
         ];
         let known = known(&[("a", 1)], &[("x", "a")]);
-        let decision = decide(&items, &known, LogFormat::Clear, "");
+        let decision = decide(&items, &known, &LogRules::default());
         assert!(decision.refusals.iter().all(Option::is_some));
         assert!(decision.released.is_empty() && decision.taken.is_empty());
     }

@@ -21,6 +21,9 @@ pub enum AppendError {
     /// meanwhile. Nothing was written.
     #[error("the events were prepared for another format of the log")]
     OtherFormat,
+    /// The claims were prepared by rules of another version than the log's. Nothing was written.
+    #[error("the claim rules of the log have changed")]
+    OtherClaims,
     /// The new data key is wrapped with a retired wrapping key: this process has an older keyring. Nothing
     /// was written.
     #[error("the wrapping key is retired: this process has an older keyring")]
@@ -65,6 +68,7 @@ impl AppendError {
         match self {
             Self::Conflict { .. } => "conflict",
             Self::OtherFormat => "other_format",
+            Self::OtherClaims => "other_claims",
             Self::RetiredKey => "retired_key",
             Self::ClaimTaken => "claim_taken",
             Self::Overloaded => "overloaded",

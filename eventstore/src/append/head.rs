@@ -40,14 +40,33 @@ struct Known {
     compared: Instant,
 }
 
+/// What the log requires of every append.
+#[derive(Debug, Default)]
+pub(super) struct LogRules {
+    pub(super) format: LogFormat,
+    /// Ids of the retired wrapping keys.
+    pub(super) retired: String,
+    /// Version of the claim rules.
+    pub(super) claims: i64,
+}
+
+impl LogRules {
+    /// Reads the rules from a row of [`Head::lock`].
+    fn of(row: &Row) -> Result<Self> {
+        Ok(Self {
+            format: LogFormat::of(row, Head::FORMAT)?,
+            retired: LogFormat::retired(row)?,
+            claims: LogFormat::locked_claims(row)?,
+        })
+    }
+}
+
 /// A head under the lock.
 pub(super) struct Locked<'r> {
     pub(super) head: Head,
     /// The database's clock; `None` for SQLite.
     pub(super) database_clock: Option<Timestamp>,
-    pub(super) format: LogFormat,
-    /// Ids of the retired wrapping keys.
-    pub(super) retired: String,
+    pub(super) rules: LogRules,
     /// Rows of the statements after the statement that locks the head.
     pub(super) rows: &'r [Row],
 }
@@ -112,8 +131,7 @@ impl HeadCheck {
         Ok(Locked {
             head,
             database_clock: row.get(3)?,
-            format: LogFormat::of(row, Head::FORMAT)?,
-            retired: LogFormat::retired(row)?,
+            rules: LogRules::of(row)?,
             rows,
         })
     }

@@ -27,6 +27,8 @@ pub struct Append {
     pub(super) new_aggregate: bool,
     /// Format of the log for which the events were prepared.
     pub(super) format: LogFormat,
+    /// Version of the claim rules with which the append was prepared.
+    pub(super) claims_version: Option<i64>,
     /// New data key of the aggregate, stored in the same transaction.
     pub(super) key: Option<WrappedKey>,
     pub(super) traced: Traced,
@@ -78,6 +80,7 @@ impl Append {
             claims,
             new_aggregate: false,
             format: LogFormat::Clear,
+            claims_version: None,
             key: None,
             traced: Traced::default(),
         })
@@ -90,6 +93,13 @@ impl Append {
     pub fn sealed(mut self, log: LogId, key: Option<WrappedKey>) -> Self {
         self.format = LogFormat::Sealed(log);
         self.key = key;
+        self
+    }
+
+    /// Sets the [version of the claim rules](crate::ClaimRules::version) from which the claims follow.
+    #[must_use]
+    pub const fn by_claim_rules(mut self, version: Option<i64>) -> Self {
+        self.claims_version = version;
         self
     }
 

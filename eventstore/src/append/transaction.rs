@@ -4,14 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::clock::CheckedClock;
 use super::decide::{Aggregate, Decision, Known, decide};
-use super::head::HeadCheck;
+use super::head::{HeadCheck, LogRules};
 use super::prepared::{Append, Appended, Outcome, PreparedEvent};
 use crate::claim::{Claim, ClaimChange};
 use crate::clock::Timestamp;
 use crate::database::{Connection, Row, Script, Session, Transaction};
 use crate::error::{Error, Result};
 use crate::event::{Hash, Position};
-use crate::format::LogFormat;
 use crate::log::Head;
 use crate::sealing::key_store;
 use crate::signal::Notice;
@@ -51,8 +50,7 @@ pub(super) async fn open<'c>(
     let Begun {
         head,
         recorded_at,
-        format,
-        retired,
+        rules,
         rows,
     } = match begun {
         Ok(begun) => begun,
@@ -62,7 +60,7 @@ pub(super) async fn open<'c>(
         }
     };
     let known = known(rows)?;
-    let decision = decide(items, &known, format, &retired);
+    let decision = decide(items, &known, &rules);
     let chained = chain(items, &decision, &head, recorded_at);
     let (mut full, mut script) = (Vec::new(), Script::new(dialect));
     let limit = transaction.script_limit();
@@ -99,9 +97,7 @@ struct Begun<'r> {
     head: Head,
     /// Time at which the appends are recorded.
     recorded_at: Timestamp,
-    format: LogFormat,
-    /// Ids of the retired wrapping keys.
-    retired: String,
+    rules: LogRules,
     /// The remaining rows, which are about the appends.
     rows: &'r [Row],
 }
@@ -122,8 +118,7 @@ async fn begin_after<'r>(
     Ok(Begun {
         head: locked.head,
         recorded_at: now.after(locked.head.recorded_at),
-        format: locked.format,
-        retired: locked.retired,
+        rules: locked.rules,
         rows: locked.rows,
     })
 }
@@ -209,7 +204,7 @@ fn ask_for_holders(script: &mut Script, items: &[Append]) {
         .iter()
         .flat_map(|item| &item.claims)
         .filter_map(|change| match change {
-            ClaimChange::Take(claim) => Some(&claim.0),
+            ClaimChange::Take(claim) | ClaimChange::TakeIfFree(claim) => Some(&claim.0),
             ClaimChange::Release(_) => None,
         })
         .peekable();

@@ -1,6 +1,7 @@
 //! Sealing new events, and opening recorded events.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use serde_json::Value;
@@ -120,26 +121,32 @@ struct Parts {
     keyring: RwLock<Arc<Keyring>>,
     store: KeyStore,
     personal: Box<dyn DeclarePersonalData>,
-    plain_claims: bool,
+    claims: AtomicI64,
 }
 
 impl Sealing {
-    /// Creates the sealing of the log with the id `log`. `plain_claims` says whether the log may have claims
-    /// from before it was sealed ([`LogFormat::has_plain_claims`](crate::LogFormat::has_plain_claims)).
+    /// Creates the sealing of the log with the id `log`. `claims` is the version of the claim rules of the
+    /// log ([`LogFormat::claims`](crate::LogFormat::claims)).
     #[must_use]
-    pub fn new(keyring: Keyring, log: LogId, plain_claims: bool, personal: impl DeclarePersonalData) -> Self {
+    pub fn new(keyring: Keyring, log: LogId, claims: i64, personal: impl DeclarePersonalData) -> Self {
         Self(Arc::new(Parts {
             keyring: RwLock::new(Arc::new(keyring)),
             store: KeyStore::new(log),
             personal: Box::new(personal),
-            plain_claims,
+            claims: AtomicI64::new(claims),
         }))
     }
 
-    /// Whether the log may have claims from before it was sealed, whose hashes have no secret.
+    /// Returns the version of the claim rules that this process knows. If an append is rejected with
+    /// [`AppendError::OtherClaims`](crate::AppendError::OtherClaims), read the version again.
     #[must_use]
-    pub fn has_plain_claims(&self) -> bool {
-        self.0.plain_claims
+    pub fn claims(&self) -> i64 {
+        self.0.claims.load(Ordering::Relaxed)
+    }
+
+    /// Sets the version of the claim rules.
+    pub fn set_claims(&self, claims: i64) {
+        self.0.claims.store(claims, Ordering::Relaxed);
     }
 
     /// Returns the current keyring.

@@ -11,7 +11,7 @@ use crate::sample::{TYPE, event};
 
 on_every_backend!(
     every_difference_between_claims_and_log_is_named_and_repaired,
-    two_who_have_the_same_value_are_named_and_stay,
+    of_two_who_have_the_same_value_the_older_keeps_the_claim,
     the_claims_are_repaired_while_appends_go_on,
 );
 
@@ -116,29 +116,35 @@ async fn every_difference_between_claims_and_log_is_named_and_repaired(backend: 
     }
 }
 
-async fn two_who_have_the_same_value_are_named_and_stay(backend: Arc<Backend>) {
+async fn of_two_who_have_the_same_value_the_older_keeps_the_claim(backend: Arc<Backend>) {
     filled(&backend).await;
-    backend
-        .execute("DELETE FROM claims WHERE aggregate_id = 'a'")
-        .await;
-    backend.queue().append(taking("e", "of a")).await.unwrap();
     let shared = |id: &str, with: &str| (id.to_owned(), ClaimProblem::Shared { with: with.into() });
-    assert_eq!(problems(&backend).await, [shared("a", "e")]);
-    let rebuilt = rebuild(&backend.log, &Values, TYPE, |_| {}).await.unwrap();
-    assert_eq!(
-        (rebuilt.inserted, rebuilt.deleted, rebuilt.mismatches.count),
-        (0, 0, 1)
-    );
-    // If neither aggregate holds the claim, the rebuild assigns it to one of them.
-    backend
-        .execute("DELETE FROM claims WHERE aggregate_id = 'e'")
-        .await;
-    let rebuilt = rebuild(&backend.log, &Values, TYPE, |_| {}).await.unwrap();
-    assert_eq!(
-        (rebuilt.inserted, rebuilt.deleted, rebuilt.mismatches.count),
-        (1, 0, 1)
-    );
-    assert_eq!(problems(&backend).await, [shared("e", "a")]);
+    // The id of the younger aggregate is once the later and once the earlier of the two.
+    for (older, younger) in [("a", "e"), ("b", "0")] {
+        let value = format!("of {older}");
+        backend
+            .execute(&format!("DELETE FROM claims WHERE aggregate_id = '{older}'"))
+            .await;
+        backend.queue().append(taking(younger, &value)).await.unwrap();
+        assert_eq!(problems(&backend).await, [shared(older, younger)]);
+        let rebuilt = rebuild(&backend.log, &Values, TYPE, |_| {}).await.unwrap();
+        assert_eq!(
+            (rebuilt.inserted, rebuilt.deleted, rebuilt.mismatches.count),
+            (1, 1, 1)
+        );
+        assert_eq!(rebuilt.mismatches.first[0].aggregate_id, younger);
+        assert_eq!(problems(&backend).await, [shared(younger, older)]);
+        // Neither holds the claim.
+        backend
+            .execute(&format!("DELETE FROM claims WHERE aggregate_id = '{older}'"))
+            .await;
+        rebuild(&backend.log, &Values, TYPE, |_| {}).await.unwrap();
+        assert_eq!(problems(&backend).await, [shared(younger, older)]);
+        // Without the older aggregate, the younger aggregate gets the claim.
+        backend.queue().append(releasing(older, &value)).await.unwrap();
+        let rebuilt = rebuild(&backend.log, &Values, TYPE, |_| {}).await.unwrap();
+        assert_eq!((rebuilt.inserted, rebuilt.mismatches.count), (1, 0));
+    }
 }
 
 async fn the_claims_are_repaired_while_appends_go_on(backend: Arc<Backend>) {

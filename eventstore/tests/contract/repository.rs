@@ -124,6 +124,7 @@ impl ClaimRules for SeatsInLowerCase {
         let held = seat.map(|seat| HeldClaim {
             claim: Claim::on("seat", &seat.to_lowercase()),
             older: vec![Claim::on("seat", seat)],
+            optional: false,
         });
         Ok(held.into_iter().collect())
     }

@@ -13,6 +13,9 @@ use serde_json::{Value, json};
 
 use crate::backend::Backend;
 
+/// Version of the claim rules.
+const CLAIMS: i64 = 1;
+
 on_every_backend!(
     sealed_events_are_stored_without_personal_data_and_open_again,
     an_erasure_leaves_the_log_as_it_is_and_its_data_unreadable,
@@ -77,7 +80,7 @@ impl<'b> Log<'b> {
     async fn new(backend: &'b Backend) -> Self {
         backend.migrate().await;
         let keyring = keyring();
-        let format = LogFormat::seal_if_empty(&backend.database, &keyring).await;
+        let format = LogFormat::seal_if_empty(&backend.database, &keyring, CLAIMS).await;
         Self::of(backend, format.unwrap(), keyring)
     }
 
@@ -85,7 +88,7 @@ impl<'b> Log<'b> {
         let log = format.log_id().unwrap();
         Self {
             backend,
-            sealing: Sealing::new(keyring, log, false, Names),
+            sealing: Sealing::new(keyring, log, CLAIMS, Names),
         }
     }
 
@@ -177,7 +180,7 @@ async fn an_event_without_its_key_is_an_error_and_not_erased(backend: Arc<Backen
         "{missing}"
     );
     // A keyring of another log.
-    let other = Sealing::new(keyring(), log.sealing.keys().log(), false, Names);
+    let other = Sealing::new(keyring(), log.sealing.keys().log(), CLAIMS, Names);
     log.append(vec![named("c", 1, "Caro")]).await;
     let mut reader = backend.database.reader().await.unwrap();
     let last = log.stored().await.split_off(2);
@@ -203,13 +206,17 @@ async fn events_from_before_sealing_are_read_as_they_are(backend: Arc<Backend>) 
     append(forged).await.unwrap();
     // A log with events is sealed only on request.
     let keyring = keyring();
-    let format = LogFormat::seal_if_empty(&backend.database, &keyring)
+    let format = LogFormat::seal_if_empty(&backend.database, &keyring, CLAIMS)
         .await
         .unwrap();
     assert_eq!(format, LogFormat::Clear);
-    let format = LogFormat::seal(&backend.database, &keyring).await.unwrap();
+    let format = LogFormat::seal(&backend.database, &keyring, CLAIMS)
+        .await
+        .unwrap();
     assert_eq!(
-        LogFormat::seal(&backend.database, &keyring).await.unwrap(),
+        LogFormat::seal(&backend.database, &keyring, CLAIMS)
+            .await
+            .unwrap(),
         format
     );
     assert_eq!(LogFormat::read(&backend.database).await.unwrap(), format);

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use api::PatientData;
+use api::commands::ClaimScheme;
 use eventstore::sealing::KeyringFile;
 use eventstore::{
     Append, AppendQueue, Claim, ClaimChange, Database, DatabaseOptions, LogFormat, NewEvent, Sealing, Signal,
@@ -112,10 +113,17 @@ pub(crate) async fn patients(url: &str, from: u64, patients: u64) -> anyhow::Res
 /// Seals a new log with the keyring of the program, and returns its sealing.
 async fn sealing(database: &Database) -> anyhow::Result<Sealing> {
     let keyring = KeyringFile::new(testkit::keyring_file()).load()?;
-    let LogFormat::Sealed(log) = LogFormat::seal_if_empty(database, &keyring).await? else {
+    let LogFormat::Sealed(log) =
+        LogFormat::seal_if_empty(database, &keyring, ClaimScheme::default().version()).await?
+    else {
         bail!("the log is in clear");
     };
-    Ok(Sealing::new(keyring, log, false, PatientData))
+    Ok(Sealing::new(
+        keyring,
+        log,
+        ClaimScheme::default().version(),
+        PatientData,
+    ))
 }
 
 async fn registration(number: u64, sealing: &Sealing, database: &Database) -> anyhow::Result<Append> {

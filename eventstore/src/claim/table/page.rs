@@ -18,12 +18,16 @@ struct Claims {
     taken: BTreeSet<Claim>,
     /// For some claims in `taken`, the claims that older versions of the rules took instead.
     older: BTreeMap<Claim, Vec<Claim>>,
+    /// Claims that the aggregate may have taken.
+    optional: BTreeSet<Claim>,
 }
 
 impl Claims {
     /// Whether the table may assign the claim to the aggregate.
     fn contains(&self, claim: &Claim) -> bool {
-        self.taken.contains(claim) || self.older.values().flatten().any(|older| older == claim)
+        self.taken.contains(claim)
+            || self.optional.contains(claim)
+            || self.older.values().flatten().any(|older| older == claim)
     }
 }
 
@@ -178,9 +182,14 @@ async fn taken(
     }
     let claims = |events: &[NewEvent]| {
         let held = rules.held(events).ok()?;
+        let (optional, required): (Vec<_>, Vec<_>) = held.into_iter().partition(|held| held.optional);
         Some(Claims {
-            taken: held.iter().map(|held| held.claim).collect(),
-            older: held.iter().map(|held| (held.claim, held.older.clone())).collect(),
+            taken: required.iter().map(|held| held.claim).collect(),
+            optional: optional.iter().map(|held| held.claim).collect(),
+            older: required
+                .into_iter()
+                .map(|held| (held.claim, held.older))
+                .collect(),
         })
     };
     Ok(events

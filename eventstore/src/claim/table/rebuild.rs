@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::page::{Page, Wrong};
 use super::verify::Strays;
-use super::{ClaimMismatches, ClaimProblem};
+use super::{ClaimMismatch, ClaimMismatches, ClaimProblem};
 use crate::claim::{Claim, ClaimRules};
 use crate::database::{Session, Transaction};
 use crate::error::{Error, Result};
@@ -27,7 +27,7 @@ pub struct Rebuilt {
     pub deleted: u64,
     /// Number of aggregates with an event that cannot be read. Their claims stay unchanged.
     pub unreadable: u64,
-    /// Aggregates with the same value, which no rebuild can repair.
+    /// Aggregates that have the same value as an older aggregate, which keeps the claim.
     #[serde(rename = "misfits")]
     pub mismatches: ClaimMismatches,
 }
@@ -123,10 +123,44 @@ async fn repair(
             ClaimProblem::Missing => {
                 rebuilt.inserted += insert(transaction, claim, aggregate_type, id).await?;
             }
-            ClaimProblem::Shared { .. } => rebuilt.mismatches.add(mismatch),
+            ClaimProblem::Shared { with } => {
+                // The older aggregate keeps the claim.
+                let younger = if is_older(transaction, aggregate_type, id, with).await? {
+                    rebuilt.deleted += delete(transaction, claim, Some(with)).await?;
+                    rebuilt.inserted += insert(transaction, claim, aggregate_type, id).await?;
+                    ClaimMismatch {
+                        aggregate_id: with.clone(),
+                        problem: ClaimProblem::Shared { with: id.to_owned() },
+                    }
+                } else {
+                    mismatch
+                };
+                rebuilt.mismatches.add(younger);
+            }
         }
     }
     Ok(())
+}
+
+/// Whether the first event of `id` precedes the first event of `other`.
+async fn is_older(
+    transaction: &mut Transaction<'_>,
+    aggregate_type: &str,
+    id: &str,
+    other: &str,
+) -> Result<bool> {
+    let first = transaction
+        .query(
+            "SELECT aggregate_id FROM events WHERE aggregate_id IN (?, ?) AND aggregate_type = ? AND sequence = 1 \
+             ORDER BY position LIMIT 1",
+        )
+        .bind(id)
+        .bind(other)
+        .bind(aggregate_type)
+        .fetch_optional()
+        .await?;
+    let first: Option<String> = first.map(|row| row.get(0)).transpose()?;
+    Ok(first.as_deref() == Some(id))
 }
 
 /// Deletes the claims whose holder has no events or is of another type.

@@ -66,6 +66,7 @@ async fn filled(url: &str, names: &[String]) -> Database {
             },
             sequence: 1,
             registered_at: Timestamp::default(),
+            mailbox_hash: None,
         })
         .collect();
     let mut transaction = database.begin().await.unwrap();
