@@ -31,10 +31,9 @@ pub(crate) enum ClaimsCommand {
     /// Show or change which active patients may share an email, while the service runs. Lists the conflicts
     /// before a change
     Unique {
-        /// Patients that may not share an email: all (email), those with the same name (email+name) or none
-        /// (off)
+        /// Patients who may share an email: none (email), with different names (email+name) or all (off)
         rule: Option<EmailUniqueness>,
-        /// Change the rule in spite of conflicts: the older patient keeps the claim
+        /// Change the rule despite conflicts: the older patient keeps the claim
         #[arg(long, requires = "rule")]
         keep_conflicts: bool,
         /// Print JSON

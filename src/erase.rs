@@ -100,7 +100,7 @@ async fn erase(
         print(&shown(&status))?;
     }
     if !status.positions_in_clear.is_empty() {
-        return Err(LeftInClear(status.positions_in_clear.len()).into());
+        return Err(LeftInClear::Events(status.positions_in_clear.len()).into());
     }
     Ok(())
 }

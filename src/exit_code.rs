@@ -10,12 +10,20 @@ pub(crate) struct NoAnswer;
 #[error("nothing is proved without a trusted head: pass one with --trusted")]
 pub(crate) struct NothingTrusted;
 
-/// The patient was erased, but the log has events of the patient from before it was sealed.
+/// Patients were erased, but the log has events of them from before it was sealed.
 #[derive(Debug, Clone, Copy, thiserror::Error)]
-#[error(
-    "{0} events of the patient stay readable in the log, because they were recorded before it was sealed"
-)]
-pub(crate) struct LeftInClear(pub(crate) usize);
+pub(crate) enum LeftInClear {
+    /// One patient, with this number of events.
+    #[error(
+        "{0} events of the patient stay readable in the log, because they were recorded before it was sealed"
+    )]
+    Events(usize),
+    /// This number of patients.
+    #[error(
+        "events of {0} patients stay readable in the log, because they were recorded before it was sealed"
+    )]
+    Patients(u64),
+}
 
 /// Returns the exit code of a command that ended with this error.
 pub(crate) fn of(error: &anyhow::Error) -> u8 {

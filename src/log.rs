@@ -94,7 +94,7 @@ async fn upgrade(settings: &Settings, database: &Database, json: bool) -> anyhow
     if LogFormat::claims(database).await? != upgrading {
         return print_upgraded(json);
     }
-    let rules = EmailClaims::only(sealing, EmailUniqueness::Email);
+    let rules = EmailClaims::only(sealing, ClaimScheme::Upgrading);
     let most = log.head().await?.position.get();
     let mut progress = Progress::start("patients", 0, most, json);
     let rebuilt = table::rebuild(&log, &rules, AGGREGATE_TYPE, |done| progress.at(done, most)).await;

@@ -5,12 +5,14 @@ use api::commands::CommandError;
 use api::hold::{self, HoldLookup};
 use api::retention::{DeletedPatient, RetentionPeriod, deleted_patients};
 use clap::Subcommand;
-use domain::ErasureReason;
+use domain::{ErasureReason, ErasureScope};
 use eventstore::{Database, EventLog, Position, SystemClock, Timestamp};
+use serde::Serialize;
 use serde_json::json;
 
 use crate::commands::{StartedCommands, cause};
 use crate::database;
+use crate::exit_code::LeftInClear;
 use crate::output::{print, print_json};
 use crate::settings::Settings;
 
@@ -118,7 +120,21 @@ async fn status(settings: &Settings, database: &Database, json: bool) -> anyhow:
     ))
 }
 
-/// Erases the deleted patients whose retention period has ended. Patients with a hold are skipped.
+/// Result of erasing all patients who are due.
+#[derive(Debug, Default, Serialize)]
+struct ErasedDue {
+    /// Erased patients.
+    erased: u64,
+    /// Erased patients of whom events stay in clear.
+    partial: u64,
+    /// Patients who are due but have a hold.
+    held: u64,
+    /// Patients who could not be erased.
+    failed: u64,
+}
+
+/// Erases the deleted patients whose retention period has ended. Patients with a hold are skipped. A patient
+/// who cannot be erased does not stop the others.
 pub(crate) async fn erase_due(settings: &Settings, database: &Database, json: bool) -> anyhow::Result<()> {
     let retention = settings.retention();
     if retention.period.is_none() {
@@ -128,19 +144,32 @@ pub(crate) async fn erase_due(settings: &Settings, database: &Database, json: bo
     let commands = StartedCommands::new(settings, &deleted.log).with_retention(retention);
     let outcome = erase_all(&mut deleted, &commands).await;
     commands.shutdown().await;
-    let (erased, held) = outcome?;
+    let done = outcome?;
     projector::eraser::truncated_journal(database).await;
+    let ErasedDue {
+        erased,
+        partial,
+        held,
+        failed,
+    } = done;
     if json {
-        return print_json(&json!({ "erased": erased, "held": held }));
+        print_json(&done)?;
+    } else {
+        print(&format!(
+            "{erased} patients were erased, {partial} of them only in part; {held} patients are due, but have a hold"
+        ))?;
     }
-    print(&format!(
-        "{erased} patients were erased; {held} patients are due, but have a hold"
-    ))
+    if failed > 0 {
+        bail!("{failed} patients could not be erased");
+    }
+    if partial > 0 {
+        return Err(LeftInClear::Patients(partial).into());
+    }
+    Ok(())
 }
 
-/// Returns the numbers of erased patients, and of patients that are due but have a hold.
-async fn erase_all(deleted: &mut DeletedPatients, commands: &StartedCommands) -> anyhow::Result<(u64, u64)> {
-    let (mut erased, mut held) = (0, 0);
+async fn erase_all(deleted: &mut DeletedPatients, commands: &StartedCommands) -> anyhow::Result<ErasedDue> {
+    let mut done = ErasedDue::default();
     while let Some(patients) = deleted.next().await? {
         for patient in patients {
             if deleted.end(&patient) > deleted.now {
@@ -150,15 +179,26 @@ async fn erase_all(deleted: &mut DeletedPatients, commands: &StartedCommands) ->
                 .erase(patient.id, ErasureReason::Retention, &cause())
                 .await
             {
-                Ok(_) => erased += 1,
-                Err(CommandError::Held { .. }) => held += 1,
+                Ok(erasure) => {
+                    done.erased += 1;
+                    done.partial += u64::from(erasure.scope == ErasureScope::Partial);
+                }
+                Err(CommandError::Held { .. }) => done.held += 1,
+                Err(
+                    error @ (CommandError::Unreadable | CommandError::Contended | CommandError::LogDamaged),
+                ) => {
+                    tracing::error!(patient.id = %patient.id, %error, "a patient was not erased");
+                    done.failed += 1;
+                }
                 Err(error) => {
-                    return Err(error).with_context(|| {
-                        format!("after {erased} erasures, patient {} was not erased", patient.id)
-                    });
+                    let context = format!(
+                        "after {} erasures, patient {} was not erased",
+                        done.erased, patient.id
+                    );
+                    return Err(error).context(context);
                 }
             }
         }
     }
-    Ok((erased, held))
+    Ok(done)
 }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use api::PatientData;
 use api::commands::ClaimScheme;
+use domain::EmailUniqueness;
 use eventstore::sealing::{Keyring, KeyringFile, KeyringFileError, LogId, SealingError};
 use eventstore::{Clock, Database, Dialect, EventLog, LogFormat, Position, Sealing};
 use tokio::sync::watch;
@@ -88,7 +89,15 @@ pub(crate) struct OpenedLog {
 /// Opens the log with the keyring. Returns `None` if the log is in clear.
 pub(crate) async fn open(settings: &Settings, database: &Database) -> anyhow::Result<Option<OpenedLog>> {
     match LogFormat::read(database).await? {
-        LogFormat::Clear => Ok(None),
+        LogFormat::Clear => {
+            if let Some(rule) = settings
+                .email_unique()
+                .filter(|rule| *rule != EmailUniqueness::Email)
+            {
+                tracing::warn!("EMAIL_UNIQUE={rule} has no effect, because the log is in clear");
+            }
+            Ok(None)
+        }
         LogFormat::Sealed(log) => open_with_keyring(settings, database, log).await.map(Some),
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use domain::{Email, EmailUniqueness, PatientDetails, mailbox_key};
 use eventstore::sealing::SealingError;
-use eventstore::{Claim, EventLog, LogFormat, Sealing};
+use eventstore::{Claim, EventLog, LogFormat};
 use futures::future::try_join_all;
 use projector::reads::{Found, PatientReads, ReadError};
 use uuid::Uuid;
@@ -35,12 +35,7 @@ pub(crate) async fn find(
     after: Option<Uuid>,
     limit: u32,
 ) -> Result<FoundByEmail, ReadError> {
-    let sealing = log.database().sealing().cloned();
-    if sealing.is_none() && LogFormat::read(log.database()).await? != LogFormat::Clear {
-        // The log was sealed a moment ago, and this process has not opened it yet.
-        return Err(ReadError::from(eventstore::Error::from(SealingError::NotOpened)));
-    }
-    let claims = claims_of(sealing)?;
+    let claims = claims_of(log).await?;
     // One extra patient shows whether the search continues.
     let mut listed = reads.ids_with_email(email.as_str(), after, limit + 1).await?;
     let next = listed
@@ -54,17 +49,22 @@ pub(crate) async fn find(
             |id: &Uuid| after.is_none_or(|after| *id > after) && next.is_none_or(|next| *id <= next);
         ids.extend(holder.filter(on_page));
     }
+    let last = ids.iter().nth(limit as usize - 1).copied();
     let found = try_join_all(ids.iter().map(|id| reads.by_id(*id))).await?;
     let key = mailbox_key(email.as_str());
-    let patients = ids
+    // The holder of the claim may be one patient too many.
+    let cut = ids.len() > limit as usize;
+    let patients: Vec<_> = ids
         .into_iter()
         .zip(found)
+        .take(limit as usize)
         .filter_map(|(id, found)| match found {
             // The row may be older than the patient's last event.
             Found::Active(details, _) if mailbox_key(&details.email) == key => Some((id, details)),
             Found::Active(..) | Found::Deleted | Found::Erased | Found::Nothing => None,
         })
         .collect();
+    let next = if cut { last } else { next };
     Ok(FoundByEmail { patients, next })
 }
 
@@ -73,12 +73,23 @@ pub(crate) async fn find(
 /// # Errors
 ///
 /// [`ReadError::Failed`] if the claims of the log are unknown.
-pub(crate) fn is_current(log: &EventLog) -> Result<bool, ReadError> {
-    let claims = claims_of(log.database().sealing().cloned())?;
-    Ok(claims.rule() == EmailUniqueness::Email)
+pub(crate) async fn is_current(log: &EventLog) -> Result<bool, ReadError> {
+    Ok(claims_of(log).await?.rule() == EmailUniqueness::Email)
 }
 
-fn claims_of(sealing: Option<Sealing>) -> Result<EmailClaims, ReadError> {
+/// Reads the claim rules of the log. A process that appends nothing would otherwise never learn that they
+/// have changed.
+async fn claims_of(log: &EventLog) -> Result<EmailClaims, ReadError> {
+    let database = log.database();
+    let sealing = database.sealing().cloned();
+    match &sealing {
+        Some(sealing) => sealing.set_claims(LogFormat::claims(database).await?),
+        // If the log was sealed a moment ago, this process has not opened it yet.
+        None if LogFormat::read(database).await? == LogFormat::Clear => {}
+        None => {
+            return Err(ReadError::from(eventstore::Error::from(SealingError::NotOpened)));
+        }
+    }
     EmailClaims::of(sealing).map_err(|error| {
         tracing::error!(%error, "the claims of the log are unknown");
         ReadError::Failed

@@ -117,7 +117,7 @@ pub async fn find(log: &EventLog, patient: Uuid) -> Result<Option<Erasure>, Read
     }
 }
 
-/// What erasures and holds need to know of a patient's stored events, which it does not open.
+/// Facts about a patient's stored events. The events are not opened.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct StoredEvents {
     /// Sequence of the last event, 0 without events.

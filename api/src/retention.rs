@@ -59,7 +59,7 @@ impl Unit {
     }
 }
 
-/// Error for a text that is not a retention period.
+/// A malformed retention period.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("expected 1 day to 100 years, such as 90d, 18mo or 5y")]
 pub struct RetentionPeriodError;
@@ -108,7 +108,7 @@ pub struct Retention {
     pub override_for_requests: bool,
 }
 
-/// An erasure came too early.
+/// An erasure before the end of the retention period.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct TooEarly {
     /// When the retention period ends; `None` if the patient is not deleted, so the period has not started.

@@ -3,12 +3,13 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::{PatientDetails, mailbox_key, name_words};
+use crate::values::person_key;
+use crate::{PatientDetails, mailbox_key};
 
 /// Which active patients may share an email address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum EmailUniqueness {
-    /// None: each patient has an address of its own.
+    /// No patients: each patient has an address of its own.
     #[default]
     Email,
     /// Patients with different names, such as the members of a family. Two names are equal if they have the
@@ -18,7 +19,7 @@ pub enum EmailUniqueness {
     Off,
 }
 
-/// Error for a text that is not a rule.
+/// A malformed rule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("expected email, email+name or off")]
 pub struct EmailUniquenessError;
@@ -55,9 +56,8 @@ impl EmailUniqueness {
         match self {
             Self::Email => Some(mailbox()),
             Self::EmailAndName => {
-                let words: Vec<String> = name_words(&details.name).into_iter().collect();
-                // Neither an address nor a word contains a NUL or a space.
-                Some(format!("{}\0{}", mailbox(), words.join(" ")))
+                // An address contains no NUL.
+                Some(format!("{}\0{}", mailbox(), person_key(&details.name)))
             }
             Self::Off => None,
         }

@@ -50,6 +50,7 @@ pub use document_url::{DocumentUrl, DocumentUrlError, UrlSchemes, UrlSchemesErro
 pub use email::{Email, EmailError, email_claim_key, mailbox_key, older_email_claim_key};
 pub use name::{Name, NameError};
 pub use name_key::name_key;
+pub(crate) use name_key::person_key;
 pub use name_words::{NameQuery, NameQueryError, name_words, prefix_end};
 pub use phone::{Phone, PhoneError};
 pub use text::ControlCharacter;

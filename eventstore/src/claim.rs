@@ -77,10 +77,10 @@ impl Claim {
 pub enum ClaimChange {
     /// The aggregate takes the claim. The append fails if another aggregate holds it.
     Take(Claim),
-    /// The aggregate takes the claim, unless another aggregate holds it.
-    TakeIfFree(Claim),
     /// The aggregate releases the claim, if it holds it.
     Release(Claim),
+    /// The aggregate releases all claims that it holds, including claims of earlier rules.
+    ReleaseAll,
 }
 
 /// A claim that an aggregate holds because of its events.
@@ -92,8 +92,8 @@ pub struct HeldClaim {
     /// and releases all of them together. A claim in yet another form is not released with them:
     /// [`table::verify()`] reports it, and [`table::rebuild()`] replaces it.
     pub older: Vec<Claim>,
-    /// Whether the aggregate takes the claim only if it is free, and may lack it. While the rules of a log
-    /// are replaced, the claims of the later rules are optional.
+    /// Whether the aggregate may lack the claim. While the rules of a log are replaced, aggregates get the
+    /// claims of the later rules one after the other.
     pub optional: bool,
 }
 
@@ -125,6 +125,12 @@ pub trait ClaimRules: Send + Sync + 'static {
     fn version(&self) -> Option<i64> {
         None
     }
+
+    /// Whether an aggregate that cannot get its claim, because an older aggregate has it, keeps the claims of
+    /// earlier rules when the table is repaired.
+    fn keeps_earlier_claims(&self) -> bool {
+        false
+    }
 }
 
 /// An error of [`ClaimRules`].
@@ -143,6 +149,9 @@ impl ClaimRules for NoClaims {
 /// Returns the changes from the claims `before` an append to the claims `after` it.
 #[must_use]
 pub fn changes(before: &[HeldClaim], after: &[HeldClaim]) -> Vec<ClaimChange> {
+    if after.is_empty() && !before.is_empty() {
+        return vec![ClaimChange::ReleaseAll];
+    }
     let is_in = |held: &[HeldClaim], claim: Claim| held.iter().any(|held| held.claim == claim);
     let released = before
         .iter()
@@ -152,12 +161,6 @@ pub fn changes(before: &[HeldClaim], after: &[HeldClaim]) -> Vec<ClaimChange> {
     let taken = after
         .iter()
         .filter(|held| !is_in(before, held.claim))
-        .map(|held| {
-            if held.optional {
-                ClaimChange::TakeIfFree(held.claim)
-            } else {
-                ClaimChange::Take(held.claim)
-            }
-        });
+        .map(|held| ClaimChange::Take(held.claim));
     released.chain(taken).collect()
 }

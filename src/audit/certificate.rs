@@ -27,7 +27,7 @@ pub(crate) async fn certify(database: &Database, id: Uuid, output: Option<PathBu
     let made = Certificate::make(&log, &SystemClock, &status, at).await;
     progress.end();
     let certificate = match made {
-        Err(CertificateError::Partial(positions)) => bail!(LeftInClear(positions.len())),
+        Err(CertificateError::Partial(positions)) => bail!(LeftInClear::Events(positions.len())),
         made => made?,
     };
     let recorder = Recorder::start(database);

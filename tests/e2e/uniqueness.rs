@@ -65,10 +65,8 @@ async fn the_rule_is_changed_while_the_service_runs_and_the_older_patient_keeps_
             done && said.contains("email+name applies to 1 patients"),
             "{said}"
         );
-        assert_eq!(
-            register(&client, "Eva", "a@example.com").await.0,
-            StatusCode::CREATED
-        );
+        let (status, eva) = register(&client, "Eva", "a@example.com").await;
+        assert_eq!(status, StatusCode::CREATED);
         assert_eq!(
             register(&client, "ána", "A@example.com").await.0,
             StatusCode::CONFLICT
@@ -80,7 +78,7 @@ async fn the_rule_is_changed_while_the_service_runs_and_the_older_patient_keeps_
         let (status, twin) = register(&client, "Ana", "a@example.com").await;
         assert_eq!(status, StatusCode::CREATED);
 
-        // A stricter rule lists the conflicts first, and changes nothing for clients.
+        // A stricter rule lists the conflicts first.
         let (done, said) = run(&mut unique(&production, &["email+name"]));
         assert!(
             !done && said.contains("conflicts: 1") && said.contains(id_of(&twin)),
@@ -91,8 +89,9 @@ async fn the_rule_is_changed_while_the_service_runs_and_the_older_patient_keeps_
             json(&mut unique(&production, &[])),
             json!({ "rule": "off", "changing_to": "email+name" })
         );
-        let (status, triplet) = register(&client, "Ana", "a@example.com").await;
-        assert_eq!(status, StatusCode::CREATED);
+        // Both rules apply to new values.
+        let (status, _) = register(&client, "Ana", "a@example.com").await;
+        assert_eq!(status, StatusCode::CONFLICT);
         let (done, said) = run(&mut unique(&production, &["email"]));
         assert!(
             !done && said.contains("a change to email+name is under way"),
@@ -102,6 +101,10 @@ async fn the_rule_is_changed_while_the_service_runs_and_the_older_patient_keeps_
         let (done, said) = run(&mut unique(&production, &["off"]));
         assert!(done && said.contains("off applies"), "{said}");
         assert_eq!(production.count("claims").await, 0);
+        let (status, triplet) = register(&client, "Ana", "a@example.com").await;
+        assert_eq!(status, StatusCode::CREATED);
+        let (done, said) = run(&mut unique(&production, &["email+name"]));
+        assert!(!done && said.contains("conflicts: 2"), "{said}");
         client.delete(id_of(&triplet)).await.unwrap();
         let (done, _) = run(&mut unique(&production, &["email+name"]));
         assert!(!done);
@@ -117,6 +120,7 @@ async fn the_rule_is_changed_while_the_service_runs_and_the_older_patient_keeps_
             .count(&format!("claims WHERE aggregate_id = '{}'", id_of(&first)))
             .await;
         assert_eq!(holders, 1);
+        assert_eq!(production.count("claims").await, 2, "of Ana and of Eva");
         // When the first patient is gone, the other patient can have the claim.
         let (fits, said) = run(production.command("claims").arg("verify"));
         assert!(!fits && said.contains("has the same value"), "{said}");
@@ -129,10 +133,20 @@ async fn the_rule_is_changed_while_the_service_runs_and_the_older_patient_keeps_
         );
         let (fits, said) = run(production.command("claims").arg("verify"));
         assert!(fits, "{said}");
+
+        // An erasure releases all claims of the patient, also of a change that was not finished.
+        let (done, _) = run(&mut unique(&production, &["email"]));
+        assert!(!done);
+        for patient in [&twin, &eva] {
+            let path = format!("/patients/{}/erasure", id_of(patient));
+            let answer = client.post_json(&path, &json!({ "reason": "request" })).await;
+            assert!(answer.status().is_success());
+        }
+        assert_eq!(production.count("claims").await, 0);
     }
 }
 
-/// No two patients get the same email from the moment at which the stricter rule applies.
+/// The registrations get their claims, whichever rule they began under.
 #[tokio::test]
 async fn clients_that_register_during_a_change_lose_nothing() {
     let production = Production::on(&mysql_servers()[0]).await;

@@ -11,9 +11,9 @@ pub enum ClaimScheme {
     Upgrading,
     /// Patients hold the claims of this rule.
     Rule(EmailUniqueness),
-    /// The rule `from` applies, and patients also take the claims of the rule `to` where these are free.
+    /// The rule `from` applies to all patients, and the rule `to` applies to new values.
     Changing {
-        /// The rule that applies.
+        /// The rule that applies to all patients.
         from: EmailUniqueness,
         /// The rule that applies later.
         to: EmailUniqueness,
@@ -68,7 +68,7 @@ impl ClaimScheme {
             .ok_or(UnknownScheme(version))
     }
 
-    /// Returns the rule that applies.
+    /// Returns the rule that applies to all patients.
     #[must_use]
     pub const fn rule(self) -> EmailUniqueness {
         match self {
@@ -130,13 +130,14 @@ impl EmailClaims {
         })
     }
 
-    /// Creates rules that accept only the claims of one rule. With these rules,
-    /// [`rebuild`](eventstore::claim::table::rebuild()) deletes all other claims.
+    /// Creates rules that accept only the claims of the rule that applies. With these rules,
+    /// [`rebuild`](eventstore::claim::table::rebuild()) deletes all other claims. `scheme` is the scheme of
+    /// the log meanwhile.
     #[must_use]
-    pub const fn only(sealing: Sealing, rule: EmailUniqueness) -> Self {
+    pub const fn only(sealing: Sealing, scheme: ClaimScheme) -> Self {
         Self {
-            sealed: Some((sealing, ClaimScheme::Rule(rule))),
-            accepted: Accepted::Only(rule),
+            sealed: Some((sealing, scheme)),
+            accepted: Accepted::Only(scheme.rule()),
         }
     }
 
@@ -198,8 +199,12 @@ impl EmailClaims {
             (Accepted::Scheme, ClaimScheme::Changing { from, to }) => (from, Some(to)),
         };
         let claim = |rule: EmailUniqueness| Some(keyed(sealing, rule, &rule.key(details)?));
+        let older = match self.accepted {
+            Accepted::Scheme => self.older(&details.email),
+            Accepted::Only(_) | Accepted::Both { .. } => Vec::new(),
+        };
         let required = claim(required).map(|claim| HeldClaim {
-            older: self.older(&details.email),
+            older,
             ..HeldClaim::new(claim)
         });
         let optional = optional.and_then(claim).map(|claim| HeldClaim {
@@ -228,6 +233,11 @@ impl ClaimRules for EmailClaims {
 
     fn version(&self) -> Option<i64> {
         self.sealed.as_ref().map(|(_, scheme)| scheme.version())
+    }
+
+    /// Registrations are compared with the plain claims of an upgraded log until all of them are replaced.
+    fn keeps_earlier_claims(&self) -> bool {
+        matches!(self.sealed, Some((_, ClaimScheme::Upgrading)))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use cqrs_es::{Aggregate, DomainEvent};
 use domain::{ErasureReason, ErasureScope, Patient, PatientCommand, PatientError, PatientEvent};
-use eventstore::{Append, AppendError, Claim, ClaimChange, NewEvent, Timestamp};
+use eventstore::{Append, AppendError, ClaimChange, NewEvent, Timestamp};
 use projector::eraser;
 use projector::reads::ReadError;
 use tracing::Span;
@@ -116,11 +116,6 @@ impl Commands {
             return Err(CommandError::LogInClear);
         };
         let aggregate_id = id.to_string();
-        let claims = async {
-            let mut reader = self.log.database().reader().await?;
-            Claim::held_by(&mut reader, Patient::TYPE, &aggregate_id).await
-        };
-        let claims = claims.await.map_err(|error| unread(error.into()))?;
         let deleted = stored
             .deletion
             .is_none()
@@ -142,8 +137,8 @@ impl Commands {
                 })
             })
             .collect::<Result<_, CommandError>>()?;
-        let released = claims.into_iter().map(ClaimChange::Release).collect();
-        let append = Append::new(events, released).map_err(|_| CommandError::Internal)?;
+        let append =
+            Append::new(events, vec![ClaimChange::ReleaseAll]).map_err(|_| CommandError::Internal)?;
         match self
             .appends
             .append(append.sealed(sealing.keys().log(), None))

@@ -92,6 +92,7 @@ fn put_described() -> Described {
     ))
     .answers(200, "The hold.", [Media::json::<HoldStatus>(example())], [])
     .problems(changes().into_iter().chain([
+        kinds::NOT_HELD,
         kinds::MALFORMED_JSON,
         kinds::TOO_LARGE,
         kinds::UNSUPPORTED_MEDIA_TYPE,
@@ -148,7 +149,14 @@ async fn put(
     let hold = parse(body, state.clock.now())?;
     let cause = cause(request_id, &caller, &trace);
     state.commands.hold(id, hold, &cause).await?;
-    get(state, PatientId(id)).await
+    // The hold is durable, so a failure to read it must not say that nothing was changed.
+    match hold::find(&state.log, id, state.clock.now()).await {
+        Ok(HoldLookup::Held(status)) => Ok(Json(status)),
+        // Another request has released the hold.
+        Ok(HoldLookup::NotHeld) => Err(ApiError::NotHeld),
+        Ok(HoldLookup::Erased) => Err(ApiError::PatientErased),
+        Ok(HoldLookup::NotFound) | Err(_) => Err(RequestError::OutcomeUnknown.into()),
+    }
 }
 
 async fn delete(

@@ -46,9 +46,9 @@ pub(super) fn described() -> Described {
     Described::new(
         "List patients",
         "The active patients, ordered by id, which is approximately the order of registration. To read all of them, follow the \
-         link `next` until a page has none. With `name`, a page that has a link `next` may have fewer patients than `limit`, or \
-         even none. The list is a few milliseconds behind the writes, unless `Min-Position` is sent. With `email`, the list is \
-         always up to date. `GET /patients` and `GET /getPatients` are equivalent.",
+         link `next` until a page has none. With `name` or `email`, a page that has a link `next` may have fewer patients than \
+         `limit`, or even none. The list is a few milliseconds behind the writes, unless `Min-Position` is sent. With `email`, the \
+         list is always up to date, unless the service allows patients to share an email. `GET /patients` and `GET /getPatients` are equivalent.",
     )
     .takes([
         fields::limit(),
@@ -103,8 +103,13 @@ pub(super) async fn list(
     let query = ListQuery::parse(query.as_deref())?;
     let min_position = min_position(&headers)?;
     // A search that finds the patient by its claim is always current.
-    let is_current = query.email.is_some() && by_email::is_current(&api.log)?;
-    if let Some(position) = min_position.filter(|_| !is_current) {
+    let is_current = async || match query.email {
+        Some(_) => by_email::is_current(&api.log).await,
+        None => Ok(false),
+    };
+    if let Some(position) = min_position
+        && !is_current().await?
+    {
         let needs_names = query.email.is_none() && query.name.is_some();
         api.reads
             .wait_for(position, needs_names, api.options.read_wait)

@@ -46,6 +46,8 @@ pub(super) struct Decision<'a> {
     pub(super) refusals: Vec<Option<AppendError>>,
     /// Claims that are deleted, if their aggregate holds them, before new claims are inserted.
     pub(super) released: HashSet<(Claim, Aggregate<'a>)>,
+    /// Aggregates of which all claims are deleted before new claims are inserted.
+    pub(super) without_claims: HashSet<Aggregate<'a>>,
     /// Claims to insert.
     pub(super) taken: HashMap<Claim, Aggregate<'a>>,
 }
@@ -99,7 +101,7 @@ pub(super) fn decide<'a>(items: &'a [Append], known: &'a Known, rules: &LogRules
         }
         let taken = item.claims.iter().any(|change| match change {
             ClaimChange::Take(claim) => holders.get(claim).is_some_and(|holder| *holder != aggregate),
-            ClaimChange::TakeIfFree(_) | ClaimChange::Release(_) => false,
+            ClaimChange::Release(_) | ClaimChange::ReleaseAll => false,
         });
         if taken {
             decision.refusals.push(Some(AppendError::ClaimTaken));
@@ -107,8 +109,7 @@ pub(super) fn decide<'a>(items: &'a [Append], known: &'a Known, rules: &LogRules
         }
         for change in &item.claims {
             match change {
-                ClaimChange::TakeIfFree(claim) if holders.contains_key(claim) => {}
-                ClaimChange::Take(claim) | ClaimChange::TakeIfFree(claim) => {
+                ClaimChange::Take(claim) => {
                     if holders.insert(*claim, aggregate).is_none() {
                         decision.taken.insert(*claim, aggregate);
                     }
@@ -121,6 +122,11 @@ pub(super) fn decide<'a>(items: &'a [Append], known: &'a Known, rules: &LogRules
                         decision.taken.remove(claim);
                     }
                     decision.released.insert((*claim, aggregate));
+                }
+                ClaimChange::ReleaseAll => {
+                    holders.retain(|_, holder| *holder != aggregate);
+                    decision.taken.retain(|_, holder| *holder != aggregate);
+                    decision.without_claims.insert(aggregate);
                 }
             }
         }
@@ -314,19 +320,22 @@ mod tests {
     }
 
     #[test]
-    fn an_optional_claim_is_taken_only_if_it_is_free() {
-        let optional = |value: &str| ClaimChange::TakeIfFree(Claim::on("value", value));
+    fn an_aggregate_can_release_all_its_claims() {
         let items = [
-            append("a", 1, vec![optional("x"), optional("held")]),
-            append("b", 1, vec![optional("x")]),
+            append("a", 1, vec![take("x"), take("y")]),
+            append("a", 2, vec![ClaimChange::ReleaseAll]),
+            append("b", 2, vec![ClaimChange::ReleaseAll]),
+            append("c", 1, vec![take("x"), take("of b")]),
         ];
-        let known = known(&[], &[("held", "z")]);
+        let known = known(&[("b", 1)], &[("of b", "b")]);
         let decision = decide(&items, &known, &LogRules::default());
         assert!(decision.refusals.iter().all(Option::is_none));
         assert_eq!(
-            decision.taken,
-            HashMap::from([(Claim::on("value", "x"), ("thing", "a"))])
+            decision.without_claims,
+            HashSet::from([("thing", "a"), ("thing", "b")])
         );
+        let taken = ["x", "of b"].map(|value| (Claim::on("value", value), ("thing", "c")));
+        assert_eq!(decision.taken, HashMap::from(taken));
     }
 
     #[test]

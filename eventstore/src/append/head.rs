@@ -40,7 +40,7 @@ struct Known {
     compared: Instant,
 }
 
-/// What the log requires of every append.
+/// Requirements of the log for every append.
 #[derive(Debug, Default)]
 pub(super) struct LogRules {
     pub(super) format: LogFormat,

@@ -204,8 +204,8 @@ fn ask_for_holders(script: &mut Script, items: &[Append]) {
         .iter()
         .flat_map(|item| &item.claims)
         .filter_map(|change| match change {
-            ClaimChange::Take(claim) | ClaimChange::TakeIfFree(claim) => Some(&claim.0),
-            ClaimChange::Release(_) => None,
+            ClaimChange::Take(claim) => Some(&claim.0),
+            ClaimChange::Release(_) | ClaimChange::ReleaseAll => None,
         })
         .peekable();
     if claims.peek().is_some() {
@@ -255,21 +255,40 @@ fn known(rows: &[Row]) -> Result<Known> {
 }
 
 fn release(script: &mut Script, decision: &Decision<'_>) {
-    let mut by_type: BTreeMap<&str, BTreeSet<(&Claim, &str)>> = BTreeMap::new();
-    for (claim, (aggregate_type, aggregate_id)) in &decision.released {
-        let of_type = by_type.entry(aggregate_type).or_default();
-        of_type.insert((claim, aggregate_id));
+    // In byte order, as in the index.
+    let released: BTreeSet<_> = decision.released.iter().collect();
+    let mut released = released.into_iter();
+    if let Some(first) = released.next() {
+        script.statement("DELETE FROM claims WHERE ");
+        held(script, first);
+        for pair in released {
+            script.sql(" OR ");
+            held(script, pair);
+        }
     }
-    for (aggregate_type, pairs) in by_type {
-        // A claim is deleted only if one of the releasing aggregates holds it.
+    let mut by_type: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for (aggregate_type, aggregate_id) in &decision.without_claims {
+        by_type.entry(aggregate_type).or_default().insert(aggregate_id);
+    }
+    for (aggregate_type, ids) in by_type {
         script
-            .statement("DELETE FROM claims WHERE claim IN ")
-            .list(pairs.iter().map(|(claim, _)| &claim.0))
+            .statement("DELETE FROM claims WHERE aggregate_id IN ")
+            .list(ids)
             .sql(" AND aggregate_type = ")
-            .value(aggregate_type)
-            .sql(" AND aggregate_id IN ")
-            .list(pairs.iter().map(|(_, id)| *id));
+            .value(aggregate_type);
     }
+}
+
+/// Adds the condition that an aggregate holds a claim.
+fn held(script: &mut Script, (claim, (aggregate_type, aggregate_id)): &(Claim, Aggregate<'_>)) {
+    script
+        .sql("(claim = ")
+        .value(&claim.0)
+        .sql(" AND aggregate_type = ")
+        .value(*aggregate_type)
+        .sql(" AND aggregate_id = ")
+        .value(*aggregate_id)
+        .sql(")");
 }
 
 fn take(script: &mut Script, decision: &Decision<'_>, limit: usize, full: &mut Vec<Script>) -> Result<()> {

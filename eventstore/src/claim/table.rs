@@ -9,6 +9,9 @@ mod verify;
 
 use serde::Serialize;
 
+use super::ClaimRules;
+use crate::error::{Error, Result};
+
 pub(super) use page::claim;
 pub use rebuild::{Rebuilt, rebuild};
 pub use verify::{ClaimsVerified, verify};
@@ -17,6 +20,14 @@ pub use verify::{ClaimsVerified, verify};
 const PAGE: u32 = 1000;
 /// Maximum number of differences that are listed.
 const NAMED: usize = 10;
+
+/// Fails if the claim rules of the log have another version than `rules`.
+fn check_version(rules: &dyn ClaimRules, found: i64) -> Result<()> {
+    match rules.version() {
+        Some(version) if version != found => Err(Error::OtherClaims),
+        _ => Ok(()),
+    }
+}
 
 /// The problem with a claim.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

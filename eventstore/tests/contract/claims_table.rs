@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use eventstore::claim::table::{ClaimProblem, rebuild, verify};
-use eventstore::{Append, Claim, ClaimChange, ClaimRules, ClaimRulesError, HeldClaim, NewEvent};
+use eventstore::{Append, Claim, ClaimChange, ClaimRules, ClaimRulesError, Error, HeldClaim, NewEvent};
 use serde_json::json;
 
 use crate::backend::Backend;
@@ -12,6 +12,9 @@ use crate::sample::{TYPE, event};
 on_every_backend!(
     every_difference_between_claims_and_log_is_named_and_repaired,
     of_two_who_have_the_same_value_the_older_keeps_the_claim,
+    of_three_who_have_the_same_value_the_oldest_keeps_the_claim,
+    rules_of_another_version_repair_nothing,
+    a_release_frees_no_claim_of_another_aggregate_of_the_batch,
     the_claims_are_repaired_while_appends_go_on,
 );
 
@@ -145,6 +148,72 @@ async fn of_two_who_have_the_same_value_the_older_keeps_the_claim(backend: Arc<B
         let rebuilt = rebuild(&backend.log, &Values, TYPE, |_| {}).await.unwrap();
         assert_eq!((rebuilt.inserted, rebuilt.mismatches.count), (1, 0));
     }
+}
+
+/// The repairs of a page move the claim from the youngest to the oldest of three.
+async fn of_three_who_have_the_same_value_the_oldest_keeps_the_claim(backend: Arc<Backend>) {
+    filled(&backend).await;
+    for id in ["z", "y", "x"] {
+        backend.queue().append(taking(id, "shared")).await.unwrap();
+        backend
+            .execute(&format!("DELETE FROM claims WHERE aggregate_id = '{id}'"))
+            .await;
+    }
+    let rebuilt = rebuild(&backend.log, &Values, TYPE, |_| {}).await.unwrap();
+    assert_eq!(rebuilt.mismatches.count, 2);
+    let shared = |id: &str| (id.to_owned(), ClaimProblem::Shared { with: "z".into() });
+    assert_eq!(problems(&backend).await, [shared("x"), shared("y")]);
+    assert_eq!(backend.number("SELECT COUNT(*) FROM claims").await, 4);
+}
+
+/// Rules of a version that the log does not have.
+struct OtherVersion;
+
+impl ClaimRules for OtherVersion {
+    fn held(&self, events: &[NewEvent]) -> Result<Vec<HeldClaim>, ClaimRulesError> {
+        Values.held(events)
+    }
+
+    fn version(&self) -> Option<i64> {
+        Some(7)
+    }
+}
+
+async fn rules_of_another_version_repair_nothing(backend: Arc<Backend>) {
+    filled(&backend).await;
+    backend.execute("DELETE FROM claims").await;
+    let rebuilt = rebuild(&backend.log, &OtherVersion, TYPE, |_| {}).await;
+    assert!(matches!(rebuilt, Err(Error::OtherClaims)), "{rebuilt:?}");
+    assert_eq!(backend.number("SELECT COUNT(*) FROM claims").await, 0);
+    let verified = verify(&backend.log, &OtherVersion, TYPE, |_| {}).await;
+    assert!(matches!(verified, Err(Error::OtherClaims)), "{verified:?}");
+}
+
+/// In one batch, each aggregate releases only its own claims.
+async fn a_release_frees_no_claim_of_another_aggregate_of_the_batch(backend: Arc<Backend>) {
+    filled(&backend).await;
+    let queue = backend.queue();
+    let blocked = backend.database.begin().await.unwrap();
+    let release = |value: &str| ClaimChange::Release(Claim::on("value", value));
+    let appends = [
+        saying("c", 2, Some("of c"), release("no claim")),
+        // It does not hold this claim.
+        saying("a", 2, Some("of a"), release("of b")),
+        saying("b", 2, Some("of b"), release("no claim of b")),
+    ];
+    let appended: Vec<_> = appends
+        .into_iter()
+        .map(|append| {
+            let queue = queue.clone();
+            tokio::spawn(async move { queue.append(append).await })
+        })
+        .collect();
+    tokio::task::yield_now().await;
+    drop(blocked);
+    for append in appended {
+        append.await.unwrap().unwrap();
+    }
+    assert_eq!(problems(&backend).await, []);
 }
 
 async fn the_claims_are_repaired_while_appends_go_on(backend: Arc<Backend>) {

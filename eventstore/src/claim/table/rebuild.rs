@@ -10,10 +10,11 @@ use serde::Serialize;
 
 use super::page::{Page, Wrong};
 use super::verify::Strays;
-use super::{ClaimMismatch, ClaimMismatches, ClaimProblem};
+use super::{ClaimMismatch, ClaimMismatches, ClaimProblem, check_version};
 use crate::claim::{Claim, ClaimRules};
 use crate::database::{Session, Transaction};
 use crate::error::{Error, Result};
+use crate::format::LogFormat;
 use crate::log::{EventLog, Head};
 
 /// Result of a rebuild.
@@ -37,7 +38,8 @@ pub struct Rebuilt {
 ///
 /// # Errors
 ///
-/// [`Error::Database`], [`Error::Timeout`]. Repairs made before the error are kept.
+/// [`Error::Database`], [`Error::Timeout`]; [`Error::OtherClaims`] if the log has other claim rules. Repairs
+/// made before the error are kept.
 pub async fn rebuild(
     log: &EventLog,
     rules: &dyn ClaimRules,
@@ -59,17 +61,17 @@ pub async fn rebuild(
         };
         rebuilt.unreadable += page.0.unreadable() as u64;
         if !page.1.is_empty() {
-            let mut transaction = lock(log).await?;
+            let mut transaction = lock(log, rules).await?;
             let page = Page::read(&mut transaction, rules, aggregate_type, &after).await?;
             let wrong = page.wrong(&mut transaction, rules, aggregate_type).await?;
-            repair(&mut transaction, aggregate_type, wrong, &mut rebuilt).await?;
+            repair(&mut transaction, rules, aggregate_type, wrong, &mut rebuilt).await?;
             transaction.commit().await?;
         }
         rebuilt.aggregates += page.0.ids.len() as u64;
         after = last;
         progress(rebuilt.aggregates);
     }
-    strays(log, aggregate_type, &mut rebuilt).await?;
+    strays(log, rules, aggregate_type, &mut rebuilt).await?;
     Ok(rebuilt)
 }
 
@@ -85,27 +87,25 @@ async fn read(
     Ok((page, wrong))
 }
 
-/// Begins a transaction that blocks appends.
-async fn lock(log: &EventLog) -> Result<Transaction<'static>> {
+/// Begins a transaction that blocks appends, and checks that the log has the rules.
+async fn lock(log: &EventLog, rules: &dyn ClaimRules) -> Result<Transaction<'static>> {
     let mut transaction = log.database().begin().await?;
     let lock = Head::lock(transaction.dialect());
-    transaction
-        .query(&lock)
-        .fetch_optional()
-        .await?
-        .ok_or(Error::MissingHead)?;
+    let row = transaction.query(&lock).fetch_optional().await?;
+    check_version(rules, LogFormat::locked_claims(&row.ok_or(Error::MissingHead)?)?)?;
     Ok(transaction)
 }
 
 async fn repair(
     transaction: &mut Transaction<'_>,
+    rules: &dyn ClaimRules,
     aggregate_type: &str,
     wrong: Vec<Wrong>,
     rebuilt: &mut Rebuilt,
 ) -> Result<()> {
-    // An aggregate that cannot get its claim keeps the claims that older rules gave it.
     let shared: BTreeSet<String> = wrong
         .iter()
+        .filter(|_| rules.keeps_earlier_claims())
         .filter(|wrong| matches!(wrong.mismatch.problem, ClaimProblem::Shared { .. }))
         .map(|wrong| wrong.mismatch.aggregate_id.clone())
         .collect();
@@ -123,17 +123,26 @@ async fn repair(
             ClaimProblem::Missing => {
                 rebuilt.inserted += insert(transaction, claim, aggregate_type, id).await?;
             }
-            ClaimProblem::Shared { with } => {
+            ClaimProblem::Shared { .. } => {
+                // An earlier repair of this page may have given the claim to another aggregate.
+                let holder = claim.holder(transaction).await?;
+                let Some(with) = holder else {
+                    rebuilt.inserted += insert(transaction, claim, aggregate_type, id).await?;
+                    continue;
+                };
                 // The older aggregate keeps the claim.
-                let younger = if is_older(transaction, aggregate_type, id, with).await? {
-                    rebuilt.deleted += delete(transaction, claim, Some(with)).await?;
+                let younger = if is_older(transaction, aggregate_type, id, &with).await? {
+                    rebuilt.deleted += delete(transaction, claim, None).await?;
                     rebuilt.inserted += insert(transaction, claim, aggregate_type, id).await?;
                     ClaimMismatch {
-                        aggregate_id: with.clone(),
+                        aggregate_id: with,
                         problem: ClaimProblem::Shared { with: id.to_owned() },
                     }
                 } else {
-                    mismatch
+                    ClaimMismatch {
+                        aggregate_id: id.to_owned(),
+                        problem: ClaimProblem::Shared { with },
+                    }
                 };
                 rebuilt.mismatches.add(younger);
             }
@@ -164,14 +173,19 @@ async fn is_older(
 }
 
 /// Deletes the claims whose holder has no events or is of another type.
-async fn strays(log: &EventLog, aggregate_type: &str, rebuilt: &mut Rebuilt) -> Result<()> {
+async fn strays(
+    log: &EventLog,
+    rules: &dyn ClaimRules,
+    aggregate_type: &str,
+    rebuilt: &mut Rebuilt,
+) -> Result<()> {
     let mut after = Vec::new();
     loop {
         let mut connection = log.database().reader().await?;
         let mut strays = Strays::read(&mut connection, aggregate_type, &after).await?;
         drop(connection);
         if !strays.found.is_empty() {
-            let mut transaction = lock(log).await?;
+            let mut transaction = lock(log, rules).await?;
             strays = Strays::read(&mut transaction, aggregate_type, &after).await?;
             for (claim, id) in strays.found {
                 rebuilt.deleted += delete(&mut transaction, claim, Some(&id)).await?;

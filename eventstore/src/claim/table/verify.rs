@@ -3,10 +3,10 @@
 use serde::Serialize;
 
 use super::page::{Page, claim};
-use super::{ClaimMismatch, ClaimMismatches, ClaimProblem, PAGE};
+use super::{ClaimMismatch, ClaimMismatches, ClaimProblem, PAGE, check_version};
 use crate::claim::{Claim, ClaimRules};
 use crate::database::Session;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::log::EventLog;
 
 /// Result of a comparison.
@@ -31,7 +31,7 @@ pub struct ClaimsVerified {
 ///
 /// # Errors
 ///
-/// [`Error::Database`](crate::Error::Database), [`Error::Timeout`](crate::Error::Timeout).
+/// [`Error::Database`], [`Error::Timeout`]; [`Error::OtherClaims`] if the log has other claim rules.
 pub async fn verify(
     log: &EventLog,
     rules: &dyn ClaimRules,
@@ -39,6 +39,11 @@ pub async fn verify(
     mut progress: impl FnMut(u64) + Send,
 ) -> Result<ClaimsVerified> {
     let mut snapshot = log.database().snapshot().await?;
+    let row = snapshot
+        .query("SELECT claims FROM log_format WHERE id = 1")
+        .fetch_optional()
+        .await?;
+    check_version(rules, row.ok_or(Error::MissingFormat)?.get(0)?)?;
     let mut mismatches = ClaimMismatches::default();
     let (mut aggregates, mut claims, mut unreadable) = (0, 0, 0);
     let mut after = String::new();
