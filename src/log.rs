@@ -4,10 +4,11 @@ use anyhow::bail;
 use api::commands::{AGGREGATE_TYPE, EmailClaims};
 use clap::Subcommand;
 use eventstore::claim::table;
-use eventstore::{Database, EventLog, LogFormat};
+use eventstore::{Database, EventLog, KeysPlace, LogFormat};
 use serde_json::json;
 
 use crate::database;
+use crate::keys_database::{self, Opener};
 use crate::output::{print, print_json};
 use crate::progress::Progress;
 use crate::sealing;
@@ -49,16 +50,23 @@ pub(crate) async fn run(settings: &Settings, command: LogCommand) -> anyhow::Res
 async fn format(database: &Database, json: bool) -> anyhow::Result<()> {
     let format = LogFormat::read(database).await?;
     let plain_claims = LogFormat::has_plain_claims(database).await?;
-    let (number, text) = match format {
-        LogFormat::Clear => (
-            1,
-            "1: personal data is in clear; `patients log upgrade` seals new events".to_owned(),
-        ),
-        LogFormat::Sealed(log) if plain_claims => (
-            2,
-            format!("2: sealed, log {log}; the upgrade is unfinished: run `patients log upgrade` again"),
-        ),
-        LogFormat::Sealed(log) => (2, format!("2: sealed, log {log}")),
+    let number = format.number();
+    let text = match format {
+        LogFormat::Clear => {
+            format!("{number}: personal data is in clear; `patients log upgrade` seals new events")
+        }
+        LogFormat::Sealed(log, place) => {
+            let keys = match place {
+                KeysPlace::InLog => "",
+                KeysPlace::Elsewhere => ", with its data keys in another database",
+            };
+            let unfinished = if plain_claims {
+                "; the upgrade is unfinished: run `patients log upgrade` again"
+            } else {
+                ""
+            };
+            format!("{number}: sealed, log {log}{keys}{unfinished}")
+        }
     };
     if json {
         let log = format.log_id().map(|log| log.to_string());
@@ -74,8 +82,13 @@ async fn upgrade(settings: &Settings, database: &Database, json: bool) -> anyhow
         bail!("set KEYRING_FILE, and create the file with `patients keys new`");
     };
     // The keyring must be usable before the first sealed event.
-    LogFormat::seal(database, &file.load()?).await?;
-    sealing::open(settings, database).await?;
+    let (keyring, keys) = (file.load()?, keys_database::open_to_seal(settings).await?);
+    let sealed = LogFormat::seal(database, &keyring, keys.as_ref()).await;
+    if let Some(keys) = keys {
+        keys.close().await;
+    }
+    let sealed = sealed?;
+    sealing::open(settings, database, Opener::Command).await?;
     let Some(sealing) = database.sealing().cloned() else {
         bail!("the log is in clear");
     };
@@ -91,7 +104,7 @@ async fn upgrade(settings: &Settings, database: &Database, json: bool) -> anyhow
     }
     if json {
         print_json(&json!({
-            "format": 2, "patients": rebuilt.aggregates, "claims": rebuilt.inserted, "left": left,
+            "format": sealed.number(), "patients": rebuilt.aggregates, "claims": rebuilt.inserted, "left": left,
             "conflicts": rebuilt.mismatches,
         }))?;
     } else {

@@ -65,7 +65,7 @@ async fn migrated(url: &str) -> Database {
 /// Seals the log, unless it has events in clear, with a new keyring.
 async fn seal(database: &Database) {
     let keyring = Keyring::generate(SystemClock.now()).unwrap();
-    let format = LogFormat::seal_if_empty(database, &keyring).await.unwrap();
+    let format = LogFormat::seal_if_empty(database, &keyring, None).await.unwrap();
     if let Some(log) = format.log_id() {
         database.seal_with(Sealing::new(keyring, log, false, PatientData));
     }
