@@ -24,6 +24,7 @@ use uuid::Uuid;
 
 use crate::database;
 use crate::exit_code::NoAnswer;
+use crate::keys_database::Opener;
 use crate::sealing;
 use crate::settings::Settings;
 pub(crate) use certificate::certify;
@@ -169,12 +170,12 @@ pub(crate) async fn run(settings: &Settings, command: AuditCommand) -> anyhow::R
         AuditCommand::History { .. }
         | AuditCommand::State { .. }
         | AuditCommand::Export { open: true, .. } => {
-            let opened = sealing::open(settings, &database).await;
+            let opened = sealing::open(settings, &database, Opener::Command).await;
             opened.map_err(|error| error.context(NoAnswer))?;
         }
         // Verification must not omit the claims because of a keyring that is set but unusable.
         AuditCommand::Verify { .. } if sealing::keyring_exists(settings) => {
-            let opened = sealing::open(settings, &database).await;
+            let opened = sealing::open(settings, &database, Opener::Command).await;
             opened.map_err(|error| error.context(NoAnswer))?;
         }
         // Without the keyring, the claims of patients whose events are sealed cannot be compared.

@@ -11,6 +11,7 @@ use eventstore::{Clock, Database, DatabaseOptions, SystemClock};
 use serde_json::json;
 use tokio::time::Instant;
 
+use crate::keys_database::{self, Opener};
 use crate::output;
 use crate::sealing;
 use crate::settings::Settings;
@@ -27,6 +28,47 @@ pub(crate) enum Missing {
     Create,
     /// Waits for another process to create it.
     WaitFor,
+    /// Is an error.
+    Reject,
+}
+
+/// A database, as a setting names it.
+#[derive(Clone, Copy)]
+pub(crate) struct Target<'s> {
+    /// Name of the setting.
+    pub(crate) setting: &'static str,
+    pub(crate) url: &'s str,
+    /// Maximum time that a command tries to reach the database.
+    wait: Duration,
+}
+
+impl<'s> Target<'s> {
+    /// Returns the database of the log.
+    pub(crate) fn log(settings: &'s Settings) -> Self {
+        Self {
+            setting: "DATABASE_URL",
+            url: &settings.database_url,
+            wait: settings.wait,
+        }
+    }
+
+    /// Returns the database of the keys, if it is set.
+    pub(crate) fn keys(settings: &'s Settings) -> Option<Self> {
+        Some(Self {
+            setting: "KEYS_DATABASE_URL",
+            url: settings.keys_database_url()?,
+            wait: settings.wait,
+        })
+    }
+
+    /// Returns the location of the database, without user and password.
+    pub(crate) fn place(&self) -> String {
+        place(self.url)
+    }
+
+    pub(crate) fn cannot_be_opened(&self) -> String {
+        format!("{} cannot be opened ({})", self.setting, self.place())
+    }
 }
 
 /// Opens the database for a role. Waits for as long as the server does not respond.
@@ -40,9 +82,18 @@ pub(crate) async fn open(
         create: missing == Missing::Create,
         ..DatabaseOptions::default()
     };
-    let mut waiting = DatabaseWait::new(settings);
+    open_for_role(Target::log(settings), options, missing).await
+}
+
+/// Opens a database for a role. Waits for as long as the server does not respond.
+pub(crate) async fn open_for_role(
+    target: Target<'_>,
+    options: DatabaseOptions,
+    missing: Missing,
+) -> anyhow::Result<Database> {
+    let mut waiting = DatabaseWait::new(target);
     loop {
-        match Database::connect(&settings.database_url, options).await {
+        match Database::connect(target.url, options).await {
             Ok(database) => {
                 waiting.is_over();
                 return Ok(database);
@@ -51,40 +102,41 @@ pub(crate) async fn open(
             Err(error) if error.is_unknown_database() && missing == Missing::WaitFor => {
                 waiting.pause(&"it does not exist: run `patients migrate`").await;
             }
-            Err(error) => return Err(error).with_context(|| cannot_be_opened(settings)),
+            Err(error) => return Err(error).with_context(|| target.cannot_be_opened()),
         }
     }
 }
 
 /// A wait for the database, with increasing pauses. The reason is logged before each pause.
-struct DatabaseWait {
+pub(crate) struct DatabaseWait {
+    setting: &'static str,
     database: String,
     pause: Duration,
     has_waited: bool,
 }
 
 impl DatabaseWait {
-    fn new(settings: &Settings) -> Self {
+    pub(crate) fn new(target: Target<'_>) -> Self {
         Self {
-            database: place(&settings.database_url),
+            setting: target.setting,
+            database: target.place(),
             pause: FIRST_PAUSE,
             has_waited: false,
         }
     }
 
-    async fn pause(&mut self, why: &(dyn Display + Sync)) {
-        tracing::warn!(database = self.database, error = %why, "waiting for the database of DATABASE_URL");
+    pub(crate) async fn pause(&mut self, why: &(dyn Display + Sync)) {
+        let setting = self.setting;
+        tracing::warn!(database = self.database, error = %why, "waiting for the database of {setting}");
         tokio::time::sleep(self.pause).await;
         self.pause = (self.pause * 2).min(LONGEST_PAUSE);
         self.has_waited = true;
     }
 
-    fn is_over(&self) {
+    pub(crate) fn is_over(&self) {
         if self.has_waited {
-            tracing::info!(
-                database = self.database,
-                "the database of DATABASE_URL is available"
-            );
+            let setting = self.setting;
+            tracing::info!(database = self.database, "the database of {setting} is available");
         }
     }
 }
@@ -93,7 +145,7 @@ impl DatabaseWait {
 /// with the keyring. Retries for [`Settings::wait`].
 pub(crate) async fn open_with_keyring(settings: &Settings, connections: u32) -> anyhow::Result<Database> {
     let database = open_existing(settings, connections).await?;
-    if let Err(error) = sealing::open(settings, &database).await {
+    if let Err(error) = sealing::open(settings, &database, Opener::Command).await {
         database.close().await;
         return Err(error);
     }
@@ -102,19 +154,25 @@ pub(crate) async fn open_with_keyring(settings: &Settings, connections: u32) -> 
 
 /// Opens an existing database with an up-to-date schema for a command. Retries for [`Settings::wait`].
 pub(crate) async fn open_existing(settings: &Settings, connections: u32) -> anyhow::Result<Database> {
-    let place = place(&settings.database_url);
+    let target = Target::log(settings);
+    let place = target.place();
     let missing = || anyhow!("{place} does not exist: `patients migrate` creates it");
     if let Some(file) = sqlite_file(&settings.database_url) {
         match std::fs::metadata(file) {
             Err(error) if error.kind() == ErrorKind::NotFound => return Err(missing()),
-            Err(error) => return Err(error).with_context(|| cannot_be_opened(settings)),
-            Ok(found) if found.is_dir() => bail!("{}: it is a folder", cannot_be_opened(settings)),
+            Err(error) => return Err(error).with_context(|| target.cannot_be_opened()),
+            Ok(found) if found.is_dir() => bail!("{}: it is a folder", target.cannot_be_opened()),
             Ok(_) => {}
         }
     }
-    let database = match try_to_open(settings, connections, false).await {
+    let options = DatabaseOptions {
+        connections,
+        create: false,
+        ..DatabaseOptions::default()
+    };
+    let database = match try_to_open(target, options).await {
         Err(error) if error.is_unknown_database() => return Err(missing()),
-        opened => opened.with_context(|| cannot_be_opened(settings))?,
+        opened => opened.with_context(|| target.cannot_be_opened())?,
     };
     if let Err(error) = migrations::check(&database).await {
         database.close().await;
@@ -123,30 +181,31 @@ pub(crate) async fn open_existing(settings: &Settings, connections: u32) -> anyh
     Ok(database)
 }
 
-/// Opens the database. Retries for [`Settings::wait`] while the server cannot be reached.
-async fn try_to_open(settings: &Settings, connections: u32, create: bool) -> eventstore::Result<Database> {
-    let options = DatabaseOptions {
-        connections,
-        create,
-        ..DatabaseOptions::default()
-    };
-    let until = (!settings.wait.is_zero()).then(|| Instant::now() + settings.wait);
+/// Opens a database for a command. Retries for [`Settings::wait`] while the server cannot be reached.
+pub(crate) async fn try_to_open(
+    target: Target<'_>,
+    options: DatabaseOptions,
+) -> eventstore::Result<Database> {
+    let wait = target.wait;
+    let until = (!wait.is_zero()).then(|| Instant::now() + wait);
     let (mut pause, mut last) = (FIRST_PAUSE, None);
     loop {
-        let attempt = Database::connect(&settings.database_url, options);
+        let attempt = Database::connect(target.url, options);
         let attempted = match until {
             None => attempt.await,
             Some(until) => match tokio::time::timeout_at(until, attempt).await {
                 Ok(attempted) => attempted,
-                Err(_) => return Err(last.unwrap_or(eventstore::Error::Timeout(settings.wait))),
+                Err(_) => return Err(last.unwrap_or(eventstore::Error::Timeout(wait))),
             },
         };
         let left = until.map_or(Duration::ZERO, |until| until.duration_since(Instant::now()));
         match attempted {
             Err(error) if error.is_connection() && !left.is_zero() => {
                 if last.is_none() {
-                    let (database, wait) = (place(&settings.database_url), settings.wait);
-                    tracing::info!(database, "waiting for the database for at most {wait:?}");
+                    tracing::info!(
+                        database = target.place(),
+                        "waiting for the database for at most {wait:?}"
+                    );
                 }
                 last = Some(error);
                 tokio::time::sleep(pause.min(left)).await;
@@ -157,31 +216,21 @@ async fn try_to_open(settings: &Settings, connections: u32, create: bool) -> eve
     }
 }
 
-fn cannot_be_opened(settings: &Settings) -> String {
-    format!(
-        "DATABASE_URL cannot be opened ({})",
-        place(&settings.database_url)
-    )
-}
-
 /// Returns the file of an SQLite database.
 pub(crate) fn sqlite_file(database_url: &str) -> Option<&str> {
     let path = database_url.strip_prefix("sqlite:")?;
     path.strip_prefix("//").unwrap_or(path).split('?').next()
 }
 
-/// Runs `patients migrate`: creates the database if the server does not have it, and migrates its schema.
+/// Runs `patients migrate`: creates the databases if the servers do not have them, and migrates their
+/// schemas.
 pub(crate) async fn migrate(settings: &Settings, json: bool) -> anyhow::Result<()> {
-    let (database, created) = open_or_create(settings).await?;
-    let clock = SystemClock::shared();
-    let migrated = migrations::migrate(&database, Arc::clone(&clock), &owner("migrate")).await;
-    let sealed = match migrated {
-        Ok(()) => sealing::seal_new_log(settings, &database, &clock).await,
-        Err(error) => Err(error.into()),
-    };
+    let target = Target::log(settings);
+    let (database, created) = open_or_create(target).await?;
+    let migrated = migrate_all(settings, &database).await;
     database.close().await;
-    let place = place(&settings.database_url);
-    sealed.with_context(|| format!("{place} cannot be migrated"))?;
+    let place = target.place();
+    migrated.with_context(|| format!("{place} cannot be migrated"))?;
     tracing::info!("the schema is up to date");
     if json {
         return output::print_json(&json!({ "database": place, "created": created }));
@@ -189,20 +238,30 @@ pub(crate) async fn migrate(settings: &Settings, json: bool) -> anyhow::Result<(
     Ok(())
 }
 
-/// Opens the database, or creates it. The second value is true if the database was created.
-async fn open_or_create(settings: &Settings) -> anyhow::Result<(Database, bool)> {
-    let is_new = sqlite_file(&settings.database_url).is_some_and(|file| !Path::new(file).exists());
-    match try_to_open(settings, 2, true).await {
+async fn migrate_all(settings: &Settings, database: &Database) -> anyhow::Result<()> {
+    let (clock, owner) = (SystemClock::shared(), owner("migrate"));
+    migrations::migrate(database, Arc::clone(&clock), &owner).await?;
+    keys_database::migrate(settings, database, &clock, &owner, Opener::Command).await?;
+    sealing::seal_new_log(settings, database, &clock).await
+}
+
+/// Opens a database, or creates it. The second value is true if the database was created.
+pub(crate) async fn open_or_create(target: Target<'_>) -> anyhow::Result<(Database, bool)> {
+    let is_new = sqlite_file(target.url).is_some_and(|file| !Path::new(file).exists());
+    let options = DatabaseOptions {
+        connections: 2,
+        ..DatabaseOptions::default()
+    };
+    match try_to_open(target, options).await {
         Err(error) if error.is_unknown_database() => {
-            let place = place(&settings.database_url);
-            Database::create(&settings.database_url)
+            Database::create(target.url)
                 .await
-                .with_context(|| format!("{place} cannot be created"))?;
-            tracing::info!("created the database of DATABASE_URL");
-            let database = try_to_open(settings, 2, true).await;
-            Ok((database.with_context(|| cannot_be_opened(settings))?, true))
+                .with_context(|| format!("{} cannot be created", target.place()))?;
+            tracing::info!("created the database of {}", target.setting);
+            let database = try_to_open(target, options).await;
+            Ok((database.with_context(|| target.cannot_be_opened())?, true))
         }
-        opened => Ok((opened.with_context(|| cannot_be_opened(settings))?, is_new)),
+        opened => Ok((opened.with_context(|| target.cannot_be_opened())?, is_new)),
     }
 }
 
@@ -213,7 +272,7 @@ pub(crate) async fn bring_up_to_date(
     clock: &Arc<dyn Clock>,
     owner: &str,
 ) -> anyhow::Result<()> {
-    let mut waiting = DatabaseWait::new(settings);
+    let mut waiting = DatabaseWait::new(Target::log(settings));
     loop {
         match migrations::migrate(database, Arc::clone(clock), owner).await {
             Err(error) if error.is_connection() => waiting.pause(&error).await,
@@ -224,7 +283,7 @@ pub(crate) async fn bring_up_to_date(
 
 /// Waits until another process has migrated the schema.
 pub(crate) async fn wait_for_schema(settings: &Settings, database: &Database) -> anyhow::Result<()> {
-    let mut waiting = DatabaseWait::new(settings);
+    let mut waiting = DatabaseWait::new(Target::log(settings));
     loop {
         match migrations::check(database).await {
             Ok(()) => {
@@ -240,7 +299,7 @@ pub(crate) async fn wait_for_schema(settings: &Settings, database: &Database) ->
 }
 
 /// Returns the error of a check of the schema, with the command that fixes it.
-fn advised(error: migrations::Error) -> anyhow::Error {
+pub(crate) fn advised(error: migrations::Error) -> anyhow::Error {
     if matches!(error, migrations::Error::Behind { .. }) {
         anyhow!("{error}: run `patients migrate`")
     } else {

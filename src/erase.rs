@@ -154,13 +154,13 @@ async fn replay(settings: &Settings, database: &Database, json: bool) -> anyhow:
                 .find(&mut writer, AGGREGATE_TYPE, &[&event.aggregate_id])
                 .await?;
             let had_key = !matches!(key.get(&event.aggregate_id), Some(StoredKey::Erased(_)));
-            eraser::destroy_key(&mut writer, &event.aggregate_id, event.recorded_at).await?;
+            eraser::destroy_key(keys, &mut writer, &event.aggregate_id, event.recorded_at).await?;
             erased += 1;
             destroyed += u64::from(had_key);
         }
         after = page.reaches;
     }
-    let recorded = record_lost(settings, &log).await?;
+    let recorded = record_lost(settings, &log, keys).await?;
     eraser::truncated_journal(database).await;
     if json {
         return print_json(&json!({ "erased": erased, "destroyed": destroyed, "recorded": recorded }));
@@ -172,12 +172,12 @@ async fn replay(settings: &Settings, database: &Database, json: bool) -> anyhow:
 }
 
 /// Records the erasures of patients whose keys are destroyed, if the log has the patient but not the erasure.
-async fn record_lost(settings: &Settings, log: &EventLog) -> anyhow::Result<u64> {
+async fn record_lost(settings: &Settings, log: &EventLog, keys: &KeyStore) -> anyhow::Result<u64> {
     // The patients are erased already, so no retention period applies.
     let commands = StartedCommands::new(settings, log);
     let (mut recorded, mut after) = (0, None);
     loop {
-        let (erased, next) = KeyStore::erased_some(log.database(), after).await?;
+        let (erased, next) = keys.erased_some(log.database(), after).await?;
         for subject in erased {
             let id = Uuid::try_parse(&subject.aggregate_id)?;
             if erasure::find(log, id).await?.is_none() {

@@ -1,12 +1,14 @@
 //! `patients keys …`: makes and changes the keyring, and wraps the data keys of the patients again.
 
+mod relocation;
+
 use std::fs::File;
 use std::path::Path;
 
 use anyhow::{Context, anyhow, bail};
 use clap::Subcommand;
 use eventstore::sealing::{Keyring, KeyringFile, KeyringFileError, WrappingKeyId, WrappingKeyState};
-use eventstore::{Database, LogFormat, Sealing, SystemClock};
+use eventstore::{Database, Sealing, SystemClock};
 use serde_json::json;
 
 use crate::exit_code::NoAnswer;
@@ -14,6 +16,7 @@ use crate::output::{print, print_json};
 use crate::progress::Progress;
 use crate::settings::Settings;
 use crate::{database, sealing};
+use relocation::Destination;
 
 /// Database connections of a command.
 const CONNECTIONS: u32 = 2;
@@ -59,6 +62,15 @@ pub(crate) enum KeysCommand {
         #[arg(value_parser = wrapping_key)]
         id: WrappingKeyId,
     },
+    /// Move all data keys to a database of their own, or back to the log's database; stop all roles before
+    Move {
+        /// Where the data keys are afterwards
+        #[arg(long, value_enum)]
+        to: Destination,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 fn wrapping_key(text: &str) -> Result<WrappingKeyId, String> {
@@ -86,6 +98,7 @@ pub(crate) async fn run(settings: &Settings, command: KeysCommand) -> anyhow::Re
         KeysCommand::Rotate { json } => rotate(settings, json).await,
         KeysCommand::Check { json } => check(settings, json).await,
         KeysCommand::Remove { id } => remove(settings, &file, &id).await,
+        KeysCommand::Move { to, json } => relocation::run(settings, &file, to, json).await,
     }
 }
 
@@ -182,7 +195,7 @@ async fn rotate_on(database: &Database, sealing: &Sealing, json: bool) -> anyhow
         .take_while(|id| id != keyring.active_id())
         .collect();
     // From now on, no process adds a key that is wrapped with a replaced wrapping key.
-    if !LogFormat::retire(database, keyring.active_id(), &replaced).await? {
+    if !keys.retire(database, keyring.active_id(), &replaced).await? {
         bail!(
             "the wrapping key {} is active in this keyring, but was replaced: use the current keyring, or add a key with \
              `patients keys new`",
@@ -278,7 +291,7 @@ async fn remove(settings: &Settings, file: &KeyringFile, id: &WrappingKeyId) -> 
     }
     let (database, sealing) = open(settings).await?;
     let usage = sealing.keys().usage(&database).await;
-    let retired = LogFormat::is_retired(&database, id).await;
+    let retired = sealing.keys().is_retired(&database, id).await;
     database.close().await;
     if !retired? {
         bail!(

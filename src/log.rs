@@ -5,10 +5,11 @@ use api::commands::{AGGREGATE_TYPE, ClaimScheme, EmailClaims};
 use clap::Subcommand;
 use domain::EmailUniqueness;
 use eventstore::claim::table;
-use eventstore::{Database, EventLog, LogFormat};
+use eventstore::{Database, EventLog, KeysPlace, LogFormat};
 use serde_json::json;
 
 use crate::database;
+use crate::keys_database::{self, Opener};
 use crate::output::{print, print_json};
 use crate::progress::Progress;
 use crate::sealing;
@@ -51,16 +52,23 @@ async fn format(database: &Database, json: bool) -> anyhow::Result<()> {
     let format = LogFormat::read(database).await?;
     let upgrading = ClaimScheme::Upgrading.version();
     let plain_claims = LogFormat::claims(database).await? == upgrading;
-    let (number, text) = match format {
-        LogFormat::Clear => (
-            1,
-            "1: personal data is in clear; `patients log upgrade` seals new events".to_owned(),
-        ),
-        LogFormat::Sealed(log) if plain_claims => (
-            2,
-            format!("2: sealed, log {log}; the upgrade is unfinished: run `patients log upgrade` again"),
-        ),
-        LogFormat::Sealed(log) => (2, format!("2: sealed, log {log}")),
+    let number = format.number();
+    let text = match format {
+        LogFormat::Clear => {
+            format!("{number}: personal data is in clear; `patients log upgrade` seals new events")
+        }
+        LogFormat::Sealed(log, place) => {
+            let keys = match place {
+                KeysPlace::InLog => "",
+                KeysPlace::Elsewhere => ", with its data keys in another database",
+            };
+            let unfinished = if plain_claims {
+                "; the upgrade is unfinished: run `patients log upgrade` again"
+            } else {
+                ""
+            };
+            format!("{number}: sealed, log {log}{keys}{unfinished}")
+        }
     };
     if json {
         let log = format.log_id().map(|log| log.to_string());
@@ -85,8 +93,13 @@ async fn upgrade(settings: &Settings, database: &Database, json: bool) -> anyhow
     };
     // The keyring must be usable before the first sealed event.
     let upgrading = ClaimScheme::Upgrading.version();
-    LogFormat::seal(database, &file.load()?, upgrading).await?;
-    sealing::open(settings, database).await?;
+    let (keyring, keys) = (file.load()?, keys_database::open_to_seal(settings).await?);
+    let sealed = LogFormat::seal(database, &keyring, upgrading, keys.as_ref()).await;
+    if let Some(keys) = keys {
+        keys.close().await;
+    }
+    let sealed = sealed?;
+    sealing::open(settings, database, Opener::Command).await?;
     let Some(sealing) = database.sealing().cloned() else {
         bail!("the log is in clear");
     };
@@ -107,7 +120,7 @@ async fn upgrade(settings: &Settings, database: &Database, json: bool) -> anyhow
     }
     if json {
         print_json(&json!({
-            "format": 2, "patients": rebuilt.aggregates, "claims": rebuilt.inserted, "left": left,
+            "format": sealed.number(), "patients": rebuilt.aggregates, "claims": rebuilt.inserted, "left": left,
             "conflicts": rebuilt.mismatches,
         }))?;
     } else {

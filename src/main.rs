@@ -14,6 +14,7 @@ mod health;
 mod hold;
 mod http;
 mod keys;
+mod keys_database;
 mod log;
 mod logging;
 mod mail;

@@ -12,10 +12,12 @@ use api::PatientData;
 use api::commands::ClaimScheme;
 use domain::EmailUniqueness;
 use eventstore::sealing::{Keyring, KeyringFile, KeyringFileError, LogId, SealingError};
-use eventstore::{Clock, Database, Dialect, EventLog, LogFormat, Position, Sealing};
+use eventstore::{Clock, Database, Dialect, EventLog, KeysPlace, LogFormat, Position, Sealing};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::database::Target;
+use crate::keys_database::{self, Opener};
 use crate::output;
 use crate::reload::ReloadedFiles;
 use crate::settings::Settings;
@@ -72,8 +74,13 @@ pub(crate) async fn seal_new_log(
         }
         loaded => loaded?,
     };
-    let claims = ClaimScheme::Rule(settings.email_unique().unwrap_or_default());
-    LogFormat::seal_if_empty(database, &keyring, claims.version()).await?;
+    let claims = ClaimScheme::Rule(settings.email_unique().unwrap_or_default()).version();
+    let keys = keys_database::open_to_seal(settings).await?;
+    let sealed = LogFormat::seal_if_empty(database, &keyring, claims, keys.as_ref()).await;
+    if let Some(keys) = keys {
+        keys.close().await;
+    }
+    sealed.context("the log cannot be sealed")?;
     Ok(())
 }
 
@@ -87,7 +94,11 @@ pub(crate) struct OpenedLog {
 }
 
 /// Opens the log with the keyring. Returns `None` if the log is in clear.
-pub(crate) async fn open(settings: &Settings, database: &Database) -> anyhow::Result<Option<OpenedLog>> {
+pub(crate) async fn open(
+    settings: &Settings,
+    database: &Database,
+    opener: Opener,
+) -> anyhow::Result<Option<OpenedLog>> {
     match LogFormat::read(database).await? {
         LogFormat::Clear => {
             if let Some(rule) = settings
@@ -98,14 +109,16 @@ pub(crate) async fn open(settings: &Settings, database: &Database) -> anyhow::Re
             }
             Ok(None)
         }
-        LogFormat::Sealed(log) => open_with_keyring(settings, database, log).await.map(Some),
+        LogFormat::Sealed(log, place) => open_with_keyring(settings, database, log, place, opener)
+            .await
+            .map(Some),
     }
 }
 
 /// Like [`open`], but without a usable keyring, the events stay as stored.
 pub(crate) async fn open_if_possible(settings: &Settings, database: &Database) {
     if keyring_exists(settings)
-        && let Err(error) = open(settings, database).await
+        && let Err(error) = open(settings, database, Opener::Command).await
     {
         tracing::warn!("continuing without the keyring: {}", output::causes(&error));
     }
@@ -115,6 +128,8 @@ async fn open_with_keyring(
     settings: &Settings,
     database: &Database,
     log: LogId,
+    place: KeysPlace,
+    opener: Opener,
 ) -> anyhow::Result<OpenedLog> {
     let Some(file) = keyring_file(settings) else {
         bail!("the log is sealed, so its personal data can be read only with its keyring: set KEYRING_FILE");
@@ -134,9 +149,9 @@ async fn open_with_keyring(
             "EMAIL_UNIQUE={other} has no effect, because this log has the rule {rule}: `patients claims unique {other}` changes it"
         );
     }
-    let sealing = Sealing::new(keyring, log, claims, PatientData);
-    let checked = sealing.keys().check(database, &sealing.keyring()).await;
-    checked.with_context(|| format!("KEYRING_FILE {} does not open this log", path.display()))?;
+    let keys = keys_database::open(settings, log, place, opener).await?;
+    let sealing = Sealing::new(keyring, keys, claims, PatientData);
+    check(settings, database, &sealing, &path).await?;
     database.seal_with(sealing.clone());
     Ok(OpenedLog {
         path,
@@ -144,6 +159,33 @@ async fn open_with_keyring(
         sealing,
         files,
     })
+}
+
+/// Checks that the keyring and the keys are those of this log.
+async fn check(
+    settings: &Settings,
+    database: &Database,
+    sealing: &Sealing,
+    keyring: &Path,
+) -> anyhow::Result<()> {
+    match sealing.keys().check(database, &sealing.keyring()).await {
+        Err(error @ (SealingError::OtherKeys | SealingError::NoKeys)) => {
+            let place = Target::keys(settings).map(|target| target.place());
+            return Err(error).with_context(|| {
+                format!("KEYS_DATABASE_URL cannot be used ({})", place.unwrap_or_default())
+            });
+        }
+        checked => {
+            checked.with_context(|| format!("KEYRING_FILE {} does not open this log", keyring.display()))?;
+        }
+    }
+    if sealing.keys().has_left_keys(database).await? {
+        tracing::warn!(
+            "the database of the log has data keys, although KEYS_DATABASE_URL is in use: complete the move with \
+             `patients keys move --to keys-database`"
+        );
+    }
+    Ok(())
 }
 
 impl OpenedLog {
@@ -217,10 +259,10 @@ pub(crate) async fn open_once_sealed(
             return Ok(());
         }
         // The database may be unavailable for a while, but a log that was read stays sealed.
-        let Ok(LogFormat::Sealed(log)) = LogFormat::read(&database).await else {
+        let Ok(LogFormat::Sealed(log, place)) = LogFormat::read(&database).await else {
             continue;
         };
-        match open_with_keyring(&settings, &database, log).await {
+        match open_with_keyring(&settings, &database, log, place, Opener::Command).await {
             Ok(opened) => {
                 tracing::info!("the log was sealed");
                 opened.reload_on_change(shutdown).await;

@@ -64,6 +64,12 @@ pub(crate) struct Settings {
     #[arg(long, env, global = true, hide_env_values = true, value_parser = path)]
     keyring_file: Option<PathBuf>,
 
+    /// Database for the data keys of the patients, if it is not the database of the log: a URL like
+    /// `DATABASE_URL`. The log records that its keys are there, so every process needs the same setting. Each
+    /// process has a second pool of connections, to this database
+    #[arg(long, env, global = true, hide_env_values = true)]
+    keys_database_url: Option<String>,
+
     // Reads reserve ten connections, and a rebuild takes four. The subscriptions, the mail and all other
     // requests share the rest.
     /// Size of the pool of database connections. On MySQL, an API process opens up to five more outside the
@@ -281,6 +287,12 @@ impl Settings {
                 "mysql://user:password@host/name or sqlite://path",
             ),
             (
+                "KEYS_DATABASE_URL",
+                self.keys_database_url(),
+                &["mysql", "mariadb", "sqlite"],
+                "mysql://user:password@host/name or sqlite://path",
+            ),
+            (
                 "REDIS_URL",
                 self.redis_url(),
                 &["redis", "rediss"],
@@ -316,6 +328,11 @@ impl Settings {
     /// Returns the file of the keyring, if it is set.
     pub(crate) fn keyring_file(&self) -> Option<&Path> {
         file(self.keyring_file.as_deref())
+    }
+
+    /// Returns the URL of the database for the data keys, if it is set.
+    pub(crate) fn keys_database_url(&self) -> Option<&str> {
+        self.keys_database_url.as_deref().filter(|url| !url.is_empty())
     }
 
     /// Returns the URL of Redis, if it is set. Compose files and `.env` use an empty value for "not set".

@@ -60,7 +60,16 @@ impl Database {
     /// Returns for each pool its name, the number of connections in use, and the number of open connections.
     #[must_use]
     pub fn connections(&self) -> Vec<(&'static str, usize, usize)> {
-        self.pools.connections()
+        let mut connections = self.pools.connections();
+        if let Some(keys) = self.keys() {
+            connections.extend(keys.pools.connections_to_keys());
+        }
+        connections
+    }
+
+    /// Returns the database of the keys of this log, if it is another database.
+    fn keys(&self) -> Option<&Self> {
+        self.sealing()?.keys().own_database()
     }
 
     /// Returns the metrics of this database, which its clones share.
@@ -198,13 +207,30 @@ impl Database {
         }
     }
 
-    /// Removes earlier versions of pages from SQLite's write-ahead log, which may contain deleted data.
-    /// Returns false if a reader still needs them; call the function again later. On MySQL, does nothing.
+    /// Whether this database, or the database of the keys of its log, has a write-ahead log that
+    /// [`Database::truncate_journal`] truncates.
+    #[must_use]
+    pub fn has_journal(&self) -> bool {
+        let is_sqlite = |database: &Self| database.dialect() == Dialect::Sqlite;
+        is_sqlite(self) || self.keys().is_some_and(is_sqlite)
+    }
+
+    /// Removes earlier versions of pages from SQLite's write-ahead log, which may contain deleted data, also
+    /// in the database of the keys. Returns false if a reader still needs them; call the function again
+    /// later. On MySQL, does nothing.
     ///
     /// # Errors
     ///
-    /// [`crate::Error::Database`], [`crate::Error::Timeout`].
+    /// [`crate::Error::Database`], [`crate::Error::Timeout`], [`crate::Error::Keys`].
     pub async fn truncate_journal(&self) -> Result<bool> {
+        let keys_are_gone = match self.keys() {
+            None => true,
+            Some(keys) => keys.truncate_own_journal().await.map_err(crate::Error::of_keys)?,
+        };
+        Ok(self.truncate_own_journal().await? && keys_are_gone)
+    }
+
+    async fn truncate_own_journal(&self) -> Result<bool> {
         if self.dialect() == Dialect::MySql {
             return Ok(true);
         }
@@ -236,11 +262,14 @@ impl Database {
         Ok(())
     }
 
-    /// Closes every connection. Connections in use are closed when they are returned. SQLite moves the
-    /// write-ahead log into the file when its last connection closes.
+    /// Closes every connection, also to the database of the keys. Connections in use are closed when they are
+    /// returned. SQLite moves the write-ahead log into the file when its last connection closes.
     pub async fn close(&self) {
         #[cfg(feature = "cqrs")]
         self.library_pool.close().await;
         self.pools.close().await;
+        if let Some(keys) = self.keys() {
+            keys.pools.close().await;
+        }
     }
 }

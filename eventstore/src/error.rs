@@ -26,6 +26,9 @@ pub enum Error {
     /// The database accepts no writes, because it is a replica or its administrator has made it read-only.
     #[error("the database is read-only: {0}")]
     ReadOnly(#[source] DatabaseError),
+    /// The database of the keys failed, which is not the database of the log.
+    #[error("the keys' database: {0}")]
+    Keys(#[source] Box<Error>),
     /// An earlier statement on the connection did not finish, so the connection cannot be used any more.
     #[error("database: an earlier statement on this connection did not finish")]
     UnfinishedConnection,
@@ -192,6 +195,11 @@ impl Error {
         }
     }
 
+    /// Marks an error as an error of the keys' database.
+    pub(crate) fn of_keys(error: Self) -> Self {
+        Self::Keys(Box::new(error))
+    }
+
     /// Converts an error of the Redis client.
     #[cfg(feature = "redis")]
     pub(crate) fn from_redis(error: redis::RedisError) -> Self {
@@ -223,6 +231,7 @@ impl Error {
         match self {
             Self::Timeout(_) | Self::UnfinishedConnection => true,
             Self::Database(error) => error.is_lost_connection(),
+            Self::Keys(error) => error.is_connection(),
             _ => false,
         }
     }
@@ -264,6 +273,10 @@ impl Error {
     /// or because a node is leaving its cluster. The same transaction may succeed if it is retried.
     #[must_use]
     pub fn is_contention(&self) -> bool {
-        matches!(self, Self::Database(error) if error.is_contention())
+        match self {
+            Self::Database(error) => error.is_contention(),
+            Self::Keys(error) => error.is_contention(),
+            _ => false,
+        }
     }
 }

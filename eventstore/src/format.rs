@@ -7,12 +7,15 @@ use crate::database::{Database, Row, Session};
 use crate::error::{Error, Result};
 use crate::event::Position;
 use crate::log::Head;
-use crate::sealing::{Keyring, LogId, SealError, WrappingKeyId};
+use crate::sealing::{Keyring, LogId, SealError, SealingError, WrappingKeyId, key_store};
 
 /// Number of the format in clear.
 const CLEAR: i64 = 1;
-/// Number of the sealed format.
+/// Number of the sealed format with the data keys in the database of the log.
 const SEALED: i64 = 2;
+/// Number of the sealed format with the data keys in another database. It is not a column of its own, so that
+/// programs without this format reject the log instead of using the keys in the wrong database.
+const SEALED_KEYS_ELSEWHERE: i64 = 3;
 
 /// The format of a log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -21,7 +24,16 @@ pub enum LogFormat {
     #[default]
     Clear,
     /// The personal data of new events is sealed, and bound to this id of the log.
-    Sealed(LogId),
+    Sealed(LogId, KeysPlace),
+}
+
+/// The database that has the data keys of a log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeysPlace {
+    /// The database of the log.
+    InLog,
+    /// A database of their own.
+    Elsewhere,
 }
 
 /// Reason why a log was not sealed.
@@ -34,15 +46,28 @@ pub enum FormatError {
     /// The operating system provided no random bytes.
     #[error(transparent)]
     Seal(#[from] SealError),
+    /// The database for the keys has the keys of another log.
+    #[error(transparent)]
+    Sealing(#[from] SealingError),
 }
 
 impl LogFormat {
+    /// Number of the format: 1 in clear, 2 sealed, 3 sealed with the data keys in another database.
+    #[must_use]
+    pub const fn number(self) -> i64 {
+        match self {
+            Self::Clear => CLEAR,
+            Self::Sealed(_, KeysPlace::InLog) => SEALED,
+            Self::Sealed(_, KeysPlace::Elsewhere) => SEALED_KEYS_ELSEWHERE,
+        }
+    }
+
     /// Id of the log, if it is sealed.
     #[must_use]
     pub const fn log_id(self) -> Option<LogId> {
         match self {
             Self::Clear => None,
-            Self::Sealed(id) => Some(id),
+            Self::Sealed(id, _) => Some(id),
         }
     }
 
@@ -66,21 +91,22 @@ impl LogFormat {
             column,
             value,
         };
-        match row.get::<i64, _>(column)? {
-            CLEAR => Ok(Self::Clear),
-            SEALED => {
-                let id: Option<Vec<u8>> = row.get(column + 1)?;
-                let id = id.and_then(|id| id.try_into().ok());
-                Ok(Self::Sealed(LogId(id.ok_or_else(|| {
-                    unknown("log_id", "(not 16 bytes)".to_owned())
-                })?)))
-            }
-            other => Err(unknown("format", other.to_string())),
-        }
+        let place = match row.get::<i64, _>(column)? {
+            CLEAR => return Ok(Self::Clear),
+            SEALED => KeysPlace::InLog,
+            SEALED_KEYS_ELSEWHERE => KeysPlace::Elsewhere,
+            other => return Err(unknown("format", other.to_string())),
+        };
+        let id: Option<Vec<u8>> = row.get(column + 1)?;
+        let id = id.and_then(|id| id.try_into().ok());
+        let id = id.ok_or_else(|| unknown("log_id", "(not 16 bytes)".to_owned()))?;
+        Ok(Self::Sealed(LogId(id), place))
     }
 
     /// Seals the log if it has no events, and returns its format afterwards. Several processes may call this
-    /// at the same time. `claims` is the [version of the claim rules](crate::ClaimRules::version).
+    /// at the same time. `claims` is the [version of the claim rules](crate::ClaimRules::version). `keys` is
+    /// the database for the data keys, if it is not the database of the log
+    /// ([`schema::migrate_keys`](crate::schema::migrate_keys)).
     ///
     /// # Errors
     ///
@@ -89,20 +115,47 @@ impl LogFormat {
         database: &Database,
         keyring: &Keyring,
         claims: i64,
+        keys: Option<&Database>,
     ) -> Result<Self, FormatError> {
         let is_empty = |position| position == Position::BEGINNING;
-        seal(database, keyring, is_empty, claims).await
+        seal(database, keyring, keys, is_empty, claims).await
     }
 
     /// Seals the log from the next event on, and returns its format afterwards. Events that are already in
     /// the log stay in clear. `claims` is the [version of the claim rules](crate::ClaimRules::version), which
-    /// must also accept the claims that are already in the log.
+    /// must also accept the claims that are already in the log. `keys` is the same as for
+    /// [`LogFormat::seal_if_empty`].
     ///
     /// # Errors
     ///
     /// [`FormatError`].
-    pub async fn seal(database: &Database, keyring: &Keyring, claims: i64) -> Result<Self, FormatError> {
-        seal(database, keyring, |_| true, claims).await
+    pub async fn seal(
+        database: &Database,
+        keyring: &Keyring,
+        claims: i64,
+        keys: Option<&Database>,
+    ) -> Result<Self, FormatError> {
+        seal(database, keyring, keys, |_| true, claims).await
+    }
+
+    /// Changes the place of the keys from `from` to `to`. Returns the format afterwards. Appends that were
+    /// prepared for the other place are rejected from now on.
+    pub(crate) async fn change_place(database: &Database, from: Self, to: Self) -> Result<Self> {
+        let mut transaction = database.begin().await?;
+        let lock = Head::lock(transaction.dialect());
+        let row = transaction.query(&lock).fetch_optional().await?;
+        let found = Self::of(&row.ok_or(Error::MissingFormat)?, Head::FORMAT)?;
+        if found != from {
+            transaction.rollback().await?;
+            return Ok(found);
+        }
+        transaction
+            .query("UPDATE log_format SET format = ? WHERE id = 1")
+            .bind(to.number())
+            .execute()
+            .await?;
+        transaction.commit().await?;
+        Ok(to)
     }
 
     /// Returns the version of the claim rules of the log, see [`ClaimRules`](crate::ClaimRules::version).
@@ -157,14 +210,13 @@ impl LogFormat {
         Ok(log.is_some_and(|log| known.as_deref() == Some(&keyring.check_hash(log)[..])))
     }
 
-    /// Retires wrapping keys, which `active` has replaced, permanently: no append stores a data key that is
-    /// wrapped with a retired key, whichever keyring its process has. Returns false and retires nothing if
-    /// `active` itself is retired.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::MissingFormat`], [`Error::Database`].
-    pub async fn retire(database: &Database, active: &WrappingKeyId, ids: &[WrappingKeyId]) -> Result<bool> {
+    /// Retires wrapping keys for keys in the database of the log: no append stores a data key that is wrapped
+    /// with a retired key. Returns false and retires nothing if `active` itself is retired.
+    pub(crate) async fn retire(
+        database: &Database,
+        active: &WrappingKeyId,
+        ids: &[WrappingKeyId],
+    ) -> Result<bool> {
         let mut transaction = database.begin().await?;
         let lock = Head::lock(transaction.dialect());
         let row = transaction.query(&lock).fetch_optional().await?;
@@ -173,15 +225,10 @@ impl LogFormat {
             transaction.rollback().await?;
             return Ok(false);
         }
-        let mut all: Vec<&str> = retired.split(',').filter(|id| !id.is_empty()).collect();
-        all.extend(
-            ids.iter()
-                .map(WrappingKeyId::as_str)
-                .filter(|id| !retired.contains(*id)),
-        );
+        let ids = ids.iter().map(WrappingKeyId::as_str);
         transaction
             .query("UPDATE log_format SET retired = ? WHERE id = 1")
-            .bind(all.join(","))
+            .bind(key_store::joined(&retired, ids))
             .execute()
             .await?;
         transaction.commit().await?;
@@ -193,15 +240,11 @@ impl LogFormat {
         row.get(Head::FORMAT + 2)
     }
 
-    /// Whether a wrapping key is retired.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::MissingFormat`], [`Error::Database`].
-    pub async fn is_retired(database: &Database, id: &WrappingKeyId) -> Result<bool> {
-        let row = row(database, "SELECT retired FROM log_format WHERE id = 1").await?;
-        let retired: String = row.get(0)?;
-        Ok(retired.contains(id.as_str()))
+    /// Returns the wrapping keys that are retired for keys in the database of the log.
+    pub(crate) async fn all_retired(database: &Database) -> Result<String> {
+        row(database, "SELECT retired FROM log_format WHERE id = 1")
+            .await?
+            .get(0)
     }
 }
 
@@ -215,10 +258,10 @@ async fn row(database: &Database, sql: &str) -> Result<Row> {
 async fn seal(
     database: &Database,
     keyring: &Keyring,
+    keys: Option<&Database>,
     may: impl FnOnce(Position) -> bool,
     claims: i64,
 ) -> Result<LogFormat, FormatError> {
-    let id = LogId::random()?;
     let mut transaction = database.begin().await?;
     let lock = Head::lock(transaction.dialect());
     let row = transaction.query(&lock).fetch_optional().await?;
@@ -228,9 +271,15 @@ async fn seal(
         transaction.rollback().await?;
         return Ok(found);
     }
+    // Other processes that seal the log wait for the lock.
+    let (id, place) = match keys {
+        None => (LogId::random()?, KeysPlace::InLog),
+        Some(keys) => (key_store::reserve(keys, keyring).await?, KeysPlace::Elsewhere),
+    };
+    let sealed = LogFormat::Sealed(id, place);
     transaction
         .query("UPDATE log_format SET format = ?, log_id = ?, claims = ?, keyring = ? WHERE id = 1 AND format = ?")
-        .bind(SEALED)
+        .bind(sealed.number())
         .bind(id.0.as_slice())
         .bind(claims)
         .bind(keyring.check_hash(id).as_slice())
@@ -238,5 +287,5 @@ async fn seal(
         .execute()
         .await?;
     transaction.commit().await?;
-    Ok(LogFormat::Sealed(id))
+    Ok(sealed)
 }

@@ -82,7 +82,7 @@ pub use coalesce::{BatchWorker, Coalescer, Rejected};
 pub use database::{Connection, Database, DatabaseOptions, Dialect, Row, Session, Transaction};
 pub use error::{DatabaseError, Error, Result};
 pub use event::{Hash, NewEvent, Position, PositionError, RecordedEvent};
-pub use format::LogFormat;
+pub use format::{KeysPlace, LogFormat};
 pub use json::strict_json;
 pub use lease::Lease;
 pub use log::{EventFilter, EventLog, EventPage, Head};

@@ -89,7 +89,7 @@ impl EventRepository {
                 let sealed = sealing.seal(database, events, self.fresh).await;
                 let SealedEvents { events, new_key } =
                     sealed.map_err(|error| AppendError::unwritten(Arc::new(error.into())))?;
-                Append::new(events, claims)?.sealed(sealing.keys().log(), new_key)
+                Append::new(events, claims)?.sealed(sealing.keys(), new_key)
             }
         };
         let append = append.by_claim_rules(self.claims.version());

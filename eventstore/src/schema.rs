@@ -42,6 +42,10 @@ pub use steps::{LAST_VERSION, Step};
 const LEASE: Duration = Duration::from_secs(30);
 const PAUSE: Duration = Duration::from_millis(200);
 
+/// Uses of a database, as [`SchemaError::OtherUse`] calls them.
+const THE_LOG: &str = "the tables of a log";
+const THE_KEYS: &str = "the keys of a log";
+
 /// Statement that limits the wait for a table lock. While an `ALTER TABLE` waits for open transactions, all
 /// other statements on that table queue behind it. Each attempt therefore waits only two seconds, and the
 /// queued statements run before the next attempt.
@@ -69,6 +73,15 @@ pub enum SchemaError {
     /// The versions of the service's steps do not ascend, or are not between 1 and [`LAST_VERSION`].
     #[error("the versions of the steps do not ascend from 1 to at most {LAST_VERSION}")]
     Versions,
+    /// The database has the tables of a log and should have the keys of a log, or vice versa. A log and keys
+    /// that are kept apart from it need separate databases.
+    #[error("the database has {found}, so it cannot have {wanted}: use another database")]
+    OtherUse {
+        /// What the database has.
+        found: &'static str,
+        /// What it should have.
+        wanted: &'static str,
+    },
     /// Tables use a storage engine that has no transactions or is untested.
     #[error("{} InnoDB, so committed data could be lost. Stop all processes, and then run:{}", engine::tables(.0), engine::conversions(.0))]
     Engine(Vec<OtherEngine>),
@@ -114,7 +127,7 @@ impl SchemaError {
         match self {
             Self::Store(error) => error.is_connection(),
             Self::Step(error) => error.of_database().is_some_and(Error::is_lost_connection),
-            Self::Behind { .. } | Self::Versions | Self::Engine(_) => false,
+            Self::Behind { .. } | Self::Versions | Self::OtherUse { .. } | Self::Engine(_) => false,
         }
     }
 }
@@ -133,6 +146,47 @@ pub async fn migrate(
     service: &[Step],
 ) -> Result<(), SchemaError> {
     let migrations = steps::migrations(database.dialect(), service)?;
+    let keys = steps::keys(database.dialect());
+    check_use(database, &keys, THE_KEYS, THE_LOG).await?;
+    migrate_to(database, clock, owner, migrations).await
+}
+
+/// Migrates a database that has the keys of a log and nothing else of it
+/// ([`KeyStore::elsewhere`](crate::sealing::KeyStore::elsewhere)), like [`migrate`].
+///
+/// # Errors
+///
+/// [`SchemaError`], except [`SchemaError::Behind`].
+pub async fn migrate_keys(
+    database: &Database,
+    clock: Arc<dyn Clock>,
+    owner: &str,
+) -> Result<(), SchemaError> {
+    let log = steps::migrations(database.dialect(), &[])?;
+    check_use(database, &log, THE_LOG, THE_KEYS).await?;
+    migrate_to(database, clock, owner, steps::keys(database.dialect())).await
+}
+
+/// Rejects a database that has run one of `others`.
+async fn check_use(
+    database: &Database,
+    others: &[Migration],
+    found: &'static str,
+    wanted: &'static str,
+) -> Result<(), SchemaError> {
+    let applied = applied(database).await?;
+    if others.iter().any(|other| applied.contains(&other.version)) {
+        return Err(SchemaError::OtherUse { found, wanted });
+    }
+    Ok(())
+}
+
+async fn migrate_to(
+    database: &Database,
+    clock: Arc<dyn Clock>,
+    owner: &str,
+    migrations: Vec<Migration>,
+) -> Result<(), SchemaError> {
     engine::check(database, &migrations).await?;
     let leases = steps::leases(database.dialect());
     database.writer().await?.query(leases).execute().await?;
@@ -221,8 +275,22 @@ async fn forget_unfinished(database: &Database) -> Result<(), SchemaError> {
 /// [`SchemaError::Behind`], [`SchemaError::Engine`] or [`SchemaError::Versions`] if a check fails, and
 /// [`SchemaError::Store`] if the database fails.
 pub async fn check(database: &Database, service: &[Step]) -> Result<(), SchemaError> {
-    let migrations = steps::migrations(database.dialect(), service)?;
-    engine::check(database, &migrations).await?;
+    check_for(database, &steps::migrations(database.dialect(), service)?).await
+}
+
+/// Checks that the schema of a database of keys is at least as new as this program, like [`check`].
+///
+/// # Errors
+///
+/// The errors of [`check`], and [`SchemaError::OtherUse`].
+pub async fn check_keys(database: &Database) -> Result<(), SchemaError> {
+    let log = steps::migrations(database.dialect(), &[])?;
+    check_use(database, &log, THE_LOG, THE_KEYS).await?;
+    check_for(database, &steps::keys(database.dialect())).await
+}
+
+async fn check_for(database: &Database, migrations: &[Migration]) -> Result<(), SchemaError> {
+    engine::check(database, migrations).await?;
     let versions: Vec<i64> = migrations.iter().map(|migration| migration.version).collect();
     let applied = applied(database).await?;
     let missing = versions.iter().position(|version| !applied.contains(version));

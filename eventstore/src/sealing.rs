@@ -24,10 +24,20 @@
 //! 1. Add a wrapping key ([`Keyring::add`]), and wait until every process has loaded the keyring.
 //! 2. Activate the new wrapping key ([`Keyring::activate`]), and wait until every process has loaded the
 //!    keyring. A process with the older keyring still wraps new data keys with the old wrapping key.
-//! 3. Retire the old wrapping key ([`LogFormat::retire`](crate::LogFormat::retire)), so that no append uses
-//!    it, and wrap all data keys again ([`KeyStore::rewrap_some`], until [`Rewrapped::next`] is `None`).
+//! 3. Retire the old wrapping key ([`KeyStore::retire`]), so that no new data key uses it, and wrap all data
+//!    keys again ([`KeyStore::rewrap_some`], until [`Rewrapped::next`] is `None`).
 //! 4. Check that [`KeyStore::usage`] no longer has the old wrapping key. Otherwise, repeat the third step.
 //! 5. Remove the old wrapping key ([`Keyring::remove`]), and destroy all copies of the older keyring.
+//!
+//! # A database of the keys' own
+//!
+//! If the keys are in the database of the log, a new key is stored in the transaction of the first event. The
+//! keys can also be in another database ([`KeyStore::elsewhere`], [`schema::migrate_keys`]), so that a backup
+//! of the log's database has no keys, and an older copy of the log brings no erased key back. A new key is
+//! then stored before its events. The log's format and the keys' database name each other, so a program that
+//! is connected to another database stops at once.
+//!
+//! [`schema::migrate_keys`]: crate::schema::migrate_keys
 //!
 //! An event whose key the table never held is an error ([`SealingError::KeyMissing`]) and does not count as
 //! erased, because the program may be connected to another database.
@@ -59,7 +69,7 @@
 //! schema::migrate(&database, SystemClock::shared(), "me", &[]).await?;
 //! let keyring = Keyring::generate(SystemClock::shared().now())?;
 //! KeyringFile::new(folder.path().join("keyring.json")).create(&keyring)?;
-//! let LogFormat::Sealed(log) = LogFormat::seal_if_empty(&database, &keyring, 1).await? else {
+//! let LogFormat::Sealed(log, _) = LogFormat::seal_if_empty(&database, &keyring, 1, None).await? else {
 //!     panic!("the log has events in clear");
 //! };
 //! database.seal_with(Sealing::new(keyring, log, 1, Personal));
@@ -72,7 +82,7 @@
 //!     payload: json!({"type": "Lent", "book": "Emma", "reader": "Ana"}), metadata: json!({}),
 //! };
 //! let sealed = sealing.seal(&database, vec![event], true).await?;
-//! let append = Append::new(sealed.events, Vec::new())?.sealed(log, sealed.new_key);
+//! let append = Append::new(sealed.events, Vec::new())?.sealed(sealing.keys(), sealed.new_key);
 //! # let clock = SystemClock::shared();
 //! let queue = AppendQueue::start(database.clone(), Signal::in_process(), clock, 10, 10);
 //! queue.append(append).await?;
@@ -106,7 +116,7 @@ mod secret;
 pub use data_key::{DataKey, DataKeyId, KeyOwner, WrappedKey};
 pub use envelope::{BLOCK, EventContext, SealError, SealedPayload};
 pub use events::{DeclarePersonalData, PersonalData, SealedEvents, Sealing, SealingError};
-pub use key_store::{AddKeyError, CheckedKeys, KeyStore, Rewrapped, StoredKey, Subject};
+pub use key_store::{AddKeyError, CheckedKeys, KeyStore, MoveError, Rewrapped, StoredKey, Subject};
 pub use keyring::{Keyring, KeyringError, WrappingKeyId, WrappingKeyInfo, WrappingKeyState};
 pub use keyring_file::{KeyringFile, KeyringFileError};
 pub use secret::{LogId, SecretKey};

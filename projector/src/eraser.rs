@@ -10,7 +10,8 @@ use std::time::Duration;
 use cqrs_es::Aggregate;
 use domain::{PATIENT_ERASED, Patient};
 use eventstore::sealing::KeyStore;
-use eventstore::{Database, Dialect, Handler, Position, RecordedEvent, Session, Timestamp, Transaction};
+use eventstore::sealing::SealingError;
+use eventstore::{Database, Handler, Position, RecordedEvent, Session, Timestamp, Transaction};
 
 use crate::PROJECTIONS;
 
@@ -65,7 +66,9 @@ impl Handler for Eraser {
     ) -> eventstore::Result<()> {
         self.last = None;
         for event in events.iter().filter(|event| is_erasure(event)) {
-            destroy_key(transaction, &event.aggregate_id, event.recorded_at).await?;
+            // The log has an erasure, so it is sealed.
+            let keys = self.database.sealing().ok_or(SealingError::NotOpened)?.keys();
+            destroy_key(keys, transaction, &event.aggregate_id, event.recorded_at).await?;
             self.last = Some((event.aggregate_id.clone(), event.position));
         }
         Ok(())
@@ -73,7 +76,7 @@ impl Handler for Eraser {
 
     fn committed(&mut self) {
         if let Some((patient, position)) = self.last.take()
-            && self.database.dialect() == Dialect::Sqlite
+            && self.database.has_journal()
         {
             // A task that is still waiting for a reader also truncates what this transaction has changed.
             if !self.truncating.swap(true, Ordering::Relaxed) {
@@ -119,18 +122,19 @@ pub fn is_erasure(event: &RecordedEvent) -> bool {
     event.aggregate_type == Patient::TYPE && event.event_type == PATIENT_ERASED
 }
 
-/// Destroys the data key of a patient, which was erased at `at`. The time of the destruction is recorded as
-/// `at`, so it does not change if the key is destroyed again.
+/// Destroys the data key of a patient, which was erased at `at`. `session` is a session of the log. The time
+/// of the destruction is recorded as `at`, so it does not change if the key is destroyed again.
 ///
 /// # Errors
 ///
 /// The errors of [`KeyStore::erase`].
 pub async fn destroy_key(
+    keys: &KeyStore,
     session: &mut impl Session,
     patient: &str,
     at: Timestamp,
 ) -> eventstore::Result<Timestamp> {
-    KeyStore::erase(session, Patient::TYPE, patient, at).await
+    keys.erase(session, Patient::TYPE, patient, at).await
 }
 
 /// Like [`Database::truncate_journal`], but logs an error and returns false.

@@ -18,7 +18,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use web::{HttpOptions, Listening, Metrics};
 
-use crate::database::{self, Missing};
+use crate::database::{self, Missing, Target};
+use crate::keys_database::{self, Opener};
 use crate::sealing::{self, OpenedLog};
 use crate::settings::Settings;
 use crate::{access, mail, metrics, output, tls, traces};
@@ -75,14 +76,20 @@ impl<'s> Process<'s> {
         };
         let database = database::open(settings, settings.database_connections, missing).await?;
         match schema {
-            Schema::BringUpToDate => database::bring_up_to_date(settings, &database, &clock, &owner).await?,
+            Schema::BringUpToDate => {
+                database::bring_up_to_date(settings, &database, &clock, &owner).await?;
+                keys_database::migrate(settings, &database, &clock, &owner, Opener::Role).await?;
+            }
             Schema::WaitFor => database::wait_for_schema(settings, &database).await?,
         }
         if appends {
             sealing::seal_new_log(settings, &database, &clock).await?;
         }
-        let opened = sealing::open(settings, &database).await?;
+        let opened = sealing::open(settings, &database, Opener::Role).await?;
         let mut lines = Vec::new();
+        if let Some(keys) = Target::keys(settings) {
+            lines.push(("keys", keys.place()));
+        }
         if let Some(opened) = &opened {
             lines.push((
                 "keyring",

@@ -333,7 +333,7 @@ async fn operators(users: &Users, client: &Client) {
 }
 
 /// Whether the server allows a statement to the user. The statements in this test change no rows.
-async fn allowed(connection: &mut MySqlConnection, sql: &str) -> bool {
+pub(crate) async fn allowed(connection: &mut MySqlConnection, sql: &str) -> bool {
     let done = sqlx::raw_sql(sql).execute(connection).await;
     if let Err(error) = &done {
         // ER_TABLEACCESS_DENIED_ERROR, ER_SPECIFIC_ACCESS_DENIED_ERROR.
@@ -415,7 +415,7 @@ async fn the_server_lets_each_user_do_what_the_documentation_says_and_nothing_be
     .await;
 }
 
-const USERS: [&str; 7] = [
+pub(crate) const USERS: [&str; 7] = [
     "api",
     "projector",
     "mailer",
@@ -429,6 +429,11 @@ const USERS: [&str; 7] = [
 fn documented() -> BTreeSet<String> {
     let head = format!("| table | `{}` |\n", USERS.join("` | `"));
     let (_, table) = DOCS.split_once(&head).unwrap();
+    rights_in(table)
+}
+
+/// Returns the privileges in the rows of a table.
+pub(crate) fn rights_in(table: &str) -> BTreeSet<String> {
     let rows = table.lines().skip(1).take_while(|line| line.starts_with('|'));
     rows.flat_map(|row| {
         let cells: Vec<_> = row.trim_matches('|').split('|').map(str::trim).collect();

@@ -21,6 +21,7 @@ mod faults;
 mod feed;
 mod issuer;
 mod keyring;
+mod keys_database;
 mod log;
 mod mail;
 mod mail_faults;

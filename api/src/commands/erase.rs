@@ -2,6 +2,7 @@
 
 use cqrs_es::{Aggregate, DomainEvent};
 use domain::{ErasureReason, ErasureScope, Patient, PatientCommand, PatientError, PatientEvent};
+use eventstore::sealing::SealingError;
 use eventstore::{Append, AppendError, ClaimChange, NewEvent, Timestamp};
 use projector::eraser;
 use projector::reads::ReadError;
@@ -139,11 +140,7 @@ impl Commands {
             .collect::<Result<_, CommandError>>()?;
         let append =
             Append::new(events, vec![ClaimChange::ReleaseAll]).map_err(|_| CommandError::Internal)?;
-        match self
-            .appends
-            .append(append.sealed(sealing.keys().log(), None))
-            .await
-        {
+        match self.appends.append(append.sealed(sealing.keys(), None)).await {
             // The caller decides again.
             Ok(_) | Err(AppendError::Conflict { .. }) => Ok(()),
             Err(error) => Err(error::append_failed(id, &error)),
@@ -154,8 +151,9 @@ impl Commands {
     async fn destroy_key(&self, erasure: &Erasure) {
         let (database, id) = (self.log.database(), erasure.patient.to_string());
         let destroyed = async {
+            let keys = database.sealing().ok_or(SealingError::NotOpened)?.keys();
             let mut writer = database.writer().await?;
-            eraser::destroy_key(&mut writer, &id, erasure.recorded_at).await
+            eraser::destroy_key(keys, &mut writer, &id, erasure.recorded_at).await
         };
         if let Err(error) = destroyed.await {
             tracing::warn!(patient.id = %id, %error, "a data key is not destroyed yet; the projector destroys it");

@@ -7,7 +7,7 @@
 use cqrs_es::Aggregate;
 use domain::{ErasureScope, PATIENT_ERASED, Patient};
 use eventstore::proof::{Inclusion, ProofError, ProveError, Request};
-use eventstore::{Clock, Dialect, EventLog, Position, Proof, Timestamp, prove};
+use eventstore::{Clock, EventLog, Position, Proof, Timestamp, prove};
 use projector::reads::ReadError;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -131,7 +131,7 @@ impl Certificate {
             event: Some(status.position),
             ..Request::default()
         };
-        let journal = (log.database().dialect() == Dialect::Sqlite).then_some(JOURNAL);
+        let journal = log.database().has_journal().then_some(JOURNAL);
         let certificate = Self {
             format: Self::FORMAT.to_owned(),
             attestation: Attestation {

@@ -66,7 +66,8 @@ async fn migrated(url: &str) -> Database {
 /// Seals the log, unless it has events in clear, with a new keyring.
 async fn seal(database: &Database) {
     let keyring = Keyring::generate(SystemClock.now()).unwrap();
-    let format = LogFormat::seal_if_empty(database, &keyring, ClaimScheme::default().version())
+    let claims = ClaimScheme::default().version();
+    let format = LogFormat::seal_if_empty(database, &keyring, claims, None)
         .await
         .unwrap();
     if let Some(log) = format.log_id() {

@@ -283,13 +283,15 @@ mod tests {
 
     #[test]
     fn an_append_for_another_format_of_the_log_is_refused() {
+        use crate::format::KeysPlace::{Elsewhere, InLog};
         use crate::format::LogFormat;
-        use crate::sealing::LogId;
-        let (log, other) = (LogId([1; 16]), LogId([2; 16]));
+        use crate::sealing::{KeyStore, LogId};
+        let log = LogId([1; 16]);
+        let (keys, other) = (KeyStore::new(log), KeyStore::new(LogId([2; 16])));
         let items = [
             append("a", 1, vec![]),
-            append("b", 1, vec![]).sealed(log, None),
-            append("c", 1, vec![]).sealed(other, None),
+            append("b", 1, vec![]).sealed(&keys, None),
+            append("c", 1, vec![]).sealed(&other, None),
         ];
         let refused = |format| -> Vec<bool> {
             let rules = LogRules {
@@ -301,7 +303,8 @@ mod tests {
             refusals.iter().map(Option::is_some).collect()
         };
         assert_eq!(refused(LogFormat::Clear), [false, true, true]);
-        assert_eq!(refused(LogFormat::Sealed(log)), [true, false, true]);
+        assert_eq!(refused(LogFormat::Sealed(log, InLog)), [true, false, true]);
+        assert_eq!(refused(LogFormat::Sealed(log, Elsewhere)), [true; 3]);
     }
 
     #[test]

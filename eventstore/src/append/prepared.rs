@@ -10,7 +10,7 @@ use crate::clock::Timestamp;
 use crate::event::{NewEvent, Position};
 use crate::format::LogFormat;
 use crate::json::DEPTH;
-use crate::sealing::{LogId, WrappedKey};
+use crate::sealing::{KeyStore, WrappedKey};
 
 /// Maximum number of events in one append.
 pub const MAX_EVENTS: usize = 100;
@@ -86,12 +86,13 @@ impl Append {
         })
     }
 
-    /// Marks the events as sealed for the log `log`. `key` is the new data key of the aggregate, if it has
-    /// none yet; it is stored in the same transaction as the events. Appends to a sealed log are rejected
-    /// without this mark, and appends to a log in clear are rejected with it.
+    /// Marks the events as sealed for the log of these keys. `key` is the new data key of the aggregate, if
+    /// it is not stored yet; it is stored in the same transaction as the events. Appends to a sealed log are
+    /// rejected without this mark or if the log has its keys in another place, and appends to a log in clear
+    /// are rejected with it.
     #[must_use]
-    pub fn sealed(mut self, log: LogId, key: Option<WrappedKey>) -> Self {
-        self.format = LogFormat::Sealed(log);
+    pub fn sealed(mut self, keys: &KeyStore, key: Option<WrappedKey>) -> Self {
+        self.format = keys.format();
         self.key = key;
         self
     }

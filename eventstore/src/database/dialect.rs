@@ -20,6 +20,16 @@ impl Dialect {
         }
     }
 
+    /// Like [`Dialect::for_update`], but other transactions may lock the rows in the same way.
+    #[must_use]
+    pub const fn for_share(self) -> &'static str {
+        match self {
+            // MariaDB does not know FOR SHARE.
+            Self::MySql => " LOCK IN SHARE MODE",
+            Self::Sqlite => "",
+        }
+    }
+
     /// Like [`Dialect::for_update`], but skips rows that another transaction has locked.
     #[must_use]
     pub const fn for_update_skip_locked(self) -> &'static str {

@@ -74,6 +74,18 @@ impl Pools {
         }
     }
 
+    /// Like [`Pools::connections`], with the names for a database of keys.
+    pub(super) fn connections_to_keys(&self) -> Vec<(&'static str, usize, usize)> {
+        let names: &[&str] = match self {
+            Self::MySql { .. } => &["keys-mysql"],
+            Self::Sqlite { .. } => &["keys-sqlite-writer", "keys-sqlite-readers"],
+        };
+        let renamed = names.iter().zip(self.connections());
+        renamed
+            .map(|(name, (_, used, open))| (*name, used, open))
+            .collect()
+    }
+
     /// Returns the same pools, but with a separate pool of at most `connections` connections for MySQL.
     pub(super) fn with_separate_pool(&self, connections: u32) -> Self {
         match self {

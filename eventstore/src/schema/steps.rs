@@ -53,6 +53,10 @@ const LOG: [Step; 4] = [
     step!(1_000_000, "sealing", "1000000_sealing.sql"),
 ];
 
+/// The steps of a database that has the keys of a log, and nothing else of it. As for [`LOG`], their texts
+/// never change. No database has steps of both.
+const KEYS: [Step; 1] = [step!(1_000_002, "keys", "1000002_keys.sql")];
+
 /// Returns the statement that creates the table of leases, which must exist before the first step.
 pub(super) const fn leases(dialect: Dialect) -> &'static str {
     match dialect {
@@ -68,17 +72,25 @@ pub(super) fn migrations(dialect: Dialect, service: &[Step]) -> Result<Vec<Migra
     if !service.iter().all(in_range) || !service.is_sorted_by(|a, b| a.version < b.version) {
         return Err(SchemaError::Versions);
     }
-    let mut steps: BTreeMap<i64, (&str, String)> = BTreeMap::new();
+    let mut steps: BTreeMap<i64, (&'static str, String)> = BTreeMap::new();
     for step in LOG.iter().chain(service) {
         let (name, sql) = steps.entry(step.version).or_default();
         *name = step.name;
         sql.push_str(step.sql(dialect));
     }
-    let migration = |(version, (name, sql))| {
-        let (name, sql) = (Cow::Borrowed(name), Cow::Owned(sql));
-        Migration::new(version, name, MigrationType::Simple, sql, false)
-    };
+    let migration = |(version, (name, sql))| migration(version, name, Cow::Owned(sql));
     Ok(steps.into_iter().map(migration).collect())
+}
+
+/// Returns the migrations of a database of keys.
+pub(super) fn keys(dialect: Dialect) -> Vec<Migration> {
+    KEYS.iter()
+        .map(|step| migration(step.version, step.name, Cow::Borrowed(step.sql(dialect))))
+        .collect()
+}
+
+fn migration(version: i64, name: &'static str, sql: Cow<'static, str>) -> Migration {
+    Migration::new(version, Cow::Borrowed(name), MigrationType::Simple, sql, false)
 }
 
 #[cfg(test)]

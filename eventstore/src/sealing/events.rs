@@ -10,7 +10,6 @@ use super::data_key::{DataKey, KeyOwner, WrappedKey};
 use super::envelope::{EventContext, SealError, SealedPayload};
 use super::key_store::{KeyStore, StoredKey};
 use super::keyring::Keyring;
-use super::secret::LogId;
 use crate::clock::Timestamp;
 use crate::database::{Database, Session};
 use crate::error::Error;
@@ -49,6 +48,15 @@ pub enum SealingError {
     /// The keyring has other secrets than the keyring with which the log was sealed.
     #[error("the keyring belongs to another log")]
     OtherKeyring,
+    /// The database of the keys has the keys of another log.
+    #[error("the keys' database belongs to another log")]
+    OtherKeys,
+    /// The database of the keys has never had the keys of a log, or its table `key_store` was emptied.
+    #[error("the keys' database has no keys of a log")]
+    NoKeys,
+    /// A new data key is wrapped with a retired wrapping key: this process has an older keyring.
+    #[error("the wrapping key is retired: this process has an older keyring")]
+    RetiredKey,
     /// The log is sealed, but this process has not opened it with its keyring.
     #[error("the log is sealed, but this process has no keyring")]
     NotOpened,
@@ -108,8 +116,8 @@ impl SealingError {
 pub struct SealedEvents {
     /// The events as they are appended.
     pub events: Vec<NewEvent>,
-    /// The new key of the aggregate, if it had none. [`Append::sealed`](crate::Append::sealed) stores it in
-    /// the transaction of the events.
+    /// The new key of the aggregate, unless it is stored already. [`Append::sealed`](crate::Append::sealed)
+    /// stores it in the transaction of the events.
     pub new_key: Option<WrappedKey>,
 }
 
@@ -125,13 +133,19 @@ struct Parts {
 }
 
 impl Sealing {
-    /// Creates the sealing of the log with the id `log`. `claims` is the version of the claim rules of the
-    /// log ([`LogFormat::claims`](crate::LogFormat::claims)).
+    /// Creates the sealing of the log with these keys, or of the log with this id, whose database has the
+    /// keys. `claims` is the version of the claim rules of the log
+    /// ([`LogFormat::claims`](crate::LogFormat::claims)).
     #[must_use]
-    pub fn new(keyring: Keyring, log: LogId, claims: i64, personal: impl DeclarePersonalData) -> Self {
+    pub fn new(
+        keyring: Keyring,
+        keys: impl Into<KeyStore>,
+        claims: i64,
+        personal: impl DeclarePersonalData,
+    ) -> Self {
         Self(Arc::new(Parts {
             keyring: RwLock::new(Arc::new(keyring)),
-            store: KeyStore::new(log),
+            store: keys.into(),
             personal: Box::new(personal),
             claims: AtomicI64::new(claims),
         }))
@@ -169,12 +183,13 @@ impl Sealing {
     }
 
     /// Seals new events of one aggregate. If the aggregate is `fresh`, it has no key yet, so none is looked
-    /// up. Two processes may seal the first event of an aggregate at the same time, with two keys: only one
-    /// of their appends is accepted.
+    /// up. Two processes may seal the first event of an aggregate at the same time. They then use the same
+    /// key, or two keys, of which only one is accepted, together with its events.
     ///
     /// # Errors
     ///
-    /// [`SealingError::Store`], [`SealingError::Seal`] or [`SealingError::Erased`].
+    /// [`SealingError::Store`], [`SealingError::Seal`] or [`SealingError::Erased`]. For a database of the
+    /// keys' own, also [`SealingError::RetiredKey`], [`SealingError::NoKeys`] or [`SealingError::OtherKeys`].
     pub async fn seal(
         &self,
         database: &Database,
@@ -208,7 +223,12 @@ impl Sealing {
             None => {
                 let key = DataKey::random()?;
                 let wrapped = key.wrap(keyring, &owner)?;
-                (key, Some(wrapped))
+                match store.store_before_events(&owner, &wrapped).await? {
+                    None => (key, Some(wrapped)),
+                    // Another request may have stored a key of its own, for example if its append failed.
+                    Some(StoredKey::Present(stored)) => (stored.unwrap(keyring, &owner)?, None),
+                    Some(StoredKey::Erased(at)) => return Err(SealingError::Erased { at }),
+                }
             }
         };
         for event in &mut events {

@@ -1,9 +1,11 @@
-//! The stored data keys, in the table `subject_keys`.
+//! The stored data keys, in the table `subject_keys` of the log's database or of another database.
 //!
 //! Rows are changed and never deleted. When a key is erased, its row stays as a tombstone, so a copy, a retry
 //! or a rotation of the wrapping keys cannot bring the key back.
 
 mod all;
+mod place;
+mod relocation;
 
 use std::collections::BTreeMap;
 
@@ -14,7 +16,9 @@ use crate::clock::Timestamp;
 use crate::database::{Dialect, Row, Session, in_list, padded};
 use crate::error::{Error, Result};
 
-const COLUMNS: &str = "aggregate_type, aggregate_id, key_id, wrapping_key, wrapped, erased_at";
+const COLUMNS: &str = "aggregate_type, aggregate_id, key_id, wrapping_key, wrapped, erased_at, created_at";
+/// Number of the column `created_at`.
+const CREATED_AT: usize = 6;
 /// Beginning of a statement that adds keys.
 pub(crate) const INSERT: &str = "INSERT INTO subject_keys \
     (aggregate_id, aggregate_type, key_id, wrapping_key, wrapped, created_at) VALUES";
@@ -59,18 +63,31 @@ pub enum AddKeyError {
 }
 
 pub use all::{CheckedKeys, Rewrapped};
+use place::Place;
+pub(crate) use place::{joined, reserve};
+pub use relocation::MoveError;
 
 /// The data keys of one log. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct KeyStore {
     log: LogId,
+    place: Place,
+}
+
+impl From<LogId> for KeyStore {
+    fn from(log: LogId) -> Self {
+        Self::new(log)
+    }
 }
 
 impl KeyStore {
     /// Creates a store of the keys of the log `log`, which are in the database of the log.
     #[must_use]
     pub const fn new(log: LogId) -> Self {
-        Self { log }
+        Self {
+            log,
+            place: Place::InLog,
+        }
     }
 
     /// Id of the log.
@@ -93,27 +110,22 @@ impl KeyStore {
     ///
     /// # Errors
     ///
-    /// [`Error::Database`]; [`Error::UnknownValue`] if a row does not have the form that this program writes.
+    /// [`Error::Database`]; [`Error::Keys`] for a database of the keys' own; [`Error::UnknownValue`] if a row
+    /// does not have the form that this program writes.
     pub async fn find(
         &self,
         session: &mut impl Session,
         aggregate_type: &str,
         aggregate_ids: &[&str],
     ) -> Result<BTreeMap<String, StoredKey>> {
-        if aggregate_ids.is_empty() {
-            return Ok(BTreeMap::new());
+        match self.own_database() {
+            None => find_in(session, aggregate_type, aggregate_ids).await,
+            Some(database) => {
+                let found =
+                    async { find_in(&mut database.reader().await?, aggregate_type, aggregate_ids).await };
+                found.await.map_err(Error::of_keys)
+            }
         }
-        let sql = format!(
-            "SELECT {COLUMNS} FROM subject_keys WHERE aggregate_id IN ({}) AND aggregate_type = ?",
-            in_list(aggregate_ids.len())
-        );
-        let rows = session
-            .query(&sql)
-            .bind_all(padded(aggregate_ids))
-            .bind(aggregate_type)
-            .fetch_all()
-            .await?;
-        rows.iter().map(|row| Ok((row.get(1)?, stored(row)?))).collect()
     }
 
     /// Stores the key of an aggregate. Storing the same key again changes nothing, so the call can be
@@ -130,22 +142,15 @@ impl KeyStore {
         key: &WrappedKey,
         now: Timestamp,
     ) -> Result<(), AddKeyError> {
-        let unless_exists = unless_exists(session.dialect());
-        let sql = format!("{INSERT} (?, ?, ?, ?, ?, ?) {unless_exists}");
-        session
-            .query(&sql)
-            .bind(owner.aggregate_id)
-            .bind(owner.aggregate_type)
-            .bind(key.id.0.as_slice())
-            .bind(key.wrapping_key.as_str())
-            .bind(key.wrapped.as_slice())
-            .bind(now)
-            .execute()
-            .await?;
-        let found = self
-            .find(session, owner.aggregate_type, &[owner.aggregate_id])
-            .await?;
-        match found.into_values().next() {
+        let stored = self.store_before_events(owner, key).await;
+        let mut stored = stored.map_err(Error::from)?;
+        if stored.is_none() {
+            let aggregate = (owner.aggregate_type, owner.aggregate_id);
+            insert_in(session, aggregate, key, now).await?;
+            let found = find_in(session, owner.aggregate_type, &[owner.aggregate_id]).await?;
+            stored = found.into_values().next();
+        }
+        match stored {
             Some(StoredKey::Present(stored)) if stored.id == key.id => Ok(()),
             Some(StoredKey::Present(_)) => Err(AddKeyError::OtherKey),
             Some(StoredKey::Erased(at)) => Err(AddKeyError::Erased { at }),
@@ -158,47 +163,109 @@ impl KeyStore {
     ///
     /// # Errors
     ///
-    /// Same as [`KeyStore::find`].
+    /// Same as [`KeyStore::find`]; [`SealingError::NoKeys`](super::SealingError::NoKeys) and
+    /// [`SealingError::OtherKeys`](super::SealingError::OtherKeys) for a database of the keys' own.
     pub async fn erase(
+        &self,
         session: &mut impl Session,
         aggregate_type: &str,
         aggregate_id: &str,
         now: Timestamp,
     ) -> Result<Timestamp> {
-        // The tombstone comes first. Afterwards the row exists, so a key that another process adds at the
-        // same time was either added before and is erased by the update, or is never added.
-        let unless_exists = unless_exists(session.dialect());
-        let sql = format!(
-            "INSERT INTO subject_keys (aggregate_id, aggregate_type, created_at, erased_at) VALUES (?, ?, ?, ?) \
-             {unless_exists}"
-        );
-        session
-            .query(&sql)
-            .bind(aggregate_id)
-            .bind(aggregate_type)
-            .bind(now)
-            .bind(now)
-            .execute()
-            .await?;
-        session
-            .query(
-                "UPDATE subject_keys SET wrapping_key = NULL, wrapped = NULL, erased_at = ? \
-                 WHERE aggregate_id = ? AND aggregate_type = ? AND erased_at IS NULL",
-            )
-            .bind(now)
-            .bind(aggregate_id)
-            .bind(aggregate_type)
-            .execute()
-            .await?;
-        let row = session
-            .query("SELECT erased_at FROM subject_keys WHERE aggregate_id = ? AND aggregate_type = ?")
-            .bind(aggregate_id)
-            .bind(aggregate_type)
-            .fetch_optional()
-            .await?;
-        let erased_at: Option<Timestamp> = row.ok_or_else(|| unknown("aggregate_id"))?.get(0)?;
-        erased_at.ok_or_else(|| unknown("erased_at"))
+        match self.own_database() {
+            None => erase_in(session, aggregate_type, aggregate_id, now).await,
+            Some(database) => {
+                let erased = self.erase_elsewhere(database, aggregate_type, aggregate_id, now);
+                Ok(erased.await?)
+            }
+        }
     }
+}
+
+/// Reads keys from the database that has them.
+async fn find_in(
+    session: &mut impl Session,
+    aggregate_type: &str,
+    aggregate_ids: &[&str],
+) -> Result<BTreeMap<String, StoredKey>> {
+    if aggregate_ids.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let sql = format!(
+        "SELECT {COLUMNS} FROM subject_keys WHERE aggregate_id IN ({}) AND aggregate_type = ?",
+        in_list(aggregate_ids.len())
+    );
+    let rows = session
+        .query(&sql)
+        .bind_all(padded(aggregate_ids))
+        .bind(aggregate_type)
+        .fetch_all()
+        .await?;
+    rows.iter().map(|row| Ok((row.get(1)?, stored(row)?))).collect()
+}
+
+/// Inserts a key into the database of the keys, unless the aggregate has a row.
+async fn insert_in(
+    session: &mut impl Session,
+    (aggregate_type, aggregate_id): (&str, &str),
+    key: &WrappedKey,
+    now: Timestamp,
+) -> Result<()> {
+    let unless_exists = unless_exists(session.dialect());
+    let sql = format!("{INSERT} (?, ?, ?, ?, ?, ?) {unless_exists}");
+    session
+        .query(&sql)
+        .bind(aggregate_id)
+        .bind(aggregate_type)
+        .bind(key.id.0.as_slice())
+        .bind(key.wrapping_key.as_str())
+        .bind(key.wrapped.as_slice())
+        .bind(now)
+        .execute()
+        .await?;
+    Ok(())
+}
+
+/// Erases a key in the database that has it.
+async fn erase_in(
+    session: &mut impl Session,
+    aggregate_type: &str,
+    aggregate_id: &str,
+    now: Timestamp,
+) -> Result<Timestamp> {
+    // The tombstone comes first. Afterwards the row exists, so a key that another process adds at the
+    // same time was either added before and is erased by the update, or is never added.
+    let unless_exists = unless_exists(session.dialect());
+    let sql = format!(
+        "INSERT INTO subject_keys (aggregate_id, aggregate_type, created_at, erased_at) VALUES (?, ?, ?, ?) \
+         {unless_exists}"
+    );
+    session
+        .query(&sql)
+        .bind(aggregate_id)
+        .bind(aggregate_type)
+        .bind(now)
+        .bind(now)
+        .execute()
+        .await?;
+    session
+        .query(
+            "UPDATE subject_keys SET wrapping_key = NULL, wrapped = NULL, erased_at = ? \
+             WHERE aggregate_id = ? AND aggregate_type = ? AND erased_at IS NULL",
+        )
+        .bind(now)
+        .bind(aggregate_id)
+        .bind(aggregate_type)
+        .execute()
+        .await?;
+    let row = session
+        .query("SELECT erased_at FROM subject_keys WHERE aggregate_id = ? AND aggregate_type = ?")
+        .bind(aggregate_id)
+        .bind(aggregate_type)
+        .fetch_optional()
+        .await?;
+    let erased_at: Option<Timestamp> = row.ok_or_else(|| unknown("aggregate_id"))?.get(0)?;
+    erased_at.ok_or_else(|| unknown("erased_at"))
 }
 
 /// Returns the end of an `INSERT` of one row that leaves an existing row unchanged. Unlike `INSERT IGNORE`,

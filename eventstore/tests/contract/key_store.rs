@@ -65,7 +65,7 @@ async fn rewrap(backend: &Backend, keyring: &Keyring, mut after: Option<Subject>
 
 async fn erase(backend: &Backend, id: &str, now: Timestamp) -> Timestamp {
     let mut transaction = backend.database.begin().await.unwrap();
-    let erased = KeyStore::erase(&mut transaction, KIND, id, now).await.unwrap();
+    let erased = store().erase(&mut transaction, KIND, id, now).await.unwrap();
     transaction.commit().await.unwrap();
     erased
 }
@@ -285,7 +285,7 @@ async fn a_key_that_is_added_during_its_erasure_is_erased(backend: Arc<Backend>)
         // Without a transaction, so other statements come between the statements of the erasure.
         let erasing = async {
             let mut writer = backend.database.writer().await.unwrap();
-            KeyStore::erase(&mut writer, KIND, &id, at(5)).await
+            store().erase(&mut writer, KIND, &id, at(5)).await
         };
         let (erased, (_, added)) = tokio::join!(erasing, add(&backend, &keyring, &id));
         assert_eq!(erased.unwrap(), at(5));
@@ -303,7 +303,7 @@ async fn an_id_that_is_too_long_is_an_error_and_leaves_no_row(backend: Arc<Backe
     let (_, refused) = add(&backend, &keyring, &too_long).await;
     assert!(matches!(refused, Err(AddKeyError::Store(_))), "{refused:?}");
     let mut writer = backend.database.writer().await.unwrap();
-    let erased = KeyStore::erase(&mut writer, KIND, &too_long, at(5)).await;
+    let erased = store().erase(&mut writer, KIND, &too_long, at(5)).await;
     erased.unwrap_err();
     drop(writer);
     assert_eq!(find(&backend, &longest).await, None);

@@ -29,6 +29,7 @@ mod faults;
 mod feed;
 mod heads;
 mod key_store;
+mod keys_elsewhere;
 mod kill;
 mod lease;
 mod library_pool;

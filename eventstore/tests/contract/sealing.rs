@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use eventstore::sealing::{
-    DeclarePersonalData, KeyStore, Keyring, PersonalData, SealError, SealedEvents, Sealing, SealingError,
+    DeclarePersonalData, Keyring, PersonalData, SealError, SealedEvents, Sealing, SealingError,
 };
 use eventstore::{
     Append, AppendError, Appended, Connection, EventFilter, EventLog, LogFormat, NewEvent, Position,
@@ -80,7 +80,7 @@ impl<'b> Log<'b> {
     async fn new(backend: &'b Backend) -> Self {
         backend.migrate().await;
         let keyring = keyring();
-        let format = LogFormat::seal_if_empty(&backend.database, &keyring, CLAIMS).await;
+        let format = LogFormat::seal_if_empty(&backend.database, &keyring, CLAIMS, None).await;
         Self::of(backend, format.unwrap(), keyring)
     }
 
@@ -100,7 +100,7 @@ impl<'b> Log<'b> {
         let append = Append::new(sealed.events, Vec::new()).unwrap();
         let queue = self.backend.queue();
         let appended = queue
-            .append(append.sealed(self.sealing.keys().log(), sealed.new_key))
+            .append(append.sealed(self.sealing.keys(), sealed.new_key))
             .await;
         queue.shutdown().await;
         appended
@@ -125,7 +125,11 @@ impl<'b> Log<'b> {
     async fn erase(&self, id: &str) -> Timestamp {
         let mut writer = self.backend.database.writer().await.unwrap();
         let now = Timestamp::from_micros(5);
-        KeyStore::erase(&mut writer, KIND, id, now).await.unwrap()
+        self.sealing
+            .keys()
+            .erase(&mut writer, KIND, id, now)
+            .await
+            .unwrap()
     }
 }
 
@@ -206,15 +210,15 @@ async fn events_from_before_sealing_are_read_as_they_are(backend: Arc<Backend>) 
     append(forged).await.unwrap();
     // A log with events is sealed only on request.
     let keyring = keyring();
-    let format = LogFormat::seal_if_empty(&backend.database, &keyring, CLAIMS)
+    let format = LogFormat::seal_if_empty(&backend.database, &keyring, CLAIMS, None)
         .await
         .unwrap();
     assert_eq!(format, LogFormat::Clear);
-    let format = LogFormat::seal(&backend.database, &keyring, CLAIMS)
+    let format = LogFormat::seal(&backend.database, &keyring, CLAIMS, None)
         .await
         .unwrap();
     assert_eq!(
-        LogFormat::seal(&backend.database, &keyring, CLAIMS)
+        LogFormat::seal(&backend.database, &keyring, CLAIMS, None)
             .await
             .unwrap(),
         format
@@ -366,6 +370,7 @@ async fn a_log_recognizes_its_keyring_before_it_has_a_key(backend: Arc<Backend>)
 
 async fn no_append_uses_a_retired_wrapping_key(backend: Arc<Backend>) {
     let log = Log::new(&backend).await;
+    let keys = log.sealing.keys();
     let late = log.seal(vec![named("a", 1, "Ana")], true).await.unwrap();
     let mut keyring = Keyring::clone(&log.sealing.keyring());
     let (old, new) = (
@@ -374,13 +379,17 @@ async fn no_append_uses_a_retired_wrapping_key(backend: Arc<Backend>) {
     );
     keyring.activate(&new).unwrap();
     for _ in 0..2 {
-        let retired = LogFormat::retire(&backend.database, &new, std::slice::from_ref(&old)).await;
+        let retired = keys
+            .retire(&backend.database, &new, std::slice::from_ref(&old))
+            .await;
         assert!(retired.unwrap());
     }
-    let back = LogFormat::retire(&backend.database, &old, std::slice::from_ref(&new)).await;
+    let back = keys
+        .retire(&backend.database, &old, std::slice::from_ref(&new))
+        .await;
     assert!(!back.unwrap());
-    assert!(LogFormat::is_retired(&backend.database, &old).await.unwrap());
-    assert!(!LogFormat::is_retired(&backend.database, &new).await.unwrap());
+    assert!(keys.is_retired(&backend.database, &old).await.unwrap());
+    assert!(!keys.is_retired(&backend.database, &new).await.unwrap());
     let refused = log.try_append(late).await;
     assert!(matches!(refused, Err(AppendError::RetiredKey)), "{refused:?}");
     log.sealing.replace_keyring(keyring);

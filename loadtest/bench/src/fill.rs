@@ -113,9 +113,8 @@ pub(crate) async fn patients(url: &str, from: u64, patients: u64) -> anyhow::Res
 /// Seals a new log with the keyring of the program, and returns its sealing.
 async fn sealing(database: &Database) -> anyhow::Result<Sealing> {
     let keyring = KeyringFile::new(testkit::keyring_file()).load()?;
-    let LogFormat::Sealed(log) =
-        LogFormat::seal_if_empty(database, &keyring, ClaimScheme::default().version()).await?
-    else {
+    let claims = ClaimScheme::default().version();
+    let LogFormat::Sealed(log, _) = LogFormat::seal_if_empty(database, &keyring, claims, None).await? else {
         bail!("the log is in clear");
     };
     Ok(Sealing::new(
@@ -146,5 +145,5 @@ async fn registration(number: u64, sealing: &Sealing, database: &Database) -> an
     let claim = Claim::keyed(&sealing.keyring(), "patient.email", &email);
     let sealed = sealing.seal(database, vec![event], true).await?;
     let append = Append::new(sealed.events, vec![ClaimChange::Take(claim)])?;
-    Ok(append.sealed(sealing.keys().log(), sealed.new_key))
+    Ok(append.sealed(sealing.keys(), sealed.new_key))
 }

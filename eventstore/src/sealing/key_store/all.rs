@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::super::data_key::DataKey;
+use super::super::data_key::{DataKey, WrappedKey};
 use super::super::envelope::SealError;
 use super::super::events::SealingError;
 use super::super::keyring::{Keyring, WrappingKeyId};
@@ -15,7 +15,7 @@ use crate::format::LogFormat;
 /// Number of keys that are tried for each wrapping key.
 const SAMPLE: usize = 5;
 /// Maximum number of rows that one call of [`KeyStore::rewrap_some`] reads.
-const PAGE: usize = 200;
+pub(super) const PAGE: usize = 200;
 
 /// Result of one call of [`KeyStore::rewrap_some`].
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -50,7 +50,7 @@ impl KeyStore {
     ///
     /// Same as [`KeyStore::find`].
     pub async fn usage(&self, database: &Database) -> Result<BTreeMap<WrappingKeyId, u64>> {
-        let mut reader = database.reader().await?;
+        let mut reader = self.database(database).reader().await?;
         let rows = reader
             .query(
                 "SELECT wrapping_key, COUNT(*) FROM subject_keys WHERE wrapping_key IS NOT NULL GROUP BY wrapping_key",
@@ -76,7 +76,7 @@ impl KeyStore {
         keyring: &Keyring,
         after: Option<Subject>,
     ) -> Result<CheckedKeys> {
-        let rows = page(&mut database.reader().await?, after.as_ref(), "").await?;
+        let rows = page(&mut self.database(database).reader().await?, after.as_ref(), "").await?;
         let mut result = CheckedKeys::default();
         for (number, row) in (1..).zip(&rows) {
             let subject = subject(row)?;
@@ -104,10 +104,11 @@ impl KeyStore {
     ///
     /// [`Error::Database`].
     pub async fn erased_some(
+        &self,
         database: &Database,
         after: Option<Subject>,
     ) -> Result<(Vec<Subject>, Option<Subject>)> {
-        let rows = page(&mut database.reader().await?, after.as_ref(), "").await?;
+        let rows = page(&mut self.database(database).reader().await?, after.as_ref(), "").await?;
         let mut erased = Vec::new();
         for row in &rows {
             if row.get::<Option<Timestamp>, _>(5)?.is_some() {
@@ -118,18 +119,21 @@ impl KeyStore {
         Ok((erased, next))
     }
 
-    /// Checks that the keyring is the keyring of this log, and that it has every wrapping key in use. A
-    /// missing or another keyring is therefore found before an event is read or appended.
+    /// Checks that the keyring is the keyring of this log, that it has every wrapping key in use, and that a
+    /// database of the keys' own has the keys of this log. A missing or another keyring, or another database,
+    /// is therefore found before an event is read or appended.
     ///
     /// # Errors
     ///
-    /// [`SealingError::OtherKeyring`]; [`SealingError::Seal`] if the keyring lacks a wrapping key, or opens
+    /// [`SealingError::OtherKeyring`]; [`SealingError::NoKeys`]; [`SealingError::OtherKeys`];
+    /// [`SealingError::Seal`] if the keyring lacks a wrapping key, or opens
     /// none of the first keys that are wrapped with it; the errors of [`KeyStore::find`].
     pub async fn check(&self, database: &Database, keyring: &Keyring) -> Result<(), SealingError> {
         if !LogFormat::belongs_to(database, keyring).await? {
             return Err(SealingError::OtherKeyring);
         }
-        let mut reader = database.reader().await?;
+        self.check_owner(keyring).await?;
+        let mut reader = self.database(database).reader().await?;
         let mut after = String::new();
         loop {
             let sql = "SELECT MIN(wrapping_key) FROM subject_keys WHERE wrapping_key > ?";
@@ -175,7 +179,7 @@ impl KeyStore {
         after: Option<Subject>,
     ) -> Result<Rewrapped> {
         let active = keyring.active_id();
-        let mut transaction = database.begin().await?;
+        let mut transaction = self.database(database).begin().await?;
         let lock = transaction.dialect().for_update();
         let rows = page(&mut transaction, after.as_ref(), lock).await?;
         let mut result = Rewrapped {
@@ -207,18 +211,7 @@ impl KeyStore {
                     continue;
                 }
             };
-            let changed = transaction
-                .query(
-                    "UPDATE subject_keys SET wrapping_key = ?, wrapped = ? \
-                     WHERE aggregate_id = ? AND aggregate_type = ? AND key_id = ? AND erased_at IS NULL",
-                )
-                .bind(again.wrapping_key.as_str())
-                .bind(again.wrapped.as_slice())
-                .bind(subject.aggregate_id.as_str())
-                .bind(subject.aggregate_type.as_str())
-                .bind(key.id.0.as_slice())
-                .execute()
-                .await?;
+            let changed = rewrap_in(&mut transaction, &subject, &again).await?;
             result.changed += u32::from(changed > 0);
         }
         transaction.commit().await?;
@@ -226,8 +219,32 @@ impl KeyStore {
     }
 }
 
+/// Stores a data key that was wrapped again. Returns 0 if the aggregate has another key or was erased.
+pub(super) async fn rewrap_in(
+    session: &mut impl Session,
+    subject: &Subject,
+    again: &WrappedKey,
+) -> Result<u64> {
+    session
+        .query(
+            "UPDATE subject_keys SET wrapping_key = ?, wrapped = ? \
+             WHERE aggregate_id = ? AND aggregate_type = ? AND key_id = ? AND erased_at IS NULL",
+        )
+        .bind(again.wrapping_key.as_str())
+        .bind(again.wrapped.as_slice())
+        .bind(subject.aggregate_id.as_str())
+        .bind(subject.aggregate_type.as_str())
+        .bind(again.id.0.as_slice())
+        .execute()
+        .await
+}
+
 /// Reads the next rows after an aggregate, in the order of the aggregates' ids.
-async fn page(session: &mut impl Session, after: Option<&Subject>, lock: &str) -> Result<Vec<Row>> {
+pub(super) async fn page(
+    session: &mut impl Session,
+    after: Option<&Subject>,
+    lock: &str,
+) -> Result<Vec<Row>> {
     // MySQL seeks with the first condition. It would read all rows for a comparison of pairs.
     let from = if after.is_some() {
         "WHERE aggregate_id >= ? AND (aggregate_id > ? OR aggregate_type > ?)"
@@ -249,7 +266,7 @@ async fn page(session: &mut impl Session, after: Option<&Subject>, lock: &str) -
 }
 
 /// Reads the aggregate from a row of [`COLUMNS`].
-fn subject(row: &Row) -> Result<Subject> {
+pub(super) fn subject(row: &Row) -> Result<Subject> {
     Ok(Subject {
         aggregate_type: row.get(0)?,
         aggregate_id: row.get(1)?,

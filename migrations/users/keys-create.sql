@@ -1,0 +1,27 @@
+-- For a database of the data keys (KEYS_DATABASE_URL): creates one database user for each role, and grants the privileges that
+-- do not depend on existing tables. An administrator runs this script before the first `patients migrate`, in the database for
+-- the keys:
+--
+--   mysql patients_keys < migrations/users/keys-create.sql
+--
+-- On a server that does not have the users yet, they are created locked and without a password, as by create.sql. The script
+-- works on MySQL 8.4 and later and on MariaDB 10.6 and later, and can be run again. See docs/operations.md.
+
+CREATE USER IF NOT EXISTS patients_migrate ACCOUNT LOCK;
+CREATE USER IF NOT EXISTS patients_api ACCOUNT LOCK;
+CREATE USER IF NOT EXISTS patients_projector ACCOUNT LOCK;
+CREATE USER IF NOT EXISTS patients_mailer ACCOUNT LOCK;
+CREATE USER IF NOT EXISTS patients_auditor ACCOUNT LOCK;
+CREATE USER IF NOT EXISTS patients_operator ACCOUNT LOCK;
+CREATE USER IF NOT EXISTS patients_backup ACCOUNT LOCK;
+
+-- `patients migrate`. Only a grant that includes CREATE can name a table that does not exist yet. No grant allows
+-- dropping a table.
+GRANT SELECT, INSERT, CREATE, ALTER, INDEX ON * TO patients_migrate;
+GRANT CREATE, UPDATE ON leases TO patients_migrate;
+-- To seal a new log.
+GRANT CREATE, UPDATE ON key_store TO patients_migrate;
+GRANT CREATE, UPDATE, DELETE ON _sqlx_migrations TO patients_migrate;
+
+-- mysqldump, mariadb-dump.
+GRANT SELECT ON * TO patients_backup;
