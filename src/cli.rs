@@ -250,6 +250,7 @@ fn misspelt(dotenv: &[DotenvEntry], environment: impl Iterator<Item = String>) -
 fn passwords_in_flags(matches: &ArgMatches) -> Vec<String> {
     [
         "database_url",
+        "keys_database_url",
         "redis_url",
         "smtp_url",
         "otel_exporter_otlp_endpoint",

@@ -62,7 +62,7 @@ pub(crate) enum KeysCommand {
         #[arg(value_parser = wrapping_key)]
         id: WrappingKeyId,
     },
-    /// Move all data keys to a database of their own, or back to the log's database; stop all roles before
+    /// Move all data keys to the separate database, or back to the log's database. Stop all roles first
     Move {
         /// Where the data keys are afterwards
         #[arg(long, value_enum)]

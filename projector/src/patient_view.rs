@@ -32,7 +32,7 @@ pub struct PatientRow {
     pub sequence: u64,
     /// When the patient was registered.
     pub registered_at: Timestamp,
-    /// See [`mailbox_hash`]; `None` in rows from before migration 13.
+    /// Hash of the email address; `None` in rows from before migration 13.
     pub mailbox_hash: Option<i64>,
 }
 

@@ -322,8 +322,9 @@ kinds! {
         "The keyring of this process does not open the log. The request had no effect.",
     ).with_retry_after(LASTING),
         "The personal data in the log is sealed, and this process has no keyring, an outdated keyring, or the keyring of another \
-         log; or the database does not have the key of a patient. The request had no effect. An operator runs patients keys check, \
-         and gives each process the current file of KEYRING_FILE.";
+         log; or the database does not have the key of a patient, or KEYS_DATABASE_URL names the wrong database. The request had no \
+         effect. An operator runs patients keys check, and gives each process the current file of KEYRING_FILE and the right \
+         KEYS_DATABASE_URL.";
     LOG_DAMAGED = Kind::new(
         StatusCode::SERVICE_UNAVAILABLE,
         "log-damaged",

@@ -176,7 +176,10 @@ impl KeyStore {
             None => erase_in(session, aggregate_type, aggregate_id, now).await,
             Some(database) => {
                 let erased = self.erase_elsewhere(database, aggregate_type, aggregate_id, now);
-                Ok(erased.await?)
+                let erased = erased.await?;
+                // A move that was interrupted may have left a copy in the database of the log.
+                destroy_in(session, aggregate_type, aggregate_id, erased).await?;
+                Ok(erased)
             }
         }
     }
@@ -248,16 +251,7 @@ async fn erase_in(
         .bind(now)
         .execute()
         .await?;
-    session
-        .query(
-            "UPDATE subject_keys SET wrapping_key = NULL, wrapped = NULL, erased_at = ? \
-             WHERE aggregate_id = ? AND aggregate_type = ? AND erased_at IS NULL",
-        )
-        .bind(now)
-        .bind(aggregate_id)
-        .bind(aggregate_type)
-        .execute()
-        .await?;
+    destroy_in(session, aggregate_type, aggregate_id, now).await?;
     let row = session
         .query("SELECT erased_at FROM subject_keys WHERE aggregate_id = ? AND aggregate_type = ?")
         .bind(aggregate_id)
@@ -266,6 +260,26 @@ async fn erase_in(
         .await?;
     let erased_at: Option<Timestamp> = row.ok_or_else(|| unknown("aggregate_id"))?.get(0)?;
     erased_at.ok_or_else(|| unknown("erased_at"))
+}
+
+/// Destroys the key in the row of an aggregate, if the row has a key.
+async fn destroy_in(
+    session: &mut impl Session,
+    aggregate_type: &str,
+    aggregate_id: &str,
+    at: Timestamp,
+) -> Result<()> {
+    session
+        .query(
+            "UPDATE subject_keys SET wrapping_key = NULL, wrapped = NULL, erased_at = ? \
+             WHERE aggregate_id = ? AND aggregate_type = ? AND erased_at IS NULL",
+        )
+        .bind(at)
+        .bind(aggregate_id)
+        .bind(aggregate_type)
+        .execute()
+        .await?;
+    Ok(())
 }
 
 /// Returns the end of an `INSERT` of one row that leaves an existing row unchanged. Unlike `INSERT IGNORE`,

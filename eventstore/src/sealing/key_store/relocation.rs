@@ -43,10 +43,14 @@ impl KeyStore {
     ///
     /// [`MoveError`].
     pub async fn move_to(&self, to: &Self, log: &Database, keyring: &Keyring) -> Result<u64, MoveError> {
-        to.adopt(log, self, keyring).await?;
+        let format = LogFormat::read(log).await?;
+        // If the log already names the new place, an empty database in this place is the wrong database.
+        if format != to.format() {
+            to.adopt(log, self, keyring).await?;
+        }
         to.check_owner(keyring).await?;
         let (from, into) = (self.database(log), to.database(log));
-        if LogFormat::read(log).await? == self.format() {
+        if format == self.format() {
             to.walk(keyring, from, into, false).await?;
         }
         let format = LogFormat::change_place(log, self.format(), to.format()).await?;

@@ -14,6 +14,8 @@ with_keys_elsewhere!(
     keys_move_there_and_back_and_open_the_same_events,
     a_move_keeps_erasures_of_both_places,
     a_move_never_replaces_another_key,
+    an_erasure_reaches_the_copy_that_an_interrupted_move_has_left,
+    a_move_does_not_accept_an_empty_database_in_place_of_the_keys,
     an_append_for_another_place_of_the_keys_is_rejected,
     a_log_is_sealed_with_keys_that_an_interrupted_process_reserved,
     a_database_has_a_log_or_keys_but_not_both,
@@ -71,6 +73,38 @@ async fn keys_move_there_and_back_and_open_the_same_events(backend: Arc<Backend>
             assert_eq!(log.move_keys(from, to).await.unwrap(), 0);
         }
     }
+}
+
+async fn an_erasure_reaches_the_copy_that_an_interrupted_move_has_left(backend: Arc<Backend>, on: KeysOn) {
+    let log = Log::new(&backend, on).await;
+    log.append(named("a", 1, "Ana")).await;
+    let left = format!(
+        "INSERT INTO subject_keys (aggregate_id, aggregate_type, key_id, wrapping_key, wrapped, created_at) \
+         VALUES ('a', '{KIND}', X'{:032}', '0123456789abcdef', X'00', 0)",
+        0
+    );
+    backend.execute(&left).await;
+    assert!(log.sealing.keys().has_left_keys(&backend.database).await.unwrap());
+    log.erase_with(log.sealing.keys(), "a").await.unwrap();
+    let with_key = "SELECT COUNT(*) FROM subject_keys WHERE wrapped IS NOT NULL";
+    assert_eq!(backend.number(with_key).await, 0);
+}
+
+async fn a_move_does_not_accept_an_empty_database_in_place_of_the_keys(backend: Arc<Backend>, on: KeysOn) {
+    let log = Log::new(&backend, on).await;
+    log.append(named("a", 1, "Ana")).await;
+    let wrong = KeysDatabase::migrated(&backend, on).await;
+    let store = wrong.store(log.format);
+    let moved = log.move_keys(&log.in_log_store(), &store).await;
+    assert!(
+        matches!(
+            moved,
+            Err(MoveError::Sealing(SealingError::Store(_) | SealingError::NoKeys))
+        ),
+        "{moved:?}"
+    );
+    let opened = store.check(&backend.database, &log.sealing.keyring()).await;
+    assert!(opened.is_err(), "the database must not belong to the log");
 }
 
 async fn a_move_keeps_erasures_of_both_places(backend: Arc<Backend>, on: KeysOn) {
