@@ -120,8 +120,8 @@ async fn claimed(
     };
     match reads.by_id(id).await? {
         Found::Active(details, _) if claims.claim(&details.email) == asked => Ok(Some(id)),
-        // If the patient was deleted or got another email since, its claim is gone too, and no patient had the
-        // email at that moment.
+        // If the patient was deleted or got another email since, its claim is gone too, and no patient had
+        // the email at that moment.
         Found::Active(..) | Found::Deleted | Found::Erased | Found::Nothing => {
             match holder(log, claim).await? {
                 Some(still) if still == found => damaged(found),
