@@ -126,6 +126,12 @@ pub trait ClaimRules: Send + Sync + 'static {
         None
     }
 
+    /// Whether an aggregate releases all claims with these new events, including claims of earlier rules and
+    /// claims that the table wrongly assigns to it.
+    fn releases_all(&self, _events: &[NewEvent]) -> bool {
+        false
+    }
+
     /// Whether an aggregate that cannot get its claim, because an older aggregate has it, keeps the claims of
     /// earlier rules when the table is repaired.
     fn keeps_earlier_claims(&self) -> bool {
@@ -149,9 +155,6 @@ impl ClaimRules for NoClaims {
 /// Returns the changes from the claims `before` an append to the claims `after` it.
 #[must_use]
 pub fn changes(before: &[HeldClaim], after: &[HeldClaim]) -> Vec<ClaimChange> {
-    if after.is_empty() && !before.is_empty() {
-        return vec![ClaimChange::ReleaseAll];
-    }
     let is_in = |held: &[HeldClaim], claim: Claim| held.iter().any(|held| held.claim == claim);
     let released = before
         .iter()

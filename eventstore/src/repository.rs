@@ -72,6 +72,9 @@ impl EventRepository {
 
     /// Returns the changes that `events` make to the claims of their aggregate.
     fn claim_changes(&self, events: &[NewEvent]) -> Result<Vec<ClaimChange>, ClaimRulesError> {
+        if self.claims.releases_all(events) {
+            return Ok(vec![ClaimChange::ReleaseAll]);
+        }
         let earlier = self.read.get().map_or(&[][..], Vec::as_slice);
         let all: Vec<NewEvent> = earlier.iter().chain(events).cloned().collect();
         Ok(claim::changes(

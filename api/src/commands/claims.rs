@@ -1,6 +1,9 @@
 //! Claims of patients. They keep the emails of active patients unique, by the rule of the log.
 
-use domain::{EmailUniqueness, PatientDetails, PatientEvent, email_claim_key, evolve, older_email_claim_key};
+use domain::{
+    EmailUniqueness, PATIENT_ERASED, PatientDetails, PatientEvent, email_claim_key, evolve,
+    older_email_claim_key,
+};
 use eventstore::{Claim, ClaimRules, ClaimRulesError, HeldClaim, NewEvent, Sealing};
 
 /// State of the claims of a sealed log, stored as the version of the claim rules.
@@ -233,6 +236,11 @@ impl ClaimRules for EmailClaims {
 
     fn version(&self) -> Option<i64> {
         self.sealed.as_ref().map(|(_, scheme)| scheme.version())
+    }
+
+    /// An erased patient must not leave a hash of its email, by which a guessed email could be recognized.
+    fn releases_all(&self, events: &[NewEvent]) -> bool {
+        events.iter().any(|event| event.event_type == PATIENT_ERASED)
     }
 
     /// Registrations are compared with the plain claims of an upgraded log until all of them are replaced.
