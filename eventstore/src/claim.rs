@@ -37,25 +37,6 @@ impl Claim {
         Self(keyring.claim_hash(kind, value))
     }
 
-    /// Returns the claims that an aggregate holds.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Database`](crate::Error::Database).
-    pub async fn held_by(
-        session: &mut impl Session,
-        aggregate_type: &str,
-        aggregate_id: &str,
-    ) -> Result<Vec<Self>> {
-        let rows = session
-            .query("SELECT claim FROM claims WHERE aggregate_id = ? AND aggregate_type = ?")
-            .bind(aggregate_id)
-            .bind(aggregate_type)
-            .fetch_all()
-            .await?;
-        rows.iter().map(table::claim).collect()
-    }
-
     /// Returns the id of the aggregate that currently holds the claim, if any.
     ///
     /// # Errors

@@ -29,7 +29,7 @@
 //! 4. Check that [`KeyStore::usage`] no longer has the old wrapping key. Otherwise, repeat the third step.
 //! 5. Remove the old wrapping key ([`Keyring::remove`]), and destroy all copies of the older keyring.
 //!
-//! # A database of the keys' own
+//! # A separate database for the keys
 //!
 //! If the keys are in the database of the log, a new key is stored in the transaction of the first event. The
 //! keys can also be in another database ([`KeyStore::elsewhere`], [`schema::migrate_keys`]), so that a backup

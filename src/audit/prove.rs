@@ -238,7 +238,7 @@ impl Known {
     }
 }
 
-/// The member of a file by which proofs and certificates are told apart.
+/// The member of a file that distinguishes certificates from proofs.
 #[derive(Deserialize)]
 struct Named {
     format: String,

@@ -1,4 +1,4 @@
-//! `patients keys move`: moves the data keys between the database of the log and a database of their own.
+//! `patients keys move`: moves the data keys between the database of the log and a separate database.
 
 use anyhow::{Context, anyhow, bail};
 use clap::ValueEnum;

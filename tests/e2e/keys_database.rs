@@ -1,4 +1,4 @@
-//! Data keys in a database of their own (`KEYS_DATABASE_URL`).
+//! Data keys in a separate database (`KEYS_DATABASE_URL`).
 
 mod relocation;
 mod users;

@@ -238,7 +238,7 @@ impl ClaimRules for EmailClaims {
         self.sealed.as_ref().map(|(_, scheme)| scheme.version())
     }
 
-    /// An erased patient must not leave a hash of its email, by which a guessed email could be recognized.
+    /// A claim of an erased patient would let an attacker with the keyring test guessed emails.
     fn releases_all(&self, events: &[NewEvent]) -> bool {
         events.iter().any(|event| event.event_type == PATIENT_ERASED)
     }

@@ -12,7 +12,6 @@ use serde::Serialize;
 use super::ClaimRules;
 use crate::error::{Error, Result};
 
-pub(super) use page::claim;
 pub use rebuild::{Rebuilt, rebuild};
 pub use verify::{ClaimsVerified, verify};
 

@@ -110,8 +110,8 @@ impl KeyStore {
     ///
     /// # Errors
     ///
-    /// [`Error::Database`]; [`Error::Keys`] for a database of the keys' own; [`Error::UnknownValue`] if a row
-    /// does not have the form that this program writes.
+    /// [`Error::Database`]; [`Error::Keys`] for a separate database of the keys; [`Error::UnknownValue`] if a
+    /// row does not have the form that this program writes.
     pub async fn find(
         &self,
         session: &mut impl Session,
@@ -164,7 +164,7 @@ impl KeyStore {
     /// # Errors
     ///
     /// Same as [`KeyStore::find`]; [`SealingError::NoKeys`](super::SealingError::NoKeys) and
-    /// [`SealingError::OtherKeys`](super::SealingError::OtherKeys) for a database of the keys' own.
+    /// [`SealingError::OtherKeys`](super::SealingError::OtherKeys) for a separate database of the keys.
     pub async fn erase(
         &self,
         session: &mut impl Session,

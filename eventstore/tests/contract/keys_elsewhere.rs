@@ -1,4 +1,4 @@
-//! Data keys in a database of their own: sealing, erasing, and retiring wrapping keys.
+//! Data keys in a separate database: sealing, erasing, and retiring wrapping keys.
 
 use std::sync::Arc;
 
@@ -224,7 +224,7 @@ async fn an_unreachable_database_of_keys_is_an_error_and_not_erased(backend: Arc
     assert!(matches!(error, SealingError::Store(Error::Keys(_))), "{error:?}");
     let error = log.erase_with(log.sealing.keys(), "a").await.unwrap_err();
     assert!(matches!(error, Error::Keys(_)), "{error:?}");
-    // What needs no key goes on.
+    // Operations that need no key still work.
     assert_eq!(log.stored().await.len(), 1);
 }
 

@@ -250,7 +250,7 @@ async fn holders(
 }
 
 /// Returns the claim in the first column.
-pub(in crate::claim) fn claim(row: &Row) -> Result<Claim> {
+pub(super) fn claim(row: &Row) -> Result<Claim> {
     let bytes: Vec<u8> = row.get(0)?;
     let digest = bytes.try_into().map_err(|_| Error::Damaged {
         position: Position::BEGINNING,

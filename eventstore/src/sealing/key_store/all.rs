@@ -120,7 +120,7 @@ impl KeyStore {
     }
 
     /// Checks that the keyring is the keyring of this log, that it has every wrapping key in use, and that a
-    /// database of the keys' own has the keys of this log. A missing or another keyring, or another database,
+    /// separate database has the keys of this log. A missing or another keyring, or another database,
     /// is therefore found before an event is read or appended.
     ///
     /// # Errors

@@ -1,4 +1,4 @@
-//! The database of the keys: the database of the log, or a database of their own.
+//! The database of the keys: the database of the log, or a separate database.
 //!
 //! A database of their own has the table `key_store`, whose row names the log. Every write locks or reads
 //! this row, so a process that is connected to another database neither adds a key nor counts a key as
@@ -95,7 +95,7 @@ impl Owner {
 }
 
 impl KeyStore {
-    /// Creates a store of the keys of the log `log`, which are in a database of their own
+    /// Creates a store of the keys of the log `log`, which are in a separate database
     /// ([`schema::migrate_keys`](crate::schema::migrate_keys)). [`KeyStore::check`] checks that the database
     /// has the keys of this log.
     ///
@@ -132,7 +132,7 @@ impl KeyStore {
         self.own_database().unwrap_or(log)
     }
 
-    /// Checks that a database of the keys' own has the keys of this log, and that the log had this keyring
+    /// Checks that a separate database has the keys of this log, and that the log had this keyring
     /// when they were put there.
     pub(super) async fn check_owner(&self, keyring: &Keyring) -> Result<(), SealingError> {
         let Some(database) = self.own_database() else {
@@ -148,7 +148,7 @@ impl KeyStore {
         checked.await.map_err(of_keys)
     }
 
-    /// Stores the new key of an aggregate in a database of its own, and returns the stored key, which is
+    /// Stores the new key of an aggregate in a separate database, and returns the stored key, which is
     /// another key if the aggregate already has one. Returns `None` if the keys are in the database of the
     /// log: the append then stores the key.
     pub(in crate::sealing) async fn store_before_events(
@@ -182,7 +182,7 @@ impl KeyStore {
         stored.await.map(Some).map_err(of_keys)
     }
 
-    /// Erases the key in a database of its own.
+    /// Erases the key in a separate database.
     pub(super) async fn erase_elsewhere(
         &self,
         database: &Database,

@@ -1,4 +1,4 @@
-//! Moving the keys between the database of the log and a database of their own.
+//! Moving the keys between the database of the log and a separate database.
 //!
 //! The roles must be stopped. The keys are first copied, then the log's format names the new place, and then
 //! the keys are deleted in the old place. Each step can be repeated, so an interrupted move is completed by

@@ -118,7 +118,7 @@ pub(super) struct Log<'b> {
 }
 
 impl<'b> Log<'b> {
-    /// A new log, which is sealed with keys in a database of their own.
+    /// A new log, which is sealed with keys in a separate database.
     pub(super) async fn new(backend: &'b Backend, on: KeysOn) -> Self {
         backend.migrate().await;
         let (keys, keyring) = (KeysDatabase::migrated(backend, on).await, keyring());
