@@ -1,18 +1,15 @@
 //! Text that a client chose does not reach the places in clear from which it could not be erased.
 
-use std::fmt::Write as _;
 use std::process::Command;
-use std::sync::{Arc, Mutex};
 
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Method, Response};
 use serde_json::{Value, json};
 use sqlx::{Connection, MySqlConnection};
-use testkit::{Program, base64url, free_port, http_client, wait_until};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use testkit::{Program, free_port, http_client, wait_until};
 
 use crate::client::{Client, patient};
+use crate::forensics::{Monitor, assert_absent};
 use crate::rig::{Production, SOON};
 use crate::traces::collector::Collector;
 
@@ -92,12 +89,12 @@ struct Watched {
     program: Program,
     client: Client,
     collector: Collector,
-    redis: Arc<Mutex<Vec<u8>>>,
+    redis: Monitor,
 }
 
 impl Watched {
     async fn start(production: &Production) -> Self {
-        let redis = monitor(production.redis.url()).await;
+        let redis = Monitor::start(production.redis.url()).await;
         let collector = Collector::start().await;
         let port = free_port();
         let mut serve: Command = production.command("serve");
@@ -221,26 +218,6 @@ impl Watched {
     }
 }
 
-/// Records every command that the server gets, including each published message.
-async fn monitor(url: &str) -> Arc<Mutex<Vec<u8>>> {
-    let address = url.strip_prefix("redis://").unwrap();
-    let mut stream = TcpStream::connect(address).await.unwrap();
-    stream.write_all(b"MONITOR\r\n").await.unwrap();
-    let seen = Arc::new(Mutex::new(Vec::new()));
-    let kept = Arc::clone(&seen);
-    tokio::spawn(async move {
-        let mut part = [0; 4096];
-        while let Ok(length @ 1..) = stream.read(&mut part).await {
-            kept.lock().unwrap().extend_from_slice(&part[..length]);
-        }
-    });
-    wait_until(SOON, "the server is monitored", async || {
-        seen.lock().unwrap().starts_with(b"+OK")
-    })
-    .await;
-    seen
-}
-
 /// Returns what this query returns as text, one row per line.
 async fn rows(production: &Production, columns: &str, table: &str) -> String {
     let mut connection = MySqlConnection::connect(&production.database.url).await.unwrap();
@@ -250,37 +227,8 @@ async fn rows(production: &Production, columns: &str, table: &str) -> String {
     rows.join("\n")
 }
 
-fn hex(text: &str) -> String {
-    text.bytes().fold(String::new(), |mut digits, byte| {
-        write!(digits, "{byte:02x}").unwrap();
-        digits
-    })
-}
-
-/// Asserts that the address is not in `text`: as it is, percent-encoded, in hexadecimal, or in base64.
 fn check(place: &str, text: &str) {
-    let lower = text.to_lowercase();
-    for form in [
-        LOCAL,
-        "maria-clara",
-        "clara%40",
-        &LOCAL.replace('.', "%2e"),
-        &hex(LOCAL),
-    ] {
-        assert!(!lower.contains(form), "{form} is in {place}:\n{text}");
-    }
-    for before in ["", "-", "--"] {
-        let encoded = base64url(format!("{before}{LOCAL}").as_bytes());
-        // The first and the last digits also depend on the neighboring bytes.
-        let form = &encoded[if before.is_empty() { 0 } else { before.len() + 1 }..encoded.len() - 2];
-        assert!(!text.contains(form), "{form} is in {place}:\n{text}");
-    }
-}
-
-#[test]
-#[should_panic(expected = "is in a text")]
-fn the_check_finds_base64() {
-    check("a text", &base64url(format!("a{EMAIL}").as_bytes()));
+    assert_absent(&[LOCAL, "maria-clara", "clara%40"], place, text.as_bytes());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -288,10 +236,7 @@ async fn text_that_a_client_chose_stays_out_of_metadata_logs_traces_metrics_and_
     Production::on_each(async |production| {
         let watched = Watched::start(&production).await;
         watched.ask_everything().await;
-        wait_until(SOON, "the last message is published", async || {
-            String::from_utf8_lossy(&watched.redis.lock().unwrap()).contains("PatientDeleted")
-        })
-        .await;
+        watched.redis.wait_for("PatientDeleted").await;
 
         let metrics = watched
             .client
@@ -334,7 +279,7 @@ async fn text_that_a_client_chose_stays_out_of_metadata_logs_traces_metrics_and_
         check("the log", &log);
         check("the spans", &format!("{spans:?}"));
         check("the metrics", &metrics);
-        check("Redis", &String::from_utf8_lossy(&watched.redis.lock().unwrap()));
+        check("Redis", &String::from_utf8_lossy(&watched.redis.recorded()));
         for (columns, table) in [
             ("template, aggregate_id, state, last_error", "mail_deliveries"),
             ("template, outcome, error", "mail_attempts"),

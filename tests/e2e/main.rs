@@ -19,6 +19,7 @@ mod embedded;
 mod erasure;
 mod faults;
 mod feed;
+mod forensics;
 mod issuer;
 mod keyring;
 mod keys_database;
