@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Context, bail};
 use api::commands::{AGGREGATE_TYPE, CommandError};
 use api::erasure::{self, ErasureStatus};
+use chrono::NaiveDate;
 use clap::{Args, ValueEnum};
 use domain::{ErasureReason, PATIENT_ERASED};
 use eventstore::sealing::{KeyStore, StoredKey};
@@ -46,6 +47,9 @@ pub(crate) struct EraseArguments {
     /// Erase all patients whose retention period (RETENTION) has ended, except patients with a hold
     #[arg(long, conflicts_with_all = ["id", "reason", "replay", "certificate", "output"])]
     due: bool,
+    /// Today's date in UTC, YYYY-MM-DD: with --due, erase only if the clock shows this date
+    #[arg(long, value_name = "DATE", requires = "due")]
+    today: Option<NaiveDate>,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -75,7 +79,9 @@ pub(crate) async fn run(settings: &Settings, arguments: EraseArguments) -> anyho
     let outcome = match (arguments.id, arguments.reason, arguments.certificate) {
         (_, _, Some(id)) => audit::certify(&database, id, arguments.output).await,
         (Some(id), Some(reason), None) => erase(settings, &database, id, reason.into(), arguments.json).await,
-        _ if arguments.due => retention::erase_due(settings, &database, arguments.json).await,
+        _ if arguments.due => {
+            retention::erase_due(settings, &database, arguments.today, arguments.json).await
+        }
         _ => replay(settings, &database, arguments.json).await,
     };
     database.close().await;

@@ -1,12 +1,15 @@
 //! `patients retention status` and `patients erase --due`: patients whose retention period has ended.
 
+use std::time::Duration;
+
 use anyhow::{Context, bail};
 use api::commands::CommandError;
 use api::hold::{self, HoldLookup};
 use api::retention::{DeletedPatient, RetentionPeriod, deleted_patients};
+use chrono::NaiveDate;
 use clap::Subcommand;
 use domain::{ErasureReason, ErasureScope};
-use eventstore::{Database, EventLog, Position, SystemClock, Timestamp};
+use eventstore::{Database, Dialect, EventLog, Position, SystemClock, Timestamp};
 use serde::Serialize;
 use serde_json::json;
 
@@ -16,6 +19,8 @@ use crate::exit_code::LeftInClear;
 use crate::output::{print, print_json};
 use crate::settings::Settings;
 
+/// Time since the last event after which [`erase_due`] requires the date on a database without a clock.
+const UNCONFIRMED: Duration = Duration::from_hours(24 * 31);
 /// Database connections of a command.
 const CONNECTIONS: u32 = 4;
 
@@ -134,13 +139,19 @@ struct ErasedDue {
 }
 
 /// Erases the deleted patients whose retention period has ended. Patients with a hold are skipped. A patient
-/// who cannot be erased does not stop the others.
-pub(crate) async fn erase_due(settings: &Settings, database: &Database, json: bool) -> anyhow::Result<()> {
+/// who cannot be erased does not stop the others. `today` is the date that the clock must show.
+pub(crate) async fn erase_due(
+    settings: &Settings,
+    database: &Database,
+    today: Option<NaiveDate>,
+    json: bool,
+) -> anyhow::Result<()> {
     let retention = settings.retention();
     if retention.period.is_none() {
         bail!("RETENTION is off, so no retention period ends");
     }
     let mut deleted = DeletedPatients::start(settings, database).await?;
+    check_date(&deleted.log, today, deleted.now).await?;
     let commands = StartedCommands::new(settings, &deleted.log).with_retention(retention);
     let outcome = erase_all(&mut deleted, &commands).await;
     commands.shutdown().await;
@@ -164,6 +175,30 @@ pub(crate) async fn erase_due(settings: &Settings, database: &Database, json: bo
     }
     if partial > 0 {
         return Err(LeftInClear::Patients(partial).into());
+    }
+    Ok(())
+}
+
+/// Checks the date that the clock shows, because a patient who is erased too early is lost. MySQL and MariaDB
+/// compare the clock with their own at each append. SQLite has no clock, so only the log and `today` can show
+/// that the clock is wrong.
+async fn check_date(log: &EventLog, today: Option<NaiveDate>, now: Timestamp) -> anyhow::Result<()> {
+    let date = now.to_datetime().map(|now| now.date_naive());
+    let date = date.context("the clock shows no valid date")?;
+    if let Some(today) = today {
+        if today != date {
+            bail!("the clock shows {date}, not {today}; nothing was erased");
+        }
+        return Ok(());
+    }
+    let head = log.head().await?;
+    let idle = now.since(head.recorded_at);
+    let has_events = head.position > Position::BEGINNING;
+    if log.database().dialect() == Dialect::Sqlite && has_events && idle > UNCONFIRMED {
+        let days = idle.as_secs() / 86_400;
+        bail!(
+            "the clock shows {date}, {days} days after the last event; if the date is right, add --today {date}"
+        );
     }
     Ok(())
 }

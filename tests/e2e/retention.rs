@@ -4,11 +4,12 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 use sqlx::{Connection, MySqlConnection};
-use testkit::mysql_servers;
+use tempfile::TempDir;
+use testkit::{Program, free_port, mysql_servers, wait_until};
 
 use crate::client::{Client, id_of};
 use crate::rebuild::{json, run};
-use crate::rig::Production;
+use crate::rig::{Production, SOON, patients};
 
 async fn deleted_patient(client: &Client, email: &str) -> String {
     let body = json!({ "name": "Ana", "email": email, "phone": "+34600000000", "document_url": "https://example.com/a.jpg" });
@@ -114,4 +115,47 @@ async fn the_patients_whose_period_has_ended_are_erased_except_held_patients() {
         let (done, said) = run(&mut command(&production, "erase", &["--replay"]));
         assert!(done, "a replay does not depend on the period: {said}");
     }
+}
+
+#[tokio::test]
+async fn on_sqlite_a_clock_long_after_the_last_event_requires_the_date() {
+    let folder = TempDir::new().unwrap();
+    let in_folder = |name: &str, arguments: &[&str]| {
+        let mut command = patients(name);
+        command
+            .args(arguments)
+            .current_dir(folder.path())
+            .env_remove("KEYRING_FILE")
+            .env("RETENTION", "30d");
+        command
+    };
+    let port = free_port();
+    let program = Program::start(in_folder("serve", &[]).env("HTTP_ADDR", format!("127.0.0.1:{port}")));
+    let client = Client::new(port);
+    wait_until(SOON, "it is ready", async || client.ready().await).await;
+    deleted_patient(&client, "old@example.com").await;
+    program.terminate();
+    assert_eq!(program.wait(SOON).await, 0);
+    let due = json(&mut in_folder("erase", &["--due"]));
+    assert_eq!(due["erased"], 0, "the last event is recent");
+
+    let micros = 40_u64 * 24 * 3_600_000_000;
+    let aged = Command::new("sqlite3")
+        .arg(folder.path().join("data/patients.db"))
+        .arg(format!(
+            "UPDATE events SET recorded_at = recorded_at - {micros}; UPDATE log_head SET recorded_at = recorded_at - {micros};"
+        ))
+        .status()
+        .unwrap();
+    assert!(aged.success());
+    let (done, said) = run(&mut in_folder("erase", &["--due"]));
+    assert!(!done && said.contains("40 days after the last event"), "{said}");
+    let today = said.rsplit("--today ").next().unwrap()[.."2026-11-28".len()].to_owned();
+    let (done, said) = run(&mut in_folder("erase", &["--due", "--today", "2001-01-01"]));
+    assert!(
+        !done && said.contains("not 2001-01-01; nothing was erased"),
+        "{said}"
+    );
+    let due = json(&mut in_folder("erase", &["--due", "--today", &today]));
+    assert_eq!(due["erased"], 1);
 }
