@@ -242,7 +242,7 @@ async fn migrate_all(settings: &Settings, database: &Database) -> anyhow::Result
     let (clock, owner) = (SystemClock::shared(), owner("migrate"));
     migrations::migrate(database, Arc::clone(&clock), &owner).await?;
     keys_database::migrate(settings, database, &clock, &owner, Opener::Command).await?;
-    sealing::seal_new_log(settings, database, &clock).await
+    sealing::seal_new_log(settings, database, &clock, Opener::Command).await
 }
 
 /// Opens a database, or creates it. The second value is true if the database was created.

@@ -43,17 +43,18 @@ pub(crate) async fn open(
             "the data keys are in another database than the log: set KEYS_DATABASE_URL to that database"
         ),
         (KeysPlace::Elsewhere, Some(target)) => {
-            let database = open_existing(settings, target, opener).await?;
+            let database = open_existing(settings, target, opener, Missing::Reject).await?;
             Ok(KeyStore::elsewhere(log, database, SystemClock::shared()))
         }
     }
 }
 
-/// Opens the keys' database, which must exist.
+/// Opens the keys' database. A role waits for a missing database if `missing` says so.
 pub(crate) async fn open_existing(
     settings: &Settings,
     target: Target<'_>,
     opener: Opener,
+    missing: Missing,
 ) -> anyhow::Result<Database> {
     let options = DatabaseOptions {
         connections: settings.database_connections,
@@ -62,13 +63,13 @@ pub(crate) async fn open_existing(
         ..DatabaseOptions::default()
     };
     let database = match opener {
-        Opener::Role => database::open_for_role(target, options, Missing::Reject).await?,
+        Opener::Role => database::open_for_role(target, options, missing).await?,
         Opener::Command => {
             let tried = database::try_to_open(target, options).await;
             tried.with_context(|| target.cannot_be_opened())?
         }
     };
-    if let Err(error) = check_schema(&database, target, opener).await {
+    if let Err(error) = check_schema(&database, target, opener, missing).await {
         database.close().await;
         return Err(error).with_context(|| format!("KEYS_DATABASE_URL cannot be used ({})", target.place()));
     }
@@ -76,8 +77,15 @@ pub(crate) async fn open_existing(
 }
 
 /// Checks the schema. During an upgrade, a role waits until another process has migrated it.
-async fn check_schema(database: &Database, target: Target<'_>, opener: Opener) -> anyhow::Result<()> {
+async fn check_schema(
+    database: &Database,
+    target: Target<'_>,
+    opener: Opener,
+    missing: Missing,
+) -> anyhow::Result<()> {
     let mut waiting = DatabaseWait::new(target);
+    // Version 0 is a database without any schema. Unless it is being created, it is not the keys' database.
+    let oldest = i64::from(missing != Missing::WaitFor);
     loop {
         match schema::check_keys(database).await {
             Ok(()) => {
@@ -87,8 +95,7 @@ async fn check_schema(database: &Database, target: Target<'_>, opener: Opener) -
             Err(error) if opener == Opener::Role && error.is_connection() => {
                 waiting.pause(&error).await;
             }
-            // Version 0 is a database without any schema, which is not the keys' database.
-            Err(error @ SchemaError::Behind { found: 1.., .. }) if opener == Opener::Role => {
+            Err(error @ SchemaError::Behind { found, .. }) if opener == Opener::Role && found >= oldest => {
                 waiting.pause(&advised(error)).await;
             }
             Err(error) => return Err(advised(error)),
@@ -137,9 +144,10 @@ pub(crate) async fn migrate(
 }
 
 /// Opens the keys' database to seal the log, if it is set.
-pub(crate) async fn open_to_seal(settings: &Settings) -> anyhow::Result<Option<Database>> {
+pub(crate) async fn open_to_seal(settings: &Settings, opener: Opener) -> anyhow::Result<Option<Database>> {
     let Some(target) = Target::keys(settings) else {
         return Ok(None);
     };
-    Ok(Some(open_existing(settings, target, Opener::Command).await?))
+    let database = open_existing(settings, target, opener, Missing::WaitFor).await?;
+    Ok(Some(database))
 }

@@ -93,7 +93,10 @@ async fn upgrade(settings: &Settings, database: &Database, json: bool) -> anyhow
     };
     // The keyring must be usable before the first sealed event.
     let upgrading = ClaimScheme::Upgrading.version();
-    let (keyring, keys) = (file.load()?, keys_database::open_to_seal(settings).await?);
+    let (keyring, keys) = (
+        file.load()?,
+        keys_database::open_to_seal(settings, Opener::Command).await?,
+    );
     let sealed = LogFormat::seal(database, &keyring, upgrading, keys.as_ref()).await;
     if let Some(keys) = keys {
         keys.close().await;
@@ -132,7 +135,7 @@ async fn upgrade(settings: &Settings, database: &Database, json: bool) -> anyhow
             print(&format!("{}: {}", conflict.aggregate_id, conflict.problem))?;
         }
     }
-    // Free pages of an SQLite file may have the data of patients that were deleted before this version.
+    // Free pages of an SQLite file may have the data of patients whom an older version of the program deleted.
     let rewritten = async {
         database.vacuum().await?;
         database.truncate_journal().await

@@ -49,6 +49,7 @@ pub(crate) async fn seal_new_log(
     settings: &Settings,
     database: &Database,
     clock: &Arc<dyn Clock>,
+    opener: Opener,
 ) -> anyhow::Result<()> {
     if LogFormat::read(database).await? != LogFormat::Clear
         || EventLog::new(database.clone()).head().await?.position > Position::BEGINNING
@@ -75,7 +76,7 @@ pub(crate) async fn seal_new_log(
         loaded => loaded?,
     };
     let claims = ClaimScheme::Rule(settings.email_unique().unwrap_or_default()).version();
-    let keys = keys_database::open_to_seal(settings).await?;
+    let keys = keys_database::open_to_seal(settings, opener).await?;
     let sealed = LogFormat::seal_if_empty(database, &keyring, claims, keys.as_ref()).await;
     if let Some(keys) = keys {
         keys.close().await;

@@ -9,7 +9,7 @@ use projector::eraser::ERASER;
 use serde_json::json;
 
 use super::CONNECTIONS;
-use crate::database::{self, Target};
+use crate::database::{self, Missing, Target};
 use crate::keys_database::{self, Opener};
 use crate::output::{print, print_json};
 use crate::settings::Settings;
@@ -32,7 +32,7 @@ pub(super) async fn run(
     let target = Target::keys(settings).ok_or_else(|| anyhow!("KEYS_DATABASE_URL is not set"))?;
     let keyring = file.load()?;
     let log = database::open_existing(settings, CONNECTIONS).await?;
-    let moved = match keys_database::open_existing(settings, target, Opener::Command).await {
+    let moved = match keys_database::open_existing(settings, target, Opener::Command, Missing::Reject).await {
         Ok(keys) => {
             let moved = move_keys(&log, &keys, &keyring, to).await;
             keys.close().await;

@@ -83,7 +83,7 @@ impl<'s> Process<'s> {
             Schema::WaitFor => database::wait_for_schema(settings, &database).await?,
         }
         if appends {
-            sealing::seal_new_log(settings, &database, &clock).await?;
+            sealing::seal_new_log(settings, &database, &clock, Opener::Role).await?;
         }
         let opened = sealing::open(settings, &database, Opener::Role).await?;
         let mut lines = Vec::new();

@@ -125,6 +125,38 @@ async fn all_end(split: &Split, setting: &str, reason: &str) {
 }
 
 #[tokio::test]
+async fn an_api_that_starts_during_the_first_migration_waits_for_the_database_of_the_keys() {
+    let server = &mysql_servers()[0];
+    let split = Split {
+        production: Production::without_schema_on(server).await,
+        keys: server.create_database().await,
+    };
+    // The migration ends between the schema of the log and the schema of the keys.
+    let mut interrupted = split.command(&["migrate", "--wait", "0s"]);
+    interrupted.env(SETTING, "mysql://root@127.0.0.1:1/keys");
+    let (migrated, said) = run(&mut interrupted);
+    assert!(!migrated && said.contains(SETTING), "{said}");
+
+    let port = free_port();
+    let mut api = split.command(&["api"]);
+    let api = Program::start(api.env("HTTP_ADDR", format!("127.0.0.1:{port}")));
+    wait_until(SOON, "the API waits", async || {
+        api.log()
+            .contains("waiting for the database of KEYS_DATABASE_URL")
+    })
+    .await;
+    let (migrated, said) = run(&mut split.command(&["migrate"]));
+    assert!(migrated, "{said}");
+    let client = Client::new(port);
+    wait_until(SOON, "it is ready", async || client.ready().await).await;
+    assert_eq!(
+        client.register("ana@example.com").await.unwrap().status(),
+        StatusCode::CREATED
+    );
+    assert_eq!(split.key_count("1 = 1").await, 1);
+}
+
+#[tokio::test]
 async fn an_old_copy_of_the_whole_log_brings_no_erased_patient_back() {
     Split::on_each(async |split| {
         let (program, client) = split.serve().await;
