@@ -58,7 +58,7 @@ impl ConfiguredTls {
     }
 }
 
-/// Warns of a certificate that clients reject now or soon.
+/// Warns if clients reject the certificate, or will reject it soon.
 fn warn_of_its_time(certificate: &Certificate, clock: &dyn Clock) {
     if let Some(doubt) = doubt(certificate, clock.now()) {
         tracing::warn!(certificate.begins = %certificate.begins(), certificate.ends = %certificate.ends(), "{doubt}");

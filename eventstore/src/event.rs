@@ -249,7 +249,7 @@ impl RecordedEvent {
     }
 }
 
-/// Reads a sequence that fits into a database column.
+/// Reads the sequence number of an event. Rejects 0, and numbers that do not fit into a database column.
 fn sequence<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
     let sequence = u64::deserialize(deserializer)?;
     if sequence == 0 || i64::try_from(sequence).is_err() {

@@ -32,7 +32,7 @@ pub(crate) enum MailCommand {
         #[command(flatten)]
         format: OutputFormat,
     },
-    /// Show the emails about an event, and every attempt to send them
+    /// Show the emails with this id, which are about one event, and every attempt to send them
     Show {
         /// Email id, as listed
         id: u64,

@@ -107,7 +107,7 @@ impl Certificate {
     /// Format of certificates.
     pub const FORMAT: &'static str = "erasure-certificate-1";
 
-    /// Makes a certificate of an erasure with this progress, which was just read. Reads every hash in the
+    /// Makes a certificate of the erasure in `status`, which the caller must have just read. Reads every hash in the
     /// log.
     ///
     /// # Errors

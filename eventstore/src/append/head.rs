@@ -40,7 +40,7 @@ struct Known {
     compared: Instant,
 }
 
-/// Requirements of the log for every append.
+/// Rules of the log that every append must follow.
 #[derive(Debug, Default)]
 pub(super) struct LogRules {
     pub(super) format: LogFormat,

@@ -18,8 +18,8 @@ pub(super) struct Changes<P: Projection> {
     pub(super) inserted: Vec<P::Row>,
 }
 
-/// Folds `events` into at most one change per aggregate. An aggregate that gets its first event and loses its
-/// row among them needs no change. `skips` contains positions whose events are ignored.
+/// Folds `events` into at most one change per aggregate. An aggregate whose first event and whose deletion
+/// are both in `events` needs no change. `skips` contains positions whose events are ignored.
 pub(super) async fn changes<P: Projection>(
     session: &mut impl Session,
     events: &[RecordedEvent],

@@ -25,7 +25,7 @@ pub enum ProveError {
     /// The log could not be read, or is damaged.
     #[error(transparent)]
     Log(#[from] Error),
-    /// `log_head` is inconsistent with the log.
+    /// `log_head` is inconsistent with the log, or an event precedes position 1.
     #[error("the log is inconsistent at {0}")]
     Mismatch(#[from] Mismatch),
     /// A requested position is beyond the end of the log.

@@ -206,7 +206,8 @@ impl Breaker {
         }
         let outage = self.open.as_ref().is_some_and(|open| !open.cause.is_inferred());
         if current && outage {
-            // The server is reachable again, or accepts the sender.
+            // If the attempt got past the step that failed, the server is reachable, or accepts this client,
+            // again.
             self.close(failure.step());
         }
         let cause = match kind {

@@ -24,7 +24,7 @@ const STYLE: &str = "text/css; charset=utf-8";
 const DOCS_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
      connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-/// Also allows the minimum that Redoc needs. Redoc's search runs in a worker that Redoc creates from its own
+/// Like [`DOCS_POLICY`], but also allows the minimum that Redoc needs. Redoc's search runs in a worker that Redoc creates from its own
 /// code (`blob:`). Redoc inserts its styles rule by rule into empty `<style>` elements, so the first hash is
 /// the hash of empty text. Only the style sheet of the scroll bars contains text, and the second hash is the
 /// hash of that text. A newer version of Redoc may need another hash. In that case, the browser test fails,

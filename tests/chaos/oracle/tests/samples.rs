@@ -386,7 +386,7 @@ pub(super) fn objects(doctor: impl FnOnce(&mut Evidence)) -> Vec<&'static str> {
     objects_in(evidence(), doctor)
 }
 
-/// Returns the failing claims of the evidence with amendments, without duplicates.
+/// Returns the checks that fail, without duplicates, after `doctor` has altered the evidence of [`amended`].
 pub(super) fn objects_to_amended(doctor: impl FnOnce(&mut Evidence)) -> Vec<&'static str> {
     objects_in(amended(), doctor)
 }
