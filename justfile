@@ -24,6 +24,10 @@ lint:
 deny:
     scripts/deny
 
+# Checks the files in deploy
+deploy-check:
+    scripts/deploy-check
+
 # Tests the API against its OpenAPI document
 schemathesis *arguments:
     scripts/schemathesis {{ arguments }}
