@@ -1,5 +1,5 @@
-//! `patients claims …`: compares the table of email claims with the log, repairs it, and changes the rule of
-//! the claims.
+//! `patients claims …`: compares the table of email claims with the log, repairs the table, and changes the
+//! rule of the claims.
 
 mod unique;
 

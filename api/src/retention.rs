@@ -98,7 +98,7 @@ impl fmt::Display for RetentionPeriod {
     }
 }
 
-/// Which erasures are allowed before patients were kept for long enough. By default, all erasures are
+/// Which erasures are allowed before patients have been kept for long enough. By default, all erasures are
 /// allowed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Retention {

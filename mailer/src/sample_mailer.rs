@@ -49,7 +49,7 @@ impl SampleMailer {
     ///
     /// [`DeliveryFailure::Address`] if mail cannot be sent to that address. Another [`DeliveryFailure`] if
     /// the email cannot be composed, or cannot be written to a file. If an SMTP server does not accept the
-    /// email, the result contains the failure.
+    /// email, the method succeeds, and the [`TestResult`] contains the failure.
     pub async fn test(&self, to: &str, now: Timestamp) -> Result<TestResult, DeliveryFailure> {
         let mail = self.composer.test(to, now)?;
         let result = self.transport.test(&mail, self.timeouts).await;

@@ -425,7 +425,7 @@ pub(crate) const USERS: [&str; 7] = [
     "backup",
 ];
 
-/// Returns the privileges in the table of docs/operations.md.
+/// Returns the privileges in the first table of rights in docs/operations.md.
 fn documented() -> BTreeSet<String> {
     let head = format!("| table | `{}` |\n", USERS.join("` | `"));
     let (_, table) = DOCS.split_once(&head).unwrap();

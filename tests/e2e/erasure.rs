@@ -29,6 +29,17 @@ async fn register(client: &Client) -> String {
     id_of(&registered).to_owned()
 }
 
+/// Searches by name and by email until the patient is found.
+async fn search(client: &Client, id: &str) {
+    for query in ["name=zaqxswc%20vfrt", "email=Zaqxswc.Vfrtgbn@Example.com"] {
+        let path = format!("/patients?{query}");
+        wait_until(SOON, "the search finds the patient", async || {
+            client.get(&path).await.unwrap().text().await.unwrap().contains(id)
+        })
+        .await;
+    }
+}
+
 /// Erases a patient, and waits until everything is destroyed.
 async fn erase(client: &Client, id: &str) -> Value {
     let path = format!("/patients/{id}/erasure");
@@ -140,20 +151,7 @@ async fn a_dump_has_nothing_of_an_erased_patient_and_the_log_never_had_it_in_cle
         let client = Client::new(port);
         wait_until(SOON, "it is ready", async || client.ready().await).await;
         let id = register(&client).await;
-        for search in ["name=zaqxswc%20vfrt", "email=Zaqxswc.Vfrtgbn@Example.com"] {
-            let path = format!("/patients?{search}");
-            wait_until(SOON, "the search finds the patient", async || {
-                client
-                    .get(&path)
-                    .await
-                    .unwrap()
-                    .text()
-                    .await
-                    .unwrap()
-                    .contains(&id)
-            })
-            .await;
-        }
+        search(&client, &id).await;
         wait_until(SOON, "the mail has arrived", async || {
             production.smtp.mails().len() == 1
         })

@@ -37,9 +37,8 @@ pub(crate) fn found(values: &[&str], bytes: &[u8]) -> Option<String> {
 }
 
 pub(crate) fn assert_absent(values: &[&str], place: &str, bytes: &[u8]) {
-    if let Some(form) = found(values, bytes) {
-        panic!("{form} is in {place}:\n{}", String::from_utf8_lossy(bytes));
-    }
+    let text = String::from_utf8_lossy(bytes);
+    assert_eq!(found(values, bytes), None, "in {place}:\n{text}");
 }
 
 fn hex(text: &str) -> String {

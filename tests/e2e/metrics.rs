@@ -68,7 +68,7 @@ async fn each_role_shows_what_it_did_and_how_all_stand() {
 
         let api = Page::of(&client).await;
         for (series, value) in [
-            ("patients_build_info{version=\"0.1.0\",role=\"api\"}", 1.0),
+            ("patients_build_info{version=\"0.2.0-dev\",role=\"api\"}", 1.0),
             ("patients_http_request_duration_seconds_count{method=\"POST\",route=\"/register\",status=\"201\"}", 2.0),
             ("patients_http_request_duration_seconds_count{method=\"POST\",route=\"/register\",status=\"409\"}", 1.0),
             ("patients_http_request_duration_seconds_count{method=\"GET\",route=\"/patients/{id}\",status=\"404\"}", 1.0),

@@ -214,8 +214,8 @@ async fn readers_and_writers_notice_nothing_of_a_rebuild() {
         let answers = hammer.stop().await;
         println!("{answers} rounds of responses");
         assert!(answers > 30, "{answers}");
-        // One email is sent for each patient that the clients registered, and no email for the prefilled
-        // patients.
+        // The ledger has one email for each patient that the clients registered, and no email for the
+        // prefilled patients.
         wait_until(SOON, "the mailer has reached the head", async || {
             let finished = "checkpoints WHERE name = 'mailer' AND position = (SELECT position FROM log_head)";
             production.count(finished).await == 1

@@ -7,7 +7,8 @@ use crate::rig::{Rig, patient};
 
 const NOBODY: &str = "0197f1a0-0000-7000-8000-000000000000";
 
-/// Registers and deletes a patient, with other events in between. Returns the patient's id and history.
+/// Registers and deletes a patient, with one event of another patient before and one in between. Returns the
+/// patient's id and history.
 async fn deleted(rig: &Rig) -> (String, Vec<Value>) {
     rig.register("before@example.com").await;
     let id = rig.register("a@example.com").await.id().to_owned();

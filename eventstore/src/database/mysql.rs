@@ -34,7 +34,7 @@ impl Packet {
         Self(Arc::new(AtomicUsize::new(SMALLEST_PACKET)))
     }
 
-    /// Returns the maximum number of bytes of a script up to its last row.
+    /// Returns the maximum number of bytes from the start of a script to the end of its last row.
     pub(super) fn script_limit(&self) -> usize {
         script_limit(self.0.load(Ordering::Relaxed))
     }

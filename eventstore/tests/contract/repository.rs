@@ -99,7 +99,7 @@ impl Aggregate for Ticket {
     }
 }
 
-/// Rules under which at most one ticket reserves a seat at a time.
+/// Rules under which each seat is reserved by at most one ticket at a time.
 struct Seats;
 
 impl ClaimRules for Seats {

@@ -37,7 +37,7 @@ const LINKS: [(&str, &str); 7] = [
 struct Home {
     #[schema(example = "Patient registration")]
     title: &'static str,
-    #[schema(example = "0.1.0")]
+    #[schema(example = "0.2.0-dev")]
     version: &'static str,
     links: Vec<HomeLink>,
 }

@@ -21,7 +21,7 @@ pub(super) struct Run {
 }
 
 impl Run {
-    /// Returns the words as written.
+    /// Returns the whole words: those that separators or changes of script delimit.
     pub(super) fn words(&self) -> Vec<String> {
         if self.unspaced {
             self.parts.clone()
