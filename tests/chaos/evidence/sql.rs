@@ -109,8 +109,10 @@ impl Sql {
         ]);
         let active = "patient_view WHERE generation = (SELECT active_generation FROM projections \
                       WHERE name = 'patient_view')";
+        // First, because the time left is relative to `now`, and the leases are renewed meanwhile.
         let left = format!("(expires_at - {now}) / 1000000.0");
         let leases = [("name", "name"), ("owner", "owner"), ("left", left.as_str())];
+        let leases = self.rows(&leases, "leases").await;
         let failures: Vec<Value> = self.rows(&same(&["name"]), "subscription_failures").await;
         let mut log: Vec<Event> = self.rows(&event, "events ORDER BY position").await;
         let keys = self.keys().await;
@@ -135,7 +137,7 @@ impl Sql {
                 .rows(&with(&["aggregate_id"], &[("claim", "HEX(claim)")]), "claims")
                 .await,
             checkpoints: self.rows(&same(&["name", "position"]), "checkpoints").await,
-            leases: self.rows(&leases, "leases").await,
+            leases,
             failures: failures
                 .iter()
                 .map(|failure| failure["name"].to_string())
