@@ -68,8 +68,8 @@ struct Expected<'h> {
     /// The addresses to which the email may be sent.
     recipients: Vec<&'h str>,
     may_be_cancelled: bool,
-    /// Whether the ledger may lack the email. If the mailer processes an amendment after the erasure, it
-    /// cannot read whether the email address changed.
+    /// Whether the ledger may lack the email: the mailer may process an event of a patient who was erased
+    /// meanwhile.
     may_be_missing: bool,
 }
 
@@ -84,7 +84,7 @@ fn expected(id: Uuid, patient: &Patient, head: u64) -> Vec<Expected<'_>> {
         template: REGISTERED,
         recipients: emails_from(0),
         may_be_cancelled: is_deleted,
-        may_be_missing: false,
+        may_be_missing: is_erased,
     }];
     for index in 1..patient.versions.len() {
         if email(index) == email(index - 1) {

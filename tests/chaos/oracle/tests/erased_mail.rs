@@ -1,17 +1,25 @@
 //! Tests with evidence of emails to erased patients.
 
-use super::samples::{EVA, objects_to_erased};
+use super::samples::{EVA, objects_to_amended, objects_to_erased};
 use crate::evidence::Evidence;
 
 #[test]
 fn an_email_to_an_erased_patient_is_found() {
-    // Without the email about the amendment, the mailer processed the amendment after the erasure.
-    let without = |evidence: &mut Evidence| {
-        evidence.deliveries.retain(|delivery| delivery.position != 5);
-        evidence.attempts.retain(|attempt| attempt.position != 5);
-        evidence.mails.retain(|mail| !mail.message_id.starts_with("<5."));
-    };
-    assert_eq!(objects_to_erased(without), [""; 0]);
+    // Without these emails, the mailer processed the registration or the amendment after the erasure.
+    for position in [2, 5] {
+        let without = |evidence: &mut Evidence| {
+            evidence
+                .deliveries
+                .retain(|delivery| delivery.position != position);
+            evidence.attempts.retain(|attempt| attempt.position != position);
+            let of_position = format!("<{position}.");
+            evidence
+                .mails
+                .retain(|mail| !mail.message_id.starts_with(&of_position));
+        };
+        assert_eq!(objects_to_erased(without), [""; 0]);
+        assert_eq!(objects_to_amended(without), ["mail"]);
+    }
     assert_eq!(
         objects_to_erased(|evidence| drop(evidence.deliveries.remove(3))),
         ["mail"]
