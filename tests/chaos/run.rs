@@ -202,6 +202,10 @@ pub(crate) async fn progress(api: &str, observations: &[Observation]) -> Vec<Pro
     });
     let mut all = Vec::new();
     for id in requested.collect::<BTreeSet<_>>() {
+        // The oracle reports the missing answers.
+        if Instant::now() > deadline {
+            break;
+        }
         let progress = loop {
             let answer = http.get(format!("{api}/patients/{id}/erasure")).send().await;
             let answer = answer
