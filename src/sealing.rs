@@ -16,7 +16,7 @@ use eventstore::{Clock, Database, Dialect, EventLog, KeysPlace, LogFormat, Posit
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::database::Target;
+use crate::database::{DatabaseWait, Target};
 use crate::keys_database::{self, Opener};
 use crate::output;
 use crate::reload::ReloadedFiles;
@@ -113,6 +113,33 @@ pub(crate) async fn open(
         LogFormat::Sealed(log, place) => open_with_keyring(settings, database, log, place, opener)
             .await
             .map(Some),
+    }
+}
+
+/// Opens the log for a role, which seals a new log before if `seals` is set. Retries if the connection to the
+/// database is lost.
+pub(crate) async fn open_for_role(
+    settings: &Settings,
+    database: &Database,
+    clock: &Arc<dyn Clock>,
+    seals: bool,
+) -> anyhow::Result<Option<OpenedLog>> {
+    let mut waiting = DatabaseWait::new(Target::log(settings));
+    loop {
+        let opened = async {
+            if seals {
+                seal_new_log(settings, database, clock, Opener::Role).await?;
+            }
+            open(settings, database, Opener::Role).await
+        };
+        match opened.await {
+            Err(error) if is_connection(&error) => waiting.pause(&output::causes(&error)).await,
+            Err(error) => return Err(error),
+            Ok(opened) => {
+                waiting.is_over();
+                return Ok(opened);
+            }
+        }
     }
 }
 

@@ -82,10 +82,7 @@ impl<'s> Process<'s> {
             }
             Schema::WaitFor => database::wait_for_schema(settings, &database).await?,
         }
-        if appends {
-            sealing::seal_new_log(settings, &database, &clock, Opener::Role).await?;
-        }
-        let opened = sealing::open(settings, &database, Opener::Role).await?;
+        let opened = sealing::open_for_role(settings, &database, &clock, appends).await?;
         let mut lines = Vec::new();
         if let Some(keys) = Target::keys(settings) {
             lines.push(("keys", keys.place()));

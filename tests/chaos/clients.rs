@@ -1,5 +1,7 @@
-//! The load: clerks who register, amend, delete, read and list patients, and record what they see.
+//! The load: clerks who register, amend, delete, erase, read and list patients, and record what they see.
 
+mod amending;
+mod ending;
 mod http;
 mod values;
 
@@ -12,8 +14,7 @@ use fastrand::Rng;
 use uuid::Uuid;
 
 use self::http::{answer, http_request};
-use self::values::PHONES;
-use crate::record::{Answer, Changes, Details, Observation, Request};
+use crate::record::{Answer, Details, Observation, Request};
 
 /// Time for which a client waits for a response. A role may take longer, and still completes the request.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -30,6 +31,8 @@ pub(crate) struct Office {
     pub(crate) stop: Arc<AtomicBool>,
     /// Ids that any client has received.
     pub(crate) known: Arc<Mutex<Vec<Uuid>>>,
+    /// The patient whose erasure was requested last. Other clients prefer this patient.
+    pub(crate) contested: Arc<Mutex<Option<Uuid>>>,
 }
 
 /// One client of both APIs.
@@ -42,8 +45,10 @@ pub(crate) struct Clerk {
     own: Vec<Uuid>,
     /// The last sequences of patients that this clerk knows.
     sequences: HashMap<Uuid, u64>,
-    /// Ids whose deletion this clerk has requested.
-    deleting: HashSet<Uuid>,
+    /// The registrations with a key that this clerk has made.
+    keyed: Vec<(Uuid, Details)>,
+    /// Ids whose deletion or erasure this clerk has requested.
+    ending: HashSet<Uuid>,
     /// The highest position in a response so far.
     seen: u64,
     requests: usize,
@@ -60,7 +65,8 @@ impl Clerk {
             http,
             own: Vec::new(),
             sequences: HashMap::new(),
-            deleting: HashSet::new(),
+            keyed: Vec::new(),
+            ending: HashSet::new(),
             seen: 0,
             requests: 0,
             observed: Vec::new(),
@@ -71,14 +77,16 @@ impl Clerk {
     pub(crate) async fn work(mut self) -> Vec<Observation> {
         while !self.office.stop.load(Ordering::SeqCst) {
             match self.rng.u8(0..100) {
-                0..22 => self.register().await,
-                22..36 => self.register_with_a_key().await,
-                36..45 => self.register_a_shared_email().await,
-                45..53 => self.amend().await,
-                53..58 => self.amend_with_a_key().await,
-                58..62 => self.amend_to_a_shared_email().await,
-                62..73 => self.delete().await,
-                73..86 => self.read().await,
+                0..20 => self.register().await,
+                20..32 => self.register_with_a_key().await,
+                32..40 => self.register_a_shared_email().await,
+                40..48 => self.amend().await,
+                48..53 => self.amend_with_a_key().await,
+                53..57 => self.amend_to_a_shared_email().await,
+                57..64 => self.delete().await,
+                64..71 => self.erase().await,
+                71..75 => self.repeat_a_registration().await,
+                75..88 => self.read().await,
                 _ => self.list().await,
             }
             tokio::time::sleep(Duration::from_millis(self.rng.u64(PAUSE))).await;
@@ -102,25 +110,15 @@ impl Clerk {
     /// more after it succeeded. Makes at most [`TRIES`] tries.
     async fn register_with_a_key(&mut self) {
         let details = self.details(None);
-        self.register_repeatedly(details).await;
-    }
-
-    async fn register_repeatedly(&mut self, details: Details) -> Option<(Uuid, u64)> {
-        let key = Some(details.document_url.clone());
-        let mut answered = None;
+        let mut answered = false;
         for _ in 0..TRIES {
-            let api = self.any_api();
-            let request = Request::Register {
-                details: details.clone(),
-                key: key.clone(),
-            };
-            match self.ask(api, request).await {
-                Answer::Registered { id, position, .. } => {
-                    let first = answered.is_none();
-                    answered = Some((id, position));
-                    if !first || self.rng.u8(0..4) > 0 {
+            match self.register_keyed(details.clone()).await {
+                Answer::Registered { id, .. } => {
+                    if answered || self.rng.u8(0..4) > 0 {
                         break;
                     }
+                    answered = true;
+                    self.keyed.push((id, details.clone()));
                 }
                 answer
                     if answer.is_problem("request-in-progress")
@@ -134,7 +132,13 @@ impl Clerk {
                 _ => break,
             }
         }
-        answered
+    }
+
+    /// Sends a registration with a key, which is the unique address of the document.
+    async fn register_keyed(&mut self, details: Details) -> Answer {
+        let key = Some(details.document_url.clone());
+        let api = self.any_api();
+        self.ask(api, Request::Register { details, key }).await
     }
 
     async fn register_a_shared_email(&mut self) {
@@ -150,138 +154,14 @@ impl Clerk {
         }
     }
 
-    /// Changes the name, phone number or email address of a patient.
-    async fn amend(&mut self) {
-        let Some(id) = self.patient_to_amend() else { return };
-        let mut changes = Changes::default();
-        match self.rng.u8(0..4) {
-            0 => changes.name = Some(self.name()),
-            1 => changes.phone = Some(self.one_of(&PHONES).to_owned()),
-            2 => changes.email = Some(self.fresh_email()),
-            _ => {
-                changes.name = Some(self.name());
-                changes.email = Some(self.fresh_email());
-            }
-        }
-        self.amend_one(id, changes).await;
-    }
-
-    /// Sends an amendment with a key. While there is no response or the status is 503, repeats it at a random
-    /// API, until the clients are told to stop. Sometimes repeats it once more after it succeeded. Makes at
-    /// most [`TRIES`] tries.
-    async fn amend_with_a_key(&mut self) {
-        let Some(id) = self.patient_to_amend() else { return };
-        let Some(sequence) = self.sequences.get(&id).copied() else {
-            return;
-        };
-        // The new name ensures that the amendment changes something.
-        let mut changes = Changes {
-            name: Some(self.name()),
-            ..Changes::default()
-        };
-        match self.rng.u8(0..3) {
-            0 => changes.email = Some(self.fresh_email()),
-            1 => changes.email = Some(self.shared_email()),
-            _ => {}
-        }
-        let request = Request::Amend {
-            id,
-            changes,
-            if_match: Some(sequence),
-            key: Some(format!("amend {}-{}", self.number, self.requests)),
-        };
-        let mut answered = false;
-        for _ in 0..TRIES {
-            let api = self.any_api();
-            match self.ask(api, request.clone()).await {
-                Answer::Amended { .. } => {
-                    if answered || self.rng.u8(0..4) > 0 {
-                        break;
-                    }
-                    answered = true;
-                }
-                Answer::Problem { status: 503, .. } | Answer::Nothing => {
-                    if self.office.stop.load(Ordering::SeqCst) {
-                        break;
-                    }
-                    tokio::time::sleep(Duration::from_millis(100)).await;
-                }
-                _ => break,
-            }
-        }
-    }
-
-    async fn amend_to_a_shared_email(&mut self) {
-        let Some(id) = self.patient_to_amend() else { return };
-        let email = Some(self.shared_email());
-        let changes = Changes {
-            email,
-            ..Changes::default()
-        };
-        let answer = self.amend_one(id, changes).await;
-        // Other clients can use the email address soon.
-        if matches!(answer, Answer::Amended { .. }) && self.rng.u8(0..4) > 0 {
-            let email = Some(self.fresh_email());
-            let changes = Changes {
-                email,
-                ..Changes::default()
-            };
-            self.amend_one(id, changes).await;
-        }
-    }
-
-    /// Sends an amendment without `If-Match`, with the last sequence that this clerk knows, or rarely with
-    /// the first sequence.
-    async fn amend_one(&mut self, id: Uuid, changes: Changes) -> Answer {
-        let if_match = match self.rng.u8(0..8) {
-            0..3 => None,
-            3 => Some(1),
-            _ => self.sequences.get(&id).copied(),
-        };
-        let request = Request::Amend {
-            id,
-            changes,
-            if_match,
-            key: None,
-        };
-        let api = self.any_api();
-        self.ask(api, request).await
-    }
-
-    /// Returns one of this clerk's patients, or sometimes a patient of any clerk.
-    fn patient_to_amend(&mut self) -> Option<Uuid> {
-        if self.rng.u8(0..5) == 0 {
-            self.known_patient()
-        } else {
-            self.rng.choice(&self.own).copied()
-        }
-    }
-
-    async fn delete(&mut self) {
-        if self.own.is_empty() {
-            return;
-        }
-        let index = self.rng.usize(0..self.own.len());
-        let id = self.own[index];
-        self.delete_one(id).await;
-    }
-
-    async fn delete_one(&mut self, id: Uuid) {
-        self.deleting.insert(id);
-        let api = self.any_api();
-        let answer = self.ask(api, Request::Delete { id }).await;
-        if matches!(answer, Answer::Deleted { .. }) || answer.is_problem("patient-deleted") {
-            self.own.retain(|own| *own != id);
-        }
-    }
-
     async fn read(&mut self) {
         let own = self.rng.bool();
-        let Some(id) = (if own {
+        let known = if own {
             self.rng.choice(&self.own).copied()
         } else {
             self.known_patient()
-        }) else {
+        };
+        let Some(id) = self.contested_patient().or(known) else {
             return;
         };
         let api = self.any_api();
@@ -344,6 +224,12 @@ impl Clerk {
         self.rng.choice(&known[from..]).copied()
     }
 
+    /// Sometimes returns the patient whose erasure was requested last.
+    fn contested_patient(&mut self) -> Option<Uuid> {
+        let contested = *self.office.contested.lock().unwrap();
+        contested.filter(|_| self.rng.u8(0..6) == 0)
+    }
+
     fn any_api(&mut self) -> usize {
         self.rng.usize(0..2)
     }
@@ -371,11 +257,16 @@ impl Clerk {
             self.seen = self.seen.max(position);
         }
         if let Answer::Registered { id, .. } = answer
-            && !self.deleting.contains(&id)
+            && !self.ending.contains(&id)
+            && !self.own.contains(&id)
         {
             self.own.push(id);
-            self.own.dedup();
             self.office.known.lock().unwrap().push(id);
+        }
+        if answer.is_problem("patient-erased")
+            && let Some(id) = observation.request.id()
+        {
+            self.own.retain(|own| *own != id);
         }
         self.remember_sequence(&observation);
         self.observed.push(observation);

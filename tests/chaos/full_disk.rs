@@ -5,16 +5,16 @@ use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::Value;
 use tempfile::TempDir;
 use testkit::{Mail, Program, free_port, wait_until};
 
-use crate::evidence::{Arrived, Evidence, Sql};
+use crate::evidence::{Arrived, Evidence, Keyring, Sql};
 use crate::oracle::judge;
 use crate::record::Observation;
-use crate::run::{Load, now};
+use crate::run::{Load, micros, now, progress};
 use crate::world::{is_ready, patients};
 
 const SOON: Duration = Duration::from_secs(30);
@@ -123,6 +123,7 @@ impl Disk {
         let mails = files.filter(|path| path.extension().is_some_and(|extension| extension == "eml"));
         mails
             .map(|path| {
+                let written = path.metadata().unwrap().modified().unwrap();
                 let raw = std::fs::read_to_string(path).unwrap();
                 let mail = Mail {
                     raw,
@@ -134,6 +135,7 @@ impl Disk {
                 Arrived {
                     recipient: address.trim_end_matches('>').to_owned(),
                     message_id: mail.header("Message-ID").unwrap_or_default(),
+                    at: micros(written.duration_since(SystemTime::UNIX_EPOCH).unwrap()),
                 }
             })
             .collect()
@@ -164,7 +166,8 @@ async fn evidence(folder: &Folder) -> Evidence {
         }
     }
     let url = format!("sqlite://{}", copy.path().join("patients.db").display());
-    Sql::sqlite(&url).await.ask(now()).await
+    let keyring = Keyring::read(&testkit::keyring_file());
+    Sql::sqlite(&url).await.ask(now(), keyring).await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -189,13 +192,14 @@ async fn a_mail_for_which_there_is_no_room_is_written_later() {
     approve(&evidence);
 }
 
-/// Runs the load, which registers, amends, deletes, reads and lists patients, while the disk is full from
-/// time to time, until everything works again. Returns the evidence.
+/// Runs the load, which registers, amends, deletes, erases, reads and lists patients, while the disk is full
+/// from time to time, until everything works again. Returns the evidence.
 async fn suffer(disk: &Disk, database: &Folder) -> Evidence {
     let port = free_port();
     let api = format!("http://127.0.0.1:{port}");
     let mut program = disk.serve(port, database);
     wait_until(SOON, "it is ready", async || is_ready(&api).await).await;
+    let began_at = now();
     let load = Load::on([api.clone(), api.clone()], SEED, CLIENTS);
     let mut healed = Instant::now();
     // In the first round, the process is killed while the disk is full. Before the second round, it is shut
@@ -237,10 +241,12 @@ async fn suffer(disk: &Disk, database: &Folder) -> Evidence {
         is_caught_up(&api).await
     })
     .await;
+    let progress = progress(&api, &observations).await;
     program.terminate();
     assert_eq!(program.wait(SOON).await, 0, "{}", program.log());
     let mut evidence = evidence(database).await;
     evidence.observations = observations;
+    (evidence.began_at, evidence.progress) = (began_at, progress);
     evidence.recovered_after = recovered_after;
     evidence.mails = disk.mails();
     without_usage(&mut evidence);

@@ -31,6 +31,8 @@ pub(crate) enum Target {
     Smtp,
     /// The connections to a server or to an API, by the index of their proxy in the world.
     Link(usize),
+    /// The wrapping keys in the keyring file.
+    Keys,
 }
 
 /// The kind of a fault.
@@ -49,16 +51,19 @@ pub(crate) enum Kind {
     Delay,
     /// A link rejects connections.
     Refuse,
+    /// A new wrapping key replaces the other wrapping keys.
+    Rotate,
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 6] = [
+    pub(crate) const ALL: [Self; 7] = [
         Self::Kill,
         Self::Terminate,
         Self::Stop,
         Self::Reset,
         Self::Delay,
         Self::Refuse,
+        Self::Rotate,
     ];
 
     /// Returns the name of the kind.
@@ -70,6 +75,7 @@ impl Kind {
             Self::Reset => "reset",
             Self::Delay => "delay",
             Self::Refuse => "refuse",
+            Self::Rotate => "rotate",
         }
     }
 
@@ -105,6 +111,7 @@ impl Fault {
             Target::Redis => "Redis",
             Target::Smtp => "mail server",
             Target::Link(_) => "connections",
+            Target::Keys => "wrapping keys",
         };
         format!("{} {target}", self.kind.name())
     }
@@ -197,17 +204,18 @@ enum Card {
     Reset,
     Delay,
     Refuse,
+    Rotate,
 }
 
 /// Returns every fault of these kinds. Frequent faults occur several times.
 fn cards(kinds: &[Kind]) -> Vec<Card> {
     use Card::{
         Delay, EndMysql, EndRedis, EndRole, KillMailer, KillMysql, KillRedis, KillRole, KillSmtp, Refuse,
-        Reset, StopMysql, StopRole,
+        Reset, Rotate, StopMysql, StopRole,
     };
     let mut cards = vec![
         KillRole, KillRole, KillMailer, EndRole, EndRole, StopRole, StopRole, KillMysql, EndMysql, StopMysql,
-        KillRedis, EndRedis, KillSmtp, Reset, Reset, Reset, Delay, Refuse,
+        KillRedis, EndRedis, KillSmtp, Reset, Reset, Reset, Delay, Refuse, Rotate, Rotate,
     ];
     cards.retain(|card| kinds.contains(&card.kind()));
     cards
@@ -224,6 +232,7 @@ impl Card {
             Self::Reset => Kind::Reset,
             Self::Delay => Kind::Delay,
             Self::Refuse => Kind::Refuse,
+            Self::Rotate => Kind::Rotate,
         }
     }
 
@@ -240,6 +249,7 @@ impl Card {
             Self::KillRedis | Self::EndRedis => Target::Redis,
             Self::KillSmtp => Target::Smtp,
             Self::Reset | Self::Delay | Self::Refuse => link,
+            Self::Rotate => Target::Keys,
         }
     }
 }
@@ -254,6 +264,8 @@ fn lasts(rng: &mut Rng, target: Target, kind: Kind, time: Duration) -> Duration 
             return MAIL_LEASE + Duration::from_millis(rng.u64(0..4_000));
         }
         (_, Kind::Stop) => rng.u64(STOPPED),
+        // Shorter and longer than the interval at which a process reads a changed keyring.
+        (_, Kind::Rotate) => rng.u64(500..7_000),
         (_, Kind::Reset) => rng.u64(300..800),
         (_, Kind::Delay | Kind::Refuse) => rng.u64(1_000..4_000),
         (_, Kind::Kill | Kind::Terminate) => rng.u64(0..1_500),
@@ -265,7 +277,7 @@ fn rest(target: Target) -> Duration {
     Duration::from_millis(match target {
         Target::Mysql => 5_000,
         Target::Role(_) | Target::Smtp => 2_500,
-        Target::Redis => 1_000,
+        Target::Redis | Target::Keys => 1_000,
         Target::Link(_) => 300,
     })
 }
@@ -284,7 +296,7 @@ fn settles(fault: &Fault, time: Duration) -> bool {
     let of_mail = match fault.target {
         Target::Role(role) => role >= MAILER && fault.kind != Kind::Terminate,
         Target::Smtp => true,
-        Target::Mysql | Target::Redis | Target::Link(_) => false,
+        Target::Mysql | Target::Redis | Target::Link(_) | Target::Keys => false,
     };
     !of_mail || fault.at + MAIL_SETTLES <= time
 }
@@ -324,7 +336,7 @@ mod tests {
     fn minutes_have_every_kind_of_fault_also_stops_for_longer_than_the_lease_of_a_mail() {
         let plan = Plan::draw(1, Duration::from_mins(6), 16, &Kind::ALL);
         let kinds: BTreeSet<_> = plan.faults.iter().map(Fault::name).collect();
-        assert_eq!(kinds.len(), 18, "{kinds:?}");
+        assert_eq!(kinds.len(), 19, "{kinds:?}");
         assert!(plan.faults.iter().any(|fault| fault.lasts >= MAIL_LEASE));
     }
 

@@ -70,6 +70,10 @@ pub(crate) enum Request {
     Delete {
         id: Uuid,
     },
+    /// An erasure, which the patient requested.
+    Erase {
+        id: Uuid,
+    },
     Read {
         id: Uuid,
     },
@@ -97,6 +101,8 @@ pub(crate) enum Answer {
     },
     /// 204
     Deleted { position: u64 },
+    /// 200 if everything is destroyed, or 202.
+    Erased { position: u64, complete: bool },
     /// 200, with a patient.
     Patient { details: Details },
     /// 200, with a page of the list: ids and email addresses.
@@ -107,6 +113,62 @@ pub(crate) enum Answer {
     Nothing,
     /// A response that a client cannot interpret.
     Nonsense(String),
+}
+
+impl Request {
+    /// Returns the patient that the request names.
+    pub(crate) const fn id(&self) -> Option<Uuid> {
+        match self {
+            Self::Amend { id, .. } | Self::Delete { id } | Self::Erase { id } | Self::Read { id } => {
+                Some(*id)
+            }
+            Self::Register { .. } | Self::List { .. } => None,
+        }
+    }
+
+    /// Returns the marks of the values that the request sends.
+    pub(crate) fn marks(&self) -> Vec<String> {
+        let values = match self {
+            Self::Register { details, .. } => {
+                vec![
+                    &details.name,
+                    &details.email,
+                    &details.phone,
+                    &details.document_url,
+                ]
+            }
+            Self::Amend { changes, .. } => {
+                let values = [
+                    &changes.name,
+                    &changes.email,
+                    &changes.phone,
+                    &changes.document_url,
+                ];
+                values.into_iter().flatten().collect()
+            }
+            _ => Vec::new(),
+        };
+        values.iter().flat_map(|value| marks(value.as_bytes())).collect()
+    }
+}
+
+/// Length of a mark, such as `03z00017`.
+const MARK: usize = 8;
+
+/// Returns the mark of the values in the request of a client with this number. No other request has the mark,
+/// and it has a letter that is no hexadecimal digit, so it can be searched for in the whole database.
+pub(crate) fn mark(client: usize, request: usize) -> String {
+    format!("{client:02}z{request:05}")
+}
+
+/// Returns the marks in a text.
+pub(crate) fn marks(text: &[u8]) -> impl Iterator<Item = String> {
+    let is_mark = |bytes: &&[u8]| {
+        let is_digit = |(index, byte): (usize, &u8)| index == 2 || byte.is_ascii_digit();
+        bytes[2] == b'z' && bytes.iter().enumerate().all(is_digit)
+    };
+    let found = text.windows(MARK).filter(is_mark);
+    found.map(|mark| String::from_utf8_lossy(mark).into_owned())
 }
 
 impl Answer {
@@ -138,12 +200,14 @@ pub(crate) struct Observation {
 }
 
 impl Observation {
-    /// Returns the position of the write that the response confirms (200 to an amendment, 201 or 204).
+    /// Returns the position of the write that the response confirms (200 to an amendment, 200 or 202 to an
+    /// erasure, 201 or 204).
     pub(crate) fn position(&self) -> Option<u64> {
         match self.answer {
             Answer::Registered { position, .. }
             | Answer::Amended { position, .. }
-            | Answer::Deleted { position } => Some(position),
+            | Answer::Deleted { position }
+            | Answer::Erased { position, .. } => Some(position),
             _ => None,
         }
     }

@@ -43,6 +43,7 @@ impl Report {
             .iter()
             .filter(|seen| seen.answer.is_open())
             .count();
+        let erasures = evidence.log.iter().filter(|event| event.erases()).count();
         let recovered = evidence.recovered_after;
         let json = json!({
             "seed": seed,
@@ -53,6 +54,7 @@ impl Report {
             "answers": answers,
             "open": open,
             "events": evidence.log.len(),
+            "erasures": erasures,
             "mails": evidence.mails.len(),
             "mails_more_than_once": copies(evidence),
             "recovered_after_seconds": recovered,
@@ -61,7 +63,7 @@ impl Report {
             "anomalies": anomalies.iter().map(|anomaly| format!("{}: {}", anomaly.claim, anomaly.what)).collect::<Vec<_>>(),
         });
         let row = format!(
-            "| {seed} | {} s | {} | {requests} | {open} | {} | {} | {} | {} | {} |",
+            "| {seed} | {} s | {} | {requests} | {open} | {} | {erasures} | {} | {} | {} | {} |",
             time.as_secs(),
             plan.faults.len(),
             evidence.log.len(),
@@ -92,7 +94,7 @@ impl Report {
         }
         println!("{}", self.json);
         println!(
-            "| seed | time | faults | requests | outcome unknown | events | emails | duplicates | recovered after | anomalies |"
+            "| seed | time | faults | requests | outcome unknown | events | erasures | emails | duplicates | recovered after | anomalies |"
         );
         println!("{}", self.row);
     }
@@ -125,13 +127,18 @@ fn answers(evidence: &Evidence) -> BTreeMap<String, usize> {
             Request::Amend { key: None, .. } => "amend",
             Request::Amend { key: Some(_), .. } => "amend with a key",
             Request::Delete { .. } => "delete",
+            Request::Erase { .. } => "erase",
             Request::Read { .. } => "read",
             Request::List { .. } => "list",
         };
         let answer = match &observation.answer {
             Answer::Registered { .. } => "201".to_owned(),
             Answer::Deleted { .. } => "204".to_owned(),
-            Answer::Amended { .. } | Answer::Patient { .. } | Answer::Page(_) => "200".to_owned(),
+            Answer::Erased { complete: false, .. } => "202".to_owned(),
+            Answer::Amended { .. }
+            | Answer::Erased { complete: true, .. }
+            | Answer::Patient { .. }
+            | Answer::Page(_) => "200".to_owned(),
             Answer::Problem { status, slug } => format!("{status} {slug}"),
             Answer::Nothing => "none".to_owned(),
             Answer::Nonsense(_) => "nonsense".to_owned(),

@@ -1,18 +1,20 @@
 //! One run: load, faults, recovery, evidence and verdict.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use eventstore::{Clock, SystemClock};
+use reqwest::StatusCode;
 use testkit::Mail;
 use tokio::task::JoinHandle;
 
 use crate::clients::{Clerk, Office};
-use crate::evidence::{Arrived, Evidence, Sql};
+use crate::evidence::{Arrived, Evidence, Keyring, Progress, Sql};
 use crate::oracle::judge;
 use crate::plan::{Kind, Plan, WARM_UP};
-use crate::record::Observation;
+use crate::record::{Observation, Request};
 use crate::report::Report;
 use crate::world::{LINKS, World};
 
@@ -24,6 +26,8 @@ const CLIENTS: usize = 8;
 const PATIENCE: Duration = Duration::from_mins(1);
 /// Time for which the test waits for emails: a mailer's lease, plus the time to send the accumulated emails.
 const MAIL_PATIENCE: Duration = Duration::from_secs(90);
+/// Time for which the test waits until erasures are complete, and every subscription is at the head.
+const ERASURE_PATIENCE: Duration = Duration::from_secs(30);
 /// Maximum time in which memory and descriptors return to normal.
 const REST: Duration = Duration::from_secs(10);
 
@@ -55,6 +59,7 @@ async fn nothing_is_lost_doubled_or_made_up_whatever_is_broken() {
     }
     let mut world = World::start().await;
     let load = Load::start(&world, seed, CLIENTS);
+    let began_at = now();
     tokio::time::sleep(WARM_UP.saturating_sub(Duration::from_millis(500))).await;
     let before = world.usage();
     if plan.faults.is_empty() {
@@ -66,11 +71,15 @@ async fn nothing_is_lost_doubled_or_made_up_whatever_is_broken() {
     let recovery = recover(&world, probe, healed).await;
     observations.extend(recovery.observations);
     deal_with_mail(&world).await;
+    let progress = progress(&world.apis[0], &observations).await;
+    wait_for_followers(&world).await;
     let after = settle(&world, &before).await;
     let mut evidence = gather(&world).await;
     evidence.running = world.running();
     evidence.recovered_after = recovery.after;
     evidence.observations = observations;
+    evidence.began_at = began_at;
+    evidence.progress = progress;
     (evidence.before, evidence.after) = (before, after);
     incidents.extend(world.end().await);
     evidence.incidents = incidents;
@@ -103,6 +112,7 @@ impl Load {
             began: Instant::now(),
             stop: Arc::new(AtomicBool::new(false)),
             known: Arc::new(Mutex::new(Vec::new())),
+            contested: Arc::new(Mutex::new(None)),
         };
         let clerk = |number| tokio::spawn(Clerk::new(office.clone(), number, seed).work());
         let clerks = (0..clients).map(clerk).collect();
@@ -178,6 +188,54 @@ async fn deal_with_mail(world: &World) {
     }
 }
 
+/// Returns the progress of each erasure that a client requested, except of patients who were not erased.
+/// Waits for a limited time until the erasures are complete.
+pub(crate) async fn progress(api: &str, observations: &[Observation]) -> Vec<Progress> {
+    let http = testkit::http_client()
+        .timeout(Duration::from_secs(5))
+        .build()
+        .unwrap();
+    let deadline = Instant::now() + ERASURE_PATIENCE;
+    let requested = observations.iter().filter_map(|seen| match seen.request {
+        Request::Erase { id } => Some(id),
+        _ => None,
+    });
+    let mut all = Vec::new();
+    for id in requested.collect::<BTreeSet<_>>() {
+        // The oracle reports the missing answers.
+        if Instant::now() > deadline {
+            break;
+        }
+        let progress = loop {
+            let answer = http.get(format!("{api}/patients/{id}/erasure")).send().await;
+            let answer = answer
+                .ok()
+                .filter(|answer| answer.status() != StatusCode::SERVICE_UNAVAILABLE);
+            let progress: Option<Progress> = match answer {
+                Some(answer) if answer.status() == StatusCode::NOT_FOUND => break None,
+                Some(answer) => answer.json().await.ok(),
+                None => None,
+            };
+            if progress.as_ref().is_some_and(|progress| progress.complete) || Instant::now() > deadline {
+                break progress;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        };
+        all.extend(progress);
+    }
+    all
+}
+
+/// Waits for a limited time until every subscription has processed the log.
+async fn wait_for_followers(world: &World) {
+    let mut sql = Sql::mysql(&world.database()).await;
+    let deadline = Instant::now() + ERASURE_PATIENCE;
+    let head = sql.head().await;
+    while !sql.has_caught_up(head).await && Instant::now() < deadline {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
 /// Gives memory and descriptors time to return to normal.
 async fn settle(world: &World, before: &[crate::evidence::Usage]) -> Vec<crate::evidence::Usage> {
     let began = Instant::now();
@@ -199,11 +257,18 @@ pub(crate) fn now() -> i64 {
     SystemClock.now().as_micros()
 }
 
+/// Returns a time in microseconds.
+pub(crate) fn micros(time: Duration) -> i64 {
+    i64::try_from(time.as_micros()).unwrap()
+}
+
 async fn gather(world: &World) -> Evidence {
-    let mut evidence = Sql::mysql(&world.database()).await.ask(now()).await;
+    let keyring = Keyring::read(&world.keyring());
+    let mut evidence = Sql::mysql(&world.database()).await.ask(now(), keyring).await;
     let arrived = |mail: &Mail| Arrived {
         recipient: mail.recipient(),
         message_id: mail.message_id(),
+        at: micros(mail.arrived),
     };
     evidence.mails = world.smtp.mails().iter().map(arrived).collect();
     evidence

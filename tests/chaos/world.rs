@@ -1,5 +1,7 @@
 //! Processes, servers and the connections between them, and the faults of each.
 
+mod rotation;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::Command;
@@ -8,11 +10,12 @@ use std::time::{Duration, Instant};
 use futures::future::join_all;
 use testkit::{
     Flavour, PrivateMysql, Program, Proxy, RedisServer, SmtpMode, SmtpServer, free_port, installed_flavours,
-    keyring_file, wait_until,
+    wait_until,
 };
 
 use crate::evidence::Usage;
 use crate::plan::{Fault, Kind, ROLES, Target};
+use rotation::Keys;
 
 const SOON: Duration = Duration::from_secs(30);
 /// `SHUTDOWN_TIMEOUT` of every role. A role that exceeds it may exit with code 1.
@@ -45,6 +48,7 @@ pub(crate) struct World {
     pub(crate) smtp: SmtpServer,
     roles: Vec<Role>,
     links: Vec<Proxy>,
+    keys: Keys,
     /// The addresses of the APIs for clients.
     pub(crate) apis: [String; 2],
 }
@@ -95,22 +99,13 @@ impl World {
         let mut links = Vec::with_capacity(LINKS);
         let mut roles = Vec::new();
         let database = |port: u16| format!("mysql://root@127.0.0.1:{port}/{DATABASE}");
-        let migrated = Command::new(patients())
-            .arg("migrate")
-            .env("KEYRING_FILE", keyring_file())
-            .env("DATABASE_URL", database(ports[0]))
-            .output()
-            .unwrap();
-        assert!(
-            migrated.status.success(),
-            "{}",
-            String::from_utf8_lossy(&migrated.stderr)
-        );
+        let keys = Keys::create(database(ports[0])).await;
+        keys.run(&["migrate"], SOON).await.unwrap();
         for (number, role) in ROLES.iter().enumerate() {
             let mut command = Command::new(patients());
             command
                 .arg(role)
-                .env("KEYRING_FILE", keyring_file())
+                .env("KEYRING_FILE", keys.file())
                 .env("SHUTDOWN_TIMEOUT", format!("{}s", SHUTDOWN.as_secs()))
                 .env("HTTP_ADDR", format!("127.0.0.1:{}", api_ports[number % 2]))
                 .env("MAIL_SEND_TIMEOUT", "1s")
@@ -155,6 +150,7 @@ impl World {
             smtp,
             roles,
             links,
+            keys,
             apis,
         }
     }
@@ -162,6 +158,11 @@ impl World {
     /// Returns the URL of the database itself, without a proxy.
     pub(crate) fn database(&self) -> String {
         format!("{}/{DATABASE}", self.mysql.server().url)
+    }
+
+    /// Returns the keyring file of all processes.
+    pub(crate) fn keyring(&self) -> PathBuf {
+        self.keys.file()
     }
 
     /// Carries out the planned faults, and returns violations.
@@ -177,14 +178,15 @@ impl World {
         let roles = join_all(roles.map(|(number, role)| role.suffer(began, end, of(Target::Role(number)))));
         let links = self.links.iter().enumerate();
         let links = join_all(links.map(|(number, link)| suffer_link(link, began, of(Target::Link(number)))));
-        let (roles, _, (), (), ()) = tokio::join!(
+        let (roles, _, (), (), (), keys) = tokio::join!(
             roles,
             links,
             suffer_mysql(&mut self.mysql, began, of(Target::Mysql)),
             suffer_redis(&mut self.redis, began, of(Target::Redis)),
-            suffer_smtp(&mut self.smtp, began, of(Target::Smtp))
+            suffer_smtp(&mut self.smtp, began, of(Target::Smtp)),
+            self.keys.suffer(began, of(Target::Keys))
         );
-        roles.into_iter().flatten().collect()
+        roles.into_iter().flatten().chain(keys).collect()
     }
 
     /// Returns the memory and descriptors of every role.

@@ -5,6 +5,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use reqwest::StatusCode;
+use sqlx::{Connection, Executor, MySqlConnection};
 use testkit::{PrivateMysql, Program, free_port, installed_flavours, mysql_servers, wait_until};
 
 use crate::client::Client;
@@ -271,4 +272,36 @@ async fn what_is_not_finished_within_shutdown_timeout_is_left_and_said() {
     assert!(api.log().contains("SHUTDOWN_TIMEOUT (2s)"), "{}", api.log());
     assert!(registering.await.unwrap().is_err());
     barrier.lift().await;
+}
+
+#[tokio::test]
+async fn a_role_that_loses_the_database_while_it_opens_the_log_tries_again() {
+    for server in mysql_servers() {
+        let production = Production::on(server).await;
+        // The role reads this table when it checks the keyring.
+        let mut admin = MySqlConnection::connect(&production.database.url).await.unwrap();
+        let lock = "LOCK TABLES subject_keys WRITE";
+        admin.execute(lock).await.unwrap();
+        let program = Program::start(&production.command("projector"));
+        let mut watch = MySqlConnection::connect(&production.database.url).await.unwrap();
+        let waiting = "SELECT CAST(MAX(id) AS SIGNED) FROM information_schema.processlist \
+                       WHERE db = DATABASE() AND info LIKE '%subject_keys%' AND id <> CONNECTION_ID()";
+        let mut blocked: Option<i64> = None;
+        wait_until(SOON, "the role waits for the table", async || {
+            blocked = sqlx::query_scalar(waiting).fetch_one(&mut watch).await.unwrap();
+            blocked.is_some()
+        })
+        .await;
+        let kill = format!("KILL {}", blocked.unwrap());
+        watch.execute(kill.as_str()).await.unwrap();
+        all_wait(&[&program], "").await;
+        admin.execute("UNLOCK TABLES").await.unwrap();
+        wait_until(SOON, "the role has opened the log", async || {
+            program
+                .log()
+                .contains("the database of DATABASE_URL is available")
+        })
+        .await;
+        ends_at_once(&program).await;
+    }
 }

@@ -2,7 +2,7 @@
 
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::record::{Answer, Details, Request};
@@ -34,6 +34,10 @@ pub(super) fn http_request(client: &Client, base: &str, request: &Request) -> Re
             amend
         }
         Request::Delete { id } => to(Method::DELETE, &format!("/patients/{id}")),
+        Request::Erase { id } => {
+            let erase = to(Method::POST, &format!("/patients/{id}/erasure"));
+            erase.json(&json!({ "reason": "request" }))
+        }
         Request::Read { id } => to(Method::GET, &format!("/patients/{id}")),
         Request::List {
             after,
@@ -54,6 +58,17 @@ struct Body {
     id: Uuid,
     #[serde(flatten)]
     details: Details,
+}
+
+/// The progress of an erasure.
+#[derive(Deserialize)]
+struct Erasure {
+    id: Uuid,
+    position: u64,
+    reason: String,
+    scope: String,
+    pending: Vec<String>,
+    complete: bool,
 }
 
 #[derive(Deserialize)]
@@ -95,6 +110,20 @@ pub(super) async fn answer(request: &Request, response: Response) -> Answer {
         (Request::Delete { .. }, StatusCode::NO_CONTENT) => {
             position.map(|position| Answer::Deleted { position })
         }
+        (Request::Erase { id }, StatusCode::OK | StatusCode::ACCEPTED) => serde_json::from_slice(&body)
+            .ok()
+            .filter(|erasure: &Erasure| {
+                erasure.id == *id
+                    && Some(erasure.position) == position
+                    && (erasure.reason.as_str(), erasure.scope.as_str()) == ("request", "full")
+                    && erasure.complete == (status == StatusCode::OK)
+                    && erasure.complete == erasure.pending.is_empty()
+            })
+            .map(
+                |Erasure {
+                     position, complete, ..
+                 }| Answer::Erased { position, complete },
+            ),
         (Request::Read { .. }, StatusCode::OK) => serde_json::from_slice(&body)
             .ok()
             .map(|Body { details, .. }| Answer::Patient { details }),

@@ -6,7 +6,7 @@ use super::history::History;
 use crate::evidence::{Evidence, Lease};
 
 /// The names of all subscriptions.
-const SUBSCRIPTIONS: [&str; 3] = ["mailer", "patient_names", "patient_view"];
+const SUBSCRIPTIONS: [&str; 4] = ["eraser", "mailer", "patient_names", "patient_view"];
 /// The duration of their leases, plus a margin.
 const LONGEST: f64 = 5.5;
 

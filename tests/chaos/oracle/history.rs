@@ -7,7 +7,7 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use crate::evidence::{Event, Evidence};
-use crate::record::{Answer, Details, Observation, Request};
+use crate::record::{Answer, Changes, Details, Observation, Request};
 
 /// A patient according to the log.
 #[derive(Debug, Clone)]
@@ -19,6 +19,11 @@ pub(super) struct Patient {
     pub(super) versions: Vec<Version>,
     /// [`u64::MAX`] if the patient was never deleted.
     pub(super) deleted: u64,
+    /// [`u64::MAX`] if the patient was never erased.
+    pub(super) erased: u64,
+    /// Whether the erasure deleted the patient, in the same append. The state between these two events was
+    /// never visible.
+    pub(super) was_deleted_by_erasure: bool,
 }
 
 /// The details of a patient from an event to the next event.
@@ -44,6 +49,16 @@ impl Patient {
         self.versions.iter().find(|version| version.position == position)
     }
 
+    /// Whether the patient was deleted and not erased at a position from `from` to `to`.
+    pub(super) const fn was_only_deleted(&self, (from, to): (u64, u64)) -> bool {
+        !self.was_deleted_by_erasure && self.deleted <= to && self.erased > from
+    }
+
+    /// Whether the patient was erased at a position up to `to`.
+    pub(super) const fn was_erased(&self, (_, to): (u64, u64)) -> bool {
+        self.erased <= to
+    }
+
     /// Returns the version that the event at this position replaced.
     pub(super) fn version_before(&self, position: u64) -> Option<&Version> {
         self.versions
@@ -56,7 +71,7 @@ impl Patient {
 /// Facts derived from the log and the times of the requests.
 pub(super) struct History {
     pub(super) patients: BTreeMap<Uuid, Patient>,
-    /// The event that each request wrote, by request id.
+    /// The event that each request wrote, by request id. For an erasure, the event `PatientErased`.
     pub(super) events: HashMap<String, Event>,
     /// The patients that had each email address (in lower case), with the versions that contained it.
     pub(super) holders: HashMap<String, Vec<(Uuid, Version)>>,
@@ -72,7 +87,12 @@ pub(super) struct History {
 
 impl History {
     pub(super) fn of(evidence: &Evidence) -> Self {
-        let patients = patients(&evidence.log);
+        let asked: Asked<'_> = evidence
+            .observations
+            .iter()
+            .map(|observation| (observation.request_id.as_str(), observation))
+            .collect();
+        let patients = patients(&evidence.log, &asked);
         let mut history = Self {
             holders: holders(&patients),
             patients,
@@ -82,15 +102,11 @@ impl History {
             known: Vec::new(),
             asked: Vec::new(),
         };
-        let began: HashMap<_, _> = evidence
-            .observations
-            .iter()
-            .map(|observation| (observation.request_id.as_str(), observation.began))
-            .collect();
         let mut latest = Duration::ZERO;
         for event in &evidence.log {
             let request_id = event.request_id().unwrap_or_default();
-            latest = latest.max(began.get(request_id.as_str()).copied().unwrap_or_default());
+            let request = asked.get(request_id.as_str());
+            latest = latest.max(request.map_or(Duration::ZERO, |request| request.began));
             history.asked.push(latest);
             history.events.insert(request_id, event.clone());
         }
@@ -111,10 +127,17 @@ impl History {
 
     /// Returns the position that a response proves to exist.
     fn shown_by(&self, observation: &Observation) -> Option<u64> {
-        let Request::Read { id } = observation.request else {
+        let patient = observation.request.id().and_then(|id| self.patients.get(&id));
+        if let Some(patient) = patient
+            && observation.answer.is_problem("patient-erased")
+            && patient.erased <= self.head
+        {
+            return Some(patient.erased);
+        }
+        if !matches!(observation.request, Request::Read { .. }) {
             return observation.position();
-        };
-        let patient = self.patients.get(&id)?;
+        }
+        let patient = patient?;
         match &observation.answer {
             Answer::Patient { details } => {
                 let mut versions = patient.versions.iter();
@@ -144,12 +167,40 @@ impl History {
     }
 }
 
-fn patients(log: &[Event]) -> BTreeMap<Uuid, Patient> {
+/// The observations by request id.
+type Asked<'e> = HashMap<&'e str, &'e Observation>;
+
+/// Returns the details of a registration. If its event does not open, which is right for an erased patient,
+/// the details are those in the request.
+fn registered(event: &Event, asked: &Asked<'_>) -> Option<Details> {
+    if event.opened.is_some() || !event.is_registration() {
+        return event.registers();
+    }
+    match &asked.get(event.request_id()?.as_str())?.request {
+        Request::Register { details, .. } => Some(details.clone()),
+        _ => None,
+    }
+}
+
+/// Returns the changes of an amendment. If its event does not open, the changes are those in the request that
+/// differ from the details before.
+fn amended(event: &Event, before: &Details, asked: &Asked<'_>) -> Option<Changes> {
+    if event.opened.is_some() || !event.is_amendment() {
+        return event.amends();
+    }
+    match &asked.get(event.request_id()?.as_str())?.request {
+        Request::Amend { changes, .. } => Some(changes.that_differ_from(before)),
+        _ => None,
+    }
+}
+
+fn patients(log: &[Event], asked: &Asked<'_>) -> BTreeMap<Uuid, Patient> {
     let mut patients: BTreeMap<Uuid, Patient> = BTreeMap::new();
-    for event in log {
+    let before = std::iter::once(None).chain(log.iter().map(Some));
+    for (event, before) in log.iter().zip(before) {
         let Some(id) = event.id() else { continue };
         let position = event.position;
-        if let Some(details) = event.registers() {
+        if let Some(details) = registered(event, asked) {
             let first = Version {
                 position,
                 end: u64::MAX,
@@ -161,12 +212,20 @@ fn patients(log: &[Event]) -> BTreeMap<Uuid, Patient> {
                 registered_at: event.recorded_at,
                 versions: vec![first],
                 deleted: u64::MAX,
+                erased: u64::MAX,
+                was_deleted_by_erasure: false,
             });
+        } else if event.erases() {
+            if let Some(patient) = patients.get_mut(&id).filter(|patient| patient.erased == u64::MAX) {
+                patient.erased = position;
+                patient.was_deleted_by_erasure =
+                    before.is_some_and(|before| before.deletes() && before.is_in_one_append_with(event));
+            }
         } else if let Some(patient) = patients.get_mut(&id)
             && patient.deleted == u64::MAX
             && let Some(last) = patient.versions.last_mut()
         {
-            if let Some(changes) = event.amends() {
+            if let Some(changes) = amended(event, &last.details, asked) {
                 last.end = position;
                 let next = Version {
                     position,

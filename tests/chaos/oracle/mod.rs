@@ -3,6 +3,7 @@
 //! address at each time itself.
 
 mod chain;
+mod erasures;
 mod followers;
 mod history;
 mod mail;
@@ -34,13 +35,14 @@ type Objections = Vec<String>;
 type Judge = fn(&Evidence, &History) -> Objections;
 
 /// Every claim, by name.
-const CLAIMS: [(&str, Judge); 9] = [
+const CLAIMS: [(&str, Judge); 10] = [
     ("chain", chain::objections),
     ("writes", writes::objections),
     ("order", order::objections),
     ("table", table::objections),
     ("emails", table::objections_to_emails),
     ("reads", reads::objections),
+    ("erasures", erasures::objections),
     ("followers", followers::objections),
     ("mail", mail::objections),
     ("recovery", recovery::objections),

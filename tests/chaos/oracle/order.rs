@@ -21,13 +21,24 @@ pub(super) fn objections(evidence: &Evidence, history: &History) -> Objections {
                 // A patient registered by an earlier try is not a valid reason to reject the next try with
                 // the same key.
                 let own = |id: Uuid| key.is_some() && keys.get(&id).copied() == key.as_deref();
-                reason_for_registration(observation, is_taken(&details.email, observation, history, own))
+                let is_taken = is_taken(&details.email, observation, history, own);
+                let window = history.window(observation);
+                let is_erased = |(id, patient): (&Uuid, &Patient)| own(*id) && patient.was_erased(window);
+                reason_for_registration(observation, history, is_taken, || {
+                    history.patients.iter().any(is_erased)
+                })
             }
             Request::Amend { id, .. } => history
                 .patients
                 .get(id)
                 .is_some_and(|patient| reason_for_amendment(observation, history, *id, patient)),
             Request::Delete { id } => reason_for_deletion(observation, history, history.patients.get(id)),
+            Request::Erase { id } => {
+                // Clerks erase only patients whose id is known, and nothing protects a patient from erasure.
+                let is_problem =
+                    matches!(observation.answer, Answer::Problem { status, .. } if status != 503);
+                history.patients.contains_key(id) && !is_problem
+            }
             Request::Read { .. } | Request::List { .. } => true,
         };
         if !reason {
@@ -91,9 +102,20 @@ fn out_of_order(evidence: &Evidence) -> Objections {
 }
 
 /// Whether the response to a registration was correct at some moment between request and response.
-fn reason_for_registration(observation: &Observation, is_taken: bool) -> bool {
+fn reason_for_registration(
+    observation: &Observation,
+    history: &History,
+    is_taken: bool,
+    is_erased: impl FnOnce() -> bool,
+) -> bool {
     match &observation.answer {
         answer if answer.is_problem("email-taken") => is_taken,
+        answer if answer.is_problem("patient-erased") => is_erased(),
+        // A repeated registration gets the first answer until the patient is erased.
+        Answer::Registered { id, .. } => {
+            let patient = history.patients.get(id);
+            patient.is_none_or(|patient| patient.erased > history.at_least(observation.began))
+        }
         // Clerks send only valid requests and use no key twice. A repetition may arrive while the first
         // request is in progress.
         Answer::Problem { status, slug } => *status == 503 || slug == "request-in-progress",
@@ -129,8 +151,10 @@ fn reason_for_amendment(observation: &Observation, history: &History, id: Uuid, 
             };
             !is_repetition && if_match.is_some_and(other)
         }
-        answer if answer.is_problem("patient-deleted") => !is_repetition && patient.deleted <= window.1,
-        Answer::Amended { .. } => key.is_some() || patient.deleted > window.0,
+        answer if answer.is_problem("patient-deleted") => !is_repetition && patient.was_only_deleted(window),
+        answer if answer.is_problem("patient-erased") => patient.was_erased(window),
+        Answer::Amended { .. } if key.is_some() => patient.erased > window.0,
+        Answer::Amended { .. } => patient.deleted > window.0,
         // Clerks amend only patients whose id is known, send only valid requests and use no key twice.
         Answer::Problem { status, .. } => *status == 503,
         _ => true,
@@ -139,11 +163,11 @@ fn reason_for_amendment(observation: &Observation, history: &History, id: Uuid, 
 
 fn reason_for_deletion(observation: &Observation, history: &History, patient: Option<&Patient>) -> bool {
     let Some(patient) = patient else { return false };
+    let window = history.window(observation);
     match &observation.answer {
-        answer if answer.is_problem("patient-deleted") => {
-            patient.deleted <= history.at_most(observation.ended)
-        }
-        Answer::Deleted { .. } => patient.deleted > history.at_least(observation.began),
+        answer if answer.is_problem("patient-deleted") => patient.was_only_deleted(window),
+        answer if answer.is_problem("patient-erased") => patient.was_erased(window),
+        Answer::Deleted { .. } => patient.deleted > window.0,
         // Clerks delete only patients whose id is known.
         Answer::Problem { status, .. } => *status == 503,
         _ => true,

@@ -66,7 +66,8 @@ fn is_of_its_time(id: Uuid, observation: &Observation, history: &History) -> boo
             .versions
             .iter()
             .any(|version| version.details == *details && version.was_current((from, to))),
-        answer if answer.is_problem("patient-deleted") => patient.deleted <= to,
+        answer if answer.is_problem("patient-deleted") => patient.was_only_deleted((from, to)),
+        answer if answer.is_problem("patient-erased") => patient.was_erased((from, to)),
         answer if answer.is_problem("patient-not-found") => patient.registered > from,
         Answer::Problem { status, .. } => *status == 503,
         Answer::Nothing => true,

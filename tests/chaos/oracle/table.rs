@@ -1,12 +1,14 @@
 //! Checks that the read table equals a replay of the log, and that no two active patients share an email
 //! address.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
+
+use uuid::Uuid;
 
 use super::Objections;
 use super::chain::hex;
-use super::history::History;
-use crate::evidence::{Event, Evidence, keyring};
+use super::history::{History, Version};
+use crate::evidence::Evidence;
 
 pub(super) fn objections(evidence: &Evidence, history: &History) -> Objections {
     let mut objections = Vec::new();
@@ -38,14 +40,15 @@ pub(super) fn objections(evidence: &Evidence, history: &History) -> Objections {
 /// Checks that two active patients share an email address at no position, and that the claims are those of
 /// the active patients.
 pub(super) fn objections_to_emails(evidence: &Evidence, history: &History) -> Objections {
-    let mut objections = shared_emails(&evidence.log);
+    let mut objections = shared_emails(history);
     let active = history
         .patients
         .iter()
         .filter(|(_, patient)| patient.deleted > history.head);
     let expected: BTreeSet<_> = active
         .filter_map(|(id, patient)| {
-            Some((claim(&patient.versions.last()?.details.email.to_lowercase()), *id))
+            let email = patient.versions.last()?.details.email.to_lowercase();
+            Some((hex(&evidence.keyring.claim(&email)), *id))
         })
         .collect();
     let claims: BTreeSet<_> = evidence
@@ -61,34 +64,26 @@ pub(super) fn objections_to_emails(evidence: &Evidence, history: &History) -> Ob
     objections
 }
 
-/// Finds events that give a patient the email address of another active patient.
-fn shared_emails(log: &[Event]) -> Objections {
+/// Finds versions that have the email address of another active patient.
+fn shared_emails(history: &History) -> Objections {
     let mut objections = Vec::new();
-    let (mut holders, mut emails) = (HashMap::new(), HashMap::new());
-    for event in log {
-        let id = &event.aggregate_id;
-        let registered = event.registers().map(|details| details.email);
-        let email = registered.or_else(|| event.amends()?.email);
-        if (email.is_some() || event.deletes())
-            && let Some(old) = emails.remove(id)
-            && holders.get(&old) == Some(&id)
-        {
-            holders.remove(&old);
+    for versions in history.holders.values() {
+        let mut versions: Vec<_> = versions.iter().collect();
+        versions.sort_unstable_by_key(|(_, version)| version.position);
+        let mut last: Option<&(Uuid, Version)> = None;
+        for held in versions {
+            let (id, version) = held;
+            if let Some((holder, earlier)) = last
+                && holder != id
+                && earlier.end > version.position
+            {
+                objections.push(format!(
+                    "position {}: {id} takes the email of {holder}",
+                    version.position
+                ));
+            }
+            last = Some(held);
         }
-        let Some(email) = email.map(|email| email.to_lowercase()) else {
-            continue;
-        };
-        if let Some(holder) = holders.insert(email.clone(), id) {
-            let position = event.position;
-            objections.push(format!("position {position}: {id} takes the email of {holder}"));
-        }
-        emails.insert(id, email);
     }
     objections
-}
-
-/// Returns the claim of an email address, in hexadecimal: the hash of the address with the keyring's secret
-/// for claims.
-pub(super) fn claim(email: &str) -> String {
-    hex(&keyring().claim_hash("patient.email", email))
 }

@@ -1,6 +1,8 @@
 //! Tests that each claim fails if and only if it is violated.
 
 mod amendments;
+mod erased_mail;
+mod erasures;
 mod samples;
 
 use std::time::Duration;

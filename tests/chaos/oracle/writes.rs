@@ -1,6 +1,8 @@
 //! Checks that every write answered with 2xx is in the log exactly once, a write without a response at most
 //! once, and a rejected write not at all. The log must contain no other event.
 
+mod erasures;
+
 use std::collections::{HashMap, HashSet};
 
 use super::Objections;
@@ -35,6 +37,7 @@ pub(super) fn objections(evidence: &Evidence, history: &History) -> Objections {
         }
     }
     objections.extend(keys(evidence));
+    objections.extend(erasures::objections(evidence, &asked));
     for ((id, key), positions) in &history.keyed {
         if positions.len() > 1 {
             objections.push(format!(
@@ -45,28 +48,32 @@ pub(super) fn objections(evidence: &Evidence, history: &History) -> Objections {
     objections
 }
 
-/// Checks that each patient is first registered, then amended any number of times, and deleted at most once,
-/// and that each request writes at most one event.
+/// Checks that each patient is first registered, then amended any number of times, deleted at most once, and
+/// then erased at most once, and that each request writes at most one event. Only an erasure can write two.
 fn twice(evidence: &Evidence) -> Objections {
     let mut objections = Vec::new();
-    let (mut requests, mut deleted) = (HashSet::new(), HashSet::new());
+    let (mut requests, mut deleted, mut erased) = (HashSet::new(), HashSet::new(), HashSet::new());
     let mut events = HashMap::new();
-    for event in &evidence.log {
+    let before = std::iter::once(None).chain(evidence.log.iter().map(Some));
+    for (event, before) in evidence.log.iter().zip(before) {
         let position = event.position;
-        if !requests.insert(event.request_id()) {
+        let of_one_erasure =
+            |before: &Event| event.erases() && before.deletes() && before.is_in_one_append_with(event);
+        if !requests.insert(event.request_id()) && !before.is_some_and(of_one_erasure) {
             objections.push(format!(
                 "position {position}: its request has written an event before"
             ));
         }
         let sequence: &mut u64 = events.entry(event.aggregate_id.as_str()).or_default();
         *sequence += 1;
+        let id = event.aggregate_id.as_str();
         let fits = match *sequence {
-            1 => event.registers().is_some(),
-            _ => event.amends().is_some() || event.deletes(),
+            1 => event.is_registration(),
+            _ if deleted.contains(id) => event.erases() && erased.insert(id),
+            _ => event.is_amendment() || event.deletes(),
         };
-        let fits = fits && !deleted.contains(event.aggregate_id.as_str());
         if event.deletes() {
-            deleted.insert(event.aggregate_id.as_str());
+            deleted.insert(id);
         }
         if event.sequence != *sequence || event.aggregate_type != "patient" || !fits {
             objections.push(format!(
@@ -81,7 +88,9 @@ fn twice(evidence: &Evidence) -> Objections {
 /// Describes how an event differs from its request or from the response, if it does.
 fn misfit(observation: &Observation, event: &Event, history: &History) -> Option<String> {
     let asked = match &observation.request {
-        Request::Register { details, .. } => event.registers().as_ref() == Some(details),
+        Request::Register { details, .. } => {
+            event.is_registration() && (event.opened.is_none() || event.registers().as_ref() == Some(details))
+        }
         Request::Amend {
             id,
             changes,
@@ -95,15 +104,20 @@ fn misfit(observation: &Observation, event: &Event, history: &History) -> Option
             event.id() == Some(*id)
                 && in_sequence
                 && expected.is_some_and(|expected| {
-                    expected != Changes::default() && event.amends() == Some(expected)
+                    let is_opened = event.opened.is_some();
+                    expected != Changes::default() && (!is_opened || event.amends() == Some(expected))
                 })
+                && event.is_amendment()
         }
+        Request::Erase { id } => (event.deletes() || event.erases()) && event.id() == Some(*id),
         Request::Delete { id } => event.deletes() && event.id() == Some(*id),
         Request::Read { .. } | Request::List { .. } => false,
     };
     let answered = match &observation.answer {
         Answer::Registered { id, position, .. } => event.id() == Some(*id) && event.position == *position,
         Answer::Amended { position, .. } | Answer::Deleted { position } => event.position == *position,
+        // The deletion of an active patient precedes the erasure.
+        Answer::Erased { position, .. } => event.position + u64::from(event.deletes()) == *position,
         // A retried deletion found the event of its first try, which had lost the connection.
         answer => answer.is_open(),
     };
@@ -156,6 +170,12 @@ fn lost(observation: &Observation, history: &History) -> Option<String> {
                 .get(id)
                 .is_some_and(|event| event.position == *position);
             (!there).then(|| format!("{id}: answered 204 at {position}, and not there"))
+        }
+        // The first erasure of the patient may be of another request.
+        (Request::Erase { id: patient }, Answer::Erased { position, .. }) => {
+            let patient = history.patients.get(patient);
+            let there = patient.is_some_and(|patient| patient.erased == *position);
+            (!there).then(|| format!("{id}: an erasure was answered at {position}, and is not there"))
         }
         _ => None,
     }

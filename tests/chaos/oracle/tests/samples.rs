@@ -1,16 +1,23 @@
 //! Sample evidence, and the claims that fail for it.
 
+mod amended;
+mod erased;
+
 use std::time::Duration;
 
 use serde_json::json;
 use uuid::Uuid;
 
 use crate::evidence::{
-    Arrived, Attempt, Checkpoint, Claim, Delivery, Event, Evidence, Head, Lease, Row, Usage,
+    Arrived, Attempt, Checkpoint, Claim, Delivery, Event, Evidence, Head, Keyring, Lease, Listed, Row,
+    SubjectKey, Usage,
 };
 use crate::oracle::chain::{hex, link};
 use crate::oracle::judge;
-use crate::record::{Answer, Changes, Details, Observation, Request};
+use crate::record::{Answer, Details, Observation, Request};
+
+pub(super) use amended::{LUZ_NAME, amend, amended, amendment, changes, named, objects_to_amended};
+pub(super) use erased::{NEW, erased, objects_to_erased};
 
 pub(super) const ANA: Uuid = Uuid::from_u128(1);
 pub(super) const EVA: Uuid = Uuid::from_u128(2);
@@ -71,7 +78,7 @@ pub(super) fn event(request_id: &str, id: Uuid, sequence: u64, payload: &serde_j
         event_type: payload["type"].as_str().unwrap().to_owned(),
         event_version: "1.0".to_owned(),
         payload: payload.to_string(),
-        opened: payload.clone(),
+        opened: Some(payload.clone()),
         metadata: json!({"request_id": request_id, "actor": "anonymous"}).to_string(),
         recorded_at: 7,
         hash: String::new(),
@@ -127,6 +134,7 @@ pub(super) fn attempt(position: u64, outcome: &str) -> Attempt {
         position,
         template: "patient_registered".to_owned(),
         outcome: outcome.to_owned(),
+        started_at: 0,
     }
 }
 
@@ -134,13 +142,59 @@ pub(super) fn arrived(position: u64, id: Uuid, email: &str) -> Arrived {
     Arrived {
         recipient: email.to_owned(),
         message_id: format!("<{position}.patient_registered.{id}@miapp.com>"),
+        at: 0,
     }
 }
 
 pub(super) fn claim(id: Uuid, email: &str) -> Claim {
     Claim {
-        claim: crate::oracle::table::claim(email),
+        claim: hex(&Keyring::default().claim(email)),
         aggregate_id: id,
+    }
+}
+
+/// The wrapping key of all sample keys.
+pub(super) const WRAPPING_KEY: &str = "0000000000000001";
+
+/// Returns the keyring of the samples, whose secrets are zero.
+fn keyring() -> Keyring {
+    let mut keyring = Keyring::default();
+    keyring.wrapping_keys.insert(WRAPPING_KEY.to_owned(), [0; 32]);
+    keyring
+}
+
+pub(super) fn key(id: Uuid) -> SubjectKey {
+    SubjectKey {
+        aggregate_type: "patient".to_owned(),
+        aggregate_id: id.to_string(),
+        key_id: Some("00".to_owned()),
+        wrapping_key: Some(WRAPPING_KEY.to_owned()),
+        wrapped: Some("00".to_owned()),
+        erased_at: None,
+    }
+}
+
+pub(super) fn listed(id: Uuid) -> [Listed; 2] {
+    ["patient_view", "patient_names"].map(|table| Listed {
+        table: table.to_owned(),
+        id,
+    })
+}
+
+const SUBSCRIPTIONS: [&str; 4] = ["eraser", "mailer", "patient_names", "patient_view"];
+
+fn lease(name: &str) -> Lease {
+    Lease {
+        name: name.to_owned(),
+        owner: "projector@host:42:0".to_owned(),
+        left: 3.0,
+    }
+}
+
+fn checkpoint(name: &str) -> Checkpoint {
+    Checkpoint {
+        name: name.to_owned(),
+        position: 4,
     }
 }
 
@@ -212,27 +266,20 @@ pub(super) fn evidence() -> Evidence {
             Answer::Page(ids(&[(EVA, "e@example.com"), (LUZ, "A@example.com")])),
         ),
     ];
-    let lease = |name: &str| Lease {
-        name: name.to_owned(),
-        owner: "projector@host:42:0".to_owned(),
-        left: 3.0,
-    };
-    let checkpoint = |name: &str| Checkpoint {
-        name: name.to_owned(),
-        position: 4,
-    };
     Evidence {
+        began_at: 0,
         observations,
         log,
         head,
         rows: vec![row(EVA, "e@example.com"), row(LUZ, "A@example.com")],
         claims: vec![claim(EVA, "e@example.com"), claim(LUZ, "a@example.com")],
-        checkpoints: vec![
-            checkpoint("mailer"),
-            checkpoint("patient_names"),
-            checkpoint("patient_view"),
-        ],
-        leases: vec![lease("mailer"), lease("patient_names"), lease("patient_view")],
+        keyring: keyring(),
+        keys: vec![key(ANA), key(EVA), key(LUZ)],
+        listed: [listed(EVA), listed(LUZ)].concat(),
+        found: Vec::new(),
+        progress: Vec::new(),
+        checkpoints: SUBSCRIPTIONS.map(checkpoint).to_vec(),
+        leases: SUBSCRIPTIONS.map(lease).to_vec(),
         failures: Vec::new(),
         deliveries: vec![
             delivery(1, ANA, "cancelled"),
@@ -253,142 +300,9 @@ pub(super) fn evidence() -> Evidence {
     }
 }
 
-pub(super) fn changes(name: Option<&str>, email: Option<&str>) -> Changes {
-    Changes {
-        name: name.map(str::to_owned),
-        email: email.map(str::to_owned),
-        ..Changes::default()
-    }
-}
-
-pub(super) fn amendment(request_id: &str, id: Uuid, changes: &Changes) -> Event {
-    let mut payload = serde_json::to_value(changes).unwrap();
-    payload["type"] = json!("PatientAmended");
-    event(request_id, id, 2, &payload)
-}
-
-pub(super) fn amend(id: Uuid, changes: Changes, if_match: Option<u64>, key: Option<&str>) -> Request {
-    Request::Amend {
-        id,
-        changes,
-        if_match,
-        key: key.map(str::to_owned),
-    }
-}
-
-pub(super) fn named(name: &str, email: &str) -> Details {
-    Details {
-        name: name.to_owned(),
-        ..details(email)
-    }
-}
-
-/// Returns the evidence above with amendments: Eva gets another name and email address, Luz gets Eva's former
-/// email address by a request with a key that is repeated, and Luz is deleted.
-pub(super) fn amended() -> Evidence {
-    let mut evidence = evidence();
-    let to_eva = changes(Some("Eva"), Some("eva@example.com"));
-    let to_luz = changes(Some("Luz"), Some("E@example.com"));
-    let (eva, luz) = (named("Eva", "eva@example.com"), named("Luz", "E@example.com"));
-    let answer = |position, details: &Details| Answer::Amended {
-        position,
-        details: details.clone(),
-        sequence: 2,
-    };
-    let move_luz = || amend(LUZ, to_luz.clone(), Some(1), Some("key"));
-    let phone = || Changes {
-        phone: Some("456".to_owned()),
-        ..Changes::default()
-    };
-    let mut gone = deletion("gone too", LUZ);
-    gone.sequence = 3;
-    evidence.log.extend([
-        amendment("amend", EVA, &to_eva),
-        amendment("move", LUZ, &to_luz),
-        gone,
-    ]);
-    rechain(&mut evidence);
-    let list = Request::List {
-        after: Uuid::nil(),
-        limit: 10,
-        min_position: Some(6),
-    };
-    let page = Answer::Page(vec![(EVA, eva.email.clone()), (LUZ, luz.email.clone())]);
-    let taken = amend(EVA, changes(None, Some("e@example.com")), None, None);
-    let same = amend(EVA, changes(Some("Eva"), None), Some(2), None);
-    let shown = Answer::Patient { details: eva.clone() };
-    let deleted = || problem(410, "patient-deleted");
-    evidence.observations.extend([
-        observation(
-            "amend",
-            10,
-            amend(EVA, to_eva.clone(), None, None),
-            answer(5, &eva),
-        ),
-        observation("move", 11, move_luz(), Answer::Nothing),
-        observation("move again", 12, move_luz(), answer(6, &luz)),
-        observation("same", 13, same, answer(5, &eva)),
-        observation(
-            "stale",
-            14,
-            amend(EVA, phone(), Some(1), None),
-            problem(412, "precondition-failed"),
-        ),
-        observation("taken again", 15, taken, problem(409, "email-taken")),
-        observation("read eva", 16, Request::Read { id: EVA }, shown),
-        observation("list amended", 17, list, page),
-        observation(
-            "gone too",
-            18,
-            Request::Delete { id: LUZ },
-            Answer::Deleted { position: 7 },
-        ),
-        observation("move late", 19, move_luz(), answer(6, &luz)),
-        observation("too late", 20, amend(LUZ, phone(), None, None), deleted()),
-    ]);
-    evidence.rows = vec![Row {
-        details: eva,
-        sequence: 2,
-        ..row(EVA, "")
-    }];
-    evidence.claims = vec![claim(EVA, "eva@example.com")];
-    for checkpoint in &mut evidence.checkpoints {
-        checkpoint.position = 7;
-    }
-    for (position, id, template, email) in [
-        (5, EVA, "patient_amended", "eva@example.com"),
-        (5, EVA, "patient_email_changed", "e@example.com"),
-        (6, LUZ, "patient_email_changed", "A@example.com"),
-    ] {
-        evidence.deliveries.push(Delivery {
-            template: template.to_owned(),
-            ..delivery(position, id, "sent")
-        });
-        evidence.attempts.push(Attempt {
-            template: template.to_owned(),
-            ..attempt(position, "sent")
-        });
-        evidence.mails.push(Arrived {
-            recipient: email.to_owned(),
-            message_id: format!("<{position}.{template}.{id}@miapp.com>"),
-        });
-    }
-    // Luz is deleted before the email to the new address is sent.
-    evidence.deliveries.push(Delivery {
-        template: "patient_amended".to_owned(),
-        ..delivery(6, LUZ, "cancelled")
-    });
-    evidence
-}
-
 /// Returns the failing claims, without duplicates.
 pub(super) fn objects(doctor: impl FnOnce(&mut Evidence)) -> Vec<&'static str> {
     objects_in(evidence(), doctor)
-}
-
-/// Returns the checks that fail, without duplicates, after `doctor` has altered the evidence of [`amended`].
-pub(super) fn objects_to_amended(doctor: impl FnOnce(&mut Evidence)) -> Vec<&'static str> {
-    objects_in(amended(), doctor)
 }
 
 pub(super) fn objects_in(mut evidence: Evidence, doctor: impl FnOnce(&mut Evidence)) -> Vec<&'static str> {
