@@ -1,6 +1,9 @@
 //! Reading the log.
 
 mod pages;
+mod recent;
+
+use std::sync::Arc;
 
 use crate::clock::Timestamp;
 use crate::database::{Database, Dialect, Row, Script, Session, in_list, padded};
@@ -8,6 +11,7 @@ use crate::error::{Error, Result};
 use crate::event::{Hash, Position, RecordedEvent};
 use crate::scan::{COLUMNS, StoredEvent};
 use crate::sealing::{SealedPayload, SealingError};
+use recent::SharedReads;
 
 pub use pages::{EventFilter, EventPage, WINDOW};
 
@@ -82,13 +86,17 @@ const fn clock_of(dialect: Dialect) -> &'static str {
 #[derive(Debug, Clone)]
 pub struct EventLog {
     database: Database,
+    shared_reads: Arc<SharedReads>,
 }
 
 impl EventLog {
     /// Creates a reader of the log in `database`.
     #[must_use]
-    pub const fn new(database: Database) -> Self {
-        Self { database }
+    pub fn new(database: Database) -> Self {
+        Self {
+            database,
+            shared_reads: Arc::default(),
+        }
     }
 
     /// The database that contains the log.
@@ -141,9 +149,60 @@ impl EventLog {
     /// [`Error::Database`]; [`Error::Damaged`] if positions are missing or an event cannot be read;
     /// [`Error::Sealing`] if a key or the keyring is missing.
     pub async fn feed(&self, after: Position, limit: u32) -> Result<Vec<RecordedEvent>> {
+        self.feed_opening(after, limit, |_| true).await
+    }
+
+    /// Announces a subscription that will read the feed with [`EventLog::feed_for_subscription`].
+    pub(crate) fn add_subscription(&self) {
+        self.shared_reads.join();
+    }
+
+    /// Like [`EventLog::feed`], for a subscription that needs the personal data only of events whose type
+    /// `needs_opened` accepts; other events may be returned as stored. All subscriptions that use clones of
+    /// the same log share what they read for a moment. The end of the returned events is therefore not
+    /// necessarily the end of the log.
+    ///
+    /// # Errors
+    ///
+    /// Same as [`EventLog::feed`].
+    pub(crate) async fn feed_for_subscription(
+        &self,
+        after: Position,
+        limit: u32,
+        needs_opened: fn(&str) -> bool,
+    ) -> Result<Vec<RecordedEvent>> {
+        if !self.shared_reads.are_useful() {
+            return self.feed_opening(after, limit, needs_opened).await;
+        }
+        let mut recent = self.shared_reads.recent.lock().await;
+        if let Some(events) = recent.after(after, limit) {
+            return Ok(events);
+        }
+        // Another subscription needs the personal data if this subscription does not.
+        let events = self.feed(after, limit).await?;
+        recent.keep(&events);
+        Ok(events)
+    }
+
+    /// Makes the next read of every subscription read the database.
+    pub(crate) async fn forget_reads(&self) {
+        self.shared_reads.recent.lock().await.clear();
+    }
+
+    async fn feed_opening(
+        &self,
+        after: Position,
+        limit: u32,
+        needs_opened: fn(&str) -> bool,
+    ) -> Result<Vec<RecordedEvent>> {
         let mut connection = self.database.reader().await?;
         let events = feed(&mut connection, after, limit).await?;
-        opened(&mut connection, events).await
+        let (to_open, mut events): (Vec<_>, Vec<_>) = events
+            .into_iter()
+            .partition(|event| needs_opened(&event.event_type));
+        events.extend(opened(&mut connection, to_open).await?);
+        events.sort_unstable_by_key(|event| event.position);
+        Ok(events)
     }
 
     /// Like [`EventLog::feed`], but returns the events as stored, so that their hashes can be verified.

@@ -67,6 +67,13 @@ pub trait Handler: Send + 'static {
     /// these events, as stored.
     const EVENT_TYPE: Option<&'static str> = None;
 
+    /// Whether the handler needs the personal data of events of this type. Other events reach the handler as
+    /// stored, which saves the decryption. Without effect if [`Handler::EVENT_TYPE`] is set.
+    #[must_use]
+    fn needs_opened(_event_type: &str) -> bool {
+        true
+    }
+
     /// Applies `events`, writing only through `transaction`. The events are in order of position, without
     /// gaps unless [`Handler::EVENT_TYPE`] is set. Each event is part of exactly one committed transaction.
     fn apply(
@@ -116,6 +123,9 @@ impl<H: Handler> Subscription<H> {
         clock: Arc<dyn Clock>,
         handler: H,
     ) -> Self {
+        if H::EVENT_TYPE.is_none() {
+            log.add_subscription();
+        }
         let lease = Lease::new(
             log.database().clone(),
             Arc::clone(&clock),
@@ -183,8 +193,9 @@ impl<H: Handler> Subscription<H> {
                     self.poll
                 }
                 Err(error) => {
-                    // Read the checkpoint from the database again.
+                    // Read the checkpoint and the events from the database again.
                     self.checkpoint = None;
+                    self.log.forget_reads().await;
                     let wait = pause;
                     self.note(&error, wait).await;
                     // The pause does not grow while a batch is halved, but only once the faulty event is
@@ -301,7 +312,10 @@ impl<H: Handler> Subscription<H> {
             return Ok(None);
         }
         let Some(event_type) = H::EVENT_TYPE else {
-            let events = self.log.feed(checkpoint, self.batch).await?;
+            let events = self
+                .log
+                .feed_for_subscription(checkpoint, self.batch, H::needs_opened)
+                .await?;
             return Ok(events.last().map(|last| last.position).map(|last| Batch {
                 full: events.len() as u64 >= u64::from(self.batch),
                 events,

@@ -83,33 +83,27 @@ impl PatientChange {
     /// Returns the change that an event records, or `None` if the event belongs to another aggregate or has
     /// an unknown type.
     ///
-    /// If only the type of an event can be read, the event still causes its deliveries. Sending them fails
-    /// visibly, and they can be retried with a newer version of the program. An amendment that cannot be read
-    /// may have changed the email address.
+    /// The type of an event determines the change, except for amendments. An event whose payload cannot be
+    /// read therefore still causes its deliveries. Sending them fails visibly, and they can be retried with a
+    /// newer version of the program. An amendment that cannot be read may have changed the email address. The
+    /// amendments of an erased patient cause no deliveries, because there is no recipient.
     fn of(event: &RecordedEvent) -> Option<Self> {
         if event.aggregate_type != Patient::TYPE {
             return None;
         }
-        match event.content(PatientEvent::from_stored) {
-            // The patient was erased, so there is no recipient.
-            Ok(None) => None,
-            Ok(Some(PatientEvent::PatientRegistered { .. })) => Some(Self::Registered),
-            Ok(Some(PatientEvent::PatientAmended { email, .. })) => Some(Self::Amended {
-                email: email.is_some(),
-            }),
-            Ok(Some(PatientEvent::PatientDeleted {})) => Some(Self::Deleted),
-            Ok(Some(PatientEvent::PatientErased { .. })) => Some(Self::Erased),
-            Ok(Some(PatientEvent::PatientHeld { .. } | PatientEvent::PatientHoldReleased {})) => {
-                Some(Self::Hold)
-            }
-            Err(_) => match event.event_type.as_str() {
-                PATIENT_REGISTERED => Some(Self::Registered),
-                PATIENT_AMENDED => Some(Self::Amended { email: true }),
-                PATIENT_DELETED => Some(Self::Deleted),
-                PATIENT_ERASED => Some(Self::Erased),
-                PATIENT_HELD | PATIENT_HOLD_RELEASED => Some(Self::Hold),
-                _ => None,
+        match event.event_type.as_str() {
+            PATIENT_REGISTERED => Some(Self::Registered),
+            PATIENT_AMENDED => match event.content(PatientEvent::from_stored) {
+                Ok(None) => None,
+                Ok(Some(PatientEvent::PatientAmended { email, .. })) => Some(Self::Amended {
+                    email: email.is_some(),
+                }),
+                Ok(Some(_)) | Err(_) => Some(Self::Amended { email: true }),
             },
+            PATIENT_DELETED => Some(Self::Deleted),
+            PATIENT_ERASED => Some(Self::Erased),
+            PATIENT_HELD | PATIENT_HOLD_RELEASED => Some(Self::Hold),
+            _ => None,
         }
     }
 }
@@ -134,6 +128,10 @@ impl Notices {
 
 impl Handler for MailHandler {
     type Error = eventstore::Error;
+
+    fn needs_opened(event_type: &str) -> bool {
+        event_type == PATIENT_AMENDED
+    }
 
     fn is_of_events(error: &eventstore::Error) -> bool {
         error.is_of_data()

@@ -20,6 +20,7 @@ use crate::sample::append;
 
 on_every_backend!(
     every_event_is_applied_once_and_in_order,
+    subscriptions_that_share_their_reads_get_the_events_of_the_log,
     polling_alone_is_enough,
     a_subscription_goes_on_from_its_checkpoint,
     a_handler_that_fails_after_writing_leaves_neither_its_rows_nor_the_checkpoint,
@@ -58,6 +59,53 @@ async fn every_event_is_applied_once_and_in_order(backend: Arc<Backend>) {
     wait_until(SOON, "it is notified", async || committed.get().len() >= 1000).await;
     assert!(committed.is_all_up_to(position(1000)));
     assert!(backend.followed().await.into_iter().eq(1..=1000));
+}
+
+/// Keeps the events, and pauses in every call, so that it is sometimes behind the other subscriptions.
+#[derive(Clone, Default)]
+struct Recording {
+    events: Arc<Mutex<Vec<RecordedEvent>>>,
+    pause: Duration,
+}
+
+impl Handler for Recording {
+    type Error = eventstore::Error;
+
+    async fn apply(&mut self, _: &mut Transaction<'_>, events: &[RecordedEvent]) -> eventstore::Result<()> {
+        tokio::time::sleep(self.pause).await;
+        self.events.lock().unwrap().extend_from_slice(events);
+        Ok(())
+    }
+}
+
+async fn subscriptions_that_share_their_reads_get_the_events_of_the_log(backend: Arc<Backend>) {
+    backend.migrate().await;
+    let signal = Signal::in_process();
+    let queue = backend.queue_with(&signal, SystemClock::shared());
+    append_all(&queue, "before", 20).await;
+    let recordings: Vec<_> = [0, 1, 40, 700]
+        .map(Duration::from_millis)
+        .map(|pause| Recording {
+            pause,
+            ..Recording::default()
+        })
+        .into();
+    for (number, recording) in recordings.iter().enumerate() {
+        let (name, log) = (format!("recording {number}"), backend.log.clone());
+        let clock = SystemClock::shared();
+        backend.run(Subscription::new(&name, "a", log, &signal, clock, recording.clone()).with_poll(OFTEN));
+    }
+    for burst in 0..10 {
+        append_all(&queue, &format!("burst {burst} "), 20).await;
+    }
+    let log = backend.log.stored_feed(Position::BEGINNING, 500).await.unwrap();
+    for recording in recordings {
+        wait_until(SOON, "all events are recorded", async || {
+            recording.events.lock().unwrap().len() >= log.len()
+        })
+        .await;
+        assert_eq!(*recording.events.lock().unwrap(), log);
+    }
 }
 
 async fn polling_alone_is_enough(backend: Arc<Backend>) {
