@@ -89,6 +89,17 @@ pub enum ReadError {
     Failed,
 }
 
+impl ReadError {
+    /// Whether the read table has no rows yet, because its first build has not finished, or has lost its rows.
+    #[must_use]
+    pub fn is_not_built(&self) -> bool {
+        matches!(self, Self::Store(error) if matches!(
+            **error,
+            eventstore::Error::NotFilled { .. } | eventstore::Error::NoSuchGeneration { .. }
+        ))
+    }
+}
+
 impl From<eventstore::Error> for ReadError {
     fn from(error: eventstore::Error) -> Self {
         Self::Store(Arc::new(error))
@@ -114,6 +125,7 @@ struct Seen {
 /// Reads patients.
 pub struct PatientReads {
     log: EventLog,
+    trusts: Trusts,
     view: Seen,
     names: Seen,
     by_id: Coalescer<PatientBatch>,
@@ -143,6 +155,7 @@ impl PatientReads {
             pages: Coalescer::start(pages, PAGE_CAPACITY, MOST_PAGES),
             view: Seen::of(PATIENT_VIEW),
             names: Seen::of(PATIENT_NAMES),
+            trusts,
             log: log.clone(),
         }
     }
@@ -177,7 +190,7 @@ impl PatientReads {
     ///
     /// # Errors
     ///
-    /// [`ReadError::Store`].
+    /// [`ReadError::Store`], for example because the read table was never built ([`ReadError::is_not_built`]).
     pub async fn ids_with_email(
         &self,
         email: &str,
@@ -187,7 +200,7 @@ impl PatientReads {
         let mut connection = self.log.database().reader().await?;
         let rows = connection
             .query(
-                "SELECT v.id FROM projections p JOIN patient_view v ON v.generation = p.active_generation \
+                "SELECT v.id, v.generation FROM projections p JOIN patient_view v ON v.generation = p.active_generation \
                  WHERE p.name = ? AND v.mailbox_hash = ? AND v.id > ? ORDER BY v.id LIMIT ?",
             )
             .bind(PATIENT_VIEW)
@@ -196,6 +209,9 @@ impl PatientReads {
             .bind(i64::from(most))
             .fetch_all()
             .await?;
+        let generation = rows.first().map(|row| row.get(1)).transpose()?;
+        let trust = &self.trusts.view;
+        trust.check_generation(&mut connection, generation).await?;
         let mut ids = Vec::with_capacity(rows.len());
         for row in &rows {
             // A row with another text as its id was altered, and no patient has it.

@@ -34,7 +34,14 @@ async fn search(client: &Client, id: &str) {
     for query in ["name=zaqxswc%20vfrt", "email=Zaqxswc.Vfrtgbn@Example.com"] {
         let path = format!("/patients?{query}");
         wait_until(SOON, "the search finds the patient", async || {
-            client.get(&path).await.unwrap().text().await.unwrap().contains(id)
+            client
+                .get(&path)
+                .await
+                .unwrap()
+                .text()
+                .await
+                .unwrap()
+                .contains(id)
         })
         .await;
     }
