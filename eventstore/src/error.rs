@@ -225,7 +225,9 @@ impl Error {
         matches!(self, Self::Sealing(error) if matches!(**error, SealingError::Erased { .. }))
     }
 
-    /// Whether the connection failed, and not the statement. The same call may succeed on another connection.
+    /// Whether the connection failed, and not the statement, or the server left its cluster. The same call may
+    /// succeed on another connection. If the error is the answer to a `COMMIT`, it is unknown whether the
+    /// transaction was committed.
     #[must_use]
     pub fn is_connection(&self) -> bool {
         match self {
@@ -239,6 +241,11 @@ impl Error {
     /// Like [`Error::is_connection`], but for an error of the driver.
     pub(crate) fn is_lost_connection(error: &sqlx::Error) -> bool {
         driver::is_lost_connection(error)
+    }
+
+    /// Like [`Error::is_contention`], but for an error of the driver.
+    pub(crate) fn is_contention_of_driver(error: &sqlx::Error) -> bool {
+        driver::is_contention(error)
     }
 
     /// Whether the error affects the whole database until an operator fixes the cause, and not only a single
@@ -269,8 +276,9 @@ impl Error {
         }
     }
 
-    /// Whether the database aborted the transaction because of other transactions (deadlock, lock wait, busy)
-    /// or because a node is leaving its cluster. The same transaction may succeed if it is retried.
+    /// Whether the database aborted the transaction because of other transactions (deadlock, lock wait, busy,
+    /// a failed certification in a cluster). Nothing was committed, also if the error is the answer to a
+    /// `COMMIT`. The same transaction may succeed if it is retried.
     #[must_use]
     pub fn is_contention(&self) -> bool {
         match self {

@@ -29,7 +29,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::migrate::{MigrateError, Migration, Migrator};
-use sqlx::mysql::MySqlDatabaseError;
 
 use crate::clock::Clock;
 use crate::database::{Connection, Database, Dialect, Session};
@@ -101,13 +100,9 @@ impl StepError {
         }
     }
 
-    /// Whether waiting for a table lock timed out.
-    fn is_lock_wait(&self) -> bool {
-        // ER_LOCK_WAIT_TIMEOUT
-        self.of_database()
-            .and_then(sqlx::Error::as_database_error)
-            .and_then(|error| error.try_downcast_ref::<MySqlDatabaseError>())
-            .is_some_and(|error| error.number() == 1205)
+    /// Whether waiting for a table lock timed out, or the database aborted a statement because of others.
+    fn is_contention(&self) -> bool {
+        self.of_database().is_some_and(Error::is_contention_of_driver)
     }
 }
 
@@ -242,7 +237,7 @@ async fn run(database: &Database, migrations: Vec<Migration>) -> Result<(), Sche
                 .await
                 .map_err(Error::from_driver)?;
             match migrator.run(&mut *connection).await.map_err(StepError) {
-                Err(error) if error.is_lock_wait() => {
+                Err(error) if error.is_contention() => {
                     tracing::warn!(
                         "waiting for open transactions, such as the verification of a projection: {error}"
                     );

@@ -229,7 +229,13 @@ impl Appender {
             notices: open.notices,
             refusal: None,
         });
-        open.transaction.commit_with(open.rest).await?;
+        if let Err(error) = open.transaction.commit_with(open.rest).await {
+            if error.is_contention() {
+                // The database answered that it rolled back.
+                self.in_doubt = None;
+            }
+            return Err(error.into());
+        }
         self.check.moved(head);
         let done = self.in_doubt.take().map(|done| (done.outcomes, done.notices));
         Ok(done.unwrap_or_default())

@@ -60,13 +60,7 @@ impl DatabaseError {
 
     /// Whether the database aborted the transaction because of other transactions.
     pub(super) fn is_contention(&self) -> bool {
-        if let Some(number) = mysql_number(&self.0) {
-            // ER_LOCK_WAIT_TIMEOUT, ER_LOCK_DEADLOCK, ER_UNKNOWN_COM_ERROR (a Galera node outside the primary
-            // component).
-            return matches!(number, 1205 | 1213 | 1047);
-        }
-        // SQLITE_BUSY, SQLITE_LOCKED.
-        matches!(sqlite_code(&self.0), Some(5 | 6))
+        is_contention(&self.0)
     }
 
     /// Whether the database reported that it accepts no writes.
@@ -91,11 +85,33 @@ pub(super) fn is_lost_connection(error: &sqlx::Error) -> bool {
         | sqlx::Error::PoolTimedOut
         | sqlx::Error::PoolClosed
         | sqlx::Error::WorkerCrashed => true,
-        // ER_CON_COUNT_ERROR, ER_SERVER_SHUTDOWN, ER_CONNECTION_KILLED (MariaDB), ER_SESSION_WAS_KILLED,
-        // ER_CLIENT_INTERACTION_TIMEOUT (MySQL's final message to a connection that was idle for
-        // wait_timeout).
-        error => matches!(mysql_number(error), Some(1040 | 1053 | 1927 | 3169 | 4031)),
+        // ER_CON_COUNT_ERROR, ER_UNKNOWN_COM_ERROR (a Galera node outside the primary component),
+        // ER_SERVER_SHUTDOWN, ER_CONNECTION_KILLED (MariaDB), ER_RUN_HOOK_ERROR (a member that is leaving Group
+        // Replication), ER_SESSION_WAS_KILLED, ER_CLIENT_INTERACTION_TIMEOUT (MySQL's final message to a
+        // connection that was idle for wait_timeout).
+        error => matches!(
+            mysql_number(error),
+            Some(1040 | 1047 | 1053 | 1927 | 3100 | 3169 | 4031)
+        ),
     }
+}
+
+/// Whether the database aborted the transaction because of other transactions. Nothing was committed.
+pub(super) fn is_contention(error: &sqlx::Error) -> bool {
+    if let Some(error) = mysql(error) {
+        return match error.number() {
+            // ER_LOCK_WAIT_TIMEOUT.
+            1205 => true,
+            // ER_ERROR_DURING_COMMIT with HA_ERR_LOCK_DEADLOCK: the certification of Galera failed. The
+            // other errors during a commit are not contention.
+            1180 => numbers(error.message()).any(|number| number == "149"),
+            // "Transaction rollback": ER_LOCK_DEADLOCK, ER_TRANSACTION_ROLLBACK_DURING_COMMIT (the
+            // certification of Group Replication failed), and others.
+            _ => error.code().is_some_and(|code| code.starts_with("40")),
+        };
+    }
+    // SQLITE_BUSY, SQLITE_LOCKED.
+    matches!(sqlite_code(error), Some(5 | 6))
 }
 
 /// Returns the primary result code of an SQLite error.
@@ -105,8 +121,18 @@ fn sqlite_code(error: &sqlx::Error) -> Option<u32> {
     Some(error.code()?.parse::<u32>().ok()? & 0xff)
 }
 
+/// Returns the numbers in a message, which may be in any language.
+fn numbers(message: &str) -> impl Iterator<Item = &str> {
+    message.split(|character: char| !character.is_ascii_digit())
+}
+
 /// Returns the number of a MySQL or MariaDB error.
 fn mysql_number(error: &sqlx::Error) -> Option<u16> {
-    let error = error.as_database_error()?;
-    Some(error.try_downcast_ref::<MySqlDatabaseError>()?.number())
+    mysql(error).map(MySqlDatabaseError::number)
+}
+
+fn mysql(error: &sqlx::Error) -> Option<&MySqlDatabaseError> {
+    error
+        .as_database_error()?
+        .try_downcast_ref::<MySqlDatabaseError>()
 }

@@ -25,6 +25,7 @@ mod chain;
 mod claims;
 mod claims_table;
 mod clocks;
+mod contention;
 mod faults;
 mod feed;
 mod heads;
