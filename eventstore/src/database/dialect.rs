@@ -30,7 +30,8 @@ impl Dialect {
         }
     }
 
-    /// Like [`Dialect::for_update`], but skips rows that another transaction has locked.
+    /// Like [`Dialect::for_update`], but skips rows that another transaction has locked. Some servers ignore this, so
+    /// the statement that changes the rows must compare them with what was read.
     #[must_use]
     pub const fn for_update_skip_locked(self) -> &'static str {
         match self {
