@@ -151,12 +151,11 @@ impl<'s> Process<'s> {
         let listener = TcpListener::bind(settings.http_addr)
             .await
             .with_context(|| format!("HTTP_ADDR {} cannot be listened on", settings.http_addr))?;
-        let appends = AppendQueue::start(
+        let appends = AppendQueue::start_with(
             self.database.clone(),
             self.signal.clone(),
             Arc::clone(&self.clock),
-            settings.append_queue as usize,
-            settings.append_batch as usize,
+            settings.append_options(),
         );
         let metrics = self.metrics(Some(appends.clone())).await?;
         let http = HttpOptions {
