@@ -225,6 +225,26 @@ impl Error {
         matches!(self, Self::Sealing(error) if matches!(**error, SealingError::Erased { .. }))
     }
 
+    /// Whether the error shows that the connection leads to another server than the one that accepts writes.
+    pub(crate) fn shows_a_switch(&self) -> bool {
+        match self {
+            Self::ReadOnly(_) => true,
+            Self::Database(error) => error.is_of_a_leaving_member(),
+            _ => false,
+        }
+    }
+
+    /// Whether the error ends without any change to the request or the data: the server cannot be reached,
+    /// accepts no writes, or has aborted the transaction because of other transactions.
+    #[must_use]
+    pub fn passes(&self) -> bool {
+        match self {
+            Self::ReadOnly(_) => true,
+            Self::Keys(error) => error.passes(),
+            error => error.is_connection() || error.is_contention(),
+        }
+    }
+
     /// Whether the connection failed, and not the statement, or the server left its cluster. The same call may
     /// succeed on another connection. If the error is the answer to a `COMMIT`, it is unknown whether the
     /// transaction was committed.
@@ -238,14 +258,14 @@ impl Error {
         }
     }
 
-    /// Like [`Error::is_connection`], but for an error of the driver.
-    pub(crate) fn is_lost_connection(error: &sqlx::Error) -> bool {
-        driver::is_lost_connection(error)
-    }
-
     /// Like [`Error::is_contention`], but for an error of the driver.
     pub(crate) fn is_contention_of_driver(error: &sqlx::Error) -> bool {
         driver::is_contention(error)
+    }
+
+    /// Like [`Error::is_connection`], but for an error of the driver.
+    pub(crate) fn is_lost_connection(error: &sqlx::Error) -> bool {
+        driver::is_lost_connection(error)
     }
 
     /// Whether the error affects the whole database until an operator fixes the cause, and not only a single

@@ -225,18 +225,15 @@ async fn run(database: &Database, migrations: Vec<Migration>) -> Result<(), Sche
         ignore_missing: true,
         ..Migrator::DEFAULT
     };
-    if let Some(pool) = database.mysql() {
+    if database.dialect() == Dialect::MySql {
         loop {
             // An interrupted migration is recorded as started. Its statements can be repeated.
             forget_unfinished(database).await?;
-            let mut connection = pool.acquire().await.map_err(Error::from_driver)?;
-            // The connection keeps a changed session setting, so it must not return to the pool.
-            connection.close_on_drop();
-            sqlx::query(SHORT_LOCK_WAIT)
-                .execute(&mut *connection)
-                .await
-                .map_err(Error::from_driver)?;
-            match migrator.run(&mut *connection).await.map_err(StepError) {
+            let mut connection = database.writer().await?;
+            connection.query(SHORT_LOCK_WAIT).execute().await?;
+            // The connection keeps a changed session setting, so it does not return to the pool.
+            let connection = connection.driver().ok_or(Error::Interrupted)?;
+            match migrator.run(connection).await.map_err(StepError) {
                 Err(error) if error.is_contention() => {
                     tracing::warn!(
                         "waiting for open transactions, such as the verification of a projection: {error}"

@@ -74,7 +74,8 @@ impl BatchWorker for Appender {
 
     async fn run(&mut self, items: Vec<Append>) -> Vec<Outcome> {
         let (began, appends) = (Instant::now(), items.len());
-        if self.used_at.elapsed() > KEPT {
+        let may_be_kept = self.connection.as_ref().is_some_and(Connection::may_be_kept);
+        if self.used_at.elapsed() > KEPT || !may_be_kept {
             self.connection = None;
         }
         let span = traced::batch(items.iter().map(|item| &item.traced));
@@ -121,6 +122,11 @@ impl Appender {
             Err(error) => vec![Err(doubts.qualify(error)); items.len()],
         }
     }
+}
+
+/// Whether the server accepts no writes.
+const fn is_read_only(error: &Error) -> bool {
+    matches!(error, Error::ReadOnly(_))
 }
 
 /// Whether the database rejected the batch itself. A single append may be the cause.
@@ -171,7 +177,7 @@ impl Appender {
             refusal: None,
         };
         let mut pause = FIRST_PAUSE;
-        let mut failed_first = None;
+        let (mut failed_first, mut was_read_only) = (None, false);
         loop {
             let tried = tokio::time::timeout(TRANSACTION_TIMEOUT, self.try_commit(&mut batch)).await;
             let error = match tried.unwrap_or(Err(Error::Timeout(TRANSACTION_TIMEOUT).into())) {
@@ -192,10 +198,17 @@ impl Appender {
             self.check.forget();
             if let Some(mut connection) = self.connection.take() {
                 connection.close_on_drop();
+                if error.is_connection() {
+                    // The server may have been switched.
+                    self.database.renew_connections();
+                }
             }
             let now = Instant::now();
             let until = self.retry_until(*failed_first.get_or_insert(now), &batch);
-            let again = !refused(&error) || batch.refusal.is_some();
+            // A new connection may lead to another server.
+            let may_be_switched = is_read_only(&error)
+                && (!batch.doubts.is_empty() || !std::mem::replace(&mut was_read_only, true));
+            let again = !refused(&error) || may_be_switched || batch.refusal.is_some();
             if !again || now + pause > until {
                 return Err(self.unwritten(error));
             }
@@ -272,7 +285,7 @@ impl Appender {
         batch.doubts.add(&head, outcomes, notices);
         if let Err(error) = transaction.commit_with(rest).await {
             let error = Arc::new(error);
-            if error.is_contention() {
+            if error.is_contention() || is_read_only(&error) {
                 // The database answered that it rolled back.
                 batch.doubts.remove_last();
             } else if refused(&error) {

@@ -60,6 +60,20 @@ impl Dialect {
         }
     }
 
+    /// Returns an expression that is 1 if the server accepts no writes, and otherwise 0. A privileged user may be
+    /// able to write nevertheless, but no user should.
+    #[must_use]
+    pub const fn is_read_only(self) -> &'static str {
+        match self {
+            // MariaDB has no super_read_only, and its read_only is a word from version 12.
+            Self::MySql => {
+                "(CONCAT(@@global.read_only) NOT IN ('0', 'OFF') OR @@global.innodb_read_only = 1 \
+                 /*!80000 OR @@global.super_read_only = 1 */)"
+            }
+            Self::Sqlite => "0",
+        }
+    }
+
     /// Returns the start of an `INSERT` that leaves existing rows unchanged.
     #[must_use]
     pub const fn insert_ignore(self) -> &'static str {

@@ -6,25 +6,50 @@ use sqlx::sqlite::SqliteError;
 /// An error that the database or its driver reported.
 #[derive(Debug, thiserror::Error)]
 #[error(transparent)]
-pub struct DatabaseError(sqlx::Error);
+pub struct DatabaseError(Cause);
+
+#[derive(Debug, thiserror::Error)]
+enum Cause {
+    #[error(transparent)]
+    Driver(sqlx::Error),
+    #[error("a variable of the server says so: read_only, super_read_only or innodb_read_only")]
+    ReadOnlyVariable,
+}
 
 impl DatabaseError {
     pub(super) const fn new(error: sqlx::Error) -> Self {
-        Self(error)
+        Self(Cause::Driver(error))
+    }
+
+    /// Returns the error of a server whose variables say that it accepts no writes.
+    pub(crate) const fn read_only() -> Self {
+        Self(Cause::ReadOnlyVariable)
+    }
+
+    /// Returns the error of the driver, if the driver failed.
+    const fn driver(&self) -> Option<&sqlx::Error> {
+        match &self.0 {
+            Cause::Driver(error) => Some(error),
+            Cause::ReadOnlyVariable => None,
+        }
+    }
+
+    fn mysql_number(&self) -> Option<u16> {
+        mysql_number(self.driver()?)
     }
 
     /// Whether the database rejected a row because another row has the same unique key.
     #[must_use]
     pub fn is_unique_violation(&self) -> bool {
-        let error = self.0.as_database_error();
+        let error = self.driver().and_then(sqlx::Error::as_database_error);
         error.is_some_and(sqlx::error::DatabaseError::is_unique_violation)
     }
 
     /// Returns the error number or code with which the database rejected a statement; `None` if the driver
     /// failed.
     pub(crate) fn code(&self) -> Option<String> {
-        let error = self.0.as_database_error()?;
-        let number = mysql_number(&self.0).map(|number| number.to_string());
+        let error = self.driver()?.as_database_error()?;
+        let number = self.mysql_number().map(|number| number.to_string());
         Some(
             number
                 .or_else(|| error.code().map(Into::into))
@@ -34,16 +59,16 @@ impl DatabaseError {
 
     /// Whether the connection failed, and not the statement.
     pub(super) fn is_lost_connection(&self) -> bool {
-        is_lost_connection(&self.0)
+        self.driver().is_some_and(is_lost_connection)
     }
 
     /// Whether the database rejected a value because of the value itself.
     pub(super) fn is_of_data(&self) -> bool {
-        let Some(error) = self.0.as_database_error() else {
+        let Some(error) = self.driver().and_then(sqlx::Error::as_database_error) else {
             return false;
         };
         let code = error.code().unwrap_or_default();
-        if mysql_number(&self.0).is_some() {
+        if self.mysql_number().is_some() {
             // SQLSTATE classes: data exception, integrity constraint violation.
             return code.starts_with("22") || code.starts_with("23");
         }
@@ -55,25 +80,36 @@ impl DatabaseError {
     /// Whether the server has no database with the given name.
     pub(super) fn is_unknown_database(&self) -> bool {
         // ER_BAD_DB_ERROR
-        mysql_number(&self.0) == Some(1049)
+        self.mysql_number() == Some(1049)
     }
 
     /// Whether the database aborted the transaction because of other transactions.
     pub(super) fn is_contention(&self) -> bool {
-        is_contention(&self.0)
+        self.driver().is_some_and(is_contention)
+    }
+
+    /// Whether the server is leaving its cluster: ER_UNKNOWN_COM_ERROR (Galera), ER_RUN_HOOK_ERROR (Group
+    /// Replication).
+    pub(super) fn is_of_a_leaving_member(&self) -> bool {
+        matches!(self.mysql_number(), Some(1047 | 3100))
     }
 
     /// Whether the database reported that it accepts no writes.
     pub(super) fn is_read_only(&self) -> bool {
-        if let Some(number) = mysql_number(&self.0) {
-            // ER_OPTION_PREVENTS_STATEMENT (read_only, super_read_only),
-            // ER_CANT_EXECUTE_IN_READ_ONLY_TRANSACTION, ER_READ_ONLY_MODE (innodb_read_only),
-            // ER_INNODB_READ_ONLY, ER_SCHEMA_READ_ONLY, and ER_OPEN_AS_READONLY (MariaDB).
-            return matches!(number, 1290 | 1792 | 1836 | 1874 | 3989 | 1036);
-        }
-        // SQLITE_READONLY and its extended codes.
-        sqlite_code(&self.0) == Some(8)
+        self.driver().is_none_or(is_read_only)
     }
+}
+
+/// Whether the database reported that it accepts no writes.
+pub(super) fn is_read_only(error: &sqlx::Error) -> bool {
+    if let Some(number) = mysql_number(error) {
+        // ER_OPTION_PREVENTS_STATEMENT (read_only, super_read_only),
+        // ER_CANT_EXECUTE_IN_READ_ONLY_TRANSACTION, ER_READ_ONLY_MODE (innodb_read_only),
+        // ER_INNODB_READ_ONLY, ER_SCHEMA_READ_ONLY, and ER_OPEN_AS_READONLY (MariaDB).
+        return matches!(number, 1290 | 1792 | 1836 | 1874 | 3989 | 1036);
+    }
+    // SQLITE_READONLY and its extended codes.
+    sqlite_code(error) == Some(8)
 }
 
 /// Whether the connection failed, and not the statement.

@@ -47,4 +47,5 @@ mod session;
 mod signal;
 mod sqlite_file;
 mod subscription;
+mod switch;
 mod tampering;
