@@ -7,6 +7,7 @@
 //! SQLite has one writer at a time, so it has two pools: one with a single connection for writing, and one
 //! with several connections for reading.
 
+mod cluster;
 mod dialect;
 #[cfg(feature = "cqrs")]
 mod library_pool;

@@ -9,6 +9,7 @@ use rustls::{CertificateError, Error as TlsError};
 use sqlx::mysql::{MySqlConnectOptions, MySqlConnection, MySqlPool, MySqlPoolOptions, MySqlSslMode};
 use sqlx::{ConnectOptions as _, Connection as _, Executor as _, Row as _};
 
+use super::cluster;
 use super::dialect::Dialect;
 use super::mysql_url::Target;
 use super::options::{DatabaseOptions, LOCK_WAIT};
@@ -131,14 +132,18 @@ pub(super) struct Server {
 }
 
 /// Sets, in one round trip, all session settings that the statements rely on, regardless of the server, its
-/// `init_connect` and the URL.
+/// `init_connect` and the URL. On a member of a cluster, sets in a second round trip that the session reads every
+/// acknowledged commit.
 pub(super) async fn configure(
     connection: &mut MySqlConnection,
     options: DatabaseOptions,
 ) -> sqlx::Result<Server> {
     let session = session(options);
     let rows = connection.fetch_all(session.as_str()).await?;
-    let row = rows.first().ok_or(sqlx::Error::RowNotFound)?;
+    let (row, cluster) = rows.split_first().ok_or(sqlx::Error::RowNotFound)?;
+    if let Some(consistent) = cluster::consistent(cluster)? {
+        connection.execute(consistent).await?;
+    }
     let (packet, read_only): (u64, i64) = (row.try_get(0)?, row.try_get(1)?);
     Ok(Server {
         packet: usize::try_from(packet).unwrap_or(usize::MAX),
@@ -169,7 +174,8 @@ fn session(options: DatabaseOptions) -> String {
          /*!80000 max_execution_time = 0, */ /*M! max_statement_time = 0, */ \
          default_storage_engine = InnoDB, net_read_timeout = 30, net_write_timeout = 60, \
          innodb_lock_wait_timeout = {lock_wait}, wait_timeout = {idle_timeout}; \
-         SELECT CAST(@@max_allowed_packet AS UNSIGNED), CAST({is_read_only} AS SIGNED)"
+         SELECT CAST(@@max_allowed_packet AS UNSIGNED), CAST({is_read_only} AS SIGNED); {}",
+        cluster::ASK
     )
 }
 
