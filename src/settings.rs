@@ -212,9 +212,9 @@ pub(crate) struct Settings {
     #[arg(long, env, global = true, default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub(crate) append_batch: u32,
 
-    /// Maximum time to find out whether a registration, amendment or deletion was committed, if the connection
-    /// to the database was lost at the commit; longer than a failover of the database server takes. Never
-    /// longer than nine tenths of `REQUEST_TIMEOUT` after the request
+    /// Maximum time to find out whether a registration, amendment or deletion was committed, if the
+    /// connection to the database was lost at the commit; longer than a failover of the database server
+    /// takes. Never longer than nine tenths of `REQUEST_TIMEOUT` after the request
     #[arg(long, env, global = true, default_value = "15s", value_parser = duration)]
     pub(crate) outcome_wait: Duration,
 

@@ -140,8 +140,8 @@ impl Database {
         self.pools.dialect()
     }
 
-    /// Returns a connection for reading. On MySQL, its server accepts writes, because a server that does not may
-    /// be out of date.
+    /// Returns a connection for reading. On MySQL, its server accepts writes, because a server that does not
+    /// may be out of date.
     ///
     /// # Errors
     ///
@@ -193,8 +193,8 @@ impl Database {
         Transaction::snapshot(Held::Owned(self.reader().await?)).await
     }
 
-    /// Closes every connection of this database before its next use, because the server may have been switched.
-    /// On SQLite, does nothing.
+    /// Closes every connection of this database before its next use, because the server may have been
+    /// switched. On SQLite, does nothing.
     pub(crate) fn renew_connections(&self) {
         if let Pools::MySql(pool) = &self.pools {
             let generations = pool.generations();

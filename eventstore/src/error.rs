@@ -245,8 +245,8 @@ impl Error {
         }
     }
 
-    /// Whether the connection failed, and not the statement, or the server left its cluster. The same call may
-    /// succeed on another connection. If the error is the answer to a `COMMIT`, it is unknown whether the
+    /// Whether the connection failed, and not the statement, or the server left its cluster. The same call
+    /// may succeed on another connection. If the error is the answer to a `COMMIT`, it is unknown whether the
     /// transaction was committed.
     #[must_use]
     pub fn is_connection(&self) -> bool {
@@ -263,9 +263,9 @@ impl Error {
         driver::is_contention(error)
     }
 
-    /// Like [`Error::is_connection`], but for an error of the driver.
-    pub(crate) fn is_lost_connection(error: &sqlx::Error) -> bool {
-        driver::is_lost_connection(error)
+    /// Like [`Error::passes`], but for an error of the driver.
+    pub(crate) fn of_driver_passes(error: &sqlx::Error) -> bool {
+        driver::is_contention(error) || driver::is_lost_connection(error) || driver::is_read_only(error)
     }
 
     /// Whether the error affects the whole database until an operator fixes the cause, and not only a single

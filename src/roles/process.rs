@@ -78,7 +78,10 @@ impl<'s> Process<'s> {
         match schema {
             Schema::BringUpToDate => {
                 database::bring_up_to_date(settings, &database, &clock, &owner).await?;
-                keys_database::migrate(settings, &database, &clock, &owner, Opener::Role).await?;
+                database::repeat_while_unavailable(settings, async || {
+                    keys_database::migrate(settings, &database, &clock, &owner, Opener::Role).await
+                })
+                .await?;
             }
             Schema::WaitFor => database::wait_for_schema(settings, &database).await?,
         }

@@ -165,8 +165,8 @@ impl Appender {
         outcomes
     }
 
-    /// Commits `items`. Retries while the database is unavailable: for [`RETRY_FOR`] or, if an attempt may have
-    /// been committed, for [`AppendOptions::outcome_wait`].
+    /// Commits `items`. Retries while the database is unavailable: for [`RETRY_FOR`] or, if an attempt may
+    /// have been committed, for [`AppendOptions::outcome_wait`].
     ///
     /// An error says that the last attempt wrote nothing; `doubts` then has the attempts that may have been
     /// committed nevertheless.

@@ -11,12 +11,14 @@ use sqlx::mysql::MySqlRow;
 pub(super) const ASK: &str =
     "SHOW GLOBAL VARIABLES WHERE Variable_name IN ('wsrep_on', 'group_replication_single_primary_mode')";
 
-/// Galera: reads, and updates, deletions and inserts, wait for the earlier transactions of all nodes (bits 1, 2
-/// and 4). A transaction waits once, when it begins.
+/// Galera: reads, and updates, deletions and inserts, wait for the earlier transactions of all nodes (bits 1,
+/// 2 and 4). A transaction waits once, when it begins.
 const GALERA: &str = "SET SESSION wsrep_sync_wait = 7";
-/// Group Replication with a single primary: a new primary first applies what its predecessor has acknowledged.
+/// Group Replication with a single primary: a new primary first applies what its predecessor has
+/// acknowledged.
 const SINGLE_PRIMARY: &str = "SET SESSION group_replication_consistency = 'BEFORE_ON_PRIMARY_FAILOVER'";
-/// Group Replication with several primaries: every transaction waits for the earlier transactions of all members.
+/// Group Replication with several primaries: every transaction waits for the earlier transactions of all
+/// members.
 const MULTI_PRIMARY: &str = "SET SESSION group_replication_consistency = 'BEFORE'";
 
 /// Returns the statement that makes a session consistent, from the rows of [`ASK`]; `None` without a cluster.

@@ -30,8 +30,8 @@ impl Dialect {
         }
     }
 
-    /// Like [`Dialect::for_update`], but skips rows that another transaction has locked. Some servers ignore this, so
-    /// the statement that changes the rows must compare them with what was read.
+    /// Like [`Dialect::for_update`], but skips rows that another transaction has locked. Some servers ignore
+    /// this, so the statement that changes the rows must compare them with what was read.
     #[must_use]
     pub const fn for_update_skip_locked(self) -> &'static str {
         match self {
@@ -60,8 +60,8 @@ impl Dialect {
         }
     }
 
-    /// Returns an expression that is 1 if the server accepts no writes, and otherwise 0. A privileged user may be
-    /// able to write nevertheless, but no user should.
+    /// Returns an expression that is 1 if the server accepts no writes, and otherwise 0. A privileged user
+    /// may be able to write nevertheless, but no user should.
     #[must_use]
     pub const fn is_read_only(self) -> &'static str {
         match self {

@@ -80,8 +80,8 @@ pub(super) async fn connect(url: &str, options: DatabaseOptions) -> Result<(MySq
         .idle_timeout(options.idle_timeout / 2)
         .acquire_timeout(options.acquire_timeout)
         .max_lifetime(options.max_age)
-        // Each connection is tested by `RenewedPool`. The busiest paths keep their own connections, and the others
-        // can afford a test.
+        // Each connection is tested by `RenewedPool`. The busiest paths keep their own connections, and the
+        // others can afford a test.
         .test_before_acquire(false)
         .after_connect(move |connection, _| {
             let known = known.clone();
@@ -132,8 +132,8 @@ pub(super) struct Server {
 }
 
 /// Sets, in one round trip, all session settings that the statements rely on, regardless of the server, its
-/// `init_connect` and the URL. On a member of a cluster, sets in a second round trip that the session reads every
-/// acknowledged commit.
+/// `init_connect` and the URL. On a member of a cluster, sets in a second round trip that the session reads
+/// every acknowledged commit.
 pub(super) async fn configure(
     connection: &mut MySqlConnection,
     options: DatabaseOptions,

@@ -122,9 +122,9 @@ pub(super) fn is_lost_connection(error: &sqlx::Error) -> bool {
         | sqlx::Error::PoolClosed
         | sqlx::Error::WorkerCrashed => true,
         // ER_CON_COUNT_ERROR, ER_UNKNOWN_COM_ERROR (a Galera node outside the primary component),
-        // ER_SERVER_SHUTDOWN, ER_CONNECTION_KILLED (MariaDB), ER_RUN_HOOK_ERROR (a member that is leaving Group
-        // Replication), ER_SESSION_WAS_KILLED, ER_CLIENT_INTERACTION_TIMEOUT (MySQL's final message to a
-        // connection that was idle for wait_timeout).
+        // ER_SERVER_SHUTDOWN, ER_CONNECTION_KILLED (MariaDB), ER_RUN_HOOK_ERROR (a member that is leaving
+        // Group Replication), ER_SESSION_WAS_KILLED, ER_CLIENT_INTERACTION_TIMEOUT (MySQL's final message to
+        // a connection that was idle for wait_timeout).
         error => matches!(
             mysql_number(error),
             Some(1040 | 1047 | 1053 | 1927 | 3100 | 3169 | 4031)

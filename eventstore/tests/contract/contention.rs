@@ -5,8 +5,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use eventstore::AppendError;
 use eventstore::database::Script;
+use eventstore::{AppendError, Lease, SystemClock};
 
 use crate::backend::{Backend, on_mysql, position};
 use crate::sample::append;
@@ -35,7 +35,12 @@ const ABORTS: [(&str, u16, &str); 4] = [
 ];
 
 /// Fails the insertion of events with an error for the given time.
-async fn fail_inserts(backend: &Backend, time: Duration, (state, number, text): (&str, u16, &str)) {
+async fn fail_inserts(backend: &Backend, time: Duration, error: (&str, u16, &str)) {
+    fail(backend, "INSERT ON events", time, error).await;
+}
+
+/// Fails a kind of change, such as `INSERT ON events`, with an error for the given time.
+async fn fail(backend: &Backend, change: &str, time: Duration, (state, number, text): (&str, u16, &str)) {
     let mut connection = backend.database.writer().await.unwrap();
     let mut script = Script::new(connection.dialect());
     let until = format!(
@@ -48,7 +53,7 @@ async fn fail_inserts(backend: &Backend, time: Duration, (state, number, text): 
         .statement("CREATE TABLE fails (until DATETIME(6) NOT NULL PRIMARY KEY) ENGINE=InnoDB")
         .statement(&until)
         .statement(&format!(
-            "CREATE TRIGGER failing BEFORE INSERT ON events FOR EACH ROW BEGIN \
+            "CREATE TRIGGER failing BEFORE {change} FOR EACH ROW BEGIN \
              IF SYSDATE(6) < (SELECT until FROM fails) THEN \
              SIGNAL SQLSTATE '{state}' SET MYSQL_ERRNO = {number}, MESSAGE_TEXT = '{text}'; \
              END IF; END"
@@ -104,6 +109,47 @@ async fn another_error_during_a_commit_is_not_contention() {
             panic!("{refused:?}")
         };
         assert!(!error.is_contention() && !error.is_connection(), "{error:?}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_migration_that_a_cluster_aborts_is_run_again_and_gives_its_lease_back() {
+    on_mysql(async |backend: Arc<Backend>| {
+        backend.migrate().await;
+        fail(&backend, "UPDATE ON leases", FOR_A_MOMENT, ABORTS[2]).await;
+        backend.migrate().await;
+        let held = "SELECT COUNT(*) FROM leases WHERE name = 'migrate' AND expires_at > 0";
+        assert_eq!(backend.number(held).await, 0);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_lease_is_released_although_a_cluster_aborts_the_statement() {
+    on_mysql(async |backend: Arc<Backend>| {
+        backend.migrate().await;
+        let lease = |owner: &str| {
+            let clock = SystemClock::shared();
+            Lease::new(
+                backend.database.clone(),
+                clock,
+                "role".into(),
+                owner.into(),
+                FOR_EVER,
+            )
+        };
+        let (mut ours, mut others) = (lease("ours"), lease("others"));
+        assert!(ours.hold().await.unwrap());
+        fail(
+            &backend,
+            "UPDATE ON leases",
+            Duration::from_millis(300),
+            ABORTS[2],
+        )
+        .await;
+        ours.release().await.unwrap();
+        assert!(others.hold().await.unwrap());
     })
     .await;
 }
