@@ -21,12 +21,11 @@ impl StartedCommands {
     pub(crate) fn new(settings: &Settings, log: &EventLog) -> Self {
         let clock = SystemClock::shared();
         // Subscriptions in other processes find the event when they poll the log.
-        let appends = AppendQueue::start(
+        let appends = AppendQueue::start_with(
             log.database().clone(),
             Signal::in_process(),
             Arc::clone(&clock),
-            settings.append_queue as usize,
-            settings.append_batch as usize,
+            settings.append_options(),
         );
         Self {
             commands: Commands::new(log.clone(), appends.clone(), clock),

@@ -7,6 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
+use eventstore::schema::SchemaError;
+use eventstore::sealing::SealingError;
 use eventstore::{Clock, Database, DatabaseOptions, SystemClock};
 use serde_json::json;
 use tokio::time::Instant;
@@ -98,7 +100,7 @@ pub(crate) async fn open_for_role(
                 waiting.is_over();
                 return Ok(database);
             }
-            Err(error) if error.is_connection() => waiting.pause(&error).await,
+            Err(error) if error.passes() => waiting.pause(&error).await,
             Err(error) if error.is_unknown_database() && missing == Missing::WaitFor => {
                 waiting.pause(&"it does not exist: run `patients migrate`").await;
             }
@@ -265,7 +267,7 @@ pub(crate) async fn open_or_create(target: Target<'_>) -> anyhow::Result<(Databa
     }
 }
 
-/// Migrates the schema. Retries if the connection to the database is lost.
+/// Migrates the schema. Retries while the database cannot be reached or accepts no writes.
 pub(crate) async fn bring_up_to_date(
     settings: &Settings,
     database: &Database,
@@ -275,10 +277,41 @@ pub(crate) async fn bring_up_to_date(
     let mut waiting = DatabaseWait::new(Target::log(settings));
     loop {
         match migrations::migrate(database, Arc::clone(clock), owner).await {
-            Err(error) if error.is_connection() => waiting.pause(&error).await,
+            Err(error) if error.passes() => waiting.pause(&error).await,
             ended => return Ok(ended?),
         }
     }
+}
+
+/// Runs a step of the start of a role, and repeats it while the database cannot be reached or accepts no
+/// writes.
+pub(crate) async fn repeat_while_unavailable<T>(
+    settings: &Settings,
+    step: impl AsyncFn() -> anyhow::Result<T>,
+) -> anyhow::Result<T> {
+    let mut waiting = DatabaseWait::new(Target::log(settings));
+    loop {
+        match step().await {
+            Err(error) if passes(&error) => waiting.pause(&output::causes(&error)).await,
+            ended => {
+                waiting.is_over();
+                return ended;
+            }
+        }
+    }
+}
+
+/// Whether the cause of an error is a database that cannot be reached, accepts no writes, or has aborted a
+/// transaction because of others.
+pub(crate) fn passes(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        let store = match cause.downcast_ref::<SealingError>() {
+            Some(SealingError::Store(error)) => Some(error),
+            _ => cause.downcast_ref::<eventstore::Error>(),
+        };
+        let schema = cause.downcast_ref::<SchemaError>();
+        store.is_some_and(eventstore::Error::passes) || schema.is_some_and(SchemaError::passes)
+    })
 }
 
 /// Waits until another process has migrated the schema.
@@ -290,7 +323,7 @@ pub(crate) async fn wait_for_schema(settings: &Settings, database: &Database) ->
                 waiting.is_over();
                 return Ok(());
             }
-            Err(error) if error.is_connection() || matches!(error, migrations::Error::Behind { .. }) => {
+            Err(error) if error.passes() || matches!(error, migrations::Error::Behind { .. }) => {
                 waiting.pause(&advised(error)).await;
             }
             Err(error) => return Err(error.into()),

@@ -92,7 +92,7 @@ async fn check_schema(
                 waiting.is_over();
                 return Ok(());
             }
-            Err(error) if opener == Opener::Role && error.is_connection() => {
+            Err(error) if opener == Opener::Role && error.passes() => {
                 waiting.pause(&error).await;
             }
             Err(error @ SchemaError::Behind { found, .. }) if opener == Opener::Role && found >= oldest => {

@@ -16,7 +16,7 @@ use eventstore::{Clock, Database, Dialect, EventLog, KeysPlace, LogFormat, Posit
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::database::{DatabaseWait, Target};
+use crate::database::{DatabaseWait, Target, passes};
 use crate::keys_database::{self, Opener};
 use crate::output;
 use crate::reload::ReloadedFiles;
@@ -116,8 +116,8 @@ pub(crate) async fn open(
     }
 }
 
-/// Opens the log for a role, which seals a new log before if `seals` is set. Retries if the connection to the
-/// database is lost.
+/// Opens the log for a role, which seals a new log before if `seals` is set. Retries while the database
+/// cannot be reached or accepts no writes.
 pub(crate) async fn open_for_role(
     settings: &Settings,
     database: &Database,
@@ -133,7 +133,7 @@ pub(crate) async fn open_for_role(
             open(settings, database, Opener::Role).await
         };
         match opened.await {
-            Err(error) if is_connection(&error) => waiting.pause(&output::causes(&error)).await,
+            Err(error) if passes(&error) => waiting.pause(&output::causes(&error)).await,
             Err(error) => return Err(error),
             Ok(opened) => {
                 waiting.is_over();
@@ -296,21 +296,10 @@ pub(crate) async fn open_once_sealed(
                 opened.reload_on_change(shutdown).await;
                 return Ok(());
             }
-            Err(error) if is_connection(&error) => {}
+            Err(error) if passes(&error) => {}
             Err(error) if failures == FAILURES => return Err(error),
             // The file may be half written.
             Err(_) => failures += 1,
         }
     }
-}
-
-fn is_connection(error: &anyhow::Error) -> bool {
-    let sealing = error.downcast_ref::<SealingError>();
-    let of_sealing = sealing.and_then(|error| match error {
-        SealingError::Store(error) => Some(error),
-        _ => None,
-    });
-    of_sealing
-        .or_else(|| error.downcast_ref::<eventstore::Error>())
-        .is_some_and(eventstore::Error::is_connection)
 }

@@ -10,6 +10,7 @@
 //! 2. Add a row to the table in `docs/settings.md` and a line `# NAME=default` to `.env.example`. A test
 //!    (`tests/e2e/settings.rs`) compares names and defaults of both with this list.
 
+mod appends;
 mod describe;
 mod issuer;
 mod list;
@@ -210,6 +211,12 @@ pub(crate) struct Settings {
     /// Maximum number of registrations, amendments and deletions committed together
     #[arg(long, env, global = true, default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub(crate) append_batch: u32,
+
+    /// Maximum time to find out whether a registration, amendment or deletion was committed, if the
+    /// connection to the database was lost at the commit; longer than a failover of the database server
+    /// takes. Never longer than nine tenths of `REQUEST_TIMEOUT` after the request
+    #[arg(long, env, global = true, default_value = "15s", value_parser = duration)]
+    pub(crate) outcome_wait: Duration,
 
     /// Interval at which the log is polled when no signal arrives
     #[arg(long, env, global = true, default_value = "1s", value_parser = duration)]

@@ -19,8 +19,10 @@
 mod appender;
 mod clock;
 mod decide;
+mod doubt;
 mod error;
 mod head;
+mod options;
 mod prepared;
 mod thread;
 mod traced;
@@ -29,6 +31,7 @@ mod transaction;
 use std::sync::Arc;
 
 use tokio::runtime::Handle;
+use tokio::time::Instant;
 
 use crate::clock::Clock;
 use crate::coalesce::Coalescer;
@@ -42,6 +45,7 @@ use traced::Traced;
 
 pub use clock::CLOCKS_APART;
 pub use error::AppendError;
+pub use options::AppendOptions;
 pub use prepared::{Append, Appended, MAX_EVENT_BYTES, MAX_EVENT_DEPTH, MAX_EVENTS};
 
 /// Maximum number of MySQL connections of a queue: one, plus its replacement while a broken connection is
@@ -58,8 +62,8 @@ pub struct AppendQueue {
 }
 
 impl AppendQueue {
-    /// Starts the queue. At most `capacity` appends wait, and at most `largest` appends are committed
-    /// together.
+    /// Starts the queue with default times. At most `capacity` appends wait, and at most `largest` appends
+    /// are committed together.
     #[must_use]
     pub fn start(
         database: Database,
@@ -67,6 +71,22 @@ impl AppendQueue {
         clock: Arc<dyn Clock>,
         capacity: usize,
         largest: usize,
+    ) -> Self {
+        let options = AppendOptions {
+            capacity,
+            largest,
+            ..AppendOptions::default()
+        };
+        Self::start_with(database, signal, clock, options)
+    }
+
+    /// Starts the queue.
+    #[must_use]
+    pub fn start_with(
+        database: Database,
+        signal: Signal,
+        clock: Arc<dyn Clock>,
+        options: AppendOptions,
     ) -> Self {
         // SQLite connections run on their own threads, and all writes share one connection.
         let (thread, database) = match database.dialect() {
@@ -79,7 +99,8 @@ impl AppendQueue {
         };
         let runtime = thread.as_ref().map_or_else(Handle::current, Thread::handle);
         let metrics = database.metrics().clone();
-        let appender = Appender::new(database, signal, clock);
+        let appender = Appender::new(database, signal, clock, options);
+        let (capacity, largest) = (options.capacity, options.largest);
         Self {
             coalescer: Coalescer::start_on(&runtime, [appender], capacity, largest),
             metrics,
@@ -94,6 +115,7 @@ impl AppendQueue {
     /// [`AppendError`].
     pub async fn append(&self, mut append: Append) -> Result<Appended, AppendError> {
         append.traced = Traced::queued();
+        append.queued_at = Some(Instant::now());
         let answer = self.coalescer.ask(append).await;
         let answer = answer.unwrap_or_else(|rejected| Err(rejected.into()));
         let outcome = answer.as_ref().map_or_else(AppendError::name, |_| "appended");

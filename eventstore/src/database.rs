@@ -7,6 +7,7 @@
 //! SQLite has one writer at a time, so it has two pools: one with a single connection for writing, and one
 //! with several connections for reading.
 
+mod cluster;
 mod dialect;
 #[cfg(feature = "cqrs")]
 mod library_pool;
@@ -15,6 +16,7 @@ mod mysql_url;
 mod options;
 mod pools;
 mod query;
+mod renewed_pool;
 mod row;
 mod rows;
 mod script;
@@ -24,7 +26,6 @@ mod value;
 
 use std::sync::{Arc, OnceLock};
 
-use sqlx::mysql::MySqlPool;
 use sqlx::sqlite::SqlitePool;
 
 use crate::error::Result;
@@ -139,12 +140,13 @@ impl Database {
         self.pools.dialect()
     }
 
-    /// Returns a connection for reading.
+    /// Returns a connection for reading. On MySQL, its server accepts writes, because a server that does not
+    /// may be out of date.
     ///
     /// # Errors
     ///
     /// [`crate::Error::Database`] if no connection becomes available before the timeout;
-    /// [`crate::Error::FileLost`].
+    /// [`crate::Error::ReadOnly`]; [`crate::Error::FileLost`].
     pub async fn reader(&self) -> Result<Connection> {
         let connection = self.pools.reader().await?;
         Ok(connection.with_sealing(Arc::clone(&self.sealing)))
@@ -155,7 +157,7 @@ impl Database {
     /// # Errors
     ///
     /// [`crate::Error::Database`] if no connection becomes available before the timeout;
-    /// [`crate::Error::FileLost`].
+    /// [`crate::Error::ReadOnly`]; [`crate::Error::FileLost`].
     pub async fn writer(&self) -> Result<Connection> {
         let connection = self.pools.writer().await?;
         Ok(connection.with_sealing(Arc::clone(&self.sealing)))
@@ -191,18 +193,19 @@ impl Database {
         Transaction::snapshot(Held::Owned(self.reader().await?)).await
     }
 
-    /// Returns the MySQL pool; `None` for SQLite.
-    pub(crate) const fn mysql(&self) -> Option<&MySqlPool> {
-        match &self.pools {
-            Pools::MySql { pool, .. } => Some(pool),
-            Pools::Sqlite { .. } => None,
+    /// Closes every connection of this database before its next use, because the server may have been
+    /// switched. On SQLite, does nothing.
+    pub(crate) fn renew_connections(&self) {
+        if let Pools::MySql(pool) = &self.pools {
+            let generations = pool.generations();
+            generations.end(generations.current());
         }
     }
 
     /// Returns the SQLite pool for writing; `None` for MySQL.
     pub(crate) const fn sqlite_writer(&self) -> Option<&SqlitePool> {
         match &self.pools {
-            Pools::MySql { .. } => None,
+            Pools::MySql(_) => None,
             Pools::Sqlite { writer, .. } => Some(writer),
         }
     }

@@ -225,7 +225,29 @@ impl Error {
         matches!(self, Self::Sealing(error) if matches!(**error, SealingError::Erased { .. }))
     }
 
-    /// Whether the connection failed, and not the statement. The same call may succeed on another connection.
+    /// Whether the error shows that the connection leads to another server than the one that accepts writes.
+    pub(crate) fn shows_a_switch(&self) -> bool {
+        match self {
+            Self::ReadOnly(_) => true,
+            Self::Database(error) => error.is_of_a_leaving_member(),
+            _ => false,
+        }
+    }
+
+    /// Whether the error ends without any change to the request or the data: the server cannot be reached,
+    /// accepts no writes, or has aborted the transaction because of other transactions.
+    #[must_use]
+    pub fn passes(&self) -> bool {
+        match self {
+            Self::ReadOnly(_) => true,
+            Self::Keys(error) => error.passes(),
+            error => error.is_connection() || error.is_contention(),
+        }
+    }
+
+    /// Whether the connection failed, and not the statement, or the server left its cluster. The same call
+    /// may succeed on another connection. If the error is the answer to a `COMMIT`, it is unknown whether the
+    /// transaction was committed.
     #[must_use]
     pub fn is_connection(&self) -> bool {
         match self {
@@ -236,9 +258,14 @@ impl Error {
         }
     }
 
-    /// Like [`Error::is_connection`], but for an error of the driver.
-    pub(crate) fn is_lost_connection(error: &sqlx::Error) -> bool {
-        driver::is_lost_connection(error)
+    /// Like [`Error::is_contention`], but for an error of the driver.
+    pub(crate) fn is_contention_of_driver(error: &sqlx::Error) -> bool {
+        driver::is_contention(error)
+    }
+
+    /// Like [`Error::passes`], but for an error of the driver.
+    pub(crate) fn of_driver_passes(error: &sqlx::Error) -> bool {
+        driver::is_contention(error) || driver::is_lost_connection(error) || driver::is_read_only(error)
     }
 
     /// Whether the error affects the whole database until an operator fixes the cause, and not only a single
@@ -269,8 +296,9 @@ impl Error {
         }
     }
 
-    /// Whether the database aborted the transaction because of other transactions (deadlock, lock wait, busy)
-    /// or because a node is leaving its cluster. The same transaction may succeed if it is retried.
+    /// Whether the database aborted the transaction because of other transactions (deadlock, lock wait, busy,
+    /// a failed certification in a cluster). Nothing was committed, also if the error is the answer to a
+    /// `COMMIT`. The same transaction may succeed if it is retried.
     #[must_use]
     pub fn is_contention(&self) -> bool {
         match self {

@@ -28,6 +28,13 @@ pub fn latest_expiry(now: Timestamp, duration: Duration) -> Timestamp {
     now + duration + CLOCKS_APART
 }
 
+/// Pauses between attempts to release a lease.
+const RELEASE_PAUSES: [Duration; 3] = [
+    Duration::from_millis(50),
+    Duration::from_millis(200),
+    Duration::from_millis(500),
+];
+
 /// Duration of the leases of subscriptions.
 pub const DEFAULT_DURATION: Duration = Duration::from_secs(5);
 
@@ -40,6 +47,8 @@ pub struct Lease {
     owner: String,
     duration: Duration,
     expires_at: Option<Timestamp>,
+    /// Whether the database may have given the lease to this owner, although its answer did not arrive.
+    may_be_held: bool,
 }
 
 impl Lease {
@@ -60,6 +69,7 @@ impl Lease {
             owner,
             duration,
             expires_at: None,
+            may_be_held: false,
         }
     }
 
@@ -95,6 +105,7 @@ impl Lease {
         self.expires_at = None;
         let expires_at = now + self.duration;
         let mut connection = self.database.writer().await?;
+        self.may_be_held = true;
         let taken = connection
             .query(
                 "UPDATE leases SET owner = ?, expires_at = ? WHERE name = ? \
@@ -122,28 +133,44 @@ impl Lease {
                 .await?;
             inserted == 1
         };
+        self.may_be_held = taken;
         if taken {
             self.expires_at = Some(expires_at);
         }
         Ok(taken)
     }
 
-    /// Releases the lease, so that another process need not wait for it to expire.
+    /// Releases the lease, so that another process need not wait for it to expire. Retries a few times if
+    /// other transactions are in the way, or if the connection is lost.
     ///
     /// # Errors
     ///
     /// [`crate::Error::Database`]. The lease then expires by itself.
     pub async fn release(&mut self) -> Result<()> {
-        if self.expires_at.take().is_some() {
-            self.database
-                .writer()
-                .await?
-                .query("UPDATE leases SET expires_at = 0 WHERE name = ? AND owner = ?")
-                .bind(self.name.as_str())
-                .bind(self.owner.as_str())
-                .execute()
-                .await?;
+        if self.expires_at.take().is_none() && !self.may_be_held {
+            return Ok(());
         }
+        for pause in RELEASE_PAUSES {
+            match self.try_release().await {
+                Err(error) if error.is_contention() || error.is_connection() => {
+                    tokio::time::sleep(pause).await;
+                }
+                ended => return ended,
+            }
+        }
+        self.try_release().await
+    }
+
+    async fn try_release(&mut self) -> Result<()> {
+        self.database
+            .writer()
+            .await?
+            .query("UPDATE leases SET expires_at = 0 WHERE name = ? AND owner = ?")
+            .bind(self.name.as_str())
+            .bind(self.owner.as_str())
+            .execute()
+            .await?;
+        self.may_be_held = false;
         Ok(())
     }
 }

@@ -75,7 +75,7 @@ pub mod subscription;
 pub mod trace;
 pub mod verify;
 
-pub use append::{Append, AppendError, AppendQueue, Appended};
+pub use append::{Append, AppendError, AppendOptions, AppendQueue, Appended};
 pub use claim::{Claim, ClaimChange, ClaimRules, ClaimRulesError, HeldClaim};
 pub use clock::{Clock, ManualClock, SystemClock, Timestamp};
 pub use coalesce::{BatchWorker, Coalescer, Rejected};

@@ -129,12 +129,15 @@ impl EventLog {
         if self.database.dialect() == Dialect::Sqlite {
             return Ok(true);
         }
-        let mut connection = self.database.writer().await?;
-        let updated = connection
-            .query("UPDATE log_head SET position = position WHERE id = 0")
-            .execute()
-            .await;
-        match updated {
+        let updated = async {
+            self.database
+                .writer()
+                .await?
+                .query("UPDATE log_head SET position = position WHERE id = 0")
+                .execute()
+                .await
+        };
+        match updated.await {
             Ok(_) => Ok(true),
             Err(Error::ReadOnly(_)) => Ok(false),
             Err(error) => Err(error),

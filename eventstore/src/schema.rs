@@ -29,7 +29,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::migrate::{MigrateError, Migration, Migrator};
-use sqlx::mysql::MySqlDatabaseError;
 
 use crate::clock::Clock;
 use crate::database::{Connection, Database, Dialect, Session};
@@ -101,13 +100,9 @@ impl StepError {
         }
     }
 
-    /// Whether waiting for a table lock timed out.
-    fn is_lock_wait(&self) -> bool {
-        // ER_LOCK_WAIT_TIMEOUT
-        self.of_database()
-            .and_then(sqlx::Error::as_database_error)
-            .and_then(|error| error.try_downcast_ref::<MySqlDatabaseError>())
-            .is_some_and(|error| error.number() == 1205)
+    /// Whether waiting for a table lock timed out, or the database aborted a statement because of others.
+    fn is_contention(&self) -> bool {
+        self.of_database().is_some_and(Error::is_contention_of_driver)
     }
 }
 
@@ -121,12 +116,22 @@ pub struct OtherEngine {
 }
 
 impl SchemaError {
-    /// Whether the connection to the database failed, so that the operation may succeed on a new connection.
+    /// Whether the error ends without any change to the schema: the server cannot be reached, accepts no
+    /// writes, or has aborted a statement because of other transactions.
     #[must_use]
-    pub fn is_connection(&self) -> bool {
+    pub fn passes(&self) -> bool {
         match self {
-            Self::Store(error) => error.is_connection(),
-            Self::Step(error) => error.of_database().is_some_and(Error::is_lost_connection),
+            Self::Store(error) => error.passes(),
+            Self::Step(error) => error.of_database().is_some_and(Error::of_driver_passes),
+            Self::Behind { .. } | Self::Versions | Self::OtherUse { .. } | Self::Engine(_) => false,
+        }
+    }
+
+    /// Whether the database aborted a statement because of other transactions.
+    fn is_contention(&self) -> bool {
+        match self {
+            Self::Store(error) => error.is_contention(),
+            Self::Step(error) => error.is_contention(),
             Self::Behind { .. } | Self::Versions | Self::OtherUse { .. } | Self::Engine(_) => false,
         }
     }
@@ -198,9 +203,20 @@ async fn migrate_to(
         LEASE,
     );
     let mut said = false;
-    while !lease.hold().await? {
-        if !std::mem::replace(&mut said, true) {
-            tracing::info!("waiting for another process that is migrating the schema");
+    loop {
+        match lease.hold().await {
+            Ok(true) => break,
+            Ok(false) => {
+                if !std::mem::replace(&mut said, true) {
+                    tracing::info!("waiting for another process that is migrating the schema");
+                }
+            }
+            Err(error) if error.is_contention() => {}
+            Err(error) => {
+                // The answer may be lost, but not the request.
+                drop(lease.release().await);
+                return Err(error.into());
+            }
         }
         tokio::time::sleep(PAUSE).await;
     }
@@ -208,8 +224,9 @@ async fn migrate_to(
         migrated = run(database, migrations) => migrated,
         never = renew(&mut lease) => match never {},
     };
-    lease.release().await?;
-    migrated
+    let released = lease.release().await;
+    migrated?;
+    Ok(released?)
 }
 
 /// Renews the lease for as long as this future is polled.
@@ -230,24 +247,15 @@ async fn run(database: &Database, migrations: Vec<Migration>) -> Result<(), Sche
         ignore_missing: true,
         ..Migrator::DEFAULT
     };
-    if let Some(pool) = database.mysql() {
+    if database.dialect() == Dialect::MySql {
         loop {
-            // An interrupted migration is recorded as started. Its statements can be repeated.
-            forget_unfinished(database).await?;
-            let mut connection = pool.acquire().await.map_err(Error::from_driver)?;
-            // The connection keeps a changed session setting, so it must not return to the pool.
-            connection.close_on_drop();
-            sqlx::query(SHORT_LOCK_WAIT)
-                .execute(&mut *connection)
-                .await
-                .map_err(Error::from_driver)?;
-            match migrator.run(&mut *connection).await.map_err(StepError) {
-                Err(error) if error.is_lock_wait() => {
+            match run_on_mysql(database, &migrator).await {
+                Err(error) if error.is_contention() => {
                     tracing::warn!(
                         "waiting for open transactions, such as the verification of a projection: {error}"
                     );
                 }
-                ended => return Ok(ended?),
+                ended => return ended,
             }
             tokio::time::sleep(BETWEEN_LOCK_WAITS).await;
         }
@@ -255,6 +263,16 @@ async fn run(database: &Database, migrations: Vec<Migration>) -> Result<(), Sche
         migrator.run(pool).await.map_err(StepError)?;
     }
     Ok(())
+}
+
+async fn run_on_mysql(database: &Database, migrator: &Migrator) -> Result<(), SchemaError> {
+    // An interrupted migration is recorded as started. Its statements can be repeated.
+    forget_unfinished(database).await?;
+    let mut connection = database.writer().await?;
+    connection.query(SHORT_LOCK_WAIT).execute().await?;
+    // The connection keeps a changed session setting, so it does not return to the pool.
+    let connection = connection.driver().ok_or(Error::Interrupted)?;
+    Ok(migrator.run(connection).await.map_err(StepError)?)
 }
 
 async fn forget_unfinished(database: &Database) -> Result<(), SchemaError> {

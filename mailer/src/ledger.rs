@@ -11,8 +11,8 @@
 //! ```
 //!
 //! `due_at` is the time from which a row may be leased: the current time, the end of a pause, or the end of
-//! its worker's lease. A worker that leases a row writes a new `lease` to it. The outcome can be recorded
-//! only with that lease.
+//! its worker's lease. A worker that leases a row writes a new `lease` to it, if the row is still as the
+//! worker has read it. The outcome can be recorded only with that lease.
 
 use eventstore::database::{in_list, padded};
 use eventstore::{Dialect, Position, RecordedEvent, Result, Session, Timestamp, Transaction};
@@ -22,6 +22,7 @@ use crate::template::Template;
 pub(crate) mod attempts;
 pub(crate) mod due_too_late;
 pub(crate) mod inspect;
+pub(crate) mod leasing;
 pub(crate) mod records;
 pub(crate) mod retry;
 pub(crate) mod workers;
@@ -41,6 +42,8 @@ pub(crate) struct Delivery {
     pub(crate) due_at: Timestamp,
     /// If the delivery has an expired lease, the time when that lease began.
     pub(crate) lease_began_at: Option<Timestamp>,
+    /// The expired lease of the delivery, if it has one.
+    pub(crate) expired_lease: Option<String>,
 }
 
 impl Delivery {
@@ -136,8 +139,9 @@ pub(crate) async fn cancel_for(
     Ok(())
 }
 
-/// Returns at most `limit` due rows in the given order, locked until the transaction ends. Skips rows that
-/// another transaction has locked, and templates that only a newer version of the program knows.
+/// Returns at most `limit` due rows in the given order. Skips rows that another transaction has locked, and
+/// templates that only a newer version of the program knows. The lock only avoids wasted work: [`leasing`]
+/// compares each row with what was read here, so that it is correct without the lock.
 pub(crate) async fn due(
     transaction: &mut Transaction<'_>,
     limit: usize,
@@ -169,6 +173,7 @@ pub(crate) async fn due(
             } else {
                 None
             },
+            expired_lease: row.get(7)?,
         });
     }
     Ok(deliveries)
@@ -178,7 +183,7 @@ pub(crate) async fn due(
 /// of the number of due rows.
 fn due_statement(dialect: Dialect, templates: usize, order: Order) -> String {
     format!(
-        "SELECT position, template, aggregate_id, attempts, state, updated_at, due_at FROM mail_deliveries \
+        "SELECT position, template, aggregate_id, attempts, state, updated_at, due_at, lease FROM mail_deliveries \
          WHERE due_at <= ? AND template IN ({}) ORDER BY due_at{} LIMIT ?{}",
         in_list(templates),
         match order {
@@ -187,30 +192,6 @@ fn due_statement(dialect: Dialect, templates: usize, order: Order) -> String {
         },
         dialect.for_update_skip_locked()
     )
-}
-
-/// Leases rows that [`due`] has locked: they are not due again before `until`. Counts an attempt.
-pub(crate) async fn lease(
-    transaction: &mut Transaction<'_>,
-    deliveries: &[&Delivery],
-    lease: &str,
-    until: Timestamp,
-    now: Timestamp,
-) -> Result<()> {
-    if deliveries.is_empty() {
-        return Ok(());
-    }
-    let sql = format!(
-        "UPDATE mail_deliveries SET state = 'sending', due_at = ?, lease = ?, attempts = attempts + 1, updated_at = ? \
-         WHERE {}",
-        any_of(HAS_KEY, deliveries.len())
-    );
-    let mut update = transaction.query(&sql).bind(until).bind(lease).bind(now);
-    for delivery in deliveries {
-        update = update.bind(delivery.position).bind(delivery.template.name());
-    }
-    update.execute().await?;
-    Ok(())
 }
 
 /// Extends a lease to `until`. Returns `false` if the lease is lost.
@@ -232,27 +213,6 @@ pub(crate) async fn renew(
         .execute()
         .await?;
     Ok(renewed == 1)
-}
-
-/// Cancels rows that [`due`] has locked.
-pub(crate) async fn cancel(
-    transaction: &mut Transaction<'_>,
-    deliveries: &[&Delivery],
-    now: Timestamp,
-) -> Result<()> {
-    if deliveries.is_empty() {
-        return Ok(());
-    }
-    let sql = format!(
-        "UPDATE mail_deliveries SET state = 'cancelled', due_at = NULL, lease = NULL, updated_at = ? WHERE {}",
-        any_of(HAS_KEY, deliveries.len())
-    );
-    let mut update = transaction.query(&sql).bind(now);
-    for delivery in deliveries {
-        update = update.bind(delivery.position).bind(delivery.template.name());
-    }
-    update.execute().await?;
-    Ok(())
 }
 
 /// Records the outcome of an attempt under `lease`. Returns `false`, and changes nothing, if the lease is

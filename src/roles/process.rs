@@ -78,7 +78,10 @@ impl<'s> Process<'s> {
         match schema {
             Schema::BringUpToDate => {
                 database::bring_up_to_date(settings, &database, &clock, &owner).await?;
-                keys_database::migrate(settings, &database, &clock, &owner, Opener::Role).await?;
+                database::repeat_while_unavailable(settings, async || {
+                    keys_database::migrate(settings, &database, &clock, &owner, Opener::Role).await
+                })
+                .await?;
             }
             Schema::WaitFor => database::wait_for_schema(settings, &database).await?,
         }
@@ -151,12 +154,11 @@ impl<'s> Process<'s> {
         let listener = TcpListener::bind(settings.http_addr)
             .await
             .with_context(|| format!("HTTP_ADDR {} cannot be listened on", settings.http_addr))?;
-        let appends = AppendQueue::start(
+        let appends = AppendQueue::start_with(
             self.database.clone(),
             self.signal.clone(),
             Arc::clone(&self.clock),
-            settings.append_queue as usize,
-            settings.append_batch as usize,
+            settings.append_options(),
         );
         let metrics = self.metrics(Some(appends.clone())).await?;
         let http = HttpOptions {

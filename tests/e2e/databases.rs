@@ -146,11 +146,18 @@ async fn a_database_that_accepts_no_writes_is_said_to_be_read_only() {
         assert_eq!(ready.status(), StatusCode::SERVICE_UNAVAILABLE);
         let health: Value = ready.json().await.unwrap();
         assert_eq!(health["database"], "read_only", "{health}");
+        // The server may be an old primary, so it is not read from.
         let read = client
             .get(&format!("/patients/{}", id_of(&created)))
             .await
             .unwrap();
-        assert_eq!(read.status(), StatusCode::OK);
+        assert_eq!(
+            problem(read).await,
+            (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "/problems/database-read-only".into()
+            )
+        );
         server.run("SET GLOBAL read_only = 0").await;
         wait_until(SOON, "it is ready again", async || client.ready().await).await;
         assert_eq!(
@@ -158,6 +165,40 @@ async fn a_database_that_accepts_no_writes_is_said_to_be_read_only() {
             StatusCode::CREATED
         );
         drop(program);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_role_that_starts_on_a_read_only_server_waits_until_it_accepts_writes() {
+    on_private_servers(async |server, url| {
+        server.run("SET GLOBAL read_only = 1").await;
+        let port = free_port();
+        let serving = Program::start(role("serve", &url).env("HTTP_ADDR", format!("127.0.0.1:{port}")));
+        let projector = Program::start(&role("projector", &url));
+        for program in [&serving, &projector] {
+            wait_until(SOON, "it waits", async || {
+                program.log().contains("waiting for the database") && program.log().contains("read-only")
+            })
+            .await;
+        }
+        server.run("SET GLOBAL read_only = 0").await;
+        let client = Client::new(port);
+        wait_until(2 * SOON, "it is ready", async || client.ready().await).await;
+        assert_eq!(
+            client.register("a@example.com").await.unwrap().status(),
+            StatusCode::CREATED
+        );
+        let root = format!("{}/clinic", server.server().url);
+        wait_until(SOON, "the read table follows", async || {
+            count(&root, "patient_view").await == 1
+        })
+        .await;
+
+        server.run("SET GLOBAL read_only = 1").await;
+        let (healthy, said) = run(role("health", &url).args(["--role", "projector", "--wait", "0s"]));
+        assert!(!healthy && said.contains("read-only"), "{said}");
+        drop((serving, projector));
     })
     .await;
 }

@@ -384,8 +384,8 @@ kinds! {
         "The database currently accepts no writes. The request had no effect. Try again later.",
     ),
         "The database responds, but accepts no writes: it is a replica, its administrator has locked it, or its disk is read-only. \
-         The request had no effect. Patients can still be read. An operator makes the database writable again, or points \
-         DATABASE_URL to a writable database. GET /health/ready reports when the database accepts writes.";
+         The request had no effect. Nothing is read from such a database, because it may be out of date. An operator makes the \
+         database writable again, or points DATABASE_URL to a writable database. GET /health/ready reports when the database accepts writes.";
     DATABASE_FILE_LOST = Kind::new(
         StatusCode::SERVICE_UNAVAILABLE,
         "database-file-lost",

@@ -25,7 +25,7 @@ struct Health {
     /// `live`, or for readiness `ready` or `unavailable`.
     #[schema(example = "ready")]
     status: &'static str,
-    /// `up`, `down`, or `read_only` if the database accepts no writes.
+    /// `up`, `down`, or `read_only` if the database accepts no writes. It is then not read from either.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false, example = "up")]
     database: Option<&'static str>,
@@ -102,16 +102,13 @@ pub(super) async fn ready(State(api): State<Api>) -> Response {
         let tables = read_tables(&api).await?;
         Ok::<_, eventstore::Error>((tables, api.log.is_writable().await?))
     };
-    let answer = tokio::time::timeout(PATIENCE, asked)
-        .await
-        .ok()
-        .and_then(Result::ok);
-    let database = match answer {
-        Some((_, true)) => "up",
-        Some((_, false)) => "read_only",
-        None => "down",
+    let answer = tokio::time::timeout(PATIENCE, asked).await;
+    let (database, tables) = match answer {
+        Ok(Ok((tables, true))) => ("up", Some(tables)),
+        Ok(Ok((tables, false))) => ("read_only", Some(tables)),
+        Ok(Err(Error::ReadOnly(_))) => ("read_only", None),
+        _ => ("down", None),
     };
-    let tables = answer.map(|(tables, _)| tables);
     let full = api.commands.is_full();
     let damaged = tables.as_ref().is_some_and(|tables| tables.damaged);
     let wrong_clock = match &tables {

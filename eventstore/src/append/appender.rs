@@ -1,5 +1,6 @@
 //! The worker of the append queue. The worker commits batches and retries them while the database is
-//! unavailable. If the connection is lost at a commit, the worker checks whether the batch was written.
+//! unavailable. If the connection is lost at a commit, the worker checks whether the batch was written, and
+//! checks again before it answers with a refusal or a conflict, which its own commit may have caused.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,15 +9,16 @@ use tokio::time::Instant;
 use tracing::Instrument;
 
 use super::clock::CheckedClock;
+use super::doubt::Doubts;
 use super::error::AppendError;
 use super::head::HeadCheck;
 use super::prepared::{Append, Outcome};
-use super::{traced, transaction};
+use super::transaction::Open;
+use super::{AppendOptions, traced, transaction};
 use crate::clock::Clock;
 use crate::coalesce::BatchWorker;
 use crate::database::{Connection, Database, Dialect};
 use crate::error::Error;
-use crate::event::{Hash, Position};
 use crate::signal::{Notice, Signal};
 
 /// Maximum idle time of the kept connection, shorter than the server's idle timeout. After that, the
@@ -25,20 +27,28 @@ const KEPT: Duration = Duration::from_secs(15);
 
 /// Timeout of one transaction, after which its connection is closed.
 const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(15);
-/// How long a batch is retried while the database is unavailable, counted from its first failure.
+/// How long a batch that was certainly not written is retried while the database is unavailable, counted from
+/// its first failure.
 const RETRY_FOR: Duration = Duration::from_secs(5);
 /// Pause before the first retry. It doubles with each retry, up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
-/// A batch whose commit failed, although its events may have been written.
-struct InDoubt {
-    position: Position,
-    hash: Hash,
-    outcomes: Vec<Outcome>,
-    notices: Vec<Notice>,
-    /// The database's error, if the database rejected a statement that was sent with the commit. In that
-    /// case, the batch is not retried if nothing was written.
+/// Result of an attempt that the database has answered.
+enum Tried {
+    /// The outcome of each append.
+    Done(Vec<Outcome>, Vec<Notice>),
+    /// The database rejected the attempt, and the log does not contain the batch.
+    Refused(Arc<Error>),
+}
+
+/// A batch that is not answered yet.
+struct Batch<'b> {
+    items: &'b [Append],
+    /// Attempts that may have been committed.
+    doubts: &'b mut Doubts,
+    /// The database's error, if the database rejected a statement of the last attempt, and the log must be
+    /// searched before the batch is answered.
     refusal: Option<Arc<Error>>,
 }
 
@@ -55,7 +65,7 @@ pub(super) struct Appender {
     connection: Option<Connection>,
     /// When the last batch ended.
     used_at: Instant,
-    in_doubt: Option<InDoubt>,
+    options: AppendOptions,
 }
 
 impl BatchWorker for Appender {
@@ -63,10 +73,9 @@ impl BatchWorker for Appender {
     type Answer = Outcome;
 
     async fn run(&mut self, items: Vec<Append>) -> Vec<Outcome> {
-        // A batch that panicked may have left this state behind.
-        self.in_doubt = None;
         let (began, appends) = (Instant::now(), items.len());
-        if self.used_at.elapsed() > KEPT {
+        let may_be_kept = self.connection.as_ref().is_some_and(Connection::may_be_kept);
+        if self.used_at.elapsed() > KEPT || !may_be_kept {
             self.connection = None;
         }
         let span = traced::batch(items.iter().map(|item| &item.traced));
@@ -79,7 +88,12 @@ impl BatchWorker for Appender {
 }
 
 impl Appender {
-    pub(super) fn new(database: Database, signal: Signal, clock: Arc<dyn Clock>) -> Self {
+    pub(super) fn new(
+        database: Database,
+        signal: Signal,
+        clock: Arc<dyn Clock>,
+        options: AppendOptions,
+    ) -> Self {
         Self {
             clock: CheckedClock::new(clock, database.metrics().clone()),
             database,
@@ -88,13 +102,14 @@ impl Appender {
             alarmed: false,
             connection: None,
             used_at: Instant::now(),
-            in_doubt: None,
+            options,
         }
     }
 
     /// Commits `items` together or, if the database rejects the batch, each separately.
     async fn answer(&mut self, items: Vec<Append>) -> Vec<Outcome> {
-        match self.commit(&items).await {
+        let mut doubts = Doubts::default();
+        match self.commit(&items, &mut doubts).await {
             Ok(outcomes) => outcomes,
             Err(AppendError::Unavailable(error)) if refused(&error) && !error.is_of_the_whole_database() => {
                 tracing::warn!(
@@ -102,11 +117,16 @@ impl Appender {
                     error = %error,
                     "the database rejected a batch; trying each append separately"
                 );
-                self.alone(items).await
+                self.alone(items, &doubts).await
             }
-            Err(error) => vec![Err(error); items.len()],
+            Err(error) => vec![Err(doubts.qualify(error)); items.len()],
         }
     }
+}
+
+/// Whether the server accepts no writes.
+const fn is_read_only(error: &Error) -> bool {
+    matches!(error, Error::ReadOnly(_))
 }
 
 /// Whether the database rejected the batch itself. A single append may be the cause.
@@ -117,18 +137,19 @@ fn refused(error: &Error) -> bool {
 impl Appender {
     /// Commits each of `items` in its own transaction. Once an item fails with [`AppendError::Unavailable`]
     /// because of a lost connection or contention, the remaining items get the same error without being
-    /// tried.
-    async fn alone(&mut self, items: Vec<Append>) -> Vec<Outcome> {
+    /// tried. `doubts` are attempts to commit all items together that may have been committed.
+    async fn alone(&mut self, items: Vec<Append>, doubts: &Doubts) -> Vec<Outcome> {
         let mut outcomes = Vec::with_capacity(items.len());
         let mut lost: Option<AppendError> = None;
-        for mut item in items {
+        for (number, mut item) in items.into_iter().enumerate() {
             if let Some(error) = &lost {
-                outcomes.push(Err(error.clone()));
+                outcomes.push(Err(doubts.qualify(error.clone())));
                 continue;
             }
+            let mut doubts = doubts.of_append(number);
             // Checks the sequence this time, in case the aggregate is not new.
             item.new_aggregate = false;
-            let outcome = match self.commit(&[item]).await {
+            let outcome = match self.commit(&[item], &mut doubts).await {
                 Ok(mut alone) => alone.pop().unwrap_or(Err(AppendError::Failed)),
                 Err(error) => {
                     if let AppendError::Unavailable(cause) = &error
@@ -136,7 +157,7 @@ impl Appender {
                     {
                         lost = Some(error.clone());
                     }
-                    Err(error)
+                    Err(doubts.qualify(error))
                 }
             };
             outcomes.push(outcome);
@@ -144,45 +165,76 @@ impl Appender {
         outcomes
     }
 
-    /// Commits `items`. Retries for up to [`RETRY_FOR`] while the database is unavailable.
-    async fn commit(&mut self, items: &[Append]) -> Result<Vec<Outcome>, AppendError> {
+    /// Commits `items`. Retries while the database is unavailable: for [`RETRY_FOR`] or, if an attempt may
+    /// have been committed, for [`AppendOptions::outcome_wait`].
+    ///
+    /// An error says that the last attempt wrote nothing; `doubts` then has the attempts that may have been
+    /// committed nevertheless.
+    async fn commit(&mut self, items: &[Append], doubts: &mut Doubts) -> Result<Vec<Outcome>, AppendError> {
+        let mut batch = Batch {
+            items,
+            doubts,
+            refusal: None,
+        };
         let mut pause = FIRST_PAUSE;
-        let mut retry_until = None;
+        let (mut failed_first, mut was_read_only) = (None, false);
         loop {
-            let tried = tokio::time::timeout(TRANSACTION_TIMEOUT, self.try_commit(items)).await;
+            let tried = tokio::time::timeout(TRANSACTION_TIMEOUT, self.try_commit(&mut batch)).await;
             let error = match tried.unwrap_or(Err(Error::Timeout(TRANSACTION_TIMEOUT).into())) {
-                Ok((outcomes, notices)) => {
-                    if self.database.dialect() == Dialect::Sqlite {
-                        self.connection = None;
-                    }
+                Ok(Tried::Done(outcomes, notices)) => {
+                    self.release();
                     self.signal.publish(notices);
                     if std::mem::take(&mut self.alarmed) {
                         tracing::info!("appends succeed again");
                     }
                     return Ok(outcomes);
                 }
+                Ok(Tried::Refused(error)) => {
+                    self.release();
+                    return Err(self.unwritten(error));
+                }
                 Err(error) => error,
             };
             self.check.forget();
             if let Some(mut connection) = self.connection.take() {
                 connection.close_on_drop();
-            }
-            if let Some(doubt) = self.in_doubt.as_mut().filter(|_| refused(&error)) {
-                doubt.refusal = Some(Arc::clone(&error));
+                if error.is_connection() {
+                    // The server may have been switched.
+                    self.database.renew_connections();
+                }
             }
             let now = Instant::now();
-            let until = *retry_until.get_or_insert(now + RETRY_FOR);
-            let again = !refused(&error) || self.in_doubt.is_some();
+            let until = self.retry_until(*failed_first.get_or_insert(now), &batch);
+            // A new connection may lead to another server.
+            let may_be_switched = is_read_only(&error)
+                && (!batch.doubts.is_empty() || !std::mem::replace(&mut was_read_only, true));
+            let again = !refused(&error) || may_be_switched || batch.refusal.is_some();
             if !again || now + pause > until {
-                return Err(match self.in_doubt.take() {
-                    Some(_) => AppendError::InDoubt(error),
-                    None => self.unwritten(error),
-                });
+                return Err(self.unwritten(error));
             }
             tracing::warn!(append.batch = items.len(), error = %error, "an append failed; retrying");
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
+    }
+
+    /// Returns the connection to its pool on SQLite, where all writes share it.
+    fn release(&mut self) {
+        if self.database.dialect() == Dialect::Sqlite {
+            self.connection = None;
+        }
+    }
+
+    /// Returns until when a batch is retried that failed first at `failed_first`.
+    fn retry_until(&self, failed_first: Instant, batch: &Batch<'_>) -> Instant {
+        let wait = if batch.doubts.is_empty() {
+            RETRY_FOR
+        } else {
+            self.options.outcome_wait
+        };
+        let latest = batch.items.iter().filter_map(|item| item.queued_at).max();
+        let answered_by = latest.map(|queued_at| queued_at + self.options.answer_within);
+        answered_by.map_or(failed_first + wait, |by| by.min(failed_first + wait))
     }
 
     /// Returns the error of an append that wrote nothing. A problem that an operator must fix is logged once.
@@ -196,42 +248,59 @@ impl Appender {
         unwritten
     }
 
-    /// Makes one attempt. If the previous attempt failed at its commit, first checks whether the log contains
-    /// that batch. If the log does not contain it, and the database had rejected the batch, returns the
-    /// database's error.
-    async fn try_commit(&mut self, items: &[Append]) -> Result<(Vec<Outcome>, Vec<Notice>), Arc<Error>> {
+    /// Makes one attempt, after a search for the earlier attempts that may have been committed.
+    async fn try_commit(&mut self, batch: &mut Batch<'_>) -> Result<Tried, Arc<Error>> {
         if self.connection.is_none() {
             self.connection = Some(self.database.writer().await?);
         }
         let Some(connection) = self.connection.as_mut() else {
             return Err(Error::Interrupted.into());
         };
-        if let Some(lost) = &self.in_doubt {
-            let written = transaction::holds(connection, lost.position, lost.hash).await?;
-            match self.in_doubt.take() {
-                Some(lost) if written => return Ok((lost.outcomes, lost.notices)),
-                Some(InDoubt {
-                    refusal: Some(refusal),
-                    ..
-                }) => return Err(refusal),
-                _ => {}
+        if !batch.doubts.is_empty() {
+            if let Some((outcomes, notices)) = batch.doubts.committed(connection, None).await? {
+                return Ok(Tried::Done(outcomes, notices));
+            }
+            if let Some(refusal) = batch.refusal.take() {
+                batch.doubts.remove_last();
+                return Ok(Tried::Refused(refusal));
             }
         }
-        let open = transaction::open(connection, items, &mut self.clock, &mut self.check).await?;
-        let Some(head) = open.head else {
-            open.transaction.rollback().await?;
-            return Ok((open.outcomes, open.notices));
+        let Open {
+            transaction,
+            rest,
+            head,
+            outcomes,
+            notices,
+        } = transaction::open(connection, batch.items, &mut self.clock, &mut self.check).await?;
+        let Some(head) = head else {
+            transaction.rollback().await?;
+            // An earlier attempt may be the cause of the conflicts and refusals.
+            let earlier = match batch.doubts.is_empty() {
+                true => None,
+                false => batch.doubts.committed(connection, Some(&outcomes)).await?,
+            };
+            let (outcomes, notices) = earlier.unwrap_or((outcomes, notices));
+            return Ok(Tried::Done(outcomes, notices));
         };
-        self.in_doubt = Some(InDoubt {
-            position: head.position,
-            hash: head.hash,
-            outcomes: open.outcomes,
-            notices: open.notices,
-            refusal: None,
-        });
-        open.transaction.commit_with(open.rest).await?;
+        batch.doubts.add(&head, outcomes, notices);
+        if let Err(error) = transaction.commit_with(rest).await {
+            let error = Arc::new(error);
+            if error.is_contention() || is_read_only(&error) {
+                // The database answered that it rolled back.
+                batch.doubts.remove_last();
+            } else if refused(&error) {
+                batch.refusal = Some(Arc::clone(&error));
+            }
+            return Err(error);
+        }
         self.check.moved(head);
-        let done = self.in_doubt.take().map(|done| (done.outcomes, done.notices));
-        Ok(done.unwrap_or_default())
+        if batch.doubts.is_decided_by_last() {
+            let (outcomes, notices) = batch.doubts.take_last();
+            return Ok(Tried::Done(outcomes, notices));
+        }
+        // The attempt stays among the doubts, in case the connection fails here.
+        let decided = batch.doubts.committed(connection, None).await?;
+        let (outcomes, notices) = decided.ok_or(Error::Interrupted)?;
+        Ok(Tried::Done(outcomes, notices))
     }
 }

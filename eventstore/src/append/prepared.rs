@@ -1,6 +1,7 @@
 //! Appends, prepared for the queue: checked against the limits, with the texts that are written.
 
 use serde_json::Value;
+use tokio::time::Instant;
 
 use super::error::AppendError;
 use super::traced::Traced;
@@ -31,6 +32,8 @@ pub struct Append {
     pub(super) claims_version: Option<i64>,
     /// New data key of the aggregate, stored in the same transaction.
     pub(super) key: Option<WrappedKey>,
+    /// When the append was queued.
+    pub(super) queued_at: Option<Instant>,
     pub(super) traced: Traced,
 }
 
@@ -82,6 +85,7 @@ impl Append {
             format: LogFormat::Clear,
             claims_version: None,
             key: None,
+            queued_at: None,
             traced: Traced::default(),
         })
     }

@@ -1,6 +1,6 @@
 //! The statements of an append transaction.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use super::clock::CheckedClock;
 use super::decide::{Aggregate, Decision, Known, decide};
@@ -8,7 +8,7 @@ use super::head::{HeadCheck, LogRules};
 use super::prepared::{Append, Appended, Outcome, PreparedEvent};
 use crate::claim::{Claim, ClaimChange};
 use crate::clock::Timestamp;
-use crate::database::{Connection, Row, Script, Session, Transaction};
+use crate::database::{Connection, Row, Script, Transaction};
 use crate::error::{Error, Result};
 use crate::event::{Hash, Position};
 use crate::log::Head;
@@ -123,22 +123,26 @@ async fn begin_after<'r>(
     })
 }
 
-/// Whether the log has an event at `position` with the hash `hash`. Waits for any append in progress.
-pub(super) async fn holds(connection: &mut Connection, position: Position, hash: Hash) -> Result<bool> {
+/// Returns for each of `links` whether the log has an event at that position with that hash. Waits for any
+/// append in progress. There must be at least one link.
+pub(super) async fn has_links(connection: &mut Connection, links: &[(Position, Hash)]) -> Result<Vec<bool>> {
     let lock = Head::lock(connection.dialect());
-    let (mut transaction, _) = connection
+    let (transaction, rows) = connection
         .begin_with(|script| {
-            script.statement(&lock);
+            script
+                .statement(&lock)
+                .statement("SELECT position, hash FROM events WHERE position IN ")
+                .list(links.iter().map(|(position, _)| *position));
         })
         .await?;
-    let row = transaction
-        .query("SELECT hash FROM events WHERE position = ?")
-        .bind(position)
-        .fetch_optional()
-        .await?;
-    let found = row.map(|row| row.get::<Vec<u8>, _>("hash")).transpose()?;
     transaction.rollback().await?;
-    Ok(found.is_some_and(|found| found == hash.0))
+    let mut found = HashSet::with_capacity(links.len());
+    // The first row is the head.
+    for row in rows.iter().skip(1) {
+        found.insert((row.get::<Position, _>(0)?, row.get::<Vec<u8>, _>(1)?));
+    }
+    let has = |(position, hash): &(Position, Hash)| found.contains(&(*position, hash.0.to_vec()));
+    Ok(links.iter().map(has).collect())
 }
 
 struct ChainedEvent<'a> {

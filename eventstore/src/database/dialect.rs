@@ -30,7 +30,8 @@ impl Dialect {
         }
     }
 
-    /// Like [`Dialect::for_update`], but skips rows that another transaction has locked.
+    /// Like [`Dialect::for_update`], but skips rows that another transaction has locked. Some servers ignore
+    /// this, so the statement that changes the rows must compare them with what was read.
     #[must_use]
     pub const fn for_update_skip_locked(self) -> &'static str {
         match self {
@@ -56,6 +57,20 @@ impl Dialect {
         match self {
             Self::MySql => " FORCE INDEX (events_aggregate)",
             Self::Sqlite => "",
+        }
+    }
+
+    /// Returns an expression that is 1 if the server accepts no writes, and otherwise 0. A privileged user
+    /// may be able to write nevertheless, but no user should.
+    #[must_use]
+    pub const fn is_read_only(self) -> &'static str {
+        match self {
+            // MariaDB has no super_read_only, and its read_only is a word from version 12.
+            Self::MySql => {
+                "(CONCAT(@@global.read_only) NOT IN ('0', 'OFF') OR @@global.innodb_read_only = 1 \
+                 /*!80000 OR @@global.super_read_only = 1 */)"
+            }
+            Self::Sqlite => "0",
         }
     }
 

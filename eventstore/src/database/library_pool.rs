@@ -5,6 +5,7 @@
 //! gets a separate pool. After interrupted work, the library gets a new pool. The old pool is closed when its
 //! last user is done.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -12,10 +13,12 @@ use sqlx::Connection as _;
 use sqlx::mysql::MySqlPool;
 use sqlx::sqlite::SqlitePool;
 
+use super::mysql::{configure, is_read_only};
 use super::pools::{Pools, close};
 use super::query::STATEMENT_TIMEOUT;
+use super::renewed_pool::RenewedPool;
 use super::sqlite::file::DatabaseFile;
-use crate::error::{Error, Result};
+use crate::error::{DatabaseError, Error, Result};
 
 /// Maximum number of MySQL connections.
 const CONNECTIONS: u32 = 4;
@@ -30,15 +33,28 @@ pub(crate) enum LibraryPool {
 
 /// The MySQL pool for libraries, created when it is first needed.
 #[derive(Debug, Default)]
-pub(super) struct SharedLibraryPool(Mutex<Option<Arc<MySqlPool>>>);
+pub(super) struct SharedLibraryPool(Mutex<Option<Arc<CurrentPool>>>);
+
+/// The MySQL pool of one generation.
+#[derive(Debug)]
+struct CurrentPool {
+    generation: u64,
+    pool: MySqlPool,
+    /// Whether a connection led to a server that accepts no writes. What was read may then be out of date.
+    read_only: Arc<AtomicBool>,
+}
 
 impl SharedLibraryPool {
     /// Runs the work of a library on a pool.
     pub(super) async fn run<T>(&self, pools: &Pools, work: impl AsyncFnOnce(LibraryPool) -> T) -> Result<T> {
         match pools {
-            Pools::MySql { pool, .. } => {
+            Pools::MySql(pool) => {
                 let guard = self.guard(pool);
-                let answer = in_time(work(LibraryPool::MySql(guard.pool.as_ref().clone()))).await?;
+                let answer = in_time(work(LibraryPool::MySql(guard.current.pool.clone()))).await?;
+                if guard.current.read_only.load(Ordering::SeqCst) {
+                    pool.generations().end(guard.current.generation);
+                    return Err(Error::ReadOnly(DatabaseError::read_only()));
+                }
                 guard.keep();
                 Ok(answer)
             }
@@ -54,41 +70,80 @@ impl SharedLibraryPool {
     }
 
     pub(super) async fn close(&self) {
-        let pool = self.lock().take();
-        if let Some(pool) = pool {
-            close(&pool).await;
+        let current = self.lock().take();
+        if let Some(current) = current {
+            close(&current.pool).await;
         }
     }
 
-    fn guard(&self, pool: &MySqlPool) -> PoolGuard<'_> {
+    fn guard(&self, renewed: &RenewedPool) -> PoolGuard<'_> {
+        let (generation, pool) = renewed.current();
         let mut shared = self.lock();
-        let pool = shared.get_or_insert_with(|| Arc::new(pool_like(pool)));
+        if shared
+            .as_ref()
+            .is_some_and(|current| current.generation < generation)
+        {
+            *shared = None;
+        }
+        let current = shared.get_or_insert_with(|| Arc::new(CurrentPool::like(&pool, generation, renewed)));
         PoolGuard {
-            pool: Arc::clone(pool),
+            current: Arc::clone(current),
             shared: self,
             keep: false,
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<Arc<MySqlPool>>> {
+    fn lock(&self) -> MutexGuard<'_, Option<Arc<CurrentPool>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Creates a pool that opens its connections in the same way as `pool`.
-fn pool_like(pool: &MySqlPool) -> MySqlPool {
-    pool.options()
-        .clone()
-        .max_connections(CONNECTIONS)
-        .after_release(|connection, _| {
-            Box::pin(async move {
-                let answered = tokio::time::timeout(PING_TIMEOUT, connection.ping()).await;
-                answered
-                    .map_err(|_| sqlx::Error::Io(std::io::ErrorKind::TimedOut.into()))?
-                    .map(|()| true)
+impl CurrentPool {
+    /// Creates a pool that opens its connections in the same way as `pool`. Instead of a ping, each
+    /// connection is asked whether its server accepts writes.
+    fn like(pool: &MySqlPool, generation: u64, renewed: &RenewedPool) -> Self {
+        let read_only = Arc::new(AtomicBool::new(false));
+        let (found, generations) = (Arc::clone(&read_only), renewed.generations().clone());
+        let options = renewed.options();
+        let like = pool.options().clone().max_connections(CONNECTIONS);
+        let pool = like
+            .after_connect(move |connection, _| {
+                let found = Arc::clone(&found);
+                Box::pin(async move {
+                    let server = configure(connection, options).await?;
+                    found.fetch_or(server.is_read_only, Ordering::SeqCst);
+                    Ok(())
+                })
             })
-        })
-        .connect_lazy_with(pool.connect_options().as_ref().clone())
+            .before_acquire(move |connection, _| {
+                let generations = generations.clone();
+                Box::pin(async move {
+                    let asked = tokio::time::timeout(PING_TIMEOUT, is_read_only(connection)).await;
+                    let read_only = asked.map_err(|_| timed_out())??;
+                    if read_only {
+                        // A new connection may lead to another server.
+                        generations.end(generation);
+                    }
+                    Ok(!read_only)
+                })
+            })
+            .after_release(|connection, _| {
+                Box::pin(async move {
+                    let answered = tokio::time::timeout(PING_TIMEOUT, connection.ping()).await;
+                    answered.map_err(|_| timed_out())?.map(|()| true)
+                })
+            })
+            .connect_lazy_with(pool.connect_options().as_ref().clone());
+        Self {
+            generation,
+            pool,
+            read_only,
+        }
+    }
+}
+
+fn timed_out() -> sqlx::Error {
+    sqlx::Error::Io(std::io::ErrorKind::TimedOut.into())
 }
 
 async fn in_time<T>(work: impl Future<Output = T>) -> Result<T> {
@@ -100,7 +155,7 @@ async fn in_time<T>(work: impl Future<Output = T>) -> Result<T> {
 /// The pool during a library's work. If the guard is dropped before the work is done, the pool is not used
 /// for other work.
 struct PoolGuard<'s> {
-    pool: Arc<MySqlPool>,
+    current: Arc<CurrentPool>,
     shared: &'s SharedLibraryPool,
     keep: bool,
 }
@@ -116,7 +171,8 @@ impl Drop for PoolGuard<'_> {
     fn drop(&mut self) {
         if !self.keep {
             let mut shared = self.shared.lock();
-            if shared.as_ref().is_some_and(|pool| Arc::ptr_eq(pool, &self.pool)) {
+            let current = shared.as_ref();
+            if current.is_some_and(|current| Arc::ptr_eq(current, &self.current)) {
                 *shared = None;
             }
         }

@@ -9,6 +9,8 @@ use rustls::{CertificateError, Error as TlsError};
 use sqlx::mysql::{MySqlConnectOptions, MySqlConnection, MySqlPool, MySqlPoolOptions, MySqlSslMode};
 use sqlx::{ConnectOptions as _, Connection as _, Executor as _, Row as _};
 
+use super::cluster;
+use super::dialect::Dialect;
 use super::mysql_url::Target;
 use super::options::{DatabaseOptions, LOCK_WAIT};
 use crate::error::{Error, Result};
@@ -51,11 +53,11 @@ pub(super) async fn connect(url: &str, options: DatabaseOptions) -> Result<(MySq
     let probe = async {
         target.read_files().await?;
         let mut connection = open(&target).await?;
-        let packet = configure(&mut connection, options)
+        let server = configure(&mut connection, options)
             .await
             .map_err(Error::from_driver)?;
         close(connection).await;
-        Ok::<_, Error>(packet)
+        Ok::<_, Error>(server.packet)
     };
     let packet = tokio::time::timeout(options.acquire_timeout, probe)
         .await
@@ -77,15 +79,15 @@ pub(super) async fn connect(url: &str, options: DatabaseOptions) -> Result<(MySq
         // Shorter than the server's idle timeout.
         .idle_timeout(options.idle_timeout / 2)
         .acquire_timeout(options.acquire_timeout)
-        // Test each connection with a ping, so that no caller gets a stale connection. The busiest paths keep
-        // their own connections, and the others can afford a ping.
-        .test_before_acquire(true)
+        .max_lifetime(options.max_age)
+        // Each connection is tested by `RenewedPool`. The busiest paths keep their own connections, and the
+        // others can afford a test.
+        .test_before_acquire(false)
         .after_connect(move |connection, _| {
             let known = known.clone();
             Box::pin(async move {
-                known
-                    .0
-                    .store(configure(connection, options).await?, Ordering::Relaxed);
+                let server = configure(connection, options).await?;
+                known.0.store(server.packet, Ordering::Relaxed);
                 Ok(())
             })
         })
@@ -120,19 +122,47 @@ pub(super) async fn create(url: &str, options: DatabaseOptions) -> Result<()> {
         .map_err(|_| Error::Timeout(options.acquire_timeout))?
 }
 
+/// What a server says when a session begins.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Server {
+    /// Its `max_allowed_packet`, in bytes.
+    pub(super) packet: usize,
+    /// Whether it accepts no writes.
+    pub(super) is_read_only: bool,
+}
+
 /// Sets, in one round trip, all session settings that the statements rely on, regardless of the server, its
-/// `init_connect` and the URL. Returns the server's `max_allowed_packet`.
-async fn configure(connection: &mut MySqlConnection, options: DatabaseOptions) -> sqlx::Result<usize> {
+/// `init_connect` and the URL. On a member of a cluster, sets in a second round trip that the session reads
+/// every acknowledged commit.
+pub(super) async fn configure(
+    connection: &mut MySqlConnection,
+    options: DatabaseOptions,
+) -> sqlx::Result<Server> {
     let session = session(options);
     let rows = connection.fetch_all(session.as_str()).await?;
-    let packet: u64 = rows.first().ok_or(sqlx::Error::RowNotFound)?.try_get(0)?;
-    Ok(usize::try_from(packet).unwrap_or(usize::MAX))
+    let (row, cluster) = rows.split_first().ok_or(sqlx::Error::RowNotFound)?;
+    if let Some(consistent) = cluster::consistent(cluster)? {
+        connection.execute(consistent).await?;
+    }
+    let (packet, read_only): (u64, i64) = (row.try_get(0)?, row.try_get(1)?);
+    Ok(Server {
+        packet: usize::try_from(packet).unwrap_or(usize::MAX),
+        is_read_only: read_only != 0,
+    })
+}
+
+/// Asks the server whether it accepts no writes.
+pub(super) async fn is_read_only(connection: &mut MySqlConnection) -> sqlx::Result<bool> {
+    let ask = format!("SELECT CAST({} AS SIGNED)", Dialect::MySql.is_read_only());
+    let row = connection.fetch_one(ask.as_str()).await?;
+    Ok(row.try_get::<i64, _>(0)? != 0)
 }
 
 /// Returns the statements that begin a session. All values are explicit, because `DEFAULT` means the server's
 /// global value.
 fn session(options: DatabaseOptions) -> String {
     let (lock_wait, idle_timeout) = (LOCK_WAIT.as_secs(), options.idle_timeout.as_secs());
+    let is_read_only = Dialect::MySql.is_read_only();
     format!(
         // Text is UTF-8. A binary collation would make the driver read text as bytes.
         "SET NAMES utf8mb4 COLLATE utf8mb4_unicode_ci; \
@@ -144,7 +174,8 @@ fn session(options: DatabaseOptions) -> String {
          /*!80000 max_execution_time = 0, */ /*M! max_statement_time = 0, */ \
          default_storage_engine = InnoDB, net_read_timeout = 30, net_write_timeout = 60, \
          innodb_lock_wait_timeout = {lock_wait}, wait_timeout = {idle_timeout}; \
-         SELECT CAST(@@max_allowed_packet AS UNSIGNED)"
+         SELECT CAST(@@max_allowed_packet AS UNSIGNED), CAST({is_read_only} AS SIGNED); {}",
+        cluster::ASK
     )
 }
 

@@ -20,6 +20,9 @@ pub struct DatabaseOptions {
     /// disappears (a power failure, a network partition, a suspended process) would hold the locks of its
     /// transaction for hours. The lock on `log_head` stops every append in every process.
     pub idle_timeout: Duration,
+    /// How long a MySQL connection is used at most. A connection that stays open while its name or its proxy
+    /// leads to another server is thus replaced eventually, whatever its server says.
+    pub max_age: Duration,
     /// Whether a missing SQLite file and its folder are created.
     pub create: bool,
 }
@@ -30,6 +33,7 @@ impl Default for DatabaseOptions {
             connections: 16,
             acquire_timeout: Duration::from_secs(5),
             idle_timeout: Duration::from_secs(30),
+            max_age: Duration::from_secs(300),
             create: true,
         }
     }

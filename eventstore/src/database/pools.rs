@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use sqlx::mysql::MySqlPool;
 use sqlx::sqlite::SqlitePool;
 
 use super::dialect::Dialect;
-use super::mysql::{self, Packet};
+use super::mysql;
 use super::options::DatabaseOptions;
+use super::renewed_pool::RenewedPool;
 use super::session::{Connection, PooledConnection};
 use super::sqlite::{self, file::DatabaseFile};
 use crate::error::{Error, Result};
@@ -19,10 +19,7 @@ const CLOSING_PAUSE: Duration = Duration::from_millis(2);
 
 #[derive(Debug, Clone)]
 pub(super) enum Pools {
-    MySql {
-        pool: MySqlPool,
-        packet: Packet,
-    },
+    MySql(RenewedPool),
     Sqlite {
         writer: SqlitePool,
         readers: SqlitePool,
@@ -35,7 +32,7 @@ impl Pools {
     pub(super) async fn connect(url: &str, options: DatabaseOptions) -> Result<Self> {
         if url.starts_with("mysql:") || url.starts_with("mariadb:") {
             let (pool, packet) = mysql::connect(url, options).await?;
-            Ok(Self::MySql { pool, packet })
+            Ok(Self::MySql(RenewedPool::new(pool, packet, options)))
         } else if url.starts_with("sqlite:") {
             let sqlite::Opened {
                 writer,
@@ -56,7 +53,7 @@ impl Pools {
 
     pub(super) const fn dialect(&self) -> Dialect {
         match self {
-            Self::MySql { .. } => Dialect::MySql,
+            Self::MySql(_) => Dialect::MySql,
             Self::Sqlite { .. } => Dialect::Sqlite,
         }
     }
@@ -67,7 +64,7 @@ impl Pools {
             (name, open.saturating_sub(pool.num_idle()), open)
         }
         match self {
-            Self::MySql { pool, .. } => vec![of("mysql", pool)],
+            Self::MySql(pool) => vec![of("mysql", &pool.latest())],
             Self::Sqlite { writer, readers, .. } => {
                 vec![of("sqlite-writer", writer), of("sqlite-readers", readers)]
             }
@@ -77,7 +74,7 @@ impl Pools {
     /// Like [`Pools::connections`], with the names for a database of keys.
     pub(super) fn connections_to_keys(&self) -> Vec<(&'static str, usize, usize)> {
         let names: &[&str] = match self {
-            Self::MySql { .. } => &["keys-mysql"],
+            Self::MySql(_) => &["keys-mysql"],
             Self::Sqlite { .. } => &["keys-sqlite-writer", "keys-sqlite-readers"],
         };
         let renamed = names.iter().zip(self.connections());
@@ -89,49 +86,34 @@ impl Pools {
     /// Returns the same pools, but with a separate pool of at most `connections` connections for MySQL.
     pub(super) fn with_separate_pool(&self, connections: u32) -> Self {
         match self {
-            Self::MySql { pool, packet } => Self::MySql {
-                pool: pool
-                    .options()
-                    .clone()
-                    .max_connections(connections)
-                    .connect_lazy_with(pool.connect_options().as_ref().clone()),
-                packet: packet.clone(),
-            },
+            Self::MySql(pool) => Self::MySql(pool.separate(connections)),
             sqlite @ Self::Sqlite { .. } => sqlite.clone(),
         }
     }
 
     pub(super) async fn reader(&self) -> Result<Connection> {
         match self {
-            Self::MySql { pool, packet } => mysql_connection(pool, packet).await,
+            Self::MySql(pool) => pool.acquire().await,
             Self::Sqlite { readers, file, .. } => sqlite_connection(readers, file.as_ref()).await,
         }
     }
 
     pub(super) async fn writer(&self) -> Result<Connection> {
         match self {
-            Self::MySql { pool, packet } => mysql_connection(pool, packet).await,
+            Self::MySql(pool) => pool.acquire().await,
             Self::Sqlite { writer, file, .. } => sqlite_connection(writer, file.as_ref()).await,
         }
     }
 
     pub(super) async fn close(&self) {
         match self {
-            Self::MySql { pool, .. } => close(pool).await,
+            Self::MySql(pool) => pool.close().await,
             Self::Sqlite { writer, readers, .. } => {
                 close(readers).await;
                 close(writer).await;
             }
         }
     }
-}
-
-async fn mysql_connection(pool: &MySqlPool, packet: &Packet) -> Result<Connection> {
-    let connection = pool.acquire().await.map_err(Error::from_driver)?;
-    Ok(Connection::new(PooledConnection::MySql(
-        connection,
-        packet.script_limit(),
-    )))
 }
 
 async fn sqlite_connection(pool: &SqlitePool, file: Option<&Arc<DatabaseFile>>) -> Result<Connection> {

@@ -8,6 +8,7 @@ use sqlx::sqlite::{SqliteArguments, SqliteConnection};
 use sqlx::{MySql, Sqlite};
 use tokio::sync::mpsc;
 
+use super::renewed_pool::Generation;
 use super::row::Row;
 use super::sqlite::file::DatabaseFile;
 use super::value::{Value, bind_value};
@@ -21,7 +22,32 @@ pub(super) const STATEMENT_TIMEOUT: Duration = Duration::from_secs(20);
 pub struct Query<'q, 'c> {
     statement: DriverQuery<'q, 'c>,
     unfinished: &'c mut bool,
-    file: Option<&'c DatabaseFile>,
+    origin: Origin<'c>,
+}
+
+/// Where the answers to a statement come from.
+#[derive(Clone, Copy)]
+pub(super) enum Origin<'c> {
+    /// A MySQL server, over a connection of this generation.
+    Server(&'c Generation),
+    /// An SQLite file; `None` if it is not checked.
+    File(Option<&'c DatabaseFile>),
+}
+
+impl Origin<'_> {
+    /// Notes an error that shows that the server was switched. Returns [`Error::FileLost`] if the SQLite file
+    /// is no longer the file of the database.
+    fn check<T>(self, answered: &Result<T>) -> Result<()> {
+        match self {
+            Self::Server(generation) => {
+                if let Err(error) = answered {
+                    generation.note(error);
+                }
+                Ok(())
+            }
+            Self::File(file) => file.map_or(Ok(()), DatabaseFile::check_open),
+        }
+    }
 }
 
 enum DriverQuery<'q, 'c> {
@@ -36,11 +62,16 @@ enum DriverQuery<'q, 'c> {
 }
 
 impl<'q, 'c> Query<'q, 'c> {
-    pub(super) fn mysql(connection: &'c mut MySqlConnection, sql: &'q str, unfinished: &'c mut bool) -> Self {
+    pub(super) fn mysql(
+        connection: &'c mut MySqlConnection,
+        sql: &'q str,
+        unfinished: &'c mut bool,
+        generation: &'c Generation,
+    ) -> Self {
         Self {
             statement: DriverQuery::MySql(connection, sqlx::query(sql)),
             unfinished,
-            file: None,
+            origin: Origin::Server(generation),
         }
     }
 
@@ -53,7 +84,7 @@ impl<'q, 'c> Query<'q, 'c> {
         Self {
             statement: DriverQuery::Sqlite(connection, sqlx::query(sql)),
             unfinished,
-            file,
+            origin: Origin::File(file),
         }
     }
 
@@ -87,9 +118,9 @@ impl<'q, 'c> Query<'q, 'c> {
         let Self {
             statement,
             unfinished,
-            file,
+            origin,
         } = self;
-        finish(unfinished, file, async {
+        finish(unfinished, origin, async {
             Ok(match statement {
                 DriverQuery::MySql(connection, query) => query.execute(connection).await?.rows_affected(),
                 DriverQuery::Sqlite(connection, query) => query.execute(connection).await?.rows_affected(),
@@ -107,9 +138,9 @@ impl<'q, 'c> Query<'q, 'c> {
         let Self {
             statement,
             unfinished,
-            file,
+            origin,
         } = self;
-        finish(unfinished, file, async {
+        finish(unfinished, origin, async {
             Ok(match statement {
                 DriverQuery::MySql(connection, query) => query
                     .fetch_all(connection)
@@ -138,7 +169,7 @@ impl<'q, 'c> Query<'q, 'c> {
         let Self {
             statement,
             unfinished,
-            file,
+            origin,
         } = self;
         // The connection stays unfinished until the last row has arrived.
         let before = std::mem::replace(unfinished, true);
@@ -150,7 +181,9 @@ impl<'q, 'c> Query<'q, 'c> {
                 send(query.fetch(connection).map_ok(Row::sqlite), size, blocks).await?
             }
         };
-        DatabaseFile::check_if_any(file)?;
+        if let Origin::File(file) = origin {
+            DatabaseFile::check_if_any(file)?;
+        }
         match sent {
             Sent::All(last) => {
                 *unfinished = before;
@@ -174,7 +207,7 @@ impl<'q, 'c> Query<'q, 'c> {
 /// SQLite counts only if the open file is still the database's file.
 pub(super) async fn finish<T>(
     unfinished: &mut bool,
-    file: Option<&DatabaseFile>,
+    origin: Origin<'_>,
     statement: impl Future<Output = sqlx::Result<T>>,
 ) -> Result<T> {
     let before = std::mem::replace(unfinished, true);
@@ -182,11 +215,14 @@ pub(super) async fn finish<T>(
         .await
         .map_err(|_| Error::Timeout(STATEMENT_TIMEOUT))?
         .map_err(Error::from_driver);
-    if !answered.as_ref().is_err_and(Error::is_connection) {
+    if !answered
+        .as_ref()
+        .is_err_and(|error| error.is_connection() || error.shows_a_switch())
+    {
         *unfinished = before;
     }
     // Checked first, because statements fail in many ways if the file is gone.
-    file.map_or(Ok(()), DatabaseFile::check_open)?;
+    origin.check(&answered)?;
     answered
 }
 

@@ -7,13 +7,16 @@
 //! state. The server then rolls back the open transaction, and the pool can open a new connection. For the
 //! same reason, the statements that begin and end a transaction are sent here and not by `sqlx::Transaction`.
 
+mod server;
+
 use std::sync::{Arc, OnceLock};
 
 use sqlx::pool::PoolConnection;
 use sqlx::{Executor, MySql, Sqlite};
 
 use super::dialect::Dialect;
-use super::query::{Query, finish};
+use super::query::{Origin, Query, finish};
+use super::renewed_pool::Generation;
 use super::row::Row;
 use super::script::Script;
 use super::sqlite::file::DatabaseFile;
@@ -24,8 +27,8 @@ use crate::sealing::Sealing;
 /// A connection of a driver's pool.
 #[derive(Debug)]
 pub(super) enum PooledConnection {
-    /// The connection, and the maximum size of a script up to its last row, in bytes.
-    MySql(PoolConnection<MySql>, usize),
+    /// The connection, the maximum size of a script up to its last row in bytes, and its generation.
+    MySql(PoolConnection<MySql>, usize, Generation),
     Sqlite(PoolConnection<Sqlite>, Option<Arc<DatabaseFile>>),
 }
 
@@ -120,7 +123,7 @@ impl Connection {
     #[must_use]
     pub const fn script_limit(&self) -> usize {
         match self.pooled {
-            PooledConnection::MySql(_, limit) => limit,
+            PooledConnection::MySql(_, limit, _) => limit,
             PooledConnection::Sqlite(..) => usize::MAX,
         }
     }
@@ -154,15 +157,16 @@ impl Connection {
     /// [`Error::Database`], [`Error::Timeout`].
     pub async fn run(&mut self, script: Script) -> Result<Vec<Row>> {
         Ok(match &mut self.pooled {
-            PooledConnection::MySql(connection, _) => {
+            PooledConnection::MySql(connection, _, generation) => {
                 let text = script.text().unwrap_or_default();
-                let rows = finish(&mut self.unfinished, None, (&mut **connection).fetch_all(text)).await?;
+                let origin = Origin::Server(generation);
+                let rows = finish(&mut self.unfinished, origin, (&mut **connection).fetch_all(text)).await?;
                 rows.into_iter().map(Row::mysql).collect()
             }
             PooledConnection::Sqlite(connection, file) => {
                 let running = script.run_prepared(connection);
                 let file = file.as_deref().filter(|_| !self.in_transaction);
-                let rows = finish(&mut self.unfinished, file, running).await?;
+                let rows = finish(&mut self.unfinished, Origin::File(file), running).await?;
                 rows.into_iter().map(Row::sqlite).collect()
             }
         })
@@ -176,7 +180,9 @@ impl Session for Connection {
 
     fn query<'q>(&mut self, sql: &'q str) -> Query<'q, '_> {
         match &mut self.pooled {
-            PooledConnection::MySql(connection, _) => Query::mysql(connection, sql, &mut self.unfinished),
+            PooledConnection::MySql(connection, _, generation) => {
+                Query::mysql(connection, sql, &mut self.unfinished, generation)
+            }
             PooledConnection::Sqlite(connection, file) => {
                 let file = file.as_deref().filter(|_| !self.in_transaction);
                 Query::sqlite(connection, sql, &mut self.unfinished, file)
@@ -191,9 +197,9 @@ impl Session for Connection {
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        if self.unfinished {
+        if self.unfinished || !self.is_current() {
             match &mut self.pooled {
-                PooledConnection::MySql(connection, _) => connection.close_on_drop(),
+                PooledConnection::MySql(connection, ..) => connection.close_on_drop(),
                 PooledConnection::Sqlite(connection, _) => connection.close_on_drop(),
             }
         }

@@ -74,7 +74,7 @@ pub enum RebuildError {
 impl RebuildError {
     /// Whether a retry may succeed.
     fn passes(&self) -> bool {
-        matches!(self, Self::Store(error) if error.is_connection() || error.is_contention())
+        matches!(self, Self::Store(error) if error.passes())
     }
 }
 

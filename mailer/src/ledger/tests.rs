@@ -114,3 +114,66 @@ async fn the_query_for_due_rows_reads_the_index_in_order_without_sorting_on_ever
         );
     }
 }
+
+/// Reads the due rows as two workers on a server that ignores `SKIP LOCKED`: both read the same rows.
+#[tokio::test]
+async fn two_workers_that_read_the_same_rows_lease_each_row_once_on_every_backend() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = format!("sqlite://{}/patients.db", folder.path().display());
+    let mut servers = vec![("SQLite".to_owned(), file, None)];
+    for server in testkit::mysql_servers() {
+        let schema = server.create_database().await;
+        servers.push((server.flavour.to_string(), schema.url.clone(), Some(schema)));
+    }
+    for (name, url, _held) in servers {
+        let database = Database::connect(&url, DatabaseOptions::default()).await.unwrap();
+        migrations::migrate(&database, SystemClock::shared(), "test")
+            .await
+            .unwrap();
+        let mut writer = database.writer().await.unwrap();
+        for (position, state, lease) in [
+            (1, "pending", "NULL"),
+            (2, "sending", "'expired'"),
+            (3, "pending", "NULL"),
+        ] {
+            let insert = format!(
+                "INSERT INTO mail_deliveries (position, template, aggregate_id, state, lease, due_at, created_at, updated_at) \
+                 VALUES ({position}, 'patient_registered', 'a', '{state}', {lease}, {position}, 1, 1)"
+            );
+            writer.query(&insert).execute().await.unwrap();
+        }
+        drop(writer);
+        let now = SystemClock.now();
+        let until = now + Duration::from_secs(60);
+        let both_read = {
+            let mut transaction = database.begin().await.unwrap();
+            let read = due(&mut transaction, 8, now, Order::FirstDue).await.unwrap();
+            transaction.rollback().await.unwrap();
+            read
+        };
+        let both_read: Vec<_> = both_read.iter().collect();
+        let positions = |leased: Vec<&Delivery>| -> Vec<u64> {
+            leased.iter().map(|delivery| delivery.position.get()).collect()
+        };
+
+        let mut first = database.begin().await.unwrap();
+        let leased = leasing::lease(&mut first, &both_read[..2], "first", until, now)
+            .await
+            .unwrap();
+        assert_eq!(positions(leased), [1, 2], "{name}");
+        first.commit().await.unwrap();
+
+        let mut second = database.begin().await.unwrap();
+        let cancelled = leasing::cancel(&mut second, &both_read[..1], now).await.unwrap();
+        assert_eq!(positions(cancelled), [0; 0], "{name}");
+        let leased = leasing::lease(&mut second, &both_read, "second", until, now)
+            .await
+            .unwrap();
+        assert_eq!(
+            positions(leased),
+            [3],
+            "{name}: two workers would send the same email"
+        );
+        second.commit().await.unwrap();
+    }
+}

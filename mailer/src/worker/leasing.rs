@@ -11,7 +11,7 @@ use super::recipients::Recipients;
 use super::registered_domain::registered_domain;
 use crate::error::DeliveryFailure;
 use crate::ledger::attempts::{self, AttemptRow};
-use crate::ledger::{self, Delivery, Order};
+use crate::ledger::{self, Delivery, Order, leasing};
 use crate::recipient::Recipient;
 
 /// Number of due deliveries from which one is chosen to probe a server that rejects or defers mail.
@@ -109,6 +109,9 @@ pub(super) async fn lease_due(
             .into_iter()
             .collect();
     }
+    let token: Arc<str> = format!("{:032x}", fastrand::u128(..)).into();
+    let cancelled = leasing::cancel(transaction, &cancelled, now).await?;
+    let leased = leasing::lease(transaction, &leased, &token, now + terms.duration, now).await?;
     let lost: Vec<_> = leased
         .iter()
         .chain(&cancelled)
@@ -124,9 +127,6 @@ pub(super) async fn lease_due(
         .collect();
     attempts::add(transaction, &lost).await?;
     let unknown = attempts::unknown(transaction, &leased).await?;
-    let token: Arc<str> = format!("{:032x}", fastrand::u128(..)).into();
-    ledger::cancel(transaction, &cancelled, now).await?;
-    ledger::lease(transaction, &leased, &token, now + terms.duration, now).await?;
     let jobs = leased
         .into_iter()
         .map(|delivery| Job {

@@ -4,6 +4,10 @@
 //! sees a single point in time. If the checkpoint is at the head, the rows are complete and no further read
 //! is needed. Otherwise, the events after the checkpoint are read from the log.
 //!
+//! The statement also reads whether the server accepts writes. The connection is kept, so that it may lead to
+//! an old primary after a switch of the database server. Such a server is read-only, and its rows are not
+//! used.
+//!
 //! A patient without a row is always looked up in the log, because only the log distinguishes a deleted
 //! patient from an unknown id. A patient with an event that the projection skips is also looked up in the
 //! log, because the row does not include that event.
@@ -115,12 +119,13 @@ struct Rows {
 async fn rows(connection: &mut Connection, keys: &[&str]) -> Result<Rows, Error> {
     let sql = format!(
         "SELECT h.position, COALESCE(c.position, 0), v.id, v.name, v.email, v.phone, v.document_url, v.sequence, \
-         p.active_generation \
+         p.active_generation, CAST({} AS SIGNED) \
          FROM log_head h \
          JOIN projections p ON p.name = ? \
          LEFT JOIN checkpoints c ON c.name = p.name \
          LEFT JOIN patient_view v ON v.generation = p.active_generation AND v.id IN ({}) \
          WHERE h.id = 1",
+        connection.dialect().is_read_only(),
         in_list(keys.len())
     );
     let rows = connection
@@ -130,6 +135,7 @@ async fn rows(connection: &mut Connection, keys: &[&str]) -> Result<Rows, Error>
         .fetch_all()
         .await?;
     let first = rows.first().ok_or(Error::MissingHead)?;
+    connection.check_read_only(first.get(9)?)?;
     let head = first.get(0)?;
     let built = Built {
         checkpoint: first.get(1)?,

@@ -1,11 +1,19 @@
 //! A connection that is kept between batches, because returning it to the pool would cost a round trip.
+//!
+//! The connection may stay open while the database server is switched. It is therefore given back after
+//! [`KEPT`], when the pool asks the server whether it still accepts writes, and at once if another connection
+//! of this process has noticed a switch.
 
 use std::time::Duration;
 
 use eventstore::{Connection, Database, Error, Result};
+use tokio::time::Instant;
 
 /// Maximum duration of one use.
 const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long a connection is kept.
+const KEPT: Duration = Duration::from_secs(5);
 
 /// A read that uses the connection.
 pub(super) trait ReadQuery: Sync {
@@ -16,7 +24,8 @@ pub(super) trait ReadQuery: Sync {
 
 pub(super) struct KeptConnection {
     database: Database,
-    connection: Option<Connection>,
+    /// The connection, and the time when it was taken from the pool.
+    connection: Option<(Connection, Instant)>,
 }
 
 impl KeptConnection {
@@ -27,26 +36,31 @@ impl KeptConnection {
         }
     }
 
-    /// Reads, and retries once with a new connection if the connection has died since its last use.
+    /// Reads, and retries once with a new connection if the connection has died since its last use, or if its
+    /// server accepts no writes any more.
     pub(super) async fn read<R: ReadQuery>(&mut self, read: &R) -> Result<R::Answer> {
         match self.try_read(read).await {
-            Err(error) if error.is_connection() => self.try_read(read).await,
+            Err(error) if error.is_connection() || matches!(error, Error::ReadOnly(_)) => {
+                self.try_read(read).await
+            }
             answer => answer,
         }
     }
 
     async fn try_read<R: ReadQuery>(&mut self, read: &R) -> Result<R::Answer> {
+        self.connection
+            .take_if(|(connection, since)| since.elapsed() > KEPT || !connection.may_be_kept());
         let answer = tokio::time::timeout(TIMEOUT, async {
-            let connection = match &mut self.connection {
+            let (connection, _) = match &mut self.connection {
                 Some(connection) => connection,
-                none => none.insert(self.database.reader().await?),
+                none => none.insert((self.database.reader().await?, Instant::now())),
             };
             read.read(connection).await
         })
         .await
         .unwrap_or(Err(Error::Timeout(TIMEOUT)));
         if answer.is_err()
-            && let Some(mut connection) = self.connection.take()
+            && let Some((mut connection, _)) = self.connection.take()
         {
             connection.close_on_drop();
         }

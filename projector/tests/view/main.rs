@@ -12,6 +12,7 @@ mod backend;
 mod amendments;
 mod names;
 mod rebuild;
+mod switch;
 mod verify;
 
 use domain::{DocumentUrl, Name, PatientDetails, StoredEventError};

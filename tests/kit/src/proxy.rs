@@ -2,7 +2,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -22,6 +22,8 @@ const CHUNK: usize = 1 << 16;
 /// connect again.
 pub struct Proxy {
     port: u16,
+    /// Port of the server for new connections.
+    server: Arc<AtomicU16>,
     faults: Arc<Faults>,
     /// Number of resets. Each connection ends when this number changes.
     resets: watch::Sender<u64>,
@@ -47,10 +49,11 @@ impl Proxy {
             .expect("the port is free");
         let faults = Arc::<Faults>::default();
         let (resets, seen) = watch::channel(0);
-        let server = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        let listening = tokio::spawn(listen(listener, server, Arc::clone(&faults), seen));
+        let server = Arc::new(AtomicU16::new(port));
+        let listening = tokio::spawn(listen(listener, Arc::clone(&server), Arc::clone(&faults), seen));
         Self {
             port: own,
+            server,
             faults,
             resets,
             listening,
@@ -73,6 +76,12 @@ impl Proxy {
         self.faults.delay.store(milliseconds, Ordering::SeqCst);
     }
 
+    /// Connects new clients to the server on `port`. Open connections stay open, as after a change of a DNS
+    /// name.
+    pub fn redirect(&self, port: u16) {
+        self.server.store(port, Ordering::SeqCst);
+    }
+
     /// Closes every connection, and every new connection immediately, until called with `false`.
     pub fn refuse(&self, refuses: bool) {
         self.faults.refuses.store(refuses, Ordering::SeqCst);
@@ -90,7 +99,7 @@ impl Drop for Proxy {
 
 async fn listen(
     listener: TcpListener,
-    server: SocketAddr,
+    server: Arc<AtomicU16>,
     faults: Arc<Faults>,
     resets: watch::Receiver<u64>,
 ) {
@@ -98,6 +107,7 @@ async fn listen(
         let mut resets = resets.clone();
         resets.mark_unchanged();
         let faults = Arc::clone(&faults);
+        let server = SocketAddr::from((Ipv4Addr::LOCALHOST, server.load(Ordering::SeqCst)));
         tokio::spawn(async move {
             let _ = client.set_zero_linger();
             if faults.refuses.load(Ordering::SeqCst) {

@@ -28,6 +28,7 @@ fn job(attempts: u32) -> Job {
             attempts,
             due_at: NOW,
             lease_began_at: None,
+            expired_lease: None,
         },
         lease: Arc::from("x"),
         begin_by: Duration::ZERO,

@@ -1,0 +1,249 @@
+//! The pools of connections to a MySQL server, which are replaced as a whole after a switch of the server.
+//!
+//! A name, an address or a proxy may lead to another server from one moment to the next. A switch can leave
+//! the old connections open: they then lead to a server that is out of date and read-only. Every pool of a
+//! database therefore belongs to a generation. An error that shows a switch begins the next generation for
+//! the whole process: connections of an older generation are closed when they are returned or about to be
+//! used.
+//!
+//! A connection that comes from a pool is asked whether its server accepts writes, instead of being pinged.
+//! A server that accepts no writes is never read from, because it may be out of date.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use sqlx::MySql;
+use sqlx::mysql::MySqlPool;
+use sqlx::pool::PoolConnection;
+use tokio::time::Instant;
+
+use super::mysql::Packet;
+use super::options::DatabaseOptions;
+use super::session::{Connection, PooledConnection};
+use crate::error::{DatabaseError, Error, Result};
+
+/// Timeout of the question whether a server accepts writes.
+const CHECK_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a server that accepts no writes is not asked again. Without this limit, every request would open
+/// a connection.
+const READ_ONLY_FOR: Duration = Duration::from_millis(250);
+/// Timeout for closing the connections of an older generation.
+const CLOSING: Duration = Duration::from_secs(10);
+
+/// The generation of the connections of a database, shared by all its pools. Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Generations(Arc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    current: AtomicU64,
+    /// Time until which the server is known to accept no writes.
+    read_only_until: Mutex<Option<Instant>>,
+}
+
+impl Generations {
+    pub(super) fn current(&self) -> u64 {
+        self.0.current.load(Ordering::SeqCst)
+    }
+
+    /// Begins the next generation, unless `generation` has already ended.
+    pub(super) fn end(&self, generation: u64) {
+        let ended =
+            self.0
+                .current
+                .compare_exchange(generation, generation + 1, Ordering::SeqCst, Ordering::SeqCst);
+        if ended.is_ok() {
+            tracing::info!("the database server may have been switched: replacing all connections");
+        }
+    }
+
+    fn read_only_until(&self) -> MutexGuard<'_, Option<Instant>> {
+        let shared = &self.0.read_only_until;
+        shared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The generation to which a connection belongs.
+#[derive(Debug, Clone)]
+pub(super) struct Generation {
+    generations: Generations,
+    number: u64,
+    /// Time from which the connection is replaced.
+    aged_at: Instant,
+}
+
+impl Generation {
+    /// Whether the connection may be used again without being returned to its pool.
+    pub(super) fn is_current(&self) -> bool {
+        self.number == self.generations.current()
+    }
+
+    /// Whether the connection has reached its maximum age.
+    pub(super) fn is_aged(&self) -> bool {
+        Instant::now() >= self.aged_at
+    }
+
+    /// Ends the generation if `error` shows that the server was switched.
+    pub(super) fn note(&self, error: &Error) {
+        if error.shows_a_switch() {
+            self.end();
+        }
+    }
+
+    /// Ends the generation.
+    pub(super) fn end(&self) {
+        self.generations.end(self.number);
+    }
+}
+
+/// A pool of connections that is replaced with each generation. Cheap to clone.
+#[derive(Debug, Clone)]
+pub(super) struct RenewedPool {
+    generations: Generations,
+    packet: Packet,
+    options: DatabaseOptions,
+    current: Arc<Mutex<Current>>,
+}
+
+#[derive(Debug)]
+struct Current {
+    generation: u64,
+    pool: MySqlPool,
+    closed: bool,
+}
+
+impl RenewedPool {
+    pub(super) fn new(pool: MySqlPool, packet: Packet, options: DatabaseOptions) -> Self {
+        Self::of(Generations::default(), pool, packet, options)
+    }
+
+    fn of(generations: Generations, pool: MySqlPool, packet: Packet, options: DatabaseOptions) -> Self {
+        let current = Current {
+            generation: generations.current(),
+            pool,
+            closed: false,
+        };
+        Self {
+            generations,
+            packet,
+            options,
+            current: Arc::new(Mutex::new(current)),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Current> {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns a separate pool of at most `connections` connections, of the same generations.
+    pub(super) fn separate(&self, connections: u32) -> Self {
+        let pool = &self.lock().pool;
+        let options = pool.options().clone().max_connections(connections);
+        let pool = options.connect_lazy_with(pool.connect_options().as_ref().clone());
+        Self::of(self.generations.clone(), pool, self.packet.clone(), self.options)
+    }
+
+    pub(super) const fn options(&self) -> DatabaseOptions {
+        self.options
+    }
+
+    pub(super) const fn generations(&self) -> &Generations {
+        &self.generations
+    }
+
+    /// Returns the pool of the current generation, and the number of the generation. Creates the pool if the
+    /// generation has just begun.
+    pub(super) fn current(&self) -> (u64, MySqlPool) {
+        let generation = self.generations.current();
+        let mut current = self.lock();
+        if current.generation < generation && !current.closed {
+            let pool = current.pool.options().clone();
+            let pool = pool.connect_lazy_with(current.pool.connect_options().as_ref().clone());
+            let old = std::mem::replace(&mut current.pool, pool);
+            current.generation = generation;
+            // Connections in use are closed when they are returned.
+            tokio::spawn(async move { tokio::time::timeout(CLOSING, old.close()).await });
+        }
+        (current.generation, current.pool.clone())
+    }
+
+    /// Returns the pool, without replacing it.
+    pub(super) fn latest(&self) -> MySqlPool {
+        self.lock().pool.clone()
+    }
+
+    /// Closes the pool for good.
+    pub(super) async fn close(&self) {
+        let pool = {
+            let mut current = self.lock();
+            current.closed = true;
+            current.pool.clone()
+        };
+        super::pools::close(&pool).await;
+    }
+
+    /// Returns a connection of the current generation to a server that accepts writes. Tests connections that
+    /// may have died, until one responds.
+    pub(super) async fn acquire(&self) -> Result<Connection> {
+        let read_only = || Err(Error::ReadOnly(DatabaseError::read_only()));
+        if self
+            .generations
+            .read_only_until()
+            .is_some_and(|until| Instant::now() < until)
+        {
+            return read_only();
+        }
+        let timeout = self.options.acquire_timeout;
+        let until = Instant::now() + timeout;
+        let mut switched = false;
+        loop {
+            let (generation, pool) = self.current();
+            let mut connection = match pool.acquire().await {
+                Ok(connection) => self.connection(connection, generation),
+                // The generation has ended meanwhile.
+                Err(sqlx::Error::PoolClosed) if !self.lock().closed && Instant::now() < until => continue,
+                Err(error) => return Err(Error::from_driver(error)),
+            };
+            let checked = tokio::time::timeout(CHECK_TIMEOUT, connection.accepts_writes()).await;
+            match checked.unwrap_or(Err(Error::Timeout(CHECK_TIMEOUT))) {
+                Ok(true) if connection.is_current() => return Ok(connection),
+                // The generation has ended meanwhile, so the connection may be to the old server.
+                Ok(true) if Instant::now() < until => {}
+                Ok(true) => return Err(Error::Timeout(timeout)),
+                Ok(false) => {
+                    connection.close_on_drop();
+                    self.generations.end(generation);
+                    // A new connection may lead to another server.
+                    if std::mem::replace(&mut switched, true) {
+                        *self.generations.read_only_until() = Some(Instant::now() + READ_ONLY_FOR);
+                        return read_only();
+                    }
+                }
+                Err(error) => {
+                    connection.close_on_drop();
+                    if !error.is_connection() || Instant::now() >= until {
+                        return Err(error);
+                    }
+                    if matches!(error, Error::Timeout(_)) {
+                        // The other connections are probably dead too.
+                        self.generations.end(generation);
+                    }
+                }
+            }
+        }
+    }
+
+    fn connection(&self, connection: PoolConnection<MySql>, generation: u64) -> Connection {
+        let generation = Generation {
+            generations: self.generations.clone(),
+            number: generation,
+            aged_at: Instant::now() + self.options.max_age,
+        };
+        Connection::new(PooledConnection::MySql(
+            connection,
+            self.packet.script_limit(),
+            generation,
+        ))
+    }
+}

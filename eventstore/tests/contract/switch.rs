@@ -1,0 +1,191 @@
+//! A switch of the database server that leaves the connections open, as a change of a DNS name does.
+//!
+//! The new server has the same events as the old server and more. It was not replicated: the tests append the
+//! same events to both servers.
+
+use std::time::Duration;
+
+use eventstore::{AppendQueue, Database, DatabaseOptions, Error, EventLog, Signal, SystemClock, schema};
+use testkit::{PrivateMysql, Proxy, installed_flavours, wait_until};
+
+use crate::backend::SOON;
+use crate::sample::append;
+
+/// Two servers, and a proxy that leads to the old server first.
+struct Servers {
+    old: PrivateMysql,
+    new: PrivateMysql,
+    proxy: Proxy,
+    /// The database over the proxy.
+    url: String,
+    /// The database on the new server.
+    new_url: String,
+}
+
+fn port(url: &str) -> u16 {
+    let (_, place) = url.rsplit_once('@').unwrap();
+    let (_, port) = place.split('/').next().unwrap().split_once(':').unwrap();
+    port.parse().unwrap()
+}
+
+impl Servers {
+    /// Makes the old server read-only, and leads new connections to the new server.
+    async fn switch(&self) {
+        self.old.run("SET GLOBAL read_only = 1").await;
+        self.proxy.redirect(port(&self.new_url));
+    }
+}
+
+async fn on_two_servers(test: impl AsyncFn(Servers)) {
+    for flavour in installed_flavours() {
+        let (old, new) = tokio::join!(PrivateMysql::start(flavour), PrivateMysql::start(flavour));
+        let mut urls = Vec::new();
+        for server in [&old, &new] {
+            server.run("CREATE DATABASE log CHARACTER SET utf8mb4").await;
+            let url = server.ordinary_user("log").await;
+            let database = Database::connect(&url, DatabaseOptions::default()).await.unwrap();
+            schema::migrate(&database, SystemClock::shared(), "test", &[])
+                .await
+                .unwrap();
+            database.close().await;
+            urls.push(url);
+        }
+        let proxy = Proxy::start(port(&urls[0])).await;
+        let url = urls[0].replace(&format!(":{}/", port(&urls[0])), &format!(":{}/", proxy.port()));
+        println!("on {flavour}");
+        test(Servers {
+            old,
+            new,
+            proxy,
+            url,
+            new_url: urls.remove(1),
+        })
+        .await;
+    }
+}
+
+async fn open(url: &str) -> Database {
+    Database::connect(url, DatabaseOptions::default()).await.unwrap()
+}
+
+fn queue(database: &Database) -> AppendQueue {
+    AppendQueue::start(
+        database.clone(),
+        Signal::in_process(),
+        SystemClock::shared(),
+        16,
+        16,
+    )
+}
+
+/// Appends to the new server what the old server has, and another event.
+async fn append_to_the_new(servers: &Servers) {
+    let queue = queue(&open(&servers.new_url).await);
+    queue.append(append("a", 1)).await.unwrap();
+    queue.append(append("b", 1)).await.unwrap();
+    queue.shutdown().await;
+}
+
+#[tokio::test]
+async fn reads_follow_a_switch_although_their_connections_stay_open() {
+    on_two_servers(async |servers| {
+        let database = open(&servers.url).await;
+        let log = EventLog::new(database.clone());
+        queue(&database).append(append("a", 1)).await.unwrap();
+        let kept = database.reader().await.unwrap();
+        assert_eq!(log.head().await.unwrap().position.get(), 1);
+        assert!(kept.may_be_kept());
+
+        servers.switch().await;
+        append_to_the_new(&servers).await;
+        assert_eq!(
+            log.head().await.unwrap().position.get(),
+            2,
+            "it read the old server"
+        );
+        assert!(!kept.may_be_kept());
+        assert!(log.is_writable().await.unwrap());
+        drop(kept);
+        database.close().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_append_follows_a_switch_and_renews_every_connection() {
+    on_two_servers(async |servers| {
+        let database = open(&servers.url).await;
+        let queue = queue(&database);
+        queue.append(append("a", 1)).await.unwrap();
+        let kept = database.reader().await.unwrap();
+
+        servers.switch().await;
+        append_to_the_new(&servers).await;
+        assert_eq!(queue.append(append("c", 1)).await.unwrap().first.get(), 3);
+        assert!(!kept.may_be_kept(), "it leads to the old server");
+        let reader = database.reader().await.unwrap();
+        assert!(reader.may_be_kept());
+        drop((kept, reader));
+        database.close().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_lost_connection_of_an_append_renews_every_connection() {
+    on_two_servers(async |servers| {
+        let database = open(&servers.url).await;
+        let queue = queue(&database);
+        queue.append(append("a", 1)).await.unwrap();
+        servers.proxy.redirect(port(&servers.new_url));
+        append_to_the_new(&servers).await;
+        servers.proxy.reset();
+        let kept = database.reader().await.unwrap();
+        assert_eq!(queue.append(append("c", 1)).await.unwrap().first.get(), 3);
+        assert!(!kept.may_be_kept());
+        drop(kept);
+        database.close().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn without_a_server_that_accepts_writes_nothing_is_read_until_there_is_one() {
+    on_two_servers(async |servers| {
+        let database = open(&servers.url).await;
+        let log = EventLog::new(database.clone());
+        let queue = queue(&database);
+        queue.append(append("a", 1)).await.unwrap();
+        servers.old.run("SET GLOBAL read_only = 1").await;
+        assert!(matches!(log.head().await, Err(Error::ReadOnly(_))));
+        assert!(!log.is_writable().await.unwrap());
+        servers.new.run("SET GLOBAL read_only = 1").await;
+        servers.proxy.redirect(port(&servers.new_url));
+        assert!(matches!(log.head().await, Err(Error::ReadOnly(_))));
+        servers.new.run("SET GLOBAL read_only = 0").await;
+        wait_until(SOON, "the new server is used", async || {
+            log.is_writable().await.unwrap()
+        })
+        .await;
+        database.close().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_connection_that_has_reached_its_age_is_not_kept() {
+    for flavour in installed_flavours() {
+        let server = PrivateMysql::start(flavour).await;
+        let test = server.server().create_database().await;
+        let options = DatabaseOptions {
+            max_age: Duration::from_millis(200),
+            ..DatabaseOptions::default()
+        };
+        let database = Database::connect(&test.url, options).await.unwrap();
+        let kept = database.reader().await.unwrap();
+        assert!(kept.may_be_kept());
+        wait_until(SOON, "it is too old", async || !kept.may_be_kept()).await;
+        drop(kept);
+        database.close().await;
+    }
+}
