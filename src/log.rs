@@ -135,7 +135,8 @@ async fn upgrade(settings: &Settings, database: &Database, json: bool) -> anyhow
             print(&format!("{}: {}", conflict.aggregate_id, conflict.problem))?;
         }
     }
-    // Free pages of an SQLite file may have the data of patients whom an older version of the program deleted.
+    // Free pages of an SQLite file may have the data of patients whom an older version of the program
+    // deleted.
     let rewritten = async {
         database.vacuum().await?;
         database.truncate_journal().await

@@ -90,7 +90,8 @@ pub enum ReadError {
 }
 
 impl ReadError {
-    /// Whether the read table has no rows yet, because its first build has not finished, or has lost its rows.
+    /// Whether the read table has no rows yet, because its first build has not finished, or has lost its
+    /// rows.
     #[must_use]
     pub fn is_not_built(&self) -> bool {
         matches!(self, Self::Store(error) if matches!(
@@ -190,7 +191,8 @@ impl PatientReads {
     ///
     /// # Errors
     ///
-    /// [`ReadError::Store`], for example because the read table was never built ([`ReadError::is_not_built`]).
+    /// [`ReadError::Store`], for example because the read table was never built
+    /// ([`ReadError::is_not_built`]).
     pub async fn ids_with_email(
         &self,
         email: &str,

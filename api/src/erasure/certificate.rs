@@ -107,8 +107,8 @@ impl Certificate {
     /// Format of certificates.
     pub const FORMAT: &'static str = "erasure-certificate-1";
 
-    /// Makes a certificate of the erasure in `status`, which the caller must have just read. Reads every hash in the
-    /// log.
+    /// Makes a certificate of the erasure in `status`, which the caller must have just read. Reads every hash
+    /// in the log.
     ///
     /// # Errors
     ///

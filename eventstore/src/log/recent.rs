@@ -1,7 +1,7 @@
 //! The last events that the subscriptions of a process have read.
 //!
-//! The subscriptions of a process read the same events, one shortly after the other. The first reader keeps the
-//! events for a moment, so the other readers need neither the database nor the data keys.
+//! The subscriptions of a process read the same events, one shortly after the other. The first reader keeps
+//! the events for a moment, so the other readers need neither the database nor the data keys.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -284,7 +284,8 @@ impl Search<'_> {
     /// statements.
     async fn ranges(&self, session: &mut impl Session) -> Result<Option<(Tables, Vec<Range<'_>>)>> {
         let Trusts { view, names } = self.trusts;
-        // The statement of `ranges_in` needs the current generation, which is nearly always the last one that was seen.
+        // The statement of `ranges_in` needs the current generation, which is nearly always the last one that
+        // was seen.
         let mut generation = names.known_generation();
         for _ in 0..2 {
             if generation == 0 {

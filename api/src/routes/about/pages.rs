@@ -24,11 +24,11 @@ const STYLE: &str = "text/css; charset=utf-8";
 const DOCS_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
      connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-/// Like [`DOCS_POLICY`], but also allows the minimum that Redoc needs. Redoc's search runs in a worker that Redoc creates from its own
-/// code (`blob:`). Redoc inserts its styles rule by rule into empty `<style>` elements, so the first hash is
-/// the hash of empty text. Only the style sheet of the scroll bars contains text, and the second hash is the
-/// hash of that text. A newer version of Redoc may need another hash. In that case, the browser test fails,
-/// and the browser's message contains the required hash.
+/// Like [`DOCS_POLICY`], but also allows the minimum that Redoc needs. Redoc's search runs in a worker that
+/// Redoc creates from its own code (`blob:`). Redoc inserts its styles rule by rule into empty `<style>`
+/// elements, so the first hash is the hash of empty text. Only the style sheet of the scroll bars contains
+/// text, and the second hash is the hash of that text. A newer version of Redoc may need another hash. In
+/// that case, the browser test fails, and the browser's message contains the required hash.
 const REDOC_POLICY: &str = "default-src 'none'; script-src 'self'; \
      style-src 'self' 'sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=' \
      'sha256-QMIg+bpjm3JdElJ388KYke01izlUW0UoNOeKjpMxdgc='; img-src 'self' data:; connect-src 'self'; \
