@@ -287,8 +287,6 @@ fn names_of(which: impl Fn(Template) -> bool) -> Vec<&'static str> {
         .collect()
 }
 
-const HAS_KEY: &str = "position = ? AND template = ?";
-
 /// Repeats `condition` for the given number of rows, joined by `OR`. The dialects have no shorter form in
 /// common.
 fn any_of(condition: &str, times: usize) -> String {

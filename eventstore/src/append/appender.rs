@@ -275,9 +275,10 @@ impl Appender {
         let Some(head) = head else {
             transaction.rollback().await?;
             // An earlier attempt may be the cause of the conflicts and refusals.
-            let earlier = match batch.doubts.is_empty() {
-                true => None,
-                false => batch.doubts.committed(connection, Some(&outcomes)).await?,
+            let earlier = if batch.doubts.is_empty() {
+                None
+            } else {
+                batch.doubts.committed(connection, Some(&outcomes)).await?
             };
             let (outcomes, notices) = earlier.unwrap_or((outcomes, notices));
             return Ok(Tried::Done(outcomes, notices));

@@ -33,7 +33,7 @@ impl Default for DatabaseOptions {
             connections: 16,
             acquire_timeout: Duration::from_secs(5),
             idle_timeout: Duration::from_secs(30),
-            max_age: Duration::from_secs(300),
+            max_age: Duration::from_mins(5),
             create: true,
         }
     }

@@ -88,7 +88,7 @@ impl DatabaseError {
         self.driver().is_some_and(is_contention)
     }
 
-    /// Whether the server is leaving its cluster: ER_UNKNOWN_COM_ERROR (Galera), ER_RUN_HOOK_ERROR (Group
+    /// Whether the server is leaving its cluster: `ER_UNKNOWN_COM_ERROR` (Galera), `ER_RUN_HOOK_ERROR` (Group
     /// Replication).
     pub(super) fn is_of_a_leaving_member(&self) -> bool {
         matches!(self.mysql_number(), Some(1047 | 3100))

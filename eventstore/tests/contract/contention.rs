@@ -12,7 +12,7 @@ use crate::backend::{Backend, on_mysql, position};
 use crate::sample::append;
 
 const FOR_A_MOMENT: Duration = Duration::from_millis(500);
-const FOR_EVER: Duration = Duration::from_secs(3600);
+const FOR_EVER: Duration = Duration::from_hours(1);
 
 /// The errors of a failed certification: Group Replication, Galera, and any other error of SQLSTATE class 40.
 const ABORTS: [(&str, u16, &str); 4] = [

@@ -161,7 +161,7 @@ const SOON_SILENT: DatabaseOptions = DatabaseOptions {
     connections: 5,
     acquire_timeout: Duration::from_secs(5),
     idle_timeout: Duration::from_secs(1),
-    max_age: Duration::from_secs(300),
+    max_age: Duration::from_mins(5),
     create: true,
 };
 

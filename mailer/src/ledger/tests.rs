@@ -144,7 +144,7 @@ async fn two_workers_that_read_the_same_rows_lease_each_row_once_on_every_backen
         }
         drop(writer);
         let now = SystemClock.now();
-        let until = now + Duration::from_secs(60);
+        let until = now + Duration::from_mins(1);
         let both_read = {
             let mut transaction = database.begin().await.unwrap();
             let read = due(&mut transaction, 8, now, Order::FirstDue).await.unwrap();

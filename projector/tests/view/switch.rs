@@ -25,7 +25,7 @@ async fn a_read_by_id_never_comes_from_the_old_server() {
         let through = urls[0].replace(&format!(":{}/", port(&urls[0])), &format!(":{}/", proxy.port()));
         let (ours, others) = (Backend::new(&through).await, Backend::new(&urls[1]).await);
         let reads = PatientReads::start(ours.log());
-        let (early, late) = (Uuid::now_v7(), Uuid::now_v7());
+        let (early, late) = (Uuid::from_u128(1), Uuid::from_u128(2));
         for backend in [&ours, &others] {
             backend.register(&early.to_string()).await;
         }
