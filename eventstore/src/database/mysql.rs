@@ -128,6 +128,10 @@ pub(super) struct Server {
     /// Its `max_allowed_packet`, in bytes.
     pub(super) packet: usize,
     /// Whether it accepts no writes.
+    #[cfg_attr(
+        not(feature = "cqrs"),
+        expect(dead_code, reason = "only the pool for libraries relies on it")
+    )]
     pub(super) is_read_only: bool,
 }
 
@@ -152,6 +156,7 @@ pub(super) async fn configure(
 }
 
 /// Asks the server whether it accepts no writes.
+#[cfg(feature = "cqrs")]
 pub(super) async fn is_read_only(connection: &mut MySqlConnection) -> sqlx::Result<bool> {
     let ask = format!("SELECT CAST({} AS SIGNED)", Dialect::MySql.is_read_only());
     let row = connection.fetch_one(ask.as_str()).await?;

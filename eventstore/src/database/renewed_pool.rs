@@ -144,6 +144,7 @@ impl RenewedPool {
         Self::of(self.generations.clone(), pool, self.packet.clone(), self.options)
     }
 
+    #[cfg(feature = "cqrs")]
     pub(super) const fn options(&self) -> DatabaseOptions {
         self.options
     }
