@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use crate::clock::{Clock, Timestamp};
 use crate::database::{Database, Session};
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// Maximum difference between the clocks of two machines. If a lease expires later than its owner could have
 /// set with such a clock, the owner's clock has been set back since, and any process may take the lease.
@@ -141,15 +141,23 @@ impl Lease {
     }
 
     /// Releases the lease, so that another process need not wait for it to expire. Retries a few times if
-    /// other transactions are in the way, or if the connection is lost.
+    /// other transactions are in the way, or if the connection is lost, but for no longer than the duration
+    /// of the lease.
     ///
     /// # Errors
     ///
-    /// [`crate::Error::Database`]. The lease then expires by itself.
+    /// [`crate::Error::Database`], [`crate::Error::Timeout`]. The lease then expires by itself.
     pub async fn release(&mut self) -> Result<()> {
         if self.expires_at.take().is_none() && !self.may_be_held {
             return Ok(());
         }
+        let duration = self.duration;
+        tokio::time::timeout(duration, self.release_with_retries())
+            .await
+            .unwrap_or(Err(Error::Timeout(duration)))
+    }
+
+    async fn release_with_retries(&mut self) -> Result<()> {
         for pause in RELEASE_PAUSES {
             match self.try_release().await {
                 Err(error) if error.is_contention() || error.is_connection() => {

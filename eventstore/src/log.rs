@@ -7,11 +7,11 @@ use std::sync::Arc;
 
 use crate::clock::Timestamp;
 use crate::database::{Database, Dialect, Row, Script, Session, in_list, padded};
-use crate::error::{Error, Result};
+use crate::error::{DatabaseError, Error, Result};
 use crate::event::{Hash, Position, RecordedEvent};
 use crate::scan::{COLUMNS, StoredEvent};
 use crate::sealing::{SealedPayload, SealingError};
-use recent::SharedReads;
+use recent::{LONGEST_WAIT, SharedReads};
 
 pub use pages::{EventFilter, EventPage, WINDOW};
 
@@ -36,15 +36,31 @@ impl Head {
 
     /// Column of [`Head::lock`] at which the format of the log begins.
     pub(crate) const FORMAT: usize = 4;
+    /// Column of [`Head::lock`] that shows whether the server accepts no writes.
+    const READ_ONLY: usize = 8;
 
-    /// Returns the statement that reads the head, the database's clock and the format of the log, and locks
-    /// the head: other appends wait until the transaction ends.
+    /// Returns the statement that reads the head, the database's clock, the format of the log and whether the
+    /// server accepts no writes, and locks the head: other appends wait until the transaction ends.
     pub(crate) fn lock(dialect: Dialect) -> String {
         let (clock, for_update) = (clock_of(dialect), dialect.for_update());
+        let is_read_only = dialect.is_read_only();
         format!(
-            "SELECT h.position, h.hash, h.recorded_at, {clock}, f.format, f.log_id, f.retired, f.claims \
-             FROM log_head h JOIN log_format f ON f.id = h.id WHERE h.id = 1{for_update}"
+            "SELECT h.position, h.hash, h.recorded_at, {clock}, f.format, f.log_id, f.retired, f.claims, \
+             CAST({is_read_only} AS SIGNED) FROM log_head h JOIN log_format f ON f.id = h.id WHERE h.id = 1{for_update}"
         )
+    }
+
+    /// Checks a row of [`Head::lock`]. A server that accepts no writes may be an old primary, which lets
+    /// transactions read and lock an old state of the log.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::ReadOnly`] if the server accepts no writes.
+    pub(crate) fn check_writable(row: &Row) -> Result<()> {
+        match row.get::<i64, _>(Self::READ_ONLY)? {
+            0 => Ok(()),
+            _ => Err(Error::ReadOnly(DatabaseError::read_only())),
+        }
     }
 
     /// Adds the statement that moves the locked head to this one.
@@ -174,22 +190,29 @@ impl EventLog {
         limit: u32,
         needs_opened: fn(&str) -> bool,
     ) -> Result<Vec<RecordedEvent>> {
-        if !self.shared_reads.are_useful() {
+        let shared = &self.shared_reads;
+        if !shared.are_useful() {
             return self.feed_opening(after, limit, needs_opened).await;
         }
-        let mut recent = self.shared_reads.recent.lock().await;
-        if let Some(events) = recent.after(after, limit) {
+        let Ok(mut recent) = tokio::time::timeout(LONGEST_WAIT, shared.recent.lock()).await else {
+            // The read of another subscription hangs.
+            return self.feed_opening(after, limit, needs_opened).await;
+        };
+        let failures = shared.failures();
+        if let Some(events) = recent.after(after, limit, failures) {
             return Ok(events);
         }
         // Another subscription needs the personal data if this subscription does not.
         let events = self.feed(after, limit).await?;
-        recent.keep(&events);
+        if shared.failures() == failures {
+            recent.keep(&events);
+        }
         Ok(events)
     }
 
     /// Makes the next read of every subscription read the database.
-    pub(crate) async fn forget_reads(&self) {
-        self.shared_reads.recent.lock().await.clear();
+    pub(crate) fn forget_reads(&self) {
+        self.shared_reads.note_failure();
     }
 
     async fn feed_opening(

@@ -195,7 +195,7 @@ impl<H: Handler> Subscription<H> {
                 Err(error) => {
                     // Read the checkpoint and the events from the database again.
                     self.checkpoint = None;
-                    self.log.forget_reads().await;
+                    self.log.forget_reads();
                     let wait = pause;
                     self.note(&error, wait).await;
                     // The pause does not grow while a batch is halved, but only once the faulty event is

@@ -80,8 +80,16 @@ pub(super) fn metrics_addr(text: &str) -> Result<SocketAddr, String> {
         .map_err(|_| "expected an address and a port, such as 127.0.0.1:9100".to_owned())
 }
 
+/// Maximum duration in a setting. Added to the current time, it stays a valid time.
+const LONGEST: Duration = Duration::from_hours(24 * 365);
+
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
-    humantime::parse_duration(text).map_err(|_| "expected a duration, such as 10s or 500ms".to_owned())
+    let duration = humantime::parse_duration(text);
+    let duration = duration.map_err(|_| "expected a duration, such as 10s or 500ms".to_owned())?;
+    if duration > LONGEST {
+        return Err("expected a duration of at most 365 days".to_owned());
+    }
+    Ok(duration)
 }
 
 /// Parses the time for which a command tries to reach the database.

@@ -198,7 +198,7 @@ impl Appender {
             self.check.forget();
             if let Some(mut connection) = self.connection.take() {
                 connection.close_on_drop();
-                if error.is_connection() {
+                if error.is_connection() || is_read_only(&error) {
                     // The server may have been switched.
                     self.database.renew_connections();
                 }

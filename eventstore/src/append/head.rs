@@ -108,6 +108,7 @@ impl HeadCheck {
         let (row, mut rows) = rows.split_first().ok_or(Error::MissingHead)?;
         // Without a head, the first row belongs to another statement, and its first column is not a number.
         row.get::<Position, _>(0).map_err(|_| Error::MissingHead)?;
+        Head::check_writable(row)?;
         let head = Head::of(Some(row))?;
         let unchanged = known.filter(|known| known.head == head);
         self.shared = known.is_some() && unchanged.is_none();

@@ -136,6 +136,7 @@ pub(super) async fn has_links(connection: &mut Connection, links: &[(Position, H
         })
         .await?;
     transaction.rollback().await?;
+    Head::check_writable(rows.first().ok_or(Error::MissingHead)?)?;
     let mut found = HashSet::with_capacity(links.len());
     // The first row is the head.
     for row in rows.iter().skip(1) {

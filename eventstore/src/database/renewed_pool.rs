@@ -197,7 +197,7 @@ impl RenewedPool {
         }
         let timeout = self.options.acquire_timeout;
         let until = Instant::now() + timeout;
-        let mut switched = false;
+        let (mut switched, mut hung) = (false, false);
         loop {
             let (generation, pool) = self.current();
             let mut connection = match pool.acquire().await {
@@ -226,8 +226,9 @@ impl RenewedPool {
                     if !error.is_connection() || Instant::now() >= until {
                         return Err(error);
                     }
-                    if matches!(error, Error::Timeout(_)) {
-                        // The other connections are probably dead too.
+                    // After a second timeout, the other connections are probably dead too. A single timeout
+                    // may have been a slow answer.
+                    if matches!(error, Error::Timeout(_)) && std::mem::replace(&mut hung, true) {
                         self.generations.end(generation);
                     }
                 }

@@ -4,7 +4,7 @@
 //! the events for a moment, so the other readers need neither the database nor the data keys.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::sync::Mutex;
@@ -14,6 +14,8 @@ use crate::event::{Position, RecordedEvent};
 
 /// Maximum number of events that are kept.
 const CAPACITY: usize = 1000;
+/// Maximum time for which a subscription waits while another subscription reads.
+pub(super) const LONGEST_WAIT: Duration = Duration::from_secs(1);
 /// Time for which an event is kept.
 const KEPT_FOR: Duration = Duration::from_millis(500);
 
@@ -21,6 +23,8 @@ const KEPT_FOR: Duration = Duration::from_millis(500);
 #[derive(Debug, Default)]
 pub(super) struct SharedReads {
     subscriptions: AtomicUsize,
+    /// Number of failures of subscriptions. Events that were read before a failure are not used after it.
+    failures: AtomicU64,
     /// Locked during a read of the database, so that subscriptions that wake at the same moment read once.
     pub(super) recent: Mutex<RecentEvents>,
 }
@@ -35,6 +39,14 @@ impl SharedReads {
     pub(super) fn are_useful(&self) -> bool {
         self.subscriptions.load(Ordering::Relaxed) > 1
     }
+
+    pub(super) fn note_failure(&self) {
+        self.failures.fetch_add(1, Ordering::SeqCst);
+    }
+
+    pub(super) fn failures(&self) -> u64 {
+        self.failures.load(Ordering::SeqCst)
+    }
 }
 
 /// Consecutive events of the log, with their personal data opened.
@@ -42,11 +54,18 @@ impl SharedReads {
 pub(super) struct RecentEvents {
     /// The events, in order of position, and when each of them was read.
     events: VecDeque<(Instant, RecordedEvent)>,
+    /// Number of failures before the events were read.
+    failures: u64,
 }
 
 impl RecentEvents {
-    /// Returns at most `limit` events after `after`, or `None` if the next event is not kept.
-    pub(super) fn after(&mut self, after: Position, limit: u32) -> Option<Vec<RecordedEvent>> {
+    /// Returns at most `limit` events after `after`, or `None` if the next event is not kept. Drops the
+    /// events that were read before the last of `failures`.
+    pub(super) fn after(&mut self, after: Position, limit: u32, failures: u64) -> Option<Vec<RecordedEvent>> {
+        if self.failures != failures {
+            self.events.clear();
+            self.failures = failures;
+        }
         self.expire();
         let first = self.first()?;
         let skipped = after.next().to_stored().checked_sub(first.to_stored())?;
@@ -71,7 +90,7 @@ impl RecentEvents {
                 return;
             }
             if from.position > last.position.next() {
-                self.clear();
+                self.events.clear();
             } else {
                 new = &read[read.partition_point(|event| event.position <= last.position)..];
             }
@@ -81,13 +100,8 @@ impl RecentEvents {
         self.events.drain(..surplus);
     }
 
-    /// Drops all events.
-    pub(super) fn clear(&mut self) {
-        self.events.clear();
-    }
-
     /// Drops the events whose time has passed.
-    pub(super) fn expire(&mut self) {
+    fn expire(&mut self) {
         while self
             .events
             .front()
@@ -128,7 +142,7 @@ mod tests {
     }
 
     fn after(recent: &mut RecentEvents, position: i64, limit: u32) -> Option<Vec<i64>> {
-        let events = recent.after(Position::from_stored(position), limit)?;
+        let events = recent.after(Position::from_stored(position), limit, recent.failures)?;
         Some(events.iter().map(|event| event.position.to_stored()).collect())
     }
 
@@ -149,8 +163,10 @@ mod tests {
         recent.keep(&events(20..=21));
         assert_eq!(after(&mut recent, 14, 10), None);
         assert_eq!(after(&mut recent, 19, 10), Some(vec![20, 21]));
-        recent.clear();
-        assert_eq!(after(&mut recent, 19, 10), None);
+        let after_a_failure = recent.after(Position::from_stored(19), 10, 1);
+        assert_eq!(after_a_failure, None);
+        recent.keep(&events(20..=21));
+        assert_eq!(after(&mut recent, 19, 10), Some(vec![20, 21]));
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,7 +1,7 @@
 //! Leasing and cancelling due rows.
 //!
-//! Both are a compare-and-set: the statement names the due time, the number of attempts and the lease that
-//! [`due`](super::due) has read, and changes a row only if it still has them. Two workers therefore never
+//! Both are a compare-and-set: the statement names the due time and the lease that [`due`](super::due) has
+//! read, and changes a row only if it still has them. Two workers therefore never
 //! lease the same row, even on a server that ignores `SKIP LOCKED` or returns an old state of a row.
 
 use eventstore::database::Query;
@@ -10,8 +10,7 @@ use eventstore::{Result, Session, Timestamp, Transaction};
 use super::{Delivery, any_of};
 
 /// The condition that a row has not changed since it was read.
-const AS_READ: &str =
-    "position = ? AND template = ? AND due_at = ? AND attempts = ? AND COALESCE(lease, '') = ?";
+const AS_READ: &str = "position = ? AND template = ? AND due_at = ? AND COALESCE(lease, '') = ?";
 
 /// Binds the values of [`AS_READ`].
 fn bind_as_read<'q, 'c>(query: Query<'q, 'c>, delivery: &'q Delivery) -> Query<'q, 'c> {
@@ -19,7 +18,6 @@ fn bind_as_read<'q, 'c>(query: Query<'q, 'c>, delivery: &'q Delivery) -> Query<'
         .bind(delivery.position)
         .bind(delivery.template.name())
         .bind(delivery.due_at)
-        .bind(i64::from(delivery.attempts))
         .bind(delivery.expired_lease.as_deref().unwrap_or_default())
 }
 

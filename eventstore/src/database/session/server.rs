@@ -37,8 +37,9 @@ impl Connection {
         Ok(read_only == 0)
     }
 
-    /// Reports the value of [`Dialect::is_read_only`] that a statement on this connection has read. If the
-    /// server accepts no writes, all connections of the database are replaced before their next use.
+    /// Reports the value of [`Dialect::is_read_only`](crate::Dialect::is_read_only) that a statement on this
+    /// connection has read. If the server accepts no writes, all connections of the database are replaced
+    /// before their next use.
     ///
     /// # Errors
     ///
