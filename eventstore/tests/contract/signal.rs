@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use eventstore::{
-    Append, AppendQueue, Error, Handler, Position, RecordedEvent, Signal, Subscription, SystemClock,
-    Transaction,
+    Append, AppendQueue, Error, EventLog, Handler, Position, RecordedEvent, Signal, Subscription,
+    SystemClock, Transaction,
 };
 use futures::StreamExt;
 use serde_json::{Value, json};
@@ -54,7 +54,8 @@ impl Backend {
         let subscription = Subscription::new(
             name,
             "test",
-            self.log.clone(),
+            // Subscriptions of different processes share no reads.
+            EventLog::new(self.database.clone()),
             signal,
             SystemClock::shared(),
             Idle,
