@@ -49,7 +49,8 @@ pub(crate) async fn open(
     }
 }
 
-/// Opens the keys' database. A role waits for a missing database if `missing` says so.
+/// Opens the keys' database. If the database does not exist, a role waits for it with [`Missing::WaitFor`],
+/// and fails otherwise. A command always fails.
 pub(crate) async fn open_existing(
     settings: &Settings,
     target: Target<'_>,

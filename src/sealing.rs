@@ -16,7 +16,7 @@ use eventstore::{Clock, Database, Dialect, EventLog, KeysPlace, LogFormat, Posit
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::database::{DatabaseWait, Target, passes};
+use crate::database::{Target, passes, repeat_while_unavailable};
 use crate::keys_database::{self, Opener};
 use crate::output;
 use crate::reload::ReloadedFiles;
@@ -116,31 +116,21 @@ pub(crate) async fn open(
     }
 }
 
-/// Opens the log for a role, which seals a new log before if `seals` is set. Retries while the database
-/// cannot be reached or accepts no writes.
+/// Opens the log for a role. If `seals` is set, first seals a new log. Retries while the database cannot be
+/// reached or accepts no writes.
 pub(crate) async fn open_for_role(
     settings: &Settings,
     database: &Database,
     clock: &Arc<dyn Clock>,
     seals: bool,
 ) -> anyhow::Result<Option<OpenedLog>> {
-    let mut waiting = DatabaseWait::new(Target::log(settings));
-    loop {
-        let opened = async {
-            if seals {
-                seal_new_log(settings, database, clock, Opener::Role).await?;
-            }
-            open(settings, database, Opener::Role).await
-        };
-        match opened.await {
-            Err(error) if passes(&error) => waiting.pause(&output::causes(&error)).await,
-            Err(error) => return Err(error),
-            Ok(opened) => {
-                waiting.is_over();
-                return Ok(opened);
-            }
+    repeat_while_unavailable(settings, async || {
+        if seals {
+            seal_new_log(settings, database, clock, Opener::Role).await?;
         }
-    }
+        open(settings, database, Opener::Role).await
+    })
+    .await
 }
 
 /// Like [`open`], but without a usable keyring, the events stay as stored.

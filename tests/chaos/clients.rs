@@ -105,40 +105,39 @@ impl Clerk {
         self.ask(api, Request::Register { details, key: None }).await;
     }
 
-    /// Sends a registration with a key. While there is no response, the status is 503 or the first request is
-    /// in progress, repeats it at a random API, until the clients are told to stop. Sometimes repeats it once
-    /// more after it succeeded. Makes at most [`TRIES`] tries.
+    /// Sends a registration with a key, and repeats it.
     async fn register_with_a_key(&mut self) {
         let details = self.details(None);
-        let mut answered = false;
-        for _ in 0..TRIES {
-            match self.register_keyed(details.clone()).await {
-                Answer::Registered { id, .. } => {
-                    if answered || self.rng.u8(0..4) > 0 {
-                        break;
-                    }
-                    answered = true;
-                    self.keyed.push((id, details.clone()));
-                }
-                answer
-                    if answer.is_problem("request-in-progress")
-                        || matches!(answer, Answer::Problem { status: 503, .. } | Answer::Nothing) =>
-                {
-                    if self.office.stop.load(Ordering::SeqCst) {
-                        break;
-                    }
-                    tokio::time::sleep(Duration::from_millis(100)).await;
-                }
-                _ => break,
-            }
+        let request = keyed(details.clone());
+        if let Some(Answer::Registered { id, .. }) = self.ask_repeatedly(&request).await {
+            self.keyed.push((id, details));
         }
     }
 
-    /// Sends a registration with a key, which is the unique address of the document.
-    async fn register_keyed(&mut self, details: Details) -> Answer {
-        let key = Some(details.document_url.clone());
-        let api = self.any_api();
-        self.ask(api, Request::Register { details, key }).await
+    /// Sends a request that can be repeated. While there is no response, the status is 503 or the first
+    /// request is in progress, repeats it at a random API, until the clients are told to stop. Sometimes
+    /// repeats it once more after it succeeded. Makes at most [`TRIES`] tries. Returns the first success.
+    async fn ask_repeatedly(&mut self, request: &Request) -> Option<Answer> {
+        let mut first = None;
+        for _ in 0..TRIES {
+            let api = self.any_api();
+            let answer = self.ask(api, request.clone()).await;
+            if answer.is_success() {
+                let is_repeated = first.is_some();
+                first.get_or_insert(answer);
+                if is_repeated || self.rng.u8(0..4) > 0 {
+                    break;
+                }
+            } else if answer.is_unavailable() || answer.is_problem("request-in-progress") {
+                if self.office.stop.load(Ordering::SeqCst) {
+                    break;
+                }
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            } else {
+                break;
+            }
+        }
+        first
     }
 
     async fn register_a_shared_email(&mut self) {
@@ -288,4 +287,10 @@ impl Clerk {
             _ => {}
         }
     }
+}
+
+/// Returns a registration with a key, which is the unique address of the document.
+fn keyed(details: Details) -> Request {
+    let key = Some(details.document_url.clone());
+    Request::Register { details, key }
 }

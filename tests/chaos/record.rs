@@ -181,6 +181,19 @@ impl Answer {
         }
     }
 
+    /// Whether a write succeeded.
+    pub(crate) fn is_success(&self) -> bool {
+        matches!(
+            self,
+            Self::Registered { .. } | Self::Amended { .. } | Self::Deleted { .. } | Self::Erased { .. }
+        )
+    }
+
+    /// Whether there was no response, or the status was 503.
+    pub(crate) fn is_unavailable(&self) -> bool {
+        matches!(self, Self::Problem { status: 503, .. } | Self::Nothing)
+    }
+
     pub(crate) fn is_problem(&self, wanted: &str) -> bool {
         matches!(self, Self::Problem { slug, .. } if slug == wanted)
     }

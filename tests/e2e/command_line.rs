@@ -54,6 +54,7 @@ fn a_wrong_setting_is_named_with_what_it_expects() {
         ("MAIL_SEND_TIMEOUT", "10ms", "expected 1s to 1h"),
         ("MAIL_ANSWER_TIMEOUT", "2h", "expected 1s to 1h"),
         ("MAIL_CONNECT_TIMEOUT", "0s", "expected 1s to 1h"),
+        ("OUTCOME_WAIT", "366d", "at most 365 days"),
         ("LOG", "nonsense=nonsense=nonsense", "a level such as info"),
         (
             "ALLOWED_HOSTS",

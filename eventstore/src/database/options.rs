@@ -20,8 +20,9 @@ pub struct DatabaseOptions {
     /// disappears (a power failure, a network partition, a suspended process) would hold the locks of its
     /// transaction for hours. The lock on `log_head` stops every append in every process.
     pub idle_timeout: Duration,
-    /// How long a MySQL connection is used at most. A connection that stays open while its name or its proxy
-    /// leads to another server is thus replaced eventually, whatever its server says.
+    /// Time after which a MySQL connection is not taken from its pool again. A connection that is kept
+    /// outside of its pool is replaced after the same time. A connection that stays open while its name or
+    /// its proxy leads to another server is thus replaced eventually, whatever its server reports.
     pub max_age: Duration,
     /// Whether a missing SQLite file and its folder are created.
     pub create: bool,

@@ -12,7 +12,7 @@ pub struct DatabaseError(Cause);
 enum Cause {
     #[error(transparent)]
     Driver(sqlx::Error),
-    #[error("a variable of the server says so: read_only, super_read_only or innodb_read_only")]
+    #[error("the server variable read_only, super_read_only or innodb_read_only is on")]
     ReadOnlyVariable,
 }
 

@@ -3,8 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use eventstore::{Clock, Database, Lease, ManualClock, Timestamp};
+use eventstore::{
+    Clock, Database, DatabaseOptions, Error, Lease, ManualClock, SystemClock, Timestamp, schema,
+};
 use futures::future::join_all;
+use testkit::Proxy;
 
 use crate::backend::Backend;
 
@@ -128,4 +131,29 @@ async fn leases_of_different_names_are_apart(backend: Arc<Backend>) {
     one.release().await.unwrap();
     let mut other = lease(&backend.database, &clock, "two", "c");
     assert!(!other.hold().await.unwrap());
+}
+
+#[tokio::test]
+async fn releasing_a_lease_takes_no_longer_than_the_lease() {
+    let duration = Duration::from_millis(300);
+    for server in testkit::mysql_servers() {
+        let test = server.create_database().await;
+        let (before, name) = test.url.rsplit_once('/').unwrap();
+        let (before, port) = before.rsplit_once(':').unwrap();
+        let proxy = Proxy::start(port.parse().unwrap()).await;
+        let url = format!("{before}:{}/{name}", proxy.port());
+        let database = Database::connect(&url, DatabaseOptions::default()).await.unwrap();
+        schema::migrate(&database, SystemClock::shared(), "test", &[])
+            .await
+            .unwrap();
+        let mut lease = Lease::new(database, clock(), "role".into(), "a".into(), duration);
+        assert!(lease.hold().await.unwrap());
+        // No answer arrives any more.
+        proxy.delay(Duration::from_hours(1));
+        let released = lease.release().await;
+        assert!(
+            matches!(released, Err(Error::Timeout(limit)) if limit == duration),
+            "{released:?}"
+        );
+    }
 }

@@ -9,7 +9,7 @@ use eventstore::{AppendQueue, Database, DatabaseOptions, Error, EventLog, Signal
 use testkit::{PrivateMysql, Proxy, installed_flavours, wait_until};
 
 use crate::backend::SOON;
-use crate::sample::append;
+use crate::sample::{append, releasing, taking};
 
 /// Two servers, and a proxy that leads to the old server first.
 struct Servers {
@@ -131,6 +131,27 @@ async fn an_append_follows_a_switch_and_renews_every_connection() {
     .await;
 }
 
+/// A server with `read_only` lets a privileged user lock the head and write.
+#[tokio::test]
+async fn an_append_of_a_privileged_user_does_not_believe_the_old_server() {
+    on_two_servers(async |servers| {
+        let privileged = format!("mysql://root@127.0.0.1:{}/log", servers.proxy.port());
+        let database = open(&privileged).await;
+        let queue = queue(&database);
+        queue.append(taking("a", 1, "value")).await.unwrap();
+
+        servers.switch().await;
+        let other = self::queue(&open(&servers.new_url).await);
+        other.append(taking("a", 1, "value")).await.unwrap();
+        other.append(releasing("a", 2, "value")).await.unwrap();
+        other.shutdown().await;
+        let appended = queue.append(taking("b", 1, "value")).await.unwrap();
+        assert_eq!(appended.first.get(), 3);
+        database.close().await;
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn a_lost_connection_of_an_append_renews_every_connection() {
     on_two_servers(async |servers| {
@@ -147,6 +168,33 @@ async fn a_lost_connection_of_an_append_renews_every_connection() {
         database.close().await;
     })
     .await;
+}
+
+#[tokio::test]
+async fn one_slow_answer_does_not_replace_every_connection() {
+    for flavour in installed_flavours() {
+        let server = PrivateMysql::start(flavour).await;
+        let test = server.server().create_database().await;
+        let own = port(&test.url);
+        let proxy = Proxy::start(own).await;
+        let url = test
+            .url
+            .replace(&format!(":{own}/"), &format!(":{}/", proxy.port()));
+        let database = open(&url).await;
+        let kept = database.reader().await.unwrap();
+        drop(database.reader().await.unwrap());
+        wait_until(SOON, "a connection is back in the pool", async || {
+            database.connections() == [("mysql", 1, 2)]
+        })
+        .await;
+        // The connection in the pool answers too late, and a new connection is not open in time.
+        proxy.delay(Duration::from_millis(1500));
+        assert!(database.reader().await.is_err());
+        assert!(kept.may_be_kept());
+        proxy.delay(Duration::ZERO);
+        drop(kept);
+        database.close().await;
+    }
 }
 
 #[tokio::test]

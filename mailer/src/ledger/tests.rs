@@ -1,6 +1,8 @@
 use std::time::Duration;
 
 use eventstore::{Clock, Database, DatabaseOptions, SystemClock};
+use tempfile::TempDir;
+use testkit::TestDatabase;
 use tokio::time::Instant;
 
 use super::*;
@@ -43,6 +45,18 @@ async fn full(url: &str) -> Database {
     database
 }
 
+/// Returns the name and the URL of an empty database on each backend. A database on a server exists for as
+/// long as the third value.
+async fn backends(folder: &TempDir) -> Vec<(String, String, Option<TestDatabase>)> {
+    let file = format!("sqlite://{}/patients.db", folder.path().display());
+    let mut backends = vec![("SQLite".to_owned(), file, None)];
+    for server in testkit::mysql_servers() {
+        let database = server.create_database().await;
+        backends.push((server.flavour.to_string(), database.url.clone(), Some(database)));
+    }
+    backends
+}
+
 /// Returns the database's query plan for taking rows.
 async fn plan(database: &Database, order: Order) -> String {
     let explain = match database.dialect() {
@@ -74,13 +88,7 @@ async fn plan(database: &Database, order: Order) -> String {
 #[tokio::test]
 async fn the_query_for_due_rows_reads_the_index_in_order_without_sorting_on_every_backend() {
     let folder = tempfile::tempdir().unwrap();
-    let file = format!("sqlite://{}/patients.db", folder.path().display());
-    let mut servers = vec![("SQLite".to_owned(), file, None)];
-    for server in testkit::mysql_servers() {
-        let schema = server.create_database().await;
-        servers.push((server.flavour.to_string(), schema.url.clone(), Some(schema)));
-    }
-    for (name, url, _held) in servers {
+    for (name, url, _held) in backends(&folder).await {
         let database = full(&url).await;
         let mut plans = String::new();
         for order in [Order::FirstDue, Order::LastDue] {
@@ -119,13 +127,7 @@ async fn the_query_for_due_rows_reads_the_index_in_order_without_sorting_on_ever
 #[tokio::test]
 async fn two_workers_that_read_the_same_rows_lease_each_row_once_on_every_backend() {
     let folder = tempfile::tempdir().unwrap();
-    let file = format!("sqlite://{}/patients.db", folder.path().display());
-    let mut servers = vec![("SQLite".to_owned(), file, None)];
-    for server in testkit::mysql_servers() {
-        let schema = server.create_database().await;
-        servers.push((server.flavour.to_string(), schema.url.clone(), Some(schema)));
-    }
-    for (name, url, _held) in servers {
+    for (name, url, _held) in backends(&folder).await {
         let database = Database::connect(&url, DatabaseOptions::default()).await.unwrap();
         migrations::migrate(&database, SystemClock::shared(), "test")
             .await

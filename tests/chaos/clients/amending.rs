@@ -1,11 +1,8 @@
 //! Amendments of patients.
 
-use std::sync::atomic::Ordering;
-use std::time::Duration;
-
 use uuid::Uuid;
 
-use super::{Clerk, TRIES};
+use super::Clerk;
 use crate::record::{Answer, Changes, Request};
 
 impl Clerk {
@@ -25,9 +22,7 @@ impl Clerk {
         self.amend_one(id, changes).await;
     }
 
-    /// Sends an amendment with a key. While there is no response or the status is 503, repeats it at a random
-    /// API, until the clients are told to stop. Sometimes repeats it once more after it succeeded. Makes at
-    /// most [`TRIES`] tries.
+    /// Sends an amendment with a key, and repeats it.
     pub(super) async fn amend_with_a_key(&mut self) {
         let Some(id) = self.patient_to_amend() else { return };
         let Some(sequence) = self.sequences.get(&id).copied() else {
@@ -49,25 +44,7 @@ impl Clerk {
             if_match: Some(sequence),
             key: Some(format!("amend {}-{}", self.number, self.requests)),
         };
-        let mut answered = false;
-        for _ in 0..TRIES {
-            let api = self.any_api();
-            match self.ask(api, request.clone()).await {
-                Answer::Amended { .. } => {
-                    if answered || self.rng.u8(0..4) > 0 {
-                        break;
-                    }
-                    answered = true;
-                }
-                Answer::Problem { status: 503, .. } | Answer::Nothing => {
-                    if self.office.stop.load(Ordering::SeqCst) {
-                        break;
-                    }
-                    tokio::time::sleep(Duration::from_millis(100)).await;
-                }
-                _ => break,
-            }
-        }
+        self.ask_repeatedly(&request).await;
     }
 
     pub(super) async fn amend_to_a_shared_email(&mut self) {

@@ -1,11 +1,8 @@
 //! Deletions and erasures of patients, and registrations that are repeated afterwards.
 
-use std::sync::atomic::Ordering;
-use std::time::Duration;
-
 use uuid::Uuid;
 
-use super::{Clerk, TRIES};
+use super::{Clerk, keyed};
 use crate::record::{Answer, Request};
 
 /// Number of registrations with a key that a clerk still repeats.
@@ -28,32 +25,13 @@ impl Clerk {
         }
     }
 
-    /// Erases a patient. While there is no response or the status is 503, repeats the request at a random
-    /// API, until the clients are told to stop. Sometimes repeats it once more after it succeeded. Makes at
-    /// most [`TRIES`] tries.
+    /// Erases a patient, and repeats the request.
     pub(super) async fn erase(&mut self) {
         let Some(id) = self.patient_to_erase() else { return };
         self.ending.insert(id);
         *self.office.contested.lock().unwrap() = Some(id);
-        let mut answered = false;
-        for _ in 0..TRIES {
-            let api = self.any_api();
-            match self.ask(api, Request::Erase { id }).await {
-                Answer::Erased { .. } => {
-                    self.own.retain(|own| *own != id);
-                    if answered || self.rng.u8(0..4) > 0 {
-                        break;
-                    }
-                    answered = true;
-                }
-                Answer::Problem { status: 503, .. } | Answer::Nothing => {
-                    if self.office.stop.load(Ordering::SeqCst) {
-                        break;
-                    }
-                    tokio::time::sleep(Duration::from_millis(100)).await;
-                }
-                _ => break,
-            }
+        if self.ask_repeatedly(&Request::Erase { id }).await.is_some() {
+            self.own.retain(|own| *own != id);
         }
     }
 
@@ -77,7 +55,8 @@ impl Clerk {
         let of_contested = self.keyed.iter().find(|(id, _)| Some(*id) == contested);
         let chosen = of_contested.or_else(|| self.rng.choice(&self.keyed[latest..]));
         if let Some((_, details)) = chosen.cloned() {
-            self.register_keyed(details).await;
+            let api = self.any_api();
+            self.ask(api, keyed(details)).await;
         }
     }
 }
