@@ -1,6 +1,7 @@
 //! `patients erase`: erases patients, and completes earlier erasures.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use api::commands::{AGGREGATE_TYPE, CommandError};
@@ -10,7 +11,7 @@ use clap::{Args, ValueEnum};
 use domain::{ErasureReason, PATIENT_ERASED};
 use eventstore::sealing::{KeyStore, StoredKey};
 use eventstore::{Database, EventFilter, EventLog, Position};
-use projector::eraser;
+use projector::eraser::{self, files};
 use serde_json::json;
 use uuid::Uuid;
 
@@ -24,6 +25,8 @@ use crate::settings::Settings;
 
 /// Database connections of the command.
 const CONNECTIONS: u32 = 4;
+/// How long the command waits for reads that still need earlier versions of pages.
+const PATIENCE: Duration = Duration::from_secs(2);
 /// Number of events read at a time.
 const PAGE: u32 = 500;
 
@@ -99,7 +102,9 @@ async fn erase(
     let commands = StartedCommands::new(settings, &log).with_retention(settings.retention());
     let erased = commands.erase(id, reason, &cause()).await;
     commands.shutdown().await;
-    let status = erased?.status(&log).await.context("the patient was erased")?;
+    let erased = erased?;
+    rewrite_files(&log).await;
+    let status = erased.status(&log).await.context("the patient was erased")?;
     if json {
         print_json(&status)?;
     } else {
@@ -107,6 +112,21 @@ async fn erase(
     }
     if !status.positions_in_clear.is_empty() {
         return Err(LeftInClear::Events(status.positions_in_clear.len()).into());
+    }
+    Ok(())
+}
+
+/// Rewrites SQLite's files for the erasures whose rows are already deleted. The projector role does the rest.
+pub(crate) async fn rewrite_files(log: &EventLog) {
+    if let Err(error) = files::rewrite(log, PATIENCE).await {
+        tracing::warn!(%error, "the database file is not rewritten yet; the projector role rewrites it");
+    }
+}
+
+/// Rewrites SQLite's files in any case. A read that still needs earlier versions of pages is only logged.
+pub(crate) async fn rewrite_all_files(database: &Database) -> eventstore::Result<()> {
+    if !files::rewrite_all(database, PATIENCE).await? {
+        tracing::warn!("a reader keeps earlier versions of pages in the write-ahead log");
     }
     Ok(())
 }
@@ -167,7 +187,8 @@ async fn replay(settings: &Settings, database: &Database, json: bool) -> anyhow:
         after = page.reaches;
     }
     let recorded = record_lost(settings, &log, keys).await?;
-    eraser::truncated_journal(database).await;
+    // Keys that came back with a backup may be in pages that an earlier erasure does not cover.
+    rewrite_all_files(database).await?;
     if json {
         return print_json(&json!({ "erased": erased, "destroyed": destroyed, "recorded": recorded }));
     }

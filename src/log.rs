@@ -9,6 +9,7 @@ use eventstore::{Database, EventLog, KeysPlace, LogFormat};
 use serde_json::json;
 
 use crate::database;
+use crate::erase::rewrite_all_files;
 use crate::keys_database::{self, Opener};
 use crate::output::{print, print_json};
 use crate::progress::Progress;
@@ -135,18 +136,9 @@ async fn upgrade(settings: &Settings, database: &Database, json: bool) -> anyhow
             print(&format!("{}: {}", conflict.aggregate_id, conflict.problem))?;
         }
     }
-    // Free pages of an SQLite file may have the data of patients whom an older version of the program
-    // deleted.
-    let rewritten = async {
-        database.vacuum().await?;
-        database.truncate_journal().await
-    };
-    match rewritten.await {
-        Ok(true) => {}
-        Ok(false) => tracing::warn!("a reader keeps earlier versions of pages in the write-ahead log"),
-        Err(error) => {
-            tracing::warn!(%error, "the file was not rewritten, so its free pages may have deleted data");
-        }
+    // An SQLite file may have data of patients whom an older version of the program deleted.
+    if let Err(error) = rewrite_all_files(database).await {
+        tracing::warn!(%error, "the file was not rewritten, so it may have deleted data");
     }
     if left > 0 {
         bail!(

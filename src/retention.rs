@@ -15,6 +15,7 @@ use serde_json::json;
 
 use crate::commands::{StartedCommands, cause};
 use crate::database;
+use crate::erase::rewrite_files;
 use crate::exit_code::LeftInClear;
 use crate::output::{print, print_json};
 use crate::settings::Settings;
@@ -156,7 +157,7 @@ pub(crate) async fn erase_due(
     let outcome = erase_all(&mut deleted, &commands).await;
     commands.shutdown().await;
     let done = outcome?;
-    projector::eraser::truncated_journal(database).await;
+    rewrite_files(&deleted.log).await;
     let ErasedDue {
         erased,
         partial,

@@ -13,8 +13,9 @@ use eventstore::database::{in_list, padded};
 use eventstore::sealing::StoredKey;
 use eventstore::{EventFilter, EventLog, Position, Registered, Session, Timestamp};
 use mailer::Ledger;
+use projector::PROJECTIONS;
+use projector::eraser::files;
 use projector::reads::ReadError;
-use projector::{PROJECTIONS, eraser};
 use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -23,8 +24,8 @@ use crate::hold::RecordedHold;
 
 pub use certificate::{Attestation, Certificate, CertificateError, CertificateFault};
 
-/// Name of SQLite's write-ahead log in [`ErasureStatus::pending`].
-pub(crate) const JOURNAL: &str = "write-ahead log";
+/// Name of SQLite's files in [`ErasureStatus::pending`].
+pub(crate) const FILE: &str = "file";
 /// Number of events read at a time.
 const PAGE: u32 = 500;
 
@@ -66,8 +67,8 @@ pub struct ErasureStatus {
     /// long as the key exists.
     #[schema(value_type = Option<String>, format = DateTime, example = "2026-11-24T08:38:47.323577Z")]
     pub key_destroyed_at: Option<Timestamp>,
-    /// What still has data of the patient: `key`, read tables by name, `mail` and, with SQLite, `write-ahead
-    /// log`.
+    /// What still has data of the patient: `key`, read tables by name, `mail` and, with SQLite, `file`: the
+    /// database file, which is rewritten last, or its write-ahead log.
     #[schema(value_type = Vec<String>, example = json!([]))]
     pub pending: Vec<&'static str>,
     /// Positions of the patient's events that stay readable in the log, in exports and in the feed, because
@@ -226,9 +227,9 @@ impl Erasure {
         if !ledger.is_rid_of(&id, self.position).await? {
             pending.push("mail");
         }
-        // Only after the rows are deleted: the file has their earlier versions.
-        if pending.is_empty() && !eraser::truncated_journal(database).await {
-            pending.push(JOURNAL);
+        // The file is rewritten only after the rows are deleted.
+        if pending.is_empty() && !files::are_rewritten(database, self.position).await? {
+            pending.push(FILE);
         }
         Ok(ErasureStatus {
             id: self.patient,

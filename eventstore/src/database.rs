@@ -210,10 +210,10 @@ impl Database {
         }
     }
 
-    /// Whether this database, or the database of the keys of its log, has a write-ahead log that
-    /// [`Database::truncate_journal`] truncates.
+    /// Whether this database, or the database of the keys of its log, is an SQLite file, to which
+    /// [`Database::vacuum`] and [`Database::truncate_journal`] apply.
     #[must_use]
-    pub fn has_journal(&self) -> bool {
+    pub fn has_files(&self) -> bool {
         let is_sqlite = |database: &Self| database.dialect() == Dialect::Sqlite;
         is_sqlite(self) || self.keys().is_some_and(is_sqlite)
     }
@@ -250,14 +250,22 @@ impl Database {
         Ok(busy == 0)
     }
 
-    /// Rewrites an SQLite file without its free pages, which may contain data that was deleted before this
-    /// version, which overwrites deleted data. Other writers wait meanwhile, and the statement has no
-    /// timeout. On MySQL, does nothing.
+    /// Rewrites an SQLite file, also of the keys, without data that was deleted. SQLite overwrites deleted
+    /// rows with zeros, but can leave copies of rows that it has moved to another page. The earlier versions
+    /// of the pages stay in the write-ahead log until [`Database::truncate_journal`]. Other writers wait
+    /// meanwhile, and the statement has no timeout. On MySQL, does nothing.
     ///
     /// # Errors
     ///
-    /// [`crate::Error::Database`].
+    /// [`crate::Error::Database`], [`crate::Error::Keys`].
     pub async fn vacuum(&self) -> Result<()> {
+        if let Some(keys) = self.keys() {
+            keys.vacuum_own().await.map_err(crate::Error::of_keys)?;
+        }
+        self.vacuum_own().await
+    }
+
+    async fn vacuum_own(&self) -> Result<()> {
         if let Some(writer) = self.sqlite_writer() {
             let vacuumed = sqlx::query("VACUUM").execute(writer).await;
             vacuumed.map_err(crate::Error::from_driver)?;

@@ -10,6 +10,7 @@ use serde_json::json;
 
 use super::CONNECTIONS;
 use crate::database::{self, Missing, Target};
+use crate::erase::rewrite_all_files;
 use crate::keys_database::{self, Opener};
 use crate::output::{print, print_json};
 use crate::settings::Settings;
@@ -76,11 +77,9 @@ async fn move_keys(
     };
     let moved = from.move_to(into, log, keyring).await;
     let moved = moved.context("the keys were not moved completely; the command can be repeated")?;
-    // Earlier versions of the pages contain the keys that were deleted.
+    // The files may still contain the keys that were deleted.
     for database in [log, keys] {
-        if !database.truncate_journal().await? {
-            tracing::warn!("a reader keeps earlier versions of pages in the write-ahead log");
-        }
+        rewrite_all_files(database).await?;
     }
     Ok(moved)
 }

@@ -10,8 +10,9 @@ use eventstore::{
     AppendQueue, Clock, Database, EventLog, Handler, Registered, Signal, Subscription, SystemClock,
 };
 use projector::PROJECTIONS;
-use projector::eraser::{self, ERASER, Eraser};
+use projector::eraser::{self, ERASER, Eraser, files};
 use tokio::net::TcpListener;
+use tokio::sync::Notify;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -272,11 +273,17 @@ impl<'s> Process<'s> {
         self.eraser();
     }
 
-    /// Destroys the keys of erased patients.
+    /// Destroys the keys of erased patients, and rewrites SQLite's files.
     fn eraser(&mut self) {
-        let eraser = Eraser::new(self.database.clone());
+        let wake = Arc::new(Notify::new());
+        let eraser = Eraser::new(self.database.clone(), Arc::clone(&wake));
         let subscription = self.subscription(ERASER, eraser).with_gather(eraser::GATHER);
         self.follow("eraser", subscription);
+        let (log, stop) = (self.log.clone(), self.stop_following.clone());
+        self.tasks.spawn(async move {
+            stop.run_until_cancelled(files::follow(&log, &wake)).await;
+            ("rewriting of files", Ok(()))
+        });
     }
 
     /// Returns the composer and mail server options, read once and shared within this process.

@@ -125,7 +125,7 @@ async fn a_certificate_proves_an_erasure_offline_and_stays_valid_when_the_log_gr
         );
         let attestation = &served["attestation"];
         let mut stores = vec!["key", "patient_view", "patient_names", "mail"];
-        stores.extend(site.production.is_none().then_some("write-ahead log"));
+        stores.extend(site.production.is_none().then_some("file"));
         assert_eq!(attestation["checked_stores"], json!(stores));
         assert_eq!(attestation["patient_id"], json!(id));
         assert!(!served.to_string().contains("example.com"), "{served}");

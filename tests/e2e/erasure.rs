@@ -12,7 +12,7 @@ use testkit::{MysqlClient, Program, free_port, mysql_servers, wait_until};
 use crate::client::{Client, id_of};
 use crate::forensics::{self, Monitor};
 use crate::rebuild::{json, run};
-use crate::rig::{Production, SOON, patients};
+use crate::rig::{self, Production, SOON, patients};
 
 /// Values of the patient to erase, which occur in no other data.
 const NAME: &str = "Zaqxswc Vfrtgbn";
@@ -78,6 +78,18 @@ fn files(folder: &Path) -> Vec<(String, Vec<u8>)> {
         .collect()
 }
 
+/// Leaves copies of the patient's values in unused parts of a file, as SQLite can when it moves rows to
+/// another page. Where SQLite leaves them depends on all rows before, so the test does it in a simpler way.
+fn leave_copies(file: &Path) {
+    let values = VALUES.map(|value| format!("('{value}')")).join(", ");
+    rig::sqlite(
+        file,
+        &format!(
+            "PRAGMA secure_delete = OFF; CREATE TABLE moved (value TEXT); INSERT INTO moved VALUES {values}; DROP TABLE moved;"
+        ),
+    );
+}
+
 #[tokio::test]
 async fn the_files_of_an_embedded_database_have_nothing_of_an_erased_patient() {
     let folder = TempDir::new().unwrap();
@@ -106,6 +118,7 @@ async fn the_files_of_an_embedded_database_have_nothing_of_an_erased_patient() {
     assert_eq!(client.amend(&id, &changes).await.status(), StatusCode::OK);
     wait_until(SOON, "it is listed", async || client.list().await.len() == 51).await;
     let data = folder.path().join("data");
+    leave_copies(&data.join("patients.db"));
     assert!(
         files(&data).iter().any(|(_, bytes)| found(bytes).is_some()),
         "the read table has the patient"
@@ -128,6 +141,42 @@ async fn the_files_of_an_embedded_database_have_nothing_of_an_erased_patient() {
     assert_eq!(client.list().await.len(), 50);
     let erased = client.get(&format!("/patients/{id}")).await.unwrap();
     assert_eq!(erased.status(), StatusCode::GONE);
+}
+
+/// The command runs while no projector does, so the process that deletes the rows later also rewrites the
+/// file.
+#[tokio::test]
+async fn the_projector_rewrites_the_file_after_an_erasure_without_it() {
+    let folder = TempDir::new().unwrap();
+    let port = free_port();
+    let command = |words: &[&str]| {
+        let mut command = patients("");
+        command.args(words).current_dir(folder.path());
+        command.env("HTTP_ADDR", format!("127.0.0.1:{port}"));
+        command
+    };
+    let mut program = Program::start(&command(&["serve"]));
+    let client = Client::new(port);
+    wait_until(SOON, "it is ready", async || client.ready().await).await;
+    let id = register(&client).await;
+    wait_until(SOON, "it is listed", async || client.list().await.len() == 1).await;
+    program.kill9().await;
+    let data = folder.path().join("data");
+    leave_copies(&data.join("patients.db"));
+    let status = json(&mut command(&["erase", &id, "--reason", "request"]));
+    assert_eq!(status["complete"], false, "{status}");
+
+    program.restart().await;
+    wait_until(SOON, "it is ready", async || client.ready().await).await;
+    let path = format!("/patients/{id}/erasure");
+    wait_until(SOON, "everything is destroyed", async || {
+        let status = client.get(&path).await.unwrap();
+        status.json::<Value>().await.unwrap()["complete"] == true
+    })
+    .await;
+    for (place, bytes) in files(&data) {
+        assert_absent(&place, &bytes);
+    }
 }
 
 /// Returns a dump of tables, or of the whole database.

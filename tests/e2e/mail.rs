@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use testkit::{Program, SmtpMode, SmtpServer, free_port, mysql_servers, wait_until};
 
 use crate::client::Client;
-use crate::rig::{Production, SOON, patients};
+use crate::rig::{Production, SOON, patients, sqlite};
 
 /// Returns a command in `folder`, with the mail server as its only setting.
 fn command(folder: &Path, smtp: &SmtpServer, words: &[&str]) -> Command {
@@ -177,12 +177,10 @@ async fn a_mail_that_is_due_in_years_is_seen_and_sent_by_hand() {
         .await;
     }
     let database = folder.path().join("data/patients.db");
-    let changed = Command::new("sqlite3")
-        .arg(&database)
-        .arg("UPDATE mail_deliveries SET due_at = due_at + 315360000000000")
-        .status()
-        .unwrap();
-    assert!(changed.success());
+    sqlite(
+        &database,
+        "UPDATE mail_deliveries SET due_at = due_at + 315360000000000",
+    );
     let (_, status) = run(&["mail", "status"]);
     assert!(
         status.contains("1 are due later than the schedule allows"),

@@ -9,7 +9,7 @@ use testkit::{Program, free_port, mysql_servers, wait_until};
 
 use crate::client::{Client, id_of};
 use crate::rebuild::{json, run};
-use crate::rig::{Production, SOON, patients};
+use crate::rig::{Production, SOON, patients, sqlite};
 
 async fn deleted_patient(client: &Client, email: &str) -> String {
     let body = json!({ "name": "Ana", "email": email, "phone": "+34600000000", "document_url": "https://example.com/a.jpg" });
@@ -140,14 +140,12 @@ async fn on_sqlite_a_clock_long_after_the_last_event_requires_the_date() {
     assert_eq!(due["erased"], 0, "the last event is recent");
 
     let micros = 40_u64 * 24 * 3_600_000_000;
-    let aged = Command::new("sqlite3")
-        .arg(folder.path().join("data/patients.db"))
-        .arg(format!(
+    sqlite(
+        &folder.path().join("data/patients.db"),
+        &format!(
             "UPDATE events SET recorded_at = recorded_at - {micros}; UPDATE log_head SET recorded_at = recorded_at - {micros};"
-        ))
-        .status()
-        .unwrap();
-    assert!(aged.success());
+        ),
+    );
     let (done, said) = run(&mut in_folder("erase", &["--due"]));
     assert!(!done && said.contains("40 days after the last event"), "{said}");
     let today = said.rsplit("--today ").next().unwrap()[.."2026-11-28".len()].to_owned();

@@ -1,5 +1,6 @@
 //! The servers and processes of a test.
 
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
@@ -22,6 +23,21 @@ pub(crate) fn patients(role: &str) -> Command {
     command.env("RATE_LIMIT", "off");
     command.env("KEYRING_FILE", keyring_file());
     command
+}
+
+/// Runs statements on an SQLite file, also while the program uses it.
+pub(crate) fn sqlite(file: &Path, sql: &str) {
+    let mut client = Command::new("sqlite3");
+    client
+        .args(["-bail", "-cmd", ".timeout 10000"])
+        .arg(file)
+        .arg(sql);
+    let output = client.output().unwrap();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
 }
 
 /// Returns the user that runs the tests, as the operating system reports it.

@@ -9,6 +9,8 @@ use axum::extract::{Extension, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use domain::ErasureReason;
+use eventstore::EventLog;
+use projector::eraser::files;
 use projector::reads::ReadError;
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -33,8 +35,6 @@ const ERASURE: &str = "/patients/{id}/erasure";
 const CERTIFICATE: &str = "/patients/{id}/erasure/certificate";
 /// Pause between two checks whether everything is destroyed.
 const CHECK_INTERVAL: Duration = Duration::from_millis(50);
-/// Pause between two attempts to truncate SQLite's write-ahead log.
-const JOURNAL_INTERVAL: Duration = Duration::from_secs(1);
 /// Reasons in requests.
 const REASONS: [ErasureReason; 3] = [
     ErasureReason::Request,
@@ -186,15 +186,20 @@ async fn finished(api: &Api, erasure: &Erasure, until: Instant) -> Result<Erasur
         if status.complete || Instant::now() >= until {
             return Ok(status);
         }
-        // A truncation holds the only writer for a moment, so it is not repeated as often.
-        let only_journal = status.pending == [erasure::JOURNAL];
-        tokio::time::sleep(if only_journal {
-            JOURNAL_INTERVAL
-        } else {
-            CHECK_INTERVAL
-        })
-        .await;
+        if status.pending == [erasure::FILE] {
+            rewrite_files(api.log.clone());
+        }
+        tokio::time::sleep(CHECK_INTERVAL).await;
     }
+}
+
+/// Rewrites SQLite's files, unless another task does. This task goes on after the answer.
+fn rewrite_files(log: EventLog) {
+    tokio::spawn(async move {
+        if let Err(error) = files::rewrite(&log, Duration::MAX).await {
+            tracing::warn!(%error, "the database file is not rewritten yet; the projector rewrites it");
+        }
+    });
 }
 
 async fn status(State(api): State<Api>, PatientId(id): PatientId) -> Result<Response, ApiError> {
