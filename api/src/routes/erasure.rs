@@ -13,7 +13,7 @@ use eventstore::EventLog;
 use projector::eraser::files;
 use projector::reads::ReadError;
 use serde_json::{Value, json};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 use utoipa::ToSchema;
 use uuid::Uuid;
 use web::access::Caller;
@@ -181,25 +181,28 @@ async fn erase(
 
 /// Returns the progress once everything is destroyed, or at the time `until`.
 async fn finished(api: &Api, erasure: &Erasure, until: Instant) -> Result<ErasureStatus, ReadError> {
+    let mut can_rewrite = true;
     loop {
         let status = erasure.status(&api.log).await?;
         if status.complete || Instant::now() >= until {
             return Ok(status);
         }
-        if status.pending == [erasure::FILE] {
-            rewrite_files(api.log.clone());
+        if can_rewrite && status.pending == [erasure::FILE] {
+            // The task goes on after the answer.
+            let rewriting = tokio::spawn(rewrite_files(api.log.clone()));
+            can_rewrite = matches!(timeout_at(until, rewriting).await, Ok(Ok(true)));
         }
         tokio::time::sleep(CHECK_INTERVAL).await;
     }
 }
 
-/// Rewrites SQLite's files, unless another task does. This task goes on after the answer.
-fn rewrite_files(log: EventLog) {
-    tokio::spawn(async move {
-        if let Err(error) = files::rewrite(&log, Duration::MAX).await {
-            tracing::warn!(%error, "the database file is not rewritten yet; the projector rewrites it");
-        }
-    });
+/// Rewrites SQLite's files, unless another task does. Returns false after an error.
+async fn rewrite_files(log: EventLog) -> bool {
+    let rewritten = files::rewrite(&log, Duration::MAX).await;
+    if let Err(error) = &rewritten {
+        tracing::warn!(%error, "the database file is not rewritten yet; the projector rewrites it");
+    }
+    rewritten.is_ok()
 }
 
 async fn status(State(api): State<Api>, PatientId(id): PatientId) -> Result<Response, ApiError> {

@@ -11,6 +11,9 @@ use super::sealed::{open, unhex};
 use super::{Checkpoint, Delivery, Event, Evidence, Found, Keyring, SubjectKey};
 use crate::record::marks;
 
+/// The checkpoints of subscriptions. How far the file is rewritten is no subscription's checkpoint.
+const FOLLOWERS: &str = "checkpoints WHERE name <> 'rewritten_files'";
+
 /// The tables with the data of active patients.
 const READ_TABLES: [&str; 2] = ["patient_view", "patient_names"];
 
@@ -136,7 +139,7 @@ impl Sql {
             claims: self
                 .rows(&with(&["aggregate_id"], &[("claim", "HEX(claim)")]), "claims")
                 .await,
-            checkpoints: self.rows(&same(&["name", "position"]), "checkpoints").await,
+            checkpoints: self.rows(&same(&["name", "position"]), FOLLOWERS).await,
             leases,
             failures: failures
                 .iter()
@@ -213,7 +216,7 @@ impl Sql {
     /// Whether every subscription has processed the log.
     pub(crate) async fn has_caught_up(&mut self, position: u64) -> bool {
         let all: Vec<Checkpoint> = self
-            .rows(&[("name", "name"), ("position", "position")], "checkpoints")
+            .rows(&[("name", "name"), ("position", "position")], FOLLOWERS)
             .await;
         all.len() >= 3 && all.iter().all(|checkpoint| checkpoint.position >= position)
     }
