@@ -3,6 +3,8 @@
 //! A checkpoint advances in the same transaction as the rows written for its events, and only from the
 //! position at which it was read. Two readers with the same name therefore never both commit the same event,
 //! even if both believe that they hold the lease.
+//!
+//! A name with an `@` is not the name of a subscription, so the status of subscriptions omits it.
 
 use crate::clock::Timestamp;
 use crate::database::{Database, Session, Transaction};

@@ -415,6 +415,13 @@ async fn an_embedded_log_can_have_its_keys_in_another_file() {
         b"",
         "the write-ahead log of the keys is truncated"
     );
+    for path in ["data/patients.db", "data/patients.db-wal"] {
+        let text = String::from_utf8_lossy(&file(path)).to_lowercase();
+        assert!(
+            !text.contains("zaqxswc"),
+            "{path} has the patient's email address"
+        );
+    }
     stop(&program).await;
     // The file of the keys is not made again.
     std::fs::remove_file(folder.path().join("keys/keys.db")).unwrap();

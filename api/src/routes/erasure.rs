@@ -188,7 +188,7 @@ async fn finished(api: &Api, erasure: &Erasure, until: Instant) -> Result<Erasur
             return Ok(status);
         }
         if can_rewrite && status.pending == [erasure::FILE] {
-            // The task goes on after the answer.
+            // The task continues after the response.
             let rewriting = tokio::spawn(rewrite_files(api.log.clone()));
             can_rewrite = matches!(timeout_at(until, rewriting).await, Ok(Ok(true)));
         }

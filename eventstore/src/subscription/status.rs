@@ -58,7 +58,7 @@ impl SubscriptionStatus {
     ///
     /// [`Error::Database`].
     pub async fn all(database: &Database, now: Timestamp) -> Result<Vec<Self>> {
-        // Checkpoints of rebuilds contain an `@`. They are shown with their projection instead.
+        // Only checkpoints of subscriptions have no `@`. Rebuilds are shown with their projection instead.
         let sql = Self::sql(
             "SELECT name FROM projections UNION SELECT name FROM checkpoints WHERE name NOT LIKE '%@%'",
         );

@@ -17,7 +17,8 @@ use crate::PROJECTIONS;
 
 /// Name of the checkpoint: SQLite's files have no data of patients whose erasure is at or before its
 /// position.
-pub const REWRITTEN: &str = "rewritten_files";
+/// The `@` marks that it is not the checkpoint of a subscription.
+pub const REWRITTEN: &str = "eraser@files";
 
 /// First pause for a read that began earlier. Each attempt to truncate the write-ahead log blocks all writers
 /// for a moment, so the pauses grow.

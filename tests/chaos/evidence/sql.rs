@@ -11,8 +11,8 @@ use super::sealed::{open, unhex};
 use super::{Checkpoint, Delivery, Event, Evidence, Found, Keyring, SubjectKey};
 use crate::record::marks;
 
-/// The checkpoints of subscriptions. How far the file is rewritten is no subscription's checkpoint.
-const FOLLOWERS: &str = "checkpoints WHERE name <> 'rewritten_files'";
+/// All checkpoints except the position to which SQLite's files were rewritten. It advances only at erasures.
+const FOLLOWERS: &str = "checkpoints WHERE name <> 'eraser@files'";
 
 /// The tables with the data of active patients.
 const READ_TABLES: [&str; 2] = ["patient_view", "patient_names"];
@@ -139,7 +139,7 @@ impl Sql {
             claims: self
                 .rows(&with(&["aggregate_id"], &[("claim", "HEX(claim)")]), "claims")
                 .await,
-            checkpoints: self.rows(&same(&["name", "position"]), FOLLOWERS).await,
+            checkpoints: self.rows(&same(&["name", "position"]), "checkpoints").await,
             leases,
             failures: failures
                 .iter()
