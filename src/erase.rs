@@ -26,7 +26,7 @@ use crate::settings::Settings;
 /// Database connections of the command.
 const CONNECTIONS: u32 = 4;
 /// How long the command waits for reads that still need earlier versions of pages.
-const PATIENCE: Duration = Duration::from_secs(2);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(2);
 /// Number of events read at a time.
 const PAGE: u32 = 500;
 
@@ -103,7 +103,7 @@ async fn erase(
     let erased = commands.erase(id, reason, &cause()).await;
     commands.shutdown().await;
     let erased = erased?;
-    rewrite_files(&log).await;
+    erasure::rewrite_files(&log, PATIENCE).await;
     let status = erased.status(&log).await.context("the patient was erased")?;
     if json {
         print_json(&status)?;
@@ -114,13 +114,6 @@ async fn erase(
         return Err(LeftInClear::Events(status.positions_in_clear.len()).into());
     }
     Ok(())
-}
-
-/// Rewrites SQLite's files for the erasures whose rows are already deleted. The projector role does the rest.
-pub(crate) async fn rewrite_files(log: &EventLog) {
-    if let Err(error) = files::rewrite(log, PATIENCE).await {
-        tracing::warn!(%error, "the database file is not rewritten yet; the projector role rewrites it");
-    }
 }
 
 /// Rewrites SQLite's files in any case. A read that still needs earlier versions of pages is only logged.

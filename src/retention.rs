@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use api::commands::CommandError;
+use api::erasure::rewrite_files;
 use api::hold::{self, HoldLookup};
 use api::retention::{DeletedPatient, RetentionPeriod, deleted_patients};
 use chrono::NaiveDate;
@@ -15,7 +16,7 @@ use serde_json::json;
 
 use crate::commands::{StartedCommands, cause};
 use crate::database;
-use crate::erase::rewrite_files;
+use crate::erase::PATIENCE;
 use crate::exit_code::LeftInClear;
 use crate::output::{print, print_json};
 use crate::settings::Settings;
@@ -157,7 +158,7 @@ pub(crate) async fn erase_due(
     let outcome = erase_all(&mut deleted, &commands).await;
     commands.shutdown().await;
     let done = outcome?;
-    rewrite_files(&deleted.log).await;
+    rewrite_files(&deleted.log, PATIENCE).await;
     let ErasedDue {
         erased,
         partial,

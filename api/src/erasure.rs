@@ -3,6 +3,7 @@
 mod certificate;
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use cqrs_es::Aggregate;
 use domain::{
@@ -116,6 +117,17 @@ pub async fn find(log: &EventLog, patient: Uuid) -> Result<Option<Erasure>, Read
             source,
         }),
     }
+}
+
+/// Rewrites SQLite's files for the erasures whose rows are already deleted, unless another task of this
+/// process does, see [`files::rewrite`]. An error is logged, because the projector role tries again. Returns
+/// false after an error.
+pub async fn rewrite_files(log: &EventLog, patience: Duration) -> bool {
+    let rewritten = files::rewrite(log, patience).await;
+    if let Err(error) = &rewritten {
+        tracing::warn!(%error, "the database file is not rewritten yet; the projector role rewrites it");
+    }
+    rewritten.is_ok()
 }
 
 /// Facts about a patient's stored events. The events are not opened.

@@ -9,8 +9,6 @@ use axum::extract::{Extension, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use domain::ErasureReason;
-use eventstore::EventLog;
-use projector::eraser::files;
 use projector::reads::ReadError;
 use serde_json::{Value, json};
 use tokio::time::{Instant, timeout_at};
@@ -189,20 +187,12 @@ async fn finished(api: &Api, erasure: &Erasure, until: Instant) -> Result<Erasur
         }
         if can_rewrite && status.pending == [erasure::FILE] {
             // The task continues after the response.
-            let rewriting = tokio::spawn(rewrite_files(api.log.clone()));
+            let log = api.log.clone();
+            let rewriting = tokio::spawn(async move { erasure::rewrite_files(&log, Duration::MAX).await });
             can_rewrite = matches!(timeout_at(until, rewriting).await, Ok(Ok(true)));
         }
         tokio::time::sleep(CHECK_INTERVAL).await;
     }
-}
-
-/// Rewrites SQLite's files, unless another task does. Returns false after an error.
-async fn rewrite_files(log: EventLog) -> bool {
-    let rewritten = files::rewrite(&log, Duration::MAX).await;
-    if let Err(error) = &rewritten {
-        tracing::warn!(%error, "the database file is not rewritten yet; the projector rewrites it");
-    }
-    rewritten.is_ok()
 }
 
 async fn status(State(api): State<Api>, PatientId(id): PatientId) -> Result<Response, ApiError> {

@@ -50,7 +50,7 @@ pub(super) async fn settled(url: &str) -> anyhow::Result<()> {
     let mut connection = MySqlConnection::connect(url).await?;
     loop {
         let (behind,): (i64,) = sqlx::query_as(
-            "SELECT COUNT(*) FROM checkpoints c JOIN log_head h ON h.id = 1 WHERE c.position < h.position",
+            "SELECT COUNT(*) FROM checkpoints c JOIN log_head h ON h.id = 1 WHERE c.position < h.position AND c.name NOT LIKE '%@%'",
         )
         .fetch_one(&mut connection)
         .await?;
