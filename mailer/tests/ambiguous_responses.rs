@@ -166,7 +166,7 @@ async fn a_rejected_sender_stops_the_queue_with_an_error_and_no_email_is_lost() 
                 "{failed:?}"
             );
             works.store(true, Ordering::SeqCst);
-            stage.clock.advance(Duration::from_mins(3));
+            stage.pass(Duration::from_mins(3)).await;
             stage.until_all("sent").await;
             until_told(&stage, ServerState::Ready).await;
             worker.stop().await;

@@ -100,7 +100,7 @@ async fn a_server_that_is_down_gets_one_probe_and_no_attempt_counts() {
         );
 
         works.store(true, Ordering::SeqCst);
-        stage.clock.advance(Duration::from_secs(40));
+        stage.pass(Duration::from_secs(40)).await;
         stage.until_all("sent").await;
         assert_eq!(until_told(&stage, ServerState::Ready).await.error, None);
         worker.stop().await;
@@ -212,7 +212,7 @@ async fn outages_that_need_intervention_are_distinguished_from_others() {
         let left = stage.states().await;
         assert!(!left.contains(&"dead".to_owned()), "{reply}: {left:?}");
         works.store(true, Ordering::SeqCst);
-        stage.clock.advance(Duration::from_mins(1));
+        stage.pass(Duration::from_mins(1)).await;
         stage.until_all("sent").await;
         worker.stop().await;
         assert_one_attempt_each(&stage).await;
