@@ -183,7 +183,8 @@ pub(crate) async fn open_existing(settings: &Settings, connections: u32) -> anyh
     Ok(database)
 }
 
-/// Opens a database for a command. Retries for [`Settings::wait`] while the server cannot be reached.
+/// Opens a database for a command. Retries for [`Settings::wait`] while no server that accepts writes can be
+/// reached.
 pub(crate) async fn try_to_open(
     target: Target<'_>,
     options: DatabaseOptions,
@@ -202,7 +203,7 @@ pub(crate) async fn try_to_open(
         };
         let left = until.map_or(Duration::ZERO, |until| until.duration_since(Instant::now()));
         match attempted {
-            Err(error) if error.is_connection() && !left.is_zero() => {
+            Err(error) if error.passes() && !left.is_zero() => {
                 if last.is_none() {
                     tracing::info!(
                         database = target.place(),

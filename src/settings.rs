@@ -49,7 +49,8 @@ pub(crate) struct Settings {
     #[arg(skip)]
     pub(crate) wait: Duration,
 
-    /// Database: `mysql://user:password@host:port/name` or `sqlite://path`
+    /// Database: `mysql://user:password@host:port/name`, also with several servers (`host:port,host:port`), or
+    /// `sqlite://path`
     #[arg(
         long,
         env,

@@ -20,6 +20,7 @@ mod renewed_pool;
 mod row;
 mod rows;
 mod script;
+mod servers;
 mod session;
 mod sqlite;
 mod value;
@@ -93,6 +94,8 @@ impl Database {
     }
 
     /// Opens the database at `url`: `mysql://user:password@host:port/name` or `sqlite://path`.
+    /// A MySQL URL may list several servers, separated by commas. The server that accepts writes is used, also
+    /// after it changes.
     ///
     /// # Errors
     ///

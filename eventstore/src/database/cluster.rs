@@ -11,6 +11,16 @@ use sqlx::mysql::MySqlRow;
 pub(super) const ASK: &str =
     "SHOW GLOBAL VARIABLES WHERE Variable_name IN ('wsrep_on', 'group_replication_single_primary_mode')";
 
+/// The kind of cluster to which a server belongs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Cluster {
+    Galera,
+    /// Group Replication with a single primary.
+    SinglePrimary,
+    /// Group Replication with several primaries.
+    MultiPrimary,
+}
+
 /// Galera: reads, and updates, deletions and inserts, wait for the earlier transactions of all nodes (bits 1,
 /// 2 and 4). A transaction waits once, when it begins.
 const GALERA: &str = "SET SESSION wsrep_sync_wait = 7";
@@ -21,23 +31,39 @@ const SINGLE_PRIMARY: &str = "SET SESSION group_replication_consistency = 'BEFOR
 /// members.
 const MULTI_PRIMARY: &str = "SET SESSION group_replication_consistency = 'BEFORE'";
 
-/// Returns the statement that makes a session consistent, from the rows of [`ASK`]; `None` without a cluster.
-pub(super) fn consistent(rows: &[MySqlRow]) -> sqlx::Result<Option<&'static str>> {
-    let mut statement = None;
-    for row in rows {
-        let (name, value): (String, String) = (row.try_get(0)?, row.try_get(1)?);
-        statement = setting(&name, &value).or(statement);
+impl Cluster {
+    /// Returns the cluster from the rows of [`ASK`]; `None` for a server that belongs to none.
+    pub(super) fn of(rows: &[MySqlRow]) -> sqlx::Result<Option<Self>> {
+        let mut cluster = None;
+        for row in rows {
+            let (name, value): (String, String) = (row.try_get(0)?, row.try_get(1)?);
+            cluster = Self::from_variable(&name, &value).or(cluster);
+        }
+        Ok(cluster)
     }
-    Ok(statement)
-}
 
-fn setting(name: &str, value: &str) -> Option<&'static str> {
-    let on = value.eq_ignore_ascii_case("ON") || value == "1";
-    match name {
-        "wsrep_on" if on => Some(GALERA),
-        "group_replication_single_primary_mode" if on => Some(SINGLE_PRIMARY),
-        "group_replication_single_primary_mode" => Some(MULTI_PRIMARY),
-        _ => None,
+    fn from_variable(name: &str, value: &str) -> Option<Self> {
+        let on = value.eq_ignore_ascii_case("ON") || value == "1";
+        match name {
+            "wsrep_on" if on => Some(Self::Galera),
+            "group_replication_single_primary_mode" if on => Some(Self::SinglePrimary),
+            "group_replication_single_primary_mode" => Some(Self::MultiPrimary),
+            _ => None,
+        }
+    }
+
+    /// Returns the statement after which a session reads every acknowledged commit.
+    pub(super) const fn consistent(self) -> &'static str {
+        match self {
+            Self::Galera => GALERA,
+            Self::SinglePrimary => SINGLE_PRIMARY,
+            Self::MultiPrimary => MULTI_PRIMARY,
+        }
+    }
+
+    /// Whether several members accept writes at the same time.
+    pub(super) const fn several_accept_writes(self) -> bool {
+        matches!(self, Self::Galera | Self::MultiPrimary)
     }
 }
 
@@ -47,15 +73,14 @@ mod tests {
 
     #[test]
     fn only_a_member_of_a_cluster_waits_for_other_members() {
-        assert_eq!(setting("wsrep_on", "OFF"), None);
-        assert_eq!(setting("wsrep_on", "ON"), Some(GALERA));
-        assert_eq!(
-            setting("group_replication_single_primary_mode", "ON"),
-            Some(SINGLE_PRIMARY)
-        );
-        assert_eq!(
-            setting("group_replication_single_primary_mode", "OFF"),
-            Some(MULTI_PRIMARY)
-        );
+        let single_primary = "group_replication_single_primary_mode";
+        for (name, value, cluster) in [
+            ("wsrep_on", "OFF", None),
+            ("wsrep_on", "ON", Some(Cluster::Galera)),
+            (single_primary, "ON", Some(Cluster::SinglePrimary)),
+            (single_primary, "OFF", Some(Cluster::MultiPrimary)),
+        ] {
+            assert_eq!(Cluster::from_variable(name, value), cluster);
+        }
     }
 }

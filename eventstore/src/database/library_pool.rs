@@ -49,7 +49,7 @@ impl SharedLibraryPool {
     pub(super) async fn run<T>(&self, pools: &Pools, work: impl AsyncFnOnce(LibraryPool) -> T) -> Result<T> {
         match pools {
             Pools::MySql(pool) => {
-                let guard = self.guard(pool);
+                let guard = self.guard(pool).await?;
                 let answer = in_time(work(LibraryPool::MySql(guard.current.pool.clone()))).await?;
                 if guard.current.read_only.load(Ordering::SeqCst) {
                     pool.generations().end(guard.current.generation);
@@ -76,8 +76,8 @@ impl SharedLibraryPool {
         }
     }
 
-    fn guard(&self, renewed: &RenewedPool) -> PoolGuard<'_> {
-        let (generation, pool) = renewed.current();
+    async fn guard(&self, renewed: &RenewedPool) -> Result<PoolGuard<'_>> {
+        let (generation, pool) = renewed.current().await?;
         let mut shared = self.lock();
         if shared
             .as_ref()
@@ -86,11 +86,11 @@ impl SharedLibraryPool {
             *shared = None;
         }
         let current = shared.get_or_insert_with(|| Arc::new(CurrentPool::like(&pool, generation, renewed)));
-        PoolGuard {
+        Ok(PoolGuard {
             current: Arc::clone(current),
             shared: self,
             keep: false,
-        }
+        })
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Arc<CurrentPool>>> {

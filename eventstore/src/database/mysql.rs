@@ -9,10 +9,11 @@ use rustls::{CertificateError, Error as TlsError};
 use sqlx::mysql::{MySqlConnectOptions, MySqlConnection, MySqlPool, MySqlPoolOptions, MySqlSslMode};
 use sqlx::{ConnectOptions as _, Connection as _, Executor as _, Row as _};
 
-use super::cluster;
+use super::cluster::{self, Cluster};
 use super::dialect::Dialect;
 use super::mysql_url::Target;
 use super::options::{DatabaseOptions, LOCK_WAIT};
+use super::servers::Servers;
 use crate::error::{Error, Result};
 
 /// Minimum accepted `max_allowed_packet`, in bytes. The queries for the largest batch of appends take 110
@@ -48,18 +49,22 @@ fn script_limit(packet: usize) -> usize {
 
 /// Opens a pool after testing one connection. The test reveals why connecting fails: a pool keeps retrying
 /// rejected connections and reports only a timeout.
-pub(super) async fn connect(url: &str, options: DatabaseOptions) -> Result<(MySqlPool, Packet)> {
-    let target = Target::parse(url)?;
+///
+/// The pool belongs to the first generation of connections.
+pub(super) async fn connect(url: &str, options: DatabaseOptions) -> Result<(MySqlPool, Packet, Servers)> {
+    let targets = Target::parse_all(url)?;
+    let servers = targets.iter().map(|target| target.options.clone()).collect();
+    let servers = Servers::new(servers, options);
+    let first = targets
+        .first()
+        .ok_or_else(|| Error::Url("no server".to_owned()))?;
     let probe = async {
-        target.read_files().await?;
-        let mut connection = open(&target).await?;
-        let server = configure(&mut connection, options)
-            .await
-            .map_err(Error::from_driver)?;
-        close(connection).await;
-        Ok::<_, Error>(server.packet)
+        first.read_files().await?;
+        let server = servers.writable(0).await?;
+        let packet = ask(&server, options).await?.packet;
+        Ok::<_, Error>((server, packet))
     };
-    let packet = tokio::time::timeout(options.acquire_timeout, probe)
+    let (server, packet) = tokio::time::timeout(options.acquire_timeout, probe)
         .await
         .map_err(|_| Error::Timeout(options.acquire_timeout))??;
     if packet < SMALLEST_PACKET {
@@ -68,7 +73,7 @@ pub(super) async fn connect(url: &str, options: DatabaseOptions) -> Result<(MySq
              SET GLOBAL max_allowed_packet = 16777216"
         )));
     }
-    for option in &target.without_effect {
+    for option in &first.without_effect {
         tracing::warn!("the database URL option {option} has no effect: every session sets its own value");
     }
     let found = Packet::unknown();
@@ -91,21 +96,22 @@ pub(super) async fn connect(url: &str, options: DatabaseOptions) -> Result<(MySq
                 Ok(())
             })
         })
-        .connect_lazy_with(target.options);
-    Ok((pool, found))
+        .connect_lazy_with(server);
+    Ok((pool, found, servers))
 }
 
 /// Creates the database of the URL.
 pub(super) async fn create(url: &str, options: DatabaseOptions) -> Result<()> {
-    let target = Target::parse(url)?;
-    let name = target
-        .options
-        .get_database()
-        .unwrap_or_default()
-        .replace('`', "``");
-    let server = target.without_database()?;
+    let targets = Target::parse_all(url)?;
+    let name = targets.first().and_then(|target| target.options.get_database());
+    let name = name.unwrap_or_default().replace('`', "``");
+    let servers: Result<Vec<_>> = targets
+        .iter()
+        .map(|target| Ok(target.without_database()?.options))
+        .collect();
+    let servers = Servers::new(servers?, options);
     let creating = async {
-        let mut connection = open(&server).await?;
+        let mut connection = open(&servers.writable(0).await?).await?;
         let sql = format!("CREATE DATABASE IF NOT EXISTS `{name}` CHARACTER SET utf8mb4");
         configure(&mut connection, options)
             .await
@@ -128,11 +134,9 @@ pub(super) struct Server {
     /// Its `max_allowed_packet`, in bytes.
     pub(super) packet: usize,
     /// Whether it accepts no writes.
-    #[cfg_attr(
-        not(feature = "cqrs"),
-        expect(dead_code, reason = "only the pool for libraries relies on it")
-    )]
     pub(super) is_read_only: bool,
+    /// Whether it belongs to a cluster in which several servers accept writes.
+    pub(super) several_accept_writes: bool,
 }
 
 /// Sets, in one round trip, all session settings that the statements rely on, regardless of the server, its
@@ -145,13 +149,15 @@ pub(super) async fn configure(
     let session = session(options);
     let rows = connection.fetch_all(session.as_str()).await?;
     let (row, cluster) = rows.split_first().ok_or(sqlx::Error::RowNotFound)?;
-    if let Some(consistent) = cluster::consistent(cluster)? {
-        connection.execute(consistent).await?;
+    let cluster = Cluster::of(cluster)?;
+    if let Some(cluster) = cluster {
+        connection.execute(cluster.consistent()).await?;
     }
     let (packet, read_only): (u64, i64) = (row.try_get(0)?, row.try_get(1)?);
     Ok(Server {
         packet: usize::try_from(packet).unwrap_or(usize::MAX),
         is_read_only: read_only != 0,
+        several_accept_writes: cluster.is_some_and(Cluster::several_accept_writes),
     })
 }
 
@@ -189,12 +195,18 @@ async fn close(connection: MySqlConnection) {
     drop(tokio::time::timeout(CLOSE_TIMEOUT, connection.close()).await);
 }
 
-async fn open(target: &Target) -> Result<MySqlConnection> {
-    target
-        .options
-        .connect()
-        .await
-        .map_err(|error| refusal(error, &target.options))
+async fn open(server: &MySqlConnectOptions) -> Result<MySqlConnection> {
+    let opened = server.connect().await;
+    opened.map_err(|error| refusal(error, server))
+}
+
+/// Opens a session with a server, and returns what the server said.
+pub(super) async fn ask(server: &MySqlConnectOptions, options: DatabaseOptions) -> Result<Server> {
+    let mut connection = open(server).await?;
+    let said = configure(&mut connection, options).await;
+    let said = said.map_err(Error::from_driver)?;
+    close(connection).await;
+    Ok(said)
 }
 
 /// Converts errors that waiting cannot fix, such as an untrusted certificate, to [`Error::Tls`] and

@@ -9,6 +9,8 @@ use url::Url;
 use super::options::PREPARED_STATEMENTS;
 use crate::error::{Error, Result};
 
+/// Maximum number of servers in a URL. Group Replication has at most 9 members.
+const MAX_SERVERS: usize = 9;
 const EXPECTED: &str = "expected mysql://user:password@host:port/name";
 const NOT_ENCODED: &str = "expected mysql://user:password@host:port/name; in a user name or password, percent-encode \
                            @ as %40, : as %3A, / as %2F, # as %23, ? as %3F and % as %25";
@@ -24,8 +26,48 @@ pub(super) struct Target {
 }
 
 impl Target {
-    /// Parses a URL that begins with `mysql:` or `mariadb:`.
-    pub(super) fn parse(text: &str) -> Result<Self> {
+    /// Parses a URL that begins with `mysql:` or `mariadb:` and contains one server or several, separated by
+    /// commas: `mysql://user:password@a:3306,b:3306/name`. All servers have the same user, database and
+    /// options.
+    pub(super) fn parse_all(text: &str) -> Result<Vec<Self>> {
+        let (scheme, rest) = text
+            .split_once("://")
+            .ok_or_else(|| Error::Url(EXPECTED.to_owned()))?;
+        let (authority, tail) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
+        let (user, hosts) = authority.rsplit_once('@').map_or(("", authority), |(_, hosts)| {
+            authority.split_at(authority.len() - hosts.len())
+        });
+        let hosts: Vec<_> = hosts.split(',').collect();
+        if let [_] = hosts.as_slice() {
+            return Ok(vec![Self::parse(text)?]);
+        }
+        if hosts.len() > MAX_SERVERS {
+            return Err(Error::Url(format!("at most {MAX_SERVERS} servers can be listed")));
+        }
+        if hosts.contains(&"") {
+            return Err(Error::Url("a server in the list has no name".to_owned()));
+        }
+        let targets = hosts
+            .iter()
+            .map(|host| Self::parse(&format!("{scheme}://{user}{host}{tail}")));
+        let targets: Vec<_> = targets.collect::<Result<_>>()?;
+        if targets.iter().any(|target| target.options.get_socket().is_some()) {
+            return Err(Error::Url(
+                "socket leads to one server, but several are listed".to_owned(),
+            ));
+        }
+        let address = |target: &Self| (target.options.get_host().to_owned(), target.options.get_port());
+        let mut addresses: Vec<_> = targets.iter().map(address).collect();
+        addresses.sort_unstable();
+        addresses.dedup();
+        if addresses.len() < targets.len() {
+            return Err(Error::Url("a server is listed twice".to_owned()));
+        }
+        Ok(targets)
+    }
+
+    /// Parses a URL with one server.
+    fn parse(text: &str) -> Result<Self> {
         let refuse = |why: &str| Error::Url(why.to_owned());
         let (_, rest) = text.split_once("://").ok_or_else(|| refuse(EXPECTED))?;
         let (authority, tail) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
@@ -180,6 +222,35 @@ mod tests {
     fn an_address_of_ipv6_has_no_brackets_where_a_certificate_is_checked() {
         let options = Target::parse("mysql://root@[::1]:3307/db").unwrap().options;
         assert_eq!((options.get_host(), options.get_port()), ("::1", 3307));
+    }
+
+    #[test]
+    fn a_url_lists_servers_with_one_user_database_and_set_of_options() {
+        let targets = Target::parse_all("mysql://u:a,b@one,[::1]:3307,two:3308/db?ssl-ca=/ca.pem").unwrap();
+        let found: Vec<_> = targets
+            .iter()
+            .map(|target| (target.options.get_host(), target.options.get_port()))
+            .collect();
+        assert_eq!(found, [("one", 3306), ("::1", 3307), ("two", 3308)]);
+        for target in &targets {
+            assert_eq!(target.options.get_username(), "u");
+            assert_eq!(target.options.get_database(), Some("db"));
+            assert_eq!(target.files.len(), 1);
+        }
+        for (url, why) in [
+            ("mysql://u:secret@one,/db", "has no name"),
+            ("mysql://u:secret@,one/db", "has no name"),
+            ("mysql://u:secret@one,one:3306/db", "listed twice"),
+            ("mysql://u:secret@one,two/db?socket=/s", "socket"),
+            ("mysql://u:secret@one,two:port/db", "percent-encode"),
+            ("mysql://u:secret@a,b,c,d,e,f,g,h,i,j/db", "at most 9"),
+        ] {
+            let said = match Target::parse_all(url) {
+                Ok(_) => panic!("{url} is accepted"),
+                Err(error) => error.to_string(),
+            };
+            assert!(said.contains(why) && !said.contains("secret"), "{url}: {said}");
+        }
     }
 
     #[test]

@@ -9,6 +9,7 @@
 //! A connection that comes from a pool is asked whether its server accepts writes, instead of being pinged.
 //! A server that accepts no writes is never read from, because it may be out of date.
 
+use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -20,6 +21,7 @@ use tokio::time::Instant;
 
 use super::mysql::Packet;
 use super::options::DatabaseOptions;
+use super::servers::Servers;
 use super::session::{Connection, PooledConnection};
 use crate::error::{DatabaseError, Error, Result};
 
@@ -30,6 +32,8 @@ const CHECK_TIMEOUT: Duration = Duration::from_secs(2);
 const READ_ONLY_FOR: Duration = Duration::from_millis(250);
 /// Timeout for closing the connections of an older generation.
 const CLOSING: Duration = Duration::from_secs(10);
+/// How long to wait for a connection before one of several servers is asked whether it still answers.
+const LONG: Duration = Duration::from_millis(500);
 
 /// The generation of the connections of a database, shared by all its pools. Cheap to clone.
 #[derive(Debug, Clone, Default)]
@@ -38,11 +42,20 @@ pub(super) struct Generations(Arc<Shared>);
 #[derive(Debug, Default)]
 struct Shared {
     current: AtomicU64,
+    /// Whether the connections may lead to one of several servers of the URL.
+    several: bool,
     /// Time until which the server is known to accept no writes.
     read_only_until: Mutex<Option<Instant>>,
 }
 
 impl Generations {
+    fn of(servers: &Servers) -> Self {
+        Self(Arc::new(Shared {
+            several: servers.are_several(),
+            ..Shared::default()
+        }))
+    }
+
     pub(super) fn current(&self) -> u64 {
         self.0.current.load(Ordering::SeqCst)
     }
@@ -84,9 +97,11 @@ impl Generation {
         Instant::now() >= self.aged_at
     }
 
-    /// Ends the generation if `error` shows that the server was switched.
+    /// Ends the generation if `error` shows that the server was switched. With several servers, a lost
+    /// connection may mean that another server takes over. A timeout may be a slow answer.
     pub(super) fn note(&self, error: &Error) {
-        if error.shows_a_switch() {
+        let is_lost = error.is_connection() && !matches!(error, Error::Timeout(_));
+        if error.shows_a_switch() || (self.generations.0.several && is_lost) {
             self.end();
         }
     }
@@ -102,6 +117,7 @@ impl Generation {
 pub(super) struct RenewedPool {
     generations: Generations,
     packet: Packet,
+    servers: Servers,
     options: DatabaseOptions,
     current: Arc<Mutex<Current>>,
 }
@@ -114,11 +130,8 @@ struct Current {
 }
 
 impl RenewedPool {
-    pub(super) fn new(pool: MySqlPool, packet: Packet, options: DatabaseOptions) -> Self {
-        Self::of(Generations::default(), pool, packet, options)
-    }
-
-    fn of(generations: Generations, pool: MySqlPool, packet: Packet, options: DatabaseOptions) -> Self {
+    pub(super) fn new(pool: MySqlPool, packet: Packet, servers: Servers, options: DatabaseOptions) -> Self {
+        let generations = Generations::of(&servers);
         let current = Current {
             generation: generations.current(),
             pool,
@@ -127,6 +140,7 @@ impl RenewedPool {
         Self {
             generations,
             packet,
+            servers,
             options,
             current: Arc::new(Mutex::new(current)),
         }
@@ -138,10 +152,19 @@ impl RenewedPool {
 
     /// Returns a separate pool of at most `connections` connections, of the same generations.
     pub(super) fn separate(&self, connections: u32) -> Self {
-        let pool = &self.lock().pool;
-        let options = pool.options().clone().max_connections(connections);
-        let pool = options.connect_lazy_with(pool.connect_options().as_ref().clone());
-        Self::of(self.generations.clone(), pool, self.packet.clone(), self.options)
+        let current = {
+            let current = self.lock();
+            let options = current.pool.options().clone().max_connections(connections);
+            Current {
+                generation: current.generation,
+                pool: options.connect_lazy_with(current.pool.connect_options().as_ref().clone()),
+                closed: false,
+            }
+        };
+        Self {
+            current: Arc::new(Mutex::new(current)),
+            ..self.clone()
+        }
     }
 
     #[cfg(feature = "cqrs")]
@@ -155,18 +178,50 @@ impl RenewedPool {
 
     /// Returns the pool of the current generation, and the number of the generation. Creates the pool if the
     /// generation has just begun.
-    pub(super) fn current(&self) -> (u64, MySqlPool) {
+    ///
+    /// # Errors
+    ///
+    /// The errors of [`Servers::writable`].
+    pub(super) async fn current(&self) -> Result<(u64, MySqlPool)> {
         let generation = self.generations.current();
+        {
+            let current = self.lock();
+            if current.generation >= generation || current.closed {
+                return Ok((current.generation, current.pool.clone()));
+            }
+        }
+        let server = self.servers.writable(generation).await?;
         let mut current = self.lock();
         if current.generation < generation && !current.closed {
-            let pool = current.pool.options().clone();
-            let pool = pool.connect_lazy_with(current.pool.connect_options().as_ref().clone());
+            let pool = current.pool.options().clone().connect_lazy_with(server);
             let old = std::mem::replace(&mut current.pool, pool);
             current.generation = generation;
             // Connections in use are closed when they are returned.
             tokio::spawn(async move { tokio::time::timeout(CLOSING, old.close()).await });
         }
-        (current.generation, current.pool.clone())
+        Ok((current.generation, current.pool.clone()))
+    }
+
+    /// Takes a connection from a pool. If that takes long, and the server is one of several and does not
+    /// answer, ends the generation and returns [`sqlx::Error::PoolClosed`].
+    async fn take(&self, pool: &MySqlPool, generation: u64) -> sqlx::Result<PoolConnection<MySql>> {
+        if !self.servers.are_several() {
+            return pool.acquire().await;
+        }
+        let mut taking = pin!(pool.acquire());
+        if let Ok(taken) = tokio::time::timeout(LONG, &mut taking).await {
+            return taken;
+        }
+        let server = pool.connect_options();
+        let answers = tokio::select! {
+            taken = &mut taking => return taken,
+            answers = self.servers.answers(&server) => answers,
+        };
+        if answers {
+            return taking.await;
+        }
+        self.generations.end(generation);
+        Err(sqlx::Error::PoolClosed)
     }
 
     /// Returns the pool, without replacing it.
@@ -199,12 +254,18 @@ impl RenewedPool {
         let until = Instant::now() + timeout;
         let (mut switched, mut hung) = (false, false);
         loop {
-            let (generation, pool) = self.current();
-            let mut connection = match pool.acquire().await {
+            let (generation, pool) = match self.current().await {
+                Err(error @ Error::ReadOnly(_)) => {
+                    *self.generations.read_only_until() = Some(Instant::now() + READ_ONLY_FOR);
+                    return Err(error);
+                }
+                current => current?,
+            };
+            let mut connection = match self.take(&pool, generation).await {
                 Ok(connection) => self.connection(connection, generation),
                 // The generation has ended meanwhile.
                 Err(sqlx::Error::PoolClosed) if !self.lock().closed && Instant::now() < until => continue,
-                Err(error) => return Err(Error::from_driver(error)),
+                Err(error) => return Err(self.cannot_connect(error, generation)),
             };
             let checked = tokio::time::timeout(CHECK_TIMEOUT, connection.accepts_writes()).await;
             match checked.unwrap_or(Err(Error::Timeout(CHECK_TIMEOUT))) {
@@ -234,6 +295,14 @@ impl RenewedPool {
                 }
             }
         }
+    }
+
+    /// Ends the generation if the server is one of several and cannot be reached.
+    fn cannot_connect(&self, error: sqlx::Error, generation: u64) -> Error {
+        if self.servers.are_several() && matches!(error, sqlx::Error::Io(_)) {
+            self.generations.end(generation);
+        }
+        Error::from_driver(error)
     }
 
     fn connection(&self, connection: PoolConnection<MySql>, generation: u64) -> Connection {

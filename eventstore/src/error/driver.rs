@@ -14,6 +14,11 @@ enum Cause {
     Driver(sqlx::Error),
     #[error("the server variable read_only, super_read_only or innodb_read_only is on")]
     ReadOnlyVariable,
+    #[error(
+        "several servers of the URL accept writes, and they are not a cluster in which several may: make all but the primary \
+         read-only"
+    )]
+    SeveralPrimaries,
 }
 
 impl DatabaseError {
@@ -26,11 +31,16 @@ impl DatabaseError {
         Self(Cause::ReadOnlyVariable)
     }
 
+    /// Returns the error of servers of which only one should accept writes.
+    pub(crate) const fn several_primaries() -> Self {
+        Self(Cause::SeveralPrimaries)
+    }
+
     /// Returns the error of the driver, if the driver failed.
     const fn driver(&self) -> Option<&sqlx::Error> {
         match &self.0 {
             Cause::Driver(error) => Some(error),
-            Cause::ReadOnlyVariable => None,
+            Cause::ReadOnlyVariable | Cause::SeveralPrimaries => None,
         }
     }
 

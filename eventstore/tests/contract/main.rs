@@ -44,6 +44,7 @@ mod script;
 mod sealing;
 mod servers;
 mod session;
+mod several_servers;
 mod signal;
 mod sqlite_file;
 mod subscription;

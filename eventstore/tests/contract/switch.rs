@@ -12,17 +12,19 @@ use crate::backend::SOON;
 use crate::sample::{append, releasing, taking};
 
 /// Two servers, and a proxy that leads to the old server first.
-struct Servers {
-    old: PrivateMysql,
-    new: PrivateMysql,
+pub(crate) struct Servers {
+    pub(crate) old: PrivateMysql,
+    pub(crate) new: PrivateMysql,
     proxy: Proxy,
+    /// The database on the old server.
+    pub(crate) old_url: String,
     /// The database over the proxy.
     url: String,
     /// The database on the new server.
-    new_url: String,
+    pub(crate) new_url: String,
 }
 
-fn port(url: &str) -> u16 {
+pub(crate) fn port(url: &str) -> u16 {
     let (_, place) = url.rsplit_once('@').unwrap();
     let (_, port) = place.split('/').next().unwrap().split_once(':').unwrap();
     port.parse().unwrap()
@@ -36,7 +38,7 @@ impl Servers {
     }
 }
 
-async fn on_two_servers(test: impl AsyncFn(Servers)) {
+pub(crate) async fn on_two_servers(test: impl AsyncFn(Servers)) {
     for flavour in installed_flavours() {
         let (old, new) = tokio::join!(PrivateMysql::start(flavour), PrivateMysql::start(flavour));
         let mut urls = Vec::new();
@@ -59,16 +61,17 @@ async fn on_two_servers(test: impl AsyncFn(Servers)) {
             proxy,
             url,
             new_url: urls.remove(1),
+            old_url: urls.remove(0),
         })
         .await;
     }
 }
 
-async fn open(url: &str) -> Database {
+pub(crate) async fn open(url: &str) -> Database {
     Database::connect(url, DatabaseOptions::default()).await.unwrap()
 }
 
-fn queue(database: &Database) -> AppendQueue {
+pub(crate) fn queue(database: &Database) -> AppendQueue {
     AppendQueue::start(
         database.clone(),
         Signal::in_process(),
@@ -79,7 +82,7 @@ fn queue(database: &Database) -> AppendQueue {
 }
 
 /// Appends to the new server what the old server has, and another event.
-async fn append_to_the_new(servers: &Servers) {
+pub(crate) async fn append_to_the_new(servers: &Servers) {
     let queue = queue(&open(&servers.new_url).await);
     queue.append(append("a", 1)).await.unwrap();
     queue.append(append("b", 1)).await.unwrap();
