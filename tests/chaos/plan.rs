@@ -53,9 +53,12 @@ pub(crate) enum Kind {
     Refuse,
     /// A new wrapping key replaces the other wrapping keys.
     Rotate,
+    /// Another member of the group becomes the primary, as planned by an operator.
+    Switch,
 }
 
 impl Kind {
+    /// The kinds of faults of every world.
     pub(crate) const ALL: [Self; 7] = [
         Self::Kill,
         Self::Terminate,
@@ -76,6 +79,7 @@ impl Kind {
             Self::Delay => "delay",
             Self::Refuse => "refuse",
             Self::Rotate => "rotate",
+            Self::Switch => "switch",
         }
     }
 
@@ -83,6 +87,7 @@ impl Kind {
     pub(crate) fn named(word: &str) -> Option<Self> {
         Self::ALL
             .into_iter()
+            .chain([Self::Switch])
             .find(|kind| kind.name().split(' ').next() == Some(word))
     }
 }
@@ -205,17 +210,37 @@ enum Card {
     Delay,
     Refuse,
     Rotate,
+    SwitchMysql,
 }
 
 /// Returns every fault of these kinds. Frequent faults occur several times.
 fn cards(kinds: &[Kind]) -> Vec<Card> {
     use Card::{
         Delay, EndMysql, EndRedis, EndRole, KillMailer, KillMysql, KillRedis, KillRole, KillSmtp, Refuse,
-        Reset, Rotate, StopMysql, StopRole,
+        Reset, Rotate, StopMysql, StopRole, SwitchMysql,
     };
     let mut cards = vec![
-        KillRole, KillRole, KillMailer, EndRole, EndRole, StopRole, StopRole, KillMysql, EndMysql, StopMysql,
-        KillRedis, EndRedis, KillSmtp, Reset, Reset, Reset, Delay, Refuse, Rotate, Rotate,
+        KillRole,
+        KillRole,
+        KillMailer,
+        EndRole,
+        EndRole,
+        StopRole,
+        StopRole,
+        KillMysql,
+        EndMysql,
+        StopMysql,
+        KillRedis,
+        EndRedis,
+        KillSmtp,
+        Reset,
+        Reset,
+        Reset,
+        Delay,
+        Refuse,
+        Rotate,
+        Rotate,
+        SwitchMysql,
     ];
     cards.retain(|card| kinds.contains(&card.kind()));
     cards
@@ -233,6 +258,7 @@ impl Card {
             Self::Delay => Kind::Delay,
             Self::Refuse => Kind::Refuse,
             Self::Rotate => Kind::Rotate,
+            Self::SwitchMysql => Kind::Switch,
         }
     }
 
@@ -245,7 +271,7 @@ impl Card {
             Self::KillRole => serving,
             Self::KillMailer => mailer,
             Self::EndRole | Self::StopRole => any_role,
-            Self::KillMysql | Self::EndMysql | Self::StopMysql => Target::Mysql,
+            Self::KillMysql | Self::EndMysql | Self::StopMysql | Self::SwitchMysql => Target::Mysql,
             Self::KillRedis | Self::EndRedis => Target::Redis,
             Self::KillSmtp => Target::Smtp,
             Self::Reset | Self::Delay | Self::Refuse => link,
@@ -268,6 +294,7 @@ fn lasts(rng: &mut Rng, target: Target, kind: Kind, time: Duration) -> Duration 
         (_, Kind::Rotate) => rng.u64(500..7_000),
         (_, Kind::Reset) => rng.u64(300..800),
         (_, Kind::Delay | Kind::Refuse) => rng.u64(1_000..4_000),
+        (_, Kind::Switch) => 0,
         (_, Kind::Kill | Kind::Terminate) => rng.u64(0..1_500),
     })
 }

@@ -5,7 +5,6 @@ use std::io::Write;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use testkit::Flavour;
 
 use crate::evidence::{Evidence, Usage};
 use crate::oracle::{Anomaly, copies};
@@ -26,7 +25,7 @@ impl Report {
     pub(crate) fn new(
         seed: u64,
         time: Duration,
-        flavour: Flavour,
+        database: &str,
         plan: &Plan,
         evidence: &Evidence,
         anomalies: &[Anomaly],
@@ -48,7 +47,7 @@ impl Report {
         let json = json!({
             "seed": seed,
             "seconds": time.as_secs(),
-            "database": flavour.name(),
+            "database": database,
             "faults": faults,
             "requests": requests,
             "answers": answers,

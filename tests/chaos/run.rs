@@ -16,7 +16,7 @@ use crate::oracle::judge;
 use crate::plan::{Kind, Plan, WARM_UP};
 use crate::record::{Observation, Request};
 use crate::report::Report;
-use crate::world::{LINKS, World};
+use crate::world::{Database, World, links};
 
 /// The seed of the run that is part of the project's own checks.
 const SEED: u64 = 1;
@@ -32,8 +32,8 @@ const ERASURE_PATIENCE: Duration = Duration::from_secs(30);
 const REST: Duration = Duration::from_secs(10);
 
 /// Returns `CHAOS_SEED`, `CHAOS_SECONDS`, and the kinds of faults in `CHAOS_FAULTS`. The defaults are the
-/// values of the project's own checks.
-fn settings() -> (u64, Duration, Vec<Kind>) {
+/// values of the project's own checks, and all kinds of faults of the database.
+fn settings(database: &Database) -> (u64, Duration, Vec<Kind>) {
     let number = |name| std::env::var(name).ok().and_then(|value| value.parse().ok());
     let seed = number("CHAOS_SEED").unwrap_or(SEED);
     let time = Duration::from_secs(number("CHAOS_SECONDS").unwrap_or(SECONDS));
@@ -44,20 +44,21 @@ fn settings() -> (u64, Duration, Vec<Kind>) {
             .map(|word| Kind::named(word).ok_or(word))
             .collect::<Result<_, _>>()
             .expect("CHAOS_FAULTS names kinds of faults"),
-        Err(_) => Kind::ALL.to_vec(),
+        Err(_) => database.kinds(),
     };
     (seed, time, kinds)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_lost_doubled_or_made_up_whatever_is_broken() {
-    let (seed, time, kinds) = settings();
-    let plan = Plan::draw(seed, time, LINKS, &kinds);
+    let database = Database::start().await;
+    let (seed, time, kinds) = settings(&database);
+    let plan = Plan::draw(seed, time, links(database.ports().len()), &kinds);
     println!("CHAOS_SEED={seed} CHAOS_SECONDS={}", time.as_secs());
     for fault in &plan.faults {
         println!("{fault}");
     }
-    let mut world = World::start().await;
+    let mut world = World::start(database).await;
     let load = Load::start(&world, seed, CLIENTS);
     let began_at = now();
     tokio::time::sleep(WARM_UP.saturating_sub(Duration::from_millis(500))).await;
@@ -85,7 +86,7 @@ async fn nothing_is_lost_doubled_or_made_up_whatever_is_broken() {
     evidence.incidents = incidents;
 
     let anomalies = judge(&evidence);
-    let report = Report::new(seed, time, world.flavour, &plan, &evidence, &anomalies);
+    let report = Report::new(seed, time, &world.mysql.name(), &plan, &evidence, &anomalies);
     report.print();
     report.keep(&world.logs());
     // Stops the programs before the test fails, because a failing test prints their logs.
@@ -140,7 +141,7 @@ struct Recovery {
 /// Waits until both APIs accept and show writes, every subscription has processed these writes, and mail is
 /// sent again.
 async fn recover(world: &World, mut probe: Clerk, healed: Instant) -> Recovery {
-    let mut sql = Sql::mysql(&world.database()).await;
+    let mut sql = Sql::mysql(&world.database().await).await;
     let mut after = None;
     while after.is_none() && healed.elapsed() < PATIENCE {
         let (one, other) = (probe.probe(0).await, probe.probe(1).await);
@@ -169,7 +170,7 @@ async fn deal_with_mail(world: &World) {
         .timeout(Duration::from_secs(5))
         .build()
         .unwrap();
-    let mut sql = Sql::mysql(&world.database()).await;
+    let mut sql = Sql::mysql(&world.database().await).await;
     let began = Instant::now();
     while began.elapsed() < MAIL_PATIENCE {
         let left = sql.unfinished().await;
@@ -228,7 +229,7 @@ pub(crate) async fn progress(api: &str, observations: &[Observation]) -> Vec<Pro
 
 /// Waits for a limited time until every subscription has processed the log.
 async fn wait_for_followers(world: &World) {
-    let mut sql = Sql::mysql(&world.database()).await;
+    let mut sql = Sql::mysql(&world.database().await).await;
     let deadline = Instant::now() + ERASURE_PATIENCE;
     let head = sql.head().await;
     while !sql.has_caught_up(head).await && Instant::now() < deadline {
@@ -264,7 +265,10 @@ pub(crate) fn micros(time: Duration) -> i64 {
 
 async fn gather(world: &World) -> Evidence {
     let keyring = Keyring::read(&world.keyring());
-    let mut evidence = Sql::mysql(&world.database()).await.ask(now(), keyring).await;
+    let mut evidence = Sql::mysql(&world.database().await)
+        .await
+        .ask(now(), keyring)
+        .await;
     let arrived = |mail: &Mail| Arrived {
         recipient: mail.recipient(),
         message_id: mail.message_id(),

@@ -1,5 +1,6 @@
 //! Processes, servers and the connections between them, and the faults of each.
 
+mod database;
 mod rotation;
 
 use std::collections::BTreeMap;
@@ -8,13 +9,11 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use futures::future::join_all;
-use testkit::{
-    Flavour, PrivateMysql, Program, Proxy, RedisServer, SmtpMode, SmtpServer, free_port, installed_flavours,
-    wait_until,
-};
+use testkit::{Program, Proxy, RedisServer, SmtpMode, SmtpServer, free_port, wait_until};
 
 use crate::evidence::Usage;
 use crate::plan::{Fault, Kind, ROLES, Target};
+pub(crate) use database::Database;
 use rotation::Keys;
 
 const SOON: Duration = Duration::from_secs(30);
@@ -24,7 +23,6 @@ const SHUTDOWN: Duration = Duration::from_secs(10);
 const LISTENS: Duration = Duration::from_secs(3);
 /// Interval between checks that a process still runs.
 const WATCH: Duration = Duration::from_millis(200);
-const DATABASE: &str = "chaos";
 
 /// The program under test, or the copy that the environment names, so that long runs do not conflict with
 /// other builds.
@@ -42,8 +40,7 @@ enum End {
 
 /// Two APIs, two projectors, two mailers, and the servers that they need.
 pub(crate) struct World {
-    pub(crate) flavour: Flavour,
-    pub(crate) mysql: PrivateMysql,
+    pub(crate) mysql: Database,
     redis: RedisServer,
     pub(crate) smtp: SmtpServer,
     roles: Vec<Role>,
@@ -60,9 +57,11 @@ struct Role {
     started: Instant,
 }
 
-/// The number of links in a world: from each role to the database and to Redis, from each mailer to the mail
-/// server, and from the clients to each API.
-pub(crate) const LINKS: usize = 2 * ROLES.len() + 2 + 2;
+/// Returns the number of links in a world: from each role to each server of the database and to Redis, from
+/// each mailer to the mail server, and from the clients to each API.
+pub(crate) const fn links(databases: usize) -> usize {
+    (databases + 1) * ROLES.len() + 2 + 2
+}
 
 fn port_of(url: &str) -> u16 {
     url.rsplit(':')
@@ -73,33 +72,13 @@ fn port_of(url: &str) -> u16 {
         .unwrap()
 }
 
-/// Returns the database server named by `CHAOS_DATABASE`, or the first installed one by default.
-fn flavour() -> Flavour {
-    let mut installed = installed_flavours().into_iter();
-    let named = std::env::var("CHAOS_DATABASE").ok();
-    installed
-        .find(|flavour| named.as_ref().is_none_or(|name| name == flavour.name()))
-        .expect("CHAOS_DATABASE names a server that is installed")
-}
-
 impl World {
-    pub(crate) async fn start() -> Self {
-        let flavour = flavour();
-        let (mysql, redis, smtp) = tokio::join!(
-            PrivateMysql::start(flavour),
-            RedisServer::start(),
-            SmtpServer::start(SmtpMode::Plain)
-        );
-        let ports = [
-            port_of(&mysql.server().url),
-            port_of(redis.url()),
-            port_of(&smtp.url()),
-        ];
+    pub(crate) async fn start(mysql: Database) -> Self {
+        let (redis, smtp) = tokio::join!(RedisServer::start(), SmtpServer::start(SmtpMode::Plain));
         let api_ports = [free_port(), free_port()];
-        let mut links = Vec::with_capacity(LINKS);
+        let mut links = Vec::new();
         let mut roles = Vec::new();
-        let database = |port: u16| format!("mysql://root@127.0.0.1:{port}/{DATABASE}");
-        let keys = Keys::create(database(ports[0])).await;
+        let keys = Keys::create(database::url(&mysql.ports())).await;
         keys.run(&["migrate"], SOON).await.unwrap();
         for (number, role) in ROLES.iter().enumerate() {
             let mut command = Command::new(patients());
@@ -112,19 +91,19 @@ impl World {
                 .env("MAIL_ANSWER_TIMEOUT", "1s")
                 .env("MAIL_CONNECT_TIMEOUT", "2s");
             for end in ends(role) {
-                let (variable, port) = match end {
-                    End::Mysql => ("DATABASE_URL", ports[0]),
-                    End::Redis => ("REDIS_URL", ports[1]),
-                    End::Smtp => ("SMTP_URL", ports[2]),
+                let servers = match end {
+                    End::Mysql => mysql.ports(),
+                    End::Redis => vec![port_of(redis.url())],
+                    End::Smtp => vec![port_of(&smtp.url())],
                 };
-                let link = Proxy::start(port).await;
-                let url = match end {
-                    End::Mysql => database(link.port()),
-                    End::Redis => format!("redis://127.0.0.1:{}", link.port()),
-                    End::Smtp => format!("smtp://127.0.0.1:{}", link.port()),
+                let proxies = join_all(servers.into_iter().map(Proxy::start)).await;
+                let ports: Vec<_> = proxies.iter().map(Proxy::port).collect();
+                match end {
+                    End::Mysql => command.env("DATABASE_URL", database::url(&ports)),
+                    End::Redis => command.env("REDIS_URL", format!("redis://127.0.0.1:{}", ports[0])),
+                    End::Smtp => command.env("SMTP_URL", format!("smtp://127.0.0.1:{}", ports[0])),
                 };
-                command.env(variable, url);
-                links.push(link);
+                links.extend(proxies);
             }
             roles.push(Role {
                 name: format!("{role} {}", number % 2 + 1),
@@ -138,13 +117,12 @@ impl World {
             apis.push(format!("http://127.0.0.1:{}", link.port()));
             links.push(link);
         }
-        assert_eq!(links.len(), LINKS);
+        assert_eq!(links.len(), self::links(mysql.ports().len()));
         let apis = [apis.remove(0), apis.remove(0)];
         for api in &apis {
             wait_until(SOON, "the API is ready", async || is_ready(api).await).await;
         }
         Self {
-            flavour,
             mysql,
             redis,
             smtp,
@@ -155,9 +133,9 @@ impl World {
         }
     }
 
-    /// Returns the URL of the database itself, without a proxy.
-    pub(crate) fn database(&self) -> String {
-        format!("{}/{DATABASE}", self.mysql.server().url)
+    /// Returns the URL of the database itself, without a proxy, on the server that accepts writes.
+    pub(crate) async fn database(&self) -> String {
+        self.mysql.writable().await
     }
 
     /// Returns the keyring file of all processes.
@@ -181,7 +159,7 @@ impl World {
         let (roles, _, (), (), (), keys) = tokio::join!(
             roles,
             links,
-            suffer_mysql(&mut self.mysql, began, of(Target::Mysql)),
+            self.mysql.suffer(began, of(Target::Mysql)),
             suffer_redis(&mut self.redis, began, of(Target::Redis)),
             suffer_smtp(&mut self.smtp, began, of(Target::Smtp)),
             self.keys.suffer(began, of(Target::Keys))
@@ -359,6 +337,6 @@ macro_rules! suffer {
     };
 }
 
-suffer!(suffer_mysql, PrivateMysql);
+suffer!(suffer_mysql, testkit::PrivateMysql);
 suffer!(suffer_redis, RedisServer);
 suffer!(suffer_smtp, SmtpServer);

@@ -60,6 +60,8 @@ pub(super) struct Appender {
     check: HeadCheck,
     /// Whether appends are rejected because of the log or the clock. The rejection is logged only once.
     alarmed: bool,
+    /// Whether an attempt has failed since the last commit. Only the first failure is a warning.
+    retrying: bool,
     /// The connection, kept between batches on MySQL, because returning it to the pool costs a ping. On
     /// SQLite the connection is returned after each batch, because all writes share it.
     connection: Option<Connection>,
@@ -100,6 +102,7 @@ impl Appender {
             signal,
             check: HeadCheck::default(),
             alarmed: false,
+            retrying: false,
             connection: None,
             used_at: Instant::now(),
             options,
@@ -184,7 +187,8 @@ impl Appender {
                 Ok(Tried::Done(outcomes, notices)) => {
                     self.release();
                     self.signal.publish(notices);
-                    if std::mem::take(&mut self.alarmed) {
+                    let retried = std::mem::take(&mut self.retrying);
+                    if std::mem::take(&mut self.alarmed) || retried {
                         tracing::info!("appends succeed again");
                     }
                     return Ok(outcomes);
@@ -212,7 +216,11 @@ impl Appender {
             if !again || now + pause > until {
                 return Err(self.unwritten(error));
             }
-            tracing::warn!(append.batch = items.len(), error = %error, "an append failed; retrying");
+            if std::mem::replace(&mut self.retrying, true) {
+                tracing::debug!(append.batch = items.len(), error = %error, "an append failed; retrying");
+            } else {
+                tracing::warn!(append.batch = items.len(), error = %error, "an append failed; retrying");
+            }
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
         }

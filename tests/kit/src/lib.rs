@@ -65,7 +65,8 @@ pub use keyring::keyring_file;
 pub use link::link_target;
 pub use mail::Mail;
 pub use mysql::{
-    Flavour, MysqlClient, MysqlServer, PrivateMysql, TestDatabase, installed_flavours, mysql_servers,
+    Flavour, MysqlClient, MysqlGroup, MysqlServer, PrivateMysql, TestDatabase, installed_flavours,
+    mysql_servers,
 };
 pub use port::free_port;
 pub use postfix::Postfix;

@@ -3,6 +3,7 @@
 mod client;
 mod database;
 mod flavour;
+mod group;
 mod private;
 
 use std::panic::resume_unwind;
@@ -15,6 +16,7 @@ use crate::wait::block_on;
 pub use client::MysqlClient;
 pub use database::TestDatabase;
 pub use flavour::{Flavour, installed_flavours};
+pub use group::MysqlGroup;
 pub use private::PrivateMysql;
 
 /// A running server.

@@ -76,6 +76,10 @@ impl Service {
         service
     }
 
+    pub(crate) const fn port(&self) -> u16 {
+        self.port
+    }
+
     /// Kills the server with SIGKILL and waits until it is gone.
     pub(crate) async fn kill(&mut self) {
         if let Some(process) = self.process.take() {

@@ -32,6 +32,14 @@ impl PrivateMysql {
     /// If the server is not installed (see [`installed_flavours`](crate::installed_flavours)) or does not
     /// start. The message then contains the end of its log.
     pub async fn start(flavour: Flavour) -> Self {
+        Self::start_with(flavour, &[]).await
+    }
+
+    /// Like [`PrivateMysql::start`], with additional options, which override the others.
+    ///
+    /// # Panics
+    /// Like [`PrivateMysql::start`].
+    pub(super) async fn start_with(flavour: Flavour, options: &[String]) -> Self {
         let program = flavour
             .program()
             .unwrap_or_else(|| panic!("{flavour} is required, but {MISSING}"));
@@ -53,6 +61,7 @@ impl PrivateMysql {
                 // default.
                 command.args(["--mysqlx=OFF", "--performance-schema=OFF"]);
             }
+            command.args(options);
         })
         .await;
         let url = format!("mysql://root@127.0.0.1:{port}");
@@ -66,6 +75,11 @@ impl PrivateMysql {
     /// Returns the address of the server.
     pub fn server(&self) -> &MysqlServer {
         &self.server
+    }
+
+    /// Returns the port of the server.
+    pub(super) const fn port(&self) -> u16 {
+        self.service.port()
     }
 
     /// Returns the data folder, with the certificates that MySQL generates.
@@ -83,14 +97,23 @@ impl PrivateMysql {
     /// # Panics
     /// If the server rejects a statement.
     pub async fn run(&self, sql: &str) {
-        let mut connection = MySqlConnection::connect(&self.server.url)
-            .await
-            .expect("the server responds");
-        sqlx::raw_sql(sql)
-            .execute(&mut connection)
-            .await
-            .unwrap_or_else(|error| panic!("{sql}: {error}"));
-        connection.close().await.expect("the connection closes");
+        let run = self.try_to_run(sql).await;
+        run.unwrap_or_else(|error| panic!("{sql}: {error}"));
+    }
+
+    /// Runs statements as root.
+    pub(super) async fn try_to_run(&self, sql: &str) -> sqlx::Result<()> {
+        let mut connection = MySqlConnection::connect(&self.server.url).await?;
+        sqlx::raw_sql(sql).execute(&mut connection).await?;
+        connection.close().await
+    }
+
+    /// Runs a query as root, and returns the first column of each row.
+    pub(super) async fn texts(&self, sql: &str) -> sqlx::Result<Vec<String>> {
+        let mut connection = MySqlConnection::connect(&self.server.url).await?;
+        let texts = sqlx::query_scalar(sql).fetch_all(&mut connection).await?;
+        connection.close().await?;
+        Ok(texts)
     }
 
     /// Creates a user with every privilege on a database and none on the server. Returns the database's URL
