@@ -18,6 +18,7 @@ use crate::hold::{HoldArguments, ReleaseArguments};
 use crate::keys::KeysCommand;
 use crate::log::LogCommand;
 use crate::mail::MailCommand;
+use crate::output::OutputFormat;
 use crate::projection::ProjectionCommand;
 use crate::retention::RetentionCommand;
 use crate::settings::{self, Settings};
@@ -76,6 +77,11 @@ pub(crate) enum Command {
         /// Print JSON
         #[arg(long)]
         json: bool,
+    },
+    /// Check whether the servers, files and settings are fit for production: exit code 1 if not
+    Check {
+        #[command(flatten)]
+        format: OutputFormat,
     },
     /// Show, export, verify and prove the contents of the log
     Audit {

@@ -3,6 +3,7 @@
 mod access;
 mod actor;
 mod audit;
+mod check;
 mod claims;
 mod cli;
 mod commands;
@@ -67,6 +68,7 @@ fn run(command: Command, settings: &Settings) -> anyhow::Result<()> {
             Command::Migrate { json } => database::migrate(settings, json).await,
             Command::Token { command } => access::token(command),
             Command::Health { role, json } => health::check(settings, role, json).await,
+            Command::Check { format } => check::run(settings, format).await,
             Command::Audit { command } => audit::run(settings, command).await,
             Command::Claims { command } => claims::run(settings, command).await,
             Command::Projection { command } => projection::run(settings, command).await,

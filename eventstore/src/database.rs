@@ -9,6 +9,7 @@
 
 mod cluster;
 mod dialect;
+mod inspect;
 #[cfg(feature = "cqrs")]
 mod library_pool;
 mod mysql;
@@ -38,6 +39,7 @@ use pools::Pools;
 use session::Held;
 
 pub use dialect::Dialect;
+pub use inspect::ServerFacts;
 #[cfg(feature = "cqrs")]
 pub(crate) use library_pool::LibraryPool;
 pub use options::DatabaseOptions;
@@ -122,6 +124,17 @@ impl Database {
     /// [`Database::connect`].
     pub async fn create(url: &str) -> Result<()> {
         mysql::create(url, DatabaseOptions::default()).await
+    }
+
+    /// Asks each server of a MySQL URL about itself, also servers that accept no writes. Returns the address of
+    /// each server, as `host:port`, with its answer.
+    ///
+    /// # Errors
+    ///
+    /// [`crate::Error::Url`] if the URL cannot be parsed, or if a file that it names cannot be read. The answer
+    /// of a server can be each error of [`Database::connect`].
+    pub async fn inspect(url: &str) -> Result<Vec<(String, Result<ServerFacts>)>> {
+        inspect::inspect(url).await
     }
 
     /// Returns the same database with a separate pool of at most `connections` connections. Each connection

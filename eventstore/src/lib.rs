@@ -79,7 +79,7 @@ pub use append::{Append, AppendError, AppendOptions, AppendQueue, Appended};
 pub use claim::{Claim, ClaimChange, ClaimRules, ClaimRulesError, HeldClaim};
 pub use clock::{Clock, ManualClock, SystemClock, Timestamp};
 pub use coalesce::{BatchWorker, Coalescer, Rejected};
-pub use database::{Connection, Database, DatabaseOptions, Dialect, Row, Session, Transaction};
+pub use database::{Connection, Database, DatabaseOptions, Dialect, Row, ServerFacts, Session, Transaction};
 pub use error::{DatabaseError, Error, Result};
 pub use event::{Hash, NewEvent, Position, PositionError, RecordedEvent};
 pub use format::{KeysPlace, LogFormat};

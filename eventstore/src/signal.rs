@@ -88,6 +88,17 @@ impl Signal {
         })
     }
 
+    /// Checks that the Redis server at `url` answers.
+    ///
+    /// # Errors
+    ///
+    /// [`crate::Error::Redis`] if the URL is invalid or the server cannot be used, and
+    /// [`crate::Error::RedisTimeout`].
+    #[cfg(feature = "redis")]
+    pub async fn check_redis(url: &str) -> Result<()> {
+        redis::check(&::redis::Client::open(url).map_err(Error::from_redis)?).await
+    }
+
     /// Wakes all listeners. Never blocks and never fails.
     pub fn publish(&self, notices: Vec<Notice>) {
         if notices.is_empty() {

@@ -114,6 +114,18 @@ impl Transport {
         }
     }
 
+    /// Opens a session with the server, including TLS and the login, and ends it. For files, does nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`DeliveryFailure`].
+    pub async fn check(&self, within: Timeouts) -> Result<(), DeliveryFailure> {
+        match self {
+            Self::Smtp(smtp) => smtp.check(within).await,
+            Self::Outbox(_) => Ok(()),
+        }
+    }
+
     /// Whether the next email can be sent without opening a session first.
     pub(crate) fn is_open(&self) -> bool {
         match self {

@@ -56,6 +56,12 @@ impl MailParts {
         Ok(SampleMailer::new(Arc::clone(&self.composer), transport, timeouts))
     }
 
+    /// Checks that the mail server accepts this client. Sends no email.
+    pub(crate) async fn check(&self, settings: &Settings) -> anyhow::Result<()> {
+        let transport = self.transport(settings)?;
+        Ok(transport.check(settings.mail.timeouts()).await?)
+    }
+
     /// Creates a transport with its own connections.
     fn transport(&self, settings: &Settings) -> anyhow::Result<Transport> {
         match (settings.mail.smtp_url(), &self.smtp) {

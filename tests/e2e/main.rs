@@ -7,6 +7,7 @@ mod audit;
 mod backup;
 mod browser;
 mod certificate;
+mod check;
 mod chosen_text;
 mod claims;
 mod client;

@@ -61,6 +61,15 @@ impl Cluster {
         }
     }
 
+    /// Returns the name for operators.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Galera => "Galera",
+            Self::SinglePrimary => "Group Replication with a single primary",
+            Self::MultiPrimary => "Group Replication with several primaries",
+        }
+    }
+
     /// Whether several members accept writes at the same time.
     pub(super) const fn several_accept_writes(self) -> bool {
         matches!(self, Self::Galera | Self::MultiPrimary)

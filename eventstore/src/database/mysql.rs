@@ -135,8 +135,8 @@ pub(super) struct Server {
     pub(super) packet: usize,
     /// Whether it accepts no writes.
     pub(super) is_read_only: bool,
-    /// Whether it belongs to a cluster in which several servers accept writes.
-    pub(super) several_accept_writes: bool,
+    /// The cluster to which it belongs.
+    pub(super) cluster: Option<Cluster>,
 }
 
 /// Sets, in one round trip, all session settings that the statements rely on, regardless of the server, its
@@ -157,7 +157,7 @@ pub(super) async fn configure(
     Ok(Server {
         packet: usize::try_from(packet).unwrap_or(usize::MAX),
         is_read_only: read_only != 0,
-        several_accept_writes: cluster.is_some_and(Cluster::several_accept_writes),
+        cluster,
     })
 }
 
@@ -191,11 +191,11 @@ fn session(options: DatabaseOptions) -> String {
 }
 
 /// Closes a connection. Over TLS, the driver waits for the server to close its end, which may never happen.
-async fn close(connection: MySqlConnection) {
+pub(super) async fn close(connection: MySqlConnection) {
     drop(tokio::time::timeout(CLOSE_TIMEOUT, connection.close()).await);
 }
 
-async fn open(server: &MySqlConnectOptions) -> Result<MySqlConnection> {
+pub(super) async fn open(server: &MySqlConnectOptions) -> Result<MySqlConnection> {
     let opened = server.connect().await;
     opened.map_err(|error| refusal(error, server))
 }

@@ -14,6 +14,7 @@ use sqlx::mysql::MySqlConnectOptions;
 use tokio::sync::{Mutex, MutexGuard};
 use tokio::time::Instant;
 
+use super::cluster::Cluster;
 use super::mysql::{self, Server};
 use super::options::DatabaseOptions;
 use crate::error::{DatabaseError, Error, Result};
@@ -148,7 +149,7 @@ impl Servers {
             match answer {
                 Ok(server) if server.is_read_only => is_answered = true,
                 Ok(server) => {
-                    writable.push((index, server.several_accept_writes));
+                    writable.push((index, server.cluster.is_some_and(Cluster::several_accept_writes)));
                     until = until.min(Instant::now() + OTHERS);
                 }
                 Err(error) => {

@@ -66,6 +66,18 @@ pub(super) async fn publish(
     }
 }
 
+/// Checks that the server answers.
+pub(super) async fn check(client: &redis::Client) -> Result<()> {
+    let asking = async {
+        let mut connection = client.get_multiplexed_async_connection().await?;
+        redis::cmd("PING").query_async::<()>(&mut connection).await
+    };
+    tokio::time::timeout(TIMEOUT, asking)
+        .await
+        .map_err(|_| Error::RedisTimeout(TIMEOUT))?
+        .map_err(Error::from_redis)
+}
+
 /// Forwards every message as a wake-up, and reconnects when the connection ends.
 pub(super) async fn listen(
     client: redis::Client,

@@ -98,6 +98,15 @@ impl Smtp {
         TestResult::new(self.describe(), self.server.steps(), sent.err(), progress)
     }
 
+    /// Opens a session and ends it.
+    pub(super) async fn check(&self, within: Timeouts) -> Result<(), DeliveryFailure> {
+        let mut progress = SendProgress::new();
+        let opened = self.session(within.connect, &mut progress).await;
+        let session = opened.map_err(|(step, failure)| DeliveryFailure::Smtp(step, failure))?;
+        let _ = timeout(within.send, session.quit()).await;
+        Ok(())
+    }
+
     async fn transmit(
         &self,
         mail: &Mail,

@@ -1,0 +1,86 @@
+//! Checks the database, its schema, and the keyring.
+
+use eventstore::{Database, LogFormat};
+
+use super::{Finding, server};
+use crate::database::{self, Target};
+use crate::keys_database::Opener;
+use crate::output;
+use crate::sealing;
+use crate::settings::Settings;
+
+/// Checks the servers of both databases, and the log with its keyring.
+pub(super) async fn check(settings: &Settings) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for target in [Some(Target::log(settings)), Target::keys(settings)]
+        .into_iter()
+        .flatten()
+    {
+        findings.extend(servers(target).await);
+    }
+    findings.extend(log(settings).await);
+    findings
+}
+
+async fn servers(target: Target<'_>) -> Vec<Finding> {
+    let setting = target.setting;
+    if let Some(file) = database::sqlite_file(target.url) {
+        return vec![Finding::ok(setting, format!("the SQLite file {file}"))];
+    }
+    let servers = match Database::inspect(target.url).await {
+        Ok(servers) => servers,
+        Err(error) => return vec![Finding::error(setting, error.to_string()).advise("correct the URL")],
+    };
+    let mut findings = Vec::new();
+    let (several, mut writable) = (servers.len() > 1, 0);
+    let is_socket = target.url.contains("socket=");
+    for (address, answer) in servers {
+        let subject = format!("{setting} {address}");
+        match answer {
+            Ok(facts) => {
+                writable += usize::from(facts.accepts_writes);
+                let is_local = is_socket || is_loopback(&address);
+                findings.extend(server::judge(&subject, &facts, several, is_local));
+            }
+            Err(error) => findings.push(Finding::error(&subject, error.to_string()).advise(
+                "start the server, or correct its address, the user, the password or the certificate",
+            )),
+        }
+    }
+    if writable == 0 {
+        findings
+            .push(Finding::error(setting, "no server accepts writes").advise("make the primary writable"));
+    }
+    findings
+}
+
+fn is_loopback(address: &str) -> bool {
+    let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
+    let ip = host.parse::<std::net::IpAddr>();
+    host == "localhost" || ip.is_ok_and(|ip| ip.is_loopback())
+}
+
+/// Opens the log, and checks its schema and its keyring.
+async fn log(settings: &Settings) -> Vec<Finding> {
+    let database = match database::open_existing(settings, 1).await {
+        Ok(database) => database,
+        Err(error) => {
+            return vec![Finding::error("schema", output::causes(&error)).advise("run `patients migrate`")];
+        }
+    };
+    let mut findings = vec![Finding::ok("schema", "up to date")];
+    findings.push(match LogFormat::read(&database).await {
+        Ok(LogFormat::Clear) => {
+            Finding::warning("keyring", "the log is in clear, so patients cannot be erased")
+                .advise("run `patients log upgrade`: docs/operations.md, Sealing an older log")
+        }
+        _ => match sealing::open(settings, &database, Opener::Command).await {
+            Ok(_) => Finding::ok("keyring", "opens the log"),
+            Err(error) => Finding::error("keyring", output::causes(&error)).advise(
+                "set KEYRING_FILE to the keyring of this log, and KEYS_DATABASE_URL as the log requires",
+            ),
+        },
+    });
+    database.close().await;
+    findings
+}

@@ -1,0 +1,426 @@
+//! Judges what a MySQL or MariaDB server says about itself.
+
+use eventstore::ServerFacts;
+
+use super::Finding;
+
+/// Size of the largest packet from which exports and rebuilds are fast, in bytes.
+const PACKET: u64 = 16 * 1024 * 1024;
+/// Distances between clocks, in microseconds. Events of a clock that is five minutes behind are rejected.
+const CLOCKS_DIFFER: i64 = 1_000_000;
+const CLOCKS_CONFLICT: i64 = 60_000_000;
+/// Smallest number of members with which a cluster survives the loss of one.
+const MEMBERS: u64 = 3;
+
+/// Judges a server. `is_one_of_several` means that the URL lists several servers, and `is_local` that the
+/// connection does not leave the machine.
+pub(super) fn judge(
+    subject: &str,
+    facts: &ServerFacts,
+    is_one_of_several: bool,
+    is_local: bool,
+) -> Vec<Finding> {
+    let mut findings = vec![version(subject, facts)];
+    let checks = [
+        durability(subject, facts),
+        replication(subject, facts, is_one_of_several),
+        packet(subject, facts),
+        clock(subject, facts),
+        encryption(subject, facts, is_local),
+        privileges(subject, facts),
+    ];
+    findings.extend(checks.into_iter().flatten());
+    findings
+}
+
+fn value<'f>(facts: &'f ServerFacts, name: &str) -> &'f str {
+    facts.variables.get(name).map_or("", String::as_str)
+}
+
+fn is_on(facts: &ServerFacts, name: &str) -> bool {
+    matches!(value(facts, name), "ON" | "1" | "YES")
+}
+
+fn version(subject: &str, facts: &ServerFacts) -> Finding {
+    let is_mariadb = facts.version.contains("MariaDB");
+    let mut parts = facts
+        .version
+        .split(['.', '-'])
+        .map(|part| part.parse().unwrap_or(0));
+    let found: (u32, u32) = (parts.next().unwrap_or(0), parts.next().unwrap_or(0));
+    let name = if is_mariadb { "MariaDB" } else { "MySQL" };
+    let accepts = if facts.accepts_writes {
+        "accepts writes"
+    } else {
+        "is read-only"
+    };
+    let message = format!("{name} {}, {accepts}", facts.version.replace("-MariaDB", ""));
+    if found < if is_mariadb { (10, 6) } else { (8, 4) } {
+        Finding::error(subject, message).advise("use MySQL 8.4 or later, or MariaDB 10.6 or later")
+    } else {
+        Finding::ok(subject, message)
+    }
+}
+
+fn durability(subject: &str, facts: &ServerFacts) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let flush = value(facts, "innodb_flush_log_at_trx_commit");
+    if flush != "1" {
+        findings.push(
+            Finding::error(
+                subject,
+                format!(
+                    "innodb_flush_log_at_trx_commit is {flush}: a power failure loses acknowledged writes"
+                ),
+            )
+            .advise("set innodb_flush_log_at_trx_commit = 1"),
+        );
+    }
+    let has_binlog = is_on(facts, "log_bin");
+    let sync = value(facts, "sync_binlog");
+    // Recovery rolls back a transaction that is prepared but not in the binary log. Galera does not need the
+    // binary log.
+    if has_binlog && sync != "1" && facts.cluster != Some("Galera") {
+        findings.push(
+            Finding::error(subject, format!("sync_binlog is {sync}: a power failure loses acknowledged writes, or loses them on replicas"))
+                .advise("set sync_binlog = 1"),
+        );
+    }
+    let format = value(facts, "binlog_format");
+    if has_binlog && !matches!(format, "ROW" | "") {
+        findings.push(
+            Finding::warning(
+                subject,
+                format!("binlog_format is {format}: replicas can differ from this server"),
+            )
+            .advise("set binlog_format = ROW"),
+        );
+    }
+    if !matches!(value(facts, "innodb_doublewrite"), "ON" | "1" | "") {
+        findings.push(
+            Finding::warning(
+                subject,
+                "innodb_doublewrite is off: a power failure can damage pages",
+            )
+            .advise("set innodb_doublewrite = ON, unless the file system writes 16 KiB atomically"),
+        );
+    }
+    if findings.is_empty() {
+        findings.push(Finding::ok(subject, "an acknowledged write is on the disk"));
+    }
+    findings
+}
+
+fn replication(subject: &str, facts: &ServerFacts, is_one_of_several: bool) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    match facts.cluster {
+        Some(name @ "Galera") => {
+            let size = value(facts, "wsrep_cluster_size").parse().unwrap_or(0);
+            findings.push(members(subject, name, size));
+            if value(facts, "wsrep_cluster_status") != "Primary" {
+                findings.push(
+                    Finding::error(subject, "this node does not belong to the primary component")
+                        .advise("find out why the node has lost the others"),
+                );
+            }
+        }
+        Some(name) => {
+            findings.push(Finding::ok(subject, format!("member of {name}")));
+            if value(facts, "group_replication_unreachable_majority_timeout") == "0" {
+                findings.push(
+                    Finding::warning(
+                        subject,
+                        "a primary that has lost the majority answers reads until its connections end",
+                    )
+                    .advise("set group_replication_unreachable_majority_timeout to some seconds"),
+                );
+            }
+            if name.ends_with("several primaries") {
+                findings.push(
+                    Finding::warning(subject, "nobody has tested the service with several primaries")
+                        .advise("set group_replication_single_primary_mode = ON"),
+                );
+            }
+        }
+        None if is_one_of_several => findings.extend(semi_synchronous(subject, facts)),
+        None => {}
+    }
+    findings
+}
+
+fn members(subject: &str, name: &str, size: u64) -> Finding {
+    let message = format!("{name}, {size} members");
+    if size < MEMBERS {
+        Finding::warning(subject, message)
+            .advise("with fewer than three members, the loss of one stops the service")
+    } else {
+        Finding::ok(subject, message)
+    }
+}
+
+/// Judges replication from a primary to replicas. Its variables have other names on older servers.
+fn semi_synchronous(subject: &str, facts: &ServerFacts) -> Vec<Finding> {
+    let either = |one: &str, other: &str| is_on(facts, one) || is_on(facts, other);
+    if !facts.accepts_writes {
+        return Vec::new();
+    }
+    if !either("rpl_semi_sync_source_enabled", "rpl_semi_sync_master_enabled") {
+        return vec![
+            Finding::error(
+                subject,
+                "replication is asynchronous: a failover loses acknowledged writes, and no check can tell",
+            )
+            .advise("use semi-synchronous replication, Group Replication or Galera"),
+        ];
+    }
+    let points = [
+        "rpl_semi_sync_source_wait_point",
+        "rpl_semi_sync_master_wait_point",
+    ];
+    if !points.iter().any(|point| value(facts, point) == "AFTER_SYNC") {
+        return vec![
+            Finding::error(
+                subject,
+                "semi-synchronous replication waits after the commit: a failover can take back what was read",
+            )
+            .advise("set rpl_semi_sync_source_wait_point = AFTER_SYNC"),
+        ];
+    }
+    if !either("rpl_semi_sync_source_status", "rpl_semi_sync_master_status") {
+        return vec![
+            Finding::error(subject, "semi-synchronous replication has fallen back to asynchronous replication")
+                .advise("connect a semi-synchronous replica, and set rpl_semi_sync_source_timeout to a very long time"),
+        ];
+    }
+    vec![Finding::ok(subject, "semi-synchronous replication, AFTER_SYNC")]
+}
+
+fn packet(subject: &str, facts: &ServerFacts) -> Vec<Finding> {
+    match value(facts, "max_allowed_packet").parse::<u64>() {
+        Ok(size) if size < PACKET => vec![
+            Finding::warning(
+                subject,
+                format!("max_allowed_packet is {size} bytes: rebuilds are slower than they could be"),
+            )
+            .advise("set max_allowed_packet = 16777216"),
+        ],
+        _ => Vec::new(),
+    }
+}
+
+fn clock(subject: &str, facts: &ServerFacts) -> Vec<Finding> {
+    let distance = facts
+        .clock_ahead
+        .saturating_abs()
+        .saturating_sub(facts.clock_error);
+    let tenths = facts.clock_ahead.saturating_abs() / 100_000;
+    let direction = if facts.clock_ahead > 0 {
+        "ahead of"
+    } else {
+        "behind"
+    };
+    let message = format!(
+        "its clock is {}.{} s {direction} the clock of this machine",
+        tenths / 10,
+        tenths % 10
+    );
+    let advice = "synchronize the clocks, for example with chrony";
+    match distance {
+        CLOCKS_CONFLICT.. => vec![Finding::error(subject, message).advise(advice)],
+        CLOCKS_DIFFER.. => vec![Finding::warning(subject, message).advise(advice)],
+        _ => vec![Finding::ok(
+            subject,
+            "its clock agrees with the clock of this machine",
+        )],
+    }
+}
+
+fn encryption(subject: &str, facts: &ServerFacts, is_local: bool) -> Vec<Finding> {
+    match &facts.cipher {
+        Some(cipher) => vec![Finding::ok(
+            subject,
+            format!("the connection is encrypted ({cipher})"),
+        )],
+        None if is_local => Vec::new(),
+        None => vec![
+            Finding::warning(subject, "the connection is not encrypted")
+                .advise("set ssl-mode=VERIFY_IDENTITY in the URL: docs/operations.md, The database URL"),
+        ],
+    }
+}
+
+fn privileges(subject: &str, facts: &ServerFacts) -> Vec<Finding> {
+    let is_for_all = |grant: &&String| grant.contains(" ON *.* ") && !grant.starts_with("GRANT USAGE ON");
+    if facts.grants.iter().any(|grant| is_for_all(&grant)) {
+        return vec![
+            Finding::warning(subject, "the user has privileges on the whole server")
+                .advise("give each role its own user: migrations/users/create.sql and grant.sql"),
+        ];
+    }
+    vec![Finding::ok(
+        subject,
+        "the user has privileges on some databases only",
+    )]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::check::Level;
+
+    fn facts(variables: &[(&str, &str)]) -> ServerFacts {
+        let sound = [
+            ("innodb_flush_log_at_trx_commit", "1"),
+            ("log_bin", "ON"),
+            ("sync_binlog", "1"),
+            ("binlog_format", "ROW"),
+            ("innodb_doublewrite", "ON"),
+            ("max_allowed_packet", "67108864"),
+        ];
+        let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        ServerFacts {
+            version: "8.4.3".to_owned(),
+            accepts_writes: true,
+            cipher: Some("TLS_AES_128_GCM_SHA256".to_owned()),
+            clock_error: 500,
+            grants: vec![
+                "GRANT USAGE ON *.* TO `a`@`%`".to_owned(),
+                "GRANT SELECT ON `p`.`events` TO `a`@`%`".to_owned(),
+            ],
+            variables: sound.iter().chain(variables).map(owned).collect(),
+            ..ServerFacts::default()
+        }
+    }
+
+    /// Returns the findings other than `ok`, each as its level and message.
+    fn problems(facts: &ServerFacts, is_one_of_several: bool) -> Vec<(Level, String)> {
+        let findings = judge("database", facts, is_one_of_several, false).into_iter();
+        let problems = findings.filter(|finding| finding.level != Level::Ok);
+        let problems = problems.inspect(|finding| assert!(finding.advice.is_some(), "{finding:?}"));
+        problems.map(|finding| (finding.level, finding.message)).collect()
+    }
+
+    fn only_problem(facts: &ServerFacts, is_one_of_several: bool) -> (Level, String) {
+        let mut problems = problems(facts, is_one_of_several);
+        assert_eq!(problems.len(), 1, "{problems:?}");
+        problems.remove(0)
+    }
+
+    #[test]
+    fn a_sound_server_has_no_problem() {
+        assert_eq!(problems(&facts(&[]), false), []);
+    }
+
+    #[test]
+    fn what_can_lose_acknowledged_writes_is_an_error() {
+        for (variable, value) in [("innodb_flush_log_at_trx_commit", "2"), ("sync_binlog", "0")] {
+            let (level, message) = only_problem(&facts(&[(variable, value)]), false);
+            assert!(level == Level::Error && message.contains(variable), "{message}");
+        }
+        let (level, message) = only_problem(&facts(&[]), true);
+        assert!(
+            level == Level::Error && message.contains("asynchronous"),
+            "{message}"
+        );
+        let semi = [
+            ("rpl_semi_sync_source_enabled", "ON"),
+            ("rpl_semi_sync_source_status", "ON"),
+        ];
+        let after_commit = [
+            semi[0],
+            semi[1],
+            ("rpl_semi_sync_source_wait_point", "AFTER_COMMIT"),
+        ];
+        assert_eq!(only_problem(&facts(&after_commit), true).0, Level::Error);
+        let fallen_back = [semi[0], ("rpl_semi_sync_source_wait_point", "AFTER_SYNC")];
+        assert!(only_problem(&facts(&fallen_back), true).1.contains("fallen back"));
+        let sound = [
+            semi[0],
+            semi[1],
+            ("rpl_semi_sync_source_wait_point", "AFTER_SYNC"),
+        ];
+        assert_eq!(problems(&facts(&sound), true), []);
+    }
+
+    #[test]
+    fn versions_are_compared_as_numbers() {
+        for (version, is_new_enough) in [
+            ("8.0.45", false),
+            ("8.4.0", true),
+            ("9.7.4", true),
+            ("10.5.29-MariaDB", false),
+            ("10.6.1-MariaDB-log", true),
+            ("11.4.2-MariaDB", true),
+            ("", false),
+        ] {
+            let found = ServerFacts {
+                version: version.to_owned(),
+                ..facts(&[])
+            };
+            assert_eq!(problems(&found, false).is_empty(), is_new_enough, "{version}");
+        }
+    }
+
+    #[test]
+    fn a_distance_of_clocks_counts_beyond_the_error_of_its_measurement() {
+        let at = |clock_ahead, clock_error| ServerFacts {
+            clock_ahead,
+            clock_error,
+            ..facts(&[])
+        };
+        assert_eq!(problems(&at(1_500_000, 600_000), false), []);
+        let (level, message) = only_problem(&at(-1_500_000, 500), false);
+        assert_eq!(
+            (level, message.as_str()),
+            (
+                Level::Warning,
+                "its clock is 1.5 s behind the clock of this machine"
+            )
+        );
+        assert_eq!(only_problem(&at(61_000_000, 500), false).0, Level::Error);
+        assert_eq!(only_problem(&at(i64::MIN, 500), false).0, Level::Error);
+    }
+
+    #[test]
+    fn privileges_on_the_whole_server_are_too_many() {
+        for (grant, is_too_much) in [
+            (
+                "GRANT ALL PRIVILEGES ON *.* TO `root`@`%` WITH GRANT OPTION",
+                true,
+            ),
+            ("GRANT SUPER ON *.* TO `a`@`%`", true),
+            ("GRANT USAGE ON *.* TO `a`@`%` IDENTIFIED BY PASSWORD", false),
+            ("GRANT ALL PRIVILEGES ON `patients`.* TO `a`@`%`", false),
+        ] {
+            let found = ServerFacts {
+                grants: vec![grant.to_owned()],
+                ..facts(&[])
+            };
+            assert_eq!(!problems(&found, false).is_empty(), is_too_much, "{grant}");
+        }
+    }
+
+    #[test]
+    fn a_cluster_is_judged_by_its_own_variables() {
+        let galera = |variables: &[_]| ServerFacts {
+            cluster: Some("Galera"),
+            ..facts(variables)
+        };
+        let sound = [
+            ("wsrep_cluster_size", "3"),
+            ("wsrep_cluster_status", "Primary"),
+            ("sync_binlog", "0"),
+        ];
+        assert_eq!(problems(&galera(&sound), true), []);
+        assert_eq!(
+            only_problem(&galera(&[sound[1], ("wsrep_cluster_size", "2")]), true).0,
+            Level::Warning
+        );
+        assert_eq!(only_problem(&galera(&sound[..1]), true).0, Level::Error);
+        let group = ServerFacts {
+            cluster: Some("Group Replication with a single primary"),
+            ..facts(&[("group_replication_unreachable_majority_timeout", "0")])
+        };
+        assert_eq!(only_problem(&group, true).0, Level::Warning);
+    }
+}

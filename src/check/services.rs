@@ -1,0 +1,105 @@
+//! Checks Redis, mail and the disks.
+
+use std::path::{Path, PathBuf};
+
+use eventstore::Signal;
+
+use super::Finding;
+use crate::database;
+use crate::mail::MailParts;
+use crate::output;
+use crate::sealing;
+use crate::settings::Settings;
+
+/// Free space of a disk, in bytes.
+const LITTLE_SPACE: u64 = 1024 * 1024 * 1024;
+const NO_SPACE: u64 = 100 * 1024 * 1024;
+
+/// Checks the other servers, and the disks of the files that this configuration uses.
+pub(super) async fn check(settings: &Settings) -> Vec<Finding> {
+    let mut findings = vec![redis(settings).await, mail(settings).await];
+    findings.extend(folders(settings).iter().map(|folder| disk(folder)));
+    findings
+}
+
+async fn redis(settings: &Settings) -> Finding {
+    let Some(url) = settings.redis_url() else {
+        return if database::sqlite_file(&settings.database_url).is_some() {
+            Finding::ok("REDIS_URL", "not set, and not needed by a single process")
+        } else {
+            Finding::warning(
+                "REDIS_URL",
+                "not set: other processes learn of an event when they poll the log",
+            )
+            .advise("set REDIS_URL if the roles run in several processes")
+        };
+    };
+    match Signal::check_redis(url).await {
+        Ok(()) => Finding::ok("REDIS_URL", "Redis answers"),
+        Err(error) => {
+            Finding::error("REDIS_URL", error.to_string()).advise("start Redis, or correct the URL")
+        }
+    }
+}
+
+async fn mail(settings: &Settings) -> Finding {
+    let subject = "SMTP_URL";
+    let parts = match MailParts::load(settings) {
+        Ok(parts) => parts,
+        Err(error) => {
+            return Finding::error("mail", output::causes(&error))
+                .advise("correct the settings of mail: docs/mail.md");
+        }
+    };
+    if settings.mail.smtp_url().is_none() {
+        return Finding::warning(
+            subject,
+            "not set: emails are written to files, and nobody gets them",
+        )
+        .advise("set SMTP_URL");
+    }
+    match parts.check(settings).await {
+        Ok(()) => Finding::ok(subject, "the mail server accepts this client"),
+        Err(error) => Finding::error(subject, output::causes(&error))
+            .advise("`patients mail test` shows each step: docs/mail.md"),
+    }
+}
+
+/// Returns the folders of the files that this configuration writes or needs.
+fn folders(settings: &Settings) -> Vec<PathBuf> {
+    let databases = [Some(settings.database_url.as_str()), settings.keys_database_url()];
+    let files = databases.into_iter().flatten().filter_map(database::sqlite_file);
+    let mut folders: Vec<_> = files
+        .filter_map(|file| Path::new(file).parent())
+        .map(Path::to_owned)
+        .collect();
+    if settings.mail.smtp_url().is_none() {
+        folders.push(settings.mail.mail_outbox.clone());
+    }
+    folders.extend(sealing::keyring_file(settings).and_then(|file| file.path().parent().map(Path::to_owned)));
+    folders.sort_unstable();
+    folders.dedup();
+    folders
+}
+
+fn disk(folder: &Path) -> Finding {
+    let subject = format!("disk {}", folder.display());
+    let folder = if folder.as_os_str().is_empty() {
+        Path::new(".")
+    } else {
+        folder
+    };
+    let free = match rustix::fs::statvfs(folder) {
+        Ok(found) => found.f_bavail.saturating_mul(found.f_frsize),
+        Err(error) => {
+            return Finding::warning(&subject, format!("cannot be checked: {error}"))
+                .advise("the folder is created when a role first writes to it");
+        }
+    };
+    let message = format!("{} MiB free", free / 1024 / 1024);
+    match free {
+        ..NO_SPACE => Finding::error(&subject, message).advise("free space before the disk is full"),
+        NO_SPACE..LITTLE_SPACE => Finding::warning(&subject, message).advise("free space"),
+        _ => Finding::ok(&subject, message),
+    }
+}

@@ -1,0 +1,130 @@
+//! `patients check` on servers and files that are fit for production, and on others.
+
+use std::process::Command;
+
+use serde_json::Value;
+use tempfile::TempDir;
+use testkit::free_port;
+
+use crate::rig::{Production, patients};
+
+/// Runs the command. Returns whether it succeeded, and its findings.
+fn check(command: &mut Command) -> (bool, Vec<Value>) {
+    let output = command.arg("--json").output().unwrap();
+    let printed: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let findings = printed["findings"].as_array().unwrap().clone();
+    let count = |level: &str| {
+        findings
+            .iter()
+            .filter(|finding| finding["level"] == level)
+            .count()
+    };
+    assert_eq!(printed["errors"], count("error"));
+    assert_eq!(printed["warnings"], count("warning"));
+    assert_eq!(output.status.success(), count("error") == 0);
+    for finding in &findings {
+        assert_eq!(
+            finding["advice"].is_string(),
+            finding["level"] != "ok",
+            "{finding}"
+        );
+    }
+    (output.status.success(), findings)
+}
+
+/// Returns the level of the only finding about a subject whose message contains a text.
+fn level<'f>(findings: &'f [Value], subject: &str, message: &str) -> &'f str {
+    let says = |finding: &&Value, name: &str, text: &str| finding[name].as_str().unwrap().contains(text);
+    let mut found = findings
+        .iter()
+        .filter(|finding| says(finding, "subject", subject) && says(finding, "message", message));
+    let (Some(only), None) = (found.next(), found.next()) else {
+        panic!("not one finding about {subject} with {message}: {findings:#?}");
+    };
+    only["level"].as_str().unwrap()
+}
+
+#[tokio::test]
+async fn servers_that_answer_have_no_error_and_each_that_does_not_has_one() {
+    Production::on_each(async |production| {
+        let (is_fit, findings) = check(&mut production.command("check"));
+        assert!(is_fit, "{findings:#?}");
+        for (subject, message, expected) in [
+            ("DATABASE_URL", "accepts writes", "ok"),
+            ("DATABASE_URL", "clock agrees", "ok"),
+            (
+                "DATABASE_URL",
+                "the user has privileges on the whole server",
+                "warning",
+            ),
+            ("schema", "up to date", "ok"),
+            ("keyring", "opens the log", "ok"),
+            ("REDIS_URL", "answers", "ok"),
+            ("SMTP_URL", "accepts this client", "ok"),
+            ("disk", "free", "ok"),
+        ] {
+            assert_eq!(
+                level(&findings, subject, message),
+                expected,
+                "{subject}: {message}"
+            );
+        }
+
+        let nothing = format!("127.0.0.1:{}", free_port());
+        let mut broken = production.command("check");
+        broken
+            .env("DATABASE_URL", format!("mysql://root:secret@{nothing}/patients"))
+            .env("REDIS_URL", format!("redis://:secret@{nothing}"))
+            .env("SMTP_URL", format!("smtp://user:secret@{nothing}"));
+        let (is_fit, findings) = check(&mut broken);
+        assert!(!is_fit);
+        for (subject, message) in [
+            (nothing.as_str(), ""),
+            ("DATABASE_URL", "no server accepts writes"),
+            ("schema", "cannot be opened"),
+            ("REDIS_URL", ""),
+            ("SMTP_URL", ""),
+        ] {
+            assert_eq!(level(&findings, subject, message), "error", "{subject}");
+        }
+        assert!(!format!("{findings:?}").contains("secret"));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_keyring_of_another_log_is_an_error() {
+    Production::on_each(async |production| {
+        let folder = TempDir::new().unwrap();
+        let other = folder.path().join("keyring.json");
+        let mut command = patients("keys");
+        let created = command.arg("new").env("KEYRING_FILE", &other).output().unwrap();
+        assert!(created.status.success());
+        let (is_fit, findings) = check(production.command("check").env("KEYRING_FILE", &other));
+        assert!(!is_fit);
+        assert_eq!(level(&findings, "keyring", "does not open this log"), "error");
+    })
+    .await;
+}
+
+#[test]
+fn the_embedded_default_warns_that_nobody_gets_mail() {
+    let folder = TempDir::new().unwrap();
+    let run = |word: &str| {
+        let mut command = patients(word);
+        command.current_dir(folder.path());
+        command
+    };
+    let (is_fit, findings) = check(&mut run("check"));
+    assert!(!is_fit, "there is no database yet");
+    assert_eq!(level(&findings, "schema", "does not exist"), "error");
+
+    assert!(run("migrate").output().unwrap().status.success());
+    let (is_fit, findings) = check(&mut run("check"));
+    assert!(is_fit, "{findings:#?}");
+    assert_eq!(level(&findings, "DATABASE_URL", "patients.db"), "ok");
+    assert_eq!(level(&findings, "SMTP_URL", "nobody gets them"), "warning");
+    let lines = run("check").output().unwrap();
+    let lines = String::from_utf8(lines.stdout).unwrap();
+    assert!(lines.contains("warning  SMTP_URL: not set"), "{lines}");
+}
