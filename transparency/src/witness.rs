@@ -1,0 +1,249 @@
+//! The protocol between logs and witnesses: the call `add-checkpoint`.
+//!
+//! Source: [c2sp.org/tlog-witness](https://c2sp.org/tlog-witness), version 1.0.0 and the later changes up to commit
+//! `95978ca` of C2SP/C2SP. The optional call `sign-subtree` is not supported.
+//!
+//! A log sends [`AddCheckpoint`] to `POST <prefix>/add-checkpoint`, and reads the [`Response`]. A [`Witness`]
+//! answers such requests. [`decide`] has the rules without any effects.
+
+mod message;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use crate::Hash;
+use crate::checkpoint::SignedCheckpoint;
+use crate::cosignature::{CosigningKey, TimestampError};
+use crate::note::{Signature, VerifierKey, VerifyError};
+use crate::tree::{ProofError, verify_consistency};
+
+pub use message::{AddCheckpoint, MAX_REQUEST_LEN, RequestError, Response, ResponseError, SIZE_TYPE};
+
+/// The largest tree of a log that a witness has cosigned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Latest {
+    /// Number of leaves.
+    pub size: u64,
+    /// Root of the tree.
+    pub root: Hash,
+}
+
+/// Reason why a witness does not cosign a checkpoint.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// The request is malformed: status 400.
+    #[error(transparent)]
+    Malformed(RequestError),
+    /// The origin is not one of the witness's logs: status 404.
+    #[error("the origin is unknown")]
+    Unknown,
+    /// The log has not signed the checkpoint, or a signature of the log is invalid: status 403.
+    #[error("the checkpoint is not signed by the log: {0}")]
+    Forbidden(VerifyError),
+    /// The old size exceeds the size of the checkpoint: status 400.
+    #[error("the old size exceeds the size of the checkpoint")]
+    OldSize,
+    /// The old size is not the size of the latest cosigned checkpoint: status 409.
+    #[error("the latest cosigned checkpoint has {size} leaves")]
+    Conflict {
+        /// Size of the latest cosigned checkpoint.
+        size: u64,
+    },
+    /// The checkpoint does not extend the latest cosigned checkpoint. With a valid signature of the log, this
+    /// can be evidence of a fork: status 422.
+    #[error("the checkpoint does not extend the latest cosigned checkpoint: {0}")]
+    Inconsistent(ProofError),
+}
+
+/// Decides whether a witness cosigns a checkpoint, without any effect. Returns the state to record before the
+/// checkpoint is cosigned.
+///
+/// `keys` are the keys of the log with the origin of the checkpoint, or `None` if the origin is unknown. `latest`
+/// is the recorded state for this origin.
+///
+/// # Errors
+///
+/// Returns the first rule of the specification that the request does not meet.
+pub fn decide(
+    keys: Option<&[VerifierKey]>,
+    latest: Option<Latest>,
+    request: &AddCheckpoint,
+) -> Result<Latest, Refusal> {
+    let keys = keys.ok_or(Refusal::Unknown)?;
+    request.checkpoint().verify(keys).map_err(Refusal::Forbidden)?;
+    let checkpoint = request.checkpoint().checkpoint();
+    let new = Latest {
+        size: checkpoint.size(),
+        root: checkpoint.root(),
+    };
+    let old = latest.unwrap_or(Latest {
+        size: 0,
+        root: Hash::EMPTY_ROOT,
+    });
+    if request.old_size() > new.size {
+        return Err(Refusal::OldSize);
+    }
+    if request.old_size() != old.size {
+        return Err(Refusal::Conflict { size: old.size });
+    }
+    if new.size == 0 && new.root != Hash::EMPTY_ROOT {
+        return Err(Refusal::Inconsistent(ProofError::Root));
+    }
+    if old.size > 0 {
+        verify_consistency(request.proof(), old.size, &old.root, new.size, &new.root)
+            .map_err(Refusal::Inconsistent)?;
+    } else if !request.proof().is_empty() {
+        return Err(Refusal::Inconsistent(ProofError::Length));
+    }
+    Ok(new)
+}
+
+/// Durable record of what a witness has cosigned.
+pub trait Store {
+    /// Reason why the record was not read or written.
+    type Error;
+
+    /// Returns the latest cosigned tree of a log, or `None` before the first cosignature.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the record cannot be read.
+    fn latest(&mut self, origin: &str) -> Result<Option<Latest>, Self::Error>;
+
+    /// Replaces `old` with `new` if the record is still `old`, as one atomic step. Returns `false` and changes
+    /// nothing if it is not.
+    ///
+    /// When this function returns `true`, the record must survive a crash of the process and of the machine:
+    /// written and flushed. The witness returns the cosignature only afterwards.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the record was perhaps not written. The witness then returns no cosignature.
+    fn replace(&mut self, origin: &str, old: Option<Latest>, new: Latest) -> Result<bool, Self::Error>;
+}
+
+/// Result of a request to a witness.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer {
+    /// The witness has cosigned the checkpoint.
+    Cosigned {
+        /// The cosignature.
+        signature: Signature,
+        /// The checkpoint with the verified signatures of the log and the cosignature. The witness publishes it at
+        /// [`monitoring_path`].
+        checkpoint: SignedCheckpoint,
+    },
+    /// The witness has not cosigned the checkpoint.
+    Refused(Refusal),
+}
+
+impl Answer {
+    /// Returns the response to send.
+    #[must_use]
+    pub fn response(&self) -> Response {
+        match self {
+            Self::Cosigned { signature, .. } => Response::Cosigned(vec![signature.clone()]),
+            Self::Refused(Refusal::Malformed(_) | Refusal::OldSize) => Response::BadRequest,
+            Self::Refused(Refusal::Unknown) => Response::NotFound,
+            Self::Refused(Refusal::Forbidden(_)) => Response::Forbidden,
+            Self::Refused(Refusal::Conflict { size }) => Response::Conflict { size: *size },
+            Self::Refused(Refusal::Inconsistent(_)) => Response::Unprocessable,
+        }
+    }
+}
+
+/// Reason why a witness could not answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum WitnessError<E> {
+    /// The record could not be read or written.
+    #[error("the record of cosigned checkpoints: {0}")]
+    Store(E),
+    /// The clock shows a time that cannot be signed.
+    #[error(transparent)]
+    Timestamp(#[from] TimestampError),
+    /// The cosigned checkpoint would exceed the limits of a note.
+    #[error("the checkpoint has no room for another signature")]
+    NoRoom,
+}
+
+/// A witness: its key, and the keys of the logs that it knows.
+#[derive(Debug, Clone)]
+pub struct Witness {
+    key: CosigningKey,
+    logs: BTreeMap<String, Vec<VerifierKey>>,
+}
+
+impl Witness {
+    /// Makes a witness of the logs with these origins and keys.
+    #[must_use]
+    pub const fn new(key: CosigningKey, logs: BTreeMap<String, Vec<VerifierKey>>) -> Self {
+        Self { key, logs }
+    }
+
+    /// Public key of the witness.
+    #[must_use]
+    pub const fn verifier(&self) -> &VerifierKey {
+        self.key.verifier()
+    }
+
+    /// Answers the body of a request to `add-checkpoint`. `timestamp` is the current time in seconds since
+    /// 1970-01-01 UTC. The new state is recorded before the cosignature is returned.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the record cannot be read or written, or if the time cannot be signed. In this case,
+    /// no cosignature is returned.
+    pub fn add_checkpoint<S: Store + ?Sized>(
+        &self,
+        store: &mut S,
+        body: &[u8],
+        timestamp: u64,
+    ) -> Result<Answer, WitnessError<S::Error>> {
+        let request = match AddCheckpoint::parse(body) {
+            Ok(request) => request,
+            Err(error) => return Ok(Answer::Refused(Refusal::Malformed(error))),
+        };
+        let submitted = request.checkpoint();
+        let origin = submitted.checkpoint().origin();
+        let Some(keys) = self.logs.get(origin) else {
+            return Ok(Answer::Refused(Refusal::Unknown));
+        };
+        let latest = store.latest(origin).map_err(WitnessError::Store)?;
+        let new = match decide(Some(keys), latest, &request) {
+            Ok(new) => new,
+            Err(refusal) => return Ok(Answer::Refused(refusal)),
+        };
+        let signature = self.key.sign(submitted.checkpoint(), timestamp)?;
+        let mut checkpoint = submitted.clone();
+        checkpoint.retain(keys);
+        checkpoint
+            .add(signature.clone())
+            .map_err(|_| WitnessError::NoRoom)?;
+        // The cosignature is not returned before the record is durable.
+        if store.replace(origin, latest, new).map_err(WitnessError::Store)? {
+            return Ok(Answer::Cosigned {
+                signature,
+                checkpoint,
+            });
+        }
+        let latest = store.latest(origin).map_err(WitnessError::Store)?;
+        let size = latest.map_or(0, |latest| latest.size);
+        Ok(Answer::Refused(Refusal::Conflict { size }))
+    }
+}
+
+/// Returns the path below the monitoring prefix at which a witness publishes its latest cosigned checkpoint:
+/// `<SHA-256 of the origin in lower-case hexadecimal digits>/checkpoint`.
+#[must_use]
+pub fn monitoring_path(origin: &str) -> String {
+    let mut path = String::new();
+    for byte in Hash::digest(&[origin.as_bytes()]).0 {
+        // Writing to a string does not fail.
+        let _ = write!(path, "{byte:02x}");
+    }
+    path + "/checkpoint"
+}
