@@ -35,7 +35,7 @@
 //! // The log grows. The frontier is all that the next checkpoint needs.
 //! let entries: Vec<[u8; 32]> = (0..300_u32).map(|n| Hash::leaf(&n.to_be_bytes()).0).collect();
 //! let mut frontier = Frontier::default();
-//! entries.iter().for_each(|entry| frontier.push(Hash::leaf(entry)));
+//! frontier.extend(entries.iter().map(|entry| Hash::leaf(entry)));
 //!
 //! // The log publishes entry bundles, and the tiles that are computed from them.
 //! let mut files = BTreeMap::new();

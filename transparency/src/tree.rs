@@ -86,6 +86,13 @@ impl Frontier {
     }
 }
 
+/// Adds leaf hashes in the order of the leaves.
+impl Extend<Hash> for Frontier {
+    fn extend<I: IntoIterator<Item = Hash>>(&mut self, leaves: I) {
+        leaves.into_iter().for_each(|leaf| self.push(leaf));
+    }
+}
+
 /// Returns the root of adjacent perfect subtrees of decreasing size.
 fn fold(hashes: &[Hash]) -> Hash {
     match hashes.split_last() {

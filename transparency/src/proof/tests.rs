@@ -38,7 +38,7 @@ fn leaf(index: u64) -> Hash {
 fn proof(index: u64) -> TlogProof {
     let leaves: Vec<_> = (0..200).map(leaf).collect();
     let mut frontier = Frontier::default();
-    leaves.iter().for_each(|leaf| frontier.push(*leaf));
+    frontier.extend(leaves.iter().copied());
     let tile = Tile::at(Level::Hashes(0), 0, 200).unwrap();
     let mut tiles = BTreeMap::from([(tile, encode_hashes(&leaves))]);
     let path = Plan::inclusion(index, 200).unwrap().hashes(&mut tiles).unwrap();

@@ -1,5 +1,8 @@
 //! Requests and responses of `add-checkpoint`.
 
+#[cfg(test)]
+mod tests;
+
 use std::fmt;
 use std::str::FromStr;
 
