@@ -146,9 +146,9 @@ pub struct SignedCheckpoint {
 impl SignedCheckpoint {
     /// Signs a checkpoint with the key of the log.
     ///
-    /// A log must never sign two different roots of one size, and must never sign a smaller size after a larger
-    /// one unless the smaller tree is a prefix of the larger. The caller has to record what it signs, durably
-    /// and before this call.
+    /// A log must never sign two different roots of one size, and must never sign a smaller size after a
+    /// larger one unless the smaller tree is a prefix of the larger. The caller has to record what it signs,
+    /// durably and before this call.
     ///
     /// # Errors
     ///
@@ -172,8 +172,8 @@ impl SignedCheckpoint {
         })
     }
 
-    /// Verifies the signatures and cosignatures of known keys: [`Note::verify`]. The keys must be keys that the
-    /// caller trusts for this [origin](Checkpoint::origin).
+    /// Verifies the signatures and cosignatures of known keys: [`Note::verify`]. The keys must be keys that
+    /// the caller trusts for this [origin](Checkpoint::origin).
     ///
     /// # Errors
     ///
@@ -185,8 +185,8 @@ impl SignedCheckpoint {
         self.note.verify(keys)
     }
 
-    /// Adds a signature or cosignature without verifying it: [`Note::add`]. To add cosignatures from others, use
-    /// [`cosignature::merge`](crate::cosignature::merge).
+    /// Adds a signature or cosignature without verifying it: [`Note::add`]. To add cosignatures from others,
+    /// use [`cosignature::merge`](crate::cosignature::merge).
     ///
     /// # Errors
     ///

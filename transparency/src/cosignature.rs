@@ -1,7 +1,7 @@
 //! Cosignatures: timestamped statements of witnesses about checkpoints.
 //!
-//! Source: [c2sp.org/tlog-cosignature](https://c2sp.org/tlog-cosignature), version 1.0.1. Only the Ed25519 type
-//! `cosignature/v1` is supported.
+//! Source: [c2sp.org/tlog-cosignature](https://c2sp.org/tlog-cosignature), version 1.0.1. Only the Ed25519
+//! type `cosignature/v1` is supported.
 //!
 //! A cosignature states that the checkpoint is the largest consistent tree of this log that the witness had
 //! seen at that time. The signature is 72 bytes: the time in seconds since 1970-01-01 UTC as a big-endian
@@ -33,8 +33,8 @@ pub struct TimestampError(pub u64);
 
 /// Key of a witness.
 ///
-/// Its file has the form of a [`SigningKey`], as with the witnesses of transparency-dev: the type 0x04 and the
-/// key ID of a cosigner are derived. Do not also sign notes with the same key.
+/// Its file has the form of a [`SigningKey`], as with the witnesses of transparency-dev: the type 0x04 and
+/// the key ID of a cosigner are derived. Do not also sign notes with the same key.
 #[derive(Debug, Clone)]
 pub struct CosigningKey {
     key: SigningKey,
@@ -92,8 +92,8 @@ pub enum MergeError {
 ///
 /// # Errors
 ///
-/// Returns an error if no cosignature is from a known witness, or if any of these is invalid. In this case, the
-/// checkpoint is unchanged.
+/// Returns an error if no cosignature is from a known witness, or if any of these is invalid. In this case,
+/// the checkpoint is unchanged.
 pub fn merge<'k>(
     checkpoint: &mut SignedCheckpoint,
     signatures: &[Signature],

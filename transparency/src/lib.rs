@@ -1,8 +1,8 @@
 //! The C2SP formats of transparency logs.
 //!
 //! A log that publishes these formats can be checked with tools of others, such as Go's `sumdb` packages. The
-//! crate does no input or output, and reads no clock. Parsers accept only the canonical form of a value, limit
-//! its size, and never panic.
+//! crate does no input or output, and reads no clock. Parsers accept only the canonical form of a value,
+//! limit its size, and never panic.
 //!
 //! | module | contents | source |
 //! |---|---|---|
@@ -17,7 +17,8 @@
 //!
 //! # Example
 //!
-//! A log of 300 entries signs a checkpoint, a witness cosigns it, and a verifier checks the proof of an entry:
+//! A log of 300 entries signs a checkpoint, a witness cosigns it, and a verifier checks the proof of an
+//! entry:
 //!
 //! ```
 //! use std::collections::BTreeMap;
@@ -79,5 +80,6 @@ pub mod witness;
 
 pub use hash::{Hash, HashError};
 
-/// Maximum size of a log: 2⁶³ − 1 leaves, so that every size fits in the signed integers of Go and of databases.
+/// Maximum size of a log: 2⁶³ − 1 leaves, so that every size fits in the signed integers of Go and of
+/// databases.
 pub const MAX_SIZE: u64 = i64::MAX.unsigned_abs();

@@ -233,8 +233,8 @@ impl Note {
         self.add(key.sign(&self.text))
     }
 
-    /// Adds a signature at the end, without verifying it. The signature replaces earlier signatures of the same
-    /// key.
+    /// Adds a signature at the end, without verifying it. The signature replaces earlier signatures of the
+    /// same key.
     ///
     /// # Errors
     ///
@@ -263,8 +263,8 @@ impl Note {
             .retain(|signature| keys.iter().any(|key| signature.is_of(key)));
     }
 
-    /// Verifies the signatures of known keys, and ignores all other signatures. Each key is returned only once,
-    /// with its latest cosignature.
+    /// Verifies the signatures of known keys, and ignores all other signatures. Each key is returned only
+    /// once, with its latest cosignature.
     ///
     /// # Errors
     ///

@@ -68,8 +68,8 @@ impl Policy {
     ///
     /// # Errors
     ///
-    /// Returns an error if no log key is given, if two keys have the same public key, if a witness has a key of
-    /// another type than [`Algorithm::CosignatureV1`], or if the quorum cannot be reached.
+    /// Returns an error if no log key is given, if two keys have the same public key, if a witness has a key
+    /// of another type than [`Algorithm::CosignatureV1`], or if the quorum cannot be reached.
     pub fn new(
         origin: impl Into<String>,
         log: Vec<VerifierKey>,
@@ -136,8 +136,8 @@ impl Policy {
     ///
     /// # Errors
     ///
-    /// Returns an error if the checkpoint is from another log, if a signature of a known key is invalid, if the
-    /// log has not signed, or if the quorum is not reached.
+    /// Returns an error if the checkpoint is from another log, if a signature of a known key is invalid, if
+    /// the log has not signed, or if the quorum is not reached.
     pub fn check(&self, checkpoint: &SignedCheckpoint) -> Result<Vec<Verified<'_>>, Untrusted> {
         if checkpoint.checkpoint().origin() != self.origin {
             return Err(Untrusted::Origin);

@@ -1,7 +1,7 @@
 //! Proofs that a log contains an entry, which can be checked without the log.
 //!
-//! Source: [c2sp.org/tlog-proof](https://c2sp.org/tlog-proof), commit `ab17a74` of C2SP/C2SP (no version has been
-//! released). Files have the extension `.tlog-proof`.
+//! Source: [c2sp.org/tlog-proof](https://c2sp.org/tlog-proof), commit `ab17a74` of C2SP/C2SP (no version has
+//! been released). Files have the extension `.tlog-proof`.
 
 #[cfg(test)]
 mod tests;
@@ -69,8 +69,8 @@ pub struct TlogProof {
 }
 
 impl TlogProof {
-    /// Makes a proof from an inclusion proof of a [`Plan`](tree::Plan) for the size of the checkpoint. The proof
-    /// is not verified.
+    /// Makes a proof from an inclusion proof of a [`Plan`](tree::Plan) for the size of the checkpoint. The
+    /// proof is not verified.
     #[must_use]
     pub const fn new(index: u64, path: Vec<Hash>, checkpoint: SignedCheckpoint) -> Self {
         Self {
@@ -118,8 +118,8 @@ impl TlogProof {
         &self.checkpoint
     }
 
-    /// Verifies that the log of the policy contains the entry with this [leaf hash](Hash::leaf) at the index of
-    /// the proof. Returns the verified signatures of the checkpoint.
+    /// Verifies that the log of the policy contains the entry with this [leaf hash](Hash::leaf) at the index
+    /// of the proof. Returns the verified signatures of the checkpoint.
     ///
     /// # Errors
     ///

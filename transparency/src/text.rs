@@ -19,8 +19,8 @@ pub(crate) fn base64(bytes: &[u8]) -> String {
     STANDARD.encode(bytes)
 }
 
-/// Decodes standard base64. Each value has only one accepted text: padding is required, and the unused bits of
-/// the last character must be zero.
+/// Decodes standard base64. Each value has only one accepted text: padding is required, and the unused bits
+/// of the last character must be zero.
 pub(crate) fn from_base64(text: &str) -> Option<Vec<u8>> {
     STANDARD.decode(text).ok()
 }

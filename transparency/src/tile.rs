@@ -1,7 +1,7 @@
 //! Tiles: the Merkle tree and the entries of a log as static files.
 //!
-//! Source: [c2sp.org/tlog-tiles](https://c2sp.org/tlog-tiles), version 0.1.0 and the later changes up to commit
-//! `1cd32db` of C2SP/C2SP. Pruning is not supported.
+//! Source: [c2sp.org/tlog-tiles](https://c2sp.org/tlog-tiles), version 0.1.0 and the later changes up to
+//! commit `1cd32db` of C2SP/C2SP. Pruning is not supported.
 //!
 //! Tile `n` of level `l` has the roots of the perfect subtrees of 256^`l` leaves with the indexes 256 `n` to
 //! 256 `n` + 255. On the right edge of a tree, tiles are *partial*: they have fewer hashes. Entry bundles
@@ -70,8 +70,8 @@ pub struct Tile {
 }
 
 impl Tile {
-    /// Makes the name of a tile. Returns `None` unless the level is at most 63, the width is from 1 to 256, and
-    /// the index is at most [`MAX_SIZE`] / 256.
+    /// Makes the name of a tile. Returns `None` unless the level is at most 63, the width is from 1 to 256,
+    /// and the index is at most [`MAX_SIZE`] / 256.
     #[must_use]
     pub fn new(level: Level, index: u64, width: u16) -> Option<Self> {
         let level_exists = !matches!(level, Level::Hashes(level) if level > MAX_LEVEL);
@@ -83,8 +83,8 @@ impl Tile {
         })
     }
 
-    /// Returns the tile as it is in a tree of `size` leaves, full or partial. Returns `None` if the tree has no
-    /// such tile.
+    /// Returns the tile as it is in a tree of `size` leaves, full or partial. Returns `None` if the tree has
+    /// no such tile.
     #[must_use]
     pub fn at(level: Level, index: u64, size: u64) -> Option<Self> {
         let start = index.checked_mul(u64::from(FULL_WIDTH))?;
@@ -151,8 +151,8 @@ impl Tile {
         }
     }
 
-    /// Whether the contents of the tile are determined by the first `size` leaves. This is true of each tile of a
-    /// tree of `size` leaves and of the partial tiles of all smaller trees.
+    /// Whether the contents of the tile are determined by the first `size` leaves. This is true of each tile
+    /// of a tree of `size` leaves and of the partial tiles of all smaller trees.
     #[must_use]
     pub fn exists_in(&self, size: u64) -> bool {
         self.start() + u64::from(self.width) <= self.level.count(size)

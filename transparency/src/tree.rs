@@ -30,8 +30,8 @@ pub struct Frontier {
 }
 
 impl Frontier {
-    /// Makes a frontier from stored hashes. Returns `None` if the size exceeds [`MAX_SIZE`], or if the number of
-    /// hashes is not the number of one bits in the size.
+    /// Makes a frontier from stored hashes. Returns `None` if the size exceeds [`MAX_SIZE`], or if the number
+    /// of hashes is not the number of one bits in the size.
     #[must_use]
     pub fn from_hashes(size: u64, hashes: Vec<Hash>) -> Option<Self> {
         let expected = usize::try_from(size.count_ones()).ok()?;
@@ -55,9 +55,9 @@ impl Frontier {
         self.push_each(leaf, |_, _, _| ());
     }
 
-    /// Adds a leaf hash, and calls `tile_hash(level, index, hash)` for each hash that is new in a tile: the leaf
-    /// at level 0, and the root of a completed tile at the next level. `index` is the index of the hash within
-    /// its level. Per level, the calls are in the order of the indexes.
+    /// Adds a leaf hash, and calls `tile_hash(level, index, hash)` for each hash that is new in a tile: the
+    /// leaf at level 0, and the root of a completed tile at the next level. `index` is the index of the hash
+    /// within its level. Per level, the calls are in the order of the indexes.
     pub fn push_each(&mut self, leaf: Hash, mut tile_hash: impl FnMut(u8, u64, Hash)) {
         let mut hash = leaf;
         let mut height = 0;

@@ -1,7 +1,7 @@
 //! The protocol between logs and witnesses: the call `add-checkpoint`.
 //!
-//! Source: [c2sp.org/tlog-witness](https://c2sp.org/tlog-witness), version 1.0.0 and the later changes up to commit
-//! `95978ca` of C2SP/C2SP. The optional call `sign-subtree` is not supported.
+//! Source: [c2sp.org/tlog-witness](https://c2sp.org/tlog-witness), version 1.0.0 and the later changes up to
+//! commit `95978ca` of C2SP/C2SP. The optional call `sign-subtree` is not supported.
 //!
 //! A log sends [`AddCheckpoint`] to `POST <prefix>/add-checkpoint`, and reads the [`Response`]. A [`Witness`]
 //! answers such requests. [`decide`] has the rules without any effects.
@@ -61,8 +61,8 @@ pub enum Refusal {
 /// Decides whether a witness cosigns a checkpoint, without any effect. Returns the state to record before the
 /// checkpoint is cosigned.
 ///
-/// `keys` are the keys of the log with the origin of the checkpoint, or `None` if the origin is unknown. `latest`
-/// is the recorded state for this origin.
+/// `keys` are the keys of the log with the origin of the checkpoint, or `None` if the origin is unknown.
+/// `latest` is the recorded state for this origin.
 ///
 /// # Errors
 ///
@@ -113,8 +113,8 @@ pub trait Store {
     /// Returns an error if the record cannot be read.
     fn latest(&mut self, origin: &str) -> Result<Option<Latest>, Self::Error>;
 
-    /// Replaces `old` with `new` if the record is still `old`, as one atomic step. Returns `false` and changes
-    /// nothing if it is not.
+    /// Replaces `old` with `new` if the record is still `old`, as one atomic step. Returns `false` and
+    /// changes nothing if it is not.
     ///
     /// When this function returns `true`, the record must survive a crash of the process and of the machine:
     /// written and flushed. The witness returns the cosignature only afterwards.
@@ -132,8 +132,8 @@ pub enum Answer {
     Cosigned {
         /// The cosignature.
         signature: Signature,
-        /// The checkpoint with the verified signatures of the log and the cosignature. The witness publishes it at
-        /// [`monitoring_path`].
+        /// The checkpoint with the verified signatures of the log and the cosignature. The witness publishes
+        /// it at [`monitoring_path`].
         checkpoint: SignedCheckpoint,
     },
     /// The witness has not cosigned the checkpoint.
@@ -195,8 +195,8 @@ impl Witness {
     ///
     /// # Errors
     ///
-    /// Returns an error if the record cannot be read or written, or if the time cannot be signed. In this case,
-    /// no cosignature is returned.
+    /// Returns an error if the record cannot be read or written, or if the time cannot be signed. In this
+    /// case, no cosignature is returned.
     pub fn add_checkpoint<S: Store + ?Sized>(
         &self,
         store: &mut S,

@@ -1,8 +1,8 @@
 //! Conformance with Go's `golang.org/x/mod/sumdb/note` and `golang.org/x/mod/sumdb/tlog`.
 //!
 //! `tests/go/main.go` answers questions with these packages. It is compiled with the packages of Debian, and
-//! nothing is downloaded: `scripts/install go`. Without Go, the tests are skipped and print a message. If `TEST_GO`
-//! is `required`, as in the project's own checks, they fail instead.
+//! nothing is downloaded: `scripts/install go`. Without Go, the tests are skipped and print a message. If
+//! `TEST_GO` is `required`, as in the project's own checks, they fail instead.
 
 #![expect(
     clippy::unwrap_used,
@@ -284,8 +284,8 @@ fn go_refuses_each_changed_bit_of_our_proofs() {
 #[test]
 fn go_reads_our_tiles_and_no_changed_tile() {
     let Some(mut go) = Go::start() else { return };
-    // This size has one perfect subtree per level. Where a tile contains several of them, Go's package (version
-    // 0.7.0) does not authenticate all tiles, because it counts subtrees instead of tiles.
+    // This size has one perfect subtree per level. Where a tile contains several of them, Go's package
+    // (version 0.7.0) does not authenticate all tiles, because it counts subtrees instead of tiles.
     let log = Log::new(65_793, &[]);
     let (dir, root) = (log.path().to_owned(), log.root(65_793).to_string());
     let leaves: Vec<_> = (0..65_793).map(|index| log.leaf(index)).collect();

@@ -12,14 +12,15 @@ use crate::{Hash, cosignature, text};
 /// Maximum length of the text form of a key in bytes.
 pub const MAX_KEY_LEN: usize = 1024;
 
-/// Whether a key can have this name: not empty, without Unicode spaces, plus characters and control characters.
+/// Whether a key can have this name: not empty, without Unicode spaces, plus characters and control
+/// characters.
 pub(super) fn is_name(name: &str) -> bool {
     let invalid = |character: char| character.is_whitespace() || character == '+' || character < ' ';
     !name.is_empty() && !name.contains(invalid)
 }
 
-/// ID of a key: the first four bytes of `SHA-256(name ‖ 0x0A ‖ algorithm ‖ public key)`. Its text form is eight
-/// lower-case hexadecimal digits. The ID is too short to authenticate a key.
+/// ID of a key: the first four bytes of `SHA-256(name ‖ 0x0A ‖ algorithm ‖ public key)`. Its text form is
+/// eight lower-case hexadecimal digits. The ID is too short to authenticate a key.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct KeyId(pub [u8; 4]);
 
@@ -52,8 +53,8 @@ pub enum KeyError {
     /// The text does not have the form of a key.
     #[error("the key does not have the expected form")]
     Malformed,
-    /// The name is empty, or contains a space, a plus or a control character.
-    #[error("a key name is not empty and has no spaces, no '+' and no control characters")]
+    /// The name is empty or longer than 512 bytes, or contains a space, a plus or a control character.
+    #[error("a key name has 1 to 512 bytes, and no spaces, '+' or control characters")]
     Name,
     /// The signature type is not supported. Signing keys must have the type 0x01.
     #[error("the signature type {0:#04x} is not supported")]
@@ -80,8 +81,8 @@ impl VerifierKey {
     ///
     /// # Errors
     ///
-    /// Returns an error if the name is invalid or longer than the text form allows, or if the bytes are not the
-    /// encoding of an Ed25519 public key or encode a point of small order.
+    /// Returns an error if the name is invalid, or if the bytes are not
+    /// the encoding of an Ed25519 public key or encode a point of small order.
     pub fn new(name: &str, algorithm: Algorithm, public_key: &[u8; 32]) -> Result<Self, KeyError> {
         if !is_name(name) || name.len() > MAX_KEY_LEN / 2 {
             return Err(KeyError::Name);

@@ -52,8 +52,9 @@ fn proof(index: u64) -> TlogProof {
 
 #[test]
 fn the_example_of_the_specification_is_parsed() {
-    // The specification abbreviates the signatures, and its extra data is not valid base64. Here, the signature
-    // line is from the example of tlog-checkpoint, and the extra data ends where it becomes invalid.
+    // The specification abbreviates the signatures, and its extra data is not valid base64. Here, the
+    // signature line is from the example of tlog-checkpoint, and the extra data ends where it becomes
+    // invalid.
     let text = "c2sp.org/tlog-proof@v1\n\
         extra YWdlLXYxLjIuMS1kYXJ3aW4tYXJtNjQudGFyLmd6\n\
         index 73894\n\

@@ -8,8 +8,8 @@ pub trait TileReader {
     /// Reason why a tile was not read.
     type Error;
 
-    /// Returns the contents of a tile. A wider tile with the same level and index can be returned instead: a log
-    /// can delete a partial tile when the full tile exists.
+    /// Returns the contents of a tile. A wider tile with the same level and index can be returned instead: a
+    /// log can delete a partial tile when the full tile exists.
     ///
     /// # Errors
     ///
@@ -72,8 +72,8 @@ pub fn decode_entries(mut bundle: &[u8]) -> Option<Vec<&[u8]>> {
 }
 
 impl Tile {
-    /// Reads the hashes of the tile. If the reader returns a wider tile, the additional hashes are ignored. An
-    /// entry bundle is read as the leaf hashes of its entries.
+    /// Reads the hashes of the tile. If the reader returns a wider tile, the additional hashes are ignored.
+    /// An entry bundle is read as the leaf hashes of its entries.
     ///
     /// # Errors
     ///
@@ -96,8 +96,8 @@ impl Tile {
         Ok(hashes)
     }
 
-    /// Returns the tiles from which [`Tile::build`] computes the tile: for level 0 the entry bundle, for higher
-    /// levels one full tile per hash, and for an entry bundle nothing.
+    /// Returns the tiles from which [`Tile::build`] computes the tile: for level 0 the entry bundle, for
+    /// higher levels one full tile per hash, and for an entry bundle nothing.
     pub fn sources(&self) -> impl Iterator<Item = Self> {
         let (start, width) = (self.start(), self.width);
         let (level, indexes, width) = match self.level {

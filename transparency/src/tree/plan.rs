@@ -9,9 +9,9 @@ use crate::{Hash, MAX_SIZE};
 
 /// Which hashes a proof consists of, and which tiles these hashes are computed from.
 ///
-/// A caller that reads tiles asynchronously reads [`Plan::tiles`] first, and passes them to [`Plan::hashes`] in a
-/// `BTreeMap`. The tiles are not trusted: the result must be verified with a trusted root, except that a log
-/// can trust its own tiles.
+/// A caller that reads tiles asynchronously reads [`Plan::tiles`] first, and passes them to [`Plan::hashes`]
+/// in a `BTreeMap`. The tiles are not trusted: the result must be verified with a trusted root, except that a
+/// log can trust its own tiles.
 #[derive(Debug, Clone)]
 pub struct Plan {
     size: u64,
@@ -81,8 +81,8 @@ impl Plan {
         Some(Self { size: new, ranges })
     }
 
-    /// Plans the hashes of the [`Frontier`](super::Frontier) of `size` leaves. Returns `None` if `size` exceeds
-    /// [`MAX_SIZE`].
+    /// Plans the hashes of the [`Frontier`](super::Frontier) of `size` leaves. Returns `None` if `size`
+    /// exceeds [`MAX_SIZE`].
     #[must_use]
     pub fn frontier(size: u64) -> Option<Self> {
         (size <= MAX_SIZE).then(|| Self {
@@ -127,8 +127,8 @@ fn split(tree: &Range<u64>) -> (Range<u64>, Range<u64>) {
     (tree.start..middle, middle..tree.end)
 }
 
-/// Returns the perfect subtrees of a subtree, the largest first. They are aligned, because a subtree begins at a
-/// multiple of its largest perfect subtree.
+/// Returns the perfect subtrees of a subtree, the largest first. They are aligned, because a subtree begins
+/// at a multiple of its largest perfect subtree.
 fn perfect(tree: &Range<u64>) -> impl Iterator<Item = Node> {
     let mut tree = tree.clone();
     std::iter::from_fn(move || {

@@ -10,7 +10,8 @@ use super::*;
 use crate::tile::{ContentError, Level, Missing, Tile, TileReader, encode_hashes};
 
 /// Leaves from Certificate Transparency's own tests (`merkletree/merkle_tree_test.cc` of
-/// google/certificate-transparency), followed by the roots of the trees over the first 1, 2, … of these leaves.
+/// google/certificate-transparency), followed by the roots of the trees over the first 1, 2, … of these
+/// leaves.
 const LEAVES: [&[u8]; 8] = [
     &[],
     &[0x00],

@@ -47,8 +47,8 @@ pub fn verify_inclusion(
     finish(&walk, hash == *root)
 }
 
-/// Verifies that the tree of `new` leaves extends the tree of `old` leaves: RFC 9162, section 2.1.4.2. For two
-/// trees of equal size, the proof must be empty and the roots equal.
+/// Verifies that the tree of `new` leaves extends the tree of `old` leaves: RFC 9162, section 2.1.4.2. For
+/// two trees of equal size, the proof must be empty and the roots equal.
 ///
 /// An empty old tree is an error. Every tree extends it, so no proof exists, and the caller has to decide
 /// whether to accept the new root without a proof.
@@ -114,7 +114,8 @@ enum Side {
     Right,
 }
 
-/// Way from a node to the root: the node's index at its height, and the index of the last node at this height.
+/// Way from a node to the root: the node's index at its height, and the index of the last node at this
+/// height.
 struct Walk {
     index: u64,
     last: u64,

@@ -47,8 +47,9 @@ pub struct AddCheckpoint {
 }
 
 impl AddCheckpoint {
-    /// Makes a request. `old_size` is the size of the checkpoint that the witness has cosigned last, or 0, and
-    /// `proof` is the consistency proof from that size: [`Plan::consistency`](crate::tree::Plan::consistency).
+    /// Makes a request. `old_size` is the size of the checkpoint that the witness has cosigned last, or 0,
+    /// and `proof` is the consistency proof from that size:
+    /// [`Plan::consistency`](crate::tree::Plan::consistency).
     #[must_use]
     pub const fn new(old_size: u64, proof: Vec<Hash>, checkpoint: SignedCheckpoint) -> Self {
         Self {
@@ -184,8 +185,8 @@ impl Response {
         }
     }
 
-    /// Parses a response. Bodies of 400, 403, 404 and 422 are ignored. The caller must limit the length of the
-    /// body that it reads: [`MAX_NOTE_LEN`] is enough.
+    /// Parses a response. Bodies of 400, 403, 404 and 422 are ignored. The caller must limit the length of
+    /// the body that it reads: [`MAX_NOTE_LEN`] is enough.
     ///
     /// # Errors
     ///

@@ -59,7 +59,7 @@ fn malformed_requests_are_rejected() {
         (text.replace(&first, "AAAA"), RequestError::Proof),
         (text.replace(&first, &first[1..]), RequestError::Proof),
         (
-            text.replace(&first, &[first.as_str(); 61].join("\n")),
+            text.replace(&first, &[first.as_str(); 62].join("\n")),
             RequestError::Proof,
         ),
         (
@@ -79,7 +79,7 @@ fn malformed_requests_are_rejected() {
         assert_eq!(text.parse::<AddCheckpoint>(), Err(error), "{text:.200}");
     }
     assert_eq!(AddCheckpoint::parse(b"\xff"), Err(RequestError::Structure));
-    let longest = text.replace(&first, &[first.as_str(); 60].join("\n"));
+    let longest = text.replace(&first, &[first.as_str(); 61].join("\n"));
     assert_eq!(longest.parse::<AddCheckpoint>().unwrap().proof().len(), 63);
 }
 
