@@ -338,6 +338,10 @@ proptest! {
             prop_assert_eq!(request.to_string(), text);
         }
     }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
 
     /// Whatever requests arrive, the recorded trees are prefixes of one tree, and sizes never shrink.
     #[test]
