@@ -247,6 +247,26 @@ fn one_invalid_signature_of_a_known_key_is_an_error() {
 }
 
 #[test]
+fn two_known_keys_with_the_same_name_and_id_are_an_error() {
+    // Seeds found by trying: any two keys have the same ID with a probability of 2⁻³².
+    let keys = [25_851_u64, 70_083].map(|number| {
+        let mut seed = [0; 32];
+        seed[..8].copy_from_slice(&number.to_be_bytes());
+        SigningKey::from_seed("example.org/log", &seed).unwrap()
+    });
+    let [first, second] = keys.each_ref().map(SigningKey::verifier);
+    assert_eq!((first.id(), first == second), (second.id(), false));
+    let mut note = Note::new("text\n").unwrap();
+    note.sign(&keys[0]).unwrap();
+    assert_eq!(note.verify([first, first]).unwrap().len(), 1);
+    let (name, id) = (first.name().to_owned(), first.id());
+    assert_eq!(
+        note.verify([first, second]),
+        Err(VerifyError::Ambiguous { name, id })
+    );
+}
+
+#[test]
 fn a_new_signature_replaces_the_signature_of_the_same_key() {
     let mut note = signed("text\n");
     note.sign(&key()).unwrap();
