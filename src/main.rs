@@ -24,6 +24,7 @@ mod openapi;
 mod output;
 mod progress;
 mod projection;
+mod redis;
 mod reload;
 mod retention;
 mod roles;

@@ -80,10 +80,15 @@ pub(crate) struct Settings {
     #[arg(long, env, global = true, default_value_t = 16, value_parser = clap::value_parser!(u32).range(16..=1000))]
     pub(crate) database_connections: u32,
 
-    /// Redis server through which processes notify each other of new events: `redis://host:port`. Without it,
-    /// notifications stay within the process
+    /// Redis server through which processes notify each other of new events: `redis://host:port`, or
+    /// `redis+sentinel://host:port,host:port/master`. Without it, notifications stay within the process
     #[arg(long, env, global = true, hide_env_values = true)]
     redis_url: Option<String>,
+
+    /// File with certificates (PEM) of the authorities that are trusted for Redis, instead of the built-in
+    /// public authorities
+    #[arg(long, env, global = true)]
+    pub(crate) redis_ca_file: Option<PathBuf>,
 
     /// Redis channel of the notifications, 1 to 200 visible ASCII characters. Services that share a Redis
     /// server need different channels
@@ -303,8 +308,8 @@ impl Settings {
             (
                 "REDIS_URL",
                 self.redis_url(),
-                &["redis", "rediss"],
-                "redis://host:port or rediss://host:port",
+                &["redis", "rediss", "redis+sentinel", "rediss+sentinel"],
+                "redis://host:port, rediss://host:port, or redis+sentinel://host:port,host:port/master",
             ),
             (
                 "SMTP_URL",

@@ -94,6 +94,8 @@ pub use proof::{Proof, prove};
 #[cfg(feature = "cqrs")]
 pub use repository::{EventRepository, Receipt};
 pub use sealing::Sealing;
+#[cfg(feature = "redis")]
+pub use signal::RedisServers;
 pub use signal::{Signal, Wake};
 pub use subscription::{Handler, Subscription, SubscriptionFailure, SubscriptionStatus};
 pub use trace::TraceContext;

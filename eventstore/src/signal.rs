@@ -9,6 +9,8 @@
 
 #[cfg(feature = "redis")]
 mod redis;
+#[cfg(feature = "redis")]
+mod servers;
 
 use std::time::Duration;
 
@@ -18,7 +20,9 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 #[cfg(feature = "redis")]
-use crate::error::{Error, Result};
+pub use self::servers::RedisServers;
+#[cfg(feature = "redis")]
+use crate::error::Result;
 use crate::event::Position;
 
 /// Maximum number of batches that wait for Redis. Further batches are dropped, because subscriptions also
@@ -57,46 +61,46 @@ impl Signal {
     }
 
     /// Creates a signal within this process that is also exchanged with other processes through `channel` of
-    /// Redis at `url`. Logs that share a Redis server need different channels, because Redis does not
+    /// Redis. Logs that share a Redis server need different channels, because Redis does not
     /// separate channels by database number. Redis need not be available. The signal spawns two tasks in
-    /// `tasks`, which reconnect until `shutdown`, with a pause that grows to at most 5 s.
-    ///
-    /// # Errors
-    ///
-    /// [`crate::Error::Redis`] if the URL is not `redis://…` or `rediss://…`.
+    /// `tasks`, which reconnect until `shutdown`, with a pause that grows to at most 0.5 s.
     #[cfg(feature = "redis")]
+    #[must_use]
     pub fn redis(
-        url: &str,
+        servers: &RedisServers,
         channel: &str,
         tasks: &TaskTracker,
         shutdown: &CancellationToken,
-    ) -> Result<Self> {
-        let client = ::redis::Client::open(url).map_err(Error::from_redis)?;
+    ) -> Self {
         let local = watch::Sender::new(());
         let (remote, notices) = mpsc::channel(WAITING_BATCHES);
         let channel = channel.to_owned();
         tasks.spawn(redis::publish(
-            client.clone(),
+            servers.clone(),
             channel.clone(),
             notices,
             shutdown.clone(),
         ));
-        tasks.spawn(redis::listen(client, channel, local.clone(), shutdown.clone()));
-        Ok(Self {
+        tasks.spawn(redis::listen(
+            servers.clone(),
+            channel,
+            local.clone(),
+            shutdown.clone(),
+        ));
+        Self {
             local,
             remote: Some(remote),
-        })
+        }
     }
 
-    /// Checks that the Redis server at `url` answers.
+    /// Checks that Redis answers.
     ///
     /// # Errors
     ///
-    /// [`crate::Error::Redis`] if the URL is invalid or the server cannot be used, and
-    /// [`crate::Error::RedisTimeout`].
+    /// [`crate::Error::Redis`] if the server cannot be used, and [`crate::Error::RedisTimeout`].
     #[cfg(feature = "redis")]
-    pub async fn check_redis(url: &str) -> Result<()> {
-        redis::check(&::redis::Client::open(url).map_err(Error::from_redis)?).await
+    pub async fn check_redis(servers: &RedisServers) -> Result<()> {
+        redis::check(servers).await
     }
 
     /// Wakes all listeners. Never blocks and never fails.

@@ -34,10 +34,14 @@ async fn redis(settings: &Settings) -> Finding {
             .advise("set REDIS_URL if the roles run in several processes")
         };
     };
-    match Signal::check_redis(url).await {
+    let answered = match crate::redis::servers(settings, url) {
+        Ok(servers) => Signal::check_redis(&servers).await.map_err(Into::into),
+        Err(error) => Err(error),
+    };
+    match answered {
         Ok(()) => Finding::ok("REDIS_URL", "Redis answers"),
         Err(error) => {
-            Finding::error("REDIS_URL", error.to_string()).advise("start Redis, or correct the URL")
+            Finding::error("REDIS_URL", output::causes(&error)).advise("start Redis, or correct the URL")
         }
     }
 }

@@ -23,7 +23,7 @@ use crate::database::{self, Missing, Target};
 use crate::keys_database::{self, Opener};
 use crate::sealing::{self, OpenedLog};
 use crate::settings::Settings;
-use crate::{access, mail, metrics, output, tls, traces};
+use crate::{access, mail, metrics, output, redis, tls, traces};
 
 /// Reaction of a process to an outdated schema.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -103,8 +103,10 @@ impl<'s> Process<'s> {
         let stop_signal = CancellationToken::new();
         let signal_tasks = TaskTracker::new();
         let signal = match settings.redis_url() {
-            Some(url) => Signal::redis(url, &settings.redis_channel, &signal_tasks, &stop_signal)
-                .context("REDIS_URL cannot be used")?,
+            Some(url) => {
+                let servers = redis::servers(settings, url)?;
+                Signal::redis(&servers, &settings.redis_channel, &signal_tasks, &stop_signal)
+            }
             None => Signal::in_process(),
         };
         let mut process = Self {

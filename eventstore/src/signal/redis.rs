@@ -3,34 +3,29 @@
 use std::time::Duration;
 
 use futures::StreamExt;
-use redis::aio::ConnectionManagerConfig;
+use redis::Pipeline;
+use redis::aio::MultiplexedConnection;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::Notice;
+use super::servers::RedisServers;
 use crate::error::{Error, Result};
 
 const TIMEOUT: Duration = Duration::from_secs(2);
 /// How long the connection may be idle before it is checked with a ping.
 const SILENCE: Duration = Duration::from_secs(15);
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
 /// Publishes all waiting notices in one round trip. Notices that Redis does not accept are dropped.
 pub(super) async fn publish(
-    client: redis::Client,
+    servers: RedisServers,
     channel: String,
     mut notices: mpsc::Receiver<Vec<Notice>>,
     shutdown: CancellationToken,
 ) {
-    let config = ConnectionManagerConfig::new()
-        .set_connection_timeout(Some(TIMEOUT))
-        .set_response_timeout(Some(TIMEOUT))
-        .set_number_of_retries(1);
-    let Ok(mut connection) = client.get_connection_manager_lazy(config) else {
-        tracing::error!("the Redis publisher cannot start; other processes will poll");
-        return;
-    };
+    let mut connection = None;
     let mut waiting = Vec::new();
     let mut down = false;
     loop {
@@ -54,7 +49,7 @@ pub(super) async fn publish(
                 }
             };
         }
-        let published = pipeline.query_async::<()>(&mut connection).await;
+        let published = send(&pipeline, &servers, &mut connection).await;
         match (published, down) {
             (Ok(()), true) => tracing::info!("publishing to Redis again"),
             (Err(ref error), false) => {
@@ -66,21 +61,46 @@ pub(super) async fn publish(
     }
 }
 
-/// Checks that the server answers.
-pub(super) async fn check(client: &redis::Client) -> Result<()> {
-    let asking = async {
-        let mut connection = client.get_multiplexed_async_connection().await?;
-        redis::cmd("PING").query_async::<()>(&mut connection).await
-    };
-    tokio::time::timeout(TIMEOUT, asking)
+/// Sends commands on the open connection or, if there is none or it fails, on a new connection. A server that
+/// Sentinel has replaced closes its connections.
+async fn send(
+    commands: &Pipeline,
+    servers: &RedisServers,
+    open: &mut Option<MultiplexedConnection>,
+) -> Result<()> {
+    if let Some(mut connection) = open.take()
+        && in_time(commands.query_async::<()>(&mut connection)).await.is_ok()
+    {
+        *open = Some(connection);
+        return Ok(());
+    }
+    let mut connection = connect(servers).await?;
+    in_time(commands.query_async::<()>(&mut connection)).await?;
+    *open = Some(connection);
+    Ok(())
+}
+
+async fn connect(servers: &RedisServers) -> Result<MultiplexedConnection> {
+    let client = servers.client().await?;
+    in_time(client.get_multiplexed_async_connection()).await
+}
+
+async fn in_time<T>(work: impl Future<Output = redis::RedisResult<T>>) -> Result<T> {
+    tokio::time::timeout(TIMEOUT, work)
         .await
         .map_err(|_| Error::RedisTimeout(TIMEOUT))?
         .map_err(Error::from_redis)
 }
 
+/// Checks that the server answers.
+pub(super) async fn check(servers: &RedisServers) -> Result<()> {
+    let mut connection = connect(servers).await?;
+    in_time(redis::cmd("PING").query_async::<()>(&mut connection)).await
+}
+
 /// Forwards every message as a wake-up, and reconnects when the connection ends.
 pub(super) async fn listen(
-    client: redis::Client,
+    servers: RedisServers,
     channel: String,
     local: watch::Sender<()>,
     shutdown: CancellationToken,
@@ -90,7 +110,7 @@ pub(super) async fn listen(
     loop {
         let listened = tokio::select! {
             () = shutdown.cancelled() => return,
-            listened = listen_once(&client, &channel, &local, &mut down) => listened,
+            listened = listen_once(&servers, &channel, &local, &mut down) => listened,
         };
         if !down {
             // The connection was established, so start again with a short pause.
@@ -111,20 +131,18 @@ pub(super) async fn listen(
 
 /// Listens until the connection ends. If `down` is set, logs that listening has resumed and resets it.
 async fn listen_once(
-    client: &redis::Client,
+    servers: &RedisServers,
     channel: &str,
     local: &watch::Sender<()>,
     down: &mut bool,
 ) -> Result<()> {
+    let client = servers.client().await?;
     let connect = async {
         let mut pubsub = client.get_async_pubsub().await?;
         pubsub.subscribe(channel).await?;
-        Ok::<_, redis::RedisError>(pubsub)
+        Ok(pubsub)
     };
-    let mut pubsub = tokio::time::timeout(TIMEOUT, connect)
-        .await
-        .map_err(|_| Error::RedisTimeout(TIMEOUT))?
-        .map_err(Error::from_redis)?;
+    let mut pubsub = in_time(connect).await?;
     if std::mem::take(down) {
         tracing::info!("listening to Redis again");
     }
@@ -138,11 +156,7 @@ async fn listen_once(
             }
             Ok(None) => return Ok(()),
             // A dropped connection and a quiet period look the same, so check with a ping.
-            Err(_) => tokio::time::timeout(TIMEOUT, pubsub.ping::<redis::Value>())
-                .await
-                .map_err(|_| Error::RedisTimeout(TIMEOUT))?
-                .map(drop)
-                .map_err(Error::from_redis)?,
+            Err(_) => drop(in_time(pubsub.ping::<redis::Value>()).await?),
         }
     }
 }

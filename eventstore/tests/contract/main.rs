@@ -42,6 +42,7 @@ mod repository;
 mod schema;
 mod script;
 mod sealing;
+mod sentinel;
 mod servers;
 mod session;
 mod several_servers;

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use eventstore::{
-    Append, AppendQueue, Error, EventLog, Handler, Position, RecordedEvent, Signal, Subscription,
-    SystemClock, Transaction,
+    Append, AppendQueue, Error, EventLog, Handler, Position, RecordedEvent, RedisServers, Signal,
+    Subscription, SystemClock, Transaction,
 };
 use futures::StreamExt;
 use serde_json::{Value, json};
@@ -16,7 +16,7 @@ use crate::backend::{Backend, SOON, on_sqlite};
 use crate::sample::{append, event};
 
 /// A poll interval longer than any test, so that only the signal can wake the subscription.
-const NEVER: Duration = Duration::from_hours(1);
+pub(crate) const NEVER: Duration = Duration::from_hours(1);
 const OFTEN: Duration = Duration::from_millis(20);
 /// Maximum delay of a wake-up on a busy machine, far below [`NEVER`].
 const WAKE: Duration = Duration::from_secs(2);
@@ -25,7 +25,7 @@ const CHANNEL: &str = "things.events";
 
 /// Names of two subscriptions, each like a subscription in another process. `WOKEN` relies on the signal
 /// alone, and `POLLING` also polls.
-const WOKEN: &str = "woken";
+pub(crate) const WOKEN: &str = "woken";
 const POLLING: &str = "polling";
 
 /// A handler without effects, so only the checkpoint advances.
@@ -47,10 +47,15 @@ impl Backend {
 
     fn signal_on(&self, redis: &RedisServer, channel: &str) -> Signal {
         let (tasks, shutdown) = self.tasks();
-        Signal::redis(redis.url(), channel, tasks, shutdown).unwrap()
+        Signal::redis(
+            &RedisServers::parse(redis.url(), None).unwrap(),
+            channel,
+            tasks,
+            shutdown,
+        )
     }
 
-    fn follow(&self, name: &str, signal: &Signal, poll: Duration) {
+    pub(crate) fn follow(&self, name: &str, signal: &Signal, poll: Duration) {
         let subscription = Subscription::new(
             name,
             "test",
@@ -65,7 +70,7 @@ impl Backend {
 
     /// Appends until three wake-ups in a row arrive. The first appends may precede the connection of the
     /// listener, and one wake-up may come from the listener itself when it connects.
-    async fn append_until_woken(&self, queue: &AppendQueue, prefix: &str) {
+    pub(crate) async fn append_until_woken(&self, queue: &AppendQueue, prefix: &str) {
         let (mut number, mut woken) = (0, 0);
         wait_until(SOON, "wake-ups arrive", async || {
             number += 1;
@@ -78,7 +83,7 @@ impl Backend {
         .await;
     }
 
-    async fn reached(&self, name: &str, position: Position) {
+    pub(crate) async fn reached(&self, name: &str, position: Position) {
         while self.checkpoint(name).await < Some(position) {
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
@@ -254,16 +259,4 @@ async fn listeners(redis: &RedisServer, channel: &str) -> i64 {
         .query_async(&mut connection)
         .await
         .unwrap()
-}
-
-#[test]
-fn a_url_of_another_kind_is_refused() {
-    let tasks = tokio_util::task::TaskTracker::new();
-    let refused = Signal::redis(
-        "http://localhost",
-        CHANNEL,
-        &tasks,
-        &tokio_util::sync::CancellationToken::new(),
-    );
-    assert!(matches!(refused, Err(Error::Redis(_))));
 }

@@ -72,7 +72,7 @@ pub use port::free_port;
 pub use postfix::Postfix;
 pub use program::Program;
 pub use proxy::Proxy;
-pub use redis::{RedisServer, redis_url};
+pub use redis::{RedisSentinel, RedisServer, redis_url};
 pub use signer::{Signer, encode as base64url};
 pub use smtp::{SmtpMode, SmtpServer};
 pub use wait::wait_until;
