@@ -95,9 +95,9 @@ impl Database {
         self.sealing.get()
     }
 
-    /// Opens the database at `url`: `mysql://user:password@host:port/name` or `sqlite://path`.
-    /// A MySQL URL may list several servers, separated by commas. The server that accepts writes is used, also
-    /// after it changes.
+    /// Opens the database at `url`: `mysql://user:password@host:port/name` or `sqlite://path`. A MySQL URL
+    /// may list several servers, separated by commas. The server that accepts writes is used, also after it
+    /// changes.
     ///
     /// # Errors
     ///
@@ -126,13 +126,13 @@ impl Database {
         mysql::create(url, DatabaseOptions::default()).await
     }
 
-    /// Asks each server of a MySQL URL about itself, also servers that accept no writes. Returns the address of
-    /// each server, as `host:port`, with its answer.
+    /// Asks each server of a MySQL URL about itself, also servers that accept no writes. Returns the address
+    /// of each server, as `host:port`, with its answer.
     ///
     /// # Errors
     ///
-    /// [`crate::Error::Url`] if the URL cannot be parsed, or if a file that it names cannot be read. The answer
-    /// of a server can be each error of [`Database::connect`].
+    /// [`crate::Error::Url`] if the URL cannot be parsed, or if a file that it names cannot be read. The
+    /// answer of a server can be each error of [`Database::connect`].
     pub async fn inspect(url: &str) -> Result<Vec<(String, Result<ServerFacts>)>> {
         inspect::inspect(url).await
     }

@@ -24,7 +24,8 @@ pub struct ServerFacts {
     /// Whether the server accepts writes.
     pub accepts_writes: bool,
     /// The name of the replication that is known to keep acknowledged commits, if the server takes part in
-    /// one: `Galera`, `Group Replication with a single primary` or `Group Replication with several primaries`.
+    /// one: `Galera`, `Group Replication with a single primary` or `Group Replication with several
+    /// primaries`.
     pub cluster: Option<&'static str>,
     /// Global system variables, and global status variables whose names begin with `wsrep_cluster` or contain
     /// `semi_sync`, in lower case.

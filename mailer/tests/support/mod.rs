@@ -307,8 +307,8 @@ impl Stage {
     }
 
     /// Waits until no delivery has a lease, and then advances the clock. No lease can therefore expire during
-    /// an attempt, even on a slow machine, and no attempt that ends afterwards schedules the next probe from the
-    /// new time.
+    /// an attempt, even on a slow machine, and no attempt that ends afterwards schedules the next probe from
+    /// the new time.
     pub async fn pass(&self, time: Duration) {
         testkit::wait_until(PATIENCE, "no delivery is under a lease", async || {
             self.deliveries()

@@ -90,7 +90,8 @@ impl RedisServer {
     }
 }
 
-/// A Sentinel that watches a master under the name `main`, and replaces it when it has not answered for 500 ms.
+/// A Sentinel that watches a master under the name `main`, and replaces it when it has not answered for 500
+/// ms.
 pub struct RedisSentinel {
     port: u16,
     service: Service,
