@@ -35,13 +35,16 @@ fn check(command: &mut Command) -> (bool, Vec<Value>) {
 /// Returns the level of the only finding about a subject whose message contains a text.
 fn level<'f>(findings: &'f [Value], subject: &str, message: &str) -> &'f str {
     let says = |finding: &&Value, name: &str, text: &str| finding[name].as_str().unwrap().contains(text);
-    let mut found = findings
+    let found: Vec<_> = findings
         .iter()
-        .filter(|finding| says(finding, "subject", subject) && says(finding, "message", message));
-    let (Some(only), None) = (found.next(), found.next()) else {
-        panic!("not one finding about {subject} with {message}: {findings:#?}");
-    };
-    only["level"].as_str().unwrap()
+        .filter(|finding| says(finding, "subject", subject) && says(finding, "message", message))
+        .collect();
+    assert_eq!(
+        found.len(),
+        1,
+        "findings about {subject} with {message}: {findings:#?}"
+    );
+    found[0]["level"].as_str().unwrap()
 }
 
 #[tokio::test]

@@ -190,7 +190,8 @@ impl RenewedPool {
                 return Ok((current.generation, current.pool.clone()));
             }
         }
-        let server = self.servers.writable(generation).await?;
+        // Boxed, because this seldom happens, and every read contains this future.
+        let server = Box::pin(self.servers.writable(generation)).await?;
         let mut current = self.lock();
         if current.generation < generation && !current.closed {
             let pool = current.pool.options().clone().connect_lazy_with(server);
@@ -202,12 +203,22 @@ impl RenewedPool {
         Ok((current.generation, current.pool.clone()))
     }
 
-    /// Takes a connection from a pool. If that takes long, and the server is one of several and does not
-    /// answer, ends the generation and returns [`sqlx::Error::PoolClosed`].
+    /// Takes a connection from a pool.
     async fn take(&self, pool: &MySqlPool, generation: u64) -> sqlx::Result<PoolConnection<MySql>> {
-        if !self.servers.are_several() {
-            return pool.acquire().await;
+        if self.servers.are_several() {
+            Box::pin(self.take_if_it_answers(pool, generation)).await
+        } else {
+            pool.acquire().await
         }
+    }
+
+    /// Takes a connection from the pool of one of several servers. If that takes long and the server does not
+    /// answer, ends the generation and returns [`sqlx::Error::PoolClosed`].
+    async fn take_if_it_answers(
+        &self,
+        pool: &MySqlPool,
+        generation: u64,
+    ) -> sqlx::Result<PoolConnection<MySql>> {
         let mut taking = pin!(pool.acquire());
         if let Ok(taken) = tokio::time::timeout(LONG, &mut taking).await {
             return taken;

@@ -24,7 +24,7 @@ const SENTINEL_TIMEOUT: Duration = Duration::from_millis(500);
 pub struct RedisServers(Arc<Source>);
 
 enum Source {
-    Server(redis::Client),
+    Server(Box<redis::Client>),
     /// The Sentinels. All are asked at the same time, so that one that hangs does not hide the others.
     Sentinels(Vec<Mutex<SentinelClient>>),
 }
@@ -62,7 +62,7 @@ impl RedisServers {
     /// Returns a client of the server that accepts messages now.
     pub(super) async fn client(&self) -> Result<redis::Client> {
         let sentinels = match &*self.0 {
-            Source::Server(client) => return Ok(client.clone()),
+            Source::Server(client) => return Ok(client.as_ref().clone()),
             Source::Sentinels(sentinels) => sentinels,
         };
         let asking = sentinels.iter().map(|sentinel| {
@@ -96,12 +96,13 @@ fn is_tls(address: &ConnectionAddr) -> bool {
 
 fn server(url: &str, authorities: Option<&[u8]>) -> std::result::Result<Source, RedisError> {
     let server: ConnectionInfo = url.into_connection_info()?;
-    Ok(Source::Server(match authorities {
+    let client = match authorities {
         Some(authorities) if is_tls(server.addr()) => {
             redis::Client::build_with_tls(server, certificates(authorities))?
         }
         _ => redis::Client::open(server)?,
-    }))
+    };
+    Ok(Source::Server(Box::new(client)))
 }
 
 fn sentinels(

@@ -10,7 +10,7 @@ use crate::plan::{Fault, Kind};
 const NAME: &str = "chaos";
 
 pub(crate) enum Database {
-    Single(Flavour, PrivateMysql),
+    Single(Flavour, Box<PrivateMysql>),
     /// Group Replication with a single primary. Every role lists all members in `DATABASE_URL`.
     Group(MysqlGroup),
 }
@@ -25,14 +25,13 @@ impl Database {
     /// Starts the database that `CHAOS_WORLD` and `CHAOS_DATABASE` name. The default is one server, of the
     /// first installed flavour.
     pub(crate) async fn start() -> Self {
-        match std::env::var("CHAOS_WORLD").as_deref() {
-            Err(_) | Ok("single") => {
-                let flavour = flavour();
-                Self::Single(flavour, PrivateMysql::start(flavour).await)
-            }
-            Ok("group-replication") => Self::Group(MysqlGroup::start().await),
-            Ok(other) => panic!("CHAOS_WORLD is {other}, but must be single or group-replication"),
+        let world = std::env::var("CHAOS_WORLD").unwrap_or_else(|_| "single".to_owned());
+        if world == "group-replication" {
+            return Self::Group(MysqlGroup::start().await);
         }
+        assert_eq!(world, "single", "CHAOS_WORLD must be single or group-replication");
+        let flavour = flavour();
+        Self::Single(flavour, Box::new(PrivateMysql::start(flavour).await))
     }
 
     pub(crate) fn name(&self) -> String {

@@ -101,6 +101,9 @@ impl MysqlGroup {
     }
 
     /// Makes a member the primary.
+    ///
+    /// # Errors
+    /// The error of the server, for example if a transaction takes too long.
     pub async fn switch_to(&self, member: usize) -> Result<(), String> {
         let id = self.members[member].texts("SELECT @@server_uuid").await;
         let id = id.map_err(|error| error.to_string())?.concat();
