@@ -209,15 +209,6 @@ impl Database {
         Transaction::snapshot(Held::Owned(self.reader().await?)).await
     }
 
-    /// Closes every connection of this database before its next use, because the server may have been
-    /// switched. On SQLite, does nothing.
-    pub(crate) fn renew_connections(&self) {
-        if let Pools::MySql(pool) = &self.pools {
-            let generations = pool.generations();
-            generations.end(generations.current());
-        }
-    }
-
     /// Returns the SQLite pool for writing; `None` for MySQL.
     pub(crate) const fn sqlite_writer(&self) -> Option<&SqlitePool> {
         match &self.pools {

@@ -32,13 +32,16 @@ async fn servers(target: Target<'_>) -> Vec<Finding> {
         Err(error) => return vec![Finding::error(setting, error.to_string()).advise("correct the URL")],
     };
     let mut findings = Vec::new();
-    let (several, mut writable) = (servers.len() > 1, 0);
+    let (several, mut writable, mut is_alone) = (servers.len() > 1, 0, false);
     let is_socket = target.url.contains("socket=");
     for (address, answer) in servers {
         let subject = format!("{setting} {address}");
         match answer {
             Ok(facts) => {
-                writable += usize::from(facts.accepts_writes);
+                if facts.accepts_writes {
+                    writable += 1;
+                    is_alone |= !facts.several_accept_writes;
+                }
                 let is_local = is_socket || is_loopback(&address);
                 findings.extend(server::judge(&subject, &facts, several, is_local));
             }
@@ -50,6 +53,15 @@ async fn servers(target: Target<'_>) -> Vec<Finding> {
     if writable == 0 {
         findings
             .push(Finding::error(setting, "no server accepts writes").advise("make the primary writable"));
+    }
+    if writable > 1 && is_alone {
+        findings.push(
+            Finding::error(
+                setting,
+                "several servers accept writes, but they do not form a multi-primary cluster",
+            )
+            .advise("set read_only on every server except the primary"),
+        );
     }
     findings
 }
@@ -65,7 +77,14 @@ async fn log(settings: &Settings) -> Vec<Finding> {
     let database = match database::open_existing(settings, 1).await {
         Ok(database) => database,
         Err(error) => {
-            return vec![Finding::error("schema", output::causes(&error)).advise("run `patients migrate`")];
+            let finding = Finding::error("schema", output::causes(&error));
+            // The errors of a missing database and of an old schema name the command.
+            let is_of_the_schema = finding.message.contains("patients migrate");
+            return vec![finding.advise(if is_of_the_schema {
+                "run `patients migrate`"
+            } else {
+                "correct the problems of the database first"
+            })];
         }
     };
     let mut findings = vec![Finding::ok("schema", "up to date")];

@@ -1,4 +1,4 @@
-//! Judges what a MySQL or MariaDB server says about itself.
+//! Checks the version, the settings and the replication of a MySQL or MariaDB server.
 
 use eventstore::ServerFacts;
 
@@ -9,6 +9,8 @@ const PACKET: u64 = 16 * 1024 * 1024;
 /// Distances between clocks, in microseconds. Events of a clock that is five minutes behind are rejected.
 const CLOCKS_DIFFER: i64 = 1_000_000;
 const CLOCKS_CONFLICT: i64 = 60_000_000;
+/// Shortest timeout, in milliseconds, that no outage of a replica reaches: a day.
+const LONG_TIMEOUT: u64 = 24 * 60 * 60 * 1000;
 /// Smallest number of members with which a cluster survives the loss of one.
 const MEMBERS: u64 = 3;
 
@@ -120,24 +122,33 @@ fn replication(subject: &str, facts: &ServerFacts, is_one_of_several: bool) -> V
             if value(facts, "wsrep_cluster_status") != "Primary" {
                 findings.push(
                     Finding::error(subject, "this node does not belong to the primary component")
-                        .advise("find out why the node has lost the others"),
+                        .advise("restore the connection of the node to the other nodes"),
                 );
             }
         }
         Some(name) => {
-            findings.push(Finding::ok(subject, format!("member of {name}")));
+            findings.push(Finding::ok(subject, format!("is configured for {name}")));
+            if !is_on(facts, "group_replication_start_on_boot") {
+                findings.push(
+                    Finding::warning(
+                        subject,
+                        "group_replication_start_on_boot is off: after a restart, this server can accept writes without the group",
+                    )
+                    .advise("set group_replication_start_on_boot = ON, or super_read_only = ON in its configuration file"),
+                );
+            }
             if value(facts, "group_replication_unreachable_majority_timeout") == "0" {
                 findings.push(
                     Finding::warning(
                         subject,
-                        "a primary that has lost the majority answers reads until its connections end",
+                        "a primary that has lost the majority still answers reads until its connections end",
                     )
                     .advise("set group_replication_unreachable_majority_timeout to some seconds"),
                 );
             }
             if name.ends_with("several primaries") {
                 findings.push(
-                    Finding::warning(subject, "nobody has tested the service with several primaries")
+                    Finding::warning(subject, "the service is not tested with several primaries")
                         .advise("set group_replication_single_primary_mode = ON"),
                 );
             }
@@ -168,7 +179,7 @@ fn semi_synchronous(subject: &str, facts: &ServerFacts) -> Vec<Finding> {
         return vec![
             Finding::error(
                 subject,
-                "replication is asynchronous: a failover loses acknowledged writes, and no check can tell",
+                "replication is asynchronous: a failover can lose acknowledged writes, and verification cannot detect it",
             )
             .advise("use semi-synchronous replication, Group Replication or Galera"),
         ];
@@ -181,7 +192,7 @@ fn semi_synchronous(subject: &str, facts: &ServerFacts) -> Vec<Finding> {
         return vec![
             Finding::error(
                 subject,
-                "semi-synchronous replication waits after the commit: a failover can take back what was read",
+                "semi-synchronous replication waits after the commit: a failover can undo writes that were already read",
             )
             .advise("set rpl_semi_sync_source_wait_point = AFTER_SYNC"),
         ];
@@ -190,6 +201,19 @@ fn semi_synchronous(subject: &str, facts: &ServerFacts) -> Vec<Finding> {
         return vec![
             Finding::error(subject, "semi-synchronous replication has fallen back to asynchronous replication")
                 .advise("connect a semi-synchronous replica, and set rpl_semi_sync_source_timeout to a very long time"),
+        ];
+    }
+    let timeouts = ["rpl_semi_sync_source_timeout", "rpl_semi_sync_master_timeout"];
+    let timeout = timeouts
+        .iter()
+        .find_map(|name| value(facts, name).parse::<u64>().ok());
+    if timeout.is_some_and(|timeout| timeout < LONG_TIMEOUT) {
+        return vec![
+            Finding::warning(
+                subject,
+                "semi-synchronous replication becomes asynchronous when no replica answers in time",
+            )
+            .advise("set rpl_semi_sync_source_timeout to a very long time, such as 4294967295"),
         ];
     }
     vec![Finding::ok(subject, "semi-synchronous replication, AFTER_SYNC")]
@@ -340,6 +364,13 @@ mod tests {
             ("rpl_semi_sync_source_wait_point", "AFTER_SYNC"),
         ];
         assert_eq!(problems(&facts(&sound), true), []);
+        let impatient = [
+            sound[0],
+            sound[1],
+            sound[2],
+            ("rpl_semi_sync_source_timeout", "10000"),
+        ];
+        assert_eq!(only_problem(&facts(&impatient), true).0, Level::Warning);
     }
 
     #[test]
@@ -419,7 +450,10 @@ mod tests {
         assert_eq!(only_problem(&galera(&sound[..1]), true).0, Level::Error);
         let group = ServerFacts {
             cluster: Some("Group Replication with a single primary"),
-            ..facts(&[("group_replication_unreachable_majority_timeout", "0")])
+            ..facts(&[
+                ("group_replication_unreachable_majority_timeout", "0"),
+                ("group_replication_start_on_boot", "ON"),
+            ])
         };
         assert_eq!(only_problem(&group, true).0, Level::Warning);
     }

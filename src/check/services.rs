@@ -56,11 +56,8 @@ async fn mail(settings: &Settings) -> Finding {
         }
     };
     if settings.mail.smtp_url().is_none() {
-        return Finding::warning(
-            subject,
-            "not set: emails are written to files, and nobody gets them",
-        )
-        .advise("set SMTP_URL");
+        return Finding::warning(subject, "not set: emails are written to files and not sent")
+            .advise("set SMTP_URL");
     }
     match parts.check(settings).await {
         Ok(()) => Finding::ok(subject, "the mail server accepts this client"),

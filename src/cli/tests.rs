@@ -48,7 +48,7 @@ fn an_invalid_url_is_not_repeated_because_it_may_contain_a_password() {
         (
             "--redis-url",
             "REDIS_URL",
-            "redis://host:port or rediss://host:port",
+            "redis://host:port, rediss://host:port, or redis+sentinel://host:port,host:port/master",
         ),
         (
             "--smtp-url",

@@ -46,6 +46,10 @@ fn settings(database: &Database) -> (u64, Duration, Vec<Kind>) {
             .expect("CHAOS_FAULTS names kinds of faults"),
         Err(_) => database.kinds(),
     };
+    assert!(
+        kinds.iter().all(|kind| database.kinds().contains(kind)),
+        "switch needs CHAOS_WORLD=group-replication"
+    );
     (seed, time, kinds)
 }
 

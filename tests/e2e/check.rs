@@ -111,7 +111,7 @@ async fn a_keyring_of_another_log_is_an_error() {
 }
 
 #[test]
-fn the_embedded_default_warns_that_nobody_gets_mail() {
+fn the_embedded_default_warns_that_mail_is_not_sent() {
     let folder = TempDir::new().unwrap();
     let run = |word: &str| {
         let mut command = patients(word);
@@ -126,7 +126,7 @@ fn the_embedded_default_warns_that_nobody_gets_mail() {
     let (is_fit, findings) = check(&mut run("check"));
     assert!(is_fit, "{findings:#?}");
     assert_eq!(level(&findings, "DATABASE_URL", "patients.db"), "ok");
-    assert_eq!(level(&findings, "SMTP_URL", "nobody gets them"), "warning");
+    assert_eq!(level(&findings, "SMTP_URL", "not sent"), "warning");
     let lines = run("check").output().unwrap();
     let lines = String::from_utf8(lines.stdout).unwrap();
     assert!(lines.contains("warning  SMTP_URL: not set"), "{lines}");

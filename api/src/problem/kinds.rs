@@ -332,8 +332,9 @@ kinds! {
         "The event log was altered, and the request needs the damaged part. The request had no effect.",
     ).with_retry_after(LASTING),
         "The event log, or the row that records where it ends, is not as this service left it: the database was changed from \
-         outside. The request had no effect, and a retry does not help. An operator runs patients audit verify, which reports the \
-         damaged position, and restores the log.";
+         outside, or the service is connected to a database server that lacks acknowledged events. The request had no effect. An \
+         operator runs patients audit verify, which reports a damaged position, and restores the log, or connects the service to \
+         a server that has all events.";
     READ_TABLE_DAMAGED = Kind::new(
         StatusCode::SERVICE_UNAVAILABLE,
         "read-table-damaged",

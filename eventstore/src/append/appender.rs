@@ -2,6 +2,7 @@
 //! unavailable. If the connection is lost at a commit, the worker checks whether the batch was written, and
 //! checks again before it answers with a refusal or a conflict, which its own commit may have caused.
 
+use std::mem::Discriminant;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,6 +26,8 @@ use crate::signal::{Notice, Signal};
 /// connection goes back to the pool, which tests connections before reuse.
 const KEPT: Duration = Duration::from_secs(15);
 
+/// Time after which the same kind of failure is a warning again.
+const WARNING_INTERVAL: Duration = Duration::from_mins(1);
 /// Timeout of one transaction, after which its connection is closed.
 const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(15);
 /// How long a batch that was certainly not written is retried while the database is unavailable, counted from
@@ -60,8 +63,8 @@ pub(super) struct Appender {
     check: HeadCheck,
     /// Whether appends are rejected because of the log or the clock. The rejection is logged only once.
     alarmed: bool,
-    /// Whether an attempt has failed since the last commit. Only the first failure is a warning.
-    retrying: bool,
+    /// The last warning about a failed attempt since the last commit: the kind of error, and when.
+    warned: Option<(Discriminant<Error>, Instant)>,
     /// The connection, kept between batches on MySQL, because returning it to the pool costs a ping. On
     /// SQLite the connection is returned after each batch, because all writes share it.
     connection: Option<Connection>,
@@ -102,7 +105,7 @@ impl Appender {
             signal,
             check: HeadCheck::default(),
             alarmed: false,
-            retrying: false,
+            warned: None,
             connection: None,
             used_at: Instant::now(),
             options,
@@ -187,8 +190,8 @@ impl Appender {
                 Ok(Tried::Done(outcomes, notices)) => {
                     self.release();
                     self.signal.publish(notices);
-                    let retried = std::mem::take(&mut self.retrying);
-                    if std::mem::take(&mut self.alarmed) || retried {
+                    let has_failed = self.warned.take().is_some();
+                    if std::mem::take(&mut self.alarmed) || has_failed {
                         tracing::info!("appends succeed again");
                     }
                     return Ok(outcomes);
@@ -204,7 +207,7 @@ impl Appender {
                 connection.close_on_drop();
                 if error.is_connection() || is_read_only(&error) {
                     // The server may have been switched.
-                    self.database.renew_connections();
+                    connection.end_generation();
                 }
             }
             let now = Instant::now();
@@ -216,9 +219,10 @@ impl Appender {
             if !again || now + pause > until {
                 return Err(self.unwritten(error));
             }
-            if std::mem::replace(&mut self.retrying, true) {
-                tracing::debug!(append.batch = items.len(), error = %error, "an append failed; retrying");
-            } else {
+            let kind = std::mem::discriminant(&*error);
+            let is_known = |(known, at): (_, Instant)| known == kind && now < at + WARNING_INTERVAL;
+            if !self.warned.is_some_and(is_known) {
+                self.warned = Some((kind, now));
                 tracing::warn!(append.batch = items.len(), error = %error, "an append failed; retrying");
             }
             tokio::time::sleep(pause).await;
@@ -260,13 +264,18 @@ impl Appender {
     async fn try_commit(&mut self, batch: &mut Batch<'_>) -> Result<Tried, Arc<Error>> {
         if self.connection.is_none() {
             self.connection = Some(self.database.writer().await?);
+            // An SQLite file stays the same file.
+            if self.database.dialect() == Dialect::MySql {
+                self.check.connected();
+            }
         }
         let Some(connection) = self.connection.as_mut() else {
             return Err(Error::Interrupted.into());
         };
         if !batch.doubts.is_empty() {
-            if let Some((outcomes, notices)) = batch.doubts.committed(connection, None).await? {
-                return Ok(Tried::Done(outcomes, notices));
+            if let Some(found) = batch.doubts.committed(connection, None).await? {
+                self.check.acknowledge(found.last);
+                return Ok(Tried::Done(found.outcomes, found.notices));
             }
             if let Some(refusal) = batch.refusal.take() {
                 batch.doubts.remove_last();
@@ -288,8 +297,13 @@ impl Appender {
             } else {
                 batch.doubts.committed(connection, Some(&outcomes)).await?
             };
-            let (outcomes, notices) = earlier.unwrap_or((outcomes, notices));
-            return Ok(Tried::Done(outcomes, notices));
+            return Ok(match earlier {
+                Some(found) => {
+                    self.check.acknowledge(found.last);
+                    Tried::Done(found.outcomes, found.notices)
+                }
+                None => Tried::Done(outcomes, notices),
+            });
         };
         batch.doubts.add(&head, outcomes, notices);
         if let Err(error) = transaction.commit_with(rest).await {
@@ -309,7 +323,7 @@ impl Appender {
         }
         // The attempt stays among the doubts, in case the connection fails here.
         let decided = batch.doubts.committed(connection, None).await?;
-        let (outcomes, notices) = decided.ok_or(Error::Interrupted)?;
-        Ok(Tried::Done(outcomes, notices))
+        let decided = decided.ok_or(Error::Interrupted)?;
+        Ok(Tried::Done(decided.outcomes, decided.notices))
     }
 }

@@ -20,6 +20,14 @@ struct Doubt {
     notices: Vec<Notice>,
 }
 
+/// What the attempts that were committed decided.
+pub(super) struct Committed {
+    pub(super) outcomes: Vec<Outcome>,
+    pub(super) notices: Vec<Notice>,
+    /// Position and hash of the last event that was committed.
+    pub(super) last: (Position, Hash),
+}
+
 /// The attempts of a batch that may have been committed. An attempt stays here until the batch is answered,
 /// because a server of a cluster may not show it at the first look.
 #[derive(Debug, Default)]
@@ -70,13 +78,13 @@ impl Doubts {
     }
 
     /// Looks for the attempts in the log. If at least one of them was committed, returns the outcomes of the
-    /// batch and its notices. An append that several attempts decided was written if one of them wrote it;
+    /// batch. An append that several attempts decided was written if one of them wrote it;
     /// otherwise, `latest` or the last of the committed attempts decides.
     pub(super) async fn committed(
         &self,
         connection: &mut Connection,
         latest: Option<&[Outcome]>,
-    ) -> Result<Option<(Vec<Outcome>, Vec<Notice>)>> {
+    ) -> Result<Option<Committed>> {
         let links: Vec<_> = self.0.iter().map(|doubt| (doubt.position, doubt.hash)).collect();
         let found = transaction::has_links(connection, &links).await?;
         let committed: Vec<_> = self
@@ -96,8 +104,14 @@ impl Doubts {
                 }
             }
         }
-        let notices = committed.into_iter().flat_map(|doubt| doubt.notices.clone());
-        Ok(Some((outcomes, notices.collect())))
+        let links = committed.iter().map(|doubt| (doubt.position, doubt.hash));
+        let end = links.max_by_key(|(position, _)| *position);
+        let notices = committed.iter().flat_map(|doubt| doubt.notices.clone());
+        Ok(Some(Committed {
+            outcomes,
+            notices: notices.collect(),
+            last: end.unwrap_or((last.position, last.hash)),
+        }))
     }
 
     /// Returns `error`, which says that nothing was written, as an error that is true for these attempts.

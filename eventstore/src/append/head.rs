@@ -9,7 +9,7 @@ use crate::chain;
 use crate::clock::Timestamp;
 use crate::database::{Row, Script, Transaction};
 use crate::error::{Error, Result};
-use crate::event::Position;
+use crate::event::{Hash, Position};
 use crate::format::LogFormat;
 use crate::log::{self, EventLog, Head};
 
@@ -30,6 +30,10 @@ pub(super) struct HeadCheck {
     /// Whether another process wrote the last head that this process has seen. If so, the next head is
     /// probably from another process too.
     shared: bool,
+    /// Position and hash of the last event that this process has acknowledged.
+    acknowledged: Option<(Position, Hash)>,
+    /// Whether the connection is new, and may therefore lead to a server that lacks acknowledged events.
+    is_new_connection: bool,
 }
 
 /// A head that was the end of the log.
@@ -128,6 +132,7 @@ impl HeadCheck {
                 Instant::now()
             }
         };
+        self.check_acknowledged(&head, transaction).await?;
         self.known = Some(Known { head, compared });
         Ok(Locked {
             head,
@@ -137,8 +142,59 @@ impl HeadCheck {
         })
     }
 
+    /// Checks that the log still has the events that this process has acknowledged. A replica that was made the
+    /// primary, or a restored backup, may lack them. Events that were appended there instead would look like a
+    /// sound log.
+    async fn check_acknowledged(&mut self, head: &Head, transaction: &mut Transaction<'_>) -> Result<()> {
+        let Some((position, hash)) = self.acknowledged else {
+            return Ok(());
+        };
+        let is_there = match head.position.cmp(&position) {
+            Ordering::Less => {
+                return Err(Error::Damaged {
+                    position,
+                    what: "the log ends before this event, which this process has acknowledged: its server lacks \
+                           acknowledged events",
+                });
+            }
+            Ordering::Equal => head.hash == hash,
+            Ordering::Greater if !self.is_new_connection => true,
+            Ordering::Greater => {
+                let mut script = Script::new(transaction.dialect());
+                script
+                    .statement("SELECT hash FROM events WHERE position IN ")
+                    .list([position]);
+                let rows = transaction.run(script).await?;
+                let found = rows.first().map(|row| log::hash(row, 0, position)).transpose()?;
+                found == Some(hash)
+            }
+        };
+        if !is_there {
+            return Err(Error::Damaged {
+                position,
+                what: "this process has acknowledged another event at this position: its server lacks acknowledged \
+                       events",
+            });
+        }
+        self.is_new_connection = false;
+        Ok(())
+    }
+
+    /// Notes that the next append uses a new connection, which may lead to another server.
+    pub(super) const fn connected(&mut self) {
+        self.is_new_connection = true;
+    }
+
+    /// Notes an event that this process acknowledges.
+    pub(super) fn acknowledge(&mut self, (position, hash): (Position, Hash)) {
+        if self.acknowledged.is_none_or(|(last, _)| last < position) {
+            self.acknowledged = Some((position, hash));
+        }
+    }
+
     /// Notes that the locked head was moved to `head`.
     pub(super) const fn moved(&mut self, head: Head) {
+        self.acknowledged = Some((head.position, head.hash));
         if let Some(known) = &mut self.known {
             known.head = head;
         }

@@ -1,4 +1,4 @@
-//! What the servers of a database URL say about themselves, for operators.
+//! Version, settings and state of the servers of a database URL, for operators.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -16,7 +16,7 @@ use crate::error::{Error, Result};
 /// Timeout of all questions to one server.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What a MySQL or MariaDB server says about itself.
+/// Version, settings and state of a MySQL or MariaDB server.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ServerFacts {
     /// The version, such as `9.7.4` or `10.11.19-MariaDB-log`.
@@ -27,6 +27,8 @@ pub struct ServerFacts {
     /// one: `Galera`, `Group Replication with a single primary` or `Group Replication with several
     /// primaries`.
     pub cluster: Option<&'static str>,
+    /// Whether several members of its cluster accept writes.
+    pub several_accept_writes: bool,
     /// Global system variables, and global status variables whose names begin with `wsrep_cluster` or contain
     /// `semi_sync`, in lower case.
     pub variables: BTreeMap<String, String>,
@@ -37,7 +39,7 @@ pub struct ServerFacts {
     pub clock_ahead: i64,
     /// Upper limit of the error of `clock_ahead`, in microseconds.
     pub clock_error: i64,
-    /// The privileges of the user, as `SHOW GRANTS` prints them.
+    /// The privileges of the user, as `SHOW GRANTS` prints them, without hashes of passwords.
     pub grants: Vec<String>,
 }
 
@@ -69,6 +71,7 @@ async fn facts(target: &Target) -> Result<ServerFacts> {
     Ok(ServerFacts {
         accepts_writes: !server.is_read_only,
         cluster: server.cluster.map(Cluster::name),
+        several_accept_writes: server.cluster.is_some_and(Cluster::several_accept_writes),
         ..facts?
     })
 }
@@ -98,7 +101,9 @@ async fn ask(connection: &mut MySqlConnection) -> sqlx::Result<ServerFacts> {
     let travelled = answered_at.micros_after(asked_at);
     let mut grants = Vec::new();
     for row in connection.fetch_all("SHOW GRANTS").await? {
-        grants.push(row.try_get(0)?);
+        let grant: String = row.try_get(0)?;
+        let (grant, _) = grant.split_once(" IDENTIFIED ").unwrap_or((&grant, ""));
+        grants.push(grant.to_owned());
     }
     Ok(ServerFacts {
         version,

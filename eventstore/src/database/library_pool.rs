@@ -49,6 +49,10 @@ impl SharedLibraryPool {
     pub(super) async fn run<T>(&self, pools: &Pools, work: impl AsyncFnOnce(LibraryPool) -> T) -> Result<T> {
         match pools {
             Pools::MySql(pool) => {
+                if pool.has_several_servers() {
+                    // A failure of the work does not end the generation, but a failure here does.
+                    drop(pool.acquire().await?);
+                }
                 let guard = self.guard(pool).await?;
                 let answer = in_time(work(LibraryPool::MySql(guard.current.pool.clone()))).await?;
                 if guard.current.read_only.load(Ordering::SeqCst) {

@@ -10,13 +10,13 @@
 //! A server that accepts no writes is never read from, because it may be out of date.
 
 use std::pin::pin;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use sqlx::MySql;
 use sqlx::mysql::MySqlPool;
 use sqlx::pool::PoolConnection;
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::mysql::Packet;
@@ -32,7 +32,7 @@ const CHECK_TIMEOUT: Duration = Duration::from_secs(2);
 const READ_ONLY_FOR: Duration = Duration::from_millis(250);
 /// Timeout for closing the connections of an older generation.
 const CLOSING: Duration = Duration::from_secs(10);
-/// How long to wait for a connection before one of several servers is asked whether it still answers.
+/// How long to wait for one of several servers before it is asked whether it still answers.
 const LONG: Duration = Duration::from_millis(500);
 
 /// The generation of the connections of a database, shared by all its pools. Cheap to clone.
@@ -41,7 +41,7 @@ pub(super) struct Generations(Arc<Shared>);
 
 #[derive(Debug, Default)]
 struct Shared {
-    current: AtomicU64,
+    current: watch::Sender<u64>,
     /// Whether the connections may lead to one of several servers of the URL.
     several: bool,
     /// Time until which the server is known to accept no writes.
@@ -57,18 +57,26 @@ impl Generations {
     }
 
     pub(super) fn current(&self) -> u64 {
-        self.0.current.load(Ordering::SeqCst)
+        *self.0.current.borrow()
     }
 
     /// Begins the next generation, unless `generation` has already ended.
     pub(super) fn end(&self, generation: u64) {
-        let ended =
-            self.0
-                .current
-                .compare_exchange(generation, generation + 1, Ordering::SeqCst, Ordering::SeqCst);
-        if ended.is_ok() {
+        let has_ended = self.0.current.send_if_modified(|current| {
+            let is_current = *current == generation;
+            *current += u64::from(is_current);
+            is_current
+        });
+        if has_ended {
             tracing::info!("the database server may have been switched: replacing all connections");
         }
+    }
+
+    /// Waits until the generation has ended.
+    async fn ended(&self, generation: u64) {
+        let mut changes = self.0.current.subscribe();
+        // The sender exists as long as this value, so the wait cannot fail.
+        let _ = changes.wait_for(|current| *current != generation).await;
     }
 
     fn read_only_until(&self) -> MutexGuard<'_, Option<Instant>> {
@@ -206,33 +214,59 @@ impl RenewedPool {
     /// Takes a connection from a pool.
     async fn take(&self, pool: &MySqlPool, generation: u64) -> sqlx::Result<PoolConnection<MySql>> {
         if self.servers.are_several() {
-            Box::pin(self.take_if_it_answers(pool, generation)).await
+            Box::pin(self.take_until_ended(pool, generation)).await
         } else {
             pool.acquire().await
         }
     }
 
-    /// Takes a connection from the pool of one of several servers. If that takes long and the server does not
-    /// answer, ends the generation and returns [`sqlx::Error::PoolClosed`].
-    async fn take_if_it_answers(
+    /// Takes a connection from the pool of one of several servers, until the generation ends. If that takes
+    /// long, asks whether the server still answers.
+    async fn take_until_ended(
         &self,
         pool: &MySqlPool,
         generation: u64,
     ) -> sqlx::Result<PoolConnection<MySql>> {
-        let mut taking = pin!(pool.acquire());
-        if let Ok(taken) = tokio::time::timeout(LONG, &mut taking).await {
-            return taken;
-        }
-        let server = pool.connect_options();
-        let answers = tokio::select! {
+        let (mut taking, mut ended) = (pin!(pool.acquire()), pin!(self.generations.ended(generation)));
+        tokio::select! {
             taken = &mut taking => return taken,
-            answers = self.servers.answers(&server) => answers,
-        };
-        if answers {
-            return taking.await;
+            () = &mut ended => return Err(sqlx::Error::PoolClosed),
+            () = tokio::time::sleep(LONG) => self.ask_whether_it_answers(pool, generation),
         }
-        self.generations.end(generation);
-        Err(sqlx::Error::PoolClosed)
+        tokio::select! {
+            taken = &mut taking => taken,
+            () = &mut ended => Err(sqlx::Error::PoolClosed),
+        }
+    }
+
+    /// Begins a task that ends the generation if the server of a pool does not answer. The caller may end
+    /// before the task does.
+    fn ask_whether_it_answers(&self, pool: &MySqlPool, generation: u64) {
+        let (servers, generations) = (self.servers.clone(), self.generations.clone());
+        let server = pool.connect_options();
+        tokio::spawn(async move {
+            if !servers.answers(&server).await {
+                generations.end(generation);
+            }
+        });
+    }
+
+    pub(super) fn has_several_servers(&self) -> bool {
+        self.servers.are_several()
+    }
+
+    /// Asks over a connection whether its server accepts writes. If one of several servers takes long, also
+    /// asks over a new connection whether it still answers.
+    async fn check(&self, connection: &mut Connection, pool: &MySqlPool, generation: u64) -> Result<bool> {
+        let mut checking = pin!(connection.accepts_writes());
+        if self.servers.are_several() {
+            if let Ok(checked) = tokio::time::timeout(LONG, &mut checking).await {
+                return checked;
+            }
+            self.ask_whether_it_answers(pool, generation);
+        }
+        let checked = tokio::time::timeout(CHECK_TIMEOUT, checking).await;
+        checked.unwrap_or(Err(Error::Timeout(CHECK_TIMEOUT)))
     }
 
     /// Returns the pool, without replacing it.
@@ -278,8 +312,7 @@ impl RenewedPool {
                 Err(sqlx::Error::PoolClosed) if !self.lock().closed && Instant::now() < until => continue,
                 Err(error) => return Err(self.cannot_connect(error, generation)),
             };
-            let checked = tokio::time::timeout(CHECK_TIMEOUT, connection.accepts_writes()).await;
-            match checked.unwrap_or(Err(Error::Timeout(CHECK_TIMEOUT))) {
+            match self.check(&mut connection, &pool, generation).await {
                 Ok(true) if connection.is_current() => return Ok(connection),
                 // The generation has ended meanwhile, so the connection may be to the old server.
                 Ok(true) if Instant::now() < until => {}

@@ -5,6 +5,7 @@
 //! time whether they accept writes.
 
 use std::fmt;
+use std::mem::discriminant;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,6 +22,9 @@ use crate::error::{DatabaseError, Error, Result};
 
 /// Timeout of the question to one server.
 const ASK_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long an answer shows that a server answers. Without this limit, a process whose connections are all in
+/// use would open further connections for the question.
+const ANSWER_COUNTS: Duration = Duration::from_secs(1);
 /// How long to wait for the other servers when one accepts writes. Their answers can show that two servers
 /// accept writes.
 const OTHERS: Duration = Duration::from_millis(500);
@@ -34,14 +38,15 @@ struct Shared {
     servers: Vec<MySqlConnectOptions>,
     options: DatabaseOptions,
     last: Mutex<Option<Search>>,
-    asking: Mutex<()>,
+    /// When a server last answered [`Servers::answers`].
+    answered: Mutex<Option<Instant>>,
 }
 
 /// The last search.
 #[derive(Debug, Clone, Copy)]
 struct Search {
     generation: u64,
-    ended_at: Instant,
+    began_at: Instant,
     found: Found,
 }
 
@@ -53,7 +58,7 @@ enum Found {
     ReadOnly,
     /// Several servers accept writes, but they do not form a cluster in which several do.
     SeveralPrimaries,
-    /// No server answered.
+    /// No server could be asked.
     Nothing,
 }
 
@@ -70,7 +75,7 @@ impl Servers {
             servers,
             options,
             last: Mutex::default(),
-            asking: Mutex::default(),
+            answered: Mutex::default(),
         }))
     }
 
@@ -84,7 +89,7 @@ impl Servers {
     /// # Errors
     ///
     /// [`Error::ReadOnly`] if no server accepts writes, or if several servers accept writes and are not a
-    /// cluster. The error of the first server if none answers. [`Error::Timeout`].
+    /// cluster. The error of a server that cannot be used, if none can. [`Error::Timeout`].
     pub(super) async fn writable(&self, generation: u64) -> Result<MySqlConnectOptions> {
         let servers = &self.0.servers;
         if let [only] = servers.as_slice() {
@@ -95,14 +100,16 @@ impl Servers {
         if let Some(search) = *last {
             match search.found {
                 Found::Server(index) if search.generation == generation => return Ok(servers[index].clone()),
-                found if search.ended_at > asked_at => return found.server(servers),
+                found if search.began_at > asked_at => return found.server(servers),
                 _ => {}
             }
         }
-        let (found, error) = self.search().await;
+        let began_at = Instant::now();
+        let (found, failed) = self.search().await;
+        let is_news = last.is_none_or(|last| discriminant(&last.found) != discriminant(&found));
         *last = Some(Search {
             generation,
-            ended_at: Instant::now(),
+            began_at,
             found,
         });
         drop(last);
@@ -113,22 +120,40 @@ impl Servers {
                 server.port = server.get_port(),
                 "this database server accepts writes"
             );
+        } else if is_news {
+            for (index, error) in &failed {
+                let server = &servers[*index];
+                tracing::warn!(
+                    server.address = server.get_host(),
+                    server.port = server.get_port(),
+                    %error,
+                    "this database server cannot be used"
+                );
+            }
         }
-        match error {
+        // An error of a server that answered is more likely to need an operator.
+        let errors = failed.into_iter().map(|(_, error)| error);
+        match errors.min_by_key(Error::is_connection) {
             Some(error) if matches!(found, Found::Nothing) => Err(error),
             _ => found.server(servers),
         }
     }
 
-    /// Whether a server answers. If another task is already asking, returns `true` at once.
+    /// Whether a server answers. Returns `true` without a question while another task is asking, and for
+    /// [`ANSWER_COUNTS`] after an answer.
     pub(super) async fn answers(&self, server: &MySqlConnectOptions) -> bool {
-        let Ok(_asking) = self.0.asking.try_lock() else {
+        let Ok(mut answered) = self.0.answered.try_lock() else {
             return true;
         };
-        match self.ask(server).await {
-            Ok(_) => true,
-            Err(error) => !error.is_connection(),
+        if answered.is_some_and(|at| at.elapsed() < ANSWER_COUNTS) {
+            return true;
         }
+        let answers = self
+            .ask(server)
+            .await
+            .map_or_else(|error| has_answered(&error), |_| true);
+        *answered = answers.then(Instant::now);
+        answers
     }
 
     async fn lock(&self) -> Result<MutexGuard<'_, Option<Search>>> {
@@ -137,29 +162,29 @@ impl Servers {
         locking.await.map_err(|_| Error::Timeout(timeout))
     }
 
-    /// Asks all servers. Returns what was found, and the error of the first server that failed.
-    async fn search(&self) -> (Found, Option<Error>) {
+    /// Asks all servers. Returns what was found, and the errors of the servers that failed, in the order of the
+    /// URL.
+    async fn search(&self) -> (Found, Vec<(usize, Error)>) {
         let asked = self.0.servers.iter().enumerate();
         let mut answers: FuturesUnordered<_> = asked
             .map(async |(index, server)| (index, self.ask(server).await))
             .collect();
         let mut until = Instant::now() + 2 * ASK_TIMEOUT;
-        let (mut writable, mut is_answered, mut failed) = (Vec::new(), false, None);
+        let (mut writable, mut is_read_only, mut failed) = (Vec::new(), false, Vec::new());
         while let Ok(Some((index, answer))) = tokio::time::timeout_at(until, answers.next()).await {
             match answer {
-                Ok(server) if server.is_read_only => is_answered = true,
+                Ok(server) if server.is_read_only => is_read_only = true,
                 Ok(server) => {
                     writable.push((index, server.cluster.is_some_and(Cluster::several_accept_writes)));
                     until = until.min(Instant::now() + OTHERS);
                 }
-                Err(error) => {
-                    if failed.as_ref().is_none_or(|(first, _)| index < *first) {
-                        failed = Some((index, error));
-                    }
-                }
+                Err(error) => failed.push((index, error)),
             }
         }
-        (choose(&writable, is_answered), failed.map(|(_, error)| error))
+        failed.sort_unstable_by_key(|(index, _)| *index);
+        // A server that rejects this client may be the primary.
+        let is_read_only = is_read_only && !failed.iter().any(|(_, error)| has_answered(error));
+        (choose(&writable, is_read_only), failed)
     }
 
     async fn ask(&self, server: &MySqlConnectOptions) -> Result<Server> {
@@ -169,10 +194,19 @@ impl Servers {
     }
 }
 
+/// Whether a server has rejected this client, and is therefore running.
+fn has_answered(error: &Error) -> bool {
+    match error {
+        Error::Database(error) => error.is_too_many_connections() || !error.is_lost_connection(),
+        error => !error.is_connection(),
+    }
+}
+
 /// Chooses from the servers that accept writes, each with whether several servers of its cluster do.
-fn choose(writable: &[(usize, bool)], is_answered: bool) -> Found {
+/// `is_read_only` means that another server accepts no writes.
+fn choose(writable: &[(usize, bool)], is_read_only: bool) -> Found {
     match writable.iter().map(|(index, _)| *index).min() {
-        None if is_answered => Found::ReadOnly,
+        None if is_read_only => Found::ReadOnly,
         None => Found::Nothing,
         Some(_) if writable.len() > 1 && !writable.iter().all(|(_, several)| *several) => {
             Found::SeveralPrimaries

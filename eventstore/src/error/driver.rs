@@ -15,8 +15,8 @@ enum Cause {
     #[error("the server variable read_only, super_read_only or innodb_read_only is on")]
     ReadOnlyVariable,
     #[error(
-        "several servers of the URL accept writes, and they are not a cluster in which several may: make all but the primary \
-         read-only"
+        "several servers in the URL accept writes, but they do not form a multi-primary cluster: set read_only on every server \
+         except the primary"
     )]
     SeveralPrimaries,
 }
@@ -68,8 +68,14 @@ impl DatabaseError {
     }
 
     /// Whether the connection failed, and not the statement.
-    pub(super) fn is_lost_connection(&self) -> bool {
+    pub(crate) fn is_lost_connection(&self) -> bool {
         self.driver().is_some_and(is_lost_connection)
+    }
+
+    /// Whether the server has no connection left for this client: `ER_CON_COUNT_ERROR`,
+    /// `ER_TOO_MANY_USER_CONNECTIONS`, `ER_USER_LIMIT_REACHED`.
+    pub(crate) fn is_too_many_connections(&self) -> bool {
+        matches!(self.mysql_number(), Some(1040 | 1203 | 1226))
     }
 
     /// Whether the database rejected a value because of the value itself.

@@ -4,12 +4,14 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::future::select_ok;
+use futures::StreamExt as _;
+use futures::stream::FuturesUnordered;
 use redis::sentinel::{SentinelClient, SentinelClientBuilder, SentinelServerType};
 use redis::{
     ConnectionAddr, ConnectionInfo, ErrorKind, IntoConnectionInfo as _, RedisError, TlsCertificates,
 };
 use tokio::sync::Mutex;
+use tokio::time::Instant;
 
 use crate::error::{Error, Result};
 
@@ -17,7 +19,9 @@ use crate::error::{Error, Result};
 const MAX_SENTINELS: usize = 9;
 const SENTINEL_PORT: u16 = 26379;
 /// Time in which a Sentinel must name the master, and the master must confirm that it is the master.
-const SENTINEL_TIMEOUT: Duration = Duration::from_millis(500);
+const SENTINEL_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long to wait for the other Sentinels when one has failed.
+const OTHERS: Duration = Duration::from_millis(500);
 
 /// The Redis server for signals. Cheap to clone.
 #[derive(Clone)]
@@ -65,17 +69,20 @@ impl RedisServers {
             Source::Server(client) => return Ok(client.as_ref().clone()),
             Source::Sentinels(sentinels) => sentinels,
         };
-        let asking = sentinels.iter().map(|sentinel| {
-            let asking = async { sentinel.lock().await.async_get_client().await };
-            Box::pin(async move {
-                tokio::time::timeout(SENTINEL_TIMEOUT, asking)
-                    .await
-                    .map_err(|_| Error::RedisTimeout(SENTINEL_TIMEOUT))?
-                    .map_err(Error::from_redis)
-            })
-        });
-        let (client, _) = select_ok(asking).await?;
-        Ok(client)
+        let asking = sentinels.iter();
+        let mut answers: FuturesUnordered<_> = asking
+            .map(async |sentinel| sentinel.lock().await.async_get_client().await)
+            .collect();
+        let mut until = Instant::now() + SENTINEL_TIMEOUT;
+        let mut failed = Error::RedisTimeout(SENTINEL_TIMEOUT);
+        while let Ok(Some(answer)) = tokio::time::timeout_at(until, answers.next()).await {
+            match answer {
+                Ok(client) => return Ok(client),
+                Err(error) => failed = Error::from_redis(error),
+            }
+            until = until.min(Instant::now() + OTHERS);
+        }
+        Err(failed)
     }
 }
 

@@ -1,12 +1,15 @@
 //! A switch of the database server that leaves the connections open, as a change of a DNS name does.
 //!
-//! The new server has the same events as the old server and more. It was not replicated: the tests append the
-//! same events to both servers.
+//! The new server has the same events as the old server and more: the tests copy the database of the old server.
 
+use std::io::Write as _;
+use std::process::Stdio;
 use std::time::Duration;
 
-use eventstore::{AppendQueue, Database, DatabaseOptions, Error, EventLog, Signal, SystemClock, schema};
-use testkit::{PrivateMysql, Proxy, installed_flavours, wait_until};
+use eventstore::{
+    AppendError, AppendQueue, Database, DatabaseOptions, Error, EventLog, Signal, SystemClock, schema,
+};
+use testkit::{MysqlClient, PrivateMysql, Proxy, installed_flavours, wait_until};
 
 use crate::backend::SOON;
 use crate::sample::{append, releasing, taking};
@@ -31,6 +34,24 @@ pub(crate) fn port(url: &str) -> u16 {
 }
 
 impl Servers {
+    /// Replaces the database on the new server by a copy of the database on the old server.
+    /// Works also while the new server accepts no writes of ordinary users.
+    pub(crate) fn replicate(&self) {
+        let mut dump = self.old.server().client(MysqlClient::Dump, "root", "");
+        let dump = dump.args(["--single-transaction", "log"]).stderr(Stdio::null());
+        let dumped = dump.output().unwrap();
+        assert!(dumped.status.success());
+        let mut shell = self.new.server().client(MysqlClient::Shell, "root", "");
+        let mut shell = shell
+            .arg("log")
+            .stdin(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        shell.stdin.take().unwrap().write_all(&dumped.stdout).unwrap();
+        assert!(shell.wait().unwrap().success());
+    }
+
     /// Makes the old server read-only, and leads new connections to the new server.
     async fn switch(&self) {
         self.old.run("SET GLOBAL read_only = 1").await;
@@ -81,10 +102,9 @@ pub(crate) fn queue(database: &Database) -> AppendQueue {
     )
 }
 
-/// Appends to the new server what the old server has, and another event.
+/// Appends an event to the new server.
 pub(crate) async fn append_to_the_new(servers: &Servers) {
     let queue = queue(&open(&servers.new_url).await);
-    queue.append(append("a", 1)).await.unwrap();
     queue.append(append("b", 1)).await.unwrap();
     queue.shutdown().await;
 }
@@ -98,6 +118,7 @@ async fn reads_follow_a_switch_although_their_connections_stay_open() {
         let kept = database.reader().await.unwrap();
         assert_eq!(log.head().await.unwrap().position.get(), 1);
         assert!(kept.may_be_kept());
+        servers.replicate();
 
         servers.switch().await;
         append_to_the_new(&servers).await;
@@ -121,6 +142,7 @@ async fn an_append_follows_a_switch_and_renews_every_connection() {
         let queue = queue(&database);
         queue.append(append("a", 1)).await.unwrap();
         let kept = database.reader().await.unwrap();
+        servers.replicate();
 
         servers.switch().await;
         append_to_the_new(&servers).await;
@@ -142,10 +164,10 @@ async fn an_append_of_a_privileged_user_does_not_believe_the_old_server() {
         let database = open(&privileged).await;
         let queue = queue(&database);
         queue.append(taking("a", 1, "value")).await.unwrap();
+        servers.replicate();
 
         servers.switch().await;
         let other = self::queue(&open(&servers.new_url).await);
-        other.append(taking("a", 1, "value")).await.unwrap();
         other.append(releasing("a", 2, "value")).await.unwrap();
         other.shutdown().await;
         let appended = queue.append(taking("b", 1, "value")).await.unwrap();
@@ -161,6 +183,7 @@ async fn a_lost_connection_of_an_append_renews_every_connection() {
         let database = open(&servers.url).await;
         let queue = queue(&database);
         queue.append(append("a", 1)).await.unwrap();
+        servers.replicate();
         servers.proxy.redirect(port(&servers.new_url));
         append_to_the_new(&servers).await;
         servers.proxy.reset();
@@ -239,4 +262,40 @@ async fn a_connection_that_has_reached_its_age_is_not_kept() {
         drop(kept);
         database.close().await;
     }
+}
+
+/// A replica that is made the primary may lack what the old primary has acknowledged.
+#[tokio::test]
+async fn a_log_that_lacks_acknowledged_events_gets_no_more() {
+    on_two_servers(async |servers| {
+        let database = open(&servers.url).await;
+        let queue = queue(&database);
+        queue.append(append("a", 1)).await.unwrap();
+        servers.replicate();
+        queue.append(append("b", 1)).await.unwrap();
+
+        servers.switch().await;
+        let lost = |answer| matches!(answer, Err(AppendError::Damaged(_)));
+        assert!(lost(queue.append(append("c", 1)).await), "the log is shorter");
+        let other = self::queue(&open(&servers.new_url).await);
+        other.append(append("d", 1)).await.unwrap();
+        assert!(
+            lost(queue.append(append("c", 1)).await),
+            "another event has the position"
+        );
+        other.append(append("e", 1)).await.unwrap();
+        assert!(
+            lost(queue.append(append("c", 1)).await),
+            "the log has become longer"
+        );
+        other.shutdown().await;
+
+        // The old server has everything that was acknowledged.
+        servers.old.run("SET GLOBAL read_only = 0").await;
+        servers.new.run("SET GLOBAL read_only = 1").await;
+        servers.proxy.redirect(port(&servers.old_url));
+        assert_eq!(queue.append(append("c", 1)).await.unwrap().first.get(), 3);
+        database.close().await;
+    })
+    .await;
 }

@@ -25,6 +25,14 @@ impl Connection {
         }
     }
 
+    /// Closes every connection of the same generation before its next use, because the server may have been
+    /// switched. On SQLite, does nothing.
+    pub(crate) fn end_generation(&self) {
+        if let PooledConnection::MySql(_, _, generation) = &self.pooled {
+            generation.end();
+        }
+    }
+
     /// Asks the server whether it accepts writes.
     pub(in crate::database) async fn accepts_writes(&mut self) -> Result<bool> {
         let mut script = Script::new(self.dialect());

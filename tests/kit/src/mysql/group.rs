@@ -16,7 +16,7 @@ const QUESTION: Duration = Duration::from_secs(2);
 const PAUSE: Duration = Duration::from_millis(200);
 
 /// The user with which a member copies the log of another member.
-const COPIER: &str = "SET SQL_LOG_BIN = 0; \
+const COPIER: &str = "SET GLOBAL super_read_only = OFF; SET GLOBAL read_only = OFF; SET SQL_LOG_BIN = 0; \
      CREATE USER copier@'%' IDENTIFIED BY 'copier'; \
      GRANT REPLICATION SLAVE, BACKUP_ADMIN, GROUP_REPLICATION_STREAM, CONNECTION_ADMIN ON *.* TO copier@'%'; \
      SET SQL_LOG_BIN = 1; \
@@ -51,6 +51,8 @@ impl MysqlGroup {
                 "--plugin-load-add=group_replication.so".to_owned(),
                 format!("--group-replication-group-name={NAME}"),
                 "--group-replication-start-on-boot=OFF".to_owned(),
+                // A member that starts again must not accept writes before it has joined.
+                "--super-read-only=ON".to_owned(),
                 format!("--group-replication-local-address=127.0.0.1:{}", ports[index]),
                 format!("--group-replication-group-seeds={seeds}"),
                 "--group-replication-ip-allowlist=127.0.0.1".to_owned(),
@@ -142,14 +144,20 @@ impl MysqlGroup {
     /// If that takes longer than two minutes.
     pub async fn until_online(&self, member: usize) {
         let (server, began) = (&self.members[member], Instant::now());
+        let id = server
+            .texts("SELECT @@server_uuid")
+            .await
+            .unwrap_or_default()
+            .concat();
         // Without the conversion, the collation makes the driver read bytes.
         let ask = "SELECT CONVERT(member_state USING utf8mb4) COLLATE utf8mb4_general_ci \
                    FROM performance_schema.replication_group_members WHERE member_id IN (@@server_uuid, '')";
         loop {
             let state = server.texts(ask).await.map(|state| state.concat());
             match state.as_deref().unwrap_or_default() {
-                "ONLINE" => return,
-                "RECOVERING" => {}
+                // A member that was suspended may not know yet that it was expelled.
+                "ONLINE" if self.is_known_to_others(member, &id).await => return,
+                "ONLINE" | "RECOVERING" => {}
                 // The group may still know the process that was killed, so starting can fail for a while.
                 "ERROR" => drop(
                     server
@@ -161,5 +169,23 @@ impl MysqlGroup {
             assert!(began.elapsed() < READY, "member {member} is {state:?}");
             sleep(PAUSE).await;
         }
+    }
+
+    /// Whether another member says that the member with this id is online.
+    async fn is_known_to_others(&self, member: usize, id: &str) -> bool {
+        let ask = format!(
+            "SELECT CONVERT(member_id USING utf8mb4) COLLATE utf8mb4_general_ci \
+             FROM performance_schema.replication_group_members \
+             WHERE member_id = '{id}' AND member_state = 'ONLINE' \
+             AND (SELECT COUNT(*) FROM performance_schema.replication_group_members WHERE member_state = 'ONLINE') > 1"
+        );
+        for (index, other) in self.members.iter().enumerate() {
+            if index != member
+                && matches!(timeout(QUESTION, other.texts(&ask)).await, Ok(Ok(ids)) if ids.len() == 1)
+            {
+                return true;
+            }
+        }
+        false
     }
 }
