@@ -18,6 +18,8 @@ GRANT SELECT ON patient_view TO patients_api;
 GRANT SELECT ON patient_names TO patients_api;
 GRANT SELECT, INSERT ON audit_reads TO patients_api;
 GRANT SELECT, INSERT ON audit_read_links TO patients_api;
+GRANT SELECT ON log_tiles TO patients_api;
+GRANT SELECT ON log_checkpoints TO patients_api;
 -- For requests of operators over HTTP.
 GRANT SELECT, INSERT ON checkpoints TO patients_api;
 GRANT SELECT ON leases TO patients_api;
@@ -44,6 +46,9 @@ GRANT SELECT, INSERT, DELETE ON subscription_failures TO patients_projector;
 GRANT SELECT, INSERT, UPDATE ON projections TO patients_projector;
 GRANT SELECT, INSERT, UPDATE ON projection_rebuilds TO patients_projector;
 GRANT SELECT ON projection_skips TO patients_projector;
+-- For the published log.
+GRANT SELECT, INSERT, UPDATE ON log_tiles TO patients_projector;
+GRANT SELECT, INSERT, UPDATE ON log_checkpoints TO patients_projector;
 -- For its metrics.
 GRANT SELECT ON mail_deliveries TO patients_projector;
 GRANT SELECT ON mail_workers TO patients_projector;
@@ -74,6 +79,8 @@ GRANT SELECT ON subject_keys TO patients_auditor;
 GRANT SELECT, INSERT ON audit_reads TO patients_auditor;
 GRANT SELECT, INSERT ON audit_read_links TO patients_auditor;
 GRANT SELECT ON claims TO patients_auditor;
+GRANT SELECT ON log_tiles TO patients_auditor;
+GRANT SELECT ON log_checkpoints TO patients_auditor;
 
 -- `patients projection …`, `patients mail …`, `patients claims …` and `patients audit reads prune`. To repair claims,
 -- `patients claims` locks log_head.

@@ -1,0 +1,137 @@
+//! Logs on every backend, with events that have only a position and a hash of their own.
+
+use std::panic::AssertUnwindSafe;
+
+use eventstore::database::Value;
+use eventstore::{Database, DatabaseOptions, Session, SystemClock};
+use futures::FutureExt;
+use testkit::mysql_servers;
+use tlog::{PublishedLog, Tiles, TlogError};
+use transparency::Hash;
+use transparency::tree::Frontier;
+
+/// Origin of the logs in these tests.
+pub(crate) const ORIGIN: &str = "log.example.org/patients";
+
+/// Generates a test of each contract for each backend.
+macro_rules! on_every_backend {
+    ($($contract:ident),+ $(,)?) => {
+        mod sqlite {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $contract() {
+                $crate::backend::on_sqlite(super::$contract).await;
+            })+
+        }
+        mod mysql {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $contract() {
+                $crate::backend::on_mysql(super::$contract).await;
+            })+
+        }
+    };
+}
+
+/// Tests a contract on SQLite.
+pub(crate) async fn on_sqlite(contract: impl AsyncFnOnce(Backend)) {
+    let folder = tempfile::tempdir().unwrap();
+    let url = format!("sqlite://{}", folder.path().join("log.db").display());
+    hold("SQLite", &url, contract).await;
+}
+
+/// Tests a contract on every available MySQL and MariaDB server.
+pub(crate) async fn on_mysql(contract: impl AsyncFn(Backend)) {
+    for server in mysql_servers() {
+        let database = server.create_database().await;
+        hold(server.flavour.name(), &database.url, &contract).await;
+    }
+}
+
+async fn hold(name: &str, url: &str, contract: impl AsyncFnOnce(Backend)) {
+    let database = Database::connect(url, DatabaseOptions::default()).await.unwrap();
+    let test = async {
+        migrations::migrate(&database, SystemClock::shared(), "test")
+            .await
+            .unwrap();
+        contract(Backend {
+            database: database.clone(),
+            size: 0,
+        })
+        .await;
+        database.close().await;
+    };
+    if let Err(panic) = AssertUnwindSafe(test).catch_unwind().await {
+        let message = panic
+            .downcast_ref::<String>()
+            .map(String::as_str)
+            .or_else(|| panic.downcast_ref::<&str>().copied());
+        panic!("on {name}: {}", message.unwrap_or("it panicked"));
+    }
+}
+
+/// Returns the entry with this index, as if it were the hash of an event.
+pub(crate) fn entry(index: u64) -> [u8; 32] {
+    Hash::leaf(&index.to_be_bytes()).0
+}
+
+/// Returns the root of the tree over the first `size` entries.
+pub(crate) fn root(size: u64) -> Hash {
+    let mut tree = Frontier::default();
+    tree.extend((0..size).map(|index| Hash::leaf(&entry(index))));
+    tree.root()
+}
+
+/// A log, initially empty.
+pub(crate) struct Backend {
+    pub(crate) database: Database,
+    size: u64,
+}
+
+impl Backend {
+    /// Adds events until the log has `size` events.
+    pub(crate) async fn grow(&mut self, size: u64) {
+        let row = |index: u64| {
+            let position = i64::try_from(index + 1).unwrap();
+            [
+                Value::Text("thing".into()),
+                Value::Text(format!("{position}").into()),
+                Value::Integer(1),
+                Value::Text("Happened".into()),
+                Value::Text("1.0".into()),
+                Value::Text("{}".into()),
+                Value::Text("{}".into()),
+                Value::Integer(position),
+                Value::Integer(0),
+                Value::from(entry(index).to_vec()),
+            ]
+        };
+        let mut connection = self.database.writer().await.unwrap();
+        connection
+            .insert(
+                "INSERT INTO events (aggregate_type, aggregate_id, sequence, event_type, event_version, payload, \
+                 metadata, position, recorded_at, hash) VALUES",
+                (self.size..size).map(row),
+            )
+            .await
+            .unwrap();
+        self.size = size;
+    }
+
+    pub(crate) fn tiles(&self) -> Tiles {
+        Tiles::new(self.database.clone())
+    }
+
+    pub(crate) fn published(&self) -> PublishedLog {
+        PublishedLog::new(&self.database, ORIGIN.to_owned())
+    }
+
+    /// Extends the tiles until they cover the log.
+    pub(crate) async fn extend(&self) -> Result<(), TlogError> {
+        while !self.tiles().extend(self.size).await? {}
+        Ok(())
+    }
+
+    pub(crate) async fn execute(&self, sql: &str) -> u64 {
+        let mut connection = self.database.writer().await.unwrap();
+        connection.query(sql).execute().await.unwrap()
+    }
+}

@@ -1,0 +1,12 @@
+//! Tests of the stored tiles and signed checkpoints, on every backend: SQLite in a temporary folder, and each
+//! available MySQL and MariaDB server.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a failure fails the test with a message"
+)]
+
+#[macro_use]
+mod backend;
+mod checkpoints;
+mod tiles;
