@@ -6,6 +6,7 @@ mod file;
 mod format;
 mod head;
 mod history;
+mod key;
 mod mark;
 mod prove;
 mod reads;
@@ -13,7 +14,7 @@ mod recorder;
 mod sealed;
 mod verify;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use api::read_log::ReadsWanted;
 use api::read_log::heads::TrustedRead;
@@ -30,6 +31,7 @@ use crate::settings::Settings;
 pub(crate) use certificate::certify;
 use export::Export;
 use format::ExportFormat;
+pub(crate) use key::KeyCommand;
 use prove::Prove;
 use reads::ReadsCommand;
 use recorder::Recorder;
@@ -144,6 +146,11 @@ pub(crate) enum AuditCommand {
         #[arg(long)]
         json: bool,
     },
+    /// Manage the key that signs the checkpoints of the published log
+    Key {
+        #[command(subcommand)]
+        command: KeyCommand,
+    },
     /// Check a proof or a certificate of erasure without the log; exit code 1 if it is inconsistent or
     /// contradicts a trusted head, 3 if no head is trusted
     Check {
@@ -162,6 +169,12 @@ pub(crate) enum AuditCommand {
 pub(crate) async fn run(settings: &Settings, command: AuditCommand) -> anyhow::Result<()> {
     if let AuditCommand::Check { file, trusted, json } = command {
         return prove::check(&file, &trusted, json);
+    }
+    if let AuditCommand::Key { command } = command {
+        return match key::run(settings, command)? {
+            Some(checkpoint) => adopt(settings, &checkpoint).await,
+            None => Ok(()),
+        };
     }
     let database = database::open_existing(settings, CONNECTIONS)
         .await
@@ -246,9 +259,18 @@ pub(crate) async fn run(settings: &Settings, command: AuditCommand) -> anyhow::R
             };
             reads::list(&database, wanted, limit, json).await
         }
-        AuditCommand::Check { .. } => Ok(()),
+        AuditCommand::Check { .. } | AuditCommand::Key { .. } => Ok(()),
     };
     recorder.finish().await;
     database.close().await;
     outcome
+}
+
+/// Runs `patients audit key adopt`.
+async fn adopt(settings: &Settings, checkpoint: &Path) -> anyhow::Result<()> {
+    let database = database::open_existing(settings, CONNECTIONS).await?;
+    let log = EventLog::new(database.clone());
+    let adopted = key::adopt(settings, &log, checkpoint).await;
+    database.close().await;
+    adopted
 }

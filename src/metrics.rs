@@ -47,6 +47,7 @@ pub(crate) fn page(
     web::metrics::register(&mut process);
     api::read_log::metrics::register(&mut process);
     mailer::metrics::register(&mut process);
+    tlog::metrics::register(&mut process);
     crate::traces::register(&mut process);
     let page = Arc::new(MetricsPage {
         process,

@@ -15,6 +15,7 @@ pub(crate) async fn serve(settings: &Settings) -> anyhow::Result<()> {
     let access = access::ConfiguredAccess::of(settings, &SystemClock::shared())?;
     run(settings, "serve", Schema::BringUpToDate, async |process| {
         process.projector();
+        process.signer()?;
         process.mailer().await?;
         process.api(access).await
     })
@@ -34,6 +35,7 @@ pub(crate) async fn api(settings: &Settings) -> anyhow::Result<()> {
 pub(crate) async fn projector(settings: &Settings) -> anyhow::Result<()> {
     run(settings, "projector", Schema::WaitFor, async |process| {
         process.projector();
+        process.signer()?;
         process.metrics(None).await.map(drop)
     })
     .await

@@ -16,6 +16,7 @@ mod issuer;
 mod list;
 mod mail;
 mod misspelt;
+mod publication;
 mod rate;
 mod values;
 
@@ -33,6 +34,7 @@ pub(crate) use issuer::IssuerSettings;
 use list::{List, list};
 pub(crate) use mail::MailSettings;
 pub(crate) use misspelt::{close, looks_like_a_setting};
+use publication::PublicationSettings;
 pub(crate) use values::wait;
 use values::{
     Auth, Optional, OrOff, auth, document_url_schemes, duration, head_timeout, http_addr, metrics_addr,
@@ -186,6 +188,9 @@ pub(crate) struct Settings {
     #[arg(long, env, global = true, value_enum, default_value_t = ReadRecord::Past)]
     read_record: ReadRecord,
 
+    #[command(flatten)]
+    pub(crate) publication: PublicationSettings,
+
     /// Which active patients of a new log may share an email address: none (`email`), patients with different
     /// names (`email+name`) or all (`off`). An existing log keeps its rule; `patients claims unique` changes
     /// it. Default: `email`
@@ -333,6 +338,14 @@ impl Settings {
             let path = path.as_deref().map(Path::to_string_lossy).unwrap_or_default();
             if path.contains("-----BEGIN") {
                 return Err(format!("{setting}: expected the path of a file, not its content"));
+            }
+        }
+        if let Some(path) = self.publication.log_key_file() {
+            if path.to_string_lossy().starts_with("PRIVATE+KEY+") {
+                return Err("LOG_KEY_FILE: expected the path of a file, not its content".to_owned());
+            }
+            if self.publication.log_origin().is_none() {
+                return Err("LOG_KEY_FILE requires LOG_ORIGIN".to_owned());
             }
         }
         Ok(())

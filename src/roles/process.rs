@@ -11,6 +11,7 @@ use eventstore::{
 };
 use projector::PROJECTIONS;
 use projector::eraser::{self, ERASER, Eraser, files};
+use tlog::{KeyFile, Signer};
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
 use tokio::task::{AbortHandle, JoinSet};
@@ -273,6 +274,27 @@ impl<'s> Process<'s> {
             });
         }
         self.eraser();
+    }
+
+    /// Signs checkpoints of the log, if a key is set.
+    pub(super) fn signer(&mut self) -> anyhow::Result<()> {
+        let publication = &self.settings.publication;
+        let (Some(origin), Some(path)) = (publication.log_origin(), publication.log_key_file()) else {
+            return Ok(());
+        };
+        let file = KeyFile::new(path.to_owned());
+        let key = file
+            .load(origin)
+            .context("LOG_KEY_FILE cannot be used; `patients audit key new` writes a new key")?;
+        self.lines.push(("checkpoint", key.verifier().to_string()));
+        let signer = Signer::new(self.log.clone(), key, file.state(), Arc::clone(&self.clock));
+        let interval = publication.checkpoint_interval;
+        let signing = signer.run(self.owner.clone(), interval, self.stop_following.clone());
+        self.tasks.spawn(async move {
+            signing.await;
+            ("checkpoint signer", Ok(()))
+        });
+        Ok(())
     }
 
     /// Destroys the keys of erased patients, and rewrites SQLite's files.

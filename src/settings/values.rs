@@ -145,6 +145,29 @@ pub(super) fn mail_timeout(text: &str) -> Result<Duration, String> {
     duration_from(Duration::from_secs(1), "expected 1s to 1h", text)
 }
 
+/// Parses the origin of the published log. It is also the name of the key, so it must not contain `+`.
+pub(super) fn log_origin(text: &str) -> Result<String, String> {
+    let is_valid = |byte: u8| byte.is_ascii_graphic() && byte != b'+';
+    if text.len() <= 200 && text.bytes().all(is_valid) {
+        return Ok(text.to_owned());
+    }
+    Err(
+        "expected 1 to 200 visible ASCII characters without +, such as log.hospital.example/patients"
+            .to_owned(),
+    )
+}
+
+/// Parses the interval of signed checkpoints.
+pub(super) fn checkpoint_interval(text: &str) -> Result<Duration, String> {
+    let allowed = Duration::from_millis(100)..=Duration::from_hours(24);
+    let interval = duration(text)?;
+    if allowed.contains(&interval) {
+        Ok(interval)
+    } else {
+        Err("expected 100ms to 24h".to_owned())
+    }
+}
+
 /// Parses a duration from `shortest` to an hour.
 fn duration_from(shortest: Duration, expected: &str, text: &str) -> Result<Duration, String> {
     let allowed = shortest..=Duration::from_hours(1);

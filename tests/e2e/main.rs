@@ -34,6 +34,7 @@ mod operators;
 mod over_tls;
 mod privacy;
 mod production;
+mod published;
 mod rebuild;
 mod retention;
 mod rig;

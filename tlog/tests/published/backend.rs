@@ -113,7 +113,16 @@ impl Backend {
             )
             .await
             .unwrap();
+        // SQLite has one connection for writes.
+        drop(connection);
+        self.set_size(size).await;
+    }
+
+    /// Moves the head of the log.
+    pub(crate) async fn set_size(&mut self, size: u64) {
         self.size = size;
+        let head = format!("UPDATE log_head SET position = {size} WHERE id = 1");
+        self.execute(&head).await;
     }
 
     pub(crate) fn tiles(&self) -> Tiles {

@@ -9,4 +9,6 @@
 #[macro_use]
 mod backend;
 mod checkpoints;
+mod key_file;
+mod signer;
 mod tiles;

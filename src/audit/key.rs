@@ -1,0 +1,70 @@
+//! `patients audit key …`: the key that signs checkpoints.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use clap::Subcommand;
+use eventstore::EventLog;
+use tlog::{KeyFile, KeyFileError};
+use transparency::checkpoint::SignedCheckpoint;
+use transparency::note::MAX_NOTE_LEN;
+
+use crate::output::print;
+use crate::settings::Settings;
+
+#[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
+pub(crate) enum KeyCommand {
+    /// Write a new key to the file in `LOG_KEY_FILE`, and print the verifier key
+    New,
+    /// Print the verifier key, which verifies checkpoints
+    Show,
+    /// Write a new state file from the newest known checkpoint, if the state file was lost
+    Adopt {
+        /// File with the newest checkpoint that anybody has, such as from a mirror or an auditor
+        file: PathBuf,
+    },
+}
+
+/// The settings that every command needs.
+fn key(settings: &Settings) -> anyhow::Result<(KeyFile, &str)> {
+    let publication = &settings.publication;
+    let origin = publication.log_origin().context("LOG_ORIGIN is not set")?;
+    let path = publication.log_key_file().context("LOG_KEY_FILE is not set")?;
+    Ok((KeyFile::new(path.to_owned()), origin))
+}
+
+/// Runs a command that needs no database. Returns the file of `adopt`, which needs the log.
+pub(super) fn run(settings: &Settings, command: KeyCommand) -> anyhow::Result<Option<PathBuf>> {
+    let (file, origin) = key(settings)?;
+    let key = match command {
+        KeyCommand::New => match file.create(origin) {
+            Err(KeyFileError::Missing { path }) => {
+                bail!("the folder of the key file {} does not exist", path.display())
+            }
+            created => created?,
+        },
+        KeyCommand::Show => file.load(origin)?,
+        KeyCommand::Adopt { file } => return Ok(Some(file)),
+    };
+    print(&key.verifier().to_string())?;
+    Ok(None)
+}
+
+/// Runs `adopt`.
+pub(super) async fn adopt(settings: &Settings, log: &EventLog, checkpoint: &Path) -> anyhow::Result<()> {
+    let (file, origin) = key(settings)?;
+    let key = file.load(origin)?;
+    let cannot = || format!("{} is not a checkpoint", checkpoint.display());
+    let length = std::fs::metadata(checkpoint).with_context(cannot)?.len();
+    if length > MAX_NOTE_LEN as u64 {
+        bail!("{} is too large for a checkpoint", checkpoint.display());
+    }
+    let note = std::fs::read(checkpoint).with_context(cannot)?;
+    let signed = SignedCheckpoint::parse(&note).with_context(cannot)?;
+    let state = file.state();
+    let size = tlog::adopt(log, &key, &state, &signed).await?;
+    print(&format!(
+        "{}: the last signed checkpoint has the size {size}",
+        state.path().display()
+    ))
+}

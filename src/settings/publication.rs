@@ -1,0 +1,40 @@
+//! The settings of the published log.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::Args;
+
+use super::file;
+use super::values::{checkpoint_interval, log_origin, path};
+
+/// The published log: signed checkpoints, tiles and proofs.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct PublicationSettings {
+    /// Origin of the published log, such as `log.hospital.example/patients`: its name in checkpoints. If set,
+    /// the API serves checkpoints, tiles and proofs without authentication. 1 to 200 visible ASCII
+    /// characters, without `+`
+    #[arg(long, env, global = true, value_parser = log_origin)]
+    log_origin: Option<String>,
+
+    /// File with the private key that signs checkpoints, as written by `patients audit key new`, readable
+    /// only by its user. `serve` and `projector` sign if it is set. The state of the signer is beside it
+    #[arg(long, env, global = true, hide_env_values = true, value_parser = path)]
+    log_key_file: Option<PathBuf>,
+
+    /// Interval at which a checkpoint is signed if the log has moved, 100ms to 24h
+    #[arg(long, env, global = true, default_value = "1m", value_parser = checkpoint_interval)]
+    pub(crate) checkpoint_interval: Duration,
+}
+
+impl PublicationSettings {
+    /// Returns the origin of the published log, if it is set.
+    pub(crate) fn log_origin(&self) -> Option<&str> {
+        self.log_origin.as_deref().filter(|origin| !origin.is_empty())
+    }
+
+    /// Returns the file of the key that signs checkpoints, if it is set.
+    pub(crate) fn log_key_file(&self) -> Option<&Path> {
+        file(self.log_key_file.as_deref())
+    }
+}

@@ -1,0 +1,243 @@
+//! The signer of checkpoints: one process at a time, and never two roots of one size.
+
+mod adopt;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use eventstore::{Clock, EventLog, Lease};
+use tokio_util::sync::CancellationToken;
+use transparency::checkpoint::{Checkpoint, SignedCheckpoint};
+use transparency::note::SigningKey;
+
+use crate::error::TlogError;
+use crate::metrics;
+use crate::published::PublishedLog;
+use crate::state::{LockedState, StateError, StateFile};
+
+pub use adopt::{AdoptError, adopt};
+
+/// Name of the lease of the signer.
+const LEASE: &str = "checkpoint signer";
+/// Shortest and longest duration of the lease. If a signer is killed, another one takes over when the lease
+/// expires.
+const LEASE_DURATION: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(30));
+
+/// A signer of checkpoints.
+pub struct Signer {
+    log: EventLog,
+    published: PublishedLog,
+    key: SigningKey,
+    state: StateFile,
+    clock: Arc<dyn Clock>,
+}
+
+/// Result of one run of the signer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// A checkpoint of this size was signed and stored.
+    Signed(u64),
+    /// The newest checkpoint covers the log, or the log is empty.
+    UpToDate,
+    /// Another process holds the lease or has locked the state file.
+    Elsewhere,
+}
+
+/// Reason why no checkpoint was signed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SignError {
+    /// The log, its tiles or its checkpoints cannot be used.
+    #[error(transparent)]
+    Tlog(#[from] TlogError),
+    /// The state file cannot be used.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// Checkpoints exist, but the state file does not.
+    #[error(
+        "the state file {} is missing, but a checkpoint of {size} events has been signed: \
+         put the file back, or use `patients audit key adopt`",
+        path.display()
+    )]
+    StateMissing {
+        /// Path of the state file.
+        path: PathBuf,
+        /// Size of the newest checkpoint.
+        size: u64,
+    },
+    /// The log has fewer events than were signed. It was probably restored from a backup.
+    #[error("a checkpoint of {signed} events has been signed, but the log ends at {size}")]
+    Shrunk {
+        /// Signed number of events.
+        signed: u64,
+        /// Number of events in the log.
+        size: u64,
+    },
+    /// The events of the log are not the events that were signed.
+    #[error(
+        "a checkpoint of {size} events has been signed, but the first {size} events of the log have another root"
+    )]
+    Rewritten {
+        /// Size of the signed checkpoint.
+        size: u64,
+    },
+    /// A checkpoint could not be made.
+    #[error("the checkpoint cannot be made: {0}")]
+    Checkpoint(#[from] transparency::checkpoint::CheckpointError),
+}
+
+impl From<eventstore::Error> for SignError {
+    fn from(error: eventstore::Error) -> Self {
+        Self::Tlog(error.into())
+    }
+}
+
+impl SignError {
+    /// Whether only an operator can solve the problem.
+    #[must_use]
+    pub const fn is_lasting(&self) -> bool {
+        !matches!(self, Self::Tlog(TlogError::Store(_) | TlogError::Overtaken(_)))
+    }
+}
+
+impl Signer {
+    /// Creates a signer. The name of the key is the origin of the log.
+    #[must_use]
+    pub fn new(log: EventLog, key: SigningKey, state: StateFile, clock: Arc<dyn Clock>) -> Self {
+        let origin = key.verifier().name().to_owned();
+        Self {
+            published: PublishedLog::new(log.database(), origin),
+            log,
+            key,
+            state,
+            clock,
+        }
+    }
+
+    /// Signs a checkpoint every `interval` if the log has moved, until `stop` is cancelled. Only one process
+    /// signs at a time. `owner` identifies this process.
+    pub async fn run(self, owner: String, interval: Duration, stop: CancellationToken) {
+        let (shortest, longest) = LEASE_DURATION;
+        let duration = (interval / 2).clamp(shortest, longest);
+        let mut lease = Lease::new(
+            self.log.database().clone(),
+            Arc::clone(&self.clock),
+            LEASE.to_owned(),
+            owner,
+            duration,
+        );
+        let tick = interval.min(duration / 3);
+        stop.run_until_cancelled(self.follow(&mut lease, interval, tick))
+            .await;
+        if let Err(error) = lease.release().await {
+            tracing::warn!(%error, "the lease of the checkpoint signer was not released; it expires by itself");
+        }
+    }
+
+    async fn follow(&self, lease: &mut Lease, interval: Duration, tick: Duration) {
+        let mut due = Duration::ZERO;
+        let mut reported = None;
+        loop {
+            let now = self.clock.monotonic();
+            let outcome = match lease.hold().await {
+                Ok(true) if now >= due => self.sign(lease).await,
+                Ok(_) => Ok(Outcome::Elsewhere),
+                Err(error) => Err(error.into()),
+            };
+            match outcome {
+                Ok(Outcome::Elsewhere) => {}
+                Ok(outcome) => {
+                    due = now + interval;
+                    if reported.take().is_some() {
+                        tracing::info!("checkpoints are signed again");
+                    }
+                    metrics::signing(outcome);
+                }
+                Err(error) => {
+                    if error.is_lasting() {
+                        due = now + interval;
+                        metrics::stopped();
+                    }
+                    // The same error is logged only once.
+                    let error = error.to_string();
+                    if reported.as_ref() != Some(&error) {
+                        tracing::error!(error, "no checkpoint was signed");
+                        reported = Some(error);
+                    }
+                }
+            }
+            tokio::time::sleep(tick).await;
+        }
+    }
+
+    /// Signs a checkpoint of the current log, if the log has moved since the newest checkpoint. The caller
+    /// must hold the lease, which is renewed while the tiles are extended.
+    ///
+    /// # Errors
+    ///
+    /// [`SignError`].
+    pub async fn sign(&self, lease: &mut Lease) -> Result<Outcome, SignError> {
+        let Some(locked) = self.state.lock()? else {
+            return Ok(Outcome::Elsewhere);
+        };
+        let (checkpoints, tiles) = (self.published.checkpoints(), self.published.tiles());
+        let origin = checkpoints.origin();
+        let state = locked.read(origin)?;
+        let newest = checkpoints.newest().await?;
+        if let (None, Some(newest)) = (&state, &newest) {
+            return Err(SignError::StateMissing {
+                path: locked.path().to_owned(),
+                size: newest.size,
+            });
+        }
+        let size = self.log.head().await?.position.get();
+        let mut signed: Vec<_> = state.iter().map(|state| (state.size(), state.root())).collect();
+        signed.extend(newest.iter().map(|newest| (newest.size, newest.root)));
+        signed.dedup();
+        if let Some((signed, _)) = signed.iter().find(|(signed, _)| *signed > size) {
+            return Err(SignError::Shrunk {
+                signed: *signed,
+                size,
+            });
+        }
+        while !tiles.extend(size).await? {
+            if !lease.hold().await? {
+                return Ok(Outcome::Elsewhere);
+            }
+        }
+        for (size, root) in signed {
+            if tiles.root(size).await? != root {
+                return Err(SignError::Rewritten { size });
+            }
+        }
+        let is_current = match &newest {
+            Some(newest) => newest.size == size && newest.parse()?.verify([self.key.verifier()]).is_ok(),
+            None => size == 0,
+        };
+        if is_current && state.as_ref().is_none_or(|state| state.size() == size) {
+            return Ok(Outcome::UpToDate);
+        }
+        let checkpoint = Checkpoint::new(origin, size, tiles.root(size).await?)?;
+        let locked = write(locked, checkpoint.clone()).await?;
+        if is_current {
+            // Another machine has signed this checkpoint with the same key.
+            return Ok(Outcome::UpToDate);
+        }
+        let signed = SignedCheckpoint::sign(checkpoint, &self.key)?;
+        checkpoints.store(&signed, self.clock.now()).await?;
+        drop(locked);
+        Ok(Outcome::Signed(size))
+    }
+}
+
+/// Writes the state in a thread of its own, because the flush may take long. The lock stays until the end of
+/// the write, even if the caller is dropped.
+async fn write(locked: LockedState, state: Checkpoint) -> Result<LockedState, StateError> {
+    let path = locked.path().to_owned();
+    let writing = tokio::task::spawn_blocking(move || locked.write(&state).map(|()| locked));
+    writing.await.unwrap_or_else(|error| {
+        let error = std::io::Error::other(error);
+        Err(StateError::Io { path, error })
+    })
+}

@@ -1,0 +1,94 @@
+//! Replacing a lost state file.
+
+use eventstore::{EventLog, Position, merkle};
+use transparency::checkpoint::SignedCheckpoint;
+use transparency::note::{SigningKey, VerifyError};
+
+use crate::error::TlogError;
+use crate::published::PublishedLog;
+use crate::state::{StateError, StateFile};
+
+/// Reason why a checkpoint cannot become the state of a signer.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AdoptError {
+    /// The state file exists.
+    #[error("the state file {} exists, so nothing has to be adopted", .0.display())]
+    Exists(std::path::PathBuf),
+    /// A signer is running with the same state file.
+    #[error("another process has locked the state file")]
+    Locked,
+    /// The checkpoint has another origin.
+    #[error("the checkpoint has the origin {0}")]
+    Origin(String),
+    /// The key has not signed the checkpoint.
+    #[error("the checkpoint is not signed with the key: {0}")]
+    Signature(#[from] VerifyError),
+    /// A larger checkpoint is in the database.
+    #[error("the newest checkpoint in the database has the size {newest}, and the given one only {given}")]
+    Older {
+        /// Size of the newest checkpoint in the database.
+        newest: u64,
+        /// Size of the given checkpoint.
+        given: u64,
+    },
+    /// The log has fewer events than the checkpoint.
+    #[error("the checkpoint has the size {given}, but the log ends at {size}")]
+    Shrunk {
+        /// Size of the checkpoint.
+        given: u64,
+        /// Number of events in the log.
+        size: u64,
+    },
+    /// The log has another root.
+    #[error("the first {0} events of the log have another root")]
+    Rewritten(u64),
+    /// The log or its checkpoints cannot be read.
+    #[error(transparent)]
+    Tlog(#[from] TlogError),
+    /// The state file cannot be used.
+    #[error(transparent)]
+    State(#[from] StateError),
+}
+
+/// Writes a new state file from a signed checkpoint, if none exists and the log extends the checkpoint.
+/// Reads every hash in the log up to the size of the checkpoint. Returns this size.
+///
+/// # Errors
+///
+/// [`AdoptError`].
+pub async fn adopt(
+    log: &EventLog,
+    key: &SigningKey,
+    state: &StateFile,
+    signed: &SignedCheckpoint,
+) -> Result<u64, AdoptError> {
+    let checkpoint = signed.checkpoint();
+    let (origin, given) = (key.verifier().name(), checkpoint.size());
+    if checkpoint.origin() != origin {
+        return Err(AdoptError::Origin(checkpoint.origin().to_owned()));
+    }
+    signed.verify([key.verifier()])?;
+    let locked = state.lock()?.ok_or(AdoptError::Locked)?;
+    if locked.read(origin)?.is_some() {
+        return Err(AdoptError::Exists(locked.path().to_owned()));
+    }
+    let published = PublishedLog::new(log.database(), origin.to_owned());
+    let newest = published.checkpoints().newest().await?;
+    if let Some(newest) = newest.filter(|newest| newest.size > given) {
+        let newest = newest.size;
+        return Err(AdoptError::Older { newest, given });
+    }
+    let size = log.head().await.map_err(TlogError::from)?.position;
+    let end = Position::new(given).ok_or(TlogError::Size(given))?;
+    if end > size {
+        let size = size.get();
+        return Err(AdoptError::Shrunk { given, size });
+    }
+    let root = merkle::root(log, end, |_| ()).await.map_err(TlogError::from)?;
+    if root.0 != checkpoint.root().0 {
+        return Err(AdoptError::Rewritten(given));
+    }
+    locked.write(checkpoint)?;
+    Ok(given)
+}

@@ -1,0 +1,170 @@
+//! The state of a signer: the last checkpoint that it may have signed.
+//!
+//! The state is written and flushed before the checkpoint is signed. It is a file beside the key, not a row
+//! of the database, so restoring a backup of the database does not bring an older state back.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{self, ErrorKind, Read as _, Write as _};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use transparency::checkpoint::{Checkpoint, CheckpointError};
+
+use crate::key_file::sync_folder;
+
+/// Maximum size of the file in bytes.
+const LARGEST: u64 = 4096;
+
+/// Reason why a state file cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StateError {
+    /// The file cannot be read or written.
+    #[error("the state file {}: {error}", path.display())]
+    Io {
+        /// Path of the file.
+        path: PathBuf,
+        /// The error of the operating system.
+        #[source]
+        error: io::Error,
+    },
+    /// The file does not contain a checkpoint.
+    #[error("the state file {}: {error}", path.display())]
+    Content {
+        /// Path of the file.
+        path: PathBuf,
+        /// The error.
+        #[source]
+        error: CheckpointError,
+    },
+    /// The state belongs to a log with another origin.
+    #[error("the state file {} belongs to the log {origin}", path.display())]
+    Origin {
+        /// Path of the file.
+        path: PathBuf,
+        /// Origin in the file.
+        origin: String,
+    },
+}
+
+/// A state file: the text of a checkpoint without signatures. It has the name of the key file with the suffix
+/// `.state`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StateFile(PathBuf);
+
+/// A state file that no other process can lock.
+#[derive(Debug)]
+pub struct LockedState {
+    path: PathBuf,
+    /// A file of its own, because the state file is replaced when it is written.
+    _lock: File,
+}
+
+impl StateFile {
+    pub(crate) fn beside(key_file: &Path) -> Self {
+        Self(with_suffix(key_file, ".state"))
+    }
+
+    /// Path of the file.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// Locks the state. Returns `None` if another process has locked it. The lock ends with the returned
+    /// value, or with the process.
+    ///
+    /// # Errors
+    ///
+    /// [`StateError::Io`].
+    pub fn lock(&self) -> Result<Option<LockedState>, StateError> {
+        let path = with_suffix(&self.0, ".lock");
+        let cannot = |error| StateError::Io {
+            path: path.clone(),
+            error,
+        };
+        let file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(&path)
+            .map_err(cannot)?;
+        match file.try_lock() {
+            Ok(()) => Ok(Some(LockedState {
+                path: self.0.clone(),
+                _lock: file,
+            })),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(error)) => Err(cannot(error)),
+        }
+    }
+}
+
+impl LockedState {
+    /// Path of the state file.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Reads the state of the log with this origin. Returns `None` if the file does not exist.
+    ///
+    /// # Errors
+    ///
+    /// [`StateError`].
+    pub fn read(&self, origin: &str) -> Result<Option<Checkpoint>, StateError> {
+        let mut text = String::new();
+        let read = File::open(&self.path).and_then(|file| file.take(LARGEST).read_to_string(&mut text));
+        match read {
+            Ok(_) => {}
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(self.io(error)),
+        }
+        let path = || self.path.clone();
+        let state: Checkpoint = text
+            .parse()
+            .map_err(|error| StateError::Content { path: path(), error })?;
+        if state.origin() != origin {
+            return Err(StateError::Origin {
+                path: path(),
+                origin: state.origin().to_owned(),
+            });
+        }
+        Ok(Some(state))
+    }
+
+    /// Replaces the state. The new state is durable when this returns. A process that is killed meanwhile
+    /// leaves the old or the new state.
+    ///
+    /// # Errors
+    ///
+    /// [`StateError::Io`].
+    pub fn write(&self, state: &Checkpoint) -> Result<(), StateError> {
+        let temporary = with_suffix(&self.path, ".tmp");
+        let write = || {
+            let mut file = OpenOptions::new()
+                .write(true)
+                .create(true)
+                .truncate(true)
+                .mode(0o600)
+                .open(&temporary)?;
+            file.write_all(state.to_string().as_bytes())?;
+            file.sync_all()?;
+            std::fs::rename(&temporary, &self.path)?;
+            sync_folder(&self.path)
+        };
+        write().map_err(|error| self.io(error))
+    }
+
+    fn io(&self, error: io::Error) -> StateError {
+        let path = self.path.clone();
+        StateError::Io { path, error }
+    }
+}
+
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    PathBuf::from(name)
+}
