@@ -18,6 +18,7 @@ use crate::problem::kinds;
 
 const PATIENTS: &str = "patients";
 const AUDIT: &str = "audit";
+const PUBLISHED: &str = "published log";
 const OPERATIONS: &str = "operations";
 const ABOUT: &str = "about";
 
@@ -34,7 +35,7 @@ API ignore unknown parameters.\n\n\
 **Paths** have no trailing slash: a path with a trailing slash is redirected (308).\n\n\
 **Limits**: each client has a quota. The `RateLimit` header gives the remaining quota, and a 429 response says when to retry.\n\n\
 **Access**: a service that is configured with access tokens or with an issuer of JWTs requires a token in every request, \
-except for `OPTIONS` requests, health checks and the pages about the API. Otherwise, access is open.";
+except for `OPTIONS` requests, health checks, the published log and the pages about the API. Otherwise, access is open.";
 
 const TAGS: &[(&str, &str)] = &[
     (
@@ -44,6 +45,10 @@ const TAGS: &[(&str, &str)] = &[
     (
         AUDIT,
         "Histories, the event feed, and the record of reads. For auditors.",
+    ),
+    (
+        PUBLISHED,
+        "Signed checkpoints, tiles and proofs of the log, in the formats of C2SP. For everyone.",
     ),
     (
         OPERATIONS,
@@ -75,6 +80,7 @@ const fn tag(kind: RouteKind) -> &'static str {
     match kind {
         RouteKind::Command | RouteKind::Read | RouteKind::BatchedRead | RouteKind::Privacy => PATIENTS,
         RouteKind::Audit => AUDIT,
+        RouteKind::Published => PUBLISHED,
         RouteKind::Operate | RouteKind::Metrics | RouteKind::Health => OPERATIONS,
         RouteKind::About => ABOUT,
     }

@@ -52,6 +52,16 @@ pub enum ApiError {
     KeyringUnusable,
     /// The patient has no event with this sequence.
     NoSuchSequence,
+    /// The log is not published.
+    LogNotPublished,
+    /// No checkpoint has been signed.
+    NoCheckpointYet,
+    /// No checkpoint of this size has been signed.
+    NoSuchCheckpoint,
+    /// The tile does not exist, or the newest checkpoint does not cover it.
+    NoSuchTile,
+    /// The newest checkpoint does not cover the event.
+    NotCoveredYet,
     /// The patient was registered after the requested time.
     NotRegisteredYet,
     /// The patient's current sequence, given here, is not the sequence in `If-Match`.
@@ -124,6 +134,11 @@ impl ApiError {
             Self::LogInClear => &kinds::LOG_IN_CLEAR,
             Self::KeyringUnusable => &kinds::KEYRING_UNUSABLE,
             Self::NoSuchSequence => &kinds::SEQUENCE_NOT_FOUND,
+            Self::LogNotPublished => &kinds::LOG_NOT_PUBLISHED,
+            Self::NoCheckpointYet => &kinds::NO_CHECKPOINT_YET,
+            Self::NoSuchCheckpoint => &kinds::CHECKPOINT_NOT_FOUND,
+            Self::NoSuchTile => &kinds::TILE_NOT_FOUND,
+            Self::NotCoveredYet => &kinds::NOT_COVERED_YET,
             Self::NotRegisteredYet => &kinds::NOT_REGISTERED_YET,
             Self::PreconditionFailed(_) => &kinds::PRECONDITION_FAILED,
             Self::NoSuchProjection => &kinds::PROJECTION_NOT_FOUND,

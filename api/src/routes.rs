@@ -11,6 +11,7 @@ mod hold;
 mod list_patients;
 mod mail;
 mod projections;
+mod published;
 mod register;
 
 use std::sync::Arc;
@@ -74,6 +75,7 @@ fn routes() -> Routes<Api> {
         .merge(erasure::routes())
         .merge(hold::routes())
         .merge(audit::routes())
+        .merge(published::routes())
         .merge(projections::routes())
         .merge(mail::routes())
         .get(METRICS, Metrics, metrics, metrics_described)

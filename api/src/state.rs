@@ -9,6 +9,7 @@ use domain::UrlSchemes;
 use eventstore::{AppendQueue, Clock, EventLog, Signal};
 use mailer::{Ledger, SampleMailer};
 use projector::reads::PatientReads;
+use tlog::PublishedLog;
 use tokio::sync::Semaphore;
 use web::access::Access;
 use web::body::BodyTimeout;
@@ -32,6 +33,8 @@ pub struct ApiOptions {
     pub document_url_schemes: UrlSchemes,
     /// Which erasures are allowed.
     pub retention: Retention,
+    /// Origin of the published log; `None` if the log is not published.
+    pub log_origin: Option<String>,
     /// Options of the record of reads.
     pub read_log: ReadLogOptions,
     /// Settings of HTTP.
@@ -45,6 +48,7 @@ impl Default for ApiOptions {
             poll: Duration::from_secs(1),
             document_url_schemes: UrlSchemes::default(),
             retention: Retention::default(),
+            log_origin: None,
             read_log: ReadLogOptions::default(),
             http: HttpOptions::default(),
         }
@@ -95,6 +99,7 @@ pub struct Shared {
     pub(crate) history: PatientHistory,
     pub(crate) feed: Feed,
     pub(crate) read_log: ReadLog,
+    pub(crate) published_log: Option<PublishedLog>,
     pub(crate) metrics: Metrics,
     pub(crate) mail_ledger: Ledger,
     pub(crate) sample_mailer: Result<SampleMailer, String>,
@@ -136,6 +141,10 @@ impl Api {
             history: PatientHistory::new(log.clone()),
             read_log: ReadLog::start(log.database().clone(), Arc::clone(&clock), options.read_log),
             feed: Feed::new(log.clone(), signal, options.poll),
+            published_log: options
+                .log_origin
+                .clone()
+                .map(|origin| PublishedLog::new(log.database(), origin)),
             mail_ledger: Ledger::new(log.database().clone()),
             log,
             metrics,

@@ -237,6 +237,30 @@ impl EventLog {
         row.map(|row| row.get(0)).transpose()
     }
 
+    /// Returns the position of an aggregate's event with this sequence, if it exists.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Database`].
+    pub async fn position_of(
+        &self,
+        aggregate_type: &str,
+        aggregate_id: &str,
+        sequence: u32,
+    ) -> Result<Option<Position>> {
+        let mut connection = self.database.reader().await?;
+        let row = connection
+            .query(
+                "SELECT position FROM events WHERE aggregate_id = ? AND aggregate_type = ? AND sequence = ?",
+            )
+            .bind(aggregate_id)
+            .bind(aggregate_type)
+            .bind(sequence)
+            .fetch_optional()
+            .await?;
+        row.map(|row| row.get(0)).transpose()
+    }
+
     /// Reads the events after `after` of the given aggregates, all of one type, on `session`. The events are
     /// in order of position, with their personal data opened.
     ///

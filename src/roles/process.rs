@@ -180,6 +180,7 @@ impl<'s> Process<'s> {
             poll: settings.poll_interval,
             document_url_schemes: settings.document_url_schemes.clone(),
             retention: settings.retention(),
+            log_origin: settings.publication.log_origin().map(ToOwned::to_owned),
             read_log: ReadLogOptions {
                 recording: settings.read_recording(),
                 ..ReadLogOptions::default()

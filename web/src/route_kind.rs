@@ -27,6 +27,8 @@ pub enum RouteKind {
     Privacy,
     /// A route for operators of the service.
     Operate,
+    /// A part of the data that is published for everybody.
+    Published,
     /// The metrics page. Scrapers request it every few seconds, and add parameters.
     Metrics,
     /// A health check. Probes request it every few seconds, at any address of the process, and add
@@ -46,7 +48,7 @@ impl RouteKind {
             Self::Audit => Allowed::Only(&[Role::Auditor]),
             Self::Privacy => Allowed::Only(&[Role::Privacy]),
             Self::Operate | Self::Metrics => Allowed::Only(&[Role::Operator]),
-            Self::Health | Self::About => Allowed::Everybody,
+            Self::Published | Self::Health | Self::About => Allowed::Everybody,
         }
     }
 

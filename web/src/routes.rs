@@ -169,7 +169,12 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
         let (mut paths, mut components) = (Paths::new(), (texts.components)());
         for Entry { endpoint, described } in self.entries {
             let (operation, schemas) = described().into_operation(endpoint, texts, service.tokens);
-            paths.add_path_operation(endpoint.path, vec![endpoint.method.in_openapi()], operation);
+            // OpenAPI has no form for a parameter that contains slashes.
+            paths.add_path_operation(
+                endpoint.path.replace("{*", "{"),
+                vec![endpoint.method.in_openapi()],
+                operation,
+            );
             components.schemas.extend(schemas);
         }
         openapi::document(paths, components, texts, service)

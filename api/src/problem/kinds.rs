@@ -194,6 +194,45 @@ kinds! {
         "At that time, no patient was registered under this id yet.",
     ),
         "The patient exists, but was registered after the time in the query parameter at. Use a later time.";
+    LOG_NOT_PUBLISHED = Kind::new(
+        StatusCode::NOT_FOUND,
+        "log-not-published",
+        "Log not published",
+        "This service does not publish its log.",
+    ),
+        "Checkpoints, tiles, proofs and receipts are available only if the operator has chosen to publish the log, with the setting \
+         LOG_ORIGIN.";
+    NO_CHECKPOINT_YET = Kind::new(
+        StatusCode::NOT_FOUND,
+        "no-checkpoint-yet",
+        "No checkpoint yet",
+        "No checkpoint of the log has been signed yet. Try again later.",
+    ),
+        "A checkpoint is signed at intervals, if the log has events. If this problem persists, no process of the service signs \
+         checkpoints: the operator finds the reason in the log of the process that has the key (LOG_KEY_FILE).";
+    CHECKPOINT_NOT_FOUND = Kind::new(
+        StatusCode::NOT_FOUND,
+        "checkpoint-not-found",
+        "No such checkpoint",
+        "No checkpoint of this size has been signed.",
+    ),
+        "Checkpoints are signed at intervals, so most sizes of the log have none. GET /log/checkpoint returns the newest checkpoint.";
+    TILE_NOT_FOUND = Kind::new(
+        StatusCode::NOT_FOUND,
+        "tile-not-found",
+        "No such tile",
+        "The path does not name a tile, or the newest checkpoint does not cover it.",
+    ),
+        "The paths of tiles and entry bundles are specified in c2sp.org/tlog-tiles. A tile is available when a signed checkpoint \
+         covers all of its hashes. A partial tile has the width that follows from the size of a checkpoint.";
+    NOT_COVERED_YET = Kind::new(
+        StatusCode::NOT_FOUND,
+        "not-covered-yet",
+        "Not in a checkpoint yet",
+        "The newest checkpoint does not cover the event. Try again after the next checkpoint.",
+    ),
+        "A proof is made against the newest signed checkpoint. The next checkpoint, usually within a minute, covers all events that \
+         exist now. If the position is beyond the end of the log, there is no such event.";
     PRECONDITION_FAILED = Kind::new(
         StatusCode::PRECONDITION_FAILED,
         "precondition-failed",

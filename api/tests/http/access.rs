@@ -70,6 +70,9 @@ fn template(path: &str) -> String {
         .replace("/projections/patient_view", "/projections/{projection}")
         .replace("/deliveries/1", "/deliveries/{id}")
         .replace("/docs.js", "/{file}")
+        .replace("/checkpoints/1", "/checkpoints/{size}")
+        .replace("/proof/1", "/proof/{position}")
+        .replace("/tile/0/000", "/tile/{tile}")
         .replace("/email-taken", "/{slug}")
         .replace("/rebuilds/2", "/rebuilds/{generation}")
 }
@@ -102,6 +105,11 @@ async fn every_route_is_for_its_roles_and_for_no_other() {
         ("GET", "/events/stream?after=x", &[Auditor], false),
         ("GET", "/audit/reads", &[Auditor], false),
         ("GET", &format!("{id}/reads"), &[Auditor], false),
+        ("GET", &format!("{id}/receipt"), &[Clerk, Auditor], false),
+        ("GET", "/log/checkpoint", everybody, true),
+        ("GET", "/log/checkpoints/1", everybody, true),
+        ("GET", "/log/tile/0/000", everybody, true),
+        ("GET", "/log/proof/1", everybody, true),
         ("GET", "/projections", &[Operator], false),
         ("POST", "/projections/patient_view/rebuild", &[Operator], false),
         ("GET", "/projections/patient_view/rebuilds/2", &[Operator], false),
