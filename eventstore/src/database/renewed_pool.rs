@@ -180,6 +180,7 @@ impl RenewedPool {
         self.options
     }
 
+    #[cfg(feature = "cqrs")]
     pub(super) const fn generations(&self) -> &Generations {
         &self.generations
     }
@@ -251,6 +252,7 @@ impl RenewedPool {
         });
     }
 
+    #[cfg(feature = "cqrs")]
     pub(super) fn has_several_servers(&self) -> bool {
         self.servers.are_several()
     }

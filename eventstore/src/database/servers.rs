@@ -162,8 +162,8 @@ impl Servers {
         locking.await.map_err(|_| Error::Timeout(timeout))
     }
 
-    /// Asks all servers. Returns what was found, and the errors of the servers that failed, in the order of the
-    /// URL.
+    /// Asks all servers. Returns what was found, and the errors of the servers that failed, in the order of
+    /// the URL.
     async fn search(&self) -> (Found, Vec<(usize, Error)>) {
         let asked = self.0.servers.iter().enumerate();
         let mut answers: FuturesUnordered<_> = asked

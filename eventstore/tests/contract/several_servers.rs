@@ -40,8 +40,8 @@ async fn on_a_primary_and_a_replica(test: impl AsyncFn(Servers)) {
     .await;
 }
 
-/// Waits until the log is read from the new server, which has one event more. Each read is given up after 2 s,
-/// as a health check is.
+/// Waits until the log is read from the new server, which has one event more. Each read is given up after 2
+/// s, as a health check is.
 async fn until_the_new_is_read(log: &EventLog) {
     wait_until(SOON, "the new server is read", async || {
         let read = timeout(Duration::from_secs(2), log.head()).await;

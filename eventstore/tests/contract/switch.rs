@@ -1,6 +1,7 @@
 //! A switch of the database server that leaves the connections open, as a change of a DNS name does.
 //!
-//! The new server has the same events as the old server and more: the tests copy the database of the old server.
+//! The new server has the same events as the old server and more: the tests copy the database of the old
+//! server.
 
 use std::io::Write as _;
 use std::process::Stdio;
