@@ -18,7 +18,7 @@ use crate::openapi::{self, Described, Endpoint, Service, Texts};
 use crate::problem::RequestError;
 use crate::query::Query;
 use crate::route_kind::{RouteKind, RouteKinds};
-use crate::slash::without_slash;
+use crate::slash::{self, without_slash};
 
 /// Routes, each with its kind and its description.
 #[must_use]
@@ -191,6 +191,10 @@ struct Gate {
 }
 
 async fn pass(State(gate): State<Gate>, request: Request, next: Next) -> Result<Response, RequestError> {
+    // The router finds a route whose last parameter contains slashes also for a path with a trailing slash.
+    if let Some(redirect) = slash::redirect(request.uri()) {
+        return Ok(redirect);
+    }
     gate.kind.check(request.extensions().get::<Caller>())?;
     if gate.takes_no_query {
         Query::parse(request.uri().query()).finish()?;

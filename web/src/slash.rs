@@ -6,12 +6,21 @@ use axum::response::{IntoResponse, Response};
 
 /// Returns the redirect to the same path without trailing slashes, with the same query. `None` if no route
 /// has that path.
-///
-/// `Location` begins with the first segment of a route, so it never leads to another host.
 pub(crate) fn without_slash(routes: &[&str], uri: &Uri) -> Option<Response> {
+    let wanted = uri.path().trim_end_matches('/');
+    let is_of_a_route = routes.iter().any(|route| matches(route, wanted));
+    is_of_a_route.then(|| redirect(uri)).flatten()
+}
+
+/// Returns the redirect to the same path without trailing slashes, with the same query. `None` if the path
+/// has no trailing slash, or consists of slashes.
+///
+/// The path must be a path of a route. `Location` then begins with the first segment of the route, so it
+/// never leads to another host.
+pub(crate) fn redirect(uri: &Uri) -> Option<Response> {
     let path = uri.path();
     let wanted = path.trim_end_matches('/');
-    if wanted == path || !routes.iter().any(|route| matches(route, wanted)) {
+    if wanted == path || wanted.is_empty() {
         return None;
     }
     let location = match uri.query() {
