@@ -14,7 +14,7 @@ mod recorder;
 mod sealed;
 mod verify;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use api::read_log::ReadsWanted;
 use api::read_log::heads::TrustedRead;
@@ -172,7 +172,7 @@ pub(crate) async fn run(settings: &Settings, command: AuditCommand) -> anyhow::R
     }
     if let AuditCommand::Key { command } = command {
         return match key::run(settings, command)? {
-            Some(checkpoint) => adopt(settings, &checkpoint).await,
+            Some(adoption) => adopt(settings, &adoption).await,
             None => Ok(()),
         };
     }
@@ -267,10 +267,10 @@ pub(crate) async fn run(settings: &Settings, command: AuditCommand) -> anyhow::R
 }
 
 /// Runs `patients audit key adopt`.
-async fn adopt(settings: &Settings, checkpoint: &Path) -> anyhow::Result<()> {
+async fn adopt(settings: &Settings, adoption: &key::Adoption) -> anyhow::Result<()> {
     let database = database::open_existing(settings, CONNECTIONS).await?;
     let log = EventLog::new(database.clone());
-    let adopted = key::adopt(settings, &log, checkpoint).await;
+    let adopted = key::adopt(settings, &log, adoption).await;
     database.close().await;
     adopted
 }

@@ -1,13 +1,13 @@
 //! `patients audit key …`: the key that signs checkpoints.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context, bail};
 use clap::Subcommand;
 use eventstore::EventLog;
 use tlog::{KeyFile, KeyFileError};
 use transparency::checkpoint::SignedCheckpoint;
-use transparency::note::MAX_NOTE_LEN;
+use transparency::note::{MAX_NOTE_LEN, VerifierKey};
 
 use crate::output::print;
 use crate::settings::Settings;
@@ -18,10 +18,13 @@ pub(crate) enum KeyCommand {
     New,
     /// Print the verifier key, which verifies checkpoints
     Show,
-    /// Write a new state file from the newest known checkpoint, if the state file was lost
+    /// Write the state file from the newest checkpoint, if the state file was lost or is too old
     Adopt {
-        /// File with the newest checkpoint that anybody has, such as from a mirror or an auditor
+        /// File with the newest checkpoint, from a mirror or an auditor
         file: PathBuf,
+        /// Verifier key of the checkpoint, if another key has signed it
+        #[arg(long)]
+        verifier: Option<String>,
     },
 }
 
@@ -33,8 +36,14 @@ fn key(settings: &Settings) -> anyhow::Result<(KeyFile, &str)> {
     Ok((KeyFile::new(path.to_owned()), origin))
 }
 
-/// Runs a command that needs no database. Returns the file of `adopt`, which needs the log.
-pub(super) fn run(settings: &Settings, command: KeyCommand) -> anyhow::Result<Option<PathBuf>> {
+/// The arguments of `adopt`, which needs the log.
+pub(super) struct Adoption {
+    file: PathBuf,
+    verifier: Option<String>,
+}
+
+/// Runs a command that needs no database. Returns the arguments of `adopt`.
+pub(super) fn run(settings: &Settings, command: KeyCommand) -> anyhow::Result<Option<Adoption>> {
     let (file, origin) = key(settings)?;
     let key = match command {
         KeyCommand::New => match file.create(origin) {
@@ -44,16 +53,26 @@ pub(super) fn run(settings: &Settings, command: KeyCommand) -> anyhow::Result<Op
             created => created?,
         },
         KeyCommand::Show => file.load(origin)?,
-        KeyCommand::Adopt { file } => return Ok(Some(file)),
+        KeyCommand::Adopt { file, verifier } => return Ok(Some(Adoption { file, verifier })),
     };
     print(&key.verifier().to_string())?;
     Ok(None)
 }
 
 /// Runs `adopt`.
-pub(super) async fn adopt(settings: &Settings, log: &EventLog, checkpoint: &Path) -> anyhow::Result<()> {
+pub(super) async fn adopt(settings: &Settings, log: &EventLog, adoption: &Adoption) -> anyhow::Result<()> {
     let (file, origin) = key(settings)?;
-    let key = file.load(origin)?;
+    let verifier: VerifierKey = match &adoption.verifier {
+        Some(verifier) => verifier.parse().context("--verifier")?,
+        None => file.load(origin)?.verifier().clone(),
+    };
+    if verifier.name() != origin {
+        bail!(
+            "the verifier key has the name {}, but LOG_ORIGIN is {origin}",
+            verifier.name()
+        );
+    }
+    let checkpoint = &adoption.file;
     let cannot = || format!("{} is not a checkpoint", checkpoint.display());
     let length = std::fs::metadata(checkpoint).with_context(cannot)?.len();
     if length > MAX_NOTE_LEN as u64 {
@@ -62,7 +81,7 @@ pub(super) async fn adopt(settings: &Settings, log: &EventLog, checkpoint: &Path
     let note = std::fs::read(checkpoint).with_context(cannot)?;
     let signed = SignedCheckpoint::parse(&note).with_context(cannot)?;
     let state = file.state();
-    let size = tlog::adopt(log, &key, &state, &signed).await?;
+    let size = tlog::adopt(log, &verifier, &state, &signed).await?;
     print(&format!(
         "{}: the last signed checkpoint has the size {size}",
         state.path().display()

@@ -18,7 +18,8 @@ pub(crate) struct PublicationSettings {
     log_origin: Option<String>,
 
     /// File with the private key that signs checkpoints, as written by `patients audit key new`, readable
-    /// only by its user. `serve` and `projector` sign if it is set. The state of the signer is beside it
+    /// only by its user. `serve` and `projector` sign checkpoints if it is set. The state of
+    /// the signer is in the same folder
     #[arg(long, env, global = true, hide_env_values = true, value_parser = path)]
     log_key_file: Option<PathBuf>,
 

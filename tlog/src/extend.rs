@@ -21,8 +21,9 @@ impl Tiles {
     /// Extends the stored tiles towards the tree of `size` leaves by at most [`PAGE`] events, in one
     /// transaction. Returns whether the tiles cover the tree. Call it repeatedly until they do.
     ///
-    /// Before new hashes are added, the last stored hash is compared with the events that it covers. Because
-    /// the hash of an event covers all earlier events, this comparison detects a log that was rewritten.
+    /// Each call compares the last stored hash with the events that it covers, also if there is nothing to
+    /// add. Because the hash of an event covers all earlier events, this comparison detects a log that was
+    /// rewritten.
     ///
     /// # Errors
     ///
@@ -34,7 +35,7 @@ impl Tiles {
             let covered = covered * WIDTH;
             return Err(TlogError::TilesBeyond { covered, size });
         }
-        if covered == complete {
+        if complete == 0 {
             return Ok(true);
         }
         let end = complete.min(covered + PAGE / WIDTH);

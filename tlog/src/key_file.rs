@@ -6,10 +6,12 @@ use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use eventstore::private;
+use transparency::Hash;
+use transparency::checkpoint::{Checkpoint, CheckpointError};
 use transparency::note::{KeyError, MAX_KEY_LEN, SigningKey};
 use zeroize::Zeroizing;
 
-use crate::state::StateFile;
+use crate::state::{StateError, StateFile};
 
 /// Reason why a key file cannot be used. It contains no key.
 #[derive(Debug, thiserror::Error)]
@@ -64,9 +66,15 @@ pub enum KeyFileError {
     /// The operating system provides no random bytes.
     #[error("the operating system provides no random bytes: {0}")]
     Random(#[from] getrandom::Error),
+    /// The state file beside the key file cannot be used.
+    #[error(transparent)]
+    State(#[from] StateError),
     /// The origin of the log cannot be the name of a key.
     #[error("the origin cannot be the name of a key: {0}")]
     Origin(#[source] KeyError),
+    /// The origin of the log cannot be the origin of a checkpoint.
+    #[error("the origin cannot be the origin of a checkpoint: {0}")]
+    Empty(#[source] CheckpointError),
 }
 
 /// A key file, in the form of Go's `golang.org/x/mod/sumdb/note`.
@@ -121,8 +129,8 @@ impl KeyFile {
         Ok(key)
     }
 
-    /// Makes a new key for the log with this origin, and writes it to a new file. The file is durable when
-    /// this returns.
+    /// Makes a new key for the log with this origin, and writes it to a new file. If there is no state file,
+    /// writes the state of a key that has signed nothing. The files are durable when this returns.
     ///
     /// # Errors
     ///
@@ -132,6 +140,10 @@ impl KeyFile {
         let mut seed = Zeroizing::new([0; 32]);
         getrandom::fill(seed.as_mut_slice())?;
         let key = SigningKey::from_seed(origin, &seed).map_err(KeyFileError::Origin)?;
+        if self.0.try_exists().map_err(|error| self.io(error))? {
+            return Err(KeyFileError::Exists { path: self.0.clone() });
+        }
+        self.begin_state(origin)?;
         let mut suffix = [0; 8];
         getrandom::fill(&mut suffix)?;
         let mut name = self.0.file_name().map_or_else(OsString::new, ToOwned::to_owned);
@@ -145,9 +157,30 @@ impl KeyFile {
             // Unlike a rename, a hard link fails if the file exists.
             .and_then(|()| fs::hard_link(&temporary, &self.0))
             .and_then(|()| sync_folder(&self.0));
-        let removed = fs::remove_file(&temporary);
+        // The removal is durable too, so that no second copy of the key comes back.
+        let removed = fs::remove_file(&temporary).and_then(|()| sync_folder(&self.0));
         published.and(removed).map_err(|error| self.io(error))?;
         Ok(key)
+    }
+
+    /// Writes the state of a key that has signed nothing, unless there is a state.
+    fn begin_state(&self, origin: &str) -> Result<(), KeyFileError> {
+        // A signer that has locked the state has a state.
+        if let Some(locked) = self.state().lock().map_err(|error| self.missing_folder(error))?
+            && locked.read(origin)?.is_none()
+        {
+            let nothing = Checkpoint::new(origin, 0, Hash::EMPTY_ROOT).map_err(KeyFileError::Empty)?;
+            locked.write(&nothing)?;
+        }
+        Ok(())
+    }
+
+    /// Converts the error of a folder that does not exist.
+    fn missing_folder(&self, error: StateError) -> KeyFileError {
+        match error {
+            StateError::Io { error, .. } if error.kind() == ErrorKind::NotFound => self.io(error),
+            error => error.into(),
+        }
     }
 
     fn io(&self, error: io::Error) -> KeyFileError {

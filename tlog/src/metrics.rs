@@ -28,6 +28,11 @@ pub(crate) fn stopped() {
     METRICS.stopped.set(1);
 }
 
+/// Records that another process signs.
+pub(crate) fn elsewhere() {
+    METRICS.stopped.set(0);
+}
+
 /// Registers the metrics.
 pub fn register(registry: &mut Registry) {
     registry.register(

@@ -54,17 +54,26 @@ pub enum SignError {
     /// The state file cannot be used.
     #[error(transparent)]
     State(#[from] StateError),
-    /// Checkpoints exist, but the state file does not.
+    /// The state file does not exist, so it is unknown what the key has signed.
     #[error(
-        "the state file {} is missing, but a checkpoint of {size} events has been signed: \
-         put the file back, or use `patients audit key adopt`",
+        "the state file {} is missing: put the newest file back, or use `patients audit key adopt`",
+        .0.display()
+    )]
+    StateMissing(PathBuf),
+    /// The database has a newer checkpoint than the state, although the state is written before a checkpoint
+    /// is signed. The state was restored from a backup, or another state file exists.
+    #[error(
+        "the state file {} has the size {state}, but a checkpoint of {newest} events has been signed: \
+         put the newest file back, or use `patients audit key adopt`",
         path.display()
     )]
-    StateMissing {
+    StateBehind {
         /// Path of the state file.
         path: PathBuf,
-        /// Size of the newest checkpoint.
-        size: u64,
+        /// Size in the state file.
+        state: u64,
+        /// Size of the newest checkpoint in the database.
+        newest: u64,
     },
     /// The log has fewer events than were signed. It was probably restored from a backup.
     #[error("a checkpoint of {signed} events has been signed, but the log ends at {size}")]
@@ -96,8 +105,12 @@ impl From<eventstore::Error> for SignError {
 impl SignError {
     /// Whether only an operator can solve the problem.
     #[must_use]
-    pub const fn is_lasting(&self) -> bool {
-        !matches!(self, Self::Tlog(TlogError::Store(_) | TlogError::Overtaken(_)))
+    pub fn is_lasting(&self) -> bool {
+        match self {
+            Self::Tlog(TlogError::Store(error)) => !error.passes(),
+            Self::Tlog(TlogError::Overtaken(_)) => false,
+            _ => true,
+        }
     }
 }
 
@@ -142,7 +155,13 @@ impl Signer {
             let now = self.clock.monotonic();
             let outcome = match lease.hold().await {
                 Ok(true) if now >= due => self.sign(lease).await,
-                Ok(_) => Ok(Outcome::Elsewhere),
+                Ok(is_held) => {
+                    if !is_held {
+                        metrics::elsewhere();
+                        reported = None;
+                    }
+                    Ok(Outcome::Elsewhere)
+                }
                 Err(error) => Err(error.into()),
             };
             match outcome {
@@ -183,16 +202,20 @@ impl Signer {
         };
         let (checkpoints, tiles) = (self.published.checkpoints(), self.published.tiles());
         let origin = checkpoints.origin();
-        let state = locked.read(origin)?;
+        let path = || locked.path().to_owned();
+        let state = locked
+            .read(origin)?
+            .ok_or_else(|| SignError::StateMissing(path()))?;
         let newest = checkpoints.newest().await?;
-        if let (None, Some(newest)) = (&state, &newest) {
-            return Err(SignError::StateMissing {
-                path: locked.path().to_owned(),
-                size: newest.size,
+        if let Some(newest) = newest.as_ref().filter(|newest| newest.size > state.size()) {
+            return Err(SignError::StateBehind {
+                path: path(),
+                state: state.size(),
+                newest: newest.size,
             });
         }
         let size = self.log.head().await?.position.get();
-        let mut signed: Vec<_> = state.iter().map(|state| (state.size(), state.root())).collect();
+        let mut signed = vec![(state.size(), state.root())];
         signed.extend(newest.iter().map(|newest| (newest.size, newest.root)));
         signed.dedup();
         if let Some((signed, _)) = signed.iter().find(|(signed, _)| *signed > size) {
@@ -215,15 +238,11 @@ impl Signer {
             Some(newest) => newest.size == size && newest.parse()?.verify([self.key.verifier()]).is_ok(),
             None => size == 0,
         };
-        if is_current && state.as_ref().is_none_or(|state| state.size() == size) {
+        if is_current {
             return Ok(Outcome::UpToDate);
         }
         let checkpoint = Checkpoint::new(origin, size, tiles.root(size).await?)?;
         let locked = write(locked, checkpoint.clone()).await?;
-        if is_current {
-            // Another machine has signed this checkpoint with the same key.
-            return Ok(Outcome::UpToDate);
-        }
         let signed = SignedCheckpoint::sign(checkpoint, &self.key)?;
         checkpoints.store(&signed, self.clock.now()).await?;
         drop(locked);

@@ -3,6 +3,7 @@
 //!
 //! The contents are in the formats of C2SP. They contain hashes, and no personal data.
 
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
@@ -95,9 +96,13 @@ fn of_size_described() -> Described {
         .problems([kinds::CHECKPOINT_NOT_FOUND])
 }
 
-async fn of_size(State(api): State<Api>, Path(size): Path<String>) -> Result<Response, ApiError> {
+async fn of_size(
+    State(api): State<Api>,
+    path: Result<Path<String>, PathRejection>,
+) -> Result<Response, ApiError> {
     let published = api.published()?;
-    let size = canonical(&size).ok_or(ApiError::NoSuchCheckpoint)?;
+    let size = path.ok().and_then(|Path(size)| canonical(&size));
+    let size = size.ok_or(ApiError::NoSuchCheckpoint)?;
     let checkpoint = published.checkpoints().of_size(size.get()).await?;
     let checkpoint = checkpoint.ok_or(ApiError::NoSuchCheckpoint)?;
     Ok(response(checkpoint.note, TEXT, CHANGES))
@@ -122,9 +127,15 @@ fn tile_described() -> Described {
         .problems([kinds::TILE_NOT_FOUND])
 }
 
-async fn tile(State(api): State<Api>, Path(tile): Path<String>) -> Result<Response, ApiError> {
+async fn tile(
+    State(api): State<Api>,
+    path: Result<Path<String>, PathRejection>,
+) -> Result<Response, ApiError> {
     let published = api.published()?;
-    let tile = format!("tile/{tile}").parse().map_err(|_| ApiError::NoSuchTile)?;
+    let tile = path
+        .ok()
+        .and_then(|Path(tile)| format!("tile/{tile}").parse().ok());
+    let tile = tile.ok_or(ApiError::NoSuchTile)?;
     let content = published.tile(&tile).await?.ok_or(ApiError::NoSuchTile)?;
     Ok(response(content, BYTES, IMMUTABLE))
 }
@@ -146,9 +157,13 @@ fn proof_described() -> Described {
         .problems([kinds::NO_CHECKPOINT_YET, kinds::NOT_COVERED_YET])
 }
 
-async fn proof(State(api): State<Api>, Path(position): Path<String>) -> Result<Response, ApiError> {
+async fn proof(
+    State(api): State<Api>,
+    path: Result<Path<String>, PathRejection>,
+) -> Result<Response, ApiError> {
     let published = api.published()?;
-    let position = canonical(&position).ok_or(ApiError::NotCoveredYet)?;
+    let position = path.ok().and_then(|Path(position)| canonical(&position));
+    let position = position.ok_or(ApiError::NotCoveredYet)?;
     let proof = published.prove(position).await?;
     Ok(response(proof.to_string(), TEXT, CHANGES))
 }

@@ -1,6 +1,5 @@
 //! The databases on which each contract is tested.
 
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,65 +7,32 @@ use eventstore::{
     AppendQueue, Clock, Database, DatabaseOptions, EventLog, Handler, Position, Row, Session, Signal,
     Subscription, SystemClock, Transaction, schema,
 };
-use futures::FutureExt;
-use testkit::{MysqlServer, mysql_servers, wait_until};
+use testkit::{MysqlServer, wait_until};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 /// How long a test waits for an event that should occur almost immediately.
 pub(crate) const SOON: Duration = Duration::from_secs(20);
 
-/// Creates a test of each contract for each backend.
-macro_rules! on_every_backend {
-    ($($contract:ident),+ $(,)?) => {
-        mod sqlite {
-            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $contract() {
-                $crate::backend::on_sqlite(super::$contract).await;
-            })+
-        }
-        mod mysql {
-            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $contract() {
-                $crate::backend::on_mysql(super::$contract).await;
-            })+
-        }
-    };
-}
-
 /// Tests a contract on SQLite.
 pub(crate) async fn on_sqlite(contract: impl AsyncFnOnce(Arc<Backend>)) {
-    let folder = tempfile::tempdir().unwrap();
-    let url = format!("sqlite://{}", folder.path().join("log.db").display());
-    hold("SQLite", url, contract).await;
+    testkit::with_sqlite(async |url| hold(url, contract).await).await;
 }
 
 /// Tests a contract on every available MySQL server.
 pub(crate) async fn on_mysql(contract: impl AsyncFn(Arc<Backend>)) {
-    for server in mysql_servers() {
-        on_server(server, &contract).await;
-    }
+    testkit::with_mysql(async |url| hold(url, &contract).await).await;
 }
 
 /// Tests a contract on one MySQL server.
 pub(crate) async fn on_server(server: &MysqlServer, contract: impl AsyncFnOnce(Arc<Backend>)) {
-    let database = server.create_database().await;
-    hold(&server.flavour.to_string(), database.url.clone(), contract).await;
+    testkit::with_server(server, async |url| hold(url, contract).await).await;
 }
 
-async fn hold(name: &str, url: String, contract: impl AsyncFnOnce(Arc<Backend>)) {
-    let test = async {
-        let backend = Arc::new(Backend::new(url).await);
-        contract(Arc::clone(&backend)).await;
-        backend.stop().await;
-    };
-    if let Err(panic) = AssertUnwindSafe(test).catch_unwind().await {
-        let message = panic
-            .downcast_ref::<String>()
-            .map(String::as_str)
-            .or_else(|| panic.downcast_ref::<&str>().copied());
-        panic!("on {name}: {}", message.unwrap_or("no message"));
-    }
+async fn hold(url: String, contract: impl AsyncFnOnce(Arc<Backend>)) {
+    let backend = Arc::new(Backend::new(url).await);
+    contract(Arc::clone(&backend)).await;
+    backend.stop().await;
 }
 
 /// The empty database of one test, and the tasks that run on it.

@@ -13,6 +13,8 @@
 )]
 
 #[macro_use]
+extern crate testkit;
+
 mod backend;
 mod follower;
 mod program;

@@ -1,6 +1,5 @@
 //! The databases that the projection is tested with, and events for these tests.
 
-use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
 use domain::{PATIENT_DELETED, PATIENT_REGISTERED, PatientDetails};
@@ -10,63 +9,30 @@ use eventstore::{
     Append, AppendQueue, Database, DatabaseOptions, EventLog, Handler, NewEvent, Position, RecordedEvent,
     Row, Session, Signal, Subscription, SystemClock, Transaction,
 };
-use futures::FutureExt;
 use projector::{PATIENT_VIEW, PatientView};
 use serde_json::{Value, json};
-use testkit::{mysql_servers, wait_until};
+use testkit::wait_until;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio_util::sync::CancellationToken;
 
 /// Maximum time that a test waits for a result that should be available at once.
 pub(crate) const SOON: Duration = Duration::from_secs(20);
 
-/// Generates a test of each contract for each backend.
-macro_rules! on_every_backend {
-    ($($contract:ident),+ $(,)?) => {
-        mod sqlite {
-            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $contract() {
-                $crate::backend::on_sqlite(super::$contract).await;
-            })+
-        }
-        mod mysql {
-            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $contract() {
-                $crate::backend::on_mysql(super::$contract).await;
-            })+
-        }
-    };
-}
-
 /// Tests a contract on SQLite.
 pub(crate) async fn on_sqlite(contract: impl AsyncFnOnce(Backend)) {
-    let folder = tempfile::tempdir().unwrap();
-    let url = format!("sqlite://{}", folder.path().join("patients.db").display());
-    hold("SQLite", &url, contract).await;
+    testkit::with_sqlite(async |url| hold(&url, contract).await).await;
 }
 
 /// Tests a contract on every available MySQL and MariaDB server.
 pub(crate) async fn on_mysql(contract: impl AsyncFn(Backend)) {
-    for server in mysql_servers() {
-        let database = server.create_database().await;
-        hold(server.flavour.name(), &database.url, &contract).await;
-    }
+    testkit::with_mysql(async |url| hold(&url, &contract).await).await;
 }
 
-async fn hold(name: &str, url: &str, contract: impl AsyncFnOnce(Backend)) {
-    let test = async {
-        let backend = Backend::new(url).await;
-        let database = backend.log.database().clone();
-        contract(backend).await;
-        database.close().await;
-    };
-    if let Err(panic) = AssertUnwindSafe(test).catch_unwind().await {
-        let message = panic
-            .downcast_ref::<String>()
-            .map(String::as_str)
-            .or_else(|| panic.downcast_ref::<&str>().copied());
-        panic!("on {name}: {}", message.unwrap_or("it panicked"));
-    }
+async fn hold(url: &str, contract: impl AsyncFnOnce(Backend)) {
+    let backend = Backend::new(url).await;
+    let database = backend.log.database().clone();
+    contract(backend).await;
+    database.close().await;
 }
 
 /// A log and a read table, both initially empty.

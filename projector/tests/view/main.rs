@@ -7,6 +7,8 @@
 )]
 
 #[macro_use]
+extern crate testkit;
+
 mod backend;
 
 mod amendments;

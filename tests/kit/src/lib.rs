@@ -2,11 +2,13 @@
 //!
 //! | for | use |
 //! |---|---|
+//! | a test for each backend | [`on_every_backend!`], [`with_sqlite`], [`with_mysql`] |
 //! | an empty database on each available MySQL flavor | [`mysql_servers`], [`MysqlServer::create_database`] |
+//! | three MySQL servers in Group Replication | [`MysqlGroup`] |
 //! | a MySQL or MariaDB server that a test kills and restarts | [`PrivateMysql`], [`installed_flavours`] |
 //! | `mysql` and `mysqldump` | [`MysqlServer::client`] |
 //! | Redis | [`redis_url`] |
-//! | a Redis server that a test kills and restarts, or that carries no other messages | [`RedisServer`] |
+//! | a Redis server that a test kills and restarts, or that carries no other messages | [`RedisServer`], [`RedisSentinel`] |
 //! | an SMTP server that keeps the mail it receives | [`SmtpServer`] |
 //! | an issuer of JWTs with real keys | [`Signer`] |
 //! | a browser under remote control | [`WebDriver`] |
@@ -37,6 +39,7 @@
     reason = "for tests only: a failure must fail the test with a message"
 )]
 
+mod backend;
 mod browser;
 mod certificates;
 mod guardian;
@@ -57,6 +60,7 @@ mod signer;
 mod smtp;
 mod wait;
 
+pub use backend::{with_mysql, with_server, with_sqlite};
 pub use browser::WebDriver;
 pub use certificates::Certificates;
 pub use http::http_client;

@@ -2,7 +2,7 @@
 
 use eventstore::{EventLog, Position, merkle};
 use transparency::checkpoint::SignedCheckpoint;
-use transparency::note::{SigningKey, VerifyError};
+use transparency::note::{VerifierKey, VerifyError};
 
 use crate::error::TlogError;
 use crate::published::PublishedLog;
@@ -12,9 +12,9 @@ use crate::state::{StateError, StateFile};
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum AdoptError {
-    /// The state file exists.
-    #[error("the state file {} exists, so nothing has to be adopted", .0.display())]
-    Exists(std::path::PathBuf),
+    /// The state file is not older than the checkpoint.
+    #[error("the state file {} is not older than the checkpoint, so nothing has to be adopted", .0.display())]
+    Current(std::path::PathBuf),
     /// A signer is running with the same state file.
     #[error("another process has locked the state file")]
     Locked,
@@ -51,27 +51,28 @@ pub enum AdoptError {
     State(#[from] StateError),
 }
 
-/// Writes a new state file from a signed checkpoint, if none exists and the log extends the checkpoint.
-/// Reads every hash in the log up to the size of the checkpoint. Returns this size.
+/// Writes the state file from a checkpoint that is signed with the key `verifier`, if the log extends the
+/// checkpoint and the state file does not exist or is older. Reads every hash in the log up to the size of
+/// the checkpoint. Returns this size.
 ///
 /// # Errors
 ///
 /// [`AdoptError`].
 pub async fn adopt(
     log: &EventLog,
-    key: &SigningKey,
+    verifier: &VerifierKey,
     state: &StateFile,
     signed: &SignedCheckpoint,
 ) -> Result<u64, AdoptError> {
     let checkpoint = signed.checkpoint();
-    let (origin, given) = (key.verifier().name(), checkpoint.size());
+    let (origin, given) = (verifier.name(), checkpoint.size());
     if checkpoint.origin() != origin {
         return Err(AdoptError::Origin(checkpoint.origin().to_owned()));
     }
-    signed.verify([key.verifier()])?;
+    signed.verify([verifier])?;
     let locked = state.lock()?.ok_or(AdoptError::Locked)?;
-    if locked.read(origin)?.is_some() {
-        return Err(AdoptError::Exists(locked.path().to_owned()));
+    if locked.read(origin)?.is_some_and(|state| state.size() >= given) {
+        return Err(AdoptError::Current(locked.path().to_owned()));
     }
     let published = PublishedLog::new(log.database(), origin.to_owned());
     let newest = published.checkpoints().newest().await?;

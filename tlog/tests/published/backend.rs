@@ -1,11 +1,7 @@
 //! Logs on every backend, with events that have only a position and a hash of their own.
 
-use std::panic::AssertUnwindSafe;
-
 use eventstore::database::Value;
 use eventstore::{Database, DatabaseOptions, Session, SystemClock};
-use futures::FutureExt;
-use testkit::mysql_servers;
 use tlog::{PublishedLog, Tiles, TlogError};
 use transparency::Hash;
 use transparency::tree::Frontier;
@@ -13,59 +9,27 @@ use transparency::tree::Frontier;
 /// Origin of the logs in these tests.
 pub(crate) const ORIGIN: &str = "log.example.org/patients";
 
-/// Generates a test of each contract for each backend.
-macro_rules! on_every_backend {
-    ($($contract:ident),+ $(,)?) => {
-        mod sqlite {
-            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $contract() {
-                $crate::backend::on_sqlite(super::$contract).await;
-            })+
-        }
-        mod mysql {
-            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $contract() {
-                $crate::backend::on_mysql(super::$contract).await;
-            })+
-        }
-    };
-}
-
 /// Tests a contract on SQLite.
 pub(crate) async fn on_sqlite(contract: impl AsyncFnOnce(Backend)) {
-    let folder = tempfile::tempdir().unwrap();
-    let url = format!("sqlite://{}", folder.path().join("log.db").display());
-    hold("SQLite", &url, contract).await;
+    testkit::with_sqlite(async |url| hold(&url, contract).await).await;
 }
 
 /// Tests a contract on every available MySQL and MariaDB server.
 pub(crate) async fn on_mysql(contract: impl AsyncFn(Backend)) {
-    for server in mysql_servers() {
-        let database = server.create_database().await;
-        hold(server.flavour.name(), &database.url, &contract).await;
-    }
+    testkit::with_mysql(async |url| hold(&url, &contract).await).await;
 }
 
-async fn hold(name: &str, url: &str, contract: impl AsyncFnOnce(Backend)) {
+async fn hold(url: &str, contract: impl AsyncFnOnce(Backend)) {
     let database = Database::connect(url, DatabaseOptions::default()).await.unwrap();
-    let test = async {
-        migrations::migrate(&database, SystemClock::shared(), "test")
-            .await
-            .unwrap();
-        contract(Backend {
-            database: database.clone(),
-            size: 0,
-        })
-        .await;
-        database.close().await;
-    };
-    if let Err(panic) = AssertUnwindSafe(test).catch_unwind().await {
-        let message = panic
-            .downcast_ref::<String>()
-            .map(String::as_str)
-            .or_else(|| panic.downcast_ref::<&str>().copied());
-        panic!("on {name}: {}", message.unwrap_or("it panicked"));
-    }
+    migrations::migrate(&database, SystemClock::shared(), "test")
+        .await
+        .unwrap();
+    contract(Backend {
+        database: database.clone(),
+        size: 0,
+    })
+    .await;
+    database.close().await;
 }
 
 /// Returns the entry with this index, as if it were the hash of an event.

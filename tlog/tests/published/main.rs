@@ -7,6 +7,8 @@
 )]
 
 #[macro_use]
+extern crate testkit;
+
 mod backend;
 mod checkpoints;
 mod key_file;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use eventstore::{EventLog, Lease, SystemClock};
 use tempfile::TempDir;
 use testkit::wait_until;
-use tlog::{AdoptError, KeyFile, Outcome, SignError, Signer, adopt};
+use tlog::{AdoptError, KeyFile, KeyFileError, Outcome, SignError, Signer, TlogError, adopt};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use transparency::checkpoint::{Checkpoint, SignedCheckpoint};
@@ -20,7 +20,8 @@ on_every_backend! {
     a_rewritten_log_is_not_signed,
     without_its_state_a_signer_signs_nothing_until_a_checkpoint_is_adopted,
     a_new_key_signs_the_newest_checkpoint_too,
-    a_signer_on_another_machine_continues_from_the_stored_checkpoints,
+    without_its_state_a_signer_does_not_believe_an_empty_database,
+    a_state_that_is_behind_the_database_is_not_believed,
     of_two_signers_one_signs_and_the_other_takes_over,
 }
 
@@ -74,7 +75,7 @@ async fn newest(backend: &Backend) -> SignedCheckpoint {
 async fn a_checkpoint_is_signed_whenever_the_log_has_moved(mut backend: Backend) {
     let files = Files::new();
     assert_eq!(files.sign(&backend).await.unwrap(), Outcome::UpToDate);
-    assert_eq!(files.state(), None);
+    assert_eq!(files.state().unwrap().size(), 0);
     for size in [1, 2, 256, 9000] {
         backend.grow(size).await;
         assert_eq!(files.sign(&backend).await.unwrap(), Outcome::Signed(size));
@@ -148,23 +149,34 @@ async fn a_restored_log_is_not_signed(mut backend: Backend) {
 }
 
 async fn a_rewritten_log_is_not_signed(mut backend: Backend) {
-    let files = Files::new();
+    let rewrite = "UPDATE events SET hash = (SELECT hash FROM (SELECT hash FROM events WHERE position = 1) AS f) \
+                   WHERE position >= 500";
     // At 512, all leaves are below stored tiles.
-    for size in [512, 700] {
-        backend.grow(size).await;
-        files.sign(&backend).await.unwrap();
-    }
-    let state = files.state();
-    backend
-        .execute("UPDATE events SET hash = (SELECT hash FROM (SELECT hash FROM events WHERE position = 1) AS f) WHERE position >= 500")
-        .await;
-    for tables in [&[][..], &["log_tiles"], &["log_tiles", "log_checkpoints"]] {
-        for table in tables {
+    for last in [512, 700] {
+        let files = Files::new();
+        for table in ["log_tiles", "log_checkpoints", "events"] {
             backend.execute(&format!("DELETE FROM {table}")).await;
         }
-        let refused = files.sign(&backend).await.unwrap_err();
-        assert!(matches!(refused, SignError::Rewritten { size: 700 }), "{refused}");
-        assert_eq!(files.state(), state);
+        backend.set_size(0).await;
+        backend.grow(last).await;
+        files.sign(&backend).await.unwrap();
+        let state = files.state();
+        backend.execute(rewrite).await;
+        // The log has grown since, but no further leaves are below stored tiles.
+        backend.grow(last + 50).await;
+        for tables in [&[][..], &["log_tiles"], &["log_tiles", "log_checkpoints"]] {
+            for table in tables {
+                backend.execute(&format!("DELETE FROM {table}")).await;
+            }
+            let refused = files.sign(&backend).await.unwrap_err();
+            let is_noticed = match &refused {
+                SignError::Rewritten { size } => *size == last,
+                SignError::Tlog(TlogError::Tiles { .. }) => tables.is_empty(),
+                _ => false,
+            };
+            assert!(is_noticed && refused.is_lasting(), "{last}: {refused}");
+            assert_eq!(files.state(), state);
+        }
     }
 }
 
@@ -178,17 +190,19 @@ async fn without_its_state_a_signer_signs_nothing_until_a_checkpoint_is_adopted(
     backend.grow(600).await;
     files.sign(&backend).await.unwrap();
     let second = newest(&backend).await;
-    let adopted = adopt(&log, &files.key(), &state, &second).await;
-    assert!(matches!(adopted, Err(AdoptError::Exists(_))), "{adopted:?}");
+    let adopted = adopt(&log, files.key().verifier(), &state, &second).await;
+    assert!(matches!(adopted, Err(AdoptError::Current(_))), "{adopted:?}");
 
     std::fs::remove_file(state.path()).unwrap();
     backend.grow(700).await;
     let refused = files.sign(&backend).await;
-    assert!(
-        matches!(refused, Err(SignError::StateMissing { size: 600, .. })),
-        "{refused:?}"
-    );
-    let older = adopt(&log, &files.key(), &state, &first).await;
+    assert!(matches!(refused, Err(SignError::StateMissing(_))), "{refused:?}");
+    assert!(matches!(
+        files.file.create(ORIGIN),
+        Err(KeyFileError::Exists { .. })
+    ));
+    assert_eq!(files.state(), None, "the key may have signed something");
+    let older = adopt(&log, files.key().verifier(), &state, &first).await;
     assert!(
         matches!(
             older,
@@ -203,12 +217,24 @@ async fn without_its_state_a_signer_signs_nothing_until_a_checkpoint_is_adopted(
         SignedCheckpoint::sign(Checkpoint::new(ORIGIN, size, root).unwrap(), key).unwrap()
     };
     let forged = made(600, root(600), &SigningKey::from_seed(ORIGIN, &[7; 32]).unwrap());
-    let forged = adopt(&log, &files.key(), &state, &forged).await;
+    let forged = adopt(&log, files.key().verifier(), &state, &forged).await;
     assert!(matches!(forged, Err(AdoptError::Signature(_))), "{forged:?}");
     // The database is a restored backup: the key has signed other events or more events.
-    let other = adopt(&log, &files.key(), &state, &made(650, root(600), &files.key())).await;
+    let other = adopt(
+        &log,
+        files.key().verifier(),
+        &state,
+        &made(650, root(600), &files.key()),
+    )
+    .await;
     assert!(matches!(other, Err(AdoptError::Rewritten(650))), "{other:?}");
-    let more = adopt(&log, &files.key(), &state, &made(900, root(900), &files.key())).await;
+    let more = adopt(
+        &log,
+        files.key().verifier(),
+        &state,
+        &made(900, root(900), &files.key()),
+    )
+    .await;
     assert!(
         matches!(
             more,
@@ -220,7 +246,12 @@ async fn without_its_state_a_signer_signs_nothing_until_a_checkpoint_is_adopted(
         "{more:?}"
     );
     assert_eq!(files.state(), None);
-    assert_eq!(adopt(&log, &files.key(), &state, &second).await.unwrap(), 600);
+    assert_eq!(
+        adopt(&log, files.key().verifier(), &state, &second)
+            .await
+            .unwrap(),
+        600
+    );
     assert_eq!(files.sign(&backend).await.unwrap(), Outcome::Signed(700));
 }
 
@@ -240,22 +271,49 @@ async fn a_new_key_signs_the_newest_checkpoint_too(mut backend: Backend) {
     assert_eq!(newest(&backend).await.verify(&both).unwrap().len(), 1);
 }
 
-async fn a_signer_on_another_machine_continues_from_the_stored_checkpoints(mut backend: Backend) {
+async fn without_its_state_a_signer_does_not_believe_an_empty_database(mut backend: Backend) {
     let files = Files::new();
-    let elsewhere = Files {
-        file: KeyFile::new(files.folder.path().join("elsewhere.key")),
-        folder: tempfile::tempdir().unwrap(),
-    };
-    std::fs::copy(files.file.path(), elsewhere.file.path()).unwrap();
+    backend.grow(300).await;
+    files.sign(&backend).await.unwrap();
+    // The machine is lost, and the database is restored from before the first checkpoint.
+    std::fs::remove_file(files.file.state().path()).unwrap();
+    for table in ["log_tiles", "log_checkpoints"] {
+        backend.execute(&format!("DELETE FROM {table}")).await;
+    }
+    let refused = files.sign(&backend).await;
+    assert!(matches!(refused, Err(SignError::StateMissing(_))), "{refused:?}");
+}
+
+async fn a_state_that_is_behind_the_database_is_not_believed(mut backend: Backend) {
+    let files = Files::new();
+    backend.grow(3).await;
+    files.sign(&backend).await.unwrap();
+    let older = files.state().unwrap();
     backend.grow(5).await;
-    elsewhere.sign(&backend).await.unwrap();
-    let locked = files.file.state().lock().unwrap().unwrap();
-    locked
-        .write(&Checkpoint::new(ORIGIN, 3, root(3)).unwrap())
+    files.sign(&backend).await.unwrap();
+    let newest = newest(&backend).await;
+    // The state of another machine, or from a backup.
+    let state = files.file.state();
+    state.lock().unwrap().unwrap().write(&older).unwrap();
+    for size in [5, 6] {
+        backend.grow(size).await;
+        let refused = files.sign(&backend).await;
+        let is_behind = matches!(
+            refused,
+            Err(SignError::StateBehind {
+                state: 3,
+                newest: 5,
+                ..
+            })
+        );
+        assert!(is_behind, "{refused:?}");
+        assert_eq!(files.state().unwrap(), older);
+    }
+    let log = EventLog::new(backend.database.clone());
+    adopt(&log, files.key().verifier(), &state, &newest)
+        .await
         .unwrap();
-    drop(locked);
-    assert_eq!(files.sign(&backend).await.unwrap(), Outcome::UpToDate);
-    assert_eq!(files.state().unwrap().size(), 5);
+    assert_eq!(files.sign(&backend).await.unwrap(), Outcome::Signed(6));
 }
 
 async fn of_two_signers_one_signs_and_the_other_takes_over(mut backend: Backend) {

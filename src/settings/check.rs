@@ -1,0 +1,63 @@
+//! Checks of the settings that may contain a secret.
+
+use std::path::Path;
+
+use super::Settings;
+
+impl Settings {
+    /// Checks the settings that may contain a password. Clap would repeat an invalid value in its error.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        let checks = [
+            (
+                "DATABASE_URL",
+                Some(self.database_url.as_str()),
+                &["mysql", "mariadb", "sqlite"][..],
+                "mysql://user:password@host/name or sqlite://path",
+            ),
+            (
+                "KEYS_DATABASE_URL",
+                self.keys_database_url(),
+                &["mysql", "mariadb", "sqlite"],
+                "mysql://user:password@host/name or sqlite://path",
+            ),
+            (
+                "REDIS_URL",
+                self.redis_url(),
+                &["redis", "rediss", "redis+sentinel", "rediss+sentinel"],
+                "redis://host:port, rediss://host:port, or redis+sentinel://host:port,host:port/master",
+            ),
+            (
+                "SMTP_URL",
+                self.mail.smtp_url(),
+                &["smtp", "smtps"],
+                "smtp://host:port or smtps://user:password@host:port",
+            ),
+        ];
+        for (setting, url, schemes, expected) in checks {
+            let scheme = url.map(|url| url.split(':').next().unwrap_or(url));
+            if scheme.is_some_and(|scheme| !schemes.contains(&scheme)) {
+                let flag = setting.to_lowercase().replace('_', "-");
+                return Err(format!("{setting} (--{flag}): expected {expected}"));
+            }
+        }
+        let key_files = [
+            ("MAIL_DKIM_KEY_FILE", &self.mail.mail_dkim_key_file),
+            ("TLS_KEY_FILE", &self.tls_key_file),
+        ];
+        for (setting, path) in key_files {
+            let path = path.as_deref().map(Path::to_string_lossy).unwrap_or_default();
+            if path.contains("-----BEGIN") {
+                return Err(format!("{setting}: expected the path of a file, not its content"));
+            }
+        }
+        if let Some(path) = self.publication.log_key_file() {
+            if path.to_string_lossy().starts_with("PRIVATE+KEY+") {
+                return Err("LOG_KEY_FILE: expected the path of a file, not its content".to_owned());
+            }
+            if self.publication.log_origin().is_none() {
+                return Err("LOG_KEY_FILE requires LOG_ORIGIN".to_owned());
+            }
+        }
+        Ok(())
+    }
+}
