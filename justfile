@@ -44,6 +44,10 @@ upgrade:
 bench *arguments:
     scripts/bench {{ arguments }}
 
+# Sends requests at a constant rate to a running service: loadtest/README.md
+load *arguments:
+    scripts/load {{ arguments }}
+
 # Runs the fuzz targets
 fuzz *arguments:
     scripts/fuzz {{ arguments }}
