@@ -20,12 +20,13 @@ use api::read_log::ReadsWanted;
 use api::read_log::heads::TrustedRead;
 use clap::Subcommand;
 use domain::Until;
-use eventstore::{EventLog, Timestamp, Trusted};
+use eventstore::{Database, EventLog, Timestamp, Trusted};
 use uuid::Uuid;
 
 use crate::database;
 use crate::exit_code::NoAnswer;
 use crate::keys_database::Opener;
+use crate::replica;
 use crate::sealing;
 use crate::settings::Settings;
 pub(crate) use certificate::certify;
@@ -179,21 +180,9 @@ pub(crate) async fn run(settings: &Settings, command: AuditCommand) -> anyhow::R
     let database = database::open_existing(settings, CONNECTIONS)
         .await
         .map_err(|error| error.context(NoAnswer))?;
-    match command {
-        AuditCommand::History { .. }
-        | AuditCommand::State { .. }
-        | AuditCommand::Export { open: true, .. } => {
-            let opened = sealing::open(settings, &database, Opener::Command).await;
-            opened.map_err(|error| error.context(NoAnswer))?;
-        }
-        // Verification must not omit the claims because of a keyring that is set but unusable.
-        AuditCommand::Verify { .. } if sealing::keyring_exists(settings) => {
-            let opened = sealing::open(settings, &database, Opener::Command).await;
-            opened.map_err(|error| error.context(NoAnswer))?;
-        }
-        // Without the keyring, the claims of patients whose events are sealed cannot be compared.
-        _ => sealing::open_if_possible(settings, &database).await,
-    }
+    prepare(settings, &database, &command)
+        .await
+        .map_err(|error| error.context(NoAnswer))?;
     let log = EventLog::new(database.clone());
     let recorder = Recorder::start(&database);
     let outcome = match command {
@@ -228,6 +217,7 @@ pub(crate) async fn run(settings: &Settings, command: AuditCommand) -> anyhow::R
             output,
         } => {
             let export = Export::new(after, format, open)?;
+            let log = EventLog::new(database.for_stale_reads().clone());
             export.run(&log, &recorder, output.as_deref()).await
         }
         AuditCommand::Sealed { json } => sealed::run(&log, json).await,
@@ -264,6 +254,28 @@ pub(crate) async fn run(settings: &Settings, command: AuditCommand) -> anyhow::R
     recorder.finish().await;
     database.close().await;
     outcome
+}
+
+/// Opens the keyring and the replica for the commands that need them.
+async fn prepare(settings: &Settings, database: &Database, command: &AuditCommand) -> anyhow::Result<()> {
+    let needs_keyring = match command {
+        AuditCommand::History { .. }
+        | AuditCommand::State { .. }
+        | AuditCommand::Export { open: true, .. } => true,
+        // Verification must not omit the claims because of a keyring that is set but unusable.
+        AuditCommand::Verify { .. } => sealing::keyring_exists(settings),
+        _ => false,
+    };
+    if needs_keyring {
+        sealing::open(settings, database, Opener::Command).await?;
+    } else {
+        // Without the keyring, the claims of patients whose events are sealed cannot be compared.
+        sealing::open_if_possible(settings, database).await;
+    }
+    if matches!(command, AuditCommand::Export { .. }) {
+        replica::open(settings, database, Opener::Command).await?;
+    }
+    Ok(())
 }
 
 /// Runs `patients audit key adopt`.

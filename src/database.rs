@@ -63,6 +63,15 @@ impl<'s> Target<'s> {
         })
     }
 
+    /// Returns the database for reads that may be out of date, if it is set.
+    pub(crate) fn replica(settings: &'s Settings) -> Option<Self> {
+        Some(Self {
+            setting: "DATABASE_READ_URL",
+            url: settings.database_read_url()?,
+            wait: settings.wait,
+        })
+    }
+
     /// Returns the location of the database, without user and password.
     pub(crate) fn place(&self) -> String {
         place(self.url)

@@ -19,7 +19,9 @@ use crate::audit;
 use crate::commands::{StartedCommands, cause};
 use crate::database;
 use crate::exit_code::LeftInClear;
+use crate::keys_database::Opener;
 use crate::output::{print, print_json};
+use crate::replica;
 use crate::retention;
 use crate::settings::Settings;
 
@@ -79,6 +81,10 @@ impl From<Reason> for ErasureReason {
 /// Runs the command.
 pub(crate) async fn run(settings: &Settings, arguments: EraseArguments) -> anyhow::Result<()> {
     let database = database::open_with_keyring(settings, CONNECTIONS).await?;
+    if let Err(error) = replica::open(settings, &database, Opener::Command).await {
+        database.close().await;
+        return Err(error);
+    }
     let outcome = match (arguments.id, arguments.reason, arguments.certificate) {
         (_, _, Some(id)) => audit::certify(&database, id, arguments.output).await,
         (Some(id), Some(reason), None) => erase(settings, &database, id, reason.into(), arguments.json).await,

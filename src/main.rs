@@ -26,6 +26,7 @@ mod progress;
 mod projection;
 mod redis;
 mod reload;
+mod replica;
 mod retention;
 mod roles;
 mod sealing;

@@ -63,6 +63,12 @@ pub(crate) struct Settings {
     )]
     pub(crate) database_url: String,
 
+    /// MySQL replica for reads that may be out of date: the list, searches by name, the feed and exports. A
+    /// URL like `DATABASE_URL`, also with several servers, of which the first that answers is used. Each
+    /// process with the API has a second pool of connections, to this database
+    #[arg(long, env, global = true, hide_env_values = true)]
+    database_read_url: Option<String>,
+
     /// File with the keyring: the keys with which the personal data in the log is sealed. Every role needs
     /// the same file, readable only by its user. Default with SQLite: `keyring.json` in the folder of the
     /// database, created with a new log
@@ -304,6 +310,11 @@ impl Settings {
     /// Returns the URL of the database for the data keys, if it is set.
     pub(crate) fn keys_database_url(&self) -> Option<&str> {
         self.keys_database_url.as_deref().filter(|url| !url.is_empty())
+    }
+
+    /// Returns the URL of the replica, if it is set.
+    pub(crate) fn database_read_url(&self) -> Option<&str> {
+        self.database_read_url.as_deref().filter(|url| !url.is_empty())
     }
 
     /// Returns the URL of Redis, if it is set. Compose files and `.env` use an empty value for "not set".

@@ -12,7 +12,7 @@ use domain::{
 };
 use eventstore::database::{in_list, padded};
 use eventstore::sealing::StoredKey;
-use eventstore::{EventFilter, EventLog, Position, Registered, Session, Timestamp};
+use eventstore::{Database, EventFilter, EventLog, Position, Registered, Session, Timestamp};
 use mailer::Ledger;
 use projector::PROJECTIONS;
 use projector::eraser::files;
@@ -27,6 +27,8 @@ pub use certificate::{Attestation, Certificate, CertificateError, CertificateFau
 
 /// Name of SQLite's files in [`ErasureStatus::pending`].
 pub(crate) const FILE: &str = "file";
+/// Name of the replica in [`ErasureStatus::pending`].
+pub(crate) const REPLICA: &str = "replica";
 /// Number of events read at a time.
 const PAGE: u32 = 500;
 
@@ -68,8 +70,8 @@ pub struct ErasureStatus {
     /// long as the key exists.
     #[schema(value_type = Option<String>, format = DateTime, example = "2026-11-24T08:38:47.323577Z")]
     pub key_destroyed_at: Option<Timestamp>,
-    /// What still has data of the patient: `key`, read tables by name, `mail` and, with SQLite, `file`: the
-    /// database file, which is rewritten last, or its write-ahead log.
+    /// What still has data of the patient: `key`, read tables by name, `mail`, with SQLite, `file`: the
+    /// database file, which is rewritten last, or its write-ahead log, and `replica`, if there is one.
     #[schema(value_type = Vec<String>, example = json!([]))]
     pub pending: Vec<&'static str>,
     /// Positions of the patient's events that stay readable in the log, in exports and in the feed, because
@@ -192,6 +194,19 @@ pub(crate) async fn erased_among(
     rows.iter().map(|row| Ok((row.get(0)?, row.get(1)?))).collect()
 }
 
+/// Returns the time that marks the data key of a patient as destroyed, if it is.
+async fn destruction_of_key(database: &Database, id: &str) -> Result<Option<Timestamp>, ReadError> {
+    let Some(sealing) = database.sealing() else {
+        return Ok(None);
+    };
+    let mut reader = database.reader().await?;
+    let found = sealing.keys().find(&mut reader, Patient::TYPE, &[id]).await?;
+    Ok(match found.get(id) {
+        Some(StoredKey::Erased(at)) => Some(*at),
+        _ => None,
+    })
+}
+
 impl Erasure {
     /// Returns the progress of the erasure if it cannot be read: everything is pending.
     pub(crate) fn unknown_status(&self) -> ErasureStatus {
@@ -208,6 +223,17 @@ impl Erasure {
         }
     }
 
+    /// Returns the read tables that may still have rows of the patient.
+    async fn tables_with_rows(&self, database: &Database, id: &str) -> Result<Vec<&'static str>, ReadError> {
+        let mut tables = Vec::new();
+        for projection in PROJECTIONS {
+            if !projection.is_rid_of(database, id, self.position).await? {
+                tables.push(projection.name());
+            }
+        }
+        Ok(tables)
+    }
+
     /// Returns the progress of the erasure.
     ///
     /// # Errors
@@ -215,26 +241,12 @@ impl Erasure {
     /// [`ReadError`].
     pub async fn status(&self, log: &EventLog) -> Result<ErasureStatus, ReadError> {
         let (database, id) = (log.database(), self.patient.to_string());
-        let key_destroyed_at = match database.sealing() {
-            None => None,
-            Some(sealing) => {
-                let mut reader = database.reader().await?;
-                let found = sealing.keys().find(&mut reader, Patient::TYPE, &[&id]).await?;
-                match found.get(&id) {
-                    Some(StoredKey::Erased(at)) => Some(*at),
-                    _ => None,
-                }
-            }
-        };
+        let key_destroyed_at = destruction_of_key(database, &id).await?;
         let mut pending = Vec::new();
         if key_destroyed_at.is_none() {
             pending.push("key");
         }
-        for projection in PROJECTIONS {
-            if !projection.is_rid_of(database, &id, self.position).await? {
-                pending.push(projection.name());
-            }
-        }
+        pending.extend(self.tables_with_rows(database, &id).await?);
         let ledger = Ledger::new(database.clone());
         if !ledger.is_rid_of(&id, self.position).await? {
             pending.push("mail");
@@ -242,6 +254,12 @@ impl Erasure {
         // The file is rewritten only after the rows are deleted.
         if pending.is_empty() && !files::are_rewritten(database, self.position).await? {
             pending.push(FILE);
+        }
+        if let Some(replica) = database.replica()
+            && (destruction_of_key(replica, &id).await?.is_none()
+                || !self.tables_with_rows(replica, &id).await?.is_empty())
+        {
+            pending.push(REPLICA);
         }
         Ok(ErasureStatus {
             id: self.patient,

@@ -66,7 +66,8 @@ impl From<HttpOptions> for ApiOptions {
 
 /// Components of an API.
 pub struct ApiParts {
-    /// The event log. Its database also contains the read table and the mail ledger.
+    /// The event log. Its database also contains the read table and the mail ledger. A replica must already
+    /// be in use, if there is one.
     pub log: EventLog,
     /// The queue that writes to the log.
     pub appends: AppendQueue,
@@ -140,7 +141,11 @@ impl Api {
             access,
             history: PatientHistory::new(log.clone()),
             read_log: ReadLog::start(log.database().clone(), Arc::clone(&clock), options.read_log),
-            feed: Feed::new(log.clone(), signal, options.poll),
+            feed: Feed::new(
+                EventLog::new(log.database().for_stale_reads().clone()),
+                signal,
+                options.poll,
+            ),
             published_log: options
                 .log_origin
                 .clone()

@@ -58,6 +58,7 @@ pub struct Database {
     library_pool: Arc<SharedLibraryPool>,
     metrics: Metrics,
     sealing: Arc<OnceLock<Sealing>>,
+    replica: Arc<OnceLock<Database>>,
 }
 
 impl Database {
@@ -67,6 +68,10 @@ impl Database {
         let mut connections = self.pools.connections();
         if let Some(keys) = self.keys() {
             connections.extend(keys.pools.connections_to_keys());
+        }
+        if let Some(replica) = self.replica.get() {
+            let open = replica.pools.connections().into_iter();
+            connections.extend(open.map(|(_, used, open)| ("replica-mysql", used, open)));
         }
         connections
     }
@@ -112,7 +117,43 @@ impl Database {
             library_pool: Arc::default(),
             metrics: Metrics::default(),
             sealing: Arc::default(),
+            replica: Arc::default(),
         })
+    }
+
+    /// Opens a replica of this database, at a MySQL URL. A replica is only read from, and may be out of date.
+    /// It shares the sealing of this database.
+    ///
+    /// # Errors
+    ///
+    /// The errors of [`Database::connect`].
+    pub async fn connect_replica(&self, url: &str, options: DatabaseOptions) -> Result<Self> {
+        let options = DatabaseOptions {
+            is_replica: true,
+            create: false,
+            ..options
+        };
+        Ok(Self {
+            sealing: Arc::clone(&self.sealing),
+            ..Self::connect(url, options).await?
+        })
+    }
+
+    /// Uses a replica for reads that may be out of date, also for all clones. The first call counts.
+    pub fn read_from(&self, replica: Self) {
+        let _ = self.replica.set(replica);
+    }
+
+    /// Returns the database for reads that may be out of date: the replica, or this database without one.
+    #[must_use]
+    pub fn for_stale_reads(&self) -> &Self {
+        self.replica.get().unwrap_or(self)
+    }
+
+    /// Returns the replica, if there is one.
+    #[must_use]
+    pub fn replica(&self) -> Option<&Self> {
+        self.replica.get()
     }
 
     /// Creates the database of a MySQL URL if it does not exist. (An SQLite database is created when it is
@@ -147,6 +188,7 @@ impl Database {
             library_pool: Arc::clone(&self.library_pool),
             metrics: self.metrics.clone(),
             sealing: Arc::clone(&self.sealing),
+            replica: Arc::clone(&self.replica),
         }
     }
 
@@ -157,7 +199,7 @@ impl Database {
     }
 
     /// Returns a connection for reading. On MySQL, its server accepts writes, because a server that does not
-    /// may be out of date.
+    /// may be out of date. Only the server of a replica may accept no writes.
     ///
     /// # Errors
     ///
@@ -280,9 +322,13 @@ impl Database {
         Ok(())
     }
 
-    /// Closes every connection, also to the database of the keys. Connections in use are closed when they are
-    /// returned. SQLite moves the write-ahead log into the file when its last connection closes.
+    /// Closes every connection, also to the replica and to the database of the keys. Connections in use are
+    /// closed when they are returned. SQLite moves the write-ahead log into the file when its last connection
+    /// closes.
     pub async fn close(&self) {
+        if let Some(replica) = self.replica.get() {
+            replica.pools.close().await;
+        }
         #[cfg(feature = "cqrs")]
         self.library_pool.close().await;
         self.pools.close().await;

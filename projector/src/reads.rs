@@ -117,8 +117,20 @@ impl From<Rejected> for ReadError {
     }
 }
 
+/// What a page of patients is read from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PageSource {
+    /// The table of the patients.
+    Patients,
+    /// The table of the patients, and the table of the words of their names.
+    Names,
+    /// The table of the patients of the database that is up to date, by email.
+    Email,
+}
+
 /// Position of a projection, and the time when it was read.
 struct Seen {
+    database: Database,
     projection: &'static str,
     latest: Mutex<Option<(Position, Instant)>>,
 }
@@ -126,9 +138,10 @@ struct Seen {
 /// Reads patients.
 pub struct PatientReads {
     log: EventLog,
-    trusts: Trusts,
+    trust: Arc<Trust>,
     view: Seen,
     names: Seen,
+    email: Seen,
     by_id: Coalescer<PatientBatch>,
     pages: Coalescer<ListBatch>,
 }
@@ -144,19 +157,22 @@ impl PatientReads {
     /// Like [`PatientReads::start`], with other limits of the work for a search.
     #[must_use]
     pub fn start_bounded(log: &EventLog, bounds: SearchBounds) -> Self {
-        let database = || log.database().clone();
+        let trust = Arc::new(Trust::of(PATIENT_VIEW));
+        let by_id = (0..workers()).map(|_| PatientBatch::new(log.database().clone(), Arc::clone(&trust)));
+        let stale = log.database().for_stale_reads();
+        // The tables of a replica may have other generations.
         let trusts = Trusts {
             view: Arc::new(Trust::of(PATIENT_VIEW)),
             names: Arc::new(Trust::of(PATIENT_NAMES)),
         };
-        let by_id = (0..workers()).map(|_| PatientBatch::new(database(), Arc::clone(&trusts.view)));
-        let pages = (0..PAGE_WORKERS).map(|_| ListBatch::new(database(), trusts.clone(), bounds));
+        let pages = (0..PAGE_WORKERS).map(|_| ListBatch::new(stale.clone(), trusts.clone(), bounds));
         Self {
             by_id: Coalescer::start(by_id, CAPACITY, LARGEST),
             pages: Coalescer::start(pages, PAGE_CAPACITY, MOST_PAGES),
-            view: Seen::of(PATIENT_VIEW),
-            names: Seen::of(PATIENT_NAMES),
-            trusts,
+            view: Seen::of(stale, PATIENT_VIEW),
+            names: Seen::of(stale, PATIENT_NAMES),
+            email: Seen::of(log.database(), PATIENT_VIEW),
+            trust,
             log: log.clone(),
         }
     }
@@ -177,7 +193,7 @@ impl PatientReads {
         self.by_id.ask(id).await?
     }
 
-    /// Returns a page of the active patients, as far as they are projected.
+    /// Returns a page of the active patients, as far as they are projected, from the replica if there is one.
     ///
     /// # Errors
     ///
@@ -212,8 +228,7 @@ impl PatientReads {
             .fetch_all()
             .await?;
         let generation = rows.first().map(|row| row.get(1)).transpose()?;
-        let trust = &self.trusts.view;
-        trust.check_generation(&mut connection, generation).await?;
+        self.trust.check_generation(&mut connection, generation).await?;
         let mut ids = Vec::with_capacity(rows.len());
         for row in &rows {
             // A row with another text as its id was altered, and no patient has it.
@@ -241,9 +256,8 @@ impl PatientReads {
         Ok(row.is_some())
     }
 
-    /// Waits until all tables that a page is read from include the event at `position`, for at most `wait`.
-    /// `named` says whether the page has a query for names. If the time runs out, returns the position that
-    /// the tables have reached.
+    /// Waits until all tables that a page is read from include the event at `position`, for at most `wait`. If
+    /// the time runs out, returns the position that the tables have reached.
     ///
     /// # Errors
     ///
@@ -251,15 +265,16 @@ impl PatientReads {
     pub async fn wait_for(
         &self,
         position: Position,
-        named: bool,
+        source: PageSource,
         wait: Duration,
     ) -> Result<Result<(), Position>, ReadError> {
         let deadline = Instant::now() + wait;
         loop {
-            let mut projected = self.view.position(&self.log).await?;
-            if named {
-                projected = projected.min(self.names.position(&self.log).await?);
-            }
+            let projected = match source {
+                PageSource::Patients => self.view.position().await?,
+                PageSource::Names => self.view.position().await?.min(self.names.position().await?),
+                PageSource::Email => self.email.position().await?,
+            };
             if projected >= position {
                 return Ok(Ok(()));
             }
@@ -272,20 +287,21 @@ impl PatientReads {
 }
 
 impl Seen {
-    fn of(projection: &'static str) -> Self {
+    fn of(database: &Database, projection: &'static str) -> Self {
         Self {
+            database: database.clone(),
             projection,
             latest: Mutex::default(),
         }
     }
 
     /// Returns the position of the projection, at most [`LOOK`] old. All waiting reads share one query.
-    async fn position(&self, log: &EventLog) -> Result<Position, ReadError> {
+    async fn position(&self) -> Result<Position, ReadError> {
         let mut latest = self.latest.lock().await;
         match *latest {
             Some((position, when)) if when.elapsed() < LOOK => Ok(position),
             _ => {
-                let position = list::projected(log.database(), self.projection).await?;
+                let position = list::projected(&self.database, self.projection).await?;
                 *latest = Some((position, Instant::now()));
                 Ok(position)
             }

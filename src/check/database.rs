@@ -6,6 +6,7 @@ use super::{Finding, server};
 use crate::database::{self, Target};
 use crate::keys_database::Opener;
 use crate::output;
+use crate::replica;
 use crate::sealing;
 use crate::settings::Settings;
 
@@ -18,8 +19,34 @@ pub(super) async fn check(settings: &Settings) -> Vec<Finding> {
     {
         findings.extend(servers(target).await);
     }
+    if let Some(target) = Target::replica(settings) {
+        findings.extend(replicas(target).await);
+    }
     findings.extend(log(settings).await);
     findings
+}
+
+/// Checks the servers of the replica.
+async fn replicas(target: Target<'_>) -> Vec<Finding> {
+    let setting = target.setting;
+    let servers = match Database::inspect(target.url).await {
+        Ok(servers) => servers,
+        Err(error) => return vec![Finding::error(setting, error.to_string()).advise("correct the URL")],
+    };
+    let is_socket = target.url.contains("socket=");
+    let judged = servers.into_iter().flat_map(|(address, answer)| {
+        let subject = format!("{setting} {address}");
+        match answer {
+            Ok(facts) => server::judge_replica(&subject, &facts, is_socket || is_loopback(&address)),
+            Err(error) => vec![no_answer(&subject, &error)],
+        }
+    });
+    judged.collect()
+}
+
+fn no_answer(subject: &str, error: &eventstore::Error) -> Finding {
+    Finding::error(subject, error.to_string())
+        .advise("start the server, or correct its address, the user, the password or the certificate")
 }
 
 async fn servers(target: Target<'_>) -> Vec<Finding> {
@@ -45,9 +72,7 @@ async fn servers(target: Target<'_>) -> Vec<Finding> {
                 let is_local = is_socket || is_loopback(&address);
                 findings.extend(server::judge(&subject, &facts, several, is_local));
             }
-            Err(error) => findings.push(Finding::error(&subject, error.to_string()).advise(
-                "start the server, or correct its address, the user, the password or the certificate",
-            )),
+            Err(error) => findings.push(no_answer(&subject, &error)),
         }
     }
     if writable == 0 {
@@ -100,6 +125,13 @@ async fn log(settings: &Settings) -> Vec<Finding> {
             ),
         },
     });
+    if let Some(Target { setting, .. }) = Target::replica(settings) {
+        findings.push(match replica::lag(settings, &database).await {
+            Ok(events) => Finding::ok(setting, format!("has the same log, and lags by {events} events")),
+            Err(error) => Finding::error(setting, output::causes(&error))
+                .advise("correct the URL, or repair the replication"),
+        });
+    }
     database.close().await;
     findings
 }

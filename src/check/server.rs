@@ -35,6 +35,14 @@ pub(super) fn judge(
     findings
 }
 
+/// Judges a server of a replica, which is only read from.
+pub(super) fn judge_replica(subject: &str, facts: &ServerFacts, is_local: bool) -> Vec<Finding> {
+    let mut findings = vec![version(subject, facts)];
+    findings.extend(clock(subject, facts));
+    findings.extend(encryption(subject, facts, is_local));
+    findings
+}
+
 fn value<'f>(facts: &'f ServerFacts, name: &str) -> &'f str {
     facts.variables.get(name).map_or("", String::as_str)
 }

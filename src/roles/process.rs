@@ -24,7 +24,7 @@ use crate::database::{self, Missing, Target};
 use crate::keys_database::{self, Opener};
 use crate::sealing::{self, OpenedLog};
 use crate::settings::Settings;
-use crate::{access, mail, metrics, output, redis, tls, traces};
+use crate::{access, mail, metrics, output, redis, replica, tls, traces};
 
 /// Reaction of a process to an outdated schema.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -155,6 +155,10 @@ impl<'s> Process<'s> {
         // This step precedes the wait for the issuer, because retrying cannot fix an error here.
         let served = tls::open(settings, Arc::clone(&self.clock)).await?;
         let mut loaded = access.load(&self.clock).await?;
+        replica::open(settings, &self.database, Opener::Role).await?;
+        if let Some(target) = Target::replica(settings) {
+            self.lines.push(("reads", target.place()));
+        }
         let listener = TcpListener::bind(settings.http_addr)
             .await
             .with_context(|| format!("HTTP_ADDR {} cannot be listened on", settings.http_addr))?;

@@ -21,6 +21,12 @@ impl Settings {
                 "mysql://user:password@host/name or sqlite://path",
             ),
             (
+                "DATABASE_READ_URL",
+                self.database_read_url(),
+                &["mysql", "mariadb"],
+                "mysql://user:password@host/name",
+            ),
+            (
                 "REDIS_URL",
                 self.redis_url(),
                 &["redis", "rediss", "redis+sentinel", "rediss+sentinel"],
@@ -39,6 +45,9 @@ impl Settings {
                 let flag = setting.to_lowercase().replace('_', "-");
                 return Err(format!("{setting} (--{flag}): expected {expected}"));
             }
+        }
+        if self.database_read_url().is_some() && self.database_url.starts_with("sqlite:") {
+            return Err("DATABASE_READ_URL requires MySQL or MariaDB in DATABASE_URL".to_owned());
         }
         let key_files = [
             ("MAIL_DKIM_KEY_FILE", &self.mail.mail_dkim_key_file),

@@ -36,6 +36,7 @@ mod privacy;
 mod production;
 mod published;
 mod rebuild;
+mod replica;
 mod retention;
 mod rig;
 mod settings;

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use utoipa::ToSchema;
 
-use super::{ErasureStatus, FILE, StoredEvents, stores};
+use super::{ErasureStatus, FILE, REPLICA, StoredEvents, stores};
 use crate::openapi::schemas::proof::InclusionProof;
 
 /// A certificate, as stored in its file. Its contents are unverified until [`Certificate::check`] succeeds.
@@ -53,7 +53,7 @@ pub struct Attestation {
     #[schema(value_type = String, format = DateTime, example = "2026-11-24T08:38:47.323577Z")]
     pub key_destroyed_at: Timestamp,
     /// The stores that the service checked, and that have no data of the patient: `key`, read tables by name,
-    /// `mail` and, with SQLite, `file`.
+    /// `mail`, with SQLite, `file`, and `replica`, if there is one.
     #[schema(example = json!(["key", "patient_view", "patient_names", "mail"]))]
     pub checked_stores: Vec<String>,
     /// When the service checked the stores.
@@ -131,7 +131,9 @@ impl Certificate {
             event: Some(status.position),
             ..Request::default()
         };
-        let file = log.database().has_files().then_some(FILE);
+        let database = log.database();
+        let file = database.has_files().then_some(FILE);
+        let replica = database.replica().map(|_| REPLICA);
         let certificate = Self {
             format: Self::FORMAT.to_owned(),
             attestation: Attestation {
@@ -140,7 +142,7 @@ impl Certificate {
                 scope: status.scope.name().to_owned(),
                 erased_at: status.erased_at,
                 key_destroyed_at,
-                checked_stores: stores().chain(file).map(str::to_owned).collect(),
+                checked_stores: stores().chain(file).chain(replica).map(str::to_owned).collect(),
                 attested_at,
             },
             proof: prove(log, request, progress).await?,

@@ -24,7 +24,7 @@ use crate::parameters::patient_id;
 use crate::problem::{ApiError, kinds};
 use crate::read_log::ReadKind;
 use crate::state::Api;
-use projector::reads::PageRequest;
+use projector::reads::{PageRequest, PageSource};
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
@@ -110,9 +110,13 @@ pub(super) async fn list(
     if let Some(position) = min_position
         && !is_current().await?
     {
-        let needs_names = query.email.is_none() && query.name.is_some();
+        let source = match (&query.email, &query.name) {
+            (Some(_), _) => PageSource::Email,
+            (None, Some(_)) => PageSource::Names,
+            (None, None) => PageSource::Patients,
+        };
         api.reads
-            .wait_for(position, needs_names, api.options.read_wait)
+            .wait_for(position, source, api.options.read_wait)
             .await?
             .map_err(ApiError::NotProjectedYet)?;
     }

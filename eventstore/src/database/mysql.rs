@@ -60,7 +60,7 @@ pub(super) async fn connect(url: &str, options: DatabaseOptions) -> Result<(MySq
         .ok_or_else(|| Error::Url("no server".to_owned()))?;
     let probe = async {
         first.read_files().await?;
-        let server = servers.writable(0).await?;
+        let server = servers.find(0).await?;
         let packet = ask(&server, options).await?.packet;
         Ok::<_, Error>((server, packet))
     };
@@ -111,7 +111,7 @@ pub(super) async fn create(url: &str, options: DatabaseOptions) -> Result<()> {
         .collect();
     let servers = Servers::new(servers?, options);
     let creating = async {
-        let mut connection = open(&servers.writable(0).await?).await?;
+        let mut connection = open(&servers.find(0).await?).await?;
         let sql = format!("CREATE DATABASE IF NOT EXISTS `{name}` CHARACTER SET utf8mb4");
         configure(&mut connection, options)
             .await

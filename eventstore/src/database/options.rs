@@ -26,6 +26,9 @@ pub struct DatabaseOptions {
     pub max_age: Duration,
     /// Whether a missing SQLite file and its folder are created.
     pub create: bool,
+    /// Whether the server may accept no writes, because the database is only read from and may be out of
+    /// date. Of several servers, the first of the URL that answers is used.
+    pub is_replica: bool,
 }
 
 impl Default for DatabaseOptions {
@@ -36,6 +39,7 @@ impl Default for DatabaseOptions {
             idle_timeout: Duration::from_secs(30),
             max_age: Duration::from_mins(5),
             create: true,
+            is_replica: false,
         }
     }
 }

@@ -7,7 +7,8 @@
 //! used.
 //!
 //! A connection that comes from a pool is asked whether its server accepts writes, instead of being pinged.
-//! A server that accepts no writes is never read from, because it may be out of date.
+//! A server that accepts no writes is never read from, because it may be out of date. Only the connections to
+//! a replica ([`DatabaseOptions::is_replica`]) accept such a server.
 
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -190,7 +191,7 @@ impl RenewedPool {
     ///
     /// # Errors
     ///
-    /// The errors of [`Servers::writable`].
+    /// The errors of [`Servers::find`].
     pub(super) async fn current(&self) -> Result<(u64, MySqlPool)> {
         let generation = self.generations.current();
         {
@@ -200,7 +201,7 @@ impl RenewedPool {
             }
         }
         // Boxed, because this seldom happens, and every read contains this future.
-        let server = Box::pin(self.servers.writable(generation)).await?;
+        let server = Box::pin(self.servers.find(generation)).await?;
         let mut current = self.lock();
         if current.generation < generation && !current.closed {
             let pool = current.pool.options().clone().connect_lazy_with(server);
@@ -257,10 +258,12 @@ impl RenewedPool {
         self.servers.are_several()
     }
 
-    /// Asks over a connection whether its server accepts writes. If one of several servers takes long, also
-    /// asks over a new connection whether it still answers.
+    /// Asks over a connection whether its server can be used: whether it accepts writes or, for a replica,
+    /// whether it answers. If one of several servers takes long, also asks over a new connection whether it
+    /// still answers.
     async fn check(&self, connection: &mut Connection, pool: &MySqlPool, generation: u64) -> Result<bool> {
-        let mut checking = pin!(connection.accepts_writes());
+        let is_replica = self.options.is_replica;
+        let mut checking = pin!(async { Ok(connection.accepts_writes().await? || is_replica) });
         if self.servers.are_several() {
             if let Ok(checked) = tokio::time::timeout(LONG, &mut checking).await {
                 return checked;
@@ -286,7 +289,7 @@ impl RenewedPool {
         super::pools::close(&pool).await;
     }
 
-    /// Returns a connection of the current generation to a server that accepts writes. Tests connections that
+    /// Returns a connection of the current generation to a server that can be used. Tests connections that
     /// may have died, until one responds.
     pub(super) async fn acquire(&self) -> Result<Connection> {
         let read_only = || Err(Error::ReadOnly(DatabaseError::read_only()));

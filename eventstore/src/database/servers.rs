@@ -84,13 +84,13 @@ impl Servers {
     }
 
     /// Returns the server for the connections of `generation`: the only server, or the first server of the
-    /// URL that accepts writes. Concurrent calls share one search.
+    /// URL that accepts writes (for a replica, that answers). Concurrent calls share one search.
     ///
     /// # Errors
     ///
     /// [`Error::ReadOnly`] if no server accepts writes, or if several servers accept writes and are not a
     /// cluster. The error of a server that cannot be used, if none can. [`Error::Timeout`].
-    pub(super) async fn writable(&self, generation: u64) -> Result<MySqlConnectOptions> {
+    pub(super) async fn find(&self, generation: u64) -> Result<MySqlConnectOptions> {
         let servers = &self.0.servers;
         if let [only] = servers.as_slice() {
             return Ok(only.clone());
@@ -118,7 +118,8 @@ impl Servers {
             tracing::info!(
                 server.address = server.get_host(),
                 server.port = server.get_port(),
-                "this database server accepts writes"
+                database.is_replica = self.0.options.is_replica,
+                "this database server is used"
             );
         } else if is_news {
             for (index, error) in &failed {
@@ -173,6 +174,10 @@ impl Servers {
         let (mut writable, mut is_read_only, mut failed) = (Vec::new(), false, Vec::new());
         while let Ok(Some((index, answer))) = tokio::time::timeout_at(until, answers.next()).await {
             match answer {
+                Ok(_) if self.0.options.is_replica => {
+                    writable.push((index, true));
+                    until = until.min(Instant::now() + OTHERS);
+                }
                 Ok(server) if server.is_read_only => is_read_only = true,
                 Ok(server) => {
                     writable.push((index, server.cluster.is_some_and(Cluster::several_accept_writes)));
