@@ -256,8 +256,8 @@ impl PatientReads {
         Ok(row.is_some())
     }
 
-    /// Waits until all tables that a page is read from include the event at `position`, for at most `wait`. If
-    /// the time runs out, returns the position that the tables have reached.
+    /// Waits until all tables that a page is read from include the event at `position`, for at most `wait`.
+    /// If the time runs out, returns the position that the tables have reached.
     ///
     /// # Errors
     ///
