@@ -2,6 +2,7 @@
 
 import os
 import uuid
+from collections.abc import Iterator
 
 import httpx
 from patients import Failed, Retrying, amend, connect, erase, every_patient, follow, register
@@ -22,6 +23,35 @@ class LosesResponses(httpx.BaseTransport):
             response.close()
             raise httpx.ReadError("the response is lost", request=request)
         return response
+
+
+class CutsStream(httpx.BaseTransport):
+    """Cuts the first stream after its first event."""
+
+    def __init__(self) -> None:
+        self.inner, self.streams = httpx.HTTPTransport(), 0
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        response = self.inner.handle_request(request)
+        self.streams += 1
+        if self.streams > 1:
+            return response
+        return httpx.Response(response.status_code, headers=response.headers, stream=Cut(response.stream))
+
+
+class Cut(httpx.SyncByteStream):
+    def __init__(self, inner: httpx.SyncByteStream) -> None:
+        self.inner = inner
+
+    def __iter__(self) -> Iterator[bytes]:
+        for chunk in self.inner:
+            event, end, _ = chunk.partition(b"\n\n")
+            yield event + end
+            if end:
+                raise httpx.ReadError("the connection is lost")
+
+    def close(self) -> None:
+        self.inner.close()
 
 
 def someone(name: str) -> NewPatient:
@@ -65,11 +95,12 @@ def main() -> None:
     assert erasure.complete and erasure.scope == "full"
     refused("patient-erased", lambda: amend(clerk, first.id, PatientPatch(name="Nobody")))
 
-    seen = []
-    for event in follow(auditor, start - 1):
+    seen, cutting = [], CutsStream()
+    for event in follow(connect(url, os.environ.get("AUDITOR_TOKEN", ""), cutting), start - 1):
         seen.append(event)
         if event.event_type == "PatientErased":
             break
+    assert cutting.streams == 2
     assert [event.position for event in seen] == list(range(start, erasure.position + 1))
     of_first = [event.event_type for event in seen if event.aggregate_id == first.id]
     assert of_first == ["PatientRegistered", "PatientAmended", "PatientDeleted", "PatientErased"], of_first

@@ -50,11 +50,32 @@ const erasure = await erase(privacy, first.id);
 assert.deepEqual([erasure.complete, erasure.scope], [true, "full"]);
 await refused("patient-erased", amend(clerk, first.id, { name: "Nobody" }));
 
+// The first stream is cut after its first event.
+let streams = 0;
+const cutting = async (request: Request) => {
+  const response = await fetch(request);
+  if (!request.url.includes("/events/stream") || ++streams > 1) return response;
+  const reader = response.body!.pipeThrough(new TextDecoderStream()).getReader();
+  let text = "";
+  while (!text.includes("\n\n")) text += (await reader.read()).value ?? "";
+  await reader.cancel();
+  const chunks = [text.slice(0, text.indexOf("\n\n") + 2)];
+  const body = new ReadableStream<Uint8Array>({
+    async pull(controller) {
+      const chunk = chunks.pop();
+      if (chunk) return controller.enqueue(new TextEncoder().encode(chunk));
+      await new Promise((resolve) => setTimeout(resolve, 100));
+      controller.error(new TypeError("the connection is lost"));
+    },
+  });
+  return new Response(body, response);
+};
 const seen = [];
-for await (const event of follow(auditor, start - 1)) {
+for await (const event of follow(connect(url, AUDITOR_TOKEN, cutting), start - 1)) {
   seen.push(event);
   if (event.event_type === "PatientErased") break;
 }
+assert.equal(streams, 2);
 assert.deepEqual(
   seen.map((event) => event.position),
   Array.from({ length: erasure.position - start + 1 }, (_, index) => start + index),

@@ -29,7 +29,7 @@ export function retrying(send = (request: Request) => fetch(request), attempts =
         wait += 1000 * (Number(after) || 0);
         await response.body?.cancel();
       } catch (error) {
-        if (attempt === attempts) throw error;
+        if (attempt === attempts || request.signal.aborted) throw error;
       }
       await pause(wait);
     }
@@ -94,20 +94,38 @@ export async function erase(client: Patients, id: string) {
 /** Yields every event after the position, and waits for new events. Keep the position of the last event. */
 export async function* follow(client: Patients, after = 0) {
   for (;;) {
-    const { data, error, response } = await client.GET("/events/stream", {
-      params: { query: { after } },
-      parseAs: "stream",
+    // The service sends at least a comment every 15 s.
+    const silent = new AbortController();
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const watch = () => {
+      clearTimeout(timer);
+      timer = setTimeout(() => silent.abort(new TypeError("the stream is silent")), 45_000);
+    };
+    const watched = new TransformStream<string, string>({
+      transform(chunk, controller) {
+        watch();
+        controller.enqueue(chunk);
+      },
     });
-    if (!data) throw new Failed(error, response.status);
     try {
-      for await (const message of data.pipeThrough(new TextDecoderStream()).pipeThrough(new EventSourceParserStream())) {
+      watch();
+      const { data, error, response } = await client.GET("/events/stream", {
+        params: { query: { after } },
+        parseAs: "stream",
+        signal: silent.signal,
+      });
+      if (!data) throw new Failed(error, response.status);
+      const text = data.pipeThrough(new TextDecoderStream()).pipeThrough(watched);
+      for await (const message of text.pipeThrough(new EventSourceParserStream())) {
         const event: Schemas["Event"] = JSON.parse(message.data);
         yield event;
         after = event.position;
       }
     } catch (error) {
-      // The connection was lost.
+      // `fetch` throws a TypeError if the connection fails or is lost.
       if (!(error instanceof TypeError)) throw error;
+    } finally {
+      clearTimeout(timer);
     }
     await pause(1000);
   }
