@@ -32,7 +32,7 @@ request CLERK "$patient" --request PATCH --header "If-Match: $(header ETag)" \
   --header 'Content-Type: application/merge-patch+json' --data '{"name": "Ana Gómez"}'
 
 # Every page of the list, which contains at least the registration.
-page=/patients?limit=2
+page="/patients?limit=2"
 while [[ -n $page ]]; do
   request CLERK "$url$page" --header "Min-Position: $position"
   page=$(header Link | sed -n 's/.*<\([^>]*\)>; rel="next".*/\1/p')
