@@ -32,6 +32,18 @@ deploy-check:
 schemathesis *arguments:
     scripts/schemathesis {{ arguments }}
 
+# Generates clients, and runs them against the service: docs/clients.md
+clients:
+    scripts/clients
+
+# Builds the Debian package
+package *arguments:
+    scripts/package {{ arguments }}
+
+# Installs, upgrades and removes the Debian package in a minimal system
+package-test:
+    scripts/package-test
+
 # Injects random faults under load and checks the results with an oracle: docs/reliability.md
 chaos *arguments='--minutes 6':
     scripts/chaos {{ arguments }}

@@ -1,12 +1,13 @@
 //! The command line.
 
 use std::ffi::OsStr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap_complete::Shell;
 
 use crate::access::TokenCommand;
 use crate::audit::AuditCommand;
@@ -132,6 +133,17 @@ pub(crate) enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Print the completions for a shell
+    Completions {
+        /// Shell for which to print the completions
+        shell: Shell,
+    },
+    /// Write the manual pages, for packages
+    #[command(hide = true)]
+    Man {
+        /// Existing folder to write the pages to
+        folder: PathBuf,
+    },
 }
 
 impl Command {
@@ -190,7 +202,7 @@ impl Cli {
 }
 
 /// Returns the command-line parser. Its help omits the settings, and empty variables count as not set.
-fn parser() -> clap::Command {
+pub(crate) fn parser() -> clap::Command {
     Cli::command().mut_args(|arg| match arg.get_env().map(std::env::var_os) {
         Some(Some(value)) if value.is_empty() => arg.env(None::<&'static str>).hide(true),
         Some(_) => arg.hide(true),

@@ -3,7 +3,7 @@
 mod relocation;
 
 use std::fs::File;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow, bail};
 use clap::Subcommand;
@@ -31,6 +31,11 @@ pub(crate) enum KeysCommand {
         /// Print JSON
         #[arg(long)]
         json: bool,
+    },
+    /// Copy a keyring to `KEYRING_FILE`, where only this user has access to it
+    Copy {
+        /// File to copy, which other users may have access to
+        from: PathBuf,
     },
     /// List the wrapping keys of the keyring
     List {
@@ -82,6 +87,7 @@ pub(crate) async fn run(settings: &Settings, command: KeysCommand) -> anyhow::Re
     let file = sealing::keyring_file(settings).ok_or_else(|| anyhow!("KEYRING_FILE is not set"))?;
     match command {
         KeysCommand::New { if_missing, json } => new(&file, if_missing, json),
+        KeysCommand::Copy { from } => copy(&file, from),
         KeysCommand::List { json } => list(&file, json),
         KeysCommand::Activate { id } => {
             change(&file, |keyring| {
@@ -130,6 +136,22 @@ fn new(file: &KeyringFile, if_missing: bool, json: bool) -> anyhow::Result<()> {
         ),
         (None, false) => format!("{path} exists already"),
     })
+}
+
+/// Copies a keyring. A newer version of the same keyring replaces the file, but another keyring does not.
+fn copy(file: &KeyringFile, from: PathBuf) -> anyhow::Result<()> {
+    let keyring = KeyringFile::new(from).load_shared()?;
+    let path = file.path().display();
+    match file.create(&keyring) {
+        Err(KeyringFileError::Exists { .. }) => {
+            if !file.load_shared()?.has_same_secrets(&keyring) {
+                bail!("{path} is another keyring");
+            }
+            file.replace(&keyring)?;
+        }
+        created => created?,
+    }
+    print(&format!("copied the keyring to {path}"))
 }
 
 fn list(file: &KeyringFile, json: bool) -> anyhow::Result<()> {
@@ -307,3 +329,6 @@ async fn remove(settings: &Settings, file: &KeyringFile, id: &WrappingKeyId) -> 
          database unreadable"
     ))
 }
+
+#[cfg(test)]
+mod tests;

@@ -19,6 +19,7 @@ mod keys_database;
 mod log;
 mod logging;
 mod mail;
+mod manual;
 mod metrics;
 mod openapi;
 mod output;
@@ -83,6 +84,8 @@ fn run(command: Command, settings: &Settings) -> anyhow::Result<()> {
             Command::Openapi => openapi::print(),
             Command::Mail { command } => mail::run(settings, command).await,
             Command::Settings { json } => settings::print(json),
+            Command::Completions { shell } => manual::completions(shell),
+            Command::Man { folder } => manual::write(&folder),
         }
     });
     // A name lookup that never ends must not keep the process alive.

@@ -8,6 +8,7 @@ It checks, in every Markdown file of the repository:
 - that each path between backticks exists, if it begins with a folder of the repository;
 - that every page is at most two links away from README.md;
 - that each `patients …` command uses an existing subcommand and existing options;
+- that each block after a comment with the path of a file, such as <!-- clients/curl/patients.sh -->, is a part of that file;
 - that each ```console block shows the real output. A line that begins with `$ ` is run, and the lines after it are compared
   with its output. Values that differ from run to run (ids, times, hashes, tokens) are masked, and in later commands a value of the
   document is replaced by the real value. A line `…` matches any number of lines. The blocks of a page share one folder, one server
@@ -361,6 +362,21 @@ def check_sessions(pages: list[Path], binary: str) -> int:
     return count
 
 
+# Excerpts
+
+
+EXCERPT = re.compile(r"^<!-- (\S+) -->\n```\w*\n(.*?)^```$", re.M | re.S)
+
+
+def check_excerpts(pages: list[Path]) -> None:
+    for page in pages:
+        text = page.read_text()
+        for excerpt in EXCERPT.finditer(text):
+            file = ROOT / excerpt[1]
+            if not file.is_file() or excerpt[2] not in file.read_text():
+                problem(page, text.count("\n", 0, excerpt.start()) + 1, f"the block is not a part of {excerpt[1]}")
+
+
 # Comments
 
 
@@ -384,6 +400,7 @@ def main() -> int:
     pages = tracked("*.md")
     check_links(pages)
     check_commands(pages, Program(binary))
+    check_excerpts(pages)
     count = check_sessions(pages, binary)
     check_comments()
     for text in problems:

@@ -83,6 +83,16 @@ impl KeyringFile {
         if private::is_shared(path).map_err(|error| self.io(error))? {
             return Err(KeyringFileError::Shared { path: path.clone() });
         }
+        self.load_shared()
+    }
+
+    /// Reads the keyring even if other users have access to the file, in order to copy it to a private file.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyringFileError::Missing`], [`KeyringFileError::Io`] or [`KeyringFileError::Content`].
+    pub fn load_shared(&self) -> Result<Keyring, KeyringFileError> {
+        let path = &self.0;
         let file = File::open(path).map_err(|error| self.io(error))?;
         let mut text = Zeroizing::new(String::new());
         let read = file.take(LARGEST + 1).read_to_string(&mut text);
