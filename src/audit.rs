@@ -8,11 +8,14 @@ mod head;
 mod history;
 mod key;
 mod mark;
+mod mirror;
 mod prove;
 mod reads;
 mod recorder;
 mod sealed;
+mod trust;
 mod verify;
+mod watch;
 
 use std::path::PathBuf;
 
@@ -32,9 +35,11 @@ pub(crate) use certificate::certify;
 use export::Export;
 use format::ExportFormat;
 pub(crate) use key::KeyCommand;
+use mirror::MirrorArguments;
 use prove::Prove;
 use reads::ReadsCommand;
 use recorder::Recorder;
+use watch::WatchArguments;
 
 /// Database connections of a command: one reads ahead, one looks up single rows.
 const CONNECTIONS: u32 = 2;
@@ -146,6 +151,12 @@ pub(crate) enum AuditCommand {
         #[arg(long)]
         json: bool,
     },
+    /// Follow a published log from outside; exit code 5 on a fork, 6 if the log has shrunk, 7 on a signature
+    /// that is not trusted, 8 on silence, and with --once 2 if the log cannot be read
+    Watch(WatchArguments),
+    /// Write the checkpoint, tiles and entries of the published log as static files, each verified; writes
+    /// only new files
+    Mirror(MirrorArguments),
     /// Manage the key that signs the checkpoints of the published log
     Key {
         #[command(subcommand)]
@@ -176,6 +187,11 @@ pub(crate) async fn run(settings: &Settings, command: AuditCommand) -> anyhow::R
             None => Ok(()),
         };
     }
+    let command = match command {
+        AuditCommand::Watch(arguments) => return arguments.run().await,
+        AuditCommand::Mirror(arguments) => return arguments.run(settings).await,
+        command => command,
+    };
     let database = database::open_existing(settings, CONNECTIONS)
         .await
         .map_err(|error| error.context(NoAnswer))?;
@@ -259,7 +275,10 @@ pub(crate) async fn run(settings: &Settings, command: AuditCommand) -> anyhow::R
             };
             reads::list(&database, wanted, limit, json).await
         }
-        AuditCommand::Check { .. } | AuditCommand::Key { .. } => Ok(()),
+        AuditCommand::Check { .. }
+        | AuditCommand::Key { .. }
+        | AuditCommand::Watch(_)
+        | AuditCommand::Mirror(_) => Ok(()),
     };
     recorder.finish().await;
     database.close().await;

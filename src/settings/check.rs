@@ -58,6 +58,15 @@ impl Settings {
                 return Err("LOG_KEY_FILE requires LOG_ORIGIN".to_owned());
             }
         }
+        let (quorum, witnesses) = (
+            self.publication.witness_quorum(),
+            self.publication.witnesses().len(),
+        );
+        if quorum > witnesses {
+            return Err(format!(
+                "WITNESS_QUORUM is {quorum}, but WITNESSES has only {witnesses} witnesses"
+            ));
+        }
         Ok(())
     }
 }

@@ -44,3 +44,4 @@ mod tls;
 mod traces;
 mod uniqueness;
 mod upgrade;
+mod witness;

@@ -67,7 +67,7 @@ fn newest_described() -> Described {
     let described = Described::new(
         "Get the newest checkpoint",
         "The newest signed checkpoint of the log, as specified in c2sp.org/tlog-checkpoint: a signed note with the origin, the \
-         size and the root of the log.",
+         size and the root of the log. Witnesses cosign the checkpoint after it was published.",
     );
     answered(described, "The checkpoint.", note(), CHANGES)
         .problems(refused())
@@ -144,7 +144,7 @@ fn proof_described() -> Described {
     let described = Described::new(
         "Prove an event",
         "A proof that the log of the newest checkpoint contains the event at this position, as specified in \
-         c2sp.org/tlog-proof. It contains the checkpoint, but not the event.",
+         c2sp.org/tlog-proof. If the log has witnesses, it is the newest checkpoint that enough of them have cosigned. It contains the checkpoint, but not the event.",
     )
     .takes([fields::path(
         "position",
