@@ -7,9 +7,11 @@ use tlog::Alarm;
 #[error("no answer")]
 pub(crate) struct NoAnswer;
 
-/// The proof is consistent, but there is no trusted head to compare it with.
+/// The proof is consistent, but there is no trusted head or key to compare it with.
 #[derive(Debug, Clone, Copy, thiserror::Error)]
-#[error("nothing is proved without a trusted head: pass one with --trusted")]
+#[error(
+    "nothing is proved without a trusted head: pass one with --trusted, or for a tlog-proof a verifier key with --key"
+)]
 pub(crate) struct NothingTrusted;
 
 /// Patients were erased, but the log has events of them from before it was sealed.

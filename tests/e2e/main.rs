@@ -40,6 +40,7 @@ mod retention;
 mod rig;
 mod settings;
 mod starting;
+mod tlog_proof;
 mod tls;
 mod traces;
 mod uniqueness;

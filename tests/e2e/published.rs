@@ -354,3 +354,50 @@ async fn a_service_that_is_killed_at_any_moment_never_signs_two_roots_of_one_siz
         verify_consistency(&proof, size, &root, new.size(), &new.root()).unwrap();
     }
 }
+
+#[tokio::test]
+async fn a_restored_database_is_not_signed_over_other_events() {
+    let folder = TempDir::new().unwrap();
+    let key = new_key(folder.path());
+    let (program, client) = serve(folder.path()).await;
+    client.register_for_sure("a@example.com").await;
+    checkpoint(&client, 1).await;
+    program.terminate();
+    assert_eq!(program.wait(SOON).await, 0);
+    let (data, backup) = (folder.path().join("data"), folder.path().join("backup"));
+    std::fs::create_dir(&backup).unwrap();
+    let copy = |from: &Path, to: &Path| {
+        for file in std::fs::read_dir(from).unwrap() {
+            let path = file.unwrap().path();
+            if path.is_file() {
+                std::fs::copy(&path, to.join(path.file_name().unwrap())).unwrap();
+            }
+        }
+    };
+    copy(&data, &backup);
+    let (program, client) = serve(folder.path()).await;
+    client.register_for_sure("b@example.com").await;
+    let lost = checkpoint(&client, 2).await;
+    program.kill9().await;
+
+    std::fs::remove_dir_all(&data).unwrap();
+    std::fs::create_dir(&data).unwrap();
+    copy(&backup, &data);
+    let (program, client) = serve(folder.path()).await;
+    let refused = async |reason: &str| {
+        wait_until(SOON, reason, async || program.stderr().contains(reason)).await;
+    };
+    refused("a checkpoint of 2 events has been signed, but the log ends at 1").await;
+    for n in 0..3 {
+        client.register_for_sure(&format!("c{n}@example.com")).await;
+    }
+    refused("the first 2 events of the log have another root").await;
+    let metrics = text(&client, "/metrics").await;
+    assert!(
+        metrics.contains("patients_checkpoint_signer_stopped 1"),
+        "{metrics}"
+    );
+    let newest = checkpoint(&client, 1).await;
+    assert_eq!(newest.checkpoint().size(), 1);
+    lost.verify([&key]).unwrap();
+}

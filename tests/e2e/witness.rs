@@ -18,7 +18,7 @@ use crate::rig::{SOON, patients};
 use crate::settings::ended;
 
 /// A witness that runs.
-struct Witness {
+pub(crate) struct Witness {
     folder: TempDir,
     key: VerifierKey,
     port: u16,
@@ -27,7 +27,7 @@ struct Witness {
 
 impl Witness {
     /// Starts a witness of the log with this key.
-    async fn start(name: &str, log: &VerifierKey) -> Self {
+    pub(crate) async fn start(name: &str, log: &VerifierKey) -> Self {
         let folder = TempDir::new().unwrap();
         let place = folder.path().to_str().unwrap();
         let (code, key, stderr) = ended(witness_command(&["key", "new", name, "--folder", place]));
@@ -53,8 +53,12 @@ impl Witness {
         witness
     }
 
+    pub(crate) const fn key(&self) -> &VerifierKey {
+        &self.key
+    }
+
     /// The witness in the form of the setting `WITNESSES`.
-    fn address(&self) -> String {
+    pub(crate) fn address(&self) -> String {
         format!("{}=http://127.0.0.1:{}", self.key, self.port)
     }
 

@@ -31,6 +31,9 @@ pub enum NoProof {
         /// Size of the newest signed checkpoint.
         size: u64,
     },
+    /// The event is too long for the extra data of a proof.
+    #[error("the event at position {0} is too long for a tlog-proof")]
+    TooLong(Position),
     /// The tiles or checkpoints cannot be read.
     #[error(transparent)]
     Tlog(#[from] TlogError),
