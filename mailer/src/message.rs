@@ -111,8 +111,8 @@ impl Composer {
         self
     }
 
-    /// Adds to each confirmation of a registration a link to its proof in the published log, and the hash of its
-    /// event. `url` is the public URL of the API, without a trailing slash. The link works when a signed
+    /// Adds to each confirmation of a registration a link to its proof in the published log, and the hash of
+    /// its event. `url` is the public URL of the API, without a trailing slash. The link works when a signed
     /// checkpoint covers the registration, usually within a minute.
     #[must_use]
     pub fn with_receipts(mut self, url: String) -> Self {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use anyhow::Context;
 use clap::Args;
 use tlog::{LogSource, Mirror, MirrorError, PublishedLog, RemoteLog};
+use transparency::policy::Untrusted;
 
 use super::trust::TrustArguments;
 use crate::database;
@@ -55,6 +56,8 @@ impl MirrorArguments {
                 let alarm = match &error {
                     MirrorError::Fork { .. } => Some(Alarmed::Fork),
                     MirrorError::Shrunk { .. } => Some(Alarmed::Shrunk),
+                    // The witnesses may cosign a moment later.
+                    MirrorError::Untrusted(Untrusted::Quorum { .. }) => None,
                     MirrorError::Untrusted(_) => Some(Alarmed::Signature),
                     _ => None,
                 };

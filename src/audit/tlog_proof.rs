@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
+use api::read_log::{ReadKind, ReadOutcome};
 use chrono::DateTime;
 use clap::Args;
 use eventstore::{EventLog, Hash, Position};
@@ -16,9 +17,8 @@ use super::file::PartFile;
 use super::prove::event_line;
 use super::recorder::{ReadRange, Recorder};
 use super::trust::WitnessArguments;
-use crate::exit_code::NothingTrusted;
+use crate::exit_code::{NoAnswer, NothingTrusted};
 use crate::output::{print, print_json};
-use api::read_log::{ReadKind, ReadOutcome};
 
 /// First line of a proof.
 const HEADER: &[u8] = b"c2sp.org/tlog-proof@v1\n";
@@ -88,7 +88,7 @@ pub(super) async fn prove(
 /// Checks a proof with the keys that the caller trusts.
 pub(super) fn check(path: &Path, content: &[u8], trust: &ProofTrust, as_json: bool) -> anyhow::Result<()> {
     let proof = TlogProof::parse(content).with_context(|| format!("{} is not a proof", path.display()));
-    let proof = proof.context(crate::exit_code::NoAnswer)?;
+    let proof = proof.context(NoAnswer)?;
     let proved = ProvedEvent::of(&proof);
     let policy = match trust.key.as_slice() {
         [] => None,

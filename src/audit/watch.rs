@@ -37,8 +37,8 @@ pub(crate) struct WatchArguments {
     /// Interval between two checks
     #[arg(long, value_name = "DURATION", default_value = "1min", value_parser = settings::duration)]
     every: Duration,
-    /// Maximum time without a newer checkpoint or newer cosignatures; default: 10min, and without witnesses only
-    /// for logs that cannot be read
+    /// Maximum time without a newer checkpoint or newer cosignatures; default: 10min, and without witnesses
+    /// only for logs that cannot be read
     #[arg(long, value_name = "DURATION", value_parser = settings::duration)]
     silence: Option<Duration>,
 }
@@ -167,8 +167,8 @@ struct Silence {
 }
 
 impl Silence {
-    /// Whether a checkpoint is a sign of life. With witnesses, their cosignatures must be recent, because a log
-    /// without new events has no new checkpoints.
+    /// Whether a checkpoint is a sign of life. With witnesses, their cosignatures must be recent, because a
+    /// log without new events has no new checkpoints.
     fn is_fresh(&self, seen: Seen, clock: &dyn Clock) -> bool {
         if self.quorum > 0 {
             let now = u64::try_from(clock.now().as_micros() / 1_000_000).unwrap_or(0);

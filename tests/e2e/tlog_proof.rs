@@ -162,7 +162,7 @@ async fn a_tlog_proof_is_checked_with_keys_alone_and_each_changed_bit_is_noticed
     };
     let (code, output) = mirror(&local, &[]);
     assert!(
-        code == 0 && output.contains("5 events; 2 files were written"),
+        code == 0 && output.contains("7 events; 2 files were written"),
         "{output}"
     );
     let url = client.url("/log");

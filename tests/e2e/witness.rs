@@ -257,4 +257,15 @@ async fn a_log_rewritten_with_its_old_key_is_caught_by_a_witness_and_by_a_monito
     assert!(metrics.contains("patients_checkpoint_quorum_size 0"), "{metrics}");
     let answer = client.get("/log/proof/1").await.unwrap();
     assert_eq!(answer.status(), 404, "no checkpoint has its quorum");
+
+    // A log that cannot be read is silent.
+    program.kill9().await;
+    let mut command = patients("audit");
+    command.args(["watch", "--origin", &client.url("/log"), "--key", &vkey]);
+    command.args(["--every", "50ms", "--silence", "300ms"]);
+    let (code, stdout, stderr) = ended(&mut command);
+    assert!(
+        code == 8 && stderr.contains("silence"),
+        "{code}: {stdout}{stderr}"
+    );
 }

@@ -89,8 +89,8 @@ impl Monitor {
         self.last.as_ref()
     }
 
-    /// Reads the newest checkpoint, checks its signatures, and checks by a proof from tiles that it extends the
-    /// last one. Then it becomes the last one.
+    /// Reads the newest checkpoint, checks its signatures, and checks by a proof from tiles that it extends
+    /// the last one. Then it becomes the last one.
     ///
     /// # Errors
     ///

@@ -8,8 +8,8 @@ use transparency::proof::TlogProof;
 use crate::error::TlogError;
 use crate::published::{NoProof, PublishedLog};
 
-/// An event as stored, with the hash before it. A tlog-proof proves only the hash of an event. With this extra
-/// data, the hash can be computed from the event. Its text form is JSON.
+/// An event as stored, with the hash before it. A tlog-proof proves only the hash of an event. With this
+/// extra data, the hash can be computed from the event. Its text form is JSON.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ProvedEvent {
@@ -38,8 +38,8 @@ pub enum ProvedEventError {
 }
 
 impl ProvedEvent {
-    /// Reads and checks the event in the extra data of a proof. Returns `None` without extra data. The event is
-    /// proved only if the proof is valid for its [leaf](Self::leaf).
+    /// Reads and checks the event in the extra data of a proof. Returns `None` without extra data. The event
+    /// is proved only if the proof is valid for its [leaf](Self::leaf).
     ///
     /// # Errors
     ///

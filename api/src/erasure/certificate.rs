@@ -143,7 +143,8 @@ impl Certificate {
         Ok(certificate)
     }
 
-    /// Checks that everything of the patient is destroyed. Returns the time that marks the data key as destroyed.
+    /// Checks that everything of the patient is destroyed. Returns the time that marks the data key as
+    /// destroyed.
     ///
     /// # Errors
     ///
