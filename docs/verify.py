@@ -3,19 +3,23 @@
 
     verify.py export FILE [--after POSITION:HASH] [--trusted POSITION:HASH_OR_ROOT ...]
     verify.py proof FILE [--trusted POSITION:ROOT ...]
+    verify.py proof FILE --key VKEY ... [--witness VKEY ...] [--quorum N] [--hash HASH]
+    verify.py checkpoint FILE --key VKEY ... [--witness VKEY ...] [--quorum N]
 
-FILE is the output of `patients audit export` (NDJSON, not CSV), `patients audit prove` or `patients erase --certificate`;
-docs/audit.md defines the formats. An export that does not begin with the first event needs --after, and then no root is
-printed.
+FILE is the output of `patients audit export` (NDJSON, not CSV), `patients audit prove` or `patients erase --certificate`, a
+receipt (the second form of `proof`), or a signed checkpoint; docs/audit.md defines the formats. An export that does not begin
+with the first event needs --after, and then no root is printed. A receipt does not contain its event, so it needs --hash.
 
 Exit codes:
     0  the file is consistent, and every trusted head matches
     1  the file is inconsistent, or a trusted head does not match
     2  the file cannot be read
-    3  a proof or certificate is consistent, but no head is trusted, so nothing is proved
+    3  a proof or certificate is consistent, but no head or key is trusted, so nothing is proved
 """
 
 import argparse
+import base64
+import binascii
 import hashlib
 import io
 import json
@@ -264,6 +268,10 @@ def head(text):
     return int(match[1]), bytes.fromhex(match[2])
 
 
+def kept_hash(text):
+    return head("0:" + text)[1]
+
+
 def verify_export(file, after, trusted):
     (position, hash), whole = after, after == (0, bytes(32))
     tree, met, time, breaks = Tree(), set(), None, []
@@ -351,6 +359,162 @@ def verify_proof(proof, trusted):
     return 0 if trusted else 3
 
 
+# Signatures: Ed25519 (RFC 8032), verification only. Points are in extended coordinates.
+
+P = 2 ** 255 - 19
+ORDER = 2 ** 252 + 27742317777372353535851937790883648493
+D = -121665 * pow(121666, P - 2, P) % P
+IDENTITY = (0, 1, 1, 0)
+
+
+def plus(a, b):
+    m, n = (a[1] - a[0]) * (b[1] - b[0]) % P, (a[1] + a[0]) * (b[1] + b[0]) % P
+    c, d = 2 * a[3] * b[3] * D % P, 2 * a[2] * b[2] % P
+    e, f, g, h = n - m, d - c, d + c, n + m
+    return e * f % P, g * h % P, f * g % P, e * h % P
+
+
+def times(factor, point):
+    result = IDENTITY
+    while factor:
+        if factor & 1:
+            result = plus(result, point)
+        point, factor = plus(point, point), factor >> 1
+    return result
+
+
+def same(a, b):
+    return (a[0] * b[2] - b[0] * a[2]) % P == 0 == (a[1] * b[2] - b[1] * a[2]) % P
+
+
+def decoded_point(encoded):
+    """Section 5.1.3."""
+    number = int.from_bytes(encoded, "little")
+    y, sign = number & (1 << 255) - 1, number >> 255
+    fits(y < P, "a point is not canonical")
+    square = (y * y - 1) * pow(D * y * y + 1, P - 2, P) % P
+    x = pow(square, (P + 3) // 8, P)
+    if (x * x - square) % P:
+        x = x * pow(2, (P - 1) // 4, P) % P
+    fits((x * x - square) % P == 0 and (x or not sign), "a point is not on the curve")
+    x = P - x if x & 1 != sign else x
+    return x, y, 1, x * y % P
+
+
+BASE = decoded_point((4 * pow(5, P - 2, P) % P).to_bytes(32, "little"))
+
+
+def is_signed(public, message, signature):
+    """Section 5.1.7, without the cofactor. A key or a commitment of small order is rejected."""
+    try:
+        key, commitment = decoded_point(public), decoded_point(signature[:32])
+    except Misfit:
+        return False
+    factor = int.from_bytes(signature[32:], "little")
+    if factor >= ORDER or any(same(times(8, point), IDENTITY) for point in (key, commitment)):
+        return False
+    challenge = int.from_bytes(hashlib.sha512(signature[:32] + public + message).digest(), "little") % ORDER
+    return same(times(factor, BASE), plus(commitment, times(challenge, key)))
+
+
+# Signed notes, checkpoints and tlog-proofs: c2sp.org/signed-note, tlog-checkpoint, tlog-cosignature, tlog-proof.
+
+PLAIN, COSIGNATURE = 1, 4
+
+
+def from_base64(text):
+    try:
+        value = base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        raise Misfit("not base64") from None
+    fits(base64.b64encode(value).decode() == text, "not canonical base64")
+    return value
+
+
+def decimal(text):
+    fits(re.fullmatch("0|[1-9][0-9]{0,18}", text) and int(text) < 2 ** 63, "a number is malformed")
+    return int(text)
+
+
+def key_of(text):
+    """A verifier key: its name, ID, algorithm and public key."""
+    try:
+        name, id, encoded = text.split("+", 2)
+        value = from_base64(encoded)
+        fits(len(value) == 33 and value[0] in (PLAIN, COSIGNATURE), "not an Ed25519 key")
+        fits(sha256(name.encode(), b"\n", value)[:4].hex() == id, "the ID does not match the key")
+    except (ValueError, Misfit) as error:
+        raise argparse.ArgumentTypeError(f"not a verifier key: {error}") from None
+    return name, bytes.fromhex(id), value[0], value[1:]
+
+
+def verify_checkpoint(note, arguments):
+    """Verifies a signed checkpoint. Returns its size and root."""
+    keys, witnesses = arguments.key, arguments.witness
+    fits(len({key[0] for key in keys}) <= 1, "the keys of a log have the same name")
+    fits(all(key[2] == PLAIN for key in keys) and all(key[2] == COSIGNATURE for key in witnesses),
+         "--key is the key of a log, and --witness the key of a witness")
+    fits(len({key[3] for key in keys + witnesses}) == len(keys + witnesses), "two keys are the same public key")
+    quorum = (len(witnesses) // 2 + 1 if witnesses else 0) if arguments.quorum is None else arguments.quorum
+    fits(note.endswith("\n") and "\n\n" in note and not re.search("[\0-\x09\x0b-\x1f]", note), "not a signed note")
+    end = note.rindex("\n\n") + 1
+    body, lines = note[:end], note[end + 1:-1].split("\n")
+    parts = body[:-1].split("\n")
+    fits(len(parts) >= 3 and all(parts), "not a checkpoint")
+    origin, size, root = parts[0], decimal(parts[1]), from_base64(parts[2])
+    fits(len(root) == 32, "the root is not 32 bytes")
+    signed, cosigned = False, {}
+    for line in lines:
+        match = re.fullmatch("\u2014 ([^\\s+]+) ([A-Za-z0-9+/]+={0,2})", line)
+        fits(match, "a signature line is malformed")
+        value = from_base64(match[2])
+        for name, id, algorithm, public in keys + witnesses:
+            if (name, id) != (match[1], value[:4]):
+                continue
+            if algorithm == PLAIN:
+                fits(len(value) == 68 and is_signed(public, body.encode(), value[4:]), f"the signature of {name} is invalid")
+                signed = True
+            else:
+                fits(len(value) == 76, f"the cosignature of {name} is invalid")
+                time = int.from_bytes(value[4:12], "big")
+                message = f"cosignature/v1\ntime {time}\n{body}".encode()
+                fits(time < 2 ** 63 and is_signed(public, message, value[12:]), f"the cosignature of {name} is invalid")
+                cosigned[name] = max(time, cosigned.get(name, 0))
+    if keys:
+        fits(origin == keys[0][0], "the checkpoint is from another log")
+        fits(signed, "the log has not signed the checkpoint")
+        fits(len(cosigned) >= quorum, f"{len(cosigned)} of {quorum} required witnesses have cosigned")
+    print(f"checkpoint {size}:{root.hex()} of {canonical(origin)}")
+    for name, time in cosigned.items():
+        print(f"cosigned by {name} at {time} seconds after 1970-01-01T00:00:00Z")
+    if not keys:
+        print("not proved: no key identifies this log: --key")
+    return size, root
+
+
+def verify_tlog_proof(text, arguments):
+    fits("\n\n" in text, "not a proof")
+    fits(not arguments.trusted, "--trusted does not apply to a tlog-proof: pass the verifier key of the log with --key")
+    (_, *lines), note = text[:text.index("\n\n")].split("\n"), text[text.index("\n\n") + 2:]
+    hash = arguments.hash
+    proved = None
+    if lines and lines[0].startswith("extra "):
+        proved = read_json(from_base64(lines.pop(0)[len("extra "):]).decode())
+        members(proved, {"event", "previous_hash"})
+        found = link(digest(proved["previous_hash"]), proved["event"])
+        fits(hash in (None, found), "the event has another hash than --hash")
+        hash = found
+    fits(lines and lines[0].startswith("index "), "the index is missing")
+    index, path = decimal(lines[0][len("index "):]), [from_base64(line) for line in lines[1:]]
+    fits(proved is None or proved["event"]["position"] == index + 1, "the proof is for another position than that of the event")
+    fits(hash is not None, "the proof does not contain the event: pass its hash with --hash")
+    fits(all(len(sibling) == 32 for sibling in path) and len(path) <= 63, "a path is malformed")
+    size, root = verify_checkpoint(note, arguments)
+    fits(root_of_inclusion(index, size, leaf(hash), path) == root, "the path does not lead from the event to the root")
+    print(f"event {index + 1} is in {size}:{root.hex()}")
+    return 0 if arguments.key else 3
+
+
 def read(path):
     """Opens a file as UTF-8 text whose lines end only at line feeds."""
     if path == "-":
@@ -360,17 +524,28 @@ def read(path):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("kind", choices=["export", "proof"])
+    parser.add_argument("kind", choices=["export", "proof", "checkpoint"])
     parser.add_argument("file")
     parser.add_argument("--after", type=head, default=(0, bytes(32)))
     parser.add_argument("--trusted", type=head, action="append", default=[])
+    parser.add_argument("--key", type=key_of, action="append", default=[])
+    parser.add_argument("--witness", type=key_of, action="append", default=[])
+    parser.add_argument("--quorum", type=int)
+    parser.add_argument("--hash", type=kept_hash)
     arguments = parser.parse_args()
     try:
         with read(arguments.file) as file:
             if arguments.kind == "export":
                 verify_export(file, arguments.after, arguments.trusted)
+                return
+            text = file.read()
+            if arguments.kind == "checkpoint":
+                verify_checkpoint(text, arguments)
+                sys.exit(0 if arguments.key else 3)
+            elif text.startswith("c2sp.org/tlog-proof@v1\n"):
+                sys.exit(verify_tlog_proof(text, arguments))
             else:
-                value = read_json(file.read())
+                value = read_json(text)
                 certificate = isinstance(value, dict) and value.get("format") == CERTIFICATE
                 sys.exit((verify_certificate if certificate else verify_proof)(value, arguments.trusted))
     except OSError as error:

@@ -8,17 +8,21 @@ mod head;
 mod history;
 mod key;
 mod mark;
+mod mirror;
 mod prove;
 mod reads;
 mod recorder;
 mod sealed;
+mod tlog_proof;
+mod trust;
 mod verify;
+mod watch;
 
 use std::path::PathBuf;
 
 use api::read_log::ReadsWanted;
 use api::read_log::heads::TrustedRead;
-use clap::Subcommand;
+use clap::{Subcommand, ValueEnum};
 use domain::Until;
 use eventstore::{Database, EventLog, Timestamp, Trusted};
 use uuid::Uuid;
@@ -33,9 +37,12 @@ pub(crate) use certificate::certify;
 use export::Export;
 use format::ExportFormat;
 pub(crate) use key::KeyCommand;
+use mirror::MirrorArguments;
 use prove::Prove;
 use reads::ReadsCommand;
 use recorder::Recorder;
+use tlog_proof::ProofTrust;
+use watch::WatchArguments;
 
 /// Database connections of a command: one reads ahead, one looks up single rows.
 const CONNECTIONS: u32 = 2;
@@ -122,6 +129,9 @@ pub(crate) enum AuditCommand {
         /// Last position of the log to prove against; default: the current head
         #[arg(long, value_name = "POSITION")]
         to: Option<u64>,
+        /// `json`, or `tlog-proof` to prove an event against the newest signed checkpoint
+        #[arg(long, value_enum, default_value_t = ProofFormat::Json)]
+        format: ProofFormat,
         /// Output file; - for standard output
         #[arg(long, value_name = "FILE")]
         output: Option<PathBuf>,
@@ -147,29 +157,52 @@ pub(crate) enum AuditCommand {
         #[arg(long)]
         json: bool,
     },
+    /// Follow a published log from outside; exit code 5 on a fork, 6 if the log has shrunk, 7 on a signature
+    /// that is not trusted, 8 on silence, and with --once 2 if the log cannot be read
+    Watch(WatchArguments),
+    /// Write the checkpoint, tiles and entries of the published log as static files, each verified; writes
+    /// only new files
+    Mirror(MirrorArguments),
     /// Manage the key that signs the checkpoints of the published log
     Key {
         #[command(subcommand)]
         command: KeyCommand,
     },
     /// Check a proof or a certificate of erasure without the log; exit code 1 if it is inconsistent or
-    /// contradicts a trusted head, 3 if no head is trusted
+    /// contradicts a trusted head, 3 if no head and no key is trusted
     Check {
         /// File written by `prove` or by `patients erase --certificate`
         file: PathBuf,
         /// Trusted head with its root, or an event's position and hash; can be repeated
         #[arg(long, value_name = "POSITION:ROOT")]
         trusted: Vec<Trusted>,
+        #[command(flatten)]
+        trust: ProofTrust,
         /// Print JSON
         #[arg(long)]
         json: bool,
     },
 }
 
+/// Format of a proof.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ProofFormat {
+    /// The format of this program
+    Json,
+    /// The format of C2SP
+    TlogProof,
+}
+
 /// Runs a command.
 pub(crate) async fn run(settings: &Settings, command: AuditCommand) -> anyhow::Result<()> {
-    if let AuditCommand::Check { file, trusted, json } = command {
-        return prove::check(&file, &trusted, json);
+    if let AuditCommand::Check {
+        file,
+        trusted,
+        trust,
+        json,
+    } = command
+    {
+        return prove::check(&file, &trusted, &trust, json);
     }
     if let AuditCommand::Key { command } = command {
         return match key::run(settings, command)? {
@@ -177,6 +210,11 @@ pub(crate) async fn run(settings: &Settings, command: AuditCommand) -> anyhow::R
             None => Ok(()),
         };
     }
+    let command = match command {
+        AuditCommand::Watch(arguments) => return arguments.run().await,
+        AuditCommand::Mirror(arguments) => return arguments.run(settings).await,
+        command => command,
+    };
     let database = database::open_existing(settings, CONNECTIONS)
         .await
         .map_err(|error| error.context(NoAnswer))?;
@@ -225,6 +263,20 @@ pub(crate) async fn run(settings: &Settings, command: AuditCommand) -> anyhow::R
             position,
             from,
             to,
+            format: ProofFormat::TlogProof,
+            output,
+        } => {
+            if from.or(to).is_some() {
+                anyhow::bail!("--from and --to do not apply to a tlog-proof");
+            }
+            let origin = settings.publication.log_origin();
+            tlog_proof::prove(&log, &recorder, origin, position, output).await
+        }
+        AuditCommand::Prove {
+            position,
+            from,
+            to,
+            format: ProofFormat::Json,
             output,
         } => {
             let prove = Prove::new(position, from, to)?;
@@ -249,7 +301,10 @@ pub(crate) async fn run(settings: &Settings, command: AuditCommand) -> anyhow::R
             };
             reads::list(&database, wanted, limit, json).await
         }
-        AuditCommand::Check { .. } | AuditCommand::Key { .. } => Ok(()),
+        AuditCommand::Check { .. }
+        | AuditCommand::Key { .. }
+        | AuditCommand::Watch(_)
+        | AuditCommand::Mirror(_) => Ok(()),
     };
     recorder.finish().await;
     database.close().await;

@@ -23,6 +23,7 @@ use crate::output::OutputFormat;
 use crate::projection::ProjectionCommand;
 use crate::retention::RetentionCommand;
 use crate::settings::{self, Settings};
+use crate::witness::WitnessCommand;
 
 /// The command line, with the settings.
 #[derive(Debug, Parser)]
@@ -119,6 +120,11 @@ pub(crate) enum Command {
     Projection {
         #[command(subcommand)]
         command: ProjectionCommand,
+    },
+    /// Cosign the checkpoints of other logs
+    Witness {
+        #[command(subcommand)]
+        command: WitnessCommand,
     },
     /// Print the OpenAPI 3.1 description of the API
     Openapi,

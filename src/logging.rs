@@ -13,7 +13,7 @@ use crate::settings::{LogFormat, Settings};
 use crate::traces;
 
 /// Target prefixes of this project's crates.
-const OURS: [&str; 8] = [
+const OURS: [&str; 9] = [
     "api",
     "domain",
     "eventstore",
@@ -21,6 +21,7 @@ const OURS: [&str; 8] = [
     "migrations",
     "patients",
     "projector",
+    "tlog",
     "web",
 ];
 

@@ -35,6 +35,7 @@ mod settings;
 mod shutdown;
 mod tls;
 mod traces;
+mod witness;
 
 use std::process::ExitCode;
 
@@ -81,6 +82,7 @@ fn run(command: Command, settings: &Settings) -> anyhow::Result<()> {
             Command::Retention { command } => retention::run(settings, command).await,
             Command::Log { command } => log::run(settings, command).await,
             Command::Keys { command } => keys::run(settings, command).await,
+            Command::Witness { command } => witness::run(settings, command).await,
             Command::Openapi => openapi::print(),
             Command::Mail { command } => mail::run(settings, command).await,
             Command::Settings { json } => settings::print(json),

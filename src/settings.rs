@@ -36,11 +36,11 @@ use list::{List, list};
 pub(crate) use mail::MailSettings;
 pub(crate) use misspelt::{close, looks_like_a_setting};
 use publication::PublicationSettings;
-pub(crate) use values::wait;
 use values::{
-    Auth, Optional, OrOff, auth, document_url_schemes, duration, head_timeout, http_addr, metrics_addr,
-    optional, path, rate_limit, redis_channel, retention,
+    Auth, Optional, OrOff, auth, document_url_schemes, head_timeout, http_addr, metrics_addr, optional, path,
+    rate_limit, redis_channel, retention,
 };
+pub(crate) use values::{duration, wait};
 use web::clients::{Network, Proxies, ProxyHeader};
 use web::{AllowedHost, Cors, Origin, PublicUrl, RateLimit};
 

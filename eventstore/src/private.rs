@@ -1,10 +1,13 @@
-//! Files and folders that hold personal data. Only their owner has access, regardless of the umask of the
-//! process.
+//! Files and folders that hold personal data or secrets. Only their owner has access, regardless of the umask
+//! of the process.
 
+use std::ffi::OsString;
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, Write as _};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
+
+use chacha20poly1305::aead::Generate as _;
 
 /// Mode of a file: read and write for the owner.
 const FILE: u32 = 0o600;
@@ -47,6 +50,71 @@ pub fn create_file(file: &Path) -> io::Result<File> {
         .open(file)?;
     made.set_permissions(Permissions::from_mode(FILE))?;
     Ok(made)
+}
+
+/// Writes a new file with this content. The file is durable when this returns.
+///
+/// # Errors
+///
+/// [`ErrorKind::AlreadyExists`] if the file exists, also if another process has just written it; other errors
+/// if the file cannot be written.
+pub fn write_new(file: &Path, content: &[u8]) -> io::Result<()> {
+    // Unlike a rename, a hard link fails if the file exists.
+    publish(file, content, |written| fs::hard_link(written, file))
+}
+
+/// Replaces the content of a file, or creates it. The file is durable when this returns. Readers see either
+/// the old or the new content, also after a crash.
+///
+/// # Errors
+///
+/// If the file cannot be written.
+pub fn replace(file: &Path, content: &[u8]) -> io::Result<()> {
+    publish(file, content, |written| fs::rename(written, file))
+}
+
+/// Writes a temporary file in the same folder, gives it its name with `publish`, and removes the temporary
+/// file, also after an error.
+///
+/// The name of the temporary file is random, because processes in different containers can have the same
+/// process id and share the folder. A process that is killed leaves its temporary file behind.
+fn publish(file: &Path, content: &[u8], publish: impl FnOnce(&Path) -> io::Result<()>) -> io::Result<()> {
+    let suffix = <[u8; 8]>::try_generate()
+        .map_err(|_| io::Error::other("the operating system provides no random bytes"))?;
+    let mut name = file.file_name().map_or_else(OsString::new, ToOwned::to_owned);
+    name.push(format!(".{:016x}.tmp", u64::from_be_bytes(suffix)));
+    let temporary = file.with_file_name(name);
+    let written = match create_file(&temporary) {
+        // The file belongs to another process, so it is not removed.
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+            return Err(io::Error::other("the temporary file exists"));
+        }
+        created => created.and_then(|mut file| {
+            file.write_all(content)?;
+            file.sync_all()
+        }),
+    };
+    let published = written
+        .and_then(|()| publish(&temporary))
+        .and_then(|()| sync_folder_of(file));
+    let removed = match fs::remove_file(&temporary) {
+        // The removal is durable too, so that no second copy of a secret comes back.
+        Ok(()) => sync_folder_of(file),
+        // The file was never created, or was renamed.
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+    };
+    published.and(removed)
+}
+
+/// Makes the entry of a file in its folder durable.
+///
+/// # Errors
+///
+/// If the folder cannot be opened or flushed.
+pub fn sync_folder_of(file: &Path) -> io::Result<()> {
+    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
+    File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
 }
 
 /// Whether the group or others have any access to a file or folder.
@@ -116,5 +184,26 @@ mod tests {
             assert!(!restrict(&file).unwrap() && !is_shared(&file).unwrap());
         }
         assert!(!restrict(root.path()).unwrap(), "folders are left unchanged");
+    }
+
+    #[test]
+    fn a_file_is_written_as_a_whole_and_a_new_one_replaces_no_other() {
+        let root = tempfile::tempdir().unwrap();
+        let file = root.path().join("file");
+        replace(&file, b"first").unwrap();
+        let exists = write_new(&file, b"second").unwrap_err();
+        assert_eq!(exists.kind(), ErrorKind::AlreadyExists);
+        assert_eq!(fs::read(&file).unwrap(), b"first");
+        replace(&file, b"third").unwrap();
+        write_new(&root.path().join("new"), b"fourth").unwrap();
+        assert_eq!(fs::read(&file).unwrap(), b"third");
+        assert_eq!(mode(&file), 0o600);
+        let missing = replace(&root.path().join("none/file"), b"").unwrap_err();
+        assert_eq!(missing.kind(), ErrorKind::NotFound);
+        assert_eq!(
+            fs::read_dir(root.path()).unwrap().count(),
+            2,
+            "no temporary file is left"
+        );
     }
 }

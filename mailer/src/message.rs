@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::{Duration, SystemTime};
 
 use domain::{Name, PatientEvent};
-use eventstore::{RecordedEvent, Timestamp};
+use eventstore::{Hash, Position, RecordedEvent, Timestamp};
 use lettre::Message;
 use lettre::address::Envelope;
 use lettre::message::header::{HeaderName, HeaderValue};
@@ -20,7 +20,7 @@ use crate::language::Languages;
 use crate::recipient::Recipient;
 use crate::sender::Sender;
 use crate::template::Template;
-use crate::templates::{Rendered, ReportedEvent, TemplateValues, Templates, TimeParts};
+use crate::templates::{Receipt, Rendered, ReportedEvent, TemplateValues, Templates, TimeParts};
 
 const AUTO_SUBMITTED: HeaderName = HeaderName::new_from_ascii_str("Auto-Submitted");
 const CONTENT_LANGUAGE: HeaderName = HeaderName::new_from_ascii_str("Content-Language");
@@ -72,6 +72,7 @@ pub struct Composer {
     reply_to: Option<Sender>,
     envelope_from: Option<Sender>,
     dkim: Option<Dkim>,
+    receipts: Option<String>,
 }
 
 impl Composer {
@@ -85,6 +86,7 @@ impl Composer {
             reply_to: None,
             envelope_from: None,
             dkim: None,
+            receipts: None,
         }
     }
 
@@ -106,6 +108,15 @@ impl Composer {
     #[must_use]
     pub fn with_dkim(mut self, dkim: Dkim) -> Self {
         self.dkim = Some(dkim);
+        self
+    }
+
+    /// Adds to each confirmation of a registration a link to its proof in the published log, and the hash of
+    /// its event. `url` is the public URL of the API, without a trailing slash. The link works when a signed
+    /// checkpoint covers the registration, usually within a minute.
+    #[must_use]
+    pub fn with_receipts(mut self, url: String) -> Self {
+        self.receipts = Some(url);
         self
     }
 
@@ -138,6 +149,7 @@ impl Composer {
             reported,
             clinic: self.clinic(),
             reply_to: self.reply_to(),
+            receipt: self.receipt(template, event.position, event.hash),
         };
         let rendered = self.templates.render(template, &self.languages, &values)?;
         let to = deliverable(&recipient.email).map_err(|_| DeliveryFailure::Address)?;
@@ -149,6 +161,12 @@ impl Composer {
             rendered,
             now,
         )
+    }
+
+    /// Returns the receipt in an email about an event.
+    fn receipt(&self, template: Template, position: Position, hash: Hash) -> Option<Receipt> {
+        let base = self.receipts.as_deref()?;
+        (template == Template::PatientRegistered).then(|| Receipt::new(base, position, hash))
     }
 
     /// Name of the clinic: the display name of the sender.

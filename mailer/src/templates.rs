@@ -11,10 +11,11 @@ mod values;
 
 use std::path::Path;
 
+use eventstore::{Hash, Position};
 use minijinja::{Environment, UndefinedBehavior, context};
 
 pub use self::error::TemplateError;
-pub(crate) use self::values::{ReportedEvent, TemplateValues, TimeParts};
+pub(crate) use self::values::{Receipt, ReportedEvent, TemplateValues, TimeParts};
 use crate::language::{Language, Languages};
 use crate::template::Template;
 
@@ -75,7 +76,14 @@ impl Templates {
         };
         for template in Template::ALL {
             for (clinic, reply_to) in [(None, None), (Some("Clínica"), Some("clinic@example.com"))] {
-                let values = TemplateValues::sample(template, &time, clinic, reply_to);
+                let mut values = TemplateValues::sample(template, &time, clinic, reply_to);
+                if clinic.is_some() {
+                    values.receipt = Some(Receipt::new(
+                        "https://clinic.example.com",
+                        Position::BEGINNING,
+                        Hash::default(),
+                    ));
+                }
                 templates.render(template, &Languages::default(), &values)?;
                 for language in Language::ALL {
                     templates.check_subject(template, language, &values)?;
@@ -116,6 +124,7 @@ impl Templates {
             patient_id => values.patient_id,
             clinic => values.clinic,
             reply_to => values.reply_to,
+            receipt => values.receipt.as_ref().map(Receipt::context),
             registered_at => values.registered_at.context(),
             ..values.reported.context()
         };

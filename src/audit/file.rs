@@ -6,6 +6,7 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
+use eventstore::private;
 
 /// A file named `NAME.part` until it is complete. After an interruption it stays, so that the next run can
 /// resume. Only its owner can read it, because it contains personal data.
@@ -50,11 +51,7 @@ impl PartFile {
         let finish = || {
             self.file.sync_all()?;
             std::fs::rename(&self.part, &self.target)?;
-            let folder = self
-                .target
-                .parent()
-                .filter(|folder| !folder.as_os_str().is_empty());
-            File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
+            private::sync_folder_of(&self.target)
         };
         finish().with_context(|| format!("{} cannot be written", self.target.display()))
     }

@@ -6,13 +6,14 @@ use anyhow::{Context, bail};
 use api::erasure::Certificate;
 use api::read_log::{ReadKind, ReadOutcome};
 use eventstore::proof::{Consistency, Inclusion, Meets, Request, Tree};
-use eventstore::{EventLog, Position, Proof, Trusted, prove};
+use eventstore::{EventLog, Position, Proof, RecordedEvent, Trusted, prove};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::certificate;
 use super::file::PartFile;
 use super::recorder::{ReadRange, Recorder};
+use super::tlog_proof::{self, ProofTrust};
 use crate::exit_code::{NoAnswer, NothingTrusted};
 use crate::output::{print, print_json};
 use crate::progress::Progress;
@@ -106,10 +107,7 @@ pub(super) fn claim(proof: &Proof) -> String {
     let Tree { size, root } = &proof.tree;
     let mut claims = Vec::new();
     if let Some(Inclusion { event, .. }) = &proof.inclusion {
-        claims.push(format!(
-            "event {} ({} of {} {}, recorded at {})\n  is in the log {size}:{root}",
-            event.position, event.event_type, event.aggregate_type, event.aggregate_id, event.recorded_at
-        ));
+        claims.push(format!("{}\n  is in the log {size}:{root}", event_line(event)));
     }
     if let Some(earlier) = &proof.consistency {
         let Consistency {
@@ -120,6 +118,14 @@ pub(super) fn claim(proof: &Proof) -> String {
         claims.push(format!("the log {size}:{root}\n  extends {old}:{old_root}"));
     }
     claims.join("\n")
+}
+
+/// Describes an event, without personal data.
+pub(super) fn event_line(event: &RecordedEvent) -> String {
+    format!(
+        "event {} ({} of {} {}, recorded at {})",
+        event.position, event.event_type, event.aggregate_type, event.aggregate_id, event.recorded_at
+    )
 }
 
 /// A file that `patients audit check` checks.
@@ -153,8 +159,18 @@ impl Checked {
 
 /// Checks a proof or a certificate against the trusted heads. Without a trusted head nothing is proved,
 /// because anyone can build a tree around an event.
-pub(super) fn check(path: &Path, trusted: &[Trusted], json: bool) -> anyhow::Result<()> {
-    let checked = read(path).context(NoAnswer)?;
+pub(super) fn check(path: &Path, trusted: &[Trusted], trust: &ProofTrust, json: bool) -> anyhow::Result<()> {
+    let content = content(path).context(NoAnswer)?;
+    if tlog_proof::is_tlog_proof(&content) {
+        if !trusted.is_empty() {
+            bail!("--trusted does not apply to a tlog-proof: pass the verifier key of the log with --key");
+        }
+        return tlog_proof::check(path, &content, trust, json);
+    }
+    if trust.is_given() {
+        bail!("--key and --hash apply to a tlog-proof only: pass a kept head with --trusted");
+    }
+    let checked = parse(path, &content).context(NoAnswer)?;
     let (proof, certificate) = (checked.proof(), checked.certificate());
     let valid = checked.check();
     let consistent = valid.is_ok();
@@ -244,20 +260,24 @@ struct Named {
     format: String,
 }
 
-fn read(path: &Path) -> anyhow::Result<Checked> {
-    let length = std::fs::metadata(path)
-        .with_context(|| format!("{} cannot be read", path.display()))?
-        .len();
+/// Reads a file of at most [`LONGEST`] bytes.
+fn content(path: &Path) -> anyhow::Result<Vec<u8>> {
+    let cannot = || format!("{} cannot be read", path.display());
+    let length = std::fs::metadata(path).with_context(cannot)?.len();
     if length > LONGEST {
         bail!("{} is too large for a proof", path.display());
     }
-    let text = std::fs::read_to_string(path).with_context(|| format!("{} cannot be read", path.display()))?;
-    let named = serde_json::from_str::<Named>(&text);
+    std::fs::read(path).with_context(cannot)
+}
+
+fn parse(path: &Path, content: &[u8]) -> anyhow::Result<Checked> {
+    let text = std::str::from_utf8(content).with_context(|| format!("{} is not a proof", path.display()))?;
+    let named = serde_json::from_str::<Named>(text);
     if named.is_ok_and(|named| named.format == Certificate::FORMAT) {
-        let certificate = serde_json::from_str(&text).map(Checked::Certificate);
+        let certificate = serde_json::from_str(text).map(Checked::Certificate);
         return certificate.with_context(|| format!("{} is not a certificate", path.display()));
     }
-    let proof = serde_json::from_str(&text).map(Checked::Proof);
+    let proof = serde_json::from_str(text).map(Checked::Proof);
     proof.with_context(|| format!("{} is not a proof", path.display()))
 }
 

@@ -113,6 +113,9 @@ pub(super) fn composer(settings: &Settings) -> anyhow::Result<Composer> {
     if let Some(envelope_from) = settings.mail.envelope_from() {
         composer = composer.with_envelope_from(envelope_from);
     }
+    if let Some(url) = settings.public_url().filter(|_| settings.mail.mail_receipt()) {
+        composer = composer.with_receipts(url.as_str().to_owned());
+    }
     Ok(match dkim {
         Some(dkim) => composer.with_dkim(dkim),
         None => composer,

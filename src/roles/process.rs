@@ -11,7 +11,7 @@ use eventstore::{
 };
 use projector::PROJECTIONS;
 use projector::eraser::{self, ERASER, Eraser, files};
-use tlog::{KeyFile, Signer};
+use tlog::{KeyFile, Signer, Witnesses};
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
 use tokio::task::{AbortHandle, JoinSet};
@@ -24,7 +24,7 @@ use crate::database::{self, Missing, Target};
 use crate::keys_database::{self, Opener};
 use crate::sealing::{self, OpenedLog};
 use crate::settings::Settings;
-use crate::{access, mail, metrics, output, redis, replica, tls, traces};
+use crate::{access, http, mail, metrics, output, redis, replica, tls, traces};
 
 /// Reaction of a process to an outdated schema.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -292,7 +292,22 @@ impl<'s> Process<'s> {
             .load(origin)
             .context("LOG_KEY_FILE cannot be used; `patients audit key new` writes a new key")?;
         self.lines.push(("checkpoint", key.verifier().to_string()));
-        let signer = Signer::new(self.log.clone(), key, file.state(), Arc::clone(&self.clock));
+        let mut signer = Signer::new(
+            self.log.clone(),
+            key.clone(),
+            file.state(),
+            Arc::clone(&self.clock),
+        );
+        let addresses = publication.witnesses();
+        if !addresses.is_empty() {
+            let names = addresses.iter().map(|address| address.key().name());
+            let quorum = publication.witness_quorum();
+            let line = format!("{}; quorum {quorum}", names.collect::<Vec<_>>().join(", "));
+            self.lines.push(("witnesses", line));
+            let client = tlog::client(http::client()).context("the HTTP client cannot be created")?;
+            let witnesses = Witnesses::new(key.verifier(), addresses.to_vec(), quorum, client);
+            signer = signer.with_witnesses(witnesses.context("WITNESSES")?);
+        }
         let interval = publication.checkpoint_interval;
         let signing = signer.run(self.owner.clone(), interval, self.stop_following.clone());
         self.tasks.spawn(async move {

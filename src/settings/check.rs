@@ -67,6 +67,20 @@ impl Settings {
                 return Err("LOG_KEY_FILE requires LOG_ORIGIN".to_owned());
             }
         }
+        if self.mail.mail_receipt()
+            && (self.publication.log_origin().is_none() || self.public_url().is_none())
+        {
+            return Err("MAIL_RECEIPT=on requires LOG_ORIGIN and PUBLIC_URL".to_owned());
+        }
+        let (quorum, witnesses) = (
+            self.publication.witness_quorum(),
+            self.publication.witnesses().len(),
+        );
+        if quorum > witnesses {
+            return Err(format!(
+                "WITNESS_QUORUM is {quorum}, but WITNESSES has only {witnesses} witnesses"
+            ));
+        }
         Ok(())
     }
 }

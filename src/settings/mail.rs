@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use mailer::{EhloName, Notices, OnAmend, Rate, Sender, Timeouts};
 
+use super::Switch;
 use super::values::{Optional, mail_rate, mail_timeout, optional};
 
 /// Timeout for writing an email to a file.
@@ -51,6 +52,11 @@ pub(crate) struct MailSettings {
     /// Whether deletions are also confirmed by email
     #[arg(long, env, global = true, default_value_t = false, num_args = 0..=1, require_equals = true, default_missing_value = "true", action = clap::ArgAction::Set)]
     mail_on_delete: bool,
+
+    /// Whether the confirmation of a registration contains a link to its proof in the published log, below
+    /// `PUBLIC_URL`, and the hash of its event
+    #[arg(long, env, global = true, value_enum, default_value_t = Switch::Off)]
+    mail_receipt: Switch,
 
     /// Folder for emails when there is no mail server
     #[arg(long, env, global = true, default_value = "data/outbox")]
@@ -147,6 +153,11 @@ impl MailSettings {
         self.mail_envelope_from
             .clone()
             .and_then(|Optional(address)| address)
+    }
+
+    /// Whether the confirmation of a registration contains a link to its proof.
+    pub(crate) fn mail_receipt(&self) -> bool {
+        self.mail_receipt == Switch::On
     }
 
     /// Returns the host name for EHLO, if it is set.

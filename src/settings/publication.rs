@@ -4,9 +4,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
+use tlog::WitnessAddress;
 
 use super::file;
-use super::values::{checkpoint_interval, log_origin, path};
+use super::list::List;
+use super::values::{Optional, checkpoint_interval, log_origin, optional, path, witnesses};
 
 /// The published log: signed checkpoints, tiles and proofs.
 #[derive(Debug, Clone, Args)]
@@ -26,12 +28,36 @@ pub(crate) struct PublicationSettings {
     /// Interval at which a checkpoint is signed if the log has moved, 100ms to 24h
     #[arg(long, env, global = true, default_value = "1m", value_parser = checkpoint_interval)]
     pub(crate) checkpoint_interval: Duration,
+
+    /// Witnesses that are asked to cosign each checkpoint, separated by commas or spaces:
+    /// `KEY=URL`, with the verifier key of the witness and the URL below which it answers
+    #[arg(long, env, global = true, value_parser = witnesses)]
+    witnesses: Option<List<WitnessAddress>>,
+
+    /// Number of witnesses that must have cosigned a checkpoint before proofs refer to it. Default: more than
+    /// half of the witnesses
+    #[arg(long, env, global = true, value_parser = optional::<usize>)]
+    witness_quorum: Option<Optional<usize>>,
 }
 
 impl PublicationSettings {
     /// Returns the origin of the published log, if it is set.
     pub(crate) fn log_origin(&self) -> Option<&str> {
         self.log_origin.as_deref().filter(|origin| !origin.is_empty())
+    }
+
+    /// Returns the witnesses.
+    pub(crate) fn witnesses(&self) -> &[WitnessAddress] {
+        self.witnesses
+            .as_ref()
+            .map_or(&[], |List(witnesses)| witnesses.as_slice())
+    }
+
+    /// Returns the number of witnesses that must have cosigned a checkpoint.
+    pub(crate) fn witness_quorum(&self) -> usize {
+        let set = self.witness_quorum.as_ref().and_then(|set| set.0);
+        let witnesses = self.witnesses().len();
+        set.unwrap_or(if witnesses == 0 { 0 } else { witnesses / 2 + 1 })
     }
 
     /// Returns the file of the key that signs checkpoints, if it is set.

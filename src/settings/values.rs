@@ -9,8 +9,10 @@ use std::time::Duration;
 use api::retention::RetentionPeriod;
 use domain::{UrlSchemes, UrlSchemesError};
 use mailer::Rate;
+use tlog::{AddressError, WitnessAddress};
 use web::RateLimit;
 
+use super::list::List;
 use super::rate::rate;
 
 /// Value of `AUTH`. It does not switch authentication on: access tokens or an issuer do.
@@ -83,7 +85,8 @@ pub(super) fn metrics_addr(text: &str) -> Result<SocketAddr, String> {
 /// Maximum duration in a setting. Added to the current time, it stays a valid time.
 const LONGEST: Duration = Duration::from_hours(24 * 365);
 
-pub(super) fn duration(text: &str) -> Result<Duration, String> {
+/// Parses a duration of at most a year.
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let duration = humantime::parse_duration(text);
     let duration = duration.map_err(|_| "expected a duration, such as 10s or 500ms".to_owned())?;
     if duration > LONGEST {
@@ -155,6 +158,16 @@ pub(super) fn log_origin(text: &str) -> Result<String, String> {
         "expected 1 to 200 visible ASCII characters without +, such as log.hospital.example/patients"
             .to_owned(),
     )
+}
+
+/// Parses witnesses, separated by commas or white space. Compose files and `.env` use an empty value for "not
+/// set".
+pub(super) fn witnesses(text: &str) -> Result<List<WitnessAddress>, String> {
+    text.split(|character: char| character == ',' || character.is_whitespace())
+        .filter(|witness| !witness.is_empty())
+        .map(|witness| witness.parse().map_err(|error: AddressError| error.to_string()))
+        .collect::<Result<_, _>>()
+        .map(List)
 }
 
 /// Parses the interval of signed checkpoints.

@@ -9,9 +9,12 @@ use std::process::Command;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use testkit::{Certificates, Program, free_port, wait_until};
+use transparency::cosignature::CosigningKey;
+use transparency::note::SigningKey;
 
 use crate::client::Client;
-use crate::rig::{SOON, patients};
+use crate::published::{new_key, publishing};
+use crate::rig::SOON;
 use promql::Expression;
 
 const MONITORING: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/monitoring");
@@ -34,13 +37,17 @@ fn series(page: &str) -> Series {
     all
 }
 
-/// Returns a page with all series that a process can show: all roles, with TLS and traces, after a
+/// Returns a page with all series that a process can show: all roles, with TLS, traces and a witness, after a
 /// registration and its email.
 async fn page_of_a_process() -> String {
     let made = Certificates::lasting(30);
     let (folder, port, metrics) = (TempDir::new().unwrap(), free_port(), free_port());
+    new_key(folder.path());
+    let witness = SigningKey::from_seed("w.example.org", &[2; 32]).unwrap();
+    let witness = CosigningKey::from(witness).verifier().to_string();
     let _program = Program::start(
-        patients("serve")
+        publishing(folder.path(), "serve")
+            .env("WITNESSES", format!("{witness}=http://127.0.0.1:{}", free_port()))
             .current_dir(folder.path())
             .env("HTTP_ADDR", format!("127.0.0.1:{port}"))
             .env("METRICS_ADDR", format!("127.0.0.1:{metrics}"))

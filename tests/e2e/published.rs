@@ -23,10 +23,10 @@ use crate::rig::{Production, SOON, patients};
 use crate::settings::ended;
 
 /// Origin of the logs in these tests.
-const ORIGIN: &str = "log.example.org/patients";
+pub(crate) const ORIGIN: &str = "log.example.org/patients";
 
 /// Returns a command on the SQLite log in a folder, with a key file in the same folder.
-fn publishing(folder: &Path, words: &str) -> Command {
+pub(crate) fn publishing(folder: &Path, words: &str) -> Command {
     let mut command = patients("");
     command
         .args(words.split_whitespace())
@@ -66,7 +66,7 @@ fn a_key_is_made_once_and_its_verifier_key_is_shown() {
 }
 
 /// Makes a key in a folder. Returns its verifier key.
-fn new_key(folder: &Path) -> VerifierKey {
+pub(crate) fn new_key(folder: &Path) -> VerifierKey {
     let (code, verifier, stderr) = ended(&mut publishing(folder, "audit key new"));
     assert_eq!(code, 0, "{stderr}");
     verifier.trim().parse().unwrap()
@@ -81,9 +81,14 @@ fn with_key(command: &mut Command, folder: &Path) {
 }
 
 /// Starts `patients serve` on the log in a folder.
-async fn serve(folder: &Path) -> (Program, Client) {
-    let port = free_port();
+pub(crate) async fn serve(folder: &Path) -> (Program, Client) {
+    serve_with(folder, free_port(), &[]).await
+}
+
+/// Starts `patients serve` on the log in a folder, with a port and more settings.
+pub(crate) async fn serve_with(folder: &Path, port: u16, settings: &[(&str, &str)]) -> (Program, Client) {
     let mut command = publishing(folder, "serve");
+    command.envs(settings.iter().copied());
     let program = Program::start(command.env("HTTP_ADDR", format!("127.0.0.1:{port}")));
     let client = Client::new(port);
     wait_until(SOON, "it is ready", async || client.ready().await).await;
@@ -91,7 +96,7 @@ async fn serve(folder: &Path) -> (Program, Client) {
 }
 
 /// Returns the text of a successful response.
-async fn text(client: &Client, path: &str) -> String {
+pub(crate) async fn text(client: &Client, path: &str) -> String {
     let answer = client.get(path).await.unwrap();
     assert_eq!(answer.status(), StatusCode::OK, "{path}");
     answer.text().await.unwrap()
@@ -106,7 +111,7 @@ async fn problem(client: &Client, path: &str) -> (StatusCode, String) {
 }
 
 /// Waits until the newest checkpoint covers `size` events, and returns it.
-async fn checkpoint(client: &Client, size: u64) -> SignedCheckpoint {
+pub(crate) async fn checkpoint(client: &Client, size: u64) -> SignedCheckpoint {
     let newest = async || {
         let answer = client.get("/log/checkpoint").await.ok()?;
         let text = answer.error_for_status().ok()?.text().await.ok()?;
@@ -348,4 +353,51 @@ async fn a_service_that_is_killed_at_any_moment_never_signs_two_roots_of_one_siz
         let root = root.parse().unwrap();
         verify_consistency(&proof, size, &root, new.size(), &new.root()).unwrap();
     }
+}
+
+#[tokio::test]
+async fn a_restored_database_is_not_signed_over_other_events() {
+    let folder = TempDir::new().unwrap();
+    let key = new_key(folder.path());
+    let (program, client) = serve(folder.path()).await;
+    client.register_for_sure("a@example.com").await;
+    checkpoint(&client, 1).await;
+    program.terminate();
+    assert_eq!(program.wait(SOON).await, 0);
+    let (data, backup) = (folder.path().join("data"), folder.path().join("backup"));
+    std::fs::create_dir(&backup).unwrap();
+    let copy = |from: &Path, to: &Path| {
+        for file in std::fs::read_dir(from).unwrap() {
+            let path = file.unwrap().path();
+            if path.is_file() {
+                std::fs::copy(&path, to.join(path.file_name().unwrap())).unwrap();
+            }
+        }
+    };
+    copy(&data, &backup);
+    let (program, client) = serve(folder.path()).await;
+    client.register_for_sure("b@example.com").await;
+    let lost = checkpoint(&client, 2).await;
+    program.kill9().await;
+
+    std::fs::remove_dir_all(&data).unwrap();
+    std::fs::create_dir(&data).unwrap();
+    copy(&backup, &data);
+    let (program, client) = serve(folder.path()).await;
+    let refused = async |reason: &str| {
+        wait_until(SOON, reason, async || program.stderr().contains(reason)).await;
+    };
+    refused("a checkpoint of 2 events has been signed, but the log ends at 1").await;
+    for n in 0..3 {
+        client.register_for_sure(&format!("c{n}@example.com")).await;
+    }
+    refused("the first 2 events of the log have another root").await;
+    let metrics = text(&client, "/metrics").await;
+    assert!(
+        metrics.contains("patients_checkpoint_signer_stopped 1"),
+        "{metrics}"
+    );
+    let newest = checkpoint(&client, 1).await;
+    assert_eq!(newest.checkpoint().size(), 1);
+    lost.verify([&key]).unwrap();
 }

@@ -1,10 +1,15 @@
 //! The signed checkpoints of a log.
 
-use eventstore::{Database, Row, Session, Timestamp};
+use eventstore::{Database, Row, Session, Timestamp, Transaction};
 use transparency::Hash;
 use transparency::checkpoint::SignedCheckpoint;
+use transparency::cosignature::{self, MergeError};
+use transparency::note::Signature;
+use transparency::policy::Policy;
 
 use crate::error::TlogError;
+
+const COLUMNS: &str = "SELECT size, root, note, signed_at FROM log_checkpoints WHERE origin = ?";
 
 /// A row of `log_checkpoints`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,12 +67,24 @@ impl SignedCheckpoints {
     ///
     /// [`TlogError`].
     pub async fn newest(&self) -> Result<Option<StoredCheckpoint>, TlogError> {
+        self.first("ORDER BY size DESC LIMIT 1").await
+    }
+
+    /// Returns the signed checkpoint with the largest size among those that enough witnesses have cosigned,
+    /// if any. Without a quorum, these are all checkpoints.
+    ///
+    /// # Errors
+    ///
+    /// [`TlogError`].
+    pub async fn newest_with_quorum(&self) -> Result<Option<StoredCheckpoint>, TlogError> {
+        self.first("AND has_quorum = 1 ORDER BY size DESC LIMIT 1").await
+    }
+
+    /// Returns the first row of the log with this end of the query.
+    async fn first(&self, end: &str) -> Result<Option<StoredCheckpoint>, TlogError> {
         let mut connection = self.database.reader().await?;
         let row = connection
-            .query(
-                "SELECT size, root, note, signed_at FROM log_checkpoints WHERE origin = ? \
-                 ORDER BY size DESC LIMIT 1",
-            )
+            .query(&format!("{COLUMNS} {end}"))
             .bind(self.origin.as_str())
             .fetch_optional()
             .await?;
@@ -85,7 +102,7 @@ impl SignedCheckpoints {
         };
         let mut connection = self.database.reader().await?;
         let row = connection
-            .query("SELECT size, root, note, signed_at FROM log_checkpoints WHERE origin = ? AND size = ?")
+            .query(&format!("{COLUMNS} AND size = ?"))
             .bind(self.origin.as_str())
             .bind(number)
             .fetch_optional()
@@ -94,49 +111,134 @@ impl SignedCheckpoints {
     }
 
     /// Stores a signed checkpoint. A stored checkpoint with the same size and root keeps its signatures, and
-    /// gets the new signatures too.
+    /// gets the new signatures too. `has_quorum` is whether the checkpoint needs no cosignatures.
     ///
     /// # Errors
     ///
     /// [`TlogError::Fork`] if a checkpoint with the same size and another root is stored; other
     /// [`TlogError`]s.
-    pub async fn store(&self, signed: &SignedCheckpoint, now: Timestamp) -> Result<(), TlogError> {
+    pub async fn store(
+        &self,
+        signed: &SignedCheckpoint,
+        has_quorum: bool,
+        now: Timestamp,
+    ) -> Result<(), TlogError> {
         let (size, root) = (signed.checkpoint().size(), signed.checkpoint().root());
         let number = i64::try_from(size).map_err(|_| TlogError::Size(size))?;
-        let stored = self.of_size(size).await?;
-        if stored.as_ref().is_some_and(|stored| stored.root != root) {
-            return Err(TlogError::Fork { size });
-        }
-        let mut connection = self.database.writer().await?;
-        let Some(stored) = stored else {
-            connection
+        let mut transaction = self.database.begin().await?;
+        if let Some((stored, is_trusted)) = self.locked(&mut transaction, number).await? {
+            if stored.root != root {
+                return Err(TlogError::Fork { size });
+            }
+            let mut merged = stored.parse()?;
+            for signature in signed.note().signatures() {
+                let added = merged.add(signature.clone());
+                added.map_err(|error| TlogError::Checkpoint(error.into()))?;
+            }
+            let has_quorum = has_quorum || is_trusted;
+            self.update(&mut transaction, &merged, has_quorum, now).await?;
+        } else {
+            transaction
                 .query(
-                    "INSERT INTO log_checkpoints (origin, size, root, note, signed_at) VALUES (?, ?, ?, ?, ?)",
+                    "INSERT INTO log_checkpoints (origin, size, root, note, signed_at, has_quorum) \
+                     VALUES (?, ?, ?, ?, ?, ?)",
                 )
                 .bind(self.origin.as_str())
                 .bind(number)
                 .bind(&root.0)
                 .bind(signed.to_string())
                 .bind(now)
+                .bind(i64::from(has_quorum))
                 .execute()
                 .await?;
-            return Ok(());
-        };
-        let mut merged = stored.parse()?;
-        for signature in signed.note().signatures() {
-            let added = merged.add(signature.clone());
-            added.map_err(|error| TlogError::Checkpoint(error.into()))?;
         }
-        connection
-            .query("UPDATE log_checkpoints SET note = ?, signed_at = ? WHERE origin = ? AND size = ?")
-            .bind(merged.to_string())
-            .bind(now)
+        transaction.commit().await?;
+        Ok(())
+    }
+
+    /// Adds the cosignatures of witnesses of the policy to a stored checkpoint, and returns whether it has
+    /// the quorum of the policy.
+    ///
+    /// # Errors
+    ///
+    /// [`CosignError`]. In this case, the stored checkpoint is unchanged.
+    pub async fn cosign(
+        &self,
+        size: u64,
+        signatures: &[Signature],
+        policy: &Policy,
+    ) -> Result<bool, CosignError> {
+        let number = i64::try_from(size).map_err(|_| TlogError::Size(size))?;
+        let mut transaction = self.database.begin().await.map_err(TlogError::from)?;
+        let stored = self.locked(&mut transaction, number).await?;
+        let (stored, is_trusted) = stored.ok_or(CosignError::Removed(size))?;
+        let mut merged = stored.parse()?;
+        cosignature::merge(&mut merged, signatures, policy.witnesses())?;
+        let has_quorum = is_trusted || policy.check(&merged).is_ok();
+        self.update(&mut transaction, &merged, has_quorum, stored.signed_at)
+            .await?;
+        transaction.commit().await.map_err(TlogError::from)?;
+        Ok(has_quorum)
+    }
+
+    /// Returns the checkpoint with this size, and whether it has a quorum. Locks the row.
+    async fn locked(
+        &self,
+        transaction: &mut Transaction<'_>,
+        size: i64,
+    ) -> Result<Option<(StoredCheckpoint, bool)>, TlogError> {
+        let lock = self.database.dialect().for_update();
+        let row = transaction
+            .query(&format!(
+                "SELECT size, root, note, signed_at, has_quorum FROM log_checkpoints \
+                 WHERE origin = ? AND size = ?{lock}"
+            ))
             .bind(self.origin.as_str())
-            .bind(number)
+            .bind(size)
+            .fetch_optional()
+            .await?;
+        let Some(row) = row else {
+            return Ok(None);
+        };
+        Ok(Some((of(&row)?, row.get::<i64, _>(4)? == 1)))
+    }
+
+    async fn update(
+        &self,
+        transaction: &mut Transaction<'_>,
+        signed: &SignedCheckpoint,
+        has_quorum: bool,
+        signed_at: Timestamp,
+    ) -> Result<(), TlogError> {
+        let size = signed.checkpoint().size();
+        transaction
+            .query(
+                "UPDATE log_checkpoints SET note = ?, signed_at = ?, has_quorum = ? WHERE origin = ? AND size = ?",
+            )
+            .bind(signed.to_string())
+            .bind(signed_at)
+            .bind(i64::from(has_quorum))
+            .bind(self.origin.as_str())
+            .bind(i64::try_from(size).map_err(|_| TlogError::Size(size))?)
             .execute()
             .await?;
         Ok(())
     }
+}
+
+/// Reason why cosignatures were not added to a stored checkpoint.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CosignError {
+    /// The checkpoint was removed from the database.
+    #[error("the checkpoint of {0} events is not in the database any more")]
+    Removed(u64),
+    /// No cosignature is from a known witness, or a cosignature is invalid.
+    #[error(transparent)]
+    Merge(#[from] MergeError),
+    /// The database or its contents cannot be used.
+    #[error(transparent)]
+    Tlog(#[from] TlogError),
 }
 
 fn of(row: &Row) -> Result<StoredCheckpoint, TlogError> {

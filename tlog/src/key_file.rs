@@ -1,8 +1,7 @@
 //! The file of the key that signs checkpoints. Only its owner may have access to it.
 
-use std::ffi::OsString;
-use std::fs::{self, File};
-use std::io::{self, ErrorKind, Read as _, Write as _};
+use std::fs::File;
+use std::io::{self, ErrorKind, Read as _};
 use std::path::{Path, PathBuf};
 
 use eventstore::private;
@@ -69,8 +68,8 @@ pub enum KeyFileError {
     /// The state file beside the key file cannot be used.
     #[error(transparent)]
     State(#[from] StateError),
-    /// The origin of the log cannot be the name of a key.
-    #[error("the origin cannot be the name of a key: {0}")]
+    /// The origin of the log, or the name of the witness, cannot be the name of a key.
+    #[error("the name of the key cannot be used: {0}")]
     Origin(#[source] KeyError),
     /// The origin of the log cannot be the origin of a checkpoint.
     #[error("the origin cannot be the origin of a checkpoint: {0}")]
@@ -106,6 +105,24 @@ impl KeyFile {
     ///
     /// [`KeyFileError`].
     pub fn load(&self, origin: &str) -> Result<SigningKey, KeyFileError> {
+        let key = self.load_any()?;
+        if key.verifier().name() == origin {
+            Ok(key)
+        } else {
+            Err(KeyFileError::Name {
+                path: self.0.clone(),
+                name: key.verifier().name().to_owned(),
+                origin: origin.to_owned(),
+            })
+        }
+    }
+
+    /// Reads the key, whatever its name is.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyFileError`].
+    pub fn load_any(&self) -> Result<SigningKey, KeyFileError> {
         let path = &self.0;
         if private::is_shared(path).map_err(|error| self.io(error))? {
             return Err(KeyFileError::Shared { path: path.clone() });
@@ -115,17 +132,21 @@ impl KeyFile {
         let mut text = Zeroizing::new(String::with_capacity(2 * MAX_KEY_LEN));
         let read = file.take(2 * MAX_KEY_LEN as u64).read_to_string(&mut text);
         read.map_err(|error| self.io(error))?;
-        let key = SigningKey::parse(&text).map_err(|error| KeyFileError::Content {
+        SigningKey::parse(&text).map_err(|error| KeyFileError::Content {
             path: path.clone(),
             error,
-        })?;
-        if key.verifier().name() != origin {
-            return Err(KeyFileError::Name {
-                path: path.clone(),
-                name: key.verifier().name().to_owned(),
-                origin: origin.to_owned(),
-            });
-        }
+        })
+    }
+
+    /// Makes a new key with this name, and writes it to a new file, without a state. The file is durable when
+    /// this returns.
+    ///
+    /// # Errors
+    ///
+    /// As with [`KeyFile::create`].
+    pub fn create_without_state(&self, name: &str) -> Result<SigningKey, KeyFileError> {
+        let key = new_key(name)?;
+        self.write(&key)?;
         Ok(key)
     }
 
@@ -137,30 +158,22 @@ impl KeyFile {
     /// [`KeyFileError::Exists`], also if another process has just written the file; other
     /// [`KeyFileError`]s.
     pub fn create(&self, origin: &str) -> Result<SigningKey, KeyFileError> {
-        let mut seed = Zeroizing::new([0; 32]);
-        getrandom::fill(seed.as_mut_slice())?;
-        let key = SigningKey::from_seed(origin, &seed).map_err(KeyFileError::Origin)?;
+        let key = new_key(origin)?;
         if self.0.try_exists().map_err(|error| self.io(error))? {
             return Err(KeyFileError::Exists { path: self.0.clone() });
         }
         self.begin_state(origin)?;
-        let mut suffix = [0; 8];
-        getrandom::fill(&mut suffix)?;
-        let mut name = self.0.file_name().map_or_else(OsString::new, ToOwned::to_owned);
-        name.push(format!(".{:016x}.tmp", u64::from_be_bytes(suffix)));
-        let temporary = self.0.with_file_name(name);
-        let mut file = private::create_file(&temporary).map_err(|error| self.io(error))?;
-        let published = file
-            .write_all(key.to_text().as_bytes())
-            .and_then(|()| file.write_all(b"\n"))
-            .and_then(|()| file.sync_all())
-            // Unlike a rename, a hard link fails if the file exists.
-            .and_then(|()| fs::hard_link(&temporary, &self.0))
-            .and_then(|()| sync_folder(&self.0));
-        // The removal is durable too, so that no second copy of the key comes back.
-        let removed = fs::remove_file(&temporary).and_then(|()| sync_folder(&self.0));
-        published.and(removed).map_err(|error| self.io(error))?;
+        self.write(&key)?;
         Ok(key)
+    }
+
+    fn write(&self, key: &SigningKey) -> Result<(), KeyFileError> {
+        let text = key.to_text();
+        // The capacity suffices, so that growing leaves no copy in memory.
+        let mut content = Zeroizing::new(Vec::with_capacity(text.len() + 1));
+        content.extend_from_slice(text.as_bytes());
+        content.push(b'\n');
+        private::write_new(&self.0, &content).map_err(|error| self.io(error))
     }
 
     /// Writes the state of a key that has signed nothing, unless there is a state.
@@ -193,8 +206,9 @@ impl KeyFile {
     }
 }
 
-/// Makes the entry of a file in its folder durable.
-pub(crate) fn sync_folder(file: &Path) -> io::Result<()> {
-    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
-    File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
+/// Makes a new key with this name.
+fn new_key(name: &str) -> Result<SigningKey, KeyFileError> {
+    let mut seed = Zeroizing::new([0; 32]);
+    getrandom::fill(seed.as_mut_slice())?;
+    SigningKey::from_seed(name, &seed).map_err(KeyFileError::Origin)
 }

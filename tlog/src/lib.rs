@@ -28,23 +28,49 @@
 //!   checkpoint are computed again. If one differs, or if the log is shorter, nothing is signed until an
 //!   operator has solved the problem.
 //!
+//! # Witnesses
+//!
+//! After it has stored a checkpoint, the process that signs asks the [`Witnesses`] to cosign it. Each witness
+//! has a task of its own, so none delays the signer or another witness. A checkpoint has its quorum when
+//! enough witnesses have cosigned it, and proofs refer to the newest checkpoint with its quorum.
+//! [`WitnessFolder`] is the durable record of a witness for another log.
+//!
+//! # Outside
+//!
+//! [`Monitor`] and [`Mirror`] read a log from a [`LogSource`] and trust only keys: the log can be on a server
+//! of somebody else.
+//!
 //! The tables belong to the crate `migrations`. This crate does not interpret events.
 
 mod checkpoints;
 mod error;
 mod extend;
+mod http;
 mod key_file;
 pub mod metrics;
+mod mirror;
+mod monitor;
+mod proved_event;
 mod published;
 mod signer;
+mod source;
 mod state;
 mod tiles;
+mod witness_folder;
+mod witnesses;
 
-pub use checkpoints::{SignedCheckpoints, StoredCheckpoint};
+pub use checkpoints::{CosignError, SignedCheckpoints, StoredCheckpoint};
 pub use error::TlogError;
 pub use extend::PAGE;
+pub use http::{HttpError, client};
 pub use key_file::{KeyFile, KeyFileError};
+pub use mirror::{Mirror, MirrorError, Mirrored};
+pub use monitor::{Alarm, Monitor, MonitorError, Seen};
+pub use proved_event::{ProvedEvent, ProvedEventError};
 pub use published::{NoProof, PublishedLog};
 pub use signer::{AdoptError, Outcome, SignError, Signer, adopt};
-pub use state::{LockedState, StateError, StateFile};
+pub use source::{LogSource, RemoteLog, SourceError};
+pub use state::{LockedState, StateError, StateFile, lock_file};
 pub use tiles::Tiles;
+pub use witness_folder::{WitnessFolder, witness_key_file};
+pub use witnesses::{AddressError, WitnessAddress, Witnesses};

@@ -1,9 +1,12 @@
-//! Metrics of the signer.
+//! Metrics of the signer and of its witnesses.
 
 use std::sync::LazyLock;
 
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::registry::Registry;
+use prometheus_client::registry::{Registry, Unit};
 
 use crate::signer::Outcome;
 
@@ -13,14 +16,72 @@ static METRICS: LazyLock<SignerMetrics> = LazyLock::new(SignerMetrics::default);
 struct SignerMetrics {
     size: Gauge,
     stopped: Gauge,
+    quorum: Gauge,
+    cosigned_size: Family<WitnessLabel, Gauge>,
+    cosigned_at: Family<WitnessLabel, Gauge>,
+    requests: Family<RequestLabels, Counter>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct WitnessLabel {
+    witness: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RequestLabels {
+    witness: String,
+    outcome: &'static str,
+}
+
+impl SignerMetrics {
+    fn request(&self, witness: &str, outcome: &'static str) {
+        let witness = witness.to_owned();
+        let labels = RequestLabels { witness, outcome };
+        self.requests.get_or_create(&labels).inc();
+    }
 }
 
 /// Records a run without an error.
 pub(crate) fn signing(outcome: Outcome) {
     METRICS.stopped.set(0);
-    if let Outcome::Signed(size) = outcome {
+    if let Outcome::Signed(size) | Outcome::UpToDate(size) = outcome {
         METRICS.size.set(i64::try_from(size).unwrap_or(i64::MAX));
     }
+}
+
+/// Shows a witness, before its first response too.
+pub(crate) fn witness(name: &str) {
+    let label = WitnessLabel {
+        witness: name.to_owned(),
+    };
+    METRICS.cosigned_size.get_or_create(&label).set(0);
+    METRICS.cosigned_at.get_or_create(&label).set(0);
+    for outcome in ["cosigned", "unreachable", "rejected", "inconsistent", "failed"] {
+        let witness = name.to_owned();
+        let labels = RequestLabels { witness, outcome };
+        METRICS.requests.get_or_create(&labels).inc_by(0);
+    }
+}
+
+/// Records that a witness has cosigned the checkpoint of this size, at this time in seconds since 1970.
+pub(crate) fn cosigned(witness: &str, size: u64, time: i64) {
+    let label = WitnessLabel {
+        witness: witness.to_owned(),
+    };
+    let size = i64::try_from(size).unwrap_or(i64::MAX);
+    METRICS.cosigned_size.get_or_create(&label).set(size);
+    METRICS.cosigned_at.get_or_create(&label).set(time);
+    METRICS.request(witness, "cosigned");
+}
+
+/// Records that a witness has not cosigned a checkpoint.
+pub(crate) fn not_cosigned(witness: &str, outcome: &'static str) {
+    METRICS.request(witness, outcome);
+}
+
+/// Records that the checkpoint of this size has its quorum.
+pub(crate) fn quorum(size: u64) {
+    METRICS.quorum.set(i64::try_from(size).unwrap_or(i64::MAX));
 }
 
 /// Records that an operator must solve a problem.
@@ -37,12 +98,33 @@ pub(crate) fn elsewhere() {
 pub fn register(registry: &mut Registry) {
     registry.register(
         "checkpoint_signer_size",
-        "Size of the last checkpoint that this process has signed",
+        "Size of the last checkpoint that this process has signed or found",
         METRICS.size.clone(),
     );
     registry.register(
         "checkpoint_signer_stopped",
         "Whether this process refuses to sign checkpoints until an operator has solved a problem",
         METRICS.stopped.clone(),
+    );
+    registry.register(
+        "checkpoint_quorum_size",
+        "Size of the last of these checkpoints that enough witnesses have cosigned",
+        METRICS.quorum.clone(),
+    );
+    registry.register(
+        "witness_cosigned_size",
+        "Size of the last checkpoint that the witness has cosigned for this process",
+        METRICS.cosigned_size.clone(),
+    );
+    registry.register_with_unit(
+        "witness_cosigned_timestamp",
+        "Time at which the witness has last cosigned a checkpoint for this process",
+        Unit::Seconds,
+        METRICS.cosigned_at.clone(),
+    );
+    registry.register(
+        "witness_requests",
+        "Requests of this process to the witness, by outcome",
+        METRICS.requests.clone(),
     );
 }

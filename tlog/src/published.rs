@@ -20,8 +20,8 @@ pub struct PublishedLog {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum NoProof {
-    /// No checkpoint has been signed.
-    #[error("no checkpoint has been signed yet")]
+    /// No checkpoint has been signed, or none has been cosigned by enough witnesses.
+    #[error("no checkpoint has been signed, and cosigned by enough witnesses, yet")]
     NoCheckpoint,
     /// The newest signed checkpoint does not cover the position.
     #[error("the newest signed checkpoint covers the positions 1 to {size}, but not {position}")]
@@ -31,6 +31,9 @@ pub enum NoProof {
         /// Size of the newest signed checkpoint.
         size: u64,
     },
+    /// The event is too long for the extra data of a proof.
+    #[error("the event at position {0} is too long for a tlog-proof")]
+    TooLong(Position),
     /// The tiles or checkpoints cannot be read.
     #[error(transparent)]
     Tlog(#[from] TlogError),
@@ -70,14 +73,15 @@ impl PublishedLog {
         }
     }
 
-    /// Proves the event at a position against the newest signed checkpoint.
+    /// Proves the event at a position against the newest signed checkpoint that has its quorum.
     ///
     /// # Errors
     ///
     /// [`NoProof`].
     pub async fn prove(&self, position: Position) -> Result<TlogProof, NoProof> {
-        let newest = self.checkpoints.newest().await?.ok_or(NoProof::NoCheckpoint)?;
-        self.prove_in(position, &newest).await
+        let newest = self.checkpoints.newest_with_quorum().await?;
+        self.prove_in(position, &newest.ok_or(NoProof::NoCheckpoint)?)
+            .await
     }
 
     /// Proves the event at a position against a signed checkpoint.

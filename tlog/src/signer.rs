@@ -7,6 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use eventstore::{Clock, EventLog, Lease};
+use futures::future::{join, join_all};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use transparency::checkpoint::{Checkpoint, SignedCheckpoint};
 use transparency::note::SigningKey;
@@ -15,6 +17,7 @@ use crate::error::TlogError;
 use crate::metrics;
 use crate::published::PublishedLog;
 use crate::state::{LockedState, StateError, StateFile};
+use crate::witnesses::Witnesses;
 
 pub use adopt::{AdoptError, adopt};
 
@@ -31,6 +34,7 @@ pub struct Signer {
     key: SigningKey,
     state: StateFile,
     clock: Arc<dyn Clock>,
+    witnesses: Option<Witnesses>,
 }
 
 /// Result of one run of the signer.
@@ -38,8 +42,8 @@ pub struct Signer {
 pub enum Outcome {
     /// A checkpoint of this size was signed and stored.
     Signed(u64),
-    /// The newest checkpoint covers the log, or the log is empty.
-    UpToDate,
+    /// The newest checkpoint covers the log, which has this size. It is 0 if the log is empty.
+    UpToDate(u64),
     /// Another process holds the lease or has locked the state file.
     Elsewhere,
 }
@@ -125,7 +129,16 @@ impl Signer {
             key,
             state,
             clock,
+            witnesses: None,
         }
+    }
+
+    /// Also asks witnesses to cosign each checkpoint. They delay nothing: a checkpoint is published before
+    /// they are asked.
+    #[must_use]
+    pub fn with_witnesses(self, witnesses: Witnesses) -> Self {
+        let witnesses = Some(witnesses);
+        Self { witnesses, ..self }
     }
 
     /// Signs a checkpoint every `interval` if the log has moved, until `stop` is cancelled. Only one process
@@ -141,14 +154,27 @@ impl Signer {
             duration,
         );
         let tick = interval.min(duration / 3);
-        stop.run_until_cancelled(self.follow(&mut lease, interval, tick))
-            .await;
+        let (newest, signed) = watch::channel(None);
+        let cosigners = self.witnesses.iter().flat_map(|witnesses| {
+            let cosigners = witnesses.cosigners(&self.published, &self.clock);
+            cosigners.map(|cosigner| cosigner.follow(signed.clone()))
+        });
+        let cosigning = join_all(cosigners);
+        let signing = self.follow(&mut lease, interval, tick, newest);
+        stop.run_until_cancelled(join(signing, cosigning)).await;
         if let Err(error) = lease.release().await {
             tracing::warn!(%error, "the lease of the checkpoint signer was not released; it expires by itself");
         }
     }
 
-    async fn follow(&self, lease: &mut Lease, interval: Duration, tick: Duration) {
+    /// Signs checkpoints, and tells the cosigners the size of the newest one while this process signs.
+    async fn follow(
+        &self,
+        lease: &mut Lease,
+        interval: Duration,
+        tick: Duration,
+        newest: watch::Sender<Option<u64>>,
+    ) {
         let mut due = Duration::ZERO;
         let mut reported = None;
         loop {
@@ -157,6 +183,7 @@ impl Signer {
                 Ok(true) if now >= due => self.sign(lease).await,
                 Ok(is_held) => {
                     if !is_held {
+                        newest.send_if_modified(|size| size.take().is_some());
                         metrics::elsewhere();
                         reported = None;
                     }
@@ -172,6 +199,14 @@ impl Signer {
                         tracing::info!("checkpoints are signed again");
                     }
                     metrics::signing(outcome);
+                    if let Outcome::Signed(size) | Outcome::UpToDate(size) = outcome
+                        && size > 0
+                    {
+                        newest.send_if_modified(|before| before.replace(size) != Some(size));
+                        if self.needs_no_witness() {
+                            metrics::quorum(size);
+                        }
+                    }
                 }
                 Err(error) => {
                     if error.is_lasting() {
@@ -188,6 +223,13 @@ impl Signer {
             }
             tokio::time::sleep(tick).await;
         }
+    }
+
+    /// Whether a checkpoint has its quorum without cosignatures.
+    fn needs_no_witness(&self) -> bool {
+        self.witnesses
+            .as_ref()
+            .is_none_or(|witnesses| witnesses.quorum() == 0)
     }
 
     /// Signs a checkpoint of the current log, if the log has moved since the newest checkpoint. The caller
@@ -239,12 +281,13 @@ impl Signer {
             None => size == 0,
         };
         if is_current {
-            return Ok(Outcome::UpToDate);
+            return Ok(Outcome::UpToDate(size));
         }
         let checkpoint = Checkpoint::new(origin, size, tiles.root(size).await?)?;
         let locked = write(locked, checkpoint.clone()).await?;
         let signed = SignedCheckpoint::sign(checkpoint, &self.key)?;
-        checkpoints.store(&signed, self.clock.now()).await?;
+        let now = self.clock.now();
+        checkpoints.store(&signed, self.needs_no_witness(), now).await?;
         drop(locked);
         Ok(Outcome::Signed(size))
     }

@@ -4,13 +4,12 @@
 //! of the database, so restoring a backup of the database does not bring an older state back.
 
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{self, ErrorKind, Read as _, Write as _};
+use std::io::{self, ErrorKind, Read as _};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use eventstore::private;
 use transparency::checkpoint::{Checkpoint, CheckpointError};
-
-use crate::key_file::sync_folder;
 
 /// Maximum size of the file in bytes.
 const LARGEST: u64 = 4096;
@@ -78,27 +77,58 @@ impl StateFile {
     ///
     /// [`StateError::Io`].
     pub fn lock(&self) -> Result<Option<LockedState>, StateError> {
-        let path = with_suffix(&self.0, ".lock");
-        let cannot = |error| StateError::Io {
-            path: path.clone(),
-            error,
-        };
-        let file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(&path)
-            .map_err(cannot)?;
-        match file.try_lock() {
-            Ok(()) => Ok(Some(LockedState {
-                path: self.0.clone(),
-                _lock: file,
-            })),
-            Err(TryLockError::WouldBlock) => Ok(None),
-            Err(TryLockError::Error(error)) => Err(cannot(error)),
-        }
+        let lock = lock_file(with_suffix(&self.0, ".lock"))?;
+        Ok(lock.map(|lock| LockedState {
+            path: self.0.clone(),
+            _lock: lock,
+        }))
     }
+}
+
+/// Locks a file, which is created if it does not exist. Returns `None` if another process has locked it. The
+/// lock ends with the returned file.
+///
+/// # Errors
+///
+/// [`StateError::Io`].
+pub fn lock_file(path: PathBuf) -> Result<Option<File>, StateError> {
+    let opened = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(&path);
+    let locked = opened.map_err(TryLockError::Error).and_then(|file| {
+        file.try_lock()?;
+        Ok(file)
+    });
+    match locked {
+        Ok(file) => Ok(Some(file)),
+        Err(TryLockError::WouldBlock) => Ok(None),
+        Err(TryLockError::Error(error)) => Err(StateError::Io { path, error }),
+    }
+}
+
+/// Reads the checkpoint in a state file. Returns `None` if the file does not exist.
+pub(crate) fn read(path: &Path, origin: &str) -> Result<Option<Checkpoint>, StateError> {
+    let mut text = String::new();
+    let read = File::open(path).and_then(|file| file.take(LARGEST).read_to_string(&mut text));
+    let path = || path.to_owned();
+    match read {
+        Ok(_) => {}
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(StateError::Io { path: path(), error }),
+    }
+    let state: Checkpoint = text
+        .parse()
+        .map_err(|error| StateError::Content { path: path(), error })?;
+    if state.origin() != origin {
+        return Err(StateError::Origin {
+            path: path(),
+            origin: state.origin().to_owned(),
+        });
+    }
+    Ok(Some(state))
 }
 
 impl LockedState {
@@ -114,24 +144,7 @@ impl LockedState {
     ///
     /// [`StateError`].
     pub fn read(&self, origin: &str) -> Result<Option<Checkpoint>, StateError> {
-        let mut text = String::new();
-        let read = File::open(&self.path).and_then(|file| file.take(LARGEST).read_to_string(&mut text));
-        match read {
-            Ok(_) => {}
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(self.io(error)),
-        }
-        let path = || self.path.clone();
-        let state: Checkpoint = text
-            .parse()
-            .map_err(|error| StateError::Content { path: path(), error })?;
-        if state.origin() != origin {
-            return Err(StateError::Origin {
-                path: path(),
-                origin: state.origin().to_owned(),
-            });
-        }
-        Ok(Some(state))
+        read(&self.path, origin)
     }
 
     /// Replaces the state. The new state is durable when this returns. A process that is killed meanwhile
@@ -141,25 +154,10 @@ impl LockedState {
     ///
     /// [`StateError::Io`].
     pub fn write(&self, state: &Checkpoint) -> Result<(), StateError> {
-        let temporary = with_suffix(&self.path, ".tmp");
-        let write = || {
-            let mut file = OpenOptions::new()
-                .write(true)
-                .create(true)
-                .truncate(true)
-                .mode(0o600)
-                .open(&temporary)?;
-            file.write_all(state.to_string().as_bytes())?;
-            file.sync_all()?;
-            std::fs::rename(&temporary, &self.path)?;
-            sync_folder(&self.path)
-        };
-        write().map_err(|error| self.io(error))
-    }
-
-    fn io(&self, error: io::Error) -> StateError {
-        let path = self.path.clone();
-        StateError::Io { path, error }
+        private::replace(&self.path, state.to_string().as_bytes()).map_err(|error| StateError::Io {
+            path: self.path.clone(),
+            error,
+        })
     }
 }
 

@@ -47,5 +47,5 @@ pub use pipeline::{HttpOptions, RequestId, RequestTrace};
 pub use problem::RequestError;
 pub use public_url::{NotPublicUrl, PublicUrl};
 pub use route_kind::RouteKind;
-pub use server::Listening;
+pub use server::{Listening, listen_plainly};
 pub use tls::{Certificate, Tls, TlsError};

@@ -115,6 +115,28 @@ impl Front {
     }
 }
 
+/// Serves a router without the pipeline on `listener` until `shutdown`: the limits of the listener apply, but
+/// no access control, rate limits and checks of hosts.
+///
+/// # Errors
+///
+/// If the listener fails.
+pub async fn listen_plainly(
+    listener: TcpListener,
+    router: Router,
+    listening: Listening,
+    shutdown: CancellationToken,
+) -> std::io::Result<()> {
+    listen(
+        listener,
+        Front::without_pipeline(router),
+        listening,
+        shutdown,
+        || {},
+    )
+    .await
+}
+
 /// Serves `front` on `listener` until `shutdown`. Then accepts no more connections, calls `stopping`, and
 /// returns when every accepted request has been answered.
 ///

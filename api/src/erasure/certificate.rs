@@ -120,13 +120,7 @@ impl Certificate {
         progress: impl FnMut(Position),
     ) -> Result<Self, CertificateError> {
         let attested_at = clock.now();
-        let in_clear = StoredEvents::read(log, status.id).await?.in_clear;
-        if !in_clear.is_empty() {
-            return Err(CertificateError::Partial(in_clear));
-        }
-        let Some(key_destroyed_at) = status.key_destroyed_at.filter(|_| status.complete) else {
-            return Err(CertificateError::Incomplete(status.pending.clone()));
-        };
+        let key_destroyed_at = Self::destroyed_at(log, status).await?;
         let request = Request {
             event: Some(status.position),
             ..Request::default()
@@ -149,6 +143,21 @@ impl Certificate {
         };
         certificate.check()?;
         Ok(certificate)
+    }
+
+    /// Checks that everything of the patient is destroyed. Returns the time that marks the data key as
+    /// destroyed.
+    ///
+    /// # Errors
+    ///
+    /// [`CertificateError`].
+    pub async fn destroyed_at(log: &EventLog, status: &ErasureStatus) -> Result<Timestamp, CertificateError> {
+        let in_clear = StoredEvents::read(log, status.id).await?.in_clear;
+        if !in_clear.is_empty() {
+            return Err(CertificateError::Partial(in_clear));
+        }
+        let destroyed_at = status.key_destroyed_at.filter(|_| status.complete);
+        destroyed_at.ok_or_else(|| CertificateError::Incomplete(status.pending.clone()))
     }
 
     /// Verifies the proof, and compares the attestation with the event in the proof. Like a proof, a valid

@@ -208,8 +208,9 @@ kinds! {
         "No checkpoint yet",
         "No checkpoint of the log has been signed yet. Try again later.",
     ),
-        "A checkpoint is signed at intervals, if the log has events. If this problem persists, no process of the service signs \
-         checkpoints: the operator finds the reason in the log of the process that has the key (LOG_KEY_FILE).";
+        "A checkpoint is signed at intervals, if the log has events. For a proof, enough witnesses must also have cosigned it. If this \
+         problem persists, no process of the service signs checkpoints, or too few witnesses answer: the operator finds the reason \
+         in the log of the process that has the key (LOG_KEY_FILE).";
     CHECKPOINT_NOT_FOUND = Kind::new(
         StatusCode::NOT_FOUND,
         "checkpoint-not-found",
@@ -231,8 +232,8 @@ kinds! {
         "Not in a checkpoint yet",
         "The newest checkpoint does not cover the event. Try again after the next checkpoint.",
     ),
-        "A proof is made against the newest signed checkpoint. The next checkpoint, usually within a minute, covers all events that \
-         exist now. If the position is beyond the end of the log, there is no such event.";
+        "A proof is made against the newest signed checkpoint that enough witnesses have cosigned. The next checkpoint, usually within a \
+         minute, covers all events that exist now. If the position is beyond the end of the log, there is no such event.";
     PRECONDITION_FAILED = Kind::new(
         StatusCode::PRECONDITION_FAILED,
         "precondition-failed",

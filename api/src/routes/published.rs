@@ -12,6 +12,7 @@ use domain::Patient;
 use eventstore::Position;
 use serde_json::json;
 use tlog::{NoProof, PublishedLog, TlogError};
+use transparency::proof::TlogProof;
 use web::RouteKind;
 use web::problem::Kind;
 use web::routes::Routes;
@@ -56,7 +57,7 @@ fn note() -> Media {
     Media::of(TEXT, fields::string(), Some(json!(CHECKPOINT)))
 }
 
-fn tlog_proof() -> Media {
+pub(super) fn tlog_proof() -> Media {
     let example = format!(
         "c2sp.org/tlog-proof@v1\nindex 6\n1Qd6JQm0dHxvF7wKzjIHn5N9ZQKNZgm1WZbFb8vVJ2E=\n\n{CHECKPOINT}"
     );
@@ -67,7 +68,7 @@ fn newest_described() -> Described {
     let described = Described::new(
         "Get the newest checkpoint",
         "The newest signed checkpoint of the log, as specified in c2sp.org/tlog-checkpoint: a signed note with the origin, the \
-         size and the root of the log.",
+         size and the root of the log. Witnesses cosign the checkpoint after it was published.",
     );
     answered(described, "The checkpoint.", note(), CHANGES)
         .problems(refused())
@@ -144,7 +145,7 @@ fn proof_described() -> Described {
     let described = Described::new(
         "Prove an event",
         "A proof that the log of the newest checkpoint contains the event at this position, as specified in \
-         c2sp.org/tlog-proof. It contains the checkpoint, but not the event.",
+         c2sp.org/tlog-proof. If the log has witnesses, it is the newest checkpoint that enough of them have cosigned. It contains the checkpoint, but not the event.",
     )
     .takes([fields::path(
         "position",
@@ -191,7 +192,12 @@ async fn receipt(State(api): State<Api>, PatientId(id): PatientId) -> Result<Res
         .map_err(TlogError::from)?
         .ok_or(ApiError::PatientNotFound)?;
     let proof = published.prove(position).await?;
-    Ok(response(proof.to_string(), TEXT, NO_STORE))
+    Ok(proof_response(&proof))
+}
+
+/// Returns a proof that only the caller may read.
+pub(super) fn proof_response(proof: &TlogProof) -> Response {
+    response(proof.to_string(), TEXT, NO_STORE)
 }
 
 /// Parses a positive number without leading zeros or a sign.
@@ -211,7 +217,7 @@ fn response(body: impl IntoResponse, media: &'static str, cache: &'static str) -
 }
 
 impl Api {
-    fn published(&self) -> Result<&PublishedLog, ApiError> {
+    pub(super) fn published(&self) -> Result<&PublishedLog, ApiError> {
         self.published_log.as_ref().ok_or(ApiError::LogNotPublished)
     }
 }
@@ -231,6 +237,10 @@ impl From<NoProof> for ApiError {
         match none {
             NoProof::NoCheckpoint => Self::NoCheckpointYet,
             NoProof::Tlog(error) => Self::from(error),
+            NoProof::TooLong(_) => {
+                tracing::error!(error = %none, "an event cannot be proved");
+                Self::LogDamaged
+            }
             _ => Self::NotCoveredYet,
         }
     }

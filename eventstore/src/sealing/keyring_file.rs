@@ -1,11 +1,9 @@
 //! The file of a keyring. Only its owner may have access to it.
 
-use std::ffi::OsString;
-use std::fs::{self, File};
-use std::io::{self, ErrorKind, Read as _, Write as _};
+use std::fs::File;
+use std::io::{self, ErrorKind, Read as _};
 use std::path::{Path, PathBuf};
 
-use chacha20poly1305::aead::Generate as _;
 use zeroize::Zeroizing;
 
 use super::keyring::{Keyring, KeyringError};
@@ -113,8 +111,7 @@ impl KeyringFile {
     /// [`KeyringFileError::Exists`], also if another process has just written the file, or
     /// [`KeyringFileError::Io`].
     pub fn create(&self, keyring: &Keyring) -> Result<(), KeyringFileError> {
-        // Unlike a rename, a hard link fails if the file exists.
-        self.publish(keyring, |written| fs::hard_link(written, &self.0))
+        self.write(keyring, private::write_new)
     }
 
     /// Replaces the content of the file. Readers see either the old or the new content, also after a crash.
@@ -123,52 +120,20 @@ impl KeyringFile {
     ///
     /// [`KeyringFileError::Io`].
     pub fn replace(&self, keyring: &Keyring) -> Result<(), KeyringFileError> {
-        self.publish(keyring, |written| fs::rename(written, &self.0))
+        self.write(keyring, private::replace)
     }
 
-    /// Writes the keyring to a temporary file in the same folder, gives it its name with `publish`, and
-    /// removes the temporary file, also after an error.
-    ///
-    /// The name of the temporary file is random, because processes in different containers can have the same
-    /// process id and share the folder. A process that is killed leaves its temporary file behind.
-    fn publish(
+    fn write(
         &self,
         keyring: &Keyring,
-        publish: impl FnOnce(&Path) -> io::Result<()>,
+        write: impl FnOnce(&Path, &[u8]) -> io::Result<()>,
     ) -> Result<(), KeyringFileError> {
         let text = keyring.to_text().map_err(|error| self.io(error.into()))?;
-        let suffix = <[u8; 8]>::try_generate()
-            .map_err(|_| self.io(io::Error::other("the operating system provides no random bytes")))?;
-        let mut name = self.0.file_name().map_or_else(OsString::new, ToOwned::to_owned);
-        name.push(format!(".{:016x}.tmp", u64::from_be_bytes(suffix)));
-        let temporary = self.0.with_file_name(name);
-        let written = match private::create_file(&temporary) {
-            // The file belongs to another process, so it is not removed.
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-                let path = self.0.clone();
-                return Err(KeyringFileError::Io { path, error });
-            }
-            created => created.and_then(|mut file| {
-                file.write_all(text.as_bytes())?;
-                file.write_all(b"\n")?;
-                file.sync_all()
-            }),
-        };
-        let published = written
-            .and_then(|()| publish(&temporary))
-            .and_then(|()| self.sync_folder());
-        let removed = match fs::remove_file(&temporary) {
-            // The file was never created, or was renamed.
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
-            removed => removed,
-        };
-        published.and(removed).map_err(|error| self.io(error))
-    }
-
-    /// Makes the entry of the file in its folder durable.
-    fn sync_folder(&self) -> io::Result<()> {
-        let folder = self.0.parent().filter(|folder| !folder.as_os_str().is_empty());
-        File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
+        // The capacity suffices, so that growing leaves no copy in memory.
+        let mut content = Zeroizing::new(Vec::with_capacity(text.len() + 1));
+        content.extend_from_slice(text.as_bytes());
+        content.push(b'\n');
+        write(&self.0, &content).map_err(|error| self.io(error))
     }
 
     fn io(&self, error: io::Error) -> KeyringFileError {

@@ -1,6 +1,6 @@
 //! Emails without an event: previews and test messages.
 
-use eventstore::Timestamp;
+use eventstore::{Hash, Position, Timestamp};
 use lettre::message::Mailbox;
 
 use super::{Composer, Mail, time_parts};
@@ -36,7 +36,8 @@ impl Composer {
         now: Timestamp,
     ) -> Result<Mail, DeliveryFailure> {
         let languages = languages.unwrap_or(&self.languages);
-        let values = TemplateValues::sample(template, &time_parts(now), self.clinic(), self.reply_to());
+        let mut values = TemplateValues::sample(template, &time_parts(now), self.clinic(), self.reply_to());
+        values.receipt = self.receipt(template, Position::BEGINNING.next(), Hash::default());
         let rendered = self.templates.render(template, languages, &values)?;
         let to = deliverable("maria.jose@example.com").map_err(|_| DeliveryFailure::Address)?;
         self.assemble(

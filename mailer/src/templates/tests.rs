@@ -13,6 +13,7 @@ fn values(name: &str) -> TemplateValues<'_> {
         reported: ReportedEvent::Registered,
         clinic: None,
         reply_to: None,
+        receipt: None,
     }
 }
 
@@ -366,4 +367,35 @@ fn templates_that_a_folder_for_an_older_version_lacks_are_the_built_in_ones() {
         templates.render(Template::PatientEmailChanged, &Languages::default(), &values)
     };
     assert_eq!(rendered(&templates), rendered(&Templates::built_in().unwrap()));
+}
+
+#[test]
+fn a_receipt_is_shown_only_if_there_is_one() {
+    let templates = Templates::built_in().unwrap();
+    let rendered = |receipt| {
+        let values = TemplateValues {
+            receipt,
+            ..values("Ana")
+        };
+        let rendered = templates.render(Template::PatientRegistered, &Languages::default(), &values);
+        rendered.unwrap()
+    };
+    let without = rendered(None);
+    assert!(!without.text.contains("Comprobante") && !without.html.contains("Receipt"));
+    let receipt = Receipt::new(
+        "https://api.example.com",
+        Position::BEGINNING.next(),
+        Hash::default(),
+    );
+    let with = rendered(Some(receipt));
+    let zeros = "0".repeat(64);
+    for language in ["Comprobante", "Receipt"] {
+        let line = format!("{language}: https://api.example.com/log/proof/1\n");
+        assert!(
+            with.text.contains(&line) && with.text.contains(&zeros),
+            "{}",
+            with.text
+        );
+    }
+    assert!(with.html.contains("https://api.example.com/log/proof/1") && with.html.contains(&zeros));
 }

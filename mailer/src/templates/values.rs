@@ -1,5 +1,6 @@
 //! Values for the templates.
 
+use eventstore::{Hash, Position};
 use minijinja::{Value, context};
 
 use crate::template::Template;
@@ -19,6 +20,31 @@ pub(crate) struct TemplateValues<'a> {
     pub(crate) clinic: Option<&'a str>,
     /// Address for replies, if configured.
     pub(crate) reply_to: Option<&'a str>,
+    /// How the registration can be proved, if configured.
+    pub(crate) receipt: Option<Receipt>,
+}
+
+/// The proof of a registration in the published log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Receipt {
+    /// URL of the proof.
+    pub(crate) url: String,
+    /// Hash of the event, to which the proof belongs.
+    pub(crate) hash: String,
+}
+
+impl Receipt {
+    /// Returns the receipt of the event at a position. `base` is the public URL of the API.
+    pub(crate) fn new(base: &str, position: Position, hash: Hash) -> Self {
+        Self {
+            url: format!("{base}/log/proof/{position}"),
+            hash: hash.to_string(),
+        }
+    }
+
+    pub(super) fn context(&self) -> Value {
+        context! { url => self.url.as_str(), hash => self.hash.as_str() }
+    }
 }
 
 /// An event, as an email reports it.
@@ -80,6 +106,7 @@ impl<'a> TemplateValues<'a> {
             reported: ReportedEvent::sample(template, at),
             clinic,
             reply_to,
+            receipt: None,
         }
     }
 }

@@ -33,7 +33,7 @@ async fn signed_checkpoints_are_kept(backend: Backend) {
     assert_eq!(checkpoints.newest().await.unwrap(), None);
     for size in [3, 70_000, 5] {
         let signed = signed(size, root(5), &key(1));
-        checkpoints.store(&signed, NOW).await.unwrap();
+        checkpoints.store(&signed, true, NOW).await.unwrap();
         let stored = checkpoints.of_size(size).await.unwrap().unwrap();
         assert_eq!(
             (stored.note.as_str(), stored.signed_at),
@@ -52,17 +52,17 @@ async fn a_checkpoint_can_be_signed_again_with_another_key_but_not_with_another_
     let published = backend.published();
     let checkpoints = published.checkpoints();
     checkpoints
-        .store(&signed(5, root(5), &key(1)), NOW)
+        .store(&signed(5, root(5), &key(1)), true, NOW)
         .await
         .unwrap();
     checkpoints
-        .store(&signed(5, root(5), &key(2)), NOW)
+        .store(&signed(5, root(5), &key(2)), true, NOW)
         .await
         .unwrap();
     let stored = checkpoints.newest().await.unwrap().unwrap().parse().unwrap();
     let keys = [key(1).verifier().clone(), key(2).verifier().clone()];
     assert_eq!(stored.verify(&keys).unwrap().len(), 2);
-    let fork = checkpoints.store(&signed(5, root(4), &key(1)), NOW).await;
+    let fork = checkpoints.store(&signed(5, root(4), &key(1)), true, NOW).await;
     assert!(matches!(fork, Err(TlogError::Fork { size: 5 })), "{fork:?}");
     backend.execute("UPDATE log_checkpoints SET size = 6").await;
     let moved = checkpoints.newest().await.unwrap().unwrap().parse();
@@ -79,7 +79,11 @@ async fn tiles_are_published_up_to_the_newest_checkpoint(mut backend: Backend) {
     let bundle = |width| Tile::new(Level::Entries, 1, width).unwrap();
     assert_eq!(published.tile(&bundle(1)).await.unwrap(), None);
     let checkpoint = signed(300, root(300), &key(1));
-    published.checkpoints().store(&checkpoint, NOW).await.unwrap();
+    published
+        .checkpoints()
+        .store(&checkpoint, true, NOW)
+        .await
+        .unwrap();
     assert!(published.tile(&bundle(44)).await.unwrap().is_some());
     assert_eq!(published.tile(&bundle(45)).await.unwrap(), None);
     assert_eq!(published.tile(&bundle(256)).await.unwrap(), None);
@@ -99,7 +103,11 @@ async fn proofs_are_verified_with_the_key_of_the_log(mut backend: Backend) {
     let none = published.prove(position(1)).await;
     assert!(matches!(none, Err(NoProof::NoCheckpoint)), "{none:?}");
     let checkpoint = signed(size, root(size), &key(1));
-    published.checkpoints().store(&checkpoint, NOW).await.unwrap();
+    published
+        .checkpoints()
+        .store(&checkpoint, true, NOW)
+        .await
+        .unwrap();
     let policy = Policy::new(ORIGIN, vec![key(1).verifier().clone()], vec![], 0).unwrap();
     for number in [1, 256, 257, 40_000, 65_536, 65_537, size] {
         let proof = published.prove(position(number)).await.unwrap();

@@ -12,5 +12,7 @@ extern crate testkit;
 mod backend;
 mod checkpoints;
 mod key_file;
+mod mirror;
 mod signer;
 mod tiles;
+mod witnesses;

@@ -74,7 +74,7 @@ async fn newest(backend: &Backend) -> SignedCheckpoint {
 
 async fn a_checkpoint_is_signed_whenever_the_log_has_moved(mut backend: Backend) {
     let files = Files::new();
-    assert_eq!(files.sign(&backend).await.unwrap(), Outcome::UpToDate);
+    assert_eq!(files.sign(&backend).await.unwrap(), Outcome::UpToDate(0));
     assert_eq!(files.state().unwrap().size(), 0);
     for size in [1, 2, 256, 9000] {
         backend.grow(size).await;
@@ -84,7 +84,7 @@ async fn a_checkpoint_is_signed_whenever_the_log_has_moved(mut backend: Backend)
         let expected = Checkpoint::new(ORIGIN, size, root(size)).unwrap();
         assert_eq!(*signed.checkpoint(), expected);
         assert_eq!(files.state(), Some(expected));
-        assert_eq!(files.sign(&backend).await.unwrap(), Outcome::UpToDate);
+        assert_eq!(files.sign(&backend).await.unwrap(), Outcome::UpToDate(size));
     }
     // The tables are derived. The same checkpoint is signed again.
     let before = newest(&backend).await;

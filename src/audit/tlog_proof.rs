@@ -1,0 +1,177 @@
+//! Proofs of the format tlog-proof: `patients audit prove --format tlog-proof`, and their check.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use api::read_log::{ReadKind, ReadOutcome};
+use chrono::DateTime;
+use clap::Args;
+use eventstore::{EventLog, Hash, Position};
+use serde_json::json;
+use tlog::{ProvedEvent, PublishedLog};
+use transparency::note::VerifierKey;
+use transparency::policy::Policy;
+use transparency::proof::TlogProof;
+
+use super::file::PartFile;
+use super::prove::event_line;
+use super::recorder::{ReadRange, Recorder};
+use super::trust::WitnessArguments;
+use crate::exit_code::{NoAnswer, NothingTrusted};
+use crate::output::{print, print_json};
+
+/// First line of a proof.
+const HEADER: &[u8] = b"c2sp.org/tlog-proof@v1\n";
+
+/// What a proof is checked with.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub(crate) struct ProofTrust {
+    /// Verifier key of the log, for a tlog-proof. Can be repeated if the key was replaced
+    #[arg(long, value_name = "VKEY")]
+    key: Vec<VerifierKey>,
+    #[command(flatten)]
+    witnesses: WitnessArguments,
+    /// Hash of the event, for a tlog-proof without the event, such as a receipt
+    #[arg(long, value_name = "HASH")]
+    hash: Option<Hash>,
+}
+
+impl ProofTrust {
+    /// Whether an argument applies to a tlog-proof only.
+    pub(super) fn is_given(&self) -> bool {
+        !self.key.is_empty() || self.hash.is_some()
+    }
+}
+
+/// Whether the content of a file is a tlog-proof.
+pub(super) fn is_tlog_proof(content: &[u8]) -> bool {
+    content.starts_with(HEADER)
+}
+
+/// Writes a proof of the event at a position.
+pub(super) async fn prove(
+    log: &EventLog,
+    recorder: &Recorder,
+    origin: Option<&str>,
+    position: Option<u64>,
+    output: Option<PathBuf>,
+) -> anyhow::Result<()> {
+    let origin = origin.context("LOG_ORIGIN is not set")?;
+    let position = position.context("a tlog-proof proves an event: pass its position")?;
+    let position = Position::new(position).context("the position is too large")?;
+    let published = PublishedLog::new(log.database(), origin.to_owned());
+    let proof = published.prove_event(log, position).await?;
+    let proved = ProvedEvent::of(&proof)?.context("the proof has no event")?;
+    let range = ReadRange {
+        patient: proved.event.aggregate_id.parse().ok(),
+        after: Some(position.get().saturating_sub(1)),
+        to: Some(position.get()),
+    };
+    recorder
+        .record(ReadKind::Proof, ReadOutcome::Given, range)
+        .await?;
+    let text = proof.to_string();
+    if output.as_deref() == Some(Path::new("-")) {
+        return print(&text);
+    }
+    let size = proof.checkpoint().checkpoint().size();
+    let name = || PathBuf::from(format!("event-{position}-of-{size}.tlog-proof"));
+    let path = output.unwrap_or_else(name);
+    PartFile::write(&path, text.as_bytes())?;
+    print(&format!(
+        "{} proves:\n{}",
+        path.display(),
+        claim(&proof, Some(&proved))
+    ))
+}
+
+/// Checks a proof with the keys that the caller trusts.
+pub(super) fn check(path: &Path, content: &[u8], trust: &ProofTrust, as_json: bool) -> anyhow::Result<()> {
+    let proof = TlogProof::parse(content).with_context(|| format!("{} is not a proof", path.display()));
+    let proof = proof.context(NoAnswer)?;
+    let proved = ProvedEvent::of(&proof);
+    let policy = match trust.key.as_slice() {
+        [] => None,
+        keys => Some(trust.witnesses.policy(keys)?),
+    };
+    let checked = proved
+        .as_ref()
+        .map_err(|error| anyhow::anyhow!(error.to_string()))
+        .and_then(|proved| verify(&proof, proved.as_ref(), trust.hash, policy.as_ref()));
+    let proved = proved.ok().flatten();
+    let tree = proof.checkpoint().checkpoint();
+    if as_json {
+        let cosigned = checked.as_ref().map(Vec::as_slice).unwrap_or_default();
+        print_json(&json!({
+            "consistent": checked.is_ok(),
+            "proved": checked.is_ok() && policy.is_some(),
+            "message": checked.as_ref().err().map(ToString::to_string),
+            "origin": tree.origin(),
+            "tree": {"size": tree.size(), "root": Hash(tree.root().0)},
+            "position": proof.index() + 1,
+            "event": proved.as_ref().map(|proved| &proved.event),
+            "cosigned": cosigned.iter().map(|(name, time)| json!({"witness": name, "at": time})).collect::<Vec<_>>(),
+        }))?;
+    } else if let Ok(cosigned) = &checked {
+        let said = if policy.is_some() {
+            "proved:"
+        } else {
+            "consistent, but no key confirms that this log is genuine:"
+        };
+        let mut lines = vec![said.to_owned(), claim(&proof, proved.as_ref())];
+        lines.extend(
+            cosigned
+                .iter()
+                .map(|(name, time)| format!("cosigned by {name} at {time}")),
+        );
+        print(&lines.join("\n"))?;
+    }
+    checked.with_context(|| format!("{} does not prove its claim", path.display()))?;
+    if policy.is_none() {
+        bail!(NothingTrusted);
+    }
+    Ok(())
+}
+
+/// Verifies a proof. Returns the witnesses that have cosigned, with the times of their cosignatures.
+fn verify(
+    proof: &TlogProof,
+    proved: Option<&ProvedEvent>,
+    hash: Option<Hash>,
+    policy: Option<&Policy>,
+) -> anyhow::Result<Vec<(String, String)>> {
+    let hash = match (proved.map(|proved| proved.event.hash), hash) {
+        (Some(event), Some(hash)) if event != hash => bail!("the event has another hash than --hash"),
+        (Some(hash), _) | (None, Some(hash)) => hash,
+        (None, None) => bail!("it does not contain the event: pass the hash of the event with --hash"),
+    };
+    let leaf = transparency::Hash::leaf(&hash.0);
+    let Some(policy) = policy else {
+        let tree = proof.checkpoint().checkpoint();
+        let (size, root) = (tree.size(), tree.root());
+        transparency::tree::verify_inclusion(proof.path(), proof.index(), &leaf, size, &root)?;
+        return Ok(Vec::new());
+    };
+    let verified = proof.verify(&leaf, policy)?;
+    let cosigned = verified.into_iter().filter_map(|signature| {
+        let seconds = i64::try_from(signature.timestamp?).ok()?;
+        let time = DateTime::from_timestamp(seconds, 0)?.format("%Y-%m-%dT%H:%M:%SZ");
+        Some((signature.key.name().to_owned(), time.to_string()))
+    });
+    Ok(cosigned.collect())
+}
+
+/// Describes what a proof claims, without personal data.
+fn claim(proof: &TlogProof, proved: Option<&ProvedEvent>) -> String {
+    let tree = proof.checkpoint().checkpoint();
+    let event = match proved {
+        Some(proved) => event_line(&proved.event),
+        None => format!("event {}", proof.index() + 1),
+    };
+    let root = Hash(tree.root().0);
+    format!(
+        "{event}\n  is in the log {} {}:{root}",
+        tree.origin(),
+        tree.size()
+    )
+}

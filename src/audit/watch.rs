@@ -1,0 +1,250 @@
+//! `patients audit watch`: a monitor of a log, from outside.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use clap::Args;
+use eventstore::{Clock, SystemClock, private};
+use tlog::{Alarm, Monitor, MonitorError, RemoteLog, Seen, StateError};
+use transparency::checkpoint::SignedCheckpoint;
+use transparency::note::MAX_NOTE_LEN;
+use transparency::policy::Policy;
+
+use super::trust::TrustArguments;
+use crate::exit_code::{Alarmed, NoAnswer};
+use crate::http;
+use crate::output::{causes, print};
+use crate::settings;
+use crate::shutdown::StopSignals;
+
+/// Time after which a smaller checkpoint is read again. Caches keep a checkpoint for at most 5 s.
+const STALE: Duration = Duration::from_secs(6);
+
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub(crate) struct WatchArguments {
+    /// URL below which the log is published, such as <https://api.example.com/log>
+    #[arg(long, value_name = "URL")]
+    origin: String,
+    #[command(flatten)]
+    trust: TrustArguments,
+    /// File for the last checkpoint that was seen, so that a later run continues from it
+    #[arg(long, value_name = "FILE")]
+    state: Option<PathBuf>,
+    /// Check once, and exit
+    #[arg(long)]
+    once: bool,
+    /// Interval between two checks
+    #[arg(long, value_name = "DURATION", default_value = "1min", value_parser = settings::duration)]
+    every: Duration,
+    /// Maximum time without a newer checkpoint or newer cosignatures; default: 10min, and without witnesses
+    /// only for logs that cannot be read
+    #[arg(long, value_name = "DURATION", value_parser = settings::duration)]
+    silence: Option<Duration>,
+}
+
+/// The time after which a log counts as silent, if neither the caller nor the witnesses say otherwise.
+const SILENCE: Duration = Duration::from_mins(10);
+
+impl WatchArguments {
+    /// Follows the log until a stop signal or an alarm.
+    pub(super) async fn run(self) -> anyhow::Result<()> {
+        let policy = self.trust.policy()?;
+        let client = tlog::client(http::client()).context("the HTTP client cannot be created")?;
+        let source = RemoteLog::new(&self.origin, client);
+        let source = source.context("--origin: expected a URL such as https://api.example.com/log")?;
+        let state = self.state.as_deref().map(SeenFile::open).transpose()?;
+        let last = match &state {
+            Some(state) => state.read(&policy)?,
+            None => None,
+        };
+        let clock = SystemClock::shared();
+        let mut watch = Watch {
+            silence: Silence {
+                limit: self.silence.unwrap_or(SILENCE),
+                quorum: policy.quorum(),
+                must_grow: self.silence.is_some(),
+                since: clock.monotonic(),
+            },
+            monitor: Monitor::new(policy, last).context("the state file")?,
+            state,
+            reported: None,
+        };
+        let mut signals = StopSignals::listen()?;
+        loop {
+            let checked = tokio::select! {
+                checked = watch.check(&source, clock.as_ref()) => checked,
+                () = signals.asked() => return Ok(()),
+            };
+            if self.once {
+                let seen = checked?;
+                return watch.silence.once(seen, clock.as_ref());
+            }
+            watch.judge(checked, clock.as_ref())?;
+            tokio::select! {
+                () = tokio::time::sleep(self.every) => {}
+                () = signals.asked() => return Ok(()),
+            }
+        }
+    }
+}
+
+struct Watch {
+    monitor: Monitor,
+    state: Option<SeenFile>,
+    silence: Silence,
+    /// The last problem that was logged.
+    reported: Option<String>,
+}
+
+impl Watch {
+    /// Checks the newest checkpoint, and keeps it. Returns an error for an alarm, or if nothing is known.
+    async fn check(&mut self, source: &RemoteLog, clock: &dyn Clock) -> anyhow::Result<Seen> {
+        let mut checked = self.monitor.check(source).await;
+        if matches!(checked, Err(MonitorError::Alarm(Alarm::Shrunk { .. }))) {
+            tokio::time::sleep(STALE).await;
+            checked = self.monitor.check(source).await;
+        }
+        let seen = match checked {
+            Ok(seen) => seen,
+            Err(MonitorError::Alarm(alarm)) => {
+                if let (Alarm::Fork { new, .. }, Some(state)) = (&alarm, &self.state) {
+                    let evidence = state.keep_fork(new)?;
+                    tracing::error!("{} has the checkpoint of the fork", evidence.display());
+                }
+                return Err(Alarmed::from(&alarm)).context(causes(&alarm.into()));
+            }
+            Err(error) => return Err(anyhow::Error::from(error).context(NoAnswer)),
+        };
+        if let (Some(state), Some(last)) = (&self.state, self.monitor.last()) {
+            state.write(last)?;
+        }
+        if seen.is_newer {
+            let cosigned = match (self.silence.quorum, seen.has_quorum) {
+                (0, _) => "",
+                (_, true) => ", and cosigned by enough witnesses",
+                (_, false) => ", but not yet cosigned by enough witnesses",
+            };
+            let size = seen.size;
+            let time = clock.now();
+            print(&format!("{time}  {size} events: signed and consistent{cosigned}"))?;
+        }
+        Ok(seen)
+    }
+
+    /// Continues after errors that can pass, until the log has been silent for too long.
+    fn judge(&mut self, checked: anyhow::Result<Seen>, clock: &dyn Clock) -> anyhow::Result<()> {
+        let problem = match checked {
+            Ok(seen) => {
+                if self.silence.is_fresh(seen, clock) {
+                    self.silence.since = clock.monotonic();
+                }
+                None
+            }
+            Err(error) if error.is::<NoAnswer>() => Some(causes(&error)),
+            Err(error) => return Err(error),
+        };
+        // The same problem is logged only once.
+        if let Some(problem) = problem.as_ref().filter(|_| problem != self.reported) {
+            tracing::warn!("the log cannot be checked: {problem}");
+        }
+        self.reported = problem;
+        let silent = clock.monotonic().saturating_sub(self.silence.since);
+        if silent > self.silence.limit {
+            return self.silence.alarm();
+        }
+        Ok(())
+    }
+}
+
+/// When a log counts as silent.
+struct Silence {
+    limit: Duration,
+    quorum: usize,
+    must_grow: bool,
+    /// Monotonic time of the last sign of life.
+    since: Duration,
+}
+
+impl Silence {
+    /// Whether a checkpoint is a sign of life. With witnesses, their cosignatures must be recent, because a
+    /// log without new events has no new checkpoints.
+    fn is_fresh(&self, seen: Seen, clock: &dyn Clock) -> bool {
+        if self.quorum > 0 {
+            let now = u64::try_from(clock.now().as_micros() / 1_000_000).unwrap_or(0);
+            let recent = |time: u64| now.saturating_sub(time) <= self.limit.as_secs().max(1);
+            return seen.attested_at.is_some_and(recent);
+        }
+        seen.is_newer || !self.must_grow
+    }
+
+    fn once(&self, seen: Seen, clock: &dyn Clock) -> anyhow::Result<()> {
+        if self.quorum > 0 && !self.is_fresh(seen, clock) {
+            return self.alarm();
+        }
+        Ok(())
+    }
+
+    fn alarm(&self) -> anyhow::Result<()> {
+        let limit = humantime::format_duration(self.limit);
+        let wanted = if self.quorum > 0 {
+            "no checkpoint with recent cosignatures of enough witnesses was seen"
+        } else {
+            "no newer checkpoint was seen"
+        };
+        Err(Alarmed::Silence).context(format!("silence: for {limit}, {wanted}"))
+    }
+}
+
+/// The file with the last checkpoint.
+struct SeenFile {
+    path: PathBuf,
+    /// Two monitors must not overwrite the checkpoints of each other.
+    _lock: std::fs::File,
+}
+
+impl SeenFile {
+    fn open(path: &Path) -> anyhow::Result<Self> {
+        let lock = tlog::lock_file(super::file::beside(path, ".lock"))?;
+        let Some(lock) = lock else {
+            bail!("another process has locked {}", path.display());
+        };
+        let path = path.to_owned();
+        Ok(Self { path, _lock: lock })
+    }
+
+    fn read(&self, policy: &Policy) -> anyhow::Result<Option<SignedCheckpoint>> {
+        let path = self.path.display();
+        let note = match std::fs::read(&self.path) {
+            Ok(note) => note,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error).with_context(|| format!("{path} cannot be read")),
+        };
+        if note.len() > MAX_NOTE_LEN {
+            bail!("{path} is too large for a checkpoint");
+        }
+        let signed = SignedCheckpoint::parse(&note);
+        let signed = signed.with_context(|| format!("{path} is not a checkpoint"))?;
+        let origin = signed.checkpoint().origin();
+        if origin != policy.origin() {
+            bail!("{path} belongs to the log {origin}");
+        }
+        Ok(Some(signed))
+    }
+
+    fn write(&self, signed: &SignedCheckpoint) -> Result<(), StateError> {
+        let written = private::replace(&self.path, signed.to_string().as_bytes());
+        written.map_err(|error| StateError::Io {
+            path: self.path.clone(),
+            error,
+        })
+    }
+
+    /// Keeps the checkpoint of a fork beside the state. The state is the other half of the evidence.
+    fn keep_fork(&self, signed: &SignedCheckpoint) -> anyhow::Result<PathBuf> {
+        let path = super::file::beside(&self.path, ".fork");
+        private::replace(&path, signed.to_string().as_bytes())
+            .with_context(|| format!("{} cannot be written", path.display()))?;
+        Ok(path)
+    }
+}

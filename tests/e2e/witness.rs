@@ -1,0 +1,271 @@
+//! Witnesses, monitors and mirrors: what others do with a published log.
+
+use std::path::Path;
+use std::process::Command;
+
+use tempfile::TempDir;
+use testkit::{Program, free_port, http_client, wait_until};
+use transparency::Hash;
+use transparency::checkpoint::{Checkpoint, SignedCheckpoint};
+use transparency::note::{SigningKey, VerifierKey};
+use transparency::policy::Policy;
+use transparency::proof::TlogProof;
+use transparency::witness::{AddCheckpoint, monitoring_path};
+
+use crate::client::Client;
+use crate::published::{ORIGIN, checkpoint, new_key, serve_with, text};
+use crate::rig::{SOON, patients};
+use crate::settings::ended;
+
+/// A witness that runs.
+pub(crate) struct Witness {
+    folder: TempDir,
+    key: VerifierKey,
+    port: u16,
+    program: Program,
+}
+
+impl Witness {
+    /// Starts a witness of the log with this key.
+    pub(crate) async fn start(name: &str, log: &VerifierKey) -> Self {
+        let folder = TempDir::new().unwrap();
+        let place = folder.path().to_str().unwrap();
+        let (code, key, stderr) = ended(witness_command(&["key", "new", name, "--folder", place]));
+        assert_eq!(code, 0, "{stderr}");
+        let (_, shown, _) = ended(witness_command(&["key", "show", "--folder", place]));
+        assert_eq!(shown, key);
+        let port = free_port();
+        let mut command = patients("witness");
+        command
+            .args(["serve", "--folder", place, "--log-key", &log.to_string()])
+            .env("HTTP_ADDR", format!("127.0.0.1:{port}"));
+        let program = Program::start(&command);
+        let witness = Self {
+            key: key.trim().parse().unwrap(),
+            folder,
+            port,
+            program,
+        };
+        wait_until(SOON, "the witness answers", async || {
+            witness.post("").await.is_ok_and(|answer| answer.0 == 400)
+        })
+        .await;
+        witness
+    }
+
+    pub(crate) const fn key(&self) -> &VerifierKey {
+        &self.key
+    }
+
+    /// The witness in the form of the setting `WITNESSES`.
+    pub(crate) fn address(&self) -> String {
+        format!("{}=http://127.0.0.1:{}", self.key, self.port)
+    }
+
+    /// Sends a request. Returns the status and the body.
+    async fn post(&self, body: &str) -> reqwest::Result<(u16, String)> {
+        let url = format!("http://127.0.0.1:{}/add-checkpoint", self.port);
+        let client = http_client().build().unwrap();
+        let answer = client.post(url).body(body.to_owned()).send().await?;
+        Ok((answer.status().as_u16(), answer.text().await?))
+    }
+
+    fn file(&self, suffix: &str) -> std::path::PathBuf {
+        let path = monitoring_path(ORIGIN);
+        let hash = path.split('/').next().unwrap();
+        self.folder.path().join(format!("{hash}.{suffix}"))
+    }
+}
+
+fn witness_command(words: &[&str]) -> &'static mut Command {
+    let command: &'static mut Command = Box::leak(Box::new(patients("witness")));
+    command.args(words)
+}
+
+/// Runs `patients audit watch --once`. Returns the exit code and the output.
+fn watch(client: &Client, state: &Path, words: &[&str]) -> (i32, String) {
+    let mut command = patients("audit");
+    command
+        .args(["watch", "--once", "--origin", &client.url("/log"), "--state"])
+        .arg(state)
+        .args(words);
+    let (code, stdout, stderr) = ended(&mut command);
+    (code, stdout + &stderr)
+}
+
+#[tokio::test]
+async fn witnesses_cosign_checkpoints_and_none_that_is_down_delays_them() {
+    let folder = TempDir::new().unwrap();
+    let key = new_key(folder.path());
+    let mut witness = Witness::start("w1.example.org", &key).await;
+    let down = SigningKey::from_seed("w2.example.org", &[2; 32]).unwrap();
+    let down = transparency::cosignature::CosigningKey::from(down);
+    let (down, unused) = (down.verifier(), free_port());
+    let witnesses = format!("{}, {down}=http://127.0.0.1:{unused}", witness.address());
+    let settings = [("WITNESSES", witnesses.as_str()), ("WITNESS_QUORUM", "1")];
+    let (program, client) = serve_with(folder.path(), free_port(), &settings).await;
+    assert!(
+        program
+            .stdout()
+            .contains("w1.example.org, w2.example.org; quorum 1")
+    );
+    let policy = |quorum| {
+        let witnesses = vec![witness.key.clone(), down.clone()];
+        Policy::new(ORIGIN, vec![key.clone()], witnesses, quorum).unwrap()
+    };
+    for size in [1, 2] {
+        client.register_for_sure(&format!("p{size}@example.com")).await;
+        checkpoint(&client, size).await;
+        wait_until(SOON, "the witness has cosigned", async || {
+            let newest = text(&client, "/log/checkpoint").await;
+            let newest = SignedCheckpoint::parse(newest.as_bytes()).unwrap();
+            newest.checkpoint().size() == size && policy(1).check(&newest).is_ok()
+        })
+        .await;
+        // The proof refers to a checkpoint with its quorum.
+        let proof = text(&client, &format!("/log/proof/{size}")).await;
+        let proof: TlogProof = proof.parse().unwrap();
+        policy(1).check(proof.checkpoint()).unwrap();
+        policy(2).check(proof.checkpoint()).unwrap_err();
+        // A killed witness continues after the last checkpoint that it has cosigned.
+        witness.program.kill9().await;
+        witness.program.restart().await;
+    }
+    let newest = checkpoint(&client, 2).await;
+    let metrics = text(&client, "/metrics").await;
+    for series in [
+        "patients_witness_cosigned_size{witness=\"w1.example.org\"} 2",
+        "patients_witness_cosigned_size{witness=\"w2.example.org\"} 0",
+        "patients_checkpoint_quorum_size 2",
+    ] {
+        assert!(metrics.contains(series), "{series}: {metrics}");
+    }
+
+    // The protocol.
+    let mut of_log = newest.clone();
+    of_log.retain(std::slice::from_ref(&key));
+    let head = newest.checkpoint();
+    let request = |old, proof: &[Hash], signed: &SignedCheckpoint| {
+        AddCheckpoint::new(old, proof.to_vec(), signed.clone()).to_string()
+    };
+    let signed_by = |origin: &str, key: &SigningKey| {
+        let head = Checkpoint::new(origin, head.size(), head.root()).unwrap();
+        SignedCheckpoint::sign(head, key).unwrap()
+    };
+    let stranger = SigningKey::from_seed(ORIGIN, &[7; 32]).unwrap();
+    wait_until(SOON, "the witness answers", async || {
+        witness.post("").await.is_ok()
+    })
+    .await;
+    for (body, status, answer) in [
+        (request(2, &[], &of_log), 200, "— w1.example.org "),
+        ("old 2\n\n".to_owned(), 400, ""),
+        ("a".repeat(400_000), 400, ""),
+        (request(3, &[], &of_log), 400, ""),
+        (request(2, &[], &signed_by(ORIGIN, &stranger)), 403, ""),
+        (
+            request(2, &[], &signed_by("other.example.org", &stranger)),
+            404,
+            "",
+        ),
+        (request(1, &[], &of_log), 409, "2\n"),
+        (request(2, &[Hash::EMPTY_ROOT], &of_log), 422, ""),
+    ] {
+        let (found, text) = witness.post(&body).await.unwrap();
+        assert_eq!(found, status, "{body:.200}");
+        assert!(text.starts_with(answer), "{status}: {text}");
+    }
+    let url = format!("http://127.0.0.1:{}/{}", witness.port, monitoring_path(ORIGIN));
+    let published = reqwest::Client::get(&http_client().build().unwrap(), url);
+    let published = published.send().await.unwrap().bytes().await.unwrap();
+    let published = SignedCheckpoint::parse(&published).unwrap();
+    assert_eq!(published.verify([&key, &witness.key]).unwrap().len(), 2);
+
+    // Another process cannot use the same folder.
+    let place = witness.folder.path().to_str().unwrap().to_owned();
+    let mut second = patients("witness");
+    second.args(["serve", "--folder", &place, "--log-key", &key.to_string()]);
+    let (code, _, stderr) = ended(&mut second);
+    assert!(code == 1 && stderr.contains("locked"), "{stderr}");
+}
+
+#[tokio::test]
+async fn a_log_rewritten_with_its_old_key_is_caught_by_a_witness_and_by_a_monitor() {
+    let folder = TempDir::new().unwrap();
+    let key = new_key(folder.path());
+    let witness = Witness::start("w.example.org", &key).await;
+    let (address, port) = (witness.address(), free_port());
+    let settings = [("WITNESSES", address.as_str())];
+    let (program, client) = serve_with(folder.path(), port, &settings).await;
+    let state = folder.path().join("seen");
+    let (vkey, wkey) = (key.to_string(), witness.key.to_string());
+    let trusted = ["--key", &vkey, "--witness", &wkey];
+    let (code, output) = watch(&client, &state, &trusted);
+    assert_eq!(code, 2, "no checkpoint yet: {output}");
+    for n in 0..3 {
+        client.register_for_sure(&format!("p{n}@example.com")).await;
+    }
+    checkpoint(&client, 3).await;
+    wait_until(SOON, "the witness has cosigned", async || {
+        watch(&client, &state, &trusted).0 == 0
+    })
+    .await;
+    let seen = std::fs::read(&state).unwrap();
+    let seen = SignedCheckpoint::parse(&seen).unwrap();
+    assert_eq!(seen.checkpoint().size(), 3);
+    let other = SigningKey::from_seed(ORIGIN, &[9; 32]).unwrap();
+    let other = other.verifier().to_string();
+    let (code, output) = watch(&client, &folder.path().join("other"), &["--key", &other]);
+    assert_eq!(code, 7, "{output}");
+    program.kill9().await;
+
+    // Somebody has the key, and puts another log in its place.
+    let rewritten = TempDir::new().unwrap();
+    new_key(rewritten.path());
+    std::fs::copy(folder.path().join("log.key"), rewritten.path().join("log.key")).unwrap();
+    let (program, client) = serve_with(rewritten.path(), port, &settings).await;
+    client.register_for_sure("q0@example.com").await;
+    checkpoint(&client, 1).await;
+    let (code, output) = watch(&client, &state, &trusted);
+    assert!(
+        code == 6 && output.contains("the log has shrunk"),
+        "{code}: {output}"
+    );
+    for n in 1..4 {
+        client.register_for_sure(&format!("q{n}@example.com")).await;
+    }
+    let forked = checkpoint(&client, 4).await;
+    let (code, output) = watch(&client, &state, &trusted);
+    assert!(code == 5 && output.contains("fork"), "{code}: {output}");
+    assert_eq!(std::fs::read(&state).unwrap(), seen.to_string().into_bytes());
+    let kept = std::fs::read(folder.path().join("seen.fork")).unwrap();
+    let kept = SignedCheckpoint::parse(&kept).unwrap();
+    assert_eq!(kept.checkpoint(), forked.checkpoint());
+    kept.verify([&key]).unwrap();
+
+    wait_until(SOON, "the witness refuses the fork", async || {
+        witness.program.stderr().contains("refused a fork") && witness.file("conflict").exists()
+    })
+    .await;
+    wait_until(SOON, "the signer reports the refusal", async || {
+        program.stderr().contains("the witness refuses the checkpoint")
+    })
+    .await;
+    let newest = checkpoint(&client, 4).await;
+    newest.verify([&witness.key]).unwrap_err();
+    let metrics = text(&client, "/metrics").await;
+    assert!(metrics.contains("patients_checkpoint_quorum_size 0"), "{metrics}");
+    let answer = client.get("/log/proof/1").await.unwrap();
+    assert_eq!(answer.status(), 404, "no checkpoint has its quorum");
+
+    // A log that cannot be read is silent.
+    program.kill9().await;
+    let mut command = patients("audit");
+    command.args(["watch", "--origin", &client.url("/log"), "--key", &vkey]);
+    command.args(["--every", "50ms", "--silence", "300ms"]);
+    let (code, stdout, stderr) = ended(&mut command);
+    assert!(
+        code == 8 && stderr.contains("silence"),
+        "{code}: {stdout}{stderr}"
+    );
+}

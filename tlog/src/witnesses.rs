@@ -1,0 +1,318 @@
+//! The witnesses of a log: their addresses, and asking them for cosignatures.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use eventstore::Clock;
+use reqwest::header::CONTENT_TYPE;
+use reqwest::{Client, Url};
+use tokio::sync::watch;
+use transparency::note::{Algorithm, KeyError, MAX_NOTE_LEN, VerifierKey};
+use transparency::policy::{InvalidPolicy, Policy};
+use transparency::tree::Plan;
+use transparency::witness::{AddCheckpoint, Response, ResponseError};
+
+use crate::checkpoints::CosignError;
+use crate::error::TlogError;
+use crate::http::{self, HttpError};
+use crate::metrics;
+use crate::published::PublishedLog;
+
+/// First and longest pause after a failed request.
+const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(1));
+/// Interval at which a witness cosigns the newest checkpoint again while the log does not move. The times of
+/// the cosignatures show monitors that the checkpoint is still the newest.
+const REFRESH: Duration = Duration::from_mins(5);
+
+/// Reason why a text does not name a witness.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum AddressError {
+    /// The text has not the form `KEY=URL`.
+    #[error("expected the verifier key of a witness, = and its URL, such as name+hash+key=https://host/path")]
+    Form,
+    /// The key is malformed.
+    #[error("the verifier key of the witness: {0}")]
+    Key(#[from] KeyError),
+    /// The key is not the key of a witness.
+    #[error("{0} is not the key of a witness: its signature type is not 0x04")]
+    Algorithm(String),
+    /// The URL cannot be used.
+    #[error(
+        "the URL of the witness {0}: expected http:// or https://, without credentials, query and fragment"
+    )]
+    Url(String),
+}
+
+/// A witness: its verifier key, and the URL below which it answers. Its text form is `KEY=URL`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WitnessAddress {
+    key: VerifierKey,
+    url: Url,
+}
+
+impl WitnessAddress {
+    /// Verifier key of the witness.
+    #[must_use]
+    pub const fn key(&self) -> &VerifierKey {
+        &self.key
+    }
+}
+
+impl FromStr for WitnessAddress {
+    type Err = AddressError;
+
+    fn from_str(text: &str) -> Result<Self, AddressError> {
+        // The encoding of a key of 33 bytes contains no `=`.
+        let (key, url) = text.rsplit_once("=http").ok_or(AddressError::Form)?;
+        let key: VerifierKey = key.parse()?;
+        if key.algorithm() != Algorithm::CosignatureV1 {
+            return Err(AddressError::Algorithm(key.to_string()));
+        }
+        let url = http::base_url(&format!("http{url}"));
+        let url = url.ok_or_else(|| AddressError::Url(key.name().to_owned()))?;
+        Ok(Self { key, url })
+    }
+}
+
+impl fmt::Display for WitnessAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}={}", self.key, self.url)
+    }
+}
+
+/// The witnesses of a log.
+#[derive(Debug, Clone)]
+pub struct Witnesses {
+    addresses: Vec<WitnessAddress>,
+    policy: Arc<Policy>,
+    client: Client,
+}
+
+impl Witnesses {
+    /// Makes the list of the witnesses of the log with this key. A checkpoint has its quorum if `quorum` of
+    /// them have cosigned it.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidPolicy`].
+    pub fn new(
+        log: &VerifierKey,
+        addresses: Vec<WitnessAddress>,
+        quorum: usize,
+        client: Client,
+    ) -> Result<Self, InvalidPolicy> {
+        let keys = addresses.iter().map(|address| address.key.clone()).collect();
+        let policy = Policy::new(log.name(), vec![log.clone()], keys, quorum)?;
+        Ok(Self {
+            addresses,
+            policy: Arc::new(policy),
+            client,
+        })
+    }
+
+    /// Number of witnesses that must cosign a checkpoint.
+    pub(crate) fn quorum(&self) -> usize {
+        self.policy.quorum()
+    }
+
+    /// Returns a task for each witness.
+    pub(crate) fn cosigners(
+        &self,
+        published: &PublishedLog,
+        clock: &Arc<dyn Clock>,
+    ) -> impl Iterator<Item = Cosigner> {
+        self.addresses.iter().map(|address| {
+            metrics::witness(address.key.name());
+            Cosigner {
+                witness: address.clone(),
+                policy: Arc::clone(&self.policy),
+                client: self.client.clone(),
+                published: published.clone(),
+                clock: Arc::clone(clock),
+                known: 0,
+            }
+        })
+    }
+}
+
+/// Reason why a witness did not cosign.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+enum AskError {
+    /// The witness cannot be reached, or its response cannot be read.
+    #[error(transparent)]
+    Http(#[from] HttpError),
+    /// The response is not one of the protocol.
+    #[error(transparent)]
+    Response(#[from] ResponseError),
+    /// The witness rejects the request.
+    #[error("the witness rejects the checkpoint with the status {0}")]
+    Rejected(u16),
+    /// The witness has cosigned a checkpoint that this checkpoint does not extend.
+    #[error(
+        "the witness has cosigned a checkpoint of {known} events that the checkpoint of {size} events does not \
+         extend: the log was rewritten, or its key has signed another log"
+    )]
+    Inconsistent {
+        /// Size that the witness has cosigned.
+        known: u64,
+        /// Size of the newest checkpoint.
+        size: u64,
+    },
+    /// The checkpoint was not cosigned, or the cosignature is invalid.
+    #[error(transparent)]
+    Cosign(#[from] CosignError),
+}
+
+impl From<TlogError> for AskError {
+    fn from(error: TlogError) -> Self {
+        Self::Cosign(error.into())
+    }
+}
+
+impl AskError {
+    /// Value of the label `outcome`.
+    const fn outcome(&self) -> &'static str {
+        match self {
+            Self::Http(_) => "unreachable",
+            Self::Response(_) | Self::Rejected(_) => "rejected",
+            Self::Inconsistent { .. } => "inconsistent",
+            Self::Cosign(_) => "failed",
+        }
+    }
+}
+
+/// Asks one witness to cosign each new checkpoint.
+pub(crate) struct Cosigner {
+    witness: WitnessAddress,
+    policy: Arc<Policy>,
+    client: Client,
+    published: PublishedLog,
+    clock: Arc<dyn Clock>,
+    /// Size of the checkpoint that the witness has cosigned last, as far as this process knows.
+    known: u64,
+}
+
+impl Cosigner {
+    /// Asks the witness whenever `newest` changes to the size of a checkpoint. While it is `None`, another
+    /// process signs. Failed requests are repeated.
+    pub(crate) async fn follow(mut self, mut newest: watch::Receiver<Option<u64>>) {
+        let name = self.witness.key.name().to_owned();
+        let (mut pause, longest) = PAUSES;
+        let mut cosigned: Option<(u64, Duration)> = None;
+        let mut not_before = Duration::ZERO;
+        let mut reported = None;
+        loop {
+            let now = self.clock.monotonic();
+            let due = (*newest.borrow_and_update()).map(|size| match cosigned {
+                Some((same, at)) if same == size => (at + REFRESH).max(not_before),
+                _ => not_before,
+            });
+            let wait = due.map(|due| due.saturating_sub(now));
+            if wait != Some(Duration::ZERO) {
+                let elapsed = async {
+                    match wait {
+                        Some(wait) => tokio::time::sleep(wait).await,
+                        None => std::future::pending().await,
+                    }
+                };
+                tokio::select! {
+                    changed = newest.changed() => {
+                        if changed.is_err() {
+                            return;
+                        }
+                    }
+                    () = elapsed => {}
+                }
+                continue;
+            }
+            match self.ask().await {
+                Ok(size) => {
+                    let time = self.clock.now().as_micros() / 1_000_000;
+                    metrics::cosigned(&name, size, time);
+                    if reported.take().is_some() {
+                        tracing::info!(witness = name, "the witness cosigns checkpoints again");
+                    }
+                    cosigned = Some((size, self.clock.monotonic()));
+                    pause = PAUSES.0;
+                    not_before = Duration::ZERO;
+                }
+                Err(error) => {
+                    metrics::not_cosigned(&name, error.outcome());
+                    let is_fork = matches!(error, AskError::Inconsistent { .. });
+                    let error = error.to_string();
+                    // The same error is logged only once.
+                    if reported.as_ref() != Some(&error) {
+                        if is_fork {
+                            tracing::error!(witness = name, error, "the witness refuses the checkpoint");
+                        } else {
+                            tracing::warn!(
+                                witness = name,
+                                error,
+                                "the witness has not cosigned the checkpoint"
+                            );
+                        }
+                        reported = Some(error);
+                    }
+                    not_before = self.clock.monotonic() + pause;
+                    pause = (pause * 2).min(longest);
+                }
+            }
+        }
+    }
+
+    /// Asks the witness to cosign the newest checkpoint, and stores its cosignature. Returns the size.
+    async fn ask(&mut self) -> Result<u64, AskError> {
+        let checkpoints = self.published.checkpoints();
+        let Some(newest) = checkpoints.newest().await? else {
+            return Ok(0);
+        };
+        let (size, signed) = (newest.size, newest.parse()?);
+        let mut told = false;
+        loop {
+            let known = self.known;
+            let Some(plan) = Plan::consistency(known, size) else {
+                return Err(AskError::Inconsistent { known, size });
+            };
+            let proof = self.published.tiles().hashes(&plan).await?;
+            let request = AddCheckpoint::new(known, proof, signed.clone());
+            match self.send(&request).await? {
+                Response::Cosigned(signatures) => {
+                    // Only the cosignature of this witness is stored, whatever else it returns.
+                    let own: Vec<_> = signatures
+                        .into_iter()
+                        .filter(|signature| signature.is_of(&self.witness.key))
+                        .collect();
+                    if checkpoints.cosign(size, &own, &self.policy).await? {
+                        metrics::quorum(size);
+                    }
+                    self.known = size;
+                    return Ok(size);
+                }
+                Response::Conflict { size: known } if !told => {
+                    self.known = known;
+                    told = true;
+                }
+                Response::Unprocessable => return Err(AskError::Inconsistent { known, size }),
+                other => return Err(AskError::Rejected(other.status())),
+            }
+        }
+    }
+
+    async fn send(&self, request: &AddCheckpoint) -> Result<Response, AskError> {
+        let url = http::below(&self.witness.url, "add-checkpoint");
+        let response = self.client.post(url).body(request.to_string()).send().await;
+        let response = response.map_err(HttpError::from)?;
+        let status = response.status().as_u16();
+        let media = response.headers().get(CONTENT_TYPE).cloned();
+        let body = http::body(response, MAX_NOTE_LEN).await?;
+        let media = media.as_ref().and_then(|value| value.to_str().ok());
+        Ok(Response::parse(status, media, &body)?)
+    }
+}
+
+#[cfg(test)]
+mod tests;
