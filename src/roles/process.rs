@@ -212,6 +212,7 @@ impl<'s> Process<'s> {
         });
         let url = format!("{scheme}://{}", listener.local_addr()?);
         self.lines.push(("api", url.clone()));
+        self.lines.push(("console", format!("{url}/console")));
         self.lines.push(("docs", format!("{url}/docs")));
         if let Some(served) = served {
             let reloading = served.reload_on_change(self.stop_following.clone());

@@ -55,14 +55,14 @@ async fn the_pages_for_people_load_one_style_sheet_that_is_served_here() {
         let (parts, html) = page(&rig, path, "text/html").await;
         let policy = parts.headers["content-security-policy"].to_str().unwrap();
         assert!(policy.contains("; style-src 'self';"), "{policy}");
-        let link = format!("<link rel=\"stylesheet\" href=\"{root}docs/assets/pages.css\">");
+        let link = format!("<link rel=\"stylesheet\" href=\"{root}console/base.css\">");
         assert!(html.contains(&link) && !html.contains("<style"), "{path}: {html}");
         assert!(
             !html.contains("<script") && !html.contains("://"),
             "{path}: {html}"
         );
     }
-    let (parts, style) = page(&rig, "/docs/assets/pages.css", "text/css").await;
+    let (parts, style) = page(&rig, "/console/base.css", "text/css").await;
     assert_eq!(parts.status, StatusCode::OK);
     assert_eq!(parts.headers["content-type"], "text/css; charset=utf-8");
     assert!(!style.contains("url(") && !style.contains("@import"), "{style}");

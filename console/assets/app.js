@@ -1,0 +1,150 @@
+// The frame of the console: navigation, language, color scheme, signing in, and the choice of the page.
+import { html, render, useEffect, useState } from "./html.js";
+import { connection, reconnects } from "./api.js";
+import { language, setLanguage, t } from "./i18n.js";
+import { link, route } from "./router.js";
+import { session, signOut, start } from "./session.js";
+import { SignIn, SignInAgain } from "./sign-in.js";
+import { Patients } from "./pages/patients.js";
+import { Register } from "./pages/register.js";
+import { PatientPage } from "./pages/patient.js";
+import { Timeline } from "./pages/timeline.js";
+import { Log } from "./pages/log.js";
+import { Reads } from "./pages/reads.js";
+import { Checkpoints } from "./pages/checkpoints.js";
+import { Overview } from "./pages/overview.js";
+import { Projections } from "./pages/projections.js";
+import { Mail } from "./pages/mail.js";
+import { Delivery } from "./pages/delivery.js";
+import { MailTrial } from "./pages/mail-trial.js";
+import { Privacy } from "./pages/privacy.js";
+import { follow } from "./measurements.js";
+
+/** The pages: the roles that may use a page, its route, and its text in the navigation. */
+const PAGES = [
+  { roles: ["clerk", "auditor"], at: ["patients"], page: Patients, group: "patients" },
+  { roles: ["clerk"], at: ["patients", "new"], page: Register, group: "patients", name: "register" },
+  { roles: ["clerk", "auditor"], at: ["patients", ":id"], page: PatientPage },
+  { roles: ["auditor"], at: ["patients", ":id", "history"], page: Timeline },
+  { roles: ["auditor"], at: ["log"], page: Log, group: "audit" },
+  { roles: ["auditor"], at: ["checkpoints"], page: Checkpoints, group: "audit" },
+  { roles: ["auditor"], at: ["reads"], page: Reads, group: "audit" },
+  { roles: ["privacy"], at: ["privacy"], page: Privacy, group: "privacy" },
+  { roles: ["privacy"], at: ["privacy", ":id"], page: Privacy },
+  { roles: ["operator"], at: ["overview"], page: Overview, group: "operations" },
+  { roles: ["operator"], at: ["projections"], page: Projections, group: "operations" },
+  { roles: ["operator"], at: ["mail"], page: Mail, group: "operations" },
+  { roles: ["operator"], at: ["mail", "test"], page: MailTrial, group: "operations", name: "mail-test" },
+  { roles: ["operator"], at: ["mail", ":id"], page: Delivery },
+];
+
+const allowed = (page) => page.roles.some((role) => session.get().roles.has(role));
+const matches = (page, segments) =>
+  page.at.length === segments.length && page.at.every((part, index) => part.startsWith(":") || part === segments[index]);
+
+function Navigation({ segments }) {
+  const listed = PAGES.filter((page) => page.group && allowed(page));
+  const groups = [...new Set(listed.map((page) => page.group))];
+  const current = (page) => (matches(page, segments) ? "page" : page.at.length === 1 && page.at[0] === segments[0] ? "true" : undefined);
+  return html`<nav aria-label=${t("navigation")}>
+    ${groups.map((group) => html`<div class="group" key=${group}>
+      <p class="group-name" id="group-${group}">${t(`group.${group}`)}</p>
+      <ul aria-labelledby="group-${group}">
+        ${listed.filter((page) => page.group === group).map((page) => html`<li>
+          <a href=${link(...page.at)} aria-current=${current(page)}>${t(`page.${page.name ?? page.at[0]}`)}</a>
+        </li>`)}
+      </ul>
+    </div>`)}
+  </nav>`;
+}
+
+const SCHEMES = ["auto", "light", "dark"];
+
+function Preferences() {
+  const [scheme, setScheme] = useState(localStorage.getItem("console.scheme") ?? "auto");
+  const choose = (event) => {
+    const value = event.target.value;
+    setScheme(value);
+    if (value === "auto") {
+      localStorage.removeItem("console.scheme");
+      delete document.documentElement.dataset.scheme;
+    } else {
+      localStorage.setItem("console.scheme", value);
+      document.documentElement.dataset.scheme = value;
+    }
+  };
+  return html`<div class="preferences">
+    <select aria-label=${t("language")} value=${language.get()} onChange=${(event) => setLanguage(event.target.value)}>
+      <option value="en" lang="en">English</option>
+      <option value="es" lang="es">Español</option>
+    </select>
+    <select aria-label=${t("scheme")} value=${scheme} onChange=${choose}>
+      ${SCHEMES.map((name) => html`<option value=${name}>${t(`scheme.${name}`)}</option>`)}
+    </select>
+    ${session.get().state !== "out" && !session.get().open && html`<button type="button" onClick=${signOut}>${t("sign-out")}</button>`}
+  </div>`;
+}
+
+/** Says that the service cannot be reached, and when the next attempt is. */
+function Unreachable() {
+  const { up, retryAt } = connection.use();
+  const [, tick] = useState(0);
+  useEffect(() => {
+    if (up) return undefined;
+    const timer = setInterval(() => tick((count) => count + 1), 500);
+    return () => clearInterval(timer);
+  }, [up]);
+  const seconds = Math.max(0, Math.ceil((retryAt - Date.now()) / 1000));
+  return html`<div role="status" class="connection">
+    ${!up && html`<p class="notice warn">${t("connection.down")} <span aria-hidden="true">${t("connection.retry", { seconds })}</span></p>`}
+  </div>`;
+}
+
+function Page({ segments }) {
+  const found = PAGES.find((page) => matches(page, segments)) ?? (segments.length === 0 ? PAGES.find((page) => page.group && allowed(page)) : null);
+  if (session.get().roles.size === 0) return html`<h1>${t("no-role")}</h1><p>${t("no-role.text")}</p>`;
+  if (!found) return html`<h1>${t("no-page")}</h1>`;
+  if (!allowed(found)) return html`<h1>${t("not-allowed")}</h1><p>${t("not-allowed.text", { roles: found.roles.map((role) => t(`role.${role}`)).join(", ") })}</p>`;
+  const parameters = Object.fromEntries(found.at.map((part, index) => [part.slice(1), segments[index]]).filter((_, index) => found.at[index].startsWith(":")));
+  return html`<${found.page} key=${segments.join("/")} ...${parameters} />`;
+}
+
+function App() {
+  const { state, roles } = session.use();
+  const segments = route.use();
+  language.use();
+  const operates = roles.has("operator");
+  useEffect(() => (operates ? follow() : undefined), [operates]);
+  useEffect(() => {
+    const heading = document.querySelector("h1")?.textContent;
+    document.title = heading ? `${heading} · ${t("title")}` : t("title");
+  });
+  const within = state === "in" || state === "expired";
+  return html`
+    <a class="skip" href="#main" onClick=${skip}>${t("skip")}</a>
+    <header>
+      <a class="brand" href="#/"><span aria-hidden="true" class="mark"></span>${t("title")}</a>
+      <${Preferences} />
+    </header>
+    <${Unreachable} />
+    <div class=${within ? "frame" : "frame alone"}>
+      ${within && html`<${Navigation} segments=${segments} />`}
+      <main id="main" tabindex="-1">
+        ${state === "starting" && html`<p role="status" class="muted">${t("loading")}</p>`}
+        ${state === "out" && html`<${SignIn} />`}
+        ${within && html`<${Page} segments=${segments} />`}
+      </main>
+    </div>
+    ${state === "expired" && html`<${SignInAgain} />`}`;
+}
+
+/** Moves the focus without changing the route after the `#`. */
+function skip(event) {
+  event.preventDefault();
+  document.querySelector("main").focus();
+}
+
+render(html`<${App} />`, document.getElementById("app"));
+start();
+// A page that was loaded while the service was unreachable starts when the service is back.
+reconnects.get();

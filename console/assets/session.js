@@ -1,0 +1,79 @@
+// Who uses this tab, and what they may do.
+import { shared } from "./html.js";
+import { onUnauthorized, Problem, request, send, setToken } from "./api.js";
+
+const TOKEN = "console.token";
+/** An id that no patient has. */
+const NOBODY = "00000000-0000-0000-0000-000000000000";
+/** No event has a later position. A page after it is empty, so the read is not recorded. */
+const AFTER_EVERYTHING = Number.MAX_SAFE_INTEGER;
+
+/**
+ * A request for each role that only this role may send, and that neither changes nor records anything. Only the
+ * status of the response matters.
+ */
+const PROBES = {
+  clerk: ["PATCH", `/patients/${NOBODY}`, {}],
+  auditor: ["GET", `/events?limit=1&after=${AFTER_EVERYTHING}`],
+  operator: ["GET", "/mail"],
+  privacy: ["GET", `/patients/${NOBODY}/hold`],
+};
+
+/**
+ * `state` is `starting`, `out` (a token is required), `in` or `expired` (a token is required again, and the page
+ * behind the dialog keeps what was typed). `open` means that the service requires no token.
+ */
+export const session = shared({ state: "starting", roles: new Set(), open: false });
+
+async function rolesOf(token) {
+  setToken(token);
+  const statuses = await Promise.all(
+    Object.values(PROBES).map(([method, path, body]) => send(path, { method, body }).then((answer) => answer.status)),
+  );
+  if (statuses.includes(401)) return null;
+  if (statuses.includes(429)) throw new Problem(429, {});
+  return new Set(Object.keys(PROBES).filter((_, index) => statuses[index] !== 403));
+}
+
+/** Starts with the token of this tab, or without a token. */
+export async function start() {
+  const token = sessionStorage.getItem(TOKEN);
+  await request("/health/live");
+  const roles = await rolesOf(token);
+  if (roles) session.set({ state: "in", roles, open: !token });
+  else if (token) {
+    sessionStorage.removeItem(TOKEN);
+    await start();
+  } else session.set({ state: "out", roles: new Set(), open: false });
+}
+
+/** Signs in with a token. Returns whether the service accepts the token. */
+export async function signIn(token) {
+  const roles = await rolesOf(token);
+  if (!roles) return false;
+  sessionStorage.setItem(TOKEN, token);
+  session.set({ state: "in", roles, open: false });
+  waiting?.resolve();
+  waiting = null;
+  return true;
+}
+
+export function signOut() {
+  sessionStorage.removeItem(TOKEN);
+  setToken(null);
+  waiting?.reject(new Problem(401, {}));
+  waiting = null;
+  session.set({ state: "out", roles: new Set(), open: false });
+}
+
+let waiting = null;
+onUnauthorized(() => {
+  if (!waiting) {
+    let settle;
+    const promise = new Promise((resolve, reject) => (settle = { resolve, reject }));
+    promise.catch(() => {});
+    waiting = { ...settle, promise };
+    session.set({ ...session.get(), state: "expired" });
+  }
+  return waiting.promise;
+});

@@ -1,0 +1,124 @@
+//! The web console: static files, which are embedded in the binary.
+//!
+//! The console is a client of the API that runs in a browser. It uses only the public routes, so everything
+//! that it can do, other clients can do too. The files in `assets` are plain modules of JavaScript that
+//! browsers load as they are. The folder `assets/vendor` contains the only library, Preact with htm; see
+//! decision 20.
+//!
+//! # Guarantees
+//!
+//! - The Content-Security-Policy allows only files of this service. It allows no inline scripts or styles, and
+//!   no conversion of strings to HTML.
+//! - The files contain no data, so everybody may load them.
+//!
+//! # Adding a page
+//!
+//! 1. Add a module in `assets/pages`, and add the page to the table `PAGES` in `assets/app.js`. The table
+//!    determines the roles that see the page.
+//! 2. Add the texts to `assets/en.js` and `assets/es.js`.
+//! 3. Add new files to [`files`].
+//! 4. Add the page to the tests in `tests/e2e/console.rs`.
+
+mod files;
+
+use axum::extract::Path;
+use axum::extract::rejection::PathRejection;
+use axum::http::{HeaderMap, HeaderValue, header};
+use axum::response::Response;
+use serde_json::json;
+use web::openapi::fields::{self, Named};
+use web::openapi::{Described, Media};
+use web::problem::kinds;
+use web::routes::Routes;
+use web::{RequestError, RouteKind};
+
+/// Path of the console.
+pub const CONSOLE: &str = "/console";
+
+/// Path of the style sheet for all pages, without the slash at the beginning.
+pub const STYLE: &str = "console/base.css";
+
+/// Allows only files and requests of this service. Trusted Types without a policy prevent any conversion of
+/// strings to HTML or scripts.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src data:; connect-src 'self'; \
+     base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'";
+
+/// Returns the routes of the console.
+pub fn routes<S: Clone + Send + Sync + 'static>() -> Routes<S> {
+    Routes::new()
+        .get(CONSOLE, RouteKind::About, page, page_described)
+        .get("/console/{*file}", RouteKind::About, file, file_described)
+}
+
+/// Headers of the responses with embedded files.
+fn headers() -> [Named; 3] {
+    [
+        fields::file_etag(),
+        fields::cache_control("no-cache"),
+        fields::vary("accept-encoding"),
+    ]
+}
+
+fn page_described() -> Described {
+    Described::new(
+        "Web console",
+        "A client of this API that runs in the browser, for clerks, auditors, operators and the role `privacy`.",
+    )
+    .takes([fields::if_none_match(fields::A_FILE)])
+    .answers(
+        200,
+        "The page.",
+        [Media::of("text/html", fields::string(), None)],
+        headers(),
+    )
+    .answers(304, "The client already has this version.", [], headers())
+}
+
+async fn page(headers: HeaderMap) -> Response {
+    guarded(files::PAGE.answer(&headers), POLICY)
+}
+
+fn file_described() -> Described {
+    let names = fields::string().enum_values(Some(files::FILES.iter().map(|(name, _)| *name)));
+    Described::new("A file that the console loads", "A script or a style sheet.")
+        .takes([
+            fields::path(
+                "file",
+                names,
+                json!("app.js"),
+                "Path of the file. Slashes in the path are not encoded.",
+            ),
+            fields::if_none_match(fields::A_FILE),
+        ])
+        .answers(
+            200,
+            "The file.",
+            [
+                Media::of("text/javascript", fields::string(), None),
+                Media::of("text/css", fields::string(), None),
+            ],
+            headers(),
+        )
+        .answers(304, "The client already has this version.", [], headers())
+        .problems([kinds::NOT_FOUND])
+}
+
+async fn file(
+    path: Result<Path<String>, PathRejection>,
+    headers: HeaderMap,
+) -> Result<Response, RequestError> {
+    let Path(wanted) = path.map_err(|_| RequestError::NotFound)?;
+    let (_, file) = files::FILES
+        .iter()
+        .find(|(name, _)| *name == wanted)
+        .ok_or(RequestError::NotFound)?;
+    Ok(guarded(file.answer(&headers), "default-src 'none'"))
+}
+
+fn guarded(mut response: Response, policy: &'static str) -> Response {
+    let policy = HeaderValue::from_static(policy);
+    response
+        .headers_mut()
+        .insert(header::CONTENT_SECURITY_POLICY, policy);
+    response
+}
