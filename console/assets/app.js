@@ -1,7 +1,8 @@
 // The frame of the console: navigation, language, color scheme, signing in, and the choice of the page.
 import { html, render, useEffect, useState } from "./html.js";
-import { connection, reconnects } from "./api.js";
+import { connection } from "./api.js";
 import { language, setLanguage, t } from "./i18n.js";
+import { returned } from "./issuer.js";
 import { link, route } from "./router.js";
 import { session, signOut, start } from "./session.js";
 import { SignIn, SignInAgain } from "./sign-in.js";
@@ -120,10 +121,14 @@ function App() {
     document.title = heading ? `${heading} · ${t("title")}` : t("title");
   });
   const within = state === "in" || state === "expired";
+  // On a narrow screen, a button opens the navigation. It closes when a page is chosen.
+  const [menu, setMenu] = useState(false);
+  useEffect(() => setMenu(false), [segments]);
   return html`
     <a class="skip" href="#main" onClick=${skip}>${t("skip")}</a>
-    <header>
+    <header class=${within ? (menu ? "within open" : "within") : ""}>
       <a class="brand" href="#/"><span aria-hidden="true" class="mark"></span>${t("title")}</a>
+      ${within && html`<button type="button" class="menu" aria-expanded=${String(menu)} onClick=${() => setMenu(!menu)}>${t("menu")}</button>`}
       <${Preferences} />
     </header>
     <${Unreachable} />
@@ -144,7 +149,10 @@ function skip(event) {
   document.querySelector("main").focus();
 }
 
-render(html`<${App} />`, document.getElementById("app"));
-start();
-// A page that was loaded while the service was unreachable starts when the service is back.
-reconnects.get();
+const app = document.getElementById("app");
+if (returned()) {
+  render(html`<main><p>${t("sign-in.returned")}</p></main>`, app);
+} else {
+  render(html`<${App} />`, app);
+  start();
+}

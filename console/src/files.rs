@@ -39,6 +39,7 @@ pub(crate) static FILES: LazyLock<Vec<(&str, File)>> = files! {
         "events.js"
         "html.js"
         "i18n.js"
+        "issuer.js"
         "log-format.js"
         "measurements.js"
         "message.js"

@@ -20,33 +20,43 @@
 //! 4. Add the page to the tests in `tests/e2e/console.rs`.
 
 mod files;
+mod sign_in;
 
-use axum::extract::Path;
+use std::sync::Arc;
+
 use axum::extract::rejection::PathRejection;
+use axum::extract::{FromRef, Path, State};
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::Response;
 use serde_json::json;
+use utoipa::openapi::schema::SchemaType;
+use utoipa::openapi::{ObjectBuilder, Type};
 use web::openapi::fields::{self, Named};
 use web::openapi::{Described, Media};
 use web::problem::kinds;
 use web::routes::Routes;
 use web::{RequestError, RouteKind};
 
+pub use sign_in::{Console, NotAnIssuer, SignIn};
+
 /// Path of the console.
 pub const CONSOLE: &str = "/console";
+
+/// The policy of a file that is not a page.
+const NOTHING: HeaderValue = HeaderValue::from_static("default-src 'none'");
 
 /// Path of the style sheet for all pages, without the slash at the beginning.
 pub const STYLE: &str = "console/base.css";
 
-/// Allows only files and requests of this service. Trusted Types without a policy prevent any conversion of
-/// strings to HTML or scripts.
-const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src data:; connect-src 'self'; \
-     base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'";
-
 /// Returns the routes of the console.
-pub fn routes<S: Clone + Send + Sync + 'static>() -> Routes<S> {
+pub fn routes<S>() -> Routes<S>
+where
+    S: Clone + Send + Sync + 'static,
+    Arc<Console>: FromRef<S>,
+{
     Routes::new()
         .get(CONSOLE, RouteKind::About, page, page_described)
+        .get("/console/config.json", RouteKind::About, config, config_described)
         .get("/console/{*file}", RouteKind::About, file, file_described)
 }
 
@@ -74,8 +84,32 @@ fn page_described() -> Described {
     .answers(304, "The client already has this version.", [], headers())
 }
 
-async fn page(headers: HeaderMap) -> Response {
-    guarded(files::PAGE.answer(&headers), POLICY)
+async fn page(State(console): State<Arc<Console>>, headers: HeaderMap) -> Response {
+    guarded(files::PAGE.answer(&headers), console.policy.clone())
+}
+
+fn config_described() -> Described {
+    let example = json!({"sign_in": {
+        "issuer": "https://id.example.com/realms/clinic", "client_id": "patients-console", "scope": "openid",
+        "audience": "patients-api",
+    }});
+    let schema = ObjectBuilder::new().schema_type(SchemaType::new(Type::Object));
+    Described::new(
+        "Settings of the console",
+        "Where people sign in: `sign_in` is null if they use access tokens.",
+    )
+    .takes([fields::if_none_match(fields::A_FILE)])
+    .answers(
+        200,
+        "The settings.",
+        [Media::of("application/json", schema, Some(example))],
+        headers(),
+    )
+    .answers(304, "The client already has this version.", [], headers())
+}
+
+async fn config(State(console): State<Arc<Console>>, headers: HeaderMap) -> Response {
+    guarded(console.config.answer(&headers), NOTHING)
 }
 
 fn file_described() -> Described {
@@ -112,11 +146,10 @@ async fn file(
         .iter()
         .find(|(name, _)| *name == wanted)
         .ok_or(RequestError::NotFound)?;
-    Ok(guarded(file.answer(&headers), "default-src 'none'"))
+    Ok(guarded(file.answer(&headers), NOTHING))
 }
 
-fn guarded(mut response: Response, policy: &'static str) -> Response {
-    let policy = HeaderValue::from_static(policy);
+fn guarded(mut response: Response, policy: HeaderValue) -> Response {
     response
         .headers_mut()
         .insert(header::CONTENT_SECURITY_POLICY, policy);

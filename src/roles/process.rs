@@ -185,6 +185,7 @@ impl<'s> Process<'s> {
                 recording: settings.read_recording(),
                 ..ReadLogOptions::default()
             },
+            console: Arc::new(access::console(&settings.issuer)?),
             http,
         };
         let listening = Listening {

@@ -137,6 +137,7 @@ async fn every_route_is_for_its_roles_and_for_no_other() {
         ("GET", "/docs/assets/docs.js", everybody, true),
         ("GET", "/console", everybody, true),
         ("GET", "/console/app.js", everybody, true),
+        ("GET", "/console/config.json", everybody, true),
         ("GET", "/problems", everybody, true),
         ("GET", "/problems/email-taken", everybody, true),
     ];
