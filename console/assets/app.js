@@ -46,7 +46,11 @@ const matches = (page, segments) =>
 function Navigation({ segments }) {
   const listed = PAGES.filter((page) => page.group && allowed(page));
   const groups = [...new Set(listed.map((page) => page.group))];
-  const current = (page) => (matches(page, segments) ? "page" : page.at.length === 1 && page.at[0] === segments[0] ? "true" : undefined);
+  const current = (page) => {
+    if (matches(page, segments)) return "page";
+    // A page without an entry of its own belongs to the entry of its first segment.
+    return page.at.length === 1 && page.at[0] === segments[0] ? "true" : undefined;
+  };
   return html`<nav aria-label=${t("navigation")}>
     ${groups.map((group) => html`<div class="group" key=${group}>
       <p class="group-name" id="group-${group}">${t(`group.${group}`)}</p>
@@ -82,7 +86,8 @@ function Preferences() {
     <select aria-label=${t("scheme")} value=${scheme} onChange=${choose}>
       ${SCHEMES.map((name) => html`<option value=${name}>${t(`scheme.${name}`)}</option>`)}
     </select>
-    ${session.get().state !== "out" && !session.get().open && html`<button type="button" onClick=${signOut}>${t("sign-out")}</button>`}
+    ${session.get().state !== "out" && !session.get().open && html`<button type="button"
+      onClick=${signOut}>${t("sign-out")}</button>`}
   </div>`;
 }
 
@@ -97,17 +102,23 @@ function Unreachable() {
   }, [up]);
   const seconds = Math.max(0, Math.ceil((retryAt - Date.now()) / 1000));
   return html`<div role="status" class="connection">
-    ${!up && html`<p class="notice warn">${t("connection.down")} <span aria-hidden="true">${t("connection.retry", { seconds })}</span></p>`}
+    ${!up && html`<p class="notice warn">${t("connection.down")} <span
+      aria-hidden="true">${t("connection.retry", { seconds })}</span></p>`}
   </div>`;
 }
 
 function Page({ segments }) {
-  const found = PAGES.find((page) => matches(page, segments)) ?? (segments.length === 0 ? PAGES.find((page) => page.group && allowed(page)) : null);
   if (session.get().roles.size === 0) return html`<h1>${t("no-role")}</h1><p>${t("no-role.text")}</p>`;
+  // Without a route, the first page of the person's roles is shown.
+  const first = () => PAGES.find((page) => page.group && allowed(page));
+  const found = segments.length === 0 ? first() : PAGES.find((page) => matches(page, segments));
   if (!found) return html`<h1>${t("no-page")}</h1>`;
-  if (!allowed(found)) return html`<h1>${t("not-allowed")}</h1><p>${t("not-allowed.text", { roles: found.roles.map((role) => t(`role.${role}`)).join(", ") })}</p>`;
-  const parameters = Object.fromEntries(found.at.map((part, index) => [part.slice(1), segments[index]]).filter((_, index) => found.at[index].startsWith(":")));
-  return html`<${found.page} key=${segments.join("/")} ...${parameters} />`;
+  if (!allowed(found)) {
+    const roles = found.roles.map((role) => t(`role.${role}`)).join(", ");
+    return html`<h1>${t("not-allowed")}</h1><p>${t("not-allowed.text", { roles })}</p>`;
+  }
+  const id = segments[found.at.indexOf(":id")];
+  return html`<${found.page} key=${segments.join("/")} id=${id} />`;
 }
 
 function App() {
@@ -128,7 +139,8 @@ function App() {
     <a class="skip" href="#main" onClick=${skip}>${t("skip")}</a>
     <header class=${within ? (menu ? "within open" : "within") : ""}>
       <a class="brand" href="#/"><span aria-hidden="true" class="mark"></span>${t("title")}</a>
-      ${within && html`<button type="button" class="menu" aria-expanded=${String(menu)} onClick=${() => setMenu(!menu)}>${t("menu")}</button>`}
+      ${within && html`<button type="button" class="menu" aria-expanded=${String(menu)}
+        onClick=${() => setMenu(!menu)}>${t("menu")}</button>`}
       <${Preferences} />
     </header>
     <${Unreachable} />

@@ -24,6 +24,8 @@ export function errorsByField(error) {
 }
 
 export function DetailFields({ details, onChange, errors }) {
-  return DETAILS.map((name) => html`<${Field} key=${name} label=${t(name)} hint=${has(`${name}.hint`) && t(`${name}.hint`)} name=${name} errors=${errors[name]}
-    value=${details[name]} onInput=${(event) => onChange((before) => ({ ...before, [name]: event.target.value }))} ...${INPUTS[name]} />`);
+  return DETAILS.map((name) => html`<${Field} key=${name} label=${t(name)} hint=${has(`${name}.hint`) && t(`${name}.hint`)}
+    name=${name} errors=${errors[name]}
+    value=${details[name]} onInput=${(event) => onChange((before) => ({ ...before, [name]: event.target.value }))}
+      ...${INPUTS[name]} />`);
 }

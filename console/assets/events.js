@@ -1,22 +1,48 @@
 // Events, as a person reads them.
-import { html, useEffect, useState } from "./html.js";
+import { html, useEffect, useRef, useState } from "./html.js";
 import { t } from "./i18n.js";
 import { trust, verify } from "./trust.js";
 import { Badge, explain } from "./ui.js";
 
-export const TYPES = ["PatientRegistered", "PatientAmended", "PatientDeleted", "PatientErased", "PatientHeld", "PatientHoldReleased"];
+export const TYPES = [
+  "PatientRegistered",
+  "PatientAmended",
+  "PatientDeleted",
+  "PatientErased",
+  "PatientHeld",
+  "PatientHoldReleased",
+];
 
-/** Verifies events as stored, and again whenever the auditor trusts something else. Returns the results by position. */
+const pause = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
+
+/**
+ * Verifies events as stored: new events, events that no checkpoint covered before, and all events again whenever the
+ * auditor trusts something else. Returns the results by position.
+ */
 export function useVerified(events) {
-  const [results, setResults] = useState({});
+  const [results, setResults] = useState(new Map());
   const trusted = trust.use();
-  const last = events.at(-1)?.position;
+  const latest = useRef();
+  latest.current = events;
   useEffect(() => {
     let current = true;
-    const tell = (position, result) => current && setResults((before) => ({ ...before, [position]: result }));
-    verify(events, tell).catch((error) => events.forEach(({ position }) => tell(position, { state: "unknown", text: explain(error) })));
+    const known = new Map();
+    const isOpen = ({ position }) => !known.has(position) || known.get(position).why === "verify.not-covered";
+    (async () => {
+      while (current) {
+        const open = latest.current.filter(isOpen);
+        const tell = (position, result) => known.set(position, result);
+        try {
+          await verify(open, tell);
+        } catch (error) {
+          open.forEach(({ position }) => tell(position, { state: "unknown", text: explain(error) }));
+        }
+        if (current && open.length > 0) setResults(new Map(known));
+        await pause(latest.current.some((event) => !known.has(event.position)) || open.length === 0 ? 250 : 2000);
+      }
+    })();
     return () => (current = false);
-  }, [events.length, last, trusted]);
+  }, [trusted]);
   return results;
 }
 
@@ -25,5 +51,6 @@ export function Proof({ result }) {
   if (!result) return html`<${Badge}>${t("verify.checking")}<//>`;
   const { state, why, text, size } = result;
   const kind = { good: "good", bad: "bad" }[state] ?? "neutral";
-  return html`<span class="proof"><${Badge} kind=${kind}>${t(`verify.${state}`)}<//> <span class="small muted">${text ?? t(why, { size })}</span></span>`;
+  return html`<span class="proof"><${Badge} kind=${kind}>${t(`verify.${state}`)}<//> <span
+    class="small muted">${text ?? t(why, { size })}</span></span>`;
 }

@@ -43,7 +43,10 @@ export const day = (value) => format(Intl.DateTimeFormat, { dateStyle: "long", t
 
 /** Returns a number of seconds as a duration, such as `2 min`. */
 export function duration(seconds) {
-  const unit = (value, name) => format(Intl.NumberFormat, { style: "unit", unit: name, maximumFractionDigits: value < 10 ? 1 : 0 }).format(value);
+  const unit = (value, name) => {
+    const options = { style: "unit", unit: name, maximumFractionDigits: value < 10 ? 1 : 0 };
+    return format(Intl.NumberFormat, options).format(value);
+  };
   if (seconds < 60) return unit(seconds, "second");
   if (seconds < 3600) return unit(seconds / 60, "minute");
   if (seconds < 86_400) return unit(seconds / 3600, "hour");

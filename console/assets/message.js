@@ -1,25 +1,27 @@
 // Reading an email (RFC 5322 and MIME), enough for the emails of this service.
 
+const utf8 = (binary) => new TextDecoder().decode(Uint8Array.from(binary, (character) => character.charCodeAt(0)));
+const fromBase64 = (text) => utf8(atob(text.replace(/\s/g, "")));
+const fromQuoted = (text) =>
+  utf8(text.replace(/=\r?\n/g, "").replace(/=([0-9A-F]{2})/g, (_, digits) => String.fromCharCode(parseInt(digits, 16))));
+
 function decoded(body, encoding) {
-  let bytes;
-  if (/base64/i.test(encoding)) bytes = Uint8Array.from(atob(body.replace(/\s/g, "")), (character) => character.charCodeAt(0));
-  else if (/quoted-printable/i.test(encoding)) {
-    const plain = body.replace(/=\r?\n/g, "").replace(/=([0-9A-F]{2})/g, (_, digits) => String.fromCharCode(parseInt(digits, 16)));
-    bytes = Uint8Array.from(plain, (character) => character.charCodeAt(0));
-  } else return body;
-  return new TextDecoder().decode(bytes);
+  if (/base64/i.test(encoding)) return fromBase64(body);
+  return /quoted-printable/i.test(encoding) ? fromQuoted(body) : body;
 }
 
 /** Decodes the encoded words of a header (RFC 2047). */
 const words = (text) =>
   text
     .replace(/\?=\s+=\?/g, "?==?")
-    .replace(/=\?utf-8\?([bq])\?(.*?)\?=/gi, (_, kind, word) => decoded(kind.toLowerCase() === "b" ? word : word.replace(/_/g, " "), kind.toLowerCase() === "b" ? "base64" : "quoted-printable"));
+    .replace(/=\?utf-8\?b\?(.*?)\?=/gi, (_, word) => fromBase64(word))
+    .replace(/=\?utf-8\?q\?(.*?)\?=/gi, (_, word) => fromQuoted(word.replace(/_/g, " ")));
 
 function part(text) {
   const [, head, body = ""] = /^([\s\S]*?)\r?\n\r?\n([\s\S]*)$/.exec(text) ?? [null, text];
   const lines = head.replace(/\r?\n[ \t]+/g, " ").split(/\r?\n/);
-  const headers = Object.fromEntries(lines.filter((line) => line.includes(":")).map((line) => [line.slice(0, line.indexOf(":")).toLowerCase(), line.slice(line.indexOf(":") + 1).trim()]));
+  const fields = lines.map((line) => /^([^:]+):(.*)$/.exec(line)).filter(Boolean);
+  const headers = Object.fromEntries(fields.map(([, name, value]) => [name.toLowerCase(), value.trim()]));
   return { headers, body };
 }
 

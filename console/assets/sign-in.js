@@ -14,7 +14,8 @@ function Issuer() {
   const { data: issuer } = useLoaded(issuerOf, []);
   const { run, busy, error } = useAction(async () => enter(await tokenOf(issuer)));
   return issuer && html`<div class="issuer">
-    <button type="button" class="primary" disabled=${busy} onClick=${run}>${t("sign-in.issuer", { issuer: new URL(issuer.issuer).host })}</button>
+    <button type="button" class="primary" disabled=${busy}
+      onClick=${run}>${t("sign-in.issuer", { issuer: new URL(issuer.issuer).host })}</button>
     <${Failure} error=${error} />
   </div>`;
 }
@@ -27,7 +28,7 @@ function Form({ children }) {
     run();
   };
   return html`<form onSubmit=${submit}>
-    <${Field} label=${t("token")} hint=${t("token.hint")} type="password" name="token" autocomplete="off" required autofocus
+    <${Field} label=${t("token")} hint=${t("token.hint")} type="password" name="token" autocomplete="off" required
       value=${token} onInput=${(event) => setToken(event.target.value)} />
     <${Failure} error=${error} />
     <div class="actions">
@@ -38,7 +39,8 @@ function Form({ children }) {
 }
 
 /** The page of people who are not signed in. */
-export const SignIn = () => html`<section class="card narrow"><${Title}>${t("sign-in")}<//><p>${t("sign-in.text")}</p><${Issuer} /><${Form} /></section>`;
+export const SignIn = () => html`<section
+  class="card narrow"><${Title}>${t("sign-in")}<//><p>${t("sign-in.text")}</p><${Issuer} /><${Form} /></section>`;
 
 /** Asks for a new token, above the page, which keeps what was typed. */
 export const SignInAgain = () => html`<${Dialog} title=${t("sign-in.again")} onClose=${signOut}>

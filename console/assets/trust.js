@@ -73,6 +73,7 @@ async function hashAt(position) {
  */
 export async function verify(events, tell) {
   const all = (state, why) => events.forEach(({ position }) => tell(position, { state, why }));
+  if (events.length === 0) return undefined;
   if (!canVerify()) return all("unknown", "verify.no-crypto");
   remember(events);
   const assessed = await assess();

@@ -48,7 +48,8 @@ export function Field({ label, hint, errors = [], as = "input", children, ...res
   const described = [hint && `${id}-hint`, errors.length > 0 && `${id}-error`].filter(Boolean).join(" ");
   return html`<div class="field">
     <label for=${id}>${label}</label>
-    <${as} id=${id} aria-describedby=${described || undefined} aria-invalid=${errors.length > 0 ? "true" : undefined} ...${rest}>
+    <${as} id=${id} aria-describedby=${described || undefined} aria-invalid=${errors.length > 0 ? "true" : undefined}
+      ...${rest}>
       ${children}
     <//>
     ${hint && html`<p class="hint" id="${id}-hint">${hint}</p>`}
@@ -113,7 +114,8 @@ export function useAction(action) {
 
 /** A label for a state. The text says what the color says. */
 export const Badge = ({ kind = "neutral", children, ...rest }) =>
-  html`<span class="badge ${kind}" ...${rest}><span aria-hidden="true">${{ good: "✓", bad: "✕", warn: "!" }[kind] ?? "○"}</span> ${children}</span>`;
+  html`<span class="badge ${kind}" ...${rest}><span
+    aria-hidden="true">${{ good: "✓", bad: "✕", warn: "!" }[kind] ?? "○"}</span> ${children}</span>`;
 
 /** A time in the reader's zone. The exact time is in the attribute. */
 export const Time = ({ value }) => (value ? html`<time datetime=${value} title=${value}>${time(value)}</time>` : "–");
@@ -127,14 +129,16 @@ export function Id({ value }) {
     setTimeout(() => setCopied(false), 2000);
   };
   return html`<span class="id"><code>${value}</code>
-    <button type="button" class="quiet" aria-label="${t("copy")} ${value}" onClick=${copy}>${copied ? t("copied") : t("copy")}</button>
+    <button type="button" class="quiet" aria-label="${t("copy")} ${value}"
+      onClick=${copy}>${copied ? t("copied") : t("copy")}</button>
   </span>`;
 }
 
 /** Names and values. Entries without a value are left out. */
 export const Facts = ({ of }) =>
   html`<dl class="facts">
-    ${of.filter(([, value]) => value != null && value !== "").map(([name, value]) => html`<div><dt>${name}</dt><dd>${isolated(value)}</dd></div>`)}
+    ${of.filter(([, value]) => value != null &&
+      value !== "").map(([name, value]) => html`<div><dt>${name}</dt><dd>${isolated(value)}</dd></div>`)}
   </dl>`;
 
 /**
@@ -145,7 +149,8 @@ export const Facts = ({ of }) =>
 export function Table({ caption, columns, rows, keyOf }) {
   return html`<table class="cards" role="table">
     <caption class="hidden">${caption}</caption>
-    <thead role="rowgroup"><tr role="row">${columns.map(([heading, , width]) => html`<th scope="col" role="columnheader" class=${width}>${heading}</th>`)}</tr></thead>
+    <thead role="rowgroup"><tr role="row">${columns.map(([heading, , width]) => html`<th scope="col" role="columnheader"
+      class=${width}>${heading}</th>`)}</tr></thead>
     <tbody role="rowgroup">
       ${rows.map((row) => html`<tr key=${keyOf(row)} role="row">
         ${columns.map(([heading, cell]) => html`<td role="cell" data-heading=${heading}>${isolated(cell(row))}</td>`)}
@@ -169,7 +174,8 @@ export function usePages(load, first, dependencies) {
     const page = await load(more.next);
     setMore((before) => ({ rows: [...before.rows, ...page.rows], next: page.next }));
   });
-  const button = more.next && html`<p><button type="button" disabled=${next.busy} onClick=${next.run}>${t("more")}</button></p>`;
+  const button = more.next && html`<p><button type="button" disabled=${next.busy}
+    onClick=${next.run}>${t("more")}</button></p>`;
   return { ...loaded, rows: more.rows, more: html`${button}<${Failure} error=${next.error} />` };
 }
 

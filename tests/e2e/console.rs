@@ -13,7 +13,7 @@ use fantoccini::elements::Element;
 use fantoccini::{Client as Browser, ClientBuilder, Locator};
 use hyper_util::client::legacy::connect::HttpConnector;
 use serde_json::{Value, json};
-use testkit::{Program, WebDriver, free_port, wait_until};
+use testkit::{Program, WebDriver, wait_until};
 
 use crate::client::Client;
 use crate::rig::{SOON, patients};
@@ -183,11 +183,6 @@ impl Tab {
         let field = self.field(label).await;
         field.clear().await.unwrap();
         field.send_keys(text).await.unwrap();
-    }
-
-    async fn choose(&self, label: &str, option: &str) {
-        let field = self.field(label).await;
-        field.select_by_label(option).await.unwrap();
     }
 
     /// Clicks the button or the link with this text. An open dialog is in front of the page.

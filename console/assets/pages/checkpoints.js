@@ -17,10 +17,12 @@ function Newest({ assessed: { checkpoint, signature, missing, ...assessed } }) {
       [t("events"), number(checkpoint.size)],
       [t("root"), html`<code>${toHex(checkpoint.root)}</code>`],
       [t("signature"), html`<${Badge} kind=${SIGNATURES[signature]}>${t(`signature.${signature}`)}<//>`],
-      assessed.extends !== undefined && [t("pinned"), html`<${Badge} kind=${assessed.extends ? "good" : "bad"}>${t(assessed.extends ? "extends" : "extends.not")}<//>`],
+      assessed.extends !== undefined && [t("pinned"), html`<${Badge}
+        kind=${assessed.extends ? "good" : "bad"}>${t(assessed.extends ? "extends" : "extends.not")}<//>`],
     ].filter(Boolean)} />
     ${assessed.broken && html`<p class="notice bad" role="alert">${t("checkpoint.broken")}</p>`}
-    ${!assessed.broken && html`<div class="actions"><button type="button" onClick=${() => pin(checkpoint)}>${t("pin.newest")}</button></div>`}`;
+    ${!assessed.broken && html`<div class="actions"><button type="button"
+      onClick=${() => pin(checkpoint)}>${t("pin.newest")}</button></div>`}`;
 }
 
 /** Pins a checkpoint that the auditor has kept elsewhere. */
@@ -39,7 +41,8 @@ function Paste() {
     run();
   };
   return html`<form onSubmit=${submit}>
-    <${Field} as="textarea" rows="5" label=${t("pin.paste")} hint=${t("pin.hint")} spellcheck="false" value=${text} onInput=${(event) => setText(event.target.value)} />
+    <${Field} as="textarea" rows="5" label=${t("pin.paste")} hint=${t("pin.hint")} spellcheck="false" value=${text}
+      onInput=${(event) => setText(event.target.value)} />
     <${Failure} error=${error} />
     <div class="actions"><button disabled=${!text.trim()}>${t("pin")}</button></div>
   </form>`;
@@ -59,7 +62,8 @@ function Key() {
     run();
   };
   return html`<form onSubmit=${submit}>
-    <${Field} label=${t("key")} hint=${t("key.hint")} spellcheck="false" autocomplete="off" value=${text} onInput=${(event) => setText(event.target.value)} />
+    <${Field} label=${t("key")} hint=${t("key.hint")} spellcheck="false" autocomplete="off" value=${text}
+      onInput=${(event) => setText(event.target.value)} />
     <${Failure} error=${error} />
     <div class="actions"><span role="status" class="muted">${said}</span><button>${t("save")}</button></div>
   </form>`;

@@ -38,10 +38,13 @@ export function Delivery({ id }) {
           [t("changed"), html`<${Time} value=${mail.updated_at} />`],
         ]} />
       </section>`)}
-      ${mails.some(({ state }) => RETRYABLE.includes(state)) && html`<div class="actions"><button type="button" class="primary" onClick=${() => setAsked(true)}>${t("mail.retry")}</button></div>`}
+      ${mails.some(({ state }) => RETRYABLE.includes(state)) && html`<div class="actions"><button type="button"
+        class="primary" onClick=${() => setAsked(true)}>${t("mail.retry")}</button></div>`}
       <section aria-labelledby="attempts"><h2 id="attempts">${t("attempts")}</h2>
-        ${attempts.length === 0 ? html`<p class="muted">${t("attempts.none")}</p>` : html`<${Table} caption=${t("attempts")} columns=${columns} rows=${attempts} keyOf=${(row) => `${row.mail} ${row.started_at}`} />`}
+        ${attempts.length === 0 ? html`<p class="muted">${t("attempts.none")}</p>` : html`<${Table} caption=${t("attempts")}
+          columns=${columns} rows=${attempts} keyOf=${(row) => `${row.mail} ${row.started_at}`} />`}
       </section>
     <//>
-    ${asked && html`<${Confirm} danger=${false} title=${t("mail.retry.title")} text=${t("mail.retry.one")} verb=${t("mail.retry")} action=${retry} onClose=${() => setAsked(false)} />`}`;
+    ${asked && html`<${Confirm} danger=${false} title=${t("mail.retry.title")} text=${t("mail.retry.one")}
+      verb=${t("mail.retry")} action=${retry} onClose=${() => setAsked(false)} />`}`;
 }

@@ -1,6 +1,6 @@
 // The log, live: filtered by type, patient and actor, with an export.
 import { html, useEffect, useRef, useState } from "../html.js";
-import { get, query, request } from "../api.js";
+import { get, query, request, Unreachable } from "../api.js";
 import { number, percent, t } from "../i18n.js";
 import { link } from "../router.js";
 import { follow } from "../stream.js";
@@ -48,6 +48,7 @@ function Export({ onClose }) {
     let [after, end, count] = [0, null, 0];
     const { signal } = abort.current;
     while (end === null || after < end) {
+      const begun = after;
       const answer = await request(`/events?after=${after}`, { headers: { accept: "application/x-ndjson" }, signal });
       end ??= Number(answer.headers.get("event-position"));
       const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
@@ -62,25 +63,27 @@ function Export({ onClose }) {
           parts.push(`${lines.join("\n")}\n`);
           setProgress({ after, end, count });
         }
-        if (after < end && rest === "") break;
       } catch (broken) {
         // The next request continues after the last complete line.
         if (signal.aborted) throw broken;
       }
+      if (after === begun && after < end) throw new Unreachable();
     }
     download("events.ndjson", parts, "application/x-ndjson");
     setProgress({ after, end, count, done: true });
   });
+  const part = percent(progress?.end ? progress.after / progress.end : 1);
   return html`<${Dialog} title=${t("export")} onClose=${onClose}>
     <p>${t("export.text")}</p>
     <div role="status">
-      ${progress && html`<p>${t(progress.done ? "export.done" : "export.progress", { count: number(progress.count), part: percent(progress.end ? progress.after / progress.end : 1) })}</p>
+      ${progress && html`<p>${t(progress.done ? "export.done" : "export.progress", { count: number(progress.count), part })}</p>
         <progress aria-label=${t("export")} max=${progress.end || 1} value=${progress.after}></progress>`}
     </div>
     <${Failure} error=${error} />
     <div class="actions">
       <button type="button" onClick=${onClose}>${t(progress?.done ? "close" : "cancel")}</button>
-      ${!progress?.done && html`<button type="button" class="primary" disabled=${busy} onClick=${run}>${t("export.start")}</button>`}
+      ${!progress?.done && html`<button type="button" class="primary" disabled=${busy}
+        onClick=${run}>${t("export.start")}</button>`}
     </div>
   <//>`;
 }
@@ -106,22 +109,31 @@ export function Log() {
   const shown = events.filter((event) => !actor || (event.metadata.actor ?? "").includes(actor)).toReversed();
   const older = !id && events.length > 0 && events[0].position > 1;
   return html`
-    <${Title} actions=${html`<button type="button" onClick=${() => setExporting(true)}>${t("export")}</button>`}>${t("page.log")}<//>
+    <${Title} actions=${html`<button type="button"
+      onClick=${() => setExporting(true)}>${t("export")}</button>`}>${t("page.log")}<//>
     <form class="filters" role="search" onSubmit=${(event) => event.preventDefault()}>
       <${Field} as="select" label=${t("event.type")} value=${type} onChange=${(event) => setType(event.target.value)}>
         <option value="">${t("all")}</option>
         ${TYPES.map((name) => html`<option value=${name}>${t(`event.${name}`)}</option>`)}
       <//>
-      <${Field} label=${t("patient.id")} spellcheck="false" autocomplete="off" value=${patient} onChange=${(event) => setPatient(event.target.value)} />
-      <${Field} label=${t("actor")} spellcheck="false" autocomplete="off" value=${actor} onInput=${(event) => setActor(event.target.value)} />
+      <${Field} label=${t("patient.id")} spellcheck="false" autocomplete="off" value=${patient}
+        onChange=${(event) => setPatient(event.target.value)} />
+      <${Field} label=${t("actor")} spellcheck="false" autocomplete="off" value=${actor}
+        onInput=${(event) => setActor(event.target.value)} />
     </form>
-    <p role="status"><${Badge} kind=${open ? "good" : "neutral"}>${t(open ? "live" : "live.off")}<//> <span class="muted small">${t("log.shown", { count: shown.length })}</span></p>
+    <p role="status"><${Badge} kind=${open ? "good" : "neutral"}>${t(open ? "live" : "live.off")}<//> <span
+      class="muted small">${t("log.shown", { count: shown.length })}</span></p>
     <${Failure} error=${error} />
     <ol class="log" reversed>
       ${shown.map((event) => html`<li key=${event.position} class=${event.event_type}>
-        <p class="what"><span class="position">${event.position}</span> <strong>${t(`event.${event.event_type}`)}</strong> <bdi class="summary">${summary(event)}</bdi></p>
-        <p class="small muted"><${Time} value=${event.recorded_at} /> · ${t("by")} <bdi>${event.metadata.actor ?? "–"}</bdi> · <a href=${link("patients", event.aggregate_id, "history")} aria-label="${t("patient.history")}, ${event.position}">${t("patient.history")}</a></p>
-        <${Proof} result=${results[event.position]} />
+        <p class="what"><span
+          class="position">${event.position}</span> <strong>${t(`event.${event.event_type}`)}</strong> <bdi
+            class="summary">${summary(event)}</bdi></p>
+        <p class="small muted"><${Time}
+          value=${event.recorded_at} /> · ${t("by")} <bdi>${event.metadata.actor ?? "–"}</bdi> · <a
+            href=${link("patients", event.aggregate_id, "history")}
+              aria-label="${t("patient.history")}, ${event.position}">${t("patient.history")}</a></p>
+        <${Proof} result=${results.get(event.position)} />
         <details><summary>${t("event.more")}</summary>
           <${Facts} of=${[
             [t("patient.id"), html`<code>${event.aggregate_id}</code>`],

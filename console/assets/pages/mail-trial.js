@@ -28,7 +28,8 @@ function Preview() {
     <${Loading} of=${loaded}>
       <${Facts} of=${[[t("from"), from], [t("to"), to], [t("subject"), subject]]} />
       <pre class="message" dir="auto" tabindex="0" role="region" aria-label=${t("preview.body")}>${text}</pre>
-      <details><summary>${t("source")}</summary><pre class="message" tabindex="0" role="region" aria-label=${t("source")}>${loaded.data}</pre></details>
+      <details><summary>${t("source")}</summary><pre class="message" tabindex="0" role="region"
+        aria-label=${t("source")}>${loaded.data}</pre></details>
     <//>
   </section>`;
 }
@@ -47,13 +48,15 @@ function Trial() {
   };
   return html`<section class="card" aria-labelledby="trial"><h2 id="trial">${t("trial")}</h2>
     <form class="inline" onSubmit=${submit} novalidate>
-      <${Field} type="email" label=${t("trial.to")} hint=${t("trial.hint")} errors=${errors} autocomplete="off" value=${to} onInput=${(event) => setTo(event.target.value)} />
+      <${Field} type="email" label=${t("trial.to")} hint=${t("trial.hint")} errors=${errors} autocomplete="off" value=${to}
+        onInput=${(event) => setTo(event.target.value)} />
       <button class="primary" disabled=${busy}>${t("trial.send")}</button>
     </form>
     ${errors.length === 0 && html`<${Failure} error=${error} />`}
     <div role="status">
       ${busy && html`<p class="muted">${t("trial.busy")}</p>`}
-      ${result && html`<p><${Badge} kind=${result.sent ? "good" : "bad"}>${t(result.sent ? "trial.sent" : "trial.failed")}<//> <bdi>${result.server}</bdi></p>
+      ${result && html`<p><${Badge}
+        kind=${result.sent ? "good" : "bad"}>${t(result.sent ? "trial.sent" : "trial.failed")}<//> <bdi>${result.server}</bdi></p>
         <ol class="steps">${result.steps.map(({ step, result: outcome, error: why }) => html`<li key=${step}>
           <${Badge} kind=${RESULTS[outcome]}>${t(`step.${outcome}`)}<//> <strong>${step}</strong> ${why}</li>`)}</ol>
         <${Facts} of=${[[t("mail.said"), result.said], [t("advice"), result.advice]]} />`}

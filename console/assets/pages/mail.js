@@ -36,11 +36,13 @@ function Search() {
     run();
   };
   return html`<form role="search" class="inline" onSubmit=${submit}>
-      <${Field} label=${t("mail.search")} hint=${t("mail.search.hint")} spellcheck="false" autocomplete="off" value=${text} onInput=${(event) => setText(event.target.value)} />
+      <${Field} label=${t("mail.search")} hint=${t("mail.search.hint")} spellcheck="false" autocomplete="off" value=${text}
+        onInput=${(event) => setText(event.target.value)} />
       <button disabled=${busy || !text.trim()}>${t("search")}</button>
     </form>
     <${Failure} error=${error} />
-    ${progress && html`<div role="status"><p class="muted small">${t("mail.search.progress", { examined: number(progress.examined), found: progress.rows.length })}</p></div>
+    ${progress && html`<div role="status"><p
+      class="muted small">${t("mail.search.progress", { examined: number(progress.examined), found: progress.rows.length })}</p></div>
       ${progress.rows.length > 0 && html`<${Deliveries} rows=${progress.rows} />`}`}`;
 }
 
@@ -54,9 +56,12 @@ function Deliveries({ rows, selected, onSelect }) {
     [t("changed"), (row) => html`<${Time} value=${row.updated_at} />`, "time"],
   ];
   if (onSelect) {
-    columns.unshift([t("select"), (row) => html`<input type="checkbox" aria-label="${t("select")} ${row.id} ${t(`template.${row.mail}`)}" checked=${selected.has(row.id)} onChange=${() => onSelect(row.id)} />`, "slim"]);
+    columns.unshift([t("select"), (row) => html`<input type="checkbox"
+      aria-label="${t("select")} ${row.id} ${t(`template.${row.mail}`)}" checked=${selected.has(row.id)}
+        onChange=${() => onSelect(row.id)} />`, "slim"]);
   }
-  return html`<${Table} caption=${t("page.mail")} columns=${columns} rows=${rows} keyOf=${(row) => `${row.id} ${row.mail}`} />`;
+  return html`<${Table} caption=${t("page.mail")} columns=${columns} rows=${rows}
+    keyOf=${(row) => `${row.id} ${row.mail}`} />`;
 }
 
 export function Mail() {
@@ -105,24 +110,33 @@ export function Mail() {
       ${status.data.mailers.length === 0 && html`<p class="muted">${t("overview.no-mailer")}</p>`}
       <ul class="plain">${status.data.mailers.map((mailer) => html`<li key=${mailer.name}>
         <${Badge} kind=${{ ready: "good", refused: "bad" }[mailer.state] ?? "warn"}>${t(`mailer.${mailer.state}`)}<//> <bdi>${mailer.server}</bdi>
-        <span class="small muted"> <bdi>${mailer.name}</bdi>, <${Time} value=${mailer.seen_at} /></span>${mailer.error && html`<p class="small">${mailer.error}</p>`}
+        <span class="small muted"> <bdi>${mailer.name}</bdi>, <${Time} value=${mailer.seen_at} /></span>${mailer.error &&
+          html`<p class="small">${mailer.error}</p>`}
       </li>`)}</ul>
     </section>`}
     <${Search} />
     <div class="tabs" role="group" aria-label=${t("state")}>
-      ${["", ...STATES].map((name) => html`<button type="button" key=${name} aria-pressed=${String(state === name)} onClick=${() => choose(name)}>
-        ${name ? t(`mail.${name}`) : t("all")}${name && counts ? html` <span class="count">${number(counts[name])}</span>` : ""}
+      ${["", ...STATES].map((name) => html`<button type="button" key=${name} aria-pressed=${String(state === name)}
+        onClick=${() => choose(name)}>
+        ${name ? t(`mail.${name}`) : t("all")}${name && counts ? html` <span
+          class="count">${number(counts[name])}</span>` : ""}
       </button>`)}
     </div>
     <p role="status" class="said">${said}</p>
     <${Loading} of=${list}>
       ${retryable && list.rows.length > 0 && html`<div class="actions start">
-        <button type="button" disabled=${selected.size === 0} onClick=${() => setAsked("some")}>${t("mail.retry.some", { count: selected.size })}</button>
+        <button type="button" disabled=${selected.size === 0}
+          onClick=${() => setAsked("some")}>${t("mail.retry.some", { count: selected.size })}</button>
         ${state === "dead" && html`<button type="button" onClick=${() => setAsked("all")}>${t("mail.retry.all")}</button>`}
       </div>`}
-      ${list.rows.length === 0 ? html`<p class="muted">${t("mail.none")}</p>` : html`<${Deliveries} rows=${list.rows} selected=${selected} onSelect=${retryable ? select : undefined} />`}
+      ${list.rows.length === 0 ? html`<p class="muted">${t("mail.none")}</p>` : html`<${Deliveries} rows=${list.rows}
+        selected=${selected} onSelect=${retryable ? select : undefined} />`}
       ${list.more}
     <//>
-    ${asked === "some" && html`<${Confirm} danger=${false} title=${t("mail.retry.title")} text=${t("mail.retry.text", { count: selected.size })} verb=${t("mail.retry")} action=${() => retry([...selected])} onClose=${() => setAsked(null)} />`}
-    ${asked === "all" && html`<${Confirm} danger=${false} title=${t("mail.retry.title")} text=${t("mail.retry.text", { count: number(counts?.dead ?? 0) })} verb=${t("mail.retry")} action=${retryAll} onClose=${() => setAsked(null)} />`}`;
+    ${asked === "some" && html`<${Confirm} danger=${false} title=${t("mail.retry.title")}
+      text=${t("mail.retry.text", { count: selected.size })} verb=${t("mail.retry")} action=${() => retry([...selected])}
+        onClose=${() => setAsked(null)} />`}
+    ${asked === "all" && html`<${Confirm} danger=${false} title=${t("mail.retry.title")}
+      text=${t("mail.retry.text", { count: number(counts?.dead ?? 0) })} verb=${t("mail.retry")} action=${retryAll}
+        onClose=${() => setAsked(null)} />`}`;
 }

@@ -21,7 +21,9 @@ function problems({ ready, subscriptions, mail }) {
   }
   if (mail.mails.dead > 0) found.push(t("overview.dead", { count: number(mail.mails.dead) }));
   if (mail.mailers.length === 0) found.push(t("overview.no-mailer"));
-  for (const { server, state, error } of mail.mailers) if (state !== "ready") found.push(`${t("mail.server")} ${server}: ${t(`mailer.${state}`)}. ${error ?? ""}`);
+  for (const { server, state, error } of mail.mailers.filter((mailer) => mailer.state !== "ready")) {
+    found.push(`${t("mail.server")} ${server}: ${t(`mailer.${state}`)}. ${error ?? ""}`);
+  }
   return found;
 }
 
@@ -32,7 +34,7 @@ export function Overview() {
   const kept = measurements.use();
   useInterval(loaded.reload, 5000);
   const last = kept.at(-1);
-  const rate = rates(kept, "requests").at(-1)?.[1];
+  const rate = rates(kept, "requests").findLast(([, value]) => value !== null)?.[1];
   const found = loaded.data ? problems(loaded.data) : [];
   const { ready, subscriptions = [], mail } = loaded.data ?? {};
   const lag = Math.max(0, ...subscriptions.map(({ lag_events }) => lag_events));
@@ -44,7 +46,10 @@ export function Overview() {
         <section aria-label=${t("overview.state")} aria-live="polite">
           ${found.length === 0
             ? html`<p class="verdict good"><${Badge} kind="good">${t("overview.well")}<//></p>`
-            : html`<div class="notice warn"><p><strong>${t("overview.problems")}</strong></p><ul>${found.map((text) => html`<li dir="auto">${text}</li>`)}</ul></div>`}
+            : html`<div class="notice warn">
+                <p><strong>${t("overview.problems")}</strong></p>
+                <ul>${found.map((text) => html`<li dir="auto">${text}</li>`)}</ul>
+              </div>`}
         </section>
         <dl class="tiles">
           <${Tile} name=${t("overview.head")}>${number(ready.position ?? 0)}<//>

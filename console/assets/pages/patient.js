@@ -1,5 +1,5 @@
 // A patient's page: details, amending with the difference shown, deleting.
-import { html, useLoaded, useState } from "../html.js";
+import { html, useEffect, useLoaded, useRef, useState } from "../html.js";
 import { newKey, Problem, reconnects, request } from "../api.js";
 import { t } from "../i18n.js";
 import { go, link } from "../router.js";
@@ -21,7 +21,8 @@ async function load(id, signal) {
 /** The old and the new value of each detail that changes. */
 export const Difference = ({ before, after }) => html`<table class="difference">
   <caption class="hidden">${t("amend.difference")}</caption>
-  <thead><tr><th scope="col">${t("detail")}</th><th scope="col">${t("before")}</th><th scope="col">${t("after")}</th></tr></thead>
+  <thead><tr><th scope="col">${t("detail")}</th><th scope="col">${t("before")}</th><th
+    scope="col">${t("after")}</th></tr></thead>
   <tbody>
     ${Object.keys(after).map((name) => html`<tr key=${name}>
       <th scope="row">${t(name)}</th>
@@ -48,6 +49,9 @@ function Amend({ patient, etag, onDone, onCancel, onReload }) {
       throw error;
     }
   });
+  // The form is replaced, so the focus must move with it.
+  const saveButton = useRef();
+  useEffect(() => saveButton.current?.focus(), [reviewed]);
   const conflict = error instanceof Problem && error.status === 412;
   const review = (event) => {
     event.preventDefault();
@@ -60,7 +64,7 @@ function Amend({ patient, etag, onDone, onCancel, onReload }) {
       <${Difference} before=${patient} after=${changes} />
       <div class="actions">
         <button type="button" onClick=${() => setReviewed(null)}>${t("back")}</button>
-        <button type="button" class="primary" disabled=${busy} autofocus onClick=${run}>${t("save")}</button>
+        <button type="button" class="primary" ref=${saveButton} disabled=${busy} onClick=${run}>${t("save")}</button>
       </div>
     </section>`;
   }
@@ -68,8 +72,10 @@ function Amend({ patient, etag, onDone, onCancel, onReload }) {
     <h2>${t("amend")}</h2>
     <${DetailFields} details=${details} onChange=${setTyped} errors=${errorsByField(error)} />
     ${conflict
-      ? html`<div class="notice warn" role="alert"><p>${t("amend.conflict")}</p><button type="button" onClick=${() => (clear(), onReload())}>${t("amend.reload")}</button></div>`
-      : error?.slug === "invalid-request" ? html`<p class="error" role="alert">${t("register.invalid")}</p>` : html`<${Failure} error=${error} />`}
+      ? html`<div class="notice warn" role="alert"><p>${t("amend.conflict")}</p><button type="button"
+        onClick=${() => (clear(), onReload())}>${t("amend.reload")}</button></div>`
+      : error?.slug === "invalid-request" ? html`<p class="error" role="alert">${t("register.invalid")}</p>` :
+        html`<${Failure} error=${error} />`}
     <div class="actions">
       <button type="button" onClick=${onCancel}>${t("cancel")}</button>
       <button class="primary" disabled=${Object.keys(changes).length === 0}>${t("amend.review")}</button>
@@ -103,10 +109,13 @@ export function PatientPage({ id }) {
     <${Title} key=${title}>${title}<//>
     <p role="status" class="said">${said}</p>
     <${Loading} of=${loaded}>
-      ${gone && html`<section class="card"><p><${Badge}>${t(gone.slug === "patient-erased" ? "state.erased" : "state.deleted")}<//></p><${Facts} of=${[[t("id"), html`<${Id} value=${id} />`]]} /></section>`}
+      ${gone && html`<section
+        class="card"><p><${Badge}>${t(gone.slug === "patient-erased" ? "state.erased" : "state.deleted")}<//></p><${Facts}
+          of=${[[t("id"), html`<${Id} value=${id} />`]]} /></section>`}
       ${patient && mode !== "amend" && html`<section class="card">
         <${Facts} of=${[
-          ...DETAILS.filter((name) => name !== "name").map((name) => [t(name), name === "document_url" ? html`<span class="url">${patient[name]}</span>` : patient[name]]),
+          ...DETAILS.filter((name) => name !== "name").map((name) => [t(name), name === "document_url" ? html`<span
+            class="url">${patient[name]}</span>` : patient[name]]),
           [t("id"), html`<${Id} value=${id} />`],
         ]} />
         ${roles.has("clerk") && html`<div class="actions">
@@ -114,13 +123,16 @@ export function PatientPage({ id }) {
           <button type="button" class="primary" onClick=${() => setMode("amend")}>${t("amend")}</button>
         </div>`}
       </section>`}
-      ${patient && mode === "amend" && html`<${Amend} ...${{ patient, etag }} onDone=${amended} onCancel=${() => setMode("read")} onReload=${loaded.reload} />`}
+      ${patient && mode === "amend" && html`<${Amend} ...${{ patient, etag }} onDone=${amended}
+        onCancel=${() => setMode("read")} onReload=${loaded.reload} />`}
       <nav class="links" aria-label=${t("patient.more")}>
-        ${roles.has("auditor") && html`<a class="button" href=${link("patients", id, "history")}>${t("patient.history")}</a>`}
+        ${roles.has("auditor") && html`<a class="button"
+          href=${link("patients", id, "history")}>${t("patient.history")}</a>`}
         ${roles.has("privacy") && html`<a class="button" href=${link("privacy", id)}>${t("patient.privacy")}</a>`}
         <${Receipt} id=${id} />
       </nav>
     <//>
-    ${mode === "delete" && html`<${Confirm} title=${t("delete.title")} text=${t("delete.text", { name: patient.name })} verb=${t("delete")}
+    ${mode === "delete" && html`<${Confirm} title=${t("delete.title")} text=${t("delete.text", { name: patient.name })}
+      verb=${t("delete")}
       action=${remove} onClose=${() => setMode("read")} />`}`;
 }

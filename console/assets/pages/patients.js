@@ -47,22 +47,31 @@ export function Patients() {
   const found = usePages((next, signal) => find(settled, next, signal), undefined, [settled, reconnects.use()]);
   const { incomplete, gone } = found.data ?? {};
   const mayRegister = session.get().roles.has("clerk");
-  const said = incomplete ? t("patients.incomplete") : gone ? t("patients.gone") : found.rows.length === 0 ? t(settled ? "patients.none" : "patients.empty") : t("patients.shown", { count: found.rows.length });
+  const said = () => {
+    if (incomplete) return t("patients.incomplete");
+    if (gone) return t("patients.gone");
+    if (found.rows.length > 0) return t("patients.shown", { count: found.rows.length });
+    return t(settled ? "patients.none" : "patients.empty");
+  };
   const columns = [
     [t("name"), (row) => html`<a href=${link("patients", row.id)}><bdi>${row.name}</bdi></a>`],
     [t("email"), (row) => row.email],
     [t("id"), (row) => html`<code>${row.id}</code>`],
   ];
   return html`
-    <${Title} actions=${mayRegister && html`<a class="button primary" href=${link("patients", "new")}>${t("page.register")}</a>`}>${t("page.patients")}<//>
+    <${Title} actions=${mayRegister && html`<a class="button primary"
+      href=${link("patients", "new")}>${t("page.register")}</a>`}>${t("page.patients")}<//>
     <form role="search" onSubmit=${(event) => event.preventDefault()}>
-      <${Field} label=${t("patients.search")} hint=${t("patients.hint")} type="search" autocomplete="off" spellcheck="false" dir="auto"
+      <${Field} label=${t("patients.search")} hint=${t("patients.hint")} type="search" autocomplete="off" spellcheck="false"
+        dir="auto"
         value=${text} onInput=${(event) => sought.set(event.target.value)} />
     </form>
     <${Loading} of=${found}>
-      <p class="muted small" role="status">${said}</p>
-      ${gone && session.get().roles.has("auditor") && html`<p><a href=${link("patients", gone, "history")}>${t("patient.history")}</a></p>`}
-      ${found.rows.length > 0 && html`<${Table} caption=${t("page.patients")} columns=${columns} rows=${found.rows} keyOf=${(row) => row.id} />`}
+      <p class="muted small" role="status">${said()}</p>
+      ${gone && session.get().roles.has("auditor") && html`<p><a
+        href=${link("patients", gone, "history")}>${t("patient.history")}</a></p>`}
+      ${found.rows.length > 0 && html`<${Table} caption=${t("page.patients")} columns=${columns} rows=${found.rows}
+        keyOf=${(row) => row.id} />`}
       ${found.more}
     <//>`;
 }

@@ -35,7 +35,8 @@ function Choose() {
   return html`<${Title}>${t("page.privacy")}<//>
     <p class="muted">${t("privacy.text")}</p>
     <form class="card inline" role="search" onSubmit=${submit}>
-      <${Field} label=${t("patient.id")} spellcheck="false" autocomplete="off" required value=${id} onInput=${(event) => setId(event.target.value)} />
+      <${Field} label=${t("patient.id")} spellcheck="false" autocomplete="off" required value=${id}
+        onInput=${(event) => setId(event.target.value)} />
       <button class="primary">${t("open")}</button>
     </form>
     <p class="muted small">${t("privacy.due")} <code>patients erase --due</code></p>`;
@@ -60,10 +61,16 @@ function Hold({ id, hold, onChange }) {
   };
   return html`<section class="card" aria-labelledby="hold"><h2 id="hold">${t("hold")}</h2>
     <p class="muted small">${t("hold.text")}</p>
-    ${hold ? html`<p><${Badge} kind=${hold.expired ? "neutral" : "warn"}>${t(hold.expired ? "hold.expired" : "hold.active")}<//> ${t("hold.until")} ${day(hold.until)} · ${t(`reason.${hold.reason}`)}</p>` : html`<p><${Badge}>${t("hold.none")}<//></p>`}
+    ${hold
+      ? html`<p>
+          <${Badge} kind=${hold.expired ? "neutral" : "warn"}>${t(hold.expired ? "hold.expired" : "hold.active")}<//>
+          ${" "}${t("hold.until")} ${day(hold.until)} · ${t(`reason.${hold.reason}`)}
+        </p>`
+      : html`<p><${Badge}>${t("hold.none")}<//></p>`}
     <form onSubmit=${submit} novalidate>
       <div class="filters">
-        <${Field} type="date" label=${t("hold.until")} required errors=${errors} value=${until} onInput=${(event) => setUntil(event.target.value)} />
+        <${Field} type="date" label=${t("hold.until")} required errors=${errors} value=${until}
+          onInput=${(event) => setUntil(event.target.value)} />
         <${Field} as="select" label=${t("reason")} value=${reason} onChange=${(event) => setReason(event.target.value)}>
           ${HOLD_REASONS.map((name) => html`<option value=${name}>${t(`reason.${name}`)}</option>`)}
         <//>
@@ -74,7 +81,8 @@ function Hold({ id, hold, onChange }) {
         <button class="primary" disabled=${busy}>${t(hold ? "hold.replace" : "hold.place")}</button>
       </div>
     </form>
-    ${releasing && html`<${Confirm} title=${t("hold.release")} text=${t("hold.release.text")} verb=${t("hold.release")} action=${release} onClose=${() => setReleasing(false)} />`}
+    ${releasing && html`<${Confirm} title=${t("hold.release")} text=${t("hold.release.text")} verb=${t("hold.release")}
+      action=${release} onClose=${() => setReleasing(false)} />`}
   </section>`;
 }
 
@@ -92,10 +100,13 @@ function Erase({ id, onChange }) {
     <${Field} as="select" label=${t("reason")} value=${reason} onChange=${(event) => setReason(event.target.value)}>
       ${ERASURE_REASONS.map((name) => html`<option value=${name}>${t(`reason.${name}`)}</option>`)}
     <//>
-    <div class="actions"><button type="button" class="danger" onClick=${() => setAsked(true)}>${t("erase.verb")}</button></div>
-    ${asked && html`<${Confirm} title=${t("erase.title")} text=${t("erase.confirm")} verb=${t("erase.verb")} action=${erase} onClose=${() => setAsked(false)}>
+    <div class="actions"><button type="button" class="danger"
+      onClick=${() => setAsked(true)}>${t("erase.verb")}</button></div>
+    ${asked && html`<${Confirm} title=${t("erase.title")} text=${t("erase.confirm")} verb=${t("erase.verb")} action=${erase}
+      onClose=${() => setAsked(false)}>
       <p><code>${id}</code></p>
-      <${Field} label=${t("erase.type")} autocomplete="off" spellcheck="false" value=${typed} onInput=${(event) => setTyped(event.target.value)} />
+      <${Field} label=${t("erase.type")} autocomplete="off" spellcheck="false" value=${typed}
+        onInput=${(event) => setTyped(event.target.value)} />
     <//>`}
   </section>`;
 }
@@ -106,7 +117,8 @@ function Erasure({ id, erasure }) {
     download(`erasure-${id}.json`, [certificate], "application/json");
   });
   return html`<section class="card" aria-labelledby="erasure"><h2 id="erasure">${t("erasure")}</h2>
-    <p aria-live="polite"><${Badge} kind=${erasure.complete ? "good" : "warn"}>${t(erasure.complete ? "erasure.complete" : "erasure.pending")}<//> ${erasure.pending.join(", ")}</p>
+    <p aria-live="polite"><${Badge}
+      kind=${erasure.complete ? "good" : "warn"}>${t(erasure.complete ? "erasure.complete" : "erasure.pending")}<//> ${erasure.pending.join(", ")}</p>
     <${Facts} of=${[
       [t("when"), html`<${Time} value=${erasure.erased_at} />`],
       [t("reason"), t(`reason.${erasure.reason}`)],
@@ -115,7 +127,8 @@ function Erasure({ id, erasure }) {
       [t("erasure.clear"), erasure.positions_in_clear.join(", ")],
     ]} />
     <${Failure} error=${error} />
-    <div class="actions"><button type="button" disabled=${busy || !erasure.complete} onClick=${run}>${t("certificate")}</button></div>
+    <div class="actions"><button type="button" disabled=${busy || !erasure.complete}
+      onClick=${run}>${t("certificate")}</button></div>
   </section>`;
 }
 
@@ -128,7 +141,8 @@ function PrivacyOf({ id }) {
     <p><${Id} value=${id} /></p>
     <${Loading} of=${loaded}>
       ${loaded.data && erasure && html`<${Erasure} ...${{ id, erasure }} />`}
-      ${loaded.data && !erasure && html`<${Hold} key=${hold?.position} ...${{ id, hold }} onChange=${loaded.reload} /><${Erase} id=${id} onChange=${loaded.reload} />`}
+      ${loaded.data && !erasure && html`<${Hold} key=${hold?.position} ...${{ id, hold }}
+        onChange=${loaded.reload} /><${Erase} id=${id} onChange=${loaded.reload} />`}
     <//>`;
 }
 

@@ -23,11 +23,14 @@ function Rebuild({ rebuild, onCancel }) {
   const ended = FINISHED.includes(rebuild.state);
   return html`<div class="rebuild" aria-live="polite">
     <p><${Badge} kind=${rebuild.state === "done" ? "good" : "neutral"}>${t(`rebuild.${rebuild.state}`)}<//> ${t("generation", { number: rebuild.generation })}
-      ${!ended && html` · ${percent(part)}${remaining !== null && html` · ${t("rebuild.remaining", { time: duration(remaining) })}`}`}</p>
+      ${!ended && html` · ${percent(part)}${remaining !== null &&
+        html` · ${t("rebuild.remaining", { time: duration(remaining) })}`}`}</p>
     ${!ended && html`<progress max="1" value=${part} aria-label=${t("rebuild.progress")}></progress>`}
     ${rebuild.failure && html`<p class="notice bad">${rebuild.failure.error}</p>`}
-    <p class="small muted">${t("rebuild.requested")} <bdi>${rebuild.requested_by}</bdi>, <${Time} value=${rebuild.requested_at} /></p>
-    ${!ended && rebuild.replaced == null && html`<div class="actions"><button type="button" onClick=${onCancel}>${t("rebuild.cancel")}</button></div>`}
+    <p class="small muted">${t("rebuild.requested")} <bdi>${rebuild.requested_by}</bdi>, <${Time}
+      value=${rebuild.requested_at} /></p>
+    ${!ended && rebuild.replaced == null && html`<div class="actions"><button type="button"
+      onClick=${onCancel}>${t("rebuild.cancel")}</button></div>`}
   </div>`;
 }
 
@@ -61,18 +64,25 @@ function Subscription({ of: { name, position, head, lag_events, lag_seconds, own
       projection && [t("generation.served"), projection.active_generation],
     ].filter(Boolean)} />
     ${damage && html`<p class="notice bad">${damage}</p>`}
-    ${failure && html`<div class="notice bad"><p>${failure.error}</p><p class="small">${t("failure.at", { position: failure.position ?? "–", attempts: failure.attempts })} <${Time} value=${failure.since} /></p>
-      ${projection && failure.position != null && html`<p class="small">${t("projection.skip")} <code>patients projection skip ${failure.position} --reason …</code></p>`}</div>`}
-    ${projection?.skips.length > 0 && html`<${Table} caption=${t("skips")} keyOf=${(skip) => skip.position} rows=${projection.skips} columns=${[
+    ${failure && html`<div class="notice bad"><p>${failure.error}</p><p
+      class="small">${t("failure.at", { position: failure.position ?? "–", attempts: failure.attempts })} <${Time}
+        value=${failure.since} /></p>
+      ${projection && failure.position != null && html`<p
+        class="small">${t("projection.skip")} <code>patients projection skip ${failure.position} --reason …</code></p>`}</div>`}
+    ${projection?.skips.length > 0 && html`<${Table} caption=${t("skips")} keyOf=${(skip) => skip.position}
+      rows=${projection.skips} columns=${[
       [t("position"), (skip) => skip.position],
       [t("reason"), (skip) => skip.reason],
       [t("actor"), (skip) => skip.skipped_by],
       [t("when"), (skip) => html`<${Time} value=${skip.skipped_at} />`, "time"],
     ]} />`}
     ${rebuild && html`<${Rebuild} rebuild=${rebuild} onCancel=${() => setAsked("cancel")} />`}
-    ${projection && !projection.rebuild && html`<div class="actions"><button type="button" onClick=${() => setAsked("rebuild")}>${t("rebuild")}</button></div>`}
-    ${asked === "rebuild" && html`<${Confirm} danger=${false} title=${t("rebuild.title", { name })} text=${t("rebuild.text")} verb=${t("rebuild")} action=${begin} onClose=${() => setAsked(null)} />`}
-    ${asked === "cancel" && html`<${Confirm} title=${t("rebuild.cancel.title", { name })} text=${t("rebuild.cancel.text")} verb=${t("rebuild.cancel")} action=${cancel} onClose=${() => setAsked(null)} />`}
+    ${projection && !projection.rebuild && html`<div class="actions"><button type="button"
+      onClick=${() => setAsked("rebuild")}>${t("rebuild")}</button></div>`}
+    ${asked === "rebuild" && html`<${Confirm} danger=${false} title=${t("rebuild.title", { name })}
+      text=${t("rebuild.text")} verb=${t("rebuild")} action=${begin} onClose=${() => setAsked(null)} />`}
+    ${asked === "cancel" && html`<${Confirm} title=${t("rebuild.cancel.title", { name })} text=${t("rebuild.cancel.text")}
+      verb=${t("rebuild.cancel")} action=${cancel} onClose=${() => setAsked(null)} />`}
   </section>`;
 }
 
@@ -83,6 +93,7 @@ export function Projections() {
   return html`
     <${Title}>${t("page.projections")}<//>
     <p class="muted">${t("projections.text")}</p>
-    <${Loading} of=${loaded}>${subscriptions.map((one) => html`<${Subscription} key=${one.name} of=${one} onChange=${loaded.reload} />`)}<//>
+    <${Loading} of=${loaded}>${subscriptions.map((one) => html`<${Subscription} key=${one.name} of=${one}
+      onChange=${loaded.reload} />`)}<//>
     <p class="muted small">${t("projections.verify")} <code>patients projection verify</code></p>`;
 }

@@ -15,18 +15,22 @@ export function Reads() {
     [t("actor"), (row) => row.actor],
     [t("read.kind"), (row) => t(`read.${row.kind}`)],
     [t("outcome"), (row) => t(`outcome.${row.outcome}`)],
-    [t("patient"), (row) => row.patient_id && html`<a href=${link("patients", row.patient_id, "history")}><code>${row.patient_id}</code></a>`, "wide"],
+    [t("patient"), (row) => row.patient_id && html`<a
+      href=${link("patients", row.patient_id, "history")}><code>${row.patient_id}</code></a>`, "wide"],
     [t("request"), (row) => html`<code>${row.request_id}</code>`, "wide"],
   ];
   return html`
     <${Title}>${t("page.reads")}<//>
     <p class="muted">${t("reads.text")}</p>
     <form class="filters" role="search" onSubmit=${(event) => event.preventDefault()}>
-      <${Field} label=${t("actor")} autocomplete="off" spellcheck="false" onChange=${(event) => setActor(event.target.value)} />
-      <${Field} label=${t("patient.id")} autocomplete="off" spellcheck="false" onChange=${(event) => setPatient(event.target.value)} />
+      <${Field} label=${t("actor")} autocomplete="off" spellcheck="false"
+        onChange=${(event) => setActor(event.target.value)} />
+      <${Field} label=${t("patient.id")} autocomplete="off" spellcheck="false"
+        onChange=${(event) => setPatient(event.target.value)} />
     </form>
     <${Loading} of=${reads}>
-      ${reads.rows.length === 0 ? html`<p class="muted" role="status">${t("reads.none")}</p>` : html`<${Table} caption=${t("page.reads")} columns=${columns} rows=${reads.rows} keyOf=${(row) => row.id} />`}
+      ${reads.rows.length === 0 ? html`<p class="muted" role="status">${t("reads.none")}</p>` : html`<${Table}
+        caption=${t("page.reads")} columns=${columns} rows=${reads.rows} keyOf=${(row) => row.id} />`}
       ${reads.more}
     <//>`;
 }

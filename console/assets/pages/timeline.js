@@ -28,9 +28,11 @@ const load = async (id, signal) => {
 
 /** What an event changed. */
 function Changes({ event: { payload, changes } }) {
-  if (payload.erased) return html`<p><${Badge}>${t("state.erased")}<//> ${t("event.erased")} <${Time} value=${payload.erased} /></p>`;
+  if (payload.erased) return html`<p><${Badge}>${t("state.erased")}<//> ${t("event.erased")} <${Time}
+    value=${payload.erased} /></p>`;
   if (changes) {
-    const value = ({ from, to }) => html`<del><bdi>${from}</bdi></del> <span aria-hidden="true">→</span> <ins><bdi>${to}</bdi></ins>`;
+    const value = ({ from, to }) => html`<del><bdi>${from}</bdi></del> <span
+      aria-hidden="true">→</span> <ins><bdi>${to}</bdi></ins>`;
     return html`<${Facts} of=${DETAILS.filter((name) => changes[name]).map((name) => [t(name), value(changes[name])])} />`;
   }
   const { until, reason, scope } = payload;
@@ -60,16 +62,19 @@ function AsOf({ id, history }) {
     <div class="slider">
       <label for="moment">${t("as-of.slider")}</label>
       <input id="moment" type="range" min="0" max=${history.length - 1} step="1" value=${index} list="moments"
-        aria-valuetext="${index + 1}/${history.length}: ${t(`event.${event.event_type}`)}" onInput=${(input) => setIndex(Number(input.target.value))} />
+        aria-valuetext="${index + 1}/${history.length}: ${t(`event.${event.event_type}`)}"
+          onInput=${(input) => setIndex(Number(input.target.value))} />
       <datalist id="moments">${history.map((_, n) => html`<option value=${n}></option>`)}</datalist>
       <label for="when">${t("as-of.moment")}</label>
       <input id="when" type="datetime-local" step="1" value=${when} onInput=${(input) => choose(input.target.value)} />
     </div>
     <div aria-live="polite">
-      <p><strong>${t(`event.${event.event_type}`)}</strong>, <${Time} value=${event.recorded_at} /> <span class="muted">(${index + 1}/${history.length})</span></p>
+      <p><strong>${t(`event.${event.event_type}`)}</strong>, <${Time} value=${event.recorded_at} /> <span
+        class="muted">(${index + 1}/${history.length})</span></p>
       ${erased ? html`<p><${Badge}>${t("state.erased")}<//> ${explain(state.error)}</p>` : html`<${Loading} of=${state}>
         ${state.data && html`<${Facts} of=${[
-          [t("state"), html`<${Badge} kind=${state.data.state === "active" ? "good" : "neutral"}>${t(`state.${state.data.state}`)}<//>`],
+          [t("state"), html`<${Badge}
+            kind=${state.data.state === "active" ? "good" : "neutral"}>${t(`state.${state.data.state}`)}<//>`],
           ...DETAILS.map((name) => [t(name), state.data[name]]),
         ]} />`}
       <//>`}
@@ -87,7 +92,8 @@ function ReadsOfPatient({ id }) {
     [t("request"), (row) => html`<code>${row.request_id}</code>`, "wide"],
   ];
   return html`<details class="card"><summary>${t("patient.reads")}</summary>
-    <${Loading} of=${loaded}>${loaded.data && html`<${Table} caption=${t("patient.reads")} columns=${columns} rows=${loaded.data.rows} keyOf=${(row) => row.id} />`}<//>
+    <${Loading} of=${loaded}>${loaded.data && html`<${Table} caption=${t("patient.reads")} columns=${columns}
+      rows=${loaded.data.rows} keyOf=${(row) => row.id} />`}<//>
   </details>`;
 }
 
@@ -97,7 +103,8 @@ export function Timeline({ id }) {
   const results = useVerified(stored);
   const mayRead = session.get().roles.has("clerk") || session.get().roles.has("auditor");
   return html`
-    <${Title} actions=${mayRead && html`<a class="button" href=${link("patients", id)}>${t("patient")}</a>`}>${t("patient.history")}<//>
+    <${Title} actions=${mayRead && html`<a class="button"
+      href=${link("patients", id)}>${t("patient")}</a>`}>${t("patient.history")}<//>
     <p><${Id} value=${id} /></p>
     <${Loading} of=${loaded}>
       ${history.length > 0 && html`<${AsOf} key=${history.length} ...${{ id, history }} />
@@ -107,9 +114,10 @@ export function Timeline({ id }) {
         <ol class="timeline" reversed>
           ${history.toReversed().map((event) => html`<li key=${event.position} class="card ${event.event_type}">
             <h3>${t(`event.${event.event_type}`)}</h3>
-            <p class="muted small"><${Time} value=${event.recorded_at} /> · ${t("by")} <bdi>${event.metadata.actor ?? "–"}</bdi></p>
+            <p class="muted small"><${Time}
+              value=${event.recorded_at} /> · ${t("by")} <bdi>${event.metadata.actor ?? "–"}</bdi></p>
             <${Changes} event=${event} />
-            <p><${Proof} result=${results[event.position]} /></p>
+            <p><${Proof} result=${results.get(event.position)} /></p>
             <details><summary>${t("event.more")}</summary>
               <${Facts} of=${[
                 [t("position"), event.position],

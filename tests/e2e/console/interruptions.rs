@@ -114,7 +114,12 @@ async fn the_console_goes_on_when_the_service_is_back_and_never_overwrites_anoth
     // The registration is sent again, with its key.
     tab.sees("Amend").await;
     tab.loses("The service cannot be reached.").await;
-    let listed = service.client.list().await;
+    let mut listed = Vec::new();
+    wait_until(SOON, "the patient is listed", async || {
+        listed = service.client.list().await;
+        !listed.is_empty()
+    })
+    .await;
     assert_eq!(listed.len(), 1);
     let id = listed[0]["id"].as_str().unwrap();
 

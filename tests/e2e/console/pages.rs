@@ -46,7 +46,10 @@ async fn hostile(client: &Client) -> Vec<String> {
 async fn screen(tab: &Tab, width: u32, scheme: &str) {
     let metrics = json!({"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": false});
     tab.devtools("Emulation.setDeviceMetricsOverride", metrics).await;
-    let features = json!({"features": [{"name": "prefers-color-scheme", "value": scheme}]});
+    // Without motion, the colors are not measured during a transition.
+    let features = json!({"features": [
+        {"name": "prefers-color-scheme", "value": scheme}, {"name": "prefers-reduced-motion", "value": "reduce"},
+    ]});
     tab.devtools("Emulation.setEmulatedMedia", features).await;
 }
 
@@ -117,7 +120,7 @@ async fn every_page_is_sound_in_each_language_scheme_and_width() {
                 screen(&tab, width, scheme).await;
                 let here = format!("{route} in {name}, {scheme}, {width} px");
                 let wide = tab.run("return document.documentElement.scrollWidth").await;
-                if wide != width {
+                if wide.as_u64().unwrap() > u64::from(width) {
                     problems.push(format!("{here}: the page is {wide} px wide"));
                 }
                 if axe.is_some() {
