@@ -33,7 +33,7 @@ impl Tab {
     /// Returns what axe-core finds on the page as it is.
     pub(super) async fn violations(&self) -> Vec<Value> {
         let run = "const done = arguments[0];
-            axe.run(document, {resultTypes: ['violations']}).then(
+            axe.run(document, {resultTypes: ['violations'], selectors: false}).then(
                 ({violations}) => done(violations.map(({id, nodes}) => [id, nodes[0].html, nodes[0].failureSummary])),
                 (error) => done([String(error)]))";
         let found = self.browser.execute_async(run, Vec::new()).await.unwrap();

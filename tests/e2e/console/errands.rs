@@ -72,7 +72,7 @@ async fn a_patient_is_registered_found_amended_looked_back_at_verified_and_erase
     tab.run("const slider = document.querySelector('[type=range]'); slider.value = 0; slider.dispatchEvent(new Event('input'))")
         .await;
     tab.sees("(1/2)").await;
-    let state = "return document.querySelector('[aria-live=polite] .facts').innerText";
+    let state = "return document.querySelector('[aria-live=polite] .facts')?.innerText";
     wait_until(SOON, "the earlier name is shown", async || {
         tab.run(state)
             .await
