@@ -9,7 +9,7 @@ const [LEAST, MOST] = [300_000, 3_600_000];
 function ceiling(value) {
   if (value <= 0) return 1;
   const unit = 10 ** Math.floor(Math.log10(value));
-  return [1, 2, 5, 10].map((step) => step * unit).find((step) => step >= value);
+  return [1, 1.5, 2, 3, 5, 7.5, 10].map((step) => step * unit).find((step) => step >= value);
 }
 
 /** `points` are pairs of a time and a value, or null for a gap. `show` returns a value as text. */

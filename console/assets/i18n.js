@@ -47,6 +47,7 @@ export function duration(seconds) {
     const options = { style: "unit", unit: name, maximumFractionDigits: value < 10 ? 1 : 0 };
     return format(Intl.NumberFormat, options).format(value);
   };
+  if (seconds > 0 && seconds < 1) return unit(seconds * 1000, "millisecond");
   if (seconds < 60) return unit(seconds, "second");
   if (seconds < 3600) return unit(seconds / 60, "minute");
   if (seconds < 86_400) return unit(seconds / 3600, "hour");

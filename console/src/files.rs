@@ -68,3 +68,6 @@ pub(crate) static FILES: LazyLock<Vec<(&str, File)>> = files! {
         "vendor/htm.js"
         "vendor/preact.js";
 };
+
+#[cfg(test)]
+mod tests;

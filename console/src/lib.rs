@@ -7,8 +7,8 @@
 //!
 //! # Guarantees
 //!
-//! - The Content-Security-Policy allows only files of this service. It allows no inline scripts or styles, and
-//!   no conversion of strings to HTML.
+//! - The Content-Security-Policy allows only files of this service. It allows no inline scripts or styles,
+//!   and no conversion of strings to HTML.
 //! - The files contain no data, so everybody may load them.
 //!
 //! # Adding a page

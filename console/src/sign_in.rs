@@ -44,8 +44,8 @@ impl Default for Console {
 }
 
 impl Console {
-    /// Creates a console that can sign people in at an issuer. The page may send requests to the origin of the
-    /// issuer.
+    /// Creates a console that can sign people in at an issuer. The page may send requests to the origin of
+    /// the issuer.
     ///
     /// # Errors
     ///

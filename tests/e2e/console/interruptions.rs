@@ -1,4 +1,5 @@
-//! A token that is withdrawn, another person's change, and a service that goes away, while the console is open.
+//! A token that is withdrawn, another person's change, and a service that goes away, while the console is
+//! open.
 
 use std::fs;
 use std::process::Command;

@@ -109,7 +109,8 @@ async fn every_page_is_sound_in_each_language_scheme_and_width() {
         for (route, texts) in &pages {
             tab.go(route).await;
             tab.sees(texts[language]).await;
-            // Each width with one color scheme in one language, and with the other scheme in the other language.
+            // Each width with one color scheme in one language, and with the other scheme in the other
+            // language.
             let schemes = if language == 0 {
                 ["light", "dark"]
             } else {
@@ -139,8 +140,6 @@ async fn every_page_is_sound_in_each_language_scheme_and_width() {
     tab.close().await;
 }
 
-/// The patient of each history, and the page without JavaScript, are not under test here: this test is about
-/// the size of what the browser loads.
 #[tokio::test]
 async fn the_console_is_small_and_quick() {
     let folder = TempDir::new().unwrap();
