@@ -4,7 +4,7 @@ import { reconnects } from "../api.js";
 import { duration, number, t } from "../i18n.js";
 import { Chart } from "../chart.js";
 import { measurements, overview, points, rates } from "../measurements.js";
-import { Badge, Loading, Time, Title } from "../ui.js";
+import { Badge, Loading, Title } from "../ui.js";
 
 /** Returns the problems, each as a sentence. */
 function problems({ ready, subscriptions, mail }) {
@@ -57,7 +57,7 @@ export function Overview() {
           <${Tile} name=${t("overview.queue")}>${last ? number(last.queue) : "–"}<//>
           <${Tile} name=${t("overview.lag")}>${number(lag)}<//>
           <${Tile} name=${t("overview.waiting")}>${number(mail.mails.pending + mail.mails.sending + mail.mails.failed)}<//>
-          <${Tile} name=${t("overview.oldest")}><${Time} value=${mail.oldest_waiting} /><//>
+          <${Tile} name=${t("overview.oldest")}>${mail.oldest_waiting ? duration(Math.max(0, Date.now() - new Date(mail.oldest_waiting)) / 1000) : "–"}<//>
         </dl>`}
     <//>
     <section aria-labelledby="hour">

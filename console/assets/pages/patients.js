@@ -8,6 +8,8 @@ import { Field, Loading, Table, Title, usePages } from "../ui.js";
 
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 const LIMIT = 50;
+/** Pages that are read at most until enough patients are found. */
+const MOST_PAGES = 10;
 
 /** The search text. It is kept while the tab is open, and never becomes part of an address. */
 const sought = shared("");
@@ -27,8 +29,11 @@ async function find(text, next, signal) {
   const first = query({ limit: LIMIT, ...filter });
   try {
     let found = await page("/patients", next ?? first, { signal, headers: readOwnWrites() });
-    // A page of a filtered list can be empty although there are more pages.
-    while (found.rows.length === 0 && found.next) found = await page("/patients", found.next, { signal });
+    // A page of a filtered list can be short although there are more pages, because the work for a page is limited.
+    for (let pages = 1; found.rows.length < LIMIT / 2 && found.next && pages < MOST_PAGES; pages += 1) {
+      const following = await page("/patients", found.next, { signal });
+      found = { ...following, rows: [...found.rows, ...following.rows] };
+    }
     return found;
   } catch (error) {
     // An address that is not complete yet is not valid.

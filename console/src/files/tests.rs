@@ -52,6 +52,20 @@ fn modules_import_only_embedded_modules() {
     }
 }
 
+/// Otherwise, the browser requests a module only after it has read the modules that import it.
+#[test]
+fn the_page_preloads_every_module() {
+    let page = text("index.html");
+    let modules = FILES
+        .iter()
+        .map(|(name, _)| *name)
+        .filter(|name| name.ends_with(".js") && *name != "scheme.js");
+    for name in modules {
+        let preload = format!("<link rel=\"modulepreload\" href=\"console/{name}\">");
+        assert!(page.contains(&preload), "{name}");
+    }
+}
+
 /// Returns the keys of a module with texts.
 fn keys(name: &str) -> BTreeSet<String> {
     let texts = text(name);
