@@ -9,7 +9,7 @@ export const reconnects = shared(0);
 /** The highest position that this tab has written. Lists wait for it, so that they include the tab's own writes. */
 let written = 0;
 let token = null;
-/** Asks the person to sign in again. Resolves when a new token is set, and rejects if the person declines. */
+/** Asks the person to sign in again. Resolves when a new token is set. */
 let signInAgain = () => Promise.reject(new Problem(401, {}));
 
 export const setToken = (value) => (token = value);
@@ -35,7 +35,7 @@ export class Unreachable extends Error {}
 /** Returns the URL of a path of the API, also below a path prefix of a proxy. */
 const urlOf = (path) => new URL(path.slice(1), document.baseURI);
 
-const pause = (milliseconds, signal) =>
+export const pause = (milliseconds, signal) =>
   new Promise((resolve, reject) => {
     const timer = setTimeout(resolve, milliseconds);
     signal?.addEventListener("abort", () => {
@@ -57,7 +57,7 @@ export function send(path, { method = "GET", headers = {}, body, signal } = {}) 
 
 let waiting = null;
 /** Waits until the service answers again, and asks at growing intervals. */
-export function reachable() {
+function reachable() {
   waiting ??= (async () => {
     for (let delay = 500; ; delay = Math.min(delay * 2, 10_000)) {
       connection.set({ up: false, retryAt: Date.now() + delay });
@@ -116,7 +116,7 @@ export async function request(path, options = {}) {
   }
 }
 
-export async function problemOf(answer) {
+async function problemOf(answer) {
   const body = await answer.json().catch(() => ({}));
   return new Problem(answer.status, body, answer.headers);
 }

@@ -112,6 +112,7 @@ export default {
 
   "as-of": "The patient as of any moment",
   "as-of.slider": "Event",
+  "as-of.before": "At that moment, the patient was not registered yet.",
   "as-of.moment": "Or a moment in time",
   events: "Events",
   event: "Event",

@@ -113,6 +113,7 @@ export default {
 
   "as-of": "El paciente en cualquier momento",
   "as-of.slider": "Evento",
+  "as-of.before": "En ese momento, el paciente todavía no estaba registrado.",
   "as-of.moment": "O un momento concreto",
   events: "Eventos",
   event: "Evento",

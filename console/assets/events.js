@@ -1,5 +1,6 @@
 // Events, as a person reads them.
 import { html, useEffect, useRef, useState } from "./html.js";
+import { pause } from "./api.js";
 import { t } from "./i18n.js";
 import { trust, verify } from "./trust.js";
 import { Badge, explain } from "./ui.js";
@@ -12,8 +13,6 @@ export const TYPES = [
   "PatientHeld",
   "PatientHoldReleased",
 ];
-
-const pause = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
 
 /**
  * Verifies events as stored: new events, events that no checkpoint covered before, and all events again whenever the

@@ -60,21 +60,17 @@ export async function signIn(token) {
   return true;
 }
 
+/** Forgets the token and everything that was read: the page is loaded again. */
 export function signOut() {
-  sessionStorage.removeItem(TOKEN);
-  setToken(null);
-  waiting?.reject(new Problem(401, {}));
-  waiting = null;
-  session.set({ state: "out", roles: new Set(), open: false });
+  sessionStorage.clear();
+  history.replaceState(null, "", location.pathname);
+  location.reload();
 }
 
 let waiting = null;
 onUnauthorized(() => {
   if (!waiting) {
-    let settle;
-    const promise = new Promise((resolve, reject) => (settle = { resolve, reject }));
-    promise.catch(() => {});
-    waiting = { ...settle, promise };
+    waiting = Promise.withResolvers();
     session.set({ ...session.get(), state: "expired" });
   }
   return waiting.promise;

@@ -1,8 +1,8 @@
 // The live stream of events. EventSource cannot send a token, so the stream is read with fetch.
-import { problemOf, reachable, send } from "./api.js";
+import { pause, Problem, query, request } from "./api.js";
 
-/** Calls `onEvent` with each event of a stream of server-sent events, until it ends. */
-async function read(body, onEvent) {
+/** Calls `onEvents` with the events of a stream of server-sent events, as they arrive, until it ends. */
+async function read(body, onEvents) {
   const reader = body.pipeThrough(new TextDecoderStream()).getReader();
   for (let buffer = ""; ; ) {
     const { value, done } = await reader.read();
@@ -11,20 +11,18 @@ async function read(body, onEvent) {
     const blocks = buffer.split("\n\n");
     buffer = blocks.pop();
     const data = blocks.flatMap((block) => block.split("\n")).filter((line) => line.startsWith("data:"));
-    if (data.length > 0) onEvent(data.map((line) => JSON.parse(line.slice(5))));
+    if (data.length > 0) onEvents(data.map((line) => JSON.parse(line.slice(5))));
   }
 }
 
 /**
- * Follows the events after a position, and reconnects after the last event that was received. Rejects if the API
- * rejects the request. Ends when the signal is aborted.
+ * Follows the events after a position, and reconnects after the last event that was received. Rejects with a
+ * {@link Problem} if the API rejects the request. Ends when the signal is aborted.
  */
 export async function follow({ after, filter, signal, onEvents, onOpen }) {
   while (!signal.aborted) {
     try {
-      const parameters = new URLSearchParams({ after, ...filter });
-      const answer = await send(`/events/stream?${parameters}`, { signal });
-      if (!answer.ok) throw await problemOf(answer);
+      const answer = await request(`/events/stream?${query({ after, ...filter })}`, { signal });
       onOpen(true);
       await read(answer.body, (events) => {
         after = events.at(-1).position;
@@ -32,9 +30,10 @@ export async function follow({ after, filter, signal, onEvents, onOpen }) {
       });
     } catch (error) {
       if (signal.aborted) return;
-      if (error.status && error.status !== 503) throw error;
+      if (error instanceof Problem) throw error;
+      // The connection was lost. The next request waits until the service is reachable.
     }
     onOpen(false);
-    await reachable();
+    await pause(500);
   }
 }

@@ -37,6 +37,7 @@ export function Overview() {
   const rate = rates(kept, "requests").findLast(([, value]) => value !== null)?.[1];
   const found = loaded.data ? problems(loaded.data) : [];
   const { ready, subscriptions = [], mail } = loaded.data ?? {};
+  const oldest = mail?.oldest_waiting && Math.max(0, Date.now() - new Date(mail.oldest_waiting)) / 1000;
   const lag = Math.max(0, ...subscriptions.map(({ lag_events }) => lag_events));
   const perSecond = (value) => `${number(value)}/s`;
   return html`
@@ -57,7 +58,7 @@ export function Overview() {
           <${Tile} name=${t("overview.queue")}>${last ? number(last.queue) : "–"}<//>
           <${Tile} name=${t("overview.lag")}>${number(lag)}<//>
           <${Tile} name=${t("overview.waiting")}>${number(mail.mails.pending + mail.mails.sending + mail.mails.failed)}<//>
-          <${Tile} name=${t("overview.oldest")}>${mail.oldest_waiting ? duration(Math.max(0, Date.now() - new Date(mail.oldest_waiting)) / 1000) : "–"}<//>
+          <${Tile} name=${t("overview.oldest")}>${oldest == null ? "–" : duration(oldest)}<//>
         </dl>`}
     <//>
     <section aria-labelledby="hour">

@@ -44,40 +44,45 @@ function Changes({ event: { payload, changes } }) {
   ]} />`;
 }
 
-/** The patient as of the moment that the slider selects. */
+/** The patient as of the moment that the slider or the time selects. The index is -1 before the first event. */
 function AsOf({ id, history }) {
   const [index, setIndex] = useState(history.length - 1);
   const event = history[index];
-  const state = useLoaded((signal) => get(`/patients/${id}/history/${event.sequence}`, { signal }), [event.sequence]);
+  const stateAt = async (signal) => event && get(`/patients/${id}/history/${event.sequence}`, { signal });
+  const state = useLoaded(stateAt, [event?.sequence]);
   const erased = state.error instanceof Problem && state.error.status === 410;
   const [when, setWhen] = useState("");
   const choose = (value) => {
     setWhen(value);
     const moment = new Date(value).getTime();
-    const last = history.findLastIndex(({ recorded_at }) => new Date(recorded_at).getTime() <= moment);
-    if (last >= 0) setIndex(last);
+    if (value) setIndex(history.findLastIndex(({ recorded_at }) => new Date(recorded_at).getTime() <= moment));
+  };
+  const name = event ? t(`event.${event.event_type}`) : "–";
+  const place = `${index + 1}/${history.length}`;
+  const shown = () => {
+    if (erased) return html`<p><${Badge}>${t("state.erased")}<//> ${explain(state.error)}</p>`;
+    const kind = state.data?.state === "active" ? "good" : "neutral";
+    return html`<${Loading} of=${state}>
+      ${state.data && html`<${Facts} of=${[
+        [t("state"), html`<${Badge} kind=${kind}>${t(`state.${state.data.state}`)}<//>`],
+        ...DETAILS.map((detail) => [t(detail), state.data[detail]]),
+      ]} />`}
+    <//>`;
   };
   return html`<section class="card" aria-labelledby="as-of">
     <h2 id="as-of">${t("as-of")}</h2>
     <div class="slider">
       <label for="moment">${t("as-of.slider")}</label>
       <input id="moment" type="range" min="0" max=${history.length - 1} step="1" value=${index} list="moments"
-        aria-valuetext="${index + 1}/${history.length}: ${t(`event.${event.event_type}`)}"
-          onInput=${(input) => setIndex(Number(input.target.value))} />
+        aria-valuetext="${place}: ${name}"
+        onInput=${(input) => setIndex(Number(input.target.value))} />
       <datalist id="moments">${history.map((_, n) => html`<option value=${n}></option>`)}</datalist>
       <label for="when">${t("as-of.moment")}</label>
       <input id="when" type="datetime-local" step="1" value=${when} onInput=${(input) => choose(input.target.value)} />
     </div>
     <div aria-live="polite">
-      <p><strong>${t(`event.${event.event_type}`)}</strong>, <${Time} value=${event.recorded_at} /> <span
-        class="muted">(${index + 1}/${history.length})</span></p>
-      ${erased ? html`<p><${Badge}>${t("state.erased")}<//> ${explain(state.error)}</p>` : html`<${Loading} of=${state}>
-        ${state.data && html`<${Facts} of=${[
-          [t("state"), html`<${Badge}
-            kind=${state.data.state === "active" ? "good" : "neutral"}>${t(`state.${state.data.state}`)}<//>`],
-          ...DETAILS.map((name) => [t(name), state.data[name]]),
-        ]} />`}
-      <//>`}
+      ${event ? html`<p><strong>${name}</strong>, <${Time} value=${event.recorded_at} /> <span class="muted">(${place})</span></p>
+        ${shown()}` : html`<p>${t("as-of.before")}</p>`}
     </div>
   </section>`;
 }

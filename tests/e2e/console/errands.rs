@@ -140,6 +140,62 @@ async fn verified(tab: &Tab, id: &str, verifier: &str) {
     .await;
 }
 
+#[tokio::test]
+async fn a_patient_is_registered_and_deleted_with_the_keyboard_alone() {
+    let folder = TempDir::new().unwrap();
+    let port = free_port();
+    log_key(folder.path());
+    let service = Service::start(&mut command(folder.path(), port), port).await;
+    let tab = Tab::open(port).await;
+    tab.go("patients/new").await;
+    // The heading gets the focus, so that screen readers announce the page.
+    let focus = async |wanted: &str| {
+        let what = format!("{wanted:?} has the focus");
+        wait_until(SOON, &what, async || {
+            let focused = "const {tagName, innerText, name} = document.activeElement; return name || innerText || tagName";
+            tab.run(focused).await == wanted
+        })
+        .await;
+    };
+    let press = async |keys: &str| {
+        let focused = tab.browser.active_element().await.unwrap();
+        focused.send_keys(keys).await.unwrap();
+    };
+    let visible = "return getComputedStyle(document.activeElement).outlineStyle";
+    focus("Register a patient").await;
+    for (field, value) in [
+        ("name", "Ana López"),
+        ("email", "ana@example.com"),
+        ("phone", "600 123 456"),
+        ("document_url", "https://example.com/ana.jpg"),
+    ] {
+        press("\t").await;
+        focus(field).await;
+        assert_eq!(tab.run(visible).await, "solid");
+        press(value).await;
+    }
+    press("\t\t").await;
+    focus("Register").await;
+    assert_eq!(tab.run(visible).await, "solid");
+    press("\n").await;
+    focus("Ana López").await;
+    press("\t\t").await;
+    focus("Delete").await;
+    press("\n").await;
+    // The dialog begins with the harmless button.
+    focus("Cancel").await;
+    press("\t").await;
+    focus("Delete").await;
+    press("\n").await;
+    tab.sees("The patient was deleted.").await;
+    wait_until(SOON, "the patient is not listed", async || {
+        service.client.list().await.is_empty()
+    })
+    .await;
+    assert_eq!(tab.messages().await, [""; 0]);
+    tab.close().await;
+}
+
 /// Starts a mail server that rejects every email for good. Returns its port.
 async fn rejecting_mail_server() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
