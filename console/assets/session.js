@@ -1,6 +1,6 @@
 // Who uses this tab, and what they may do.
 import { shared } from "./html.js";
-import { onUnauthorized, Problem, request, send, setToken } from "./api.js";
+import { onUnauthorized, pause, Problem, request, send, setToken } from "./api.js";
 
 const TOKEN = "console.token";
 /** An id that no patient has. */
@@ -37,16 +37,24 @@ async function rolesOf(token) {
   return new Set(Object.keys(PROBES).filter((_, index) => statuses[index] !== 403));
 }
 
-/** Starts with the token of this tab, or without a token. */
+/** Starts with the token of this tab, or without a token. Tries again until the service answers. */
 export async function start() {
   const token = sessionStorage.getItem(TOKEN);
-  await request("/health/live");
-  const roles = await rolesOf(token);
+  let roles;
+  try {
+    // Waits until the service is reachable.
+    await request("/health/live");
+    roles = await rolesOf(token);
+  } catch {
+    await pause(1000);
+    return start();
+  }
   if (roles) session.set({ state: "in", roles, open: !token });
   else if (token) {
     sessionStorage.removeItem(TOKEN);
-    await start();
+    return start();
   } else session.set({ state: "out", roles: new Set(), open: false });
+  return undefined;
 }
 
 /** Signs in with a token. Returns whether the service accepts the token. */
