@@ -1,4 +1,4 @@
-//! Signing in at an OpenID Connect issuer, and the parts of the responses that depend on it.
+//! Signing in at an issuer of JWTs, and the parts of the responses that depend on it.
 
 use axum::http::HeaderValue;
 use serde_json::json;

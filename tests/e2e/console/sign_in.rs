@@ -1,4 +1,4 @@
-//! Signing in at an OpenID Connect issuer.
+//! Signing in at an issuer of JWTs.
 
 use std::collections::HashMap;
 use std::fs;
