@@ -16,10 +16,11 @@ use serde_json::json;
 use tokio_util::sync::CancellationToken;
 use web::AllowedHost;
 use web::access::{Access, Role, Token, Tokens};
+use web_console::Console;
 
 use crate::output;
 use crate::reload::ReloadedFiles;
-use crate::settings::Settings;
+use crate::settings::{IssuerSettings, Settings};
 
 #[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
 pub(crate) enum TokenCommand {
@@ -178,6 +179,18 @@ pub(crate) fn hosts(settings: &Settings, open: bool) -> Vec<AllowedHost> {
         hosts.push(address.into());
     }
     hosts
+}
+
+/// Creates the web console.
+pub(crate) fn console(settings: &IssuerSettings) -> anyhow::Result<Console> {
+    let Some(sign_in) = settings.console() else {
+        return Ok(Console::default());
+    };
+    Console::with_sign_in(&sign_in).map_err(|_| {
+        anyhow::anyhow!(
+            "CONSOLE_CLIENT_ID requires AUTH_JWT_ISSUER to be an https URL, or an http URL of a loopback host"
+        )
+    })
 }
 
 impl LoadedAccess {

@@ -81,6 +81,7 @@ fn routes() -> Routes<Api> {
         .get(METRICS, Metrics, metrics, metrics_described)
         .get(LIVE, Health, health::live, health::live_described)
         .get(READY, Health, health::ready, health::ready_described)
+        .merge(web_console::routes())
         .merge(about::routes())
 }
 

@@ -15,6 +15,7 @@ use web::access::Access;
 use web::body::BodyTimeout;
 use web::file::File;
 use web::{HttpOptions, Metrics};
+use web_console::Console;
 
 use crate::commands::Commands;
 use crate::feed::Feed;
@@ -37,6 +38,8 @@ pub struct ApiOptions {
     pub log_origin: Option<String>,
     /// Options of the record of reads.
     pub read_log: ReadLogOptions,
+    /// The web console.
+    pub console: Arc<Console>,
     /// Settings of HTTP.
     pub http: HttpOptions,
 }
@@ -50,6 +53,7 @@ impl Default for ApiOptions {
             retention: Retention::default(),
             log_origin: None,
             read_log: ReadLogOptions::default(),
+            console: Arc::default(),
             http: HttpOptions::default(),
         }
     }
@@ -169,6 +173,12 @@ impl Api {
         self.commands.shutdown().await;
         self.reads.shutdown().await;
         self.read_log.shutdown().await;
+    }
+}
+
+impl FromRef<Api> for Arc<Console> {
+    fn from_ref(api: &Api) -> Self {
+        Arc::clone(&api.options.console)
     }
 }
 

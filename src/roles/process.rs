@@ -189,6 +189,7 @@ impl<'s> Process<'s> {
                 recording: settings.read_recording(),
                 ..ReadLogOptions::default()
             },
+            console: Arc::new(access::console(&settings.issuer)?),
             http,
         };
         let listening = Listening {
@@ -216,6 +217,7 @@ impl<'s> Process<'s> {
         });
         let url = format!("{scheme}://{}", listener.local_addr()?);
         self.lines.push(("api", url.clone()));
+        self.lines.push(("console", format!("{url}/console")));
         self.lines.push(("docs", format!("{url}/docs")));
         if let Some(served) = served {
             let reloading = served.reload_on_change(self.stop_following.clone());

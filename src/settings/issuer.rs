@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use web::access::TokenType;
+use web_console::SignIn;
 
 use super::values::path;
 
@@ -40,6 +41,27 @@ pub(crate) struct IssuerSettings {
     /// `realm_access.roles`
     #[arg(long, env, global = true, default_value = "roles")]
     pub(crate) auth_jwt_roles_claim: String,
+
+    /// ID of the web console at the issuer, as a public client; people can then sign in at `AUTH_JWT_ISSUER`
+    #[arg(long, env, global = true)]
+    pub(crate) console_client_id: Option<String>,
+
+    /// Scopes that the web console requests, separated by spaces
+    #[arg(long, env, global = true, default_value = "openid")]
+    pub(crate) console_scope: String,
+}
+
+impl IssuerSettings {
+    /// Returns how the web console signs people in, if that is set.
+    pub(crate) fn console(&self) -> Option<SignIn> {
+        let set = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
+        Some(SignIn {
+            client_id: set(&self.console_client_id)?,
+            issuer: self.auth_jwt_issuer.clone().unwrap_or_default(),
+            scope: self.console_scope.clone(),
+            audience: self.auth_jwt_audience.clone().unwrap_or_default(),
+        })
+    }
 }
 
 fn token_type(text: &str) -> Result<TokenType, String> {

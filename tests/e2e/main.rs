@@ -14,6 +14,7 @@ mod client;
 mod command_line;
 mod commands;
 mod consistency;
+mod console;
 mod database_users;
 mod databases;
 mod embedded;

@@ -49,20 +49,61 @@ async fn the_pages_load_only_what_is_served_here_and_have_no_scripts_inside() {
 }
 
 #[tokio::test]
+async fn the_console_loads_only_what_is_served_here_and_has_no_scripts_inside() {
+    let rig = Rig::new().await;
+    let (parts, html) = page(&rig, "/console", "text/html").await;
+    let policy = parts.headers["content-security-policy"].to_str().unwrap();
+    for part in [
+        "default-src 'none'; script-src 'self'; style-src 'self';",
+        "; trusted-types 'none'; connect-src 'self'",
+    ] {
+        assert!(policy.contains(part), "{policy}");
+    }
+    assert!(
+        !policy.contains("unsafe") && policy.ends_with("connect-src 'self'"),
+        "{policy}"
+    );
+    assert!(!html.contains("://") && !html.contains("<style"), "{html}");
+    assert_eq!(
+        html.matches("></script>").count(),
+        html.matches("<script").count()
+    );
+    let files: Vec<_> = html
+        .split('"')
+        .filter(|part| part.starts_with("console/"))
+        .collect();
+    assert!(files.len() >= 5, "{files:?}");
+    for file in files {
+        let (parts, text) = page(&rig, &format!("/{file}"), "*/*").await;
+        assert_eq!(parts.status, StatusCode::OK, "{file}");
+        assert_eq!(parts.headers["x-content-type-options"], "nosniff");
+        assert!(!text.is_empty(), "{file}");
+    }
+    assert_eq!(
+        rig.get("/console/config.json").await.body["sign_in"],
+        serde_json::Value::Null
+    );
+    for missing in ["/console/passwd", "/console/%FF", "/console/%2e%2e/Cargo.toml"] {
+        assert_eq!(rig.get(missing).await.status, StatusCode::NOT_FOUND, "{missing}");
+    }
+    assert_eq!(rig.get("/console/").await.status, StatusCode::PERMANENT_REDIRECT);
+}
+
+#[tokio::test]
 async fn the_pages_for_people_load_one_style_sheet_that_is_served_here() {
     let rig = Rig::new().await;
     for (path, root) in [("/", ""), ("/problems", ""), ("/problems/email-taken", "../")] {
         let (parts, html) = page(&rig, path, "text/html").await;
         let policy = parts.headers["content-security-policy"].to_str().unwrap();
         assert!(policy.contains("; style-src 'self';"), "{policy}");
-        let link = format!("<link rel=\"stylesheet\" href=\"{root}docs/assets/pages.css\">");
+        let link = format!("<link rel=\"stylesheet\" href=\"{root}console/base.css\">");
         assert!(html.contains(&link) && !html.contains("<style"), "{path}: {html}");
         assert!(
             !html.contains("<script") && !html.contains("://"),
             "{path}: {html}"
         );
     }
-    let (parts, style) = page(&rig, "/docs/assets/pages.css", "text/css").await;
+    let (parts, style) = page(&rig, "/console/base.css", "text/css").await;
     assert_eq!(parts.status, StatusCode::OK);
     assert_eq!(parts.headers["content-type"], "text/css; charset=utf-8");
     assert!(!style.contains("url(") && !style.contains("@import"), "{style}");
@@ -129,6 +170,7 @@ async fn the_first_page_leads_to_everything_that_is_there_to_look_at() {
         .map(|rest| rest.split('"').next().unwrap())
         .collect();
     for path in [
+        "/console",
         "/docs",
         "/redoc",
         "/openapi.json",

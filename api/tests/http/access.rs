@@ -70,6 +70,7 @@ fn template(path: &str) -> String {
         .replace("/projections/patient_view", "/projections/{projection}")
         .replace("/deliveries/1", "/deliveries/{id}")
         .replace("/docs.js", "/{file}")
+        .replace("/app.js", "/{file}")
         .replace("/checkpoints/1", "/checkpoints/{size}")
         .replace("/proof/1", "/proof/{position}")
         .replace("/tile/0/000", "/tile/{tile}")
@@ -134,6 +135,9 @@ async fn every_route_is_for_its_roles_and_for_no_other() {
         ("GET", "/docs", everybody, true),
         ("GET", "/redoc", everybody, true),
         ("GET", "/docs/assets/docs.js", everybody, true),
+        ("GET", "/console", everybody, true),
+        ("GET", "/console/app.js", everybody, true),
+        ("GET", "/console/config.json", everybody, true),
         ("GET", "/problems", everybody, true),
         ("GET", "/problems/email-taken", everybody, true),
     ];

@@ -10,6 +10,7 @@ use serde_json::json;
 use utoipa::ToSchema;
 use web::accept::preferred;
 use web::metrics_page::METRICS;
+use web_console::CONSOLE;
 
 use super::readable::{CACHE, HTML, TEXT, headers, html, text};
 use super::{JSON, sample_page};
@@ -19,7 +20,11 @@ use crate::paths::{LIVE, READY};
 const TITLE: &str = "Patient registration";
 
 /// Paths, and descriptions of them.
-const LINKS: [(&str, &str); 7] = [
+const LINKS: [(&str, &str); 8] = [
+    (
+        CONSOLE,
+        "Console: register, find, audit and operate in the browser",
+    ),
     ("/docs", "Interactive API documentation (Swagger UI)"),
     ("/redoc", "API reference (Redoc)"),
     ("/openapi.json", "API description for programs (OpenAPI 3.1)"),

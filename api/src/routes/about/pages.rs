@@ -53,12 +53,11 @@ static DOCS: LazyLock<File> = LazyLock::new(|| plain!(HTML, "docs.html"));
 static REDOC: LazyLock<File> = LazyLock::new(|| plain!(HTML, "redoc.html"));
 
 /// Embedded files, by name.
-static ASSETS: LazyLock<[(&str, File); 7]> = LazyLock::new(|| {
+static ASSETS: LazyLock<[(&str, File); 6]> = LazyLock::new(|| {
     [
         ("docs.js", plain!(SCRIPT, "docs.js")),
         ("redoc.js", plain!(SCRIPT, "redoc.js")),
         ("redoc.css", plain!(STYLE, "redoc.css")),
-        ("pages.css", plain!(STYLE, "pages.css")),
         ("swagger-ui-bundle.js", vendored!(SCRIPT, "swagger-ui-bundle.js")),
         ("swagger-ui.css", vendored!(STYLE, "swagger-ui.css")),
         ("redoc.standalone.js", vendored!(SCRIPT, "redoc.standalone.js")),

@@ -3,6 +3,8 @@
 use axum::http::{HeaderName, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 
+use web_console::STYLE;
+
 use super::pages::guarded;
 
 pub(super) const HTML: &str = "text/html";
@@ -16,7 +18,7 @@ pub(super) fn html(title: &str, root: &str, body: &str) -> Response {
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<meta name=\"viewport\" \
          content=\"width=device-width, initial-scale=1\">\n<meta name=\"color-scheme\" content=\"light dark\">\n\
          <title>{title}</title>\n<link rel=\"icon\" href=\"data:,\">\n\
-         <link rel=\"stylesheet\" href=\"{root}docs/assets/pages.css\">\n</head>\n<body>\n<main>\n<h1>{title}</h1>\n\
+         <link rel=\"stylesheet\" href=\"{root}{STYLE}\">\n</head>\n<body>\n<main class=\"reading\">\n<h1>{title}</h1>\n\
          {body}</main>\n</body>\n</html>\n"
     );
     finished((headers("text/html; charset=utf-8"), page))

@@ -1,0 +1,142 @@
+// The emails, by state, with retries.
+import { html, useInterval, useLoaded, useState } from "../html.js";
+import { get, page, Problem, query, reconnects, request } from "../api.js";
+import { number, t } from "../i18n.js";
+import { go, link } from "../router.js";
+import { Badge, Confirm, Failure, Field, Loading, Table, Time, Title, useAction, usePages } from "../ui.js";
+
+const STATES = ["pending", "sending", "failed", "dead", "sent", "cancelled"];
+const KINDS = { sent: "good", dead: "bad", failed: "warn" };
+const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
+
+export const MailState = ({ state }) => html`<${Badge} kind=${KINDS[state]}>${t(`mail.${state}`)}<//>`;
+
+/** Finds the emails of a patient. The API has no such filter, so every page is read. */
+function Search() {
+  const [text, setText] = useState("");
+  const [progress, setProgress] = useState(null);
+  const { run, busy, error } = useAction(async () => {
+    const sought = text.trim().toLowerCase();
+    if (/^\d+$/.test(sought)) return go("mail", sought);
+    if (!UUID.test(sought)) throw new Error(t("mail.search.malformed"));
+    const rows = [];
+    let examined = 0;
+    for (let next = query({ limit: 1000 }); next; ) {
+      const read = await page("/mail/deliveries", next);
+      examined += read.rows.length;
+      rows.push(...read.rows.filter(({ patient_id }) => patient_id === sought));
+      next = read.next;
+      setProgress({ examined, rows, done: !next });
+    }
+    return undefined;
+  });
+  const submit = (event) => {
+    event.preventDefault();
+    setProgress(null);
+    run();
+  };
+  return html`<form role="search" class="inline" onSubmit=${submit}>
+      <${Field} label=${t("mail.search")} hint=${t("mail.search.hint")} spellcheck="false" autocomplete="off" value=${text}
+        onInput=${(event) => setText(event.target.value)} />
+      <button disabled=${busy || !text.trim()}>${t("search")}</button>
+    </form>
+    <${Failure} error=${error} />
+    ${progress && html`<div role="status"><p
+      class="muted small">${t("mail.search.progress", { examined: number(progress.examined), found: progress.rows.length })}</p></div>
+      ${progress.rows.length > 0 && html`<${Deliveries} rows=${progress.rows} />`}`}`;
+}
+
+function Deliveries({ rows, selected, onSelect }) {
+  const columns = [
+    [t("event"), (row) => html`<a href=${link("mail", row.id)}>${row.id}</a>`, "slim"],
+    [t("mail.kind"), (row) => t(`template.${row.mail}`)],
+    [t("state"), (row) => html`<${MailState} state=${row.state} />`],
+    [t("attempts"), (row) => number(row.attempts), "slim"],
+    [t("mail.error"), (row) => row.last_error && html`<span class="small">${row.last_error}</span>`],
+    [t("changed"), (row) => html`<${Time} value=${row.updated_at} />`, "time"],
+  ];
+  if (onSelect) {
+    columns.unshift([t("select"), (row) => html`<input type="checkbox"
+      aria-label="${t("select")} ${row.id} ${t(`template.${row.mail}`)}" checked=${selected.has(row.id)}
+        onChange=${() => onSelect(row.id)} />`, "slim"]);
+  }
+  return html`<${Table} caption=${t("page.mail")} columns=${columns} rows=${rows}
+    keyOf=${(row) => `${row.id} ${row.mail}`} />`;
+}
+
+export function Mail() {
+  const [state, setState] = useState("");
+  const [selected, setSelected] = useState(new Set());
+  const [asked, setAsked] = useState(null);
+  const [said, setSaid] = useState("");
+  const round = reconnects.use();
+  const status = useLoaded((signal) => get("/mail", { signal }), [round]);
+  const list = usePages((next, signal) => page("/mail/deliveries", next ?? query({ limit: 100, state }), { signal }), undefined, [state, round]);
+  useInterval(status.reload, 3000);
+  const counts = status.data?.mails;
+  const retryable = ["dead", "failed"].includes(state);
+  const select = (id) => setSelected((before) => new Set(before.has(id) ? [...before].filter((one) => one !== id) : [...before, id]));
+  const choose = (next) => {
+    setState(next);
+    setSelected(new Set());
+  };
+  const again = () => {
+    status.reload();
+    list.reload();
+  };
+  const retry = async (ids) => {
+    let due = 0;
+    for (const id of ids) {
+      try {
+        due += (await (await request(`/mail/deliveries/${id}/retry`, { method: "POST" })).json()).due;
+      } catch (error) {
+        // Another person has retried the email, or it was sent.
+        if (!(error instanceof Problem && error.status === 409)) throw error;
+      }
+    }
+    setSaid(t("mail.due", { count: due }));
+    setSelected(new Set());
+    again();
+  };
+  const retryAll = async () => {
+    const { due } = await (await request("/mail/dead/retry", { method: "POST" })).json();
+    setSaid(t("mail.due", { count: due }));
+    again();
+  };
+  return html`
+    <${Title} actions=${html`<button type="button" onClick=${again}>${t("refresh")}</button>`}>${t("page.mail")}<//>
+    <${Failure} error=${status.error} />
+    ${status.data && html`<section class="card" aria-labelledby="mailers"><h2 id="mailers">${t("mailers")}</h2>
+      ${status.data.mailers.length === 0 && html`<p class="muted">${t("overview.no-mailer")}</p>`}
+      <ul class="plain">${status.data.mailers.map((mailer) => html`<li key=${mailer.name}>
+        <${Badge} kind=${{ ready: "good", refused: "bad" }[mailer.state] ?? "warn"}>${t(`mailer.${mailer.state}`)}<//> <bdi>${mailer.server}</bdi>
+        <span class="small muted"> <bdi>${mailer.name}</bdi>, <${Time} value=${mailer.seen_at} /></span>${mailer.error &&
+          html`<p class="small">${mailer.error}</p>`}
+      </li>`)}</ul>
+    </section>`}
+    <${Search} />
+    <div class="tabs" role="group" aria-label=${t("state")}>
+      ${["", ...STATES].map((name) => html`<button type="button" key=${name} aria-pressed=${String(state === name)}
+        onClick=${() => choose(name)}>
+        ${name ? t(`mail.${name}`) : t("all")}${name && counts ? html` <span
+          class="count">${number(counts[name])}</span>` : ""}
+      </button>`)}
+    </div>
+    <p role="status" class="said">${said}</p>
+    <${Loading} of=${list}>
+      ${retryable && list.rows.length > 0 && html`<div class="actions start">
+        <button type="button" disabled=${selected.size === 0}
+          onClick=${() => setAsked("some")}>${t("mail.retry.some", { count: selected.size })}</button>
+        ${state === "dead" && html`<button type="button" onClick=${() => setAsked("all")}>${t("mail.retry.all")}</button>`}
+      </div>`}
+      ${list.rows.length === 0 ? html`<p class="muted">${t("mail.none")}</p>` : html`<${Deliveries} rows=${list.rows}
+        selected=${selected} onSelect=${retryable ? select : undefined} />`}
+      ${list.more}
+    <//>
+    ${asked === "some" && html`<${Confirm} danger=${false} title=${t("mail.retry.title")}
+      text=${t("mail.retry.text", { count: selected.size })} verb=${t("mail.retry")} action=${() => retry([...selected])}
+        onClose=${() => setAsked(null)} />`}
+    ${asked === "all" && html`<${Confirm} danger=${false} title=${t("mail.retry.title")}
+      text=${t("mail.retry.text", { count: number(counts?.dead ?? 0) })} verb=${t("mail.retry")} action=${retryAll}
+        onClose=${() => setAsked(null)} />`}`;
+}

@@ -1,0 +1,149 @@
+// Erasures and holds of a patient.
+import { html, useInterval, useLoaded, useState } from "../html.js";
+import { get, Problem, reconnects, request } from "../api.js";
+import { day, t } from "../i18n.js";
+import { go } from "../router.js";
+import { Badge, Confirm, download, Facts, Failure, Field, Id, Loading, Time, Title, useAction } from "../ui.js";
+
+const ERASURE_REASONS = ["request", "retention", "error"];
+const HOLD_REASONS = ["legal_claim", "legal_obligation", "public_health", "research"];
+
+/** Returns the answer, or null if there is none (404 or 410 with one of these problems). */
+async function optional(path, none, signal) {
+  try {
+    return await get(path, { signal });
+  } catch (error) {
+    if (error instanceof Problem && none.includes(error.slug)) return null;
+    throw error;
+  }
+}
+
+const load = async (id, signal) => {
+  const [hold, erasure] = await Promise.all([
+    optional(`/patients/${id}/hold`, ["not-held", "patient-erased"], signal),
+    optional(`/patients/${id}/erasure`, ["not-erased"], signal),
+  ]);
+  return { hold, erasure };
+};
+
+function Choose() {
+  const [id, setId] = useState("");
+  const submit = (event) => {
+    event.preventDefault();
+    if (id.trim()) go("privacy", id.trim().toLowerCase());
+  };
+  return html`<${Title}>${t("page.privacy")}<//>
+    <p class="muted">${t("privacy.text")}</p>
+    <form class="card inline" role="search" onSubmit=${submit}>
+      <${Field} label=${t("patient.id")} spellcheck="false" autocomplete="off" required value=${id}
+        onInput=${(event) => setId(event.target.value)} />
+      <button class="primary">${t("open")}</button>
+    </form>
+    <p class="muted small">${t("privacy.due")} <code>patients erase --due</code></p>`;
+}
+
+function Hold({ id, hold, onChange }) {
+  const [until, setUntil] = useState(hold?.until ?? "");
+  const [reason, setReason] = useState(hold?.reason ?? HOLD_REASONS[0]);
+  const [releasing, setReleasing] = useState(false);
+  const { run, busy, error } = useAction(async () => {
+    await request(`/patients/${id}/hold`, { method: "PUT", body: { until, reason } });
+    onChange();
+  });
+  const release = async () => {
+    await request(`/patients/${id}/hold`, { method: "DELETE" });
+    onChange();
+  };
+  const errors = error?.errors?.filter(({ field }) => field === "until").map(({ message }) => message) ?? [];
+  const submit = (event) => {
+    event.preventDefault();
+    run();
+  };
+  return html`<section class="card" aria-labelledby="hold"><h2 id="hold">${t("hold")}</h2>
+    <p class="muted small">${t("hold.text")}</p>
+    ${hold
+      ? html`<p>
+          <${Badge} kind=${hold.expired ? "neutral" : "warn"}>${t(hold.expired ? "hold.expired" : "hold.active")}<//>
+          ${" "}${t("hold.until")} ${day(hold.until)} · ${t(`reason.${hold.reason}`)}
+        </p>`
+      : html`<p><${Badge}>${t("hold.none")}<//></p>`}
+    <form onSubmit=${submit} novalidate>
+      <div class="filters">
+        <${Field} type="date" label=${t("hold.until")} required errors=${errors} value=${until}
+          onInput=${(event) => setUntil(event.target.value)} />
+        <${Field} as="select" label=${t("reason")} value=${reason} onChange=${(event) => setReason(event.target.value)}>
+          ${HOLD_REASONS.map((name) => html`<option value=${name}>${t(`reason.${name}`)}</option>`)}
+        <//>
+      </div>
+      ${errors.length === 0 && html`<${Failure} error=${error} />`}
+      <div class="actions">
+        ${hold && html`<button type="button" onClick=${() => setReleasing(true)}>${t("hold.release")}</button>`}
+        <button class="primary" disabled=${busy}>${t(hold ? "hold.replace" : "hold.place")}</button>
+      </div>
+    </form>
+    ${releasing && html`<${Confirm} title=${t("hold.release")} text=${t("hold.release.text")} verb=${t("hold.release")}
+      action=${release} onClose=${() => setReleasing(false)} />`}
+  </section>`;
+}
+
+function Erase({ id, onChange }) {
+  const [reason, setReason] = useState(ERASURE_REASONS[0]);
+  const [asked, setAsked] = useState(false);
+  const [typed, setTyped] = useState("");
+  const erase = async () => {
+    if (typed.trim() !== id.slice(-4)) throw new Error(t("erase.mistyped"));
+    await request(`/patients/${id}/erasure`, { method: "POST", body: { reason } });
+    onChange();
+  };
+  return html`<section class="card" aria-labelledby="erase"><h2 id="erase">${t("erase")}</h2>
+    <p class="muted small">${t("erase.text")}</p>
+    <${Field} as="select" label=${t("reason")} value=${reason} onChange=${(event) => setReason(event.target.value)}>
+      ${ERASURE_REASONS.map((name) => html`<option value=${name}>${t(`reason.${name}`)}</option>`)}
+    <//>
+    <div class="actions"><button type="button" class="danger"
+      onClick=${() => setAsked(true)}>${t("erase.verb")}</button></div>
+    ${asked && html`<${Confirm} title=${t("erase.title")} text=${t("erase.confirm")} verb=${t("erase.verb")} action=${erase}
+      onClose=${() => setAsked(false)}>
+      <p><code>${id}</code></p>
+      <${Field} label=${t("erase.type")} autocomplete="off" spellcheck="false" value=${typed}
+        onInput=${(event) => setTyped(event.target.value)} />
+    <//>`}
+  </section>`;
+}
+
+function Erasure({ id, erasure }) {
+  const { run, busy, error } = useAction(async () => {
+    const certificate = await (await request(`/patients/${id}/erasure/certificate`)).text();
+    download(`erasure-${id}.json`, [certificate], "application/json");
+  });
+  return html`<section class="card" aria-labelledby="erasure"><h2 id="erasure">${t("erasure")}</h2>
+    <p aria-live="polite"><${Badge}
+      kind=${erasure.complete ? "good" : "warn"}>${t(erasure.complete ? "erasure.complete" : "erasure.pending")}<//> ${erasure.pending.join(", ")}</p>
+    <${Facts} of=${[
+      [t("when"), html`<${Time} value=${erasure.erased_at} />`],
+      [t("reason"), t(`reason.${erasure.reason}`)],
+      [t("scope"), t(`scope.${erasure.scope}`)],
+      [t("position"), erasure.position],
+      [t("erasure.clear"), erasure.positions_in_clear.join(", ")],
+    ]} />
+    <${Failure} error=${error} />
+    <div class="actions"><button type="button" disabled=${busy || !erasure.complete}
+      onClick=${run}>${t("certificate")}</button></div>
+  </section>`;
+}
+
+function PrivacyOf({ id }) {
+  const loaded = useLoaded((signal) => load(id, signal), [id, reconnects.use()]);
+  const { hold, erasure } = loaded.data ?? {};
+  useInterval(loaded.reload, 2000, erasure?.complete === false);
+  return html`
+    <${Title}>${t("patient.privacy")}<//>
+    <p><${Id} value=${id} /></p>
+    <${Loading} of=${loaded}>
+      ${loaded.data && erasure && html`<${Erasure} ...${{ id, erasure }} />`}
+      ${loaded.data && !erasure && html`<${Hold} key=${hold?.position} ...${{ id, hold }}
+        onChange=${loaded.reload} /><${Erase} id=${id} onChange=${loaded.reload} />`}
+    <//>`;
+}
+
+export const Privacy = ({ id }) => (id ? html`<${PrivacyOf} id=${id} />` : html`<${Choose} />`);

@@ -1,0 +1,11 @@
+// Routes after the `#`, so that ids of patients never reach a server's log through the address of a page.
+import { shared } from "./html.js";
+
+const parsed = () => location.hash.replace(/^#\/?/, "").split("/").filter(Boolean).map(decodeURIComponent);
+
+/** The segments of the current route. */
+export const route = shared(parsed());
+addEventListener("hashchange", () => route.set(parsed()));
+
+export const link = (...segments) => `#/${segments.map(encodeURIComponent).join("/")}`;
+export const go = (...segments) => (location.hash = link(...segments));

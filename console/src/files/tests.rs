@@ -1,0 +1,95 @@
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::FILES;
+
+fn assets() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("assets")
+}
+
+/// Returns the paths of the scripts and style sheets below a folder.
+fn below(folder: &Path) -> BTreeSet<String> {
+    let entries = fs::read_dir(folder).into_iter().flatten().filter_map(Result::ok);
+    let mut found = BTreeSet::new();
+    for path in entries.map(|entry| entry.path()) {
+        if path.is_dir() {
+            found.extend(below(&path));
+        } else if path.extension().is_some_and(|kind| kind == "js" || kind == "css") {
+            let relative = path.strip_prefix(assets()).map(Path::to_string_lossy);
+            found.extend(relative.map(String::from));
+        }
+    }
+    found
+}
+
+fn text(name: &str) -> String {
+    fs::read_to_string(assets().join(name)).unwrap_or_default()
+}
+
+#[test]
+fn every_script_and_style_sheet_is_embedded() {
+    let embedded: BTreeSet<_> = FILES.iter().map(|(name, _)| (*name).to_owned()).collect();
+    assert_eq!(embedded, below(&assets()));
+}
+
+#[test]
+fn modules_import_only_embedded_modules() {
+    let embedded: BTreeSet<_> = FILES.iter().map(|(name, _)| *name).collect();
+    for name in embedded.iter().filter(|name| name.ends_with(".js")) {
+        let folder = name.rsplit_once('/').map_or("", |(folder, _)| folder);
+        let script = text(name);
+        let imports = script.split("from\"").chain(script.split("from \"")).skip(1);
+        for import in imports.filter_map(|rest| rest.split_once('"').map(|(path, _)| path)) {
+            let path = match (import.strip_prefix("./"), import.strip_prefix("../")) {
+                (Some(beside), _) if folder.is_empty() => beside.to_owned(),
+                (Some(beside), _) => format!("{folder}/{beside}"),
+                (None, Some(above)) => above.to_owned(),
+                (None, None) => continue,
+            };
+            assert!(embedded.contains(path.as_str()), "{name} imports {import}");
+        }
+    }
+}
+
+/// Otherwise, the browser requests a module only after it has read the modules that import it.
+#[test]
+fn the_page_preloads_every_module() {
+    let page = text("index.html");
+    let modules = FILES
+        .iter()
+        .map(|(name, _)| *name)
+        .filter(|name| name.ends_with(".js") && *name != "scheme.js");
+    for name in modules {
+        let preload = format!("<link rel=\"modulepreload\" href=\"console/{name}\">");
+        assert!(page.contains(&preload), "{name}");
+    }
+}
+
+/// Returns the keys of a module with texts.
+fn keys(name: &str) -> BTreeSet<String> {
+    let texts = text(name);
+    let entries = texts.lines().filter_map(|line| line.strip_prefix("  "));
+    entries
+        .filter_map(|entry| match entry.strip_prefix('"') {
+            Some(quoted) => quoted.split_once("\": "),
+            None => entry.split_once(": "),
+        })
+        .map(|(key, _)| key.to_owned())
+        .collect()
+}
+
+#[test]
+fn each_text_exists_in_both_languages() {
+    let (english, spanish) = (keys("en.js"), keys("es.js"));
+    assert!(english.len() > 200, "{}", english.len());
+    let missing: Vec<_> = english.difference(&spanish).collect();
+    assert!(missing.is_empty(), "not in Spanish: {missing:?}");
+    // The server's own texts are in English.
+    let translated = |key: &&String| key.starts_with("problem.") || key.starts_with("field.");
+    let unknown: Vec<_> = spanish
+        .difference(&english)
+        .filter(|key| !translated(key))
+        .collect();
+    assert!(unknown.is_empty(), "only in Spanish: {unknown:?}");
+}

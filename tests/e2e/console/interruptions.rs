@@ -1,0 +1,169 @@
+//! A token that is withdrawn, another person's change, and a service that goes away, while the console is
+//! open.
+
+use std::fs;
+use std::process::Command;
+
+use serde_json::json;
+use tempfile::TempDir;
+use testkit::{free_port, wait_until};
+
+use super::{Service, Tab, command, log_key};
+use crate::client::Client;
+use crate::rig::{SOON, patients};
+
+/// Creates a token. Returns the token and the line that authorizes it.
+fn token(role: &str) -> (String, String) {
+    let mut command = patients("");
+    command.args(["token", "new", "--role", role, "--name", role]);
+    let output = String::from_utf8(command.output().unwrap().stdout).unwrap();
+    let part = |name: &str| {
+        let line = output.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+        line.trim().to_owned()
+    };
+    (part("token"), part("line"))
+}
+
+fn with_tokens(command: &mut Command, folder: &TempDir, lines: &str) {
+    let (file, new) = (folder.path().join("tokens"), folder.path().join("tokens.new"));
+    fs::write(&new, lines).unwrap();
+    fs::rename(new, &file).unwrap();
+    command.env("AUTH_TOKENS_FILE", file);
+}
+
+async fn sign_in(tab: &Tab, token: &str) {
+    tab.fill("Access token", token).await;
+    tab.click("Sign in").await;
+}
+
+#[tokio::test]
+async fn a_token_that_is_withdrawn_loses_nothing_that_was_typed() {
+    let folder = TempDir::new().unwrap();
+    let port = free_port();
+    log_key(folder.path());
+    let (old, old_line) = token("clerk");
+    let (new, new_line) = token("clerk");
+    let mut command = command(folder.path(), port);
+    with_tokens(&mut command, &folder, &old_line);
+    let service = Service::start(&mut command, port).await;
+    let tab = Tab::open(port).await;
+    sign_in(&tab, "pat_wrong").await;
+    tab.sees("The service does not accept this token.").await;
+    sign_in(&tab, &old).await;
+    tab.click("Register a patient").await;
+    // Only the pages of the role are offered.
+    let text = tab.text().await;
+    assert!(
+        !text.contains("Event log") && !text.contains("Projections"),
+        "{text}"
+    );
+    tab.fill("Name", "Ana López").await;
+    tab.fill("Email", "ana@example.com").await;
+    tab.fill("Phone", "600 123 456").await;
+    tab.fill("Document URL", "https://example.com/ana.jpg").await;
+
+    with_tokens(&mut Command::new("true"), &folder, &new_line);
+    let holder = Client::holding(port, &old);
+    wait_until(SOON, "the token is withdrawn", async || {
+        holder.get("/patients").await.unwrap().status() == 401
+    })
+    .await;
+    tab.click("Register").await;
+    tab.sees("Sign in again").await;
+    assert_eq!(
+        tab.run("return document.querySelector('[name=name]').value")
+            .await,
+        "Ana López"
+    );
+    sign_in(&tab, &new).await;
+    // The request that was rejected is sent again.
+    tab.sees("Amend").await;
+    assert_eq!(Client::holding(port, &new).list().await.len(), 1);
+    // The token is kept for this tab only.
+    assert_eq!(tab.run("return localStorage.length").await, 0);
+    tab.click("Sign out").await;
+    tab.sees("Access token").await;
+    assert_eq!(tab.run("return sessionStorage.length").await, 0);
+    assert_eq!(tab.messages().await, [""; 0]);
+    tab.close().await;
+    drop(service);
+}
+
+#[tokio::test]
+async fn the_console_goes_on_when_the_service_is_back_and_never_overwrites_another_persons_change() {
+    let folder = TempDir::new().unwrap();
+    let port = free_port();
+    log_key(folder.path());
+    let mut command = command(folder.path(), port);
+    let mut service = Service::start(&mut command, port).await;
+    let tab = Tab::open(port).await;
+    tab.click("Register a patient").await;
+    tab.fill("Name", "Ana López").await;
+    tab.fill("Email", "ana@example.com").await;
+    tab.fill("Phone", "600 123 456").await;
+    tab.fill("Document URL", "https://example.com/ana.jpg").await;
+    service.program.kill9().await;
+    tab.click("Register").await;
+    tab.sees("The service cannot be reached.").await;
+    assert_eq!(
+        tab.run("return document.querySelector('[name=name]').value")
+            .await,
+        "Ana López"
+    );
+    service.program.restart().await;
+    wait_until(SOON, "it is ready", async || service.client.ready().await).await;
+    // The registration is sent again, with its key.
+    tab.sees("Amend").await;
+    tab.loses("The service cannot be reached.").await;
+    let mut listed = Vec::new();
+    wait_until(SOON, "the patient is listed", async || {
+        listed = service.client.list().await;
+        !listed.is_empty()
+    })
+    .await;
+    assert_eq!(listed.len(), 1);
+    let id = listed[0]["id"].as_str().unwrap();
+
+    // Another person changes the phone while this one changes the name.
+    tab.click("Amend").await;
+    tab.fill("Name", "Ana María López").await;
+    assert_eq!(
+        service
+            .client
+            .amend(id, &json!({"phone": "600 999 999"}))
+            .await
+            .status(),
+        200
+    );
+    tab.click("Review the changes").await;
+    tab.click("Save").await;
+    tab.sees("Another person has changed this patient").await;
+    tab.click("Load the current values").await;
+    tab.loses("Another person has changed this patient").await;
+    tab.click("Review the changes").await;
+    tab.click("Save").await;
+    tab.sees("The changes were saved.").await;
+    let path = format!("/patients/{id}");
+    let patient: serde_json::Value = service.client.get(&path).await.unwrap().json().await.unwrap();
+    assert_eq!(
+        (&patient["name"], &patient["phone"]),
+        (&json!("Ana María López"), &json!("600 999 999"))
+    );
+
+    // The live log also continues after an interruption.
+    tab.go("log").await;
+    tab.sees("Events shown: 3").await;
+    service.program.kill9().await;
+    tab.sees("The service cannot be reached.").await;
+    service.program.restart().await;
+    wait_until(SOON, "it is ready", async || service.client.ready().await).await;
+    service.client.register("eva@example.com").await.unwrap();
+    tab.sees("Events shown: 4").await;
+    // While the service was away, the browser itself reports the broken connections.
+    let said = tab.messages().await;
+    assert!(
+        said.iter().all(|message| message.contains("net::ERR_")),
+        "{said:?}"
+    );
+    tab.close().await;
+}

@@ -1,0 +1,168 @@
+//! Every page, in both languages and color schemes and at three widths, with data that is hostile to pages.
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use testkit::{free_port, wait_until};
+
+use super::{Service, Tab, axe, command, log_key};
+use crate::client::{Client, id_of};
+use crate::rig::SOON;
+
+/// Names that break pages that are not careful: markup, another direction, a long word, emoji.
+fn hostile_names() -> [String; 4] {
+    [
+        "<script>document.title = 'owned'</script><img src=x onerror=alert(1)>".to_owned(),
+        "\u{5d0}\u{5d1}\u{5d2} ש\u{5c1}לום مرحبا".to_owned(),
+        "W".repeat(200),
+        "👩‍👩‍👧‍👦 Zoë 🧑🏽‍⚕️".to_owned(),
+    ]
+}
+
+/// Registers the hostile patients, amends the first, and erases the last. Returns their ids.
+async fn hostile(client: &Client) -> Vec<String> {
+    let mut ids = Vec::new();
+    for (number, name) in hostile_names().into_iter().enumerate() {
+        let body = json!({
+            "name": name, "email": format!("{}{number}@example.com", "e".repeat(60)), "phone": "0".repeat(64),
+            "document_url": format!("https://example.com/{}", "x".repeat(1000)),
+        });
+        let answer: Value = client.post_json("/register", &body).await.json().await.unwrap();
+        ids.push(id_of(&answer).to_owned());
+    }
+    let changes = json!({"name": "\"><svg onload=alert(1)>", "phone": "12"});
+    assert_eq!(client.amend(&ids[0], &changes).await.status(), 200);
+    let erasure = format!("/patients/{}/erasure", ids[3]);
+    assert_eq!(
+        client
+            .post_json(&erasure, &json!({"reason": "request"}))
+            .await
+            .status(),
+        200
+    );
+    ids
+}
+
+/// Sets the width and the color scheme of the screen.
+async fn screen(tab: &Tab, width: u32, scheme: &str) {
+    let metrics = json!({"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": false});
+    tab.devtools("Emulation.setDeviceMetricsOverride", metrics).await;
+    // Without motion, the colors are not measured during a transition.
+    let features = json!({"features": [
+        {"name": "prefers-color-scheme", "value": scheme}, {"name": "prefers-reduced-motion", "value": "reduce"},
+    ]});
+    tab.devtools("Emulation.setEmulatedMedia", features).await;
+}
+
+#[tokio::test]
+async fn every_page_is_sound_in_each_language_scheme_and_width() {
+    let folder = TempDir::new().unwrap();
+    let port = free_port();
+    log_key(folder.path());
+    let service = Service::start(&mut command(folder.path(), port), port).await;
+    let ids = hostile(&service.client).await;
+    let tab = Tab::open(port).await;
+    let axe = axe::script();
+    if let Some(axe) = &axe {
+        tab.sees("Find patients").await;
+        tab.run(axe).await;
+    }
+    // A page, and a text that shows that its data has arrived, in both languages.
+    let pages = [
+        ("patients".to_owned(), ["WWWW"; 2]),
+        ("patients/new".to_owned(), ["Document URL", "URL del documento"]),
+        (format!("patients/{}", ids[2]), ["WWWW"; 2]),
+        (
+            format!("patients/{}", ids[3]),
+            ["Erased patient", "Paciente borrado"],
+        ),
+        (
+            format!("patients/{}/history", ids[0]),
+            ["Not verified", "Sin verificar"],
+        ),
+        (
+            format!("patients/{}/history", ids[3]),
+            ["Not verified", "Sin verificar"],
+        ),
+        ("log".to_owned(), ["Not verified", "Sin verificar"]),
+        ("checkpoints".to_owned(), ["log.example.org"; 2]),
+        ("reads".to_owned(), ["anonymous"; 2]),
+        ("privacy".to_owned(), ["patients erase --due"; 2]),
+        (format!("privacy/{}", ids[0]), ["No hold", "Sin retención"]),
+        (format!("privacy/{}", ids[3]), ["Complete", "Completo"]),
+        ("overview".to_owned(), ["0.2.0-dev"; 2]),
+        ("projections".to_owned(), ["patient_names"; 2]),
+        ("mail".to_owned(), ["data/outbox"; 2]),
+        ("mail/1".to_owned(), ["Sent", "Enviado"]),
+        ("mail/test".to_owned(), ["noreply@miapp.com"; 2]),
+        (
+            "nowhere".to_owned(),
+            ["There is no such page", "Esta página no existe"],
+        ),
+    ];
+    let mut problems = Vec::new();
+    for (language, name) in ["en", "es"].into_iter().enumerate() {
+        let switch = format!(
+            "const choice = document.querySelector('.preferences select');
+             choice.value = '{name}'; choice.dispatchEvent(new Event('change'))"
+        );
+        tab.run(&switch).await;
+        for (route, texts) in &pages {
+            tab.go(route).await;
+            tab.sees(texts[language]).await;
+            // Each width with one color scheme in one language, and with the other scheme in the other
+            // language.
+            let schemes = if language == 0 {
+                ["light", "dark"]
+            } else {
+                ["dark", "light"]
+            };
+            for (number, width) in [360, 768, 1280].into_iter().enumerate() {
+                let scheme = schemes[number % 2];
+                screen(&tab, width, scheme).await;
+                let here = format!("{route} in {name}, {scheme}, {width} px");
+                let wide = tab.run("return document.documentElement.scrollWidth").await;
+                if wide.as_u64().unwrap() > u64::from(width) {
+                    problems.push(format!("{here}: the page is {wide} px wide"));
+                }
+                if axe.is_some() {
+                    let found = tab.violations().await.into_iter();
+                    problems.extend(found.map(|violation| format!("{here}: {violation}")));
+                }
+            }
+            let said = tab.messages().await.into_iter();
+            problems.extend(said.map(|message| format!("{route} in {name}: {message}")));
+        }
+    }
+    assert!(problems.is_empty(), "{}", problems.join("\n"));
+    assert_eq!(tab.run("return document.documentElement.lang").await, "es");
+    let page = tab.run("return document.title").await;
+    assert!(!page.as_str().unwrap().contains("owned"));
+    tab.close().await;
+}
+
+#[tokio::test]
+async fn the_console_is_small_and_quick() {
+    let folder = TempDir::new().unwrap();
+    let port = free_port();
+    let service = Service::start(
+        command(folder.path(), port)
+            .env_remove("LOG_ORIGIN")
+            .env_remove("LOG_KEY_FILE"),
+        port,
+    )
+    .await;
+    service.client.register("ana@example.com").await.unwrap();
+    let tab = Tab::open(port).await;
+    tab.sees("Patients shown: 1").await;
+    let size = "return performance.getEntriesByType('resource')
+        .filter(({name}) => name.includes('/console/'))
+        .reduce((sum, {encodedBodySize}) => sum + encodedBodySize, 0)";
+    let mut bytes = 0;
+    wait_until(SOON, "all files are loaded", async || {
+        bytes = tab.run(size).await.as_u64().unwrap();
+        bytes > 50_000
+    })
+    .await;
+    assert!(bytes < 150 * 1024, "{bytes} bytes");
+    tab.close().await;
+}

@@ -1,0 +1,105 @@
+//! Signing in at an issuer of JWTs.
+
+use std::collections::HashMap;
+use std::fs;
+use std::sync::{Arc, Mutex};
+
+use axum::extract::{Form, Query, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Redirect, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use tempfile::TempDir;
+use testkit::{Signer, free_port};
+use tokio::net::TcpListener;
+
+use super::{Service, Tab, command, log_key};
+
+/// An issuer that authenticates everybody.
+#[derive(Clone)]
+struct Issuer {
+    url: String,
+    signer: Arc<Signer>,
+    /// The challenge of the last request.
+    challenge: Arc<Mutex<String>>,
+}
+
+/// Allows the page of any origin to read a response.
+fn readable(body: Value) -> Response {
+    ([(header::ACCESS_CONTROL_ALLOW_ORIGIN, "*")], Json(body)).into_response()
+}
+
+async fn metadata(State(issuer): State<Issuer>) -> Response {
+    let url = &issuer.url;
+    readable(json!({
+        "issuer": url, "authorization_endpoint": format!("{url}/authorize"), "token_endpoint": format!("{url}/token"),
+    }))
+}
+
+async fn authorize(State(issuer): State<Issuer>, Query(asked): Query<HashMap<String, String>>) -> Redirect {
+    assert_eq!(asked["code_challenge_method"], "S256");
+    assert_eq!(
+        (asked["client_id"].as_str(), asked["audience"].as_str()),
+        ("console", "patients")
+    );
+    issuer
+        .challenge
+        .lock()
+        .unwrap()
+        .clone_from(&asked["code_challenge"]);
+    Redirect::to(&format!(
+        "{}?code=the-code&state={}&iss={}",
+        asked["redirect_uri"], asked["state"], issuer.url
+    ))
+}
+
+/// Returns a token if the verifier fits the challenge.
+async fn token(State(issuer): State<Issuer>, Form(asked): Form<HashMap<String, String>>) -> Response {
+    let challenge = URL_SAFE_NO_PAD.encode(Sha256::digest(&asked["code_verifier"]));
+    if asked["code"] != "the-code" || challenge != *issuer.challenge.lock().unwrap() {
+        return StatusCode::BAD_REQUEST.into_response();
+    }
+    let token = issuer.signer.token(&json!({
+        "iss": issuer.url, "aud": "patients", "sub": "7f3c", "exp": 4_000_000_000_u64, "roles": ["operator"],
+    }));
+    readable(json!({"access_token": token, "token_type": "Bearer"}))
+}
+
+#[tokio::test]
+async fn people_sign_in_at_the_issuer_with_a_code_and_pkce() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let issuer = Issuer {
+        url: format!("http://{}", listener.local_addr().unwrap()),
+        signer: Arc::new(Signer::ec("console")),
+        challenge: Arc::default(),
+    };
+    let router = Router::new()
+        .route("/.well-known/openid-configuration", get(metadata))
+        .route("/authorize", get(authorize))
+        .route("/token", post(token))
+        .with_state(issuer.clone());
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    let folder = TempDir::new().unwrap();
+    let keys = folder.path().join("keys.json");
+    fs::write(&keys, json!({"keys": [issuer.signer.jwk()]}).to_string()).unwrap();
+    let port = free_port();
+    log_key(folder.path());
+    let mut command = command(folder.path(), port);
+    command
+        .env("AUTH_JWT_ISSUER", &issuer.url)
+        .env("AUTH_JWT_AUDIENCE", "patients")
+        .env("AUTH_JWKS_FILE", &keys)
+        .env("CONSOLE_CLIENT_ID", "console");
+    let _service = Service::start(&mut command, port).await;
+    let tab = Tab::open(port).await;
+    tab.click(&format!("Sign in with {}", &issuer.url["http://".len()..]))
+        .await;
+    tab.sees("Projections").await;
+    assert!(!tab.text().await.contains("Register a patient"));
+    assert_eq!(tab.messages().await, [""; 0]);
+    tab.close().await;
+}
