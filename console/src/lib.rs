@@ -3,7 +3,7 @@
 //! The console is a client of the API that runs in a browser. It uses only the public routes, so everything
 //! that it can do, other clients can do too. The files in `assets` are plain modules of JavaScript that
 //! browsers load as they are. The folder `assets/vendor` contains the only library, Preact with htm; see
-//! decision 20.
+//! decision 21.
 //!
 //! # Guarantees
 //!
