@@ -30,6 +30,7 @@ use crate::sealing;
 use crate::settings::Settings;
 pub(crate) use certificate::certify;
 use export::Export;
+pub(crate) use file::PartFile;
 use format::ExportFormat;
 pub(crate) use key::KeyCommand;
 use prove::Prove;

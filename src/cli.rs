@@ -15,6 +15,7 @@ use crate::dotenv::{self, DotenvEntry};
 use crate::erase::EraseArguments;
 use crate::health::CheckedRole;
 use crate::hold::{HoldArguments, ReleaseArguments};
+use crate::import::ImportArguments;
 use crate::keys::KeysCommand;
 use crate::log::LogCommand;
 use crate::mail::MailCommand;
@@ -119,6 +120,8 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: ProjectionCommand,
     },
+    /// Register the patients of another service: exit code 5 if rows are not imported
+    Import(Box<ImportArguments>),
     /// Print the OpenAPI 3.1 description of the API
     Openapi,
     /// Show, retry, preview and test mail
@@ -268,7 +271,7 @@ fn passwords_in_flags(matches: &ArgMatches) -> Vec<String> {
     .collect()
 }
 
-fn has_password(url: &str) -> bool {
+pub(crate) fn has_password(url: &str) -> bool {
     url.split_once("://")
         .and_then(|(_, rest)| rest.rsplit_once('@'))
         .and_then(|(user, _)| user.split_once(':'))

@@ -25,6 +25,11 @@ pub(crate) enum LeftInClear {
     Patients(u64),
 }
 
+/// This number of rows was not imported.
+#[derive(Debug, Clone, Copy, thiserror::Error)]
+#[error("{0} rows were not imported")]
+pub(crate) struct NotImported(pub(crate) u64);
+
 /// Returns the exit code of a command that ended with this error.
 pub(crate) fn of(error: &anyhow::Error) -> u8 {
     if error.is::<NoAnswer>() {
@@ -33,6 +38,8 @@ pub(crate) fn of(error: &anyhow::Error) -> u8 {
         3
     } else if error.is::<LeftInClear>() {
         4
+    } else if error.is::<NotImported>() {
+        5
     } else {
         1
     }

@@ -11,9 +11,11 @@ mod database;
 mod dotenv;
 mod erase;
 mod exit_code;
+mod fhir;
 mod health;
 mod hold;
 mod http;
+mod import;
 mod keys;
 mod keys_database;
 mod log;
@@ -79,6 +81,7 @@ fn run(command: Command, settings: &Settings) -> anyhow::Result<()> {
             Command::Retention { command } => retention::run(settings, command).await,
             Command::Log { command } => log::run(settings, command).await,
             Command::Keys { command } => keys::run(settings, command).await,
+            Command::Import(arguments) => import::run(settings, *arguments).await,
             Command::Openapi => openapi::print(),
             Command::Mail { command } => mail::run(settings, command).await,
             Command::Settings { json } => settings::print(json),

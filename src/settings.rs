@@ -28,7 +28,7 @@ use std::time::Duration;
 use api::read_log::ReadRecording;
 use api::retention::{Retention, RetentionPeriod};
 use clap::{Args, ValueEnum};
-use domain::{EmailUniqueness, UrlSchemes};
+use domain::{EmailUniqueness, ImportSource, UrlSchemes};
 
 pub(crate) use describe::{arguments, print, variables};
 pub(crate) use issuer::IssuerSettings;
@@ -140,6 +140,16 @@ pub(crate) struct Settings {
     /// Allowed schemes of document URLs, separated by commas
     #[arg(long, env, global = true, default_value = "http,https", value_parser = document_url_schemes)]
     pub(crate) document_url_schemes: UrlSchemes,
+
+    /// Whether `GET`, `PATCH` and `DELETE` on `/patients/17` also work with the number that an imported
+    /// patient had in the service in `LEGACY_SOURCE`
+    #[arg(long, env, global = true, value_enum, default_value_t = Switch::Off)]
+    legacy_ids: Switch,
+
+    /// Name of the service that imported patients come from, if `patients import --source` or `old_source`
+    /// in a request names no other: 1 to 64 ASCII letters, digits, hyphens, underscores and dots
+    #[arg(long, env, global = true, default_value = "patients")]
+    pub(crate) legacy_source: ImportSource,
 
     /// Address and port of the API
     #[arg(long, env, global = true, default_value = "127.0.0.1:8000", value_parser = http_addr)]

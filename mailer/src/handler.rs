@@ -43,8 +43,8 @@ pub struct Notices {
     pub on_delete: bool,
 }
 
-/// Adds deliveries to the ledger: one for each registration and, if enabled, one or two for an amendment and
-/// one for a deletion. When a patient is deleted, cancels the patient's unsent deliveries, except notices to
+/// Adds deliveries to the ledger: one for each registration, unless it is an import that asks for none, and, if
+/// enabled, one or two for an amendment and one for a deletion. When a patient is deleted, cancels the patient's unsent deliveries, except notices to
 /// a previous address and the confirmation of the deletion. When a patient is erased, cancels all of them.
 /// Ignores events of other aggregates and of unknown types.
 #[derive(Debug)]
@@ -72,8 +72,13 @@ pub fn handler(clock: Arc<dyn Clock>, notices: Notices) -> (MailHandler, Arc<Not
 /// The parts of an event that determine its deliveries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum PatientChange {
-    Registered,
-    Amended { email: bool },
+    /// `confirmation` is false for a patient who was imported without an email.
+    Registered {
+        confirmation: bool,
+    },
+    Amended {
+        email: bool,
+    },
     Deleted,
     Erased,
     Hold,
@@ -83,7 +88,7 @@ impl PatientChange {
     /// Returns the change that an event records, or `None` if the event belongs to another aggregate or has
     /// an unknown type.
     ///
-    /// The type of an event determines the change, except for amendments. An event whose payload cannot be
+    /// The type of an event determines the change, except for amendments and registrations without an email. An event whose payload cannot be
     /// read therefore still causes its deliveries. Sending them fails visibly, and they can be retried with a
     /// newer version of the program. An amendment that cannot be read may have changed the email address. The
     /// amendments of an erased patient cause no deliveries, because there is no recipient.
@@ -92,7 +97,9 @@ impl PatientChange {
             return None;
         }
         match event.event_type.as_str() {
-            PATIENT_REGISTERED => Some(Self::Registered),
+            PATIENT_REGISTERED => Some(Self::Registered {
+                confirmation: !PatientEvent::is_unconfirmed(&event.event_type, &event.payload),
+            }),
             PATIENT_AMENDED => match event.content(PatientEvent::from_stored) {
                 Ok(None) => None,
                 Ok(Some(PatientEvent::PatientAmended { email, .. })) => Some(Self::Amended {
@@ -112,7 +119,7 @@ impl Notices {
     /// Returns the emails that a change causes.
     fn templates(self, change: PatientChange) -> &'static [Template] {
         match change {
-            PatientChange::Registered => &[Template::PatientRegistered],
+            PatientChange::Registered { confirmation: true } => &[Template::PatientRegistered],
             PatientChange::Amended { email } => match (self.on_amend, email) {
                 (OnAmend::Email | OnAmend::All, true) => {
                     &[Template::PatientAmended, Template::PatientEmailChanged]
@@ -121,7 +128,10 @@ impl Notices {
                 (OnAmend::Email, false) | (OnAmend::Off, _) => &[],
             },
             PatientChange::Deleted if self.on_delete => &[Template::PatientDeleted],
-            PatientChange::Deleted | PatientChange::Erased | PatientChange::Hold => &[],
+            PatientChange::Registered { confirmation: false }
+            | PatientChange::Deleted
+            | PatientChange::Erased
+            | PatientChange::Hold => &[],
         }
     }
 }
