@@ -30,12 +30,13 @@ use crate::sealing;
 use crate::settings::Settings;
 pub(crate) use certificate::certify;
 use export::Export;
+pub(crate) use export::is_broken_pipe;
 pub(crate) use file::PartFile;
 use format::ExportFormat;
 pub(crate) use key::KeyCommand;
 use prove::Prove;
 use reads::ReadsCommand;
-use recorder::Recorder;
+pub(crate) use recorder::{ReadRange, Recorder};
 
 /// Database connections of a command: one reads ahead, one looks up single rows.
 const CONNECTIONS: u32 = 2;

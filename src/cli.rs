@@ -13,6 +13,7 @@ use crate::audit::AuditCommand;
 use crate::claims::ClaimsCommand;
 use crate::dotenv::{self, DotenvEntry};
 use crate::erase::EraseArguments;
+use crate::export::ExportArguments;
 use crate::health::CheckedRole;
 use crate::hold::{HoldArguments, ReleaseArguments};
 use crate::import::ImportArguments;
@@ -122,6 +123,8 @@ pub(crate) enum Command {
     },
     /// Register the patients of another service: exit code 5 if rows are not imported
     Import(Box<ImportArguments>),
+    /// Write the active patients in a format of other systems
+    Export(ExportArguments),
     /// Print the OpenAPI 3.1 description of the API
     Openapi,
     /// Show, retry, preview and test mail

@@ -25,9 +25,9 @@ pub(crate) enum LeftInClear {
     Patients(u64),
 }
 
-/// This number of rows was not imported.
+/// This number of rows was not imported, because they do not fit the rules.
 #[derive(Debug, Clone, Copy, thiserror::Error)]
-#[error("{0} rows were not imported")]
+#[error("rows were not imported, because they do not fit the rules: {0}")]
 pub(crate) struct NotImported(pub(crate) u64);
 
 /// Returns the exit code of a command that ended with this error.

@@ -10,6 +10,7 @@
 mod csv_file;
 mod fhir;
 mod file;
+pub(crate) mod hint;
 mod importer;
 mod options;
 mod report;

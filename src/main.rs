@@ -11,6 +11,7 @@ mod database;
 mod dotenv;
 mod erase;
 mod exit_code;
+mod export;
 mod fhir;
 mod health;
 mod hold;
@@ -81,6 +82,7 @@ fn run(command: Command, settings: &Settings) -> anyhow::Result<()> {
             Command::Retention { command } => retention::run(settings, command).await,
             Command::Log { command } => log::run(settings, command).await,
             Command::Keys { command } => keys::run(settings, command).await,
+            Command::Export(arguments) => export::run(settings, arguments).await,
             Command::Import(arguments) => import::run(settings, *arguments).await,
             Command::Openapi => openapi::print(),
             Command::Mail { command } => mail::run(settings, command).await,

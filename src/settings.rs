@@ -25,6 +25,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use api::LegacyIds;
 use api::read_log::ReadRecording;
 use api::retention::{Retention, RetentionPeriod};
 use clap::{Args, ValueEnum};
@@ -346,6 +347,14 @@ impl Settings {
     /// Returns the rule for the emails of a new log, if it is set.
     pub(crate) fn email_unique(&self) -> Option<EmailUniqueness> {
         self.email_unique.as_ref().and_then(|set| set.0)
+    }
+
+    /// Returns how requests name imported patients.
+    pub(crate) fn legacy_ids(&self) -> LegacyIds {
+        LegacyIds {
+            in_paths: self.legacy_ids == Switch::On,
+            source: self.legacy_source.clone(),
+        }
     }
 
     /// Returns which erasures are allowed.

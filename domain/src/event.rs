@@ -89,7 +89,7 @@ pub enum PatientEvent {
         )]
         imported_from: Option<ImportedFrom>,
         /// Whether the registration is confirmed by email. Stored only if it is not, and never sealed, so
-        /// that the mailer need not open the event. Since version 1.1.
+        /// that the mailer can decide without the key. Since version 1.1.
         #[serde(default = "confirmed", skip_serializing_if = "is_confirmed")]
         confirmation: bool,
     },

@@ -30,6 +30,13 @@ impl ImportSource {
     }
 }
 
+/// The name `patients`, which is the name of the table of the service that this service replaces.
+impl Default for ImportSource {
+    fn default() -> Self {
+        Self("patients".to_owned())
+    }
+}
+
 impl FromStr for ImportSource {
     type Err = ImportSourceError;
 

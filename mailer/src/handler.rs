@@ -247,6 +247,24 @@ mod tests {
     }
 
     #[test]
+    fn an_import_causes_an_email_only_if_it_asks_for_one_also_while_it_is_sealed() {
+        let notices = Notices::default();
+        let templates = |payload: Value| {
+            let event = event(PATIENT_REGISTERED, "2.1", payload);
+            notices.templates(PatientChange::of(&event).unwrap())
+        };
+        let sealed = json!({ "v": 1 });
+        assert_eq!(
+            templates(json!({ "type": PATIENT_REGISTERED, "sealed": sealed, "confirmation": false })),
+            []
+        );
+        assert_eq!(
+            templates(json!({ "type": PATIENT_REGISTERED, "sealed": sealed })),
+            [Template::PatientRegistered]
+        );
+    }
+
+    #[test]
     fn an_event_of_a_known_type_is_never_ignored_even_if_it_cannot_be_read() {
         for event_type in EVENT_TYPES {
             for (version, payload) in [("1.0", json!({})), ("7.0", json!({ "type": event_type }))] {
