@@ -19,8 +19,8 @@ use crate::fhir::Patient;
 use crate::progress::Progress;
 use crate::settings::Settings;
 
-/// Database connections of the command.
-const CONNECTIONS: u32 = 4;
+/// Database connections of the command. Reads of patients reserve up to ten.
+const CONNECTIONS: u32 = 16;
 /// Number of patients that are read at a time.
 const PAGE: u32 = 256;
 /// Maximum time to wait until the read table includes the whole log.
@@ -70,9 +70,9 @@ async fn export(log: &EventLog, recorder: &Recorder, output: Option<&Path>) -> a
         },
         Some(path) => {
             let mut part = PartFile::open(path)?;
-            let cannot = || format!("{} cannot be written", path.display());
-            part.file().set_len(0).with_context(cannot)?;
-            let patients = write(&reads, part.file()).await.with_context(cannot)?;
+            let emptied = part.file().set_len(0);
+            emptied.with_context(|| format!("{} cannot be written", path.display()))?;
+            let patients = write(&reads, part.file()).await?;
             part.finish()?;
             Some(patients)
         }
@@ -112,13 +112,13 @@ async fn write(reads: &PatientReads, out: &mut impl Sink) -> anyhow::Result<u64>
                 patients += 1;
             }
         }
-        out.write_all(&lines)?;
+        out.write_all(&lines).context("the output cannot be written")?;
         lines.clear();
         progress.at(patients, patients);
         let Some(next) = page.next else { break };
         after = Some(Uuid::try_parse(&next).context("a row of the read table has a malformed id")?);
     }
-    out.flush()?;
+    out.flush().context("the output cannot be written")?;
     progress.end();
     Ok(patients)
 }

@@ -68,10 +68,7 @@ impl Patient {
                 family: None,
                 given: Vec::new(),
             }],
-            telecom: vec![
-                contact("phone", &details.phone),
-                contact("email", &details.email),
-            ],
+            telecom: vec![contact("phone", &details.phone), contact("email", &details.email)],
             photo: vec![Attachment {
                 url: Some(details.document_url.clone()),
             }],

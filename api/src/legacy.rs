@@ -86,7 +86,11 @@ pub(crate) async fn numbers(api: &Api, ids: &[Uuid]) -> Result<HashMap<Uuid, u64
     for event in events.iter().filter(|event| event.sequence == 1) {
         if let (
             Ok(Some(PatientEvent::PatientRegistered {
-                imported_from: Some(ImportedFrom { source: from, id: old_id }),
+                imported_from:
+                    Some(ImportedFrom {
+                        source: from,
+                        id: old_id,
+                    }),
                 ..
             })),
             Ok(id),

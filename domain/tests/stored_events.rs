@@ -5,9 +5,9 @@ use std::collections::HashMap;
 use cqrs_es::persist::SerializedEvent;
 use cqrs_es::{Aggregate, DomainEvent, EventEnvelope};
 use domain::{
-    ErasureReason, ErasureScope, HoldReason, ImportedFrom, PATIENT_AMENDED, PATIENT_DELETED, PATIENT_ERASED, PATIENT_HELD,
-    PATIENT_HOLD_RELEASED, PATIENT_REGISTERED, Patient, PatientEvent, SEALED_VERSIONS, StoredEventError,
-    upcasters,
+    ErasureReason, ErasureScope, HoldReason, ImportedFrom, PATIENT_AMENDED, PATIENT_DELETED, PATIENT_ERASED,
+    PATIENT_HELD, PATIENT_HOLD_RELEASED, PATIENT_REGISTERED, Patient, PatientEvent, SEALED_VERSIONS,
+    StoredEventError, upcasters,
 };
 use proptest::prelude::*;
 use serde_json::{Value, json};

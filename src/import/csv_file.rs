@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::{Context, bail};
-use csv::{ByteRecord, ErrorKind, Reader, ReaderBuilder};
+use csv::{ByteRecord, ErrorKind, Reader, ReaderBuilder, Terminator};
 
 use super::file::{self, FileRows, LONGEST_LINE};
 use super::options::ImportArguments;
@@ -33,6 +33,8 @@ impl CsvRows {
             .delimiter(arguments.delimiter)
             // Records with another number of values are reported.
             .flexible(true)
+            // With the default, the numbers of lines are wrong if lines end with CR and LF.
+            .terminator(Terminator::Any(b'\n'))
             .from_reader(LimitedFile {
                 file,
                 read: Cell::new(0),
@@ -68,48 +70,66 @@ impl CsvRows {
 
 impl FileRows for CsvRows {
     fn next(&mut self) -> anyhow::Result<Option<Read>> {
+        while let Some(place) = self.read_record()? {
+            // A line that has only a CR is empty.
+            if self.record.len() != 1 || !self.record[0].trim_ascii().is_empty() {
+                return self.row(place).map(Some);
+            }
+        }
+        Ok(None)
+    }
+
+    fn read(&self) -> (u64, u64) {
+        (self.reader.position().byte(), self.size)
+    }
+}
+
+impl CsvRows {
+    /// Reads the next record. Returns the place where it begins; `None` at the end.
+    fn read_record(&mut self) -> anyhow::Result<Option<Place>> {
         let start = self.reader.position().clone();
         self.limit.store(limit_after(start.byte()), Ordering::Relaxed);
         match self.reader.read_byte_record(&mut self.record) {
-            Ok(true) => {}
-            Ok(false) => return Ok(None),
+            Ok(true) => {
+                let start = self.record.position().unwrap_or(&start);
+                Ok(Some(Place::Line(start.line())))
+            }
+            Ok(false) => Ok(None),
             Err(error) => {
-                let line = start.line();
-                // The other errors of the reader concern values, which are read as bytes here.
-                return match error.into_kind() {
-                    ErrorKind::Io(error) => {
-                        Err(error).with_context(|| format!("line {line} cannot be read"))
-                    }
-                    _ => bail!("line {line} cannot be read"),
-                };
+                let cannot = format!("line {} cannot be read", start.line());
+                match error.into_kind() {
+                    ErrorKind::Io(error) => Err(error).context(cannot),
+                    // The other errors of the reader concern values, which are read as bytes here.
+                    _ => bail!(cannot),
+                }
             }
         }
-        let line = self.record.position().map_or(start.line(), csv::Position::line);
-        let place = Place::Line(line);
+    }
+
+    fn row(&mut self, place: Place) -> anyhow::Result<Read> {
         let expected = self.reader.byte_headers()?.len();
         if self.record.len() != expected {
             let reason = format!("has {} values, but the header has {expected}", self.record.len());
-            return Ok(Some(Read::Unfit(Unfit::whole(place, Code::Malformed, &reason))));
+            return Ok(Read::Unfit(Unfit::whole(place, Code::Malformed, &reason)));
         }
         let value = |column: Option<usize>| {
             let bytes = column.and_then(|column| self.record.get(column));
-            bytes.map(|bytes| std::str::from_utf8(bytes).map(str::to_owned)).transpose()
+            // The last value ends with the CR of the line break.
+            let bytes = bytes.map(|bytes| bytes.strip_suffix(b"\r").unwrap_or(bytes));
+            bytes
+                .map(|bytes| std::str::from_utf8(bytes).map(str::to_owned))
+                .transpose()
         };
         let [id, name, email, phone, document_url] = self.columns.map(value);
         let (Ok(id), Ok(name), Ok(email), Ok(phone), Ok(document_url)) =
             (id, name, email, phone, document_url)
         else {
-            let unfit = Unfit::whole(place, Code::Malformed, "is not UTF-8");
-            return Ok(Some(Read::Unfit(unfit)));
+            return Ok(Read::Unfit(Unfit::whole(place, Code::Malformed, "is not UTF-8")));
         };
-        Ok(Some(Read::Row(Row {
+        Ok(Read::Row(Row {
             place,
             values: [id, name, email, phone, document_url],
-        })))
-    }
-
-    fn read(&self) -> (u64, u64) {
-        (self.reader.position().byte(), self.size)
+        }))
     }
 }
 

@@ -71,7 +71,10 @@ impl FileRows for FhirRows {
                 let reason = format!("is longer than {LONGEST_LINE} bytes");
                 return Ok(Some(Read::Unfit(Unfit::whole(place, Code::TooLong, &reason))));
             }
-            let line = self.line.strip_prefix("\u{feff}".as_bytes()).unwrap_or(&self.line);
+            let line = self
+                .line
+                .strip_prefix("\u{feff}".as_bytes())
+                .unwrap_or(&self.line);
             if line.trim_ascii().is_empty() {
                 continue;
             }

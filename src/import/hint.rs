@@ -10,7 +10,9 @@ pub(crate) async fn log(database: &Database) {
              mysql://user:password@host/database` imports its patients"
         ),
         Ok(false) => {}
-        Err(error) => tracing::warn!(%error, "it is unknown whether the database has the table of a former service"),
+        Err(error) => {
+            tracing::warn!(%error, "it is unknown whether the database has the table of a former service")
+        }
     }
 }
 

@@ -18,8 +18,8 @@ pub(crate) struct ImportArguments {
     /// with a FHIR R4 Patient resource on each line (.ndjson)
     #[arg(long, env = FROM, hide_env = true, hide_env_values = true, value_name = "URL|FILE")]
     from: Option<String>,
-    /// The same as --from FILE
-    #[arg(value_name = "FILE", required_unless_present = "from", conflicts_with = "from")]
+    /// The same as --from FILE, and takes precedence over it
+    #[arg(value_name = "FILE", required_unless_present = "from")]
     file: Option<String>,
     /// Table of a MySQL database
     #[arg(long, value_name = "NAME", default_value = "patients")]

@@ -190,7 +190,9 @@ async fn numbered(api: &Api, json: &Bytes) -> Result<Bytes, ApiError> {
         .into_iter()
         .zip(&page)
         .map(|(id, patient)| ListedPatient {
-            id: numbers.get(&id).map_or(id.into(), |number| ShownId::Number(*number)),
+            id: numbers
+                .get(&id)
+                .map_or(id.into(), |number| ShownId::Number(*number)),
             name: &patient.name,
             email: &patient.email,
         })

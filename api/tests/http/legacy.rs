@@ -91,7 +91,9 @@ async fn an_old_id_is_imported_once_whatever_happened_to_the_patient_since() {
             Ok(Imported::Before)
         );
         let source = "patients".parse().unwrap();
-        let [id, _] = rig.commands().ids_of_import(&source, &OldId::parse("17").unwrap());
+        let [id, _] = rig
+            .commands()
+            .ids_of_import(&source, &OldId::parse("17").unwrap());
         let erasure = json!({"reason": "request"});
         let erased = rig.post(&format!("/patients/{id}/erasure"), &erasure).await;
         assert!(erased.status.is_success(), "{}", erased.body);
@@ -111,9 +113,7 @@ async fn many_imports_of_one_old_id_at_once_register_one_patient() {
     on_each(async |rig| {
         let both = futures::future::join_all((0..20).map(|_| rig.import("patients", "17", "a@example.com")));
         let outcomes = both.await;
-        let now = outcomes
-            .iter()
-            .filter(|outcome| **outcome == Ok(Imported::Now));
+        let now = outcomes.iter().filter(|outcome| **outcome == Ok(Imported::Now));
         assert_eq!((now.count(), rig.head().await), (1, 1), "{outcomes:?}");
     })
     .await;
@@ -145,7 +145,12 @@ async fn a_patient_is_found_by_the_old_id_and_the_source() {
         assert_eq!(rig.listed(nobody).await, json!([]), "{nobody}");
     }
     assert_eq!(rig.listed("old_id=17&name=ana&email=A@example.com").await, found);
-    for invalid in ["old_id=", "old_id=%07", "old_source=clinic-2", "old_id=17&old_source=a+b"] {
+    for invalid in [
+        "old_id=",
+        "old_id=%07",
+        "old_source=clinic-2",
+        "old_id=17&old_source=a+b",
+    ] {
         let answer = rig.get(&format!("/patients?{invalid}")).await;
         assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY, "{invalid}");
     }
@@ -169,19 +174,32 @@ async fn with_the_setting_numbers_are_accepted_and_shown() {
     let patch = patch.body(Body::from(r#"{"phone": "+34699999999"}"#)).unwrap();
     let amended = rig.send(patch).await;
     assert_eq!(amended.status, StatusCode::OK);
-    assert_eq!((&amended.body["id"], &amended.body["phone"]), (&json!(17), &json!("+34699999999")));
+    assert_eq!(
+        (&amended.body["id"], &amended.body["phone"]),
+        (&json!(17), &json!("+34699999999"))
+    );
 
     rig.project().await;
     let listed = rig.get("/getPatients").await.body;
-    let shown: Vec<&Value> = listed.as_array().unwrap().iter().map(|patient| &patient["id"]).collect();
+    let shown: Vec<&Value> = listed
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|patient| &patient["id"])
+        .collect();
     assert_eq!(shown.iter().filter(|id| id.is_u64()).count(), 1, "{shown:?}");
     assert!(shown.contains(&&json!(17)), "{shown:?}");
     // The new id works too, and is shown to those who ask for it.
     let found = rig.listed("old_id=17").await;
     let source = "patients".parse().unwrap();
-    let [id, _] = rig.commands().ids_of_import(&source, &OldId::parse("17").unwrap());
+    let [id, _] = rig
+        .commands()
+        .ids_of_import(&source, &OldId::parse("17").unwrap());
     assert_eq!(found[0]["id"], id.to_string());
-    assert_eq!(rig.get(&format!("/patients/{id}")).await.body["id"], id.to_string());
+    assert_eq!(
+        rig.get(&format!("/patients/{id}")).await.body["id"],
+        id.to_string()
+    );
 
     for other in ["18", "19", "-17", "+17", "17.0", "99999999999999999999", "x-20"] {
         let status = rig.get(&format!("/patients/{other}")).await.status;
@@ -199,7 +217,14 @@ async fn in_a_log_in_clear_an_old_id_is_imported_once_too() {
         assert_eq!(rig.import("patients", "17", "a@example.com").await, Ok(outcome));
     }
     assert_eq!(rig.listed("old_id=17").await[0]["email"], "a@example.com");
-    let event = &rig.log.stored_feed(eventstore::Position::BEGINNING, 1).await.unwrap()[0];
+    let event = &rig
+        .log
+        .stored_feed(eventstore::Position::BEGINNING, 1)
+        .await
+        .unwrap()[0];
     assert_eq!(event.event_version, "1.1");
-    assert_eq!(event.payload["imported_from"], json!({"source": "patients", "id": "17"}));
+    assert_eq!(
+        event.payload["imported_from"],
+        json!({"source": "patients", "id": "17"})
+    );
 }

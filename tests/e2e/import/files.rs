@@ -10,7 +10,11 @@ use crate::rig::patients;
 
 fn head(folder: &std::path::Path) -> Value {
     let mut command = patients("audit");
-    let output = command.args(["head", "--json"]).current_dir(folder).output().unwrap();
+    let output = command
+        .args(["head", "--json"])
+        .current_dir(folder)
+        .output()
+        .unwrap();
     serde_json::from_slice::<Value>(&output.stdout).unwrap()["position"].clone()
 }
 
@@ -19,7 +23,13 @@ fn reasons(report: &[Value]) -> Vec<(u64, String, String)> {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     report
         .iter()
-        .map(|line| (line["line"].as_u64().unwrap(), text(&line["field"]), text(&line["code"])))
+        .map(|line| {
+            (
+                line["line"].as_u64().unwrap(),
+                text(&line["field"]),
+                text(&line["code"]),
+            )
+        })
         .collect()
 }
 
@@ -70,13 +80,18 @@ fn every_row_of_a_csv_file_is_imported_or_reported() {
             (6, "", "malformed"),
             (7, "id", "missing"),
             (7, "email", "missing"),
+            (7, "document_url", "missing"),
         ])
     );
     let text = std::fs::read_to_string(folder.join("report.ndjson")).unwrap();
     for personal in ["Eva", "Juan", "Luis", "60000000"] {
         assert!(!text.contains(personal), "{text}");
     }
-    let exported = patients("export").arg("--fhir").current_dir(folder).output().unwrap();
+    let exported = patients("export")
+        .arg("--fhir")
+        .current_dir(folder)
+        .output()
+        .unwrap();
     assert!(!exported.status.success(), "no projector has run yet");
 }
 
@@ -100,11 +115,17 @@ fn a_command_that_cannot_import_says_why_and_imports_nothing() {
         (vec!["endless.csv"], "does a quoted value not end?"),
         (vec!["p.txt"], "must end with .csv or .ndjson"),
         (vec!["none.csv"], "cannot be read"),
-        (vec![], "--from"),
+        (vec![], "<FILE>"),
         (vec!["p.csv", "--column", "phones=x"], "FIELD is id, name"),
         (vec!["p.csv", "--source", "a b"], "ASCII letters"),
-        (vec!["--from=mysql://user:hunter2@127.0.0.1:1/x"], "cannot be opened"),
-        (vec!["--from=postgres://user:hunter2@127.0.0.1:1/x"], "mysql://user:password@"),
+        (
+            vec!["--from=mysql://user:hunter2@127.0.0.1:1/x"],
+            "cannot be opened",
+        ),
+        (
+            vec!["--from=postgres://user:hunter2@127.0.0.1:1/x"],
+            "mysql://user:password@",
+        ),
     ] {
         let said = said(&mut import_in(folder, &arguments));
         assert!(said.contains(expected), "{arguments:?}: {said}");
@@ -146,7 +167,11 @@ fn a_line_that_is_no_patient_is_reported_and_the_others_are_imported() {
         patient(8, json!([{"text": "Ana Pérez"}])),
     ];
     std::fs::write(folder.join("Patient.ndjson"), lines.join("\n")).unwrap();
-    let arguments = ["Patient.ndjson", "--report=report.ndjson", "--document-url=https://example.com/{id}"];
+    let arguments = [
+        "Patient.ndjson",
+        "--report=report.ndjson",
+        "--document-url=https://example.com/{id}",
+    ];
     let (code, counts, log) = imported(import_in(folder, &arguments));
     assert_eq!((code, &counts["imported"]), (Some(5), &json!(2)), "{log}");
     assert_eq!(

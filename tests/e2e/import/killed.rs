@@ -53,7 +53,11 @@ async fn kill_repeatedly(command: &Command, patients: impl AsyncFn() -> u64) {
 fn reads(folder: &Path, sql: &str) -> u64 {
     let mut client = Command::new("sqlite3");
     client.args(["-bail", "-cmd", ".timeout 10000"]);
-    let output = client.arg(folder.join("data/patients.db")).arg(sql).output().unwrap();
+    let output = client
+        .arg(folder.join("data/patients.db"))
+        .arg(sql)
+        .output()
+        .unwrap();
     assert!(output.status.success(), "{}", stderr(&output));
     String::from_utf8(output.stdout).unwrap().trim().parse().unwrap()
 }
@@ -78,7 +82,11 @@ async fn a_killed_import_of_a_file_registers_every_good_row_once_and_sends_no_ma
     wait_until(SOON, "it is ready", async || client.ready().await).await;
     let mut csv = "id,name,email,phone,document_url\n".to_owned();
     for (id, name, email) in rows() {
-        writeln!(csv, "{id},{name},{email},+346000{id},https://example.com/{id}.jpg").unwrap();
+        writeln!(
+            csv,
+            "{id},{name},{email},+346000{id},https://example.com/{id}.jpg"
+        )
+        .unwrap();
     }
     std::fs::write(folder.join("patients.csv"), csv).unwrap();
 
@@ -88,17 +96,28 @@ async fn a_killed_import_of_a_file_registers_every_good_row_once_and_sends_no_ma
     let (code, counts, log) = imported(command());
     assert_eq!(code, Some(5), "{log}");
     assert_eq!(counts["not_imported"], BAD, "{counts}");
-    let all = reads(folder, "SELECT COUNT(DISTINCT aggregate_id) FROM events WHERE event_version = '2.1'");
+    let all = reads(
+        folder,
+        "SELECT COUNT(DISTINCT aggregate_id) FROM events WHERE event_version = '2.1'",
+    );
     assert_eq!((all, registered().await), (ROWS - BAD, ROWS - BAD));
     let lines = report(&folder.join("report.ndjson"));
     assert_eq!(lines.len() as u64, BAD);
     for (line, bad) in lines.iter().zip(1..) {
         // The first line is the header.
-        assert_eq!((&line["line"], &line["field"]), (&json!(100 * bad + 1), &json!("email")));
+        assert_eq!(
+            (&line["line"], &line["field"]),
+            (&json!(100 * bad + 1), &json!("email"))
+        );
     }
-    let codes = ["taken", "invalid", "taken", "missing"].map(|code| lines.iter().any(|line| line["code"] == code));
+    let codes =
+        ["taken", "invalid", "taken", "missing"].map(|code| lines.iter().any(|line| line["code"] == code));
     assert_eq!(codes, [true; 4]);
-    assert!(!std::fs::read_to_string(folder.join("report.ndjson")).unwrap().contains("nowhere"));
+    assert!(
+        !std::fs::read_to_string(folder.join("report.ndjson"))
+            .unwrap()
+            .contains("nowhere")
+    );
 
     // The same file again changes nothing.
     let (code, counts, _) = imported(command());
@@ -111,8 +130,18 @@ async fn a_killed_import_of_a_file_registers_every_good_row_once_and_sends_no_ma
     has_old_ids(&client).await;
 
     // The mailer has read all imported patients when it sends the email to the next one.
-    assert!(client.register("new@example.com").await.unwrap().status().is_success());
-    wait_until(SOON, "the email to the new patient", async || !mails(folder).is_empty()).await;
+    assert!(
+        client
+            .register("new@example.com")
+            .await
+            .unwrap()
+            .status()
+            .is_success()
+    );
+    wait_until(SOON, "the email to the new patient", async || {
+        !mails(folder).is_empty()
+    })
+    .await;
     assert_eq!(reads(folder, "SELECT COUNT(*) FROM mail_deliveries"), 1);
 }
 
@@ -152,21 +181,40 @@ async fn a_killed_import_of_a_table_registers_every_good_row_once_while_the_serv
         assert_eq!(second.wait(SOON).await, 5);
         assert_eq!(registered().await, ROWS - BAD);
         assert_eq!(
-            production.count("(SELECT DISTINCT aggregate_id FROM events) patients").await.unsigned_abs(),
+            production
+                .count("(SELECT DISTINCT aggregate_id FROM events) patients")
+                .await
+                .unsigned_abs(),
             ROWS - BAD
         );
         let (_, counts, _) = imported(command());
         assert_eq!(counts["already_imported"], ROWS - BAD);
         has_old_ids(&client).await;
-        let shown = client.get("/patients?old_id=1").await.unwrap().text().await.unwrap();
+        let shown = client
+            .get("/patients?old_id=1")
+            .await
+            .unwrap()
+            .text()
+            .await
+            .unwrap();
         assert!(shown.contains("Patient Number 1 Ñandú"), "{shown}");
         let verified = production.command("audit").arg("verify").output().unwrap();
         assert!(verified.status.success(), "{}", stderr(&verified));
 
         let _mailer = production.start("mailer");
-        assert!(client.register("new@example.com").await.unwrap().status().is_success());
+        assert!(
+            client
+                .register("new@example.com")
+                .await
+                .unwrap()
+                .status()
+                .is_success()
+        );
         let deliveries = async || production.count("mail_deliveries").await;
-        wait_until(SOON, "the email to the new patient", async || deliveries().await > 0).await;
+        wait_until(SOON, "the email to the new patient", async || {
+            deliveries().await > 0
+        })
+        .await;
         assert_eq!(deliveries().await, 1);
     }
 }

@@ -30,7 +30,11 @@ async fn an_export_has_every_active_patient_and_its_import_gives_the_same_values
     let client = Client::new(port);
     wait_until(SOON, "it is ready", async || client.ready().await).await;
     let values = [
-        ("Ana \"Nita\" Pérez \\ Ñandú", "ana@example.com", "(555)123-4567x890"),
+        (
+            "Ana \"Nita\" Pérez \\ Ñandú",
+            "ana@example.com",
+            "(555)123-4567x890",
+        ),
         ("张伟", "wei@例子.中国", "+86 10 1234"),
         ("O'Neill, Eva", "eva+x@example.com", "12"),
         ("To be deleted", "deleted@example.com", "123"),
@@ -53,7 +57,10 @@ async fn an_export_has_every_active_patient_and_its_import_gives_the_same_values
         std::fs::read_to_string(folder.join(file)).unwrap()
     };
     let exported = export("a.ndjson");
-    let lines: Vec<Value> = exported.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let lines: Vec<Value> = exported
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
     let exported_ids: BTreeSet<&str> = lines.iter().map(id_of).collect();
     assert_eq!(exported_ids, ids[..3].iter().map(String::as_str).collect());
     let reads: Value = client.get("/audit/reads").await.unwrap().json().await.unwrap();
@@ -71,10 +78,19 @@ async fn an_export_has_every_active_patient_and_its_import_gives_the_same_values
     let client = Client::new(port);
     wait_until(SOON, "it is ready", async || client.ready().await).await;
     for line in &lines {
-        let found = client.get(&format!("/patients?old_id={}", id_of(line))).await.unwrap();
+        let found = client
+            .get(&format!("/patients?old_id={}", id_of(line)))
+            .await
+            .unwrap();
         let found: Value = found.json().await.unwrap();
         let id = found[0]["id"].as_str().unwrap();
-        let read: Value = client.get(&format!("/patients/{id}")).await.unwrap().json().await.unwrap();
+        let read: Value = client
+            .get(&format!("/patients/{id}"))
+            .await
+            .unwrap()
+            .json()
+            .await
+            .unwrap();
         let of = |pointer: &str| line.pointer(pointer).unwrap().clone();
         assert_eq!(
             read,
@@ -91,10 +107,7 @@ fn check_resources(file: &str) {
     let Some(python) = in_venv("python") else {
         return;
     };
-    let checked = Command::new(python)
-        .args(["-c", CHECK, file])
-        .output()
-        .unwrap();
+    let checked = Command::new(python).args(["-c", CHECK, file]).output().unwrap();
     assert!(checked.status.success(), "{}", super::stderr(&checked));
     assert_eq!(String::from_utf8_lossy(&checked.stdout).lines().count(), 3);
 }

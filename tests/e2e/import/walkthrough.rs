@@ -113,13 +113,24 @@ async fn the_walk_through_moves_patients_and_clients() {
         // The dry run does not notice two rows with one email.
         let expected = [None, Some(0), Some(1)][number];
         if let Some(expected) = expected {
-            assert_eq!(report(&folder.join("rows.ndjson")).len(), expected, "{}", shell.log());
+            assert_eq!(
+                report(&folder.join("rows.ndjson")).len(),
+                expected,
+                "{}",
+                shell.log()
+            );
         }
     }
     let rows = report(&folder.join("rows.ndjson"));
-    assert_eq!((&rows[0]["id"], &rows[0]["code"]), (&json!(TWIN), &json!("taken")));
+    assert_eq!(
+        (&rows[0]["id"], &rows[0]["code"]),
+        (&json!(TWIN), &json!("taken"))
+    );
     let listed = async || get(&client, "/getPatients").await.as_array().map_or(0, Vec::len) as u64;
-    wait_until(SOON, "all patients are listed", async || listed().await == PATIENTS - 1).await;
+    wait_until(SOON, "all patients are listed", async || {
+        listed().await == PATIENTS - 1
+    })
+    .await;
     // Clients of the former service get the same answers.
     for number in (1..=PATIENTS).filter(|number| *number != TWIN) {
         let path = format!("/patients/{number}");
@@ -147,7 +158,11 @@ async fn the_walk_through_moves_patients_and_clients() {
     assert_eq!(last["email"], format!("patient{}@example.com", PATIENTS + 1));
     assert_eq!(client.get("/patients/2").await.unwrap().status(), deleted);
     let found = get(&client, "/patients?old_id=1").await;
-    let by_new_id = get(&client, &format!("/patients/{}", found[0]["id"].as_str().unwrap())).await;
+    let by_new_id = get(
+        &client,
+        &format!("/patients/{}", found[0]["id"].as_str().unwrap()),
+    )
+    .await;
     assert_eq!(by_new_id["email"], "patient1@example.com");
     run_block(folder, 5).await;
     assert_eq!(shell.wait(SOON).await, 0, "{}", shell.log());
