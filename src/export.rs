@@ -23,8 +23,6 @@ use crate::settings::Settings;
 const CONNECTIONS: u32 = 16;
 /// Number of patients that are read at a time.
 const PAGE: u32 = 256;
-/// Maximum time to wait until the read table includes the whole log.
-const READ_WAIT: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub(crate) struct ExportArguments {
@@ -41,16 +39,22 @@ pub(crate) async fn run(settings: &Settings, arguments: ExportArguments) -> anyh
     let database = database::open_with_keyring(settings, CONNECTIONS).await?;
     let log = EventLog::new(database.clone());
     let recorder = Recorder::start(&database);
-    let exported = export(&log, &recorder, arguments.output.as_deref()).await;
+    let exported = export(&log, &recorder, settings.wait, arguments.output.as_deref()).await;
     recorder.finish().await;
     database.close().await;
     exported
 }
 
-async fn export(log: &EventLog, recorder: &Recorder, output: Option<&Path>) -> anyhow::Result<()> {
+/// Writes the export. Waits for at most `wait` until the read table includes the whole log.
+async fn export(
+    log: &EventLog,
+    recorder: &Recorder,
+    wait: Duration,
+    output: Option<&Path>,
+) -> anyhow::Result<()> {
     let reads = PatientReads::start(log);
     let head = log.head().await?.position;
-    if let Err(reached) = reads.wait_for(head, false, READ_WAIT).await? {
+    if let Err(reached) = reads.wait_for(head, false, wait).await? {
         bail!("the read table has reached position {reached} of {head}: is the projector running?");
     }
     tracing::warn!("the export has personal data in clear, which an erasure does not reach");

@@ -88,7 +88,7 @@ fn every_row_of_a_csv_file_is_imported_or_reported() {
         assert!(!text.contains(personal), "{text}");
     }
     let exported = patients("export")
-        .arg("--fhir")
+        .args(["--fhir", "--wait", "0"])
         .current_dir(folder)
         .output()
         .unwrap();
