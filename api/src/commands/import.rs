@@ -80,7 +80,8 @@ impl Commands {
         }
     }
 
-    /// Whether a patient with these details cannot be registered now, because an active patient has the email.
+    /// Whether a patient with these details cannot be registered now, because an active patient has the
+    /// email.
     ///
     /// # Errors
     ///
