@@ -80,7 +80,7 @@ pub(crate) enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Check whether the servers, files and settings are fit for production: exit code 1 if not
+    /// Check that the service is fit for production: exit code 1 if not
     Check {
         #[command(flatten)]
         format: OutputFormat,
@@ -121,7 +121,7 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: ProjectionCommand,
     },
-    /// Register the patients of another service: exit code 5 if rows are not imported
+    /// Register the patients of another service
     Import(Box<ImportArguments>),
     /// Write the active patients in a format of other systems
     Export(ExportArguments),

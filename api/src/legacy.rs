@@ -13,22 +13,13 @@ use crate::problem::ApiError;
 use crate::state::Api;
 
 /// How requests name imported patients.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LegacyIds {
     /// Whether the number that a patient had in the service `source` is accepted in paths and shown in
     /// responses.
     pub in_paths: bool,
     /// The service from which patients were imported, if a request does not name it.
     pub source: ImportSource,
-}
-
-impl Default for LegacyIds {
-    fn default() -> Self {
-        Self {
-            in_paths: false,
-            source: ImportSource::default(),
-        }
-    }
 }
 
 /// Id of a patient in a response: a UUID, or the number that the request or the setting asks for.
