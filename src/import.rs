@@ -48,10 +48,10 @@ pub(crate) async fn run(settings: &Settings, arguments: ImportArguments) -> anyh
     let log = EventLog::new(database.clone());
     let commands = StartedCommands::new(settings, &log);
     let importer = Importer::new(&commands, settings, &arguments);
-    let imported = importer.run(batches, &mut report).await;
+    let outcome = importer.run(batches, &mut report).await;
     commands.shutdown().await;
     database.close().await;
-    match imported {
+    match outcome {
         Ok(counts) => {
             report.finish()?;
             show(&counts, &arguments)
